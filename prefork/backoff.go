@@ -1,0 +1,54 @@
+package prefork
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Backoff says how long a slot waits before it starts a process after the last
+// one died by itself. The first death costs nothing; those that follow within
+// the window double the delay. A slot that has been well for a window is as
+// good as new: there is no lifetime cap that would end a server on its n-th
+// crash in a year.
+type Backoff struct {
+	Window   time.Duration // how long a death counts. Default 5 min
+	Min, Max time.Duration // delay after the second death, and its cap. Default 100 ms, 5 s
+}
+
+func (b Backoff) withDefaults() Backoff {
+	if b.Window <= 0 {
+		b.Window = 5 * time.Minute
+	}
+	if b.Min <= 0 {
+		b.Min = 100 * time.Millisecond
+	}
+	if b.Max <= 0 {
+		b.Max = 5 * time.Second
+	}
+	return b
+}
+
+// deaths are the times at which a slot's processes died, oldest first.
+type deaths []time.Time
+
+// add notes a death and forgets those outside the window; it returns how long
+// to wait before the next start, with up to a tenth of jitter so that slots
+// which died together do not come back together.
+func (d *deaths) add(now time.Time, b Backoff) time.Duration {
+	recent := (*d)[:0]
+	for _, t := range *d {
+		if now.Sub(t) < b.Window {
+			recent = append(recent, t)
+		}
+	}
+	*d = append(recent, now)
+	n := len(*d)
+	if n == 1 {
+		return 0
+	}
+	delay := b.Max
+	if shift := n - 2; shift < 30 && b.Min<<shift < b.Max {
+		delay = b.Min << shift
+	}
+	return delay + rand.N(delay/10+1)
+}

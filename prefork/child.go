@@ -1,0 +1,183 @@
+package prefork
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Why a child drains: the causes of the context that Run hands out.
+var (
+	ErrTerminated = errors.New("terminated by the master")
+	ErrOrphaned   = errors.New("the master is gone")
+)
+
+// heartbeatEvery is how often a child writes to its lane that it lives.
+const heartbeatEvery = time.Second
+
+// Child is the child's side of a slot.
+type Child struct {
+	Role       string
+	Number     int
+	Generation int
+	// Instance is the master's, the same for all of its children.
+	Instance string
+	// Config is what the master was given as Options.Config.
+	Config []byte
+
+	control *os.File
+	page    *Page
+}
+
+// Inherit reports whether this process is a child of a Master, by environ (in
+// the form of os.Environ), and takes over what it inherited.
+func Inherit(environ []string) (c *Child, ok bool, err error) {
+	vars := map[string]string{}
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		vars[name] = value
+	}
+	name, ok := vars[EnvSlot]
+	if !ok {
+		return nil, false, nil
+	}
+	c = &Child{Instance: vars[EnvInstance]}
+	role, number, _ := strings.Cut(name, ".")
+	c.Role = role
+	var errNumber, errGeneration error
+	c.Number, errNumber = strconv.Atoi(number)
+	c.Generation, errGeneration = strconv.Atoi(vars[EnvGeneration])
+	if errNumber != nil || errGeneration != nil || role == "" {
+		return nil, true, fmt.Errorf("%s=%s is set, but not by a master: unset it", EnvSlot, name)
+	}
+	if c.page, err = mapPage(fdPage); err != nil {
+		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
+	}
+	for _, fd := range []int{fdControl, fdPage} {
+		unix.CloseOnExec(fd)
+	}
+	c.control = os.NewFile(fdControl, "control")
+	buf := make([]byte, len(configMessage)+maxConfig)
+	n, err := c.control.Read(buf)
+	if err != nil {
+		return nil, true, fmt.Errorf("read configuration from the master: %w", err)
+	}
+	if c.Config, ok = bytes.CutPrefix(buf[:n], []byte(configMessage)); !ok {
+		return nil, true, fmt.Errorf("read configuration from the master: unexpected message")
+	}
+	return c, true, nil
+}
+
+// Slot is the slot's name, role and number.
+func (c *Child) Slot() string { return fmt.Sprintf("%s.%d", c.Role, c.Number) }
+
+// Owner names the slot among those of all masters, for leases on shared
+// stores: it stays while processes come and go.
+func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
+
+// Lane is where this process reports its figures.
+func (c *Child) Lane() *Lane { return c.page.lane(c.Generation) }
+
+// Alone reports whether no earlier process of the slot is alive: what it held
+// under the slot's name is then the caller's to take over.
+func (c *Child) Alone() bool { return c.page.lane(c.Generation+1).pid.Load() == 0 }
+
+// Listener is the slot's socket. Closing it closes this process's copy; the
+// master's stays open.
+func (c *Child) Listener() (net.Listener, error) {
+	f := os.NewFile(fdListener, "listener")
+	if f == nil {
+		return nil, errors.New("no listening socket inherited")
+	}
+	defer f.Close() //nolint:errcheck // FileListener has its own copy
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("inherit listening socket: %w", err)
+	}
+	return ln, nil
+}
+
+// Ready tells the master that the child does its work now.
+func (c *Child) Ready() error {
+	if _, err := c.control.Write([]byte(readyMessage)); err != nil {
+		return fmt.Errorf("tell master: %w", err)
+	}
+	return nil
+}
+
+// Run calls work with a context that ends, with the cause ErrTerminated or
+// ErrOrphaned, when the child is to leave; work then has grace to finish what
+// it does. Run returns what work returns, or an error when the time is over
+// and work is not. Meanwhile the heartbeat goes out.
+//
+// SIGINT and SIGHUP, which a terminal sends to the whole process group, are
+// the master's business and are ignored; SIGQUIT prints all goroutines.
+func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.Context) error) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	go c.awaitOrphaned(leave) // ends with the master, or the process
+
+	var others sync.WaitGroup
+	defer others.Wait()
+	alive, finished := context.WithCancel(context.Background())
+	defer finished()
+	others.Go(func() { c.attend(alive, leave) }) // ends when Run returns
+
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }() // ends with work
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(grace):
+		return fmt.Errorf("%w, and work is not finished within %v", context.Cause(ctx), grace)
+	}
+}
+
+// attend sends heartbeats and listens for TERM, until alive ends.
+func (c *Child) attend(alive context.Context, leave context.CancelCauseFunc) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	beat := time.NewTicker(heartbeatEvery)
+	defer beat.Stop()
+	c.Lane().beat(time.Now())
+	for {
+		select {
+		case <-alive.Done():
+			return
+		case now := <-beat.C:
+			c.Lane().beat(now)
+		case sig := <-signals:
+			if sig == syscall.SIGTERM {
+				leave(ErrTerminated)
+			}
+		}
+	}
+}
+
+// awaitOrphaned reads the control socket until its end.
+func (c *Child) awaitOrphaned(leave context.CancelCauseFunc) {
+	buf := make([]byte, 256)
+	for {
+		if n, err := c.control.Read(buf); err != nil || n == 0 {
+			leave(ErrOrphaned)
+			return
+		}
+	}
+}

@@ -1,0 +1,60 @@
+// Package prefork runs one program as a master and a set of children, as
+// Tornado's HTTPServer.start(n), gunicorn and nginx do, and keeps them running.
+//
+// The master binds the listening sockets, starts the children, starts them
+// again when they die, and passes signals on. It runs no application code, so
+// there is little in it that could fail. A child is the same binary executed
+// again; it finds out with Inherit that it is one.
+//
+// # Slots
+//
+// A slot has a role, a number and, if its role listens, a socket; these are
+// its own for life, while the processes in it come and go. The socket stays
+// open in the master, so connections that a dead child had not yet accepted
+// wait in the kernel for its successor.
+//
+//	         spawn           "ready" on the control socket
+//	backoff ───────► booting ──────────────────────────────► live
+//	   ▲                │ exit, or boot timeout: KILL          │ exit
+//	   └────────────────┴──────────────────────────────────────┘
+//	                    │ TERM to the master                   │
+//	                    ▼                                      ▼
+//	                 leaving ──── exit, or grace over: KILL ─► stopped
+//
+// One goroutine, the one that calls Master.Run, owns all slots; signals, exits
+// and messages from children come to it as events, so there is no lock.
+//
+// # What a child inherits
+//
+//	fd 3  control socket (SOCK_SEQPACKET): the master's configuration as its
+//	      first message; "ready" the other way; end of file: the master is dead
+//	fd 4  the slot's page of the scoreboard
+//	fd 5  the slot's listening socket, if its role listens
+//
+// and in its environment GALE_SLOT (serve.0), GALE_GENERATION (how many
+// processes the slot has had) and GALE_INSTANCE (drawn by each master).
+package prefork
+
+// Names of the variables in a child's environment.
+const (
+	EnvSlot       = "GALE_SLOT"
+	EnvGeneration = "GALE_GENERATION"
+	EnvInstance   = "GALE_INSTANCE"
+)
+
+// File descriptors of a child, see the package comment.
+const (
+	fdControl = 3 + iota
+	fdPage
+	fdListener
+)
+
+// Messages on the control socket.
+const (
+	configMessage = "config " // the first to a child, the configuration behind it
+	readyMessage  = "ready"   // from a child that does its work now
+)
+
+// maxConfig is the largest configuration in bytes: what fits into one message
+// of a socket with the kernel's default buffer, with room to spare.
+const maxConfig = 128 << 10

@@ -1,0 +1,155 @@
+package prefork
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary plays all parts: it is the test, a master when
+// PREFORK_TEST_MASTER says so, and a child when the master has made it one.
+func init() { runtime.LockOSThread() } // the master must run on the main thread
+
+const envMaster = "PREFORK_TEST_MASTER"
+
+func TestMain(m *testing.M) {
+	child, ok, err := Inherit(os.Environ())
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(3)
+	case ok:
+		os.Exit(childMain(child))
+	case os.Getenv(envMaster) != "":
+		os.Exit(masterMain(os.Getenv(envMaster)))
+	}
+	os.Exit(m.Run())
+}
+
+// masterMain runs two listening slots and a silent one; behaviour says what
+// the children do.
+func masterMain(behaviour string) int {
+	bootTimeout := 10 * time.Second
+	if behaviour == "never-ready" {
+		bootTimeout = time.Second
+	}
+	m, err := New(Options{
+		Roles:   []Role{{Name: "serve", Slots: 2, Listens: true}, {Name: "worker", Slots: 1}},
+		Address: "127.0.0.1:0", Program: "test", Config: []byte(behaviour), Environ: os.Environ(),
+		Grace: 2 * time.Second, BootTimeout: bootTimeout,
+		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	addr, err := m.Listen()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Printf("listening %s\n", addr)
+	if err := m.Run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// childMain serves a line protocol that says who answers.
+func childMain(c *Child) int {
+	behaviour := string(c.Config)
+	if behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
+		return 7
+	}
+	if behaviour == "never-ready" && c.Slot() == "serve.1" && c.Generation == 1 {
+		select {}
+	}
+	err := c.Run(context.Background(), time.Second, func(ctx context.Context) error {
+		if c.Role == "serve" {
+			ln, err := c.Listener()
+			if err != nil {
+				return err
+			}
+			go serveLines(ln, c) // ends when ln is closed
+			defer ln.Close()
+		}
+		if err := c.Ready(); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		fmt.Printf("%s leaves: %v\n", c.Slot(), context.Cause(ctx))
+		if behaviour == "stubborn" {
+			select {}
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// serveLines answers each connection with the slot, the PID and what it sent.
+func serveLines(ln net.Listener, c *Child) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go func() { // ends with the connection
+			defer conn.Close()
+			buf := make([]byte, 64)
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(conn, "%s %d %s", c.Slot(), os.Getpid(), buf[:n])
+		}()
+	}
+}
+
+// ask sends a line to the server and returns the slot and PID that answered.
+func ask(addr string) (slot string, pid int, err error) {
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return "", 0, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		return "", 0, err
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		return "", 0, err
+	}
+	if !strings.HasSuffix(string(answer), " hello") {
+		return "", 0, fmt.Errorf("answer %q", answer)
+	}
+	_, err = fmt.Sscanf(string(answer), "%s %d", &slot, &pid)
+	return slot, pid, err
+}
+
+// eventually polls until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("timed out: %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }

@@ -1,0 +1,249 @@
+package prefork
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeSystem is a kernel in a synctest bubble: processes are numbers, and the
+// test decides when they speak and die.
+type fakeSystem struct {
+	mu       sync.Mutex // the test looks while the master works
+	nextPID  int
+	fail     error // of the next spawn
+	starts   []time.Time
+	controls map[int]chan string
+	exits    []int
+	kills    []string
+	children chan<- os.Signal
+	signals  chan<- os.Signal
+}
+
+type fakeControl struct{ said chan string }
+
+func (c fakeControl) Read(p []byte) (int, error) {
+	text, ok := <-c.said
+	if !ok {
+		return 0, os.ErrClosed
+	}
+	return copy(p, text), nil
+}
+func (c fakeControl) Close() error { close(c.said); return nil }
+
+func (f *fakeSystem) system() system {
+	return system{
+		now: time.Now,
+		spawn: func(command) (int, control, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.starts = append(f.starts, time.Now())
+			if err := f.fail; err != nil {
+				f.fail = nil
+				return 0, nil, err
+			}
+			f.nextPID++
+			said := make(chan string)
+			f.controls[f.nextPID] = said
+			return f.nextPID, fakeControl{said}, nil
+		},
+		kill: func(pid int, sig syscall.Signal) error {
+			f.mu.Lock()
+			f.kills = append(f.kills, sig.String())
+			f.mu.Unlock()
+			if sig == syscall.SIGKILL {
+				f.exit(pid)
+			}
+			return nil
+		},
+		wait: func() (int, syscall.WaitStatus, bool) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if len(f.exits) == 0 {
+				return 0, 0, false
+			}
+			pid := f.exits[0]
+			f.exits = f.exits[1:]
+			return pid, syscall.WaitStatus(syscall.SIGKILL), true
+		},
+		notify: func(ch chan<- os.Signal, sigs ...os.Signal) {
+			if sigs[0] == syscall.SIGCHLD {
+				f.children = ch
+			} else {
+				f.signals = ch
+			}
+		},
+	}
+}
+
+func (f *fakeSystem) exit(pid int) {
+	f.mu.Lock()
+	f.exits = append(f.exits, pid)
+	f.mu.Unlock()
+	select {
+	case f.children <- syscall.SIGCHLD:
+	default:
+	}
+}
+
+// saw returns copies of when processes were started and which signals sent.
+func (f *fakeSystem) saw() (starts []time.Time, kills []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.starts), slices.Clone(f.kills)
+}
+
+// say speaks as the newest process, and returns its PID.
+func (f *fakeSystem) say(text string) (pid int) {
+	f.mu.Lock()
+	pid = f.nextPID
+	said := f.controls[pid]
+	f.mu.Unlock()
+	if text != "" {
+		said <- text
+	}
+	return pid
+}
+
+// inBubble runs a master of one slot on a fake system and drives it with test.
+func inBubble(t *testing.T, test func(t *testing.T, m *Master, f *fakeSystem)) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Grace: 10 * time.Second, BootTimeout: 3 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fakeSystem{controls: map[int]chan string{}}
+		m.sys = f.system()
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- m.run(ctx) }() // ends when the slot is stopped
+		synctest.Wait()
+		test(t, m, f)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if _, err := m.Status(context.Background()); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("Status after the end: %v", err)
+		}
+	})
+}
+
+func status(t *testing.T, m *Master) SlotStatus {
+	t.Helper()
+	all, err := m.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0]
+}
+
+func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+		for range 20 {
+			before, _ := f.saw()
+			f.exit(f.say(""))
+			for now := before; len(now) == len(before); now, _ = f.saw() {
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+			}
+		}
+		starts, _ := f.saw()
+		gap := func(i int) time.Duration { return starts[i].Sub(starts[i-1]) }
+		if gap(1) > 2*time.Millisecond {
+			t.Errorf("the first death cost %v; want nothing", gap(1))
+		}
+		for i := 2; i < len(starts); i++ {
+			want := min(100*time.Millisecond<<(i-2), 5*time.Second)
+			if gap(i) < want || gap(i) > want+want/10+2*time.Millisecond {
+				t.Errorf("death %d: waited %v; want %v", i, gap(i), want)
+			}
+		}
+		f.say(readyMessage)
+		time.Sleep(5*time.Minute + time.Second)
+		f.exit(f.say(""))
+		began := time.Now()
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		starts, _ = f.saw()
+		if last := starts[len(starts)-1]; last.Before(began) {
+			t.Errorf("a death after five good minutes still waits")
+		}
+		if s := status(t, m); s.Restarts != 21 || s.Generation != 22 || s.LastExit != "killed by SIGKILL" {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestBootTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+		if s := status(t, m); s.State != Booting {
+			t.Errorf("state %s; want booting", s.State)
+		}
+		time.Sleep(3*time.Second + time.Millisecond)
+		synctest.Wait()
+		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
+			t.Errorf("status %+v; want a second process", s)
+		}
+		f.say(readyMessage)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s := status(t, m); s.State != Live || s.PID != 2 {
+			t.Errorf("status %+v; a ready child has no deadline", s)
+		}
+	})
+}
+
+func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.mu.Lock()
+		f.fail = syscall.EAGAIN
+		f.mu.Unlock()
+		f.exit(1)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if s := status(t, m); s.State != Waiting || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
+			t.Errorf("status %+v", s)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if s := status(t, m); s.State != Booting || s.PID != 2 {
+			t.Errorf("status %+v; want another attempt", s)
+		}
+	})
+}
+
+func TestGraceIsOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.signals <- syscall.SIGTERM
+		synctest.Wait()
+		_, kills := f.saw()
+		if s := status(t, m); s.State != Leaving || len(kills) != 1 || kills[0] != "terminated" {
+			t.Errorf("status %+v, kills %q", s, kills)
+		}
+		start := time.Now()
+		<-m.ended
+		_, kills = f.saw()
+		if d := time.Since(start); d < 10*time.Second || d > 11*time.Second || kills[1] != "killed" {
+			t.Errorf("ended after %v with %q; want KILL after the grace time", d, kills)
+		}
+	})
+}
+
+func TestStaleReadyIsPassedOver(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+		m.messages <- message{m.slots[0], 0, readyMessage}
+		m.messages <- message{m.slots[0], 1, "nonsense"}
+		if s := status(t, m); s.State != Booting {
+			t.Errorf("state %s; want booting", s.State)
+		}
+	})
+}

@@ -1,0 +1,254 @@
+package prefork
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// server is a master in a process of its own.
+type server struct {
+	cmd  *exec.Cmd
+	addr string
+	out  *lockedBuffer
+	exit chan error
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func startServer(t *testing.T, behaviour string) *server {
+	t.Helper()
+	s := &server{out: &lockedBuffer{}, exit: make(chan error, 1)}
+	s.cmd = exec.Command(os.Args[0])
+	s.cmd.Env = append(os.Environ(), envMaster+"="+behaviour, "GORACE=atexit_sleep_ms=0")
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.exit <- s.cmd.Wait() }() // ends with the process
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		if t.Failed() {
+			t.Logf("master's output:\n%s", s.out)
+		}
+	})
+	eventually(t, "listening", func() bool {
+		scan := bufio.NewScanner(strings.NewReader(s.out.String()))
+		for scan.Scan() {
+			if a, ok := strings.CutPrefix(scan.Text(), "listening "); ok {
+				s.addr = a
+				return true
+			}
+		}
+		return false
+	})
+	return s
+}
+
+func (s *server) said(text string) bool { return strings.Contains(s.out.String(), text) }
+
+// children returns the PIDs of the master's children by the name ps shows.
+func (s *server) children() map[string]int {
+	found := map[string]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if fields[1] != strconv.Itoa(s.cmd.Process.Pid) || fields[0] == "Z" {
+			continue
+		}
+		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		found[strings.TrimRight(string(cmdline), "\x00")] = pid
+	}
+	return found
+}
+
+func (s *server) awaitReady(t *testing.T) {
+	t.Helper()
+	eventually(t, "ready", func() bool { return s.said("msg=ready") })
+}
+
+func TestEverySlotServesUnderItsName(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	seen := map[string]bool{}
+	eventually(t, "answers of both slots", func() bool {
+		slot, _, err := ask(s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[slot] = true
+		return seen["serve.0"] && seen["serve.1"]
+	})
+	for _, name := range []string{"test: serve.0", "test: serve.1", "test: worker.0"} {
+		if s.children()[name] == 0 {
+			t.Errorf("no child %q among %v", name, s.children())
+		}
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-s.exit; err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	if n := strings.Count(s.out.String(), "leaves: terminated by the master"); n != 3 {
+		t.Errorf("%d children drained; want 3", n)
+	}
+}
+
+func TestPortInUseIsSaid(t *testing.T) {
+	s := startServer(t, "ok")
+	fds, _, err := listenGroup(s.addr, 2)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("second server on the port: %v, %v; want address already in use", fds, err)
+	}
+}
+
+// Connections that a killed child had not accepted are answered by its
+// successor: clients see nothing but the loss of what it was answering.
+func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	var asked, failed atomic.Int64
+	var clients sync.WaitGroup
+	stop := make(chan struct{})
+	for range 16 {
+		clients.Go(func() { // ends with stop
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				asked.Add(1)
+				if _, _, err := ask(s.addr); err != nil {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	const kills = 8
+	for i := range kills {
+		victim := "test: serve." + strconv.Itoa(i%2)
+		before := s.children()[victim]
+		_ = syscall.Kill(before, syscall.SIGKILL)
+		eventually(t, "a successor", func() bool {
+			now := s.children()[victim]
+			return now != 0 && now != before && strings.Contains(s.out.String(), fmt.Sprintf("pid=%d boot_time", now))
+		})
+	}
+	close(stop)
+	clients.Wait()
+	// 16 clients: what a child holds accepted when it is killed is at most 16.
+	if f := failed.Load(); f > kills*16 || asked.Load() < 100 {
+		t.Errorf("%d of %d lost in %d kills", f, asked.Load(), kills)
+	}
+	t.Logf("%d asked, %d lost in flight, %d kills", asked.Load(), failed.Load(), kills)
+	for range 50 {
+		if _, _, err := ask(s.addr); err != nil {
+			t.Errorf("after the kills: %v", err)
+		}
+	}
+}
+
+func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
+	s := startServer(t, "crash-on-boot")
+	eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
+	// Connections that the kernel gives to the broken slot wait; those of the
+	// other are answered.
+	var answered atomic.Int64
+	for range 40 {
+		go func() { // ends with its timeout at the latest
+			if slot, _, err := ask(s.addr); err == nil && slot == "serve.0" {
+				answered.Add(1)
+			}
+		}()
+	}
+	eventually(t, "answers from the healthy slot", func() bool { return answered.Load() >= 5 })
+}
+
+func TestNeverReadyIsKilledAndReplaced(t *testing.T) {
+	s := startServer(t, "never-ready")
+	eventually(t, "boot timeout and a second generation", func() bool {
+		return s.said("not ready within 1s") && s.said("msg=ready")
+	})
+}
+
+func TestSecondSignalKills(t *testing.T) {
+	s := startServer(t, "stubborn")
+	s.awaitReady(t)
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
+	eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "leaves:") == 3 })
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
+	if err := <-s.exit; err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	if !s.said("stopping at once") {
+		t.Error("the second signal was not noticed")
+	}
+}
+
+func TestNoChildOutlivesTheMaster(t *testing.T) {
+	for _, behaviour := range []string{"ok", "stubborn"} {
+		t.Run(behaviour, func(t *testing.T) {
+			s := startServer(t, behaviour)
+			s.awaitReady(t)
+			pids := s.children()
+			if len(pids) != 3 {
+				t.Fatalf("children: %v", pids)
+			}
+			_ = s.cmd.Process.Kill()
+			<-s.exit
+			for name, pid := range pids {
+				eventually(t, name+" gone", func() bool { return !alive(pid) })
+			}
+			fds, _, err := listenGroup(s.addr, 1)
+			if err != nil {
+				t.Errorf("the port is not free: %v", err)
+			}
+			closeAll(fds)
+		})
+	}
+}
+
+func TestInheritWithoutMaster(t *testing.T) {
+	if _, ok, err := Inherit([]string{"HOME=/"}); ok || err != nil {
+		t.Errorf("no GALE_SLOT: %v, %v", ok, err)
+	}
+	for _, environ := range [][]string{
+		{"GALE_SLOT=serve"}, {"GALE_SLOT=serve.x", "GALE_GENERATION=1"}, {"GALE_SLOT=serve.0"}, {"GALE_SLOT="},
+	} {
+		if _, ok, err := Inherit(environ); !ok || err == nil {
+			t.Errorf("%q: %v, %v; want an error", environ, ok, err)
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package prefork
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// system is what the master asks of the operating system; tests swap it.
+type system struct {
+	now   func() time.Time
+	spawn func(command) (pid int, control control, err error)
+	kill  func(pid int, sig syscall.Signal) error
+	// wait reaps one child that has exited, any child: as PID 1 the master
+	// inherits strangers. ok is false when there is none.
+	wait   func() (pid int, status syscall.WaitStatus, ok bool)
+	notify func(chan<- os.Signal, ...os.Signal)
+}
+
+// command is a child to be started.
+type command struct {
+	argv0    string
+	env      []string
+	config   []byte
+	page     int
+	listener int // -1: none
+}
+
+// control is the master's end of a child's control socket.
+type control interface {
+	Read([]byte) (int, error)
+	Close() error
+}
+
+func linux() system {
+	return system{now: time.Now, spawn: spawn, kill: syscall.Kill, wait: wait, notify: signal.Notify}
+}
+
+// spawn executes the running binary again. /proc/self/exe is the binary that
+// the master runs even if the file has been replaced since: a child that is
+// started again after a crash is the same program as its siblings.
+//
+// It must be called on the main thread: the kernel sends Pdeathsig when the
+// thread that forked ends, not the process (prctl(2), golang/go#27505). The
+// child's own sign of its master's death is the end of the control socket;
+// file capabilities clear Pdeathsig silently.
+func spawn(c command) (pid int, ctl control, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, nil, os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[1]) //nolint:errcheck // the child has its own
+	if _, err := unix.Write(pair[0], append([]byte(configMessage), c.config...)); err != nil {
+		_ = unix.Close(pair[0])
+		return 0, nil, fmt.Errorf("hand over configuration of %d bytes: %w", len(c.config), err)
+	}
+	files := []uintptr{0, 1, 2, fdControl: uintptr(pair[1]), fdPage: uintptr(c.page)}
+	if c.listener >= 0 {
+		files = append(files, uintptr(c.listener))
+	}
+	pid, err = syscall.ForkExec("/proc/self/exe", []string{c.argv0}, &syscall.ProcAttr{
+		Env:   c.env,
+		Files: files,
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},
+	})
+	if err != nil {
+		_ = unix.Close(pair[0])
+		return 0, nil, fmt.Errorf("start child: %w", err)
+	}
+	return pid, os.NewFile(uintptr(pair[0]), c.argv0), nil
+}
+
+func wait() (pid int, status syscall.WaitStatus, ok bool) {
+	for {
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return pid, status, err == nil && pid > 0
+		}
+	}
+}
+
+// reason words how a process ended.
+func reason(status syscall.WaitStatus) string {
+	if status.Signaled() {
+		return "killed by " + unix.SignalName(status.Signal())
+	}
+	return fmt.Sprintf("exit status %d", status.ExitStatus())
+}
