@@ -1,0 +1,44 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/valyala/fasthttp"
+)
+
+// WriteText answers with text: text/plain in UTF-8, never to be taken for
+// anything else (nosniff).
+func WriteText(ctx *fasthttp.RequestCtx, status int, text string) {
+	setType(ctx, status, "text/plain; charset=utf-8")
+	ctx.SetBodyString(text)
+}
+
+// WriteJSON answers with v as JSON. What cannot be encoded is an error, for the
+// handler to return: a 500, since v is the handler's own.
+func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	setType(ctx, status, "application/json")
+	ctx.Response.SetBodyRaw(data)
+	return nil
+}
+
+func setType(ctx *fasthttp.RequestCtx, status int, contentType string) {
+	ctx.SetStatusCode(status)
+	ctx.SetContentType(contentType)
+	ctx.Response.Header.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
+}
+
+// errorBody is the body of every answer to an error.
+type errorBody struct {
+	Code   int    `json:"code"`
+	Reason string `json:"reason"`
+}
+
+func writeErrorBody(ctx *fasthttp.RequestCtx, status int, reason string) {
+	// An int and a string can always be encoded.
+	_ = WriteJSON(ctx, status, errorBody{Code: status, Reason: reason})
+}

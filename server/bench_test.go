@@ -1,0 +1,116 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"gale/server"
+
+	"github.com/valyala/fasthttp"
+)
+
+const benchRequest = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8888\r\nUser-Agent: wrk\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n"
+
+// BenchmarkHello answers one request after the other on one connection, by
+// fasthttp alone and by Server. memory leaves the kernel out: what remains is
+// all CPU of the server, so it shows more of the difference than a user sees.
+func BenchmarkHello(b *testing.B) {
+	hello := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("Hello, world!") }
+	bare := func(b *testing.B, ln net.Listener) {
+		srv := &fasthttp.Server{Handler: hello, StreamRequestBody: true, DisablePreParseMultipartForm: true, Name: "gale"}
+		go func() { _ = srv.Serve(ln) }()
+		b.Cleanup(func() { ln.Close() })
+	}
+	gale := func(b *testing.B, ln net.Listener) {
+		srv, err := server.New(server.Options{}, []server.Route{{Method: "GET", Path: "/hello", Handler: func(ctx *fasthttp.RequestCtx) error {
+			hello(ctx)
+			return nil
+		}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Run(ctx, ln) }()
+		b.Cleanup(func() { cancel(); <-ended })
+	}
+	for _, with := range []struct {
+		name  string
+		start func(*testing.B, net.Listener)
+	}{{"bare", bare}, {"gale", gale}} {
+		b.Run("tcp/"+with.name, func(b *testing.B) { benchTCP(b, with.start) })
+		b.Run("memory/"+with.name, func(b *testing.B) { benchMemory(b, with.start) })
+	}
+}
+
+func benchTCP(b *testing.B, start func(*testing.B, net.Listener)) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	start(b, ln)
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	buf := make([]byte, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := io.WriteString(c, benchRequest); err != nil {
+			b.Fatal(err)
+		}
+		if n, err := c.Read(buf); err != nil || !bytes.HasSuffix(buf[:n], []byte("world!")) {
+			b.Fatalf("%q, %v", buf[:n], err)
+		}
+	}
+}
+
+// benchMemory has a client that is never in the way: its requests are there when
+// they are read, and its answers gone when they are written.
+func benchMemory(b *testing.B, start func(*testing.B, net.Listener)) {
+	c := &memoryConn{left: b.N, closed: make(chan struct{})}
+	ln := make(memoryListener, 1)
+	b.ReportAllocs()
+	start(b, ln)
+	b.ResetTimer()
+	ln <- c
+	<-c.closed
+}
+
+type memoryConn struct {
+	left   int
+	closed chan struct{}
+}
+
+func (c *memoryConn) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	c.left--
+	return copy(p, benchRequest), nil
+}
+
+func (c *memoryConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *memoryConn) Close() error                     { close(c.closed); return nil }
+func (c *memoryConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *memoryConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *memoryConn) SetDeadline(time.Time) error      { return nil }
+func (c *memoryConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *memoryConn) SetWriteDeadline(time.Time) error { return nil }
+
+type memoryListener chan net.Conn
+
+func (l memoryListener) Accept() (net.Conn, error) {
+	c, ok := <-l
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (l memoryListener) Close() error   { close(l); return nil }
+func (l memoryListener) Addr() net.Addr { return &net.TCPAddr{} }

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// phase is where a connection stands; the package's comment has the picture.
+type phase = int32
+
+const (
+	fresh     phase = iota // nothing read yet
+	idle                   // between two requests
+	head                   // part of a head has come
+	serving                // a handler runs, and may read the body
+	answering              // it returned; its answer is written
+	taken                  // hijacked: deadlines and end are the new owner's
+)
+
+const (
+	// writeChunk is how much of an answer one write deadline is for.
+	writeChunk = 64 << 10
+
+	// When the server is to end, a connection between two requests stays open
+	// for drainIdle, and a new one until it is drainFresh old: a request that
+	// is on its way when the server decides to leave is still answered.
+	drainIdle  = 500 * time.Millisecond
+	drainFresh = 5 * time.Second
+)
+
+// errAborted is what a Read ends with that outlived its handler.
+var errAborted = errors.New("read was cut short")
+
+// conn gives a connection the deadlines that fasthttp has not: one for the wait
+// between requests, one for a head as a whole, and rolling ones for bodies and
+// answers, where fasthttp's ReadTimeout and WriteTimeout would end a large but
+// lively transfer. It also knows how to close (see Close).
+//
+// All but the atomics belongs to the goroutine that serves the connection.
+type conn struct {
+	net.Conn
+	srv *Server
+
+	phase   atomic.Int32
+	aborted atomic.Bool
+	closed  atomic.Bool
+
+	accepted time.Time
+	readBy   time.Time // the read deadline that is set
+	writeBy  time.Time // the write deadline that is set
+	headBy   time.Time // when the head must be complete; zero until asked for
+	bodyBy   time.Time // when draining a body ends; zero while none is drained
+	readErr  error     // sticky
+
+	body   *body // of the request being handled, or nil
+	linger bool  // the server ends this connection, not the client
+}
+
+func (c *conn) setPhase(p phase) { c.phase.Store(p) }
+
+// Read reads under the deadline of the connection's phase. The expiry of a wait
+// for a request is reported as io.EOF: fasthttp would send an error to a client
+// that asked nothing. Errors stay, so that a connection that failed inside a
+// body is not read again.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.phase.Load() == taken {
+		return c.Conn.Read(p)
+	}
+	for c.readErr == nil {
+		if err := c.armRead(); err != nil {
+			c.readErr = err
+			break
+		}
+		n, err := c.Conn.Read(p)
+		switch {
+		case n > 0:
+			c.readErr = err
+			if c.waits() {
+				c.setPhase(head)
+				c.headBy = time.Time{}
+			}
+			return n, nil
+		case err == nil:
+			return 0, nil
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(c.readBy):
+			c.readBy = time.Time{} // nudged: look again
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits():
+			c.readErr = io.EOF
+		default:
+			c.readErr = err
+		}
+	}
+	return 0, c.readErr
+}
+
+// waits reports whether the connection is between requests.
+func (c *conn) waits() bool {
+	p := c.phase.Load()
+	return p == fresh || p == idle
+}
+
+// nudge makes a Read that is under way look at the situation again: whether the
+// server is to end, whether it was aborted. It may be called from any goroutine.
+func (c *conn) nudge() { _ = c.SetReadDeadline(time.Unix(1, 0)) }
+
+// abort ends a Read of another goroutine, and all reading.
+func (c *conn) abort() {
+	c.aborted.Store(true)
+	c.nudge()
+}
+
+// armRead sets the read deadline. nudge sets it too, and whoever nudges has
+// changed something before: so look, set, and look whether it changed meanwhile.
+func (c *conn) armRead() error {
+	for {
+		draining := c.srv.draining()
+		by, slack := c.readLimit(draining)
+		if err := armBy(c.SetReadDeadline, &c.readBy, by, slack); err != nil {
+			return err
+		}
+		if c.aborted.Load() {
+			return errAborted
+		}
+		if draining == c.srv.draining() {
+			return nil
+		}
+	}
+}
+
+// readLimit returns when a read that begins now must end, and by how much less
+// will do.
+func (c *conn) readLimit(draining bool) (by time.Time, slack time.Duration) {
+	o, now := &c.srv.opts, time.Now()
+	if c.phase.Load() == answering {
+		c.setPhase(idle)
+	}
+	switch p := c.phase.Load(); p {
+	case fresh, idle:
+		if !draining {
+			return now.Add(o.IdleTimeout), o.IdleTimeout / 16
+		}
+		by = now.Add(drainIdle)
+		if last := c.accepted.Add(drainFresh); p == fresh && last.After(by) {
+			by = last
+		}
+		return by, 0
+	case head:
+		if c.headBy.IsZero() {
+			c.headBy = now.Add(o.ReadTimeout)
+		}
+		return c.headBy, 0
+	}
+	by = now.Add(o.ReadTimeout)
+	if !c.bodyBy.IsZero() && c.bodyBy.Before(by) {
+		return c.bodyBy, 0
+	}
+	return by, o.ReadTimeout / 16
+}
+
+// armBy sets a deadline unless the one that is set is early by no more than
+// slack: on a busy connection that spares nearly all the calls.
+func armBy(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
+	if early := by.Sub(*current); 0 <= early && early <= slack {
+		return nil
+	}
+	*current = by
+	return set(by)
+}
+
+// Write writes an answer, with a deadline for each 64 KiB of it.
+func (c *conn) Write(p []byte) (written int, err error) {
+	if c.phase.Load() == taken {
+		return c.Conn.Write(p)
+	}
+	timeout := c.srv.opts.WriteTimeout
+	for {
+		err = armBy(c.SetWriteDeadline, &c.writeBy, time.Now().Add(timeout), timeout/16)
+		if err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(p[written:min(len(p), written+writeChunk)])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// SetDeadline is called by fasthttp when a connection has been hijacked, and at
+// no other time: the deadlines are the new owner's from now on.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.setPhase(taken)
+	c.srv.conns.remove(c)
+	return c.Conn.SetDeadline(t)
+}

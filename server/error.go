@@ -1,0 +1,136 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"gale/pool"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Error is an error that says how it is to be answered. The body of the answer
+// is {"code":Status,"reason":Reason}; Err is for the log only.
+type Error struct {
+	Status int    // 400 to 599
+	Reason string // what the user reads; default: the status's own text
+	// RetryAfter becomes the header Retry-After, in whole seconds, rounded up.
+	// Default: no such header.
+	RetryAfter time.Duration
+	// Challenge becomes the header WWW-Authenticate, which a 401 must have
+	// (RFC 9110 §15.5.2).
+	Challenge string
+	Err       error
+
+	allow string // header Allow
+}
+
+// Fail returns an *Error: a handler's way to answer status with reason.
+func Fail(status int, reason string) error { return &Error{Status: status, Reason: reason} }
+
+func (e *Error) Error() string {
+	text := strconv.Itoa(e.Status) + " " + e.reason()
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+func (e *Error) reason() string {
+	return cmp.Or(e.Reason, strings.ToLower(http.StatusText(e.Status)))
+}
+
+// ErrorStatus is a row of the table from error to status: an error for which
+// errors.Is(err, Err) holds is answered like an Error of these fields.
+type ErrorStatus struct {
+	Err        error
+	Status     int
+	Reason     string
+	RetryAfter time.Duration
+}
+
+// ownErrors are the rows after those of the application.
+func ownErrors() []ErrorStatus {
+	return []ErrorStatus{
+		{Err: ErrBodyTooLarge, Status: http.StatusRequestEntityTooLarge, Reason: ErrBodyTooLarge.Error()},
+		{Err: ErrBodyTruncated, Status: http.StatusBadRequest, Reason: ErrBodyTruncated.Error()},
+		{Err: ErrBodyMalformed, Status: http.StatusBadRequest, Reason: ErrBodyMalformed.Error()},
+		{Err: ErrBodyTimeout, Status: http.StatusRequestTimeout, Reason: ErrBodyTimeout.Error()},
+		{Err: pool.ErrFull, Status: http.StatusServiceUnavailable, Reason: "too busy, try again", RetryAfter: time.Second},
+		{Err: pool.ErrClosed, Status: http.StatusServiceUnavailable, Reason: "the server is about to end, try again", RetryAfter: time.Second},
+		{Err: context.DeadlineExceeded, Status: http.StatusGatewayTimeout, Reason: "this took too long"},
+		{Err: context.Canceled, Status: http.StatusServiceUnavailable, Reason: "this was cancelled, try again", RetryAfter: time.Second},
+	}
+}
+
+// classify finds how err is to be answered: a panic is 500 whatever it was
+// raised with, then an *Error in err's chain, then the rows, then 500.
+func (s *Server) classify(err error) *Error {
+	internal := &Error{Status: http.StatusInternalServerError, Reason: "internal error", Err: err}
+	if _, ok := errors.AsType[*pool.PanicError](err); ok {
+		return internal
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	for _, row := range s.errors {
+		if errors.Is(err, row.Err) {
+			e := &Error{Status: row.Status, Reason: row.Reason, RetryAfter: row.RetryAfter}
+			if err != row.Err { //nolint:errorlint // a bare sentinel has nothing to tell the log
+				e.Err = err
+			}
+			return e
+		}
+	}
+	return internal
+}
+
+// answerError replaces whatever the handler has written by the answer to err.
+// Behind a 5xx that has a cause is a line in the log, under the id that the
+// client gets as X-Request-Id.
+func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
+	e := s.classify(err)
+	ctx.Response.Reset()
+	ctx.Hijack(nil) // if the handler failed after it asked for the connection
+	h := &ctx.Response.Header
+	if e.Status >= http.StatusInternalServerError && e.Err != nil {
+		id := rand.Text()
+		h.Set("X-Request-Id", id)
+		s.logFailure(ctx, id, e)
+	}
+	if e.RetryAfter > 0 {
+		seconds := (e.RetryAfter + time.Second - 1) / time.Second
+		h.Set(fasthttp.HeaderRetryAfter, strconv.Itoa(int(seconds)))
+	}
+	if e.Challenge != "" {
+		h.Set(fasthttp.HeaderWWWAuthenticate, e.Challenge)
+	}
+	if e.allow != "" {
+		h.Set(fasthttp.HeaderAllow, e.allow)
+	}
+	writeErrorBody(ctx, e.Status, e.reason())
+}
+
+func (s *Server) logFailure(ctx *fasthttp.RequestCtx, id string, e *Error) {
+	attrs := []any{
+		"request_id", id,
+		"method", string(ctx.Method()),
+		"target", string(ctx.RequestURI()),
+		"client", ctx.RemoteAddr().String(),
+		"status", e.Status,
+		"error", e.Err,
+	}
+	if p, ok := errors.AsType[*pool.PanicError](e.Err); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	s.opts.Logger.Error("request failed", attrs...)
+}

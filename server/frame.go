@@ -1,0 +1,155 @@
+package server
+
+import (
+	"bytes"
+	"math"
+	"net/http"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// lengthChunked and lengthUnknown stand in frame.length for a number.
+	lengthChunked = -1
+	lengthUnknown = -3
+
+	// lengthNone is fasthttp's own word for a head that says nothing.
+	lengthNone = -2
+
+	// lengthRaw is the length that preview gives a chunked body so that
+	// fasthttp passes on the bytes as they come and the strict decoder reads
+	// the framing. No request may claim it.
+	lengthRaw = math.MaxInt
+)
+
+// frame is what a head says about where its request ends.
+type frame struct {
+	length int64 // of the body: bytes, lengthChunked, or lengthUnknown if the head is at fault
+	expect bool  // the client waits for 100 Continue before it sends the body
+	close  bool  // the client will send no other request
+}
+
+// hasBody reports whether bytes of a body follow the head.
+func (f frame) hasBody() bool { return f.length != 0 }
+
+// readFrame reads the framing of a request from the head as it came, not as
+// fasthttp understood it. fasthttp refuses a repeated Content-Length, a repeated
+// or unknown Transfer-Encoding, spaces before the colon and control characters.
+// It lets pass, and readFrame refuses (any of them may mean another thing to a
+// proxy in front of this server):
+//
+//   - versions other than HTTP/1.0 and HTTP/1.1: 505;
+//   - Transfer-Encoding beside Content-Length (RFC 9112 §6.3): 400;
+//   - Transfer-Encoding: identity (gone since RFC 7230): 501;
+//   - lines that end in a bare LF (§2.2), folded lines (§5.2), and a space
+//     inside a field's name (§5.1): 400.
+func readFrame(h *fasthttp.RequestHeader) (frame, error) {
+	f := frame{length: lengthUnknown, close: h.ConnectionClose()}
+	switch string(h.Protocol()) {
+	case "HTTP/1.1", "HTTP/1.0":
+	default:
+		return f, Fail(http.StatusHTTPVersionNotSupported, "only HTTP/1.0 and HTTP/1.1")
+	}
+	var fields framingFields
+	for raw := h.RawHeaders(); len(raw) > 0; {
+		end := bytes.IndexByte(raw, '\n')
+		if end < 1 || raw[end-1] != '\r' {
+			return f, badHead("a line does not end in CRLF")
+		}
+		line := raw[:end-1]
+		raw = raw[end+1:]
+		if len(line) == 0 {
+			break
+		}
+		if err := fields.note(line); err != nil {
+			return f, err
+		}
+	}
+	length, err := fields.length(h)
+	if err != nil {
+		return f, err
+	}
+	f.length = length
+	f.expect = fields.expect && h.IsHTTP11() // RFC 9110 §10.1.1: ignored in HTTP/1.0
+	f.close = f.close || fields.close
+	return f, nil
+}
+
+// framingFields are the fields that decide where a request ends.
+type framingFields struct {
+	lengths, codings      int    // how often they occur
+	contentLength, coding []byte // the last value
+	expect, close         bool
+}
+
+// note takes one line of a head, without its CRLF.
+func (fields *framingFields) note(line []byte) error {
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 || line[0] == '\t' || bytes.IndexByte(line[:colon], ' ') >= 0 {
+		return badHead("a folded line, or a space in a field name")
+	}
+	name := line[:colon]
+	switch line[0] | 0x20 { // most fields are none of ours
+	case 'c':
+		switch {
+		case isName(name, fasthttp.HeaderContentLength):
+			fields.lengths++
+			fields.contentLength = bytes.Trim(line[colon+1:], " \t")
+		case isName(name, fasthttp.HeaderConnection):
+			fields.close = fields.close || hasToken(line[colon+1:], "close")
+		}
+	case 't':
+		if isName(name, fasthttp.HeaderTransferEncoding) {
+			fields.codings++
+			fields.coding = bytes.Trim(line[colon+1:], " \t")
+		}
+	case 'e':
+		if isName(name, fasthttp.HeaderExpect) {
+			fields.expect = isName(bytes.Trim(line[colon+1:], " \t"), "100-continue")
+		}
+	}
+	return nil
+}
+
+// length draws the conclusion of RFC 9112 §6.3.
+func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
+	switch {
+	case fields.codings > 0 && fields.lengths > 0:
+		return lengthUnknown, badHead("both Transfer-Encoding and Content-Length")
+	case fields.codings > 1 || fields.lengths > 1:
+		return lengthUnknown, badHead("Transfer-Encoding or Content-Length is repeated")
+	case fields.codings == 1 && !h.IsHTTP11():
+		return lengthUnknown, badHead("Transfer-Encoding in HTTP/1.0")
+	case fields.codings == 1 && !isName(fields.coding, "chunked"):
+		return lengthUnknown, Fail(http.StatusNotImplemented, "the only transfer coding here is chunked")
+	case fields.codings == 1:
+		return lengthChunked, nil
+	case fields.lengths == 0:
+		return 0, nil
+	}
+	n, err := fasthttp.ParseUint(fields.contentLength)
+	if err != nil {
+		return lengthUnknown, badHead("Content-Length is not a number")
+	}
+	if n >= lengthRaw {
+		return lengthUnknown, ErrBodyTooLarge
+	}
+	return int64(n), nil
+}
+
+func badHead(reason string) error { return Fail(http.StatusBadRequest, reason) }
+
+// isName compares without regard to case, as field names and codings are.
+func isName(b []byte, name string) bool {
+	return len(b) == len(name) && bytes.EqualFold(b, []byte(name))
+}
+
+// hasToken reports whether a comma-separated list holds token.
+func hasToken(list []byte, token string) bool {
+	for item := range bytes.SplitSeq(list, []byte(",")) {
+		if isName(bytes.Trim(item, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}

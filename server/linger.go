@@ -1,0 +1,50 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// lingerBytes and lingerTime bound what a client may still send after the server
+// has ended the connection from its side. The time is what a slow client has to
+// read the answer and leave; the bytes are what one sends that reads nothing
+// until all is sent.
+const (
+	lingerBytes = 64 << 20
+	lingerTime  = 5 * time.Second
+)
+
+// Close ends the connection. Where the server ends it and input may be unread,
+// it lingers: it says that nothing more will come, then reads and drops what
+// does come until the client leaves too, within lingerBytes and lingerTime. A
+// socket closed over unread input sends a reset, and a reset makes the client's
+// kernel throw away the answer that it has received already (RFC 9112 §9.6).
+func (c *conn) Close() error {
+	if !c.closed.CompareAndSwap(false, true) {
+		return net.ErrClosed
+	}
+	ended := c.linger || c.phase.Load() == answering && c.srv.draining()
+	present := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
+	if ended && present {
+		c.lingerOn()
+	}
+	err := c.Conn.Close()
+	c.srv.conns.remove(c)
+	c.srv.opts.Meter.ConnClosed()
+	return err
+}
+
+func (c *conn) lingerOn() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	if c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	// How it ends is of no matter: the client left, or its time is up.
+	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
+}

@@ -1,0 +1,79 @@
+package server
+
+import "bytes"
+
+// targetPath returns the path of a request target as it was sent: of the origin
+// form, and of the absolute form, which a server must accept too (RFC 9112
+// §3.2). It is nil for the other forms and for a target with a fragment, which
+// is none.
+//
+// It is not ctx.Path, which fasthttp cleans: `//`, `/../` and their escapes
+// would reach a route that a proxy in front, which read the same bytes, meant
+// to keep from the client. Nor is it URI().PathOriginal, which takes the first
+// segment of `//host/path` for a host when the request names none.
+func targetPath(target []byte) []byte {
+	if bytes.IndexByte(target, '#') >= 0 {
+		return nil
+	}
+	if len(target) > 0 && target[0] != '/' {
+		_, rest, ok := bytes.Cut(target, []byte("://"))
+		if !ok {
+			return nil
+		}
+		start := bytes.IndexAny(rest, "/?")
+		if start < 0 || rest[start] == '?' {
+			return []byte("/")
+		}
+		target = rest[start:]
+	}
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	return path
+}
+
+// cleanPath reports whether path means the same to everyone who reads it,
+// decoded or not: it begins with a slash, its escapes are whole, no segment is
+// empty (save the last), `.` or `..`, and nothing in it is a control character.
+// What is not clean has no route: 404, never a redirect to something similar.
+func cleanPath(path []byte) bool {
+	if len(path) == 0 || path[0] != '/' {
+		return false
+	}
+	length, dots := 0, 0 // of the segment so far
+	for i := 1; i < len(path); i++ {
+		c := path[i]
+		if c == '%' {
+			if i+2 >= len(path) || unhex(path[i+1]) < 0 || unhex(path[i+2]) < 0 {
+				return false
+			}
+			c = byte(unhex(path[i+1])<<4 | unhex(path[i+2]))
+			i += 2
+		}
+		switch {
+		case c < ' ' || c == 0x7f:
+			return false
+		case c == '/':
+			if length == 0 || length <= 2 && dots == length {
+				return false
+			}
+			length, dots = 0, 0
+			continue
+		case c == '.':
+			dots++
+		}
+		length++
+	}
+	return length == 0 || length > 2 || dots < length
+}
+
+// unhex returns the value of a hexadecimal digit, or -1.
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// ErrGrace is wrapped by what Run returns when requests were still in flight at
+// the end of Options.Grace.
+var ErrGrace = errors.New("grace time ran out")
+
+// Run serves connections from ln until ctx ends, and takes ln over. When ctx has
+// ended it closes ln at once (other processes may hold copies of the socket),
+// answers what is in flight, with Connection: close, and returns nil when the
+// last connection is closed. A connection between requests gets half a second
+// more, and a new one up to five, so that a request that was sent before its
+// client could know is still answered.
+//
+// After Options.Grace Run closes what is left and returns an error that wraps
+// ErrGrace and says how many requests were cut off; their handlers may still be
+// running. If ln fails for good Run drains in the same way and returns that
+// error. Hijacked connections are neither waited for nor closed. Run works once.
+//
+// fasthttp's own Shutdown is not used: it closes a connection between two
+// requests under the request that is arriving, and ends ctx.Done for handlers
+// that are to finish.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	if !s.ran.CompareAndSwap(false, true) {
+		return errors.New("run server: it has run already")
+	}
+	// Its goroutine ends with leaveListener, which is waited for below.
+	stop := context.AfterFunc(ctx, func() { s.leaveListener(ln) })
+	defer stop()
+
+	err := s.fast.Serve(&listener{Listener: ln, srv: s})
+	s.leaveListener(ln)
+	if err != nil {
+		err = fmt.Errorf("accept connections: %w", err)
+	}
+	return errors.Join(err, s.drain())
+}
+
+// leaveListener begins the end: no new connections, and those that wait for a
+// request learn of it. It returns when that is done, whoever did it.
+func (s *Server) leaveListener(ln net.Listener) {
+	s.leave.Do(func() {
+		close(s.leaving)
+		_ = ln.Close() // that it is closed already would be no news
+		s.conns.nudge()
+	})
+}
+
+// drain waits for the connections, at most the grace time.
+func (s *Server) drain() error {
+	timer := time.NewTimer(s.opts.Grace)
+	defer timer.Stop()
+	select {
+	case <-s.conns.wait():
+		return nil
+	case <-timer.C:
+	}
+	if n := s.conns.cut(); n > 0 {
+		return fmt.Errorf("drain server: %w: %d requests cut off", ErrGrace, n)
+	}
+	return nil
+}
+
+// conns are the connections that Run waits for.
+type conns struct {
+	mu   sync.Mutex
+	open map[*conn]struct{}
+	none chan struct{} // made by wait, closed when open is empty
+}
+
+func (cs *conns) add(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.open[c] = struct{}{}
+}
+
+// remove may be called again for the same connection.
+func (cs *conns) remove(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if _, ok := cs.open[c]; !ok {
+		return
+	}
+	delete(cs.open, c)
+	if len(cs.open) == 0 && cs.none != nil {
+		close(cs.none)
+		cs.none = nil
+	}
+}
+
+// wait returns a channel that is closed when no connection is left. None must
+// be added any more.
+func (cs *conns) wait() <-chan struct{} {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	none := make(chan struct{})
+	if len(cs.open) == 0 {
+		close(none)
+	} else {
+		cs.none = none
+	}
+	return none
+}
+
+func (cs *conns) nudge() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		c.nudge()
+	}
+}
+
+// cut closes what is left under its handlers and returns in how many cases that
+// was more than a client that had asked nothing.
+func (cs *conns) cut() (requests int) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		if !c.waits() && !c.closed.Load() {
+			requests++
+		}
+		_ = c.Conn.Close()
+	}
+	return requests
+}
