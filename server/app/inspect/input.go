@@ -1,0 +1,129 @@
+package inspect
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// inputBuffer is how much of the file is held, and the most that can be looked
+// at ahead of reading it.
+const inputBuffer = 64 << 10
+
+// id3v1Size is the length of an ID3v1 tag, always the last bytes of a file.
+const id3v1Size = 128
+
+// input is a file read once, front to back. On their way the bytes are hashed
+// and counted, so that nothing needs a second pass.
+type input struct {
+	*bufio.Reader
+	tap *tap
+	// size is the file's length when it was opened, in bytes.
+	size int64
+	// last is the end of the file, as much of it as an ID3v1 tag takes.
+	last []byte
+}
+
+// newInput measures r and goes back to its start.
+func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) (*input, error) {
+	size, err := r.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("measure file: %w", err)
+	}
+	if size == 0 {
+		return nil, broken("the file is empty")
+	}
+	last := make([]byte, min(size, id3v1Size))
+	if _, err := r.Seek(size-int64(len(last)), io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read end of file: %w", err)
+	}
+	if _, err := io.ReadFull(r, last); err != nil {
+		return nil, fmt.Errorf("read end of file: %w", err)
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("rewind file: %w", err)
+	}
+	if progress == nil {
+		progress = func(int, string) {}
+	}
+	t := &tap{
+		r: r, size: size, sum: sha256.New(), percent: -1, progress: progress,
+		stopped: func() error { return context.Cause(ctx) },
+	}
+	return &input{Reader: bufio.NewReaderSize(t, inputBuffer), tap: t, size: size, last: last}, nil
+}
+
+// endOfFile reports whether err says that a file ended before it should.
+func endOfFile(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// offset is that of the next byte to be read.
+func (in *input) offset() int64 { return in.tap.pos - int64(in.Buffered()) }
+
+// left is how many bytes are still to be read.
+func (in *input) left() int64 { return in.size - in.offset() }
+
+// skip reads n bytes and forgets them. The error is io.EOF if there are fewer.
+func (in *input) skip(n int64) error {
+	_, err := io.CopyN(io.Discard, in.Reader, n)
+	return err
+}
+
+// peek returns the next n bytes, at most inputBuffer, or as many as there are.
+func (in *input) peek(n int) []byte {
+	b, _ := in.Peek(n) // an error comes back when they are read
+	return b
+}
+
+// finish reads what is left and returns the SHA-256 of the whole file in hex.
+func (in *input) finish() (string, error) {
+	if _, err := io.Copy(io.Discard, in.Reader); err != nil {
+		return "", err
+	}
+	in.tap.progress(100, "done")
+	return hex.EncodeToString(in.tap.sum.Sum(nil)), nil
+}
+
+// blame returns why reading failed, if it did, and else err.
+func (in *input) blame(err error) error {
+	if in.tap.err != nil {
+		return in.tap.err
+	}
+	return err
+}
+
+// tap stands between the file and its buffer.
+type tap struct {
+	r         io.Reader
+	pos, size int64
+	sum       hash.Hash
+	stopped   func() error // why to read no further, nil to go on
+	percent   int          // as last reported
+	progress  func(int, string)
+	err       error // the first that was not io.EOF
+}
+
+func (t *tap) Read(p []byte) (int, error) {
+	if err := t.stopped(); err != nil {
+		t.err = err
+		return 0, err
+	}
+	if percent := int(min(t.pos*100/t.size, 99)); percent > t.percent {
+		t.percent = percent
+		t.progress(percent, "measuring")
+	}
+	n, err := t.r.Read(p)
+	t.sum.Write(p[:n])
+	t.pos += int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		t.err = fmt.Errorf("read file: %w", err)
+		return n, t.err
+	}
+	return n, err
+}

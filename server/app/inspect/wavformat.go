@@ -1,0 +1,106 @@
+package inspect
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// Encodings of WAVE sound, from mmreg.h.
+const (
+	encodingPCM        = 0x0001
+	encodingFloat      = 0x0003
+	encodingALaw       = 0x0006
+	encodingMuLaw      = 0x0007
+	encodingExtensible = 0xFFFE
+)
+
+// undecoded names the encodings that a user may come across and nothing here
+// decodes.
+var undecoded = map[uint16]string{
+	0x0002: "Microsoft ADPCM",
+	0x0011: "IMA ADPCM",
+	0x0031: "GSM 6.10",
+	0x0040: "G.721 ADPCM",
+	0x0050: "MPEG layer 1 or 2",
+	0x0055: "MP3",
+	0x00FF: "AAC",
+}
+
+// extensibleGUID ends every WAVE_FORMAT_EXTENSIBLE subformat whose first two
+// bytes are an encoding of the plain kind.
+var extensibleGUID = []byte{0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71}
+
+// wavFormat is the fmt chunk, checked.
+type wavFormat struct {
+	sampleRate int
+	channels   int
+	bits       int // that count in a sample
+	sampleSize int // bytes that a sample takes
+	frameSize  int // bytes that a sample of every channel takes
+	decode     func(samples []float64, raw []byte)
+}
+
+// readFormat reads a fmt chunk. What comes after the fields used here is left.
+func readFormat(r io.Reader) (*wavFormat, error) {
+	var raw [40]byte // as long as WAVE_FORMAT_EXTENSIBLE is
+	n, err := io.ReadFull(r, raw[:])
+	if n < 16 {
+		if endOfFile(err) {
+			err = broken("fmt chunk of %d bytes is too short", n)
+		}
+		return nil, err
+	}
+	le := binary.LittleEndian
+	encoding := le.Uint16(raw[0:])
+	f := &wavFormat{
+		channels:   int(le.Uint16(raw[2:])),
+		sampleRate: int(le.Uint32(raw[4:])),
+		frameSize:  int(le.Uint16(raw[12:])),
+		bits:       int(le.Uint16(raw[14:])),
+	}
+	container := f.bits
+	if encoding == encodingExtensible {
+		if n < len(raw) || !bytes.Equal(raw[26:], extensibleGUID) {
+			return nil, broken("fmt chunk has an unknown extensible format")
+		}
+		encoding = le.Uint16(raw[24:])
+		if valid := int(le.Uint16(raw[18:])); valid > 0 && valid <= container {
+			f.bits = valid
+		}
+	}
+	return f, f.check(encoding, container)
+}
+
+// check sees that the figures agree, and finds the decoder. container is the
+// bits in a sample, those that do not count included.
+func (f *wavFormat) check(encoding uint16, container int) error {
+	if name, ok := undecoded[encoding]; ok {
+		return broken("%s inside a WAVE file is not supported, convert it to PCM", name)
+	}
+	switch {
+	case f.channels == 0:
+		return broken("fmt chunk says 0 channels")
+	case f.sampleRate == 0:
+		return broken("fmt chunk says a sample rate of 0 Hz")
+	case f.frameSize == 0 || f.frameSize%f.channels != 0:
+		return broken("fmt chunk says %d channels in %d bytes", f.channels, f.frameSize)
+	}
+	f.sampleSize = f.frameSize / f.channels
+	f.decode = pcmDecoder(encoding, f.sampleSize)
+	if f.decode == nil {
+		return broken("encoding %#04x with %d bytes a sample is not supported, convert it to PCM", encoding, f.sampleSize)
+	}
+	if container == 0 || container > f.sampleSize*8 {
+		return broken("fmt chunk says %d bits in %s", container, plural(f.sampleSize, "byte"))
+	}
+	return nil
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
