@@ -1,0 +1,176 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/RichardKnop/machinery/v2/tasks"
+)
+
+// How long the store is left alone after it failed, at first and at most.
+const (
+	retryStoreMin = 100 * time.Millisecond
+	retryStoreMax = 5 * time.Second
+)
+
+// reportTimeout bounds a report to the store that a handler waits for.
+const reportTimeout = 5 * time.Second
+
+// consume leases as many tasks as there are free places, never more, and runs
+// them, until leasing ends and the last attempt with it.
+func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
+	free := make(chan struct{}, places)
+	for range places {
+		free <- struct{}{}
+	}
+	delay := retryStoreMin
+	for w.leasing.Err() == nil {
+		n := w.takePlaces(free)
+		if n == 0 {
+			break
+		}
+		leases, err := w.store.Lease(w.leasing, LeaseRequest{
+			Owner: w.opt.Owner, Queues: w.opt.Queues, Names: w.tasks.Names(), Max: n,
+		})
+		for range n - len(leases) {
+			free <- struct{}{}
+		}
+		for _, l := range leases {
+			w.attempts.Go(func() { // ends with the attempt
+				w.attempt(l, process)
+				free <- struct{}{}
+			})
+		}
+		if err == nil {
+			delay = retryStoreMin
+		} else if w.leasing.Err() == nil {
+			w.log.Warn("cannot lease tasks", "error", err, "retry_in", delay)
+			pause(w.leasing, delay)
+			delay = min(2*delay, retryStoreMax)
+		}
+	}
+	w.attempts.Wait()
+}
+
+// takePlaces waits for one free place and takes all that there are. It
+// returns 0 when leasing ends.
+func (w *Worker) takePlaces(free <-chan struct{}) (n int) {
+	select {
+	case <-w.leasing.Done():
+		return 0
+	case <-free:
+	}
+	for n = 1; ; n++ {
+		select {
+		case <-free:
+		default:
+			return n
+		}
+	}
+}
+
+// attempt runs a leased task and finishes it.
+func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
+	r, err := w.prepare(l)
+	defer r.cancel(nil)
+	if err != nil {
+		r.outcome = Outcome{State: Dead, Error: "unreadable task: " + err.Error()}
+		w.finish(r)
+		return
+	}
+	w.engine.begin(r)
+	defer w.engine.end(r)
+	began := time.Now()
+	r.job.Log.Info("task started", "queue", l.Task.Queue)
+	err = process(r.signature)
+	switch {
+	case errors.Is(context.Cause(r.ctx), ErrLeaseLost):
+		r.job.Log.Warn("task given up: its lease was lost")
+		return
+	case r.abandoned():
+		w.giveBack(r)
+		return
+	case r.outcome.State == "":
+		// machinery did not get as far as the handler, or broke behind it.
+		r.outcome = Outcome{State: Failed, Error: fmt.Sprintf("worker: %v", err)}
+	}
+	w.finish(r)
+	r.job.Log.Info("task ended", "state", r.outcome.State, "took", time.Since(began).Round(time.Millisecond), "error", r.outcome.Error)
+}
+
+// prepare makes a run of a lease.
+func (w *Worker) prepare(l *Lease) (*run, error) {
+	r := &run{lease: l}
+	r.ctx, r.cancel = context.WithCancelCause(w.working)
+	d, err := w.tasks.Lookup(l.Task.Name)
+	if err != nil {
+		return r, err
+	}
+	r.handler = d.Handler
+	if r.signature, err = signatureOf(l.Task); err != nil {
+		return r, err
+	}
+	r.job, err = newJob(l, w.opt.Artifacts, w.log, func(percent int, note string) { w.progress(r, percent, note) })
+	return r, err
+}
+
+// progress reports how far an attempt is; a handler whose lease is lost learns
+// it here, from its context.
+func (w *Worker) progress(r *run, percent int, note string) {
+	ctx, cancel := context.WithTimeout(r.ctx, reportTimeout)
+	defer cancel()
+	err := w.store.Progress(ctx, r.lease, percent, note)
+	if errors.Is(err, ErrLeaseLost) {
+		r.cancel(ErrLeaseLost)
+	} else if err != nil {
+		r.job.Log.Debug("cannot record progress", "error", err)
+	}
+}
+
+// finish hands the outcome to the store. The work is done, so a store that
+// cannot take it now is asked again, while heartbeats keep the lease, until
+// the worker is out of time.
+func (w *Worker) finish(r *run) {
+	if r.job != nil {
+		r.outcome.Artifacts = r.job.made()
+		if said, ok := r.job.unsaid(); ok {
+			w.progress(r, said.percent, said.note)
+		}
+	}
+	for delay := retryStoreMin; ; delay = min(2*delay, retryStoreMax) {
+		err := w.store.Finish(context.WithoutCancel(r.ctx), r.lease, r.outcome)
+		switch {
+		case err == nil:
+			if w.opt.Artifacts != nil {
+				w.opt.Artifacts.sweep(r.lease.Task.ID)
+			}
+			return
+		case errors.Is(err, ErrLeaseLost), r.ctx.Err() != nil:
+			w.log.Warn("outcome is lost, the task will run again", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err)
+			return
+		}
+		w.log.Warn("cannot record the outcome of a task", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err, "retry_in", delay)
+		pause(r.ctx, delay)
+	}
+}
+
+// giveBack releases an attempt that the worker has no time to finish.
+func (w *Worker) giveBack(r *run) {
+	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+	defer cancel()
+	if err := w.store.Release(ctx, r.lease); err != nil && !errors.Is(err, ErrLeaseLost) {
+		r.job.Log.Warn("cannot give the task back; its lease will expire", "error", err)
+		return
+	}
+	r.job.Log.Info("task given back")
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,140 @@
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Job is one attempt at a task, as its handler sees it.
+type Job struct {
+	ID      string
+	Name    string
+	Attempt int // 1 for the first
+	// Log carries the task's id, name and attempt.
+	Log *slog.Logger
+
+	args   []json.RawMessage
+	result json.RawMessage
+	files  *Artifacts
+	report func(percent int, note string)
+
+	mu        sync.Mutex
+	artifacts []string
+	said      progress // what Progress was told last
+	written   progress // what the store has of it
+	writtenAt time.Time
+}
+
+type progress struct {
+	percent int
+	note    string
+}
+
+// progressEvery is the shortest time between two writes of progress to the
+// store: faster than anyone reads, slower than a disk minds.
+const progressEvery = 100 * time.Millisecond
+
+// Args stores the arguments, by position, in what targets point to. Fewer
+// targets than arguments, more, or a type that does not fit, is an error.
+func (j *Job) Args(targets ...any) error {
+	if len(targets) != len(j.args) {
+		return fmt.Errorf("%w: %s got %d, takes %d", ErrArgs, j.Name, len(j.args), len(targets))
+	}
+	for i, target := range targets {
+		if err := json.Unmarshal(j.args[i], target); err != nil {
+			return fmt.Errorf("%w: argument %d of %s: %w", ErrArgs, i+1, j.Name, err)
+		}
+	}
+	return nil
+}
+
+// Progress says how far the work is, 0 to 100, and what it does now. It may be
+// called as often as you like: what comes faster than ten times a second is
+// kept back, and the last word is written with the outcome.
+func (j *Job) Progress(percent int, note string) {
+	j.mu.Lock()
+	said := progress{min(max(percent, 0), 100), truncate(note, 1000)}
+	j.said = said
+	due := said != j.written && time.Since(j.writtenAt) >= progressEvery
+	if due {
+		j.written, j.writtenAt = said, time.Now()
+	}
+	j.mu.Unlock()
+	if due {
+		j.report(said.percent, said.note)
+	}
+}
+
+// Return sets the task's result, any value that JSON can hold.
+func (j *Job) Return(v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode result: %w", err)
+	}
+	j.result = raw
+	return nil
+}
+
+// Artifact makes a file that stays with the task under a name, for clients to
+// fetch. It is there, whole, once Close has returned nil; a later attempt at
+// the task replaces it. An invalid name is an error wrapping ErrArtifactName.
+func (j *Job) Artifact(name string) (io.WriteCloser, error) {
+	if j.files == nil {
+		return nil, errors.New("this worker keeps no artifacts")
+	}
+	w, err := j.files.create(j.ID, name, j.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	w.closed = func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if !slices.Contains(j.artifacts, name) {
+			j.artifacts = append(j.artifacts, name)
+		}
+	}
+	return w, nil
+}
+
+// unsaid returns what Progress has kept back, if it has.
+func (j *Job) unsaid() (progress, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.said, j.said != j.written
+}
+
+// made returns the names of the artifacts that are complete.
+func (j *Job) made() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.artifacts)
+}
+
+// truncate cuts s to at most n bytes, at the end of a rune.
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
+
+// newJob prepares the attempt that a lease is.
+func newJob(l *Lease, files *Artifacts, log *slog.Logger, report func(percent int, note string)) (*Job, error) {
+	j := &Job{
+		ID: l.Task.ID, Name: l.Task.Name, Attempt: l.Attempt, files: files, report: report,
+		Log: log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt),
+	}
+	if err := json.Unmarshal(l.Task.Args, &j.args); err != nil {
+		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
+	}
+	return j, nil
+}

@@ -1,0 +1,197 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+var (
+	// ErrUnknownTask: no task of that name is registered.
+	ErrUnknownTask = errors.New("unknown task")
+	// ErrArgs: the arguments are not what the task takes; the error says which.
+	ErrArgs = errors.New("wrong arguments")
+	// ErrID: the id is not one that a task may have.
+	ErrID = errors.New("invalid id: 1 to 128 letters, digits, dots, underscores and hyphens, not types")
+	// ErrOption: the queue, timeout or number of retries is out of range.
+	ErrOption = errors.New("invalid option")
+)
+
+// Handler does a task's work. A returned error is a failed attempt, a panic
+// too. ctx ends when the task runs out of time, its lease is lost, or the
+// worker stops; a handler that returns an error after that has not failed, its
+// task goes to the next worker.
+type Handler func(ctx context.Context, job *Job) error
+
+// ArgType is the JSON type of an argument.
+type ArgType string
+
+// The types an argument may have.
+const (
+	String  ArgType = "string"
+	Integer ArgType = "integer"
+	Number  ArgType = "number"
+	Boolean ArgType = "boolean"
+)
+
+// Arg is one argument of a task, by position.
+type Arg struct {
+	Name string
+	Type ArgType
+	// Default stands for an argument that is left out; nil: it must be given.
+	// Arguments with a default come last.
+	Default any
+}
+
+// Definition is a task that workers can run and clients can ask for.
+type Definition struct {
+	Name    string
+	Handler Handler
+	Args    []Arg
+	// Accepts reports whether the task can be started for an uploaded file of
+	// that name. Nil: for none.
+	Accepts func(filename string) bool
+}
+
+// Registry holds the tasks of a program by name. It does not change once made.
+type Registry struct {
+	byName map[string]Definition
+}
+
+// NewRegistry makes a registry. A task without name or handler, with a name
+// that is taken or no valid id, is an error.
+func NewRegistry(tasks ...Definition) (*Registry, error) {
+	r := &Registry{byName: make(map[string]Definition, len(tasks))}
+	for _, d := range tasks {
+		if _, taken := r.byName[d.Name]; taken || !ValidID(d.Name) || d.Handler == nil {
+			return nil, fmt.Errorf("register task %q: needs a handler and a name of its own", d.Name)
+		}
+		r.byName[d.Name] = d
+	}
+	return r, nil
+}
+
+// Lookup returns the task of that name, or an error wrapping ErrUnknownTask.
+func (r *Registry) Lookup(name string) (Definition, error) {
+	d, ok := r.byName[name]
+	if !ok {
+		return Definition{}, fmt.Errorf("%w %q; there are: %s", ErrUnknownTask, name, strings.Join(r.Names(), ", "))
+	}
+	return d, nil
+}
+
+// Names returns the registered names, sorted.
+func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }
+
+// Client accepts tasks for a store: it refuses what no worker of this program
+// could run, and fills in what was left out.
+type Client struct {
+	Store Enqueuer
+	Tasks *Registry
+}
+
+// MaxArgs is the largest list of arguments, in bytes of JSON.
+const MaxArgs = 1 << 20
+
+// Enqueue checks the task and hands it to the store. A missing id is drawn,
+// missing arguments take their defaults. Errors wrap ErrUnknownTask, ErrArgs,
+// ErrID, ErrOption or what the store returns; with any of them nothing was
+// accepted.
+func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
+	d, err := c.Tasks.Lookup(n.Name)
+	if err != nil {
+		return nil, false, err
+	}
+	if n.ID == "" {
+		n.ID = NewID()
+	}
+	if !ValidID(n.ID) {
+		return nil, false, ErrID
+	}
+	if n.Queue == "" {
+		n.Queue = DefaultQueue
+	}
+	switch {
+	case !ValidID(n.Queue):
+		return nil, false, fmt.Errorf("%w: queue %q", ErrOption, n.Queue)
+	case n.Timeout < 0:
+		return nil, false, fmt.Errorf("%w: timeout %v is negative", ErrOption, n.Timeout)
+	case n.MaxRetries < 0 || n.MaxRetries > 1000:
+		return nil, false, fmt.Errorf("%w: max_retries %d is not within 0 to 1000", ErrOption, n.MaxRetries)
+	case n.RunAt.After(time.Now().AddDate(10, 0, 0)):
+		return nil, false, fmt.Errorf("%w: eta is more than ten years away", ErrOption)
+	}
+	if n.Args, err = d.checkArgs(n.Args); err != nil {
+		return nil, false, err
+	}
+	return c.Store.Enqueue(ctx, n)
+}
+
+// checkArgs compares a JSON array with what the task takes and returns it with
+// the defaults filled in.
+func (d Definition) checkArgs(raw json.RawMessage) (json.RawMessage, error) {
+	if len(raw) > MaxArgs {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, len(raw), MaxArgs)
+	}
+	var given []json.RawMessage
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &given); err != nil {
+			return nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, d.Name)
+		}
+	}
+	if len(given) > len(d.Args) {
+		return nil, fmt.Errorf("%w: %s takes at most %d, got %d", ErrArgs, d.Name, len(d.Args), len(given))
+	}
+	for i, arg := range d.Args {
+		if i < len(given) {
+			if !arg.Type.matches(given[i]) {
+				return nil, fmt.Errorf("%w: argument %d of %s, %s, must be a %s", ErrArgs, i+1, d.Name, arg.Name, arg.Type)
+			}
+			continue
+		}
+		if arg.Default == nil {
+			return nil, fmt.Errorf("%w: argument %d of %s, %s, is missing", ErrArgs, i+1, d.Name, arg.Name)
+		}
+		value, err := json.Marshal(arg.Default)
+		if err != nil {
+			return nil, fmt.Errorf("default of %s: %w", arg.Name, err)
+		}
+		given = append(given, value)
+	}
+	if given == nil {
+		given = []json.RawMessage{}
+	}
+	return json.Marshal(given)
+}
+
+// matches reports whether a JSON value is of the type.
+func (t ArgType) matches(raw json.RawMessage) bool {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return false
+	}
+	switch t {
+	case String:
+		_, ok := v.(string)
+		return ok
+	case Boolean:
+		_, ok := v.(bool)
+		return ok
+	case Integer:
+		n, ok := v.(json.Number)
+		_, err := n.Int64()
+		return ok && err == nil
+	case Number:
+		_, ok := v.(json.Number)
+		return ok
+	}
+	return false
+}

@@ -1,0 +1,119 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/RichardKnop/machinery/v2/tasks"
+
+	"gale/pool"
+)
+
+// Why a handler's context ends.
+var (
+	ErrTimeout  = errors.New("timed out")
+	ErrShutdown = errors.New("worker is stopping")
+)
+
+// run is one attempt on its way through machinery.
+type run struct {
+	lease     *Lease
+	handler   Handler
+	job       *Job
+	signature *tasks.Signature
+	ctx       context.Context //nolint:containedctx // an attempt is its context
+	cancel    context.CancelCauseFunc
+
+	// outcome is gathered from what machinery tells broker and backend; its
+	// State stays empty if the attempt did not come to an end of its own.
+	outcome Outcome
+}
+
+// call does the handler's work and words its end for machinery: nil is a
+// success, ErrRetryTaskLater another attempt, any other error the end.
+func (r *run) call() (result string, err error) {
+	ctx := r.ctx
+	if limit := r.lease.Task.Timeout; limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w after %v", ErrTimeout, limit))
+		defer stop()
+	}
+	err = pool.Protect(func() error { return r.handler(ctx, r.job) })
+	if panicked, ok := errors.AsType[*pool.PanicError](err); ok {
+		r.job.Log.Error("task panicked", "panic", panicked.Value, "stack", string(panicked.Stack))
+	}
+	if err == nil {
+		return string(r.job.result), nil
+	}
+	if errors.Is(context.Cause(ctx), ErrTimeout) {
+		err = context.Cause(ctx) // whatever the handler made of it
+	}
+	r.outcome.Error = err.Error()
+	if failures := len(r.lease.Task.Failures); failures < r.lease.Task.MaxRetries {
+		return "", tasks.NewErrRetryTaskLater(err.Error(), retryDelay(failures))
+	}
+	return "", err
+}
+
+// abandoned reports whether the attempt was taken from the handler before it
+// ended: what it returned says nothing about the task.
+func (r *run) abandoned() bool {
+	cause := context.Cause(r.ctx)
+	return r.outcome.State != Success && (errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrLeaseLost))
+}
+
+// retryDelay is 1 s after the first failure and doubles to at most 10 min;
+// of that a random half, so that tasks that failed together come back apart.
+func retryDelay(failures int) time.Duration {
+	delay := min(time.Second<<min(failures, 20), 10*time.Minute)
+	return delay/2 + rand.N(delay/2)
+}
+
+// publishes takes a message that machinery sends while the task runs: the task
+// itself once more is a retry, a callback is one of the tasks that follow. It
+// reports whether the message is the run's.
+func (r *run) publishes(s *tasks.Signature) (bool, error) {
+	switch {
+	case s == r.signature:
+		r.outcome.State = Retrying
+		r.outcome.RetryAt = *s.ETA
+		return true, nil
+	case slices.Contains(r.signature.OnSuccess, s):
+		next, err := newTask(s)
+		if err == nil && !r.signature.Immutable {
+			next.Args, err = withResult(next.Args, r.outcome.Result)
+		}
+		if err != nil {
+			return true, err
+		}
+		r.outcome.Next = append(r.outcome.Next, next)
+		return true, nil
+	case slices.Contains(r.signature.OnError, s):
+		next, err := newTask(s)
+		if err != nil {
+			return true, err
+		}
+		r.outcome.Next = append(r.outcome.Next, next)
+		return true, nil
+	}
+	return false, nil
+}
+
+// withResult puts the result as the JSON it is where machinery appended it as
+// a string.
+func withResult(args, result json.RawMessage) (json.RawMessage, error) {
+	var values []json.RawMessage
+	if err := json.Unmarshal(args, &values); err != nil || len(values) == 0 {
+		return nil, fmt.Errorf("pass result on: %w", ErrArgs)
+	}
+	if len(result) == 0 {
+		result = json.RawMessage("null")
+	}
+	values[len(values)-1] = result
+	return json.Marshal(values)
+}

@@ -1,0 +1,129 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+var (
+	// ErrNotFound: no task has that id.
+	ErrNotFound = errors.New("no such task")
+	// ErrLeaseLost: the attempt that speaks is not the task's current one;
+	// another worker has it, or it has ended. Nothing was changed.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrUnavailable: the store cannot answer now (disk full, locked, gone);
+	// nothing was accepted. Adapters wrap it around the cause.
+	ErrUnavailable = errors.New("task store is unavailable")
+)
+
+// Defaults that every store shares.
+const (
+	// DefaultLeaseTTL is how long a task stays with a worker that has not
+	// been heard of. Shorter gave duplicates under lock contention.
+	DefaultLeaseTTL = 30 * time.Second
+	// DefaultMaxLost is how often a task may take its worker down, or be with
+	// one that goes down, before it is dead.
+	DefaultMaxLost = 5
+)
+
+// Store keeps accepted tasks until they have ended, and their results after.
+// The delivery guarantee rests on it: once Enqueue has returned, the task is
+// on disk and will be leased, again and again if need be, until an attempt of
+// it is finished. Every implementation passes the suite in jobs/jobstest.
+//
+// All methods may be called from many goroutines and processes at once.
+type Store interface {
+	Enqueuer
+	Reader
+	Leaser
+	Recorder
+	// Close releases the store; leases that are held stay until they expire.
+	Close() error
+}
+
+// Enqueuer accepts tasks.
+type Enqueuer interface {
+	// Enqueue accepts a task; when it returns without error the task survives
+	// kill -9 and power loss. The same ID twice is one task: the second call
+	// changes nothing and returns the first's as it stands, created false.
+	// Errors wrap ErrUnavailable if nothing could be written.
+	Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error)
+}
+
+// Reader looks at tasks.
+type Reader interface {
+	// Get returns the task, or ErrNotFound.
+	Get(ctx context.Context, id string) (*Task, error)
+	// Watch waits until the task's Version is greater than after, then returns
+	// it; a change made by another process is seen within 100 ms. It returns
+	// ErrNotFound, or context.Cause(ctx) when ctx ends first.
+	Watch(ctx context.Context, id string, after int64) (*Task, error)
+}
+
+// LeaseRequest says what a worker can take.
+type LeaseRequest struct {
+	// Owner is who will hold the leases: master instance and slot.
+	Owner string
+	// Queues in order of priority: all that is due in the first is handed out
+	// before anything of the second.
+	Queues []string
+	// Names of the tasks the worker knows. Others wait for one that does.
+	Names []string
+	// Max is how many to lease at most.
+	Max int
+}
+
+// Lease is one attempt at a task. Attempt and Owner fence it: whatever is said
+// of a task with a lease that is no longer its current one is refused.
+type Lease struct {
+	Task    *Task // as it is at the start of this attempt
+	Owner   string
+	Attempt int
+}
+
+// Leaser hands tasks to workers.
+type Leaser interface {
+	// Lease waits until something is due for the worker, moves up to r.Max
+	// tasks to Running and returns them, oldest due time first within a queue.
+	// It returns context.Cause(ctx) when ctx ends first. A task whose lease
+	// has expired is due again; after MaxLost of these it is Dead instead.
+	Lease(ctx context.Context, r LeaseRequest) ([]*Lease, error)
+	// Extend gives the leases their full time again and returns those that are
+	// lost; their work must stop.
+	Extend(ctx context.Context, leases []*Lease) (lost []*Lease, err error)
+	// Release gives a lease back unharmed: the task is due at once, and the
+	// attempt does not count as lost. ErrLeaseLost if it was not held.
+	Release(ctx context.Context, l *Lease) error
+	// Reclaim makes every task leased by owner due again at once and counts it
+	// as lost, as if the leases had expired. It is for the successor of a
+	// process that is known to be dead. It returns how many there were.
+	Reclaim(ctx context.Context, owner string) (int, error)
+}
+
+// Outcome is how an attempt ended.
+type Outcome struct {
+	// State is Success, Failed, Retrying, Cancelled or Dead.
+	State State
+	// Result is the handler's, as JSON; for Success.
+	Result json.RawMessage
+	// Error is the reason; for all but Success. It is kept among Failures.
+	Error string
+	// RetryAt is when a Retrying task is due again.
+	RetryAt time.Time
+	// Artifacts are the names of the files that the task left.
+	Artifacts []string
+	// Next are accepted in the same atomic step as the outcome: a crash
+	// neither loses nor doubles them.
+	Next []NewTask
+}
+
+// Recorder takes what running attempts report.
+type Recorder interface {
+	// Progress records how far the attempt is, 0 to 100, and what it does.
+	Progress(ctx context.Context, l *Lease, percent int, note string) error
+	// Finish ends the attempt and accepts o.Next, in one step and only if the
+	// lease is current; else ErrLeaseLost and nothing is changed.
+	Finish(ctx context.Context, l *Lease, o Outcome) error
+}

@@ -1,0 +1,100 @@
+package jobs
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// State is where a task stands. The picture is in the package comment.
+type State string
+
+// The states of a task.
+const (
+	Scheduled State = "scheduled" // accepted, its eta is in the future
+	Queued    State = "queued"    // accepted, waiting for a worker
+	Running   State = "running"   // leased by a worker
+	Retrying  State = "retrying"  // failed, waiting for its next attempt
+	Success   State = "success"
+	Failed    State = "failed"
+	Cancelled State = "cancelled"
+	Dead      State = "dead" // killed its worker too often, or unreadable
+)
+
+// Final reports whether nothing will happen to the task any more.
+func (s State) Final() bool {
+	switch s {
+	case Success, Failed, Cancelled, Dead:
+		return true
+	}
+	return false
+}
+
+// Task is the task object that clients see, and what the store knows besides.
+type Task struct {
+	ID        string          `json:"id"`
+	Name      string          `json:"task"`
+	Queue     string          `json:"queue"`
+	Args      json.RawMessage `json:"args"` // a JSON array, by position
+	State     State           `json:"state"`
+	Progress  int             `json:"progress"` // 0 to 100
+	Note      string          `json:"note"`     // what the handler said last
+	Attempts  int             `json:"attempts"` // how often a worker began it
+	Worker    string          `json:"worker"`   // owner of the last lease
+	Created   time.Time       `json:"created"`
+	Started   *time.Time      `json:"started"`  // begin of the last attempt
+	Finished  *time.Time      `json:"finished"` // when the state became final
+	Result    json.RawMessage `json:"result"`
+	Error     string          `json:"error"`
+	Failures  []Failure       `json:"failures"`
+	Artifacts []string        `json:"artifacts"`
+
+	// Version grows with every change of the task; Watch waits for it.
+	Version int64 `json:"-"`
+	// RunAt is when the task is due: its eta, or its next attempt.
+	RunAt time.Time `json:"-"`
+	// Timeout ends one attempt; zero is none.
+	Timeout time.Duration `json:"-"`
+	// MaxRetries is how many failures are followed by another attempt.
+	MaxRetries int `json:"-"`
+	// Signature is machinery's own message for a task that carries more than
+	// its arguments (callbacks); nil for all others.
+	Signature []byte `json:"-"`
+}
+
+// Failure is one attempt that ended with an error.
+type Failure struct {
+	Time    time.Time `json:"time"`
+	Attempt int       `json:"attempt"`
+	Error   string    `json:"error"`
+}
+
+// NewTask is a task to be accepted. Name and ID must be set; Client.Enqueue
+// does that, with everything else that a caller may leave out.
+type NewTask struct {
+	ID         string
+	Name       string
+	Queue      string          // default DefaultQueue
+	Args       json.RawMessage // a JSON array; nil is []
+	RunAt      time.Time       // zero is now
+	Timeout    time.Duration   // one attempt's limit; 0 is none
+	MaxRetries int             // failures that are followed by another attempt
+	Signature  []byte          // see Task.Signature
+}
+
+// DefaultQueue is where a task waits that names no queue.
+const DefaultQueue = "default"
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// ValidID reports whether id may name a task: 1 to 128 letters, digits, dots,
+// underscores and hyphens, but not "types" (GET /tasks/types is taken) and not
+// "." or ".." (ids are folder names).
+func ValidID(id string) bool {
+	return idPattern.MatchString(id) && id != "types" && id != "." && id != ".."
+}
+
+// NewID draws an id that no other task has: 130 random bits.
+func NewID() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,184 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/RichardKnop/machinery/v2"
+	"github.com/RichardKnop/machinery/v2/config"
+	locks "github.com/RichardKnop/machinery/v2/locks/eager"
+	mlog "github.com/RichardKnop/machinery/v2/log"
+)
+
+// WorkerOptions configure a Worker. The zero value of a field is its default,
+// except Owner, which must be given.
+type WorkerOptions struct {
+	// Owner names the worker among all that share the store.
+	Owner string
+	// Successor says that an earlier process had the same owner and is dead:
+	// its tasks are taken over at once instead of when their leases expire.
+	Successor bool
+	// Queues to take from, in order of priority. Default: DefaultQueue.
+	Queues []string
+	// Concurrency is how many tasks run at once. Default: two per CPU.
+	Concurrency int
+	// Grace is how long tasks may go on after ctx has ended; then theirs
+	// ends, and a second later they are given back. Default 28 s.
+	Grace time.Duration
+	// Heartbeat is how often leases are extended. Default 10 s, a third of
+	// DefaultLeaseTTL.
+	Heartbeat time.Duration
+	// Artifacts is where tasks leave files. Default: nowhere.
+	Artifacts *Artifacts
+	Logger    *slog.Logger // default: none
+}
+
+// lastWords is how long a handler has to notice that its context has ended
+// with the grace time.
+const lastWords = time.Second
+
+// Worker leases tasks from a store and runs them on machinery's worker.
+type Worker struct {
+	store  Store
+	tasks  *Registry
+	opt    WorkerOptions
+	log    *slog.Logger
+	engine *engine
+	server *machinery.Server
+
+	leasing     context.Context //nolint:containedctx // ends leasing, by the broker's StopConsuming
+	stopLeasing context.CancelCauseFunc
+	working     context.Context //nolint:containedctx // ends what handlers do, when the grace time is over
+	stopWorking context.CancelCauseFunc
+	attempts    sync.WaitGroup
+}
+
+// NewWorker makes a worker for the tasks of a registry.
+func NewWorker(store Store, registry *Registry, o WorkerOptions) (*Worker, error) {
+	if o.Owner == "" {
+		return nil, errors.New("worker has no owner")
+	}
+	if len(o.Queues) == 0 {
+		o.Queues = []string{DefaultQueue}
+	}
+	o.Concurrency = cmp.Or(o.Concurrency, 2*runtime.GOMAXPROCS(0))
+	o.Grace = cmp.Or(o.Grace, 28*time.Second)
+	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultLeaseTTL/3)
+	w := &Worker{store: store, tasks: registry, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
+	w.engine = &engine{
+		worker: w, runs: map[string]*run{},
+		config: &config.Config{DefaultQueue: DefaultQueue, NoUnixSignals: true},
+	}
+	w.leasing, w.stopLeasing = context.WithCancelCause(context.Background())
+	w.working, w.stopWorking = context.WithCancelCause(context.Background())
+	w.server = machinery.NewServer(w.engine.config, w.engine, w.engine, locks.New())
+	for _, name := range registry.Names() {
+		if err := w.server.RegisterTask(name, w.engine.invoke); err != nil {
+			return nil, fmt.Errorf("register task %s: %w", name, err)
+		}
+	}
+	return w, nil
+}
+
+// Run takes tasks and works until ctx ends, then lets those under way finish
+// within the grace time and gives the rest back. It returns nil, also when it
+// had to leave handlers behind that would not stop. Call it once.
+func (w *Worker) Run(ctx context.Context) error {
+	logMachinery(w.log)
+	if w.opt.Successor {
+		w.reclaim(ctx)
+	}
+	alive, dead := context.WithCancel(context.Background())
+	var beats sync.WaitGroup
+	beats.Go(func() { w.heartbeat(alive) }) // ends with alive
+	defer beats.Wait()
+	defer dead()
+
+	worker := w.server.NewWorker(w.opt.Owner, w.opt.Concurrency)
+	worker.SetErrorHandler(func(error) {}) // finish has a line for it
+	ended := make(chan error, 1)
+	worker.LaunchAsync(ended) // ends after worker.Quit
+	w.log.Info("worker takes tasks", "queues", w.opt.Queues, "concurrency", w.opt.Concurrency, "tasks", w.tasks.Names())
+
+	<-ctx.Done()
+	worker.Quit()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(w.opt.Grace):
+		w.log.Warn("grace time is over", "running", len(w.engine.running()))
+	}
+	w.stopWorking(ErrShutdown)
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(lastWords):
+		for _, r := range w.engine.running() {
+			w.giveBack(r)
+		}
+		return nil
+	}
+}
+
+// reclaim takes over what a dead process with this worker's name had leased.
+// If the store cannot do it now, the leases expire by themselves.
+func (w *Worker) reclaim(ctx context.Context) {
+	n, err := w.store.Reclaim(ctx, w.opt.Owner)
+	if err != nil {
+		w.log.Warn("cannot take over the tasks of the last process", "error", err)
+	} else if n > 0 {
+		w.log.Info("tasks of the last process are due again", "tasks", n)
+	}
+}
+
+// heartbeat extends the leases of all attempts under way.
+func (w *Worker) heartbeat(ctx context.Context) {
+	tick := time.NewTicker(w.opt.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		runs := w.engine.running()
+		if len(runs) == 0 {
+			continue
+		}
+		leases := make([]*Lease, len(runs))
+		byLease := make(map[*Lease]*run, len(runs))
+		for i, r := range runs {
+			leases[i], byLease[r.lease] = r.lease, r
+		}
+		lost, err := w.store.Extend(ctx, leases)
+		if err != nil {
+			w.log.Warn("cannot extend leases", "error", err, "tasks", len(leases))
+		}
+		for _, l := range lost {
+			byLease[l].cancel(ErrLeaseLost)
+		}
+	}
+}
+
+// machineryLog makes sure that machinery's loggers, which are global, are set
+// by one worker only.
+var machineryLog sync.Once
+
+// logMachinery sends what machinery logs to the program's log. Its lines for
+// every task and setting are for debugging only.
+func logMachinery(log *slog.Logger) {
+	machineryLog.Do(func() {
+		debug := slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+		mlog.SetDebug(debug)
+		mlog.SetInfo(debug)
+		mlog.SetWarning(debug)
+		mlog.SetError(slog.NewLogLogger(log.Handler(), slog.LevelError))
+		mlog.SetFatal(slog.NewLogLogger(log.Handler(), slog.LevelError))
+	})
+}

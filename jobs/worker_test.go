@@ -1,0 +1,420 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gale/jobs"
+	"gale/jobs/sqlite"
+)
+
+// fixture is a store with a worker on it.
+type fixture struct {
+	store  *sqlite.Store
+	client *jobs.Client
+	files  *jobs.Artifacts
+	tasks  *jobs.Registry
+}
+
+func newFixture(t *testing.T, defs ...jobs.Definition) *fixture {
+	t.Helper()
+	dir := t.TempDir()
+	f := &fixture{}
+	var err error
+	if f.store, err = sqlite.Open(filepath.Join(dir, "jobs.db"), sqlite.Options{LeaseTTL: 3 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.store.Close() })
+	if f.files, err = jobs.OpenArtifacts(filepath.Join(dir, "artifacts")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.files.Close() })
+	if f.tasks, err = jobs.NewRegistry(defs...); err != nil {
+		t.Fatal(err)
+	}
+	f.client = &jobs.Client{Store: f.store, Tasks: f.tasks}
+	return f
+}
+
+// work runs a worker until the test ends, or the returned function is called.
+func (f *fixture) work(t *testing.T, o jobs.WorkerOptions) (stop func()) {
+	t.Helper()
+	if o.Owner == "" {
+		o.Owner = "test/worker.0"
+	}
+	o.Artifacts = f.files
+	w, err := jobs.NewWorker(f.store, f.tasks, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { // ends with the worker
+		defer close(ended)
+		if err := w.Run(ctx); err != nil {
+			t.Errorf("worker: %v", err)
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-ended })
+	t.Cleanup(stop)
+	return stop
+}
+
+func (f *fixture) enqueue(t *testing.T, n jobs.NewTask) *jobs.Task {
+	t.Helper()
+	task, _, err := f.client.Enqueue(t.Context(), n)
+	if err != nil {
+		t.Fatalf("enqueue: %v", err)
+	}
+	return task
+}
+
+// await waits until the task is as cond wants it.
+func (f *fixture) await(t *testing.T, id string, cond func(*jobs.Task) bool) *jobs.Task {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	task, err := f.store.Get(ctx, id)
+	for err == nil && !cond(task) {
+		task, err = f.store.Watch(ctx, id, task.Version)
+	}
+	if err != nil {
+		last, _ := f.store.Get(context.Background(), id)
+		t.Fatalf("task %s: %v; last seen %+v", id, err, last)
+	}
+	return task
+}
+
+func final(t *jobs.Task) bool { return t.State.Final() }
+
+func in(s jobs.State) func(*jobs.Task) bool {
+	return func(t *jobs.Task) bool { return t.State == s }
+}
+
+var echo = jobs.Definition{
+	Name: "echo", Args: []jobs.Arg{{Name: "text", Type: jobs.String, Default: "nothing"}},
+	Handler: func(_ context.Context, job *jobs.Job) error {
+		var text string
+		if err := job.Args(&text); err != nil {
+			return err
+		}
+		return job.Return(map[string]string{"said": text})
+	},
+}
+
+func TestTaskRunsToItsResult(t *testing.T) {
+	f := newFixture(t, echo)
+	f.work(t, jobs.WorkerOptions{})
+	a := f.enqueue(t, jobs.NewTask{Name: "echo", Args: json.RawMessage(`["hällo <&>"]`)})
+	b := f.enqueue(t, jobs.NewTask{Name: "echo"})
+	for id, want := range map[string]string{a.ID: "hällo <&>", b.ID: "nothing"} {
+		task := f.await(t, id, final)
+		var result map[string]string
+		if err := json.Unmarshal(task.Result, &result); err != nil || result["said"] != want {
+			t.Errorf("result %s, %v; want %q", task.Result, err, want)
+		}
+		if task.State != jobs.Success || task.Progress != 100 || task.Attempts != 1 ||
+			task.Worker != "test/worker.0" || task.Started == nil || task.Finished == nil || task.Error != "" {
+			t.Errorf("task %+v", task)
+		}
+	}
+}
+
+func TestWhatCannotRunIsNotAccepted(t *testing.T) {
+	f := newFixture(t, echo)
+	for name, c := range map[string]struct {
+		n    jobs.NewTask
+		want error
+	}{
+		"unknown task":   {jobs.NewTask{Name: "nope"}, jobs.ErrUnknownTask},
+		"too many":       {jobs.NewTask{Name: "echo", Args: json.RawMessage(`["a","b"]`)}, jobs.ErrArgs},
+		"wrong type":     {jobs.NewTask{Name: "echo", Args: json.RawMessage(`[7]`)}, jobs.ErrArgs},
+		"null":           {jobs.NewTask{Name: "echo", Args: json.RawMessage(`[null]`)}, jobs.ErrArgs},
+		"no array":       {jobs.NewTask{Name: "echo", Args: json.RawMessage(`{"text":"a"}`)}, jobs.ErrArgs},
+		"too large":      {jobs.NewTask{Name: "echo", Args: json.RawMessage(`["` + strings.Repeat("x", jobs.MaxArgs) + `"]`)}, jobs.ErrArgs},
+		"id types":       {jobs.NewTask{Name: "echo", ID: "types"}, jobs.ErrID},
+		"id with slash":  {jobs.NewTask{Name: "echo", ID: "../x"}, jobs.ErrID},
+		"id dots":        {jobs.NewTask{Name: "echo", ID: ".."}, jobs.ErrID},
+		"id too long":    {jobs.NewTask{Name: "echo", ID: strings.Repeat("x", 129)}, jobs.ErrID},
+		"queue":          {jobs.NewTask{Name: "echo", Queue: "a b"}, jobs.ErrOption},
+		"timeout":        {jobs.NewTask{Name: "echo", Timeout: -1}, jobs.ErrOption},
+		"retries":        {jobs.NewTask{Name: "echo", MaxRetries: -1}, jobs.ErrOption},
+		"eta in the far": {jobs.NewTask{Name: "echo", RunAt: time.Now().AddDate(100, 0, 0)}, jobs.ErrOption},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, _, err := f.client.Enqueue(t.Context(), c.n); !errors.Is(err, c.want) {
+				t.Errorf("got %v; want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func TestFailureKeepsItsReason(t *testing.T) {
+	f := newFixture(t,
+		jobs.Definition{Name: "fail", Handler: func(context.Context, *jobs.Job) error { return errors.New("no such planet") }},
+		jobs.Definition{Name: "panic", Handler: func(context.Context, *jobs.Job) error { panic("division by cucumber") }},
+	)
+	f.work(t, jobs.WorkerOptions{})
+	for name, want := range map[string]string{"fail": "no such planet", "panic": "panic: division by cucumber"} {
+		task := f.await(t, f.enqueue(t, jobs.NewTask{Name: name}).ID, final)
+		if task.State != jobs.Failed || task.Error != want || len(task.Failures) != 1 || task.Failures[0].Error != want {
+			t.Errorf("%s: %+v", name, task)
+		}
+	}
+}
+
+func TestRetry(t *testing.T) {
+	var calls atomic.Int32
+	f := newFixture(t, jobs.Definition{Name: "flaky", Handler: func(_ context.Context, job *jobs.Job) error {
+		if n := calls.Add(1); n < 2 {
+			return errors.New("not yet")
+		}
+		return job.Return(job.Attempt)
+	}})
+	f.work(t, jobs.WorkerOptions{})
+	id := f.enqueue(t, jobs.NewTask{Name: "flaky", MaxRetries: 3}).ID
+	waiting := f.await(t, id, func(t *jobs.Task) bool { return t.State == jobs.Retrying || final(t) })
+	if waiting.State != jobs.Retrying || waiting.Error == "" && len(waiting.Failures) != 1 {
+		t.Errorf("after the first attempt: %+v", waiting)
+	}
+	if d := time.Until(waiting.RunAt); d > time.Second {
+		t.Errorf("next attempt in %v; want within 1s", d)
+	}
+	task := f.await(t, id, final)
+	if task.State != jobs.Success || task.Attempts != 2 || string(task.Result) != "2" || len(task.Failures) != 1 || task.Failures[0].Error != "not yet" {
+		t.Errorf("in the end: %+v", task)
+	}
+}
+
+func TestTimeoutEndsTheAttempt(t *testing.T) {
+	f := newFixture(t, jobs.Definition{Name: "hang", Handler: func(ctx context.Context, _ *jobs.Job) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	f.work(t, jobs.WorkerOptions{})
+	task := f.await(t, f.enqueue(t, jobs.NewTask{Name: "hang", Timeout: 50 * time.Millisecond}).ID, final)
+	if task.State != jobs.Failed || task.Error != "timed out after 50ms" {
+		t.Errorf("%+v", task)
+	}
+}
+
+func TestProgressAndArtifacts(t *testing.T) {
+	step := make(chan struct{})
+	f := newFixture(t, jobs.Definition{Name: "paint", Handler: func(ctx context.Context, job *jobs.Job) error {
+		job.Progress(40, "mixing colours")
+		<-step
+		w, err := job.Artifact("picture.txt")
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, "a tree"); err != nil {
+			return err
+		}
+		if _, err := job.Artifact("../../evil"); !errors.Is(err, jobs.ErrArtifactName) {
+			return errors.New("an artifact may be called ../../evil")
+		}
+		job.Progress(90, "signing") // too soon after the first: kept back
+		return w.Close()
+	}})
+	f.work(t, jobs.WorkerOptions{})
+	id := f.enqueue(t, jobs.NewTask{Name: "paint"}).ID
+	task := f.await(t, id, func(t *jobs.Task) bool { return t.Progress > 0 })
+	if task.State != jobs.Running || task.Progress != 40 || task.Note != "mixing colours" {
+		t.Errorf("midway: %+v", task)
+	}
+	if _, err := f.files.Open(id, "picture.txt"); err == nil {
+		t.Error("an artifact is there before it is written")
+	}
+	close(step)
+	task = f.await(t, id, final)
+	if task.State != jobs.Success || task.Progress != 100 || task.Note != "signing" || len(task.Artifacts) != 1 || task.Artifacts[0] != "picture.txt" {
+		t.Errorf("in the end: %+v", task)
+	}
+	file, err := f.files.Open(id, "picture.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if text, _ := io.ReadAll(file); string(text) != "a tree" {
+		t.Errorf("artifact %q", text)
+	}
+	for _, name := range []string{"..", ".picture.txt.1", "", "a/b", "../jobs.db"} {
+		if _, err := f.files.Open(id, name); err == nil {
+			t.Errorf("artifact %q can be opened", name)
+		}
+	}
+}
+
+// No more tasks are leased than can run, and never more than that run.
+func TestConcurrencyIsBounded(t *testing.T) {
+	var running, most atomic.Int32
+	began, release := make(chan struct{}, 10), make(chan struct{})
+	f := newFixture(t, jobs.Definition{Name: "wait", Handler: func(context.Context, *jobs.Job) error {
+		n := running.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		began <- struct{}{}
+		<-release
+		running.Add(-1)
+		return nil
+	}})
+	var ids []string
+	for range 10 {
+		ids = append(ids, f.enqueue(t, jobs.NewTask{Name: "wait"}).ID)
+	}
+	f.work(t, jobs.WorkerOptions{Concurrency: 3})
+	for range 3 {
+		<-began
+	}
+	count := func(s jobs.State) (n int) {
+		for _, id := range ids {
+			if task, err := f.store.Get(t.Context(), id); err == nil && task.State == s {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(jobs.Queued); n != 7 {
+		t.Errorf("%d tasks wait in the queue; want 7", n)
+	}
+	close(release)
+	for _, id := range ids {
+		f.await(t, id, in(jobs.Success))
+	}
+	if most.Load() != 3 {
+		t.Errorf("%d at once; want 3", most.Load())
+	}
+}
+
+func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
+	began, release := make(chan struct{}, 2), make(chan struct{})
+	f := newFixture(t, jobs.Definition{Name: "wait", Handler: func(context.Context, *jobs.Job) error {
+		began <- struct{}{}
+		<-release
+		return nil
+	}})
+	stop := f.work(t, jobs.WorkerOptions{Concurrency: 1})
+	first := f.enqueue(t, jobs.NewTask{Name: "wait"})
+	<-began
+	second := f.enqueue(t, jobs.NewTask{Name: "wait"})
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }() // ends with the worker
+	close(release)
+	<-stopped
+	if task, _ := f.store.Get(t.Context(), first.ID); task.State != jobs.Success {
+		t.Errorf("what ran: %+v", task)
+	}
+	if task, _ := f.store.Get(t.Context(), second.ID); task.State != jobs.Queued || task.Attempts != 0 {
+		t.Errorf("what waited: %+v", task)
+	}
+}
+
+// A handler that heeds its context, and one that does not, are given back when
+// the grace time is over, and another worker begins at once.
+func TestGraceIsOver(t *testing.T) {
+	var attempts atomic.Int32
+	forever := make(chan struct{})
+	t.Cleanup(func() { close(forever) })
+	f := newFixture(t,
+		jobs.Definition{Name: "polite", Handler: func(ctx context.Context, job *jobs.Job) error {
+			if job.Attempt > 1 {
+				return nil
+			}
+			attempts.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}},
+		jobs.Definition{Name: "deaf", Handler: func(_ context.Context, job *jobs.Job) error {
+			if job.Attempt > 1 {
+				return nil
+			}
+			attempts.Add(1)
+			<-forever
+			return nil
+		}},
+	)
+	stop := f.work(t, jobs.WorkerOptions{Grace: 100 * time.Millisecond})
+	polite, deaf := f.enqueue(t, jobs.NewTask{Name: "polite"}), f.enqueue(t, jobs.NewTask{Name: "deaf"})
+	f.await(t, polite.ID, in(jobs.Running))
+	f.await(t, deaf.ID, in(jobs.Running))
+	stop()
+	for _, id := range []string{polite.ID, deaf.ID} {
+		if task, _ := f.store.Get(t.Context(), id); task.State != jobs.Queued || len(task.Failures) != 0 {
+			t.Errorf("given back: %+v", task)
+		}
+	}
+	f.work(t, jobs.WorkerOptions{Owner: "test/worker.1"})
+	for _, id := range []string{polite.ID, deaf.ID} {
+		if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 2 {
+			t.Errorf("second attempt: %+v", task)
+		}
+	}
+}
+
+// A task that outlives its lease stays with its worker, by heartbeat.
+func TestHeartbeatKeepsTheLease(t *testing.T) {
+	f := newFixture(t, jobs.Definition{Name: "long", Handler: func(context.Context, *jobs.Job) error {
+		<-time.After(4 * time.Second) // the lease is 3 s
+		return nil
+	}})
+	f.work(t, jobs.WorkerOptions{Heartbeat: 500 * time.Millisecond})
+	f.work(t, jobs.WorkerOptions{Owner: "test/worker.1", Heartbeat: 500 * time.Millisecond})
+	task := f.await(t, f.enqueue(t, jobs.NewTask{Name: "long"}).ID, final)
+	if task.State != jobs.Success || task.Attempts != 1 {
+		t.Errorf("%+v", task)
+	}
+}
+
+// A worker whose lease was lost stops its handler, and its outcome counts for
+// nothing.
+func TestLostLeaseStopsTheHandler(t *testing.T) {
+	cause := make(chan error, 1)
+	f := newFixture(t, jobs.Definition{Name: "slow", Handler: func(ctx context.Context, job *jobs.Job) error {
+		if job.Attempt > 1 {
+			return job.Return("second")
+		}
+		<-ctx.Done()
+		cause <- context.Cause(ctx)
+		return job.Return("first")
+	}})
+	stop := f.work(t, jobs.WorkerOptions{Heartbeat: 100 * time.Millisecond, Concurrency: 1})
+	id := f.enqueue(t, jobs.NewTask{Name: "slow"}).ID
+	f.await(t, id, in(jobs.Running))
+	if n, err := f.store.Reclaim(t.Context(), "test/worker.0"); err != nil || n != 1 {
+		t.Fatalf("reclaim: %d, %v", n, err)
+	}
+	if err := <-cause; !errors.Is(err, jobs.ErrLeaseLost) {
+		t.Errorf("the handler's context ended with %v", err)
+	}
+	if task := f.await(t, id, final); string(task.Result) != `"second"` || task.Attempts != 2 {
+		t.Errorf("%+v", task)
+	}
+	stop()
+}
+
+// A successor takes the tasks of its dead predecessor over at once.
+func TestSuccessorTakesOver(t *testing.T) {
+	f := newFixture(t, echo)
+	id := f.enqueue(t, jobs.NewTask{Name: "echo"}).ID
+	if _, err := f.store.Lease(t.Context(), jobs.LeaseRequest{
+		Owner: "test/worker.0", Queues: []string{jobs.DefaultQueue}, Names: []string{"echo"}, Max: 1,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	f.work(t, jobs.WorkerOptions{Successor: true})
+	if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 2 {
+		t.Errorf("%+v", task)
+	}
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("took %v; the lease of 3s was waited for", d)
+	}
+}
