@@ -1,0 +1,146 @@
+package uploads
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"syscall"
+
+	"gale/pool"
+)
+
+// The codes of Answer and File. 200 and the five hundreds up to 504 are those
+// of the applications that Gale replaces, and not HTTP's; Answer.Status is.
+const (
+	CodeStored   = 200
+	CodeInvalid  = 400 // unacceptable name, malformed form
+	CodeTooLarge = 413
+	CodeInternal = 500
+	CodeExists   = 501
+	CodeNoFile   = 502
+	CodeMissing  = 503
+	CodeFormat   = 504
+	CodeNoSpace  = 507
+)
+
+// File is what became of one file of a request.
+type File struct {
+	Directory string `json:"directory"`
+	Filename  string `json:"filename"`
+	Size      int64  `json:"size"`   // bytes; 0 if not stored
+	SHA256    string `json:"sha256"` // hexadecimal; empty if not stored
+	Code      int    `json:"code"`
+	Reason    string `json:"reason"` // OK, or why not, for the client
+	// Task is the id of a task started for the file. This package starts
+	// none: the caller does, for the files whose Code is CodeStored.
+	Task string `json:"task,omitempty"`
+}
+
+// Answer is what an upload request is answered.
+type Answer struct {
+	Code   int    `json:"code"`
+	Reason string `json:"reason"`
+	Files  []File `json:"files"`
+}
+
+// Failed is the File for an upload that err ended.
+func Failed(directory, filename string, err error) File {
+	code, reason := verdict(err)
+	return File{Directory: directory, Filename: filename, Code: code, Reason: reason}
+}
+
+// failed is Failed, with what the client is not told in the log.
+func (s *Store) failed(ctx context.Context, directory, filename string, err error) File {
+	f := Failed(directory, filename, err)
+	if f.Code == CodeInternal || f.Code == CodeNoSpace {
+		s.log.ErrorContext(ctx, "upload failed", "directory", directory, "filename", filename,
+			"code", f.Code, "error", err)
+	}
+	return f
+}
+
+// NewAnswer is the Answer for a request of these files: its code and reason are
+// those of the last that failed, else 200 and OK. No file at all is ErrNoFile.
+func NewAnswer(files ...File) Answer {
+	if len(files) == 0 {
+		return Refuse(ErrNoFile)
+	}
+	a := Answer{Code: CodeStored, Reason: "OK", Files: files}
+	for _, f := range files {
+		if f.Code != CodeStored {
+			a.Code, a.Reason = f.Code, f.Reason
+		}
+	}
+	return a
+}
+
+// Refuse is the Answer for a request that err ended as a whole. An error from
+// elsewhere is 500 and "internal error", its own text is for the log. A caller
+// with a better answer to an error of its own, or to pool.ErrFull (503 and
+// Retry-After in HTTP), looks at err first.
+func Refuse(err error) Answer {
+	code, reason := verdict(err)
+	return Answer{Code: code, Reason: reason, Files: []File{}}
+}
+
+// MarshalJSON writes no files as [], not null.
+func (a Answer) MarshalJSON() ([]byte, error) {
+	type plain Answer
+	if a.Files == nil {
+		a.Files = []File{}
+	}
+	return json.Marshal(plain(a))
+}
+
+// Status is the HTTP status that says the same as the answer's code.
+func (a Answer) Status() int {
+	switch a.Code {
+	case CodeExists:
+		return http.StatusConflict
+	case CodeNoFile, CodeMissing:
+		return http.StatusBadRequest
+	case CodeFormat:
+		return http.StatusUnsupportedMediaType
+	case CodeStored, CodeInvalid, CodeTooLarge, CodeInternal, CodeNoSpace:
+		return a.Code
+	}
+	return http.StatusInternalServerError
+}
+
+// verdict is the one table from error to code. The reason is the error's own
+// text only where that was written for clients.
+func verdict(err error) (code int, reason string) {
+	reason = "internal error"
+	switch {
+	case err == nil:
+		return CodeStored, "OK"
+	case full(err):
+		return CodeNoSpace, "no space left for uploads"
+	case errors.Is(err, syscall.EFBIG):
+		return CodeTooLarge, "too large: more than the file system takes"
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return CodeInvalid, "unacceptable name: longer than the file system takes"
+	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
+		return CodeInternal, "too busy: try again later"
+	case errors.Is(err, ErrBody):
+		return CodeInvalid, ErrBody.Error()
+	}
+	for _, row := range []struct {
+		kind error
+		code int
+	}{
+		{ErrName, CodeInvalid}, {ErrMalformed, CodeInvalid},
+		{ErrTooLarge, CodeTooLarge}, {ErrExists, CodeExists},
+		{ErrNoFile, CodeNoFile}, {ErrMissing, CodeMissing}, {ErrFormat, CodeFormat},
+	} {
+		if errors.Is(err, row.kind) {
+			code, reason = row.code, row.kind.Error()
+			if r, ok := errors.AsType[*refusal](err); ok {
+				reason = r.Error()
+			}
+			return code, reason
+		}
+	}
+	return CodeInternal, reason
+}

@@ -1,0 +1,98 @@
+package uploads
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"gale/pool"
+)
+
+const benchSize = 64 << 20
+
+func plainCopy(b *testing.B, s *Store, name string) {
+	f, err := os.Create(filepath.Join(s.root.Name(), name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	// Without ReadFrom, which would have another buffer.
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, synthetic(benchSize), make([]byte, chunkSize))
+	if err == nil {
+		err = s.sys.fsync(f)
+	}
+	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func uploadStream(b *testing.B, s *Store, name string) {
+	u, err := s.Create(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer u.Discard()
+	if _, err := u.ReadFrom(b.Context(), synthetic(benchSize)); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := u.Publish(b.Context(), "d", name); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func uploadForm(b *testing.B, s *Store, name string) {
+	head, tail, _ := strings.Cut(formBody(filePart("d", name, "|")), "|")
+	body := io.MultiReader(strings.NewReader(head), synthetic(benchSize), strings.NewReader(tail))
+	if a, err := s.Multipart(b.Context(), body, testBoundary); err != nil || a.Code != CodeStored {
+		b.Fatalf("%+v, %v", a, err)
+	}
+}
+
+// BenchmarkUpload shows what an upload costs beside a plain copy into a synced
+// file: SHA-256, and then the form's own parsing.
+func BenchmarkUpload(b *testing.B) {
+	for _, row := range []struct {
+		name   string
+		upload func(b *testing.B, s *Store, name string)
+	}{{"plain copy", plainCopy}, {"stream", uploadStream}, {"form", uploadForm}} {
+		for _, sync := range []bool{false, true} {
+			b.Run(row.name+"/sync="+strconv.FormatBool(sync), func(b *testing.B) {
+				change := withoutSync
+				if sync {
+					change = withSync
+				}
+				s := openStore(b, b.TempDir(), Options{Pool: withPool(b, pool.Options{Workers: 5})}, change)
+				b.SetBytes(benchSize)
+				n := 0
+				for b.Loop() {
+					n++
+					name := strconv.Itoa(n)
+					row.upload(b, s, name)
+					if err := s.Remove(b.Context(), "d", name); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkSmallFiles is a form of many small files, where names and syncs are
+// what costs.
+func BenchmarkSmallFiles(b *testing.B) {
+	s := openStore(b, b.TempDir(), Options{Pool: withPool(b, pool.Options{Workers: 5})}, withSync)
+	n := 0
+	for b.Loop() {
+		var parts []string
+		n++
+		for i := range 50 {
+			parts = append(parts, filePart("d"+strconv.Itoa(n), strconv.Itoa(i), "content"))
+		}
+		if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
+			b.Fatalf("%+v, %v", a, err)
+		}
+	}
+}

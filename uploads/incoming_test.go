@@ -1,0 +1,185 @@
+package uploads
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// writerEnv makes the test binary a process that writes into that folder.
+const writerEnv = "GALE_TEST_UPLOADS_WRITER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(writerEnv); dir != "" {
+		if err := writer(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// writer stands for another server: it is in the middle of a named temporary
+// until its standard input ends, and then publishes it.
+func writer(dir string) error {
+	sys := system()
+	withoutUnnamed(&sys)
+	s, err := open(dir, Options{}, sys)
+	if err != nil {
+		return err
+	}
+	u, err := s.create()
+	if err != nil {
+		return err
+	}
+	if _, err := u.Write(context.Background(), make([]byte, 1<<20)); err != nil {
+		return err
+	}
+	fmt.Println(u.temporary)
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	_, err = u.Publish(context.Background(), "d", "survived")
+	return err
+}
+
+type process struct {
+	*exec.Cmd
+	stdin     io.Closer
+	temporary string
+}
+
+// startWriter returns when the process is in the middle of its file.
+func startWriter(t *testing.T, dir string) *process {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), writerEnv+"="+dir, "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // an error says that it has ended
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the writer says nothing: %v", err)
+	}
+	return &process{cmd, stdin, line[:len(line)-1]}
+}
+
+func TestSweepTakesTheDeadOnly(t *testing.T) {
+	dir := t.TempDir()
+	dead, alive := startWriter(t, dir), startWriter(t, dir)
+	own := filepath.Join(dir, incoming, "own")
+	if err := os.Mkdir(own, 0o700); err != nil { // none of the store's
+		t.Fatal(err)
+	}
+	if err := dead.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = dead.Wait() // killed
+	for _, p := range []*process{dead, alive} {
+		if info, err := os.Stat(filepath.Join(dir, p.temporary)); err != nil || info.Size() != 1<<20 {
+			t.Fatalf("before the sweep: %v", err)
+		}
+	}
+
+	openStore(t, dir, Options{})
+	if _, err := os.Lstat(filepath.Join(dir, dead.temporary)); !os.IsNotExist(err) {
+		t.Errorf("the dead process's temporary: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, alive.temporary)); err != nil {
+		t.Errorf("the live process's temporary: %v", err)
+	}
+	if _, err := os.Lstat(own); err != nil {
+		t.Errorf("somebody's folder: %v", err)
+	}
+
+	if err := alive.stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := alive.Wait(); err != nil {
+		t.Fatalf("the live writer: %v", err)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "d", "survived"))
+	if err != nil || !bytes.Equal(content, make([]byte, 1<<20)) {
+		t.Errorf("its file: %d bytes, %v", len(content), err)
+	}
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, incoming)); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// A sweeper may come between the making of a temporary and its lock.
+func TestATemporaryLostToASweeperIsMadeAgain(t *testing.T) {
+	for _, moment := range []string{"it holds the lock", "it was quicker"} {
+		t.Run(moment, func(t *testing.T) {
+			dir := t.TempDir()
+			var other *Store
+			s := openStore(t, dir, Options{}, withoutUnnamed, func(c *calls) {
+				lock := c.lock
+				c.lock = func(f *os.File) error {
+					if other == nil {
+						return lock(f)
+					}
+					sweeper := other
+					other = nil
+					if moment == "it holds the lock" {
+						return unix.EWOULDBLOCK
+					}
+					if err := sweeper.sweep(); err != nil {
+						t.Error(err)
+					}
+					return lock(f)
+				}
+			})
+			other = openStore(t, dir, Options{})
+			mustPut(t, s, "d", "a", "content")
+			if other != nil {
+				t.Error("nothing was locked")
+			}
+		})
+	}
+}
+
+func TestIncomingIsMadeAgain(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{}, withoutUnnamed)
+	if err := os.Remove(filepath.Join(s.root.Name(), incoming)); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, s, "d", "a", "content")
+}
+
+// Without unnamed files and without locks a live temporary cannot be told from
+// a dead one: better not to start.
+func TestOpenNeedsLocksForNamedTemporaries(t *testing.T) {
+	sys := system()
+	withoutUnnamed(&sys)
+	sys.lock = func(*os.File) error { return unix.ENOLCK }
+	dir := t.TempDir()
+	if _, err := open(dir, Options{}, sys); err == nil {
+		t.Error("opened")
+	}
+	if left := tree(t, dir); len(left) != 2 {
+		t.Errorf("left %v", left)
+	}
+}

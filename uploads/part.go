@@ -1,0 +1,131 @@
+package uploads
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+
+	"gale/pool"
+)
+
+// part takes one part of the form. Its error ends the form; what is wrong with
+// a file alone becomes that file's answer.
+func (f *form) part(ctx context.Context, part *multipart.Part) error {
+	d, err := parseHeader(part.Header)
+	if err != nil {
+		return err
+	}
+	if !d.file {
+		return f.skip(part, maxField)
+	}
+	content := &content{r: part}
+	if d.filename == "" {
+		empty, err := content.empty()
+		if err != nil {
+			return f.stream.fault(err)
+		}
+		if empty {
+			return nil // no file was chosen
+		}
+	}
+	if len(f.files) == f.store.options.MaxFiles {
+		return Because(ErrMalformed, fmt.Sprintf("more than %d files", f.store.options.MaxFiles))
+	}
+	u, err := f.receive(ctx, d, content)
+	f.uploads = append(f.uploads, u)
+	if err == nil {
+		f.files = append(f.files, File{Directory: d.name, Filename: d.filename})
+		return nil
+	}
+	switch {
+	case errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	f.files = append(f.files, f.store.failed(ctx, d.name, d.filename, err))
+	return f.drop(content)
+}
+
+// receive writes a file that may be named later. It returns nil and the error
+// if not, with the rest of content unread.
+func (f *form) receive(ctx context.Context, d disposition, content *content) (*Upload, error) {
+	if err := CheckName(d.name, d.filename); err != nil {
+		return nil, err
+	}
+	for i, u := range f.uploads {
+		if u != nil && f.files[i].Directory == d.name && f.files[i].Filename == d.filename {
+			return nil, exists(d.name, d.filename)
+		}
+	}
+	var u *Upload
+	err := f.store.disk(ctx, func() (err error) {
+		if err = f.store.check(d.name, d.filename); err == nil {
+			u, err = f.store.create()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := u.ReadFrom(ctx, content); err != nil {
+		u.Discard() // at once: the space may be what the next file lacks
+		if f.stream.failed(err) {
+			err = f.stream.fault(err)
+		}
+		return nil, err
+	}
+	return u, nil
+}
+
+// drop reads the rest of a file that is not kept. Each may be as large as one
+// that is; what is past that is bounded for the form as a whole.
+func (f *form) drop(c *content) error {
+	limit := f.store.options.MaxFile
+	bound := limit - c.n + maxExcess - f.excess
+	n, err := io.Copy(io.Discard, io.LimitReader(c, bound+1))
+	f.excess += max(0, c.n-limit)
+	if n > bound {
+		return f.store.tooLarge()
+	}
+	if err != nil {
+		return f.stream.fault(err)
+	}
+	return nil
+}
+
+// skip reads r, which is no file, to its end.
+func (f *form) skip(r io.Reader, limit int64) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))
+	f.other += n
+	if n > limit || f.other > maxOther {
+		return Because(ErrTooLarge, "the form has too much in it that is no file")
+	}
+	if err != nil {
+		return f.stream.fault(err)
+	}
+	return nil
+}
+
+// content is the content of a part, counted.
+type content struct {
+	r io.Reader
+	n int64
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// empty reports whether there is none, at the cost of its first byte.
+func (c *content) empty() (bool, error) {
+	_, err := io.ReadFull(c, make([]byte, 1))
+	if err == io.EOF {
+		return true, nil
+	}
+	return false, err
+}

@@ -1,0 +1,164 @@
+// Package uploads keeps uploaded files: whole under their name or not there at
+// all, never overwritten, never outside one folder, in memory that stays flat
+// whatever their size.
+//
+//	Create ──► no name yet ──► Write, ReadFrom ──► Publish ──► directory/filename
+//	                │                                 │
+//	                │ Discard, kill -9                │ ErrExists: try another
+//	                ▼                                 ▼ name, or Discard
+//	             nothing                           nothing
+//
+// A file has no name while it is written (O_TMPFILE, open(2)), so the kernel
+// frees it however the process ends, and gets its name by linkat(2), which
+// refuses to replace. Where a file system has no unnamed files it is a locked
+// temporary in the folder's own .incoming, and the next Open sweeps what a
+// killed process left there. The folder and all below it must be one file
+// system, one with hard links.
+//
+// Multipart does this for every file of a form, and names them only when the
+// whole body has arrived.
+package uploads
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"gale/pool"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxFile  = 1 << 30
+	DefaultMaxParts = 1000
+	DefaultMaxFiles = 100
+)
+
+// Modes of what the store makes, before the umask: a group may be let in to
+// read, nobody else.
+const (
+	folderMode = 0o750
+	fileMode   = 0o640
+)
+
+// noLimit is more than any file system holds, in bytes, and leaves room to add.
+const noLimit = 1 << 62
+
+// Options configure a Store. The zero value is the documented default.
+type Options struct {
+	// MaxFile is how many bytes a file may have. Default 1 GiB; negative
+	// means no limit.
+	MaxFile int64
+	// MaxParts is how many parts, plain fields and files together, a form
+	// may have. Default 1000.
+	MaxParts int
+	// MaxFiles is how many of them may be files; each holds a descriptor
+	// until the form has been read to its end. Default 100.
+	MaxFiles int
+	// Pool runs the work on the disk. Nil: the caller's goroutine does.
+	Pool *pool.Pool
+	// Logger gets the errors that a client is not told. Nil: nobody does.
+	Logger *slog.Logger
+}
+
+// Store is a folder of uploaded files. Make one with Open; its methods may be
+// called from any number of goroutines, and any number of processes may have
+// the same folder open.
+type Store struct {
+	options Options
+	log     *slog.Logger
+	root    *os.Root
+	sys     calls
+	named   bool      // the file system has no unnamed files
+	escapes error     // what os.Root calls a name that leads out
+	chunks  sync.Pool // of *chunk
+}
+
+// Open makes the folder dir if it is missing (mode 0750, its parents too),
+// checks that files can be written and named in it, and sweeps the temporaries
+// that killed processes left in its .incoming. A full disk is no reason to
+// fail: what is there can still be read.
+func Open(dir string, o Options) (*Store, error) { return open(dir, o, system()) }
+
+func open(dir string, o Options, sys calls) (*Store, error) {
+	o.MaxFile = cmp.Or(o.MaxFile, DefaultMaxFile)
+	if o.MaxFile < 0 || o.MaxFile > noLimit {
+		o.MaxFile = noLimit
+	}
+	o.MaxParts = cmp.Or(max(o.MaxParts, 0), DefaultMaxParts)
+	o.MaxFiles = cmp.Or(max(o.MaxFiles, 0), DefaultMaxFiles)
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return nil, fmt.Errorf("make upload folder: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open upload folder: %w", err)
+	}
+	s := &Store{options: o, log: o.Logger, root: root, sys: sys}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.chunks.New = func() any { return new(chunk) }
+	if path, ok := errors.AsType[*fs.PathError](outside(root)); ok {
+		s.escapes = path.Err
+	}
+	if err = s.sweep(); err == nil {
+		err = s.probe()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("check upload folder %s: %w", dir, err), root.Close())
+	}
+	return s, nil
+}
+
+// outside makes os.Root refuse a name: its error for that has no exported name.
+func outside(root *os.Root) error {
+	_, err := root.Lstat("..")
+	return err
+}
+
+// Close releases the folder. Uploads that are not published yet can still be
+// discarded, no longer published.
+func (s *Store) Close() error { return s.root.Close() }
+
+// busyWait is how long an upload that was let in waits for a full pool before
+// it asks again.
+const busyWait = 5 * time.Millisecond
+
+// admit runs fn in the pool, or returns pool.ErrFull at once.
+func (s *Store) admit(ctx context.Context, fn func() error) error {
+	if s.options.Pool == nil {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		return fn()
+	}
+	return s.options.Pool.Do(ctx, func(context.Context) error { return fn() })
+}
+
+// disk runs fn in the pool and waits while that is full. What a busy disk
+// turns away is a new upload, not one of which a gigabyte has arrived; and the
+// wait is what slows its sender down.
+func (s *Store) disk(ctx context.Context, fn func() error) error {
+	err := s.admit(ctx, fn)
+	if !errors.Is(err, pool.ErrFull) {
+		return err
+	}
+	again := time.NewTicker(busyWait)
+	defer again.Stop()
+	for errors.Is(err, pool.ErrFull) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-again.C:
+			err = s.admit(ctx, fn)
+		}
+	}
+	return err
+}

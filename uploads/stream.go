@@ -1,0 +1,71 @@
+package uploads
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+)
+
+var (
+	// errEnd is the end of the body before that of the form.
+	errEnd = Because(ErrMalformed, "the body ends before the form does")
+	// errHeader ends a form with too much before or in the header of a part.
+	errHeader = Because(ErrMalformed, "no part begins, or its header does not end, within 16 KiB")
+)
+
+// stream is a body as mime/multipart gets to see it.
+//
+// To that package io.EOF is the end of a body, and also the end of the form:
+// a body that ends within a part's header reads like a complete form. Here the
+// end of the body is errEnd, so only the form's last boundary gives io.EOF. Its
+// line may lack the newline (RFC 2046 leaves it to the epilogue, and some
+// clients send none), which a CRLF after the body makes up for.
+//
+// It also bounds a header, for which the package allows 10 MiB.
+type stream struct {
+	body io.Reader
+	left int64 // bytes that may be read before errHeader
+	end  error // what the body's io.EOF becomes
+	err  error // sticky
+}
+
+func newStream(body io.Reader) *stream {
+	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), end: errEnd}
+}
+
+const unlimited = math.MaxInt64
+
+func (s *stream) Read(p []byte) (int, error) {
+	if s.err == nil && s.left <= 0 {
+		s.err = errHeader
+	}
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.body.Read(p[:min(int64(len(p)), s.left)])
+	s.left -= int64(n)
+	if err == io.EOF { // and no error around it
+		s.err = s.end
+	} else if err != nil {
+		s.err = fmt.Errorf("%w: %w", ErrBody, err)
+	}
+	return n, s.err
+}
+
+// fault is the error of a form whose reading err ended: what mime/multipart
+// finds wrong with the content, unless the stream is the cause. To that package
+// half a header line, of a body that broke off, is a malformed one.
+func (s *stream) fault(err error) error {
+	if s.failed(err) || errors.Is(s.err, ErrBody) {
+		return s.err
+	}
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
+}
+
+// failed reports whether err is that of the stream, and not of what was done
+// with its bytes.
+func (s *stream) failed(err error) bool {
+	return s.err != nil && errors.Is(err, s.err)
+}
