@@ -24,7 +24,7 @@ func (e *PanicError) Unwrap() error {
 }
 
 type task struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // a task waits with its caller's
 	fn   func(context.Context) error
 	done chan error // capacity 1: the worker never waits for the caller
 }

@@ -2,6 +2,7 @@ package prefork
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -35,13 +36,7 @@ type deaths []time.Time
 // to wait before the next start, with up to a tenth of jitter so that slots
 // which died together do not come back together.
 func (d *deaths) add(now time.Time, b Backoff) time.Duration {
-	recent := (*d)[:0]
-	for _, t := range *d {
-		if now.Sub(t) < b.Window {
-			recent = append(recent, t)
-		}
-	}
-	*d = append(recent, now)
+	*d = append(slices.DeleteFunc(*d, func(t time.Time) bool { return now.Sub(t) >= b.Window }), now)
 	n := len(*d)
 	if n == 1 {
 		return 0

@@ -1,6 +1,7 @@
 package prefork
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -52,7 +53,7 @@ func listenGroup(address string, n int) (fds []int, addr *net.TCPAddr, err error
 func listenOne(addr *net.TCPAddr, join bool) (fd int, err error) {
 	family, sa := sockaddr(addr)
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err == unix.EAFNOSUPPORT && len(addr.IP) == 0 { // no IPv6 on this machine
+	if errors.Is(err, unix.EAFNOSUPPORT) && len(addr.IP) == 0 { // no IPv6 on this machine
 		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port}
 		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	}
