@@ -1,0 +1,204 @@
+package jobstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+// patience is how long a story waits for what must happen at all.
+const patience = 10 * time.Second
+
+// errDone is the cause that the suite ends contexts with.
+var errDone = errors.New("the story has seen enough")
+
+func (s *suite) handle(t *testing.T) jobs.Store {
+	t.Helper()
+	st := s.open(t)
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return st
+}
+
+func task(id string) jobs.NewTask { return jobs.NewTask{ID: id, Name: "work"} }
+
+// by is a request of owner for tasks made by task.
+func by(owner string, max int) jobs.LeaseRequest {
+	return jobs.LeaseRequest{Owner: owner, Queues: []string{jobs.DefaultQueue}, Names: []string{"work"}, Max: max}
+}
+
+func enqueue(t *testing.T, st jobs.Store, n jobs.NewTask) *jobs.Task {
+	t.Helper()
+	got, created, err := st.Enqueue(t.Context(), n)
+	if err != nil {
+		t.Fatalf("Enqueue %s: %v", n.ID, err)
+	}
+	if !created {
+		t.Fatalf("Enqueue %s: there was one already", n.ID)
+	}
+	return got
+}
+
+// due is a task that has been due for as long as others made by it.
+func due(id string) jobs.NewTask {
+	n := task(id)
+	n.RunAt = time.Now().Add(-time.Minute)
+	return n
+}
+
+// enqueueMany accepts n tasks like one, with -0000 and so on after its id, from
+// many goroutines at once.
+func enqueueMany(t *testing.T, st jobs.Store, one jobs.NewTask, n int) {
+	t.Helper()
+	const callers = 32
+	errs := make(chan error)
+	for c := range callers {
+		go func() { // ends with its share; its error is received below
+			var err error
+			for i := c; i < n && err == nil; i += callers {
+				each := one
+				each.ID = fmt.Sprintf("%s-%04d", one.ID, i)
+				_, _, err = st.Enqueue(t.Context(), each)
+			}
+			errs <- err
+		}()
+	}
+	for range callers {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// lease takes what is due, and fails if nothing comes within patience.
+func lease(t *testing.T, st jobs.Store, r jobs.LeaseRequest) []*jobs.Lease {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	got, err := st.Lease(ctx, r)
+	if err != nil {
+		t.Fatalf("Lease: %v", err)
+	}
+	if len(got) == 0 || len(got) > r.Max {
+		t.Fatalf("Lease returned %d leases, asked for 1 to %d", len(got), r.Max)
+	}
+	return got
+}
+
+func leaseOne(t *testing.T, st jobs.Store, owner string) *jobs.Lease {
+	t.Helper()
+	return lease(t, st, by(owner, 1))[0]
+}
+
+// leaseSoon is leaseOne for goroutines: nil and an error instead of FailNow.
+func leaseSoon(t *testing.T, st jobs.Store) *jobs.Lease {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	got, err := st.Lease(ctx, by("w", 1))
+	if err != nil {
+		t.Errorf("Lease: %v", err)
+		return nil
+	}
+	return got[0]
+}
+
+// leaseNone fails if anything is due now or becomes so within a short time.
+func (s *suite) leaseNone(t *testing.T, st jobs.Store, r jobs.LeaseRequest) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), s.LeaseTTL/4, errDone)
+	defer cancel()
+	got, err := st.Lease(ctx, r)
+	if !errors.Is(err, errDone) {
+		t.Fatalf("Lease = %v, %v; want nothing until the context's end", ids(got), err)
+	}
+}
+
+func finish(t *testing.T, st jobs.Store, l *jobs.Lease, o jobs.Outcome) {
+	t.Helper()
+	if err := st.Finish(t.Context(), l, o); err != nil {
+		t.Fatalf("Finish %s: %v", l.Task.ID, err)
+	}
+}
+
+func get(t *testing.T, st jobs.Store, id string) *jobs.Task {
+	t.Helper()
+	got, err := st.Get(t.Context(), id)
+	if err != nil {
+		t.Fatalf("Get %s: %v", id, err)
+	}
+	return got
+}
+
+func wantState(t *testing.T, st jobs.Store, id string, want jobs.State) *jobs.Task {
+	t.Helper()
+	got := get(t, st, id)
+	if got.State != want {
+		t.Fatalf("task %s is %s, want %s (error %q)", id, got.State, want, got.Error)
+	}
+	return got
+}
+
+func wantError(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: error %v, want %v", what, got, want)
+	}
+}
+
+// wantSame fails if a task is not what it was.
+func wantSame(t *testing.T, st jobs.Store, before *jobs.Task) {
+	t.Helper()
+	if now := get(t, st, before.ID); !reflect.DeepEqual(now, before) {
+		t.Errorf("task %s changed\nfrom %+v\n  to %+v", before.ID, before, now)
+	}
+}
+
+func ids(leases []*jobs.Lease) []string {
+	out := make([]string, len(leases))
+	for i, l := range leases {
+		out[i] = l.Task.ID
+	}
+	return out
+}
+
+// eventually polls until ok, and fails after patience.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// inTime fails if round, which returns how late something came, does not once
+// return at most Late. A busy machine is late now and then, a wrong store
+// always; too early is wrong the first time.
+func (s *suite) inTime(t *testing.T, what string, round func(i int) time.Duration) {
+	t.Helper()
+	var all []time.Duration
+	for i := range 5 {
+		late := round(i)
+		if late < 0 {
+			t.Fatalf("%s came %v before its time", what, -late)
+		}
+		if late <= s.Late {
+			return
+		}
+		all = append(all, late)
+	}
+	t.Errorf("%s was late by %v, at most %v is promised", what, all, s.Late)
+}

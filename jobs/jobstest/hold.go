@@ -1,0 +1,192 @@
+package jobstest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var holdStories = []story{
+	{"a lease that is extended stays", (*suite).extends},
+	{"an expired lease is handed over as the next attempt", (*suite).expires},
+	{"an expired lease that nobody took is still current", (*suite).expiredButCurrent},
+	{"a stale lease changes nothing", (*suite).stale},
+	{"the lease of an ended attempt is lost", (*suite).ended},
+	{"a released task is due at once", (*suite).releases},
+	{"progress is clear for the next attempt", (*suite).progressCleared},
+}
+
+func (s *suite) extends(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, task("a"))
+	l := leaseOne(t, st, "w")
+	before := get(t, st, "a")
+
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 3*s.LeaseTTL, errDone)
+	defer cancel()
+	beat := time.NewTicker(s.LeaseTTL / 5)
+	defer beat.Stop()
+	taken := make(chan error, 1)
+	go func() { // ends with ctx
+		_, err := other.Lease(ctx, by("thief", 1))
+		taken <- err
+	}()
+	for ctx.Err() == nil {
+		<-beat.C
+		if lost, err := st.Extend(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) > 0 {
+			t.Fatalf("Extend lost %v, %v", ids(lost), err)
+		}
+	}
+	wantError(t, "Lease by another", <-taken, errDone)
+	if now := get(t, other, "a"); now.State != jobs.Running || now.Attempts != before.Attempts {
+		t.Errorf("task is %+v", now)
+	}
+	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+}
+
+func (s *suite) expires(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	s.inTime(t, "the next attempt", func(i int) time.Duration {
+		id := fmt.Sprint("t", i)
+		enqueue(t, st, task(id))
+		before := time.Now()
+		first := leaseOne(t, st, "w1")
+		held := time.Now()
+		second := leaseOne(t, other, "w2")
+		if d := time.Since(before); d < s.LeaseTTL {
+			t.Errorf("handed over after %v, the lease lasts %v", d, s.LeaseTTL)
+		}
+		late := max(0, time.Since(held)-s.LeaseTTL)
+		if second.Task.ID != id || second.Attempt != first.Attempt+1 || second.Owner != "w2" {
+			t.Errorf("second lease is %+v", second)
+		}
+		if got := get(t, st, id); got.Worker != "w2" || got.Attempts != 2 || len(got.Failures) > 0 {
+			t.Errorf("task is %+v; a lost worker is no failure of the task", got)
+		}
+		finish(t, other, second, jobs.Outcome{State: jobs.Success})
+		return late
+	})
+}
+
+func (s *suite) expiredButCurrent(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, task("slow"))
+	slow := leaseOne(t, st, "w")
+	later := task("later")
+	later.Queue = "later"
+	enqueue(t, st, later)
+	r := by("w", 1)
+	r.Queues = []string{"later"}
+	lease(t, st, r)
+	lease(t, other, r) // its first lease has expired, and so has the older one of slow
+
+	if err := st.Progress(t.Context(), slow, 50, "still there"); err != nil {
+		t.Errorf("Progress: %v", err)
+	}
+	if lost, err := st.Extend(t.Context(), []*jobs.Lease{slow}); err != nil || len(lost) > 0 {
+		t.Errorf("Extend lost %v, %v", ids(lost), err)
+	}
+	s.leaseNone(t, other, by("w2", 1))
+	finish(t, st, slow, jobs.Outcome{State: jobs.Success})
+	wantState(t, other, "slow", jobs.Success)
+}
+
+func (s *suite) stale(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, task("a"))
+	first := leaseOne(t, st, "w")
+	if _, err := other.Reclaim(t.Context(), "w"); err != nil {
+		t.Fatal(err)
+	}
+	current := leaseOne(t, other, "w") // the same owner: only the attempt differs
+	for name, l := range map[string]*jobs.Lease{
+		"an earlier attempt":          first,
+		"another owner":               {Task: current.Task, Owner: "x", Attempt: current.Attempt},
+		"an attempt that never was":   {Task: current.Task, Owner: "w", Attempt: current.Attempt + 1},
+		"a task that is not there":    {Task: &jobs.Task{ID: "nobody"}, Owner: "w", Attempt: 1},
+		"an attempt of no one at all": {Task: current.Task},
+	} {
+		t.Run(name, func(t *testing.T) { s.refused(t, st, l, "a") })
+	}
+	if lost, err := st.Extend(t.Context(), []*jobs.Lease{first, current}); err != nil || len(lost) != 1 || lost[0] != first {
+		t.Errorf("Extend of both lost %v, %v", ids(lost), err)
+	}
+	finish(t, other, current, jobs.Outcome{State: jobs.Success})
+}
+
+// refused tries all that can be said with a lease that is not current.
+func (s *suite) refused(t *testing.T, st jobs.Store, l *jobs.Lease, id string) {
+	t.Helper()
+	ctx := t.Context()
+	before := get(t, st, id)
+	next := []jobs.NewTask{task("next-of-a-lost-lease")}
+	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
+		err := st.Finish(ctx, l, jobs.Outcome{State: state, Result: json.RawMessage(`1`), Error: "x", RetryAt: time.Now(), Next: next})
+		wantError(t, "Finish "+string(state), err, jobs.ErrLeaseLost)
+	}
+	wantError(t, "Progress", st.Progress(ctx, l, 77, "stale"), jobs.ErrLeaseLost)
+	wantError(t, "Release", st.Release(ctx, l), jobs.ErrLeaseLost)
+	if lost, err := st.Extend(ctx, []*jobs.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
+		t.Errorf("Extend lost %v, %v", ids(lost), err)
+	}
+	wantSame(t, st, before)
+	_, err := st.Get(ctx, next[0].ID)
+	wantError(t, "Get of a lost lease's next task", err, jobs.ErrNotFound)
+}
+
+func (s *suite) ended(t *testing.T) {
+	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
+		t.Run(string(state), func(t *testing.T) {
+			st := s.handle(t)
+			enqueue(t, st, task("a"))
+			l := leaseOne(t, st, "w")
+			finish(t, st, l, jobs.Outcome{State: state, Error: "why", RetryAt: time.Now().Add(time.Hour)})
+			s.refused(t, st, l, "a")
+		})
+	}
+}
+
+func (s *suite) releases(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, task("a"))
+	// More often than a task may be lost: a release is no loss.
+	for i := range s.MaxLost + 2 {
+		l := leaseOne(t, st, "w")
+		if l.Attempt != i+1 {
+			t.Fatalf("round %d: leased attempt %d", i, l.Attempt)
+		}
+		if err := other.Release(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		if got := wantState(t, st, "a", jobs.Queued); len(got.Failures) > 0 || got.Error != "" {
+			t.Fatalf("released task is %+v", got)
+		}
+		s.refused(t, st, l, "a")
+	}
+	// So the first loss is the first.
+	leaseOne(t, st, "w")
+	if _, err := st.Reclaim(t.Context(), "w"); err != nil {
+		t.Fatal(err)
+	}
+	wantState(t, st, "a", jobs.Queued)
+}
+
+func (s *suite) progressCleared(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("a"))
+	l := leaseOne(t, st, "w")
+	if err := st.Progress(t.Context(), l, 40, "läuft"); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, st, "a"); got.Progress != 40 || got.Note != "läuft" || got.Version <= l.Task.Version {
+		t.Errorf("task is %+v", got)
+	}
+	finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "again", RetryAt: time.Now()})
+	if l = leaseOne(t, st, "w"); l.Task.Progress != 0 || l.Task.Note != "" {
+		t.Errorf("second attempt begins at %d, %q", l.Task.Progress, l.Task.Note)
+	}
+}

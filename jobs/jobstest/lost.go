@@ -1,0 +1,130 @@
+package jobstest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gale/jobs"
+)
+
+var lostStories = []story{
+	{"what a dead worker held is due at once", (*suite).reclaims},
+	{"reclaiming from nobody is harmless", (*suite).reclaimsNothing},
+	{"a task that loses MaxLost workers is dead", (*suite).deadByReclaim},
+	{"a task whose leases expire MaxLost times is dead", (*suite).deadByExpiry},
+	{"a dead task does not delay the others", (*suite).othersGoOn},
+}
+
+func (s *suite) reclaims(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueueMany(t, st, due("t"), 3)
+	dead := lease(t, st, by("box/worker.0", 2))
+	alive := leaseOne(t, st, "box/worker.00") // a name that only begins alike
+
+	n, err := other.Reclaim(t.Context(), "box/worker.0")
+	if err != nil || n != 2 {
+		t.Fatalf("Reclaim = %d, %v; want 2", n, err)
+	}
+	for _, l := range dead {
+		if got := wantState(t, st, l.Task.ID, jobs.Queued); len(got.Failures) > 0 || got.Attempts != 1 {
+			t.Errorf("reclaimed task is %+v", got)
+		}
+	}
+	wantState(t, st, alive.Task.ID, jobs.Running)
+	again := lease(t, st, by("box/worker.0", 3))
+	got, want := ids(again), ids(dead)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || again[0].Attempt != 2 || again[1].Attempt != 2 {
+		t.Errorf("leased %v after Reclaim, want %v", got, want)
+	}
+	for _, l := range dead {
+		wantError(t, "Finish of the dead", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}), jobs.ErrLeaseLost)
+	}
+	finish(t, other, alive, jobs.Outcome{State: jobs.Success})
+}
+
+func (s *suite) reclaimsNothing(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("queued"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	before := get(t, st, "queued")
+	for _, owner := range []string{"w", "nobody", ""} {
+		if n, err := st.Reclaim(t.Context(), owner); n != 0 || err != nil {
+			t.Errorf("Reclaim(%q) = %d, %v", owner, n, err)
+		}
+	}
+	wantSame(t, st, before)
+}
+
+func (s *suite) deadByReclaim(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("poison"))
+	for i := range s.MaxLost {
+		if l := leaseOne(t, st, "w"); l.Attempt != i+1 {
+			t.Fatalf("attempt %d, want %d", l.Attempt, i+1)
+		}
+		if n, err := st.Reclaim(t.Context(), "w"); n != 1 || err != nil {
+			t.Fatalf("Reclaim = %d, %v", n, err)
+		}
+	}
+	s.wantDead(t, st, "poison")
+}
+
+func (s *suite) deadByExpiry(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, task("poison"))
+	for range s.MaxLost {
+		leaseOne(t, st, "w")
+	}
+	// Whoever asks next finds it expired once more.
+	got := make(chan *jobs.Lease, 1)
+	go func() { got <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
+	eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.Dead })
+	s.wantDead(t, st, "poison")
+	enqueue(t, st, task("good"))
+	if l := <-got; l != nil && l.Task.ID != "good" {
+		t.Errorf("leased %s", l.Task.ID)
+	}
+}
+
+func (s *suite) wantDead(t *testing.T, st jobs.Store, id string) {
+	t.Helper()
+	got := wantState(t, st, id, jobs.Dead)
+	if !strings.Contains(got.Error, fmt.Sprint(s.MaxLost)) || got.Finished == nil || got.Attempts != s.MaxLost {
+		t.Errorf("dead task is %+v", got)
+	}
+	if n := len(got.Failures); n != 1 || got.Failures[0].Error != got.Error || got.Failures[0].Attempt != s.MaxLost {
+		t.Errorf("failures are %+v", got.Failures)
+	}
+	s.leaseNone(t, st, by("w", 1))
+}
+
+func (s *suite) othersGoOn(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("poison"))
+	enqueueMany(t, st, due("good"), 2*s.MaxLost)
+	done := 0
+	// One worker that is killed whenever it holds the poison.
+	for rounds := 0; done < 2*s.MaxLost; rounds++ {
+		if rounds > 4*s.MaxLost {
+			t.Fatalf("%d done after %d rounds", done, rounds)
+		}
+		l := leaseOne(t, st, "w")
+		if l.Task.ID != "poison" {
+			finish(t, st, l, jobs.Outcome{State: jobs.Success})
+			done++
+		} else if _, err := st.Reclaim(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for get(t, st, "poison").State != jobs.Dead {
+		leaseOne(t, st, "w")
+		if _, err := st.Reclaim(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.wantDead(t, st, "poison")
+}

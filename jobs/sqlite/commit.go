@@ -1,0 +1,196 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"gale/jobs"
+)
+
+const (
+	// lockLimit is how long a write waits for other processes.
+	lockLimit = 5 * time.Second
+	// batchLimit bounds how many writes share a transaction, so that the
+	// first of them is not kept waiting by all that follow.
+	batchLimit = 256
+)
+
+// op is one write. It shares a transaction with others but not their fate.
+type op struct {
+	durable bool // must survive a power failure
+	run     func(context.Context, *tx) error
+	since   time.Time
+	err     error      // what run returned
+	done    chan error // capacity 1: the committer never waits for a caller
+}
+
+// committer is the only writer of this Store. Writes that come while one
+// transaction is being committed share the next one, and so its fsync.
+//
+// Its goroutine runs while writes wait. Making the first of those callers
+// commit for all, as is usual, would tie them to that caller's context; a
+// goroutine that begins with Open would be one for every program that only
+// looks at a task.
+type committer struct {
+	path      string
+	file      os.FileInfo // as it was opened
+	lock      *lock
+	db        *sql.DB
+	tx        *tx
+	full      bool                               // PRAGMA synchronous is FULL
+	committed func(rows map[int64]int64, d bool) // told of each commit
+
+	mu      sync.Mutex
+	waiting []*op
+	running bool
+	stopped bool
+	ended   sync.WaitGroup
+}
+
+func newCommitter(path string, log *slog.Logger) (*committer, error) {
+	// No busy_timeout: setup and lock do the waiting.
+	db, err := sql.Open(driverName, dsn(path, "synchronous(FULL)", "journal_size_limit(67108864)"))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := setup(db)
+	var file os.FileInfo
+	if err == nil {
+		file, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &committer{
+		path: path, file: file, db: db, full: true,
+		lock: openLock(path+"-turn", log),
+		tx:   &tx{conn: conn, stmts: map[string]*sql.Stmt{}, rows: map[int64]int64{}, log: log},
+	}, nil
+}
+
+// do runs fn in a transaction and returns its error, or the commit's, both
+// meaning that nothing was changed. If ctx ends while the write still waits for
+// its transaction, do withdraws it and returns jobs.ErrUnavailable with the
+// cause; once begun a write is waited for, so that the answer is always true.
+func (c *committer) do(ctx context.Context, durable bool, fn func(context.Context, *tx) error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	o := &op{durable: durable, run: fn, since: time.Now(), done: make(chan error, 1)}
+	c.mu.Lock()
+	if c.stopped {
+		c.mu.Unlock()
+		return errClosed
+	}
+	c.waiting = append(c.waiting, o)
+	if !c.running {
+		c.running = true
+		c.ended.Go(c.run) // ends when nothing waits; stop waits for it
+	}
+	c.mu.Unlock()
+
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+	}
+	if c.withdraw(o) {
+		return fmt.Errorf("%w: it was not writable in time: %w", jobs.ErrUnavailable, context.Cause(ctx))
+	}
+	return <-o.done
+}
+
+func (c *committer) withdraw(o *op) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.waiting, o)
+	if i >= 0 {
+		c.waiting = slices.Delete(c.waiting, i, i+1)
+	}
+	return i >= 0
+}
+
+// stop refuses further writes and returns when those that wait are done.
+func (c *committer) stop() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.ended.Wait()
+}
+
+func (c *committer) close() error {
+	return errors.Join(c.tx.close(), c.db.Close(), c.lock.close())
+}
+
+// run commits batches until nothing waits.
+func (c *committer) run() {
+	ctx := context.Background() // no caller's: see tx
+	for c.more() {
+		switch err := c.begin(ctx); {
+		case err == nil:
+			c.commit(ctx, c.take())
+		case !errors.Is(err, errGivenUp):
+			c.refuse(unavailable(err), time.Now())
+		}
+	}
+}
+
+// more reports whether writes wait; once it has said no, the next write
+// starts another goroutine.
+func (c *committer) more() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = len(c.waiting) > 0
+	return c.running
+}
+
+// begin gets the write lock, refusing what has waited too long for it.
+func (c *committer) begin(ctx context.Context) error {
+	// SQLite would go on writing to a file that was deleted or replaced, and
+	// all of it would be gone with the process.
+	now, err := os.Stat(c.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, c.file) {
+		return fmt.Errorf("%w: %s was removed or replaced; restart to use what is there now", jobs.ErrUnavailable, c.path)
+	}
+	if err := c.setSync(ctx); err != nil {
+		return err
+	}
+	return c.lock.acquire(
+		func() error { return c.tx.exec(ctx, "BEGIN IMMEDIATE") },
+		func(err error) bool {
+			if err == nil { // still in line
+				err = errTurn
+			}
+			c.refuse(unavailable(err), time.Now().Add(-lockLimit))
+			return c.waits()
+		})
+}
+
+var errTurn = fmt.Errorf("%w: other processes are writing", jobs.ErrUnavailable)
+
+func (c *committer) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) > 0
+}
+
+// refuse answers the writes that have waited since before the given time.
+func (c *committer) refuse(err error, before time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = slices.DeleteFunc(c.waiting, func(o *op) bool {
+		if o.since.After(before) {
+			return false
+		}
+		o.done <- err
+		return true
+	})
+}

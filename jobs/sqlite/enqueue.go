@@ -1,0 +1,78 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"gale/jobs"
+)
+
+// Enqueue implements jobs.Enqueuer. An invalid id, no name, or arguments that
+// are not JSON are refused. If ctx ends before the task could be written, the
+// error wraps both jobs.ErrUnavailable and the context's cause; after any error
+// the task was not accepted.
+func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, created bool, err error) {
+	if err = check(n); err == nil {
+		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
+			if created, err = tx.insert(ctx, n); err == nil {
+				t, err = tx.get(ctx, n.ID)
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("enqueue task: %w", err)
+	}
+	return t, created, nil
+}
+
+// insert accepts a checked task unless its id is taken.
+func (t *tx) insert(ctx context.Context, n jobs.NewTask) (created bool, err error) {
+	now := t.now.UnixMicro()
+	runAt := now
+	if !n.RunAt.IsZero() {
+		runAt = micro(n.RunAt)
+	}
+	queue, args := n.Queue, string(n.Args)
+	if queue == "" {
+		queue = jobs.DefaultQueue
+	}
+	if n.Args == nil {
+		args = "[]"
+	}
+	changed, err := t.change(ctx, `
+		INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
+			attempts, lost, worker, progress, note, error, artifacts, failures, args, signature)
+		VALUES (1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9)
+		ON CONFLICT (id) DO NOTHING`,
+		n.ID, queue, n.Name, runAt, now, int64(n.Timeout), n.MaxRetries, args, n.Signature)
+	t.due = t.due || changed > 0
+	return changed > 0, err
+}
+
+const getTask = `SELECT ` + columns + ` FROM tasks WHERE id = ?`
+
+func (t *tx) get(ctx context.Context, id string) (*jobs.Task, error) {
+	s, err := t.stmt(ctx, getTask)
+	if err != nil {
+		return nil, err
+	}
+	r, err := readTask(s.QueryRowContext(ctx, id), t.now)
+	if err != nil {
+		return nil, err
+	}
+	return &r.task, nil
+}
+
+// readTask returns jobs.ErrNotFound if there is no row.
+func readTask(found *sql.Row, now time.Time) (*row, error) {
+	var r row
+	err := r.scan(found, now)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, jobs.ErrNotFound
+	}
+	return &r, err
+}

@@ -1,0 +1,98 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"gale/jobs"
+)
+
+// held is the fence: it matches the task only while the lease in its arguments
+// (id, attempt, owner) is the current one. An expired lease that nobody else
+// has taken is still current, and its work is not in vain.
+const held = ` WHERE id = ? AND attempts = ? AND worker = ? AND state = 'running'`
+
+func fence(l *jobs.Lease) []any { return []any{l.Task.ID, l.Attempt, l.Owner} }
+
+// Extend implements jobs.Leaser. The leases last LeaseTTL from now.
+func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+	if len(leases) == 0 {
+		return nil, nil
+	}
+	err = s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
+		until := tx.now.Add(s.opts.LeaseTTL).UnixMicro()
+		for _, l := range leases {
+			n, err := tx.change(ctx, `UPDATE tasks SET due = ?`+held, append([]any{until}, fence(l)...)...)
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				lost = append(lost, l)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("extend leases: %w", err)
+	}
+	return lost, nil
+}
+
+// Release implements jobs.Leaser. The task keeps its place: it is as due as it
+// was before the lease.
+func (s *Store) Release(ctx context.Context, l *jobs.Lease) error {
+	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
+		tx.due = true
+		return tx.changeHeld(ctx, l, `state = 'queued', due = run_at`)
+	})
+	if err != nil {
+		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
+	}
+	return nil
+}
+
+const runningOf = `SELECT ` + columns + ` FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running' ORDER BY seq`
+
+// Reclaim implements jobs.Leaser. The tasks are due from now on, behind what
+// was due before: one of them may have killed the worker. Those that lost their
+// worker for the last time are dead, and counted too.
+func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
+	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
+		rows, err := tx.rowsOf(ctx, runningOf, owner)
+		n = len(rows)
+		for _, r := range rows {
+			dead, lostErr := tx.countLost(ctx, r, s.opts)
+			if lostErr == nil && !dead {
+				lostErr = tx.requeue(ctx, r, tx.now.UnixMicro())
+			}
+			if lostErr != nil {
+				return lostErr
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reclaim tasks of %s: %w", owner, err)
+	}
+	return n, nil
+}
+
+// requeue ends a lease without an outcome. The attempt's number is spent: a
+// message from it that is still under way must not match the next one.
+func (t *tx) requeue(ctx context.Context, r *row, due int64) error {
+	t.rows[r.seq], t.due = r.task.Version+1, true
+	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', due = ?, lost = ? WHERE seq = ?`,
+		due, r.lost, r.seq)
+}
+
+// changeHeld sets columns of a lease's task, or returns jobs.ErrLeaseLost.
+func (t *tx) changeHeld(ctx context.Context, l *jobs.Lease, set string, args ...any) error {
+	var seq, version int64
+	found, err := t.queryRow(ctx, `UPDATE tasks SET version = version + 1, `+set+held+` RETURNING seq, version`,
+		append(args, fence(l)...), &seq, &version)
+	if err == nil && !found {
+		return jobs.ErrLeaseLost
+	}
+	t.rows[seq] = version
+	return err
+}

@@ -1,0 +1,234 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gale/jobs"
+)
+
+// lookAgain bounds the sleep until a task is due, for a clock that is set
+// forward meanwhile.
+const lookAgain = time.Second
+
+// Lease implements jobs.Leaser. A task is due at its run time; one whose lease
+// has expired, since the end of that lease; one that was reclaimed, since then.
+// The tasks come back even if ctx ends while they are being leased: nobody else
+// would have them before their leases expire.
+func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, error) {
+	want, err := newWanted(r)
+	if err != nil {
+		return nil, fmt.Errorf("lease tasks: %w", err)
+	}
+	var w *waiter
+	for {
+		next, err := s.nextDue(ctx, want)
+		if err != nil {
+			return nil, leaseError(ctx, err)
+		}
+		if next <= time.Now().UnixMicro() {
+			leases, err := s.lease(ctx, want)
+			if err != nil {
+				return nil, leaseError(ctx, err)
+			}
+			if len(leases) > 0 {
+				return leases, nil
+			}
+			continue // another worker was faster
+		}
+		if w == nil {
+			// And look again, as Watch does.
+			w = s.poller.lease()
+			defer s.poller.leave(w)
+			continue
+		}
+		if err := s.sleep(ctx, w, time.Until(fromMicro(next))); err != nil {
+			return nil, leaseError(ctx, err)
+		}
+	}
+}
+
+// sleep returns when there is reason to look again.
+func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
+	timer := time.NewTimer(min(d, lookAgain))
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-s.closed:
+		return errClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// leaseError is the plain cause if that is why the lease failed.
+func leaseError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
+		return cause
+	}
+	return fmt.Errorf("lease tasks: %w", err)
+}
+
+// wanted is a LeaseRequest as the statements take it.
+type wanted struct {
+	jobs.LeaseRequest
+	queues, names string // JSON
+}
+
+func newWanted(r jobs.LeaseRequest) (*wanted, error) {
+	if r.Max < 1 {
+		return nil, fmt.Errorf("at most %d tasks are asked for", r.Max)
+	}
+	queues, err := jsonText(r.Queues)
+	if err != nil {
+		return nil, err
+	}
+	names, err := jsonText(r.Names)
+	return &wanted{r, queues, names}, err
+}
+
+// never is when a task is due that does not exist.
+const never = int64(1) << 62
+
+// nextDueSQL asks the index once for each queue and name, so it costs the same
+// whatever is stored.
+const nextDueSQL = `
+	SELECT min((
+		SELECT due FROM tasks INDEXED BY tasks_due
+		WHERE queue = q.value AND name = n.value AND due IS NOT NULL ORDER BY due LIMIT 1))
+	FROM json_each(?1) AS q, json_each(?2) AS n`
+
+// nextDue looks without the write lock, so that an idle worker takes none.
+func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
+	var next *int64
+	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names).Scan(&next)
+	if err != nil {
+		return 0, s.readError(ctx, err)
+	}
+	if next == nil {
+		return never, nil
+	}
+	return *next, nil
+}
+
+func (s *Store) lease(ctx context.Context, want *wanted) (leases []*jobs.Lease, err error) {
+	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
+		for _, queue := range want.Queues {
+			more, err := tx.lease(ctx, queue, want, want.Max-len(leases), s.opts)
+			if err != nil {
+				return err
+			}
+			leases = append(leases, more...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return leases, nil
+}
+
+// dueSQL takes the earliest of each name from the index and merges them.
+const dueSQL = `
+	SELECT ` + columns + ` FROM tasks WHERE seq IN (
+		SELECT t.seq FROM json_each(?1) AS n JOIN tasks AS t ON t.seq IN (
+			SELECT seq FROM tasks INDEXED BY tasks_due
+			WHERE queue = ?2 AND name = n.value AND due <= ?3 ORDER BY due, seq LIMIT ?4)
+		ORDER BY t.due, t.seq LIMIT ?4)
+	ORDER BY due, seq`
+
+// lease hands out up to limit tasks of one queue.
+func (t *tx) lease(ctx context.Context, queue string, want *wanted, limit int, o Options) ([]*jobs.Lease, error) {
+	var leases []*jobs.Lease
+	for len(leases) < limit {
+		found, err := t.rowsOf(ctx, dueSQL, want.names, queue, t.now.UnixMicro(), limit-len(leases))
+		if err != nil || len(found) == 0 {
+			return leases, err
+		}
+		var alive []*row
+		for _, r := range found {
+			dead := false
+			if r.task.State == jobs.Running { // its lease has expired
+				if dead, err = t.countLost(ctx, r, o); err != nil {
+					return nil, err
+				}
+			}
+			if !dead {
+				alive = append(alive, r)
+			}
+		}
+		more, err := t.handOut(ctx, alive, want.Owner, t.now.Add(o.LeaseTTL))
+		if err != nil {
+			return nil, err
+		}
+		leases = append(leases, more...)
+	}
+	return leases, nil
+}
+
+// handOut begins attempts. Each reads as new: no progress, no note.
+func (t *tx) handOut(ctx context.Context, rows []*row, owner string, until time.Time) ([]*jobs.Lease, error) {
+	now := t.now.UnixMicro()
+	seqs := make([]int64, len(rows))
+	leases := make([]*jobs.Lease, len(rows))
+	for i, r := range rows {
+		task, started := &r.task, fromMicro(now)
+		task.Version++
+		task.Attempts++
+		task.State, task.Worker, task.Started, task.Progress, task.Note = jobs.Running, owner, &started, 0, ""
+		seqs[i], t.rows[r.seq] = r.seq, task.Version
+		leases[i] = &jobs.Lease{Task: task, Owner: owner, Attempt: task.Attempts}
+	}
+	list, err := jsonText(seqs)
+	if err != nil {
+		return nil, err
+	}
+	// On the right, state is what it was: running if a lease has expired.
+	return leases, t.exec(ctx, `
+		UPDATE tasks SET version = version + 1, lost = lost + (state = 'running'), state = 'running',
+			attempts = attempts + 1, due = ?, worker = ?, started = ?, progress = 0, note = ''
+		WHERE seq IN (SELECT value FROM json_each(?))`, until.UnixMicro(), owner, now, list)
+}
+
+// countLost counts a lease that ended without a word. A task that has lost too
+// many is dead: it may well be what kills its workers.
+func (t *tx) countLost(ctx context.Context, r *row, o Options) (dead bool, err error) {
+	r.lost++
+	if r.lost < o.MaxLost {
+		return false, nil
+	}
+	task := &r.task
+	reason := fmt.Sprintf("took its worker down %d times", r.lost)
+	failures, err := jsonText(addFailure(task.Failures, jobs.Failure{Time: t.now.UTC(), Attempt: task.Attempts, Error: reason}))
+	if err != nil {
+		return false, err
+	}
+	t.log.Warn("task took its worker down too often", "id", task.ID, "task", task.Name, "lost", r.lost)
+	t.rows[r.seq] = task.Version + 1
+	return true, t.exec(ctx, `
+		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, lost = ?, finished = ?, error = ?, failures = ?
+		WHERE seq = ?`, r.lost, t.now.UnixMicro(), reason, failures, r.seq)
+}
+
+// rowsOf reads all rows before the caller changes any.
+func (t *tx) rowsOf(ctx context.Context, query string, args ...any) ([]*row, error) {
+	rows, err := t.query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	var all []*row
+	for rows.Next() {
+		r := new(row)
+		if err := r.scan(rows, t.now); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}

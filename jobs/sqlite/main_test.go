@@ -1,0 +1,294 @@
+package sqlite_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gale/jobs"
+	"gale/jobs/sqlite"
+)
+
+// roleKey says in the environment which process of a test this is.
+const roleKey = "SQLITE_TEST_ROLE"
+
+// TestMain lets the test binary be the other processes of a test as well:
+// it is started again with a role and the store's file.
+func TestMain(m *testing.M) {
+	role := os.Getenv(roleKey)
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	roles := map[string]func(path string) error{
+		"enqueue": enqueueForever,
+		"work":    workForever,
+		"open":    openOnce,
+		"hold":    holdLock,
+		"queue":   holdTurn,
+	}
+	if err := roles[role](os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, role+":", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// process is the test binary in a role.
+type process struct {
+	*exec.Cmd
+	stdin io.WriteCloser
+	lines chan string // what it printed; closed at its end
+}
+
+// start runs a role until the test ends, or the role.
+func start(t *testing.T, role, path string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(os.Args[0], path), lines: make(chan string, 1<<16)}
+	p.Env = append(os.Environ(), roleKey+"="+role, "GORACE=atexit_sleep_ms=0")
+	p.Stderr = os.Stderr
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.stdin, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the process
+		defer close(p.lines)
+		for r := bufio.NewReader(out); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return // half a line is not an answer
+			}
+			p.lines <- strings.TrimSuffix(line, "\n")
+		}
+	}()
+	t.Cleanup(func() { p.kill() })
+	return p
+}
+
+// kill ends the process with SIGKILL and returns the lines not yet read.
+func (p *process) kill() (rest []string) {
+	p.Process.Kill()
+	for line := range p.lines {
+		rest = append(rest, line)
+	}
+	p.Wait()
+	return rest
+}
+
+// await returns the next line that the process prints.
+func (p *process) await(t *testing.T) string {
+	t.Helper()
+	select {
+	case line, ok := <-p.lines:
+		if !ok {
+			t.Fatal("the process ended without a word")
+		}
+		return line
+	case <-time.After(30 * time.Second):
+		t.Fatal("the process says nothing")
+	}
+	return ""
+}
+
+var stdout sync.Mutex
+
+// say prints a line in one write, so that a kill leaves none half written.
+func say(line string) {
+	stdout.Lock()
+	defer stdout.Unlock()
+	os.Stdout.WriteString(line + "\n")
+}
+
+// inParallel runs fn in n goroutines until one fails.
+func inParallel(n int, fn func(i int) error) error {
+	errs := make(chan error, n)
+	for i := range n {
+		go func() { errs <- fn(i) }() // ends with the process
+	}
+	return <-errs
+}
+
+// enqueueForever says each id once it is accepted.
+func enqueueForever(path string) error {
+	s, err := sqlite.Open(path, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	return inParallel(8, func(i int) error {
+		for n := 0; ; n++ {
+			id := fmt.Sprintf("p%d-%d-%d", os.Getpid(), i, n)
+			if _, _, err := s.Enqueue(context.Background(), jobs.NewTask{ID: id, Name: "work"}); err != nil {
+				return err
+			}
+			say(id)
+		}
+	})
+}
+
+// workForever finishes tasks, each with a next one named after task and
+// attempt, and says what it has finished.
+func workForever(path string) error {
+	s, err := sqlite.Open(path, workOptions)
+	if err != nil {
+		return err
+	}
+	owner := fmt.Sprint("p", os.Getpid())
+	return inParallel(4, func(int) error {
+		for {
+			leases, err := s.Lease(context.Background(), work(owner, 8))
+			if err != nil {
+				return err
+			}
+			for _, l := range leases {
+				if err := finishWithNext(s, l); err != nil {
+					return err
+				}
+				say(l.Task.ID)
+			}
+		}
+	})
+}
+
+// A killed worker's leases expire soon, and no task is ever given up.
+var workOptions = sqlite.Options{LeaseTTL: 300 * time.Millisecond, MaxLost: 1000}
+
+func work(owner string, max int) jobs.LeaseRequest {
+	return jobs.LeaseRequest{Owner: owner, Queues: []string{"default"}, Names: []string{"work"}, Max: max}
+}
+
+func finishWithNext(s *sqlite.Store, l *jobs.Lease) error {
+	next := jobs.NewTask{ID: fmt.Sprintf("%s.next.%d", l.Task.ID, l.Attempt), Name: "next"}
+	err := s.Finish(context.Background(), l, jobs.Outcome{
+		State: jobs.Success, Result: json.RawMessage(fmt.Sprint(l.Attempt)), Next: []jobs.NewTask{next},
+	})
+	if err != nil {
+		return fmt.Errorf("finish %s: %w", l.Task.ID, err)
+	}
+	return nil
+}
+
+// openOnce waits for the signal to open, so that many do it at once.
+func openOnce(path string) error {
+	say("ready")
+	io.Copy(io.Discard, os.Stdin)
+	s, err := sqlite.Open(path, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	if _, _, err := s.Enqueue(context.Background(), jobs.NewTask{ID: fmt.Sprint("p", os.Getpid()), Name: "work"}); err != nil {
+		return err
+	}
+	say("done")
+	return s.Close()
+}
+
+// holdLock holds SQLite's write lock until stdin ends.
+func holdLock(path string) error {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	if _, err := conn.ExecContext(context.Background(), "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	say("held")
+	io.Copy(io.Discard, os.Stdin)
+	return nil
+}
+
+func temp(t testing.TB) string { return filepath.Join(t.TempDir(), "jobs.db") }
+
+func open(t testing.TB, path string, o sqlite.Options) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// accept enqueues tasks, one after the other.
+func accept(t testing.TB, s *sqlite.Store, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "work"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// fill accepts the tasks t0 to t(n-1), many at once.
+func fill(t testing.TB, s *sqlite.Store, n int) {
+	t.Helper()
+	var next atomic.Int64
+	err := callers(256, func() error {
+		for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+			if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", i), Name: "work"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// callers runs fn in n goroutines at once and returns their first error.
+func callers(n int, fn func() error) error {
+	errs := make(chan error, n)
+	for range n {
+		go func() { errs <- fn() }() // waited for below
+	}
+	var first error
+	for range n {
+		first = cmp.Or(first, <-errs)
+	}
+	return first
+}
+
+// raw opens the file as any SQLite program would.
+func raw(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// wantSound fails if SQLite finds the file damaged.
+func wantSound(t *testing.T, path string) {
+	t.Helper()
+	var answer string
+	if err := raw(t, path).QueryRow("PRAGMA integrity_check").Scan(&answer); err != nil || answer != "ok" {
+		t.Errorf("integrity check: %s, %v", answer, err)
+	}
+}

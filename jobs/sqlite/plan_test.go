@@ -1,0 +1,54 @@
+package sqlite
+
+import (
+	"strings"
+	"testing"
+)
+
+// Statements that run all the time must find their rows by an index, whatever
+// is stored besides. BenchmarkBacklog shows what that is worth.
+func TestQueryPlans(t *testing.T) {
+	s := openTemp(t)
+	for _, q := range []struct {
+		sql  string
+		args []any
+		want []string
+	}{
+		{nextDueSQL, []any{"[]", "[]"}, []string{"SEARCH tasks USING COVERING INDEX tasks_due (queue=? AND name=? AND due>?)"}},
+		{dueSQL, []any{"[]", "q", 0, 1}, []string{
+			"SEARCH tasks USING COVERING INDEX tasks_due (queue=? AND name=? AND due<?)",
+			"SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)",
+		}},
+		{getTask, []any{"a"}, []string{"SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"}},
+		{`SELECT failures FROM tasks` + held, []any{"a", 1, "w"}, []string{"SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"}},
+		{runningOf, []any{"w"}, []string{"SEARCH tasks USING INDEX tasks_running (worker=?)"}},
+		{versionsOf, []any{"[]"}, []string{"SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"}},
+	} {
+		rows, err := s.read.Query("EXPLAIN QUERY PLAN "+q.sql, q.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, detail)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		all := strings.Join(plan, "\n")
+		if strings.Contains(all, "SCAN tasks") || strings.Contains(all, "SCAN t\n") {
+			t.Errorf("%s\nreads the whole table:\n%s", q.sql, all)
+		}
+		for _, want := range q.want {
+			if !strings.Contains(all, want) {
+				t.Errorf("%s\ndoes not %s but\n%s", q.sql, want, all)
+			}
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+// Without any poll, what this store changes itself is seen all the same, and
+// nothing is missed between a look and the wait for the next change.
+func TestOwnChangesNeedNoPoll(t *testing.T) {
+	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	enqueue := func(id string) {
+		if _, _, err := s.Enqueue(ctx, jobs.NewTask{ID: id, Name: id}); err != nil {
+			t.Error(err)
+		}
+	}
+	request := func(name string) jobs.LeaseRequest {
+		return jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{name}, Max: 1}
+	}
+	// Keeps the poller running: as it starts it wakes everybody once.
+	waiting.Go(func() { s.Lease(ctx, request("nobody")) })
+	waitFor(t, func() bool {
+		s.poller.mu.Lock()
+		defer s.poller.mu.Unlock()
+		return len(s.poller.leasers) == 1
+	})
+	for i := range 300 {
+		id := fmt.Sprint("t", i)
+		waiting.Go(func() { enqueue(id) })
+		begin := time.Now()
+		leases, err := s.Lease(ctx, request(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(begin); d >= lookAgain {
+			t.Errorf("round %d: a new task was leased after %v", i, d)
+		}
+		version := leases[0].Task.Version
+		waiting.Go(func() {
+			if err := s.Progress(ctx, leases[0], 1, ""); err != nil {
+				t.Error(err)
+			}
+		})
+		if _, err := s.Watch(ctx, id, version); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gale/jobs"
+)
+
+// Get implements jobs.Reader. It never waits for a writer.
+func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
+	r, err := s.get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("get task %s: %w", id, err)
+	}
+	return &r.task, nil
+}
+
+func (s *Store) get(ctx context.Context, id string) (*row, error) {
+	r, err := readTask(s.read.QueryRowContext(ctx, getTask, id), time.Now())
+	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
+		err = s.readError(ctx, err)
+	}
+	return r, err
+}
+
+// Watch implements jobs.Reader. A task's version grows by one with every
+// change that its object shows, not with an extended lease, and not when its
+// eta comes: that makes a scheduled task read as queued and is no write.
+func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, error) {
+	var w *waiter
+	for {
+		r, err := s.get(ctx, id)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			return nil, fmt.Errorf("watch task %s: %w", id, err)
+		case r.task.Version > after:
+			return &r.task, nil
+		}
+		if w == nil {
+			// And look again: what changed since the first look nobody
+			// would report.
+			w = s.poller.watch(r.seq, after)
+			defer s.poller.leave(w)
+			continue
+		}
+		select {
+		case <-w.wake:
+		case <-s.closed:
+			return nil, fmt.Errorf("watch task %s: %w", id, errClosed)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

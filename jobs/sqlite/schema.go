@@ -1,0 +1,186 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	driverName = "sqlite" // as modernc.org/sqlite registers itself
+
+	// applicationID marks the file as a task store ("Gale"), so that another
+	// program's database is not taken for an empty one.
+	applicationID = 0x47616c65
+
+	// setupLimit bounds Open when many processes create one file at once.
+	setupLimit = 10 * time.Second
+)
+
+// migrations lead from one user_version to the next; the first makes a new
+// file. A released one is never changed, and each must leave a file in which
+// processes of the version before can go on: while a server is reexecuted its
+// old children still have it open.
+var migrations = []string{schema1}
+
+// schema1: times are microseconds since 1970, UTC.
+//
+// due is the one thing that Lease looks at: run_at of a task that waits, the
+// end of the lease of one that runs, NULL once it has ended. So a single
+// partial index serves waiting and expired tasks alike, and finished ones,
+// however many, are not in it. The name comes before the time in it because a
+// worker must not wade through a backlog of tasks that it does not know.
+//
+// The state scheduled is not stored: it is queued with run_at still to come.
+// Small columns come first; SQLite then reads them without following the
+// overflow pages of a large args.
+const schema1 = `
+CREATE TABLE tasks (
+	seq         INTEGER PRIMARY KEY, -- order of acceptance
+	version     INTEGER NOT NULL,
+	id          TEXT    NOT NULL UNIQUE,
+	queue       TEXT    NOT NULL,
+	name        TEXT    NOT NULL,
+	state       TEXT    NOT NULL,
+	due         INTEGER,
+	run_at      INTEGER NOT NULL,
+	created     INTEGER NOT NULL,
+	started     INTEGER,
+	finished    INTEGER,
+	timeout     INTEGER NOT NULL,    -- nanoseconds
+	max_retries INTEGER NOT NULL,
+	attempts    INTEGER NOT NULL,
+	lost        INTEGER NOT NULL,    -- attempts whose worker went down
+	worker      TEXT    NOT NULL,
+	progress    INTEGER NOT NULL,
+	note        TEXT    NOT NULL,
+	error       TEXT    NOT NULL,
+	artifacts   TEXT    NOT NULL,    -- JSON
+	failures    TEXT    NOT NULL,    -- JSON
+	result      TEXT,                -- JSON
+	args        TEXT    NOT NULL,    -- JSON
+	signature   BLOB
+) STRICT;
+CREATE INDEX tasks_due ON tasks (queue, name, due) WHERE due IS NOT NULL;
+CREATE INDEX tasks_running ON tasks (worker) WHERE state = 'running';
+`
+
+// dsn names the file as a URI, so that no character of its path is taken for a
+// parameter, and never lets SQLite create it: create has set its mode.
+func dsn(path string, pragmas ...string) string {
+	u := url.URL{Scheme: "file", Path: path}
+	u.RawQuery = url.Values{"mode": {"rw"}, "_pragma": pragmas}.Encode()
+	return u.String()
+}
+
+// create makes an empty file of mode 0600 unless there is one; SQLite gives
+// the same mode to -wal and -shm. It appears under its name by link, already
+// closed: closing a descriptor of a file drops all POSIX locks that the process
+// holds on it, those of another Store included
+// (https://www.sqlite.org/howtocorrupt.html, § 2.2).
+func create(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // it has no content
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// setup connects and brings the file to WAL mode and the newest schema. SQLite
+// reports busy at once, without asking a busy handler, to those who connect
+// while another changes the journal mode or recovers the WAL, so all of it is
+// tried again.
+func setup(db *sql.DB) (*sql.Conn, error) {
+	end := time.Now().Add(setupLimit)
+	for pause := minPause; ; pause = nextPause(pause) {
+		conn, err := db.Conn(context.Background())
+		if err == nil {
+			if err = trySetup(conn); err == nil {
+				return conn, nil
+			}
+			err = errors.Join(err, conn.Close())
+		}
+		if !busy(err) || time.Now().After(end) {
+			return nil, err
+		}
+		<-time.After(jitter(pause))
+	}
+}
+
+func trySetup(c *sql.Conn) error {
+	// Before anything is changed: a newer Gale's file must stay as it is.
+	version, err := schemaVersion(c)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	var mode string
+	if err := c.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("the file system has no shared memory for WAL mode (journal mode is %s)", mode)
+	}
+	if version == len(migrations) {
+		return nil
+	}
+	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	if err := migrate(c); err != nil {
+		_, rollback := c.ExecContext(ctx, "ROLLBACK")
+		return errors.Join(err, rollback)
+	}
+	_, err = c.ExecContext(ctx, "COMMIT")
+	return err
+}
+
+// migrate runs inside a transaction; another process may have been first.
+func migrate(c *sql.Conn) error {
+	version, err := schemaVersion(c)
+	if err != nil {
+		return err
+	}
+	for _, m := range migrations[version:] {
+		if _, err := c.ExecContext(context.Background(), m); err != nil {
+			return err
+		}
+	}
+	_, err = c.ExecContext(context.Background(), fmt.Sprintf(
+		"PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(migrations)))
+	return err
+}
+
+// schemaVersion returns how many migrations the file has had, 0 for a new one.
+func schemaVersion(c *sql.Conn) (version int, err error) {
+	var id, objects int
+	row := c.QueryRowContext(context.Background(), `
+		SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+		FROM pragma_application_id, pragma_user_version`)
+	if err := row.Scan(&id, &version, &objects); err != nil {
+		return 0, err
+	}
+	switch {
+	case id == applicationID && version > len(migrations):
+		return 0, fmt.Errorf("it has schema %d, made by a newer version; this one knows up to %d", version, len(migrations))
+	case id == applicationID, objects == 0 && id == 0 && version == 0:
+		return version, nil
+	}
+	return 0, errors.New("it is the database of another program")
+}
