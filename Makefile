@@ -1,0 +1,49 @@
+# Gale. `make help` lists the targets.
+
+GO        ?= go
+TOOLS     := $(CURDIR)/bin/tools
+GOLANGCI  := $(TOOLS)/golangci-lint
+GOLANGCI_VERSION := v2.5.0
+# The linter reads the code as the compiler in go.mod sees it.
+TEST_FLAGS ?=
+
+.PHONY: help build run test race e2e lint check fmt bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/server
+	$(GO) build -trimpath -o bin/server .
+
+run: build ## build, and serve on the defaults: http://127.0.0.1:8888
+	exec bin/server
+
+test: ## all tests but the slow ones; under three minutes
+	.ci/need curl:curl
+	$(GO) test $(TEST_FLAGS) ./...
+
+race: ## the same under the race detector
+	.ci/need curl:curl gcc:gcc,libc6-dev
+	$(GO) test -race $(TEST_FLAGS) ./...
+
+e2e: ## slower tests against foreign programs, installed as needed
+	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg
+	$(GO) test -tags e2e -run '^TestE2E' -count 1 $(TEST_FLAGS) .
+
+lint: $(GOLANGCI) ## golangci-lint and go mod tidy
+	$(GOLANGCI) run
+	$(GO) mod tidy -diff
+
+$(GOLANGCI):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+check: fmt lint test race ## what a commit should pass
+
+fmt: ## gofmt and go fix
+	gofmt -w $$(git ls-files '*.go')
+
+bench: ## benchmarks of the packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"gale/prefork"
+)
+
+// adminTimeout bounds how long the master may take to answer about itself.
+const adminTimeout = 2 * time.Second
+
+// admin is the endpoint for people and machines that watch the server. It is
+// net/http, not fasthttp: it answers a few requests a minute, and profiles and
+// metrics are made for net/http.
+type admin struct {
+	ln     net.Listener // nil: turned off
+	server http.Server
+	master *prefork.Master
+}
+
+// statusAnswer is what GET /status answers.
+type statusAnswer struct {
+	Version string               `json:"version"`
+	PID     int                  `json:"pid"`
+	Slots   []prefork.SlotStatus `json:"slots"`
+}
+
+// listenAdmin binds the endpoint: host:port, unix:/path, or nothing for an
+// empty address.
+func listenAdmin(ctx context.Context, address string, m *prefork.Master, log *slog.Logger) (*admin, error) {
+	a := &admin{master: m}
+	if address == "" {
+		return a, nil
+	}
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", path
+		removeStaleSocket(ctx, path)
+	}
+	var err error
+	if a.ln, err = new(net.ListenConfig).Listen(ctx, network, address); err != nil {
+		return nil, fmt.Errorf("admin endpoint: %w; give another -admin, or an empty one for none", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET /status", a.status)
+	a.server = http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	log.Info("admin endpoint", "addr", a.ln.Addr().String())
+	return a, nil
+}
+
+// removeStaleSocket removes a socket that no process listens on any more.
+func removeStaleSocket(ctx context.Context, path string) {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return
+	}
+	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		_ = conn.Close()
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		_ = os.Remove(path)
+	}
+}
+
+func (a *admin) serve() error {
+	if a.ln == nil {
+		return nil
+	}
+	if err := a.server.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin endpoint: %w", err)
+	}
+	return nil
+}
+
+func (a *admin) close() {
+	if a.ln != nil {
+		_ = a.server.Close()
+	}
+}
+
+// slots asks the master, whose answer also says that it is alive.
+func (a *admin) slots(r *http.Request) ([]prefork.SlotStatus, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+	defer cancel()
+	return a.master.Status(ctx)
+}
+
+// healthz says that the master goes round.
+func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
+	if _, err := a.slots(r); err != nil {
+		reply(w, http.StatusServiceUnavailable, map[string]string{"status": "no answer from the master"})
+		return
+	}
+	reply(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz says whether traffic should be sent here: at least one process of
+// every role does its work.
+func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
+	slots, err := a.slots(r)
+	if err != nil {
+		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": []string{"no answer from the master"}})
+		return
+	}
+	reasons := notReady(slots)
+	if len(reasons) > 0 {
+		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": reasons})
+		return
+	}
+	reply(w, http.StatusOK, map[string]any{"ready": true})
+}
+
+// notReady lists the roles of which no slot is live, with what their slots do.
+func notReady(slots []prefork.SlotStatus) (reasons []string) {
+	live := map[string]bool{}
+	for _, s := range slots {
+		live[s.Role] = live[s.Role] || s.State == prefork.Live
+	}
+	for _, s := range slots {
+		if !live[s.Role] {
+			reason := fmt.Sprintf("%s is %s", s.Slot, s.State)
+			if s.LastExit != "" {
+				reason += ", last exit: " + s.LastExit
+			}
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
+}
+
+func (a *admin) status(w http.ResponseWriter, r *http.Request) {
+	slots, err := a.slots(r)
+	if err != nil {
+		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "no answer from the master"})
+		return
+	}
+	reply(w, http.StatusOK, statusAnswer{version(), os.Getpid(), slots})
+}
+
+// reply writes JSON; a client that is gone cannot be told so.
+func reply(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v)
+}

@@ -1,0 +1,177 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gale/jobs"
+	"gale/jobs/sqlite"
+	"gale/pool"
+	"gale/prefork"
+	"gale/server"
+	"gale/server/app/config"
+	"gale/server/app/routes"
+	"gale/uploads"
+)
+
+// uploadQueue is how many chunks of uploads may wait for the disk in one
+// child. An upload waits with one chunk at a time, so this is how many uploads
+// may be under way; what comes beyond is told 503.
+const uploadQueue = 10_000
+
+// runChild does the work of a slot.
+func runChild(ctx context.Context, child *prefork.Child, e env) error {
+	var c config.Config
+	if err := json.Unmarshal(child.Config, &c); err != nil {
+		return fmt.Errorf("decode configuration: %w", err)
+	}
+	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
+	roles := map[string]func(context.Context, *prefork.Child, config.Config, *slog.Logger) error{
+		roleServe: serve, roleWorker: work,
+	}
+	run, ok := roles[child.Role]
+	if !ok {
+		return fmt.Errorf("unknown role %q", child.Role)
+	}
+	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, c, log) })
+	if err != nil {
+		log.Error("child ends", "error", err)
+		return reported{}
+	}
+	return nil
+}
+
+// reported ends a child whose log has the reason already: it says nothing more.
+type reported struct{}
+
+func (reported) Error() string { return "" }
+
+// state is what serving children and workers share on disk.
+type state struct {
+	store     *sqlite.Store
+	artifacts *jobs.Artifacts
+	uploads   *uploads.Store
+}
+
+// openState opens the folders and the store of tasks below -data.
+func openState(c config.Config, o uploads.Options) (s *state, err error) {
+	s = &state{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return s, fmt.Errorf("open data folder: %w", err)
+	}
+	if s.store, err = sqlite.Open(filepath.Join(c.Data, "jobs.db"), sqlite.Options{Logger: o.Logger}); err != nil {
+		return s, err
+	}
+	if s.artifacts, err = jobs.OpenArtifacts(filepath.Join(c.Data, "artifacts")); err != nil {
+		return s, err
+	}
+	s.uploads, err = uploads.Open(c.UploadDir, o)
+	return s, err
+}
+
+func (s *state) close() (err error) {
+	if s.uploads != nil {
+		err = s.uploads.Close()
+	}
+	if s.artifacts != nil {
+		err = errors.Join(err, s.artifacts.Close())
+	}
+	if s.store != nil {
+		err = errors.Join(err, s.store.Close())
+	}
+	return err
+}
+
+// serve is the work of a serve slot: HTTP until ctx ends, then what is in
+// flight.
+func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
+	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
+	s, err := openState(c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	tasks, err := registry(uploadedFiles{s.uploads})
+	if err != nil {
+		return err
+	}
+	all, statuses := routes.All(routes.Deps{
+		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
+		Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
+	})
+	srv, err := server.New(server.Options{
+		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane()},
+	}, all)
+	if err != nil {
+		return err
+	}
+	ln, err := child.Listener()
+	if err != nil {
+		return err
+	}
+
+	// The pool outlives the server: what the server finishes needs it.
+	pooling, stopPool := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPool()
+	var g errgroup.Group
+	g.Go(func() error { return uploadPool.Run(pooling) }) // ends after the server
+	g.Go(func() error {                                   // ends with ctx
+		defer stopPool()
+		return srv.Run(ctx, ln)
+	})
+	if err := child.Ready(); err != nil {
+		log.Warn("cannot tell the master", "error", err)
+	}
+	return g.Wait()
+}
+
+// work is the work of a worker slot: tasks until ctx ends, then those that
+// are under way.
+func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
+	s, err := openState(c, uploads.Options{MaxFile: c.MaxUpload, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	tasks, err := registry(uploadedFiles{s.uploads})
+	if err != nil {
+		return err
+	}
+	w, err := jobs.NewWorker(s.store, tasks, jobs.WorkerOptions{
+		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Concurrency: c.Concurrency,
+		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := child.Ready(); err != nil {
+		log.Warn("cannot tell the master", "error", err)
+	}
+	return w.Run(ctx)
+}
+
+// lessThan leaves a child time to put things away before the master's patience
+// ends: two seconds, or a tenth of a short grace time.
+func lessThan(grace time.Duration) time.Duration {
+	return grace - min(2*time.Second, grace/10)
+}
+
+// meter counts on the slot's lane of the scoreboard.
+type meter struct{ lane *prefork.Lane }
+
+func (m meter) ConnOpened()             { m.lane.Connections.Add(1) }
+func (m meter) ConnClosed()             { m.lane.Connections.Add(-1) }
+func (m meter) RequestDone(string, int) { m.lane.Requests.Add(1) }

@@ -1,0 +1,140 @@
+// Package config turns the command line, the environment and a file of flags
+// into the settings of a server, and says everything that is wrong with them
+// at once. It alone in Gale knows flags, variables and file names.
+package config
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultAdmin is where the admin endpoint listens unless told otherwise.
+const DefaultAdmin = "127.0.0.1:9888"
+
+// Config holds the settings. The master reads them once; its children get them
+// as JSON, so a file that is changed later changes nothing until it is reread.
+type Config struct {
+	Host        string
+	Port        int
+	Procs       int // serve slots; resolved, never 0
+	Workers     int // worker slots under a serving master
+	Concurrency int // tasks at once in each worker; resolved, never 0
+	Queues      []string
+	UploadPool  int // goroutines per child for uploads
+	Data        string
+	UploadDir   string
+	Token       string
+	Open        bool
+	Origins     []string
+	MaxBody     int64 // bytes
+	MaxUpload   int64 // bytes
+	OnUpload    string
+	Grace       time.Duration
+	BootTimeout time.Duration
+	Admin       string // host:port, unix:/path, or empty for none
+	LogFormat   string
+	LogLevel    string
+}
+
+// Address is what the server listens on.
+func (c Config) Address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
+
+// Faults are all that is wrong with a configuration, a line each.
+type Faults []string //nolint:errname // several, and not only an error: check lists them
+
+// Error lists the faults, one a line.
+func (f Faults) Error() string {
+	if len(f) == 1 {
+		return "configuration: " + f[0]
+	}
+	return fmt.Sprintf("configuration: %d faults\n  %s", len(f), strings.Join(f, "\n  "))
+}
+
+// ExitCode is what the process ends with: 2, as for the flag package.
+func (Faults) ExitCode() int { return 2 }
+
+// ErrHelp is what Load returns when the arguments ask for help.
+var ErrHelp = flag.ErrHelp
+
+// Command is the verb that a configuration is for.
+type Command string
+
+// The commands that take flags.
+const (
+	Serve  Command = "serve"
+	Worker Command = "worker"
+	Status Command = "status"
+)
+
+// Load reads the settings for a command: a flag wins over the variable
+// GALE_NAME, that over the file that -config names, that over the default.
+// tasks are the names of the tasks that -on-upload may start. The error is
+// ErrHelp if help was asked for, else of type Faults.
+func Load(command Command, args, environ, tasks []string) (Config, error) {
+	c := Config{}
+	f := define(command, &c)
+	if err := f.load(args, environ); err != nil {
+		return Config{}, err
+	}
+	f.resolve(command, &c)
+	f.validate(command, &c, tasks)
+	if len(f.faults) > 0 {
+		return Config{}, f.faults
+	}
+	return c, nil
+}
+
+// StatusOptions are the settings of the command status.
+type StatusOptions struct {
+	Admin string // address of the endpoint to ask
+	JSON  bool
+}
+
+// LoadStatus reads the settings of the command status, as Load does.
+func LoadStatus(args, environ []string) (StatusOptions, error) {
+	var o StatusOptions
+	f := defineStatus(&o)
+	if err := f.load(args, environ); err != nil {
+		return o, err
+	}
+	f.admin(o.Admin)
+	if len(f.faults) > 0 {
+		return o, f.faults
+	}
+	return o, nil
+}
+
+// resolve fills in the defaults that depend on the machine or on other flags.
+func (f *flags) resolve(command Command, c *Config) {
+	// GOMAXPROCS, not NumCPU: it knows the CPU quota of the cgroup.
+	cpus := runtime.GOMAXPROCS(0)
+	if c.Procs == 0 {
+		c.Procs = cpus
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 2 * cpus
+	}
+	if c.UploadDir == "" && c.Data != "" {
+		c.UploadDir = c.Data + "/uploads"
+	}
+	if command == Worker && !f.given["admin"] {
+		c.Admin = ""
+	}
+	c.Queues = list(f.queue)
+	c.Origins = list(f.origins)
+}
+
+// list splits a comma separated value; spaces around its parts do not count.
+func list(s string) (parts []string) {
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}

@@ -1,0 +1,174 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var tasks = []string{"inspect", "long_running_task"}
+
+func TestDefaults(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c, err := Load(Serve, nil, nil, tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Address() != "127.0.0.1:8888" || c.Procs != runtime.GOMAXPROCS(0) || c.Workers != 1 ||
+		c.Concurrency != 2*runtime.GOMAXPROCS(0) || !slices.Equal(c.Queues, []string{"default"}) || c.UploadPool != 5 ||
+		c.Data != "data" || c.UploadDir != "data/uploads" || c.MaxBody != 1<<20 || c.MaxUpload != 1<<30 ||
+		c.OnUpload != "inspect" || c.Grace != 30*time.Second || c.Admin != "127.0.0.1:9888" || c.LogFormat != "text" {
+		t.Errorf("%+v", c)
+	}
+	if _, err := os.Stat("data"); err == nil {
+		t.Error("looking at the configuration made the data folder")
+	}
+	if c, err = Load(Worker, nil, nil, tasks); err != nil || c.Admin != "" {
+		t.Errorf("server worker: admin %q, %v; want none", c.Admin, err)
+	}
+	if c, err = Load(Worker, []string{"-admin", "127.0.0.1:1"}, nil, tasks); err != nil || c.Admin != "127.0.0.1:1" {
+		t.Errorf("server worker -admin: %q, %v", c.Admin, err)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	file := filepath.Join(dir, "gale.conf")
+	text := "# a comment\nport 1001\nprocs 3\nworkers 4\nopen\nmax-upload 2GiB\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"GALE_PORT=1002", "GALE_PROCS=5", "GALE_SOMETHING_ELSE=x", "HOME=/"}
+	for _, given := range []struct{ args, environ []string }{
+		{[]string{"-config", file, "--port=1003"}, environ},
+		{[]string{"-port", "1003"}, append(environ, "GALE_CONFIG="+file)},
+	} {
+		c, err := Load(Serve, given.args, given.environ, tasks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Port != 1003 || c.Procs != 5 || c.Workers != 4 || !c.Open || c.MaxUpload != 2<<30 {
+			t.Errorf("%+v; want flag, then environment, then file", c)
+		}
+	}
+}
+
+func TestEveryFaultIsReportedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile("conf", []byte("grace never\nnonsense 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("empty", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(Serve, []string{
+		"-port", "99999", "-nope", "x", "-procs", "-1", "-max-body", "lots", "-log-format", "xml",
+		"-on-upload", "explode", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
+		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "stray",
+	}, []string{"GALE_CONCURRENCY=many"}, tasks)
+	faults, ok := errors.AsType[Faults](err)
+	if !ok || faults.ExitCode() != 2 {
+		t.Fatalf("got %v; want Faults", err)
+	}
+	for _, want := range []string{
+		"-port: 99999", "unknown flag -nope", "-procs: -1", `-max-body: "lots"`, `-log-format: "xml"`,
+		`-on-upload: "explode" is none of: inspect, long_running_task`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
+		`-host: "0.0.0.0" can be reached from other machines`, `conf: grace: "never"`, "conf: nonsense: unknown flag",
+		"-origins: ", "-admin: ", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
+	} {
+		if !slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, want) }) {
+			t.Errorf("no fault %q in\n%v", want, err)
+		}
+	}
+}
+
+func TestPublicAddressNeedsATokenOrOpen(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args string
+		ok   bool
+	}{
+		{"-host 127.0.0.1", true}, {"-host ::1", true}, {"-host localhost", true}, {"-host 127.9.9.9", true},
+		{"-host 0.0.0.0", false}, {"-host ::", false}, {"-host 192.0.2.1", false}, {"-host example.com", false},
+		{"-host 0.0.0.0 -open", true}, {"-host 0.0.0.0 -token secret", true},
+	} {
+		_, err := Load(Serve, strings.Fields(c.args), nil, tasks)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.args, err)
+		}
+	}
+	if _, err := Load(Serve, []string{"-host", ""}, nil, tasks); err == nil {
+		t.Error("an empty host, all addresses, is accepted without a token")
+	}
+	if _, err := Load(Worker, []string{"-host", "0.0.0.0"}, nil, tasks); err != nil {
+		t.Errorf("a worker listens on nothing: %v", err)
+	}
+}
+
+func TestToken(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("token", []byte("  s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(Serve, []string{"-token-file", "token"}, nil, tasks); err != nil || c.Token != "s3cret" {
+		t.Errorf("%q, %v", c.Token, err)
+	}
+	for _, args := range []string{"-token-file token -token x", "-token-file gone", "-token a,b"} {
+		if _, err := Load(Serve, strings.Fields(args), nil, tasks); err == nil {
+			t.Errorf("%s: accepted", args)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, arg := range []string{"-h", "--help"} {
+		if _, err := Load(Serve, []string{"-port", "x", arg}, nil, tasks); !errors.Is(err, ErrHelp) {
+			t.Errorf("%s: %v", arg, err)
+		}
+	}
+	for command, want := range map[Command]string{Serve: "-upload-pool", Worker: "-queue", Status: "-json"} {
+		var b strings.Builder
+		Usage(&b, command)
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s: no %s in\n%s", command, want, &b)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "1": 1, "1024": 1024, "1KiB": 1 << 10, "3MiB": 3 << 20, "2GiB": 2 << 30, "8 KiB": 8 << 10,
+	} {
+		var n int64
+		if err := newSize(&n, 7).Set(text); err != nil || n != want {
+			t.Errorf("%q: %d, %v; want %d", text, n, err, want)
+		}
+		var again int64
+		if err := newSize(&again, 0).Set(size{&n}.String()); err != nil || again != n {
+			t.Errorf("%d prints as %q, which reads as %d", n, size{&n}, again)
+		}
+	}
+	for _, text := range []string{"", "-1", "1KB", "1.5MiB", "GiB", "9999999999GiB", "1e3"} {
+		var n int64
+		if err := newSize(&n, 7).Set(text); err == nil || n != 7 {
+			t.Errorf("%q: %d, %v; want an error and no change", text, n, err)
+		}
+	}
+}
+
+func TestStatusOptions(t *testing.T) {
+	o, err := LoadStatus([]string{"-json"}, []string{"GALE_ADMIN=unix:/run/gale.sock"})
+	if err != nil || !o.JSON || o.Admin != "unix:/run/gale.sock" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if _, err := LoadStatus([]string{"-admin", "nowhere"}, nil); err == nil {
+		t.Error("accepted an address that is none")
+	}
+}

@@ -1,0 +1,210 @@
+package config
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/peterbourgon/ff/v3"
+)
+
+// flags is a set of flags and what was found wrong while it was filled.
+type flags struct {
+	set    *flag.FlagSet
+	given  map[string]bool // set by file, environment or command line
+	faults Faults
+
+	// Values that Config holds in another form.
+	queue, origins, tokenFile, file string
+}
+
+func newFlags(command Command) *flags {
+	f := &flags{set: flag.NewFlagSet("server "+string(command), flag.ContinueOnError), given: map[string]bool{}}
+	f.set.SetOutput(io.Discard)
+	return f
+}
+
+// defineStatus declares the flags of the command status.
+func defineStatus(o *StatusOptions) *flags {
+	f := newFlags(Status)
+	f.set.StringVar(&o.Admin, "admin", DefaultAdmin, "`address` of the server's admin endpoint, or unix:/path")
+	f.set.BoolVar(&o.JSON, "json", false, "print what the endpoint answers, for machines")
+	return f
+}
+
+// define declares every flag of the server, with the words that -help prints.
+func define(command Command, c *Config) *flags {
+	f := newFlags(command)
+	s := f.set
+	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
+	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 picks a free one")
+	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
+	s.IntVar(&c.Workers, "workers", 1, "`number` of worker slots under this master")
+	s.IntVar(&c.Concurrency, "concurrency", 0, "`number` of tasks at once in each worker; 0 is two per CPU")
+	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated, first first")
+	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per child that write uploads")
+	s.StringVar(&c.Data, "data", "data", "`folder` of the state")
+	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` where uploads land (default uploads inside -data)")
+	s.StringVar(&c.Token, "token", "", "bearer `token` that writes need; other users can see it in ps")
+	s.StringVar(&f.tokenFile, "token-file", "", "`file` that holds the token")
+	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
+	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may write, comma separated: https://app.example")
+	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "limit on a request's body, in bytes or with KiB, MiB, GiB (`size`)")
+	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "limit on an uploaded file (`size`)")
+	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
+	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
+	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")
+	s.StringVar(&c.Admin, "admin", DefaultAdmin, "`address` of /healthz, /readyz and /status, or unix:/path; empty turns it off")
+	s.StringVar(&f.file, "config", "", "`file` of flags, one a line: port 8888")
+	s.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+	s.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	return f
+}
+
+// setting is a value for a flag and where it comes from.
+type setting struct{ name, value, source string }
+
+// load applies file, environment and command line, in this order, so that the
+// last one wins. What is wrong with any of them becomes a fault.
+func (f *flags) load(args, environ []string) error {
+	line, err := f.commandLine(args)
+	if err != nil {
+		return err
+	}
+	env := f.environment(environ)
+	for _, s := range append(env, line...) {
+		if s.name == "config" {
+			f.file = s.value
+		}
+	}
+	for _, s := range append(append(f.configFile(), env...), line...) {
+		if err := f.set.Set(s.name, s.value); err != nil {
+			f.fault("%s: %q is not valid: %v", s.source, s.value, reasonOf(err))
+		}
+		f.given[s.name] = true
+	}
+	return nil
+}
+
+// reasonOf strips "parse error" down to something a person can act on.
+func reasonOf(err error) string {
+	switch err.Error() {
+	case "parse error":
+		return "wrong form"
+	case "value out of range":
+		return "out of range"
+	}
+	return err.Error()
+}
+
+func (f *flags) fault(format string, args ...any) {
+	f.faults = append(f.faults, fmt.Sprintf(format, args...))
+}
+
+// commandLine parses the arguments without stopping at the first fault, as the
+// flag package would.
+func (f *flags) commandLine(args []string) (found []setting, err error) {
+	lenient := flag.NewFlagSet(f.set.Name(), flag.ContinueOnError)
+	lenient.SetOutput(io.Discard)
+	f.set.VisitAll(func(fl *flag.Flag) {
+		_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
+		lenient.Var(recorder{isBool, func(value string) {
+			found = append(found, setting{fl.Name, value, "-" + fl.Name})
+		}}, fl.Name, "")
+	})
+	for {
+		err := lenient.Parse(args)
+		args = lenient.Args()
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			return nil, err
+		case err != nil:
+			f.fault("%v", strings.Replace(err.Error(), "flag provided but not defined:", "unknown flag", 1))
+			// Whether the word that follows is its value cannot be known.
+			if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+				args = args[1:]
+			}
+		case len(args) == 0:
+			return found, nil
+		default:
+			f.fault("unexpected argument %q: flags follow the verb", args[0])
+			args = args[1:]
+		}
+	}
+}
+
+// recorder is a flag.Value that takes anything and passes it on.
+type recorder struct {
+	isBool bool
+	record func(string)
+}
+
+func (recorder) String() string       { return "" }
+func (r recorder) IsBoolFlag() bool   { return r.isBool }
+func (r recorder) Set(v string) error { r.record(v); return nil }
+
+// environment finds the flags that are set as GALE_NAME, GALE_MAX_BODY for
+// max-body. Variables that name no flag are somebody else's.
+func (f *flags) environment(environ []string) (found []setting) {
+	vars := map[string]string{}
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		vars[name] = value
+	}
+	f.set.VisitAll(func(fl *flag.Flag) {
+		name := "GALE_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		if value, ok := vars[name]; ok {
+			found = append(found, setting{fl.Name, value, name})
+		}
+	})
+	return found
+}
+
+// configFile reads the file of flags: a flag and its value a line, # begins a
+// comment.
+func (f *flags) configFile() (found []setting) {
+	if f.file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(f.file)
+	if err != nil {
+		f.fault("-config: %v", err)
+		return nil
+	}
+	err = ff.PlainParser(bytes.NewReader(text), func(name, value string) error {
+		source := f.file + ": " + name
+		fl := f.set.Lookup(name)
+		switch {
+		case fl == nil || name == "config":
+			f.fault("%s: unknown flag", source)
+		default:
+			if _, isBool := fl.Value.(interface{ IsBoolFlag() bool }); isBool && value == "" {
+				value = "true"
+			}
+			found = append(found, setting{name, value, source})
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, bufio.ErrTooLong) {
+		f.fault("%s: %v", f.file, err)
+	} else if err != nil {
+		f.fault("%s: a line is too long", f.file)
+	}
+	return found
+}
+
+// Usage writes the flags of a command with their defaults.
+func Usage(w io.Writer, command Command) {
+	f := define(command, new(Config))
+	if command == Status {
+		f = defineStatus(new(StatusOptions))
+	}
+	f.set.SetOutput(w)
+	f.set.PrintDefaults()
+}

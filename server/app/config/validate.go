@@ -1,0 +1,153 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"gale/jobs"
+)
+
+// maxSlots is far beyond any machine; a larger number is a slip.
+const maxSlots = 1024
+
+// validate looks at every setting and notes all that is wrong.
+func (f *flags) validate(command Command, c *Config, tasks []string) {
+	f.within("port", c.Port, 0, 65535)
+	f.within("procs", c.Procs, 0, maxSlots)
+	f.within("workers", c.Workers, 0, maxSlots)
+	f.within("concurrency", c.Concurrency, 0, 100_000)
+	f.within("upload-pool", c.UploadPool, 1, 100_000)
+	f.positive("grace", c.Grace > 0)
+	f.positive("boot-timeout", c.BootTimeout > 0)
+	f.positive("max-body", c.MaxBody > 0)
+	f.positive("max-upload", c.MaxUpload > 0)
+	f.oneOf("log-format", c.LogFormat, "text", "json")
+	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
+	if c.OnUpload != "" {
+		f.oneOf("on-upload", c.OnUpload, tasks...)
+	}
+	if len(c.Queues) == 0 {
+		f.fault("-queue: names no queue")
+	}
+	for _, q := range c.Queues {
+		if !jobs.ValidID(q) {
+			f.fault("-queue: %q: a queue is named by letters, digits, dots, underscores and hyphens", q)
+		}
+	}
+	for _, origin := range c.Origins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || strings.TrimSuffix(origin, "/") != u.Scheme+"://"+u.Host {
+			f.fault("-origins: %q is no origin, such as https://app.example", origin)
+		}
+	}
+	f.folder("data", c.Data)
+	f.folder("upload-dir", c.UploadDir)
+	f.token(c)
+	f.admin(c.Admin)
+	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
+		f.folder("admin", filepath.Dir(path))
+	}
+	if command == Serve && c.Token == "" && !c.Open && !loopback(c.Host) {
+		f.fault("-host: %q can be reached from other machines, and anyone could write: give -token-file, or -open if that is meant", c.Host)
+	}
+}
+
+func (f *flags) within(name string, n, low, high int) {
+	if n < low || n > high {
+		f.fault("-%s: %d is not within %d and %d", name, n, low, high)
+	}
+}
+
+func (f *flags) positive(name string, ok bool) {
+	if !ok {
+		f.fault("-%s: must be more than zero", name)
+	}
+}
+
+func (f *flags) oneOf(name, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		f.fault("-%s: %q is none of: %s", name, value, strings.Join(allowed, ", "))
+	}
+}
+
+// folder checks that a folder is there and writable, or can be made, without
+// making it.
+func (f *flags) folder(name, path string) {
+	if path == "" {
+		f.fault("-%s: names no folder", name)
+		return
+	}
+	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir:
+			continue
+		case err != nil:
+			f.fault("-%s: %v", name, err)
+		case !info.IsDir():
+			f.fault("-%s: %s is not a folder", name, dir)
+		case unix.Access(dir, unix.W_OK|unix.X_OK) != nil:
+			f.fault("-%s: folder %s is not writable", name, dir)
+		}
+		return
+	}
+}
+
+// token takes the token out of its file and checks that it can be sent.
+func (f *flags) token(c *Config) {
+	if f.tokenFile != "" {
+		if c.Token != "" {
+			f.fault("-token and -token-file: give one of them")
+			return
+		}
+		text, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			f.fault("-token-file: %v", err)
+			return
+		}
+		if c.Token = strings.TrimSpace(string(text)); c.Token == "" {
+			f.fault("-token-file: %s is empty", f.tokenFile)
+		}
+	}
+	// RFC 6750 section 2.1: b64token. Anything else could not be sent as the
+	// subprotocol of a WebSocket either.
+	const other = "-._~+/="
+	for _, r := range c.Token {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		digit := r >= '0' && r <= '9'
+		if !letter && !digit && !strings.ContainsRune(other, r) {
+			f.fault("token: only letters, digits and %s can be sent as a bearer token", other)
+			return
+		}
+	}
+}
+
+// admin checks the address of the admin endpoint.
+func (f *flags) admin(address string) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok && path != "" || address == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(address)
+	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
+		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// loopback reports whether only this machine can reach an address. Names are
+// not looked up: what they mean can change under a running server.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,56 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"gale/jobs"
+)
+
+// Waveform of a sound, as the task leaves it.
+const artifactName = "waveform.png"
+
+// Files opens an uploaded file for reading.
+type Files interface {
+	Open(directory, filename string) (io.ReadSeekCloser, error)
+}
+
+// Task is the task "inspect": it takes the directory and the filename of an
+// uploaded file, its result is a Report, and it leaves waveform.png.
+func Task(files Files) jobs.Definition {
+	return jobs.Definition{
+		Name:    "inspect",
+		Args:    []jobs.Arg{{Name: "directory", Type: jobs.String}, {Name: "filename", Type: jobs.String}},
+		Accepts: Accepts,
+		Handler: func(ctx context.Context, job *jobs.Job) error {
+			var directory, filename string
+			if err := job.Args(&directory, &filename); err != nil {
+				return err
+			}
+			f, err := files.Open(directory, filename)
+			if err != nil {
+				return err
+			}
+			defer f.Close() //nolint:errcheck // read only
+			report, wave, err := Inspect(ctx, filename, f, job.Progress)
+			if err != nil {
+				return err
+			}
+			if err := leave(job, wave); err != nil {
+				return fmt.Errorf("keep the waveform: %w", err)
+			}
+			return job.Return(report)
+		},
+	}
+}
+
+// leave keeps the picture with the task.
+func leave(job *jobs.Job, wave *Waveform) error {
+	out, err := job.Artifact(artifactName)
+	if err != nil {
+		return err
+	}
+	return errors.Join(wave.WritePNG(out), out.Close())
+}

@@ -1,0 +1,85 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"gale/prefork"
+	"gale/server/app/config"
+)
+
+// The roles of children.
+const (
+	roleServe  = "serve"
+	roleWorker = "worker"
+)
+
+// runMaster is the command serve, or worker: it supervises children until a
+// signal ends it.
+func runMaster(ctx context.Context, command config.Command, e env) error {
+	c, err := config.Load(command, e.args, e.environ, taskNames())
+	if err != nil {
+		return err
+	}
+	log := newLogger(c, e.stderr)
+	m, err := newMaster(command, c, e, log)
+	if err != nil {
+		return err
+	}
+	admin, err := listenAdmin(ctx, c.Admin, m, log)
+	if err != nil {
+		return err
+	}
+	defer admin.close()
+	addr, err := m.Listen()
+	if err != nil {
+		return err
+	}
+	if addr != nil {
+		log.Info("listening", "addr", addr.String(), "url", "http://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
+	}
+
+	// The master stays on this goroutine, the main thread's.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var others errgroup.Group
+	others.Go(func() error { // ends with admin.close
+		err := admin.serve()
+		if err != nil {
+			cancel(err)
+		}
+		return err
+	})
+	err = m.Run(ctx)
+	admin.close()
+	if adminErr := others.Wait(); err == nil {
+		err = adminErr
+	}
+	return err
+}
+
+// newMaster turns the configuration into slots.
+func newMaster(command config.Command, c config.Config, e env, log *slog.Logger) (*prefork.Master, error) {
+	settings, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	o := prefork.Options{
+		Address:     c.Address(),
+		Config:      settings,
+		Environ:     e.environ,
+		Grace:       c.Grace,
+		BootTimeout: c.BootTimeout,
+		Logger:      log,
+	}
+	if command == config.Worker {
+		o.Roles = []prefork.Role{{Name: roleWorker, Slots: c.Procs}}
+	} else {
+		o.Roles = []prefork.Role{{Name: roleServe, Slots: c.Procs, Listens: true}, {Name: roleWorker, Slots: c.Workers}}
+	}
+	return prefork.New(o)
+}

@@ -1,0 +1,77 @@
+// Package routes answers the HTTP requests of the application that `server`
+// runs: it knows what a request means in terms of uploads and jobs, and puts
+// what they answer back into HTTP.
+package routes
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/jobs"
+	"gale/server"
+	"gale/uploads"
+)
+
+// Deps are what the handlers work with.
+type Deps struct {
+	Tasks     *jobs.Registry
+	Store     jobs.Store
+	Artifacts *jobs.Artifacts
+	Uploads   *uploads.Store
+	// OnUpload is the task started for each stored file that it accepts; empty
+	// for none.
+	OnUpload string
+	// Token is what writes, and reading files and tasks, need; empty for none.
+	Token string
+	// Origins may write from a browser beside the server's own.
+	Origins []string
+	// Leaving ends when the process is to leave: requests that only wait are
+	// answered at once then.
+	Leaving context.Context //nolint:containedctx // the process's, not a request's
+	Logger  *slog.Logger
+}
+
+// All returns the routes, and the rows of the table from error to status that
+// their packages' errors need.
+func All(d Deps) ([]server.Route, []server.ErrorStatus) {
+	guard := newAccess(d.Token, d.Origins)
+	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
+	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, log: d.Logger}
+	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
+	get, post := fasthttp.MethodGet, fasthttp.MethodPost
+	return []server.Route{
+		{Method: get, Path: "/", Handler: greet},
+		{Method: get, Path: "/healthz", Handler: healthz},
+		// The store limits each file and the form as a whole.
+		{Method: post, Path: "/upload", Handler: guard.write(up.post), MaxBody: -1},
+		{Method: get, Path: "/start-task", Handler: guard.write(t.start)},
+		{Method: post, Path: "/start-task", Handler: guard.write(t.start)},
+		{Method: post, Path: "/tasks", Handler: guard.write(t.post), MaxBody: maxTask},
+		{Method: get, Path: "/tasks/{id}", Handler: guard.read(t.get)},
+		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Handler: guard.read(t.artifact)},
+	}, statuses
+}
+
+// statuses is the application's part of the one table from error to status.
+var statuses = []server.ErrorStatus{
+	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
+	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
+}
+
+// greet is GET /.
+func greet(ctx *fasthttp.RequestCtx) error {
+	greeting := "Hello"
+	if given := ctx.QueryArgs().Peek("greeting"); given != nil {
+		greeting = string(given)
+	}
+	server.WriteText(ctx, fasthttp.StatusOK, greeting+", friendly user!")
+	return nil
+}
+
+// healthz is GET /healthz: that it is answered is the answer.
+func healthz(ctx *fasthttp.RequestCtx) error {
+	server.WriteText(ctx, fasthttp.StatusOK, "ok\n")
+	return nil
+}

@@ -1,0 +1,243 @@
+package routes
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/jobs"
+	"gale/server"
+)
+
+const (
+	// maxTask is the limit of the body of POST /tasks: the largest arguments
+	// and what stands around them.
+	maxTask = jobs.MaxArgs + 64<<10
+	// maxWait is how long GET /tasks/{id} may be held.
+	maxWait = time.Minute
+	// retryStore is what clients are told when the store of tasks is away.
+	retryStore = 2 * time.Second
+	// longRunningTask is what /start-task starts.
+	longRunningTask = "long_running_task"
+)
+
+type taskRoutes struct {
+	client    *jobs.Client
+	store     jobs.Reader
+	artifacts *jobs.Artifacts
+	leaving   context.Context //nolint:containedctx // the process's, not a request's
+}
+
+// start is GET and POST /start-task.
+func (t *taskRoutes) start(ctx *fasthttp.RequestCtx) error {
+	data, given, err := argument(ctx, "data")
+	if err != nil {
+		return err
+	}
+	n := jobs.NewTask{Name: longRunningTask}
+	if given {
+		if n.Args, err = json.Marshal([]string{data}); err != nil {
+			return fmt.Errorf("encode arguments: %w", err)
+		}
+	}
+	task, _, err := t.client.Enqueue(ctx, n)
+	if err != nil {
+		return taskError(err)
+	}
+	server.WriteText(ctx, fasthttp.StatusOK, "Task started: "+task.ID)
+	return nil
+}
+
+// argument finds a parameter in the query or in a urlencoded body, as
+// Tornado's get_argument does; the last one counts.
+func argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
+	body, err := server.ReadAll(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), formArgs(ctx, body)} {
+		for k, v := range args.All() {
+			if string(k) == name {
+				value, given = string(v), true
+			}
+		}
+	}
+	return value, given, nil
+}
+
+// formArgs parses a body if it is a urlencoded form.
+func formArgs(ctx *fasthttp.RequestCtx, body []byte) *fasthttp.Args {
+	var args fasthttp.Args
+	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte(";"))
+	if strings.EqualFold(string(bytes.TrimSpace(kind)), "application/x-www-form-urlencoded") {
+		args.ParseBytes(body)
+	}
+	return &args
+}
+
+// newTask is the body of POST /tasks.
+type newTask struct {
+	Task       string          `json:"task"`
+	Args       json.RawMessage `json:"args"`
+	Queue      string          `json:"queue"`
+	ETA        time.Time       `json:"eta"`
+	Timeout    string          `json:"timeout"`
+	MaxRetries int             `json:"max_retries"`
+	ID         string          `json:"id"`
+}
+
+// post is POST /tasks: 202 once the task is durable.
+func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
+	body, err := server.ReadAll(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := decodeTask(body)
+	if err != nil {
+		return server.Fail(fasthttp.StatusBadRequest, err.Error())
+	}
+	task, _, err := t.client.Enqueue(ctx, n)
+	if err != nil {
+		return taskError(err)
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, "/tasks/"+task.ID)
+	return server.WriteJSON(ctx, fasthttp.StatusAccepted, task)
+}
+
+// decodeTask reads one JSON object and nothing behind it. What it does not
+// know it refuses: a misspelt option would be lost in silence.
+func decodeTask(body []byte) (jobs.NewTask, error) {
+	var b newTask
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&b); err != nil {
+		return jobs.NewTask{}, fmt.Errorf("body: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return jobs.NewTask{}, errors.New("body: one JSON object is wanted, and nothing behind it")
+	}
+	if b.Task == "" {
+		return jobs.NewTask{}, errors.New(`body: "task" is missing`)
+	}
+	n := jobs.NewTask{ID: b.ID, Name: b.Task, Queue: b.Queue, Args: b.Args, RunAt: b.ETA, MaxRetries: b.MaxRetries}
+	if string(b.Args) == "null" {
+		n.Args = nil
+	}
+	if b.Timeout != "" {
+		d, err := time.ParseDuration(b.Timeout)
+		if err != nil {
+			return jobs.NewTask{}, fmt.Errorf(`body: "timeout" %q is no duration, such as 90s`, b.Timeout)
+		}
+		n.Timeout = d
+	}
+	return n, nil
+}
+
+// taskError words the errors of jobs.Client for a user: they are his own.
+func taskError(err error) error {
+	switch {
+	case errors.Is(err, jobs.ErrUnknownTask):
+		return server.Fail(fasthttp.StatusNotFound, err.Error())
+	case errors.Is(err, jobs.ErrArgs), errors.Is(err, jobs.ErrID), errors.Is(err, jobs.ErrOption):
+		return server.Fail(fasthttp.StatusBadRequest, err.Error())
+	}
+	return err
+}
+
+// get is GET /tasks/{id}; with wait it is held until the task has ended.
+func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
+	id := server.Param(ctx, "id")
+	wait, err := duration(ctx, "wait", 0, maxWait)
+	if err != nil {
+		return err
+	}
+	task, err := t.store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if wait > 0 && !task.State.Final() {
+		if task, err = t.await(task, wait); err != nil {
+			return err
+		}
+	}
+	return server.WriteJSON(ctx, fasthttp.StatusOK, task)
+}
+
+// await watches a task until it has ended, the time is up, or this process is
+// to leave; then it returns the task as it is.
+func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, error) {
+	ctx, cancel := context.WithTimeout(t.leaving, wait)
+	defer cancel()
+	for !task.State.Final() {
+		next, err := t.store.Watch(ctx, task.ID, task.Version)
+		if ctx.Err() != nil {
+			return task, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		task = next
+	}
+	return task, nil
+}
+
+// duration reads a parameter as seconds, decimal or not, or as a Go duration.
+func duration(ctx *fasthttp.RequestCtx, name string, value, limit time.Duration) (time.Duration, error) {
+	text := string(ctx.QueryArgs().Peek(name))
+	if text == "" {
+		return value, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		d, err = time.ParseDuration(text + "s")
+	}
+	if err != nil || d < 0 || d > limit {
+		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, limit))
+	}
+	return d, nil
+}
+
+// inline are the artifacts that a browser may show; all others it saves, so
+// that no task can put a page on this origin.
+var inline = map[string]string{
+	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+	".wav": "audio/wav", ".mp3": "audio/mpeg", ".opus": "audio/ogg", ".ogg": "audio/ogg", ".flac": "audio/flac",
+	".txt": "text/plain; charset=utf-8", ".json": "application/json",
+}
+
+// artifact is GET /tasks/{id}/artifacts/{name}.
+func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
+	name := server.Param(ctx, "name")
+	f, err := t.artifacts.Open(server.Param(ctx, "id"), name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return server.Fail(fasthttp.StatusNotFound, "no such artifact")
+	}
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		_ = f.Close()
+		return errors.Join(err, server.Fail(fasthttp.StatusNotFound, "no such artifact"))
+	}
+	h := &ctx.Response.Header
+	kind, show := inline[strings.ToLower(path.Ext(name))]
+	if !show {
+		kind = "application/octet-stream"
+		h.Set(fasthttp.HeaderContentDisposition, "attachment; filename*=UTF-8''"+url.PathEscape(name))
+	}
+	h.SetContentType(kind)
+	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
+	ctx.SetBodyStream(f, int(info.Size())) // closes f
+	return nil
+}

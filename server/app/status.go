@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"gale/server/app/config"
+)
+
+// status is the command of that name: it asks a running server's admin
+// endpoint.
+func status(ctx context.Context, e env) error {
+	o, err := config.LoadStatus(e.args, e.environ)
+	if err != nil {
+		return err
+	}
+	body, err := ask(ctx, o.Admin, "/status")
+	if err != nil {
+		return fmt.Errorf("no server answers on %s: %w", o.Admin, err)
+	}
+	if o.JSON {
+		_, err := e.stdout.Write(body)
+		return err
+	}
+	var answer statusAnswer
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("%s does not speak like a server: %w", o.Admin, err)
+	}
+	return printStatus(e.stdout, answer)
+}
+
+// ask fetches a page of the admin endpoint.
+func ask(ctx context.Context, address, page string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	network, host := "tcp", address
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address, host = "unix", path, "localhost"
+	}
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+		DisableKeepAlives: true,
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+page, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(body)))
+	}
+	return body, err
+}
+
+// printStatus prints a line for each slot.
+func printStatus(w io.Writer, a statusAnswer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "%s, pid %d\n\nSLOT\tSTATE\tPID\tGENERATION\tRESTARTS\tCONNECTIONS\tQUEUE\tMEMORY\tLAST EXIT\n", a.Version, a.PID)
+	for _, s := range a.Slots {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f MiB\t%s\n", s.Slot, s.State, s.PID, s.Generation, s.Restarts,
+			s.Connections, s.AcceptQueue, float64(s.RSS)/(1<<20), s.LastExit)
+	}
+	return t.Flush()
+}
