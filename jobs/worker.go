@@ -108,6 +108,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	worker.Quit()
+	w.log.Info("worker takes no more tasks", "running", len(w.engine.running()), "grace", w.opt.Grace)
 	select {
 	case err := <-ended:
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -98,6 +99,24 @@ func final(t *jobs.Task) bool { return t.State.Final() }
 func in(s jobs.State) func(*jobs.Task) bool {
 	return func(t *jobs.Task) bool { return t.State == s }
 }
+
+// onMessage is a log that calls a function when a message comes by.
+type onMessage struct {
+	slog.Handler
+	message string
+	call    func()
+}
+
+func (onMessage) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h onMessage) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		h.call()
+	}
+	return nil
+}
+
+func (h onMessage) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 var echo = jobs.Definition{
 	Name: "echo", Args: []jobs.Arg{{Name: "text", Type: jobs.String, Default: "nothing"}},
@@ -301,12 +320,15 @@ func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
 		<-release
 		return nil
 	}})
-	stop := f.work(t, jobs.WorkerOptions{Concurrency: 1})
+	stopping := make(chan struct{})
+	log := slog.New(onMessage{slog.DiscardHandler, "worker takes no more tasks", sync.OnceFunc(func() { close(stopping) })})
+	stop := f.work(t, jobs.WorkerOptions{Concurrency: 1, Logger: log})
 	first := f.enqueue(t, jobs.NewTask{Name: "wait"})
 	<-began
 	second := f.enqueue(t, jobs.NewTask{Name: "wait"})
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }() // ends with the worker
+	<-stopping
 	close(release)
 	<-stopped
 	if task, _ := f.store.Get(t.Context(), first.ID); task.State != jobs.Success {

@@ -12,11 +12,11 @@ import (
 // kills is how often each of these tests kills its process.
 const kills = 10
 
-// runFor lets a process run for a random time after its first words and
-// returns all that it said.
-func runFor(t *testing.T, p *process) []string {
+// runFor lets a process run for a random time once it is ready, kills it and
+// returns what it said.
+func runFor(t *testing.T, p *process) (said []string) {
 	t.Helper()
-	said := []string{p.await(t)}
+	p.await(t)
 	end := time.After(rand.N(100 * time.Millisecond))
 	for {
 		select {
@@ -35,6 +35,9 @@ func TestAcceptedTasksSurviveKill(t *testing.T) {
 		accepted = append(accepted, runFor(t, start(t, "enqueue", path))...)
 	}
 	wantSound(t, path)
+	if len(accepted) == 0 {
+		t.Fatal("nothing was accepted between the kills")
+	}
 	s := open(t, path, sqlite.Options{})
 	for _, id := range accepted {
 		if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.Queued {
@@ -47,7 +50,7 @@ func TestAcceptedTasksSurviveKill(t *testing.T) {
 func TestTasksOutliveTheirWorkers(t *testing.T) {
 	path := temp(t)
 	s := open(t, path, workOptions)
-	const tasks = 2000
+	const tasks = 3000
 	fill(t, s, tasks)
 	finished := map[string]int{}
 	for range kills {

@@ -131,6 +131,7 @@ func enqueueForever(path string) error {
 	if err != nil {
 		return err
 	}
+	say("ready")
 	return inParallel(8, func(i int) error {
 		for n := 0; ; n++ {
 			id := fmt.Sprintf("p%d-%d-%d", os.Getpid(), i, n)
@@ -149,6 +150,7 @@ func workForever(path string) error {
 	if err != nil {
 		return err
 	}
+	say("ready")
 	owner := fmt.Sprint("p", os.Getpid())
 	return inParallel(4, func(int) error {
 		for {
