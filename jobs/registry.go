@@ -96,6 +96,10 @@ type Client struct {
 	Tasks *Registry
 }
 
+// MaxRetries is the most that a task may ask for. Stores keep at least as many
+// of its failures, which is how those that are left are counted.
+const MaxRetries = 100
+
 // MaxArgs is the largest list of arguments, in bytes of JSON.
 const MaxArgs = 1 << 20
 
@@ -122,8 +126,8 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 		return nil, false, fmt.Errorf("%w: queue %q", ErrOption, n.Queue)
 	case n.Timeout < 0:
 		return nil, false, fmt.Errorf("%w: timeout %v is negative", ErrOption, n.Timeout)
-	case n.MaxRetries < 0 || n.MaxRetries > 1000:
-		return nil, false, fmt.Errorf("%w: max_retries %d is not within 0 to 1000", ErrOption, n.MaxRetries)
+	case n.MaxRetries < 0 || n.MaxRetries > MaxRetries:
+		return nil, false, fmt.Errorf("%w: max_retries %d is not within 0 to %d", ErrOption, n.MaxRetries, MaxRetries)
 	case n.RunAt.After(time.Now().AddDate(10, 0, 0)):
 		return nil, false, fmt.Errorf("%w: eta is more than ten years away", ErrOption)
 	}

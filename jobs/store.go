@@ -87,8 +87,9 @@ type Lease struct {
 type Leaser interface {
 	// Lease waits until something is due for the worker, moves up to r.Max
 	// tasks to Running and returns them, oldest due time first within a queue.
-	// It returns context.Cause(ctx) when ctx ends first. A task whose lease
-	// has expired is due again; after MaxLost of these it is Dead instead.
+	// It returns context.Cause(ctx) when ctx ends first, though it may return
+	// tasks all the same. A task whose lease has expired is due again; after
+	// MaxLost of these it is Dead instead. A lost lease is no Failure.
 	Lease(ctx context.Context, r LeaseRequest) ([]*Lease, error)
 	// Extend gives the leases their full time again and returns those that are
 	// lost; their work must stop.
@@ -124,6 +125,8 @@ type Recorder interface {
 	// Progress records how far the attempt is, 0 to 100, and what it does.
 	Progress(ctx context.Context, l *Lease, percent int, note string) error
 	// Finish ends the attempt and accepts o.Next, in one step and only if the
-	// lease is current; else ErrLeaseLost and nothing is changed.
+	// lease is current; else ErrLeaseLost and nothing is changed. A lease that
+	// has expired is current until another worker has it. At least the newest
+	// MaxRetries failures of a task are kept.
 	Finish(ctx context.Context, l *Lease, o Outcome) error
 }

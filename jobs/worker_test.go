@@ -166,6 +166,7 @@ func TestWhatCannotRunIsNotAccepted(t *testing.T) {
 		"queue":          {jobs.NewTask{Name: "echo", Queue: "a b"}, jobs.ErrOption},
 		"timeout":        {jobs.NewTask{Name: "echo", Timeout: -1}, jobs.ErrOption},
 		"retries":        {jobs.NewTask{Name: "echo", MaxRetries: -1}, jobs.ErrOption},
+		"many retries":   {jobs.NewTask{Name: "echo", MaxRetries: jobs.MaxRetries + 1}, jobs.ErrOption},
 		"eta in the far": {jobs.NewTask{Name: "echo", RunAt: time.Now().AddDate(100, 0, 0)}, jobs.ErrOption},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,7 @@ func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("cannot mount a small disk: %v", err)
+		t.Fatalf("this test mounts a small disk, which takes root: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
@@ -29,26 +29,14 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
-func TestFullDisk(t *testing.T) {
-	dir := smallDisk(t, "4m")
-	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "jobs.db")
-	s := open(t, path, sqlite.Options{})
-	large := func(id string) jobs.NewTask {
-		return jobs.NewTask{ID: id, Name: "work", Args: json.RawMessage(`["` + strings.Repeat("x", 16<<10) + `"]`)}
-	}
-	if _, _, err := s.Enqueue(t.Context(), large("leased")); err != nil {
-		t.Fatal(err)
-	}
-	leases, err := s.Lease(t.Context(), work("w", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
+func large(id string) jobs.NewTask {
+	return jobs.NewTask{ID: id, Name: "work", Args: json.RawMessage(`["` + strings.Repeat("x", 16<<10) + `"]`)}
+}
 
-	var accepted, refused []string
+// enqueueUntilFull returns which tasks were accepted, and 20 that were refused
+// for want of room.
+func enqueueUntilFull(t *testing.T, s *sqlite.Store) (accepted, refused []string) {
+	t.Helper()
 	for i := 0; len(refused) < 20; i++ {
 		id := fmt.Sprint("t", i)
 		_, _, err := s.Enqueue(t.Context(), large(id))
@@ -64,6 +52,26 @@ func TestFullDisk(t *testing.T) {
 	if len(accepted) == 0 {
 		t.Fatal("nothing was accepted before the disk was full")
 	}
+	return accepted, refused
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := smallDisk(t, "4m")
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "jobs.db")
+	s := open(t, path, sqlite.Options{})
+	if _, _, err := s.Enqueue(t.Context(), large("leased")); err != nil {
+		t.Fatal(err)
+	}
+	leases, err := s.Lease(t.Context(), work("w", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	accepted, refused := enqueueUntilFull(t, s)
 	next := []jobs.NewTask{large("next")}
 	if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Success, Next: next}); !errors.Is(err, jobs.ErrUnavailable) {
 		t.Errorf("Finish on a full disk: %v", err)

@@ -16,7 +16,7 @@ const lookAgain = time.Second
 // Lease implements jobs.Leaser. A task is due at its run time; one whose lease
 // has expired, since the end of that lease; one that was reclaimed, since then.
 // The tasks come back even if ctx ends while they are being leased: nobody else
-// would have them before their leases expire.
+// would have them before their leases expire. A Max below 1 is refused.
 func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, error) {
 	want, err := newWanted(r)
 	if err != nil {

@@ -21,9 +21,12 @@ const (
 	slowLock = time.Second
 )
 
-func nextPause(d time.Duration) time.Duration { return min(2*d, maxPause) }
-
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+// pause waits before another attempt, for a quarter of the time that was waited
+// so far: what is locked briefly is asked for often.
+func pause(since time.Time) {
+	d := min(max(time.Since(since)/4, minPause), maxPause)
+	<-time.After(d/2 + rand.N(d))
+}
 
 // errGivenUp is what lock.acquire returns when nobody needs the lock any more.
 var errGivenUp = errors.New("nobody waits for the write lock any more")
@@ -72,7 +75,7 @@ func (l *lock) acquire(begin func() error, needed func(error) bool) error {
 			_ = syscall.Flock(int(l.turn.Fd()), syscall.LOCK_UN) // only a closed file has none
 		}
 	}()
-	for pause := minPause; ; pause = nextPause(pause) {
+	for {
 		var err error
 		ours = ours || l.takeTurn()
 		if ours || l.turn == nil || time.Since(start) > courtesy {
@@ -87,7 +90,7 @@ func (l *lock) acquire(begin func() error, needed func(error) bool) error {
 			warned = true
 			l.log.Warn("waiting for the write lock of a task store", "waited", time.Since(start))
 		}
-		<-time.After(jitter(pause))
+		pause(start)
 	}
 }
 

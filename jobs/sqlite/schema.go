@@ -107,8 +107,7 @@ func create(path string) error {
 // while another changes the journal mode or recovers the WAL, so all of it is
 // tried again.
 func setup(db *sql.DB) (*sql.Conn, error) {
-	end := time.Now().Add(setupLimit)
-	for pause := minPause; ; pause = nextPause(pause) {
+	for start := time.Now(); ; pause(start) {
 		conn, err := db.Conn(context.Background())
 		if err == nil {
 			if err = trySetup(conn); err == nil {
@@ -116,10 +115,9 @@ func setup(db *sql.DB) (*sql.Conn, error) {
 			}
 			err = errors.Join(err, conn.Close())
 		}
-		if !busy(err) || time.Now().After(end) {
+		if !busy(err) || time.Since(start) > setupLimit {
 			return nil, err
 		}
-		<-time.After(jitter(pause))
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	maxNote    = 4 << 10  // of Task.Note
 
 	// maxFailures is how many Failures are kept, the newest.
-	maxFailures = 100
+	maxFailures = jobs.MaxRetries
 )
 
 // columns in the order of row.scan.
