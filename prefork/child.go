@@ -36,8 +36,11 @@ type Child struct {
 	// Config is what the master was given as Options.Config.
 	Config []byte
 
-	control *os.File
+	control socket
 	page    *Page
+
+	mu       sync.Mutex
+	listener *listener // once Listener has been called
 }
 
 // Inherit reports whether this process is a child of a Master, by environ (in
@@ -64,10 +67,10 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if c.page, err = mapPage(fdPage); err != nil {
 		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
 	}
-	for _, fd := range []int{fdControl, fdPage} {
-		unix.CloseOnExec(fd)
+	unix.CloseOnExec(fdPage)
+	if c.control, err = newSocket(fdControl, "control"); err != nil {
+		return nil, true, fmt.Errorf("reach the master: %w", err)
 	}
-	c.control = os.NewFile(fdControl, "control")
 	buf := make([]byte, len(configMessage)+maxConfig)
 	n, err := c.control.Read(buf)
 	if err != nil {
@@ -93,24 +96,24 @@ func (c *Child) Lane() *Lane { return c.page.lane(c.Generation) }
 // under the slot's name is then the caller's to take over.
 func (c *Child) Alone() bool { return c.page.lane(c.Generation+1).pid.Load() == 0 }
 
-// Listener is the slot's socket. Closing it closes this process's copy; the
-// master's stays open.
+// Listener accepts from the slot's socket, and from those of siblings that
+// cannot now, as the master says. Closing it closes this process's copies; the
+// master's stay open. What had been accepted by then is still to be had from
+// Accept, before net.ErrClosed.
 func (c *Child) Listener() (net.Listener, error) {
-	f := os.NewFile(fdListener, "listener")
-	if f == nil {
-		return nil, errors.New("no listening socket inherited")
-	}
-	defer f.Close() //nolint:errcheck // FileListener has its own copy
-	ln, err := net.FileListener(f)
+	own, err := listen(fdListener)
 	if err != nil {
 		return nil, fmt.Errorf("inherit listening socket: %w", err)
 	}
-	return ln, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listener = newListener(c.Slot(), own, c.Lane())
+	return c.listener, nil
 }
 
 // Ready tells the master that the child does its work now.
 func (c *Child) Ready() error {
-	if _, err := c.control.Write([]byte(readyMessage)); err != nil {
+	if err := c.control.Send(readyMessage, -1); err != nil {
 		return fmt.Errorf("tell master: %w", err)
 	}
 	return nil
@@ -126,7 +129,7 @@ func (c *Child) Ready() error {
 func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.Context) error) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	go c.awaitOrphaned(leave) // ends with the master, or the process
+	go c.obey(leave) // ends with the master, or the process
 
 	var others sync.WaitGroup
 	defer others.Wait()
@@ -171,13 +174,49 @@ func (c *Child) attend(alive context.Context, leave context.CancelCauseFunc) {
 	}
 }
 
-// awaitOrphaned reads the control socket until its end.
-func (c *Child) awaitOrphaned(leave context.CancelCauseFunc) {
-	buf := make([]byte, 256)
+// obey does what the master says on the control socket, until its end.
+func (c *Child) obey(leave context.CancelCauseFunc) {
+	buf, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
 	for {
-		if n, err := c.control.Read(buf); err != nil || n == 0 {
+		n, nr, _, _, err := c.control.ReadMsgUnix(buf, rights)
+		if err != nil || n == 0 {
 			leave(ErrOrphaned)
 			return
 		}
+		socket := socketFrom(rights[:nr])
+		text := string(buf[:n])
+		c.mu.Lock()
+		l := c.listener
+		c.mu.Unlock()
+		slot, adopt := strings.CutPrefix(text, adoptMessage)
+		switch {
+		case adopt && l != nil && socket != nil:
+			l.add(slot, socket)
+			continue
+		case l != nil && strings.HasPrefix(text, releaseMessage):
+			l.remove(strings.TrimPrefix(text, releaseMessage))
+		}
+		if socket != nil {
+			_ = socket.Close()
+		}
 	}
+}
+
+// socketFrom takes the listening socket out of a control message (unix(7),
+// SCM_RIGHTS); nil if there is none.
+func socketFrom(rights []byte) net.Listener {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) == 0 {
+		return nil
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return nil
+	}
+	unix.CloseOnExec(fds[0])
+	socket, err := listen(uintptr(fds[0]))
+	if err != nil {
+		return nil
+	}
+	return socket
 }

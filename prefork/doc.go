@@ -13,13 +13,21 @@
 // open in the master, so connections that a dead child had not yet accepted
 // wait in the kernel for its successor.
 //
-//	         spawn           "ready" on the control socket
-//	backoff ───────► booting ──────────────────────────────► live
-//	   ▲                │ exit, or boot timeout: KILL          │ exit
-//	   └────────────────┴──────────────────────────────────────┘
-//	                    │ TERM to the master                   │
-//	                    ▼                                      ▼
-//	                 leaving ──── exit, or grace over: KILL ─► stopped
+//	         spawn           "ready"          nothing accepted
+//	backoff ───────► booting ───────► live ◄───────────────────► stalled
+//	   ▲                │ boot timeout │ no heartbeat for the       │
+//	   │                │       KILL   ▼ hang timeout               ▼
+//	   │                │             hung: QUIT, then KILL ◄───────┘
+//	   └─────── exit ───┴──────────────┴─────────────────────────────
+//
+//	any state, TERM to the master ──► leaving ──exit, or grace over: KILL──► stopped
+//
+// # Steering
+//
+// New connections go to live slots only, more of them to those that hold fewer:
+// a BPF program on the group of sockets says so (steer.go), and is replaced with
+// every change. What waits in the socket of a slot that is not live is accepted
+// by a live sibling, which is sent a copy of the socket for as long (adopt.go).
 //
 // One goroutine, the one that calls Master.Run, owns all slots; signals, exits
 // and messages from children come to it as events, so there is no lock.
@@ -27,7 +35,8 @@
 // # What a child inherits
 //
 //	fd 3  control socket (SOCK_SEQPACKET): the master's configuration as its
-//	      first message; "ready" the other way; end of file: the master is dead
+//	      first message, then "adopt SLOT" with that slot's socket and "release
+//	      SLOT"; "ready" the other way; end of file: the master is dead
 //	fd 4  the slot's page of the scoreboard
 //	fd 5  the slot's listening socket, if its role listens
 //
@@ -51,8 +60,10 @@ const (
 
 // Messages on the control socket.
 const (
-	configMessage = "config " // the first to a child, the configuration behind it
-	readyMessage  = "ready"   // from a child that does its work now
+	configMessage  = "config "  // the first to a child, the configuration behind it
+	adoptMessage   = "adopt "   // accept from the socket of the slot named, too
+	releaseMessage = "release " // and no more
+	readyMessage   = "ready"    // from a child that does its work now
 )
 
 // maxConfig is the largest configuration in bytes: what fits into one message

@@ -46,7 +46,7 @@ func masterMain(behaviour string) int {
 		Address: "127.0.0.1:0", Program: "test", Config: []byte(behaviour), Environ: os.Environ(),
 		Grace: 2 * time.Second, BootTimeout: bootTimeout,
 		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
-		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -109,9 +109,16 @@ func serveLines(ln net.Listener, c *Child) {
 		}
 		go func() { // ends with the connection
 			defer conn.Close()
+			c.Lane().Connections.Add(1)
+			defer c.Lane().Connections.Add(-1)
 			buf := make([]byte, 64)
 			n, err := conn.Read(buf)
 			if err != nil {
+				return
+			}
+			if string(c.Config) == "hold" {
+				fmt.Fprint(conn, c.Slot())
+				_, _ = conn.Read(buf)
 				return
 			}
 			fmt.Fprintf(conn, "%s %d %s", c.Slot(), os.Getpid(), buf[:n])

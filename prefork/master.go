@@ -20,6 +20,7 @@ import (
 const (
 	DefaultGrace       = 30 * time.Second
 	DefaultBootTimeout = 30 * time.Second
+	DefaultHangTimeout = 30 * time.Second
 )
 
 // Role is a kind of child.
@@ -52,6 +53,10 @@ type Options struct {
 	// it is killed and started again. Default 30 s.
 	BootTimeout time.Duration
 	Backoff     Backoff
+	// HangTimeout is how long a child may show no life, no heartbeat or nothing
+	// accepted while connections wait, before it is killed and replaced.
+	// Default 30 s; negative is never, and heartbeats are not looked at.
+	HangTimeout time.Duration
 	// Logger gets a line for every change of a slot. Default: none.
 	Logger *slog.Logger
 }
@@ -63,7 +68,10 @@ type Master struct {
 	sys      system
 	instance string
 	slots    []*slot
-	addr     *net.TCPAddr
+	group    []*slot // those that listen, in the order of listen(2)
+	shares   []share // what connections are steered by
+	arrivals int     // connections accepted between the last two looks
+	arrived  int64   // all that were accepted by the last look
 
 	stopping string // why the master stops; empty while it does not
 	started  bool   // every slot has been live
@@ -93,6 +101,7 @@ func New(o Options) (*Master, error) {
 	m.opt.Program = cmp.Or(o.Program, "server")
 	m.opt.Grace = cmp.Or(o.Grace, DefaultGrace)
 	m.opt.BootTimeout = cmp.Or(o.BootTimeout, DefaultBootTimeout)
+	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
 	for _, role := range o.Roles {
 		for n := range role.Slots {
@@ -143,9 +152,9 @@ func (m *Master) Listen() (net.Addr, error) {
 		return nil, err
 	}
 	for i, s := range listening {
-		s.listener = fds[i]
+		s.listener, s.index = fds[i], i
 	}
-	m.addr = addr
+	m.group = listening
 	return addr, nil
 }
 
@@ -175,7 +184,10 @@ func (m *Master) run(ctx context.Context) error {
 	quit := ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	examine := time.NewTicker(examineEvery)
+	defer examine.Stop()
 	for !m.stopped() {
+		m.arrange()
 		timer.Reset(m.nextDeadline())
 		select {
 		case <-quit:
@@ -189,6 +201,8 @@ func (m *Master) run(ctx context.Context) error {
 			m.hear(msg)
 		case <-timer.C:
 			m.expire()
+		case <-examine.C:
+			m.examine()
 		case answer := <-m.requests:
 			answer <- m.status()
 		}
@@ -228,6 +242,7 @@ func (m *Master) hear(msg message) {
 	now := m.sys.now()
 	m.log.Info("child ready", "slot", s.name(), "pid", s.pid, "boot_time", now.Sub(s.since).Round(time.Millisecond))
 	s.enter(Live, now, 0)
+	s.booted = now
 	if m.started {
 		return
 	}

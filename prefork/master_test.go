@@ -36,7 +36,8 @@ func (c fakeControl) Read(p []byte) (int, error) {
 	}
 	return copy(p, text), nil
 }
-func (c fakeControl) Close() error { close(c.said); return nil }
+func (c fakeControl) Close() error           { close(c.said); return nil }
+func (c fakeControl) Send(string, int) error { return nil }
 
 func (f *fakeSystem) system() system {
 	return system{
@@ -113,9 +114,9 @@ func (f *fakeSystem) say(text string) (pid int) {
 }
 
 // inBubble runs a master of one slot on a fake system and drives it with test.
-func inBubble(t *testing.T, test func(t *testing.T, m *Master, f *fakeSystem)) {
+func inBubble(t *testing.T, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Grace: 10 * time.Second, BootTimeout: 3 * time.Second})
+		m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +147,7 @@ func status(t *testing.T, m *Master) SlotStatus {
 }
 
 func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		for range 20 {
 			before, _ := f.saw()
 			f.exit(f.say(""))
@@ -183,7 +184,7 @@ func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 }
 
 func TestBootTimeout(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		if s := status(t, m); s.State != Booting {
 			t.Errorf("state %s; want booting", s.State)
 		}
@@ -202,7 +203,7 @@ func TestBootTimeout(t *testing.T) {
 }
 
 func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.mu.Lock()
 		f.fail = syscall.EAGAIN
 		f.mu.Unlock()
@@ -221,7 +222,7 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 }
 
 func TestGraceIsOver(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.say(readyMessage)
 		f.signals <- syscall.SIGTERM
 		synctest.Wait()
@@ -239,11 +240,41 @@ func TestGraceIsOver(t *testing.T) {
 }
 
 func TestStaleReadyIsPassedOver(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.messages <- message{m.slots[0], 0, readyMessage}
 		m.messages <- message{m.slots[0], 1, "nonsense"}
 		if s := status(t, m); s.State != Booting {
 			t.Errorf("state %s; want booting", s.State)
+		}
+	})
+}
+
+// A process without a heartbeat is stalled, then hung: QUIT, KILL, the next.
+func TestNoHeartbeat(t *testing.T) {
+	inBubble(t, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		time.Sleep(silentAfter + examineEvery)
+		synctest.Wait()
+		if s := status(t, m); s.State != Stalled {
+			t.Errorf("after three missed heartbeats: %+v", s)
+		}
+		// One beat, and it is trusted again.
+		m.slots[0].page.lane(1).beat(time.Now())
+		time.Sleep(examineEvery)
+		synctest.Wait()
+		if s := status(t, m); s.State != Live || s.PID != 1 {
+			t.Errorf("after a heartbeat: %+v", s)
+		}
+		time.Sleep(10*time.Second + 2*examineEvery)
+		synctest.Wait()
+		if s := status(t, m); s.State != Hung || s.PID != 1 {
+			t.Errorf("after the hang timeout: %+v", s)
+		}
+		time.Sleep(lastWords + examineEvery)
+		synctest.Wait()
+		_, kills := f.saw()
+		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "hung for 10") || !slices.Equal(kills, []string{"quit", "killed"}) {
+			t.Errorf("in the end: %+v, signals %q", s, kills)
 		}
 	})
 }

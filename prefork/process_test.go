@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,5 +251,88 @@ func TestInheritWithoutMaster(t *testing.T) {
 		if _, ok, err := Inherit(environ); !ok || err == nil {
 			t.Errorf("%q: %v, %v; want an error", environ, ok, err)
 		}
+	}
+}
+
+// A slot that cannot start holds up nobody: its connections are accepted by
+// the other.
+func TestSiblingAdoptsTheSocketOfABrokenSlot(t *testing.T) {
+	s := startServer(t, "crash-on-boot")
+	eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
+	for range 200 {
+		slot, _, err := ask(s.addr)
+		if err != nil || slot != "serve.0" {
+			t.Fatalf("answered by %q, %v", slot, err)
+		}
+	}
+}
+
+// A stopped process loses no connection and, once that is noticed, holds none
+// up; when it goes on it gets its share again.
+func TestStoppedChildIsSteeredAround(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	victim := s.children()["test: serve.0"]
+	_ = syscall.Kill(victim, syscall.SIGSTOP)
+	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() { // ends with its answers
+			for range 50 {
+				if _, _, err := ask(s.addr); err != nil {
+					t.Errorf("while a child is stopped: %v", err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if !s.said("child stalled") {
+		t.Error("nobody noticed")
+	}
+	_ = syscall.Kill(victim, syscall.SIGCONT)
+	eventually(t, "it answers again", func() bool {
+		_, pid, err := ask(s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid == victim
+	})
+}
+
+// New connections go to who holds fewer: a slot that has lost its connections
+// with its process is filled up before the others get more.
+func TestHeldConnectionsAreBalanced(t *testing.T) {
+	s := startServer(t, "hold")
+	s.awaitReady(t)
+	held := map[string][]net.Conn{}
+	hold := func(n int) {
+		for range n {
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			fmt.Fprint(conn, "hold")
+			buf := make([]byte, 16)
+			k, err := conn.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[string(buf[:k])] = append(held[string(buf[:k])], conn)
+		}
+	}
+	hold(100)
+	pid := s.children()["test: serve.0"]
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	delete(held, "serve.0")
+	eventually(t, "a successor that gets connections", func() bool {
+		_, after, ready := strings.Cut(s.out.String(), fmt.Sprintf("pid=%d boot_time", s.children()["test: serve.0"]))
+		return ready && s.children()["test: serve.0"] != pid && strings.Contains(after, `slots="[serve.0 serve.1]"`)
+	})
+	hold(300 - len(held["serve.1"]))
+	a, b := len(held["serve.0"]), len(held["serve.1"])
+	t.Logf("held: %d and %d", a, b)
+	if max(a, b)*10 > min(a, b)*12 {
+		t.Errorf("%d and %d are not balanced", a, b)
 	}
 }

@@ -31,7 +31,9 @@ type Lane struct {
 	heartbeat   atomic.Int64 // Unix time in nanoseconds
 	Connections atomic.Int64 // open now
 	Requests    atomic.Int64 // answered since the process began
-	_           [4]int64
+	accepted    atomic.Int64 // connections taken from the slot's own socket
+	adopted     atomic.Int64 // and from those of siblings
+	_           [2]int64
 }
 
 // newPage makes an empty page, in the master.
@@ -71,6 +73,8 @@ func (l *Lane) clear() {
 	l.heartbeat.Store(0)
 	l.Connections.Store(0)
 	l.Requests.Store(0)
+	l.accepted.Store(0)
+	l.adopted.Store(0)
 }
 
 // vacate says that the lane's process is gone, and its connections with it.
@@ -80,6 +84,14 @@ func (l *Lane) vacate() {
 }
 
 func (l *Lane) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
+
+// arrived adds up what the slot's processes have accepted.
+func (p *Page) arrived() (n int64) {
+	for i := range p.lanes {
+		n += p.lanes[i].accepted.Load() + p.lanes[i].adopted.Load()
+	}
+	return n
+}
 
 // connections adds up what the slot's processes hold open.
 func (p *Page) connections() int {

@@ -13,6 +13,8 @@ const (
 	Waiting State = "backoff"
 	Booting State = "booting"
 	Live    State = "live"
+	Stalled State = "stalled" // connections wait and none is accepted, or no heartbeat
+	Hung    State = "hung"    // stalled for the hang timeout; about to be killed
 	Leaving State = "leaving"
 	Stopped State = "stopped"
 )
@@ -31,9 +33,15 @@ type slot struct {
 	restarts   int       // of those, how many replaced one that died by itself
 	since      time.Time // when the state was entered
 	deadline   time.Time // when the state must have changed; zero: never
+	booted     time.Time // when the process said that it was ready
 	deaths     deaths
 	doom       string // why the master killed the process, if it did
 	lastExit   string
+	pulse      pulse
+
+	// For a slot that listens.
+	index   int   // of its socket within the group
+	adopter *slot // who accepts from its socket meanwhile; nil: nobody else
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }

@@ -27,7 +27,7 @@ func (m *Master) start(s *slot) {
 		return
 	}
 	lane.pid.Store(int64(pid))
-	s.pid, s.control, s.generation, s.doom = pid, ctl, generation, ""
+	s.pid, s.control, s.generation, s.doom, s.pulse = pid, ctl, generation, "", pulse{}
 	s.enter(Booting, m.sys.now(), m.opt.BootTimeout)
 	m.log.Debug("child started", "slot", s.name(), "pid", pid, "generation", generation)
 	go m.listen(s, generation, ctl) // ends when ctl is closed: reap does that
@@ -122,6 +122,8 @@ func (m *Master) expire() {
 		switch s.state {
 		case Waiting:
 			m.start(s)
+		case Hung:
+			m.doom(s, s.doom)
 		case Booting:
 			m.doom(s, fmt.Sprintf("not ready within %v", m.opt.BootTimeout))
 		case Leaving:

@@ -3,6 +3,7 @@ package prefork
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,6 +21,8 @@ type system struct {
 	// inherits strangers. ok is false when there is none.
 	wait   func() (pid int, status syscall.WaitStatus, ok bool)
 	notify func(chan<- os.Signal, ...os.Signal)
+	steer  func(listener int, shares []share) error
+	queue  func(listener int) int // connections that wait to be accepted
 }
 
 // command is a child to be started.
@@ -33,12 +36,54 @@ type command struct {
 
 // control is the master's end of a child's control socket.
 type control interface {
+	// Read reads one message.
 	Read([]byte) (int, error)
+	// Send sends one message, with a descriptor unless it is negative. It
+	// never waits: a child that does not read must not hold up the master.
+	Send(text string, fd int) error
 	Close() error
 }
 
+// socket is a control socket of the kernel.
+type socket struct{ *net.UnixConn }
+
+func (s socket) Send(text string, fd int) error {
+	var rights []byte
+	if fd >= 0 {
+		rights = unix.UnixRights(fd)
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sendErr error
+	err = raw.Control(func(own uintptr) {
+		sendErr = unix.Sendmsg(int(own), []byte(text), rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	})
+	return errors.Join(err, os.NewSyscallError("sendmsg", sendErr))
+}
+
+// newSocket wraps a descriptor, which it takes over.
+func newSocket(fd uintptr, name string) (socket, error) {
+	f := os.NewFile(fd, name)
+	if f == nil {
+		return socket{}, fmt.Errorf("%s: no descriptor %d", name, fd)
+	}
+	defer f.Close() //nolint:errcheck // FileConn has its own copy
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return socket{}, err
+	}
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		_ = conn.Close()
+		return socket{}, fmt.Errorf("%s: descriptor %d is no control socket", name, fd)
+	}
+	return socket{unixConn}, nil
+}
+
 func linux() system {
-	return system{now: time.Now, spawn: spawn, kill: syscall.Kill, wait: wait, notify: signal.Notify}
+	return system{now: time.Now, spawn: spawn, kill: syscall.Kill, wait: wait, notify: signal.Notify, steer: steer, queue: acceptQueue}
 }
 
 // spawn executes the running binary again. /proc/self/exe is the binary that
@@ -72,7 +117,8 @@ func spawn(c command) (pid int, ctl control, err error) {
 		_ = unix.Close(pair[0])
 		return 0, nil, fmt.Errorf("start child: %w", err)
 	}
-	return pid, os.NewFile(uintptr(pair[0]), c.argv0), nil
+	ctl, err = newSocket(uintptr(pair[0]), c.argv0)
+	return pid, ctl, err
 }
 
 func wait() (pid int, status syscall.WaitStatus, ok bool) {
