@@ -17,7 +17,7 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
-	err := app.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	err := app.Run(context.Background(), os.Args, os.Environ(), os.Stdout, os.Stderr)
 	if err == nil {
 		return
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// listener accepts from the slot's own socket and from those of siblings that
+// listener accepts, once it is opened, from the slot's own socket and from those of siblings that
 // cannot now. To a server it is one net.Listener.
 type listener struct {
 	slot    string
@@ -18,6 +18,7 @@ type listener struct {
 
 	mu        sync.Mutex
 	sockets   map[string]net.Listener // by slot
+	opened    bool
 	closed    bool
 	acceptors sync.WaitGroup
 }
@@ -56,7 +57,22 @@ func (l *listener) add(slot string, socket net.Listener) {
 		return
 	}
 	l.sockets[slot] = socket
-	l.acceptors.Go(func() { l.accept(slot, socket) }) // ends when socket is closed
+	if l.opened {
+		l.acceptors.Go(func() { l.accept(slot, socket) }) // ends when socket is closed
+	}
+}
+
+// open begins to accept.
+func (l *listener) open() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.opened || l.closed {
+		return
+	}
+	l.opened = true
+	for slot, socket := range l.sockets {
+		l.acceptors.Go(func() { l.accept(slot, socket) }) // ends when socket is closed
+	}
 }
 
 // remove stops accepting from a slot's socket. What was accepted is served.

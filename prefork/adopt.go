@@ -4,22 +4,24 @@ import (
 	"slices"
 )
 
-// arrange steers new connections to the live slots, and finds for the socket
-// of each other slot a live one that accepts from it meanwhile. It is called
-// after every change, and does something only where something has changed.
+// arrange steers new connections to the slots that accept, and finds for the
+// socket of each other slot a process that accepts from it meanwhile. It is
+// called after every change, and does something only where something has
+// changed.
 func (m *Master) arrange() {
-	if m.stopping != "" {
+	if m.stopping != "" || m.shared {
 		return
 	}
-	var live []*slot
+	var live []*process
 	for _, s := range m.group {
-		if s.adopter != nil && (s.state == Live || s.adopter.state != Live) {
+		p := s.accepting()
+		if s.adopter != nil && (p != nil || s.adopter.state != Live) {
 			// What is steered to s while its adopter has not heard yet would be
 			// taken from it, so it has to wait for the next round, at most
 			// examineEvery from now.
-			m.release(s)
-		} else if s.state == Live {
-			live = append(live, s)
+			m.disown(s)
+		} else if p != nil && !s.retiring {
+			live = append(live, p)
 		}
 	}
 	if len(live) == 0 {
@@ -27,29 +29,28 @@ func (m *Master) arrange() {
 	}
 	m.steer(live)
 	for _, s := range m.group {
-		if s.state != Live && s.adopter == nil {
+		if s.accepting() == nil && s.adopter == nil {
 			m.adopt(s, live)
 		}
 	}
 }
 
 // steer attaches a program for the live slots unless it is the one that is.
-func (m *Master) steer(live []*slot) {
-	if len(m.group) < 2 {
-		return
-	}
+func (m *Master) steer(live []*process) {
 	held := make([]int, len(live))
-	for i, s := range live {
-		held[i] = s.page.connections()
+	for i, p := range live {
+		held[i] = p.connections()
 	}
+	m.uneven = slices.Max(held)-slices.Min(held) > evenEnough
 	shares := make([]share, len(live))
 	for i, weight := range weigh(held, m.arrivals) {
-		shares[i] = share{live[i].index, weight}
+		shares[i] = share{slices.Index(m.group, live[i].slot), weight}
 	}
 	if slices.Equal(shares, m.shares) {
 		return
 	}
-	if err := m.sys.steer(m.group[0].listener, shares); err != nil {
+	if err := m.sys.steer(m.group[0].listener, shares); err != nil && !m.unsteered {
+		m.unsteered = true
 		m.log.Warn("cannot steer connections; the kernel spreads them", "error", err)
 	}
 	if !slices.EqualFunc(shares, m.shares, func(a, b share) bool { return a.index == b.index }) {
@@ -58,30 +59,33 @@ func (m *Master) steer(live []*slot) {
 	m.shares = shares
 }
 
-func names(slots []*slot) []string {
-	names := make([]string, len(slots))
-	for i, s := range slots {
-		names[i] = s.name()
+func names(live []*process) []string {
+	names := make([]string, len(live))
+	for i, p := range live {
+		names[i] = p.slot.name()
 	}
 	return names
 }
 
-// adopt lets the live slot that holds the fewest connections accept from s's
-// socket too.
-func (m *Master) adopt(s *slot, live []*slot) {
-	adopter := slices.MinFunc(live, func(a, b *slot) int { return a.page.connections() - b.page.connections() })
+// connections is how many the process holds open.
+func (p *process) connections() int { return int(p.lane.Connections.Load()) }
+
+// adopt lets the live process that holds the fewest connections accept from
+// s's socket too.
+func (m *Master) adopt(s *slot, live []*process) {
+	adopter := slices.MinFunc(live, func(a, b *process) int { return a.connections() - b.connections() })
 	if err := adopter.control.Send(adoptMessage+s.name(), s.listener); err != nil {
-		m.log.Debug("adoption failed, will be tried again", "slot", s.name(), "adopter", adopter.name(), "error", err)
+		m.log.Debug("adoption failed, will be tried again", "slot", s.name(), "adopter", adopter.slot.name(), "error", err)
 		return
 	}
-	m.log.Debug("socket adopted", "slot", s.name(), "adopter", adopter.name())
+	m.log.Debug("socket adopted", "slot", s.name(), "adopter", adopter.slot.name())
 	s.adopter = adopter
 }
 
-// release ends what adopt began.
-func (m *Master) release(s *slot) {
-	if s.adopter.control != nil {
-		// A child that cannot be told goes on accepting, which harms nobody.
+// disown ends what adopt began.
+func (m *Master) disown(s *slot) {
+	if s.adopter != nil {
+		// A process that cannot be told goes on accepting, which harms nobody.
 		_ = s.adopter.control.Send(releaseMessage+s.name(), -1)
 	}
 	s.adopter = nil

@@ -38,6 +38,7 @@ type Child struct {
 
 	control socket
 	page    *Page
+	lane    *Lane
 
 	mu       sync.Mutex
 	listener *listener // once Listener has been called
@@ -46,11 +47,7 @@ type Child struct {
 // Inherit reports whether this process is a child of a Master, by environ (in
 // the form of os.Environ), and takes over what it inherited.
 func Inherit(environ []string) (c *Child, ok bool, err error) {
-	vars := map[string]string{}
-	for _, v := range environ {
-		name, value, _ := strings.Cut(v, "=")
-		vars[name] = value
-	}
+	vars := variables(environ)
 	name, ok := vars[EnvSlot]
 	if !ok {
 		return nil, false, nil
@@ -68,6 +65,9 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
 	}
 	unix.CloseOnExec(fdPage)
+	if c.lane = c.page.lane(c.Generation); c.lane == nil {
+		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no place for it", EnvSlot, name)
+	}
 	if c.control, err = newSocket(fdControl, "control"); err != nil {
 		return nil, true, fmt.Errorf("reach the master: %w", err)
 	}
@@ -79,6 +79,8 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if c.Config, ok = bytes.CutPrefix(buf[:n], []byte(configMessage)); !ok {
 		return nil, true, fmt.Errorf("read configuration from the master: unexpected message")
 	}
+	// What ps and top show as the command; "exe" would tell nobody anything.
+	_ = os.WriteFile("/proc/self/comm", []byte(c.Slot()), 0)
 	return c, true, nil
 }
 
@@ -90,11 +92,11 @@ func (c *Child) Slot() string { return fmt.Sprintf("%s.%d", c.Role, c.Number) }
 func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 
 // Lane is where this process reports its figures.
-func (c *Child) Lane() *Lane { return c.page.lane(c.Generation) }
+func (c *Child) Lane() *Lane { return c.lane }
 
 // Alone reports whether no earlier process of the slot is alive: what it held
 // under the slot's name is then the caller's to take over.
-func (c *Child) Alone() bool { return c.page.lane(c.Generation+1).pid.Load() == 0 }
+func (c *Child) Alone() bool { return c.page.alone(c.Generation) }
 
 // Listener accepts from the slot's socket, and from those of siblings that
 // cannot now, as the master says. Closing it closes this process's copies; the
@@ -107,12 +109,19 @@ func (c *Child) Listener() (net.Listener, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listener = newListener(c.Slot(), own, c.Lane())
+	c.listener = newListener(c.Slot(), own, c.lane)
 	return c.listener, nil
 }
 
-// Ready tells the master that the child does its work now.
+// Ready tells the master that the child does its work now. Until then its
+// listener accepts nothing: a child that fails to start must not have taken
+// connections that a sibling would have answered.
 func (c *Child) Ready() error {
+	c.mu.Lock()
+	if c.listener != nil {
+		c.listener.open()
+	}
+	c.mu.Unlock()
 	if err := c.control.Send(readyMessage, -1); err != nil {
 		return fmt.Errorf("tell master: %w", err)
 	}

@@ -11,7 +11,7 @@
 // A slot has a role, a number and, if its role listens, a socket; these are
 // its own for life, while the processes in it come and go. The socket stays
 // open in the master, so connections that a dead child had not yet accepted
-// wait in the kernel for its successor.
+// wait in the kernel for its successor. A slot's current process:
 //
 //	         spawn           "ready"          nothing accepted
 //	backoff ───────► booting ───────► live ◄───────────────────► stalled
@@ -20,13 +20,31 @@
 //	   │                │             hung: QUIT, then KILL ◄───────┘
 //	   └─────── exit ───┴──────────────┴─────────────────────────────
 //
-//	any state, TERM to the master ──► leaving ──exit, or grace over: KILL──► stopped
+// A process that is to be replaced, by a reload, after its requests or for its
+// memory, stays current until its successor is ready:
+//
+//	next:    booting ──"ready"──► live, the current one from now on
+//	            └─exit, boot timeout─► tried again later, nothing else changes
+//	current: live ──── leaving: TERM ──grace is over──► QUIT ──2 s──► KILL
+//
+// A slot that is removed (TTOU) gets no new connections from then on, loses its
+// socket when none has waited in it for a while, and then its process:
+//
+//	leaving (retiring) ──queue empty for 500 ms──► leaving ──exit──► stopped
+//
+// TERM and INT make all processes leave; a second one kills them.
+//
+// # Reload
+//
+// HUP puts a new binary and configuration to the test before anything changes
+// (reload.go); then the master executes it in its own place, and hands over its
+// slots in a file in memory (handover.go, resume.go).
 //
 // # Steering
 //
 // New connections go to live slots only, more of them to those that hold fewer:
 // a BPF program on the group of sockets says so (steer.go), and is replaced with
-// every change. What waits in the socket of a slot that is not live is accepted
+// every change, and as connections come and go. What waits in the socket of a slot that is not live is accepted
 // by a live sibling, which is sent a copy of the socket for as long (adopt.go).
 //
 // One goroutine, the one that calls Master.Run, owns all slots; signals, exits
@@ -34,7 +52,7 @@
 //
 // # What a child inherits
 //
-//	fd 3  control socket (SOCK_SEQPACKET): the master's configuration as its
+//	fd 3  control socket (SOCK_SEQPACKET): the configuration as its
 //	      first message, then "adopt SLOT" with that slot's socket and "release
 //	      SLOT"; "ready" the other way; end of file: the master is dead
 //	fd 4  the slot's page of the scoreboard

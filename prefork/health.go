@@ -2,13 +2,18 @@ package prefork
 
 import (
 	"fmt"
-	"syscall"
 	"time"
 )
 
 const (
-	// examineEvery is how often the master looks at the scoreboard.
+	// examineEvery is how often the master looks at the scoreboard while
+	// connections come in, and idleEvery when none have for idleAfter and the
+	// slots hold about as many, up to evenEnough: a burst may then go by the
+	// weights of a while ago.
 	examineEvery = 10 * time.Millisecond
+	idleEvery    = 50 * time.Millisecond
+	idleAfter    = time.Second
+	evenEnough   = 16
 	// stallAfter is how long connections may wait while not one is accepted
 	// before new ones are steered elsewhere. It costs nothing if it was wrong.
 	stallAfter = 100 * time.Millisecond
@@ -22,33 +27,56 @@ const (
 type pulse struct {
 	accepted int64     // connections, when it was last looked
 	waiting  time.Time // since when connections wait and none is accepted; zero: not
-	stalled  time.Time // when the trouble began for which the slot is, or was, stalled
+	stalled  time.Time // when the trouble began for which the process is, or was, stalled
 	at       int64     // connections accepted by then
 	deaf     bool      // the trouble was that it did not accept
 }
 
 // examine looks at every process that should be at work: does its heart beat,
 // and are the connections in its socket accepted? A heartbeat alone would not
-// do: its goroutine lives on while the others are deadlocked.
-func (m *Master) examine() {
+// do: its goroutine lives on while the others are deadlocked. It returns when
+// it wants to look again.
+func (m *Master) examine() time.Duration {
 	now := m.sys.now()
 	m.countArrivals()
+	next := idleEvery
+	if m.arrivals > 0 {
+		m.busy = now
+	}
+	if now.Sub(m.busy) < idleAfter || m.uneven {
+		next = examineEvery
+	}
 	for _, s := range m.slots {
-		if s.state != Live && s.state != Stalled {
+		if s.retiring {
+			m.retire(s, now)
+			next = examineEvery
+		}
+		p := s.current
+		if p == nil || p.state != Live && p.state != Stalled {
 			continue
 		}
-		since := m.troubled(s, now)
-		switch {
-		case s.state == Live && !since.IsZero():
-			m.stall(s, now, since)
-		case s.state == Stalled && since.IsZero() && m.revived(s):
-			m.log.Info("child shows life", "slot", s.name(), "pid", s.pid, "after", now.Sub(s.since).Round(time.Millisecond))
-			s.enter(Live, now, 0)
-			s.pulse.waiting = time.Time{}
+		m.examineProcess(p, now)
+		if p.state != Live || !p.pulse.waiting.IsZero() {
+			next = examineEvery
 		}
-		if s.state == Stalled && m.opt.HangTimeout > 0 && now.Sub(s.pulse.stalled) >= m.opt.HangTimeout {
-			m.hang(s, now)
-		}
+	}
+	m.weighMemory(now)
+	return next
+}
+
+func (m *Master) examineProcess(p *process, now time.Time) {
+	since := m.troubled(p, now)
+	switch {
+	case p.state == Live && !since.IsZero():
+		m.stall(p, now, since)
+	case p.state == Stalled && since.IsZero() && p.revived():
+		m.log.Info("child shows life", "slot", p.slot.name(), "pid", p.pid, "after", now.Sub(p.since).Round(time.Millisecond))
+		p.enter(Live, now, 0)
+		p.pulse.waiting = time.Time{}
+		m.settled()
+	}
+	if p.state == Stalled && m.opt.HangTimeout > 0 && now.Sub(p.pulse.stalled) >= m.opt.HangTimeout {
+		m.hang(p, now)
 	}
 }
 
@@ -63,62 +91,58 @@ func (m *Master) countArrivals() {
 }
 
 // troubled returns since when a process shows no life; zero if it does.
-func (m *Master) troubled(s *slot, now time.Time) time.Time {
-	lane := s.page.lane(s.generation)
+func (m *Master) troubled(p *process, now time.Time) time.Time {
 	if m.opt.HangTimeout > 0 {
-		beat := time.Unix(0, lane.heartbeat.Load())
-		if beat.Before(s.booted) {
-			beat = s.booted // it was ready then, and may beat any moment
+		beat := time.Unix(0, p.lane.heartbeat.Load())
+		if beat.Before(p.booted) {
+			beat = p.booted // it was ready then, and may beat any moment
 		}
 		if now.Sub(beat) >= silentAfter {
 			return beat
 		}
 	}
-	if accepted := lane.accepted.Load(); accepted != s.pulse.accepted || m.queue(s) == 0 {
-		s.pulse.accepted, s.pulse.waiting = accepted, time.Time{}
+	if accepted := p.lane.accepted.Load(); accepted != p.pulse.accepted || m.queue(p.slot) == 0 {
+		p.pulse.accepted, p.pulse.waiting = accepted, time.Time{}
 		return time.Time{}
 	}
-	if s.pulse.waiting.IsZero() {
-		s.pulse.waiting = now
+	if p.pulse.waiting.IsZero() {
+		p.pulse.waiting = now
 	}
-	if now.Sub(s.pulse.waiting) >= stallAfter {
-		return s.pulse.waiting
+	if now.Sub(p.pulse.waiting) >= stallAfter {
+		return p.pulse.waiting
 	}
 	return time.Time{}
 }
 
 // revived reports whether the heart of a stalled process has beaten since. Its
 // socket says nothing: a sibling empties it.
-func (m *Master) revived(s *slot) bool {
-	return s.page.lane(s.generation).heartbeat.Load() > s.since.UnixNano()
-}
+func (p *process) revived() bool { return p.lane.heartbeat.Load() > p.since.UnixNano() }
 
 // stall takes a process out of steering. One that shows life but accepts
 // nothing comes back, stalls again, and is the same trouble all along.
-func (m *Master) stall(s *slot, now, since time.Time) {
-	m.log.Warn("child stalled, connections go elsewhere", "slot", s.name(), "pid", s.pid, "accept_queue", m.queue(s))
-	p := &s.pulse
-	deaf := !p.waiting.IsZero() // else its heart stood still
-	if again := deaf && p.deaf && p.accepted == p.at && now.Sub(s.since) < m.opt.HangTimeout; !again {
-		p.stalled, p.at = since, p.accepted
+func (m *Master) stall(p *process, now, since time.Time) {
+	m.log.Warn("child stalled, connections go elsewhere", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.queue(p.slot))
+	deaf := !p.pulse.waiting.IsZero() // else its heart stood still
+	if again := deaf && p.pulse.deaf && p.pulse.accepted == p.pulse.at && now.Sub(p.since) < m.opt.HangTimeout; !again {
+		p.pulse.stalled, p.pulse.at = since, p.pulse.accepted
 	}
-	p.deaf = deaf
-	s.enter(Stalled, now, 0)
+	p.pulse.deaf = deaf
+	p.enter(Stalled, now, 0)
 }
 
-// queue is how many connections wait in the slot's socket.
+// queue is how many connections wait in the slot's own socket. That of a
+// shared one says nothing about a single slot.
 func (m *Master) queue(s *slot) int {
-	if s.listener < 0 {
+	if s.listener < 0 || m.shared {
 		return 0
 	}
 	return m.sys.queue(s.listener)
 }
 
-// hang gives a process up: SIGQUIT, for its goroutines in the log, then
-// SIGKILL; its exit brings the next one.
-func (m *Master) hang(s *slot, now time.Time) {
-	s.doom = fmt.Sprintf("hung for %v", now.Sub(s.pulse.stalled).Round(time.Millisecond))
-	m.log.Error("child hung", "slot", s.name(), "pid", s.pid, "for", now.Sub(s.pulse.stalled).Round(time.Millisecond))
-	s.enter(Hung, now, lastWords)
-	_ = m.sys.kill(s.pid, syscall.SIGQUIT)
+// hang gives a process up: its exit brings the next one.
+func (m *Master) hang(p *process, now time.Time) {
+	silence := now.Sub(p.pulse.stalled).Round(time.Millisecond)
+	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", silence)
+	p.enter(Hung, now, 0)
+	m.quit(p, fmt.Sprintf("hung for %v", silence))
 }

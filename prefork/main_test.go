@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,23 +35,37 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// masterMain runs two listening slots and a silent one; behaviour says what
-// the children do.
-func masterMain(behaviour string) int {
+// masterMain runs two listening slots, or as many as the file says, and a
+// silent one. The file's first word says what the children do.
+func masterMain(file string) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	behaviour, slots := string(text), 2
+	_, _ = fmt.Sscanf(string(text), "%s %d", &behaviour, &slots)
+	if behaviour == "bad-config" {
+		fmt.Fprintln(os.Stderr, "configuration: nobody can run with that")
+		return 2
+	}
 	bootTimeout := 10 * time.Second
-	if behaviour == "never-ready" {
+	if behaviour == "never-ready" || behaviour == "deaf" {
 		bootTimeout = time.Second
 	}
 	m, err := New(Options{
-		Roles:   []Role{{Name: "serve", Slots: 2, Listens: true}, {Name: "worker", Slots: 1}},
-		Address: "127.0.0.1:0", Program: "test", Config: []byte(behaviour), Environ: os.Environ(),
-		Grace: 2 * time.Second, BootTimeout: bootTimeout,
+		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, Keep: true}},
+		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: []byte(behaviour), Environ: os.Environ(),
+		Grace: 2 * time.Second, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
 		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if trial, err := m.Trial(); trial || err != nil {
+		return 0
 	}
 	addr, err := m.Listen()
 	if err != nil {
@@ -65,11 +80,21 @@ func masterMain(behaviour string) int {
 	return 0
 }
 
+func maxRequests(behaviour string) int64 {
+	if behaviour == "recycle" {
+		return 50
+	}
+	return 0
+}
+
 // childMain serves a line protocol that says who answers.
 func childMain(c *Child) int {
 	behaviour := string(c.Config)
-	if behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
+	if behaviour == "crash" || behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
 		return 7
+	}
+	if behaviour == "deaf" { // the new release of a reload
+		select {}
 	}
 	if behaviour == "never-ready" && c.Slot() == "serve.1" && c.Generation == 1 {
 		select {}
@@ -80,7 +105,9 @@ func childMain(c *Child) int {
 			if err != nil {
 				return err
 			}
-			go serveLines(ln, c) // ends when ln is closed
+			var serving sync.WaitGroup
+			defer serving.Wait()
+			serving.Go(func() { serveLines(ln, c, &serving) }) // ends when ln is closed
 			defer ln.Close()
 		}
 		if err := c.Ready(); err != nil {
@@ -100,14 +127,15 @@ func childMain(c *Child) int {
 	return 0
 }
 
-// serveLines answers each connection with the slot, the PID and what it sent.
-func serveLines(ln net.Listener, c *Child) {
+// serveLines answers each connection with the slot, the PID, what the children
+// are told to do, and what it sent.
+func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
 			return
 		}
-		go func() { // ends with the connection
+		serving.Go(func() { // ends with the connection
 			defer conn.Close()
 			c.Lane().Connections.Add(1)
 			defer c.Lane().Connections.Add(-1)
@@ -121,31 +149,39 @@ func serveLines(ln net.Listener, c *Child) {
 				_, _ = conn.Read(buf)
 				return
 			}
-			fmt.Fprintf(conn, "%s %d %s", c.Slot(), os.Getpid(), buf[:n])
-		}()
+			fmt.Fprintf(conn, "%s %d %s %s", c.Slot(), os.Getpid(), c.Config, buf[:n])
+			c.Lane().Requests.Add(1)
+		})
 	}
 }
 
-// ask sends a line to the server and returns the slot and PID that answered.
-func ask(addr string) (slot string, pid int, err error) {
+// answer is who answered.
+type answer struct {
+	slot      string
+	pid       int
+	behaviour string
+}
+
+// ask sends a line to the server.
+func ask(addr string) (a answer, err error) {
 	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
 	if err != nil {
-		return "", 0, err
+		return a, err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.WriteString(conn, "hello"); err != nil {
-		return "", 0, err
+		return a, err
 	}
-	answer, err := io.ReadAll(conn)
+	text, err := io.ReadAll(conn)
 	if err != nil {
-		return "", 0, err
+		return a, err
 	}
-	if !strings.HasSuffix(string(answer), " hello") {
-		return "", 0, fmt.Errorf("answer %q", answer)
+	if !strings.HasSuffix(string(text), " hello") {
+		return a, fmt.Errorf("answer %q", text)
 	}
-	_, err = fmt.Sscanf(string(answer), "%s %d", &slot, &pid)
-	return slot, pid, err
+	_, err = fmt.Sscanf(string(text), "%s %d %s", &a.slot, &a.pid, &a.behaviour)
+	return a, err
 }
 
 // eventually polls until cond holds.

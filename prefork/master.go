@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,11 +33,18 @@ type Role struct {
 	Slots int
 	// Listens gives each slot a listening socket on Options.Address.
 	Listens bool
+	// Keep lets a reload leave its processes alone.
+	Keep bool
 }
 
 // Options configure a Master. The zero value of a field is its default.
 type Options struct {
+	// Roles are the kinds of children, and how many of each. SIGTTIN and
+	// SIGTTOU add and remove slots of the first.
 	Roles []Role
+	// Command is the command line of this process, the program first: what a
+	// reload executes again. Without it there is no reload.
+	Command []string
 	// Address is the TCP address of the roles that listen, host:port.
 	Address string
 	// Program is the name that children show in ps, before their slot.
@@ -46,8 +56,8 @@ type Options struct {
 	Config []byte
 	// Environ is what children inherit, in the form of os.Environ.
 	Environ []string
-	// Grace is how long a leaving child may finish its work; then it is
-	// killed. Default 30 s.
+	// Grace is how long a leaving child may finish its work; then it is made to
+	// print its goroutines and, 2 s later, killed. Default 30 s.
 	Grace time.Duration
 	// BootTimeout is how long a child may take to say that it is ready; then
 	// it is killed and started again. Default 30 s.
@@ -57,6 +67,12 @@ type Options struct {
 	// accepted while connections wait, before it is killed and replaced.
 	// Default 30 s; negative is never, and heartbeats are not looked at.
 	HangTimeout time.Duration
+	// MaxRequests is after how many requests a process is replaced, up to a
+	// tenth more, drawn for each. Default: never.
+	MaxRequests int64
+	// MaxRSS is the resident memory in bytes from which on a process is
+	// replaced. Default: unlimited.
+	MaxRSS int64
 	// Logger gets a line for every change of a slot. Default: none.
 	Logger *slog.Logger
 }
@@ -66,36 +82,62 @@ type Master struct {
 	opt      Options
 	log      *slog.Logger
 	sys      system
+	program  string // path of the binary that a reload executes
 	instance string
 	slots    []*slot
-	group    []*slot // those that listen, in the order of listen(2)
-	shares   []share // what connections are steered by
-	arrivals int     // connections accepted between the last two looks
-	arrived  int64   // all that were accepted by the last look
+
+	address   *net.TCPAddr // of the listening sockets
+	handed    bool         // they came from systemd
+	shared    bool         // there is one, for all
+	group     []*slot      // those with a socket of their own, in the order of listen(2)
+	shares    []share      // what connections are steered by
+	unsteered bool         // the kernel refused to be told
+	arrivals  int          // connections accepted between the last two looks
+	arrived   int64        // all that were accepted by the last look
+	busy      time.Time    // when connections were last seen to come
+	uneven    bool         // some slots hold many more than others
+	weighed   time.Time    // when memory was last looked at
+	aside     map[string]net.Listener
 
 	stopping string // why the master stops; empty while it does not
 	started  bool   // every slot has been live
+	told     string // what systemd was last told
+
+	release int          // how many reloads there were
+	reload  *reload      // the one under way before it hands over
+	rolling bool         // and behind: processes are replaced
+	again   bool         // another one was asked for meanwhile
+	changed bool         // the configuration changed while the master took over
+	failure string       // why the last one failed; empty: it did not
+	resumed *savedMaster // what the master before has left, until Run
+	report  *os.File     // where a trial reports to; nil: this is none
+
+	signals  chan os.Signal
 	messages chan message
-	requests chan chan<- []SlotStatus
+	readers  sync.WaitGroup // goroutines that listen to children
+	requests chan chan<- Status
 	ended    chan struct{}
 }
 
 // message is something a child said on its control socket.
 type message struct {
-	slot       *slot
-	generation int
-	text       string
+	process *process
+	text    string
 }
 
-// New makes a master; nothing is bound and no process started yet.
+// New makes a master; nothing is bound and no process started yet. If the
+// environment says that another master executed this one in its place, its
+// slots, sockets and processes are taken over.
 func New(o Options) (*Master, error) {
 	m := &Master{
 		opt:      o,
 		log:      cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		sys:      linux(),
 		instance: instance(),
+		aside:    map[string]net.Listener{},
+		signals:  make(chan os.Signal, 64),
 		messages: make(chan message),
-		requests: make(chan chan<- []SlotStatus),
+		requests: make(chan chan<- Status),
 		ended:    make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
@@ -103,23 +145,66 @@ func New(o Options) (*Master, error) {
 	m.opt.BootTimeout = cmp.Or(o.BootTimeout, DefaultBootTimeout)
 	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
-	for _, role := range o.Roles {
+	if len(o.Config) > maxConfig {
+		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
+	}
+	var err error
+	if m.program, err = program(o.Command); err != nil {
+		return nil, err
+	}
+	saved, report, err := inheritState(o.Environ)
+	m.report = report
+	if err != nil {
+		return nil, err
+	}
+	if saved != nil {
+		return m, m.resume(saved)
+	}
+	if len(o.Roles) == 0 || o.Roles[0].Slots == 0 {
+		return nil, errors.New("no slots: nothing to run")
+	}
+	return m, m.makeSlots()
+}
+
+// program finds the file that a command line names, as the shell did. A
+// symbolic link is kept: it may name another file by the next reload.
+func program(command []string) (string, error) {
+	if len(command) == 0 {
+		return "", nil
+	}
+	path, err := exec.LookPath(command[0])
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the running program: %w", err)
+	}
+	return path, nil
+}
+
+// makeSlots makes the slots that the options ask for; as many serve as systemd
+// has handed over sockets, if it was more than one.
+func (m *Master) makeSlots() error {
+	handed, err := handedOver(m.opt.Environ, os.Getpid())
+	if err != nil {
+		return err
+	}
+	for _, role := range m.opt.Roles {
+		if role.Listens && handed > 0 {
+			m.handed, m.shared = true, handed == 1
+			if handed > 1 {
+				role.Slots = handed
+			}
+		}
 		for n := range role.Slots {
-			s := &slot{role: role.Name, number: n, listener: -1, state: Waiting}
-			var err error
-			if s.page, err = newPage(s.name()); err != nil {
-				return nil, fmt.Errorf("make scoreboard: %w", err)
+			s, err := newSlot(role, n)
+			if err != nil {
+				return err
 			}
 			m.slots = append(m.slots, s)
 		}
 	}
-	if len(o.Config) > maxConfig {
-		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
-	}
-	if len(m.slots) == 0 {
-		return nil, errors.New("no slots: nothing to run")
-	}
-	return m, nil
+	return nil
 }
 
 // instance names this master among all that ever run: leases that its workers
@@ -130,32 +215,6 @@ func instance() string {
 		host = "unknown"
 	}
 	return host + "-" + strings.ToLower(rand.Text()[:10])
-}
-
-// Listen binds the sockets of the roles that listen and returns the address,
-// with the port the kernel chose if it was 0. It returns nil if no role
-// listens. Errors wrap the system's: syscall.EADDRINUSE, syscall.EACCES.
-func (m *Master) Listen() (net.Addr, error) {
-	var listening []*slot
-	for _, role := range m.opt.Roles {
-		for _, s := range m.slots {
-			if role.Listens && s.role == role.Name {
-				listening = append(listening, s)
-			}
-		}
-	}
-	if len(listening) == 0 {
-		return nil, nil
-	}
-	fds, addr, err := listenGroup(m.opt.Address, len(listening))
-	if err != nil {
-		return nil, err
-	}
-	for i, s := range listening {
-		s.listener, s.index = fds[i], i
-	}
-	m.group = listening
-	return addr, nil
 }
 
 // Run starts every slot and supervises them until SIGTERM, SIGINT or the end
@@ -171,38 +230,51 @@ func (m *Master) Run(ctx context.Context) error {
 	return m.run(ctx)
 }
 
+// masterSignals are those that mean something to a master.
+var masterSignals = []os.Signal{
+	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU,
+}
+
 func (m *Master) run(ctx context.Context) error {
 	defer close(m.ended)
-	signals := make(chan os.Signal, 8)
-	m.sys.notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	m.sys.notify(m.signals, masterSignals...)
 	children := make(chan os.Signal, 1) // one is enough: reap takes all
 	m.sys.notify(children, syscall.SIGCHLD)
-
-	for _, s := range m.slots {
-		m.start(s)
+	if m.resumed != nil {
+		m.takeOver()
+	} else {
+		for _, s := range m.slots {
+			m.start(s, m.self())
+		}
 	}
 	quit := ctx.Done()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	examine := time.NewTicker(examineEvery)
-	defer examine.Stop()
+	deadline, look := time.NewTimer(0), time.NewTimer(0)
+	defer deadline.Stop()
+	defer look.Stop()
+	watchdog, stopWatchdog := m.watchdog()
+	defer stopWatchdog()
 	for !m.stopped() {
+		m.sweep()
 		m.arrange()
-		timer.Reset(m.nextDeadline())
+		m.turn()
+		m.tellStatus()
+		deadline.Reset(m.nextDeadline())
 		select {
 		case <-quit:
 			quit = nil
 			m.stop("context ended")
-		case sig := <-signals:
-			m.stop(unix.SignalName(sig.(syscall.Signal)))
+		case sig := <-m.signals:
+			m.signal(sig)
 		case <-children:
 			m.reap()
 		case msg := <-m.messages:
 			m.hear(msg)
-		case <-timer.C:
+		case <-deadline.C:
 			m.expire()
-		case <-examine.C:
-			m.examine()
+		case <-look.C:
+			look.Reset(m.examine())
+		case <-watchdog:
+			m.tell("WATCHDOG=1")
 		case answer := <-m.requests:
 			answer <- m.status()
 		}
@@ -211,46 +283,60 @@ func (m *Master) run(ctx context.Context) error {
 	return nil
 }
 
+// signal does what a signal asks for.
+func (m *Master) signal(sig os.Signal) {
+	name := unix.SignalName(sig.(syscall.Signal))
+	switch sig {
+	case syscall.SIGHUP:
+		m.hup()
+	case syscall.SIGTTIN:
+		m.grow(name)
+	case syscall.SIGTTOU:
+		m.shrink(name)
+	default:
+		m.stop(name)
+	}
+}
+
+// watchdog ticks as often as systemd wants to hear that the master goes round.
+func (m *Master) watchdog() (tick <-chan time.Time, stop func()) {
+	every := watchdogEvery()
+	if every <= 0 {
+		return nil, func() {}
+	}
+	t := time.NewTicker(every)
+	return t.C, t.Stop
+}
+
 func (m *Master) stopped() bool {
-	for _, s := range m.slots {
-		if s.state != Stopped {
-			return false
-		}
+	if m.stopping == "" {
+		return false
+	}
+	for range m.processes() {
+		return false
 	}
 	return true
 }
 
-// nextDeadline is how long until the first slot's state has to change.
+// nextDeadline is how long until the first state has to change.
 func (m *Master) nextDeadline() time.Duration {
 	next := time.Hour
 	now := m.sys.now()
-	for _, s := range m.slots {
-		if !s.deadline.IsZero() {
-			next = min(next, s.deadline.Sub(now))
+	at := func(t time.Time) {
+		if !t.IsZero() {
+			next = min(next, t.Sub(now))
 		}
+	}
+	for _, s := range m.slots {
+		if s.current == nil || now.Before(s.again) {
+			at(s.again)
+		}
+	}
+	for p := range m.processes() {
+		at(p.deadline)
+	}
+	if m.reload != nil && m.reload.trial != nil && !m.reload.trial.late {
+		at(m.reload.trial.deadline)
 	}
 	return max(next, 0)
-}
-
-// hear takes what a child said. What an earlier process of the slot said and
-// what came too late is passed over.
-func (m *Master) hear(msg message) {
-	s := msg.slot
-	if msg.generation != s.generation || s.state != Booting || msg.text != readyMessage {
-		return
-	}
-	now := m.sys.now()
-	m.log.Info("child ready", "slot", s.name(), "pid", s.pid, "boot_time", now.Sub(s.since).Round(time.Millisecond))
-	s.enter(Live, now, 0)
-	s.booted = now
-	if m.started {
-		return
-	}
-	for _, s := range m.slots {
-		if s.state != Live {
-			return
-		}
-	}
-	m.started = true
-	m.log.Info("ready", "slots", len(m.slots))
 }

@@ -36,8 +36,9 @@ func (c fakeControl) Read(p []byte) (int, error) {
 	}
 	return copy(p, text), nil
 }
-func (c fakeControl) Close() error           { close(c.said); return nil }
-func (c fakeControl) Send(string, int) error { return nil }
+func (c fakeControl) Close() error                    { close(c.said); return nil }
+func (c fakeControl) Send(string, int) error          { return nil }
+func (c fakeControl) SetReadDeadline(time.Time) error { return nil }
 
 func (f *fakeSystem) system() system {
 	return system{
@@ -74,6 +75,11 @@ func (f *fakeSystem) system() system {
 			f.exits = f.exits[1:]
 			return pid, syscall.WaitStatus(syscall.SIGKILL), true
 		},
+		memory:      func(int) int64 { return 0 },
+		queue:       func(int) int { return 0 },
+		tell:        func(string) error { return nil },
+		cpus:        func() int { return 4 },
+		memoryLimit: func() int64 { return 0 },
 		notify: func(ch chan<- os.Signal, sigs ...os.Signal) {
 			if sigs[0] == syscall.SIGCHLD {
 				f.children = ch
@@ -143,7 +149,7 @@ func status(t *testing.T, m *Master) SlotStatus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all[0]
+	return all.Slots[0]
 }
 
 func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
@@ -233,16 +239,16 @@ func TestGraceIsOver(t *testing.T) {
 		start := time.Now()
 		<-m.ended
 		_, kills = f.saw()
-		if d := time.Since(start); d < 10*time.Second || d > 11*time.Second || kills[1] != "killed" {
-			t.Errorf("ended after %v with %q; want KILL after the grace time", d, kills)
+		if d := time.Since(start); d < 12*time.Second || d > 13*time.Second || !slices.Equal(kills, []string{"terminated", "quit", "killed"}) {
+			t.Errorf("ended after %v with %q; want QUIT after the grace time, then KILL", d, kills)
 		}
 	})
 }
 
 func TestStaleReadyIsPassedOver(t *testing.T) {
 	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		m.messages <- message{m.slots[0], 0, readyMessage}
-		m.messages <- message{m.slots[0], 1, "nonsense"}
+		m.messages <- message{&process{slot: m.slots[0], state: Leaving}, readyMessage}
+		f.say("nonsense")
 		if s := status(t, m); s.State != Booting {
 			t.Errorf("state %s; want booting", s.State)
 		}
@@ -253,24 +259,24 @@ func TestStaleReadyIsPassedOver(t *testing.T) {
 func TestNoHeartbeat(t *testing.T) {
 	inBubble(t, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.say(readyMessage)
-		time.Sleep(silentAfter + examineEvery)
+		time.Sleep(silentAfter + idleEvery)
 		synctest.Wait()
 		if s := status(t, m); s.State != Stalled {
 			t.Errorf("after three missed heartbeats: %+v", s)
 		}
 		// One beat, and it is trusted again.
 		m.slots[0].page.lane(1).beat(time.Now())
-		time.Sleep(examineEvery)
+		time.Sleep(idleEvery)
 		synctest.Wait()
 		if s := status(t, m); s.State != Live || s.PID != 1 {
 			t.Errorf("after a heartbeat: %+v", s)
 		}
-		time.Sleep(10*time.Second + 2*examineEvery)
+		time.Sleep(10*time.Second + 2*idleEvery)
 		synctest.Wait()
 		if s := status(t, m); s.State != Hung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}
-		time.Sleep(lastWords + examineEvery)
+		time.Sleep(lastWords + idleEvery)
 		synctest.Wait()
 		_, kills := f.saw()
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "hung for 10") || !slices.Equal(kills, []string{"quit", "killed"}) {

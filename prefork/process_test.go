@@ -19,6 +19,7 @@ import (
 
 // server is a master in a process of its own.
 type server struct {
+	file string // what the master and its children are to do
 	cmd  *exec.Cmd
 	addr string
 	out  *lockedBuffer
@@ -44,9 +45,10 @@ func (l *lockedBuffer) String() string {
 
 func startServer(t *testing.T, behaviour string) *server {
 	t.Helper()
-	s := &server{out: &lockedBuffer{}, exit: make(chan error, 1)}
+	s := &server{file: filepath.Join(t.TempDir(), "behaviour"), out: &lockedBuffer{}, exit: make(chan error, 1)}
+	s.behave(t, behaviour)
 	s.cmd = exec.Command(os.Args[0])
-	s.cmd.Env = append(os.Environ(), envMaster+"="+behaviour, "GORACE=atexit_sleep_ms=0")
+	s.cmd.Env = append(os.Environ(), envMaster+"="+s.file, "GORACE=atexit_sleep_ms=0")
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -70,6 +72,16 @@ func startServer(t *testing.T, behaviour string) *server {
 	})
 	return s
 }
+
+// behave says what the master is to do when it reads the file next.
+func (s *server) behave(t *testing.T, behaviour string) {
+	t.Helper()
+	if err := os.WriteFile(s.file, []byte(behaviour), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
 
 func (s *server) said(text string) bool { return strings.Contains(s.out.String(), text) }
 
@@ -103,14 +115,14 @@ func TestEverySlotServesUnderItsName(t *testing.T) {
 	s.awaitReady(t)
 	seen := map[string]bool{}
 	eventually(t, "answers of both slots", func() bool {
-		slot, _, err := ask(s.addr)
+		a, err := ask(s.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen[slot] = true
+		seen[a.slot] = true
 		return seen["serve.0"] && seen["serve.1"]
 	})
-	for _, name := range []string{"test: serve.0", "test: serve.1", "test: worker.0"} {
+	for _, name := range []string{"test: serve.0", "test: serve.1", "test: worker.0", "test: store.0"} {
 		if s.children()[name] == 0 {
 			t.Errorf("no child %q among %v", name, s.children())
 		}
@@ -121,8 +133,8 @@ func TestEverySlotServesUnderItsName(t *testing.T) {
 	if err := <-s.exit; err != nil {
 		t.Errorf("exit: %v", err)
 	}
-	if n := strings.Count(s.out.String(), "leaves: terminated by the master"); n != 3 {
-		t.Errorf("%d children drained; want 3", n)
+	if n := strings.Count(s.out.String(), "leaves: terminated by the master"); n != 4 {
+		t.Errorf("%d children drained; want 4", n)
 	}
 }
 
@@ -151,7 +163,7 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 				default:
 				}
 				asked.Add(1)
-				if _, _, err := ask(s.addr); err != nil {
+				if _, err := ask(s.addr); err != nil {
 					failed.Add(1)
 				}
 			}
@@ -175,7 +187,7 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 	}
 	t.Logf("%d asked, %d lost in flight, %d kills", asked.Load(), failed.Load(), kills)
 	for range 50 {
-		if _, _, err := ask(s.addr); err != nil {
+		if _, err := ask(s.addr); err != nil {
 			t.Errorf("after the kills: %v", err)
 		}
 	}
@@ -189,7 +201,7 @@ func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
 	var answered atomic.Int64
 	for range 40 {
 		go func() { // ends with its timeout at the latest
-			if slot, _, err := ask(s.addr); err == nil && slot == "serve.0" {
+			if a, err := ask(s.addr); err == nil && a.slot == "serve.0" {
 				answered.Add(1)
 			}
 		}()
@@ -208,7 +220,7 @@ func TestSecondSignalKills(t *testing.T) {
 	s := startServer(t, "stubborn")
 	s.awaitReady(t)
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
-	eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "leaves:") == 3 })
+	eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "leaves:") == 4 })
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
 	if err := <-s.exit; err != nil {
 		t.Errorf("exit: %v", err)
@@ -224,7 +236,7 @@ func TestNoChildOutlivesTheMaster(t *testing.T) {
 			s := startServer(t, behaviour)
 			s.awaitReady(t)
 			pids := s.children()
-			if len(pids) != 3 {
+			if len(pids) != 4 {
 				t.Fatalf("children: %v", pids)
 			}
 			_ = s.cmd.Process.Kill()
@@ -260,9 +272,9 @@ func TestSiblingAdoptsTheSocketOfABrokenSlot(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
 	eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
 	for range 200 {
-		slot, _, err := ask(s.addr)
-		if err != nil || slot != "serve.0" {
-			t.Fatalf("answered by %q, %v", slot, err)
+		a, err := ask(s.addr)
+		if err != nil || a.slot != "serve.0" {
+			t.Fatalf("answered by %+v, %v", a, err)
 		}
 	}
 }
@@ -279,7 +291,7 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 	for range 16 {
 		clients.Go(func() { // ends with its answers
 			for range 50 {
-				if _, _, err := ask(s.addr); err != nil {
+				if _, err := ask(s.addr); err != nil {
 					t.Errorf("while a child is stopped: %v", err)
 				}
 			}
@@ -291,11 +303,11 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 	}
 	_ = syscall.Kill(victim, syscall.SIGCONT)
 	eventually(t, "it answers again", func() bool {
-		_, pid, err := ask(s.addr)
+		a, err := ask(s.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pid == victim
+		return a.pid == victim
 	})
 }
 

@@ -10,30 +10,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pageSize is one page of every Linux that Go runs on; the rest of it is room
-// for the application's counters.
+// pageSize is one page of every Linux that Go runs on; what the lanes leave of
+// it is room for the application's counters.
 const pageSize = 4096
+
+// pageLayout changes with the meaning of a page's bytes: a master of another
+// layout cannot take over, since children of both would write to it.
+const pageLayout = 1
+
+// lanes is how many processes of a slot can report at once: the current one,
+// the next, those that leave, and some room.
+const lanes = 16
 
 // Page is a slot's page of the scoreboard: memory that the master and the
 // slot's processes map together (memfd_create(2)), so that what a child wrote
 // last outlives it and costs no system call. All fields are atomics.
 //
-// A slot may hold two processes for a while, the one that leaves and the one
-// that came; each has a lane of its own, told apart by its generation.
+// Each process of the slot has a lane of its own, told apart by generation.
 type Page struct {
 	fd    int
-	lanes *[2]Lane
+	lanes *[lanes]Lane
 }
 
-// Lane is what one process of a slot reports.
+// Lane is what one process of a slot reports. It fills two cache lines, so that
+// neighbours do not slow each other down.
 type Lane struct {
 	pid         atomic.Int64 // set by the master; 0: no process
+	generation  atomic.Int64 // set by the master
 	heartbeat   atomic.Int64 // Unix time in nanoseconds
 	Connections atomic.Int64 // open now
 	Requests    atomic.Int64 // answered since the process began
 	accepted    atomic.Int64 // connections taken from the slot's own socket
 	adopted     atomic.Int64 // and from those of siblings
-	_           [2]int64
+	_           [9]int64
 }
 
 // newPage makes an empty page, in the master.
@@ -53,7 +62,7 @@ func newPage(slot string) (*Page, error) {
 	return p, err
 }
 
-// mapPage maps the page behind fd; the mapping lasts as long as the process.
+// mapPage maps the page behind fd.
 func mapPage(fd int) (*Page, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Size != pageSize {
@@ -63,18 +72,51 @@ func mapPage(fd int) (*Page, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &Page{fd: fd, lanes: (*[2]Lane)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
+	return &Page{fd: fd, lanes: (*[lanes]Lane)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
 }
 
-func (p *Page) lane(generation int) *Lane { return &p.lanes[generation%2] }
+// close unmaps the page, in the master, when the slot is no more.
+func (p *Page) close() {
+	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(p.lanes)), pageSize))
+	_ = unix.Close(p.fd)
+}
 
-// clear readies a lane for a new process, before it can write to it.
-func (l *Lane) clear() {
-	l.heartbeat.Store(0)
-	l.Connections.Store(0)
-	l.Requests.Store(0)
-	l.accepted.Store(0)
-	l.adopted.Store(0)
+// claim readies a free lane for a new process, before it can write to it.
+func (p *Page) claim(generation int) *Lane {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		if l.pid.Load() != 0 {
+			continue
+		}
+		l.generation.Store(int64(generation))
+		l.heartbeat.Store(0)
+		l.Connections.Store(0)
+		l.Requests.Store(0)
+		l.accepted.Store(0)
+		l.adopted.Store(0)
+		return l
+	}
+	return nil
+}
+
+// lane finds the lane of a generation; nil if it has none.
+func (p *Page) lane(generation int) *Lane {
+	for i := range p.lanes {
+		if p.lanes[i].generation.Load() == int64(generation) {
+			return &p.lanes[i]
+		}
+	}
+	return nil
+}
+
+// alone reports whether no process of the slot lives but the given one.
+func (p *Page) alone(generation int) bool {
+	for i := range p.lanes {
+		if p.lanes[i].pid.Load() != 0 && p.lanes[i].generation.Load() != int64(generation) {
+			return false
+		}
+	}
+	return true
 }
 
 // vacate says that the lane's process is gone, and its connections with it.
@@ -94,6 +136,9 @@ func (p *Page) arrived() (n int64) {
 }
 
 // connections adds up what the slot's processes hold open.
-func (p *Page) connections() int {
-	return int(p.lanes[0].Connections.Load() + p.lanes[1].Connections.Load())
+func (p *Page) connections() (n int) {
+	for i := range p.lanes {
+		n += int(p.lanes[i].Connections.Load())
+	}
+	return n
 }

@@ -2,15 +2,17 @@ package prefork
 
 import (
 	"fmt"
+	"iter"
 	"time"
 )
 
-// State is where a slot stands; the picture is in the package comment.
+// State is where a process, and with it its slot, stands; the picture is in
+// the package comment.
 type State string
 
 // The states of a slot.
 const (
-	Waiting State = "backoff"
+	Waiting State = "backoff" // no process; the next one is started when the delay is over
 	Booting State = "booting"
 	Live    State = "live"
 	Stalled State = "stalled" // connections wait and none is accepted, or no heartbeat
@@ -19,37 +21,126 @@ const (
 	Stopped State = "stopped"
 )
 
+// maxLeaving bounds the processes of one slot that leave at the same time, if
+// replacements come faster than they finish: the next one waits.
+const maxLeaving = 8
+
 // slot is a place for a process. Only the master's goroutine touches it.
 type slot struct {
 	role     string
 	number   int
-	listener int // descriptor of its socket, -1 if its role has none
+	keep     bool // a reload leaves its process alone
+	listener int  // descriptor of its socket, -1 if it has none
 	page     *Page
 
-	state      State
-	pid        int // 0: no process
-	control    control
+	current *process   // does the slot's work, or is about to; nil: none
+	next    *process   // boots to take current's place; nil: none
+	leaving []*process // finish what they do
+
+	again      time.Time // when a process may be started again; zero: no need
 	generation int       // processes so far
 	restarts   int       // of those, how many replaced one that died by itself
-	since      time.Time // when the state was entered
-	deadline   time.Time // when the state must have changed; zero: never
-	booted     time.Time // when the process said that it was ready
 	deaths     deaths
-	doom       string // why the master killed the process, if it did
 	lastExit   string
-	pulse      pulse
 
-	// For a slot that listens.
-	index   int   // of its socket within the group
-	adopter *slot // who accepts from its socket meanwhile; nil: nobody else
+	retiring bool      // no new connections; the slot is removed when none waits
+	quiet    time.Time // since when none does; zero: not
+	retired  bool      // the socket is closed, no process will come
+
+	adopter *process // who accepts from its socket meanwhile; nil: nobody else
+}
+
+// process is one child. Only the master's goroutine touches it.
+type process struct {
+	slot       *slot
+	pid        int
+	control    control
+	generation int
+	release    int // of the master that started it: which binary and configuration
+	lane       *Lane
+
+	state    State
+	since    time.Time // when the state was entered
+	deadline time.Time // when the state must have changed; zero: never
+	booted   time.Time // when it said that it was ready
+	quit     bool      // SIGQUIT was sent, SIGKILL is next
+	doom     string    // why the master made it leave or killed it; empty: it did not
+	enough   int64     // requests after which it is replaced; 0: never
+	rss      int64     // resident memory in bytes when it was last weighed
+	pulse    pulse
+}
+
+func newSlot(role Role, number int) (*slot, error) {
+	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
+	var err error
+	if s.page, err = newPage(s.name()); err != nil {
+		return nil, fmt.Errorf("make scoreboard: %w", err)
+	}
+	return s, nil
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
 
-// enter moves the slot to a state that must end within limit; 0 is no limit.
-func (s *slot) enter(state State, now time.Time, limit time.Duration) {
-	s.state, s.since, s.deadline = state, now, time.Time{}
-	if limit > 0 {
-		s.deadline = now.Add(limit)
+// state is that of the slot's current process, if it has one.
+func (s *slot) state() State {
+	switch {
+	case s.retiring || s.retired && len(s.leaving) > 0:
+		return Leaving
+	case s.retired:
+		return Stopped
+	case s.current != nil:
+		return s.current.state
 	}
+	return Waiting
+}
+
+// accepting returns the process that takes connections from the slot's own
+// socket; nil if none does.
+func (s *slot) accepting() *process {
+	if s.current != nil && s.current.state == Live {
+		return s.current
+	}
+	return nil
+}
+
+// processes are all of the slot's, whatever they do.
+func (s *slot) processes() iter.Seq[*process] {
+	return func(yield func(*process) bool) {
+		for _, p := range append([]*process{s.current, s.next}, s.leaving...) {
+			if p != nil && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// enter moves the process to a state that must end within limit; 0 is no limit.
+func (p *process) enter(state State, now time.Time, limit time.Duration) {
+	p.state, p.since, p.deadline = state, now, time.Time{}
+	if limit > 0 {
+		p.deadline = now.Add(limit)
+	}
+}
+
+// processes are those of all slots.
+func (m *Master) processes() iter.Seq[*process] {
+	return func(yield func(*process) bool) {
+		for _, s := range m.slots {
+			for p := range s.processes() {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// live counts the slots that do their work.
+func (m *Master) live() (n int) {
+	for _, s := range m.slots {
+		if s.current != nil && s.current.state == Live {
+			n++
+		}
+	}
+	return n
 }

@@ -1,49 +1,88 @@
 package prefork
 
 import (
-	"fmt"
+	"cmp"
+	"errors"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
-// start gives a slot a process.
-func (m *Master) start(s *slot) {
-	generation := s.generation + 1
-	lane := s.page.lane(generation)
-	lane.clear()
-	pid, ctl, err := m.sys.spawn(command{
-		argv0:    m.opt.Program + ": " + s.name(),
-		env:      m.environ(s, generation),
-		config:   m.opt.Config,
-		page:     s.page.fd,
-		listener: s.listener,
-	})
-	if err != nil {
+// release is what a process is started from: the binary and the configuration
+// that the master runs with, or the next one's.
+type release struct {
+	number  int
+	program string // path of the binary
+	config  []byte
+}
+
+// self is the release of the running master. /proc/self/exe is its binary even
+// if the file has been replaced since: a child that is started again after a
+// crash is the same program as its siblings.
+func (m *Master) self() release { return release{m.release, "/proc/self/exe", m.opt.Config} }
+
+// start gives a slot a process: its current one if it has none, else the next.
+func (m *Master) start(s *slot, r release) {
+	now := m.sys.now()
+	s.again = time.Time{}
+	p := &process{slot: s, generation: s.generation + 1, release: r.number, enough: m.enough()}
+	if s.current == nil {
+		s.current = p
+	} else {
+		s.next = p
+	}
+	if err := m.spawn(p, r); err != nil {
 		// Out of processes, memory or files: for the slot as good as a death.
-		m.died(s, err.Error())
+		m.died(p, err.Error())
 		return
 	}
-	lane.pid.Store(int64(pid))
-	s.pid, s.control, s.generation, s.doom, s.pulse = pid, ctl, generation, "", pulse{}
-	s.enter(Booting, m.sys.now(), m.opt.BootTimeout)
-	m.log.Debug("child started", "slot", s.name(), "pid", pid, "generation", generation)
-	go m.listen(s, generation, ctl) // ends when ctl is closed: reap does that
+	s.generation = p.generation
+	p.enter(Booting, now, m.opt.BootTimeout)
+	m.log.Debug("child started", "slot", s.name(), "pid", p.pid, "generation", p.generation)
+	m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
+}
+
+func (m *Master) spawn(p *process, r release) (err error) {
+	if p.lane = p.slot.page.claim(p.generation); p.lane == nil {
+		return errors.New("too many processes in the slot")
+	}
+	p.pid, p.control, err = m.sys.spawn(command{
+		program:  r.program,
+		argv0:    m.opt.Program + ": " + p.slot.name(),
+		env:      m.environ(p),
+		config:   r.config,
+		page:     p.slot.page.fd,
+		listener: p.slot.listener,
+	})
+	if err == nil {
+		p.lane.pid.Store(int64(p.pid))
+	}
+	return err
+}
+
+// enough draws after how many requests a process is replaced: up to a tenth
+// more than MaxRequests, so that slots do not take their leave in step.
+func (m *Master) enough() int64 {
+	if m.opt.MaxRequests <= 0 {
+		return 0
+	}
+	return m.opt.MaxRequests + rand.N(m.opt.MaxRequests/10+1)
 }
 
 // listen turns what a child says into events. End of file says nothing: the
 // process's exit is what counts, and SIGCHLD tells it.
-func (m *Master) listen(s *slot, generation int, ctl control) {
+func (m *Master) listen(p *process) {
 	buf := make([]byte, 256)
 	for {
-		n, err := ctl.Read(buf)
+		n, err := p.control.Read(buf)
 		if err != nil || n == 0 {
 			return
 		}
 		select {
-		case m.messages <- message{s, generation, string(buf[:n])}:
+		case m.messages <- message{p, string(buf[:n])}:
 		case <-m.ended:
 			return
 		}
@@ -51,90 +90,80 @@ func (m *Master) listen(s *slot, generation int, ctl control) {
 }
 
 // environ is a child's environment: the master's without what was meant for
-// the master alone.
-func (m *Master) environ(s *slot, generation int) []string {
-	own := []string{
-		EnvSlot + "=" + s.name(),
-		EnvGeneration + "=" + strconv.Itoa(generation),
-		EnvInstance + "=" + m.instance,
-	}
-	return append(slices.DeleteFunc(slices.Clone(m.opt.Environ), func(v string) bool {
+// the master alone, and the child's share of the machine.
+func (m *Master) environ(p *process) []string {
+	env := slices.DeleteFunc(slices.Clone(m.opt.Environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case EnvSlot, EnvGeneration, EnvInstance, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET":
+		case EnvSlot, EnvGeneration, EnvInstance, envState, envTrial, envListenFDs, envListenPID, envListenNames,
+			envNotify, "WATCHDOG_USEC", "WATCHDOG_PID", "GOMAXPROCS", "GOMEMLIMIT":
 			return true
 		}
 		return false
-	}), own...)
+	})
+	env = append(env, m.shareOfMachine(p.slot.role)...)
+	return append(env,
+		EnvSlot+"="+p.slot.name(),
+		EnvGeneration+"="+strconv.Itoa(p.generation),
+		EnvInstance+"="+m.instance,
+	)
 }
 
-// reap takes every child that has exited, and strangers too if the master is
-// PID 1.
-func (m *Master) reap() {
-	for {
-		pid, status, ok := m.sys.wait()
-		if !ok {
-			return
-		}
-		i := slices.IndexFunc(m.slots, func(s *slot) bool { return s.pid == pid })
-		if i < 0 {
-			m.log.Debug("reaped a stranger", "pid", pid, "reason", reason(status))
-			continue
-		}
-		m.exited(m.slots[i], reason(status))
-	}
-}
-
-// exited takes the end of a slot's process.
-func (m *Master) exited(s *slot, why string) {
-	if s.doom != "" {
-		why = fmt.Sprintf("%s (%s)", s.doom, why)
-	}
-	_ = s.control.Close()
-	s.page.lane(s.generation).vacate()
-	if m.stopping != "" {
-		m.log.Info("child stopped", "slot", s.name(), "pid", s.pid, "reason", why)
-		s.pid, s.lastExit = 0, why
-		s.enter(Stopped, m.sys.now(), 0)
+// hear takes what a child said.
+func (m *Master) hear(msg message) {
+	p := msg.process
+	if !m.markReady(msg) {
 		return
 	}
-	m.died(s, why)
+	switch {
+	case m.reload != nil && p == m.reload.canary:
+		m.nextCanary()
+	case p == p.slot.next:
+		m.promote(p.slot)
+	}
+	m.settled()
 }
 
-// died schedules the next process of a slot whose last one ended by itself.
-func (m *Master) died(s *slot, why string) {
+// markReady notes that a process does its work now, if that is what it said,
+// and reports whether it was news.
+func (m *Master) markReady(msg message) bool {
+	p := msg.process
+	if p.state != Booting || msg.text != readyMessage {
+		return false
+	}
 	now := m.sys.now()
-	delay := s.deaths.add(now, m.opt.Backoff)
-	m.log.Warn("child died", "slot", s.name(), "pid", s.pid, "reason", why, "restart_in", delay.Round(time.Millisecond))
-	s.pid, s.lastExit = 0, why
-	s.restarts++
-	s.enter(Waiting, now, max(delay, time.Nanosecond))
+	m.log.Info("child ready", "slot", p.slot.name(), "pid", p.pid, "boot_time", now.Sub(p.since).Round(time.Millisecond))
+	p.enter(Live, now, 0)
+	p.booted = now
+	return true
 }
 
-// expire acts on every slot whose time is up.
-func (m *Master) expire() {
-	now := m.sys.now()
-	for _, s := range m.slots {
-		if s.deadline.IsZero() || now.Before(s.deadline) {
-			continue
-		}
-		s.deadline = time.Time{}
-		switch s.state {
-		case Waiting:
-			m.start(s)
-		case Hung:
-			m.doom(s, s.doom)
-		case Booting:
-			m.doom(s, fmt.Sprintf("not ready within %v", m.opt.BootTimeout))
-		case Leaving:
-			m.doom(s, fmt.Sprintf("not gone within %v", m.opt.Grace))
-		}
+// promote makes a slot's next process its current one; the old one leaves.
+func (m *Master) promote(s *slot) {
+	old := s.current
+	s.current, s.next = s.next, nil
+	if old != nil {
+		m.leave(old, cmp.Or(old.doom, "replaced"))
 	}
 }
 
-// doom kills a slot's process; its exit does the rest.
-func (m *Master) doom(s *slot, why string) {
-	m.log.Error("killing child", "slot", s.name(), "pid", s.pid, "reason", why)
-	s.doom = why
-	_ = m.sys.kill(s.pid, syscall.SIGKILL)
+// settled notes when every slot does its work for the first time, and when a
+// reload has reached them all.
+func (m *Master) settled() {
+	for _, s := range m.slots {
+		if !s.retiring && !s.retired && (s.accepting() == nil || m.outdated(s)) {
+			return
+		}
+	}
+	if !m.started {
+		m.started = true
+		m.log.Info("ready", "slots", len(m.slots))
+	}
+	if m.rolling {
+		m.rolling, m.failure = false, ""
+		m.log.Info("reloaded", "release", m.release, "pid", os.Getpid())
+	}
+	if m.reload == nil {
+		m.tellReady()
+	}
 }

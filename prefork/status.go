@@ -23,37 +23,48 @@ type SlotStatus struct {
 	RSS         int64  `json:"rss"` // resident memory in bytes
 }
 
+// Status is what the master knows.
+type Status struct {
+	// ReloadFailed is why the last reload changed nothing, or has not reached
+	// every slot; empty if there was none, or it did well.
+	ReloadFailed string
+	Slots        []SlotStatus
+}
+
 // ErrNotRunning is what Status returns when Run has ended.
 var ErrNotRunning = errors.New("master is not running")
 
-// Status returns what the master knows of its slots, in their order. It may be
+// Status returns what the master knows, the slots in their order. It may be
 // called from any goroutine while Run runs.
-func (m *Master) Status(ctx context.Context) ([]SlotStatus, error) {
-	answer := make(chan []SlotStatus, 1)
+func (m *Master) Status(ctx context.Context) (Status, error) {
+	answer := make(chan Status, 1)
 	select {
 	case m.requests <- answer:
 		return <-answer, nil
 	case <-m.ended:
-		return nil, ErrNotRunning
+		return Status{}, ErrNotRunning
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return Status{}, context.Cause(ctx)
 	}
 }
 
-func (m *Master) status() []SlotStatus {
-	all := make([]SlotStatus, len(m.slots))
+func (m *Master) status() Status {
+	status := Status{ReloadFailed: m.failure, Slots: make([]SlotStatus, len(m.slots))}
 	for i, s := range m.slots {
-		all[i] = SlotStatus{
-			Slot: s.name(), Role: s.role, PID: s.pid, State: s.state,
+		one := SlotStatus{
+			Slot: s.name(), Role: s.role, State: s.state(),
 			Generation: s.generation, Restarts: s.restarts, LastExit: s.lastExit,
 			Connections: s.page.connections(),
-			RSS:         residentMemory(s.pid),
+		}
+		if s.current != nil {
+			one.PID, one.RSS = s.current.pid, m.sys.memory(s.current.pid)
 		}
 		if s.listener >= 0 {
-			all[i].AcceptQueue = acceptQueue(s.listener)
+			one.AcceptQueue = m.sys.queue(s.listener)
 		}
+		status.Slots[i] = one
 	}
-	return all
+	return status
 }
 
 // residentMemory reads the second field of /proc/PID/statm, in pages

@@ -1,37 +1,47 @@
 package prefork
 
 import (
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// stop lets every child leave: TERM now, KILL when the grace time is over. A
-// second call, a second signal, kills at once.
+// stop lets every child leave: TERM now, QUIT and KILL when the grace time is
+// over. A second call, a second signal, kills at once.
 func (m *Master) stop(why string) {
 	if m.stopping != "" {
 		m.log.Warn("stopping at once", "signal", why)
-		for _, s := range m.slots {
-			if s.pid != 0 {
-				m.doom(s, "second "+why)
-			}
+		for p := range m.processes() {
+			m.kill(p, "second "+why)
 		}
 		return
 	}
 	m.stopping = why
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
+	m.tell("STOPPING=1")
+	m.dropReload()
+	// The children hold copies and close them as they begin to drain: from then
+	// on new connections are refused and a balancer goes elsewhere.
+	m.closeListeners()
 	for _, s := range m.slots {
-		// The children hold copies and close them as they begin to drain: from
-		// then on new connections are refused and a balancer goes elsewhere.
-		if s.listener >= 0 {
-			_ = unix.Close(s.listener)
-			s.listener = -1
+		s.retiring, s.retired, s.again = false, true, time.Time{}
+		for p := range s.processes() {
+			if p.state != Leaving {
+				m.leave(p, why)
+			}
 		}
-		if s.pid == 0 {
-			s.enter(Stopped, m.sys.now(), 0)
-			continue
-		}
-		s.enter(Leaving, m.sys.now(), m.opt.Grace)
-		_ = m.sys.kill(s.pid, syscall.SIGTERM)
 	}
+}
+
+// closeListeners closes every socket, once each: slots may share one.
+func (m *Master) closeListeners() {
+	closed := map[int]bool{-1: true}
+	for _, s := range m.slots {
+		if !closed[s.listener] {
+			closed[s.listener] = true
+			_ = unix.Close(s.listener)
+		}
+		s.listener = -1
+	}
+	m.group = nil
 }

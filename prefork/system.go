@@ -3,9 +3,9 @@ package prefork
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -16,22 +16,45 @@ import (
 type system struct {
 	now   func() time.Time
 	spawn func(command) (pid int, control control, err error)
+	try   func(trialCommand) (*trial, error)
+	exec  func(program string, args, env []string, state []byte) error
+	exe   func(program string) bool // whether that is the running binary
 	kill  func(pid int, sig syscall.Signal) error
 	// wait reaps one child that has exited, any child: as PID 1 the master
 	// inherits strangers. ok is false when there is none.
-	wait   func() (pid int, status syscall.WaitStatus, ok bool)
-	notify func(chan<- os.Signal, ...os.Signal)
-	steer  func(listener int, shares []share) error
-	queue  func(listener int) int // connections that wait to be accepted
+	wait        func() (pid int, status syscall.WaitStatus, ok bool)
+	notify      func(chan<- os.Signal, ...os.Signal)
+	hush        func()
+	steer       func(listener int, shares []share) error
+	queue       func(listener int) int // connections that wait to be accepted
+	tell        func(state string) error
+	memory      func(pid int) int64 // resident, in bytes
+	cpus        func() int
+	memoryLimit func() int64
+}
+
+func linux() system {
+	return system{
+		now: time.Now, spawn: spawn, try: try, exec: execute, exe: isRunning, kill: syscall.Kill, wait: wait, notify: notify, hush: hush,
+		steer: steer, queue: acceptQueue, tell: tell, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
+	}
 }
 
 // command is a child to be started.
 type command struct {
+	program  string
 	argv0    string
 	env      []string
 	config   []byte
 	page     int
 	listener int // -1: none
+}
+
+// trialCommand is a binary that is to show whether it could take over.
+type trialCommand struct {
+	program   string
+	args, env []string
+	state     []byte
 }
 
 // control is the master's end of a child's control socket.
@@ -41,8 +64,17 @@ type control interface {
 	// Send sends one message, with a descriptor unless it is negative. It
 	// never waits: a child that does not read must not hold up the master.
 	Send(text string, fd int) error
+	SetReadDeadline(time.Time) error
 	Close() error
 }
+
+// deaf is the control socket of a process that could not be taken over.
+type deaf struct{}
+
+func (deaf) Read([]byte) (int, error)        { return 0, io.EOF }
+func (deaf) Send(string, int) error          { return io.ErrClosedPipe }
+func (deaf) SetReadDeadline(time.Time) error { return nil }
+func (deaf) Close() error                    { return nil }
 
 // socket is a control socket of the kernel.
 type socket struct{ *net.UnixConn }
@@ -82,13 +114,7 @@ func newSocket(fd uintptr, name string) (socket, error) {
 	return socket{unixConn}, nil
 }
 
-func linux() system {
-	return system{now: time.Now, spawn: spawn, kill: syscall.Kill, wait: wait, notify: signal.Notify, steer: steer, queue: acceptQueue}
-}
-
-// spawn executes the running binary again. /proc/self/exe is the binary that
-// the master runs even if the file has been replaced since: a child that is
-// started again after a crash is the same program as its siblings.
+// spawn starts a child.
 //
 // It must be called on the main thread: the kernel sends Pdeathsig when the
 // thread that forked ends, not the process (prctl(2), golang/go#27505). The
@@ -108,7 +134,7 @@ func spawn(c command) (pid int, ctl control, err error) {
 	if c.listener >= 0 {
 		files = append(files, uintptr(c.listener))
 	}
-	pid, err = syscall.ForkExec("/proc/self/exe", []string{c.argv0}, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec(c.program, []string{c.argv0}, &syscall.ProcAttr{
 		Env:   c.env,
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM},

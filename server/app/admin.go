@@ -31,9 +31,11 @@ type admin struct {
 
 // statusAnswer is what GET /status answers.
 type statusAnswer struct {
-	Version string               `json:"version"`
-	PID     int                  `json:"pid"`
-	Slots   []prefork.SlotStatus `json:"slots"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	// ReloadFailed is why the last reload changed nothing, if it did not.
+	ReloadFailed string               `json:"reload_failed,omitempty"`
+	Slots        []prefork.SlotStatus `json:"slots"`
 }
 
 // listenAdmin binds the endpoint: host:port, unix:/path, or nothing for an
@@ -49,8 +51,12 @@ func listenAdmin(ctx context.Context, address string, m *prefork.Master, log *sl
 		removeStaleSocket(ctx, path)
 	}
 	var err error
-	if a.ln, err = new(net.ListenConfig).Listen(ctx, network, address); err != nil {
+	if a.ln, err = m.ListenAside(ctx, network, address); err != nil && !m.Resumed() {
 		return nil, fmt.Errorf("admin endpoint: %w; give another -admin, or an empty one for none", err)
+	} else if err != nil {
+		// Behind a reload the server goes on: its children have not changed.
+		log.Error("admin endpoint is off", "addr", address, "error", err)
+		return a, nil
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", a.healthz)
@@ -93,8 +99,8 @@ func (a *admin) close() {
 	}
 }
 
-// slots asks the master, whose answer also says that it is alive.
-func (a *admin) slots(r *http.Request) ([]prefork.SlotStatus, error) {
+// ask asks the master, whose answer also says that it is alive.
+func (a *admin) ask(r *http.Request) (prefork.Status, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
 	return a.master.Status(ctx)
@@ -102,7 +108,7 @@ func (a *admin) slots(r *http.Request) ([]prefork.SlotStatus, error) {
 
 // healthz says that the master goes round.
 func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
-	if _, err := a.slots(r); err != nil {
+	if _, err := a.ask(r); err != nil {
 		reply(w, http.StatusServiceUnavailable, map[string]string{"status": "no answer from the master"})
 		return
 	}
@@ -112,12 +118,12 @@ func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
 // readyz says whether traffic should be sent here: at least one process of
 // every role does its work.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
-	slots, err := a.slots(r)
+	s, err := a.ask(r)
 	if err != nil {
 		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": []string{"no answer from the master"}})
 		return
 	}
-	reasons := notReady(slots)
+	reasons := notReady(s.Slots)
 	if len(reasons) > 0 {
 		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": reasons})
 		return
@@ -144,12 +150,12 @@ func notReady(slots []prefork.SlotStatus) (reasons []string) {
 }
 
 func (a *admin) status(w http.ResponseWriter, r *http.Request) {
-	slots, err := a.slots(r)
+	s, err := a.ask(r)
 	if err != nil {
 		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "no answer from the master"})
 		return
 	}
-	reply(w, http.StatusOK, statusAnswer{version(), os.Getpid(), slots})
+	reply(w, http.StatusOK, statusAnswer{version(), os.Getpid(), s.ReloadFailed, s.Slots})
 }
 
 // reply writes JSON; a client that is gone cannot be told so.

@@ -32,16 +32,17 @@ Flags follow the verb. Each can be set as GALE_NAME too, or in the file that
 
 // env is what a command runs with.
 type env struct {
-	args           []string
+	command        []string // the program and all of its arguments
+	args           []string // what follows the verb
 	environ        []string
 	stdout, stderr io.Writer
 }
 
-// Run is the program: args without the program's name, environ in the form of
-// os.Environ. It returns when the command has ended; an error may have a
+// Run is the program: args begin with the program's name, environ is in the
+// form of os.Environ. It returns when the command has ended; an error may have a
 // method ExitCode. It must be called on the main thread, see prefork.
 func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	e := env{args, environ, stdout, stderr}
+	e := env{command: args, args: args[1:], environ: environ, stdout: stdout, stderr: stderr}
 	child, ok, err := prefork.Inherit(environ)
 	if err != nil {
 		return err
@@ -50,8 +51,8 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return runChild(ctx, child, e)
 	}
 	verb := "serve"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		verb, e.args = args[0], args[1:]
+	if len(e.args) > 0 && !strings.HasPrefix(e.args[0], "-") {
+		verb, e.args = e.args[0], e.args[1:]
 	}
 	err = command(ctx, verb, e)
 	if errors.Is(err, config.ErrHelp) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,15 +31,21 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
+	if trial, err := m.Trial(); trial {
+		return err
+	}
+	addr, err := m.Listen()
+	if err != nil {
+		return err
+	}
+	if err := c.MayListen(addr); err != nil {
+		return err
+	}
 	admin, err := listenAdmin(ctx, c.Admin, m, log)
 	if err != nil {
 		return err
 	}
 	defer admin.close()
-	addr, err := m.Listen()
-	if err != nil {
-		return err
-	}
 	if addr != nil {
 		log.Info("listening", "addr", addr.String(), "url", "http://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
 	}
@@ -69,11 +76,15 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
 	o := prefork.Options{
+		Command:     e.command,
 		Address:     c.Address(),
 		Config:      settings,
 		Environ:     e.environ,
 		Grace:       c.Grace,
 		BootTimeout: c.BootTimeout,
+		HangTimeout: orNever(c.HangTimeout),
+		MaxRequests: c.MaxRequests,
+		MaxRSS:      c.MaxRSS,
 		Logger:      log,
 	}
 	if command == config.Worker {
@@ -82,4 +93,12 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		o.Roles = []prefork.Role{{Name: roleServe, Slots: c.Procs, Listens: true}, {Name: roleWorker, Slots: c.Workers}}
 	}
 	return prefork.New(o)
+}
+
+// orNever turns a timeout's 0, which is off, into what prefork takes for that.
+func orNever(timeout time.Duration) time.Duration {
+	if timeout == 0 {
+		return -1
+	}
+	return timeout
 }

@@ -69,7 +69,11 @@ func ask(ctx context.Context, address, page string) ([]byte, error) {
 // printStatus prints a line for each slot.
 func printStatus(w io.Writer, a statusAnswer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s, pid %d\n\nSLOT\tSTATE\tPID\tGENERATION\tRESTARTS\tCONNECTIONS\tQUEUE\tMEMORY\tLAST EXIT\n", a.Version, a.PID)
+	fmt.Fprintf(t, "%s, pid %d\n", a.Version, a.PID)
+	if a.ReloadFailed != "" {
+		fmt.Fprintf(t, "reload failed: %s\n", a.ReloadFailed)
+	}
+	fmt.Fprint(t, "\nSLOT\tSTATE\tPID\tGENERATION\tRESTARTS\tCONNECTIONS\tQUEUE\tMEMORY\tLAST EXIT\n")
 	for _, s := range a.Slots {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f MiB\t%s\n", s.Slot, s.State, s.PID, s.Generation, s.Restarts,
 			s.Connections, s.AcceptQueue, float64(s.RSS)/(1<<20), s.LastExit)

@@ -36,7 +36,10 @@ type Config struct {
 	OnUpload    string
 	Grace       time.Duration
 	BootTimeout time.Duration
-	Admin       string // host:port, unix:/path, or empty for none
+	HangTimeout time.Duration // 0: off
+	MaxRequests int64         // 0: off
+	MaxRSS      int64         // bytes; 0: off
+	Admin       string        // host:port, unix:/path, or empty for none
 	LogFormat   string
 	LogLevel    string
 }

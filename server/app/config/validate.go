@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +20,10 @@ import (
 
 // maxSlots is far beyond any machine; a larger number is a slip.
 const maxSlots = 1024
+
+// minHangTimeout is the shortest -hang-timeout: a child sends a heartbeat a
+// second.
+const minHangTimeout = time.Second
 
 // validate looks at every setting and notes all that is wrong.
 func (f *flags) validate(command Command, c *Config, tasks []string) {
@@ -28,6 +34,12 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.within("upload-pool", c.UploadPool, 1, 100_000)
 	f.positive("grace", c.Grace > 0)
 	f.positive("boot-timeout", c.BootTimeout > 0)
+	if c.HangTimeout != 0 && c.HangTimeout < minHangTimeout {
+		f.fault("-hang-timeout: %v is less than %v, within which a busy child may show no life; 0 turns it off", c.HangTimeout, minHangTimeout)
+	}
+	if c.MaxRequests < 0 {
+		f.fault("-max-requests: must not be negative")
+	}
 	f.positive("max-body", c.MaxBody > 0)
 	f.positive("max-upload", c.MaxUpload > 0)
 	f.oneOf("log-format", c.LogFormat, "text", "json")
@@ -56,9 +68,25 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
 		f.folder("admin", filepath.Dir(path))
 	}
-	if command == Serve && c.Token == "" && !c.Open && !loopback(c.Host) {
-		f.fault("-host: %q can be reached from other machines, and anyone could write: give -token-file, or -open if that is meant", c.Host)
+	if command == Serve && c.exposed(c.Host) {
+		f.fault(exposedFault, "-host", c.Host)
 	}
+}
+
+const exposedFault = "%s: %q can be reached from other machines, and anyone could write: give -token-file, or -open if that is meant"
+
+// exposed reports whether anyone who reaches the host could write.
+func (c Config) exposed(host string) bool { return c.Token == "" && !c.Open && !loopback(host) }
+
+// MayListen checks the address of a socket that somebody else has bound,
+// systemd for instance: what holds for -host holds for it too. The error is of
+// type Faults.
+func (c Config) MayListen(addr net.Addr) error {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !c.exposed(tcp.IP.String()) {
+		return nil
+	}
+	return Faults{fmt.Sprintf(exposedFault, "socket", addr)}
 }
 
 func (f *flags) within(name string, n, low, high int) {

@@ -1,0 +1,147 @@
+package prefork
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// execute replaces the running program, which keeps its PID, its children and
+// the descriptors that are not close-on-exec. It returns only if that failed.
+//
+// It must be called on the main thread, as spawn: Pdeathsig of the children
+// depends on it.
+func execute(program string, args, env []string, state []byte) error {
+	fd, err := filled("gale-state", state)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // read by nobody
+	setCloseOnExec([]int{fd}, false)
+	env = append(env, envState+"="+strconv.Itoa(fd))
+	return syscall.Exec(program, args, env)
+}
+
+// hush readies the signals for the time between execve(2) and the moment when
+// the new master listens for them; before it returns, what came until now is in
+// the channel.
+//
+// SIGHUP is ignored, which a Go program inherits; the new master looks whether
+// it has missed a reload (recheck). SIGTERM and SIGINT end the program, whose
+// children then drain by themselves: Go unblocks them when it starts, so they
+// cannot be kept. SIGTTIN and SIGTTOU, which would suspend it, are blocked and
+// wait.
+func hush() {
+	signal.Ignore(syscall.SIGHUP)
+	signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, signalSet(syscall.SIGTTIN, syscall.SIGTTOU), nil)
+}
+
+// notify subscribes to signals, and lets through those that hush made wait.
+func notify(ch chan<- os.Signal, signals ...os.Signal) {
+	signal.Notify(ch, signals...)
+	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, signalSet(signals...), nil)
+}
+
+// signalSet is a sigset_t: a bit for each signal, from 1.
+func signalSet(signals ...os.Signal) *unix.Sigset_t {
+	set := &unix.Sigset_t{}
+	for _, sig := range signals {
+		n := uint(sig.(syscall.Signal)) - 1
+		set.Val[n/64] |= 1 << (n % 64)
+	}
+	return set
+}
+
+// try runs a binary as a master that takes nothing over.
+func try(c trialCommand) (t *trial, err error) {
+	t = &trial{}
+	defer func() {
+		if err != nil {
+			_, _ = t.report.Close(), t.errors.Close()
+		}
+	}()
+	state, err := filled("gale-state", c.state)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(state) //nolint:errcheck // the child has its own
+	if t.report, err = scratch("gale-report", len(configMessage)+maxConfig); err != nil {
+		return nil, err
+	}
+	if t.errors, err = scratch("gale-errors", 16<<10); err != nil {
+		return nil, err
+	}
+	env := append(slices.Clone(c.env), fmt.Sprintf("%s=%d", envState, firstHanded), fmt.Sprintf("%s=%d", envTrial, firstHanded+1))
+	t.pid, err = syscall.ForkExec(c.program, c.args, &syscall.ProcAttr{
+		Env:   env,
+		Files: []uintptr{0, t.errors.Fd(), t.errors.Fd(), uintptr(state), t.report.Fd()},
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", c.program, err)
+	}
+	return t, nil
+}
+
+// filled is a file in memory (memfd_create(2)) with that content.
+func filled(name string, content []byte) (fd int, err error) {
+	fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	for off := 0; off < len(content); {
+		n, err := unix.Pwrite(fd, content[off:], int64(off))
+		if err != nil {
+			_ = unix.Close(fd)
+			return -1, os.NewSyscallError("pwrite", err)
+		}
+		off += n
+	}
+	return fd, nil
+}
+
+// scratch is an empty file in memory that takes no more than limit bytes: what
+// is written beyond fails (fcntl(2), F_SEAL_GROW).
+func scratch(name string, limit int) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := f.Truncate(int64(limit)); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_GROW|unix.F_SEAL_SHRINK); err != nil {
+		_ = f.Close()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return f, nil
+}
+
+// contents is what was written to a scratch file, which it closes: the writer
+// shares the offset.
+func contents(f *os.File) []byte {
+	defer f.Close() //nolint:errcheck // in memory
+	end, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil
+	}
+	text := make([]byte, end)
+	n, _ := f.ReadAt(text, 0)
+	return text[:n]
+}
+
+// isRunning reports whether a file is the binary of this process.
+func isRunning(program string) bool {
+	file, err := os.Stat(program)
+	self, selfErr := os.Stat("/proc/self/exe")
+	return err == nil && selfErr == nil && os.SameFile(file, self)
+}

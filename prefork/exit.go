@@ -1,0 +1,147 @@
+package prefork
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// reap takes every child that has exited, and strangers too if the master is
+// PID 1.
+func (m *Master) reap() {
+	for {
+		pid, status, ok := m.sys.wait()
+		if !ok {
+			return
+		}
+		m.exited(pid, status)
+	}
+}
+
+// exited takes the end of a process.
+func (m *Master) exited(pid int, status syscall.WaitStatus) {
+	for p := range m.processes() {
+		if p.pid == pid {
+			m.gone(p, reason(status))
+			return
+		}
+	}
+	if m.reload != nil && m.reload.trial != nil && m.reload.trial.pid == pid {
+		m.tried(status)
+		return
+	}
+	m.log.Debug("reaped a stranger", "pid", pid, "reason", reason(status))
+}
+
+// gone takes the end of a slot's process.
+func (m *Master) gone(p *process, why string) {
+	if p.doom != "" {
+		why = fmt.Sprintf("%s (%s)", p.doom, why)
+	}
+	_ = p.control.Close()
+	p.lane.vacate()
+	i := slices.Index(p.slot.leaving, p)
+	if i < 0 {
+		m.died(p, why)
+		return
+	}
+	p.slot.leaving = slices.Delete(p.slot.leaving, i, i+1)
+	p.slot.lastExit = why
+	m.log.Info("child stopped", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+}
+
+// died takes the end of a process that was not asked to leave, and says when
+// the slot gets the next one.
+func (m *Master) died(p *process, why string) {
+	s, now := p.slot, m.sys.now()
+	s.lastExit = why
+	delay := s.deaths.add(now, m.opt.Backoff)
+	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why}
+	if p == s.next {
+		s.next = nil
+		m.log.Warn("replacement died, the old process serves on", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
+		s.again = now.Add(delay)
+		m.replacementFailed(p, why)
+		return
+	}
+	s.current = nil
+	s.restarts++
+	if s.next != nil {
+		// Its successor is on its way.
+		m.log.Warn("child died", attrs...)
+		s.current, s.next = s.next, nil
+		return
+	}
+	if s.retiring {
+		m.log.Warn("child died", attrs...)
+		return
+	}
+	m.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
+	s.again = now.Add(delay)
+}
+
+// expire acts on every process and slot whose time is up.
+func (m *Master) expire() {
+	now := m.sys.now()
+	for p := range m.processes() {
+		if !p.deadline.IsZero() && !now.Before(p.deadline) {
+			p.deadline = time.Time{}
+			m.overdue(p)
+		}
+	}
+	for _, s := range m.slots {
+		if s.current == nil && !s.again.IsZero() && !now.Before(s.again) {
+			m.start(s, m.self())
+		}
+	}
+	m.expireTrial(now)
+}
+
+// overdue acts on a process that should have left its state by now.
+func (m *Master) overdue(p *process) {
+	switch {
+	case p.quit:
+		m.kill(p, p.doom)
+	case p.state == Booting:
+		m.kill(p, fmt.Sprintf("not ready within %v", m.opt.BootTimeout))
+	case p.state == Leaving:
+		m.quit(p, fmt.Sprintf("%s, not gone within %v", p.doom, m.opt.Grace))
+	}
+}
+
+// leave lets a process finish its work: TERM, then within the grace time QUIT,
+// then KILL.
+func (m *Master) leave(p *process, why string) {
+	s := p.slot
+	if s.current == p {
+		s.current = nil
+	}
+	if s.next == p {
+		s.next = nil
+	}
+	s.leaving = append(s.leaving, p)
+	if p.quit { // hung: it is on its way out already
+		p.state = Leaving
+		return
+	}
+	m.log.Debug("child leaves", "slot", s.name(), "pid", p.pid, "reason", why)
+	p.doom = why
+	p.enter(Leaving, m.sys.now(), m.opt.Grace)
+	_ = m.sys.kill(p.pid, syscall.SIGTERM)
+}
+
+// quit makes a process print its goroutines; KILL follows.
+func (m *Master) quit(p *process, why string) {
+	m.log.Error("child is made to print its goroutines", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.doom, p.quit = why, true
+	p.deadline = m.sys.now().Add(lastWords)
+	_ = m.sys.kill(p.pid, syscall.SIGQUIT)
+}
+
+// kill ends a process; its exit does the rest.
+func (m *Master) kill(p *process, why string) {
+	m.log.Error("killing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.doom = why
+	_ = m.sys.kill(p.pid, syscall.SIGKILL)
+}

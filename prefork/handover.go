@@ -1,0 +1,261 @@
+package prefork
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Variables that a master sets for its successor: the descriptor of the state,
+// and in a trial that of the report.
+const (
+	envState = "GALE_STATE"
+	envTrial = "GALE_TRIAL"
+)
+
+// savedMaster is what a master hands to the one that takes its place. The
+// descriptors in it stay open over execve(2).
+type savedMaster struct {
+	Layout   int    // of the scoreboard
+	Address  string // as configured
+	Instance string
+	Release  int
+	Started  bool
+	Failure  string
+	Again    bool   // another reload was asked for
+	Config   []byte // of the new release
+	Shared   bool
+	Handed   bool
+	Aside    map[string]int
+	Slots    []savedSlot
+}
+
+type savedSlot struct {
+	Role       string
+	Number     int
+	Listener   int
+	Page       int
+	Generation int
+	Restarts   int
+	Deaths     []time.Time
+	LastExit   string
+	Again      time.Time
+	Retiring   bool
+	Retired    bool
+	Adopter    int // its PID; 0: none
+	Current    *savedProcess
+	Next       *savedProcess
+	Leaving    []*savedProcess
+}
+
+type savedProcess struct {
+	PID        int
+	Control    int
+	Generation int
+	Release    int
+	State      State
+	Since      time.Time
+	Deadline   time.Time
+	Booted     time.Time
+	Quit       bool
+	Doom       string
+	Enough     int64
+}
+
+// handOver executes the new binary in the master's place. It returns only if
+// something more important came, or it failed.
+func (m *Master) handOver() {
+	m.sys.hush()
+	m.quiesce()
+	if m.answerSignals(); m.reload == nil || m.stopping != "" {
+		m.wake()
+		return
+	}
+	state, err := m.save()
+	if err == nil {
+		inherited := m.descriptors()
+		setCloseOnExec(inherited, false)
+		m.log.Info("reload: the new binary takes over", "program", m.program, "release", m.release+1)
+		err = m.sys.exec(m.program, m.opt.Command, m.masterEnviron(), state)
+		setCloseOnExec(inherited, true)
+	}
+	m.wake()
+	m.failReload(fmt.Sprintf("execute %s: %v", m.program, err))
+}
+
+// answerSignals takes those that came before hush.
+func (m *Master) answerSignals() {
+	for {
+		select {
+		case sig := <-m.signals:
+			m.signal(sig)
+		default:
+			return
+		}
+	}
+}
+
+// wake undoes hush and quiesce.
+func (m *Master) wake() {
+	m.sys.notify(m.signals, masterSignals...)
+	for p := range m.processes() {
+		_ = p.control.SetReadDeadline(time.Time{})
+		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
+	}
+}
+
+// quiesce stops the goroutines that read from children: what they have read
+// would be lost with them. What is unread stays in the sockets.
+func (m *Master) quiesce() {
+	for p := range m.processes() {
+		_ = p.control.SetReadDeadline(time.Unix(1, 0))
+	}
+	quiet := make(chan struct{})
+	go func() { // ends when the readers have, which the deadlines see to
+		m.readers.Wait()
+		close(quiet)
+	}()
+	for {
+		select {
+		case msg := <-m.messages:
+			m.markReady(msg)
+		case <-quiet:
+			return
+		}
+	}
+}
+
+// save writes down everything that the next master must know.
+func (m *Master) save() ([]byte, error) {
+	saved := savedMaster{
+		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
+		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: map[string]int{},
+	}
+	if m.reload != nil {
+		saved.Config = m.reload.next.config
+	}
+	for name, ln := range m.aside {
+		saved.Aside[name] = descriptor(ln)
+	}
+	for _, s := range m.slots {
+		one := savedSlot{
+			Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
+			Restarts: s.restarts, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
+			Retiring: s.retiring, Retired: s.retired, Current: s.current.save(), Next: s.next.save(),
+		}
+		if s.adopter != nil {
+			one.Adopter = s.adopter.pid
+		}
+		for _, p := range s.leaving {
+			one.Leaving = append(one.Leaving, p.save())
+		}
+		saved.Slots = append(saved.Slots, one)
+	}
+	return json.Marshal(saved)
+}
+
+func (p *process) save() *savedProcess {
+	if p == nil {
+		return nil
+	}
+	return &savedProcess{
+		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
+		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.enough,
+	}
+}
+
+// descriptors are those that the next master inherits.
+func (m *Master) descriptors() (fds []int) {
+	for _, ln := range m.aside {
+		fds = append(fds, descriptor(ln))
+	}
+	for _, s := range m.slots {
+		fds = append(fds, s.page.fd)
+		if s.listener >= 0 {
+			fds = append(fds, s.listener)
+		}
+		for p := range s.processes() {
+			fds = append(fds, descriptor(p.control))
+		}
+	}
+	return fds
+}
+
+// descriptor is the number behind a socket, or -1. It stays the socket's.
+func descriptor(socket any) int {
+	conn, ok := socket.(syscall.Conn)
+	if !ok {
+		return -1
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	fd := -1
+	_ = raw.Control(func(own uintptr) { fd = int(own) })
+	return fd
+}
+
+func setCloseOnExec(fds []int, on bool) {
+	flag := 0
+	if on {
+		flag = unix.FD_CLOEXEC
+	}
+	for _, fd := range fds {
+		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, flag)
+	}
+}
+
+// errForeignState is what a state that this binary cannot read comes to.
+var errForeignState = errors.New("the state of the running master is not understood: restart instead of reload")
+
+// inheritState finds the state that a master before left for this process, and
+// in a trial where to report to. It returns nil if there was none.
+func inheritState(environ []string) (saved *savedMaster, report *os.File, err error) {
+	vars := variables(environ)
+	if vars[envState] == "" {
+		return nil, nil, nil
+	}
+	state, err := inheritFile(vars[envState])
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s=%s is set, but not by a master: unset it", envState, vars[envState])
+	}
+	defer state.Close() //nolint:errcheck // read only
+	text, err := io.ReadAll(io.NewSectionReader(state, 0, maxState))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errForeignState, err)
+	}
+	saved = &savedMaster{}
+	if err := json.Unmarshal(text, saved); err != nil || len(saved.Slots) == 0 {
+		return nil, nil, errors.Join(errForeignState, err)
+	}
+	if vars[envTrial] != "" {
+		if report, err = inheritFile(vars[envTrial]); err != nil {
+			return nil, nil, fmt.Errorf("%s=%s is set, but not by a master: unset it", envTrial, vars[envTrial])
+		}
+	}
+	return saved, report, nil
+}
+
+// maxState bounds a saved state in bytes: far more than the largest one.
+const maxState = 64 << 20
+
+// inheritFile takes over a descriptor that a variable names.
+func inheritFile(number string) (*os.File, error) {
+	fd, err := strconv.Atoi(number)
+	if err != nil || fd < firstHanded {
+		return nil, errors.New("no descriptor")
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	unix.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "inherited"), nil
+}

@@ -1,0 +1,233 @@
+package prefork
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// load asks without a pause, and counts what goes wrong.
+type load struct {
+	asked, failed atomic.Int64
+	clients       sync.WaitGroup
+	stop          chan struct{}
+	once          sync.Once
+}
+
+func startLoad(t *testing.T, addr string) *load {
+	l := &load{stop: make(chan struct{})}
+	t.Cleanup(l.halt)
+	for range 8 {
+		l.clients.Go(func() { // ends with stop
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				l.asked.Add(1)
+				if _, err := ask(addr); err != nil {
+					l.failed.Add(1)
+					t.Logf("lost: %v", err)
+				}
+			}
+		})
+	}
+	return l
+}
+
+// end stops the load and fails the test if anything was lost.
+func (l *load) end(t *testing.T) {
+	t.Helper()
+	eventually(t, "a hundred questions", func() bool { return l.asked.Load() >= 100 })
+	l.halt()
+	if l.failed.Load() > 0 {
+		t.Errorf("%d of %d lost", l.failed.Load(), l.asked.Load())
+	}
+}
+
+func (l *load) halt() {
+	l.once.Do(func() { close(l.stop) })
+	l.clients.Wait()
+}
+
+func TestReloadReplacesEveryProcessAndLosesNothing(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	before := s.children()
+	l := startLoad(t, s.addr)
+	for i := range 3 {
+		s.behave(t, fmt.Sprintf("release-%d", i))
+		s.signal(syscall.SIGHUP)
+		eventually(t, "reloaded", func() bool { return s.said(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
+	}
+	l.end(t)
+	after := s.children()
+	eventually(t, "old processes gone", func() bool { after = s.children(); return len(after) == 4 })
+	if !slices.Equal(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after))) {
+		t.Errorf("slots %v became %v", before, after)
+	}
+	for name, pid := range after {
+		if kept := before[name] == pid; kept != (name == "test: store.0") {
+			t.Errorf("%s: %d became %d", name, before[name], pid)
+		}
+	}
+	for range 20 {
+		if a, err := ask(s.addr); err != nil || a.behaviour != "release-2" {
+			t.Errorf("%+v, %v; want the last release", a, err)
+		}
+	}
+}
+
+// Reloads that come faster than they can be done are done one after another,
+// and one that arrives while the master executes itself is not lost.
+func TestReloadsInARow(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	l := startLoad(t, s.addr)
+	for range 50 {
+		s.signal(syscall.SIGHUP)
+		if _, err := ask(s.addr); err != nil {
+			t.Error(err)
+		}
+	}
+	s.behave(t, "last")
+	s.signal(syscall.SIGHUP)
+	eventually(t, "the last release everywhere", func() bool {
+		for range 20 {
+			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
+				return false
+			}
+		}
+		return true
+	})
+	l.end(t)
+}
+
+func TestABrokenReleaseChangesNothing(t *testing.T) {
+	for behaviour, want := range map[string]string{
+		"bad-config": "exit status 2: configuration: nobody can run with that",
+		"crash":      "serve.0 of the new release: exit status 7",
+		"deaf":       "serve.0 of the new release: not ready within",
+	} {
+		t.Run(behaviour, func(t *testing.T) {
+			// The boot timeout is that of the running master.
+			first := "ok"
+			if behaviour == "deaf" {
+				first = "never-ready"
+			}
+			s := startServer(t, first)
+			s.awaitReady(t)
+			before := s.children()
+			l := startLoad(t, s.addr)
+			s.behave(t, behaviour)
+			s.signal(syscall.SIGHUP)
+			eventually(t, "failure", func() bool { return s.said("reload failed, nothing is changed") })
+			l.end(t)
+			if !s.said(want) {
+				t.Errorf("no reason %q", want)
+			}
+			if after := s.children(); !maps.Equal(before, after) {
+				t.Errorf("%v became %v", before, after)
+			}
+			s.behave(t, "mended")
+			s.signal(syscall.SIGHUP)
+			eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+			if a, err := ask(s.addr); err != nil || a.behaviour != "mended" {
+				t.Errorf("%+v, %v", a, err)
+			}
+		})
+	}
+}
+
+// Where a release does not start in one slot alone, the old process goes on
+// there, and the next release replaces it.
+func TestAReleaseThatFailsLaterLosesNothing(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	old := s.children()["test: serve.1"]
+	l := startLoad(t, s.addr)
+	s.behave(t, "crash-on-boot")
+	s.signal(syscall.SIGHUP)
+	eventually(t, "several attempts", func() bool { return strings.Count(s.out.String(), "the old process serves on") >= 3 })
+	if now := s.children()["test: serve.1"]; now != old && alive(old) == false {
+		t.Errorf("the old process %d is gone", old)
+	}
+	s.behave(t, "mended")
+	s.signal(syscall.SIGHUP)
+	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=2") })
+	l.end(t)
+}
+
+// A reload follows the configuration in how many slots there are.
+func TestReloadResizes(t *testing.T) {
+	s := startServer(t, "ok 2")
+	s.awaitReady(t)
+	l := startLoad(t, s.addr)
+	for _, slots := range []int{4, 1, 3} {
+		s.behave(t, fmt.Sprintf("ok %d", slots))
+		s.signal(syscall.SIGHUP)
+		eventually(t, fmt.Sprintf("%d slots", slots), func() bool { return len(s.children()) == slots+2 })
+	}
+	l.end(t)
+}
+
+func TestSlotsComeAndGo(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	l := startLoad(t, s.addr)
+	for range 3 {
+		s.signal(syscall.SIGTTIN)
+		eventually(t, "three slots", func() bool { return s.children()["test: serve.2"] != 0 })
+		s.signal(syscall.SIGTTOU)
+		eventually(t, "two slots", func() bool { return s.children()["test: serve.2"] == 0 })
+	}
+	s.signal(syscall.SIGTTOU)
+	eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
+	s.signal(syscall.SIGTTOU)
+	eventually(t, "a warning", func() bool { return s.said("the last slot stays") })
+	l.end(t)
+	if _, err := ask(s.addr); err != nil {
+		t.Error(err)
+	}
+}
+
+// One that is to go and is asked for again stays, with its process.
+func TestSlotIsCalledBack(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	before := s.children()
+	for range 5 {
+		s.signal(syscall.SIGTTOU)
+		s.signal(syscall.SIGTTIN)
+	}
+	eventually(t, "signals are through", func() bool {
+		return strings.Count(s.out.String(), "slot stays")+strings.Count(s.out.String(), "slot added") >= 1
+	})
+	for range 20 {
+		if _, err := ask(s.addr); err != nil {
+			t.Error(err)
+		}
+	}
+	if after := s.children(); len(after) < len(before) {
+		t.Errorf("%v became %v", before, after)
+	}
+}
+
+func TestProcessIsReplacedAfterItsRequests(t *testing.T) {
+	s := startServer(t, "recycle")
+	s.awaitReady(t)
+	before := s.children()
+	l := startLoad(t, s.addr)
+	eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "requests answered") >= 6 })
+	l.end(t)
+	after := s.children()
+	if before["test: serve.0"] == after["test: serve.0"] || before["test: worker.0"] != after["test: worker.0"] {
+		t.Errorf("%v became %v", before, after)
+	}
+}

@@ -1,0 +1,180 @@
+package prefork
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// quietFor is how long no connection may have waited in the socket of a slot
+// that is removed before it is closed: a handshake that was begun before new
+// connections were steered away ends in this socket, a round trip later.
+const quietFor = 500 * time.Millisecond
+
+// grow adds a slot to the first role: SIGTTIN.
+func (m *Master) grow(why string) {
+	if m.stopping != "" {
+		return
+	}
+	role := m.opt.Roles[0]
+	for _, s := range m.slots { // the first that was to go, and has not, stays
+		if s.role == role.Name && s.retiring {
+			s.retiring = false
+			m.log.Info("slot stays", "slot", s.name(), "reason", why)
+			return
+		}
+	}
+	s, err := m.addSlot(role, m.count(role.Name))
+	if err != nil {
+		m.log.Error("cannot add a slot", "reason", why, "error", err)
+		return
+	}
+	m.log.Info("slot added", "slot", s.name(), "reason", why)
+}
+
+// shrink removes the last slot of the first role, but not the only one:
+// SIGTTOU.
+func (m *Master) shrink(why string) {
+	if m.stopping != "" {
+		return
+	}
+	s := m.top(m.opt.Roles[0].Name)
+	if s == nil || s.number == 0 {
+		m.log.Warn("the last slot stays", "reason", why)
+		return
+	}
+	m.log.Info("removing slot", "slot", s.name(), "reason", why)
+	m.remove(s)
+}
+
+// remove lets a slot go: at once if it has no socket of its own, else when no
+// connection waits in it any more.
+func (m *Master) remove(s *slot) {
+	if s.listener >= 0 && !m.shared {
+		s.retiring, s.quiet = true, time.Time{}
+		return
+	}
+	m.retired(s)
+}
+
+// retire closes the socket of a slot that is to be removed, once it has been
+// quiet for long enough and is the last of its group: closing another one
+// would give the ones behind it new numbers.
+func (m *Master) retire(s *slot, now time.Time) {
+	if m.queue(s) > 0 {
+		s.quiet = time.Time{}
+		return
+	}
+	if s.quiet.IsZero() {
+		s.quiet = now
+	}
+	if now.Sub(s.quiet) < quietFor || s != m.group[len(m.group)-1] {
+		return
+	}
+	m.disown(s)
+	m.group = m.group[:len(m.group)-1]
+	_ = unix.Close(s.listener)
+	m.retired(s)
+}
+
+// retired ends a slot that gets no more connections.
+func (m *Master) retired(s *slot) {
+	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
+	for p := range s.processes() {
+		if p.state != Leaving {
+			m.leave(p, "slot removed")
+		}
+	}
+}
+
+// sweep forgets removed slots whose processes are gone.
+func (m *Master) sweep() {
+	gone := func(s *slot) bool { return s.state() == Stopped }
+	if m.stopping != "" || !slices.ContainsFunc(m.slots, gone) {
+		return
+	}
+	m.slots = slices.DeleteFunc(m.slots, func(s *slot) bool {
+		if !gone(s) {
+			return false
+		}
+		m.log.Info("slot removed", "slot", s.name())
+		s.page.close()
+		return true
+	})
+}
+
+// count is how many slots a role has that are not removed.
+func (m *Master) count(role string) (n int) {
+	for _, s := range m.slots {
+		if s.role == role && !s.retired {
+			n++
+		}
+	}
+	return n
+}
+
+// top is the last slot of a role that is not about to be removed.
+func (m *Master) top(role string) (top *slot) {
+	for _, s := range m.slots {
+		if s.role == role && !s.retired && !s.retiring {
+			top = s
+		}
+	}
+	return top
+}
+
+// addSlot gives a role the slot of that number, and starts its process. If the
+// one that had the number has not quite left, the slot is used again.
+func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
+	i := slices.IndexFunc(m.slots, func(s *slot) bool { return s.role == role.Name && s.number == number })
+	if i >= 0 {
+		s = m.slots[i]
+	} else if s, err = newSlot(role, number); err != nil {
+		return nil, err
+	}
+	if role.Listens {
+		if err := m.join(s); err != nil {
+			if i < 0 {
+				s.page.close()
+			}
+			return nil, err
+		}
+	}
+	s.retired = false
+	if i < 0 {
+		// Slots stand in the order of their roles and numbers.
+		after := 0
+		for _, r := range m.opt.Roles {
+			for after < len(m.slots) && m.slots[after].role == r.Name {
+				after++
+			}
+			if r.Name == role.Name {
+				break
+			}
+		}
+		m.slots = slices.Insert(m.slots, after, s)
+	}
+	m.start(s, m.self())
+	return s, nil
+}
+
+// join gives a slot a socket: one more of the group, or the one that all share.
+func (m *Master) join(s *slot) error {
+	switch {
+	case m.shared:
+		s.listener = m.top(s.role).listener
+		return nil
+	case m.handed:
+		return errors.New("the sockets were handed over, and their number is fixed")
+	}
+	fd, err := listenOne(m.address, true)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", m.address, err)
+	}
+	s.listener = fd
+	m.group = append(m.group, s)
+	return nil
+}

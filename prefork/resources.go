@@ -1,0 +1,41 @@
+package prefork
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// shareOfMachine is a child's part of the CPUs and the memory that the server
+// may use, as variables for its Go runtime.
+//
+// The processors are divided among the slots of its role, rounded up: roles
+// work at different times. They are what the Go runtime found, which knows the
+// CPU quota of the cgroup and the master's own GOMAXPROCS. Memory is divided
+// among all slots, if there is a limit.
+func (m *Master) shareOfMachine(role string) []string {
+	n := max(m.count(role), 1)
+	env := []string{fmt.Sprintf("GOMAXPROCS=%d", (m.sys.cpus()+n-1)/n)}
+	if limit := m.sys.memoryLimit(); limit > 0 {
+		env = append(env, fmt.Sprintf("GOMEMLIMIT=%d", limit/int64(max(len(m.slots), 1))))
+	}
+	return env
+}
+
+func cpus() int { return runtime.GOMAXPROCS(0) }
+
+// memoryLimit is the master's own GOMEMLIMIT, or nine tenths of what the cgroup
+// allows: the rest is for what the Go runtime does not count. 0 is no limit.
+func memoryLimit() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return limit
+	}
+	limit, err := memlimit.FromCgroup()
+	if err != nil || limit > math.MaxInt64/2 { // none, or no cgroup
+		return 0
+	}
+	return int64(limit) / 10 * 9
+}

@@ -1,0 +1,173 @@
+package prefork
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// resume takes over what the master before has left: its slots, their sockets
+// and their processes. In a trial the descriptors are not there, and nothing
+// but the shape is looked at.
+func (m *Master) resume(saved *savedMaster) error {
+	if saved.Address != m.opt.Address {
+		return fmt.Errorf("the address has changed from %s to %s: restart instead of reload", saved.Address, m.opt.Address)
+	}
+	if saved.Layout != pageLayout {
+		return errForeignState
+	}
+	m.instance, m.release = saved.Instance, saved.Release+1
+	m.started, m.failure, m.again = saved.Started, saved.Failure, saved.Again
+	m.shared, m.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
+	if m.report != nil {
+		return nil
+	}
+	var err error
+	for _, old := range saved.Slots {
+		s, slotErr := m.resumeSlot(old)
+		err = errors.Join(err, slotErr)
+		if slotErr == nil {
+			m.slots = append(m.slots, s)
+		}
+	}
+	return err
+}
+
+func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
+	s := &slot{
+		role: old.Role, number: old.Number, listener: old.Listener, generation: old.Generation,
+		restarts: old.Restarts, deaths: old.Deaths, lastExit: old.LastExit, again: old.Again,
+		retiring: old.Retiring, retired: old.Retired,
+	}
+	if i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role }); i >= 0 {
+		s.keep = m.opt.Roles[i].Keep
+	}
+	var err error
+	if s.page, err = mapPage(old.Page); err != nil {
+		return nil, fmt.Errorf("take over %s: %w", s.name(), err)
+	}
+	unix.CloseOnExec(old.Page)
+	if s.listener >= 0 {
+		unix.CloseOnExec(s.listener)
+		if addr, err := boundTo(s.listener); err == nil {
+			m.address = addr
+		}
+		if !m.shared {
+			m.group = append(m.group, s)
+		}
+	}
+	s.current = s.resumeProcess(old.Current)
+	s.next = s.resumeProcess(old.Next)
+	for _, p := range old.Leaving {
+		s.leaving = append(s.leaving, s.resumeProcess(p))
+	}
+	return s, nil
+}
+
+func (s *slot) resumeProcess(old *savedProcess) *process {
+	if old == nil {
+		return nil
+	}
+	p := &process{
+		slot: s, pid: old.PID, generation: old.Generation, release: old.Release, lane: s.page.lane(old.Generation),
+		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, doom: old.Doom,
+		enough: old.Enough,
+	}
+	if p.lane == nil {
+		p.lane = &Lane{} // of a process that nobody can see any more
+	}
+	socket, err := newSocket(uintptr(old.Control), s.name())
+	if err != nil {
+		p.control = deaf{} // it will notice that its end is closed, and leave
+	} else {
+		p.control = socket
+	}
+	return p
+}
+
+// takeOver goes on where the master before has stopped.
+func (m *Master) takeOver() {
+	for p := range m.processes() {
+		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
+	}
+	for i, old := range m.resumed.Slots {
+		for p := range m.processes() {
+			if old.Adopter != 0 && p.pid == old.Adopter {
+				m.slots[i].adopter = p
+			}
+		}
+	}
+	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots))
+	m.reap()
+	for _, s := range slices.Clone(m.slots) {
+		if s.next != nil && s.next.state == Live {
+			m.promote(s)
+		}
+		i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role })
+		if !s.retired && !s.retiring && (i < 0 || !m.fixed(m.opt.Roles[i]) && s.number >= m.opt.Roles[i].Slots) {
+			m.log.Info("removing slot", "slot", s.name(), "reason", "reload")
+			m.remove(s)
+		}
+	}
+	for _, role := range m.opt.Roles {
+		for n := m.count(role.Name); n < role.Slots && !m.fixed(role); n++ {
+			if _, err := m.addSlot(role, n); err != nil {
+				m.log.Error("cannot add a slot", "reason", "reload", "error", err)
+				break
+			}
+		}
+	}
+	for _, fd := range m.resumed.Aside { // nobody wants them any more
+		_ = unix.Close(fd)
+	}
+	// The canaries run with what the trial has read.
+	m.changed = !bytes.Equal(m.resumed.Config, m.opt.Config)
+	m.resumed = nil
+	if m.again {
+		m.hup()
+	} else {
+		m.recheck()
+	}
+}
+
+// fixed reports whether systemd has said how many slots the role has.
+func (m *Master) fixed(role Role) bool { return role.Listens && m.handed && !m.shared }
+
+// ListenAside binds a listening socket of the master's own, beside those of the
+// slots; over a reload it stays open. network is "tcp" or "unix".
+func (m *Master) ListenAside(ctx context.Context, network, address string) (net.Listener, error) {
+	name := network + " " + address
+	ln, err := m.inheritAside(name)
+	if ln == nil && err == nil {
+		ln, err = new(net.ListenConfig).Listen(ctx, network, address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.aside[name] = ln
+	return ln, nil
+}
+
+// inheritAside takes over the socket that the master before had under the
+// name; nil if it had none.
+func (m *Master) inheritAside(name string) (net.Listener, error) {
+	if m.resumed == nil {
+		return nil, nil
+	}
+	fd, ok := m.resumed.Aside[name]
+	if !ok {
+		return nil, nil
+	}
+	delete(m.resumed.Aside, name)
+	ln, err := listen(uintptr(fd))
+	if u, ok := ln.(*net.UnixListener); ok && err == nil {
+		u.SetUnlinkOnClose(true)
+	}
+	return ln, err
+}

@@ -1,0 +1,85 @@
+package prefork
+
+import (
+	"fmt"
+	"time"
+)
+
+// turn replaces a process that should leave by a new one, one at a time over
+// all slots, and the new one is ready before the old one leaves. It is called
+// after every change.
+func (m *Master) turn() {
+	if m.stopping != "" || m.reload != nil {
+		return
+	}
+	for _, s := range m.slots {
+		if s.next != nil {
+			return
+		}
+	}
+	now := m.sys.now()
+	for _, s := range m.slots {
+		if p := s.accepting(); p != nil && m.outdated(s) && !s.retiring {
+			// A release that does not start in one slot is not tried in others.
+			if !now.Before(s.again) && len(s.leaving) < maxLeaving {
+				m.replace(p, "reload")
+			}
+			return
+		}
+	}
+	m.recycle(now)
+}
+
+// outdated reports whether the slot's process is of an earlier release.
+func (m *Master) outdated(s *slot) bool {
+	return !s.keep && s.current != nil && s.current.release != m.release
+}
+
+// replace starts the successor of a process.
+func (m *Master) replace(p *process, why string) {
+	m.log.Info("replacing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.doom = why
+	m.start(p.slot, m.self())
+}
+
+// recycle replaces a process that has answered enough requests or holds too
+// much memory. It waits until no other one leaves: this one is voluntary.
+func (m *Master) recycle(now time.Time) {
+	var worn *process
+	for _, s := range m.slots {
+		if len(s.leaving) > 0 {
+			return
+		}
+		if p := s.accepting(); worn == nil && p != nil && !s.retiring && !now.Before(s.again) && m.worn(p) != "" {
+			worn = p
+		}
+	}
+	if worn != nil {
+		m.replace(worn, m.worn(worn))
+	}
+}
+
+// worn says why a process should be replaced; empty: it need not.
+func (m *Master) worn(p *process) string {
+	if n := p.lane.Requests.Load(); p.enough > 0 && n >= p.enough {
+		return fmt.Sprintf("%d requests answered", n)
+	}
+	if m.opt.MaxRSS > 0 && p.rss >= m.opt.MaxRSS {
+		return fmt.Sprintf("%d MiB of resident memory", p.rss>>20)
+	}
+	return ""
+}
+
+// memoryEvery is how often resident memory is looked at, if it is limited.
+const memoryEvery = time.Second
+
+// weighMemory reads the resident memory of every process, if it is limited.
+func (m *Master) weighMemory(now time.Time) {
+	if m.opt.MaxRSS <= 0 || now.Sub(m.weighed) < memoryEvery {
+		return
+	}
+	m.weighed = now
+	for p := range m.processes() {
+		p.rss = m.sys.memory(p.pid)
+	}
+}
