@@ -1,6 +1,7 @@
 package prefork
 
 import (
+	"cmp"
 	"slices"
 )
 
@@ -39,11 +40,11 @@ func (m *Master) arrange() {
 func (m *Master) steer(live []*process) {
 	held := make([]int, len(live))
 	for i, p := range live {
-		held[i] = p.connections()
+		held[i] = p.connections() + m.queue(p.slot)
 	}
 	m.uneven = slices.Max(held)-slices.Min(held) > evenEnough
 	shares := make([]share, len(live))
-	for i, weight := range weigh(held, m.arrivals) {
+	for i, weight := range weigh(held, m.expected()) {
 		shares[i] = share{slices.Index(m.group, live[i].slot), weight}
 	}
 	if slices.Equal(shares, m.shares) {
@@ -57,6 +58,18 @@ func (m *Master) steer(live []*process) {
 		m.log.Debug("connections steered", "slots", names(live), "held", held)
 	}
 	m.shares = shares
+}
+
+// expected guesses how many connections come before the weights can change
+// again: those that leaving processes still hold, whose clients come back, else
+// as many as came between the last two looks.
+func (m *Master) expected() (n int) {
+	for _, s := range m.group {
+		for _, p := range s.leaving {
+			n += p.connections()
+		}
+	}
+	return cmp.Or(n, m.arrivals)
 }
 
 func names(live []*process) []string {

@@ -77,8 +77,31 @@ func (m *Master) died(p *process, why string) {
 		m.log.Warn("child died", attrs...)
 		return
 	}
+	delay = min(delay, m.patience(s.role, now))
 	m.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
 	s.again = now.Add(delay)
+}
+
+// desperate is how often a role of which nothing lives starts a process,
+// whatever the backoff of its slots: nobody is spared by waiting longer.
+const desperate = 250 * time.Millisecond
+
+// patience is how long a slot may be left without a process: as long as it
+// likes while another one of its role lives, or is about to.
+func (m *Master) patience(role string, now time.Time) time.Duration {
+	last := time.Time{}
+	for _, s := range m.slots {
+		if s.role != role {
+			continue
+		}
+		if s.current != nil {
+			return time.Hour
+		}
+		if s.started.After(last) {
+			last = s.started
+		}
+	}
+	return max(last.Add(desperate).Sub(now), 0)
 }
 
 // expire acts on every process and slot whose time is up.

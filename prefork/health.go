@@ -7,10 +7,12 @@ import (
 
 const (
 	// examineEvery is how often the master looks at the scoreboard while
-	// connections come in, and idleEvery when none have for idleAfter and the
-	// slots hold about as many, up to evenEnough: a burst may then go by the
-	// weights of a while ago.
+	// connections come in. Those that come between two looks go by the weights
+	// of the first, so it looks more often when they come to slots that do not
+	// hold about as many, up to evenEnough; and less often when none have come
+	// for idleAfter.
 	examineEvery = 10 * time.Millisecond
+	unevenEvery  = time.Millisecond
 	idleEvery    = 50 * time.Millisecond
 	idleAfter    = time.Second
 	evenEnough   = 16
@@ -43,13 +45,16 @@ func (m *Master) examine() time.Duration {
 	if m.arrivals > 0 {
 		m.busy = now
 	}
-	if now.Sub(m.busy) < idleAfter || m.uneven {
+	switch {
+	case m.uneven && m.arrivals > 0:
+		next = unevenEvery
+	case m.uneven || now.Sub(m.busy) < idleAfter:
 		next = examineEvery
 	}
 	for _, s := range m.slots {
 		if s.retiring {
 			m.retire(s, now)
-			next = examineEvery
+			next = min(next, examineEvery)
 		}
 		p := s.current
 		if p == nil || p.state != Live && p.state != Stalled {
@@ -57,7 +62,7 @@ func (m *Master) examine() time.Duration {
 		}
 		m.examineProcess(p, now)
 		if p.state != Live || !p.pulse.waiting.IsZero() {
-			next = examineEvery
+			next = min(next, examineEvery)
 		}
 	}
 	m.weighMemory(now)

@@ -119,10 +119,10 @@ func (f *fakeSystem) say(text string) (pid int) {
 	return pid
 }
 
-// inBubble runs a master of one slot on a fake system and drives it with test.
-func inBubble(t *testing.T, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
+// inBubble runs a master on a fake system and drives it with test.
+func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout})
+		m, err := New(Options{Roles: []Role{{Name: "serve", Slots: slots}}, Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,25 +152,44 @@ func status(t *testing.T, m *Master) SlotStatus {
 	return all.Slots[0]
 }
 
-func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
-	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		for range 20 {
-			before, _ := f.saw()
-			f.exit(f.say(""))
-			for now := before; len(now) == len(before); now, _ = f.saw() {
-				time.Sleep(time.Millisecond)
-				synctest.Wait()
+// crash ends processes of the first slot n times, and returns how long it took
+// each time until the next one was started.
+func crash(f *fakeSystem, pid, n int) (gaps []time.Duration) {
+	for range n {
+		before, _ := f.saw()
+		died := time.Now()
+		f.exit(pid)
+		for now := before; len(now) == len(before); now, _ = f.saw() {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		gaps = append(gaps, time.Since(died))
+		pid = f.say("")
+	}
+	return gaps
+}
+
+// A role of which nothing lives does not wait for the backoff of its slots.
+func TestTheLastSlotIsNotLeftWaiting(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
+		for i, gap := range crash(f, 1, 20) {
+			if gap > desperate+2*time.Millisecond || i > 3 && gap < desperate-2*time.Millisecond {
+				t.Errorf("death %d: waited %v; want %v at most, and not much less in the end", i, gap, desperate)
 			}
 		}
-		starts, _ := f.saw()
-		gap := func(i int) time.Duration { return starts[i].Sub(starts[i-1]) }
-		if gap(1) > 2*time.Millisecond {
-			t.Errorf("the first death cost %v; want nothing", gap(1))
-		}
-		for i := 2; i < len(starts); i++ {
-			want := min(100*time.Millisecond<<(i-2), 5*time.Second)
-			if gap(i) < want || gap(i) > want+want/10+2*time.Millisecond {
-				t.Errorf("death %d: waited %v; want %v", i, gap(i), want)
+	})
+}
+
+func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
+	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage) // the second slot is well
+		for i, gap := range crash(f, 1, 20) {
+			want := min(100*time.Millisecond<<(max(i, 1)-1), 5*time.Second)
+			if i == 0 {
+				want = 0
+			}
+			if gap < want || gap > want+want/10+2*time.Millisecond {
+				t.Errorf("death %d: waited %v; want %v", i, gap, want)
 			}
 		}
 		f.say(readyMessage)
@@ -179,7 +198,7 @@ func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 		began := time.Now()
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		starts, _ = f.saw()
+		starts, _ := f.saw()
 		if last := starts[len(starts)-1]; last.Before(began) {
 			t.Errorf("a death after five good minutes still waits")
 		}
@@ -190,7 +209,7 @@ func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 }
 
 func TestBootTimeout(t *testing.T) {
-	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		if s := status(t, m); s.State != Booting {
 			t.Errorf("state %s; want booting", s.State)
 		}
@@ -209,7 +228,7 @@ func TestBootTimeout(t *testing.T) {
 }
 
 func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
-	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.mu.Lock()
 		f.fail = syscall.EAGAIN
 		f.mu.Unlock()
@@ -228,7 +247,7 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 }
 
 func TestGraceIsOver(t *testing.T) {
-	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.say(readyMessage)
 		f.signals <- syscall.SIGTERM
 		synctest.Wait()
@@ -246,7 +265,7 @@ func TestGraceIsOver(t *testing.T) {
 }
 
 func TestStaleReadyIsPassedOver(t *testing.T) {
-	inBubble(t, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.messages <- message{&process{slot: m.slots[0], state: Leaving}, readyMessage}
 		f.say("nonsense")
 		if s := status(t, m); s.State != Booting {
@@ -257,7 +276,7 @@ func TestStaleReadyIsPassedOver(t *testing.T) {
 
 // A process without a heartbeat is stalled, then hung: QUIT, KILL, the next.
 func TestNoHeartbeat(t *testing.T) {
-	inBubble(t, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
+	inBubble(t, 1, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.say(readyMessage)
 		time.Sleep(silentAfter + idleEvery)
 		synctest.Wait()

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // server is a master in a process of its own.
@@ -90,12 +91,8 @@ func (s *server) children() map[string]int {
 	found := map[string]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if fields[1] != strconv.Itoa(s.cmd.Process.Pid) || fields[0] == "Z" {
+		fields := processStat(path)
+		if len(fields) < 2 || fields[1] != strconv.Itoa(s.cmd.Process.Pid) || fields[0] == "Z" {
 			continue
 		}
 		cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
@@ -103,6 +100,23 @@ func (s *server) children() map[string]int {
 		found[strings.TrimRight(string(cmdline), "\x00")] = pid
 	}
 	return found
+}
+
+// processStat reads the fields from the third on of a /proc/PID/stat: state,
+// parent (proc_pid_stat(5)).
+func processStat(path string) []string {
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+}
+
+func processState(pid int) string {
+	if fields := processStat(fmt.Sprintf("/proc/%d/stat", pid)); len(fields) > 0 {
+		return fields[0]
+	}
+	return ""
 }
 
 func (s *server) awaitReady(t *testing.T) {
@@ -287,6 +301,7 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 	victim := s.children()["test: serve.0"]
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
+	eventually(t, "it stops", func() bool { return processState(victim) == "T" })
 	var clients sync.WaitGroup
 	for range 16 {
 		clients.Go(func() { // ends with its answers
@@ -331,6 +346,8 @@ func TestHeldConnectionsAreBalanced(t *testing.T) {
 				t.Fatal(err)
 			}
 			held[string(buf[:k])] = append(held[string(buf[:k])], conn)
+			// All at once would go by what the master saw before the first.
+			<-time.After(time.Millisecond)
 		}
 	}
 	hold(100)

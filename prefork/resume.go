@@ -104,6 +104,8 @@ func (m *Master) takeOver() {
 		}
 	}
 	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots))
+	m.countArrivals()
+	m.arrivals = 0 // those so far are no burst
 	m.reap()
 	for _, s := range slices.Clone(m.slots) {
 		if s.next != nil && s.next.state == Live {

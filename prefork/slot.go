@@ -41,6 +41,7 @@ type slot struct {
 	generation int       // processes so far
 	restarts   int       // of those, how many replaced one that died by itself
 	deaths     deaths
+	started    time.Time // when the last process was
 	lastExit   string
 
 	retiring bool      // no new connections; the slot is removed when none waits

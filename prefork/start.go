@@ -27,7 +27,7 @@ func (m *Master) self() release { return release{m.release, "/proc/self/exe", m.
 // start gives a slot a process: its current one if it has none, else the next.
 func (m *Master) start(s *slot, r release) {
 	now := m.sys.now()
-	s.again = time.Time{}
+	s.again, s.started = time.Time{}, now
 	p := &process{slot: s, generation: s.generation + 1, release: r.number, enough: m.enough()}
 	if s.current == nil {
 		s.current = p
@@ -143,6 +143,7 @@ func (m *Master) promote(s *slot) {
 	old := s.current
 	s.current, s.next = s.next, nil
 	if old != nil {
+		m.arrange() // its clients come back at once, to where there is room
 		m.leave(old, cmp.Or(old.doom, "replaced"))
 	}
 }

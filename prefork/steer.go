@@ -2,6 +2,7 @@ package prefork
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,7 +76,11 @@ func weigh(held []int, arrivals int) []int {
 	share := (sum + max(arrivals, 1)) * 1000 / max(len(held), 1)
 	weights := make([]int, len(held))
 	for i, n := range held {
-		weights[i] = min(max(share-n*1000, share/50, 1), 1<<21)
+		weights[i] = min(max(share-n*1000, 1), 1<<21)
+	}
+	least := slices.Max(weights) / 32
+	for i := range weights {
+		weights[i] = max(weights[i], least)
 	}
 	return weights
 }

@@ -66,7 +66,7 @@ func TestWeigh(t *testing.T) {
 	}{
 		{"equal", []int{7, 7}, 2, []int{1000, 1000}},
 		{"nothing yet", []int{0, 0, 0, 0}, 0, []int{250, 250, 250, 250}},
-		{"all arrivals are needed to fill one up", []int{0, 100}, 100, []int{100000, 2000}},
+		{"all arrivals are needed to fill one up", []int{0, 100}, 100, []int{100000, 3125}},
 		{"more arrivals than lacking", []int{0, 100}, 300, []int{200000, 100000}},
 	} {
 		if got := weigh(c.held, c.arrivals); !slices.Equal(got, c.want) {

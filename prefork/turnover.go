@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// apart is how long a process that leaves has to be gone before the next one
+// leaves: its clients come back at once, and should find the new one emptier
+// than the others. Longer it does not hold up a reload.
+const apart = time.Second
+
 // turn replaces a process that should leave by a new one, one at a time over
 // all slots, and the new one is ready before the old one leaves. It is called
 // after every change.
@@ -12,12 +17,17 @@ func (m *Master) turn() {
 	if m.stopping != "" || m.reload != nil {
 		return
 	}
+	now := m.sys.now()
 	for _, s := range m.slots {
 		if s.next != nil {
 			return
 		}
+		for _, p := range s.leaving {
+			if now.Sub(p.since) < apart {
+				return
+			}
+		}
 	}
-	now := m.sys.now()
 	for _, s := range m.slots {
 		if p := s.accepting(); p != nil && m.outdated(s) && !s.retiring {
 			// A release that does not start in one slot is not tried in others.

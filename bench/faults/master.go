@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// killMaster kills the master while requests wait for a task: they are
+// answered, then nobody is left.
+func killMaster(ctx context.Context, b *bench) (r result, err error) {
+	const requests = 32
+	s, err := b.start(ctx, b.binary, "-grace", "8s")
+	if err != nil {
+		return r, err
+	}
+	if err := s.whole(); err != nil {
+		return r, err
+	}
+	st, err := s.status()
+	if err != nil {
+		return r, err
+	}
+	_, body, err := get(s.addr, "/start-task?data=x")
+	if err != nil {
+		return r, err
+	}
+	id := strings.TrimPrefix(strings.TrimSpace(body), "Task started: ")
+	var clients sync.WaitGroup
+	answers := make(chan error, requests)
+	for range requests {
+		clients.Go(func() { // ends with its answer
+			_, _, err := get(s.addr, "/tasks/"+id+"?wait=3s")
+			answers <- err
+		})
+	}
+	if err := eventually("the requests wait", func() bool {
+		n := 0
+		for _, sl := range s.live() {
+			n += sl.Connections
+		}
+		return n >= requests
+	}); err != nil {
+		return r, err
+	}
+	s.signal(syscall.SIGKILL)
+	<-s.exited
+	clients.Wait()
+	for range requests {
+		r.requests++
+		if lost := <-answers; lost != nil {
+			r.inFlight++
+			err = errors.Join(err, lost)
+		}
+	}
+	for _, sl := range st.Slots {
+		err = errors.Join(err, eventually(fmt.Sprintf("%s with PID %d is gone", sl.Slot, sl.PID), func() bool {
+			return syscall.Kill(sl.PID, 0) != nil
+		}))
+	}
+	if ln, bindErr := net.Listen("tcp", s.addr); bindErr != nil { //nolint:noctx // local
+		err = errors.Join(err, fmt.Errorf("the port is not free: %w", bindErr))
+	} else {
+		_ = ln.Close()
+	}
+	return r, err
+}
