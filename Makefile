@@ -7,7 +7,7 @@ GOLANGCI_VERSION := v2.5.0
 # The linter reads the code as the compiler in go.mod sees it.
 TEST_FLAGS ?=
 
-.PHONY: help build run test race e2e lint check fmt bench clean
+.PHONY: help build run test race e2e faults lint check fmt bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,12 @@ race: ## the same under the race detector
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg
+	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 $(TEST_FLAGS) .
+	$(GO) run ./bench/faults
+
+faults: ## break a running server under load; fails if a connection is lost
+	$(GO) run ./bench/faults
 
 lint: $(GOLANGCI) ## golangci-lint and go mod tidy
 	$(GOLANGCI) run

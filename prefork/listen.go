@@ -73,6 +73,9 @@ func listenGroup(address string, n int) (fds []int, addr *net.TCPAddr, err error
 	if err != nil {
 		return nil, nil, fmt.Errorf("resolve address: %w", err)
 	}
+	if addr.IP.Equal(net.IPv6unspecified) {
+		addr.IP = nil // all addresses of both families, see listenOne
+	}
 	defer func() {
 		if err != nil {
 			closeAll(fds)

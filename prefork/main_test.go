@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -92,6 +93,11 @@ func childMain(c *Child) int {
 	behaviour := string(c.Config)
 	if behaviour == "crash" || behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
 		return 7
+	}
+	if behaviour == "orphans" { // leave a process behind that nobody waits for
+		if err := exec.Command("/bin/sh", "-c", "sleep 0.1 & exit").Run(); err != nil {
+			return 8
+		}
 	}
 	if behaviour == "deaf" { // the new release of a reload
 		select {}

@@ -25,7 +25,11 @@ type fakeSystem struct {
 	kills    []string
 	children chan<- os.Signal
 	signals  chan<- os.Signal
+	rss      int64 // of every process
 }
+
+// trialPID is the process that tries the new binary.
+const trialPID = 99
 
 type fakeControl struct{ said chan string }
 
@@ -75,7 +79,19 @@ func (f *fakeSystem) system() system {
 			f.exits = f.exits[1:]
 			return pid, syscall.WaitStatus(syscall.SIGKILL), true
 		},
-		memory:      func(int) int64 { return 0 },
+		try: func(trialCommand) (*trial, error) {
+			report, err := scratch("report", 10)
+			if err != nil {
+				return nil, err
+			}
+			said, err := scratch("errors", 10)
+			return &trial{pid: trialPID, report: report, errors: said}, err
+		},
+		memory: func(int) int64 {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.rss
+		},
 		queue:       func(int) int { return 0 },
 		tell:        func(string) error { return nil },
 		cpus:        func() int { return 4 },
@@ -122,7 +138,10 @@ func (f *fakeSystem) say(text string) (pid int) {
 // inBubble runs a master on a fake system and drives it with test.
 func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := New(Options{Roles: []Role{{Name: "serve", Slots: slots}}, Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout})
+		m, err := New(Options{
+			Roles: []Role{{Name: "serve", Slots: slots}}, Command: []string{"/bin/true"},
+			Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout, MaxRSS: 1 << 30,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,6 +319,77 @@ func TestNoHeartbeat(t *testing.T) {
 		_, kills := f.saw()
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "hung for 10") || !slices.Equal(kills, []string{"quit", "killed"}) {
 			t.Errorf("in the end: %+v, signals %q", s, kills)
+		}
+	})
+}
+
+// A process over -max-rss is replaced, by one at a time, and not in a circle.
+func TestMemoryReplacesAProcess(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.mu.Lock()
+		f.rss = 2 << 30
+		f.mu.Unlock()
+		time.Sleep(memoryEvery + idleEvery)
+		synctest.Wait()
+		if s := status(t, m); s.State != Live || s.PID != 1 || s.Generation != 2 {
+			t.Errorf("while the successor boots: %+v", s)
+		}
+		f.mu.Lock()
+		f.rss = 1 << 20
+		f.mu.Unlock()
+		f.say(readyMessage)
+		synctest.Wait()
+		_, kills := f.saw()
+		if s := status(t, m); s.PID != 2 || !slices.Equal(kills, []string{"terminated"}) {
+			t.Errorf("behind: %+v, signals %q", s, kills)
+		}
+		f.exit(1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := status(t, m); s.PID != 2 || s.Generation != 2 || s.Restarts != 0 || !strings.HasPrefix(s.LastExit, "2048 MiB of resident memory") {
+			t.Errorf("a minute later: %+v", s)
+		}
+	})
+}
+
+// A successor that never gets ready leaves the old process in its place.
+func TestSuccessorThatFails(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.mu.Lock()
+		f.rss = 2 << 30
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s := status(t, m)
+		if s.PID != 1 || s.State != Live || s.Restarts != 0 || s.Generation < 3 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
+			t.Errorf("%+v", s)
+		}
+		f.exit(1)
+		synctest.Wait()
+		if s := status(t, m); s.PID == 1 || s.Restarts != 1 {
+			t.Errorf("the old process died: %+v; want its successor in its place", s)
+		}
+	})
+}
+
+func TestTrialThatHangs(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.signals <- syscall.SIGHUP
+		f.signals <- syscall.SIGHUP // waits for the first, and hangs too
+		for range 2 {
+			time.Sleep(3*time.Second + time.Millisecond)
+			synctest.Wait()
+		}
+		all, err := m.Status(t.Context())
+		_, kills := f.saw()
+		if err != nil || !strings.Contains(all.ReloadFailed, "not done with its check within 3s") || len(kills) != 2 {
+			t.Errorf("%+v, %v, signals %q", all, err, kills)
+		}
+		if s := all.Slots[0]; s.PID != 1 || s.State != Live {
+			t.Errorf("%+v; want nothing changed", s)
 		}
 	})
 }

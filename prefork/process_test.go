@@ -46,9 +46,22 @@ func (l *lockedBuffer) String() string {
 
 func startServer(t *testing.T, behaviour string) *server {
 	t.Helper()
+	s := newServer(t, behaviour)
+	s.cmd = exec.Command(os.Args[0])
+	s.start(t)
+	return s
+}
+
+func newServer(t *testing.T, behaviour string) *server {
+	t.Helper()
 	s := &server{file: filepath.Join(t.TempDir(), "behaviour"), out: &lockedBuffer{}, exit: make(chan error, 1)}
 	s.behave(t, behaviour)
-	s.cmd = exec.Command(os.Args[0])
+	return s
+}
+
+// launch starts s.cmd.
+func (s *server) launch(t *testing.T) {
+	t.Helper()
 	s.cmd.Env = append(os.Environ(), envMaster+"="+s.file, "GORACE=atexit_sleep_ms=0")
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
@@ -61,6 +74,12 @@ func startServer(t *testing.T, behaviour string) *server {
 			t.Logf("master's output:\n%s", s.out)
 		}
 	})
+}
+
+// start launches s.cmd and waits until it listens.
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	s.launch(t)
 	eventually(t, "listening", func() bool {
 		scan := bufio.NewScanner(strings.NewReader(s.out.String()))
 		for scan.Scan() {
@@ -71,7 +90,6 @@ func startServer(t *testing.T, behaviour string) *server {
 		}
 		return false
 	})
-	return s
 }
 
 // behave says what the master is to do when it reads the file next.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -30,7 +29,7 @@ func balanceKilled(ctx context.Context, b *bench) (result, error) {
 			}
 			if err := eventually("the child is replaced", func() bool {
 				now := s.pids()[name]
-				return now != 0 && now != old
+				return now != 0 && now != old && len(s.live()) == slots
 			}); err != nil {
 				return err
 			}
@@ -109,7 +108,7 @@ func (s *server) held() (sum, least, most int) {
 // after a pause, more or less.
 func hold(ctx context.Context, addr string, pause time.Duration) {
 	for ctx.Err() == nil {
-		conn, err := net.DialTimeout("tcp", addr, giveUpAfter)
+		conn, err := dial(ctx, addr)
 		if err != nil {
 			return
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -125,9 +126,14 @@ func (l *load) end(victims []victim) (r result) {
 	return r
 }
 
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: giveUpAfter}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
 // get asks once, on a connection of its own.
 func get(addr, path string) (port int, body string, err error) {
-	conn, err := net.DialTimeout("tcp", addr, giveUpAfter)
+	conn, err := dial(context.Background(), addr)
 	if err != nil {
 		return 0, "", err
 	}

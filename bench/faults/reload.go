@@ -137,7 +137,11 @@ func refused(ctx context.Context, b *bench, reason string, spoil func(*server) e
 // pids are those of the children, by slot.
 func (s *server) pids() map[string]int {
 	pids := map[string]int{}
-	for _, sl := range s.live() {
+	st, err := s.status()
+	if err != nil {
+		return nil
+	}
+	for _, sl := range st.Slots {
 		pids[sl.Slot] = sl.PID
 	}
 	return pids
