@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 // testscript's own, they have these commands:
 //
 //	serve [flags]          start a server on free ports; sets $URL, $ADMIN, $PID
+//	await TEXT             wait until the server's log holds it, behind what the
+//	                       await before has found
 //	stop                   TERM it, wait for its end, which must be exit 0
 //	field PATH VALUE       stdout is JSON in which PATH (a.b.0) is VALUE
 //	keep NAME PATH         put that field of stdout into the variable NAME
@@ -64,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "stop": scriptStop, "field": scriptField, "keep": scriptKeep,
+			"serve": scriptServe, "await": scriptAwait, "stop": scriptStop, "field": scriptField, "keep": scriptKeep,
 		},
 	})
 }
@@ -81,6 +83,24 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 
 // running are the servers that scripts have started, by PID.
 var running sync.Map
+
+func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
+	v, ok := running.Load(ts.Getenv("PID"))
+	if !ok || len(args) != 1 {
+		ts.Fatalf("usage: await TEXT, while a server runs")
+	}
+	s := v.(*gale)
+	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		log := s.log.String()
+		if i := strings.Index(log[s.awaited:], args[0]); i >= 0 {
+			s.awaited += i + len(args[0])
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the log never says %q:\n%s", args[0], log[s.awaited:])
+		}
+	}
+}
 
 func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
 	v, ok := running.LoadAndDelete(ts.Getenv("PID"))
@@ -143,6 +163,7 @@ type gale struct {
 	cmd        *exec.Cmd
 	url, admin string
 	log        *logBuffer
+	awaited    int // how much of the log a script has waited for
 	exited     chan struct{}
 	exitErr    error
 }
