@@ -30,33 +30,15 @@ func execute(program string, args, env []string, state []byte) error {
 
 // hush readies the signals for the time between execve(2) and the moment when
 // the new master listens for them; before it returns, what came until now is in
-// the channel.
+// the channel. They cannot be kept pending: Go unblocks them before its handlers
+// are there.
 //
-// SIGHUP is ignored, which a Go program inherits; the new master looks whether
-// it has missed a reload (recheck). SIGTERM and SIGINT end the program, whose
-// children then drain by themselves: Go unblocks them when it starts, so they
-// cannot be kept. SIGTTIN and SIGTTOU, which would suspend it, are blocked and
-// wait.
+// SIGHUP, SIGTTIN and SIGTTOU are ignored, which a Go program inherits; the new
+// master looks whether it has missed a reload (recheck). SIGTERM and SIGINT end
+// the program, whose children then drain by themselves.
 func hush() {
-	signal.Ignore(syscall.SIGHUP)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU)
 	signal.Reset(syscall.SIGTERM, syscall.SIGINT)
-	_ = unix.PthreadSigmask(unix.SIG_BLOCK, signalSet(syscall.SIGTTIN, syscall.SIGTTOU), nil)
-}
-
-// notify subscribes to signals, and lets through those that hush made wait.
-func notify(ch chan<- os.Signal, signals ...os.Signal) {
-	signal.Notify(ch, signals...)
-	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, signalSet(signals...), nil)
-}
-
-// signalSet is a sigset_t: a bit for each signal, from 1.
-func signalSet(signals ...os.Signal) *unix.Sigset_t {
-	set := &unix.Sigset_t{}
-	for _, sig := range signals {
-		n := uint(sig.(syscall.Signal)) - 1
-		set.Val[n/64] |= 1 << (n % 64)
-	}
-	return set
 }
 
 // try runs a binary as a master that takes nothing over.

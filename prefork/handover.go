@@ -73,11 +73,11 @@ type savedProcess struct {
 // something more important came, or it failed.
 func (m *Master) handOver() {
 	m.sys.hush()
-	m.quiesce()
-	if m.answerSignals(); m.reload == nil || m.stopping != "" {
-		m.wake()
+	if m.answerSignals(); m.reload == nil { // dropped: it stops
+		m.sys.notify(m.signals, masterSignals...)
 		return
 	}
+	m.quiesce()
 	state, err := m.save()
 	if err == nil {
 		inherited := m.descriptors()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // load asks without a pause, and counts what goes wrong.
@@ -107,6 +108,60 @@ func TestReloadsInARow(t *testing.T) {
 		return true
 	})
 	l.end(t)
+}
+
+// While the master executes itself it cannot hear a SIGHUP, and finds out by
+// itself what that one was for.
+func TestNoReloadIsMissed(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	for delay := range 30 {
+		s.behave(t, fmt.Sprintf("first-%d", delay))
+		s.signal(syscall.SIGHUP)
+		<-time.After(time.Duration(2*delay) * time.Millisecond)
+		last := fmt.Sprintf("second-%d", delay)
+		s.behave(t, last)
+		s.signal(syscall.SIGHUP)
+		eventually(t, last, func() bool {
+			for range 10 {
+				if a, err := ask(s.addr); err != nil || a.behaviour != last {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
+// Nor does it hear the death of a child, or that it should grow or shrink.
+func TestWhatHappensDuringAReload(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	for delay := range 20 {
+		s.signal(syscall.SIGHUP)
+		<-time.After(time.Duration(2*delay) * time.Millisecond)
+		s.signal(syscall.SIGTTIN)
+		for name, pid := range s.children() {
+			if name != "test: serve.0" {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+				break
+			}
+		}
+		s.signal(syscall.SIGTTOU)
+	}
+	s.behave(t, "last")
+	s.signal(syscall.SIGHUP)
+	eventually(t, "every slot again, and all of the last release", func() bool {
+		if len(s.children()) != 4 {
+			return false
+		}
+		for range 10 {
+			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func TestABrokenReleaseChangesNothing(t *testing.T) {

@@ -23,6 +23,9 @@ func (m *Master) grow(why string) {
 	for _, s := range m.slots { // the first that was to go, and has not, stays
 		if s.role == role.Name && s.retiring {
 			s.retiring = false
+			if s.current == nil { // it died meanwhile, and was not wanted any more
+				m.start(s, m.self())
+			}
 			m.log.Info("slot stays", "slot", s.name(), "reason", why)
 			return
 		}

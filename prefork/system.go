@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"syscall"
 	"time"
 
@@ -35,7 +36,7 @@ type system struct {
 
 func linux() system {
 	return system{
-		now: time.Now, spawn: spawn, try: try, exec: execute, exe: isRunning, kill: syscall.Kill, wait: wait, notify: notify, hush: hush,
+		now: time.Now, spawn: spawn, try: try, exec: execute, exe: isRunning, kill: syscall.Kill, wait: wait, notify: signal.Notify, hush: hush,
 		steer: steer, queue: acceptQueue, tell: tell, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
 	}
 }

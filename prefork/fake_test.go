@@ -1,0 +1,184 @@
+package prefork
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeSystem is a kernel in a synctest bubble: processes are numbers, and the
+// test decides when they speak and die.
+type fakeSystem struct {
+	mu       sync.Mutex // the test looks while the master works
+	nextPID  int
+	fail     error // of the next spawn
+	starts   []time.Time
+	controls map[int]chan string
+	exits    []int
+	kills    []string
+	children chan<- os.Signal
+	signals  chan<- os.Signal
+	rss      int64 // of every process
+	exec     func() error
+}
+
+// trialPID is the process that tries the new binary.
+const trialPID = 99
+
+type fakeControl struct {
+	said      chan string
+	interrupt chan struct{}
+}
+
+func (c fakeControl) Read(p []byte) (int, error) {
+	select {
+	case text, ok := <-c.said:
+		if !ok {
+			return 0, os.ErrClosed
+		}
+		return copy(p, text), nil
+	case <-c.interrupt:
+		return 0, os.ErrDeadlineExceeded
+	}
+}
+func (c fakeControl) Close() error           { close(c.said); return nil }
+func (c fakeControl) Send(string, int) error { return nil }
+func (c fakeControl) SetReadDeadline(at time.Time) error {
+	if !at.IsZero() {
+		c.interrupt <- struct{}{}
+	}
+	return nil
+}
+
+func (f *fakeSystem) system() system {
+	return system{
+		now: time.Now,
+		spawn: func(command) (int, control, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.starts = append(f.starts, time.Now())
+			if err := f.fail; err != nil {
+				f.fail = nil
+				return 0, nil, err
+			}
+			f.nextPID++
+			said := make(chan string)
+			f.controls[f.nextPID] = said
+			return f.nextPID, fakeControl{said, make(chan struct{}, 1)}, nil
+		},
+		kill: func(pid int, sig syscall.Signal) error {
+			f.mu.Lock()
+			f.kills = append(f.kills, sig.String())
+			f.mu.Unlock()
+			if sig == syscall.SIGKILL {
+				f.exit(pid)
+			}
+			return nil
+		},
+		wait: func() (int, syscall.WaitStatus, bool) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if len(f.exits) == 0 {
+				return 0, 0, false
+			}
+			pid := f.exits[0]
+			f.exits = f.exits[1:]
+			if pid == trialPID && f.exec != nil {
+				return pid, 0, true
+			}
+			return pid, syscall.WaitStatus(syscall.SIGKILL), true
+		},
+		try: func(trialCommand) (*trial, error) {
+			report, err := scratch("report", 10)
+			if err != nil {
+				return nil, err
+			}
+			if f.exec != nil { // it finds everything in order
+				_, _ = report.WriteString(configMessage)
+				f.exit(trialPID)
+			}
+			said, err := scratch("errors", 10)
+			return &trial{pid: trialPID, report: report, errors: said}, err
+		},
+		hush: func() {},
+		exec: func(string, []string, []string, []byte) error { return f.exec() },
+		memory: func(int) int64 {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.rss
+		},
+		queue:       func(int) int { return 0 },
+		tell:        func(string) error { return nil },
+		cpus:        func() int { return 4 },
+		memoryLimit: func() int64 { return 0 },
+		notify: func(ch chan<- os.Signal, sigs ...os.Signal) {
+			if sigs[0] == syscall.SIGCHLD {
+				f.children = ch
+			} else {
+				f.signals = ch
+			}
+		},
+	}
+}
+
+func (f *fakeSystem) exit(pid int) {
+	f.mu.Lock()
+	f.exits = append(f.exits, pid)
+	f.mu.Unlock()
+	select {
+	case f.children <- syscall.SIGCHLD:
+	default:
+	}
+}
+
+// saw returns copies of when processes were started and which signals sent.
+func (f *fakeSystem) saw() (starts []time.Time, kills []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.starts), slices.Clone(f.kills)
+}
+
+// say speaks as the newest process, and returns its PID.
+func (f *fakeSystem) say(text string) (pid int) {
+	f.mu.Lock()
+	pid = f.nextPID
+	said := f.controls[pid]
+	f.mu.Unlock()
+	if text != "" {
+		said <- text
+	}
+	return pid
+}
+
+// inBubble runs a master on a fake system and drives it with test.
+func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := New(Options{
+			Roles: []Role{{Name: "serve", Slots: slots}}, Command: []string{"/bin/true"},
+			Grace: 10 * time.Second, BootTimeout: 3 * time.Second, HangTimeout: hangTimeout, MaxRSS: 1 << 30,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &fakeSystem{controls: map[int]chan string{}}
+		m.sys = f.system()
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error)
+		go func() { ended <- m.run(ctx) }() // ends when the slot is stopped
+		synctest.Wait()
+		test(t, m, f)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if _, err := m.Status(context.Background()); !errors.Is(err, ErrNotRunning) {
+			t.Errorf("Status after the end: %v", err)
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package prefork
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A process over -max-rss is replaced, by one at a time, and not in a circle.
+func TestMemoryReplacesAProcess(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.mu.Lock()
+		f.rss = 2 << 30
+		f.mu.Unlock()
+		time.Sleep(memoryEvery + idleEvery)
+		synctest.Wait()
+		if s := status(t, m); s.State != Live || s.PID != 1 || s.Generation != 2 {
+			t.Errorf("while the successor boots: %+v", s)
+		}
+		f.mu.Lock()
+		f.rss = 1 << 20
+		f.mu.Unlock()
+		f.say(readyMessage)
+		synctest.Wait()
+		_, kills := f.saw()
+		if s := status(t, m); s.PID != 2 || !slices.Equal(kills, []string{"terminated"}) {
+			t.Errorf("behind: %+v, signals %q", s, kills)
+		}
+		f.exit(1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := status(t, m); s.PID != 2 || s.Generation != 2 || s.Restarts != 0 || !strings.HasPrefix(s.LastExit, "2048 MiB of resident memory") {
+			t.Errorf("a minute later: %+v", s)
+		}
+	})
+}
+
+// A successor that never gets ready leaves the old process in its place.
+func TestSuccessorThatFails(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.mu.Lock()
+		f.rss = 2 << 30
+		f.mu.Unlock()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		s := status(t, m)
+		if s.PID != 1 || s.State != Live || s.Restarts != 0 || s.Generation < 3 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
+			t.Errorf("%+v", s)
+		}
+		f.exit(1)
+		synctest.Wait()
+		if s := status(t, m); s.PID == 1 || s.Restarts != 1 {
+			t.Errorf("the old process died: %+v; want its successor in its place", s)
+		}
+	})
+}
+
+func TestTrialThatHangs(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.signals <- syscall.SIGHUP
+		f.signals <- syscall.SIGHUP // waits for the first, and hangs too
+		for range 2 {
+			time.Sleep(3*time.Second + time.Millisecond)
+			synctest.Wait()
+		}
+		all, err := m.Status(t.Context())
+		_, kills := f.saw()
+		if err != nil || !strings.Contains(all.ReloadFailed, "not done with its check within 3s") || len(kills) != 2 {
+			t.Errorf("%+v, %v, signals %q", all, err, kills)
+		}
+		if s := all.Slots[0]; s.PID != 1 || s.State != Live {
+			t.Errorf("%+v; want nothing changed", s)
+		}
+	})
+}
+
+// When the master is about to execute itself nobody reads from children any
+// more: what was read would be lost. When that fails, all goes on.
+func TestExecThatFails(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		synctest.Wait()
+		f.exec = func() error {
+			for pid, said := range f.controls {
+				select {
+				case said <- "lost":
+					t.Errorf("somebody still reads what %d says", pid)
+				default:
+				}
+			}
+			return syscall.ENOEXEC
+		}
+		f.signals <- syscall.SIGHUP
+		synctest.Wait()
+		f.say(readyMessage) // the canary
+		synctest.Wait()
+		all, err := m.Status(t.Context())
+		_, kills := f.saw()
+		if err != nil || !strings.Contains(all.ReloadFailed, "exec format error") || !slices.Equal(kills, []string{"terminated"}) {
+			t.Errorf("%+v, %v, signals %q", all, err, kills)
+		}
+		f.exit(2)
+		synctest.Wait()
+		if s := status(t, m); s.PID != 1 || s.State != Live {
+			t.Errorf("%+v; want the old process", s)
+		}
+		// It is heard again.
+		f.exit(1)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		f.say(readyMessage)
+		synctest.Wait()
+		if s := status(t, m); s.PID != 3 || s.State != Live {
+			t.Errorf("%+v; want a new process", s)
+		}
+	})
+}
