@@ -19,23 +19,30 @@ func (m *Master) grow(why string) {
 	if m.stopping != "" {
 		return
 	}
-	role := m.opt.Roles[0]
-	for _, s := range m.slots { // the first that was to go, and has not, stays
-		if s.role == role.Name && s.retiring {
-			s.retiring = false
-			if s.current == nil { // it died meanwhile, and was not wanted any more
-				m.start(s, m.self())
-			}
-			m.log.Info("slot stays", "slot", s.name(), "reason", why)
-			return
+	if err := m.oneMore(m.opt.Roles[0], why); err != nil {
+		m.log.Error("cannot add a slot", "reason", why, "error", err)
+	}
+}
+
+// oneMore gives a role another slot: the first that was to go, and has not, or
+// a new one.
+func (m *Master) oneMore(role Role, why string) error {
+	for _, s := range m.slots {
+		if s.role != role.Name || !s.retiring {
+			continue
 		}
+		s.retiring = false
+		if s.current == nil { // it died meanwhile, and was not wanted any more
+			m.start(s, m.self())
+		}
+		m.log.Info("slot stays", "slot", s.name(), "reason", why)
+		return nil
 	}
 	s, err := m.addSlot(role, m.count(role.Name))
-	if err != nil {
-		m.log.Error("cannot add a slot", "reason", why, "error", err)
-		return
+	if err == nil {
+		m.log.Info("slot added", "slot", s.name(), "reason", why)
 	}
-	m.log.Info("slot added", "slot", s.name(), "reason", why)
+	return err
 }
 
 // shrink removes the last slot of the first role, but not the only one:
@@ -109,10 +116,10 @@ func (m *Master) sweep() {
 	})
 }
 
-// count is how many slots a role has that are not removed.
+// count is how many slots a role has, but those that are removed or about to be.
 func (m *Master) count(role string) (n int) {
 	for _, s := range m.slots {
-		if s.role == role && !s.retired {
+		if s.role == role && !s.retired && !s.retiring {
 			n++
 		}
 	}

@@ -118,8 +118,8 @@ func (m *Master) takeOver() {
 		}
 	}
 	for _, role := range m.opt.Roles {
-		for n := m.count(role.Name); n < role.Slots && !m.fixed(role); n++ {
-			if _, err := m.addSlot(role, n); err != nil {
+		for !m.fixed(role) && m.count(role.Name) < role.Slots {
+			if err := m.oneMore(role, "reload"); err != nil {
 				m.log.Error("cannot add a slot", "reason", "reload", "error", err)
 				break
 			}
