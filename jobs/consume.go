@@ -39,6 +39,10 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 		}
 		for _, l := range leases {
 			w.attempts.Go(func() { // ends with the attempt
+				if w.leasing.Err() != nil { // too late to begin
+					w.giveBack(l)
+					return
+				}
 				w.attempt(l, process)
 				free <- struct{}{}
 			})
@@ -84,13 +88,14 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 	defer w.engine.end(r)
 	began := time.Now()
 	r.job.Log.Info("task started", "queue", l.Task.Queue)
+	w.count(Started, l)
 	err = process(r.signature)
 	switch {
 	case errors.Is(context.Cause(r.ctx), ErrLeaseLost):
 		r.job.Log.Warn("task given up: its lease was lost")
 		return
 	case r.abandoned():
-		w.giveBack(r)
+		w.giveBack(r.lease)
 		return
 	case r.outcome.State == "":
 		// machinery did not get as far as the handler, or broke behind it.
@@ -123,7 +128,7 @@ func (w *Worker) progress(r *run, percent int, note string) {
 	defer cancel()
 	err := w.store.Progress(ctx, r.lease, percent, note)
 	if errors.Is(err, ErrLeaseLost) {
-		r.cancel(ErrLeaseLost)
+		w.lost(r)
 	} else if err != nil {
 		r.job.Log.Debug("cannot record progress", "error", err)
 	}
@@ -143,11 +148,15 @@ func (w *Worker) finish(r *run) {
 		err := w.store.Finish(context.WithoutCancel(r.ctx), r.lease, r.outcome)
 		switch {
 		case err == nil:
+			w.count(ends[r.outcome.State], r.lease)
 			if w.opt.Artifacts != nil {
 				w.opt.Artifacts.sweep(r.lease.Task.ID)
 			}
 			return
 		case errors.Is(err, ErrLeaseLost), r.ctx.Err() != nil:
+			if errors.Is(err, ErrLeaseLost) {
+				w.lost(r)
+			}
 			w.log.Warn("outcome is lost, the task will run again", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err)
 			return
 		}
@@ -156,15 +165,33 @@ func (w *Worker) finish(r *run) {
 	}
 }
 
-// giveBack releases an attempt that the worker has no time to finish.
-func (w *Worker) giveBack(r *run) {
-	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
-	defer cancel()
-	if err := w.store.Release(ctx, r.lease); err != nil && !errors.Is(err, ErrLeaseLost) {
-		r.job.Log.Warn("cannot give the task back; its lease will expire", "error", err)
+// ends are the outcomes of attempts as they are counted.
+var ends = map[State]Event{
+	Success: Succeeded, Failed: Faulted, Cancelled: Faulted, Retrying: Retried, Dead: Buried,
+}
+
+func (w *Worker) count(e Event, l *Lease) { w.opt.Meter.Count(e, l.Task.Name, l.Task.Queue) }
+
+// lost tells an attempt, once, that its task is no longer its own.
+func (w *Worker) lost(r *run) {
+	if errors.Is(context.Cause(r.ctx), ErrLeaseLost) {
 		return
 	}
-	r.job.Log.Info("task given back")
+	r.cancel(ErrLeaseLost)
+	w.count(LeaseLost, r.lease)
+}
+
+// giveBack releases a task that the worker has no time for: the next may take
+// it at once.
+func (w *Worker) giveBack(l *Lease) {
+	log := w.log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
+	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
+	defer cancel()
+	if err := w.store.Release(ctx, l); err != nil && !errors.Is(err, ErrLeaseLost) {
+		log.Warn("cannot give the task back; its lease will expire", "error", err)
+		return
+	}
+	log.Info("task given back")
 }
 
 // pause waits for d, or until ctx ends.

@@ -168,9 +168,10 @@ func (e *engine) GetState(id string) (*tasks.TaskState, error) {
 
 func (e *engine) IsAMQP() bool { return false }
 
-// Groups and chords need a store that counts members in the step in which
-// they end; machinery's way, asking afterwards, loses chords. Until the Store
-// has that, they are refused rather than half done.
+// Groups are the store's: it counts members in the step in which they end and
+// accepts the callback in the same one. machinery's way, to ask afterwards who
+// was the last, loses chords, so its worker is never told of a group
+// (Client.SendGroup), and its server cannot send one.
 
 func (e *engine) InitGroup(string, []string) error         { return unsupported() }
 func (e *engine) GroupCompleted(string, int) (bool, error) { return false, unsupported() }

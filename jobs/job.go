@@ -54,12 +54,15 @@ func (j *Job) Args(targets ...any) error {
 	return nil
 }
 
+// Len is how many arguments there are.
+func (j *Job) Len() int { return len(j.args) }
+
 // Progress says how far the work is, 0 to 100, and what it does now. It may be
 // called as often as you like: what comes faster than ten times a second is
 // kept back, and the last word is written with the outcome.
 func (j *Job) Progress(percent int, note string) {
 	j.mu.Lock()
-	said := progress{min(max(percent, 0), 100), truncate(note, 1000)}
+	said := progress{min(max(percent, 0), 100), Cut(note, 1000)}
 	j.said = said
 	due := said != j.written && time.Since(j.writtenAt) >= progressEvery
 	if due {
@@ -114,17 +117,6 @@ func (j *Job) made() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return slices.Clone(j.artifacts)
-}
-
-// truncate cuts s to at most n bytes, at the end of a rune.
-func truncate(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n]
 }
 
 // newJob prepares the attempt that a lease is.

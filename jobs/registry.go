@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 var (
@@ -88,54 +87,6 @@ func (r *Registry) Lookup(name string) (Definition, error) {
 
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }
-
-// Client accepts tasks for a store: it refuses what no worker of this program
-// could run, and fills in what was left out.
-type Client struct {
-	Store Enqueuer
-	Tasks *Registry
-}
-
-// MaxRetries is the most that a task may ask for. Stores keep at least as many
-// of its failures, which is how those that are left are counted.
-const MaxRetries = 100
-
-// MaxArgs is the largest list of arguments, in bytes of JSON.
-const MaxArgs = 1 << 20
-
-// Enqueue checks the task and hands it to the store. A missing id is drawn,
-// missing arguments take their defaults. Errors wrap ErrUnknownTask, ErrArgs,
-// ErrID, ErrOption or what the store returns; with any of them nothing was
-// accepted.
-func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
-	d, err := c.Tasks.Lookup(n.Name)
-	if err != nil {
-		return nil, false, err
-	}
-	if n.ID == "" {
-		n.ID = NewID()
-	}
-	if !ValidID(n.ID) {
-		return nil, false, ErrID
-	}
-	if n.Queue == "" {
-		n.Queue = DefaultQueue
-	}
-	switch {
-	case !ValidID(n.Queue):
-		return nil, false, fmt.Errorf("%w: queue %q", ErrOption, n.Queue)
-	case n.Timeout < 0:
-		return nil, false, fmt.Errorf("%w: timeout %v is negative", ErrOption, n.Timeout)
-	case n.MaxRetries < 0 || n.MaxRetries > MaxRetries:
-		return nil, false, fmt.Errorf("%w: max_retries %d is not within 0 to %d", ErrOption, n.MaxRetries, MaxRetries)
-	case n.RunAt.After(time.Now().AddDate(10, 0, 0)):
-		return nil, false, fmt.Errorf("%w: eta is more than ten years away", ErrOption)
-	}
-	if n.Args, err = d.checkArgs(n.Args); err != nil {
-		return nil, false, err
-	}
-	return c.Store.Enqueue(ctx, n)
-}
 
 // checkArgs compares a JSON array with what the task takes and returns it with
 // the defaults filled in.

@@ -12,8 +12,8 @@ import (
 // newTask turns machinery's message into a task for the store. The arguments
 // go by position as JSON; callbacks travel in the message itself.
 func newTask(s *tasks.Signature) (NewTask, error) {
-	if s.ChordCallback != nil {
-		return NewTask{}, fmt.Errorf("enqueue %s: chords: %w", s.Name, errors.ErrUnsupported)
+	if s.ChordCallback != nil || s.GroupUUID != "" {
+		return NewTask{}, fmt.Errorf("enqueue %s: members of groups are accepted together, by Client.SendGroup: %w", s.Name, errors.ErrUnsupported)
 	}
 	values := make([]any, len(s.Args))
 	for i, arg := range s.Args {

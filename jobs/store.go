@@ -10,11 +10,15 @@ import (
 var (
 	// ErrNotFound: no task has that id.
 	ErrNotFound = errors.New("no such task")
+	// ErrTaken: there is another task with that id already.
+	ErrTaken = errors.New("id is taken")
 	// ErrLeaseLost: the attempt that speaks is not the task's current one;
 	// another worker has it, or it has ended. Nothing was changed.
 	ErrLeaseLost = errors.New("lease lost")
-	// ErrUnavailable: the store cannot answer now (disk full, locked, gone);
-	// nothing was accepted. Adapters wrap it around the cause.
+	// ErrUnavailable: the store cannot answer now (disk full, locked, gone).
+	// Adapters wrap it around the cause. What was asked for has not happened,
+	// unless the store is on another machine and the answer was lost or late:
+	// whoever asks again with the same id or lease is safe either way.
 	ErrUnavailable = errors.New("task store is unavailable")
 )
 
@@ -26,6 +30,10 @@ const (
 	// DefaultMaxLost is how often a task may take its worker down, or be with
 	// one that goes down, before it is dead.
 	DefaultMaxLost = 5
+	// SuspectAfter is how many lost leases make a task a suspect, see Leaser.
+	SuspectAfter = 2
+	// DefaultKeep is how long a task that has ended can be looked at.
+	DefaultKeep = 7 * 24 * time.Hour
 )
 
 // Store keeps accepted tasks until they have ended, and their results after.
@@ -39,6 +47,7 @@ type Store interface {
 	Reader
 	Leaser
 	Recorder
+	Gauger
 	// Close releases the store; leases that are held stay until they expire.
 	Close() error
 }
@@ -48,11 +57,17 @@ type Enqueuer interface {
 	// Enqueue accepts a task; when it returns without error the task survives
 	// kill -9 and power loss. The same ID twice is one task: the second call
 	// changes nothing and returns the first's as it stands, created false.
-	// Errors wrap ErrUnavailable if nothing could be written.
+	// Errors wrap ErrUnavailable if it could not be written.
 	Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error)
+	// EnqueueGroup accepts all members in one step, with the same promise. The
+	// same ID twice is one group, created false. If the id of a member is
+	// taken the error wraps ErrTaken, and nothing is accepted.
+	EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error)
 }
 
-// Reader looks at tasks.
+// Reader looks at tasks. One that has ended, and a group whose members all
+// have, is there for as long as the store keeps it (DefaultKeep), then gone; its
+// id is free again. A task that has not ended never expires.
 type Reader interface {
 	// Get returns the task, or ErrNotFound.
 	Get(ctx context.Context, id string) (*Task, error)
@@ -60,6 +75,15 @@ type Reader interface {
 	// it; a change made by another process is seen within 100 ms. It returns
 	// ErrNotFound, or context.Cause(ctx) when ctx ends first.
 	Watch(ctx context.Context, id string, after int64) (*Task, error)
+	// Group returns how far the group is, or ErrNotFound.
+	Group(ctx context.Context, id string) (*Group, error)
+}
+
+// Gauger says how much there is to do.
+type Gauger interface {
+	// Depth returns a Depth for each queue in which something waits, runs or is
+	// dead, sorted by name. It may read all of that.
+	Depth(ctx context.Context) ([]Depth, error)
 }
 
 // LeaseRequest says what a worker can take.
@@ -84,9 +108,18 @@ type Lease struct {
 }
 
 // Leaser hands tasks to workers.
+//
+// A lease that ends without a word, because it expired or was reclaimed, is
+// lost, and a task that was lost MaxLost times is Dead: it may be what kills the
+// workers. So that it does not take its neighbours with it, a task that was
+// lost SuspectAfter times is a suspect: an owner holds at most one suspect at a
+// time, and if it goes down with one, only the suspect counts as lost. An
+// innocent neighbour of a poisonous task is therefore blamed SuspectAfter times
+// at most, and goes on being run.
 type Leaser interface {
 	// Lease waits until something is due for the worker, moves up to r.Max
-	// tasks to Running and returns them, oldest due time first within a queue.
+	// tasks to Running and returns them, in the order in which they came due
+	// within a queue, suspects and tasks that were given back apart.
 	// It returns context.Cause(ctx) when ctx ends first, though it may return
 	// tasks all the same. A task whose lease has expired is due again; after
 	// MaxLost of these it is Dead instead. A lost lease is no Failure.

@@ -62,6 +62,8 @@ type Task struct {
 	// Signature is machinery's own message for a task that carries more than
 	// its arguments (callbacks); nil for all others.
 	Signature []byte `json:"-"`
+	// Group is the id of the group that the task is a member of, or empty.
+	Group string `json:"-"`
 }
 
 // Failure is one attempt that ended with an error.

@@ -36,6 +36,7 @@ type WorkerOptions struct {
 	Heartbeat time.Duration
 	// Artifacts is where tasks leave files. Default: nowhere.
 	Artifacts *Artifacts
+	Meter     Meter        // default NoMeter
 	Logger    *slog.Logger // default: none
 }
 
@@ -70,6 +71,9 @@ func NewWorker(store Store, registry *Registry, o WorkerOptions) (*Worker, error
 	o.Concurrency = cmp.Or(o.Concurrency, 2*runtime.GOMAXPROCS(0))
 	o.Grace = cmp.Or(o.Grace, 28*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultLeaseTTL/3)
+	if o.Meter == nil {
+		o.Meter = NoMeter{}
+	}
 	w := &Worker{store: store, tasks: registry, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
 	w.engine = &engine{
 		worker: w, runs: map[string]*run{},
@@ -121,7 +125,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	case <-time.After(lastWords):
 		for _, r := range w.engine.running() {
-			w.giveBack(r)
+			w.giveBack(r.lease)
 		}
 		return nil
 	}
@@ -162,7 +166,7 @@ func (w *Worker) heartbeat(ctx context.Context) {
 			w.log.Warn("cannot extend leases", "error", err, "tasks", len(leases))
 		}
 		for _, l := range lost {
-			byLease[l].cancel(ErrLeaseLost)
+			w.lost(byLease[l])
 		}
 	}
 }

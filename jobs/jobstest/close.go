@@ -13,7 +13,7 @@ var closeStories = []story{
 }
 
 func (s *suite) closed(t *testing.T) {
-	st, other := s.open(t), s.handle(t)
+	st, other := s.open(t, 0), s.handle(t)
 	enqueue(t, other, task("a"))
 	l := leaseOne(t, other, "w")
 	before := get(t, other, "a")
@@ -24,7 +24,13 @@ func (s *suite) closed(t *testing.T) {
 	}
 	ctx := t.Context()
 	for what, call := range map[string]func() error{
-		"Enqueue":  func() error { _, _, err := st.Enqueue(ctx, task("b")); return err },
+		"Enqueue": func() error { _, _, err := st.Enqueue(ctx, task("b")); return err },
+		"EnqueueGroup": func() error {
+			_, err := st.EnqueueGroup(ctx, jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("c")}})
+			return err
+		},
+		"Group":    func() error { _, err := st.Group(ctx, "g"); return err },
+		"Depth":    func() error { _, err := st.Depth(ctx); return err },
 		"Get":      func() error { _, err := st.Get(ctx, "a"); return err },
 		"Watch":    func() error { _, err := st.Watch(ctx, "a", before.Version); return err },
 		"Lease":    func() error { _, err := st.Lease(ctx, by("w", 1)); return err },
@@ -40,7 +46,7 @@ func (s *suite) closed(t *testing.T) {
 }
 
 func (s *suite) closeEndsWaiting(t *testing.T) {
-	st, other := s.open(t), s.handle(t)
+	st, other := s.open(t, 0), s.handle(t)
 	was := enqueue(t, other, task("a"))
 	r := by("w", 1)
 	r.Queues = []string{"empty"}
@@ -57,7 +63,7 @@ func (s *suite) closeEndsWaiting(t *testing.T) {
 }
 
 func (s *suite) leasesOutlive(t *testing.T) {
-	st, other := s.open(t), s.handle(t)
+	st, other := s.open(t, 0), s.handle(t)
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
 	if err := st.Close(); err != nil {

@@ -19,7 +19,13 @@ var errDone = errors.New("the story has seen enough")
 
 func (s *suite) handle(t *testing.T) jobs.Store {
 	t.Helper()
-	st := s.open(t)
+	return s.keeping(t, 0)
+}
+
+// keeping is a handle that keeps what has ended for so long.
+func (s *suite) keeping(t *testing.T, keep time.Duration) jobs.Store {
+	t.Helper()
+	st := s.open(t, keep)
 	t.Cleanup(func() {
 		if err := st.Close(); err != nil {
 			t.Errorf("Close: %v", err)

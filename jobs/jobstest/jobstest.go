@@ -27,9 +27,10 @@ type Options struct {
 
 // Run runs the suite as subtests of t, one after the other, for some of them
 // measure time. open returns another handle on a store: all calls with one t
-// share it, as processes would, and for each t it is a new, empty one. The suite
-// closes the handles.
-func Run(t *testing.T, open func(t *testing.T) jobs.Store, o Options) {
+// share it, as processes would, and for each t it is a new, empty one. keep is
+// how long tasks are kept that have ended, 0 for the default. The suite closes
+// the handles.
+func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o Options) {
 	o.LeaseTTL = cmp.Or(o.LeaseTTL, 500*time.Millisecond)
 	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
 	o.Late = cmp.Or(o.Late, 100*time.Millisecond)
@@ -43,7 +44,11 @@ func Run(t *testing.T, open func(t *testing.T) jobs.Store, o Options) {
 		{"Schedule", scheduleStories},
 		{"Hold", holdStories},
 		{"Lost", lostStories},
+		{"Suspect", suspectStories},
 		{"Finish", finishStories},
+		{"Group", groupStories},
+		{"Keep", keepStories},
+		{"Depth", depthStories},
 		{"Watch", watchStories},
 		{"Close", closeStories},
 	} {
@@ -56,7 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) jobs.Store, o Options) {
 }
 
 type suite struct {
-	open func(t *testing.T) jobs.Store
+	open func(t *testing.T, keep time.Duration) jobs.Store
 	Options
 }
 

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 )
 
@@ -16,7 +15,8 @@ import (
 type tx struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
-	log   *slog.Logger
+	opts  Options
+	swept time.Time // when all that has expired was last removed
 
 	now  time.Time       // read once the lock is held: it may have been long in coming
 	rows map[int64]int64 // changed rows and their new version
@@ -131,6 +131,9 @@ func (c *committer) commit(ctx context.Context, batch []*op) {
 	t.now, t.due = time.Now(), false
 	clear(t.rows)
 	err := t.runAll(ctx, batch)
+	if err == nil {
+		err = t.sweep(ctx)
+	}
 	if err == nil {
 		err = t.exec(ctx, "COMMIT")
 	}

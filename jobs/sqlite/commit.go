@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -55,7 +54,7 @@ type committer struct {
 	ended   sync.WaitGroup
 }
 
-func newCommitter(path string, log *slog.Logger) (*committer, error) {
+func newCommitter(path string, o Options) (*committer, error) {
 	// No busy_timeout: setup and lock do the waiting.
 	db, err := sql.Open(driverName, dsn(path, "synchronous(FULL)", "journal_size_limit(67108864)"))
 	if err != nil {
@@ -71,8 +70,8 @@ func newCommitter(path string, log *slog.Logger) (*committer, error) {
 	}
 	return &committer{
 		path: path, file: file, db: db, full: true,
-		lock: openLock(path+"-turn", log),
-		tx:   &tx{conn: conn, stmts: map[string]*sql.Stmt{}, rows: map[int64]int64{}, log: log},
+		lock: openLock(path+"-turn", o.Logger),
+		tx:   &tx{conn: conn, stmts: map[string]*sql.Stmt{}, rows: map[int64]int64{}, opts: o},
 	}, nil
 }
 

@@ -15,9 +15,9 @@ import (
 // error wraps both jobs.ErrUnavailable and the context's cause; after any error
 // the task was not accepted.
 func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, created bool, err error) {
-	if err = check(n); err == nil {
+	if err = n.Check(); err == nil {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
-			if created, err = tx.insert(ctx, n); err == nil {
+			if created, err = tx.insert(ctx, n, member{}); err == nil {
 				t, err = tx.get(ctx, n.ID)
 			}
 			return err
@@ -29,8 +29,14 @@ func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, crea
 	return t, created, nil
 }
 
+// member is a task's place in a group.
+type member struct {
+	group sql.Null[int64] // its row
+	place int
+}
+
 // insert accepts a checked task unless its id is taken.
-func (t *tx) insert(ctx context.Context, n jobs.NewTask) (created bool, err error) {
+func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member) (created bool, err error) {
 	now := t.now.UnixMicro()
 	runAt := now
 	if !n.RunAt.IsZero() {
@@ -43,14 +49,23 @@ func (t *tx) insert(ctx context.Context, n jobs.NewTask) (created bool, err erro
 	if n.Args == nil {
 		args = "[]"
 	}
-	changed, err := t.change(ctx, `
-		INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
-			attempts, lost, worker, progress, note, error, artifacts, failures, args, signature)
-		VALUES (1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9)
-		ON CONFLICT (id) DO NOTHING`,
-		n.ID, queue, n.Name, runAt, now, int64(n.Timeout), n.MaxRetries, args, n.Signature)
-	t.due = t.due || changed > 0
-	return changed > 0, err
+	for range 2 {
+		changed, err := t.change(ctx, `
+			INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
+				attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member)
+			VALUES (1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9, ?10, ?11)
+			ON CONFLICT (id) DO NOTHING`,
+			n.ID, queue, n.Name, runAt, now, int64(n.Timeout), n.MaxRetries, args, n.Signature, m.group, m.place)
+		if err != nil || changed > 0 {
+			t.due = t.due || changed > 0
+			return changed > 0, err
+		}
+		// What has expired and was not swept yet does not hold its id.
+		if freed, err := t.change(ctx, `DELETE FROM tasks WHERE id = ? AND `+expired, n.ID, t.expiry()); err != nil || freed == 0 {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 const getTask = `SELECT ` + columns + ` FROM tasks WHERE id = ?`

@@ -11,7 +11,7 @@ import (
 // Progress implements jobs.Recorder. A percent outside 0 to 100 is taken for
 // the nearer of them; a note is cut to 4 KiB.
 func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note string) error {
-	percent, note = min(max(percent, 0), 100), cut(note, maxNote)
+	percent, note = min(max(percent, 0), 100), jobs.Cut(note, jobs.MaxNote)
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		return tx.changeHeld(ctx, l, `progress = ?, note = ?`, percent, note)
 	})
@@ -28,27 +28,12 @@ func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note s
 // A state that is no outcome, a result that is not JSON and a next task that
 // Enqueue would refuse are errors, and nothing is changed.
 func (s *Store) Finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
-	err := checkOutcome(o)
+	err := o.Check()
 	if err == nil {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.finish(ctx, l, o) })
 	}
 	if err != nil {
 		return fmt.Errorf("finish task %s: %w", l.Task.ID, err)
-	}
-	return nil
-}
-
-func checkOutcome(o jobs.Outcome) error {
-	if !o.State.Final() && o.State != jobs.Retrying {
-		return fmt.Errorf("%q is not how an attempt ends", o.State)
-	}
-	if o.Result != nil && !json.Valid(o.Result) {
-		return fmt.Errorf("the result is not JSON")
-	}
-	for _, n := range o.Next {
-		if err := check(n); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -72,35 +57,53 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 	if err != nil {
 		return err
 	}
-	failures, err := t.failures(ctx, l, o)
+	r, err := t.held(ctx, l)
 	if err != nil {
 		return err
 	}
+	failures := r.failures
+	if o.State != jobs.Success {
+		if failures, err = addFailure(failures, jobs.Failure{Time: t.now.UTC(), Attempt: l.Attempt, Error: o.Error}); err != nil {
+			return err
+		}
+	}
+	t.due = t.due || r.lost >= jobs.SuspectAfter // its owner may take the next one
 	err = t.changeHeld(ctx, l, set, string(o.State), due, due, finished, progress,
-		result, cut(o.Error, maxError), artifacts, failures)
+		result, jobs.Cut(o.Error, jobs.MaxError), artifacts, failures)
 	for _, n := range o.Next {
 		if err == nil {
-			_, err = t.insert(ctx, n)
+			_, err = t.insert(ctx, n, member{})
 		}
+	}
+	if err == nil && o.State.Final() {
+		err = t.memberEnded(ctx, r.member, l.Task.ID, o.State, o.Error)
 	}
 	return err
 }
 
-// failures returns the task's, with this attempt's if it is one.
-func (t *tx) failures(ctx context.Context, l *jobs.Lease, o jobs.Outcome) (string, error) {
-	var text string
-	found, err := t.queryRow(ctx, `SELECT failures FROM tasks`+held, fence(l), &text)
-	switch {
-	case err != nil:
-		return "", err
-	case !found:
-		return "", jobs.ErrLeaseLost
-	case o.State == jobs.Success:
-		return text, nil
+// heldRow is what Finish must know of a task before it changes it.
+type heldRow struct {
+	failures string // JSON
+	lost     int
+	member   member
+}
+
+const heldSQL = `SELECT failures, lost, group_seq, member FROM tasks` + held
+
+// held returns the lease's task, or jobs.ErrLeaseLost.
+func (t *tx) held(ctx context.Context, l *jobs.Lease) (r heldRow, err error) {
+	found, err := t.queryRow(ctx, heldSQL, fence(l), &r.failures, &r.lost, &r.member.group, &r.member.place)
+	if err == nil && !found {
+		err = jobs.ErrLeaseLost
 	}
+	return r, err
+}
+
+// addFailure is jobs.AddFailure on the JSON of a row.
+func addFailure(text string, f jobs.Failure) (string, error) {
 	var all []jobs.Failure
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
-		return "", fmt.Errorf("decode failures of task %s: %w", l.Task.ID, err)
+		return "", fmt.Errorf("decode failures: %w", err)
 	}
-	return jsonText(addFailure(all, jobs.Failure{Time: t.now.UTC(), Attempt: l.Attempt, Error: o.Error}))
+	return jsonText(jobs.AddFailure(all, f))
 }

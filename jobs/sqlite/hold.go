@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gale/jobs"
 )
@@ -60,8 +61,10 @@ func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
 		rows, err := tx.rowsOf(ctx, runningOf, owner)
 		n = len(rows)
+		// The suspect first: it excuses the others.
+		slices.SortStableFunc(rows, func(a, b *row) int { return b.lost - a.lost })
 		for _, r := range rows {
-			dead, lostErr := tx.countLost(ctx, r, s.opts)
+			dead, lostErr := tx.countLost(ctx, r)
 			if lostErr == nil && !dead {
 				lostErr = tx.requeue(ctx, r, tx.now.UnixMicro())
 			}

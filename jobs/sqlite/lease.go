@@ -95,18 +95,26 @@ func newWanted(r jobs.LeaseRequest) (*wanted, error) {
 // never is when a task is due that does not exist.
 const never = int64(1) << 62
 
+// holdsSuspect matches if the owner ?3 is at a suspect at the time ?4.
+const holdsSuspect = `EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_running
+	WHERE worker = ?3 AND state = 'running' AND lost >= 2 AND due > ?4)`
+
 // nextDueSQL asks the index once for each queue and name, so it costs the same
-// whatever is stored.
+// whatever is stored. Suspects do not count for an owner that holds one.
 const nextDueSQL = `
 	SELECT min((
 		SELECT due FROM tasks INDEXED BY tasks_due
-		WHERE queue = q.value AND name = n.value AND due IS NOT NULL ORDER BY due LIMIT 1))
+		WHERE queue = q.value AND name = n.value AND due IS NOT NULL AND (lost < 2 OR NOT ` + holdsSuspect + `)
+		ORDER BY due LIMIT 1))
 	FROM json_each(?1) AS q, json_each(?2) AS n`
+
+// The statements say 2 where they mean jobs.SuspectAfter.
+var _ = [1]struct{}{}[jobs.SuspectAfter-2]
 
 // nextDue looks without the write lock, so that an idle worker takes none.
 func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
 	var next *int64
-	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names).Scan(&next)
+	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names, want.Owner, time.Now().UnixMicro()).Scan(&next)
 	if err != nil {
 		return 0, s.readError(ctx, err)
 	}
@@ -118,8 +126,14 @@ func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
 
 func (s *Store) lease(ctx context.Context, want *wanted) (leases []*jobs.Lease, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
+		var held int
+		_, err := tx.queryRow(ctx, `SELECT `+holdsSuspect, []any{nil, nil, want.Owner, tx.now.UnixMicro()}, &held)
+		if err != nil {
+			return err
+		}
+		o := offer{wanted: want, suspects: 1 - held}
 		for _, queue := range want.Queues {
-			more, err := tx.lease(ctx, queue, want, want.Max-len(leases), s.opts)
+			more, err := tx.lease(ctx, queue, &o, want.Max-len(leases))
 			if err != nil {
 				return err
 			}
@@ -138,31 +152,52 @@ const dueSQL = `
 	SELECT ` + columns + ` FROM tasks WHERE seq IN (
 		SELECT t.seq FROM json_each(?1) AS n JOIN tasks AS t ON t.seq IN (
 			SELECT seq FROM tasks INDEXED BY tasks_due
-			WHERE queue = ?2 AND name = n.value AND due <= ?3 ORDER BY due, seq LIMIT ?4)
+			WHERE queue = ?2 AND name = n.value AND due <= ?3 AND (lost < 2 OR ?5) ORDER BY due, seq LIMIT ?4)
 		ORDER BY t.due, t.seq LIMIT ?4)
 	ORDER BY due, seq`
 
+// offer is what a worker may still get.
+type offer struct {
+	*wanted
+	suspects int // how many of them may be suspects
+}
+
+// take reports whether the task may be handed out.
+func (o *offer) take(r *row) bool {
+	if !r.suspect() {
+		return true
+	}
+	o.suspects--
+	return o.suspects >= 0
+}
+
 // lease hands out up to limit tasks of one queue.
-func (t *tx) lease(ctx context.Context, queue string, want *wanted, limit int, o Options) ([]*jobs.Lease, error) {
+func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*jobs.Lease, error) {
 	var leases []*jobs.Lease
 	for len(leases) < limit {
-		found, err := t.rowsOf(ctx, dueSQL, want.names, queue, t.now.UnixMicro(), limit-len(leases))
+		found, err := t.rowsOf(ctx, dueSQL, o.names, queue, t.now.UnixMicro(), limit-len(leases), o.suspects > 0)
 		if err != nil || len(found) == 0 {
 			return leases, err
 		}
 		var alive []*row
 		for _, r := range found {
-			dead := false
-			if r.task.State == jobs.Running { // its lease has expired
-				if dead, err = t.countLost(ctx, r, o); err != nil {
+			expired, dead := r.task.State == jobs.Running, false
+			if expired {
+				if dead, err = t.countLost(ctx, r); err != nil {
 					return nil, err
 				}
 			}
-			if !dead {
+			switch {
+			case dead:
+			case o.take(r):
 				alive = append(alive, r)
+			case expired: // now a suspect, and for another owner
+				if err := t.requeue(ctx, r, t.now.UnixMicro()); err != nil {
+					return nil, err
+				}
 			}
 		}
-		more, err := t.handOut(ctx, alive, want.Owner, t.now.Add(o.LeaseTTL))
+		more, err := t.handOut(ctx, alive, o.Owner)
 		if err != nil {
 			return nil, err
 		}
@@ -172,8 +207,8 @@ func (t *tx) lease(ctx context.Context, queue string, want *wanted, limit int, o
 }
 
 // handOut begins attempts. Each reads as new: no progress, no note.
-func (t *tx) handOut(ctx context.Context, rows []*row, owner string, until time.Time) ([]*jobs.Lease, error) {
-	now := t.now.UnixMicro()
+func (t *tx) handOut(ctx context.Context, rows []*row, owner string) ([]*jobs.Lease, error) {
+	now, until := t.now.UnixMicro(), t.now.Add(t.opts.LeaseTTL).UnixMicro()
 	seqs := make([]int64, len(rows))
 	leases := make([]*jobs.Lease, len(rows))
 	for i, r := range rows {
@@ -188,31 +223,10 @@ func (t *tx) handOut(ctx context.Context, rows []*row, owner string, until time.
 	if err != nil {
 		return nil, err
 	}
-	// On the right, state is what it was: running if a lease has expired.
 	return leases, t.exec(ctx, `
-		UPDATE tasks SET version = version + 1, lost = lost + (state = 'running'), state = 'running',
-			attempts = attempts + 1, due = ?, worker = ?, started = ?, progress = 0, note = ''
-		WHERE seq IN (SELECT value FROM json_each(?))`, until.UnixMicro(), owner, now, list)
-}
-
-// countLost counts a lease that ended without a word. A task that has lost too
-// many is dead: it may well be what kills its workers.
-func (t *tx) countLost(ctx context.Context, r *row, o Options) (dead bool, err error) {
-	r.lost++
-	if r.lost < o.MaxLost {
-		return false, nil
-	}
-	task := &r.task
-	reason := fmt.Sprintf("took its worker down %d times", r.lost)
-	failures, err := jsonText(addFailure(task.Failures, jobs.Failure{Time: t.now.UTC(), Attempt: task.Attempts, Error: reason}))
-	if err != nil {
-		return false, err
-	}
-	t.log.Warn("task took its worker down too often", "id", task.ID, "task", task.Name, "lost", r.lost)
-	t.rows[r.seq] = task.Version + 1
-	return true, t.exec(ctx, `
-		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, lost = ?, finished = ?, error = ?, failures = ?
-		WHERE seq = ?`, r.lost, t.now.UnixMicro(), reason, failures, r.seq)
+		UPDATE tasks SET version = version + 1, state = 'running', attempts = attempts + 1, due = ?, worker = ?,
+			started = ?, progress = 0, note = '', excused = 0
+		WHERE seq IN (SELECT value FROM json_each(?))`, until, owner, now, list)
 }
 
 // rowsOf reads all rows before the caller changes any.

@@ -14,15 +14,23 @@ func TestQueryPlans(t *testing.T) {
 		args []any
 		want []string
 	}{
-		{nextDueSQL, []any{"[]", "[]"}, []string{"SEARCH tasks USING COVERING INDEX tasks_due (queue=? AND name=? AND due>?)"}},
-		{dueSQL, []any{"[]", "q", 0, 1}, []string{
-			"SEARCH tasks USING COVERING INDEX tasks_due (queue=? AND name=? AND due<?)",
+		{nextDueSQL, []any{"[]", "[]", "w", 0}, []string{
+			"SEARCH tasks USING INDEX tasks_due (queue=? AND name=? AND due>?)",
+			"SEARCH tasks USING INDEX tasks_running (worker=?)",
+		}},
+		{dueSQL, []any{"[]", "q", 0, 1, true}, []string{
+			"SEARCH tasks USING INDEX tasks_due (queue=? AND name=? AND due<?)",
 			"SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",
 			"SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)",
 		}},
 		{getTask, []any{"a"}, []string{"SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"}},
-		{`SELECT failures FROM tasks` + held, []any{"a", 1, "w"}, []string{"SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"}},
+		{heldSQL, []any{"a", 1, "w"}, []string{"SEARCH tasks USING INDEX sqlite_autoindex_tasks_1 (id=?)"}},
 		{runningOf, []any{"w"}, []string{"SEARCH tasks USING INDEX tasks_running (worker=?)"}},
+		{excuseSQL, []any{"w", 1}, []string{"USING COVERING INDEX tasks_running (worker=?)"}},
+		{excusedSQL, []any{1}, []string{"SEARCH other USING INDEX tasks_running (worker=?)"}},
+		{resultsSQL, []any{1}, []string{"SEARCH tasks USING INDEX tasks_group (group_seq=?)"}},
+		{sweepSQL, []any{1, 1}, []string{"SEARCH tasks USING INDEX tasks_finished (finished<?)"}},
+		{groupSQL, []any{"a"}, []string{"SEARCH groups USING INDEX sqlite_autoindex_groups_1 (id=?)"}},
 		{versionsOf, []any{"[]"}, []string{"SEARCH tasks USING INTEGER PRIMARY KEY (rowid=?)"}},
 	} {
 		rows, err := s.read.Query("EXPLAIN QUERY PLAN "+q.sql, q.args...)

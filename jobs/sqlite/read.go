@@ -23,6 +23,9 @@ func (s *Store) get(ctx context.Context, id string) (*row, error) {
 	if err != nil && !errors.Is(err, jobs.ErrNotFound) {
 		err = s.readError(ctx, err)
 	}
+	if err == nil && s.gone(r.task.Finished, time.Now()) {
+		return nil, jobs.ErrNotFound
+	}
 	return r, err
 }
 

@@ -65,10 +65,30 @@ CREATE TABLE tasks (
 	failures    TEXT    NOT NULL,    -- JSON
 	result      TEXT,                -- JSON
 	args        TEXT    NOT NULL,    -- JSON
-	signature   BLOB
+	signature   BLOB,
+	excused     INTEGER NOT NULL DEFAULT 0, -- running, and not to blame if its worker is lost
+	group_seq   INTEGER,
+	member      INTEGER NOT NULL DEFAULT 0  -- its place in the group
+) STRICT;
+CREATE TABLE groups (
+	seq         INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again: members refer to it
+	id          TEXT    NOT NULL UNIQUE,
+	created     INTEGER NOT NULL,
+	finished    INTEGER,
+	size        INTEGER NOT NULL,
+	succeeded   INTEGER NOT NULL DEFAULT 0,
+	failed      INTEGER NOT NULL DEFAULT 0,
+	members     TEXT    NOT NULL,    -- JSON
+	immutable   INTEGER NOT NULL,
+	callback_id TEXT    NOT NULL,
+	callback    TEXT                 -- JSON, a jobs.NewTask
 ) STRICT;
 CREATE INDEX tasks_due ON tasks (queue, name, due) WHERE due IS NOT NULL;
 CREATE INDEX tasks_running ON tasks (worker) WHERE state = 'running';
+CREATE INDEX tasks_dead ON tasks (queue) WHERE state = 'dead';
+CREATE INDEX tasks_finished ON tasks (finished) WHERE finished IS NOT NULL;
+CREATE INDEX tasks_group ON tasks (group_seq, member) WHERE group_seq IS NOT NULL;
+CREATE INDEX groups_finished ON groups (finished) WHERE finished IS NOT NULL;
 `
 
 // dsn names the file as a URI, so that no character of its path is taken for a

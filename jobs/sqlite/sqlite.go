@@ -54,6 +54,11 @@ type Options struct {
 	// other processes changed; changes made through this Store are seen at
 	// once. Default DefaultPoll, 25 ms.
 	Poll time.Duration
+	// Keep is how long a task that has ended stays. Default jobs.DefaultKeep,
+	// 7 days.
+	Keep time.Duration
+	// Meter counts tasks whose workers were lost. Default jobs.NoMeter.
+	Meter jobs.Meter
 	// Logger is told of tasks that end as dead and of long waits for another
 	// process. Default: none.
 	Logger *slog.Logger
@@ -62,7 +67,11 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.LeaseTTL = cmp.Or(o.LeaseTTL, jobs.DefaultLeaseTTL)
 	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
+	o.Keep = cmp.Or(o.Keep, jobs.DefaultKeep)
 	o.Poll = cmp.Or(o.Poll, DefaultPoll)
+	if o.Meter == nil {
+		o.Meter = jobs.NoMeter{}
+	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
 }
@@ -104,7 +113,7 @@ func open(path string, o Options) (*Store, error) {
 	if err := create(path); err != nil {
 		return nil, err
 	}
-	c, err := newCommitter(path, o.Logger)
+	c, err := newCommitter(path, o)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,127 @@
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of the texts that a task collects; stores cut longer ones with Cut. A
+// task is written anew at each change, so it must stay of a size.
+const (
+	MaxError   = 64 << 10 // bytes of Task.Error
+	MaxFailure = 4 << 10  // bytes of each text in Task.Failures
+	MaxNote    = 4 << 10  // bytes of Task.Note
+
+	// MaxFailures is how many Failures are kept, the newest.
+	MaxFailures = MaxRetries
+)
+
+// Check refuses what a store could keep but never show or name: the caller's
+// fault, so not ErrUnavailable. Every Store calls it.
+func (n NewTask) Check() error {
+	switch {
+	case !ValidID(n.ID):
+		return fmt.Errorf("task id %q is not valid", n.ID)
+	case n.Name == "":
+		return fmt.Errorf("task %s has no name", n.ID)
+	case n.Args != nil && !json.Valid(n.Args):
+		return fmt.Errorf("arguments of task %s are not JSON", n.ID)
+	}
+	return nil
+}
+
+// Check is NewTask.Check for all tasks of the group, which must differ in
+// their ids.
+func (g NewGroup) Check() error {
+	if !ValidID(g.ID) {
+		return fmt.Errorf("group id %q is not valid", g.ID)
+	}
+	if n := len(g.Members); n == 0 || n > MaxMembers {
+		return fmt.Errorf("group %s has %d members, not 1 to %d", g.ID, n, MaxMembers)
+	}
+	all := g.Members
+	if g.Callback != nil {
+		var args []json.RawMessage
+		if g.Callback.Args != nil && json.Unmarshal(g.Callback.Args, &args) != nil {
+			return fmt.Errorf("arguments of callback %s are not a JSON array", g.Callback.ID)
+		}
+		all = append(all[:len(all):len(all)], *g.Callback)
+	}
+	seen := make(map[string]bool, len(all))
+	for _, n := range all {
+		if err := n.Check(); err != nil {
+			return fmt.Errorf("group %s: %w", g.ID, err)
+		}
+		if seen[n.ID] {
+			return fmt.Errorf("group %s: %w: %s twice", g.ID, ErrTaken, n.ID)
+		}
+		seen[n.ID] = true
+	}
+	return nil
+}
+
+// Check refuses what is no end of an attempt, a result that is not JSON, and
+// next tasks that cannot be accepted. Every Store calls it.
+func (o Outcome) Check() error {
+	if !o.State.Final() && o.State != Retrying {
+		return fmt.Errorf("%q is not how an attempt ends", o.State)
+	}
+	if o.Result != nil && !json.Valid(o.Result) {
+		return errors.New("the result is not JSON")
+	}
+	for _, n := range o.Next {
+		if err := n.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AddFailure appends to a task's failures and drops the oldest beyond
+// MaxFailures.
+func AddFailure(all []Failure, f Failure) []Failure {
+	f.Error = Cut(f.Error, MaxFailure)
+	all = append(all, f)
+	return all[max(0, len(all)-MaxFailures):]
+}
+
+// Cut bounds a text to n bytes of valid UTF-8, which is all that JSON can
+// show; what was longer ends in an ellipsis.
+func Cut(s string, n int) string {
+	const ellipsis = "…"
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	end := n - len(ellipsis)
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + ellipsis
+}
+
+// LostReason is the Error of a task that was lost too often.
+func LostReason(times int) string { return fmt.Sprintf("took its worker down %d times", times) }
+
+// JoinResults puts results behind the arguments of a callback.
+func JoinResults(args json.RawMessage, results []json.RawMessage) (json.RawMessage, error) {
+	var all []json.RawMessage
+	if len(args) > 0 {
+		if err := json.Unmarshal(args, &all); err != nil {
+			return nil, fmt.Errorf("pass results on: %w", err)
+		}
+	}
+	for _, r := range results {
+		if len(r) == 0 {
+			r = json.RawMessage("null")
+		}
+		all = append(all, r)
+	}
+	if all == nil {
+		return json.RawMessage("[]"), nil
+	}
+	return json.Marshal(all)
+}

@@ -1,0 +1,59 @@
+package jobstest
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var depthStories = []story{
+	{"depth counts what is in each queue", (*suite).depths},
+	{"an empty store has no queues", (*suite).noDepth},
+}
+
+func (s *suite) depths(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	unknown := task("unknown")
+	unknown.Name = "nobody's"
+	before := time.Now()
+	enqueue(t, st, unknown)
+	later := task("later")
+	later.RunAt = time.Now().Add(time.Hour)
+	enqueue(t, st, later)
+	enqueueMany(t, st, task("t"), 5)
+	elsewhere := task("elsewhere")
+	elsewhere.Queue = "b"
+	enqueue(t, st, elsewhere)
+	leases := lease(t, st, by("w", 3))
+	finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
+	finish(t, st, leases[1], jobs.Outcome{State: jobs.Dead, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+
+	got, err := other.Depth(t.Context())
+	if err != nil || len(got) != 2 {
+		t.Fatalf("Depth = %+v, %v", got, err)
+	}
+	for i := range got {
+		if d := got[i].Oldest; d <= 0 || d > time.Since(before)+5*time.Millisecond {
+			t.Errorf("oldest of %s is %v old, enqueued %v ago", got[i].Queue, d, time.Since(before))
+		}
+		got[i].Oldest = 0
+	}
+	want := []jobs.Depth{
+		{Queue: "b", Waiting: 1},
+		{Queue: jobs.DefaultQueue, Waiting: 2, Scheduled: 2, Running: 1, Dead: 1},
+	}
+	// One of t waits, and the unknown one, which the worker did not take; the
+	// task of the future and the one to be tried again are scheduled.
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Depth is %+v\n    want %+v", got, want)
+	}
+}
+
+func (s *suite) noDepth(t *testing.T) {
+	if got, err := s.handle(t).Depth(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("Depth = %+v, %v", got, err)
+	}
+}

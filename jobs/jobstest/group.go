@@ -1,0 +1,271 @@
+package jobstest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"gale/jobs"
+)
+
+var groupStories = []story{
+	{"a group counts its members", (*suite).groupCounts},
+	{"a chord runs once, with the results in order", (*suite).chord},
+	{"an immutable callback keeps its arguments", (*suite).chordImmutable},
+	{"a member that does not succeed ends the chord", (*suite).chordFails},
+	{"a member that dies ends the chord", (*suite).chordDies},
+	{"a member that is retried is counted once", (*suite).chordRetries},
+	{"members that end at once trigger one callback", (*suite).chordAtOnce},
+	{"the same group is one", (*suite).sameGroup},
+	{"a group is accepted whole or not at all", (*suite).groupTaken},
+	{"a group that is not there is ErrNotFound", (*suite).noGroup},
+}
+
+// members are tasks that id begins, n of them.
+func members(id string, n int) (all []jobs.NewTask) {
+	for i := range n {
+		all = append(all, task(fmt.Sprint(id, "-", i)))
+	}
+	return all
+}
+
+func enqueueGroup(t *testing.T, st jobs.Store, g jobs.NewGroup) {
+	t.Helper()
+	if created, err := st.EnqueueGroup(t.Context(), g); err != nil || !created {
+		t.Fatalf("EnqueueGroup = %v, %v", created, err)
+	}
+}
+
+func group(t *testing.T, st jobs.Store, id string) *jobs.Group {
+	t.Helper()
+	g, err := st.Group(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// chordOf is a group of two with a callback that only callback knows.
+func chordOf(n int) jobs.NewGroup {
+	return jobs.NewGroup{ID: "g", Members: members("m", n), Callback: &jobs.NewTask{ID: "c", Name: "callback", Queue: "after", Args: json.RawMessage(`["first"]`)}}
+}
+
+func callbacks(max int) jobs.LeaseRequest {
+	return jobs.LeaseRequest{Owner: "w", Queues: []string{"after"}, Names: []string{"callback"}, Max: max}
+}
+
+func (s *suite) groupCounts(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueueGroup(t, st, jobs.NewGroup{ID: "g", Members: members("m", 3)})
+	if got := get(t, other, "m-1"); got.Group != "g" || got.State != jobs.Queued {
+		t.Errorf("member is %+v", got)
+	}
+	g := group(t, other, "g")
+	if !slices.Equal(g.Members, []string{"m-0", "m-1", "m-2"}) || g.Succeeded+g.Failed != 0 || g.Finished != nil || g.Callback != "" || g.Created.IsZero() {
+		t.Errorf("at first %+v", g)
+	}
+	for i, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Success} {
+		finish(t, other, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x"})
+		if g = group(t, st, "g"); g.Succeeded+g.Failed != i+1 || (g.Finished != nil) != (i == 2) {
+			t.Errorf("after %d members %+v", i+1, g)
+		}
+	}
+	if g.Succeeded != 2 || g.Failed != 1 {
+		t.Errorf("in the end %+v", g)
+	}
+	s.leaseNone(t, st, by("w", 1))
+}
+
+func (s *suite) chord(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	const n = 12
+	enqueueGroup(t, st, chordOf(n))
+	if g := group(t, other, "g"); g.Callback != "c" {
+		t.Errorf("group is %+v", g)
+	}
+	leases := lease(t, other, by("w", n))
+	if len(leases) != n {
+		t.Fatalf("leased %v", ids(leases))
+	}
+	slices.Reverse(leases) // not in the order of the members
+	for i, l := range leases {
+		if _, err := st.Get(t.Context(), "c"); !errors.Is(err, jobs.ErrNotFound) {
+			t.Fatalf("the callback is there after %d members: %v", i, err)
+		}
+		o := jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`{"id":"` + l.Task.ID + `","größe":[1,2]}`)}
+		if l.Task.ID == "m-3" {
+			o.Result = nil
+		}
+		finish(t, st, l, o)
+	}
+	want := []string{`"first"`}
+	for i := range n {
+		result := fmt.Sprintf(`{"id":"m-%d","größe":[1,2]}`, i)
+		if i == 3 {
+			result = "null"
+		}
+		want = append(want, result)
+	}
+	got := lease(t, other, callbacks(2))
+	if len(got) != 1 || got[0].Task.ID != "c" || string(got[0].Task.Args) != "["+strings.Join(want, ",")+"]" {
+		t.Fatalf("leased %v with %s", ids(got), got[0].Task.Args)
+	}
+	finish(t, other, got[0], jobs.Outcome{State: jobs.Success})
+	s.leaseNone(t, st, callbacks(1))
+}
+
+func (s *suite) chordImmutable(t *testing.T) {
+	st := s.handle(t)
+	g := chordOf(2)
+	g.Immutable = true
+	enqueueGroup(t, st, g)
+	for _, l := range lease(t, st, by("w", 2)) {
+		finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`)})
+	}
+	if got := lease(t, st, callbacks(1)); string(got[0].Task.Args) != `["first"]` {
+		t.Errorf("arguments are %s", got[0].Task.Args)
+	}
+}
+
+func (s *suite) chordFails(t *testing.T) {
+	for _, state := range []jobs.State{jobs.Failed, jobs.Cancelled, jobs.Dead} {
+		t.Run(string(state), func(t *testing.T) {
+			st := s.handle(t)
+			enqueueGroup(t, st, chordOf(3))
+			leases := lease(t, st, by("w", 3))
+			finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
+			finish(t, st, leases[1], jobs.Outcome{State: state, Error: "no \"such\" größe"})
+			s.wantEnded(t, st, leases[1].Task.ID, "no \"such\" größe")
+			finish(t, st, leases[2], jobs.Outcome{State: state, Error: "me too"})
+			s.wantEnded(t, st, leases[1].Task.ID, "no \"such\" größe")
+			if g := group(t, st, "g"); g.Succeeded != 1 || g.Failed != 2 || g.Finished == nil {
+				t.Errorf("group is %+v", g)
+			}
+		})
+	}
+}
+
+// wantEnded fails unless the callback has failed and says why.
+func (s *suite) wantEnded(t *testing.T, st jobs.Store, member, reason string) {
+	t.Helper()
+	c := wantState(t, st, "c", jobs.Failed)
+	if c.Error != jobs.ChordError(member, reason) || c.Finished == nil || c.Attempts != 0 || len(c.Failures) != 1 || c.Failures[0].Error != c.Error {
+		t.Errorf("callback is %+v", c)
+	}
+	s.leaseNone(t, st, callbacks(1))
+}
+
+func (s *suite) chordDies(t *testing.T) {
+	st := s.handle(t)
+	enqueueGroup(t, st, chordOf(1))
+	for range s.MaxLost {
+		lose(t, st, by("w", 1))
+	}
+	wantState(t, st, "m-0", jobs.Dead)
+	s.wantEnded(t, st, "m-0", jobs.LostReason(s.MaxLost))
+}
+
+func (s *suite) chordRetries(t *testing.T) {
+	st := s.handle(t)
+	enqueueGroup(t, st, chordOf(1))
+	for range 2 {
+		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Retrying, Error: "again"})
+		l := leaseOne(t, st, "w")
+		if err := st.Release(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g := group(t, st, "g"); g.Succeeded+g.Failed != 0 {
+		t.Errorf("group is %+v", g)
+	}
+	l := leaseOne(t, st, "w")
+	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	wantError(t, "a second Finish", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Failed, Error: "x"}), jobs.ErrLeaseLost)
+	if g := group(t, st, "g"); g.Succeeded != 1 || g.Failed != 0 {
+		t.Errorf("group is %+v", g)
+	}
+	leaseOneOf(t, st, callbacks(1), "c")
+}
+
+func leaseOneOf(t *testing.T, st jobs.Store, r jobs.LeaseRequest, id string) {
+	t.Helper()
+	if got := lease(t, st, r); !slices.Equal(ids(got), []string{id}) {
+		t.Errorf("leased %v, want %s", ids(got), id)
+	}
+}
+
+func (s *suite) chordAtOnce(t *testing.T) {
+	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	for round := range 5 {
+		g := chordOf(16)
+		g.ID = fmt.Sprint("g", round)
+		g.Members, g.Callback.ID = members(g.ID, 16), g.ID+"-c"
+		enqueueGroup(t, handles[0], g)
+		var wg sync.WaitGroup
+		leases := lease(t, handles[1], by("w", 16))
+		for i, l := range leases {
+			wg.Go(func() {
+				if err := handles[i%2].Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		leaseOneOf(t, handles[round%2], callbacks(2), g.Callback.ID)
+	}
+}
+
+func (s *suite) sameGroup(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueueGroup(t, st, chordOf(2))
+	again := chordOf(3)
+	again.Members = members("others", 3)
+	if created, err := other.EnqueueGroup(t.Context(), again); err != nil || created {
+		t.Errorf("EnqueueGroup = %v, %v", created, err)
+	}
+	if g := group(t, st, "g"); len(g.Members) != 2 {
+		t.Errorf("group is %+v", g)
+	}
+	_, err := st.Get(t.Context(), "others-0")
+	wantError(t, "Get of a member of the second", err, jobs.ErrNotFound)
+}
+
+func (s *suite) groupTaken(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("taken"))
+	twice := append(members("m", 2), task("m-0"))
+	for name, g := range map[string]jobs.NewGroup{
+		"a member":   {ID: "g", Members: append(members("m", 2), task("taken"))},
+		"a callback": {ID: "g", Members: members("m", 2), Callback: &jobs.NewTask{ID: "taken", Name: "work"}},
+		"twice":      {ID: "g", Members: twice},
+	} {
+		_, err := st.EnqueueGroup(t.Context(), g)
+		wantError(t, name, err, jobs.ErrTaken)
+	}
+	for name, g := range map[string]jobs.NewGroup{
+		"no members": {ID: "g"},
+		"no id":      {Members: members("m", 1)},
+		"no name":    {ID: "g", Members: []jobs.NewTask{{ID: "m-0"}}},
+		"too many":   {ID: "g", Members: members("m", jobs.MaxMembers+1)},
+		"callback":   {ID: "g", Members: members("m", 1), Callback: &jobs.NewTask{ID: "c", Name: "work", Args: json.RawMessage(`{}`)}},
+	} {
+		if created, err := st.EnqueueGroup(t.Context(), g); err == nil || created {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	_, err := st.Get(t.Context(), "m-0")
+	wantError(t, "Get of a member", err, jobs.ErrNotFound)
+	_, err = st.Group(t.Context(), "g")
+	wantError(t, "Group", err, jobs.ErrNotFound)
+	leaseOneOf(t, st, by("w", 2), "taken")
+	s.leaseNone(t, st, by("w", 2))
+}
+
+func (s *suite) noGroup(t *testing.T) {
+	_, err := s.handle(t).Group(t.Context(), "nobody")
+	wantError(t, "Group", err, jobs.ErrNotFound)
+}

@@ -1,0 +1,87 @@
+package jobstest
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var keepStories = []story{
+	{"what has ended is kept for its time, then gone", (*suite).keeps},
+	{"what has not ended never expires", (*suite).keepsWaiting},
+	{"a group outlives its members' results", (*suite).keepsResults},
+}
+
+// keep is how long these stories let ended tasks be kept.
+const keep = 300 * time.Millisecond
+
+// wantGone waits until a task is not there any more.
+func wantGone(t *testing.T, st jobs.Store, id string) {
+	t.Helper()
+	eventually(t, id+" is gone", func() bool {
+		_, err := st.Get(t.Context(), id)
+		return errors.Is(err, jobs.ErrNotFound)
+	})
+}
+
+func (s *suite) keeps(t *testing.T) {
+	st, other := s.keeping(t, keep), s.keeping(t, keep)
+	enqueueGroup(t, st, jobs.NewGroup{ID: "g", Members: members("m", 1)})
+	l := leaseOne(t, st, "w")
+	before := time.Now()
+	finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`"old"`)})
+	if got, err := other.Get(t.Context(), "m-0"); err == nil && string(got.Result) != `"old"` || err != nil && time.Since(before) < keep {
+		t.Fatalf("Get = %+v, %v", got, err)
+	}
+	wantGone(t, other, "m-0")
+	if d := time.Since(before); d < keep {
+		t.Errorf("gone after %v, kept for %v", d, keep)
+	}
+	eventually(t, "the group is gone", func() bool {
+		_, err := other.Group(t.Context(), "g")
+		return errors.Is(err, jobs.ErrNotFound)
+	})
+	// The ids are free.
+	enqueueGroup(t, other, jobs.NewGroup{ID: "g", Members: members("m", 1)})
+	if l := leaseOne(t, st, "w"); l.Attempt != 1 || l.Task.Result != nil {
+		t.Errorf("the new task is %+v", l.Task)
+	}
+}
+
+func (s *suite) keepsWaiting(t *testing.T) {
+	st := s.keeping(t, keep)
+	for _, id := range []string{"queued", "running", "retrying"} {
+		n := task(id)
+		n.Name = id
+		enqueue(t, st, n)
+	}
+	r := by("w", 1)
+	r.Names = []string{"running"}
+	lease(t, st, r)
+	r.Names = []string{"retrying"}
+	finish(t, st, lease(t, st, r)[0], jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+	enqueue(t, st, task("ended"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	wantGone(t, st, "ended")
+	for _, id := range []string{"queued", "running", "retrying"} {
+		wantState(t, st, id, jobs.State(id))
+	}
+}
+
+func (s *suite) keepsResults(t *testing.T) {
+	st := s.keeping(t, keep)
+	enqueueGroup(t, st, chordOf(2))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`"long ago"`)})
+	wantGone(t, st, "m-0")
+	enqueue(t, st, due("other")) // whatever sweeps has an occasion
+	l := lease(t, st, by("w", 2))
+	for _, l := range l {
+		finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`)})
+	}
+	if got := lease(t, st, callbacks(1))[0]; string(got.Task.Args) != `["first","long ago",1]` {
+		t.Errorf("arguments are %s", got.Task.Args)
+	}
+}

@@ -1,0 +1,113 @@
+package jobstest
+
+import (
+	"slices"
+	"testing"
+
+	"gale/jobs"
+)
+
+var suspectStories = []story{
+	{"the neighbours of a suspect are not to blame", (*suite).neighbours},
+	{"nor if their leases expire with its own", (*suite).neighboursExpire},
+	{"an owner holds one suspect at a time", (*suite).oneSuspect},
+}
+
+// lose takes whatever is due, as one owner, and loses it.
+func lose(t *testing.T, st jobs.Store, r jobs.LeaseRequest) []string {
+	t.Helper()
+	got := ids(lease(t, st, r))
+	if _, err := st.Reclaim(t.Context(), r.Owner); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	return got
+}
+
+func (s *suite) neighbours(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, due("poison"))
+	for range jobs.SuspectAfter {
+		lose(t, st, by("w", 1))
+	}
+	enqueue(t, st, due("good"))
+	// However often the suspect takes the worker down with both.
+	for range s.MaxLost - jobs.SuspectAfter {
+		if got := lose(t, st, by("w", 2)); !slices.Equal(got, []string{"good", "poison"}) {
+			t.Fatalf("leased %v", got)
+		}
+	}
+	wantState(t, st, "poison", jobs.Dead)
+	wantState(t, st, "good", jobs.Queued)
+	// The good one has lost nothing yet: it may go down MaxLost times more.
+	for range s.MaxLost - 1 {
+		lose(t, st, by("w", 1))
+	}
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+}
+
+func (s *suite) neighboursExpire(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, due("poison"))
+	for range jobs.SuspectAfter {
+		lose(t, st, by("w", 1))
+	}
+	enqueue(t, st, due("good"))
+	if got := lease(t, st, by("w", 2)); len(got) != 2 {
+		t.Fatalf("leased %v", ids(got))
+	}
+	// Both leases expire, the one whose turn comes first notwithstanding.
+	var again []*jobs.Lease
+	for len(again) < 2 {
+		again = append(again, lease(t, st, by("x", 2-len(again)))...)
+		if s.MaxLost == jobs.SuspectAfter+1 {
+			break // that was the suspect's end
+		}
+	}
+	if _, err := st.Reclaim(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.Queued })
+	losses := 0
+	for get(t, st, "good").State != jobs.Dead {
+		if slices.Contains(lose(t, st, by("y", 1)), "good") {
+			losses++
+		}
+	}
+	if losses < s.MaxLost-1 {
+		t.Errorf("dead after %d more losses; the one with the suspect counted, of %d", losses, s.MaxLost)
+	}
+}
+
+func (s *suite) oneSuspect(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueueMany(t, st, due("bad"), 3)
+	for range jobs.SuspectAfter {
+		if got := lose(t, st, by("w", 3)); len(got) != 3 {
+			t.Fatalf("leased %v", got)
+		}
+	}
+	enqueue(t, st, task("good"))
+	first := lease(t, st, by("w", 4))
+	if len(first) != 2 {
+		t.Fatalf("leased %v; want one of the suspects, and good", ids(first))
+	}
+	s.leaseNone(t, st, by("w", 4))
+	second := lease(t, other, by("x", 4))
+	if len(second) != 1 {
+		t.Fatalf("another owner leased %v; want one of the suspects", ids(second))
+	}
+	for _, l := range first {
+		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	}
+	third := lease(t, st, by("w", 4))
+	if len(third) != 1 {
+		t.Fatalf("then leased %v; want the last of the suspects", ids(third))
+	}
+	if err := st.Release(t.Context(), third[0]); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, other, second[0], jobs.Outcome{State: jobs.Success})
+	s.leaseNone(t, st, by("w", 4))
+}

@@ -1,0 +1,51 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"gale/jobs"
+)
+
+// depthSQL reads what has not ended and the dead letters, by their indexes.
+const depthSQL = `
+	SELECT queue, sum(waiting), sum(scheduled), sum(running), sum(dead), min(oldest) FROM (
+		SELECT queue, state <> 'running' AND due <= ?1 AS waiting, state <> 'running' AND due > ?1 AS scheduled,
+			state = 'running' AS running, 0 AS dead, CASE WHEN state <> 'running' AND due <= ?1 THEN due END AS oldest
+		FROM tasks INDEXED BY tasks_due WHERE due IS NOT NULL
+		UNION ALL
+		SELECT queue, 0, 0, 0, 1, NULL FROM tasks INDEXED BY tasks_dead WHERE state = 'dead' AND finished >= ?2)
+	GROUP BY queue ORDER BY queue`
+
+// Depth implements jobs.Gauger. A queue in which nothing waits, runs or is dead
+// is left out. It reads every task that has not ended: some 100 ms for 100,000.
+func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
+	now := time.Now()
+	all, err := s.depth(ctx, now)
+	if err != nil {
+		return nil, fmt.Errorf("measure queues: %w", s.readError(ctx, err))
+	}
+	return all, nil
+}
+
+func (s *Store) depth(ctx context.Context, now time.Time) (all []jobs.Depth, err error) {
+	rows, err := s.read.QueryContext(ctx, depthSQL, now.UnixMicro(), now.Add(-s.opts.Keep).UnixMicro())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	for rows.Next() {
+		var d jobs.Depth
+		var oldest sql.Null[int64]
+		if err := rows.Scan(&d.Queue, &d.Waiting, &d.Scheduled, &d.Running, &d.Dead, &oldest); err != nil {
+			return nil, err
+		}
+		if oldest.Valid {
+			d.Oldest = now.Sub(fromMicro(oldest.V))
+		}
+		all = append(all, d)
+	}
+	return all, rows.Err()
+}

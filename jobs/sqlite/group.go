@@ -1,0 +1,179 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"gale/jobs"
+)
+
+// EnqueueGroup implements jobs.Enqueuer. The members' results are read from
+// their rows when the last has ended, so those stay until the group has.
+func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (created bool, err error) {
+	if err = g.Check(); err == nil {
+		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
+			created, err = tx.insertGroup(ctx, g)
+			return err
+		})
+	}
+	if err != nil {
+		return false, fmt.Errorf("enqueue group: %w", err)
+	}
+	return created, nil
+}
+
+func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, err error) {
+	ids := make([]string, len(g.Members))
+	for i, n := range g.Members {
+		ids[i] = n.ID
+	}
+	members, err := jsonText(ids)
+	if err != nil {
+		return false, err
+	}
+	var callback []byte
+	callbackID := ""
+	if g.Callback != nil {
+		callbackID = g.Callback.ID
+		if callback, err = json.Marshal(g.Callback); err != nil {
+			return false, err
+		}
+	}
+	if err := t.exec(ctx, `DELETE FROM groups WHERE id = ? AND finished < ?`, g.ID, t.expiry()); err != nil {
+		return false, err
+	}
+	var seq int64
+	created, err = t.queryRow(ctx, `
+		INSERT INTO groups (id, created, size, members, immutable, callback_id, callback) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO NOTHING RETURNING seq`,
+		[]any{g.ID, t.now.UnixMicro(), len(ids), members, g.Immutable, callbackID, text(callback)}, &seq)
+	if err != nil || !created {
+		return false, err
+	}
+	for i, n := range g.Members {
+		m := member{sql.Null[int64]{V: seq, Valid: true}, i}
+		if fresh, err := t.insert(ctx, n, m); err != nil {
+			return false, err
+		} else if !fresh {
+			return false, fmt.Errorf("member %s: %w", n.ID, jobs.ErrTaken)
+		}
+	}
+	if taken, err := t.queryRow(ctx, `SELECT seq FROM tasks WHERE id = ?`, []any{callbackID}, &seq); err != nil {
+		return false, err
+	} else if taken {
+		return false, fmt.Errorf("callback %s: %w", callbackID, jobs.ErrTaken)
+	}
+	return true, nil
+}
+
+// text is a nullable column's value.
+func text(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return string(b)
+}
+
+// memberEnded counts a member in the step in which it ends. The last one, if all
+// succeeded, accepts the callback; the first that did not, ends it.
+func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.State, reason string) error {
+	if !m.group.Valid {
+		return nil
+	}
+	good, bad := 1, 0
+	if state != jobs.Success {
+		good, bad = 0, 1
+	}
+	var succeeded, failed, size int
+	var immutable bool
+	var callback []byte
+	found, err := t.queryRow(ctx, `
+		UPDATE groups SET succeeded = succeeded + ?1, failed = failed + ?2,
+			finished = CASE WHEN succeeded + failed + 1 = size THEN ?3 END
+		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback`,
+		[]any{good, bad, t.now.UnixMicro(), m.group}, &succeeded, &failed, &size, &immutable, &callback)
+	if err != nil || !found || callback == nil {
+		return err
+	}
+	var n jobs.NewTask
+	if err := json.Unmarshal(callback, &n); err != nil {
+		return fmt.Errorf("decode callback: %w", err)
+	}
+	switch {
+	case bad == 1 && failed == 1:
+		return t.insertFailed(ctx, n, jobs.ChordError(id, reason))
+	case succeeded == size:
+		if !immutable {
+			if n.Args, err = t.withResults(ctx, n.Args, m.group); err != nil {
+				return err
+			}
+		}
+		_, err = t.insert(ctx, n, member{})
+	}
+	return err
+}
+
+const resultsSQL = `SELECT result FROM tasks INDEXED BY tasks_group WHERE group_seq = ? ORDER BY member`
+
+func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Null[int64]) (json.RawMessage, error) {
+	rows, err := t.query(ctx, resultsSQL, group.V)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	var results []json.RawMessage
+	for rows.Next() {
+		var r []byte
+		if err := rows.Scan(&r); err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return jobs.JoinResults(args, results)
+}
+
+// insertFailed accepts a task that has failed before it began.
+func (t *tx) insertFailed(ctx context.Context, n jobs.NewTask, reason string) error {
+	created, err := t.insert(ctx, n, member{})
+	if err != nil || !created {
+		return err
+	}
+	reason = jobs.Cut(reason, jobs.MaxError)
+	failures, err := addFailure("[]", jobs.Failure{Time: t.now.UTC(), Error: reason})
+	if err != nil {
+		return err
+	}
+	return t.exec(ctx, `UPDATE tasks SET state = 'failed', due = NULL, finished = ?, error = ?, failures = ? WHERE id = ?`,
+		t.now.UnixMicro(), reason, failures, n.ID)
+}
+
+// Group implements jobs.Reader.
+func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
+	g := &jobs.Group{ID: id}
+	var members []byte
+	var created int64
+	var finished sql.Null[int64]
+	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished)
+	g.Created, g.Finished = fromMicro(created), fromNull(finished)
+	switch {
+	case errors.Is(err, sql.ErrNoRows), err == nil && s.gone(g.Finished, time.Now()):
+		err = jobs.ErrNotFound
+	case err != nil:
+		err = s.readError(ctx, err)
+	default:
+		err = json.Unmarshal(members, &g.Members)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get group %s: %w", id, err)
+	}
+	return g, nil
+}
+
+const groupSQL = `SELECT members, callback_id, succeeded, failed, created, finished FROM groups WHERE id = ?`
