@@ -20,8 +20,10 @@ var floors = map[string]int{
 	"gale/uploads": 10,
 	"gale/prefork": 10,
 
-	"gale/jobs/sqlite":   20,
-	"gale/jobs/jobstest": 20,
+	"gale/jobs/redistest":   0,
+	"gale/jobs/sqlite":      20,
+	"gale/jobs/redisstream": 20,
+	"gale/jobs/jobstest":    20,
 
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,

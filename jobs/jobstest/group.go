@@ -40,9 +40,9 @@ func enqueueGroup(t *testing.T, st jobs.Store, g jobs.NewGroup) {
 	}
 }
 
-func group(t *testing.T, st jobs.Store, id string) *jobs.Group {
+func group(t *testing.T, st jobs.Store) *jobs.Group {
 	t.Helper()
-	g, err := st.Group(t.Context(), id)
+	g, err := st.Group(t.Context(), "g")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,13 +64,13 @@ func (s *suite) groupCounts(t *testing.T) {
 	if got := get(t, other, "m-1"); got.Group != "g" || got.State != jobs.Queued {
 		t.Errorf("member is %+v", got)
 	}
-	g := group(t, other, "g")
+	g := group(t, other)
 	if !slices.Equal(g.Members, []string{"m-0", "m-1", "m-2"}) || g.Succeeded+g.Failed != 0 || g.Finished != nil || g.Callback != "" || g.Created.IsZero() {
 		t.Errorf("at first %+v", g)
 	}
 	for i, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Success} {
 		finish(t, other, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x"})
-		if g = group(t, st, "g"); g.Succeeded+g.Failed != i+1 || (g.Finished != nil) != (i == 2) {
+		if g = group(t, st); g.Succeeded+g.Failed != i+1 || (g.Finished != nil) != (i == 2) {
 			t.Errorf("after %d members %+v", i+1, g)
 		}
 	}
@@ -84,7 +84,7 @@ func (s *suite) chord(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	const n = 12
 	enqueueGroup(t, st, chordOf(n))
-	if g := group(t, other, "g"); g.Callback != "c" {
+	if g := group(t, other); g.Callback != "c" {
 		t.Errorf("group is %+v", g)
 	}
 	leases := lease(t, other, by("w", n))
@@ -142,7 +142,7 @@ func (s *suite) chordFails(t *testing.T) {
 			s.wantEnded(t, st, leases[1].Task.ID, "no \"such\" größe")
 			finish(t, st, leases[2], jobs.Outcome{State: state, Error: "me too"})
 			s.wantEnded(t, st, leases[1].Task.ID, "no \"such\" größe")
-			if g := group(t, st, "g"); g.Succeeded != 1 || g.Failed != 2 || g.Finished == nil {
+			if g := group(t, st); g.Succeeded != 1 || g.Failed != 2 || g.Finished == nil {
 				t.Errorf("group is %+v", g)
 			}
 		})
@@ -179,13 +179,13 @@ func (s *suite) chordRetries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if g := group(t, st, "g"); g.Succeeded+g.Failed != 0 {
+	if g := group(t, st); g.Succeeded+g.Failed != 0 {
 		t.Errorf("group is %+v", g)
 	}
 	l := leaseOne(t, st, "w")
 	finish(t, st, l, jobs.Outcome{State: jobs.Success})
 	wantError(t, "a second Finish", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Failed, Error: "x"}), jobs.ErrLeaseLost)
-	if g := group(t, st, "g"); g.Succeeded != 1 || g.Failed != 0 {
+	if g := group(t, st); g.Succeeded != 1 || g.Failed != 0 {
 		t.Errorf("group is %+v", g)
 	}
 	leaseOneOf(t, st, callbacks(1), "c")
@@ -227,7 +227,7 @@ func (s *suite) sameGroup(t *testing.T) {
 	if created, err := other.EnqueueGroup(t.Context(), again); err != nil || created {
 		t.Errorf("EnqueueGroup = %v, %v", created, err)
 	}
-	if g := group(t, st, "g"); len(g.Members) != 2 {
+	if g := group(t, st); len(g.Members) != 2 {
 		t.Errorf("group is %+v", g)
 	}
 	_, err := st.Get(t.Context(), "others-0")

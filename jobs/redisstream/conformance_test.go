@@ -1,0 +1,37 @@
+package redisstream_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"gale/jobs"
+	"gale/jobs/jobstest"
+	"gale/jobs/redisstream"
+	"gale/jobs/redistest"
+)
+
+func TestConformance(t *testing.T) {
+	for name, address := range map[string]func(*testing.T) string{
+		"plain":   func(t *testing.T) string { return redistest.Start(t).URL() },
+		"aof":     func(t *testing.T) string { return redistest.StartAOF(t).URL() },
+		"cluster": func(t *testing.T) string { return redistest.StartCluster(t) },
+	} {
+		t.Run(name, func(t *testing.T) { conform(t, address(t)) })
+	}
+}
+
+func conform(t *testing.T, address string) {
+	o := jobstest.Options{LeaseTTL: 400 * time.Millisecond, MaxLost: 3, Late: late}
+	jobstest.Run(t, func(t *testing.T, keep time.Duration) jobs.Store {
+		t.Helper()
+		s, err := redisstream.Open(t.Context(), address, redisstream.Options{
+			// The handles of one story share a prefix.
+			Prefix: strings.ReplaceAll(t.Name(), "/", "."), LeaseTTL: o.LeaseTTL, MaxLost: o.MaxLost, Keep: keep,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}, o)
+}

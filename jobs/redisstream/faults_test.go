@@ -1,0 +1,427 @@
+package redisstream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"gale/jobs"
+	"gale/jobs/redisstream"
+	"gale/jobs/redistest"
+)
+
+func open(t testing.TB, address string, o redisstream.Options) *redisstream.Store {
+	t.Helper()
+	s, err := redisstream.Open(t.Context(), address, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func work(owner string, max int, names ...string) jobs.LeaseRequest {
+	return jobs.LeaseRequest{Owner: owner, Queues: []string{"default"}, Names: append(names, "work"), Max: max}
+}
+
+func enqueue(t testing.TB, s jobs.Store, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "work"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// lease takes what is due within a time, or nothing.
+func lease(t testing.TB, s jobs.Store, r jobs.LeaseRequest, within time.Duration) (leases []*jobs.Lease) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	leases, err := s.Lease(ctx, r)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Lease: %v", err)
+	}
+	return leases
+}
+
+func ids(leases []*jobs.Lease) (all []string) {
+	for _, l := range leases {
+		all = append(all, l.Task.ID)
+	}
+	return all
+}
+
+// eventually polls until ok, for at most ten seconds.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within 10s: %s", what)
+		}
+	}
+}
+
+// A server that does not answer, be it gone or stopped, is noticed within a
+// second by those whom a client waits for, and forgotten once it is back.
+func TestEnqueueFailsFast(t *testing.T) {
+	server := redistest.StartAOF(t)
+	s := open(t, server.URL(), redisstream.Options{})
+	enqueue(t, s, "before")
+	try := func(what string) {
+		t.Helper()
+		for name, call := range map[string]func() error{
+			"Enqueue": func() error {
+				_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "during", Name: "work"})
+				return err
+			},
+			"Get":   func() error { _, err := s.Get(t.Context(), "before"); return err },
+			"Depth": func() error { _, err := s.Depth(t.Context()); return err },
+		} {
+			began := time.Now()
+			err := call()
+			if took := time.Since(began); !errors.Is(err, jobs.ErrUnavailable) || took > time.Second {
+				t.Errorf("%s while the server is %s: %v after %v", name, what, err, took)
+			}
+		}
+	}
+	server.Stop(t)
+	try("stopped")
+	server.Continue(t)
+	eventually(t, "tasks are accepted again", func() bool {
+		_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "between", Name: "work"})
+		return err == nil
+	})
+	server.Kill()
+	try("gone")
+	server.Restart(t)
+	eventually(t, "tasks are accepted again", func() bool {
+		_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "after", Name: "work"})
+		return err == nil
+	})
+	for _, id := range []string{"before", "between", "after"} {
+		if _, err := s.Get(t.Context(), id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// A lease whose answer was lost is not waited for until it expires: the next
+// call has the task at once, and nothing counts as lost.
+func TestLeaseWhoseAnswerIsLost(t *testing.T) {
+	server := redistest.Start(t)
+	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
+	enqueue(t, s, "first", "a")
+	lease(t, s, work("w", 1), 5*time.Second) // the server knows the script from now on
+	server.Stop(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if got, err := s.Lease(ctx, work("w", 1)); err == nil {
+		t.Fatalf("leased %v from a server that is stopped", ids(got))
+	}
+	server.Continue(t) // and the script runs
+	eventually(t, "the unheard lease", func() bool {
+		got, err := other.Get(t.Context(), "a")
+		return err == nil && got.State == jobs.Running
+	})
+	got := lease(t, s, work("w", 1), 5*time.Second)
+	if len(got) != 1 || got[0].Attempt != 2 {
+		t.Fatalf("leased %v", got)
+	}
+	if err := s.Finish(t.Context(), got[0], jobs.Outcome{State: jobs.Success}); err != nil {
+		t.Error(err)
+	}
+}
+
+// To finish twice with the same outcome is to finish once.
+func TestFinishAgain(t *testing.T) {
+	s := open(t, redistest.Start(t).URL(), redisstream.Options{})
+	enqueue(t, s, "a")
+	l := lease(t, s, work("w", 1), 5*time.Second)[0]
+	o := jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`), Next: []jobs.NewTask{{ID: "next", Name: "work"}}}
+	for range 2 {
+		if err := s.Finish(t.Context(), l, o); err != nil {
+			t.Errorf("Finish: %v", err)
+		}
+	}
+	o.Result = json.RawMessage(`2`)
+	if err := s.Finish(t.Context(), l, o); !errors.Is(err, jobs.ErrLeaseLost) {
+		t.Errorf("Finish with another outcome: %v", err)
+	}
+	if got := lease(t, s, work("w", 5), 5*time.Second); !slices.Equal(ids(got), []string{"next"}) {
+		t.Errorf("leased %v", ids(got))
+	}
+}
+
+// Killed with the tasks it has, the server has them again when it is back, in
+// the same hands.
+func TestServerIsKilled(t *testing.T) {
+	server := redistest.StartAOF(t)
+	s := open(t, server.URL(), redisstream.Options{LeaseTTL: 2 * time.Second})
+	enqueue(t, s, "held", "waiting")
+	l := lease(t, s, work("w", 1), 5*time.Second)[0]
+	server.Kill()
+	waiting := make(chan error, 1)
+	go func() { // ends with an error, or a lease
+		_, err := s.Lease(t.Context(), work("w", 1))
+		waiting <- err
+	}()
+	if err := <-waiting; !errors.Is(err, jobs.ErrUnavailable) {
+		t.Errorf("Lease from a server that is gone: %v", err)
+	}
+	server.Restart(t)
+	eventually(t, "the outcome is recorded", func() bool {
+		return s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}) == nil
+	})
+	if got := lease(t, s, work("w", 2), 5*time.Second); !slices.Equal(ids(got), []string{"waiting"}) {
+		t.Errorf("leased %v", ids(got))
+	}
+}
+
+// Those who wait when the server is restarted hear of what comes afterwards.
+func TestWaitersOutliveTheServer(t *testing.T) {
+	server := redistest.StartAOF(t)
+	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
+	enqueue(t, s, "a")
+	seen := make(chan error, 1)
+	go func() { // ends when the task has changed
+		_, err := s.Watch(t.Context(), "a", 1)
+		seen <- err
+	}()
+	eventually(t, "the watcher listens", func() bool {
+		n, err := server.Client().PubSubNumSub(t.Context(), "{gale:jobs}:changed:a").Result()
+		return err == nil && n["{gale:jobs}:changed:a"] == 1
+	})
+	server.Kill()
+	server.Restart(t)
+	eventually(t, "the task is leased", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := other.Lease(ctx, work("w", 1))
+		return err == nil
+	})
+	select {
+	case err := <-seen:
+		if err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the watcher was forgotten")
+	}
+}
+
+// What is in a stream and is no task becomes a dead letter, once.
+func TestMalformedMessages(t *testing.T) {
+	server := redistest.Start(t)
+	var counters jobs.Counters
+	s := open(t, server.URL(), redisstream.Options{Meter: &counters})
+	enqueue(t, s, "good")
+	ctx, key := t.Context(), "{gale:jobs}"
+	for _, values := range []map[string]any{{"junk": "x"}, {"id": "nobody"}, {"id": "half"}} {
+		if err := server.Client().XAdd(ctx, &redis.XAddArgs{Stream: key + ":stream:default", Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Client().HSet(ctx, key+":task:half", "name", "work", "state", "queued")
+	enqueue(t, s, "last")
+	got := lease(t, s, work("w", 10), 5*time.Second)
+	if !slices.Equal(ids(got), []string{"good", "last"}) {
+		t.Errorf("leased %v", ids(got))
+	}
+	depth, err := s.Depth(ctx)
+	if err != nil || len(depth) != 1 || depth[0].Dead != 3 || depth[0].Waiting != 0 || depth[0].Running != 2 {
+		t.Errorf("Depth is %+v, %v", depth, err)
+	}
+	dead, err := server.Client().ZRange(ctx, key+":dead:default", 0, -1).Result()
+	if err != nil || len(dead) != 3 {
+		t.Fatalf("dead letters %v, %v", dead, err)
+	}
+	for _, id := range dead {
+		letter, err := s.Get(ctx, id)
+		if err != nil || letter.State != jobs.Dead || letter.Error == "" || !json.Valid(letter.Args) || len(letter.Failures) != 1 {
+			t.Errorf("dead letter %s is %+v, %v", id, letter, err)
+		}
+	}
+	if got := lease(t, s, work("w", 10), 200*time.Millisecond); len(got) > 0 {
+		t.Errorf("then leased %v", ids(got))
+	}
+	if all := counters.All(); len(all) != 1 || all[0].Event != jobs.Buried || all[0].Total != 3 {
+		t.Errorf("counted %+v", all)
+	}
+}
+
+// Tasks that a worker does not know are read once and stand aside: they cost it
+// nothing, however many they are.
+func TestUnknownTasksStandAside(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstream.Options{})
+	const unknown = 2500
+	for i := range unknown {
+		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("u", i), Name: "unknown"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enqueue(t, s, "known")
+	if got := lease(t, s, work("w", 2), 5*time.Second); !slices.Equal(ids(got), []string{"known"}) {
+		t.Fatalf("leased %v", ids(got))
+	}
+	reads := func() (n int64) {
+		stats, err := server.Client().Info(t.Context(), "commandstats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(stats) {
+			if rest, ok := strings.CutPrefix(line, "cmdstat_xreadgroup:calls="); ok {
+				fmt.Sscanf(rest, "%d", &n)
+			}
+		}
+		return n
+	}
+	before := reads()
+	if got := lease(t, s, work("w", 2), 300*time.Millisecond); len(got) > 0 {
+		t.Errorf("leased %v", ids(got))
+	}
+	if n := reads() - before; n > 5 {
+		t.Errorf("%d reads within 300ms of a worker that has nothing to do", n)
+	}
+	seen := map[string]bool{}
+	for len(seen) < unknown {
+		got := lease(t, s, work("w2", 1000, "unknown"), 5*time.Second)
+		if len(got) == 0 {
+			t.Fatalf("%d of %d after a worker came that knows them", len(seen), unknown)
+		}
+		for _, l := range got {
+			seen[l.Task.ID] = true
+		}
+	}
+}
+
+// lines is a log.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+func TestWarnsOfDangerousServers(t *testing.T) {
+	for name, c := range map[string]struct {
+		settings []string
+		want     []string
+	}{
+		"no file":  {nil, []string{"no append-only file"}},
+		"no fsync": {[]string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"leaves fsync to the system"}},
+		"eviction": {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, []string{"may evict tasks", "allkeys-lru"}},
+		"sound":    {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction"}, nil},
+		"secret":   {[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []string{"cannot check the configuration"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log lines
+			enqueue(t, open(t, redistest.Start(t, c.settings...).URL(), redisstream.Options{Logger: logTo(&log)}), "a")
+			for _, want := range c.want {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("the log does not say %q:\n%s", want, log.String())
+				}
+			}
+			if len(c.want) == 0 && strings.Contains(log.String(), "WARN") {
+				t.Errorf("the log of a sound server:\n%s", log.String())
+			}
+		})
+	}
+}
+
+// A server that is away when the program starts is waited for, and looked at
+// when it comes; a fault that will not pass is an error.
+func TestOpen(t *testing.T) {
+	server := redistest.Start(t)
+	server.Kill()
+	var log lines
+	s := open(t, server.URL(), redisstream.Options{Logger: logTo(&log)})
+	if !strings.Contains(log.String(), "does not answer") {
+		t.Errorf("log: %s", log.String())
+	}
+	server.Restart(t)
+	enqueue(t, s, "a")
+	if !strings.Contains(log.String(), "no append-only file") {
+		t.Errorf("log: %s", log.String())
+	}
+
+	for _, address := range []string{
+		"", "localhost:6379", "http://localhost", "redis://a:1/1,redis://b:1", "redis://a:1,unix:///tmp/x",
+		"redis://u:p@a:1,redis://b:1", "redis://a:1,rediss://b:1",
+	} {
+		if _, err := redisstream.Open(t.Context(), address, redisstream.Options{}); err == nil {
+			t.Errorf("%q was opened", address)
+		}
+	}
+	locked := redistest.Start(t, "--requirepass", "secret")
+	if _, err := redisstream.Open(t.Context(), locked.URL(), redisstream.Options{}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("without the password: %v", err)
+	}
+	open(t, strings.Replace(locked.URL(), "//", "//:secret@", 1), redisstream.Options{})
+}
+
+// A full server that evicts nothing refuses tasks, and keeps those it has.
+func TestFullServer(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+	s := open(t, server.URL(), redisstream.Options{})
+	args := json.RawMessage(`["` + strings.Repeat("x", 1<<16) + `"]`)
+	var err error
+	n := 0
+	for ; err == nil && n < 1000; n++ {
+		_, _, err = s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", n), Name: "work", Args: args})
+	}
+	if !errors.Is(err, jobs.ErrUnavailable) || n < 2 {
+		t.Fatalf("after %d tasks: %v", n, err)
+	}
+	if _, err := s.Get(t.Context(), "t0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server that was answered for and forgot, as one does that is killed while an
+// fsync is under way, is told again.
+func TestForgetfulServer(t *testing.T) {
+	server := redistest.Start(t) // forgets all
+	s := open(t, server.URL(), redisstream.Options{})
+	enqueue(t, s, "a")
+	if _, err := s.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{{ID: "m", Name: "work"}}}); err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	server.Restart(t)
+	for _, id := range []string{"a", "m"} {
+		eventually(t, id+" is there again", func() bool {
+			_, err := s.Get(t.Context(), id)
+			return err == nil
+		})
+	}
+	if _, err := s.Group(t.Context(), "g"); err != nil {
+		t.Error(err)
+	}
+}

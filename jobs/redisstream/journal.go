@@ -1,0 +1,158 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// journalSpan is for how long an accepted task may be missing from the
+	// server's append-only file. With appendfsync everysec Redis answers before
+	// it has written while an earlier fsync is under way, for up to two seconds
+	// (aof.c, flushAppendOnlyFile); then a kill loses what was answered. A
+	// replica that takes over lacks the last moments as well.
+	journalSpan = 3 * time.Second
+	// journalLimit bounds the bytes of arguments that are remembered.
+	journalLimit = 64 << 20
+	// journalBeat is how often a server is asked whether it is still the one
+	// that accepted what is remembered.
+	journalBeat = 500 * time.Millisecond
+)
+
+// journal remembers what was accepted lately, and accepts it once more from a
+// server that was started since: the same id is the same task, so that this
+// adds what is missing and nothing else. A task is lost only if this process
+// dies within the same moment as the server.
+type journal struct {
+	again func(ctx context.Context, e entry) error
+	ping  func(ctx context.Context) error
+
+	mu      sync.Mutex
+	entries []entry // oldest first
+	bytes   int
+	run     map[string]bool // the servers that were seen, by run id
+	renewed bool            // one of them is new
+	running bool
+	stopped chan struct{}
+	ended   sync.WaitGroup
+}
+
+// entry is the call of a script.
+type entry struct {
+	at     time.Time
+	script *redis.Script
+	args   []any
+	size   int
+}
+
+func newJournal() *journal {
+	return &journal{run: map[string]bool{}, stopped: make(chan struct{})}
+}
+
+// greet is called for each new connection: the server says who it is.
+func (j *journal) greet(ctx context.Context, c *redis.Conn) error {
+	info, err := c.Info(ctx, "server").Result()
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return nil // without INFO there is no telling servers apart
+	}
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(info) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "run_id:"); ok {
+			j.mu.Lock()
+			j.renewed = j.renewed || !j.run[id] && len(j.run) > 0
+			j.run[id] = true
+			j.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// add remembers a call that was answered.
+func (j *journal) add(script *redis.Script, args []any) {
+	e := entry{at: time.Now(), script: script, args: args}
+	for _, a := range args {
+		switch a := a.(type) {
+		case string:
+			e.size += len(a)
+		case []byte:
+			e.size += len(a)
+		}
+		e.size += 16
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries, j.bytes = append(j.entries, e), j.bytes+e.size
+	for j.bytes > journalLimit {
+		j.drop()
+	}
+	if !j.running {
+		j.running = true
+		j.ended.Go(j.keep) // ends when nothing is remembered, or by stop
+	}
+}
+
+func (j *journal) drop() {
+	j.bytes -= j.entries[0].size
+	j.entries[0] = entry{} // its arguments are garbage now, not when the slice is
+	j.entries = j.entries[1:]
+}
+
+// stop ends the goroutine and returns when it has ended; call it once.
+func (j *journal) stop() {
+	close(j.stopped)
+	j.ended.Wait()
+}
+
+func (j *journal) keep() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	tick := time.NewTicker(journalBeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-j.stopped:
+			return
+		case <-tick.C:
+		}
+		asked := time.Now()
+		if j.ping(ctx) == nil && j.settle(ctx, asked) {
+			return
+		}
+	}
+}
+
+// settle forgets what the server, which answered at the given time and is the
+// same as ever, must have written by now; after a change of servers it accepts
+// all once more. It reports whether nothing is left.
+func (j *journal) settle(ctx context.Context, answered time.Time) (empty bool) {
+	j.mu.Lock()
+	renewed := j.renewed
+	j.renewed = false
+	entries := j.entries
+	j.mu.Unlock()
+	if renewed {
+		for _, e := range entries {
+			if err := j.again(ctx, e); err != nil {
+				j.mu.Lock()
+				j.renewed = true // and from the beginning
+				j.mu.Unlock()
+				return false
+			}
+		}
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for !j.renewed && len(j.entries) > 0 && answered.Sub(j.entries[0].at) > journalSpan {
+		j.drop()
+	}
+	j.running = len(j.entries) > 0
+	return !j.running
+}

@@ -1,0 +1,225 @@
+package redisstream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"gale/jobs"
+)
+
+// lookAgain is how often a waiting Lease looks by itself, for expired leases
+// and for messages that were lost.
+const lookAgain = time.Second
+
+// rest is how long a Lease that was woken for nothing waits before it looks
+// again: one task wakes all who wait, and only one gets it.
+const rest = 5 * time.Millisecond
+
+// calls numbers the calls of Lease that reach the server, one at a time. An
+// answer may be lost while the server hands out tasks all the same, be it that
+// it was stopped and wakes up later: the next call says which one was answered
+// last, and what the others were given is due again at once. One that is
+// late comes to nothing.
+type calls struct {
+	mu       sync.Mutex
+	handle   string
+	last     int64
+	answered int64
+}
+
+// Lease implements jobs.Leaser. The order within a queue is that in which tasks
+// came due, but for those that were given back and those that this worker
+// knows and others did not, which come first. A Max below 1 is refused.
+func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, error) {
+	if r.Max < 1 {
+		return nil, fmt.Errorf("lease tasks: at most %d tasks are asked for", r.Max)
+	}
+	var w *waiter
+	for {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		leases, wait, err := s.lease(ctx, r)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			return nil, fmt.Errorf("lease tasks: %w", err)
+		case len(leases) > 0:
+			return leases, nil
+		case wait == 0:
+			continue
+		}
+		if w == nil {
+			w = s.hub.join(s.key + ":due") // wakes it once it listens
+			defer s.hub.leave(w)
+		} else {
+			pause(ctx, min(rest, wait))
+		}
+		if err := s.sleep(ctx, w, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lease asks once. wait is for how long nothing will be due by itself.
+func (s *Store) lease(ctx context.Context, r jobs.LeaseRequest) (leases []*jobs.Lease, wait time.Duration, err error) {
+	s.calls.mu.Lock()
+	defer s.calls.mu.Unlock()
+	s.calls.last++
+	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(), len(r.Queues)}
+	for _, q := range r.Queues {
+		args = append(args, q)
+	}
+	for _, n := range r.Names {
+		args = append(args, n)
+	}
+	answer, err := s.run(ctx, leaseScript, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	s.calls.answered = s.calls.last
+	leases, wait, lost, err := decodeLeases(answer, r.Owner)
+	if err != nil {
+		return nil, 0, err
+	}
+	s.countLost(lost)
+	return leases, min(wait, lookAgain, max(s.opts.LeaseTTL/20, 5*time.Millisecond)), nil
+}
+
+func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.Duration, lost []any, err error) {
+	if len(answer) != 3 {
+		return nil, 0, nil, errAnswer
+	}
+	lost, _ = answer[1].([]any)
+	given, ok := answer[2].([]any)
+	if !ok {
+		return nil, 0, nil, errAnswer
+	}
+	us, _, err := numbers([]any{answer[0], 0})
+	if wait = time.Duration(us) * time.Microsecond; us < 0 {
+		wait = lookAgain
+	}
+	for _, each := range given {
+		f, hashErr := decodeHash(each)
+		if hashErr != nil {
+			return nil, 0, nil, hashErr
+		}
+		t, taskErr := decodeTask(f.text("id"), each, 0)
+		if taskErr != nil {
+			// Whoever wrote it: the worker refuses arguments that are no array,
+			// and the task becomes a dead letter.
+			t = &jobs.Task{ID: f.text("id"), Name: f.text("name"), Queue: f.text("queue"), Attempts: int(f.number("attempts"))}
+		}
+		leases = append(leases, &jobs.Lease{Task: t, Owner: owner, Attempt: t.Attempts})
+	}
+	return leases, wait, lost, err
+}
+
+// countLost tells meter and log what a script says of lost leases: id, name,
+// queue and state of each.
+func (s *Store) countLost(lost []any) {
+	for _, each := range lost {
+		v, ok := each.([]any)
+		if !ok || len(v) != 4 {
+			continue
+		}
+		id, name, queue := fmt.Sprint(v[0]), fmt.Sprint(v[1]), fmt.Sprint(v[2])
+		if name != malformed {
+			s.opts.Meter.Count(jobs.Redelivered, name, queue)
+		}
+		if v[3] == string(jobs.Dead) {
+			s.opts.Meter.Count(jobs.Buried, name, queue)
+			s.opts.Logger.Warn("task is a dead letter", "id", id, "task", name, "queue", queue)
+		}
+	}
+}
+
+// malformed is the name of what was found in a stream and is no task.
+const malformed = "malformed"
+
+// sleep returns when there is reason to look again.
+func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-s.closed:
+		return fmt.Errorf("lease tasks: %w", errClosed)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// fence is a lease as scripts check it.
+func fence(l *jobs.Lease) []any { return []any{l.Task.ID, l.Owner, l.Attempt} }
+
+// held reads the answer of a script that returns 1, or 0 for a lost lease.
+func held(answer []any, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case len(answer) != 1:
+		return errAnswer
+	case answer[0] != int64(1):
+		return jobs.ErrLeaseLost
+	}
+	return nil
+}
+
+// Extend implements jobs.Leaser. The leases last LeaseTTL from now.
+func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+	if len(leases) == 0 {
+		return nil, nil
+	}
+	var args []any
+	for _, l := range leases {
+		args = append(args, fence(l)...)
+	}
+	answer, err := s.run(ctx, extendScript, args...)
+	if err == nil && len(answer) != len(leases) {
+		err = errAnswer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("extend leases: %w", err)
+	}
+	for i, l := range leases {
+		if answer[i] != int64(1) {
+			lost = append(lost, l)
+		}
+	}
+	return lost, nil
+}
+
+// Release implements jobs.Leaser. The task keeps its place in front of what came
+// due later.
+func (s *Store) Release(ctx context.Context, l *jobs.Lease) error {
+	if err := held(s.run(ctx, releaseScript, fence(l)...)); err != nil {
+		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
+	}
+	return nil
+}
+
+// Reclaim implements jobs.Leaser. The tasks are due from now on, behind what
+// was due before: one of them may have killed the worker. Those that lost their
+// worker for the last time are dead, and counted too.
+func (s *Store) Reclaim(ctx context.Context, owner string) (int, error) {
+	answer, err := s.run(ctx, reclaimScript, owner)
+	if err != nil {
+		return 0, fmt.Errorf("reclaim tasks of %s: %w", owner, err)
+	}
+	s.countLost(answer)
+	return len(answer), nil
+}

@@ -1,0 +1,101 @@
+package redisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var errOld = errors.New("redis is too old: version 7.0 or newer is needed, for scripts that write by the server's clock")
+
+// look finds out, once, what kind of servers these are. What is dangerous in
+// their configuration is said in the log: nothing but the operator can tell
+// whether it is meant so.
+func (s *Store) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	var err error
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		var mu sync.Mutex // the log lines of one node stay together
+		err = c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return s.lookAt(ctx, node, node.Options().Addr)
+		})
+	} else {
+		err = s.lookAt(ctx, s.client, "")
+	}
+	if err == nil {
+		s.looked.Store(true)
+	}
+	return err
+}
+
+func (s *Store) lookAt(ctx context.Context, server redis.Cmdable, addr string) error {
+	info, err := server.Info(ctx, "server").Result()
+	if err != nil {
+		return err
+	}
+	major := 0
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
+			version, _, _ := strings.Cut(v, ".")
+			major, _ = strconv.Atoi(version)
+		}
+	}
+	if major < 7 {
+		return fmt.Errorf("%w; this is %d", errOld, major)
+	}
+	log := s.opts.Logger
+	if addr != "" {
+		log = log.With("node", addr)
+	}
+	settings := map[string]string{}
+	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy"} {
+		one, err := server.ConfigGet(ctx, name).Result()
+		if _, refused := errors.AsType[redis.Error](err); refused {
+			log.Warn("cannot check the configuration of redis; tasks need appendonly yes and maxmemory-policy noeviction", "error", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		settings[name] = one[name]
+	}
+	if settings["appendonly"] != "yes" {
+		log.Warn("redis has no append-only file: tasks that were accepted are lost when it restarts; set appendonly yes")
+	} else if settings["appendfsync"] == "everysec" {
+		log.Info("redis syncs once a second: a power failure may lose tasks of the last two; appendfsync always loses none")
+	} else if settings["appendfsync"] == "no" {
+		log.Warn("redis leaves fsync to the system: a power failure loses tasks of the last half minute; set appendfsync everysec, or always")
+	}
+	if p := settings["maxmemory-policy"]; p != "noeviction" && settings["maxmemory"] != "0" {
+		log.Warn("redis may evict tasks when its memory is full; set maxmemory-policy noeviction", "policy", p)
+	}
+	return nil
+}
+
+// clientLog makes sure that go-redis' logger, which is global, is set by one
+// store only.
+var clientLog sync.Once
+
+// quiet sends what go-redis logs by itself to the log, for debugging: what
+// matters of it comes back as errors.
+func quiet(log *slog.Logger) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	clientLog.Do(func() { redis.SetLogger(debugLog{log}) })
+}
+
+type debugLog struct{ log *slog.Logger }
+
+func (d debugLog) Printf(ctx context.Context, format string, v ...any) {
+	d.log.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, v...))
+}

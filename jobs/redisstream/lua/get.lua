@@ -1,0 +1,1 @@
+return { int(now), redis.call('HGETALL', base .. ARGV[FIRST] .. ':' .. ARGV[FIRST + 1]) }

@@ -1,0 +1,178 @@
+-- handle, number of the call, number of the last call that was answered, owner,
+-- max, ttl in ms, number of queues, queues, names. It returns: microseconds until
+-- something is due or -1, what was lost, the leases.
+local handle, call, answered, owner, max, ttl, nq = unpack(ARGV, FIRST, FIRST + 6)
+local names, lost_ones, leases, left = {}, {}, {}, tonumber(max)
+for i = FIRST + 7 + nq, #ARGV do names[ARGV[i]] = true end
+
+local function begin(q, id, at, h)
+  local key = base .. 'task:' .. id
+  local t = {}
+  for i = 1, #h, 2 do t[h[i]] = h[i + 1] end
+  local set = { 'state', 'running', 'worker', owner, 'started', int(now), 'at', at, 'progress', '0', 'note', '',
+    'excused', '0', 'attempts', int(t.attempts + 1), 'version', int(t.version + 1) }
+  redis.call('HSET', key, unpack(set))
+  for _, v in ipairs(set) do h[#h + 1] = v end
+  h[#h + 1], h[#h + 2] = 'id', id
+  leases[#leases + 1] = h
+  left = left - 1
+  changed(id)
+end
+
+-- take makes an id pending that is in no stream.
+local function take(q, id)
+  local entry = redis.call('XADD', base .. 'side:' .. q, '*', 'id', id)
+  redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 1, 'STREAMS', base .. 'side:' .. q, '>')
+  begin(q, id, 'side:' .. entry, redis.call('HGETALL', base .. 'task:' .. id))
+end
+
+local function put_aside(q, id, name, at)
+  redis.call('ZADD', aside(q, name), at, id)
+  redis.call('SADD', base .. 'asides:' .. q, name)
+  ring(q)
+end
+
+-- malformed keeps a message that is no task as a dead letter.
+local function malformed(q, entry, fields)
+  local id = 'malformed-' .. entry
+  local text = 'message ' .. entry .. ' is no task'
+  redis.call('HSET', base .. 'task:' .. id, 'name', 'malformed', 'queue', q, 'args', cjson.encode(fields), 'run_at', int(now),
+    'created', int(now), 'timeout', '0', 'retries', '0', 'state', 'dead', 'attempts', '0', 'version', '1',
+    'finished', int(now), 'error', text, 'failures', failure('', 0, cjson.encode(text)))
+  bury(q, id)
+  lost_ones[#lost_ones + 1] = { id, 'malformed', q, 'dead' }
+end
+
+-- recall gives back what was leased to a call whose answer never arrived.
+local function recall()
+  local key = base .. 'call:' .. handle
+  local last = redis.call('HMGET', key, 'n', 'leases')
+  if last[1] and tonumber(last[1]) >= tonumber(call) then return false end
+  if last[1] and tonumber(last[1]) > tonumber(answered) and last[2] then
+    for q, id, attempt in string.gmatch(last[2], '([^\n]+)\n([^\n]+)\n([^\n]+)\n') do
+      local task = base .. 'task:' .. id
+      if current(task, owner, attempt) then
+        leave(q, redis.call('HGET', task, 'at'))
+        let_go(owner, id)
+        redis.call('HSET', task, 'state', 'queued')
+        redis.call('HINCRBY', task, 'version', 1)
+        route(q, id, redis.call('HGET', task, 'lost'))
+        changed(id)
+      end
+    end
+  end
+  return true
+end
+
+-- reap finds expired leases: what XAUTOCLAIM does, and in the same step counts
+-- the loss and makes the task anybody's. Somebody looks at a queue that often.
+local function reap(q)
+  if not redis.call('SET', base .. 'reaped:' .. q, '1', 'NX', 'PX', int(math.max(math.min(ttl / 20, 1000), 5))) then return end
+  for _, kind in ipairs({ 'stream', 'side' }) do
+    local key = base .. kind .. ':' .. q
+    for _, p in ipairs(redis.call('XPENDING', key, GROUP, 'IDLE', ttl, '-', '+', 100)) do
+      local e = redis.call('XRANGE', key, p[1], p[1])
+      local id = e[1] and e[1][2][2]
+      if id and redis.call('HGET', base .. 'task:' .. id, 'at') == kind .. ':' .. p[1] then
+        local name, state = lost(q, id, p[2])
+        lost_ones[#lost_ones + 1] = { id, name, q, state }
+      else
+        leave(q, kind .. ':' .. p[1])
+      end
+    end
+  end
+end
+
+local function promote(q)
+  local key = base .. 'later:' .. q
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0, 1000)) do
+    redis.call('ZREM', key, id)
+    local h = redis.call('HMGET', base .. 'task:' .. id, 'state', 'lost')
+    if h[1] == 'queued' or h[1] == 'retrying' then route(q, id, h[2]) end
+  end
+end
+
+local function suspects(q)
+  if redis.call('EXISTS', base .. 'held:' .. owner) == 1 then return end
+  for _, id in ipairs(redis.call('ZRANGE', base .. 'suspects:' .. q, 0, 99)) do
+    local name = redis.call('HGET', base .. 'task:' .. id, 'name')
+    if not name then
+      redis.call('ZREM', base .. 'suspects:' .. q, id)
+    elseif names[name] then
+      redis.call('ZREM', base .. 'suspects:' .. q, id)
+      redis.call('SET', base .. 'held:' .. owner, id)
+      return take(q, id)
+    end
+  end
+end
+
+local function from_aside(q)
+  local found = {}
+  for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
+    if names[name] then
+      local z = redis.call('ZRANGE', aside(q, name), 0, left - 1, 'WITHSCORES')
+      for i = 1, #z, 2 do found[#found + 1] = { z[i], tonumber(z[i + 1]), name } end
+    end
+  end
+  table.sort(found, function(a, b) return a[2] < b[2] end)
+  for i = 1, math.min(left, #found) do
+    local id, name = found[i][1], found[i][3]
+    redis.call('ZREM', aside(q, name), id)
+    if redis.call('EXISTS', aside(q, name)) == 0 then redis.call('SREM', base .. 'asides:' .. q, name) end
+    if redis.call('EXISTS', base .. 'task:' .. id) == 1 then take(q, id) end
+  end
+end
+
+-- fresh reads the stream. What the worker does not know steps aside, so that
+-- it is read once and not again and again.
+local function fresh(q, budget)
+  local key = base .. 'stream:' .. q
+  while left > 0 and budget > 0 do
+    local r = redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', left, 'STREAMS', key, '>')
+    if not r then return end
+    for _, e in ipairs(r[1][2]) do
+      budget = budget - 1
+      local entry, fields = e[1], e[2]
+      local id = fields and fields[1] == 'id' and fields[2]
+      local h = id and redis.call('HGETALL', base .. 'task:' .. id) or {}
+      local t = {}
+      for i = 1, #h, 2 do t[h[i]] = h[i + 1] end
+      if not (t.name and t.args and t.run_at and t.attempts and t.version) then
+        leave(q, 'stream:' .. entry)
+        malformed(q, entry, fields or {})
+      elseif t.state ~= 'queued' and t.state ~= 'retrying' then
+        leave(q, 'stream:' .. entry) -- it has ended meanwhile
+      elseif names[t.name] then
+        begin(q, id, 'stream:' .. entry, h)
+      else
+        leave(q, 'stream:' .. entry)
+        put_aside(q, id, t.name, t.run_at)
+      end
+    end
+  end
+  return budget <= 0
+end
+
+if not recall() then return { '-1', {}, {} } end
+local more, wait = false, -1
+for i = FIRST + 7, FIRST + 6 + nq do
+  local q = ARGV[i]
+  if left > 0 and redis.call('SISMEMBER', base .. 'queues', q) == 1 then
+    reap(q)
+    promote(q)
+    suspects(q)
+    if left > 0 then from_aside(q) end
+    more = fresh(q, 1000) or more
+    local z = redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')
+    if z[2] and (wait < 0 or z[2] - now < wait) then wait = math.max(0, z[2] - now) end
+  end
+end
+local given = {}
+for _, h in ipairs(leases) do
+  local t = {}
+  for i = 1, #h, 2 do t[h[i]] = h[i + 1] end
+  given[#given + 1] = t.queue .. '\n' .. t.id .. '\n' .. t.attempts .. '\n'
+end
+redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(given))
+redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)
+return { int(more and 0 or wait), lost_ones, leases }

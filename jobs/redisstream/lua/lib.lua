@@ -1,0 +1,208 @@
+-- What every script begins with. KEYS[1] is the one key that all others begin
+-- with; its hash tag puts them in one slot, so that a step is one script, also
+-- in a cluster. The keys below it:
+--
+--   task:<id>       hash, the task; its fields are named in task.go
+--   queues          set of the queues that ever held a task
+--   stream:<queue>  stream of ids that are due; what a worker has is pending
+--   side:<queue>    stream through which ids from elsewhere become pending
+--   later:<queue>   ids by the time when they are due
+--   asides:<queue>  names of tasks that are aside: given back, or unknown to
+--                   those who asked
+--   aside:…         for each of them, ids by time
+--   suspects:<queue> ids that were lost too often to share a worker
+--   dead:<queue>    ids of dead letters by the time of their death
+--   held:<owner>    the suspect that an owner is at
+--   group:<id>      hash, the group; below it the results of its members
+local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
+local FIRST = 5 -- of the script's own arguments
+local base = KEYS[1] .. ':'
+local GROUP = 'workers'
+
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+local now = clock()
+
+-- Lua would write a large number as 1.79e+15.
+local function int(n) return string.format('%.0f', n) end
+
+local function changed(id) redis.call('PUBLISH', base .. 'changed:' .. id, '') end
+local function ring(q) redis.call('PUBLISH', base .. 'due', q) end
+
+-- aside is the key of the ids of a name; its length keeps a:b and c apart
+-- from a and b:c.
+local function aside(q, name) return base .. 'aside:' .. #q .. ':' .. q .. ':' .. name end
+
+local function open_queue(q)
+  if redis.call('SADD', base .. 'queues', q) == 1 then
+    redis.pcall('XGROUP', 'CREATE', base .. 'stream:' .. q, GROUP, '0', 'MKSTREAM')
+    redis.pcall('XGROUP', 'CREATE', base .. 'side:' .. q, GROUP, '0', 'MKSTREAM')
+  end
+end
+
+-- route puts an id that is due where workers find it.
+local function route(q, id, lost)
+  if tonumber(lost or 0) >= tonumber(SUSPECT) then
+    redis.call('ZADD', base .. 'suspects:' .. q, int(now), id)
+  else
+    redis.call('XADD', base .. 'stream:' .. q, '*', 'id', id)
+  end
+  ring(q)
+end
+
+local function schedule(q, id, lost, at)
+  if tonumber(at) > now then
+    redis.call('ZADD', base .. 'later:' .. q, at, id)
+    ring(q)
+  else
+    route(q, id, lost)
+  end
+end
+
+-- accept takes the eight values of a task from ARGV, beginning at i, and
+-- returns whether there was none of that id.
+local function accept(i, group, place)
+  local id, name, q, args, at, timeout, retries, sig = unpack(ARGV, i, i + 7)
+  local key = base .. 'task:' .. id
+  if redis.call('EXISTS', key) == 1 then return false end
+  if at == '0' then at = int(now) end
+  redis.call('HSET', key, 'name', name, 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
+    'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
+  if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
+  if group then redis.call('HSET', key, 'group', group, 'place', place) end
+  open_queue(q)
+  schedule(q, id, 0, at)
+  return true
+end
+
+-- leave takes an id out of the hands of whoever has it.
+local function leave(q, at)
+  local kind, entry = string.match(at, '^(%a+):(.+)$')
+  redis.call('XACK', base .. kind .. ':' .. q, GROUP, entry)
+  redis.call('XDEL', base .. kind .. ':' .. q, entry)
+end
+
+local function let_go(owner, id)
+  if redis.call('GET', base .. 'held:' .. owner) == id then
+    redis.call('DEL', base .. 'held:' .. owner)
+  end
+end
+
+-- failure adds a line to those that a task has; text is JSON.
+local function failure(lines, attempt, text)
+  lines = lines or ''
+  local _, n = string.gsub(lines, '\n', '')
+  if n >= tonumber(MAX_FAILURES) then lines = string.sub(lines, string.find(lines, '\n') + 1) end
+  return lines .. '{"us":' .. int(now) .. ',"attempt":' .. attempt .. ',"error":' .. text .. '}\n'
+end
+
+-- member_ended counts a member of a group and accepts its callback, as a task
+-- or as one that has failed.
+local function member_ended(group, place, id, success, result, reason)
+  if not group then return end
+  local key, results = base .. 'group:' .. group, base .. 'group:' .. group .. ':results'
+  local g = redis.call('HMGET', key, 'size', 'succeeded', 'failed', 'callback', 'queue')
+  if not g[1] then return end
+  local size, good, bad = tonumber(g[1]), tonumber(g[2]), tonumber(g[3])
+  if success then
+    good = redis.call('HINCRBY', key, 'succeeded', 1)
+    if g[4] then redis.call('HSET', results, place, result ~= '' and result or 'null') end
+  else
+    bad = redis.call('HINCRBY', key, 'failed', 1)
+  end
+  if good + bad == size then
+    redis.call('HSET', key, 'finished', int(now))
+    redis.call('PEXPIRE', key, KEEP)
+  end
+  local first_bad = not success and bad == 1
+  if not g[4] or not (first_bad or good == size) then
+    if good + bad == size then redis.call('DEL', results) end
+    return
+  end
+  local cb, q = g[4], g[5]
+  local task = base .. 'task:' .. cb
+  if redis.call('EXISTS', task) == 0 then
+    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable')
+    local args, at = c[2], c[3]
+    if at == '0' then at = int(now) end
+    if not first_bad and c[7] == '0' then
+      local all, inner = {}, string.sub(args, 2, -2)
+      if inner ~= '' then all[1] = inner end
+      for i = 0, size - 1 do all[#all + 1] = redis.call('HGET', results, i) end
+      args = '[' .. table.concat(all, ',') .. ']'
+    end
+    redis.call('HSET', task, 'name', c[1], 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
+      'timeout', c[4], 'retries', c[5], 'state', 'queued', 'attempts', '0', 'version', '1')
+    if c[6] ~= '' then redis.call('HSET', task, 'sig', c[6]) end
+    open_queue(q)
+    if first_bad then
+      local text = 'member ' .. id .. ' of the group did not succeed'
+      if reason ~= '' then text = text .. ': ' .. reason end
+      redis.call('HSET', task, 'state', 'failed', 'finished', int(now), 'error', text,
+        'failures', failure('', 0, cjson.encode(text)))
+      redis.call('PEXPIRE', task, KEEP)
+      changed(cb)
+    else
+      schedule(q, cb, 0, at)
+    end
+  end
+  redis.call('DEL', results)
+end
+
+local function bury(q, id)
+  redis.call('ZADD', base .. 'dead:' .. q, int(now), id)
+  redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
+  redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
+end
+
+-- excuse remembers, for those who went down with a suspect and whose leases
+-- expire later, that they are not to blame.
+local function excuse(owner)
+  for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
+    for _, kind in ipairs({ 'stream:', 'side:' }) do
+      for _, p in ipairs(redis.call('XPENDING', base .. kind .. q, GROUP, '-', '+', 1000, owner)) do
+        local e = redis.call('XRANGE', base .. kind .. q, p[1], p[1])
+        if e[1] then redis.call('HSET', base .. 'task:' .. e[1][2][2], 'excused', '1') end
+      end
+    end
+  end
+end
+
+-- lost ends a lease that ended without a word. It returns name and state.
+local function lost(q, id, owner, excused)
+  local key = base .. 'task:' .. id
+  local h = redis.call('HMGET', key, 'name', 'lost', 'attempts', 'excused', 'at', 'group', 'place', 'failures')
+  local times = tonumber(h[2] or 0)
+  local held = redis.call('GET', base .. 'held:' .. owner)
+  leave(q, h[5])
+  local guilty = true
+  if times >= tonumber(SUSPECT) then
+    let_go(owner, id)
+    excuse(owner)
+  elseif excused or h[4] == '1' or (held and held ~= id) then
+    guilty = false
+  end
+  if guilty then times = times + 1 end
+  redis.call('HINCRBY', key, 'version', 1)
+  if times < tonumber(MAX_LOST) then
+    redis.call('HSET', key, 'state', 'queued', 'lost', times)
+    route(q, id, times)
+    changed(id)
+    return h[1], 'queued'
+  end
+  local reason = 'took its worker down ' .. times .. ' times'
+  redis.call('HSET', key, 'state', 'dead', 'lost', times, 'finished', int(now), 'error', reason,
+    'failures', failure(h[8], h[3], cjson.encode(reason)))
+  bury(q, id)
+  member_ended(h[6], h[7], id, false, '', reason)
+  changed(id)
+  return h[1], 'dead'
+end
+
+-- current reports whether a lease is the task's.
+local function current(key, owner, attempt)
+  local h = redis.call('HMGET', key, 'state', 'worker', 'attempts')
+  return h[1] == 'running' and h[2] == owner and h[3] == attempt
+end

@@ -1,0 +1,138 @@
+package redisstream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gale/jobs"
+)
+
+// Get implements jobs.Reader.
+func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
+	t, err := s.get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("get task %s: %w", id, err)
+	}
+	return t, nil
+}
+
+func (s *Store) get(ctx context.Context, id string) (*jobs.Task, error) {
+	hash, now, err := s.hash(ctx, "task", id)
+	if err != nil {
+		return nil, err
+	}
+	return decodeTask(id, hash, now)
+}
+
+// hash reads one, or returns jobs.ErrNotFound.
+func (s *Store) hash(ctx context.Context, kind, id string) (hash any, now int64, err error) {
+	answer, err := s.soon(ctx, getScript, kind, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(answer) != 2 {
+		return nil, 0, errAnswer
+	}
+	if list, _ := answer[1].([]any); len(list) == 0 {
+		return nil, 0, jobs.ErrNotFound
+	}
+	now, _, err = numbers([]any{answer[0], 0})
+	return answer[1], now, err
+}
+
+// Watch implements jobs.Reader. A task's version grows by one with every
+// change that its object shows, not with an extended lease, and not when its
+// eta comes.
+func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, error) {
+	var w *waiter
+	for {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		t, err := s.get(ctx, id)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			return nil, fmt.Errorf("watch task %s: %w", id, err)
+		case t.Version > after:
+			return t, nil
+		}
+		if w == nil {
+			w = s.hub.join(s.key + ":changed:" + id) // wakes it once it listens
+			defer s.hub.leave(w)
+		}
+		select {
+		case <-w.wake:
+		case <-s.closed:
+			return nil, fmt.Errorf("watch task %s: %w", id, errClosed)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// Group implements jobs.Reader.
+func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
+	g, err := s.group(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("get group %s: %w", id, err)
+	}
+	return g, nil
+}
+
+func (s *Store) group(ctx context.Context, id string) (*jobs.Group, error) {
+	hash, _, err := s.hash(ctx, "group", id)
+	if err != nil {
+		return nil, err
+	}
+	f, err := decodeHash(hash)
+	if err != nil {
+		return nil, err
+	}
+	g := &jobs.Group{
+		ID: id, Callback: f.text("callback"), Succeeded: int(f.number("succeeded")), Failed: int(f.number("failed")),
+		Created: fromMicro(f.number("created")), Finished: f.time("finished"),
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return g, json.Unmarshal(f.raw("members"), &g.Members)
+}
+
+// Depth implements jobs.Gauger. It reads no task: what it costs depends on the
+// number of queues.
+func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
+	answer, err := s.soon(ctx, depthScript)
+	if err != nil {
+		return nil, fmt.Errorf("measure queues: %w", err)
+	}
+	var all []jobs.Depth
+	for _, each := range answer {
+		v, ok := each.([]any)
+		if !ok || len(v) != 6 {
+			return nil, fmt.Errorf("measure queues: %w", errAnswer)
+		}
+		f := fields{values: map[string]string{}}
+		for i, name := range []string{"queue", "waiting", "scheduled", "running", "dead", "oldest"} {
+			f.values[name] = fmt.Sprint(v[i])
+		}
+		d := jobs.Depth{
+			Queue: f.text("queue"), Waiting: int(f.number("waiting")), Scheduled: int(f.number("scheduled")),
+			Running: int(f.number("running")), Dead: int(f.number("dead")),
+			Oldest: time.Duration(f.number("oldest")) * time.Microsecond,
+		}
+		if f.err != nil {
+			return nil, fmt.Errorf("measure queues: %w", f.err)
+		}
+		if d.Waiting+d.Scheduled+d.Running+d.Dead > 0 {
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b jobs.Depth) int { return strings.Compare(a.Queue, b.Queue) })
+	return all, nil
+}

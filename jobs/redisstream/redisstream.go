@@ -1,0 +1,140 @@
+// Package redisstream keeps tasks in Redis Streams (go-redis/v9, Redis 7 or
+// newer, alone or a cluster): the jobs.Store of many machines.
+//
+//	Enqueue ──► stream:<queue> ──XREADGROUP──► pending of the owner
+//	   │  eta       ▲                             │
+//	   └──► later:<queue>                         ├─ Finish ──► task:<id>, its next tasks
+//	                ▲                             └─ lost ────► stream, suspects or dead
+//	                └──────── retry ──────────────┘
+//
+// Every method is one Lua script (lua/), so each step is whole or has not
+// happened, whoever is killed; its clock is the server's. The task itself is a
+// hash; the streams hold ids. A lease is an entry that is pending for its
+// owner, and its idle time is the time since it was last extended. All keys of
+// a store begin with one hash tag: a cluster keeps them together on one of its
+// nodes, which is what lets a step span queues.
+//
+// What wakes those who wait, Lease and Watch, is PUBLISH. A message that is
+// lost costs a second at most: Lease looks again by itself, and everybody does
+// when the connection is back.
+package redisstream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"gale/jobs"
+)
+
+// DefaultPatience is how long a call that a client waits for may take.
+const DefaultPatience = 800 * time.Millisecond
+
+// Options configure a Store. The zero value is the documented default.
+type Options struct {
+	// Prefix tells the stores in one Redis apart. Default "gale". It must have
+	// no braces: it becomes a part of the hash tag.
+	Prefix string
+	// LeaseTTL is how long a task stays with a worker that has not been heard
+	// of. Default jobs.DefaultLeaseTTL, 30 s.
+	LeaseTTL time.Duration
+	// MaxLost is how many lost leases make a task dead. Default
+	// jobs.DefaultMaxLost, 5.
+	MaxLost int
+	// Keep is how long a task that has ended stays. Default jobs.DefaultKeep,
+	// 7 days.
+	Keep time.Duration
+	// Patience is how long Enqueue, EnqueueGroup, Get, Group and Depth may
+	// take, after which they return jobs.ErrUnavailable. Default
+	// DefaultPatience, 800 ms.
+	Patience time.Duration
+	// Meter counts tasks whose workers were lost. Default jobs.NoMeter.
+	Meter jobs.Meter
+	// Logger is told of tasks that end as dead, and of what is dangerous in
+	// the configuration of the server. Default: none.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	o.Prefix = cmp.Or(o.Prefix, "gale")
+	o.LeaseTTL = cmp.Or(o.LeaseTTL, jobs.DefaultLeaseTTL)
+	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
+	o.Keep = cmp.Or(o.Keep, jobs.DefaultKeep)
+	o.Patience = cmp.Or(o.Patience, DefaultPatience)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	if o.Meter == nil {
+		o.Meter = jobs.NoMeter{}
+	}
+	return o
+}
+
+// Store is a jobs.Store in Redis. Make one with Open; one per process is
+// enough, and several are harmless.
+type Store struct {
+	opts    Options
+	client  redis.UniversalClient
+	key     string // what all keys begin with
+	calls   calls
+	hub     *hub
+	journal *journal
+	looked  atomic.Bool // the server's configuration was looked at
+	closed  chan struct{}
+	close   func() error
+}
+
+var _ jobs.Store = (*Store)(nil)
+
+// Open makes a store on the servers that address names: redis://,
+// rediss:// or unix://; several, comma separated, are a cluster. A server
+// that does not answer is no error, since it may come back: the log is told,
+// and every call says jobs.ErrUnavailable until it does. One that is older than
+// Redis 7, or refuses the password, is an error.
+func Open(ctx context.Context, address string, o Options) (*Store, error) {
+	quiet(o.Logger)
+	j := newJournal()
+	client, err := dial(address, j.greet)
+	if err != nil {
+		return nil, fmt.Errorf("open task store: %w", err)
+	}
+	s := newStore(client, j, o)
+	if err := s.look(ctx); err != nil {
+		if !away(err) {
+			_ = s.Close()
+			return nil, fmt.Errorf("open task store: %w", err)
+		}
+		s.opts.Logger.Warn("redis does not answer; tasks are refused until it does", "error", err)
+	}
+	return s, nil
+}
+
+func newStore(client redis.UniversalClient, j *journal, o Options) *Store {
+	o = o.withDefaults()
+	s := &Store{opts: o, client: client, journal: j, key: "{" + o.Prefix + ":jobs}", closed: make(chan struct{})}
+	j.ping = func(ctx context.Context) error { _, err := s.soon(ctx, getScript, "task", ""); return err }
+	j.again = func(ctx context.Context, e entry) error { _, err := s.soon(ctx, e.script, e.args...); return err }
+	s.calls.handle = jobs.NewID()
+	s.hub = newHub(client, s.key+":due", o.Logger)
+	s.close = sync.OnceValue(s.shut)
+	return s
+}
+
+// Close ends every waiting Lease and Watch and closes the connections. Leases
+// stay until they expire. Methods called later return jobs.ErrUnavailable. A
+// second Close waits for the first and returns the same.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shut() error {
+	close(s.closed)
+	s.hub.stop()
+	s.journal.stop()
+	if err := s.client.Close(); err != nil {
+		return fmt.Errorf("close task store: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package redisstream
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"gale/jobs"
+)
+
+//go:embed lua/*.lua
+var sources embed.FS
+
+// Scripts touch keys that they name themselves. Redis asks that keys be passed,
+// so that a cluster can tell where a script belongs: the one that is passed says
+// it for all, since they share its hash tag.
+var (
+	enqueueScript  = script("enqueue")
+	groupScript    = script("group")
+	leaseScript    = script("lease")
+	extendScript   = script("extend")
+	releaseScript  = script("release")
+	reclaimScript  = script("reclaim")
+	progressScript = script("progress")
+	finishScript   = script("finish")
+	getScript      = script("get")
+	depthScript    = script("depth")
+)
+
+func script(name string) *redis.Script {
+	lib, err := sources.ReadFile("lua/lib.lua")
+	body, bodyErr := sources.ReadFile("lua/" + name + ".lua")
+	if err = errors.Join(err, bodyErr); err != nil {
+		panic(err) // embedded: a fault of the build
+	}
+	return redis.NewScript(string(lib) + "\n" + string(body))
+}
+
+var errClosed = fmt.Errorf("%w: it is closed", jobs.ErrUnavailable)
+
+// run runs a script and returns its answer.
+func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
+	select {
+	case <-s.closed:
+		return nil, errClosed
+	default:
+	}
+	all := make([]any, 0, len(args)+4)
+	all = append(all, jobs.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), jobs.MaxFailures)
+	answer, err := script.Run(ctx, s.client, []string{s.key}, append(all, args...)...).Result()
+	if err != nil {
+		return nil, s.unavailable(ctx, err)
+	}
+	if !s.looked.Load() {
+		if err := s.look(ctx); err != nil && !away(err) {
+			return nil, unavailable(err)
+		}
+	}
+	if list, ok := answer.([]any); ok {
+		return list, nil
+	}
+	return []any{answer}, nil
+}
+
+// soon runs a script that a client waits for.
+func (s *Store) soon(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
+	within, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	return s.run(within, script, args...)
+}
+
+// unavailable words an error of a call.
+func (s *Store) unavailable(ctx context.Context, err error) error {
+	select {
+	case <-s.closed:
+		return errClosed
+	default:
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", jobs.ErrUnavailable, cause)
+	}
+	return unavailable(err)
+}
+
+// unavailable wraps err in jobs.ErrUnavailable if the server is at fault and
+// not a script.
+func unavailable(err error) error {
+	if _, answered := errors.AsType[redis.Error](err); answered && (strings.HasPrefix(err.Error(), "ERR ") || strings.HasPrefix(err.Error(), "WRONGTYPE ")) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)
+}
+
+// away reports whether the server did not answer at all, or not yet.
+func away(err error) bool {
+	if _, answered := errors.AsType[redis.Error](err); !answered {
+		return !errors.Is(err, errOld)
+	}
+	for _, prefix := range []string{"LOADING ", "CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN ", "READONLY "} {
+		if strings.HasPrefix(err.Error(), prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// micro rounds up, so that a task is never due before its time; 0 is now.
+func micro(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(1, t.Add(time.Microsecond-1).UnixMicro())
+}
+
+func fromMicro(us int64) time.Time { return time.UnixMicro(us).UTC() }

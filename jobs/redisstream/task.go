@@ -1,0 +1,141 @@
+package redisstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gale/jobs"
+)
+
+// taskArgs are the eight values by which scripts are given a task; lib.lua
+// takes them in accept.
+func taskArgs(n jobs.NewTask) []any {
+	queue, args := n.Queue, string(n.Args)
+	if queue == "" {
+		queue = jobs.DefaultQueue
+	}
+	if n.Args == nil {
+		args = "[]"
+	}
+	return []any{n.ID, n.Name, queue, args, micro(n.RunAt), int64(n.Timeout), n.MaxRetries, n.Signature}
+}
+
+// decodeTask reads a task's hash, a list of fields and values; of a field that
+// is there twice the last one counts. now tells scheduled from queued.
+func decodeTask(id string, answer any, now int64) (*jobs.Task, error) {
+	f, err := decodeHash(answer)
+	if err != nil {
+		return nil, fmt.Errorf("decode task %s: %w", id, err)
+	}
+	t := &jobs.Task{
+		ID: id, Name: f.text("name"), Queue: f.text("queue"), Args: f.raw("args"), State: jobs.State(f.text("state")),
+		Progress: int(f.number("progress")), Note: f.text("note"), Attempts: int(f.number("attempts")), Worker: f.text("worker"),
+		Created: fromMicro(f.number("created")), Started: f.time("started"), Finished: f.time("finished"),
+		Result: f.raw("result"), Error: f.text("error"), Artifacts: []string{},
+		Version: f.number("version"), RunAt: fromMicro(f.number("run_at")), Timeout: time.Duration(f.number("timeout")),
+		MaxRetries: int(f.number("retries")), Signature: f.raw("sig"), Group: f.text("group"),
+	}
+	if a := f.raw("artifacts"); a != nil && f.err == nil {
+		f.err = json.Unmarshal(a, &t.Artifacts)
+	}
+	t.Failures = f.failures()
+	if f.err != nil {
+		return nil, fmt.Errorf("decode task %s: %w", id, f.err)
+	}
+	if t.State == jobs.Queued && f.number("run_at") > now {
+		t.State = jobs.Scheduled
+	}
+	return t, nil
+}
+
+// fields is a hash; the first value that cannot be read is its error.
+type fields struct {
+	values map[string]string
+	err    error
+}
+
+func decodeHash(answer any) (*fields, error) {
+	list, ok := answer.([]any)
+	if !ok || len(list)%2 != 0 {
+		return nil, fmt.Errorf("%T is no hash", answer)
+	}
+	f := &fields{values: make(map[string]string, len(list)/2)}
+	for i := 0; i < len(list); i += 2 {
+		k, v, err := textPair(list[i], list[i+1])
+		if err != nil {
+			return nil, err
+		}
+		f.values[k] = v
+	}
+	return f, nil
+}
+
+func textPair(a, b any) (string, string, error) {
+	x, ok := a.(string)
+	y, ok2 := b.(string)
+	if !ok || !ok2 {
+		return "", "", fmt.Errorf("%T and %T are no texts", a, b)
+	}
+	return x, y, nil
+}
+
+func (f *fields) text(name string) string { return f.values[name] }
+
+// raw is nil for what is not there, and for an empty text.
+func (f *fields) raw(name string) []byte {
+	if v := f.values[name]; v != "" {
+		return []byte(v)
+	}
+	return nil
+}
+
+func (f *fields) number(name string) int64 {
+	v := f.values[name]
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil && f.err == nil {
+		f.err = fmt.Errorf("%s: %w", name, err)
+	}
+	return n
+}
+
+func (f *fields) time(name string) *time.Time {
+	if f.values[name] == "" {
+		return nil
+	}
+	t := fromMicro(f.number(name))
+	return &t
+}
+
+// failures are lines of JSON, so that a script can add one without reading
+// the others.
+func (f *fields) failures() []jobs.Failure {
+	all := []jobs.Failure{}
+	for line := range strings.Lines(f.values["failures"]) {
+		var one struct {
+			US      int64  `json:"us"`
+			Attempt int    `json:"attempt"`
+			Error   string `json:"error"`
+		}
+		if err := json.Unmarshal([]byte(line), &one); err != nil && f.err == nil {
+			f.err = fmt.Errorf("failures: %w", err)
+		}
+		all = append(all, jobs.Failure{Time: fromMicro(one.US), Attempt: one.Attempt, Error: one.Error})
+	}
+	return all
+}
+
+// jsonText is v as JSON on one line, with no escapes that would cost space.
+func jsonText(v any) (string, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
