@@ -3,7 +3,9 @@ package redisstream
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -17,6 +19,15 @@ const (
 	ioTimeout   = 3 * time.Second
 )
 
+// CheckAddress says what is wrong with an address, and never its password.
+func CheckAddress(address string) error {
+	client, err := dial(address, nil)
+	if err != nil {
+		return err
+	}
+	return client.Close()
+}
+
 // dial makes a client for redis://[user:password@]host:port[/db], rediss:// or
 // unix:// (see redis.ParseURL); several addresses, comma separated, are seeds
 // of a cluster and have no db. greet is called for each connection. Nothing is
@@ -29,6 +40,9 @@ func dial(address string, greet func(context.Context, *redis.Conn) error) (redis
 	var seeds []*redis.Options
 	for a := range strings.SplitSeq(address, ",") {
 		o, err := redis.ParseURL(strings.TrimSpace(a))
+		if inURL, ok := errors.AsType[*url.Error](err); ok {
+			err = inURL.Err // without the URL, which may hold a password
+		}
 		if err != nil {
 			return nil, fmt.Errorf("redis address %d: %w", len(seeds)+1, err)
 		}

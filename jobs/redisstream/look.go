@@ -68,11 +68,12 @@ func (s *Store) lookAt(ctx context.Context, server redis.Cmdable, addr string) e
 		}
 		settings[name] = one[name]
 	}
-	if settings["appendonly"] != "yes" {
+	switch {
+	case settings["appendonly"] != "yes":
 		log.Warn("redis has no append-only file: tasks that were accepted are lost when it restarts; set appendonly yes")
-	} else if settings["appendfsync"] == "everysec" {
+	case settings["appendfsync"] == "everysec":
 		log.Info("redis syncs once a second: a power failure may lose tasks of the last two; appendfsync always loses none")
-	} else if settings["appendfsync"] == "no" {
+	case settings["appendfsync"] == "no":
 		log.Warn("redis leaves fsync to the system: a power failure loses tasks of the last half minute; set appendfsync everysec, or always")
 	}
 	if p := settings["maxmemory-policy"]; p != "noeviction" && settings["maxmemory"] != "0" {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gale/jobs"
-	"gale/jobs/sqlite"
 	"gale/pool"
 	"gale/prefork"
 	"gale/server"
@@ -56,13 +55,13 @@ func (reported) Error() string { return "" }
 
 // state is what serving children and workers share on disk.
 type state struct {
-	store     *sqlite.Store
+	store     jobs.Store
 	artifacts *jobs.Artifacts
 	uploads   *uploads.Store
 }
 
 // openState opens the folders and the store of tasks below -data.
-func openState(c config.Config, o uploads.Options) (s *state, err error) {
+func openState(ctx context.Context, c config.Config, o uploads.Options) (s *state, err error) {
 	s = &state{}
 	defer func() {
 		if err != nil {
@@ -72,7 +71,7 @@ func openState(c config.Config, o uploads.Options) (s *state, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return s, fmt.Errorf("open data folder: %w", err)
 	}
-	if s.store, err = sqlite.Open(filepath.Join(c.Data, "jobs.db"), sqlite.Options{Logger: o.Logger}); err != nil {
+	if s.store, err = openTasks(ctx, c, o.Logger); err != nil {
 		return s, err
 	}
 	if s.artifacts, err = jobs.OpenArtifacts(filepath.Join(c.Data, "artifacts")); err != nil {
@@ -99,7 +98,7 @@ func (s *state) close() (err error) {
 // flight.
 func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
-	s, err := openState(c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Logger: log})
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -141,7 +140,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 // work is the work of a worker slot: tasks until ctx ends, then those that
 // are under way.
 func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
-	s, err := openState(c, uploads.Options{MaxFile: c.MaxUpload, Logger: log})
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ import (
 // DefaultAdmin is where the admin endpoint listens unless told otherwise.
 const DefaultAdmin = "127.0.0.1:9888"
 
+// SQLite is the value of -broker for the store that needs no server.
+const SQLite = "sqlite"
+
 // Config holds the settings. The master reads them once; its children get them
 // as JSON, so a file that is changed later changes nothing until it is reread.
 type Config struct {
@@ -27,6 +30,7 @@ type Config struct {
 	Queues      []string
 	UploadPool  int // goroutines per child for uploads
 	Data        string
+	Broker      string // SQLite, or addresses of Redis
 	UploadDir   string
 	Token       string
 	Open        bool

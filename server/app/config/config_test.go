@@ -71,7 +71,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	_, err := Load(Serve, []string{
 		"-port", "99999", "-nope", "x", "-procs", "-1", "-max-body", "lots", "-log-format", "xml",
 		"-on-upload", "explode", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
-		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "stray",
+		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "-broker", "redis://user:s3cret@host:port", "stray",
 	}, []string{"GALE_CONCURRENCY=many"}, tasks)
 	faults, ok := errors.AsType[Faults](err)
 	if !ok || faults.ExitCode() != 2 {
@@ -81,11 +81,14 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"-port: 99999", "unknown flag -nope", "-procs: -1", `-max-body: "lots"`, `-log-format: "xml"`,
 		`-on-upload: "explode" is none of: inspect, long_running_task`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
 		`-host: "0.0.0.0" can be reached from other machines`, `conf: grace: "never"`, "conf: nonsense: unknown flag",
-		"-origins: ", "-admin: ", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
+		"-origins: ", "-admin: ", "-broker: neither sqlite nor an address", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
 	} {
 		if !slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, want) }) {
 			t.Errorf("no fault %q in\n%v", want, err)
 		}
+	}
+	if strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("a fault tells a password:\n%v", err)
 	}
 }
 

@@ -50,6 +50,7 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated, first first")
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per child that write uploads")
 	s.StringVar(&c.Data, "data", "data", "`folder` of the state")
+	s.StringVar(&c.Broker, "broker", SQLite, "where tasks wait: sqlite, which is in -data, or redis:// and the like (`address`es, comma separated, are a cluster)")
 	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` where uploads land (default uploads inside -data)")
 	s.StringVar(&c.Token, "token", "", "bearer `token` that writes need; other users can see it in ps")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that holds the token")

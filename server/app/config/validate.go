@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gale/jobs"
+	"gale/jobs/redisstream"
 )
 
 // maxSlots is far beyond any machine; a larger number is a slip.
@@ -59,6 +60,11 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme == "" || u.Host == "" || strings.TrimSuffix(origin, "/") != u.Scheme+"://"+u.Host {
 			f.fault("-origins: %q is no origin, such as https://app.example", origin)
+		}
+	}
+	if c.Broker != SQLite {
+		if err := redisstream.CheckAddress(c.Broker); err != nil {
+			f.fault("-broker: neither sqlite nor an address: %v", err)
 		}
 	}
 	f.folder("data", c.Data)

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gale/jobs/redistest"
+)
+
+// postTask posts a task and returns the status, its id, and how long it took.
+func postTask(g *gale, body string) (code int, id string, took time.Duration, header http.Header, err error) {
+	began := time.Now()
+	client := http.Client{Timeout: 10 * time.Second}
+	resp, err := client.Post(g.url+"/tasks", "application/json", bytes.NewBufferString(body))
+	if err != nil {
+		return 0, "", time.Since(began), nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	var task taskObject
+	_ = json.Unmarshal(text, &task)
+	return resp.StatusCode, task.ID, time.Since(began), resp.Header, err
+}
+
+const inspectNothing = `{"task":"inspect","args":["no","such"]}`
+
+// A task that one server accepts is run by a worker that shares nothing with it
+// but Redis, and survives the end of that.
+func TestTasksOverRedis(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartAOF(t)
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-broker", redis.URL())
+	w := start(t, t.TempDir(), "worker", "-procs", "1", "-broker", redis.URL())
+	id := startTask(t, g, "far")
+	awaitRunning(t, g, id)
+	redis.Kill()
+	redis.Restart(t)
+	_ = syscall.Kill(w.cmd.Process.Pid, syscall.SIGTERM) // it has 30 s for what it runs
+	if task := awaitTask(t, g, id, 25*time.Second); task.State != "success" || string(task.Result) != `"Processed far"` || task.Attempts != 1 {
+		t.Errorf("%+v", task)
+	}
+	if err := w.wait(20 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// While Redis is stopped or gone, tasks are refused within a second and the rest
+// of the server does not notice; when it is back all is as before.
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartAOF(t)
+	g := start(t, t.TempDir(), "-procs", "2", "-workers", "1", "-broker", redis.URL())
+	for _, away := range []struct {
+		how        string
+		begin, end func()
+	}{
+		{"stopped", func() { redis.Stop(t) }, func() { redis.Continue(t) }},
+		{"gone", redis.Kill, func() { redis.Restart(t) }},
+	} {
+		away.begin()
+		var slowest time.Duration
+		for range 5 {
+			code, _, took, header, err := postTask(g, inspectNothing)
+			slowest = max(slowest, took)
+			if err != nil || code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || took > time.Second {
+				t.Errorf("redis is %s: status %d after %v, Retry-After %q, %v", away.how, code, took, header.Get("Retry-After"), err)
+			}
+			if code, body, err := get(g.url + "/"); err != nil || code != http.StatusOK || !strings.HasPrefix(body, "Hello") {
+				t.Errorf("GET / while redis is %s: %d, %v", away.how, code, err)
+			}
+		}
+		away.end()
+		back := time.Now()
+		var id string
+		eventually(t, 10*time.Second, "tasks are accepted again", func() bool {
+			code, fresh, _, _, err := postTask(g, inspectNothing)
+			id = fresh
+			return err == nil && code == http.StatusAccepted
+		})
+		accepted := time.Since(back)
+		task := awaitTask(t, g, id, 15*time.Second)
+		t.Logf("redis %s: refused within %v; back: accepted after %v, run after %v",
+			away.how, slowest.Round(time.Millisecond), accepted.Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
+		if task.State != "failed" || !strings.Contains(fmt.Sprint(task.Error), "no") {
+			t.Errorf("%+v", task)
+		}
+	}
+	for slot, s := range g.slots(t) {
+		if s.Restarts != 0 {
+			t.Errorf("%s was started again: %+v", slot, s)
+		}
+	}
+}
