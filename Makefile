@@ -7,10 +7,10 @@ GOLANGCI_VERSION := v2.5.0
 # The linter reads the code as the compiler in go.mod sees it.
 TEST_FLAGS ?=
 
-.PHONY: help build run test race e2e faults lint check fmt bench clean
+.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/server
 	$(GO) build -trimpath -o bin/server .
@@ -37,6 +37,7 @@ faults: ## break a running server under load; fails if a connection is lost
 lint: $(GOLANGCI) ## golangci-lint and go mod tidy
 	$(GOLANGCI) run
 	$(GO) mod tidy -diff
+	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -46,8 +47,12 @@ check: fmt lint test race ## what a commit should pass
 fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
-bench: ## benchmarks of the packages
+bench: bench-jobs ## benchmarks of the packages, and of jobs beside their peers
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery
+	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
+	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -v .
 
 clean: ## remove what was built
 	rm -rf bin

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -226,6 +227,22 @@ func (r *chaos) sendWorkflows() {
 
 // rest spreads the workflows over the time that the singles take.
 func (r *chaos) rest() { <-time.After(time.Second * singles / rate / (chains + groups + chords)) }
+
+// persist tries until the store can do it.
+func persist(t testing.TB, what string, do func() error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+		err := do()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, jobs.ErrUnavailable) || time.Now().After(end) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
 
 // killAll kills while tasks are being accepted, each kind evenly.
 func (r *chaos) killAll() {

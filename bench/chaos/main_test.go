@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -227,22 +226,6 @@ func onEachStore(t *testing.T, ttl time.Duration, test func(t *testing.T, s sett
 			t.Cleanup(func() { store.Close() })
 			test(t, s, store, redis)
 		})
-	}
-}
-
-// persist tries until the store can do it.
-func persist(t testing.TB, what string, do func() error) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
-		err := do()
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, jobs.ErrUnavailable) || time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // the nearer of them; a note is cut to 4 KiB.
 func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note string) error {
 	percent, note = min(max(percent, 0), 100), jobs.Cut(note, jobs.MaxNote)
-	if err := held(s.run(ctx, progressScript, append(fence(l), percent, note)...)); err != nil {
+	if err := held(s.call(ctx, progressScript, append(fence(l), percent, note)...)); err != nil {
 		return fmt.Errorf("record progress of task %s: %w", l.Task.ID, err)
 	}
 	return nil
@@ -29,7 +29,7 @@ func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note s
 func (s *Store) Finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 	args, err := outcomeArgs(l, o)
 	if err == nil {
-		err = held(s.run(ctx, finishScript, args...))
+		err = held(s.call(ctx, finishScript, args...))
 	}
 	if err != nil {
 		return fmt.Errorf("finish task %s: %w", l.Task.ID, err)

@@ -206,7 +206,7 @@ func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.
 // Release implements jobs.Leaser. The task keeps its place in front of what came
 // due later.
 func (s *Store) Release(ctx context.Context, l *jobs.Lease) error {
-	if err := held(s.run(ctx, releaseScript, fence(l)...)); err != nil {
+	if err := held(s.call(ctx, releaseScript, fence(l)...)); err != nil {
 		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
 	}
 	return nil

@@ -82,6 +82,7 @@ type Store struct {
 	key     string // what all keys begin with
 	calls   calls
 	hub     *hub
+	batch   *batcher
 	journal *journal
 	looked  atomic.Bool // the server's configuration was looked at
 	closed  chan struct{}
@@ -116,6 +117,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 func newStore(client redis.UniversalClient, j *journal, o Options) *Store {
 	o = o.withDefaults()
 	s := &Store{opts: o, client: client, journal: j, key: "{" + o.Prefix + ":jobs}", closed: make(chan struct{})}
+	s.batch = &batcher{send: s.sendAll}
 	j.ping = func(ctx context.Context) error { _, err := s.soon(ctx, getScript, "task", ""); return err }
 	j.again = func(ctx context.Context, e entry) error { _, err := s.soon(ctx, e.script, e.args...); return err }
 	s.calls.handle = jobs.NewID()
@@ -132,6 +134,7 @@ func (s *Store) Close() error { return s.close() }
 func (s *Store) shut() error {
 	close(s.closed)
 	s.hub.stop()
+	s.batch.stop()
 	s.journal.stop()
 	if err := s.client.Close(); err != nil {
 		return fmt.Errorf("close task store: %w", err)

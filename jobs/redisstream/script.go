@@ -43,8 +43,20 @@ func script(name string) *redis.Script {
 
 var errClosed = fmt.Errorf("%w: it is closed", jobs.ErrUnavailable)
 
-// run runs a script and returns its answer.
+// run runs a script by itself and returns its answer.
 func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
+	return s.ask(ctx, args, func(args []any) (any, error) {
+		return script.Run(ctx, s.client, []string{s.key}, args...).Result()
+	})
+}
+
+// call runs a script together with others that are called meanwhile.
+func (s *Store) call(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
+	return s.ask(ctx, args, func(args []any) (any, error) { return s.batch.do(ctx, script, args) })
+}
+
+// ask puts what all scripts are told before the arguments.
+func (s *Store) ask(ctx context.Context, args []any, send func(args []any) (any, error)) ([]any, error) {
 	select {
 	case <-s.closed:
 		return nil, errClosed
@@ -52,7 +64,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) ([]a
 	}
 	all := make([]any, 0, len(args)+4)
 	all = append(all, jobs.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), jobs.MaxFailures)
-	answer, err := script.Run(ctx, s.client, []string{s.key}, append(all, args...)...).Result()
+	answer, err := send(append(all, args...))
 	if err != nil {
 		return nil, s.unavailable(ctx, err)
 	}
@@ -71,7 +83,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) ([]a
 func (s *Store) soon(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
 	within, cancel := context.WithTimeout(ctx, s.opts.Patience)
 	defer cancel()
-	return s.run(within, script, args...)
+	return s.call(within, script, args...)
 }
 
 // unavailable words an error of a call.

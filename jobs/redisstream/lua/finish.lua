@@ -2,7 +2,7 @@
 -- run time, number of next tasks; then these.
 local id, owner, attempt, token, state, result, text, json, artifacts, at, n = unpack(ARGV, FIRST, FIRST + 10)
 local key = base .. 'task:' .. id
-local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin')
+local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version')
 if h[1] ~= 'running' or h[2] ~= owner or h[3] ~= attempt then
   -- The answer to the same call may have been lost.
   return (h[10] == token and h[2] == owner and h[3] == attempt) and 1 or 0
@@ -13,16 +13,24 @@ if tonumber(h[6] or 0) >= tonumber(SUSPECT) then
   let_go(owner, id)
   ring(q) -- the owner may take the next one
 end
-redis.call('HSET', key, 'state', state, 'error', text, 'artifacts', artifacts, 'fin', token)
-redis.call('HINCRBY', key, 'version', 1)
-if state ~= 'success' then redis.call('HSET', key, 'failures', failure(h[9], attempt, json)) end
+local set = { 'state', state, 'error', text, 'artifacts', artifacts, 'fin', token, 'version', int(h[11] + 1) }
+local function put(k, v) set[#set + 1], set[#set + 2] = k, v end
 if state == 'retrying' then
   at = int(math.max(tonumber(at), now))
-  redis.call('HSET', key, 'run_at', at)
+  put('run_at', at)
+else
+  put('finished', int(now))
+end
+if state == 'success' then
+  put('progress', '100')
+  put('result', result)
+else
+  put('failures', failure(h[9], attempt, json))
+end
+redis.call('HSET', key, unpack(set))
+if state == 'retrying' then
   schedule(q, id, h[6], at)
 else
-  redis.call('HSET', key, 'finished', int(now))
-  if state == 'success' then redis.call('HSET', key, 'progress', '100', 'result', result) end
   redis.call('PEXPIRE', key, KEEP)
   if state == 'dead' then bury(q, id) end
   member_ended(h[7], h[8], id, state == 'success', result, text)

@@ -2,19 +2,19 @@
 -- max, ttl in ms, number of queues, queues, names. It returns: microseconds until
 -- something is due or -1, what was lost, the leases.
 local handle, call, answered, owner, max, ttl, nq = unpack(ARGV, FIRST, FIRST + 6)
-local names, lost_ones, leases, left = {}, {}, {}, tonumber(max)
+local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
 for i = FIRST + 7 + nq, #ARGV do names[ARGV[i]] = true end
 
-local function begin(q, id, at, h)
+-- begin hands a task out; attempts and version are as they were.
+local function begin(q, id, at, attempts, version)
   local key = base .. 'task:' .. id
-  local t = {}
-  for i = 1, #h, 2 do t[h[i]] = h[i + 1] end
-  local set = { 'state', 'running', 'worker', owner, 'started', int(now), 'at', at, 'progress', '0', 'note', '',
-    'excused', '0', 'attempts', int(t.attempts + 1), 'version', int(t.version + 1) }
-  redis.call('HSET', key, unpack(set))
-  for _, v in ipairs(set) do h[#h + 1] = v end
+  attempts = int(attempts + 1)
+  redis.call('HSET', key, 'state', 'running', 'worker', owner, 'started', int(now), 'at', at, 'progress', '0',
+    'note', '', 'excused', '0', 'attempts', attempts, 'version', int(version + 1))
+  local h = redis.call('HGETALL', key)
   h[#h + 1], h[#h + 2] = 'id', id
   leases[#leases + 1] = h
+  given[#given + 1] = q .. '\n' .. id .. '\n' .. attempts .. '\n'
   left = left - 1
   changed(id)
 end
@@ -23,7 +23,7 @@ end
 local function take(q, id)
   local entry = redis.call('XADD', base .. 'side:' .. q, '*', 'id', id)
   redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 1, 'STREAMS', base .. 'side:' .. q, '>')
-  begin(q, id, 'side:' .. entry, redis.call('HGETALL', base .. 'task:' .. id))
+  begin(q, id, 'side:' .. entry, unpack(redis.call('HMGET', base .. 'task:' .. id, 'attempts', 'version')))
 end
 
 local function put_aside(q, id, name, at)
@@ -134,19 +134,18 @@ local function fresh(q, budget)
       budget = budget - 1
       local entry, fields = e[1], e[2]
       local id = fields and fields[1] == 'id' and fields[2]
-      local h = id and redis.call('HGETALL', base .. 'task:' .. id) or {}
-      local t = {}
-      for i = 1, #h, 2 do t[h[i]] = h[i + 1] end
-      if not (t.name and t.args and t.run_at and t.attempts and t.version) then
+      local t = id and redis.call('HMGET', base .. 'task:' .. id, 'name', 'state', 'run_at', 'attempts', 'version', 'created') or {}
+      local name, state = t[1], t[2]
+      if not (name and t[3] and t[4] and t[5] and t[6]) then
         leave(q, 'stream:' .. entry)
         malformed(q, entry, fields or {})
-      elseif t.state ~= 'queued' and t.state ~= 'retrying' then
+      elseif state ~= 'queued' and state ~= 'retrying' then
         leave(q, 'stream:' .. entry) -- it has ended meanwhile
-      elseif names[t.name] then
-        begin(q, id, 'stream:' .. entry, h)
+      elseif names[name] then
+        begin(q, id, 'stream:' .. entry, t[4], t[5])
       else
         leave(q, 'stream:' .. entry)
-        put_aside(q, id, t.name, t.run_at)
+        put_aside(q, id, name, t[3])
       end
     end
   end
@@ -166,12 +165,6 @@ for i = FIRST + 7, FIRST + 6 + nq do
     local z = redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')
     if z[2] and (wait < 0 or z[2] - now < wait) then wait = math.max(0, z[2] - now) end
   end
-end
-local given = {}
-for _, h in ipairs(leases) do
-  local t = {}
-  for i = 1, #h, 2 do t[h[i]] = h[i + 1] end
-  given[#given + 1] = t.queue .. '\n' .. t.id .. '\n' .. t.attempts .. '\n'
 end
 redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(given))
 redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)

@@ -1,0 +1,270 @@
+package peers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/RichardKnop/machinery/v2"
+	redisbackend "github.com/RichardKnop/machinery/v2/backends/redis"
+	redisbroker "github.com/RichardKnop/machinery/v2/brokers/redis"
+	"github.com/RichardKnop/machinery/v2/config"
+	locks "github.com/RichardKnop/machinery/v2/locks/eager"
+	mlog "github.com/RichardKnop/machinery/v2/log"
+	"github.com/RichardKnop/machinery/v2/tasks"
+	"github.com/hibiken/asynq"
+
+	"gale/jobs"
+	"gale/jobs/redisstream"
+	"gale/jobs/redistest"
+	"gale/jobs/sqlite"
+)
+
+const (
+	noops       = 20_000 // tasks of each peer in a round
+	concurrency = 32     // tasks at once in its one worker
+	rounds      = 3      // of which the median counts
+)
+
+// peer accepts n tasks that do nothing, then runs them in one worker and
+// returns how many a second.
+type peer struct {
+	name string
+	run  func(b *testing.B, server *redistest.Server, n int) float64
+	n    int
+}
+
+// BenchmarkNoop prints a table; run it with -benchtime 1x. The peers take turns,
+// so that what else the machine does hits all of them.
+func BenchmarkNoop(b *testing.B) {
+	peers := []peer{
+		{"gale on Redis Streams", galeRedis, noops},
+		{"gale on SQLite", galeSQLite, noops},
+		{"machinery, its Redis broker", machineryRedis, noops},
+		{"asynq", asynqRedis, noops},
+		{"celery", celeryRedis, noops / 10},
+	}
+	for b.Loop() {
+		figures := make([][]float64, len(peers))
+		for range rounds {
+			for i, p := range peers {
+				// A server of its own each time: none inherits what others left.
+				figures[i] = append(figures[i], p.run(b, redistest.StartAOF(b), p.n))
+			}
+		}
+		var first float64
+		for i, p := range peers {
+			slices.Sort(figures[i])
+			median := figures[i][rounds/2]
+			if i == 0 {
+				first = median
+			}
+			b.Logf("%-30s %8.0f tasks/s   gale on Redis is %5.2f times as fast", p.name, median, first/median)
+		}
+	}
+}
+
+// inParallel runs fn for 0 to n-1 in many goroutines.
+func inParallel(b *testing.B, n int, fn func(i int) error) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range concurrency {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				if err := fn(int(i)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if b.Failed() {
+		b.FailNow()
+	}
+}
+
+// count is what the tasks do: the last of n closes done.
+type count struct {
+	left atomic.Int64
+	done chan struct{}
+}
+
+func newCount(n int) *count {
+	c := &count{done: make(chan struct{})}
+	c.left.Store(int64(n))
+	return c
+}
+
+func (c *count) one() {
+	if c.left.Add(-1) == 0 {
+		close(c.done)
+	}
+}
+
+// wait returns how many a second ended since began.
+func (c *count) wait(b *testing.B, n int, began time.Time) float64 {
+	b.Helper()
+	select {
+	case <-c.done:
+	case <-time.After(time.Minute):
+		b.Fatalf("%d tasks are left", c.left.Load())
+	}
+	return float64(n) / time.Since(began).Seconds()
+}
+
+func galeRedis(b *testing.B, server *redistest.Server, n int) float64 {
+	store, err := redisstream.Open(b.Context(), server.URL(), redisstream.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return gale(b, store, n)
+}
+
+func galeSQLite(b *testing.B, _ *redistest.Server, n int) float64 {
+	store, err := sqlite.Open(filepath.Join(b.TempDir(), "jobs.db"), sqlite.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return gale(b, store, n)
+}
+
+func gale(b *testing.B, store jobs.Store, n int) float64 {
+	defer store.Close()
+	c := newCount(n)
+	registry, err := jobs.NewRegistry(jobs.Definition{Name: "noop", Handler: func(context.Context, *jobs.Job) error { c.one(); return nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	client := &jobs.Client{Store: store, Tasks: registry}
+	inParallel(b, n, func(int) error { _, _, err := client.Enqueue(b.Context(), jobs.NewTask{Name: "noop"}); return err })
+	w, err := jobs.NewWorker(store, registry, jobs.WorkerOptions{Owner: "bench/worker.0", Concurrency: concurrency})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	began := time.Now()
+	go func() { ended <- w.Run(ctx) }() // ends with ctx
+	rate := c.wait(b, n, began)
+	cancel()
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
+	return rate
+}
+
+func machineryRedis(b *testing.B, server *redistest.Server, n int) float64 {
+	quiet := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	mlog.SetDebug(quiet)
+	mlog.SetInfo(quiet)
+	mlog.SetWarning(quiet)
+	mlog.SetError(quiet)
+	cnf := &config.Config{DefaultQueue: "noops", ResultsExpireIn: 3600, NoUnixSignals: true, Redis: &config.RedisConfig{}}
+	addrs := []string{server.Addr}
+	s := machinery.NewServer(cnf, redisbroker.NewGR(cnf, addrs, 0), redisbackend.NewGR(cnf, addrs, 0), locks.New())
+	c := newCount(n)
+	if err := s.RegisterTask("noop", func() error { c.one(); return nil }); err != nil {
+		b.Fatal(err)
+	}
+	inParallel(b, n, func(int) error { _, err := s.SendTask(&tasks.Signature{Name: "noop"}); return err })
+	w := s.NewWorker("bench", concurrency)
+	ended := make(chan error, 1)
+	began := time.Now()
+	w.LaunchAsync(ended) // ends with Quit
+	rate := c.wait(b, n, began)
+	w.Quit()
+	<-ended
+	return rate
+}
+
+func asynqRedis(b *testing.B, server *redistest.Server, n int) float64 {
+	opt := asynq.RedisClientOpt{Addr: server.Addr}
+	client := asynq.NewClient(opt)
+	defer client.Close()
+	// Gale keeps what has ended, so asynq does.
+	inParallel(b, n, func(int) error {
+		_, err := client.Enqueue(asynq.NewTask("noop", nil), asynq.Retention(time.Hour))
+		return err
+	})
+	c := newCount(n)
+	s := asynq.NewServer(opt, asynq.Config{Concurrency: concurrency, LogLevel: asynq.FatalLevel})
+	began := time.Now()
+	if err := s.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { c.one(); return nil })); err != nil {
+		b.Fatal(err)
+	}
+	rate := c.wait(b, n, began)
+	s.Shutdown()
+	return rate
+}
+
+// BenchmarkEnqueue prints how long Enqueue takes while a thousand tasks a second
+// arrive and a worker runs them.
+func BenchmarkEnqueue(b *testing.B) {
+	const rate, seconds = 1000, 5
+	for b.Loop() {
+		for _, name := range []string{"Redis Streams", "SQLite"} {
+			var store jobs.Store
+			var err error
+			if name == "SQLite" {
+				store, err = sqlite.Open(filepath.Join(b.TempDir(), "jobs.db"), sqlite.Options{})
+			} else {
+				store, err = redisstream.Open(b.Context(), redistest.StartAOF(b).URL(), redisstream.Options{})
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			took := arrivals(b, store, rate, rate*seconds)
+			slices.Sort(took)
+			b.Logf("%-14s enqueue at %d/s: median %v, p99 %v, longest %v", name, rate,
+				took[len(took)/2].Round(time.Microsecond), took[len(took)*99/100].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond))
+			store.Close()
+		}
+	}
+}
+
+// arrivals enqueues n tasks at a rate, whatever each takes, and returns how
+// long they took.
+func arrivals(b *testing.B, store jobs.Store, rate, n int) []time.Duration {
+	b.Helper()
+	registry, err := jobs.NewRegistry(jobs.Definition{Name: "noop", Handler: func(context.Context, *jobs.Job) error { return nil }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := jobs.NewWorker(store, registry, jobs.WorkerOptions{Owner: "bench/worker.0", Concurrency: concurrency})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }() // ends with ctx
+	client := &jobs.Client{Store: store, Tasks: registry}
+	took := make([]time.Duration, n)
+	var all sync.WaitGroup
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; i < n; <-tick.C {
+		for range rate / 100 {
+			i0 := i
+			all.Go(func() {
+				began := time.Now()
+				if _, _, err := client.Enqueue(b.Context(), jobs.NewTask{ID: fmt.Sprint("t", i0), Name: "noop"}); err != nil {
+					b.Error(err)
+				}
+				took[i0] = time.Since(began)
+			})
+			i++
+		}
+	}
+	all.Wait()
+	cancel()
+	<-ended
+	return took
+}
