@@ -68,19 +68,7 @@ end
 -- the loss and makes the task anybody's. Somebody looks at a queue that often.
 local function reap(q)
   if not redis.call('SET', base .. 'reaped:' .. q, '1', 'NX', 'PX', int(math.max(math.min(ttl / 20, 1000), 5))) then return end
-  for _, kind in ipairs({ 'stream', 'side' }) do
-    local key = base .. kind .. ':' .. q
-    for _, p in ipairs(redis.call('XPENDING', key, GROUP, 'IDLE', ttl, '-', '+', 100)) do
-      local e = redis.call('XRANGE', key, p[1], p[1])
-      local id = e[1] and e[1][2][2]
-      if id and redis.call('HGET', base .. 'task:' .. id, 'at') == kind .. ':' .. p[1] then
-        local name, state = lost(q, id, p[2])
-        lost_ones[#lost_ones + 1] = { id, name, q, state }
-      else
-        leave(q, kind .. ':' .. p[1])
-      end
-    end
-  end
+  lose(q, lost_ones, nil, 'IDLE', ttl, '-', '+', 100)
 end
 
 local function promote(q)

@@ -201,6 +201,25 @@ local function lost(q, id, owner, excused)
   return h[1], 'dead'
 end
 
+-- lose ends the leases in a queue that XPENDING finds with the arguments given,
+-- and adds id, name, queue and state of each to all. All but the suspect, if
+-- there is one, are excused.
+local function lose(q, all, suspect, ...)
+  for _, kind in ipairs({ 'stream', 'side' }) do
+    local key = base .. kind .. ':' .. q
+    for _, p in ipairs(redis.call('XPENDING', key, GROUP, ...)) do
+      local e = redis.call('XRANGE', key, p[1], p[1])
+      local id = e[1] and e[1][2][2]
+      if id and redis.call('HGET', base .. 'task:' .. id, 'at') == kind .. ':' .. p[1] then
+        local name, state = lost(q, id, p[2], suspect and suspect ~= id)
+        all[#all + 1] = { id, name, q, state }
+      else
+        leave(q, kind .. ':' .. p[1])
+      end
+    end
+  end
+end
+
 -- current reports whether a lease is the task's.
 local function current(key, owner, attempt)
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts')
