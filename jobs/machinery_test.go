@@ -131,3 +131,45 @@ func TestPublish(t *testing.T) {
 		t.Errorf("a chord was accepted: %v", err)
 	}
 }
+
+// late hands out a task when the worker has already been told to stop.
+type late struct {
+	memory
+	stop     context.CancelFunc
+	released chan *Lease
+}
+
+func (s *late) Lease(ctx context.Context, _ LeaseRequest) ([]*Lease, error) {
+	s.stop()
+	<-ctx.Done()
+	return []*Lease{{Task: &Task{ID: "a", Name: "first", Args: json.RawMessage(`[]`)}, Owner: "test", Attempt: 1}}, nil
+}
+
+func (s *late) Release(_ context.Context, l *Lease) error {
+	s.released <- l
+	return nil
+}
+
+// A task that is leased while the worker comes to its end is given back at once,
+// not begun.
+func TestTaskLeasedTooLateIsGivenBack(t *testing.T) {
+	registry, err := NewRegistry(Definition{Name: "first", Handler: func(context.Context, *Job) error {
+		t.Error("it was begun")
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &late{stop: cancel, released: make(chan *Lease, 1)}
+	w, err := NewWorker(s, registry, WorkerOptions{Owner: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if len(s.released) != 1 || len(s.finished) != 0 {
+		t.Errorf("released %d, finished %+v", len(s.released), s.finished)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ var holdStories = []story{
 	{"a stale lease changes nothing", (*suite).stale},
 	{"the lease of an ended attempt is lost", (*suite).ended},
 	{"a released task is due at once", (*suite).releases},
+	{"a released task keeps its place", (*suite).releaseKeepsPlace},
 	{"progress is clear for the next attempt", (*suite).progressCleared},
 }
 
@@ -173,6 +175,22 @@ func (s *suite) releases(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantState(t, st, "a", jobs.Queued)
+}
+
+func (s *suite) releaseKeepsPlace(t *testing.T) {
+	st := s.handle(t)
+	for _, id := range []string{"a", "b", "c"} {
+		enqueue(t, st, task(id))
+	}
+	l := lease(t, st, by("w", 2))
+	for i := range l { // the later one first
+		if err := st.Release(t.Context(), l[len(l)-1-i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ids(lease(t, st, by("w", 3))); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("then leased %v", got)
+	}
 }
 
 func (s *suite) progressCleared(t *testing.T) {

@@ -223,6 +223,39 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 	}
 }
 
+// What was published while the connection was broken nobody has heard: watchers
+// look again when it is back.
+func TestWatcherMissesNothing(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstream.Options{})
+	enqueue(t, s, "a")
+	seen := make(chan error, 1)
+	go func() { // ends when the task has changed
+		_, err := s.Watch(t.Context(), "a", 1)
+		seen <- err
+	}()
+	eventually(t, "the watcher listens", func() bool {
+		n, err := server.Client().PubSubNumSub(t.Context(), "{gale:jobs}:changed:a").Result()
+		return err == nil && n["{gale:jobs}:changed:a"] == 1
+	})
+	_, err := server.Client().TxPipelined(t.Context(), func(pipe redis.Pipeliner) error {
+		pipe.ClientKillByFilter(t.Context(), "TYPE", "pubsub")
+		pipe.HIncrBy(t.Context(), "{gale:jobs}:task:a", "version", 1)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-seen:
+		if err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the watcher has missed the change")
+	}
+}
+
 // What is in a stream and is no task becomes a dead letter, once.
 func TestMalformedMessages(t *testing.T) {
 	server := redistest.Start(t)
