@@ -1,16 +1,12 @@
 package redisstream_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -339,101 +335,6 @@ func TestUnknownTasksStandAside(t *testing.T) {
 		for _, l := range got {
 			seen[l.Task.ID] = true
 		}
-	}
-}
-
-// lines is a log.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
-
-func TestWarnsOfDangerousServers(t *testing.T) {
-	for name, c := range map[string]struct {
-		settings []string
-		want     []string
-	}{
-		"no file":  {nil, []string{"no append-only file"}},
-		"no fsync": {[]string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"leaves fsync to the system"}},
-		"eviction": {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, []string{"may evict tasks", "allkeys-lru"}},
-		"sound":    {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction"}, nil},
-		"secret":   {[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []string{"cannot check the configuration"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var log lines
-			enqueue(t, open(t, redistest.Start(t, c.settings...).URL(), redisstream.Options{Logger: logTo(&log)}), "a")
-			for _, want := range c.want {
-				if !strings.Contains(log.String(), want) {
-					t.Errorf("the log does not say %q:\n%s", want, log.String())
-				}
-			}
-			if len(c.want) == 0 && strings.Contains(log.String(), "WARN") {
-				t.Errorf("the log of a sound server:\n%s", log.String())
-			}
-		})
-	}
-}
-
-// A server that is away when the program starts is waited for, and looked at
-// when it comes; a fault that will not pass is an error.
-func TestOpen(t *testing.T) {
-	server := redistest.Start(t)
-	server.Kill()
-	var log lines
-	s := open(t, server.URL(), redisstream.Options{Logger: logTo(&log)})
-	if !strings.Contains(log.String(), "does not answer") {
-		t.Errorf("log: %s", log.String())
-	}
-	server.Restart(t)
-	enqueue(t, s, "a")
-	if !strings.Contains(log.String(), "no append-only file") {
-		t.Errorf("log: %s", log.String())
-	}
-
-	for _, address := range []string{
-		"", "localhost:6379", "http://localhost", "redis://a:1/1,redis://b:1", "redis://a:1,unix:///tmp/x",
-		"redis://u:p@a:1,redis://b:1", "redis://a:1,rediss://b:1",
-	} {
-		if _, err := redisstream.Open(t.Context(), address, redisstream.Options{}); err == nil {
-			t.Errorf("%q was opened", address)
-		}
-	}
-	locked := redistest.Start(t, "--requirepass", "secret")
-	if _, err := redisstream.Open(t.Context(), locked.URL(), redisstream.Options{}); err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("without the password: %v", err)
-	}
-	open(t, strings.Replace(locked.URL(), "//", "//:secret@", 1), redisstream.Options{})
-}
-
-// A full server that evicts nothing refuses tasks, and keeps those it has.
-func TestFullServer(t *testing.T) {
-	server := redistest.Start(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
-	s := open(t, server.URL(), redisstream.Options{})
-	args := json.RawMessage(`["` + strings.Repeat("x", 1<<16) + `"]`)
-	var err error
-	n := 0
-	for ; err == nil && n < 1000; n++ {
-		_, _, err = s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", n), Name: "work", Args: args})
-	}
-	if !errors.Is(err, jobs.ErrUnavailable) || n < 2 {
-		t.Fatalf("after %d tasks: %v", n, err)
-	}
-	if _, err := s.Get(t.Context(), "t0"); err != nil {
-		t.Error(err)
 	}
 }
 
