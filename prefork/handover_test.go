@@ -1,0 +1,56 @@
+package prefork
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// environState puts a state where the next master finds it.
+func environState(t *testing.T, state string) []string {
+	t.Helper()
+	fd, err := filled("state", []byte(state))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	return []string{fmt.Sprintf("%s=%d", envState, fd)}
+}
+
+func TestStateThatIsNotUnderstood(t *testing.T) {
+	saved := func(change func(*savedMaster)) string {
+		s := savedMaster{Layout: pageLayout, Address: "127.0.0.1:8888", Slots: []savedSlot{{Role: "serve", Listener: -1, Page: -1}}}
+		change(&s)
+		text, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for name, c := range map[string]struct {
+		environ []string
+		want    string
+	}{
+		"no number":        {[]string{envState + "=x"}, "not by a master"},
+		"a low descriptor": {[]string{envState + "=1"}, "not by a master"},
+		"not open":         {[]string{envState + "=9999"}, "not by a master"},
+		"empty":            {environState(t, ""), "not understood"},
+		"no JSON":          {environState(t, "{"), "not understood"},
+		"no slots":         {environState(t, "{}"), "not understood"},
+		"another layout":   {environState(t, saved(func(s *savedMaster) { s.Layout++ })), "not understood"},
+		"another address":  {environState(t, saved(func(s *savedMaster) { s.Address = "127.0.0.1:9999" })), "the address has changed"},
+		"no such page":     {environState(t, saved(func(*savedMaster) {})), "take over serve.0"},
+	} {
+		_, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Address: "127.0.0.1:8888", Environ: c.environ})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+		if c.want == "not understood" && !errors.Is(err, errForeignState) {
+			t.Errorf("%s: %v is not errForeignState", name, err)
+		}
+	}
+}
