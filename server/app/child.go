@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,8 +113,14 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
 		Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	})
+	secure, err := tlsConfig(c)
+	if err != nil {
+		return err
+	}
 	srv, err := server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane()},
+		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
+		TLS: secure, AccessLog: c.AccessLog,
 	}, all)
 	if err != nil {
 		return err
@@ -136,6 +143,19 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		log.Warn("cannot tell the master", "error", err)
 	}
 	return g.Wait()
+}
+
+// tlsConfig loads the certificate: each child does when it starts, so a renewed
+// one is served once the children have been replaced. It is nil without one.
+func tlsConfig(c config.Config) (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
 // work is the work of a worker slot: tasks until ctx ends, then those that

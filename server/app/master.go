@@ -47,7 +47,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	}
 	defer admin.close()
 	if addr != nil {
-		log.Info("listening", "addr", addr.String(), "url", "http://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
+		log.Info("listening", "addr", addr.String(), "url", c.Scheme()+"://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
 	}
 
 	// The master stays on this goroutine, the main thread's.

@@ -21,7 +21,7 @@ type flags struct {
 	faults Faults
 
 	// Values that Config holds in another form.
-	queue, origins, tokenFile, file string
+	queue, origins, proxies, tokenFile, file string
 }
 
 func newFlags(command Command) *flags {
@@ -57,6 +57,12 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may write, comma separated: https://app.example")
 	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "limit on a request's body, in bytes or with KiB, MiB, GiB (`size`)")
 	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "limit on an uploaded file (`size`)")
+	s.Var(count{&c.MaxConns}, "max-conns", "open connections per child at most: off, or a `number` (default off)")
+	s.Var(count{&c.MaxPerClient}, "max-conns-per-client", "the same for each client address; trusted proxies are not counted (default off)")
+	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` whose X-Forwarded-For, X-Real-IP and X-Scheme are believed, comma separated; empty for none")
+	s.Var(sampling{&c.AccessLog}, "access-log", "off, all, or 1 in N: which requests are logged (default off)")
+	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
+	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
 	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -64,6 +66,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.folder("data", c.Data)
 	f.folder("upload-dir", c.UploadDir)
 	f.token(c)
+	f.certificate(c)
 	f.admin(c.Admin)
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
 		f.folder("admin", filepath.Dir(path))
@@ -167,6 +170,40 @@ func (f *flags) admin(address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
 		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// networks reads -trusted-proxies: networks, addresses, or the word loopback.
+func (f *flags) networks(names []string) (found []netip.Prefix) {
+	for _, name := range names {
+		prefix, err := netip.ParsePrefix(name)
+		addr, errAddr := netip.ParseAddr(name)
+		switch {
+		case name == "loopback":
+			found = append(found, netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+		case err == nil:
+			found = append(found, prefix.Masked())
+		case errAddr == nil && addr.Zone() == "":
+			addr = addr.Unmap()
+			found = append(found, netip.PrefixFrom(addr, addr.BitLen()))
+		default:
+			f.fault("-trusted-proxies: %q is neither a network, such as 10.0.0.0/8, nor an address, nor loopback", name)
+		}
+	}
+	return found
+}
+
+// certificate reads the pair that HTTPS needs, as every child will.
+func (f *flags) certificate(c *Config) {
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+		return
+	case c.TLSCert == "" || c.TLSKey == "":
+		f.fault("-tls-cert and -tls-key: give both of them")
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
+		f.fault("-tls-cert and -tls-key: %v", err)
 	}
 }
 

@@ -45,12 +45,12 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
 		// The store limits each file and the form as a whole.
-		{Method: post, Path: "/upload", Handler: guard.write(up.post), MaxBody: -1},
-		{Method: get, Path: "/start-task", Handler: guard.write(t.start)},
-		{Method: post, Path: "/start-task", Handler: guard.write(t.start)},
-		{Method: post, Path: "/tasks", Handler: guard.write(t.post), MaxBody: maxTask},
-		{Method: get, Path: "/tasks/{id}", Handler: guard.read(t.get)},
-		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Handler: guard.read(t.artifact)},
+		{Method: post, Path: "/upload", Admit: guard.write, Handler: up.post, MaxBody: -1},
+		{Method: get, Path: "/start-task", Admit: guard.write, Handler: t.start},
+		{Method: post, Path: "/start-task", Admit: guard.write, Handler: t.start},
+		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
+		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
 	}, statuses
 }
 
