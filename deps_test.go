@@ -23,6 +23,8 @@ var floors = map[string]int{
 	"gale/jobs/sqlite":   20,
 	"gale/jobs/jobstest": 20,
 
+	"gale/server/upstream": 20,
+
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,
 	"gale/server/app/inspect": 28,

@@ -26,7 +26,10 @@ type Config struct {
 	Workers      int // worker slots under a serving master
 	Concurrency  int // tasks at once in each worker; resolved, never 0
 	Queues       []string
-	UploadPool   int // goroutines per child for uploads
+	Pool         int    // goroutines per child for blocking handlers
+	PoolQueue    int    // how many may wait for one
+	FetchURL     string // what /fetch fetches, or empty
+	UploadPool   int    // goroutines per child for uploads
 	Data         string
 	UploadDir    string
 	Token        string

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/peterbourgon/ff/v3"
+
+	"gale/pool"
 )
 
 // flags is a set of flags and what was found wrong while it was filled.
@@ -48,6 +50,9 @@ func define(command Command, c *Config) *flags {
 	s.IntVar(&c.Workers, "workers", 1, "`number` of worker slots under this master")
 	s.IntVar(&c.Concurrency, "concurrency", 0, "`number` of tasks at once in each worker; 0 is two per CPU")
 	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated, first first")
+	s.IntVar(&c.Pool, "pool", pool.DefaultWorkers, "`number` of goroutines per child for blocking handlers")
+	s.IntVar(&c.PoolQueue, "pool-queue", pool.DefaultQueue, "`number` of blocking handlers per child that may wait; beyond it 503")
+	s.StringVar(&c.FetchURL, "fetch-url", "", "http or https `address` that /fetch fetches (default none)")
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per child that write uploads")
 	s.StringVar(&c.Data, "data", "data", "`folder` of the state")
 	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` where uploads land (default uploads inside -data)")

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gale/jobs"
+	"gale/server/upstream"
 )
 
 // maxSlots is far beyond any machine; a larger number is a slip.
@@ -33,6 +34,13 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.within("procs", c.Procs, 0, maxSlots)
 	f.within("workers", c.Workers, 0, maxSlots)
 	f.within("concurrency", c.Concurrency, 0, 100_000)
+	f.within("pool", c.Pool, 1, 100_000)
+	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
+	if c.FetchURL != "" {
+		if _, err := upstream.Parse(c.FetchURL); err != nil {
+			f.fault("-fetch-url: %v", err)
+		}
+	}
 	f.within("upload-pool", c.UploadPool, 1, 100_000)
 	f.positive("grace", c.Grace > 0)
 	f.positive("boot-timeout", c.BootTimeout > 0)

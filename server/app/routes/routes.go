@@ -10,7 +10,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gale/jobs"
+	"gale/pool"
 	"gale/server"
+	"gale/server/upstream"
 	"gale/uploads"
 )
 
@@ -20,6 +22,10 @@ type Deps struct {
 	Store     jobs.Store
 	Artifacts *jobs.Artifacts
 	Uploads   *uploads.Store
+	// Pool is where blocking handlers run.
+	Pool *pool.Pool
+	// Upstream is what /fetch fetches; nil for nothing.
+	Upstream *upstream.Client
 	// OnUpload is the task started for each stored file that it accepts; empty
 	// for none.
 	OnUpload string
@@ -40,10 +46,16 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
 	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, log: d.Logger}
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
+	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
+	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
 	get, post := fasthttp.MethodGet, fasthttp.MethodPost
 	return []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
+		{Method: get, Path: "/delay", Handler: wait.delay},
+		{Method: get, Path: "/sleep", Handler: wait.sleep},
+		{Method: get, Path: "/fetch", Handler: fetch.direct},
+		{Method: get, Path: "/fetch/blocking", Handler: fetch.blocking},
 		// The store limits each file and the form as a whole.
 		{Method: post, Path: "/upload", Admit: guard.write, Handler: up.post, MaxBody: -1},
 		{Method: get, Path: "/start-task", Admit: guard.write, Handler: t.start},
@@ -58,6 +70,9 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 var statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
+	{Err: upstream.ErrTimeout, Status: 504, Reason: upstream.ErrTimeout.Error()},
+	{Err: upstream.ErrUnreachable, Status: 502, Reason: upstream.ErrUnreachable.Error()},
+	{Err: upstream.ErrAnswer, Status: 502, Reason: upstream.ErrAnswer.Error()},
 }
 
 // greet is GET /.
