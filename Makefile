@@ -19,11 +19,11 @@ run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
 
 test: ## all tests but the slow ones; under three minutes
-	.ci/need curl:curl
+	.ci/need curl:curl redis-server:redis-server
 	$(GO) test $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl gcc:gcc,libc6-dev
+	.ci/need curl:curl redis-server:redis-server gcc:gcc,libc6-dev
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed

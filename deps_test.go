@@ -23,7 +23,12 @@ var floors = map[string]int{
 	"gale/jobs/sqlite":   20,
 	"gale/jobs/jobstest": 20,
 
-	"gale/server/upstream": 20,
+	"gale/server/cache":     20,
+	"gale/server/limit":     20,
+	"gale/server/memory":    20,
+	"gale/server/redisdb":   20,
+	"gale/server/upstream":  20,
+	"gale/server/redistest": 21,
 
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,

@@ -14,6 +14,7 @@ import (
 	"gale/jobs/sqlite"
 	"gale/prefork"
 	"gale/server/app/config"
+	"gale/server/redisdb"
 	"gale/uploads"
 )
 
@@ -25,12 +26,13 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	}
 	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
 	roles := map[string]func(context.Context, *prefork.Child, config.Config, *slog.Logger) error{
-		roleServe: serve, roleWorker: work,
+		roleServe: serve, roleWorker: work, roleStore: keepStore,
 	}
 	run, ok := roles[child.Role]
 	if !ok {
 		return fmt.Errorf("unknown role %q", child.Role)
 	}
+	redisdb.Log(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, c, log) })
 	if err != nil {
 		log.Error("child ends", "error", err)

@@ -15,6 +15,7 @@ import (
 	"gale/server"
 	"gale/server/app/config"
 	"gale/server/app/routes"
+	"gale/server/redisdb"
 	"gale/server/upstream"
 	"gale/uploads"
 )
@@ -42,9 +43,15 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	if err != nil {
 		return err
 	}
+	shared, err := redisdb.Open(c.Redis)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shared.Close()) }()
+	redisdb.FailFast(shared, log)
 	srv, err := newServer(c, child, log, routes.Deps{
 		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
-		Pool: blocking, Upstream: fetched,
+		Pool: blocking, Redis: shared, Upstream: fetched,
 		Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	})
 	if err != nil {

@@ -28,6 +28,8 @@ type Config struct {
 	Queues       []string
 	Pool         int    // goroutines per child for blocking handlers
 	PoolQueue    int    // how many may wait for one
+	Redis        string // addresses for redisdb.Open; empty: the store slot, and then its own
+	Store        Store  // the store slot, where there is one
 	FetchURL     string // what /fetch fetches, or empty
 	UploadPool   int    // goroutines per child for uploads
 	Data         string
@@ -49,7 +51,7 @@ type Config struct {
 	HangTimeout  time.Duration // 0: off
 	MaxRequests  int64         // 0: off
 	MaxRSS       int64         // bytes; 0: off
-	Admin        string // host:port, unix:/path, or empty for none
+	Admin        string        // host:port, unix:/path, or empty for none
 	LogFormat    string
 	LogLevel     string
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gale/jobs"
+	"gale/server/redisdb"
 	"gale/server/upstream"
 )
 
@@ -36,6 +37,11 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.within("concurrency", c.Concurrency, 0, 100_000)
 	f.within("pool", c.Pool, 1, 100_000)
 	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
+	if c.Redis != "" {
+		if err := redisdb.Check(c.Redis); err != nil {
+			f.fault("-redis: %v", err)
+		}
+	}
 	if c.FetchURL != "" {
 		if _, err := upstream.Parse(c.FetchURL); err != nil {
 			f.fault("-fetch-url: %v", err)

@@ -7,11 +7,14 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
 
 	"gale/jobs"
 	"gale/pool"
 	"gale/server"
+	"gale/server/cache"
+	"gale/server/limit"
 	"gale/server/upstream"
 	"gale/uploads"
 )
@@ -24,6 +27,8 @@ type Deps struct {
 	Uploads   *uploads.Store
 	// Pool is where blocking handlers run.
 	Pool *pool.Pool
+	// Redis is what all processes share: the store slot or a real one.
+	Redis redis.Scripter
 	// Upstream is what /fetch fetches; nil for nothing.
 	Upstream *upstream.Client
 	// OnUpload is the task started for each stored file that it accepts; empty
@@ -48,6 +53,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
+	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
 	get, post := fasthttp.MethodGet, fasthttp.MethodPost
 	return []server.Route{
 		{Method: get, Path: "/", Handler: greet},
@@ -56,6 +62,8 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/sleep", Handler: wait.sleep},
 		{Method: get, Path: "/fetch", Handler: fetch.direct},
 		{Method: get, Path: "/fetch/blocking", Handler: fetch.blocking},
+		{Method: get, Path: "/limited", Handler: shared.limited},
+		{Method: get, Path: "/cached", Handler: shared.cached},
 		// The store limits each file and the form as a whole.
 		{Method: post, Path: "/upload", Admit: guard.write, Handler: up.post, MaxBody: -1},
 		{Method: get, Path: "/start-task", Admit: guard.write, Handler: t.start},
