@@ -27,7 +27,7 @@ race: ## the same under the race detector
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd
+	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd siege:siege
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 $(TEST_FLAGS) .
 	$(GO) run ./bench/faults
 
@@ -46,7 +46,9 @@ check: fmt lint test race ## what a commit should pass
 fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
-bench: ## benchmarks of the packages
+bench: build ## what a request costs beside other servers, and the packages' benchmarks
+	.ci/need wrk:wrk taskset:util-linux /usr/lib/python3/dist-packages/tornado:python3-tornado
+	$(GO) run ./bench/cost
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean: ## remove what was built
