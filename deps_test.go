@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"gale/server/limit":     20,
 	"gale/server/memory":    20,
 	"gale/server/redisdb":   20,
+	"gale/server/static":    20,
 	"gale/server/upstream":  20,
 	"gale/server/redistest": 21,
 

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"gale/server/app/config"
 	"gale/server/app/routes"
 	"gale/server/redisdb"
+	"gale/server/static"
 	"gale/server/upstream"
 	"gale/uploads"
 )
@@ -39,21 +41,16 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	if err != nil {
 		return err
 	}
-	fetched, err := fetchClient(c)
-	if err != nil {
-		return err
-	}
-	shared, err := redisdb.Open(c.Redis)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, shared.Close()) }()
-	redisdb.FailFast(shared, log)
-	srv, err := newServer(c, child, log, routes.Deps{
+	d := routes.Deps{
 		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
-		Pool: blocking, Redis: shared, Upstream: fetched,
-		Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
-	})
+		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
+	}
+	closeSources, err := openSources(c, &d, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSources()) }()
+	srv, err := newServer(c, child, log, d)
 	if err != nil {
 		return err
 	}
@@ -92,13 +89,35 @@ func newServer(c config.Config, child *prefork.Child, log *slog.Logger, d routes
 	}, all)
 }
 
-// fetchClient makes the client that /fetch uses, one for the child; nil
-// where there is nothing to fetch.
-func fetchClient(c config.Config) (*upstream.Client, error) {
-	if c.FetchURL == "" {
-		return nil, nil
+// openSources opens what handlers get their answers from beside tasks and
+// uploads, one of each for the child.
+func openSources(c config.Config, d *routes.Deps, log *slog.Logger) (closeAll func() error, err error) {
+	var opened []io.Closer
+	closeAll = func() (err error) {
+		for _, o := range opened {
+			err = errors.Join(err, o.Close())
+		}
+		return err
 	}
-	return upstream.New(c.FetchURL, upstream.Options{})
+	shared, err := redisdb.Open(c.Redis)
+	if err != nil {
+		return nil, err
+	}
+	redisdb.FailFast(shared, log)
+	d.Redis = shared
+	opened = append(opened, shared)
+	if c.FetchURL != "" {
+		if d.Upstream, err = upstream.New(c.FetchURL, upstream.Options{}); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
+	}
+	if c.Static != "" {
+		if d.Static, err = static.Open(c.Static); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
+		opened = append(opened, d.Static)
+	}
+	return closeAll, nil
 }
 
 // tlsConfig loads the certificate: each child does when it starts, so a renewed

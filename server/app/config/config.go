@@ -30,6 +30,7 @@ type Config struct {
 	PoolQueue    int    // how many may wait for one
 	Redis        string // addresses for redisdb.Open; empty: the store slot, and then its own
 	Store        Store  // the store slot, where there is one
+	Static       string // folder served under /static/, or empty
 	FetchURL     string // what /fetch fetches, or empty
 	UploadPool   int    // goroutines per child for uploads
 	Data         string

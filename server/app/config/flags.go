@@ -53,6 +53,7 @@ func define(command Command, c *Config) *flags {
 	s.IntVar(&c.Pool, "pool", pool.DefaultWorkers, "`number` of goroutines per child for blocking handlers")
 	s.IntVar(&c.PoolQueue, "pool-queue", pool.DefaultQueue, "`number` of blocking handlers per child that may wait; beyond it 503")
 	s.StringVar(&c.Redis, "redis", "", "`address` of the Redis that limits and caches are shared through: redis://, rediss://, unix://;\nseveral, comma separated, are a cluster (default none: a store of its own, for this machine)")
+	s.StringVar(&c.Static, "static", "", "`folder` served under /static/ (default none)")
 	s.StringVar(&c.FetchURL, "fetch-url", "", "http or https `address` that /fetch fetches (default none)")
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per child that write uploads")
 	s.StringVar(&c.Data, "data", "data", "`folder` of the state")

@@ -37,16 +37,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.within("concurrency", c.Concurrency, 0, 100_000)
 	f.within("pool", c.Pool, 1, 100_000)
 	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
-	if c.Redis != "" {
-		if err := redisdb.Check(c.Redis); err != nil {
-			f.fault("-redis: %v", err)
-		}
-	}
-	if c.FetchURL != "" {
-		if _, err := upstream.Parse(c.FetchURL); err != nil {
-			f.fault("-fetch-url: %v", err)
-		}
-	}
+	f.sources(c)
 	f.within("upload-pool", c.UploadPool, 1, 100_000)
 	f.positive("grace", c.Grace > 0)
 	f.positive("boot-timeout", c.BootTimeout > 0)
@@ -184,6 +175,25 @@ func (f *flags) admin(address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
 		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// sources checks where answers come from: Redis, another server, a folder.
+func (f *flags) sources(c *Config) {
+	if c.Redis != "" {
+		if err := redisdb.Check(c.Redis); err != nil {
+			f.fault("-redis: %v", err)
+		}
+	}
+	if info, err := os.Stat(c.Static); c.Static != "" && err != nil {
+		f.fault("-static: %v", err)
+	} else if c.Static != "" && !info.IsDir() {
+		f.fault("-static: %s is not a folder", c.Static)
+	}
+	if c.FetchURL != "" {
+		if _, err := upstream.Parse(c.FetchURL); err != nil {
+			f.fault("-fetch-url: %v", err)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"gale/server"
 	"gale/server/cache"
 	"gale/server/limit"
+	"gale/server/static"
 	"gale/server/upstream"
 	"gale/uploads"
 )
@@ -27,6 +28,8 @@ type Deps struct {
 	Uploads   *uploads.Store
 	// Pool is where blocking handlers run.
 	Pool *pool.Pool
+	// Static are the files under /static/; nil for none.
+	Static *static.Folder
 	// Redis is what all processes share: the store slot or a real one.
 	Redis redis.Scripter
 	// Upstream is what /fetch fetches; nil for nothing.
@@ -62,6 +65,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/sleep", Handler: wait.sleep},
 		{Method: get, Path: "/fetch", Handler: fetch.direct},
 		{Method: get, Path: "/fetch/blocking", Handler: fetch.blocking},
+		{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)},
 		{Method: get, Path: "/limited", Handler: shared.limited},
 		{Method: get, Path: "/cached", Handler: shared.cached},
 		// The store limits each file and the form as a whole.
