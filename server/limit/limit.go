@@ -18,7 +18,9 @@ import (
 )
 
 // take decides in one step, by the clock of Redis, in microseconds. TIME before
-// a write needs Redis 5 or later.
+// a write needs Redis 5 or later. The key is kept a second longer than it counts:
+// the store slot may let keys expire a moment early, and a time that has passed
+// means what no key means.
 //
 //	KEYS[1] the key; ARGV[1] interval, ARGV[2] window
 //	→ granted (0, 1), remaining, µs until one more is granted, µs until all are
@@ -31,7 +33,7 @@ local moved = earned + interval
 if moved - now > window then
   return {0, 0, moved - window - now, earned - now}
 end
-redis.call('SET', KEYS[1], string.format('%.0f', moved), 'PX', math.ceil((moved - now) / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', moved), 'PX', math.ceil((moved - now) / 1000) + 1000)
 local remaining = math.floor((window - (moved - now)) / interval)
 local retry = 0
 if remaining == 0 then retry = moved + interval - window - now end

@@ -20,7 +20,8 @@ import (
 
 const (
 	// tick is how often keys grow older: by themselves those of miniredis never
-	// expire, and its own real-time mode looks at every key for each command.
+	// expire, and its own real-time mode looks at every key for each command. A key
+	// may expire as much too early as it was set after a tick.
 	tick = 100 * time.Millisecond
 	// lastCalls is how often a leaving store looks whether anyone is still there.
 	lastCalls = 20 * time.Millisecond
