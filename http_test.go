@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -80,5 +82,42 @@ func TestHTTPS(t *testing.T) {
 			t.Errorf("%s %q %s, %v", resp.Proto, body, resp.TLS.NegotiatedProtocol, err)
 		}
 		client.CloseIdleConnections()
+	}
+}
+
+// A renewed certificate is served after HUP, and no connection is lost on the
+// way there.
+func TestHUPRereadsTheCertificate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cert, key, roots := writePair(t, dir)
+	g := start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
+	_, _, renewed := writePair(t, dir) // under the same names
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	// Each request shakes hands anew; either certificate is right until then.
+	served := func(roots *x509.CertPool) bool {
+		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+		resp, err := client.Get(g.url)
+		if err != nil {
+			if _, other := errors.AsType[*tls.CertificateVerificationError](err); !other {
+				t.Errorf("lost: %v", err)
+			}
+			return false
+		}
+		return readAll(t, resp) == "Hello, friendly user!"
+	}
+	row := 0 // of answers with the new one: twenty come from all children
+	eventually(t, 30*time.Second, "the new certificate is served", func() bool {
+		if served(renewed) {
+			row++
+		} else {
+			row = 0
+		}
+		return row == 20
+	})
+	if served(roots) {
+		t.Error("the old certificate is still served")
 	}
 }
