@@ -27,7 +27,7 @@ race: ## the same under the race detector
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools
+	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -v $(TEST_FLAGS) . ./bench/chaos
 	$(GO) run ./bench/faults
 
@@ -47,7 +47,9 @@ check: fmt lint test race ## what a commit should pass
 fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
-bench: bench-jobs ## benchmarks of the packages, and of jobs beside their peers
+bench: build bench-jobs ## what requests and jobs cost beside other programs, and the packages' benchmarks
+	.ci/need wrk:wrk taskset:util-linux /usr/lib/python3/dist-packages/tornado:python3-tornado
+	$(GO) run ./bench/cost
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery

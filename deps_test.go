@@ -25,6 +25,14 @@ var floors = map[string]int{
 	"gale/jobs/redisstream": 20,
 	"gale/jobs/jobstest":    20,
 
+	"gale/server/cache":      20,
+	"gale/server/limit":      20,
+	"gale/server/memory":     20,
+	"gale/server/redisdb":    15, // tasks are kept through it, too
+	"gale/server/static":     20,
+	"gale/server/upstream":   20,
+	"gale/server/sharedtest": 21,
+
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,
 	"gale/server/app/inspect": 28,
@@ -33,6 +41,7 @@ var floors = map[string]int{
 	"gale":              40,
 	"gale/bench/faults": 50,
 	"gale/bench/chaos":  50,
+	"gale/bench/cost":   50,
 }
 
 // banned are imports from outside that a package, and all below it, must do

@@ -133,3 +133,32 @@ func stat(t *testing.T, stats, name string) float64 {
 	}
 	return number(t, m[1])
 }
+
+// TestE2ESiegeOnFetch is the load test that users of the applications know: a
+// hundred clients at once, and an upstream that takes a second. Siege counts what
+// has ended when its time is up, so three seconds, which those users chose, show
+// no more than two rounds of a hundred; ten show nine.
+func TestE2ESiegeOnFetch(t *testing.T) {
+	up := slowSite(t, time.Second)
+	g := start(t, t.TempDir(), "-fetch-url", up.URL+"/")
+	cmd := exec.Command("siege", "-c100", "-t10S", "--json-output", g.url+"/fetch")
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // where siege keeps its configuration
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("siege: %v\n%s", err, out)
+	}
+	var got struct {
+		Transactions int
+		Availability float64
+		Failed       int     `json:"failed_transactions"`
+		Rate         float64 `json:"transaction_rate"`
+		Longest      float64 `json:"longest_transaction"`
+	}
+	if err := json.Unmarshal(out[strings.IndexByte(string(out), '{'):], &got); err != nil {
+		t.Fatalf("siege: %v\n%s", err, out)
+	}
+	t.Logf("%.1f transactions a second, %d failed, the longest %.2f s", got.Rate, got.Failed, got.Longest)
+	if got.Failed != 0 || got.Availability != 100 || got.Transactions < 900 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,6 +52,7 @@ func TestMain(m *testing.M) {
 //	                       await before has found
 //	stop                   TERM it, wait for its end, which must be exit 0
 //	field PATH VALUE       stdout is JSON in which PATH (a.b.0) is VALUE
+//	logged REGEXP          the server's log has, or will have, a line like that
 //	keep NAME PATH         put that field of stdout into the variable NAME
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("testdata")
@@ -66,7 +68,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "await": scriptAwait, "stop": scriptStop, "field": scriptField, "keep": scriptKeep,
+			"serve": scriptServe, "await": scriptAwait, "stop": scriptStop, "field": scriptField, "keep": scriptKeep, "logged": scriptLogged,
 		},
 	})
 }
@@ -119,6 +121,27 @@ func scriptField(ts *testscript.TestScript, neg bool, args []string) {
 	got := lookup(ts, args[0])
 	if (got == args[1]) == neg {
 		ts.Fatalf("%s is %q, want %q (negated: %v) in\n%s", args[0], got, args[1], neg, ts.ReadFile("stdout"))
+	}
+}
+
+// scriptLogged waits for a line of the log; negated it looks once, after the
+// answer to a request whose line would have come first.
+func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: logged REGEXP")
+	}
+	line, err := regexp.Compile(args[0])
+	ts.Check(err)
+	v, ok := running.Load(ts.Getenv("PID"))
+	if !ok {
+		ts.Fatalf("no server runs")
+	}
+	log := v.(*gale).log
+	for deadline := time.Now().Add(10 * time.Second); line.MatchString(log.String()) == neg; {
+		if neg || time.Now().After(deadline) {
+			ts.Fatalf("a line like %q (negated: %v) in\n%s", args[0], neg, log)
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 }
 

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -18,11 +20,26 @@ type listener struct {
 }
 
 func (l *listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.accept()
+		if err != nil {
+			return nil, err
+		}
+		c, err := l.srv.adopt(nc)
+		if err == nil {
+			return c, nil
+		}
+		l.srv.refuseConn(nc, err)
+	}
+}
+
+// accept returns the next connection, or an error that will not pass.
+func (l *listener) accept() (net.Conn, error) {
 	delay := 5 * time.Millisecond
 	for {
 		nc, err := l.Listener.Accept()
 		if err == nil {
-			return l.srv.adopt(nc), nil
+			return nc, nil
 		}
 		// net/http.Server.Serve uses the same deprecated sign; there is no other.
 		passing, ok := errors.AsType[interface {
@@ -41,10 +58,19 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// adopt makes nc one of the connections that Run waits for.
-func (s *Server) adopt(nc net.Conn) *conn {
-	c := &conn{Conn: nc, srv: s, accepted: time.Now()}
-	s.conns.add(c)
+// adopt makes nc one of the connections that Run waits for, or says which limit
+// that would break. Whatever nc is wrapped in, the *conn is outermost.
+func (s *Server) adopt(nc net.Conn) (*conn, error) {
+	c := &conn{Conn: nc, raw: nc, srv: s, accepted: time.Now(), peer: peerOf(nc)}
+	c.trusted = c.peer != netip.Addr{} && s.trusts(c.peer)
+	if s.opts.TLS != nil {
+		c.tls = tls.Server(nc, s.opts.TLS)
+		c.Conn = c.tls
+		c.setPhase(shaking)
+	}
+	if err := s.conns.add(c); err != nil {
+		return nil, err
+	}
 	s.opts.Meter.ConnOpened()
-	return c
+	return c, nil
 }

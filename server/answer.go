@@ -7,10 +7,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// WriteText answers with text: text/plain in UTF-8, never to be taken for
-// anything else (nosniff).
+// WriteText answers with text: text/plain in UTF-8.
 func WriteText(ctx *fasthttp.RequestCtx, status int, text string) {
-	setType(ctx, status, "text/plain; charset=utf-8")
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(text)
 }
 
@@ -21,15 +21,10 @@ func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	setType(ctx, status, "application/json")
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json")
 	ctx.Response.SetBodyRaw(data)
 	return nil
-}
-
-func setType(ctx *fasthttp.RequestCtx, status int, contentType string) {
-	ctx.SetStatusCode(status)
-	ctx.SetContentType(contentType)
-	ctx.Response.Header.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 }
 
 // errorBody is the body of every answer to an error.

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ type phase = int32
 
 const (
 	fresh     phase = iota // nothing read yet
+	shaking                // a TLS handshake is to come, or under way
 	idle                   // between two requests
 	head                   // part of a head has come
 	serving                // a handler runs, and may read the body
@@ -42,8 +45,12 @@ var errAborted = errors.New("read was cut short")
 //
 // All but the atomics belongs to the goroutine that serves the connection.
 type conn struct {
-	net.Conn
-	srv *Server
+	net.Conn           // what is read and written: raw, or tls over it
+	raw      net.Conn  // the socket
+	tls      *tls.Conn // or nil
+	srv      *Server
+	peer     netip.Addr // zero if it is no TCP connection
+	trusted  bool       // the peer is a proxy whose word is believed
 
 	phase   atomic.Int32
 	aborted atomic.Bool
@@ -56,8 +63,9 @@ type conn struct {
 	bodyBy   time.Time // when draining a body ends; zero while none is drained
 	readErr  error     // sticky
 
-	body   *body // of the request being handled, or nil
-	linger bool  // the server ends this connection, not the client
+	id     []byte // of the request being handled
+	body   *body  // of that request, or nil
+	linger bool   // the server ends this connection, not the client
 }
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }
@@ -67,8 +75,11 @@ func (c *conn) setPhase(p phase) { c.phase.Store(p) }
 // that asked nothing. Errors stay, so that a connection that failed inside a
 // body is not read again.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.phase.Load() == taken {
+	switch c.phase.Load() {
+	case taken:
 		return c.Conn.Read(p)
+	case shaking:
+		c.readErr = c.handshake()
 	}
 	for c.readErr == nil {
 		if err := c.armRead(); err != nil {
@@ -100,12 +111,17 @@ func (c *conn) Read(p []byte) (int, error) {
 // waits reports whether the connection is between requests.
 func (c *conn) waits() bool {
 	p := c.phase.Load()
-	return p == fresh || p == idle
+	return p == fresh || p == shaking || p == idle
 }
 
 // nudge makes a Read that is under way look at the situation again: whether the
 // server is to end, whether it was aborted. It may be called from any goroutine.
-func (c *conn) nudge() { _ = c.SetReadDeadline(time.Unix(1, 0)) }
+// A handshake is left alone: it would fail for good, and the Read after it looks.
+func (c *conn) nudge() {
+	if c.phase.Load() != shaking {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+}
 
 // abort ends a Read of another goroutine, and all reading.
 func (c *conn) abort() {

@@ -3,7 +3,6 @@ package server
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"net/http"
 	"strconv"
@@ -67,6 +66,7 @@ func ownErrors() []ErrorStatus {
 		{Err: ErrBodyTimeout, Status: http.StatusRequestTimeout, Reason: ErrBodyTimeout.Error()},
 		{Err: pool.ErrFull, Status: http.StatusServiceUnavailable, Reason: "too busy, try again", RetryAfter: time.Second},
 		{Err: pool.ErrClosed, Status: http.StatusServiceUnavailable, Reason: "the server is about to end, try again", RetryAfter: time.Second},
+		{Err: ErrClientGone, Status: statusClientGone, Reason: ErrClientGone.Error()},
 		{Err: context.DeadlineExceeded, Status: http.StatusGatewayTimeout, Reason: "this took too long"},
 		{Err: context.Canceled, Status: http.StatusServiceUnavailable, Reason: "this was cancelled, try again", RetryAfter: time.Second},
 	}
@@ -96,16 +96,14 @@ func (s *Server) classify(err error) *Error {
 
 // answerError replaces whatever the handler has written by the answer to err.
 // Behind a 5xx that has a cause is a line in the log, under the id that the
-// client gets as X-Request-Id.
+// client gets as X-Request-Id (see stamp).
 func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
 	e := s.classify(err)
 	ctx.Response.Reset()
 	ctx.Hijack(nil) // if the handler failed after it asked for the connection
 	h := &ctx.Response.Header
 	if e.Status >= http.StatusInternalServerError && e.Err != nil {
-		id := rand.Text()
-		h.Set("X-Request-Id", id)
-		s.logFailure(ctx, id, e)
+		s.logFailure(ctx, e)
 	}
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second
@@ -120,12 +118,12 @@ func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
 	writeErrorBody(ctx, e.Status, e.reason())
 }
 
-func (s *Server) logFailure(ctx *fasthttp.RequestCtx, id string, e *Error) {
+func (s *Server) logFailure(ctx *fasthttp.RequestCtx, e *Error) {
 	attrs := []any{
-		"request_id", id,
+		"request_id", RequestID(ctx),
 		"method", string(ctx.Method()),
 		"target", string(ctx.RequestURI()),
-		"client", ctx.RemoteAddr().String(),
+		"client", Client(ctx),
 		"status", e.Status,
 		"error", e.Err,
 	}

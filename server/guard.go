@@ -55,6 +55,11 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (fra
 	if err != nil {
 		return f, nil, err
 	}
+	if r.Admit != nil {
+		if err := r.Admit(h); err != nil {
+			return f, nil, err
+		}
+	}
 	if r.MaxBody >= 0 && f.length > r.MaxBody {
 		return f, nil, ErrBodyTooLarge
 	}
@@ -65,6 +70,7 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (fra
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) // Run hands fasthttp no other
 	c.setPhase(serving)
+	s.identify(&ctx.Request.Header, c)
 
 	f, r, err := s.admit(&ctx.Request.Header, ctx)
 	limit := int64(-1) // what no route reads, drain bounds
@@ -85,8 +91,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.answerError(ctx, err)
 	}
 	s.finish(ctx, c, f, b, given)
+	stamp(ctx, c)
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode())
+	s.logAccess(ctx, c)
 	c.setPhase(answering)
 }
 
@@ -116,9 +124,9 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, giv
 // refuse is fasthttp's handler for what it could not read a head, or the first
 // byte of a body, from. The connection ends after the answer.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
-	if c, ok := ctx.Conn().(*conn); ok {
-		c.linger = true
-	}
+	c := ctx.Conn().(*conn)
+	c.linger = true
+	s.identify(&ctx.Request.Header, c)
 	small := new(fasthttp.ErrSmallBuffer)
 	switch {
 	case errors.As(err, &small):
@@ -131,5 +139,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = badHead("malformed request")
 	}
 	s.answerError(ctx, err)
+	stamp(ctx, c)
 	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode())
+	s.logAccess(ctx, c)
 }

@@ -212,8 +212,10 @@ func dial(t testing.TB, s *site) *client {
 	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &client{TB: t, Conn: nc, in: bufio.NewReader(nc)}
+	return &client{TB: t, Conn: nc, in: newReader(nc)}
 }
+
+func newReader(nc net.Conn) *bufio.Reader { return bufio.NewReader(nc) }
 
 func (c *client) send(raw string) {
 	c.Helper()

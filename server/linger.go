@@ -32,7 +32,7 @@ func (c *conn) Close() error {
 		c.lingerOn()
 	}
 	err := c.Conn.Close()
-	c.srv.conns.remove(c)
+	c.srv.conns.leave(c)
 	c.srv.opts.Meter.ConnClosed()
 	return err
 }

@@ -30,6 +30,11 @@ type Route struct {
 	// MaxBody is the limit of the body, in bytes; 0 is Options.MaxBody, and
 	// negative means none: for handlers that stream and count for themselves.
 	MaxBody int64
+	// Admit, if it is given, may refuse a request for what its head says, before
+	// a byte of the body is asked for: a client that sent Expect: 100-continue is
+	// told 401 instead of to go on. It may be called twice for one request and
+	// must say the same each time.
+	Admit   func(h *fasthttp.RequestHeader) error
 	Handler Handler
 }
 

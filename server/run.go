@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -36,6 +35,10 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { s.leaveListener(ln) })
 	defer stop()
 
+	if err := s.watch.open(); err != nil {
+		return fmt.Errorf("run server: %w", err)
+	}
+	defer s.watch.close()
 	err := s.fast.Serve(&listener{Listener: ln, srv: s})
 	s.leaveListener(ln)
 	if err != nil {
@@ -67,67 +70,4 @@ func (s *Server) drain() error {
 		return fmt.Errorf("drain server: %w: %d requests cut off", ErrGrace, n)
 	}
 	return nil
-}
-
-// conns are the connections that Run waits for.
-type conns struct {
-	mu   sync.Mutex
-	open map[*conn]struct{}
-	none chan struct{} // made by wait, closed when open is empty
-}
-
-func (cs *conns) add(c *conn) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	cs.open[c] = struct{}{}
-}
-
-// remove may be called again for the same connection.
-func (cs *conns) remove(c *conn) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if _, ok := cs.open[c]; !ok {
-		return
-	}
-	delete(cs.open, c)
-	if len(cs.open) == 0 && cs.none != nil {
-		close(cs.none)
-		cs.none = nil
-	}
-}
-
-// wait returns a channel that is closed when no connection is left. None must
-// be added any more.
-func (cs *conns) wait() <-chan struct{} {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	none := make(chan struct{})
-	if len(cs.open) == 0 {
-		close(none)
-	} else {
-		cs.none = none
-	}
-	return none
-}
-
-func (cs *conns) nudge() {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	for c := range cs.open {
-		c.nudge()
-	}
-}
-
-// cut closes what is left under its handlers and returns in how many cases that
-// was more than a client that had asked nothing.
-func (cs *conns) cut() (requests int) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	for c := range cs.open {
-		if !c.waits() && !c.closed.Load() {
-			requests++
-		}
-		_ = c.Conn.Close()
-	}
-	return requests
 }

@@ -31,9 +31,13 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +83,19 @@ type Options struct {
 	// more of it; the kernel says so when about a third of the send buffer is
 	// free again. An answer as a whole has no deadline. Default 60 s.
 	WriteTimeout time.Duration
+	// MaxConns is how many connections may be open at once, and MaxConnsPerClient
+	// how many from one address; those of TrustedProxies, who speak for many, are
+	// counted in the first only. One connection more is answered 503, or 429, and
+	// closed (with TLS: closed). Default: no limit.
+	MaxConns, MaxConnsPerClient int
+	// TrustedProxies are the networks whose word about the client is believed:
+	// see Client, Scheme, RequestID. Default: none.
+	TrustedProxies []netip.Prefix
+	// TLS turns connections into HTTPS; it must hold a certificate. HTTP/2 is not
+	// spoken: ALPN offers http/1.1 alone. Default: none.
+	TLS *tls.Config
+	// AccessLog logs one request in so many: 1 is every one. Default: none.
+	AccessLog int
 	// Errors are the application's rows of the table from error to status. They
 	// come before the server's own.
 	Errors []ErrorStatus
@@ -105,6 +122,15 @@ type Server struct {
 	errors []ErrorStatus
 	conns  conns
 
+	idPrefix string        // of request ids, drawn at random
+	ids      atomic.Uint64 // made so far
+	served   atomic.Uint64 // requests counted for the access log
+
+	refused throttle      // the log line of a connection over a limit
+	lingers chan struct{} // a place for each refused connection that lingers
+
+	watch watch // for handlers that wait: see Gone
+
 	scratch sync.Pool // of *fasthttp.RequestCtx, for looking up a route in preview
 
 	ran     atomic.Bool
@@ -116,10 +142,17 @@ type Server struct {
 // one error.
 func New(o Options, routes []Route) (*Server, error) {
 	o.setDefaults()
-	s := &Server{opts: o, leaving: make(chan struct{})}
+	s := &Server{
+		opts:     o,
+		idPrefix: strings.ToLower(rand.Text()[:12]),
+		lingers:  make(chan struct{}, maxRefusals),
+		leaving:  make(chan struct{}),
+	}
 	s.errors = append(s.errors, o.Errors...)
 	s.errors = append(s.errors, ownErrors()...)
 	s.conns.open = make(map[*conn]struct{})
+	s.conns.clients = make(map[netip.Addr]int)
+	s.conns.most, s.conns.mostPerClient = o.MaxConns, o.MaxConnsPerClient
 
 	table, err := newRoutes(routes, o.MaxBody)
 	for i, row := range o.Errors {
@@ -131,6 +164,9 @@ func New(o Options, routes []Route) (*Server, error) {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
 	s.routes = table
+	if o.TLS != nil {
+		s.opts.TLS = withProtocols(o.TLS)
+	}
 
 	s.fast = &fasthttp.Server{
 		Name:    "gale",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,23 +79,4 @@ func (s *Store) lookAt(ctx context.Context, server redis.Cmdable, addr string) e
 		log.Warn("redis may evict tasks when its memory is full; set maxmemory-policy noeviction", "policy", p)
 	}
 	return nil
-}
-
-// clientLog makes sure that go-redis' logger, which is global, is set by one
-// store only.
-var clientLog sync.Once
-
-// quiet sends what go-redis logs by itself to the log, for debugging: what
-// matters of it comes back as errors.
-func quiet(log *slog.Logger) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	clientLog.Do(func() { redis.SetLogger(debugLog{log}) })
-}
-
-type debugLog struct{ log *slog.Logger }
-
-func (d debugLog) Printf(ctx context.Context, format string, v ...any) {
-	d.log.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, v...))
 }

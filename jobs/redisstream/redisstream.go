@@ -31,10 +31,18 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"gale/jobs"
+	"gale/server/redisdb"
 )
 
 // DefaultPatience is how long a call that a client waits for may take.
 const DefaultPatience = 800 * time.Millisecond
+
+// How long a connection may take: long enough for a busy server, short enough
+// for a caller who waits. Calls that a client waits for have Patience besides.
+const (
+	dialTimeout = 700 * time.Millisecond
+	ioTimeout   = 3 * time.Second
+)
 
 // Options configure a Store. The zero value is the documented default.
 type Options struct {
@@ -97,9 +105,10 @@ var _ jobs.Store = (*Store)(nil)
 // and every call says jobs.ErrUnavailable until it does. One that is older than
 // Redis 7, or refuses the password, is an error.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
-	quiet(o.Logger)
 	j := newJournal()
-	client, err := dial(address, j.greet)
+	// A call is sent twice if need be, which a connection that was closed by a
+	// restart of the server needs and every script bears.
+	client, err := redisdb.Open(address, redisdb.Options{Dial: dialTimeout, IO: ioTimeout, Retries: 1, OnConnect: j.greet})
 	if err != nil {
 		return nil, fmt.Errorf("open task store: %w", err)
 	}

@@ -133,7 +133,7 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 
 // notReady lists the roles of which no slot is live, with what their slots do.
 func notReady(slots []prefork.SlotStatus) (reasons []string) {
-	live := map[string]bool{}
+	live := map[string]bool{roleStore: true} // its users go on without it
 	for _, s := range slots {
 		live[s.Role] = live[s.Role] || s.State == prefork.Live
 	}

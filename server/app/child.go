@@ -10,21 +10,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"gale/jobs"
-	"gale/pool"
 	"gale/prefork"
-	"gale/server"
 	"gale/server/app/config"
-	"gale/server/app/routes"
+	"gale/server/redisdb"
 	"gale/uploads"
 )
-
-// uploadQueue is how many chunks of uploads may wait for the disk in one
-// child. An upload waits with one chunk at a time, so this is how many uploads
-// may be under way; what comes beyond is told 503.
-const uploadQueue = 10_000
 
 // runChild does the work of a slot.
 func runChild(ctx context.Context, child *prefork.Child, e env) error {
@@ -34,12 +25,13 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	}
 	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
 	roles := map[string]func(context.Context, *prefork.Child, config.Config, *slog.Logger) error{
-		roleServe: serve, roleWorker: work,
+		roleServe: serve, roleWorker: work, roleStore: keepStore,
 	}
 	run, ok := roles[child.Role]
 	if !ok {
 		return fmt.Errorf("unknown role %q", child.Role)
 	}
+	redisdb.Log(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, c, log) })
 	if err != nil {
 		log.Error("child ends", "error", err)
@@ -94,49 +86,6 @@ func (s *state) close() (err error) {
 	return err
 }
 
-// serve is the work of a serve slot: HTTP until ctx ends, then what is in
-// flight.
-func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
-	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Logger: log})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	tasks, err := registry(uploadedFiles{s.uploads})
-	if err != nil {
-		return err
-	}
-	all, statuses := routes.All(routes.Deps{
-		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
-		Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
-	})
-	srv, err := server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane()},
-	}, all)
-	if err != nil {
-		return err
-	}
-	ln, err := child.Listener()
-	if err != nil {
-		return err
-	}
-
-	// The pool outlives the server: what the server finishes needs it.
-	pooling, stopPool := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopPool()
-	var g errgroup.Group
-	g.Go(func() error { return uploadPool.Run(pooling) }) // ends after the server
-	g.Go(func() error {                                   // ends with ctx
-		defer stopPool()
-		return srv.Run(ctx, ln)
-	})
-	if err := child.Ready(); err != nil {
-		log.Warn("cannot tell the master", "error", err)
-	}
-	return g.Wait()
-}
-
 // work is the work of a worker slot: tasks until ctx ends, then those that
 // are under way.
 func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
@@ -167,10 +116,3 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 func lessThan(grace time.Duration) time.Duration {
 	return grace - min(2*time.Second, grace/10)
 }
-
-// meter counts on the slot's lane of the scoreboard.
-type meter struct{ lane *prefork.Lane }
-
-func (m meter) ConnOpened()             { m.lane.Connections.Add(1) }
-func (m meter) ConnClosed()             { m.lane.Connections.Add(-1) }
-func (m meter) RequestDone(string, int) { m.lane.Requests.Add(1) }

@@ -17,6 +17,7 @@ import (
 const (
 	roleServe  = "serve"
 	roleWorker = "worker"
+	roleStore  = "store"
 )
 
 // runMaster is the command serve, or worker: it supervises children until a
@@ -27,6 +28,13 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 		return err
 	}
 	log := newLogger(c, e.stderr)
+	if command == config.Serve && c.Redis == "" {
+		release, err := reserveStore(&c, &e)
+		if err != nil {
+			return err
+		}
+		defer release() //nolint:errcheck // the process ends with it
+	}
 	m, err := newMaster(command, c, e, log)
 	if err != nil {
 		return err
@@ -47,7 +55,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	}
 	defer admin.close()
 	if addr != nil {
-		log.Info("listening", "addr", addr.String(), "url", "http://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
+		log.Info("listening", "addr", addr.String(), "url", c.Scheme()+"://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
 	}
 
 	// The master stays on this goroutine, the main thread's.
@@ -91,6 +99,9 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		o.Roles = []prefork.Role{{Name: roleWorker, Slots: c.Procs}}
 	} else {
 		o.Roles = []prefork.Role{{Name: roleServe, Slots: c.Procs, Listens: true}, {Name: roleWorker, Slots: c.Workers}}
+		if c.Store.Address != "" {
+			o.Roles = append(o.Roles, prefork.Role{Name: roleStore, Slots: 1, Keep: true})
+		}
 	}
 	return prefork.New(o)
 }

@@ -2,27 +2,43 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"log/slog"
-	"path/filepath"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/sqlite"
+	"gale/prefork"
 	"gale/server/app/config"
+	"gale/server/memory"
 )
 
-// openTasks opens the store of tasks that -broker names.
-func openTasks(ctx context.Context, c config.Config, log *slog.Logger) (jobs.Store, error) {
-	if c.Broker != config.SQLite {
-		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Logger: log}))
-	}
-	return noStoreIf(sqlite.Open(filepath.Join(c.Data, "jobs.db"), sqlite.Options{Logger: log}))
-}
-
-// noStoreIf keeps a nil pointer from becoming a store that is not nil.
-func noStoreIf[S jobs.Store](s S, err error) (jobs.Store, error) {
+// reserveStore gives a server without -redis its store slot: a place on
+// loopback and a password. Both are part of what the children are told, and of
+// the environment of the master that follows on a reload, so a store that died
+// or was kept is found where it was. release gives the place up.
+func reserveStore(c *config.Config, e *env) (release func() error, err error) {
+	c.Store = config.StoreIn(e.environ)
+	known := c.Store.Address != "" && c.Store.Password != ""
+	place, err := memory.Reserve(c.Store.Address)
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	if !known {
+		c.Store = config.Store{Address: place.Addr, Password: rand.Text()}
+		e.environ = c.Store.Tell(e.environ)
+	}
+	c.Redis = "redis://:" + c.Store.Password + "@" + c.Store.Address
+	return place.Release, nil
+}
+
+// keepStore is the work of the store slot: what the serving children share,
+// until ctx has ended and they have left.
+func keepStore(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) error {
+	ln, err := memory.Listen(ctx, c.Store.Address)
+	if err != nil {
+		return fmt.Errorf("%w; it was %s's since the server started", err, child.Slot())
+	}
+	if err := child.Ready(); err != nil {
+		log.Warn("cannot tell the master", "error", err)
+	}
+	return memory.Serve(ctx, ln, c.Store.Password, lessThan(c.Grace))
 }

@@ -4,9 +4,11 @@
 package config
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -22,34 +24,54 @@ const SQLite = "sqlite"
 // Config holds the settings. The master reads them once; its children get them
 // as JSON, so a file that is changed later changes nothing until it is reread.
 type Config struct {
-	Host        string
-	Port        int
-	Procs       int // serve slots; resolved, never 0
-	Workers     int // worker slots under a serving master
-	Concurrency int // tasks at once in each worker; resolved, never 0
-	Queues      []string
-	UploadPool  int // goroutines per child for uploads
-	Data        string
-	Broker      string // SQLite, or addresses of Redis
-	UploadDir   string
-	Token       string
-	Open        bool
-	Origins     []string
-	MaxBody     int64 // bytes
-	MaxUpload   int64 // bytes
-	OnUpload    string
-	Grace       time.Duration
-	BootTimeout time.Duration
-	HangTimeout time.Duration // 0: off
-	MaxRequests int64         // 0: off
-	MaxRSS      int64         // bytes; 0: off
-	Admin       string        // host:port, unix:/path, or empty for none
-	LogFormat   string
-	LogLevel    string
+	Host         string
+	Port         int
+	Procs        int // serve slots; resolved, never 0
+	Workers      int // worker slots under a serving master
+	Concurrency  int // tasks at once in each worker; resolved, never 0
+	Queues       []string
+	Pool         int    // goroutines per child for blocking handlers
+	PoolQueue    int    // how many may wait for one
+	Redis        string // addresses for redisdb.Open; empty: the store slot, and then its own
+	Store        Store  // the store slot, where there is one
+	Static       string // folder served under /static/, or empty
+	FetchURL     string // what /fetch fetches, or empty
+	UploadPool   int    // goroutines per child for uploads
+	Data         string
+	Broker       string // where tasks wait: SQLite, or addresses of Redis
+	UploadDir    string
+	Token        string
+	Open         bool
+	Origins      []string
+	MaxBody      int64          // bytes
+	MaxUpload    int64          // bytes
+	MaxConns     int            // per child; 0 is no limit
+	MaxPerClient int            // connections per child and client address; 0 is no limit
+	Proxies      []netip.Prefix // whose word about a client is believed
+	AccessLog    int            // one request in so many is logged; 0 is none
+	TLSCert      string         // file, or empty for plain HTTP
+	TLSKey       string
+	OnUpload     string
+	Grace        time.Duration
+	BootTimeout  time.Duration
+	HangTimeout  time.Duration // 0: off
+	MaxRequests  int64         // 0: off
+	MaxRSS       int64         // bytes; 0: off
+	Admin        string        // host:port, unix:/path, or empty for none
+	LogFormat    string
+	LogLevel     string
 }
 
 // Address is what the server listens on.
 func (c Config) Address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
+
+// Scheme is https where there is a certificate, else http.
+func (c Config) Scheme() string {
+	if c.TLSCert != "" {
+		return "https"
+	}
+	return "http"
+}
 
 // Faults are all that is wrong with a configuration, a line each.
 type Faults []string //nolint:errname // several, and not only an error: check lists them
@@ -126,6 +148,12 @@ func (f *flags) resolve(command Command, c *Config) {
 	if c.Concurrency == 0 {
 		c.Concurrency = 2 * cpus
 	}
+	if c.Broker == "" {
+		c.Broker = cmp.Or(c.Redis, SQLite)
+	}
+	if c.Redis != "" && !f.given["workers"] { // they run where they are wanted, on any machine
+		c.Workers = 0
+	}
 	if c.UploadDir == "" && c.Data != "" {
 		c.UploadDir = c.Data + "/uploads"
 	}
@@ -134,6 +162,7 @@ func (f *flags) resolve(command Command, c *Config) {
 	}
 	c.Queues = list(f.queue)
 	c.Origins = list(f.origins)
+	c.Proxies = f.networks(list(f.proxies))
 }
 
 // list splits a comma separated value; spaces around its parts do not count.

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -72,6 +74,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"-port", "99999", "-nope", "x", "-procs", "-1", "-max-body", "lots", "-log-format", "xml",
 		"-on-upload", "explode", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
 		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "-broker", "redis://user:s3cret@host:port", "stray",
+		"-trusted-proxies", "10.0.0.0/8,proxy.example", "-tls-cert", "empty",
 	}, []string{"GALE_CONCURRENCY=many"}, tasks)
 	faults, ok := errors.AsType[Faults](err)
 	if !ok || faults.ExitCode() != 2 {
@@ -81,7 +84,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"-port: 99999", "unknown flag -nope", "-procs: -1", `-max-body: "lots"`, `-log-format: "xml"`,
 		`-on-upload: "explode" is none of: inspect, long_running_task`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
 		`-host: "0.0.0.0" can be reached from other machines`, `conf: grace: "never"`, "conf: nonsense: unknown flag",
-		"-origins: ", "-admin: ", "-broker: neither sqlite nor an address", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
+		"-origins: ", "-admin: ", "-broker: ", `-trusted-proxies: "proxy.example"`, "-tls-cert and -tls-key: give both", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
 	} {
 		if !slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, want) }) {
 			t.Errorf("no fault %q in\n%v", want, err)
@@ -145,6 +148,49 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+func TestTrustedProxies(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for value, want := range map[string]string{
+		"loopback":                       "[127.0.0.0/8 ::1/128]",
+		"":                               "[]",
+		"10.1.2.3/8, 192.0.2.1, fd00::1": "[10.0.0.0/8 192.0.2.1/32 fd00::1/128]",
+		"::ffff:192.0.2.1":               "[192.0.2.1/32]",
+	} {
+		c, err := Load(Serve, []string{"-trusted-proxies", value}, nil, tasks)
+		if err != nil || fmt.Sprint(c.Proxies) != want {
+			t.Errorf("%q: %v, %v; want %s", value, c.Proxies, err, want)
+		}
+	}
+	c, err := Load(Serve, nil, nil, tasks)
+	if err != nil || len(c.Proxies) != 2 {
+		t.Errorf("by default: %v, %v", c.Proxies, err)
+	}
+	// What children get is what was given.
+	data, err := json.Marshal(c)
+	var again Config
+	if err != nil || json.Unmarshal(data, &again) != nil || !slices.Equal(again.Proxies, c.Proxies) {
+		t.Errorf("%s: %v, %v", data, again.Proxies, err)
+	}
+}
+
+func TestCountsAndSampling(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for value, want := range map[string]int{"off": 0, "all": 1, "1 in 100": 100, "50": 50} {
+		c, err := Load(Serve, []string{"-access-log", value, "-max-conns", "7"}, nil, tasks)
+		if err != nil || c.AccessLog != want || c.MaxConns != 7 || c.MaxPerClient != 0 {
+			t.Errorf("%q: %d, %d, %v", value, c.AccessLog, c.MaxConns, err)
+		}
+		if text := (sampling{&want}).String(); (sampling{&want}).Set(text) != nil {
+			t.Errorf("cannot read back %q", text)
+		}
+	}
+	for _, args := range []string{"-access-log sometimes", "-access-log 0", "-access-log -3", "-max-conns 0", "-max-conns -1", "-max-conns all", "-max-conns-per-client x"} {
+		if _, err := Load(Serve, strings.Fields(args), nil, tasks); err == nil {
+			t.Errorf("%s is accepted", args)
+		}
+	}
+}
+
 func TestSize(t *testing.T) {
 	for text, want := range map[string]int64{
 		"0": 0, "1": 1, "1024": 1024, "1KiB": 1 << 10, "3MiB": 3 << 20, "2GiB": 2 << 30, "8 KiB": 8 << 10,
@@ -173,5 +219,25 @@ func TestStatusOptions(t *testing.T) {
 	}
 	if _, err := LoadStatus([]string{"-admin", "nowhere"}, nil); err == nil {
 		t.Error("accepted an address that is none")
+	}
+}
+
+// With -redis tasks wait there, and workers run where they are asked for.
+func TestWhereTasksWait(t *testing.T) {
+	for args, want := range map[string]struct {
+		broker  string
+		workers int
+	}{
+		"":                                   {SQLite, 1},
+		"-redis redis://a":                   {"redis://a", 0},
+		"-redis redis://a -workers 2":        {"redis://a", 2},
+		"-redis redis://a -broker sqlite":    {SQLite, 0},
+		"-redis redis://a -broker redis://b": {"redis://b", 0},
+		"-broker redis://b":                  {"redis://b", 1},
+	} {
+		c, err := Load(Serve, strings.Fields(args), nil, tasks)
+		if err != nil || c.Broker != want.broker || c.Workers != want.workers {
+			t.Errorf("%q: broker %s, %d workers, %v; want %+v", args, c.Broker, c.Workers, err, want)
+		}
 	}
 }

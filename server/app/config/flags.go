@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/peterbourgon/ff/v3"
+
+	"gale/pool"
 )
 
 // flags is a set of flags and what was found wrong while it was filled.
@@ -21,7 +23,7 @@ type flags struct {
 	faults Faults
 
 	// Values that Config holds in another form.
-	queue, origins, tokenFile, file string
+	queue, origins, proxies, tokenFile, file string
 }
 
 func newFlags(command Command) *flags {
@@ -45,12 +47,17 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 picks a free one")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
-	s.IntVar(&c.Workers, "workers", 1, "`number` of worker slots under this master")
+	s.IntVar(&c.Workers, "workers", 1, "`number` of worker slots under this master (default with -redis: 0)")
 	s.IntVar(&c.Concurrency, "concurrency", 0, "`number` of tasks at once in each worker; 0 is two per CPU")
 	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated, first first")
+	s.IntVar(&c.Pool, "pool", pool.DefaultWorkers, "`number` of goroutines per child for blocking handlers")
+	s.IntVar(&c.PoolQueue, "pool-queue", pool.DefaultQueue, "`number` of blocking handlers per child that may wait; beyond it 503")
+	s.StringVar(&c.Redis, "redis", "", "`address` of the Redis that tasks, limits and caches are shared through: redis://, rediss://, unix://;\nseveral, comma separated, are a cluster (default none: files in -data, and a store of its own for this machine)")
+	s.StringVar(&c.Static, "static", "", "`folder` served under /static/ (default none)")
+	s.StringVar(&c.FetchURL, "fetch-url", "", "http or https `address` that /fetch fetches (default none)")
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per child that write uploads")
 	s.StringVar(&c.Data, "data", "data", "`folder` of the state")
-	s.StringVar(&c.Broker, "broker", SQLite, "where tasks wait: sqlite, which is in -data, or redis:// and the like (`address`es, comma separated, are a cluster)")
+	s.StringVar(&c.Broker, "broker", "", "where tasks wait: sqlite, which is in -data, or an `address` as for -redis (default as -redis, else sqlite)")
 	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` where uploads land (default uploads inside -data)")
 	s.StringVar(&c.Token, "token", "", "bearer `token` that writes need; other users can see it in ps")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that holds the token")
@@ -58,6 +65,12 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may write, comma separated: https://app.example")
 	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "limit on a request's body, in bytes or with KiB, MiB, GiB (`size`)")
 	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "limit on an uploaded file (`size`)")
+	s.Var(count{&c.MaxConns}, "max-conns", "open connections per child at most: off, or a `number` (default off)")
+	s.Var(count{&c.MaxPerClient}, "max-conns-per-client", "the same for each client address; trusted proxies are not counted (default off)")
+	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` whose X-Forwarded-For, X-Real-IP and X-Scheme are believed, comma separated; empty for none")
+	s.Var(sampling{&c.AccessLog}, "access-log", "off, all, or 1 in N: which requests are logged (default off)")
+	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
+	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
 	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")

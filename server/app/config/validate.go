@@ -1,10 +1,12 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,7 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gale/jobs"
-	"gale/jobs/redisstream"
+	"gale/server/redisdb"
+	"gale/server/upstream"
 )
 
 // maxSlots is far beyond any machine; a larger number is a slip.
@@ -32,6 +35,9 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.within("procs", c.Procs, 0, maxSlots)
 	f.within("workers", c.Workers, 0, maxSlots)
 	f.within("concurrency", c.Concurrency, 0, 100_000)
+	f.within("pool", c.Pool, 1, 100_000)
+	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
+	f.sources(c)
 	f.within("upload-pool", c.UploadPool, 1, 100_000)
 	f.positive("grace", c.Grace > 0)
 	f.positive("boot-timeout", c.BootTimeout > 0)
@@ -63,13 +69,14 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		}
 	}
 	if c.Broker != SQLite {
-		if err := redisstream.CheckAddress(c.Broker); err != nil {
+		if err := redisdb.Check(c.Broker); err != nil {
 			f.fault("-broker: neither sqlite nor an address: %v", err)
 		}
 	}
 	f.folder("data", c.Data)
 	f.folder("upload-dir", c.UploadDir)
 	f.token(c)
+	f.certificate(c)
 	f.admin(c.Admin)
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
 		f.folder("admin", filepath.Dir(path))
@@ -173,6 +180,59 @@ func (f *flags) admin(address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
 		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// sources checks where answers come from: Redis, another server, a folder.
+func (f *flags) sources(c *Config) {
+	if c.Redis != "" {
+		if err := redisdb.Check(c.Redis); err != nil {
+			f.fault("-redis: %v", err)
+		}
+	}
+	if info, err := os.Stat(c.Static); c.Static != "" && err != nil {
+		f.fault("-static: %v", err)
+	} else if c.Static != "" && !info.IsDir() {
+		f.fault("-static: %s is not a folder", c.Static)
+	}
+	if c.FetchURL != "" {
+		if _, err := upstream.Parse(c.FetchURL); err != nil {
+			f.fault("-fetch-url: %v", err)
+		}
+	}
+}
+
+// networks reads -trusted-proxies: networks, addresses, or the word loopback.
+func (f *flags) networks(names []string) (found []netip.Prefix) {
+	for _, name := range names {
+		prefix, err := netip.ParsePrefix(name)
+		addr, errAddr := netip.ParseAddr(name)
+		switch {
+		case name == "loopback":
+			found = append(found, netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+		case err == nil:
+			found = append(found, prefix.Masked())
+		case errAddr == nil && addr.Zone() == "":
+			addr = addr.Unmap()
+			found = append(found, netip.PrefixFrom(addr, addr.BitLen()))
+		default:
+			f.fault("-trusted-proxies: %q is neither a network, such as 10.0.0.0/8, nor an address, nor loopback", name)
+		}
+	}
+	return found
+}
+
+// certificate reads the pair that HTTPS needs, as every child will.
+func (f *flags) certificate(c *Config) {
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+		return
+	case c.TLSCert == "" || c.TLSKey == "":
+		f.fault("-tls-cert and -tls-key: give both of them")
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
+		f.fault("-tls-cert and -tls-key: %v", err)
 	}
 }
 

@@ -31,42 +31,41 @@ func newAccess(token string, origins []string) access {
 }
 
 // write lets a request through that carries the token, where one is set, and
-// that no foreign page has sent.
-func (a access) write(h server.Handler) server.Handler {
-	return a.read(func(ctx *fasthttp.RequestCtx) error {
-		if !a.sameOrigin(ctx) {
-			return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
-		}
-		return h(ctx)
-	})
+// that no foreign page has sent. It is for server.Route.Admit.
+func (a access) write(h *fasthttp.RequestHeader) error {
+	if err := a.read(h); err != nil {
+		return err
+	}
+	if !a.sameOrigin(h) {
+		return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
+	}
+	return nil
 }
 
 // read lets a request through that carries the token, where one is set.
-func (a access) read(h server.Handler) server.Handler {
+func (a access) read(h *fasthttp.RequestHeader) error {
 	if a.digest == nil {
-		return h
+		return nil
 	}
-	return func(ctx *fasthttp.RequestCtx) error {
-		scheme, token, _ := strings.Cut(string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)), " ")
-		digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		// Comparing digests takes the same time whatever the token's length.
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(digest[:], a.digest[:]) != 1 {
-			return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
-		}
-		return h(ctx)
+	scheme, token, _ := strings.Cut(string(h.Peek(fasthttp.HeaderAuthorization)), " ")
+	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	// Comparing digests takes the same time whatever the token's length.
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(digest[:], a.digest[:]) != 1 {
+		return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
 	}
+	return nil
 }
 
 // sameOrigin reports whether a browser, if it was one, sent the request for a
 // page of this server or of a trusted origin: Sec-Fetch-Site (Fetch Metadata
 // §2.3) where there is one, else Origin (RFC 6454 §7) against Host. What sends
 // neither is no browser that could be misused.
-func (a access) sameOrigin(ctx *fasthttp.RequestCtx) bool {
-	origin := strings.ToLower(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)))
+func (a access) sameOrigin(h *fasthttp.RequestHeader) bool {
+	origin := strings.ToLower(string(h.Peek(fasthttp.HeaderOrigin)))
 	if origin != "" && slices.Contains(a.origins, origin) {
 		return true
 	}
-	switch string(ctx.Request.Header.Peek("Sec-Fetch-Site")) {
+	switch string(h.Peek("Sec-Fetch-Site")) {
 	case "same-origin", "none":
 		return true
 	case "":
@@ -74,7 +73,7 @@ func (a access) sameOrigin(ctx *fasthttp.RequestCtx) bool {
 			return true
 		}
 		u, err := url.Parse(origin)
-		return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(ctx.Host()))
+		return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(h.Host()))
 	}
 	return false
 }

@@ -7,10 +7,16 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
 
 	"gale/jobs"
+	"gale/pool"
 	"gale/server"
+	"gale/server/cache"
+	"gale/server/limit"
+	"gale/server/static"
+	"gale/server/upstream"
 	"gale/uploads"
 )
 
@@ -20,6 +26,14 @@ type Deps struct {
 	Store     jobs.Store
 	Artifacts *jobs.Artifacts
 	Uploads   *uploads.Store
+	// Pool is where blocking handlers run.
+	Pool *pool.Pool
+	// Static are the files under /static/; nil for none.
+	Static *static.Folder
+	// Redis is what all processes share: the store slot or a real one.
+	Redis redis.Scripter
+	// Upstream is what /fetch fetches; nil for nothing.
+	Upstream *upstream.Client
 	// OnUpload is the task started for each stored file that it accepts; empty
 	// for none.
 	OnUpload string
@@ -40,17 +54,27 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
 	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, log: d.Logger}
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
+	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
+	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
+	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
 	get, post := fasthttp.MethodGet, fasthttp.MethodPost
 	return []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
+		{Method: get, Path: "/delay", Handler: wait.delay},
+		{Method: get, Path: "/sleep", Handler: wait.sleep},
+		{Method: get, Path: "/fetch", Handler: fetch.direct},
+		{Method: get, Path: "/fetch/blocking", Handler: fetch.blocking},
+		{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)},
+		{Method: get, Path: "/limited", Handler: shared.limited},
+		{Method: get, Path: "/cached", Handler: shared.cached},
 		// The store limits each file and the form as a whole.
-		{Method: post, Path: "/upload", Handler: guard.write(up.post), MaxBody: -1},
-		{Method: get, Path: "/start-task", Handler: guard.write(t.start)},
-		{Method: post, Path: "/start-task", Handler: guard.write(t.start)},
-		{Method: post, Path: "/tasks", Handler: guard.write(t.post), MaxBody: maxTask},
-		{Method: get, Path: "/tasks/{id}", Handler: guard.read(t.get)},
-		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Handler: guard.read(t.artifact)},
+		{Method: post, Path: "/upload", Admit: guard.write, Handler: up.post, MaxBody: -1},
+		{Method: get, Path: "/start-task", Admit: guard.write, Handler: t.start},
+		{Method: post, Path: "/start-task", Admit: guard.write, Handler: t.start},
+		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
+		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
 	}, statuses
 }
 
@@ -58,6 +82,9 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 var statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
+	{Err: upstream.ErrTimeout, Status: 504, Reason: upstream.ErrTimeout.Error()},
+	{Err: upstream.ErrUnreachable, Status: 502, Reason: upstream.ErrUnreachable.Error()},
+	{Err: upstream.ErrAnswer, Status: 502, Reason: upstream.ErrAnswer.Error()},
 }
 
 // greet is GET /.

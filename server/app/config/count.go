@@ -1,0 +1,63 @@
+package config
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// count is a flag.Value: a positive number, or off, which is 0.
+type count struct{ n *int }
+
+// String words the count.
+func (c count) String() string {
+	if c.n == nil || *c.n == 0 {
+		return "off"
+	}
+	return strconv.Itoa(*c.n)
+}
+
+// Set parses what String prints.
+func (c count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case text == "off":
+		n = 0
+	case err != nil || n <= 0:
+		return errors.New("a number above zero, or off")
+	}
+	*c.n = n
+	return nil
+}
+
+// sampling is a flag.Value: off, all, or 1 in N, which may come as N alone.
+type sampling struct{ every *int }
+
+// String words the sampling.
+func (s sampling) String() string {
+	switch {
+	case s.every == nil || *s.every == 0:
+		return "off"
+	case *s.every == 1:
+		return "all"
+	}
+	return "1 in " + strconv.Itoa(*s.every)
+}
+
+// Set parses what String prints.
+func (s sampling) Set(text string) error {
+	switch text {
+	case "off":
+		*s.every = 0
+		return nil
+	case "all":
+		*s.every = 1
+		return nil
+	}
+	n, err := strconv.Atoi(strings.TrimPrefix(text, "1 in "))
+	if err != nil || n <= 0 {
+		return errors.New("off, all, or 1 in N")
+	}
+	*s.every = n
+	return nil
+}

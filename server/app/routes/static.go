@@ -1,0 +1,18 @@
+package routes
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/server/static"
+)
+
+// staticFile is GET /static/…; without a folder nothing is there.
+func staticFile(folder *static.Folder) server.Handler {
+	return func(ctx *fasthttp.RequestCtx) error {
+		if folder == nil {
+			return server.Fail(fasthttp.StatusNotFound, "no static files: the server was started without -static")
+		}
+		return folder.Serve(ctx, server.Param(ctx, "name"))
+	}
+}

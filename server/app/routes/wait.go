@@ -1,0 +1,101 @@
+package routes
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/pool"
+	"gale/server"
+)
+
+const (
+	// maxDelay is the longest delay that a client may ask for.
+	maxDelay = time.Minute
+	// maxSteps and maxSleep bound what one client may keep a worker busy with.
+	maxSteps = 1000
+	maxSleep = 10 * time.Minute
+)
+
+// waitRoutes wait, one way and the other.
+type waitRoutes struct {
+	pool *pool.Pool
+	log  *slog.Logger
+}
+
+// delay is GET /delay: it waits and holds nothing but its connection.
+func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
+	wait, err := duration(ctx, "s", time.Second, maxDelay)
+	if err != nil {
+		return err
+	}
+	gone, stop := server.Gone(ctx)
+	defer stop()
+	if err := pause(gone, wait); err != nil {
+		return err
+	}
+	server.WriteText(ctx, fasthttp.StatusOK, "Hello, world!")
+	return nil
+}
+
+// sleep is GET /sleep: a blocking task in the bounded pool.
+func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
+	each, err := duration(ctx, "s", time.Second, maxDelay)
+	if err != nil {
+		return err
+	}
+	steps, err := number(ctx, "steps", 15, maxSteps)
+	if err != nil {
+		return err
+	}
+	if total := time.Duration(steps) * each; total > maxSleep {
+		return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("steps, s: %v in all is more than %v", total, maxSleep))
+	}
+	gone, stop := server.Gone(ctx)
+	defer stop()
+	var started time.Time
+	err = w.pool.Do(gone, func(gone context.Context) error {
+		started = time.Now()
+		for n := range steps {
+			w.log.Info("step " + strconv.Itoa(n+1)) // in these words, which users of the application look for
+			if err := pause(gone, each); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	server.WriteText(ctx, fasthttp.StatusOK, "Finish "+started.Format(time.DateTime))
+	return nil
+}
+
+// pause waits, or returns why ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// number reads a parameter as a whole number from 0 to limit.
+func number(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, error) {
+	text := string(ctx.QueryArgs().Peek(name))
+	if text == "" {
+		return value, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > limit {
+		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %d", name, text, limit))
+	}
+	return n, nil
+}

@@ -1,0 +1,141 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"gale/pool"
+	"gale/prefork"
+	"gale/server"
+	"gale/server/app/config"
+	"gale/server/app/routes"
+	"gale/server/redisdb"
+	"gale/server/static"
+	"gale/server/upstream"
+	"gale/uploads"
+)
+
+// uploadQueue is how many chunks of uploads may wait for the disk in one
+// child. An upload waits with one chunk at a time, so this is how many uploads
+// may be under way; what comes beyond is told 503.
+const uploadQueue = 10_000
+
+// serve is the work of a serve slot: HTTP until ctx ends, then what is in
+// flight.
+func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
+	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
+	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	tasks, err := registry(uploadedFiles{s.uploads})
+	if err != nil {
+		return err
+	}
+	d := routes.Deps{
+		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
+		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
+	}
+	closeSources, err := openSources(c, &d, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSources()) }()
+	srv, err := newServer(c, child, log, d)
+	if err != nil {
+		return err
+	}
+	ln, err := child.Listener()
+	if err != nil {
+		return err
+	}
+
+	// The pools outlive the server: what the server finishes needs them.
+	pooling, stopPools := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPools()
+	var g errgroup.Group
+	g.Go(func() error { return uploadPool.Run(pooling) }) // ends after the server
+	g.Go(func() error { return blocking.Run(pooling) })   // ends after the server
+	g.Go(func() error {                                   // ends with ctx
+		defer stopPools()
+		return srv.Run(ctx, ln)
+	})
+	if err := child.Ready(); err != nil {
+		log.Warn("cannot tell the master", "error", err)
+	}
+	return g.Wait()
+}
+
+// newServer makes the server of the application's routes.
+func newServer(c config.Config, child *prefork.Child, log *slog.Logger, d routes.Deps) (*server.Server, error) {
+	secure, err := tlsConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	all, statuses := routes.All(d)
+	return server.New(server.Options{
+		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane()},
+		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
+		TLS: secure, AccessLog: c.AccessLog,
+	}, all)
+}
+
+// openSources opens what handlers get their answers from beside tasks and
+// uploads, one of each for the child.
+func openSources(c config.Config, d *routes.Deps, log *slog.Logger) (closeAll func() error, err error) {
+	var opened []io.Closer
+	closeAll = func() (err error) {
+		for _, o := range opened {
+			err = errors.Join(err, o.Close())
+		}
+		return err
+	}
+	shared, err := redisdb.Open(c.Redis, redisdb.Options{})
+	if err != nil {
+		return nil, err
+	}
+	redisdb.FailFast(shared, log)
+	d.Redis = shared
+	opened = append(opened, shared)
+	if c.FetchURL != "" {
+		if d.Upstream, err = upstream.New(c.FetchURL, upstream.Options{}); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
+	}
+	if c.Static != "" {
+		if d.Static, err = static.Open(c.Static); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
+		opened = append(opened, d.Static)
+	}
+	return closeAll, nil
+}
+
+// tlsConfig loads the certificate: each child does when it starts, so a renewed
+// one is served once the children have been replaced. It is nil without one.
+func tlsConfig(c config.Config) (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
+}
+
+// meter counts on the slot's lane of the scoreboard.
+type meter struct{ lane *prefork.Lane }
+
+func (m meter) ConnOpened()             { m.lane.Connections.Add(1) }
+func (m meter) ConnClosed()             { m.lane.Connections.Add(-1) }
+func (m meter) RequestDone(string, int) { m.lane.Requests.Add(1) }

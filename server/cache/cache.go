@@ -1,0 +1,145 @@
+// Package cache keeps what was expensive to compute, in Redis, for all
+// processes and machines, and lets one of them compute it at a time: when a
+// value expires a thousand requests may ask for it, and one works.
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
+
+	"gale/pool"
+)
+
+// Waiting for another process that computes: from pollMin, doubling to pollMax.
+const (
+	pollMin = 5 * time.Millisecond
+	pollMax = 100 * time.Millisecond
+)
+
+// claim returns the value, or the right to compute it, or neither if another
+// has that right. KEYS value, right; ARGV holder, lease in ms.
+var claim = redis.NewScript(`
+local value = redis.call('GET', KEYS[1])
+if value then return {'value', value} end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'yours', ''} end
+return {'wait', ''}
+`)
+
+// settle stores what was computed and gives the right back, if it is still the
+// holder's. KEYS value, right; ARGV holder, ttl in ms (0: nothing to store), value.
+var settle = redis.NewScript(`
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
+redis.call('DEL', KEYS[2])
+return 1
+`)
+
+// Options configure a Cache. The zero value is the documented default.
+type Options struct {
+	// Name tells caches on one Redis apart. Default "default".
+	Name string
+	// Lease is how long one computation may take. When whoever computes has died
+	// the others wait that long for it. Default 10 s.
+	Lease time.Duration
+}
+
+// Cache keeps values by key. It is safe for concurrent use.
+type Cache struct {
+	rdb    redis.Scripter
+	name   string
+	lease  time.Duration
+	flight singleflight.Group
+}
+
+// New makes a cache on rdb.
+func New(rdb redis.Scripter, o Options) *Cache {
+	if o.Name == "" {
+		o.Name = "default"
+	}
+	if o.Lease <= 0 {
+		o.Lease = 10 * time.Second
+	}
+	return &Cache{rdb: rdb, name: o.Name, lease: o.Lease}
+}
+
+// Get returns the value of key: the one that is kept, or the one that compute
+// returns, which is kept for ttl, from a millisecond up. fresh is true for
+// the one caller whose compute it was. Within a process callers share one
+// question to Redis, and across processes one computation.
+//
+// When Redis does not answer compute is called without it. The error is
+// compute's, a *pool.PanicError if it panicked, or the cause with which ctx
+// ended; the computation goes on for the others then.
+func (c *Cache) Get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
+	mine := false
+	done := c.flight.DoChan(key, func() (any, error) { // ends within two leases
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*c.lease)
+		defer cancel()
+		var value string
+		err := pool.Protect(func() (err error) {
+			value, mine, err = c.get(ctx, key, ttl, compute)
+			return err
+		})
+		return value, err
+	})
+	select {
+	case <-ctx.Done():
+		return "", false, context.Cause(ctx)
+	case r := <-done:
+		value, _ = r.Val.(string)
+		return value, mine && r.Err == nil, r.Err
+	}
+}
+
+// get is Get for one caller of a process at a time.
+func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
+	// The braces keep both keys on one server of a cluster.
+	base := "gale:cache:" + c.name + ":{" + key + "}"
+	keys := []string{base, base + ":right"}
+	holder := fmt.Sprintf("%x", rand.Uint64())
+	for poll := pollMin; ; poll = min(2*poll, pollMax) {
+		got, err := claim.Run(ctx, c.rdb, keys, holder, c.lease.Milliseconds()).StringSlice()
+		if err == nil && len(got) != 2 {
+			err = errors.New("unexpected answer")
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return "", false, context.Cause(ctx)
+		case err != nil: // Redis is away: without it
+			value, err = compute(ctx)
+			return value, true, err
+		case got[0] == "value":
+			return got[1], false, nil
+		case got[0] == "yours":
+			return c.compute(ctx, keys, holder, ttl, compute)
+		}
+		select {
+		case <-ctx.Done():
+			return "", false, context.Cause(ctx)
+		case <-time.After(poll + rand.N(poll)):
+		}
+	}
+}
+
+// compute computes with the right to it, and gives the right back whatever
+// happens: those who wait must not wait for a lease because of an error.
+func (c *Cache) compute(ctx context.Context, keys []string, holder string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
+	keep := time.Duration(0)
+	defer func() {
+		// If Redis is away by now the value is merely not kept.
+		_ = settle.Run(ctx, c.rdb, keys, holder, keep.Milliseconds(), value).Err()
+	}()
+	leased, cancel := context.WithTimeout(ctx, c.lease)
+	defer cancel()
+	if value, err = compute(leased); err != nil {
+		return "", false, err
+	}
+	keep = ttl
+	return value, true, nil
+}

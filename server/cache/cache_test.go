@@ -1,0 +1,173 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gale/jobs/redistest"
+	"gale/pool"
+	"gale/server/cache"
+	"gale/server/sharedtest"
+)
+
+// A thousand ask at once, in four processes, and one computes; when the value
+// has expired the same again.
+func TestStampede(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		var caches []*cache.Cache
+		for range 4 {
+			caches = append(caches, cache.New(sharedtest.Open(t, address), cache.Options{}))
+		}
+		var computed, fresh atomic.Int64
+		for round := range 2 {
+			var all sync.WaitGroup
+			for i := range 1000 {
+				all.Go(func() { // ends with its answer
+					value, mine, err := caches[i%4].Get(t.Context(), fmt.Sprint("key", round), time.Hour, func(context.Context) (string, error) {
+						computed.Add(1)
+						<-time.After(100 * time.Millisecond)
+						return "value", nil
+					})
+					if value != "value" || err != nil {
+						t.Errorf("%q, %v", value, err)
+					}
+					if mine {
+						fresh.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			if want := int64(round + 1); computed.Load() != want || fresh.Load() != want {
+				t.Errorf("round %d: computed %d times, fresh for %d", round, computed.Load(), fresh.Load())
+			}
+		}
+	})
+}
+
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		c := cache.New(sharedtest.Open(t, address), cache.Options{})
+		n := 0
+		get := func() (string, bool) {
+			value, fresh, err := c.Get(t.Context(), "key", 300*time.Millisecond, func(context.Context) (string, error) {
+				n++
+				return fmt.Sprint(n), nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return value, fresh
+		}
+		if value, fresh := get(); value != "1" || !fresh {
+			t.Errorf("first: %q, %v", value, fresh)
+		}
+		if value, fresh := get(); value != "1" || fresh {
+			t.Errorf("second: %q, %v", value, fresh)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			if value, fresh := get(); fresh {
+				if value != "2" {
+					t.Errorf("after expiry: %q", value)
+				}
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("it does not expire")
+			}
+		}
+	})
+}
+
+func TestErrorsArePassedOnAndNotKept(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		c := cache.New(sharedtest.Open(t, address), cache.Options{Lease: time.Hour}) // nobody may wait for it
+		broken := errors.New("broken")
+		if _, fresh, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "x", broken }); !errors.Is(err, broken) || fresh {
+			t.Errorf("%v, %v", fresh, err)
+		}
+		_, _, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { panic("at the disco") })
+		if _, ok := errors.AsType[*pool.PanicError](err); !ok {
+			t.Errorf("panic: %v", err)
+		}
+		if value, fresh, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "good", nil }); value != "good" || !fresh || err != nil {
+			t.Errorf("%q, %v, %v", value, fresh, err)
+		}
+	})
+}
+
+// Whoever computes may die; the others compute when its lease is over. One that
+// is slower than its lease does not replace what came after it.
+func TestLease(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		slow := cache.New(sharedtest.Open(t, address), cache.Options{Lease: 100 * time.Millisecond})
+		quick := cache.New(sharedtest.Open(t, address), cache.Options{})
+		inside, gate, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() { // ends with its answer
+			defer close(done)
+			value, _, err := slow.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) {
+				close(inside)
+				<-gate
+				return "late", nil
+			})
+			if value != "late" || err != nil {
+				t.Errorf("%q, %v", value, err)
+			}
+		}()
+		<-inside
+		if value, fresh, err := quick.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "new", nil }); value != "new" || !fresh || err != nil {
+			t.Errorf("%q, %v, %v", value, fresh, err)
+		}
+		close(gate)
+		<-done
+		if value, _, err := quick.Get(t.Context(), "key", time.Hour, nil); value != "new" || err != nil {
+			t.Errorf("what is kept: %q, %v", value, err)
+		}
+	})
+}
+
+func TestAway(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c := cache.New(sharedtest.Open(t, server.URL()), cache.Options{})
+	server.Kill()
+	for range 2 {
+		value, fresh, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "value", nil })
+		if value != "value" || !fresh || err != nil {
+			t.Errorf("without Redis: %q, %v, %v", value, fresh, err)
+		}
+	}
+}
+
+func TestCallerLeaves(t *testing.T) {
+	t.Parallel()
+	c := cache.New(sharedtest.Open(t, sharedtest.Memory(t)), cache.Options{})
+	inside, gate, kept := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	left := errors.New("left")
+	ctx, leave := context.WithCancelCause(t.Context())
+	go func() { // ends when leave is called
+		defer close(kept)
+		if _, _, err := c.Get(ctx, "key", time.Hour, func(context.Context) (string, error) {
+			close(inside)
+			<-gate
+			return "value", nil
+		}); !errors.Is(err, left) {
+			t.Errorf("%v; want the cause", err)
+		}
+	}()
+	<-inside
+	leave(left)
+	<-kept
+	close(gate)
+	if value, _, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "other", nil }); value != "value" || err != nil {
+		t.Errorf("the others: %q, %v", value, err)
+	}
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
+)
+
+// ErrClientGone is the cause of a context of Gone. A handler returns it to have
+// it answered, with 499 for the figures: nobody is there to read it.
+var ErrClientGone = errors.New("client has gone away")
+
+// statusClientGone is what nginx counts such requests under.
+const statusClientGone = 499
+
+// Gone returns a context that ends, with the cause ErrClientGone, when the client
+// closes the connection, or its sending side, while the handler waits for
+// something. fasthttp does not look at the connection then, and its
+// ctx.Done knows only of the server's end. stop must be called before the
+// handler returns. Watching costs two system calls and no goroutine.
+func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
+	gone, cancel := context.WithCancelCause(context.Background())
+	release := func() { cancel(nil) }
+	c, ok := ctx.Conn().(*conn)
+	if !ok {
+		return gone, release
+	}
+	sc, ok := c.raw.(syscall.Conn)
+	if !ok {
+		return gone, release
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return gone, release
+	}
+	var id uint64
+	if raw.Control(func(fd uintptr) { id, err = c.srv.watch.add(int(fd), func() { cancel(ErrClientGone) }) }) != nil || err != nil {
+		return gone, release // not watched: the handler waits as if nobody left
+	}
+	return gone, func() {
+		cancel(nil)
+		// An error means that the descriptor is closed, and with it out of the set.
+		_ = raw.Control(func(fd uintptr) { c.srv.watch.remove(int(fd), id) })
+	}
+}
+
+// watch is an epoll(7) set of connections whose handlers wait, for EPOLLRDHUP
+// alone. The runtime's own poller watches the set in its turn, so the one
+// goroutine that reads it holds no thread.
+type watch struct {
+	set  *os.File
+	done sync.WaitGroup
+
+	mu      sync.Mutex
+	fd      int
+	last    uint64
+	waiting map[uint64]func() // by the number that the event carries: descriptors are used again
+}
+
+// open begins to watch; the goroutine ends with close.
+func (w *watch) open() error {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return os.NewSyscallError("fcntl", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fd, w.waiting = fd, make(map[uint64]func())
+	w.set = os.NewFile(uintptr(fd), "watched connections")
+	raw, err := w.set.SyscallConn()
+	if err != nil {
+		_ = w.set.Close()
+		return err
+	}
+	w.done.Go(func() {
+		events := make([]unix.EpollEvent, 128)
+		_ = raw.Read(func(fd uintptr) bool { // returns when the set is closed
+			for {
+				n, err := unix.EpollWait(int(fd), events, 0)
+				if errors.Is(err, unix.EINTR) {
+					continue
+				}
+				if n <= 0 {
+					return false // wait until there is more
+				}
+				w.fire(events[:n])
+			}
+		})
+	})
+	return nil
+}
+
+func (w *watch) close() {
+	w.mu.Lock()
+	w.waiting = nil
+	w.mu.Unlock()
+	_ = w.set.Close()
+	w.done.Wait()
+}
+
+func (w *watch) add(fd int, gone func()) (id uint64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting == nil {
+		return 0, os.ErrClosed
+	}
+	w.last++
+	id = w.last
+	e := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(id), Pad: int32(id >> 32)}
+	if err := unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
+		return 0, os.NewSyscallError("epoll_ctl", err)
+	}
+	w.waiting[id] = gone
+	return id, nil
+}
+
+func (w *watch) remove(fd int, id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting == nil {
+		return
+	}
+	delete(w.waiting, id)
+	_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// fire tells those who wait on the connections that events are about.
+func (w *watch) fire(events []unix.EpollEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range events {
+		id := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+		if gone, ok := w.waiting[id]; ok {
+			gone()
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package server_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"gale/server"
+
+	"github.com/valyala/fasthttp"
+)
+
+// waiting is a route that waits until its client goes away, or for the gate.
+func waiting(causes chan error, s **site) server.Route {
+	return server.Route{Method: "GET", Path: "/gone", Handler: func(ctx *fasthttp.RequestCtx) error {
+		gone, stop := server.Gone(ctx)
+		defer stop()
+		(*s).inside <- struct{}{}
+		select {
+		case <-gone.Done():
+			causes <- context.Cause(gone)
+			return context.Cause(gone)
+		case <-(*s).gate:
+			causes <- nil
+			return textHandler("still here")(ctx)
+		}
+	}}
+}
+
+func TestClientGoesAway(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(*client){
+		"close":          func(c *client) { c.Close() },
+		"reset":          func(c *client) { _ = c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
+		"half a close":   (*client).endSending,
+		"with more sent": func(c *client) { c.send(get("/")); c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			causes := make(chan error, 1)
+			var s *site
+			s = open(t, server.Options{}, waiting(causes, &s))
+			leaver, stayer := dial(t, s), dial(t, s)
+			stayer.send(get("/gone") + get("/")) // more to read is no sign of leaving
+			<-s.inside
+			leaver.send(get("/gone"))
+			<-s.inside
+			leave(leaver)
+			select {
+			case err := <-causes:
+				if !errors.Is(err, server.ErrClientGone) {
+					t.Fatalf("cause %v", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("nobody noticed")
+			}
+			s.gate <- struct{}{}
+			if got := stayer.answer(); got.body != "still here" {
+				t.Errorf("the one that stayed: %+v", got)
+			}
+			if got := stayer.answer(); got.body != "hello" {
+				t.Errorf("its next request: %+v", got)
+			}
+			eventually(t, "it is counted as gone", func() bool { return strings.Contains(strings.Join(s.meter.seen(), ","), "GET 499") })
+		})
+	}
+}
+
+// certificate makes a self-signed one for 127.0.0.1.
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	causes := make(chan error, 1)
+	var s *site
+	s = open(t, server.Options{TLS: &tls.Config{Certificates: []tls.Certificate{certificate(t)}}}, whoami, waiting(causes, &s))
+	secure := func(c *tls.Config) (*client, *tls.Conn, error) {
+		c.InsecureSkipVerify = true
+		raw := dial(t, s)
+		over := tls.Client(raw.Conn, c)
+		err := over.Handshake()
+		return &client{TB: t, Conn: over, in: newReader(over)}, over, err
+	}
+	c, over, err := secure(&tls.Config{NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state := over.ConnectionState(); state.NegotiatedProtocol != "http/1.1" || state.Version != tls.VersionTLS13 {
+		t.Errorf("%s, %x", state.NegotiatedProtocol, state.Version)
+	}
+	c.send(get("/whoami") + post("/ignore", getHidden) + get("/"))
+	if got := c.answer(); !strings.HasPrefix(got.body, "127.0.0.1 https ") {
+		t.Errorf("got %+v", got)
+	}
+	if c.answer().body != "ignored" || c.answer().body != "hello" || s.hidden.Load() != 0 {
+		t.Error("the guard does not stand over TLS")
+	}
+	if _, _, err := secure(&tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
+	t.Run("a refusal is read", func(t *testing.T) {
+		c, _, err := secure(&tls.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.WriteString(c.Conn, post("/read", strings.Repeat("x", 4<<20))) }() // ends with the connection
+		if got := c.answer(); got.status != 413 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("plain HTTP", func(t *testing.T) {
+		c := dial(t, s)
+		c.send(get("/"))
+		if data, err := io.ReadAll(c.in); strings.Contains(string(data), "hello") {
+			t.Errorf("answered: %q, %v", data, err)
+		}
+	})
+	t.Run("a client that leaves", func(t *testing.T) {
+		c, _, err := secure(&tls.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.send(get("/gone"))
+		<-s.inside
+		c.Close()
+		if err := <-causes; !errors.Is(err, server.ErrClientGone) {
+			t.Error(err)
+		}
+	})
+	t.Run("a handshake that is under way when the server leaves", func(t *testing.T) {
+		raw := dial(t, s)
+		eventually(t, "it is accepted", func() bool { return s.meter.opened.Load()-s.meter.closed.Load() >= 2 })
+		s.stop()
+		eventually(t, "connections are refused", func() bool {
+			_, err := net.Dial("tcp", s.addr)
+			return err != nil
+		})
+		over := tls.Client(raw.Conn, &tls.Config{InsecureSkipVerify: true})
+		if err := over.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		c := &client{TB: t, Conn: over, in: newReader(over)}
+		c.send(get("/"))
+		if got := c.answer(); got.body != "hello" || !got.close {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// A client that asks before it sends is refused by Admit before it has sent.
+func TestAdmitComesBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	ran := make(chan struct{}, 10)
+	s := open(t, server.Options{}, server.Route{
+		Method: "POST", Path: "/guarded", MaxBody: -1,
+		Admit: func(h *fasthttp.RequestHeader) error {
+			if string(h.Peek("Authorization")) != "yes" {
+				return server.Fail(http.StatusUnauthorized, "no")
+			}
+			return nil
+		},
+		Handler: func(ctx *fasthttp.RequestCtx) error {
+			ran <- struct{}{}
+			_, err := io.Copy(io.Discard, server.Body(ctx))
+			return err
+		},
+	})
+	c := dial(t, s)
+	c.send("POST /guarded HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+	if got := c.answer(); got.status != 401 || !got.close {
+		t.Errorf("got %+v", got)
+	}
+	if got := talk(t, s, post("/guarded", getHidden)+get("/")); statuses(got) != "401 200" {
+		t.Errorf("got %v", got)
+	}
+	if got := talk(t, s, strings.Replace(post("/guarded", "body"), "Host", "Authorization: yes\r\nHost", 1)); statuses(got) != "200" || len(ran) != 1 {
+		t.Errorf("got %v, ran %d times", got, len(ran))
+	}
+}

@@ -1,0 +1,101 @@
+// Package limit counts requests across processes and machines, in Redis, and
+// says which are too many.
+//
+// It is the generic cell rate algorithm, as ATM networks use it (ITU-T I.371):
+// a key holds one time, that at which all it was granted will have been earned.
+// A request moves it on by one interval and is refused if that would be more
+// than a window ahead. Nothing is counted at borders of windows, so there is no
+// border at which twice the limit comes through.
+package limit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// take decides in one step, by the clock of Redis, in microseconds. TIME before
+// a write needs Redis 5 or later. The key is kept a second longer than it counts:
+// the store slot may let keys expire a moment early, and a time that has passed
+// means what no key means.
+//
+//	KEYS[1] the key; ARGV[1] interval, ARGV[2] window
+//	→ granted (0, 1), remaining, µs until one more is granted, µs until all are
+var take = redis.NewScript(`
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
+local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local earned = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+local moved = earned + interval
+if moved - now > window then
+  return {0, 0, moved - window - now, earned - now}
+end
+redis.call('SET', KEYS[1], string.format('%.0f', moved), 'PX', math.ceil((moved - now) / 1000) + 1000)
+local remaining = math.floor((window - (moved - now)) / interval)
+local retry = 0
+if remaining == 0 then retry = moved + interval - window - now end
+return {1, remaining, retry, moved - now}
+`)
+
+// Options configure a Limiter. The zero value is the documented default.
+type Options struct {
+	// Name tells limiters on one Redis apart. Default "default".
+	Name string
+	// Limit is how many requests a key is granted in a Window; all of them may
+	// come at once. Default 1.
+	Limit int
+	// Window is how long it takes to earn them. Default 2 s.
+	Window time.Duration
+}
+
+// Limiter grants requests. It is safe for concurrent use.
+type Limiter struct {
+	rdb              redis.Scripter
+	name             string
+	limit            int
+	interval, window time.Duration
+}
+
+// Decision is what a Limiter says about one request.
+type Decision struct {
+	Granted    bool
+	Limit      int
+	Remaining  int           // how many more would be granted now
+	RetryAfter time.Duration // until the next one is
+	Reset      time.Duration // until all of Limit are
+	Window     time.Duration
+}
+
+// New makes a limiter on rdb.
+func New(rdb redis.Scripter, o Options) *Limiter {
+	if o.Name == "" {
+		o.Name = "default"
+	}
+	if o.Limit <= 0 {
+		o.Limit = 1
+	}
+	if o.Window <= 0 {
+		o.Window = 2 * time.Second
+	}
+	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: o.Window / time.Duration(o.Limit), window: o.Window}
+}
+
+// Take asks for one request of key. An error means that Redis gave no answer,
+// not that the request is refused.
+func (l *Limiter) Take(ctx context.Context, key string) (Decision, error) {
+	got, err := take.Run(ctx, l.rdb, []string{"gale:limit:" + l.name + ":" + key},
+		l.interval.Microseconds(), l.window.Microseconds()).Int64Slice()
+	if err == nil && len(got) != 4 {
+		err = errors.New("unexpected answer")
+	}
+	if err != nil {
+		return Decision{}, fmt.Errorf("ask for a request of %s: %w", l.name, err)
+	}
+	return Decision{
+		Granted: got[0] == 1, Limit: l.limit, Remaining: int(got[1]),
+		RetryAfter: time.Duration(got[2]) * time.Microsecond, Reset: time.Duration(got[3]) * time.Microsecond, Window: l.window,
+	}, nil
+}

@@ -1,0 +1,228 @@
+// Package static serves the files of a folder: whole, in part, compressed, or
+// not at all because the client has them already.
+package static
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net/http"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+)
+
+const (
+	// cacheForEver is for addresses with a query: a new content has another.
+	cacheForEver = "public, max-age=31536000, immutable"
+	// cacheAndAsk is for all others: kept, and asked for with its ETag.
+	cacheAndAsk = "no-cache"
+
+	// Files of these sizes are compressed when they are asked for, if nobody has
+	// done it before; what is smaller gains nothing, what is larger costs too much.
+	minCompress = 1 << 10
+	maxCompress = 1 << 20
+)
+
+// Folder is a folder of files. Nothing outside of it can be named, not by
+// symbolic links either.
+type Folder struct{ root *os.Root }
+
+// Open opens the folder at dir.
+func Open(dir string) (*Folder, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open static files: %w", err)
+	}
+	return &Folder{root}, nil
+}
+
+// Close closes the folder.
+func (f *Folder) Close() error { return f.root.Close() }
+
+// file is a file that is about to be sent, as it is or in a coding.
+type file struct {
+	*os.File
+	info   fs.FileInfo
+	coding string // of the content: br, zstd, gzip, or empty
+}
+
+func (f *file) etag() string {
+	tag := strconv.FormatInt(f.info.ModTime().UnixNano(), 16) + "-" + strconv.FormatInt(f.info.Size(), 16)
+	if f.coding != "" {
+		tag += "-" + f.coding
+	}
+	return `"` + tag + `"`
+}
+
+// Serve answers a GET or HEAD of the file called name, a path with slashes below
+// the folder. Ranges (one at a time), conditions and codings are those of RFC 9110
+// §8 to §14. Beside FILE, FILE.br, FILE.zst and FILE.gz are sent to those who
+// accept them, unless they are older. What is no regular file, or hidden (a
+// segment that begins with a dot), is a 404 *server.Error.
+func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
+	original, err := f.open(name)
+	if err != nil {
+		return err
+	}
+	kind := contentType(name)
+	chosen := original
+	if len(ctx.Request.Header.Peek(fasthttp.HeaderRange)) == 0 {
+		chosen = f.choose(ctx, name, kind, original)
+	}
+	h := &ctx.Response.Header
+	h.SetContentType(kind)
+	h.Set(fasthttp.HeaderETag, chosen.etag())
+	h.Set(fasthttp.HeaderLastModified, original.info.ModTime().UTC().Format(http.TimeFormat))
+	h.Set(fasthttp.HeaderVary, fasthttp.HeaderAcceptEncoding)
+	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
+	h.Set(fasthttp.HeaderCacheControl, cacheAndAsk)
+	if len(ctx.URI().QueryString()) > 0 {
+		h.Set(fasthttp.HeaderCacheControl, cacheForEver)
+	}
+	if fresh(&ctx.Request.Header, chosen) {
+		ctx.SetStatusCode(http.StatusNotModified)
+		return chosen.Close()
+	}
+	if chosen.coding != "" {
+		h.Set(fasthttp.HeaderContentEncoding, chosen.coding)
+	}
+	if chosen == original && chosen.coding == "gzip" {
+		return compress(ctx, chosen)
+	}
+	return send(ctx, chosen)
+}
+
+// open opens a regular file.
+func (f *Folder) open(name string) (*file, error) {
+	missing := server.Fail(http.StatusNotFound, "not found")
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "" || segment[0] == '.' {
+			return nil, missing
+		}
+	}
+	// Without O_NONBLOCK opening a pipe would wait for its other end.
+	opened, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		for _, ours := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
+			if errors.Is(err, ours) {
+				return nil, fmt.Errorf("open static file: %w", err)
+			}
+		}
+		return nil, missing // not there, no folder, not for us, or outside: all the same to the client
+	}
+	info, err := opened.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(missing, opened.Close())
+	}
+	return &file{File: opened, info: info}, nil
+}
+
+// choose returns what is sent in place of original: a file beside it that holds
+// it compressed, or original, with its coding set if it is to be compressed now.
+// What is not returned is closed.
+func (f *Folder) choose(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
+	accepted := ctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)
+	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
+		if !accepts(string(accepted), c.coding) {
+			continue
+		}
+		beside, err := f.open(name + c.suffix)
+		if err != nil {
+			continue
+		}
+		if beside.info.ModTime().Before(original.info.ModTime()) {
+			_ = beside.Close() // read only
+			continue
+		}
+		_ = original.Close() // read only
+		beside.coding = c.coding
+		return beside
+	}
+	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && accepts(string(accepted), "gzip") {
+		original.coding = "gzip"
+	}
+	return original
+}
+
+// compress sends a file compressed.
+func compress(ctx *fasthttp.RequestCtx, f *file) error {
+	defer f.Close() //nolint:errcheck // read only
+	content, err := io.ReadAll(io.LimitReader(f, maxCompress+1))
+	if err != nil {
+		return fmt.Errorf("read static file: %w", err)
+	}
+	ctx.Response.SetBodyRaw(fasthttp.AppendGzipBytesLevel(nil, content, fasthttp.CompressDefaultCompression))
+	return nil
+}
+
+// send sends a file, or the part of it that was asked for.
+func send(ctx *fasthttp.RequestCtx, f *file) error {
+	size := f.info.Size()
+	h := &ctx.Response.Header
+	part, asked := wanted(&ctx.Request.Header, f)
+	switch {
+	case !asked:
+		part = span{0, size}
+	case part.length == 0:
+		h.Set(fasthttp.HeaderContentRange, "bytes */"+strconv.FormatInt(size, 10))
+		ctx.SetStatusCode(http.StatusRequestedRangeNotSatisfiable)
+		return f.Close()
+	default:
+		h.Set(fasthttp.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", part.start, part.start+part.length-1, size))
+		ctx.SetStatusCode(http.StatusPartialContent)
+	}
+	if _, err := f.Seek(part.start, io.SeekStart); err != nil {
+		return errors.Join(fmt.Errorf("read static file: %w", err), f.Close())
+	}
+	ctx.SetBodyStream(stream{io.LimitReader(f, part.length), f}, int(part.length)) // closes f
+	return nil
+}
+
+// stream is a part of a file that ends where it should: fasthttp cuts the
+// connection if there is more than it was told, as in a file that grows.
+type stream struct {
+	io.Reader
+	io.Closer
+}
+
+// contentType goes by the name's ending, which is what an operator can see.
+func contentType(name string) string {
+	if kind := mime.TypeByExtension(path.Ext(name)); kind != "" {
+		return kind
+	}
+	return "application/octet-stream"
+}
+
+// compressible reports whether a type gains by being compressed.
+func compressible(kind string) bool {
+	kind, _, _ = strings.Cut(kind, ";")
+	switch kind {
+	case "application/json", "application/javascript", "application/xml", "application/wasm", "image/svg+xml":
+		return true
+	}
+	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
+}
+
+// fresh reports whether the client has the file already (RFC 9110 §13.1.2, §13.1.3).
+func fresh(h *fasthttp.RequestHeader, f *file) bool {
+	if tags := h.Peek(fasthttp.HeaderIfNoneMatch); len(tags) > 0 {
+		for tag := range strings.SplitSeq(string(tags), ",") {
+			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() || tag == "*" {
+				return true
+			}
+		}
+		return false
+	}
+	since, err := http.ParseTime(string(h.Peek(fasthttp.HeaderIfModifiedSince)))
+	return err == nil && !f.info.ModTime().Truncate(time.Second).After(since)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gale/jobs/redistest"
+)
+
+const (
+	granted = "Request processed successfully."
+	refused = "Too many requests. Please try again later."
+)
+
+// eachStore runs a test with the store slot and with a redis-server.
+func eachStore(t *testing.T, test func(t *testing.T, flags []string)) {
+	t.Helper()
+	t.Run("store slot", func(t *testing.T) { t.Parallel(); test(t, nil) })
+	t.Run("redis-server", func(t *testing.T) {
+		t.Parallel()
+		test(t, []string{"-redis", redistest.Start(t).URL()})
+	})
+}
+
+// page fetches a page on a connection of its own, so from any of the children.
+func page(url string, header ...string) (*http.Response, string, error) {
+	_, rest, _ := strings.Cut(url, "://")
+	addr, path, _ := strings.Cut(rest, "/")
+	nc, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		return nil, "", err
+	}
+	defer nc.Close()
+	fields := ""
+	for i := 0; i < len(header); i += 2 {
+		fields += "\r\n" + header[i] + ": " + header[i+1]
+	}
+	return askOn(nc, "/"+path+" HTTP/1.1"+fields+"\r\nX-Ignored: ")
+}
+
+// askAll asks for a page n times at once and counts the answers by their text.
+func askAll(t *testing.T, n int, url string, header func(int) []string) map[string]int {
+	t.Helper()
+	var mu sync.Mutex
+	counts := map[string]int{}
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { // ends with its answer
+			_, body, err := page(url, header(i)...)
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			counts[body]++
+		})
+	}
+	all.Wait()
+	return counts
+}
+
+func nobody(int) []string { return nil }
+
+// from names 100 addresses of a network in header.
+func from(header, network string) func(int) []string {
+	return func(i int) []string { return []string{header, fmt.Sprintf("%s.%d", network, i+1)} }
+}
+
+func TestLimited(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, flags []string) {
+		g := start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0")...)
+		if got := askAll(t, 100, g.url+"/limited", nobody); got[granted] != 1 || got[refused] != 99 {
+			t.Errorf("from one address: %v", got)
+		}
+		for header, network := range map[string]string{"X-Forwarded-For": "192.0.2", "X-Real-IP": "198.51.100"} {
+			if got := askAll(t, 100, g.url+"/limited", from(header, network)); got[granted] != 100 {
+				t.Errorf("from 100 addresses, said by a trusted proxy in %s: %v", header, got)
+			}
+		}
+		resp, body, err := page(g.url+"/limited", "X-Real-IP", "203.0.113.1")
+		if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("RateLimit-Policy") != `"client";q=1;w=2` || resp.Header.Get("RateLimit") != `"client";r=0;t=2` {
+			t.Errorf("%v %q, %v", resp, body, err)
+		}
+		resp, body, err = page(g.url+"/limited", "X-Real-IP", "203.0.113.1")
+		if after := resp.Header.Get("Retry-After"); err != nil || resp.StatusCode != http.StatusTooManyRequests || body != refused || after != "1" && after != "2" || resp.Header.Get("RateLimit") != `"client";r=0;t=`+after {
+			t.Errorf("%v %q, %v", resp, body, err)
+		}
+
+		wary := start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0", "-trusted-proxies", "192.0.2.0/24")...)
+		eventually(t, 10*time.Second, "the two seconds are over", func() bool {
+			_, body, err := page(wary.url + "/limited")
+			return err == nil && body == granted
+		})
+		if got := askAll(t, 100, wary.url+"/limited", from("X-Forwarded-For", "192.0.2")); got[granted] > 1 {
+			t.Errorf("the same header from a stranger: %v", got)
+		}
+	})
+}
+
+func TestCached(t *testing.T) {
+	t.Parallel()
+	eachStore(t, func(t *testing.T, flags []string) {
+		g := start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
+		const fresh, kept = "New response: Expensive operation result", "Cached response: Expensive operation result"
+		// A run that takes ten seconds sees the value expire; nothing else may.
+		began := time.Now()
+		got := askAll(t, 1000, g.url+"/cached", nobody)
+		if most := 1 + int(time.Since(began)/(10*time.Second)); got[fresh] < 1 || got[fresh] > most || got[fresh]+got[kept] != 1000 {
+			t.Errorf("%v", got)
+		}
+		eventually(t, 30*time.Second, "the value expires", func() bool {
+			_, body, err := page(g.url + "/cached")
+			return err == nil && body == fresh
+		})
+	})
+}
+
+// The store slot is killed: nobody fails meanwhile, a new one begins where the
+// old one was, and counts.
+func TestStoreSlotIsKilled(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	limits := func() bool {
+		got := askAll(t, 20, g.url+"/limited", nobody)
+		if got[granted]+got[refused] != 20 {
+			t.Fatalf("%v", got)
+		}
+		return got[refused] > 0
+	}
+	eventually(t, 10*time.Second, "it limits", limits)
+	for range 2 {
+		victim := g.slots(t)["store.0"]
+		_ = syscall.Kill(victim.PID, syscall.SIGSTOP) // it takes requests and does not answer
+		_ = syscall.Kill(victim.PID, syscall.SIGKILL)
+		for range 20 {
+			for _, path := range []string{"/limited", "/cached"} {
+				if resp, body, err := page(g.url + path); err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusTooManyRequests {
+					t.Fatalf("%s: %v %q, %v", path, resp, body, err)
+				}
+			}
+		}
+		eventually(t, 20*time.Second, "a new store", func() bool {
+			s := g.slots(t)["store.0"]
+			return s.PID != victim.PID && s.State == "live"
+		})
+		eventually(t, 10*time.Second, "it limits again", limits)
+	}
+	eventually(t, 10*time.Second, "the log says both", func() bool {
+		log := g.log.String()
+		return strings.Contains(log, "redis answers again") && strings.Contains(log, "redis does not answer, going on without it")
+	})
+}
+
+// Redis is killed and comes back.
+func TestRedisIsKilled(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-redis", redis.URL())
+	if slots := g.slots(t); len(slots) != 2 {
+		t.Errorf("with -redis there is a store slot: %v", slots)
+	}
+	redis.Kill()
+	if got := askAll(t, 50, g.url+"/limited", nobody); got[granted] != 50 {
+		t.Errorf("without Redis: %v", got)
+	}
+	if _, body, err := page(g.url + "/cached"); err != nil || body != "New response: Expensive operation result" {
+		t.Errorf("without Redis: %q, %v", body, err)
+	}
+	redis.Restart(t)
+	eventually(t, 10*time.Second, "it limits again", func() bool { return askAll(t, 20, g.url+"/limited", nobody)[refused] > 0 })
+}
+
+// HUP keeps the store's process and what is in it.
+func TestReloadKeepsTheStore(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	before := g.slots(t)
+	if _, body, err := page(g.url + "/cached"); err != nil || !strings.HasPrefix(body, "New ") {
+		t.Fatalf("%q, %v", body, err)
+	}
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	eventually(t, 30*time.Second, "the children are new", func() bool {
+		_, status, err := get("http://" + g.admin + "/status")
+		if err != nil || !strings.Contains(status, "serve.1") {
+			return false
+		}
+		now := g.slots(t)
+		return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
+			now["serve.0"].State == "live" && now["serve.1"].State == "live"
+	})
+	if after := g.slots(t)["store.0"]; after.PID != before["store.0"].PID {
+		t.Errorf("the store was replaced: %+v", after)
+	}
+	for range 10 {
+		if _, body, err := page(g.url + "/cached"); err != nil || !strings.HasPrefix(body, "Cached ") && time.Since(began) < 9*time.Second {
+			t.Errorf("%q, %v", body, err)
+		}
+	}
+}
