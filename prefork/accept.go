@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // listener accepts, once it is opened, from the slot's own socket and from those of siblings that
@@ -89,7 +90,7 @@ func (l *listener) accept(slot string, socket net.Listener) {
 	for {
 		conn, err := socket.Accept()
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EINVAL): // shut down by the master
 			return
 		case err == nil && slot == l.slot:
 			l.lane.accepted.Add(1)

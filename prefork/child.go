@@ -144,7 +144,12 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 	defer others.Wait()
 	alive, finished := context.WithCancel(context.Background())
 	defer finished()
-	others.Go(func() { c.attend(alive, leave) }) // ends when Run returns
+	// Before work says that it is ready: TERM may follow at once.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // as in the master
+	others.Go(func() { c.attend(alive, leave, signals) })   // ends when Run returns
 
 	done := make(chan error, 1)
 	go func() { done <- work(ctx) }() // ends with work
@@ -162,10 +167,7 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 }
 
 // attend sends heartbeats and listens for TERM, until alive ends.
-func (c *Child) attend(alive context.Context, leave context.CancelCauseFunc) {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+func (c *Child) attend(alive context.Context, leave context.CancelCauseFunc, signals <-chan os.Signal) {
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
 	c.Lane().beat(time.Now())

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,20 +31,62 @@ func execute(program string, args, env []string, state []byte) error {
 
 // hush readies the signals for the time between execve(2) and the moment when
 // the new master listens for them; before it returns, what came until now is in
-// the channel. They cannot be kept pending: Go unblocks them before its handlers
-// are there.
+// ch. signal.Reset would drop what is on its way there.
 //
-// SIGHUP, SIGTTIN and SIGTTOU are ignored, which a Go program inherits; the new
-// master looks whether it has missed a reload (recheck). SIGTERM and SIGINT end
-// the program, whose children then drain by themselves.
-func hush() {
-	signal.Ignore(syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU)
-	signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+// SIGHUP is ignored, which a Go program inherits; the new master looks whether
+// it has missed a reload (recheck). SIGTERM and SIGINT end the program, whose
+// children then drain by themselves: Go unblocks these three when it starts, so
+// they cannot be kept. SIGTTIN and SIGTTOU are blocked, and wait; ignored too,
+// since Go lets them through before it has a handler, and by default they
+// suspend the process.
+func hush(ch chan<- os.Signal) {
+	kept := []os.Signal{syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU}
+	signal.Notify(make(chan os.Signal, 1), kept...)
+	signal.Stop(ch)
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, signalSet(syscall.SIGTTIN, syscall.SIGTTOU), nil)
+	signal.Ignore(kept...)
+}
+
+// notify subscribes to signals, and lets through those that hush made wait.
+func notify(ch chan<- os.Signal, signals ...os.Signal) {
+	waited := pending(signals)
+	signal.Notify(ch, signals...)
+	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, signalSet(signals...), nil)
+	for _, sig := range waited {
+		ch <- sig
+	}
+}
+
+// pending takes those of the signals that are blocked and wait (signalfd(2)).
+func pending(signals []os.Signal) (waited []os.Signal) {
+	fd, err := unix.Signalfd(-1, signalSet(signals...), unix.SFD_NONBLOCK|unix.SFD_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd) //nolint:errcheck // read only
+	var info unix.SignalfdSiginfo
+	buf := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
+	for {
+		if n, err := unix.Read(fd, buf); err != nil || n != len(buf) {
+			return waited
+		}
+		waited = append(waited, syscall.Signal(info.Signo))
+	}
+}
+
+// signalSet is a sigset_t: a bit for each signal, from 1.
+func signalSet(signals ...os.Signal) *unix.Sigset_t {
+	set := &unix.Sigset_t{}
+	for _, sig := range signals {
+		n := uint(sig.(syscall.Signal)) - 1
+		set.Val[n/64] |= 1 << (n % 64)
+	}
+	return set
 }
 
 // try runs a binary as a master that takes nothing over.
-func try(c trialCommand) (t *trial, err error) {
-	t = &trial{}
+func try(c trialCommand) (_ *trial, err error) {
+	t := &trial{} // not the result: that is nil when err is not
 	defer func() {
 		if err != nil {
 			_, _ = t.report.Close(), t.errors.Close()
@@ -121,9 +164,12 @@ func contents(f *os.File) []byte {
 	return text[:n]
 }
 
-// isRunning reports whether a file is the binary of this process.
-func isRunning(program string) bool {
-	file, err := os.Stat(program)
-	self, selfErr := os.Stat("/proc/self/exe")
-	return err == nil && selfErr == nil && os.SameFile(file, self)
+// identity tells whether a file is still the same: another one has another
+// inode, or a later time. It is empty if there is no such file.
+func identity(program string) string {
+	var st unix.Stat_t
+	if unix.Stat(program, &st) != nil {
+		return ""
+	}
+	return fmt.Sprint(st.Dev, st.Ino, st.Size, st.Mtim.Nano())
 }

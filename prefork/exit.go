@@ -41,14 +41,17 @@ func (m *Master) gone(p *process, why string) {
 	}
 	_ = p.control.Close()
 	p.lane.vacate()
-	i := slices.Index(p.slot.leaving, p)
-	if i < 0 {
+	p.state = Stopped // it adopts nothing, and what it said last is no news
+	if i := slices.Index(p.slot.leaving, p); i < 0 {
 		m.died(p, why)
-		return
+	} else {
+		p.slot.leaving = slices.Delete(p.slot.leaving, i, i+1)
+		p.slot.lastExit = why
+		m.log.Info("child stopped", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	}
-	p.slot.leaving = slices.Delete(p.slot.leaving, i, i+1)
-	p.slot.lastExit = why
-	m.log.Info("child stopped", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	if m.reload != nil && m.reload.canary == p { // it had become current, or was told to leave
+		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
+	}
 }
 
 // died takes the end of a process that was not asked to leave, and says when
@@ -108,7 +111,11 @@ func (m *Master) patience(role string, now time.Time) time.Duration {
 func (m *Master) expire() {
 	now := m.sys.now()
 	for p := range m.processes() {
-		if !p.deadline.IsZero() && !now.Before(p.deadline) {
+		switch late := now.Sub(p.deadline); {
+		case p.deadline.IsZero() || late < 0:
+		case late > heartbeatEvery: // the master itself was stopped; what it was told meanwhile comes first
+			p.deadline = now.Add(heartbeatEvery)
+		default:
 			p.deadline = time.Time{}
 			m.overdue(p)
 		}

@@ -26,6 +26,7 @@ type fakeSystem struct {
 	signals  chan<- os.Signal
 	rss      int64 // of every process
 	exec     func() error
+	told     []string // what systemd was
 }
 
 // trialPID is the process that tries the new binary.
@@ -106,15 +107,21 @@ func (f *fakeSystem) system() system {
 			said, err := scratch("errors", 10)
 			return &trial{pid: trialPID, report: report, errors: said}, err
 		},
-		hush: func() {},
-		exec: func(string, []string, []string, []byte) error { return f.exec() },
+		hush:     func(chan<- os.Signal) {},
+		identity: func(string) string { return "" },
+		exec:     func(string, []string, []string, []byte) error { return f.exec() },
 		memory: func(int) int64 {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return f.rss
 		},
-		queue:       func(int) int { return 0 },
-		tell:        func(string) error { return nil },
+		queue: func(int) int { return 0 },
+		tell: func(state string) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.told = append(f.told, state)
+			return nil
+		},
 		cpus:        func() int { return 4 },
 		memoryLimit: func() int64 { return 0 },
 		notify: func(ch chan<- os.Signal, sigs ...os.Signal) {

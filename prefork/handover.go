@@ -25,12 +25,14 @@ const (
 type savedMaster struct {
 	Layout   int    // of the scoreboard
 	Address  string // as configured
+	Bound    string // as the sockets are; empty: there are none
 	Instance string
 	Release  int
 	Started  bool
 	Failure  string
 	Again    bool   // another reload was asked for
 	Config   []byte // of the new release
+	Binary   string // identity of what was tried
 	Shared   bool
 	Handed   bool
 	Aside    map[string]int
@@ -67,12 +69,13 @@ type savedProcess struct {
 	Quit       bool
 	Doom       string
 	Enough     int64
+	Share      string
 }
 
 // handOver executes the new binary in the master's place. It returns only if
 // something more important came, or it failed.
 func (m *Master) handOver() {
-	m.sys.hush()
+	m.sys.hush(m.signals)
 	if m.answerSignals(); m.reload == nil { // dropped: it stops
 		m.sys.notify(m.signals, masterSignals...)
 		return
@@ -88,6 +91,12 @@ func (m *Master) handOver() {
 	}
 	m.wake()
 	m.failReload(fmt.Sprintf("execute %s: %v", m.program, err))
+	for _, s := range m.slots {
+		if s.next != nil && s.next.state == Live {
+			m.promote(s)
+		}
+	}
+	m.settled()
 }
 
 // answerSignals takes those that came before hush.
@@ -138,8 +147,11 @@ func (m *Master) save() ([]byte, error) {
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
 		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: map[string]int{},
 	}
+	if m.address != nil {
+		saved.Bound = m.address.String()
+	}
 	if m.reload != nil {
-		saved.Config = m.reload.next.config
+		saved.Config, saved.Binary = m.reload.next.config, m.reload.binary
 	}
 	for name, ln := range m.aside {
 		saved.Aside[name] = descriptor(ln)
@@ -167,7 +179,7 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.enough,
+		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.enough, Share: p.share,
 	}
 }
 
@@ -258,4 +270,26 @@ func inheritFile(number string) (*os.File, error) {
 	}
 	unix.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), "inherited"), nil
+}
+
+// Tested is the configuration that the trial has read and the canaries run
+// with, if this process is about to take over from a master; else nil. To read
+// it from its source again would be to find it changed when it is too late.
+func Tested(environ []string) []byte {
+	vars := variables(environ)
+	fd, err := strconv.Atoi(vars[envState])
+	if err != nil || fd < firstHanded || vars[envTrial] != "" {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size > maxState {
+		return nil
+	}
+	text := make([]byte, st.Size)
+	n, err := unix.Pread(fd, text, 0)
+	saved := savedMaster{}
+	if err != nil || json.Unmarshal(text[:max(n, 0)], &saved) != nil {
+		return nil
+	}
+	return saved.Config
 }

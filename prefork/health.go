@@ -40,6 +40,7 @@ type pulse struct {
 // it wants to look again.
 func (m *Master) examine() time.Duration {
 	now := m.sys.now()
+	m.oversleep(now)
 	m.countArrivals()
 	next := idleEvery
 	if m.arrivals > 0 {
@@ -150,4 +151,18 @@ func (m *Master) hang(p *process, now time.Time) {
 	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", silence)
 	p.enter(Hung, now, 0)
 	m.quit(p, fmt.Sprintf("hung for %v", silence))
+}
+
+// oversleep starts all observation afresh when the master has not looked for a
+// while, or the clock was set: then the machine, the container or the process
+// group was stopped, and silence says nothing.
+func (m *Master) oversleep(now time.Time) {
+	gap := now.Round(0).Sub(m.looked) // of the wall clock, which heartbeats are in
+	if !m.looked.IsZero() && (gap > heartbeatEvery || gap < -heartbeatEvery) {
+		for p := range m.processes() {
+			p.booted = now
+			p.pulse = pulse{accepted: p.pulse.accepted, stalled: now}
+		}
+	}
+	m.looked = now.Round(0)
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -96,6 +97,7 @@ type Master struct {
 	arrived   int64        // all that were accepted by the last look
 	busy      time.Time    // when connections were last seen to come
 	uneven    bool         // some slots hold many more than others
+	looked    time.Time    // when processes were, by the wall clock
 	weighed   time.Time    // when memory was last looked at
 	aside     map[string]net.Listener
 
@@ -107,8 +109,9 @@ type Master struct {
 	reload  *reload      // the one under way before it hands over
 	rolling bool         // and behind: processes are replaced
 	again   bool         // another one was asked for meanwhile
-	changed bool         // the configuration changed while the master took over
+	binary  string       // identity of the binary that this master was tried as
 	failure string       // why the last one failed; empty: it did not
+	setback string       // why it has not reached all slots yet
 	resumed *savedMaster // what the master before has left, until Run
 	report  *os.File     // where a trial reports to; nil: this is none
 
@@ -158,6 +161,9 @@ func New(o Options) (*Master, error) {
 		return nil, err
 	}
 	if saved != nil {
+		if m.report == nil {
+			m.sys.notify(m.signals, masterSignals...) // no later than need be, see hush
+		}
 		return m, m.resume(saved)
 	}
 	if len(o.Roles) == 0 || o.Roles[0].Slots == 0 {
@@ -175,6 +181,8 @@ func program(command []string) (string, error) {
 	path, err := exec.LookPath(command[0])
 	if err == nil {
 		path, err = filepath.Abs(path)
+	} else { // started under another name than its file's
+		path, err = os.Executable()
 	}
 	if err != nil {
 		return "", fmt.Errorf("find the running program: %w", err)
@@ -227,6 +235,8 @@ func (m *Master) Run(ctx context.Context) error {
 	if unix.Gettid() != os.Getpid() {
 		return errors.New("prefork: Run must be called on the main thread")
 	}
+	// Else a log that nobody reads any more ends the server (os/signal, SIGPIPE).
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return m.run(ctx)
 }
 

@@ -25,6 +25,7 @@ import (
 type reload struct {
 	trial    *trial
 	next     release
+	binary   string   // identity of the file that was tried
 	canary   *process // boots now
 	untested []string // roles that have had no canary yet
 }
@@ -77,7 +78,7 @@ func (m *Master) rechecked() {
 
 // try starts the trial that a reload begins with.
 func (m *Master) try(recheck bool) error {
-	m.reload = &reload{}
+	m.reload = &reload{binary: m.sys.identity(m.program)}
 	if len(m.opt.Command) == 0 {
 		return errors.New("the master does not know its command line")
 	}
@@ -110,7 +111,7 @@ func (m *Master) tried(status syscall.WaitStatus) {
 	said := strings.TrimSpace(string(contents(t.errors)))
 	config, understood := bytes.CutPrefix(contents(t.report), []byte(configMessage))
 	switch {
-	case t.recheck && (status != 0 || !understood || !m.changed && m.sys.exe(m.program) && bytes.Equal(config, m.opt.Config)):
+	case t.recheck && (status != 0 || !understood || m.reload.binary == m.binary && bytes.Equal(config, m.opt.Config)):
 		m.rechecked()
 	case t.late:
 		m.failReload(fmt.Sprintf("%s is not done with its check within %v", m.program, m.opt.BootTimeout))
@@ -147,7 +148,7 @@ func (m *Master) nextCanary() {
 		if s.next != nil { // of a reload before, which this one overtakes
 			m.leave(s.next, "superseded by another reload")
 		}
-		s.current.doom = "reload"
+		s.why = "reload"
 		m.start(s, r.next)
 		if r != m.reload { // it could not be started
 			return
@@ -160,11 +161,13 @@ func (m *Master) nextCanary() {
 
 // replacementFailed is told that a slot's next process died.
 func (m *Master) replacementFailed(p *process, why string) {
-	if m.reload != nil && p.release == m.reload.next.number {
+	if m.reload != nil && m.reload.next.number != 0 && p.release == m.reload.next.number {
 		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
 	} else if m.rolling {
-		m.failure = fmt.Sprintf("%s: %s", p.slot.name(), why)
-		m.tellReady() // it will be tried again, but nobody should wait for it
+		m.setback = fmt.Sprintf("%s: %s", p.slot.name(), why)
+		if m.started {
+			m.tellReady() // it will be tried again, but nobody should wait for it
+		}
 	}
 }
 
@@ -173,12 +176,9 @@ func (m *Master) failReload(why string) {
 	m.failure = why
 	m.log.Error("reload failed, nothing is changed", "reason", why)
 	m.dropReload()
-	for _, s := range m.slots {
-		if s.current != nil && s.next == nil {
-			s.current.doom = ""
-		}
+	if m.started {
+		m.tellReady()
 	}
-	m.tellReady()
 	if m.again {
 		m.hup()
 	}

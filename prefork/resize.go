@@ -86,6 +86,11 @@ func (m *Master) retire(s *slot, now time.Time) {
 	}
 	m.disown(s)
 	m.group = m.group[:len(m.group)-1]
+	// Not only this copy: while a stopped child or adopter has one, the socket
+	// would keep its place in the group, and the next slot get another number.
+	if !m.handed { // systemd's is wanted again
+		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
+	}
 	_ = unix.Close(s.listener)
 	m.retired(s)
 }
@@ -114,6 +119,7 @@ func (m *Master) sweep() {
 		s.page.close()
 		return true
 	})
+	m.settled() // those that are left may have waited for this one
 }
 
 // count is how many slots a role has, but those that are removed or about to be.

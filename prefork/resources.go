@@ -10,19 +10,23 @@ import (
 )
 
 // shareOfMachine is a child's part of the CPUs and the memory that the server
-// may use, as variables for its Go runtime.
+// may use, as variables for its Go runtime, with a space between them.
 //
 // The processors are divided among the slots of its role, rounded up: roles
 // work at different times. They are what the Go runtime found, which knows the
 // CPU quota of the cgroup and the master's own GOMAXPROCS. Memory is divided
 // among all slots, if there is a limit.
-func (m *Master) shareOfMachine(role string) []string {
+func (m *Master) shareOfMachine(role string) string {
 	n := max(m.count(role), 1)
-	env := []string{fmt.Sprintf("GOMAXPROCS=%d", (m.sys.cpus()+n-1)/n)}
+	share := fmt.Sprintf("GOMAXPROCS=%d", (m.sys.cpus()+n-1)/n)
 	if limit := m.sys.memoryLimit(); limit > 0 {
-		env = append(env, fmt.Sprintf("GOMEMLIMIT=%d", limit/int64(max(len(m.slots), 1))))
+		all := 0
+		for _, role := range m.opt.Roles {
+			all += m.count(role.Name)
+		}
+		share += fmt.Sprintf(" GOMEMLIMIT=%d", limit/int64(max(all, 1)))
 	}
-	return env
+	return share
 }
 
 func cpus() int { return runtime.GOMAXPROCS(0) }

@@ -1,7 +1,6 @@
 package prefork
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,12 +22,17 @@ func (m *Master) resume(saved *savedMaster) error {
 		return errForeignState
 	}
 	m.instance, m.release = saved.Instance, saved.Release+1
-	m.started, m.failure, m.again = saved.Started, saved.Failure, saved.Again
+	m.started, m.again, m.binary = saved.Started, saved.Again, saved.Binary
 	m.shared, m.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
+	var err error
+	if saved.Bound != "" {
+		if m.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
+			return errForeignState
+		}
+	}
 	if m.report != nil {
 		return nil
 	}
-	var err error
 	for _, old := range saved.Slots {
 		s, slotErr := m.resumeSlot(old)
 		err = errors.Join(err, slotErr)
@@ -77,7 +81,7 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release, lane: s.page.lane(old.Generation),
 		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, doom: old.Doom,
-		enough: old.Enough,
+		enough: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
 	}
 	if p.lane == nil {
 		p.lane = &Lane{} // of a process that nobody can see any more
@@ -125,11 +129,7 @@ func (m *Master) takeOver() {
 			}
 		}
 	}
-	for _, fd := range m.resumed.Aside { // nobody wants them any more
-		_ = unix.Close(fd)
-	}
-	// The canaries run with what the trial has read.
-	m.changed = !bytes.Equal(m.resumed.Config, m.opt.Config)
+	m.dropAside()
 	m.resumed = nil
 	if m.again {
 		m.hup()
@@ -148,6 +148,9 @@ func (m *Master) ListenAside(ctx context.Context, network, address string) (net.
 	ln, err := m.inheritAside(name)
 	if ln == nil && err == nil {
 		ln, err = new(net.ListenConfig).Listen(ctx, network, address)
+		if errors.Is(err, unix.EADDRINUSE) && m.dropAside() { // it may have been by one of our own
+			ln, err = new(net.ListenConfig).Listen(ctx, network, address)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -172,4 +175,18 @@ func (m *Master) inheritAside(name string) (net.Listener, error) {
 		u.SetUnlinkOnClose(true)
 	}
 	return ln, err
+}
+
+// dropAside closes what the master before listened on aside and nobody has
+// asked for again, and reports whether there was any.
+func (m *Master) dropAside() bool {
+	if m.resumed == nil || len(m.resumed.Aside) == 0 {
+		return false
+	}
+	for name := range m.resumed.Aside {
+		if ln, err := m.inheritAside(name); err == nil {
+			_ = ln.Close() // a Unix socket's file, too
+		}
+	}
+	return true
 }

@@ -42,6 +42,7 @@ type slot struct {
 	restarts   int       // of those, how many replaced one that died by itself
 	deaths     deaths
 	started    time.Time // when the last process was
+	why        string    // why the current process is replaced by the next
 	lastExit   string
 
 	retiring bool      // no new connections; the slot is removed when none waits
@@ -66,6 +67,7 @@ type process struct {
 	booted   time.Time // when it said that it was ready
 	quit     bool      // SIGQUIT was sent, SIGKILL is next
 	doom     string    // why the master made it leave or killed it; empty: it did not
+	share    string    // of the machine, as variables for the Go runtime
 	enough   int64     // requests after which it is replaced; 0: never
 	rss      int64     // resident memory in bytes when it was last weighed
 	pulse    pulse

@@ -101,7 +101,8 @@ func (m *Master) environ(p *process) []string {
 		}
 		return false
 	})
-	env = append(env, m.shareOfMachine(p.slot.role)...)
+	p.share = m.shareOfMachine(p.slot.role)
+	env = append(env, strings.Fields(p.share)...)
 	return append(env,
 		EnvSlot+"="+p.slot.name(),
 		EnvGeneration+"="+strconv.Itoa(p.generation),
@@ -144,7 +145,8 @@ func (m *Master) promote(s *slot) {
 	s.current, s.next = s.next, nil
 	if old != nil {
 		m.arrange() // its clients come back at once, to where there is room
-		m.leave(old, cmp.Or(old.doom, "replaced"))
+		m.leave(old, cmp.Or(s.why, "replaced"))
+		s.why = ""
 	}
 }
 
@@ -161,7 +163,7 @@ func (m *Master) settled() {
 		m.log.Info("ready", "slots", len(m.slots))
 	}
 	if m.rolling {
-		m.rolling, m.failure = false, ""
+		m.rolling, m.setback = false, ""
 		m.log.Info("reloaded", "release", m.release, "pid", os.Getpid())
 	}
 	if m.reload == nil {

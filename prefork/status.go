@@ -2,6 +2,7 @@ package prefork
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (m *Master) Status(ctx context.Context) (Status, error) {
 }
 
 func (m *Master) status() Status {
-	status := Status{ReloadFailed: m.failure, Slots: make([]SlotStatus, len(m.slots))}
+	status := Status{ReloadFailed: cmp.Or(m.failure, m.setback), Slots: make([]SlotStatus, len(m.slots))}
 	for i, s := range m.slots {
 		one := SlotStatus{
 			Slot: s.name(), Role: s.role, State: s.state(),

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -19,13 +18,14 @@ type system struct {
 	spawn func(command) (pid int, control control, err error)
 	try   func(trialCommand) (*trial, error)
 	exec  func(program string, args, env []string, state []byte) error
-	exe   func(program string) bool // whether that is the running binary
-	kill  func(pid int, sig syscall.Signal) error
+	// identity changes when the file does.
+	identity func(program string) string
+	kill     func(pid int, sig syscall.Signal) error
 	// wait reaps one child that has exited, any child: as PID 1 the master
 	// inherits strangers. ok is false when there is none.
 	wait        func() (pid int, status syscall.WaitStatus, ok bool)
 	notify      func(chan<- os.Signal, ...os.Signal)
-	hush        func()
+	hush        func(chan<- os.Signal)
 	steer       func(listener int, shares []share) error
 	queue       func(listener int) int // connections that wait to be accepted
 	tell        func(state string) error
@@ -36,7 +36,7 @@ type system struct {
 
 func linux() system {
 	return system{
-		now: time.Now, spawn: spawn, try: try, exec: execute, exe: isRunning, kill: syscall.Kill, wait: wait, notify: signal.Notify, hush: hush,
+		now: time.Now, spawn: spawn, try: try, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, notify: notify, hush: hush,
 		steer: steer, queue: acceptQueue, tell: tell, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
 	}
 }

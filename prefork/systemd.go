@@ -1,6 +1,7 @@
 package prefork
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -118,8 +119,8 @@ func (m *Master) summary() string {
 	switch {
 	case m.stopping != "":
 		return "stopping: " + m.stopping
-	case m.failure != "":
-		return fmt.Sprintf("%d of %d slots live; reload failed: %s", m.live(), len(m.slots), m.failure)
+	case m.failure != "" || m.setback != "":
+		return fmt.Sprintf("%d of %d slots live; reload failed: %s", m.live(), len(m.slots), cmp.Or(m.failure, m.setback))
 	}
 	return fmt.Sprintf("%d of %d slots live", m.live(), len(m.slots))
 }

@@ -29,7 +29,7 @@ func (m *Master) turn() {
 		}
 	}
 	for _, s := range m.slots {
-		if p := s.accepting(); p != nil && m.outdated(s) && !s.retiring {
+		if p := s.current; p != nil && (p.state == Live || p.state == Stalled) && m.outdated(s) && !s.retiring {
 			// A release that does not start in one slot is not tried in others.
 			if !now.Before(s.again) && len(s.leaving) < maxLeaving {
 				m.replace(p, "reload")
@@ -40,15 +40,17 @@ func (m *Master) turn() {
 	m.recycle(now)
 }
 
-// outdated reports whether the slot's process is of an earlier release.
+// outdated reports whether the slot's process is of an earlier release, or has
+// a share of the machine for which a reload has left too many slots or too few.
 func (m *Master) outdated(s *slot) bool {
-	return !s.keep && s.current != nil && s.current.release != m.release
+	return !s.keep && s.current != nil &&
+		(s.current.release != m.release || m.rolling && s.current.share != m.shareOfMachine(s.role))
 }
 
 // replace starts the successor of a process.
 func (m *Master) replace(p *process, why string) {
 	m.log.Info("replacing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.doom = why
+	p.slot.why = why
 	m.start(p.slot, m.self())
 }
 

@@ -116,8 +116,7 @@ func resize(ctx context.Context, b *bench) (result, error) {
 			}
 			s.signal(syscall.SIGTTOU)
 			if err := eventually("a slot is gone", func() bool {
-				st, err := s.status()
-				return err == nil && len(st.Slots) == slots // three, and the worker
+				return s.serving() == slots-1
 			}); err != nil {
 				return nil, err
 			}

@@ -217,6 +217,21 @@ func (s *server) live() (live []slot) {
 	return live
 }
 
+// serving is how many serve slots there are, whatever they do; -1 if the
+// server does not say.
+func (s *server) serving() (n int) {
+	st, err := s.status()
+	if err != nil {
+		return -1
+	}
+	for _, sl := range st.Slots {
+		if sl.Role == "serve" {
+			n++
+		}
+	}
+	return n
+}
+
 // whole waits until all slots serve.
 func (s *server) whole() error {
 	return eventually("all slots serve", func() bool { return len(s.live()) == slots })

@@ -23,12 +23,18 @@ const (
 // runMaster is the command serve, or worker: it supervises children until a
 // signal ends it.
 func runMaster(ctx context.Context, command config.Command, e env) error {
-	c, err := config.Load(command, e.args, e.environ, taskNames())
+	var c config.Config
+	var err error
+	if tested := prefork.Tested(e.environ); tested != nil {
+		err = json.Unmarshal(tested, &c)
+	} else {
+		c, err = config.Load(command, e.args, e.environ, taskNames())
+	}
 	if err != nil {
 		return err
 	}
 	log := newLogger(c, e.stderr)
-	if command == config.Serve && c.Redis == "" {
+	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // as configured, or as tried by the master before
 		release, err := reserveStore(&c, &e)
 		if err != nil {
 			return err
@@ -39,14 +45,14 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
-	if trial, err := m.Trial(); trial {
-		return err
-	}
-	addr, err := m.Listen()
+	addr, err := m.Listen() // in a trial, the address that there is
 	if err != nil {
 		return err
 	}
 	if err := c.MayListen(addr); err != nil {
+		return err
+	}
+	if trial, err := m.Trial(); trial {
 		return err
 	}
 	admin, err := listenAdmin(ctx, c.Admin, m, log)

@@ -1,0 +1,134 @@
+package prefork
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// When the clock is set forward, or all was stopped for a while, silence says
+// nothing.
+func TestClockThatIsSetKillsNobody(t *testing.T) {
+	inBubble(t, 2, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
+		var ahead atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		m.sys.now = now
+		f.controls[1] <- readyMessage
+		f.controls[2] <- readyMessage
+		var hearts sync.WaitGroup
+		stop := make(chan struct{})
+		hearts.Go(func() { // ends with stop
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second):
+					for _, s := range m.slots {
+						s.page.lane(1).beat(now())
+					}
+				}
+			}
+		})
+		time.Sleep(5*time.Second + 300*time.Millisecond)
+		ahead.Store(int64(time.Minute))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if _, kills := f.saw(); len(kills) > 0 {
+			t.Errorf("signals %q", kills)
+		}
+		close(stop)
+		hearts.Wait()
+	})
+}
+
+// A process of the running release that dies while a new one is tried says
+// nothing about it.
+func TestCrashDuringATrial(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		f.mu.Lock()
+		f.rss = 2 << 30
+		f.mu.Unlock()
+		time.Sleep(memoryEvery + idleEvery)
+		synctest.Wait() // a successor boots, since the first one holds too much
+		f.signals <- syscall.SIGHUP
+		synctest.Wait()
+		f.exit(2)
+		synctest.Wait()
+		if all, err := m.Status(t.Context()); err != nil || all.ReloadFailed != "" {
+			t.Errorf("%+v, %v", all, err)
+		}
+	})
+}
+
+// When the only slot that was not ready is removed, all are.
+func TestReadyAfterARemoval(t *testing.T) {
+	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.controls[1] <- readyMessage
+		synctest.Wait()
+		f.signals <- syscall.SIGTTOU
+		synctest.Wait()
+		f.exit(2)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !strings.Contains(strings.Join(f.told, "\n"), "READY=1") {
+			t.Errorf("systemd was told %q", f.told)
+		}
+	})
+}
+
+// While nothing is ready yet, a reload that fails does not make it so.
+func TestFailedReloadIsNotReady(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
+		f.signals <- syscall.SIGHUP
+		synctest.Wait()
+		f.exit(trialPID)
+		synctest.Wait()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if told := strings.Join(f.told, "\n"); strings.Contains(told, "READY=1") || !strings.Contains(told, "reload failed") {
+			t.Errorf("systemd was told %q", f.told)
+		}
+	})
+}
+
+// A canary that became the current process, since that one died, and then dies
+// too, ends the reload.
+func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.say(readyMessage)
+		synctest.Wait()
+		f.mu.Lock()
+		f.exec = func() error { return syscall.ENOEXEC }
+		f.mu.Unlock()
+		f.signals <- syscall.SIGHUP
+		synctest.Wait()
+		f.exit(1)
+		synctest.Wait()
+		f.exit(2) // the canary
+		synctest.Wait()
+		if all, err := m.Status(t.Context()); err != nil || !strings.Contains(all.ReloadFailed, "serve.0 of the new release: killed by SIGKILL") {
+			t.Errorf("%+v, %v", all, err)
+		}
+		// Another one is not waited behind it.
+		f.signals <- syscall.SIGHUP
+		synctest.Wait()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if all, err := m.Status(t.Context()); err != nil || all.Slots[0].Generation < 3 {
+			t.Errorf("%+v, %v", all, err)
+		}
+	})
+}
+
+func TestTrialOfWhatIsNotThere(t *testing.T) {
+	if trial, err := try(trialCommand{program: "/nowhere", args: []string{"x"}}); err == nil {
+		t.Errorf("%+v; want an error", trial)
+	}
+}
