@@ -18,7 +18,7 @@ build: ## build bin/server
 run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
 
-test: ## all tests but the slow ones; under three minutes
+test: ## all tests but the slow ones; under five minutes
 	.ci/need curl:curl redis-server:redis-server,redis-tools
 	$(GO) test $(TEST_FLAGS) ./...
 

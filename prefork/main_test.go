@@ -44,6 +44,9 @@ func masterMain(file string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if tested := Tested(os.Environ()); tested != nil {
+		text = tested
+	}
 	behaviour, slots := string(text), 2
 	_, _ = fmt.Sscanf(string(text), "%s %d", &behaviour, &slots)
 	if behaviour == "bad-config" {
@@ -56,7 +59,7 @@ func masterMain(file string) int {
 	}
 	m, err := New(Options{
 		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, Keep: true}},
-		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: []byte(behaviour), Environ: os.Environ(),
+		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: text, Environ: os.Environ(),
 		Grace: 2 * time.Second, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
 		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -90,7 +93,10 @@ func maxRequests(behaviour string) int64 {
 
 // childMain serves a line protocol that says who answers.
 func childMain(c *Child) int {
-	behaviour := string(c.Config)
+	behaviour, _, _ := strings.Cut(string(c.Config), " ")
+	if behaviour == "slow" {
+		<-time.After(500 * time.Millisecond)
+	}
 	if behaviour == "crash" || behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
 		return 7
 	}
@@ -155,7 +161,8 @@ func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 				_, _ = conn.Read(buf)
 				return
 			}
-			fmt.Fprintf(conn, "%s %d %s %s", c.Slot(), os.Getpid(), c.Config, buf[:n])
+			behaviour, _, _ := strings.Cut(string(c.Config), " ")
+			fmt.Fprintf(conn, "%s %d %s %s", c.Slot(), os.Getpid(), behaviour, buf[:n])
 			c.Lane().Requests.Add(1)
 		})
 	}

@@ -3,6 +3,9 @@ package prefork
 import (
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -162,6 +165,81 @@ func TestWhatHappensDuringAReload(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// What the trial has read is what the new master runs on: the file may break
+// while canaries start.
+func TestConfigurationThatBreaksDuringAReload(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	l := startLoad(t, s.addr)
+	s.behave(t, "slow")
+	s.signal(syscall.SIGHUP)
+	eventually(t, "a canary starts", func() bool { return strings.Count(s.out.String(), "generation=2") >= 1 })
+	s.behave(t, "bad-config")
+	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=1") })
+	l.end(t)
+	if a, err := ask(s.addr); err != nil || a.behaviour != "slow" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// A stalled child may come back: a reload does not kill it for that.
+func TestStalledChildOutlivesAReload(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	victim := s.children()["test: serve.1"]
+	_ = syscall.Kill(victim, syscall.SIGSTOP)
+	eventually(t, "it stalls", func() bool { return s.said("child stalled") })
+	s.signal(syscall.SIGHUP)
+	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	_ = syscall.Kill(victim, syscall.SIGCONT)
+	eventually(t, "it leaves by itself", func() bool { return !alive(victim) })
+	if s.said("child hung") || s.said("killing child") {
+		t.Error("it was given up")
+	}
+}
+
+// The socket of a removed slot is closed although a stopped child has a copy:
+// it would keep its place in the group, and the next slot would get none.
+func TestSlotOfAStoppedChildIsRemoved(t *testing.T) {
+	s := startServer(t, "ok")
+	s.awaitReady(t)
+	victim := s.children()["test: serve.1"]
+	_ = syscall.Kill(victim, syscall.SIGSTOP)
+	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
+	s.signal(syscall.SIGTTOU)
+	eventually(t, "its socket is closed", func() bool { return s.said(`msg="child leaves" slot=serve.1`) })
+	s.signal(syscall.SIGTTIN)
+	eventually(t, "a new process", func() bool {
+		return s.said(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
+	})
+	startLoad(t, s.addr).end(t)
+}
+
+func TestReloadWhileTheBinaryIsGone(t *testing.T) {
+	binary, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "server")
+	if err := os.WriteFile(program, binary, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t, "ok")
+	s.cmd = exec.Command(program)
+	s.start(t)
+	s.awaitReady(t)
+	if err := os.Rename(program, program+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGHUP)
+	eventually(t, "a failure", func() bool { return s.said("reload failed, nothing is changed") })
+	if err := os.Rename(program+".gone", program); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGHUP)
+	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
 }
 
 func TestABrokenReleaseChangesNothing(t *testing.T) {
