@@ -23,8 +23,9 @@ var (
 	ErrOrphaned   = errors.New("the master is gone")
 )
 
-// heartbeatEvery is how often a child writes to its lane that it lives.
-const heartbeatEvery = time.Second
+// heartbeatEvery is how often a child writes to its lane that it lives: one that
+// was stalled for a moment is back as soon.
+const heartbeatEvery = 250 * time.Millisecond
 
 // Child is the child's side of a slot.
 type Child struct {

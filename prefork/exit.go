@@ -113,8 +113,8 @@ func (m *Master) expire() {
 	for p := range m.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
-		case late > heartbeatEvery: // the master itself was stopped; what it was told meanwhile comes first
-			p.deadline = now.Add(heartbeatEvery)
+		case late > pausedAfter: // the master itself was stopped; what it was told meanwhile comes first
+			p.deadline = now.Add(pausedAfter)
 		default:
 			p.deadline = time.Time{}
 			m.overdue(p)

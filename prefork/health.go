@@ -19,8 +19,11 @@ const (
 	// stallAfter is how long connections may wait while not one is accepted
 	// before new ones are steered elsewhere. It costs nothing if it was wrong.
 	stallAfter = 100 * time.Millisecond
-	// silentAfter is how many missed heartbeats say the same of an idle child.
-	silentAfter = 3 * heartbeatEvery
+	// silentAfter is how long without a heartbeat says the same of an idle child.
+	silentAfter = 3 * time.Second
+	// pausedAfter is how long the master may not have looked before what it sees
+	// says something about itself and not about others.
+	pausedAfter = time.Second
 	// lastWords is how long a hung child has to print its goroutines.
 	lastWords = 2 * time.Second
 )
@@ -158,7 +161,7 @@ func (m *Master) hang(p *process, now time.Time) {
 // group was stopped, and silence says nothing.
 func (m *Master) oversleep(now time.Time) {
 	gap := now.Round(0).Sub(m.looked) // of the wall clock, which heartbeats are in
-	if !m.looked.IsZero() && (gap > heartbeatEvery || gap < -heartbeatEvery) {
+	if !m.looked.IsZero() && gap.Abs() > pausedAfter {
 		for p := range m.processes() {
 			p.booted = now
 			p.pulse = pulse{accepted: p.pulse.accepted, stalled: now}

@@ -364,6 +364,11 @@ func TestHeldConnectionsAreBalanced(t *testing.T) {
 				t.Fatal(err)
 			}
 			held[string(buf[:k])] = append(held[string(buf[:k])], conn)
+			// A child that got no CPU for a moment is steered around.
+			eventually(t, "both get connections", func() bool {
+				log := s.out.String()
+				return strings.Contains(log[strings.LastIndex(log, "connections steered"):], `slots="[serve.0 serve.1]"`)
+			})
 			// All at once would go by what the master saw before the first.
 			<-time.After(time.Millisecond)
 		}

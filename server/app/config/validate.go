@@ -25,7 +25,7 @@ import (
 // maxSlots is far beyond any machine; a larger number is a slip.
 const maxSlots = 1024
 
-// minHangTimeout is the shortest -hang-timeout: a child sends a heartbeat a
+// minHangTimeout is the shortest -hang-timeout: a child sends four heartbeats a
 // second.
 const minHangTimeout = time.Second
 
