@@ -63,7 +63,10 @@ type Options struct {
 	MaxFiles int
 	// Pool runs the work on the disk. Nil: the caller's goroutine does.
 	Pool *pool.Pool
-	// Logger gets the errors that a client is not told. Nil: nobody does.
+	// Meter is told how uploads go. Nil: nobody is.
+	Meter Meter
+	// Logger gets a line for each file stored or removed, and the errors that
+	// a client is not told. Nil: nobody does.
 	Logger *slog.Logger
 }
 
@@ -101,6 +104,9 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 		return nil, fmt.Errorf("open upload folder: %w", err)
 	}
 	s := &Store{options: o, log: o.Logger, root: root, sys: sys}
+	if s.options.Meter == nil {
+		s.options.Meter = noMeter{}
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -51,6 +51,7 @@ func (u *Upload) append(p []byte) (int, error) {
 	}
 	u.hash.Write(p)
 	u.size += int64(n)
+	u.store.options.Meter.FileWrote(n)
 	return n, nil
 }
 
