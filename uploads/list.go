@@ -27,57 +27,60 @@ type Entry struct {
 
 // List returns the files and folders in directory that come after the name
 // after, in the order of their bytes, at most limit of them (1 to MaxList), and
-// whether there are more. The empty directory is the store itself. Whatever has
+// what after must be for those that follow, or "" if there are none. The empty
+// directory is the store itself. Whatever has
 // no acceptable name, is a link or no regular file is left out. It runs in the
 // pool and holds no more than limit entries, however many there are.
 //
 // The error wraps ErrName for an unacceptable name or a symbolic link in it, and
 // fs.ErrNotExist if there is no such folder. A full pool is pool.ErrFull at once.
-func (s *Store) List(ctx context.Context, directory, after string, limit int) (entries []Entry, more bool, err error) {
+func (s *Store) List(ctx context.Context, directory, after string, limit int) (entries []Entry, next string, err error) {
 	limit = min(max(limit, 1), MaxList)
 	err = s.admit(ctx, func() error {
-		entries, more, err = s.list(directory, after, limit)
+		entries, next, err = s.list(directory, after, limit)
 		return err
 	})
-	return entries, more, err
+	return entries, next, err
 }
 
-func (s *Store) list(directory, after string, limit int) ([]Entry, bool, error) {
+func (s *Store) list(directory, after string, limit int) (entries []Entry, next string, err error) {
 	root := s.root
 	if directory != "" {
 		if err := CheckName(directory, "any"); err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		f, err := s.enter(directory, false)
 		if errors.Is(err, ErrExists) {
 			err = fmt.Errorf("list folder: no folder: %w", fs.ErrNotExist)
 		}
 		if err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		defer f.close()
 		root = f.last().root
 	}
 	names, err := firstNames(root, after, limit+1)
 	if err != nil {
-		return nil, false, fmt.Errorf("list folder: %w", err)
+		return nil, "", fmt.Errorf("list folder: %w", err)
 	}
-	more := len(names) > limit
-	var entries []Entry
-	for _, name := range names[:min(len(names), limit)] {
+	if len(names) > limit {
+		names = names[:limit]
+		next = names[limit-1]
+	}
+	for _, name := range names {
 		info, err := root.Lstat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue // removed meanwhile
 		case err != nil:
-			return nil, false, fmt.Errorf("list folder: %w", err)
+			return nil, "", fmt.Errorf("list folder: %w", err)
 		case info.IsDir():
 			entries = append(entries, Entry{Name: name, Folder: true, Modified: info.ModTime()})
 		case info.Mode().IsRegular():
 			entries = append(entries, Entry{Name: name, Size: info.Size(), Modified: info.ModTime()})
 		}
 	}
-	return entries, more, nil
+	return entries, next, nil
 }
 
 // firstNames returns the first n names after a name, sorted.

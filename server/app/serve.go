@@ -42,7 +42,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		return err
 	}
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
+		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes,
 		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
 	closeSources, err := openSources(c, &d, log)
