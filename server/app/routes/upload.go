@@ -13,15 +13,17 @@ import (
 	"gale/jobs"
 	"gale/pool"
 	"gale/server"
+	"gale/server/uploadsocket"
 	"gale/uploads"
 )
 
 type uploadRoutes struct {
-	store  *uploads.Store
-	client *jobs.Client
-	task   string   // started for each stored file; empty for none
-	types  []string // what a urlencoded form may hold: .ext, or *
-	log    *slog.Logger
+	store   *uploads.Store
+	client  *jobs.Client
+	task    string   // started for each stored file; empty for none
+	types   []string // what a urlencoded form may hold: .ext, or *
+	sockets *uploadsocket.Server
+	log     *slog.Logger
 }
 
 // post is POST /upload, a form of either kind.
