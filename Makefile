@@ -19,15 +19,15 @@ run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
 
 test: ## all tests but the slow ones; under five minutes
-	.ci/need curl:curl redis-server:redis-server,redis-tools
+	.ci/need curl:curl openssl:openssl redis-server:redis-server,redis-tools
 	$(GO) test $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
+	.ci/need curl:curl openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege
+	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -v $(TEST_FLAGS) . ./bench/chaos
 	$(GO) run ./bench/faults
 
