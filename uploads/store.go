@@ -78,9 +78,11 @@ type Store struct {
 	log     *slog.Logger
 	root    *os.Root
 	sys     calls
-	named   bool      // the file system has no unnamed files
-	escapes error     // what os.Root calls a name that leads out
-	chunks  sync.Pool // of *chunk
+	named   bool  // the file system has no unnamed files
+	escapes error // what os.Root calls a name that leads out
+
+	large               chan struct{} // a place for each chunk that is lent
+	chunks, smallChunks sync.Pool     // of *chunk, *smallChunk
 }
 
 // Open makes the folder dir if it is missing (mode 0750, its parents too),
@@ -110,7 +112,9 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.large = make(chan struct{}, maxChunks)
 	s.chunks.New = func() any { return new(chunk) }
+	s.smallChunks.New = func() any { return new(smallChunk) }
 	if path, ok := errors.AsType[*fs.PathError](outside(root)); ok {
 		s.escapes = path.Err
 	}
