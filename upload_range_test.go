@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -99,6 +101,32 @@ func TestDownloadRangesByTheRFC(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != status || status == 416 && !strings.HasPrefix(resp.Header.Get("Content-Range"), "bytes */") {
 			t.Errorf("%s: %d, %v", value, resp.StatusCode, resp.Header)
+		}
+	}
+}
+
+// After a part of a file the connection is good for the next request.
+func TestDownloadOfAPartKeepsTheConnection(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	upload(t, g, "d", "testdata/speech.wav")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	answers := bufio.NewReader(conn)
+	for range 3 {
+		if _, err := io.WriteString(conn, "GET /upload/d/speech.wav HTTP/1.1\r\nHost: a\r\nRange: bytes=0-3\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if part, err := io.ReadAll(resp.Body); err != nil || string(part) != "RIFF" || resp.Close {
+			t.Errorf("got %q, %v", part, err)
 		}
 	}
 }
