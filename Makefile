@@ -7,10 +7,10 @@ GOLANGCI_VERSION := v2.5.0
 # The linter reads the code as the compiler in go.mod sees it.
 TEST_FLAGS ?=
 
-.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs clean
+.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/server
 	$(GO) build -trimpath -o bin/server .
@@ -19,15 +19,15 @@ run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
 
 test: ## all tests but the slow ones; under five minutes
-	.ci/need curl:curl redis-server:redis-server,redis-tools
+	.ci/need curl:curl openssl:openssl redis-server:redis-server,redis-tools
 	$(GO) test $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
+	.ci/need curl:curl openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege
+	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -v $(TEST_FLAGS) . ./bench/chaos
 	$(GO) run ./bench/faults
 
@@ -47,7 +47,7 @@ check: fmt lint test race ## what a commit should pass
 fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build bench-jobs ## what requests and jobs cost beside other programs, and the packages' benchmarks
+bench: build bench-jobs bench-uploads ## what requests, jobs and uploads cost beside other programs, and the packages' benchmarks
 	.ci/need wrk:wrk taskset:util-linux /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/cost
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -55,6 +55,10 @@ bench: build bench-jobs ## what requests and jobs cost beside other programs, an
 bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery
 	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
 	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -v .
+
+bench-uploads: ## one large upload beside nginx and Tornado
+	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
+	$(GO) run ./bench/uploads
 
 clean: ## remove what was built
 	rm -rf bin

@@ -130,7 +130,7 @@ func verdict(err error) (code int, reason string) {
 		kind error
 		code int
 	}{
-		{ErrName, CodeInvalid}, {ErrMalformed, CodeInvalid},
+		{ErrName, CodeInvalid}, {ErrMalformed, CodeInvalid}, {ErrDigest, CodeInvalid},
 		{ErrTooLarge, CodeTooLarge}, {ErrExists, CodeExists},
 		{ErrNoFile, CodeNoFile}, {ErrMissing, CodeMissing}, {ErrFormat, CodeFormat},
 	} {

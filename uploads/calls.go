@@ -23,6 +23,9 @@ type calls struct {
 	// lock takes the lock that tells a live writer's temporary from a dead
 	// one's, and fails with EWOULDBLOCK if another holds it.
 	lock func(f *os.File) error
+	// setxattr and getxattr are fsetxattr(2) and fgetxattr(2).
+	setxattr func(f *os.File, name string, value []byte) error
+	getxattr func(f *os.File, name string, value []byte) (int, error)
 }
 
 func system() calls {
@@ -40,6 +43,12 @@ func system() calls {
 		},
 		lock: func(f *os.File) error {
 			return restart(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+		},
+		setxattr: func(f *os.File, name string, value []byte) error {
+			return unix.Fsetxattr(int(f.Fd()), name, value, 0)
+		},
+		getxattr: func(f *os.File, name string, value []byte) (int, error) {
+			return unix.Fgetxattr(int(f.Fd()), name, value)
 		},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"os"
+	"time"
 )
 
 // Upload is a file being written, without a name until Publish. Its methods
@@ -18,6 +19,9 @@ type Upload struct {
 	hash      hash.Hash
 	size      int64
 	synced    bool
+	began     time.Time
+	counted   bool  // Options.Meter has been told
+	failure   error // of the last attempt to publish
 	err       error // ends the upload: its content is not what was sent
 }
 
@@ -27,15 +31,25 @@ type Upload struct {
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload
 	err := s.admit(ctx, func() (err error) {
-		u, err = s.create()
+		u, err = s.begin()
 		return err
 	})
 	return u, err
 }
 
-// create is Create in the caller's goroutine.
+// begin is Create in the caller's goroutine.
+func (s *Store) begin() (*Upload, error) {
+	u, err := s.create()
+	if err == nil {
+		u.counted = true
+		s.options.Meter.FileBegan()
+	}
+	return u, err
+}
+
+// create makes a file that is nobody's upload yet.
 func (s *Store) create() (*Upload, error) {
-	u := &Upload{store: s, hash: sha256.New()}
+	u := &Upload{store: s, hash: sha256.New(), began: time.Now()}
 	var err error
 	if s.named {
 		u.file, u.temporary, err = s.temporary()

@@ -26,6 +26,8 @@ var (
 	// ErrFormat: a file of a kind that is not taken. For callers who look at
 	// that.
 	ErrFormat = errors.New("format not supported")
+	// ErrDigest: the bytes are not those that Digests announced.
+	ErrDigest = errors.New("digest does not match")
 	// ErrBody: reading the body failed; the reader's error is wrapped too.
 	ErrBody = errors.New("the body broke off")
 )

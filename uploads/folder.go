@@ -100,11 +100,19 @@ func (f *folder) sync() error {
 
 // undo removes the levels that this call made, as far as they are empty:
 // another upload may be using one already.
-func (f *folder) undo() {
-	for i := len(f.levels) - 1; i > 0 && f.levels[i].made; i-- {
+func (f *folder) undo() { f.prune(func(l level) bool { return l.made }) }
+
+// prune removes empty levels, the innermost first, up to one that is not empty,
+// that is the store's own root, or that may not go.
+func (f *folder) prune(mayGo func(level) bool) {
+	for i := len(f.levels) - 1; i > 0 && mayGo(f.levels[i]); i-- {
 		if f.store.sys.rmdir(f.levels[i-1].root, f.levels[i].name) != nil {
 			return
 		}
+		if f.levels[i].root != nil {
+			_ = f.levels[i].root.Close() // os.Root's Close has nothing to report
+		}
+		f.levels = f.levels[:i]
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"gale/pool"
@@ -36,5 +37,51 @@ func TestMemoryIsFlat(t *testing.T) {
 	t.Logf("allocated for 1 byte %d KiB, for 1 GiB %d KiB", small>>10, large>>10)
 	if large > 8<<20 {
 		t.Errorf("1 GiB took %d KiB of allocations", large>>10)
+	}
+}
+
+// Senders that stall hold chunks; those that come after them read into small
+// ones, until large ones are given back.
+func TestStalledSendersHoldAFewLargeChunks(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	stall, sizes := make(chan struct{}), make(chan int, maxChunks+1)
+	var done sync.WaitGroup
+	reader := func() io.Reader {
+		calls := 0
+		return readerFunc(func(p []byte) (int, error) {
+			if calls++; calls > 1 {
+				return 0, io.EOF
+			}
+			sizes <- len(p)
+			<-stall
+			return 1, nil
+		})
+	}
+	count := map[int]int{}
+	for range maxChunks + 1 {
+		u, err := s.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Discard()
+		done.Go(func() { // ends with stall
+			if n, err := u.ReadFrom(t.Context(), reader()); n != 1 || err != nil {
+				t.Errorf("ReadFrom: %d, %v", n, err)
+			}
+		})
+		count[<-sizes]++
+	}
+	if count[chunkSize] != maxChunks || count[smallChunkSize] != 1 {
+		t.Errorf("sizes %v", count)
+	}
+	close(stall)
+	done.Wait()
+	u, err := s.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Discard()
+	if _, err := u.ReadFrom(t.Context(), reader()); err != nil || <-sizes != chunkSize {
+		t.Errorf("after them: %v", err)
 	}
 }

@@ -26,12 +26,15 @@ const (
 // good. A file that fails is read to its end all the same, for the sake of those
 // behind it. Of two with one name the first wins. A part with an empty filename
 // and no content is what a browser sends where no file was chosen, and is none.
+// A part may carry Content-Digest or Repr-Digest, for its own content; Digests
+// announced for the body as a whole are verified by a body that is Digests.Reader's.
 //
 // The error is for requests that failed as a whole, and nothing of them is
 // kept. It wraps
 //   - ErrMalformed: no form, one cut short, or one of too many parts or files
 //   - ErrTooLarge: plain fields over 64 KiB, or over 1 MiB together with what
 //     follows the form; or 64 MiB that are past Options.MaxFile
+//   - ErrDigest: the body as a whole is not what was announced
 //   - ErrBody and the body's own error
 //   - pool.ErrFull before the body is read, pool.ErrClosed
 //   - the cause of ctx's end

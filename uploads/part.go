@@ -20,7 +20,11 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	if !d.file {
 		return f.skip(part, maxField)
 	}
-	content := &content{r: part}
+	digests, err := ParseDigests(append(part.Header.Values("Content-Digest"), part.Header.Values("Repr-Digest")...)...)
+	if err != nil {
+		return err
+	}
+	content := &content{r: digests.Reader(part)}
 	if d.filename == "" {
 		empty, err := content.empty()
 		if err != nil {
@@ -40,7 +44,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		return nil
 	}
 	switch {
-	case errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
+	case f.stream.failed(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -63,7 +67,7 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 	var u *Upload
 	err := f.store.disk(ctx, func() (err error) {
 		if err = f.store.check(d.name, d.filename); err == nil {
-			u, err = f.store.create()
+			u, err = f.store.begin()
 		}
 		return err
 	})
@@ -90,7 +94,7 @@ func (f *form) drop(c *content) error {
 	if n > bound {
 		return f.store.tooLarge()
 	}
-	if err != nil {
+	if err != nil && (f.stream.failed(err) || !errors.Is(err, ErrDigest)) { // a part's own ErrDigest is its end
 		return f.stream.fault(err)
 	}
 	return nil

@@ -1,15 +1,23 @@
 package uploads
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // maxAttempts is how often Publish enters the directory anew because another
 // upload, which made it and failed, removed it again.
 const maxAttempts = 20
+
+// maxNumber is how many names PublishNumbered tries.
+const maxNumber = 10_000
 
 // errFinished is a bug of the caller's.
 var errFinished = errors.New("upload is published or discarded already")
@@ -33,6 +41,35 @@ func (u *Upload) Publish(ctx context.Context, directory, filename string) (File,
 	return u.stored(directory, filename), nil
 }
 
+// PublishNumbered is Publish, but where the filename is taken it tries
+// name-1.ext, name-2.ext and so on, ten thousand of them.
+func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string) (File, error) {
+	extension := path.Ext(filename)
+	base, name := strings.TrimSuffix(filename, extension), filename
+	err := CheckName(directory, filename)
+	if err == nil {
+		err = u.store.disk(ctx, func() (err error) {
+			for n := range maxNumber {
+				if n > 0 {
+					name = base + "-" + strconv.Itoa(n) + extension
+				}
+				// The look is cheaper than the link, which decides.
+				if err = u.store.check(directory, name); err == nil {
+					err = u.publish(directory, name)
+				}
+				if !errors.Is(err, ErrExists) {
+					return err
+				}
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return Failed(directory, filename, err), err
+	}
+	return u.stored(directory, name), nil
+}
+
 func (u *Upload) stored(directory, filename string) File {
 	f := Failed(directory, filename, nil)
 	f.Size, f.SHA256 = u.size, u.sum()
@@ -40,13 +77,19 @@ func (u *Upload) stored(directory, filename string) File {
 }
 
 // publish is Publish for an acceptable name, in the caller's goroutine.
-func (u *Upload) publish(directory, filename string) error {
+func (u *Upload) publish(directory, filename string) (err error) {
+	defer func() {
+		if u.file != nil { // else it is a caller's mistake, not an outcome
+			u.failure = err
+		}
+	}()
 	switch {
 	case u.file == nil:
 		return errFinished
 	case u.err != nil:
 		return u.err
 	case !u.synced:
+		u.noteSum()
 		// Once failed, a second fsync may succeed although the bytes are
 		// lost (fsync(2)), so the error stays.
 		if err := u.store.sys.fsync(u.file); err != nil {
@@ -55,7 +98,6 @@ func (u *Upload) publish(directory, filename string) error {
 		}
 		u.synced = true
 	}
-	var err error
 	for range maxAttempts {
 		if err = u.place(directory, filename); !errors.Is(err, fs.ErrNotExist) {
 			break
@@ -64,7 +106,9 @@ func (u *Upload) publish(directory, filename string) error {
 	if err != nil {
 		return err
 	}
-	u.Discard() // the file has its name; what goes is the temporary's
+	u.finish(CodeStored)
+	u.store.log.Info("file stored", "directory", directory, "filename", filename,
+		"bytes", u.size, "duration_ms", time.Since(u.began).Milliseconds())
 	return nil
 }
 
@@ -99,6 +143,16 @@ func (u *Upload) place(directory, filename string) error {
 // Discard frees the file unless it is published. It takes no place in the pool,
 // so that it always can, and may be called more than once.
 func (u *Upload) Discard() {
+	code := CodeInvalid // the sender went away
+	if err := cmp.Or(u.failure, u.err); err != nil {
+		code, _ = verdict(err)
+	}
+	u.finish(code)
+}
+
+// finish ends the upload, whose outcome is code: the file has its name, and
+// what goes is the temporary's, or it is unwanted.
+func (u *Upload) finish(code int) {
 	if u.file == nil {
 		return
 	}
@@ -110,4 +164,7 @@ func (u *Upload) Discard() {
 	}
 	_ = u.file.Close() // published, and then synced, or unwanted
 	u.file = nil
+	if u.counted {
+		u.store.options.Meter.FileEnded(code, time.Since(u.began))
+	}
 }

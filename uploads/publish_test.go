@@ -290,3 +290,19 @@ func TestAFailedSyncIsFinal(t *testing.T) {
 		armed = false
 	}
 }
+
+// A folder that somebody has made stays, though it is empty, when what was to
+// come into it fails.
+func TestAFailureKeepsAnEmptyFolder(t *testing.T) {
+	armed := true
+	s := openStore(t, t.TempDir(), Options{}, func(c *calls) { failLink(unix.ENOSPC)(c, &armed) })
+	if err := os.Mkdir(filepath.Join(s.root.Name(), "kept"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := put(t, s, "kept/new", "a", "content"); f.Code != CodeNoSpace {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if left := tree(t, s.root.Name()); left["kept"] != "/" || left["kept/new"] != "" {
+		t.Errorf("left %v", left)
+	}
+}

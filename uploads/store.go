@@ -63,7 +63,10 @@ type Options struct {
 	MaxFiles int
 	// Pool runs the work on the disk. Nil: the caller's goroutine does.
 	Pool *pool.Pool
-	// Logger gets the errors that a client is not told. Nil: nobody does.
+	// Meter is told how uploads go. Nil: nobody is.
+	Meter Meter
+	// Logger gets a line for each file stored or removed, and the errors that
+	// a client is not told. Nil: nobody does.
 	Logger *slog.Logger
 }
 
@@ -75,9 +78,11 @@ type Store struct {
 	log     *slog.Logger
 	root    *os.Root
 	sys     calls
-	named   bool      // the file system has no unnamed files
-	escapes error     // what os.Root calls a name that leads out
-	chunks  sync.Pool // of *chunk
+	named   bool  // the file system has no unnamed files
+	escapes error // what os.Root calls a name that leads out
+
+	large               chan struct{} // a place for each chunk that is lent
+	chunks, smallChunks sync.Pool     // of *chunk, *smallChunk
 }
 
 // Open makes the folder dir if it is missing (mode 0750, its parents too),
@@ -101,10 +106,15 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 		return nil, fmt.Errorf("open upload folder: %w", err)
 	}
 	s := &Store{options: o, log: o.Logger, root: root, sys: sys}
+	if s.options.Meter == nil {
+		s.options.Meter = noMeter{}
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.large = make(chan struct{}, maxChunks)
 	s.chunks.New = func() any { return new(chunk) }
+	s.smallChunks.New = func() any { return new(smallChunk) }
 	if path, ok := errors.AsType[*fs.PathError](outside(root)); ok {
 		s.escapes = path.Err
 	}

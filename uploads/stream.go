@@ -46,9 +46,12 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 	n, err := s.body.Read(p[:min(int64(len(p)), s.left)])
 	s.left -= int64(n)
-	if err == io.EOF { // and no error around it
+	switch {
+	case err == io.EOF: // and no error around it
 		s.err = s.end
-	} else if err != nil {
+	case errors.Is(err, ErrDigest):
+		s.err = err
+	case err != nil:
 		s.err = fmt.Errorf("%w: %w", ErrBody, err)
 	}
 	return n, s.err
@@ -58,7 +61,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // finds wrong with the content, unless the stream is the cause. To that package
 // half a header line, of a body that broke off, is a malformed one.
 func (s *stream) fault(err error) error {
-	if s.failed(err) || errors.Is(s.err, ErrBody) {
+	if s.failed(err) || errors.Is(s.err, ErrBody) || errors.Is(s.err, ErrDigest) {
 		return s.err
 	}
 	return fmt.Errorf("%w: %w", ErrMalformed, err)

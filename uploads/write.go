@@ -8,11 +8,33 @@ import (
 )
 
 // chunkSize is how much is read before it is written and hashed, in bytes: so
-// much that the trip through the pool does not count, so little that every
-// upload can have its own.
+// much that the trip through the pool does not count.
 const chunkSize = 256 << 10
 
-type chunk [chunkSize]byte
+// Of such chunks a store holds maxChunks at once. What is under way beside them
+// reads into small ones, so that a thousand senders that dawdle cost no more than
+// their connections do.
+const (
+	maxChunks      = 64
+	smallChunkSize = 16 << 10
+)
+
+type (
+	chunk      [chunkSize]byte
+	smallChunk [smallChunkSize]byte
+)
+
+// borrow returns a buffer to read into and the function that gives it back.
+func (s *Store) borrow() (buffer []byte, giveBack func()) {
+	select {
+	case s.large <- struct{}{}:
+		c := s.chunks.Get().(*chunk)
+		return c[:], func() { s.chunks.Put(c); <-s.large }
+	default:
+		c := s.smallChunks.Get().(*smallChunk)
+		return c[:], func() { s.smallChunks.Put(c) }
+	}
+}
 
 // Write appends p, in the pool. A file that would pass Options.MaxFile gets
 // nothing of p, and the error is ErrTooLarge. After any error but the end of
@@ -51,19 +73,20 @@ func (u *Upload) append(p []byte) (int, error) {
 	}
 	u.hash.Write(p)
 	u.size += int64(n)
+	u.store.options.Meter.FileWrote(n)
 	return n, nil
 }
 
 // ReadFrom appends everything up to r's io.EOF and returns how many bytes that
-// was. It reads a chunk of 256 KiB at r's pace in the caller's goroutine and
-// takes a place in the pool only to write and hash it. A reader's error is
-// wrapped and leaves what came before it in the file; other errors are Write's.
-func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (int64, error) {
-	buffer := u.store.chunks.Get().(*chunk)
-	defer u.store.chunks.Put(buffer)
-	var total int64
+// was. It reads a chunk of 256 KiB, or of 16 KiB while many do, at r's pace in the
+// caller's goroutine and takes a place in the pool only to write and hash it. A
+// reader's error is wrapped and leaves what came before it in the file; other
+// errors are Write's.
+func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (total int64, err error) {
+	buffer, giveBack := u.store.borrow()
+	defer func() { giveBack() }()
 	for {
-		n, end, failed := fill(r, buffer[:])
+		n, end, failed := fill(r, buffer)
 		if n > 0 {
 			n, err := u.Write(ctx, buffer[:n])
 			total += int64(n)
@@ -76,6 +99,9 @@ func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (int64, error) {
 			return total, fmt.Errorf("read upload: %w", failed)
 		case end:
 			return total, nil
+		case len(buffer) < chunkSize: // there may be a large one by now
+			giveBack()
+			buffer, giveBack = u.store.borrow()
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"gale/server/app/routes"
 	"gale/server/redisdb"
 	"gale/server/static"
+	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
 )
@@ -32,7 +33,8 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Logger: log})
+	counters := new(uploads.Counters)
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counters, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -41,8 +43,9 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	if err != nil {
 		return err
 	}
+	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload,
+		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
 		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
 	closeSources, err := openSources(c, &d, log)
@@ -62,17 +65,26 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	// The pools outlive the server: what the server finishes needs them.
 	pooling, stopPools := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPools()
-	var g errgroup.Group
-	g.Go(func() error { return uploadPool.Run(pooling) }) // ends after the server
-	g.Go(func() error { return blocking.Run(pooling) })   // ends after the server
-	g.Go(func() error {                                   // ends with ctx
-		defer stopPools()
-		return srv.Run(ctx, ln)
-	})
+	var pools errgroup.Group
+	pools.Go(func() error { return uploadPool.Run(pooling) }) // ends after the servers
+	pools.Go(func() error { return blocking.Run(pooling) })   // ends after the servers
+	servers, serving := errgroup.WithContext(ctx)
+	servers.Go(func() error { return srv.Run(serving, ln) }) // ends with ctx
+	servers.Go(func() error { return sockets.Run(serving) }) // ends with ctx, or if the other fails
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
-	return g.Wait()
+	err = servers.Wait()
+	stopPools()
+	logUploads(log, counters.Stats())
+	return errors.Join(err, pools.Wait())
+}
+
+// logUploads says what a child has taken in its life, if it has.
+func logUploads(log *slog.Logger, s uploads.Stats) {
+	if s.Duration > 0 {
+		log.Info("uploads in all", "bytes", s.Bytes, "files_by_code", s.Files, "duration_ms", s.Duration.Milliseconds())
+	}
 }
 
 // newServer makes the server of the application's routes.

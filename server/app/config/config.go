@@ -52,6 +52,7 @@ type Config struct {
 	TLSCert      string         // file, or empty for plain HTTP
 	TLSKey       string
 	OnUpload     string
+	UploadTypes  []string // endings with their dot, in lower case, or *
 	Grace        time.Duration
 	BootTimeout  time.Duration
 	HangTimeout  time.Duration // 0: off
@@ -162,6 +163,7 @@ func (f *flags) resolve(command Command, c *Config) {
 	}
 	c.Queues = list(f.queue)
 	c.Origins = list(f.origins)
+	c.UploadTypes = list(strings.ToLower(f.uploadTypes))
 	c.Proxies = f.networks(list(f.proxies))
 }
 

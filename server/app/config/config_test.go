@@ -72,7 +72,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 	_, err := Load(Serve, []string{
 		"-port", "99999", "-nope", "x", "-procs", "-1", "-max-body", "lots", "-log-format", "xml",
-		"-on-upload", "explode", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
+		"-on-upload", "explode", "-upload-types", ".ok,mp3", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
 		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "-broker", "redis://user:s3cret@host:port", "stray",
 		"-trusted-proxies", "10.0.0.0/8,proxy.example", "-tls-cert", "empty",
 	}, []string{"GALE_CONCURRENCY=many"}, tasks)
@@ -82,7 +82,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"-port: 99999", "unknown flag -nope", "-procs: -1", `-max-body: "lots"`, `-log-format: "xml"`,
-		`-on-upload: "explode" is none of: inspect, long_running_task`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
+		`-on-upload: "explode" is none of: inspect, long_running_task`, `-upload-types: "mp3" is no ending`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
 		`-host: "0.0.0.0" can be reached from other machines`, `conf: grace: "never"`, "conf: nonsense: unknown flag",
 		"-origins: ", "-admin: ", "-broker: ", `-trusted-proxies: "proxy.example"`, "-tls-cert and -tls-key: give both", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
 	} {

@@ -23,7 +23,7 @@ type flags struct {
 	faults Faults
 
 	// Values that Config holds in another form.
-	queue, origins, proxies, tokenFile, file string
+	queue, origins, proxies, tokenFile, uploadTypes, file string
 }
 
 func newFlags(command Command) *flags {
@@ -71,6 +71,7 @@ func define(command Command, c *Config) *flags {
 	s.Var(sampling{&c.AccessLog}, "access-log", "off, all, or 1 in N: which requests are logged (default off)")
 	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
+	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "what the urlencoded form takes: `endings`, comma separated; * for all")
 	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")

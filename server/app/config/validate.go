@@ -73,6 +73,11 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 			f.fault("-broker: neither sqlite nor an address: %v", err)
 		}
 	}
+	for _, ending := range c.UploadTypes {
+		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
+			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
+		}
+	}
 	f.folder("data", c.Data)
 	f.folder("upload-dir", c.UploadDir)
 	f.token(c)

@@ -16,6 +16,7 @@ import (
 	"gale/server/cache"
 	"gale/server/limit"
 	"gale/server/static"
+	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
 )
@@ -37,6 +38,11 @@ type Deps struct {
 	// OnUpload is the task started for each stored file that it accepts; empty
 	// for none.
 	OnUpload string
+	// UploadTypes are the endings, such as .mp3, that a urlencoded form may
+	// hold; * is any.
+	UploadTypes []string
+	// Sockets takes the uploads by WebSocket. Its Run is the caller's to call.
+	Sockets *uploadsocket.Server
 	// Token is what writes, and reading files and tasks, need; empty for none.
 	Token string
 	// Origins may write from a browser beside the server's own.
@@ -52,12 +58,12 @@ type Deps struct {
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	guard := newAccess(d.Token, d.Origins)
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
-	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, log: d.Logger}
+	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, types: d.UploadTypes, sockets: d.Sockets, log: d.Logger}
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
 	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
-	get, post := fasthttp.MethodGet, fasthttp.MethodPost
+	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
 	return []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
@@ -70,6 +76,9 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/cached", Handler: shared.cached},
 		// The store limits each file and the form as a whole.
 		{Method: post, Path: "/upload", Admit: guard.write, Handler: up.post, MaxBody: -1},
+		{Method: get, Path: "/upload", Admit: withToken(guard.write), Handler: up.socket},
+		{Method: remove, Path: "/upload", Admit: guard.write, Handler: up.remove},
+		{Method: get, Path: "/upload/{path:*}", Admit: guard.read, Handler: up.get},
 		{Method: get, Path: "/start-task", Admit: guard.write, Handler: t.start},
 		{Method: post, Path: "/start-task", Admit: guard.write, Handler: t.start},
 		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},

@@ -13,33 +13,68 @@ import (
 	"gale/jobs"
 	"gale/pool"
 	"gale/server"
+	"gale/server/uploadsocket"
 	"gale/uploads"
 )
 
 type uploadRoutes struct {
-	store  *uploads.Store
-	client *jobs.Client
-	task   string // started for each stored file; empty for none
-	log    *slog.Logger
+	store   *uploads.Store
+	client  *jobs.Client
+	task    string   // started for each stored file; empty for none
+	types   []string // what a urlencoded form may hold: .ext, or *
+	sockets *uploadsocket.Server
+	log     *slog.Logger
 }
 
-// post is POST /upload, a multipart form.
+// post is POST /upload, a form of either kind.
 func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
-	kind, params, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
-	if err != nil || kind != "multipart/form-data" {
-		return answerUpload(ctx, uploads.Refuse(uploads.ErrNoFile))
+	digests, err := announced(&ctx.Request.Header)
+	if err != nil {
+		return u.refuse(ctx, err)
 	}
-	answer, err := u.store.Multipart(ctx, server.Body(ctx), params["boundary"])
+	kind, params, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
 	switch {
-	case errors.Is(err, uploads.ErrBody), errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
-		return err // about the connection or the server, not about the form
-	case err != nil:
-		u.log.Debug("upload refused", "error", err)
-		return answerUpload(ctx, uploads.Refuse(err))
+	case err == nil && kind == "multipart/form-data":
+		return u.multipart(ctx, digests, params["boundary"])
+	case err == nil && kind == urlencoded:
+		return u.urlencoded(ctx, digests)
+	}
+	return u.refuse(ctx, uploads.ErrNoFile)
+}
+
+// announced are the digests that a request's head announces for its body.
+func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
+	var fields []string
+	for _, name := range []string{"Content-Digest", "Repr-Digest"} {
+		for _, value := range h.PeekAll(name) {
+			fields = append(fields, string(value))
+		}
+	}
+	return uploads.ParseDigests(fields...)
+}
+
+func (u *uploadRoutes) multipart(ctx *fasthttp.RequestCtx, digests uploads.Digests, boundary string) error {
+	answer, err := u.store.Multipart(ctx, digests.Reader(server.Body(ctx)), boundary)
+	if err != nil {
+		return u.refuse(ctx, err)
 	}
 	for i := range answer.Files {
 		u.start(ctx, &answer.Files[i])
 	}
+	return answerUpload(ctx, answer)
+}
+
+// refuse answers a request that err ended as a whole.
+func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
+	if errors.Is(err, uploads.ErrBody) || errors.Is(err, pool.ErrFull) || errors.Is(err, pool.ErrClosed) {
+		return err // about the connection or the server, not about what was sent
+	}
+	answer := uploads.Refuse(err)
+	level := slog.LevelDebug
+	if answer.Code == uploads.CodeInternal || answer.Code == uploads.CodeNoSpace {
+		level = slog.LevelError
+	}
+	u.log.Log(ctx, level, "upload refused", "code", answer.Code, "error", err)
 	return answerUpload(ctx, answer)
 }
 

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// fileName is what every server stores the file as.
+const fileName = "file.bin"
+
+// peer is a server and how it is sent a file.
+type peer struct {
+	name   string
+	server *exec.Cmd
+	path   string // where the file lands
+	upload func(ctx context.Context, size int64) error
+}
+
+// gale builds the server and starts it with one child.
+func gale(ctx context.Context, dir string) (*peer, error) {
+	binary := filepath.Join(dir, "server")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the server: %w\n%s", err, out)
+	}
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "gale")
+	p := &peer{name: "gale", path: filepath.Join(data, "uploads/bench", fileName)}
+	p.server, err = begin(ctx, port, binary, "serve", "-port", port, "-procs", "1", "-workers", "0",
+		"-data", data, "-admin", "", "-on-upload", "", "-log-level", "warn")
+	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }
+	return p, err
+}
+
+// nginx starts one with the dav module.
+func nginx(ctx context.Context, dir string) (*peer, error) {
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(dir, "nginx")
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, err
+	}
+	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr; pid %[1]s/pid;
+events {}
+http {
+	access_log off;
+	client_max_body_size 0;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/a; fastcgi_temp_path %[1]s/b; uwsgi_temp_path %[1]s/c; scgi_temp_path %[1]s/d;
+	server { listen 127.0.0.1:%[2]s; root %[1]s; dav_methods PUT; }
+}
+`, root, port)
+	if os.Getuid() != 0 {
+		config = strings.Replace(config, "user root; ", "", 1)
+	}
+	file := filepath.Join(root, "nginx.conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	p := &peer{name: "nginx", path: filepath.Join(root, fileName)}
+	p.server, err = begin(ctx, port, "nginx", "-p", root, "-e", "stderr", "-c", file)
+	p.upload = func(ctx context.Context, size int64) error {
+		err := send(ctx, http.MethodPut, port, "/"+fileName, "application/octet-stream", io.LimitReader(&pattern{}, size), size)
+		if err != nil {
+			return err
+		}
+		for _, command := range []string{"sha256sum", "sync"} {
+			if out, err := exec.CommandContext(ctx, command, p.path).CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w\n%s", command, err, out)
+			}
+		}
+		return nil
+	}
+	return p, err
+}
+
+// tornado starts the seed application's way to do it.
+func tornado(ctx context.Context, dir string) (*peer, error) {
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(dir, "tornado")
+	p := &peer{name: "tornado", path: filepath.Join(root, "bench", fileName)}
+	// Debian's own interpreter, whose tornado it is.
+	p.server, err = begin(ctx, port, "/usr/bin/python3", "bench/uploads/tornado_upload.py", port, root)
+	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }
+	return p, err
+}
+
+// begin starts a server and returns when it accepts connections.
+func begin(ctx context.Context, port, command string, args ...string) (*exec.Cmd, error) {
+	cmd := exec.CommandContext(ctx, command, args...)
+	cmd.Stderr = os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(20 * time.Millisecond) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			return cmd, conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return cmd, errors.Join(fmt.Errorf("%s does not listen", command), err)
+		}
+	}
+}
+
+func freePort(ctx context.Context) (string, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	return strconv.Itoa(port), ln.Close()
+}
+
+// form sends the file as multipart/form-data.
+func form(ctx context.Context, port string, size int64) error {
+	head := "--b\r\nContent-Disposition: form-data; name=\"bench\"; filename=\"" + fileName + "\"\r\n" +
+		"Content-Type: application/octet-stream\r\n\r\n"
+	const tail = "\r\n--b--\r\n"
+	body := io.MultiReader(strings.NewReader(head), io.LimitReader(&pattern{}, size), strings.NewReader(tail))
+	return send(ctx, http.MethodPost, port, "/upload", "multipart/form-data; boundary=b", body, int64(len(head)+len(tail))+size)
+}
+
+func send(ctx context.Context, method, port, path, contentType string, body io.Reader, size int64) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1:"+port+path, body)
+	if err != nil {
+		return err
+	}
+	req.ContentLength = size
+	req.Header.Set("Content-Type", contentType)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close() // read to its end
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("status %d: %s", resp.StatusCode, text)
+	}
+	return err
+}
+
+// pattern is content without end that no file system compresses away, and that
+// costs the client no more than a copy.
+type pattern struct{ at int }
+
+var block = func() []byte {
+	b := make([]byte, 1<<20+7) // not in step with the disk's blocks
+	x := uint32(1)
+	for i := range b {
+		x = x*1664525 + 1013904223
+		b[i] = byte(x >> 24)
+	}
+	return b
+}()
+
+func (p *pattern) Read(b []byte) (int, error) {
+	n := copy(b, block[p.at:])
+	p.at = (p.at + n) % len(block)
+	return n, nil
+}

@@ -1,0 +1,109 @@
+package routes
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/uploads"
+)
+
+// urlencoded is the kind of a form that has its file in a field.
+const urlencoded = "application/x-www-form-urlencoded"
+
+// urlencoded stores the field body of such a form, as directory and filename
+// say. It is in memory as a whole, so -max-body limits it.
+func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) error {
+	body, err := server.ReadAll(ctx)
+	if errors.Is(err, server.ErrBodyTooLarge) {
+		err = uploads.Because(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, digests.Reader(bytes.NewReader(body)))
+	}
+	if errors.Is(err, uploads.ErrTooLarge) || errors.Is(err, uploads.ErrDigest) {
+		return u.refuse(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	given := arguments(ctx, body)
+	if err := given.need("directory", "filename", "body"); err != nil {
+		return u.refuse(ctx, err)
+	}
+	file, err := u.put(ctx, given["directory"], given["filename"], given["body"])
+	if err != nil {
+		return u.refuse(ctx, err)
+	}
+	u.start(ctx, &file)
+	return answerUpload(ctx, uploads.NewAnswer(file))
+}
+
+// put stores a file that is in memory.
+func (u *uploadRoutes) put(ctx context.Context, directory, filename, content string) (uploads.File, error) {
+	if err := uploads.CheckName(directory, filename); err != nil {
+		return uploads.File{}, err
+	}
+	if ending := strings.ToLower(path.Ext(filename)); !slices.Contains(u.types, "*") && !slices.Contains(u.types, ending) {
+		why := fmt.Sprintf("%q is none of %s, see -upload-types", ending, strings.Join(u.types, " "))
+		return uploads.File{}, uploads.Because(uploads.ErrFormat, why)
+	}
+	upload, err := u.store.Create(ctx)
+	if err != nil {
+		return uploads.File{}, err
+	}
+	defer upload.Discard()
+	if _, err := upload.Write(ctx, []byte(content)); err != nil {
+		return uploads.File{}, err
+	}
+	return upload.Publish(ctx, directory, filename)
+}
+
+// remove is DELETE /upload. What is not there is removed already.
+func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
+	body, err := server.ReadAll(ctx)
+	if err != nil {
+		return err
+	}
+	given := arguments(ctx, body)
+	err = given.need("directory", "filename")
+	if err == nil {
+		err = u.store.Remove(ctx, given["directory"], given["filename"])
+	}
+	if err != nil {
+		return u.refuse(ctx, err)
+	}
+	return answerUpload(ctx, uploads.Answer{Code: uploads.CodeStored, Reason: "OK"})
+}
+
+// parameters are those of a request, by name.
+type parameters map[string]string
+
+// arguments finds the parameters in the query and in a urlencoded body; of those
+// with one name the last one counts, as with Tornado's get_argument.
+func arguments(ctx *fasthttp.RequestCtx, body []byte) parameters {
+	given := parameters{}
+	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), formArgs(ctx, body)} {
+		for k, v := range args.All() {
+			given[string(k)] = string(v)
+		}
+	}
+	return given
+}
+
+// need is ErrMissing for the parameters that are missing or empty.
+func (p parameters) need(names ...string) error {
+	missing := slices.DeleteFunc(names, func(name string) bool { return p[name] != "" })
+	if len(missing) == 0 {
+		return nil
+	}
+	return uploads.Because(uploads.ErrMissing, strings.Join(missing, ", "))
+}

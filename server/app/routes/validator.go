@@ -1,0 +1,78 @@
+package routes
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// validator is what tells one content of a file from another (RFC 9110 §8.8).
+type validator struct {
+	etag     string // "…" if it is the content's SHA-256, else W/"…"
+	modified time.Time
+}
+
+func (v validator) weak() bool { return strings.HasPrefix(v.etag, "W/") }
+
+func (v validator) write(h *fasthttp.ResponseHeader) {
+	h.Set(fasthttp.HeaderETag, v.etag)
+	h.Set(fasthttp.HeaderLastModified, v.modified.UTC().Format(http.TimeFormat))
+	if raw, err := hex.DecodeString(strings.Trim(v.etag, `"`)); err == nil && !v.weak() {
+		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(raw)+":") // RFC 9530
+	}
+}
+
+// precondition evaluates the conditions of a GET in the order of RFC 9110
+// §13.2.2: 0 is to go on, else 412 or 304 is the answer.
+func (v validator) precondition(h *fasthttp.RequestHeader) int {
+	if match := h.Peek(fasthttp.HeaderIfMatch); len(match) > 0 {
+		if !v.among(string(match), false) {
+			return fasthttp.StatusPreconditionFailed
+		}
+	} else if since, ok := date(h, fasthttp.HeaderIfUnmodifiedSince); ok && v.after(since) {
+		return fasthttp.StatusPreconditionFailed
+	}
+	if match := h.Peek(fasthttp.HeaderIfNoneMatch); len(match) > 0 {
+		if v.among(string(match), true) {
+			return fasthttp.StatusNotModified
+		}
+	} else if since, ok := date(h, fasthttp.HeaderIfModifiedSince); ok && !v.after(since) {
+		return fasthttp.StatusNotModified
+	}
+	return 0
+}
+
+// inRange reports whether a Range may be answered with a part: there is no
+// If-Range, or it holds (§13.1.5), for which the comparison is the strong one.
+func (v validator) inRange(h *fasthttp.RequestHeader) bool {
+	condition := string(h.Peek(fasthttp.HeaderIfRange))
+	if condition == "" || condition == v.etag && !v.weak() {
+		return true
+	}
+	since, err := http.ParseTime(condition)
+	return err == nil && since.Equal(v.modified.Truncate(time.Second))
+}
+
+// among reports whether the ETag is in a list, or the list is *.
+func (v validator) among(list string, weakly bool) bool {
+	for tag := range strings.SplitSeq(list, ",") {
+		tag = strings.TrimSpace(tag)
+		if tag == "*" || weakly && strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(v.etag, "W/") || tag == v.etag && !v.weak() {
+			return true
+		}
+	}
+	return false
+}
+
+func (v validator) after(since time.Time) bool {
+	return v.modified.Truncate(time.Second).After(since)
+}
+
+func date(h *fasthttp.RequestHeader, name string) (time.Time, bool) {
+	t, err := http.ParseTime(string(h.Peek(name)))
+	return t, err == nil
+}

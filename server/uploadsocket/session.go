@@ -1,0 +1,274 @@
+package uploadsocket
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fasthttp/websocket"
+
+	"gale/pool"
+	"gale/uploads"
+)
+
+const (
+	// maxText is the limit of a text message, in bytes; the only one is "done".
+	maxText = 125
+	// lingerTime is how long the client's own close is waited for after the last
+	// answer, and what it still sends is read, so that it reads that answer (RFC
+	// 6455 §7.1.1); leaveTime is the same when the server has to go.
+	lingerTime = 5 * time.Second
+	leaveTime  = 500 * time.Millisecond
+)
+
+var (
+	// errGone is an upload whose sender went away before its end: nobody is
+	// left to be answered.
+	errGone = errors.New("the client went away")
+	errUTF8 = errors.New("text is not UTF-8")
+	errText = uploads.Because(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
+)
+
+// session is an upload under way. All but cut is for its own goroutine.
+type session struct {
+	server  *Server
+	conn    *websocket.Conn
+	request Request
+	log     *slog.Logger
+	ctx     context.Context //nolint:containedctx // the session's own, which has no caller
+	cancel  context.CancelCauseFunc
+}
+
+// run takes the file and answers. The library closes the connection after it.
+func (u *session) run() {
+	u.conn.SetCloseHandler(func(int, string) error { return nil }) // answered in close, after the rest
+	u.conn.SetPongHandler(func(string) error { return u.alive() })
+	stop := u.ping()
+	defer stop()
+	file, err := pooled(u.take)
+	if context.Cause(u.ctx) != nil && errors.Is(err, errGone) {
+		err = errLeaving // it is the server that went
+	}
+	switch {
+	case errors.Is(err, errGone):
+		u.log.Debug("upload by websocket broke off", "error", err)
+		return
+	case err != nil:
+		u.refuse(err)
+		return
+	}
+	if u.request.Stored != nil {
+		u.request.Stored(context.WithoutCancel(u.ctx), &file) // the file is there, whoever has to go
+	}
+	u.answer(uploads.NewAnswer(file))
+	u.close(websocket.CloseNormalClosure, "")
+}
+
+// pooled calls take, where foreign bytes enter, and makes an error of a panic.
+func pooled(take func() (uploads.File, error)) (f uploads.File, err error) {
+	err = pool.Protect(func() (err error) {
+		f, err = take()
+		return err
+	})
+	return f, err
+}
+
+// take reads messages until the file is whole, and publishes it.
+func (u *session) take() (uploads.File, error) {
+	upload, err := u.server.store.Create(u.ctx)
+	if err != nil {
+		return uploads.File{}, err
+	}
+	defer upload.Discard()
+	for messages := 0; ; messages++ {
+		end, err := u.message(upload)
+		if err != nil {
+			return uploads.File{}, err
+		}
+		if end == closed && messages == 0 {
+			return uploads.File{}, uploads.ErrNoFile
+		}
+		if end != more {
+			break
+		}
+	}
+	if u.request.Numbered {
+		return upload.PublishNumbered(u.ctx, u.request.Directory, u.request.Filename)
+	}
+	return upload.Publish(u.ctx, u.request.Directory, u.request.Filename)
+}
+
+// verdict is what a message says of the file.
+type verdict int
+
+const (
+	more   verdict = iota // it was a piece
+	done                  // there is no more
+	closed                // so says the end of the connection
+)
+
+// message takes one message.
+func (u *session) message(upload *uploads.Upload) (verdict, error) {
+	if err := u.alive(); err != nil {
+		return more, fmt.Errorf("%w: %w", errGone, err)
+	}
+	kind, r, err := u.conn.NextReader()
+	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseNoStatusReceived) {
+		return closed, nil
+	}
+	if err != nil {
+		return more, fmt.Errorf("%w: %w", errGone, err)
+	}
+	source := &source{session: u, r: r}
+	if kind == websocket.TextMessage {
+		text, err := io.ReadAll(io.LimitReader(source, maxText+1))
+		switch {
+		case err != nil:
+			return more, err
+		case !utf8.Valid(text) && len(text) <= maxText:
+			return more, errUTF8
+		case string(text) != "done":
+			return more, errText
+		}
+		return done, nil
+	}
+	if _, err := upload.ReadFrom(u.ctx, source); err != nil {
+		return more, err
+	}
+	return more, u.send(map[string]int64{"offset": upload.Size()})
+}
+
+// source is a message being read; what ends it before its end is errGone.
+type source struct {
+	session *session
+	r       io.Reader
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if err := s.session.alive(); err != nil {
+		return 0, fmt.Errorf("%w: %w", errGone, err)
+	}
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // an io.EOF with anything around it is none
+		err = fmt.Errorf("%w: %w", errGone, err)
+	}
+	return n, err
+}
+
+// alive gives the client another IdleTimeout, unless the session has been cut.
+func (u *session) alive() error {
+	if err := u.conn.SetReadDeadline(time.Now().Add(u.server.opts.IdleTimeout)); err != nil {
+		return err
+	}
+	return context.Cause(u.ctx) // after the deadline: cut goes in the other order
+}
+
+// cut ends the session from another goroutine: what it waits for, it waits for
+// no longer.
+func (u *session) cut() {
+	u.cancel(errLeaving)
+	_ = u.conn.NetConn().SetDeadline(time.Unix(1, 0)) // each write sets its own
+}
+
+// ping asks the client for a sign of life from time to time until stop is called.
+func (u *session) ping() (stop func()) {
+	var wg sync.WaitGroup
+	end := make(chan struct{})
+	wg.Go(func() { // ends with stop
+		every := time.NewTicker(u.server.opts.IdleTimeout / 3)
+		defer every.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-every.C:
+				// If it fails, the read that waits will find out.
+				_ = u.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(u.server.opts.SendTimeout))
+			}
+		}
+	})
+	return func() { close(end); wg.Wait() }
+}
+
+func (u *session) send(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	err = u.conn.SetWriteDeadline(time.Now().Add(u.server.opts.SendTimeout))
+	if err == nil {
+		err = u.conn.WriteMessage(websocket.TextMessage, text)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return nil
+}
+
+// answer sends what has become of the file. It is there for good, or it is not:
+// that nobody hears of it changes nothing.
+func (u *session) answer(a uploads.Answer) {
+	if err := u.send(a); err != nil {
+		u.log.Debug("answer not sent", "error", err)
+	}
+}
+
+// refuse answers an upload that err ended, and closes with the code that fits.
+func (u *session) refuse(err error) {
+	if errors.Is(err, errUTF8) {
+		u.close(websocket.CloseInvalidFramePayloadData, errUTF8.Error())
+		return
+	}
+	a := uploads.Refuse(err)
+	code, level := websocket.ClosePolicyViolation, slog.LevelDebug
+	switch {
+	case errors.Is(err, errLeaving):
+		code, a.Reason = websocket.CloseServiceRestart, errLeaving.Error()
+	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
+		code = websocket.CloseTryAgainLater
+	case a.Code == uploads.CodeTooLarge:
+		code = websocket.CloseMessageTooBig
+	case a.Code == uploads.CodeInternal, a.Code == uploads.CodeNoSpace:
+		code, level = websocket.CloseInternalServerErr, slog.LevelError
+	case errors.Is(err, uploads.ErrMalformed):
+		code = websocket.CloseUnsupportedData
+	}
+	u.log.Log(u.ctx, level, "upload by websocket refused", "directory", u.request.Directory, "filename", u.request.Filename,
+		"code", a.Code, "error", err)
+	u.answer(a)
+	u.close(code, a.Reason)
+}
+
+// maxReason is how long the reason of a close may be, in bytes (RFC 6455 §5.5).
+const maxReason = 123
+
+// close closes the WebSocket and waits, within limits, for the client to do so.
+func (u *session) close(code int, reason string) {
+	for len(reason) > maxReason || !utf8.ValidString(reason) {
+		reason = reason[:min(len(reason)-1, maxReason)]
+	}
+	wait := lingerTime
+	if code == websocket.CloseServiceRestart {
+		wait = leaveTime
+	}
+	closing := websocket.FormatCloseMessage(code, reason)
+	if err := u.conn.WriteControl(websocket.CloseMessage, closing, time.Now().Add(wait)); err != nil {
+		return
+	}
+	if err := u.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return
+	}
+	u.conn.SetPongHandler(func(string) error { return nil }) // no more time for a sign of life
+	for {
+		// How it ends is of no matter: the client closed, or its time is up.
+		if _, _, err := u.conn.NextReader(); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,178 @@
+// Package uploadsocket takes a file over a WebSocket (RFC 6455), in whatever
+// messages its sender likes.
+//
+//	client                            server
+//	binary message           ──►      written
+//	                         ◄──      {"offset":n}       n bytes are in the file
+//	text "done", or close    ──►      published
+//	                         ◄──      {"code","reason","files":[…]}, close
+//
+// Reading stops while the disk is behind: a message is read as it is written,
+// in chunks, and the next is not looked at before. Whatever else ends the
+// connection discards the file: a page that is left (1001), a cut line, silence
+// for a minute, a message that is no part of this.
+package uploadsocket
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+
+	"gale/uploads"
+)
+
+// Defaults of Options.
+const (
+	DefaultGrace       = 30 * time.Second
+	DefaultIdleTimeout = time.Minute
+	DefaultSendTimeout = 30 * time.Second
+)
+
+// Options configure a Server. The zero value is the documented default.
+type Options struct {
+	// Grace is how long Run, once its context has ended, waits for uploads
+	// under way. Default 30 s.
+	Grace time.Duration
+	// IdleTimeout is how long a client may be silent. It is asked for a sign of
+	// life (a ping) three times in that time. Default 60 s.
+	IdleTimeout time.Duration
+	// SendTimeout is how long a client may take to make room for an answer.
+	// Default 30 s.
+	SendTimeout time.Duration
+	// Logger gets what clients must not see. Nil: nobody does.
+	Logger *slog.Logger
+}
+
+// Server takes uploads. Make one with New, and Run it once.
+type Server struct {
+	store *uploads.Store
+	opts  Options
+
+	mu      sync.Mutex
+	open    map[*session]struct{}
+	leaving bool
+	left    sync.WaitGroup // the sessions
+}
+
+// New makes a server of uploads into store.
+func New(store *uploads.Store, o Options) *Server {
+	o.Grace = cmp.Or(max(o.Grace, 0), DefaultGrace)
+	o.IdleTimeout = cmp.Or(max(o.IdleTimeout, 0), DefaultIdleTimeout)
+	o.SendTimeout = cmp.Or(max(o.SendTimeout, 0), DefaultSendTimeout)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{store: store, opts: o, open: make(map[*session]struct{})}
+}
+
+// Request is what is asked for.
+type Request struct {
+	Directory, Filename string
+	// Numbered: where the name is taken another is made of it, see
+	// uploads.Upload.PublishNumbered.
+	Numbered bool
+	// Subprotocol is what the client offered and is told to be taken; empty
+	// for none.
+	Subprotocol string
+	// Stored is called with the file when it has been stored, before its
+	// sender is answered. Nil: nothing is.
+	Stored func(ctx context.Context, f *uploads.File)
+}
+
+// Serve turns the request that ctx is about, which Handshake has found sound,
+// into an upload. With an error nothing was upgraded; it is one of
+// uploads.Store.Check, or pool.ErrFull.
+func (s *Server) Serve(ctx *fasthttp.RequestCtx, r Request) error {
+	if err := s.store.Check(ctx, r.Directory, r.Filename); err != nil && (!r.Numbered || !errors.Is(err, uploads.ErrExists)) {
+		return err
+	}
+	upgrader := websocket.FastHTTPUpgrader{
+		ReadBufferSize:  4 << 10, // larger messages go past it
+		WriteBufferSize: 1 << 10,
+		CheckOrigin:     func(*fasthttp.RequestCtx) bool { return true }, // the caller has
+	}
+	if r.Subprotocol != "" {
+		upgrader.Subprotocols = []string{r.Subprotocol}
+	}
+	client := ctx.RemoteAddr().String() // ctx is another request's by the time run runs
+	err := upgrader.Upgrade(ctx, func(conn *websocket.Conn) {
+		u := &session{server: s, conn: conn, request: r, log: s.opts.Logger.With("client", client)}
+		if !s.begin(u) {
+			u.close(websocket.CloseServiceRestart, errLeaving.Error())
+			return
+		}
+		defer s.end(u)
+		u.run()
+	})
+	if err != nil {
+		return fmt.Errorf("upgrade: %w", err)
+	}
+	return nil
+}
+
+// begin makes u one of the sessions that Run waits for, unless it waits already.
+func (s *Server) begin(u *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return false
+	}
+	u.ctx, u.cancel = context.WithCancelCause(context.Background())
+	s.open[u] = struct{}{}
+	s.left.Add(1)
+	return true
+}
+
+func (s *Server) end(u *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.cancel(nil)
+	delete(s.open, u)
+	s.left.Done()
+}
+
+// errLeaving ends the sessions that are there after the grace time.
+var errLeaving = errors.New("the server is about to end")
+
+// Run waits until ctx ends; then no upload begins any more, and those under way
+// have Options.Grace before they are cut off. It returns when there are none.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+	none := make(chan struct{})
+	go func() { // ends when the sessions have, which cut sees to
+		s.left.Wait()
+		close(none)
+	}()
+	grace := time.NewTimer(s.opts.Grace)
+	defer grace.Stop()
+	select {
+	case <-none:
+		return nil
+	case <-grace.C:
+	}
+	if n := s.cut(); n > 0 {
+		s.opts.Logger.Warn("uploads by websocket cut off", "uploads", n)
+	}
+	<-none
+	return nil
+}
+
+// cut ends what is under way and returns how much that was.
+func (s *Server) cut() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for u := range s.open {
+		u.cut()
+	}
+	return len(s.open)
+}

@@ -1,0 +1,478 @@
+package uploadsocket_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+
+	"gale/pool"
+	"gale/server"
+	"gale/server/uploadsocket"
+	"gale/uploads"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 10 * time.Second
+
+// site is a server with an upload socket at /up.
+type site struct {
+	addr, dir string
+	pool      *pool.Pool
+	stop      func()     // ends the socket's Run
+	ended     chan error // what that returned
+	stored    atomic.Int64
+}
+
+func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
+	t.Helper()
+	s := &site{dir: t.TempDir(), ended: make(chan error, 1)}
+	s.pool = pool.New(pool.Options{Workers: 1, Queue: 10})
+	uo.Pool = s.pool
+	store, err := uploads.Open(s.dir, uo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := uploadsocket.New(store, o)
+	srv, err := server.New(server.Options{Grace: time.Second}, []server.Route{{Method: "GET", Path: "/up", Handler: func(ctx *fasthttp.RequestCtx) error {
+		if ok, err := uploadsocket.Handshake(ctx); !ok {
+			return err
+		}
+		args := ctx.QueryArgs()
+		err := sockets.Serve(ctx, uploadsocket.Request{
+			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"), Subprotocol: string(args.Peek("protocol")),
+			Stored: func(_ context.Context, f *uploads.File) { f.Task = "t" + fmt.Sprint(s.stored.Add(1)) },
+		})
+		if a := uploads.Refuse(err); err != nil {
+			return server.Fail(a.Status(), a.Reason)
+		}
+		return nil
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = ln.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	socketCtx, stop := context.WithCancel(ctx)
+	s.stop = stop
+	poolEnded, serverEnded := make(chan error, 1), make(chan error, 1)
+	go func() { poolEnded <- s.pool.Run(ctx) }()
+	go func() { serverEnded <- srv.Run(ctx, ln) }()
+	go func() { s.ended <- sockets.Run(socketCtx) }()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case err := <-s.ended:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("Run does not return")
+		}
+		cancel()
+		if err := <-serverEnded; err != nil {
+			t.Errorf("server: %v", err)
+		}
+		if err := <-poolEnded; err != nil {
+			t.Errorf("pool: %v", err)
+		}
+		if err := store.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// left are the files below the folder, with their content.
+func (s *site) left(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		name, _ := filepath.Rel(s.dir, path)
+		found[name] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+type client struct {
+	*testing.T
+	*websocket.Conn
+}
+
+func dial(t *testing.T, s *site, query string) client {
+	t.Helper()
+	conn, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr+"/up?"+query, nil)
+	if err != nil {
+		t.Fatalf("dial: %v, %+v", err, resp)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	return client{t, conn}
+}
+
+func (c client) send(kind int, text string) {
+	c.Helper()
+	if err := c.WriteMessage(kind, []byte(text)); err != nil {
+		c.Fatalf("send: %v", err)
+	}
+}
+
+func (c client) sendClose(code int) {
+	c.Helper()
+	if err := c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(patience)); err != nil {
+		c.Fatalf("close: %v", err)
+	}
+}
+
+// offset reads an acknowledgement.
+func (c client) offset(want int64) {
+	c.Helper()
+	_, text, err := c.ReadMessage()
+	if err != nil || string(text) != fmt.Sprintf(`{"offset":%d}`, want) {
+		c.Fatalf("got %s, %v; want offset %d", text, err, want)
+	}
+}
+
+// answered reads the answer and the close after it.
+func (c client) answered(code, closeCode int) uploads.Answer {
+	c.Helper()
+	var a uploads.Answer
+	kind, text, err := c.ReadMessage()
+	if err == nil {
+		err = json.Unmarshal(text, &a)
+	}
+	if err != nil || kind != websocket.TextMessage || a.Code != code {
+		c.Fatalf("got %s, %v; want code %d", text, err, code)
+	}
+	c.closed(closeCode)
+	return a
+}
+
+func (c client) closed(code int) {
+	c.Helper()
+	if _, text, err := c.ReadMessage(); !websocket.IsCloseError(err, code) {
+		c.Fatalf("got %q, %v; want close %d", text, err, code)
+	}
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{}, uploads.Options{})
+	c := dial(t, s, "name=a.bin")
+	large := strings.Repeat("0123456789abcdef", 3<<16)
+	c.send(websocket.BinaryMessage, "one ")
+	c.offset(4)
+	c.send(websocket.BinaryMessage, "")
+	c.offset(4)
+	c.send(websocket.BinaryMessage, large)
+	c.offset(int64(4 + len(large)))
+	w, err := c.NextWriter(websocket.BinaryMessage) // one message of several frames
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := w.Write(bytes.Repeat([]byte("x"), 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.offset(int64(4 + len(large) + 10_000))
+	if left := s.left(t); len(left) != 0 {
+		t.Errorf("before the end: %v", left)
+	}
+	c.send(websocket.TextMessage, "done")
+	a := c.answered(200, websocket.CloseNormalClosure)
+	want := "one " + large + strings.Repeat("x", 10_000)
+	if f := a.Files[0]; len(a.Files) != 1 || f.Size != int64(len(want)) || f.Directory != "d" || f.Filename != "a.bin" || f.Task != "t1" {
+		t.Errorf("answered %+v", a)
+	}
+	if left := s.left(t); len(left) != 1 || left["d/a.bin"] != want {
+		t.Errorf("left %d files", len(left))
+	}
+}
+
+func TestCleanCloseStoresToo(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{}, uploads.Options{})
+	for i, code := range []int{websocket.CloseNormalClosure, websocket.CloseNoStatusReceived} {
+		c := dial(t, s, "name=x.bin&numbered=1")
+		c.send(websocket.BinaryMessage, "content")
+		c.offset(7)
+		c.sendClose(code)
+		a := c.answered(200, websocket.CloseNormalClosure)
+		if want := []string{"x.bin", "x-1.bin"}[i]; a.Files[0].Filename != want {
+			t.Errorf("stored as %s; want %s", a.Files[0].Filename, want)
+		}
+	}
+	c := dial(t, s, "name=y.bin")
+	c.sendClose(websocket.CloseNormalClosure)
+	c.answered(uploads.CodeNoFile, websocket.ClosePolicyViolation)
+	c = dial(t, s, "name=empty.bin")
+	c.send(websocket.TextMessage, "done")
+	c.answered(200, websocket.CloseNormalClosure)
+	if left := s.left(t); len(left) != 3 || left["d/x-1.bin"] != "content" {
+		t.Errorf("left %v", left)
+	}
+}
+
+// Whatever ends an upload but its own end, nothing is left.
+func TestAnythingElseDiscards(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		end       func(c client)
+		code      int // 0: nobody is answered
+		closeCode int
+	}{
+		"going away": {func(c client) { c.sendClose(websocket.CloseGoingAway) }, 0, 0},
+		"cut":        {func(c client) { c.NetConn().Close() }, 0, 0},
+		"closed inside a message": {func(c client) {
+			if _, err := c.NetConn().Write([]byte{0x02, 0x81, 0, 0, 0, 0, 'x', 0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}); err != nil {
+				c.Fatal(err)
+			}
+		}, 0, 0},
+		"cut inside a frame": {func(c client) {
+			if _, err := c.NetConn().Write([]byte{0x82, 0x85, 0, 0, 0, 0, 'x'}); err != nil {
+				c.Fatal(err)
+			}
+			c.NetConn().Close()
+		}, 0, 0},
+		"a frame without a mask":  {func(c client) { _, _ = c.NetConn().Write([]byte{0x82, 0x01, 'x'}) }, 0, 0},
+		"silence":                 {func(client) {}, 0, 0},
+		"another text":            {func(c client) { c.send(websocket.TextMessage, "Done") }, 400, websocket.CloseUnsupportedData},
+		"a long text":             {func(c client) { c.send(websocket.TextMessage, strings.Repeat("ü", 1<<20)) }, 400, websocket.CloseUnsupportedData},
+		"text that is not UTF-8":  {func(c client) { c.send(websocket.TextMessage, "don\xff") }, 0, websocket.CloseInvalidFramePayloadData},
+		"more than there may be":  {func(c client) { c.send(websocket.BinaryMessage, strings.Repeat("x", 2<<20)) }, 413, websocket.CloseMessageTooBig},
+		"a name that is taken by": {func(c client) { c.send(websocket.TextMessage, "done") }, 501, websocket.ClosePolicyViolation},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var meter uploads.Counters
+			s := open(t, uploadsocket.Options{IdleTimeout: 600 * time.Millisecond}, uploads.Options{MaxFile: 1 << 20, Meter: &meter})
+			c := dial(t, s, "name=a.bin")
+			c.send(websocket.BinaryMessage, "content")
+			c.offset(7)
+			if row.code == uploads.CodeExists {
+				if err := os.MkdirAll(filepath.Join(s.dir, "d/a.bin/x"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if name == "silence" {
+				c.SetPingHandler(func(string) error { return nil })
+			}
+			row.end(c)
+			switch {
+			case row.code != 0:
+				c.answered(row.code, row.closeCode)
+			case row.closeCode != 0:
+				c.closed(row.closeCode)
+			default:
+				for err := error(nil); err == nil; {
+					_, _, err = c.ReadMessage()
+				}
+			}
+			eventually(t, "the upload is over", func() bool { return meter.Stats().Open == 0 })
+			if left := s.left(t); len(left) != 0 || s.stored.Load() != 0 {
+				t.Errorf("left %v", left)
+			}
+		})
+	}
+}
+
+// A client that answers pings may be as slow as it likes.
+func TestSlowClientIsNotSilent(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{IdleTimeout: 300 * time.Millisecond}, uploads.Options{})
+	c := dial(t, s, "name=a.bin")
+	pings := make(chan struct{}, 100)
+	c.SetPingHandler(func(data string) error {
+		pings <- struct{}{}
+		return c.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
+	})
+	go func() { // ends with the ping that it waits for last
+		for range 10 {
+			<-pings
+		}
+		_ = c.WriteMessage(websocket.TextMessage, []byte("done"))
+	}()
+	c.answered(200, websocket.CloseNormalClosure)
+}
+
+// While the disk is behind nothing is acknowledged, and nothing is read but what
+// the kernel and one chunk hold.
+func TestReadingStopsWhileTheDiskIsBehind(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{}, uploads.Options{})
+	c := dial(t, s, "name=a.bin")
+	c.send(websocket.BinaryMessage, "content")
+	c.offset(7)
+	free := make(chan struct{})
+	blocked := make(chan error, 1)
+	go func() { // ends with free
+		blocked <- s.pool.Do(context.Background(), func(context.Context) error { <-free; return nil })
+	}()
+	eventually(t, "the pool is busy", func() bool { return s.pool.Stats().Running == 1 })
+	const size = 64 << 20
+	sent := make(chan error, 1)
+	go func() { sent <- c.WriteMessage(websocket.BinaryMessage, make([]byte, size)) }() // ends when it is read
+	eventually(t, "a chunk waits", func() bool { return s.pool.Stats().Waiting == 1 })
+	select {
+	case err := <-sent:
+		t.Errorf("64 MiB were taken while the disk was busy: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(free)
+	if err := <-blocked; err != nil {
+		t.Error(err)
+	}
+	c.offset(7 + size)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	c.send(websocket.TextMessage, "done")
+	c.answered(200, websocket.CloseNormalClosure)
+}
+
+func TestRunWaitsForUploads(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{Grace: patience}, uploads.Options{})
+	c := dial(t, s, "name=a.bin")
+	c.send(websocket.BinaryMessage, "con")
+	c.offset(3)
+	s.stop()
+	late := dialLate(t, s)
+	c.send(websocket.BinaryMessage, "tent")
+	c.offset(7)
+	c.send(websocket.TextMessage, "done")
+	c.answered(200, websocket.CloseNormalClosure)
+	late.closed(websocket.CloseServiceRestart)
+}
+
+// dialLate dials until Run has noticed that it is to end.
+func dialLate(t *testing.T, s *site) client {
+	t.Helper()
+	for range 1000 {
+		c := dial(t, s, "name=late.bin")
+		c.send(websocket.BinaryMessage, "x")
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		if _, text, err := c.ReadMessage(); err == nil && string(text) == `{"offset":1}` {
+			c.Close()
+			continue
+		}
+		return dial(t, s, "name=late.bin")
+	}
+	t.Fatal("uploads begin for ever")
+	return client{}
+}
+
+func TestRunCutsOffWhatOutlivesItsGrace(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{Grace: 100 * time.Millisecond}, uploads.Options{})
+	c := dial(t, s, "name=a.bin")
+	c.send(websocket.BinaryMessage, "content")
+	c.offset(7)
+	s.stop()
+	c.answered(uploads.CodeInternal, websocket.CloseServiceRestart)
+	if left := s.left(t); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	t.Parallel()
+	s := open(t, uploadsocket.Options{}, uploads.Options{})
+	if err := os.MkdirAll(filepath.Join(s.dir, "d", "taken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sound := map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	}
+	for _, row := range []struct {
+		method, query, header, value string
+		status                       int
+	}{
+		{"GET", "name=a", "", "", 101},
+		{"GET", "name=a", "Connection", "keep-alive, upgrade", 101},
+		{"GET", "name=a&protocol=bearer.t", "Sec-WebSocket-Protocol", "x, bearer.t", 101},
+		{"GET", "name=a", "Connection", "keep-alive", 426},
+		{"GET", "name=a", "Upgrade", "h2c", 426},
+		{"GET", "name=a", "Sec-WebSocket-Version", "8", 426},
+		{"HEAD", "name=a", "", "", 426},
+		{"GET", "name=a", "Sec-WebSocket-Key", "short", 400},
+		{"GET", "name=a", "Sec-WebSocket-Key", "c2hvcnQ=", 400},
+		{"GET", "name=a", "Sec-WebSocket-Key", "", 400},
+		{"GET", "name=..", "", "", 400},
+		{"GET", "name=taken", "", "", 409},
+		{"GET", "name=taken&numbered", "", "", 101},
+	} {
+		req, err := http.NewRequest(row.method, "http://"+s.addr+"/up?"+row.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range sound {
+			req.Header.Set(name, value)
+		}
+		if row.header != "" {
+			req.Header.Set(row.header, row.value)
+		}
+		resp, err := new(http.Transport).RoundTrip(req)
+		if err != nil {
+			t.Fatalf("%+v: %v", row, err)
+		}
+		if resp.StatusCode != http.StatusSwitchingProtocols {
+			if body, err := io.ReadAll(resp.Body); err != nil || row.method == "GET" && !strings.Contains(string(body), `"reason":`) {
+				t.Errorf("%+v: %q, %v", row, body, err)
+			}
+		} else if accept := resp.Header.Get("Sec-WebSocket-Accept"); accept != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+			t.Errorf("%+v: accept %q", row, accept) // RFC 6455 §1.3
+		}
+		resp.Body.Close()
+		if resp.StatusCode != row.status || row.status == 426 && resp.Header.Get("Sec-WebSocket-Version") != "13" {
+			t.Errorf("%+v: status %d, %v", row, resp.StatusCode, resp.Header)
+		}
+		if want := row.status == 101 && strings.Contains(row.query, "protocol"); want != (resp.Header.Get("Sec-WebSocket-Protocol") == "bearer.t") {
+			t.Errorf("%+v: %v", row, resp.Header)
+		}
+	}
+}
+
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("it never happened: %s", what)
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// uploadContent is the file called i: who knows its name knows what must be in it.
+func uploadContent(i, size int) []byte {
+	content := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(content) // never fails
+	return content
+}
+
+// formOf is a form of one file.
+func formOf(directory, filename string, content []byte) (contentType string, body []byte) {
+	head := fmt.Sprintf("--b\r\nContent-Disposition: form-data; name=%q; filename=%q\r\n\r\n", directory, filename)
+	return "multipart/form-data; boundary=b", bytes.Join([][]byte{[]byte(head), content, []byte("\r\n--b--\r\n")}, nil)
+}
+
+// postUpload sends a request on a connection of its own.
+func postUpload(g *gale, contentType string, body []byte) (a uploadAnswer, err error) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	resp, err := client.Post(g.url+"/upload", contentType, bytes.NewReader(body))
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	return a, json.NewDecoder(resp.Body).Decode(&a)
+}
+
+// Of 64 clients that want one name, of two processes, one gets it.
+func TestUploadRace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := start(t, dir, "-procs", "2", "-workers", "0")
+	const racers, size = 64, 300 << 10
+	var codes [racers]int
+	var ready, done sync.WaitGroup
+	ready.Add(1)
+	for i := range racers {
+		contentType, body := formOf("race", "it.bin", uploadContent(i, size))
+		done.Go(func() {
+			ready.Wait()
+			a, err := postUpload(g, contentType, body)
+			if err != nil {
+				t.Errorf("racer %d: %v", i, err)
+			}
+			codes[i] = a.Code
+		})
+	}
+	ready.Done()
+	done.Wait()
+	won := -1
+	for i, code := range codes {
+		switch {
+		case code == 200 && won < 0:
+			won = i
+		case code != 501:
+			t.Errorf("racer %d: code %d", i, code)
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "data/uploads/race/it.bin"))
+	if err != nil || won < 0 || !bytes.Equal(content, uploadContent(won, size)) {
+		t.Errorf("the file is not that of racer %d: %d bytes, %v", won, len(content), err)
+	}
+}
+
+// sentUpload is what a client of TestUploadsUnderKills did and heard.
+type sentUpload struct {
+	size  int
+	acked bool
+}
+
+// sendOneWay uploads the file called i by one of the ways there are.
+func sendOneWay(t *testing.T, g *gale, i, size int) (acked bool, err error) {
+	name, content := fmt.Sprintf("%03d.mp3", i), uploadContent(i, size)
+	switch i % 3 {
+	case 0:
+		a, err := postUpload(g, "application/x-www-form-urlencoded", []byte(url.Values{
+			"directory": {"killed"}, "filename": {name}, "body": {string(content)},
+		}.Encode()))
+		return a.Code == 200, err
+	case 1:
+		contentType, body := formOf("killed", name, content)
+		a, err := postUpload(g, contentType, body)
+		return a.Code == 200, err
+	}
+	conn, _, err := websocket.DefaultDialer.Dial(strings.Replace(g.url, "http", "ws", 1)+"/upload?directory=killed&filename="+name, nil)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for len(content) > 0 {
+		n := min(len(content), 100<<10)
+		if err := conn.WriteMessage(websocket.BinaryMessage, content[:n]); err != nil {
+			return false, err
+		}
+		if _, _, err := conn.ReadMessage(); err != nil {
+			return false, err
+		}
+		content = content[n:]
+	}
+	if err := conn.WriteMessage(websocket.TextMessage, []byte("done")); err != nil {
+		return false, err
+	}
+	_, text, err := conn.ReadMessage()
+	return strings.Contains(string(text), `"code":200`), err
+}
+
+// 200 uploads by every way, while their processes are killed again and again, and
+// in the end the master: each file is whole or absent, and none is missing that a
+// client was told is there.
+func TestUploadsUnderKills(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := start(t, dir, "-procs", "2", "-workers", "0", "-on-upload", "")
+	const files, clients = 200, 4
+	var sent [files]sentUpload
+	var next, broken atomic.Int64
+	var load sync.WaitGroup
+	for range clients {
+		load.Go(func() { // ends with the last file
+			for i := int(next.Add(1)) - 1; i < files; i = int(next.Add(1)) - 1 {
+				sent[i].size = 1 + i*i%300*1024 // up to 300 KiB; the form's limit is 1 MiB, encoded
+				acked, err := sendOneWay(t, g, i, sent[i].size)
+				if sent[i].acked = acked; err != nil {
+					broken.Add(1)
+				}
+			}
+		})
+	}
+	kills := 0
+	finished := make(chan struct{})
+	go func() { load.Wait(); close(finished) }() // ends with the load
+	for over := false; !over; {
+		slot := fmt.Sprintf("serve.%d", rand.IntN(2))
+		victim := g.slots(t)[slot]
+		select {
+		case <-finished:
+			over = true
+		case <-time.After(rand.N(40 * time.Millisecond)):
+		}
+		if next.Load() > files*9/10 {
+			_ = g.cmd.Process.Kill() // the master, and with it all
+			break
+		}
+		if victim.State == "live" && syscall.Kill(victim.PID, syscall.SIGKILL) == nil {
+			kills++
+		}
+	}
+	<-finished
+	g.kill()
+	stored := checkKilled(t, filepath.Join(dir, "data/uploads"), sent[:])
+	t.Logf("%d kills, %d of %d uploads broke off, %d are stored", kills, broken.Load(), files, stored)
+	if kills < 3 || broken.Load() == 0 || stored == 0 {
+		t.Error("nothing was tried")
+	}
+	start(t, dir, "-procs", "1", "-workers", "0")
+	if left, err := os.ReadDir(filepath.Join(dir, "data/uploads/.incoming")); err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) != 0 {
+		t.Errorf("not swept: %v, %v", left, err)
+	}
+}
+
+// checkKilled compares what is there with what was sent.
+func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
+	t.Helper()
+	for i, s := range sent {
+		content, err := os.ReadFile(filepath.Join(root, "killed", fmt.Sprintf("%03d.mp3", i)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if s.acked {
+				t.Errorf("file %d was acknowledged, and is missing", i)
+			}
+		case err != nil || !bytes.Equal(content, uploadContent(i, s.size)):
+			t.Errorf("file %d has %d bytes of %d, or others: %v", i, len(content), s.size, err)
+		default:
+			stored++
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(root, "killed"))
+	if err != nil || len(entries) != stored {
+		t.Errorf("%d entries, %d files: %v", len(entries), stored, err)
+	}
+	return stored
+}
+
+// On a full disk every way answers 507 and leaves nothing; what is small enough
+// for the rest goes on.
+func TestUploadToAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("gale-test", disk, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatalf("mount a small tmpfs: %v: run this test as root (CAP_SYS_ADMIN)", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_FORCE|0x2 /* MNT_DETACH */) })
+	g := start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
+	free := func() uint64 {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(disk, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Bfree
+	}
+	before := free()
+	big := bytes.Repeat([]byte("x"), 2<<20)
+	for name, send := range map[string]func() (string, error){
+		"multipart": func() (string, error) {
+			contentType, body := formOf("d/new", "big", big)
+			a, err := postUpload(g, contentType, body)
+			return strconv.Itoa(a.Code), err
+		},
+		"urlencoded": func() (string, error) {
+			a, err := postUpload(g, "application/x-www-form-urlencoded", []byte("directory=d/new&filename=big.mp3&body="+string(big)))
+			return strconv.Itoa(a.Code), err
+		},
+		"websocket": func() (string, error) {
+			conn := uploadSocket(t, g, "?directory=d/new&filename=big", nil)
+			return sendMessage(t, conn, websocket.BinaryMessage, string(big)), nil
+		},
+	} {
+		if got, err := send(); err != nil || !strings.Contains(got, "507") {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+		eventually(t, 10*time.Second, name+": the space is free again", func() bool { return free() == before })
+		if left, err := os.ReadDir(filepath.Join(disk, "d")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s left %v, %v", name, left, err)
+		}
+		contentType, body := formOf("small", name, []byte("content"))
+		if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
+			t.Errorf("a small one after %s: %+v, %v", name, a, err)
+		}
+		before = free()
+	}
+	if n := strings.Count(g.log.String(), "no space left on device"); n != 3 {
+		t.Errorf("the log says %d times what is wrong", n)
+	}
+}
+
+// Senders that stall in the middle hold no place in the pool, not even one of one.
+func TestSlowSendersHoldNoPlace(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-upload-pool", "1", "-on-upload", "")
+	type sender struct {
+		net.Conn
+		rest []byte
+	}
+	var slow []sender
+	for i := range 16 {
+		contentType, body := formOf("slow", strconv.Itoa(i), uploadContent(i, 600<<10))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		if _, err := fmt.Fprintf(conn, "POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", contentType, len(body), body[:400<<10]); err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, sender{conn, body[400<<10:]})
+	}
+	contentType, body := formOf("quick", "a", []byte("content"))
+	if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
+		t.Errorf("beside them: %+v, %v", a, err)
+	}
+	for i, s := range slow {
+		if _, err := s.Write(s.rest); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(s)
+		sum := sha256.Sum256(uploadContent(i, 600<<10))
+		if err != nil || !bytes.Contains(answer, []byte(hex.EncodeToString(sum[:]))) {
+			t.Errorf("slow sender %d: %s, %v", i, answer, err)
+		}
+	}
+}

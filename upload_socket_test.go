@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// uploadSocket opens an upload by WebSocket.
+func uploadSocket(t *testing.T, g *gale, query string, header http.Header, protocols ...string) *websocket.Conn {
+	t.Helper()
+	d := websocket.Dialer{Subprotocols: protocols}
+	conn, resp, err := d.Dial(strings.Replace(g.url, "http", "ws", 1)+"/upload"+query, header)
+	if err != nil {
+		t.Fatalf("dial: %v, %+v", err, resp)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	return conn
+}
+
+// send sends a message and returns the answer to it.
+func sendMessage(t *testing.T, conn *websocket.Conn, kind int, text string) string {
+	t.Helper()
+	if err := conn.WriteMessage(kind, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	_, got, err := conn.ReadMessage()
+	if err != nil {
+		t.Fatalf("after %q: %v", text, err)
+	}
+	return string(got)
+}
+
+// The seed application's client gives no name and reads no answer.
+func TestUploadSocket(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := start(t, dir, "-procs", "1")
+	for _, name := range []string{"uploaded_file.bin", "uploaded_file-1.bin"} {
+		conn := uploadSocket(t, g, "", nil)
+		if got := sendMessage(t, conn, websocket.BinaryMessage, "chunk "); got != `{"offset":6}` {
+			t.Errorf("got %s", got)
+		}
+		if got := sendMessage(t, conn, websocket.BinaryMessage, "chunk"); got != `{"offset":11}` {
+			t.Errorf("got %s", got)
+		}
+		if got := sendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"filename":"`+name+`"`) {
+			t.Errorf("got %s; want %s", got, name)
+		}
+		content, err := os.ReadFile(filepath.Join(dir, "data/uploads/websocket", name))
+		if err != nil || string(content) != "chunk chunk" {
+			t.Errorf("%s: %q, %v", name, content, err)
+		}
+	}
+	sound, err := os.ReadFile("testdata/speech.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := uploadSocket(t, g, "?directory=music/live&filename=speech.wav", nil)
+	sendMessage(t, conn, websocket.BinaryMessage, string(sound))
+	var answer uploadAnswer
+	if err := json.Unmarshal([]byte(sendMessage(t, conn, websocket.TextMessage, "done")), &answer); err != nil || len(answer.Files) != 1 {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	if task := awaitTask(t, g, answer.Files[0].Task, 30*time.Second); task.State != "success" {
+		t.Errorf("%+v", task)
+	}
+}
+
+// Who may write by form may write by WebSocket, and nobody else.
+func TestUploadSocketAccess(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-origins", "https://app.example")
+	bearer := http.Header{"Authorization": {"Bearer s3cret"}}
+	foreign := http.Header{"Origin": {"https://evil.example"}}
+	for _, row := range []struct {
+		name      string
+		header    http.Header
+		protocols []string
+		status    int
+	}{
+		{"nothing", nil, nil, 401},
+		{"a wrong token", http.Header{"Authorization": {"Bearer x"}}, nil, 401},
+		{"a wrong token as subprotocol", nil, []string{"bearer.x"}, 401},
+		{"a wrong token and a right one", http.Header{"Authorization": {"Bearer x"}}, []string{"bearer.s3cret"}, 401},
+		{"the token", bearer, nil, 101},
+		{"the token as subprotocol", nil, []string{"chat", "bearer.s3cret"}, 101},
+		{"a foreign page", foreign, []string{"bearer.s3cret"}, 403},
+		{"a page that may", http.Header{"Origin": {"https://app.example"}}, []string{"bearer.s3cret"}, 101},
+		{"a page of its own", http.Header{"Origin": {g.url}}, []string{"bearer.s3cret"}, 101},
+	} {
+		d := websocket.Dialer{Subprotocols: row.protocols}
+		conn, resp, err := d.Dial(strings.Replace(g.url, "http", "ws", 1)+"/upload", row.header)
+		if resp == nil || resp.StatusCode != row.status || (err == nil) != (row.status == 101) {
+			t.Errorf("%s: %+v, %v", row.name, resp, err)
+			continue
+		}
+		if err == nil {
+			if want := row.protocols != nil; want != (conn.Subprotocol() == "bearer.s3cret") {
+				t.Errorf("%s: subprotocol %q", row.name, conn.Subprotocol())
+			}
+			conn.Close()
+		}
+	}
+}
+
+// A child that is to leave lets an upload by WebSocket end first, and does not
+// wait for one that does not.
+func TestUploadSocketOutlivesTERM(t *testing.T) {
+	t.Parallel()
+	for name, finish := range map[string]bool{"ends in time": true, "does not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			g := start(t, dir, "-procs", "1", "-workers", "0", "-grace", "6s")
+			conn := uploadSocket(t, g, "?directory=d&filename=a", nil)
+			sendMessage(t, conn, websocket.BinaryMessage, "con")
+			if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, 10*time.Second, "the port is closed", func() bool { _, _, err := get(g.url); return err != nil })
+			if finish {
+				sendMessage(t, conn, websocket.BinaryMessage, "tent")
+				if got := sendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"code":200`) {
+					t.Errorf("got %s", got)
+				}
+			}
+			if err := g.wait(20 * time.Second); err != nil {
+				t.Error(err)
+			}
+			content, err := os.ReadFile(filepath.Join(dir, "data/uploads/d/a"))
+			if finish != (string(content) == "content") || finish != (err == nil) {
+				t.Errorf("left %q, %v", content, err)
+			}
+			if cut := strings.Contains(g.log.String(), "uploads by websocket cut off"); cut == finish {
+				t.Errorf("cut off: %v", cut)
+			}
+			if !strings.Contains(g.log.String(), "uploads in all") {
+				t.Error("the child does not say what it has taken")
+			}
+		})
+	}
+}
