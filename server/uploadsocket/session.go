@@ -254,7 +254,7 @@ func (u *session) close(code int, reason string) {
 		reason = reason[:min(len(reason)-1, maxReason)]
 	}
 	wait := lingerTime
-	if code == websocket.CloseServiceRestart {
+	if code == websocket.CloseServiceRestart || u.server.draining() {
 		wait = leaveTime
 	}
 	closing := websocket.FormatCloseMessage(code, reason)

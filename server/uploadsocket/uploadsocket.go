@@ -130,6 +130,13 @@ func (s *Server) begin(u *session) bool {
 	return true
 }
 
+// draining reports whether Run waits for the last sessions.
+func (s *Server) draining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving
+}
+
 func (s *Server) end(u *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
