@@ -50,6 +50,8 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Keep", keepStories},
 		{"Depth", depthStories},
 		{"Watch", watchStories},
+		{"List", listStories},
+		{"Change", changeStories},
 		{"Close", closeStories},
 	} {
 		t.Run(g.name, func(t *testing.T) {

@@ -1,0 +1,81 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrCancelled is why the context of a handler ends whose task was cancelled. It
+// wraps ErrLeaseLost: the task has come to its end, and nothing that the
+// handler still says or returns is kept.
+var ErrCancelled = fmt.Errorf("task was cancelled: %w", ErrLeaseLost)
+
+// every calls do with the attempts under way, if there are any, until ctx ends.
+func (w *Worker) every(ctx context.Context, d time.Duration, do func(context.Context, map[*Lease]*run, []*Lease)) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		runs := w.engine.running()
+		if len(runs) == 0 {
+			continue
+		}
+		leases := make([]*Lease, len(runs))
+		byLease := make(map[*Lease]*run, len(runs))
+		for i, r := range runs {
+			leases[i], byLease[r.lease] = r.lease, r
+		}
+		do(ctx, byLease, leases)
+	}
+}
+
+// extend is the heartbeat.
+func (w *Worker) extend(ctx context.Context, runs map[*Lease]*run, leases []*Lease) {
+	lost, err := w.store.Extend(ctx, leases)
+	if err != nil {
+		w.log.Warn("cannot extend leases", "error", err, "tasks", len(leases))
+	}
+	for _, l := range lost {
+		w.lost(ctx, runs[l])
+	}
+}
+
+// look finds tasks that were cancelled, long before the heartbeat would.
+func (w *Worker) look(ctx context.Context, runs map[*Lease]*run, leases []*Lease) {
+	lost, err := w.store.Held(ctx, leases)
+	if err != nil {
+		w.log.Debug("cannot look at leases", "error", err, "tasks", len(leases))
+	}
+	for _, l := range lost {
+		w.lost(ctx, runs[l])
+	}
+}
+
+// lost tells an attempt, once, that its task is no longer its own, and whether
+// it was cancelled.
+func (w *Worker) lost(ctx context.Context, r *run) {
+	if errors.Is(context.Cause(r.ctx), ErrLeaseLost) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	t, err := w.store.Get(ctx, r.lease.Task.ID)
+	if err == nil && t.Attempts == r.lease.Attempt {
+		switch t.State {
+		case Cancelled:
+			r.cancel(ErrCancelled)
+			w.count(Faulted, r.lease)
+			return
+		case Success, Failed, Retrying:
+			return // its own outcome, written while the question was on its way
+		}
+	}
+	r.cancel(ErrLeaseLost)
+	w.count(LeaseLost, r.lease)
+}
