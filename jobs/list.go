@@ -82,23 +82,25 @@ type Changer interface {
 func (t *Task) Requeueable() error {
 	switch {
 	case t.State != Failed && t.State != Cancelled && t.State != Dead:
-		return stateError("task is " + string(t.State) + "; only what failed, was cancelled or is dead can be tried again")
+		return StateError("task is " + string(t.State) + "; only what failed, was cancelled or is dead can be tried again")
 	case t.Group != "":
-		return stateError("task is a member of group " + t.Group + ", which has counted it")
+		return StateError("task is a member of group " + t.Group + ", which has counted it")
 	case t.State == Failed && t.Attempts == 0:
-		return stateError("task never began, since a member of its group failed")
+		return StateError("task never began, since a member of its group failed")
 	}
 	return nil
 }
 
 // Ended is the error of Cancel for a task that came to another end.
-func (t *Task) Ended() error { return stateError("task has ended: " + string(t.State)) }
+func (t *Task) Ended() error { return StateError("task has ended: " + string(t.State)) }
 
-// stateError is an ErrState whose text is for users.
-type stateError string
+// StateError is an ErrState whose text, which says why, is for users.
+type StateError string
 
-func (e stateError) Error() string { return string(e) }
-func (stateError) Unwrap() error   { return ErrState }
+func (e StateError) Error() string { return string(e) }
+
+// Unwrap returns ErrState.
+func (StateError) Unwrap() error { return ErrState }
 
 // CancelReason is the Error of a task that was cancelled.
 const CancelReason = "cancelled"

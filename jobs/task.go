@@ -23,6 +23,9 @@ const (
 	Dead      State = "dead" // killed its worker too often, or unreadable
 )
 
+// States are all of them.
+var States = []State{Scheduled, Queued, Running, Retrying, Success, Failed, Cancelled, Dead}
+
 // Final reports whether nothing will happen to the task any more.
 func (s State) Final() bool {
 	switch s {

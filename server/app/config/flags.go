@@ -22,6 +22,9 @@ type flags struct {
 	given  map[string]bool // set by file, environment or command line
 	faults Faults
 
+	others *flag.FlagSet // flags of other commands, which a file may name
+	own    []string      // flags that the command line alone gives
+
 	// Values that Config holds in another form.
 	queue, origins, proxies, tokenFile, file string
 }
@@ -176,7 +179,7 @@ func (f *flags) environment(environ []string) (found []setting) {
 	}
 	f.set.VisitAll(func(fl *flag.Flag) {
 		name := "GALE_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
-		if value, ok := vars[name]; ok {
+		if value, ok := vars[name]; ok && !f.ownOnly(fl) {
 			found = append(found, setting{fl.Name, value, name})
 		}
 	})
@@ -198,6 +201,7 @@ func (f *flags) configFile() (found []setting) {
 		source := f.file + ": " + name
 		fl := f.set.Lookup(name)
 		switch {
+		case f.elsewhere(name), fl != nil && f.ownOnly(fl):
 		case fl == nil || name == "config":
 			f.fault("%s: unknown flag", source)
 		default:
@@ -219,8 +223,11 @@ func (f *flags) configFile() (found []setting) {
 // Usage writes the flags of a command with their defaults.
 func Usage(w io.Writer, command Command) {
 	f := define(command, new(Config))
-	if command == Status {
+	switch command {
+	case Status:
 		f = defineStatus(new(StatusOptions))
+	case Tasks:
+		f = defineTasks(new(TasksOptions))
 	}
 	f.set.SetOutput(w)
 	f.set.PrintDefaults()

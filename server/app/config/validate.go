@@ -68,11 +68,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 			f.fault("-origins: %q is no origin, such as https://app.example", origin)
 		}
 	}
-	if c.Broker != SQLite {
-		if err := redisdb.Check(c.Broker); err != nil {
-			f.fault("-broker: neither sqlite nor an address: %v", err)
-		}
-	}
+	f.broker(*c)
 	f.folder("data", c.Data)
 	f.folder("upload-dir", c.UploadDir)
 	f.token(c)
@@ -180,6 +176,16 @@ func (f *flags) admin(address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
 		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// broker checks where tasks wait.
+func (f *flags) broker(c Config) {
+	if c.Broker == SQLite {
+		return
+	}
+	if err := redisdb.Check(c.Broker); err != nil {
+		f.fault("-broker: neither sqlite nor an address: %v", err)
 	}
 }
 
