@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"gale/server/upstream":   20,
 	"gale/server/sharedtest": 21,
 
+	"gale/server/app/command": 25,
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,
 	"gale/server/app/inspect": 28,

@@ -55,14 +55,14 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if len(e.args) > 0 && !strings.HasPrefix(e.args[0], "-") {
 		verb, e.args = e.args[0], e.args[1:]
 	}
-	err = command(ctx, verb, e)
+	err = dispatch(ctx, verb, e)
 	if errors.Is(err, config.ErrHelp) {
 		return help(e, verb)
 	}
 	return err
 }
 
-func command(ctx context.Context, verb string, e env) error {
+func dispatch(ctx context.Context, verb string, e env) error {
 	switch verb {
 	case "serve":
 		return runMaster(ctx, config.Serve, e)

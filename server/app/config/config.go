@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gale/server/app/command"
 )
 
 // DefaultAdmin is where the admin endpoint listens unless told otherwise.
@@ -52,6 +54,9 @@ type Config struct {
 	TLSCert      string         // file, or empty for plain HTTP
 	TLSKey       string
 	OnUpload     string
+	TasksFile    string         // of command tasks, or empty
+	Commands     []command.Spec // what it holds
+	Path         string         // the variable PATH, by which commands are found
 	Grace        time.Duration
 	BootTimeout  time.Duration
 	HangTimeout  time.Duration // 0: off
@@ -111,6 +116,7 @@ func Load(command Command, args, environ, tasks []string) (Config, error) {
 		return Config{}, err
 	}
 	f.resolve(command, &c)
+	tasks = f.commands(&c, environ, tasks)
 	f.validate(command, &c, tasks)
 	if len(f.faults) > 0 {
 		return Config{}, f.faults

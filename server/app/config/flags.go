@@ -75,6 +75,7 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
 	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
+	s.StringVar(&c.TasksFile, "tasks", "", "TOML `file` of command tasks and their schedules (default none)")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")
 	s.DurationVar(&c.HangTimeout, "hang-timeout", 30*time.Second, "when a child that shows no life counts as hung; 0 is never")

@@ -39,6 +39,7 @@ func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	}
 	for i := range answer.Files {
 		u.start(ctx, &answer.Files[i])
+		u.startOthers(ctx, &answer.Files[i])
 	}
 	return answerUpload(ctx, answer)
 }
