@@ -12,8 +12,10 @@ import (
 // handler still says or returns is kept.
 var ErrCancelled = fmt.Errorf("task was cancelled: %w", ErrLeaseLost)
 
-// every calls do with the attempts under way, if there are any, until ctx ends.
-func (w *Worker) every(ctx context.Context, d time.Duration, do func(context.Context, map[*Lease]*run, []*Lease)) {
+// every asks again and again, until ctx ends, which of the attempts under way
+// have lost their leases: by Extend, the heartbeat, and by Held, which finds
+// those that were cancelled long before a heartbeat would.
+func (w *Worker) every(ctx context.Context, d time.Duration, ask func(context.Context, []*Lease) ([]*Lease, error)) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
@@ -31,29 +33,13 @@ func (w *Worker) every(ctx context.Context, d time.Duration, do func(context.Con
 		for i, r := range runs {
 			leases[i], byLease[r.lease] = r.lease, r
 		}
-		do(ctx, byLease, leases)
-	}
-}
-
-// extend is the heartbeat.
-func (w *Worker) extend(ctx context.Context, runs map[*Lease]*run, leases []*Lease) {
-	lost, err := w.store.Extend(ctx, leases)
-	if err != nil {
-		w.log.Warn("cannot extend leases", "error", err, "tasks", len(leases))
-	}
-	for _, l := range lost {
-		w.lost(ctx, runs[l])
-	}
-}
-
-// look finds tasks that were cancelled, long before the heartbeat would.
-func (w *Worker) look(ctx context.Context, runs map[*Lease]*run, leases []*Lease) {
-	lost, err := w.store.Held(ctx, leases)
-	if err != nil {
-		w.log.Debug("cannot look at leases", "error", err, "tasks", len(leases))
-	}
-	for _, l := range lost {
-		w.lost(ctx, runs[l])
+		lost, err := ask(ctx, leases)
+		if err != nil && ctx.Err() == nil {
+			w.log.Warn("cannot hold leases", "error", err, "tasks", len(leases))
+		}
+		for _, l := range lost {
+			w.lost(ctx, byLease[l])
+		}
 	}
 }
 

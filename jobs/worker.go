@@ -104,8 +104,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	alive, dead := context.WithCancel(context.Background())
 	var beats sync.WaitGroup
-	beats.Go(func() { w.every(alive, w.opt.Heartbeat, w.extend) }) // ends with alive
-	beats.Go(func() { w.every(alive, w.opt.Look, w.look) })        // ends with alive
+	beats.Go(func() { w.every(alive, w.opt.Heartbeat, w.store.Extend) }) // ends with alive
+	beats.Go(func() { w.every(alive, w.opt.Look, w.store.Held) })        // ends with alive
 	defer beats.Wait()
 	defer dead()
 

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Suspect", suspectStories},
 		{"Finish", finishStories},
 		{"Group", groupStories},
+		{"Chord", chordStories},
 		{"Keep", keepStories},
 		{"Depth", depthStories},
 		{"Watch", watchStories},

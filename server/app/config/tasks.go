@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"flag"
 	"slices"
-	"strings"
 
 	"gale/jobs"
 )
@@ -61,20 +60,12 @@ func defineTasks(o *TasksOptions) *flags {
 	}
 	f.set.StringVar(&f.file, "config", "", "`file` of flags; those of the server that mean nothing here are passed over")
 	f.own = []string{"state", "task", "queue", "limit", "json"}
-	f.set.StringVar(&o.Query.State, "state", "", "list only tasks in this `state`: "+stateList())
+	f.set.StringVar(&o.Query.State, "state", "", "list only tasks in this `state`: "+jobs.StateNames())
 	f.set.StringVar(&o.Query.Task, "task", "", "list only tasks of this `name`")
 	f.set.StringVar(&o.Query.Queue, "queue", "", "list only tasks of this `queue`")
 	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "`number` of tasks to list at most, newest first")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
 	return f
-}
-
-func stateList() string {
-	names := make([]string, len(jobs.States))
-	for i, s := range jobs.States {
-		names[i] = string(s)
-	}
-	return strings.Join(names, ", ")
 }
 
 // elsewhere reports whether a flag is one of another command, so that a file

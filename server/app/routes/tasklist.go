@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -65,7 +64,7 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 		case "state":
 			q.State = jobs.State(value)
 			if !slices.Contains(jobs.States, q.State) {
-				return q, nil, fmt.Errorf("state: %q is none of %s", value, stateNames())
+				return q, nil, fmt.Errorf("state: %q is none of %s", value, jobs.StateNames())
 			}
 		case "task":
 			q.Name = value
@@ -84,14 +83,6 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 		}
 	}
 	return q, params, nil
-}
-
-func stateNames() string {
-	names := make([]string, len(jobs.States))
-	for i, s := range jobs.States {
-		names[i] = string(s)
-	}
-	return strings.Join(names, ", ")
 }
 
 // taskType is a registered task in GET /tasks/types.
