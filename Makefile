@@ -19,11 +19,11 @@ run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
 
 test: ## all tests but the slow ones; under five minutes
-	.ci/need curl:curl openssl:openssl redis-server:redis-server,redis-tools
+	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools
 	$(GO) test $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
+	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed

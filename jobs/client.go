@@ -97,9 +97,11 @@ func (c *Client) complete(n *NewTask) error {
 
 // completeOptions does that for all but the arguments.
 func (c *Client) completeOptions(n *NewTask) error {
-	if _, err := c.Tasks.Lookup(n.Name); err != nil {
+	d, err := c.Tasks.Lookup(n.Name)
+	if err != nil {
 		return err
 	}
+	n.Timeout, n.MaxRetries = cmp.Or(n.Timeout, d.Timeout), cmp.Or(n.MaxRetries, d.MaxRetries)
 	n.ID, n.Queue = cmp.Or(n.ID, NewID()), cmp.Or(n.Queue, DefaultQueue)
 	var list []json.RawMessage
 	switch {

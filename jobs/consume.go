@@ -91,6 +91,9 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 	w.count(Started, l)
 	err = process(r.signature)
 	switch {
+	case errors.Is(context.Cause(r.ctx), ErrCancelled):
+		r.job.Log.Info("task cancelled", "took", time.Since(began).Round(time.Millisecond))
+		return
 	case errors.Is(context.Cause(r.ctx), ErrLeaseLost):
 		r.job.Log.Warn("task given up: its lease was lost")
 		return
@@ -128,7 +131,7 @@ func (w *Worker) progress(r *run, percent int, note string) {
 	defer cancel()
 	err := w.store.Progress(ctx, r.lease, percent, note)
 	if errors.Is(err, ErrLeaseLost) {
-		w.lost(r)
+		w.lost(context.WithoutCancel(r.ctx), r)
 	} else if err != nil {
 		r.job.Log.Debug("cannot record progress", "error", err)
 	}
@@ -155,9 +158,9 @@ func (w *Worker) finish(r *run) {
 			return
 		case errors.Is(err, ErrLeaseLost), r.ctx.Err() != nil:
 			if errors.Is(err, ErrLeaseLost) {
-				w.lost(r)
+				w.lost(context.WithoutCancel(r.ctx), r)
 			}
-			w.log.Warn("outcome is lost, the task will run again", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err)
+			w.log.Warn("outcome is not kept: the task was cancelled, or will run again", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err)
 			return
 		}
 		w.log.Warn("cannot record the outcome of a task", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err, "retry_in", delay)
@@ -171,15 +174,6 @@ var ends = map[State]Event{
 }
 
 func (w *Worker) count(e Event, l *Lease) { w.opt.Meter.Count(e, l.Task.Name, l.Task.Queue) }
-
-// lost tells an attempt, once, that its task is no longer its own.
-func (w *Worker) lost(r *run) {
-	if errors.Is(context.Cause(r.ctx), ErrLeaseLost) {
-		return
-	}
-	r.cancel(ErrLeaseLost)
-	w.count(LeaseLost, r.lease)
-}
 
 // giveBack releases a task that the worker has no time for: the next may take
 // it at once.

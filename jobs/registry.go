@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 var (
@@ -56,6 +57,14 @@ type Definition struct {
 	// Accepts reports whether the task can be started for an uploaded file of
 	// that name. Nil: for none.
 	Accepts func(filename string) bool
+	// OnUpload starts the task for each uploaded file that it accepts.
+	OnUpload bool
+	// Check refuses arguments of the right types, a JSON array, that the task
+	// cannot take all the same. Nil: it takes all.
+	Check func(args json.RawMessage) error
+	// Timeout and MaxRetries hold for tasks that ask for none.
+	Timeout    time.Duration
+	MaxRetries int
 }
 
 // Registry holds the tasks of a program by name. It does not change once made.
@@ -122,7 +131,13 @@ func (d Definition) checkArgs(raw json.RawMessage) (json.RawMessage, error) {
 	if given == nil {
 		given = []json.RawMessage{}
 	}
-	return json.Marshal(given)
+	args, err := json.Marshal(given)
+	if err == nil && d.Check != nil {
+		if why := d.Check(args); why != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, why)
+		}
+	}
+	return args, err
 }
 
 // matches reports whether a JSON value is of the type.

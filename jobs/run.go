@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
@@ -54,8 +52,8 @@ func (r *run) call() (result string, err error) {
 		err = context.Cause(ctx) // whatever the handler made of it
 	}
 	r.outcome.Error = err.Error()
-	if failures := len(r.lease.Task.Failures); failures < r.lease.Task.MaxRetries {
-		return "", tasks.NewErrRetryTaskLater(err.Error(), retryDelay(failures))
+	if delay, again := r.retry(err); again {
+		return "", tasks.NewErrRetryTaskLater(err.Error(), delay)
 	}
 	return "", err
 }
@@ -65,13 +63,6 @@ func (r *run) call() (result string, err error) {
 func (r *run) abandoned() bool {
 	cause := context.Cause(r.ctx)
 	return r.outcome.State != Success && (errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrLeaseLost))
-}
-
-// retryDelay is 1 s after the first failure and doubles to at most 10 min;
-// of that a random half, so that tasks that failed together come back apart.
-func retryDelay(failures int) time.Duration {
-	delay := min(time.Second<<min(failures, 20), 10*time.Minute)
-	return delay/2 + rand.N(delay/2)
 }
 
 // publishes takes a message that machinery sends while the task runs: the task

@@ -48,6 +48,8 @@ type Store interface {
 	Leaser
 	Recorder
 	Gauger
+	Lister
+	Changer
 	// Close releases the store; leases that are held stay until they expire.
 	Close() error
 }
@@ -134,6 +136,9 @@ type Leaser interface {
 	// as lost, as if the leases had expired. It is for the successor of a
 	// process that is known to be dead. It returns how many there were.
 	Reclaim(ctx context.Context, owner string) (int, error)
+	// Held returns those of the leases that are lost, as Extend does, and
+	// extends none: a worker asks often, to learn that a task was cancelled.
+	Held(ctx context.Context, leases []*Lease) (lost []*Lease, err error)
 }
 
 // Outcome is how an attempt ended.

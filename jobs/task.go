@@ -23,6 +23,18 @@ const (
 	Dead      State = "dead" // killed its worker too often, or unreadable
 )
 
+// States are all of them.
+var States = []State{Scheduled, Queued, Running, Retrying, Success, Failed, Cancelled, Dead}
+
+// StateNames lists them, comma separated.
+func StateNames() string {
+	names := make([]string, len(States))
+	for i, s := range States {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
+}
+
 // Final reports whether nothing will happen to the task any more.
 func (s State) Final() bool {
 	switch s {

@@ -34,6 +34,9 @@ type WorkerOptions struct {
 	// Heartbeat is how often leases are extended. Default 10 s, a third of
 	// DefaultLeaseTTL.
 	Heartbeat time.Duration
+	// Look is how often the worker looks whether its tasks were cancelled.
+	// Default 500 ms.
+	Look time.Duration
 	// Artifacts is where tasks leave files. Default: nowhere.
 	Artifacts *Artifacts
 	Meter     Meter        // default NoMeter
@@ -71,6 +74,7 @@ func NewWorker(store Store, registry *Registry, o WorkerOptions) (*Worker, error
 	o.Concurrency = cmp.Or(o.Concurrency, 2*runtime.GOMAXPROCS(0))
 	o.Grace = cmp.Or(o.Grace, 28*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultLeaseTTL/3)
+	o.Look = cmp.Or(o.Look, 500*time.Millisecond)
 	if o.Meter == nil {
 		o.Meter = NoMeter{}
 	}
@@ -100,7 +104,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	alive, dead := context.WithCancel(context.Background())
 	var beats sync.WaitGroup
-	beats.Go(func() { w.heartbeat(alive) }) // ends with alive
+	beats.Go(func() { w.every(alive, w.opt.Heartbeat, w.store.Extend) }) // ends with alive
+	beats.Go(func() { w.every(alive, w.opt.Look, w.store.Held) })        // ends with alive
 	defer beats.Wait()
 	defer dead()
 
@@ -139,35 +144,6 @@ func (w *Worker) reclaim(ctx context.Context) {
 		w.log.Warn("cannot take over the tasks of the last process", "error", err)
 	} else if n > 0 {
 		w.log.Info("tasks of the last process are due again", "tasks", n)
-	}
-}
-
-// heartbeat extends the leases of all attempts under way.
-func (w *Worker) heartbeat(ctx context.Context) {
-	tick := time.NewTicker(w.opt.Heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		runs := w.engine.running()
-		if len(runs) == 0 {
-			continue
-		}
-		leases := make([]*Lease, len(runs))
-		byLease := make(map[*Lease]*run, len(runs))
-		for i, r := range runs {
-			leases[i], byLease[r.lease] = r.lease, r
-		}
-		lost, err := w.store.Extend(ctx, leases)
-		if err != nil {
-			w.log.Warn("cannot extend leases", "error", err, "tasks", len(leases))
-		}
-		for _, l := range lost {
-			w.lost(byLease[l])
-		}
 	}
 }
 

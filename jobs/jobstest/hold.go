@@ -135,6 +135,9 @@ func (s *suite) refused(t *testing.T, st jobs.Store, l *jobs.Lease, id string) {
 	if lost, err := st.Extend(ctx, []*jobs.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
 	}
+	if lost, err := st.Held(ctx, []*jobs.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
+		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
+	}
 	wantSame(t, st, before)
 	_, err := st.Get(ctx, next[0].ID)
 	wantError(t, "Get of a lost lease's next task", err, jobs.ErrNotFound)

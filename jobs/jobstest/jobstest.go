@@ -47,9 +47,12 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Suspect", suspectStories},
 		{"Finish", finishStories},
 		{"Group", groupStories},
+		{"Chord", chordStories},
 		{"Keep", keepStories},
 		{"Depth", depthStories},
 		{"Watch", watchStories},
+		{"List", listStories},
+		{"Change", changeStories},
 		{"Close", closeStories},
 	} {
 		t.Run(g.name, func(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"gale/jobs"
 )
 
@@ -180,7 +182,16 @@ func held(answer []any, err error) error {
 }
 
 // Extend implements jobs.Leaser. The leases last LeaseTTL from now.
-func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, error) {
+	lost, err := s.askLeases(ctx, extendScript, leases)
+	if err != nil {
+		return nil, fmt.Errorf("extend leases: %w", err)
+	}
+	return lost, nil
+}
+
+// askLeases runs a script that says of each lease whether it is held.
+func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
 	if len(leases) == 0 {
 		return nil, nil
 	}
@@ -188,12 +199,12 @@ func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.
 	for _, l := range leases {
 		args = append(args, fence(l)...)
 	}
-	answer, err := s.run(ctx, extendScript, args...)
-	if err == nil && len(answer) != len(leases) {
-		err = errAnswer
-	}
+	answer, err := s.run(ctx, script, args...)
 	if err != nil {
-		return nil, fmt.Errorf("extend leases: %w", err)
+		return nil, err
+	}
+	if len(answer) != len(leases) {
+		return nil, errAnswer
 	}
 	for i, l := range leases {
 		if answer[i] != int64(1) {

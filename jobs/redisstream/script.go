@@ -30,6 +30,9 @@ var (
 	finishScript   = script("finish")
 	getScript      = script("get")
 	depthScript    = script("depth")
+	listScript     = script("list")
+	changeScript   = script("change")
+	heldScript     = script("held")
 )
 
 func script(name string) *redis.Script {

@@ -23,8 +23,9 @@ usage:
   server worker  [flags]   job workers only
   server check   [flags]   say all that is wrong with the configuration
   server status  [flags]   what the master knows of its slots
+  server tasks   list|show ID|cancel ID|retry ID|dead|queues [flags]
   server version
-  server help    [serve|worker|status]
+  server help    [serve|worker|status|tasks]
 
 Flags follow the verb. Each can be set as GALE_NAME too, or in the file that
 -config names.
@@ -54,14 +55,14 @@ func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if len(e.args) > 0 && !strings.HasPrefix(e.args[0], "-") {
 		verb, e.args = e.args[0], e.args[1:]
 	}
-	err = command(ctx, verb, e)
+	err = dispatch(ctx, verb, e)
 	if errors.Is(err, config.ErrHelp) {
 		return help(e, verb)
 	}
 	return err
 }
 
-func command(ctx context.Context, verb string, e env) error {
+func dispatch(ctx context.Context, verb string, e env) error {
 	switch verb {
 	case "serve":
 		return runMaster(ctx, config.Serve, e)
@@ -71,6 +72,8 @@ func command(ctx context.Context, verb string, e env) error {
 		return check(e)
 	case "status":
 		return status(ctx, e)
+	case "tasks":
+		return tasksCommand(ctx, e)
 	case "version":
 		_, err := fmt.Fprintln(e.stdout, version())
 		return err
@@ -94,7 +97,7 @@ func help(e env, verb string) error {
 		return err
 	}
 	command := config.Serve
-	if verb == string(config.Worker) || verb == string(config.Status) {
+	if verb == string(config.Worker) || verb == string(config.Status) || verb == string(config.Tasks) {
 		command = config.Command(verb)
 	}
 	_, _ = fmt.Fprintf(e.stdout, "\nflags of server %s:\n", command)

@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"gale/jobs"
 	"gale/prefork"
+	"gale/server/app/command"
 	"gale/server/app/config"
 	"gale/server/redisdb"
 	"gale/uploads"
@@ -94,7 +97,7 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	tasks, err := registry(uploadedFiles{s.uploads})
+	tasks, err := registry(uploadedFiles{s.uploads}, commands(c, s)...)
 	if err != nil {
 		return err
 	}
@@ -105,10 +108,18 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	if err != nil {
 		return err
 	}
+	periodic, err := command.Schedules(c.Commands)
+	if err != nil {
+		return err
+	}
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
-	return w.Run(ctx)
+	scheduler := jobs.NewScheduler(&jobs.Client{Store: s.store, Tasks: tasks}, periodic, log)
+	var g errgroup.Group
+	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx
+	g.Go(func() error { return w.Run(ctx) })         // ends with ctx, and what is under way
+	return g.Wait()
 }
 
 // lessThan leaves a child time to put things away before the master's patience

@@ -39,7 +39,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	tasks, err := registry(uploadedFiles{s.uploads})
+	tasks, err := registry(uploadedFiles{s.uploads}, commands(c, s)...)
 	if err != nil {
 		return err
 	}

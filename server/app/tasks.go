@@ -2,18 +2,54 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"gale/jobs"
+	"gale/server/app/command"
+	"gale/server/app/config"
 	"gale/server/app/inspect"
 	"gale/uploads"
 )
 
 // registry holds the tasks of the application. files may be nil where tasks
 // are only asked for, not run.
-func registry(files inspect.Files) (*jobs.Registry, error) {
-	return jobs.NewRegistry(inspect.Task(files), longRunningTask)
+func registry(files inspect.Files, commands ...jobs.Definition) (*jobs.Registry, error) {
+	return jobs.NewRegistry(append([]jobs.Definition{inspect.Task(files), longRunningTask}, commands...)...)
+}
+
+// commands are the tasks that -tasks names.
+func commands(c config.Config, s *state) []jobs.Definition {
+	env := command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path}
+	all := make([]jobs.Definition, len(c.Commands))
+	for i, spec := range c.Commands {
+		all[i] = command.Task(spec, env)
+	}
+	return all
+}
+
+// storedFiles gives commands the paths of what was uploaded.
+type storedFiles struct {
+	store *uploads.Store
+	dir   string
+}
+
+// Path opens the file first: the store knows which names are files of its own.
+func (s storedFiles) Path(directory, filename string) (string, error) {
+	f, err := s.store.Open(directory, filename)
+	if err != nil {
+		return "", err
+	}
+	if err := f.Close(); err != nil {
+		return "", fmt.Errorf("close file: %w", err)
+	}
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return "", fmt.Errorf("find file: %w", err)
+	}
+	return filepath.Join(dir, filepath.FromSlash(directory), filename), nil
 }
 
 // taskNames are the names -on-upload may have.

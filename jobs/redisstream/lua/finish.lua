@@ -31,7 +31,7 @@ redis.call('HSET', key, unpack(set))
 if state == 'retrying' then
   schedule(q, id, h[6], at)
 else
-  redis.call('PEXPIRE', key, KEEP)
+  ended(id)
   if state == 'dead' then bury(q, id) end
   member_ended(h[7], h[8], id, state == 'success', result, text)
 end

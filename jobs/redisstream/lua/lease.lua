@@ -39,6 +39,7 @@ local function malformed(q, entry, fields)
   redis.call('HSET', base .. 'task:' .. id, 'name', 'malformed', 'queue', q, 'args', cjson.encode(fields), 'run_at', int(now),
     'created', int(now), 'timeout', '0', 'retries', '0', 'state', 'dead', 'attempts', '0', 'version', '1',
     'finished', int(now), 'error', text, 'failures', failure('', 0, cjson.encode(text)))
+  enlist(id)
   bury(q, id)
   lost_ones[#lost_ones + 1] = { id, 'malformed', q, 'dead' }
 end

@@ -13,6 +13,8 @@
 --   suspects:<queue> ids that were lost too often to share a worker
 --   dead:<queue>    ids of dead letters by the time of their death
 --   held:<owner>    the suspect that an owner is at
+--   tasks           all ids by the order of their acceptance, count the last
+--   ended           those that have ended, by the time of it
 --   group:<id>      hash, the group; below it the results of its members
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
 local FIRST = 5 -- of the script's own arguments
@@ -47,7 +49,7 @@ local function route(q, id, lost)
   if tonumber(lost or 0) >= tonumber(SUSPECT) then
     redis.call('ZADD', base .. 'suspects:' .. q, int(now), id)
   else
-    redis.call('XADD', base .. 'stream:' .. q, '*', 'id', id)
+    redis.call('HSET', base .. 'task:' .. id, 'entry', redis.call('XADD', base .. 'stream:' .. q, '*', 'id', id))
   end
   ring(q)
 end
@@ -58,6 +60,22 @@ local function schedule(q, id, lost, at)
     ring(q)
   else
     route(q, id, lost)
+  end
+end
+
+-- ended lets a task expire, which leaves the list of all with it.
+local function ended(id)
+  redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
+  redis.call('ZADD', base .. 'ended', int(now), id)
+end
+
+-- enlist puts an id on the list of all and takes some off that have expired.
+local function enlist(id)
+  redis.call('ZREM', base .. 'ended', id)
+  redis.call('ZADD', base .. 'tasks', int(redis.call('INCR', base .. 'count')), id)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', base .. 'ended', '-inf', int(now - KEEP * 1000), 'LIMIT', 0, 3)) do
+    if redis.call('EXISTS', base .. 'task:' .. old) == 0 then redis.call('ZREM', base .. 'tasks', old) end
+    redis.call('ZREM', base .. 'ended', old)
   end
 end
 
@@ -72,6 +90,7 @@ local function accept(i, group, place)
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
   if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
   if group then redis.call('HSET', key, 'group', group, 'place', place) end
+  enlist(id)
   open_queue(q)
   schedule(q, id, 0, at)
   return true
@@ -136,13 +155,14 @@ local function member_ended(group, place, id, success, result, reason)
     redis.call('HSET', task, 'name', c[1], 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
       'timeout', c[4], 'retries', c[5], 'state', 'queued', 'attempts', '0', 'version', '1')
     if c[6] ~= '' then redis.call('HSET', task, 'sig', c[6]) end
+    enlist(cb)
     open_queue(q)
     if first_bad then
       local text = 'member ' .. id .. ' of the group did not succeed'
       if reason ~= '' then text = text .. ': ' .. reason end
       redis.call('HSET', task, 'state', 'failed', 'finished', int(now), 'error', text,
         'failures', failure('', 0, cjson.encode(text)))
-      redis.call('PEXPIRE', task, KEEP)
+      ended(cb)
       changed(cb)
     else
       schedule(q, cb, 0, at)
@@ -153,7 +173,7 @@ end
 
 local function bury(q, id)
   redis.call('ZADD', base .. 'dead:' .. q, int(now), id)
-  redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
+  ended(id)
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
 end
 

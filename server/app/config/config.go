@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gale/server/app/command"
 )
 
 // DefaultAdmin is where the admin endpoint listens unless told otherwise.
@@ -52,7 +54,10 @@ type Config struct {
 	TLSCert      string         // file, or empty for plain HTTP
 	TLSKey       string
 	OnUpload     string
-	UploadTypes  []string // endings with their dot, in lower case, or *
+	UploadTypes  []string       // endings with their dot, in lower case, or *
+	TasksFile    string         // of command tasks, or empty
+	Commands     []command.Spec // what it holds
+	Path         string         // the variable PATH, by which commands are found
 	Grace        time.Duration
 	BootTimeout  time.Duration
 	HangTimeout  time.Duration // 0: off
@@ -112,6 +117,7 @@ func Load(command Command, args, environ, tasks []string) (Config, error) {
 		return Config{}, err
 	}
 	f.resolve(command, &c)
+	tasks = f.commands(&c, environ, tasks)
 	f.validate(command, &c, tasks)
 	if len(f.faults) > 0 {
 		return Config{}, f.faults

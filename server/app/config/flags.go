@@ -22,6 +22,9 @@ type flags struct {
 	given  map[string]bool // set by file, environment or command line
 	faults Faults
 
+	others *flag.FlagSet // flags of other commands, which a file may name
+	own    []string      // flags that the command line alone gives
+
 	// Values that Config holds in another form.
 	queue, origins, proxies, tokenFile, uploadTypes, file string
 }
@@ -73,6 +76,7 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
 	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "what the urlencoded form takes: `endings`, comma separated; * for all")
 	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
+	s.StringVar(&c.TasksFile, "tasks", "", "TOML `file` of command tasks and their schedules (default none)")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")
 	s.DurationVar(&c.HangTimeout, "hang-timeout", 30*time.Second, "when a child that shows no life counts as hung; 0 is never")
@@ -177,7 +181,7 @@ func (f *flags) environment(environ []string) (found []setting) {
 	}
 	f.set.VisitAll(func(fl *flag.Flag) {
 		name := "GALE_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
-		if value, ok := vars[name]; ok {
+		if value, ok := vars[name]; ok && !f.ownOnly(fl) {
 			found = append(found, setting{fl.Name, value, name})
 		}
 	})
@@ -199,6 +203,7 @@ func (f *flags) configFile() (found []setting) {
 		source := f.file + ": " + name
 		fl := f.set.Lookup(name)
 		switch {
+		case f.elsewhere(name), fl != nil && f.ownOnly(fl):
 		case fl == nil || name == "config":
 			f.fault("%s: unknown flag", source)
 		default:
@@ -220,8 +225,11 @@ func (f *flags) configFile() (found []setting) {
 // Usage writes the flags of a command with their defaults.
 func Usage(w io.Writer, command Command) {
 	f := define(command, new(Config))
-	if command == Status {
+	switch command {
+	case Status:
 		f = defineStatus(new(StatusOptions))
+	case Tasks:
+		f = defineTasks(new(TasksOptions))
 	}
 	f.set.SetOutput(w)
 	f.set.PrintDefaults()

@@ -68,11 +68,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 			f.fault("-origins: %q is no origin, such as https://app.example", origin)
 		}
 	}
-	if c.Broker != SQLite {
-		if err := redisdb.Check(c.Broker); err != nil {
-			f.fault("-broker: neither sqlite nor an address: %v", err)
-		}
-	}
+	f.broker(*c)
 	for _, ending := range c.UploadTypes {
 		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
 			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
@@ -185,6 +181,16 @@ func (f *flags) admin(address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
 		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// broker checks where tasks wait.
+func (f *flags) broker(c Config) {
+	if c.Broker == SQLite {
+		return
+	}
+	if err := redisdb.Check(c.Broker); err != nil {
+		f.fault("-broker: neither sqlite nor an address: %v", err)
 	}
 }
 

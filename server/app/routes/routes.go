@@ -63,8 +63,9 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
 	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
+	manage := &manageRoutes{store: d.Store, tasks: d.Tasks}
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
-	return []server.Route{
+	return append(manage.routes(guard), []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
 		{Method: get, Path: "/delay", Handler: wait.delay},
@@ -84,7 +85,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
 		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
-	}, statuses
+	}...), statuses
 }
 
 // statuses is the application's part of the one table from error to status.

@@ -60,6 +60,7 @@ func (u *uploadRoutes) multipart(ctx *fasthttp.RequestCtx, digests uploads.Diges
 	}
 	for i := range answer.Files {
 		u.start(ctx, &answer.Files[i])
+		u.startOthers(ctx, &answer.Files[i])
 	}
 	return answerUpload(ctx, answer)
 }

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"gale/jobs/redistest"
+)
+
+// commandTask is a task object with what commands leave.
+type commandTask struct {
+	ID, State, Error, Note, Reason string
+	Progress                       int
+	Artifacts                      []string
+	Failures                       []struct{ Error string }
+	Result                         struct{ Output string }
+}
+
+// tasksFile writes a -tasks file.
+func tasksFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tasks.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// run posts a task, waits for its end, and returns it.
+func run(t *testing.T, g *gale, name string, args ...string) (task commandTask) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"task": name, "args": args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := send(t, "POST", g.url+"/tasks", string(body), &task); code != http.StatusAccepted {
+		t.Fatalf("%s %q: %d %s", name, args, code, task.Reason)
+	}
+	getJSON(t, g.url+"/tasks/"+task.ID+"?wait=30s", &task)
+	return task
+}
+
+// An uploaded .wav becomes a .flac, by the file that the README shows.
+func TestUploadToFLAC(t *testing.T) {
+	t.Parallel()
+	for name, flags := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file, err := filepath.Abs("deploy/tasks.toml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file, "-on-upload", ""}, flags(t)...)...)
+			sound, err := os.ReadFile("testdata/speech.wav")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var form bytes.Buffer
+			w := multipart.NewWriter(&form)
+			part, err := w.CreateFormFile("a folder", "söund $(x).WAV")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = part.Write(sound)
+			_ = w.Close()
+			resp, err := http.Post(g.url+"/upload", w.FormDataContentType(), &form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var answer struct {
+				Files []struct{ Task, Reason string }
+			}
+			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Files) != 1 || answer.Files[0].Task == "" {
+				t.Fatalf("%+v, %v", answer, err)
+			}
+			var task commandTask
+			getJSON(t, g.url+"/tasks/"+answer.Files[0].Task+"?wait=30s", &task)
+			if task.State != "success" || len(task.Artifacts) != 1 || task.Artifacts[0] != "sound.flac" {
+				t.Fatalf("%+v\n%s", task, g.log)
+			}
+			code, flac, err := get(g.url + "/tasks/" + task.ID + "/artifacts/sound.flac")
+			if err != nil || code != http.StatusOK || !strings.HasPrefix(flac, "fLaC") || len(flac) > len(sound) {
+				t.Errorf("%d, %d bytes of %d, %v", code, len(flac), len(sound), err)
+			}
+		})
+	}
+}
+
+// Progress, exit codes that retry, output, artifacts: what a command says.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	file := tasksFile(t, `
+		[tasks.talk]
+		argv = ["sh", "-c", "echo progress 40 of $1; echo hello; echo x >$ARTIFACTS/a.txt; cp -r $ARTIFACTS/a.txt .", "sh", "{0}"]
+		[tasks.again]
+		argv = ["sh", "-c", "echo no; exit 75"]
+		retry_codes = [75]
+		[tasks.fails]
+		argv = ["sh", "-c", "echo why; exit 3"]
+		retry_codes = [75]
+		[tasks.slow]
+		argv = ["sleep", "60"]
+		timeout = "200ms"
+		[tasks.escape]
+		argv = ["ln", "-s", "/etc/passwd", "../artifacts/passwd"]`)
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file)
+	if task := run(t, g, "talk", "that"); task.State != "success" || task.Note != "of that" || task.Result.Output != "hello" || len(task.Artifacts) != 1 {
+		t.Errorf("%+v", task)
+	}
+	if task := run(t, g, "fails"); task.State != "failed" || task.Error != "exit status 3: why" {
+		t.Errorf("%+v", task)
+	}
+	if task := run(t, g, "slow"); task.State != "failed" || !strings.Contains(task.Error, "timed out after 200ms") {
+		t.Errorf("%+v", task)
+	}
+	if task := run(t, g, "escape"); task.State != "failed" || len(task.Artifacts) != 0 || !strings.Contains(task.Error, "is no file") {
+		t.Errorf("%+v", task)
+	}
+	var again commandTask
+	send(t, "POST", g.url+"/tasks", `{"task":"again","max_retries":1}`, &again)
+	getJSON(t, g.url+"/tasks/"+again.ID+"?wait=30s", &again)
+	if again.State != "failed" || len(again.Failures) != 2 || again.Failures[0].Error != "exit status 75: no" {
+		t.Errorf("%+v", again)
+	}
+}
+
+// Cancelling a command leaves nothing of its process group, within two seconds.
+func TestCancelCommand(t *testing.T) {
+	t.Parallel()
+	for name, flags := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pids := filepath.Join(t.TempDir(), "pids")
+			file := tasksFile(t, `
+				[tasks.stubborn]
+				env = ["PIDS=`+pids+`"]
+				argv = ["sh", "-c", "trap '' TERM; sh -c 'echo $$ >>$PIDS; sleep 300' & echo $! >>$PIDS; echo $$ >>$PIDS; echo progress 1; wait; sleep 300"]`)
+			g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, flags(t)...)...)
+			var task commandTask
+			send(t, "POST", g.url+"/tasks", `{"task":"stubborn"}`, &task)
+			eventually(t, 15*time.Second, "it runs", func() bool {
+				text, _ := os.ReadFile(pids)
+				return bytes.Count(text, []byte("\n")) == 3
+			})
+			text, err := os.ReadFile(pids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if code := send(t, "DELETE", g.url+"/tasks/"+task.ID, "", &task); code != http.StatusOK || task.State != "cancelled" {
+				t.Fatalf("%d, %+v", code, task)
+			}
+			for field := range strings.FieldsSeq(string(text)) {
+				pid, err := strconv.Atoi(field)
+				if err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, 10*time.Second, "nothing of it remains", func() bool {
+					stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+					return err != nil || strings.Contains(string(stat), ") Z ")
+				})
+			}
+			t.Logf("gone within %v", time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
+
+// Nothing that a client sends reaches a program as more than a value, and what
+// is refused is refused before it is accepted.
+func TestHostileArguments(t *testing.T) {
+	t.Parallel()
+	file := tasksFile(t, `
+		[tasks.print]
+		argv = ["printf", "[%s]", "{0}", "-{1}", "{2}"]
+		[tasks.cat]
+		argv = ["cat", "{file}"]`)
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file)
+	for _, args := range [][]string{
+		{"a\nb", "{0}", "$(id)"}, {"{1} {file} {id}", "x; rm -rf /", "`id` | sh"}, {"*", "'\"\\", "\u202e %s %n"}, {"", "", ""},
+	} {
+		want := strings.TrimSpace("[" + args[0] + "][-" + args[1] + "][" + args[2] + "]")
+		if task := run(t, g, "print", args...); task.State != "success" || task.Result.Output != want {
+			t.Errorf("%q: %+v, want %q", args, task, want)
+		}
+	}
+	deep := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
+	for body, want := range map[string]int{
+		`{"task":"print","args":["-o","x","y"]}`:                                400,
+		`{"task":"print","args":["a\u0000","x","y"]}`:                           400,
+		`{"task":"print","args":["a","x"]}`:                                     400,
+		`{"task":"print","args":["a","x",7]}`:                                   400,
+		`{"task":"print","args":["a","x",["y"]]}`:                               400,
+		`{"task":"print","args":{"0":"a"}}`:                                     400,
+		`{"task":"print","args":` + deep + `}`:                                  400,
+		`{"task":"print\n","args":["a","x","y"]}`:                               404,
+		`{"task":"cat","args":["x"]}`:                                           400,
+		`{"task":"print","args":["` + strings.Repeat("x", 10<<20) + `","",""]}`: 413,
+	} {
+		resp, err := http.Post(g.url+"/tasks", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%.80s: %d %s, want %d", body, resp.StatusCode, text, want)
+		}
+	}
+	for _, outside := range [][]string{{"..", "passwd"}, {"/etc", "passwd"}, {"x", "../../jobs.db"}, {"x", "a\nb"}, {".", "."}, {"", ""}} {
+		if task := run(t, g, "cat", outside...); task.State != "failed" || task.Result.Output != "" {
+			t.Errorf("%q: %+v", outside, task)
+		}
+	}
+}
+
+// Two servers on one Redis share a schedule; one is killed. Each moment is one
+// task, and ran once.
+func TestScheduleSurvivesAServer(t *testing.T) {
+	t.Parallel()
+	file := tasksFile(t, `
+		[tasks.tick]
+		argv = ["true"]
+		schedule = "@every 1s"`)
+	broker := redistest.StartAOF(t).URL()
+	flags := []string{"-procs", "1", "-workers", "1", "-broker", broker, "-tasks", file}
+	first, second := start(t, t.TempDir(), flags...), start(t, t.TempDir(), flags...)
+	began := time.Now()
+	span := scheduleSpan
+	eventually(t, span, "half of the time is over", func() bool { return time.Since(began) > span/2 })
+	first.kill()
+	eventually(t, span, "the time is over", func() bool { return time.Since(began) > span })
+	var page struct {
+		Tasks []struct {
+			ID, State string
+			Attempts  int
+		}
+	}
+	eventually(t, 40*time.Second, "all have run", func() bool {
+		getJSON(t, second.url+"/tasks?task=tick&limit=500", &page)
+		for _, task := range page.Tasks {
+			if task.State != "success" && task.ID < "tick-"+began.Add(span).UTC().Format("20060102T150405Z") {
+				return false
+			}
+		}
+		return true
+	})
+	states := map[string]int{}
+	for _, task := range page.Tasks {
+		if _, twice := states[task.ID]; twice {
+			t.Errorf("%s is there twice", task.ID)
+		}
+		states[task.ID] = task.Attempts
+	}
+	missed, again := 0, 0
+	for at := began.Truncate(time.Second); at.Before(began.Add(span)); at = at.Add(time.Second) {
+		attempts, ok := states["tick-"+at.UTC().Format("20060102T150405Z")]
+		if !ok {
+			missed++
+		} else if attempts != 1 {
+			again++
+		}
+	}
+	t.Logf("%d moments, %d missed, %d begun more than once", len(states), missed, again)
+	if missed > 0 || again > 1 { // one may have been with the worker that was killed
+		t.Errorf("%d moments were missed, %d begun more than once", missed, again)
+	}
+}
+
+// scheduleSpan is for how long two servers share a schedule.
+const scheduleSpan = 10 * time.Second

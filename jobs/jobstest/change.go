@@ -1,0 +1,206 @@
+package jobstest
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var changeStories = []story{
+	{"a cancelled task that waits never starts", (*suite).cancelsWaiting},
+	{"a cancelled task that runs is lost to its worker", (*suite).cancelsRunning},
+	{"a cancelled suspect makes room for the next", (*suite).cancelsSuspect},
+	{"a cancelled member is counted and ends the chord", (*suite).cancelsMember},
+	{"what has ended cannot be cancelled", (*suite).cancelsNothing},
+	{"a failed, cancelled or dead task can be tried again", (*suite).requeues},
+	{"what has not failed by itself cannot be tried again", (*suite).requeuesNothing},
+}
+
+func cancel(t *testing.T, st jobs.Store, id string) *jobs.Task {
+	t.Helper()
+	got, err := st.Cancel(t.Context(), id)
+	if err != nil {
+		t.Fatalf("Cancel: %v", err)
+	}
+	if got.State != jobs.Cancelled || got.Finished == nil || got.Error == "" {
+		t.Errorf("cancelled task is %+v", got)
+	}
+	wantSame(t, st, got)
+	return got
+}
+
+func (s *suite) cancelsWaiting(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	later, soon := task("later"), task("soon")
+	later.RunAt, soon.RunAt = time.Now().Add(time.Hour), time.Now().Add(s.LeaseTTL/8)
+	for _, n := range []jobs.NewTask{task("retrying"), task("released")} {
+		enqueue(t, st, n)
+		l := leaseOne(t, st, "w")
+		if n.ID == "released" {
+			if err := st.Release(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(s.LeaseTTL / 8)})
+	}
+	for _, n := range []jobs.NewTask{later, soon, task("queued")} {
+		enqueue(t, st, n)
+	}
+	for _, id := range []string{"later", "soon", "queued", "retrying", "released"} {
+		before := get(t, st, id)
+		if got := cancel(t, other, id); got.Version <= before.Version {
+			t.Errorf("%s: version %d after %d", id, got.Version, before.Version)
+		}
+		if again, err := other.Cancel(t.Context(), id); err != nil || again.State != jobs.Cancelled {
+			t.Errorf("the second time: %+v, %v", again, err)
+		}
+	}
+	if d, err := st.Depth(t.Context()); err != nil || len(d) != 0 {
+		t.Errorf("depth is %+v, %v", d, err)
+	}
+	s.leaseNone(t, st, by("w", 10))
+	enqueue(t, st, task("next"))
+	if l := leaseOne(t, st, "w"); l.Task.ID != "next" {
+		t.Errorf("leased %s", l.Task.ID)
+	}
+}
+
+func (s *suite) cancelsRunning(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, task("a"))
+	enqueue(t, st, task("b"))
+	l := lease(t, st, by("w", 2))
+	if lost, err := st.Held(t.Context(), l); err != nil || len(lost) != 0 {
+		t.Fatalf("Held says that %v are lost, %v", ids(lost), err)
+	}
+	cancel(t, other, l[0].Task.ID)
+	if lost, err := st.Held(t.Context(), l); err != nil || len(lost) != 1 || lost[0] != l[0] {
+		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
+	}
+	s.refused(t, st, l[0], l[0].Task.ID)
+	if n, err := other.Reclaim(t.Context(), "w"); err != nil || n != 1 {
+		t.Errorf("Reclaim = %d, %v; only the other one runs", n, err)
+	}
+	if again := leaseOne(t, st, "w"); again.Task.ID != l[1].Task.ID {
+		t.Errorf("leased %s", again.Task.ID)
+	}
+	s.leaseNone(t, st, by("w", 1))
+}
+
+func (s *suite) cancelsSuspect(t *testing.T) {
+	st := s.handle(t)
+	for _, id := range []string{"a", "b"} {
+		enqueue(t, st, task(id))
+		for range jobs.SuspectAfter {
+			leaseOne(t, st, "w")
+			if _, err := st.Reclaim(t.Context(), "w"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if id == "a" {
+			cancel(t, st, "a") // a suspect that waits
+		}
+	}
+	l := leaseOne(t, st, "w")
+	if l.Task.ID != "b" {
+		t.Fatalf("leased %s", l.Task.ID)
+	}
+	cancel(t, st, "b")
+	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.Queued {
+		t.Fatalf("Requeue: %+v, %v", got, err)
+	}
+	if l := leaseOne(t, st, "w"); l.Task.ID != "a" {
+		t.Errorf("leased %s", l.Task.ID)
+	}
+}
+
+func (s *suite) cancelsMember(t *testing.T) {
+	st := s.handle(t)
+	callback := task("callback")
+	g := jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("a"), task("b")}, Callback: &callback}
+	if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	cancel(t, st, "b")
+	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError("b", jobs.CancelReason) {
+		t.Errorf("callback says %q", got.Error)
+	}
+	cancel(t, st, "a")
+	if got, err := st.Group(t.Context(), "g"); err != nil || got.Failed != 2 || got.Finished == nil {
+		t.Errorf("group is %+v, %v", got, err)
+	}
+	for _, id := range []string{"a", "b", "callback"} {
+		before := get(t, st, id)
+		_, err := st.Requeue(t.Context(), id)
+		wantError(t, "Requeue "+id, err, jobs.ErrState)
+		wantSame(t, st, before)
+	}
+}
+
+func (s *suite) cancelsNothing(t *testing.T) {
+	st := s.handle(t)
+	_, err := st.Cancel(t.Context(), "nobody")
+	wantError(t, "Cancel of nothing", err, jobs.ErrNotFound)
+	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Dead} {
+		id := string(state)
+		enqueue(t, st, task(id))
+		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x"})
+		before := get(t, st, id)
+		_, err := st.Cancel(t.Context(), id)
+		wantError(t, "Cancel "+id, err, jobs.ErrState)
+		wantSame(t, st, before)
+	}
+}
+
+func (s *suite) requeues(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	for _, state := range []jobs.State{jobs.Failed, jobs.Cancelled, jobs.Dead} {
+		id := string(state)
+		n := task(id)
+		n.Args = []byte(`["kept"]`)
+		enqueue(t, st, n)
+		l := leaseOne(t, st, "w")
+		finish(t, st, l, jobs.Outcome{State: state, Error: "why", Artifacts: []string{"half.txt"}})
+		before := get(t, st, id)
+		got, err := other.Requeue(t.Context(), id)
+		if err != nil || got.State != jobs.Queued || got.Finished != nil || got.Error != "" || len(got.Artifacts) != 0 || got.Version <= before.Version {
+			t.Fatalf("Requeue: %+v, %v", got, err)
+		}
+		if !reflect.DeepEqual(got.Failures, before.Failures) || string(got.Args) != `["kept"]` {
+			t.Errorf("then it is %+v", got)
+		}
+		s.refused(t, st, l, id)
+		if d, err := st.Depth(t.Context()); err != nil || len(d) != 1 || d[0].Waiting != 1 || d[0].Dead != 0 {
+			t.Errorf("depth is %+v, %v", d, err)
+		}
+		again := leaseOne(t, st, "w")
+		if again.Task.ID != id || again.Attempt != 2 {
+			t.Errorf("leased %s, attempt %d", again.Task.ID, again.Attempt)
+		}
+		finish(t, st, again, jobs.Outcome{State: jobs.Success})
+		wantState(t, other, id, jobs.Success)
+	}
+}
+
+func (s *suite) requeuesNothing(t *testing.T) {
+	st := s.handle(t)
+	_, err := st.Requeue(t.Context(), "nobody")
+	wantError(t, "Requeue of nothing", err, jobs.ErrNotFound)
+	enqueue(t, st, task("a"))
+	for _, step := range []func(){
+		func() {},
+		func() { leaseOne(t, st, "w") },
+		func() {
+			finish(t, st, &jobs.Lease{Task: get(t, st, "a"), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Success})
+		},
+	} {
+		step()
+		before := get(t, st, "a")
+		_, err := st.Requeue(t.Context(), "a")
+		wantError(t, "Requeue of what is "+string(before.State), err, jobs.ErrState)
+		wantSame(t, st, before)
+	}
+}

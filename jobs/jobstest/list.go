@@ -1,0 +1,155 @@
+package jobstest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var listStories = []story{
+	{"a list is newest first and its pages hold each task once", (*suite).pages},
+	{"a list is filtered by state, name and queue", (*suite).filters},
+	{"an empty store lists nothing", (*suite).listsNothing},
+	{"what has expired is on no list", (*suite).listForgets},
+	{"a page of large tasks ends early", (*suite).pageBytes},
+}
+
+// listAll follows the pages.
+func listAll(t *testing.T, st jobs.Store, q jobs.Query) (all []string) {
+	t.Helper()
+	for range 1000 {
+		p, err := st.List(t.Context(), q)
+		if err != nil {
+			t.Fatalf("List %+v: %v", q, err)
+		}
+		if len(p.Tasks) > q.Size() {
+			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.Size())
+		}
+		for _, each := range p.Tasks {
+			all = append(all, each.ID)
+		}
+		if p.Next == 0 {
+			return all
+		}
+		q.Before = p.Next
+	}
+	t.Fatal("the pages never end")
+	return nil
+}
+
+func (s *suite) pages(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	g := jobs.NewGroup{ID: "g"}
+	var want []string
+	for i := range 7 {
+		id := fmt.Sprint("g", (i*5)%7) // not in the order of their names
+		g.Members = append(g.Members, task(id))
+		want = append(want, id)
+	}
+	if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		id := fmt.Sprint("t", (i*3)%8)
+		enqueue(t, st, task(id))
+		want = append(want, id)
+	}
+	slices.Reverse(want)
+	for _, limit := range []int{1, 4, 15, 100} {
+		if got := listAll(t, other, jobs.Query{Limit: limit}); !slices.Equal(got, want) {
+			t.Errorf("in pages of %d: %v, want %v", limit, got, want)
+		}
+	}
+	first, err := other.List(t.Context(), jobs.Query{Limit: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enqueue(t, st, task("meanwhile"))
+	if got := listAll(t, other, jobs.Query{Limit: 3, Before: first.Next}); !slices.Equal(got, want[3:]) {
+		t.Errorf("after one came meanwhile: %v, want %v", got, want[3:])
+	}
+	if p, err := other.List(t.Context(), jobs.Query{Limit: 1}); err != nil || len(p.Tasks) != 1 || p.Tasks[0].ID != "meanwhile" {
+		t.Errorf("the newest is %+v, %v", p, err)
+	}
+}
+
+func (s *suite) filters(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("ok"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	enqueue(t, st, task("bad"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Dead, Error: "x"})
+	enqueue(t, st, task("works"))
+	leaseOne(t, st, "w")
+	later := task("later")
+	later.RunAt = time.Now().Add(time.Hour)
+	enqueue(t, st, later)
+	enqueue(t, st, task("waits"))
+	elsewhere := jobs.NewTask{ID: "elsewhere", Name: "other", Queue: "b"}
+	enqueue(t, st, elsewhere)
+	for _, row := range []struct {
+		q    jobs.Query
+		want []string
+	}{
+		{jobs.Query{State: jobs.Success}, []string{"ok"}},
+		{jobs.Query{State: jobs.Dead}, []string{"bad"}},
+		{jobs.Query{State: jobs.Running}, []string{"works"}},
+		{jobs.Query{State: jobs.Scheduled}, []string{"later"}},
+		{jobs.Query{State: jobs.Queued}, []string{"elsewhere", "waits"}},
+		{jobs.Query{State: jobs.Queued, Queue: "b"}, []string{"elsewhere"}},
+		{jobs.Query{Name: "other"}, []string{"elsewhere"}},
+		{jobs.Query{Name: "other", Queue: jobs.DefaultQueue}, nil},
+		{jobs.Query{State: jobs.Failed}, nil},
+		{jobs.Query{Queue: jobs.DefaultQueue, Limit: 2}, []string{"waits", "later", "works", "bad", "ok"}},
+	} {
+		if got := listAll(t, st, row.q); !slices.Equal(got, row.want) {
+			t.Errorf("%+v: %v, want %v", row.q, got, row.want)
+		}
+	}
+	p, err := st.List(t.Context(), jobs.Query{State: jobs.Dead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, st, p.Tasks[0])
+}
+
+func (s *suite) listsNothing(t *testing.T) {
+	if p, err := s.handle(t).List(t.Context(), jobs.Query{}); err != nil || len(p.Tasks) != 0 || p.Tasks == nil || p.Next != 0 {
+		t.Errorf("List = %+v, %v", p, err)
+	}
+}
+
+func (s *suite) listForgets(t *testing.T) {
+	st := s.keeping(t, 100*time.Millisecond)
+	enqueue(t, st, task("old"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	eventually(t, "the task is not listed any more", func() bool { return len(listAll(t, st, jobs.Query{})) == 0 })
+	enqueue(t, st, task("old")) // the id is free again, and the list says so
+	enqueue(t, st, task("more"))
+	if got := listAll(t, st, jobs.Query{}); !slices.Equal(got, []string{"more", "old"}) {
+		t.Errorf("then %v", got)
+	}
+}
+
+func (s *suite) pageBytes(t *testing.T) {
+	st := s.handle(t)
+	large := make([]byte, jobs.PageBytes/4)
+	for i := range large {
+		large[i] = 'x'
+	}
+	for i := range 6 {
+		n := task(fmt.Sprint("t", i))
+		n.Args = fmt.Appendf(nil, `["%s"]`, large)
+		enqueue(t, st, n)
+	}
+	p, err := st.List(t.Context(), jobs.Query{})
+	if err != nil || len(p.Tasks) != 4 || p.Next == 0 {
+		t.Fatalf("a page of %d, next %d, %v", len(p.Tasks), p.Next, err)
+	}
+	if got := listAll(t, st, jobs.Query{Before: p.Next}); !slices.Equal(got, []string{"t1", "t0"}) {
+		t.Errorf("behind it %v", got)
+	}
+}

@@ -1,0 +1,27 @@
+-- before or 0, limit, state, name, queue, how many to look at, bytes of a page.
+-- It returns: now, before of the next page or 0, then id and hash of each task.
+local before, limit, state, name, queue, budget, bytes = unpack(ARGV, FIRST, FIRST + 6)
+local out, found, size, last = { int(now), '0' }, 0, 0, before == '0' and '+inf' or '(' .. before
+limit, budget, bytes = tonumber(limit), tonumber(budget), tonumber(bytes)
+while budget > 0 do
+  local ids = redis.call('ZREVRANGEBYSCORE', base .. 'tasks', last, '-inf', 'WITHSCORES', 'LIMIT', 0, math.min(budget, 500))
+  if #ids == 0 then return out end
+  for i = 1, #ids, 2 do
+    local id = ids[i]
+    last, budget = '(' .. ids[i + 1], budget - 1
+    local key = base .. 'task:' .. id
+    local h = redis.call('HMGET', key, 'state', 'name', 'queue', 'run_at')
+    local is = h[1]
+    if is == 'queued' and tonumber(h[4]) > now then is = 'scheduled' end
+    if is and (state == '' or state == is) and (name == '' or name == h[2]) and (queue == '' or queue == h[3]) then
+      out[#out + 1], out[#out + 2] = id, redis.call('HGETALL', key)
+      found, size = found + 1, size + redis.call('HSTRLEN', key, 'args') + redis.call('HSTRLEN', key, 'result')
+      if found == limit or size >= bytes then
+        out[2] = ids[i + 1]
+        return out
+      end
+    end
+  end
+end
+out[2] = string.sub(last, 2)
+return out

@@ -1,0 +1,109 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"gale/jobs"
+)
+
+// Cancel implements jobs.Changer.
+func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
+	t, err := s.change(ctx, id, func(ctx context.Context, tx *tx, r *row) error {
+		if r.task.State.Final() {
+			if r.task.State == jobs.Cancelled {
+				return nil
+			}
+			return r.task.Ended()
+		}
+		tx.rows[r.seq], tx.due = r.task.Version+1, true // a suspect's owner may take the next
+		err := tx.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ? WHERE seq = ?`,
+			tx.now.UnixMicro(), jobs.CancelReason, r.seq)
+		if err != nil {
+			return err
+		}
+		return tx.memberEnded(ctx, r.member, id, jobs.Cancelled, jobs.CancelReason)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cancel task %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// Requeue implements jobs.Changer.
+func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
+	t, err := s.change(ctx, id, func(ctx context.Context, tx *tx, r *row) error {
+		if err := r.task.Requeueable(); err != nil {
+			return err
+		}
+		now := tx.now.UnixMicro()
+		tx.rows[r.seq], tx.due = r.task.Version+1, true
+		return tx.exec(ctx, `
+			UPDATE tasks SET version = version + 1, state = 'queued', due = ?1, run_at = ?1, finished = NULL, lost = 0,
+				excused = 0, progress = 0, note = '', error = '', result = NULL, artifacts = '[]' WHERE seq = ?2`, now, r.seq)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("requeue task %s: %w", id, err)
+	}
+	return t, nil
+}
+
+// change does something to a task and returns what it is then.
+func (s *Store) change(ctx context.Context, id string, do func(context.Context, *tx, *row) error) (t *jobs.Task, err error) {
+	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
+		found, err := tx.rowsOf(ctx, getTask, id)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 || s.gone(found[0].task.Finished, tx.now) {
+			return jobs.ErrNotFound
+		}
+		if err := do(ctx, tx, found[0]); err != nil {
+			return err
+		}
+		t, err = tx.get(ctx, id)
+		return err
+	})
+	return t, err
+}
+
+// lostSQL finds the places of the leases that are not held.
+const lostSQL = `
+	SELECT l.key FROM json_each(?) AS l LEFT JOIN tasks AS t
+		ON t.id = l.value ->> 0 AND t.attempts = l.value ->> 1 AND t.worker = l.value ->> 2 AND t.state = 'running'
+	WHERE t.seq IS NULL ORDER BY l.key`
+
+// Held implements jobs.Leaser. It reads, and takes no lock.
+func (s *Store) Held(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, error) {
+	lost, err := s.notHeld(ctx, leases)
+	if err != nil {
+		return nil, fmt.Errorf("look at leases: %w", s.readError(ctx, err))
+	}
+	return lost, nil
+}
+
+func (s *Store) notHeld(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+	fences := make([][]any, len(leases))
+	for i, l := range leases {
+		fences[i] = fence(l)
+	}
+	list, err := json.Marshal(fences)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, lostSQL, string(list))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var i int
+		if err := rows.Scan(&i); err != nil {
+			return nil, err
+		}
+		lost = append(lost, leases[i])
+	}
+	return lost, rows.Err()
+}

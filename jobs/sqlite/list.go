@@ -1,0 +1,73 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"gale/jobs"
+)
+
+// listSQL looks at the newest tasks before ?1 and returns those that are asked
+// for. The state scheduled is not stored, so queued stands for both here. What
+// has expired and is not swept yet is left out.
+const listSQL = `
+	SELECT ` + columns + ` FROM tasks
+	WHERE seq IN (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)
+		AND (?3 = '' OR state = ?3) AND (?4 = '' OR name = ?4) AND (?5 = '' OR queue = ?5)
+		AND (finished IS NULL OR finished >= ?6)
+	ORDER BY seq DESC`
+
+// lastSQL is where that look ends.
+const lastSQL = `SELECT count(*), coalesce(min(seq), 0) FROM (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)`
+
+// List implements jobs.Lister. It never waits for a writer.
+func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
+	p, err := s.list(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", s.readError(ctx, err))
+	}
+	return p, nil
+}
+
+func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
+	now, before := time.Now(), cmp.Or(q.Before, math.MaxInt64)
+	var seen int
+	var last int64
+	if err := s.read.QueryRowContext(ctx, lastSQL, before, jobs.ScanLimit).Scan(&seen, &last); err != nil {
+		return nil, err
+	}
+	stored := q.State
+	if stored == jobs.Scheduled {
+		stored = jobs.Queued
+	}
+	rows, err := s.read.QueryContext(ctx, listSQL, before, jobs.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	p, size := &jobs.Page{Tasks: []*jobs.Task{}}, 0
+	for rows.Next() {
+		r := new(row)
+		if err := r.scan(rows, now); err != nil {
+			return nil, err
+		}
+		if !q.Matches(&r.task) {
+			continue
+		}
+		p.Tasks = append(p.Tasks, &r.task)
+		size += len(r.task.Args) + len(r.task.Result)
+		if len(p.Tasks) == q.Size() || size >= jobs.PageBytes {
+			if r.seq > last || seen == jobs.ScanLimit {
+				p.Next = r.seq
+			}
+			return p, nil
+		}
+	}
+	if seen == jobs.ScanLimit {
+		p.Next = last
+	}
+	return p, rows.Err()
+}

@@ -1,0 +1,105 @@
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gale/jobs"
+)
+
+// placeholder stands for a value, within one element of argv.
+var placeholder = regexp.MustCompile(`\{[a-z0-9]+\}`)
+
+// named are the placeholders that are no numbers.
+var named = []string{"{file}", "{directory}", "{filename}", "{id}"}
+
+// ofFile reports whether the task is about an uploaded file: then its first two
+// arguments are the file's directory and filename.
+func (s Spec) ofFile() bool {
+	for _, element := range s.Argv {
+		for _, p := range named[:3] {
+			if strings.Contains(element, p) {
+				return true
+			}
+		}
+	}
+	return len(s.OnUpload) > 0
+}
+
+// takes is how many arguments the task takes.
+func (s Spec) takes() (n int) {
+	if s.ofFile() {
+		n = 2
+	}
+	for _, element := range s.Argv {
+		for _, p := range placeholder.FindAllString(element, -1) {
+			if i, err := strconv.Atoi(p[1 : len(p)-1]); err == nil {
+				n = max(n, i+1)
+			}
+		}
+	}
+	return n
+}
+
+// args are the task's arguments, all of them texts.
+func (s Spec) args() []jobs.Arg {
+	all := make([]jobs.Arg, s.takes())
+	for i := range all {
+		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.String}
+	}
+	if s.ofFile() {
+		all[0].Name, all[1].Name = "directory", "filename"
+	}
+	return all
+}
+
+// accepts is jobs.Definition.Accepts.
+func (s Spec) accepts(filename string) bool {
+	for _, p := range s.OnUpload {
+		if ok, err := path.Match(strings.ToLower(p), strings.ToLower(filename)); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// check refuses arguments that could mean more to the program than a value.
+func (s Spec) check(raw json.RawMessage) error {
+	var args []string
+	if err := json.Unmarshal(raw, &args); err != nil {
+		return err
+	}
+	_, err := s.expand(args, "/file", "id")
+	return err
+}
+
+// expand puts the values into argv. Each element is gone over once, so what
+// looks like a placeholder in a value stays as it is. A value at the beginning
+// of an element must not begin with a hyphen: the program would take it for an
+// option.
+func (s Spec) expand(args []string, file, id string) ([]string, error) {
+	for i, a := range args {
+		if strings.ContainsRune(a, 0) {
+			return nil, fmt.Errorf("argument %d holds a zero byte", i+1)
+		}
+	}
+	values := map[string]string{"{file}": file, "{id}": id}
+	for i, a := range args {
+		values[fmt.Sprintf("{%d}", i)] = a
+	}
+	if s.ofFile() && len(args) > 1 {
+		values["{directory}"], values["{filename}"] = args[0], args[1]
+	}
+	argv := make([]string, len(s.Argv))
+	for i, element := range s.Argv {
+		argv[i] = placeholder.ReplaceAllStringFunc(element, func(p string) string { return values[p] })
+		if strings.HasPrefix(argv[i], "-") && !strings.HasPrefix(element, "-") {
+			return nil, fmt.Errorf("%q must not begin with a hyphen: it would be taken for an option", argv[i])
+		}
+	}
+	return argv, nil
+}

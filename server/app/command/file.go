@@ -1,0 +1,179 @@
+// Package command makes tasks of programs: what a TOML file says may be run,
+// with which arguments, and within which limits. No shell takes part, and what
+// a client sends never becomes more than a part of one argument.
+package command
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"gale/jobs"
+)
+
+// Defaults of a table of the file.
+const (
+	DefaultTimeout   = 10 * time.Minute
+	DefaultMaxOutput = 1 << 20
+	// DefaultRetries is how often a task with retry_codes is tried again for
+	// which nothing else was asked.
+	DefaultRetries = 5
+)
+
+// Bounds of the file.
+const (
+	maxFile   = 1 << 20
+	maxOutput = 1 << 30
+	maxArgs   = 32 // {31} is the last
+)
+
+// Spec is a command task, as a table [tasks.NAME] of the file has it.
+type Spec struct {
+	Name       string
+	Argv       []string
+	OnUpload   []string // patterns of path.Match, without regard to case
+	Env        []string // NAME=value, all that the program gets beside PATH and ARTIFACTS
+	Timeout    time.Duration
+	MaxOutput  int
+	RetryCodes []int
+	Schedule   string
+}
+
+// table is a Spec as it is written.
+type table struct {
+	Argv       []string `toml:"argv"`
+	OnUpload   []string `toml:"on_upload"`
+	Env        []string `toml:"env"`
+	Timeout    string   `toml:"timeout"`
+	MaxOutput  int      `toml:"max_output"`
+	RetryCodes []int    `toml:"retry_codes"`
+	Schedule   string   `toml:"schedule"`
+}
+
+// Load reads a file of command tasks. lookup finds the variables that env names
+// without a value. It returns all that is wrong with the file, a line each.
+func Load(file string, lookup func(name string) (value string, ok bool)) (specs []Spec, faults []string) {
+	info, err := os.Stat(file)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
+		err = fmt.Errorf("%s is no file of at most 1 MiB", file)
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	return parse(string(text), lookup)
+}
+
+func parse(text string, lookup func(string) (string, bool)) (specs []Spec, faults []string) {
+	var all struct {
+		Tasks map[string]table `toml:"tasks"`
+	}
+	meta, err := toml.Decode(text, &all)
+	if err != nil {
+		return nil, []string{strings.TrimPrefix(err.Error(), "toml: ")}
+	}
+	if kind := meta.Type("tasks"); kind != "" && kind != "Hash" {
+		faults = append(faults, "tasks: wants tables, [tasks.NAME]")
+	}
+	for _, key := range meta.Undecoded() {
+		faults = append(faults, fmt.Sprintf("%s: unknown key", key))
+	}
+	for _, name := range slices.Sorted(maps.Keys(all.Tasks)) {
+		s, wrong := all.Tasks[name].spec(name, lookup)
+		for _, w := range wrong {
+			faults = append(faults, fmt.Sprintf("tasks.%s: %s", name, w))
+		}
+		specs = append(specs, s)
+	}
+	return specs, faults
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// spec checks a table.
+func (t table) spec(name string, lookup func(string) (string, bool)) (s Spec, faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	s = Spec{
+		Name: name, Argv: t.Argv, OnUpload: t.OnUpload, Timeout: DefaultTimeout,
+		MaxOutput: cmp.Or(t.MaxOutput, DefaultMaxOutput), RetryCodes: t.RetryCodes, Schedule: t.Schedule,
+	}
+	if !jobs.ValidID(name) || len(name) > 64 {
+		fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
+	}
+	s.checkArgv(fault)
+	for _, p := range t.OnUpload {
+		if _, err := path.Match(p, "x"); err != nil || p == "" {
+			fault("on_upload: %q is no pattern, such as *.wav", p)
+		}
+	}
+	for _, e := range t.Env {
+		key, _, set := strings.Cut(e, "=")
+		if !variable.MatchString(key) || strings.ContainsRune(e, 0) {
+			fault("env: %q is neither NAME nor NAME=value", e)
+			continue
+		}
+		if value, ok := lookup(key); !set && ok {
+			e, set = key+"="+value, true
+		}
+		if set {
+			s.Env = append(s.Env, e)
+		}
+	}
+	if t.Timeout != "" {
+		d, err := time.ParseDuration(t.Timeout)
+		if s.Timeout = d; err != nil || d <= 0 {
+			fault("timeout: %q is no duration, such as 90s", t.Timeout)
+		}
+	}
+	if s.MaxOutput < 1 || s.MaxOutput > maxOutput {
+		fault("max_output: %d is not within 1 and %d bytes", s.MaxOutput, maxOutput)
+	}
+	for _, code := range t.RetryCodes {
+		if code < 1 || code > 255 {
+			fault("retry_codes: %d is no exit status within 1 and 255", code)
+		}
+	}
+	if t.Schedule != "" {
+		if _, err := jobs.ParseSchedule(t.Schedule); err != nil {
+			fault("schedule: %v", err)
+		}
+		if s.takes() > 0 {
+			fault("schedule: a task that takes arguments cannot be scheduled: nobody gives them")
+		}
+	}
+	return s, faults
+}
+
+// checkArgv looks at the program and at every placeholder.
+func (s Spec) checkArgv(fault func(string, ...any)) {
+	if len(s.Argv) == 0 || s.Argv[0] == "" {
+		fault("argv: names no program")
+		return
+	}
+	if strings.Contains(s.Argv[0], "{") {
+		fault("argv: the program itself cannot be a placeholder")
+	}
+	for _, element := range s.Argv {
+		if strings.ContainsRune(element, 0) {
+			fault("argv: %q holds a zero byte", element)
+		}
+		for _, p := range placeholder.FindAllString(element, -1) {
+			n, err := strconv.Atoi(p[1 : len(p)-1])
+			if !slices.Contains(named, p) && (err != nil || n >= maxArgs || strconv.Itoa(n) != p[1:len(p)-1]) {
+				fault("argv: unknown placeholder %s; there are %s and {0} to {%d}", p, strings.Join(named, ", "), maxArgs-1)
+			}
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gale/jobs"
+)
+
+const (
+	// politeness is the time between TERM and KILL to a command that must end.
+	politeness = time.Second
+	// pipeWait is how long a process that left the group may hold the output.
+	pipeWait = time.Second
+)
+
+// ErrOutput: the command wrote more than max_output.
+var ErrOutput = errors.New("wrote more than max_output")
+
+// process is one run of a program.
+type process struct {
+	argv            []string
+	path            string // the variable PATH
+	work, artifacts string // folders
+	env             []string
+	output          *output
+}
+
+// run returns the exit status, or why there is none: the context's cause, a
+// signal, too much output. When it returns nothing of the process group is
+// left; what has made a session of its own is not of the group.
+func (p *process) run(ctx context.Context) (code int, err error) {
+	program, err := p.find()
+	if err != nil {
+		return 0, jobs.NoRetry(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // the file names it, no client
+	cmd.Args, cmd.Dir, cmd.WaitDelay = p.argv, p.work, pipeWait
+	cmd.Env = append([]string{"PATH=" + p.path, "ARTIFACTS=" + p.artifacts}, p.env...)
+	cmd.Stdout, cmd.Stderr = p.output, p.output
+	// The kernel sends Pdeathsig when the thread that started the process ends
+	// (prctl(2), PR_SET_PDEATHSIG), so it is kept until then.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start %s: %w", p.argv[0], err)
+	}
+	why := p.await(ctx, cmd.Process.Pid)
+	err = cmd.Wait()
+	p.output.flush()
+	exited, failed := errors.AsType[*exec.ExitError](err)
+	switch {
+	case why != nil:
+		return 0, why
+	case failed && exited.Exited():
+		return exited.ExitCode(), nil
+	case failed:
+		return 0, jobs.NoRetry(fmt.Errorf("ended by %v: %s", exited.Sys().(syscall.WaitStatus).Signal(), p.output.tail()))
+	case errors.Is(err, exec.ErrWaitDelay):
+		return 0, nil // it went well; something of it still held the output
+	}
+	return 0, err
+}
+
+// find looks for the program as execvp(3) does, but never in the working folder.
+func (p *process) find() (string, error) {
+	name := p.argv[0]
+	if strings.Contains(name, "/") {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return "", fmt.Errorf("find %s: %w", name, err)
+		}
+		return abs, nil
+	}
+	for _, dir := range filepath.SplitList(p.path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		if full := filepath.Join(dir, name); unix.Access(full, unix.X_OK) == nil {
+			return full, nil
+		}
+	}
+	return "", fmt.Errorf("find %s: %w in PATH", name, fs.ErrNotExist)
+}
+
+// await waits for the end of the process, brings it about when ctx ends or too
+// much was written, and leaves nothing of its group. The process is not reaped
+// yet: until then its number, which is the group's, is nobody else's.
+func (p *process) await(ctx context.Context, pid int) (why error) {
+	exited := make(chan struct{})
+	go func() { // ends with the process
+		defer close(exited)
+		for {
+			err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			if !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	select {
+	case <-exited:
+	case <-ctx.Done():
+		why = context.Cause(ctx)
+	case <-p.output.over:
+		why = jobs.NoRetry(fmt.Errorf("%w, %d bytes", ErrOutput, p.output.limit))
+	}
+	if why != nil {
+		_ = unix.Kill(-pid, unix.SIGTERM)
+		select {
+		case <-exited:
+		case <-time.After(politeness):
+		}
+	}
+	_ = unix.Kill(-pid, unix.SIGKILL) // what is left, or nothing
+	<-exited
+	return why
+}

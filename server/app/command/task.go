@@ -1,0 +1,159 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gale/jobs"
+)
+
+// Files finds what was uploaded.
+type Files interface {
+	// Path returns the absolute path of a stored file, or an error if there is
+	// none.
+	Path(directory, filename string) (string, error)
+}
+
+// Env is where commands run.
+type Env struct {
+	Files Files
+	// Path is the variable PATH, by which programs are found.
+	Path string
+	// Temp is where folders of running commands are made. Default: os.TempDir.
+	Temp string
+}
+
+// result is what the task object says of a command that ended well.
+type result struct {
+	Output string `json:"output"` // the end of it
+}
+
+// Task makes the task of a command. A task with retry_codes is tried again
+// after one of these, DefaultRetries times unless the task says otherwise; any
+// other status than 0 is the end.
+func Task(s Spec, e Env) jobs.Definition {
+	d := jobs.Definition{
+		Name: s.Name, Args: s.args(), Check: s.check, Timeout: s.Timeout,
+		Handler: func(ctx context.Context, job *jobs.Job) error { return run(ctx, job, s, e) },
+	}
+	if len(s.OnUpload) > 0 {
+		d.Accepts, d.OnUpload = s.accepts, true
+	}
+	if len(s.RetryCodes) > 0 {
+		d.MaxRetries = DefaultRetries
+	}
+	return d
+}
+
+func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
+	args := make([]string, job.Len())
+	targets := make([]any, len(args))
+	for i := range args {
+		targets[i] = &args[i]
+	}
+	if err := job.Args(targets...); err != nil {
+		return jobs.NoRetry(err)
+	}
+	file := ""
+	if s.ofFile() && len(args) > 1 {
+		if file, err = e.Files.Path(args[0], args[1]); err != nil {
+			return jobs.NoRetry(err)
+		}
+	}
+	argv, err := s.expand(args, file, job.ID)
+	if err != nil {
+		return jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
+	}
+	dir, err := os.MkdirTemp(e.Temp, "gale-task-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the command: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	p := process{
+		argv: argv, path: e.Path, work: filepath.Join(dir, "work"), artifacts: filepath.Join(dir, "artifacts"), env: s.Env,
+		output: newOutput(s.MaxOutput, job.Progress),
+	}
+	for _, d := range []string{p.work, p.artifacts} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return fmt.Errorf("make a folder for the command: %w", err)
+		}
+	}
+	job.Log.Info("command begins", "program", argv[0], "arguments", len(argv)-1)
+	code, err := p.run(ctx)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		failed := fmt.Errorf("exit status %d: %s", code, p.output.tail())
+		if slices.Contains(s.RetryCodes, code) {
+			return failed
+		}
+		return jobs.NoRetry(failed)
+	}
+	if err := keep(job, p.artifacts); err != nil {
+		return err
+	}
+	return job.Return(result{p.output.tail()})
+}
+
+// keep hands over what the command left. Anything but plain files under names
+// that artifacts may have is an error: it would be lost in silence.
+func keep(job *jobs.Job, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read artifacts: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("read artifacts: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // read only
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() {
+			return jobs.NoRetry(fmt.Errorf("artifact %q is no file", entry.Name()))
+		}
+		if err := copyFile(job, root, entry); err != nil {
+			return fmt.Errorf("keep artifact %q: %w", entry.Name(), err)
+		}
+	}
+	return nil
+}
+
+func copyFile(job *jobs.Job, root *os.Root, entry fs.DirEntry) error {
+	from, err := root.Open(entry.Name())
+	if err != nil {
+		return err
+	}
+	defer from.Close() //nolint:errcheck // read only
+	to, err := job.Artifact(entry.Name())
+	if errors.Is(err, jobs.ErrArtifactName) {
+		return jobs.NoRetry(err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
+}
+
+// Schedules are the schedules of the commands that have one.
+func Schedules(specs []Spec) (all []jobs.Periodic, err error) {
+	for _, s := range specs {
+		if s.Schedule == "" {
+			continue
+		}
+		at, err := jobs.ParseSchedule(s.Schedule)
+		if err != nil {
+			return nil, fmt.Errorf("schedule of %s: %w", s.Name, err)
+		}
+		all = append(all, jobs.Periodic{Schedule: at, Task: jobs.NewTask{Name: s.Name, Args: json.RawMessage("[]")}})
+	}
+	return all, nil
+}

@@ -1,0 +1,90 @@
+package config
+
+import (
+	"cmp"
+	"flag"
+	"slices"
+
+	"gale/jobs"
+)
+
+// Tasks is the command that looks at tasks and changes them.
+const Tasks Command = "tasks"
+
+// TasksOptions are the settings of the command tasks.
+type TasksOptions struct {
+	Config        // of these Data, Broker, LogFormat and LogLevel
+	Query  Filter // for list and dead
+	JSON   bool
+}
+
+// Filter is which tasks are listed.
+type Filter struct {
+	State, Task, Queue string // empty: any
+	Limit              int
+}
+
+// LoadTasks reads the settings of the command tasks, as Load does; a file of
+// flags for the server serves here too.
+func LoadTasks(args, environ []string) (TasksOptions, error) {
+	var o TasksOptions
+	f := defineTasks(&o)
+	if err := f.load(args, environ); err != nil {
+		return o, err
+	}
+	o.Broker = cmp.Or(o.Broker, o.Redis, SQLite)
+	f.folderOrRedis(o.Config)
+	f.oneOf("log-format", o.LogFormat, "text", "json")
+	f.oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
+	f.within("limit", o.Query.Limit, 1, maxListed)
+	if s := jobs.State(o.Query.State); s != "" && !slices.Contains(jobs.States, s) {
+		f.fault("-state: %q is no state of a task", s)
+	}
+	if len(f.faults) > 0 {
+		return o, f.faults
+	}
+	return o, nil
+}
+
+// maxListed bounds server tasks list.
+const maxListed = 1_000_000
+
+// defineTasks declares the flags of the command tasks: some of the server's,
+// and its own.
+func defineTasks(o *TasksOptions) *flags {
+	all, f := define(Serve, &o.Config), newFlags(Tasks)
+	f.others = all.set
+	for _, name := range []string{"data", "redis", "broker", "log-format", "log-level"} {
+		fl := all.set.Lookup(name)
+		f.set.Var(fl.Value, name, fl.Usage)
+	}
+	f.set.StringVar(&f.file, "config", "", "`file` of flags; those of the server that mean nothing here are passed over")
+	f.own = []string{"state", "task", "queue", "limit", "json"}
+	f.set.StringVar(&o.Query.State, "state", "", "list only tasks in this `state`: "+jobs.StateNames())
+	f.set.StringVar(&o.Query.Task, "task", "", "list only tasks of this `name`")
+	f.set.StringVar(&o.Query.Queue, "queue", "", "list only tasks of this `queue`")
+	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "`number` of tasks to list at most, newest first")
+	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
+	return f
+}
+
+// elsewhere reports whether a flag is one of another command, so that a file
+// may name it.
+func (f *flags) elsewhere(name string) bool {
+	return f.others != nil && f.others.Lookup(name) != nil && f.set.Lookup(name) == nil
+}
+
+// ownOnly reports whether a flag is for the command line alone: a variable or a
+// file that says the same word means the server's flag.
+func (f *flags) ownOnly(fl *flag.Flag) bool { return slices.Contains(f.own, fl.Name) }
+
+// folderOrRedis checks where the tasks are.
+func (f *flags) folderOrRedis(c Config) {
+	if c.Broker == SQLite {
+		if c.Data == "" {
+			f.fault("-data: names no folder")
+		}
+		return
+	}
+	f.broker(c)
+}

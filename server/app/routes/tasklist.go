@@ -1,0 +1,128 @@
+package routes
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/jobs"
+	"gale/server"
+)
+
+// manageRoutes look at tasks and change them.
+type manageRoutes struct {
+	store jobs.Store
+	tasks *jobs.Registry
+}
+
+func (m *manageRoutes) routes(guard access) []server.Route {
+	return []server.Route{
+		{Method: fasthttp.MethodGet, Path: "/tasks", Admit: guard.read, Handler: m.list},
+		{Method: fasthttp.MethodGet, Path: "/tasks/types", Admit: guard.read, Handler: m.types},
+		{Method: fasthttp.MethodDelete, Path: "/tasks/{id}", Admit: guard.write, Handler: m.cancel},
+		{Method: fasthttp.MethodPost, Path: "/tasks/{id}/retry", Admit: guard.write, Handler: m.retry},
+	}
+}
+
+// taskPage is the answer of GET /tasks.
+type taskPage struct {
+	Tasks []*jobs.Task `json:"tasks"`
+	Next  *string      `json:"next"` // where the list goes on
+}
+
+// list is GET /tasks?state=&task=&queue=&limit=&before=.
+func (m *manageRoutes) list(ctx *fasthttp.RequestCtx) error {
+	q, params, err := taskQuery(ctx.QueryArgs())
+	if err != nil {
+		return server.Fail(fasthttp.StatusBadRequest, err.Error())
+	}
+	found, err := m.store.List(ctx, q)
+	if err != nil {
+		return err
+	}
+	answer := taskPage{Tasks: found.Tasks}
+	if found.Next != 0 {
+		params.Set("before", strconv.FormatInt(found.Next, 10))
+		next := "/tasks?" + params.Encode()
+		answer.Next = &next
+	}
+	return server.WriteJSON(ctx, fasthttp.StatusOK, answer)
+}
+
+// taskQuery reads the parameters, refuses those it does not know, and returns
+// them for the link to the next page.
+func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error) {
+	params = url.Values{}
+	for k, v := range args.All() {
+		name, value := string(k), string(v)
+		params.Set(name, value)
+		switch name {
+		case "state":
+			q.State = jobs.State(value)
+			if !slices.Contains(jobs.States, q.State) {
+				return q, nil, fmt.Errorf("state: %q is none of %s", value, jobs.StateNames())
+			}
+		case "task":
+			q.Name = value
+		case "queue":
+			q.Queue = value
+		case "limit":
+			if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > jobs.MaxPage {
+				return q, nil, fmt.Errorf("limit: %q is not within 1 and %d", value, jobs.MaxPage)
+			}
+		case "before":
+			if q.Before, err = strconv.ParseInt(value, 10, 64); err != nil || q.Before < 1 {
+				return q, nil, fmt.Errorf("before: %q is no page; follow next", value)
+			}
+		default:
+			return q, nil, fmt.Errorf("unknown parameter %q; there are state, task, queue, limit, before", name)
+		}
+	}
+	return q, params, nil
+}
+
+// taskType is a registered task in GET /tasks/types.
+type taskType struct {
+	Task string      `json:"task"`
+	Args jobs.Schema `json:"args"`
+}
+
+// types is GET /tasks/types.
+func (m *manageRoutes) types(ctx *fasthttp.RequestCtx) error {
+	all := []taskType{}
+	for _, name := range m.tasks.Names() {
+		d, err := m.tasks.Lookup(name)
+		if err != nil {
+			return err
+		}
+		all = append(all, taskType{name, d.Schema()})
+	}
+	return server.WriteJSON(ctx, fasthttp.StatusOK, all)
+}
+
+// cancel is DELETE /tasks/{id}: 200 with the task, 409 if it has ended.
+func (m *manageRoutes) cancel(ctx *fasthttp.RequestCtx) error {
+	return changed(ctx)(m.store.Cancel(ctx, server.Param(ctx, "id")))
+}
+
+// retry is POST /tasks/{id}/retry: 200 with the task, 409 if it has not failed.
+func (m *manageRoutes) retry(ctx *fasthttp.RequestCtx) error {
+	return changed(ctx)(m.store.Requeue(ctx, server.Param(ctx, "id")))
+}
+
+// changed answers with the task, or says why it was not changed.
+func changed(ctx *fasthttp.RequestCtx) func(*jobs.Task, error) error {
+	return func(t *jobs.Task, err error) error {
+		if state, ok := errors.AsType[jobs.StateError](err); ok {
+			return server.Fail(fasthttp.StatusConflict, state.Error())
+		}
+		if err != nil {
+			return err
+		}
+		return server.WriteJSON(ctx, fasthttp.StatusOK, t)
+	}
+}
