@@ -9,24 +9,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"gale/jobs/redistest"
 )
 
-// celeryApp is the smallest there is.
+// celeryApp is the smallest there is; what it keeps is configured below.
 const celeryApp = `
+import os
 from celery import Celery
 
-app = Celery("app")
+app = Celery("app", broker=os.environ["BROKER"], backend=os.environ.get("BACKEND") or None)
+app.conf.task_acks_late = app.conf.task_reject_on_worker_lost = bool(os.environ.get("BACKEND"))
 
-@app.task(ignore_result=True)
+@app.task
 def noop():
     pass
 `
 
-// celerySend sends so many tasks to a broker.
+// celerySend sends so many tasks.
 const celerySend = `
 import sys, app
-app.app.conf.broker_url = sys.argv[2]
 for _ in range(int(sys.argv[1])):
     app.noop.apply_async(queue="celery")
 `
@@ -34,22 +37,40 @@ for _ in range(int(sys.argv[1])):
 // debianPython is the interpreter that Debian's celery is installed for.
 const debianPython = "/usr/bin/python3"
 
-// celeryRedis measures how fast the queue empties: from the first task that is
-// gone to the last.
-func celeryRedis(b *testing.B, server *redistest.Server, n int) float64 {
+// celeryKeeps runs Celery with the promises that Gale's tasks have: a task that
+// its worker did not finish is not acknowledged, and what became of it is kept.
+func celeryKeeps(b *testing.B, server *redistest.Server, n int) float64 {
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, DB: 1})
+	defer client.Close()
+	return celery(b, server, n, server.URL()+"/1", func() (int64, error) {
+		kept, err := client.DBSize(b.Context()).Result()
+		return int64(n) - kept, err
+	})
+}
+
+// celeryBare runs Celery as it is when nothing is configured but a broker: a task
+// is acknowledged before it runs, and nothing is known of it afterwards.
+func celeryBare(b *testing.B, server *redistest.Server, n int) float64 {
+	return celery(b, server, n, "", func() (int64, error) {
+		return server.Client().LLen(b.Context(), "celery").Result()
+	})
+}
+
+// celery measures how fast n tasks end: from the first that is not left any more
+// to the last.
+func celery(b *testing.B, server *redistest.Server, n int, backend string, left func() (int64, error)) float64 {
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "app.py"), []byte(celeryApp), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	url := server.URL() + "/0"
-	send := exec.CommandContext(b.Context(), debianPython, "-c", celerySend, strconv.Itoa(n), url)
-	send.Dir = dir
+	env := append(os.Environ(), "C_FORCE_ROOT=1", "BROKER="+server.URL()+"/0", "BACKEND="+backend)
+	send := exec.CommandContext(b.Context(), debianPython, "-c", celerySend, strconv.Itoa(n))
+	send.Dir, send.Env = dir, env
 	if out, err := send.CombinedOutput(); err != nil {
 		b.Fatalf("celery: %v; install Debian's python3-celery and python3-redis\n%s", err, out)
 	}
-	w := exec.CommandContext(b.Context(), debianPython, "-m", "celery", "-b", url, "-A", "app", "worker", "-c", "2", "--without-gossip", "--without-mingle", "-l", "error")
-	w.Dir = dir
-	w.Env = append(os.Environ(), "C_FORCE_ROOT=1")
+	w := exec.CommandContext(b.Context(), debianPython, "-m", "celery", "-A", "app", "worker", "-c", "2", "--without-gossip", "--without-mingle", "-l", "error")
+	w.Dir, w.Env = dir, env
 	w.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := w.Start(); err != nil {
 		b.Fatal(err)
@@ -63,7 +84,7 @@ func celeryRedis(b *testing.B, server *redistest.Server, n int) float64 {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(time.Minute); ; <-tick.C {
-		left, err := server.Client().LLen(b.Context(), "celery").Result()
+		left, err := left()
 		switch {
 		case err != nil || time.Now().After(end):
 			b.Fatalf("celery: %d tasks are left, %v", left, err)

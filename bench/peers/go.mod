@@ -8,6 +8,7 @@ require (
 	gale v0.0.0
 	github.com/RichardKnop/machinery/v2 v2.0.16
 	github.com/hibiken/asynq v0.25.1
+	github.com/redis/go-redis/v9 v9.23.0
 )
 
 require (
@@ -42,7 +43,6 @@ require (
 	github.com/ncruces/go-strftime v1.0.0 // indirect
 	github.com/opentracing/opentracing-go v1.2.0 // indirect
 	github.com/rabbitmq/amqp091-go v1.10.0 // indirect
-	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/robfig/cron/v3 v3.0.1 // indirect
 	github.com/spf13/cast v1.7.0 // indirect
