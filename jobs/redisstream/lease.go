@@ -91,6 +91,13 @@ func (s *Store) lease(ctx context.Context, r jobs.LeaseRequest) (leases []*jobs.
 	return leases, min(wait, lookAgain, max(s.opts.LeaseTTL/20, 5*time.Millisecond)), nil
 }
 
+// leased are the values that lease.lua returns of each lease: LEASED there, and
+// what it adds.
+var leased = []string{
+	"name", "state", "run_at", "attempts", "version", "created", "args", "timeout", "retries", "sig",
+	"group", "failures", "error", "result", "artifacts", "id", "queue", "worker", "started",
+}
+
 func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.Duration, lost []any, err error) {
 	if len(answer) != 3 {
 		return nil, 0, nil, errAnswer
@@ -105,11 +112,11 @@ func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.D
 		wait = lookAgain
 	}
 	for _, each := range given {
-		f, hashErr := decodeHash(each)
-		if hashErr != nil {
-			return nil, 0, nil, hashErr
+		f, rowErr := decodeRow(leased, each)
+		if rowErr != nil {
+			return nil, 0, nil, rowErr
 		}
-		t, taskErr := decodeTask(f.text("id"), each, 0)
+		t, taskErr := f.task(f.text("id"), 0)
 		if taskErr != nil {
 			// Whoever wrote it: the worker refuses arguments that are no array,
 			// and the task becomes a dead letter.

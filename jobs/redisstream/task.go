@@ -31,6 +31,10 @@ func decodeTask(id string, answer any, now int64) (*jobs.Task, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode task %s: %w", id, err)
 	}
+	return f.task(id, now)
+}
+
+func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 	t := &jobs.Task{
 		ID: id, Name: f.text("name"), Queue: f.text("queue"), Args: f.raw("args"), State: jobs.State(f.text("state")),
 		Progress: int(f.number("progress")), Note: f.text("note"), Attempts: int(f.number("attempts")), Worker: f.text("worker"),
@@ -70,6 +74,26 @@ func decodeHash(answer any) (*fields, error) {
 			return nil, err
 		}
 		f.values[k] = v
+	}
+	return f, nil
+}
+
+// decodeRow reads the values of names, of which some may not be there.
+func decodeRow(names []string, answer any) (*fields, error) {
+	list, ok := answer.([]any)
+	if !ok || len(list) != len(names) {
+		return nil, fmt.Errorf("%T does not hold %d values", answer, len(names))
+	}
+	f := &fields{values: make(map[string]string, len(list))}
+	for i, v := range list {
+		if v == nil {
+			continue
+		}
+		text, ok := v.(string)
+		if !ok {
+			return nil, fmt.Errorf("%s: %T is no text", names[i], v)
+		}
+		f.values[names[i]] = text
 	}
 	return f, nil
 }

@@ -13,8 +13,11 @@ if tonumber(h[6] or 0) >= tonumber(SUSPECT) then
   let_go(owner, id)
   ring(q) -- the owner may take the next one
 end
-local set = { 'state', state, 'error', text, 'artifacts', artifacts, 'fin', token, 'version', int(h[11] + 1) }
+local set = { 'state', state, 'fin', token, 'version', int(h[11] + 1) }
 local function put(k, v) set[#set + 1], set[#set + 2] = k, v end
+-- A first attempt has nothing to overwrite.
+if text ~= '' or attempt ~= '1' then put('error', text) end
+if artifacts ~= '[]' or attempt ~= '1' then put('artifacts', artifacts) end
 if state == 'retrying' then
   at = int(math.max(tonumber(at), now))
   put('run_at', at)
@@ -23,7 +26,7 @@ else
 end
 if state == 'success' then
   put('progress', '100')
-  put('result', result)
+  if result ~= '' then put('result', result) end
 else
   put('failures', failure(h[9], attempt, json))
 end

@@ -1,20 +1,26 @@
 -- handle, number of the call, number of the last call that was answered, owner,
 -- max, ttl in ms, number of queues, queues, names. It returns: microseconds until
--- something is due or -1, what was lost, the leases.
+-- something is due or -1, what was lost, the leases: the values of LEASED.
 local handle, call, answered, owner, max, ttl, nq = unpack(ARGV, FIRST, FIRST + 6)
 local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
 for i = FIRST + 7 + nq, #ARGV do names[ARGV[i]] = true end
 
--- begin hands a task out; attempts and version are as they were.
-local function begin(q, id, at, attempts, version)
+-- LEASED are the fields that a worker is told, in the order that lease.go knows.
+-- They are read once: each value that crosses between Redis and Lua has its price.
+local LEASED = { 'name', 'state', 'run_at', 'attempts', 'version', 'created', 'args', 'timeout', 'retries', 'sig',
+  'group', 'failures', 'error', 'result', 'artifacts' }
+local function read(id) return redis.call('HMGET', base .. 'task:' .. id, unpack(LEASED)) end
+
+-- begin hands a task out; t are its values as they were.
+local function begin(q, id, at, t)
   local key = base .. 'task:' .. id
-  attempts = int(attempts + 1)
-  redis.call('HSET', key, 'state', 'running', 'worker', owner, 'started', int(now), 'at', at, 'progress', '0',
-    'note', '', 'excused', '0', 'attempts', attempts, 'version', int(version + 1))
-  local h = redis.call('HGETALL', key)
-  h[#h + 1], h[#h + 2] = 'id', id
-  leases[#leases + 1] = h
-  given[#given + 1] = q .. '\n' .. id .. '\n' .. attempts .. '\n'
+  t[4], t[5] = int(t[4] + 1), int(t[5] + 1)
+  redis.call('HSET', key, 'state', 'running', 'worker', owner, 'started', int(now), 'at', at, 'attempts', t[4], 'version', t[5])
+  if t[4] ~= '1' then redis.call('HSET', key, 'progress', '0', 'note', '', 'excused', '0') end
+  t[2] = 'running'
+  t[#LEASED + 1], t[#LEASED + 2], t[#LEASED + 3], t[#LEASED + 4] = id, q, owner, int(now)
+  leases[#leases + 1] = t
+  given[#given + 1] = q .. '\n' .. id .. '\n' .. t[4] .. '\n'
   left = left - 1
   changed(id)
 end
@@ -23,7 +29,7 @@ end
 local function take(q, id)
   local entry = redis.call('XADD', base .. 'side:' .. q, '*', 'id', id)
   redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 1, 'STREAMS', base .. 'side:' .. q, '>')
-  begin(q, id, 'side:' .. entry, unpack(redis.call('HMGET', base .. 'task:' .. id, 'attempts', 'version')))
+  begin(q, id, 'side:' .. entry, read(id))
 end
 
 local function put_aside(q, id, name, at)
@@ -123,7 +129,7 @@ local function fresh(q, budget)
       budget = budget - 1
       local entry, fields = e[1], e[2]
       local id = fields and fields[1] == 'id' and fields[2]
-      local t = id and redis.call('HMGET', base .. 'task:' .. id, 'name', 'state', 'run_at', 'attempts', 'version', 'created') or {}
+      local t = id and read(id) or {}
       local name, state = t[1], t[2]
       if not (name and t[3] and t[4] and t[5] and t[6]) then
         leave(q, 'stream:' .. entry)
@@ -131,7 +137,7 @@ local function fresh(q, budget)
       elseif state ~= 'queued' and state ~= 'retrying' then
         leave(q, 'stream:' .. entry) -- it has ended meanwhile
       elseif names[name] then
-        begin(q, id, 'stream:' .. entry, t[4], t[5])
+        begin(q, id, 'stream:' .. entry, t)
       else
         leave(q, 'stream:' .. entry)
         put_aside(q, id, name, t[3])
