@@ -35,7 +35,7 @@ faults: ## break a running server under load; fails if a connection is lost
 	$(GO) run ./bench/faults
 
 lint: $(GOLANGCI) ## golangci-lint and go mod tidy
-	$(GOLANGCI) run
+	$(GOLANGCI) run --allow-parallel-runners
 	$(GO) mod tidy -diff
 	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 
