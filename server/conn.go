@@ -66,6 +66,7 @@ type conn struct {
 	id     []byte // of the request being handled
 	body   *body  // of that request, or nil
 	linger bool   // the server ends this connection, not the client
+	kept   bool   // its new owner closes it, see Take
 }
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }
