@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"gale/server/cache":      20,
 	"gale/server/limit":      20,
 	"gale/server/memory":     20,
+	"gale/server/realtime":   20,
 	"gale/server/redisdb":    15, // tasks are kept through it, too
 	"gale/server/static":     20,
 	"gale/server/upstream":   20,
