@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"gale/server/upstream":   20,
 	"gale/server/sharedtest": 21,
 
+	"gale/server/upgrade":      15, // whoever speaks WebSocket does through it
 	"gale/server/uploadsocket": 20,
 
 	"gale/server/app/command": 25,

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -51,7 +52,7 @@ func (c *conn) lingerOn() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	if c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if c.SetReadDeadline(time.Now().Add(cmp.Or(c.lingerFor, lingerTime))) != nil {
 		return
 	}
 	// How it ends is of no matter: the client left, or its time is up.

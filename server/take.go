@@ -94,10 +94,10 @@ func (t *Taken) Read(p []byte) (int, error) {
 func (t *Taken) Close() error { return t.c.end() }
 
 // Finish ends the connection so that the client reads all that was written,
-// whatever it is sending: see the lingering close of conn. It may take five
-// seconds. Nobody else may read meanwhile.
-func (t *Taken) Finish() error {
-	t.c.linger = true
+// whatever it is sending: see the lingering close of conn. The client has until
+// then to leave. Nobody else may read meanwhile.
+func (t *Taken) Finish(within time.Duration) error {
+	t.c.linger, t.c.lingerFor = true, within
 	return t.c.end()
 }
 

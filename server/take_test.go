@@ -71,7 +71,7 @@ func TestTakeHTTP10(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.endSending() // Finish waits for that
-	if err := owner.Finish(); err != nil {
+	if err := owner.Finish(patience); err != nil {
 		t.Error(err)
 	}
 	all, err := io.ReadAll(c.in)

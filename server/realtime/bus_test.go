@@ -231,13 +231,14 @@ func TestOvertaken(t *testing.T) {
 	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: 3})
 	s := open(t, realtime.Options{}, func() realtime.Handler {
 		return &events{open: func(c *realtime.Conn) {
-			if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, nil); err != nil {
+			tell := func(realtime.Place) []byte { return []byte("begin") }
+			if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
 				t.Error(err)
 			}
 		}}
 	})
 	c := dial(t, s)
-	eventually(t, "it has subscribed", func() bool { return len(b.Channels()) == 1 })
+	wantText(t, c, "begin")
 	data := strings.Repeat("x", 100_000)
 	for i := range 300 {
 		publish(t, b, "a", fmt.Sprint(i, " ", data))

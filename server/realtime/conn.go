@@ -8,12 +8,12 @@ import (
 	"os"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fasthttp/websocket"
 
 	"gale/pool"
 	"gale/server"
+	"gale/server/upgrade"
 )
 
 // Handler gets the events of a connection, one at a time and from its own
@@ -83,7 +83,7 @@ func (c *Conn) Send(ctx context.Context, m Message) error { return c.send(ctx, m
 // after five seconds.
 func (c *Conn) Close(code int, reason string) {
 	c.decide(code, reason)
-	frame := websocket.FormatCloseMessage(code, closeReason(reason))
+	frame := upgrade.CloseFrame(code, reason)
 	_ = c.put(item{kind: websocket.CloseMessage, data: frame, last: true}) // if it is closed already, that is that
 }
 
@@ -225,15 +225,6 @@ func (c *Conn) failed(err error) {
 	if !errors.Is(err, websocket.ErrCloseSent) { // then its answer is waited for
 		_ = c.net.Reset()
 	}
-}
-
-// closeReason cuts a reason to what a close frame holds (RFC 6455 §5.5).
-func closeReason(reason string) string {
-	const most = 123
-	for len(reason) > most || !utf8.ValidString(reason) {
-		reason = reason[:min(len(reason)-1, most)]
-	}
-	return reason
 }
 
 var _ slog.LogValuer = Message{}

@@ -15,6 +15,7 @@ import (
 
 	"gale/server"
 	"gale/server/realtime"
+	"gale/server/upgrade"
 )
 
 // patience is how long a test waits for what must happen.
@@ -37,7 +38,7 @@ func open(t testing.TB, o realtime.Options, handler func() realtime.Handler, mor
 	for _, route := range more {
 		routes = append(routes, route(s.hub))
 	}
-	srv, err := server.New(server.Options{Grace: time.Second, Errors: []server.ErrorStatus{{Err: realtime.ErrLeaving, Status: 503}}}, routes)
+	srv, err := server.New(server.Options{Grace: time.Second, Errors: []server.ErrorStatus{{Err: upgrade.ErrLeaving, Status: 503}}}, routes)
 	if err != nil {
 		t.Fatal(err)
 	}

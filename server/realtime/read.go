@@ -86,7 +86,7 @@ func (c *Conn) finish(err error) (code int, reason string) {
 		_ = c.net.Close()
 		return code, reason
 	}
-	_ = c.net.Finish()
+	_ = c.net.Finish(closeTimeout)
 	return code, reason
 }
 

@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"gale/server"
+	"gale/server/upgrade"
 )
 
 // Defaults of Options.
@@ -53,13 +54,9 @@ const (
 // closeTimeout is how long the client's answer to a close frame is waited for.
 const closeTimeout = 5 * time.Second
 
-var (
-	// ErrLeaving refuses a connection while the process is about to end.
-	ErrLeaving = errors.New("the server is about to end")
-	// ErrClosed is what sending to a connection fails with that is closed, or
-	// about to be.
-	ErrClosed = errors.New("connection is closed")
-)
+// ErrClosed is what sending to a connection fails with that is closed, or about
+// to be.
+var ErrClosed = errors.New("connection is closed")
 
 // Options configure a Hub. The zero value is the documented default.
 type Options struct {
@@ -127,7 +124,7 @@ func (h *Hub) add(m member) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.leaving {
-		return ErrLeaving
+		return upgrade.ErrLeaving
 	}
 	h.open[m] = struct{}{}
 	h.work.Add(1) // given back by remove

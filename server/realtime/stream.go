@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gale/server"
+	"gale/server/upgrade"
 )
 
 // Stream is an answer that goes on: server-sent events, a long poll. While
@@ -26,10 +27,10 @@ type Stream struct {
 
 // Stream answers a request with what open, and those it tells, will write. The
 // head is sent with what the handler has set in ctx.Response. The error,
-// ErrLeaving or open's own, is for the handler to return; nothing was sent then.
+// upgrade.ErrLeaving or open's own, is for the handler to return; nothing was sent then.
 func (h *Hub) Stream(ctx *fasthttp.RequestCtx, open func(*Stream) error) error {
 	if h.refuses() {
-		return ErrLeaving
+		return upgrade.ErrLeaving
 	}
 	s := &Stream{client: server.Client(ctx), unwatch: func() {}}
 	s.outbox = outbox{hub: h, wire: s, writing: true} // held back until there is a connection
@@ -140,7 +141,7 @@ func (s *Stream) write(it item) error {
 		return err
 	}
 	if it.last {
-		s.hub.work.Go(func() { s.close(s.net.Finish) }) // ends with the client, or after five seconds
+		s.hub.work.Go(func() { s.close(func() error { return s.net.Finish(closeTimeout) }) }) // ends with the client, or after five seconds
 	}
 	return nil
 }

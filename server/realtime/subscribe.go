@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/fasthttp/websocket"
+
+	"gale/server/upgrade"
 )
 
 // Subscribe lets the connection have a channel's messages from a place on, in a
@@ -42,5 +44,5 @@ func (c *Conn) tooSlow() item {
 	const reason = "too slow, messages are lost"
 	c.decide(websocket.CloseTryAgainLater, reason)
 	c.hub.opts.Logger.Warn("client too slow, connection closed", "client", c.client, "behind", "history")
-	return item{kind: websocket.CloseMessage, data: websocket.FormatCloseMessage(websocket.CloseTryAgainLater, reason), last: true}
+	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), last: true}
 }

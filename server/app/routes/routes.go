@@ -19,6 +19,7 @@ import (
 	"gale/server/limit"
 	"gale/server/realtime"
 	"gale/server/static"
+	"gale/server/upgrade"
 	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
@@ -100,7 +101,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 var statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
-	{Err: realtime.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
+	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrChannel, Status: 400, Reason: realtime.ErrChannel.Error()},
 	{Err: upstream.ErrTimeout, Status: 504, Reason: upstream.ErrTimeout.Error()},

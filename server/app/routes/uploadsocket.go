@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"gale/server/upgrade"
 	"gale/server/uploadsocket"
 	"gale/uploads"
 )
@@ -18,7 +19,8 @@ const (
 
 // socket is GET /upload: an upload by WebSocket.
 func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
-	if ok, err := uploadsocket.Handshake(ctx); !ok {
+	shake, err := upgrade.Read(ctx, "a WebSocket is taken here; POST sends a form, and the address of a list ends in a slash")
+	if shake == nil || err != nil {
 		return err
 	}
 	args := ctx.QueryArgs()
@@ -32,7 +34,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	if r.Numbered = !args.Has("filename"); r.Numbered {
 		r.Filename = socketFilename
 	}
-	err := u.sockets.Serve(ctx, r)
+	err = u.sockets.Serve(ctx, shake, r)
 	if errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrExists) {
 		return u.refuse(ctx, err)
 	}
