@@ -36,8 +36,8 @@ func tasksFile(t *testing.T, text string) string {
 	return file
 }
 
-// run posts a task, waits for its end, and returns it.
-func run(t *testing.T, g *gale, name string, args ...string) (task commandTask) {
+// runTask posts a task, waits for its end, and returns it.
+func runTask(t *testing.T, g *gale, name string, args ...string) (task commandTask) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"task": name, "args": args})
 	if err != nil {
@@ -115,16 +115,16 @@ func TestCommands(t *testing.T) {
 		[tasks.escape]
 		argv = ["ln", "-s", "/etc/passwd", "../artifacts/passwd"]`)
 	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file)
-	if task := run(t, g, "talk", "that"); task.State != "success" || task.Note != "of that" || task.Result.Output != "hello" || len(task.Artifacts) != 1 {
+	if task := runTask(t, g, "talk", "that"); task.State != "success" || task.Note != "of that" || task.Result.Output != "hello" || len(task.Artifacts) != 1 {
 		t.Errorf("%+v", task)
 	}
-	if task := run(t, g, "fails"); task.State != "failed" || task.Error != "exit status 3: why" {
+	if task := runTask(t, g, "fails"); task.State != "failed" || task.Error != "exit status 3: why" {
 		t.Errorf("%+v", task)
 	}
-	if task := run(t, g, "slow"); task.State != "failed" || !strings.Contains(task.Error, "timed out after 200ms") {
+	if task := runTask(t, g, "slow"); task.State != "failed" || !strings.Contains(task.Error, "timed out after 200ms") {
 		t.Errorf("%+v", task)
 	}
-	if task := run(t, g, "escape"); task.State != "failed" || len(task.Artifacts) != 0 || !strings.Contains(task.Error, "is no file") {
+	if task := runTask(t, g, "escape"); task.State != "failed" || len(task.Artifacts) != 0 || !strings.Contains(task.Error, "is no file") {
 		t.Errorf("%+v", task)
 	}
 	var again commandTask
@@ -190,7 +190,7 @@ func TestHostileArguments(t *testing.T) {
 		{"a\nb", "{0}", "$(id)"}, {"{1} {file} {id}", "x; rm -rf /", "`id` | sh"}, {"*", "'\"\\", "\u202e %s %n"}, {"", "", ""},
 	} {
 		want := strings.TrimSpace("[" + args[0] + "][-" + args[1] + "][" + args[2] + "]")
-		if task := run(t, g, "print", args...); task.State != "success" || task.Result.Output != want {
+		if task := runTask(t, g, "print", args...); task.State != "success" || task.Result.Output != want {
 			t.Errorf("%q: %+v, want %q", args, task, want)
 		}
 	}
@@ -218,7 +218,7 @@ func TestHostileArguments(t *testing.T) {
 		}
 	}
 	for _, outside := range [][]string{{"..", "passwd"}, {"/etc", "passwd"}, {"x", "../../jobs.db"}, {"x", "a\nb"}, {".", "."}, {"", ""}} {
-		if task := run(t, g, "cat", outside...); task.State != "failed" || task.Result.Output != "" {
+		if task := runTask(t, g, "cat", outside...); task.State != "failed" || task.Result.Output != "" {
 			t.Errorf("%q: %+v", outside, task)
 		}
 	}
