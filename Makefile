@@ -7,6 +7,9 @@ GOLANGCI_VERSION := v2.5.0
 # The linter reads the code as the compiler in go.mod sees it.
 TEST_FLAGS ?=
 
+# WebSocket clients that the server is tried with.
+CLIENTS   := /usr/lib/python3/dist-packages/tornado:python3-tornado /usr/lib/python3/dist-packages/websockets:python3-websockets /usr/share/nodejs/ws:node-ws node:nodejs
+
 .PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads clean
 
 help: ## list the targets
@@ -19,11 +22,11 @@ run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
 
 test: ## all tests but the slow ones; under five minutes
-	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools
+	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools $(CLIENTS)
 	$(GO) test $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools
+	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed

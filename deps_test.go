@@ -28,11 +28,13 @@ var floors = map[string]int{
 	"gale/server/cache":      20,
 	"gale/server/limit":      20,
 	"gale/server/memory":     20,
+	"gale/server/realtime":   20,
 	"gale/server/redisdb":    15, // tasks are kept through it, too
 	"gale/server/static":     20,
 	"gale/server/upstream":   20,
 	"gale/server/sharedtest": 21,
 
+	"gale/server/upgrade":      15, // whoever speaks WebSocket does through it
 	"gale/server/uploadsocket": 20,
 
 	"gale/server/app/command": 25,

@@ -63,9 +63,11 @@ type conn struct {
 	bodyBy   time.Time // when draining a body ends; zero while none is drained
 	readErr  error     // sticky
 
-	id     []byte // of the request being handled
-	body   *body  // of that request, or nil
-	linger bool   // the server ends this connection, not the client
+	id        []byte        // of the request being handled
+	body      *body         // of that request, or nil
+	linger    bool          // the server ends this connection, not the client
+	lingerFor time.Duration // what the client may take to leave then; 0: lingerTime
+	kept      bool          // its new owner closes it, see Take
 }
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }

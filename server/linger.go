@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -22,7 +23,16 @@ const (
 // does come until the client leaves too, within lingerBytes and lingerTime. A
 // socket closed over unread input sends a reset, and a reset makes the client's
 // kernel throw away the answer that it has received already (RFC 9112 §9.6).
+//
+// A connection that was taken (see Take) is closed by who took it alone.
 func (c *conn) Close() error {
+	if c.kept {
+		return nil
+	}
+	return c.end()
+}
+
+func (c *conn) end() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
@@ -42,7 +52,7 @@ func (c *conn) lingerOn() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	if c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if c.SetReadDeadline(time.Now().Add(cmp.Or(c.lingerFor, lingerTime))) != nil {
 		return
 	}
 	// How it ends is of no matter: the client left, or its time is up.

@@ -16,6 +16,7 @@ import (
 	"gale/server"
 	"gale/server/app/config"
 	"gale/server/app/routes"
+	"gale/server/realtime"
 	"gale/server/redisdb"
 	"gale/server/static"
 	"gale/server/uploadsocket"
@@ -46,13 +47,17 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
 		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
-		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
+		MaxBody: c.MaxBody,
+		Pool:    blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
 	closeSources, err := openSources(c, &d, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSources()) }()
+	d.Hub = realtime.New(realtime.Options{
+		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Logger: log,
+	})
 	srv, err := newServer(c, child, log, d)
 	if err != nil {
 		return err
@@ -62,15 +67,17 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		return err
 	}
 
-	// The pools outlive the server: what the server finishes needs them.
+	// The pools and the bus outlive the server: what it finishes needs them.
 	pooling, stopPools := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPools()
 	var pools errgroup.Group
+	pools.Go(func() error { return d.Bus.Run(pooling) })      // ends after the servers
 	pools.Go(func() error { return uploadPool.Run(pooling) }) // ends after the servers
 	pools.Go(func() error { return blocking.Run(pooling) })   // ends after the servers
 	servers, serving := errgroup.WithContext(ctx)
 	servers.Go(func() error { return srv.Run(serving, ln) }) // ends with ctx
-	servers.Go(func() error { return sockets.Run(serving) }) // ends with ctx, or if the other fails
+	servers.Go(func() error { return sockets.Run(serving) }) // ends with ctx, or if another fails
+	servers.Go(func() error { return d.Hub.Run(serving) })   // ends with ctx, or if another fails
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
@@ -116,7 +123,7 @@ func openSources(c config.Config, d *routes.Deps, log *slog.Logger) (closeAll fu
 		return nil, err
 	}
 	redisdb.FailFast(shared, log)
-	d.Redis = shared
+	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Logger: log})
 	opened = append(opened, shared)
 	if c.FetchURL != "" {
 		if d.Upstream, err = upstream.New(c.FetchURL, upstream.Options{}); err != nil {

@@ -3,9 +3,11 @@ package uploadsocket_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -17,6 +19,7 @@ import (
 
 	"gale/pool"
 	"gale/server"
+	"gale/server/upgrade"
 	"gale/server/uploadsocket"
 	"gale/uploads"
 )
@@ -44,14 +47,18 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 	}
 	sockets := uploadsocket.New(store, o)
 	srv, err := server.New(server.Options{Grace: time.Second}, []server.Route{{Method: "GET", Path: "/up", Handler: func(ctx *fasthttp.RequestCtx) error {
-		if ok, err := uploadsocket.Handshake(ctx); !ok {
+		shake, err := upgrade.Read(ctx, "a WebSocket is taken here")
+		if shake == nil || err != nil {
 			return err
 		}
 		args := ctx.QueryArgs()
-		err := sockets.Serve(ctx, uploadsocket.Request{
+		err = sockets.Serve(ctx, shake, uploadsocket.Request{
 			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"), Subprotocol: string(args.Peek("protocol")),
 			Stored: func(_ context.Context, f *uploads.File) { f.Task = "t" + fmt.Sprint(s.stored.Add(1)) },
 		})
+		if errors.Is(err, upgrade.ErrLeaving) {
+			return server.Fail(http.StatusServiceUnavailable, err.Error())
+		}
 		if a := uploads.Refuse(err); err != nil {
 			return server.Fail(a.Status(), a.Reason)
 		}

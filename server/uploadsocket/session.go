@@ -14,12 +14,17 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"gale/pool"
+	"gale/server"
+	"gale/server/upgrade"
 	"gale/uploads"
 )
 
 const (
 	// maxText is the limit of a text message, in bytes; the only one is "done".
 	maxText = 125
+	// readBuffer and writeBuffer are in bytes; what is larger goes past the first.
+	readBuffer  = 4 << 10
+	writeBuffer = 1 << 10
 	// lingerTime is how long the client's own close is waited for after the last
 	// answer, and what it still sends is read, so that it reads that answer (RFC
 	// 6455 §7.1.1); leaveTime is the same when the server has to go.
@@ -38,6 +43,7 @@ var (
 // session is an upload under way. All but cut is for its own goroutine.
 type session struct {
 	server  *Server
+	net     *server.Taken
 	conn    *websocket.Conn
 	request Request
 	log     *slog.Logger
@@ -45,7 +51,23 @@ type session struct {
 	cancel  context.CancelCauseFunc
 }
 
-// run takes the file and answers. The library closes the connection after it.
+// serve is the life of the connection.
+func (u *session) serve(h *upgrade.Handshake) {
+	defer u.net.Close() //nolint:errcheck // where close has ended it, it is closed
+	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
+	if u.request.Subprotocol != "" {
+		o.Protocols = []string{u.request.Subprotocol}
+	}
+	conn, err := h.Accept(u.net, o)
+	if err != nil {
+		u.log.Debug("upload by websocket broke off", "error", err)
+		return
+	}
+	u.conn = conn
+	u.run()
+}
+
+// run takes the file and answers.
 func (u *session) run() {
 	u.conn.SetCloseHandler(func(int, string) error { return nil }) // answered in close, after the rest
 	u.conn.SetPongHandler(func(string) error { return u.alive() })
@@ -53,7 +75,7 @@ func (u *session) run() {
 	defer stop()
 	file, err := pooled(u.take)
 	if context.Cause(u.ctx) != nil && errors.Is(err, errGone) {
-		err = errLeaving // it is the server that went
+		err = upgrade.ErrLeaving // it is the server that went
 	}
 	switch {
 	case errors.Is(err, errGone):
@@ -172,8 +194,8 @@ func (u *session) alive() error {
 // cut ends the session from another goroutine: what it waits for, it waits for
 // no longer.
 func (u *session) cut() {
-	u.cancel(errLeaving)
-	_ = u.conn.NetConn().SetDeadline(time.Unix(1, 0)) // each write sets its own
+	u.cancel(upgrade.ErrLeaving)
+	_ = u.net.SetDeadline(time.Unix(1, 0)) // each write sets its own
 }
 
 // ping asks the client for a sign of life from time to time until stop is called.
@@ -228,8 +250,8 @@ func (u *session) refuse(err error) {
 	a := uploads.Refuse(err)
 	code, level := websocket.ClosePolicyViolation, slog.LevelDebug
 	switch {
-	case errors.Is(err, errLeaving):
-		code, a.Reason = websocket.CloseServiceRestart, errLeaving.Error()
+	case errors.Is(err, upgrade.ErrLeaving):
+		code, a.Reason = websocket.CloseServiceRestart, upgrade.ErrLeaving.Error()
 	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
 		code = websocket.CloseTryAgainLater
 	case a.Code == uploads.CodeTooLarge:
@@ -245,30 +267,14 @@ func (u *session) refuse(err error) {
 	u.close(code, a.Reason)
 }
 
-// maxReason is how long the reason of a close may be, in bytes (RFC 6455 §5.5).
-const maxReason = 123
-
 // close closes the WebSocket and waits, within limits, for the client to do so.
 func (u *session) close(code int, reason string) {
-	for len(reason) > maxReason || !utf8.ValidString(reason) {
-		reason = reason[:min(len(reason)-1, maxReason)]
-	}
 	wait := lingerTime
 	if code == websocket.CloseServiceRestart || u.server.draining() {
 		wait = leaveTime
 	}
-	closing := websocket.FormatCloseMessage(code, reason)
-	if err := u.conn.WriteControl(websocket.CloseMessage, closing, time.Now().Add(wait)); err != nil {
+	if err := u.conn.WriteControl(websocket.CloseMessage, upgrade.CloseFrame(code, reason), time.Now().Add(wait)); err != nil {
 		return
 	}
-	if err := u.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-		return
-	}
-	u.conn.SetPongHandler(func(string) error { return nil }) // no more time for a sign of life
-	for {
-		// How it ends is of no matter: the client closed, or its time is up.
-		if _, _, err := u.conn.NextReader(); err != nil {
-			return
-		}
-	}
+	_ = u.net.Finish(wait)
 }

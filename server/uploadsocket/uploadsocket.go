@@ -17,14 +17,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
+	"gale/server"
+	"gale/server/upgrade"
 	"gale/uploads"
 )
 
@@ -86,39 +86,26 @@ type Request struct {
 	Stored func(ctx context.Context, f *uploads.File)
 }
 
-// Serve turns the request that ctx is about, which Handshake has found sound,
-// into an upload. With an error nothing was upgraded; it is one of
+// Serve turns the request that ctx is about, whose handshake has been read, into
+// an upload. With an error nothing was upgraded; it is upgrade.ErrLeaving, one of
 // uploads.Store.Check, or pool.ErrFull.
-func (s *Server) Serve(ctx *fasthttp.RequestCtx, r Request) error {
+func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request) error {
+	if s.draining() {
+		return upgrade.ErrLeaving
+	}
 	if err := s.store.Check(ctx, r.Directory, r.Filename); err != nil && (!r.Numbered || !errors.Is(err, uploads.ErrExists)) {
 		return err
 	}
-	upgrader := websocket.FastHTTPUpgrader{
-		ReadBufferSize:  4 << 10, // larger messages go past it
-		WriteBufferSize: 1 << 10,
-		CheckOrigin:     func(*fasthttp.RequestCtx) bool { return true }, // the caller has
-	}
-	if r.Subprotocol != "" {
-		upgrader.Subprotocols = []string{r.Subprotocol}
-	}
-	client := ctx.RemoteAddr().String() // ctx is another request's by the time run runs
-	err := upgrader.Upgrade(ctx, func(conn *websocket.Conn) {
-		u := &session{server: s, conn: conn, request: r, log: s.opts.Logger.With("client", client)}
-		if !s.begin(u) {
-			u.close(websocket.CloseServiceRestart, errLeaving.Error())
-			return
+	log := s.opts.Logger.With("client", server.Client(ctx))
+	return h.Take(ctx, func(t *server.Taken) {
+		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
+			_ = t.Close() // Run began to wait in this instant
 		}
-		defer s.end(u)
-		u.run()
 	})
-	if err != nil {
-		return fmt.Errorf("upgrade: %w", err)
-	}
-	return nil
 }
 
 // begin makes u one of the sessions that Run waits for, unless it waits already.
-func (s *Server) begin(u *session) bool {
+func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.leaving {
@@ -126,7 +113,10 @@ func (s *Server) begin(u *session) bool {
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
 	s.open[u] = struct{}{}
-	s.left.Add(1)
+	s.left.Go(func() { // ends with the connection
+		defer s.end(u)
+		u.serve(h)
+	})
 	return true
 }
 
@@ -142,11 +132,7 @@ func (s *Server) end(u *session) {
 	defer s.mu.Unlock()
 	u.cancel(nil)
 	delete(s.open, u)
-	s.left.Done()
 }
-
-// errLeaving ends the sessions that are there after the grace time.
-var errLeaving = errors.New("the server is about to end")
 
 // Run waits until ctx ends; then no upload begins any more, and those under way
 // have Options.Grace before they are cut off. It returns when there are none.

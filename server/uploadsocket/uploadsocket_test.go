@@ -203,29 +203,24 @@ func TestRunWaitsForUploads(t *testing.T) {
 	c.send(websocket.BinaryMessage, "con")
 	c.offset(3)
 	s.stop()
-	late := dialLate(t, s)
+	refusedLate(t, s)
 	c.send(websocket.BinaryMessage, "tent")
 	c.offset(7)
 	c.send(websocket.TextMessage, "done")
 	c.answered(200, websocket.CloseNormalClosure)
-	late.closed(websocket.CloseServiceRestart)
 }
 
-// dialLate dials until Run has noticed that it is to end.
-func dialLate(t *testing.T, s *site) client {
+// refusedLate dials until Run has noticed that it is to end, and uploads are
+// refused.
+func refusedLate(t *testing.T, s *site) {
 	t.Helper()
-	for range 1000 {
-		c := dial(t, s, "name=late.bin")
-		c.send(websocket.BinaryMessage, "x")
-		_ = c.SetReadDeadline(time.Now().Add(patience))
-		if _, text, err := c.ReadMessage(); err == nil && string(text) == `{"offset":1}` {
-			c.Close()
-			continue
+	eventually(t, "uploads are refused", func() bool {
+		conn, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr+"/up?name=late.bin", nil)
+		if err == nil {
+			conn.Close()
 		}
-		return dial(t, s, "name=late.bin")
-	}
-	t.Fatal("uploads begin for ever")
-	return client{}
+		return err != nil && resp != nil && resp.StatusCode == http.StatusServiceUnavailable
+	})
 }
 
 func TestRunCutsOffWhatOutlivesItsGrace(t *testing.T) {

@@ -58,14 +58,17 @@ type Config struct {
 	TasksFile    string         // of command tasks, or empty
 	Commands     []command.Spec // what it holds
 	Path         string         // the variable PATH, by which commands are found
-	Grace        time.Duration
-	BootTimeout  time.Duration
-	HangTimeout  time.Duration // 0: off
-	MaxRequests  int64         // 0: off
-	MaxRSS       int64         // bytes; 0: off
-	Admin        string        // host:port, unix:/path, or empty for none
-	LogFormat    string
-	LogLevel     string
+	WSCompress   bool
+	// WSSendTimeout is how long a long-lived connection may make no room.
+	WSSendTimeout time.Duration
+	Grace         time.Duration
+	BootTimeout   time.Duration
+	HangTimeout   time.Duration // 0: off
+	MaxRequests   int64         // 0: off
+	MaxRSS        int64         // bytes; 0: off
+	Admin         string        // host:port, unix:/path, or empty for none
+	LogFormat     string
+	LogLevel      string
 }
 
 // Address is what the server listens on.

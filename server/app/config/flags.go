@@ -72,6 +72,8 @@ func define(command Command, c *Config) *flags {
 	s.Var(count{&c.MaxPerClient}, "max-conns-per-client", "the same for each client address; trusted proxies are not counted (default off)")
 	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` whose X-Forwarded-For, X-Real-IP and X-Scheme are believed, comma separated; empty for none")
 	s.Var(sampling{&c.AccessLog}, "access-log", "off, all, or 1 in N: which requests are logged (default off)")
+	s.BoolVar(&c.WSCompress, "ws-compress", false, "compress WebSocket messages (permessage-deflate) for clients that offer it")
+	s.DurationVar(&c.WSSendTimeout, "ws-send-timeout", 30*time.Second, "how long a client of a WebSocket or event stream that reads too slowly may be paused")
 	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
 	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "what the urlencoded form takes: `endings`, comma separated; * for all")

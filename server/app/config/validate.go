@@ -40,6 +40,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.sources(c)
 	f.within("upload-pool", c.UploadPool, 1, 100_000)
 	f.positive("grace", c.Grace > 0)
+	f.positive("ws-send-timeout", c.WSSendTimeout > 0)
 	f.positive("boot-timeout", c.BootTimeout > 0)
 	if c.HangTimeout != 0 && c.HangTimeout < minHangTimeout {
 		f.fault("-hang-timeout: %v is less than %v, within which a busy child may show no life; 0 turns it off", c.HangTimeout, minHangTimeout)

@@ -36,6 +36,12 @@ func (a access) write(h *fasthttp.RequestHeader) error {
 	if err := a.read(h); err != nil {
 		return err
 	}
+	return a.page(h)
+}
+
+// page refuses what a page of another origin has sent: a browser lets every page
+// send a form, or open a WebSocket, to anywhere (RFC 6455 §10.2).
+func (a access) page(h *fasthttp.RequestHeader) error {
 	if !a.sameOrigin(h) {
 		return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
 	}
@@ -76,4 +82,36 @@ func (a access) sameOrigin(h *fasthttp.RequestHeader) bool {
 		return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(h.Host()))
 	}
 	return false
+}
+
+// bearerProtocol begins the subprotocol that carries the token of a browser,
+// which can set no header of a WebSocket's handshake.
+const bearerProtocol = "bearer."
+
+// socketToken makes the token that came as a subprotocol the one that access
+// looks at. It returns the subprotocol, which the answer must name: browsers
+// fail the handshake otherwise.
+func socketToken(h *fasthttp.RequestHeader) (offered string) {
+	for _, value := range h.PeekAll("Sec-WebSocket-Protocol") {
+		for protocol := range strings.SplitSeq(string(value), ",") {
+			protocol = strings.TrimSpace(protocol)
+			token, ok := strings.CutPrefix(protocol, bearerProtocol)
+			if !ok || offered != "" {
+				continue
+			}
+			offered = protocol
+			if len(h.Peek(fasthttp.HeaderAuthorization)) == 0 {
+				h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
+			}
+		}
+	}
+	return offered
+}
+
+// withToken lets a token through that came as a subprotocol.
+func withToken(admit func(*fasthttp.RequestHeader) error) func(*fasthttp.RequestHeader) error {
+	return func(h *fasthttp.RequestHeader) error {
+		socketToken(h)
+		return admit(h)
+	}
 }

@@ -6,6 +6,8 @@ package routes
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
@@ -15,7 +17,9 @@ import (
 	"gale/server"
 	"gale/server/cache"
 	"gale/server/limit"
+	"gale/server/realtime"
 	"gale/server/static"
+	"gale/server/upgrade"
 	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
@@ -33,6 +37,11 @@ type Deps struct {
 	Static *static.Folder
 	// Redis is what all processes share: the store slot or a real one.
 	Redis redis.Scripter
+	// Hub holds the connections that live long, Bus brings them messages.
+	Hub *realtime.Hub
+	Bus *realtime.Bus
+	// MaxBody is the limit of a message to many, in bytes.
+	MaxBody int64
 	// Upstream is what /fetch fetches; nil for nothing.
 	Upstream *upstream.Client
 	// OnUpload is the task started for each stored file that it accepts; empty
@@ -65,7 +74,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
 	manage := &manageRoutes{store: d.Store, tasks: d.Tasks}
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
-	return append(manage.routes(guard), []server.Route{
+	return slices.Concat(manage.routes(guard), realtimeRoutes(d, guard), []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
 		{Method: get, Path: "/delay", Handler: wait.delay},
@@ -85,13 +94,16 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
 		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
-	}...), statuses
+	}), statuses
 }
 
 // statuses is the application's part of the one table from error to status.
 var statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
+	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
+	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},
+	{Err: realtime.ErrChannel, Status: 400, Reason: realtime.ErrChannel.Error()},
 	{Err: upstream.ErrTimeout, Status: 504, Reason: upstream.ErrTimeout.Error()},
 	{Err: upstream.ErrUnreachable, Status: 502, Reason: upstream.ErrUnreachable.Error()},
 	{Err: upstream.ErrAnswer, Status: 502, Reason: upstream.ErrAnswer.Error()},

@@ -23,7 +23,7 @@ const (
 	// maxTask is the limit of the body of POST /tasks: the largest arguments
 	// and what stands around them.
 	maxTask = jobs.MaxArgs + 64<<10
-	// maxWait is how long GET /tasks/{id} may be held.
+	// maxWait is how long a client may ask to be kept waiting.
 	maxWait = time.Minute
 	// retryStore is what clients are told when the store of tasks is away.
 	retryStore = 2 * time.Second
@@ -157,7 +157,7 @@ func taskError(err error) error {
 // get is GET /tasks/{id}; with wait it is held until the task has ended.
 func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
-	wait, err := duration(ctx, "wait", 0, maxWait)
+	wait, err := duration(ctx, "wait", 0)
 	if err != nil {
 		return err
 	}
@@ -191,8 +191,9 @@ func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, err
 	return task, nil
 }
 
-// duration reads a parameter as seconds, decimal or not, or as a Go duration.
-func duration(ctx *fasthttp.RequestCtx, name string, value, limit time.Duration) (time.Duration, error) {
+// duration reads a parameter as seconds, decimal or not, or as a Go duration, of
+// at most maxWait.
+func duration(ctx *fasthttp.RequestCtx, name string, value time.Duration) (time.Duration, error) {
 	text := string(ctx.QueryArgs().Peek(name))
 	if text == "" {
 		return value, nil
@@ -201,8 +202,8 @@ func duration(ctx *fasthttp.RequestCtx, name string, value, limit time.Duration)
 	if err != nil {
 		d, err = time.ParseDuration(text + "s")
 	}
-	if err != nil || d < 0 || d > limit {
-		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, limit))
+	if err != nil || d < 0 || d > maxWait {
+		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, maxWait))
 	}
 	return d, nil
 }

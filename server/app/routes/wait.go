@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// maxDelay is the longest delay that a client may ask for.
-	maxDelay = time.Minute
 	// maxSteps and maxSleep bound what one client may keep a worker busy with.
 	maxSteps = 1000
 	maxSleep = 10 * time.Minute
@@ -29,7 +27,7 @@ type waitRoutes struct {
 
 // delay is GET /delay: it waits and holds nothing but its connection.
 func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
-	wait, err := duration(ctx, "s", time.Second, maxDelay)
+	wait, err := duration(ctx, "s", time.Second)
 	if err != nil {
 		return err
 	}
@@ -44,7 +42,7 @@ func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
 
 // sleep is GET /sleep: a blocking task in the bounded pool.
 func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
-	each, err := duration(ctx, "s", time.Second, maxDelay)
+	each, err := duration(ctx, "s", time.Second)
 	if err != nil {
 		return err
 	}

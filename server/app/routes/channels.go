@@ -1,0 +1,234 @@
+package routes
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/server/realtime"
+)
+
+const (
+	// newsChannel ends the long polls.
+	newsChannel = "news"
+	// signOfLife is how often an event stream says something.
+	signOfLife = 15 * time.Second
+)
+
+// channelRoutes bring the messages of channels to clients.
+type channelRoutes struct {
+	hub *realtime.Hub
+	bus *realtime.Bus
+	log *slog.Logger
+}
+
+// channelOf is the channel that a request names. Names that begin with a dot are
+// the server's own.
+func channelOf(ctx *fasthttp.RequestCtx) (string, error) {
+	name := server.Param(ctx, "channel")
+	if strings.HasPrefix(name, ".") {
+		return "", realtime.ErrChannel
+	}
+	return name, nil
+}
+
+// startOf is where a client wants to begin.
+func startOf(ctx *fasthttp.RequestCtx, since []byte) (start realtime.Start, err error) {
+	if start.Channel, err = channelOf(ctx); err != nil || len(since) == 0 {
+		return start, err
+	}
+	start.Resume = true
+	if start.Since, err = strconv.ParseUint(string(since), 10, 64); err != nil {
+		return start, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("since: %q is no number of a message", since))
+	}
+	return start, nil
+}
+
+// publish is POST /publish/{channel}.
+func (c *channelRoutes) publish(ctx *fasthttp.RequestCtx) error {
+	channel, err := channelOf(ctx)
+	if err != nil {
+		return err
+	}
+	data, err := server.ReadAll(ctx)
+	if err != nil {
+		return err
+	}
+	if !utf8.Valid(data) {
+		return server.Fail(fasthttp.StatusBadRequest, "a message is text in UTF-8")
+	}
+	seq, err := c.bus.Publish(ctx, channel, data)
+	if err != nil {
+		return err
+	}
+	return server.WriteJSON(ctx, fasthttp.StatusOK, note{Channel: channel, Seq: seq})
+}
+
+// note is what a client is told, of a message or, with an event, of something
+// else. gap behind the number seq: what was between is lost.
+type note struct {
+	Channel string  `json:"channel"`
+	Seq     uint64  `json:"seq"`
+	Event   string  `json:"event,omitempty"` // subscribed, gap
+	Gap     bool    `json:"gap,omitempty"`
+	Data    *string `json:"data,omitempty"`
+}
+
+func (n note) text() []byte {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return nil // cannot be: numbers and strings
+	}
+	return text
+}
+
+func noteOf(e realtime.Event) note {
+	if e.Gap {
+		return note{Channel: e.Channel, Seq: e.Seq, Event: "gap", Gap: true}
+	}
+	return note{Channel: e.Channel, Seq: e.Seq, Data: &e.Data}
+}
+
+func subscribed(channel string, p realtime.Place) note {
+	return note{Channel: channel, Seq: p.Seq, Event: "subscribed", Gap: p.Gap}
+}
+
+var socketForm = &realtime.Form{Encode: func(e realtime.Event) []byte { return noteOf(e).text() }}
+
+// socket is WS /channels/{channel}.
+func (c *channelRoutes) socket(ctx *fasthttp.RequestCtx) error {
+	start, err := startOf(ctx, ctx.QueryArgs().Peek("since"))
+	if err != nil {
+		return err
+	}
+	if !realtime.ValidChannel(start.Channel) {
+		return realtime.ErrChannel
+	}
+	u := realtime.Upgrade{Handler: &subscriber{bus: c.bus, start: start}}
+	if offered := socketToken(&ctx.Request.Header); offered != "" {
+		u.Protocols = []string{offered}
+	}
+	return c.hub.Upgrade(ctx, u)
+}
+
+// subscriber is one client of a channel.
+type subscriber struct {
+	bus   *realtime.Bus
+	start realtime.Start
+}
+
+func (s *subscriber) Open(c *realtime.Conn) {
+	tell := func(p realtime.Place) []byte { return subscribed(s.start.Channel, p).text() }
+	if err := c.Subscribe(context.Background(), s.bus, s.start, socketForm, tell); err != nil {
+		c.Close(websocket.CloseTryAgainLater, realtime.ErrAway.Error())
+	}
+}
+
+func (*subscriber) Message(c *realtime.Conn, _ realtime.Message) {
+	c.Close(websocket.ClosePolicyViolation, "nothing is taken here; POST /publish sends")
+}
+
+func (*subscriber) Closed(*realtime.Conn, int, string) {}
+
+var eventForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
+	if e.Gap {
+		return sse("gap", e.Seq, string(noteOf(e).text()))
+	}
+	return sse("", e.Seq, e.Data)
+}}
+
+// sse is an event as in the HTML standard, §9.2.6: every line of data in a
+// field of its own, whatever ends it.
+func sse(event string, seq uint64, data string) []byte {
+	var b bytes.Buffer
+	if event != "" {
+		b.WriteString("event: " + event + "\n")
+	}
+	b.WriteString("id: " + strconv.FormatUint(seq, 10) + "\n")
+	data = strings.ReplaceAll(strings.ReplaceAll(data, "\r\n", "\n"), "\r", "\n")
+	for line := range strings.SplitSeq(data, "\n") {
+		b.WriteString("data: " + line + "\n")
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+// events is GET /events/{channel}.
+func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
+	since := ctx.Request.Header.Peek("Last-Event-ID")
+	if len(since) == 0 {
+		since = ctx.QueryArgs().Peek("since")
+	}
+	start, err := startOf(ctx, since)
+	if err != nil {
+		return err
+	}
+	if !realtime.ValidChannel(start.Channel) {
+		return realtime.ErrChannel
+	}
+	ctx.SetContentType("text/event-stream")
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.Response.Header.Set("X-Accel-Buffering", "no") // a proxy must pass events on
+	if ctx.IsHead() {
+		return nil
+	}
+	return c.hub.Stream(ctx, func(s *realtime.Stream) error {
+		// Clients that are sent away together come back one by one.
+		if err := s.Send(fmt.Appendf(nil, "retry: %d\n\n", 500+rand.IntN(2000))); err != nil {
+			return err
+		}
+		tell := func(p realtime.Place) []byte {
+			return sse("subscribed", p.Seq, string(subscribed(start.Channel, p).text()))
+		}
+		if err := s.Subscribe(ctx, c.bus, start, eventForm, tell); err != nil {
+			return err
+		}
+		s.Every(signOfLife, []byte(":\n\n"))
+		return nil
+	})
+}
+
+const newsText = "New data available!"
+
+var newsForm = &realtime.Form{Once: true, Encode: func(e realtime.Event) []byte { return []byte(newsText) }}
+
+// longpoll is GET /longpoll. While channels cannot be reached it waits for the
+// time alone.
+func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
+	wait, err := duration(ctx, "s", 10*time.Second)
+	if err != nil {
+		return err
+	}
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	if ctx.IsHead() {
+		return nil
+	}
+	return c.hub.Stream(ctx, func(s *realtime.Stream) error {
+		if err := s.Send([]byte("Waiting for data...")); err != nil {
+			return err
+		}
+		s.Goodbye([]byte(newsText))
+		if err := s.Subscribe(ctx, c.bus, realtime.Start{Channel: newsChannel}, newsForm, nil); err != nil {
+			c.log.Warn("long poll without news", "error", err)
+		}
+		s.After(wait, func() { _ = s.Finish([]byte(newsText)) })
+		return nil
+	})
+}
+
+// appendNumber returns text and a number, in memory of its own.
+func appendNumber(text []byte, n int) []byte {
+	return strconv.AppendInt(bytes.Clone(text), int64(n), 10)
+}

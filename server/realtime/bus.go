@@ -1,0 +1,226 @@
+package realtime
+
+import (
+	"cmp"
+	"context"
+	_ "embed" // the scripts
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed lua/publish.lua
+var publishText string
+
+//go:embed lua/tail.lua
+var tailText string
+
+var (
+	publishScript = redis.NewScript(publishText)
+	tailScript    = redis.NewScript(tailText)
+)
+
+// Defaults of BusOptions.
+const (
+	DefaultHistory      = 1000
+	DefaultHistoryBytes = 1 << 20
+	DefaultKeep         = 24 * time.Hour
+)
+
+const (
+	// busChannel is what every process subscribes to, once.
+	busChannel = "gale:bus"
+	// silence is how long Redis may say nothing before it is asked whether it is
+	// there, and again before the connection is given up.
+	silence = 3 * time.Second
+	// retryBus is how long to wait before the next attempt to subscribe.
+	retryBus = 200 * time.Millisecond
+	// tailTimeout bounds the look at what a channel has kept.
+	tailTimeout = 2 * time.Second
+)
+
+var (
+	// ErrChannel is a name that no channel can have.
+	ErrChannel = errors.New("a channel is named by 1 to 128 letters, digits, dots, underscores and hyphens")
+	// ErrAway is what fails while Redis does not answer.
+	ErrAway = errors.New("channels cannot be reached")
+)
+
+var channelName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// ValidChannel reports whether a channel can have the name.
+func ValidChannel(name string) bool { return channelName.MatchString(name) }
+
+// BusOptions configure a Bus. The zero value is the documented default.
+type BusOptions struct {
+	// History and HistoryBytes are how much of a channel is kept for those who
+	// come back, in Redis and in each process that has subscribers: messages, and
+	// bytes of them; the last message is kept whatever its size. Defaults 1000
+	// and 1 MiB.
+	History, HistoryBytes int
+	// Keep is how long a channel is remembered in which nothing happens. Default
+	// 24 h.
+	Keep time.Duration
+	// Logger is told of lost messages and of Redis coming and going. Nil: nobody.
+	Logger *slog.Logger
+}
+
+// Bus brings the messages of all processes on all machines to the subscribers of
+// this one. Messages of a channel are numbered in the order in which Redis took
+// them, which is the same for everyone. Make one with NewBus, and Run it once.
+type Bus struct {
+	client redis.UniversalClient
+	opts   BusOptions
+
+	mu     sync.Mutex
+	topics map[string]*topic // that somebody here subscribes to
+}
+
+// NewBus makes a Bus on client, which is not closed by it.
+func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
+	o.History = cmp.Or(max(o.History, 0), DefaultHistory)
+	o.HistoryBytes = cmp.Or(max(o.HistoryBytes, 0), DefaultHistoryBytes)
+	o.Keep = cmp.Or(max(o.Keep, 0), DefaultKeep)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Bus{client: client, opts: o, topics: make(map[string]*topic)}
+}
+
+// keysOf are the keys of a channel; the braces keep them on one node of a cluster.
+func keysOf(channel string) []string {
+	return []string{"gale:channel:{" + channel + "}:state", "gale:channel:{" + channel + "}:log"}
+}
+
+// Publish sends data to the subscribers of a channel everywhere and returns its
+// number. The error wraps ErrChannel or ErrAway; with the latter the message may
+// have been sent all the same.
+func (b *Bus) Publish(ctx context.Context, channel string, data []byte) (seq uint64, err error) {
+	if !ValidChannel(channel) {
+		return 0, ErrChannel
+	}
+	o := &b.opts
+	text, err := publishScript.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
+		o.History, o.HistoryBytes, int(o.Keep/time.Second)).Text()
+	if err == nil {
+		seq, err = strconv.ParseUint(text, 10, 64)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("publish message: %w: %w", ErrAway, err)
+	}
+	return seq, nil
+}
+
+// tail returns the messages that a channel has kept, and the last one's number.
+func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
+	defer cancel()
+	answer, err := tailScript.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
+	if err == nil && len(answer) != 2 {
+		err = fmt.Errorf("%d values", len(answer))
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("read channel: %w: %w", ErrAway, err)
+	}
+	number, _ := answer[0].(string)
+	if seq, err = strconv.ParseUint(number, 10, 64); err != nil {
+		return 0, nil, fmt.Errorf("read channel: %w: %w", ErrAway, err)
+	}
+	list, _ := answer[1].([]any)
+	for _, v := range list {
+		text, _ := v.(string)
+		kept = append(kept, text)
+	}
+	return seq, kept, nil
+}
+
+// Run receives until ctx ends. While Redis is away it tries again and again; what
+// was published meanwhile is fetched from what the channels have kept, and what
+// they have not is logged and shows as a gap.
+func (b *Bus) Run(ctx context.Context) error {
+	for again := false; ctx.Err() == nil; again = true {
+		if err := b.receive(ctx, again); ctx.Err() == nil {
+			b.opts.Logger.Warn("channels: subscription lost, trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryBus):
+		}
+	}
+	return nil
+}
+
+// receive subscribes, and takes messages until something fails.
+func (b *Bus) receive(ctx context.Context, again bool) error {
+	ps := b.client.Subscribe(ctx, busChannel)
+	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // ends the Receive that waits; waits for nothing itself
+	defer func() {
+		stop()
+		_ = ps.Close()
+	}()
+	asked := false
+	for {
+		got, err := ps.ReceiveTimeout(ctx, silence)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked {
+			asked = true
+			if err := ps.Ping(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		asked = false
+		switch m := got.(type) {
+		case *redis.Subscription:
+			b.catchUpAll(ctx)
+			if again {
+				b.opts.Logger.Info("channels: subscribed again")
+			}
+		case *redis.Message:
+			b.ingest(ctx, m.Payload)
+		}
+	}
+}
+
+// ingest takes a message as publish.lua sends it.
+func (b *Bus) ingest(ctx context.Context, payload string) {
+	number, rest, _ := strings.Cut(payload, " ")
+	channel, data, ok := strings.Cut(rest, " ")
+	seq, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil {
+		b.opts.Logger.Warn("channels: not a message of ours", "bytes", len(payload))
+		return
+	}
+	b.mu.Lock()
+	t := b.topics[channel]
+	b.mu.Unlock()
+	if t == nil {
+		return // nobody here listens
+	}
+	if !t.take(seq, data) {
+		t.catchUp(ctx) // one before it is missing
+	}
+}
+
+// catchUpAll fetches what was missed while there was no subscription.
+func (b *Bus) catchUpAll(ctx context.Context) {
+	b.mu.Lock()
+	all := make([]*topic, 0, len(b.topics))
+	for _, t := range b.topics {
+		all = append(all, t)
+	}
+	b.mu.Unlock()
+	for _, t := range all {
+		t.catchUp(ctx)
+	}
+}

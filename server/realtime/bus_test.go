@@ -1,0 +1,258 @@
+package realtime_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"gale/jobs/redistest"
+	"gale/server/realtime"
+	"gale/server/sharedtest"
+)
+
+// startBus runs a bus until the test ends.
+func startBus(t *testing.T, client redis.UniversalClient, o realtime.BusOptions) *realtime.Bus {
+	t.Helper()
+	b := realtime.NewBus(client, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(patience):
+			t.Error("the bus's Run does not return")
+		}
+	})
+	return b
+}
+
+// plain is a form that shows all of an event.
+var plain = &realtime.Form{Encode: func(e realtime.Event) []byte {
+	if e.Gap {
+		return fmt.Appendf(nil, "gap %d", e.Seq)
+	}
+	return fmt.Appendf(nil, "%d %.20s", e.Seq, e.Data)
+}}
+
+// subscriberOf serves one channel; place says where it begins.
+func subscriberOf(b *realtime.Bus, start realtime.Start) func() realtime.Handler {
+	return func() realtime.Handler {
+		return &events{open: func(c *realtime.Conn) {
+			tell := func(p realtime.Place) []byte { return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap) }
+			if err := c.Subscribe(context.Background(), b, start, plain, tell); err != nil {
+				c.Close(1013, err.Error())
+			}
+		}}
+	}
+}
+
+// place reads what tell said.
+func place(t *testing.T, c *websocket.Conn) (seq uint64, gap bool) {
+	t.Helper()
+	_, text, err := c.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(string(text), &seq, &gap); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return seq, gap
+}
+
+func publish(t *testing.T, b *realtime.Bus, channel, data string) uint64 {
+	t.Helper()
+	seq, err := b.Publish(t.Context(), channel, []byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seq
+}
+
+// Two buses stand for two processes.
+func TestChannel(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		here := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{History: 5})
+		there := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{History: 5})
+		live := dial(t, open(t, realtime.Options{}, subscriberOf(here, realtime.Start{Channel: "a"})))
+		first, gap := place(t, live)
+		if gap {
+			t.Error("a gap at the beginning")
+		}
+		for i := range uint64(10) {
+			if seq := publish(t, there, "a", fmt.Sprint("m", i)); seq != first+1+i {
+				t.Fatalf("number %d, want %d", seq, first+1+i)
+			}
+			publish(t, there, "b", "of another channel")
+			wantText(t, live, fmt.Sprintf("%d m%d", first+1+i, i))
+		}
+		for name, c := range map[string]struct {
+			since, begins uint64
+			gap           bool
+			gets          int // messages
+		}{
+			"the last one known":      {first + 10, first + 10, false, 0},
+			"two behind":              {first + 8, first + 8, false, 2},
+			"all that is kept":        {first + 5, first + 5, false, 5},
+			"more than is kept":       {first + 4, first + 5, true, 5},
+			"a number of another age": {1, first + 5, true, 5},
+			"a number to come":        {first + 1000, first + 10, true, 0},
+		} {
+			for process, b := range map[string]*realtime.Bus{"here": here, "there": there} {
+				c2 := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a", Resume: true, Since: c.since})))
+				if seq, gap := place(t, c2); seq != c.begins || gap != c.gap {
+					t.Errorf("%s, %s: begins at first+%d, gap %v", name, process, seq-first, gap)
+				}
+				for i := 10 - c.gets; i < 10; i++ {
+					wantText(t, c2, fmt.Sprintf("%d m%d", first+1+uint64(i), i))
+				}
+				c2.Close()
+			}
+		}
+		eventually(t, "nobody subscribes there any more", func() bool { return len(there.Channels()) == 0 })
+	})
+}
+
+func TestPublishRefused(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{})
+	for _, name := range []string{"", "a b", "ü", "a/b", "{a}", strings.Repeat("x", 129)} {
+		if _, err := b.Publish(t.Context(), name, nil); !errors.Is(err, realtime.ErrChannel) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	redis.Kill()
+	if _, err := b.Publish(t.Context(), "a", nil); !errors.Is(err, realtime.ErrAway) {
+		t.Errorf("without Redis: %v", err)
+	}
+}
+
+// Redis is killed and forgets, or only stopped: clients stay, they go on where
+// they were, and what is lost is said.
+func TestRedisComesBack(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"killed", "stopped"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			redis := redistest.Start(t)
+			log := new(logBuffer)
+			b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{Logger: slog.New(slog.NewTextHandler(log, nil))})
+			c := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a"})))
+			first, _ := place(t, c)
+			publish(t, b, "a", "before")
+			wantText(t, c, fmt.Sprintf("%d before", first+1))
+			if way == "killed" {
+				redis.Kill()
+				redis.Restart(t)
+			} else {
+				redis.Stop(t)
+				eventually(t, "it is noticed", func() bool { return strings.Contains(log.String(), "subscription lost") })
+				redis.Continue(t)
+			}
+			eventually(t, "it is subscribed again", func() bool { return strings.Contains(log.String(), "subscribed again") })
+			seq := publish(t, b, "a", "after")
+			if lost := strings.Contains(log.String(), "messages lost"); lost != (way == "killed") {
+				t.Errorf("log: %s", log)
+			}
+			if way == "killed" {
+				wantText(t, c, fmt.Sprintf("gap %d", seq-1))
+			}
+			wantText(t, c, fmt.Sprintf("%d after", seq))
+		})
+	}
+}
+
+// whole is a form that shows the data.
+var whole = &realtime.Form{Encode: func(e realtime.Event) []byte { return []byte(e.Data) }}
+
+// A client that does not read is closed when its time is over, and holds up
+// nobody until then: the others have each message before the next is sent.
+func TestSlowSubscriber(t *testing.T) {
+	t.Parallel()
+	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
+	log := new(logBuffer)
+	codes := make(chan int, 3)
+	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
+		return &events{
+			open: func(c *realtime.Conn) {
+				tell := func(realtime.Place) []byte { return []byte("begin") }
+				if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
+					t.Error(err)
+				}
+			},
+			closed: func(code int, _ string) { codes <- code },
+		}
+	})
+	wantText(t, dial(t, s), "begin") // the last thing that it reads
+	readers := []*websocket.Conn{dial(t, s), dial(t, s)}
+	for _, c := range readers {
+		wantText(t, c, "begin")
+	}
+	data := strings.Repeat("x", 100_000)
+	for range 300 { // far more than the sockets of the slow one hold
+		publish(t, b, "a", data)
+		for _, c := range readers {
+			wantText(t, c, data)
+		}
+	}
+	select {
+	case code := <-codes:
+		if code != 1013 {
+			t.Errorf("closed with %d", code)
+		}
+	case <-time.After(patience):
+		t.Fatal("the slow client stays")
+	}
+	if n := s.hub.Len(); n != 2 {
+		t.Errorf("%d connections are left", n)
+	}
+	if !strings.Contains(log.String(), "client too slow, connection closed") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// A client that falls behind all that is kept, and then reads on, is told that it
+// was too slow: nothing is left out in silence.
+func TestOvertaken(t *testing.T) {
+	t.Parallel()
+	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: 3})
+	s := open(t, realtime.Options{}, func() realtime.Handler {
+		return &events{open: func(c *realtime.Conn) {
+			tell := func(realtime.Place) []byte { return []byte("begin") }
+			if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	c := dial(t, s)
+	wantText(t, c, "begin")
+	data := strings.Repeat("x", 100_000)
+	for i := range 300 {
+		publish(t, b, "a", fmt.Sprint(i, " ", data))
+	}
+	for next := 0; ; next++ {
+		_, text, err := c.ReadMessage()
+		if err != nil {
+			if !websocket.IsCloseError(err, 1013) || next == 300 {
+				t.Errorf("after %d messages: %v", next, err)
+			}
+			return
+		}
+		if !strings.HasPrefix(string(text), fmt.Sprint(next, " ")) {
+			t.Fatalf("message %.20q instead of %d", text, next)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/websocket"
+
+	"gale/pool"
+	"gale/server"
+	"gale/server/upgrade"
+)
+
+// Handler gets the events of a connection, one at a time and from its own
+// goroutine: while Message runs nothing more is read, which is how a client that
+// sends too fast is held back.
+type Handler interface {
+	// Open is called when the handshake is done.
+	Open(c *Conn)
+	// Message is called for each whole message. Text is UTF-8.
+	Message(c *Conn, m Message)
+	// Closed is called last, and always: with the code and reason that the side
+	// gave which closed first, or 1006 if the connection was lost.
+	Closed(c *Conn, code int, reason string)
+}
+
+// Message is a message of either kind.
+type Message struct {
+	Binary bool
+	Data   []byte
+}
+
+// Text makes a message of text.
+func Text(s string) Message { return Message{Data: []byte(s)} }
+
+func (m Message) item() item {
+	if m.Binary {
+		return item{kind: websocket.BinaryMessage, data: m.Data}
+	}
+	return item{kind: websocket.TextMessage, data: m.Data}
+}
+
+// Conn is a WebSocket. Its methods may be called from any goroutine.
+type Conn struct {
+	outbox
+	handler Handler
+	client  netip.Addr
+	net     *paced
+	ws      *websocket.Conn
+
+	verdict struct { // why the connection ends, as far as this side decides
+		sync.Mutex
+		code   int
+		reason string
+	}
+	stops   []context.CancelFunc // of what Go has started; under outbox.mu
+	beat    *alarm               // the next sign of life; under outbox.mu
+	pending sync.WaitGroup       // what Go has started
+	rate    rate
+}
+
+func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
+	c := &Conn{handler: handler, client: client, net: &paced{Taken: t, timeout: h.opts.SendTimeout}}
+	c.outbox = outbox{hub: h, wire: c}
+	c.net.heard.now()
+	return c
+}
+
+// Subprotocol is what was chosen in the handshake, or "".
+func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
+
+// Send queues a message, and waits while there is no room for it (see
+// Options.Queue). The error is ErrClosed, or the cause of ctx.
+func (c *Conn) Send(ctx context.Context, m Message) error { return c.send(ctx, m.item()) }
+
+// Close closes the connection behind what has been sent: with a code of RFC 6455
+// §7.4 and a reason, cut to 123 bytes. A client that does not answer is cut off
+// after five seconds.
+func (c *Conn) Close(code int, reason string) {
+	c.decide(code, reason)
+	frame := upgrade.CloseFrame(code, reason)
+	_ = c.put(item{kind: websocket.CloseMessage, data: frame, last: true}) // if it is closed already, that is that
+}
+
+// Go runs work beside the connection; its context ends with the connection.
+func (c *Conn) Go(work func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.mu.Lock()
+	c.stops = append(c.stops, cancel)
+	if c.ended {
+		cancel()
+	}
+	c.mu.Unlock()
+	c.pending.Go(func() { // ends with work, whose context ends with the connection
+		if err := pool.Protect(func() error { work(ctx); return nil }); err != nil {
+			c.failHandler(err)
+		}
+	})
+}
+
+// Every sends m each interval until the connection ends, the first time within a
+// tenth of it, so that those who came together are not served together. To a
+// client that has no room it is not sent.
+func (c *Conn) Every(interval time.Duration, m Message) {
+	c.hub.wheel.after(jitter(interval), func() { c.repeat(interval, m) })
+}
+
+func (c *Conn) repeat(interval time.Duration, m Message) {
+	if err := c.put(m.item()); errors.Is(err, ErrClosed) {
+		return
+	}
+	c.hub.wheel.after(interval, func() { c.repeat(interval, m) })
+}
+
+// decide notes why the connection ends; the first reason counts.
+func (c *Conn) decide(code int, reason string) {
+	c.verdict.Lock()
+	defer c.verdict.Unlock()
+	if c.verdict.code == 0 {
+		c.verdict.code, c.verdict.reason = code, reason
+	}
+}
+
+func (c *Conn) leave() { c.Close(websocket.CloseServiceRestart, "the server restarts, come back") }
+
+// cut ends the connection without another word.
+func (c *Conn) cut() {
+	c.decide(websocket.CloseAbnormalClosure, "the client did not answer")
+	_ = c.net.Reset() // the goroutine that reads takes it from there
+}
+
+// run is the life of the connection.
+func (c *Conn) run(ws *websocket.Conn) {
+	c.ws = ws
+	ws.SetReadLimit(c.hub.opts.MaxMessage)
+	ws.SetCloseHandler(func(int, string) error { return nil }) // answered in finish
+	ws.SetPingHandler(func(data string) error {
+		_ = c.put(item{kind: websocket.PongMessage, data: []byte(data)}) // who reads no pongs gets no more of them
+		return nil
+	})
+	c.watchLife()
+	err := pool.Protect(func() error { c.handler.Open(c); return nil })
+	if err != nil {
+		c.failHandler(err)
+	}
+	code, reason := c.finish(c.read())
+	c.end()
+	c.mu.Lock()
+	stops := c.stops
+	c.hub.wheel.stop(c.beat)
+	c.mu.Unlock()
+	for _, stop := range stops {
+		stop()
+	}
+	c.pending.Wait()
+	if err := pool.Protect(func() error { c.handler.Closed(c, code, reason); return nil }); err != nil {
+		c.logPanic(err)
+	}
+	c.hub.opts.Logger.Debug("websocket closed", "client", c.client, "code", code, "reason", reason)
+}
+
+func (c *Conn) failHandler(err error) {
+	c.logPanic(err)
+	c.Close(websocket.CloseInternalServerErr, "internal error")
+}
+
+func (c *Conn) logPanic(err error) {
+	attrs := []any{"client", c.client, "error", err}
+	if p, ok := errors.AsType[*pool.PanicError](err); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	c.hub.opts.Logger.Error("websocket handler failed", attrs...)
+}
+
+// watchLife pings, and cuts the client off that shows no sign of life, unless it
+// has not read the ping yet: then what is sent has its own deadline.
+func (c *Conn) watchLife() {
+	c.arm(jitter(c.hub.opts.PingInterval), func() {
+		asked := time.Now()
+		_ = c.put(item{kind: websocket.PingMessage})
+		c.arm(c.hub.opts.PongTimeout, func() {
+			if !c.net.heard.since(asked) && c.queued() == 0 {
+				c.decide(websocket.CloseAbnormalClosure, "no sign of life")
+				_ = c.net.Reset()
+				return
+			}
+			c.watchLife()
+		})
+	})
+}
+
+func (c *Conn) arm(d time.Duration, call func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.beat = c.hub.wheel.after(d, call)
+	}
+}
+
+// write implements wire.
+func (c *Conn) write(it item) error {
+	switch {
+	case it.prepared != nil:
+		return c.ws.WritePreparedMessage(it.prepared)
+	case it.kind == websocket.TextMessage, it.kind == websocket.BinaryMessage:
+		return c.ws.WriteMessage(it.kind, it.data)
+	}
+	if it.last {
+		defer c.hub.wheel.after(closeTimeout, c.cut)
+	}
+	return c.ws.WriteControl(it.kind, it.data, time.Time{})
+}
+
+// failed implements wire.
+func (c *Conn) failed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.decide(websocket.CloseTryAgainLater, "too slow")
+		c.hub.opts.Logger.Warn("client too slow, connection closed", "client", c.client, "paused_for", c.hub.opts.SendTimeout)
+	}
+	if !errors.Is(err, websocket.ErrCloseSent) { // then its answer is waited for
+		_ = c.net.Reset()
+	}
+}
+
+var _ slog.LogValuer = Message{}
+
+// LogValue keeps what people write to each other out of logs.
+func (m Message) LogValue() slog.Value { return slog.IntValue(len(m.Data)) }

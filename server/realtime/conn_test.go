@@ -1,0 +1,372 @@
+package realtime_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+
+	"gale/server/realtime"
+)
+
+// What is no handshake is refused, and nothing is opened.
+func TestHandshakeRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t, realtime.Options{}, echoes)
+	const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	for name, c := range map[string]struct {
+		head   string
+		status int
+	}{
+		"no key":         {upgradeHead, 400},
+		"short key":      {upgradeHead + "Sec-WebSocket-Key: short\r\n", 400},
+		"key too long":   {upgradeHead + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZXh4eHh4eA==\r\n", 400},
+		"no upgrade":     {"GET / HTTP/1.1\r\nHost: test\r\n" + key, 426},
+		"old version":    {strings.Replace(upgradeHead, "13", "8", 1) + key, 426},
+		"HTTP/1.0":       {strings.Replace(upgradeHead, "HTTP/1.1", "HTTP/1.0", 1) + key, 426},
+		"another method": {strings.Replace(upgradeHead, "GET", "POST", 1) + "Content-Length: 0\r\n" + key, 405},
+	} {
+		nc, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = nc.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(nc, c.head+"Connection: close, Upgrade\r\n\r\n")
+		answer, err := io.ReadAll(nc)
+		nc.Close()
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+strconv.Itoa(c.status)) {
+			t.Errorf("%s: %v\n%s", name, err, answer)
+		}
+		if c.status == 426 && !strings.Contains(string(answer), "Sec-WebSocket-Version: 13\r\n") && !strings.Contains(string(answer), "Sec-Websocket-Version: 13\r\n") {
+			t.Errorf("%s: no version\n%s", name, answer)
+		}
+	}
+	if n := s.hub.Len(); n != 0 {
+		t.Errorf("%d connections are open", n)
+	}
+}
+
+func TestSubprotocol(t *testing.T) {
+	t.Parallel()
+	s := open(t, realtime.Options{}, func() realtime.Handler {
+		return &events{open: func(c *realtime.Conn) { _ = c.Send(context.Background(), realtime.Text(c.Subprotocol())) }}
+	})
+	for offered, want := range map[string]string{"x, a, b": "a", "x": "", "": ""} {
+		d := websocket.Dialer{}
+		if offered != "" {
+			d.Subprotocols = strings.Split(offered, ", ")
+		}
+		c, _, err := d.Dial("ws://"+s.addr, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantText(t, c, want)
+		if c.Subprotocol() != want {
+			t.Errorf("offered %q: the answer names %q", offered, c.Subprotocol())
+		}
+		c.Close()
+	}
+}
+
+// Closed is called once, whoever ends the connection and however.
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	type end struct {
+		code   int
+		reason string
+	}
+	ends := make(chan end, 10)
+	s := open(t, realtime.Options{MaxMessage: 1000}, func() realtime.Handler {
+		return &events{
+			message: func(c *realtime.Conn, m realtime.Message) {
+				switch string(m.Data) {
+				case "close":
+					_ = c.Send(context.Background(), realtime.Text("before"))
+					c.Close(4001, strings.Repeat("é", 100))
+					if err := c.Send(context.Background(), realtime.Text("behind")); !errors.Is(err, realtime.ErrClosed) {
+						t.Errorf("sent behind the close: %v", err)
+					}
+				case "panic":
+					panic("at the disco")
+				}
+			},
+			closed: func(code int, reason string) { ends <- end{code, reason} },
+		}
+	})
+	for _, c := range []struct {
+		name string
+		do   func(*websocket.Conn)
+		want end
+	}{
+		{"the client closes", func(c *websocket.Conn) {
+			_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4000, "enough"), time.Now().Add(patience))
+			wantClose(t, c, 4000)
+		}, end{4000, "enough"}},
+		{"the client is gone", func(c *websocket.Conn) { c.Close() }, end{code: 1006}},
+		{"the client is reset", func(c *websocket.Conn) {
+			_ = c.NetConn().(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}, end{code: 1006}},
+		{"the server closes", func(c *websocket.Conn) {
+			_ = c.WriteMessage(websocket.TextMessage, []byte("close"))
+			wantText(t, c, "before")
+			wantClose(t, c, 4001)
+		}, end{4001, strings.Repeat("é", 100)}},
+		{"too long", func(c *websocket.Conn) {
+			_ = c.WriteMessage(websocket.TextMessage, make([]byte, 1001))
+			wantClose(t, c, 1009)
+		}, end{1009, "message too long"}},
+		{"not UTF-8", func(c *websocket.Conn) {
+			_ = c.WriteMessage(websocket.TextMessage, []byte("\xff"))
+			wantClose(t, c, 1007)
+		}, end{1007, "text is not UTF-8"}},
+		{"the handler panics", func(c *websocket.Conn) {
+			_ = c.WriteMessage(websocket.TextMessage, []byte("panic"))
+			wantClose(t, c, 1011)
+		}, end{1011, "internal error"}},
+	} {
+		c.do(dial(t, s))
+		select {
+		case got := <-ends:
+			if got.code != c.want.code || c.want.reason != "" && got.reason != c.want.reason {
+				t.Errorf("%s: %+v", c.name, got)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s: Closed is never called", c.name)
+		}
+	}
+	eventually(t, "all are gone", func() bool { return s.hub.Len() == 0 })
+	if len(ends) > 0 {
+		t.Errorf("Closed again: %+v", <-ends)
+	}
+}
+
+// A client that shows no life is cut off; one that answers pings is not.
+func TestPing(t *testing.T) {
+	t.Parallel()
+	ends := make(chan string, 2)
+	s := open(t, realtime.Options{PingInterval: 200 * time.Millisecond, PongTimeout: 300 * time.Millisecond}, func() realtime.Handler {
+		return &events{closed: func(_ int, reason string) { ends <- reason }}
+	})
+	lively := dial(t, s)
+	pings := make(chan struct{}, 100)
+	lively.SetPingHandler(func(data string) error {
+		pings <- struct{}{}
+		return lively.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
+	})
+	go func() { _, _, _ = lively.ReadMessage() }() // ends with the test
+	dial(t, s)                                     // reads nothing, so answers nothing
+	select {
+	case reason := <-ends:
+		if reason != "no sign of life" {
+			t.Errorf("ended: %s", reason)
+		}
+	case <-time.After(patience):
+		t.Fatal("the silent client stays")
+	}
+	for range 3 {
+		<-pings
+	}
+	if n := s.hub.Len(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// Send waits for a client that reads slowly: no more waits for it than the
+// queue holds, and all of it arrives.
+func TestSendWaits(t *testing.T) {
+	t.Parallel()
+	const size, count = 64 << 10, 400 // far more than queue and sockets hold
+	var sent atomic.Int64
+	finished := make(chan struct{})
+	s := open(t, realtime.Options{Queue: 4 * size}, func() realtime.Handler {
+		return &events{open: func(c *realtime.Conn) {
+			c.Go(func(ctx context.Context) {
+				defer close(finished)
+				for i := range count {
+					if err := c.Send(ctx, realtime.Message{Binary: true, Data: bytes.Repeat([]byte{byte(i)}, size)}); err != nil {
+						t.Error(err)
+						return
+					}
+					sent.Add(1)
+				}
+			})
+		}}
+	})
+	c := dial(t, s)
+	last := int64(-1)
+	eventually(t, "the sender waits", func() bool {
+		now := sent.Load()
+		waits := now == last && now > 0
+		last = now
+		return waits
+	})
+	if n := sent.Load(); n == count {
+		t.Fatal("all was sent to a client that reads nothing")
+	}
+	for i := range count {
+		_, data, err := c.ReadMessage()
+		if err != nil || len(data) != size || data[0] != byte(i) {
+			t.Fatalf("message %d: %d bytes, %v", i, len(data), err)
+		}
+	}
+	<-finished
+}
+
+// A client that makes no room is closed when its time is over, and its sender
+// learns of it.
+func TestTooSlow(t *testing.T) {
+	t.Parallel()
+	log := new(logBuffer)
+	ends := make(chan int, 1)
+	failed := make(chan error, 1)
+	o := realtime.Options{SendTimeout: 300 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))}
+	s := open(t, o, func() realtime.Handler {
+		return &events{
+			open: func(c *realtime.Conn) {
+				c.Go(func(ctx context.Context) {
+					for {
+						if err := c.Send(ctx, realtime.Message{Data: bytes.Repeat([]byte("x"), 1<<20)}); err != nil {
+							failed <- err
+							return
+						}
+					}
+				})
+			},
+			closed: func(code int, _ string) { ends <- code },
+		}
+	})
+	dial(t, s)
+	select {
+	case code := <-ends:
+		if code != 1013 {
+			t.Errorf("closed with %d", code)
+		}
+	case <-time.After(patience):
+		t.Fatal("it stays")
+	}
+	if err := <-failed; !errors.Is(err, realtime.ErrClosed) && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "client too slow, connection closed") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// The rate of messages is held, without losing one.
+func TestMessageRate(t *testing.T) {
+	t.Parallel()
+	s := open(t, realtime.Options{MessageRate: 50}, echoes)
+	c := dial(t, s)
+	began := time.Now()
+	for range 101 {
+		if err := c.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 101 {
+		wantText(t, c, "x")
+	}
+	if took := time.Since(began); took < 1500*time.Millisecond {
+		t.Errorf("101 messages in %v at 50 a second", took)
+	}
+}
+
+func TestCompress(t *testing.T) {
+	t.Parallel()
+	s := open(t, realtime.Options{Compress: true, MaxMessage: 1 << 20}, echoes)
+	d := websocket.Dialer{EnableCompression: true}
+	c, resp, err := d.Dial("ws://"+s.addr, nil)
+	if err != nil || !strings.Contains(resp.Header.Get("Sec-WebSocket-Extensions"), "permessage-deflate") {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	long := strings.Repeat("compress me ", 1000)
+	if err := c.WriteMessage(websocket.TextMessage, []byte(long)); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, c, long)
+	// A bomb: little to send, more than the limit when it is inflated.
+	if err := c.WriteMessage(websocket.TextMessage, make([]byte, 1<<20+1)); err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, c, 1009)
+}
+
+// At the end all clients are closed with 1012, spread over time; new ones are
+// refused, and who does not answer is cut off.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	var closed atomic.Int64
+	s := open(t, realtime.Options{Grace: 2 * time.Second}, func() realtime.Handler {
+		return &events{closed: func(int, string) { closed.Add(1) }}
+	})
+	const clients = 100
+	var at [clients]time.Time
+	var all sync.WaitGroup
+	for i := range clients {
+		c := dial(t, s)
+		all.Go(func() {
+			if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, 1012) {
+				t.Errorf("client %d: %v", i, err)
+			}
+			at[i] = time.Now()
+		})
+	}
+	dial(t, s) // it never reads
+	eventually(t, "all are there", func() bool { return s.hub.Len() == clients+1 })
+	s.stop()
+	eventually(t, "new ones are refused", func() bool {
+		c, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr, nil)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil && resp != nil && resp.StatusCode == http.StatusServiceUnavailable
+	})
+	all.Wait()
+	s.ended(t)
+	first, last := at[0], at[0]
+	for _, when := range at {
+		if when.Before(first) {
+			first = when
+		}
+		if when.After(last) {
+			last = when
+		}
+	}
+	if spread := last.Sub(first); spread < 200*time.Millisecond {
+		t.Errorf("all were closed within %v", spread)
+	}
+	if n := closed.Load(); n != clients+1 {
+		t.Errorf("Closed was called %d times", n)
+	}
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

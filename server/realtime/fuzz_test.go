@@ -1,0 +1,52 @@
+package realtime_test
+
+import (
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"gale/server/realtime"
+)
+
+// FuzzFrames sends whatever bytes: the connection ends in order, nobody panics,
+// and no message reaches the handler that is too long or not what it says.
+func FuzzFrames(f *testing.F) {
+	for _, c := range conformanceCases() {
+		if all := slices.Concat(c.send...); len(all) < 1000 {
+			f.Add(all)
+		}
+	}
+	const most = 512
+	log := new(logBuffer)
+	s := open(f, realtime.Options{MaxMessage: most, Compress: true, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
+		inner := echoes().(*events)
+		echo := inner.message
+		inner.message = func(c *realtime.Conn, m realtime.Message) {
+			if len(m.Data) > most || !m.Binary && !utf8.Valid(m.Data) {
+				panic("not a message")
+			}
+			echo(c, m)
+		}
+		return inner
+	})
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		for _, fields := range []string{"", "Sec-WebSocket-Extensions: permessage-deflate\r\n"} {
+			c := dialRaw(t, s, fields)
+			_, _ = c.Write(sent)
+			_, _ = c.Write(frame(closing, closeWith(1000, "")))
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			type halfCloser interface{ CloseWrite() error }
+			_ = c.Conn.(halfCloser).CloseWrite()
+			if _, err := io.Copy(io.Discard, c.in); err != nil {
+				t.Errorf("no end: %v", err)
+			}
+			c.Close()
+		}
+		if text := log.String(); text != "" {
+			t.Errorf("log: %s", text)
+		}
+	})
+}

@@ -1,0 +1,24 @@
+-- Numbers a message, keeps it, and tells all processes, in one step.
+-- KEYS: state, log. ARGV: bus, channel, data, messages kept, bytes kept, seconds kept.
+local state, log = KEYS[1], KEYS[2]
+local size = #ARGV[3]
+if redis.call('HSETNX', state, 'seq', 0) == 1 then
+  -- Numbers begin with the time in microseconds: a store that has forgotten
+  -- all never gives a number twice, so a client that resumes learns of it.
+  local now = redis.call('TIME')
+  redis.call('HSET', state, 'seq', now[1] .. string.format('%06d', tonumber(now[2])))
+end
+redis.call('HINCRBY', state, 'seq', 1)
+local seq = redis.call('HGET', state, 'seq')
+redis.call('RPUSH', log, ARGV[3])
+local bytes = redis.call('HINCRBY', state, 'bytes', size)
+local kept = redis.call('LLEN', log)
+while kept > 1 and (kept > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
+  local oldest = redis.call('LPOP', log)
+  bytes = redis.call('HINCRBY', state, 'bytes', -#oldest)
+  kept = kept - 1
+end
+redis.call('EXPIRE', state, ARGV[6])
+redis.call('EXPIRE', log, ARGV[6])
+redis.call('PUBLISH', ARGV[1], seq .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
+return seq

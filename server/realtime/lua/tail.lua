@@ -1,0 +1,11 @@
+-- Returns the last number of a channel, and the messages that are kept, of which
+-- the last has that number.
+-- KEYS: state, log. ARGV: seconds kept.
+local state, log = KEYS[1], KEYS[2]
+if redis.call('HSETNX', state, 'seq', 0) == 1 then
+  local now = redis.call('TIME')
+  redis.call('HSET', state, 'seq', now[1] .. string.format('%06d', tonumber(now[2])))
+end
+redis.call('EXPIRE', state, ARGV[1])
+redis.call('EXPIRE', log, ARGV[1])
+return {redis.call('HGET', state, 'seq'), redis.call('LRANGE', log, 0, -1)}

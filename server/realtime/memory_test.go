@@ -1,0 +1,52 @@
+package realtime_test
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+
+	"gale/server/realtime"
+	"gale/server/sharedtest"
+)
+
+// heap is what is in use after a collection, in bytes.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A client that does not read costs no more than what its channel keeps for all,
+// however much passes it by. No other test runs beside this one.
+func TestSlowSubscriberMemory(t *testing.T) {
+	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
+	s := open(t, realtime.Options{}, func() realtime.Handler {
+		return &events{open: func(c *realtime.Conn) {
+			tell := func(realtime.Place) []byte { return []byte("begin") }
+			if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	wantText(t, dial(t, s), "begin") // the last thing that it reads
+	reader := dial(t, s)
+	wantText(t, reader, "begin")
+	data := strings.Repeat("x", 100_000)
+	pass := func(messages int) {
+		for range messages {
+			publish(t, b, "a", data)
+			wantText(t, reader, data)
+		}
+	}
+	pass(20) // the ring is full, here and in the store
+	before := heap()
+	pass(300)
+	if grown := heap() - before; grown > 3<<20 {
+		t.Errorf("the heap has grown by %d KiB over %d KiB of messages", grown>>10, 300*len(data)>>10)
+	}
+	if n := s.hub.Len(); n != 2 {
+		t.Errorf("%d connections are left", n)
+	}
+}

@@ -1,0 +1,168 @@
+package realtime
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/server/upgrade"
+)
+
+// Stream is an answer that goes on: server-sent events, a long poll. While
+// nothing happens it holds no goroutine; that the client leaves is noticed.
+type Stream struct {
+	outbox
+	client  netip.Addr
+	net     *paced
+	chunked bool
+	over    atomic.Bool
+	unwatch func()
+	goodbye []byte // what leave sends
+}
+
+// Stream answers a request with what open, and those it tells, will write. The
+// head is sent with what the handler has set in ctx.Response. The error,
+// upgrade.ErrLeaving or open's own, is for the handler to return; nothing was sent then.
+func (h *Hub) Stream(ctx *fasthttp.RequestCtx, open func(*Stream) error) error {
+	if h.refuses() {
+		return upgrade.ErrLeaving
+	}
+	s := &Stream{client: server.Client(ctx), unwatch: func() {}}
+	s.outbox = outbox{hub: h, wire: s, writing: true} // held back until there is a connection
+	if err := open(s); err != nil {
+		s.end()
+		return err
+	}
+	var head []byte
+	head, s.chunked = server.Head(ctx)
+	err := server.Take(ctx, func(t *server.Taken) {
+		s.net = &paced{Taken: t, timeout: h.opts.SendTimeout}
+		if err := h.add(s); err != nil {
+			s.end()
+			_ = t.Close()
+			return
+		}
+		s.watched(t.Watch(func() { h.work.Go(s.cut) })) // ends at once
+		h.work.Go(func() {                              // ends when what there is has been written
+			if _, err := s.net.Write(head); err != nil {
+				s.cut()
+				return
+			}
+			s.run()
+		})
+	})
+	if err != nil {
+		s.end()
+	}
+	return err
+}
+
+// watched notes how to stop watching, or does so if it is over already.
+func (s *Stream) watched(stop func()) {
+	s.mu.Lock()
+	s.unwatch = stop
+	s.mu.Unlock()
+	if s.over.Load() {
+		stop()
+	}
+}
+
+// Send queues bytes of the body, if there is room for them: a stream's writers
+// do not wait.
+func (s *Stream) Send(data []byte) error { return s.put(item{data: data}) }
+
+// Finish sends the last bytes and ends the answer. Once is enough: what comes
+// later is ErrClosed.
+func (s *Stream) Finish(data []byte) error { return s.put(item{data: data, last: true}) }
+
+// Goodbye is what is sent last when the process ends. It is for open.
+func (s *Stream) Goodbye(data []byte) { s.goodbye = data }
+
+// After calls call in d, while the stream is open. call must not block.
+func (s *Stream) After(d time.Duration, call func()) {
+	s.hub.wheel.after(d, func() {
+		if !s.over.Load() {
+			call()
+		}
+	})
+}
+
+// Every sends data each interval, about: a sign of life for what stands between.
+func (s *Stream) Every(interval time.Duration, data []byte) {
+	s.After(jitter(interval), func() {
+		_ = s.Send(data) // a client with no room has signs enough
+		s.Every(interval, data)
+	})
+}
+
+// Subscribe is Conn.Subscribe for a stream. It is for open.
+func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
+	sub := &subscription{box: &s.outbox, form: form, pack: func(data []byte) item { return item{data: data} }, slow: s.tooSlow}
+	place, err := b.subscribe(ctx, start, sub)
+	if err == nil && tell != nil {
+		err = s.Send(tell(place))
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.attach(sub); err != nil {
+		sub.stop()
+		return err
+	}
+	return nil
+}
+
+// tooSlow ends the stream: who comes back with the last number is told of the gap.
+func (s *Stream) tooSlow() item {
+	s.hub.opts.Logger.Warn("client too slow, connection closed", "client", s.client, "behind", "history")
+	return item{last: true}
+}
+
+// write implements wire.
+func (s *Stream) write(it item) error {
+	data := it.data
+	if s.chunked {
+		framed := make([]byte, 0, len(data)+32)
+		if len(data) > 0 {
+			framed = fmt.Appendf(framed, "%x\r\n", len(data))
+			framed = append(append(framed, data...), "\r\n"...)
+		}
+		if it.last {
+			framed = append(framed, "0\r\n\r\n"...)
+		}
+		data = framed
+	}
+	if _, err := s.net.Write(data); err != nil {
+		return err
+	}
+	if it.last {
+		s.hub.work.Go(func() { s.close(func() error { return s.net.Finish(closeTimeout) }) }) // ends with the client, or after five seconds
+	}
+	return nil
+}
+
+// failed implements wire.
+func (s *Stream) failed(error) { s.cut() }
+
+func (s *Stream) leave() { _ = s.Finish(s.goodbye) }
+
+func (s *Stream) cut() { s.close(s.net.Reset) }
+
+// close ends the connection, once.
+func (s *Stream) close(how func() error) {
+	if !s.over.CompareAndSwap(false, true) {
+		return
+	}
+	s.mu.Lock()
+	stop := s.unwatch
+	s.mu.Unlock()
+	stop()
+	s.end()
+	_ = how()
+	s.hub.remove(s)
+}

@@ -1,0 +1,48 @@
+package realtime
+
+import (
+	"context"
+
+	"github.com/fasthttp/websocket"
+
+	"gale/server/upgrade"
+)
+
+// Subscribe lets the connection have a channel's messages from a place on, in a
+// form; tell, if it is given, is sent first and says which place that is. A
+// connection has one subscription at most. The error wraps ErrChannel, ErrAway or
+// ErrClosed.
+func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
+	s := &subscription{box: &c.outbox, form: form, pack: prepare, slow: c.tooSlow}
+	place, err := b.subscribe(ctx, start, s)
+	if err == nil && tell != nil {
+		if err = c.send(ctx, item{kind: websocket.TextMessage, data: tell(place)}); err != nil {
+			s.stop()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.attach(s); err != nil {
+		s.stop()
+		return err
+	}
+	return nil
+}
+
+// prepare makes a text message that is encoded once for all who get it.
+func prepare(data []byte) item {
+	p, err := websocket.NewPreparedMessage(websocket.TextMessage, data)
+	if err != nil { // cannot be: nothing is written to anywhere
+		return item{kind: websocket.TextMessage, data: data}
+	}
+	return item{kind: websocket.TextMessage, prepared: p}
+}
+
+// tooSlow is the end of a client that the ring has gone past.
+func (c *Conn) tooSlow() item {
+	const reason = "too slow, messages are lost"
+	c.decide(websocket.CloseTryAgainLater, reason)
+	c.hub.opts.Logger.Warn("client too slow, connection closed", "client", c.client, "behind", "history")
+	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), last: true}
+}

@@ -1,0 +1,331 @@
+package realtime
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"sync"
+)
+
+// Event is a message of a channel, or the news that messages are missing before
+// the number Seq+1.
+type Event struct {
+	Channel string
+	Seq     uint64
+	Data    string
+	Gap     bool
+}
+
+// frame is an event with what has been made of it: each form once, for all.
+type frame struct {
+	Event
+
+	mu    sync.Mutex
+	forms []formed
+}
+
+type formed struct {
+	by *Form
+	as item
+}
+
+// Form makes of an event what one kind of subscriber gets. Use one variable for
+// all subscriptions of a kind: it is what its results are kept under.
+type Form struct {
+	// Encode returns what is sent for an event; nothing is sent for nil.
+	Encode func(Event) []byte
+	// Once ends the connection behind the first event, with Encode's result.
+	Once bool
+}
+
+// as returns the frame in a form; the item is the same for all who ask.
+func (f *frame) as(form *Form, pack func([]byte) item) item {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, known := range f.forms {
+		if known.by == form {
+			return known.as
+		}
+	}
+	var it item
+	if data := form.Encode(f.Event); data != nil {
+		it = pack(data)
+		it.last = form.Once
+	}
+	f.forms = append(f.forms, formed{form, it})
+	return it
+}
+
+// topic is a channel that somebody here subscribes to: a ring of its last
+// events, in which each subscription has a place.
+type topic struct {
+	bus  *Bus
+	name string
+	refs int // subscriptions; under Bus.mu
+
+	fetch sync.Mutex // held while Redis is asked: one does for all who want to know
+
+	mu     sync.Mutex
+	known  bool   // seq is
+	ahead  uint64 // a message came before it was
+	after  uint64 // the ring holds all that came behind this number
+	seq    uint64 // the last number
+	frames []*frame
+	bytes  int
+	subs   map[*subscription]struct{}
+	list   []*outbox // of subs; nil when they have changed
+}
+
+// take adds a message, unless it is known already. It is false if one before it
+// is missing.
+func (t *topic) take(seq uint64, data string) bool {
+	t.mu.Lock()
+	switch {
+	case !t.known:
+		t.ahead = max(t.ahead, seq)
+		t.mu.Unlock()
+		return true
+	case seq <= t.seq:
+		t.mu.Unlock()
+		return true
+	case seq != t.seq+1:
+		t.mu.Unlock()
+		return false
+	}
+	t.push(Event{Channel: t.name, Seq: seq, Data: data})
+	list := t.outboxes()
+	t.mu.Unlock()
+	wakeAll(list)
+	return true
+}
+
+// push appends an event and lets the oldest go. It needs mu.
+func (t *topic) push(e Event) {
+	t.seq = e.Seq
+	t.frames = append(t.frames, &frame{Event: e})
+	t.bytes += len(e.Data)
+	o, gone := &t.bus.opts, 0
+	for len(t.frames)-gone > 1 && (len(t.frames)-gone > o.History || t.bytes > o.HistoryBytes) {
+		t.after = t.frames[gone].Seq
+		t.bytes -= len(t.frames[gone].Data)
+		t.frames[gone] = nil
+		gone++
+	}
+	t.frames = t.frames[gone:]
+}
+
+// outboxes are those of all subscriptions. It needs mu.
+func (t *topic) outboxes() []*outbox {
+	if t.list == nil {
+		t.list = make([]*outbox, 0, len(t.subs))
+		for s := range t.subs {
+			t.list = append(t.list, s.box)
+		}
+	}
+	return t.list
+}
+
+func wakeAll(list []*outbox) {
+	for _, o := range list {
+		o.wake()
+	}
+}
+
+// catchUp fetches what the channel has kept and takes what is new. It fails only
+// while Redis is away, and then the next subscription does it again.
+func (t *topic) catchUp(ctx context.Context) {
+	t.fetch.Lock()
+	defer t.fetch.Unlock()
+	if err := t.refresh(ctx); err != nil && ctx.Err() == nil {
+		t.bus.opts.Logger.Warn("channels: history cannot be read", "channel", t.name, "error", err)
+	}
+}
+
+// load makes the channel known if it is not. It is for a new subscription.
+func (t *topic) load(ctx context.Context) error {
+	t.fetch.Lock()
+	defer t.fetch.Unlock()
+	t.mu.Lock()
+	known := t.known
+	t.mu.Unlock()
+	if known {
+		return nil
+	}
+	return t.refresh(ctx)
+}
+
+// refresh needs fetch.
+func (t *topic) refresh(ctx context.Context) error {
+	for {
+		seq, kept, err := t.bus.tail(ctx, t.name)
+		if err != nil {
+			return err
+		}
+		list, missing := t.merge(seq, kept)
+		wakeAll(list)
+		if missing > 0 {
+			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
+		}
+		t.mu.Lock()
+		behind := t.ahead > t.seq // it came while Redis was being asked
+		t.ahead = 0
+		t.mu.Unlock()
+		if !behind {
+			return nil
+		}
+	}
+}
+
+// merge takes over what the channel has kept; missing is the first number behind
+// a gap, or 0.
+func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := seq - min(seq, uint64(len(kept))) // the number before the first one kept
+	switch {
+	case !t.known:
+		t.known, t.seq, t.after = true, before, before
+	case before > t.seq:
+		missing = before + 1
+		t.push(Event{Channel: t.name, Seq: before, Gap: true})
+	}
+	for i, data := range kept {
+		if number := before + uint64(i) + 1; number > t.seq {
+			t.push(Event{Channel: t.name, Seq: number, Data: data})
+		}
+	}
+	return t.outboxes(), missing
+}
+
+// subscription is a place in a topic's ring.
+type subscription struct {
+	topic *topic
+	box   *outbox
+	form  *Form
+	pack  func([]byte) item // how the connection's kind sends bytes
+	slow  func() item       // what is sent to one that the ring has gone past
+	after uint64            // the last number that was taken; under outbox.mu
+}
+
+// next returns what comes next, if there is anything. It needs outbox.mu.
+func (s *subscription) next() (it item, ok bool) {
+	for {
+		f, lost := s.topic.behind(s.after)
+		switch {
+		case lost:
+			return s.slow(), true
+		case f == nil:
+			return item{}, false
+		}
+		s.after = f.Seq
+		if it = f.as(s.form, s.pack); it.data != nil || it.prepared != nil {
+			return it, true
+		}
+	}
+}
+
+// behind returns the first frame behind a number; lost if it is gone already.
+func (t *topic) behind(after uint64) (f *frame, lost bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.known || after >= t.seq {
+		return nil, false
+	}
+	if after < t.after {
+		return nil, true
+	}
+	i := sort.Search(len(t.frames), func(i int) bool { return t.frames[i].Seq > after })
+	return t.frames[i], false
+}
+
+// Start is where a subscription begins.
+type Start struct {
+	Channel string
+	// Resume: after the number Since, of which the client has all until then;
+	// else with the next message.
+	Resume bool
+	Since  uint64
+}
+
+// Place is where it has begun: behind the number Seq. Gap says that messages
+// between the two are lost.
+type Place struct {
+	Seq uint64
+	Gap bool
+}
+
+// subscribe finds a channel and a place in it. The subscription is not attached
+// to its outbox yet, so the client can be told of the place before all else.
+func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Place, error) {
+	if !channelName.MatchString(start.Channel) {
+		return Place{}, ErrChannel
+	}
+	b.mu.Lock()
+	t := b.topics[start.Channel]
+	if t == nil {
+		t = &topic{bus: b, name: start.Channel, subs: make(map[*subscription]struct{})}
+		b.topics[start.Channel] = t
+	}
+	t.refs++
+	b.mu.Unlock()
+	s.topic = t
+	err := t.load(ctx)
+	if err != nil {
+		s.stop()
+		return Place{}, err
+	}
+	t.mu.Lock()
+	behind := start.Resume && start.Since > t.seq
+	t.mu.Unlock()
+	if behind {
+		t.catchUp(ctx) // another process was faster, or Redis has forgotten all
+	}
+	return t.enter(start, s), nil
+}
+
+// enter gives s its place.
+func (t *topic) enter(start Start, s *subscription) Place {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.subs[s] = struct{}{}
+	t.list = nil
+	p := Place{Seq: t.seq}
+	switch {
+	case !start.Resume:
+	case start.Since > t.seq:
+		p.Gap = true
+	case start.Since < t.after:
+		p = Place{Seq: t.after, Gap: true}
+	default:
+		p.Seq = start.Since
+	}
+	s.after = p.Seq
+	return p
+}
+
+// stop gives the place up.
+func (s *subscription) stop() {
+	t := s.topic
+	t.mu.Lock()
+	delete(t.subs, s)
+	t.list = nil
+	t.mu.Unlock()
+	b := t.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t.refs--; t.refs == 0 {
+		delete(b.topics, t.name)
+	}
+}
+
+// Channels returns the names of the channels that somebody here subscribes to.
+func (b *Bus) Channels() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for name := range b.topics {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

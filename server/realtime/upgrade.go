@@ -1,0 +1,65 @@
+package realtime
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/server/upgrade"
+)
+
+// What a connection reads into while it is idle, and what it is written from;
+// what is longer than the first goes past it.
+const (
+	readBuffer  = 512
+	writeBuffer = 4 << 10
+)
+
+// writeBuffers are shared by all connections that are writing.
+var writeBuffers sync.Pool
+
+// Upgrade is what becomes of a request.
+type Upgrade struct {
+	// Handler gets the connection's events.
+	Handler Handler
+	// Protocols are the subprotocols spoken here, see upgrade.Options.
+	Protocols []string
+}
+
+// Upgrade turns a request into a WebSocket. The error is for the handler to
+// return: upgrade.ErrLeaving, or a server.Error of what is wrong with the
+// handshake.
+func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
+	if h.refuses() {
+		return upgrade.ErrLeaving
+	}
+	shake, err := upgrade.Read(ctx, "a WebSocket is spoken here")
+	if shake == nil || err != nil {
+		return err
+	}
+	client := server.Client(ctx)
+	return shake.Take(ctx, func(t *server.Taken) {
+		c := newConn(h, t, u.Handler, client)
+		if err := h.add(c); err != nil {
+			_ = t.Close() // it came in the instant in which the server began to leave
+			return
+		}
+		h.work.Go(func() { // ends with the connection
+			defer h.remove(c)
+			ws, err := shake.Accept(c.net, upgrade.Options{
+				Protocols: u.Protocols, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, WriteBuffers: &writeBuffers,
+				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress,
+			})
+			if err != nil {
+				_ = t.Close()
+				return
+			}
+			c.run(ws)
+		})
+	})
+}
+
+// Client is the address that the connection came from.
+func (c *Conn) Client() netip.Addr { return c.client }

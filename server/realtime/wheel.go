@@ -1,0 +1,100 @@
+package realtime
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// tick is how exact the wheel is.
+	tick = 100 * time.Millisecond
+	// spokes times tick is the longest wait; beyond it the wheel goes round again.
+	spokes = 1024
+)
+
+// wheel calls functions after a while: one ticker for a process, where a timer
+// or a ticker for each connection would wake it for each.
+type wheel struct {
+	mu     sync.Mutex
+	now    int64 // ticks since the beginning
+	spokes [spokes]map[*alarm]struct{}
+}
+
+// alarm is one call to come.
+type alarm struct {
+	at   int64
+	call func() // must not block
+}
+
+func newWheel() *wheel { return new(wheel) }
+
+// after calls call in d, or up to two ticks later, from the goroutine of run, unless it is stopped before.
+func (w *wheel) after(d time.Duration, call func()) *alarm {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := &alarm{at: w.now + 1 + int64((d+tick-1)/tick), call: call}
+	spoke := &w.spokes[a.at%spokes]
+	if *spoke == nil {
+		*spoke = make(map[*alarm]struct{})
+	}
+	(*spoke)[a] = struct{}{}
+	return a
+}
+
+// stop takes an alarm back; nil and one that has been called are fine.
+func (w *wheel) stop(a *alarm) {
+	if a == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.spokes[a.at%spokes], a)
+}
+
+// run turns the wheel until ctx ends.
+func (w *wheel) run(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	began := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for due := int64(time.Since(began) / tick); w.turn(due); {
+		}
+	}
+}
+
+// turn goes one tick on, unless it is not yet due.
+func (w *wheel) turn(due int64) bool {
+	w.mu.Lock()
+	if w.now >= due {
+		w.mu.Unlock()
+		return false
+	}
+	w.now++
+	var calls []func()
+	spoke := w.spokes[w.now%spokes]
+	for a := range spoke {
+		if a.at <= w.now {
+			calls = append(calls, a.call)
+			delete(spoke, a)
+		}
+	}
+	w.mu.Unlock()
+	for _, call := range calls {
+		call()
+	}
+	return true
+}
+
+// heard is when a client was last heard of.
+type heard struct{ at atomic.Int64 }
+
+func (h *heard) now() { h.at.Store(time.Now().UnixNano()) }
+
+func (h *heard) since(t time.Time) bool { return h.at.Load() >= t.UnixNano() }

@@ -1,0 +1,33 @@
+package upgrade_test
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"gale/server/upgrade"
+)
+
+// A reason is cut to what a control frame holds, between two characters.
+func TestCloseFrame(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		reason string
+		length int // of what is left
+	}{
+		{"", 0},
+		{"bye", 3},
+		{strings.Repeat("x", 123), 123},
+		{strings.Repeat("x", 124), 123},
+		{strings.Repeat("é", 100), 122},
+		{"x" + strings.Repeat("€", 100), 121},
+	} {
+		frame := upgrade.CloseFrame(4000, row.reason)
+		if reason := string(frame[2:]); len(reason) != row.length || !utf8.ValidString(reason) || !strings.HasPrefix(row.reason, reason) {
+			t.Errorf("%.10q…: %q", row.reason, reason)
+		}
+		if frame[0] != 4000>>8 || frame[1] != 4000&0xff {
+			t.Errorf("code %x", frame[:2])
+		}
+	}
+}
