@@ -49,12 +49,12 @@ const (
 
 var (
 	// ErrChannel is a name that no channel can have.
-	ErrChannel = errors.New("a channel is named by 1 to 128 letters, digits, dots, underscores and hyphens")
+	ErrChannel = errors.New("a channel is named by 1 to 128 letters, digits, dots, colons, underscores and hyphens")
 	// ErrAway is what fails while Redis does not answer.
 	ErrAway = errors.New("channels cannot be reached")
 )
 
-var channelName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+var channelName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
 // ValidChannel reports whether a channel can have the name.
 func ValidChannel(name string) bool { return channelName.MatchString(name) }

@@ -49,11 +49,13 @@ type session struct {
 	log     *slog.Logger
 	ctx     context.Context //nolint:containedctx // the session's own, which has no caller
 	cancel  context.CancelCauseFunc
+	told    bool // how it ended
 }
 
 // serve is the life of the connection.
 func (u *session) serve(h *upgrade.Handshake) {
-	defer u.net.Close() //nolint:errcheck // where close has ended it, it is closed
+	defer u.ended(brokenOff) // unless it has ended otherwise
+	defer u.net.Close()      //nolint:errcheck // where close has ended it, it is closed
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
 	if u.request.Subprotocol != "" {
 		o.Protocols = []string{u.request.Subprotocol}
@@ -65,6 +67,17 @@ func (u *session) serve(h *upgrade.Handshake) {
 	}
 	u.conn = conn
 	u.run()
+}
+
+// brokenOff is how an upload ended that there is nobody to answer for.
+var brokenOff = uploads.Refuse(uploads.ErrBody)
+
+// ended tells how the upload ended, once.
+func (u *session) ended(a uploads.Answer) {
+	if !u.told {
+		u.told = true
+		u.request.Ended(a)
+	}
 }
 
 // run takes the file and answers.
@@ -163,6 +176,9 @@ func (u *session) message(upload *uploads.Upload) (verdict, error) {
 	if _, err := upload.ReadFrom(u.ctx, source); err != nil {
 		return more, err
 	}
+	if u.request.Written != nil {
+		u.request.Written(upload.Size())
+	}
 	return more, u.send(map[string]int64{"offset": upload.Size()})
 }
 
@@ -236,6 +252,7 @@ func (u *session) send(v any) error {
 // answer sends what has become of the file. It is there for good, or it is not:
 // that nobody hears of it changes nothing.
 func (u *session) answer(a uploads.Answer) {
+	u.ended(a)
 	if err := u.send(a); err != nil {
 		u.log.Debug("answer not sent", "error", err)
 	}
@@ -244,6 +261,7 @@ func (u *session) answer(a uploads.Answer) {
 // refuse answers an upload that err ended, and closes with the code that fits.
 func (u *session) refuse(err error) {
 	if errors.Is(err, errUTF8) {
+		u.ended(uploads.Refuse(uploads.ErrMalformed))
 		u.close(websocket.CloseInvalidFramePayloadData, errUTF8.Error())
 		return
 	}

@@ -84,6 +84,11 @@ type Request struct {
 	// Stored is called with the file when it has been stored, before its
 	// sender is answered. Nil: nothing is.
 	Stored func(ctx context.Context, f *uploads.File)
+	// Written is called with the offset after each piece, and Ended once, with
+	// what its sender was told or would have been; not after an error of Serve.
+	// Nil: nothing is.
+	Written func(offset int64)
+	Ended   func(a uploads.Answer)
 }
 
 // Serve turns the request that ctx is about, whose handshake has been read, into
@@ -98,8 +103,12 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 	}
 	log := s.opts.Logger.With("client", server.Client(ctx))
 	return h.Take(ctx, func(t *server.Taken) {
+		if r.Ended == nil {
+			r.Ended = func(uploads.Answer) {}
+		}
 		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
 			_ = t.Close() // Run began to wait in this instant
+			r.Ended(brokenOff)
 		}
 	})
 }

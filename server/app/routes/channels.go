@@ -61,6 +61,9 @@ func (c *channelRoutes) publish(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
+	if strings.Contains(channel, ":") {
+		return server.Fail(fasthttp.StatusBadRequest, "channels with a colon are told by the server itself")
+	}
 	data, err := server.ReadAll(ctx)
 	if err != nil {
 		return err

@@ -67,7 +67,10 @@ type Deps struct {
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	guard := newAccess(d.Token, d.Origins)
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
-	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, types: d.UploadTypes, sockets: d.Sockets, log: d.Logger}
+	up := &uploadRoutes{
+		store: d.Uploads, client: client, task: d.OnUpload, types: d.UploadTypes, sockets: d.Sockets, log: d.Logger,
+		events: &uploadEvents{bus: d.Bus, log: d.Logger},
+	}
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}

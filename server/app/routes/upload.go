@@ -2,9 +2,8 @@ package routes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"mime"
 
@@ -23,23 +22,38 @@ type uploadRoutes struct {
 	task    string   // started for each stored file; empty for none
 	types   []string // what a urlencoded form may hold: .ext, or *
 	sockets *uploadsocket.Server
+	events  *uploadEvents
 	log     *slog.Logger
 }
 
 // post is POST /upload, a form of either kind.
 func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
+	f, err := u.events.follow(ctx, int64(ctx.Request.Header.ContentLength()))
+	if err != nil {
+		return err
+	}
+	answer, err := u.form(ctx, f)
+	if err != nil {
+		f.end(uploads.Refuse(err))
+		return u.refuse(ctx, err)
+	}
+	f.end(answer)
+	return answerUpload(ctx, answer)
+}
+
+func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Answer, error) {
 	digests, err := announced(&ctx.Request.Header)
 	if err != nil {
-		return u.refuse(ctx, err)
+		return uploads.Answer{}, err
 	}
 	kind, params, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
 	switch {
 	case err == nil && kind == "multipart/form-data":
-		return u.multipart(ctx, digests, params["boundary"])
+		return u.multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), params["boundary"])
 	case err == nil && kind == urlencoded:
 		return u.urlencoded(ctx, digests)
 	}
-	return u.refuse(ctx, uploads.ErrNoFile)
+	return uploads.Answer{}, uploads.ErrNoFile
 }
 
 // announced are the digests that a request's head announces for its body.
@@ -53,16 +67,15 @@ func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 	return uploads.ParseDigests(fields...)
 }
 
-func (u *uploadRoutes) multipart(ctx *fasthttp.RequestCtx, digests uploads.Digests, boundary string) error {
-	answer, err := u.store.Multipart(ctx, digests.Reader(server.Body(ctx)), boundary)
+func (u *uploadRoutes) multipart(ctx context.Context, body io.Reader, boundary string) (uploads.Answer, error) {
+	answer, err := u.store.Multipart(ctx, body, boundary)
 	if err != nil {
-		return u.refuse(ctx, err)
+		return uploads.Answer{}, err
 	}
 	for i := range answer.Files {
 		u.start(ctx, &answer.Files[i])
-		u.startOthers(ctx, &answer.Files[i])
 	}
-	return answerUpload(ctx, answer)
+	return answer, nil
 }
 
 // refuse answers a request that err ended as a whole.
@@ -77,38 +90,6 @@ func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 	}
 	u.log.Log(ctx, level, "upload refused", "code", answer.Code, "error", err)
 	return answerUpload(ctx, answer)
-}
-
-// start starts the task for a stored file that it accepts. The file is there
-// for good, so trouble with the task does not make its upload fail: the answer
-// says that there is no task, and the log why.
-func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) {
-	if u.task == "" || f.Code != uploads.CodeStored {
-		return
-	}
-	d, err := u.client.Tasks.Lookup(u.task)
-	if err == nil && (d.Accepts == nil || !d.Accepts(f.Filename)) {
-		return
-	}
-	if err == nil {
-		f.Task, err = u.enqueue(ctx, f)
-	}
-	if err != nil {
-		u.log.Error("cannot start the task for an upload", "task", u.task, "directory", f.Directory, "filename", f.Filename, "error", err)
-		f.Reason = "stored, but " + u.task + " could not be started"
-	}
-}
-
-func (u *uploadRoutes) enqueue(ctx context.Context, f *uploads.File) (id string, err error) {
-	args, err := json.Marshal([]string{f.Directory, f.Filename})
-	if err != nil {
-		return "", fmt.Errorf("encode arguments: %w", err)
-	}
-	task, _, err := u.client.Enqueue(ctx, jobs.NewTask{Name: u.task, Args: args})
-	if err != nil {
-		return "", err
-	}
-	return task.ID, nil
 }
 
 func answerUpload(ctx *fasthttp.RequestCtx, a uploads.Answer) error {

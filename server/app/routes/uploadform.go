@@ -21,30 +21,29 @@ const urlencoded = "application/x-www-form-urlencoded"
 
 // urlencoded stores the field body of such a form, as directory and filename
 // say. It is in memory as a whole, so -max-body limits it.
-func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) error {
+func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Answer, error) {
 	body, err := server.ReadAll(ctx)
 	if errors.Is(err, server.ErrBodyTooLarge) {
 		err = uploads.Because(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
+	} else if err != nil {
+		err = fmt.Errorf("%w: %w", uploads.ErrBody, err)
 	}
 	if err == nil {
 		_, err = io.Copy(io.Discard, digests.Reader(bytes.NewReader(body)))
 	}
-	if errors.Is(err, uploads.ErrTooLarge) || errors.Is(err, uploads.ErrDigest) {
-		return u.refuse(ctx, err)
-	}
 	if err != nil {
-		return err
+		return uploads.Answer{}, err
 	}
 	given := arguments(ctx, body)
 	if err := given.need("directory", "filename", "body"); err != nil {
-		return u.refuse(ctx, err)
+		return uploads.Answer{}, err
 	}
 	file, err := u.put(ctx, given["directory"], given["filename"], given["body"])
 	if err != nil {
-		return u.refuse(ctx, err)
+		return uploads.Answer{}, err
 	}
 	u.start(ctx, &file)
-	return answerUpload(ctx, uploads.NewAnswer(file))
+	return uploads.NewAnswer(file), nil
 }
 
 // put stores a file that is in memory.

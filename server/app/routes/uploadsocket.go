@@ -23,10 +23,15 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	if shake == nil || err != nil {
 		return err
 	}
+	f, err := u.events.follow(ctx, 0)
+	if err != nil {
+		return err
+	}
 	args := ctx.QueryArgs()
 	r := uploadsocket.Request{
 		Directory: string(args.Peek("directory")), Filename: string(args.Peek("filename")),
 		Subprotocol: socketToken(&ctx.Request.Header), Stored: u.start,
+		Written: f.written, Ended: f.end,
 	}
 	if !args.Has("directory") {
 		r.Directory = socketDirectory
@@ -34,7 +39,9 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	if r.Numbered = !args.Has("filename"); r.Numbered {
 		r.Filename = socketFilename
 	}
-	err = u.sockets.Serve(ctx, shake, r)
+	if err = u.sockets.Serve(ctx, shake, r); err != nil {
+		f.end(uploads.Refuse(err))
+	}
 	if errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrExists) {
 		return u.refuse(ctx, err)
 	}

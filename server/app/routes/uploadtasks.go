@@ -8,27 +8,48 @@ import (
 	"gale/uploads"
 )
 
-// startOthers starts the tasks that ask for uploads by themselves, beside the
-// one of -on-upload. The answer names that one, or else the first of these.
-func (u *uploadRoutes) startOthers(ctx context.Context, f *uploads.File) {
+// start starts, for a file that has been stored, by whatever way, the task of
+// -on-upload and those that ask for uploads by themselves. The answer names the
+// first of them. The file is there for good, so trouble with a task does not
+// make its upload fail: the answer says so, and the log why.
+func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) {
 	if f.Code != uploads.CodeStored {
 		return
 	}
-	for _, name := range u.client.Tasks.Names() {
-		d, err := u.client.Tasks.Lookup(name)
-		if err != nil || !d.OnUpload || name == u.task || !d.Accepts(f.Filename) {
-			continue
-		}
-		args, err := json.Marshal([]string{f.Directory, f.Filename})
-		var t *jobs.Task
-		if err == nil {
-			t, _, err = u.client.Enqueue(ctx, jobs.NewTask{Name: name, Args: args})
-		}
+	for _, name := range u.wanted(f.Filename) {
+		id, err := u.enqueue(ctx, name, f)
 		if err != nil {
 			u.log.Error("cannot start the task for an upload", "task", name, "directory", f.Directory, "filename", f.Filename, "error", err)
 			f.Reason = "stored, but " + name + " could not be started"
 		} else if f.Task == "" {
-			f.Task = t.ID
+			f.Task = id
 		}
 	}
+}
+
+// wanted are the tasks to start for a file, that of -on-upload first.
+func (u *uploadRoutes) wanted(filename string) (names []string) {
+	for _, name := range u.client.Tasks.Names() {
+		d, err := u.client.Tasks.Lookup(name)
+		switch {
+		case err != nil || (d.Accepts != nil && !d.Accepts(filename)):
+		case name == u.task:
+			names = append([]string{name}, names...)
+		case d.OnUpload:
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (u *uploadRoutes) enqueue(ctx context.Context, name string, f *uploads.File) (id string, err error) {
+	args, err := json.Marshal([]string{f.Directory, f.Filename})
+	if err != nil {
+		return "", err
+	}
+	t, _, err := u.client.Enqueue(ctx, jobs.NewTask{Name: name, Args: args})
+	if err != nil {
+		return "", err
+	}
+	return t.ID, nil
 }

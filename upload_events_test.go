@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// uploadEvent is what a channel upload:ID says.
+type uploadEvent struct {
+	Upload          string
+	Received, Total int64
+	Answer          *uploadAnswer
+}
+
+// nextUploadEvent reads the next event of a subscription.
+func nextUploadEvent(t *testing.T, conn *websocket.Conn) (e uploadEvent) {
+	t.Helper()
+	var n struct{ Event, Data string }
+	for n.Data == "" {
+		if err := conn.ReadJSON(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := json.Unmarshal([]byte(n.Data), &e); err != nil {
+		t.Fatalf("%s: %v", n.Data, err)
+	}
+	return e
+}
+
+func watchUpload(t *testing.T, g *gale, id string) *websocket.Conn {
+	t.Helper()
+	conn := socket(t, g, "/channels/upload:"+id)
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	var first struct{ Event string }
+	if err := conn.ReadJSON(&first); err != nil || first.Event != "subscribed" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	return conn
+}
+
+// A form says how far it is while its body arrives, in whichever process the
+// watcher is, and in the end what its sender is told.
+func TestUploadEvents(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2")
+	watchers := []*websocket.Conn{}
+	for range 4 {
+		watchers = append(watchers, watchUpload(t, g, "form.1"))
+	}
+	head, tail := "--x\r\nContent-Disposition: form-data; name=\"d\"; filename=\"a.bin\"\r\n\r\n"+strings.Repeat("a", 1000), "b\r\n--x--\r\n"
+	total := int64(len(head) + len(tail))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /upload?id=form.1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: %d\r\n\r\n%s", total, head)
+	for _, w := range watchers {
+		if e := nextUploadEvent(t, w); e.Upload != "form.1" || e.Received != int64(len(head)) || e.Total != total || e.Answer != nil {
+			t.Errorf("%+v; want %d of %d", e, len(head), total)
+		}
+	}
+	if _, err := io.WriteString(conn, tail); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range watchers {
+		if e := nextUploadEvent(t, w); e.Received != total || e.Answer == nil || e.Answer.Code != 200 || e.Answer.Files[0].Size != 1001 {
+			t.Errorf("%+v; want %d and the answer", e, total)
+		}
+	}
+}
+
+// An upload that breaks off says so.
+func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2")
+	for _, cut := range []bool{false, true} {
+		id := fmt.Sprint("socket-", cut)
+		watcher := watchUpload(t, g, id)
+		conn := uploadSocket(t, g, "?filename=a.bin&id="+id, nil)
+		sendMessage(t, conn, websocket.BinaryMessage, "12345")
+		if e := nextUploadEvent(t, watcher); e.Received != 5 || e.Answer != nil {
+			t.Errorf("%+v", e)
+		}
+		want := 200
+		if cut {
+			want = 400
+			conn.Close()
+		} else {
+			sendMessage(t, conn, websocket.TextMessage, "done")
+			_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""))
+		}
+		if e := nextUploadEvent(t, watcher); e.Received != 5 || e.Answer == nil || e.Answer.Code != want {
+			t.Errorf("%+v; want %d", e, want)
+		}
+		if code := send(t, "DELETE", g.url+"/upload?directory=websocket&filename=a.bin", "", new(uploadAnswer)); code != 200 {
+			t.Errorf("DELETE: %d", code)
+		}
+	}
+	for path, want := range map[string]string{"/upload?id=a:b": "id: ", "/publish/upload:x": "colon"} {
+		resp, err := http.Post(g.url+path, "text/plain", strings.NewReader("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 400 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}
