@@ -33,6 +33,10 @@ var (
 	listScript     = script("list")
 	changeScript   = script("change")
 	heldScript     = script("held")
+	pauseScript    = script("pause")
+	markScript     = script("mark")
+	logScript      = script("log")
+	readLogScript  = script("readlog")
 )
 
 func script(name string) *redis.Script {

@@ -35,6 +35,6 @@ else
   if state == 'dead' then bury(q, id) end
   member_ended(h[7], h[8], id, state == 'success', result, text)
 end
-for i = 0, n - 1 do accept(FIRST + 11 + i * 8) end
+for i = 0, n - 1 do accept(FIRST + 11 + i * FIELDS) end
 changed(id)
 return 1
