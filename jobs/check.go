@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,7 @@ const (
 	MaxError   = 64 << 10 // bytes of Task.Error
 	MaxFailure = 4 << 10  // bytes of each text in Task.Failures
 	MaxNote    = 4 << 10  // bytes of Task.Note
+	MaxLog     = 64 << 10 // bytes of a task's log
 
 	// MaxFailures is how many Failures are kept, the newest.
 	MaxFailures = MaxRetries
@@ -29,6 +31,8 @@ func (n NewTask) Check() error {
 		return fmt.Errorf("task %s has no name", n.ID)
 	case n.Args != nil && !json.Valid(n.Args):
 		return fmt.Errorf("arguments of task %s are not JSON", n.ID)
+	case (n.Unique == "") != (n.UniqueFor < time.Millisecond):
+		return fmt.Errorf("task %s: a unique task has a key and a time of at least a millisecond", n.ID)
 	}
 	return nil
 }
@@ -54,6 +58,9 @@ func (g NewGroup) Check() error {
 	for _, n := range all {
 		if err := n.Check(); err != nil {
 			return fmt.Errorf("group %s: %w", g.ID, err)
+		}
+		if n.Unique != "" {
+			return fmt.Errorf("group %s: task %s cannot be unique", g.ID, n.ID)
 		}
 		if seen[n.ID] {
 			return fmt.Errorf("group %s: %w: %s twice", g.ID, ErrTaken, n.ID)
@@ -101,6 +108,15 @@ func Cut(s string, n int) string {
 		end--
 	}
 	return s[:end] + ellipsis
+}
+
+// CutLog keeps the last whole lines of a log that fit into MaxLog bytes.
+func CutLog(text string) string {
+	if len(text) <= MaxLog {
+		return text
+	}
+	text = text[len(text)-MaxLog:]
+	return text[strings.IndexByte(text, '\n')+1:]
 }
 
 // LostReason is the Error of a task that was lost too often.

@@ -5,13 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Client accepts tasks for a store: it refuses what no worker of this program
 // could run, and fills in what was left out.
 type Client struct {
 	Store Enqueuer
+	// Tasks are those of the workers. Nil: any name and any arguments are
+	// accepted, for a program that does not know them; a task that no worker
+	// knows waits until one does.
 	Tasks *Registry
 	Meter Meter // default NoMeter
 }
@@ -19,6 +24,12 @@ type Client struct {
 // MaxRetries is the most that a task may ask for. Stores keep at least as many
 // of its failures, which is how those that are left are counted.
 const MaxRetries = 100
+
+// Bounds of the unique key of a task, in bytes, and of its time.
+const (
+	MaxUnique    = 256
+	MaxUniqueFor = 366 * 24 * time.Hour
+)
 
 // MaxArgs is the largest list of arguments, in bytes of JSON.
 const MaxArgs = 1 << 20
@@ -85,7 +96,7 @@ func (c *Client) count(n NewTask) {
 
 // complete checks a task and fills in what was left out.
 func (c *Client) complete(n *NewTask) error {
-	if err := c.completeOptions(n); err != nil {
+	if err := c.completeOptions(n); err != nil || c.Tasks == nil {
 		return err
 	}
 	d, err := c.Tasks.Lookup(n.Name)
@@ -97,28 +108,58 @@ func (c *Client) complete(n *NewTask) error {
 
 // completeOptions does that for all but the arguments.
 func (c *Client) completeOptions(n *NewTask) error {
-	d, err := c.Tasks.Lookup(n.Name)
-	if err != nil {
-		return err
+	var d Definition
+	if c.Tasks != nil {
+		var err error
+		if d, err = c.Tasks.Lookup(n.Name); err != nil {
+			return err
+		}
 	}
-	n.Timeout, n.MaxRetries = cmp.Or(n.Timeout, d.Timeout), cmp.Or(n.MaxRetries, d.MaxRetries)
-	n.ID, n.Queue = cmp.Or(n.ID, NewID()), cmp.Or(n.Queue, DefaultQueue)
+	d.complete(n)
+	n.ID = cmp.Or(n.ID, NewID())
 	var list []json.RawMessage
 	switch {
 	case !ValidID(n.ID):
 		return ErrID
-	case !ValidID(n.Queue):
-		return fmt.Errorf("%w: queue %q", ErrOption, n.Queue)
-	case n.Timeout < 0:
-		return fmt.Errorf("%w: timeout %v is negative", ErrOption, n.Timeout)
-	case n.MaxRetries < 0 || n.MaxRetries > MaxRetries:
-		return fmt.Errorf("%w: max_retries %d is not within 0 to %d", ErrOption, n.MaxRetries, MaxRetries)
-	case n.RunAt.After(time.Now().AddDate(10, 0, 0)):
-		return fmt.Errorf("%w: eta is more than ten years away", ErrOption)
+	case !ValidID(n.Name):
+		return fmt.Errorf("%w %q", ErrUnknownTask, n.Name)
 	case len(n.Args) > MaxArgs:
 		return fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, len(n.Args), MaxArgs)
 	case len(n.Args) > 0 && json.Unmarshal(n.Args, &list) != nil:
 		return fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, n.Name)
+	}
+	return n.checkOptions(time.Now())
+}
+
+// complete fills in the options that a task leaves to its definition.
+func (d Definition) complete(n *NewTask) {
+	n.Timeout, n.MaxRetries = cmp.Or(n.Timeout, d.Timeout), cmp.Or(n.MaxRetries, d.MaxRetries)
+	n.Queue = cmp.Or(n.Queue, d.Queue, DefaultQueue)
+}
+
+// checkOptions says all that is wrong with them.
+func (n NewTask) checkOptions(now time.Time) error {
+	var wrong []string
+	for _, c := range []struct {
+		wrong bool
+		why   string
+	}{
+		{!ValidID(n.Queue), fmt.Sprintf("queue %q", n.Queue)},
+		{n.Timeout < 0, fmt.Sprintf("timeout %v is negative", n.Timeout)},
+		{n.MaxRetries < 0 || n.MaxRetries > MaxRetries, fmt.Sprintf("max_retries %d is not within 0 to %d", n.MaxRetries, MaxRetries)},
+		{n.RunAt.After(now.AddDate(10, 0, 0)), "eta is more than ten years away"},
+		{!n.Expires.IsZero() && !n.Expires.After(now), "expires is over already"},
+		{!n.Expires.IsZero() && !n.Expires.After(n.RunAt), "expires is not after eta"},
+		{len(n.Unique) > MaxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is no text of at most %d bytes", MaxUnique)},
+		{n.UniqueFor < 0 || n.UniqueFor > MaxUniqueFor, fmt.Sprintf("unique_for %v is not within 1ms and %v", n.UniqueFor, MaxUniqueFor)},
+		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "unique and unique_for belong together"},
+	} {
+		if c.wrong {
+			wrong = append(wrong, c.why)
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s", ErrOption, strings.Join(wrong, "; "))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 			break
 		}
 		leases, err := w.store.Lease(w.leasing, LeaseRequest{
-			Owner: w.opt.Owner, Queues: w.opt.Queues, Names: w.tasks.Names(), Max: n,
+			Owner: w.opt.Owner, Queues: weighted(w.opt.Queues, w.opt.Weights), Names: w.tasks.Names(), Rates: w.tasks.rates(), Max: n,
 		})
 		for range n - len(leases) {
 			free <- struct{}{}
@@ -87,17 +87,18 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 	w.engine.begin(r)
 	defer w.engine.end(r)
 	began := time.Now()
-	r.job.Log.Info("task started", "queue", l.Task.Queue)
+	r.log.Info("task started", "queue", l.Task.Queue)
 	w.count(Started, l)
 	err = process(r.signature)
 	switch {
 	case errors.Is(context.Cause(r.ctx), ErrCancelled):
-		r.job.Log.Info("task cancelled", "took", time.Since(began).Round(time.Millisecond))
+		r.log.Info("task cancelled", "took", time.Since(began).Round(time.Millisecond))
 		return
 	case errors.Is(context.Cause(r.ctx), ErrLeaseLost):
-		r.job.Log.Warn("task given up: its lease was lost")
+		r.log.Warn("task given up: its lease was lost")
 		return
 	case r.abandoned():
+		w.keepLog(context.WithoutCancel(r.ctx), r)
 		w.giveBack(r.lease)
 		return
 	case r.outcome.State == "":
@@ -105,12 +106,13 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 		r.outcome = Outcome{State: Failed, Error: fmt.Sprintf("worker: %v", err)}
 	}
 	w.finish(r)
-	r.job.Log.Info("task ended", "state", r.outcome.State, "took", time.Since(began).Round(time.Millisecond), "error", r.outcome.Error)
+	r.log.Info("task ended", "state", r.outcome.State, "took", time.Since(began).Round(time.Millisecond), "error", r.outcome.Error)
 }
 
 // prepare makes a run of a lease.
 func (w *Worker) prepare(l *Lease) (*run, error) {
-	r := &run{lease: l}
+	r := &run{lease: l, tasks: w.tasks, overrun: w.opt.Overrun, stuck: w.recycle}
+	r.log = w.log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
 	r.ctx, r.cancel = context.WithCancelCause(w.working)
 	d, err := w.tasks.Lookup(l.Task.Name)
 	if err != nil {
@@ -120,7 +122,7 @@ func (w *Worker) prepare(l *Lease) (*run, error) {
 	if r.signature, err = signatureOf(l.Task); err != nil {
 		return r, err
 	}
-	r.job, err = newJob(l, w.opt.Artifacts, w.log, func(percent int, note string) { w.progress(r, percent, note) })
+	r.job, err = newJob(l, w.opt.Artifacts, r.log, func(percent int, note string) { w.progress(r, percent, note) })
 	return r, err
 }
 
@@ -133,7 +135,7 @@ func (w *Worker) progress(r *run, percent int, note string) {
 	if errors.Is(err, ErrLeaseLost) {
 		w.lost(context.WithoutCancel(r.ctx), r)
 	} else if err != nil {
-		r.job.Log.Debug("cannot record progress", "error", err)
+		r.log.Debug("cannot record progress", "error", err)
 	}
 }
 
@@ -143,6 +145,7 @@ func (w *Worker) progress(r *run, percent int, note string) {
 func (w *Worker) finish(r *run) {
 	if r.job != nil {
 		r.outcome.Artifacts = r.job.made()
+		w.keepLog(context.WithoutCancel(r.ctx), r)
 		if said, ok := r.job.unsaid(); ok {
 			w.progress(r, said.percent, said.note)
 		}

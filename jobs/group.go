@@ -23,13 +23,16 @@ type NewGroup struct {
 
 // Group is how far a group is.
 type Group struct {
-	ID        string     `json:"id"`
-	Members   []string   `json:"members"`  // their ids
-	Callback  string     `json:"callback"` // its id, empty if there is none
-	Succeeded int        `json:"succeeded"`
-	Failed    int        `json:"failed"` // ended in any other way
-	Created   time.Time  `json:"created"`
-	Finished  *time.Time `json:"finished"` // when the last member ended
+	ID        string   `json:"id"`
+	Members   []string `json:"members"`  // their ids
+	Callback  string   `json:"callback"` // its id, empty if there is none
+	Succeeded int      `json:"succeeded"`
+	Failed    int      `json:"failed"` // ended in any other way
+	// FailedMember is the first of these, and Error what it says.
+	FailedMember string     `json:"failed_member"`
+	Error        string     `json:"error"`
+	Created      time.Time  `json:"created"`
+	Finished     *time.Time `json:"finished"` // when the last member ended
 }
 
 // ChordError is the Error of a callback that will never run.

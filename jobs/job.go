@@ -16,13 +16,15 @@ type Job struct {
 	ID      string
 	Name    string
 	Attempt int // 1 for the first
-	// Log carries the task's id, name and attempt.
+	// Log carries the task's id, name and attempt. From level info on it is kept
+	// with the task besides, the last MaxLog bytes, for those who look at it.
 	Log *slog.Logger
 
 	args   []json.RawMessage
 	result json.RawMessage
 	files  *Artifacts
 	report func(percent int, note string)
+	kept   keptLog
 
 	mu        sync.Mutex
 	artifacts []string
@@ -119,12 +121,10 @@ func (j *Job) made() []string {
 	return slices.Clone(j.artifacts)
 }
 
-// newJob prepares the attempt that a lease is.
+// newJob prepares the attempt that a lease is; log is the attempt's.
 func newJob(l *Lease, files *Artifacts, log *slog.Logger, report func(percent int, note string)) (*Job, error) {
-	j := &Job{
-		ID: l.Task.ID, Name: l.Task.Name, Attempt: l.Attempt, files: files, report: report,
-		Log: log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt),
-	}
+	j := &Job{ID: l.Task.ID, Name: l.Task.Name, Attempt: l.Attempt, files: files, report: report}
+	j.Log = j.kept.logger(log)
 	if err := json.Unmarshal(l.Task.Args, &j.args); err != nil {
 		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
 	}

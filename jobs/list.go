@@ -75,6 +75,11 @@ type Changer interface {
 	// for a member of a group, which has counted it, and for a callback that
 	// waited for results that will never be.
 	Requeue(ctx context.Context, id string) (*Task, error)
+	// Pause keeps all workers from beginning tasks of a queue until Resume. What
+	// runs goes on, and tasks are accepted as ever. Both may be called twice.
+	Pause(ctx context.Context, queue string) error
+	// Resume ends Pause.
+	Resume(ctx context.Context, queue string) error
 }
 
 // Requeueable returns nil, or an error wrapping ErrState that says why Requeue
@@ -102,5 +107,10 @@ func (e StateError) Error() string { return string(e) }
 // Unwrap returns ErrState.
 func (StateError) Unwrap() error { return ErrState }
 
-// CancelReason is the Error of a task that was cancelled.
-const CancelReason = "cancelled"
+// Why a task is Cancelled.
+const (
+	// CancelReason is the Error of a task that was cancelled.
+	CancelReason = "cancelled"
+	// ExpiredReason is the Error of a task that was not begun in time.
+	ExpiredReason = "expired before it was begun"
+)

@@ -100,4 +100,5 @@ type Depth struct {
 	Running   int           // with a worker
 	Dead      int           // dead letters that are still kept
 	Oldest    time.Duration // how long the oldest of Waiting has been due; 0 if none is
+	Paused    bool          // nothing is leased from it
 }

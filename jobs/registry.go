@@ -19,7 +19,8 @@ var (
 	ErrArgs = errors.New("wrong arguments")
 	// ErrID: the id is not one that a task may have.
 	ErrID = errors.New("invalid id: 1 to 128 letters, digits, dots, underscores and hyphens, not types")
-	// ErrOption: the queue, timeout or number of retries is out of range.
+	// ErrOption: a queue, time, number or key is out of range; the error says
+	// which.
 	ErrOption = errors.New("invalid option")
 )
 
@@ -62,9 +63,13 @@ type Definition struct {
 	// Check refuses arguments of the right types, a JSON array, that the task
 	// cannot take all the same. Nil: it takes all.
 	Check func(args json.RawMessage) error
-	// Timeout and MaxRetries hold for tasks that ask for none.
+	// Timeout, MaxRetries and Queue hold for tasks that ask for none. A worker
+	// must take from that queue.
 	Timeout    time.Duration
 	MaxRetries int
+	Queue      string
+	// Rate limits how many attempts begin, over all workers of the store.
+	Rate Rate
 }
 
 // Registry holds the tasks of a program by name. It does not change once made.
@@ -97,6 +102,17 @@ func (r *Registry) Lookup(name string) (Definition, error) {
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }
 
+// rates are those of the tasks that are limited.
+func (r *Registry) rates() map[string]Rate {
+	rates := map[string]Rate{}
+	for name, d := range r.byName {
+		if d.Rate.Every() > 0 {
+			rates[name] = d.Rate
+		}
+	}
+	return rates
+}
+
 // checkArgs compares a JSON array with what the task takes and returns it with
 // the defaults filled in.
 func (d Definition) checkArgs(raw json.RawMessage) (json.RawMessage, error) {
@@ -109,19 +125,10 @@ func (d Definition) checkArgs(raw json.RawMessage) (json.RawMessage, error) {
 			return nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, d.Name)
 		}
 	}
-	if len(given) > len(d.Args) {
-		return nil, fmt.Errorf("%w: %s takes at most %d, got %d", ErrArgs, d.Name, len(d.Args), len(given))
+	if err := d.compare(given, 0); err != nil {
+		return nil, err
 	}
-	for i, arg := range d.Args {
-		if i < len(given) {
-			if !arg.Type.matches(given[i]) {
-				return nil, fmt.Errorf("%w: argument %d of %s, %s, must be a %s", ErrArgs, i+1, d.Name, arg.Name, arg.Type)
-			}
-			continue
-		}
-		if arg.Default == nil {
-			return nil, fmt.Errorf("%w: argument %d of %s, %s, is missing", ErrArgs, i+1, d.Name, arg.Name)
-		}
+	for _, arg := range d.Args[min(len(given), len(d.Args)):] {
 		value, err := json.Marshal(arg.Default)
 		if err != nil {
 			return nil, fmt.Errorf("default of %s: %w", arg.Name, err)
@@ -138,6 +145,35 @@ func (d Definition) checkArgs(raw json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	return args, err
+}
+
+// compare says all that is wrong with arguments that are followed by as many
+// results of other tasks, which may be anything.
+func (d Definition) compare(given []json.RawMessage, results int) error {
+	var wrong []string
+	for i, arg := range d.Args {
+		switch {
+		case i < len(given) && !arg.Type.matches(given[i]):
+			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, must be %s", i+1, d.Name, arg.Name, arg.Type.article()))
+		case i >= len(given)+results && arg.Default == nil:
+			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
+		}
+	}
+	if n := len(given) + results; n > len(d.Args) {
+		wrong = append(wrong, fmt.Sprintf("%s takes at most %d, got %d", d.Name, len(d.Args), n))
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s", ErrArgs, strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// article is the type as a sentence has it.
+func (t ArgType) article() string {
+	if t == Integer {
+		return "an " + string(t)
+	}
+	return "a " + string(t)
 }
 
 // matches reports whether a JSON value is of the type.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
@@ -26,6 +28,10 @@ type run struct {
 	signature *tasks.Signature
 	ctx       context.Context //nolint:containedctx // an attempt is its context
 	cancel    context.CancelCauseFunc
+	tasks     *Registry
+	log       *slog.Logger  // for what the handler need not hear of
+	overrun   time.Duration // how long the handler may ignore the end of ctx
+	stuck     func()        // called if it does
 
 	// outcome is gathered from what machinery tells broker and backend; its
 	// State stays empty if the attempt did not come to an end of its own.
@@ -41,14 +47,14 @@ func (r *run) call() (result string, err error) {
 		ctx, stop = context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w after %v", ErrTimeout, limit))
 		defer stop()
 	}
-	err = pool.Protect(func() error { return r.handler(ctx, r.job) })
+	err = r.handle(ctx)
 	if panicked, ok := errors.AsType[*pool.PanicError](err); ok {
-		r.job.Log.Error("task panicked", "panic", panicked.Value, "stack", string(panicked.Stack))
+		r.log.Error("task panicked", "panic", panicked.Value, "stack", string(panicked.Stack))
 	}
 	if err == nil {
 		return string(r.job.result), nil
 	}
-	if errors.Is(context.Cause(ctx), ErrTimeout) {
+	if errors.Is(context.Cause(ctx), ErrTimeout) && !errors.Is(err, ErrTimeout) {
 		err = context.Cause(ctx) // whatever the handler made of it
 	}
 	r.outcome.Error = err.Error()
@@ -75,7 +81,7 @@ func (r *run) publishes(s *tasks.Signature) (bool, error) {
 		r.outcome.RetryAt = *s.ETA
 		return true, nil
 	case slices.Contains(r.signature.OnSuccess, s):
-		next, err := newTask(s)
+		next, err := r.follower(s)
 		if err == nil && !r.signature.Immutable {
 			next.Args, err = withResult(next.Args, r.outcome.Result)
 		}
@@ -85,7 +91,7 @@ func (r *run) publishes(s *tasks.Signature) (bool, error) {
 		r.outcome.Next = append(r.outcome.Next, next)
 		return true, nil
 	case slices.Contains(r.signature.OnError, s):
-		next, err := newTask(s)
+		next, err := r.follower(s)
 		if err != nil {
 			return true, err
 		}
@@ -93,6 +99,19 @@ func (r *run) publishes(s *tasks.Signature) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// follower is a task that follows, with the options of its definition where the
+// message has none. One that is not known here waits for a worker that does.
+func (r *run) follower(s *tasks.Signature) (NewTask, error) {
+	n, err := newTask(s)
+	if err != nil {
+		return n, err
+	}
+	if d, err := r.tasks.Lookup(n.Name); err == nil {
+		d.complete(&n)
+	}
+	return n, nil
 }
 
 // withResult puts the result as the JSON it is where machinery appended it as

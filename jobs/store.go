@@ -50,6 +50,7 @@ type Store interface {
 	Gauger
 	Lister
 	Changer
+	Marker
 	// Close releases the store; leases that are held stay until they expire.
 	Close() error
 }
@@ -58,7 +59,9 @@ type Store interface {
 type Enqueuer interface {
 	// Enqueue accepts a task; when it returns without error the task survives
 	// kill -9 and power loss. The same ID twice is one task: the second call
-	// changes nothing and returns the first's as it stands, created false.
+	// changes nothing and returns the first's as it stands, created false. So
+	// does a second one of the same name with the same n.Unique within the
+	// first's UniqueFor, whatever has become of that.
 	// Errors wrap ErrUnavailable if it could not be written.
 	Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error)
 	// EnqueueGroup accepts all members in one step, with the same promise. The
@@ -79,12 +82,14 @@ type Reader interface {
 	Watch(ctx context.Context, id string, after int64) (*Task, error)
 	// Group returns how far the group is, or ErrNotFound.
 	Group(ctx context.Context, id string) (*Group, error)
+	// Log returns what AppendLog has kept of all attempts, or ErrNotFound.
+	Log(ctx context.Context, id string) (string, error)
 }
 
 // Gauger says how much there is to do.
 type Gauger interface {
 	// Depth returns a Depth for each queue in which something waits, runs or is
-	// dead, sorted by name. It may read all of that.
+	// dead, and for each that is paused, sorted by name. It may read all of that.
 	Depth(ctx context.Context) ([]Depth, error)
 }
 
@@ -97,6 +102,9 @@ type LeaseRequest struct {
 	Queues []string
 	// Names of the tasks the worker knows. Others wait for one that does.
 	Names []string
+	// Rates limit how many attempts at tasks of a name begin, counted over all
+	// workers of the store. A name without one is not limited.
+	Rates map[string]Rate
 	// Max is how many to lease at most.
 	Max int
 }
@@ -124,7 +132,9 @@ type Leaser interface {
 	// within a queue, suspects and tasks that were given back apart.
 	// It returns context.Cause(ctx) when ctx ends first, though it may return
 	// tasks all the same. A task whose lease has expired is due again; after
-	// MaxLost of these it is Dead instead. A lost lease is no Failure.
+	// MaxLost of these it is Dead instead. A lost lease is no Failure. Nothing
+	// is leased from a queue that is paused, and no task that has expired: those
+	// are ended in the same step.
 	Lease(ctx context.Context, r LeaseRequest) ([]*Lease, error)
 	// Extend gives the leases their full time again and returns those that are
 	// lost; their work must stop.
@@ -167,4 +177,14 @@ type Recorder interface {
 	// has expired is current until another worker has it. At least the newest
 	// MaxRetries failures of a task are kept.
 	Finish(ctx context.Context, l *Lease, o Outcome) error
+	// AppendLog adds whole lines to the task's log, of which the last MaxLog
+	// bytes are kept, for as long as the task. It is no change of the task.
+	AppendLog(ctx context.Context, l *Lease, lines string) error
+}
+
+// Marker remembers moments by name, for as long as the store.
+type Marker interface {
+	// Mark moves the named mark forward to a moment, of which microseconds are
+	// kept, and returns where it was: zero if it is new. It never moves back.
+	Mark(ctx context.Context, name string, to time.Time) (was time.Time, err error)
 }

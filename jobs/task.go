@@ -96,6 +96,14 @@ type NewTask struct {
 	Timeout    time.Duration   // one attempt's limit; 0 is none
 	MaxRetries int             // failures that are followed by another attempt
 	Signature  []byte          // see Task.Signature
+	// Expires ends the task as Cancelled, with ExpiredReason, if no attempt has
+	// begun by then. Zero is never.
+	Expires time.Time
+	// Unique makes this task the only one of its name with that key which is
+	// accepted within UniqueFor: the first is what all others get. Both or
+	// neither; not for members of groups and callbacks.
+	Unique    string
+	UniqueFor time.Duration
 }
 
 // DefaultQueue is where a task waits that names no queue.

@@ -24,8 +24,11 @@ type WorkerOptions struct {
 	// Successor says that an earlier process had the same owner and is dead:
 	// its tasks are taken over at once instead of when their leases expire.
 	Successor bool
-	// Queues to take from, in order of priority. Default: DefaultQueue.
+	// Queues to take from. Default: DefaultQueue.
 	Queues []string
+	// Weights of the queues, one for each: how often one of them comes before
+	// the others. None: in their order, strictly.
+	Weights []int
 	// Concurrency is how many tasks run at once. Default: two per CPU.
 	Concurrency int
 	// Grace is how long tasks may go on after ctx has ended; then theirs
@@ -37,6 +40,11 @@ type WorkerOptions struct {
 	// Look is how often the worker looks whether its tasks were cancelled.
 	// Default 500 ms.
 	Look time.Duration
+	// Overrun is for how long a handler may go on after its context has ended.
+	// Then its attempt is over, with the end of its time as the reason, and the
+	// worker with it: it lets the others finish within Grace, and Run returns
+	// ErrStuck. Default 10 s.
+	Overrun time.Duration
 	// Artifacts is where tasks leave files. Default: nowhere.
 	Artifacts *Artifacts
 	Meter     Meter        // default NoMeter
@@ -61,6 +69,8 @@ type Worker struct {
 	working     context.Context //nolint:containedctx // ends what handlers do, when the grace time is over
 	stopWorking context.CancelCauseFunc
 	attempts    sync.WaitGroup
+	recycled    chan struct{} // closed by recycle
+	recycle     func()        // ends Run with ErrStuck
 }
 
 // NewWorker makes a worker for the tasks of a registry.
@@ -75,10 +85,16 @@ func NewWorker(store Store, registry *Registry, o WorkerOptions) (*Worker, error
 	o.Grace = cmp.Or(o.Grace, 28*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, DefaultLeaseTTL/3)
 	o.Look = cmp.Or(o.Look, 500*time.Millisecond)
+	o.Overrun = cmp.Or(o.Overrun, 10*time.Second)
+	if err := checkWeights(o.Queues, o.Weights); err != nil {
+		return nil, err
+	}
 	if o.Meter == nil {
 		o.Meter = NoMeter{}
 	}
 	w := &Worker{store: store, tasks: registry, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
+	w.recycled = make(chan struct{})
+	w.recycle = sync.OnceFunc(func() { close(w.recycled) })
 	w.engine = &engine{
 		worker: w, runs: map[string]*run{},
 		config: &config.Config{DefaultQueue: DefaultQueue, NoUnixSignals: true},
@@ -96,7 +112,8 @@ func NewWorker(store Store, registry *Registry, o WorkerOptions) (*Worker, error
 
 // Run takes tasks and works until ctx ends, then lets those under way finish
 // within the grace time and gives the rest back. It returns nil, also when it
-// had to leave handlers behind that would not stop. Call it once.
+// had to leave handlers behind then that would not stop; ErrStuck if one would
+// not before. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
 	logMachinery(w.log)
 	if w.opt.Successor {
@@ -106,6 +123,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	var beats sync.WaitGroup
 	beats.Go(func() { w.every(alive, w.opt.Heartbeat, w.store.Extend) }) // ends with alive
 	beats.Go(func() { w.every(alive, w.opt.Look, w.store.Held) })        // ends with alive
+	beats.Go(func() { w.keepLogs(alive) })                               // ends with alive
 	defer beats.Wait()
 	defer dead()
 
@@ -115,8 +133,18 @@ func (w *Worker) Run(ctx context.Context) error {
 	worker.LaunchAsync(ended) // ends after worker.Quit
 	w.log.Info("worker takes tasks", "queues", w.opt.Queues, "concurrency", w.opt.Concurrency, "tasks", w.tasks.Names())
 
-	<-ctx.Done()
+	var why error
+	select {
+	case <-ctx.Done():
+	case <-w.recycled:
+		why = ErrStuck
+	}
 	worker.Quit()
+	return errors.Join(why, w.drain(ended))
+}
+
+// drain lets what is under way end.
+func (w *Worker) drain(ended <-chan error) error {
 	w.log.Info("worker takes no more tasks", "running", len(w.engine.running()), "grace", w.opt.Grace)
 	select {
 	case err := <-ended:

@@ -62,7 +62,7 @@ func (s *suite) hundredFail(t *testing.T) {
 	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError("m41", "out of luck") {
 		t.Errorf("the chord says %q", got.Error)
 	}
-	if g, err := st.Group(t.Context(), "g"); err != nil || g.Succeeded != 99 || g.Failed != 1 || g.Finished == nil {
+	if g, err := st.Group(t.Context(), "g"); err != nil || g.Succeeded != 99 || g.Failed != 1 || g.Finished == nil || g.FailedMember != "m41" || g.Error != "out of luck" {
 		t.Errorf("group is %+v, %v", g, err)
 	}
 	s.leaseNone(t, st, by("w", 1))

@@ -53,6 +53,11 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Watch", watchStories},
 		{"List", listStories},
 		{"Change", changeStories},
+		{"Expire", expireStories},
+		{"Unique", uniqueStories},
+		{"Pause", pauseStories},
+		{"Rate", rateStories},
+		{"Log", logStories},
 		{"Close", closeStories},
 	} {
 		t.Run(g.name, func(t *testing.T) {

@@ -87,19 +87,77 @@ func (b *batcher) withdraw(p *pending) {
 // stop returns when nothing waits any more.
 func (b *batcher) stop() { b.ended.Wait() }
 
+// round is a script as it is sent, for one call or for several.
+type round struct {
+	script *redis.Script
+	args   []any
+	calls  []*pending
+}
+
+// rounds joins the calls of finish.lua, which takes many at once: what it costs
+// the server to begin a script, and to take entries off a stream, is shared.
+func rounds(calls []*pending) (all []*round) {
+	var finishes *round
+	for _, p := range calls {
+		if p.script != finishScript {
+			all = append(all, &round{script: p.script, args: p.args, calls: []*pending{p}})
+			continue
+		}
+		if finishes == nil {
+			finishes = &round{script: p.script, args: append(slices.Clone(p.args[:preamble]), 0)}
+			all = append(all, finishes)
+		}
+		own := p.args[preamble:]
+		finishes.calls = append(finishes.calls, p)
+		finishes.args[preamble] = len(finishes.calls)
+		finishes.args = append(append(finishes.args, len(own)), own...)
+	}
+	return all
+}
+
+// scriptError is what Redis says went wrong in one of several calls.
+type scriptError string
+
+func (e scriptError) Error() string { return string(e) }
+func (scriptError) RedisError()     {}
+
+// answer gives each call its answer.
+func (r *round) answer(answer any, err error) {
+	if r.script != finishScript || err != nil {
+		for _, p := range r.calls {
+			p.answer, p.err = answer, err
+		}
+		return
+	}
+	list, _ := answer.([]any)
+	for i, p := range r.calls {
+		if len(list) != len(r.calls) {
+			p.err = errAnswer
+			continue
+		}
+		if text, failed := list[i].(string); failed {
+			p.err = scriptError(text)
+		}
+		p.answer = list[i]
+	}
+}
+
 // sendAll sends scripts in one pipeline. What the server does not know yet it is
 // sent in full.
 func (s *Store) sendAll(ctx context.Context, calls []*pending) {
-	cmds := make([]*redis.Cmd, len(calls))
+	all := rounds(calls)
+	cmds := make([]*redis.Cmd, len(all))
 	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its error
-		for i, p := range calls {
-			cmds[i] = p.script.EvalSha(ctx, pipe, []string{s.key}, p.args...)
+		for i, r := range all {
+			cmds[i] = r.script.EvalSha(ctx, pipe, []string{s.key}, r.args...)
 		}
 		return nil
 	})
-	for i, p := range calls {
-		if p.answer, p.err = cmds[i].Result(); redis.HasErrorPrefix(p.err, "NOSCRIPT") {
-			p.answer, p.err = p.script.Run(ctx, s.client, []string{s.key}, p.args...).Result()
+	for i, r := range all {
+		answer, err := cmds[i].Result()
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			answer, err = r.script.Run(ctx, s.client, []string{s.key}, r.args...).Result()
 		}
+		r.answer(answer, err)
 	}
 }

@@ -30,7 +30,7 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 	if err := n.Check(); err != nil {
 		return nil, false, err
 	}
-	args := taskArgs(n)
+	args := append(taskArgs(n), n.Unique, n.UniqueFor.Milliseconds())
 	answer, err := s.soon(ctx, enqueueScript, args...)
 	if err != nil {
 		return nil, false, err
@@ -43,10 +43,10 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 		s.journal.add(enqueueScript, args)
 		return accepted(n, args, now), true, nil
 	}
-	if len(answer) < 3 {
+	if len(answer) < 4 {
 		return nil, false, errAnswer
 	}
-	t, err := decodeTask(n.ID, answer[2], now)
+	t, err := decodeTask(fmt.Sprint(answer[3]), answer[2], now)
 	return t, false, err
 }
 

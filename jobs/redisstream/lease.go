@@ -71,12 +71,13 @@ func (s *Store) lease(ctx context.Context, r jobs.LeaseRequest) (leases []*jobs.
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
 	s.calls.last++
-	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(), len(r.Queues)}
+	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(),
+		jobs.RateSlack.Microseconds(), len(r.Queues)}
 	for _, q := range r.Queues {
 		args = append(args, q)
 	}
 	for _, n := range r.Names {
-		args = append(args, n)
+		args = append(args, n, r.Rates[n].Every().Microseconds())
 	}
 	answer, err := s.run(ctx, leaseScript, args...)
 	if err != nil {

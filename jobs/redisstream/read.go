@@ -96,6 +96,7 @@ func (s *Store) group(ctx context.Context, id string) (*jobs.Group, error) {
 	}
 	g := &jobs.Group{
 		ID: id, Callback: f.text("callback"), Succeeded: int(f.number("succeeded")), Failed: int(f.number("failed")),
+		FailedMember: f.text("failed_id"), Error: strings.ToValidUTF8(f.text("reason"), "\uFFFD"),
 		Created: fromMicro(f.number("created")), Finished: f.time("finished"),
 	}
 	if f.err != nil {
@@ -114,22 +115,22 @@ func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
 	var all []jobs.Depth
 	for _, each := range answer {
 		v, ok := each.([]any)
-		if !ok || len(v) != 6 {
+		if !ok || len(v) != 7 {
 			return nil, fmt.Errorf("measure queues: %w", errAnswer)
 		}
 		f := fields{values: map[string]string{}}
-		for i, name := range []string{"queue", "waiting", "scheduled", "running", "dead", "oldest"} {
+		for i, name := range []string{"queue", "waiting", "scheduled", "running", "dead", "oldest", "paused"} {
 			f.values[name] = fmt.Sprint(v[i])
 		}
 		d := jobs.Depth{
 			Queue: f.text("queue"), Waiting: int(f.number("waiting")), Scheduled: int(f.number("scheduled")),
 			Running: int(f.number("running")), Dead: int(f.number("dead")),
-			Oldest: time.Duration(f.number("oldest")) * time.Microsecond,
+			Oldest: time.Duration(f.number("oldest")) * time.Microsecond, Paused: f.number("paused") == 1,
 		}
 		if f.err != nil {
 			return nil, fmt.Errorf("measure queues: %w", f.err)
 		}
-		if d.Waiting+d.Scheduled+d.Running+d.Dead > 0 {
+		if d.Waiting+d.Scheduled+d.Running+d.Dead > 0 || d.Paused {
 			all = append(all, d)
 		}
 	}

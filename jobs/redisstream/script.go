@@ -33,6 +33,10 @@ var (
 	listScript     = script("list")
 	changeScript   = script("change")
 	heldScript     = script("held")
+	pauseScript    = script("pause")
+	markScript     = script("mark")
+	logScript      = script("log")
+	readLogScript  = script("readlog")
 )
 
 func script(name string) *redis.Script {
@@ -58,6 +62,9 @@ func (s *Store) call(ctx context.Context, script *redis.Script, args ...any) ([]
 	return s.ask(ctx, args, func(args []any) (any, error) { return s.batch.do(ctx, script, args) })
 }
 
+// preamble is how many values all scripts are told before their own.
+const preamble = 4
+
 // ask puts what all scripts are told before the arguments.
 func (s *Store) ask(ctx context.Context, args []any, send func(args []any) (any, error)) ([]any, error) {
 	select {
@@ -65,7 +72,7 @@ func (s *Store) ask(ctx context.Context, args []any, send func(args []any) (any,
 		return nil, errClosed
 	default:
 	}
-	all := make([]any, 0, len(args)+4)
+	all := make([]any, 0, preamble+len(args))
 	all = append(all, jobs.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), jobs.MaxFailures)
 	answer, err := send(append(all, args...))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"gale/jobs"
 )
 
-// taskArgs are the eight values by which scripts are given a task; lib.lua
-// takes them in accept.
+// taskArgs are the values by which scripts are given a task; lib.lua counts them
+// and takes them in accept.
 func taskArgs(n jobs.NewTask) []any {
 	queue, args := n.Queue, string(n.Args)
 	if queue == "" {
@@ -21,7 +21,7 @@ func taskArgs(n jobs.NewTask) []any {
 	if n.Args == nil {
 		args = "[]"
 	}
-	return []any{n.ID, n.Name, queue, args, micro(n.RunAt), int64(n.Timeout), n.MaxRetries, n.Signature}
+	return []any{n.ID, n.Name, queue, args, micro(n.RunAt), int64(n.Timeout), n.MaxRetries, n.Signature, micro(n.Expires)}
 }
 
 // decodeTask reads a task's hash, a list of fields and values; of a field that

@@ -18,18 +18,23 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 			}
 			return r.task.Ended()
 		}
-		tx.rows[r.seq], tx.due = r.task.Version+1, true // a suspect's owner may take the next
-		err := tx.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ? WHERE seq = ?`,
-			tx.now.UnixMicro(), jobs.CancelReason, r.seq)
-		if err != nil {
-			return err
-		}
-		return tx.memberEnded(ctx, r.member, id, jobs.Cancelled, jobs.CancelReason)
+		return tx.cancel(ctx, r, jobs.CancelReason)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cancel task %s: %w", id, err)
 	}
 	return t, nil
+}
+
+// cancel ends a task that has not ended.
+func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
+	t.rows[r.seq], t.due = r.task.Version+1, true // a suspect's owner may take the next
+	err := t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ? WHERE seq = ?`,
+		t.now.UnixMicro(), reason, r.seq)
+	if err != nil {
+		return err
+	}
+	return t.memberEnded(ctx, r.member, r.task.ID, jobs.Cancelled, reason)
 }
 
 // Requeue implements jobs.Changer.
@@ -42,7 +47,7 @@ func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 		tx.rows[r.seq], tx.due = r.task.Version+1, true
 		return tx.exec(ctx, `
 			UPDATE tasks SET version = version + 1, state = 'queued', due = ?1, run_at = ?1, finished = NULL, lost = 0,
-				excused = 0, progress = 0, note = '', error = '', result = NULL, artifacts = '[]' WHERE seq = ?2`, now, r.seq)
+				expires = NULL, excused = 0, progress = 0, note = '', error = '', result = NULL, artifacts = '[]' WHERE seq = ?2`, now, r.seq)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("requeue task %s: %w", id, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"gale/jobs"
@@ -46,6 +48,32 @@ func (s *Store) depth(ctx context.Context, now time.Time) (all []jobs.Depth, err
 			d.Oldest = now.Sub(fromMicro(oldest.V))
 		}
 		all = append(all, d)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return s.withPaused(ctx, all)
+}
+
+// withPaused says which of the queues are paused, and adds those in which
+// there is nothing else to say.
+func (s *Store) withPaused(ctx context.Context, all []jobs.Depth) ([]jobs.Depth, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT queue FROM paused ORDER BY queue`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	for rows.Next() {
+		d := jobs.Depth{Paused: true}
+		if err := rows.Scan(&d.Queue); err != nil {
+			return nil, err
+		}
+		i, there := slices.BinarySearchFunc(all, d, func(a, b jobs.Depth) int { return strings.Compare(a.Queue, b.Queue) })
+		if there {
+			all[i].Paused = true
+		} else {
+			all = slices.Insert(all, i, d)
+		}
 	}
 	return all, rows.Err()
 }

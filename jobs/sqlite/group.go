@@ -93,9 +93,11 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	var callback []byte
 	found, err := t.queryRow(ctx, `
 		UPDATE groups SET succeeded = succeeded + ?1, failed = failed + ?2,
-			finished = CASE WHEN succeeded + failed + 1 = size THEN ?3 END
+			finished = CASE WHEN succeeded + failed + 1 = size THEN ?3 END,
+			failed_id = CASE WHEN ?2 = 1 AND failed = 0 THEN ?5 ELSE failed_id END,
+			reason = CASE WHEN ?2 = 1 AND failed = 0 THEN ?6 ELSE reason END
 		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback`,
-		[]any{good, bad, t.now.UnixMicro(), m.group}, &succeeded, &failed, &size, &immutable, &callback)
+		[]any{good, bad, t.now.UnixMicro(), m.group, id, jobs.Cut(reason, jobs.MaxFailure)}, &succeeded, &failed, &size, &immutable, &callback)
 	if err != nil || !found || callback == nil {
 		return err
 	}
@@ -160,7 +162,7 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 	var members []byte
 	var created int64
 	var finished sql.Null[int64]
-	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished)
+	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished, &g.FailedMember, &g.Error)
 	g.Created, g.Finished = fromMicro(created), fromNull(finished)
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err == nil && s.gone(g.Finished, time.Now()):
@@ -176,4 +178,4 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 	return g, nil
 }
 
-const groupSQL = `SELECT members, callback_id, succeeded, failed, created, finished FROM groups WHERE id = ?`
+const groupSQL = `SELECT members, callback_id, succeeded, failed, created, finished, failed_id, reason FROM groups WHERE id = ?`

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"gale/jobs"
@@ -77,7 +79,7 @@ func leaseError(ctx context.Context, err error) error {
 // wanted is a LeaseRequest as the statements take it.
 type wanted struct {
 	jobs.LeaseRequest
-	queues, names string // JSON
+	queues, names, limited string // JSON
 }
 
 func newWanted(r jobs.LeaseRequest) (*wanted, error) {
@@ -89,7 +91,11 @@ func newWanted(r jobs.LeaseRequest) (*wanted, error) {
 		return nil, err
 	}
 	names, err := jsonText(r.Names)
-	return &wanted{r, queues, names}, err
+	if err != nil {
+		return nil, err
+	}
+	limited, err := jsonText(slices.Sorted(maps.Keys(r.Rates)))
+	return &wanted{r, queues, names, limited}, err
 }
 
 // never is when a task is due that does not exist.
@@ -100,46 +106,58 @@ const holdsSuspect = `EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_running
 	WHERE worker = ?3 AND state = 'running' AND lost >= 2 AND due > ?4)`
 
 // nextDueSQL asks the index once for each queue and name, so it costs the same
-// whatever is stored. Suspects do not count for an owner that holds one.
+// whatever is stored. Suspects do not count for an owner that holds one, and
+// what is limited, ?5, is due when the next of its name may begin. What expires
+// is to be looked after, whoever could run it.
 const nextDueSQL = `
-	SELECT min((
+	SELECT min(coalesce(min(max((
 		SELECT due FROM tasks INDEXED BY tasks_due
 		WHERE queue = q.value AND name = n.value AND due IS NOT NULL AND (lost < 2 OR NOT ` + holdsSuspect + `)
-		ORDER BY due LIMIT 1))
-	FROM json_each(?1) AS q, json_each(?2) AS n`
+		ORDER BY due LIMIT 1),
+		coalesce((SELECT next FROM rates WHERE name = n.value AND name IN (SELECT value FROM json_each(?5))), 0))), ?6),
+		coalesce((SELECT expires FROM tasks INDEXED BY tasks_expires
+			WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT 1), ?6))
+	FROM json_each(?1) AS q, json_each(?2) AS n WHERE q.value NOT IN (SELECT queue FROM paused)`
 
 // The statements say 2 where they mean jobs.SuspectAfter.
 var _ = [1]struct{}{}[jobs.SuspectAfter-2]
 
 // nextDue looks without the write lock, so that an idle worker takes none.
 func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
-	var next *int64
-	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names, want.Owner, time.Now().UnixMicro()).Scan(&next)
+	var next int64
+	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names, want.Owner, time.Now().UnixMicro(), want.limited, never).Scan(&next)
 	if err != nil {
 		return 0, s.readError(ctx, err)
 	}
-	if next == nil {
-		return never, nil
-	}
-	return *next, nil
+	return next, nil
 }
 
 func (s *Store) lease(ctx context.Context, want *wanted) (leases []*jobs.Lease, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
+		if err := tx.expire(ctx); err != nil {
+			return err
+		}
 		var held int
 		_, err := tx.queryRow(ctx, `SELECT `+holdsSuspect, []any{nil, nil, want.Owner, tx.now.UnixMicro()}, &held)
 		if err != nil {
 			return err
 		}
 		o := offer{wanted: want, suspects: 1 - held}
-		for _, queue := range want.Queues {
+		if err := tx.readRates(ctx, &o); err != nil {
+			return err
+		}
+		queues, err := tx.unpaused(ctx, want.Queues)
+		if err != nil {
+			return err
+		}
+		for _, queue := range queues {
 			more, err := tx.lease(ctx, queue, &o, want.Max-len(leases))
 			if err != nil {
 				return err
 			}
 			leases = append(leases, more...)
 		}
-		return nil
+		return tx.writeRates(ctx, &o)
 	})
 	if err != nil {
 		return nil, err
@@ -156,26 +174,15 @@ const dueSQL = `
 		ORDER BY t.due, t.seq LIMIT ?4)
 	ORDER BY due, seq`
 
-// offer is what a worker may still get.
-type offer struct {
-	*wanted
-	suspects int // how many of them may be suspects
-}
-
-// take reports whether the task may be handed out.
-func (o *offer) take(r *row) bool {
-	if !r.suspect() {
-		return true
-	}
-	o.suspects--
-	return o.suspects >= 0
-}
-
 // lease hands out up to limit tasks of one queue.
 func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*jobs.Lease, error) {
 	var leases []*jobs.Lease
 	for len(leases) < limit {
-		found, err := t.rowsOf(ctx, dueSQL, o.names, queue, t.now.UnixMicro(), limit-len(leases), o.suspects > 0)
+		names, err := o.open(t.now.UnixMicro())
+		if err != nil {
+			return nil, err
+		}
+		found, err := t.rowsOf(ctx, dueSQL, names, queue, t.now.UnixMicro(), limit-len(leases), o.suspects > 0)
 		if err != nil || len(found) == 0 {
 			return leases, err
 		}
@@ -189,9 +196,9 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*j
 			}
 			switch {
 			case dead:
-			case o.take(r):
+			case o.take(r, t.now.UnixMicro()):
 				alive = append(alive, r)
-			case expired: // now a suspect, and for another owner
+			case expired: // now a suspect, and for another owner; or for later
 				if err := t.requeue(ctx, r, t.now.UnixMicro()); err != nil {
 					return nil, err
 				}

@@ -27,7 +27,7 @@ const (
 // file. A released one is never changed, and each must leave a file in which
 // processes of the version before can go on: while a server is reexecuted its
 // old children still have it open.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 // schema1: times are microseconds since 1970, UTC.
 //
@@ -89,6 +89,28 @@ CREATE INDEX tasks_dead ON tasks (queue) WHERE state = 'dead';
 CREATE INDEX tasks_finished ON tasks (finished) WHERE finished IS NOT NULL;
 CREATE INDEX tasks_group ON tasks (group_seq, member) WHERE group_seq IS NOT NULL;
 CREATE INDEX groups_finished ON groups (finished) WHERE finished IS NOT NULL;
+`
+
+// schema2: what has to happen before a task begins, and what is kept beside it.
+// A task of which an attempt has begun does not expire, whatever the column says.
+const schema2 = `
+ALTER TABLE tasks ADD COLUMN expires INTEGER;
+CREATE INDEX tasks_expires ON tasks (expires) WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0;
+ALTER TABLE groups ADD COLUMN failed_id TEXT NOT NULL DEFAULT ''; -- the first member that did not succeed
+ALTER TABLE groups ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+CREATE TABLE uniques (
+	name  TEXT    NOT NULL,
+	key   TEXT    NOT NULL,
+	until INTEGER NOT NULL,
+	task  TEXT    NOT NULL, -- its id
+	PRIMARY KEY (name, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX uniques_until ON uniques (until);
+CREATE TABLE paused (queue TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE rates (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID; -- when the next may begin
+CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE logs (seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks BEGIN DELETE FROM logs WHERE seq = old.seq; END;
 `
 
 // dsn names the file as a URI, so that no character of its path is taken for a

@@ -31,7 +31,12 @@ func (t *tx) sweep(ctx context.Context) error {
 	}
 	groups, err := t.change(ctx, `DELETE FROM groups WHERE seq IN (
 		SELECT seq FROM groups INDEXED BY groups_finished WHERE finished < ? ORDER BY finished LIMIT ?)`, t.expiry(), sweepLimit)
-	if err == nil && max(tasks, groups) < sweepLimit {
+	if err != nil {
+		return err
+	}
+	uniques, err := t.change(ctx, `DELETE FROM uniques WHERE (name, key) IN (
+		SELECT name, key FROM uniques INDEXED BY uniques_until WHERE until <= ? ORDER BY until LIMIT ?)`, t.now.UnixMicro(), sweepLimit)
+	if err == nil && max(tasks, groups, uniques) < sweepLimit {
 		t.swept = t.now // else the next transaction goes on
 	}
 	return err

@@ -13,7 +13,7 @@ import (
 // columns in the order of row.scan.
 const columns = `seq, version, lost, id, queue, name, state, run_at, created, started, finished,
 	timeout, max_retries, attempts, worker, progress, note, error, artifacts, failures, result, args, signature,
-	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq)`
+	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires`
 
 // row is a task as it is stored.
 type row struct {
@@ -21,6 +21,8 @@ type row struct {
 	lost   int
 	member member
 	task   jobs.Task
+
+	expires sql.Null[int64]
 }
 
 func (r *row) suspect() bool { return r.lost >= jobs.SuspectAfter }
@@ -35,7 +37,7 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	err := rows.Scan(&r.seq, &t.Version, &r.lost, &t.ID, &t.Queue, &t.Name, &t.State, &runAt, &created,
 		&started, &finished, &t.Timeout, &t.MaxRetries, &t.Attempts, &t.Worker, &t.Progress, &t.Note,
 		&t.Error, &artifacts, &failures, (*[]byte)(&t.Result), (*[]byte)(&t.Args), &t.Signature,
-		&r.member.group, &r.member.place, &group)
+		&r.member.group, &r.member.place, &group, &r.expires)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,12 @@
 -- For each queue: name, waiting, scheduled, running, dead, age of the oldest in
--- microseconds.
+-- microseconds, whether it is paused.
 local all = {}
 local function oldest(key)
   local z = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
   return z[2] and tonumber(z[2]) or now
 end
-for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
+for _, q in ipairs(redis.call('SUNION', base .. 'queues', base .. 'paused')) do
+  open_queue(q)
   local stream, later, suspects = base .. 'stream:' .. q, base .. 'later:' .. q, base .. 'suspects:' .. q
   local taken = redis.call('XPENDING', stream, GROUP)[1]
   local waiting = redis.call('XLEN', stream) - taken + redis.call('ZCARD', suspects) + redis.call('ZCOUNT', later, '-inf', int(now))
@@ -22,6 +23,7 @@ for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
   end
   all[#all + 1] = { q, waiting, redis.call('ZCOUNT', later, '(' .. int(now), '+inf'),
     taken + redis.call('XPENDING', base .. 'side:' .. q, GROUP)[1],
-    redis.call('ZCOUNT', base .. 'dead:' .. q, int(now - KEEP * 1000), '+inf'), int(waiting > 0 and now - since or 0) }
+    redis.call('ZCOUNT', base .. 'dead:' .. q, int(now - KEEP * 1000), '+inf'), int(waiting > 0 and now - since or 0),
+    redis.call('SISMEMBER', base .. 'paused', q) }
 end
 return all

@@ -1,1 +1,4 @@
-return { int(now), redis.call('HGETALL', base .. ARGV[FIRST] .. ':' .. ARGV[FIRST + 1]) }
+-- task or group, id. Who looks at a task that was not begun in time ends it.
+local kind, id = ARGV[FIRST], ARGV[FIRST + 1]
+if kind == 'task' and tonumber(redis.call('ZSCORE', base .. 'expiring', id) or now + 1) <= now then expire() end
+return { int(now), redis.call('HGETALL', base .. kind .. ':' .. id) }

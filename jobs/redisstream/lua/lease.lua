@@ -1,9 +1,28 @@
 -- handle, number of the call, number of the last call that was answered, owner,
--- max, ttl in ms, number of queues, queues, names. It returns: microseconds until
--- something is due or -1, what was lost, the leases: the values of LEASED.
-local handle, call, answered, owner, max, ttl, nq = unpack(ARGV, FIRST, FIRST + 6)
+-- max, ttl in ms, microseconds that a rate may lag, number of queues, queues;
+-- then names, each with the microseconds from one start to the next or 0. It
+-- returns: microseconds until something is due or -1, what was lost, the leases:
+-- the values of LEASED.
+local handle, call, answered, owner, max, ttl, slack, nq = unpack(ARGV, FIRST, FIRST + 7)
 local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
-for i = FIRST + 7 + nq, #ARGV do names[ARGV[i]] = true end
+for i = FIRST + 8 + nq, #ARGV, 2 do names[ARGV[i]] = tonumber(ARGV[i + 1]) end
+
+-- may reports whether a task of that name may begin now: rate.go in Lua.
+local expiring = redis.call('EXISTS', base .. 'expiring') == 1
+local begins = {} -- when the next of a limited name may
+local function may(name)
+  local every = names[name]
+  if not every then return false end
+  if every == 0 then return true end
+  if not begins[name] then begins[name] = tonumber(redis.call('HGET', base .. 'rates', name) or 0) end
+  return begins[name] <= now
+end
+
+local function spend(name)
+  if names[name] == 0 then return end
+  begins[name] = math.max(begins[name], now - slack) + names[name]
+  redis.call('HSET', base .. 'rates', name, int(begins[name]))
+end
 
 -- LEASED are the fields that a worker is told, in the order that lease.go knows.
 -- They are read once: each value that crosses between Redis and Lua has its price.
@@ -22,6 +41,7 @@ local function begin(q, id, at, t)
   leases[#leases + 1] = t
   given[#given + 1] = q .. '\n' .. id .. '\n' .. t[4] .. '\n'
   left = left - 1
+  if expiring then redis.call('ZREM', base .. 'expiring', id) end
   changed(id)
 end
 
@@ -93,7 +113,8 @@ local function suspects(q)
     local name = redis.call('HGET', base .. 'task:' .. id, 'name')
     if not name then
       redis.call('ZREM', base .. 'suspects:' .. q, id)
-    elseif names[name] then
+    elseif may(name) then
+      spend(name)
       redis.call('ZREM', base .. 'suspects:' .. q, id)
       redis.call('SET', base .. 'held:' .. owner, id)
       return take(q, id)
@@ -104,22 +125,27 @@ end
 local function from_aside(q)
   local found = {}
   for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
-    if names[name] then
+    if may(name) then
       local z = redis.call('ZRANGE', aside(q, name), 0, left - 1, 'WITHSCORES')
       for i = 1, #z, 2 do found[#found + 1] = { z[i], tonumber(z[i + 1]), name } end
     end
   end
   table.sort(found, function(a, b) return a[2] < b[2] end)
-  for i = 1, math.min(left, #found) do
-    local id, name = found[i][1], found[i][3]
-    redis.call('ZREM', aside(q, name), id)
-    if redis.call('EXISTS', aside(q, name)) == 0 then redis.call('SREM', base .. 'asides:' .. q, name) end
-    if redis.call('EXISTS', base .. 'task:' .. id) == 1 then take(q, id) end
+  for _, f in ipairs(found) do
+    local id, name = f[1], f[3]
+    if left > 0 and may(name) then
+      redis.call('ZREM', aside(q, name), id)
+      if redis.call('EXISTS', aside(q, name)) == 0 then redis.call('SREM', base .. 'asides:' .. q, name) end
+      if redis.call('EXISTS', base .. 'task:' .. id) == 1 then
+        spend(name)
+        take(q, id)
+      end
+    end
   end
 end
 
--- fresh reads the stream. What the worker does not know steps aside, so that
--- it is read once and not again and again.
+-- fresh reads the stream. What the worker does not know, or may not begin now,
+-- steps aside, so that it is read once and not again and again.
 local function fresh(q, budget)
   local key = base .. 'stream:' .. q
   while left > 0 and budget > 0 do
@@ -136,7 +162,8 @@ local function fresh(q, budget)
         malformed(q, entry, fields or {})
       elseif state ~= 'queued' and state ~= 'retrying' then
         leave(q, 'stream:' .. entry) -- it has ended meanwhile
-      elseif names[name] then
+      elseif may(name) then
+        spend(name)
         begin(q, id, 'stream:' .. entry, t)
       else
         leave(q, 'stream:' .. entry)
@@ -149,18 +176,25 @@ end
 
 if not recall() then return { '-1', {}, {} } end
 local more, wait = false, -1
-for i = FIRST + 7, FIRST + 6 + nq do
+local function soon(at)
+  if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
+end
+if expiring then expire() end
+for i = FIRST + 8, FIRST + 7 + nq do
   local q = ARGV[i]
-  if left > 0 and redis.call('SISMEMBER', base .. 'queues', q) == 1 then
+  if left > 0 and redis.call('SISMEMBER', base .. 'queues', q) == 1 and redis.call('SISMEMBER', base .. 'paused', q) == 0 then
     reap(q)
     promote(q)
     suspects(q)
     if left > 0 then from_aside(q) end
     more = fresh(q, 1000) or more
-    local z = redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')
-    if z[2] and (wait < 0 or z[2] - now < wait) then wait = math.max(0, z[2] - now) end
+    soon(redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')[2])
+    for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
+      if names[name] and names[name] > 0 and not may(name) then soon(begins[name]) end
+    end
   end
 end
+soon(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2])
 redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(given))
 redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)
 return { int(more and 0 or wait), lost_ones, leases }

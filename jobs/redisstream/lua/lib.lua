@@ -15,11 +15,19 @@
 --   held:<owner>    the suspect that an owner is at
 --   tasks           all ids by the order of their acceptance, count the last
 --   ended           those that have ended, by the time of it
+--   expiring        ids by the time before which they must have begun
+--   unique:…        the id that holds a key, for as long as it does
+--   paused          set of the queues from which nothing is leased
+--   rates           hash, for each limited name when the next may begin
+--   marks           hash of moments
+--   log:<id>        what the task's handler has logged
 --   group:<id>      hash, the group; below it the results of its members
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
 local FIRST = 5 -- of the script's own arguments
 local base = KEYS[1] .. ':'
 local GROUP = 'workers'
+local EXPIRED = 'expired before it was begun' -- jobs.ExpiredReason
+local FIELDS = 9 -- of a task, as scripts are given it
 
 local function clock()
   local t = redis.call('TIME')
@@ -66,6 +74,7 @@ end
 -- ended lets a task expire, which leaves the list of all with it.
 local function ended(id)
   redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
+  redis.call('PEXPIRE', base .. 'log:' .. id, KEEP)
   redis.call('ZADD', base .. 'ended', int(now), id)
 end
 
@@ -79,10 +88,17 @@ local function enlist(id)
   end
 end
 
--- accept takes the eight values of a task from ARGV, beginning at i, and
--- returns whether there was none of that id.
+-- expires notes until when a task must have begun, 0 for none.
+local function expires(id, at)
+  if not at or at == '0' then return end
+  redis.call('HSET', base .. 'task:' .. id, 'expires', at)
+  redis.call('ZADD', base .. 'expiring', at, id)
+end
+
+-- accept takes the values of a task from ARGV, beginning at i, and returns
+-- whether there was none of that id.
 local function accept(i, group, place)
-  local id, name, q, args, at, timeout, retries, sig = unpack(ARGV, i, i + 7)
+  local id, name, q, args, at, timeout, retries, sig, until_ = unpack(ARGV, i, i + FIELDS - 1)
   local key = base .. 'task:' .. id
   if redis.call('EXISTS', key) == 1 then return false end
   if at == '0' then at = int(now) end
@@ -90,6 +106,7 @@ local function accept(i, group, place)
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
   if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
   if group then redis.call('HSET', key, 'group', group, 'place', place) end
+  expires(id, until_)
   enlist(id)
   open_queue(q)
   schedule(q, id, 0, at)
@@ -130,6 +147,7 @@ local function member_ended(group, place, id, success, result, reason)
     if g[4] then redis.call('HSET', results, place, result ~= '' and result or 'null') end
   else
     bad = redis.call('HINCRBY', key, 'failed', 1)
+    if bad == 1 then redis.call('HSET', key, 'failed_id', id, 'reason', string.sub(reason, 1, 4096)) end
   end
   if good + bad == size then
     redis.call('HSET', key, 'finished', int(now))
@@ -143,7 +161,7 @@ local function member_ended(group, place, id, success, result, reason)
   local cb, q = g[4], g[5]
   local task = base .. 'task:' .. cb
   if redis.call('EXISTS', task) == 0 then
-    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable')
+    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable', 'expires')
     local args, at = c[2], c[3]
     if at == '0' then at = int(now) end
     if not first_bad and c[7] == '0' then
@@ -155,6 +173,7 @@ local function member_ended(group, place, id, success, result, reason)
     redis.call('HSET', task, 'name', c[1], 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
       'timeout', c[4], 'retries', c[5], 'state', 'queued', 'attempts', '0', 'version', '1')
     if c[6] ~= '' then redis.call('HSET', task, 'sig', c[6]) end
+    if not first_bad then expires(cb, c[8]) end
     enlist(cb)
     open_queue(q)
     if first_bad then
@@ -244,4 +263,42 @@ end
 local function current(key, owner, attempt)
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts')
   return h[1] == 'running' and h[2] == owner and h[3] == attempt
+end
+
+-- cancel ends a task that has not ended; it returns 1 if there was one.
+local function cancel(id, reason)
+  local key = base .. 'task:' .. id
+  local h = redis.call('HMGET', key, 'state', 'queue', 'at', 'lost', 'group', 'place', 'worker', 'name', 'entry')
+  local state, q = h[1], h[2]
+  local waits = state == 'queued' or state == 'retrying'
+  if not waits and state ~= 'running' then return 0 end
+  if waits then
+    -- It is in one of these; the entry of a stream is nobody's yet.
+    redis.call('ZREM', base .. 'later:' .. q, id)
+    redis.call('ZREM', base .. 'suspects:' .. q, id)
+    redis.call('ZREM', aside(q, h[8]), id)
+    if h[9] then redis.call('XDEL', base .. 'stream:' .. q, h[9]) end
+  else
+    leave(q, h[3])
+    if tonumber(h[4] or 0) >= tonumber(SUSPECT) then
+      let_go(h[7], id)
+      ring(q)
+    end
+  end
+  redis.call('ZREM', base .. 'expiring', id)
+  redis.call('HSET', key, 'state', 'cancelled', 'finished', int(now), 'error', reason)
+  redis.call('HINCRBY', key, 'version', 1)
+  ended(id)
+  member_ended(h[5], h[6], id, false, '', reason)
+  changed(id)
+  return 1
+end
+
+-- expire ends what was not begun in time.
+local function expire()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'expiring', '-inf', int(now), 'LIMIT', 0, 200)) do
+    redis.call('ZREM', base .. 'expiring', id)
+    local h = redis.call('HMGET', base .. 'task:' .. id, 'state', 'attempts')
+    if h[1] == 'queued' and h[2] == '0' then cancel(id, EXPIRED) end
+  end
 end

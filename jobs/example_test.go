@@ -1,0 +1,89 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gale/jobs"
+	"gale/jobs/sqlite"
+)
+
+// Another program starts a task and waits for what comes of it. It opens the
+// store that the workers have: the file jobs.db in their -data, as here, or with
+// redisstream.Open the Redis that -redis names. The worker of this example is
+// there so that the task is run; with `server` running it is not needed.
+func Example() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "jobs-example-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	store, err := sqlite.Open(filepath.Join(dir, "jobs.db"), sqlite.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer store.Close()
+	stop := exampleWorker(ctx, store)
+	defer stop()
+
+	client := jobs.Client{Store: store} // with Tasks, arguments are checked here already
+	task, _, err := client.Enqueue(ctx, jobs.NewTask{
+		Name:    "greet",
+		Args:    json.RawMessage(`["Tornado"]`),
+		Expires: time.Now().Add(time.Minute), // not worth having later
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	task, err = jobs.Wait(ctx, store, task.ID)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var greeting string
+	if err := json.Unmarshal(task.Result, &greeting); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(task.State, greeting)
+	// Output: success Hello, Tornado!
+}
+
+// exampleWorker runs a worker that knows the task greet.
+func exampleWorker(ctx context.Context, store jobs.Store) (stop func()) {
+	tasks, err := jobs.NewRegistry(jobs.Definition{
+		Name: "greet",
+		Args: []jobs.Arg{{Name: "whom", Type: jobs.String}},
+		Handler: func(_ context.Context, job *jobs.Job) error {
+			var whom string
+			if err := job.Args(&whom); err != nil {
+				return jobs.NoRetry(err)
+			}
+			job.Progress(50, "greeting")
+			return job.Return("Hello, " + whom + "!")
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	worker, err := jobs.NewWorker(store, tasks, jobs.WorkerOptions{Owner: "example/worker.0"})
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(ended)
+		_ = worker.Run(ctx)
+	}()
+	return func() { cancel(); <-ended }
+}

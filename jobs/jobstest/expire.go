@@ -1,0 +1,131 @@
+package jobstest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var expireStories = []story{
+	{"a task that was not begun in time is cancelled, and never starts", (*suite).expiresWaiting},
+	{"a task that was not begun in time ends although nobody looks for work", (*suite).expiresAlone},
+	{"a task that was begun in time does not expire", (*suite).expiresNotBegun},
+	{"an expired member ends the chord", (*suite).expiresMember},
+	{"an expired task can be tried again, and has time then", (*suite).expiresRequeued},
+}
+
+// soonGone is a task that expires shortly.
+func (s *suite) soonGone(id string) jobs.NewTask {
+	n := task(id)
+	n.Expires = time.Now().Add(s.LeaseTTL / 4)
+	return n
+}
+
+func wantExpired(t *testing.T, st jobs.Store, id string) *jobs.Task {
+	t.Helper()
+	got := wantState(t, st, id, jobs.Cancelled)
+	if got.Error != jobs.ExpiredReason || got.Finished == nil || got.Attempts != 0 {
+		t.Errorf("expired task is %+v", got)
+	}
+	return got
+}
+
+func (s *suite) expiresWaiting(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	r := by("w", 10)
+	r.Queues = []string{"elsewhere"} // it looks for other work, and finds this on the way
+	later := s.soonGone("later")
+	later.RunAt = time.Now().Add(time.Hour)
+	enqueue(t, st, s.soonGone("queued"))
+	enqueue(t, st, later)
+	stays := task("stays")
+	stays.Expires = time.Now().Add(time.Hour)
+	enqueue(t, st, stays)
+	before := get(t, st, "queued")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { // ends with ctx
+		_, err := other.Lease(ctx, r)
+		ended <- err
+	}()
+	for _, id := range []string{"queued", "later"} {
+		within, stop := context.WithTimeout(t.Context(), patience)
+		for after := get(t, st, id); !after.State.Final(); {
+			next, err := st.Watch(within, id, after.Version)
+			if err != nil {
+				t.Fatalf("Watch %s: %v", id, err)
+			}
+			after = next
+		}
+		stop()
+		if got := wantExpired(t, st, id); got.Version <= before.Version {
+			t.Errorf("version %d after %d", got.Version, before.Version)
+		}
+	}
+	cancel(errDone)
+	wantError(t, "Lease", <-ended, errDone)
+	if l := leaseOne(t, st, "w"); l.Task.ID != "stays" {
+		t.Errorf("leased %s", l.Task.ID)
+	}
+	s.leaseNone(t, st, by("w", 10))
+}
+
+func (s *suite) expiresAlone(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, s.soonGone("a"))
+	eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
+	wantExpired(t, st, "a")
+	if d, err := st.Depth(t.Context()); err != nil || len(d) != 0 {
+		t.Errorf("depth is %+v, %v", d, err)
+	}
+}
+
+func (s *suite) expiresNotBegun(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, s.soonGone("retried"))
+	enqueue(t, st, s.soonGone("released"))
+	leases := lease(t, st, by("w", 2))
+	past := time.Now().Add(s.LeaseTTL / 4)
+	for _, l := range leases {
+		if l.Task.ID == "released" {
+			if err := st.Release(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: past})
+	}
+	eventually(t, "they would have expired", func() bool { return time.Now().After(past) })
+	if got := lease(t, st, by("w", 1))[0]; got.Attempt != 2 {
+		t.Errorf("leased %+v", got)
+	}
+	if got := lease(t, st, by("w", 1))[0]; got.Attempt != 2 {
+		t.Errorf("leased %+v", got)
+	}
+}
+
+func (s *suite) expiresMember(t *testing.T) {
+	st := s.handle(t)
+	g := chordOf(2)
+	g.Members[1] = s.soonGone("m-1")
+	enqueueGroup(t, st, g)
+	eventually(t, "the member has ended", func() bool { return get(t, st, "m-1").State.Final() })
+	s.wantEnded(t, st, "m-1", jobs.ExpiredReason)
+	if got := group(t, st); got.Failed != 1 || got.FailedMember != "m-1" || got.Error != jobs.ExpiredReason {
+		t.Errorf("group is %+v", got)
+	}
+}
+
+func (s *suite) expiresRequeued(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, s.soonGone("a"))
+	eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
+	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.Queued {
+		t.Fatalf("Requeue: %+v, %v", got, err)
+	}
+	if l := leaseOne(t, st, "w"); l.Task.ID != "a" {
+		t.Errorf("leased %s", l.Task.ID)
+	}
+}

@@ -1,0 +1,95 @@
+package jobstest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var uniqueStories = []story{
+	{"of tasks with one key one is accepted within its time", (*suite).unique},
+	{"from everywhere at once one of them is accepted", (*suite).uniqueAtOnce},
+	{"a key without a time is refused, and in a group", (*suite).uniqueRefused},
+}
+
+// keyed is a task with a unique key.
+func keyed(id, name string, d time.Duration) jobs.NewTask {
+	n := task(id)
+	n.Name, n.Unique, n.UniqueFor = name, "the key", d
+	return n
+}
+
+func (s *suite) unique(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	d := s.LeaseTTL / 2
+	enqueue(t, st, keyed("first", "work", d))
+	end := time.Now().Add(d)
+	before := get(t, st, "first")
+	if got, created, err := other.Enqueue(t.Context(), keyed("second", "work", time.Hour)); err != nil || created || got.ID != "first" || got.Version != before.Version {
+		t.Fatalf("Enqueue = %+v, %v, %v", got, created, err)
+	}
+	_, err := st.Get(t.Context(), "second")
+	wantError(t, "Get of the second", err, jobs.ErrNotFound)
+	enqueue(t, other, keyed("another-name", "other", d))
+	plain := task("plain")
+	enqueue(t, other, plain)
+	if _, err := st.Cancel(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", d)); time.Now().Before(end) && (err != nil || created || got.State != jobs.Cancelled) {
+		t.Errorf("after its end: Enqueue = %+v, %v, %v", got, created, err)
+	}
+	eventually(t, "the key is free", func() bool {
+		_, created, err := other.Enqueue(t.Context(), keyed("fourth", "work", d))
+		if created && time.Now().Before(end.Add(-5*time.Millisecond)) {
+			t.Errorf("free before its time")
+		}
+		return err == nil && created
+	})
+}
+
+func (s *suite) uniqueAtOnce(t *testing.T) {
+	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	const callers = 16
+	got := make(chan string, callers)
+	for i := range callers {
+		go func() { // ends with its call
+			task, _, err := handles[i%2].Enqueue(t.Context(), keyed(fmt.Sprint("t", i), "work", time.Hour))
+			if err != nil {
+				t.Error(err)
+				got <- ""
+				return
+			}
+			got <- task.ID
+		}()
+	}
+	seen := map[string]bool{}
+	for range callers {
+		seen[<-got] = true
+	}
+	if len(seen) != 1 {
+		t.Errorf("they were told of %v", seen)
+	}
+	leaseOne(t, handles[0], "w")
+	s.leaseNone(t, handles[1], by("w", 1))
+}
+
+func (s *suite) uniqueRefused(t *testing.T) {
+	st := s.handle(t)
+	if _, _, err := st.Enqueue(t.Context(), keyed("a", "work", 0)); err == nil || errors.Is(err, jobs.ErrUnavailable) {
+		t.Errorf("without a time: %v", err)
+	}
+	n := task("a")
+	n.UniqueFor = time.Hour
+	if _, _, err := st.Enqueue(t.Context(), n); err == nil {
+		t.Error("without a key: accepted")
+	}
+	if _, err := st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{keyed("a", "work", time.Hour)}}); err == nil {
+		t.Error("in a group: accepted")
+	}
+	_, err := st.Get(t.Context(), "a")
+	wantError(t, "Get", err, jobs.ErrNotFound)
+}

@@ -1,0 +1,106 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+// All that is wrong with a task is said at once, and nothing is accepted.
+func TestRefusedTasks(t *testing.T) {
+	nothing := func(context.Context, *jobs.Job) error { return nil }
+	f := newFixture(t, jobs.Definition{Name: "typed", Handler: nothing, Args: []jobs.Arg{
+		{Name: "text", Type: jobs.String}, {Name: "count", Type: jobs.Integer}, {Name: "ratio", Type: jobs.Number}, {Name: "sure", Type: jobs.Boolean, Default: true},
+	}})
+	good := json.RawMessage(`["a",1,0.5]`)
+	for _, row := range []struct {
+		task jobs.NewTask
+		want error
+		says []string
+	}{
+		{jobs.NewTask{Args: json.RawMessage(`[1,"x"]`)}, jobs.ErrArgs, []string{
+			"argument 1 of typed, text, must be a string", "argument 2 of typed, count, must be an integer", "argument 3 of typed, ratio, is missing"}},
+		{jobs.NewTask{Args: json.RawMessage(`["a",1.5,"x",0,null]`)}, jobs.ErrArgs, []string{
+			"argument 2 of", "argument 3 of", "argument 4 of typed, sure, must be a boolean", "takes at most 4, got 5"}},
+		{jobs.NewTask{Args: json.RawMessage(`["a",12345678901234567890,1]`)}, jobs.ErrArgs, []string{"argument 2 of"}},
+		{jobs.NewTask{Args: json.RawMessage(`{"text":"a"}`)}, jobs.ErrArgs, []string{"JSON array"}},
+		{jobs.NewTask{Args: good, Timeout: -1, MaxRetries: 101, Queue: "a b"}, jobs.ErrOption, []string{"timeout", "max_retries 101", `queue "a b"`}},
+		{jobs.NewTask{Args: good, Expires: time.Now().Add(-time.Second)}, jobs.ErrOption, []string{"expires is over already"}},
+		{jobs.NewTask{Args: good, RunAt: time.Now().Add(time.Hour), Expires: time.Now().Add(time.Minute)}, jobs.ErrOption, []string{"expires is not after eta"}},
+		{jobs.NewTask{Args: good, Unique: "key"}, jobs.ErrOption, []string{"unique and unique_for belong together"}},
+		{jobs.NewTask{Args: good, UniqueFor: time.Hour}, jobs.ErrOption, []string{"belong together"}},
+		{jobs.NewTask{Args: good, Unique: strings.Repeat("k", 257), UniqueFor: 1e6 * time.Hour}, jobs.ErrOption, []string{"unique is no text", "unique_for"}},
+	} {
+		row.task.ID, row.task.Name = "refused", "typed"
+		_, created, err := f.client.Enqueue(t.Context(), row.task)
+		if created || !errors.Is(err, row.want) {
+			t.Errorf("%+v: %v, %v; want %v", row.task, created, err, row.want)
+			continue
+		}
+		for _, says := range row.says {
+			if !strings.Contains(err.Error(), says) {
+				t.Errorf("%v does not say %q", err, says)
+			}
+		}
+	}
+	if _, err := f.store.Get(t.Context(), "refused"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("a task was accepted: %v", err)
+	}
+}
+
+// A task goes where its definition routes it, unless it says otherwise, and the
+// next of a chain does too.
+func TestRouting(t *testing.T) {
+	routed := double
+	routed.Queue, routed.MaxRetries, routed.Timeout = "media", 3, time.Minute
+	f := newFixture(t, routed)
+	if task := f.enqueue(t, jobs.NewTask{Name: "double", Args: json.RawMessage(`[1]`)}); task.Queue != "media" || task.MaxRetries != 3 {
+		t.Errorf("%+v", task)
+	}
+	if task := f.enqueue(t, jobs.NewTask{Name: "double", Args: json.RawMessage(`[1]`), Queue: "mine", Timeout: time.Hour}); task.Queue != "mine" || task.Timeout != time.Hour {
+		t.Errorf("%+v", task)
+	}
+}
+
+// A program that does not know the tasks can ask for them all the same.
+func TestClientWithoutRegistry(t *testing.T) {
+	f := newFixture(t, double)
+	client := &jobs.Client{Store: f.store}
+	task, created, err := client.Enqueue(t.Context(), jobs.NewTask{Name: "double", Args: json.RawMessage(`[21]`)})
+	if err != nil || !created || task.Queue != jobs.DefaultQueue {
+		t.Fatalf("Enqueue = %+v, %v, %v", task, created, err)
+	}
+	f.work(t, jobs.WorkerOptions{})
+	if task, err = jobs.Wait(t.Context(), f.store, task.ID); err != nil || string(task.Result) != "42" {
+		t.Errorf("Wait = %+v, %v", task, err)
+	}
+	if _, _, err := client.Enqueue(t.Context(), jobs.NewTask{Name: "no name"}); !errors.Is(err, jobs.ErrUnknownTask) {
+		t.Errorf("a name that no task can have: %v", err)
+	}
+	gone, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("enough"))
+	if _, err := jobs.Wait(gone, f.store, task.ID); err == nil {
+		t.Error("Wait does not heed its context")
+	}
+}
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]time.Duration{"1/s": time.Second, "10/s": 100 * time.Millisecond, "7/m": 8571428 * time.Microsecond, "1/h": time.Hour, "1000000/s": time.Microsecond} {
+		if r, err := jobs.ParseRate(text); err != nil || r.Every() != want {
+			t.Errorf("%s: %v, %v; want one each %v", text, r.Every(), err, want)
+		}
+	}
+	for _, text := range []string{"", "/", "10", "0/s", "-1/s", "1.5/s", "1/d", "1/s/s", "1 / s", "1000001/s"} {
+		if r, err := jobs.ParseRate(text); !errors.Is(err, jobs.ErrRate) {
+			t.Errorf("%q: %v, %v", text, r, err)
+		}
+	}
+	if (jobs.Rate{}).Every() != 0 {
+		t.Error("no rate is a limit")
+	}
+}

@@ -1,0 +1,56 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrRate: the text is no rate; the error says what it should be.
+var ErrRate = errors.New("invalid rate")
+
+// Rate is how often something may happen at most: Count times in each Per, one
+// as far from the other as Celery's rate_limit has them. Zero is no limit.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+// RateSlack is for how long a start that could have been made is not lost: a
+// worker that looks a moment late makes up for it, so that the rate is reached.
+const RateSlack = 100 * time.Millisecond
+
+// maxRate bounds Count: beyond it nothing is limited.
+const maxRate = 1_000_000
+
+// ParseRate reads a rate such as 10/s, 100/m or 5/h. Errors wrap ErrRate.
+func ParseRate(text string) (Rate, error) {
+	count, unit, _ := strings.Cut(text, "/")
+	per := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 || n > maxRate || per == 0 {
+		return Rate{}, fmt.Errorf("%w: %q is not as 10/s, 100/m or 5/h", ErrRate, text)
+	}
+	return Rate{n, per}, nil
+}
+
+// Every is the time from one start to the next, at least a microsecond; zero if
+// there is no limit.
+func (r Rate) Every() time.Duration {
+	if r.Count <= 0 || r.Per <= 0 {
+		return 0
+	}
+	return max(time.Microsecond, (r.Per / time.Duration(r.Count)).Truncate(time.Microsecond))
+}
+
+// Take reports, for a name of which the next may start at next, whether one may
+// now, and when one may after that. It is the generic cell rate algorithm
+// (ITU-T I.371, annex A) with RateSlack for its tolerance; all in microseconds.
+func (r Rate) Take(next, now int64) (after int64, ok bool) {
+	if next > now {
+		return next, false
+	}
+	return max(next, now-RateSlack.Microseconds()) + r.Every().Microseconds(), true
+}

@@ -1,0 +1,66 @@
+package redisstream_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"gale/jobs"
+	"gale/jobs/redisstream"
+	"gale/jobs/redistest"
+)
+
+// Finishes that come together share a script, but not each other's errors.
+func TestAFinishThatFailsIsAlone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	store, err := redisstream.Open(t.Context(), server.URL(), redisstream.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	const n = 64
+	for i := range n {
+		if _, _, err := store.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", i), Name: "noop"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leases, err := store.Lease(t.Context(), jobs.LeaseRequest{Owner: "a/worker.0", Queues: []string{jobs.DefaultQueue}, Names: []string{"noop"}, Max: n})
+	if err != nil || len(leases) != n {
+		t.Fatalf("%d leases, %v", len(leases), err)
+	}
+	// Somebody has overwritten the group of every eighth.
+	redis := server.Client()
+	redis.Set(t.Context(), "{gale:jobs}:group:g", "text", 0)
+	for i := 0; i < n; i += 8 {
+		redis.HSet(t.Context(), fmt.Sprint("{gale:jobs}:task:t", i), "group", "g", "place", "0")
+	}
+	errs := make(map[string]error, n)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, l := range leases {
+		all.Go(func() {
+			err := store.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success})
+			mu.Lock()
+			defer mu.Unlock()
+			errs[l.Task.ID] = err
+		})
+	}
+	all.Wait()
+	for i := range n {
+		id := fmt.Sprint("t", i)
+		err := errs[id]
+		if i%8 == 0 && (err == nil || errors.Is(err, jobs.ErrLeaseLost) || errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGTYPE")) {
+			t.Errorf("%s: %v; want what is wrong with its group", id, err)
+		}
+		task, getErr := store.Get(t.Context(), id)
+		if i%8 != 0 && (err != nil || getErr != nil || task.State != jobs.Success) {
+			t.Errorf("%s: %v, %v, %+v", id, err, getErr, task)
+		}
+	}
+	if pending := redis.XPending(t.Context(), "{gale:jobs}:stream:default", "workers").Val(); pending.Count != 0 {
+		t.Errorf("%d entries are still somebody's", pending.Count)
+	}
+}

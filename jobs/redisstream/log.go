@@ -1,0 +1,33 @@
+package redisstream
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"gale/jobs"
+)
+
+// AppendLog implements jobs.Recorder.
+func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) error {
+	if err := held(s.call(ctx, logScript, append(fence(l), lines, jobs.MaxLog)...)); err != nil {
+		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
+	}
+	return nil
+}
+
+// Log implements jobs.Reader.
+func (s *Store) Log(ctx context.Context, id string) (string, error) {
+	answer, err := s.soon(ctx, readLogScript, id)
+	switch {
+	case err != nil:
+	case len(answer) != 2:
+		err = errAnswer
+	case answer[0] != int64(1):
+		err = jobs.ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("get log of task %s: %w", id, err)
+	}
+	return strings.ToValidUTF8(fmt.Sprint(answer[1]), "\uFFFD"), nil
+}

@@ -1,0 +1,10 @@
+-- id, owner, attempt, lines, bytes kept.
+local id, owner, attempt, lines, most = unpack(ARGV, FIRST, FIRST + 4)
+if not current(base .. 'task:' .. id, owner, attempt) then return 0 end
+local key = base .. 'log:' .. id
+if redis.call('EXISTS', key) == 0 then redis.call('HSET', base .. 'task:' .. id, 'logged', '1') end
+if redis.call('APPEND', key, lines) > tonumber(most) then
+  local kept = redis.call('GETRANGE', key, -tonumber(most), -1)
+  redis.call('SET', key, string.sub(kept, (string.find(kept, '\n', 1, true) or 0) + 1))
+end
+return 1

@@ -1,0 +1,5 @@
+-- name, a moment in microseconds or 0. It returns where the mark was, or 0.
+local name, to = ARGV[FIRST], ARGV[FIRST + 1]
+local was = redis.call('HGET', base .. 'marks', name) or '0'
+if tonumber(to) > tonumber(was) then redis.call('HSET', base .. 'marks', name, to) end
+return { was, '0' }

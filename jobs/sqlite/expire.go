@@ -1,0 +1,31 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"gale/jobs"
+)
+
+// expireLimit bounds the tasks that one transaction ends besides its own work.
+const expireLimit = 200
+
+const expiredSQL = `
+	SELECT ` + columns + ` FROM tasks INDEXED BY tasks_expires
+	WHERE expires <= ? AND expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT ?`
+
+// expire ends what was not begun in time.
+func (t *tx) expire(ctx context.Context) error {
+	rows, err := t.rowsOf(ctx, expiredSQL, t.now.UnixMicro(), expireLimit)
+	for _, r := range rows {
+		if err == nil {
+			err = t.cancel(ctx, r, jobs.ExpiredReason)
+		}
+	}
+	return err
+}
+
+// expired reports whether expire would end the task.
+func (r *row) expired(now time.Time) bool {
+	return r.expires.Valid && r.expires.V <= now.UnixMicro() && r.task.Attempts == 0 && !r.task.State.Final()
+}

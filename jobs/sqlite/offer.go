@@ -1,0 +1,63 @@
+package sqlite
+
+import (
+	"context"
+	"slices"
+)
+
+// offer is what a worker may still get.
+type offer struct {
+	*wanted
+	suspects int              // how many of them may be suspects
+	next     map[string]int64 // for each limited name when the next may begin
+	spent    map[string]bool  // of those, what has changed
+}
+
+// take reports whether the task may be handed out, and counts it.
+func (o *offer) take(r *row, now int64) bool {
+	if r.suspect() && o.suspects <= 0 {
+		return false
+	}
+	if rate, limited := o.Rates[r.task.Name]; limited {
+		next, ok := rate.Take(o.next[r.task.Name], now)
+		if !ok {
+			return false
+		}
+		o.next[r.task.Name], o.spent[r.task.Name] = next, true
+	}
+	if r.suspect() {
+		o.suspects--
+	}
+	return true
+}
+
+// open are the names, as JSON, of which one may begin now.
+func (o *offer) open(now int64) (string, error) {
+	if len(o.Rates) == 0 {
+		return o.names, nil
+	}
+	return jsonText(slices.DeleteFunc(slices.Clone(o.Names), func(name string) bool { return o.next[name] > now }))
+}
+
+// readRates begins an offer.
+func (t *tx) readRates(ctx context.Context, o *offer) error {
+	o.next, o.spent = map[string]int64{}, map[string]bool{}
+	for name := range o.Rates {
+		var next int64
+		if _, err := t.queryRow(ctx, `SELECT next FROM rates WHERE name = ?`, []any{name}, &next); err != nil {
+			return err
+		}
+		o.next[name] = next
+	}
+	return nil
+}
+
+// writeRates ends an offer.
+func (t *tx) writeRates(ctx context.Context, o *offer) error {
+	for name := range o.spent {
+		if err := t.exec(ctx, `INSERT OR REPLACE INTO rates (name, next) VALUES (?, ?)`, name, o.next[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
