@@ -258,7 +258,10 @@ func TestUploadToAFullDisk(t *testing.T) {
 		}
 		before = free()
 	}
-	if n := strings.Count(g.log.String(), "no space left on device"); n != 3 {
+	// The log arrives through a pipe, behind the answers.
+	said := func() int { return strings.Count(g.log.String(), "no space left on device") }
+	eventually(t, 10*time.Second, "the log says three times what is wrong", func() bool { return said() >= 3 })
+	if n := said(); n != 3 {
 		t.Errorf("the log says %d times what is wrong", n)
 	}
 }
