@@ -134,8 +134,8 @@ func (c *Conn) cut() {
 	_ = c.net.Reset() // the goroutine that reads takes it from there
 }
 
-// run is the life of the connection.
-func (c *Conn) run(ws *websocket.Conn) {
+// begin is the beginning of the connection; live is the rest.
+func (c *Conn) begin(ws *websocket.Conn) {
 	c.ws = ws
 	ws.SetReadLimit(c.hub.opts.MaxMessage)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // answered in finish
@@ -148,7 +148,13 @@ func (c *Conn) run(ws *websocket.Conn) {
 	if err != nil {
 		c.failHandler(err)
 	}
-	code, reason := c.finish(c.read())
+}
+
+func (c *Conn) live() { c.over(c.read()) }
+
+// over ends the connection as the end of reading demands.
+func (c *Conn) over(err error) {
+	code, reason := c.finish(err)
 	c.end()
 	c.mu.Lock()
 	stops := c.stops
@@ -162,6 +168,7 @@ func (c *Conn) run(ws *websocket.Conn) {
 		c.logPanic(err)
 	}
 	c.hub.opts.Logger.Debug("websocket closed", "client", c.client, "code", code, "reason", reason)
+	c.hub.remove(c)
 }
 
 func (c *Conn) failHandler(err error) {
