@@ -111,6 +111,9 @@ func (t *Taken) Reset() error {
 	if tcp, ok := t.c.raw.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // else it ends the slow way
 	}
+	if t.c.tls != nil {
+		_ = t.c.raw.Close() // or TLS would wait to say goodbye (tls.Conn.Close)
+	}
 	return t.c.end()
 }
 
