@@ -228,13 +228,14 @@ func (o *outbox) after(d time.Duration, call func()) {
 	if o.ended {
 		return
 	}
-	var a *alarm
-	a = o.hub.wheel.after(d, func() {
+	a := new(alarm)
+	a.call = func() {
 		if o.disarm(a) {
 			call()
 		}
-	})
+	}
 	o.alarms = append(o.alarms, a)
+	o.hub.wheel.start(a, d)
 }
 
 // disarm takes an alarm off the list, and reports whether it was there.

@@ -36,9 +36,10 @@ func TestWheel(t *testing.T) {
 		const longest = 3 * spokes * tick // three times round
 		calls := make(chan time.Duration, 10)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
-			w.after(d, func() { calls <- d })
+			w.start(&alarm{call: func() { calls <- d }}, d)
 		}
-		stopped := w.after(5*tick, func() { t.Error("called") })
+		stopped := &alarm{call: func() { t.Error("called") }}
+		w.start(stopped, 5*tick)
 		w.stop(stopped)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
 			got, took := <-calls, time.Since(began)
