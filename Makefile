@@ -10,7 +10,7 @@ TEST_FLAGS ?=
 # WebSocket clients that the server is tried with.
 CLIENTS   := /usr/lib/python3/dist-packages/tornado:python3-tornado /usr/lib/python3/dist-packages/websockets:python3-websockets /usr/share/nodejs/ws:node-ws node:nodejs
 
-.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads clean
+.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ check: fmt lint test race ## what a commit should pass
 fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build bench-jobs bench-uploads ## what requests, jobs and uploads cost beside other programs, and the packages' benchmarks
+bench: build bench-jobs bench-uploads bench-idle ## what requests, jobs, uploads and idle connections cost beside other programs, and the packages' benchmarks
 	.ci/need wrk:wrk taskset:util-linux /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/cost
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -62,6 +62,10 @@ bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery
 bench-uploads: ## one large upload beside nginx and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/uploads
+
+bench-idle: ## memory of idle WebSockets beside Tornado; 5,000 long polls and event streams
+	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
+	$(GO) run ./bench/idle
 
 clean: ## remove what was built
 	rm -rf bin

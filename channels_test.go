@@ -121,13 +121,7 @@ func reloadUnder(t *testing.T, clients int, flags []string) {
 	}
 	eventually(t, 60*time.Second, "the children are new", func() bool {
 		publish()
-		_, status, err := get("http://" + g.admin + "/status")
-		if err != nil || !strings.Contains(status, "serve.1") {
-			return false
-		}
-		now := g.slots(t)
-		return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
-			now["serve.0"].State == "live" && now["serve.1"].State == "live"
+		return g.renewed(t, before)
 	})
 	// A replaced child still closes its clients when its successor is live.
 	eventually(t, 30*time.Second, "all have moved", func() bool {

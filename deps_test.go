@@ -48,6 +48,8 @@ var floors = map[string]int{
 	"gale/bench/chaos":   50,
 	"gale/bench/cost":    50,
 	"gale/bench/uploads": 50,
+	"gale/bench/idle":    50,
+	"gale/bench/process": 0,
 }
 
 // banned are imports from outside that a package, and all below it, must do

@@ -177,6 +177,19 @@ func TestRedisIsKilled(t *testing.T) {
 	eventually(t, 10*time.Second, "it limits again", func() bool { return askAll(t, 20, g.url+"/limited", nobody)[refused] > 0 })
 }
 
+// renewed reports whether both of two serve slots have got a new process that is
+// live.
+func (g *gale) renewed(t *testing.T, before map[string]slotStatus) bool {
+	t.Helper()
+	_, status, err := get("http://" + g.admin + "/status")
+	if err != nil || !strings.Contains(status, "serve.1") {
+		return false
+	}
+	now := g.slots(t)
+	return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
+		now["serve.0"].State == "live" && now["serve.1"].State == "live"
+}
+
 // HUP keeps the store's process and what is in it.
 func TestReloadKeepsTheStore(t *testing.T) {
 	t.Parallel()
@@ -189,15 +202,7 @@ func TestReloadKeepsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(t, 30*time.Second, "the children are new", func() bool {
-		_, status, err := get("http://" + g.admin + "/status")
-		if err != nil || !strings.Contains(status, "serve.1") {
-			return false
-		}
-		now := g.slots(t)
-		return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
-			now["serve.0"].State == "live" && now["serve.1"].State == "live"
-	})
+	eventually(t, 30*time.Second, "the children are new", func() bool { return g.renewed(t, before) })
 	if after := g.slots(t)["store.0"]; after.PID != before["store.0"].PID {
 		t.Errorf("the store was replaced: %+v", after)
 	}

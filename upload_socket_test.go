@@ -75,8 +75,9 @@ func TestUploadSocket(t *testing.T) {
 	}
 }
 
-// Who may write by form may write by WebSocket, and nobody else.
-func TestUploadSocketAccess(t *testing.T) {
+// Who may write by form may write by WebSocket, or follow a channel, and nobody
+// else.
+func TestSocketAccess(t *testing.T) {
 	t.Parallel()
 	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-origins", "https://app.example")
 	bearer := http.Header{"Authorization": {"Bearer s3cret"}}
@@ -97,17 +98,19 @@ func TestUploadSocketAccess(t *testing.T) {
 		{"a page that may", http.Header{"Origin": {"https://app.example"}}, []string{"bearer.s3cret"}, 101},
 		{"a page of its own", http.Header{"Origin": {g.url}}, []string{"bearer.s3cret"}, 101},
 	} {
-		d := websocket.Dialer{Subprotocols: row.protocols}
-		conn, resp, err := d.Dial(strings.Replace(g.url, "http", "ws", 1)+"/upload", row.header)
-		if resp == nil || resp.StatusCode != row.status || (err == nil) != (row.status == 101) {
-			t.Errorf("%s: %+v, %v", row.name, resp, err)
-			continue
-		}
-		if err == nil {
-			if want := row.protocols != nil; want != (conn.Subprotocol() == "bearer.s3cret") {
-				t.Errorf("%s: subprotocol %q", row.name, conn.Subprotocol())
+		for _, path := range []string{"/upload", "/channels/a"} {
+			d := websocket.Dialer{Subprotocols: row.protocols}
+			conn, resp, err := d.Dial(g.socketURL()+path, row.header)
+			if resp == nil || resp.StatusCode != row.status || (err == nil) != (row.status == 101) {
+				t.Errorf("%s, %s: %+v, %v", path, row.name, resp, err)
+				continue
 			}
-			conn.Close()
+			if err == nil {
+				if want := row.protocols != nil; want != (conn.Subprotocol() == "bearer.s3cret") {
+					t.Errorf("%s, %s: subprotocol %q", path, row.name, conn.Subprotocol())
+				}
+				conn.Close()
+			}
 		}
 	}
 }

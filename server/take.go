@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,15 +39,19 @@ func Take(ctx *fasthttp.RequestCtx, take func(*Taken)) error {
 	return nil
 }
 
+// pieces are what unread reads into; in nearly all cases nothing is there.
+var pieces = sync.Pool{New: func() any { return new([512]byte) }}
+
 // unread returns what fasthttp has read ahead and parsed no more: a read beyond
 // its buffer fails at once, since the deadline is over.
 func unread(c *conn, buffered net.Conn) (rest []byte) {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return nil
 	}
-	piece := make([]byte, 512)
+	piece := pieces.Get().(*[512]byte)
+	defer pieces.Put(piece)
 	for {
-		n, err := buffered.Read(piece)
+		n, err := buffered.Read(piece[:])
 		rest = append(rest, piece[:n]...)
 		if err != nil || n == 0 {
 			break
@@ -105,6 +110,9 @@ func (t *Taken) Finish(within time.Duration) error {
 func (t *Taken) Reset() error {
 	if tcp, ok := t.c.raw.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // else it ends the slow way
+	}
+	if t.c.tls != nil {
+		_ = t.c.raw.Close() // or TLS would wait to say goodbye (tls.Conn.Close)
 	}
 	return t.c.end()
 }

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
-	"time"
+
+	"gale/bench/process"
 )
 
 // fileName is what every server stores the file as.
@@ -33,13 +30,13 @@ func gale(ctx context.Context, dir string) (*peer, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the server: %w\n%s", err, out)
 	}
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	data := filepath.Join(dir, "gale")
 	p := &peer{name: "gale", path: filepath.Join(data, "uploads/bench", fileName)}
-	p.server, err = begin(ctx, port, binary, "serve", "-port", port, "-procs", "1", "-workers", "0",
+	p.server, err = process.Begin(ctx, port, binary, "serve", "-port", port, "-procs", "1", "-workers", "0",
 		"-data", data, "-admin", "", "-on-upload", "", "-log-level", "warn")
 	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }
 	return p, err
@@ -47,7 +44,7 @@ func gale(ctx context.Context, dir string) (*peer, error) {
 
 // nginx starts one with the dav module.
 func nginx(ctx context.Context, dir string) (*peer, error) {
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +70,7 @@ http {
 		return nil, err
 	}
 	p := &peer{name: "nginx", path: filepath.Join(root, fileName)}
-	p.server, err = begin(ctx, port, "nginx", "-p", root, "-e", "stderr", "-c", file)
+	p.server, err = process.Begin(ctx, port, "nginx", "-p", root, "-e", "stderr", "-c", file)
 	p.upload = func(ctx context.Context, size int64) error {
 		err := send(ctx, http.MethodPut, port, "/"+fileName, "application/octet-stream", io.LimitReader(&pattern{}, size), size)
 		if err != nil {
@@ -91,45 +88,16 @@ http {
 
 // tornado starts the seed application's way to do it.
 func tornado(ctx context.Context, dir string) (*peer, error) {
-	port, err := freePort(ctx)
+	port, err := process.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	root := filepath.Join(dir, "tornado")
 	p := &peer{name: "tornado", path: filepath.Join(root, "bench", fileName)}
 	// Debian's own interpreter, whose tornado it is.
-	p.server, err = begin(ctx, port, "/usr/bin/python3", "bench/uploads/tornado_upload.py", port, root)
+	p.server, err = process.Begin(ctx, port, "/usr/bin/python3", "bench/uploads/tornado_upload.py", port, root)
 	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }
 	return p, err
-}
-
-// begin starts a server and returns when it accepts connections.
-func begin(ctx context.Context, port, command string, args ...string) (*exec.Cmd, error) {
-	cmd := exec.CommandContext(ctx, command, args...)
-	cmd.Stderr = os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(20 * time.Millisecond) {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+port)
-		if err == nil {
-			return cmd, conn.Close()
-		}
-		if time.Now().After(deadline) {
-			return cmd, errors.Join(fmt.Errorf("%s does not listen", command), err)
-		}
-	}
-}
-
-func freePort(ctx context.Context) (string, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	return strconv.Itoa(port), ln.Close()
 }
 
 // form sends the file as multipart/form-data.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -59,9 +60,9 @@ type Conn struct {
 		reason string
 	}
 	stops   []context.CancelFunc // of what Go has started; under outbox.mu
-	beat    *alarm               // the next sign of life; under outbox.mu
 	pending sync.WaitGroup       // what Go has started
 	rate    rate
+	busy    atomic.Bool // a message is being handled: nothing is read
 }
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
@@ -107,14 +108,12 @@ func (c *Conn) Go(work func(ctx context.Context)) {
 // tenth of it, so that those who came together are not served together. To a
 // client that has no room it is not sent.
 func (c *Conn) Every(interval time.Duration, m Message) {
-	c.hub.wheel.after(jitter(interval), func() { c.repeat(interval, m) })
+	c.after(jitter(interval), func() { c.repeat(interval, m) })
 }
 
 func (c *Conn) repeat(interval time.Duration, m Message) {
-	if err := c.put(m.item()); errors.Is(err, ErrClosed) {
-		return
-	}
-	c.hub.wheel.after(interval, func() { c.repeat(interval, m) })
+	_ = c.put(m.item())
+	c.after(interval, func() { c.repeat(interval, m) })
 }
 
 // decide notes why the connection ends; the first reason counts.
@@ -134,8 +133,8 @@ func (c *Conn) cut() {
 	_ = c.net.Reset() // the goroutine that reads takes it from there
 }
 
-// run is the life of the connection.
-func (c *Conn) run(ws *websocket.Conn) {
+// begin is the beginning of the connection; live is the rest.
+func (c *Conn) begin(ws *websocket.Conn) {
 	c.ws = ws
 	ws.SetReadLimit(c.hub.opts.MaxMessage)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // answered in finish
@@ -148,11 +147,16 @@ func (c *Conn) run(ws *websocket.Conn) {
 	if err != nil {
 		c.failHandler(err)
 	}
-	code, reason := c.finish(c.read())
+}
+
+func (c *Conn) live() { c.over(c.read()) }
+
+// over ends the connection as the end of reading demands.
+func (c *Conn) over(err error) {
+	code, reason := c.finish(err)
 	c.end()
 	c.mu.Lock()
 	stops := c.stops
-	c.hub.wheel.stop(c.beat)
 	c.mu.Unlock()
 	for _, stop := range stops {
 		stop()
@@ -162,6 +166,7 @@ func (c *Conn) run(ws *websocket.Conn) {
 		c.logPanic(err)
 	}
 	c.hub.opts.Logger.Debug("websocket closed", "client", c.client, "code", code, "reason", reason)
+	c.hub.remove(c)
 }
 
 func (c *Conn) failHandler(err error) {
@@ -178,13 +183,14 @@ func (c *Conn) logPanic(err error) {
 }
 
 // watchLife pings, and cuts the client off that shows no sign of life, unless it
-// has not read the ping yet: then what is sent has its own deadline.
+// has not read the ping yet, since what is sent has its own deadline, or it is not
+// listened to, because its last message is being handled.
 func (c *Conn) watchLife() {
-	c.arm(jitter(c.hub.opts.PingInterval), func() {
+	c.after(jitter(c.hub.opts.PingInterval), func() {
 		asked := time.Now()
 		_ = c.put(item{kind: websocket.PingMessage})
-		c.arm(c.hub.opts.PongTimeout, func() {
-			if !c.net.heard.since(asked) && c.queued() == 0 {
+		c.after(c.hub.opts.PongTimeout, func() {
+			if !c.net.heard.since(asked) && c.queued() == 0 && !c.busy.Load() {
 				c.decide(websocket.CloseAbnormalClosure, "no sign of life")
 				_ = c.net.Reset()
 				return
@@ -192,14 +198,6 @@ func (c *Conn) watchLife() {
 			c.watchLife()
 		})
 	})
-}
-
-func (c *Conn) arm(d time.Duration, call func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.ended {
-		c.beat = c.hub.wheel.after(d, call)
-	}
 }
 
 // write implements wire.
@@ -211,7 +209,7 @@ func (c *Conn) write(it item) error {
 		return c.ws.WriteMessage(it.kind, it.data)
 	}
 	if it.last {
-		defer c.hub.wheel.after(closeTimeout, c.cut)
+		defer c.after(closeTimeout, c.cut)
 	}
 	return c.ws.WriteControl(it.kind, it.data, time.Time{})
 }
@@ -220,7 +218,7 @@ func (c *Conn) write(it item) error {
 func (c *Conn) failed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.decide(websocket.CloseTryAgainLater, "too slow")
-		c.hub.opts.Logger.Warn("client too slow, connection closed", "client", c.client, "paused_for", c.hub.opts.SendTimeout)
+		c.slow(c.client, "paused_for", c.hub.opts.SendTimeout)
 	}
 	if !errors.Is(err, websocket.ErrCloseSent) { // then its answer is waited for
 		_ = c.net.Reset()

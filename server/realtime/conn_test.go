@@ -183,6 +183,31 @@ func TestPing(t *testing.T) {
 	}
 }
 
+// A client is not cut off while its message is being handled: its pongs are not
+// read then.
+func TestSlowHandler(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := open(t, realtime.Options{PingInterval: 100 * time.Millisecond, PongTimeout: 200 * time.Millisecond}, func() realtime.Handler {
+		return &events{message: func(c *realtime.Conn, m realtime.Message) {
+			<-release
+			_ = c.Send(context.Background(), m)
+		}}
+	})
+	c := dial(t, s)
+	pings := 0
+	c.SetPingHandler(func(data string) error {
+		if pings++; pings == 4 {
+			close(release)
+		}
+		return c.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
+	})
+	if err := c.WriteMessage(websocket.TextMessage, []byte("think about it")); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, c, "think about it")
+}
+
 // Send waits for a client that reads slowly: no more waits for it than the
 // queue holds, and all of it arrives.
 func TestSendWaits(t *testing.T) {

@@ -50,3 +50,19 @@ func TestSlowSubscriberMemory(t *testing.T) {
 		t.Errorf("%d connections are left", n)
 	}
 }
+
+// When many have come, what their handshakes left behind is given back. No other
+// test runs beside this one.
+func TestRushIsTrimmed(t *testing.T) {
+	s := open(t, realtime.Options{}, echoes)
+	forced := func() uint32 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.NumForcedGC
+	}
+	before := forced()
+	for range 1000 {
+		dialRaw(t, s, "")
+	}
+	eventually(t, "a collection is asked for", func() bool { return forced() > before })
+}

@@ -3,7 +3,10 @@ package realtime
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/fasthttp/websocket"
 )
@@ -44,6 +47,7 @@ type outbox struct {
 	writing bool          // the goroutine is there
 	sealed  bool          // the last item has been put
 	ended   bool
+	alarms  []*alarm      // to come
 	room    chan struct{} // made by who waits, closed when there is room
 
 	took, wrote uint64        // items that were put; of them written
@@ -205,12 +209,49 @@ func (o *outbox) end() {
 			*waits = nil
 		}
 	}
-	sub := o.sub
-	o.sub = nil
+	sub, alarms := o.sub, o.alarms
+	o.sub, o.alarms = nil, nil
 	o.mu.Unlock()
+	for _, a := range alarms {
+		o.hub.wheel.stop(a)
+	}
 	if sub != nil {
 		sub.stop()
 	}
+}
+
+// after calls call in d, unless the connection has ended by then; it must not
+// block.
+func (o *outbox) after(d time.Duration, call func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return
+	}
+	a := new(alarm)
+	a.call = func() {
+		if o.disarm(a) {
+			call()
+		}
+	}
+	o.alarms = append(o.alarms, a)
+	o.hub.wheel.start(a, d)
+}
+
+// disarm takes an alarm off the list, and reports whether it was there.
+func (o *outbox) disarm(a *alarm) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.Index(o.alarms, a)
+	if i >= 0 {
+		o.alarms = slices.Delete(o.alarms, i, i+1)
+	}
+	return i >= 0
+}
+
+// slow logs that a client was closed, and what it was too slow for.
+func (o *outbox) slow(client netip.Addr, attrs ...any) {
+	o.hub.opts.Logger.Warn("client too slow, connection closed", append([]any{"client", client}, attrs...)...)
 }
 
 // attach makes sub what the outbox takes from; there must be none yet.

@@ -34,6 +34,7 @@ func (c *Conn) read() error {
 		case kind == websocket.TextMessage && !utf8.Valid(data):
 			return errUTF8
 		}
+		c.busy.Store(true)
 		if wait := c.rate.take(time.Now(), c.hub.opts.MessageRate); wait > 0 {
 			<-time.After(wait) // less than a second
 		}
@@ -44,6 +45,7 @@ func (c *Conn) read() error {
 		// Before the next is looked at: the library answers a bad frame by itself,
 		// past the queue, and a client that takes no answers need not be heard.
 		c.flush()
+		c.busy.Store(false)
 	}
 }
 

@@ -103,6 +103,7 @@ type Hub struct {
 
 	mu      sync.Mutex
 	open    map[member]struct{}
+	opened  int // since trim last looked
 	leaving bool
 	work    sync.WaitGroup // goroutines of connections; each is there while its connection is
 }
@@ -127,6 +128,7 @@ func (h *Hub) add(m member) error {
 		return upgrade.ErrLeaving
 	}
 	h.open[m] = struct{}{}
+	h.opened++
 	h.work.Add(1) // given back by remove
 	return nil
 }
@@ -163,6 +165,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	over, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ticking sync.WaitGroup
 	ticking.Go(func() { h.wheel.run(over) }) // ends with stop
+	ticking.Go(func() { h.trim(over) })      // ends with stop
 	defer ticking.Wait()
 	defer stop()
 	<-ctx.Done()

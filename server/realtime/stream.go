@@ -2,8 +2,10 @@ package realtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -85,11 +87,7 @@ func (s *Stream) Goodbye(data []byte) { s.goodbye = data }
 
 // After calls call in d, while the stream is open. call must not block.
 func (s *Stream) After(d time.Duration, call func()) {
-	s.hub.wheel.after(d, func() {
-		if !s.over.Load() {
-			call()
-		}
-	})
+	s.after(d, call)
 }
 
 // Every sends data each interval, about: a sign of life for what stands between.
@@ -119,7 +117,7 @@ func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form,
 
 // tooSlow ends the stream: who comes back with the last number is told of the gap.
 func (s *Stream) tooSlow() item {
-	s.hub.opts.Logger.Warn("client too slow, connection closed", "client", s.client, "behind", "history")
+	s.slow(s.client, "behind", "history")
 	return item{last: true}
 }
 
@@ -147,7 +145,12 @@ func (s *Stream) write(it item) error {
 }
 
 // failed implements wire.
-func (s *Stream) failed(error) { s.cut() }
+func (s *Stream) failed(err error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.slow(s.client, "paused_for", s.hub.opts.SendTimeout)
+	}
+	s.cut()
+}
 
 func (s *Stream) leave() { _ = s.Finish(s.goodbye) }
 

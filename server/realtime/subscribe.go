@@ -43,6 +43,6 @@ func prepare(data []byte) item {
 func (c *Conn) tooSlow() item {
 	const reason = "too slow, messages are lost"
 	c.decide(websocket.CloseTryAgainLater, reason)
-	c.hub.opts.Logger.Warn("client too slow, connection closed", "client", c.client, "behind", "history")
+	c.slow(c.client, "behind", "history")
 	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), last: true}
 }

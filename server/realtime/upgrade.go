@@ -13,7 +13,7 @@ import (
 // What a connection reads into while it is idle, and what it is written from;
 // what is longer than the first goes past it.
 const (
-	readBuffer  = 512
+	readBuffer  = 256
 	writeBuffer = 4 << 10
 )
 
@@ -46,17 +46,20 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 			_ = t.Close() // it came in the instant in which the server began to leave
 			return
 		}
-		h.work.Go(func() { // ends with the connection
-			defer h.remove(c)
+		h.work.Go(func() { // ends when the handshake is done
 			ws, err := shake.Accept(c.net, upgrade.Options{
 				Protocols: u.Protocols, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, WriteBuffers: &writeBuffers,
 				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress,
 			})
 			if err != nil {
 				_ = t.Close()
+				h.remove(c)
 				return
 			}
-			c.run(ws)
+			c.begin(ws)
+			// What has come until here needs a larger stack than waiting does, and
+			// a goroutine keeps what it had.
+			h.work.Go(c.live) // ends with the connection
 		})
 	})
 }

@@ -30,24 +30,21 @@ type alarm struct {
 
 func newWheel() *wheel { return new(wheel) }
 
-// after calls call in d, or up to two ticks later, from the goroutine of run, unless it is stopped before.
-func (w *wheel) after(d time.Duration, call func()) *alarm {
+// start has an alarm called in d, or up to two ticks later, from the goroutine of
+// run, unless it is stopped before.
+func (w *wheel) start(a *alarm, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a := &alarm{at: w.now + 1 + int64((d+tick-1)/tick), call: call}
+	a.at = w.now + 1 + int64((d+tick-1)/tick)
 	spoke := &w.spokes[a.at%spokes]
 	if *spoke == nil {
 		*spoke = make(map[*alarm]struct{})
 	}
 	(*spoke)[a] = struct{}{}
-	return a
 }
 
-// stop takes an alarm back; nil and one that has been called are fine.
+// stop takes an alarm back that was started; one that has been called is fine.
 func (w *wheel) stop(a *alarm) {
-	if a == nil {
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.spokes[a.at%spokes], a)

@@ -1,0 +1,145 @@
+// Command idle holds many connections that wait, and prints what they cost the
+// one process that has them: make bench-idle.
+//
+// First idle WebSockets, on Gale and on Tornado in turns: resident memory of the
+// process, by the number of connections. Then as many long polls as event
+// streams, on Gale: what they cost while they wait, and how long it takes until
+// one published message has ended each poll and reached each stream.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"gale/bench/process"
+)
+
+func main() {
+	sockets := flag.Int("sockets", 10_000, "idle WebSockets")
+	waiters := flag.Int("waiters", 5000, "long polls, and as many event streams")
+	rounds := flag.Int("rounds", 2, "turns that each server gets")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, *sockets, *waiters, *rounds)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "idle:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int) (err error) {
+	dir, err := os.MkdirTemp("", "gale-idle-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the server: %w\n%s", err, out)
+	}
+	fmt.Fprintf(w, "%d idle WebSockets on one process; KiB of resident memory for each\n", sockets)
+	var ratios []float64
+	for round := range rounds {
+		var each [2]float64
+		for i, begin := range []starter{gale, tornado} {
+			if each[i], err = measure(ctx, dir, begin, sockets); err != nil {
+				return err
+			}
+		}
+		ratios = append(ratios, each[0]/each[1])
+		fmt.Fprintf(w, "round %d:  gale %.1f  tornado %.1f  ratio %.2f\n", round+1, each[0], each[1], each[0]/each[1])
+	}
+	slices.Sort(ratios)
+	fmt.Fprintf(w, "median ratio %.2f\n", ratios[len(ratios)/2])
+	return wait(ctx, w, dir, waiters)
+}
+
+// settle is how long the memory of a process may take to come down.
+const settle = 3 * time.Second
+
+// measure returns what each of n idle WebSockets costs a server, in KiB.
+func measure(ctx context.Context, dir string, start starter, n int) (float64, error) {
+	s, err := start(ctx, dir)
+	defer s.end()
+	if err != nil {
+		return 0, err
+	}
+	warm, err := hold(ctx, s.addr, 100, socket)
+	warm.close()
+	if err != nil {
+		return 0, err
+	}
+	return cost(ctx, s, func() (*held, error) { return hold(ctx, s.addr, n, socket) })
+}
+
+// cost returns the KiB that each of the connections adds to a server.
+func cost(ctx context.Context, s *server, open func() (*held, error)) (float64, error) {
+	before, err := process.Resident(s.pid)
+	if err != nil {
+		return 0, err
+	}
+	h, err := open()
+	defer h.close()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(settle):
+	}
+	after, err := process.Resident(s.pid)
+	return float64(after-before) / 1024 / float64(len(h.conns)), err
+}
+
+// wait measures long polls and event streams.
+func wait(ctx context.Context, w io.Writer, dir string, n int) error {
+	s, err := gale(ctx, dir)
+	defer s.end()
+	if err != nil {
+		return err
+	}
+	var polls, streams *held
+	for _, kind := range []struct {
+		name string
+		held **held
+		open request
+	}{{"long polls", &polls, poll}, {"event streams", &streams, stream}} {
+		before, err := process.Resident(s.pid)
+		if err != nil {
+			return err
+		}
+		h, err := hold(ctx, s.addr, n, kind.open)
+		defer h.close()
+		*kind.held = h
+		if err != nil {
+			return fmt.Errorf("%s: %w", kind.name, err)
+		}
+		after, err := process.Resident(s.pid)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%d %s: %.1f KiB of resident memory for each\n", n, kind.name, float64(after-before)/1024/float64(n))
+	}
+	began := time.Now()
+	if err := publish(ctx, s.addr); err != nil {
+		return err
+	}
+	took, err := arrivals(append(polls.conns, streams.conns...), began)
+	if err != nil {
+		return err
+	}
+	slices.Sort(took)
+	fmt.Fprintf(w, "one message reached all %d: half of them within %v, the last within %v\n",
+		len(took), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
+	return nil
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+
+	"gale/bench/process"
+)
+
+// server is one under test: pid is the process that holds the connections.
+type server struct {
+	addr string
+	pid  int
+	end  func()
+}
+
+type starter func(ctx context.Context, dir string) (*server, error)
+
+// gale starts the server with one child.
+func gale(ctx context.Context, dir string) (*server, error) {
+	s, pid, err := begin(ctx, func(port string) []string {
+		return []string{
+			filepath.Join(dir, "server"), "serve", "-port", port, "-procs", "1", "-workers", "0",
+			"-data", filepath.Join(dir, "data"), "-admin", "", "-log-level", "warn",
+		}
+	})
+	if err == nil {
+		s.pid, err = process.Child(pid, "server: serve.0")
+	}
+	return s, err
+}
+
+// tornado starts Debian's Tornado with its own interpreter.
+func tornado(ctx context.Context, _ string) (*server, error) {
+	s, pid, err := begin(ctx, func(port string) []string {
+		return []string{"/usr/bin/python3", "bench/idle/tornado_idle.py", port}
+	})
+	s.pid = pid
+	return s, err
+}
+
+// begin starts a server, which end ends, with or without an error.
+func begin(ctx context.Context, command func(port string) []string) (s *server, pid int, err error) {
+	s = &server{end: func() {}}
+	port, err := process.FreePort(ctx)
+	if err != nil {
+		return s, 0, err
+	}
+	s.addr = "127.0.0.1:" + port
+	ctx, cancel := context.WithCancel(ctx)
+	argv := command(port)
+	cmd, err := process.Begin(ctx, port, argv[0], argv[1:]...)
+	if cmd == nil {
+		cancel()
+		return s, 0, err
+	}
+	s.end = func() {
+		cancel()
+		_ = cmd.Wait() // it was sent TERM
+	}
+	return s, cmd.Process.Pid, err
+}

@@ -1,0 +1,91 @@
+// Package process starts the servers that benchmarks compare, and looks at them.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// patience is how long a server may take until it listens, and leave how long
+// until it has ended.
+const (
+	patience = 20 * time.Second
+	leave    = 5 * time.Second
+)
+
+// Begin starts a server on a port of 127.0.0.1 and returns when it accepts
+// connections. It is sent TERM when ctx ends; the caller waits for it.
+func Begin(ctx context.Context, port, command string, args ...string) (*exec.Cmd, error) {
+	cmd := exec.CommandContext(ctx, command, args...)
+	cmd.Stderr = os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = leave
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(patience); ; <-time.After(20 * time.Millisecond) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			return cmd, conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return cmd, errors.Join(fmt.Errorf("%s does not listen", command), err)
+		}
+	}
+}
+
+// FreePort returns a port of 127.0.0.1 that nobody listens on.
+func FreePort(ctx context.Context) (string, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	return strconv.Itoa(port), ln.Close()
+}
+
+// Child returns the child of a process whose name, as ps shows it, is name.
+func Child(parent int, name string) (int, error) {
+	// proc_pid_task(5): the children of each thread that has begun some.
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", parent))
+	if err != nil {
+		return 0, err
+	}
+	for _, thread := range threads {
+		pids, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", parent, thread.Name()))
+		if err != nil {
+			continue // the thread has ended
+		}
+		for pid := range strings.FieldsSeq(string(pids)) {
+			line, err := os.ReadFile("/proc/" + pid + "/cmdline")
+			if first, _, _ := strings.Cut(string(line), "\x00"); err == nil && strings.TrimSpace(first) == name {
+				return strconv.Atoi(pid)
+			}
+		}
+	}
+	return 0, fmt.Errorf("process %d has no child %q", parent, name)
+}
+
+// Resident is the memory of a process that is in RAM, in bytes: VmRSS of
+// proc_pid_status(5).
+func Resident(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("process %d: no VmRSS", pid)
+}
