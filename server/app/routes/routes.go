@@ -96,6 +96,8 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: post, Path: "/start-task", Admit: guard.write, Handler: t.start},
 		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
 		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/log", Admit: guard.read, Handler: t.log},
+		{Method: get, Path: "/workflows/{id}", Admit: guard.read, Handler: t.workflow},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
 	}), statuses
 }
