@@ -33,11 +33,7 @@ type Sweeper struct {
 
 // Run sweeps once an hour until ctx ends, and returns nil.
 func (s *Sweeper) Run(ctx context.Context) error {
-	for wait := rand.N(sweepEvery); ; wait = sweepEvery {
-		pause(ctx, wait)
-		if ctx.Err() != nil {
-			return nil
-		}
+	for pause(ctx, rand.N(sweepEvery)); ctx.Err() == nil; pause(ctx, sweepEvery) {
 		n, err := s.Sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.Logger.Warn("cannot remove old artifacts", "error", err)
@@ -46,6 +42,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			s.Logger.Info("artifacts of tasks that are gone were removed", "tasks", n)
 		}
 	}
+	return nil
 }
 
 // Sweep looks at every folder once and returns how many it has removed. A folder
@@ -61,9 +58,6 @@ func (s *Sweeper) Sweep(ctx context.Context) (removed int, err error) {
 	for {
 		entries, readErr := dir.ReadDir(sweepBatch)
 		for _, entry := range entries {
-			if ctx.Err() != nil {
-				return removed, nil
-			}
 			gone, err := s.gone(ctx, entry, old)
 			if err == nil && gone {
 				err = s.Artifacts.root.RemoveAll(entry.Name())
@@ -100,7 +94,7 @@ func (s *Sweeper) gone(ctx context.Context, entry fs.DirEntry, old time.Time) (b
 	if err != nil {
 		return false, err
 	}
-	_, err = s.Store.Get(ctx, entry.Name())
+	_, err = s.Store.Get(ctx, entry.Name()) // ends with ctx
 	if errors.Is(err, ErrNotFound) {
 		return true, nil
 	}

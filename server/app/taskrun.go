@@ -23,16 +23,16 @@ const (
 	exitInterrupted = 130 // as shells say it of SIGINT
 )
 
-// taskEnd is the end of a task that is no success.
-type taskEnd struct {
+// endError is the end of a task that is no success.
+type endError struct {
 	text string
 	code int
 }
 
-func (e taskEnd) Error() string { return e.text }
+func (e endError) Error() string { return e.text }
 
 // ExitCode says which end it was.
-func (e taskEnd) ExitCode() int { return e.code }
+func (e endError) ExitCode() int { return e.code }
 
 // runTask starts a task, shows how far it is, and prints its result. The task
 // does not depend on it: interrupted, it leaves the task to the workers.
@@ -61,7 +61,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	task, err = jobs.Follow(ctx, r.store, id, bar.show)
 	bar.end()
 	if ctx.Err() != nil {
-		return taskEnd{fmt.Sprintf("task %s goes on; see server tasks show %s, and cancel", id, id), exitInterrupted}
+		return endError{fmt.Sprintf("task %s goes on; see server tasks show %s, and cancel", id, id), exitInterrupted}
 	}
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	}
 	codes := map[jobs.State]int{jobs.Failed: 1, jobs.Cancelled: exitCancelled, jobs.Dead: exitDead}
 	if code := codes[task.State]; code != 0 {
-		return taskEnd{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
+		return endError{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
 	}
 	return nil
 }

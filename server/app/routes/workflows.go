@@ -94,7 +94,7 @@ func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, err e
 // workflow is GET /workflows/{id}; with wait it is held until that has ended.
 func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
-	wait, err := duration(ctx, "wait", 0, maxWait)
+	wait, err := duration(ctx, "wait", 0)
 	if err != nil {
 		return err
 	}
