@@ -95,7 +95,7 @@ func TestRateOverWorkers(t *testing.T) {
 		for range n {
 			ids = append(ids, post(t, g, `{"task":"rare"}`).ID)
 		}
-		if task := run(t, g, "plain"); task.State != "success" {
+		if task := runTask(t, g, "plain"); task.State != "success" {
 			t.Errorf("%+v", task)
 		}
 		var begun []time.Time
