@@ -53,6 +53,12 @@ func (r *reader) Watch(ctx context.Context, id string, after int64) (*jobs.Task,
 	}
 }
 
+func (r *reader) questions() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked
+}
+
 func newReader() *reader {
 	return &reader{task: jobs.Task{ID: "a", State: jobs.Queued, Version: 1}, changed: make(chan struct{})}
 }
@@ -92,8 +98,8 @@ func TestOneLookForAll(t *testing.T) {
 				t.Fatalf("a watcher is at %+v", now)
 			}
 		}
-		if r.asked != 4 {
-			t.Errorf("the store was asked %d times for four states", r.asked)
+		if n := r.questions(); n != 4 {
+			t.Errorf("the store was asked %d times for four states", n)
 		}
 		// Tried again meanwhile, it is watched anew.
 		r.change(6, jobs.Queued)
@@ -125,8 +131,8 @@ func TestTroubleWhileWatching(t *testing.T) {
 		w := running(t, r)
 		a := w.join("a")
 		time.Sleep(10 * time.Second)
-		if now, _ := a.now(); now.version != 0 || r.asked > 12 {
-			t.Errorf("%+v after %d questions", now, r.asked)
+		if now, _ := a.now(); now.version != 0 || r.questions() > 12 {
+			t.Errorf("%+v after %d questions", now, r.questions())
 		}
 		r.mu.Lock()
 		r.away = nil
