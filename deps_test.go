@@ -38,6 +38,7 @@ var floors = map[string]int{
 	"gale/server/uploadsocket": 20,
 
 	"gale/server/app/command": 25,
+	"gale/server/app/watch":   25,
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,
 	"gale/server/app/inspect": 28,

@@ -162,3 +162,9 @@ func TestE2ESiegeOnFetch(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestE2EScheduleOfThirtySeconds is what TestScheduleSurvivesAServer shows, for
+// longer: a schedule of every second on two servers, one of which is killed.
+func TestE2EScheduleOfThirtySeconds(t *testing.T) {
+	scheduleSurvives(t, 30*time.Second)
+}

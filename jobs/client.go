@@ -50,8 +50,8 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 }
 
 // EnqueueGroup checks all tasks of a group and hands them to the store in one
-// step. The arguments of a callback that takes results are checked when it
-// runs. Errors are those of Enqueue.
+// step. The results that a callback takes are checked when it runs. Errors are
+// those of Enqueue.
 func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
 	g.ID = cmp.Or(g.ID, NewID())
 	if !ValidID(g.ID) {
@@ -62,6 +62,9 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	}
 	members := make([]NewTask, len(g.Members)) // the caller's stay as they are
 	for i, n := range g.Members {
+		if n.Unique != "" {
+			return false, fmt.Errorf("member %d of the group: %w: it cannot be unique", i+1, ErrOption)
+		}
 		if err := c.complete(&n); err != nil {
 			return false, fmt.Errorf("member %d of the group: %w", i+1, err)
 		}
@@ -70,9 +73,12 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	g.Members = members
 	if g.Callback != nil {
 		callback := *g.Callback
+		if callback.Unique != "" {
+			return false, fmt.Errorf("callback of the group: %w: it cannot be unique", ErrOption)
+		}
 		check := c.complete
 		if !g.Immutable {
-			check = c.completeOptions
+			check = func(n *NewTask) error { return c.completeFollower(n, len(g.Members)) }
 		}
 		if err := check(&callback); err != nil {
 			return false, fmt.Errorf("callback of the group: %w", err)

@@ -122,7 +122,9 @@ func (w *Worker) prepare(l *Lease) (*run, error) {
 	if r.signature, err = signatureOf(l.Task); err != nil {
 		return r, err
 	}
-	r.job, err = newJob(l, w.opt.Artifacts, r.log, func(percent int, note string) { w.progress(r, percent, note) })
+	if r.job, err = newJob(l, w.opt.Artifacts, r.log, func(percent int, note string) { w.progress(r, percent, note) }); err == nil {
+		err = r.job.fill(d)
+	}
 	return r, err
 }
 

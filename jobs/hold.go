@@ -16,18 +16,7 @@ var ErrCancelled = fmt.Errorf("task was cancelled: %w", ErrLeaseLost)
 // have lost their leases: by Extend, the heartbeat, and by Held, which finds
 // those that were cancelled long before a heartbeat would.
 func (w *Worker) every(ctx context.Context, d time.Duration, ask func(context.Context, []*Lease) ([]*Lease, error)) {
-	tick := time.NewTicker(d)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		runs := w.engine.running()
-		if len(runs) == 0 {
-			continue
-		}
+	w.tick(ctx, d, func(runs []*run) {
 		leases := make([]*Lease, len(runs))
 		byLease := make(map[*Lease]*run, len(runs))
 		for i, r := range runs {
@@ -39,6 +28,22 @@ func (w *Worker) every(ctx context.Context, d time.Duration, ask func(context.Co
 		}
 		for _, l := range lost {
 			w.lost(ctx, byLease[l])
+		}
+	})
+}
+
+// tick calls do with the attempts under way, if there are any, until ctx ends.
+func (w *Worker) tick(ctx context.Context, d time.Duration, do func([]*run)) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if runs := w.engine.running(); len(runs) > 0 {
+			do(runs)
 		}
 	}
 }

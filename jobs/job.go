@@ -121,6 +121,22 @@ func (j *Job) made() []string {
 	return slices.Clone(j.artifacts)
 }
 
+// fill adds the defaults that a task lacks which got the result of another as its
+// last argument.
+func (j *Job) fill(d Definition) error {
+	for _, arg := range d.Args[min(len(j.args), len(d.Args)):] {
+		if arg.Default == nil {
+			return nil // the handler says what is missing
+		}
+		value, err := json.Marshal(arg.Default)
+		if err != nil {
+			return fmt.Errorf("default of %s: %w", arg.Name, err)
+		}
+		j.args = append(j.args, value)
+	}
+	return nil
+}
+
 // newJob prepares the attempt that a lease is; log is the attempt's.
 func newJob(l *Lease, files *Artifacts, log *slog.Logger, report func(percent int, note string)) (*Job, error) {
 	j := &Job{ID: l.Task.ID, Name: l.Task.Name, Attempt: l.Attempt, files: files, report: report}

@@ -50,18 +50,11 @@ func (k *keptLog) logger(log *slog.Logger) *slog.Logger {
 
 // keepLogs adds to the logs of the attempts under way until ctx ends.
 func (w *Worker) keepLogs(ctx context.Context) {
-	tick := time.NewTicker(keepLogEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		for _, r := range w.engine.running() {
+	w.tick(ctx, keepLogEvery, func(runs []*run) {
+		for _, r := range runs {
 			w.keepLog(ctx, r)
 		}
-	}
+	})
 }
 
 // keepLog adds what a handler has logged to the log of its task. What the store

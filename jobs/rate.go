@@ -45,12 +45,16 @@ func (r Rate) Every() time.Duration {
 	return max(time.Microsecond, (r.Per / time.Duration(r.Count)).Truncate(time.Microsecond))
 }
 
-// Take reports, for a name of which the next may start at next, whether one may
-// now, and when one may after that. It is the generic cell rate algorithm
-// (ITU-T I.371, annex A) with RateSlack for its tolerance; all in microseconds.
+// Due reports, for a name of which the next may start at next, whether it may
+// now. One that would be further off than the rate ever puts it does not count:
+// the clock was set, or the rate was another. All in microseconds.
+func (r Rate) Due(next, now int64) bool { return next <= now || next > now+r.Every().Microseconds() }
+
+// Take is Due, and says when one may start after that. It is the generic cell
+// rate algorithm (ITU-T I.371, annex A) with RateSlack for its tolerance.
 func (r Rate) Take(next, now int64) (after int64, ok bool) {
-	if next > now {
+	if !r.Due(next, now) {
 		return next, false
 	}
-	return max(next, now-RateSlack.Microseconds()) + r.Every().Microseconds(), true
+	return max(min(next, now), now-RateSlack.Microseconds()) + r.Every().Microseconds(), true
 }

@@ -36,8 +36,8 @@ func (e *RetryError) Unwrap() error { return e.Err }
 // retry reports whether a failed attempt is followed by another, and when.
 func (r *run) retry(err error) (time.Duration, bool) {
 	failures := len(r.lease.Task.Failures)
-	if failures >= r.lease.Task.MaxRetries {
-		return 0, false
+	if failures >= r.lease.Task.MaxRetries || errors.Is(err, ErrArgs) {
+		return 0, false // what it cannot take now it cannot take later
 	}
 	asked, ok := errors.AsType[*RetryError](err)
 	switch {

@@ -81,5 +81,24 @@ func (s Schedule) Next(t time.Time) time.Time {
 	return next.UTC()
 }
 
+// last returns the last moment after one time and not after another; zero if
+// there is none. It looks back over spans that grow, so that years of seconds
+// are not gone through.
+func (s Schedule) last(after, until time.Time) (last time.Time) {
+	for span := time.Minute; ; span *= 2 {
+		from := until.Add(-span)
+		if span > 0 && from.After(after) && s.Next(from).After(until) {
+			continue
+		}
+		if span <= 0 || from.Before(after) {
+			from = after
+		}
+		for at := s.Next(from); !at.IsZero() && !at.After(until); at = s.Next(at) {
+			last = at
+		}
+		return last
+	}
+}
+
 // String is the text that it was read from.
 func (s Schedule) String() string { return s.text }

@@ -98,7 +98,7 @@ func TestSchedulerMoments(t *testing.T) {
 		}
 		run := func() (stop func()) {
 			ctx, cancel := context.WithCancel(t.Context())
-			s := jobs.NewScheduler(&jobs.Client{Store: store, Tasks: tasks}, []jobs.Periodic{{Schedule: every, Task: jobs.NewTask{Name: "tick"}}}, nil)
+			s := jobs.NewScheduler(&jobs.Client{Store: store, Tasks: tasks}, nil, []jobs.Periodic{{Schedule: every, Task: jobs.NewTask{Name: "tick"}}}, nil)
 			var ended sync.WaitGroup
 			ended.Go(func() { _ = s.Run(ctx) }) // ends with ctx
 			return func() { cancel(); ended.Wait() }
@@ -167,7 +167,7 @@ func TestSchedulersOnOneStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := jobs.NewScheduler(&jobs.Client{Store: store, Tasks: tasks}, []jobs.Periodic{{Schedule: every, Task: jobs.NewTask{Name: "tick"}}}, nil)
+		s := jobs.NewScheduler(&jobs.Client{Store: store, Tasks: tasks}, nil, []jobs.Periodic{{Schedule: every, Task: jobs.NewTask{Name: "tick"}}}, nil)
 		all.Go(func() { _ = s.Run(ctx) }) // ends with ctx
 		all.Go(func() { _ = w.Run(ctx) }) // ends with ctx
 	}

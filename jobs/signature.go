@@ -23,7 +23,7 @@ func newTask(s *tasks.Signature) (NewTask, error) {
 	if err != nil {
 		return NewTask{}, fmt.Errorf("enqueue %s: encode arguments: %w", s.Name, err)
 	}
-	n := NewTask{ID: s.UUID, Name: s.Name, Queue: s.RoutingKey, Args: args, MaxRetries: s.RetryCount}
+	n := NewTask{ID: s.UUID, Name: s.Name, Queue: s.RoutingKey, Args: args, MaxRetries: s.RetryCount, Timeout: timeoutOf(s)}
 	if s.ETA != nil {
 		n.RunAt = *s.ETA
 	}

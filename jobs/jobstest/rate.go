@@ -13,6 +13,7 @@ var rateStories = []story{
 	{"a limited task begins no more often than that, whoever asks", (*suite).rates},
 	{"a limited task does not hold up others, and keeps its order", (*suite).rateKeepsOrder},
 	{"a limit holds for what is tried again", (*suite).rateOfRetries},
+	{"a limit that was another does not hold", (*suite).rateChanges},
 }
 
 // limited is a request for tasks of the names limited and work.
@@ -100,4 +101,18 @@ func (s *suite) rateOfRetries(t *testing.T) {
 	}
 	cancel(t, st, "a")
 	s.leaseNone(t, st, limited("w", 1, time.Hour))
+}
+
+func (s *suite) rateChanges(t *testing.T) {
+	st := s.handle(t)
+	for _, id := range []string{"a", "b", "c"} {
+		one := task(id)
+		one.Name = "limited"
+		enqueue(t, st, one)
+	}
+	leaseOneOf(t, st, limited("w", 3, time.Hour), "a")
+	s.leaseNone(t, st, limited("w", 3, time.Hour))
+	every := jobs.RateSlack + s.LeaseTTL/8
+	leaseOneOf(t, st, limited("w", 3, every), "b")
+	leaseOneOf(t, st, limited("w", 3, every), "c")
 }

@@ -2,10 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"gale/jobs"
@@ -94,8 +93,12 @@ func newWanted(r jobs.LeaseRequest) (*wanted, error) {
 	if err != nil {
 		return nil, err
 	}
-	limited, err := jsonText(slices.Sorted(maps.Keys(r.Rates)))
-	return &wanted{r, queues, names, limited}, err
+	every := make(map[string]int64, len(r.Rates))
+	for name, rate := range r.Rates {
+		every[name] = rate.Every().Microseconds()
+	}
+	limited, err := json.Marshal(every)
+	return &wanted{r, queues, names, string(limited)}, err
 }
 
 // never is when a task is due that does not exist.
@@ -107,14 +110,16 @@ const holdsSuspect = `EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_running
 
 // nextDueSQL asks the index once for each queue and name, so it costs the same
 // whatever is stored. Suspects do not count for an owner that holds one, and
-// what is limited, ?5, is due when the next of its name may begin. What expires
+// what is limited, by ?5, is due when the next of its name may begin (jobs.Rate,
+// Due). What expires
 // is to be looked after, whoever could run it.
 const nextDueSQL = `
 	SELECT min(coalesce(min(max((
 		SELECT due FROM tasks INDEXED BY tasks_due
 		WHERE queue = q.value AND name = n.value AND due IS NOT NULL AND (lost < 2 OR NOT ` + holdsSuspect + `)
 		ORDER BY due LIMIT 1),
-		coalesce((SELECT next FROM rates WHERE name = n.value AND name IN (SELECT value FROM json_each(?5))), 0))), ?6),
+		coalesce((SELECT next FROM rates JOIN json_each(?5) AS every ON every.key = rates.name
+			WHERE rates.name = n.value AND next <= ?4 + every.value), 0))), ?6),
 		coalesce((SELECT expires FROM tasks INDEXED BY tasks_expires
 			WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT 1), ?6))
 	FROM json_each(?1) AS q, json_each(?2) AS n WHERE q.value NOT IN (SELECT queue FROM paused)`

@@ -36,7 +36,10 @@ func (o *offer) open(now int64) (string, error) {
 	if len(o.Rates) == 0 {
 		return o.names, nil
 	}
-	return jsonText(slices.DeleteFunc(slices.Clone(o.Names), func(name string) bool { return o.next[name] > now }))
+	return jsonText(slices.DeleteFunc(slices.Clone(o.Names), func(name string) bool {
+		rate, limited := o.Rates[name]
+		return limited && !rate.Due(o.next[name], now)
+	}))
 }
 
 // readRates begins an offer.

@@ -14,7 +14,7 @@ func TestQueryPlans(t *testing.T) {
 		args []any
 		want []string
 	}{
-		{nextDueSQL, []any{"[]", "[]", "w", 0, "[]", 0}, []string{
+		{nextDueSQL, []any{"[]", "[]", "w", 0, "{}", 0}, []string{
 			"SEARCH tasks USING INDEX tasks_due (queue=? AND name=? AND due>?)",
 			"SEARCH tasks USING INDEX tasks_running (worker=?)",
 			"SEARCH tasks USING INDEX tasks_expires (expires>?)",

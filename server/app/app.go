@@ -23,7 +23,9 @@ usage:
   server worker  [flags]   job workers only
   server check   [flags]   say all that is wrong with the configuration
   server status  [flags]   what the master knows of its slots
-  server tasks   list|show ID|cancel ID|retry ID|dead|queues [flags]
+  server tasks   list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]
+  server tasks   run NAME [ARGS] [flags] [-- ARGS]
+  server tasks   queues [pause NAME|resume NAME] [flags]
   server version
   server help    [serve|worker|status|tasks]
 

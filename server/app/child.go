@@ -102,7 +102,7 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 		return err
 	}
 	w, err := jobs.NewWorker(s.store, tasks, jobs.WorkerOptions{
-		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Concurrency: c.Concurrency,
+		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Logger: log,
 	})
 	if err != nil {
@@ -115,10 +115,12 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
-	scheduler := jobs.NewScheduler(&jobs.Client{Store: s.store, Tasks: tasks}, periodic, log)
-	var g errgroup.Group
+	scheduler := jobs.NewScheduler(&jobs.Client{Store: s.store, Tasks: tasks}, s.store, periodic, log)
+	sweeper := &jobs.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
+	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx
-	g.Go(func() error { return w.Run(ctx) })         // ends with ctx, and what is under way
+	g.Go(func() error { return sweeper.Run(ctx) })   // ends with ctx
+	g.Go(func() error { return w.Run(ctx) })         // ends with ctx, and what is under way; or with a handler that is stuck
 	return g.Wait()
 }
 

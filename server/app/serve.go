@@ -16,6 +16,7 @@ import (
 	"gale/server"
 	"gale/server/app/config"
 	"gale/server/app/routes"
+	"gale/server/app/watch"
 	"gale/server/realtime"
 	"gale/server/redisdb"
 	"gale/server/static"
@@ -58,6 +59,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	d.Hub = realtime.New(realtime.Options{
 		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Logger: log,
 	})
+	d.Watches = watch.New(s.store, log)
 	srv, err := newServer(c, child, log, d)
 	if err != nil {
 		return err
@@ -78,6 +80,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	servers.Go(func() error { return srv.Run(serving, ln) }) // ends with ctx
 	servers.Go(func() error { return sockets.Run(serving) }) // ends with ctx, or if another fails
 	servers.Go(func() error { return d.Hub.Run(serving) })   // ends with ctx, or if another fails
+	pools.Go(func() error { return d.Watches.Run(pooling) }) // ends after the servers: who watches is told to the end
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}

@@ -17,62 +17,80 @@ import (
 	"gale/server/app/config"
 )
 
-// tasksVerbs are what server tasks can do; those that need one take an id.
+const tasksUsage = "server tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules [flags]"
+
+// tasksVerbs are what server tasks can do, and the words that follow each.
 var tasksVerbs = map[string]struct {
-	takesID bool
+	words   wordsOf
+	noStore bool
+	file    bool // reads -tasks
 	run     func(*tasksRun, context.Context) error
 }{
-	"list":   {false, (*tasksRun).list},
-	"show":   {true, (*tasksRun).show},
-	"cancel": {true, (*tasksRun).cancel},
-	"retry":  {true, (*tasksRun).retry},
-	"dead":   {false, (*tasksRun).dead},
-	"queues": {false, (*tasksRun).queues},
+	"list":      {noWords, false, false, (*tasksRun).list},
+	"show":      {anID, false, false, (*tasksRun).show},
+	"log":       {anID, false, false, (*tasksRun).log},
+	"cancel":    {anID, false, false, (*tasksRun).cancel},
+	"retry":     {anID, false, false, (*tasksRun).retry},
+	"dead":      {noWords, false, false, (*tasksRun).dead},
+	"run":       {aCall, false, true, (*tasksRun).runTask},
+	"queues":    {aQueue, false, false, (*tasksRun).queues},
+	"schedules": {noWords, true, true, (*tasksRun).schedules},
 }
 
 // tasksRun is one call of the command tasks.
 type tasksRun struct {
-	store jobs.Store
-	opt   config.TasksOptions
-	id    string
-	out   io.Writer
+	store       jobs.Store
+	opt         config.TasksOptions
+	words       []string // what follows the verb, before the flags
+	out, errOut io.Writer
 }
 
 // tasksCommand is the command tasks. It works on the store itself, whether a
 // server runs or not.
 func tasksCommand(ctx context.Context, e env) (err error) {
-	const usage = "server tasks list|show ID|cancel ID|retry ID|dead|queues [flags]"
 	if len(e.args) == 0 {
-		return usageError("what about the tasks? " + usage)
+		return usageError("what about the tasks? " + tasksUsage)
 	}
 	if strings.TrimLeft(e.args[0], "-") == "help" || e.args[0] == "-h" {
 		return config.ErrHelp
 	}
 	verb, known := tasksVerbs[e.args[0]]
 	if !known {
-		return usageError(fmt.Sprintf("unknown command tasks %q: %s", e.args[0], usage))
+		return usageError(fmt.Sprintf("unknown command tasks %q: %s", e.args[0], tasksUsage))
 	}
-	r, args := &tasksRun{out: e.stdout}, e.args[1:]
-	if verb.takesID {
-		if len(args) == 0 || !jobs.ValidID(args[0]) {
-			return usageError("server tasks " + e.args[0] + " wants the id of a task")
-		}
-		r.id, args = args[0], args[1:]
+	r := &tasksRun{out: e.stdout, errOut: e.stderr}
+	words, flags, err := verb.words(e.args[1:])
+	if err != nil {
+		return usageError("server tasks " + e.args[0] + " " + err.Error())
 	}
-	if r.opt, err = config.LoadTasks(args, e.environ); err != nil {
+	r.words = words
+	var names []string
+	if verb.file {
+		names = taskNames()
+	}
+	if r.opt, err = config.LoadTasks(flags, e.environ, names); err != nil {
 		return err
 	}
-	if r.opt.Broker == config.SQLite {
-		// Who only wants to look must not make a store.
-		if _, err := os.Stat(filepath.Join(r.opt.Data, "jobs.db")); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("no tasks in %s: give -data, or -redis, as the server has it", r.opt.Data)
-		}
+	if verb.noStore {
+		return verb.run(r, ctx)
 	}
-	if r.store, err = openTasks(ctx, r.opt.Config, newLogger(r.opt.Config, e.stderr)); err != nil {
+	if err := r.open(ctx, e); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.store.Close()) }()
 	return verb.run(r, ctx)
+}
+
+// open opens the store, which must be there: who only wants to look must not
+// make one.
+func (r *tasksRun) open(ctx context.Context, e env) (err error) {
+	if r.opt.Broker == config.SQLite {
+		if _, err := os.Stat(filepath.Join(r.opt.Data, "jobs.db")); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("no tasks in %s: give -data, or -redis, as the server has it", r.opt.Data)
+		}
+	}
+	r.store, err = openTasks(ctx, r.opt.Config, newLogger(r.opt.Config, e.stderr))
+	return err
 }
 
 func (r *tasksRun) list(ctx context.Context) error {
@@ -127,15 +145,25 @@ func oneLine(s string) string {
 }
 
 func (r *tasksRun) show(ctx context.Context) error {
-	return r.print(r.store.Get(ctx, r.id))
+	return r.print(r.store.Get(ctx, r.words[0]))
 }
 
 func (r *tasksRun) cancel(ctx context.Context) error {
-	return r.print(r.store.Cancel(ctx, r.id))
+	return r.print(r.store.Cancel(ctx, r.words[0]))
 }
 
 func (r *tasksRun) retry(ctx context.Context) error {
-	return r.print(r.store.Requeue(ctx, r.id))
+	return r.print(r.store.Requeue(ctx, r.words[0]))
+}
+
+// log prints what the task's handler has logged.
+func (r *tasksRun) log(ctx context.Context) error {
+	text, err := r.store.Log(ctx, r.words[0])
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(r.out, text)
+	return err
 }
 
 // print writes the task object, in one line for machines.
@@ -148,35 +176,4 @@ func (r *tasksRun) print(t *jobs.Task, err error) error {
 		enc.SetIndent("", "  ")
 	}
 	return enc.Encode(t)
-}
-
-// queueLine is a queue in the answer of server tasks queues -json.
-type queueLine struct {
-	Queue     string  `json:"queue"`
-	Waiting   int     `json:"waiting"`
-	Scheduled int     `json:"scheduled"`
-	Running   int     `json:"running"`
-	Dead      int     `json:"dead"`
-	Oldest    float64 `json:"oldest_seconds"` // of those that wait
-}
-
-func (r *tasksRun) queues(ctx context.Context) error {
-	all, err := r.store.Depth(ctx)
-	if err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(r.out, 0, 4, 2, ' ', 0)
-	if !r.opt.JSON {
-		_, _ = fmt.Fprintln(w, "QUEUE\tWAITING\tSCHEDULED\tRUNNING\tDEAD\tOLDEST")
-	}
-	for _, d := range all {
-		if r.opt.JSON {
-			if err := json.NewEncoder(r.out).Encode(queueLine{d.Queue, d.Waiting, d.Scheduled, d.Running, d.Dead, d.Oldest.Seconds()}); err != nil {
-				return err
-			}
-			continue
-		}
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", d.Queue, d.Waiting, d.Scheduled, d.Running, d.Dead, d.Oldest.Round(time.Millisecond))
-	}
-	return w.Flush()
 }

@@ -22,9 +22,12 @@ func registry(files inspect.Files, commands ...jobs.Definition) (*jobs.Registry,
 
 // commands are the tasks that -tasks names.
 func commands(c config.Config, s *state) []jobs.Definition {
-	env := command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path}
-	all := make([]jobs.Definition, len(c.Commands))
-	for i, spec := range c.Commands {
+	return definitions(c.Commands, command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path})
+}
+
+func definitions(specs []command.Spec, env command.Env) []jobs.Definition {
+	all := make([]jobs.Definition, len(specs))
+	for i, spec := range specs {
 		all[i] = command.Task(spec, env)
 	}
 	return all

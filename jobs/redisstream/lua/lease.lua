@@ -15,12 +15,12 @@ local function may(name)
   if not every then return false end
   if every == 0 then return true end
   if not begins[name] then begins[name] = tonumber(redis.call('HGET', base .. 'rates', name) or 0) end
-  return begins[name] <= now
+  return begins[name] <= now or begins[name] > now + every
 end
 
 local function spend(name)
   if names[name] == 0 then return end
-  begins[name] = math.max(begins[name], now - slack) + names[name]
+  begins[name] = math.max(math.min(begins[name], now), now - slack) + names[name]
   redis.call('HSET', base .. 'rates', name, int(begins[name]))
 end
 

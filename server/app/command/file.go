@@ -46,6 +46,9 @@ type Spec struct {
 	MaxOutput  int
 	RetryCodes []int
 	Schedule   string
+	Missed     string // once or skip: what becomes of moments that nobody was there for
+	Queue      string // where the task waits; empty: jobs.DefaultQueue
+	Rate       string // how often it begins at most, over all workers; empty: no limit
 }
 
 // table is a Spec as it is written.
@@ -57,6 +60,9 @@ type table struct {
 	MaxOutput  int      `toml:"max_output"`
 	RetryCodes []int    `toml:"retry_codes"`
 	Schedule   string   `toml:"schedule"`
+	Missed     string   `toml:"missed"`
+	Queue      string   `toml:"queue"`
+	Rate       string   `toml:"rate"`
 }
 
 // Load reads a file of command tasks. lookup finds the variables that env names
@@ -108,6 +114,7 @@ func (t table) spec(name string, lookup func(string) (string, bool)) (s Spec, fa
 	s = Spec{
 		Name: name, Argv: t.Argv, OnUpload: t.OnUpload, Timeout: DefaultTimeout,
 		MaxOutput: cmp.Or(t.MaxOutput, DefaultMaxOutput), RetryCodes: t.RetryCodes, Schedule: t.Schedule,
+		Missed: cmp.Or(t.Missed, "skip"), Queue: t.Queue, Rate: t.Rate,
 	}
 	if !jobs.ValidID(name) || len(name) > 64 {
 		fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
@@ -145,15 +152,29 @@ func (t table) spec(name string, lookup func(string) (string, bool)) (s Spec, fa
 			fault("retry_codes: %d is no exit status within 1 and 255", code)
 		}
 	}
-	if t.Schedule != "" {
-		if _, err := jobs.ParseSchedule(t.Schedule); err != nil {
+	s.checkTimes(fault)
+	return s, faults
+}
+
+// checkTimes looks at what says where and when the task runs.
+func (s Spec) checkTimes(fault func(string, ...any)) {
+	if s.Queue != "" && !jobs.ValidID(s.Queue) {
+		fault("queue: %q is not letters, digits, dots, underscores and hyphens", s.Queue)
+	}
+	if _, err := jobs.ParseRate(s.Rate); s.Rate != "" && err != nil {
+		fault("rate: %v", err)
+	}
+	if s.Missed != "skip" && s.Missed != "once" {
+		fault("missed: %q is neither skip nor once", s.Missed)
+	}
+	if s.Schedule != "" {
+		if _, err := jobs.ParseSchedule(s.Schedule); err != nil {
 			fault("schedule: %v", err)
 		}
 		if s.takes() > 0 {
 			fault("schedule: a task that takes arguments cannot be scheduled: nobody gives them")
 		}
 	}
-	return s, faults
 }
 
 // checkArgv looks at the program and at every placeholder.

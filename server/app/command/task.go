@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,11 +41,14 @@ type result struct {
 // other status than 0 is the end.
 func Task(s Spec, e Env) jobs.Definition {
 	d := jobs.Definition{
-		Name: s.Name, Args: s.args(), Check: s.check, Timeout: s.Timeout,
+		Name: s.Name, Args: s.args(), Check: s.check, Timeout: s.Timeout, Queue: s.Queue,
 		Handler: func(ctx context.Context, job *jobs.Job) error { return run(ctx, job, s, e) },
 	}
 	if len(s.OnUpload) > 0 {
 		d.Accepts, d.OnUpload = s.accepts, true
+	}
+	if s.Rate != "" {
+		d.Rate, _ = jobs.ParseRate(s.Rate) // Load has checked it
 	}
 	if len(s.RetryCodes) > 0 {
 		d.MaxRetries = DefaultRetries
@@ -53,13 +57,12 @@ func Task(s Spec, e Env) jobs.Definition {
 }
 
 func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
-	args := make([]string, job.Len())
-	targets := make([]any, len(args))
-	for i := range args {
-		targets[i] = &args[i]
-	}
-	if err := job.Args(targets...); err != nil {
+	args, err := texts(job)
+	if err != nil {
 		return jobs.NoRetry(err)
+	}
+	if len(args) != s.takes() {
+		return fmt.Errorf("%w: %s takes %d, got %d", jobs.ErrArgs, s.Name, s.takes(), len(args))
 	}
 	file := ""
 	if s.ofFile() && len(args) > 1 {
@@ -101,6 +104,34 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 		return err
 	}
 	return job.Return(result{p.output.tail()})
+}
+
+// texts are the arguments as argv can hold them. Clients send texts only; what
+// else there is are results of other tasks: the output of a command stands for
+// that command's result, any other for itself, as JSON.
+func texts(job *jobs.Job) ([]string, error) {
+	raw := make([]json.RawMessage, job.Len())
+	targets := make([]any, len(raw))
+	for i := range raw {
+		targets[i] = &raw[i]
+	}
+	if err := job.Args(targets...); err != nil {
+		return nil, err
+	}
+	all := make([]string, len(raw))
+	for i, value := range raw {
+		var of result
+		dec := json.NewDecoder(bytes.NewReader(value))
+		dec.DisallowUnknownFields()
+		switch {
+		case json.Unmarshal(value, &all[i]) == nil:
+		case value[0] == '{' && dec.Decode(&of) == nil:
+			all[i] = of.Output
+		default:
+			all[i] = string(value)
+		}
+	}
+	return all, nil
 }
 
 // keep hands over what the command left. Anything but plain files under names
@@ -153,7 +184,7 @@ func Schedules(specs []Spec) (all []jobs.Periodic, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("schedule of %s: %w", s.Name, err)
 		}
-		all = append(all, jobs.Periodic{Schedule: at, Task: jobs.NewTask{Name: s.Name, Args: json.RawMessage("[]")}})
+		all = append(all, jobs.Periodic{Schedule: at, Once: s.Missed == "once", Task: jobs.NewTask{Name: s.Name, Args: json.RawMessage("[]")}})
 	}
 	return all, nil
 }

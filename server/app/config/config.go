@@ -32,6 +32,7 @@ type Config struct {
 	Workers      int // worker slots under a serving master
 	Concurrency  int // tasks at once in each worker; resolved, never 0
 	Queues       []string
+	Weights      []int  // of the queues; none: in their order
 	Pool         int    // goroutines per child for blocking handlers
 	PoolQueue    int    // how many may wait for one
 	Redis        string // addresses for redisdb.Open; empty: the store slot, and then its own
@@ -170,7 +171,7 @@ func (f *flags) resolve(command Command, c *Config) {
 	if command == Worker && !f.given["admin"] {
 		c.Admin = ""
 	}
-	c.Queues = list(f.queue)
+	c.Queues, c.Weights = f.queues(list(f.queue))
 	c.Origins = list(f.origins)
 	c.UploadTypes = list(strings.ToLower(f.uploadTypes))
 	c.Proxies = f.networks(list(f.proxies))

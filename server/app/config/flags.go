@@ -52,7 +52,7 @@ func define(command Command, c *Config) *flags {
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
 	s.IntVar(&c.Workers, "workers", 1, "`number` of worker slots under this master (default with -redis: 0)")
 	s.IntVar(&c.Concurrency, "concurrency", 0, "`number` of tasks at once in each worker; 0 is two per CPU")
-	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated, first first")
+	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated: first first, or as often as their weights say, high=6,low=1")
 	s.IntVar(&c.Pool, "pool", pool.DefaultWorkers, "`number` of goroutines per child for blocking handlers")
 	s.IntVar(&c.PoolQueue, "pool-queue", pool.DefaultQueue, "`number` of blocking handlers per child that may wait; beyond it 503")
 	s.StringVar(&c.Redis, "redis", "", "`address` of the Redis that tasks, limits and caches are shared through: redis://, rediss://, unix://;\nseveral, comma separated, are a cluster (default none: files in -data, and a store of its own for this machine)")

@@ -13,7 +13,7 @@ const Tasks Command = "tasks"
 
 // TasksOptions are the settings of the command tasks.
 type TasksOptions struct {
-	Config        // of these Data, Broker, LogFormat and LogLevel
+	Config        // of these Data, Broker, Commands, LogFormat and LogLevel
 	Query  Filter // for list and dead
 	JSON   bool
 }
@@ -25,8 +25,10 @@ type Filter struct {
 }
 
 // LoadTasks reads the settings of the command tasks, as Load does; a file of
-// flags for the server serves here too.
-func LoadTasks(args, environ []string) (TasksOptions, error) {
+// flags for the server serves here too. The file of -tasks is read if tasks, the
+// names that it may not give again, are given: a broken one must not keep anyone
+// from cancelling a task.
+func LoadTasks(args, environ, tasks []string) (TasksOptions, error) {
 	var o TasksOptions
 	f := defineTasks(&o)
 	if err := f.load(args, environ); err != nil {
@@ -34,6 +36,9 @@ func LoadTasks(args, environ []string) (TasksOptions, error) {
 	}
 	o.Broker = cmp.Or(o.Broker, o.Redis, SQLite)
 	f.folderOrRedis(o.Config)
+	if tasks != nil {
+		f.commands(&o.Config, environ, tasks)
+	}
 	f.oneOf("log-format", o.LogFormat, "text", "json")
 	f.oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
 	f.within("limit", o.Query.Limit, 1, maxListed)
@@ -54,7 +59,7 @@ const maxListed = 1_000_000
 func defineTasks(o *TasksOptions) *flags {
 	all, f := define(Serve, &o.Config), newFlags(Tasks)
 	f.others = all.set
-	for _, name := range []string{"data", "redis", "broker", "log-format", "log-level"} {
+	for _, name := range []string{"data", "redis", "broker", "tasks", "log-format", "log-level"} {
 		fl := all.set.Lookup(name)
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
@@ -62,7 +67,7 @@ func defineTasks(o *TasksOptions) *flags {
 	f.own = []string{"state", "task", "queue", "limit", "json"}
 	f.set.StringVar(&o.Query.State, "state", "", "list only tasks in this `state`: "+jobs.StateNames())
 	f.set.StringVar(&o.Query.Task, "task", "", "list only tasks of this `name`")
-	f.set.StringVar(&o.Query.Queue, "queue", "", "list only tasks of this `queue`")
+	f.set.StringVar(&o.Query.Queue, "queue", "", "list only tasks of this `queue`; run: where the task waits")
 	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "`number` of tasks to list at most, newest first")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
 	return f

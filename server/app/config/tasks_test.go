@@ -14,21 +14,21 @@ func TestTasksOptions(t *testing.T) {
 	if err := os.WriteFile(file, []byte("port 1001\nqueue a,b\ndata /elsewhere\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o, err := LoadTasks([]string{"-config", file, "-queue", "mine", "-json"}, []string{"GALE_QUEUE=x", "GALE_PORT=no", "GALE_LIMIT=7"})
+	o, err := LoadTasks([]string{"-config", file, "-queue", "mine", "-json"}, []string{"GALE_QUEUE=x", "GALE_PORT=no", "GALE_LIMIT=7"}, nil)
 	if err != nil || o.Data != "/elsewhere" || o.Query.Queue != "mine" || o.Query.Limit != 50 || !o.JSON || o.Broker != SQLite {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err = LoadTasks(nil, []string{"GALE_QUEUE=x", "GALE_REDIS=redis://h"}); err != nil || o.Query.Queue != "" || o.Broker != "redis://h" {
+	if o, err = LoadTasks(nil, []string{"GALE_QUEUE=x", "GALE_REDIS=redis://h"}, nil); err != nil || o.Query.Queue != "" || o.Broker != "redis://h" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	_, err = LoadTasks([]string{"-state", "gone", "-limit", "0", "-data", "", "-port", "1", "-log-level", "loud"}, nil)
+	_, err = LoadTasks([]string{"-state", "gone", "-limit", "0", "-data", "", "-port", "1", "-log-level", "loud"}, nil, nil)
 	if faults, ok := errors.AsType[Faults](err); !ok || len(faults) < 5 {
 		t.Errorf("%v", err)
 	}
 	if err := os.WriteFile(file, []byte("nonsense 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadTasks([]string{"-config", file}, nil); err == nil {
+	if _, err := LoadTasks([]string{"-config", file}, nil, nil); err == nil {
 		t.Error("a flag that no command has is passed over")
 	}
 }

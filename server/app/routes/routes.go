@@ -15,6 +15,7 @@ import (
 	"gale/jobs"
 	"gale/pool"
 	"gale/server"
+	"gale/server/app/watch"
 	"gale/server/cache"
 	"gale/server/limit"
 	"gale/server/realtime"
@@ -40,6 +41,8 @@ type Deps struct {
 	// Hub holds the connections that live long, Bus brings them messages.
 	Hub *realtime.Hub
 	Bus *realtime.Bus
+	// Watches follow the tasks that clients watch. Its Run is the caller's to call.
+	Watches *watch.Watches
 	// MaxBody is the limit of a message to many, in bytes.
 	MaxBody int64
 	// Upstream is what /fetch fetches; nil for nothing.
@@ -75,6 +78,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
 	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
+	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	manage := &manageRoutes{store: d.Store, tasks: d.Tasks}
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
 	return slices.Concat(manage.routes(guard), realtimeRoutes(d, guard), []server.Route{
@@ -96,6 +100,9 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: post, Path: "/start-task", Admit: guard.write, Handler: t.start},
 		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
 		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/watch", Admit: withToken(guard.write), Handler: watching.watch},
+		{Method: get, Path: "/tasks/{id}/log", Admit: guard.read, Handler: t.log},
+		{Method: get, Path: "/workflows/{id}", Admit: guard.read, Handler: t.workflow},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
 	}), statuses
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/url"
 	"path"
@@ -83,64 +82,6 @@ func formArgs(ctx *fasthttp.RequestCtx, body []byte) *fasthttp.Args {
 		args.ParseBytes(body)
 	}
 	return &args
-}
-
-// newTask is the body of POST /tasks.
-type newTask struct {
-	Task       string          `json:"task"`
-	Args       json.RawMessage `json:"args"`
-	Queue      string          `json:"queue"`
-	ETA        time.Time       `json:"eta"`
-	Timeout    string          `json:"timeout"`
-	MaxRetries int             `json:"max_retries"`
-	ID         string          `json:"id"`
-}
-
-// post is POST /tasks: 202 once the task is durable.
-func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
-	body, err := server.ReadAll(ctx)
-	if err != nil {
-		return err
-	}
-	n, err := decodeTask(body)
-	if err != nil {
-		return server.Fail(fasthttp.StatusBadRequest, err.Error())
-	}
-	task, _, err := t.client.Enqueue(ctx, n)
-	if err != nil {
-		return taskError(err)
-	}
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, "/tasks/"+task.ID)
-	return server.WriteJSON(ctx, fasthttp.StatusAccepted, task)
-}
-
-// decodeTask reads one JSON object and nothing behind it. What it does not
-// know it refuses: a misspelt option would be lost in silence.
-func decodeTask(body []byte) (jobs.NewTask, error) {
-	var b newTask
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&b); err != nil {
-		return jobs.NewTask{}, fmt.Errorf("body: %s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return jobs.NewTask{}, errors.New("body: one JSON object is wanted, and nothing behind it")
-	}
-	if b.Task == "" {
-		return jobs.NewTask{}, errors.New(`body: "task" is missing`)
-	}
-	n := jobs.NewTask{ID: b.ID, Name: b.Task, Queue: b.Queue, Args: b.Args, RunAt: b.ETA, MaxRetries: b.MaxRetries}
-	if string(b.Args) == "null" {
-		n.Args = nil
-	}
-	if b.Timeout != "" {
-		d, err := time.ParseDuration(b.Timeout)
-		if err != nil {
-			return jobs.NewTask{}, fmt.Errorf(`body: "timeout" %q is no duration, such as 90s`, b.Timeout)
-		}
-		n.Timeout = d
-	}
-	return n, nil
 }
 
 // taskError words the errors of jobs.Client for a user: they are his own.

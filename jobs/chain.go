@@ -1,0 +1,151 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/RichardKnop/machinery/v2/tasks"
+)
+
+// MaxChain is how many tasks a chain may have: each carries those behind it.
+const MaxChain = 100
+
+// Link is a task in a chain.
+type Link struct {
+	NewTask
+	// Immutable leaves the task's arguments as they are. Otherwise the result of
+	// the one before it follows them.
+	Immutable bool
+}
+
+// EnqueueChain accepts tasks of which each begins when the one before it has
+// succeeded, being accepted in the same step. If one does not succeed those
+// behind it are never accepted, see WorkflowOf; when it is tried again and
+// does, the chain goes on. Only the first may have a time, expire or be unique.
+// It returns the first; the chain has that one's id. Errors are those of
+// Enqueue and name the place.
+func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, created bool, err error) {
+	if len(chain) == 0 || len(chain) > MaxChain {
+		return nil, false, fmt.Errorf("%w: a chain of %d is not within 1 to %d", ErrOption, len(chain), MaxChain)
+	}
+	head := chain[0].NewTask
+	if chain[0].Immutable {
+		return nil, false, fmt.Errorf("%w: the first of a chain has no result before it", ErrOption)
+	}
+	var next *tasks.Signature
+	size := 0
+	for i := len(chain) - 1; i > 0; i-- {
+		link := chain[i]
+		if err := c.completeLink(&link); err != nil {
+			return nil, false, fmt.Errorf("task %d of the chain: %w", i+1, err)
+		}
+		if size += len(link.Args); size > MaxArgs {
+			return nil, false, fmt.Errorf("%w: those of the chain are more than %d bytes", ErrArgs, MaxArgs)
+		}
+		s, err := link.signature()
+		if err != nil {
+			return nil, false, err
+		}
+		if next != nil {
+			s.OnSuccess, s.Immutable = []*tasks.Signature{next}, chain[i+1].Immutable
+		}
+		next = s
+	}
+	if err := c.complete(&head); err != nil {
+		return nil, false, fmt.Errorf("task 1 of the chain: %w", err)
+	}
+	if next != nil {
+		s := &tasks.Signature{UUID: head.ID, Name: head.Name, OnSuccess: []*tasks.Signature{next}, Immutable: chain[1].Immutable}
+		if head.Signature, err = json.Marshal(s); err != nil {
+			return nil, false, fmt.Errorf("encode chain: %w", err)
+		}
+	}
+	first, created, err = c.Store.Enqueue(ctx, head)
+	if created {
+		c.count(head)
+	}
+	return first, created, err
+}
+
+// completeLink checks a task that is not the first. How many arguments it has
+// with the result, which may be anything, is for its definition to bear.
+func (c *Client) completeLink(l *Link) error {
+	switch {
+	case !l.RunAt.IsZero() || !l.Expires.IsZero():
+		return fmt.Errorf("%w: only the first of a chain has eta or expires", ErrOption)
+	case l.Unique != "":
+		return fmt.Errorf("%w: only the first of a chain can be unique", ErrOption)
+	case l.Immutable:
+		return c.complete(&l.NewTask)
+	}
+	return c.completeFollower(&l.NewTask, 1)
+}
+
+// completeFollower is complete for a task that gets results besides.
+func (c *Client) completeFollower(n *NewTask, results int) error {
+	if err := c.completeOptions(n); err != nil || c.Tasks == nil {
+		return err
+	}
+	d, err := c.Tasks.Lookup(n.Name)
+	if err != nil {
+		return err
+	}
+	var given []json.RawMessage
+	if len(n.Args) > 0 {
+		if err := json.Unmarshal(n.Args, &given); err != nil {
+			return fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, d.Name)
+		}
+	}
+	if len(d.Args) == 0 { // it takes what comes
+		return nil
+	}
+	return d.compare(given, results)
+}
+
+// timeoutHeader is where a message carries what machinery has no field for.
+const timeoutHeader = "gale-timeout"
+
+// signature is the task as the one before it carries it.
+func (l Link) signature() (*tasks.Signature, error) {
+	s := &tasks.Signature{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
+	if l.Timeout > 0 {
+		s.Headers = tasks.Headers{timeoutHeader: l.Timeout.String()}
+	}
+	var args []json.RawMessage
+	if len(l.Args) > 0 {
+		if err := json.Unmarshal(l.Args, &args); err != nil {
+			return nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, l.Name)
+		}
+	}
+	for _, a := range args {
+		s.Args = append(s.Args, tasks.Arg{Value: a})
+	}
+	return s, nil
+}
+
+// timeoutOf is the time limit that a message carries.
+func timeoutOf(s *tasks.Signature) time.Duration {
+	text, _ := s.Headers[timeoutHeader].(string)
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
+}
+
+// chainOf returns the ids of the chain that a task begins, at least its own.
+func chainOf(t *Task) ([]string, error) {
+	ids := []string{t.ID}
+	s, err := signatureOf(t)
+	if err != nil {
+		return nil, err
+	}
+	for len(s.OnSuccess) > 0 && len(ids) < MaxChain {
+		s = s.OnSuccess[0]
+		ids = append(ids, cmp.Or(s.UUID, "?"))
+	}
+	return ids, nil
+}

@@ -1,0 +1,103 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/RichardKnop/machinery/v2/tasks"
+)
+
+// ErrFunction: the value is no function that can be a task; the error says why.
+var ErrFunction = errors.New("not a task function")
+
+var (
+	contextType = reflect.TypeFor[context.Context]()
+	errorType   = reflect.TypeFor[error]()
+)
+
+// Function makes a task of a function as machinery's Server.RegisterTask takes
+// one: it may begin with a context, has parameters that are strings, whole
+// numbers, numbers or booleans, and returns an error last. What it returns
+// before that is the task's result, several values as an array. An error of
+// machinery's that is tasks.Retriable says when to try again. The rest of the
+// Definition is the caller's to fill in. Errors wrap ErrFunction.
+func Function(name string, fn any) (Definition, error) {
+	if fn == nil {
+		return Definition{}, fmt.Errorf("%w: %s is nil", ErrFunction, name)
+	}
+	if err := tasks.ValidateTask(fn); err != nil {
+		return Definition{}, fmt.Errorf("%w: %s: %w", ErrFunction, name, err)
+	}
+	f := reflect.ValueOf(fn)
+	t := f.Type()
+	if f.IsNil() || t.IsVariadic() || t.Out(t.NumOut()-1) != errorType {
+		return Definition{}, fmt.Errorf("%w: %s is nil, variadic, or returns an error of its own type", ErrFunction, name)
+	}
+	first := 0
+	if t.NumIn() > 0 && t.In(0) == contextType {
+		first = 1
+	}
+	d := Definition{Name: name}
+	for i := first; i < t.NumIn(); i++ {
+		kind, ok := argTypeOf(t.In(i).Kind())
+		if !ok {
+			return Definition{}, fmt.Errorf("%w: %s: parameter %d is a %v, no string, number or boolean", ErrFunction, name, i+1, t.In(i))
+		}
+		d.Args = append(d.Args, Arg{Name: fmt.Sprint("arg", i-first), Type: kind})
+	}
+	d.Handler = func(ctx context.Context, job *Job) error {
+		in := make([]reflect.Value, t.NumIn())
+		targets := make([]any, t.NumIn()-first)
+		if first == 1 {
+			in[0] = reflect.ValueOf(ctx)
+		}
+		for i := range targets {
+			target := reflect.New(t.In(first + i))
+			in[first+i], targets[i] = target.Elem(), target.Interface()
+		}
+		if err := job.Args(targets...); err != nil {
+			return err
+		}
+		return returned(job, f.Call(in))
+	}
+	return d, nil
+}
+
+// argTypeOf is the type that a parameter has on the wire.
+func argTypeOf(k reflect.Kind) (ArgType, bool) {
+	switch {
+	case k == reflect.String:
+		return String, true
+	case k == reflect.Bool:
+		return Boolean, true
+	case k >= reflect.Int && k <= reflect.Uint64:
+		return Integer, true
+	case k == reflect.Float32 || k == reflect.Float64:
+		return Number, true
+	}
+	return "", false
+}
+
+// returned makes a task's end of what a function has returned.
+func returned(job *Job, out []reflect.Value) error {
+	last := len(out) - 1
+	if err, failed := out[last].Interface().(error); failed {
+		if again, ok := errors.AsType[tasks.ErrRetryTaskLater](err); ok {
+			return RetryAfter(again.RetryIn(), err)
+		}
+		return err
+	}
+	switch last {
+	case 0:
+		return nil
+	case 1:
+		return job.Return(out[0].Interface())
+	}
+	all := make([]any, last)
+	for i := range all {
+		all[i] = out[i].Interface()
+	}
+	return job.Return(all)
+}

@@ -1,0 +1,149 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Workflow is how far a chain, a group or a chord is.
+type Workflow struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"` // chain, group or chord
+	// State is Queued until something of it has begun, then Running; Success,
+	// or Failed as soon as it cannot succeed any more. A group without a callback
+	// fails when all of it has ended.
+	State     State    `json:"state"`
+	Progress  int      `json:"progress"` // 0 to 100, of the whole
+	Tasks     []string `json:"tasks"`    // the ids, in order; of a chord without the callback
+	Callback  string   `json:"callback"` // its id, or empty
+	Succeeded int      `json:"succeeded"`
+	Failed    int      `json:"failed"` // ended in any other way
+	// FailedTask is the first that did not succeed, and Error what it says.
+	FailedTask string          `json:"failed_task"`
+	Error      string          `json:"error"`
+	Result     json.RawMessage `json:"result"` // of the last of a chain, of a chord's callback
+	Created    time.Time       `json:"created"`
+	Finished   *time.Time      `json:"finished"`
+}
+
+// WorkflowOf returns how far the group or chord of that id is, or the chain of
+// which the first task has it; a task alone is a chain of one. The error wraps
+// ErrNotFound if there is neither.
+func WorkflowOf(ctx context.Context, store Reader, id string) (*Workflow, error) {
+	g, err := store.Group(ctx, id)
+	if err == nil {
+		return groupStatus(ctx, store, g)
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	first, err := store.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("look at workflow: %w", err)
+	}
+	return chainStatus(ctx, store, first)
+}
+
+func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error) {
+	w := &Workflow{
+		ID: g.ID, Kind: "group", State: Running, Tasks: g.Members, Callback: g.Callback, Succeeded: g.Succeeded, Failed: g.Failed,
+		FailedTask: g.FailedMember, Error: g.Error, Created: g.Created, Finished: g.Finished,
+	}
+	done, all := 100*(g.Succeeded+g.Failed), 100*len(g.Members)
+	switch {
+	case g.Callback != "":
+		w.Kind, w.Finished = "chord", nil
+		all += 100
+		callback, err := store.Get(ctx, g.Callback)
+		switch {
+		case err == nil:
+			w.follow(callback)
+			done += callback.Progress
+		case !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
+	case g.Finished != nil && g.Failed > 0:
+		w.State = Failed
+	case g.Finished != nil:
+		w.State = Success
+	}
+	if done == 0 && w.State == Running {
+		began, err := anyBegun(ctx, store, g.Members)
+		if err != nil {
+			return nil, err
+		}
+		if !began {
+			w.State = Queued
+		}
+	}
+	w.Progress = 100 * done / all
+	return w, nil
+}
+
+// follow takes over what a chord's callback has come to. One that failed because
+// of a member says so itself.
+func (w *Workflow) follow(callback *Task) {
+	w.Finished, w.Result = callback.Finished, callback.Result
+	switch {
+	case callback.State == Success:
+		w.State = Success
+	case callback.State.Final():
+		w.State = Failed
+		if w.FailedTask == "" {
+			w.FailedTask, w.Error = callback.ID, callback.Error
+		}
+	}
+}
+
+// anyBegun looks at the first members only: they are the first to begin.
+func anyBegun(ctx context.Context, store Reader, ids []string) (bool, error) {
+	for _, id := range ids[:min(len(ids), 3)] {
+		t, err := store.Get(ctx, id)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		if err == nil && t.Attempts > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, error) {
+	ids, err := chainOf(first)
+	if err != nil {
+		return nil, err
+	}
+	w := &Workflow{ID: first.ID, Kind: "chain", State: Running, Tasks: ids, Created: first.Created}
+	done, last := 0, first
+	for i, id := range ids {
+		if i > 0 {
+			last, err = store.Get(ctx, id)
+			if errors.Is(err, ErrNotFound) {
+				break // never accepted, or not yet
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if last.State != Success {
+			done += last.Progress
+			break
+		}
+		w.Succeeded++
+		done += 100
+	}
+	w.Progress = done / len(ids)
+	switch {
+	case w.Succeeded == len(ids):
+		w.State, w.Finished, w.Result = Success, last.Finished, last.Result
+	case last != nil && last.State.Final() && last.State != Success:
+		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = Failed, last.Finished, 1, last.ID, last.Error
+	case first.Attempts == 0:
+		w.State = Queued
+	}
+	return w, nil
+}

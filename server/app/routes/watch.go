@@ -1,0 +1,32 @@
+package routes
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"gale/jobs"
+	"gale/server"
+	"gale/server/app/watch"
+	"gale/server/realtime"
+)
+
+// watchRoutes let clients watch tasks.
+type watchRoutes struct {
+	hub     *realtime.Hub
+	watches *watch.Watches
+	store   jobs.Reader
+}
+
+// watch is WS /tasks/{id}/watch; a task that is not there is 404.
+func (w *watchRoutes) watch(ctx *fasthttp.RequestCtx) error {
+	id := server.Param(ctx, "id")
+	if !w.watches.Watched(id) {
+		if _, err := w.store.Get(ctx, id); err != nil {
+			return err
+		}
+	}
+	u := realtime.Upgrade{Handler: w.watches.Handler(id)}
+	if offered := socketToken(&ctx.Request.Header); offered != "" {
+		u.Protocols = []string{offered}
+	}
+	return w.hub.Upgrade(ctx, u)
+}

@@ -1,0 +1,122 @@
+package routes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/jobs"
+	"gale/server"
+)
+
+// lookAtWorkflow is how often a workflow is looked at that somebody waits for.
+const lookAtWorkflow = 250 * time.Millisecond
+
+// postWorkflow is POST /tasks for a chain, a group or a chord, which has the id
+// of the body, if that has one.
+func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
+	rest := w.newTask
+	rest.ID = ""
+	if !reflect.ValueOf(rest).IsZero() {
+		return server.Fail(fasthttp.StatusBadRequest, "body: the options of a workflow are those of its tasks; beside these it has an id only")
+	}
+	send := t.sendGroup
+	if w.Chain != nil {
+		send = t.sendChain
+	}
+	id, err := send(ctx, w)
+	if err != nil {
+		return err
+	}
+	state, err := jobs.WorkflowOf(ctx, t.store, id)
+	if err != nil {
+		return err
+	}
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, "/workflows/"+id)
+	return server.WriteJSON(ctx, fasthttp.StatusAccepted, state)
+}
+
+func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, err error) {
+	chain := make([]jobs.Link, len(w.Chain))
+	for i, each := range w.Chain {
+		n, err := each.decode()
+		if err != nil {
+			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("body: chain, task %d: %v", i+1, err))
+		}
+		chain[i] = jobs.Link{NewTask: n, Immutable: each.Immutable}
+	}
+	if w.ID != "" && len(chain) > 0 {
+		if chain[0].ID != "" && chain[0].ID != w.ID {
+			return "", server.Fail(fasthttp.StatusBadRequest, "body: a chain has the id of its first task")
+		}
+		chain[0].ID = w.ID
+	}
+	first, _, err := t.client.EnqueueChain(ctx, chain)
+	if err != nil {
+		return "", taskError(err)
+	}
+	return first.ID, nil
+}
+
+func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, err error) {
+	g := jobs.NewGroup{ID: w.ID, Members: make([]jobs.NewTask, len(w.Group))}
+	if g.ID == "" {
+		g.ID = jobs.NewID()
+	}
+	for i, each := range w.Group {
+		if g.Members[i], err = each.decode(); err != nil {
+			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("body: group, task %d: %v", i+1, err))
+		}
+		if each.Immutable {
+			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf(`body: group, task %d: "immutable" is for the callback`, i+1))
+		}
+	}
+	if w.Callback != nil {
+		callback, err := w.Callback.decode()
+		if err != nil {
+			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("body: callback: %v", err))
+		}
+		g.Callback, g.Immutable = &callback, w.Callback.Immutable
+	}
+	if _, err := t.client.EnqueueGroup(ctx, g); err != nil {
+		if errors.Is(err, jobs.ErrTaken) {
+			return "", server.Fail(fasthttp.StatusConflict, "the id of a task in the workflow is taken")
+		}
+		return "", taskError(err)
+	}
+	return g.ID, nil
+}
+
+// workflow is GET /workflows/{id}; with wait it is held until that has ended.
+func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
+	id := server.Param(ctx, "id")
+	wait, err := duration(ctx, "wait", 0)
+	if err != nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(t.leaving, wait)
+	defer cancel()
+	for {
+		w, err := jobs.WorkflowOf(ctx, t.store, id)
+		if err != nil {
+			return err
+		}
+		if w.State.Final() || pause(within, lookAtWorkflow) != nil {
+			return server.WriteJSON(ctx, fasthttp.StatusOK, w)
+		}
+	}
+}
+
+// log is GET /tasks/{id}/log.
+func (t *taskRoutes) log(ctx *fasthttp.RequestCtx) error {
+	text, err := t.store.Log(ctx, server.Param(ctx, "id"))
+	if err != nil {
+		return err
+	}
+	server.WriteText(ctx, fasthttp.StatusOK, text)
+	return nil
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// post posts to /tasks and returns what is there now.
+func post(t *testing.T, g *gale, body string) (task commandTask) {
+	t.Helper()
+	if code := send(t, "POST", g.url+"/tasks", body, &task); code != http.StatusAccepted {
+		t.Fatalf("%s: %d %s", body, code, task.Reason)
+	}
+	return task
+}
+
+func show(t *testing.T, g *gale, id string) (task commandTask) {
+	t.Helper()
+	getJSON(t, g.url+"/tasks/"+id, &task)
+	return task
+}
+
+// onStores runs a test on each kind of store, with the flags for it.
+func onStores(t *testing.T, test func(t *testing.T, where []string)) {
+	t.Parallel()
+	for name, flags := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, flags(t))
+		})
+	}
+}
+
+// A queue is paused by a process that knows nothing but the store; what waits
+// there may expire, is there once for a key, and the rest begins when the queue
+// is resumed.
+func TestPauseExpireUnique(t *testing.T) {
+	onStores(t, func(t *testing.T, where []string) {
+		dir := t.TempDir()
+		file := tasksFile(t, `
+			[tasks.say]
+			argv = ["echo", "{0}"]
+			queue = "talk"`)
+		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file, "-queue", "default=1,talk=5"}, where...)...)
+		server := func(args ...string) string { return command(t, dir, append(args, where...)...) }
+		server("tasks", "queues", "pause", "talk")
+		late := post(t, g, `{"task":"say","args":["late"],"expires":"300ms"}`)
+		first := post(t, g, `{"task":"say","args":["first"],"unique":"greeting","unique_for":"1h"}`)
+		if again := post(t, g, `{"task":"say","args":["again"],"unique":"greeting","unique_for":"1h"}`); again.ID != first.ID {
+			t.Errorf("a second with the same key is %s, not %s", again.ID, first.ID)
+		}
+		soon := post(t, g, `{"task":"say","args":["soon"],"countdown":"10ms"}`)
+		eventually(t, 10*time.Second, "what waits expires", func() bool { return show(t, g, late.ID).State == "cancelled" })
+		if task := show(t, g, late.ID); task.Error != "expired before it was begun" {
+			t.Errorf("%+v", task)
+		}
+		for _, id := range []string{first.ID, soon.ID} {
+			if task := show(t, g, id); task.State != "queued" {
+				t.Errorf("in a paused queue %s is %s", id, task.State)
+			}
+		}
+		if out := server("tasks", "queues"); !strings.Contains(out, "talk") || !strings.Contains(out, "yes") {
+			t.Errorf("queues:\n%s", out)
+		}
+		server("tasks", "queues", "resume", "talk")
+		for _, id := range []string{first.ID, soon.ID} {
+			var task commandTask
+			getJSON(t, g.url+"/tasks/"+id+"?wait=20s", &task)
+			if task.State != "success" {
+				t.Errorf("%+v", task)
+			}
+		}
+	})
+}
+
+// Of a limited task no more begin than its rate says, over two workers, while
+// others do.
+func TestRateOverWorkers(t *testing.T) {
+	onStores(t, func(t *testing.T, where []string) {
+		file := tasksFile(t, `
+			[tasks.rare]
+			argv = ["true"]
+			rate = "3/s"
+			[tasks.plain]
+			argv = ["true"]`)
+		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "2", "-tasks", file}, where...)...)
+		const n = 7
+		var ids []string
+		for range n {
+			ids = append(ids, post(t, g, `{"task":"rare"}`).ID)
+		}
+		if task := runTask(t, g, "plain"); task.State != "success" {
+			t.Errorf("%+v", task)
+		}
+		var begun []time.Time
+		for _, id := range ids {
+			var task struct {
+				State   string
+				Started time.Time
+			}
+			getJSON(t, g.url+"/tasks/"+id+"?wait=20s", &task)
+			if task.State != "success" {
+				t.Fatalf("%+v", task)
+			}
+			begun = append(begun, task.Started)
+		}
+		// 7 at 3 a second take two seconds, of which a tenth may be made up.
+		if span := begun[n-1].Sub(begun[0]); span < 1890*time.Millisecond {
+			t.Errorf("%d began within %v", n, span)
+		}
+	})
+}
+
+// flow is a workflow as HTTP shows it.
+type flow struct {
+	ID, Kind, State, Callback, Error, Reason string
+	FailedTask                               string `json:"failed_task"`
+	Progress, Succeeded, Failed              int
+	Tasks                                    []string
+	Result                                   json.RawMessage
+}
+
+func postFlow(t *testing.T, g *gale, body string) (f flow) {
+	t.Helper()
+	if code := send(t, "POST", g.url+"/tasks", body, &f); code != http.StatusAccepted {
+		t.Fatalf("%.200s: %d %s", body, code, f.Reason)
+	}
+	return f
+}
+
+// Chains hand on what commands print, a chord of a hundred counts them, and a
+// failing member is named.
+func TestWorkflows(t *testing.T) {
+	onStores(t, func(t *testing.T, where []string) {
+		file := tasksFile(t, `
+			[tasks.say]
+			argv = ["echo", "{0}"]
+			[tasks.join]
+			argv = ["echo", "{0}", "and", "{1}"]
+			[tasks.option]
+			argv = ["printf", "%s", "-n"]
+			[tasks.fail]
+			argv = ["sh", "-c", "echo no luck; exit 3"]`)
+		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "16", "-tasks", file}, where...)...)
+		await := func(id string) (f flow) {
+			t.Helper()
+			getJSON(t, g.url+"/workflows/"+id+"?wait=50s", &f)
+			return f
+		}
+		// A result is no more trusted than what clients send.
+		chain := postFlow(t, g, `{"id":"my-chain","chain":[{"task":"option"},{"task":"say","timeout":"1m"},{"task":"say"}]}`)
+		if chain.ID != "my-chain" || chain.Kind != "chain" || len(chain.Tasks) != 3 {
+			t.Errorf("%+v", chain)
+		}
+		if f := await(chain.ID); f.State != "failed" || f.FailedTask != chain.Tasks[1] || f.Succeeded != 1 || !strings.Contains(f.Error, "hyphen") {
+			t.Errorf("%+v", f)
+		}
+		good := postFlow(t, g, `{"chain":[{"task":"say","args":["a; $(x) {0}"]},{"task":"join","args":["this"]},{"task":"say"}]}`)
+		if f := await(good.ID); f.State != "success" || f.Progress != 100 || string(f.Result) != `{"output":"this and a; $(x) {0}"}` {
+			t.Errorf("%+v %s", f, f.Result)
+		}
+		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","args":["x"]},`, 99), ",")
+		chord := postFlow(t, g, `{"group":[`+members+`,{"task":"say","args":["y"]}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
+		broken := postFlow(t, g, `{"group":[`+members+`,{"task":"fail","id":"`+chord.ID+`-bad"}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
+		if f := await(chord.ID); f.Kind != "chord" || f.State != "success" || f.Succeeded != 100 || f.Progress != 100 || string(f.Result) != `{"output":"done"}` {
+			t.Errorf("%+v %s", f, f.Result)
+		}
+		if task := show(t, g, chord.Callback); task.State != "success" {
+			t.Errorf("%+v", task)
+		}
+		if f := await(broken.ID); f.State != "failed" || f.FailedTask != chord.ID+"-bad" || f.Error != "exit status 3: no luck" {
+			t.Errorf("%+v", f)
+		}
+		for body, want := range map[string]int{
+			`{"chain":[]}`: 400,
+			`{"group":[]}`: 400,
+			`{"chain":[{"task":"say","args":["x"]}],"group":[{"task":"say","args":["x"]}]}`:                  400,
+			`{"chain":[{"task":"say","args":["x"]}],"queue":"q"}`:                                            400,
+			`{"chain":[{"task":"nope"}]}`:                                                                    404,
+			`{"chain":[{"task":"say","args":["x"]},{"task":"say","args":["too","many"]}]}`:                   400,
+			`{"group":[{"task":"say","args":[7]}]}`:                                                          400,
+			`{"group":[{"task":"say","args":["x"],"unique":"k","unique_for":"1m"}]}`:                         400,
+			`{"group":[{"task":"say","args":["x"],"id":"my-chain"}]}`:                                        409,
+			`{"group":[{"task":"say","args":["x"],"timeout":"soon","expires":"never"}]}`:                     400,
+			`{"task":"say","args":["x"],"callback":{"task":"say"}}`:                                          400,
+			`{"group":[{"task":"say","args":["x"]}],"callback":{"task":"say","args":["x","y"]}}`:             400,
+			`{"task":"say","args":["x"],"countdown":"1s","eta":"2030-01-01T00:00:00Z"}`:                      400,
+			`{"task":"say","args":["x"],"expires":"2001-01-01T00:00:00Z"}`:                                   400,
+			`{"chain":[{"task":"say","args":["x"]},{"task":"say","eta":"2030-01-01T00:00:00Z"}]}`:            400,
+			fmt.Sprintf(`{"group":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 1001), ",")): 400,
+			fmt.Sprintf(`{"chain":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 101), ",")):  400,
+		} {
+			var f flow
+			if code := send(t, "POST", g.url+"/tasks", body, &f); code != want || f.Reason == "" {
+				t.Errorf("%.100s: %d %q, want %d", body, code, f.Reason, want)
+			}
+		}
+	})
+}
+
+// server tasks run starts a task from the command line, prints what comes of it,
+// and its exit status says how it ended; the log of a task can be read.
+func TestRunTask(t *testing.T) {
+	onStores(t, func(t *testing.T, where []string) {
+		dir := t.TempDir()
+		file := tasksFile(t, `
+			[tasks.say]
+			argv = ["printf", "%s", "{0}"]
+			[tasks.fail]
+			argv = ["sh", "-c", "exit 3"]
+			[tasks.sleep]
+			argv = ["sleep", "100"]`)
+		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
+		where = append([]string{"-tasks", file}, where...)
+		try := func(args ...string) (code int, out, errs string) {
+			t.Helper()
+			cmd := exec.Command(binary, append([]string{"tasks", "run"}, args...)...)
+			var stderr strings.Builder
+			cmd.Dir, cmd.Stderr = dir, &stderr
+			text, err := cmd.Output()
+			if exited, ok := errors.AsType[*exec.ExitError](err); ok {
+				return exited.ExitCode(), string(text), stderr.String()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return 0, string(text), stderr.String()
+		}
+		if code, out, errs := try(append([]string{"say", "hello you"}, where...)...); code != 0 || out != `{"output":"hello you"}`+"\n" {
+			t.Errorf("%d %q %q", code, out, errs)
+		}
+		code, out, errs := try(append(append([]string{}, where...), "-json", "--", "say", "x-y")...)
+		var said, task commandTask
+		if err := json.Unmarshal([]byte(out), &said); code != 0 || err != nil || said.State != "success" || said.Result.Output != "x-y" {
+			t.Errorf("%d %q %q", code, out, errs)
+		}
+		if code, out, errs := try(append([]string{"fail"}, where...)...); code != 1 || out != "" || !strings.Contains(errs, "failed: exit status 3") {
+			t.Errorf("%d %q %q", code, out, errs)
+		}
+		if code, _, errs := try(append([]string{"say"}, where...)...); code != 1 || !strings.Contains(errs, "argument 1 of say, arg0, is missing") {
+			t.Errorf("%d %q", code, errs)
+		}
+		if code, _, errs := try(append([]string{"nope"}, where...)...); code != 1 || !strings.Contains(errs, "there are: fail, inspect") {
+			t.Errorf("%d %q", code, errs)
+		}
+		ended := make(chan int, 1)
+		go func() { // ends with the task
+			code, _, _ := try(append([]string{"sleep"}, where...)...)
+			ended <- code
+		}()
+		var page struct{ Tasks []commandTask }
+		eventually(t, 20*time.Second, "it runs", func() bool {
+			getJSON(t, g.url+"/tasks?task=sleep&state=running", &page)
+			return len(page.Tasks) == 1
+		})
+		if code := send(t, "DELETE", g.url+"/tasks/"+page.Tasks[0].ID, "", &task); code != http.StatusOK {
+			t.Errorf("cancel: %d", code)
+		}
+		if code := <-ended; code != 3 {
+			t.Errorf("a cancelled task ends with %d", code)
+		}
+		status, text, err := get(g.url + "/tasks/" + said.ID + "/log")
+		if err != nil || status != http.StatusOK || !strings.Contains(text, `level=INFO msg="command begins" program=printf arguments=2`) {
+			t.Errorf("log: %d %q, %v", status, text, err)
+		}
+		if out := command(t, dir, append([]string{"tasks", "log", said.ID}, where...)...); out != text {
+			t.Errorf("log: %q and %q", out, text)
+		}
+	})
+}
