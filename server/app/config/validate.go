@@ -49,6 +49,10 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	}
 	f.positive("max-body", c.MaxBody > 0)
 	f.positive("max-upload", c.MaxUpload > 0)
+	if c.MaxUnfinished < c.MaxUpload {
+		f.fault("-max-unfinished: less than -max-upload, so that the largest upload could never begin")
+	}
+	f.positive("upload-expiry", c.UploadExpiry > 0)
 	f.oneOf("log-format", c.LogFormat, "text", "json")
 	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
 	if c.OnUpload != "" {

@@ -19,6 +19,7 @@ import (
 	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
+	"gale/uploads/tus"
 )
 
 // Deps are what the handlers work with.
@@ -43,6 +44,9 @@ type Deps struct {
 	UploadTypes []string
 	// Sockets takes the uploads by WebSocket. Its Run is the caller's to call.
 	Sockets *uploadsocket.Server
+	// Resumable takes the uploads by tus. Its Run and Close are the caller's to
+	// call.
+	Resumable *tus.Server
 	// Token is what writes, and reading files and tasks, need; empty for none.
 	Token string
 	// Origins may write from a browser beside the server's own.
@@ -58,13 +62,13 @@ type Deps struct {
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	guard := newAccess(d.Token, d.Origins)
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
-	up := &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, types: d.UploadTypes, sockets: d.Sockets, log: d.Logger}
+	up := newUploadRoutes(d)
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
 	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
-	return []server.Route{
+	all := []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
 		{Method: get, Path: "/delay", Handler: wait.delay},
@@ -84,7 +88,8 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
 		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
-	}, statuses
+	}
+	return append(all, resumableRoutes(d.Resumable, guard)...), statuses
 }
 
 // statuses is the application's part of the one table from error to status.

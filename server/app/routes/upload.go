@@ -26,6 +26,11 @@ type uploadRoutes struct {
 	log     *slog.Logger
 }
 
+func newUploadRoutes(d Deps) *uploadRoutes {
+	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
+	return &uploadRoutes{store: d.Uploads, client: client, task: d.OnUpload, types: d.UploadTypes, sockets: d.Sockets, log: d.Logger}
+}
+
 // post is POST /upload, a form of either kind.
 func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	digests, err := announced(&ctx.Request.Header)
@@ -81,7 +86,11 @@ func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 // start starts the task for a stored file that it accepts. The file is there
 // for good, so trouble with the task does not make its upload fail: the answer
 // says that there is no task, and the log why.
-func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) {
+func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) { u.startAs(ctx, "", f) }
+
+// startAs starts the task under an id, or a new one if that is empty. Under one id
+// it starts once, however often it is called.
+func (u *uploadRoutes) startAs(ctx context.Context, id string, f *uploads.File) {
 	if u.task == "" || f.Code != uploads.CodeStored {
 		return
 	}
@@ -90,7 +99,7 @@ func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) {
 		return
 	}
 	if err == nil {
-		f.Task, err = u.enqueue(ctx, f)
+		f.Task, err = u.enqueue(ctx, id, f)
 	}
 	if err != nil {
 		u.log.Error("cannot start the task for an upload", "task", u.task, "directory", f.Directory, "filename", f.Filename, "error", err)
@@ -98,12 +107,12 @@ func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) {
 	}
 }
 
-func (u *uploadRoutes) enqueue(ctx context.Context, f *uploads.File) (id string, err error) {
+func (u *uploadRoutes) enqueue(ctx context.Context, id string, f *uploads.File) (string, error) {
 	args, err := json.Marshal([]string{f.Directory, f.Filename})
 	if err != nil {
 		return "", fmt.Errorf("encode arguments: %w", err)
 	}
-	task, _, err := u.client.Enqueue(ctx, jobs.NewTask{Name: u.task, Args: args})
+	task, _, err := u.client.Enqueue(ctx, jobs.NewTask{ID: id, Name: u.task, Args: args})
 	if err != nil {
 		return "", err
 	}
