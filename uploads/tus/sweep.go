@@ -48,9 +48,11 @@ func (s *Server) sweep(ctx context.Context) error {
 		return fmt.Errorf("open folder: %w", err)
 	}
 	defer func() { _ = dir.Close() }() // and with it the lock
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return fmt.Errorf("lock folder: %w", err)
 	}
 	err = each(s.done, func(name string, info fs.FileInfo) error {

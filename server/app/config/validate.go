@@ -48,11 +48,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		f.fault("-max-requests: must not be negative")
 	}
 	f.positive("max-body", c.MaxBody > 0)
-	f.positive("max-upload", c.MaxUpload > 0)
-	if c.MaxUnfinished < c.MaxUpload {
-		f.fault("-max-unfinished: less than -max-upload, so that the largest upload could never begin")
-	}
-	f.positive("upload-expiry", c.UploadExpiry > 0)
+	f.uploads(c)
 	f.oneOf("log-format", c.LogFormat, "text", "json")
 	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
 	if c.OnUpload != "" {
@@ -75,11 +71,6 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if c.Broker != SQLite {
 		if err := redisdb.Check(c.Broker); err != nil {
 			f.fault("-broker: neither sqlite nor an address: %v", err)
-		}
-	}
-	for _, ending := range c.UploadTypes {
-		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
-			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
 		}
 	}
 	f.folder("data", c.Data)
@@ -189,6 +180,20 @@ func (f *flags) admin(address string) {
 	_, port, err := net.SplitHostPort(address)
 	if n, errPort := strconv.Atoi(port); err != nil || errPort != nil || n < 0 || n > 65535 {
 		f.fault("-admin: %q is neither host:port nor unix:/path", address)
+	}
+}
+
+// uploads checks what may be uploaded, and how much.
+func (f *flags) uploads(c *Config) {
+	f.positive("max-upload", c.MaxUpload > 0)
+	if c.MaxUnfinished < c.MaxUpload {
+		f.fault("-max-unfinished: less than -max-upload, so that the largest upload could never begin")
+	}
+	f.positive("upload-expiry", c.UploadExpiry > 0)
+	for _, ending := range c.UploadTypes {
+		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
+			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
+		}
 	}
 }
 
