@@ -56,7 +56,7 @@ bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery
 	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
 	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -v .
 
-bench-uploads: ## one large upload beside nginx and Tornado
+bench-uploads: ## one large upload, by form and by tus, beside nginx and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/uploads
 

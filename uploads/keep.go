@@ -1,6 +1,7 @@
 package uploads
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding"
@@ -59,12 +60,19 @@ func (s *Store) DoLater(ctx context.Context, fn func() error) error { return s.d
 func (s *Store) Continue(ctx context.Context, f *os.File, name string, m Mark) (*Upload, error) {
 	u := &Upload{store: s, file: f, temporary: name, kept: true, hash: sha256.New(), size: m.Size}
 	err := s.admit(ctx, func() error {
+		info, err := f.Stat()
+		if err == nil && info.Size() < m.Size {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return fmt.Errorf("look at kept file: %w", err)
+		}
 		state, ok := u.hash.(encoding.BinaryUnmarshaler)
 		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.Sum) != nil) {
 			// Of another version of Go, say: the bytes are there.
 			u.hash = sha256.New()
 			if n, err := io.Copy(u.hash, io.NewSectionReader(f, 0, m.Size)); err != nil || n != m.Size {
-				return fmt.Errorf("read kept file: %d of %d bytes: %w", n, m.Size, errors.Join(err, io.ErrUnexpectedEOF))
+				return fmt.Errorf("read kept file: %d of %d bytes: %w", n, m.Size, cmp.Or(err, io.ErrUnexpectedEOF))
 			}
 			s.log.InfoContext(ctx, "sum of a kept file read again", "file", name, "bytes", m.Size)
 		}
