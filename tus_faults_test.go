@@ -216,14 +216,7 @@ func TestTusUnderFaults(t *testing.T) {
 func TestTusOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	disk := filepath.Join(dir, "disk")
-	if err := os.Mkdir(disk, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("gale-test", disk, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatalf("mount a small tmpfs: %v: run this test as root (CAP_SYS_ADMIN)", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_FORCE|0x2 /* MNT_DETACH */) })
+	disk := tinyDisk(t, dir)
 	g := start(t, dir, "-procs", "2", "-workers", "0", "-upload-dir", disk, "-on-upload", "")
 	content := uploadContent(1, 3<<20)
 	c := &tusClient{t: t, g: g, faults: &tusFaults{}, name: "big", content: content}

@@ -22,14 +22,18 @@ type Mark struct {
 }
 
 // Private opens a folder inside the store's own for files that outlive a process
-// without being stored, and makes it if it is missing (mode 0700). Its name
-// begins with a dot, so that no upload can be named in it. The caller closes it.
+// without being stored, and makes it, durably, if it is missing (mode 0700). Its
+// name begins with a dot, so that no upload can be named in it. The caller closes
+// it.
 func (s *Store) Private(name string) (*os.Root, error) {
 	if name == "" || name[0] != '.' {
 		return nil, fmt.Errorf("open private folder %q: its name must begin with a dot", name)
 	}
 	if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make private folder: %w", err)
+	}
+	if err := (&folder{store: s, levels: []level{{root: s.root}}}).sync(); err != nil {
+		return nil, err
 	}
 	root, err := s.root.OpenRoot(name)
 	if err != nil {

@@ -104,7 +104,14 @@ func TestContinueWhatIsLost(t *testing.T) {
 
 // What could not be synced is told, and the file stays its caller's.
 func TestContinueFailures(t *testing.T) {
-	failing := func(c *calls) { c.fsync = func(*os.File) error { return syscall.EIO } }
+	failing := func(c *calls) {
+		c.fsync = func(f *os.File) error {
+			if info, err := f.Stat(); err != nil || info.IsDir() {
+				return err
+			}
+			return syscall.EIO
+		}
+	}
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{}, failing)
 	f := keep(t, s, "")
 	u, err := s.Continue(t.Context(), f, ".kept/file", Mark{})

@@ -31,7 +31,11 @@ func (s *Server) openFolders() (err error) {
 			return err
 		}
 	}
-	return nil
+	dir, err := s.all.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func (s *Server) closeFolders() (err error) {
@@ -48,6 +52,7 @@ type entry struct {
 	server *Server
 	state  *os.File
 	data   *os.File // nil until it is needed
+	lost   error    // why what was written cannot be relied upon
 	origin
 	progress
 }

@@ -115,11 +115,15 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 }
 
 // checkpoint makes what mark counts durable, and then the mark itself. If that
-// fails the one before holds: what was not synced counts for nothing.
+// fails the one before holds, and this request makes no other: what was not synced
+// may be lost although the next sync succeeds (fsync(2)), and has to come again.
 func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.Mark) error {
 	return e.server.store.DoLater(ctx, func() error {
-		if err := u.Sync(); err != nil {
-			return err
+		if e.lost == nil {
+			e.lost = u.Sync()
+		}
+		if e.lost != nil {
+			return e.lost
 		}
 		// copy may be running beside this and reads e.Length: no more is written
 		// than changes.
