@@ -30,7 +30,7 @@ race: ## the same under the race detector
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege
+	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege nginx:nginx
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -v $(TEST_FLAGS) . ./bench/chaos
 	$(GO) run ./bench/faults
 
@@ -59,7 +59,7 @@ bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery
 	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
 	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -v .
 
-bench-uploads: ## one large upload beside nginx and Tornado
+bench-uploads: ## one large upload, by form and by tus, beside nginx and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/uploads
 

@@ -36,6 +36,7 @@ var floors = map[string]int{
 
 	"gale/server/upgrade":      15, // whoever speaks WebSocket does through it
 	"gale/server/uploadsocket": 20,
+	"gale/uploads/tus":         20,
 
 	"gale/server/app/command": 25,
 	"gale/server/app/watch":   25,
@@ -56,11 +57,12 @@ var floors = map[string]int{
 // banned are imports from outside that a package, and all below it, must do
 // without.
 var banned = map[string][]string{
-	"gale/prefork":    {"net/http", "github.com/valyala/fasthttp", "flag"},
-	"gale/jobs":       {"net/http", "github.com/valyala/fasthttp", "flag"},
-	"gale/uploads":    {"net/http/httputil", "github.com/valyala/fasthttp", "flag"},
-	"gale/server":     {"flag"},
-	"gale/server/app": {"flag"}, // config alone knows flags
+	"gale/prefork":     {"net/http", "github.com/valyala/fasthttp", "flag"},
+	"gale/jobs":        {"net/http", "github.com/valyala/fasthttp", "flag"},
+	"gale/uploads":     {"net/http/httputil", "github.com/valyala/fasthttp", "flag"},
+	"gale/uploads/tus": {"github.com/valyala/fasthttp", "flag"},
+	"gale/server":      {"flag"},
+	"gale/server/app":  {"flag"}, // config alone knows flags
 }
 
 type goPackage struct {

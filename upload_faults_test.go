@@ -207,12 +207,10 @@ func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 	return stored
 }
 
-// On a full disk every way answers 507 and leaves nothing; what is small enough
-// for the rest goes on.
-func TestUploadToAFullDisk(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	disk := filepath.Join(dir, "disk")
+// tinyDisk mounts a file system of 1 MiB in dir.
+func tinyDisk(t *testing.T, dir string) (disk string) {
+	t.Helper()
+	disk = filepath.Join(dir, "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -220,6 +218,15 @@ func TestUploadToAFullDisk(t *testing.T) {
 		t.Fatalf("mount a small tmpfs: %v: run this test as root (CAP_SYS_ADMIN)", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_FORCE|0x2 /* MNT_DETACH */) })
+	return disk
+}
+
+// On a full disk every way answers 507 and leaves nothing; what is small enough
+// for the rest goes on.
+func TestUploadToAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	disk := tinyDisk(t, dir)
 	g := start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
 	free := func() uint64 {
 		var s syscall.Statfs_t

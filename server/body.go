@@ -78,6 +78,20 @@ func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	return data, nil
 }
 
+// Cutter returns a function that cuts the body of the request that ctx is about
+// short: a Read that waits fails with ErrBodyTruncated, and so do those after it.
+// It is for a handler that learns, while it waits for a client that hangs, that it
+// must not go on. The function may be called from any goroutine, more than once,
+// but not after the handler has returned. The answer is still sent; then the
+// connection ends.
+func Cutter(ctx *fasthttp.RequestCtx) (cut func()) {
+	c, ok := ctx.Conn().(*conn)
+	if !ok {
+		return func() {}
+	}
+	return c.abort
+}
+
 // body is the guarded body of one request.
 type body struct {
 	conn      *conn

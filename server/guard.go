@@ -44,8 +44,9 @@ func (s *Server) preview(h *fasthttp.RequestHeader) {
 }
 
 // admit decides from the head alone whether a request is to be handled, and by
-// which route, whose parameters it leaves in ctx. It says the same of the same
-// head each time: preview and serve both ask.
+// which route, whose parameters it leaves in ctx. A route that refuses the
+// request is returned with the error. It says the same of the same head each
+// time: preview and serve both ask.
 func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (frame, *Route, error) {
 	f, err := readFrame(h)
 	if err != nil {
@@ -57,11 +58,11 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (fra
 	}
 	if r.Admit != nil {
 		if err := r.Admit(h); err != nil {
-			return f, nil, err
+			return f, r, err
 		}
 	}
 	if r.MaxBody >= 0 && f.length > r.MaxBody {
-		return f, nil, ErrBodyTooLarge
+		return f, r, ErrBodyTooLarge
 	}
 	return f, r, nil
 }
@@ -74,7 +75,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 
 	f, r, err := s.admit(&ctx.Request.Header, ctx)
 	limit := int64(-1) // what no route reads, drain bounds
-	if r != nil {
+	if err == nil {
 		limit = r.MaxBody
 	}
 	b, given := openBody(ctx, c, f, limit)
@@ -89,6 +90,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 	if err != nil {
 		s.answerError(ctx, err)
+	}
+	if r != nil {
+		for _, field := range r.Header {
+			ctx.Response.Header.Set(field[0], field[1])
+		}
 	}
 	s.finish(ctx, c, f, b, given)
 	stamp(ctx, c)
@@ -108,7 +114,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, giv
 		// The client expects the end, so it need not be waited for; if it is
 		// still sending it has to be.
 		c.linger = !whole
-	case !given, s.draining(), ctx.Response.ConnectionClose():
+	case !given, s.draining(), c.aborted.Load(), ctx.Response.ConnectionClose():
 		c.linger = true
 	case !whole && !b.drain():
 		c.linger = true

@@ -34,7 +34,10 @@ type Route struct {
 	// a byte of the body is asked for: a client that sent Expect: 100-continue is
 	// told 401 instead of to go on. It may be called twice for one request and
 	// must say the same each time.
-	Admit   func(h *fasthttp.RequestHeader) error
+	Admit func(h *fasthttp.RequestHeader) error
+	// Header are fields, name and value, that every answer carries, also one to
+	// an error.
+	Header  [][2]string
 	Handler Handler
 }
 

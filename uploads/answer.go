@@ -14,6 +14,7 @@ import (
 // of the applications that Gale replaces, and not HTTP's; Answer.Status is.
 const (
 	CodeStored   = 200
+	CodePartial  = 206 // so far so good, and more is to come; of no Answer to a form
 	CodeInvalid  = 400 // unacceptable name, malformed form
 	CodeTooLarge = 413
 	CodeInternal = 500

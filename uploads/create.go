@@ -16,6 +16,7 @@ type Upload struct {
 	store     *Store
 	file      *os.File
 	temporary string // path in the root; empty for an unnamed file
+	kept      bool   // temporary is another's, see Continue
 	hash      hash.Hash
 	size      int64
 	synced    bool
@@ -41,15 +42,20 @@ func (s *Store) Create(ctx context.Context) (*Upload, error) {
 func (s *Store) begin() (*Upload, error) {
 	u, err := s.create()
 	if err == nil {
-		u.counted = true
-		s.options.Meter.FileBegan()
+		u.start()
 	}
 	return u, err
 }
 
+// start makes u an upload that counts.
+func (u *Upload) start() {
+	u.began, u.counted = time.Now(), true
+	u.store.options.Meter.FileBegan()
+}
+
 // create makes a file that is nobody's upload yet.
 func (s *Store) create() (*Upload, error) {
-	u := &Upload{store: s, hash: sha256.New(), began: time.Now()}
+	u := &Upload{store: s, hash: sha256.New()}
 	var err error
 	if s.named {
 		u.file, u.temporary, err = s.temporary()

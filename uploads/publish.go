@@ -89,6 +89,11 @@ func (u *Upload) publish(directory, filename string) (err error) {
 	case u.err != nil:
 		return u.err
 	case !u.synced:
+		if u.kept { // and may have been written further than counts
+			if err := u.file.Truncate(u.size); err != nil {
+				return fmt.Errorf("cut file: %w", err)
+			}
+		}
 		u.noteSum()
 		// Once failed, a second fsync may succeed although the bytes are
 		// lost (fsync(2)), so the error stays.
@@ -124,6 +129,9 @@ func (u *Upload) place(directory, filename string) error {
 	if err == nil {
 		defer func() { _ = dir.Close() }()
 		err = u.link(dir, filename)
+		if errors.Is(err, fs.ErrExist) && u.linkedBefore(root, filename) {
+			return f.sync()
+		}
 	}
 	if err == nil {
 		if err = f.sync(); err != nil {
@@ -157,12 +165,14 @@ func (u *Upload) finish(code int) {
 		return
 	}
 	// The name first: an unlocked temporary is a sweeper's.
-	if u.temporary != "" {
+	if u.temporary != "" && !u.kept {
 		if err := u.store.root.Remove(u.temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			u.store.log.Warn("temporary not removed", "file", u.temporary, "error", err)
 		}
 	}
-	_ = u.file.Close() // published, and then synced, or unwanted
+	if !u.kept {
+		_ = u.file.Close() // published, and then synced, or unwanted
+	}
 	u.file = nil
 	if u.counted {
 		u.store.options.Meter.FileEnded(code, time.Since(u.began))

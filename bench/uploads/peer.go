@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"gale/bench/process"
@@ -24,21 +27,30 @@ type peer struct {
 	upload func(ctx context.Context, size int64) error
 }
 
-// gale builds the server and starts it with one child.
+// gale builds the server and starts it with one child, for a form.
 func gale(ctx context.Context, dir string) (*peer, error) {
 	binary := filepath.Join(dir, "server")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the server: %w\n%s", err, out)
 	}
+	return beginGale(ctx, dir, "gale", form)
+}
+
+// galeTus starts another, for the same by tus: a POST and one PATCH.
+func galeTus(ctx context.Context, dir string) (*peer, error) {
+	return beginGale(ctx, dir, "gale by tus", resumable)
+}
+
+func beginGale(ctx context.Context, dir, name string, upload func(ctx context.Context, port string, size int64) error) (*peer, error) {
 	port, err := process.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	data := filepath.Join(dir, "gale")
-	p := &peer{name: "gale", path: filepath.Join(data, "uploads/bench", fileName)}
-	p.server, err = process.Begin(ctx, port, binary, "serve", "-port", port, "-procs", "1", "-workers", "0",
+	data := filepath.Join(dir, name)
+	p := &peer{name: name, path: filepath.Join(data, "uploads/bench", fileName)}
+	p.server, err = process.Begin(ctx, port, filepath.Join(dir, "server"), "serve", "-port", port, "-procs", "1", "-workers", "0",
 		"-data", data, "-admin", "", "-on-upload", "", "-log-level", "warn")
-	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }
+	p.upload = func(ctx context.Context, size int64) error { return upload(ctx, port, size) }
 	return p, err
 }
 
@@ -109,6 +121,36 @@ func form(ctx context.Context, port string, size int64) error {
 	return send(ctx, http.MethodPost, port, "/upload", "multipart/form-data; boundary=b", body, int64(len(head)+len(tail))+size)
 }
 
+// resumable sends the file by tus, whole, in one PATCH.
+func resumable(ctx context.Context, port string, size int64) error {
+	encode := base64.StdEncoding.EncodeToString
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:"+port+"/tus/", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	req.Header.Set("Upload-Length", strconv.FormatInt(size, 10))
+	req.Header.Set("Upload-Metadata", "filename "+encode([]byte(fileName))+",directory "+encode([]byte("bench")))
+	created, err := do(req)
+	if err != nil {
+		return err
+	}
+	body := io.LimitReader(&pattern{}, size)
+	req, err = http.NewRequestWithContext(ctx, http.MethodPatch, "http://127.0.0.1:"+port+created.Get("Location"), body)
+	if err != nil {
+		return err
+	}
+	req.ContentLength = size
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	req.Header.Set("Upload-Offset", "0")
+	req.Header.Set("Content-Type", "application/offset+octet-stream")
+	done, err := do(req)
+	if err == nil && done.Get("Repr-Digest") == "" {
+		err = errors.New("the upload is not stored")
+	}
+	return err
+}
+
 func send(ctx context.Context, method, port, path, contentType string, body io.Reader, size int64) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1:"+port+path, body)
 	if err != nil {
@@ -116,16 +158,22 @@ func send(ctx context.Context, method, port, path, contentType string, body io.R
 	}
 	req.ContentLength = size
 	req.Header.Set("Content-Type", contentType)
+	_, err = do(req)
+	return err
+}
+
+// do sends a request that must succeed, and returns the head of the answer.
+func do(req *http.Request) (http.Header, error) {
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close() // read to its end
 	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("status %d: %s", resp.StatusCode, text)
 	}
-	return err
+	return resp.Header, err
 }
 
 // pattern is content without end that no file system compresses away, and that

@@ -23,6 +23,7 @@ import (
 	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
+	"gale/uploads/tus"
 )
 
 // uploadQueue is how many chunks of uploads may wait for the disk in one
@@ -51,6 +52,13 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		MaxBody: c.MaxBody,
 		Pool:    blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
+	d.Resumable, err = tus.New(s.uploads, tus.Options{
+		Base: tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: d.Stored, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
 	closeSources, err := openSources(c, &d, log)
 	if err != nil {
 		return err
@@ -77,14 +85,17 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	pools.Go(func() error { return uploadPool.Run(pooling) }) // ends after the servers
 	pools.Go(func() error { return blocking.Run(pooling) })   // ends after the servers
 	servers, serving := errgroup.WithContext(ctx)
-	servers.Go(func() error { return srv.Run(serving, ln) }) // ends with ctx
-	servers.Go(func() error { return sockets.Run(serving) }) // ends with ctx, or if another fails
-	servers.Go(func() error { return d.Hub.Run(serving) })   // ends with ctx, or if another fails
-	pools.Go(func() error { return d.Watches.Run(pooling) }) // ends after the servers: who watches is told to the end
+	servers.Go(func() error { return srv.Run(serving, ln) })     // ends with ctx
+	servers.Go(func() error { return sockets.Run(serving) })     // ends with ctx, or if another fails
+	servers.Go(func() error { return d.Hub.Run(serving) })       // ends with ctx, or if another fails
+	pools.Go(func() error { return d.Watches.Run(pooling) })     // ends after the servers: who watches is told to the end
+	servers.Go(func() error { return d.Resumable.Run(serving) }) // ends with ctx, or if another fails
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
 	err = servers.Wait()
+	// What the server has cut off is to be on disk as far as it came.
+	err = errors.Join(err, d.Resumable.Close())
 	stopPools()
 	logUploads(log, counters.Stats())
 	return errors.Join(err, pools.Wait())

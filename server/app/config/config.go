@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"runtime"
@@ -26,40 +27,42 @@ const SQLite = "sqlite"
 // Config holds the settings. The master reads them once; its children get them
 // as JSON, so a file that is changed later changes nothing until it is reread.
 type Config struct {
-	Host         string
-	Port         int
-	Procs        int // serve slots; resolved, never 0
-	Workers      int // worker slots under a serving master
-	Concurrency  int // tasks at once in each worker; resolved, never 0
-	Queues       []string
-	Weights      []int  // of the queues; none: in their order
-	Pool         int    // goroutines per child for blocking handlers
-	PoolQueue    int    // how many may wait for one
-	Redis        string // addresses for redisdb.Open; empty: the store slot, and then its own
-	Store        Store  // the store slot, where there is one
-	Static       string // folder served under /static/, or empty
-	FetchURL     string // what /fetch fetches, or empty
-	UploadPool   int    // goroutines per child for uploads
-	Data         string
-	Broker       string // where tasks wait: SQLite, or addresses of Redis
-	UploadDir    string
-	Token        string
-	Open         bool
-	Origins      []string
-	MaxBody      int64          // bytes
-	MaxUpload    int64          // bytes
-	MaxConns     int            // per child; 0 is no limit
-	MaxPerClient int            // connections per child and client address; 0 is no limit
-	Proxies      []netip.Prefix // whose word about a client is believed
-	AccessLog    int            // one request in so many is logged; 0 is none
-	TLSCert      string         // file, or empty for plain HTTP
-	TLSKey       string
-	OnUpload     string
-	UploadTypes  []string       // endings with their dot, in lower case, or *
-	TasksFile    string         // of command tasks, or empty
-	Commands     []command.Spec // what it holds
-	Path         string         // the variable PATH, by which commands are found
-	WSCompress   bool
+	Host          string
+	Port          int
+	Procs         int // serve slots; resolved, never 0
+	Workers       int // worker slots under a serving master
+	Concurrency   int // tasks at once in each worker; resolved, never 0
+	Queues        []string
+	Weights       []int  // of the queues; none: in their order
+	Pool          int    // goroutines per child for blocking handlers
+	PoolQueue     int    // how many may wait for one
+	Redis         string // addresses for redisdb.Open; empty: the store slot, and then its own
+	Store         Store  // the store slot, where there is one
+	Static        string // folder served under /static/, or empty
+	FetchURL      string // what /fetch fetches, or empty
+	UploadPool    int    // goroutines per child for uploads
+	Data          string
+	Broker        string // where tasks wait: SQLite, or addresses of Redis
+	UploadDir     string
+	Token         string
+	Open          bool
+	Origins       []string
+	MaxBody       int64          // bytes
+	MaxUpload     int64          // bytes
+	MaxUnfinished int64          // bytes, of all resumable uploads that are under way
+	UploadExpiry  time.Duration  // how long one of them is kept after its last byte
+	MaxConns      int            // per child; 0 is no limit
+	MaxPerClient  int            // connections per child and client address; 0 is no limit
+	Proxies       []netip.Prefix // whose word about a client is believed
+	AccessLog     int            // one request in so many is logged; 0 is none
+	TLSCert       string         // file, or empty for plain HTTP
+	TLSKey        string
+	OnUpload      string
+	UploadTypes   []string       // endings with their dot, in lower case, or *
+	TasksFile     string         // of command tasks, or empty
+	Commands      []command.Spec // what it holds
+	Path          string         // the variable PATH, by which commands are found
+	WSCompress    bool
 	// WSSendTimeout is how long a long-lived connection may make no room.
 	WSSendTimeout time.Duration
 	Grace         time.Duration
@@ -167,6 +170,9 @@ func (f *flags) resolve(command Command, c *Config) {
 	}
 	if c.UploadDir == "" && c.Data != "" {
 		c.UploadDir = c.Data + "/uploads"
+	}
+	if !f.given["max-unfinished"] && c.MaxUpload > 0 { // room for several of the largest
+		c.MaxUnfinished = max(c.MaxUnfinished, min(c.MaxUpload, math.MaxInt64/4)*4)
 	}
 	if command == Worker && !f.given["admin"] {
 		c.Admin = ""

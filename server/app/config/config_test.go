@@ -74,7 +74,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"-port", "99999", "-nope", "x", "-procs", "-1", "-max-body", "lots", "-log-format", "xml",
 		"-on-upload", "explode", "-upload-types", ".ok,mp3", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
 		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "-broker", "redis://user:s3cret@host:port", "stray",
-		"-trusted-proxies", "10.0.0.0/8,proxy.example", "-tls-cert", "empty",
+		"-trusted-proxies", "10.0.0.0/8,proxy.example", "-tls-cert", "empty", "-max-unfinished", "1MiB", "-upload-expiry", "-1s",
 	}, []string{"GALE_CONCURRENCY=many"}, tasks)
 	faults, ok := errors.AsType[Faults](err)
 	if !ok || faults.ExitCode() != 2 {
@@ -84,7 +84,8 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 		"-port: 99999", "unknown flag -nope", "-procs: -1", `-max-body: "lots"`, `-log-format: "xml"`,
 		`-on-upload: "explode" is none of: inspect, long_running_task`, `-upload-types: "mp3" is no ending`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
 		`-host: "0.0.0.0" can be reached from other machines`, `conf: grace: "never"`, "conf: nonsense: unknown flag",
-		"-origins: ", "-admin: ", "-broker: ", `-trusted-proxies: "proxy.example"`, "-tls-cert and -tls-key: give both", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
+		"-origins: ", "-admin: ", "-broker: ", `-trusted-proxies: "proxy.example"`, "-tls-cert and -tls-key: give both",
+		"-max-unfinished: less than -max-upload", "-upload-expiry: must be more than zero", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
 	} {
 		if !slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, want) }) {
 			t.Errorf("no fault %q in\n%v", want, err)

@@ -68,6 +68,8 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may write, comma separated: https://app.example")
 	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "limit on a request's body, in bytes or with KiB, MiB, GiB (`size`)")
 	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "limit on an uploaded file (`size`)")
+	s.Var(newSize(&c.MaxUnfinished, 16<<30), "max-unfinished", "limit on all resumable uploads that are unfinished, together (`size`); the default is four times -max-upload if that is more")
+	s.DurationVar(&c.UploadExpiry, "upload-expiry", 24*time.Hour, "how long an unfinished resumable upload is kept after its last byte")
 	s.Var(count{&c.MaxConns}, "max-conns", "open connections per child at most: off, or a `number` (default off)")
 	s.Var(count{&c.MaxPerClient}, "max-conns-per-client", "the same for each client address; trusted proxies are not counted (default off)")
 	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` whose X-Forwarded-For, X-Real-IP and X-Scheme are believed, comma separated; empty for none")

@@ -49,7 +49,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		f.fault("-max-requests: must not be negative")
 	}
 	f.positive("max-body", c.MaxBody > 0)
-	f.positive("max-upload", c.MaxUpload > 0)
+	f.uploads(c)
 	f.oneOf("log-format", c.LogFormat, "text", "json")
 	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
 	if c.OnUpload != "" {
@@ -70,11 +70,6 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		}
 	}
 	f.broker(*c)
-	for _, ending := range c.UploadTypes {
-		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
-			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
-		}
-	}
 	f.folder("data", c.Data)
 	f.folder("upload-dir", c.UploadDir)
 	f.token(c)
@@ -192,6 +187,20 @@ func (f *flags) broker(c Config) {
 	}
 	if err := redisdb.Check(c.Broker); err != nil {
 		f.fault("-broker: neither sqlite nor an address: %v", err)
+	}
+}
+
+// uploads checks what may be uploaded, and how much.
+func (f *flags) uploads(c *Config) {
+	f.positive("max-upload", c.MaxUpload > 0)
+	if c.MaxUnfinished < c.MaxUpload {
+		f.fault("-max-unfinished: less than -max-upload, so that the largest upload could never begin")
+	}
+	f.positive("upload-expiry", c.UploadExpiry > 0)
+	for _, ending := range c.UploadTypes {
+		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
+			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"gale/server/uploadsocket"
 	"gale/server/upstream"
 	"gale/uploads"
+	"gale/uploads/tus"
 )
 
 // Deps are what the handlers work with.
@@ -55,6 +56,9 @@ type Deps struct {
 	UploadTypes []string
 	// Sockets takes the uploads by WebSocket. Its Run is the caller's to call.
 	Sockets *uploadsocket.Server
+	// Resumable takes the uploads by tus. Its Run and Close are the caller's to
+	// call.
+	Resumable *tus.Server
 	// Token is what writes, and reading files and tasks, need; empty for none.
 	Token string
 	// Origins may write from a browser beside the server's own.
@@ -70,10 +74,7 @@ type Deps struct {
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	guard := newAccess(d.Token, d.Origins)
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
-	up := &uploadRoutes{
-		store: d.Uploads, client: client, task: d.OnUpload, types: d.UploadTypes, sockets: d.Sockets, log: d.Logger,
-		events: &uploadEvents{bus: d.Bus, log: d.Logger},
-	}
+	up := newUploadRoutes(d)
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
@@ -104,7 +105,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/tasks/{id}/log", Admit: guard.read, Handler: t.log},
 		{Method: get, Path: "/workflows/{id}", Admit: guard.read, Handler: t.workflow},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
-	}), statuses
+	}, resumableRoutes(d.Resumable, guard)), statuses
 }
 
 // statuses is the application's part of the one table from error to status.

@@ -26,6 +26,13 @@ type uploadRoutes struct {
 	log     *slog.Logger
 }
 
+func newUploadRoutes(d Deps) *uploadRoutes {
+	return &uploadRoutes{
+		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks}, task: d.OnUpload, types: d.UploadTypes,
+		sockets: d.Sockets, log: d.Logger, events: &uploadEvents{bus: d.Bus, log: d.Logger},
+	}
+}
+
 // post is POST /upload, a form of either kind.
 func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	f, err := u.events.follow(ctx, int64(ctx.Request.Header.ContentLength()))

@@ -12,17 +12,26 @@ import (
 // -on-upload and those that ask for uploads by themselves. The answer names the
 // first of them. The file is there for good, so trouble with a task does not
 // make its upload fail: the answer says so, and the log why.
-func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) {
+func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) { u.startAs(ctx, "", f) }
+
+// startAs starts the first task under an id and the others under that and their
+// name, or under new ones if it is empty. Under one id a task starts once, however
+// often it is called.
+func (u *uploadRoutes) startAs(ctx context.Context, id string, f *uploads.File) {
 	if f.Code != uploads.CodeStored {
 		return
 	}
-	for _, name := range u.wanted(f.Filename) {
-		id, err := u.enqueue(ctx, name, f)
+	for i, name := range u.wanted(f.Filename) {
+		as := id
+		if id != "" && i > 0 {
+			as += "-" + name
+		}
+		started, err := u.enqueue(ctx, as, name, f)
 		if err != nil {
 			u.log.Error("cannot start the task for an upload", "task", name, "directory", f.Directory, "filename", f.Filename, "error", err)
 			f.Reason = "stored, but " + name + " could not be started"
 		} else if f.Task == "" {
-			f.Task = id
+			f.Task = started
 		}
 	}
 }
@@ -42,12 +51,12 @@ func (u *uploadRoutes) wanted(filename string) (names []string) {
 	return names
 }
 
-func (u *uploadRoutes) enqueue(ctx context.Context, name string, f *uploads.File) (id string, err error) {
+func (u *uploadRoutes) enqueue(ctx context.Context, id, name string, f *uploads.File) (started string, err error) {
 	args, err := json.Marshal([]string{f.Directory, f.Filename})
 	if err != nil {
 		return "", err
 	}
-	t, _, err := u.client.Enqueue(ctx, jobs.NewTask{Name: name, Args: args})
+	t, _, err := u.client.Enqueue(ctx, jobs.NewTask{ID: id, Name: name, Args: args})
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,98 @@
+package routes
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/uploads"
+	"gale/uploads/tus"
+)
+
+// Stored starts the task for a file that came by tus; it is for tus.Options. The
+// task's id is made of the upload's, so that one upload starts one task, however
+// often its server is killed on the way.
+func (d Deps) Stored(ctx context.Context, id string, f *uploads.File) {
+	newUploadRoutes(d).startAs(ctx, "upload-"+id, f)
+}
+
+// resumable answers what is below /tus/.
+type resumable struct {
+	server *tus.Server
+	guard  access
+}
+
+// resumableRoutes are the routes of the tus protocol. They are told apart by the
+// protocol, not here: the method of a request may be in a field of its head.
+func resumableRoutes(s *tus.Server, guard access) (all []server.Route) {
+	r := resumable{s, guard}
+	header := [][2]string{{"Tus-Resumable", tus.Version}}
+	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
+		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
+			route := server.Route{Method: method, Path: path, Admit: guard.write, Header: header, Handler: r.serve, MaxBody: -1} // the protocol knows how much may come
+			switch method {
+			case fasthttp.MethodOptions:
+				route.Admit = nil // what there is, and a browser asks without the token
+			case fasthttp.MethodGet:
+				route.Admit = guard.read
+			}
+			all = append(all, route)
+		}
+	}
+	return all
+}
+
+func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
+	h := &ctx.Request.Header
+	length := int64(h.ContentLength())
+	if length < -1 { // fasthttp's word for none
+		length = 0
+	}
+	answer, err := r.server.Serve(ctx, &tus.Request{
+		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
+		Header: func(name string) string { return string(h.Peek(name)) },
+		Length: length, Body: server.Body(ctx), Cut: server.Cutter(ctx),
+	})
+	if err != nil {
+		return err
+	}
+	ctx.SetStatusCode(answer.Status)
+	for _, field := range answer.Header {
+		ctx.Response.Header.Set(field[0], field[1])
+	}
+	r.share(ctx)
+	if answer.Body == nil {
+		return nil
+	}
+	return server.WriteJSON(ctx, answer.Status, answer.Body)
+}
+
+// What a page of another origin may send and see (Fetch §3.2).
+var (
+	sharedMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+	sharedRequest = "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, " +
+		"Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Request-ID"
+	sharedAnswer = "Location, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, Upload-Offset, Upload-Length, " +
+		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Task, Repr-Digest, X-Request-ID"
+)
+
+// share lets pages of the origins that may write see the answer: the protocol is
+// in its head, which a browser hides from them otherwise.
+func (r resumable) share(ctx *fasthttp.RequestCtx) {
+	origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+	if !slices.Contains(r.guard.origins, strings.ToLower(origin)) {
+		return
+	}
+	h := &ctx.Response.Header
+	h.Set(fasthttp.HeaderAccessControlAllowOrigin, origin)
+	h.Set(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
+	h.Set(fasthttp.HeaderAccessControlExposeHeaders, sharedAnswer)
+	if ctx.IsOptions() {
+		h.Set(fasthttp.HeaderAccessControlAllowMethods, sharedMethods)
+		h.Set(fasthttp.HeaderAccessControlAllowHeaders, sharedRequest)
+		h.Set(fasthttp.HeaderAccessControlMaxAge, "86400")
+	}
+}

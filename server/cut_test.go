@@ -1,0 +1,140 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"gale/server"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A handler whose client hangs in the middle of a body can end the wait, from
+// another goroutine; the answer arrives, and then the connection ends. So it does
+// when the body was whole: the next request would find a cut connection.
+func TestCutter(t *testing.T) {
+	waiting := make(chan struct{})
+	srv, err := server.New(server.Options{}, []server.Route{
+		{Method: http.MethodPost, Path: "/hangs", Handler: func(ctx *fasthttp.RequestCtx) error {
+			cut := server.Cutter(ctx)
+			go func() { // ends with the cut
+				<-waiting
+				cut()
+				close(waiting)
+			}()
+			data := make([]byte, 3)
+			if _, err := io.ReadFull(server.Body(ctx), data); err != nil {
+				return err
+			}
+			waiting <- struct{}{}
+			_, err := server.Body(ctx).Read(data)
+			<-waiting // the cut is over before the handler is
+			if !errors.Is(err, server.ErrBodyTruncated) {
+				t.Errorf("the read ends with %v", err)
+			}
+			return server.Fail(http.StatusLocked, "cut")
+		}},
+		{Method: http.MethodPost, Path: "/whole", Handler: func(ctx *fasthttp.RequestCtx) error {
+			if _, err := io.Copy(io.Discard, server.Body(ctx)); err != nil {
+				return err
+			}
+			server.Cutter(ctx)()
+			return nil
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := dialing(t, srv)
+	for _, row := range []struct {
+		path   string
+		status int
+	}{{"/hangs", http.StatusLocked}, {"/whole", http.StatusOK}} {
+		conn := dial()
+		length := 3
+		if row.path == "/hangs" {
+			length = 10
+		}
+		if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\nabc", row.path, length); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", row.path, err)
+		}
+		if resp.StatusCode != row.status || !resp.Close {
+			t.Errorf("%s: %d, close %v", row.path, resp.StatusCode, resp.Close)
+		}
+		resp.Body.Close()
+	}
+}
+
+// A route's own fields are in every answer, also where it was refused.
+func TestRouteHeader(t *testing.T) {
+	fields := [][2]string{{"Protocol", "1"}}
+	refuse := func(*fasthttp.RequestHeader) error { return server.Fail(http.StatusForbidden, "no") }
+	fine := func(*fasthttp.RequestCtx) error { return nil }
+	srv, err := server.New(server.Options{MaxBody: 1}, []server.Route{
+		{Method: http.MethodPost, Path: "/fine", Header: fields, Handler: fine},
+		{Method: http.MethodPost, Path: "/fails", Header: fields, Handler: func(*fasthttp.RequestCtx) error { return errors.New("no") }},
+		{Method: http.MethodPost, Path: "/refused", Header: fields, Admit: refuse, Handler: fine},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := dialing(t, srv)()
+	answers := bufio.NewReader(conn)
+	for _, row := range []struct {
+		path, body, want string
+		status           int
+	}{
+		{"/fine", "", "1", 200}, {"/fails", "", "1", 500}, {"/refused", "", "1", 403}, {"/none", "", "", 404}, {"/fine", "ab", "1", 413},
+	} {
+		if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", row.path, len(row.body), row.body); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != row.status || resp.Header.Get("Protocol") != row.want {
+			t.Errorf("%s: %d, %q", row.path, resp.StatusCode, resp.Header.Get("Protocol"))
+		}
+	}
+}
+
+// dialing runs srv and returns what connects to it.
+func dialing(t *testing.T, srv *server.Server) (dial func() net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Run(ctx, ln) }() // ends with stop
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return func() net.Conn {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+}

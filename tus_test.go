@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bytes"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	stream      = "Content-Type: application/offset+octet-stream"
+	resumable   = "Tus-Resumable: 1.0.0"
+	noResumable = "Tus-Resumable: "
+)
+
+// tusAnswer is an answer of the protocol.
+type tusAnswer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// tusDo sends a request on a connection of its own, so that any child may get it.
+// Fields are "Name: value", and Tus-Resumable comes by itself.
+func tusDo(g *gale, method, path string, body io.Reader, fields ...string) (a tusAnswer, err error) {
+	req, err := http.NewRequest(method, g.url+path, body)
+	if err != nil {
+		return a, err
+	}
+	for _, field := range append([]string{resumable}, fields...) {
+		name, value, _ := strings.Cut(field, ": ")
+		req.Header.Set(name, value)
+		if value == "" {
+			req.Header.Del(name)
+		}
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 60 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return tusAnswer{resp.StatusCode, resp.Header, string(text)}, err
+}
+
+// metadata is a field of pairs: key, value, key, value.
+func metadata(pairs ...string) string {
+	var list []string
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, pairs[i]+" "+base64.StdEncoding.EncodeToString([]byte(pairs[i+1])))
+	}
+	return "Upload-Metadata: " + strings.Join(list, ",")
+}
+
+func checksum(algorithm string, sum []byte) string {
+	return "Upload-Checksum: " + algorithm + " " + base64.StdEncoding.EncodeToString(sum)
+}
+
+// tusStep is a request and what it must be answered. $1 in a path or a field is the
+// address that the first POST of the story was given, $2 the second.
+type tusStep struct {
+	request string // method and path
+	fields  []string
+	body    string
+	status  int
+	header  []string // that the answer must have; "Name: " is one that it must not have, "Name: *" any value
+}
+
+func creation(fields ...string) []string { return fields }
+
+// tusStories are the requests, fields and statuses of the protocol, by its
+// sections.
+func tusStories() map[string][]tusStep {
+	sum256, sum1, sum5 := sha256.Sum256([]byte("hello")), sha1.Sum([]byte("hello")), md5.Sum([]byte("hello"))
+	named := func(name string) string { return metadata("filename", name, "directory", "t") }
+	whole := "sha-256=:" + base64.StdEncoding.EncodeToString(sum256[:]) + ":"
+	return map[string][]tusStep{
+		"options": {
+			{"OPTIONS /tus/", []string{noResumable}, "", 204, []string{"Tus-Version: 1.0.0", "Tus-Max-Size: 1048576", "Tus-Checksum-Algorithm: sha256,sha1,md5",
+				"Tus-Extension: creation,creation-with-upload,creation-defer-length,termination,checksum,expiration,concatenation"}},
+			{"OPTIONS /tus/", []string{"Tus-Resumable: 0.2.2"}, "", 204, []string{"Tus-Version: 1.0.0"}},
+		},
+		"version": {
+			{"POST /tus/", []string{noResumable, "Upload-Length: 1", named("v")}, "", 412, []string{"Tus-Version: 1.0.0"}},
+			{"POST /tus/", []string{"Tus-Resumable: 2.0.0", "Upload-Length: 1", named("v")}, "", 412, []string{"Tus-Version: 1.0.0"}},
+			{"POST /tus/", creation("Upload-Length: 5", named("v")), "", 201, nil},
+			{"HEAD $1", []string{"Tus-Resumable: 0.2.2"}, "", 412, []string{"Upload-Offset: "}},
+			{"PATCH $1", []string{"Tus-Resumable: 0.2.2", stream, "Upload-Offset: 0"}, "hello", 412, nil},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Offset: 0"}},
+		},
+		"core": {
+			{"POST /tus/", creation("Upload-Length: 5", named("core")), "", 201, []string{"Location: *", "Upload-Expires: *", "Upload-Offset: "}},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Offset: 0", "Upload-Length: 5", "Cache-Control: no-store", "Upload-Defer-Length: ", named("core"), "Upload-Expires: *"}},
+			{"PATCH $1", []string{"Content-Type: text/plain", "Upload-Offset: 0"}, "he", 415, nil},
+			{"PATCH $1", []string{"Upload-Offset: 0"}, "he", 415, nil},
+			{"PATCH $1", []string{stream}, "he", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: -1"}, "he", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: x"}, "he", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 1"}, "he", 409, []string{"Upload-Offset: 0"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0"}, "he", 204, []string{"Upload-Offset: 2", "Upload-Expires: *"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0"}, "he", 409, []string{"Upload-Offset: 2"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 2"}, "", 204, []string{"Upload-Offset: 2"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 2"}, "lloo", 413, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 2", "Upload-Length: 6"}, "llo", 400, nil},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Offset: 2", "Upload-Length: 5"}},
+			{"GET $1", []string{noResumable}, "", 200, []string{"Upload-Offset: 2"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 2"}, "llo", 204, []string{"Upload-Offset: 5", "Upload-Length: 5", "Upload-Expires: ", "Repr-Digest: " + whole}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 5"}, "", 204, []string{"Upload-Offset: 5"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 5"}, "x", 413, nil},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Offset: 5", "Upload-Length: 5", "Repr-Digest: " + whole}},
+			{"POST $1", []string{"X-HTTP-Method-Override: HEAD"}, "", 200, []string{"Upload-Offset: 5"}},
+			{"POST $1", nil, "", 405, []string{"Allow: *"}},
+			{"PUT $1", nil, "", 405, []string{"Allow: *", "Tus-Resumable: "}},
+			{"HEAD /tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", nil, "", 404, []string{"Upload-Offset: "}},
+			{"HEAD /tus/jobs.db", nil, "", 404, nil},
+			{"PATCH /tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", []string{stream, "Upload-Offset: 0"}, "x", 404, nil},
+			{"GET /tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", nil, "", 404, nil},
+			{"DELETE /tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", nil, "", 404, nil},
+			{"PATCH /tus/", []string{stream, "Upload-Offset: 0"}, "x", 405, []string{"Allow: *"}},
+		},
+		"override": {
+			{"POST /tus/", creation("Upload-Length: 5", named("override")), "", 201, nil},
+			{"POST $1", []string{"X-HTTP-Method-Override: PATCH", stream, "Upload-Offset: 0"}, "hello", 204, []string{"Upload-Offset: 5"}},
+			{"POST $1", []string{"X-HTTP-Method-Override: DELETE"}, "", 204, nil},
+			{"HEAD $1", nil, "", 410, []string{"Upload-Offset: "}},
+		},
+		"creation": {
+			{"POST /tus/", creation(named("c")), "", 400, nil},
+			{"POST /tus/", creation(named("c"), "Upload-Length: x"), "", 400, nil},
+			{"POST /tus/", creation(named("c"), "Upload-Length: -1"), "", 400, nil},
+			{"POST /tus/", creation(named("c"), "Upload-Length: 1", "Upload-Defer-Length: 1"), "", 400, nil},
+			{"POST /tus/", creation(named("c"), "Upload-Length: 1048577"), "", 413, nil},
+			{"POST /tus/", creation(named("c"), "Upload-Length: 99999999999999999999"), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5"), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", metadata("directory", "t")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", metadata("filename", "../x")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", metadata("filename", "x", "directory", "../x")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", metadata("filename", ".x")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", "Upload-Metadata: filename !"), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", "Upload-Metadata: filename eA==,filename eQ=="), "", 400, nil},
+			{"POST /tus/", creation("Upload-Length: 5", named("c"), "Content-Type: text/plain"), "hello", 415, nil},
+			{"POST /tus/", creation("Upload-Length: 0", named("empty"), "Content-Type: text/plain"), "", 201, []string{"Repr-Digest: *"}},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Offset: 0", "Upload-Length: 0"}},
+			{"POST /tus/", creation("Upload-Length: 0", named("empty")), "", 409, []string{"Location: "}},
+			{"POST /tus/", creation("Upload-Length: 5", metadata("filename", "below", "directory", "t/empty")), "", 409, nil},
+			{"POST /tus/", creation("Upload-Length: 5", metadata("filename", "nowhere")+",empty,other eA=="), "", 201, nil},
+			{"HEAD $2", nil, "", 200, []string{metadata("filename", "nowhere") + ",empty,other eA=="}},
+			{"PATCH $2", []string{stream, "Upload-Offset: 0"}, "hello", 204, nil},
+		},
+		"creation with upload": {
+			{"POST /tus/", creation("Upload-Length: 5", named("with"), stream), "hel", 201, []string{"Upload-Offset: 3", "Location: *", "Upload-Expires: *"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 3"}, "lo", 204, []string{"Upload-Offset: 5"}},
+			{"POST /tus/", creation("Upload-Length: 5", named("at once"), stream), "hello", 201, []string{"Upload-Offset: 5", "Repr-Digest: " + whole, "Upload-Expires: "}},
+			{"POST /tus/", creation("Upload-Length: 5", named("more"), stream), "hello!", 413, []string{"Location: "}},
+			{"POST /tus/", creation("Upload-Length: 5", named("none"), stream), "", 201, []string{"Upload-Offset: 0"}},
+			{"POST /tus/", creation("Upload-Length: 5", named("bad"), stream, checksum("sha1", sum1[:])), "hellO", 460, []string{"Location: "}},
+			{"POST /tus/", creation("Upload-Length: 5", named("good"), stream, checksum("sha1", sum1[:])), "hello", 201, []string{"Upload-Offset: 5"}},
+		},
+		"deferred length": {
+			{"POST /tus/", creation("Upload-Defer-Length: 2", named("d")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Defer-Length: 1", named("d")), "", 201, []string{"Upload-Length: "}},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Defer-Length: 1", "Upload-Length: ", "Upload-Offset: 0"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0"}, "hel", 204, []string{"Upload-Offset: 3"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 3", "Upload-Length: 2"}, "", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 3", "Upload-Length: 1048577"}, "", 413, nil},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Defer-Length: 1", "Upload-Length: ", "Upload-Offset: 3"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 3", "Upload-Length: 5"}, "l", 204, []string{"Upload-Offset: 4"}},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Defer-Length: ", "Upload-Length: 5", "Upload-Offset: 4"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 4", "Upload-Length: 6"}, "o!", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 4", "Upload-Length: 5"}, "o", 204, []string{"Upload-Offset: 5", "Repr-Digest: " + whole}},
+		},
+		"termination": {
+			{"POST /tus/", creation("Upload-Length: 5", named("gone"), stream), "he", 201, nil},
+			{"DELETE $1", nil, "", 204, nil},
+			{"HEAD $1", nil, "", 410, []string{"Upload-Offset: "}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 2"}, "llo", 410, nil},
+			{"GET $1", nil, "", 410, nil},
+			{"DELETE $1", nil, "", 410, nil},
+		},
+		"checksum": {
+			{"POST /tus/", creation("Upload-Length: 15", named("sums")), "", 201, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0", checksum("crc32", sum5[:4])}, "hello", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0", "Upload-Checksum: sha1 x"}, "hello", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0", checksum("sha1", sum5[:])}, "hello", 400, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0", checksum("sha1", sum1[:])}, "hellO", 460, nil},
+			{"HEAD $1", nil, "", 200, []string{"Upload-Offset: 0"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 0", checksum("sha1", sum1[:])}, "hello", 204, []string{"Upload-Offset: 5"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 5", checksum("sha256", sum256[:])}, "Hello", 460, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 5", checksum("sha256", sum256[:])}, "hello", 204, []string{"Upload-Offset: 10"}},
+			{"PATCH $1", []string{stream, "Upload-Offset: 10", checksum("md5", sum5[:])}, "hell", 460, nil},
+			{"PATCH $1", []string{stream, "Upload-Offset: 10", checksum("md5", sum5[:])}, "hello", 204, []string{"Upload-Offset: 15", "Repr-Digest: *"}},
+		},
+		"concatenation": {
+			{"POST /tus/", creation("Upload-Length: 3", "Upload-Concat: partial", stream), "hel", 201, []string{"Upload-Offset: 3", "Repr-Digest: "}},
+			{"POST /tus/", creation("Upload-Length: 2", "Upload-Concat: partial"), "", 201, nil},
+			{"HEAD $2", nil, "", 200, []string{"Upload-Concat: partial", "Upload-Offset: 0"}},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $2", named("joined")), "", 409, []string{"Location: "}},
+			{"PATCH $2", []string{stream, "Upload-Offset: 0"}, "lo", 204, []string{"Upload-Offset: 2", "Upload-Expires: *"}},
+			{"HEAD $2", nil, "", 200, []string{"Upload-Concat: partial", "Upload-Offset: 2", "Upload-Length: 2"}},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $2", named("joined"), "Upload-Length: 5"), "", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $2", named("joined"), stream), "hello", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $2"), "", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: final;", named("joined")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: other", named("joined"), "Upload-Length: 5"), "", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: final;/tus/x", named("joined")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: final;/tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", named("joined")), "", 404, nil},
+			{"POST /tus/", creation("Upload-Length: 1", named("no part")), "", 201, nil},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $3", named("joined")), "", 400, nil},
+			{"POST /tus/", creation("Upload-Concat: final;https://proxy.example/files$1 $2", named("joined")), "", 201,
+				[]string{"Upload-Length: 5", "Repr-Digest: " + whole, "Upload-Expires: "}},
+			{"HEAD $4", nil, "", 200, []string{"Upload-Offset: 5", "Upload-Length: 5", "Upload-Concat: *", named("joined")}},
+			{"PATCH $4", []string{stream, "Upload-Offset: 5"}, "", 403, nil},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $2", named("joined")), "", 201, []string{"Location: $4", "Upload-Length: 5", "Repr-Digest: " + whole}},
+			{"HEAD $1", nil, "", 410, nil},
+			{"POST /tus/", creation("Upload-Concat: final;$1 $2", named("other")), "", 410, nil},
+		},
+	}
+}
+
+// Every request, field and status of the protocol, each request to a child that
+// the kernel chooses.
+func TestTusProtocol(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := start(t, dir, "-procs", "3", "-workers", "0", "-max-upload", "1MiB")
+	for name, steps := range tusStories() {
+		t.Run(name, func(t *testing.T) {
+			var locations []string
+			fill := func(s string) string {
+				for i, location := range locations {
+					s = strings.ReplaceAll(s, fmt.Sprintf("$%d", i+1), location)
+				}
+				return s
+			}
+			for i, step := range steps {
+				method, path, _ := strings.Cut(fill(step.request), " ")
+				var fields []string
+				for _, field := range step.fields {
+					fields = append(fields, fill(field))
+				}
+				a, err := tusDo(g, method, path, strings.NewReader(step.body), fields...)
+				if err != nil || a.status != step.status {
+					t.Fatalf("step %d, %s %s %q: %d %s, %v; want %d", i, method, path, fields, a.status, a.body, err, step.status)
+				}
+				want := step.header
+				if method != "PUT" {
+					want = append(want, resumable)
+				}
+				for _, field := range want {
+					name, value, _ := strings.Cut(fill(field), ": ")
+					if got := a.header.Get(name); got != value && (value != "*" || got == "") {
+						t.Errorf("step %d, %s %s %q: %s is %q, want %q", i, method, path, fields, name, got, value)
+					}
+				}
+				if location := a.header.Get("Location"); location != "" {
+					locations = append(locations, location)
+				}
+			}
+		})
+	}
+	for name, want := range map[string]string{"t/core": "hello", "t/empty": "", "tus/nowhere": "hello", "t/with": "hello", "t/at once": "hello", "t/d": "hello",
+		"t/sums": "hellohellohello", "t/joined": "hello", "t/override": "hello", "t/good": "hello"} {
+		if got, err := os.ReadFile(filepath.Join(dir, "data/uploads", name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"t/v", "t/gone", "t/more", "t/bad", "t/no part", "t/other"} {
+		if _, err := os.Stat(filepath.Join(dir, "data/uploads", name)); err == nil {
+			t.Errorf("%s is there", name)
+		}
+	}
+}
+
+// What is answered of a file is what a form is answered, and its task is started.
+func TestTusStartsTheTask(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2")
+	content, err := os.ReadFile("testdata/speech.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := tusDo(g, "POST", "/tus/", bytes.NewReader(content), stream, fmt.Sprintf("Upload-Length: %d", len(content)), metadata("filename", "speech.wav"))
+	if err != nil || a.status != 201 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	sum := sha256.Sum256(content)
+	check := func(text string) {
+		t.Helper()
+		var answer uploadAnswer
+		if err := json.Unmarshal([]byte(text), &answer); err != nil || answer.Code != 200 || len(answer.Files) != 1 ||
+			answer.Files[0].SHA256 != hex.EncodeToString(sum[:]) || answer.Files[0].Size != int64(len(content)) || answer.Files[0].Task != a.header.Get("Upload-Task") {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+	check(a.body)
+	later, err := tusDo(g, "GET", a.header.Get("Location"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(later.body)
+	if task := awaitTask(t, g, a.header.Get("Upload-Task"), 20*time.Second); task.State != "success" {
+		t.Errorf("%+v", task)
+	}
+}
+
+// The token and the origin rules hold, and pages of a trusted origin see the answer.
+func TestTusAccess(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-origins", "https://app.example")
+	const token = "Authorization: Bearer s3cret"
+	for _, row := range []struct {
+		method string
+		status int
+		fields []string
+		want   string
+	}{
+		{"POST", 401, nil, "Www-Authenticate: Bearer realm=\"gale\""},
+		{"POST", 403, []string{token, "Origin: https://evil.example"}, "Access-Control-Allow-Origin: "},
+		{"POST", 201, []string{token, "Origin: https://app.example"}, "Access-Control-Allow-Origin: https://app.example"},
+		{"POST", 201, []string{token}, "Access-Control-Allow-Origin: "},
+		{"OPTIONS", 204, []string{"Origin: https://app.example", "Access-Control-Request-Method: POST"}, "Access-Control-Allow-Methods: GET, HEAD, POST, PATCH, DELETE, OPTIONS"},
+		{"OPTIONS", 204, []string{"Origin: https://evil.example", "Access-Control-Request-Method: POST"}, "Access-Control-Allow-Methods: "},
+	} {
+		a, err := tusDo(g, row.method, "/tus/", nil, append(row.fields, "Upload-Length: 1", metadata("filename", "a"))...)
+		name, value, _ := strings.Cut(row.want, ": ")
+		if err != nil || a.status != row.status || a.header.Get(name) != value || a.header.Get("Tus-Resumable") != "1.0.0" {
+			t.Errorf("%s %q: %d %v, %v", row.method, row.fields, a.status, a.header, err)
+		}
+	}
+	for _, method := range []string{"GET", "HEAD", "PATCH", "DELETE"} {
+		if a, err := tusDo(g, method, "/tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", nil); err != nil || a.status != 401 {
+			t.Errorf("%s: %d, %v", method, a.status, err)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package tus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gale/uploads"
+)
+
+// stateSuffix is what the name of a state file has behind the id; the data has
+// nothing there.
+const stateSuffix = ".state"
+
+func (s *Server) openFolders() (err error) {
+	if s.all, err = s.store.Private(folderName); err != nil {
+		return err
+	}
+	for name, root := range map[string]**os.Root{openName: &s.open, doneName: &s.done} {
+		if err := s.all.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if *root, err = s.all.OpenRoot(name); err != nil {
+			return err
+		}
+	}
+	dir, err := s.all.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (s *Server) closeFolders() (err error) {
+	for _, root := range []*os.Root{s.open, s.done, s.all} {
+		if root != nil {
+			err = errors.Join(err, root.Close())
+		}
+	}
+	return err
+}
+
+// entry is an upload that this request holds.
+type entry struct {
+	server *Server
+	state  *os.File
+	data   *os.File // nil until it is needed
+	lost   error    // why what was written cannot be relied upon
+	origin
+	progress
+}
+
+// close lets the upload go.
+func (e *entry) close() {
+	_ = e.state.Close() // synced where it matters
+	if e.data != nil {
+		_ = e.data.Close()
+	}
+}
+
+// validID is what ids look like: 26 letters and digits of base32.
+func validID(id string) bool {
+	return len(id) == 26 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+// find opens the state file of an upload, wherever it stands.
+func (s *Server) find(id string) (*os.File, error) {
+	if !validID(id) {
+		return nil, errNotFound
+	}
+	f, err := s.open.OpenFile(id+stateSuffix, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) { // or it is being moved
+		f, err = s.done.OpenFile(id+stateSuffix, os.O_RDWR, 0)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return f, nil
+}
+
+// acquire takes an upload, from whoever has it. Errors are errNotFound, errGone
+// and errLocked beside those of the disk.
+func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
+	f, err := s.find(id)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{server: s, state: f}
+	if err = s.lock(ctx, f); err == nil {
+		// Only now: the one before may have moved it on.
+		e.origin, e.progress, err = readState(f)
+	}
+	if err == nil && (e.Phase == phaseGone || e.expired(time.Now())) {
+		err = errGone
+	}
+	if errors.Is(err, errState) {
+		s.log.ErrorContext(ctx, "upload lost", "upload", id, "error", err)
+		err = errGone
+	}
+	if err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// openData opens the file with the bytes.
+func (e *entry) openData() error {
+	if e.data != nil {
+		return nil
+	}
+	f, err := e.server.open.OpenFile(e.ID, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open data: %w", err)
+	}
+	e.data = f
+	return nil
+}
+
+// make creates an upload and takes it. The sum of all that is unfinished, and with
+// it what is promised here, is within Options.MaxUnfinished: looking and making are
+// under one lock.
+func (s *Server) make(ctx context.Context, o origin, p progress) (*entry, error) {
+	e := &entry{server: s, origin: o, progress: p}
+	err := s.store.Do(ctx, func() error {
+		dir, err := s.open.Open(".")
+		if err != nil {
+			return fmt.Errorf("open folder: %w", err)
+		}
+		defer func() { _ = dir.Close() }() // and with it the lock
+		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+			return fmt.Errorf("lock folder: %w", err)
+		}
+		if err := s.room(max(p.Length, 0), 1); err != nil {
+			return err
+		}
+		if err = s.makeFiles(e); err == nil {
+			err = dir.Sync()
+		}
+		if err != nil {
+			e.abandon()
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return errLocked // a final upload is being made by another request
+		}
+		if err != nil {
+			return fmt.Errorf("make upload: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (s *Server) makeFiles(e *entry) (err error) {
+	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if e.state, err = s.open.OpenFile(e.ID+stateSuffix, flags, 0o600); err != nil {
+		return err
+	}
+	if _, err = try(e.state, holdByte); err != nil { // nobody else knows it yet
+		return err
+	}
+	if e.data, err = s.open.OpenFile(e.ID, flags, 0o640); err != nil {
+		return err
+	}
+	// The size, of which nothing is allocated, says how much is promised.
+	if err = e.data.Truncate(max(e.Length, 0)); err != nil {
+		return err
+	}
+	return writeState(e.state, e.origin, e.progress)
+}
+
+// abandon removes what makeFiles has made, and only that.
+func (e *entry) abandon() {
+	for _, f := range []*os.File{e.data, e.state} {
+		if f != nil {
+			_ = f.Close()
+			_ = e.server.open.Remove(f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]) // else the sweep does
+		}
+	}
+}
+
+// room is nil if there is room for more bytes and uploads beside those there are.
+func (s *Server) room(bytes int64, files int) error {
+	err := each(s.open, func(name string, info fs.FileInfo) error {
+		if !strings.HasSuffix(name, stateSuffix) {
+			bytes, files = bytes+info.Size(), files+1
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look at unfinished uploads: %w", err)
+	}
+	if bytes > s.opts.MaxUnfinished || files > s.opts.MaxUploads {
+		return &fault{status: http.StatusInsufficientStorage, reason: "too much is unfinished here, try again later",
+			header: [][2]string{{"Retry-After", "60"}}}
+	}
+	return nil
+}
+
+// drop ends an upload that is not published and frees its bytes.
+func (e *entry) drop(ctx context.Context, why string) error {
+	e.server.log.InfoContext(ctx, "upload dropped", "upload", e.ID, "directory", e.Directory, "filename", e.Filename,
+		"offset", e.Offset, "reason", why)
+	e.Phase, e.Hash = phaseGone, nil
+	return e.retire(ctx)
+}
+
+// retire notes the last progress and keeps no more of the upload than that.
+func (e *entry) retire(ctx context.Context) error {
+	return e.server.store.DoLater(context.WithoutCancel(ctx), func() error {
+		if err := e.save(); err != nil {
+			return err
+		}
+		if err := e.server.open.Remove(e.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove data: %w", err)
+		}
+		name := e.ID + stateSuffix
+		err := e.server.all.Rename(openName+"/"+name, doneName+"/"+name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has been there already
+			return fmt.Errorf("move state: %w", err)
+		}
+		return nil
+	})
+}
+
+// save makes the progress durable. If that fails the slot may be torn, and the next
+// try goes there again: the other one holds what counts.
+func (e *entry) save() error {
+	next := e.progress
+	next.Seq++
+	if err := writeProgress(e.state, next); err != nil {
+		return err
+	}
+	e.Seq = next.Seq
+	return nil
+}
+
+// file is the upload as it was stored.
+func (e *entry) file() uploads.File {
+	return uploads.File{Directory: e.Directory, Filename: e.Filename, Size: e.Length, SHA256: e.Sum,
+		Code: uploads.CodeStored, Reason: "OK", Task: e.Task}
+}

@@ -1,0 +1,147 @@
+package tus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// patch is PATCH: bytes for an upload, at its offset.
+func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
+	if !isStream(r) {
+		return Response{}, fail(http.StatusUnsupportedMediaType, "the content type must be "+offsetStream)
+	}
+	offset, given, err := number(r, "Upload-Offset")
+	if err == nil && !given {
+		err = fail(http.StatusBadRequest, "Upload-Offset is missing")
+	}
+	if err != nil {
+		return Response{}, err
+	}
+	check, err := parseChecksum(r.Header("Upload-Checksum"))
+	if err != nil {
+		return Response{}, err
+	}
+	e, err := s.acquire(ctx, r.ID)
+	if err != nil {
+		return Response{}, err
+	}
+	defer e.close()
+	switch {
+	case e.final():
+		return Response{}, fail(http.StatusForbidden, "a final upload takes no bytes")
+	case offset != e.Offset:
+		return Response{}, &fault{status: http.StatusConflict, reason: fmt.Sprintf("the offset of this upload is %d", e.Offset),
+			header: [][2]string{{"Upload-Offset", fmt.Sprint(e.Offset)}}}
+	}
+	if err := e.declare(ctx, r); err != nil {
+		return Response{}, err
+	}
+	if e.Length >= 0 && r.Length > e.Length-e.Offset {
+		return Response{}, fail(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+	}
+	if e.Phase == phaseOpen {
+		u, err := e.receive(ctx, r, check)
+		if err == nil {
+			err = e.settle(ctx, u)
+		}
+		if err != nil {
+			return Response{}, err
+		}
+	}
+	return Response{Status: http.StatusNoContent, Header: e.fields()}, nil
+}
+
+// declare notes the length that a PATCH brings for an upload that was created
+// without one; of another it must be the same.
+func (e *entry) declare(ctx context.Context, r *Request) error {
+	length, given, err := number(r, "Upload-Length")
+	switch {
+	case err != nil:
+		return err
+	case e.Length < 0:
+		if err := e.server.roomLeft(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !given || length == e.Length:
+		return nil
+	case e.Length >= 0:
+		return fail(http.StatusBadRequest, "the length of an upload cannot change")
+	case length < e.Offset:
+		return fail(http.StatusBadRequest, "Upload-Length is less than what is there")
+	case length > e.server.store.MaxFile():
+		return fail(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+	}
+	e.Length = length
+	return e.server.store.DoLater(ctx, e.save)
+}
+
+// roomLeft is nil unless the unfinished uploads have all that they may have.
+func (s *Server) roomLeft(ctx context.Context) error {
+	return s.store.DoLater(ctx, func() error { return s.room(0, 0) })
+}
+
+// head is HEAD: where to go on. It takes the upload from a request that has it, so
+// that the offset is the last word.
+func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
+	e, err := s.acquire(ctx, r.ID)
+	if err != nil {
+		return Response{}, err
+	}
+	defer e.close()
+	if e.whole() && !e.partial() && e.Phase == phaseOpen {
+		if err := e.finish(ctx, nil); err != nil {
+			return Response{}, err
+		}
+	}
+	a := Response{Status: http.StatusOK, Header: [][2]string{{"Cache-Control", "no-store"}}}
+	for _, field := range e.fields() {
+		if field[0] == "Upload-Offset" && e.final() && !e.whole() {
+			continue // the protocol wants it said only when the parts are joined
+		}
+		a.Header = append(a.Header, field)
+	}
+	for name, value := range map[string]string{"Upload-Metadata": e.Metadata, "Upload-Concat": e.Concat} {
+		if value != "" {
+			a.Header = append(a.Header, [2]string{name, value})
+		}
+	}
+	return a, nil
+}
+
+// remove is DELETE. A file that has been stored stays: it is no longer the
+// upload's.
+func (s *Server) remove(ctx context.Context, r *Request) (Response, error) {
+	e, err := s.acquire(ctx, r.ID)
+	if err != nil {
+		return Response{}, err
+	}
+	defer e.close()
+	if err := e.drop(ctx, "terminated"); err != nil {
+		return Response{}, err
+	}
+	return Response{Status: http.StatusNoContent}, nil
+}
+
+// look is GET, which is none of the protocol's: what is known of an upload, as
+// the answer of a form has it. It disturbs nobody.
+func (s *Server) look(id string) (Response, error) {
+	f, err := s.find(id)
+	if err != nil {
+		return Response{}, err
+	}
+	e := &entry{server: s, state: f}
+	defer e.close()
+	e.origin, e.progress, err = readState(f)
+	if errors.Is(err, errState) || err == nil && (e.Phase == phaseGone || e.expired(time.Now())) {
+		return Response{}, errGone
+	}
+	if err != nil {
+		return Response{}, err
+	}
+	return Response{Status: http.StatusOK, Header: append(e.fields(), [2]string{"Cache-Control", "no-store"}), Body: e.answer()}, nil
+}

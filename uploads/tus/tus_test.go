@@ -1,0 +1,369 @@
+package tus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"gale/pool"
+	"gale/uploads"
+)
+
+// fixture is a server of uploads and where they land.
+type fixture struct {
+	*Server
+	t   *testing.T
+	dir string
+}
+
+func newFixture(t *testing.T, dir string, o Options) *fixture {
+	t.Helper()
+	store, err := uploads.Open(dir, uploads.Options{MaxFile: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(store, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(s.Close(), store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &fixture{s, t, dir}
+}
+
+// do sends a request with a body; header is name, value, name, value.
+func (f *fixture) do(method, id string, body io.Reader, header ...string) (Response, error) {
+	r := &Request{Method: method, ID: id, Length: -1, Body: body, Header: func(name string) string {
+		for i := 0; i < len(header); i += 2 {
+			if header[i] == name {
+				return header[i+1]
+			}
+		}
+		return map[string]string{"Tus-Resumable": Version, "Content-Type": offsetStream, "Upload-Metadata": "filename YQ=="}[name]
+	}}
+	return f.Serve(f.t.Context(), r)
+}
+
+func (a Response) get(name string) string {
+	for _, field := range a.Header {
+		if field[0] == name {
+			return field[1]
+		}
+	}
+	return ""
+}
+
+// want is do for a request that must have that status.
+func (f *fixture) want(status int, method, id, body string, header ...string) Response {
+	f.t.Helper()
+	a, err := f.do(method, id, strings.NewReader(body), header...)
+	if err != nil || a.Status != status {
+		f.t.Fatalf("%s %s: %d %v, %v; want %d", method, id, a.Status, a.Body, err, status)
+	}
+	return a
+}
+
+// create makes an upload of so many bytes, of which the body is there.
+func (f *fixture) create(length, body string, header ...string) (id string) {
+	f.t.Helper()
+	a := f.want(http.StatusCreated, "POST", "", body, append(header, "Upload-Length", length)...)
+	return strings.TrimPrefix(a.get("Location"), DefaultBase)
+}
+
+func (f *fixture) stored(name, content string) {
+	f.t.Helper()
+	if got, err := os.ReadFile(filepath.Join(f.dir, "tus", name)); err != nil || string(got) != content {
+		f.t.Errorf("%s is %q, %v; want %q", name, got, err, content)
+	}
+}
+
+func (f *fixture) open(id string) string { return filepath.Join(f.dir, folderName, openName, id) }
+
+// edit changes the state of an upload as another process would have left it.
+func (f *fixture) edit(id string, change func(*progress)) {
+	f.t.Helper()
+	e, err := f.acquire(f.t.Context(), id)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer e.close()
+	change(&e.progress)
+	if err := e.save(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// What broke off stays as far as it came, but not of a chunk with a checksum.
+func TestBodyThatBreaksOff(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{})
+	broken := errors.New("connection reset")
+	id := f.create("10", "")
+	body := func(s string) io.Reader { return io.MultiReader(strings.NewReader(s), iotest.ErrReader(broken)) }
+	if _, err := f.do("PATCH", id, body("hello"), "Upload-Offset", "0"); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	if got := f.want(200, "HEAD", id, "").get("Upload-Offset"); got != "5" {
+		t.Errorf("offset %s", got)
+	}
+	if _, err := f.do("PATCH", id, body("wo"), "Upload-Offset", "5", "Upload-Checksum", "md5 1B2M2Y8AsgTpgAmY7PhCfg=="); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	f.want(413, "PATCH", id, "world!", "Upload-Offset", "5")
+	f.want(204, "PATCH", id, "world", "Upload-Offset", "5")
+	f.stored("a", "helloworld")
+}
+
+// The last good copy of the state counts, whichever slot is torn.
+func TestTornState(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{})
+	id := f.create("10", "ab")
+	f.want(204, "PATCH", id, "cd", "Upload-Offset", "2")
+	path := f.open(id) + stateSuffix
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for slot, want := range []string{"2", "4"} { // creation is 0, then 1 and 2
+		for _, at := range []int{0, 20, 200} {
+			torn := append([]byte(nil), whole...)
+			torn[slot*slotSize+at] ^= 1
+			if err := os.WriteFile(path, torn, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.want(200, "HEAD", id, "").get("Upload-Offset"); got != want {
+				t.Errorf("slot %d torn at %d: offset %s, want %s", slot, at, got, want)
+			}
+		}
+	}
+	torn := append([]byte(nil), whole...)
+	torn[0], torn[slotSize] = 'x', 'x'
+	if err := os.WriteFile(path, torn, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.want(410, "HEAD", id, "")
+}
+
+// A process that was killed with the file published and nothing noted: the next
+// request, or the sweep, does it again, and it is the same file and the same task.
+func TestKilledBehindPublishing(t *testing.T) {
+	for _, again := range []string{"HEAD", "sweep"} {
+		var started []string
+		f := newFixture(t, t.TempDir(), Options{Stored: func(_ context.Context, id string, file *uploads.File) {
+			started = append(started, id)
+			file.Task = "task"
+		}})
+		id := f.create("5", "hel")
+		state, err := os.ReadFile(f.open(id) + stateSuffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(f.open(id), f.open(id)+"-kept"); err != nil {
+			t.Fatal(err)
+		}
+		f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
+		// As it was between the two: whole, published, not noted.
+		for _, err := range []error{os.Rename(f.open(id)+"-kept", f.open(id)), os.WriteFile(f.open(id)+stateSuffix, state, 0o600),
+			os.Remove(filepath.Join(f.dir, folderName, doneName, id+stateSuffix))} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.edit(id, func(p *progress) { p.Offset, p.Hash = 5, nil }) // and a sum of another version of Go
+		if again == "sweep" {
+			if err := f.sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		sum := sha256.Sum256([]byte("hello"))
+		a := f.want(200, "HEAD", id, "")
+		if file, err := f.want(200, "GET", id, "").Body.(uploads.Answer), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || a.get("Upload-Task") != "task" {
+			t.Errorf("%s: %+v", again, file)
+		}
+		f.stored("a", "hello")
+		if len(started) != 2 || started[0] != id || started[1] != id {
+			t.Errorf("%s: started %q", again, started)
+		}
+		if left, err := os.ReadDir(filepath.Join(f.dir, folderName, openName)); err != nil || len(left) != 0 {
+			t.Errorf("%s: left %v, %v", again, left, err)
+		}
+	}
+}
+
+// A name that another has taken meanwhile ends the upload: it must not look whole.
+func TestNameTakenMeanwhile(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{})
+	first, second := f.create("5", ""), f.create("5", "hel")
+	f.want(204, "PATCH", first, "first", "Upload-Offset", "0")
+	a := f.want(409, "PATCH", second, "lo", "Upload-Offset", "3")
+	if answer, ok := a.Body.(uploads.Answer); !ok || answer.Code != uploads.CodeExists {
+		t.Errorf("%+v", a.Body)
+	}
+	f.want(410, "HEAD", second, "")
+	f.stored("a", "first")
+}
+
+// What is promised counts, so that what was begun can be finished.
+func TestRoomForUnfinished(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10, MaxUploads: 3})
+	id := f.create("6", "")
+	full := f.want(507, "POST", "", "", "Upload-Length", "5")
+	if full.get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	deferred := f.create("", "", "Upload-Defer-Length", "1")
+	f.create("4", "")
+	f.want(507, "POST", "", "", "Upload-Length", "0") // the fourth
+	f.want(204, "PATCH", deferred, "abcd", "Upload-Offset", "0")
+	f.want(507, "PATCH", deferred, "e", "Upload-Offset", "4")
+	f.want(204, "PATCH", id, "123456", "Upload-Offset", "0")
+	f.want(204, "PATCH", deferred, "e", "Upload-Offset", "4")
+}
+
+// What has expired is gone, and after a while forgotten.
+func TestExpiry(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{Remember: time.Hour})
+	id, alive := f.create("5", "hel"), f.create("5", "")
+	f.edit(id, func(p *progress) { p.Expires = time.Now().Unix() })
+	f.want(410, "PATCH", id, "lo", "Upload-Offset", "3")
+	f.want(410, "GET", id, "")
+	if err := f.sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(f.open(id)); err == nil {
+		t.Error("the data is still there")
+	}
+	f.want(410, "HEAD", id, "")
+	long := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(filepath.Join(f.dir, folderName, doneName, id+stateSuffix), long, long); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"stray", "broken" + stateSuffix} { // of makers that were killed
+		if err := errors.Join(os.WriteFile(f.open(name), nil, 0o600), os.Chtimes(f.open(name), long, long)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.want(404, "HEAD", id, "")
+	if _, err := os.Stat(f.open("stray")); err == nil {
+		t.Error("a stray file is still there")
+	}
+	f.want(204, "PATCH", alive, "hello", "Upload-Offset", "0")
+}
+
+// A request that hangs is cut by the next one, of whatever process, and by Close;
+// what it has received stays.
+func TestTakeOver(t *testing.T) {
+	dir := t.TempDir()
+	f, other := newFixture(t, dir, Options{}), newFixture(t, dir, Options{})
+	id := f.create("10", "")
+	hang := func(offset, sent string) (end func() (Response, error)) {
+		reader, writer := io.Pipe()
+		var a Response
+		var err error
+		var done sync.WaitGroup
+		done.Go(func() { // ends when it is cut
+			r := &Request{Method: "PATCH", ID: id, Length: -1, Body: reader, Cut: func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) },
+				Header: func(name string) string {
+					return map[string]string{"Tus-Resumable": Version, "Content-Type": offsetStream, "Upload-Offset": offset}[name]
+				}}
+			a, err = f.Serve(t.Context(), r)
+			_ = reader.CloseWithError(fmt.Errorf("answered %d %v, %w", a.Status, a.Body, err))
+		})
+		if _, err := io.WriteString(writer, sent); err != nil {
+			t.Fatal(err) // it was answered before that
+		}
+		return func() (Response, error) { done.Wait(); return a, err }
+	}
+	end := hang("0", "hel")
+	began := time.Now()
+	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "3" {
+		t.Errorf("offset %s", got)
+	}
+	if took := time.Since(began); took > other.opts.TakeOver {
+		t.Errorf("it took %v", took)
+	}
+	if a, err := end(); err != nil || a.Status != http.StatusLocked {
+		t.Errorf("who was cut: %d, %v", a.Status, err)
+	}
+	end = hang("3", "lo")
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := end(); !errors.Is(err, pool.ErrClosed) {
+		t.Errorf("who was cut: %v", err)
+	}
+	if _, err := f.do("HEAD", id, nil); !errors.Is(err, pool.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	other.want(204, "PATCH", id, "world", "Upload-Offset", "5")
+	other.stored("a", "helloworld")
+}
+
+// Who holds an upload and does not let go is waited for, for a while.
+func TestLocked(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{TakeOver: 50 * time.Millisecond})
+	id := f.create("10", "")
+	e, err := f.acquire(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.want(423, "HEAD", id, "")
+	if wanted(e.state) {
+		t.Error("who gave up still claims")
+	}
+	if err := f.sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	e.close()
+	f.want(200, "HEAD", id, "")
+}
+
+// A final upload whose joining broke off goes on when it is asked for again.
+func TestJoinGoesOn(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{})
+	first, second := f.create("3", "hel", "Upload-Concat", concatPartial), f.create("2", "lo", "Upload-Concat", concatPartial)
+	o := origin{Directory: "tus", Filename: "a", Parts: []string{first, second}, Concat: "final;" + first + " " + second}
+	o.ID = finalID(o)
+	e, err := f.make(t.Context(), o, progress{Length: 5, Expires: time.Now().Add(time.Hour).Unix()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := e.receive(t.Context(), &Request{Body: strings.NewReader("hell")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Pause()
+	e.close()
+	if got := f.want(200, "HEAD", o.ID, "").get("Upload-Offset"); got != "" {
+		t.Errorf("offset %s of an upload that is not joined", got)
+	}
+	f.want(403, "PATCH", o.ID, "o", "Upload-Offset", "4")
+	a, err := f.do("POST", "", strings.NewReader(""), "Upload-Concat", o.Concat, "Content-Type", "")
+	if err == nil && a.Status == http.StatusUnsupportedMediaType { // of unknown length it might have bytes
+		r := &Request{Method: "POST", Header: func(name string) string {
+			return map[string]string{"Tus-Resumable": Version, "Upload-Metadata": "filename YQ==", "Upload-Concat": o.Concat}[name]
+		}}
+		a, err = f.Serve(t.Context(), r)
+	}
+	if err != nil || a.get("Location") != DefaultBase+o.ID {
+		t.Errorf("%+v, %v", a, err)
+	}
+	f.stored("a", "hello")
+	f.want(410, "HEAD", first, "")
+}
