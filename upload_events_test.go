@@ -112,8 +112,55 @@ func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 		}
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode != 400 || !strings.Contains(string(body), want) {
+		if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), want) {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+}
+
+// A resumable upload tells of itself under the id in its address.
+func TestResumableUploadEvents(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2")
+	tus := func(method, address, body string, fields ...string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), method, g.url+address, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Tus-Resumable", "1.0.0")
+		req.Header.Set("Content-Type", "application/offset+octet-stream")
+		for _, f := range fields {
+			name, value, _ := strings.Cut(f, ": ")
+			req.Header.Set(name, value)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode/100 != 2 {
+			t.Fatalf("%s %s: %s", method, address, resp.Status)
+		}
+		return resp
+	}
+	address := tus("POST", "/tus/", "", "Upload-Length: 11", "Upload-Metadata: filename YS5iaW4=").Header.Get("Location")
+	_, id, _ := strings.Cut(address, "/tus/")
+	watcher := watchUpload(t, g, id)
+	tus("PATCH", "/tus/"+id, "12345", "Upload-Offset: 0")
+	if e := nextUploadEvent(t, watcher); e.Upload != id || e.Received != 5 || e.Total != 11 || e.Answer != nil {
+		t.Errorf("%+v", e)
+	}
+	tus("PATCH", "/tus/"+id, "678901", "Upload-Offset: 5")
+	for {
+		e := nextUploadEvent(t, watcher)
+		if e.Received != 11 || e.Total != 11 {
+			t.Errorf("%+v", e)
+		}
+		if e.Answer != nil {
+			if e.Answer.Code != 200 || e.Answer.Files[0].Size != 11 {
+				t.Errorf("%+v", e.Answer)
+			}
+			return
 		}
 	}
 }

@@ -96,7 +96,7 @@ func TestWatchers(t *testing.T) {
 func TestWatchIsRefused(t *testing.T) {
 	t.Parallel()
 	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
-	req, err := http.NewRequest("POST", g.url+"/tasks", strings.NewReader(`{"task":"long_running_task","id":"a"}`))
+	req, err := http.NewRequest(http.MethodPost, g.url+"/tasks", strings.NewReader(`{"task":"long_running_task","id":"a"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,10 +118,10 @@ func TestWatchIsRefused(t *testing.T) {
 		}
 		return h
 	}
-	if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/nobody/watch", with("")); err == nil || resp.StatusCode != 404 {
+	if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/nobody/watch", with("")); err == nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a task that is not there: %v", err)
 	}
-	if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/a/watch", with("https://evil.example")); err == nil || resp.StatusCode != 403 {
+	if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/a/watch", with("https://evil.example")); err == nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("from another origin: %v", err)
 	}
 	c, _, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/a/watch", with(""))

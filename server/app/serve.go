@@ -52,18 +52,18 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		MaxBody: c.MaxBody,
 		Pool:    blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
-	d.Resumable, err = tus.New(s.uploads, tus.Options{
-		Base: tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: d.Stored, Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
 	closeSources, err := openSources(c, &d, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSources()) }()
+	d.Resumable, err = tus.New(s.uploads, tus.Options{
+		Base: tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: d.Stored, Progress: d.Events.Offset, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
 	d.Hub = realtime.New(realtime.Options{
 		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Logger: log,
 	})
@@ -72,33 +72,37 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	if err != nil {
 		return err
 	}
+	err = answer(ctx, child, log, srv, d, uploadPool)
+	logUploads(log, counters.Stats())
+	return err
+}
+
+// answer answers requests until ctx ends, and then those in flight, which need
+// pools, bus and watches to the end.
+func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *server.Server, d routes.Deps, uploadPool *pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
 		return err
 	}
-
-	// The pools and the bus outlive the server: what it finishes needs them.
-	pooling, stopPools := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopPools()
-	var pools errgroup.Group
-	pools.Go(func() error { return d.Bus.Run(pooling) })      // ends after the servers
-	pools.Go(func() error { return uploadPool.Run(pooling) }) // ends after the servers
-	pools.Go(func() error { return blocking.Run(pooling) })   // ends after the servers
-	servers, serving := errgroup.WithContext(ctx)
-	servers.Go(func() error { return srv.Run(serving, ln) })     // ends with ctx
-	servers.Go(func() error { return sockets.Run(serving) })     // ends with ctx, or if another fails
-	servers.Go(func() error { return d.Hub.Run(serving) })       // ends with ctx, or if another fails
-	pools.Go(func() error { return d.Watches.Run(pooling) })     // ends after the servers: who watches is told to the end
-	servers.Go(func() error { return d.Resumable.Run(serving) }) // ends with ctx, or if another fails
+	pooling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var behind errgroup.Group // ends after the servers
+	for _, run := range []func(context.Context) error{d.Bus.Run, d.Events.Run, d.Watches.Run, d.Pool.Run, uploadPool.Run} {
+		behind.Go(func() error { return run(pooling) })
+	}
+	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
+	servers.Go(func() error { return srv.Run(serving, ln) })
+	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run} {
+		servers.Go(func() error { return run(serving) })
+	}
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
 	err = servers.Wait()
 	// What the server has cut off is to be on disk as far as it came.
 	err = errors.Join(err, d.Resumable.Close())
-	stopPools()
-	logUploads(log, counters.Stats())
-	return errors.Join(err, pools.Wait())
+	stop()
+	return errors.Join(err, behind.Wait())
 }
 
 // logUploads says what a child has taken in its life, if it has.
@@ -138,6 +142,7 @@ func openSources(c config.Config, d *routes.Deps, log *slog.Logger) (closeAll fu
 	}
 	redisdb.FailFast(shared, log)
 	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Logger: log})
+	d.Events = routes.NewUploadEvents(d.Bus, log)
 	opened = append(opened, shared)
 	if c.FetchURL != "" {
 		if d.Upstream, err = upstream.New(c.FetchURL, upstream.Options{}); err != nil {

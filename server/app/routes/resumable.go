@@ -12,11 +12,14 @@ import (
 	"gale/uploads/tus"
 )
 
-// Stored starts the task for a file that came by tus; it is for tus.Options. The
+// Stored starts the task for a file that came by tus, and tells who watches the
+// upload; it is for tus.Options. The
 // task's id is made of the upload's, so that one upload starts one task, however
 // often its server is killed on the way.
 func (d Deps) Stored(ctx context.Context, id string, f *uploads.File) {
 	newUploadRoutes(d).startAs(ctx, "upload-"+id, f)
+	answer := uploads.NewAnswer(*f)
+	d.Events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &answer})
 }
 
 // resumable answers what is below /tus/.

@@ -44,6 +44,8 @@ type Deps struct {
 	Bus *realtime.Bus
 	// Watches follow the tasks that clients watch. Its Run is the caller's to call.
 	Watches *watch.Watches
+	// Events tell how uploads go. Its Run is the caller's to call.
+	Events *UploadEvents
 	// MaxBody is the limit of a message to many, in bytes.
 	MaxBody int64
 	// Upstream is what /fetch fetches; nil for nothing.

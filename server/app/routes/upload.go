@@ -22,20 +22,20 @@ type uploadRoutes struct {
 	task    string   // started for each stored file; empty for none
 	types   []string // what a urlencoded form may hold: .ext, or *
 	sockets *uploadsocket.Server
-	events  *uploadEvents
+	events  *UploadEvents
 	log     *slog.Logger
 }
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
 		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks}, task: d.OnUpload, types: d.UploadTypes,
-		sockets: d.Sockets, log: d.Logger, events: &uploadEvents{bus: d.Bus, log: d.Logger},
+		sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }
 
 // post is POST /upload, a form of either kind.
 func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
-	f, err := u.events.follow(ctx, int64(ctx.Request.Header.ContentLength()))
+	f, err := u.events.follow(ctx, ctx.Request.Header.ContentLength())
 	if err != nil {
 		return err
 	}

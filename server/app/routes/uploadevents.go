@@ -6,7 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -17,27 +17,31 @@ import (
 )
 
 const (
-	// uploadChannel and the id that its sender chose are where an upload says how
-	// far it is.
+	// uploadChannel and an upload's id are where it says how far it is.
 	uploadChannel = "upload:"
 	// eventEvery is how often it does, at most.
 	eventEvery = 250 * time.Millisecond
-	// lastEvent bounds how long an answer waits for the last of its events to
-	// be sent.
-	lastEvent = time.Second
+	// tellTimeout bounds how long an event may take to be sent.
+	tellTimeout = time.Second
 )
 
 var uploadID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
-// uploadEvents tell the subscribers of the channel upload:ID how an upload goes
-// that was sent with the parameter id=ID. One without costs nothing.
-type uploadEvents struct {
-	bus *realtime.Bus
-	log *slog.Logger
+// UploadEvents tell the subscribers of the channel upload:ID how an upload goes: a
+// resumable one, whose id is in its address, and any other that is sent with the
+// parameter id=ID. No upload waits for it: of what cannot be sent at once only the
+// latest is. Make one with NewUploadEvents, and Run it once.
+type UploadEvents struct {
+	bus  *realtime.Bus
+	log  *slog.Logger
+	wake chan struct{} // capacity 1: there is something to tell
+
+	mu     sync.Mutex
+	latest map[string]uploadEvent // that is not told yet, by upload
 }
 
-// uploadEvent is what subscribers are told. Received is in bytes of the body, or
-// of the file where the body is that; Total is what was announced, if it was.
+// uploadEvent is what subscribers are told. Received is in bytes, of the body or,
+// where pieces of a file come, of the file; Total is what was announced, if it was.
 type uploadEvent struct {
 	Upload   string          `json:"upload"`
 	Received int64           `json:"received"`
@@ -45,19 +49,74 @@ type uploadEvent struct {
 	Answer   *uploads.Answer `json:"answer,omitempty"` // the last event's: how it ended
 }
 
-// followed is an upload that somebody may watch. Nil is one that nobody can.
-type followed struct {
-	events   *uploadEvents
-	id       string
-	total    int64
-	received atomic.Int64
-	over     chan uploads.Answer // at most one
-	told     chan struct{}       // closed when the last event has been sent
+// NewUploadEvents makes events for the channels of bus.
+func NewUploadEvents(bus *realtime.Bus, log *slog.Logger) *UploadEvents {
+	return &UploadEvents{bus: bus, log: log, wake: make(chan struct{}, 1), latest: make(map[string]uploadEvent)}
 }
 
-// follow begins to tell of the upload that ctx asks for; end must be called. The
-// error is an id that is none.
-func (e *uploadEvents) follow(ctx *fasthttp.RequestCtx, total int64) (*followed, error) {
+// Run tells what there is to tell until ctx ends, and then what is left.
+func (u *UploadEvents) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			u.tellAll()
+			return nil
+		case <-u.wake:
+		}
+		u.tellAll()
+		select {
+		case <-ctx.Done():
+		case <-time.After(eventEvery):
+		}
+	}
+}
+
+// tellAll publishes what has not been told. That Redis is away is no trouble of
+// an upload's.
+func (u *UploadEvents) tellAll() {
+	u.mu.Lock()
+	latest := u.latest
+	u.latest = make(map[string]uploadEvent)
+	u.mu.Unlock()
+	for id, e := range latest {
+		data, err := json.Marshal(e)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
+			_, err = u.bus.Publish(ctx, uploadChannel+id, data)
+			cancel()
+		}
+		if err != nil {
+			u.log.Debug("cannot tell how an upload goes", "upload", id, "error", err)
+		}
+	}
+}
+
+// note is told soon.
+func (u *UploadEvents) note(e uploadEvent) {
+	u.mu.Lock()
+	u.latest[e.Upload] = e
+	u.mu.Unlock()
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Offset says how much of a resumable upload is there; length is -1 while that is
+// unknown.
+func (u *UploadEvents) Offset(id string, offset, length int64) {
+	u.note(uploadEvent{Upload: id, Received: offset, Total: max(length, 0)})
+}
+
+// followed is an upload that somebody may watch. Nil is one that nobody can.
+type followed struct {
+	events *UploadEvents
+	last   uploadEvent // of the goroutine that receives
+}
+
+// follow begins to tell of the upload that ctx asks for. The error is an id that
+// is none.
+func (u *UploadEvents) follow(ctx *fasthttp.RequestCtx, total int) (*followed, error) {
 	if !ctx.QueryArgs().Has("id") {
 		return nil, nil //nolint:nilnil // see followed
 	}
@@ -65,41 +124,14 @@ func (e *uploadEvents) follow(ctx *fasthttp.RequestCtx, total int64) (*followed,
 	if !uploadID.MatchString(id) {
 		return nil, server.Fail(fasthttp.StatusBadRequest, "id: 1 to 100 letters, digits, dots, underscores and hyphens")
 	}
-	f := &followed{events: e, id: id, total: max(total, 0), over: make(chan uploads.Answer, 1), told: make(chan struct{})}
-	go f.run() // ends with end, which waits for it
-	return f, nil
+	return &followed{events: u, last: uploadEvent{Upload: id, Total: int64(max(total, 0))}}, nil
 }
 
-func (f *followed) run() {
-	defer close(f.told)
-	tick := time.NewTicker(eventEvery)
-	defer tick.Stop()
-	last := int64(-1)
-	for {
-		select {
-		case a := <-f.over:
-			f.tell(uploadEvent{Answer: &a})
-			return
-		case <-tick.C:
-			if now := f.received.Load(); now != last {
-				last = now
-				f.tell(uploadEvent{})
-			}
-		}
-	}
-}
-
-// tell publishes an event. That Redis is away is no trouble of the upload's.
-func (f *followed) tell(e uploadEvent) {
-	e.Upload, e.Received, e.Total = f.id, f.received.Load(), f.total
-	data, err := json.Marshal(e)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), lastEvent)
-		defer cancel()
-		_, err = f.events.bus.Publish(ctx, uploadChannel+f.id, data)
-	}
-	if err != nil {
-		f.events.log.Debug("cannot tell how an upload goes", "upload", f.id, "error", err)
+// received says that n bytes have arrived so far.
+func (f *followed) received(n int64) {
+	if f != nil {
+		f.last.Received = n
+		f.events.note(f.last)
 	}
 }
 
@@ -108,32 +140,24 @@ func (f *followed) reader(body io.Reader) io.Reader {
 	if f == nil {
 		return body
 	}
-	return &countingReader{body: body, count: &f.received}
+	return &followedBody{body: body, followed: f}
 }
 
-// written says that n bytes have arrived so far.
-func (f *followed) written(n int64) {
-	if f != nil {
-		f.received.Store(n)
-	}
-}
-
-// end tells how the upload ended, before its sender is answered.
+// end tells how the upload ended.
 func (f *followed) end(a uploads.Answer) {
-	if f == nil {
-		return
+	if f != nil {
+		f.last.Answer = &a
+		f.events.note(f.last)
 	}
-	f.over <- a
-	<-f.told
 }
 
-type countingReader struct {
-	body  io.Reader
-	count *atomic.Int64
+type followedBody struct {
+	body     io.Reader
+	followed *followed
 }
 
-func (r *countingReader) Read(b []byte) (int, error) {
+func (r *followedBody) Read(b []byte) (int, error) {
 	n, err := r.body.Read(b)
-	r.count.Add(int64(n))
+	r.followed.received(r.followed.last.Received + int64(n))
 	return n, err
 }

@@ -31,7 +31,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	r := uploadsocket.Request{
 		Directory: string(args.Peek("directory")), Filename: string(args.Peek("filename")),
 		Subprotocol: socketToken(&ctx.Request.Header), Stored: u.start,
-		Written: f.written, Ended: f.end,
+		Written: f.received, Ended: f.end,
 	}
 	if !args.Has("directory") {
 		r.Directory = socketDirectory
