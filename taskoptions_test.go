@@ -332,6 +332,7 @@ func TestRunTaskOnATerminal(t *testing.T) {
 	var page struct{ Tasks []commandTask }
 	getJSON(t, g.url+"/tasks?state=running", &page)
 	if len(page.Tasks) != 1 || page.Tasks[0].Progress != 50 {
-		t.Errorf("%+v", page.Tasks)
+		t.Fatalf("%+v", page.Tasks)
 	}
+	command(t, dir, "tasks", "cancel", page.Tasks[0].ID) // else the server waits for it at its end
 }
