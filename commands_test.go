@@ -97,7 +97,11 @@ func TestUploadToFLAC(t *testing.T) {
 
 // Progress, exit codes that retry, output, artifacts: what a command says.
 func TestCommands(t *testing.T) {
-	t.Parallel()
+	onStores(t, commandsDo)
+}
+
+func commandsDo(t *testing.T, where []string) {
+	t.Helper()
 	file := tasksFile(t, `
 		[tasks.talk]
 		argv = ["sh", "-c", "echo progress 40 of $1; echo hello; echo x >$ARTIFACTS/a.txt; cp -r $ARTIFACTS/a.txt .", "sh", "{0}"]
@@ -112,7 +116,7 @@ func TestCommands(t *testing.T) {
 		timeout = "200ms"
 		[tasks.escape]
 		argv = ["ln", "-s", "/etc/passwd", "../artifacts/passwd"]`)
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file)
+	g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
 	if task := runTask(t, g, "talk", "that"); task.State != "success" || task.Note != "of that" || task.Result.Output != "hello" || len(task.Artifacts) != 1 {
 		t.Errorf("%+v", task)
 	}

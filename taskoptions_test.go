@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // post posts to /tasks and returns what is there now.
@@ -273,4 +277,62 @@ func TestRunTask(t *testing.T) {
 			t.Errorf("log: %q and %q", out, text)
 		}
 	})
+}
+
+// terminal opens a pseudo terminal: what is written to pts is read from ptm.
+func terminal(t *testing.T) (ptm, pts *os.File) {
+	t.Helper()
+	ptm, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ptm.Close() })
+	if err := unix.IoctlSetPointerInt(int(ptm.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(ptm.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pts, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pts.Close() })
+	return ptm, pts
+}
+
+// On a terminal server tasks run shows how far the task is, and interrupted it
+// leaves the task to the workers.
+func TestRunTaskOnATerminal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := tasksFile(t, `
+		[tasks.steps]
+		argv = ["sh", "-c", "echo progress 50 half way; sleep 60"]`)
+	g := start(t, dir, "-procs", "1", "-workers", "1", "-tasks", file)
+	ptm, pts := terminal(t)
+	cmd := exec.Command(binary, "tasks", "run", "steps", "-tasks", file)
+	cmd.Dir, cmd.Stderr = dir, pts
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	var seen logBuffer
+	go io.Copy(&seen, ptm) // ends with the terminal
+	half := "[" + strings.Repeat("#", 15) + strings.Repeat(".", 15) + "]  50% running half way"
+	eventually(t, 20*time.Second, "the bar is half way", func() bool { return strings.Contains(seen.String(), half) })
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 130 {
+		t.Errorf("interrupted it ends with %v", err)
+	}
+	eventually(t, 10*time.Second, "it says what goes on", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
+	var page struct{ Tasks []commandTask }
+	getJSON(t, g.url+"/tasks?state=running", &page)
+	if len(page.Tasks) != 1 || page.Tasks[0].Progress != 50 {
+		t.Fatalf("%+v", page.Tasks)
+	}
+	command(t, dir, "tasks", "cancel", page.Tasks[0].ID) // else the server waits for it at its end
 }

@@ -77,15 +77,32 @@ func (s *suite) logIsBounded(t *testing.T) {
 
 func (s *suite) logForgets(t *testing.T) {
 	st := s.keeping(t, keep)
-	enqueue(t, st, task("a"))
-	l := leaseOne(t, st, "w")
-	appendLog(t, st, l, "old\n")
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
-	wantGone(t, st, "a")
-	_, err := st.Log(t.Context(), "a")
-	wantError(t, "Log", err, jobs.ErrNotFound)
+	for name, end := range map[string]func(*jobs.Lease){
+		"finished":  func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.Success}) },
+		"dead":      func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.Dead, Error: "x"}) },
+		"cancelled": func(*jobs.Lease) { cancelSoon(t, st, "a") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			enqueue(t, st, task("a"))
+			wantLog(t, st, "")
+			l := leaseOne(t, st, "w")
+			appendLog(t, st, l, "old\n")
+			end(l)
+			wantGone(t, st, "a")
+			_, err := st.Log(t.Context(), "a")
+			wantError(t, "Log", err, jobs.ErrNotFound)
+		})
+	}
 	enqueue(t, st, task("a"))
 	wantLog(t, st, "")
+}
+
+// cancelSoon cancels a task that may be gone in an instant.
+func cancelSoon(t *testing.T, st jobs.Store, id string) {
+	t.Helper()
+	if _, err := st.Cancel(t.Context(), id); err != nil {
+		t.Fatalf("Cancel: %v", err)
+	}
 }
 
 func (s *suite) logFenced(t *testing.T) {

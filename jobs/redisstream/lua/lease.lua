@@ -7,8 +7,9 @@ local handle, call, answered, owner, max, ttl, slack, nq = unpack(ARGV, FIRST, F
 local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
 for i = FIRST + 8 + nq, #ARGV, 2 do names[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
--- may reports whether a task of that name may begin now: rate.go in Lua.
 local expiring = redis.call('EXISTS', base .. 'expiring') == 1
+
+-- may reports whether a task of that name may begin now: jobs.Rate in Lua.
 local begins = {} -- when the next of a limited name may
 local function may(name)
   local every = names[name]
