@@ -125,6 +125,23 @@ func TestChannel(t *testing.T) {
 	})
 }
 
+// A client comes back to a process that has not heard yet of what it has: that is
+// no gap.
+func TestResumeAhead(t *testing.T) {
+	t.Parallel()
+	address := sharedtest.Memory(t)
+	deaf := realtime.NewBus(sharedtest.Open(t, address), realtime.BusOptions{}) // it does not run
+	there := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{})
+	first, _ := place(t, dial(t, open(t, realtime.Options{}, subscriberOf(deaf, realtime.Start{Channel: "a"}))))
+	publish(t, there, "a", "one")
+	seq := publish(t, there, "a", "two")
+	c := dial(t, open(t, realtime.Options{}, subscriberOf(deaf, realtime.Start{Channel: "a", Resume: true, Since: seq - 1})))
+	if at, gap := place(t, c); at != seq-1 || gap {
+		t.Errorf("begins at first+%d, gap %v", at-first, gap)
+	}
+	wantText(t, c, fmt.Sprintf("%d two", seq))
+}
+
 func TestPublishRefused(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -178,14 +195,10 @@ func TestRedisComesBack(t *testing.T) {
 // whole is a form that shows the data.
 var whole = &realtime.Form{Encode: func(e realtime.Event) []byte { return []byte(e.Data) }}
 
-// A client that does not read is closed when its time is over, and holds up
-// nobody until then: the others have each message before the next is sent.
-func TestSlowSubscriber(t *testing.T) {
-	t.Parallel()
-	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
-	log := new(logBuffer)
-	codes := make(chan int, 3)
-	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
+// wholeOf serves the channel a, after the word begin; how a connection was closed
+// goes to codes, if there is one.
+func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Handler {
+	return func() realtime.Handler {
 		return &events{
 			open: func(c *realtime.Conn) {
 				tell := func(realtime.Place) []byte { return []byte("begin") }
@@ -193,9 +206,23 @@ func TestSlowSubscriber(t *testing.T) {
 					t.Error(err)
 				}
 			},
-			closed: func(code int, _ string) { codes <- code },
+			closed: func(code int, _ string) {
+				if codes != nil {
+					codes <- code
+				}
+			},
 		}
-	})
+	}
+}
+
+// A client that does not read is closed when its time is over, and holds up
+// nobody until then: the others have each message before the next is sent.
+func TestSlowSubscriber(t *testing.T) {
+	t.Parallel()
+	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
+	log := new(logBuffer)
+	codes := make(chan int, 3)
+	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, wholeOf(t, b, codes))
 	wantText(t, dial(t, s), "begin") // the last thing that it reads
 	readers := []*websocket.Conn{dial(t, s), dial(t, s)}
 	for _, c := range readers {
@@ -229,14 +256,8 @@ func TestSlowSubscriber(t *testing.T) {
 func TestOvertaken(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: 3})
-	s := open(t, realtime.Options{}, func() realtime.Handler {
-		return &events{open: func(c *realtime.Conn) {
-			tell := func(realtime.Place) []byte { return []byte("begin") }
-			if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
-				t.Error(err)
-			}
-		}}
-	})
+	codes := make(chan int, 1)
+	s := open(t, realtime.Options{}, wholeOf(t, b, codes))
 	c := dial(t, s)
 	wantText(t, c, "begin")
 	data := strings.Repeat("x", 100_000)
@@ -248,6 +269,9 @@ func TestOvertaken(t *testing.T) {
 		if err != nil {
 			if !websocket.IsCloseError(err, 1013) || next == 300 {
 				t.Errorf("after %d messages: %v", next, err)
+			}
+			if code := <-codes; code != 1013 {
+				t.Errorf("the handler hears of %d", code)
 			}
 			return
 		}

@@ -67,7 +67,7 @@ type Conn struct {
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
 	c := &Conn{handler: handler, client: client, net: &paced{Taken: t, timeout: h.opts.SendTimeout}}
-	c.outbox = outbox{hub: h, wire: c}
+	c.outbox = outbox{hub: h, wire: c, writing: true} // held back until the handshake is done
 	c.net.heard.now()
 	return c
 }
@@ -142,6 +142,7 @@ func (c *Conn) begin(ws *websocket.Conn) {
 		_ = c.put(item{kind: websocket.PongMessage, data: []byte(data)}) // who reads no pongs gets no more of them
 		return nil
 	})
+	c.release() // of what was sent already: the process may be leaving
 	c.watchLife()
 	err := pool.Protect(func() error { c.handler.Open(c); return nil })
 	if err != nil {
@@ -153,7 +154,7 @@ func (c *Conn) live() { c.over(c.read()) }
 
 // over ends the connection as the end of reading demands.
 func (c *Conn) over(err error) {
-	code, reason := c.finish(err)
+	code, reason, end := c.finish(err)
 	c.end()
 	c.mu.Lock()
 	stops := c.stops
@@ -166,6 +167,7 @@ func (c *Conn) over(err error) {
 		c.logPanic(err)
 	}
 	c.hub.opts.Logger.Debug("websocket closed", "client", c.client, "code", code, "reason", reason)
+	_ = end() // the client may take its time to leave; the handler need not know
 	c.hub.remove(c)
 }
 

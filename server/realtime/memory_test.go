@@ -1,7 +1,6 @@
 package realtime_test
 
 import (
-	"context"
 	"runtime"
 	"strings"
 	"testing"
@@ -22,14 +21,7 @@ func heap() int64 {
 // however much passes it by. No other test runs beside this one.
 func TestSlowSubscriberMemory(t *testing.T) {
 	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
-	s := open(t, realtime.Options{}, func() realtime.Handler {
-		return &events{open: func(c *realtime.Conn) {
-			tell := func(realtime.Place) []byte { return []byte("begin") }
-			if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
-				t.Error(err)
-			}
-		}}
-	})
+	s := open(t, realtime.Options{}, wholeOf(t, b, nil))
 	wantText(t, dial(t, s), "begin") // the last thing that it reads
 	reader := dial(t, s)
 	wantText(t, reader, "begin")

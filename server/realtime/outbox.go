@@ -122,6 +122,14 @@ func (o *outbox) start() {
 	o.hub.work.Go(o.run) // ends when nothing is to be written, or nothing can be
 }
 
+// release lets an outbox write that was made with writing set.
+func (o *outbox) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = false
+	o.start()
+}
+
 func (o *outbox) run() {
 	for {
 		it, ok := o.next()

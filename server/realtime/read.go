@@ -49,9 +49,9 @@ func (c *Conn) read() error {
 	}
 }
 
-// finish says goodbye as the end of reading demands, and returns what the
-// handler hears of it.
-func (c *Conn) finish(err error) (code int, reason string) {
+// finish says goodbye as the end of reading demands. It returns what the handler
+// hears of it, and how the connection is to be ended then.
+func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 	closed, byClient := errors.AsType[*websocket.CloseError](err)
 	byClient = byClient && closed.Code != websocket.CloseAbnormalClosure // what the library makes of io.EOF
 	c.verdict.Lock()
@@ -85,11 +85,9 @@ func (c *Conn) finish(err error) (code int, reason string) {
 		_ = c.ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(time.Second))
 	}
 	if code == websocket.CloseAbnormalClosure || byClient && answered {
-		_ = c.net.Close()
-		return code, reason
+		return code, reason, c.net.Close
 	}
-	_ = c.net.Finish(closeTimeout)
-	return code, reason
+	return code, reason, func() error { return c.net.Finish(closeTimeout) }
 }
 
 // isProtocolError reports whether the library found the client's frames wrong: it

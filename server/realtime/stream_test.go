@@ -1,0 +1,56 @@
+package realtime_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/server/realtime"
+)
+
+// waits is a site at whose /wait streams wait for their end.
+func waits(t *testing.T) *site {
+	t.Helper()
+	return open(t, realtime.Options{}, echoes, func(h *realtime.Hub) server.Route {
+		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
+			return h.Stream(ctx, func(s *realtime.Stream) error {
+				s.Goodbye([]byte(" goodbye"))
+				s.After(time.Hour, func() { t.Error("an hour is over") })
+				return s.Send([]byte("hello"))
+			})
+		}}
+	})
+}
+
+func get(t *testing.T, s *site) *http.Response {
+	t.Helper()
+	resp, err := http.Get("http://" + s.addr + "/wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	hello := make([]byte, 5)
+	if _, err := io.ReadFull(resp.Body, hello); err != nil || string(hello) != "hello" {
+		t.Fatalf("%q, %v", hello, err)
+	}
+	return resp
+}
+
+// That a client has left is noticed, though nothing is read from it and nothing
+// is to be written.
+func TestStreamClientLeaves(t *testing.T) {
+	t.Parallel()
+	s := waits(t)
+	staying, leaving := get(t, s), get(t, s)
+	leaving.Body.Close()
+	eventually(t, "it is noticed", func() bool { return s.hub.Len() == 1 })
+	s.stop()
+	if rest, err := io.ReadAll(staying.Body); err != nil || string(rest) != " goodbye" {
+		t.Errorf("at the end: %q, %v", rest, err)
+	}
+	s.ended(t)
+}
