@@ -339,6 +339,25 @@ func TestTusAccess(t *testing.T) {
 			t.Errorf("%s %q: %d %v, %v", row.method, row.fields, a.status, a.header, err)
 		}
 	}
+	// The method that counts is the one that was let in.
+	for _, method := range []string{"OPTIONS", "GET", "HEAD"} {
+		a, err := tusDo(g, method, "/tus/", nil, "X-HTTP-Method-Override: POST", "Upload-Length: 1", metadata("filename", "a"))
+		if err != nil || a.status == 201 {
+			t.Errorf("%s for POST: %d, %v", method, a.status, err)
+		}
+	}
+	made, err := tusDo(g, "POST", "/tus/", nil, token, "Upload-Length: 1", metadata("filename", "a"))
+	if err != nil || made.status != 201 {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	for _, method := range []string{"OPTIONS", "GET"} {
+		if _, err := tusDo(g, method, made.header.Get("Location"), nil, "X-HTTP-Method-Override: DELETE", "Authorization: Bearer "+map[string]string{"GET": "s3cret"}[method]); err != nil {
+			t.Error(err)
+		}
+	}
+	if a, err := tusDo(g, "HEAD", made.header.Get("Location"), nil, token); err != nil || a.status != 200 {
+		t.Errorf("after DELETEs that are none: %d, %v", a.status, err)
+	}
 	for _, method := range []string{"GET", "HEAD", "PATCH", "DELETE"} {
 		if a, err := tusDo(g, method, "/tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", nil); err != nil || a.status != 401 {
 			t.Errorf("%s: %d, %v", method, a.status, err)
