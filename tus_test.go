@@ -305,6 +305,9 @@ func TestTusStartsTheTask(t *testing.T) {
 		}
 	}
 	check(a.body)
+	if want := "upload-" + strings.TrimPrefix(a.header.Get("Location"), "/tus/"); a.header.Get("Upload-Task") != want {
+		t.Errorf("the task is %s, not %s: it could start twice", a.header.Get("Upload-Task"), want)
+	}
 	later, err := tusDo(g, "GET", a.header.Get("Location"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -312,6 +315,33 @@ func TestTusStartsTheTask(t *testing.T) {
 	check(later.body)
 	if task := awaitTask(t, g, a.header.Get("Upload-Task"), 20*time.Second); task.State != "success" {
 		t.Errorf("%+v", task)
+	}
+}
+
+// The channel of an upload tells how it goes, over all of its requests.
+func TestTusEvents(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-on-upload", "")
+	a, err := tusDo(g, "POST", "/tus/", nil, "Upload-Length: 8", metadata("filename", "a"))
+	if err != nil || a.status != 201 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	conn := watchUpload(t, g, strings.TrimPrefix(a.header.Get("Location"), "/tus/"))
+	for _, row := range []struct {
+		offset, body string
+		received     int64
+		code         int
+	}{{"0", "some", 4, 206}, {"4", "more", 8, 200}} {
+		if a, err := tusDo(g, "PATCH", a.header.Get("Location"), strings.NewReader(row.body), stream, "Upload-Offset: "+row.offset); err != nil || a.status != 204 {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		e := nextUploadEvent(t, conn)
+		for e.Answer == nil {
+			e = nextUploadEvent(t, conn)
+		}
+		if e.Received != row.received || e.Total != 8 || e.Answer.Code != row.code || len(e.Answer.Files) != 1 {
+			t.Errorf("%+v %+v, want %+v", e, e.Answer, row)
+		}
 	}
 }
 

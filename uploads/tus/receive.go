@@ -134,9 +134,6 @@ func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.
 			e.Offset, e.Hash, e.Expires = offset, hash, expires
 			return err
 		}
-		if report := e.server.opts.Progress; report != nil {
-			report(e.ID, e.Offset, e.Length)
-		}
 		return nil
 	})
 }

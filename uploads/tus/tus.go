@@ -71,9 +71,6 @@ type Options struct {
 	// is answered; again, with the same id, if the process did not live to
 	// note that it was. Nil: nothing is.
 	Stored func(ctx context.Context, id string, f *uploads.File)
-	// Progress is called for every offset that is on disk, with the length, or
-	// -1 while that is unknown. It must not block. Nil: nothing is.
-	Progress func(id string, offset, length int64)
 	// Logger gets a line for each upload that begins, ends unfinished or is
 	// taken over, and the errors that a client is not told. Nil: nobody does.
 	Logger *slog.Logger

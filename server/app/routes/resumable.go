@@ -3,6 +3,7 @@ package routes
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -23,13 +24,14 @@ func (d Deps) Stored(ctx context.Context, id string, f *uploads.File) {
 type resumable struct {
 	server *tus.Server
 	guard  access
+	events *uploadEvents
 }
 
 // resumableRoutes are the routes of the tus protocol. They are told apart by the
 // protocol, not here: the method of a POST may be in a field of its head, and so a
 // POST needs what any of them needs.
-func resumableRoutes(s *tus.Server, guard access) (all []server.Route) {
-	r := resumable{s, guard}
+func resumableRoutes(s *tus.Server, guard access, events *uploadEvents) (all []server.Route) {
+	r := resumable{s, guard, events}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
 		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
@@ -52,11 +54,17 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	if length < -1 { // fasthttp's word for none
 		length = 0
 	}
-	answer, err := r.server.Serve(ctx, &tus.Request{
+	request := &tus.Request{
 		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
 		Header: func(name string) string { return string(h.Peek(name)) },
 		Length: length, Body: server.Body(ctx), Cut: server.Cutter(ctx),
-	})
+	}
+	f := r.follow(ctx, request)
+	request.Body = f.reader(request.Body)
+	answer, err := r.server.Serve(ctx, request)
+	if f != nil {
+		f.end(r.outcome(ctx, request.ID))
+	}
 	if err != nil {
 		return err
 	}
@@ -69,6 +77,46 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 		return nil
 	}
 	return server.WriteJSON(ctx, answer.Status, answer.Body)
+}
+
+// follow tells the channel of an upload, whose id is the upload's own, of the bytes
+// that a request brings.
+func (r resumable) follow(ctx context.Context, request *tus.Request) *followed {
+	if request.ID == "" || request.Length == 0 {
+		return nil
+	}
+	known, err := r.server.Serve(ctx, look(request.ID))
+	if err != nil || known.Status != fasthttp.StatusOK {
+		return nil
+	}
+	var offset, length int64
+	for _, field := range known.Header {
+		switch n, err := strconv.ParseInt(field[1], 10, 64); {
+		case err == nil && field[0] == "Upload-Offset":
+			offset = n
+		case err == nil && field[0] == "Upload-Length":
+			length = n
+		}
+	}
+	f := r.events.followAs(request.ID, length)
+	f.written(offset)
+	return f
+}
+
+// outcome is what is known of an upload after a request: how it ended, or 206.
+func (r resumable) outcome(ctx context.Context, id string) uploads.Answer {
+	known, err := r.server.Serve(ctx, look(id))
+	if err != nil {
+		return uploads.Refuse(err)
+	}
+	if a, ok := known.Body.(uploads.Answer); ok {
+		return a
+	}
+	return uploads.Answer{Code: known.Status, Reason: "this upload has ended or expired"}
+}
+
+func look(id string) *tus.Request {
+	return &tus.Request{Method: fasthttp.MethodGet, ID: id, Header: func(string) string { return "" }}
 }
 
 // What a page of another origin may send and see (Fetch §3.2).

@@ -105,7 +105,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/tasks/{id}/log", Admit: guard.read, Handler: t.log},
 		{Method: get, Path: "/workflows/{id}", Admit: guard.read, Handler: t.workflow},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
-	}, resumableRoutes(d.Resumable, guard)), statuses
+	}, resumableRoutes(d.Resumable, guard, up.events)), statuses
 }
 
 // statuses is the application's part of the one table from error to status.

@@ -65,9 +65,14 @@ func (e *uploadEvents) follow(ctx *fasthttp.RequestCtx, total int64) (*followed,
 	if !uploadID.MatchString(id) {
 		return nil, server.Fail(fasthttp.StatusBadRequest, "id: 1 to 100 letters, digits, dots, underscores and hyphens")
 	}
+	return e.followAs(id, total), nil
+}
+
+// followAs is follow for an upload whose id is known otherwise, and sound.
+func (e *uploadEvents) followAs(id string, total int64) *followed {
 	f := &followed{events: e, id: id, total: max(total, 0), over: make(chan uploads.Answer, 1), told: make(chan struct{})}
 	go f.run() // ends with end, which waits for it
-	return f, nil
+	return f
 }
 
 func (f *followed) run() {
