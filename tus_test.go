@@ -305,6 +305,9 @@ func TestTusStartsTheTask(t *testing.T) {
 		}
 	}
 	check(a.body)
+	if want := "upload-" + strings.TrimPrefix(a.header.Get("Location"), "/tus/"); a.header.Get("Upload-Task") != want {
+		t.Errorf("the task is %s, not %s: it could start twice", a.header.Get("Upload-Task"), want)
+	}
 	later, err := tusDo(g, "GET", a.header.Get("Location"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -338,6 +341,25 @@ func TestTusAccess(t *testing.T) {
 		if err != nil || a.status != row.status || a.header.Get(name) != value || a.header.Get("Tus-Resumable") != "1.0.0" {
 			t.Errorf("%s %q: %d %v, %v", row.method, row.fields, a.status, a.header, err)
 		}
+	}
+	// The method that counts is the one that was let in.
+	for _, method := range []string{"OPTIONS", "GET", "HEAD"} {
+		a, err := tusDo(g, method, "/tus/", nil, "X-HTTP-Method-Override: POST", "Upload-Length: 1", metadata("filename", "a"))
+		if err != nil || a.status == 201 {
+			t.Errorf("%s for POST: %d, %v", method, a.status, err)
+		}
+	}
+	made, err := tusDo(g, "POST", "/tus/", nil, token, "Upload-Length: 1", metadata("filename", "a"))
+	if err != nil || made.status != 201 {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	for _, method := range []string{"OPTIONS", "GET"} {
+		if _, err := tusDo(g, method, made.header.Get("Location"), nil, "X-HTTP-Method-Override: DELETE", "Authorization: Bearer "+map[string]string{"GET": "s3cret"}[method]); err != nil {
+			t.Error(err)
+		}
+	}
+	if a, err := tusDo(g, "HEAD", made.header.Get("Location"), nil, token); err != nil || a.status != 200 {
+		t.Errorf("after DELETEs that are none: %d, %v", a.status, err)
 	}
 	for _, method := range []string{"GET", "HEAD", "PATCH", "DELETE"} {
 		if a, err := tusDo(g, method, "/tus/AAAAAAAAAAAAAAAAAAAAAAAAAA", nil); err != nil || a.status != 401 {

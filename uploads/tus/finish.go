@@ -52,6 +52,9 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 		e.server.opts.Stored(ctx, e.ID, &file)
 	}
 	e.Phase, e.Hash, e.Sum, e.Task = phaseStored, nil, file.SHA256, file.Task
+	if file.Task == "" {
+		e.Reason = file.Reason
+	}
 	if err := e.retire(ctx); err != nil {
 		return err
 	}

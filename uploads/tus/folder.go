@@ -1,6 +1,7 @@
 package tus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -251,5 +252,5 @@ func (e *entry) save() error {
 // file is the upload as it was stored.
 func (e *entry) file() uploads.File {
 	return uploads.File{Directory: e.Directory, Filename: e.Filename, Size: e.Length, SHA256: e.Sum,
-		Code: uploads.CodeStored, Reason: "OK", Task: e.Task}
+		Code: uploads.CodeStored, Reason: cmp.Or(e.Reason, "OK"), Task: e.Task}
 }

@@ -62,7 +62,10 @@ func (s *Server) Serve(ctx context.Context, r *Request) (Response, error) {
 }
 
 func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
-	method := cmp.Or(r.Header("X-HTTP-Method-Override"), r.Method)
+	method := r.Method
+	if method == http.MethodPost { // of another method it would pass who is not let in for this one
+		method = cmp.Or(r.Header("X-HTTP-Method-Override"), method)
+	}
 	switch method {
 	case http.MethodOptions:
 		return s.describe(), nil

@@ -48,12 +48,8 @@ func (s *Server) sweep(ctx context.Context) error {
 		return fmt.Errorf("open folder: %w", err)
 	}
 	defer func() { _ = dir.Close() }() // and with it the lock
-	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("lock folder: %w", err)
+	if alone, err := lockFolder(dir); !alone || err != nil {
+		return err
 	}
 	err = each(s.done, func(name string, info fs.FileInfo) error {
 		if time.Since(info.ModTime()) < s.opts.Remember {
@@ -62,8 +58,8 @@ func (s *Server) sweep(ctx context.Context) error {
 		return s.done.Remove(name)
 	})
 	return errors.Join(err, each(s.open, func(name string, info fs.FileInfo) error {
-		if ctx.Err() != nil {
-			return nil
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if id, ok := strings.CutSuffix(name, stateSuffix); ok {
 			return s.sweepOne(ctx, id, info)
@@ -73,6 +69,15 @@ func (s *Server) sweep(ctx context.Context) error {
 		}
 		return nil
 	}))
+}
+
+// lockFolder locks a folder until it is closed, and reports whether it could.
+func lockFolder(dir *os.File) (bool, error) {
+	err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+		return false, fmt.Errorf("lock folder: %w", err)
+	}
+	return err == nil, nil
 }
 
 // sweepOne ends an upload that has expired, unless somebody holds it.

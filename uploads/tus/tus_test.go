@@ -301,7 +301,18 @@ func TestTakeOver(t *testing.T) {
 	if a, err := end(); err != nil || a.Status != http.StatusLocked {
 		t.Errorf("who was cut: %d, %v", a.Status, err)
 	}
-	end = hang("3", "lo")
+	first := hang("3", "l")
+	second := hang("4", "") // returns when that has the upload
+	if a, err := first(); err != nil || a.Status != http.StatusLocked {
+		t.Errorf("who was cut by a PATCH: %d, %v", a.Status, err)
+	}
+	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "4" { // who took over can be taken over
+		t.Errorf("offset %s", got)
+	}
+	if a, err := second(); err != nil || a.Status != http.StatusLocked {
+		t.Errorf("who was cut behind that: %d, %v", a.Status, err)
+	}
+	end = hang("4", "o")
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}

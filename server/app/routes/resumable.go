@@ -29,7 +29,8 @@ type resumable struct {
 }
 
 // resumableRoutes are the routes of the tus protocol. They are told apart by the
-// protocol, not here: the method of a request may be in a field of its head.
+// protocol, not here: the method of a POST may be in a field of its head, and so a
+// POST needs what any of them needs.
 func resumableRoutes(s *tus.Server, guard access) (all []server.Route) {
 	r := resumable{s, guard}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
@@ -74,7 +75,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 }
 
 // What a page of another origin may send and see (Fetch §3.2).
-var (
+const (
 	sharedMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 	sharedRequest = "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, " +
 		"Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Request-ID"
