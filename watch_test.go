@@ -106,7 +106,7 @@ func TestWatchIsRefused(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	resp.Body.Close()
-	for path, want := range map[string]int{"/tasks/a/watch": 401, "/tasks/nobody/watch": 401} {
+	for path, want := range map[string]int{"/tasks/a/watch": http.StatusUnauthorized, "/tasks/nobody/watch": http.StatusUnauthorized} {
 		if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+path, nil); err == nil || resp.StatusCode != want {
 			t.Errorf("%s without a token: %v", path, err)
 		}
@@ -135,7 +135,7 @@ func TestWatchIsRefused(t *testing.T) {
 	if all, code, err := watchToEnd(c); err != nil || code != websocket.ClosePolicyViolation || len(all) > 1 {
 		t.Errorf("who talks: %+v, %d, %v", all, code, err)
 	}
-	if code, _, err := get(g.url + "/tasks/a/watch"); err != nil || code != 401 {
+	if code, _, err := get(g.url + "/tasks/a/watch"); err != nil || code != http.StatusUnauthorized {
 		t.Errorf("without a handshake and a token: %d, %v", code, err)
 	}
 }

@@ -139,7 +139,7 @@ func TestWorkflowOfGroups(t *testing.T) {
 	if w := workflow(t, f, "bad"); w.State != jobs.Failed || w.FailedTask != "bad-1" || w.Error != "negative" {
 		t.Errorf("a broken chord is %+v", w)
 	}
-	group("late", &jobs.NewTask{ID: "wrong", Name: "echo"}, 1) // a number is no text
+	group("late", &jobs.NewTask{ID: "wrong", Name: "echo", MaxRetries: 3}, 1) // a number is no text
 	f.await(t, "late-0", final)
 	if task := f.await(t, "wrong", final); task.Attempts != 1 {
 		t.Errorf("wrong results are tried %d times", task.Attempts)

@@ -106,12 +106,12 @@ func (e *engine) StopConsuming() { e.worker.stopLeasing(ErrShutdown) }
 
 // Publish accepts a task, or keeps it for the outcome of the one that sends it.
 func (e *engine) Publish(ctx context.Context, s *tasks.Signature) error {
-	e.AdjustRoutingKey(s)
 	for _, r := range e.running() {
 		if mine, err := r.publishes(s); mine || err != nil {
 			return err
 		}
 	}
+	e.AdjustRoutingKey(s)
 	n, err := newTask(s)
 	if err != nil {
 		return err

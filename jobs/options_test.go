@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RichardKnop/machinery/v2/tasks"
+
 	"gale/jobs"
 )
 
@@ -64,6 +66,19 @@ func TestRouting(t *testing.T) {
 	}
 	if task := f.enqueue(t, jobs.NewTask{Name: "double", Args: json.RawMessage(`[1]`), Queue: "mine", Timeout: time.Hour}); task.Queue != "mine" || task.Timeout != time.Hour {
 		t.Errorf("%+v", task)
+	}
+	chain, err := tasks.NewChain(signature("double", 1), signature("double"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.client.SendChain(t.Context(), chain); err != nil {
+		t.Fatal(err)
+	}
+	stop := f.work(t, jobs.WorkerOptions{Queues: []string{"media"}})
+	f.await(t, chain.Tasks[0].UUID, in(jobs.Success))
+	stop()
+	if next := f.await(t, chain.Tasks[1].UUID, func(*jobs.Task) bool { return true }); next.Queue != "media" || next.MaxRetries != 3 || next.Timeout != time.Minute {
+		t.Errorf("the next of a chain is %+v", next)
 	}
 }
 

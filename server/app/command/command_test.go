@@ -37,6 +37,9 @@ func TestFile(t *testing.T) {
 		retry_codes = [75]
 		[tasks.nightly]
 		argv = ["/bin/true"]
+		queue = "night"
+		rate = "5/h"
+		missed = "once"
 		schedule = "0 3 * * *"`, func(name string) (string, bool) { return "C", name == "LANG" })
 	if len(faults) > 0 || len(specs) != 2 {
 		t.Fatal(specs, faults)
@@ -49,8 +52,14 @@ func TestFile(t *testing.T) {
 	if n := specs[1]; n.Timeout != DefaultTimeout || n.MaxOutput != DefaultMaxOutput || n.takes() != 0 {
 		t.Errorf("%+v", n)
 	}
-	if periodic, err := Schedules(specs); err != nil || len(periodic) != 1 || periodic[0].Task.Name != "nightly" {
+	if periodic, err := Schedules(specs); err != nil || len(periodic) != 1 || periodic[0].Task.Name != "nightly" || !periodic[0].Once {
 		t.Errorf("%+v, %v", periodic, err)
+	}
+	if d := Task(specs[1], Env{}); d.Queue != "night" || d.Rate.Every() != 12*time.Minute {
+		t.Errorf("%+v", d)
+	}
+	if d := Task(specs[0], Env{}); d.Queue != "" || d.Rate.Every() != 0 || specs[0].Missed != "skip" {
+		t.Errorf("%+v", d)
 	}
 }
 
