@@ -151,6 +151,9 @@ func New(o Options) (*Master, error) {
 	if len(o.Config) > maxConfig {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
 	}
+	if m.sys.identity(ownBinary) == "" {
+		return nil, ErrNoProc
+	}
 	var err error
 	if m.program, err = program(o.Command); err != nil {
 		return nil, err
