@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,19 +42,19 @@ func emptyRoot(t *testing.T) string {
 
 // inRoot runs /server as PID 1 of that root, as a container would be: no other
 // file system, no other process, no user with rights, and nothing that could be
-// written but /data. It needs to be root to build that.
-func inRoot(root string, proc bool, args ...string) *exec.Cmd {
+// written but the data folder. It needs to be root to build that.
+func inRoot(root, data string, proc bool, args ...string) *exec.Cmd {
 	const script = `set -eu
 		mount --make-rprivate /
 		mount --bind "$1" "$1"
 		[ "$2" = false ] || mount -t proc proc "$1/proc"
 		mount --bind /dev/null "$1/dev/null"
-		mount --bind "$1/data" "$1/data"
+		mount --bind "$1/$4" "$1/$4"
 		mount -o remount,bind,ro "$1"
 		root=$1 user=$3
-		shift 3
+		shift 4
 		exec chroot --userspec="$user:$user" --groups= "$root" /server "$@"`
-	cmd := exec.Command("sh", append([]string{"-c", script, "sh", root, fmt.Sprint(proc), fmt.Sprint(nobodyID)}, args...)...)
+	cmd := exec.Command("sh", append([]string{"-c", script, "sh", root, fmt.Sprint(proc), fmt.Sprint(nobodyID), data}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC}
 	return cmd
 }
@@ -85,7 +84,7 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "tasks.toml"), []byte(tasks), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g, err := launchAs(inRoot(root, true, onFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
+	g, err := launchAs(inRoot(root, "data", true, onFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
 	g = endWith(t, g, err)
 
 	answer := upload(t, g, "speech", "testdata/speech.wav")
@@ -144,10 +143,17 @@ func TestE2EEmptyRoot(t *testing.T) {
 // TestE2ERootWithoutProc: children are started from /proc/self/exe, so where
 // there is none the server says so, and has bound nothing.
 func TestE2ERootWithoutProc(t *testing.T) {
-	cmd := inRoot(emptyRoot(t), false, onFreePorts([]string{"-data", "/data"})...)
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "mount -t proc proc /proc") || strings.Contains(string(out), "listening") {
-		t.Errorf("%v: %s", err, out)
+	cmd := inRoot(emptyRoot(t), "data", false, onFreePorts([]string{"-data", "/data"})...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	late.Stop()
+	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(out.String(), "mount -t proc proc /proc") || strings.Contains(out.String(), "listening") {
+		t.Errorf("%v: %s", err, &out)
 	}
 }
 
@@ -165,7 +171,7 @@ func TestE2ERootsOfTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	for variable, want := range map[string]int{"": http.StatusBadGateway, "SSL_CERT_FILE=/ca.pem": http.StatusOK} {
-		cmd := inRoot(root, true, onFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
+		cmd := inRoot(root, "data", true, onFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
 		cmd.Env = append(os.Environ(), variable)
 		g, err := launchAs(cmd)
 		g = endWith(t, g, err)
@@ -179,23 +185,6 @@ func TestE2ERootsOfTrust(t *testing.T) {
 		}
 		g.kill()
 	}
-}
-
-// children are the processes that a process has started.
-func children(t *testing.T, pid int) (pids []int) {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for field := range strings.FieldsSeq(string(text)) {
-		child, err := strconv.Atoi(field)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pids = append(pids, child)
-	}
-	return pids
 }
 
 // statusLine is a line of /proc/PID/status, its words with a space between.

@@ -130,7 +130,8 @@ type message struct {
 
 // New makes a master; nothing is bound and no process started yet. If the
 // environment says that another master executed this one in its place, its
-// slots, sockets and processes are taken over.
+// slots, sockets and processes are taken over. The error is ErrNoProc where
+// children could not be started.
 func New(o Options) (*Master, error) {
 	m := &Master{
 		opt:      o,

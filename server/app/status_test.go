@@ -1,10 +1,16 @@
 package app
 
 import (
+	"errors"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+
+	"gale/server/app/config"
 )
 
 // What server status -ready makes of an answer, which is what a health check
@@ -34,6 +40,29 @@ func TestReady(t *testing.T) {
 		}
 		if (said.String() == "ready\n") != (c.want == "") {
 			t.Errorf("%d %s: says %q", c.code, c.body, said.String())
+		}
+	}
+}
+
+// The commands that are explained are those that there are.
+func TestEveryCommandIsExplained(t *testing.T) {
+	for _, v := range config.Verbs() {
+		e := env{args: []string{"-h"}, stdout: io.Discard, stderr: io.Discard}
+		if _, unknown := errors.AsType[usageError](dispatch(t.Context(), v.Name, e)); unknown {
+			t.Errorf("there is no command %s", v.Name)
+		}
+		forms := strings.Join(v.Forms, "\n")
+		for _, word := range v.Words {
+			if !strings.Contains(forms, word) {
+				t.Errorf("%s %s is not in %q", v.Name, word, forms)
+			}
+		}
+		if v.Name != string(config.Tasks) {
+			continue
+		}
+		words := slices.Sorted(slices.Values(v.Words))
+		if there := slices.Sorted(maps.Keys(tasksVerbs)); !slices.Equal(words, there) {
+			t.Errorf("tasks %q are explained, and there are %q", words, there)
 		}
 	}
 }
