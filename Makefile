@@ -10,7 +10,12 @@ TEST_FLAGS ?=
 # WebSocket clients that the server is tried with.
 CLIENTS   := /usr/lib/python3/dist-packages/tornado:python3-tornado /usr/lib/python3/dist-packages/websockets:python3-websockets /usr/share/nodejs/ws:node-ws node:nodejs
 
-.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle clean
+# What is tested is what ships: a binary that needs no other file. The race
+# detector alone is C.
+export CGO_ENABLED = 0
+race: export CGO_ENABLED = 1
+
+.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +35,10 @@ race: ## the same under the race detector
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege nginx:nginx
+	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege \
+		buildah:buildah docker-compose:docker-compose nginx:nginx qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -v $(TEST_FLAGS) . ./bench/chaos
+	cd deploy/kubernetes && $(GO) test -count 1 .
 	$(GO) run ./bench/faults
 
 faults: ## break a running server under load; fails if a connection is lost
@@ -41,6 +48,7 @@ lint: $(GOLANGCI) ## golangci-lint and go mod tidy
 	$(GOLANGCI) run --allow-parallel-runners
 	$(GO) mod tidy -diff
 	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
+	cd deploy/kubernetes && $(GO) vet ./... && $(GO) mod tidy -diff
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -67,5 +75,8 @@ bench-idle: ## memory of idle WebSockets beside Tornado; 5,000 long polls and ev
 	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/idle
 
+dist: ## archives for linux/amd64 and linux/arm64, reproducible, in dist/
+	$(GO) run ./deploy/dist
+
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist

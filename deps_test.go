@@ -43,9 +43,12 @@ var floors = map[string]int{
 	"gale/server/app/config":  28,
 	"gale/server/app/routes":  28,
 	"gale/server/app/inspect": 28,
+	"gale/server/app/manual":  29,
 	"gale/server/app":         30,
 
 	"gale":               40,
+	"gale/deploy/dist":   50,
+	"gale/docs/example":  50,
 	"gale/bench/faults":  50,
 	"gale/bench/chaos":   50,
 	"gale/bench/cost":    50,

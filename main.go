@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	_ "time/tzdata" // schedules name time zones, and a container may have none
 
 	"gale/server/app"
 )

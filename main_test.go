@@ -30,12 +30,15 @@ func TestMain(m *testing.M) {
 	}
 	binary = filepath.Join(dir, "server")
 	args := []string{"build", "-o", binary}
+	build := exec.Command("go")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if raceEnabled {
-		args = append(args, "-race")
+		args, build.Env = append(args, "-race"), nil
 		// A race-built process otherwise sleeps a second when it exits.
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	build.Args = append(build.Args, append(args, ".")...)
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		os.Exit(1)
 	}
@@ -212,13 +215,23 @@ func (l *logBuffer) String() string {
 // launch starts a server in dir, on free ports unless args say otherwise, and
 // waits until all of its slots are live.
 func launch(dir string, args ...string) (*gale, error) {
+	cmd := exec.Command(binary, onFreePorts(args)...)
+	cmd.Dir = dir
+	return launchAs(cmd)
+}
+
+// onFreePorts are the arguments of a server that listens where it will.
+func onFreePorts(args []string) []string {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		args = append([]string{"serve"}, args...)
 	}
-	args = append([]string{args[0], "-port", "0", "-admin", "127.0.0.1:0"}, args[1:]...)
-	g := &gale{log: &logBuffer{}, exited: make(chan struct{})}
-	g.cmd = exec.Command(binary, args...)
-	g.cmd.Dir, g.cmd.Stdout, g.cmd.Stderr = dir, g.log, g.log
+	return append([]string{args[0], "-port", "0", "-admin", "127.0.0.1:0"}, args[1:]...)
+}
+
+// launchAs starts a server by a command of the caller's.
+func launchAs(cmd *exec.Cmd) (*gale, error) {
+	g := &gale{cmd: cmd, log: &logBuffer{}, exited: make(chan struct{})}
+	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	if err := g.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -277,6 +290,12 @@ func (g *gale) wait(limit time.Duration) error {
 func start(t *testing.T, dir string, args ...string) *gale {
 	t.Helper()
 	g, err := launch(dir, args...)
+	return endWith(t, g, err)
+}
+
+// endWith ends a server with the test.
+func endWith(t *testing.T, g *gale, err error) *gale {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

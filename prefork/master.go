@@ -130,7 +130,8 @@ type message struct {
 
 // New makes a master; nothing is bound and no process started yet. If the
 // environment says that another master executed this one in its place, its
-// slots, sockets and processes are taken over.
+// slots, sockets and processes are taken over. The error is ErrNoProc where
+// children could not be started.
 func New(o Options) (*Master, error) {
 	m := &Master{
 		opt:      o,
@@ -150,6 +151,9 @@ func New(o Options) (*Master, error) {
 	m.opt.Backoff = o.Backoff.withDefaults()
 	if len(o.Config) > maxConfig {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
+	}
+	if m.sys.identity(ownBinary) == "" {
+		return nil, ErrNoProc
 	}
 	var err error
 	if m.program, err = program(o.Command); err != nil {

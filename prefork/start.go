@@ -19,10 +19,17 @@ type release struct {
 	config  []byte
 }
 
-// self is the release of the running master. /proc/self/exe is its binary even
-// if the file has been replaced since: a child that is started again after a
-// crash is the same program as its siblings.
-func (m *Master) self() release { return release{m.release, "/proc/self/exe", m.opt.Config} }
+// ownBinary is the running program, also when its file has been replaced since:
+// a child that is started again after a crash is the same program as its
+// siblings.
+const ownBinary = "/proc/self/exe"
+
+// ErrNoProc is New's error where there is no way to the own binary, as in a root
+// folder in which nobody has mounted /proc.
+var ErrNoProc = errors.New("no /proc/self/exe, which children are started from: mount -t proc proc /proc")
+
+// self is the release of the running master.
+func (m *Master) self() release { return release{m.release, ownBinary, m.opt.Config} }
 
 // start gives a slot a process: its current one if it has none, else the next.
 func (m *Master) start(s *slot, r release) {

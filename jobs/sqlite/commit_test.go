@@ -3,6 +3,7 @@ package sqlite
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -142,6 +143,15 @@ func TestWhatIsDurable(t *testing.T) {
 	}
 	if _, err := s.read.Exec("DELETE FROM tasks"); err == nil {
 		t.Error("the read pool can write")
+	}
+	const memory = 2 // https://www.sqlite.org/pragma.html#pragma_temp_store
+	for what, db := range map[string]interface {
+		QueryRowContext(context.Context, string, ...any) *sql.Row
+	}{"read": s.read, "write": s.committer.tx.conn} {
+		var store int
+		if err := db.QueryRowContext(ctx, "PRAGMA temp_store").Scan(&store); err != nil || store != memory {
+			t.Errorf("%s: temporary files are kept in %d, %v; want memory", what, store, err)
+		}
 	}
 }
 

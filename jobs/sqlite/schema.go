@@ -117,6 +117,10 @@ CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks BEGIN DELETE FROM logs WHERE 
 // parameter, and never lets SQLite create it: create has set its mode.
 func dsn(path string, pragmas ...string) string {
 	u := url.URL{Scheme: "file", Path: path}
+	// What does not fit into the cache stays in memory: beside the file itself
+	// there may be no folder that can be written, as in a container
+	// (https://www.sqlite.org/tempfiles.html, § 5).
+	pragmas = append(pragmas, "temp_store(MEMORY)")
 	u.RawQuery = url.Values{"mode": {"rw"}, "_pragma": pragmas}.Encode()
 	return u.String()
 }

@@ -16,22 +16,34 @@ import (
 	"gale/server/app/config"
 )
 
-const usage = `Gale: Tornado's server model as one program
+const usageHead = `Gale: Tornado's server model as one program
 
 usage:
-  server [serve] [flags]   serve HTTP from N processes, with job workers beside them
-  server worker  [flags]   job workers only
-  server check   [flags]   say all that is wrong with the configuration
-  server status  [flags]   what the master knows of its slots
-  server tasks   list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]
-  server tasks   run NAME [ARGS] [flags] [-- ARGS]
-  server tasks   queues [pause NAME|resume NAME] [flags]
-  server version
-  server help    [serve|worker|status|tasks]
+`
 
+const usageTail = `
 Flags follow the verb. Each can be set as GALE_NAME too, or in the file that
 -config names.
 `
+
+// usage lists the commands.
+func usage() string {
+	const width = 17 // beyond it what a command does stands on the next line
+	var b strings.Builder
+	b.WriteString(usageHead)
+	for _, v := range config.Verbs() {
+		for _, form := range v.Forms[:len(v.Forms)-1] {
+			fmt.Fprintf(&b, "  server %s\n", form)
+		}
+		if last := v.Forms[len(v.Forms)-1]; len(last) > width {
+			fmt.Fprintf(&b, "  server %s\n%*s%s\n", last, width+11, "", v.Does)
+		} else {
+			fmt.Fprintf(&b, "  server %-*s  %s\n", width, last, v.Does)
+		}
+	}
+	b.WriteString(usageTail)
+	return b.String()
+}
 
 // env is what a command runs with.
 type env struct {
@@ -95,7 +107,7 @@ func (usageError) ExitCode() int { return 2 }
 
 // help prints the commands and, for one that has them, its flags.
 func help(e env, verb string) error {
-	if _, err := io.WriteString(e.stdout, usage); err != nil {
+	if _, err := io.WriteString(e.stdout, usage()); err != nil {
 		return err
 	}
 	command := config.Serve

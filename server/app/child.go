@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"gale/jobs"
 	"gale/prefork"
@@ -53,6 +54,7 @@ type state struct {
 	store     jobs.Store
 	artifacts *jobs.Artifacts
 	uploads   *uploads.Store
+	temp      string // where commands get their folders; empty: where all do
 }
 
 // openState opens the folders and the store of tasks below -data.
@@ -66,6 +68,9 @@ func openState(ctx context.Context, c config.Config, o uploads.Options) (s *stat
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return s, fmt.Errorf("open data folder: %w", err)
 	}
+	if s.temp, err = tempFolder(c.Data); err != nil {
+		return s, err
+	}
 	if s.store, err = openTasks(ctx, c, o.Logger); err != nil {
 		return s, err
 	}
@@ -74,6 +79,22 @@ func openState(ctx context.Context, c config.Config, o uploads.Options) (s *stat
 	}
 	s.uploads, err = uploads.Open(c.UploadDir, o)
 	return s, err
+}
+
+// tempFolder is a folder in data where the system's cannot be written, as in a
+// container of which only data can be.
+func tempFolder(data string) (string, error) {
+	if unix.Access(os.TempDir(), unix.W_OK|unix.X_OK) == nil {
+		return "", nil
+	}
+	dir, err := filepath.Abs(filepath.Join(data, "tmp"))
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a folder for temporary files: %w", err)
+	}
+	return dir, nil
 }
 
 func (s *state) close() (err error) {

@@ -21,9 +21,15 @@ func status(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	body, err := ask(ctx, o.Admin, "/status")
+	if o.Ready {
+		return ready(ctx, e.stdout, o.Admin)
+	}
+	code, body, err := ask(ctx, o.Admin, "/status")
 	if err != nil {
-		return fmt.Errorf("no server answers on %s: %w", o.Admin, err)
+		return err
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("%s answers %d: %s", o.Admin, code, strings.TrimSpace(string(body)))
 	}
 	if o.JSON {
 		_, err := e.stdout.Write(body)
@@ -36,34 +42,51 @@ func status(ctx context.Context, e env) error {
 	return printStatus(e.stdout, answer)
 }
 
+// ready asks whether every role does its work; the error says which does not.
+func ready(ctx context.Context, w io.Writer, address string) error {
+	code, body, err := ask(ctx, address, "/readyz")
+	if err != nil {
+		return err
+	}
+	if code == http.StatusOK {
+		_, err := fmt.Fprintln(w, "ready")
+		return err
+	}
+	var answer struct{ Reasons []string }
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Reasons) == 0 {
+		return fmt.Errorf("%s does not speak like a server: it answers %d", address, code)
+	}
+	return fmt.Errorf("not ready: %s", strings.Join(answer.Reasons, "; "))
+}
+
 // ask fetches a page of the admin endpoint.
-func ask(ctx context.Context, address, page string) ([]byte, error) {
+func ask(ctx context.Context, address, page string) (code int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	network, host := "tcp", address
+	network, dialled, host := "tcp", address, address
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, address, host = "unix", path, "localhost"
+		network, dialled, host = "unix", path, "localhost"
 	}
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
+			return new(net.Dialer).DialContext(ctx, network, dialled)
 		},
 		DisableKeepAlives: true,
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+page, nil)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, fmt.Errorf("no server answers on %s: %w", address, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(body)))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s breaks off its answer: %w", address, err)
 	}
-	return body, err
+	return resp.StatusCode, body, nil
 }
 
 // printStatus prints a line for each slot.

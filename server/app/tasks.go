@@ -22,7 +22,7 @@ func registry(files inspect.Files, commands ...jobs.Definition) (*jobs.Registry,
 
 // commands are the tasks that -tasks names.
 func commands(c config.Config, s *state) []jobs.Definition {
-	return definitions(c.Commands, command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path})
+	return definitions(c.Commands, command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path, Temp: s.temp})
 }
 
 func definitions(specs []command.Spec, env command.Env) []jobs.Definition {

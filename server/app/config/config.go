@@ -136,6 +136,7 @@ func Load(command Command, args, environ, tasks []string) (Config, error) {
 type StatusOptions struct {
 	Admin string // address of the endpoint to ask
 	JSON  bool
+	Ready bool // say only whether the server is ready
 }
 
 // LoadStatus reads the settings of the command status, as Load does.

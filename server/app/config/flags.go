@@ -40,6 +40,7 @@ func defineStatus(o *StatusOptions) *flags {
 	f := newFlags(Status)
 	f.set.StringVar(&o.Admin, "admin", DefaultAdmin, "`address` of the server's admin endpoint, or unix:/path")
 	f.set.BoolVar(&o.JSON, "json", false, "print what the endpoint answers, for machines")
+	f.set.BoolVar(&o.Ready, "ready", false, "say only whether all roles do their work: exit status 0, or 1 and why not")
 	return f
 }
 
@@ -184,12 +185,17 @@ func (f *flags) environment(environ []string) (found []setting) {
 		vars[name] = value
 	}
 	f.set.VisitAll(func(fl *flag.Flag) {
-		name := "GALE_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		name := variable(fl.Name)
 		if value, ok := vars[name]; ok && !f.ownOnly(fl) {
 			found = append(found, setting{fl.Name, value, name})
 		}
 	})
 	return found
+}
+
+// variable is the name under which the environment holds a flag.
+func variable(name string) string {
+	return "GALE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // configFile reads the file of flags: a flag and its value a line, # begins a
@@ -224,17 +230,4 @@ func (f *flags) configFile() (found []setting) {
 		f.fault("%s: a line is too long", f.file)
 	}
 	return found
-}
-
-// Usage writes the flags of a command with their defaults.
-func Usage(w io.Writer, command Command) {
-	f := define(command, new(Config))
-	switch command {
-	case Status:
-		f = defineStatus(new(StatusOptions))
-	case Tasks:
-		f = defineTasks(new(TasksOptions))
-	}
-	f.set.SetOutput(w)
-	f.set.PrintDefaults()
 }

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The program in docs/example does what it says of itself, also with its
+// processes killed.
+func TestExampleProgram(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "example")
+	build := exec.Command("go", "build", "-o", program, "./docs/example")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as everything else is built
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(program).CombinedOutput(); err == nil || !strings.Contains(string(out), "usage: example HOST:PORT FOLDER") {
+		t.Errorf("without arguments: %v: %s", err, out)
+	}
+	g, err := launchAs(exec.Command(program, "127.0.0.1:0", filepath.Join(t.TempDir(), "data")))
+	g = endWith(t, g, err)
+	count := func(text string) (code int, task taskObject) {
+		code = send(t, http.MethodPost, g.url+"/count", text, &task)
+		return code, task
+	}
+	counted := func(task taskObject, want string) {
+		t.Helper()
+		eventually(t, 30*time.Second, "the words are counted", func() bool {
+			getJSON(t, g.url+"/count/"+task.ID, &task)
+			return task.State == "success"
+		})
+		if string(task.Result) != want {
+			t.Errorf("%+v, want %s words", task, want)
+		}
+	}
+	code, task := count("so long, and thanks")
+	if code != http.StatusAccepted || task.State != "queued" {
+		t.Fatalf("%d %+v", code, task)
+	}
+	counted(task, "4")
+
+	pids := children(t, g.cmd.Process.Pid)
+	if len(pids) != 3 {
+		t.Fatalf("children %v", pids)
+	}
+	_, task = count("for all the fish")
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 20*time.Second, "others have taken their place", func() bool { return strings.Count(g.log.String(), `msg="child ready"`) >= 6 })
+	counted(task, "4")
+	if code, _ := count(strings.Repeat("x", 64<<10+1)); code != http.StatusRequestEntityTooLarge {
+		t.Errorf("a text that is too long: %d", code)
+	}
+	if code, body, err := get(g.url + "/count/nothing"); err != nil || code != http.StatusNotFound {
+		t.Errorf("%d %s, %v", code, body, err)
+	}
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.wait(20 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// children are the processes that a process has started.
+func children(t *testing.T, pid int) (pids []int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range strings.FieldsSeq(string(text)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, child)
+	}
+	return pids
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"flag"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Verb is a command of the program as help, the manual page and the shells'
+// completions have it.
+type Verb struct {
+	Name  string
+	Forms []string // what is typed behind the program's name
+	Does  string   // half a sentence
+	Words []string // what may follow the verb, beside flags
+	Flags bool     // whether it takes any
+}
+
+// Verbs returns the commands in the order in which they are explained.
+func Verbs() []Verb {
+	return []Verb{
+		{Name: "serve", Forms: []string{"[serve] [flags]"}, Does: "serve HTTP from N processes, with job workers beside them", Flags: true},
+		{Name: "worker", Forms: []string{"worker [flags]"}, Does: "job workers only", Flags: true},
+		{Name: "check", Forms: []string{"check [flags]"}, Does: "say all that is wrong with the configuration", Flags: true},
+		{Name: "status", Forms: []string{"status [flags]"}, Does: "what the master knows of its slots", Flags: true},
+		{
+			Name: "tasks", Does: "look at tasks and change them", Flags: true,
+			Forms: []string{
+				"tasks list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
+				"tasks run NAME [ARGS] [flags] [-- ARGS]",
+				"tasks queues [pause NAME|resume NAME] [flags]",
+			},
+			Words: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules"},
+		},
+		{Name: "version", Forms: []string{"version"}, Does: "print the version"},
+		{
+			Name: "help", Forms: []string{"help [serve|worker|status|tasks]"}, Does: "print the commands, and the flags of one",
+			Words: []string{"serve", "worker", "status", "tasks"},
+		},
+	}
+}
+
+// Flag is a flag of a command in words.
+type Flag struct {
+	Name    string
+	Value   string // what stands for its value; empty: it takes none
+	Usage   string
+	Default string // empty: none, or the usage says it
+}
+
+// Variable is the variable of the environment that sets the flag, too.
+func (f Flag) Variable() string { return variable(f.Name) }
+
+// Flags returns the flags of a command, sorted by name. Those of check are
+// those of serve.
+func Flags(command Command) (all []Flag) {
+	defined(command).set.VisitAll(func(fl *flag.Flag) {
+		value, usage := flag.UnquoteUsage(fl)
+		described := Flag{Name: fl.Name, Value: value, Usage: strings.ReplaceAll(usage, "\n", " ")}
+		if !slices.Contains([]string{"", "0", "false", "off"}, fl.DefValue) {
+			described.Default = fl.DefValue
+		}
+		all = append(all, described)
+	})
+	return all
+}
+
+// Usage writes the flags of a command with their defaults.
+func Usage(w io.Writer, command Command) {
+	f := defined(command)
+	f.set.SetOutput(w)
+	f.set.PrintDefaults()
+}
+
+// defined declares the flags of a command.
+func defined(command Command) *flags {
+	switch command {
+	case Status:
+		return defineStatus(new(StatusOptions))
+	case Tasks:
+		return defineTasks(new(TasksOptions))
+	}
+	return define(command, new(Config))
+}
