@@ -223,9 +223,16 @@ func launch(dir string, args ...string) (*gale, error) {
 		args = append([]string{"serve"}, args...)
 	}
 	args = append([]string{args[0], "-port", "0", "-admin", "127.0.0.1:0"}, args[1:]...)
-	g := &gale{log: &logBuffer{}, exited: make(chan struct{})}
-	g.cmd = exec.Command(binary, args...)
-	g.cmd.Dir, g.cmd.Stdout, g.cmd.Stderr = dir, g.log, g.log
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = dir
+	return launchCommand(cmd)
+}
+
+// launchCommand starts a server by a command that becomes it, and waits until
+// all of its slots are live.
+func launchCommand(cmd *exec.Cmd) (*gale, error) {
+	g := &gale{cmd: cmd, log: &logBuffer{}, exited: make(chan struct{})}
+	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	if err := g.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -287,6 +294,12 @@ func start(t *testing.T, dir string, args ...string) *gale {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ending(t, g)
+}
+
+// ending ends a server with the test.
+func ending(t *testing.T, g *gale) *gale {
+	t.Helper()
 	t.Cleanup(func() {
 		g.kill()
 		if t.Failed() {
