@@ -147,7 +147,7 @@ func behind(t *testing.T, proxy string) *cluster {
 		if err == nil {
 			resp.Body.Close()
 		}
-		return err == nil && resp.StatusCode == 200
+		return err == nil && resp.StatusCode == http.StatusOK
 	})
 	return c
 }
@@ -300,7 +300,7 @@ func proxiedSockets(t *testing.T, c *cluster) {
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Scan() // the stream is there
-	if resp, body := c.do(t, "POST", "/publish/proxied", "extra"); resp.StatusCode != 200 {
+	if resp, body := c.do(t, "POST", "/publish/proxied", "extra"); resp.StatusCode != http.StatusOK {
 		t.Errorf("publish: %d %s", resp.StatusCode, body)
 	}
 	found := false
@@ -327,13 +327,13 @@ func proxiedUploads(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := readAll(t, resp); resp.StatusCode != 200 || !strings.Contains(text, fmt.Sprintf(`"size":%d`, size)) {
+	if text := readAll(t, resp); resp.StatusCode != http.StatusOK || !strings.Contains(text, fmt.Sprintf(`"size":%d`, size)) {
 		t.Errorf("upload: %d %s", resp.StatusCode, text)
 	}
-	if resp, text := c.do(t, "GET", "/upload/big/zeros.bin", "", "Range", "bytes=5-9"); resp.StatusCode != 206 || text != "\x00\x00\x00\x00\x00" {
+	if resp, text := c.do(t, "GET", "/upload/big/zeros.bin", "", "Range", "bytes=5-9"); resp.StatusCode != http.StatusPartialContent || text != "\x00\x00\x00\x00\x00" {
 		t.Errorf("download: %d %q", resp.StatusCode, text)
 	}
-	if resp, text := c.do(t, "DELETE", "/upload?directory=big&filename=zeros.bin", ""); resp.StatusCode != 200 {
+	if resp, text := c.do(t, "DELETE", "/upload?directory=big&filename=zeros.bin", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("delete: %d %s", resp.StatusCode, text)
 	}
 	conn := c.socket(t, "/upload?directory=ws&filename=a.bin")
@@ -385,11 +385,11 @@ func proxiedStatic(t *testing.T, c *cluster, proxy string) {
 	for target, forEver := range map[string]bool{"/static/app.js": false, "/static/app.js?v=1": true} {
 		resp, body := c.do(t, "GET", target, "")
 		long := regexp.MustCompile(`max-age=(\d{8,})`).MatchString(resp.Header.Get("Cache-Control"))
-		if resp.StatusCode != 200 || body != "script" || long != forEver {
+		if resp.StatusCode != http.StatusOK || body != "script" || long != forEver {
 			t.Errorf("%s: %d %q %v", target, resp.StatusCode, body, resp.Header)
 		}
 	}
-	if resp, body := c.do(t, "GET", "/favicon.ico", ""); proxy == "nginx" && (resp.StatusCode != 200 || body != "icon") {
+	if resp, body := c.do(t, "GET", "/favicon.ico", ""); proxy == "nginx" && (resp.StatusCode != http.StatusOK || body != "icon") {
 		t.Errorf("favicon: %d %q", resp.StatusCode, body)
 	}
 }
@@ -417,7 +417,7 @@ func rollingRestart(t *testing.T, c *cluster) {
 				}
 				body, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if err != nil || resp.StatusCode != 200 || string(body) != "Hello, world!" {
+				if err != nil || resp.StatusCode != http.StatusOK || string(body) != "Hello, world!" {
 					t.Errorf("client %d, request %d: %d %q %v", i, n, resp.StatusCode, body, err)
 				}
 				answered.Add(1)
