@@ -203,8 +203,7 @@ func TestVisit(t *testing.T) {
 	go c.obey(func(error) {}) // ends with ours
 
 	m := testMaster(t, nil)
-	m.start(m.slots[0], m.self())
-	m.slots[0].current.control = ours
+	m.slots[0].current = &process{slot: m.slots[0], control: ours}
 	go func() { // ends with the test's last call
 		for range 2 {
 			(<-m.requests)()
