@@ -60,7 +60,8 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 		byName[f.GetName()] = f
 	}
 	own, unread := c.own.Gather()
-	join(byName, slices.DeleteFunc(own, endsWithARelease), master)
+	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return endsWithARelease(f) || ofTheMachine(f) })
+	join(byName, own, master)
 	for _, s := range o.Slots {
 		families, err := slotSum(s.Reports, s.Past)
 		if err != nil {
