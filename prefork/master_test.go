@@ -150,7 +150,8 @@ func TestNoHeartbeat(t *testing.T) {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
 		// One beat, and it is trusted again.
-		m.slots[0].page.lane(1).beat(time.Now())
+		lane, _ := m.slots[0].page.lane(1)
+		lane.beat(time.Now())
 		time.Sleep(idleEvery)
 		synctest.Wait()
 		if s := status(t, m); s.State != Live || s.PID != 1 {
@@ -158,6 +159,9 @@ func TestNoHeartbeat(t *testing.T) {
 		}
 		time.Sleep(10*time.Second + 2*idleEvery)
 		synctest.Wait()
+		if o, err := m.Figures(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
+			t.Errorf("%+v, %v; want one that hung", o, err)
+		}
 		if s := status(t, m); s.State != Hung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}
