@@ -61,7 +61,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	if keep {
 		mark, markErr = u.Mark()
 	}
-	if markErr == nil && (mark.Size != e.Offset || keep) {
+	if markErr == nil && mark.Size != e.Offset { // else there is nothing to note
 		markErr = e.checkpoint(context.WithoutCancel(ctx), u, mark)
 	}
 	if err = errors.Join(err, markErr); err != nil {
