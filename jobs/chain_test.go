@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -159,5 +160,35 @@ func TestWorkflowOfGroups(t *testing.T) {
 	}
 	if w := workflow(t, f, "half"); w.State != jobs.Running || w.Progress != 50 || w.FailedTask != "half-1" || w.Error != jobs.CancelReason {
 		t.Errorf("half a group is %+v", w)
+	}
+}
+
+// A task in a chain gets the result, and behind it the defaults that it has.
+func TestChainFillsDefaults(t *testing.T) {
+	scaled := jobs.Definition{
+		Name: "scaled", Args: []jobs.Arg{{Name: "n", Type: jobs.Integer}, {Name: "by", Type: jobs.Integer, Default: 10}},
+		Handler: func(_ context.Context, job *jobs.Job) error {
+			var n, by int
+			if err := job.Args(&n, &by); err != nil {
+				return err
+			}
+			return job.Return(n * by)
+		},
+	}
+	f := newFixture(t, double, scaled)
+	f.work(t, jobs.WorkerOptions{})
+	chain := []jobs.Link{link("double", `[1]`), link("scaled", `[]`), link("scaled", `[3]`)}
+	first, _, err := f.client.EnqueueChain(t.Context(), chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var w *jobs.Workflow
+	for end := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		if w = workflow(t, f, first.ID); w.State.Final() || time.Now().After(end) {
+			break
+		}
+	}
+	if w.State != jobs.Success || string(w.Result) != "60" { // 2 by 10, and 3 by that
+		t.Errorf("%+v, %s", w, w.Result)
 	}
 }

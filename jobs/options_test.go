@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,9 +76,15 @@ func TestRouting(t *testing.T) {
 	if _, err := f.client.SendChain(t.Context(), chain); err != nil {
 		t.Fatal(err)
 	}
-	stop := f.work(t, jobs.WorkerOptions{Queues: []string{"media"}})
+	var told atomic.Int32
+	warned := onMessage{message: "task waits in a queue that this worker does not take from", call: func() { told.Add(1) }}
+	f.work(t, jobs.WorkerOptions{Owner: "other", Logger: slog.New(warned)})()
+	stop := f.work(t, jobs.WorkerOptions{Queues: []string{"media"}, Logger: slog.New(warned)})
 	f.await(t, chain.Tasks[0].UUID, in(jobs.Success))
 	stop()
+	if n := told.Load(); n != 1 {
+		t.Errorf("%d workers say that they do not take from its queue, want one of two", n)
+	}
 	if next := f.await(t, chain.Tasks[1].UUID, func(*jobs.Task) bool { return true }); next.Queue != "media" || next.MaxRetries != 3 || next.Timeout != time.Minute {
 		t.Errorf("the next of a chain is %+v", next)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -131,6 +132,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	worker.SetErrorHandler(func(error) {}) // finish has a line for it
 	ended := make(chan error, 1)
 	worker.LaunchAsync(ended) // ends after worker.Quit
+	for _, name := range w.tasks.Names() {
+		if q := w.tasks.byName[name].Queue; q != "" && !slices.Contains(w.opt.Queues, q) {
+			w.log.Info("task waits in a queue that this worker does not take from", "task", name, "queue", q)
+		}
+	}
 	w.log.Info("worker takes tasks", "queues", w.opt.Queues, "concurrency", w.opt.Concurrency, "tasks", w.tasks.Names())
 
 	var why error
