@@ -53,7 +53,8 @@ func TestMain(m *testing.M) {
 //	serve [flags]          start a server on free ports; sets $URL, $ADMIN, $PID
 //	await TEXT             wait until the server's log holds it, behind what the
 //	                       await before has found
-//	stop                   TERM it, wait for its end, which must be exit 0
+//	terminate              TERM it, wait for its end, which must be exit 0
+//	                       (testscript's own stop would end the script)
 //	field PATH VALUE       stdout is JSON in which PATH (a.b.0) is VALUE
 //	logged REGEXP          the server's log has, or will have, a line like that
 //	keep NAME PATH         put that field of stdout into the variable NAME
@@ -61,6 +62,12 @@ func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("testdata")
 	if err != nil {
 		t.Fatal(err)
+	}
+	scripts, _ := filepath.Glob("testdata/script/*.txtar")
+	for _, path := range scripts {
+		if text, err := os.ReadFile(path); err != nil || bytes.Contains(text, []byte("\nstop\n")) {
+			t.Errorf("%s: %v; stop would end the script there: terminate is meant", path, err)
+		}
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -71,7 +78,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": scriptServe, "await": scriptAwait, "stop": scriptStop, "field": scriptField, "keep": scriptKeep, "logged": scriptLogged,
+			"serve": scriptServe, "await": scriptAwait, "terminate": scriptTerminate, "field": scriptField, "keep": scriptKeep, "logged": scriptLogged,
 		},
 	})
 }
@@ -107,7 +114,7 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptTerminate(ts *testscript.TestScript, neg bool, args []string) {
 	v, ok := running.LoadAndDelete(ts.Getenv("PID"))
 	if !ok {
 		ts.Fatalf("no server runs")
