@@ -41,6 +41,7 @@ var floors = map[string]int{
 	"gale/server/app/command": 25,
 	"gale/server/app/watch":   25,
 	"gale/server/app/config":  28,
+	"gale/server/app/metrics": 28,
 	"gale/server/app/routes":  28,
 	"gale/server/app/inspect": 28,
 	"gale/server/app/manual":  29,

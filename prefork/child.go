@@ -40,6 +40,8 @@ type Child struct {
 	control socket
 	page    *Page
 	lane    *Lane
+	report  *report // nil: an older master has no place for one
+	visits  visits
 
 	mu       sync.Mutex
 	listener *listener // once Listener has been called
@@ -53,7 +55,7 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if !ok {
 		return nil, false, nil
 	}
-	c = &Child{Instance: vars[EnvInstance]}
+	c = &Child{Instance: vars[EnvInstance], visits: newVisits()}
 	role, number, _ := strings.Cut(name, ".")
 	c.Role = role
 	var errNumber, errGeneration error
@@ -66,8 +68,14 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
 	}
 	unix.CloseOnExec(fdPage)
-	if c.lane = c.page.lane(c.Generation); c.lane == nil {
+	var place int
+	if c.lane, place = c.page.lane(c.Generation); c.lane == nil {
 		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no place for it", EnvSlot, name)
+	}
+	if vars[envReports] != "" {
+		if c.report, err = inheritReport(place); err != nil {
+			return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
+		}
 	}
 	if c.control, err = newSocket(fdControl, "control"); err != nil {
 		return nil, true, fmt.Errorf("reach the master: %w", err)
@@ -94,6 +102,10 @@ func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 
 // Lane is where this process reports its figures.
 func (c *Child) Lane() *Lane { return c.lane }
+
+// Tally are the slot's counters for the application: those of this process,
+// and of all before it.
+func (c *Child) Tally() *Tally { return &c.page.tally }
 
 // Alone reports whether no earlier process of the slot is alive: what it held
 // under the slot's name is then the caller's to take over.
@@ -195,8 +207,12 @@ func (c *Child) obey(leave context.CancelCauseFunc) {
 			leave(ErrOrphaned)
 			return
 		}
-		socket := socketFrom(rights[:nr])
 		text := string(buf[:n])
+		if text == visitMessage {
+			c.visits.announce(connFrom(rights[:nr]))
+			continue
+		}
+		socket := socketFrom(rights[:nr])
 		c.mu.Lock()
 		l := c.listener
 		c.mu.Unlock()
@@ -217,18 +233,28 @@ func (c *Child) obey(leave context.CancelCauseFunc) {
 // socketFrom takes the listening socket out of a control message (unix(7),
 // SCM_RIGHTS); nil if there is none.
 func socketFrom(rights []byte) net.Listener {
-	messages, err := unix.ParseSocketControlMessage(rights)
-	if err != nil || len(messages) == 0 {
+	fd := descriptorFrom(rights)
+	if fd < 0 {
 		return nil
 	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) == 0 {
-		return nil
-	}
-	unix.CloseOnExec(fds[0])
-	socket, err := listen(uintptr(fds[0]))
+	socket, err := listen(uintptr(fd))
 	if err != nil {
 		return nil
 	}
 	return socket
+}
+
+// descriptorFrom takes the descriptor out of a control message; -1 if there is
+// none.
+func descriptorFrom(rights []byte) int {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) == 0 {
+		return -1
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return -1
+	}
+	unix.CloseOnExec(fds[0])
+	return fds[0]
 }

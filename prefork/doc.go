@@ -54,9 +54,11 @@
 //
 //	fd 3  control socket (SOCK_SEQPACKET): the configuration as its
 //	      first message, then "adopt SLOT" with that slot's socket and "release
-//	      SLOT"; "ready" the other way; end of file: the master is dead
+//	      SLOT", "visit" with a connection for Child.Visits; "ready" the other
+//	      way; end of file: the master is dead
 //	fd 4  the slot's page of the scoreboard
 //	fd 5  the slot's listening socket, if its role listens
+//	fd 6  the place for its reports (report.go), if GALE_REPORTS is set
 //
 // and in its environment GALE_SLOT (serve.0), GALE_GENERATION (how many
 // processes the slot has had) and GALE_INSTANCE (drawn by each master).
@@ -67,6 +69,8 @@ const (
 	EnvSlot       = "GALE_SLOT"
 	EnvGeneration = "GALE_GENERATION"
 	EnvInstance   = "GALE_INSTANCE"
+
+	envReports = "GALE_REPORTS"
 )
 
 // File descriptors of a child, see the package comment.
@@ -74,6 +78,7 @@ const (
 	fdControl = 3 + iota
 	fdPage
 	fdListener
+	fdReports
 )
 
 // Messages on the control socket.
@@ -81,6 +86,7 @@ const (
 	configMessage  = "config "  // the first to a child, the configuration behind it
 	adoptMessage   = "adopt "   // accept from the socket of the slot named, too
 	releaseMessage = "release " // and no more
+	visitMessage   = "visit"    // somebody wants to talk to this process
 	readyMessage   = "ready"    // from a child that does its work now
 )
 

@@ -40,7 +40,8 @@ func (m *Master) gone(p *process, why string) {
 		why = fmt.Sprintf("%s (%s)", p.doom, why)
 	}
 	_ = p.control.Close()
-	p.lane.vacate()
+	p.slot.page.vacate(p.lane)
+	m.keepReport(p)
 	p.state = Stopped // it adopts nothing, and what it said last is no news
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
 		m.died(p, why)

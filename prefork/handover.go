@@ -36,6 +36,9 @@ type savedMaster struct {
 	Shared   bool
 	Handed   bool
 	Aside    map[string]int
+	Reloads  int                     // that reached every slot
+	Refused  int                     // that changed nothing
+	Former   map[string]savedFigures // of slots that were removed, by name
 	Slots    []savedSlot
 }
 
@@ -46,6 +49,9 @@ type savedSlot struct {
 	Page       int
 	Generation int
 	Restarts   int
+	Hangs      int
+	Reports    int    // descriptor; 0: none, as a master before reports has it
+	Past       []byte // sum of the reports of processes that are gone
 	Deaths     []time.Time
 	LastExit   string
 	Again      time.Time
@@ -146,6 +152,7 @@ func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
 		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: map[string]int{},
+		Reloads: m.reloads, Refused: m.refused, Former: m.former,
 	}
 	if m.address != nil {
 		saved.Bound = m.address.String()
@@ -159,7 +166,7 @@ func (m *Master) save() ([]byte, error) {
 	for _, s := range m.slots {
 		one := savedSlot{
 			Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
-			Restarts: s.restarts, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
+			Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), Past: s.past, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
 			Retiring: s.retiring, Retired: s.retired, Current: s.current.save(), Next: s.next.save(),
 		}
 		if s.adopter != nil {
@@ -190,8 +197,10 @@ func (m *Master) descriptors() (fds []int) {
 	}
 	for _, s := range m.slots {
 		fds = append(fds, s.page.fd)
-		if s.listener >= 0 {
-			fds = append(fds, s.listener)
+		for _, fd := range []int{s.listener, s.reports.descriptor()} {
+			if fd >= 0 {
+				fds = append(fds, fd)
+			}
 		}
 		for p := range s.processes() {
 			fds = append(fds, descriptor(p.control))

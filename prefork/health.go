@@ -89,12 +89,13 @@ func (m *Master) examineProcess(p *process, now time.Time) {
 	}
 }
 
-// countArrivals notes how many connections came since the last look; a process
-// that is replaced takes its count along, which makes one look say too little.
+// countArrivals notes how many connections came since the last look; a slot that
+// is removed takes its count along, which makes one look say too little.
 func (m *Master) countArrivals() {
 	var arrived int64
 	for _, s := range m.group {
-		arrived += s.page.arrived()
+		own, adopted := s.page.arrived()
+		arrived += own + adopted
 	}
 	m.arrivals, m.arrived = int(max(arrived-m.arrived, 0)), arrived
 }
@@ -152,6 +153,7 @@ func (m *Master) queue(s *slot) int {
 func (m *Master) hang(p *process, now time.Time) {
 	silence := now.Sub(p.pulse.stalled).Round(time.Millisecond)
 	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", silence)
+	p.slot.hangs++
 	p.enter(Hung, now, 0)
 	m.quit(p, fmt.Sprintf("hung for %v", silence))
 }

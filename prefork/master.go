@@ -74,6 +74,11 @@ type Options struct {
 	// MaxRSS is the resident memory in bytes from which on a process is
 	// replaced. Default: unlimited.
 	MaxRSS int64
+	// Merge adds the last report of a process that is gone to those of earlier
+	// ones of its slot, past, which is nil at first, and returns the sum. It is
+	// called by Run's goroutine and must be quick. Default: such reports are
+	// forgotten.
+	Merge func(past, last []byte) []byte
 	// Logger gets a line for every change of a slot. Default: none.
 	Logger *slog.Logger
 }
@@ -101,6 +106,10 @@ type Master struct {
 	weighed   time.Time    // when memory was last looked at
 	aside     map[string]net.Listener
 
+	former  map[string]savedFigures // of slots that were removed, by name
+	reloads int                     // that reached every slot
+	refused int                     // that did not change anything
+
 	stopping string // why the master stops; empty while it does not
 	started  bool   // every slot has been live
 	told     string // what systemd was last told
@@ -118,7 +127,7 @@ type Master struct {
 	signals  chan os.Signal
 	messages chan message
 	readers  sync.WaitGroup // goroutines that listen to children
-	requests chan chan<- Status
+	requests chan func()    // called by Run's goroutine
 	ended    chan struct{}
 }
 
@@ -141,7 +150,8 @@ func New(o Options) (*Master, error) {
 		aside:    map[string]net.Listener{},
 		signals:  make(chan os.Signal, 64),
 		messages: make(chan message),
-		requests: make(chan chan<- Status),
+		requests: make(chan func()),
+		former:   map[string]savedFigures{},
 		ended:    make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
@@ -209,7 +219,7 @@ func (m *Master) makeSlots() error {
 			}
 		}
 		for n := range role.Slots {
-			s, err := newSlot(role, n)
+			s, err := m.newSlot(role, n)
 			if err != nil {
 				return err
 			}
@@ -289,8 +299,8 @@ func (m *Master) run(ctx context.Context) error {
 			look.Reset(m.examine())
 		case <-watchdog:
 			m.tell("WATCHDOG=1")
-		case answer := <-m.requests:
-			answer <- m.status()
+		case look := <-m.requests:
+			look()
 		}
 	}
 	m.log.Info("stopped")

@@ -150,7 +150,8 @@ func TestNoHeartbeat(t *testing.T) {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
 		// One beat, and it is trusted again.
-		m.slots[0].page.lane(1).beat(time.Now())
+		lane, _ := m.slots[0].page.lane(1)
+		lane.beat(time.Now())
 		time.Sleep(idleEvery)
 		synctest.Wait()
 		if s := status(t, m); s.State != Live || s.PID != 1 {

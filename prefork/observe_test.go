@@ -28,7 +28,8 @@ func TestClockThatIsSetKillsNobody(t *testing.T) {
 					return
 				case <-time.After(time.Second):
 					for _, s := range m.slots {
-						s.page.lane(1).beat(now())
+						lane, _ := s.page.lane(1)
+						lane.beat(now())
 					}
 				}
 			}

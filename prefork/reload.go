@@ -174,6 +174,7 @@ func (m *Master) replacementFailed(p *process, why string) {
 // failReload leaves everything as it was, and says why.
 func (m *Master) failReload(why string) {
 	m.failure = why
+	m.refused++
 	m.log.Error("reload failed, nothing is changed", "reason", why)
 	m.dropReload()
 	if m.started {

@@ -116,7 +116,7 @@ func (m *Master) sweep() {
 			return false
 		}
 		m.log.Info("slot removed", "slot", s.name())
-		s.page.close()
+		m.forget(s)
 		return true
 	})
 	m.settled() // those that are left may have waited for this one
@@ -148,13 +148,13 @@ func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
 	i := slices.IndexFunc(m.slots, func(s *slot) bool { return s.role == role.Name && s.number == number })
 	if i >= 0 {
 		s = m.slots[i]
-	} else if s, err = newSlot(role, number); err != nil {
+	} else if s, err = m.newSlot(role, number); err != nil {
 		return nil, err
 	}
 	if role.Listens {
 		if err := m.join(s); err != nil {
 			if i < 0 {
-				s.page.close()
+				m.forget(s)
 			}
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -23,6 +24,8 @@ func (m *Master) resume(saved *savedMaster) error {
 	}
 	m.instance, m.release = saved.Instance, saved.Release+1
 	m.started, m.again, m.binary = saved.Started, saved.Again, saved.Binary
+	m.reloads, m.refused = saved.Reloads, saved.Refused
+	maps.Copy(m.former, saved.Former)
 	m.shared, m.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
 	var err error
 	if saved.Bound != "" {
@@ -46,7 +49,7 @@ func (m *Master) resume(saved *savedMaster) error {
 func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	s := &slot{
 		role: old.Role, number: old.Number, listener: old.Listener, generation: old.Generation,
-		restarts: old.Restarts, deaths: old.Deaths, lastExit: old.LastExit, again: old.Again,
+		restarts: old.Restarts, hangs: old.Hangs, past: old.Past, deaths: old.Deaths, lastExit: old.LastExit, again: old.Again,
 		retiring: old.Retiring, retired: old.Retired,
 	}
 	if i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role }); i >= 0 {
@@ -57,6 +60,9 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 		return nil, fmt.Errorf("take over %s: %w", s.name(), err)
 	}
 	unix.CloseOnExec(old.Page)
+	if s.reports, err = resumeReports(s.name(), old.Reports); err != nil {
+		return nil, fmt.Errorf("take over %s: %w", s.name(), err)
+	}
 	if s.listener >= 0 {
 		unix.CloseOnExec(s.listener)
 		if addr, err := boundTo(s.listener); err == nil {
@@ -79,11 +85,11 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 		return nil
 	}
 	p := &process{
-		slot: s, pid: old.PID, generation: old.Generation, release: old.Release, lane: s.page.lane(old.Generation),
+		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
 		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, doom: old.Doom,
 		enough: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
 	}
-	if p.lane == nil {
+	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
 		p.lane = &Lane{} // of a process that nobody can see any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())

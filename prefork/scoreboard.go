@@ -11,11 +11,13 @@ import (
 )
 
 // pageSize is one page of every Linux that Go runs on; what the lanes leave of
-// it is room for the application's counters.
+// it holds the slot's own sums, and the application's counters.
 const pageSize = 4096
 
 // pageLayout changes with the meaning of a page's bytes: a master of another
-// layout cannot take over, since children of both would write to it.
+// layout cannot take over, since children of both would write to it. What was
+// unused, and so is zero, may be given a meaning without that: an older binary
+// leaves it alone.
 const pageLayout = 1
 
 // lanes is how many processes of a slot can report at once: the current one,
@@ -28,9 +30,29 @@ const lanes = 16
 //
 // Each process of the slot has a lane of its own, told apart by generation.
 type Page struct {
-	fd    int
-	lanes *[lanes]Lane
+	fd int
+	*pageContent
 }
+
+// pageContent is what the bytes of a page mean.
+type pageContent struct {
+	lanes [lanes]Lane
+	past  struct { // of processes that are gone, set by the master
+		accepted atomic.Int64
+		adopted  atomic.Int64
+		_        [14]int64
+	}
+	tally Tally
+}
+
+// TallySize is how many counters a slot has for its application.
+const TallySize = 240
+
+// Tally are counters of the application, which all processes of a slot share:
+// they begin at 0 with the slot and survive its processes, kill -9 and reloads.
+// A word never changes its meaning between releases, since processes of two
+// count at the same time.
+type Tally [TallySize]atomic.Int64
 
 // Lane is what one process of a slot reports. It fills two cache lines, so that
 // neighbours do not slow each other down.
@@ -72,17 +94,18 @@ func mapPage(fd int) (*Page, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &Page{fd: fd, lanes: (*[lanes]Lane)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
+	return &Page{fd: fd, pageContent: (*pageContent)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
 }
 
 // close unmaps the page, in the master, when the slot is no more.
 func (p *Page) close() {
-	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(p.lanes)), pageSize))
+	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(p.pageContent)), pageSize))
 	_ = unix.Close(p.fd)
 }
 
-// claim readies a free lane for a new process, before it can write to it.
-func (p *Page) claim(generation int) *Lane {
+// claim readies a free lane for a new process, before it can write to it, and
+// returns its number too.
+func (p *Page) claim(generation int) (*Lane, int) {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		if l.pid.Load() != 0 {
@@ -94,19 +117,19 @@ func (p *Page) claim(generation int) *Lane {
 		l.Requests.Store(0)
 		l.accepted.Store(0)
 		l.adopted.Store(0)
-		return l
+		return l, i
 	}
-	return nil
+	return nil, -1
 }
 
-// lane finds the lane of a generation; nil if it has none.
-func (p *Page) lane(generation int) *Lane {
+// lane finds the lane of a generation and its number; nil if it has none.
+func (p *Page) lane(generation int) (*Lane, int) {
 	for i := range p.lanes {
 		if p.lanes[i].generation.Load() == int64(generation) {
-			return &p.lanes[i]
+			return &p.lanes[i], i
 		}
 	}
-	return nil
+	return nil, -1
 }
 
 // alone reports whether no process of the slot lives but the given one.
@@ -119,20 +142,26 @@ func (p *Page) alone(generation int) bool {
 	return true
 }
 
-// vacate says that the lane's process is gone, and its connections with it.
-func (l *Lane) vacate() {
+// vacate says that a lane's process is gone, and its connections with it; what
+// it has accepted is the slot's past.
+func (p *Page) vacate(l *Lane) {
 	l.pid.Store(0)
 	l.Connections.Store(0)
+	p.past.accepted.Add(l.accepted.Swap(0))
+	p.past.adopted.Add(l.adopted.Swap(0))
 }
 
 func (l *Lane) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
 
-// arrived adds up what the slot's processes have accepted.
-func (p *Page) arrived() (n int64) {
+// arrived adds up what the slot's processes have ever accepted, from its own
+// socket and from those of siblings.
+func (p *Page) arrived() (own, adopted int64) {
+	own, adopted = p.past.accepted.Load(), p.past.adopted.Load()
 	for i := range p.lanes {
-		n += p.lanes[i].accepted.Load() + p.lanes[i].adopted.Load()
+		own += p.lanes[i].accepted.Load()
+		adopted += p.lanes[i].adopted.Load()
 	}
-	return n
+	return own, adopted
 }
 
 // connections adds up what the slot's processes hold open.

@@ -21,6 +21,9 @@ const (
 	Stopped State = "stopped"
 )
 
+// States are all that a slot can be in.
+func States() []State { return []State{Waiting, Booting, Live, Stalled, Hung, Leaving, Stopped} }
+
 // maxLeaving bounds the processes of one slot that leave at the same time, if
 // replacements come faster than they finish: the next one waits.
 const maxLeaving = 8
@@ -32,6 +35,8 @@ type slot struct {
 	keep     bool // a reload leaves its process alone
 	listener int  // descriptor of its socket, -1 if it has none
 	page     *Page
+	reports  *reports // of its processes; nil: none
+	past     []byte   // sum of the reports of those that are gone
 
 	current *process   // does the slot's work, or is about to; nil: none
 	next    *process   // boots to take current's place; nil: none
@@ -40,6 +45,7 @@ type slot struct {
 	again      time.Time // when a process may be started again; zero: no need
 	generation int       // processes so far
 	restarts   int       // of those, how many replaced one that died by itself
+	hangs      int       // how many were killed because they hung
 	deaths     deaths
 	started    time.Time // when the last process was
 	why        string    // why the current process is replaced by the next
@@ -60,6 +66,7 @@ type process struct {
 	generation int
 	release    int // of the master that started it: which binary and configuration
 	lane       *Lane
+	place      int // number of the lane; -1: it has none
 
 	state    State
 	since    time.Time // when the state was entered
@@ -73,12 +80,19 @@ type process struct {
 	pulse    pulse
 }
 
-func newSlot(role Role, number int) (*slot, error) {
+// newSlot makes a slot; one that had its name before leaves it its figures.
+func (m *Master) newSlot(role Role, number int) (*slot, error) {
 	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
 	var err error
 	if s.page, err = newPage(s.name()); err != nil {
 		return nil, fmt.Errorf("make scoreboard: %w", err)
 	}
+	if s.reports, err = newReports(s.name()); err != nil {
+		s.page.close()
+		return nil, fmt.Errorf("make place for reports: %w", err)
+	}
+	s.remember(m.former[s.name()])
+	delete(m.former, s.name())
 	return s, nil
 }
 

@@ -53,9 +53,10 @@ func (m *Master) start(s *slot, r release) {
 }
 
 func (m *Master) spawn(p *process, r release) (err error) {
-	if p.lane = p.slot.page.claim(p.generation); p.lane == nil {
+	if p.lane, p.place = p.slot.page.claim(p.generation); p.lane == nil {
 		return errors.New("too many processes in the slot")
 	}
+	p.slot.reports.clear(p.place)
 	p.pid, p.control, err = m.sys.spawn(command{
 		program:  r.program,
 		argv0:    m.opt.Program + ": " + p.slot.name(),
@@ -63,6 +64,7 @@ func (m *Master) spawn(p *process, r release) (err error) {
 		config:   r.config,
 		page:     p.slot.page.fd,
 		listener: p.slot.listener,
+		reports:  p.slot.reports.descriptor(),
 	})
 	if err == nil {
 		p.lane.pid.Store(int64(p.pid))
@@ -102,12 +104,15 @@ func (m *Master) environ(p *process) []string {
 	env := slices.DeleteFunc(slices.Clone(m.opt.Environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case EnvSlot, EnvGeneration, EnvInstance, envState, envTrial, envListenFDs, envListenPID, envListenNames,
+		case EnvSlot, EnvGeneration, EnvInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
 			envNotify, "WATCHDOG_USEC", "WATCHDOG_PID", "GOMAXPROCS", "GOMEMLIMIT":
 			return true
 		}
 		return false
 	})
+	if p.slot.reports != nil {
+		env = append(env, envReports+"=1")
+	}
 	p.share = m.shareOfMachine(p.slot.role)
 	env = append(env, strings.Fields(p.share)...)
 	return append(env,
@@ -171,6 +176,7 @@ func (m *Master) settled() {
 	}
 	if m.rolling {
 		m.rolling, m.setback = false, ""
+		m.reloads++
 		m.log.Info("reloaded", "release", m.release, "pid", os.Getpid())
 	}
 	if m.reload == nil {

@@ -37,15 +37,22 @@ var ErrNotRunning = errors.New("master is not running")
 
 // Status returns what the master knows, the slots in their order. It may be
 // called from any goroutine while Run runs.
-func (m *Master) Status(ctx context.Context) (Status, error) {
-	answer := make(chan Status, 1)
+func (m *Master) Status(ctx context.Context) (status Status, err error) {
+	err = m.call(ctx, func() { status = m.status() })
+	return status, err
+}
+
+// call has Run's goroutine, which owns all slots, call f, which must be quick.
+func (m *Master) call(ctx context.Context, f func()) error {
+	done := make(chan struct{})
 	select {
-	case m.requests <- answer:
-		return <-answer, nil
+	case m.requests <- func() { defer close(done); f() }:
+		<-done
+		return nil
 	case <-m.ended:
-		return Status{}, ErrNotRunning
+		return ErrNotRunning
 	case <-ctx.Done():
-		return Status{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 }
 

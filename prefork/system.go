@@ -49,6 +49,7 @@ type command struct {
 	config   []byte
 	page     int
 	listener int // -1: none
+	reports  int // -1: none
 }
 
 // trialCommand is a binary that is to show whether it could take over.
@@ -131,10 +132,8 @@ func spawn(c command) (pid int, ctl control, err error) {
 		_ = unix.Close(pair[0])
 		return 0, nil, fmt.Errorf("hand over configuration of %d bytes: %w", len(c.config), err)
 	}
-	files := []uintptr{0, 1, 2, fdControl: uintptr(pair[1]), fdPage: uintptr(c.page)}
-	if c.listener >= 0 {
-		files = append(files, uintptr(c.listener))
-	}
+	// A negative one is closed.
+	files := []uintptr{0, 1, 2, fdControl: uintptr(pair[1]), fdPage: uintptr(c.page), fdListener: uintptr(c.listener), fdReports: uintptr(c.reports)}
 	pid, err = syscall.ForkExec(c.program, []string{c.argv0}, &syscall.ProcAttr{
 		Env:   c.env,
 		Files: files,

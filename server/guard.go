@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"time"
 
 	"gale/pool"
 
@@ -99,7 +100,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	s.finish(ctx, c, f, b, given)
 	stamp(ctx, c)
 
-	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode())
+	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
 	c.setPhase(answering)
 }
@@ -146,6 +147,6 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.answerError(ctx, err)
 	stamp(ctx, c)
-	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode())
+	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode(), 0)
 	s.logAccess(ctx, c)
 }

@@ -51,7 +51,7 @@ type meter struct {
 
 func (m *meter) ConnOpened() { m.opened.Add(1) }
 func (m *meter) ConnClosed() { m.closed.Add(1) }
-func (m *meter) RequestDone(method string, status int) {
+func (m *meter) RequestDone(method string, status int, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.requests = append(m.requests, method+" "+strconv.Itoa(status))

@@ -44,7 +44,7 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 	if errors.Is(why, errClientsConns) {
 		answer, status = answerTooMany, http.StatusTooManyRequests
 	}
-	s.opts.Meter.RequestDone(otherMethod, status)
+	s.opts.Meter.RequestDone(otherMethod, status, 0)
 	if n := s.refused.pass(time.Now()); n > 0 {
 		s.opts.Logger.Warn("connections refused", "reason", why, "client", peerOf(nc), "count", n)
 	}

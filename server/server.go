@@ -108,10 +108,11 @@ type Options struct {
 type Meter interface {
 	ConnOpened()
 	ConnClosed()
-	// RequestDone is called when the answer is decided, before it is written.
+	// RequestDone is called when the answer is decided, before it is written;
+	// took is since the head of the request had come, 0 if that never did.
 	// method is one of the methods of RFC 9110 §9 or PATCH; for all others, and
 	// for a head that could not be parsed, it is "other".
-	RequestDone(method string, status int)
+	RequestDone(method string, status int, took time.Duration)
 }
 
 // Server is an HTTP server. Make one with New, and Run it once.
@@ -226,9 +227,9 @@ func (s *Server) draining() bool {
 
 type noMeter struct{}
 
-func (noMeter) ConnOpened()             {}
-func (noMeter) ConnClosed()             {}
-func (noMeter) RequestDone(string, int) {}
+func (noMeter) ConnOpened()                            {}
+func (noMeter) ConnClosed()                            {}
+func (noMeter) RequestDone(string, int, time.Duration) {}
 
 // fastLogger takes what fasthttp itself has to say, which is about connections
 // that broke and heads that did not parse: the client's faults.

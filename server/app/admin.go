@@ -14,7 +14,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sync/errgroup"
+
 	"gale/prefork"
+	"gale/server/app/config"
+	"gale/server/app/metrics"
 )
 
 // adminTimeout bounds how long the master may take to answer about itself.
@@ -27,6 +34,10 @@ type admin struct {
 	ln     net.Listener // nil: turned off
 	server http.Server
 	master *prefork.Master
+	log    *slog.Logger
+
+	collector *metrics.Collector
+	queues    *metrics.Queues
 }
 
 // statusAnswer is what GET /status answers.
@@ -40,8 +51,10 @@ type statusAnswer struct {
 
 // listenAdmin binds the endpoint: host:port, unix:/path, or nothing for an
 // empty address.
-func listenAdmin(ctx context.Context, address string, m *prefork.Master, log *slog.Logger) (*admin, error) {
-	a := &admin{master: m}
+func listenAdmin(ctx context.Context, c config.Config, m *prefork.Master, log *slog.Logger) (*admin, error) {
+	a := &admin{master: m, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return lookIntoTasks(ctx, c) })}
+	a.collector = metrics.NewCollector(m.Figures, a.queues, version())
+	address := c.Admin
 	if address == "" {
 		return a, nil
 	}
@@ -62,6 +75,8 @@ func listenAdmin(ctx context.Context, address string, m *prefork.Master, log *sl
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /status", a.status)
+	mux.HandleFunc("GET /metrics", a.metrics)
+	mux.Handle("/debug/pprof/{slot}/{profile...}", newProfiler(m, c, log))
 	a.server = http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -83,11 +98,20 @@ func removeStaleSocket(ctx context.Context, path string) {
 	}
 }
 
+// serve serves until close is called.
 func (a *admin) serve() error {
 	if a.ln == nil {
 		return nil
 	}
-	if err := a.server.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var asking errgroup.Group
+	asking.Go(func() error { return a.queues.Run(ctx) }) // ends when Serve has
+	err := a.server.Serve(a.ln)
+	cancel()
+	if asked := asking.Wait(); asked != nil {
+		a.log.Warn("task store was not closed well", "error", asked)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin endpoint: %w", err)
 	}
 	return nil
@@ -156,6 +180,22 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, statusAnswer{version(), os.Getpid(), s.ReloadFailed, s.Slots})
+}
+
+// metrics is GET /metrics, in the format that whoever asks prefers.
+func (a *admin) metrics(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+	defer cancel()
+	families, err := a.collector.Gather(ctx)
+	if families == nil && err != nil {
+		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "no answer from the master"})
+		return
+	}
+	if err != nil {
+		a.log.Warn("metrics of a child cannot be read", "error", err)
+	}
+	gathered := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
+	promhttp.HandlerFor(gathered, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 
 // reply writes JSON; a client that is gone cannot be told so.

@@ -3,20 +3,37 @@ package app
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"gale/jobs"
 	"gale/jobs/redisstream"
 	"gale/jobs/sqlite"
 	"gale/server/app/config"
+	"gale/server/app/metrics"
 )
 
 // openTasks opens the store of tasks that -broker names.
-func openTasks(ctx context.Context, c config.Config, log *slog.Logger) (jobs.Store, error) {
+// tasks whose workers were lost are told to meter.
+func openTasks(ctx context.Context, c config.Config, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
 	if c.Broker != config.SQLite {
-		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Logger: log}))
+		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Meter: meter, Logger: log}))
 	}
-	return noStoreIf(sqlite.Open(filepath.Join(c.Data, "jobs.db"), sqlite.Options{Logger: log}))
+	return noStoreIf(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
+}
+
+// taskFile is the file of the store without Redis.
+func taskFile(c config.Config) string { return filepath.Join(c.Data, "jobs.db") }
+
+// lookIntoTasks opens the store for somebody who only looks: it does not make
+// one, and says nothing that those who work on it say too.
+func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) {
+	if c.Broker == config.SQLite {
+		if _, err := os.Stat(taskFile(c)); err != nil {
+			return nil, err
+		}
+	}
+	return openTasks(ctx, c, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
 }
 
 // noStoreIf keeps a nil pointer from becoming a store that is not nil.

@@ -17,6 +17,7 @@ import (
 	"gale/prefork"
 	"gale/server/app/command"
 	"gale/server/app/config"
+	"gale/server/app/metrics"
 	"gale/server/redisdb"
 	"gale/uploads"
 )
@@ -58,7 +59,7 @@ type state struct {
 }
 
 // openState opens the folders and the store of tasks below -data.
-func openState(ctx context.Context, c config.Config, o uploads.Options) (s *state, err error) {
+func openState(ctx context.Context, c config.Config, o uploads.Options, meter jobs.Meter) (s *state, err error) {
 	s = &state{}
 	defer func() {
 		if err != nil {
@@ -71,7 +72,7 @@ func openState(ctx context.Context, c config.Config, o uploads.Options) (s *stat
 	if s.temp, err = tempFolder(c.Data); err != nil {
 		return s, err
 	}
-	if s.store, err = openTasks(ctx, c, o.Logger); err != nil {
+	if s.store, err = openTasks(ctx, c, meter, o.Logger); err != nil {
 		return s, err
 	}
 	if s.artifacts, err = jobs.OpenArtifacts(filepath.Join(c.Data, "artifacts")); err != nil {
@@ -113,7 +114,9 @@ func (s *state) close() (err error) {
 // work is the work of a worker slot: tasks until ctx ends, then those that
 // are under way.
 func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log})
+	counted := new(jobs.Counters)
+	defer observe(child, c, metrics.Sources{Tasks: counted}, log)() // the last to end
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted)
 	if err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	}
 	w, err := jobs.NewWorker(s.store, tasks, jobs.WorkerOptions{
 		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
-		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Logger: log,
+		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -136,7 +139,7 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
-	scheduler := jobs.NewScheduler(&jobs.Client{Store: s.store, Tasks: tasks}, s.store, periodic, log)
+	scheduler := jobs.NewScheduler(&jobs.Client{Store: s.store, Tasks: tasks, Meter: counted}, s.store, periodic, log)
 	sweeper := &jobs.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx

@@ -11,6 +11,7 @@ import (
 
 	"gale/prefork"
 	"gale/server/app/config"
+	"gale/server/app/metrics"
 )
 
 // The roles of children.
@@ -55,7 +56,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if trial, err := m.Trial(); trial {
 		return err
 	}
-	admin, err := listenAdmin(ctx, c.Admin, m, log)
+	admin, err := listenAdmin(ctx, c, m, log)
 	if err != nil {
 		return err
 	}
@@ -99,6 +100,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		HangTimeout: orNever(c.HangTimeout),
 		MaxRequests: c.MaxRequests,
 		MaxRSS:      c.MaxRSS,
+		Merge:       metrics.Merge,
 		Logger:      log,
 	}
 	if command == config.Worker {

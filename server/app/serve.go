@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"gale/jobs"
 	"gale/pool"
 	"gale/prefork"
 	"gale/server"
 	"gale/server/app/config"
+	"gale/server/app/metrics"
 	"gale/server/app/routes"
 	"gale/server/app/watch"
 	"gale/server/realtime"
@@ -36,8 +39,11 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
-	counters := new(uploads.Counters)
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counters, Logger: log})
+	counters, counted := new(uploads.Counters), new(jobs.Counters)
+	defer observe(child, c, metrics.Sources{ // the last to end
+		Pools: map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool}, Uploads: counters, Tasks: counted,
+	}, log)()
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counters, Logger: log}, counted)
 	if err != nil {
 		return err
 	}
@@ -48,7 +54,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Store: s.store, TaskMeter: counted, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
 		MaxBody: c.MaxBody,
 		Pool:    blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
@@ -120,7 +126,7 @@ func newServer(c config.Config, child *prefork.Child, log *slog.Logger, d routes
 	}
 	all, statuses := routes.All(d)
 	return server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane()},
+		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane(), metrics.Requests{Tally: child.Tally()}},
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
 		TLS: secure, AccessLog: c.AccessLog,
 	}, all)
@@ -171,9 +177,15 @@ func tlsConfig(c config.Config) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// meter counts on the slot's lane of the scoreboard.
-type meter struct{ lane *prefork.Lane }
+// meter counts on the slot's page of the scoreboard.
+type meter struct {
+	lane     *prefork.Lane
+	requests metrics.Requests
+}
 
-func (m meter) ConnOpened()             { m.lane.Connections.Add(1) }
-func (m meter) ConnClosed()             { m.lane.Connections.Add(-1) }
-func (m meter) RequestDone(string, int) { m.lane.Requests.Add(1) }
+func (m meter) ConnOpened() { m.lane.Connections.Add(1) }
+func (m meter) ConnClosed() { m.lane.Connections.Add(-1) }
+func (m meter) RequestDone(method string, status int, took time.Duration) {
+	m.lane.Requests.Add(1)
+	m.requests.Count(method, status, took)
+}

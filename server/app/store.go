@@ -8,6 +8,7 @@ import (
 
 	"gale/prefork"
 	"gale/server/app/config"
+	"gale/server/app/metrics"
 	"gale/server/memory"
 )
 
@@ -37,6 +38,7 @@ func keepStore(ctx context.Context, child *prefork.Child, c config.Config, log *
 	if err != nil {
 		return fmt.Errorf("%w; it was %s's since the server started", err, child.Slot())
 	}
+	defer observe(child, c, metrics.Sources{}, log)()
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -85,11 +84,11 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 // make one.
 func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 	if r.opt.Broker == config.SQLite {
-		if _, err := os.Stat(filepath.Join(r.opt.Data, "jobs.db")); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(taskFile(r.opt.Config)); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("no tasks in %s: give -data, or -redis, as the server has it", r.opt.Data)
 		}
 	}
-	r.store, err = openTasks(ctx, r.opt.Config, newLogger(r.opt.Config, e.stderr))
+	r.store, err = openTasks(ctx, r.opt.Config, jobs.NoMeter{}, newLogger(r.opt.Config, e.stderr))
 	return err
 }
 

@@ -71,6 +71,7 @@ type Config struct {
 	MaxRequests   int64         // 0: off
 	MaxRSS        int64         // bytes; 0: off
 	Admin         string        // host:port, unix:/path, or empty for none
+	Pprof         bool          // profiles there without a token
 	LogFormat     string
 	LogLevel      string
 }

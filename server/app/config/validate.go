@@ -78,6 +78,9 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
 		f.folder("admin", filepath.Dir(path))
 	}
+	if host, _, _ := net.SplitHostPort(c.Admin); c.Pprof && c.Token == "" && c.Admin != "" && !strings.HasPrefix(c.Admin, "unix:") && !loopback(host) {
+		f.fault("-pprof: %q can be reached from other machines, and profiles show what is in memory: give -token-file, or another -admin", c.Admin)
+	}
 	if command == Serve && c.exposed(c.Host) {
 		f.fault(exposedFault, "-host", c.Host)
 	}

@@ -61,6 +61,8 @@ type Deps struct {
 	// Resumable takes the uploads by tus. Its Run and Close are the caller's to
 	// call.
 	Resumable *tus.Server
+	// TaskMeter counts the tasks that are accepted; nil for nobody.
+	TaskMeter jobs.Meter
 	// Token is what writes, and reading files and tasks, need; empty for none.
 	Token string
 	// Origins may write from a browser beside the server's own.
@@ -75,7 +77,7 @@ type Deps struct {
 // their packages' errors need.
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	guard := newAccess(d.Token, d.Origins)
-	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks}
+	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
 	up := newUploadRoutes(d)
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}

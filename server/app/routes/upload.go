@@ -28,7 +28,7 @@ type uploadRoutes struct {
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
-		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks}, task: d.OnUpload, types: d.UploadTypes,
+		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}, task: d.OnUpload, types: d.UploadTypes,
 		sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }

@@ -1,0 +1,114 @@
+package prefork
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// Figures are what a slot has counted, over all processes it has had.
+type Figures struct {
+	SlotStatus
+	// Accepted are connections taken from the slot's own socket, Adopted those
+	// from the sockets of siblings.
+	Accepted, Adopted int64
+	// Hangs is how many processes were killed because they hung.
+	Hangs int
+	// Tally are the application's counters.
+	Tally []int64
+	// Reports are those of the living processes, the current one's first.
+	Reports [][]byte
+	// Past is the sum of the reports of those that are gone, by Options.Merge.
+	Past []byte
+}
+
+// Overview are the figures of a master.
+type Overview struct {
+	// Slots are those that are there, and then those that were removed, whose
+	// State is Stopped: a sum over all never falls.
+	Slots []Figures
+	// Reloads reached every slot; RefusedReloads changed nothing.
+	Reloads, RefusedReloads int
+	// ReloadFailed is as in Status.
+	ReloadFailed string
+}
+
+// Figures returns what has been counted. It may be called from any goroutine
+// while Run runs, and waits for no child.
+func (m *Master) Figures(ctx context.Context) (o Overview, err error) {
+	err = m.call(ctx, func() { o = m.overview() })
+	return o, err
+}
+
+func (m *Master) overview() Overview {
+	status := m.status()
+	o := Overview{Reloads: m.reloads, RefusedReloads: m.refused, ReloadFailed: status.ReloadFailed}
+	for i, s := range m.slots {
+		f := Figures{SlotStatus: status.Slots[i], Hangs: s.hangs, Tally: s.page.counted(), Past: s.past}
+		f.Accepted, f.Adopted = s.page.arrived()
+		for p := range s.processes() {
+			if text := s.reports.read(p.place); len(text) > 0 {
+				f.Reports = append(f.Reports, text)
+			}
+		}
+		o.Slots = append(o.Slots, f)
+	}
+	for name, f := range sorted(m.former) {
+		o.Slots = append(o.Slots, Figures{
+			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: Stopped, Generation: f.Generation, Restarts: f.Restarts},
+			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
+		})
+	}
+	return o
+}
+
+func sorted[V any](all map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if !yield(name, all[name]) {
+				return
+			}
+		}
+	}
+}
+
+// counted is a copy of the tally.
+func (p *Page) counted() []int64 {
+	words := make([]int64, TallySize)
+	for i := range words {
+		words[i] = p.tally[i].Load()
+	}
+	return words
+}
+
+// savedFigures are those of a slot that was removed.
+type savedFigures struct {
+	Role              string
+	Generation        int
+	Restarts, Hangs   int
+	Accepted, Adopted int64
+	Tally             []int64
+	Past              []byte
+}
+
+// forget lets go of a slot, and keeps its figures.
+func (m *Master) forget(s *slot) {
+	f := savedFigures{
+		Role: s.role, Generation: s.generation, Restarts: s.restarts, Hangs: s.hangs, Tally: s.page.counted(), Past: s.past,
+	}
+	f.Accepted, f.Adopted = s.page.arrived()
+	m.former[s.name()] = f
+	s.page.close()
+	s.reports.close()
+}
+
+// remember begins a slot with the figures of the one that had its name.
+func (s *slot) remember(f savedFigures) {
+	s.generation, s.restarts, s.hangs, s.past = f.Generation, f.Restarts, f.Hangs, f.Past
+	s.page.past.accepted.Store(f.Accepted)
+	s.page.past.adopted.Store(f.Adopted)
+	for i, n := range f.Tally[:min(len(f.Tally), TallySize)] {
+		s.page.tally[i].Store(n)
+	}
+}

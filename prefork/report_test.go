@@ -1,0 +1,253 @@
+package prefork
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// twoSides are the master's and the child's mapping of a lane's place.
+func twoSides(t *testing.T, lane int) (*reports, *report) {
+	t.Helper()
+	r, err := newReports("test.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
+	mem, err := unix.Mmap(r.descriptor(), int64(lane)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(mem) })
+	return r, &report{mem: mem}
+}
+
+func TestReportIsTheLastWholeOne(t *testing.T) {
+	r, child := twoSides(t, lanes-1)
+	if got := r.read(lanes - 1); len(got) != 0 {
+		t.Errorf("before the first: %q", got)
+	}
+	child.write([]byte("first"))
+	child.write([]byte("second"))
+	child.write([]byte("third, longer"))
+	// A process that is killed while it writes has not moved the head.
+	head := child.head().Load()
+	copy(child.buffer(^head&(1<<31)), strings.Repeat("x", 100))
+	if got := string(r.read(lanes - 1)); got != "third, longer" {
+		t.Errorf("read %q", got)
+	}
+	if got := r.read(lanes - 2); len(got) != 0 {
+		t.Errorf("the neighbour has %q", got)
+	}
+	r.clear(lanes - 1)
+	if got := r.read(lanes - 1); len(got) != 0 {
+		t.Errorf("after clear: %q", got)
+	}
+}
+
+func TestReportIsNeverTorn(t *testing.T) {
+	r, child := twoSides(t, 0)
+	child.write([]byte("a"))
+	var writer sync.WaitGroup
+	stop := make(chan struct{})
+	writer.Go(func() { // ends with stop
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				child.write(bytes.Repeat([]byte{'a' + byte(i%26)}, 1+i%4096))
+			}
+		}
+	})
+	for range 2000 {
+		text := r.read(0)
+		if len(text) == 0 || len(bytes.Trim(text, string(text[:1]))) != 0 {
+			t.Fatalf("torn: %q", text)
+		}
+	}
+	close(stop)
+	writer.Wait()
+}
+
+// A length that makes no sense is cut, whatever a process does to its memory.
+func TestReportOfANonsensicalLength(t *testing.T) {
+	r, child := twoSides(t, 0)
+	child.head().Store(1<<31 - 1)
+	if got := r.read(0); len(got) != MaxReport {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+func TestReportLimits(t *testing.T) {
+	_, place := twoSides(t, 0)
+	c := &Child{report: place}
+	if err := c.Report(make([]byte, MaxReport)); err != nil {
+		t.Error(err)
+	}
+	if err := c.Report(make([]byte, MaxReport+1)); !errors.Is(err, ErrReportTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	if err := (&Child{}).Report(nil); !errors.Is(err, ErrNoReports) {
+		t.Errorf("without a place: %v", err)
+	}
+}
+
+// add is a Merge that can be read.
+func add(past, last []byte) []byte { return append(append([]byte(nil), past...), last...) }
+
+func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
+	t.Helper()
+	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Command: []string{"/bin/true"}, Merge: merge})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.sys = (&fakeSystem{controls: map[int]chan string{}}).system()
+	return m
+}
+
+// What a slot has counted survives its processes, and a removal too.
+func TestFiguresSurvive(t *testing.T) {
+	m := testMaster(t, add)
+	s := m.slots[0]
+	m.start(s, m.self())
+	p := s.current
+	p.lane.accepted.Store(5)
+	p.lane.adopted.Store(2)
+	s.page.tally[7].Store(42)
+	s.reports.place(p.place).write([]byte("one,"))
+	check := func(when, past string, living int) {
+		t.Helper()
+		f := m.overview().Slots[0]
+		if f.Slot != "serve.0" || f.Accepted != 5 || f.Adopted != 2 || f.Tally[7] != 42 || string(f.Past) != past || len(f.Reports) != living {
+			t.Errorf("%s: %+v", when, f)
+		}
+	}
+	check("alive", "", 1)
+	m.gone(p, "killed")
+	check("dead", "one,", 0)
+	m.start(s, m.self())
+	s.reports.place(s.current.place).write([]byte("two,"))
+	check("the next one", "one,", 1)
+	m.gone(s.current, "killed")
+	check("dead, too", "one,two,", 0)
+	m.forget(s)
+	m.slots = nil
+	check("removed", "one,two,", 0)
+	s, err := m.newSlot(m.opt.Roles[0], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.slots = append(m.slots, s)
+	check("added again", "one,two,", 0)
+	if len(m.former) != 0 || s.generation != 2 {
+		t.Errorf("former %v, generation %d", m.former, s.generation)
+	}
+}
+
+func TestMergeThatPanicsLosesOneReport(t *testing.T) {
+	m := testMaster(t, func(_, last []byte) []byte {
+		if string(last) == "bad" {
+			panic(last)
+		}
+		return last
+	})
+	s := m.slots[0]
+	for _, text := range []string{"good", "bad"} {
+		m.start(s, m.self())
+		s.reports.place(s.current.place).write([]byte(text))
+		m.gone(s.current, "killed")
+	}
+	if string(s.past) != "good" {
+		t.Errorf("past %q", s.past)
+	}
+}
+
+// A master before reports has saved no place for them.
+func TestResumeFromAMasterWithoutReports(t *testing.T) {
+	page, err := newPage("serve.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := testMaster(t, add)
+	s, err := m.resumeSlot(savedSlot{Role: "serve", Page: page.fd, Listener: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.reports.descriptor() < 0 || s.reports.read(0) != nil && len(s.reports.read(0)) > 0 {
+		t.Error("no place for reports")
+	}
+}
+
+func TestVisit(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := newSocket(uintptr(pair[0]), "master")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := newSocket(uintptr(pair[1]), "child")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Child{control: theirs, visits: newVisits()}
+	go c.obey(func(error) {}) // ends with ours
+
+	m := testMaster(t, nil)
+	m.start(m.slots[0], m.self())
+	m.slots[0].current.control = ours
+	go func() { // ends with the test's last call
+		for range 2 {
+			(<-m.requests)()
+		}
+	}()
+	if _, err := m.Visit(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {
+		t.Errorf("a slot that is not: %v", err)
+	}
+	conn, err := m.Visit(t.Context(), "serve.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	visitor, err := c.Visits().Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(visitor, buf); err != nil || string(buf) != "hello" {
+		t.Errorf("heard %q, %v", buf, err)
+	}
+	_, _ = conn.Close(), visitor.Close()
+
+	// Too many that nobody looks at are sent away, and the child lives on.
+	for range maxVisits + 1 {
+		a, b := net.Pipe()
+		defer a.Close()
+		c.visits.announce(b)
+	}
+	if n := len(c.visits.conns); n != maxVisits {
+		t.Errorf("%d wait", n)
+	}
+	_ = c.Visits().Close()
+	_ = ours.Close()
+	if _, err := m.Visit(ended(t), "serve.0"); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+}
+
+func ended(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}

@@ -1,0 +1,129 @@
+package metrics
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gale/jobs"
+)
+
+const (
+	// queuesFresh is how old an answer of the task store may be.
+	queuesFresh = time.Second
+	// queuesPatience is how long a scrape waits for it.
+	queuesPatience = 700 * time.Millisecond
+	// queuesTimeout is how long the store is given to answer.
+	queuesTimeout = 5 * time.Second
+)
+
+// Store is what Queues asks, and closes.
+type Store interface {
+	jobs.Gauger
+	Close() error
+}
+
+// Queues asks the task store how much there is to do: when somebody wants to
+// know, at most once a second, and never twice at once.
+type Queues struct {
+	open func(context.Context) (Store, error)
+	asks chan struct{}
+
+	mu      sync.Mutex
+	depths  []jobs.Depth
+	at      time.Time     // of the answer
+	changed chan struct{} // closed when the store has answered, or failed
+}
+
+// NewQueues makes Queues of a store that open opens, which is not done until
+// somebody asks.
+func NewQueues(open func(context.Context) (Store, error)) *Queues {
+	return &Queues{open: open, asks: make(chan struct{}, 1), changed: make(chan struct{})}
+}
+
+// Run asks the store whenever Latest wants to know, until ctx ends; then it
+// closes it and returns how that went.
+func (q *Queues) Run(ctx context.Context) error {
+	var store Store
+	for {
+		select {
+		case <-ctx.Done():
+			if store != nil {
+				return store.Close()
+			}
+			return nil
+		case <-q.asks:
+		}
+		if store == nil {
+			store, _ = q.open(ctx) // Latest says that it failed
+		}
+		depths, err := depth(ctx, store)
+		q.mu.Lock()
+		if err == nil && store != nil {
+			q.depths, q.at = depths, time.Now()
+		}
+		close(q.changed)
+		q.changed = make(chan struct{})
+		q.mu.Unlock()
+	}
+}
+
+func depth(ctx context.Context, store Store) ([]jobs.Depth, error) {
+	if store == nil {
+		return nil, jobs.ErrUnavailable
+	}
+	ctx, cancel := context.WithTimeout(ctx, queuesTimeout)
+	defer cancel()
+	return store.Depth(ctx)
+}
+
+// Latest returns what the store has said, no more than a second ago. ok is
+// false if it cannot say within 700 ms, or while Run does not run.
+func (q *Queues) Latest(ctx context.Context) (depths []jobs.Depth, ok bool) {
+	q.mu.Lock()
+	depths, at, changed := q.depths, q.at, q.changed
+	q.mu.Unlock()
+	if time.Since(at) < queuesFresh {
+		return depths, true
+	}
+	select {
+	case q.asks <- struct{}{}:
+	default: // it is asked already
+	}
+	patience := time.NewTimer(queuesPatience)
+	defer patience.Stop()
+	select {
+	case <-changed:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.depths, time.Since(q.at) < queuesFresh
+}
+
+// queueCollector renders an answer of the task store, if there is one.
+type queueCollector struct {
+	depths []jobs.Depth
+	ok     bool
+}
+
+// Describe says nothing, see poolCollector.
+func (queueCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (q queueCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge(ch, queuesUp, one(q.ok))
+	if !q.ok {
+		return
+	}
+	for _, d := range q.depths[:min(len(q.depths), maxSeries)] {
+		gauge(ch, queueTasks, d.Waiting, d.Queue, "waiting")
+		gauge(ch, queueTasks, d.Scheduled, d.Queue, "scheduled")
+		gauge(ch, queueTasks, d.Running, d.Queue, "running")
+		gauge(ch, queueTasks, d.Dead, d.Queue, "dead")
+		gauge(ch, oldestWaiting, d.Oldest.Seconds(), d.Queue)
+	}
+}

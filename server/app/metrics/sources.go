@@ -1,0 +1,96 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gale/jobs"
+	"gale/pool"
+	"gale/uploads"
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	poolWorkers   = desc("gale_pool_workers", "Functions that the pool runs at once.", "pool")
+	poolRunning   = desc("gale_pool_running", "Functions that run now.", "pool")
+	poolCapacity  = desc("gale_pool_queue_capacity", "Functions that may wait for a worker.", "pool")
+	poolWaiting   = desc("gale_pool_waiting", "Functions that wait for a worker now.", "pool")
+	poolDone      = desc("gale_pool_done_total", "Functions that have returned.", "pool")
+	poolPanics    = desc("gale_pool_panics_total", "Functions that panicked.", "pool")
+	poolRefused   = desc("gale_pool_refused_total", "Functions that were refused since the queue was full.", "pool")
+	poolAbandoned = desc("gale_pool_abandoned_total", "Functions whose caller left while they waited.", "pool")
+
+	uploadsRunning = desc("gale_uploads_running", "Files that are being received now.")
+	uploadBytes    = desc("gale_upload_bytes_total", "Bytes written of uploaded files, also of those that were not stored.")
+	uploadFiles    = desc("gale_upload_files_total", "Files that were begun and have ended, by code: 200 is stored.", "code")
+	uploadDuration = desc("gale_upload_duration_seconds", "How long files took from their first byte to their end.")
+
+	taskEvents = desc("gale_task_events_total", "What has happened to tasks.", "event", "task", "queue")
+)
+
+// poolCollector are pools by what they are for.
+type poolCollector map[string]*pool.Pool
+
+// Describe says nothing: which series there are is known when they are collected.
+func (poolCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (p poolCollector) Collect(ch chan<- prometheus.Metric) {
+	for name, one := range p {
+		s := one.Stats()
+		gauge(ch, poolWorkers, s.Workers, name)
+		gauge(ch, poolRunning, s.Running, name)
+		gauge(ch, poolCapacity, s.Queue, name)
+		gauge(ch, poolWaiting, s.Waiting, name)
+		counter(ch, poolDone, s.Done, name)
+		counter(ch, poolPanics, s.Panicked, name)
+		counter(ch, poolRefused, s.Refused, name)
+		counter(ch, poolAbandoned, s.Abandoned, name)
+	}
+}
+
+type uploadCollector struct{ counters *uploads.Counters }
+
+// Describe says nothing, see poolCollector.
+func (uploadCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (u uploadCollector) Collect(ch chan<- prometheus.Metric) {
+	s := u.counters.Stats()
+	gauge(ch, uploadsRunning, s.Open)
+	counter(ch, uploadBytes, s.Bytes)
+	ended := int64(0)
+	for code, n := range s.Files {
+		counter(ch, uploadFiles, n, strconv.Itoa(code))
+		ended += n
+	}
+	ch <- prometheus.MustNewConstSummary(uploadDuration, uint64(ended), s.Duration.Seconds(), nil)
+}
+
+type taskCollector struct{ counters *jobs.Counters }
+
+// Describe says nothing, see poolCollector.
+func (taskCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (t taskCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range t.counters.All() {
+		counter(ch, taskEvents, c.Total, string(c.Event), c.Task, c.Queue)
+	}
+}
+
+type number interface {
+	~int | ~int64 | ~uint64 | ~float64
+}
+
+func counter[N number](ch chan<- prometheus.Metric, d *prometheus.Desc, n N, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}
+
+func gauge[N number](ch chan<- prometheus.Metric, d *prometheus.Desc, n N, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+}
