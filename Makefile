@@ -15,7 +15,14 @@ CLIENTS   := /usr/lib/python3/dist-packages/tornado:python3-tornado /usr/lib/pyt
 export CGO_ENABLED = 0
 race: export CGO_ENABLED = 1
 
-.PHONY: help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle dist clean
+# Where `make install` puts what it installs; DESTDIR stands before all of it.
+DESTDIR   ?=
+PREFIX    ?= /usr/local
+SYSCONF   ?= /etc/gale
+UNITS     := $(PREFIX)/lib/systemd/system
+SHARE     := $(PREFIX)/share/gale
+
+.PHONY: install uninstall help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +32,24 @@ build: ## build bin/server
 
 run: build ## build, and serve on the defaults: http://127.0.0.1:8888
 	exec bin/server
+
+install: build ## install the binary, the systemd units and examples below PREFIX; DESTDIR=… stages
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITS) $(DESTDIR)$(SHARE) $(DESTDIR)$(SYSCONF)
+	install -m 0755 bin/server $(DESTDIR)$(PREFIX)/bin/server.new
+	mv -f $(DESTDIR)$(PREFIX)/bin/server.new $(DESTDIR)$(PREFIX)/bin/server
+	for unit in gale.service gale.socket gale-worker.service; do \
+		sed -e 's|/usr/local/bin/|$(PREFIX)/bin/|; s|/etc/gale/|$(SYSCONF)/|' deploy/systemd/$$unit > $(DESTDIR)$(UNITS)/$$unit && \
+		chmod 0644 $(DESTDIR)$(UNITS)/$$unit || exit 1; \
+	done
+	for conf in server.conf worker.conf; do \
+		[ -e $(DESTDIR)$(SYSCONF)/$$conf ] || install -m 0644 deploy/systemd/$$conf $(DESTDIR)$(SYSCONF)/$$conf || exit 1; \
+	done
+	cp -R deploy/nginx deploy/haproxy deploy/prometheus deploy/grafana deploy/tasks.toml $(DESTDIR)$(SHARE)/
+
+uninstall: ## remove what install has put there, but the configuration and the state
+	rm -f $(DESTDIR)$(PREFIX)/bin/server $(DESTDIR)$(UNITS)/gale.service $(DESTDIR)$(UNITS)/gale.socket $(DESTDIR)$(UNITS)/gale-worker.service
+	rm -rf $(DESTDIR)$(SHARE)
+	@echo "left: $(DESTDIR)$(SYSCONF) and /var/lib/gale"
 
 test: ## all tests but the slow ones; under five minutes
 	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools $(CLIENTS)
@@ -36,7 +61,7 @@ race: ## the same under the race detector
 
 e2e: ## slower tests against foreign programs, installed as needed
 	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege \
-		buildah:buildah docker-compose:docker-compose nginx:nginx qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
+		buildah:buildah docker-compose:docker-compose nginx:nginx haproxy:haproxy promtool:prometheus strace:strace unshare:util-linux ip:iproute2 qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -v $(TEST_FLAGS) . ./bench/chaos
 	cd deploy/kubernetes && $(GO) test -count 1 .
 	$(GO) run ./bench/faults

@@ -306,6 +306,12 @@ func endWith(t *testing.T, g *gale, err error) *gale {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ending(t, g)
+}
+
+// ending ends a server with the test.
+func ending(t *testing.T, g *gale) *gale {
+	t.Helper()
 	t.Cleanup(func() {
 		g.kill()
 		if t.Failed() {

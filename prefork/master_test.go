@@ -159,6 +159,9 @@ func TestNoHeartbeat(t *testing.T) {
 		}
 		time.Sleep(10*time.Second + 2*idleEvery)
 		synctest.Wait()
+		if o, err := m.Figures(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
+			t.Errorf("%+v, %v; want one that hung", o, err)
+		}
 		if s := status(t, m); s.State != Hung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}

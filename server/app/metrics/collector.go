@@ -60,7 +60,8 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 		byName[f.GetName()] = f
 	}
 	own, unread := c.own.Gather()
-	join(byName, slices.DeleteFunc(own, endsWithARelease), master)
+	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return endsWithARelease(f) || ofTheMachine(f) })
+	join(byName, own, master)
 	for _, s := range o.Slots {
 		families, err := slotSum(s.Reports, s.Past)
 		if err != nil {
@@ -115,6 +116,7 @@ var (
 	buildInfo     = desc("gale_build_info", "1, labelled with the master's release.", "version", "go")
 	queuesUp      = desc("gale_queues_up", "1 if the task store said how much waits in it.")
 	queueTasks    = desc("gale_queue_tasks", "Tasks in the queue now.", "queue", "state")
+	queuePaused   = desc("gale_queue_paused", "1 if nothing is taken from the queue.", "queue")
 	oldestWaiting = desc("gale_queue_oldest_seconds", "How long the oldest task that waits has been due.", "queue")
 )
 

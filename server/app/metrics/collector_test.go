@@ -201,5 +201,8 @@ func TestPublish(t *testing.T) {
 		if !strings.Contains(got, "go_goroutines ") || !strings.Contains(got, "process_cpu_seconds_total ") {
 			t.Error("nothing of the Go runtime or of the process")
 		}
+		if strings.Contains(got, "process_network_") {
+			t.Error("each process tells the figures of the whole machine")
+		}
 	})
 }

@@ -20,10 +20,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 
 	"gale/jobs"
 	"gale/pool"
@@ -87,11 +90,18 @@ func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.L
 	}
 }
 
+// ofTheMachine tells figures that a process reads of its network namespace,
+// which each of them would tell again.
+func ofTheMachine(f *dto.MetricFamily) bool {
+	return strings.HasPrefix(f.GetName(), "process_network_")
+}
+
 func report(r Reporter, g prometheus.Gatherer) error {
 	families, err := g.Gather()
 	if err != nil {
 		return err
 	}
+	families = slices.DeleteFunc(families, ofTheMachine)
 	text, err := encode(families)
 	if err != nil {
 		return err

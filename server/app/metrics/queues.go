@@ -124,6 +124,7 @@ func (q queueCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, queueTasks, d.Scheduled, d.Queue, "scheduled")
 		gauge(ch, queueTasks, d.Running, d.Queue, "running")
 		gauge(ch, queueTasks, d.Dead, d.Queue, "dead")
+		gauge(ch, queuePaused, one(d.Paused), d.Queue)
 		gauge(ch, oldestWaiting, d.Oldest.Seconds(), d.Queue)
 	}
 }
