@@ -73,7 +73,7 @@ func TestE2EImage(t *testing.T) {
 	}
 	cmd := inRoot(root, mountedData, true, onFreePorts([]string{"serve"})...)
 	cmd.Env = append(environ, "GALE_TOKEN=secret")
-	g, err := launchCommand(cmd)
+	g, err := launchAs(cmd)
 	g = endWith(t, g, err)
 	if code, body, err := get(strings.Replace(g.url, "0.0.0.0", "127.0.0.1", 1) + "/"); err != nil || code != 200 {
 		t.Errorf("%d %s, %v", code, body, err)

@@ -26,7 +26,7 @@ func TestExampleProgram(t *testing.T) {
 	if out, err := exec.Command(program).CombinedOutput(); err == nil || !strings.Contains(string(out), "usage: example HOST:PORT FOLDER") {
 		t.Errorf("without arguments: %v: %s", err, out)
 	}
-	g, err := launchCommand(exec.Command(program, "127.0.0.1:0", filepath.Join(t.TempDir(), "data")))
+	g, err := launchAs(exec.Command(program, "127.0.0.1:0", filepath.Join(t.TempDir(), "data")))
 	g = endWith(t, g, err)
 	count := func(text string) (code int, task taskObject) {
 		code = send(t, http.MethodPost, g.url+"/count", text, &task)

@@ -120,7 +120,7 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	// -D: the server keeps its parent, and the tracer is its grandchild.
 	cmd := exec.Command("strace", "-D", "-f", "-qq", "-o", trace, binary, "serve", "-port", "0", "-admin", "127.0.0.1:0",
 		"-data", filepath.Join(dir, "data"), "-tasks", tasks, "-procs", "2")
-	g, err := launchCommand(cmd)
+	g, err := launchAs(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestE2EInstalledTree(t *testing.T) {
 	caged := func(line []string) *gale {
 		mounted := t.TempDir()
 		cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", cage, "cage", mounted, root, state}, line...)...)
-		g, err := launchCommand(cmd)
+		g, err := launchAs(cmd)
 		if err != nil {
 			t.Fatal(err)
 		}

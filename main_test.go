@@ -224,7 +224,7 @@ func (l *logBuffer) String() string {
 func launch(dir string, args ...string) (*gale, error) {
 	cmd := exec.Command(binary, onFreePorts(args)...)
 	cmd.Dir = dir
-	return launchCommand(cmd)
+	return launchAs(cmd)
 }
 
 // onFreePorts are the arguments of a server that listens where it will.
@@ -235,9 +235,8 @@ func onFreePorts(args []string) []string {
 	return append([]string{args[0], "-port", "0", "-admin", "127.0.0.1:0"}, args[1:]...)
 }
 
-// launchCommand starts a server by a command that becomes it, and waits until
-// all of its slots are live.
-func launchCommand(cmd *exec.Cmd) (*gale, error) {
+// launchAs starts a server by a command of the caller's.
+func launchAs(cmd *exec.Cmd) (*gale, error) {
 	g := &gale{cmd: cmd, log: &logBuffer{}, exited: make(chan struct{})}
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	if err := g.cmd.Start(); err != nil {

@@ -84,7 +84,7 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "tasks.toml"), []byte(tasks), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g, err := launchCommand(inRoot(root, "data", true, onFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
+	g, err := launchAs(inRoot(root, "data", true, onFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
 	g = endWith(t, g, err)
 
 	answer := upload(t, g, "speech", "testdata/speech.wav")
@@ -173,7 +173,7 @@ func TestE2ERootsOfTrust(t *testing.T) {
 	for variable, want := range map[string]int{"": http.StatusBadGateway, "SSL_CERT_FILE=/ca.pem": http.StatusOK} {
 		cmd := inRoot(root, "data", true, onFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
 		cmd.Env = append(os.Environ(), variable)
-		g, err := launchCommand(cmd)
+		g, err := launchAs(cmd)
 		g = endWith(t, g, err)
 		if code, body, err := get(g.url + "/fetch"); err != nil || code != want {
 			t.Errorf("%q: %d %s, %v", variable, code, body, err)

@@ -86,7 +86,7 @@ func TestE2ESocketActivation(t *testing.T) {
 		}
 		first <- err
 	}()
-	g, err := launchCommand(cmd)
+	g, err := launchAs(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
