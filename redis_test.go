@@ -35,7 +35,7 @@ const inspectNothing = `{"task":"inspect","args":["no","such"]}`
 // but Redis, and survives the end of that.
 func TestTasksOverRedis(t *testing.T) {
 	t.Parallel()
-	redis := redistest.StartAOF(t)
+	redis := redistest.StartDurable(t)
 	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-broker", redis.URL())
 	w := start(t, t.TempDir(), "worker", "-procs", "1", "-broker", redis.URL())
 	id := startTask(t, g, "far")

@@ -165,7 +165,7 @@ func TestFinishAgain(t *testing.T) {
 // Killed with the tasks it has, the server has them again when it is back, in
 // the same hands.
 func TestServerIsKilled(t *testing.T) {
-	server := redistest.StartAOF(t)
+	server := redistest.StartDurable(t)
 	s := open(t, server.URL(), redisstream.Options{LeaseTTL: 2 * time.Second})
 	enqueue(t, s, "held", "waiting")
 	l := lease(t, s, work("w", 1), 5*time.Second)[0]
@@ -352,6 +352,9 @@ func TestForgetfulServer(t *testing.T) {
 	for _, id := range []string{"a", "m"} {
 		eventually(t, id+" is there again", func() bool {
 			_, err := s.Get(t.Context(), id)
+			if errors.Is(err, jobs.ErrNotFound) {
+				t.Errorf("%v, of a task that was accepted", err)
+			}
 			return err == nil
 		})
 	}

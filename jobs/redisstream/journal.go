@@ -37,6 +37,7 @@ type journal struct {
 	bytes   int
 	run     map[string]bool // the servers that were seen, by run id
 	renewed bool            // one of them is new
+	behind  bool            // and lacks, perhaps, what is remembered
 	running bool
 	stopped chan struct{}
 	ended   sync.WaitGroup
@@ -66,12 +67,21 @@ func (j *journal) greet(ctx context.Context, c *redis.Conn) error {
 	for line := range strings.Lines(info) {
 		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "run_id:"); ok {
 			j.mu.Lock()
-			j.renewed = j.renewed || !j.run[id] && len(j.run) > 0
+			if !j.run[id] && len(j.run) > 0 {
+				j.renewed, j.behind = true, len(j.entries) > 0
+			}
 			j.run[id] = true
 			j.mu.Unlock()
 		}
 	}
 	return nil
+}
+
+// lacking reports whether the server may not have again yet what was accepted.
+func (j *journal) lacking() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.behind
 }
 
 // add remembers a call that was answered.
@@ -146,6 +156,9 @@ func (j *journal) settle(ctx context.Context, answered time.Time) (empty bool) {
 				return false
 			}
 		}
+		j.mu.Lock()
+		j.behind = j.renewed
+		j.mu.Unlock()
 		return false
 	}
 	j.mu.Lock()

@@ -11,6 +11,10 @@ import (
 	"gale/jobs"
 )
 
+// errLacking is the answer for what is not there while a server that was started
+// since is being told what was accepted.
+var errLacking = fmt.Errorf("%w: redis was started again and is told what it has lost", jobs.ErrUnavailable)
+
 // Get implements jobs.Reader.
 func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
 	t, err := s.get(ctx, id)
@@ -38,6 +42,9 @@ func (s *Store) hash(ctx context.Context, kind, id string) (hash any, now int64,
 		return nil, 0, errAnswer
 	}
 	if list, _ := answer[1].([]any); len(list) == 0 {
+		if s.journal.lacking() {
+			return nil, 0, errLacking
+		}
 		return nil, 0, jobs.ErrNotFound
 	}
 	now, _, err = numbers([]any{answer[0], 0})

@@ -64,6 +64,13 @@ func StartAOF(tb testing.TB) *Server {
 	return Start(tb, "--appendonly", "yes", "--appendfsync", "everysec")
 }
 
+// StartDurable starts a server that has on disk whatever it has answered: with
+// everysec, a kill in the middle of a slow fsync loses what came behind it.
+func StartDurable(tb testing.TB) *Server {
+	tb.Helper()
+	return Start(tb, "--appendonly", "yes", "--appendfsync", "always")
+}
+
 // URL is the address as redis.ParseURL takes it.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
