@@ -247,8 +247,8 @@ func launchAs(cmd *exec.Cmd) (*gale, error) {
 		close(g.exited)
 	}()
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		g.scan()
 		if strings.Contains(g.log.String(), "msg=ready") {
+			g.scan() // now, and not before: on a busy machine all of it may have come in between
 			return g, nil
 		}
 		select {
