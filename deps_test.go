@@ -40,6 +40,7 @@ var floors = map[string]int{
 
 	"gale/server/app/command": 25,
 	"gale/server/app/watch":   25,
+	"gale/server/app/console": 27, // routes serve it
 	"gale/server/app/config":  28,
 	"gale/server/app/metrics": 28,
 	"gale/server/app/routes":  28,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	"gale/prefork"
 	"gale/server"
 	"gale/server/app/config"
+	"gale/server/app/console"
 	"gale/server/app/metrics"
 	"gale/server/app/routes"
 	"gale/server/app/watch"
@@ -39,9 +41,9 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
-	counters, counted := new(uploads.Counters), new(jobs.Counters)
+	counters, counted, broadcast := new(uploads.Counters), new(jobs.Counters), new(atomic.Int64)
 	defer observe(child, c, metrics.Sources{ // the last to end
-		Pools: map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool}, Uploads: counters, Tasks: counted,
+		Pools: map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool}, Uploads: counters, Tasks: counted, Broadcast: broadcast,
 	}, log)()
 	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counters, Logger: log}, counted)
 	if err != nil {
@@ -55,8 +57,8 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
 		Tasks: tasks, Store: s.store, TaskMeter: counted, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
-		MaxBody: c.MaxBody,
-		Pool:    blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
+		MaxBody: c.MaxBody, Broadcast: broadcast,
+		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
 	closeSources, err := openSources(c, &d, log)
 	if err != nil {
@@ -74,6 +76,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Logger: log,
 	})
 	d.Watches = watch.New(s.store, log)
+	d.Console = newConsole(c, s.store, log)
 	srv, err := newServer(c, child, log, d)
 	if err != nil {
 		return err
@@ -98,7 +101,7 @@ func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *se
 	}
 	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
 	servers.Go(func() error { return srv.Run(serving, ln) })
-	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run} {
+	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run} {
 		servers.Go(func() error { return run(serving) })
 	}
 	if err := child.Ready(); err != nil {
@@ -116,6 +119,16 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 	if s.Duration > 0 {
 		log.Info("uploads in all", "bytes", s.Bytes, "files_by_code", s.Files, "duration_ms", s.Duration.Milliseconds())
 	}
+}
+
+// newConsole makes the console, which asks the master by its admin endpoint, as
+// everybody does.
+func newConsole(c config.Config, store jobs.Store, log *slog.Logger) *console.Console {
+	o := console.Options{Login: c.Token != "", Logger: log}
+	if c.Admin != "" {
+		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return ask(ctx, c.Admin, page) }
+	}
+	return console.New(store, o)
 }
 
 // newServer makes the server of the application's routes.

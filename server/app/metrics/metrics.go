@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,8 @@ type Sources struct {
 	Pools   map[string]*pool.Pool // by what they are for
 	Uploads *uploads.Counters
 	Tasks   *jobs.Counters
+	// Broadcast is how many clients /broadcast has.
+	Broadcast *atomic.Int64
 }
 
 // NewRegistry makes the registry of a process: its sources, the Go runtime and
@@ -58,6 +61,11 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Tasks != nil {
 		r.MustRegister(taskCollector{s.Tasks})
+	}
+	if s.Broadcast != nil {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gale_broadcast_clients", Help: "Clients of /broadcast that are connected now.",
+		}, func() float64 { return float64(s.Broadcast.Load()) }))
 	}
 	return r
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -14,12 +15,13 @@ import (
 
 // access decides who may write and, where a token is set, who may read.
 type access struct {
-	digest  *[sha256.Size]byte // of the token; nil: none is set
-	origins []string
+	digest   *[sha256.Size]byte // of the token; nil: none is set
+	sessions sessions           // of those who gave the token at the console
+	origins  []string
 }
 
 func newAccess(token string, origins []string) access {
-	a := access{}
+	a := access{sessions: newSessions(token)}
 	for _, o := range origins {
 		a.origins = append(a.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
 	}
@@ -48,18 +50,29 @@ func (a access) page(h *fasthttp.RequestHeader) error {
 	return nil
 }
 
-// read lets a request through that carries the token, where one is set.
+// read lets a request through that carries the token, where one is set, or the
+// console's session. A session is a cookie, which a browser sends by itself: it
+// counts for pages of this server only, also where nothing is written.
 func (a access) read(h *fasthttp.RequestHeader) error {
 	if a.digest == nil {
 		return nil
 	}
-	scheme, token, _ := strings.Cut(string(h.Peek(fasthttp.HeaderAuthorization)), " ")
-	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	// Comparing digests takes the same time whatever the token's length.
-	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(digest[:], a.digest[:]) != 1 {
+	given := string(h.Peek(fasthttp.HeaderAuthorization))
+	if session := h.Cookie(sessionCookie); given == "" && len(session) > 0 && a.sessions.holds(string(session), time.Now()) {
+		return a.page(h)
+	}
+	scheme, token, _ := strings.Cut(given, " ")
+	if !strings.EqualFold(scheme, "Bearer") || !a.matches(token) {
 		return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
 	}
 	return nil
+}
+
+// matches reports whether token is the one that is set. Comparing digests takes
+// the same time whatever its length.
+func (a access) matches(token string) bool {
+	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return a.digest != nil && subtle.ConstantTimeCompare(digest[:], a.digest[:]) == 1
 }
 
 // sameOrigin reports whether a browser, if it was one, sent the request for a

@@ -1,8 +1,10 @@
 package routes
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -24,7 +26,7 @@ const (
 
 // realtimeRoutes are the routes of connections that live long.
 func realtimeRoutes(d Deps, guard access) []server.Route {
-	s := &socketRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger, maxMessage: d.MaxBody}
+	s := &socketRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger, maxMessage: d.MaxBody, clients: cmp.Or(d.Broadcast, new(atomic.Int64))}
 	c := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	get := fasthttp.MethodGet
 	return []server.Route{
@@ -45,7 +47,8 @@ type socketRoutes struct {
 	hub        *realtime.Hub
 	bus        *realtime.Bus
 	log        *slog.Logger
-	maxMessage int64 // of a broadcast
+	maxMessage int64         // of a broadcast
+	clients    *atomic.Int64 // of the broadcast
 }
 
 func (s *socketRoutes) echo(ctx *fasthttp.RequestCtx) error {
@@ -175,6 +178,7 @@ var broadcastForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
 }}
 
 func (b *broadcaster) Open(c *realtime.Conn) {
+	b.routes.clients.Add(1)
 	welcome := func(realtime.Place) []byte { return []byte("Connected to Broadcast WebSocket server!") }
 	start := realtime.Start{Channel: broadcastChannel}
 	if err := c.Subscribe(context.Background(), b.routes.bus, start, broadcastForm, welcome); err != nil {
@@ -196,4 +200,4 @@ func (b *broadcaster) Message(c *realtime.Conn, m realtime.Message) {
 	}
 }
 
-func (*broadcaster) Closed(*realtime.Conn, int, string) {}
+func (b *broadcaster) Closed(*realtime.Conn, int, string) { b.routes.clients.Add(-1) }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -15,6 +16,7 @@ import (
 	"gale/jobs"
 	"gale/pool"
 	"gale/server"
+	"gale/server/app/console"
 	"gale/server/app/watch"
 	"gale/server/cache"
 	"gale/server/limit"
@@ -46,6 +48,10 @@ type Deps struct {
 	Watches *watch.Watches
 	// Events tell how uploads go. Its Run is the caller's to call.
 	Events *UploadEvents
+	// Console are the open pages of the console. Its Run is the caller's to call.
+	Console *console.Console
+	// Broadcast counts the clients of /broadcast; nil for nobody.
+	Broadcast *atomic.Int64
 	// MaxBody is the limit of a message to many, in bytes.
 	MaxBody int64
 	// Upstream is what /fetch fetches; nil for nothing.
@@ -86,7 +92,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	manage := &manageRoutes{store: d.Store, tasks: d.Tasks}
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
-	return slices.Concat(manage.routes(guard), realtimeRoutes(d, guard), []server.Route{
+	return slices.Concat(manage.routes(guard), realtimeRoutes(d, guard), newConsoleRoutes(d, guard), []server.Route{
 		{Method: get, Path: "/", Handler: greet},
 		{Method: get, Path: "/healthz", Handler: healthz},
 		{Method: get, Path: "/delay", Handler: wait.delay},

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// consoleFiles are all that the page asks for.
+var consoleFiles = []string{
+	"app.js", "api.js", "dom.js", "format.js", "live.js", "plots.js", "processes.js", "queues.js", "realtime.js",
+	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "wrong.html", "late.html",
+}
+
+// browser is a client that keeps cookies, says which page it is at, and follows
+// no redirect.
+type browser struct {
+	t      *testing.T
+	url    string
+	client http.Client
+}
+
+func newBrowser(t *testing.T, g *gale) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A connection for each request, so that both processes answer.
+	return &browser{t: t, url: g.url, client: http.Client{
+		Jar: jar, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// ask returns the answer, its body read. site is Sec-Fetch-Site.
+func (b *browser) ask(method, path, site, body string) (*http.Response, string) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Sec-Fetch-Site", site)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+func (b *browser) wants(method, path, site, body string, status int) (*http.Response, string) {
+	b.t.Helper()
+	resp, text := b.ask(method, path, site, body)
+	if resp.StatusCode != status {
+		b.t.Errorf("%s %s from %s: %d, want %d: %.200s", method, path, site, resp.StatusCode, status, text)
+	}
+	return resp, text
+}
+
+func TestConsoleWithoutAToken(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "1")
+	b := newBrowser(t, g)
+	resp, text := b.wants("GET", "/console", "none", "", 200)
+	policy := resp.Header.Get("Content-Security-Policy")
+	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || !strings.Contains(text, "/console/app.js") {
+		t.Errorf("%q\n%s", policy, text)
+	}
+	for _, name := range consoleFiles[:15] {
+		resp, _ := b.wants("GET", "/console/"+name, "same-origin", "", 200)
+		if resp.Header.Get("Content-Security-Policy") != policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", name, resp.Header)
+		}
+		req, err := http.NewRequest("GET", b.url+"/console/"+name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-None-Match", resp.Header.Get("Etag"))
+		again, err := b.client.Do(req)
+		if err != nil || again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s, once more: %v, %v", name, again, err)
+		}
+		again.Body.Close()
+	}
+	b.wants("GET", "/console/nothing.js", "none", "", 404)
+	b.wants("GET", "/console/index.html", "none", "", 404)
+	b.wants("GET", "/console/login", "none", "", 303)
+	b.wants("POST", "/console/login", "same-origin", "token=x", 303)
+
+	// The socket tells all parts at once, and of a task as soon as it is there.
+	c := consoleSocket(t, g, nil, 101)
+	parts := map[string]json.RawMessage{}
+	for len(parts) < 3 {
+		kind, frame := consoleFrame(t, c)
+		parts[kind] = frame
+	}
+	code, _, err := get(g.url + "/start-task?data=seen")
+	if err != nil || code != 200 {
+		t.Fatal(code, err)
+	}
+	for {
+		if kind, frame := consoleFrame(t, c); kind == "tasks" && strings.Contains(string(frame), `"long_running_task"`) {
+			break
+		}
+	}
+	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; {
+		_, _, err = c.ReadMessage()
+	}
+	if !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
+		t.Errorf("what a page says is answered %v", err)
+	}
+	consoleSocket(t, g, http.Header{"Origin": {"http://evil.example"}}, 403)
+}
+
+// consoleSocket opens /console/live and wants a status.
+func consoleSocket(t *testing.T, g *gale, header http.Header, status int) *websocket.Conn {
+	t.Helper()
+	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/console/live", header)
+	if resp == nil || resp.StatusCode != status {
+		t.Fatalf("handshake: %v, %v; want %d", resp, err, status)
+	}
+	if err != nil {
+		return nil
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func consoleFrame(t *testing.T, c *websocket.Conn) (kind string, frame json.RawMessage) {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_, text, err := c.ReadMessage()
+	var f struct{ Type string }
+	if err == nil {
+		err = json.Unmarshal(text, &f)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Type, text
+}
+
+// With a token, nothing of the console but its login is there without it; the
+// login gives a session that all processes know.
+func TestConsoleWithAToken(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
+	b := newBrowser(t, g)
+	if resp, _ := b.wants("GET", "/console", "none", "", 303); resp.Header.Get("Location") != "/console/login" {
+		t.Errorf("location %q", resp.Header.Get("Location"))
+	}
+	for _, name := range consoleFiles {
+		if _, text := b.wants("GET", "/console/"+name, "same-origin", "", 401); len(text) > 100 {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	consoleSocket(t, g, nil, 401)
+	if _, text := b.wants("GET", "/console/login", "none", "", 200); !strings.Contains(text, `type="password"`) {
+		t.Errorf("login: %s", text)
+	}
+	b.wants("GET", "/console/style.css", "same-origin", "", 200)
+
+	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 401)
+	if len(resp.Cookies()) != 0 {
+		t.Errorf("a wrong token gets %v", resp.Cookies())
+	}
+	b.wants("POST", "/console/login", "cross-site", "token=to-be-drawn", 403)
+	resp, _ = b.wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 303)
+	if len(resp.Cookies()) != 1 {
+		t.Fatalf("cookies: %v", resp.Cookies())
+	}
+	cookie := resp.Cookies()[0]
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Secure || strings.Contains(cookie.Value, "drawn") || cookie.MaxAge != 12*3600 {
+		t.Errorf("%+v", cookie)
+	}
+	for range 6 { // at either process
+		b.wants("GET", "/console", "none", "", 200)
+		b.wants("GET", "/tasks", "same-origin", "", 200)
+	}
+	b.wants("GET", "/tasks", "same-site", "", 403)
+	b.wants("POST", "/start-task", "same-origin", "data=x", 200)
+	b.wants("POST", "/start-task", "same-site", "data=x", 403)
+	session := cookie.Name + "=" + cookie.Value
+	c := consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {g.url}}, 101)
+	consoleFrame(t, c)
+	consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {"http://127.0.0.1:1"}}, 403)
+	consoleSocket(t, g, http.Header{"Sec-WebSocket-Protocol": {"bearer.guess"}}, 401)
+
+	b.wants("POST", "/console/logout", "same-origin", "", 303)
+	if u, err := url.Parse(g.url); err != nil || len(b.client.Jar.Cookies(u)) != 0 {
+		t.Errorf("after the logout there is %v, %v", b.client.Jar.Cookies(u), err)
+	}
+	b.wants("GET", "/tasks", "same-origin", "", 401)
+}
+
+// Ten guesses a minute, whichever process counts them.
+func TestConsoleLoginIsLimited(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
+	b := newBrowser(t, g)
+	eventually(t, 20*time.Second, "somebody counts", func() bool {
+		resp, _ := b.ask("POST", "/console/login", "same-origin", "token=guess")
+		return resp.Header.Get("RateLimit") != ""
+	})
+	codes := map[int]int{}
+	for range 15 {
+		resp, _ := b.ask("POST", "/console/login", "same-origin", "token=guess")
+		codes[resp.StatusCode]++
+		if resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	if codes[401] > 11 || codes[429] < 4 || codes[401]+codes[429] != 15 {
+		t.Errorf("%v", codes)
+	}
+	b.wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
+	if !strings.Contains(g.log.String(), "too many guesses") {
+		t.Error("the log does not say so")
+	}
+}

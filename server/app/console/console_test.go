@@ -1,0 +1,236 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gale/jobs"
+	"gale/server/realtime"
+)
+
+// store is a task store that answers what it is told to.
+type store struct {
+	tasks []*jobs.Task
+	depth []jobs.Depth
+	err   error
+	takes time.Duration
+	asked int
+}
+
+func (s *store) Depth(context.Context) ([]jobs.Depth, error) { return s.depth, s.err }
+
+func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
+	s.asked++
+	time.Sleep(s.takes) // in a bubble
+	if s.err != nil {
+		return nil, s.err
+	}
+	n := min(len(s.tasks), q.Limit)
+	return &jobs.Page{Tasks: s.tasks[:n], Next: int64(len(s.tasks) - n)}, nil
+}
+
+// viewed is a page that keeps what it was sent, by type.
+type viewed struct {
+	frames map[string][]string
+	full   bool
+}
+
+func (v *viewed) Send(ctx context.Context, m realtime.Message) error {
+	if v.full {
+		return context.Cause(ctx) // as a connection does that has no room
+	}
+	var f struct{ Type string }
+	if err := json.Unmarshal(m.Data, &f); err != nil {
+		return err
+	}
+	if v.frames == nil {
+		v.frames = map[string][]string{}
+	}
+	v.frames[f.Type] = append(v.frames[f.Type], string(m.Data))
+	return nil
+}
+
+func (v *viewed) last(t *testing.T, kind string, into any) {
+	t.Helper()
+	all := v.frames[kind]
+	if len(all) == 0 {
+		t.Fatalf("no frame %s", kind)
+	}
+	if err := json.Unmarshal([]byte(all[len(all)-1]), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// running runs a Console for the time of a story, within a bubble.
+func running(t *testing.T, s *store, o Options, story func(c *Console)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(s, o)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }() // ends with cancel
+		story(c)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNothingWhileThereIsNoPage(t *testing.T) {
+	s := &store{}
+	running(t, s, Options{}, func(*Console) { time.Sleep(time.Hour) })
+	if s.asked != 0 {
+		t.Errorf("asked %d times", s.asked)
+	}
+}
+
+func TestOneLookASecondForAllPages(t *testing.T) {
+	s := &store{tasks: []*jobs.Task{{ID: "a"}}}
+	asked := map[string]int{}
+	o := Options{Ask: func(_ context.Context, page string) (int, []byte, error) {
+		asked[page]++
+		return 200, []byte(`{"slots":[]}`), nil
+	}}
+	running(t, s, o, func(c *Console) {
+		pages := make([]*viewed, 50)
+		for i := range pages {
+			pages[i] = &viewed{}
+			c.enter(pages[i])
+		}
+		time.Sleep(10*time.Second + time.Millisecond)
+		if s.asked != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
+			t.Errorf("looked %d times, %v", s.asked, asked)
+		}
+		for _, v := range pages {
+			// Time goes on, so processes change; the task does not.
+			if len(v.frames["processes"]) != 11 || len(v.frames["tasks"]) != 1 || len(v.frames["queues"]) != 1 {
+				t.Fatalf("frames: %d %d %d", len(v.frames["processes"]), len(v.frames["tasks"]), len(v.frames["queues"]))
+			}
+		}
+		late := &viewed{}
+		c.enter(late)
+		if len(late.frames) != 3 {
+			t.Errorf("who comes late begins with %v", late.frames)
+		}
+		s.tasks[0].State = jobs.Running
+		time.Sleep(time.Second)
+		if len(late.frames["tasks"]) != 2 || len(pages[7].frames["tasks"]) != 2 {
+			t.Errorf("a change was told %d times", len(late.frames["tasks"])-1)
+		}
+		for _, v := range append(pages, late) {
+			c.leave(v)
+		}
+		before := s.asked
+		time.Sleep(time.Minute)
+		if s.asked > before+1 {
+			t.Errorf("looked %d times for nobody", s.asked-before)
+		}
+		next := &viewed{}
+		c.enter(next)
+		if len(next.frames) != 0 {
+			t.Errorf("begins with what is a minute old: %v", next.frames)
+		}
+		synctest.Wait()
+		if len(next.frames) != 3 {
+			t.Errorf("begins with %v", next.frames)
+		}
+	})
+}
+
+func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
+	running(t, &store{}, Options{}, func(c *Console) {
+		good, full := &viewed{}, &viewed{full: true}
+		c.enter(full)
+		c.enter(good)
+		time.Sleep(5 * time.Second)
+		if n := len(good.frames["processes"]); n < 5 {
+			t.Errorf("told %d times", n)
+		}
+	})
+}
+
+// What takes long is done more seldom: a tenth of the time at most, but for the
+// longest pause there is.
+func TestALookThatTakesLong(t *testing.T) {
+	for _, row := range []struct {
+		takes time.Duration
+		most  int
+	}{{500 * time.Millisecond, 21}, {4 * time.Second, 9}} {
+		s := &store{takes: row.takes}
+		running(t, s, Options{}, func(c *Console) {
+			c.enter(&viewed{})
+			time.Sleep(100 * time.Second)
+		})
+		if s.asked > row.most || s.asked < row.most/2 {
+			t.Errorf("asked %d times in 100 s for what takes %v", s.asked, row.takes)
+		}
+	}
+}
+
+func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
+	long := strings.Repeat("é", 10_000)
+	s := &store{depth: []jobs.Depth{{Queue: "q", Waiting: 2, Oldest: 1500 * time.Millisecond, Dead: 1, Paused: true}}}
+	for range 70 {
+		s.tasks = append(s.tasks, &jobs.Task{ID: "a", Args: []byte(`["` + long + `"]`), Error: long, Note: long})
+	}
+	running(t, s, Options{}, func(c *Console) {
+		v := &viewed{}
+		c.enter(v)
+		synctest.Wait()
+		var tasks tasksFrame
+		v.last(t, "tasks", &tasks)
+		if len(tasks.Tasks) != shownTasks || !tasks.More || len(tasks.Tasks[0].Error) > shownText+10 || len(v.frames["tasks"][0]) > shownTasks*3*shownText {
+			t.Errorf("%d tasks, %d bytes", len(tasks.Tasks), len(v.frames["tasks"][0]))
+		}
+		var queues queuesFrame
+		v.last(t, "queues", &queues)
+		if len(queues.Queues) != 1 || queues.Queues[0] != (queue{"q", 2, 0, 0, 1, 1.5, true}) {
+			t.Errorf("%+v", queues)
+		}
+	})
+}
+
+func answer(code int, body string, err error) func() (int, []byte, error) {
+	return func() (int, []byte, error) { return code, []byte(body), err }
+}
+
+func TestProblemsAreSaidWithoutTheirCauses(t *testing.T) {
+	secret := errors.New("dial 10.0.0.1: secret")
+	answers := map[string]func() (int, []byte, error){}
+	o := Options{Ask: func(_ context.Context, page string) (int, []byte, error) { return answers[page]() }}
+	for _, row := range []struct {
+		name            string
+		status, metrics func() (int, []byte, error)
+		o               Options
+		want            string
+	}{
+		{"no endpoint", nil, nil, Options{}, "see -admin"},
+		{"no answer", answer(0, "", secret), nil, o, "does not answer"},
+		{"another answer", answer(503, "{}", nil), nil, o, "does not answer"},
+		{"no figures", answer(200, "{}", nil), answer(0, "", secret), o, "figures cannot be read"},
+		{"no metrics", answer(200, "{}", nil), answer(404, "not found", nil), o, "figures cannot be read"},
+		{"bad figures", answer(200, "{}", nil), answer(200, "a{b\n", nil), o, "figures cannot be read"},
+		{"no JSON", answer(200, "<html>", nil), answer(200, "", nil), o, "does not speak like a server"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			answers["/status"], answers["/metrics"] = row.status, row.metrics
+			running(t, &store{err: secret}, row.o, func(c *Console) {
+				v := &viewed{}
+				c.enter(v)
+				synctest.Wait()
+				var f processesFrame
+				v.last(t, "processes", &f)
+				var tasks tasksFrame
+				v.last(t, "tasks", &tasks)
+				if !strings.Contains(f.Problem, row.want) || tasks.Problem != problemStore || strings.Contains(f.Problem+tasks.Problem, "secret") {
+					t.Errorf("%q, %q", f.Problem, tasks.Problem)
+				}
+			})
+		})
+	}
+}

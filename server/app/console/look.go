@@ -1,0 +1,122 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"gale/jobs"
+	"gale/server/realtime"
+)
+
+const (
+	// shownTasks is how many tasks a page is kept told of; for the others there is
+	// GET /tasks.
+	shownTasks = 50
+	// shownText cuts what tasks say of themselves, in bytes.
+	shownText = 300
+)
+
+// frames are the parts of the page, each as it is sent.
+type frames struct{ processes, queues, tasks []byte }
+
+// since returns those that are not the same in before.
+func (f frames) since(before frames) (changed []realtime.Message) {
+	for i, part := range [][]byte{f.processes, f.queues, f.tasks} {
+		if was := [][]byte{before.processes, before.queues, before.tasks}[i]; len(part) > 0 && !bytes.Equal(part, was) {
+			changed = append(changed, realtime.Message{Data: part})
+		}
+	}
+	return changed
+}
+
+// look asks all that there is to be asked.
+func (c *Console) look(ctx context.Context) frames {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	return frames{processes: frame(c.processes(ctx)), queues: frame(c.queues(ctx)), tasks: frame(c.newest(ctx))}
+}
+
+func frame(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil { // only the master's answer could be at fault
+		text, _ = json.Marshal(processesFrame{Type: "processes", Problem: "the admin endpoint does not speak like a server"})
+	}
+	return text
+}
+
+// queuesFrame is what the queues hold.
+type queuesFrame struct {
+	Type    string  `json:"type"` // queues
+	Problem string  `json:"problem,omitempty"`
+	Queues  []queue `json:"queues"`
+}
+
+type queue struct {
+	Name      string  `json:"queue"`
+	Waiting   int     `json:"waiting"`
+	Scheduled int     `json:"scheduled"`
+	Running   int     `json:"running"`
+	Dead      int     `json:"dead"`
+	Oldest    float64 `json:"oldest_seconds"` // of those that wait
+	Paused    bool    `json:"paused"`
+}
+
+// problemStore is what a page says while the task store does not answer. Why it
+// does not is for the log: redisdb and the stores write it.
+const problemStore = "the task store does not answer"
+
+func (c *Console) queues(ctx context.Context) queuesFrame {
+	f := queuesFrame{Type: "queues", Queues: []queue{}}
+	all, err := c.tasks.Depth(ctx)
+	if err != nil {
+		f.Problem = problemStore
+	}
+	for _, d := range all {
+		f.Queues = append(f.Queues, queue{d.Queue, d.Waiting, d.Scheduled, d.Running, d.Dead, d.Oldest.Round(time.Millisecond).Seconds(), d.Paused})
+	}
+	return f
+}
+
+// tasksFrame are the newest tasks.
+type tasksFrame struct {
+	Type    string `json:"type"` // tasks
+	Problem string `json:"problem,omitempty"`
+	Tasks   []task `json:"tasks"`
+	More    bool   `json:"more"` // there are older ones
+}
+
+// task is a task object without what may be large.
+type task struct {
+	ID       string     `json:"id"`
+	Name     string     `json:"task"`
+	Queue    string     `json:"queue"`
+	State    jobs.State `json:"state"`
+	Progress int        `json:"progress"`
+	Note     string     `json:"note"`
+	Attempts int        `json:"attempts"`
+	Worker   string     `json:"worker"`
+	Created  time.Time  `json:"created"`
+	Started  *time.Time `json:"started"`
+	Finished *time.Time `json:"finished"`
+	Error    string     `json:"error"`
+}
+
+func (c *Console) newest(ctx context.Context) tasksFrame {
+	f := tasksFrame{Type: "tasks", Tasks: []task{}}
+	found, err := c.tasks.List(ctx, jobs.Query{Limit: shownTasks})
+	if err != nil {
+		f.Problem = problemStore
+		return f
+	}
+	f.More = found.Next != 0
+	for t := range slices.Values(found.Tasks) {
+		f.Tasks = append(f.Tasks, task{
+			t.ID, t.Name, t.Queue, t.State, t.Progress, jobs.Cut(t.Note, shownText), t.Attempts, t.Worker,
+			t.Created, t.Started, t.Finished, jobs.Cut(t.Error, shownText),
+		})
+	}
+	return f
+}

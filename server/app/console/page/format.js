@@ -1,0 +1,47 @@
+// Figures in words.
+
+const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+export function bytes(n) {
+  let unit = 0;
+  while (n >= 1024 && unit < units.length - 1) {
+    n /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? n : n.toFixed(1)} ${units[unit]}`;
+}
+
+// duration says seconds in at most two units.
+export function duration(s) {
+  if (!Number.isFinite(s) || s < 0) return "–";
+  if (s < 10) return `${s.toFixed(1)} s`;
+  if (s < 60) return `${Math.round(s)} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+export function number(n) {
+  if (n === null || n === undefined || !Number.isFinite(n)) return "–";
+  return n >= 100 || Number.isInteger(n) ? Math.round(n).toLocaleString("en") : n.toPrecision(2);
+}
+
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+
+// time is the clock for today, and the date too for any other day.
+export function time(text) {
+  if (!text) return "–";
+  const at = new Date(text);
+  return at.toDateString() === new Date().toDateString() ? clock.format(at) : day.format(at);
+}
+
+// took is how long a task has run, or runs.
+export function took(task) {
+  if (!task.started) return "–";
+  const end = task.finished ? new Date(task.finished) : new Date();
+  return duration(Math.max(0, (end - new Date(task.started)) / 1000));
+}
+
+// slot is the part of a worker's name that people know it by.
+export const slot = (worker) => worker.slice(worker.lastIndexOf("/") + 1) || "–";

@@ -1,0 +1,104 @@
+// A form for any registered task, made from the JSON Schema of its arguments.
+
+import { $, el, show } from "./dom.js";
+import { getJSON, send } from "./api.js";
+
+export class Starter {
+  // started is told of the task that was accepted.
+  constructor(started) {
+    this.started = started;
+    this.form = $("starter");
+    this.button = $("new-task");
+    this.button.onclick = () => (this.form.hidden ? this.#open() : this.#close());
+    this.form.onsubmit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    this.form.onkeydown = (event) => {
+      if (event.key === "Escape") this.#close();
+    };
+    this.kind = el("select", { id: "starter-task", onchange: () => this.#fields() });
+    this.fields = el("div");
+    this.queue = el("input", { id: "starter-queue", placeholder: "default", autocomplete: "off" });
+    this.problem = el("p", { className: "problem", role: "alert", hidden: true });
+    this.form.append(
+      el("p", {}, el("label", { htmlFor: "starter-task" }, "Task"), " ", this.kind), this.fields,
+      el("p", {}, el("label", { htmlFor: "starter-queue" }, "Queue"), " ", this.queue), this.problem, el("button", {}, "Start"),
+    );
+  }
+
+  async #open() {
+    this.form.hidden = false;
+    this.button.setAttribute("aria-expanded", "true");
+    try {
+      this.types = await getJSON("/tasks/types");
+      this.kind.replaceChildren(...this.types.map((t) => el("option", { value: t.task, textContent: t.task })));
+      show(this.problem, "");
+    } catch (err) {
+      show(this.problem, err.message);
+      return;
+    }
+    this.#fields();
+    this.kind.focus();
+  }
+
+  #close() {
+    this.form.hidden = true;
+    this.button.setAttribute("aria-expanded", "false");
+    this.button.focus();
+  }
+
+  #fields() {
+    const schema = this.types.find((t) => t.task === this.kind.value)?.args;
+    this.inputs = (schema?.prefixItems ?? []).map((arg, i) => ({ arg, required: i < schema.minItems, input: field(arg, i, i < schema.minItems) }));
+    this.fields.replaceChildren(...this.inputs.map(({ arg, input, required }) =>
+      el("p", {}, el("label", { htmlFor: input.id }, `${arg.title} (${arg.type}${required ? "" : ", optional"})`), " ", input)));
+  }
+
+  async #submit() {
+    const button = this.form.querySelector("button:not([type])");
+    button.disabled = true;
+    try {
+      const args = this.inputs.map(({ arg, input }) => value(arg, input));
+      const given = args.findLastIndex((a) => a !== undefined) + 1;
+      const body = { task: this.kind.value, args: args.slice(0, given).map((a, i) => (a === undefined ? this.inputs[i].arg.default : a)) };
+      if (this.queue.value) body.queue = this.queue.value;
+      const task = await send("POST", "/tasks", body);
+      show(this.problem, "");
+      this.started(task);
+    } catch (err) {
+      show(this.problem, err.message);
+    } finally {
+      button.disabled = false;
+    }
+  }
+}
+
+function field(arg, i, required) {
+  const id = `starter-arg-${i}`;
+  const shown = arg.default === undefined ? "" : typeof arg.default === "string" ? arg.default : JSON.stringify(arg.default);
+  if (arg.type === "boolean") return el("input", { id, type: "checkbox", checked: arg.default === true });
+  if (arg.type === "integer" || arg.type === "number") {
+    return el("input", { id, type: "number", step: arg.type === "integer" ? "1" : "any", required, placeholder: shown });
+  }
+  return el("input", { id, type: "text", required, placeholder: shown, autocomplete: "off", spellcheck: false });
+}
+
+// value is what the field holds, or undefined if it holds nothing.
+function value(arg, input) {
+  switch (arg.type) {
+    case "boolean":
+      return input.checked;
+    case "integer":
+    case "number":
+      return input.value === "" ? undefined : input.valueAsNumber;
+    case "string":
+      return input.value === "" && !input.required ? undefined : input.value;
+  }
+  if (input.value === "") return undefined;
+  try {
+    return JSON.parse(input.value);
+  } catch {
+    throw new Error(`${arg.title}: this is no JSON`);
+  }
+}

@@ -1,0 +1,166 @@
+package routes
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gale/server"
+	"gale/server/app/console"
+	"gale/server/limit"
+	"gale/server/realtime"
+)
+
+const (
+	consolePath = "/console"
+	loginPath   = "/console/login"
+	// Guesses at the token that one address has, counted across all processes.
+	guesses, guessWindow = 10, time.Minute
+	// maxLogin is the limit of the body of the form.
+	maxLogin = 8 << 10
+	// consolePolicy lets the page's own files be used, and nothing else at all. What
+	// a page of other origins may do here access decides.
+	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+// consoleRoutes serve the console.
+type consoleRoutes struct {
+	guard   access
+	hub     *realtime.Hub
+	console *console.Console
+	files   map[string]console.File
+	guesses *limit.Limiter
+	log     *slog.Logger
+}
+
+func newConsoleRoutes(d Deps, guard access) []server.Route {
+	files, err := console.Files()
+	c := &consoleRoutes{
+		guard: guard, hub: d.Hub, console: d.Console, files: files, log: d.Logger,
+		guesses: limit.New(d.Redis, limit.Options{Name: "login", Limit: guesses, Window: guessWindow}),
+	}
+	if err != nil { // cannot be: a test reads them all
+		d.Logger.Error("console is not there", "error", err)
+		return nil
+	}
+	get, post := fasthttp.MethodGet, fasthttp.MethodPost
+	return []server.Route{
+		{Method: get, Path: consolePath, Handler: c.page},
+		{Method: get, Path: consolePath + "/{file}", Admit: guard.read, Handler: c.file},
+		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style},
+		{Method: get, Path: consolePath + "/live", Admit: withToken(guard.write), Handler: c.live},
+		{Method: get, Path: loginPath, Handler: c.login},
+		{Method: post, Path: loginPath, Admit: guard.page, Handler: c.enter, MaxBody: maxLogin},
+		{Method: post, Path: consolePath + "/logout", Admit: guard.page, Handler: c.leave},
+	}
+}
+
+// page is GET /console: the page for who may read, else the way to the login.
+func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
+	if c.guard.read(&ctx.Request.Header) != nil {
+		return seeOther(ctx, loginPath)
+	}
+	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
+}
+
+// file is GET /console/{file}.
+func (c *consoleRoutes) file(ctx *fasthttp.RequestCtx) error {
+	return c.send(ctx, server.Param(ctx, "file"), fasthttp.StatusOK)
+}
+
+// style is what page and login look like.
+func (c *consoleRoutes) style(ctx *fasthttp.RequestCtx) error {
+	return c.send(ctx, console.StyleFile, fasthttp.StatusOK)
+}
+
+// send answers with a file of the page. A reload replaces the processes one by
+// one, so a file is asked for again each time: it may be of another release.
+func (c *consoleRoutes) send(ctx *fasthttp.RequestCtx, name string, status int) error {
+	f, ok := c.files[name]
+	if !ok || strings.HasSuffix(name, ".html") && string(ctx.Path()) == consolePath+"/"+name {
+		return server.Fail(fasthttp.StatusNotFound, "not found")
+	}
+	h := &ctx.Response.Header
+	h.Set(fasthttp.HeaderContentSecurityPolicy, consolePolicy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set(fasthttp.HeaderCacheControl, "private, no-cache")
+	h.SetContentType(f.Type)
+	ctx.SetStatusCode(status)
+	if status == fasthttp.StatusOK {
+		h.Set(fasthttp.HeaderETag, f.ETag)
+		v := validator{etag: f.ETag}
+		if changed := v.precondition(&ctx.Request.Header); changed != 0 {
+			ctx.SetStatusCode(changed)
+			return nil
+		}
+	}
+	ctx.Response.SetBodyRaw(f.Body)
+	return nil
+}
+
+// live is WS /console/live.
+func (c *consoleRoutes) live(ctx *fasthttp.RequestCtx) error {
+	u := realtime.Upgrade{Handler: c.console.Page()}
+	if offered := socketToken(&ctx.Request.Header); offered != "" {
+		u.Protocols = []string{offered}
+	}
+	return c.hub.Upgrade(ctx, u)
+}
+
+// login is GET /console/login.
+func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
+	if c.guard.read(&ctx.Request.Header) == nil {
+		return seeOther(ctx, consolePath)
+	}
+	return c.send(ctx, console.LoginFile, fasthttp.StatusOK)
+}
+
+// enter is POST /console/login: the token for a session.
+func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
+	if c.guard.digest == nil {
+		return seeOther(ctx, consolePath)
+	}
+	d, err := c.guesses.Take(ctx, server.Client(ctx).String())
+	if err == nil {
+		sayLimit(ctx, d)
+	}
+	if err == nil && !d.Granted {
+		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
+		return c.send(ctx, "late.html", fasthttp.StatusTooManyRequests)
+	}
+	body, err := server.ReadAll(ctx)
+	if err != nil {
+		return err
+	}
+	if !c.guard.matches(string(formArgs(ctx, body).Peek("token"))) {
+		c.log.Warn("console: wrong token", "client", server.Client(ctx))
+		return c.send(ctx, "wrong.html", fasthttp.StatusUnauthorized)
+	}
+	c.log.Info("console: logged in", "client", server.Client(ctx))
+	c.keep(ctx, c.guard.sessions.begin(time.Now().Add(sessionFor)))
+	return seeOther(ctx, consolePath)
+}
+
+// leave is POST /console/logout: this browser forgets the session.
+func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
+	c.keep(ctx, "")
+	return seeOther(ctx, loginPath)
+}
+
+// keep gives the browser a session, or takes it away.
+func (c *consoleRoutes) keep(ctx *fasthttp.RequestCtx, session string) {
+	ctx.Response.Header.SetCookie(c.guard.sessions.cookie(session, server.Scheme(ctx)))
+}
+
+// seeOther sends a browser to another page (RFC 9110 §15.4.4), by an address
+// without a host: whom the client asked a proxy may know better.
+func seeOther(ctx *fasthttp.RequestCtx, path string) error {
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, path)
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetStatusCode(fasthttp.StatusSeeOther)
+	return nil
+}

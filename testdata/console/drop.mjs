@@ -1,0 +1,57 @@
+// Drop a WAV of 30 MB: the bar moves, the task appears, its progress moves, the
+// waveform shows.
+import { browse, check, drop, live, open, shot, until, wav } from "./lib.mjs";
+
+await browse(async (browser) => {
+  const page = await open(browser);
+  await live(page);
+  await page.waitForSelector("#slot-rows tr");
+  const seen = new Set();
+  await page.exposeFunction("sawBar", (value) => seen.add(value));
+  await page.evaluate(() => {
+    const look = () => {
+      const bar = document.querySelector("#uploads progress");
+      if (bar) window.sawBar(bar.value / bar.max);
+      requestAnimationFrame(look);
+    };
+    look();
+  });
+  // A line of 12 MB a second, so that there is something to be seen.
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 12e6 });
+  await drop(page, "swell.wav", wav(30e6));
+  await until("the bar is half way", () => [...seen].some((v) => v > 0.4 && v < 0.9));
+  await shot(page, "upload.png");
+  const link = page.locator("#uploads button.link");
+  await link.waitFor({ timeout: 60000 });
+  const between = [...seen].filter((v) => v > 0 && v < 1).length;
+  check(between >= 5, `the bar was seen at ${between} places between its ends`);
+  await page.waitForSelector("#task-rows tr[data-task]");
+  await link.click();
+  await page.waitForSelector('#detail[open] .state[data-state="success"]', { timeout: 60000 });
+  const size = await until("the waveform is shown", () => page.evaluate(() => {
+    const img = document.querySelector("#detail img");
+    return img?.complete && img.naturalWidth ? [img.naturalWidth, img.naturalHeight] : null;
+  }));
+  const result = await page.locator("#detail pre[aria-label=Result]").textContent();
+  check(JSON.parse(result).duration > 300, `the result is shown: ${result}`);
+  await shot(page, "task.png");
+  await page.keyboard.press("Escape");
+  // Progress in steps is what long_running_task has; it is started by its form.
+  await page.click("#new-task");
+  await page.selectOption("#starter-task", "long_running_task");
+  await page.fill("#starter-arg-0", "from the console");
+  await page.click("#starter button:not([type])");
+  const steps = new Set();
+  await until("the task is done", async () => {
+    steps.add(await page.evaluate(() => document.querySelector("#detail progress").value));
+    return page.locator('#detail[open] .state[data-state="success"]').count();
+  });
+  check(steps.size >= 4, `progress was seen at ${[...steps]}`);
+  check((await page.locator("#detail pre[aria-label=Result]").textContent()).includes("Processed from the console"), "its result is shown");
+  await page.keyboard.press("Escape");
+  await shot(page, "console.png", { fullPage: true });
+  check(page.faults.length === 0, page.faults.join("\n"));
+  console.log(`bar seen at ${between} places; waveform ${size.join("x")}; progress at ${[...steps].join(", ")}`);
+});

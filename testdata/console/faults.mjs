@@ -1,0 +1,80 @@
+// The server is rolled and children are killed -9 during an upload and a running
+// task: the page goes on by itself, and the file is whole.
+import { createHash } from "node:crypto";
+import { browse, check, drop, getJSON, live, master, open, shot, slot, slots, until, url, wav } from "./lib.mjs";
+
+await browse(async (browser) => {
+  const page = await open(browser);
+  await live(page);
+  const generation = Object.fromEntries((await slots()).map((s) => [s.slot, s.generation]));
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 2.5e6 });
+  const sound = wav(30e6);
+  await drop(page, "rolled.wav", sound);
+  await page.click("#new-task");
+  await page.selectOption("#starter-task", "long_running_task");
+  await page.click("#starter button:not([type])");
+  await page.waitForSelector('#detail[open] .state[data-state="running"]');
+  await page.keyboard.press("Escape");
+  const sent = () => page.evaluate(() => document.querySelector("#uploads progress").value);
+  await until("the upload is under way", async () => (await sent()) > 2e6);
+
+  process.kill(Number(master), "SIGHUP");
+  const passing = new Set();
+  await until("all slots have new processes", async () => {
+    for (const s of await page.locator("#slot-rows tr.fresh th").allTextContents()) passing.add(s);
+    return (await slots()).every((s) => s.state === "live" && (s.generation > generation[s.slot] || s.role === "store"));
+  });
+  check((await sent()) < 30e6 * 0.9, "the upload is not over yet");
+  check(passing.has("serve.0") && passing.has("serve.1"), `the page marked new processes of ${[...passing]}`);
+  await fetch(`${url}/tasks`, { method: "POST", body: JSON.stringify({ task: "long_running_task", args: ["killed"], id: "killed" }) });
+  await page.waitForSelector('tr[data-task="killed"] .state[data-state="running"]');
+  for (const name of ["worker.0", "serve.0", "serve.1"]) {
+    const victim = await slot(name);
+    process.kill(victim.pid, "SIGKILL");
+    await until(`${name} is back`, async () => {
+      const s = await slot(name);
+      return s.state === "live" && s.pid !== victim.pid;
+    });
+  }
+  await live(page);
+  await until("the page shows the restarts", async () => {
+    const shown = await page.locator("#slot-rows tr").evaluateAll((rows) => rows.map((r) => r.children[4].textContent));
+    return shown.filter((n) => Number(n) >= 1).length >= 3;
+  });
+  await shot(page, "rolled.png", { fullPage: true });
+  await page.locator("#uploads button.link").waitFor({ timeout: 120000 });
+  await until("all tasks are done", async () => (await page.locator('#task-rows .state[data-state="success"]').count()) === 3, 120000);
+  const stored = Buffer.from(await (await fetch(`${url}/upload/console/rolled.wav`)).arrayBuffer());
+  const sum = (b) => createHash("sha256").update(b).digest("hex");
+  check(sum(stored) === sum(sound), `the file has ${stored.length} bytes, of ${sound.length}, or others`);
+  const { tasks } = await getJSON(`${url}/tasks`);
+  check(tasks.every((t) => t.state === "success") && tasks.find((t) => t.id === "killed").attempts === 2, JSON.stringify(tasks));
+  check(page.faults.length === 0, page.faults.join("\n"));
+  console.log(`new processes seen on the page: ${[...passing].join(", ")}; SHA-256 of the file agrees; attempts: ${tasks.map((t) => t.attempts).join(", ")}`);
+});
+
+// An upload goes on when the page is loaded again and the file is given once more.
+await browse(async (browser) => {
+  const page = await open(browser);
+  await live(page);
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 4e6 });
+  const sound = wav(25e6);
+  await drop(page, "again.wav", sound);
+  await until("more than one piece is there", () => page.evaluate(() => document.querySelector("#uploads progress").value > 18e6));
+  const kept = await page.evaluate(() => JSON.stringify({ ...localStorage }));
+  check(kept.includes("/tus/") && kept.includes("again.wav"), `kept: ${kept}`);
+  await page.reload();
+  await page.getByText("is not finished").waitFor();
+  const offsets = [];
+  page.on("request", (r) => r.method() === "PATCH" && offsets.push(Number(r.headers()["upload-offset"])));
+  await drop(page, "again.wav", sound);
+  await page.locator("#uploads button.link").waitFor({ timeout: 60000 });
+  check(offsets[0] >= 16 << 20, `it went on at ${offsets}`);
+  const stored = Buffer.from(await (await fetch(`${url}/upload/console/again.wav`)).arrayBuffer());
+  check(stored.equals(sound), "the file is whole");
+  console.log(`after a reload of the page it went on at byte ${offsets[0]} of ${sound.length}`);
+});

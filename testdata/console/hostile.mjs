@@ -1,0 +1,90 @@
+// Names of files, arguments and results that are markup are shown as text; nothing
+// but the server's own files can run; axe finds no serious fault.
+import { browse, check, drop, live, open, readFileSync, require, shot, until, url } from "./lib.mjs";
+
+const markup = `<img src=x onerror="window.hit=1"><script>window.hit=1</script>`;
+// No slash: a name with one is none, and is refused.
+const name = `"><img src=x onerror=window.hit=1>&quot;'‮.wav`;
+
+await browse(async (browser) => {
+  const page = await open(browser);
+  await live(page);
+  const answer = await fetch(`${url}/console`);
+  const policy = answer.headers.get("content-security-policy");
+  check(policy.startsWith("default-src 'none'") && !policy.includes("unsafe"), policy);
+
+  await drop(page, name, Buffer.from("no sound at all"));
+  await page.locator("#uploads button.link, #uploads .problem").first().waitFor();
+  check((await page.locator("#uploads").textContent()).includes(name), "the name is shown as it is");
+  await fetch(`${url}/tasks`, { method: "POST", body: JSON.stringify({ task: "long_running_task", args: [markup], id: "hostile" }) });
+  await page.click('#task-rows tr[data-task="hostile"] button');
+  await page.waitForSelector('#detail[open] .state[data-state="success"]', { timeout: 30000 });
+  const result = page.locator("#detail pre[aria-label=Result]");
+  check(JSON.parse(await result.textContent()) === `Processed ${markup}`, "the result is shown as it is");
+  check((await page.locator("#detail img, #uploads img, main script").count()) === 0, "no markup came of it");
+  await page.keyboard.press("Escape");
+  // The broadcast brings what anyone says.
+  await page.fill("#words", markup);
+  await page.press("#words", "Enter");
+  await until("it is heard", async () => (await page.locator("#heard").textContent()).includes(markup));
+  // Script that got into the page all the same would not run.
+  const blocked = await page.evaluate(() => {
+    const attempts = [];
+    document.addEventListener("securitypolicyviolation", (e) => attempts.push(e.effectiveDirective));
+    try {
+      document.body.innerHTML += "<img src=x onerror=window.hit=1>";
+    } catch (err) {
+      attempts.push(err.name);
+    }
+    return attempts;
+  });
+  check(blocked.includes("TypeError"), `innerHTML: ${blocked}`);
+  check((await page.evaluate(() => window.hit)) === undefined, "script has run");
+
+  const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+  const faults = [];
+  for (const look of [{ colorScheme: "light" }, { colorScheme: "dark" }, { colorScheme: "light", viewport: { width: 360, height: 740 } }]) {
+    const other = await open(browser, { ...look, bypassCSP: true });
+    await live(other);
+    await other.waitForSelector("#slot-rows tr");
+    await other.waitForSelector("#task-rows tr");
+    await other.evaluate(axe);
+    const audit = async (where) => {
+      const { violations, passes } = await other.evaluate(() => window.axe.run());
+      check(passes.length > 10, "axe has looked");
+      for (const v of violations) faults.push(`${JSON.stringify(look)} ${where}: ${v.impact} ${v.id}: ${v.nodes.map((n) => n.target).join(" ")}`);
+      return violations.some((v) => ["serious", "critical"].includes(v.impact));
+    };
+    let serious = await audit("page");
+    await other.click("#new-task");
+    await other.waitForSelector("#starter-arg-0");
+    serious = (await audit("form")) || serious;
+    await other.click('#task-rows tr[data-task="hostile"] button');
+    await other.waitForSelector("#detail[open]");
+    serious = (await audit("detail")) || serious;
+    await other.keyboard.press("Escape");
+    if (look.viewport) {
+      const [wide, window] = await other.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      check(wide <= window, `the page is ${wide} wide in a window of ${window}`);
+      await shot(other, "phone.png", { fullPage: true });
+    } else if (look.colorScheme === "dark") {
+      await shot(other, "dark.png", { fullPage: true });
+    }
+    check(!serious, faults.join("\n"));
+    await other.context().close();
+  }
+  check(page.faults.filter((f) => !/TrustedHTML|Trusted Type/.test(f)).length === 0, page.faults.join("\n"));
+
+  // By keyboard alone: from the top of the page to a task that runs.
+  await page.reload();
+  await live(page);
+  await page.waitForSelector("#task-rows tr");
+  for (let i = 0; i < 40 && !(await page.evaluate(() => document.activeElement.id === "new-task")); i++) await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#starter-task:focus");
+  await page.keyboard.press("ArrowDown");
+  for (let i = 0; i < 5 && !(await page.evaluate(() => document.activeElement.tagName === "BUTTON")); i++) await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#detail[open]");
+  console.log(`policy: ${policy}\naxe-core ${require("axe-core/package.json").version}: ${faults.length} faults, none serious${faults.length ? `\n${faults.join("\n")}` : ""}`);
+});
