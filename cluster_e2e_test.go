@@ -74,7 +74,7 @@ func replaceAll(t *testing.T, text string, pairs ...string) string {
 func behind(t *testing.T, proxy string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	c := &cluster{plain: freeAddr(t), secure: freeAddr(t)}
+	c := &cluster{plain: "127.0.0.1:" + freePort(t), secure: "127.0.0.1:" + freePort(t)}
 	var cert, key string
 	cert, key, c.roots = writePair(t, dir)
 	both, err := os.ReadFile(cert)
@@ -109,7 +109,7 @@ func behind(t *testing.T, proxy string) *cluster {
 	}
 	config := string(text)
 	for i, shipped := range []string{"127.0.0.1:8888", "127.0.0.1:8889", "127.0.0.1:8890"} {
-		addrs[i] = freeAddr(t)
+		addrs[i] = "127.0.0.1:" + freePort(t)
 		config = replaceAll(t, config, shipped, addrs[i])
 		if err := os.Mkdir(filepath.Join(dir, fmt.Sprint("data", i)), 0o700); err != nil {
 			t.Fatal(err)

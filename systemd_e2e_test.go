@@ -73,7 +73,7 @@ func (s *supervisor) last(states ...string) string {
 func TestE2ESocketActivation(t *testing.T) {
 	const watchdog = time.Second
 	s := newSupervisor(t)
-	addr := freeAddr(t)
+	addr := "127.0.0.1:" + freePort(t)
 	cmd := exec.Command("systemd-socket-activate", "-l", addr, "-E", "NOTIFY_SOCKET="+s.path, "-E", "WATCHDOG_USEC=1000000",
 		binary, "serve", "-admin", "127.0.0.1:0", "-data", t.TempDir(), "-procs", "2", "-port", "1")
 	first := make(chan error, 1)

@@ -56,6 +56,9 @@ func (q *Queues) Run(ctx context.Context) error {
 			return nil
 		case <-q.asks:
 		}
+		if q.fresh() {
+			continue // whoever asked has had the answer that another one asked for
+		}
 		if store == nil {
 			store, _ = q.open(ctx) // Latest says that it failed
 		}
@@ -68,6 +71,13 @@ func (q *Queues) Run(ctx context.Context) error {
 		q.changed = make(chan struct{})
 		q.mu.Unlock()
 	}
+}
+
+// fresh reports whether the last answer may still be given.
+func (q *Queues) fresh() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Since(q.at) < queuesFresh
 }
 
 func depth(ctx context.Context, store Store) ([]jobs.Depth, error) {
