@@ -91,6 +91,10 @@ func maxRequests(behaviour string) int64 {
 	return 0
 }
 
+// hang does nothing for longer than any test. A bare select would be noticed by
+// the runtime, which ends a program all of whose goroutines wait for ever.
+func hang() { <-time.After(time.Hour) }
+
 // childMain serves a line protocol that says who answers.
 func childMain(c *Child) int {
 	behaviour, _, _ := strings.Cut(string(c.Config), " ")
@@ -106,10 +110,10 @@ func childMain(c *Child) int {
 		}
 	}
 	if behaviour == "deaf" { // the new release of a reload
-		select {}
+		hang()
 	}
 	if behaviour == "never-ready" && c.Slot() == "serve.1" && c.Generation == 1 {
-		select {}
+		hang()
 	}
 	err := c.Run(context.Background(), time.Second, func(ctx context.Context) error {
 		if c.Role == "serve" {
@@ -128,7 +132,7 @@ func childMain(c *Child) int {
 		<-ctx.Done()
 		fmt.Printf("%s leaves: %v\n", c.Slot(), context.Cause(ctx))
 		if behaviour == "stubborn" {
-			select {}
+			hang()
 		}
 		return nil
 	})

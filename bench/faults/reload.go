@@ -91,7 +91,7 @@ func exitingBinary(ctx context.Context, b *bench) (result, error) {
 
 func deafBinary(ctx context.Context, b *bench) (result, error) {
 	binary, err := b.build(ctx, "deaf", patch{
-		"prefork/child.go", "func (c *Child) Ready() error {\n", "func (c *Child) Ready() error {\n\tselect {}\n",
+		"prefork/child.go", "func (c *Child) Ready() error {\n", "func (c *Child) Ready() error {\n\t<-time.After(time.Hour)\n",
 	})
 	if err != nil {
 		return result{}, err
