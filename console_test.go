@@ -16,7 +16,7 @@ import (
 // consoleFiles are all that the page asks for.
 var consoleFiles = []string{
 	"app.js", "api.js", "dom.js", "format.js", "live.js", "plots.js", "processes.js", "queues.js", "realtime.js",
-	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "wrong.html", "late.html",
+	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "login-wrong.html", "login-late.html",
 }
 
 // browser is a client that keeps cookies, says which page it is at, and follows
@@ -86,7 +86,7 @@ func TestConsoleWithoutAToken(t *testing.T) {
 		if resp.Header.Get("Content-Security-Policy") != policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", name, resp.Header)
 		}
-		req, err := http.NewRequest("GET", b.url+"/console/"+name, nil)
+		req, err := http.NewRequest(http.MethodGet, b.url+"/console/"+name, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,6 +179,9 @@ func TestConsoleWithAToken(t *testing.T) {
 	b.wants("GET", "/console/style.css", "same-origin", "", 200)
 
 	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 401)
+	if _, text := b.ask("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
+		t.Errorf("behind a wrong token: %s", text)
+	}
 	if len(resp.Cookies()) != 0 {
 		t.Errorf("a wrong token gets %v", resp.Cookies())
 	}

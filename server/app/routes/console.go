@@ -130,7 +130,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	}
 	if err == nil && !d.Granted {
 		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
-		return c.send(ctx, "late.html", fasthttp.StatusTooManyRequests)
+		return c.send(ctx, console.LateFile, fasthttp.StatusTooManyRequests)
 	}
 	body, err := server.ReadAll(ctx)
 	if err != nil {
@@ -138,7 +138,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	}
 	if !c.guard.matches(string(formArgs(ctx, body).Peek("token"))) {
 		c.log.Warn("console: wrong token", "client", server.Client(ctx))
-		return c.send(ctx, "wrong.html", fasthttp.StatusUnauthorized)
+		return c.send(ctx, console.WrongFile, fasthttp.StatusUnauthorized)
 	}
 	c.log.Info("console: logged in", "client", server.Client(ctx))
 	c.keep(ctx, c.guard.sessions.begin(time.Now().Add(sessionFor)))
