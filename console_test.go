@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -238,4 +240,42 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	if !strings.Contains(g.log.String(), "too many guesses") {
 		t.Error("the log does not say so")
 	}
+}
+
+// The clients of the broadcast are counted in all processes, while they are there.
+func TestBroadcastClientsAreCounted(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2")
+	const clients = 7
+	all := make([]*websocket.Conn, clients)
+	for i := range all {
+		c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/broadcast", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		all[i] = c
+	}
+	counted := func(want float64) func() bool {
+		return func() bool {
+			_, text, err := get("http://" + g.admin + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := 0.0
+			for _, m := range regexp.MustCompile(`(?m)^gale_broadcast_clients\{slot="serve\.\d"\} (\d+)$`).FindAllStringSubmatch(text, -1) {
+				n, err := strconv.ParseFloat(m[1], 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum += n
+			}
+			return sum == want
+		}
+	}
+	eventually(t, 20*time.Second, "all are counted", counted(clients))
+	for _, c := range all[2:] {
+		c.Close()
+	}
+	eventually(t, 20*time.Second, "those that left are not", counted(2))
 }
