@@ -180,7 +180,7 @@ func TestConsoleWithAToken(t *testing.T) {
 	}
 	b.wants("GET", "/console/style.css", "same-origin", "", 200)
 
-	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 401)
+	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 403)
 	if _, text := b.ask("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
 		t.Errorf("behind a wrong token: %s", text)
 	}
@@ -233,7 +233,7 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 			t.Error("no Retry-After")
 		}
 	}
-	if codes[401] > 11 || codes[429] < 4 || codes[401]+codes[429] != 15 {
+	if codes[403] > 11 || codes[429] < 4 || codes[403]+codes[429] != 15 {
 		t.Errorf("%v", codes)
 	}
 	b.wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
