@@ -22,7 +22,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: install uninstall help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle dist clean
+.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ e2e: ## slower tests against foreign programs, installed as needed
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -timeout 30m -v $(TEST_FLAGS) . ./bench/chaos
 	cd deploy/kubernetes && $(GO) test -count 1 .
 	$(GO) run ./bench/faults
+
+console-images: ## make the README's pictures of the console anew
+	.ci/need node:nodejs npm:npm chromium:chromium
+	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsole$$/^drop$$' -count 1 -v .
+	mkdir -p docs/images && cp bin/console/console.png bin/console/task.png docs/images/
 
 faults: ## break a running server under load; fails if a connection is lost
 	$(GO) run ./bench/faults

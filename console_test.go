@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ import (
 // consoleFiles are all that the page asks for.
 var consoleFiles = []string{
 	"app.js", "api.js", "dom.js", "format.js", "live.js", "plots.js", "processes.js", "queues.js", "realtime.js",
-	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "wrong.html", "late.html",
+	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "login-wrong.html", "login-late.html",
 }
 
 // browser is a client that keeps cookies, says which page it is at, and follows
@@ -86,7 +88,7 @@ func TestConsoleWithoutAToken(t *testing.T) {
 		if resp.Header.Get("Content-Security-Policy") != policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", name, resp.Header)
 		}
-		req, err := http.NewRequest("GET", b.url+"/console/"+name, nil)
+		req, err := http.NewRequest(http.MethodGet, b.url+"/console/"+name, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +180,10 @@ func TestConsoleWithAToken(t *testing.T) {
 	}
 	b.wants("GET", "/console/style.css", "same-origin", "", 200)
 
-	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 401)
+	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 403)
+	if _, text := b.ask("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
+		t.Errorf("behind a wrong token: %s", text)
+	}
 	if len(resp.Cookies()) != 0 {
 		t.Errorf("a wrong token gets %v", resp.Cookies())
 	}
@@ -228,11 +233,49 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 			t.Error("no Retry-After")
 		}
 	}
-	if codes[401] > 11 || codes[429] < 4 || codes[401]+codes[429] != 15 {
+	if codes[403] > 11 || codes[429] < 4 || codes[403]+codes[429] != 15 {
 		t.Errorf("%v", codes)
 	}
 	b.wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
 	if !strings.Contains(g.log.String(), "too many guesses") {
 		t.Error("the log does not say so")
 	}
+}
+
+// The clients of the broadcast are counted in all processes, while they are there.
+func TestBroadcastClientsAreCounted(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "2")
+	const clients = 7
+	all := make([]*websocket.Conn, clients)
+	for i := range all {
+		c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/broadcast", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		all[i] = c
+	}
+	counted := func(want float64) func() bool {
+		return func() bool {
+			_, text, err := get("http://" + g.admin + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := 0.0
+			for _, m := range regexp.MustCompile(`(?m)^gale_broadcast_clients\{slot="serve\.\d"\} (\d+)$`).FindAllStringSubmatch(text, -1) {
+				n, err := strconv.ParseFloat(m[1], 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum += n
+			}
+			return sum == want
+		}
+	}
+	eventually(t, 20*time.Second, "all are counted", counted(clients))
+	for _, c := range all[2:] {
+		c.Close()
+	}
+	eventually(t, 20*time.Second, "those that left are not", counted(2))
 }

@@ -1,10 +1,12 @@
 package console
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"path"
 )
@@ -19,12 +21,21 @@ type File struct {
 	Body []byte
 }
 
-// The files that have addresses of their own.
+// The files that are asked for under addresses that are not their names.
 const (
 	PageFile  = "index.html"
-	LoginFile = "login.html"
 	StyleFile = "style.css"
+	LoginFile = "login.html"
+	WrongFile = "login-wrong.html" // the login, behind a wrong token
+	LateFile  = "login-late.html"  // and behind too many of them
 )
+
+// logins are what the login says, by file.
+var logins = map[string]string{
+	LoginFile: "",
+	WrongFile: "This is not the token of this server.",
+	LateFile:  "Too many attempts from your address; wait a minute.",
+}
 
 var types = map[string]string{
 	".html": "text/html; charset=utf-8",
@@ -45,12 +56,26 @@ func Files() (map[string]File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the console's files: %w", err)
 		}
-		kind, ok := types[path.Ext(e.Name())]
-		if !ok {
+		if types[path.Ext(e.Name())] == "" {
 			return nil, fmt.Errorf("read the console's files: %s has no content type", e.Name())
 		}
-		sum := sha256.Sum256(body)
-		all[e.Name()] = File{Type: kind, ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, Body: body}
+		all[e.Name()] = file(e.Name(), body)
+	}
+	login, err := template.New(LoginFile).Parse(string(all[LoginFile].Body))
+	if err != nil {
+		return nil, fmt.Errorf("read the console's login: %w", err)
+	}
+	for name, problem := range logins {
+		var page bytes.Buffer
+		if err := login.Execute(&page, problem); err != nil {
+			return nil, fmt.Errorf("make the console's login: %w", err)
+		}
+		all[name] = file(name, page.Bytes())
 	}
 	return all, nil
+}
+
+func file(name string, body []byte) File {
+	sum := sha256.Sum256(body)
+	return File{Type: types[path.Ext(name)], ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, Body: body}
 }

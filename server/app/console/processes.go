@@ -117,8 +117,12 @@ func (f *processesFrame) read(text []byte) error {
 			s.Pools[label(m, "pool")] = level
 		})
 	}
-	for _, m := range families["gale_broadcast_clients"].GetMetric() {
-		f.Clients = new(m.GetGauge().GetValue() + deref(f.Clients))
+	if serving := families["gale_broadcast_clients"].GetMetric(); len(serving) > 0 {
+		clients := 0.0
+		for _, m := range serving {
+			clients += m.GetGauge().GetValue()
+		}
+		f.Clients = &clients
 	}
 	return nil
 }
@@ -132,7 +136,8 @@ func (f *processesFrame) durations(s *figures, h *dto.Histogram) {
 			upTo = append(upTo, float64(b.GetCumulativeCount()))
 		}
 	}
-	f.Bounds, s.Durations = bounds, append(upTo, float64(h.GetSampleCount()))
+	upTo = append(upTo, float64(h.GetSampleCount()))
+	f.Bounds, s.Durations = bounds, upTo
 }
 
 func (f *processesFrame) of(slot string) *figures {
@@ -140,13 +145,6 @@ func (f *processesFrame) of(slot string) *figures {
 		f.Figures[slot] = &figures{Durations: []float64{}, Pools: map[string]poolLevel{}}
 	}
 	return f.Figures[slot]
-}
-
-func deref(n *float64) float64 {
-	if n == nil {
-		return 0
-	}
-	return *n
 }
 
 func label(m *dto.Metric, name string) string {

@@ -10,6 +10,7 @@ import (
 const metricsPage = `# TYPE gale_http_requests_total counter
 gale_http_requests_total{code="200",method="GET",slot="serve.0"} 10
 gale_http_requests_total{code="503",method="GET",slot="serve.0"} 2
+gale_http_requests_total{code="404",method="GET",slot="serve.0"} 5
 gale_http_requests_total{code="500",method="POST",slot="serve.0"} 1
 gale_http_requests_total{code="other",method="POST",slot="serve.1"} 4
 # TYPE gale_http_request_duration_seconds histogram
@@ -35,7 +36,7 @@ func TestFiguresOfSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := f.Figures["serve.0"]
-	if s.Requests != 13 || s.Errors != 3 || s.Started != 1.7e9 || s.Pools["blocking"] != (poolLevel{Running: 3, Workers: 20}) {
+	if s.Requests != 18 || s.Errors != 3 || s.Started != 1.7e9 || s.Pools["blocking"] != (poolLevel{Running: 3, Workers: 20}) {
 		t.Errorf("%+v", s)
 	}
 	if !slices.Equal(f.Bounds, []float64{.001, .5}) || !slices.Equal(s.Durations, []float64{5, 12, 13}) {

@@ -22,7 +22,7 @@ const (
 	maxLogin = 8 << 10
 	// consolePolicy lets the page's own files be used, and nothing else at all. What
 	// a page of other origins may do here access decides.
-	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
+	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
@@ -66,9 +66,13 @@ func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
 	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
 }
 
-// file is GET /console/{file}.
+// file is GET /console/{file}. Pages have addresses of their own.
 func (c *consoleRoutes) file(ctx *fasthttp.RequestCtx) error {
-	return c.send(ctx, server.Param(ctx, "file"), fasthttp.StatusOK)
+	name := server.Param(ctx, "file")
+	if _, ok := c.files[name]; !ok || strings.HasSuffix(name, ".html") {
+		return server.Fail(fasthttp.StatusNotFound, "not found")
+	}
+	return c.send(ctx, name, fasthttp.StatusOK)
 }
 
 // style is what page and login look like.
@@ -79,10 +83,7 @@ func (c *consoleRoutes) style(ctx *fasthttp.RequestCtx) error {
 // send answers with a file of the page. A reload replaces the processes one by
 // one, so a file is asked for again each time: it may be of another release.
 func (c *consoleRoutes) send(ctx *fasthttp.RequestCtx, name string, status int) error {
-	f, ok := c.files[name]
-	if !ok || strings.HasSuffix(name, ".html") && string(ctx.Path()) == consolePath+"/"+name {
-		return server.Fail(fasthttp.StatusNotFound, "not found")
-	}
+	f := c.files[name]
 	h := &ctx.Response.Header
 	h.Set(fasthttp.HeaderContentSecurityPolicy, consolePolicy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -130,7 +131,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	}
 	if err == nil && !d.Granted {
 		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
-		return c.send(ctx, "late.html", fasthttp.StatusTooManyRequests)
+		return c.send(ctx, console.LateFile, fasthttp.StatusTooManyRequests)
 	}
 	body, err := server.ReadAll(ctx)
 	if err != nil {
@@ -138,7 +139,8 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	}
 	if !c.guard.matches(string(formArgs(ctx, body).Peek("token"))) {
 		c.log.Warn("console: wrong token", "client", server.Client(ctx))
-		return c.send(ctx, "wrong.html", fasthttp.StatusUnauthorized)
+		// Not 401, which would have to say how to authenticate in a field (RFC 9110 §15.5.2).
+		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)
 	}
 	c.log.Info("console: logged in", "client", server.Client(ctx))
 	c.keep(ctx, c.guard.sessions.begin(time.Now().Add(sessionFor)))

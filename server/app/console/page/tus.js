@@ -56,7 +56,7 @@ export class Upload {
   offset = 0;
   #url;
   #resumed = false;
-  #abort = null;
+  #stop = new AbortController();
   #skip = () => {};
   paused = false;
   cancelled = false;
@@ -72,6 +72,7 @@ export class Upload {
   // run returns what the server says of the file once it is stored. Its errors are
   // final; paused and cancelled uploads return null.
   async run() {
+    this.#stop = new AbortController();
     let pause = firstPause;
     while (!this.cancelled && !this.paused) {
       const before = this.offset;
@@ -93,13 +94,13 @@ export class Upload {
 
   pause() {
     this.paused = true;
-    this.#abort?.();
+    this.#stop.abort();
     this.#skip();
   }
 
   async cancel() {
     this.cancelled = true;
-    this.#abort?.();
+    this.#stop.abort();
     this.#skip();
     memory.drop(this.key);
     if (this.#url) await request(this.#url, { method: "DELETE", headers: version }).catch(() => {}); // else it expires
@@ -133,7 +134,7 @@ export class Upload {
       this.offset = await this.#patch(this.file.slice(this.offset, this.offset + piece));
       this.told("sending");
     }
-    const answer = await (await request(this.#url, { headers: version })).json();
+    const answer = await (await request(this.#url, { headers: version, signal: this.#stop.signal })).json();
     memory.drop(this.key);
     return answer.files?.[0] ?? {};
   }
@@ -141,7 +142,10 @@ export class Upload {
   async #create() {
     const answer = await request(base, {
       method: "POST",
+      signal: this.#stop.signal,
       headers: { ...version, "Upload-Length": String(this.file.size), "Upload-Metadata": `filename ${encode(this.file.name)},directory ${encode(this.directory)}` },
+    }).catch((err) => {
+      throw err.status === 409 ? new Error(err.message) : err; // the name is taken, and will be
     });
     this.offset = 0;
     this.#url = new URL(answer.headers.get("Location"), location.href).pathname;
@@ -152,7 +156,7 @@ export class Upload {
   // earlier page had begun it; else it is refused for a reason that is known.
   async #find() {
     try {
-      const answer = await request(this.#url, { method: "HEAD", headers: version });
+      const answer = await request(this.#url, { method: "HEAD", headers: version, signal: this.#stop.signal });
       this.offset = Number(answer.headers.get("Upload-Offset"));
       this.told("sending");
     } catch (err) {
@@ -168,10 +172,12 @@ export class Upload {
   // tells how far it is.
   #patch(part) {
     const from = this.offset;
+    const { signal } = this.#stop;
+    const xhr = new XMLHttpRequest();
+    const abort = () => xhr.abort();
+    signal.addEventListener("abort", abort);
     return new Promise((resolve, reject) => {
-      const xhr = new XMLHttpRequest();
       const lost = () => reject(new Refused(0, "the line is lost"));
-      this.#abort = () => xhr.abort();
       xhr.open("PATCH", this.#url);
       for (const [name, value] of Object.entries({ ...version, "Upload-Offset": String(from), "Content-Type": "application/offset+octet-stream" })) {
         xhr.setRequestHeader(name, value);
@@ -184,6 +190,6 @@ export class Upload {
         else reject(new Refused(xhr.status, attempt(() => JSON.parse(xhr.responseText).reason) ?? `status ${xhr.status}`));
       };
       xhr.send(part);
-    }).finally(() => (this.#abort = null));
+    }).finally(() => signal.removeEventListener("abort", abort));
   }
 }

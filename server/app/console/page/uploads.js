@@ -50,7 +50,7 @@ export class Uploads {
 
   // queue sends an item when its turn has come.
   queue(item) {
-    this.#waiting.push(item);
+    if (!this.#waiting.includes(item)) this.#waiting.push(item);
     item.say("waiting for its turn");
     this.#next();
   }
@@ -86,7 +86,7 @@ export class Uploads {
 class Item {
   over = false;
   #marks = []; // of [time, bytes], for the speed
-  #tick = 0;
+  #sending = false;
 
   constructor(file, directory, panel) {
     this.file = file;
@@ -106,8 +106,8 @@ class Item {
 
   // send sends the file and returns what there is to be said of it aloud.
   async send() {
-    if (this.over) return "";
-    this.upload.paused = false;
+    if (this.over || this.upload.paused) return "";
+    this.#sending = true;
     this.#marks = [];
     try {
       const stored = await this.upload.run();
@@ -120,7 +120,7 @@ class Item {
       this.say(`not stored: ${err.message}`);
       return `${this.file.name} was not stored: ${err.message}`;
     } finally {
-      clearTimeout(this.#tick);
+      this.#sending = this.hold.disabled = false;
     }
   }
 
@@ -146,6 +146,7 @@ class Item {
       this.panel.queue(this);
     } else {
       write(this.hold, "Go on");
+      this.hold.disabled = this.#sending; // until it has come to rest
       this.upload.pause();
       this.say(`paused at ${bytes(this.upload.offset)}`);
     }
@@ -158,7 +159,6 @@ class Item {
   }
 
   #told(state, value, reason) {
-    clearTimeout(this.#tick);
     if (this.over) return;
     if (state === "waiting") {
       this.#marks = [];
