@@ -134,17 +134,11 @@ func (e *entry) openData() error {
 func (s *Server) make(ctx context.Context, o origin, p progress) (*entry, error) {
 	e := &entry{server: s, origin: o, progress: p}
 	err := s.store.Do(ctx, func() error {
-		dir, err := s.open.Open(".")
+		dir, err := s.reserve(max(p.Length, 0), 1)
 		if err != nil {
-			return fmt.Errorf("open folder: %w", err)
-		}
-		defer func() { _ = dir.Close() }() // and with it the lock
-		if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
-			return fmt.Errorf("lock folder: %w", err)
-		}
-		if err := s.room(max(p.Length, 0), 1); err != nil {
 			return err
 		}
+		defer func() { _ = dir.Close() }() // and with it the lock
 		if err = s.makeFiles(e); err == nil {
 			err = dir.Sync()
 		}
@@ -163,6 +157,44 @@ func (s *Server) make(ctx context.Context, o origin, p progress) (*entry, error)
 		return nil, err
 	}
 	return e, nil
+}
+
+// reserve returns the folder, locked until it is closed, if there is room in it for
+// more bytes and uploads: nobody else promises any until then.
+func (s *Server) reserve(bytes int64, files int) (*os.File, error) {
+	dir, err := s.open.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		err = fmt.Errorf("lock folder: %w", err)
+	} else {
+		err = s.room(bytes, files)
+	}
+	if err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// promise notes the length of an upload that had none, if there is room for what
+// is not there of it.
+func (e *entry) promise(length int64) error {
+	info, err := e.data.Stat()
+	if err != nil {
+		return fmt.Errorf("look at data: %w", err)
+	}
+	dir, err := e.server.reserve(length-info.Size(), 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()              // and with it the lock
+	if err := e.data.Truncate(length); err != nil { // what is there behind Offset was never acknowledged
+		return fmt.Errorf("set the size of an upload: %w", err)
+	}
+	e.Length = length
+	return e.save()
 }
 
 func (s *Server) makeFiles(e *entry) (err error) {

@@ -55,18 +55,15 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 }
 
 // declare notes the length that a PATCH brings for an upload that was created
-// without one; of another it must be the same.
+// without one; of another it must be the same. From then on the upload counts with
+// all of it, like one that was created so: its bytes are not counted again.
 func (e *entry) declare(ctx context.Context, r *Request) error {
 	length, given, err := number(r, "Upload-Length")
 	switch {
 	case err != nil:
 		return err
-	case e.Length < 0:
-		if err := e.server.roomLeft(ctx); err != nil {
-			return err
-		}
-	}
-	switch {
+	case !given && e.Length < 0:
+		return e.server.roomLeft(ctx)
 	case !given || length == e.Length:
 		return nil
 	case e.Length >= 0:
@@ -76,8 +73,10 @@ func (e *entry) declare(ctx context.Context, r *Request) error {
 	case length > e.server.store.MaxFile():
 		return fail(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
 	}
-	e.Length = length
-	return e.server.store.DoLater(ctx, e.save)
+	if err := e.openData(); err != nil {
+		return err
+	}
+	return e.server.store.DoLater(ctx, func() error { return e.promise(length) })
 }
 
 // roomLeft is nil unless the unfinished uploads have all that they may have.

@@ -233,6 +233,25 @@ func TestRoomForUnfinished(t *testing.T) {
 	f.want(204, "PATCH", deferred, "e", "Upload-Offset", "4")
 }
 
+// A length that is said later is a promise like any other: it is counted once, with
+// all that it promises, whether its bytes come at once or never.
+func TestRoomForLengthsSaidLater(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10})
+	var ids []string
+	for _, name := range []string{"YQ==", "Yg==", "Yw=="} {
+		ids = append(ids, f.create("", "ab", "Upload-Defer-Length", "1", "Upload-Metadata", "filename "+name))
+	}
+	f.want(204, "PATCH", ids[0], "", "Upload-Offset", "2", "Upload-Length", "6")
+	f.want(507, "PATCH", ids[1], "cde", "Upload-Offset", "2", "Upload-Length", "5")
+	if a := f.want(200, "HEAD", ids[1], ""); a.get("Upload-Offset") != "2" || a.get("Upload-Defer-Length") != "1" {
+		t.Errorf("refused, and changed: %v", a.Header)
+	}
+	f.want(204, "PATCH", ids[1], "", "Upload-Offset", "2", "Upload-Length", "2")
+	f.want(204, "PATCH", ids[0], "cdef", "Upload-Offset", "2", "Upload-Length", "6")
+	f.stored("a", "abcdef")
+	f.stored("b", "ab")
+}
+
 // What has expired is gone, and after a while forgotten.
 func TestExpiry(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{Remember: time.Hour})

@@ -154,6 +154,30 @@ func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+// What a page had no room for it gets when it has, also if nothing changes any more.
+func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
+	s := &store{}
+	running(t, s, Options{}, func(c *Console) {
+		slow := &viewed{}
+		c.enter(slow)
+		synctest.Wait()
+		c.mu.Lock()
+		slow.full, s.tasks = true, []*jobs.Task{{ID: "late"}}
+		c.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		c.mu.Lock()
+		slow.full = false
+		c.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		var f tasksFrame
+		slow.last(t, "tasks", &f)
+		if len(f.Tasks) != 1 || f.Tasks[0].ID != "late" || len(slow.frames["tasks"]) != 2 {
+			t.Errorf("shows %v, told of tasks %d times", f.Tasks, len(slow.frames["tasks"]))
+		}
+	})
+}
+
 // What takes long is done more seldom: a tenth of the time at most, but for the
 // longest pause there is.
 func TestALookThatTakesLong(t *testing.T) {
