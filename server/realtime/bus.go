@@ -43,6 +43,9 @@ const (
 	silence = 3 * time.Second
 	// retryBus is how long to wait before the next attempt to subscribe.
 	retryBus = 200 * time.Millisecond
+	// startTime is how long Redis may be away at first before it is worth a
+	// line: where processes start together, the store may be the last.
+	startTime = 5 * time.Second
 	// tailTimeout bounds the look at what a channel has kept.
 	tailTimeout = 2 * time.Second
 )
@@ -146,8 +149,15 @@ func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []stri
 // was published meanwhile is fetched from what the channels have kept, and what
 // they have not is logged and shows as a gap.
 func (b *Bus) Run(ctx context.Context) error {
-	for again := false; ctx.Err() == nil; again = true {
-		if err := b.receive(ctx, again); ctx.Err() == nil {
+	began, lost := time.Now(), false
+	for ctx.Err() == nil {
+		subscribed, err := b.receive(ctx, lost)
+		switch {
+		case ctx.Err() != nil:
+		case !subscribed && !lost && time.Since(began) < startTime:
+			b.opts.Logger.Debug("channels: not subscribed yet", "error", err)
+		default:
+			lost = true
 			b.opts.Logger.Warn("channels: subscription lost, trying again", "error", err)
 		}
 		select {
@@ -158,8 +168,9 @@ func (b *Bus) Run(ctx context.Context) error {
 	return nil
 }
 
-// receive subscribes, and takes messages until something fails.
-func (b *Bus) receive(ctx context.Context, again bool) error {
+// receive subscribes, and takes messages until something fails; subscribed reports
+// whether it came as far as that.
+func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error) {
 	ps := b.client.Subscribe(ctx, busChannel)
 	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // ends the Receive that waits; waits for nothing itself
 	defer func() {
@@ -172,16 +183,17 @@ func (b *Bus) receive(ctx context.Context, again bool) error {
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked {
 			asked = true
 			if err := ps.Ping(ctx); err != nil {
-				return err
+				return subscribed, err
 			}
 			continue
 		}
 		if err != nil {
-			return err
+			return subscribed, err
 		}
 		asked = false
 		switch m := got.(type) {
 		case *redis.Subscription:
+			subscribed = true
 			b.catchUpAll(ctx)
 			if again {
 				b.opts.Logger.Info("channels: subscribed again")
