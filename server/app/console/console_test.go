@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 // store is a task store that answers what it is told to.
 type store struct {
+	mu    sync.Mutex
 	tasks []*jobs.Task
 	depth []jobs.Depth
 	err   error
@@ -25,8 +27,10 @@ type store struct {
 func (s *store) Depth(context.Context) ([]jobs.Depth, error) { return s.depth, s.err }
 
 func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
-	s.asked++
 	time.Sleep(s.takes) // in a bubble
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -34,13 +38,29 @@ func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 	return &jobs.Page{Tasks: s.tasks[:n], Next: int64(len(s.tasks) - n)}, nil
 }
 
+func (s *store) looks() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
+// change replaces the first task by one of another state.
+func (s *store) change(state jobs.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tasks = []*jobs.Task{{ID: s.tasks[0].ID, State: state}}
+}
+
 // viewed is a page that keeps what it was sent, by type.
 type viewed struct {
+	mu     sync.Mutex
 	frames map[string][]string
 	full   bool
 }
 
 func (v *viewed) Send(ctx context.Context, m realtime.Message) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.full {
 		return context.Cause(ctx) // as a connection does that has no room
 	}
@@ -55,8 +75,23 @@ func (v *viewed) Send(ctx context.Context, m realtime.Message) error {
 	return nil
 }
 
+func (v *viewed) count(kind string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.frames[kind])
+}
+
+// kinds is of how many parts it was told.
+func (v *viewed) kinds() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.frames)
+}
+
 func (v *viewed) last(t *testing.T, kind string, into any) {
 	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	all := v.frames[kind]
 	if len(all) == 0 {
 		t.Fatalf("no frame %s", kind)
@@ -81,11 +116,17 @@ func running(t *testing.T, s *store, o Options, story func(c *Console)) {
 	})
 }
 
+// pass lets time go by, and all that happens then.
+func pass(d time.Duration) {
+	time.Sleep(d) // in a bubble
+	synctest.Wait()
+}
+
 func TestNothingWhileThereIsNoPage(t *testing.T) {
 	s := &store{}
-	running(t, s, Options{}, func(*Console) { time.Sleep(time.Hour) })
-	if s.asked != 0 {
-		t.Errorf("asked %d times", s.asked)
+	running(t, s, Options{}, func(*Console) { pass(time.Hour) })
+	if s.looks() != 0 {
+		t.Errorf("asked %d times", s.looks())
 	}
 }
 
@@ -102,42 +143,42 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			pages[i] = &viewed{}
 			c.enter(pages[i])
 		}
-		time.Sleep(10*time.Second + time.Millisecond)
-		if s.asked != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
-			t.Errorf("looked %d times, %v", s.asked, asked)
+		pass(10*time.Second + time.Millisecond)
+		if s.looks() != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
+			t.Errorf("looked %d times, %v", s.looks(), asked)
 		}
 		for _, v := range pages {
 			// Time goes on, so processes change; the task does not.
-			if len(v.frames["processes"]) != 11 || len(v.frames["tasks"]) != 1 || len(v.frames["queues"]) != 1 {
-				t.Fatalf("frames: %d %d %d", len(v.frames["processes"]), len(v.frames["tasks"]), len(v.frames["queues"]))
+			if v.count("processes") != 11 || v.count("tasks") != 1 || v.count("queues") != 1 {
+				t.Fatalf("frames: %d %d %d", v.count("processes"), v.count("tasks"), v.count("queues"))
 			}
 		}
 		late := &viewed{}
 		c.enter(late)
-		if len(late.frames) != 3 {
-			t.Errorf("who comes late begins with %v", late.frames)
+		if late.kinds() != 3 {
+			t.Errorf("who comes late begins with %d parts", late.kinds())
 		}
-		s.tasks[0].State = jobs.Running
-		time.Sleep(time.Second)
-		if len(late.frames["tasks"]) != 2 || len(pages[7].frames["tasks"]) != 2 {
-			t.Errorf("a change was told %d times", len(late.frames["tasks"])-1)
+		s.change(jobs.Running)
+		pass(time.Second)
+		if late.count("tasks") != 2 || pages[7].count("tasks") != 2 {
+			t.Errorf("a change was told %d times", late.count("tasks")-1)
 		}
 		for _, v := range append(pages, late) {
 			c.leave(v)
 		}
-		before := s.asked
-		time.Sleep(time.Minute)
-		if s.asked > before+1 {
-			t.Errorf("looked %d times for nobody", s.asked-before)
+		before := s.looks()
+		pass(time.Minute)
+		if s.looks() > before+1 {
+			t.Errorf("looked %d times for nobody", s.looks()-before)
 		}
 		next := &viewed{}
 		c.enter(next)
-		if len(next.frames) != 0 {
-			t.Errorf("begins with what is a minute old: %v", next.frames)
+		if next.kinds() != 0 {
+			t.Errorf("begins with what is a minute old: %d parts", next.kinds())
 		}
 		synctest.Wait()
-		if len(next.frames) != 3 {
-			t.Errorf("begins with %v", next.frames)
+		if next.kinds() != 3 {
+			t.Errorf("begins with %d parts", next.kinds())
 		}
 	})
 }
@@ -147,8 +188,8 @@ func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
 		good, full := &viewed{}, &viewed{full: true}
 		c.enter(full)
 		c.enter(good)
-		time.Sleep(5 * time.Second)
-		if n := len(good.frames["processes"]); n < 5 {
+		pass(5 * time.Second)
+		if n := good.count("processes"); n < 5 {
 			t.Errorf("told %d times", n)
 		}
 	})
@@ -188,10 +229,10 @@ func TestALookThatTakesLong(t *testing.T) {
 		s := &store{takes: row.takes}
 		running(t, s, Options{}, func(c *Console) {
 			c.enter(&viewed{})
-			time.Sleep(100 * time.Second)
+			pass(100 * time.Second)
 		})
-		if s.asked > row.most || s.asked < row.most/2 {
-			t.Errorf("asked %d times in 100 s for what takes %v", s.asked, row.takes)
+		if s.looks() > row.most || s.looks() < row.most/2 {
+			t.Errorf("asked %d times in 100 s for what takes %v", s.looks(), row.takes)
 		}
 	}
 }
