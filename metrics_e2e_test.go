@@ -26,7 +26,7 @@ func TestE2EPromtool(t *testing.T) {
 	var text string
 	eventually(t, 10*time.Second, "all is published", func() bool {
 		_, text, _ = get("http://" + g.admin + "/metrics")
-		return strings.Contains(text, `event="succeeded"`) && strings.Contains(text, "gale_queue_oldest_seconds") && strings.Contains(text, "gale_upload_files_total")
+		return strings.Contains(text, `event="succeeded"`) && strings.Contains(text, "gale_queue_oldest_seconds") && strings.Contains(text, "gale_upload_duration_seconds_bucket") && strings.Contains(text, "gale_task_duration_seconds_bucket")
 	})
 	promtool(t, text, "check", "metrics")
 	promtool(t, "", "check", "rules", "deploy/prometheus/gale.rules.yml")

@@ -90,6 +90,7 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 	r.log.Info("task started", "queue", l.Task.Queue)
 	w.count(Started, l)
 	err = process(r.signature)
+	r.took = time.Since(began)
 	switch {
 	case errors.Is(context.Cause(r.ctx), ErrCancelled):
 		r.log.Info("task cancelled", "took", time.Since(began).Round(time.Millisecond))
@@ -157,6 +158,9 @@ func (w *Worker) finish(r *run) {
 		switch {
 		case err == nil:
 			w.count(ends[r.outcome.State], r.lease)
+			if r.took > 0 { // else it did not begin
+				w.opt.Stopwatch.Took(ends[r.outcome.State], r.lease.Task.Name, r.took)
+			}
 			if w.opt.Artifacts != nil {
 				w.opt.Artifacts.sweep(r.lease.Task.ID)
 			}

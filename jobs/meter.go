@@ -30,11 +30,21 @@ type Meter interface {
 	Count(e Event, task, queue string)
 }
 
+// Stopwatch is told how long each attempt took that a Worker ran to its end, from
+// its beginning until the handler had ended. e is Succeeded, Faulted, Retried or
+// Buried, task the name of a registered one. It is called as a Meter is.
+type Stopwatch interface {
+	Took(e Event, task string, took time.Duration)
+}
+
 // NoMeter counts nothing.
 type NoMeter struct{}
 
 // Count implements Meter.
 func (NoMeter) Count(Event, string, string) {}
+
+// Took implements Stopwatch.
+func (NoMeter) Took(Event, string, time.Duration) {}
 
 // Other is what Counters call the tasks and queues that came too late to be
 // counted by name.

@@ -32,6 +32,7 @@ type run struct {
 	log       *slog.Logger  // for what the handler need not hear of
 	overrun   time.Duration // how long the handler may ignore the end of ctx
 	stuck     func()        // called if it does
+	took      time.Duration // from its beginning until the handler had ended; 0 if it did not begin
 
 	// outcome is gathered from what machinery tells broker and backend; its
 	// State stays empty if the attempt did not come to an end of its own.

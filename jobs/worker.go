@@ -49,6 +49,7 @@ type WorkerOptions struct {
 	// Artifacts is where tasks leave files. Default: nowhere.
 	Artifacts *Artifacts
 	Meter     Meter        // default NoMeter
+	Stopwatch Stopwatch    // default NoMeter
 	Logger    *slog.Logger // default: none
 }
 
@@ -92,6 +93,9 @@ func NewWorker(store Store, registry *Registry, o WorkerOptions) (*Worker, error
 	}
 	if o.Meter == nil {
 		o.Meter = NoMeter{}
+	}
+	if o.Stopwatch == nil {
+		o.Stopwatch = NoMeter{}
 	}
 	w := &Worker{store: store, tasks: registry, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
 	w.recycled = make(chan struct{})

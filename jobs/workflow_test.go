@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,9 +146,10 @@ func TestGroupIsRefusedWhole(t *testing.T) {
 
 func TestCounters(t *testing.T) {
 	var counters jobs.Counters
+	watch := make(stopwatch, 100)
 	f := newFixture(t, double, flaky())
 	f.client.Meter = &counters
-	f.work(t, jobs.WorkerOptions{Meter: &counters})
+	f.work(t, jobs.WorkerOptions{Meter: &counters, Stopwatch: watch})
 	good := f.enqueue(t, jobs.NewTask{Name: "double", Args: json.RawMessage(`[1]`)}).ID
 	bad := f.enqueue(t, jobs.NewTask{Name: "double", Args: json.RawMessage(`[-1]`), Queue: jobs.DefaultQueue}).ID
 	f.enqueue(t, jobs.NewTask{Name: "double", Args: json.RawMessage(`[1]`), Queue: "elsewhere"})
@@ -176,6 +178,28 @@ func TestCounters(t *testing.T) {
 	}
 	if got := seen(); got != want {
 		t.Errorf("counted\n%s\nwant\n%s", got, want)
+	}
+	var ended []string
+	for range 4 {
+		select {
+		case line := <-watch:
+			ended = append(ended, line)
+		case <-time.After(5 * time.Second):
+			t.Fatalf("only %q were timed", ended)
+		}
+	}
+	slices.Sort(ended)
+	if want := []string{"failed double", "retried flaky", "succeeded double", "succeeded flaky"}; !slices.Equal(ended, want) || len(watch) > 0 {
+		t.Errorf("timed %q, and %d more; want %q", ended, len(watch), want)
+	}
+}
+
+// stopwatch has a line for each attempt that took more than no time.
+type stopwatch chan string
+
+func (s stopwatch) Took(e jobs.Event, task string, took time.Duration) {
+	if took > 0 {
+		s <- string(e) + " " + task
 	}
 }
 

@@ -45,6 +45,7 @@ type bodyRead struct {
 
 type meter struct {
 	opened, closed atomic.Int64
+	refused        [2]atomic.Int64 // by server.Limit
 	mu             sync.Mutex
 	requests       []string
 }
@@ -56,6 +57,8 @@ func (m *meter) RequestDone(method string, status int, took time.Duration) {
 	defer m.mu.Unlock()
 	m.requests = append(m.requests, method+" "+strconv.Itoa(status))
 }
+
+func (m *meter) ConnRefused(over server.Limit) { m.refused[over].Add(1) }
 
 func (m *meter) seen() []string {
 	m.mu.Lock()

@@ -29,6 +29,9 @@ func TestMaxConns(t *testing.T) {
 	if got := strings.Count(log.String(), "connections refused"); got == 0 || got > 3 {
 		t.Errorf("log:\n%s", &log)
 	}
+	if ofServer, ofClient := s.meter.refused[server.OfServer].Load(), s.meter.refused[server.OfClient].Load(); ofServer != 3 || ofClient != 0 {
+		t.Errorf("counted as refused: %d by one limit, %d by the other", ofServer, ofClient)
+	}
 	one.send(get("/"))
 	if got := one.answer(); got.body != "hello" {
 		t.Errorf("a connection that was there: %+v", got)
@@ -52,6 +55,9 @@ func TestMaxConnsPerClient(t *testing.T) {
 	c := dial(t, s)
 	if got := c.answer(); got.status != 429 || !got.close {
 		t.Fatalf("got %+v", got)
+	}
+	if ofServer, ofClient := s.meter.refused[server.OfServer].Load(), s.meter.refused[server.OfClient].Load(); ofServer != 0 || ofClient != 1 {
+		t.Errorf("counted as refused: %d by one limit, %d by the other", ofServer, ofClient)
 	}
 	first.Close()
 	eventually(t, "the place is free again", func() bool {

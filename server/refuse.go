@@ -40,10 +40,11 @@ func refusal(status int, reason string) []byte {
 // the goroutine that accepts waiting: a new socket has room for the answer, and
 // another goroutine waits for the client to read it (see conn.Close).
 func (s *Server) refuseConn(nc net.Conn, why error) {
-	answer, status := answerBusy, http.StatusServiceUnavailable
+	answer, status, over := answerBusy, http.StatusServiceUnavailable, OfServer
 	if errors.Is(why, errClientsConns) {
-		answer, status = answerTooMany, http.StatusTooManyRequests
+		answer, status, over = answerTooMany, http.StatusTooManyRequests, OfClient
 	}
+	s.opts.Meter.ConnRefused(over)
 	s.opts.Meter.RequestDone(otherMethod, status, 0)
 	if n := s.refused.pass(time.Now()); n > 0 {
 		s.opts.Logger.Warn("connections refused", "reason", why, "client", peerOf(nc), "count", n)

@@ -113,7 +113,19 @@ type Meter interface {
 	// method is one of the methods of RFC 9110 §9 or PATCH; for all others, and
 	// for a head that could not be parsed, it is "other".
 	RequestDone(method string, status int, took time.Duration)
+	// ConnRefused is called for each connection that would have been one too many.
+	// RequestDone is, too, with its answer.
+	ConnRefused(over Limit)
 }
+
+// Limit is what a connection was refused by.
+type Limit int
+
+// The limits.
+const (
+	OfServer Limit = iota // Options.MaxConns
+	OfClient              // Options.MaxConnsPerClient
+)
 
 // Server is an HTTP server. Make one with New, and Run it once.
 type Server struct {
@@ -230,6 +242,7 @@ type noMeter struct{}
 func (noMeter) ConnOpened()                            {}
 func (noMeter) ConnClosed()                            {}
 func (noMeter) RequestDone(string, int, time.Duration) {}
+func (noMeter) ConnRefused(Limit)                      {}
 
 // fastLogger takes what fasthttp itself has to say, which is about connections
 // that broke and heads that did not parse: the client's faults.

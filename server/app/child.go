@@ -114,7 +114,7 @@ func (s *state) close() (err error) {
 // work is the work of a worker slot: tasks until ctx ends, then those that
 // are under way.
 func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
-	counted := new(jobs.Counters)
+	counted := metrics.NewTasks()
 	defer observe(child, c, metrics.Sources{Tasks: counted}, log)() // the last to end
 	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted)
 	if err != nil {
@@ -127,7 +127,7 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	}
 	w, err := jobs.NewWorker(s.store, tasks, jobs.WorkerOptions{
 		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
-		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Logger: log,
+		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Stopwatch: counted, Logger: log,
 	})
 	if err != nil {
 		return err

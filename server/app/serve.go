@@ -22,6 +22,8 @@ import (
 	"gale/server/app/metrics"
 	"gale/server/app/routes"
 	"gale/server/app/watch"
+	"gale/server/cache"
+	"gale/server/limit"
 	"gale/server/realtime"
 	"gale/server/redisdb"
 	"gale/server/static"
@@ -41,11 +43,9 @@ const uploadQueue = 10_000
 func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
-	counters, counted, broadcast := new(uploads.Counters), new(jobs.Counters), new(atomic.Int64)
-	defer observe(child, c, metrics.Sources{ // the last to end
-		Pools: map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool}, Uploads: counters, Tasks: counted, Broadcast: broadcast,
-	}, log)()
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counters, Logger: log}, counted)
+	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
+	defer observe(child, c, counted, log)() // the last to end
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counted.Uploads, Logger: log}, counted.Tasks)
 	if err != nil {
 		return err
 	}
@@ -56,11 +56,11 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
-		MaxBody: c.MaxBody, Broadcast: broadcast,
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
+		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
 		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
-	closeSources, err := openSources(c, &d, log)
+	closeSources, err := openSources(c, &d, counted.Realtime, log)
 	if err != nil {
 		return err
 	}
@@ -73,17 +73,25 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
 	d.Hub = realtime.New(realtime.Options{
-		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Logger: log,
+		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: counted.Realtime, Logger: log,
 	})
 	d.Watches = watch.New(s.store, log)
 	d.Console = newConsole(c, s.store, log)
-	srv, err := newServer(c, child, log, d)
+	srv, err := newServer(c, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
 	if err != nil {
 		return err
 	}
 	err = answer(ctx, child, log, srv, d, uploadPool)
-	logUploads(log, counters.Stats())
+	logUploads(log, counted.Uploads.Stats())
 	return err
+}
+
+// counters are what a serve slot counts by.
+func counters(pools map[string]*pool.Pool) metrics.Sources {
+	return metrics.Sources{
+		Pools: pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
+		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters), Broadcast: new(atomic.Int64),
+	}
 }
 
 // answer answers requests until ctx ends, and then those in flight, which need
@@ -132,14 +140,14 @@ func newConsole(c config.Config, store jobs.Store, log *slog.Logger) *console.Co
 }
 
 // newServer makes the server of the application's routes.
-func newServer(c config.Config, child *prefork.Child, log *slog.Logger, d routes.Deps) (*server.Server, error) {
+func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	all, statuses := routes.All(d)
 	return server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: meter{child.Lane(), metrics.Requests{Tally: child.Tally()}},
+		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
 		TLS: secure, AccessLog: c.AccessLog,
 	}, all)
@@ -147,7 +155,7 @@ func newServer(c config.Config, child *prefork.Child, log *slog.Logger, d routes
 
 // openSources opens what handlers get their answers from beside tasks and
 // uploads, one of each for the child.
-func openSources(c config.Config, d *routes.Deps, log *slog.Logger) (closeAll func() error, err error) {
+func openSources(c config.Config, d *routes.Deps, m realtime.BusMeter, log *slog.Logger) (closeAll func() error, err error) {
 	var opened []io.Closer
 	closeAll = func() (err error) {
 		for _, o := range opened {
@@ -160,7 +168,7 @@ func openSources(c config.Config, d *routes.Deps, log *slog.Logger) (closeAll fu
 		return nil, err
 	}
 	redisdb.FailFast(shared, log)
-	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Logger: log})
+	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Meter: m, Logger: log})
 	d.Events = routes.NewUploadEvents(d.Bus, log)
 	opened = append(opened, shared)
 	if c.FetchURL != "" {
@@ -190,10 +198,12 @@ func tlsConfig(c config.Config) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// meter counts on the slot's page of the scoreboard.
+// meter counts on the slot's page of the scoreboard; refusals, which are rare, in
+// the child's registry.
 type meter struct {
 	lane     *prefork.Lane
 	requests metrics.Requests
+	*metrics.Refused
 }
 
 func (m meter) ConnOpened() { m.lane.Connections.Add(1) }

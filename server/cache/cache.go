@@ -4,10 +4,12 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,6 +49,16 @@ type Options struct {
 	// Lease is how long one computation may take. When whoever computes has died
 	// the others wait that long for it. Default 10 s.
 	Lease time.Duration
+	// Counters count what Get comes to. Nil: nobody does.
+	Counters *Counters
+}
+
+// Counters count calls of Get by what became of them; who left before there was an
+// answer is in none. The zero value is ready.
+type Counters struct {
+	Hits   atomic.Uint64 // the value was there, or somebody else computed it
+	Misses atomic.Uint64 // the caller's own compute made it
+	Errors atomic.Uint64 // there is none
 }
 
 // Cache keeps values by key. It is safe for concurrent use.
@@ -55,6 +67,7 @@ type Cache struct {
 	name   string
 	lease  time.Duration
 	flight singleflight.Group
+	counts *Counters
 }
 
 // New makes a cache on rdb.
@@ -65,7 +78,7 @@ func New(rdb redis.Scripter, o Options) *Cache {
 	if o.Lease <= 0 {
 		o.Lease = 10 * time.Second
 	}
-	return &Cache{rdb: rdb, name: o.Name, lease: o.Lease}
+	return &Cache{rdb: rdb, name: o.Name, lease: o.Lease, counts: cmp.Or(o.Counters, new(Counters))}
 }
 
 // Get returns the value of key: the one that is kept, or the one that compute
@@ -93,7 +106,20 @@ func (c *Cache) Get(ctx context.Context, key string, ttl time.Duration, compute 
 		return "", false, context.Cause(ctx)
 	case r := <-done:
 		value, _ = r.Val.(string)
-		return value, mine && r.Err == nil, r.Err
+		fresh = mine && r.Err == nil
+		c.counts.add(fresh, r.Err)
+		return value, fresh, r.Err
+	}
+}
+
+func (c *Counters) add(fresh bool, err error) {
+	switch {
+	case err != nil:
+		c.Errors.Add(1)
+	case fresh:
+		c.Misses.Add(1)
+	default:
+		c.Hits.Add(1)
 	}
 }
 

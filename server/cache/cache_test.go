@@ -21,8 +21,9 @@ func TestStampede(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		var caches []*cache.Cache
+		var counted cache.Counters
 		for range 4 {
-			caches = append(caches, cache.New(sharedtest.Open(t, address), cache.Options{}))
+			caches = append(caches, cache.New(sharedtest.Open(t, address), cache.Options{Counters: &counted}))
 		}
 		var computed, fresh atomic.Int64
 		for round := range 2 {
@@ -46,6 +47,9 @@ func TestStampede(t *testing.T) {
 			if want := int64(round + 1); computed.Load() != want || fresh.Load() != want {
 				t.Errorf("round %d: computed %d times, fresh for %d", round, computed.Load(), fresh.Load())
 			}
+		}
+		if counted.Misses.Load() != 2 || counted.Hits.Load() != 1998 || counted.Errors.Load() != 0 {
+			t.Errorf("counted %+v", &counted)
 		}
 	})
 }
@@ -88,7 +92,8 @@ func TestExpiry(t *testing.T) {
 func TestErrorsArePassedOnAndNotKept(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {
-		c := cache.New(sharedtest.Open(t, address), cache.Options{Lease: time.Hour}) // nobody may wait for it
+		var counted cache.Counters
+		c := cache.New(sharedtest.Open(t, address), cache.Options{Lease: time.Hour, Counters: &counted}) // nobody may wait for it
 		broken := errors.New("broken")
 		if _, fresh, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "x", broken }); !errors.Is(err, broken) || fresh {
 			t.Errorf("%v, %v", fresh, err)
@@ -99,6 +104,9 @@ func TestErrorsArePassedOnAndNotKept(t *testing.T) {
 		}
 		if value, fresh, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "good", nil }); value != "good" || !fresh || err != nil {
 			t.Errorf("%q, %v, %v", value, fresh, err)
+		}
+		if counted.Misses.Load() != 1 || counted.Hits.Load() != 0 || counted.Errors.Load() != 2 {
+			t.Errorf("counted %+v", &counted)
 		}
 	})
 }

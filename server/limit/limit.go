@@ -9,9 +9,11 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -49,6 +51,14 @@ type Options struct {
 	Limit int
 	// Window is how long it takes to earn them. Default 2 s.
 	Window time.Duration
+	// Counters count what Take comes to. Nil: nobody does.
+	Counters *Counters
+}
+
+// Counters count requests by what became of them. The zero value is ready.
+type Counters struct {
+	Granted, Refused atomic.Uint64
+	Unanswered       atomic.Uint64 // Redis was away
 }
 
 // Limiter grants requests. It is safe for concurrent use.
@@ -57,6 +67,7 @@ type Limiter struct {
 	name             string
 	limit            int
 	interval, window time.Duration
+	counters         *Counters
 }
 
 // Decision is what a Limiter says about one request.
@@ -80,7 +91,7 @@ func New(rdb redis.Scripter, o Options) *Limiter {
 	if o.Window <= 0 {
 		o.Window = 2 * time.Second
 	}
-	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: o.Window / time.Duration(o.Limit), window: o.Window}
+	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: o.Window / time.Duration(o.Limit), window: o.Window, counters: cmp.Or(o.Counters, new(Counters))}
 }
 
 // Take asks for one request of key. An error means that Redis gave no answer,
@@ -92,7 +103,13 @@ func (l *Limiter) Take(ctx context.Context, key string) (Decision, error) {
 		err = errors.New("unexpected answer")
 	}
 	if err != nil {
+		l.counters.Unanswered.Add(1)
 		return Decision{}, fmt.Errorf("ask for a request of %s: %w", l.name, err)
+	}
+	if got[0] == 1 {
+		l.counters.Granted.Add(1)
+	} else {
+		l.counters.Refused.Add(1)
 	}
 	return Decision{
 		Granted: got[0] == 1, Limit: l.limit, Remaining: int(got[1]),

@@ -17,7 +17,8 @@ func TestTake(t *testing.T) {
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		rdb := sharedtest.Open(t, address)
 		// A window of an hour: no test is slow enough to earn a request in it.
-		l := limit.New(rdb, limit.Options{Name: "three", Limit: 3, Window: 3 * time.Hour})
+		var counted limit.Counters
+		l := limit.New(rdb, limit.Options{Name: "three", Limit: 3, Window: 3 * time.Hour, Counters: &counted})
 		for i, want := range []struct {
 			granted   bool
 			remaining int
@@ -32,6 +33,9 @@ func TestTake(t *testing.T) {
 			if reset, hours := d.Reset.Round(time.Minute), time.Duration(min(i+1, 3)); reset != hours*time.Hour {
 				t.Errorf("request %d: reset after %v", i, reset)
 			}
+		}
+		if counted.Granted.Load() != 3 || counted.Refused.Load() != 2 || counted.Unanswered.Load() != 0 {
+			t.Errorf("counted %+v", &counted)
 		}
 		if d, err := l.Take(t.Context(), "you"); err != nil || !d.Granted {
 			t.Errorf("another key: %+v, %v", d, err)
@@ -96,12 +100,16 @@ func TestAtOnce(t *testing.T) {
 func TestAway(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	l := limit.New(sharedtest.Open(t, server.URL()), limit.Options{})
+	var counted limit.Counters
+	l := limit.New(sharedtest.Open(t, server.URL()), limit.Options{Counters: &counted})
 	if _, err := l.Take(t.Context(), "me"); err != nil {
 		t.Fatal(err)
 	}
 	server.Kill()
 	if d, err := l.Take(t.Context(), "me"); err == nil {
 		t.Errorf("no error, but %+v", d)
+	}
+	if counted.Granted.Load() != 1 || counted.Refused.Load() != 0 || counted.Unanswered.Load() != 1 {
+		t.Errorf("counted %+v", &counted)
 	}
 }

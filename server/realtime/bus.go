@@ -74,6 +74,8 @@ type BusOptions struct {
 	Keep time.Duration
 	// Logger is told of lost messages and of Redis coming and going. Nil: nobody.
 	Logger *slog.Logger
+	// Meter is told of the same. Nil: nobody is.
+	Meter BusMeter
 }
 
 // Bus brings the messages of all processes on all machines to the subscribers of
@@ -94,6 +96,9 @@ func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
 	o.Keep = cmp.Or(max(o.Keep, 0), DefaultKeep)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = noMeter{}
 	}
 	return &Bus{client: client, opts: o, topics: make(map[string]*topic)}
 }
@@ -157,6 +162,9 @@ func (b *Bus) Run(ctx context.Context) error {
 		case !subscribed && !lost && time.Since(began) < startTime:
 			b.opts.Logger.Debug("channels: not subscribed yet", "error", err)
 		default:
+			if subscribed || !lost { // else it is lost still
+				b.opts.Meter.SubscriptionLost()
+			}
 			lost = true
 			b.opts.Logger.Warn("channels: subscription lost, trying again", "error", err)
 		}

@@ -67,7 +67,7 @@ type Conn struct {
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
 	c := &Conn{handler: handler, client: client, net: &paced{Taken: t, timeout: h.opts.SendTimeout}}
-	c.outbox = outbox{hub: h, wire: c, writing: true} // held back until the handshake is done
+	c.outbox = outbox{hub: h, wire: c, kind: WebSocket, writing: true} // held back until the handshake is done
 	c.net.heard.now()
 	return c
 }

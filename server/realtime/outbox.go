@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -19,11 +20,17 @@ var errFull = errors.New("the client's queue is full")
 
 // item is something to be written.
 type item struct {
-	kind     int // of a WebSocket's frame; 0 in a Stream
+	kind     int // of a WebSocket's frame; in a Stream 0, or that of a ping
 	data     []byte
 	prepared *websocket.PreparedMessage // instead of data: encoded once, for many
 	size     int                        // as it is counted
 	last     bool                       // nothing comes after it
+}
+
+// message reports whether an item tells the client more than that the server is
+// there, or goes.
+func (it item) message() bool {
+	return it.kind == websocket.TextMessage || it.kind == websocket.BinaryMessage || it.kind == 0 && len(it.data) > 0
 }
 
 // wire writes items to a connection. One item is written at a time.
@@ -39,6 +46,8 @@ type wire interface {
 type outbox struct {
 	hub  *Hub
 	wire wire
+	kind Kind
+	late atomic.Bool // it was said that the client is too slow
 
 	mu      sync.Mutex
 	queue   []item
@@ -170,6 +179,9 @@ func (o *outbox) next() (it item, ok bool) {
 }
 
 func (o *outbox) written(it item) {
+	if it.message() {
+		o.hub.opts.Meter.Sent(o.kind)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if it.size > 0 { // it was put, and is not the subscription's
@@ -206,6 +218,9 @@ func (o *outbox) queued() int {
 	defer o.mu.Unlock()
 	return o.bytes
 }
+
+// what implements member.
+func (o *outbox) what() Kind { return o.kind }
 
 // end drops what waits and lets nothing in any more.
 func (o *outbox) end() {
@@ -257,8 +272,13 @@ func (o *outbox) disarm(a *alarm) bool {
 	return i >= 0
 }
 
-// slow logs that a client was closed, and what it was too slow for.
+// slow counts and logs, once, that a client was closed, and what it was too slow
+// for.
 func (o *outbox) slow(client netip.Addr, attrs ...any) {
+	if !o.late.CompareAndSwap(false, true) {
+		return
+	}
+	o.hub.opts.Meter.TooSlow(o.kind)
 	o.hub.opts.Logger.Warn("client too slow, connection closed", append([]any{"client", client}, attrs...)...)
 }
 

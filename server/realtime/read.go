@@ -34,6 +34,7 @@ func (c *Conn) read() error {
 		case kind == websocket.TextMessage && !utf8.Valid(data):
 			return errUTF8
 		}
+		c.hub.opts.Meter.Received()
 		c.busy.Store(true)
 		if wait := c.rate.take(time.Now(), c.hub.opts.MessageRate); wait > 0 {
 			<-time.After(wait) // less than a second

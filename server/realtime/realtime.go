@@ -81,6 +81,8 @@ type Options struct {
 	Compress bool
 	// Logger gets what clients must not see. Nil: nobody does.
 	Logger *slog.Logger
+	// Meter is told of connections and messages. Nil: nobody is.
+	Meter Meter
 }
 
 func (o *Options) setDefaults() {
@@ -93,6 +95,9 @@ func (o *Options) setDefaults() {
 	o.Grace = cmp.Or(max(o.Grace, 0), DefaultGrace)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Meter == nil {
+		o.Meter = noMeter{}
 	}
 }
 
@@ -110,8 +115,9 @@ type Hub struct {
 
 // member is a connection of either kind.
 type member interface {
-	leave() // asks the client to go
-	cut()   // ends the connection now
+	leave()     // asks the client to go
+	cut()       // ends the connection now
+	what() Kind // as it is counted
 }
 
 // New makes a Hub that has no connections yet.
@@ -129,6 +135,7 @@ func (h *Hub) add(m member) error {
 	}
 	h.open[m] = struct{}{}
 	h.opened++
+	h.opts.Meter.Opened(m.what())
 	h.work.Add(1) // given back by remove
 	return nil
 }
@@ -138,6 +145,7 @@ func (h *Hub) remove(m member) {
 	defer h.mu.Unlock()
 	if _, ok := h.open[m]; ok {
 		delete(h.open, m)
+		h.opts.Meter.Closed(m.what())
 		h.work.Done()
 	}
 }

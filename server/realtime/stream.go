@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
 	"gale/server"
@@ -27,15 +28,15 @@ type Stream struct {
 	goodbye []byte // what leave sends
 }
 
-// Stream answers a request with what open, and those it tells, will write. The
-// head is sent with what the handler has set in ctx.Response. The error,
+// Stream answers a request with what open, and those it tells, will write; kind is
+// what a Meter hears of it. The head is sent with what the handler has set in ctx.Response. The error,
 // upgrade.ErrLeaving or open's own, is for the handler to return; nothing was sent then.
-func (h *Hub) Stream(ctx *fasthttp.RequestCtx, open func(*Stream) error) error {
+func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) error) error {
 	if h.refuses() {
 		return upgrade.ErrLeaving
 	}
 	s := &Stream{client: server.Client(ctx), unwatch: func() {}}
-	s.outbox = outbox{hub: h, wire: s, writing: true} // held back until there is a connection
+	s.outbox = outbox{hub: h, wire: s, kind: kind, writing: true} // held back until there is a connection
 	if err := open(s); err != nil {
 		s.end()
 		return err
@@ -93,7 +94,7 @@ func (s *Stream) After(d time.Duration, call func()) {
 // Every sends data each interval, about: a sign of life for what stands between.
 func (s *Stream) Every(interval time.Duration, data []byte) {
 	s.After(jitter(interval), func() {
-		_ = s.Send(data) // a client with no room has signs enough
+		_ = s.put(item{kind: websocket.PingMessage, data: data}) // a client with no room has signs enough
 		s.Every(interval, data)
 	})
 }

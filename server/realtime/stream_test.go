@@ -17,7 +17,7 @@ func waits(t *testing.T) *site {
 	t.Helper()
 	return open(t, realtime.Options{}, echoes, func(h *realtime.Hub) server.Route {
 		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
-			return h.Stream(ctx, func(s *realtime.Stream) error {
+			return h.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
 				s.Goodbye([]byte(" goodbye"))
 				s.After(time.Hour, func() { t.Error("an hour is over") })
 				return s.Send([]byte("hello"))

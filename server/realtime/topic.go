@@ -164,6 +164,7 @@ func (t *topic) refresh(ctx context.Context) error {
 		list, missing := t.merge(seq, kept)
 		wakeAll(list)
 		if missing > 0 {
+			t.bus.opts.Meter.ChannelGap(Process)
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
 		}
 		t.mu.Lock()
@@ -280,7 +281,11 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Plac
 	if behind {
 		t.catchUp(ctx) // another process was faster, or Redis has forgotten all
 	}
-	return t.enter(start, s), nil
+	p := t.enter(start, s)
+	if p.Gap {
+		b.opts.Meter.ChannelGap(Client)
+	}
+	return p, nil
 }
 
 // enter gives s its place.

@@ -94,7 +94,7 @@ func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot s
 		switch {
 		case had == nil:
 			all[f.GetName()] = f
-		case had.GetType() == f.GetType(): // else of another release, and soon gone
+		case agree(had, f): // else of another release, and soon gone
 			had.Metric = append(had.Metric, f.Metric...)
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"gale/jobs"
 	"gale/pool"
 	"gale/prefork"
-	"gale/uploads"
 )
 
 func TestCollectorJoinsTheSlots(t *testing.T) {
@@ -167,7 +166,7 @@ func (r *reporter) Report(text []byte) error {
 
 func TestPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		files, tasks := new(uploads.Counters), new(jobs.Counters)
+		files, tasks := NewUploads(), NewTasks()
 		g := NewRegistry(Sources{Pools: map[string]*pool.Pool{"handlers": pool.New(pool.Options{Workers: 3})}, Uploads: files, Tasks: tasks})
 		r := &reporter{}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -191,7 +190,7 @@ func TestPublish(t *testing.T) {
 		got := text(t, families)
 		for _, line := range []string{
 			`gale_pool_workers{pool="handlers"} 3`, `gale_upload_bytes_total 70`, `gale_upload_files_total{code="200"} 1`,
-			`gale_upload_duration_seconds_sum 2`, `gale_upload_duration_seconds_count 1`, `gale_uploads_running 0`,
+			`gale_upload_duration_seconds_sum{code="200"} 2`, `gale_upload_duration_seconds_bucket{code="200",le="2.5"} 1`, `gale_uploads_running 0`,
 			`gale_task_events_total{event="started",queue="default",task="inspect"} 1`,
 		} {
 			if !strings.Contains(got, line+"\n") {

@@ -79,12 +79,12 @@ func newSum() *sum { return &sum{map[string]*family{}} }
 func (s *sum) add(families []*dto.MetricFamily, living bool) {
 	for _, f := range families {
 		switch f.GetType() {
-		case dto.MetricType_COUNTER, dto.MetricType_SUMMARY:
+		case dto.MetricType_COUNTER, dto.MetricType_SUMMARY, dto.MetricType_HISTOGRAM:
 		case dto.MetricType_GAUGE:
 			if !living {
 				continue
 			}
-		default: // the registries of children have none
+		default: // the registries of children have no others
 			continue
 		}
 		total := s.byName[f.GetName()]
@@ -92,7 +92,7 @@ func (s *sum) add(families []*dto.MetricFamily, living bool) {
 			total = &family{&dto.MetricFamily{Name: f.Name, Help: f.Help, Type: f.Type, Unit: f.Unit}, map[string]*dto.Metric{}}
 			s.byName[f.GetName()] = total
 		}
-		if total.GetType() != f.GetType() {
+		if !agree(total.MetricFamily, f) {
 			continue // another release thinks otherwise; the current process is right
 		}
 		for _, m := range f.GetMetric() {
@@ -113,6 +113,9 @@ func (f *family) add(m *dto.Metric, living bool) {
 		if c := m.GetCounter(); c != nil {
 			c.CreatedTimestamp, c.Exemplar = nil, nil
 		}
+		if h := m.GetHistogram(); h != nil {
+			h.CreatedTimestamp, h.Exemplars = nil, nil
+		}
 		if q := m.GetSummary(); q != nil && !living {
 			q.Quantile = nil
 		}
@@ -130,6 +133,8 @@ func (f *family) add(m *dto.Metric, living bool) {
 	case had.GetSummary() != nil && m.GetSummary() != nil:
 		had.Summary.SampleCount = proto.Uint64(had.Summary.GetSampleCount() + m.Summary.GetSampleCount())
 		had.Summary.SampleSum = proto.Float64(had.Summary.GetSampleSum() + m.Summary.GetSampleSum())
+	case had.GetHistogram() != nil && m.GetHistogram() != nil:
+		addHistogram(had.Histogram, m.Histogram)
 	}
 }
 

@@ -6,7 +6,8 @@
 //	request ─► Requests ──► the slot's tally, words of shared memory ─────┐
 //	                        exact, through kill -9 and reloads            │
 //	pools, uploads, tasks, ─► a registry ─► Publish, every half second ─┐ │
-//	Go runtime, process       per child     and at the end              │ │
+//	long connections, cache   per child     and at the end              │ │
+//	Go runtime, process                                                 │ │
 //	                                        ┌───────────────────────────▼─▼┐
 //	queues of the task store ─► Queues ────►│ Collector, in the master     │
 //	once a second per master                └──────────────────────────────┘
@@ -29,10 +30,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 
-	"gale/jobs"
 	"gale/pool"
 	"gale/prefork"
-	"gale/uploads"
+	"gale/server/cache"
+	"gale/server/limit"
+	"gale/server/realtime"
 )
 
 // publishEvery is how often a child publishes its registry.
@@ -42,8 +44,14 @@ const publishEvery = 500 * time.Millisecond
 // is: it does not.
 type Sources struct {
 	Pools   map[string]*pool.Pool // by what they are for
-	Uploads *uploads.Counters
-	Tasks   *jobs.Counters
+	Uploads *Uploads
+	Tasks   *Tasks
+	// Realtime counts connections that live long and what channels lose.
+	Realtime *realtime.Counters
+	Refused  *Refused
+	// Limit counts what is asked of /limited, Cache of /cached.
+	Limit *limit.Counters
+	Cache *cache.Counters
 	// Broadcast is how many clients /broadcast has.
 	Broadcast *atomic.Int64
 }
@@ -61,6 +69,18 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Tasks != nil {
 		r.MustRegister(taskCollector{s.Tasks})
+	}
+	if s.Realtime != nil {
+		r.MustRegister(realtimeCollector{s.Realtime})
+	}
+	if s.Refused != nil {
+		r.MustRegister(s.Refused)
+	}
+	if s.Limit != nil {
+		r.MustRegister(limitCollector{s.Limit})
+	}
+	if s.Cache != nil {
+		r.MustRegister(cacheCollector{s.Cache})
 	}
 	if s.Broadcast != nil {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

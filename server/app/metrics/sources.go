@@ -5,9 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gale/jobs"
 	"gale/pool"
-	"gale/uploads"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -15,21 +13,18 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	poolWorkers   = desc("gale_pool_workers", "Functions that the pool runs at once.", "pool")
-	poolRunning   = desc("gale_pool_running", "Functions that run now.", "pool")
-	poolCapacity  = desc("gale_pool_queue_capacity", "Functions that may wait for a worker.", "pool")
-	poolWaiting   = desc("gale_pool_waiting", "Functions that wait for a worker now.", "pool")
-	poolDone      = desc("gale_pool_done_total", "Functions that have returned.", "pool")
-	poolPanics    = desc("gale_pool_panics_total", "Functions that panicked.", "pool")
-	poolRefused   = desc("gale_pool_refused_total", "Functions that were refused since the queue was full.", "pool")
-	poolAbandoned = desc("gale_pool_abandoned_total", "Functions whose caller left while they waited.", "pool")
-
+	poolWorkers    = desc("gale_pool_workers", "Functions that the pool runs at once.", "pool")
+	poolRunning    = desc("gale_pool_running", "Functions that run now.", "pool")
+	poolCapacity   = desc("gale_pool_queue_capacity", "Functions that may wait for a worker.", "pool")
+	poolWaiting    = desc("gale_pool_waiting", "Functions that wait for a worker now.", "pool")
+	poolDone       = desc("gale_pool_done_total", "Functions that have returned.", "pool")
+	poolPanics     = desc("gale_pool_panics_total", "Functions that panicked.", "pool")
+	poolRefused    = desc("gale_pool_refused_total", "Functions that were refused since the queue was full.", "pool")
+	poolAbandoned  = desc("gale_pool_abandoned_total", "Functions whose caller left while they waited.", "pool")
 	uploadsRunning = desc("gale_uploads_running", "Files that are being received now.")
 	uploadBytes    = desc("gale_upload_bytes_total", "Bytes written of uploaded files, also of those that were not stored.")
 	uploadFiles    = desc("gale_upload_files_total", "Files that were begun and have ended, by code: 200 is stored.", "code")
-	uploadDuration = desc("gale_upload_duration_seconds", "How long files took from their first byte to their end.")
-
-	taskEvents = desc("gale_task_events_total", "What has happened to tasks.", "event", "task", "queue")
+	taskEvents     = desc("gale_task_events_total", "What has happened to tasks.", "event", "task", "queue")
 )
 
 // poolCollector are pools by what they are for.
@@ -53,34 +48,33 @@ func (p poolCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-type uploadCollector struct{ counters *uploads.Counters }
+type uploadCollector struct{ *Uploads }
 
 // Describe says nothing, see poolCollector.
 func (uploadCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (u uploadCollector) Collect(ch chan<- prometheus.Metric) {
-	s := u.counters.Stats()
+	s := u.Stats()
 	gauge(ch, uploadsRunning, s.Open)
 	counter(ch, uploadBytes, s.Bytes)
-	ended := int64(0)
 	for code, n := range s.Files {
 		counter(ch, uploadFiles, n, strconv.Itoa(code))
-		ended += n
 	}
-	ch <- prometheus.MustNewConstSummary(uploadDuration, uint64(ended), s.Duration.Seconds(), nil)
+	u.took.Collect(ch)
 }
 
-type taskCollector struct{ counters *jobs.Counters }
+type taskCollector struct{ *Tasks }
 
 // Describe says nothing, see poolCollector.
 func (taskCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (t taskCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range t.counters.All() {
+	for _, c := range t.All() {
 		counter(ch, taskEvents, c.Total, string(c.Event), c.Task, c.Queue)
 	}
+	t.took.Collect(ch)
 }
 
 type number interface {

@@ -186,7 +186,7 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 	if ctx.IsHead() {
 		return nil
 	}
-	return c.hub.Stream(ctx, func(s *realtime.Stream) error {
+	return c.hub.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
 		// Clients that are sent away together come back one by one.
 		if err := s.Send(fmt.Appendf(nil, "retry: %d\n\n", 500+rand.IntN(2000))); err != nil {
 			return err
@@ -218,7 +218,7 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 	if ctx.IsHead() {
 		return nil
 	}
-	return c.hub.Stream(ctx, func(s *realtime.Stream) error {
+	return c.hub.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
 		if err := s.Send([]byte("Waiting for data...")); err != nil {
 			return err
 		}

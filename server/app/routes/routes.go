@@ -69,6 +69,9 @@ type Deps struct {
 	Resumable *tus.Server
 	// TaskMeter counts the tasks that are accepted; nil for nobody.
 	TaskMeter jobs.Meter
+	// Limited and Cached count what /limited and /cached are asked; nil for nobody.
+	Limited *limit.Counters
+	Cached  *cache.Counters
 	// Token is what writes, and reading files and tasks, need; empty for none.
 	Token string
 	// Origins may write from a browser beside the server's own.
@@ -88,7 +91,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
 	wait := &waitRoutes{pool: d.Pool, log: d.Logger}
 	fetch := &fetchRoutes{client: d.Upstream, pool: d.Pool, log: d.Logger}
-	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited"}), cache: cache.New(d.Redis, cache.Options{})}
+	shared := &sharedRoutes{limit: limit.New(d.Redis, limit.Options{Name: "limited", Counters: d.Limited}), cache: cache.New(d.Redis, cache.Options{Counters: d.Cached})}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	manage := &manageRoutes{store: d.Store, tasks: d.Tasks}
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete

@@ -1,0 +1,132 @@
+package realtime_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+
+	"gale/jobs/redistest"
+	"gale/server"
+	"gale/server/realtime"
+	"gale/server/sharedtest"
+)
+
+// settles waits until the figures are as wanted.
+func settles(t *testing.T, c *realtime.Counters, what string, ok func(realtime.Stats) bool) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", c.Stats())
+		}
+	}()
+	eventually(t, what, func() bool { return ok(c.Stats()) })
+}
+
+func TestMeter(t *testing.T) {
+	t.Parallel()
+	var c realtime.Counters
+	s := open(t, realtime.Options{Meter: &c, PingInterval: 200 * time.Millisecond}, echoes, func(h *realtime.Hub) server.Route {
+		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
+			return h.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
+				s.Every(100*time.Millisecond, []byte("."))
+				s.After(time.Second, func() { _ = s.Finish(nil) })
+				return s.Send([]byte("hello"))
+			})
+		}}
+	})
+	ws := dial(t, s)
+	for range 3 {
+		if err := ws.WriteMessage(websocket.TextMessage, nil); err != nil {
+			t.Fatal(err)
+		}
+		wantText(t, ws, "")
+	}
+	get(t, s)
+	settles(t, &c, "both are open", func(s realtime.Stats) bool {
+		return s.Open[realtime.WebSocket] == 1 && s.Open[realtime.EventStream] == 1 && s.Received == 3
+	})
+	settles(t, &c, "the stream has ended", func(s realtime.Stats) bool { return s.Open[realtime.EventStream] == 0 })
+	ws.Close()
+	settles(t, &c, "both are gone", func(s realtime.Stats) bool { return s.Open[realtime.WebSocket] == 0 })
+	got := c.Stats()
+	// Neither pings nor signs of life nor the end of a stream are messages.
+	if got.Sent != [3]uint64{3, 1, 0} || got.Open != [3]int64{} || got.TooSlow != [3]uint64{} {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Who was refused was never open, and who left without a word is not for ever.
+func TestMeterOfHandshakes(t *testing.T) {
+	t.Parallel()
+	var c realtime.Counters
+	s := open(t, realtime.Options{Meter: &c}, echoes)
+	resp, err := http.Get("http://" + s.addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	dial(t, s).Close()
+	s.stop()
+	s.ended(t)
+	if got := c.Stats(); got.Open != [3]int64{} {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A client that is too slow is counted once, whatever else becomes of it.
+func TestMeterOfSlowClients(t *testing.T) {
+	t.Parallel()
+	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: 3})
+	var c realtime.Counters
+	s := open(t, realtime.Options{Meter: &c, SendTimeout: time.Second}, wholeOf(t, b, nil))
+	wantText(t, dial(t, s), "begin") // the last thing that it reads
+	data := strings.Repeat("x", 100_000)
+	for range 300 {
+		publish(t, b, "a", data)
+	}
+	settles(t, &c, "it is closed", func(s realtime.Stats) bool { return s.Open[realtime.WebSocket] == 0 })
+	if got := c.Stats(); got.TooSlow != [3]uint64{1, 0, 0} {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestMeterOfChannels(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	var c realtime.Counters
+	log := new(logBuffer)
+	b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{Meter: &c, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	live := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a"})))
+	first, _ := place(t, live)
+	publish(t, b, "a", "before")
+	if _, text, err := live.ReadMessage(); err != nil {
+		t.Fatalf("%q, %v", text, err)
+	}
+	for since, gaps := range map[uint64]uint64{first: 0, first + 100: 1} {
+		before := c.Stats().Gaps[realtime.Client]
+		again := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a", Resume: true, Since: since})))
+		if _, gap := place(t, again); gap != (gaps == 1) || c.Stats().Gaps[realtime.Client]-before != gaps {
+			t.Errorf("since first+%d: gap %v, %+v", since-first, gap, c.Stats())
+		}
+		again.Close()
+	}
+	if got := c.Stats(); got.SubscriptionsLost != 0 || got.Gaps[realtime.Process] != 0 {
+		t.Errorf("with Redis there: %+v", got)
+	}
+	redis.Kill()
+	eventually(t, "it was tried again and again", func() bool { return strings.Count(log.String(), "trying again") >= 3 })
+	redis.Restart(t)
+	eventually(t, "it is subscribed again", func() bool {
+		_, err := b.Publish(context.Background(), "a", []byte("after"))
+		return err == nil && c.Stats().Gaps[realtime.Process] > 0
+	})
+	if got := c.Stats(); got.SubscriptionsLost != 1 {
+		t.Errorf("once lost, and %d counted", got.SubscriptionsLost)
+	}
+}
