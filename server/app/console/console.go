@@ -7,7 +7,7 @@
 //
 // A process looks once for all of its pages, and not at all while it has none.
 // What it saw goes out as frames, one for each part of the page, and only those
-// that have changed; a page that opens gets all of them. So a page that has lost
+// that a page does not have; one that opens gets all of them. So a page that has lost
 // its process goes on at any other, with nothing to be resumed.
 package console
 
@@ -59,8 +59,8 @@ type Console struct {
 	first chan struct{} // there is a page, where there was none
 
 	mu    sync.Mutex
-	pages map[viewer]struct{}
-	last  frames // empty while there is no page
+	pages map[viewer]frames // what each has
+	last  frames            // empty while there is no page
 }
 
 // viewer is the WebSocket of a page.
@@ -74,7 +74,7 @@ func New(tasks Tasks, o Options) *Console {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Console{tasks: tasks, opts: o, first: make(chan struct{}, 1), pages: make(map[viewer]struct{})}
+	return &Console{tasks: tasks, opts: o, first: make(chan struct{}, 1), pages: make(map[viewer]frames)}
 }
 
 // Run looks and tells the pages until ctx ends. It returns nil.
@@ -110,14 +110,13 @@ func (c *Console) Len() int {
 	return len(c.pages)
 }
 
-// tell sends the frames that have changed to all pages.
+// tell sends all pages the frames that they do not have.
 func (c *Console) tell(now frames) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	changed := now.since(c.last)
 	c.last = now
-	for page := range c.pages {
-		send(page, changed)
+	for page, has := range c.pages {
+		c.pages[page] = send(page, now, has)
 	}
 }
 
@@ -125,8 +124,7 @@ func (c *Console) tell(now frames) {
 func (c *Console) enter(v viewer) (pages int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pages[v] = struct{}{}
-	send(v, c.last.since(frames{}))
+	c.pages[v] = send(v, c.last, frames{})
 	select {
 	case c.first <- struct{}{}:
 	default: // Run knows already

@@ -81,6 +81,14 @@ func running(t *testing.T, s *store, o Options, story func(c *Console)) {
 	})
 }
 
+// pass lets time go by, within a bubble: what the story did before is done when c
+// looks, and what c did until then is there for the story to see.
+func pass(c *Console, d time.Duration) {
+	c.Len() // c's lock is what orders the two
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestNothingWhileThereIsNoPage(t *testing.T) {
 	s := &store{}
 	running(t, s, Options{}, func(*Console) { time.Sleep(time.Hour) })
@@ -102,7 +110,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			pages[i] = &viewed{}
 			c.enter(pages[i])
 		}
-		time.Sleep(10*time.Second + time.Millisecond)
+		pass(c, 10*time.Second+time.Millisecond)
 		if s.asked != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
 			t.Errorf("looked %d times, %v", s.asked, asked)
 		}
@@ -118,7 +126,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			t.Errorf("who comes late begins with %v", late.frames)
 		}
 		s.tasks[0].State = jobs.Running
-		time.Sleep(time.Second)
+		pass(c, time.Second)
 		if len(late.frames["tasks"]) != 2 || len(pages[7].frames["tasks"]) != 2 {
 			t.Errorf("a change was told %d times", len(late.frames["tasks"])-1)
 		}
@@ -126,15 +134,17 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			c.leave(v)
 		}
 		before := s.asked
-		time.Sleep(time.Minute)
+		pass(c, time.Minute)
 		if s.asked > before+1 {
 			t.Errorf("looked %d times for nobody", s.asked-before)
 		}
+		c.mu.Lock()
+		if len(c.last[0]) != 0 {
+			t.Errorf("the next page begins with what is a minute old: %s", c.last)
+		}
+		c.mu.Unlock()
 		next := &viewed{}
 		c.enter(next)
-		if len(next.frames) != 0 {
-			t.Errorf("begins with what is a minute old: %v", next.frames)
-		}
 		synctest.Wait()
 		if len(next.frames) != 3 {
 			t.Errorf("begins with %v", next.frames)
@@ -147,9 +157,29 @@ func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
 		good, full := &viewed{}, &viewed{full: true}
 		c.enter(full)
 		c.enter(good)
-		time.Sleep(5 * time.Second)
+		pass(c, 5*time.Second)
 		if n := len(good.frames["processes"]); n < 5 {
 			t.Errorf("told %d times", n)
+		}
+	})
+}
+
+// What a page had no room for it gets when it has, also if nothing changes any more.
+func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
+	s := &store{}
+	running(t, s, Options{}, func(c *Console) {
+		slow := &viewed{}
+		c.enter(slow)
+		synctest.Wait()
+		slow.full, s.tasks = true, []*jobs.Task{{ID: "late"}}
+		pass(c, 2*time.Second)
+		slow.full = false
+		pass(c, 2*time.Second)
+		synctest.Wait()
+		var f tasksFrame
+		slow.last(t, "tasks", &f)
+		if len(f.Tasks) != 1 || f.Tasks[0].ID != "late" || len(slow.frames["tasks"]) != 2 {
+			t.Errorf("shows %v, told of tasks %d times", f.Tasks, len(slow.frames["tasks"]))
 		}
 	})
 }

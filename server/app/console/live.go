@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/fasthttp/websocket"
@@ -31,15 +32,20 @@ func (p page) Closed(conn *realtime.Conn, _ int, _ string) {
 
 // over is a context that has ended: what is sent with it goes where there is room
 // for it, and is dropped where there is none. A page that does not read must not
-// hold up the others, and what it misses is old a second later.
+// hold up the others.
 var over = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-func send(v viewer, all []realtime.Message) {
-	for _, m := range all {
-		_ = v.Send(over, m) // see over; that it is closed Closed hears
+// send sends a page what it has not of now, and returns what it has then: what
+// there was no room for it is sent the next time, also if nothing changes any more.
+func send(v viewer, now, has frames) frames {
+	for i, part := range now {
+		if len(part) > 0 && !bytes.Equal(part, has[i]) && v.Send(over, realtime.Message{Data: part}) == nil {
+			has[i] = part
+		}
 	}
+	return has
 }

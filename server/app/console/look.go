@@ -1,14 +1,12 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
 	"time"
 
 	"gale/jobs"
-	"gale/server/realtime"
 )
 
 const (
@@ -19,24 +17,14 @@ const (
 	shownText = 300
 )
 
-// frames are the parts of the page, each as it is sent.
-type frames struct{ processes, queues, tasks []byte }
-
-// since returns those that are not the same in before.
-func (f frames) since(before frames) (changed []realtime.Message) {
-	for i, part := range [][]byte{f.processes, f.queues, f.tasks} {
-		if was := [][]byte{before.processes, before.queues, before.tasks}[i]; len(part) > 0 && !bytes.Equal(part, was) {
-			changed = append(changed, realtime.Message{Data: part})
-		}
-	}
-	return changed
-}
+// frames are the parts of the page, each as it is sent: processes, queues, tasks.
+type frames [3][]byte
 
 // look asks all that there is to be asked.
 func (c *Console) look(ctx context.Context) frames {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	return frames{processes: frame(c.processes(ctx)), queues: frame(c.queues(ctx)), tasks: frame(c.newest(ctx))}
+	return frames{frame(c.processes(ctx)), frame(c.queues(ctx)), frame(c.newest(ctx))}
 }
 
 func frame(v any) []byte {
