@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -278,4 +279,35 @@ func TestBroadcastClientsAreCounted(t *testing.T) {
 		c.Close()
 	}
 	eventually(t, 20*time.Second, "those that left are not", counted(2))
+}
+
+// A host has as many addresses of IPv6 as it likes: its network is counted.
+func TestConsoleLoginIsLimitedByNetwork(t *testing.T) {
+	t.Parallel()
+	g := start(t, t.TempDir(), "-procs", "1", "-token", "to-be-drawn")
+	guess := func(client string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/console/login", strings.NewReader("token=guess"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("X-Real-IP", client)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp
+	}
+	eventually(t, 20*time.Second, "somebody counts", func() bool { return guess("192.0.2.1").Header.Get("RateLimit") != "" })
+	codes := map[int]int{}
+	for i := range 15 {
+		codes[guess(fmt.Sprintf("2001:db8::%x", i+1)).StatusCode]++
+	}
+	if codes[429] < 4 {
+		t.Errorf("fifteen addresses of one network: %v", codes)
+	}
+	if code := guess("2001:db8:0:1::1").StatusCode; code != http.StatusForbidden {
+		t.Errorf("another network: %d", code)
+	}
 }

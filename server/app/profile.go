@@ -58,7 +58,7 @@ func newProfiler(m *prefork.Master, c config.Config, log *slog.Logger) *profiler
 
 // mayProfile says who may see profiles, which show what is in memory and cost
 // time: whoever has the token; without one everybody who reaches the endpoint,
-// if -pprof says so.
+// if -pprof says so, save pages that a browser here has opened.
 func mayProfile(c config.Config) func(*http.Request) (int, string) {
 	want := sha256.Sum256([]byte(c.Token))
 	return func(r *http.Request) (int, string) {
@@ -69,9 +69,28 @@ func mayProfile(c config.Config) func(*http.Request) (int, string) {
 			return http.StatusForbidden, "profiles are off: set -token-file, or -pprof"
 		case c.Token != "" && (!strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1):
 			return http.StatusUnauthorized, "a bearer token is needed"
+		case c.Token == "" && !strings.HasPrefix(c.Admin, "unix:") && !ofThisMachine(r): // no browser speaks to a unix socket
+			return http.StatusForbidden, "profiles without a token are for this machine, by its own name: localhost, 127.0.0.1"
 		}
 		return 0, ""
 	}
+}
+
+// ofThisMachine is false for what a page of elsewhere had a browser send: with a
+// name of its own, which it has let become this machine's address, it could read
+// the answer (DNS rebinding), and any page can ask for one that costs a minute.
+// -pprof without a token is for loopback only, so no other name is anybody's.
+func ofThisMachine(r *http.Request) bool {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	if host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return false
+	}
+	site := r.Header.Get("Sec-Fetch-Site") // Fetch Metadata §2.3
+	return site == "" || site == "none" || site == "same-origin"
 }
 
 // ServeHTTP implements http.Handler.

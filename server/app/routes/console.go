@@ -2,6 +2,7 @@ package routes
 
 import (
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 const (
 	consolePath = "/console"
 	loginPath   = "/console/login"
-	// Guesses at the token that one address has, counted across all processes.
+	// Guesses at the token that one client has, counted across all processes.
 	guesses, guessWindow = 10, time.Minute
 	// maxLogin is the limit of the body of the form.
 	maxLogin = 8 << 10
@@ -125,7 +126,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if c.guard.digest == nil {
 		return seeOther(ctx, consolePath)
 	}
-	d, err := c.guesses.Take(ctx, server.Client(ctx).String())
+	d, err := c.guesses.Take(ctx, guesser(server.Client(ctx)))
 	if err == nil {
 		sayLimit(ctx, d)
 	}
@@ -145,6 +146,15 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	c.log.Info("console: logged in", "client", server.Client(ctx))
 	c.keep(ctx, c.guard.sessions.begin(time.Now().Add(sessionFor)))
 	return seeOther(ctx, consolePath)
+}
+
+// guesser is who a client is when guesses are counted: with IPv6 its network, since
+// a host draws addresses in that as it likes (RFC 8981), and has 2^64 of them.
+func guesser(client netip.Addr) string {
+	if network, err := client.Prefix(64); err == nil && client.Is6() {
+		return network.String()
+	}
+	return client.String()
 }
 
 // leave is POST /console/logout: this browser forgets the session.
