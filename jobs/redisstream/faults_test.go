@@ -89,7 +89,8 @@ func TestEnqueueFailsFast(t *testing.T) {
 		} {
 			began := time.Now()
 			err := call()
-			if took := time.Since(began); !errors.Is(err, jobs.ErrUnavailable) || took > time.Second {
+			// The store has 800 ms; a machine that does other things adds to it.
+			if took := time.Since(began); !errors.Is(err, jobs.ErrUnavailable) || took > 2500*time.Millisecond {
 				t.Errorf("%s while the server is %s: %v after %v", name, what, err, took)
 			}
 		}
@@ -109,9 +110,13 @@ func TestEnqueueFailsFast(t *testing.T) {
 		return err == nil
 	})
 	for _, id := range []string{"before", "between", "after"} {
-		if _, err := s.Get(t.Context(), id); err != nil {
-			t.Errorf("%s: %v", id, err)
-		}
+		eventually(t, id+" is there again", func() bool {
+			_, err := s.Get(t.Context(), id)
+			if errors.Is(err, jobs.ErrNotFound) {
+				t.Errorf("%v, of a task that was accepted", err)
+			}
+			return err == nil
+		})
 	}
 }
 
