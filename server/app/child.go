@@ -125,6 +125,9 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	if err != nil {
 		return err
 	}
+	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
+		log.Warn("what a killed worker left of its commands is still there", "error", err)
+	}
 	w, err := jobs.NewWorker(s.store, tasks, jobs.WorkerOptions{
 		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Stopwatch: counted, Logger: log,

@@ -74,13 +74,13 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 	if err != nil {
 		return jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
 	}
-	dir, err := os.MkdirTemp(e.Temp, "gale-task-")
+	dir, err := newFolder(e.Temp)
 	if err != nil {
-		return fmt.Errorf("make a folder for the command: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, dir.remove()) }()
 	p := process{
-		argv: argv, path: e.Path, work: filepath.Join(dir, "work"), artifacts: filepath.Join(dir, "artifacts"), env: s.Env,
+		argv: argv, path: e.Path, work: filepath.Join(dir.path, "work"), artifacts: dir.artifacts(), env: s.Env,
 		output: newOutput(s.MaxOutput, job.Progress),
 	}
 	for _, d := range []string{p.work, p.artifacts} {
