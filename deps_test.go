@@ -56,7 +56,9 @@ var floors = map[string]int{
 	"gale/bench/cost":    50,
 	"gale/bench/uploads": 50,
 	"gale/bench/idle":    50,
+	"gale/bench/sockets": 50,
 	"gale/bench/process": 0,
+	"gale/bench/figure":  0,
 }
 
 // banned are imports from outside that a package, and all below it, must do
