@@ -91,7 +91,7 @@ fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
 bench: build ## all comparisons with other programs, within 15 minutes; data and plots in bench/results
-	timeout --foreground 15m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
+	timeout 15m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
 	$(MAKE) bench-plots
 
 bench-cost: build ## GET /, /delay, /fetch beside fasthttp's prefork, net/http and Tornado; by connections and processes
