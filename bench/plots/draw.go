@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // ours is Gale's colour, and others are those of the rest: of Okabe and Ito, which
@@ -20,38 +21,57 @@ var (
 	others = []color.Color{color.RGBA{230, 159, 0, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{204, 121, 167, 255}, color.RGBA{110, 110, 110, 255}, color.RGBA{0, 0, 0, 255}}
 )
 
+// Margins leave room for a font that is wider than the one that was measured:
+// an SVG names its fonts, it does not bring them.
+const (
+	width  = 8.2 * vg.Inch
+	margin = 0.15 * vg.Inch
+	names  = 0.45 * vg.Inch // left of bars
+	legend = 2.8 * vg.Inch  // right of lines
+)
+
+const (
+	measured = "font-family:Liberation Sans"
+	families = "font-family:Liberation Sans,Arial,Helvetica,sans-serif"
+)
+
 // draw makes the SVG.
 func (f figure) draw() ([]byte, error) {
-	p := plot.New()
+	plot.DefaultFont.Typeface, plot.DefaultFont.Variant = "Liberation", "Sans"
+	p, key := plot.New(), plot.NewLegend()
 	p.Title.Text = f.Title
 	p.Title.Padding = vg.Points(8)
-	p.BackgroundColor = color.White // legible on a dark page, too
-	height := 3.6 * vg.Inch
 	var err error
+	height, left, right := 3.8*vg.Inch, margin, legend
 	if f.X == "" {
 		err = f.bars(p)
-		height = vg.Length(len(f.Series))*0.42*vg.Inch + 1.1*vg.Inch
+		height, left, right = vg.Length(len(f.Series))*0.42*vg.Inch+1.3*vg.Inch, names, 2*margin
 	} else {
-		err = f.lines(p)
+		err = f.lines(p, &key)
 	}
 	if err != nil {
 		return nil, err
 	}
-	w, err := p.WriterTo(6.6*vg.Inch, height, "svg")
-	if err != nil {
-		return nil, err
+	c := vgsvg.New(width, height)
+	whole := draw.New(c)
+	whole.SetColor(color.White) // legible on a dark page, too
+	whole.Fill(whole.Rectangle.Path())
+	p.BackgroundColor = nil
+	p.Draw(draw.Crop(whole, left, -right, margin, -margin))
+	if f.X != "" {
+		key.Draw(draw.Crop(whole, width-right+margin, -margin, margin, -0.5*vg.Inch))
 	}
 	var svg bytes.Buffer
-	_, err = w.WriteTo(&svg)
-	return svg.Bytes(), err
+	_, err = c.WriteTo(&svg)
+	return bytes.ReplaceAll(svg.Bytes(), []byte(measured), []byte(families)), err
 }
 
 // bars draws a bar and its value for each series, the first on top.
 func (f figure) bars(p *plot.Plot) error {
-	var names []string
+	var axis []string
 	longest := 0.0
 	values := plotter.XYLabels{}
-	colours := palette()
+	colours := f.colours()
 	for i, s := range slices.Backward(f.Series) {
 		at, y := float64(len(f.Series)-1-i), s.Points[0].Y
 		bar, err := plotter.NewBarChart(plotter.Values{y}, vg.Points(16))
@@ -59,9 +79,9 @@ func (f figure) bars(p *plot.Plot) error {
 			return err
 		}
 		bar.Horizontal, bar.XMin, bar.LineStyle.Width = true, at, 0
-		bar.Color = colours(s.Name)
+		bar.Color = colours[i]
 		p.Add(bar)
-		names, longest = append(names, s.Name), max(longest, y)
+		axis, longest = append(axis, s.Name+"   "), max(longest, y)
 		values.XYs = append(values.XYs, plotter.XY{X: y, Y: at})
 		values.Labels = append(values.Labels, " "+short(y))
 	}
@@ -73,16 +93,16 @@ func (f figure) bars(p *plot.Plot) error {
 		labels.TextStyle[i].YAlign = -0.3
 	}
 	p.Add(labels)
-	p.NominalY(names...)
+	p.NominalY(axis...)
 	p.X.Label.Text = f.Y
 	p.X.Min, p.X.Max = 0, longest*1.15 // room for the longest bar's value
 	return nil
 }
 
 // lines draws a line through the values of each series, X logarithmic.
-func (f figure) lines(p *plot.Plot) error {
+func (f figure) lines(p *plot.Plot, key *plot.Legend) error {
 	p.Add(plotter.NewGrid())
-	colours := palette()
+	colours := f.colours()
 	var ticks []plot.Tick
 	for i, s := range f.Series {
 		var points plotter.XYs
@@ -97,10 +117,10 @@ func (f figure) lines(p *plot.Plot) error {
 		if err != nil {
 			return err
 		}
-		line.Color, line.Width = colours(s.Name), vg.Points(1.8)
+		line.Color, line.Width = colours[i], vg.Points(1.8)
 		dots.Color, dots.Shape, dots.Radius = line.Color, shape(i), vg.Points(3.5)
 		p.Add(line, dots)
-		p.Legend.Add(s.Name, line, dots)
+		key.Add(s.Name, line, dots)
 	}
 	p.X.Label.Text, p.Y.Label.Text = f.X, f.Y
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks)
@@ -115,8 +135,7 @@ func (f figure) lines(p *plot.Plot) error {
 		p.Y.Min, p.Y.Max = p.Y.Min/1.5, p.Y.Max*1.5
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades{}
 	}
-	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
-	p.Legend.YOffs = vg.Points(-4)
+	key.Top, key.Left, key.Padding = true, true, vg.Points(3)
 	return nil
 }
 
@@ -134,21 +153,23 @@ func (decades) Ticks(least, most float64) (all []plot.Tick) {
 	return all
 }
 
-// palette returns what gives each series its colour.
-func palette() func(name string) color.Color {
+// colours are those of the series, in their order.
+func (f figure) colours() (all []color.Color) {
 	var mine, theirs int
-	return func(name string) color.Color {
-		if strings.HasPrefix(name, "gale") {
+	for _, s := range f.Series {
+		if strings.HasPrefix(s.Name, "gale") {
+			all = append(all, ours[mine%len(ours)])
 			mine++
-			return ours[(mine-1)%len(ours)]
+		} else {
+			all = append(all, others[theirs%len(others)])
+			theirs++
 		}
-		theirs++
-		return others[(theirs-1)%len(others)]
 	}
+	return all
 }
 
 func shape(i int) draw.GlyphDrawer {
-	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.TriangleGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}}
+	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.CrossGlyph{}}
 	return shapes[i%len(shapes)]
 }
 
