@@ -23,7 +23,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages dist clean
+.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,10 @@ bench-uploads: ## one large upload, by form and by tus, beside nginx and Tornado
 bench-idle: ## memory of idle WebSockets beside Tornado; 5,000 long polls and event streams
 	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/idle -out $(RESULTS)
+
+docs: ## write docs/configuration.md from the flags
+	$(GO) run ./docs/reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
 
 dist: ## archives for linux/amd64 and linux/arm64, reproducible, in dist/
 	$(GO) run ./deploy/dist
