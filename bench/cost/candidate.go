@@ -32,7 +32,7 @@ func field(self, dir, upstream string, procs int) []*candidate {
 	return []*candidate{
 		// fasthttp's prefork starts a child for each CPU that Go may use.
 		newCandidate("fasthttp prefork", "env", "GOMAXPROCS="+n, self, "-peer", "fasthttp", "-addr", "127.0.0.1:PORT", "-upstream", upstream),
-		newCandidate("gale", "bin/server", "-port", "PORT", "-admin", "", "-procs", n, "-workers", "0", "-data", dir, "-log-level", "warn", "-fetch-url", upstream),
+		newCandidate("gale", "bin/server", "-port", "PORT", "-admin", "", "-procs", n, "-workers", "0", "-data", dir, "-log-level", "error", "-fetch-url", upstream),
 		newCandidate("net/http", "env", "GOMAXPROCS="+n, self, "-peer", "nethttp", "-addr", "127.0.0.1:PORT", "-upstream", upstream),
 		newCandidate("Tornado", "/usr/bin/python3", "bench/cost/tornado_app.py", "PORT", n, upstream),
 	}

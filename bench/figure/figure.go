@@ -107,5 +107,6 @@ func machine() string {
 	if err != nil {
 		release = []byte("unknown")
 	}
-	return fmt.Sprintf("%d × %s, Linux %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(release)), runtime.Version())
+	version, _, _ := strings.Cut(strings.TrimSpace(string(release)), "-") // the rest is the distribution's
+	return fmt.Sprintf("%d × %s, Linux %s, %s", runtime.NumCPU(), model, version, runtime.Version())
 }

@@ -22,7 +22,7 @@ func newCandidate(name string, command ...string) *candidate {
 // what one client says to all has to reach the other.
 func field(self, dir string) []*candidate {
 	gale := func(name, procs string) *candidate {
-		return newCandidate(name, "bin/server", "-port", "PORT", "-admin", "", "-procs", procs, "-workers", "0", "-data", filepath.Join(dir, procs), "-log-level", "warn")
+		return newCandidate(name, "bin/server", "-port", "PORT", "-admin", "", "-procs", procs, "-workers", "0", "-data", filepath.Join(dir, procs), "-log-level", "error")
 	}
 	return []*candidate{
 		newCandidate("fasthttp/websocket", self, "-peer", "127.0.0.1:PORT"),
