@@ -4,6 +4,7 @@ GO        ?= go
 TOOLS     := $(CURDIR)/bin/tools
 GOLANGCI  := $(TOOLS)/golangci-lint
 GOLANGCI_VERSION := v2.5.0
+RESULTS   := $(CURDIR)/bench/results
 # The linter reads the code as the compiler in go.mod sees it.
 TEST_FLAGS ?=
 
@@ -22,7 +23,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-jobs bench-uploads bench-idle dist clean
+.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +61,7 @@ race: ## the same under the race detector
 	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
-	.ci/need curl:curl python3:python3 node:nodejs npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
+	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
 		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -timeout 30m -v $(TEST_FLAGS) . ./bench/chaos
 	cd deploy/kubernetes && $(GO) test -count 1 .
@@ -78,6 +79,7 @@ lint: $(GOLANGCI) ## golangci-lint and go mod tidy
 	$(GOLANGCI) run --allow-parallel-runners
 	$(GO) mod tidy -diff
 	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
+	cd bench/plots && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) test ./...
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) mod tidy -diff
 
 $(GOLANGCI):
@@ -88,22 +90,39 @@ check: fmt lint test race ## what a commit should pass
 fmt: ## gofmt and go fix
 	gofmt -w $$(git ls-files '*.go')
 
-bench: build bench-jobs bench-uploads bench-idle ## what requests, jobs, uploads and idle connections cost beside other programs, and the packages' benchmarks
-	.ci/need wrk:wrk taskset:util-linux /usr/lib/python3/dist-packages/tornado:python3-tornado
-	$(GO) run ./bench/cost
+bench: build ## all comparisons with other programs, within 15 minutes; data and plots in bench/results
+	timeout 15m $(MAKE) bench-cost bench-sockets bench-idle bench-uploads bench-jobs
+	$(MAKE) bench-plots
+
+bench-cost: build ## GET /, /delay, /fetch beside fasthttp's prefork, net/http and Tornado; by connections and processes
+	.ci/need wrk:wrk taskset:util-linux /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
+	$(GO) run ./bench/cost -out $(RESULTS)
+
+bench-sockets: build ## WebSocket echo and broadcast beside fasthttp/websocket and Tornado
+	.ci/need taskset:util-linux /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
+	$(GO) run ./bench/sockets -out $(RESULTS)
+
+bench-plots: ## draw what was measured, and the tables
+	cd bench/plots && $(GO) run . $(RESULTS)
+
+bench-packages: ## the packages' own benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-bench-jobs: ## no-op tasks beside machinery's own Redis broker, asynq and Celery
+bench-jobs: ## no-op tasks, also by how many wait, beside machinery's own Redis broker, asynq and Celery
 	.ci/need redis-server:redis-server,redis-tools celery:celery,python3-celery,python3-redis
-	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -v .
+	cd bench/peers && $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 10m -v . -args -out $(RESULTS)
 
 bench-uploads: ## one large upload, by form and by tus, beside nginx and Tornado
 	.ci/need nginx:nginx sha256sum:coreutils /usr/lib/python3/dist-packages/tornado:python3-tornado
-	$(GO) run ./bench/uploads
+	$(GO) run ./bench/uploads -out $(RESULTS)
 
 bench-idle: ## memory of idle WebSockets beside Tornado; 5,000 long polls and event streams
 	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
-	$(GO) run ./bench/idle
+	$(GO) run ./bench/idle -out $(RESULTS)
+
+docs: ## write docs/configuration.md from the flags
+	$(GO) run ./docs/reference > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
 
 dist: ## archives for linux/amd64 and linux/arm64, reproducible, in dist/
 	$(GO) run ./deploy/dist

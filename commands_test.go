@@ -48,7 +48,7 @@ func runTask(t *testing.T, g *gale, name string, args ...string) (task commandTa
 	return task
 }
 
-// An uploaded .wav becomes a .flac, by the file that the README shows.
+// An uploaded .wav becomes a .flac, by the file that docs/tasks.md shows.
 func TestUploadToFLAC(t *testing.T) {
 	t.Parallel()
 	for name, flags := range stores {

@@ -24,6 +24,8 @@ rm -rf "$SANDBOX/etc/gale"
 mount --rbind "$SANDBOX/local" /usr/local
 mount --bind "$SANDBOX/etc" /etc
 for dir in /var/lib /var/www /var/log /run; do mount -t tmpfs tmpfs $dir; done
+mkdir -p data
+mount -t tmpfs tmpfs data # where make run keeps its state
 mkdir -p /var/log/nginx /var/lib/nginx /etc/prometheus
 cp testdata/docs/systemctl /usr/local/bin/
 export PATH=/usr/local/bin:$PATH HOME=$SANDBOX
@@ -46,7 +48,7 @@ func TestE2EPages(t *testing.T) {
 		t.Logf("%s: %d commands", path, n)
 		script += "# " + path + "\n" + all
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "script")

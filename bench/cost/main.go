@@ -1,8 +1,10 @@
-// Command bench compares what a request costs: GET / of bin/server beside
-// servers that do less for it. Every server runs on one core and wrk on the
-// other, in turns, so that what else the machine does meets all of them.
+// Command cost compares what a request costs: bin/server beside servers that do
+// less for it, on GET /, /delay and /fetch, and by the number of connections and
+// of processes. Every server runs on one core and wrk on the other, in turns, so
+// that what else the machine does meets all of them; by processes, all have all
+// cores.
 //
-//	go run ./bench/cost [-rounds 5] [-time 3s] [-connections 64]
+//	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER]
 //
 // Times on a shared machine say little; the last column, CPU per request as a
 // ratio to fasthttp's own prefork, is what to look at.
@@ -17,27 +19,37 @@ import (
 	"time"
 )
 
-func main() { os.Exit(run()) }
-
-func run() int {
-	rounds := flag.Int("rounds", 5, "turns that each server gets")
-	length := flag.Duration("time", 3*time.Second, "length of a turn")
-	connections := flag.Int("connections", 64, "connections of wrk")
+func main() {
+	b := bench{}
+	flag.IntVar(&b.rounds, "rounds", 3, "turns that each server gets")
+	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn, in whole seconds")
+	connections := flag.Int("connections", 64, "connections of wrk for GET /")
+	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
 	role := flag.String("peer", "", "be this peer: fasthttp or nethttp")
 	addr := flag.String("addr", "127.0.0.1:0", "address of the peer")
+	upstream := flag.String("upstream", "", "what the peer's /fetch fetches")
 	flag.Parse()
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	var err error
+	err := error(nil)
 	if *role != "" {
-		err = peer(*role, *addr)
+		err = peer(*role, *addr, *upstream)
 	} else {
-		err = compare(ctx, *rounds, *length, *connections)
+		err = b.main(*connections)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		return 1
+		fmt.Fprintln(os.Stderr, "cost:", err)
+		os.Exit(1)
 	}
-	return 0
+}
+
+func (b *bench) main(connections int) (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if b.dir, err = os.MkdirTemp("", "gale-cost-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	return b.run(ctx, connections)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/prefork"
@@ -12,20 +14,87 @@ import (
 // hello is what all peers answer, as bin/server does.
 const hello = "Hello, friendly user!"
 
-// peer is a server as its library's own documentation begins one.
-func peer(name, addr string) error {
+// page is what /fetch answers.
+const page = "<div>Time Cost</div><div>%v</div>"
+
+// peer is a server as its library's own documentation begins one. It answers /,
+// waits in /delay, and fetches upstream in /fetch.
+func peer(name, addr, upstream string) error {
 	switch name {
 	case "fasthttp":
-		srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
-			ctx.SetContentType("text/plain; charset=utf-8")
-			ctx.SetBodyString(hello)
-		}}
-		return prefork.New(srv).ListenAndServe(addr)
+		return fasthttpPeer(addr, upstream)
 	case "nethttp":
-		return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:gosec // a peer has its defaults
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			_, _ = io.WriteString(w, hello)
-		}))
+		return nethttpPeer(addr, upstream)
 	}
 	return fmt.Errorf("no peer %q: fasthttp or nethttp", name)
+}
+
+func fasthttpPeer(addr, upstream string) error {
+	client := &fasthttp.Client{MaxConnsPerHost: 1024} // as many as Gale's
+	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
+		ctx.SetContentType("text/plain; charset=utf-8")
+		switch string(ctx.Path()) {
+		case "/delay":
+			<-time.After(seconds(string(ctx.QueryArgs().Peek("s"))))
+			ctx.SetBodyString("Hello, world!")
+		case "/fetch":
+			began := time.Now()
+			if _, _, err := client.Get(nil, upstream); err != nil {
+				ctx.Error(err.Error(), http.StatusBadGateway)
+				return
+			}
+			fmt.Fprintf(ctx, page, time.Since(began).Seconds())
+		default:
+			ctx.SetBodyString(hello)
+		}
+	}}
+	return prefork.New(srv).ListenAndServe(addr)
+}
+
+func nethttpPeer(addr, upstream string) error {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 1024 // 2 by default, and a new connection for each of the others
+	transport.MaxIdleConns = 1024
+	client := &http.Client{Transport: transport}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, hello)
+	})
+	mux.HandleFunc("/delay", func(w http.ResponseWriter, r *http.Request) {
+		<-time.After(seconds(r.FormValue("s")))
+		_, _ = io.WriteString(w, "Hello, world!")
+	})
+	mux.HandleFunc("/fetch", func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		if err := fetch(client, r, upstream); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		fmt.Fprintf(w, page, time.Since(began).Seconds())
+	})
+	return http.ListenAndServe(addr, mux) //nolint:gosec // a peer has its defaults
+}
+
+func fetch(client *http.Client, r *http.Request, upstream string) error {
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, upstream, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close() // was read to its end
+	return err
+}
+
+// seconds is how long /delay waits: the text is wrk's, and always the same.
+func seconds(text string) time.Duration {
+	s, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(s * float64(time.Second))
 }

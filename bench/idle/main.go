@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"gale/bench/figure"
 	"gale/bench/process"
 )
 
@@ -27,9 +28,10 @@ func main() {
 	sockets := flag.Int("sockets", 10_000, "idle WebSockets")
 	waiters := flag.Int("waiters", 5000, "long polls, and as many event streams")
 	rounds := flag.Int("rounds", 2, "turns that each server gets")
+	out := flag.String("out", "", "folder that the figure is written to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *sockets, *waiters, *rounds)
+	err := run(ctx, os.Stdout, *sockets, *waiters, *rounds, *out)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "idle:", err)
@@ -37,7 +39,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int) (err error) {
+func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out string) (err error) {
 	dir, err := os.MkdirTemp("", "gale-idle-")
 	if err != nil {
 		return err
@@ -46,21 +48,32 @@ func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int) (err er
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the server: %w\n%s", err, out)
 	}
+	f := figure.Begin(fmt.Sprintf("%d connections that wait, on one process", sockets), "go run ./bench/idle -out bench/results")
+	f.Y = "KiB of resident memory for each"
 	fmt.Fprintf(w, "%d idle WebSockets on one process; KiB of resident memory for each\n", sockets)
 	var ratios []float64
+	var costs [2][]float64
 	for round := range rounds {
 		var each [2]float64
 		for i, begin := range []starter{gale, tornado} {
 			if each[i], err = measure(ctx, dir, begin, sockets); err != nil {
 				return err
 			}
+			costs[i] = append(costs[i], each[i])
 		}
 		ratios = append(ratios, each[0]/each[1])
 		fmt.Fprintf(w, "round %d:  gale %.1f  tornado %.1f  ratio %.2f\n", round+1, each[0], each[1], each[0]/each[1])
 	}
 	slices.Sort(ratios)
 	fmt.Fprintf(w, "median ratio %.2f\n", ratios[len(ratios)/2])
-	return wait(ctx, w, dir, waiters)
+	for i, name := range []string{"gale, WebSockets", "Tornado, WebSockets"} {
+		slices.Sort(costs[i])
+		f.Add(name, 0, costs[i][len(costs[i])/2])
+	}
+	if err := wait(ctx, w, dir, waiters, f); err != nil {
+		return err
+	}
+	return f.Write(out, "idle")
 }
 
 // settle is how long the memory of a process may take to come down.
@@ -102,7 +115,7 @@ func cost(ctx context.Context, s *server, open func() (*held, error)) (float64, 
 }
 
 // wait measures long polls and event streams.
-func wait(ctx context.Context, w io.Writer, dir string, n int) error {
+func wait(ctx context.Context, w io.Writer, dir string, n int, f *figure.Figure) error {
 	s, err := gale(ctx, dir)
 	defer s.end()
 	if err != nil {
@@ -128,7 +141,9 @@ func wait(ctx context.Context, w io.Writer, dir string, n int) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%d %s: %.1f KiB of resident memory for each\n", n, kind.name, float64(after-before)/1024/float64(n))
+		each := float64(after-before) / 1024 / float64(n)
+		fmt.Fprintf(w, "%d %s: %.1f KiB of resident memory for each\n", n, kind.name, each)
+		f.Add("gale, "+kind.name, 0, each)
 	}
 	began := time.Now()
 	if err := publish(ctx, s.addr); err != nil {

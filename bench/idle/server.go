@@ -25,7 +25,7 @@ func gale(ctx context.Context, dir string) (*server, error) {
 		}
 	})
 	if err == nil {
-		s.pid, err = process.Child(pid, "server: serve.0")
+		s.pid, err = process.Child(ctx, pid, "server: serve.0")
 	}
 	return s, err
 }

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"github.com/RichardKnop/machinery/v2/tasks"
 	"github.com/hibiken/asynq"
 
+	"gale/bench/figure"
 	"gale/jobs"
 	"gale/jobs/redisstream"
 	"gale/jobs/redistest"
@@ -31,6 +33,11 @@ const (
 	concurrency = 32     // tasks at once in its one worker
 	rounds      = 3      // of which the median counts
 )
+
+var out = flag.String("out", "", "`folder` that figures are written to")
+
+// command measures the figures again.
+const command = "make bench-jobs"
 
 // peer accepts n tasks that do nothing, then runs them in one worker and
 // returns how many a second.
@@ -52,6 +59,8 @@ func BenchmarkNoop(b *testing.B) {
 		{"celery, only a broker", celeryBare, noops / 10},
 	}
 	for b.Loop() {
+		f := figure.Begin("Tasks that do nothing, in one worker", command)
+		f.Y = "tasks a second"
 		figures := make([][]float64, len(peers))
 		for range rounds {
 			for i, p := range peers {
@@ -67,6 +76,10 @@ func BenchmarkNoop(b *testing.B) {
 				first = median
 			}
 			b.Logf("%-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", p.name, median, first/median)
+			f.Add(p.name, 0, median)
+		}
+		if err := f.Write(*out, "tasks"); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

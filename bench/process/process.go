@@ -52,8 +52,23 @@ func FreePort(ctx context.Context) (string, error) {
 	return strconv.Itoa(port), ln.Close()
 }
 
-// Child returns the child of a process whose name, as ps shows it, is name.
-func Child(parent int, name string) (int, error) {
+// Child returns the child of a process whose name, as ps shows it, is name. It may
+// still be on its way: a server listens before the process that answers is there.
+func Child(ctx context.Context, parent int, name string) (int, error) {
+	for deadline := time.Now().Add(patience); ; {
+		pid, err := child(parent, name)
+		if err == nil || time.Now().After(deadline) {
+			return pid, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func child(parent int, name string) (int, error) {
 	// proc_pid_task(5): the children of each thread that has begun some.
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", parent))
 	if err != nil {

@@ -1,5 +1,6 @@
 // Command uploads sends one large file to Gale, to nginx and to Tornado in turn
-// and prints how fast each was beside the others: make bench-uploads.
+// and prints how fast each was beside the others, by the size of the file: make
+// bench-uploads.
 //
 // What counts is a file that is on disk and whose SHA-256 is known. Gale does
 // that while it receives; nginx's dav module takes the file by PUT, then
@@ -17,16 +18,24 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"gale/bench/figure"
 )
 
 func main() {
-	size := flag.Int64("mib", 512, "size of the file, in MiB")
-	rounds := flag.Int("rounds", 5, "how often each server gets it")
+	mib := flag.String("mib", "1,16,128,512", "sizes of the file in MiB, comma separated")
+	rounds := flag.Int("rounds", 3, "how often each server gets each")
+	out := flag.String("out", "", "folder that the figure is written to")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *size<<20, *rounds)
+	sizes, err := parse(*mib)
+	if err == nil {
+		err = run(ctx, os.Stdout, sizes, *rounds, *out)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "uploads:", err)
@@ -34,7 +43,19 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, size int64, rounds int) (err error) {
+// parse reads the sizes, in MiB.
+func parse(text string) (sizes []int64, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		size, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || size < 1 || size > 1024 {
+			return nil, fmt.Errorf("-mib: %q is no number from 1 to 1024", part)
+		}
+		sizes = append(sizes, size)
+	}
+	return sizes, nil
+}
+
+func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out string) (err error) {
 	dir, err := os.MkdirTemp("", "gale-uploads-")
 	if err != nil {
 		return err
@@ -55,37 +76,51 @@ func run(ctx context.Context, w io.Writer, size int64, rounds int) (err error) {
 		}
 		peers = append(peers, p)
 	}
-	if _, err := fmt.Fprintf(w, "%d MiB a round; seconds, and throughput beside that of nginx, sha256sum and sync\n", size>>20); err != nil {
-		return err
+	f := figure.Begin("One upload, by its size: on disk and with its SHA-256", "go run ./bench/uploads -out bench/results")
+	f.X, f.Y, f.Log = "MiB", "MiB a second", true
+	for _, size := range sizes {
+		if err := compare(ctx, w, peers, size, rounds, f); err != nil {
+			return err
+		}
 	}
+	return f.Write(out, "uploads")
+}
+
+// compare sends files of a size to each peer in turn.
+func compare(ctx context.Context, w io.Writer, peers []*peer, size int64, rounds int, f *figure.Figure) error {
+	fmt.Fprintf(w, "%d MiB a round; seconds, and throughput beside that of nginx, sha256sum and sync\n", size)
+	took := make([][]float64, len(peers))
 	ratios := make([][]float64, len(peers))
 	var resumed []float64 // by tus, beside the form
 	for round := range rounds {
-		took := make([]float64, len(peers))
 		for i, p := range peers {
 			began := time.Now()
-			if err := p.upload(ctx, size); err != nil {
+			if err := p.upload(ctx, size<<20); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			took[i] = time.Since(began).Seconds()
+			took[i] = append(took[i], time.Since(began).Seconds())
 			if err := os.Remove(p.path); err != nil {
 				return err
 			}
 		}
 		fmt.Fprintf(w, "round %d:", round+1)
 		for i, p := range peers {
-			ratios[i] = append(ratios[i], took[1]/took[i])
-			fmt.Fprintf(w, "  %s %.2f s (%.2f)", p.name, took[i], took[1]/took[i])
+			ratios[i] = append(ratios[i], took[1][round]/took[i][round])
+			fmt.Fprintf(w, "  %s %.3f s (%.2f)", p.name, took[i][round], ratios[i][round])
 		}
 		fmt.Fprintln(w)
-		resumed = append(resumed, took[0]/took[2])
+		resumed = append(resumed, took[0][round]/took[2][round])
 	}
-	slices.Sort(resumed)
-	fmt.Fprintf(w, "median of tus beside the form: %.2f\nmedian:", resumed[len(resumed)/2])
+	fmt.Fprintf(w, "median of tus beside the form: %.2f\nmedian:", median(resumed))
 	for i, p := range peers {
-		slices.Sort(ratios[i])
-		fmt.Fprintf(w, "  %s %.2f", p.name, ratios[i][len(ratios[i])/2])
+		fmt.Fprintf(w, "  %s %.2f", p.name, median(ratios[i]))
+		f.Add(p.name, float64(size), float64(size)/median(took[i]))
 	}
-	_, err = fmt.Fprintln(w)
+	_, err := fmt.Fprintln(w)
 	return err
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
 }

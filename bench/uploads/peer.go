@@ -33,12 +33,12 @@ func gale(ctx context.Context, dir string) (*peer, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the server: %w\n%s", err, out)
 	}
-	return beginGale(ctx, dir, "gale", form)
+	return beginGale(ctx, dir, "gale, a form", form)
 }
 
 // galeTus starts another, for the same by tus: a POST and one PATCH.
 func galeTus(ctx context.Context, dir string) (*peer, error) {
-	return beginGale(ctx, dir, "gale by tus", resumable)
+	return beginGale(ctx, dir, "gale, tus", resumable)
 }
 
 func beginGale(ctx context.Context, dir, name string, upload func(ctx context.Context, port string, size int64) error) (*peer, error) {
@@ -81,7 +81,7 @@ http {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	p := &peer{name: "nginx", path: filepath.Join(root, fileName)}
+	p := &peer{name: "nginx, sha256sum, sync", path: filepath.Join(root, fileName)}
 	p.server, err = process.Begin(ctx, port, "nginx", "-p", root, "-e", "stderr", "-c", file)
 	p.upload = func(ctx context.Context, size int64) error {
 		err := send(ctx, http.MethodPut, port, "/"+fileName, "application/octet-stream", io.LimitReader(&pattern{}, size), size)
@@ -105,7 +105,7 @@ func tornado(ctx context.Context, dir string) (*peer, error) {
 		return nil, err
 	}
 	root := filepath.Join(dir, "tornado")
-	p := &peer{name: "tornado", path: filepath.Join(root, "bench", fileName)}
+	p := &peer{name: "Tornado, no SHA-256", path: filepath.Join(root, "bench", fileName)}
 	// Debian's own interpreter, whose tornado it is.
 	p.server, err = process.Begin(ctx, port, "/usr/bin/python3", "bench/uploads/tornado_upload.py", port, root)
 	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }

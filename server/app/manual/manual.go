@@ -1,5 +1,5 @@
-// Package manual writes the manual page of `server` and the completions of
-// shells from what config knows of commands and flags, so that they say what
+// Package manual writes the manual page of `server`, the page about its
+// configuration and the completions of shells from what config knows of commands and flags, so that they say what
 // the program does.
 package manual
 
@@ -17,6 +17,9 @@ import (
 
 //go:embed server.1.tmpl
 var pageText string
+
+//go:embed configuration.md.tmpl
+var configurationText string
 
 //go:embed server.bash.tmpl
 var bashText string
@@ -95,6 +98,9 @@ func Page(w io.Writer, version string, day time.Time) error {
 	return write(w, pageText, c)
 }
 
+// Configuration writes the page about flags, in Markdown.
+func Configuration(w io.Writer) error { return write(w, configurationText, gather()) }
+
 // Bash writes the completion for bash, to be sourced.
 func Bash(w io.Writer) error { return write(w, bashText, gather()) }
 
@@ -106,7 +112,7 @@ func Fish(w io.Writer) error { return write(w, fishText, gather()) }
 
 func write(w io.Writer, text string, c contents) error {
 	t, err := template.New("").Funcs(template.FuncMap{
-		"roff": roff, "quote": quote, "zsh": zsh, "words": func(s []string) string { return strings.Join(s, " ") },
+		"roff": roff, "cell": cell, "quote": quote, "zsh": zsh, "words": func(s []string) string { return strings.Join(s, " ") },
 		"flags": func(names []string) string { return "-" + strings.Join(names, "|-") },
 	}).Parse(text)
 	if err != nil {
@@ -123,6 +129,11 @@ func roff(text string) string {
 		text = `\&` + text
 	}
 	return text
+}
+
+// cell escapes a text for a table in Markdown.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "*", `\*`, "<", "&lt;").Replace(text)
 }
 
 // quote makes one word of a text in a shell.

@@ -1,6 +1,7 @@
 package manual
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -45,10 +46,32 @@ func TestNothingIsLeftOut(t *testing.T) {
 	}
 }
 
+// docs/configuration.md is what the flags are.
+func TestConfigurationIsCurrent(t *testing.T) {
+	const path = "../../../docs/configuration.md"
+	have, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	if err := Configuration(&want); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range config.Flags(config.Serve) {
+		if !strings.Contains(want.String(), "\n| `-"+f.Name) || !strings.Contains(want.String(), "`"+f.Variable()+"`") {
+			t.Errorf("the page has no -%s", f.Name)
+		}
+	}
+	if string(have) != want.String() {
+		t.Errorf("%s is not what the flags are: make docs", path)
+	}
+}
+
 // What a usage may hold must not mean anything to whoever reads the result.
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{roff(`.mp3 and -x of 'a\b'`), `\&.mp3 and \-x of \(aqa\eb\(aq`},
+		{cell(`a|b *.mp3 <x>`), `a\|b \*.mp3 &lt;x>`},
 		{quote(`it's`), `'it'\''s'`},
 		{zsh(`it's [a:b]`), `it'\''s \[a\:b\]`},
 	} {

@@ -1,0 +1,36 @@
+package peers
+
+import (
+	"testing"
+
+	"gale/bench/figure"
+	"gale/jobs/redistest"
+)
+
+// BenchmarkQueue prints how fast tasks end when so many of them waited.
+func BenchmarkQueue(b *testing.B) {
+	peers := []peer{
+		{name: "gale on Redis Streams", run: galeRedis},
+		{name: "gale on SQLite", run: galeSQLite},
+		{name: "machinery, its Redis broker", run: machineryRedis},
+		{name: "asynq", run: asynqRedis},
+	}
+	for b.Loop() {
+		f := figure.Begin("Tasks that do nothing, by how many waited", command)
+		f.X, f.Y, f.Log = "tasks in the queue", "tasks a second", true
+		for _, n := range []int{500, 5000, 25_000} {
+			var first float64
+			for i, p := range peers {
+				rate := p.run(b, redistest.StartAOF(b), n)
+				if i == 0 {
+					first = rate
+				}
+				b.Logf("%6d waited: %-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", n, p.name, rate, first/rate)
+				f.Add(p.name, float64(n), rate)
+			}
+		}
+		if err := f.Write(*out, "queue"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

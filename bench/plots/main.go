@@ -1,0 +1,105 @@
+// Command plots draws the figures that benchmarks have written down: for each
+// NAME.json of a folder a NAME.svg, and README.md with the values as tables.
+//
+//	cd bench/plots && go run . FOLDER
+//
+// It is a module of its own, so that the server does not depend on what draws.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// figure is what gale/bench/figure writes.
+type figure struct {
+	Title, Command, X, Y string
+	Log                  bool
+	Taken                time.Time
+	Machine, Load        string
+	Series               []series
+
+	name string // of its file, without the ending
+}
+
+type series struct {
+	Name   string
+	Points []struct{ X, Y float64 }
+}
+
+func main() {
+	err := errors.New("usage: plots FOLDER")
+	if len(os.Args) == 2 {
+		err = run(os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "plots:", err)
+		os.Exit(1)
+	}
+}
+
+func run(dir string) error {
+	all, err := read(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		svg, err := f.draw()
+		if err != nil {
+			return fmt.Errorf("draw %s: %w", f.name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.name+".svg"), svg, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "README.md"), []byte(tables(all)), 0o644)
+}
+
+// read reads the figures of a folder, sorted by name.
+func read(dir string) (all []figure, err error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		f := figure{name: strings.TrimSuffix(filepath.Base(path), ".json")}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(text, &f); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if err := f.check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		all = append(all, f)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no figures: make bench", dir)
+	}
+	return all, nil
+}
+
+// check finds what cannot be drawn.
+func (f figure) check() error {
+	if f.Title == "" || f.Y == "" || len(f.Series) == 0 {
+		return errors.New("no title, no name for its values, or none of them")
+	}
+	for _, s := range f.Series {
+		if len(s.Points) == 0 || f.X == "" && len(s.Points) != 1 {
+			return fmt.Errorf("%q has %d values", s.Name, len(s.Points))
+		}
+		for _, p := range s.Points {
+			if p.Y <= 0 || f.X != "" && p.X <= 0 {
+				return fmt.Errorf("%q has the value %v at %v: must be more than zero", s.Name, p.Y, p.X)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// tables are all values in words.
+func tables(all []figure) string {
+	var b strings.Builder
+	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/performance.md) says what they mean.\n")
+	for _, f := range all {
+		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.svg)\n\n%s, %s, load average before %s: `%s`\n\n",
+			f.Title, f.Title, f.name, f.Taken.UTC().Format(time.DateTime+" MST"), f.Machine, f.Load, f.Command)
+		f.table(&b)
+	}
+	return b.String()
+}
+
+// table writes a row for each series, and a column for each place of X; of bars
+// the last says how many times the value of Gale's first it is.
+func (f figure) table(b *strings.Builder) {
+	var at []float64
+	gale := 0.0
+	for _, s := range f.Series {
+		if gale == 0 && strings.HasPrefix(s.Name, "gale") {
+			gale = s.Points[0].Y
+		}
+		for _, p := range s.Points {
+			if !slices.Contains(at, p.X) {
+				at = append(at, p.X)
+			}
+		}
+	}
+	fmt.Fprintf(b, "| %s |", f.Y)
+	for _, x := range at {
+		if f.X != "" {
+			fmt.Fprintf(b, " %v %s |", x, f.X)
+		} else {
+			b.WriteString(" | beside gale |")
+		}
+	}
+	b.WriteString("\n|---|" + strings.Repeat("--:|", len(at)))
+	if f.X == "" {
+		b.WriteString("--:|")
+	}
+	b.WriteByte('\n')
+	for _, s := range f.Series {
+		fmt.Fprintf(b, "| %s |", s.Name)
+		for _, x := range at {
+			cell := ""
+			if i := slices.IndexFunc(s.Points, func(p struct{ X, Y float64 }) bool { return p.X == x }); i >= 0 {
+				cell = short(s.Points[i].Y)
+			}
+			fmt.Fprintf(b, " %s |", cell)
+		}
+		if f.X == "" && gale > 0 {
+			fmt.Fprintf(b, " %.2f |", s.Points[0].Y/gale)
+		}
+		b.WriteByte('\n')
+	}
+}

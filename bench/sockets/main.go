@@ -1,0 +1,136 @@
+// Command sockets compares what WebSockets cost a server: an echo, and a message
+// to all, by how many they are. Gale, which sends a message to all through its
+// store, numbers it and keeps it for a while, stands beside fasthttp's WebSocket
+// library and Tornado, which hand it round in one process.
+//
+//	go run ./bench/sockets [-rounds 3] [-time 2s] [-out FOLDER]
+//
+// What is compared is CPU of the server and its children for each message.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"gale/bench/figure"
+)
+
+const command = "go run ./bench/sockets -out bench/results"
+
+// echoing is how many clients are answered at a time.
+const echoing = 200
+
+type bench struct {
+	out    string
+	rounds int
+	length time.Duration
+}
+
+func main() {
+	b := bench{}
+	flag.IntVar(&b.rounds, "rounds", 3, "turns that each server gets")
+	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn")
+	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
+	addr := flag.String("peer", "", "be the peer on fasthttp, at this address")
+	flag.Parse()
+	err := error(nil)
+	if *addr != "" {
+		err = peer(*addr)
+	} else {
+		err = b.main()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sockets:", err)
+		os.Exit(1)
+	}
+}
+
+func (b *bench) main() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp("", "gale-sockets-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	all := field(self, dir)
+	for _, c := range all {
+		defer c.Stop()
+		if err := c.Start(ctx, "0"); err != nil {
+			return err
+		}
+	}
+	if err := b.echo(ctx, all); err != nil {
+		return err
+	}
+	return b.broadcast(ctx, all)
+}
+
+func (b *bench) echo(ctx context.Context, all []*candidate) error {
+	f := figure.Begin(fmt.Sprintf("WebSocket echo, %d clients at once", echoing), command)
+	f.Y = "CPU per message, µs"
+	err := b.turns(ctx, all, "/websocket", echoing, clients.echo)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-28s %16s %8s\n", "echo", "CPU per message", "ratio")
+	var base time.Duration
+	for i, c := range all {
+		cost := c.median()
+		if i == 0 {
+			base = cost
+		}
+		fmt.Printf("%-28s %16v %8.2f\n", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(base))
+		f.Add(c.Name, 0, micro(cost))
+	}
+	return f.Write(b.out, "echo")
+}
+
+func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
+	f := figure.Begin("A message to all, by how many they are", command)
+	f.X, f.Y, f.Log = "clients", "CPU per delivery, µs", true
+	for _, n := range []int{10, 100, 1000} {
+		if err := b.turns(ctx, all, "/broadcast", n, clients.broadcast); err != nil {
+			return err
+		}
+		fmt.Printf("broadcast to %4d:", n)
+		var base time.Duration
+		for i, c := range all {
+			cost := c.median()
+			if i == 0 {
+				base = cost
+			}
+			fmt.Printf("  %s %v (%.2f)", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(base))
+			f.Add(c.Name, float64(n), micro(cost))
+		}
+		fmt.Println()
+	}
+	return f.Write(b.out, "broadcast")
+}
+
+// turns gives every server its rounds with n clients of its own.
+func (b *bench) turns(ctx context.Context, all []*candidate, path string, n int, work func(clients, time.Duration) (int, error)) error {
+	for range b.rounds {
+		for _, c := range all {
+			conns, err := dial(ctx, c.Addr, path, n)
+			if err == nil {
+				err = c.measure(func() (int, error) { return work(conns, b.length) })
+			}
+			conns.close()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

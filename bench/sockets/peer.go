@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+)
+
+// peer is the same on fasthttp with its WebSocket library, as their own examples
+// have it: a goroutine reads each connection, and the one that has a message to
+// all writes it to each, one after the other.
+func peer(addr string) error {
+	upgrader := websocket.FastHTTPUpgrader{}
+	all := &room{conns: map[*websocket.Conn]bool{}}
+	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
+		var talk func(*websocket.Conn)
+		switch string(ctx.Path()) {
+		case "/websocket":
+			talk = echo
+		case "/broadcast":
+			talk = all.join
+		default:
+			ctx.Error("not found", http.StatusNotFound)
+			return
+		}
+		_ = upgrader.Upgrade(ctx, talk) // has answered, if it is an error
+	}}
+	return errors.Join(errors.New("the peer ends"), srv.ListenAndServe(addr))
+}
+
+func echo(c *websocket.Conn) {
+	if c.WriteMessage(websocket.TextMessage, []byte("Welcome to the WebSocket server!")) != nil {
+		return
+	}
+	for {
+		_, message, err := c.ReadMessage()
+		if err != nil || c.WriteMessage(websocket.TextMessage, append([]byte("You said: "), message...)) != nil {
+			return
+		}
+	}
+}
+
+// room is who is told what anyone says.
+type room struct {
+	mu    sync.Mutex
+	conns map[*websocket.Conn]bool
+}
+
+func (r *room) join(c *websocket.Conn) {
+	r.mu.Lock()
+	r.conns[c] = true
+	err := c.WriteMessage(websocket.TextMessage, []byte("Connected to Broadcast WebSocket server!"))
+	r.mu.Unlock()
+	for err == nil {
+		var message []byte
+		if _, message, err = c.ReadMessage(); err == nil {
+			r.tell(append([]byte("Broadcast: "), message...))
+		}
+	}
+	r.mu.Lock()
+	delete(r.conns, c)
+	r.mu.Unlock()
+}
+
+func (r *room) tell(message []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		_ = c.WriteMessage(websocket.TextMessage, message) // its reader finds out
+	}
+}

@@ -1,0 +1,61 @@
+package uploads_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"os"
+	"path/filepath"
+
+	"gale/uploads"
+)
+
+// A form is streamed to disk: the field's name is the directory. The same once
+// more changes nothing.
+func Example() {
+	dir, err := os.MkdirTemp("", "uploads-example-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	store, err := uploads.Open(dir, uploads.Options{MaxFile: 1 << 20})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer store.Close()
+	for range 2 {
+		body, boundary := exampleForm()
+		answer, err := store.Multipart(context.Background(), body, boundary)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(answer.Code, answer.Files[0].Size, answer.Files[0].Reason)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "notes", "hello.txt"))
+	fmt.Println(string(text), err)
+	// Output:
+	// 200 5 OK
+	// 501 0 already exists: notes/hello.txt
+	// hello <nil>
+}
+
+// exampleForm is a form as a browser sends it, made while it is read.
+func exampleForm() (body io.Reader, boundary string) {
+	r, w := io.Pipe()
+	form := multipart.NewWriter(w)
+	go func() { // ends when the form is read, or not read on
+		part, err := form.CreateFormFile("notes", "hello.txt")
+		if err == nil {
+			_, err = io.WriteString(part, "hello")
+		}
+		if err == nil {
+			err = form.Close()
+		}
+		_ = w.CloseWithError(err)
+	}()
+	return r, form.Boundary()
+}
