@@ -112,12 +112,18 @@ func keysOf(channel string) []string {
 // number. The error wraps ErrChannel or ErrAway; with the latter the message may
 // have been sent all the same.
 func (b *Bus) Publish(ctx context.Context, channel string, data []byte) (seq uint64, err error) {
+	return b.PublishFor(ctx, channel, data, b.opts.Keep)
+}
+
+// PublishFor is Publish to a channel that is forgotten so long after its last
+// message, in whole seconds, in place of BusOptions.Keep: for one of
+// which there are many, each of them soon of no interest.
+func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep time.Duration) (seq uint64, err error) {
 	if !ValidChannel(channel) {
 		return 0, ErrChannel
 	}
-	o := &b.opts
 	text, err := publishScript.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
-		o.History, o.HistoryBytes, int(o.Keep/time.Second)).Text()
+		b.opts.History, b.opts.HistoryBytes, int(max(keep, time.Second)/time.Second)).Text()
 	if err == nil {
 		seq, err = strconv.ParseUint(text, 10, 64)
 	}

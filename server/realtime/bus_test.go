@@ -142,6 +142,33 @@ func TestResumeAhead(t *testing.T) {
 	wantText(t, c, fmt.Sprintf("%d two", seq))
 }
 
+// A channel is kept for as long as is said, and its bytes are counted anew where
+// Redis has evicted its messages.
+func TestPublishFor(t *testing.T) {
+	t.Parallel()
+	client := sharedtest.Open(t, redistest.Start(t).URL())
+	b := startBus(t, client, realtime.BusOptions{HistoryBytes: 10})
+	for _, keep := range []time.Duration{time.Minute, 0} {
+		if _, err := b.PublishFor(t.Context(), "a", []byte("12345"), keep); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"gale:channel:{a}:state", "gale:channel:{a}:log"} {
+			if left := client.PTTL(t.Context(), key).Val(); left <= 0 || left > max(keep, time.Second) {
+				t.Errorf("%s is kept for %v, not %v", key, left, keep)
+			}
+		}
+	}
+	client.Del(t.Context(), "gale:channel:{a}:log")
+	for range 2 {
+		if _, err := b.Publish(t.Context(), "a", []byte("12345")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := client.LLen(t.Context(), "gale:channel:{a}:log").Val(); kept != 2 {
+		t.Errorf("%d messages are kept, 10 bytes have room for two", kept)
+	}
+}
+
 func TestPublishRefused(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

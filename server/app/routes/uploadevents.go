@@ -21,6 +21,8 @@ const (
 	uploadChannel = "upload:"
 	// eventEvery is how often it does, at most.
 	eventEvery = 250 * time.Millisecond
+	// eventsKept is how long an upload's channel is kept behind its last event.
+	eventsKept = 10 * time.Minute
 	// tellTimeout bounds how long an event may take to be sent.
 	tellTimeout = time.Second
 )
@@ -82,7 +84,7 @@ func (u *UploadEvents) tellAll() {
 		data, err := json.Marshal(e)
 		if err == nil {
 			ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
-			_, err = u.bus.Publish(ctx, uploadChannel+id, data)
+			_, err = u.bus.PublishFor(ctx, uploadChannel+id, data, eventsKept)
 			cancel()
 		}
 		if err != nil {

@@ -10,9 +10,9 @@ if redis.call('HSETNX', state, 'seq', 0) == 1 then
 end
 redis.call('HINCRBY', state, 'seq', 1)
 local seq = redis.call('HGET', state, 'seq')
-redis.call('RPUSH', log, ARGV[3])
+local kept = redis.call('RPUSH', log, ARGV[3])
+if kept == 1 then redis.call('HSET', state, 'bytes', 0) end -- also where the log alone was evicted
 local bytes = redis.call('HINCRBY', state, 'bytes', size)
-local kept = redis.call('LLEN', log)
 while kept > 1 and (kept > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
   local oldest = redis.call('LPOP', log)
   bytes = redis.call('HINCRBY', state, 'bytes', -#oldest)
