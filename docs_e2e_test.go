@@ -28,7 +28,10 @@ mkdir -p data
 mount -t tmpfs tmpfs data # where make run keeps its state
 mkdir -p /var/log/nginx /var/lib/nginx /etc/prometheus
 cp testdata/docs/systemctl /usr/local/bin/
-export PATH=/usr/local/bin:$PATH HOME=$SANDBOX
+mkdir -p "$SANDBOX/tmp/home"
+chmod 1777 "$SANDBOX/tmp"
+mount --bind "$SANDBOX/tmp" /tmp
+export PATH=/usr/local/bin:$PATH HOME=/tmp/home TMPDIR=/tmp
 exec 2>&1
 PS4='+ '
 set -x
