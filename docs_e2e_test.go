@@ -25,7 +25,7 @@ mount --rbind "$SANDBOX/local" /usr/local
 mount --bind "$SANDBOX/etc" /etc
 for dir in /var/lib /var/www /var/log /run; do mount -t tmpfs tmpfs $dir; done
 mkdir -p data
-mount -t tmpfs tmpfs data # where make run keeps its state
+mount -t tmpfs tmpfs data # where pages keep theirs
 mkdir -p /var/log/nginx /var/lib/nginx /etc/prometheus
 cp testdata/docs/systemctl /usr/local/bin/
 export PATH=/usr/local/bin:$PATH HOME=$SANDBOX

@@ -62,7 +62,7 @@ func commands(page, language string) (script string, n int) {
 			fmt.Fprintf(&b, "# line %d\n%s\n", block.line+i, scripted(line))
 		}
 	}
-	return b.String() + "jobs -p | xargs -r kill\nwait\n", n
+	return b.String() + "jobs -rp | xargs -r kill || true\nwait\n", n
 }
 
 // scripted makes a line of a script of what a person would type.
@@ -85,7 +85,7 @@ func mustFail(line string) string {
 func TestBlocks(t *testing.T) {
 	page := "a\n```sh\none\ntwo\n```\ntext\n```\nother\n```\n```sh\n! three\n```\n```sh not run: why\nfour\n```\n"
 	script, n := commands(page, "sh")
-	want := "# line 3\none\n# line 4\ntwo\n# line 11\nif three; then exit 1; fi\njobs -p | xargs -r kill\nwait\n"
+	want := "# line 3\none\n# line 4\ntwo\n# line 11\nif three; then exit 1; fi\njobs -rp | xargs -r kill || true\nwait\n"
 	if script != want || n != 3 {
 		t.Errorf("%d commands:\n%s", n, script)
 	}

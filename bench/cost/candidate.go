@@ -92,8 +92,11 @@ func (l load) run(ctx context.Context, addr string) (n int, rate float64, err er
 		"-d", strconv.Itoa(int(l.length.Seconds()))+"s", "--timeout", "10s", "http://"+addr+l.path)
 	out, err := cmd.CombinedOutput()
 	requests, perSecond := requestsLine.FindSubmatch(out), rateLine.FindSubmatch(out)
-	if err != nil || requests == nil || perSecond == nil || strings.Contains(string(out), "Non-2xx") || strings.Contains(string(out), "Socket errors") {
-		return 0, 0, fmt.Errorf("wrk: %v, and says\n%s", err, out)
+	if err != nil {
+		return 0, 0, fmt.Errorf("wrk: %w: %s", err, out)
+	}
+	if requests == nil || perSecond == nil || strings.Contains(string(out), "Non-2xx") || strings.Contains(string(out), "Socket errors") {
+		return 0, 0, fmt.Errorf("wrk says\n%s", out)
 	}
 	if n, err = strconv.Atoi(string(requests[1])); err != nil {
 		return 0, 0, err

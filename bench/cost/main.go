@@ -29,7 +29,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "address of the peer")
 	upstream := flag.String("upstream", "", "what the peer's /fetch fetches")
 	flag.Parse()
-	err := error(nil)
+	var err error
 	if *role != "" {
 		err = peer(*role, *addr, *upstream)
 	} else {

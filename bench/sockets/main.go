@@ -37,7 +37,7 @@ func main() {
 	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
 	addr := flag.String("peer", "", "be the peer on fasthttp, at this address")
 	flag.Parse()
-	err := error(nil)
+	var err error
 	if *addr != "" {
 		err = peer(*addr)
 	} else {
