@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"gale/bench/process"
 )
@@ -27,7 +28,15 @@ func gale(ctx context.Context, dir string) (*server, error) {
 	if err == nil {
 		s.pid, err = process.Child(ctx, pid, "server: serve.0")
 	}
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	// It answers before its store slot does, and polls would wait for news in vain.
+	for deadline := time.Now().Add(patience); ; <-time.After(50 * time.Millisecond) {
+		if err = publish(ctx, s.addr); err == nil || time.Now().After(deadline) {
+			return s, err
+		}
+	}
 }
 
 // tornado starts Debian's Tornado with its own interpreter.
