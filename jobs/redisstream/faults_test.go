@@ -71,6 +71,19 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// awaitAccepted waits until a server that was started again has a task that was
+// accepted, of which nobody may hear meanwhile that there is none.
+func awaitAccepted(t *testing.T, s *redisstream.Store, id string) {
+	t.Helper()
+	eventually(t, id+" is there again", func() bool {
+		_, err := s.Get(t.Context(), id)
+		if errors.Is(err, jobs.ErrNotFound) {
+			t.Errorf("%v, of a task that was accepted", err)
+		}
+		return err == nil
+	})
+}
+
 // A server that does not answer, be it gone or stopped, is noticed within a
 // second by those whom a client waits for, and forgotten once it is back.
 func TestEnqueueFailsFast(t *testing.T) {
@@ -110,13 +123,7 @@ func TestEnqueueFailsFast(t *testing.T) {
 		return err == nil
 	})
 	for _, id := range []string{"before", "between", "after"} {
-		eventually(t, id+" is there again", func() bool {
-			_, err := s.Get(t.Context(), id)
-			if errors.Is(err, jobs.ErrNotFound) {
-				t.Errorf("%v, of a task that was accepted", err)
-			}
-			return err == nil
-		})
+		awaitAccepted(t, s, id)
 	}
 }
 
@@ -355,13 +362,7 @@ func TestForgetfulServer(t *testing.T) {
 	server.Kill()
 	server.Restart(t)
 	for _, id := range []string{"a", "m"} {
-		eventually(t, id+" is there again", func() bool {
-			_, err := s.Get(t.Context(), id)
-			if errors.Is(err, jobs.ErrNotFound) {
-				t.Errorf("%v, of a task that was accepted", err)
-			}
-			return err == nil
-		})
+		awaitAccepted(t, s, id)
 	}
 	if _, err := s.Group(t.Context(), "g"); err != nil {
 		t.Error(err)
