@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
@@ -104,11 +105,20 @@ func (c *Counters) All() []Counted {
 
 // Depth is what a queue holds now.
 type Depth struct {
-	Queue     string
-	Waiting   int           // due, and with no worker
-	Scheduled int           // not due yet: an eta, or the next attempt
-	Running   int           // with a worker
-	Dead      int           // dead letters that are still kept
-	Oldest    time.Duration // how long the oldest of Waiting has been due; 0 if none is
-	Paused    bool          // nothing is leased from it
+	Queue     string        `json:"queue"`
+	Waiting   int           `json:"waiting"`   // due, and with no worker
+	Scheduled int           `json:"scheduled"` // not due yet: an eta, or the next attempt
+	Running   int           `json:"running"`   // with a worker
+	Dead      int           `json:"dead"`      // dead letters that are still kept
+	Oldest    time.Duration `json:"-"`         // how long the oldest of Waiting has been due; 0 if none is
+	Paused    bool          `json:"paused"`    // nothing is leased from it
+}
+
+// MarshalJSON writes Oldest as oldest_seconds.
+func (d Depth) MarshalJSON() ([]byte, error) {
+	type plain Depth
+	return json.Marshal(struct {
+		plain
+		Oldest float64 `json:"oldest_seconds"`
+	}{plain(d), d.Oldest.Seconds()})
 }

@@ -11,17 +11,6 @@ import (
 	"gale/jobs"
 )
 
-// queueLine is a queue in the answer of server tasks queues -json.
-type queueLine struct {
-	Queue     string  `json:"queue"`
-	Waiting   int     `json:"waiting"`
-	Scheduled int     `json:"scheduled"`
-	Running   int     `json:"running"`
-	Dead      int     `json:"dead"`
-	Oldest    float64 `json:"oldest_seconds"` // of those that wait
-	Paused    bool    `json:"paused"`
-}
-
 // aQueue wants nothing, or pause or resume and the name of a queue.
 func aQueue(args []string) (words, flags []string, err error) {
 	words, flags = leading(args)
@@ -55,7 +44,7 @@ func (r *tasksRun) queues(ctx context.Context) error {
 	}
 	for _, d := range all {
 		if r.opt.JSON {
-			if err := json.NewEncoder(r.out).Encode(queueLine{d.Queue, d.Waiting, d.Scheduled, d.Running, d.Dead, d.Oldest.Seconds(), d.Paused}); err != nil {
+			if err := json.NewEncoder(r.out).Encode(d); err != nil {
 				return err
 			}
 			continue

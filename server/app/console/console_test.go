@@ -252,7 +252,13 @@ func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
 		if len(tasks.Tasks) != shownTasks || !tasks.More || len(tasks.Tasks[0].Error) > shownText+10 || len(v.frames["tasks"][0]) > shownTasks*3*shownText {
 			t.Errorf("%d tasks, %d bytes", len(tasks.Tasks), len(v.frames["tasks"][0]))
 		}
-		var queues queuesFrame
+		type queue struct {
+			Queue                             string
+			Waiting, Scheduled, Running, Dead int
+			Oldest                            float64 `json:"oldest_seconds"`
+			Paused                            bool
+		}
+		var queues struct{ Queues []queue }
 		v.last(t, "queues", &queues)
 		if len(queues.Queues) != 1 || queues.Queues[0] != (queue{"q", 2, 0, 0, 1, 1.5, true}) {
 			t.Errorf("%+v", queues)

@@ -37,19 +37,9 @@ func frame(v any) []byte {
 
 // queuesFrame is what the queues hold.
 type queuesFrame struct {
-	Type    string  `json:"type"` // queues
-	Problem string  `json:"problem,omitempty"`
-	Queues  []queue `json:"queues"`
-}
-
-type queue struct {
-	Name      string  `json:"queue"`
-	Waiting   int     `json:"waiting"`
-	Scheduled int     `json:"scheduled"`
-	Running   int     `json:"running"`
-	Dead      int     `json:"dead"`
-	Oldest    float64 `json:"oldest_seconds"` // of those that wait
-	Paused    bool    `json:"paused"`
+	Type    string       `json:"type"` // queues
+	Problem string       `json:"problem,omitempty"`
+	Queues  []jobs.Depth `json:"queues"`
 }
 
 // problemStore is what a page says while the task store does not answer. Why it
@@ -57,13 +47,14 @@ type queue struct {
 const problemStore = "the task store does not answer"
 
 func (c *Console) queues(ctx context.Context) queuesFrame {
-	f := queuesFrame{Type: "queues", Queues: []queue{}}
+	f := queuesFrame{Type: "queues", Queues: []jobs.Depth{}}
 	all, err := c.tasks.Depth(ctx)
 	if err != nil {
 		f.Problem = problemStore
 	}
 	for _, d := range all {
-		f.Queues = append(f.Queues, queue{d.Queue, d.Waiting, d.Scheduled, d.Running, d.Dead, d.Oldest.Round(time.Millisecond).Seconds(), d.Paused})
+		d.Oldest = d.Oldest.Round(time.Millisecond)
+		f.Queues = append(f.Queues, d)
 	}
 	return f
 }
