@@ -192,8 +192,9 @@ func TestWorkersAlone(t *testing.T) {
 }
 
 type uploadAnswer struct {
-	Code  int
-	Files []struct {
+	Reason string
+	Code   int
+	Files  []struct {
 		Code         int
 		Size         int64
 		SHA256, Task string

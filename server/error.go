@@ -27,7 +27,8 @@ type Error struct {
 	Challenge string
 	Err       error
 
-	allow string // header Allow
+	allow          string // header Allow
+	acceptEncoding string // header Accept-Encoding
 }
 
 // Fail returns an *Error: a handler's way to answer status with reason.
@@ -114,6 +115,9 @@ func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
 	}
 	if e.allow != "" {
 		h.Set(fasthttp.HeaderAllow, e.allow)
+	}
+	if e.acceptEncoding != "" {
+		h.Set(fasthttp.HeaderAcceptEncoding, e.acceptEncoding)
 	}
 	writeErrorBody(ctx, e.Status, e.reason())
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"gale/pool"
@@ -62,10 +63,34 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (fra
 			return f, r, err
 		}
 	}
+	if f.hasBody() && isCoded(h) {
+		return f, r, errCoded
+	}
 	if r.MaxBody >= 0 && f.length > r.MaxBody {
 		return f, r, ErrBodyTooLarge
 	}
 	return f, r, nil
+}
+
+// errCoded refuses a body with a Content-Encoding, for which RFC 9110, section
+// 15.5.16, has this status and Accept-Encoding. A handler would take the coded
+// bytes for the content, and a small body may decode to a huge one.
+var errCoded = &Error{
+	Status: http.StatusUnsupportedMediaType, Reason: "a body with a Content-Encoding is not accepted: send it as it is",
+	acceptEncoding: "identity",
+}
+
+// isCoded reports whether the content of a request is coded. The name identity is
+// reserved for none (RFC 9110, section 8.4.1).
+func isCoded(h *fasthttp.RequestHeader) bool {
+	for _, value := range h.PeekAll(fasthttp.HeaderContentEncoding) {
+		for coding := range strings.SplitSeq(string(value), ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // serve is fasthttp's handler for every request.

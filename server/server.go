@@ -64,8 +64,8 @@ type Options struct {
 	// none of their own, and of what ReadAll reads. Default 1 MiB.
 	MaxBody int64
 	// MaxHeader is the limit of a request's head (request line and fields), in
-	// bytes; more is answered 431. Each connection holds a buffer of this
-	// size. Default 8 KiB.
+	// bytes; a longer one gets a 431 response. Each connection that reads a
+	// request holds a buffer of this size. Default 8 KiB.
 	MaxHeader int
 	// Grace is how long Run, once its context has ended, waits for requests in
 	// flight. Default 30 s.

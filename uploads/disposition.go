@@ -54,15 +54,23 @@ func parseHeader(h textproto.MIMEHeader) (disposition, error) {
 }
 
 // parseParameters reads key=value; key="value"; … with the values of keys that
-// end in a star decoded. It refuses a key that comes twice, of which two readers
+// end in a star decoded. A parameter without a value (key; and an empty one) is
+// ignored, as Tornado does. It refuses a key that comes twice, of which two readers
 // might choose differently, and RFC 2231's continuations (filename*0), which RFC
 // 8187 rules out and no client sends.
 func parseParameters(s string) (map[string]string, bool) {
 	parameters := make(map[string]string, 2)
 	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
-		key, rest, ok := strings.Cut(s, "=")
+		if word, after, _ := strings.Cut(s, ";"); !strings.Contains(word, "=") {
+			if strings.Contains(word, `"`) {
+				return nil, false
+			}
+			s = after
+			continue
+		}
+		key, rest, _ := strings.Cut(s, "=")
 		key = strings.ToLower(strings.TrimSpace(key))
-		if _, twice := parameters[key]; !ok || twice || key == "" || strings.ContainsAny(key, " \t\";") {
+		if _, twice := parameters[key]; twice || key == "" || strings.ContainsAny(key, " \t\"") {
 			return nil, false
 		}
 		value, rest, ok := cutValue(strings.TrimLeft(rest, " \t"))
@@ -80,12 +88,14 @@ func parseParameters(s string) (map[string]string, bool) {
 	return parameters, true
 }
 
-// cutValue takes a value, quoted or not, and the semicolon after it.
+// cutValue takes a value, quoted or not, and the semicolon after it. One that is
+// not quoted ends at the semicolon and may have anything else in it but quotes:
+// some clients send filename=foo bar.txt.
 func cutValue(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
 		value, rest, _ = strings.Cut(s, ";")
 		value = strings.TrimSpace(value)
-		return value, rest, value != "" && !strings.ContainsAny(value, " \t\"")
+		return value, rest, !strings.Contains(value, `"`)
 	}
 	var unquoted strings.Builder
 	for i := 1; i < len(s); i++ {

@@ -29,6 +29,12 @@ func TestParseHeader(t *testing.T) {
 		`form-data; name="d"; filename*=utf-8'en'a; filename=b`: {"d", "a", true},
 		`form-data; name*=utf-8''%c3%a4; filename="b"`:          {"ä", "b", true},
 		`form-data; name="d"; filename="=?utf-8?q?a?="`:         {"d", "=?utf-8?q?a?=", true},
+		`form-data; name="d"; filename=foo bar.txt`:             {"d", "foo bar.txt", true},
+		`form-data; name=d e; filename= a  b ;`:                 {"d e", "a  b", true},
+		`form-data; name`:                                       {"", "", false},
+		`form-data; name=; filename=`:                           {"", "", true},
+		`form-data; secure; name="d"; filename; filename="a"`:   {"d", "a", true},
+		`form-data; ; name=d;; filename=a;;`:                    {"d", "a", true},
 		`form-data; name="filename=x"`:                          {"filename=x", "", false},
 	} {
 		got, err := parseHeader(textproto.MIMEHeader{"Content-Disposition": {value}})
@@ -37,10 +43,10 @@ func TestParseHeader(t *testing.T) {
 		}
 	}
 	for _, value := range []string{
-		``, `attachment; filename="a"`, `form-data, name="d"`, `form-data; name`, `form-data; ="d"`, `form-data; name=`,
+		``, `attachment; filename="a"`, `form-data, name="d"`, `form-data; ="d"`, `form-data; "name"`,
 		`form-data; name="d`, `form-data; name="d"; filename="x\"`, `form-data; name="d" filename="a"`, `form-data; name="d"x`,
 		`form-data; name="d"; filename="a"; filename="b"`, `form-data; name="d"; FILENAME=a; filename=a`,
-		`form-data; name=d e; filename=a`, `form-data; na me=d`, `form-data; name=d"e`, `form-data; ; name=d`,
+		`form-data; na me=d`, `form-data; name=d"e`, `form-data; name=d"e; filename=a"`, `form-data; x"; name=d`,
 		`form-data; filename*0="a"; filename*1="b"`, `form-data; filename*0*=utf-8''a`, `form-data; filename*=a`, `form-data; filename*='a`,
 		`form-data; filename*=iso-8859-1''%e4`, `form-data; filename*=utf-8''%e`, `form-data; filename*=utf-8''%zz`, `form-data; *=utf-8''a`,
 	} {

@@ -5,16 +5,16 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
-	"strings"
+	"net/textproto"
 )
 
-// Limits of a form besides those in Options, in bytes.
-const (
-	maxHeader = 16 << 10 // of a part; up to 4 KiB more may be buffered already
-	maxField  = 64 << 10 // of a plain field, which nobody here reads
-	maxOther  = 1 << 20  // of all plain fields and what follows the form
-	maxExcess = 64 << 20 // of all files, what is past Options.MaxFile
-)
+// maxExcess is how many bytes of all files of a form, past Options.MaxFile of
+// each, are read for the sake of the files after them.
+const maxExcess = 64 << 20
+
+// maxDelimiter is what surrounds the head of a part, in bytes: the line with the
+// boundary, and an empty one.
+const maxDelimiter = maxBoundary + 64
 
 // Multipart stores the files of a multipart/form-data body (RFC 7578): a part's
 // field name is the directory, its filename the name. Plain fields are ignored.
@@ -31,22 +31,24 @@ const (
 //
 // The error is for requests that failed as a whole, and nothing of them is
 // kept. It wraps
-//   - ErrMalformed: no form, one cut short, or one of too many parts or files
-//   - ErrTooLarge: plain fields over 64 KiB, or over 1 MiB together with what
-//     follows the form; or 64 MiB that are past Options.MaxFile
+//   - ErrMalformed: no form, one cut short, one of too many parts or files, a
+//     part whose head is over Options.MaxHead, or a part that holds parts
+//     (multipart/mixed, RFC 7578, section 4.3)
+//   - ErrTooLarge: a text field, or what follows the form, over Options.MaxField;
+//     or 64 MiB that are past Options.MaxFile
 //   - ErrDigest: the body as a whole is not what was announced
 //   - ErrBody and the body's own error
 //   - pool.ErrFull before the body is read, pool.ErrClosed
 //   - the cause of ctx's end
 func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Answer, error) {
 	if !validBoundary(boundary) {
-		return Answer{}, Because(ErrMalformed, "the content type has no proper boundary")
+		return Answer{}, Because(ErrMalformed, "the boundary is not usable")
 	}
 	// So that a busy server says so at once, not after the first file's header.
 	if err := s.admit(ctx, func() error { return nil }); err != nil {
 		return Answer{}, fmt.Errorf("begin form: %w", err)
 	}
-	f := &form{store: s, stream: newStream(body)}
+	f := &form{store: s, stream: newStream(body, s.options.MaxHead)}
 	f.reader = multipart.NewReader(f.stream, boundary)
 	defer f.discard()
 	if err := f.read(ctx); err != nil {
@@ -64,7 +66,6 @@ type form struct {
 	stream *stream
 	reader *multipart.Reader
 	parts  int
-	other  int64 // bytes that are no file's
 	excess int64 // bytes of files, past the limit of each
 
 	files   []File
@@ -74,7 +75,7 @@ type form struct {
 // read reads the body to its end.
 func (f *form) read(ctx context.Context) error {
 	for {
-		f.stream.left = maxHeader
+		f.stream.left = f.store.options.MaxHead + maxDelimiter
 		part, err := f.reader.NextRawPart()
 		f.stream.left = unlimited
 		if err == io.EOF {
@@ -86,6 +87,9 @@ func (f *form) read(ctx context.Context) error {
 		if f.parts++; f.parts > f.store.options.MaxParts {
 			return Because(ErrMalformed, fmt.Sprintf("more than %d parts", f.store.options.MaxParts))
 		}
+		if headSize(part.Header) > f.store.options.MaxHead { // the reader may have buffered more than the stream's limit
+			return headTooLarge(f.store.options.MaxHead)
+		}
 		if err := f.part(ctx, part); err != nil {
 			return err
 		}
@@ -96,7 +100,7 @@ func (f *form) read(ctx context.Context) error {
 // is whole only when its end was seen.
 func (f *form) drain() error {
 	f.stream.end = io.EOF
-	return f.skip(f.stream, maxOther)
+	return f.skip(f.stream, "what follows the form")
 }
 
 // publish gives every file that is whole its name, all in one go: from here on
@@ -127,18 +131,13 @@ func (f *form) discard() {
 	}
 }
 
-// validBoundary is RFC 2046, section 5.1.1.
-func validBoundary(s string) bool {
-	if s == "" || len(s) > 70 || s[len(s)-1] == ' ' {
-		return false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("'()+_,-./:=? ", c) >= 0:
-		default:
-			return false
+// headSize is how many bytes the head of a part has on the wire, its white space
+// aside.
+func headSize(h textproto.MIMEHeader) (n int64) {
+	for name, values := range h {
+		for _, value := range values {
+			n += int64(len(name) + len(": ") + len(value) + len("\r\n"))
 		}
 	}
-	return true
+	return n
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"strings"
 
 	"gale/pool"
 )
@@ -18,7 +19,10 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		return err
 	}
 	if !d.file {
-		return f.skip(part, maxField)
+		if kind, _, _ := strings.Cut(part.Header.Get("Content-Type"), ";"); hasPrefixFold(strings.TrimSpace(kind), "multipart/") {
+			return Because(ErrMalformed, fmt.Sprintf("the part %q holds parts of its own (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
+		}
+		return f.skip(part, fmt.Sprintf("the text field %q", shorten(d.name)))
 	}
 	digests, err := ParseDigests(append(part.Header.Values("Content-Digest"), part.Header.Values("Repr-Digest")...)...)
 	if err != nil {
@@ -100,12 +104,12 @@ func (f *form) drop(c *content) error {
 	return nil
 }
 
-// skip reads r, which is no file, to its end.
-func (f *form) skip(r io.Reader, limit int64) error {
+// skip reads r, which is no file, to its end. The error names it as what.
+func (f *form) skip(r io.Reader, what string) error {
+	limit := f.store.options.MaxField
 	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))
-	f.other += n
-	if n > limit || f.other > maxOther {
-		return Because(ErrTooLarge, "the form has too much in it that is no file")
+	if n > limit {
+		return Because(ErrTooLarge, fmt.Sprintf("%s has more than %d bytes", what, limit))
 	}
 	if err != nil {
 		return f.stream.fault(err)
@@ -132,4 +136,9 @@ func (c *content) empty() (bool, error) {
 		return true, nil
 	}
 	return false, err
+}
+
+// hasPrefixFold is strings.HasPrefix without regard to case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }

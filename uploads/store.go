@@ -38,6 +38,8 @@ const (
 	DefaultMaxFile  = 1 << 30
 	DefaultMaxParts = 1000
 	DefaultMaxFiles = 100
+	DefaultMaxHead  = 16 << 10
+	DefaultMaxField = 1 << 20
 )
 
 // Modes of what the store makes, before the umask: a group may be let in to
@@ -61,6 +63,12 @@ type Options struct {
 	// MaxFiles is how many of them may be files; each holds a descriptor
 	// until the form has been read to its end. Default 100.
 	MaxFiles int
+	// MaxHead is how many bytes the head of a part may have, and how many may
+	// stand before the first part. Default 16 KiB.
+	MaxHead int64
+	// MaxField is how many bytes a text field of a form may have, and how many
+	// may follow the form. Default 1 MiB.
+	MaxField int64
 	// Pool runs the work on the disk. Nil: the caller's goroutine does.
 	Pool *pool.Pool
 	// Meter is told how uploads go. Nil: nobody is.
@@ -98,6 +106,8 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 	}
 	o.MaxParts = cmp.Or(max(o.MaxParts, 0), DefaultMaxParts)
 	o.MaxFiles = cmp.Or(max(o.MaxFiles, 0), DefaultMaxFiles)
+	o.MaxHead = cmp.Or(max(o.MaxHead, 0), DefaultMaxHead)
+	o.MaxField = cmp.Or(max(o.MaxField, 0), DefaultMaxField)
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return nil, fmt.Errorf("make upload folder: %w", err)
 	}

@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-var (
-	// errEnd is the end of the body before that of the form.
-	errEnd = Because(ErrMalformed, "the body ends before the form does")
-	// errHeader ends a form with too much before or in the header of a part.
-	errHeader = Because(ErrMalformed, "no part begins, or its header does not end, within 16 KiB")
-)
+// errEnd is the end of the body before that of the form.
+var errEnd = Because(ErrMalformed, "the body ends before the form does")
+
+// headTooLarge ends a form with too much before a part, or in its head.
+func headTooLarge(limit int64) error {
+	return Because(ErrMalformed, fmt.Sprintf("no part begins, or its head does not end, within %d bytes", limit))
+}
 
 // stream is a body as mime/multipart gets to see it.
 //
@@ -23,23 +24,24 @@ var (
 // line may lack the newline (RFC 2046 leaves it to the epilogue, and some
 // clients send none), which a CRLF after the body makes up for.
 //
-// It also bounds a header, for which the package allows 10 MiB.
+// It also bounds the head of a part, for which the package allows 10 MiB.
 type stream struct {
 	body io.Reader
-	left int64 // bytes that may be read before errHeader
+	head int64 // limit of a part's head, in bytes
+	left int64 // bytes that may be read before headTooLarge
 	end  error // what the body's io.EOF becomes
 	err  error // sticky
 }
 
-func newStream(body io.Reader) *stream {
-	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), end: errEnd}
+func newStream(body io.Reader, head int64) *stream {
+	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), head: head, end: errEnd}
 }
 
 const unlimited = math.MaxInt64
 
 func (s *stream) Read(p []byte) (int, error) {
 	if s.err == nil && s.left <= 0 {
-		s.err = errHeader
+		s.err = headTooLarge(s.head)
 	}
 	if s.err != nil {
 		return 0, s.err

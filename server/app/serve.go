@@ -45,7 +45,10 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
 	defer observe(child, c, counted, log)() // the last to end
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Pool: uploadPool, Meter: counted.Uploads, Logger: log}, counted.Tasks)
+	s, err := openState(ctx, c, uploads.Options{
+		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
+		Pool: uploadPool, Meter: counted.Uploads, Logger: log,
+	}, counted.Tasks)
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps)
 	}
 	all, statuses := routes.All(d)
 	return server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
+		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
 		TLS: secure, AccessLog: c.AccessLog,
 	}, all)

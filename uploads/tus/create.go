@@ -3,6 +3,9 @@ package tus
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -21,6 +24,11 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	brings := isStream(r)
+	if r.Length < 0 && !brings { // chunked, and perhaps without a byte
+		if r.Length, err = lengthOfEmpty(r.Body); err != nil {
+			return Response{}, err
+		}
+	}
 	switch {
 	case r.Length != 0 && !brings:
 		return Response{}, fail(http.StatusUnsupportedMediaType, "the content type of bytes for an upload is "+offsetStream)
@@ -60,6 +68,17 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	return s.created(e, brings), nil
+}
+
+// lengthOfEmpty is 0 for a body without bytes, else -1. It reads one.
+func lengthOfEmpty(body io.Reader) (int64, error) {
+	switch _, err := io.ReadFull(body, make([]byte, 1)); {
+	case errors.Is(err, io.EOF):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("read body: %w", err)
+	}
+	return -1, nil
 }
 
 // created is the answer to a POST that succeeded.

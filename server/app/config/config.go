@@ -48,6 +48,10 @@ type Config struct {
 	Open          bool
 	Origins       []string
 	MaxBody       int64          // bytes
+	MaxHead       int64          // bytes, of a request's head and of the head of a part of a form
+	MaxParts      int            // of a form
+	MaxFiles      int            // of them, those that are files
+	MaxField      int64          // bytes of a text field of a form
 	MaxUpload     int64          // bytes
 	MaxUnfinished int64          // bytes, of all resumable uploads that are under way
 	UploadExpiry  time.Duration  // how long one of them is kept after its last byte

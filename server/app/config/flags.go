@@ -14,6 +14,7 @@ import (
 	"github.com/peterbourgon/ff/v3"
 
 	"gale/pool"
+	"gale/uploads"
 )
 
 // flags is a set of flags and what was found wrong while it was filled.
@@ -68,6 +69,10 @@ func define(command Command, c *Config) *flags {
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
 	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may write, comma separated: https://app.example")
 	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "limit on a request's body, in bytes or with KiB, MiB, GiB (`size`)")
+	s.Var(newSize(&c.MaxHead, uploads.DefaultMaxHead), "max-head", "limit on the head of a request (beyond it 431), and on that of a part of a multipart form (400) (`size`)")
+	s.IntVar(&c.MaxParts, "max-parts", uploads.DefaultMaxParts, "`number` of parts, text fields and files together, that a multipart form may have; beyond it 400")
+	s.IntVar(&c.MaxFiles, "max-files", uploads.DefaultMaxFiles, "`number` of files that a multipart form may have; beyond it 400")
+	s.Var(newSize(&c.MaxField, uploads.DefaultMaxField), "max-field", "limit on a text field of a multipart form; beyond it 413 (`size`)")
 	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "limit on an uploaded file (`size`)")
 	s.Var(newSize(&c.MaxUnfinished, 16<<30), "max-unfinished", "limit on all resumable uploads that are unfinished, together (`size`); the default is four times -max-upload if that is more")
 	s.DurationVar(&c.UploadExpiry, "upload-expiry", 24*time.Hour, "how long an unfinished resumable upload is kept after its last byte")

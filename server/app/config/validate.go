@@ -25,6 +25,16 @@ import (
 // maxSlots is far beyond any machine; a larger number is a slip.
 const maxSlots = 1024
 
+// Bounds of the limits of requests. Each connection that reads a request holds a
+// buffer of -max-head; each file of a form holds a descriptor until the form has
+// been read.
+const (
+	minHead  = 1 << 10
+	maxHead  = 1 << 20
+	maxParts = 1_000_000
+	maxFiles = 10_000
+)
+
 // minHangTimeout is the shortest -hang-timeout: a child sends four heartbeats a
 // second.
 const minHangTimeout = time.Second
@@ -49,6 +59,12 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 		f.fault("-max-requests: must not be negative")
 	}
 	f.positive("max-body", c.MaxBody > 0)
+	if c.MaxHead < minHead || c.MaxHead > maxHead {
+		f.fault("-max-head: %d is not within %d and %d bytes", c.MaxHead, minHead, maxHead)
+	}
+	f.within("max-parts", c.MaxParts, 1, maxParts)
+	f.within("max-files", c.MaxFiles, 1, maxFiles)
+	f.positive("max-field", c.MaxField > 0)
 	f.uploads(c)
 	f.oneOf("log-format", c.LogFormat, "text", "json")
 	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")

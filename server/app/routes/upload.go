@@ -3,9 +3,9 @@ package routes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 
 	"github.com/valyala/fasthttp"
 
@@ -53,14 +53,20 @@ func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Answ
 	if err != nil {
 		return uploads.Answer{}, err
 	}
-	kind, params, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
+	given := string(ctx.Request.Header.ContentType())
+	if given == "" {
+		return uploads.Answer{}, uploads.Because(uploads.ErrNoFile, "the request has no Content-Type: send "+uploads.KindMultipart)
+	}
+	kind, boundary, err := uploads.ParseContentType(given)
 	switch {
-	case err == nil && kind == "multipart/form-data":
-		return u.multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), params["boundary"])
-	case err == nil && kind == urlencoded:
+	case err != nil:
+		return uploads.Answer{}, err
+	case kind == uploads.KindMultipart:
+		return u.multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), boundary)
+	case kind == uploads.KindURLEncoded:
 		return u.urlencoded(ctx, digests)
 	}
-	return uploads.Answer{}, uploads.ErrNoFile
+	return uploads.Answer{}, uploads.Because(uploads.ErrNoFile, fmt.Sprintf("the Content-Type is %s, not %s", kind, uploads.KindMultipart))
 }
 
 // announced are the digests that a request's head announces for its body.

@@ -16,9 +16,6 @@ import (
 	"gale/uploads"
 )
 
-// urlencoded is the kind of a form that has its file in a field.
-const urlencoded = "application/x-www-form-urlencoded"
-
 // urlencoded stores the field body of such a form, as directory and filename
 // say. It is in memory as a whole, so -max-body limits it.
 func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Answer, error) {
