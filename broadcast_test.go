@@ -13,10 +13,7 @@ import (
 	"gale/jobs/redistest"
 )
 
-const (
-	listeners   = 400
-	slowTimeout = 8 * time.Second
-)
+const listeners = 400
 
 // listener is a client of /broadcast: it notes what it heard, per sender.
 type listener struct {
@@ -24,7 +21,6 @@ type listener struct {
 	name  string // as a sender
 	sent  int
 	heard atomic.Int64
-	late  atomic.Int64 // the longest that a message took, in nanoseconds
 	fault atomic.Pointer[string]
 	own   chan struct{}  // one for each of its own messages
 	last  map[string]int // of each sender; of the goroutine that reads
@@ -35,7 +31,7 @@ func (l *listener) fail(format string, args ...any) {
 	l.fault.CompareAndSwap(nil, &text)
 }
 
-// read takes messages `SENDER N TIME …` until the connection ends.
+// read takes messages `SENDER N …` until the connection ends.
 func (l *listener) read() {
 	for {
 		_, text, err := l.conn.ReadMessage()
@@ -45,8 +41,7 @@ func (l *listener) read() {
 		}
 		var sender string
 		var n int
-		var sent int64
-		if _, err := fmt.Sscanf(string(text[:min(len(text), 100)]), "Broadcast: %s %d %d", &sender, &n, &sent); err != nil {
+		if _, err := fmt.Sscanf(string(text[:min(len(text), 100)]), "Broadcast: %s %d", &sender, &n); err != nil {
 			l.fail("%.80q", text)
 			return
 		}
@@ -54,7 +49,6 @@ func (l *listener) read() {
 			l.fail("of sender %s: %d, want %d", sender, n, want)
 		}
 		l.last[sender] = n
-		l.late.Store(max(l.late.Load(), time.Now().UnixNano()-sent))
 		l.heard.Add(1)
 		if sender == l.name {
 			l.own <- struct{}{}
@@ -67,13 +61,13 @@ func (l *listener) read() {
 func (l *listener) send(count, size int) error {
 	for range count {
 		l.sent++
-		text := fmt.Sprintf("%s %d %d %s", l.name, l.sent, time.Now().UnixNano(), strings.Repeat("x", size))
+		text := fmt.Sprintf("%s %d %s", l.name, l.sent, strings.Repeat("x", size))
 		if err := l.conn.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 			return err
 		}
 		select {
 		case <-l.own:
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			return fmt.Errorf("message %d of %s does not come back", l.sent, l.name)
 		}
 	}
@@ -100,7 +94,6 @@ func listen(t *testing.T, servers []*gale) (all []*listener) {
 // round has the first so many clients send, and all hear all of it.
 func round(t *testing.T, all []*listener, senders, each, size int) {
 	t.Helper()
-	began := time.Now()
 	var sending sync.WaitGroup
 	for _, l := range all[:senders] {
 		sending.Go(func() {
@@ -122,7 +115,6 @@ func round(t *testing.T, all []*listener, senders, each, size int) {
 		}
 		return true
 	})
-	var late int64
 	for i, l := range all {
 		if fault := l.fault.Load(); fault != nil {
 			t.Fatalf("client %d heard %d of %d: %s", i, l.heard.Load(), want, *fault)
@@ -130,29 +122,22 @@ func round(t *testing.T, all []*listener, senders, each, size int) {
 		if n := l.heard.Load(); n != want {
 			t.Fatalf("client %d heard %d of %d", i, n, want)
 		}
-		late = max(late, l.late.Swap(0))
-	}
-	t.Logf("%d messages to %d clients in %v, none later than %v", senders*each, len(all), time.Since(began).Round(time.Millisecond), time.Duration(late).Round(time.Millisecond))
-	if time.Duration(late) > slowTimeout {
-		t.Errorf("a message took %v: as if one waited for the client that does not read", time.Duration(late))
 	}
 }
 
 // Two servers that share a Redis, 200 clients on each, 1,000 messages of 10
-// senders: everyone hears each of them once and in its sender's order, beside a
-// client that never reads and is closed in time; and again after Redis was killed.
+// senders: everyone hears each of them once and in its sender's order, and again
+// after Redis was killed. Beside them is a client that never reads. It is paused for
+// longer than this test waits for anything, so nobody can have waited for it.
 func TestBroadcast(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	flags := []string{"-procs", "4", "-workers", "0", "-redis", redis.URL(), "-ws-send-timeout", slowTimeout.String()}
+	flags := []string{"-procs", "4", "-workers", "0", "-redis", redis.URL(), "-ws-send-timeout", "10m"}
 	servers := []*gale{start(t, t.TempDir(), flags...), start(t, t.TempDir(), flags...)}
 	narrow(t, servers[0], "/broadcast") // it never reads
 	all := listen(t, servers)
 	round(t, all, 1, 120, 32<<10) // more than what stands between it and the server holds
 	round(t, all, 10, 100, 0)
-	eventually(t, 20*time.Second, "who never reads is closed", func() bool {
-		return strings.Count(servers[0].log.String(), "client too slow, connection closed") == 1
-	})
 	redis.Kill()
 	redis.Restart(t)
 	// Each of the eight children notices by itself; one that has not would answer
@@ -167,8 +152,8 @@ func TestBroadcast(t *testing.T) {
 	}
 	round(t, all, 10, 100, 0)
 	for i, g := range servers {
-		if n, want := strings.Count(g.log.String(), "client too slow"), 1-i; n != want {
-			t.Errorf("server %d closed %d clients as too slow, want %d", i, n, want)
+		if strings.Contains(g.log.String(), "client too slow") {
+			t.Errorf("server %d closed a client as too slow", i)
 		}
 	}
 }

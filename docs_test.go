@@ -19,6 +19,27 @@ var pages = []string{
 	"docs/deployment.md", "docs/operations.md", "docs/security.md",
 }
 
+// The README names the two commands that a newcomer needs, and the Makefile has
+// both.
+func TestReadmeNamesBothCommands(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"run", "test"} {
+		if !strings.Contains(string(readme), "`make "+target+"`") {
+			t.Errorf("README.md does not name make %s", target)
+		}
+		if !regexp.MustCompile(`(?m)^` + target + `:`).Match(makefile) {
+			t.Errorf("the Makefile has no target %s", target)
+		}
+	}
+}
+
 // notRun is what the fence of a block says whose commands no test runs, with the
 // reason behind it.
 const notRun = "sh not run: "

@@ -21,13 +21,9 @@ type scrape map[string]*dto.MetricFamily
 
 func (g *gale) scrape(t *testing.T) scrape {
 	t.Helper()
-	began := time.Now()
 	code, body, err := get("http://" + g.admin + "/metrics")
 	if err != nil || code != http.StatusOK {
 		t.Fatalf("/metrics: %d, %v\n%s", code, err, body)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("/metrics took %v", took)
 	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
