@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/robfig/cron/v3"
+	"github.com/netresearch/go-cron"
 )
 
 // ErrSchedule: the text is no schedule; the error says what it should be.
@@ -18,12 +18,19 @@ const maxSchedule = 256
 // minEvery is the shortest interval.
 const minEvery = time.Second
 
+// searchYears is the longest time between two moments of a schedule: from
+// 29 February on one day of the week to the next, over a year 2100 without one.
+const searchYears = 40
+
 // Schedule is a sequence of moments, the same for everyone who asks: also that
 // of an interval does not depend on when somebody began to count.
 type Schedule struct {
 	text  string
-	every time.Duration // else cron
-	cron  cron.Schedule
+	every time.Duration // else the fields below
+	// clock yields times on the clock on the wall, written as if they were UTC.
+	clock cron.Schedule
+	zone  *time.Location
+	fixed bool // times of day, as opposed to a schedule with a wildcard
 }
 
 // ParseSchedule reads a schedule: five cron fields (minute, hour, day of month,
@@ -31,54 +38,80 @@ type Schedule struct {
 // @monthly, @yearly; or "@every 90s", at whole multiples of the interval since
 // 1970, UTC. CRON_TZ=Europe/Berlin before the fields names the time zone, which
 // otherwise is UTC on every machine. Errors wrap ErrSchedule.
-func ParseSchedule(text string) (s Schedule, err error) {
-	// The parser panics on some texts that have nothing behind the zone.
-	defer func() {
-		if v := recover(); v != nil {
-			s, err = Schedule{}, fmt.Errorf("%w: %q", ErrSchedule, text)
-		}
-	}()
+func ParseSchedule(text string) (Schedule, error) {
 	if len(text) > maxSchedule {
 		return Schedule{}, fmt.Errorf("%w: longer than %d bytes", ErrSchedule, maxSchedule)
 	}
-	if every, ok := strings.CutPrefix(text, "@every "); ok {
-		d, err := time.ParseDuration(strings.TrimSpace(every))
-		if err != nil || d < minEvery || d%time.Second != 0 {
-			return Schedule{}, fmt.Errorf("%w: %q is no interval of whole seconds, at least one", ErrSchedule, every)
-		}
-		return Schedule{text: text, every: d}, nil
+	s := Schedule{text: text}
+	err := s.parse()
+	if err == nil && s.Next(time.Now()).IsZero() {
+		err = errors.New("never comes")
 	}
-	spec := text
-	if !strings.HasPrefix(spec, "TZ=") && !strings.HasPrefix(spec, "CRON_TZ=") {
-		spec = "CRON_TZ=UTC " + spec
-	}
-	fields := cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor
-	parsed, err := cron.NewParser(fields).Parse(spec)
 	if err != nil {
 		return Schedule{}, fmt.Errorf("%w: %q: %w", ErrSchedule, text, err)
-	}
-	s = Schedule{text: text, cron: parsed}
-	if s.Next(time.Now()).IsZero() {
-		return Schedule{}, fmt.Errorf("%w: %q never comes", ErrSchedule, text)
 	}
 	return s, nil
 }
 
-// Next returns the first moment after t, in whole seconds; zero if there is
-// none within five years.
+func (s *Schedule) parse() (err error) {
+	spec := strings.TrimSpace(s.text)
+	s.zone = time.UTC
+	if name, ok := zonePrefix(spec); ok {
+		name, spec, _ = strings.Cut(name, " ")
+		if s.zone, err = loadZone(name); err != nil {
+			return err
+		}
+		if spec = strings.TrimSpace(spec); strings.HasPrefix(spec, "@every") {
+			return errors.New("an interval has no time zone")
+		}
+	}
+	if every, ok := strings.CutPrefix(spec, "@every "); ok {
+		s.every, err = time.ParseDuration(strings.TrimSpace(every))
+		if err != nil || s.every < minEvery || s.every%time.Second != 0 {
+			return fmt.Errorf("%q is no interval of whole seconds, at least one", every)
+		}
+		return nil
+	}
+	options := cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor
+	fields := strings.Fields(spec)
+	switch {
+	case len(fields) == 0:
+		return errors.New("no fields")
+	case len(fields) == 1:
+		s.fixed = spec != "@hourly"
+	case len(fields) == 5 || len(fields) == 6:
+		if err := checkFields(fields); err != nil {
+			return err
+		}
+		ofTime, ofDay := fields[:len(fields)-3], fields[len(fields)-3:]
+		s.fixed = !strings.ContainsAny(strings.Join(ofTime, " "), wildcards)
+		// Of two restricted fields for the day either is enough: crontab(5). One
+		// that begins with a wildcard does not restrict, also with a step: cron's
+		// entry.c.
+		if !strings.ContainsAny(ofDay[0][:1]+ofDay[2][:1], wildcards) {
+			options |= cron.DowOrDom
+		}
+	}
+	s.clock, err = cron.MustNewParser(options).WithMaxSearchYears(searchYears).Parse("CRON_TZ=UTC " + spec)
+	return err
+}
+
+// Next returns the first moment after t, in whole seconds; zero if there is none.
 func (s Schedule) Next(t time.Time) time.Time {
 	if s.every > 0 {
 		step := int64(s.every / time.Second)
 		return time.Unix((t.Unix()/step+1)*step, 0).UTC()
 	}
-	if s.cron == nil {
+	if s.clock == nil {
 		return time.Time{}
 	}
-	next := s.cron.Next(t)
-	if next.IsZero() {
-		return next
+	for p := periodAt(t.In(s.zone)); ; p = periodAt(p.end) {
+		at := s.nextIn(p, t)
+		if at.IsZero() || p.end.IsZero() || at.Before(p.end) {
+			return at
+		}
+		t = p.end.Add(-time.Second)
 	}
-	return next.UTC()
 }
 
 // last returns the last moment after one time and not after another; zero if

@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,6 +27,17 @@ func TestSchedule(t *testing.T) {
 		"0 12 * * MON":                      "2026-03-30T12:00:00Z",
 		"CRON_TZ=Europe/Berlin 0 12 30 3 *": "2026-03-30T10:00:00Z",
 		"CRON_TZ=Europe/Berlin 0 12 28 3 *": "2027-03-28T10:00:00Z",
+		" TZ=Europe/Berlin  @daily ":        "2026-03-29T22:00:00Z",
+		"0 12 * * 7":                        "2026-03-29T12:00:00Z",
+		"0 12 * * 1-7":                      "2026-03-29T12:00:00Z",
+		"0 12 * * 5-7":                      "2026-03-29T12:00:00Z",
+		"0 12 * * 0-7":                      "2026-03-29T12:00:00Z",
+		"0 12 * * 1-7/3":                    "2026-03-29T12:00:00Z",
+		"0 12 * * fri,7":                    "2026-03-29T12:00:00Z",
+		"0 12 1 * 1":                        "2026-03-30T12:00:00Z", // the first, or a Monday
+		"0 12 */2 * 2":                      "2026-03-31T12:00:00Z", // an odd day, and a Tuesday
+		"0 0 29 2 *":                        "2028-02-29T00:00:00Z",
+		"0 0 29 2 */7":                      "2032-02-29T00:00:00Z", // a Sunday
 	} {
 		s, err := jobs.ParseSchedule(text)
 		if err != nil {
@@ -37,8 +49,9 @@ func TestSchedule(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", " ", "TZ=UTC", "CRON_TZ=UTC", "TZ=", "TZ=Mars/Base * * * * *", "* * * *", "* * * * * * *", "61 * * * *", "0 0 30 2 *",
+		"", " ", "TZ=UTC", "CRON_TZ=UTC", "CRON_TZ=UTC ", "TZ=", "CRON_TZ=UTC TZ=UTC * * * * *", "CRON_TZ=UTC @every 1h", "TZ=Mars/Base * * * * *", "* * * *", "* * * * * * *", "61 * * * *", "0 0 30 2 *",
 		"@every 0s", "@every -1s", "@every 1ms", "@every 1500ms", "@every", "@never", "\x00", strings.Repeat("1,", 500) + "1 * * * *",
+		"70/5 * * * *", "61-5 * * * *", "0 24 * * *", "0 0 32-5 * *", "0 0 * * 8", "0 0 * * 8-2", "0 0 * * 7/2", "0 0 * * FRI-MON/2", "0 0 * NOV-FEB *", "1,,2 * * * *", "*/0 * * * *",
 	} {
 		if s, err := jobs.ParseSchedule(text); !errors.Is(err, jobs.ErrSchedule) {
 			t.Errorf("%q: %v, %v", text, s, err)
@@ -46,8 +59,33 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-func FuzzParseSchedule(f *testing.F) {
-	for _, seed := range []string{"TZ=UTC", "CRON_TZ=UTC 0 0 * * *", "@every 1h", "*/7 1-5,9 ? JAN-MAR MON#2"} {
+// A time zone is the same on every machine, and the error says what to write.
+func TestScheduleZones(t *testing.T) {
+	for text, want := range map[string]string{
+		"CRON_TZ=Local 0 3 * * *":     "CRON_TZ=Local is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin",
+		"TZ=Local 0 3 * * *":          "CRON_TZ=Local is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin",
+		"CRON_TZ=localtime 0 3 * * *": "CRON_TZ=localtime is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin",
+		"CRON_TZ= 0 3 * * *":          "CRON_TZ is empty: name a time zone, like CRON_TZ=Europe/Berlin",
+		"TZ=":                         "CRON_TZ is empty: name a time zone, like CRON_TZ=Europe/Berlin",
+		"CRON_TZ=Mars/Base 0 3 * * *": "CRON_TZ: unknown time zone Mars/Base",
+		"CRON_TZ=UTC":                 "no fields",
+		"CRON_TZ=UTC @every 90s":      "an interval has no time zone",
+		"0 0 30 2 *":                  "never comes",
+		"0 0 * * 8":                   "day of week: 8 is above 7",
+		"0 22-2 * * *":                "hour: the range 22-2 ends before it begins",
+	} {
+		_, err := jobs.ParseSchedule(text)
+		if want := fmt.Sprintf("invalid schedule: %q: %s", text, want); err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func FuzzSchedule(f *testing.F) {
+	for _, seed := range []string{
+		"TZ=UTC", "CRON_TZ=UTC 0 0 * * *", "@every 1h", "*/7 1-5,9 ? JAN-MAR MON#2", "CRON_TZ=Europe/Berlin 0-59 0-59 2 * * 5-7",
+		"TZ=Australia/Lord_Howe 0 2 29 2 *", "CRON_TZ=Africa/Cairo @daily", "70/5 22-2 L * 7", "0 0 31 2,4,6,9,11 *",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -58,9 +96,22 @@ func FuzzParseSchedule(f *testing.F) {
 			}
 			return
 		}
-		now := time.Unix(1_800_000_000, 0)
-		if next := s.Next(now); !next.IsZero() && !next.After(now) {
-			t.Errorf("%q: %v is not after %v", text, next, now)
+		last := time.Unix(1_800_000_000, 5e8)
+		for range 20 {
+			next := s.Next(last)
+			if next.IsZero() {
+				t.Errorf("%q ends after %v", text, last)
+				return
+			}
+			if !next.After(last) || next.Nanosecond() != 0 || next.Location() != time.UTC {
+				t.Errorf("%q: %v comes after %v", text, next, last)
+				return
+			}
+			if before := next.Add(-time.Second); !before.Before(last) && !s.Next(before).Equal(next) {
+				t.Errorf("%q: %v comes after %v, %v a second before", text, next, last, s.Next(before))
+				return
+			}
+			last = next
 		}
 	})
 }
