@@ -39,7 +39,7 @@ func TestCancelRunning(t *testing.T) {
 				if !errors.Is(cause, jobs.ErrCancelled) || !errors.Is(cause, jobs.ErrLeaseLost) {
 					t.Errorf("the context ended with %v", cause)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(60 * time.Second):
 				t.Fatal("the handler is not told")
 			}
 			// The place is free again.

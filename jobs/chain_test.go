@@ -183,7 +183,7 @@ func TestChainFillsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	var w *jobs.Workflow
-	for end := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; <-time.After(5 * time.Millisecond) {
 		if w = workflow(t, f, first.ID); w.State.Final() || time.Now().After(end) {
 			break
 		}

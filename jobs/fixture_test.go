@@ -76,7 +76,7 @@ func (f *fixture) enqueue(t *testing.T, n jobs.NewTask) *jobs.Task {
 // await waits until the task is as cond wants it.
 func (f *fixture) await(t *testing.T, id string, cond func(*jobs.Task) bool) *jobs.Task {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	task, err := f.store.Get(ctx, id)
 	for err == nil && !cond(task) {

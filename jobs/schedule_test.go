@@ -227,7 +227,7 @@ func TestSchedulersOnOneStore(t *testing.T) {
 		defer mu.Unlock()
 		return len(ran) >= 12
 	}
-	for deadline := time.Now().Add(20 * time.Second); !enough() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(60 * time.Second); !enough() && time.Now().Before(deadline); {
 		<-time.After(10 * time.Millisecond)
 	}
 	cancel()

@@ -123,7 +123,7 @@ func TestTaskLog(t *testing.T) {
 		}
 		return text
 	}
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(log(), `level=INFO msg=begun attempt=1 odd="a\nb"`); {
+	for end := time.Now().Add(60 * time.Second); !strings.Contains(log(), `level=INFO msg=begun attempt=1 odd="a\nb"`); {
 		if time.Now().After(end) {
 			t.Fatalf("while it runs its log is %q", log())
 		}

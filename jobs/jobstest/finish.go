@@ -72,41 +72,40 @@ func (s *suite) fails(t *testing.T) {
 
 func (s *suite) retries(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	s.inTime(t, "the next attempt", func(i int) (late time.Duration) {
-		id := fmt.Sprint("t", i)
-		enqueue(t, st, task(id))
-		const failures = 3
-		for i := range failures {
-			l := leaseOne(t, st, "w")
-			at := time.Now().Add(150 * time.Millisecond)
-			finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: fmt.Sprint("failure ", i+1), RetryAt: at})
-			got := wantState(t, other, id, jobs.Retrying)
-			if got.Error != fmt.Sprint("failure ", i+1) || got.Finished != nil || got.RunAt.Sub(at).Abs() > 2*time.Millisecond {
-				t.Errorf("task is %+v", got)
-			}
-			next := leaseOne(t, other, "w")
-			late = max(late, time.Since(at))
-			wantNotBefore(t, next, at)
-			if next.Attempt != l.Attempt+1 {
-				t.Errorf("attempt %d follows %d", next.Attempt, l.Attempt)
-			}
-			if err := other.Release(t.Context(), next); err != nil {
-				t.Fatal(err)
-			}
+	var late time.Duration
+	id := "t"
+	enqueue(t, st, task(id))
+	const failures = 3
+	for i := range failures {
+		l := leaseOne(t, st, "w")
+		at := time.Now().Add(150 * time.Millisecond)
+		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: fmt.Sprint("failure ", i+1), RetryAt: at})
+		got := wantState(t, other, id, jobs.Retrying)
+		if got.Error != fmt.Sprint("failure ", i+1) || got.Finished != nil || got.RunAt.Sub(at).Abs() > 2*time.Millisecond {
+			t.Errorf("task is %+v", got)
 		}
-		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
-		got := wantState(t, st, id, jobs.Success)
-		if got.Error != "" || len(got.Failures) != failures {
-			t.Fatalf("task is %+v", got)
+		next := leaseOne(t, other, "w")
+		late = max(late, time.Since(at))
+		wantNotBefore(t, next, at)
+		if next.Attempt != l.Attempt+1 {
+			t.Errorf("attempt %d follows %d", next.Attempt, l.Attempt)
 		}
-		for i, f := range got.Failures {
-			// Between two failures there was an attempt that was released.
-			if f.Error != fmt.Sprint("failure ", i+1) || f.Attempt != 2*i+1 {
-				t.Errorf("failure %d is %+v", i, f)
-			}
+		if err := other.Release(t.Context(), next); err != nil {
+			t.Fatal(err)
 		}
-		return late
-	})
+	}
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	got := wantState(t, st, id, jobs.Success)
+	if got.Error != "" || len(got.Failures) != failures {
+		t.Fatalf("task is %+v", got)
+	}
+	for i, f := range got.Failures {
+		// Between two failures there was an attempt that was released.
+		if f.Error != fmt.Sprint("failure ", i+1) || f.Attempt != 2*i+1 {
+			t.Errorf("failure %d is %+v", i, f)
+		}
+	}
+	wantLate(t, "the next attempt", late)
 }
 
 func (s *suite) noOutcome(t *testing.T) {

@@ -3,7 +3,6 @@ package jobstest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -52,26 +51,24 @@ func (s *suite) extends(t *testing.T) {
 
 func (s *suite) expires(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	s.inTime(t, "the next attempt", func(i int) time.Duration {
-		id := fmt.Sprint("t", i)
-		enqueue(t, st, task(id))
-		before := time.Now()
-		first := leaseOne(t, st, "w1")
-		held := time.Now()
-		second := leaseOne(t, other, "w2")
-		if d := time.Since(before); d < s.LeaseTTL {
-			t.Errorf("handed over after %v, the lease lasts %v", d, s.LeaseTTL)
-		}
-		late := max(0, time.Since(held)-s.LeaseTTL)
-		if second.Task.ID != id || second.Attempt != first.Attempt+1 || second.Owner != "w2" {
-			t.Errorf("second lease is %+v", second)
-		}
-		if got := get(t, st, id); got.Worker != "w2" || got.Attempts != 2 || len(got.Failures) > 0 {
-			t.Errorf("task is %+v; a lost worker is no failure of the task", got)
-		}
-		finish(t, other, second, jobs.Outcome{State: jobs.Success})
-		return late
-	})
+	id := "t"
+	enqueue(t, st, task(id))
+	before := time.Now()
+	first := leaseOne(t, st, "w1")
+	held := time.Now()
+	second := leaseOne(t, other, "w2")
+	if d := time.Since(before); d < s.LeaseTTL {
+		t.Errorf("handed over after %v, the lease lasts %v", d, s.LeaseTTL)
+	}
+	late := max(0, time.Since(held)-s.LeaseTTL)
+	if second.Task.ID != id || second.Attempt != first.Attempt+1 || second.Owner != "w2" {
+		t.Errorf("second lease is %+v", second)
+	}
+	if got := get(t, st, id); got.Worker != "w2" || got.Attempts != 2 || len(got.Failures) > 0 {
+		t.Errorf("task is %+v; a lost worker is no failure of the task", got)
+	}
+	finish(t, other, second, jobs.Outcome{State: jobs.Success})
+	wantLate(t, "the next attempt", late)
 }
 
 func (s *suite) expiredButCurrent(t *testing.T) {

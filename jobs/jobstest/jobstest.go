@@ -20,9 +20,6 @@ type Options struct {
 	LeaseTTL time.Duration
 	// MaxLost is that of the stores. Default jobs.DefaultMaxLost.
 	MaxLost int
-	// Late is how late a due task may be leased and a change be seen. Default
-	// 100 ms, as jobs.Store promises; a build with -race may need more.
-	Late time.Duration
 }
 
 // Run runs the suite as subtests of t, one after the other, for some of them
@@ -33,7 +30,6 @@ type Options struct {
 func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o Options) {
 	o.LeaseTTL = cmp.Or(o.LeaseTTL, 500*time.Millisecond)
 	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
-	o.Late = cmp.Or(o.Late, 100*time.Millisecond)
 	s := &suite{open: open, Options: o}
 	for _, g := range []struct {
 		name    string

@@ -174,21 +174,19 @@ func (s *suite) oneOfMany(t *testing.T) {
 
 func (s *suite) leaseWakes(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	s.inTime(t, "the lease of a new task", func(i int) time.Duration {
-		got := make(chan *jobs.Lease, 1)
-		go func() { got <- leaseSoon(t, st) }() // ends when it has leased, or patience is over
-		s.leaseNone(t, other, by("x", 1))       // let it begin to wait
-		id := fmt.Sprint("t", i)
-		enqueue(t, other, task(id))
-		accepted := time.Now()
-		l := <-got
-		if l == nil || l.Task.ID != id {
-			t.Fatalf("leased %v", l)
-		}
-		late := time.Since(accepted)
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
-		return late
-	})
+	got := make(chan *jobs.Lease, 1)
+	go func() { got <- leaseSoon(t, st) }() // ends when it has leased, or patience is over
+	s.leaseNone(t, other, by("x", 1))       // let it begin to wait
+	id := "t"
+	enqueue(t, other, task(id))
+	accepted := time.Now()
+	l := <-got
+	if l == nil || l.Task.ID != id {
+		t.Fatalf("leased %v", l)
+	}
+	late := time.Since(accepted)
+	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	wantLate(t, "the lease of a new task", late)
 }
 
 func (s *suite) leaseEnds(t *testing.T) {

@@ -36,9 +36,7 @@ func (s *suite) watchSteps(t *testing.T) {
 			if from != "the same" {
 				other = s.handle(t)
 			}
-			s.inTime(t, "a step", func(i int) time.Duration {
-				return s.watchLife(t, st, other, fmt.Sprint("t", i))
-			})
+			wantLate(t, "a step", s.watchLife(t, st, other, "t"))
 		})
 	}
 }
@@ -93,47 +91,45 @@ func watchSoon(t *testing.T, st jobs.Store, last *jobs.Task) *jobs.Task {
 func (s *suite) watchMany(t *testing.T) {
 	const tasks, watchers = 200, 400 // two for each task
 	st, other := s.handle(t), s.handle(t)
-	s.inTime(t, "the last of the watchers", func(round int) time.Duration {
-		one := due(fmt.Sprint("t", round))
-		one.Name = one.ID
-		enqueueMany(t, other, one, tasks)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		defer cancel(nil)
-		woken := make(chan string, watchers)
-		var wg sync.WaitGroup
-		for i := range watchers {
-			was := get(t, st, fmt.Sprintf("%s-%04d", one.ID, i%tasks))
-			wg.Go(func() {
-				if _, err := st.Watch(ctx, was.ID, was.Version); err == nil {
-					woken <- was.ID
-				} else {
-					wantError(t, "Watch", err, errDone)
-				}
-			})
-		}
-		changed := map[string]int{}
-		for _, l := range lease(t, other, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{one.Name}, Max: 50}) {
-			changed[l.Task.ID] = 2
-		}
-		done := time.Now()
-		for range 2 * len(changed) {
-			select {
-			case id := <-woken:
-				if changed[id]--; changed[id] < 0 {
-					t.Errorf("%s was reported, and had not changed", id)
-				}
-			case <-time.After(patience):
-				t.Fatal("not all watchers of changed tasks were woken")
+	one := due("t")
+	one.Name = one.ID
+	enqueueMany(t, other, one, tasks)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	woken := make(chan string, watchers)
+	var wg sync.WaitGroup
+	for i := range watchers {
+		was := get(t, st, fmt.Sprintf("%s-%04d", one.ID, i%tasks))
+		wg.Go(func() {
+			if _, err := st.Watch(ctx, was.ID, was.Version); err == nil {
+				woken <- was.ID
+			} else {
+				wantError(t, "Watch", err, errDone)
 			}
+		})
+	}
+	changed := map[string]int{}
+	for _, l := range lease(t, other, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{one.Name}, Max: 50}) {
+		changed[l.Task.ID] = 2
+	}
+	done := time.Now()
+	for range 2 * len(changed) {
+		select {
+		case id := <-woken:
+			if changed[id]--; changed[id] < 0 {
+				t.Errorf("%s was reported, and had not changed", id)
+			}
+		case <-time.After(patience):
+			t.Fatal("not all watchers of changed tasks were woken")
 		}
-		late := time.Since(done)
-		cancel(errDone)
-		wg.Wait()
-		if len(woken) > 0 {
-			t.Errorf("%d watchers of unchanged tasks were woken", len(woken))
-		}
-		return late
-	})
+	}
+	late := time.Since(done)
+	cancel(errDone)
+	wg.Wait()
+	if len(woken) > 0 {
+		t.Errorf("%d watchers of unchanged tasks were woken", len(woken))
+	}
+	wantLate(t, "the last of the watchers", late)
 }
 
 func (s *suite) watchEnds(t *testing.T) {

@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 }
 
 func conform(t *testing.T, address string) {
-	o := jobstest.Options{LeaseTTL: 400 * time.Millisecond, MaxLost: 3, Late: late}
+	o := jobstest.Options{LeaseTTL: 400 * time.Millisecond, MaxLost: 3}
 	jobstest.Run(t, func(t *testing.T, keep time.Duration) jobs.Store {
 		t.Helper()
 		s, err := redisstream.Open(t.Context(), address, redisstream.Options{

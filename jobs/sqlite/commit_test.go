@@ -227,7 +227,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for end := time.Now().Add(60 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal("waited 10 s in vain")
 		}

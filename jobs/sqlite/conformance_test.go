@@ -13,7 +13,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	dir := sqlite.InMemory(t)
-	o := jobstest.Options{LeaseTTL: 400 * time.Millisecond, MaxLost: 3, Late: late}
+	o := jobstest.Options{LeaseTTL: 400 * time.Millisecond, MaxLost: 3}
 	jobstest.Run(t, func(t *testing.T, keep time.Duration) jobs.Store {
 		t.Helper()
 		// The handles of one story share a file.

@@ -51,7 +51,7 @@ func TestMigrateFromSchema1(t *testing.T) {
 	if _, created, err := s.Enqueue(t.Context(), n); err != nil || !created {
 		t.Fatalf("Enqueue = %v, %v", created, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for _, want := range []string{"old", "of the process before", "new"} {
 		l, err := s.Lease(ctx, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
