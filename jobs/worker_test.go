@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"gale/jobs"
+	"gale/jobs/sqlite"
 )
 
 func TestTaskRunsToItsResult(t *testing.T) {
@@ -312,18 +314,20 @@ func TestLostLeaseStopsTheHandler(t *testing.T) {
 // A successor takes the tasks of its dead predecessor over at once.
 func TestSuccessorTakesOver(t *testing.T) {
 	f := newFixture(t, echo)
+	store, err := sqlite.Open(filepath.Join(t.TempDir(), "long.db"), sqlite.Options{LeaseTTL: time.Hour}) // nobody waits for that
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	f.store, f.client.Store = store, store
 	id := f.enqueue(t, jobs.NewTask{Name: "echo"}).ID
 	if _, err := f.store.Lease(t.Context(), jobs.LeaseRequest{
 		Owner: "test/worker.0", Queues: []string{jobs.DefaultQueue}, Names: []string{"echo"}, Max: 1,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	f.work(t, jobs.WorkerOptions{Successor: true})
 	if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 2 {
 		t.Errorf("%+v", task)
-	}
-	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("took %v; the lease of 3s was waited for", d)
 	}
 }
