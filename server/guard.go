@@ -55,6 +55,9 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (fra
 		return f, nil, err
 	}
 	r, err := s.routes.find(h.Method(), h.RequestURI(), ctx)
+	if s.cors.isPreflight(h) {
+		return f, s.preflight(h.RequestURI(), r), nil // whether there is a route or not
+	}
 	if err != nil {
 		return f, nil, err
 	}
@@ -160,6 +163,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	c.linger = true
 	s.identify(&ctx.Request.Header, c)
 	small := new(fasthttp.ErrSmallBuffer)
+	unread := true
 	switch {
 	case errors.As(err, &small):
 		err = Fail(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is too large")
@@ -167,11 +171,16 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = Fail(http.StatusRequestTimeout, "the request did not come in time")
 	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
 		err = Fail(http.StatusNotImplemented, "the only transfer coding here is chunked, in HTTP/1.1, once")
+		unread = false
 	default:
 		err = badHead("malformed request")
+		unread = false // no browser sends one
 	}
 	s.answerError(ctx, err)
 	stamp(ctx, c)
+	if unread {
+		s.cors.stampUnread(ctx)
+	}
 	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode(), 0)
 	s.logAccess(ctx, c)
 }

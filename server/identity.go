@@ -11,11 +11,12 @@ import (
 
 // Fields of a request that only a trusted proxy may set.
 const (
-	headerForwardedFor   = fasthttp.HeaderXForwardedFor
-	headerForwardedProto = fasthttp.HeaderXForwardedProto
-	headerRealIP         = "X-Real-Ip" // as fasthttp spells it
-	headerScheme         = "X-Scheme"
-	headerRequestID      = "X-Request-Id"
+	headerForwardedFor    = fasthttp.HeaderXForwardedFor
+	headerForwardedProto  = fasthttp.HeaderXForwardedProto
+	headerRealIP          = "X-Real-Ip" // as fasthttp spells it
+	headerScheme          = "X-Scheme"
+	headerRequestID       = "X-Request-Id"
+	headerForwardedPrefix = "X-Forwarded-Prefix"
 )
 
 // maxRequestID is the longest request id that is taken over from a proxy.

@@ -22,27 +22,28 @@ const (
 	warnEvery = time.Second
 )
 
-// Answers to connections over a limit, prepared: there is no request to be
-// parsed first, and a server at its limit has no time to lose.
-var (
-	answerBusy    = refusal(http.StatusServiceUnavailable, "too many connections, try again")
-	answerTooMany = refusal(http.StatusTooManyRequests, "too many connections from this address")
-)
-
-func refusal(status int, reason string) []byte {
+// refusal makes the response to connections over a limit, once: there is no
+// request to be parsed first, and a server at its limit has no time to lose. With
+// anyOrigin the page of any origin may read it, since which one it is for is not
+// known; it says nothing else.
+func refusal(status int, reason string, anyOrigin bool) []byte {
 	body := fmt.Sprintf(`{"code":%d,"reason":%q}`, status, reason)
+	shared := ""
+	if anyOrigin {
+		shared = "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n"
+	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nServer: gale\r\nContent-Type: application/json\r\n"+
-		"X-Content-Type-Options: nosniff\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		status, http.StatusText(status), len(body), body)
+		"X-Content-Type-Options: nosniff\r\nRetry-After: 1\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		status, http.StatusText(status), shared, len(body), body)
 }
 
 // refuseConn says why a connection is refused and closes it, without keeping
 // the goroutine that accepts waiting: a new socket has room for the answer, and
 // another goroutine waits for the client to read it (see conn.Close).
 func (s *Server) refuseConn(nc net.Conn, why error) {
-	answer, status, over := answerBusy, http.StatusServiceUnavailable, OfServer
+	answer, status, over := s.busy, http.StatusServiceUnavailable, OfServer
 	if errors.Is(why, errClientsConns) {
-		answer, status, over = answerTooMany, http.StatusTooManyRequests, OfClient
+		answer, status, over = s.tooMany, http.StatusTooManyRequests, OfClient
 	}
 	s.opts.Meter.ConnRefused(over)
 	s.opts.Meter.RequestDone(otherMethod, status, 0)

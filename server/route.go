@@ -47,6 +47,7 @@ type Route struct {
 type routes struct {
 	router  *router.Router
 	methods []string // that have routes, sorted
+	base    string   // Options.BasePath
 }
 
 // routeKey is under which the matching route is noted in ctx.
@@ -99,7 +100,7 @@ func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, 
 	if name == http.MethodOptions && string(target) == "*" {
 		return optionsRoute(t.allow("")), nil
 	}
-	raw := targetPath(target)
+	raw, _ := t.withoutBase(targetPath(target))
 	if !cleanPath(raw) {
 		return nil, &Error{Status: http.StatusNotFound, Reason: "not found"}
 	}
@@ -136,7 +137,12 @@ func optionsRoute(allow string) *Route {
 // allow lists the methods that path has routes for, as Allow wants them (RFC
 // 9110 §10.2.1); an empty path stands for all paths.
 func (t *routes) allow(path string) string {
-	var found []string
+	return strings.Join(t.methodsOf(path), ", ")
+}
+
+// methodsOf returns, sorted, the methods that path has routes for and those that
+// come with them; an empty path stands for all paths.
+func (t *routes) methodsOf(path string) (found []string) {
 	for _, m := range t.methods {
 		if path != "" {
 			if note, _ := t.router.Lookup(m, path, nil); note == nil {
@@ -148,12 +154,11 @@ func (t *routes) allow(path string) string {
 			found = append(found, http.MethodHead)
 		}
 	}
-	if len(found) == 0 {
-		return ""
+	if len(found) > 0 {
+		found = append(found, http.MethodOptions)
 	}
-	found = append(found, http.MethodOptions)
 	slices.Sort(found)
-	return strings.Join(slices.Compact(found), ", ")
+	return slices.Compact(found)
 }
 
 // methodName is method as a string, without an allocation for those that

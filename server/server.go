@@ -36,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -94,6 +95,17 @@ type Options struct {
 	// TLS turns connections into HTTPS; it must hold a certificate. HTTP/2 is not
 	// spoken: ALPN offers http/1.1 alone. Default: none.
 	TLS *tls.Config
+	// Origins are the origins whose pages may use the server beside its own. Their
+	// preflights are answered before Admit, for every path and method, and every
+	// response says that they may read it. What they may do Admit decides, as for
+	// everybody. Default: none.
+	Origins Origins
+	// RequestFields and ResponseFields are header fields that their pages may send
+	// and read, beyond those that every route may need. Default: none.
+	RequestFields, ResponseFields []string
+	// BasePath is what proxies show in front of every path, such as /gale. Requests
+	// reach their routes with it and without it. See Link. Default: none.
+	BasePath string
 	// AccessLog logs one request in so many: 1 is every one. Default: none.
 	AccessLog int
 	// Errors are the application's rows of the table from error to status. They
@@ -131,6 +143,7 @@ const (
 type Server struct {
 	fast   *fasthttp.Server
 	routes *routes
+	cors   *cors   // or nil
 	opts   Options // with its defaults filled in
 	errors []ErrorStatus
 	conns  conns
@@ -139,7 +152,11 @@ type Server struct {
 	ids      atomic.Uint64 // made so far
 	served   atomic.Uint64 // requests counted for the access log
 
-	refused throttle      // the log line of a connection over a limit
+	refused  throttle // the log line of a connection over a limit
+	prefixes throttle // the log line of an X-Forwarded-Prefix that is not believed
+
+	busy, tooMany []byte // responses to connections over a limit
+
 	lingers chan struct{} // a place for each refused connection that lingers
 
 	watch watch // for handlers that wait: see Gone
@@ -167,7 +184,18 @@ func New(o Options, routes []Route) (*Server, error) {
 	s.conns.clients = make(map[netip.Addr]int)
 	s.conns.most, s.conns.mostPerClient = o.MaxConns, o.MaxConnsPerClient
 
+	s.busy = refusal(http.StatusServiceUnavailable, "too many connections, try again", !o.Origins.Empty())
+	s.tooMany = refusal(http.StatusTooManyRequests, "too many connections from this address", !o.Origins.Empty())
+
 	table, err := newRoutes(routes, o.MaxBody)
+	table.base = o.BasePath
+	if o.BasePath != "" {
+		if fault := CheckBasePath(o.BasePath); fault != nil {
+			err = errors.Join(err, fmt.Errorf("base path %q: %w", o.BasePath, fault))
+		}
+	}
+	shared, errShared := newCORS(o)
+	err = errors.Join(err, errShared)
 	for i, row := range o.Errors {
 		if row.Err == nil || row.Status < 400 || row.Status > 599 {
 			err = errors.Join(err, fmt.Errorf("error row %d: needs an error and a status from 400 to 599", i))
@@ -176,7 +204,7 @@ func New(o Options, routes []Route) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
-	s.routes = table
+	s.routes, s.cors = table, shared
 	if o.TLS != nil {
 		s.opts.TLS = withProtocols(o.TLS)
 	}

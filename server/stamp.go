@@ -30,6 +30,9 @@ func stamp(ctx *fasthttp.RequestCtx, c *conn) {
 		h.SetCanonical(protective[i].name, protective[i].value)
 	}
 	h.SetCanonical(requestIDName, c.id)
+	if c.srv.cors != nil {
+		c.srv.cors.stamp(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+	}
 }
 
 // logAccess writes the line of a request, for one request in

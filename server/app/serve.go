@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -148,11 +149,17 @@ func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps)
 	if err != nil {
 		return nil, err
 	}
+	origins, err := server.ParseOrigins(c.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("read origins: %w", err)
+	}
 	all, statuses := routes.All(d)
 	return server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
-		TLS: secure, AccessLog: c.AccessLog,
+		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
+		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
+		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
 	}, all)
 }
 

@@ -46,7 +46,9 @@ type Config struct {
 	UploadDir     string
 	Token         string
 	Open          bool
-	Origins       []string
+	Origins       []string       // beside the server's own, for server.ParseOrigins
+	CORSHeaders   []string       // more fields that their pages may send and read
+	BasePath      string         // what is in front of every path for clients, or empty
 	MaxBody       int64          // bytes
 	MaxHead       int64          // bytes, of a request's head and of the head of a part of a form
 	MaxParts      int            // of a form
@@ -185,6 +187,7 @@ func (f *flags) resolve(command Command, c *Config) {
 	}
 	c.Queues, c.Weights = f.queues(list(f.queue))
 	c.Origins = list(f.origins)
+	c.CORSHeaders = list(f.corsHeaders)
 	c.UploadTypes = list(strings.ToLower(f.uploadTypes))
 	c.Proxies = f.networks(list(f.proxies))
 }

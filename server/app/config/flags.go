@@ -27,7 +27,7 @@ type flags struct {
 	own    []string      // flags that the command line alone gives
 
 	// Values that Config holds in another form.
-	queue, origins, proxies, tokenFile, uploadTypes, file string
+	queue, origins, corsHeaders, proxies, tokenFile, uploadTypes, file string
 }
 
 func newFlags(command Command) *flags {
@@ -67,7 +67,9 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&c.Token, "token", "", "bearer `token` that writes need; other users can see it in ps")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that holds the token")
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
-	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may write, comma separated: https://app.example")
+	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may use the server, comma separated: https://app.example, https://*.example.com")
+	s.StringVar(&f.corsHeaders, "cors-headers", "", "header `fields` that pages of -origins may send and read beyond those that Gale uses, comma separated: X-Tenant")
+	s.StringVar(&c.BasePath, "base-path", "", "`path` that a proxy shows in front of every path, such as /gale; it is put into links, and removed from requests that carry it (default none)")
 	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "limit on a request's body, in bytes or with KiB, MiB, GiB (`size`)")
 	s.Var(newSize(&c.MaxHead, uploads.DefaultMaxHead), "max-head", "limit on the head of a request (beyond it 431), and on that of a part of a multipart form (400) (`size`)")
 	s.IntVar(&c.MaxParts, "max-parts", uploads.DefaultMaxParts, "`number` of parts, text fields and files together, that a multipart form may have; beyond it 400")
@@ -78,7 +80,7 @@ func define(command Command, c *Config) *flags {
 	s.DurationVar(&c.UploadExpiry, "upload-expiry", 24*time.Hour, "how long an unfinished resumable upload is kept after its last byte")
 	s.Var(count{&c.MaxConns}, "max-conns", "open connections per child at most: off, or a `number` (default off)")
 	s.Var(count{&c.MaxPerClient}, "max-conns-per-client", "the same for each client address; trusted proxies are not counted (default off)")
-	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` whose X-Forwarded-For, X-Real-IP and X-Scheme are believed, comma separated; empty for none")
+	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` whose X-Forwarded-For, X-Real-IP, X-Scheme and X-Forwarded-Prefix are believed, comma separated; empty for none")
 	s.Var(sampling{&c.AccessLog}, "access-log", "off, all, or 1 in N: which requests are logged (default off)")
 	s.BoolVar(&c.WSCompress, "ws-compress", false, "compress WebSocket messages (permessage-deflate) for clients that offer it")
 	s.DurationVar(&c.WSSendTimeout, "ws-send-timeout", 30*time.Second, "how long a client of a WebSocket or event stream that reads too slowly may be paused")

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gale/jobs"
+	"gale/server"
 	"gale/server/redisdb"
 	"gale/server/upstream"
 )
@@ -79,12 +79,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 			f.fault("-queue: %q: a queue is named by letters, digits, dots, underscores and hyphens", q)
 		}
 	}
-	for _, origin := range c.Origins {
-		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || strings.TrimSuffix(origin, "/") != u.Scheme+"://"+u.Host {
-			f.fault("-origins: %q is no origin, such as https://app.example", origin)
-		}
-	}
+	f.browsers(c)
 	f.broker(*c)
 	f.folder("data", c.Data)
 	f.folder("upload-dir", c.UploadDir)
@@ -240,6 +235,37 @@ func (f *flags) sources(c *Config) {
 			f.fault("-fetch-url: %v", err)
 		}
 	}
+}
+
+// browsers checks what pages of other origins may do, and what is in front of
+// every path for them.
+func (f *flags) browsers(c *Config) {
+	for _, origin := range c.Origins {
+		if _, err := server.ParseOrigins([]string{origin}); err != nil {
+			f.fault("-origins: %v", err)
+		}
+	}
+	for _, name := range c.CORSHeaders {
+		if !server.ValidField(name) {
+			f.fault("-cors-headers: %q is not the name of a header field", name)
+		}
+	}
+	if c.BasePath == "" {
+		return
+	}
+	if err := server.CheckBasePath(c.BasePath); err != nil {
+		f.fault("-base-path: %q %v", c.BasePath, err)
+	}
+	if first, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/"); slices.Contains(ownPaths, first) {
+		f.fault("-base-path: %q begins like a path of the server itself, so that requests could mean either", c.BasePath)
+	}
+}
+
+// ownPaths are the first segments of the paths of all routes, and of some to come.
+var ownPaths = []string{
+	"asyncio", "backpressure", "broadcast", "cached", "channels", "console", "delay", "events", "fetch", "healthz", "heartbeat", "limited",
+	"longpoll", "openapi.json", "publish", "queues", "schedules", "sleep", "start-task", "static", "tasks", "tus", "upload", "websocket",
+	"workers", "workflows",
 }
 
 // networks reads -trusted-proxies: networks, addresses, or the word loopback.

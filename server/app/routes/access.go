@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,14 +16,12 @@ import (
 type access struct {
 	digest   *[sha256.Size]byte // of the token; nil: none is set
 	sessions sessions           // of those who gave the token at the console
-	origins  []string
+	origins  server.Origins
 }
 
 func newAccess(token string, origins []string) access {
 	a := access{sessions: newSessions(token)}
-	for _, o := range origins {
-		a.origins = append(a.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
-	}
+	a.origins, _ = server.ParseOrigins(origins) // config has refused what is none
 	if token != "" {
 		digest := sha256.Sum256([]byte(token))
 		a.digest = &digest
@@ -80,10 +77,10 @@ func (a access) matches(token string) bool {
 // §2.3) where there is one, else Origin (RFC 6454 §7) against Host. What sends
 // neither is no browser that could be misused.
 func (a access) sameOrigin(h *fasthttp.RequestHeader) bool {
-	origin := strings.ToLower(string(h.Peek(fasthttp.HeaderOrigin)))
-	if origin != "" && slices.Contains(a.origins, origin) {
+	if a.origins.Match(h.Peek(fasthttp.HeaderOrigin)) {
 		return true
 	}
+	origin := strings.ToLower(string(h.Peek(fasthttp.HeaderOrigin)))
 	switch string(h.Peek("Sec-Fetch-Site")) {
 	case "same-origin", "none":
 		return true

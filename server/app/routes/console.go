@@ -165,13 +165,17 @@ func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
 
 // keep gives the browser a session, or takes it away.
 func (c *consoleRoutes) keep(ctx *fasthttp.RequestCtx, session string) {
-	ctx.Response.Header.SetCookie(c.guard.sessions.cookie(session, server.Scheme(ctx)))
+	cookie := c.guard.sessions.cookie(session, server.Scheme(ctx))
+	if path := server.Link(ctx, ""); path != "" { // else it would go to whatever shares the host
+		cookie.SetPath(path)
+	}
+	ctx.Response.Header.SetCookie(cookie)
 }
 
 // seeOther sends a browser to another page (RFC 9110 §15.4.4), by an address
 // without a host: whom the client asked a proxy may know better.
 func seeOther(ctx *fasthttp.RequestCtx, path string) error {
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, path)
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, path))
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	ctx.SetStatusCode(fasthttp.StatusSeeOther)
 	return nil

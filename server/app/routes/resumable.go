@@ -2,8 +2,6 @@ package routes
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -23,16 +21,13 @@ func (d Deps) Stored(ctx context.Context, id string, f *uploads.File) {
 }
 
 // resumable answers what is below /tus/.
-type resumable struct {
-	server *tus.Server
-	guard  access
-}
+type resumable struct{ server *tus.Server }
 
 // resumableRoutes are the routes of the tus protocol. They are told apart by the
 // protocol, not here: the method of a POST may be in a field of its head, and so a
 // POST needs what any of them needs.
 func resumableRoutes(s *tus.Server, guard access) (all []server.Route) {
-	r := resumable{s, guard}
+	r := resumable{s}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
 		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
@@ -65,38 +60,26 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	}
 	ctx.SetStatusCode(answer.Status)
 	for _, field := range answer.Header {
+		if field[0] == fasthttp.HeaderLocation {
+			field[1] = server.Location(ctx, field[1])
+		}
 		ctx.Response.Header.Set(field[0], field[1])
 	}
-	r.share(ctx)
 	if answer.Body == nil {
 		return nil
 	}
 	return server.WriteJSON(ctx, answer.Status, answer.Body)
 }
 
-// What a page of another origin may send and see (Fetch §3.2).
-const (
-	sharedMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-	sharedRequest = "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, " +
-		"Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Request-ID"
-	sharedAnswer = "Location, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, Upload-Offset, Upload-Length, " +
-		"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Task, Repr-Digest, X-Request-ID"
+// Fields of the requests and responses of tus, for pages of other origins: see
+// server.Options.
+var (
+	TusRequestFields = []string{
+		"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
+		"X-HTTP-Method-Override",
+	}
+	TusResponseFields = []string{
+		"Tus-Version", "Tus-Resumable", "Tus-Max-Size", "Tus-Extension", "Tus-Checksum-Algorithm", "Upload-Offset", "Upload-Length",
+		"Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Expires", "Upload-Task",
+	}
 )
-
-// share lets pages of the origins that may write see the answer: the protocol is
-// in its head, which a browser hides from them otherwise.
-func (r resumable) share(ctx *fasthttp.RequestCtx) {
-	origin := string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
-	if !slices.Contains(r.guard.origins, strings.ToLower(origin)) {
-		return
-	}
-	h := &ctx.Response.Header
-	h.Set(fasthttp.HeaderAccessControlAllowOrigin, origin)
-	h.Set(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
-	h.Set(fasthttp.HeaderAccessControlExposeHeaders, sharedAnswer)
-	if ctx.IsOptions() {
-		h.Set(fasthttp.HeaderAccessControlAllowMethods, sharedMethods)
-		h.Set(fasthttp.HeaderAccessControlAllowHeaders, sharedRequest)
-		h.Set(fasthttp.HeaderAccessControlMaxAge, "86400")
-	}
-}

@@ -47,7 +47,7 @@ func (m *manageRoutes) list(ctx *fasthttp.RequestCtx) error {
 	answer := taskPage{Tasks: found.Tasks}
 	if found.Next != 0 {
 		params.Set("before", strconv.FormatInt(found.Next, 10))
-		next := "/tasks?" + params.Encode()
+		next := server.Link(ctx, "/tasks?"+params.Encode())
 		answer.Next = &next
 	}
 	return server.WriteJSON(ctx, fasthttp.StatusOK, answer)

@@ -36,7 +36,7 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 	if err != nil {
 		return err
 	}
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, "/workflows/"+id)
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, "/workflows/"+id))
 	return server.WriteJSON(ctx, fasthttp.StatusAccepted, state)
 }
 

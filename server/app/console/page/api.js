@@ -1,5 +1,12 @@
 // Requests to the server. The session is a cookie, so nothing is said of it here.
 
+// at returns the address of a path of the server, such as /tasks, which may be
+// behind a prefix that only the address of this file knows. Whole addresses stay.
+export const at = (path) => new URL(path.startsWith("/") ? `..${path}` : path, import.meta.url).href;
+
+// loggedOut leads to the login.
+export const loggedOut = () => location.assign(at("/console/login"));
+
 export class Refused extends Error {
   constructor(status, reason) {
     super(reason);
@@ -12,11 +19,11 @@ export class Refused extends Error {
 export async function request(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { cache: "no-store", ...options });
+    answer = await fetch(at(path), { cache: "no-store", ...options });
   } catch {
     throw new Refused(0, "the server does not answer");
   }
-  if (answer.status === 401) location.assign("/console/login");
+  if (answer.status === 401) loggedOut();
   if (!answer.ok) throw new Refused(answer.status, await reason(answer));
   return answer;
 }

@@ -1,12 +1,12 @@
 // One WebSocket, which comes back by itself.
 
+import { at } from "./api.js";
+
 const first = 500;
 const longest = 15000;
 // silence is how long the server may say nothing: it has something each second,
 // or the least often that it allows itself.
 const silence = 25000;
-
-const here = (path) => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
 
 // Line keeps a WebSocket to path. It calls heard(text) for each message, and
 // changed(state, seconds) with "connecting", "live", or "lost" and when it tries
@@ -40,7 +40,7 @@ export class Line {
 
   #open() {
     this.changed("connecting");
-    const socket = new WebSocket(here(this.path));
+    const socket = new WebSocket(at(this.path).replace(/^http/, "ws"));
     this.#socket = socket;
     socket.onmessage = (event) => {
       if (socket !== this.#socket) return;

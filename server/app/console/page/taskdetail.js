@@ -1,7 +1,7 @@
 // One task: all that is known of it, and what can be done to it.
 
 import { $, el, setState, show, write } from "./dom.js";
-import { getJSON, request, send } from "./api.js";
+import { at, getJSON, request, send } from "./api.js";
 import { slot, time, took } from "./format.js";
 
 const final = ["success", "failed", "cancelled", "dead"];
@@ -124,7 +124,7 @@ export class Detail {
     if (version === this.#shownArtifacts) return;
     this.#shownArtifacts = version;
     body.replaceChildren(...names.map((name) => {
-      const address = `/tasks/${encodeURIComponent(t.id)}/artifacts/${encodeURIComponent(name)}`;
+      const address = at(`/tasks/${encodeURIComponent(t.id)}/artifacts/${encodeURIComponent(name)}`);
       const picture = pictures.test(name) ? el("img", { className: "artifact", src: address, alt: `${name} of ${t.task}` }) : null;
       return el("p", {}, el("a", { href: address, target: "_blank", rel: "noopener" }, name), picture);
     }));

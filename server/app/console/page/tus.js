@@ -1,7 +1,7 @@
 // Uploads that go on, by tus 1.0.0 (https://tus.io/protocols/resumable-upload):
 // creation, offset, and bytes in pieces, each acknowledged once it is on disk.
 
-import { Refused, request } from "./api.js";
+import { Refused, at, loggedOut, request } from "./api.js";
 
 const base = "/tus/";
 const version = { "Tus-Resumable": "1.0.0" };
@@ -10,7 +10,9 @@ const version = { "Tus-Resumable": "1.0.0" };
 const piece = 8 << 20;
 const firstPause = 500;
 const longestPause = 15000;
-const prefix = "gale-upload:";
+// Servers behind different prefixes of one host share the storage.
+const root = new URL(at("/")).pathname;
+const prefix = `gale-upload${root === "/" ? "" : root}:`;
 
 // What is to be tried again: no answer, a server that is busy or restarts (5xx),
 // an upload that another request still holds, an offset that is not the server's.
@@ -148,7 +150,7 @@ export class Upload {
       throw err.status === 409 ? new Error(err.message) : err; // the name is taken, and will be
     });
     this.offset = 0;
-    this.#url = new URL(answer.headers.get("Location"), location.href).pathname;
+    this.#url = new URL(answer.headers.get("Location"), answer.url).href;
     memory.set(this.key, this.#url, this.file, this.directory);
   }
 
@@ -178,14 +180,14 @@ export class Upload {
     signal.addEventListener("abort", abort);
     return new Promise((resolve, reject) => {
       const lost = () => reject(new Refused(0, "the line is lost"));
-      xhr.open("PATCH", this.#url);
+      xhr.open("PATCH", at(this.#url));
       for (const [name, value] of Object.entries({ ...version, "Upload-Offset": String(from), "Content-Type": "application/offset+octet-stream" })) {
         xhr.setRequestHeader(name, value);
       }
       xhr.upload.onprogress = (event) => this.told("sending", from + event.loaded);
       xhr.onerror = xhr.onabort = xhr.ontimeout = lost;
       xhr.onload = () => {
-        if (xhr.status === 401) location.assign("/console/login");
+        if (xhr.status === 401) loggedOut();
         if (xhr.status === 204) resolve(Number(xhr.getResponseHeader("Upload-Offset")));
         else reject(new Refused(xhr.status, attempt(() => JSON.parse(xhr.responseText).reason) ?? `status ${xhr.status}`));
       };
