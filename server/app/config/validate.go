@@ -256,13 +256,13 @@ func (f *flags) browsers(c *Config) {
 	if err := server.CheckBasePath(c.BasePath); err != nil {
 		f.fault("-base-path: %q %v", c.BasePath, err)
 	}
-	if first, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/"); slices.Contains(ownPaths, first) {
+	if first, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/"); slices.Contains(OwnPaths, first) {
 		f.fault("-base-path: %q begins like a path of the server itself, so that requests could mean either", c.BasePath)
 	}
 }
 
-// ownPaths are the first segments of the paths of all routes, and of some to come.
-var ownPaths = []string{
+// OwnPaths are the first segments of the paths of all routes, and of some to come.
+var OwnPaths = []string{
 	"asyncio", "backpressure", "broadcast", "cached", "channels", "console", "delay", "events", "fetch", "healthz", "heartbeat", "limited",
 	"longpoll", "openapi.json", "publish", "queues", "schedules", "sleep", "start-task", "static", "tasks", "tus", "upload", "websocket",
 	"workers", "workflows",
