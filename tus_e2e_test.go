@@ -142,25 +142,34 @@ func freePort(t *testing.T) string {
 // startNginx starts one in front of a port and returns its address.
 func startNginx(t *testing.T, port string) (url string) {
 	t.Helper()
-	dir, own := t.TempDir(), freePort(t)
-	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr crit; pid %[1]s/pid;
-events {}
-http {
-	access_log off;
-	client_max_body_size 0;
-	client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
-	server {
-		listen 127.0.0.1:%[2]s;
+	return startNginxWith(t, fmt.Sprintf(`
+		client_max_body_size 0;
 		location / {
-			proxy_pass http://127.0.0.1:%[3]s;
+			proxy_pass http://127.0.0.1:%s;
 			proxy_http_version 1.1;
 			proxy_request_buffering off;
 			proxy_set_header Host $http_host;
 			proxy_set_header X-Forwarded-For $remote_addr;
 		}
+`, port))
+}
+
+// startNginxWith starts one that has these locations and returns its address.
+func startNginxWith(t *testing.T, locations string) (url string) {
+	t.Helper()
+	dir, own := t.TempDir(), freePort(t)
+	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr crit; pid %[1]s/pid;
+events {}
+http {
+	access_log off;
+	client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+	map $http_upgrade $gale_connection { default upgrade; "" ""; }
+	server {
+		listen 127.0.0.1:%[2]s;
+%[3]s
 	}
 }
-`, dir, own, port)
+`, dir, own, locations)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,106 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Locations of an nginx: $1 is the port of a server, $2 that of one with
+// -base-path /kept.
+const locations = `
+		client_max_body_size 0;
+		# As short as it gets: HTTP/1.0, and nothing is said of the client.
+		location /files/ { proxy_pass http://127.0.0.1:$1/tus/; }
+		location /named/ {
+			proxy_pass http://127.0.0.1:$1/tus/;
+			proxy_http_version 1.1;
+			proxy_request_buffering off;
+			proxy_set_header Host $http_host;
+			proxy_set_header X-Real-IP $remote_addr;
+		}
+		location /silent/ { proxy_pass http://127.0.0.1:$1/; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $gale_connection; proxy_set_header Host $http_host; proxy_set_header X-Real-IP $remote_addr; }
+		location /gale/ { proxy_pass http://127.0.0.1:$1/; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $gale_connection; proxy_set_header Host $http_host; proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-Prefix /gale; }
+		location /kept/ { proxy_pass http://127.0.0.1:$2; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $gale_connection; proxy_set_header Host $http_host; }
+`
+
+// TestE2EBehindAPath puts servers below paths of an nginx: npm's tus-js-client
+// uploads through each of them, in one piece and in parallel ones, and Chromium
+// uses the console there.
+func TestE2EBehindAPath(t *testing.T) {
+	const token = "drawn-for-this-test"
+	modules := npmInstall(t, append(consoleClients, tusJSClient)...)
+	script, err := os.ReadFile("testdata/e2e/tus.mjs")
+	if err != nil || os.WriteFile(filepath.Join(modules, "tus.mjs"), script, 0o600) != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(modules, "some.bin")
+	if err := os.WriteFile(file, uploadContent(7, 8<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	plain := start(t, dir, "-procs", "2", "-admin", "127.0.0.1:"+freePort(t))
+	based := start(t, t.TempDir(), "-procs", "2", "-admin", "127.0.0.1:"+freePort(t), "-base-path", "/kept", "-token", token)
+	front := nginxWith(t, locations, plain, based)
+
+	for _, path := range []string{"/files/", "/named/", "/silent/tus/", "/gale/tus/"} {
+		for _, parallel := range []string{"1", "3"} {
+			t.Run("tus-js-client"+strings.ReplaceAll(path, "/", " ")+parallel, func(t *testing.T) {
+				folder := strings.ReplaceAll(path, "/", "") + parallel
+				out := run(t, "node", filepath.Join(modules, "tus.mjs"), front, file, folder, parallel, "1000000000", front+path)
+				words := strings.Fields(lastLine(out))
+				if len(words) != 3 || words[0] != "done" || !strings.HasPrefix(words[1], front+path) {
+					t.Errorf("the upload ends with %q", words)
+				}
+				if sumOfFile(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != sumOfFile(t, file) {
+					t.Error("the file is another")
+				}
+			})
+		}
+	}
+	speech, err := filepath.Abs("testdata/speech.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, story := range []struct {
+		name, path string
+		g          *gale
+		args       []string
+	}{
+		{"drop", "/gale", plain, nil},
+		{"token", "/kept", based, []string{token, speech}},
+		{"pages", "/silent", plain, nil},
+	} {
+		t.Run("console "+story.name+" "+story.path, func(t *testing.T) {
+			script, err := filepath.Abs(filepath.Join("testdata/console", story.name+".mjs"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+			defer cancel()
+			args := append([]string{script, front + story.path, story.g.admin, fmt.Sprint(story.g.cmd.Process.Pid), t.TempDir()}, story.args...)
+			cmd := exec.CommandContext(ctx, "node", args...)
+			cmd.Dir = modules
+			if text, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, bytes.TrimSpace(text))
+			}
+		})
+	}
+}
+
+// nginxWith starts an nginx with these locations and returns its address.
+func nginxWith(t *testing.T, locations string, servers ...*gale) (url string) {
+	t.Helper()
+	for i, g := range servers {
+		locations = strings.ReplaceAll(locations, fmt.Sprintf("$%d", i+1), g.url[strings.LastIndexByte(g.url, ':')+1:])
+	}
+	return startNginxWith(t, locations)
+}
