@@ -23,8 +23,9 @@ const preflightAge = "7200"
 // requestFields are what a page of another origin may send to any route, beside
 // the fields of Options.RequestFields.
 var requestFields = []string{
-	"Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Language", "Content-Type", "If-Match", "If-Modified-Since",
-	"If-None-Match", "If-Range", "If-Unmodified-Since", "Last-Event-ID", "Pragma", "Range", "X-Request-ID", "X-Requested-With",
+	"Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Digest", "Content-Language", "Content-Type", "If-Match",
+	"If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Last-Event-ID", "Pragma", "Range", "Repr-Digest",
+	"X-Request-ID", "X-Requested-With",
 }
 
 // responseFields are what its scripts may read of any response, beside the
