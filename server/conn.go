@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -62,6 +63,7 @@ type conn struct {
 	headBy   time.Time // when the head must be complete; zero until asked for
 	bodyBy   time.Time // when draining a body ends; zero while none is drained
 	readErr  error     // sticky
+	lines    headLines // of heads
 
 	id        []byte        // of the request being handled
 	body      *body         // of that request, or nil
@@ -83,6 +85,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	case shaking:
 		c.readErr = c.handshake()
 	}
+	if c.lines.bad && c.phase.Load() != serving { // fasthttp wants more of a head
+		c.readErr = cmp.Or(c.readErr, errLineEnd)
+	}
 	for c.readErr == nil {
 		if err := c.armRead(); err != nil {
 			c.readErr = err
@@ -95,6 +100,9 @@ func (c *conn) Read(p []byte) (int, error) {
 			if c.waits() {
 				c.setPhase(head)
 				c.headBy = time.Time{}
+			}
+			if c.phase.Load() == head {
+				c.lines.note(p[:n])
 			}
 			return n, nil
 		case err == nil:

@@ -42,7 +42,9 @@ func (f frame) hasBody() bool { return f.length != 0 }
 //   - Transfer-Encoding beside Content-Length (RFC 9112 §6.3): 400;
 //   - Transfer-Encoding: identity (gone since RFC 7230): 501;
 //   - lines that end in a bare LF (§2.2), folded lines (§5.2), and a space
-//     inside a field's name (§5.1): 400.
+//     inside a field's name (§5.1): 400;
+//   - a repeated Authorization, Content-Type or Origin, of which a proxy may
+//     read another line than this server (RFC 9110 §5.3): 400.
 func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	f := frame{length: lengthUnknown, close: h.ConnectionClose()}
 	switch string(h.Protocol()) {
@@ -54,7 +56,7 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		end := bytes.IndexByte(raw, '\n')
 		if end < 1 || raw[end-1] != '\r' {
-			return f, badHead("a line does not end in CRLF")
+			return f, badHead(errLineEnd.Error())
 		}
 		line := raw[:end-1]
 		raw = raw[end+1:]
@@ -78,6 +80,8 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 // framingFields are the fields that decide where a request ends.
 type framingFields struct {
 	lengths, codings      int    // how often they occur
+	credentials, origins  int    // how often Authorization and Origin occur
+	types                 int    // how often Content-Type occurs
 	contentLength, coding []byte // the last value
 	expect, close         bool
 }
@@ -90,8 +94,14 @@ func (fields *framingFields) note(line []byte) error {
 	}
 	name := line[:colon]
 	switch line[0] | 0x20 { // most fields are none of ours
+	case 'a':
+		return once(name, fasthttp.HeaderAuthorization, &fields.credentials)
+	case 'o':
+		return once(name, fasthttp.HeaderOrigin, &fields.origins)
 	case 'c':
 		switch {
+		case isName(name, fasthttp.HeaderContentType):
+			return once(name, fasthttp.HeaderContentType, &fields.types)
 		case isName(name, fasthttp.HeaderContentLength):
 			fields.lengths++
 			fields.contentLength = bytes.Trim(line[colon+1:], " \t")
@@ -105,8 +115,19 @@ func (fields *framingFields) note(line []byte) error {
 		}
 	case 'e':
 		if isName(name, fasthttp.HeaderExpect) {
-			fields.expect = isName(bytes.Trim(line[colon+1:], " \t"), "100-continue")
+			fields.expect = fields.expect || hasToken(line[colon+1:], "100-continue")
 		}
+	}
+	return nil
+}
+
+// once counts a field that a head may hold once.
+func once(name []byte, field string, count *int) error {
+	if !isName(name, field) {
+		return nil
+	}
+	if *count++; *count > 1 {
+		return badHead(field + " is repeated")
 	}
 	return nil
 }

@@ -107,6 +107,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	if err == nil {
 		limit = r.MaxBody
 	}
+	if f.hasBody() {
+		c.lines.reset()
+	}
 	b, given := openBody(ctx, c, f, limit)
 	switch {
 	case err != nil:
@@ -167,6 +170,8 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.As(err, &small):
 		err = Fail(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is too large")
+	case errors.Is(err, errLineEnd):
+		err = badHead(errLineEnd.Error())
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = Fail(http.StatusRequestTimeout, "the request did not come in time")
 	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
@@ -62,7 +63,11 @@ func Client(ctx *fasthttp.RequestCtx) netip.Addr {
 	}
 	h := &ctx.Request.Header
 	forwarded := c.srv.forwardedFor(h)
-	realIP := parseHop(h.Peek(headerRealIP))
+	text, single := Single(h, headerRealIP)
+	if !single {
+		return c.peer
+	}
+	realIP := parseHop([]byte(text))
 	switch {
 	case !realIP.IsValid() && !forwarded.IsValid():
 		return c.peer
@@ -117,7 +122,8 @@ func parseHop(text []byte) netip.Addr {
 
 // Scheme returns how the client sent the request, "https" or "http": by the
 // connection itself or, if the peer is one of Options.TrustedProxies, as its
-// X-Scheme or X-Forwarded-Proto says.
+// X-Scheme or X-Forwarded-Proto says. Of a list the last element counts: the
+// nearest proxy has added it.
 func Scheme(ctx *fasthttp.RequestCtx) string {
 	c, ok := ctx.Conn().(*conn)
 	switch {
@@ -126,10 +132,14 @@ func Scheme(ctx *fasthttp.RequestCtx) string {
 	case !ok || !c.trusted:
 		return "http"
 	}
-	h := &ctx.Request.Header
+	return saidScheme(&ctx.Request.Header)
+}
+
+// saidScheme returns the scheme that X-Scheme or X-Forwarded-Proto names, whoever set them.
+func saidScheme(h *fasthttp.RequestHeader) string {
 	for _, name := range []string{headerScheme, headerForwardedProto} {
-		if said := h.Peek(name); len(said) > 0 {
-			if bytes.EqualFold(said, []byte("https")) {
+		if scheme := lastOf(h, name); scheme != "" {
+			if strings.EqualFold(scheme, "https") {
 				return "https"
 			}
 			return "http"
@@ -154,7 +164,7 @@ func RequestID(ctx *fasthttp.RequestCtx) string {
 // makes them so among all.
 func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 	if c.trusted {
-		if id := h.Peek(headerRequestID); len(id) > 0 && validID(id) {
+		if id, single := Single(h, headerRequestID); single && id != "" && validID(id) {
 			c.id = append(c.id[:0], id...)
 			return
 		}
@@ -163,8 +173,8 @@ func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 	c.id = strconv.AppendUint(c.id, s.ids.Add(1), 36)
 }
 
-func validID(id []byte) bool {
-	for _, b := range id {
+func validID(id string) bool {
+	for _, b := range []byte(id) {
 		letter := 'a' <= b|0x20 && b|0x20 <= 'z'
 		if !letter && (b < '0' || b > '9') && b != '-' && b != '_' && b != '.' {
 			return false

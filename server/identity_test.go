@@ -44,6 +44,10 @@ func TestClientBehindProxies(t *testing.T) {
 		{"the real ip is a proxy", "X-Real-IP: 10.1.2.3\r\nX-Forwarded-For: 192.0.2.1, 10.1.2.3\r\n", "192.0.2.1 http"},
 		{"x-scheme", "X-Scheme: https\r\n", "127.0.0.1 https"},
 		{"x-forwarded-proto", "X-Forwarded-Proto: HTTPS\r\n", "127.0.0.1 https"},
+		{"the nearest proxy's word", "X-Forwarded-Proto: http, https\r\n", "127.0.0.1 https"},
+		{"the nearest proxy's word in a line of its own", "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", "127.0.0.1 http"},
+		{"x-real-ip twice", "X-Real-IP: 192.0.2.1\r\nX-Real-IP: 192.0.2.2\r\n", "127.0.0.1 http"},
+		{"x-real-ip twice beside a list", "X-Real-IP: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\n", "127.0.0.1 http"},
 		{"another scheme", "X-Scheme: gopher\r\n", "127.0.0.1 http"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -35,6 +35,13 @@ func TestWire(t *testing.T) {
 		{"chunked with extensions and trailers", up + te + "\r\n3;a=b;c=\"d;e\"\r\nabc\r\n0 ;x\r\nX-Sum: 1\r\nY:2\r\n\r\n", "200 200"},
 		{"padded chunk size", up + te + "\r\n3  \r\nabc\r\n0\t\r\n\r\n", "200 200"},
 
+		{"expect in two lines", up + "Expect: 100-continue\r\nExpect: x\r\nContent-Length: 3\r\n\r\nabc", "100 200 200"},
+		{"connection in two lines, one of them close", line + host + "Connection: close\r\nConnection: keep-alive\r\n\r\n", "200"},
+		{"connection in two lines, the other way round", line + host + "Connection: keep-alive\r\nConnection: x, close\r\n\r\n", "200"},
+		{"authorization twice", line + host + "Authorization: Bearer a\r\nauthorization: Bearer a\r\n\r\n", "400"},
+		{"origin twice", line + host + "Origin: http://test\r\nOrigin: http://evil\r\n\r\n", "400"},
+		{"content-type twice", up + "Content-Type: a/b\r\nContent-Type: a/b\r\nContent-Length: 3\r\n\r\nabc", "400"},
+
 		{"no host", line + "\r\n", "400"},
 		{"two hosts", line + host + host + "\r\n", "400"},
 		{"nonsense", "hello\r\n\r\n", "400"},

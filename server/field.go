@@ -1,0 +1,48 @@
+package server
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+// List returns the value of a list-valued field. A client may send such a field in
+// several lines, which mean the same as one line with commas (RFC 9110 §5.3).
+func List(h *fasthttp.RequestHeader, name string) string {
+	lines := h.PeekAll(name)
+	if len(lines) == 1 { // the common case, without a join
+		return string(lines[0])
+	}
+	return string(bytes.Join(lines, []byte(", ")))
+}
+
+// HasToken reports whether a list-valued field, such as Connection, holds token in
+// any spelling.
+func HasToken(h *fasthttp.RequestHeader, name, token string) bool {
+	for _, line := range h.PeekAll(name) {
+		if hasToken(line, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// Single returns the value of a field that a request may hold once, or "" if it has
+// none. ok is false if the field is repeated: nobody can tell which value counts.
+func Single(h *fasthttp.RequestHeader, name string) (value string, ok bool) {
+	switch lines := h.PeekAll(name); len(lines) {
+	case 0:
+		return "", true
+	case 1:
+		return string(lines[0]), true
+	}
+	return "", false
+}
+
+// lastOf returns the last element of a list-valued field: what the nearest proxy
+// has written (see Scheme).
+func lastOf(h *fasthttp.RequestHeader, name string) string {
+	list := List(h, name)
+	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
+}
