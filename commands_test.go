@@ -91,6 +91,22 @@ func TestUploadToFLAC(t *testing.T) {
 			if err != nil || code != http.StatusOK || !strings.HasPrefix(flac, "fLaC") || len(flac) > len(sound) {
 				t.Errorf("%d, %d bytes of %d, %v", code, len(flac), len(sound), err)
 			}
+			for field, status := range map[string]int{"bytes=0-3": 206, "bytes=4-99999999999999999999": 206, "bytes=99999999999999999999-": 416} {
+				req, err := http.NewRequest(http.MethodGet, g.url+"/tasks/"+task.ID+"/artifacts/sound.flac", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Range", field)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				part := readAll(t, resp)
+				want := map[string]string{"bytes=0-3": flac[:4], "bytes=4-99999999999999999999": flac[4:], "bytes=99999999999999999999-": part}[field]
+				if resp.StatusCode != status || part != want {
+					t.Errorf("%s: %d, %v, %d bytes", field, resp.StatusCode, resp.Header, len(part))
+				}
+			}
 		})
 	}
 }

@@ -131,9 +131,9 @@ func (f *Folder) open(name string) (*file, error) {
 // it compressed, or original, with its coding set if it is to be compressed now.
 // What is not returned is closed.
 func (f *Folder) choose(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
-	accepted := ctx.Request.Header.Peek(fasthttp.HeaderAcceptEncoding)
+	accepted := server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding)
 	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
-		if !accepts(string(accepted), c.coding) {
+		if !accepts(accepted, c.coding) {
 			continue
 		}
 		beside, err := f.open(name + c.suffix)
@@ -148,7 +148,7 @@ func (f *Folder) choose(ctx *fasthttp.RequestCtx, name, kind string, original *f
 		beside.coding = c.coding
 		return beside
 	}
-	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && accepts(string(accepted), "gzip") {
+	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && accepts(accepted, "gzip") {
 		original.coding = "gzip"
 	}
 	return original
@@ -172,19 +172,19 @@ func send(ctx *fasthttp.RequestCtx, f *file) error {
 	part, asked := wanted(&ctx.Request.Header, f)
 	switch {
 	case !asked:
-		part = span{0, size}
-	case part.length == 0:
-		h.Set(fasthttp.HeaderContentRange, "bytes */"+strconv.FormatInt(size, 10))
+		part = server.ByteRange{Length: size}
+	case part.Length == 0:
+		h.Set(fasthttp.HeaderContentRange, server.NoContentRange(size))
 		ctx.SetStatusCode(http.StatusRequestedRangeNotSatisfiable)
 		return f.Close()
 	default:
-		h.Set(fasthttp.HeaderContentRange, fmt.Sprintf("bytes %d-%d/%d", part.start, part.start+part.length-1, size))
+		h.Set(fasthttp.HeaderContentRange, part.ContentRange(size))
 		ctx.SetStatusCode(http.StatusPartialContent)
 	}
-	if _, err := f.Seek(part.start, io.SeekStart); err != nil {
+	if _, err := f.Seek(part.Start, io.SeekStart); err != nil {
 		return errors.Join(fmt.Errorf("read static file: %w", err), f.Close())
 	}
-	ctx.SetBodyStream(stream{io.LimitReader(f, part.length), f}, int(part.length)) // closes f
+	ctx.SetBodyStream(stream{io.LimitReader(f, part.Length), f}, int(part.Length)) // closes f
 	return nil
 }
 
@@ -215,14 +215,15 @@ func compressible(kind string) bool {
 
 // fresh reports whether the client has the file already (RFC 9110 §13.1.2, §13.1.3).
 func fresh(h *fasthttp.RequestHeader, f *file) bool {
-	if tags := h.Peek(fasthttp.HeaderIfNoneMatch); len(tags) > 0 {
-		for tag := range strings.SplitSeq(string(tags), ",") {
-			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() || tag == "*" {
+	if tags := server.List(h, fasthttp.HeaderIfNoneMatch); tags != "" {
+		for tag := range strings.SplitSeq(tags, ",") {
+			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() {
 				return true
 			}
 		}
-		return false
+		return tags == "*"
 	}
-	since, err := http.ParseTime(string(h.Peek(fasthttp.HeaderIfModifiedSince)))
+	text, _ := server.Single(h, fasthttp.HeaderIfModifiedSince)
+	since, err := http.ParseTime(text)
 	return err == nil && !f.info.ModTime().Truncate(time.Second).After(since)
 }

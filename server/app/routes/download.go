@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -38,14 +36,9 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	}
 	h := &ctx.Response.Header
 	describe(h, filename)
-	v := validator{etag: fmt.Sprintf(`W/"%x-%x"`, info.ModTime().UnixNano(), info.Size()), modified: info.ModTime()}
+	v := validatorOf(info)
 	if sum, ok := u.store.Sum(f); ok {
 		v.etag = `"` + sum + `"`
-	}
-	v.write(h)
-	if status := v.precondition(&ctx.Request.Header); status != 0 {
-		ctx.SetStatusCode(status)
-		return f.Close()
 	}
 	return send(ctx, f, info.Size(), v)
 }
@@ -60,30 +53,34 @@ func describe(h *fasthttp.ResponseHeader, filename string) {
 	}
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
-	h.Set(fasthttp.HeaderContentDisposition, "attachment; filename*=UTF-8''"+strings.ReplaceAll(url.QueryEscape(filename), "+", "%20"))
+	h.Set(fasthttp.HeaderContentDisposition, attachment(filename))
 	h.Set(fasthttp.HeaderContentSecurityPolicy, "sandbox; default-src 'none'")
 	// It may be removed and another stored in its place: keep it, but ask.
 	h.Set(fasthttp.HeaderCacheControl, "private, no-cache")
 }
 
-// send sends a file, or the one range of it that was asked for, and closes it.
+// send sends a file as the request's conditions and its Range demand, and closes it.
 // Several ranges are answered with the whole, as RFC 9110 §14.2 allows.
 func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 	h := &ctx.Response.Header
+	v.write(h)
+	if status := v.precondition(&ctx.Request.Header); status != 0 {
+		ctx.SetStatusCode(status)
+		return f.Close()
+	}
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
-	start, length := int64(0), size
-	asked := ctx.Request.Header.Peek(fasthttp.HeaderRange)
-	if text := string(asked); strings.HasPrefix(text, "bytes=") && !strings.Contains(text, ",") && v.inRange(&ctx.Request.Header) {
-		first, last, err := fasthttp.ParseByteRange(asked, int(size))
-		if err != nil || last < first {
-			h.Set(fasthttp.HeaderContentRange, "bytes */"+strconv.FormatInt(size, 10))
-			return errors.Join(unsatisfiable(ctx), f.Close())
-		}
-		start, length = int64(first), int64(last-first)+1
-		h.SetContentRange(first, last, int(size))
+	part, asked, err := server.Range(&ctx.Request.Header, size)
+	switch {
+	case !asked || !v.inRange(&ctx.Request.Header):
+		part = server.ByteRange{Length: size}
+	case err != nil || part.Length == 0:
+		h.Set(fasthttp.HeaderContentRange, server.NoContentRange(size))
+		return errors.Join(unsatisfiable(ctx), f.Close())
+	default:
+		h.Set(fasthttp.HeaderContentRange, part.ContentRange(size))
 		ctx.SetStatusCode(fasthttp.StatusPartialContent)
 	}
-	if _, err := f.Seek(start, io.SeekStart); err != nil {
+	if _, err := f.Seek(part.Start, io.SeekStart); err != nil {
 		return errors.Join(fmt.Errorf("read upload: %w", err), f.Close())
 	}
 	// Limited, since fasthttp breaks the connection of a stream that has more
@@ -91,7 +88,7 @@ func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 	ctx.SetBodyStream(struct {
 		io.Reader
 		io.Closer
-	}{io.LimitReader(f, length), f}, int(length))
+	}{io.LimitReader(f, part.Length), f}, int(part.Length))
 	return nil
 }
 

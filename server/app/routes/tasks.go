@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -176,10 +175,9 @@ func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
 	kind, show := inline[strings.ToLower(path.Ext(name))]
 	if !show {
 		kind = "application/octet-stream"
-		h.Set(fasthttp.HeaderContentDisposition, "attachment; filename*=UTF-8''"+url.PathEscape(name))
+		h.Set(fasthttp.HeaderContentDisposition, attachment(name))
 	}
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
-	ctx.SetBodyStream(f, int(info.Size())) // closes f
-	return nil
+	return send(ctx, f, info.Size(), validatorOf(info))
 }

@@ -3,17 +3,26 @@ package routes
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"gale/server"
 )
 
 // validator is what tells one content of a file from another (RFC 9110 §8.8).
 type validator struct {
 	etag     string // "…" if it is the content's SHA-256, else W/"…"
 	modified time.Time
+}
+
+// validatorOf is the one of a file whose content nobody has summed.
+func validatorOf(info fs.FileInfo) validator {
+	return validator{etag: fmt.Sprintf(`W/"%x-%x"`, info.ModTime().UnixNano(), info.Size()), modified: info.ModTime()}
 }
 
 func (v validator) weak() bool { return strings.HasPrefix(v.etag, "W/") }
@@ -29,15 +38,15 @@ func (v validator) write(h *fasthttp.ResponseHeader) {
 // precondition evaluates the conditions of a GET in the order of RFC 9110
 // §13.2.2: 0 is to go on, else 412 or 304 is the answer.
 func (v validator) precondition(h *fasthttp.RequestHeader) int {
-	if match := h.Peek(fasthttp.HeaderIfMatch); len(match) > 0 {
-		if !v.among(string(match), false) {
+	if match := server.List(h, fasthttp.HeaderIfMatch); match != "" {
+		if !v.among(match, false) {
 			return fasthttp.StatusPreconditionFailed
 		}
 	} else if since, ok := date(h, fasthttp.HeaderIfUnmodifiedSince); ok && v.after(since) {
 		return fasthttp.StatusPreconditionFailed
 	}
-	if match := h.Peek(fasthttp.HeaderIfNoneMatch); len(match) > 0 {
-		if v.among(string(match), true) {
+	if match := server.List(h, fasthttp.HeaderIfNoneMatch); match != "" {
+		if v.among(match, true) {
 			return fasthttp.StatusNotModified
 		}
 	} else if since, ok := date(h, fasthttp.HeaderIfModifiedSince); ok && !v.after(since) {
@@ -49,7 +58,10 @@ func (v validator) precondition(h *fasthttp.RequestHeader) int {
 // inRange reports whether a Range may be answered with a part: there is no
 // If-Range, or it holds (§13.1.5), for which the comparison is the strong one.
 func (v validator) inRange(h *fasthttp.RequestHeader) bool {
-	condition := string(h.Peek(fasthttp.HeaderIfRange))
+	condition, single := server.Single(h, fasthttp.HeaderIfRange)
+	if !single {
+		return false
+	}
 	if condition == "" || condition == v.etag && !v.weak() {
 		return true
 	}
@@ -59,9 +71,12 @@ func (v validator) inRange(h *fasthttp.RequestHeader) bool {
 
 // among reports whether the ETag is in a list, or the list is *.
 func (v validator) among(list string, weakly bool) bool {
+	if list == "*" {
+		return true
+	}
 	for tag := range strings.SplitSeq(list, ",") {
 		tag = strings.TrimSpace(tag)
-		if tag == "*" || weakly && strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(v.etag, "W/") || tag == v.etag && !v.weak() {
+		if weakly && strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(v.etag, "W/") || tag == v.etag && !v.weak() {
 			return true
 		}
 	}
@@ -73,6 +88,7 @@ func (v validator) after(since time.Time) bool {
 }
 
 func date(h *fasthttp.RequestHeader, name string) (time.Time, bool) {
-	t, err := http.ParseTime(string(h.Peek(name)))
+	text, _ := server.Single(h, name)
+	t, err := http.ParseTime(text)
 	return t, err == nil
 }
