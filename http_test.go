@@ -71,6 +71,21 @@ func TestHTTPS(t *testing.T) {
 	}
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
 	defer client.CloseIdleConnections()
+	for origin, status := range map[string]int{g.url: 200, strings.Replace(g.url, "https", "http", 1): 403} {
+		req, err := http.NewRequest(http.MethodPost, g.url+"/publish/a", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", origin)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("a page of %s: %d, want %d", origin, resp.StatusCode, status)
+		}
+	}
 	for range 5 {
 		resp, err := client.Get(g.url)
 		if err != nil {

@@ -161,12 +161,15 @@ func TestE2EUploadChromium(t *testing.T) {
 		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // the group it leads
 		_ = browser.Wait()
 	}()
-	for range 2 {
+	for range 3 {
 		select {
 		case text := <-reports:
 			want := `fetch sent`
 			if strings.HasPrefix(text, "socket") {
 				want = `"protocol":"bearer.s3cret","code":1000,"said":[{"offset":300000},{"code":200`
+			}
+			if strings.HasPrefix(text, "open") {
+				want = "bearer64.YS9iKz0 Welcome"
 			}
 			if !strings.Contains(text, want) {
 				t.Errorf("the browser reports %s", text)

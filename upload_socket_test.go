@@ -97,6 +97,12 @@ func TestSocketAccess(t *testing.T) {
 		{"a foreign page", foreign, []string{"bearer.s3cret"}, 403},
 		{"a page that may", http.Header{"Origin": {"https://app.example"}}, []string{"bearer.s3cret"}, 101},
 		{"a page of its own", http.Header{"Origin": {g.url}}, []string{"bearer.s3cret"}, 101},
+		{"the token as base64url", nil, []string{"chat", "bearer64.czNjcmV0"}, 101},
+		{"a wrong token as base64url", nil, []string{"bearer64.eA"}, 401},
+		{"no base64url", nil, []string{"bearer64.czNjcmV0=", "bearer64.s3cret"}, 401},
+		{"a page behind a proxy", http.Header{"Host": {"shop.example:443"}, "Origin": {"https://shop.example"}}, []string{"bearer.s3cret"}, 101},
+		{"a page of another port", http.Header{"Host": {"shop.example:443"}, "Origin": {"http://shop.example"}}, []string{"bearer.s3cret"}, 403},
+		{"a page by http", http.Header{"Host": {"shop.example"}, "Origin": {"http://shop.example"}, "X-Forwarded-Proto": {"https"}}, []string{"bearer.s3cret"}, 403},
 	} {
 		for _, path := range []string{"/upload", "/channels/a"} {
 			d := websocket.Dialer{Subprotocols: row.protocols}
@@ -106,8 +112,39 @@ func TestSocketAccess(t *testing.T) {
 				continue
 			}
 			if err == nil {
-				if want := row.protocols != nil; want != (conn.Subprotocol() == "bearer.s3cret") {
-					t.Errorf("%s, %s: subprotocol %q", path, row.name, conn.Subprotocol())
+				var want string
+				if row.protocols != nil {
+					want = row.protocols[len(row.protocols)-1]
+				}
+				if conn.Subprotocol() != want {
+					t.Errorf("%s, %s: subprotocol %q, want %q", path, row.name, conn.Subprotocol(), want)
+				}
+				conn.Close()
+			}
+		}
+	}
+}
+
+// A browser fails a WebSocket for which it has offered subprotocols and of which none
+// is confirmed. So a token is confirmed also where none is needed, whatever it is.
+func TestTokenIsConfirmedWhereNoneIsNeeded(t *testing.T) {
+	t.Parallel()
+	withToken := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
+	without := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	for g, paths := range map[*gale][]string{
+		withToken: {"/websocket", "/heartbeat", "/asyncio?n=1", "/backpressure?n=1", "/broadcast"},
+		without:   {"/websocket", "/broadcast", "/channels/a", "/upload", "/console/live"},
+	} {
+		for _, path := range paths {
+			for _, offered := range []string{"bearer.wrong", "bearer64.czNjcmV0", "bearer64.!"} {
+				d := websocket.Dialer{Subprotocols: []string{"chat.v1", offered}}
+				conn, resp, err := d.Dial(g.socketURL()+path, nil)
+				if err != nil {
+					t.Errorf("%s, %s: %v, %+v", path, offered, err, resp)
+					continue
+				}
+				if conn.Subprotocol() != offered {
+					t.Errorf("%s, %s: subprotocol %q", path, offered, conn.Subprotocol())
 				}
 				conn.Close()
 			}

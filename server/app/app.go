@@ -125,6 +125,11 @@ func check(e env) error {
 	if err != nil {
 		return err
 	}
+	for _, warning := range c.Warnings() {
+		if _, err := fmt.Fprintln(e.stderr, "warning:", warning); err != nil {
+			return err
+		}
+	}
 	_, err = fmt.Fprintf(e.stdout, "configuration is sound: %d serve slots on %s, %d worker slots\n", c.Procs, c.Address(), c.Workers)
 	return err
 }

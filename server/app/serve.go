@@ -64,6 +64,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
 		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
 	}
+	d.HTTPS = c.TLSCert != ""
 	closeSources, err := openSources(c, &d, counted.Realtime, log)
 	if err != nil {
 		return err

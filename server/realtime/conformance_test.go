@@ -101,14 +101,18 @@ func conformanceCases() (all []conformance) {
 	add("7 close without a code", say(frame(closing, "")), 1005)
 	add("7 nothing is read behind a close", say(frame(closing, closeWith(1000, "")), frame(text, "a"), frame(ping, "")), 1000)
 	add("7 close inside a message", say(frame(textBegin, "a"), frame(closing, closeWith(1000, ""))), 1000)
-	add("7 close of one byte, which the library takes for none", say(frame(closing, "a")), 1005)
+	add("7 close of one byte", say(frame(closing, "a")), 1002)
+	add("7 close of one byte behind a message", say(frame(text, "a"), frame(closing, "a")), 1002, got(text, "a"))
+	add("7 close of one byte inside a message", say(frame(textBegin, "a"), frame(closing, "a")), 1002)
 	add("7 reason of 123 bytes", say(frame(closing, closeWith(1000, strings.Repeat("r", 123)))), 1000)
 	add("7 reason of 124 bytes", say(frame(closing, closeWith(1000, strings.Repeat("r", 124)))), 1002)
-	add("7 reason that is not UTF-8", say(frame(closing, closeWith(1000, "\xce\xba\xed\xa0\x80"))), 1002)
+	add("7 reason that is not UTF-8", say(frame(closing, closeWith(1000, "\xce\xba\xed\xa0\x80"))), 1007)
+	add("7 reason that is cut off", say(frame(closing, closeWith(1000, "\xe2\x82"))), 1007)
+	add("7 reason that is UTF-8", say(frame(closing, closeWith(1000, "\u20ac"))), 1000)
 	for _, code := range []uint16{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999} {
 		add(fmt.Sprintf("7 code %d", code), say(frame(closing, closeWith(code, "bye"))), int(code))
 	}
-	for _, code := range []uint16{0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65535} {
+	for _, code := range []uint16{0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535} {
 		add(fmt.Sprintf("7 code %d", code), say(frame(closing, closeWith(code, ""))), 1002)
 	}
 	add("9 message at the limit", say(frame(bin, strings.Repeat("x", limit))), 0, got(bin, strings.Repeat("x", limit)))

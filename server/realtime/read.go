@@ -10,6 +10,7 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"gale/pool"
+	"gale/server/upgrade"
 )
 
 var (
@@ -58,6 +59,7 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 	c.verdict.Lock()
 	code, reason = c.verdict.code, c.verdict.reason
 	c.verdict.Unlock()
+	faultCode, fault, faulty := upgrade.Fault(err)
 	answered := code != 0 // a close frame is on its way, or nothing can be sent
 	switch {
 	case byClient && !answered:
@@ -67,8 +69,8 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 		code, reason = websocket.CloseInvalidFramePayloadData, err.Error()
 	case errors.Is(err, errTooLong), errors.Is(err, websocket.ErrReadLimit):
 		code, reason = websocket.CloseMessageTooBig, errTooLong.Error()
-	case isProtocolError(err):
-		code, reason = websocket.CloseProtocolError, err.Error()
+	case faulty:
+		code, reason = faultCode, fault
 	default:
 		code, reason = websocket.CloseAbnormalClosure, err.Error()
 	}
@@ -89,22 +91,6 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 		return code, reason, c.net.Close
 	}
 	return code, reason, func() error { return c.net.Finish(closeTimeout) }
-}
-
-// isProtocolError reports whether the library found the client's frames wrong: it
-// has no type for that, but all else comes from the connection.
-func isProtocolError(err error) bool {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return false
-	}
-	if _, ended := errors.AsType[*websocket.CloseError](err); ended {
-		return false
-	}
-	_, ofConnection := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return !ofConnection
 }
 
 // rate counts messages by the second.

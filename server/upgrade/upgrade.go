@@ -13,7 +13,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -39,6 +38,8 @@ const (
 type Handshake struct {
 	request *http.Request
 	answer  http.Header
+	offered []string // subprotocols
+	deflate bool     // compression is offered
 }
 
 // Read looks at the head of a request (RFC 6455 §4.2.1): the library would take
@@ -47,12 +48,20 @@ type Handshake struct {
 // is told if it asks for no WebSocket at all. The error is a server.Error.
 func Read(ctx *fasthttp.RequestCtx, instead string) (*Handshake, error) {
 	h := &ctx.Request.Header
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(h.Peek(headerKey))))
-	switch {
-	case !ctx.IsGet() || !h.IsHTTP11() || !websocket.FastHTTPIsWebSocketUpgrade(ctx):
+	upgrades := server.HasToken(h, fasthttp.HeaderConnection, "upgrade") && server.HasToken(h, fasthttp.HeaderUpgrade, "websocket")
+	if !ctx.IsGet() || !h.IsHTTP11() || !upgrades {
 		return nil, required(ctx, instead)
-	case string(h.Peek(headerVersion)) != "13":
+	}
+	version, onceVersion := server.Single(h, headerVersion)
+	given, onceKey := server.Single(h, headerKey)
+	key, err := base64.StdEncoding.DecodeString(given)
+	switch {
+	case !onceVersion:
+		return nil, server.Fail(http.StatusBadRequest, "Sec-WebSocket-Version is repeated")
+	case version != "13":
 		return nil, required(ctx, "the only version of WebSocket here is 13")
+	case !onceKey:
+		return nil, server.Fail(http.StatusBadRequest, "Sec-WebSocket-Key is repeated")
 	case err != nil || len(key) != 16:
 		return nil, server.Fail(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
@@ -60,12 +69,10 @@ func Read(ctx *fasthttp.RequestCtx, instead string) (*Handshake, error) {
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, headerVersion: {"13"},
 		headerKey: {base64.StdEncoding.EncodeToString(key)},
 	}}
-	for _, name := range []string{headerProtocol, headerExtensions} {
-		for _, value := range h.PeekAll(name) {
-			r.Header.Add(name, string(value))
-		}
-	}
-	return &Handshake{request: r, answer: http.Header{"X-Request-Id": {server.RequestID(ctx)}}}, nil
+	return &Handshake{
+		request: r, answer: http.Header{"X-Request-Id": {server.RequestID(ctx)}},
+		offered: protocols(h), deflate: offersDeflate(server.List(h, headerExtensions)),
+	}, nil
 }
 
 // required answers 426 (RFC 9110 §15.5.22), which must say to what.
@@ -87,7 +94,8 @@ func (*Handshake) Take(ctx *fasthttp.RequestCtx, take func(*server.Taken)) error
 // Options are how a WebSocket is spoken. The zero value is the documented default.
 type Options struct {
 	// Protocols are the subprotocols spoken here; of those that the client offers
-	// the first that is among them is chosen. Default: none.
+	// the first that is among them is confirmed. If there is none, the one that
+	// carries a token is (see Bearer). Default: none.
 	Protocols []string
 	// ReadBuffer and WriteBuffer are sizes in bytes. Default 4 KiB.
 	ReadBuffer, WriteBuffer int
@@ -97,8 +105,9 @@ type Options struct {
 	// Timeout is how long the client may take to make room for the answer.
 	// Default: as long as conn lets it.
 	Timeout time.Duration
-	// Compress takes permessage-deflate (RFC 7692), without context takeover,
-	// where the client offers it.
+	// Compress takes permessage-deflate (RFC 7692), without context takeover in
+	// either direction, where the client offers it with parameters that can be
+	// honoured: any but server_max_window_bits.
 	Compress bool
 }
 
@@ -106,13 +115,20 @@ type Options struct {
 // once; conn stays the caller's if it fails.
 func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 	upgrader := websocket.Upgrader{
-		ReadBufferSize: o.ReadBuffer, WriteBufferSize: o.WriteBuffer, WriteBufferPool: o.WriteBuffers, Subprotocols: o.Protocols,
-		HandshakeTimeout: o.Timeout, EnableCompression: o.Compress,
+		ReadBufferSize: o.ReadBuffer, WriteBufferSize: o.WriteBuffer, WriteBufferPool: o.WriteBuffers,
+		HandshakeTimeout: o.Timeout, EnableCompression: o.Compress && h.deflate,
 		CheckOrigin: func(*http.Request) bool { return true }, // the route's Admit has
 	}
-	r, answer := h.request, h.answer
-	h.request, h.answer = nil, nil // or they might live as long as the connection
-	return upgrader.Upgrade(&hijacker{conn}, r, answer)
+	r, answer, protocol := h.request, h.answer, choose(h.offered, o.Protocols)
+	*h = Handshake{} // or it might live as long as the connection
+	if protocol != "" {
+		upgrader.Subprotocols = []string{protocol}
+		r.Header.Set(headerProtocol, protocol)
+	}
+	if upgrader.EnableCompression {
+		r.Header.Set(headerExtensions, deflateExtension)
+	}
+	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn}}, r, answer)
 }
 
 // hijacker gives the library the connection that has been taken from fasthttp.

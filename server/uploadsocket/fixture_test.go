@@ -53,7 +53,7 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 		}
 		args := ctx.QueryArgs()
 		err = sockets.Serve(ctx, shake, uploadsocket.Request{
-			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"), Subprotocol: string(args.Peek("protocol")),
+			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"),
 			Stored: func(_ context.Context, f *uploads.File) { f.Task = "t" + fmt.Sprint(s.stored.Add(1)) },
 		})
 		if errors.Is(err, upgrade.ErrLeaving) {

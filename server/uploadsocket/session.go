@@ -36,8 +36,10 @@ var (
 	// errGone is an upload whose sender went away before its end: nobody is
 	// left to be answered.
 	errGone = errors.New("the client went away")
-	errUTF8 = errors.New("text is not UTF-8")
-	errText = uploads.Because(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
+	// errFrames is an upload whose sender broke the protocol.
+	errFrames = errors.New("the client's frames break RFC 6455")
+	errUTF8   = errors.New("text is not UTF-8")
+	errText   = uploads.Because(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
 )
 
 // session is an upload under way. All but cut is for its own goroutine.
@@ -57,9 +59,6 @@ func (u *session) serve(h *upgrade.Handshake) {
 	defer u.ended(brokenOff) // unless it has ended otherwise
 	defer u.net.Close()      //nolint:errcheck // where close has ended it, it is closed
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
-	if u.request.Subprotocol != "" {
-		o.Protocols = []string{u.request.Subprotocol}
-	}
 	conn, err := h.Accept(u.net, o)
 	if err != nil {
 		u.log.Debug("upload by websocket broke off", "error", err)
@@ -91,6 +90,12 @@ func (u *session) run() {
 		err = upgrade.ErrLeaving // it is the server that went
 	}
 	switch {
+	case errors.Is(err, errFrames):
+		u.ended(uploads.Refuse(uploads.ErrMalformed))
+		code, reason, _ := upgrade.Fault(err)
+		u.log.Debug("upload by websocket broke off", "code", code, "error", err)
+		u.close(code, reason)
+		return
 	case errors.Is(err, errGone):
 		u.log.Debug("upload by websocket broke off", "error", err)
 		return
@@ -158,7 +163,7 @@ func (u *session) message(upload *uploads.Upload) (verdict, error) {
 		return closed, nil
 	}
 	if err != nil {
-		return more, fmt.Errorf("%w: %w", errGone, err)
+		return more, broken(err)
 	}
 	source := &source{session: u, r: r}
 	if kind == websocket.TextMessage {
@@ -182,7 +187,8 @@ func (u *session) message(upload *uploads.Upload) (verdict, error) {
 	return more, u.send(map[string]int64{"offset": upload.Size()})
 }
 
-// source is a message being read; what ends it before its end is errGone.
+// source is a message being read; what ends it before its end is errGone or
+// errFrames.
 type source struct {
 	session *session
 	r       io.Reader
@@ -194,9 +200,17 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	n, err := s.r.Read(p)
 	if err != nil && err != io.EOF { //nolint:errorlint // an io.EOF with anything around it is none
-		err = fmt.Errorf("%w: %w", errGone, err)
+		err = broken(err)
 	}
 	return n, err
+}
+
+// broken wraps an error of reading a message.
+func broken(err error) error {
+	if _, _, faulty := upgrade.Fault(err); faulty {
+		return fmt.Errorf("%w: %w", errFrames, err)
+	}
+	return fmt.Errorf("%w: %w", errGone, err)
 }
 
 // alive gives the client another IdleTimeout, unless the session has been cut.
@@ -291,7 +305,8 @@ func (u *session) close(code int, reason string) {
 	if code == websocket.CloseServiceRestart || u.server.draining() {
 		wait = leaveTime
 	}
-	if err := u.conn.WriteControl(websocket.CloseMessage, upgrade.CloseFrame(code, reason), time.Now().Add(wait)); err != nil {
+	err := u.conn.WriteControl(websocket.CloseMessage, upgrade.CloseFrame(code, reason), time.Now().Add(wait))
+	if err != nil && !errors.Is(err, websocket.ErrCloseSent) { // the library sends some itself
 		return
 	}
 	_ = u.net.Finish(wait)

@@ -78,9 +78,6 @@ type Request struct {
 	// Numbered: where the name is taken another is made of it, see
 	// uploads.Upload.PublishNumbered.
 	Numbered bool
-	// Subprotocol is what the client offered and is told to be taken; empty
-	// for none.
-	Subprotocol string
 	// Stored is called with the file when it has been stored, before its
 	// sender is answered. Nil: nothing is.
 	Stored func(ctx context.Context, f *uploads.File)

@@ -251,7 +251,7 @@ func TestHandshake(t *testing.T) {
 	}{
 		{"GET", "name=a", "", "", 101},
 		{"GET", "name=a", "Connection", "keep-alive, upgrade", 101},
-		{"GET", "name=a&protocol=bearer.t", "Sec-WebSocket-Protocol", "x, bearer.t", 101},
+		{"GET", "name=a", "Sec-WebSocket-Protocol", "x, bearer.t", 101},
 		{"GET", "name=a", "Connection", "keep-alive", 426},
 		{"GET", "name=a", "Upgrade", "h2c", 426},
 		{"GET", "name=a", "Sec-WebSocket-Version", "8", 426},
@@ -288,7 +288,7 @@ func TestHandshake(t *testing.T) {
 		if resp.StatusCode != row.status || row.status == 426 && resp.Header.Get("Sec-WebSocket-Version") != "13" {
 			t.Errorf("%+v: status %d, %v", row, resp.StatusCode, resp.Header)
 		}
-		if want := row.status == 101 && strings.Contains(row.query, "protocol"); want != (resp.Header.Get("Sec-WebSocket-Protocol") == "bearer.t") {
+		if want := row.status == 101 && strings.Contains(row.value, "bearer.t"); want != (resp.Header.Get("Sec-WebSocket-Protocol") == "bearer.t") {
 			t.Errorf("%+v: %v", row, resp.Header)
 		}
 	}

@@ -93,6 +93,17 @@ func (c Config) Scheme() string {
 	return "http"
 }
 
+// Warnings are what works, but perhaps not as it is meant, a line each.
+func (c Config) Warnings() (all []string) {
+	// A subprotocol is a token (RFC 6455 §4.1, RFC 9110 §5.6.2), which holds all
+	// that validate lets through but these two.
+	if strings.ContainsAny(c.Token, "/=") {
+		all = append(all, "token: browsers cannot send it with a WebSocket as the subprotocol bearer.<token>, because it holds / or =; "+
+			"they must send bearer64.<token in base64url without padding>")
+	}
+	return all
+}
+
 // Faults are all that is wrong with a configuration, a line each.
 type Faults []string //nolint:errname // several, and not only an error: check lists them
 

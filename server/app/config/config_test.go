@@ -132,6 +132,32 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: accepted", args)
 		}
 	}
+	for _, token := range []string{"two words", "tab\tinside", "line\nend", "sch\u00f6n", "nul\x00", "\x7f", "\xff"} {
+		_, err := Load(Serve, []string{"-token", token}, nil, tasks)
+		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.Contains(faults[0], "sent as a bearer token") {
+			t.Errorf("%q: %v", token, err)
+		}
+		if strings.Contains(fmt.Sprint(err), token) {
+			t.Errorf("%q is shown: %v", token, err)
+		}
+	}
+}
+
+// A token that is no subprotocol can be used, but browsers have to send it in another
+// form.
+func TestTokenThatIsNoSubprotocol(t *testing.T) {
+	for token, warned := range map[string]bool{
+		"": false, "s3cret": false, "a-._~+Z0": false, "a/b": true, "YS9iKz0=": true, "==": true,
+	} {
+		c, err := Load(Serve, []string{"-token", token}, nil, tasks)
+		if err != nil {
+			t.Fatalf("%s: %v", token, err)
+		}
+		warnings := c.Warnings()
+		if (len(warnings) == 1 && strings.Contains(warnings[0], "bearer64.")) != warned || !warned && len(warnings) > 0 {
+			t.Errorf("%q: %q", token, warnings)
+		}
+	}
 }
 
 func TestHelp(t *testing.T) {

@@ -170,8 +170,9 @@ func (f *flags) token(c *Config) {
 			f.fault("-token-file: %s is empty", f.tokenFile)
 		}
 	}
-	// RFC 6750 section 2.1: b64token. Anything else could not be sent as the
-	// subprotocol of a WebSocket either.
+	// RFC 6750 section 2.1: b64token. With anything else, white space and what is
+	// not ASCII above all, the field of a request could not hold it, or not in a
+	// way that every client writes alike.
 	const other = "-._~+/="
 	for _, r := range c.Token {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'

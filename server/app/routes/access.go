@@ -3,13 +3,13 @@ package routes
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"gale/server"
+	"gale/server/upgrade"
 )
 
 // access decides who may write and, where a token is set, who may read.
@@ -17,6 +17,7 @@ type access struct {
 	digest   *[sha256.Size]byte // of the token; nil: none is set
 	sessions sessions           // of those who gave the token at the console
 	origins  server.Origins
+	https    bool // the server itself speaks TLS
 }
 
 func newAccess(token string, origins []string) access {
@@ -74,54 +75,32 @@ func (a access) matches(token string) bool {
 
 // sameOrigin reports whether a browser, if it was one, sent the request for a
 // page of this server or of a trusted origin: Sec-Fetch-Site (Fetch Metadata
-// §2.3) where there is one, else Origin (RFC 6454 §7) against Host. What sends
+// §2.3) where there is one, else Origin (see server.SameOrigin). What sends
 // neither is no browser that could be misused.
 func (a access) sameOrigin(h *fasthttp.RequestHeader) bool {
-	if a.origins.Match(h.Peek(fasthttp.HeaderOrigin)) {
+	origin := string(h.Peek(fasthttp.HeaderOrigin))
+	if a.origins.Match([]byte(origin)) {
 		return true
 	}
-	origin := strings.ToLower(string(h.Peek(fasthttp.HeaderOrigin)))
-	switch string(h.Peek("Sec-Fetch-Site")) {
+	switch server.List(h, "Sec-Fetch-Site") {
 	case "same-origin", "none":
 		return true
 	case "":
 		if origin == "" {
 			return true
 		}
-		u, err := url.Parse(origin)
-		return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(h.Host()))
+		return server.SameOrigin(h, origin, a.https)
 	}
 	return false
 }
 
-// bearerProtocol begins the subprotocol that carries the token of a browser,
-// which can set no header of a WebSocket's handshake.
-const bearerProtocol = "bearer."
-
-// socketToken makes the token that came as a subprotocol the one that access
-// looks at. It returns the subprotocol, which the answer must name: browsers
-// fail the handshake otherwise.
-func socketToken(h *fasthttp.RequestHeader) (offered string) {
-	for _, value := range h.PeekAll("Sec-WebSocket-Protocol") {
-		for protocol := range strings.SplitSeq(string(value), ",") {
-			protocol = strings.TrimSpace(protocol)
-			token, ok := strings.CutPrefix(protocol, bearerProtocol)
-			if !ok || offered != "" {
-				continue
-			}
-			offered = protocol
-			if len(h.Peek(fasthttp.HeaderAuthorization)) == 0 {
-				h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
-			}
-		}
-	}
-	return offered
-}
-
-// withToken lets a token through that came as a subprotocol.
+// withToken lets a token through that came as a subprotocol, as a browser sends it
+// with a WebSocket's handshake.
 func withToken(admit func(*fasthttp.RequestHeader) error) func(*fasthttp.RequestHeader) error {
 	return func(h *fasthttp.RequestHeader) error {
-		socketToken(h)
+		if token, offered := upgrade.Bearer(h); offered && len(h.Peek(fasthttp.HeaderAuthorization)) == 0 {
+			h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
+		}
 		return admit(h)
 	}
 }

@@ -118,11 +118,7 @@ func (c *channelRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	if !realtime.ValidChannel(start.Channel) {
 		return realtime.ErrChannel
 	}
-	u := realtime.Upgrade{Handler: &subscriber{bus: c.bus, start: start}}
-	if offered := socketToken(&ctx.Request.Header); offered != "" {
-		u.Protocols = []string{offered}
-	}
-	return c.hub.Upgrade(ctx, u)
+	return c.hub.Upgrade(ctx, realtime.Upgrade{Handler: &subscriber{bus: c.bus, start: start}})
 }
 
 // subscriber is one client of a channel.

@@ -106,11 +106,7 @@ func (c *consoleRoutes) send(ctx *fasthttp.RequestCtx, name string, status int) 
 
 // live is WS /console/live.
 func (c *consoleRoutes) live(ctx *fasthttp.RequestCtx) error {
-	u := realtime.Upgrade{Handler: c.console.Page()}
-	if offered := socketToken(&ctx.Request.Header); offered != "" {
-		u.Protocols = []string{offered}
-	}
-	return c.hub.Upgrade(ctx, u)
+	return c.hub.Upgrade(ctx, realtime.Upgrade{Handler: c.console.Page()})
 }
 
 // login is GET /console/login.

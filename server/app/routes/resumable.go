@@ -52,7 +52,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	}
 	answer, err := r.server.Serve(ctx, &tus.Request{
 		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
-		Header: func(name string) string { return string(h.Peek(name)) },
+		Header: func(name string) string { return server.List(h, name) },
 		Length: length, Body: server.Body(ctx), Cut: server.Cutter(ctx),
 	})
 	if err != nil {

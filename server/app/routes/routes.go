@@ -76,6 +76,8 @@ type Deps struct {
 	Token string
 	// Origins may write from a browser beside the server's own.
 	Origins []string
+	// HTTPS says that the server itself speaks TLS.
+	HTTPS bool
 	// Leaving ends when the process is to leave: requests that only wait are
 	// answered at once then.
 	Leaving context.Context //nolint:containedctx // the process's, not a request's
@@ -86,6 +88,7 @@ type Deps struct {
 // their packages' errors need.
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 	guard := newAccess(d.Token, d.Origins)
+	guard.https = d.HTTPS
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
 	up := newUploadRoutes(d)
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}

@@ -30,8 +30,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	args := ctx.QueryArgs()
 	r := uploadsocket.Request{
 		Directory: string(args.Peek("directory")), Filename: string(args.Peek("filename")),
-		Subprotocol: socketToken(&ctx.Request.Header), Stored: u.start,
-		Written: f.received, Ended: f.end,
+		Stored: u.start, Written: f.received, Ended: f.end,
 	}
 	if !args.Has("directory") {
 		r.Directory = socketDirectory

@@ -24,9 +24,5 @@ func (w *watchRoutes) watch(ctx *fasthttp.RequestCtx) error {
 			return err
 		}
 	}
-	u := realtime.Upgrade{Handler: w.watches.Handler(id)}
-	if offered := socketToken(&ctx.Request.Header); offered != "" {
-		u.Protocols = []string{offered}
-	}
-	return w.hub.Upgrade(ctx, u)
+	return w.hub.Upgrade(ctx, realtime.Upgrade{Handler: w.watches.Handler(id)})
 }

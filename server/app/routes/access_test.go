@@ -1,0 +1,22 @@
+package routes
+
+import (
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Where the server itself speaks TLS, a page by http is of another origin.
+func TestPagesOfAServerWithTLS(t *testing.T) {
+	t.Parallel()
+	for origin, allowed := range map[string]bool{"https://shop.example": true, "https://shop.example:443": true, "http://shop.example": false} {
+		var h fasthttp.RequestHeader
+		h.SetHost("shop.example")
+		h.Set("Origin", origin)
+		guard := newAccess("", nil)
+		guard.https = true
+		if err := guard.write(&h); (err == nil) != allowed {
+			t.Errorf("%s: %v", origin, err)
+		}
+	}
+}

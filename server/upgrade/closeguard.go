@@ -1,0 +1,166 @@
+package upgrade
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"unicode/utf8"
+
+	"github.com/fasthttp/websocket"
+)
+
+// CloseFault is the error of a read whose close frame breaks RFC 6455 in a way that
+// the library does not see, or reports with another code. No close frame has been
+// sent for it.
+type CloseFault struct {
+	Code   int // of the close frame to send
+	Reason string
+}
+
+func (f *CloseFault) Error() string { return f.Reason }
+
+// The payload of a close frame is empty or begins with a code of two bytes (§5.5.1),
+// and the reason is UTF-8 (§8.1). The library takes one byte for none, and reports
+// a reason that is not UTF-8 with 1002.
+var (
+	errShortClose  = &CloseFault{websocket.CloseProtocolError, "close frame with a payload of one byte"}
+	errCloseReason = &CloseFault{websocket.CloseInvalidFramePayloadData, "reason of the close frame is not UTF-8"}
+)
+
+const (
+	finalClose   = 0x88 // first byte of a close frame: FIN, no reserved bits
+	masked       = 0x80
+	maxControl   = 125 // bytes of a control frame's payload
+	maskLength   = 4
+	maxFrameHead = 14
+)
+
+// closeGuard follows the frames that a client sends, by their heads alone, and fails
+// the read that would complete a bad close frame.
+type closeGuard struct {
+	net.Conn
+	head  [maxFrameHead]byte // of the current frame
+	have  int                // bytes of head so far
+	left  uint64             // bytes of payload still to come
+	close []byte             // payload of a close frame so far, unmasked
+	err   error
+}
+
+// Read reads what the library parses.
+func (g *closeGuard) Read(p []byte) (int, error) {
+	if g.err != nil {
+		return 0, g.err
+	}
+	n, err := g.Conn.Read(p)
+	if sound := g.follow(p[:n]); g.err != nil {
+		if sound == 0 {
+			return 0, g.err
+		}
+		return sound, nil
+	}
+	return n, err
+}
+
+// follow notes what has come and returns how much of it to pass on: all, or, with
+// g.err set, what is before the last byte of a bad close frame.
+func (g *closeGuard) follow(data []byte) int {
+	for i := 0; i < len(data); {
+		if g.left == 0 {
+			g.head[g.have] = data[i]
+			g.have++
+			i++
+			g.begin()
+			continue
+		}
+		part := data[i:][:min(uint64(len(data)-i), g.left)]
+		i += len(part)
+		g.left -= uint64(len(part))
+		if g.closes() {
+			g.note(part)
+			if g.left == 0 && g.judge() {
+				return i - 1
+			}
+		}
+		if g.left == 0 {
+			g.have = 0
+		}
+	}
+	return len(data)
+}
+
+// begin looks whether the head of a frame is complete.
+func (g *closeGuard) begin() {
+	if g.have < 2 {
+		return
+	}
+	size, length := 2, uint64(g.head[1]&^masked)
+	switch length {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	}
+	if g.head[1]&masked != 0 {
+		size += maskLength
+	}
+	if g.have < size {
+		return
+	}
+	switch length {
+	case 126:
+		length = uint64(binary.BigEndian.Uint16(g.head[2:]))
+	case 127:
+		length = binary.BigEndian.Uint64(g.head[2:])
+	}
+	if g.left = length; length == 0 {
+		g.have = 0
+	}
+}
+
+// closes reports whether the current frame is a close frame that the library will
+// look into. All else that may be wrong with its head the library finds itself.
+func (g *closeGuard) closes() bool {
+	return g.head[0] == finalClose && g.head[1]&masked != 0 && g.head[1]&^masked <= maxControl
+}
+
+func (g *closeGuard) note(part []byte) {
+	for _, b := range part {
+		g.close = append(g.close, b^g.head[2+len(g.close)%maskLength])
+	}
+}
+
+// judge looks at the payload of a close frame and sets g.err if it is bad.
+func (g *closeGuard) judge() (bad bool) {
+	switch {
+	case len(g.close) == 1:
+		g.err = errShortClose
+	case !utf8.Valid(g.close[2:]):
+		g.err = errCloseReason
+	}
+	return g.err != nil
+}
+
+// Fault returns the close code and the reason for frames of the client that break
+// RFC 6455. ok is false for errors of other kinds, such as a lost connection. For
+// what the library has found it has sent the close frame already.
+func Fault(err error) (code int, reason string, ok bool) {
+	if fault, is := errors.AsType[*CloseFault](err); is {
+		return fault.Code, fault.Reason, true
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, "", false
+	}
+	if _, ended := errors.AsType[*websocket.CloseError](err); ended {
+		return 0, "", false
+	}
+	// The library has no type for what it finds wrong, but all else comes from the
+	// connection.
+	if _, ofConnection := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); ofConnection {
+		return 0, "", false
+	}
+	return websocket.CloseProtocolError, err.Error(), true
+}
