@@ -9,7 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // phase is where a connection stands; the package's comment has the picture.
@@ -109,6 +112,11 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(c.readBy):
 			c.readBy = time.Time{} // nudged: look again
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits() && c.unread():
+			// A request came in the instant in which the wait ended, and this
+			// process was late to look: a client would not send a POST again.
+			c.setPhase(head)
+			c.headBy = time.Time{}
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits():
 			c.readErr = io.EOF
 		default:
@@ -122,6 +130,24 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) waits() bool {
 	p := c.phase.Load()
 	return p == fresh || p == shaking || p == idle
+}
+
+// unread reports whether bytes from the client wait in the kernel. It looks without
+// waiting, also when the read deadline is over.
+func (c *conn) unread() (waiting bool) {
+	sc, ok := c.raw.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // fails if the connection is closed
+		n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+		waiting = err == nil && n > 0
+	})
+	return waiting
 }
 
 // nudge makes a Read that is under way look at the situation again: whether the

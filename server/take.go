@@ -95,6 +95,10 @@ func (t *Taken) Read(p []byte) (int, error) {
 	return t.Conn.Read(p)
 }
 
+// Unread reports whether bytes from the client wait in the kernel that nobody has
+// read yet.
+func (t *Taken) Unread() bool { return t.c.unread() }
+
 // Close ends the connection at once.
 func (t *Taken) Close() error { return t.c.end() }
 

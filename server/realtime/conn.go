@@ -186,13 +186,14 @@ func (c *Conn) logPanic(err error) {
 
 // watchLife pings, and cuts the client off that shows no sign of life, unless it
 // has not read the ping yet, since what is sent has its own deadline, or it is not
-// listened to, because its last message is being handled.
+// listened to, because its last message is being handled or because this process
+// itself stood still and has not come to read.
 func (c *Conn) watchLife() {
 	c.after(jitter(c.hub.opts.PingInterval), func() {
 		asked := time.Now()
 		_ = c.put(item{kind: websocket.PingMessage})
 		c.after(c.hub.opts.PongTimeout, func() {
-			if !c.net.heard.since(asked) && c.queued() == 0 && !c.busy.Load() {
+			if !c.net.heard.since(asked) && !c.net.Unread() && c.queued() == 0 && !c.busy.Load() {
 				c.decide(websocket.CloseAbnormalClosure, "no sign of life")
 				_ = c.net.Reset()
 				return
@@ -220,7 +221,7 @@ func (c *Conn) write(it item) error {
 func (c *Conn) failed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.decide(websocket.CloseTryAgainLater, "too slow")
-		c.slow(c.client, "paused_for", c.hub.opts.SendTimeout)
+		c.slow(c.client)
 	}
 	if !errors.Is(err, websocket.ErrCloseSent) { // then its answer is waited for
 		_ = c.net.Reset()

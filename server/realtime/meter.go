@@ -30,7 +30,8 @@ type Meter interface {
 	// Sent is called for each message that was written to a client. Pings, closes
 	// and other signs of life are none.
 	Sent(k Kind)
-	// TooSlow is called for each client that was closed since it did not keep up.
+	// TooSlow is called for each client that was closed since it made no room for
+	// Options.SendTimeout.
 	TooSlow(k Kind)
 }
 
@@ -51,7 +52,8 @@ const (
 	// Process: this process missed them, and they are not kept any more: lost to
 	// all of its subscribers.
 	Process Loser = iota
-	// Client: one that came back asked for messages that are not kept any more.
+	// Client: one subscriber was further behind than its channel keeps, when it
+	// came back or while it was connected.
 	Client
 	losers // how many there are
 )

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
@@ -47,7 +46,6 @@ type outbox struct {
 	hub  *Hub
 	wire wire
 	kind Kind
-	late atomic.Bool // it was said that the client is too slow
 
 	mu      sync.Mutex
 	queue   []item
@@ -272,14 +270,10 @@ func (o *outbox) disarm(a *alarm) bool {
 	return i >= 0
 }
 
-// slow counts and logs, once, that a client was closed, and what it was too slow
-// for.
-func (o *outbox) slow(client netip.Addr, attrs ...any) {
-	if !o.late.CompareAndSwap(false, true) {
-		return
-	}
+// slow counts and logs that a client was closed because it made no room.
+func (o *outbox) slow(client netip.Addr) {
 	o.hub.opts.Meter.TooSlow(o.kind)
-	o.hub.opts.Logger.Warn("client too slow, connection closed", append([]any{"client", client}, attrs...)...)
+	o.hub.opts.Logger.Warn("client too slow, connection closed", "client", client, "paused_for", o.hub.opts.SendTimeout)
 }
 
 // attach makes sub what the outbox takes from; there must be none yet.

@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -35,17 +34,4 @@ func TestOutboxIsHeldBack(t *testing.T) {
 			t.Errorf("written: %q", wire.written)
 		}
 	})
-}
-
-// A client that fell behind, and then does not take its goodbye either, is
-// counted as one.
-func TestSlowIsSaidOnce(t *testing.T) {
-	var c Counters
-	o := outbox{hub: New(Options{Meter: &c}), kind: EventStream}
-	for range 2 {
-		o.slow(netip.Addr{})
-	}
-	if got := c.Stats().TooSlow; got != [kinds]uint64{EventStream: 1} {
-		t.Errorf("counted %v", got)
-	}
 }

@@ -12,7 +12,8 @@
 // from a channel does not wait there at all: a subscription is a place in the
 // channel's ring, which is encoded once and kept once, so a client that is slow
 // costs nothing and holds up nobody. It is closed when it makes no room for
-// Options.SendTimeout, or when the ring has gone past its place.
+// Options.SendTimeout. When the ring has gone past its place it gets a gap and
+// continues with what is kept.
 //
 // What Tornado's WebSocketHandler offers is here under these names:
 //

@@ -46,8 +46,11 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 	err := server.Take(ctx, func(t *server.Taken) {
 		s.net = &paced{Taken: t, timeout: h.opts.SendTimeout}
 		if err := h.add(s); err != nil {
+			// The process began to leave in this instant. The response ends like
+			// those that were open then.
 			s.end()
-			_ = t.Close()
+			_, _ = s.net.Write(append(head, s.framed(item{data: s.goodbye, last: true})...))
+			_ = s.net.Finish(closeTimeout)
 			return
 		}
 		s.watched(t.Watch(func() { h.work.Go(s.cut) })) // ends at once
@@ -101,7 +104,7 @@ func (s *Stream) Every(interval time.Duration, data []byte) {
 
 // Subscribe is Conn.Subscribe for a stream. It is for open.
 func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
-	sub := &subscription{box: &s.outbox, form: form, pack: func(data []byte) item { return item{data: data} }, slow: s.tooSlow}
+	sub := &subscription{box: &s.outbox, form: form, pack: func(data []byte) item { return item{data: data} }, lost: s.lost}
 	place, err := b.subscribe(ctx, start, sub)
 	if err == nil && tell != nil {
 		err = s.Send(tell(place))
@@ -116,27 +119,31 @@ func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form,
 	return nil
 }
 
-// tooSlow ends the stream: who comes back with the last number is told of the gap.
-func (s *Stream) tooSlow() item {
-	s.slow(s.client, "behind", "history")
+// lost ends a stream that lost messages and whose form cannot say so.
+func (s *Stream) lost() item {
+	s.hub.opts.Logger.Warn("channel messages lost, connection closed", "client", s.client)
 	return item{last: true}
+}
+
+// framed is an item as it is written.
+func (s *Stream) framed(it item) []byte {
+	if !s.chunked {
+		return it.data
+	}
+	framed := make([]byte, 0, len(it.data)+32)
+	if len(it.data) > 0 {
+		framed = fmt.Appendf(framed, "%x\r\n", len(it.data))
+		framed = append(append(framed, it.data...), "\r\n"...)
+	}
+	if it.last {
+		framed = append(framed, "0\r\n\r\n"...)
+	}
+	return framed
 }
 
 // write implements wire.
 func (s *Stream) write(it item) error {
-	data := it.data
-	if s.chunked {
-		framed := make([]byte, 0, len(data)+32)
-		if len(data) > 0 {
-			framed = fmt.Appendf(framed, "%x\r\n", len(data))
-			framed = append(append(framed, data...), "\r\n"...)
-		}
-		if it.last {
-			framed = append(framed, "0\r\n\r\n"...)
-		}
-		data = framed
-	}
-	if _, err := s.net.Write(data); err != nil {
+	if _, err := s.net.Write(s.framed(it)); err != nil {
 		return err
 	}
 	if it.last {
@@ -148,7 +155,7 @@ func (s *Stream) write(it item) error {
 // failed implements wire.
 func (s *Stream) failed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.slow(s.client, "paused_for", s.hub.opts.SendTimeout)
+		s.slow(s.client)
 	}
 	s.cut()
 }

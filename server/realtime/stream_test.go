@@ -54,3 +54,29 @@ func TestStreamClientLeaves(t *testing.T) {
 	}
 	s.ended(t)
 }
+
+// The process begins to leave while a stream is being opened: its client gets a
+// whole response, not a closed connection.
+func TestStreamOpensAsProcessLeaves(t *testing.T) {
+	t.Parallel()
+	var s *site
+	s = open(t, realtime.Options{}, echoes, func(h *realtime.Hub) server.Route {
+		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
+			return h.Stream(ctx, realtime.EventStream, func(stream *realtime.Stream) error {
+				stream.Goodbye([]byte("goodbye"))
+				s.stop()
+				err := <-s.done // it has left
+				s.done <- err
+				return err
+			})
+		}}
+	})
+	resp, err := http.Get("http://" + s.addr + "/wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 || string(body) != "goodbye" {
+		t.Errorf("%d %q, %v", resp.StatusCode, body, err)
+	}
+}

@@ -13,7 +13,7 @@ import (
 // connection has one subscription at most. The error wraps ErrChannel, ErrAway or
 // ErrClosed.
 func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
-	s := &subscription{box: &c.outbox, form: form, pack: prepare, slow: c.tooSlow}
+	s := &subscription{box: &c.outbox, form: form, pack: prepare, lost: c.lost}
 	place, err := b.subscribe(ctx, start, s)
 	if err == nil && tell != nil {
 		if err = c.send(ctx, item{kind: websocket.TextMessage, data: tell(place)}); err != nil {
@@ -39,10 +39,10 @@ func prepare(data []byte) item {
 	return item{kind: websocket.TextMessage, prepared: p}
 }
 
-// tooSlow is the end of a client that the ring has gone past.
-func (c *Conn) tooSlow() item {
-	const reason = "too slow, messages are lost"
+// lost closes a connection that lost messages and whose form cannot say so.
+func (c *Conn) lost() item {
+	const reason = "messages are lost, connect again"
 	c.decide(websocket.CloseTryAgainLater, reason)
-	c.slow(c.client, "behind", "history")
+	c.hub.opts.Logger.Warn("channel messages lost, connection closed", "client", c.client)
 	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), last: true}
 }

@@ -32,7 +32,9 @@ type formed struct {
 // Form makes of an event what one kind of subscriber gets. Use one variable for
 // all subscriptions of a kind: it is what its results are kept under.
 type Form struct {
-	// Encode returns what is sent for an event; nothing is sent for nil.
+	// Encode returns what is sent for an event; nothing is sent for nil. A
+	// subscriber that is further behind than its channel keeps gets a gap; if
+	// Encode returns nil for that, its connection is closed instead.
 	Encode func(Event) []byte
 	// Once ends the connection behind the first event, with Encode's result.
 	Once bool
@@ -204,28 +206,39 @@ type subscription struct {
 	box   *outbox
 	form  *Form
 	pack  func([]byte) item // how the connection's kind sends bytes
-	slow  func() item       // what is sent to one that the ring has gone past
+	lost  func() item       // last item for a subscriber that lost messages and whose form has no word for a gap
 	after uint64            // the last number that was taken; under outbox.mu
 }
 
 // next returns what comes next, if there is anything. It needs outbox.mu.
+//
+// If the ring has moved on past the subscriber's place, the subscriber gets the
+// gap and continues with the oldest message that is kept. That says nothing about
+// the client: this process may have had no time to write. A client that does not
+// read is found by Options.SendTimeout.
 func (s *subscription) next() (it item, ok bool) {
 	for {
 		f, lost := s.topic.behind(s.after)
-		switch {
-		case lost:
-			return s.slow(), true
-		case f == nil:
+		if f == nil {
 			return item{}, false
 		}
 		s.after = f.Seq
-		if it = f.as(s.form, s.pack); it.data != nil || it.prepared != nil {
+		it = f.as(s.form, s.pack)
+		said := it.data != nil || it.prepared != nil
+		if lost {
+			s.topic.bus.opts.Meter.ChannelGap(Client)
+		}
+		switch {
+		case said:
 			return it, true
+		case lost:
+			return s.lost(), true
 		}
 	}
 }
 
-// behind returns the first frame behind a number; lost if it is gone already.
+// behind returns the first frame behind a number. If that frame is gone already,
+// lost is true and f is a gap that ends before the oldest frame that is kept.
 func (t *topic) behind(after uint64) (f *frame, lost bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,7 +246,7 @@ func (t *topic) behind(after uint64) (f *frame, lost bool) {
 		return nil, false
 	}
 	if after < t.after {
-		return nil, true
+		return &frame{Event: Event{Channel: t.name, Seq: t.after, Gap: true}}, true
 	}
 	i := sort.Search(len(t.frames), func(i int) bool { return t.frames[i].Seq > after })
 	return t.frames[i], false
