@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,13 +10,16 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 const (
 	// maxRefusals is how many refused connections may linger at once; what comes
 	// beyond is closed and may lose its answer.
 	maxRefusals = 256
-	// refusalTime is how long one of them may.
+	// refusalTime is how long one of them may, and how long the head of its
+	// request is waited for before that.
 	refusalTime = time.Second
 	// refusalBytes is how much one of them may send meanwhile.
 	refusalBytes = 64 << 10
@@ -22,10 +27,15 @@ const (
 	warnEvery = time.Second
 )
 
-// refusal makes the response to connections over a limit, once: there is no
-// request to be parsed first, and a server at its limit has no time to lose. With
-// anyOrigin the page of any origin may read it, since which one it is for is not
-// known; it says nothing else.
+// Why a connection is refused, as its client is told.
+const (
+	reasonBusy    = "too many connections, try again"
+	reasonTooMany = "too many connections from this address"
+)
+
+// refusal makes the response to connections over a limit, once: a server at its
+// limit has no time to lose. With anyOrigin the page of any origin may read it,
+// since which one it is for is not known; it says nothing else.
 func refusal(status int, reason string, anyOrigin bool) []byte {
 	body := fmt.Sprintf(`{"code":%d,"reason":%q}`, status, reason)
 	shared := ""
@@ -37,9 +47,37 @@ func refusal(status int, reason string, anyOrigin bool) []byte {
 		status, http.StatusText(status), shared, len(body), body)
 }
 
+// refusedStream is the response to an EventSource, see ComeBack. It has nothing in
+// it that a page of any origin may not see, and a browser that must hide it from
+// the page closes the EventSource for good.
+func refusedStream(reason string) []byte {
+	body := ComeBack(reason)
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: gale\r\nContent-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Cache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", EventStream, len(body), body)
+}
+
+// refusalFor reads the head of the request that the client of a refused connection
+// sends, and returns the response that makes this client come back: some take a
+// status for final that others do not. answer is for all others, and for a client
+// that sends nothing.
+func (s *Server) refusalFor(nc net.Conn, answer []byte) []byte {
+	var h fasthttp.RequestHeader
+	if h.Read(bufio.NewReaderSize(nc, s.opts.MaxHeader)) != nil {
+		return answer
+	}
+	switch {
+	case bytes.Contains(h.Peek(fasthttp.HeaderAccept), []byte(EventStream)):
+		return refusedStream(reasonBusy)
+	case len(h.Peek("Tus-Resumable")) > 0: // tus-js-client gives up at a 429
+		return s.busy
+	}
+	return answer
+}
+
 // refuseConn says why a connection is refused and closes it, without keeping
-// the goroutine that accepts waiting: a new socket has room for the answer, and
-// another goroutine waits for the client to read it (see conn.Close).
+// the goroutine that accepts waiting: another one waits for the request, and then
+// for the client to read the response (see conn.Close). The meter counts what the
+// limit is answered with in general.
 func (s *Server) refuseConn(nc net.Conn, why error) {
 	answer, status, over := s.busy, http.StatusServiceUnavailable, OfServer
 	if errors.Is(why, errClientsConns) {
@@ -61,11 +99,15 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 		_ = nc.Close()
 		return
 	}
-	go func() { // ends with the client, or after refusalTime
+	go func() { // ends with the client, or after twice refusalTime
 		defer func() {
 			_ = nc.Close()
 			<-s.lingers
 		}()
+		if nc.SetDeadline(time.Now().Add(refusalTime)) != nil {
+			return
+		}
+		answer := s.refusalFor(nc, answer)
 		if nc.SetDeadline(time.Now().Add(refusalTime)) != nil {
 			return
 		}

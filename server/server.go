@@ -184,8 +184,8 @@ func New(o Options, routes []Route) (*Server, error) {
 	s.conns.clients = make(map[netip.Addr]int)
 	s.conns.most, s.conns.mostPerClient = o.MaxConns, o.MaxConnsPerClient
 
-	s.busy = refusal(http.StatusServiceUnavailable, "too many connections, try again", !o.Origins.Empty())
-	s.tooMany = refusal(http.StatusTooManyRequests, "too many connections from this address", !o.Origins.Empty())
+	s.busy = refusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
+	s.tooMany = refusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
 
 	table, err := newRoutes(routes, o.MaxBody)
 	table.base = o.BasePath

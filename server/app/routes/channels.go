@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 
 	"gale/server"
 	"gale/server/realtime"
+	"gale/server/upgrade"
 )
 
 const (
@@ -176,13 +178,13 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 	if !realtime.ValidChannel(start.Channel) {
 		return realtime.ErrChannel
 	}
-	ctx.SetContentType("text/event-stream")
+	ctx.SetContentType(server.EventStream)
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	ctx.Response.Header.Set("X-Accel-Buffering", "no") // a proxy must pass events on
 	if ctx.IsHead() {
 		return nil
 	}
-	return c.hub.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
+	err = c.hub.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
 		// Clients that are sent away together come back one by one.
 		if err := s.Send(fmt.Appendf(nil, "retry: %d\n\n", 500+rand.IntN(2000))); err != nil {
 			return err
@@ -196,14 +198,36 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 		s.Every(signOfLife, []byte(":\n\n"))
 		return nil
 	})
+	if reason, passing := passingFault(err); passing {
+		c.log.Debug("event stream sent away", "channel", start.Channel, "client", server.Client(ctx), "error", err)
+		ctx.SetBody(server.ComeBack(reason))
+		return nil
+	}
+	return err
 }
 
-const newsText = "New data available!"
+// passingFault reports whether a stream could not begin for a reason that will
+// pass, and words it for the client.
+func passingFault(err error) (reason string, passing bool) {
+	for _, fault := range []error{upgrade.ErrLeaving, realtime.ErrAway} {
+		if errors.Is(err, fault) {
+			return fault.Error() + ", connect again", true
+		}
+	}
+	return "", false
+}
+
+// The two parts of the response to a long poll.
+const (
+	waitingText = "Waiting for data..."
+	newsText    = "New data available!"
+)
 
 var newsForm = &realtime.Form{Once: true, Encode: func(e realtime.Event) []byte { return []byte(newsText) }}
 
 // longpoll is GET /longpoll. While channels cannot be reached it waits for the
-// time alone.
+// time alone, and a process that leaves responds at once, as it does to those that
+// wait.
 func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 	wait, err := duration(ctx, "s", 10*time.Second)
 	if err != nil {
@@ -214,8 +238,8 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 	if ctx.IsHead() {
 		return nil
 	}
-	return c.hub.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
-		if err := s.Send([]byte("Waiting for data...")); err != nil {
+	err = c.hub.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
+		if err := s.Send([]byte(waitingText)); err != nil {
 			return err
 		}
 		s.Goodbye([]byte(newsText))
@@ -225,6 +249,11 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 		s.After(wait, func() { _ = s.Finish([]byte(newsText)) })
 		return nil
 	})
+	if errors.Is(err, upgrade.ErrLeaving) {
+		ctx.SetBodyString(waitingText + newsText)
+		return nil
+	}
+	return err
 }
 
 // appendNumber returns text and a number, in memory of its own.

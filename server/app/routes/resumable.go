@@ -2,6 +2,8 @@ package routes
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -55,6 +57,11 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 		Header: func(name string) string { return server.List(h, name) },
 		Length: length, Body: server.Body(ctx), Cut: server.Cutter(ctx),
 	})
+	if errors.Is(err, server.ErrBodyTimeout) {
+		// Not 408: what came is kept, and clients of the protocol take every 4xx
+		// but 409 and 423 for the end of the upload (tus-js-client, #shouldRetry).
+		return &server.Error{Status: fasthttp.StatusServiceUnavailable, Reason: server.ErrBodyTimeout.Error() + ", go on at the offset", RetryAfter: time.Second}
+	}
 	if err != nil {
 		return err
 	}
