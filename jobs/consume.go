@@ -15,6 +15,10 @@ const (
 	retryStoreMax = 5 * time.Second
 )
 
+// repeatTrouble is how often a worker writes to the log that it still cannot
+// lease tasks.
+const repeatTrouble = time.Minute
+
 // reportTimeout bounds a report to the store that a handler waits for.
 const reportTimeout = 5 * time.Second
 
@@ -25,7 +29,7 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 	for range places {
 		free <- struct{}{}
 	}
-	delay := retryStoreMin
+	delay, told := retryStoreMin, time.Time{}
 	for w.leasing.Err() == nil {
 		n := w.takePlaces(free)
 		if n == 0 {
@@ -50,7 +54,10 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 		if err == nil {
 			delay = retryStoreMin
 		} else if w.leasing.Err() == nil {
-			w.log.Warn("cannot lease tasks", "error", err, "retry_in", delay)
+			if delay == retryStoreMin || time.Since(told) >= repeatTrouble {
+				told = time.Now()
+				w.log.Warn("cannot lease tasks, trying again and again", "error", err)
+			}
 			pause(w.leasing, delay)
 			delay = min(2*delay, retryStoreMax)
 		}

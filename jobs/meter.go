@@ -23,6 +23,8 @@ const (
 	Redelivered Event = "redelivered" // its worker was lost, and it is due again
 	Buried      Event = "dead"        // became a dead letter
 	LeaseLost   Event = "lease_lost"  // a worker learnt that a task is no longer its own
+	Restored    Event = "restored"    // was in no queue, since keys of the store were deleted, and is again
+	Missing     Event = "missing"     // its data was deleted from the store before it had ended
 )
 
 // Meter is told of what happens. It is called from many goroutines and must
@@ -112,6 +114,9 @@ type Depth struct {
 	Dead      int           `json:"dead"`      // dead letters that are still kept
 	Oldest    time.Duration `json:"-"`         // how long the oldest of Waiting has been due; 0 if none is
 	Paused    bool          `json:"paused"`    // nothing is leased from it
+
+	// Broken is why the store cannot serve the queue; empty if it can.
+	Broken string `json:"broken,omitempty"`
 }
 
 // MarshalJSON writes Oldest as oldest_seconds.

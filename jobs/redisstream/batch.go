@@ -147,7 +147,7 @@ func (r *round) answer(answer any, err error) {
 func (s *Store) sendAll(ctx context.Context, calls []*pending) {
 	all := rounds(calls)
 	cmds := make([]*redis.Cmd, len(all))
-	_, _ = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its error
+	_, failed := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its error
 		for i, r := range all {
 			cmds[i] = r.script.EvalSha(ctx, pipe, []string{s.key}, r.args...)
 		}
@@ -155,6 +155,9 @@ func (s *Store) sendAll(ctx context.Context, calls []*pending) {
 	})
 	for i, r := range all {
 		answer, err := cmds[i].Result()
+		if err == nil && answer == nil {
+			err = failed // but for that of a connection that was refused, as with a wrong password
+		}
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			answer, err = r.script.Run(ctx, s.client, []string{s.key}, r.args...).Result()
 		}

@@ -2,17 +2,29 @@ package redisstream
 
 import (
 	"context"
-	"log/slog"
+	"errors"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"gale/server/redisdb"
 )
 
 // healthCheck is how often a silent subscription is asked whether it lives.
 const healthCheck = time.Second
+
+// How long to wait before the next attempt to subscribe, at first and at most.
+// Those who wait look by themselves at each attempt.
+const (
+	subscribeMin = 200 * time.Millisecond
+	subscribeMax = 2 * time.Second
+)
+
+const troubleSubscription = "subscription lost; who waits for a task looks again and again"
 
 // waiter is a Lease or a Watch that waits. To be woken means to look again.
 type waiter struct {
@@ -27,9 +39,9 @@ type waiter struct {
 // One connection serves all waiters of a process. It is made with the first
 // and lives until stop, which waits for the goroutine that owns it.
 type hub struct {
-	client redis.UniversalClient
-	always string // the channel that is always subscribed to
-	log    *slog.Logger
+	client   redis.UniversalClient
+	always   string // the channel that is always subscribed to
+	troubles *redisdb.Troubles
 
 	mu       sync.Mutex
 	waiters  map[string]map[*waiter]struct{} // by channel
@@ -40,9 +52,9 @@ type hub struct {
 	ended    sync.WaitGroup
 }
 
-func newHub(client redis.UniversalClient, always string, log *slog.Logger) *hub {
+func newHub(client redis.UniversalClient, always string, troubles *redisdb.Troubles) *hub {
 	return &hub{
-		client: client, always: always, log: log, waiters: map[string]map[*waiter]struct{}{},
+		client: client, always: always, troubles: troubles, waiters: map[string]map[*waiter]struct{}{},
 		changed: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
 }
@@ -87,34 +99,91 @@ func (h *hub) stop() {
 }
 
 func (h *hub) run() {
-	ctx := context.Background()
-	sub := h.client.Subscribe(ctx, h.always)
-	defer sub.Close() //nolint:errcheck // a subscription has nothing to lose
-	events := sub.ChannelWithSubscriptions(redis.WithChannelHealthCheckInterval(healthCheck), redis.WithChannelSize(1024))
-	have := map[string]bool{h.always: true}
-	h.wake(h.always)
-	for {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := make(chan struct{})
+	h.ended.Go(func() { // ends with run
+		select {
+		case <-h.stopping:
+			cancel()
+		case <-stop:
+		}
+	})
+	defer close(stop)
+	for delay := subscribeMin; ; delay = min(2*delay, subscribeMax) {
+		steady, err := h.receive(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if steady {
+			delay = subscribeMin
+		}
+		h.troubles.Note(troubleSubscription, "", err)
+		if _, refused := redisdb.Refusal(err); refused {
+			h.wakeAll() // who waits looks by itself meanwhile
+		}
 		select {
 		case <-h.stopping:
 			return
-		case <-h.changed:
-			h.follow(ctx, sub, have)
-		case e, ok := <-events:
-			if !ok {
+		case <-time.After(delay):
+		}
+	}
+}
+
+// receive subscribes, and wakes waiters until something fails; steady reports
+// whether that was not at once.
+func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
+	began := time.Now()
+	sub := h.client.Subscribe(ctx, h.always)
+	unblock := context.AfterFunc(ctx, func() { _ = sub.Close() }) // ends ReceiveTimeout
+	defer func() {
+		unblock()
+		_ = sub.Close() // a subscription has nothing to lose
+	}()
+	have := map[string]bool{h.always: true}
+	following, stop := context.WithCancel(ctx)
+	var follower sync.WaitGroup
+	follower.Go(func() { // ends with receive
+		for {
+			select {
+			case <-following.Done():
 				return
+			case <-h.changed:
+				h.follow(ctx, sub, have)
 			}
-			switch e := e.(type) {
-			case *redis.Message:
-				h.wake(e.Channel)
-			case *redis.Subscription:
-				h.wake(e.Channel)
+		}
+	})
+	defer follower.Wait()
+	defer stop()
+	call(h.changed) // channels of waiters that were there before
+	for asked := false; ; {
+		got, err := sub.ReceiveTimeout(ctx, healthCheck)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked && ctx.Err() == nil {
+			if err := sub.Ping(ctx); err != nil {
+				return steady, err
 			}
+			asked = true
+			continue
+		}
+		if err != nil {
+			return steady, err
+		}
+		asked = false
+		if !steady && time.Since(began) > healthCheck {
+			steady = true
+			h.troubles.Over(troubleSubscription, "", "subscribed again")
+		}
+		switch e := got.(type) {
+		case *redis.Message:
+			h.wake(e.Channel)
+		case *redis.Subscription:
+			h.wake(e.Channel)
 		}
 	}
 }
 
 // follow subscribes to what is waited for and to nothing else. An error is a
-// broken connection; go-redis makes another and subscribes again to all.
+// broken connection, which receive notices too.
 func (h *hub) follow(ctx context.Context, sub *redis.PubSub, have map[string]bool) {
 	h.mu.Lock()
 	var come, gone []string
@@ -136,13 +205,19 @@ func (h *hub) follow(ctx context.Context, sub *redis.PubSub, have map[string]boo
 		delete(have, channel)
 	}
 	if len(come) > 0 {
-		if err := sub.Subscribe(ctx, come...); err != nil {
-			h.log.Debug("cannot subscribe now", "error", err)
-		}
+		_ = sub.Subscribe(ctx, come...)
 	}
 	if len(gone) > 0 {
-		if err := sub.Unsubscribe(ctx, gone...); err != nil {
-			h.log.Debug("cannot unsubscribe now", "error", err)
+		_ = sub.Unsubscribe(ctx, gone...)
+	}
+}
+
+func (h *hub) wakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, waiters := range h.waiters {
+		for w := range waiters {
+			call(w.wake)
 		}
 	}
 }

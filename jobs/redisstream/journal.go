@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -25,12 +26,14 @@ const (
 )
 
 // journal remembers what was accepted lately, and accepts it once more from a
-// server that was started since: the same id is the same task, so that this
+// server that was started since, or whose data is older than it was (a replica
+// took over, or somebody deleted all): the same id is the same task, so that this
 // adds what is missing and nothing else. A task is lost only if this process
 // dies within the same moment as the server.
 type journal struct {
 	again func(ctx context.Context, e entry) error
-	ping  func(ctx context.Context) error
+	ping  func(ctx context.Context) (accepted int64, err error) // how many tasks the server ever has
+	log   *slog.Logger
 
 	mu      sync.Mutex
 	entries []entry // oldest first
@@ -38,6 +41,7 @@ type journal struct {
 	run     map[string]bool // the servers that were seen, by run id
 	renewed bool            // one of them is new
 	behind  bool            // and lacks, perhaps, what is remembered
+	highest int64           // of what ping has returned
 	running bool
 	stopped chan struct{}
 	ended   sync.WaitGroup
@@ -132,10 +136,28 @@ func (j *journal) keep() {
 		case <-tick.C:
 		}
 		asked := time.Now()
-		if j.ping(ctx) == nil && j.settle(ctx, asked) {
+		accepted, err := j.ping(ctx)
+		if err != nil {
+			continue
+		}
+		j.compare(accepted)
+		if j.settle(ctx, asked) {
 			return
 		}
 	}
+}
+
+// compare notices a server that has forgotten tasks and has the same run id, or
+// does not tell it: it has accepted fewer than it had.
+func (j *journal) compare(accepted int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if accepted < j.highest && !j.renewed {
+		j.renewed, j.behind = true, len(j.entries) > 0
+		j.log.Error("redis has lost tasks: its data was deleted, or is older than it was; those of the last seconds are accepted again",
+			"accepted_before", j.highest, "accepted_now", accepted, "again", len(j.entries))
+	}
+	j.highest = accepted
 }
 
 // settle forgets what the server, which answered at the given time and is the

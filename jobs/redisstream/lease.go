@@ -1,6 +1,7 @@
 package redisstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -72,7 +73,7 @@ func (s *Store) lease(ctx context.Context, r jobs.LeaseRequest) (leases []*jobs.
 	defer s.calls.mu.Unlock()
 	s.calls.last++
 	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(),
-		jobs.RateSlack.Microseconds(), len(r.Queues)}
+		jobs.RateSlack.Microseconds(), s.period.Milliseconds(), len(r.Queues)}
 	for _, q := range r.Queues {
 		args = append(args, q)
 	}
@@ -84,11 +85,15 @@ func (s *Store) lease(ctx context.Context, r jobs.LeaseRequest) (leases []*jobs.
 		return nil, 0, err
 	}
 	s.calls.answered = s.calls.last
+	brokenErr := s.noteQueues(r.Queues, answer)
 	leases, wait, lost, err := decodeLeases(answer, r.Owner)
 	if err != nil {
 		return nil, 0, err
 	}
 	s.countLost(lost)
+	if len(leases) == 0 && brokenErr != nil {
+		return nil, 0, brokenErr
+	}
 	return leases, min(wait, lookAgain, max(s.opts.LeaseTTL/20, 5*time.Millisecond)), nil
 }
 
@@ -100,7 +105,7 @@ var leased = []string{
 }
 
 func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.Duration, lost []any, err error) {
-	if len(answer) != 3 {
+	if len(answer) != 4 {
 		return nil, 0, nil, errAnswer
 	}
 	lost, _ = answer[1].([]any)
@@ -131,12 +136,23 @@ func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.D
 // countLost tells meter and log what a script says of lost leases: id, name,
 // queue and state of each.
 func (s *Store) countLost(lost []any) {
+	restored, missing := 0, []string(nil)
 	for _, each := range lost {
 		v, ok := each.([]any)
 		if !ok || len(v) != 4 {
 			continue
 		}
 		id, name, queue := fmt.Sprint(v[0]), fmt.Sprint(v[1]), fmt.Sprint(v[2])
+		switch v[3] {
+		case "restored":
+			restored++
+			s.opts.Meter.Count(jobs.Restored, name, queue)
+			continue
+		case "missing":
+			missing = append(missing, id)
+			s.opts.Meter.Count(jobs.Missing, name, queue)
+			continue
+		}
 		if name != malformed {
 			s.opts.Meter.Count(jobs.Redelivered, name, queue)
 		}
@@ -145,6 +161,42 @@ func (s *Store) countLost(lost []any) {
 			s.opts.Logger.Warn("task is a dead letter", "id", id, "task", name, "queue", queue)
 		}
 	}
+	if restored > 0 {
+		s.opts.Logger.Warn("tasks are back in their queues: somebody deleted keys of Redis that held them", "tasks", restored)
+	}
+	if len(missing) > 0 {
+		s.opts.Logger.Error("tasks are lost: Redis has their ids but not their data, which was deleted or evicted",
+			"tasks", len(missing), "first", missing[0])
+	}
+}
+
+// noteQueues tells the log of queues that cannot be served, as lease.lua lists
+// them, and of those that can again. The error is that of the first, if there is
+// no other queue.
+func (s *Store) noteQueues(queues []string, answer []any) error {
+	if len(answer) != 4 {
+		return nil // decodeLeases says so
+	}
+	list, _ := answer[3].([]any)
+	broken := map[string]error{}
+	for _, each := range list {
+		if v, ok := each.([]any); ok && len(v) == 2 {
+			broken[fmt.Sprint(v[0])] = scriptError(fmt.Sprint(v[1]))
+		}
+	}
+	var first error
+	for _, q := range queues {
+		if err := broken[q]; err != nil {
+			s.troubles.Note(troubleQueue, q, err, "queue", q)
+			first = cmp.Or(first, fmt.Errorf("queue %s: %w", q, unavailable(err)))
+		} else {
+			s.troubles.Over(troubleQueue, q, "queue can be served again", "queue", q)
+		}
+	}
+	if len(broken) < len(queues) {
+		return nil
+	}
+	return first
 }
 
 // malformed is the name of what was found in a stream and is no task.

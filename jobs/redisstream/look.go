@@ -32,21 +32,39 @@ func (s *Store) look(ctx context.Context) error {
 	}
 	if err == nil {
 		s.looked.Store(true)
+		s.troubles.Over(troubleAway, "", "redis answers; tasks are accepted")
 	}
 	return err
 }
 
-func (s *Store) lookAt(ctx context.Context, server redis.Cmdable, addr string) error {
-	info, err := server.Info(ctx, "server").Result()
+// commander is what clients of one server and of many have in common.
+type commander interface {
+	redis.Cmdable
+	Do(ctx context.Context, args ...any) *redis.Cmd
+}
+
+// versionOf returns the major version of a server. HELLO, unlike INFO, is a
+// right that each user has.
+func versionOf(ctx context.Context, server commander) (int, error) {
+	hello, err := server.Do(ctx, "HELLO").Result()
+	if err != nil {
+		if strings.HasPrefix(err.Error(), "ERR unknown command") {
+			return 0, errOld // before Redis 6
+		}
+		return 0, err
+	}
+	fields, ok := hello.(map[any]any)
+	if !ok {
+		return 0, errAnswer
+	}
+	version, _, _ := strings.Cut(fmt.Sprint(fields["version"]), ".")
+	return strconv.Atoi(version)
+}
+
+func (s *Store) lookAt(ctx context.Context, server commander, addr string) error {
+	major, err := versionOf(ctx, server)
 	if err != nil {
 		return err
-	}
-	major := 0
-	for line := range strings.Lines(info) {
-		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
-			version, _, _ := strings.Cut(v, ".")
-			major, _ = strconv.Atoi(version)
-		}
 	}
 	if major < 7 {
 		return fmt.Errorf("%w; this is %d", errOld, major)
@@ -59,7 +77,7 @@ func (s *Store) lookAt(ctx context.Context, server redis.Cmdable, addr string) e
 	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy"} {
 		one, err := server.ConfigGet(ctx, name).Result()
 		if _, refused := errors.AsType[redis.Error](err); refused {
-			log.Warn("cannot check the configuration of redis; tasks need appendonly yes and maxmemory-policy noeviction", "error", err)
+			log.Warn("cannot check the configuration of redis; tasks need appendonly yes and maxmemory-policy noeviction", "error", err, "todo", "check it yourself, or give the user +config|get")
 			return nil
 		}
 		if err != nil {

@@ -87,8 +87,13 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	locked := redistest.Start(t, "--requirepass", "secret")
-	if _, err := redisstream.Open(t.Context(), locked.URL(), redisstream.Options{}); err == nil || strings.Contains(err.Error(), "secret") {
+	var refused lines
+	s = open(t, locked.URL(), redisstream.Options{Logger: logTo(&refused)})
+	if _, err := s.Get(t.Context(), "a"); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "NOAUTH") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("without the password: %v", err)
+	}
+	if !strings.Contains(refused.String(), "give the address the user and password") {
+		t.Errorf("log: %s", refused.String())
 	}
 	open(t, strings.Replace(locked.URL(), "//", "//:secret@", 1), redisstream.Options{})
 }

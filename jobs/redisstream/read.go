@@ -112,6 +112,25 @@ func (s *Store) group(ctx context.Context, id string) (*jobs.Group, error) {
 	return g, json.Unmarshal(f.raw("members"), &g.Members)
 }
 
+// ping returns how many tasks were ever accepted.
+func (s *Store) ping(ctx context.Context) (int64, error) {
+	answer, err := s.soon(ctx, pingScript)
+	if err != nil {
+		return 0, err
+	}
+	n, _, err := numbers(append(answer, 0))
+	return n, err
+}
+
+// Ready does with keys of its own what tasks need, and returns the error, which
+// wraps jobs.ErrUnavailable, if Redis does not respond or refuses any of it.
+func (s *Store) Ready(ctx context.Context) error {
+	if _, err := s.run(ctx, probeScript); err != nil {
+		return fmt.Errorf("try the task store: %w", err)
+	}
+	return nil
+}
+
 // Depth implements jobs.Gauger. It reads no task: what it costs depends on the
 // number of queues.
 func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
@@ -122,7 +141,7 @@ func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
 	var all []jobs.Depth
 	for _, each := range answer {
 		v, ok := each.([]any)
-		if !ok || len(v) != 7 {
+		if !ok || len(v) != 8 {
 			return nil, fmt.Errorf("measure queues: %w", errAnswer)
 		}
 		f := fields{values: map[string]string{}}
@@ -133,11 +152,15 @@ func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
 			Queue: f.text("queue"), Waiting: int(f.number("waiting")), Scheduled: int(f.number("scheduled")),
 			Running: int(f.number("running")), Dead: int(f.number("dead")),
 			Oldest: time.Duration(f.number("oldest")) * time.Microsecond, Paused: f.number("paused") == 1,
+			Broken: fmt.Sprint(v[7]),
+		}
+		if d.Broken != "" {
+			d.Broken = unavailable(scriptError(d.Broken)).Error()
 		}
 		if f.err != nil {
 			return nil, fmt.Errorf("measure queues: %w", f.err)
 		}
-		if d.Waiting+d.Scheduled+d.Running+d.Dead > 0 || d.Paused {
+		if d.Waiting+d.Scheduled+d.Running+d.Dead > 0 || d.Paused || d.Broken != "" {
 			all = append(all, d)
 		}
 	}

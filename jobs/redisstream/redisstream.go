@@ -95,30 +95,40 @@ type Store struct {
 	looked  atomic.Bool // the server's configuration was looked at
 	closed  chan struct{}
 	close   func() error
+
+	troubles *redisdb.Troubles
+	period   time.Duration // from one audit to the next
 }
+
+// auditPeriod is how often a store looks for tasks whose place was deleted, and
+// how long a queue must have been unused for its keys to be removed.
+const auditPeriod = time.Hour
+
+// What the log is told of that does not pass by itself.
+const (
+	troubleAway  = "redis does not answer; tasks are refused until it does"
+	troubleQueue = "queue cannot be served; others go on"
+)
 
 var _ jobs.Store = (*Store)(nil)
 
 // Open makes a store on the servers that address names: redis://,
-// rediss:// or unix://; several, comma separated, are a cluster. A server
-// that does not answer is no error, since it may come back: the log is told,
-// and every call says jobs.ErrUnavailable until it does. One that is older than
-// Redis 7, or refuses the password, is an error.
+// rediss:// or unix://; several, comma separated, are a cluster. Only an address
+// that is none is an error. Whatever else is wrong, be it a server that does not
+// respond, that is older than Redis 7 or that refuses the password, may be
+// repaired: it is written to the log, and every call returns jobs.ErrUnavailable
+// until then.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	j := newJournal()
 	// A call is sent twice if need be, which a connection that was closed by a
 	// restart of the server needs and every script bears.
-	client, err := redisdb.Open(address, redisdb.Options{Dial: dialTimeout, IO: ioTimeout, Retries: 1, OnConnect: j.greet})
+	client, err := redisdb.Open(address, redisdb.Options{Dial: dialTimeout, IO: ioTimeout, Retries: 1, OnConnect: j.greet, Logger: o.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("open task store: %w", err)
 	}
 	s := newStore(client, j, o)
 	if err := s.look(ctx); err != nil {
-		if !away(err) {
-			_ = s.Close()
-			return nil, fmt.Errorf("open task store: %w", err)
-		}
-		s.opts.Logger.Warn("redis does not answer; tasks are refused until it does", "error", err)
+		s.troubles.Note(troubleAway, "", err)
 	}
 	return s, nil
 }
@@ -127,10 +137,13 @@ func newStore(client redis.UniversalClient, j *journal, o Options) *Store {
 	o = o.withDefaults()
 	s := &Store{opts: o, client: client, journal: j, key: "{" + o.Prefix + ":jobs}", closed: make(chan struct{})}
 	s.batch = &batcher{send: s.sendAll}
-	j.ping = func(ctx context.Context) error { _, err := s.soon(ctx, getScript, "task", ""); return err }
+	s.troubles = redisdb.NewTroubles(o.Logger)
+	s.period = auditPeriod
+	j.ping = s.ping
+	j.log = o.Logger
 	j.again = func(ctx context.Context, e entry) error { _, err := s.soon(ctx, e.script, e.args...); return err }
 	s.calls.handle = jobs.NewID()
-	s.hub = newHub(client, s.key+":due", o.Logger)
+	s.hub = newHub(client, s.key+":due", s.troubles)
 	s.close = sync.OnceValue(s.shut)
 	return s
 }

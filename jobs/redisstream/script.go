@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"gale/jobs"
+	"gale/server/redisdb"
 )
 
 //go:embed lua/*.lua
@@ -22,30 +23,44 @@ var sources embed.FS
 var (
 	enqueueScript  = script("enqueue")
 	groupScript    = script("group")
-	leaseScript    = script("lease")
-	extendScript   = script("extend")
-	releaseScript  = script("release")
-	reclaimScript  = script("reclaim")
+	leaseScript    = script(whenFull, "audit", "lease")
+	extendScript   = script(whenFull, "extend")
+	releaseScript  = script(whenFull, "release")
+	reclaimScript  = script(whenFull, "reclaim")
 	progressScript = script("progress")
-	finishScript   = script("finish")
-	getScript      = script("get")
-	depthScript    = script("depth")
+	finishScript   = script(whenFull, "finish")
+	getScript      = script(whenFull, "get")
+	depthScript    = script(whenFull, "depth")
 	listScript     = script("list")
-	changeScript   = script("change")
+	changeScript   = script(whenFull, "change")
 	heldScript     = script("held")
-	pauseScript    = script("pause")
+	pauseScript    = script(whenFull, "pause")
 	markScript     = script("mark")
 	logScript      = script("log")
 	readLogScript  = script("readlog")
+	pingScript     = script("ping")
+	probeScript    = script("probe")
 )
 
-func script(name string) *redis.Script {
-	lib, err := sources.ReadFile("lua/lib.lua")
-	body, bodyErr := sources.ReadFile("lua/" + name + ".lua")
-	if err = errors.Join(err, bodyErr); err != nil {
-		panic(err) // embedded: a fault of the build
+// whenFull makes a script run in a Redis that has reached maxmemory, too: what
+// ends tasks is what makes room. The others are refused then (OOM).
+const whenFull = "#!lua flags=allow-oom"
+
+// script joins files below lua to one script, behind lib.lua.
+func script(names ...string) *redis.Script {
+	var text strings.Builder
+	if names[0] == whenFull {
+		text.WriteString(whenFull + "\n")
+		names = names[1:]
 	}
-	return redis.NewScript(string(lib) + "\n" + string(body))
+	for _, name := range append([]string{"lib"}, names...) {
+		part, err := sources.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // embedded: a fault of the build
+		}
+		text.Write(append(part, '\n'))
+	}
+	return redisdb.NewScript(text.String())
 }
 
 var errClosed = fmt.Errorf("%w: it is closed", jobs.ErrUnavailable)
@@ -74,14 +89,14 @@ func (s *Store) ask(ctx context.Context, args []any, send func(args []any) (any,
 	}
 	all := make([]any, 0, preamble+len(args))
 	all = append(all, jobs.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), jobs.MaxFailures)
+	if !s.looked.Load() {
+		if err := s.look(ctx); errors.Is(err, errOld) {
+			return nil, unavailable(err)
+		}
+	}
 	answer, err := send(append(all, args...))
 	if err != nil {
 		return nil, s.unavailable(ctx, err)
-	}
-	if !s.looked.Load() {
-		if err := s.look(ctx); err != nil && !away(err) {
-			return nil, unavailable(err)
-		}
 	}
 	if list, ok := answer.([]any); ok {
 		return list, nil
@@ -112,23 +127,14 @@ func (s *Store) unavailable(ctx context.Context, err error) error {
 // unavailable wraps err in jobs.ErrUnavailable if the server is at fault and
 // not a script.
 func unavailable(err error) error {
-	if _, answered := errors.AsType[redis.Error](err); answered && (strings.HasPrefix(err.Error(), "ERR ") || strings.HasPrefix(err.Error(), "WRONGTYPE ")) {
+	todo, refused := redisdb.Refusal(err)
+	if _, reply := errors.AsType[redis.Error](err); reply && !refused && strings.HasPrefix(err.Error(), "ERR ") {
 		return err
 	}
+	if refused {
+		return fmt.Errorf("%w: %w: %s", jobs.ErrUnavailable, err, todo)
+	}
 	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)
-}
-
-// away reports whether the server did not answer at all, or not yet.
-func away(err error) bool {
-	if _, answered := errors.AsType[redis.Error](err); !answered {
-		return !errors.Is(err, errOld)
-	}
-	for _, prefix := range []string{"LOADING ", "CLUSTERDOWN ", "MASTERDOWN ", "TRYAGAIN ", "READONLY "} {
-		if strings.HasPrefix(err.Error(), prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // micro rounds up, so that a task is never due before its time; 0 is now.

@@ -140,7 +140,8 @@ func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
 }
 
 // readyz says whether traffic should be sent here: at least one process of
-// every role does its work.
+// every role does its work, and tasks can be taken. A queue that cannot be served
+// while others are is a warning.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	s, err := a.ask(r)
 	if err != nil {
@@ -148,11 +149,20 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reasons := notReady(s.Slots)
+	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+	defer cancel()
+	if err := a.queues.Trouble(ctx); err != nil {
+		reasons = append(reasons, "tasks cannot be taken: "+err.Error())
+	}
 	if len(reasons) > 0 {
 		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": reasons})
 		return
 	}
-	reply(w, http.StatusOK, map[string]any{"ready": true})
+	ready := map[string]any{"ready": true}
+	if broken := a.queues.Broken(); len(broken) > 0 {
+		ready["warnings"] = broken
+	}
+	reply(w, http.StatusOK, ready)
 }
 
 // notReady lists the roles of which no slot is live, with what their slots do.

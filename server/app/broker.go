@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"gale/jobs"
 	"gale/jobs/redisstream"
@@ -22,6 +23,10 @@ func openTasks(ctx context.Context, c config.Config, meter jobs.Meter, log *slog
 	return noStoreIf(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
 }
 
+// lookPatience is how long somebody who only looks waits for Redis: no client
+// waits with him.
+const lookPatience = 5 * time.Second
+
 // taskFile is the file of the store without Redis.
 func taskFile(c config.Config) string { return filepath.Join(c.Data, "jobs.db") }
 
@@ -32,6 +37,9 @@ func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) 
 		if _, err := os.Stat(taskFile(c)); err != nil {
 			return nil, err
 		}
+	}
+	if c.Broker != config.SQLite {
+		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: lookPatience}))
 	}
 	return openTasks(ctx, c, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
 }

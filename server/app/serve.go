@@ -174,7 +174,7 @@ func openSources(c config.Config, d *routes.Deps, m realtime.BusMeter, log *slog
 		}
 		return err
 	}
-	shared, err := redisdb.Open(c.Redis, redisdb.Options{})
+	shared, err := redisdb.Open(c.Redis, redisdb.Options{Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"gale/pool"
+	"gale/server/redisdb"
 )
 
 // Waiting for another process that computes: from pollMin, doubling to pollMax.
@@ -26,7 +27,7 @@ const (
 
 // claim returns the value, or the right to compute it, or neither if another
 // has that right. KEYS value, right; ARGV holder, lease in ms.
-var claim = redis.NewScript(`
+var claim = redisdb.NewScript(`
 local value = redis.call('GET', KEYS[1])
 if value then return {'value', value} end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'yours', ''} end
@@ -35,7 +36,7 @@ return {'wait', ''}
 
 // settle stores what was computed and gives the right back, if it is still the
 // holder's. KEYS value, right; ARGV holder, ttl in ms (0: nothing to store), value.
-var settle = redis.NewScript(`
+var settle = redisdb.NewScript(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
 redis.call('DEL', KEYS[2])

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"gale/server/redisdb"
 )
 
 // take decides in one step, by the clock of Redis, in microseconds. TIME before
@@ -26,7 +28,7 @@ import (
 //
 //	KEYS[1] the key; ARGV[1] interval, ARGV[2] window
 //	→ granted (0, 1), remaining, µs until one more is granted, µs until all are
-var take = redis.NewScript(`
+var take = redisdb.NewScript(`
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
 local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"gale/server/redisdb"
 )
 
 //go:embed lua/publish.lua
@@ -24,8 +26,8 @@ var publishText string
 var tailText string
 
 var (
-	publishScript = redis.NewScript(publishText)
-	tailScript    = redis.NewScript(tailText)
+	publishScript = redisdb.NewScript(publishText)
+	tailScript    = redisdb.NewScript(tailText)
 )
 
 // Defaults of BusOptions.
@@ -41,13 +43,21 @@ const (
 	// silence is how long Redis may say nothing before it is asked whether it is
 	// there, and again before the connection is given up.
 	silence = 3 * time.Second
-	// retryBus is how long to wait before the next attempt to subscribe.
-	retryBus = 200 * time.Millisecond
+	// retryBus is how long to wait before the next attempt to subscribe, at first,
+	// and retryBusMax at most.
+	retryBus    = 200 * time.Millisecond
+	retryBusMax = time.Second
 	// startTime is how long Redis may be away at first before it is worth a
 	// line: where processes start together, the store may be the last.
 	startTime = 5 * time.Second
 	// tailTimeout bounds the look at what a channel has kept.
 	tailTimeout = 2 * time.Second
+)
+
+// What the log is told of that may last.
+const (
+	subscriptionLost = "channels: subscription lost, trying again"
+	historyUnread    = "channels: history cannot be read"
 )
 
 var (
@@ -82,8 +92,9 @@ type BusOptions struct {
 // this one. Messages of a channel are numbered in the order in which Redis took
 // them, which is the same for everyone. Make one with NewBus, and Run it once.
 type Bus struct {
-	client redis.UniversalClient
-	opts   BusOptions
+	client   redis.UniversalClient
+	opts     BusOptions
+	troubles *redisdb.Troubles
 
 	mu     sync.Mutex
 	topics map[string]*topic // that somebody here subscribes to
@@ -100,7 +111,7 @@ func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
 	if o.Meter == nil {
 		o.Meter = noMeter{}
 	}
-	return &Bus{client: client, opts: o, topics: make(map[string]*topic)}
+	return &Bus{client: client, opts: o, troubles: redisdb.NewTroubles(o.Logger), topics: make(map[string]*topic)}
 }
 
 // keysOf are the keys of a channel; the braces keep them on one node of a cluster.
@@ -160,7 +171,7 @@ func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []stri
 // was published meanwhile is fetched from what the channels have kept, and what
 // they have not is logged and shows as a gap.
 func (b *Bus) Run(ctx context.Context) error {
-	began, lost := time.Now(), false
+	began, lost, delay := time.Now(), false, retryBus
 	for ctx.Err() == nil {
 		subscribed, err := b.receive(ctx, lost)
 		switch {
@@ -172,11 +183,14 @@ func (b *Bus) Run(ctx context.Context) error {
 				b.opts.Meter.SubscriptionLost()
 			}
 			lost = true
-			b.opts.Logger.Warn("channels: subscription lost, trying again", "error", err)
+			b.troubles.Note(subscriptionLost, "", err)
+		}
+		if delay = min(2*delay, retryBusMax); subscribed {
+			delay = retryBus
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(retryBus):
+		case <-time.After(delay):
 		}
 	}
 	return nil
@@ -210,7 +224,7 @@ func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error
 			subscribed = true
 			b.catchUpAll(ctx)
 			if again {
-				b.opts.Logger.Info("channels: subscribed again")
+				b.troubles.Over(subscriptionLost, "", "channels: subscribed again")
 			}
 		case *redis.Message:
 			b.ingest(ctx, m.Payload)

@@ -138,8 +138,10 @@ func wakeAll(list []*outbox) {
 func (t *topic) catchUp(ctx context.Context) {
 	t.fetch.Lock()
 	defer t.fetch.Unlock()
-	if err := t.refresh(ctx); err != nil && ctx.Err() == nil {
-		t.bus.opts.Logger.Warn("channels: history cannot be read", "channel", t.name, "error", err)
+	if err := t.refresh(ctx); err == nil {
+		t.bus.troubles.Over(historyUnread, "", "channels: history can be read again")
+	} else if ctx.Err() == nil {
+		t.bus.troubles.Note(historyUnread, "", err, "channel", t.name)
 	}
 }
 

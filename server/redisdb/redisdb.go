@@ -38,6 +38,9 @@ type Options struct {
 	Retries int
 	// OnConnect is called for each new connection. Default: none.
 	OnConnect func(context.Context, *redis.Conn) error
+	// Logger gets a line, at most one a minute for each kind, when Redis refuses
+	// commands, with what to do about it. Default: none.
+	Logger *slog.Logger
 }
 
 // Open makes a client for addresses: redis://, rediss:// (TLS) or unix://; or
@@ -46,13 +49,19 @@ type Options struct {
 // error says what is wrong with the addresses and holds no password.
 func Open(addresses string, o Options) (redis.UniversalClient, error) {
 	single, cluster, err := parse(addresses, o)
+	var c redis.UniversalClient
 	switch {
 	case err != nil:
 		return nil, err
 	case cluster != nil:
-		return redis.NewClusterClient(cluster), nil
+		c = redis.NewClusterClient(cluster)
+	default:
+		c = redis.NewClient(single)
 	}
-	return redis.NewClient(single), nil
+	if o.Logger != nil {
+		c.AddHook(refusals{NewTroubles(o.Logger)})
+	}
+	return c, nil
 }
 
 // Log sends what go-redis itself has to say, about connections that broke, to

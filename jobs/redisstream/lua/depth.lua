@@ -1,14 +1,14 @@
 -- For each queue: name, waiting, scheduled, running, dead, age of the oldest in
--- microseconds, whether it is paused.
+-- microseconds, whether it is paused, and what is wrong with its keys or ''.
 local all = {}
 local function oldest(key)
   local z = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
   return z[2] and tonumber(z[2]) or now
 end
-for _, q in ipairs(redis.call('SUNION', base .. 'queues', base .. 'paused')) do
+local function measure(q)
   open_queue(q)
   local stream, later, suspects = base .. 'stream:' .. q, base .. 'later:' .. q, base .. 'suspects:' .. q
-  local taken = redis.call('XPENDING', stream, GROUP)[1]
+  local taken = grouped(q, 'XPENDING', stream, GROUP)[1]
   local waiting = redis.call('XLEN', stream) - taken + redis.call('ZCARD', suspects) + redis.call('ZCOUNT', later, '-inf', int(now))
   local since = math.min(oldest(suspects), oldest(later))
   for _, g in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
@@ -22,8 +22,12 @@ for _, q in ipairs(redis.call('SUNION', base .. 'queues', base .. 'paused')) do
     since = math.min(since, oldest(aside(q, name)))
   end
   all[#all + 1] = { q, waiting, redis.call('ZCOUNT', later, '(' .. int(now), '+inf'),
-    taken + redis.call('XPENDING', base .. 'side:' .. q, GROUP)[1],
+    taken + grouped(q, 'XPENDING', base .. 'side:' .. q, GROUP)[1],
     redis.call('ZCOUNT', base .. 'dead:' .. q, int(now - KEEP * 1000), '+inf'), int(waiting > 0 and now - since or 0),
-    redis.call('SISMEMBER', base .. 'paused', q) }
+    redis.call('SISMEMBER', base .. 'paused', q), '' }
+end
+for _, q in ipairs(redis.call('SUNION', base .. 'queues', base .. 'paused')) do
+  local ok, err = pcall(measure, q)
+  if not ok then all[#all + 1] = { q, 0, 0, 0, 0, '0', redis.call('SISMEMBER', base .. 'paused', q), errtext(err) } end
 end
 return all

@@ -5,7 +5,12 @@ for i = FIRST, #ARGV, 3 do
   if current(key, ARGV[i + 1], ARGV[i + 2]) then
     local at, q = unpack(redis.call('HMGET', key, 'at', 'queue'))
     local kind, entry = string.match(at, '^(%a+):(.+)$')
-    redis.call('XCLAIM', base .. kind .. ':' .. q, GROUP, ARGV[i + 1], 0, entry, 'JUSTID')
+    local ok, claimed = pcall(grouped, q, 'XCLAIM', base .. kind .. ':' .. q, GROUP, ARGV[i + 1], 0, entry, 'JUSTID')
+    if ok and #claimed == 0 then -- the stream or its group was deleted meanwhile
+      redis.call('HSET', key, 'at', pend(q, ARGV[i + 1], ARGV[i]))
+    elseif not ok and not starts(errtext(claimed), 'WRONGTYPE') then
+      error(claimed)
+    end
     held[#held + 1] = 1
   else
     held[#held + 1] = 0

@@ -24,6 +24,11 @@ local function finish(first)
     return (h[10] == token and h[2] == owner and h[3] == attempt) and 1 or 0
   end
   local q = h[5]
+  -- What may fail fails before anything is written.
+  if state == 'retrying' then ready(q, at) end
+  for i = 0, n - 1 do ready(ARGV[first + 11 + i * FIELDS + 2], ARGV[first + 11 + i * FIELDS + 4]) end
+  local after = h[7] and redis.call('HMGET', base .. 'group:' .. h[7], 'queue', 'at')
+  if after and after[1] then ready(after[1], after[2]) end
   part(q, h[4])
   if tonumber(h[6] or 0) >= tonumber(SUSPECT) then
     let_go(owner, id)
@@ -65,13 +70,13 @@ end
 local answers, i = {}, FIRST + 1
 for _ = 1, tonumber(ARGV[FIRST]) do
   local ok, answer = pcall(finish, i + 1)
-  if not ok then answer = type(answer) == 'table' and answer.err or tostring(answer) end
+  if not ok then answer = errtext(answer) end
   answers[#answers + 1] = answer
   i = i + 1 + ARGV[i]
 end
 for key, entries in pairs(gone) do
-  redis.call('XACK', key, GROUP, unpack(entries))
-  redis.call('XDEL', key, unpack(entries))
+  try('WRONGTYPE', 'XACK', key, GROUP, unpack(entries))
+  try('WRONGTYPE', 'XDEL', key, unpack(entries))
 end
 if #over > 0 then redis.call('ZADD', base .. 'ended', unpack(over)) end
 return answers

@@ -6,6 +6,7 @@ if redis.call('EXISTS', key) == 1 then return { 0 } end
 for i = first, first + (size + has - 1) * FIELDS, FIELDS do
   if redis.call('EXISTS', base .. 'task:' .. ARGV[i]) == 1 then return { -1, ARGV[i] } end
 end
+for i = first, first + (size + has - 1) * FIELDS, FIELDS do ready(ARGV[i + 2], ARGV[i + 4]) end
 redis.call('HSET', key, 'members', ids, 'size', size, 'succeeded', '0', 'failed', '0', 'created', int(now), 'immutable', immutable)
 redis.call('DEL', key .. ':results')
 for i = 0, size - 1 do accept(first + i * FIELDS, id, i) end

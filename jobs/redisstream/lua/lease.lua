@@ -1,11 +1,12 @@
 -- handle, number of the call, number of the last call that was answered, owner,
--- max, ttl in ms, microseconds that a rate may lag, number of queues, queues;
--- then names, each with the microseconds from one start to the next or 0. It
--- returns: microseconds until something is due or -1, what was lost, the leases:
--- the values of LEASED.
-local handle, call, answered, owner, max, ttl, slack, nq = unpack(ARGV, FIRST, FIRST + 7)
+-- max, ttl in ms, microseconds that a rate may lag, milliseconds from one audit
+-- to the next, number of queues, queues; then names, each with the microseconds
+-- from one start to the next or 0. It returns: microseconds until something is
+-- due or -1, what was lost, the leases: the values of LEASED; queues that cannot
+-- be served, each with the error.
+local handle, call, answered, owner, max, ttl, slack, period, nq = unpack(ARGV, FIRST, FIRST + 8)
 local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
-for i = FIRST + 8 + nq, #ARGV, 2 do names[ARGV[i]] = tonumber(ARGV[i + 1]) end
+for i = FIRST + 9 + nq, #ARGV, 2 do names[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 local expiring = redis.call('EXISTS', base .. 'expiring') == 1
 
@@ -48,9 +49,7 @@ end
 
 -- take makes an id pending that is in no stream.
 local function take(q, id)
-  local entry = redis.call('XADD', base .. 'side:' .. q, '*', 'id', id)
-  redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 1, 'STREAMS', base .. 'side:' .. q, '>')
-  begin(q, id, 'side:' .. entry, read(id))
+  begin(q, id, pend(q, owner, id), read(id))
 end
 
 local function put_aside(q, id, name, at)
@@ -59,10 +58,13 @@ local function put_aside(q, id, name, at)
   ring(q)
 end
 
+local function missing(q, id) lost_ones[#lost_ones + 1] = { id, 'missing', q, 'missing' } end
+
 -- malformed keeps a message that is no task as a dead letter.
 local function malformed(q, entry, fields)
   local id = 'malformed-' .. entry
   local text = 'message ' .. entry .. ' is no task'
+  if fields[1] == 'id' then text = text .. ': the data of ' .. fields[2] .. ' is incomplete, or was deleted from Redis' end
   redis.call('HSET', base .. 'task:' .. id, 'name', 'malformed', 'queue', q, 'args', cjson.encode(fields), 'run_at', int(now),
     'created', int(now), 'timeout', '0', 'retries', '0', 'state', 'dead', 'attempts', '0', 'version', '1',
     'finished', int(now), 'error', text, 'failures', failure('', 0, cjson.encode(text)))
@@ -84,7 +86,8 @@ local function recall()
         let_go(owner, id)
         redis.call('HSET', task, 'state', 'queued')
         redis.call('HINCRBY', task, 'version', 1)
-        route(q, id, redis.call('HGET', task, 'lost'))
+        -- Of a broken queue the audit does it, when it is repaired.
+        pcall(route, q, id, redis.call('HGET', task, 'lost'))
         changed(id)
       end
     end
@@ -105,6 +108,7 @@ local function promote(q)
     redis.call('ZREM', key, id)
     local h = redis.call('HMGET', base .. 'task:' .. id, 'state', 'lost')
     if h[1] == 'queued' or h[1] == 'retrying' then route(q, id, h[2]) end
+    if not h[1] then missing(q, id) end
   end
 end
 
@@ -114,6 +118,7 @@ local function suspects(q)
     local name = redis.call('HGET', base .. 'task:' .. id, 'name')
     if not name then
       redis.call('ZREM', base .. 'suspects:' .. q, id)
+      missing(q, id)
     elseif may(name) then
       spend(name)
       redis.call('ZREM', base .. 'suspects:' .. q, id)
@@ -140,6 +145,8 @@ local function from_aside(q)
       if redis.call('EXISTS', base .. 'task:' .. id) == 1 then
         spend(name)
         take(q, id)
+      else
+        missing(q, id)
       end
     end
   end
@@ -150,7 +157,7 @@ end
 local function fresh(q, budget)
   local key = base .. 'stream:' .. q
   while left > 0 and budget > 0 do
-    local r = redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', left, 'STREAMS', key, '>')
+    local r = grouped(q, 'XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', left, 'STREAMS', key, '>')
     if not r then return end
     for _, e in ipairs(r[1][2]) do
       budget = budget - 1
@@ -181,21 +188,29 @@ local function soon(at)
   if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
 end
 if expiring then expire() end
-for i = FIRST + 8, FIRST + 7 + nq do
-  local q = ARGV[i]
-  if left > 0 and redis.call('SISMEMBER', base .. 'queues', q) == 1 and redis.call('SISMEMBER', base .. 'paused', q) == 0 then
-    reap(q)
-    promote(q)
-    suspects(q)
-    if left > 0 then from_aside(q) end
-    more = fresh(q, 1000) or more
-    soon(redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')[2])
-    for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
-      if names[name] and names[name] > 0 and not may(name) then soon(begins[name]) end
-    end
+
+local function serve(q)
+  reap(q)
+  promote(q)
+  suspects(q)
+  if left > 0 then from_aside(q) end
+  more = fresh(q, 1000) or more
+  soon(redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')[2])
+  for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
+    if names[name] and names[name] > 0 and not may(name) then soon(begins[name]) end
   end
 end
+
+local broken = {} -- one queue's trouble is not that of the others
+for i = FIRST + 9, FIRST + 8 + nq do
+  local q = ARGV[i]
+  if left > 0 and redis.call('SISMEMBER', base .. 'queues', q) == 1 and redis.call('SISMEMBER', base .. 'paused', q) == 0 then
+    local ok, err = pcall(serve, q)
+    if not ok then broken[#broken + 1] = { q, errtext(err) } end
+  end
+end
+if audit(tonumber(period), lost_ones) then more = true end
 soon(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2])
 redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(given))
 redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)
-return { int(more and 0 or wait), lost_ones, leases }
+return { int(more and 0 or wait), lost_ones, leases, broken }

@@ -22,6 +22,7 @@
 --   marks           hash of moments
 --   log:<id>        what the task's handler has logged
 --   group:<id>      hash, the group; below it the results of its members
+--   audit           hash, how far the search for misplaced tasks has come
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
 local FIRST = 5 -- of the script's own arguments
 local base = KEYS[1] .. ':'
@@ -45,11 +46,75 @@ local function ring(q) redis.call('PUBLISH', base .. 'due', q) end
 -- from a and b:c.
 local function aside(q, name) return base .. 'aside:' .. #q .. ':' .. q .. ':' .. name end
 
-local function open_queue(q)
-  if redis.call('SADD', base .. 'queues', q) == 1 then
-    redis.pcall('XGROUP', 'CREATE', base .. 'stream:' .. q, GROUP, '0', 'MKSTREAM')
-    redis.pcall('XGROUP', 'CREATE', base .. 'side:' .. q, GROUP, '0', 'MKSTREAM')
+local function starts(text, prefix) return string.sub(text, 1, #prefix) == prefix end
+
+-- errtext is the text of what pcall has caught.
+local function errtext(e) return type(e) == 'table' and e.err or tostring(e) end
+
+-- named adds to an error for want of a right which command it was: Redis 7.0
+-- does not say that.
+local function named(r, command)
+  if starts(r.err, 'ERR The user') then r.err = string.gsub(r.err, '%s+$', '') .. ' (' .. command .. ')' end
+  return r
+end
+
+-- try is redis.call that ignores errors with a prefix, for which it returns nil.
+local function try(ignored, ...)
+  local r = redis.pcall(...)
+  if type(r) == 'table' and r.err then
+    if not starts(r.err, ignored) then error(named(r, (...))) end
+    return nil
   end
+  return r
+end
+
+local function make_groups(q)
+  for _, kind in ipairs({ 'stream:', 'side:' }) do
+    try('BUSYGROUP', 'XGROUP', 'CREATE', base .. kind .. q, GROUP, '0', 'MKSTREAM')
+  end
+end
+
+local function open_queue(q)
+  if redis.call('SADD', base .. 'queues', q) == 1 then make_groups(q) end
+end
+
+-- ready raises an error if a task cannot be put into q: call it before the
+-- first write of a step, since Redis does not undo what a script has done.
+local function ready(q, at)
+  open_queue(q)
+  if tonumber(at) > now then
+    redis.call('ZCARD', base .. 'later:' .. q)
+  else
+    redis.call('XLEN', base .. 'stream:' .. q)
+  end
+end
+
+-- request_audit starts the search for misplaced tasks from the beginning.
+local audit_requested = false -- by this script
+local function request_audit()
+  audit_requested = true
+  redis.call('HSET', base .. 'audit', 'cursor', '0', 'urgent', '1')
+end
+
+-- grouped is redis.call for a command that needs the groups of q. If somebody
+-- has deleted them, it creates them and requests an audit for what they held.
+local function grouped(q, ...)
+  local r = try('NOGROUP', ...)
+  if r ~= nil then return r end
+  make_groups(q)
+  request_audit()
+  return redis.call(...)
+end
+
+-- pend makes an id pending for owner that is in no stream, and returns where.
+local function pend(q, owner, id)
+  local key = base .. 'side:' .. q
+  local entry, last = redis.call('XADD', key, '*', 'id', id), nil
+  repeat -- what somebody left unread is in front of it; leases of it expire
+    local r = grouped(q, 'XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 100, 'STREAMS', key, '>')
+    last = r and r[1][2][#r[1][2]][1]
+  until not last or last == entry
+  return 'side:' .. entry
 end
 
 -- route puts an id that is due where workers find it.
@@ -91,8 +156,8 @@ end
 -- expires notes until when a task must have begun, 0 for none.
 local function expires(id, at)
   if not at or at == '0' then return end
-  redis.call('HSET', base .. 'task:' .. id, 'expires', at)
   redis.call('ZADD', base .. 'expiring', at, id)
+  redis.call('HSET', base .. 'task:' .. id, 'expires', at)
 end
 
 -- accept takes the values of a task from ARGV, beginning at i, and returns
@@ -102,13 +167,13 @@ local function accept(i, group, place)
   local key = base .. 'task:' .. id
   if redis.call('EXISTS', key) == 1 then return false end
   if at == '0' then at = int(now) end
+  ready(q, at)
+  enlist(id) -- before the hash: an error here must not leave half a task
+  expires(id, until_)
   redis.call('HSET', key, 'name', name, 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
   if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
   if group then redis.call('HSET', key, 'group', group, 'place', place) end
-  expires(id, until_)
-  enlist(id)
-  open_queue(q)
   schedule(q, id, 0, at)
   return true
 end
@@ -116,8 +181,8 @@ end
 -- leave takes an id out of the hands of whoever has it.
 local function leave(q, at)
   local kind, entry = string.match(at, '^(%a+):(.+)$')
-  redis.call('XACK', base .. kind .. ':' .. q, GROUP, entry)
-  redis.call('XDEL', base .. kind .. ':' .. q, entry)
+  try('WRONGTYPE', 'XACK', base .. kind .. ':' .. q, GROUP, entry)
+  try('WRONGTYPE', 'XDEL', base .. kind .. ':' .. q, entry)
 end
 
 local function let_go(owner, id)
@@ -196,12 +261,18 @@ local function bury(q, id)
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
 end
 
+-- owned lists the pending entries of an owner in a stream, none of a broken one.
+local function owned(stream, owner)
+  local r = redis.pcall('XPENDING', base .. stream, GROUP, '-', '+', 1000, owner)
+  return r.err and {} or r
+end
+
 -- excuse remembers, for those who went down with a suspect and whose leases
 -- expire later, that they are not to blame.
 local function excuse(owner)
   for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
     for _, kind in ipairs({ 'stream:', 'side:' }) do
-      for _, p in ipairs(redis.call('XPENDING', base .. kind .. q, GROUP, '-', '+', 1000, owner)) do
+      for _, p in ipairs(owned(kind .. q, owner)) do
         local e = redis.call('XRANGE', base .. kind .. q, p[1], p[1])
         if e[1] then redis.call('HSET', base .. 'task:' .. e[1][2][2], 'excused', '1') end
       end
@@ -246,10 +317,13 @@ end
 local function lose(q, all, suspect, ...)
   for _, kind in ipairs({ 'stream', 'side' }) do
     local key = base .. kind .. ':' .. q
-    for _, p in ipairs(redis.call('XPENDING', key, GROUP, ...)) do
+    for _, p in ipairs(grouped(q, 'XPENDING', key, GROUP, ...)) do
       local e = redis.call('XRANGE', key, p[1], p[1])
       local id = e[1] and e[1][2][2]
-      if id and redis.call('HGET', base .. 'task:' .. id, 'at') == kind .. ':' .. p[1] then
+      if id and redis.call('EXISTS', base .. 'task:' .. id) == 0 then
+        all[#all + 1] = { id, 'missing', q, 'missing' }
+        leave(q, kind .. ':' .. p[1])
+      elseif id and redis.call('HGET', base .. 'task:' .. id, 'at') == kind .. ':' .. p[1] then
         local name, state = lost(q, id, p[2], suspect and suspect ~= id)
         all[#all + 1] = { id, name, q, state }
       else
@@ -277,7 +351,7 @@ local function cancel(id, reason)
     redis.call('ZREM', base .. 'later:' .. q, id)
     redis.call('ZREM', base .. 'suspects:' .. q, id)
     redis.call('ZREM', aside(q, h[8]), id)
-    if h[9] then redis.call('XDEL', base .. 'stream:' .. q, h[9]) end
+    if h[9] then try('WRONGTYPE', 'XDEL', base .. 'stream:' .. q, h[9]) end
   else
     leave(q, h[3])
     if tonumber(h[4] or 0) >= tonumber(SUSPECT) then

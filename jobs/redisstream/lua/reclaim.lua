@@ -2,7 +2,7 @@
 local owner, all = ARGV[FIRST], {}
 local suspect = redis.call('GET', base .. 'held:' .. owner)
 for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
-  lose(q, all, suspect, '-', '+', 10000, owner)
+  pcall(lose, q, all, suspect, '-', '+', 10000, owner) -- leases in a broken queue expire by themselves
 end
 redis.call('DEL', base .. 'held:' .. owner)
 return all

@@ -47,7 +47,7 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	}
 	if c.queues != nil {
 		depths, ok := c.queues.Latest(ctx)
-		if err := fresh.Register(queueCollector{depths, ok}); err != nil {
+		if err := fresh.Register(queueCollector{depths, ok, ok && c.queues.Trouble(ctx) == nil}); err != nil {
 			return nil, err
 		}
 	}
@@ -114,6 +114,8 @@ var (
 	reloads       = desc("gale_reloads_total", "Reloads by what became of them: done, or refused, which changed nothing.", "outcome")
 	reloadFailed  = desc("gale_reload_failed", "1 if the last reload changed nothing or has not reached every slot.")
 	buildInfo     = desc("gale_build_info", "1, labelled with the master's release.", "version", "go")
+	storeReady    = desc("gale_task_store_ready", "1 if the task store takes tasks.")
+	queueBroken   = desc("gale_queue_broken", "1 if the task store cannot serve the queue.", "queue")
 	queuesUp      = desc("gale_queues_up", "1 if the task store said how much waits in it.")
 	queueTasks    = desc("gale_queue_tasks", "Tasks in the queue now.", "queue", "state")
 	queuePaused   = desc("gale_queue_paused", "1 if nothing is taken from the queue.", "queue")

@@ -1,7 +1,9 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -17,6 +19,8 @@ const (
 	queuesPatience = 700 * time.Millisecond
 	// queuesTimeout is how long the store is given to answer.
 	queuesTimeout = 5 * time.Second
+	// readyFor is how long a store that does not answer counts as ready.
+	readyFor = 15 * time.Second
 )
 
 // Store is what Queues asks, and closes.
@@ -34,6 +38,7 @@ type Queues struct {
 	mu      sync.Mutex
 	depths  []jobs.Depth
 	at      time.Time     // of the answer
+	err     error         // of the last question: why tasks cannot be taken
 	changed chan struct{} // closed when the store has answered, or failed
 }
 
@@ -47,6 +52,7 @@ func NewQueues(open func(context.Context) (Store, error)) *Queues {
 // closes it and returns how that went.
 func (q *Queues) Run(ctx context.Context) error {
 	var store Store
+	var openErr error
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,11 +66,19 @@ func (q *Queues) Run(ctx context.Context) error {
 			continue // whoever asked has had the answer that another one asked for
 		}
 		if store == nil {
-			store, _ = q.open(ctx) // Latest says that it failed
+			store, openErr = q.open(ctx) // Latest and Trouble say that it failed
 		}
 		depths, err := depth(ctx, store)
+		answered := err == nil
+		if answered {
+			err = ready(ctx, store)
+		}
 		q.mu.Lock()
-		if err == nil && store != nil {
+		q.err = err
+		if store == nil {
+			q.err = cmp.Or(openErr, err)
+		}
+		if answered {
 			q.depths, q.at = depths, time.Now()
 		}
 		close(q.changed)
@@ -87,6 +101,47 @@ func depth(ctx context.Context, store Store) ([]jobs.Depth, error) {
 	ctx, cancel := context.WithTimeout(ctx, queuesTimeout)
 	defer cancel()
 	return store.Depth(ctx)
+}
+
+// ready asks a store that can tell whether tasks can be taken now.
+func ready(ctx context.Context, store Store) error {
+	r, ok := store.(interface {
+		Ready(ctx context.Context) error
+	})
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, queuesTimeout)
+	defer cancel()
+	return r.Ready(ctx)
+}
+
+// errSilent is why tasks cannot be taken if the store says nothing.
+var errSilent = errors.New("task store does not respond")
+
+// Trouble returns why tasks cannot be taken, or nil. A store that is slow counts
+// as ready for 15 seconds since it last was.
+func (q *Queues) Trouble(ctx context.Context) error {
+	q.Latest(ctx)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err == nil && time.Since(q.at) > readyFor {
+		return errSilent
+	}
+	return q.err
+}
+
+// Broken lists the queues that could not be served when the store last answered,
+// each with the reason.
+func (q *Queues) Broken() (reasons []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.depths {
+		if d.Broken != "" {
+			reasons = append(reasons, "queue "+d.Queue+": "+d.Broken)
+		}
+	}
+	return reasons
 }
 
 // Latest returns what the store has said, no more than a second ago. ok is
@@ -118,6 +173,7 @@ func (q *Queues) Latest(ctx context.Context) (depths []jobs.Depth, ok bool) {
 type queueCollector struct {
 	depths []jobs.Depth
 	ok     bool
+	ready  bool // tasks can be taken
 }
 
 // Describe says nothing, see poolCollector.
@@ -126,6 +182,7 @@ func (queueCollector) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (q queueCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, queuesUp, one(q.ok))
+	gauge(ch, storeReady, one(q.ready))
 	if !q.ok {
 		return
 	}
@@ -135,6 +192,7 @@ func (q queueCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, queueTasks, d.Running, d.Queue, "running")
 		gauge(ch, queueTasks, d.Dead, d.Queue, "dead")
 		gauge(ch, queuePaused, one(d.Paused), d.Queue)
+		gauge(ch, queueBroken, one(d.Broken != ""), d.Queue)
 		gauge(ch, oldestWaiting, d.Oldest.Seconds(), d.Queue)
 	}
 }

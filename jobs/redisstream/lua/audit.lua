@@ -1,0 +1,97 @@
+-- What lease.lua begins with, beside lib.lua: the search for tasks that are in
+-- no place where a worker would find them, since somebody has deleted a key, and
+-- for queues that nobody uses any more. A script looks at a part of them; the
+-- hash audit holds how far the search has come: cursor, the score in the list of
+-- all tasks; scan, the cursor in the set of queues; urgent, whether workers shall
+-- not wait with the next part; next, when to begin again.
+local AUDITED, SCANNED = 500, 50 -- tasks and queues in one script
+
+-- in_place reports whether a task that waits is where it will be found.
+local function in_place(q, id, name, entry)
+  if entry and #redis.call('XRANGE', base .. 'stream:' .. q, entry, entry) > 0 then return true end
+  if redis.call('ZSCORE', base .. 'later:' .. q, id) or redis.call('ZSCORE', base .. 'suspects:' .. q, id) then return true end
+  if not redis.call('ZSCORE', aside(q, name), id) then return false end
+  redis.call('SADD', base .. 'asides:' .. q, name)
+  return true
+end
+
+-- restore puts a task back that is misplaced, and adds it to found.
+local function restore(id, found)
+  local key = base .. 'task:' .. id
+  local state, q, name, lost_times, at, entry, lease, owner =
+    unpack(redis.call('HMGET', key, 'state', 'queue', 'name', 'lost', 'run_at', 'entry', 'at', 'worker'))
+  if state == 'running' then
+    local kind, pending = string.match(lease or '', '^(%a+):(.+)$')
+    redis.call('SADD', base .. 'queues', q)
+    if kind and #grouped(q, 'XPENDING', base .. kind .. ':' .. q, GROUP, pending, pending, 1) > 0 then return end
+    redis.call('HSET', key, 'at', pend(q, owner, id)) -- its owner goes on, or the lease expires
+  elseif state == 'queued' or state == 'retrying' then
+    open_queue(q)
+    if in_place(q, id, name, entry) then return end
+    schedule(q, id, lost_times, at)
+  else
+    return
+  end
+  found[#found + 1] = { id, name, q, 'restored' }
+end
+
+-- prune takes off a group what masters have left there that are gone.
+local function prune(key, period)
+  for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', key, GROUP)) do
+    local f = {}
+    for i = 1, #c, 2 do f[c[i]] = c[i + 1] end
+    -- Deleting a consumer drops what is pending for it, so never one that has any.
+    if f.pending == 0 and f.idle > period then redis.call('XGROUP', 'DELCONSUMER', key, GROUP, f.name) end
+  end
+end
+
+-- close_queue removes a queue in which nothing has happened for a period, and
+-- which holds nothing. Enqueue creates it again.
+local function close_queue(q, period)
+  local stream, side = base .. 'stream:' .. q, base .. 'side:' .. q
+  redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
+  for _, key in ipairs({ stream, side }) do
+    grouped(q, 'XPENDING', key, GROUP)
+    prune(key, period)
+    if redis.call('XLEN', key) > 0 then return end
+    local info, f = redis.call('XINFO', 'STREAM', key), {}
+    for i = 1, #info, 2 do f[info[i]] = info[i + 1] end
+    if string.match(f['last-generated-id'], '^%d+') * 1000 + period * 1000 > now then return end
+  end
+  for _, kind in ipairs({ 'later:', 'suspects:', 'dead:', 'asides:' }) do
+    if redis.call('EXISTS', base .. kind .. q) == 1 then return end
+  end
+  if redis.call('SISMEMBER', base .. 'paused', q) == 1 then return end
+  redis.call('DEL', stream, side)
+  redis.call('SREM', base .. 'queues', q)
+end
+
+-- audit looks at the next part, and reports whether more of it is urgent. period
+-- is the time from one search to the next in milliseconds.
+local function audit(period, found)
+  local key = base .. 'audit'
+  local cursor, scan, urgent, next_at = unpack(redis.call('HMGET', key, 'cursor', 'scan', 'urgent', 'next'))
+  if not cursor and not scan then
+    next_at = tonumber(next_at or 0)
+    if next_at > now and next_at <= now + period * 1000 then return false end
+    cursor = '0'
+    redis.call('HSET', key, 'cursor', '0', 'next', int(now + period * 1000))
+  end
+  if cursor then
+    local ids = redis.call('ZRANGEBYSCORE', base .. 'tasks', '(' .. cursor, '+inf', 'WITHSCORES', 'LIMIT', 0, AUDITED)
+    audit_requested = false
+    for i = 1, #ids, 2 do pcall(restore, ids[i], found) end -- of a broken queue: next time
+    if audit_requested then return true end
+    if #ids == 2 * AUDITED then
+      redis.call('HSET', key, 'cursor', ids[#ids])
+      return urgent == '1'
+    end
+    redis.call('HDEL', key, 'cursor', 'urgent')
+    redis.call('HSET', key, 'scan', '0')
+    return false
+  end
+  local page = redis.call('SSCAN', base .. 'queues', scan, 'COUNT', SCANNED)
+  for _, q in ipairs(page[2]) do pcall(close_queue, q, period) end
+  if page[1] == '0' then redis.call('HDEL', key, 'scan') else redis.call('HSET', key, 'scan', page[1]) end
+  return false
+end

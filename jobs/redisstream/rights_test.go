@@ -1,0 +1,291 @@
+package redisstream_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gale/jobs"
+	"gale/jobs/redisstream"
+	"gale/jobs/redistest"
+)
+
+// limit gives the server the user of docs/operations.md, changed by more rules,
+// and returns the address with it. Its keys are those of every prefix.
+func limit(t *testing.T, server *redistest.Server, more ...any) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^ACL SETUSER gale .*$`).FindString(string(page))
+	line = strings.ReplaceAll(line, "{gale:jobs}", "{*:jobs}")
+	var args []any
+	for _, word := range strings.Fields(line) {
+		args = append(args, word)
+	}
+	if err := server.Client().Do(t.Context(), append(args, more...)...).Err(); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return strings.Replace(server.URL(), "//", "//gale:secret@", 1)
+}
+
+func setUser(t *testing.T, server *redistest.Server, rules ...any) {
+	t.Helper()
+	if err := server.Client().Do(t.Context(), append([]any{"ACL", "SETUSER", "gale"}, rules...)...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The rights in the documentation are enough for all that a store does.
+func TestLimitedUser(t *testing.T) {
+	address := limit(t, redistest.Start(t))
+	s := open(t, address, redisstream.Options{})
+	if err := s.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	conform(t, address)
+}
+
+// Scripts use no command that Ready does not try, and that the documentation does
+// not name.
+func TestRightsAreComplete(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rights := strings.Fields(regexp.MustCompile(`(?m)^ACL SETUSER gale .*$`).FindString(string(page)))
+	probe, err := os.ReadFile("lua/probe.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib, err := os.ReadFile("lua/lib.lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadDir("lua")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := regexp.MustCompile(`(?:redis\.p?call\(|try\('[A-Z]+', |grouped\(q, |pcall\(grouped, q, )'([A-Z]+)'(?:, '(CREATE|DELCONSUMER|STREAM|GROUPS|CONSUMERS)')?`)
+	n := 0
+	for _, file := range all {
+		text, err := os.ReadFile("lua/" + file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range calls.FindAllStringSubmatch(string(text), -1) {
+			n++
+			right := "+" + strings.ToLower(m[1])
+			if m[2] != "" {
+				right += "|" + strings.ToLower(m[2])
+			}
+			if !slices.Contains(rights, right) {
+				t.Errorf("%s uses %s, which docs/operations.md does not name", file.Name(), right)
+			}
+			if word := "'" + m[1] + "'"; !strings.Contains(string(probe), word) && word != "'PUBLISH'" && word != "'TIME'" {
+				t.Errorf("%s uses %s, which probe.lua does not try", file.Name(), word)
+			}
+		}
+	}
+	if n < 100 || !strings.Contains(string(lib), "'PUBLISH'") {
+		t.Errorf("only %d calls were found", n)
+	}
+}
+
+// Without one of its rights a store says which, refuses what needs it, and goes
+// on when it has it again.
+func TestMissingRight(t *testing.T) {
+	for right, want := range map[string]string{
+		"+xadd": "+xadd", "+hset": "+hset", "+xreadgroup": "XREADGROUP", "+evalsha": "evalsha",
+	} {
+		t.Run(right, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			var log lines
+			s := open(t, limit(t, server, "-"+right[1:]), redisstream.Options{Logger: logTo(&log)})
+			ctx := t.Context()
+			if right == "+evalsha" {
+				setUser(t, server, "-eval")
+			}
+			if err := s.Ready(ctx); !errors.Is(err, jobs.ErrUnavailable) {
+				t.Errorf("Ready: %v", err)
+			}
+			s.SetPeriod(300 * time.Millisecond)
+			for range 20 {
+				_, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "a", Name: "work"})
+				if right == "+xreadgroup" { // accepted, and nobody may take it
+					within, cancel := context.WithTimeout(ctx, 20*time.Second)
+					_, err = s.Lease(within, work("w", 1))
+					cancel()
+				}
+				if !errors.Is(err, jobs.ErrUnavailable) {
+					t.Fatalf("not refused: %v", err)
+				}
+				if right == "+xadd" {
+					break // the task is there by half, and waits for its place
+				}
+			}
+			if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "docs/operations.md") {
+				t.Errorf("the log does not name %s:\n%s", want, log.String())
+			}
+			if n := strings.Count(log.String(), "\n"); n > 8 {
+				t.Errorf("%d lines:\n%s", n, log.String())
+			}
+			setUser(t, server, right, "+eval")
+			eventually(t, "tasks are accepted", func() bool {
+				_, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "b", Name: "work"})
+				return err == nil
+			})
+			if got := finishAll(t, s, work("w", 5), 1); len(got) == 0 {
+				t.Error("nothing ran")
+			}
+			if err := s.Ready(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A watcher that may not subscribe says so in the log, and looks by itself.
+func TestMayNotSubscribe(t *testing.T) {
+	server := redistest.Start(t)
+	var log lines
+	s := open(t, limit(t, server), redisstream.Options{Logger: logTo(&log)})
+	enqueue(t, s, "a")
+	seen := make(chan error, 1)
+	go func() { // ends when the task has changed
+		_, err := s.Watch(t.Context(), "a", 1)
+		seen <- err
+	}()
+	eventually(t, "the watcher listens", func() bool {
+		n, err := server.Client().PubSubNumSub(t.Context(), base+"changed:a").Result()
+		return err == nil && n[base+"changed:a"] == 1
+	})
+	setUser(t, server, "resetchannels") // which ends the subscription
+	eventually(t, "the log says so", func() bool {
+		return strings.Contains(log.String(), "subscription lost") && strings.Contains(log.String(), "NOPERM")
+	})
+	server.Client().HIncrBy(t.Context(), base+"task:a", "version", 1)
+	select {
+	case err := <-seen:
+		if err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the watcher does not see the change")
+	}
+	setUser(t, server, "allchannels")
+	eventually(t, "it subscribes again", func() bool { return strings.Contains(log.String(), "subscribed again") })
+}
+
+// Workers go on in a server that is full: what they end makes room.
+func TestWorkersInAFullServer(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server.URL(), redisstream.Options{})
+	enqueue(t, s, "a", "b", "c")
+	l := lease(t, s, work("w", 1), 5*time.Second)[0]
+	server.Client().ConfigSet(t.Context(), "maxmemory", "1")
+	_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "d", Name: "work", Args: json.RawMessage(`[]`)})
+	if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "raise it") {
+		t.Errorf("Enqueue: %v", err)
+	}
+	if err := s.Ready(t.Context()); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "OOM") {
+		t.Errorf("Ready: %v", err)
+	}
+	if lost, err := s.Extend(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) > 0 {
+		t.Errorf("Extend: %v, %v", lost, err)
+	}
+	if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+		t.Error(err)
+	}
+	if got := finishAll(t, s, work("w", 5), 2); !slices.Equal(got, []string{"b", "c"}) {
+		t.Errorf("ran %v", got)
+	}
+	server.Client().ConfigSet(t.Context(), "maxmemory", "0")
+	enqueue(t, s, "d")
+}
+
+// What a server refuses for a while is an unavailable store with a reason, and
+// none when that has passed.
+func TestRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		begin, end []any
+		want       string
+	}{
+		"a replica": {[]any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}, "READONLY"},
+		"too few replicas": {[]any{"CONFIG", "SET", "min-replicas-to-write", "1"}, []any{"CONFIG", "SET", "min-replicas-to-write", "0"},
+			"NOREPLICAS"},
+		"another password": {[]any{"ACL", "SETUSER", "gale", "resetpass", ">other"}, []any{"ACL", "SETUSER", "gale", ">secret"}, "WRONGPASS"},
+		"no such user":     {[]any{"ACL", "DELUSER", "gale"}, nil, "WRONGPASS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			var log lines
+			s := open(t, limit(t, server), redisstream.Options{Logger: logTo(&log)})
+			enqueue(t, s, "a")
+			do := func(args ...any) {
+				if err := server.Client().Do(t.Context(), args...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			do(c.begin...)
+			server.Client().ClientKillByFilter(t.Context(), "USER", "gale") // as a restart of Redis would
+			eventually(t, "the reason", func() bool {
+				_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "b", Name: "work"})
+				return errors.Is(err, jobs.ErrUnavailable) && strings.Contains(err.Error(), c.want)
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if _, err := s.Lease(ctx, work("w", 1)); !errors.Is(err, jobs.ErrUnavailable) {
+				t.Errorf("Lease: %v", err)
+			}
+			for range 20 {
+				if err := s.Ready(t.Context()); !errors.Is(err, jobs.ErrUnavailable) {
+					t.Fatalf("Ready: %v", err)
+				}
+			}
+			if n := strings.Count(log.String(), "redis refuses commands"); n != 1 {
+				t.Errorf("%d lines:\n%s", n, log.String())
+			}
+			if c.end == nil {
+				limit(t, server)
+			} else {
+				do(c.end...)
+			}
+			eventually(t, "tasks are accepted", func() bool {
+				_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "b", Name: "work"})
+				return err == nil
+			})
+			if got := finishAll(t, s, work("w", 5), 2); !slices.Equal(got, []string{"a", "b"}) {
+				t.Errorf("ran %v", got)
+			}
+		})
+	}
+}
+
+// A node of a cluster that is taken for a whole server says what is wrong.
+func TestOneNodeOfACluster(t *testing.T) {
+	nodes := strings.Split(redistest.StartCluster(t), ",")
+	refused := 0
+	for _, node := range nodes {
+		s := open(t, node, redisstream.Options{})
+		if err := s.Ready(t.Context()); err != nil {
+			refused++
+			if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "comma separated") {
+				t.Error(fmt.Sprint(node, ": ", err))
+			}
+		}
+	}
+	if refused != 2 {
+		t.Errorf("%d of three nodes refuse; one has the slot", refused)
+	}
+}
