@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"gale/internal/utf8text"
 )
 
 // Bounds of the texts that a task collects; stores cut longer ones with Cut. A
@@ -29,8 +31,8 @@ func (n NewTask) Check() error {
 		return fmt.Errorf("task id %q is not valid", n.ID)
 	case n.Name == "":
 		return fmt.Errorf("task %s has no name", n.ID)
-	case n.Args != nil && !json.Valid(n.Args):
-		return fmt.Errorf("arguments of task %s are not JSON", n.ID)
+	case n.Args != nil && !validJSON(n.Args):
+		return fmt.Errorf("arguments of task %s are not JSON in UTF-8", n.ID)
 	case (n.Unique == "") != (n.UniqueFor < time.Millisecond):
 		return fmt.Errorf("task %s: a unique task has a key and a time of at least a millisecond", n.ID)
 	}
@@ -70,14 +72,14 @@ func (g NewGroup) Check() error {
 	return nil
 }
 
-// Check refuses what is no end of an attempt, a result that is not JSON, and
+// Check refuses what is no end of an attempt, a result that is not JSON in UTF-8, and
 // next tasks that cannot be accepted. Every Store calls it.
 func (o Outcome) Check() error {
 	if !o.State.Final() && o.State != Retrying {
 		return fmt.Errorf("%q is not how an attempt ends", o.State)
 	}
-	if o.Result != nil && !json.Valid(o.Result) {
-		return errors.New("the result is not JSON")
+	if o.Result != nil && !validJSON(o.Result) {
+		return errors.New("the result is not JSON in UTF-8")
 	}
 	for _, n := range o.Next {
 		if err := n.Check(); err != nil {
@@ -86,6 +88,8 @@ func (o Outcome) Check() error {
 	}
 	return nil
 }
+
+func validJSON(data []byte) bool { return json.Valid(data) && utf8text.CheckJSON(data) == nil }
 
 // AddFailure appends to a task's failures and drops the oldest beyond
 // MaxFailures.
@@ -99,7 +103,7 @@ func AddFailure(all []Failure, f Failure) []Failure {
 // show; what was longer ends in an ellipsis.
 func Cut(s string, n int) string {
 	const ellipsis = "…"
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = utf8text.Repair(s)
 	if len(s) <= n {
 		return s
 	}

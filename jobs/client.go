@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"gale/internal/utf8text"
 )
 
 // Client accepts tasks for a store: it refuses what no worker of this program
@@ -133,6 +135,9 @@ func (c *Client) completeOptions(n *NewTask) error {
 		return fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, len(n.Args), MaxArgs)
 	case len(n.Args) > 0 && json.Unmarshal(n.Args, &list) != nil:
 		return fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, n.Name)
+	}
+	if err := utf8text.CheckJSON(n.Args); err != nil {
+		return fmt.Errorf("%w: %w", ErrArgs, err)
 	}
 	return n.checkOptions(time.Now())
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"gale/internal/utf8text"
 )
 
 // Job is one attempt at a task, as its handler sees it.
@@ -76,13 +78,14 @@ func (j *Job) Progress(percent int, note string) {
 	}
 }
 
-// Return sets the task's result, any value that JSON can hold.
+// Return sets the task's result, any value that JSON can hold. What is not valid
+// UTF-8 becomes U+FFFD, also in a json.RawMessage.
 func (j *Job) Return(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode result: %w", err)
 	}
-	j.result = raw
+	j.result = utf8text.RepairJSON(raw)
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"gale/internal/utf8text"
 )
 
 // State is where a task stands. The picture is in the package comment.
@@ -76,6 +78,14 @@ type Task struct {
 	Signature []byte `json:"-"`
 	// Group is the id of the group that the task is a member of, or empty.
 	Group string `json:"-"`
+}
+
+// Repair replaces by U+FFFD what is not valid UTF-8 in a task that an older version
+// of the program has stored, or that was cut within a character. Every Store does
+// so with each task it reads. Failures come out of their JSON valid.
+func (t *Task) Repair() {
+	t.Args, t.Result = utf8text.RepairJSON(t.Args), utf8text.RepairJSON(t.Result)
+	t.Note, t.Error = utf8text.Repair(t.Note), utf8text.Repair(t.Error)
 }
 
 // Failure is one attempt that ended with an error.

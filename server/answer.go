@@ -5,17 +5,21 @@ import (
 	"fmt"
 
 	"github.com/valyala/fasthttp"
+
+	"gale/internal/utf8text"
 )
 
-// WriteText answers with text: text/plain in UTF-8.
+// WriteText answers with text: text/plain in UTF-8. Bytes that are not valid become
+// U+FFFD.
 func WriteText(ctx *fasthttp.RequestCtx, status int, text string) {
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("text/plain; charset=utf-8")
-	ctx.SetBodyString(text)
+	ctx.SetBodyString(utf8text.Repair(text))
 }
 
 // WriteJSON answers with v as JSON. What cannot be encoded is an error, for the
-// handler to return: a 500, since v is the handler's own.
+// handler to return: a 500, since v is the handler's own. What is not valid UTF-8
+// becomes U+FFFD, also in a json.RawMessage.
 func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -23,7 +27,7 @@ func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	ctx.Response.SetBodyRaw(data)
+	ctx.Response.SetBodyRaw(utf8text.RepairJSON(data))
 	return nil
 }
 

@@ -54,6 +54,9 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (fra
 	if err != nil {
 		return f, nil, err
 	}
+	if err := checkTarget(h.RequestURI()); err != nil {
+		return f, nil, err
+	}
 	r, err := s.routes.find(h.Method(), h.RequestURI(), ctx)
 	if s.cors.isPreflight(h) {
 		return f, s.preflight(h.RequestURI(), r), nil // whether there is a route or not

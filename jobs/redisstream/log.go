@@ -3,14 +3,14 @@ package redisstream
 import (
 	"context"
 	"fmt"
-	"strings"
 
+	"gale/internal/utf8text"
 	"gale/jobs"
 )
 
 // AppendLog implements jobs.Recorder.
 func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) error {
-	if err := held(s.call(ctx, logScript, append(fence(l), lines, jobs.MaxLog)...)); err != nil {
+	if err := held(s.call(ctx, logScript, append(fence(l), utf8text.Repair(lines), jobs.MaxLog)...)); err != nil {
 		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
 	}
 	return nil
@@ -29,5 +29,5 @@ func (s *Store) Log(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("get log of task %s: %w", id, err)
 	}
-	return strings.ToValidUTF8(fmt.Sprint(answer[1]), "\uFFFD"), nil
+	return utf8text.Repair(fmt.Sprint(answer[1])), nil
 }

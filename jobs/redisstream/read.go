@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"gale/internal/utf8text"
 	"gale/jobs"
 )
 
@@ -103,7 +104,7 @@ func (s *Store) group(ctx context.Context, id string) (*jobs.Group, error) {
 	}
 	g := &jobs.Group{
 		ID: id, Callback: f.text("callback"), Succeeded: int(f.number("succeeded")), Failed: int(f.number("failed")),
-		FailedMember: f.text("failed_id"), Error: strings.ToValidUTF8(f.text("reason"), "\uFFFD"),
+		FailedMember: f.text("failed_id"), Error: utf8text.Repair(f.text("reason")),
 		Created: fromMicro(f.number("created")), Finished: f.time("finished"),
 	}
 	if f.err != nil {

@@ -53,6 +53,7 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 	if t.State == jobs.Queued && f.number("run_at") > now {
 		t.State = jobs.Scheduled
 	}
+	t.Repair()
 	return t, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"gale/internal/utf8text"
 	"gale/jobs"
 )
 
@@ -163,7 +164,7 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 	var created int64
 	var finished sql.Null[int64]
 	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished, &g.FailedMember, &g.Error)
-	g.Created, g.Finished = fromMicro(created), fromNull(finished)
+	g.Created, g.Finished, g.Error = fromMicro(created), fromNull(finished), utf8text.Repair(g.Error)
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err == nil && s.gone(g.Finished, time.Now()):
 		err = jobs.ErrNotFound

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"gale/internal/utf8text"
 	"gale/jobs"
 )
 
@@ -21,7 +22,7 @@ func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) erro
 		if err != nil {
 			return err
 		}
-		return tx.exec(ctx, `INSERT OR REPLACE INTO logs (seq, text) VALUES (?, ?)`, seq, jobs.CutLog(kept+lines))
+		return tx.exec(ctx, `INSERT OR REPLACE INTO logs (seq, text) VALUES (?, ?)`, seq, jobs.CutLog(utf8text.Repair(kept+lines)))
 	})
 	if err != nil {
 		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
@@ -44,5 +45,5 @@ func (s *Store) Log(ctx context.Context, id string) (text string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("get log of task %s: %w", id, err)
 	}
-	return text, nil
+	return utf8text.Repair(text), nil
 }

@@ -49,6 +49,7 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	if err := errors.Join(json.Unmarshal(artifacts, &t.Artifacts), json.Unmarshal(failures, &t.Failures)); err != nil {
 		return fmt.Errorf("decode task %s: %w", t.ID, err)
 	}
+	t.Repair()
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -85,6 +86,9 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
 	values := make([]any, len(words))
 	for i, w := range words {
+		if !utf8.ValidString(w) {
+			return nil, fmt.Errorf("argument %d of %s is not valid UTF-8: %q", i+1, d.Name, w)
+		}
 		values[i] = w
 		if i < len(d.Args) && d.Args[i].Type != jobs.String && json.Valid([]byte(w)) {
 			values[i] = json.RawMessage(w)

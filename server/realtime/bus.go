@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
@@ -63,6 +64,8 @@ const (
 var (
 	// ErrChannel is a name that no channel can have.
 	ErrChannel = errors.New("a channel is named by 1 to 128 letters, digits, dots, colons, underscores and hyphens")
+	// ErrText is a message that is not text.
+	ErrText = errors.New("a message is text in UTF-8")
 	// ErrAway is what fails while Redis does not answer.
 	ErrAway = errors.New("channels cannot be reached")
 )
@@ -120,8 +123,8 @@ func keysOf(channel string) []string {
 }
 
 // Publish sends data to the subscribers of a channel everywhere and returns its
-// number. The error wraps ErrChannel or ErrAway; with the latter the message may
-// have been sent all the same.
+// number. The error wraps ErrChannel, ErrText or ErrAway; with the last the message
+// may have been sent all the same.
 func (b *Bus) Publish(ctx context.Context, channel string, data []byte) (seq uint64, err error) {
 	return b.PublishFor(ctx, channel, data, b.opts.Keep)
 }
@@ -132,6 +135,9 @@ func (b *Bus) Publish(ctx context.Context, channel string, data []byte) (seq uin
 func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep time.Duration) (seq uint64, err error) {
 	if !ValidChannel(channel) {
 		return 0, ErrChannel
+	}
+	if !utf8.Valid(data) { // no text frame and no event stream can carry it
+		return 0, ErrText
 	}
 	text, err := publishScript.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
 		b.opts.History, b.opts.HistoryBytes, int(max(keep, time.Second)/time.Second)).Text()

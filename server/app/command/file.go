@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 
@@ -134,7 +135,11 @@ func (t table) spec(name string, lookup func(string) (string, bool)) (s Spec, fa
 		if value, ok := lookup(key); !set && ok {
 			e, set = key+"="+value, true
 		}
-		if set {
+		switch {
+		case !set:
+		case !utf8.ValidString(e): // of the environment: the file is in UTF-8
+			fault("env: the value of %s is not valid UTF-8", key)
+		default:
 			s.Env = append(s.Env, e)
 		}
 	}

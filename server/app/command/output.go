@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"gale/internal/utf8text"
 )
 
 const (
@@ -69,7 +71,7 @@ func (o *output) endLine() {
 	if m != nil {
 		percent, err := strconv.Atoi(m[1])
 		if err == nil && percent <= 100 {
-			o.report(percent, strings.ToValidUTF8(m[2], "\uFFFD"))
+			o.report(percent, utf8text.Repair(m[2]))
 			return
 		}
 	}
@@ -92,5 +94,5 @@ func (o *output) flush() {
 func (o *output) tail() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return strings.TrimSpace(strings.ToValidUTF8(string(o.kept[max(0, len(o.kept)-maxTail):]), "\uFFFD"))
+	return strings.TrimSpace(utf8text.Repair(string(o.kept[max(0, len(o.kept)-maxTail):])))
 }

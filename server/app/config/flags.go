@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/peterbourgon/ff/v3"
 
@@ -119,7 +120,9 @@ func (f *flags) load(args, environ []string) error {
 		}
 	}
 	for _, s := range append(append(f.configFile(), env...), line...) {
-		if err := f.set.Set(s.name, s.value); err != nil {
+		if !utf8.ValidString(s.value) { // its children get it as JSON, which cannot hold it
+			f.fault("%s: %q is not valid UTF-8", s.source, s.value)
+		} else if err := f.set.Set(s.name, s.value); err != nil {
 			f.fault("%s: %q is not valid: %v", s.source, s.value, reasonOf(err))
 		}
 		f.given[s.name] = true

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
@@ -69,9 +68,6 @@ func (c *channelRoutes) publish(ctx *fasthttp.RequestCtx) error {
 	data, err := server.ReadAll(ctx)
 	if err != nil {
 		return err
-	}
-	if !utf8.Valid(data) {
-		return server.Fail(fasthttp.StatusBadRequest, "a message is text in UTF-8")
 	}
 	seq, err := c.bus.Publish(ctx, channel, data)
 	if err != nil {

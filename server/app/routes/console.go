@@ -134,7 +134,11 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	if !c.guard.matches(string(formArgs(ctx, body).Peek("token"))) {
+	form, err := formArgs(ctx, body)
+	if err != nil {
+		return server.Fail(fasthttp.StatusBadRequest, err.Error())
+	}
+	if !c.guard.matches(string(form.Peek("token"))) {
 		c.log.Warn("console: wrong token", "client", server.Client(ctx))
 		// Not 401, which would have to say how to authenticate in a field (RFC 9110 §15.5.2).
 		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)

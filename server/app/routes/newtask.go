@@ -41,7 +41,7 @@ type newWork struct {
 
 // post is POST /tasks: 202 once the task, or the workflow, is durable.
 func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
-	body, err := server.ReadAll(ctx)
+	body, err := server.ReadJSON(ctx)
 	if err != nil {
 		return err
 	}

@@ -131,6 +131,7 @@ var statuses = []server.ErrorStatus{
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrChannel, Status: 400, Reason: realtime.ErrChannel.Error()},
+	{Err: realtime.ErrText, Status: 400, Reason: "body: " + realtime.ErrText.Error()},
 	{Err: upstream.ErrTimeout, Status: 504, Reason: upstream.ErrTimeout.Error()},
 	{Err: upstream.ErrUnreachable, Status: 502, Reason: upstream.ErrUnreachable.Error()},
 	{Err: upstream.ErrAnswer, Status: 502, Reason: upstream.ErrAnswer.Error()},

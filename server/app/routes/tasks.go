@@ -63,7 +63,11 @@ func argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, 
 	if err != nil {
 		return "", false, err
 	}
-	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), formArgs(ctx, body)} {
+	form, err := formArgs(ctx, body)
+	if err != nil {
+		return "", false, server.Fail(fasthttp.StatusBadRequest, err.Error())
+	}
+	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), form} {
 		for k, v := range args.All() {
 			if string(k) == name {
 				value, given = string(v), true
@@ -73,14 +77,15 @@ func argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, 
 	return value, given, nil
 }
 
-// formArgs parses a body if it is a urlencoded form.
-func formArgs(ctx *fasthttp.RequestCtx, body []byte) *fasthttp.Args {
+// formArgs parses a body if it is a urlencoded form. The error names a field that
+// is not valid UTF-8 and is not one of binary.
+func formArgs(ctx *fasthttp.RequestCtx, body []byte, binary ...string) (*fasthttp.Args, error) {
 	var args fasthttp.Args
 	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte(";"))
 	if strings.EqualFold(string(bytes.TrimSpace(kind)), "application/x-www-form-urlencoded") {
 		args.ParseBytes(body)
 	}
-	return &args
+	return &args, server.CheckArgs(&args, "form field", binary...)
 }
 
 // taskError words the errors of jobs.Client for a user: they are his own.

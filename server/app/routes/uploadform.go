@@ -31,8 +31,11 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 	if err != nil {
 		return uploads.Answer{}, err
 	}
-	given := arguments(ctx, body)
-	if err := given.need("directory", "filename", "body"); err != nil {
+	given, err := arguments(ctx, body)
+	if err == nil {
+		err = given.need("directory", "filename", "body")
+	}
+	if err != nil {
 		return uploads.Answer{}, err
 	}
 	file, err := u.put(ctx, given["directory"], given["filename"], given["body"])
@@ -69,8 +72,10 @@ func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	given := arguments(ctx, body)
-	err = given.need("directory", "filename")
+	given, err := arguments(ctx, body)
+	if err == nil {
+		err = given.need("directory", "filename")
+	}
 	if err == nil {
 		err = u.store.Remove(ctx, given["directory"], given["filename"])
 	}
@@ -84,15 +89,21 @@ func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 type parameters map[string]string
 
 // arguments finds the parameters in the query and in a urlencoded body; of those
-// with one name the last one counts, as with Tornado's get_argument.
-func arguments(ctx *fasthttp.RequestCtx, body []byte) parameters {
+// with one name the last one counts, as with Tornado's get_argument. The field
+// body, which is a file, may hold any bytes; another that is not valid UTF-8 is an
+// error wrapping uploads.ErrMalformed.
+func arguments(ctx *fasthttp.RequestCtx, body []byte) (parameters, error) {
+	form, err := formArgs(ctx, body, "body")
+	if err != nil {
+		return nil, uploads.Because(uploads.ErrMalformed, err.Error())
+	}
 	given := parameters{}
-	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), formArgs(ctx, body)} {
+	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), form} {
 		for k, v := range args.All() {
 			given[string(k)] = string(v)
 		}
 	}
-	return given
+	return given, nil
 }
 
 // need is ErrMissing for the parameters that are missing or empty.
