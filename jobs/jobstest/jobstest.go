@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Pause", pauseStories},
 		{"Rate", rateStories},
 		{"Log", logStories},
+		{"Text", textStories},
 		{"Close", closeStories},
 	} {
 		t.Run(g.name, func(t *testing.T) {
