@@ -40,8 +40,9 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	for i := len(chain) - 1; i > 0; i-- {
 		link := chain[i]
 		if err := c.completeLink(&link); err != nil {
-			return nil, false, fmt.Errorf("task %d of the chain: %w", i+1, err)
+			return nil, false, fmt.Errorf("chain[%d]: %w", i, err)
 		}
+		link.keepNone(chain[i].NewTask)
 		if size += len(link.Args); size > MaxArgs {
 			return nil, false, fmt.Errorf("%w: those of the chain are more than %d bytes", ErrArgs, MaxArgs)
 		}
@@ -55,7 +56,7 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 		next = s
 	}
 	if err := c.complete(&head); err != nil {
-		return nil, false, fmt.Errorf("task 1 of the chain: %w", err)
+		return nil, false, fmt.Errorf("chain[0]: %w", err)
 	}
 	if next != nil {
 		s := &tasks.Signature{UUID: head.ID, Name: head.Name, OnSuccess: []*tasks.Signature{next}, Immutable: chain[1].Immutable}
@@ -105,14 +106,26 @@ func (c *Client) completeFollower(n *NewTask, results int) error {
 	return d.compare(given, results)
 }
 
-// timeoutHeader is where a message carries what machinery has no field for.
+// timeoutHeader is where a message carries what machinery has no field for. 0s
+// is no limit; without it the definition's holds.
 const timeoutHeader = "gale-timeout"
+
+// keepNone restores the sentinels in a link that was completed from what was
+// asked: its options are completed once more when it is accepted.
+func (l *Link) keepNone(asked NewTask) {
+	if asked.Timeout == NoTimeout {
+		l.Timeout = NoTimeout
+	}
+	if asked.MaxRetries == NoRetries {
+		l.MaxRetries = NoRetries
+	}
+}
 
 // signature is the task as the one before it carries it.
 func (l Link) signature() (*tasks.Signature, error) {
 	s := &tasks.Signature{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
-	if l.Timeout > 0 {
-		s.Headers = tasks.Headers{timeoutHeader: l.Timeout.String()}
+	if l.Timeout != 0 {
+		s.Headers = tasks.Headers{timeoutHeader: max(l.Timeout, 0).String()}
 	}
 	var args []json.RawMessage
 	if len(l.Args) > 0 {
@@ -130,10 +143,13 @@ func (l Link) signature() (*tasks.Signature, error) {
 func timeoutOf(s *tasks.Signature) time.Duration {
 	text, _ := s.Headers[timeoutHeader].(string)
 	d, err := time.ParseDuration(text)
-	if err != nil {
+	switch {
+	case err != nil || d < 0:
 		return 0
+	case d == 0:
+		return NoTimeout
 	}
-	return max(d, 0)
+	return d
 }
 
 // chainOf returns the ids of the chain that a task begins, at least its own.

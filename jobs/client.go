@@ -65,10 +65,10 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	members := make([]NewTask, len(g.Members)) // the caller's stay as they are
 	for i, n := range g.Members {
 		if n.Unique != "" {
-			return false, fmt.Errorf("member %d of the group: %w: it cannot be unique", i+1, ErrOption)
+			return false, fmt.Errorf("group[%d]: %w: it cannot be unique", i, ErrOption)
 		}
 		if err := c.complete(&n); err != nil {
-			return false, fmt.Errorf("member %d of the group: %w", i+1, err)
+			return false, fmt.Errorf("group[%d]: %w", i, err)
 		}
 		members[i] = n
 	}
@@ -76,14 +76,14 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	if g.Callback != nil {
 		callback := *g.Callback
 		if callback.Unique != "" {
-			return false, fmt.Errorf("callback of the group: %w: it cannot be unique", ErrOption)
+			return false, fmt.Errorf("callback: %w: it cannot be unique", ErrOption)
 		}
 		check := c.complete
 		if !g.Immutable {
 			check = func(n *NewTask) error { return c.completeFollower(n, len(g.Members)) }
 		}
 		if err := check(&callback); err != nil {
-			return false, fmt.Errorf("callback of the group: %w", err)
+			return false, fmt.Errorf("callback: %w", err)
 		}
 		g.Callback = &callback
 	}
@@ -142,10 +142,20 @@ func (c *Client) completeOptions(n *NewTask) error {
 	return n.checkOptions(time.Now())
 }
 
-// complete fills in the options that a task leaves to its definition.
+// complete fills in the options that a task leaves to its definition. What it
+// leaves behind is what holds: zero is none.
 func (d Definition) complete(n *NewTask) {
-	n.Timeout, n.MaxRetries = cmp.Or(n.Timeout, d.Timeout), cmp.Or(n.MaxRetries, d.MaxRetries)
+	n.Timeout, n.MaxRetries = asked(n.Timeout, d.Timeout, NoTimeout), asked(n.MaxRetries, d.MaxRetries, NoRetries)
 	n.Queue = cmp.Or(n.Queue, d.Queue, DefaultQueue)
+}
+
+// asked is the first of two values that is not zero; none stands for a zero that
+// was asked for.
+func asked[T comparable](first, second, none T) (value T) {
+	if value = cmp.Or(first, second); value == none {
+		return *new(T)
+	}
+	return value
 }
 
 // checkOptions says all that is wrong with them.

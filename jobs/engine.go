@@ -116,6 +116,7 @@ func (e *engine) Publish(ctx context.Context, s *tasks.Signature) error {
 	if err != nil {
 		return err
 	}
+	Definition{}.complete(&n)
 	_, _, err = e.worker.store.Enqueue(ctx, n)
 	return err
 }

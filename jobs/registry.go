@@ -48,6 +48,9 @@ type Arg struct {
 	// Default stands for an argument that is left out; nil: it must be given.
 	// Arguments with a default come last.
 	Default any
+	// Check refuses a value, which is of the type, that the task cannot take all
+	// the same. Nil: it takes all. The results of other tasks are not checked.
+	Check func(value json.RawMessage) error
 }
 
 // Definition is a task that workers can run and clients can ask for.
@@ -63,8 +66,8 @@ type Definition struct {
 	// Check refuses arguments of the right types, a JSON array, that the task
 	// cannot take all the same. Nil: it takes all.
 	Check func(args json.RawMessage) error
-	// Timeout, MaxRetries and Queue hold for tasks that ask for none. A worker
-	// must take from that queue.
+	// Timeout, MaxRetries and Queue hold for tasks that leave them open. Zero is
+	// no limit, no retry and DefaultQueue. A worker must take from that queue.
 	Timeout    time.Duration
 	MaxRetries int
 	Queue      string
@@ -155,6 +158,10 @@ func (d Definition) compare(given []json.RawMessage, results int) error {
 		switch {
 		case i < len(given) && !arg.Type.matches(given[i]):
 			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, must be %s", i+1, d.Name, arg.Name, arg.Type.article()))
+		case i < len(given) && arg.Check != nil:
+			if err := arg.Check(given[i]); err != nil {
+				wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, %v", i+1, d.Name, arg.Name, err))
+			}
 		case i >= len(given)+results && arg.Default == nil:
 			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
 		}

@@ -109,9 +109,8 @@ func (r *run) follower(s *tasks.Signature) (NewTask, error) {
 	if err != nil {
 		return n, err
 	}
-	if d, err := r.tasks.Lookup(n.Name); err == nil {
-		d.complete(&n)
-	}
+	d, _ := r.tasks.Lookup(n.Name) // the zero Definition if it is unknown
+	d.complete(&n)
 	return n, nil
 }
 

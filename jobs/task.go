@@ -3,6 +3,7 @@ package jobs
 import (
 	"crypto/rand"
 	"encoding/json"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -103,8 +104,8 @@ type NewTask struct {
 	Queue      string          // default DefaultQueue
 	Args       json.RawMessage // a JSON array; nil is []
 	RunAt      time.Time       // zero is now
-	Timeout    time.Duration   // one attempt's limit; 0 is none
-	MaxRetries int             // failures that are followed by another attempt
+	Timeout    time.Duration   // one attempt's limit; 0 is the definition's, see NoTimeout
+	MaxRetries int             // failures that are followed by another attempt; 0 is the definition's, see NoRetries
 	Signature  []byte          // see Task.Signature
 	// Expires ends the task as Cancelled, with ExpiredReason, if no attempt has
 	// begun by then. Zero is never.
@@ -115,6 +116,14 @@ type NewTask struct {
 	Unique    string
 	UniqueFor time.Duration
 }
+
+// NoRetries and NoTimeout are how a NewTask asks for none, whatever the task's
+// definition says: zero leaves the choice to the definition. No other negative
+// value is accepted.
+const (
+	NoRetries int           = math.MinInt32
+	NoTimeout time.Duration = math.MinInt64
+)
 
 // DefaultQueue is where a task waits that names no queue.
 const DefaultQueue = "default"
