@@ -1,12 +1,9 @@
 package routes
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -17,26 +14,53 @@ import (
 
 // newTask is a task in the body of POST /tasks.
 type newTask struct {
-	Task       string          `json:"task"`
-	Args       json.RawMessage `json:"args"`
-	Queue      string          `json:"queue"`
-	ETA        time.Time       `json:"eta"`
-	Countdown  string          `json:"countdown"` // the same as a Go duration from now
-	Expires    string          `json:"expires"`   // RFC 3339, or a Go duration from now
-	Timeout    string          `json:"timeout"`
-	MaxRetries int             `json:"max_retries"`
-	ID         string          `json:"id"`
-	Unique     string          `json:"unique"`
-	UniqueFor  string          `json:"unique_for"`
-	Immutable  bool            `json:"immutable"` // in a workflow: takes no results
+	jobs.NewTask
+	Immutable bool // in a workflow: takes no results
 }
 
 // newWork is the body of POST /tasks: a task, or one of the workflows.
 type newWork struct {
 	newTask
-	Chain    []newTask `json:"chain"`
-	Group    []newTask `json:"group"`
-	Callback *newTask  `json:"callback"` // makes a chord of the group
+	Chain    []newTask
+	Group    []newTask
+	Callback *newTask // makes a chord of the group
+}
+
+// The keys of the body.
+var (
+	taskKeys = []string{
+		"task", "args", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for",
+	}
+	memberKeys = append(slices.Clone(taskKeys), "immutable")
+	flowKeys   = []string{"id", "chain", "group", "callback"}
+	bodyKeys   = append(slices.Clone(memberKeys), "chain", "group", "callback")
+)
+
+// celeryKeys are words of Celery's, and what is meant by them here.
+var celeryKeys = map[string]string{
+	"kwargs":          "give args, an array by position",
+	"name":            "the task's name is task",
+	"task_id":         "use id",
+	"retries":         "use max_retries",
+	"retry_policy":    "use max_retries",
+	"delay":           "use countdown",
+	"time_limit":      "use timeout",
+	"soft_time_limit": "there is one limit, timeout",
+	"routing_key":     "use queue",
+	"exchange":        "use queue",
+	"priority":        "use queue: workers take from several in order, or by weights",
+	"link":            "use chain",
+	"link_error":      "a workflow says which of its tasks failed; see GET /workflows/{id}",
+	"tasks":           "use chain or group",
+	"header":          "use group",
+	"body":            "use callback",
+	"chord":           "use group with callback",
+	"group_id":        "a group has an id",
+	"rate_limit":      "the task's definition has a rate",
+	"headers":         "a task carries args only",
+	"ignore_result":   "a result is kept for as long as the task",
+	"serializer":      "args are JSON",
+	"compression":     "args are JSON",
 }
 
 // post is POST /tasks: 202 once the task, or the workflow, is durable.
@@ -49,14 +73,10 @@ func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return server.Fail(fasthttp.StatusBadRequest, err.Error())
 	}
-	if w.Task == "" {
+	if w.Name == "" {
 		return t.postWorkflow(ctx, w)
 	}
-	n, err := w.decode()
-	if err != nil {
-		return server.Fail(fasthttp.StatusBadRequest, "body: "+err.Error())
-	}
-	task, _, err := t.client.Enqueue(ctx, n)
+	task, _, err := t.client.Enqueue(ctx, w.NewTask)
 	if err != nil {
 		return taskError(err)
 	}
@@ -64,77 +84,128 @@ func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	return server.WriteJSON(ctx, fasthttp.StatusAccepted, task)
 }
 
-// decodeWork reads one JSON object and nothing behind it. What it does not know
-// it refuses: a misspelt option would be lost in silence.
+// decodeWork reads the body. What it does not know it refuses: a misspelt option
+// would be lost in silence. The error names all that is wrong.
 func decodeWork(body []byte) (w newWork, err error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
-		return w, fmt.Errorf("body: %s", strings.TrimPrefix(err.Error(), "json: "))
+	o, err := readBody(body)
+	if err != nil {
+		return w, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return w, errors.New("body: one JSON object is wanted, and nothing behind it")
-	}
+	o.only(bodyKeys, celeryKeys)
 	kinds := 0
-	for _, is := range []bool{w.Task != "", w.Chain != nil, w.Group != nil} {
-		if is {
+	for _, kind := range []string{"task", "chain", "group"} {
+		if o.has(kind) {
 			kinds++
 		}
 	}
 	switch {
-	case kinds == 0:
+	case kinds == 0 && o.wrong.n == 0:
 		return w, errors.New(`body: "task" is missing; or give "chain", or "group" with or without "callback"`)
 	case kinds > 1:
 		return w, errors.New(`body: give one of "task", "chain" and "group"`)
-	case w.Callback != nil && w.Group == nil:
+	case o.has("callback") && !o.has("group"):
 		return w, errors.New(`body: "callback" belongs to a "group"`)
-	case w.Task != "" && w.Immutable:
-		return w, errors.New(`body: "immutable" is for tasks in a chain, and for a callback`)
+	case kinds == 1 && !o.has("task"):
+		w.flow(o)
+	default:
+		if o.has("immutable") {
+			o.fault("immutable", "is for tasks in a chain, and for a callback")
+		}
+		w.newTask = decodeTask(o)
 	}
-	return w, nil
+	return w, o.wrong.err()
 }
 
-// decode reads the options of a task; the error names all that are wrong.
-func (b newTask) decode() (jobs.NewTask, error) {
-	var wrong []string
-	span := func(name, text string) time.Duration {
-		if text == "" {
-			return 0
-		}
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 {
-			wrong = append(wrong, fmt.Sprintf("%q %q is no duration, such as 90s", name, text))
-		}
-		return d
-	}
-	if b.Task == "" {
-		wrong = append(wrong, `"task" is missing`)
-	}
-	n := jobs.NewTask{
-		ID: b.ID, Name: b.Task, Queue: b.Queue, Args: b.Args, RunAt: b.ETA, MaxRetries: b.MaxRetries,
-		Timeout: span("timeout", b.Timeout), Unique: b.Unique, UniqueFor: span("unique_for", b.UniqueFor),
-	}
-	if string(b.Args) == "null" {
-		n.Args = nil
-	}
-	if d := span("countdown", b.Countdown); d > 0 {
-		if !b.ETA.IsZero() {
-			wrong = append(wrong, `give one of "eta" and "countdown"`)
-		}
-		n.RunAt = time.Now().Add(d)
-	}
-	if b.Expires != "" {
-		d, err := time.ParseDuration(b.Expires)
-		n.Expires = time.Now().Add(d)
-		if err != nil {
-			n.Expires, err = time.Parse(time.RFC3339, b.Expires)
-		}
-		if err != nil {
-			wrong = append(wrong, fmt.Sprintf(`"expires" %q is neither a time, such as 2030-01-01T00:00:00Z, nor a duration, such as 90s`, b.Expires))
+// flow reads the tasks of a workflow.
+func (w *newWork) flow(o *object) {
+	for _, key := range o.keys {
+		if o.has(key) && slices.Contains(bodyKeys, key) && !slices.Contains(flowKeys, key) {
+			o.fault(key, "the options of a workflow are those of its tasks; beside these it has an id only")
 		}
 	}
-	if len(wrong) > 0 {
-		return n, errors.New(strings.Join(wrong, "; "))
+	w.ID = o.text("id")
+	members := func(key string, limit int) []newTask {
+		list := o.objects(key, limit)
+		if list == nil {
+			return nil
+		}
+		all := make([]newTask, len(list))
+		for i, each := range list {
+			each.only(memberKeys, celeryKeys)
+			if key == "group" && each.has("immutable") {
+				each.fault("immutable", "is for the callback")
+			}
+			all[i] = decodeTask(each)
+		}
+		return all
 	}
-	return n, nil
+	w.Chain, w.Group = members("chain", jobs.MaxChain), members("group", jobs.MaxMembers)
+	if o.is("callback", kindObject) {
+		c := &object{place: "callback.", wrong: o.wrong}
+		c.read(o.values["callback"])
+		c.only(memberKeys, celeryKeys)
+		callback := decodeTask(c)
+		w.Callback = &callback
+	}
+}
+
+// decodeTask reads the options of a task.
+func decodeTask(o *object) (n newTask) {
+	n.ID, n.Queue, n.Unique, n.Immutable = o.text("id"), o.text("queue"), o.text("unique"), o.boolean("immutable")
+	if n.Name = o.text("task"); !o.has("task") {
+		o.fault("task", "is missing")
+	}
+	if o.is("args", kindArray) {
+		n.Args = o.values["args"]
+	}
+	if n.Queue != "" && !jobs.ValidID(n.Queue) {
+		o.fault("queue", "%q is not letters, digits, dots, underscores and hyphens", jobs.Cut(n.Queue, shownValue))
+	}
+	if retries, given := o.whole("max_retries", jobs.MaxRetries); given {
+		if n.MaxRetries = retries; retries == 0 {
+			n.MaxRetries = jobs.NoRetries
+		}
+	}
+	if timeout, given := o.span("timeout"); given {
+		if n.Timeout = timeout; timeout == 0 {
+			n.Timeout = jobs.NoTimeout
+		}
+	}
+	if period, given := o.span("unique_for"); given {
+		if n.UniqueFor = period; period < time.Millisecond || period > jobs.MaxUniqueFor {
+			o.fault("unique_for", "%v is not within 1ms and %v", period, jobs.MaxUniqueFor)
+		}
+	}
+	if o.has("unique") != o.has("unique_for") {
+		o.fault("unique", "unique and unique_for belong together")
+	}
+	n.when(o)
+	return n
+}
+
+// when reads the times of a task.
+func (n *newTask) when(o *object) {
+	eta, timed := o.moment("eta", "; or countdown, in seconds")
+	countdown, counted := o.span("countdown")
+	switch {
+	case timed && counted:
+		o.fault("countdown", "give one of eta and countdown")
+	case timed:
+		n.RunAt = eta
+	case counted:
+		n.RunAt = time.Now().Add(countdown)
+	}
+	if !o.has("expires") {
+		return
+	}
+	var text string
+	if json.Unmarshal(o.values["expires"], &text) == nil {
+		if _, err := time.ParseDuration(text); err != nil {
+			n.Expires, _ = o.moment("expires", "; or within how long from now: seconds as a number, or a duration, such as \"90s\"")
+			return
+		}
+	}
+	if within, given := o.span("expires"); given {
+		n.Expires = time.Now().Add(within)
+	}
 }

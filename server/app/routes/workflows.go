@@ -3,8 +3,6 @@ package routes
 import (
 	"context"
 	"errors"
-	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -19,11 +17,6 @@ const lookAtWorkflow = 250 * time.Millisecond
 // postWorkflow is POST /tasks for a chain, a group or a chord, which has the id
 // of the body, if that has one.
 func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
-	rest := w.newTask
-	rest.ID = ""
-	if !reflect.ValueOf(rest).IsZero() {
-		return server.Fail(fasthttp.StatusBadRequest, "body: the options of a workflow are those of its tasks; beside these it has an id only")
-	}
 	send := t.sendGroup
 	if w.Chain != nil {
 		send = t.sendChain
@@ -43,11 +36,7 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, err error) {
 	chain := make([]jobs.Link, len(w.Chain))
 	for i, each := range w.Chain {
-		n, err := each.decode()
-		if err != nil {
-			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("body: chain, task %d: %v", i+1, err))
-		}
-		chain[i] = jobs.Link{NewTask: n, Immutable: each.Immutable}
+		chain[i] = jobs.Link{NewTask: each.NewTask, Immutable: each.Immutable}
 	}
 	if w.ID != "" && len(chain) > 0 {
 		if chain[0].ID != "" && chain[0].ID != w.ID {
@@ -68,19 +57,10 @@ func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, err e
 		g.ID = jobs.NewID()
 	}
 	for i, each := range w.Group {
-		if g.Members[i], err = each.decode(); err != nil {
-			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("body: group, task %d: %v", i+1, err))
-		}
-		if each.Immutable {
-			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf(`body: group, task %d: "immutable" is for the callback`, i+1))
-		}
+		g.Members[i] = each.NewTask
 	}
 	if w.Callback != nil {
-		callback, err := w.Callback.decode()
-		if err != nil {
-			return "", server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("body: callback: %v", err))
-		}
-		g.Callback, g.Immutable = &callback, w.Callback.Immutable
+		g.Callback, g.Immutable = &w.Callback.NewTask, w.Callback.Immutable
 	}
 	if _, err := t.client.EnqueueGroup(ctx, g); err != nil {
 		if errors.Is(err, jobs.ErrTaken) {
