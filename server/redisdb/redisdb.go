@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -141,10 +142,27 @@ func parseOne(address string, options Options) (*redis.Options, error) {
 	o.PoolTimeout = cmp.Or(o.PoolTimeout, poolTimeout)
 	o.PoolSize = cmp.Or(o.PoolSize, poolSize)
 	o.MaxRetries = cmp.Or(o.MaxRetries, options.Retries, -1)
+	if q, err := url.Parse(address); err == nil { // what a zero in it means go-redis does not tell
+		switch given := q.Query(); {
+		case isZero(given, "pool_size"):
+			return nil, errors.New("no Redis address: pool_size must be more than zero")
+		case isZero(given, "max_retries"):
+			o.MaxRetries = -1
+		}
+	}
 	o.DialerRetries = 1
 	o.OnConnect = options.OnConnect
 	o.ContextTimeoutEnabled = true
 	o.DisableIdentity = true // two commands less on every connection
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return o, nil
+}
+
+// isZero reports whether a parameter is there with a number that is zero.
+func isZero(given url.Values, name string) bool {
+	if !given.Has(name) {
+		return false
+	}
+	n, err := strconv.Atoi(given[name][len(given[name])-1]) // the last one counts
+	return err == nil && n == 0
 }

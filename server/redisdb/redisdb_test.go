@@ -22,6 +22,8 @@ func TestAddresses(t *testing.T) {
 	for address, want := range map[string]string{
 		"redis://127.0.0.1": "", "redis://:pw@host:1/2": "", "rediss://u:pw@host": "", "unix:///run/redis.sock?db=1": "",
 		"redis://a:1,redis://b:2": "", "rediss://a:1, rediss://b:2": "", "redis://h?read_timeout=5s": "",
+		"redis://h?max_retries=0":        "",
+		"redis://h?pool_size=0":          "no Redis address: pool_size must be more than zero",
 		"":                               "no Redis address: invalid URL scheme",
 		"localhost:6379":                 "no Redis address: ",
 		"http://host":                    "no Redis address: invalid URL scheme: http",
@@ -42,6 +44,17 @@ func TestAddresses(t *testing.T) {
 		if err != nil && (strings.Contains(err.Error(), "cret") || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%q: the error shows the password: %v", address, err)
 		}
+	}
+	for address, want := range map[string]int{"redis://h": 3, "redis://h?max_retries=0": -1, "redis://h?max_retries=2": 2} {
+		c, err := redisdb.Open(address, redisdb.Options{Retries: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A client turns none into its own word for it.
+		if got := c.(*redis.Client).Options().MaxRetries; max(got, 0) != max(want, 0) {
+			t.Errorf("%s: %d retries, want %d", address, got, want)
+		}
+		_ = c.Close()
 	}
 	if c, err := redisdb.Open("redis://a:1,redis://b:2", redisdb.Options{}); err != nil {
 		t.Error(err)

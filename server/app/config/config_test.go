@@ -96,6 +96,29 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 }
 
+// An empty value is not the default, above all not for what protects.
+func TestEmptyValuesAreFaults(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, args := range []string{"-token=", "-token-file=", "-tls-cert=", "-tls-key=", "-upload-dir=", "-broker=", "-config="} {
+		if _, err := Load(Serve, []string{args}, nil, tasks); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(args, "=")+": is empty") {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	if _, err := Load(Serve, nil, []string{"GALE_TOKEN="}, tasks); err == nil || !strings.Contains(err.Error(), "GALE_TOKEN: is empty") {
+		t.Errorf("GALE_TOKEN=: %v", err)
+	}
+	for _, args := range []string{"-pool=0", "-upload-pool=0", "-max-body=0", "-max-upload=0", "-grace=0", "-boot-timeout=0", "-ws-send-timeout=0", "-upload-expiry=0", "-max-conns=0", "-max-unfinished=0", "-queue=a=0"} {
+		name, _, _ := strings.Cut(args, "=")
+		if _, err := Load(Serve, []string{args}, nil, tasks); err == nil || !strings.Contains(err.Error(), name+":") {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	c, err := Load(Serve, []string{"-pool-queue=0", "-workers=0", "-hang-timeout=0", "-port=0", "-redis=redis://h"}, nil, tasks)
+	if err != nil || c.PoolQueue != 0 || c.Workers != 0 || c.HangTimeout != 0 || c.Port != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestPublicAddressNeedsATokenOrOpen(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, c := range []struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,6 +27,7 @@ type flags struct {
 
 	others *flag.FlagSet // flags of other commands, which a file may name
 	own    []string      // flags that the command line alone gives
+	filled []string      // flags of which an empty value means nothing
 
 	// Values that Config holds in another form.
 	queue, origins, corsHeaders, proxies, tokenFile, uploadTypes, file string
@@ -50,6 +52,7 @@ func defineStatus(o *StatusOptions) *flags {
 func define(command Command, c *Config) *flags {
 	f := newFlags(command)
 	s := f.set
+	f.filled = []string{"token", "token-file", "tls-cert", "tls-key", "upload-dir", "broker", "config"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 picks a free one")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
@@ -120,6 +123,9 @@ func (f *flags) load(args, environ []string) error {
 		}
 	}
 	for _, s := range append(append(f.configFile(), env...), line...) {
+		if s.value == "" && slices.Contains(f.filled, s.name) {
+			f.fault("%s: is empty; leave it out for the default", s.source)
+		}
 		if !utf8.ValidString(s.value) { // its children get it as JSON, which cannot hold it
 			f.fault("%s: %q is not valid UTF-8", s.source, s.value)
 		} else if err := f.set.Set(s.name, s.value); err != nil {

@@ -44,13 +44,20 @@ func channelOf(ctx *fasthttp.RequestCtx) (string, error) {
 	return name, nil
 }
 
-// startOf is where a client wants to begin.
-func startOf(ctx *fasthttp.RequestCtx, since []byte) (start realtime.Start, err error) {
-	if start.Channel, err = channelOf(ctx); err != nil || len(since) == 0 {
+// startOf is where a client wants to begin: behind the last event that it names
+// in a header, if it does, else behind the parameter since.
+func startOf(ctx *fasthttp.RequestCtx, last []byte) (start realtime.Start, err error) {
+	if start.Channel, err = channelOf(ctx); err != nil {
 		return start, err
 	}
-	start.Resume = true
-	if start.Since, err = strconv.ParseUint(string(since), 10, 64); err != nil {
+	since, given := param(ctx, "since")
+	if len(last) > 0 {
+		since, given = string(last), true
+	}
+	if start.Resume = given; !given {
+		return start, nil
+	}
+	if start.Since, err = strconv.ParseUint(since, 10, 64); err != nil {
 		return start, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("since: %q is no number of a message", since))
 	}
 	return start, nil
@@ -109,7 +116,7 @@ var socketForm = &realtime.Form{Encode: func(e realtime.Event) []byte { return n
 
 // socket is WS /channels/{channel}.
 func (c *channelRoutes) socket(ctx *fasthttp.RequestCtx) error {
-	start, err := startOf(ctx, ctx.QueryArgs().Peek("since"))
+	start, err := startOf(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -163,11 +170,7 @@ func sse(event string, seq uint64, data string) []byte {
 
 // events is GET /events/{channel}.
 func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
-	since := ctx.Request.Header.Peek("Last-Event-ID")
-	if len(since) == 0 {
-		since = ctx.QueryArgs().Peek("since")
-	}
-	start, err := startOf(ctx, since)
+	start, err := startOf(ctx, ctx.Request.Header.Peek("Last-Event-ID"))
 	if err != nil {
 		return err
 	}

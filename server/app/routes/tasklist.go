@@ -60,6 +60,9 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 	for k, v := range args.All() {
 		name, value := string(k), string(v)
 		params.Set(name, value)
+		if value == "" {
+			return q, nil, fmt.Errorf("%s: is empty; leave it out", name)
+		}
 		switch name {
 		case "state":
 			q.State = jobs.State(value)

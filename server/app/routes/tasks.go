@@ -139,18 +139,25 @@ func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, err
 // duration reads a parameter as seconds, decimal or not, or as a Go duration, of
 // at most maxWait.
 func duration(ctx *fasthttp.RequestCtx, name string, value time.Duration) (time.Duration, error) {
-	text := string(ctx.QueryArgs().Peek(name))
-	if text == "" {
+	text, given := param(ctx, name)
+	if !given {
 		return value, nil
 	}
-	d, err := time.ParseDuration(text)
+	d, err := jobs.ParseSpan(text)
 	if err != nil {
-		d, err = time.ParseDuration(text + "s")
+		d, err = jobs.ParseSeconds(text)
 	}
-	if err != nil || d < 0 || d > maxWait {
+	if err != nil || d > maxWait {
 		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, maxWait))
 	}
 	return d, nil
+}
+
+// param is a parameter of the query, and whether it is there: an empty one is
+// not the default.
+func param(ctx *fasthttp.RequestCtx, name string) (text string, given bool) {
+	args := ctx.QueryArgs()
+	return string(args.Peek(name)), args.Has(name)
 }
 
 // inline are the artifacts that a browser may show; all others it saves, so

@@ -87,8 +87,8 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // number reads a parameter as a whole number from 0 to limit.
 func number(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, error) {
-	text := string(ctx.QueryArgs().Peek(name))
-	if text == "" {
+	text, given := param(ctx, name)
+	if !given {
 		return value, nil
 	}
 	n, err := strconv.Atoi(text)
