@@ -49,7 +49,7 @@ func (s Spec) takes() (n int) {
 func (s Spec) args() []jobs.Arg {
 	all := make([]jobs.Arg, s.takes())
 	for i := range all {
-		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.String}
+		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.String, Check: checkText}
 	}
 	if s.ofFile() {
 		all[0].Name, all[1].Name = "directory", "filename"
@@ -73,8 +73,11 @@ func (s Spec) check(raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &args); err != nil {
 		return err
 	}
-	_, err := s.expand(args, "/file", "id")
-	return err
+	argv, err := s.expand(args, "/file", "id")
+	if err != nil {
+		return err
+	}
+	return fits(argv, s.Env)
 }
 
 // expand puts the values into argv. Each element is gone over once, so what
@@ -98,7 +101,7 @@ func (s Spec) expand(args []string, file, id string) ([]string, error) {
 	for i, element := range s.Argv {
 		argv[i] = placeholder.ReplaceAllStringFunc(element, func(p string) string { return values[p] })
 		if strings.HasPrefix(argv[i], "-") && !strings.HasPrefix(element, "-") {
-			return nil, fmt.Errorf("%q must not begin with a hyphen: it would be taken for an option", argv[i])
+			return nil, fmt.Errorf("%.80q must not begin with a hyphen: it would be taken for an option", argv[i])
 		}
 	}
 	return argv, nil

@@ -4,7 +4,6 @@
 package command
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -52,20 +51,6 @@ type Spec struct {
 	Rate       string // how often it begins at most, over all workers; empty: no limit
 }
 
-// table is a Spec as it is written.
-type table struct {
-	Argv       []string `toml:"argv"`
-	OnUpload   []string `toml:"on_upload"`
-	Env        []string `toml:"env"`
-	Timeout    string   `toml:"timeout"`
-	MaxOutput  int      `toml:"max_output"`
-	RetryCodes []int    `toml:"retry_codes"`
-	Schedule   string   `toml:"schedule"`
-	Missed     string   `toml:"missed"`
-	Queue      string   `toml:"queue"`
-	Rate       string   `toml:"rate"`
-}
-
 // Load reads a file of command tasks. lookup finds the variables that env names
 // without a value. It returns all that is wrong with the file, a line each.
 func Load(file string, lookup func(name string) (value string, ok bool)) (specs []Spec, faults []string) {
@@ -84,25 +69,31 @@ func Load(file string, lookup func(name string) (value string, ok bool)) (specs 
 }
 
 func parse(text string, lookup func(string) (string, bool)) (specs []Spec, faults []string) {
-	var all struct {
-		Tasks map[string]table `toml:"tasks"`
-	}
-	meta, err := toml.Decode(text, &all)
-	if err != nil {
+	var all map[string]any
+	if _, err := toml.Decode(text, &all); err != nil {
 		return nil, []string{strings.TrimPrefix(err.Error(), "toml: ")}
 	}
-	if kind := meta.Type("tasks"); kind != "" && kind != "Hash" {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if key != "tasks" {
+			faults = append(faults, fmt.Sprintf("%s: unknown key", key))
+		}
+	}
+	tasks, ok := all["tasks"].(map[string]any)
+	if _, given := all["tasks"]; given && !ok {
 		faults = append(faults, "tasks: wants tables, [tasks.NAME]")
 	}
-	for _, key := range meta.Undecoded() {
-		faults = append(faults, fmt.Sprintf("%s: unknown key", key))
-	}
-	for _, name := range slices.Sorted(maps.Keys(all.Tasks)) {
-		s, wrong := all.Tasks[name].spec(name, lookup)
-		for _, w := range wrong {
+	for _, name := range slices.Sorted(maps.Keys(tasks)) {
+		t := table{}
+		if t.values, ok = tasks[name].(map[string]any); !ok {
+			t.fault("wants a table, [tasks.%s]", name)
+		}
+		specs = append(specs, t.spec(name, lookup))
+		for _, w := range t.unknown("argv", "on_upload", "env", "timeout", "max_output", "retry_codes", "schedule", "missed", "queue", "rate") {
+			faults = append(faults, fmt.Sprintf("tasks.%s.%s", name, w))
+		}
+		for _, w := range t.faults {
 			faults = append(faults, fmt.Sprintf("tasks.%s: %s", name, w))
 		}
-		specs = append(specs, s)
 	}
 	return specs, faults
 }
@@ -110,26 +101,26 @@ func parse(text string, lookup func(string) (string, bool)) (specs []Spec, fault
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // spec checks a table.
-func (t table) spec(name string, lookup func(string) (string, bool)) (s Spec, faults []string) {
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	s = Spec{
-		Name: name, Argv: t.Argv, OnUpload: t.OnUpload, Timeout: DefaultTimeout,
-		MaxOutput: cmp.Or(t.MaxOutput, DefaultMaxOutput), RetryCodes: t.RetryCodes, Schedule: t.Schedule,
-		Missed: cmp.Or(t.Missed, "skip"), Queue: t.Queue, Rate: t.Rate,
+func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
+	s := Spec{
+		Name: name, Argv: t.texts("argv"), OnUpload: t.texts("on_upload"), Timeout: t.span("timeout", DefaultTimeout),
+		MaxOutput: t.whole("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.codes("retry_codes"),
+		Schedule: t.text("schedule", ""), Missed: t.text("missed", "skip"), Queue: t.text("queue", ""), Rate: t.text("rate", ""),
 	}
+	env := t.texts("env")
 	if !jobs.ValidID(name) || len(name) > 64 {
-		fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
+		t.fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
 	}
-	s.checkArgv(fault)
-	for _, p := range t.OnUpload {
+	s.checkArgv(t.fault)
+	for _, p := range s.OnUpload {
 		if _, err := path.Match(p, "x"); err != nil || p == "" {
-			fault("on_upload: %q is no pattern, such as *.wav", p)
+			t.fault("on_upload: %q is no pattern, such as *.wav", p)
 		}
 	}
-	for _, e := range t.Env {
+	for _, e := range env {
 		key, _, set := strings.Cut(e, "=")
 		if !variable.MatchString(key) || strings.ContainsRune(e, 0) {
-			fault("env: %q is neither NAME nor NAME=value", e)
+			t.fault("env: %q is neither NAME nor NAME=value", e)
 			continue
 		}
 		if value, ok := lookup(key); !set && ok {
@@ -143,22 +134,11 @@ func (t table) spec(name string, lookup func(string) (string, bool)) (s Spec, fa
 			s.Env = append(s.Env, e)
 		}
 	}
-	if t.Timeout != "" {
-		d, err := time.ParseDuration(t.Timeout)
-		if s.Timeout = d; err != nil || d <= 0 {
-			fault("timeout: %q is no duration, such as 90s", t.Timeout)
-		}
+	if err := fits(s.Argv, s.Env); err != nil {
+		t.fault("argv, env: %v", err)
 	}
-	if s.MaxOutput < 1 || s.MaxOutput > maxOutput {
-		fault("max_output: %d is not within 1 and %d bytes", s.MaxOutput, maxOutput)
-	}
-	for _, code := range t.RetryCodes {
-		if code < 1 || code > 255 {
-			fault("retry_codes: %d is no exit status within 1 and 255", code)
-		}
-	}
-	s.checkTimes(fault)
-	return s, faults
+	s.checkTimes(t.fault)
+	return s
 }
 
 // checkTimes looks at what says where and when the task runs.

@@ -47,13 +47,18 @@ func (p *process) run(ctx context.Context) (code int, err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // the file names it, no client
 	cmd.Args, cmd.Dir, cmd.WaitDelay = p.argv, p.work, pipeWait
 	cmd.Env = append([]string{"PATH=" + p.path, "ARTIFACTS=" + p.artifacts}, p.env...)
+	if err := fits(cmd.Args, cmd.Env); err != nil {
+		return 0, jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
+	}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	// The kernel sends Pdeathsig when the thread that started the process ends
 	// (prctl(2), PR_SET_PDEATHSIG), so it is kept until then.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
+	if err := cmd.Start(); errors.Is(err, unix.E2BIG) {
+		return 0, jobs.NoRetry(fmt.Errorf("start %s: %w", p.argv[0], err))
+	} else if err != nil {
 		return 0, fmt.Errorf("start %s: %w", p.argv[0], err)
 	}
 	why := p.await(ctx, cmd.Process.Pid)

@@ -50,6 +50,8 @@ func TestUncheckedArguments(t *testing.T) {
 		`["a","b","c"]`:                      "wrong arguments: print takes 2, got 3",
 		`[{"output":"-n"},"b"]`:              "must not begin with a hyphen",
 		`["a\u0000","b"]`:                    "zero byte",
+		`["` + strings.Repeat("a", 131_072) + `","b"]`:            "131072 bytes long, more than the 131071",
+		`["a",{"output":"` + strings.Repeat("a", 131_071) + `"}]`: "131072 bytes long, more than the 131071", // with its x
 	} {
 		task, _, err := client.Enqueue(ctx, jobs.NewTask{Name: "print", Args: json.RawMessage(args), MaxRetries: 3})
 		if err == nil {
@@ -63,7 +65,7 @@ func TestUncheckedArguments(t *testing.T) {
 			err = json.Unmarshal(task.Result, &got)
 		}
 		if good := strings.HasPrefix(want, "["); err != nil || good && got.Output != want || !good && (!strings.Contains(task.Error, want) || task.Attempts != 1) {
-			t.Errorf("%s: %s %s %q after %d attempts, want %q", args, task.State, task.Result, task.Error, task.Attempts, want)
+			t.Errorf("%.80s: %s %s %.80q after %d attempts, want %q", args, task.State, task.Result, task.Error, task.Attempts, want)
 		}
 	}
 }
