@@ -11,13 +11,16 @@ import (
 	"gale/internal/utf8text"
 )
 
-// Bounds of the texts that a task collects; stores cut longer ones with Cut. A
-// task is written anew at each change, so it must stay of a size.
+// Bounds of the texts that a task collects. A task is written anew at each
+// change, so it must stay of a size. Stores cut nothing themselves: they keep
+// what Outcome.Bounded, GroupReason, Note and LogLines return.
 const (
-	MaxError   = 64 << 10 // bytes of Task.Error
-	MaxFailure = 4 << 10  // bytes of each text in Task.Failures
-	MaxNote    = 4 << 10  // bytes of Task.Note
-	MaxLog     = 64 << 10 // bytes of a task's log
+	MaxError   = 64 << 10         // bytes of Task.Error
+	MaxFailure = 4 << 10          // bytes of each text in Task.Failures
+	MaxNote    = 4 << 10          // bytes of Task.Note
+	MaxLog     = 64 << 10         // bytes of a task's log
+	MaxLogLine = 16 << 10         // bytes of a line of it
+	MaxReason  = MaxFailure - 256 // bytes of Group.Error; leaves room for an id and ChordError's words
 
 	// MaxFailures is how many Failures are kept, the newest.
 	MaxFailures = MaxRetries
@@ -112,6 +115,34 @@ func Cut(s string, n int) string {
 		end--
 	}
 	return s[:end] + ellipsis
+}
+
+// Bounded returns the outcome with its Error as Task.Error keeps it; a success
+// has none.
+func (o Outcome) Bounded() Outcome {
+	if o.Error = Cut(o.Error, MaxError); o.State == Success {
+		o.Error = ""
+	}
+	return o
+}
+
+// GroupReason is what a group keeps of the error of its first member that did
+// not succeed. With ChordError around it, it still fits into a Failure.
+func GroupReason(reason string) string { return Cut(reason, MaxReason) }
+
+// Note is what a task keeps of what its handler says.
+func Note(text string) string { return Cut(text, MaxNote) }
+
+// LogLines returns lines as they are added to a task's log: each ends, none is
+// longer than MaxLogLine, and together they are at most MaxLog bytes, the last
+// ones. So a store may cut the log at any end of a line, see CutLog.
+func LogLines(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(Cut(strings.TrimSuffix(line, "\n"), MaxLogLine-1))
+		b.WriteByte('\n')
+	}
+	return CutLog(b.String())
 }
 
 // CutLog keeps the last whole lines of a log that fit into MaxLog bytes.

@@ -24,7 +24,7 @@ type keptLog struct {
 func (k *keptLog) Write(line []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.lines = CutLog(k.lines + string(line))
+	k.lines = CutLog(k.lines + LogLines(string(line)))
 	return len(line), nil
 }
 

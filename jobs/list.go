@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 )
 
 // Bounds of a page of tasks.
@@ -80,6 +82,29 @@ type Changer interface {
 	Pause(ctx context.Context, queue string) error
 	// Resume ends Pause.
 	Resume(ctx context.Context, queue string) error
+	// Purge ends as Cancelled, with PurgedReason, those of the tasks that are in
+	// one of the states, and returns how many these were. The states are among
+	// Purgeable, so what runs goes on; the ids are at most MaxPage. Ids that no task
+	// has are passed over. All of them end in one step, or none; groups count them
+	// as Cancel has it, but for the dead, which they have counted.
+	Purge(ctx context.Context, ids []string, states []State) (int, error)
+}
+
+// Purgeable are the states of tasks that wait, in the order in which a task comes
+// by them, and of those that wait for a person.
+var Purgeable = []State{Scheduled, Queued, Retrying, Dead}
+
+// CheckPurge refuses what Purge must not do. Every store asks it.
+func CheckPurge(ids []string, states []State) error {
+	if len(ids) > MaxPage {
+		return fmt.Errorf("%w: %d ids are more than %d", ErrOption, len(ids), MaxPage)
+	}
+	for _, state := range states {
+		if !slices.Contains(Purgeable, state) {
+			return StateError("a task that is " + string(state) + " cannot be purged")
+		}
+	}
+	return nil
 }
 
 // Requeueable returns nil, or an error wrapping ErrState that says why Requeue
@@ -113,4 +138,6 @@ const (
 	CancelReason = "cancelled"
 	// ExpiredReason is the Error of a task that was not begun in time.
 	ExpiredReason = "expired before it was begun"
+	// PurgedReason is the Error of a task that was purged.
+	PurgedReason = "purged"
 )

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Watch", watchStories},
 		{"List", listStories},
 		{"Change", changeStories},
+		{"Purge", purgeStories},
 		{"Expire", expireStories},
 		{"Unique", uniqueStories},
 		{"Pause", pauseStories},

@@ -13,6 +13,8 @@ import (
 var textStories = []story{
 	{"arguments and results that are not UTF-8 are refused", (*suite).refusesInvalidText},
 	{"what a program writes is made valid", (*suite).repairsText},
+	{"long texts are cut between characters, in every place alike", (*suite).cutsTexts},
+	{"a long line of a log is cut, not lost", (*suite).cutsLines},
 }
 
 func (s *suite) refusesInvalidText(t *testing.T) {
@@ -57,15 +59,6 @@ func (s *suite) repairsText(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	wantLog(t, other, "line \uFFFD\n")
-
-	// A log without a line end is cut anywhere, also within a character.
-	if _, err := st.Requeue(t.Context(), "a"); err != nil {
-		t.Fatal(err)
-	}
-	appendLog(t, st, leaseOne(t, st, "w"), strings.Repeat("€", jobs.MaxLog))
-	if text, err := other.Log(t.Context(), "a"); err != nil || !utf8.ValidString(text) || !strings.HasSuffix(text, "€") {
-		t.Errorf("log is %.20q, %v", text, err)
-	}
 }
 
 // EnqueueForRepair accepts the task a in the group g. A store's own test then writes
@@ -94,4 +87,59 @@ func WantRepaired(t *testing.T, st jobs.Store) {
 		t.Errorf("%+v\n%+v", got, group)
 	}
 	wantLog(t, st, "l\uFFFD")
+}
+
+// long is a text of two bytes a character, none of which ends at an even place,
+// with a byte that no text may hold.
+func long(n int) string { return "x\xff" + strings.Repeat("ü", n/2) }
+
+// wantText compares texts that are too long to be shown.
+func wantText(t *testing.T, what, got, want string, most int) {
+	t.Helper()
+	if got != want || len(got) > most || !utf8.ValidString(got) {
+		t.Errorf("%s has %d bytes, %q … %q; want %d, %q … %q", what, len(got), got[:min(len(got), 20)], got[max(0, len(got)-8):],
+			len(want), want[:min(len(want), 20)], want[max(0, len(want)-8):])
+	}
+}
+
+func (s *suite) cutsTexts(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	text, callback := long(100_000), task("callback")
+	g := jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("a")}, Callback: &callback}
+	if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	l := leaseOne(t, st, "w")
+	if err := st.Progress(t.Context(), l, 50, text); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, st, l, jobs.Outcome{State: jobs.Failed, Error: text})
+	got := get(t, other, "a")
+	wantText(t, "note", got.Note, jobs.Cut(text, jobs.MaxNote), jobs.MaxNote)
+	wantText(t, "error", got.Error, jobs.Cut(text, jobs.MaxError), jobs.MaxError)
+	wantText(t, "failure", got.Failures[0].Error, jobs.Cut(text, jobs.MaxFailure), jobs.MaxFailure)
+	group, err := other.Group(t.Context(), "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reason := jobs.Cut(text, jobs.MaxReason)
+	wantText(t, "error of the group", group.Error, reason, jobs.MaxReason)
+	got = get(t, other, "callback")
+	wantText(t, "error of the callback", got.Error, jobs.ChordError("a", reason), jobs.MaxFailure)
+	wantText(t, "failure of the callback", got.Failures[0].Error, got.Error, jobs.MaxFailure)
+}
+
+func (s *suite) cutsLines(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("a"))
+	l := leaseOne(t, st, "w")
+	cut := jobs.Cut(long(100_000), jobs.MaxLogLine-1) + "\n"
+	appendLog(t, st, l, long(100_000)+"\n")
+	wantLog(t, st, cut)
+	appendLog(t, st, l, "short\n"+long(100_000)) // and no end of a line
+	wantLog(t, st, cut+"short\n"+cut)
+	for range 3 {
+		appendLog(t, st, l, long(100_000)+"\n")
+	}
+	wantLog(t, st, strings.Repeat(cut, 3)) // of five and a bit, what fits
 }

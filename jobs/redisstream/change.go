@@ -48,6 +48,29 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	return t, nil
 }
 
+// Purge implements jobs.Changer.
+func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (int, error) {
+	err := jobs.CheckPurge(ids, states)
+	var done int64
+	if err == nil && len(ids) > 0 {
+		args := []any{jobs.PurgedReason, len(states)}
+		for _, state := range states {
+			args = append(args, string(state))
+		}
+		for _, id := range ids {
+			args = append(args, id)
+		}
+		var answer []any
+		if answer, err = s.soon(ctx, purgeScript, args...); err == nil {
+			done, _, err = numbers(answer)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("purge tasks: %w", err)
+	}
+	return int(done), nil
+}
+
 // Requeue implements jobs.Changer.
 func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "requeue")

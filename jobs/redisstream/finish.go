@@ -11,7 +11,7 @@ import (
 // Progress implements jobs.Recorder. A percent outside 0 to 100 is taken for
 // the nearer of them; a note is cut to 4 KiB.
 func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note string) error {
-	percent, note = min(max(percent, 0), 100), jobs.Cut(note, jobs.MaxNote)
+	percent, note = min(max(percent, 0), 100), jobs.Note(note)
 	if err := held(s.call(ctx, progressScript, append(fence(l), percent, note)...)); err != nil {
 		return fmt.Errorf("record progress of task %s: %w", l.Task.ID, err)
 	}
@@ -41,9 +41,7 @@ func outcomeArgs(l *jobs.Lease, o jobs.Outcome) ([]any, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	if o.State == jobs.Success {
-		o.Error = ""
-	}
+	o = o.Bounded()
 	failure, err := jsonText(jobs.Cut(o.Error, jobs.MaxFailure))
 	if err != nil {
 		return nil, err
@@ -54,7 +52,7 @@ func outcomeArgs(l *jobs.Lease, o jobs.Outcome) ([]any, error) {
 			return nil, err
 		}
 	}
-	args := []any{string(o.State), string(o.Result), jobs.Cut(o.Error, jobs.MaxError), failure, artifacts, micro(o.RetryAt), len(o.Next)}
+	args := []any{string(o.State), string(o.Result), o.Error, failure, jobs.GroupReason(o.Error), artifacts, micro(o.RetryAt), len(o.Next)}
 	for _, n := range o.Next {
 		args = append(args, taskArgs(n)...)
 	}

@@ -10,7 +10,7 @@ import (
 
 // AppendLog implements jobs.Recorder.
 func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) error {
-	if err := held(s.call(ctx, logScript, append(fence(l), utf8text.Repair(lines), jobs.MaxLog)...)); err != nil {
+	if err := held(s.call(ctx, logScript, append(fence(l), jobs.LogLines(lines), jobs.MaxLog)...)); err != nil {
 		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
 	}
 	return nil

@@ -33,6 +33,7 @@ var (
 	depthScript    = script(whenFull, "depth")
 	listScript     = script("list")
 	changeScript   = script(whenFull, "change")
+	purgeScript    = script(whenFull, "purge")
 	heldScript     = script("held")
 	pauseScript    = script(whenFull, "pause")
 	markScript     = script("mark")

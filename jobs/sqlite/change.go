@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gale/jobs"
 )
@@ -26,7 +27,42 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	return t, nil
 }
 
-// cancel ends a task that has not ended.
+// Purge implements jobs.Changer.
+func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (n int, err error) {
+	if err = jobs.CheckPurge(ids, states); err == nil && len(ids) > 0 {
+		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
+			n, err = tx.purge(ctx, ids, states)
+			return err
+		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("purge tasks: %w", err)
+	}
+	return n, nil
+}
+
+func (t *tx) purge(ctx context.Context, ids []string, states []jobs.State) (n int, err error) {
+	for _, id := range ids {
+		found, err := t.rowsOf(ctx, getTask, id)
+		if err != nil {
+			return 0, err
+		}
+		if len(found) == 0 || !slices.Contains(states, found[0].task.State) {
+			continue
+		}
+		r := found[0]
+		if r.task.State == jobs.Dead {
+			r.member = member{} // its group has counted it
+		}
+		if err := t.cancel(ctx, r, jobs.PurgedReason); err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// cancel ends a task that has not ended, or is dead.
 func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
 	t.rows[r.seq], t.due = r.task.Version+1, true // a suspect's owner may take the next
 	err := t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ? WHERE seq = ?`,

@@ -11,7 +11,7 @@ import (
 // Progress implements jobs.Recorder. A percent outside 0 to 100 is taken for
 // the nearer of them; a note is cut to 4 KiB.
 func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note string) error {
-	percent, note = min(max(percent, 0), 100), jobs.Cut(note, jobs.MaxNote)
+	percent, note = min(max(percent, 0), 100), jobs.Note(note)
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		return tx.changeHeld(ctx, l, `progress = ?, note = ?`, percent, note)
 	})
@@ -39,12 +39,13 @@ func (s *Store) Finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error
 }
 
 func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
+	o = o.Bounded()
 	set := `state = ?, due = ?, run_at = coalesce(?, run_at), finished = ?, progress = coalesce(?, progress),
 		result = ?, error = ?, artifacts = ?, failures = ?`
 	var due, finished, progress, result any // NULL
 	switch now := t.now.UnixMicro(); o.State {
 	case jobs.Success:
-		finished, progress, o.Error = now, 100, ""
+		finished, progress = now, 100
 		if o.Result != nil {
 			result = string(o.Result)
 		}
@@ -69,7 +70,7 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 	}
 	t.due = t.due || r.lost >= jobs.SuspectAfter // its owner may take the next one
 	err = t.changeHeld(ctx, l, set, string(o.State), due, due, finished, progress,
-		result, jobs.Cut(o.Error, jobs.MaxError), artifacts, failures)
+		result, o.Error, artifacts, failures)
 	for _, n := range o.Next {
 		if err == nil {
 			_, err = t.insert(ctx, n, member{})

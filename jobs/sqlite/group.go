@@ -85,6 +85,7 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	if !m.group.Valid {
 		return nil
 	}
+	reason = jobs.GroupReason(reason)
 	good, bad := 1, 0
 	if state != jobs.Success {
 		good, bad = 0, 1
@@ -98,7 +99,7 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 			failed_id = CASE WHEN ?2 = 1 AND failed = 0 THEN ?5 ELSE failed_id END,
 			reason = CASE WHEN ?2 = 1 AND failed = 0 THEN ?6 ELSE reason END
 		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback`,
-		[]any{good, bad, t.now.UnixMicro(), m.group, id, jobs.Cut(reason, jobs.MaxFailure)}, &succeeded, &failed, &size, &immutable, &callback)
+		[]any{good, bad, t.now.UnixMicro(), m.group, id, reason}, &succeeded, &failed, &size, &immutable, &callback)
 	if err != nil || !found || callback == nil {
 		return err
 	}
@@ -148,7 +149,6 @@ func (t *tx) insertFailed(ctx context.Context, n jobs.NewTask, reason string) er
 	if err != nil || !created {
 		return err
 	}
-	reason = jobs.Cut(reason, jobs.MaxError)
 	failures, err := addFailure("[]", jobs.Failure{Time: t.now.UTC(), Error: reason})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 // AppendLog implements jobs.Recorder.
 func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) error {
+	lines = jobs.LogLines(lines)
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		var seq int64
 		var kept string

@@ -1,6 +1,7 @@
 -- number of finishes; then each of them: the number of its values, and these: id,
--- owner, attempt, token, state, result, error, the same as JSON, artifacts, run
--- time, number of next tasks; then those. It returns what became of each: 1, 0
+-- owner, attempt, token, state, result, error, the same as JSON for a failure,
+-- the same as the group keeps it, artifacts, run time, number of next tasks; then
+-- those. It returns what became of each: 1, 0
 -- for a lost lease, or the text of an error, which is that one's alone.
 local gone = {} -- entries that are done with, by their stream
 local over = {} -- what goes on the list of those that have ended
@@ -15,7 +16,7 @@ local function part(q, at)
 end
 
 local function finish(first)
-  local id, owner, attempt, token, state, result, text, json, artifacts, at, n = unpack(ARGV, first, first + 10)
+  local id, owner, attempt, token, state, result, text, json, reason, artifacts, at, n = unpack(ARGV, first, first + 11)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version',
     'logged')
@@ -61,8 +62,8 @@ local function finish(first)
     if h[12] then redis.call('PEXPIRE', base .. 'log:' .. id, KEEP) end
     over[#over + 1], over[#over + 2] = int(now), id
   end
-  if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, text) end
-  for i = 0, n - 1 do accept(first + 11 + i * FIELDS) end
+  if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, reason) end
+  for i = 0, n - 1 do accept(first + 12 + i * FIELDS) end
   changed(id)
   return 1
 end

@@ -200,7 +200,7 @@ local function failure(lines, attempt, text)
 end
 
 -- member_ended counts a member of a group and accepts its callback, as a task
--- or as one that has failed.
+-- or as one that has failed. reason is as jobs.GroupReason has it.
 local function member_ended(group, place, id, success, result, reason)
   if not group then return end
   local key, results = base .. 'group:' .. group, base .. 'group:' .. group .. ':results'
@@ -212,7 +212,7 @@ local function member_ended(group, place, id, success, result, reason)
     if g[4] then redis.call('HSET', results, place, result ~= '' and result or 'null') end
   else
     bad = redis.call('HINCRBY', key, 'failed', 1)
-    if bad == 1 then redis.call('HSET', key, 'failed_id', id, 'reason', string.sub(reason, 1, 4096)) end
+    if bad == 1 then redis.call('HSET', key, 'failed_id', id, 'reason', reason) end
   end
   if good + bad == size then
     redis.call('HSET', key, 'finished', int(now))

@@ -1,0 +1,150 @@
+package jobstest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var purgeStories = []story{
+	{"what waits is purged, what runs or has ended is not", (*suite).purges},
+	{"a purge takes only the states that were asked for", (*suite).purgesStates},
+	{"a purged member is counted, a dead one not twice", (*suite).purgesMembers},
+	{"ten thousand are purged page by page", (*suite).purgesMany},
+}
+
+func purge(t *testing.T, st jobs.Store, ids []string, states ...jobs.State) int {
+	t.Helper()
+	n, err := st.Purge(t.Context(), ids, states)
+	if err != nil {
+		t.Fatalf("Purge: %v", err)
+	}
+	return n
+}
+
+// oneOfEach makes a task in each state and returns their ids.
+func (s *suite) oneOfEach(t *testing.T, st jobs.Store) (all []string) {
+	t.Helper()
+	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Dead, jobs.Retrying} {
+		enqueue(t, st, task(string(state)))
+		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+	}
+	enqueue(t, st, task("cancelled"))
+	cancel(t, st, "cancelled")
+	enqueue(t, st, task("running"))
+	leaseOne(t, st, "w")
+	later := task("scheduled")
+	later.RunAt = time.Now().Add(time.Hour)
+	enqueue(t, st, later)
+	enqueue(t, st, task("queued"))
+	for _, state := range jobs.States {
+		wantState(t, st, string(state), state)
+		all = append(all, string(state))
+	}
+	return all
+}
+
+func (s *suite) purges(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	all := s.oneOfEach(t, st)
+	before := map[string]*jobs.Task{}
+	for _, id := range all {
+		before[id] = get(t, st, id)
+	}
+	if n := purge(t, other, append(all, "nobody"), jobs.Purgeable...); n != 4 {
+		t.Errorf("%d were purged, want 4", n)
+	}
+	if n := purge(t, other, all, jobs.Purgeable...); n != 0 {
+		t.Errorf("%d were purged again", n)
+	}
+	for _, id := range all {
+		if !slices.Contains(jobs.Purgeable, jobs.State(id)) {
+			wantSame(t, st, before[id])
+			continue
+		}
+		got := wantState(t, st, id, jobs.Cancelled)
+		if got.Error != jobs.PurgedReason || got.Finished == nil || got.Version <= before[id].Version || len(got.Failures) != len(before[id].Failures) {
+			t.Errorf("%s is %+v", id, got)
+		}
+	}
+	if d, err := st.Depth(t.Context()); err != nil || len(d) != 1 || d[0].Running != 1 || d[0].Waiting+d[0].Scheduled+d[0].Dead != 0 {
+		t.Errorf("depth is %+v, %v", d, err)
+	}
+	s.leaseNone(t, st, by("w", 10))
+	finish(t, st, &jobs.Lease{Task: before["running"], Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Success})
+	if got, err := st.Requeue(t.Context(), "dead"); err != nil || got.State != jobs.Queued {
+		t.Errorf("Requeue of a purged one: %+v, %v", got, err)
+	}
+	for _, state := range []jobs.State{jobs.Running, jobs.Success, jobs.Failed, jobs.Cancelled, "", "x"} {
+		_, err := st.Purge(t.Context(), []string{"running"}, []jobs.State{state})
+		wantError(t, "Purge of what is "+string(state), err, jobs.ErrState)
+	}
+	_, err := st.Purge(t.Context(), make([]string, jobs.MaxPage+1), nil)
+	wantError(t, "Purge of too many", err, jobs.ErrOption)
+}
+
+func (s *suite) purgesStates(t *testing.T) {
+	st := s.handle(t)
+	all := s.oneOfEach(t, st)
+	for _, state := range jobs.Purgeable {
+		if n := purge(t, st, all, state); n != 1 {
+			t.Errorf("of %s %d were purged", state, n)
+		}
+		wantState(t, st, string(state), jobs.Cancelled)
+	}
+}
+
+func (s *suite) purgesMembers(t *testing.T) {
+	st := s.handle(t)
+	callback := task("callback")
+	g := jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("a"), task("b"), task("c")}, Callback: &callback}
+	if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	dead := leaseOne(t, st, "w").Task.ID
+	finish(t, st, &jobs.Lease{Task: get(t, st, dead), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Dead, Error: "x"})
+	if n := purge(t, st, []string{"a", "b", "c"}, jobs.Purgeable...); n != 3 {
+		t.Errorf("%d were purged", n)
+	}
+	if got, err := st.Group(t.Context(), "g"); err != nil || got.Failed != 3 || got.Succeeded != 0 || got.Finished == nil || got.FailedMember != dead {
+		t.Errorf("group is %+v, %v", got, err)
+	}
+	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError(dead, "x") {
+		t.Errorf("callback says %q", got.Error)
+	}
+}
+
+func (s *suite) purgesMany(t *testing.T) {
+	st := s.handle(t)
+	const n = 10_000
+	for i := range n / jobs.MaxMembers {
+		g := jobs.NewGroup{ID: fmt.Sprint("g", i)}
+		for j := range jobs.MaxMembers {
+			g.Members = append(g.Members, task(fmt.Sprintf("t%d-%d", i, j)))
+		}
+		if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count, q := 0, jobs.Query{State: jobs.Queued, Limit: jobs.MaxPage}
+	for {
+		p, err := st.List(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, task := range p.Tasks {
+			ids = append(ids, task.ID)
+		}
+		count += purge(t, st, ids, jobs.Queued)
+		if q.Before = p.Next; p.Next == 0 {
+			break
+		}
+	}
+	if d, err := st.Depth(t.Context()); count != n || err != nil || len(d) != 0 {
+		t.Errorf("%d were purged, the depth is %+v, %v", count, d, err)
+	}
+}
