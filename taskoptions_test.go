@@ -83,6 +83,75 @@ func TestPauseExpireUnique(t *testing.T) {
 	})
 }
 
+// Zero is a value: what was asked for holds, not what the task's definition says,
+// also for tasks that are accepted later. Numbers are seconds.
+func TestZeroIsAValue(t *testing.T) {
+	onStores(t, func(t *testing.T, where []string) {
+		file := tasksFile(t, `
+			[tasks.fail]
+			argv = ["sh", "-c", "exit 75"]
+			retry_codes = [75]
+			[tasks.nap]
+			argv = ["sleep", "1.5"]
+			timeout = "100ms"
+			[tasks.patient]
+			argv = ["sleep", "1.5"]
+			timeout = 60
+			[tasks.say]
+			argv = ["echo", "hello"]`)
+		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "8", "-tasks", file}, where...)...)
+		once := post(t, g, `{"task":"fail","max_retries":0}`)
+		open := post(t, g, `{"task":"fail"}`)
+		short := post(t, g, `{"task":"nap"}`)
+		shorter := post(t, g, `{"task":"patient","timeout":0.1}`)
+		free := post(t, g, `{"task":"nap","timeout":0,"countdown":0}`)
+		patient := post(t, g, `{"task":"patient","countdown":0.05}`)
+		chain := postFlow(t, g, `{"chain":[{"task":"say"},{"task":"nap","timeout":0,"immutable":true},{"task":"fail","max_retries":0,"immutable":true}]}`)
+		chord := postFlow(t, g, `{"group":[{"task":"say"}],"callback":{"task":"fail","max_retries":0,"immutable":true}}`)
+		ended := func(id, state string) (task commandTask) {
+			t.Helper()
+			getJSON(t, g.url+"/tasks/"+id+"?wait=60", &task)
+			if task.State != state {
+				t.Errorf("%s is %+v, want %s", id, task, state)
+			}
+			return task
+		}
+		for _, id := range []string{once.ID, chain.Tasks[2], chord.Callback} {
+			eventually(t, 30*time.Second, id+" is there", func() bool {
+				code, _, err := get(g.url + "/tasks/" + id)
+				return err == nil && code == http.StatusOK
+			})
+			if task := ended(id, "failed"); len(task.Failures) != 1 {
+				t.Errorf("without retries there are %d failures", len(task.Failures))
+			}
+		}
+		for _, id := range []string{free.ID, patient.ID, chain.Tasks[1]} {
+			ended(id, "success")
+		}
+		for _, id := range []string{short.ID, shorter.ID} {
+			if task := ended(id, "failed"); !strings.Contains(task.Error, "timed out") {
+				t.Errorf("%+v", task)
+			}
+		}
+		eventually(t, 30*time.Second, "what says nothing of retries is tried again", func() bool { return len(show(t, g, open.ID).Failures) > 1 })
+		for body, want := range map[string]string{
+			`{"task":"say","countdown":"30"}`:                         "countdown: ",
+			`{"task":"say","retries":3}`:                              "retries: unknown key; use max_retries",
+			`{"task":"say","unique":"k","unique_for":0}`:              "unique_for: ",
+			`{"task":"say","expires":0}`:                              "expires is over already",
+			`{"task":"say","queue":""}`:                               "queue: is empty",
+			`{"chain":[{"task":"say"},{"task":"say","timeout":"x"}]}`: "chain[1].timeout: ",
+			`{"chain":[{"task":"say"},{"task":"nope"}]}`:              "chain[1]: unknown task",
+			`{"group":[{"task":"say"},{"task":"say","args":["x"]}]}`:  "group[1]: wrong arguments",
+		} {
+			var f flow
+			if code := send(t, "POST", g.url+"/tasks", body, &f); code < 400 || code > 404 || !strings.Contains(f.Reason, want) {
+				t.Errorf("%s: %d %q, want %q", body, code, f.Reason, want)
+			}
+		}
+	})
+}
+
 // Of a limited task no more begin than its rate says, over two workers, while
 // others do.
 func TestRateOverWorkers(t *testing.T) {

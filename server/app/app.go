@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"strings"
 
@@ -50,6 +51,7 @@ type env struct {
 	command        []string // the program and all of its arguments
 	args           []string // what follows the verb
 	environ        []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -57,7 +59,7 @@ type env struct {
 // form of os.Environ. It returns when the command has ended; an error may have a
 // method ExitCode. It must be called on the main thread, see prefork.
 func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	e := env{command: args, args: args[1:], environ: environ, stdout: stdout, stderr: stderr}
+	e := env{command: args, args: args[1:], environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	child, ok, err := prefork.Inherit(environ)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"gale/server/app/config"
 )
 
-const tasksUsage = "server tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules [flags]"
+const tasksUsage = "server tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules|purge [flags]"
 
 // tasksVerbs are what server tasks can do, and the words that follow each.
 var tasksVerbs = map[string]struct {
@@ -34,6 +34,7 @@ var tasksVerbs = map[string]struct {
 	"run":       {aCall, false, true, (*tasksRun).runTask},
 	"queues":    {aQueue, false, false, (*tasksRun).queues},
 	"schedules": {noWords, true, true, (*tasksRun).schedules},
+	"purge":     {noWords, false, false, (*tasksRun).purge},
 }
 
 // tasksRun is one call of the command tasks.
@@ -41,6 +42,7 @@ type tasksRun struct {
 	store       jobs.Store
 	opt         config.TasksOptions
 	words       []string // what follows the verb, before the flags
+	in          io.Reader
 	out, errOut io.Writer
 }
 
@@ -57,7 +59,7 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 	if !known {
 		return usageError(fmt.Sprintf("unknown command tasks %q: %s", e.args[0], tasksUsage))
 	}
-	r := &tasksRun{out: e.stdout, errOut: e.stderr}
+	r := &tasksRun{in: e.stdin, out: e.stdout, errOut: e.stderr}
 	words, flags, err := verb.words(e.args[1:])
 	if err != nil {
 		return usageError("server tasks " + e.args[0] + " " + err.Error())
@@ -94,7 +96,15 @@ func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 
 func (r *tasksRun) list(ctx context.Context) error {
 	f := r.opt.Query
-	return r.pages(ctx, jobs.Query{State: jobs.State(f.State), Name: f.Task, Queue: f.Queue})
+	q := jobs.Query{Name: f.Task, Queue: f.Queue}
+	switch len(f.States) {
+	case 0:
+	case 1:
+		q.State = f.States[0]
+	default:
+		return usageError("server tasks list: -state: give one state")
+	}
+	return r.pages(ctx, q)
 }
 
 // dead lists the dead letters.

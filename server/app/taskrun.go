@@ -118,12 +118,17 @@ type bar struct {
 }
 
 func newBar(w io.Writer) *bar {
-	f, ok := w.(*os.File)
+	return &bar{w: w, terminal: terminal(w)}
+}
+
+// terminal reports whether a stream is one.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if ok {
 		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 		ok = err == nil
 	}
-	return &bar{w: w, terminal: ok}
+	return ok
 }
 
 // barWidth is the width of the bar itself, in characters.

@@ -30,8 +30,9 @@ func Verbs() []Verb {
 				"tasks list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
 				"tasks run NAME [ARGS] [flags] [-- ARGS]",
 				"tasks queues [pause NAME|resume NAME] [flags]",
+				"tasks purge [-state STATES] [-task NAME] [-queue NAME] [-yes] [flags]",
 			},
-			Words: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules"},
+			Words: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
 		},
 		{Name: "version", Forms: []string{"version"}, Does: "print the version"},
 		{

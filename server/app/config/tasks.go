@@ -3,7 +3,9 @@ package config
 import (
 	"cmp"
 	"flag"
+	"fmt"
 	"slices"
+	"strings"
 
 	"gale/jobs"
 )
@@ -16,12 +18,40 @@ type TasksOptions struct {
 	Config        // of these Data, Broker, Commands, LogFormat and LogLevel
 	Query  Filter // for list and dead
 	JSON   bool
+	Yes    bool // for purge: do not ask
 }
 
-// Filter is which tasks are listed.
+// Filter is which tasks are listed, or purged.
 type Filter struct {
-	State, Task, Queue string // empty: any
-	Limit              int
+	States      []jobs.State // empty: any
+	Task, Queue string       // empty: any
+	Limit       int
+}
+
+// states is a flag.Value: states of tasks, comma separated or given one by one.
+type states struct{ all *[]jobs.State }
+
+// String lists the states.
+func (s states) String() string {
+	if s.all == nil { // the flag package asks a zero value for its default
+		return ""
+	}
+	names := make([]string, len(*s.all))
+	for i, state := range *s.all {
+		names[i] = string(state)
+	}
+	return strings.Join(names, ",")
+}
+
+// Set adds what String prints.
+func (s states) Set(text string) error {
+	for _, name := range list(text) {
+		if !slices.Contains(jobs.States, jobs.State(name)) {
+			return fmt.Errorf("the states of a task are %s", jobs.StateNames())
+		}
+		*s.all = append(*s.all, jobs.State(name))
+	}
+	return nil
 }
 
 // LoadTasks reads the settings of the command tasks, as Load does; a file of
@@ -42,9 +72,6 @@ func LoadTasks(args, environ, tasks []string) (TasksOptions, error) {
 	f.oneOf("log-format", o.LogFormat, "text", "json")
 	f.oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
 	f.within("limit", o.Query.Limit, 1, maxListed)
-	if s := jobs.State(o.Query.State); s != "" && !slices.Contains(jobs.States, s) {
-		f.fault("-state: %q is no state of a task", s)
-	}
 	if len(f.faults) > 0 {
 		return o, f.faults
 	}
@@ -59,17 +86,19 @@ const maxListed = 1_000_000
 func defineTasks(o *TasksOptions) *flags {
 	all, f := define(Serve, &o.Config), newFlags(Tasks)
 	f.others = all.set
+	f.filled = []string{"broker", "config", "state", "task", "queue"}
 	for _, name := range []string{"data", "redis", "broker", "tasks", "log-format", "log-level"} {
 		fl := all.set.Lookup(name)
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
 	f.set.StringVar(&f.file, "config", "", "`file` of flags; those of the server that mean nothing here are passed over")
-	f.own = []string{"state", "task", "queue", "limit", "json"}
-	f.set.StringVar(&o.Query.State, "state", "", "list only tasks in this `state`: "+jobs.StateNames())
-	f.set.StringVar(&o.Query.Task, "task", "", "list only tasks of this `name`")
-	f.set.StringVar(&o.Query.Queue, "queue", "", "list only tasks of this `queue`; run: where the task waits")
+	f.own = []string{"state", "task", "queue", "limit", "json", "yes"}
+	f.set.Var(states{&o.Query.States}, "state", "list only tasks in this `state`: "+jobs.StateNames()+";\npurge: those in one of these, comma separated (default scheduled,queued,retrying)")
+	f.set.StringVar(&o.Query.Task, "task", "", "list or purge only tasks of this `name`")
+	f.set.StringVar(&o.Query.Queue, "queue", "", "list or purge only tasks of this `queue`; run: where the task waits")
 	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "`number` of tasks to list at most, newest first")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
+	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask")
 	return f
 }
 

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"gale/jobs"
 )
 
 // The command tasks finds its store as the server does, passes over what is
@@ -24,6 +27,14 @@ func TestTasksOptions(t *testing.T) {
 	_, err = LoadTasks([]string{"-state", "gone", "-limit", "0", "-data", "", "-port", "1", "-log-level", "loud"}, nil, nil)
 	if faults, ok := errors.AsType[Faults](err); !ok || len(faults) < 5 {
 		t.Errorf("%v", err)
+	}
+	_, err = LoadTasks([]string{"-state", "", "-task", "", "-queue="}, []string{"GALE_BROKER="}, nil)
+	if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 4 {
+		t.Errorf("empty values: %v", err)
+	}
+	o, err = LoadTasks([]string{"-state", "queued,dead", "-state", "retrying"}, nil, nil)
+	if want := []jobs.State{jobs.Queued, jobs.Dead, jobs.Retrying}; err != nil || !slices.Equal(o.Query.States, want) {
+		t.Errorf("%v, %v", o.Query.States, err)
 	}
 	if err := os.WriteFile(file, []byte("nonsense 1\n"), 0o600); err != nil {
 		t.Fatal(err)
