@@ -129,7 +129,7 @@ func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 		switch {
 		case !set:
 		case !utf8.ValidString(e): // of the environment: the file is in UTF-8
-			fault("env: the value of %s is not valid UTF-8", key)
+			t.fault("env: the value of %s is not valid UTF-8", key)
 		default:
 			s.Env = append(s.Env, e)
 		}
