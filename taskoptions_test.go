@@ -56,8 +56,10 @@ func TestPauseExpireUnique(t *testing.T) {
 		server("tasks", "queues", "pause", "talk")
 		late := post(t, g, `{"task":"say","args":["late"],"expires":"300ms"}`)
 		first := post(t, g, `{"task":"say","args":["first"],"unique":"greeting","unique_for":"1h"}`)
-		if again := post(t, g, `{"task":"say","args":["again"],"unique":"greeting","unique_for":"1h"}`); again.ID != first.ID {
-			t.Errorf("a second with the same key is %s, not %s", again.ID, first.ID)
+		var again commandTask
+		code := send(t, "POST", g.url+"/tasks", `{"task":"say","args":["again"],"unique":"greeting","unique_for":"1h"}`, &again)
+		if code != http.StatusOK || again.ID != first.ID {
+			t.Errorf("a second with the same key: %d, %s, not %s", code, again.ID, first.ID)
 		}
 		soon := post(t, g, `{"task":"say","args":["soon"],"countdown":"10ms"}`)
 		eventually(t, 10*time.Second, "what waits expires", func() bool { return show(t, g, late.ID).State == "cancelled" })

@@ -25,7 +25,9 @@ type Link struct {
 // succeeded, being accepted in the same step. If one does not succeed those
 // behind it are never accepted, see WorkflowOf; when it is tried again and
 // does, the chain goes on. Only the first may have a time, expire or be unique.
-// It returns the first; the chain has that one's id. Errors are those of
+// It returns the first; the chain has that one's id. The ids of all are reserved.
+// The same chain once more with the same id, whatever its times are, is one chain,
+// created false; another one is an error that wraps ErrTaken. Errors are those of
 // Enqueue and name the place.
 func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, created bool, err error) {
 	if len(chain) == 0 || len(chain) > MaxChain {
@@ -60,15 +62,33 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	}
 	if next != nil {
 		s := &tasks.Signature{UUID: head.ID, Name: head.Name, OnSuccess: []*tasks.Signature{next}, Immutable: chain[1].Immutable}
+		if head.Followers, err = follow(s); err != nil {
+			return nil, false, err
+		}
 		if head.Signature, err = json.Marshal(s); err != nil {
 			return nil, false, fmt.Errorf("encode chain: %w", err)
 		}
+	}
+	if err := distinct(append([]string{head.ID}, head.Followers...)); err != nil {
+		return nil, false, err
+	}
+	if head.Digest, err = chainDigest(chain); err != nil {
+		return nil, false, err
 	}
 	first, created, err = c.Store.Enqueue(ctx, head)
 	if created {
 		c.count(head)
 	}
 	return first, created, err
+}
+
+// chainDigest is that of a chain as the caller gave it.
+func chainDigest(chain []Link) (string, error) {
+	given := make([]Link, len(chain))
+	for i, l := range chain {
+		given[i] = Link{NewTask: l.timeless(), Immutable: l.Immutable}
+	}
+	return digest(given)
 }
 
 // completeLink checks a task that is not the first. How many arguments it has

@@ -36,14 +36,17 @@ func (n NewTask) Check() error {
 		return fmt.Errorf("task %s has no name", n.ID)
 	case n.Args != nil && !validJSON(n.Args):
 		return fmt.Errorf("arguments of task %s are not JSON in UTF-8", n.ID)
+	case len(n.Followers) > MaxFollowers:
+		return fmt.Errorf("task %s: %w: more than %d tasks follow", n.ID, ErrOption, MaxFollowers)
 	case (n.Unique == "") != (n.UniqueFor < time.Millisecond):
 		return fmt.Errorf("task %s: a unique task has a key and a time of at least a millisecond", n.ID)
+	case len(n.Followers) > 0:
+		return distinct(append([]string{n.ID}, n.Followers...))
 	}
 	return nil
 }
 
-// Check is NewTask.Check for all tasks of the group, which must differ in
-// their ids.
+// Check is NewTask.Check for all tasks of the group. All of its ids must differ.
 func (g NewGroup) Check() error {
 	if !ValidID(g.ID) {
 		return fmt.Errorf("group id %q is not valid", g.ID)
@@ -59,7 +62,6 @@ func (g NewGroup) Check() error {
 		}
 		all = append(all[:len(all):len(all)], *g.Callback)
 	}
-	seen := make(map[string]bool, len(all))
 	for _, n := range all {
 		if err := n.Check(); err != nil {
 			return fmt.Errorf("group %s: %w", g.ID, err)
@@ -67,12 +69,11 @@ func (g NewGroup) Check() error {
 		if n.Unique != "" {
 			return fmt.Errorf("group %s: task %s cannot be unique", g.ID, n.ID)
 		}
-		if seen[n.ID] {
-			return fmt.Errorf("group %s: %w: %s twice", g.ID, ErrTaken, n.ID)
-		}
-		seen[n.ID] = true
 	}
-	return nil
+	if len(g.Followers()) > MaxFollowers {
+		return fmt.Errorf("group %s: %w: more than %d tasks follow its members", g.ID, ErrOption, MaxFollowers)
+	}
+	return distinct(g.IDs())
 }
 
 // Check refuses what is no end of an attempt, a result that is not JSON in UTF-8, and

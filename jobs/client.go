@@ -38,8 +38,8 @@ const MaxArgs = 1 << 20
 
 // Enqueue checks the task and hands it to the store. A missing id is drawn,
 // missing arguments take their defaults. Errors wrap ErrUnknownTask, ErrArgs,
-// ErrID, ErrOption or what the store returns; with any but the last nothing
-// was accepted.
+// ErrID, ErrOption, ErrTaken or what else the store returns; with any but the last
+// nothing was accepted.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
 	if err := c.complete(&n); err != nil {
 		return nil, false, err
@@ -52,13 +52,15 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 }
 
 // EnqueueGroup checks all tasks of a group and hands them to the store in one
-// step. The results that a callback takes are checked when it runs. Errors are
-// those of Enqueue.
+// step. The results that a callback takes are checked when it runs. The same group
+// once more with the same id, whatever its times are, is one group, created false;
+// another one is an error that wraps ErrTaken. Errors are those of Enqueue.
 func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
 	g.ID = cmp.Or(g.ID, NewID())
 	if !ValidID(g.ID) {
 		return false, ErrID
 	}
+	given := g
 	if n := len(g.Members); n == 0 || n > MaxMembers {
 		return false, fmt.Errorf("%w: a group of %d is not within 1 to %d", ErrOption, n, MaxMembers)
 	}
@@ -87,6 +89,12 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 		}
 		g.Callback = &callback
 	}
+	if err := distinct(g.IDs()); err != nil {
+		return false, err
+	}
+	if g.Digest, err = groupDigest(given); err != nil {
+		return false, err
+	}
 	created, err = c.Store.EnqueueGroup(ctx, g)
 	if created {
 		for _, n := range g.Members {
@@ -94,6 +102,20 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 		}
 	}
 	return created, err
+}
+
+// groupDigest is that of a group as the caller gave it.
+func groupDigest(g NewGroup) (string, error) {
+	members := make([]NewTask, len(g.Members))
+	for i, n := range g.Members {
+		members[i] = n.timeless()
+	}
+	g.Members = members
+	if g.Callback != nil {
+		callback := g.Callback.timeless()
+		g.Callback = &callback
+	}
+	return digest(g)
 }
 
 func (c *Client) count(n NewTask) {
@@ -139,7 +161,23 @@ func (c *Client) completeOptions(n *NewTask) error {
 	if err := utf8text.CheckJSON(n.Args); err != nil {
 		return fmt.Errorf("%w: %w", ErrArgs, err)
 	}
+	if err := n.reserve(); err != nil {
+		return err
+	}
 	return n.checkOptions(time.Now())
+}
+
+// reserve finds the ids of the tasks that the message of a task carries.
+func (n *NewTask) reserve() error {
+	if n.Followers != nil || len(n.Signature) == 0 {
+		return nil
+	}
+	s, err := signatureOf(&Task{ID: n.ID, Signature: n.Signature})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOption, err)
+	}
+	n.Followers, err = follow(s)
+	return err
 }
 
 // complete fills in the options that a task leaves to its definition. What it

@@ -19,6 +19,8 @@ type NewGroup struct {
 	// members' results follow them, in the order of the members; a member
 	// without a result gives null.
 	Immutable bool
+	// Digest, if there is one, tells the group from others with its ID.
+	Digest string
 }
 
 // Group is how far a group is.
@@ -29,10 +31,12 @@ type Group struct {
 	Succeeded int      `json:"succeeded"`
 	Failed    int      `json:"failed"` // ended in any other way
 	// FailedMember is the first of these, and Error what it says.
-	FailedMember string     `json:"failed_member"`
-	Error        string     `json:"error"`
-	Created      time.Time  `json:"created"`
-	Finished     *time.Time `json:"finished"` // when the last member ended
+	FailedMember string `json:"failed_member"`
+	Error        string `json:"error"`
+	// Aborted: the group was cancelled as a whole.
+	Aborted  bool       `json:"-"`
+	Created  time.Time  `json:"created"`
+	Finished *time.Time `json:"finished"` // when the last member ended
 }
 
 // ChordError is the Error of a callback that will never run.

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,11 +72,17 @@ type Changer interface {
 	// failed. It returns the task; to cancel twice is no error. Errors wrap
 	// ErrNotFound, or ErrState if the task has ended otherwise.
 	Cancel(ctx context.Context, id string) (*Task, error)
+	// CancelWorkflow ends, in one step, all tasks that wait or run of the group of
+	// that id, or of the chain that the task of that id begins, as Cancel does.
+	// No task of it is accepted afterwards, its callback ends as Cancelled, and
+	// its reservations are gone. To cancel twice is no error. Errors wrap
+	// ErrNotFound, or ErrState if nothing of it waits or runs any more.
+	CancelWorkflow(ctx context.Context, id string) error
 	// Requeue makes a task due again that is Failed, Cancelled or Dead; what was
 	// lost is forgotten, failures stay, so none that MaxRetries allowed and has
 	// had is had again. Errors wrap ErrNotFound, or ErrState: for other states,
-	// for a member of a group, which has counted it, and for a callback that
-	// waited for results that will never be.
+	// for a member of a group, which has counted it, for a callback that waited
+	// for results that will never be, and for what was cancelled by CancelWorkflow.
 	Requeue(ctx context.Context, id string) (*Task, error)
 	// Pause keeps all workers from beginning tasks of a queue until Resume. What
 	// runs goes on, and tasks are accepted as ever. Both may be called twice.
@@ -113,6 +120,8 @@ func (t *Task) Requeueable() error {
 	switch {
 	case t.State != Failed && t.State != Cancelled && t.State != Dead:
 		return StateError("task is " + string(t.State) + "; only what failed, was cancelled or is dead can be tried again")
+	case t.Aborted:
+		return StateError(fmt.Sprintf("workflow %q was cancelled, with all of its tasks", cmp.Or(t.Part(), t.ID)))
 	case t.Group != "":
 		return StateError("task is a member of group " + t.Group + ", which has counted it")
 	case t.State == Failed && t.Attempts == 0:
@@ -123,6 +132,9 @@ func (t *Task) Requeueable() error {
 
 // Ended is the error of Cancel for a task that came to another end.
 func (t *Task) Ended() error { return StateError("task has ended: " + string(t.State)) }
+
+// ErrWorkflowEnded is the error of CancelWorkflow for one that has ended.
+const ErrWorkflowEnded = StateError("nothing of the workflow waits or runs any more")
 
 // StateError is an ErrState whose text, which says why, is for users.
 type StateError string
@@ -136,6 +148,8 @@ func (StateError) Unwrap() error { return ErrState }
 const (
 	// CancelReason is the Error of a task that was cancelled.
 	CancelReason = "cancelled"
+	// AbortReason is the Error of a task whose workflow was cancelled.
+	AbortReason = "cancelled with its workflow"
 	// ExpiredReason is the Error of a task that was not begun in time.
 	ExpiredReason = "expired before it was begun"
 	// PurgedReason is the Error of a task that was purged.

@@ -3,6 +3,7 @@ package jobs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -106,6 +107,10 @@ func (s *Scheduler) begin(ctx context.Context, p plan, at time.Time) error {
 	n := p.Task
 	n.ID = PeriodicID(n.Name, at)
 	_, created, err := s.client.Enqueue(ctx, n)
+	if errors.Is(err, ErrTaken) { // to try again would keep the schedule from going on
+		s.log.Warn("scheduled task is skipped: its id is taken", "task", n.Name, "at", at, "error", err)
+		return nil
+	}
 	if err != nil || !created {
 		return err
 	}

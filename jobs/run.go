@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,6 +106,7 @@ func (r *run) publishes(s *tasks.Signature) (bool, error) {
 // follower is a task that follows, with the options of its definition where the
 // message has none. One that is not known here waits for a worker that does.
 func (r *run) follower(s *tasks.Signature) (NewTask, error) {
+	s.UUID = cmp.Or(s.UUID, NewID())
 	n, err := newTask(s)
 	if err != nil {
 		return n, err

@@ -28,6 +28,9 @@ func newTask(s *tasks.Signature) (NewTask, error) {
 		n.RunAt = *s.ETA
 	}
 	if len(s.OnSuccess)+len(s.OnError) > 0 {
+		if n.Followers, err = follow(s); err != nil {
+			return NewTask{}, fmt.Errorf("enqueue %s: %w", s.Name, err)
+		}
 		if n.Signature, err = json.Marshal(s); err != nil {
 			return NewTask{}, fmt.Errorf("enqueue %s: encode signature: %w", s.Name, err)
 		}

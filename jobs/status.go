@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,7 @@ type Workflow struct {
 	Kind string `json:"kind"` // chain, group or chord
 	// State is Queued until something of it has begun, then Running; Success,
 	// or Failed as soon as it cannot succeed any more. A group without a callback
-	// fails when all of it has ended.
+	// fails when all of it has ended. It is Cancelled if CancelWorkflow ended it.
 	State     State    `json:"state"`
 	Progress  int      `json:"progress"` // 0 to 100, of the whole
 	Tasks     []string `json:"tasks"`    // the ids, in order; of a chord without the callback
@@ -70,6 +71,9 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 	case g.Finished != nil:
 		w.State = Success
 	}
+	if g.Aborted && w.State != Success {
+		w.State = Cancelled
+	}
 	if done == 0 && w.State == Running {
 		began, err := anyBegun(ctx, store, g.Members)
 		if err != nil {
@@ -119,6 +123,7 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	}
 	w := &Workflow{ID: first.ID, Kind: "chain", State: Running, Tasks: ids, Created: first.Created}
 	done, last := 0, first
+	var taken error // a chain that was accepted by an older version has reserved nothing
 	for i, id := range ids {
 		if i > 0 {
 			last, err = store.Get(ctx, id)
@@ -127,6 +132,10 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 			}
 			if err != nil {
 				return nil, err
+			}
+			if by := last.Part(); by != "" && by != cmp.Or(first.Workflow, first.ID) {
+				taken = TakenError{id, by}
+				break
 			}
 		}
 		if last.State != Success {
@@ -138,12 +147,17 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	}
 	w.Progress = done / len(ids)
 	switch {
+	case taken != nil:
+		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = Failed, first.Finished, 1, ids[w.Succeeded], taken.Error()
 	case w.Succeeded == len(ids):
 		w.State, w.Finished, w.Result = Success, last.Finished, last.Result
 	case last != nil && last.State.Final() && last.State != Success:
 		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = Failed, last.Finished, 1, last.ID, last.Error
 	case first.Attempts == 0:
 		w.State = Queued
+	}
+	if first.Aborted && w.State != Success {
+		w.State = Cancelled
 	}
 	return w, nil
 }

@@ -10,7 +10,8 @@ import (
 var (
 	// ErrNotFound: no task has that id.
 	ErrNotFound = errors.New("no such task")
-	// ErrTaken: there is another task with that id already.
+	// ErrTaken: an id that something was to be accepted with belongs to something
+	// else, see TakenError.
 	ErrTaken = errors.New("id is taken")
 	// ErrLeaseLost: the attempt that speaks is not the task's current one;
 	// another worker has it, or it has ended. Nothing was changed.
@@ -61,12 +62,19 @@ type Enqueuer interface {
 	// kill -9 and power loss. The same ID twice is one task: the second call
 	// changes nothing and returns the first's as it stands, created false. So
 	// does a second one of the same name with the same n.Unique within the
-	// first's UniqueFor, whatever has become of that.
-	// Errors wrap ErrUnavailable if it could not be written.
+	// first's UniqueFor, whatever has become of that. The ids of n.Followers are
+	// reserved in the same step, for as long as those tasks may still be accepted:
+	// until the one before them has ended with Success without them, is gone, or the
+	// workflow was cancelled.
+	//
+	// Errors wrap ErrUnavailable if it could not be written. They are a TakenError,
+	// and nothing is accepted, if n.ID is reserved or a group's, if one of
+	// n.Followers is anybody's, or by n.Conflict.
 	Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error)
 	// EnqueueGroup accepts all members in one step, with the same promise. The
-	// same ID twice is one group, created false. If the id of a member is
-	// taken the error wraps ErrTaken, and nothing is accepted.
+	// same ID twice is one group, created false, but for g.Conflict. The ids of the
+	// callback and of all Followers are reserved. If one of g.IDs is anybody's the
+	// error is a TakenError, and nothing is accepted.
 	EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error)
 }
 
@@ -164,7 +172,9 @@ type Outcome struct {
 	// Artifacts are the names of the files that the task left.
 	Artifacts []string
 	// Next are accepted in the same atomic step as the outcome: a crash
-	// neither loses nor doubles them.
+	// neither loses nor doubles them. They are part of the task's workflow, whose
+	// reservations they take up. One whose id is anybody else's is left out. After
+	// a task that is part of no workflow, nothing is reserved for their Followers.
 	Next []NewTask
 }
 

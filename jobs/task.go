@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"math"
@@ -79,7 +80,19 @@ type Task struct {
 	Signature []byte `json:"-"`
 	// Group is the id of the group that the task is a member of, or empty.
 	Group string `json:"-"`
+	// Workflow is the id of the workflow that the task is part of, or empty. A
+	// member of a group has a Group instead, see Part.
+	Workflow string `json:"-"`
+	// Followers are the ids that are reserved for the tasks that may follow.
+	Followers []string `json:"-"`
+	// Digest is that of the workflow that the task begins, or empty.
+	Digest string `json:"-"`
+	// Aborted: the workflow that the task is part of was cancelled.
+	Aborted bool `json:"-"`
 }
+
+// Part returns the id of the workflow that the task is part of, or "".
+func (t *Task) Part() string { return cmp.Or(t.Workflow, t.Group) }
 
 // Repair replaces by U+FFFD what is not valid UTF-8 in a task that an older version
 // of the program has stored, or that was cut within a character. Every Store does
@@ -115,6 +128,13 @@ type NewTask struct {
 	// neither; not for members of groups and callbacks.
 	Unique    string
 	UniqueFor time.Duration
+	// Followers are the ids of the tasks that Signature carries. They are
+	// reserved when the task is accepted: until one of them is accepted as a Next
+	// of the task before it, nobody else can take its id.
+	Followers []string
+	// Digest, if there is one, tells the workflow that this task begins from
+	// others: a second one with the same ID must have the same Digest.
+	Digest string
 }
 
 // NoRetries and NoTimeout are how a NewTask asks for none, whatever the task's

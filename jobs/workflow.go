@@ -13,10 +13,16 @@ import (
 
 // SendChain accepts a chain of machinery's: the next task is accepted in the
 // step in which the one before it succeeds, with its result as the last
-// argument. It returns the first task; errors are those of Enqueue.
+// argument. It returns the first task; errors are those of Enqueue, and of
+// EnqueueChain for one that was sent before.
 func (c *Client) SendChain(ctx context.Context, chain *tasks.Chain) (*Task, error) {
 	n, err := newTask(chain.Tasks[0])
 	if err != nil {
+		return nil, err
+	}
+	given := *chain.Tasks[0]
+	given.ETA = nil
+	if n.Digest, err = digest(given); err != nil {
 		return nil, err
 	}
 	for _, next := range chain.Tasks[1:] {

@@ -79,7 +79,7 @@ type chaos struct {
 	mu       sync.Mutex
 	accepted []string // answered 202, or by the store
 	chords   []string // callbacks
-	refused  int      // answers other than 202, and none at all
+	refused  int      // responses other than 202 and 200, and none at all
 	kills    map[string]int
 }
 
@@ -173,7 +173,8 @@ func (r *chaos) post(client *http.Client, id string) bool {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	if err != nil || resp.StatusCode != http.StatusAccepted {
+	// 200 is the response if an earlier request was accepted and its response lost.
+	if err != nil || resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusOK {
 		r.mu.Lock()
 		r.refused++
 		r.mu.Unlock()

@@ -241,21 +241,20 @@ func (s *suite) sameGroup(t *testing.T) {
 func (s *suite) groupTaken(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("taken"))
-	twice := append(members("m", 2), task("m-0"))
 	for name, g := range map[string]jobs.NewGroup{
 		"a member":   {ID: "g", Members: append(members("m", 2), task("taken"))},
 		"a callback": {ID: "g", Members: members("m", 2), Callback: &jobs.NewTask{ID: "taken", Name: "work"}},
-		"twice":      {ID: "g", Members: twice},
 	} {
 		_, err := st.EnqueueGroup(t.Context(), g)
 		wantError(t, name, err, jobs.ErrTaken)
 	}
 	for name, g := range map[string]jobs.NewGroup{
-		"no members": {ID: "g"},
-		"no id":      {Members: members("m", 1)},
-		"no name":    {ID: "g", Members: []jobs.NewTask{{ID: "m-0"}}},
-		"too many":   {ID: "g", Members: members("m", jobs.MaxMembers+1)},
-		"callback":   {ID: "g", Members: members("m", 1), Callback: &jobs.NewTask{ID: "c", Name: "work", Args: json.RawMessage(`{}`)}},
+		"an id twice": {ID: "g", Members: append(members("m", 2), task("m-0"))},
+		"no members":  {ID: "g"},
+		"no id":       {Members: members("m", 1)},
+		"no name":     {ID: "g", Members: []jobs.NewTask{{ID: "m-0"}}},
+		"too many":    {ID: "g", Members: members("m", jobs.MaxMembers+1)},
+		"callback":    {ID: "g", Members: members("m", 1), Callback: &jobs.NewTask{ID: "c", Name: "work", Args: json.RawMessage(`{}`)}},
 	} {
 		if created, err := st.EnqueueGroup(t.Context(), g); err == nil || created {
 			t.Errorf("%s: accepted", name)

@@ -44,6 +44,8 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 		{"Finish", finishStories},
 		{"Group", groupStories},
 		{"Chord", chordStories},
+		{"Reserve", reserveStories},
+		{"Abort", abortStories},
 		{"Keep", keepStories},
 		{"Depth", depthStories},
 		{"Watch", watchStories},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gale/jobs"
 )
@@ -46,7 +47,13 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 	if len(answer) < 4 {
 		return nil, false, errAnswer
 	}
+	if created == -1 {
+		return nil, false, jobs.TakenError{ID: fmt.Sprint(answer[2]), Workflow: fmt.Sprint(answer[3])}
+	}
 	t, err := decodeTask(fmt.Sprint(answer[3]), answer[2], now)
+	if err == nil {
+		err = n.Conflict(t)
+	}
 	return t, false, err
 }
 
@@ -66,6 +73,10 @@ func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.Queued,
 		Created: fromMicro(now), RunAt: fromMicro(now), Timeout: n.Timeout, MaxRetries: n.MaxRetries,
 		Signature: n.Signature, Version: 1, Failures: []jobs.Failure{}, Artifacts: []string{},
+		Followers: slices.Clone(n.Followers), Digest: n.Digest,
+	}
+	if len(n.Followers) > 0 {
+		t.Workflow = n.ID
 	}
 	if at := micro(n.RunAt); at != 0 {
 		t.RunAt = fromMicro(at)
@@ -115,18 +126,17 @@ func (s *Store) enqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error)
 	if g.Immutable {
 		immutable = 1
 	}
-	args := append([]any{g.ID, members, immutable, callbacks, len(ids)}, tasks...)
+	args := append([]any{g.ID, g.Digest, members, immutable, callbacks, len(ids)}, tasks...)
 	answer, err := s.soon(ctx, groupScript, args...)
 	switch {
 	case err != nil:
 		return false, err
+	case len(answer) == 3:
+		return false, jobs.TakenError{ID: fmt.Sprint(answer[1]), Workflow: fmt.Sprint(answer[2])}
 	case len(answer) == 2:
-		return false, fmt.Errorf("task %v: %w", answer[1], jobs.ErrTaken)
+		return false, g.Conflict(fmt.Sprint(answer[1]))
 	case len(answer) != 1:
 		return false, errAnswer
-	}
-	if answer[0] != int64(1) {
-		return false, nil
 	}
 	s.journal.add(groupScript, args)
 	return true, nil

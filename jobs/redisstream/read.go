@@ -94,18 +94,14 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 }
 
 func (s *Store) group(ctx context.Context, id string) (*jobs.Group, error) {
-	hash, _, err := s.hash(ctx, "group", id)
-	if err != nil {
-		return nil, err
-	}
-	f, err := decodeHash(hash)
+	f, err := s.groupFields(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	g := &jobs.Group{
 		ID: id, Callback: f.text("callback"), Succeeded: int(f.number("succeeded")), Failed: int(f.number("failed")),
 		FailedMember: f.text("failed_id"), Error: utf8text.Repair(f.text("reason")),
-		Created: fromMicro(f.number("created")), Finished: f.time("finished"),
+		Created: fromMicro(f.number("created")), Finished: f.time("finished"), Aborted: f.text("aborted") != "",
 	}
 	if f.err != nil {
 		return nil, f.err
@@ -130,6 +126,14 @@ func (s *Store) Ready(ctx context.Context) error {
 		return fmt.Errorf("try the task store: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) groupFields(ctx context.Context, id string) (*fields, error) {
+	hash, _, err := s.hash(ctx, "group", id)
+	if err != nil {
+		return nil, err
+	}
+	return decodeHash(hash)
 }
 
 // Depth implements jobs.Gauger. It reads no task: what it costs depends on the

@@ -34,6 +34,7 @@ var (
 	listScript     = script("list")
 	changeScript   = script(whenFull, "change")
 	purgeScript    = script(whenFull, "purge")
+	abortScript    = script(whenFull, "abort")
 	heldScript     = script("held")
 	pauseScript    = script(whenFull, "pause")
 	markScript     = script("mark")

@@ -21,7 +21,10 @@ func taskArgs(n jobs.NewTask) []any {
 	if n.Args == nil {
 		args = "[]"
 	}
-	return []any{n.ID, n.Name, queue, args, micro(n.RunAt), int64(n.Timeout), n.MaxRetries, n.Signature, micro(n.Expires)}
+	return []any{
+		n.ID, n.Name, queue, args, micro(n.RunAt), int64(n.Timeout), n.MaxRetries, n.Signature, micro(n.Expires),
+		strings.Join(n.Followers, " "), n.Digest,
+	}
 }
 
 // decodeTask reads a task's hash, a list of fields and values; of a field that
@@ -42,6 +45,10 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 		Result: f.raw("result"), Error: f.text("error"), Artifacts: []string{},
 		Version: f.number("version"), RunAt: fromMicro(f.number("run_at")), Timeout: time.Duration(f.number("timeout")),
 		MaxRetries: int(f.number("retries")), Signature: f.raw("sig"), Group: f.text("group"),
+		Workflow: f.text("workflow"), Digest: f.text("digest"), Aborted: f.text("aborted") != "",
+	}
+	if v := f.text("followers"); v != "" {
+		t.Followers = strings.Fields(v)
 	}
 	if a := f.raw("artifacts"); a != nil && f.err == nil {
 		f.err = json.Unmarshal(a, &t.Artifacts)

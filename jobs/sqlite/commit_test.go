@@ -27,7 +27,7 @@ func newOp(run func(context.Context, *tx) error) *op {
 
 func inserts(id string) func(context.Context, *tx) error {
 	return func(ctx context.Context, t *tx) error {
-		_, err := t.insert(ctx, jobs.NewTask{ID: id, Name: "work"}, member{})
+		_, err := t.insert(ctx, jobs.NewTask{ID: id, Name: "work"}, member{}, "")
 		return err
 	}
 }

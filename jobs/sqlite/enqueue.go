@@ -31,12 +31,7 @@ func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, crea
 // is there then.
 func (t *tx) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	if n.Unique == "" {
-		created, err := t.insert(ctx, n, member{})
-		if err != nil {
-			return nil, false, err
-		}
-		task, err := t.get(ctx, n.ID)
-		return task, created, err
+		return t.begin(ctx, n)
 	}
 	var first string
 	found, err := t.queryRow(ctx, `SELECT task FROM uniques JOIN tasks ON tasks.id = uniques.task
@@ -48,15 +43,37 @@ func (t *tx) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, err
 		task, err := t.get(ctx, first)
 		return task, false, err
 	}
-	created, err := t.insert(ctx, n, member{})
+	task, created, err := t.begin(ctx, n)
 	if err == nil && created {
 		err = t.exec(ctx, `INSERT OR REPLACE INTO uniques (name, key, until, task) VALUES (?, ?, ?, ?)`,
 			n.Name, n.Unique, micro(t.now.Add(n.UniqueFor)), n.ID)
 	}
+	return task, created, err
+}
+
+// begin accepts a task that is part of nothing yet, and reserves the ids of those
+// that may follow.
+func (t *tx) begin(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
+	workflow := ""
+	if len(n.Followers) > 0 {
+		workflow = n.ID
+	}
+	created, err := t.insert(ctx, n, member{}, workflow)
 	if err != nil {
 		return nil, false, err
 	}
+	if created {
+		if err := t.reserve(ctx, n.Followers, workflow, afterTask, n.ID); err != nil {
+			return nil, false, err
+		}
+	}
 	task, err := t.get(ctx, n.ID)
+	switch {
+	case errors.Is(err, jobs.ErrNotFound): // what has the id is no task
+		return nil, false, t.taken(ctx, n.ID)
+	case err == nil && !created:
+		err = n.Conflict(task)
+	}
 	return task, created, err
 }
 
@@ -66,8 +83,9 @@ type member struct {
 	place int
 }
 
-// insert accepts a checked task unless its id is taken.
-func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member) (created bool, err error) {
+// insert accepts a checked task unless its id is taken, as part of a workflow if
+// that is not empty. An id that this workflow has reserved is free for it.
+func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member, workflow string) (created bool, err error) {
 	now := t.now.UnixMicro()
 	runAt := now
 	if !n.RunAt.IsZero() {
@@ -84,19 +102,27 @@ func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member) (created bool
 	if !n.Expires.IsZero() {
 		expires = micro(n.Expires)
 	}
+	var followers any
+	if len(n.Followers) > 0 && (workflow != "" || m.group.Valid) {
+		if followers, err = jsonText(n.Followers); err != nil {
+			return false, err
+		}
+	}
 	for range 2 {
 		changed, err := t.change(ctx, `
 			INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
-				attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member, expires)
-			VALUES (1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9, ?10, ?11, ?12)
+				attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member, expires,
+				workflow, followers, digest)
+			SELECT 1, ?1, ?2, ?3, 'queued', ?4, ?4, ?5, ?6, ?7, 0, 0, '', 0, '', '', '[]', '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
+			WHERE NOT EXISTS (SELECT 1 FROM reserved WHERE id = ?1 AND workflow <> ?13) AND NOT EXISTS (SELECT 1 FROM groups WHERE id = ?1)
 			ON CONFLICT (id) DO NOTHING`,
-			n.ID, queue, n.Name, runAt, now, int64(n.Timeout), n.MaxRetries, args, n.Signature, m.group, m.place, expires)
+			n.ID, queue, n.Name, runAt, now, int64(n.Timeout), n.MaxRetries, args, n.Signature, m.group, m.place, expires,
+			workflow, followers, n.Digest)
 		if err != nil || changed > 0 {
 			t.due = t.due || changed > 0
 			return changed > 0, err
 		}
-		// What has expired and was not swept yet does not hold its id.
-		if freed, err := t.change(ctx, `DELETE FROM tasks WHERE id = ? AND `+expired, n.ID, t.expiry()); err != nil || freed == 0 {
+		if freed, err := t.free(ctx, n.ID); err != nil || !freed {
 			return false, err
 		}
 	}

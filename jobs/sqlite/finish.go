@@ -73,8 +73,12 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 		result, o.Error, artifacts, failures)
 	for _, n := range o.Next {
 		if err == nil {
-			_, err = t.insert(ctx, n, member{})
+			err = t.next(ctx, n, r.workflow)
 		}
+	}
+	if err == nil && o.State == jobs.Success && r.followed {
+		// What was not accepted now never will be.
+		err = t.exec(ctx, `DELETE FROM reserved WHERE after_task = ?`, r.seq)
 	}
 	if err == nil && o.State.Final() {
 		err = t.memberEnded(ctx, r.member, l.Task.ID, o.State, o.Error)
@@ -84,16 +88,20 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 
 // heldRow is what Finish must know of a task before it changes it.
 type heldRow struct {
+	seq      int64
 	failures string // JSON
 	lost     int
 	member   member
+	workflow string // that the task is part of, or that of its group
+	followed bool   // others may follow
 }
 
-const heldSQL = `SELECT failures, lost, group_seq, member FROM tasks` + held
+const heldSQL = `SELECT seq, failures, lost, group_seq, member, followers IS NOT NULL,
+	coalesce((SELECT id FROM groups WHERE seq = group_seq), workflow) FROM tasks` + held
 
 // held returns the lease's task, or jobs.ErrLeaseLost.
 func (t *tx) held(ctx context.Context, l *jobs.Lease) (r heldRow, err error) {
-	found, err := t.queryRow(ctx, heldSQL, fence(l), &r.failures, &r.lost, &r.member.group, &r.member.place)
+	found, err := t.queryRow(ctx, heldSQL, fence(l), &r.seq, &r.failures, &r.lost, &r.member.group, &r.member.place, &r.followed, &r.workflow)
 	if err == nil && !found {
 		err = jobs.ErrLeaseLost
 	}

@@ -44,31 +44,44 @@ func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, er
 			return false, err
 		}
 	}
-	if err := t.exec(ctx, `DELETE FROM groups WHERE id = ? AND finished < ?`, g.ID, t.expiry()); err != nil {
+	followers, err := jsonText(g.Followers())
+	if err != nil {
+		return false, err
+	}
+	if _, err := t.free(ctx, g.ID); err != nil {
+		return false, err
+	}
+	var there string
+	if found, err := t.queryRow(ctx, `SELECT digest FROM groups WHERE id = ?`, []any{g.ID}, &there); err != nil || found {
+		return false, errors.Join(err, g.Conflict(there))
+	}
+	if err := t.taken(ctx, g.ID); err != nil {
 		return false, err
 	}
 	var seq int64
-	created, err = t.queryRow(ctx, `
-		INSERT INTO groups (id, created, size, members, immutable, callback_id, callback) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO NOTHING RETURNING seq`,
-		[]any{g.ID, t.now.UnixMicro(), len(ids), members, g.Immutable, callbackID, text(callback)}, &seq)
-	if err != nil || !created {
+	_, err = t.queryRow(ctx, `
+		INSERT INTO groups (id, created, size, members, immutable, callback_id, callback, followers, digest)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq`,
+		[]any{g.ID, t.now.UnixMicro(), len(ids), members, g.Immutable, callbackID, text(callback), followers, g.Digest}, &seq)
+	if err != nil {
 		return false, err
 	}
 	for i, n := range g.Members {
 		m := member{sql.Null[int64]{V: seq, Valid: true}, i}
-		if fresh, err := t.insert(ctx, n, m); err != nil {
+		if fresh, err := t.insert(ctx, n, m, ""); err != nil {
 			return false, err
 		} else if !fresh {
-			return false, fmt.Errorf("member %s: %w", n.ID, jobs.ErrTaken)
+			return false, t.taken(ctx, n.ID)
+		}
+		if err := t.reserve(ctx, n.Followers, g.ID, afterTask, n.ID); err != nil {
+			return false, err
 		}
 	}
-	if taken, err := t.queryRow(ctx, `SELECT seq FROM tasks WHERE id = ?`, []any{callbackID}, &seq); err != nil {
-		return false, err
-	} else if taken {
-		return false, fmt.Errorf("callback %s: %w", callbackID, jobs.ErrTaken)
+	if g.Callback == nil {
+		return true, nil
 	}
-	return true, nil
+	later := append([]string{callbackID}, g.Callback.Followers...)
+	return true, t.reserve(ctx, later, g.ID, afterGroup, g.ID)
 }
 
 // text is a nullable column's value.
@@ -91,15 +104,17 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 		good, bad = 0, 1
 	}
 	var succeeded, failed, size int
-	var immutable bool
+	var immutable, aborted bool
 	var callback []byte
+	var workflow string
 	found, err := t.queryRow(ctx, `
 		UPDATE groups SET succeeded = succeeded + ?1, failed = failed + ?2,
 			finished = CASE WHEN succeeded + failed + 1 = size THEN ?3 END,
 			failed_id = CASE WHEN ?2 = 1 AND failed = 0 THEN ?5 ELSE failed_id END,
 			reason = CASE WHEN ?2 = 1 AND failed = 0 THEN ?6 ELSE reason END
-		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback`,
-		[]any{good, bad, t.now.UnixMicro(), m.group, id, reason}, &succeeded, &failed, &size, &immutable, &callback)
+		WHERE seq = ?4 RETURNING succeeded, failed, size, immutable, callback, id, aborted`,
+		[]any{good, bad, t.now.UnixMicro(), m.group, id, reason},
+		&succeeded, &failed, &size, &immutable, &callback, &workflow, &aborted)
 	if err != nil || !found || callback == nil {
 		return err
 	}
@@ -108,17 +123,19 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 		return fmt.Errorf("decode callback: %w", err)
 	}
 	switch {
+	case bad == 1 && failed == 1 && aborted:
+		return t.insertEnded(ctx, n, workflow, jobs.Cancelled, jobs.AbortReason)
 	case bad == 1 && failed == 1:
-		return t.insertFailed(ctx, n, jobs.ChordError(id, reason))
+		return t.insertEnded(ctx, n, workflow, jobs.Failed, jobs.ChordError(id, reason))
 	case succeeded == size:
 		if !immutable {
 			if n.Args, err = t.withResults(ctx, n.Args, m.group); err != nil {
 				return err
 			}
 		}
-		_, err = t.insert(ctx, n, member{})
+		return t.next(ctx, n, workflow)
 	}
-	return err
+	return nil
 }
 
 const resultsSQL = `SELECT result FROM tasks INDEXED BY tasks_group WHERE group_seq = ? ORDER BY member`
@@ -143,18 +160,26 @@ func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Nu
 	return jobs.JoinResults(args, results)
 }
 
-// insertFailed accepts a task that has failed before it began.
-func (t *tx) insertFailed(ctx context.Context, n jobs.NewTask, reason string) error {
-	created, err := t.insert(ctx, n, member{})
-	if err != nil || !created {
-		return err
-	}
-	failures, err := addFailure("[]", jobs.Failure{Time: t.now.UTC(), Error: reason})
+// insertEnded accepts a callback that has ended before it began, as Failed or
+// Cancelled. Nothing follows it.
+func (t *tx) insertEnded(ctx context.Context, n jobs.NewTask, workflow string, state jobs.State, reason string) error {
+	err := t.unreserve(ctx, n.Followers, workflow)
 	if err != nil {
 		return err
 	}
-	return t.exec(ctx, `UPDATE tasks SET state = 'failed', due = NULL, finished = ?, error = ?, failures = ? WHERE id = ?`,
-		t.now.UnixMicro(), reason, failures, n.ID)
+	n.Followers = nil
+	created, err := t.insert(ctx, n, member{}, workflow)
+	if err != nil || !created {
+		return err
+	}
+	failures := "[]"
+	if state == jobs.Failed {
+		if failures, err = addFailure(failures, jobs.Failure{Time: t.now.UTC(), Error: reason}); err != nil {
+			return err
+		}
+	}
+	return t.exec(ctx, `UPDATE tasks SET state = ?, due = NULL, finished = ?, error = ?, failures = ?, aborted = ? WHERE id = ?`,
+		string(state), t.now.UnixMicro(), reason, failures, state == jobs.Cancelled, n.ID)
 }
 
 // Group implements jobs.Reader.
@@ -163,7 +188,7 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 	var members []byte
 	var created int64
 	var finished sql.Null[int64]
-	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished, &g.FailedMember, &g.Error)
+	err := s.read.QueryRowContext(ctx, groupSQL, id).Scan(&members, &g.Callback, &g.Succeeded, &g.Failed, &created, &finished, &g.FailedMember, &g.Error, &g.Aborted)
 	g.Created, g.Finished, g.Error = fromMicro(created), fromNull(finished), utf8text.Repair(g.Error)
 	switch {
 	case errors.Is(err, sql.ErrNoRows), err == nil && s.gone(g.Finished, time.Now()):
@@ -179,4 +204,4 @@ func (s *Store) Group(ctx context.Context, id string) (*jobs.Group, error) {
 	return g, nil
 }
 
-const groupSQL = `SELECT members, callback_id, succeeded, failed, created, finished, failed_id, reason FROM groups WHERE id = ?`
+const groupSQL = `SELECT members, callback_id, succeeded, failed, created, finished, failed_id, reason, aborted FROM groups WHERE id = ?`

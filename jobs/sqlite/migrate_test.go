@@ -75,3 +75,125 @@ func TestMigrateFromSchema1(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A chain and a chord that schema 2 accepted run on, with nothing reserved; a process
+// of that version that is still there accepts what a new chain has reserved.
+func TestMigrateFromSchema2(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	if err := create(path); err != nil {
+		t.Fatal(err)
+	}
+	before, err := sql.Open(driverName, dsn(path, "busy_timeout(5000)"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	exec := func(statement string, args ...any) {
+		t.Helper()
+		if _, err := before.Exec(statement, args...); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	insert := func(id, signature string, group any, place int) { // as schema 2 did
+		t.Helper()
+		var message any
+		if signature != "" {
+			message = []byte(signature)
+		}
+		exec(`INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
+			attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member, expires)
+			VALUES (1, ?1, 'default', 'work', 'queued', ?2, ?2, ?2, 0, 0, 0, 0, '', 0, '', '', '[]', '[]', '[]', ?3, ?4, ?5, NULL)
+			ON CONFLICT (id) DO NOTHING`, id, time.Now().UnixMicro(), message, group, place)
+	}
+	exec("PRAGMA journal_mode = WAL")
+	exec(schema1)
+	exec(schema2)
+	exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 2", applicationID))
+	insert("old-1", `{"UUID":"old-1","OnSuccess":[{"UUID":"old-2","Name":"work","OnSuccess":[{"UUID":"old-3","Name":"work"}]}]}`, nil, 0)
+	insert("gone-1", `{"UUID":"gone-1","OnSuccess":[{"UUID":"gone-2","Name":"work"}]}`, nil, 0)
+	exec(`INSERT INTO groups (seq, id, created, size, members, immutable, callback_id, callback)
+		VALUES (7, 'g', ?, 1, '["m"]', 0, 'c', '{"ID":"c","Name":"work"}')`, time.Now().UnixMicro())
+	insert("m", "", 7, 0)
+
+	s, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	lease := func(id string) *jobs.Lease {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		l, err := s.Lease(ctx, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
+		if err != nil || l[0].Task.ID != id {
+			t.Fatalf("leased %+v, %v; want %s", l, err, id)
+		}
+		return l[0]
+	}
+	succeed := func(id string, next ...jobs.NewTask) {
+		t.Helper()
+		if err := s.Finish(t.Context(), lease(id), jobs.Outcome{State: jobs.Success, Next: next}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	succeed("old-1", jobs.NewTask{ID: "old-2", Name: "work", Followers: []string{"old-3"}})
+	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
+		t.Errorf("cancel a chain of schema 2: %v", err)
+	}
+	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.Cancelled {
+		t.Errorf("a cancelled chain of schema 2 is %+v, %v", w, err)
+	}
+	succeed("m")
+	succeed("old-2", jobs.NewTask{ID: "old-3", Name: "work"})
+	succeed("c")
+	succeed("old-3")
+	for _, id := range []string{"old-1", "g"} {
+		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.Success {
+			t.Errorf("workflow %s is %+v, %v", id, w, err)
+		}
+	}
+	// Posted again after the upgrade, by one who lost the response before.
+	again := jobs.NewTask{ID: "old-1", Name: "work", Digest: "any", Followers: []string{"drawn"}}
+	if _, created, err := s.Enqueue(t.Context(), again); err != nil || created {
+		t.Errorf("the same chain: %v, %v", created, err)
+	}
+
+	if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "new-1", Name: "work", Followers: []string{"new-2", "new-3"}}); err != nil {
+		t.Fatal(err)
+	}
+	l := lease("new-1")
+	insert("new-2", "", nil, 0) // the step of the process before
+	exec(`UPDATE tasks SET version = version + 1, state = 'success', due = NULL, finished = ? WHERE id = 'new-1'`, time.Now().UnixMicro())
+	if got, err := s.Get(t.Context(), "new-2"); err != nil || got.Workflow != l.Task.ID {
+		t.Errorf("the second is %+v, %v", got, err)
+	}
+	succeed("new-2", jobs.NewTask{ID: "new-3", Name: "work"})
+	succeed("new-3")
+	var left int
+	if err := before.QueryRow(`SELECT count(*) FROM reserved`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d ids are reserved still, %v", left, err)
+	}
+}
+
+// Reservations are swept with what they come after.
+func TestReservationsAreSwept(t *testing.T) {
+	s := openInside(t, filepath.Join(t.TempDir(), "jobs.db"), Options{Keep: time.Millisecond})
+	if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "a", Name: "work", Followers: []string{"b"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Cancel(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	left := 1
+	for i := 0; left > 0 && i < 10_000; i++ { // any write sweeps
+		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", i), Name: "work"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.read.QueryRow(`SELECT count(*) FROM reserved`).Scan(&left); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left != 0 {
+		t.Errorf("%d ids are reserved still", left)
+	}
+}

@@ -156,6 +156,10 @@ func TestRemovedFile(t *testing.T) {
 }
 
 func TestDamagedFile(t *testing.T) {
+	empty, err := os.Stat(emptyStore(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
 	fill(t, s, 1000)
@@ -166,7 +170,7 @@ func TestDamagedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 3 * 4096; i < len(data); i++ { // the schema's pages stay
+	for i := int(empty.Size()); i < len(data); i++ { // the schema's pages stay
 		data[i] = 0x5a
 	}
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -181,6 +185,16 @@ func TestDamagedFile(t *testing.T) {
 	if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("Enqueue to a damaged file: %v", err)
 	}
+}
+
+// emptyStore is the path of a file that holds the schema and nothing else.
+func emptyStore(t *testing.T) string {
+	t.Helper()
+	path := temp(t)
+	if err := open(t, path, sqlite.Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func mustExec(t *testing.T, path, statements string) {

@@ -27,7 +27,7 @@ const (
 // file. A released one is never changed, and each must leave a file in which
 // processes of the version before can go on: while a server is reexecuted its
 // old children still have it open.
-var migrations = []string{schema1, schema2}
+var migrations = []string{schema1, schema2, schema3}
 
 // schema1: times are microseconds since 1970, UTC.
 //
@@ -111,6 +111,34 @@ CREATE TABLE rates (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOU
 CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE logs (seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks BEGIN DELETE FROM logs WHERE seq = old.seq; END;
+`
+
+// schema3: a workflow reserves the ids of the tasks that may come later. A
+// reservation goes with the task or the group after which that task comes. Triggers
+// also serve processes of the version before, which accept these tasks without
+// knowing of reservations.
+const schema3 = `
+ALTER TABLE tasks ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- that it is part of; a member has its group
+ALTER TABLE tasks ADD COLUMN followers TEXT;                    -- JSON, the ids that may come after it
+ALTER TABLE tasks ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN aborted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE groups ADD COLUMN followers TEXT;                   -- JSON; NULL if it was accepted by schema 2
+ALTER TABLE groups ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE groups ADD COLUMN aborted INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE reserved (
+	id          TEXT PRIMARY KEY,
+	workflow    TEXT NOT NULL, -- its id
+	after_task  INTEGER,       -- seq of what carries it, one of these
+	after_group INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reserved_task ON reserved (after_task) WHERE after_task IS NOT NULL;
+CREATE INDEX reserved_group ON reserved (after_group) WHERE after_group IS NOT NULL;
+CREATE TRIGGER reserved_accepted AFTER INSERT ON tasks WHEN EXISTS (SELECT 1 FROM reserved WHERE id = new.id) BEGIN
+	UPDATE tasks SET workflow = (SELECT workflow FROM reserved WHERE id = new.id) WHERE seq = new.seq;
+	DELETE FROM reserved WHERE id = new.id;
+END;
+CREATE TRIGGER reserved_task_deleted AFTER DELETE ON tasks BEGIN DELETE FROM reserved WHERE after_task = old.seq; END;
+CREATE TRIGGER reserved_group_deleted AFTER DELETE ON groups BEGIN DELETE FROM reserved WHERE after_group = old.seq; END;
 `
 
 // dsn names the file as a URI, so that no character of its path is taken for a

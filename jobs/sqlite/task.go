@@ -13,7 +13,7 @@ import (
 // columns in the order of row.scan.
 const columns = `seq, version, lost, id, queue, name, state, run_at, created, started, finished,
 	timeout, max_retries, attempts, worker, progress, note, error, artifacts, failures, result, args, signature,
-	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires`
+	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires, workflow, followers, digest, aborted`
 
 // row is a task as it is stored.
 type row struct {
@@ -32,12 +32,13 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	t := &r.task
 	var runAt, created int64
 	var started, finished sql.Null[int64]
-	var artifacts, failures []byte
+	var artifacts, failures, followers []byte
 	var group sql.Null[string]
 	err := rows.Scan(&r.seq, &t.Version, &r.lost, &t.ID, &t.Queue, &t.Name, &t.State, &runAt, &created,
 		&started, &finished, &t.Timeout, &t.MaxRetries, &t.Attempts, &t.Worker, &t.Progress, &t.Note,
 		&t.Error, &artifacts, &failures, (*[]byte)(&t.Result), (*[]byte)(&t.Args), &t.Signature,
-		&r.member.group, &r.member.place, &group, &r.expires)
+		&r.member.group, &r.member.place, &group, &r.expires,
+		&t.Workflow, &followers, &t.Digest, &t.Aborted)
 	if err != nil {
 		return err
 	}
@@ -45,6 +46,11 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	t.Started, t.Finished, t.Group = fromNull(started), fromNull(finished), group.V
 	if t.State == jobs.Queued && t.RunAt.After(now) {
 		t.State = jobs.Scheduled
+	}
+	if followers != nil {
+		if err := json.Unmarshal(followers, &t.Followers); err != nil {
+			return fmt.Errorf("decode task %s: %w", t.ID, err)
+		}
 	}
 	if err := errors.Join(json.Unmarshal(artifacts, &t.Artifacts), json.Unmarshal(failures, &t.Failures)); err != nil {
 		return fmt.Errorf("decode task %s: %w", t.ID, err)

@@ -157,8 +157,13 @@ func (r *tasksRun) show(ctx context.Context) error {
 	return r.print(r.store.Get(ctx, r.words[0]))
 }
 
+// cancel ends the workflow of that id, or the task if it begins none.
 func (r *tasksRun) cancel(ctx context.Context) error {
-	return r.print(r.store.Cancel(ctx, r.words[0]))
+	w, t, err := jobs.CancelAny(ctx, r.store, r.words[0])
+	if w != nil {
+		return r.print(w, err)
+	}
+	return r.print(t, err)
 }
 
 func (r *tasksRun) retry(ctx context.Context) error {
@@ -175,8 +180,8 @@ func (r *tasksRun) log(ctx context.Context) error {
 	return err
 }
 
-// print writes the task object, in one line for machines.
-func (r *tasksRun) print(t *jobs.Task, err error) error {
+// print writes the object of a task or a workflow, in one line for machines.
+func (r *tasksRun) print(t any, err error) error {
 	if err != nil {
 		return err
 	}

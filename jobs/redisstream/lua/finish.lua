@@ -19,7 +19,7 @@ local function finish(first)
   local id, owner, attempt, token, state, result, text, json, reason, artifacts, at, n = unpack(ARGV, first, first + 11)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version',
-    'logged')
+    'logged', 'workflow', 'followers')
   if h[1] ~= 'running' or h[2] ~= owner or h[3] ~= attempt then
     -- The answer to the same call may have been lost.
     return (h[10] == token and h[2] == owner and h[3] == attempt) and 1 or 0
@@ -63,7 +63,14 @@ local function finish(first)
     over[#over + 1], over[#over + 2] = int(now), id
   end
   if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, reason) end
-  for i = 0, n - 1 do accept(first + 12 + i * FIELDS) end
+  local workflow = h[13] or h[7]
+  if not workflow and n ~= '0' then workflow = part_of(id) end
+  for i = 0, n - 1 do accept(first + 12 + i * FIELDS, workflow or nil) end
+  if h[14] and state == 'success' then
+    reserved(h[14], id, 'DEL') -- what was not accepted now never will be
+  elseif h[14] and state ~= 'retrying' then
+    reserved(h[14], id, 'PEXPIRE', KEEP)
+  end
   changed(id)
   return 1
 end

@@ -23,12 +23,14 @@
 --   log:<id>        what the task's handler has logged
 --   group:<id>      hash, the group; below it the results of its members
 --   audit           hash, how far the search for misplaced tasks has come
+--   reserved:<id>   what the task of that id will come after, task:<id> or
+--                   group:<id>, and the workflow that both are part of
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
 local FIRST = 5 -- of the script's own arguments
 local base = KEYS[1] .. ':'
 local GROUP = 'workers'
 local EXPIRED = 'expired before it was begun' -- jobs.ExpiredReason
-local FIELDS = 9 -- of a task, as scripts are given it
+local FIELDS = 11 -- of a task, as scripts are given it
 
 local function clock()
   local t = redis.call('TIME')
@@ -136,8 +138,56 @@ local function schedule(q, id, lost, at)
   end
 end
 
--- ended lets a task expire, which leaves the list of all with it.
+-- taken returns nil if an id is free, else the workflow that has it, '' for none, and
+-- whether it is only reserved. A reservation holds while there is what it comes after.
+local function taken(id)
+  local task, group, reserved = base .. 'task:' .. id, base .. 'group:' .. id, base .. 'reserved:' .. id
+  if redis.call('EXISTS', task, group, reserved) == 0 then return nil end
+  local h = redis.call('HMGET', task, 'name', 'workflow', 'group')
+  if h[1] then return h[2] or h[3] or '' end
+  if redis.call('EXISTS', group) == 1 then return id end
+  local after, workflow = string.match(redis.call('GET', reserved), '^(%S+) (%S+)$')
+  if redis.call('EXISTS', base .. after) == 1 then return workflow, true end
+  redis.call('DEL', reserved)
+  return nil
+end
+
+-- reserve takes ids, separated by spaces, for what comes after a task or a group of a
+-- workflow; ids that the workflow has reserved already go over to it.
+local function reserve(ids, after, workflow)
+  for id in string.gmatch(ids, '%S+') do
+    local by, waits = taken(id)
+    if not by or (waits and by == workflow) then redis.call('SET', base .. 'reserved:' .. id, after .. ' ' .. workflow) end
+  end
+end
+
+-- reserved does a command with those of the ids that are reserved after a task.
+local function reserved(ids, task, command, ...)
+  for id in string.gmatch(ids or '', '%S+') do
+    local key = base .. 'reserved:' .. id
+    local value = redis.call('GET', key)
+    if value and string.match(value, '^%S+') == 'task:' .. task then redis.call(command, key, ...) end
+  end
+end
+
+-- part_of is the workflow of a task that does not name it: a process of an older version
+-- has accepted it, and has left its reservation.
+local function part_of(id)
+  return string.match(redis.call('GET', base .. 'reserved:' .. id) or '', ' (%S+)$')
+end
+
+-- give_up frees those of the ids that a workflow has reserved.
+local function give_up(ids, workflow)
+  for id in string.gmatch(ids or '', '%S+') do
+    local by, waits = taken(id)
+    if waits and by == workflow then redis.call('DEL', base .. 'reserved:' .. id) end
+  end
+end
+
+-- ended lets a task expire, which leaves the list of all with it. What is reserved
+-- after it expires with it.
 local function ended(id)
+  reserved(redis.call('HGET', base .. 'task:' .. id, 'followers'), id, 'PEXPIRE', KEEP)
   redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
   redis.call('PEXPIRE', base .. 'log:' .. id, KEEP)
   redis.call('ZADD', base .. 'ended', int(now), id)
@@ -161,11 +211,13 @@ local function expires(id, at)
 end
 
 -- accept takes the values of a task from ARGV, beginning at i, and returns
--- whether there was none of that id.
-local function accept(i, group, place)
-  local id, name, q, args, at, timeout, retries, sig, until_ = unpack(ARGV, i, i + FIELDS - 1)
+-- whether its id was free, or reserved by the workflow that it is part of. With a
+-- place the workflow is a group that the task is a member of.
+local function accept(i, workflow, place)
+  local id, name, q, args, at, timeout, retries, sig, until_, followers, digest = unpack(ARGV, i, i + FIELDS - 1)
   local key = base .. 'task:' .. id
-  if redis.call('EXISTS', key) == 1 then return false end
+  local by, waits = taken(id)
+  if by and not (waits and by == workflow) then return false end
   if at == '0' then at = int(now) end
   ready(q, at)
   enlist(id) -- before the hash: an error here must not leave half a task
@@ -173,7 +225,19 @@ local function accept(i, group, place)
   redis.call('HSET', key, 'name', name, 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
   if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
-  if group then redis.call('HSET', key, 'group', group, 'place', place) end
+  if digest ~= '' then redis.call('HSET', key, 'digest', digest) end
+  if workflow then
+    if place then
+      redis.call('HSET', key, 'group', workflow, 'place', place)
+    else
+      redis.call('HSET', key, 'workflow', workflow)
+    end
+    if waits then redis.call('DEL', base .. 'reserved:' .. id) end
+    if followers ~= '' then
+      redis.call('HSET', key, 'followers', followers)
+      reserve(followers, 'task:' .. id, workflow)
+    end
+  end
   schedule(q, id, 0, at)
   return true
 end
@@ -225,8 +289,9 @@ local function member_ended(group, place, id, success, result, reason)
   end
   local cb, q = g[4], g[5]
   local task = base .. 'task:' .. cb
-  if redis.call('EXISTS', task) == 0 then
-    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable', 'expires')
+  local by, waits = taken(cb)
+  if not by or (waits and by == group) then
+    local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable', 'expires', 'after_callback', 'aborted')
     local args, at = c[2], c[3]
     if at == '0' then at = int(now) end
     if not first_bad and c[7] == '0' then
@@ -237,11 +302,23 @@ local function member_ended(group, place, id, success, result, reason)
     end
     redis.call('HSET', task, 'name', c[1], 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
       'timeout', c[4], 'retries', c[5], 'state', 'queued', 'attempts', '0', 'version', '1')
+    redis.call('HSET', task, 'workflow', group)
+    redis.call('DEL', base .. 'reserved:' .. cb)
     if c[6] ~= '' then redis.call('HSET', task, 'sig', c[6]) end
+    if first_bad then
+      give_up(c[9], group)
+    elseif c[9] and c[9] ~= '' then
+      redis.call('HSET', task, 'followers', c[9])
+      reserve(c[9], 'task:' .. cb, group)
+    end
     if not first_bad then expires(cb, c[8]) end
     enlist(cb)
     open_queue(q)
-    if first_bad then
+    if first_bad and c[10] then
+      redis.call('HSET', task, 'state', 'cancelled', 'finished', int(now), 'error', reason, 'aborted', '1')
+      ended(cb)
+      changed(cb)
+    elseif first_bad then
       local text = 'member ' .. id .. ' of the group did not succeed'
       if reason ~= '' then text = text .. ': ' .. reason end
       redis.call('HSET', task, 'state', 'failed', 'finished', int(now), 'error', text,

@@ -63,7 +63,8 @@ var celeryKeys = map[string]string{
 	"compression":     "args are JSON",
 }
 
-// post is POST /tasks: 202 once the task, or the workflow, is durable.
+// post is POST /tasks: 202 once the task, or the workflow, is durable; 200 if it
+// was there already.
 func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	body, err := server.ReadJSON(ctx)
 	if err != nil {
@@ -76,12 +77,21 @@ func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	if w.Name == "" {
 		return t.postWorkflow(ctx, w)
 	}
-	task, _, err := t.client.Enqueue(ctx, w.NewTask)
+	task, created, err := t.client.Enqueue(ctx, w.NewTask)
 	if err != nil {
 		return taskError(err)
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, "/tasks/"+task.ID))
-	return server.WriteJSON(ctx, fasthttp.StatusAccepted, task)
+	return server.WriteJSON(ctx, acceptedStatus(created), task)
+}
+
+// acceptedStatus is the status of a response that shows what was accepted now, or
+// what was there already.
+func acceptedStatus(created bool) int {
+	if created {
+		return fasthttp.StatusAccepted
+	}
+	return fasthttp.StatusOK
 }
 
 // decodeWork reads the body. What it does not know it refuses: a misspelt option

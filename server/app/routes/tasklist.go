@@ -25,6 +25,7 @@ func (m *manageRoutes) routes(guard access) []server.Route {
 		{Method: fasthttp.MethodGet, Path: "/tasks/types", Admit: guard.read, Handler: m.types},
 		{Method: fasthttp.MethodDelete, Path: "/tasks/{id}", Admit: guard.write, Handler: m.cancel},
 		{Method: fasthttp.MethodPost, Path: "/tasks/{id}/retry", Admit: guard.write, Handler: m.retry},
+		{Method: fasthttp.MethodDelete, Path: "/workflows/{id}", Admit: guard.write, Handler: m.cancelWorkflow},
 	}
 }
 
@@ -120,12 +121,17 @@ func (m *manageRoutes) retry(ctx *fasthttp.RequestCtx) error {
 // changed answers with the task, or says why it was not changed.
 func changed(ctx *fasthttp.RequestCtx) func(*jobs.Task, error) error {
 	return func(t *jobs.Task, err error) error {
-		if state, ok := errors.AsType[jobs.StateError](err); ok {
-			return server.Fail(fasthttp.StatusConflict, state.Error())
-		}
 		if err != nil {
-			return err
+			return stateError(err)
 		}
 		return server.WriteJSON(ctx, fasthttp.StatusOK, t)
 	}
+}
+
+// stateError makes a 409 of an error that says why nothing was changed.
+func stateError(err error) error {
+	if state, ok := errors.AsType[jobs.StateError](err); ok {
+		return server.Fail(fasthttp.StatusConflict, state.Error())
+	}
+	return err
 }

@@ -90,6 +90,9 @@ func formArgs(ctx *fasthttp.RequestCtx, body []byte, binary ...string) (*fasthtt
 
 // taskError words the errors of jobs.Client for a user: they are his own.
 func taskError(err error) error {
+	if taken, ok := errors.AsType[jobs.TakenError](err); ok {
+		return server.Fail(fasthttp.StatusConflict, taken.Error())
+	}
 	switch {
 	case errors.Is(err, jobs.ErrUnknownTask):
 		return server.Fail(fasthttp.StatusNotFound, err.Error())

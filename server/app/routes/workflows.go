@@ -2,7 +2,6 @@ package routes
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -21,7 +20,7 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 	if w.Chain != nil {
 		send = t.sendChain
 	}
-	id, err := send(ctx, w)
+	id, created, err := send(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -30,28 +29,28 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 		return err
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, "/workflows/"+id))
-	return server.WriteJSON(ctx, fasthttp.StatusAccepted, state)
+	return server.WriteJSON(ctx, acceptedStatus(created), state)
 }
 
-func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, err error) {
+func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, created bool, err error) {
 	chain := make([]jobs.Link, len(w.Chain))
 	for i, each := range w.Chain {
 		chain[i] = jobs.Link{NewTask: each.NewTask, Immutable: each.Immutable}
 	}
 	if w.ID != "" && len(chain) > 0 {
 		if chain[0].ID != "" && chain[0].ID != w.ID {
-			return "", server.Fail(fasthttp.StatusBadRequest, "body: a chain has the id of its first task")
+			return "", false, server.Fail(fasthttp.StatusBadRequest, "body: a chain has the id of its first task")
 		}
 		chain[0].ID = w.ID
 	}
-	first, _, err := t.client.EnqueueChain(ctx, chain)
+	first, created, err := t.client.EnqueueChain(ctx, chain)
 	if err != nil {
-		return "", taskError(err)
+		return "", false, taskError(err)
 	}
-	return first.ID, nil
+	return first.ID, created, nil
 }
 
-func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, err error) {
+func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, created bool, err error) {
 	g := jobs.NewGroup{ID: w.ID, Members: make([]jobs.NewTask, len(w.Group))}
 	if g.ID == "" {
 		g.ID = jobs.NewID()
@@ -62,13 +61,10 @@ func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, err e
 	if w.Callback != nil {
 		g.Callback, g.Immutable = &w.Callback.NewTask, w.Callback.Immutable
 	}
-	if _, err := t.client.EnqueueGroup(ctx, g); err != nil {
-		if errors.Is(err, jobs.ErrTaken) {
-			return "", server.Fail(fasthttp.StatusConflict, "the id of a task in the workflow is taken")
-		}
-		return "", taskError(err)
+	if created, err = t.client.EnqueueGroup(ctx, g); err != nil {
+		return "", false, taskError(err)
 	}
-	return g.ID, nil
+	return g.ID, created, nil
 }
 
 // workflow is GET /workflows/{id}; with wait it is held until that has ended.
@@ -89,6 +85,20 @@ func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 			return server.WriteJSON(ctx, fasthttp.StatusOK, w)
 		}
 	}
+}
+
+// cancelWorkflow is DELETE /workflows/{id}: 200 with the workflow, 409 if it has
+// ended.
+func (m *manageRoutes) cancelWorkflow(ctx *fasthttp.RequestCtx) error {
+	id := server.Param(ctx, "id")
+	if err := m.store.CancelWorkflow(ctx, id); err != nil {
+		return stateError(err)
+	}
+	w, err := jobs.WorkflowOf(ctx, m.store, id)
+	if err != nil {
+		return err
+	}
+	return server.WriteJSON(ctx, fasthttp.StatusOK, w)
 }
 
 // log is GET /tasks/{id}/log.

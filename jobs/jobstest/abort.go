@@ -1,0 +1,205 @@
+package jobstest
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var abortStories = []story{
+	{"a cancelled workflow that waits never starts", (*suite).abortsWaiting},
+	{"a cancelled workflow goes no further", (*suite).abortsChain},
+	{"a cancelled group ends with all of its members", (*suite).abortsGroup},
+	{"a cancelled chord ends its callback", (*suite).abortsCallback},
+	{"what a failed chord has left can be cancelled", (*suite).abortsRest},
+	{"a task alone can be cancelled as a workflow", (*suite).abortsTask},
+	{"what has ended, or is part of another, is no workflow to cancel", (*suite).abortsNothing},
+	{"a workflow is cancelled while it goes on", (*suite).abortsAtOnce},
+}
+
+func abort(t *testing.T, st jobs.Store, id string) {
+	t.Helper()
+	for range 2 { // the second time is no error
+		if err := st.CancelWorkflow(t.Context(), id); err != nil {
+			t.Fatalf("CancelWorkflow: %v", err)
+		}
+	}
+}
+
+// wantAborted fails unless a task was cancelled with its workflow, for good.
+func wantAborted(t *testing.T, st jobs.Store, id string) {
+	t.Helper()
+	got := wantState(t, st, id, jobs.Cancelled)
+	if got.Error != jobs.AbortReason || !got.Aborted || got.Finished == nil {
+		t.Errorf("task is %+v", got)
+	}
+	_, err := st.Requeue(t.Context(), id)
+	wantError(t, "Requeue "+id, err, jobs.ErrState)
+	wantSame(t, st, got)
+}
+
+func (s *suite) abortsWaiting(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	later := first("a", "b", "c")
+	later.RunAt = time.Now().Add(time.Hour)
+	enqueue(t, st, later)
+	version := get(t, st, "a").Version
+	abort(t, other, "a")
+	wantAborted(t, st, "a")
+	if got := get(t, st, "a"); got.Version <= version {
+		t.Errorf("version %d after %d", got.Version, version)
+	}
+	wantFree(t, st, "b")
+	wantFree(t, st, "c")
+	s.leaseNone(t, st, by("w", 5))
+}
+
+func (s *suite) abortsChain(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, first("a", "b", "c", "on-error"))
+	succeed(t, st, "a", first("b", "c", "on-error"))
+	l := leaseOne(t, st, "w")
+	abort(t, other, "a")
+	if lost, err := st.Held(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) != 1 {
+		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
+	}
+	err := st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{task("c")}})
+	wantError(t, "Finish", err, jobs.ErrLeaseLost)
+	wantAborted(t, other, "b")
+	if a := wantState(t, st, "a", jobs.Success); !a.Aborted {
+		t.Errorf("the first is %+v", a)
+	}
+	_, err = st.Get(t.Context(), "c")
+	wantError(t, "Get of the third", err, jobs.ErrNotFound)
+	s.leaseNone(t, st, by("w", 5))
+	wantFree(t, st, "c")
+	wantFree(t, st, "on-error")
+	abort(t, st, "a") // what has taken the ids since is left alone
+	wantState(t, st, "c", jobs.Queued)
+}
+
+func (s *suite) abortsGroup(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	g := jobs.NewGroup{ID: "g", Members: members("m", 4)}
+	g.Members[3].Followers = []string{"after"}
+	enqueueGroup(t, st, g)
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	l := leaseOne(t, st, "w")
+	abort(t, other, "g")
+	got := group(t, st)
+	if !got.Aborted || got.Succeeded != 1 || got.Failed != 3 || got.Finished == nil || got.FailedMember == "" || got.Error != jobs.AbortReason {
+		t.Errorf("group is %+v", got)
+	}
+	s.refused(t, st, l, l.Task.ID)
+	for i := 1; i < 4; i++ {
+		wantAborted(t, st, fmt.Sprint("m-", i))
+	}
+	wantFree(t, st, "after")
+	s.leaseNone(t, st, by("w", 5))
+}
+
+func (s *suite) abortsCallback(t *testing.T) {
+	st := s.handle(t)
+	g := chordOf(3)
+	g.Callback.Followers = []string{"after"}
+	enqueueGroup(t, st, g)
+	l := leaseOne(t, st, "w")
+	abort(t, st, "g")
+	wantAborted(t, st, "c")
+	s.refused(t, st, l, l.Task.ID)
+	wantFree(t, st, "after")
+	s.leaseNone(t, st, callbacks(1))
+	if got := group(t, st); !got.Aborted || got.Failed != 3 || got.Finished == nil {
+		t.Errorf("group is %+v", got)
+	}
+
+	g = chordOf(1) // and one that runs
+	g.ID, g.Members, g.Callback.ID = "g2", members("k", 1), "c2"
+	enqueueGroup(t, st, g)
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	l = lease(t, st, callbacks(1))[0]
+	abort(t, st, "g2")
+	s.refused(t, st, l, "c2")
+	wantAborted(t, st, "c2")
+}
+
+func (s *suite) abortsRest(t *testing.T) {
+	st := s.handle(t)
+	enqueueGroup(t, st, chordOf(3))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	wantState(t, st, "c", jobs.Failed)
+	abort(t, st, "g")
+	wantState(t, st, "c", jobs.Failed)
+	if got := group(t, st); !got.Aborted || got.Failed != 3 || got.Finished == nil || got.Error != "x" {
+		t.Errorf("group is %+v", got)
+	}
+	s.leaseNone(t, st, by("w", 5))
+}
+
+func (s *suite) abortsTask(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("alone"))
+	abort(t, st, "alone")
+	wantAborted(t, st, "alone")
+	s.leaseNone(t, st, by("w", 1))
+}
+
+func (s *suite) abortsNothing(t *testing.T) {
+	st := s.handle(t)
+	wantError(t, "nothing", st.CancelWorkflow(t.Context(), "nobody"), jobs.ErrNotFound)
+	enqueue(t, st, first("a", "b"))
+	wantError(t, "what is reserved", st.CancelWorkflow(t.Context(), "b"), jobs.ErrNotFound)
+	succeed(t, st, "a", task("b"))
+	wantError(t, "a part of a chain", st.CancelWorkflow(t.Context(), "b"), jobs.ErrState)
+	succeed(t, st, "b")
+	before := get(t, st, "a")
+	wantError(t, "a chain that has ended", st.CancelWorkflow(t.Context(), "a"), jobs.ErrState)
+	wantSame(t, st, before)
+
+	enqueueGroup(t, st, chordOf(1))
+	wantError(t, "a member", st.CancelWorkflow(t.Context(), "m-0"), jobs.ErrState)
+	succeed(t, st, "m-0")
+	finish(t, st, lease(t, st, callbacks(1))[0], jobs.Outcome{State: jobs.Success})
+	wantError(t, "a chord that has ended", st.CancelWorkflow(t.Context(), "g"), jobs.ErrState)
+	if got := group(t, st); got.Aborted {
+		t.Errorf("group is %+v", got)
+	}
+	enqueue(t, st, first("f", "after-f"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	wantError(t, "a chain that has failed", st.CancelWorkflow(t.Context(), "f"), jobs.ErrState)
+	refuseID(t, st, "after-f", "f")
+	if _, err := st.Requeue(t.Context(), "f"); err != nil {
+		t.Error(err)
+	}
+}
+
+// However a cancel and the step of a chain to its next task fall together, nothing
+// of the chain is left.
+func (s *suite) abortsAtOnce(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	for round := range 20 {
+		a, b := fmt.Sprint("a", round), fmt.Sprint("b", round)
+		enqueue(t, st, first(a, b))
+		l := leaseOne(t, st, "w")
+		ended := make(chan error, 1)
+		go func() { // ends with Finish
+			ended <- st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{task(b)}})
+		}()
+		if err := other.CancelWorkflow(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
+			t.Error(err)
+		} else if err == nil {
+			wantAborted(t, st, b)
+		} else {
+			wantAborted(t, st, a)
+			_, err := st.Get(t.Context(), b)
+			wantError(t, "Get of the next", err, jobs.ErrNotFound)
+		}
+	}
+	s.leaseNone(t, st, by("w", 5))
+}

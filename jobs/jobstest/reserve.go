@@ -1,0 +1,376 @@
+package jobstest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gale/jobs"
+)
+
+var reserveStories = []story{
+	{"the ids of a workflow are taken from its acceptance on", (*suite).reserves},
+	{"tasks, groups and reservations share one space of ids", (*suite).oneSpace},
+	{"a workflow of which an id is taken is refused whole", (*suite).reservesAllOrNothing},
+	{"of workflows that share an id one is accepted", (*suite).reservesAtOnce},
+	{"a reservation goes over to the task that comes next", (*suite).handsOn},
+	{"success frees what can follow no more", (*suite).freesUnreached},
+	{"a failed task keeps its reservations for another try", (*suite).keepsForRetry},
+	{"a reservation goes with the task that it comes after", (*suite).reservationExpires},
+	{"members and callback hand on what is reserved after them", (*suite).groupHandsOn},
+	{"the same workflow twice is one, and another is refused", (*suite).sameWorkflow},
+	{"ids that do not differ are refused", (*suite).sameIDInside},
+	{"after a task of no workflow nothing is reserved", (*suite).noWorkflow},
+}
+
+// first is a task that begins a workflow.
+func first(id string, followers ...string) jobs.NewTask {
+	n := task(id)
+	n.Followers = followers
+	return n
+}
+
+// wantTaken fails unless err says which id is taken, and by which workflow.
+func wantTaken(t *testing.T, what string, err error, id, workflow string) {
+	t.Helper()
+	taken, ok := errors.AsType[jobs.TakenError](err)
+	if !ok || taken.ID != id || taken.Workflow != workflow || !errors.Is(err, jobs.ErrTaken) {
+		t.Errorf("%s: %v; want that %s is taken by %q", what, err, id, workflow)
+	}
+}
+
+// refuseID tries every way to take an id.
+func refuseID(t *testing.T, st jobs.Store, id, workflow string) {
+	t.Helper()
+	_, _, err := st.Enqueue(t.Context(), task(id))
+	wantTaken(t, "a task", err, id, workflow)
+	unique := keyed(id, "work", time.Hour)
+	unique.Unique = "key of " + id
+	_, _, err = st.Enqueue(t.Context(), unique)
+	wantTaken(t, "a unique task", err, id, workflow)
+	refuseLater(t, st, id, workflow)
+}
+
+// refuseLater tries the ways that are refused even if a task has the id.
+func refuseLater(t *testing.T, st jobs.Store, id, workflow string) {
+	t.Helper()
+	_, _, err := st.Enqueue(t.Context(), first("x", "y", id))
+	wantTaken(t, "one that follows", err, id, workflow)
+	for what, g := range map[string]jobs.NewGroup{
+		"a group":              {ID: id, Members: members("x", 2)},
+		"a member":             {ID: "y", Members: append(members("x", 2), task(id))},
+		"a callback":           {ID: "y", Members: members("x", 2), Callback: &jobs.NewTask{ID: id, Name: "work"}},
+		"after a member":       {ID: "y", Members: append(members("x", 2), first("z", id))},
+		"after a callback":     {ID: "y", Members: members("x", 2), Callback: &jobs.NewTask{ID: "z", Name: "work", Followers: []string{id}}},
+		"a member with digest": {ID: "y", Digest: "d", Members: []jobs.NewTask{task(id)}},
+	} {
+		created, err := st.EnqueueGroup(t.Context(), g)
+		wantTaken(t, what, err, id, workflow)
+		if created {
+			t.Errorf("%s: created", what)
+		}
+	}
+	for _, free := range []string{"x", "y", "z", "x-0", "x-1"} { // all or nothing
+		if _, err := st.Get(t.Context(), free); !errors.Is(err, jobs.ErrNotFound) {
+			t.Errorf("%s was accepted: %v", free, err)
+		}
+	}
+	if _, err := st.Group(t.Context(), "y"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("the group was accepted: %v", err)
+	}
+}
+
+// wantFree fails if a task, or anything else, has the id.
+func wantFree(t *testing.T, st jobs.Store, id string) {
+	t.Helper()
+	n := task(id)
+	n.Name = "nobody runs it"
+	if _, created, err := st.Enqueue(t.Context(), n); err != nil || !created {
+		t.Errorf("%s is not free: %v, %v", id, created, err)
+	}
+}
+
+func (s *suite) reserves(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	got := enqueue(t, st, first("a", "b", "d"))
+	if got.Workflow != "a" || !slices.Equal(got.Followers, []string{"b", "d"}) {
+		t.Errorf("the first is %+v", got)
+	}
+	wantSame(t, other, got)
+	for _, id := range []string{"b", "d"} {
+		refuseID(t, other, id, "a")
+		_, err := st.Get(t.Context(), id)
+		wantError(t, "Get "+id, err, jobs.ErrNotFound)
+	}
+	g := chordOf(2)
+	g.Members[0].Followers, g.Callback.Followers = []string{"after-m"}, []string{"after-c"}
+	enqueueGroup(t, st, g)
+	for _, id := range []string{"c", "after-m", "after-c"} {
+		refuseID(t, other, id, "g")
+	}
+}
+
+func (s *suite) oneSpace(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("alone"))
+	enqueue(t, st, first("a", "b"))
+	enqueueGroup(t, st, jobs.NewGroup{ID: "g", Members: members("m", 1)})
+	refuseLater(t, st, "alone", "")
+	refuseLater(t, st, "a", "a")
+	refuseLater(t, st, "m-0", "g")
+	_, _, err := st.Enqueue(t.Context(), task("g"))
+	wantTaken(t, "a task with the id of a group", err, "g", "g")
+	_, _, err = st.Enqueue(t.Context(), first("x", "g"))
+	wantTaken(t, "a follower with the id of a group", err, "g", "g")
+	if _, created, err := st.Enqueue(t.Context(), task("m-0")); err != nil || created {
+		t.Errorf("a task that is there: %v, %v", created, err)
+	}
+}
+
+func (s *suite) reservesAllOrNothing(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, first("a", "b"))
+	n := first("x", "y", "b", "z")
+	n.Unique, n.UniqueFor = "k", time.Hour
+	_, _, err := st.Enqueue(t.Context(), n)
+	wantTaken(t, "Enqueue", err, "b", "a")
+	for _, id := range []string{"x", "y", "z"} {
+		wantFree(t, st, id)
+	}
+	n.ID, n.Followers = "x2", nil
+	if _, created, err := st.Enqueue(t.Context(), n); err != nil || !created {
+		t.Errorf("the unique key is not free: %v, %v", created, err)
+	}
+}
+
+func (s *suite) reservesAtOnce(t *testing.T) {
+	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	const callers = 12
+	for round := range 5 {
+		shared := fmt.Sprint("shared-", round)
+		var won atomic.Int32
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				id := fmt.Sprint("w-", round, "-", i)
+				st := handles[i%2]
+				var err error
+				switch i % 3 {
+				case 0:
+					_, _, err = st.Enqueue(t.Context(), first(id, id+"-1", shared))
+				case 1:
+					_, err = st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: id, Members: append(members(id, 2), task(shared))})
+				case 2:
+					_, err = st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: id, Members: members(id, 2), Callback: &jobs.NewTask{ID: shared, Name: "c"}})
+				}
+				if err == nil {
+					won.Add(1)
+				} else if !errors.Is(err, jobs.ErrTaken) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := won.Load(); n != 1 {
+			t.Errorf("round %d: %d were accepted", round, n)
+		}
+	}
+}
+
+// succeed ends the only task that is due, and is followed by next.
+func succeed(t *testing.T, st jobs.Store, id string, next ...jobs.NewTask) {
+	t.Helper()
+	l := leaseOne(t, st, "w")
+	if l.Task.ID != id {
+		t.Fatalf("leased %s, want %s", l.Task.ID, id)
+	}
+	finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`), Next: next})
+}
+
+func (s *suite) handsOn(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	enqueue(t, st, first("a", "b", "c", "d"))
+	succeed(t, other, "a", first("b", "c", "d"))
+	if b := get(t, st, "b"); b.Workflow != "a" || b.State != jobs.Queued || !slices.Equal(b.Followers, []string{"c", "d"}) {
+		t.Errorf("the second is %+v", b)
+	}
+	if _, created, err := st.Enqueue(t.Context(), task("b")); err != nil || created {
+		t.Errorf("a task that was accepted: %v, %v", created, err)
+	}
+	refuseID(t, st, "c", "a")
+	succeed(t, st, "b", first("c", "d"))
+	refuseID(t, st, "d", "a")
+	succeed(t, st, "c", task("d"))
+	succeed(t, st, "d")
+	for _, id := range []string{"a", "b", "c", "d"} {
+		wantState(t, other, id, jobs.Success)
+	}
+}
+
+func (s *suite) freesUnreached(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, first("a", "b", "c", "on-error"))
+	succeed(t, st, "a", first("b", "c"))
+	wantFree(t, st, "on-error")
+	refuseID(t, st, "c", "a")
+	succeed(t, st, "b")
+	wantFree(t, st, "c")
+}
+
+func (s *suite) keepsForRetry(t *testing.T) {
+	for _, state := range []jobs.State{jobs.Failed, jobs.Dead, jobs.Cancelled} {
+		t.Run(string(state), func(t *testing.T) {
+			st := s.keeping(t, keep)
+			enqueue(t, st, first("a", "b", "on-error"))
+			l := leaseOne(t, st, "w")
+			if state == jobs.Cancelled {
+				cancel(t, st, "a")
+			} else {
+				finish(t, st, l, jobs.Outcome{State: state, Error: "x", Next: []jobs.NewTask{task("on-error")}})
+				succeed(t, st, "on-error")
+			}
+			refuseID(t, st, "b", "a")
+			if _, err := st.Requeue(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+			// For longer than what has ended is kept.
+			end := time.Now().Add(2 * keep)
+			eventually(t, "the time is over", func() bool { return time.Now().After(end) })
+			refuseID(t, st, "b", "a")
+			succeed(t, st, "a", task("b"))
+			succeed(t, st, "b")
+		})
+	}
+}
+
+func (s *suite) reservationExpires(t *testing.T) {
+	st := s.keeping(t, keep)
+	enqueue(t, st, first("a", "b"))
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	refuseID(t, st, "b", "a")
+	wantGone(t, st, "a")
+	eventually(t, "the id is free", func() bool {
+		_, created, err := st.Enqueue(t.Context(), task("b"))
+		return err == nil && created
+	})
+	enqueue(t, st, first("a", "c"))
+}
+
+func (s *suite) groupHandsOn(t *testing.T) {
+	st := s.handle(t)
+	g := chordOf(2)
+	g.Members[0].Followers, g.Callback.Followers = []string{"after-m"}, []string{"after-c", "last"}
+	enqueueGroup(t, st, g)
+	for _, l := range lease(t, st, by("w", 2)) {
+		var next []jobs.NewTask
+		if l.Task.ID == "m-0" {
+			next = []jobs.NewTask{task("after-m")}
+		}
+		finish(t, st, l, jobs.Outcome{State: jobs.Success, Next: next})
+	}
+	succeed(t, st, "after-m")
+	if got := get(t, st, "after-m"); got.Workflow != "g" {
+		t.Errorf("what follows a member is %+v", got)
+	}
+	refuseID(t, st, "after-c", "g")
+	l := lease(t, st, callbacks(1))[0]
+	if got := get(t, st, "c"); got.Workflow != "g" || len(got.Followers) != 2 {
+		t.Errorf("the callback is %+v", got)
+	}
+	finish(t, st, l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{first("after-c", "last")}})
+	refuseID(t, st, "last", "g")
+	succeed(t, st, "after-c", task("last"))
+	succeed(t, st, "last")
+
+	g.ID, g.Members = "broken", members("k", 1)
+	g.Callback = &jobs.NewTask{ID: "c2", Name: "callback", Followers: []string{"never"}}
+	enqueueGroup(t, st, g)
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	wantState(t, st, "c2", jobs.Failed)
+	wantFree(t, st, "never")
+}
+
+func (s *suite) sameWorkflow(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	n := first("a", "b")
+	n.Digest = "one"
+	before := enqueue(t, st, n)
+	again := first("a", "drawn-anew")
+	again.Digest = "one"
+	if got, created, err := other.Enqueue(t.Context(), again); err != nil || created || got.Version != before.Version || got.Digest != "one" {
+		t.Errorf("the same: %+v, %v, %v", got, created, err)
+	}
+	again.Digest = "two"
+	_, _, err := other.Enqueue(t.Context(), again)
+	wantTaken(t, "another", err, "a", "a")
+	if _, created, err := other.Enqueue(t.Context(), task("a")); err != nil || created {
+		t.Errorf("a task of that id: %v, %v", created, err)
+	}
+	wantFree(t, st, "drawn-anew")
+	wantSame(t, st, before)
+	enqueue(t, st, task("alone"))
+	again.ID = "alone"
+	_, _, err = other.Enqueue(t.Context(), again)
+	wantTaken(t, "a workflow with the id of a task", err, "alone", "")
+
+	g := chordOf(2)
+	g.Callback.ID, g.Digest = "c", "one"
+	enqueueGroup(t, st, g)
+	anew := chordOf(2)
+	anew.Members, anew.Callback.ID, anew.Digest = members("anew", 2), "c-anew", "one"
+	if created, err := other.EnqueueGroup(t.Context(), anew); err != nil || created {
+		t.Errorf("the same group: %v, %v", created, err)
+	}
+	anew.Digest = "two"
+	_, err = other.EnqueueGroup(t.Context(), anew)
+	wantTaken(t, "another group", err, "g", "g")
+	wantFree(t, st, "c-anew")
+	wantFree(t, st, "anew-0")
+}
+
+func (s *suite) sameIDInside(t *testing.T) {
+	st := s.handle(t)
+	for _, n := range []jobs.NewTask{first("a", "a"), first("a", "b", "b"), first("a", "b", "../c")} {
+		if _, created, err := st.Enqueue(t.Context(), n); created || err == nil || errors.Is(err, jobs.ErrUnavailable) {
+			t.Errorf("%s, %v: %v, %v", n.ID, n.Followers, created, err)
+		}
+	}
+	for name, g := range map[string]jobs.NewGroup{
+		"a member twice":        {ID: "g", Members: append(members("m", 2), task("m-0"))},
+		"a member as the group": {ID: "m-0", Members: members("m", 1)},
+		"a member as callback":  {ID: "g", Members: members("m", 1), Callback: &jobs.NewTask{ID: "m-0", Name: "c"}},
+		"a callback as group":   {ID: "g", Members: members("m", 1), Callback: &jobs.NewTask{ID: "g", Name: "c"}},
+		"after a member":        {ID: "g", Members: append(members("m", 1), first("n", "m-0"))},
+		"after the callback":    {ID: "g", Members: members("m", 1), Callback: &jobs.NewTask{ID: "c", Name: "c", Followers: []string{"m-0"}}},
+	} {
+		if created, err := st.EnqueueGroup(t.Context(), g); created || !errors.Is(err, jobs.ErrOption) {
+			t.Errorf("%s: %v, %v", name, created, err)
+		}
+	}
+	for _, id := range []string{"a", "b", "m-0", "n", "c", "g"} {
+		wantFree(t, st, id)
+	}
+}
+
+func (s *suite) noWorkflow(t *testing.T) {
+	st := s.handle(t)
+	enqueue(t, st, task("a"))
+	enqueue(t, st, first("other", "c"))
+	l := lease(t, st, by("w", 2))
+	for _, each := range l {
+		if each.Task.ID == "a" { // c is somebody's, b is not
+			finish(t, st, each, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{first("b", "d"), task("c")}})
+		}
+	}
+	if b := wantState(t, st, "b", jobs.Queued); b.Workflow != "" || b.Followers != nil {
+		t.Errorf("the next is %+v", b)
+	}
+	_, err := st.Get(t.Context(), "c")
+	wantError(t, "Get of what another workflow has reserved", err, jobs.ErrNotFound)
+	wantFree(t, st, "d")
+}

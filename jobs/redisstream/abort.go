@@ -1,0 +1,72 @@
+package redisstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"gale/jobs"
+)
+
+// CancelWorkflow implements jobs.Changer. Which tasks may be part of a workflow
+// does not change, so they are looked up before the step.
+func (s *Store) CancelWorkflow(ctx context.Context, id string) error {
+	err := s.abort(ctx, id)
+	if err != nil {
+		return fmt.Errorf("cancel workflow %s: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Store) abort(ctx context.Context, id string) error {
+	kind, parts, err := s.parts(ctx, id)
+	if err != nil {
+		return err
+	}
+	args := []any{id, kind, jobs.AbortReason}
+	for _, part := range parts {
+		args = append(args, part)
+	}
+	answer, err := s.soon(ctx, abortScript, args...)
+	if err != nil {
+		return err
+	}
+	if len(answer) != 1 {
+		return errAnswer
+	}
+	switch answer[0] {
+	case int64(1):
+		return nil
+	case int64(0):
+		return jobs.ErrWorkflowEnded
+	case int64(-1):
+		return jobs.ErrNotFound
+	}
+	return errAnswer
+}
+
+// parts returns the ids of all that may be tasks of the group of that id, or of
+// the chain that the task of that id begins.
+func (s *Store) parts(ctx context.Context, id string) (kind string, ids []string, err error) {
+	f, err := s.groupFields(ctx, id)
+	if err == nil {
+		err = json.Unmarshal(f.raw("members"), &ids)
+		if callback := f.text("callback"); callback != "" {
+			ids = append(ids, callback)
+		}
+		return "group", append(ids, strings.Fields(f.text("followers"))...), err
+	}
+	if !errors.Is(err, jobs.ErrNotFound) {
+		return "", nil, err
+	}
+	first, err := s.get(ctx, id)
+	if err == nil {
+		err = first.Heads()
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return "task", append([]string{id}, first.Possible()...), nil
+}

@@ -1,0 +1,104 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"gale/jobs"
+)
+
+// CancelWorkflow implements jobs.Changer.
+func (s *Store) CancelWorkflow(ctx context.Context, id string) error {
+	err := s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.abort(ctx, id) })
+	if err != nil {
+		return fmt.Errorf("cancel workflow %s: %w", id, err)
+	}
+	return nil
+}
+
+// workflow is what abort must know of one.
+type workflow struct {
+	parts   []string // ids of all that may be its tasks
+	old     bool     // accepted before there were reservations: its tasks do not name it
+	aborted bool
+	mark    string // the statement that marks it as aborted
+}
+
+func (t *tx) abort(ctx context.Context, id string) error {
+	w, err := t.workflowOf(ctx, id)
+	if err != nil || w.aborted {
+		return err
+	}
+	// Before its tasks: the end of a member ends the callback.
+	if err := t.exec(ctx, w.mark, id); err != nil {
+		return err
+	}
+	ended := 0
+	for _, part := range w.parts {
+		found, err := t.rowsOf(ctx, getTask, part)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 || found[0].task.Part() != id && !(w.old && found[0].task.Part() == "") {
+			continue
+		}
+		r := found[0]
+		if err := t.exec(ctx, `UPDATE tasks SET aborted = 1 WHERE seq = ?`, r.seq); err != nil {
+			return err
+		}
+		if r.task.State.Final() {
+			continue
+		}
+		ended++
+		if err := t.cancel(ctx, r, jobs.AbortReason); err != nil {
+			return err
+		}
+	}
+	if ended == 0 {
+		return jobs.ErrWorkflowEnded
+	}
+	return t.unreserve(ctx, w.parts, id)
+}
+
+// workflowOf finds the group of that id, or the chain that the task of that id
+// begins.
+func (t *tx) workflowOf(ctx context.Context, id string) (w workflow, err error) {
+	if _, err := t.free(ctx, id); err != nil {
+		return w, err
+	}
+	var members, followers []byte
+	var callback string
+	found, err := t.queryRow(ctx, `SELECT members, callback_id, followers, aborted FROM groups WHERE id = ?`, []any{id},
+		&members, &callback, &followers, &w.aborted)
+	if err != nil {
+		return w, err
+	}
+	if !found {
+		first, err := t.get(ctx, id)
+		if err != nil {
+			return w, err
+		}
+		if err := first.Heads(); err != nil {
+			return w, err
+		}
+		w.mark = `UPDATE tasks SET aborted = 1 WHERE id = ?`
+		w.parts, w.old, w.aborted = append([]string{id}, first.Possible()...), first.Workflow == "", first.Aborted
+		return w, nil
+	}
+	w.mark, w.old = `UPDATE groups SET aborted = 1 WHERE id = ?`, followers == nil
+	var more []string
+	if err := json.Unmarshal(members, &w.parts); err != nil {
+		return w, fmt.Errorf("decode group: %w", err)
+	}
+	if followers != nil {
+		if err := json.Unmarshal(followers, &more); err != nil {
+			return w, fmt.Errorf("decode group: %w", err)
+		}
+	}
+	if callback != "" {
+		w.parts = append(w.parts, callback)
+	}
+	w.parts = append(w.parts, more...)
+	return w, nil
+}
