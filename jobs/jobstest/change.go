@@ -34,7 +34,7 @@ func cancel(t *testing.T, st jobs.Store, id string) *jobs.Task {
 func (s *suite) cancelsWaiting(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	later, soon := task("later"), task("soon")
-	later.RunAt, soon.RunAt = time.Now().Add(time.Hour), time.Now().Add(s.LeaseTTL/8)
+	later.RunAt, soon.RunAt = time.Now().Add(time.Hour), time.Now().Add(shortly)
 	for _, n := range []jobs.NewTask{task("retrying"), task("released")} {
 		enqueue(t, st, n)
 		l := leaseOne(t, st, "w")
@@ -44,7 +44,7 @@ func (s *suite) cancelsWaiting(t *testing.T) {
 			}
 			continue
 		}
-		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(s.LeaseTTL / 8)})
+		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(shortly)})
 	}
 	for _, n := range []jobs.NewTask{later, soon, task("queued")} {
 		enqueue(t, st, n)

@@ -13,7 +13,7 @@ var closeStories = []story{
 }
 
 func (s *suite) closed(t *testing.T) {
-	st, other := s.open(t, 0), s.handle(t)
+	st, other := s.open(t, s.options()), s.handle(t)
 	enqueue(t, other, task("a"))
 	l := leaseOne(t, other, "w")
 	before := get(t, other, "a")
@@ -50,7 +50,7 @@ func (s *suite) closed(t *testing.T) {
 }
 
 func (s *suite) closeEndsWaiting(t *testing.T) {
-	st, other := s.open(t, 0), s.handle(t)
+	st, other := s.open(t, s.options()), s.handle(t)
 	was := enqueue(t, other, task("a"))
 	r := by("w", 1)
 	r.Queues = []string{"empty"}
@@ -67,7 +67,7 @@ func (s *suite) closeEndsWaiting(t *testing.T) {
 }
 
 func (s *suite) leasesOutlive(t *testing.T) {
-	st, other := s.open(t, 0), s.handle(t)
+	st, other := s.open(t, s.options()), s.handle(t)
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
 	if err := st.Close(); err != nil {

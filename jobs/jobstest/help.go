@@ -17,15 +17,34 @@ const patience = 60 * time.Second
 // errDone is the cause that the suite ends contexts with.
 var errDone = errors.New("the story has seen enough")
 
+// handle is a handle whose leases do not expire during a story.
 func (s *suite) handle(t *testing.T) jobs.Store {
 	t.Helper()
-	return s.keeping(t, 0)
+	return s.closing(t, s.options())
+}
+
+// expiring is a handle whose leases expire after shortLease.
+func (s *suite) expiring(t *testing.T) jobs.Store {
+	t.Helper()
+	o := s.options()
+	o.LeaseTTL = shortLease
+	return s.closing(t, o)
 }
 
 // keeping is a handle that keeps what has ended for so long.
 func (s *suite) keeping(t *testing.T, keep time.Duration) jobs.Store {
 	t.Helper()
-	st := s.open(t, keep)
+	o := s.options()
+	o.Keep = keep
+	return s.closing(t, o)
+}
+
+func (s *suite) options() Options { return Options{LeaseTTL: longLease, MaxLost: s.MaxLost} }
+
+// closing is a handle that is closed with the test.
+func (s *suite) closing(t *testing.T, o Options) jobs.Store {
+	t.Helper()
+	st := s.open(t, o)
 	t.Cleanup(func() {
 		if err := st.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -122,7 +141,7 @@ func leaseSoon(t *testing.T, st jobs.Store) *jobs.Lease {
 // leaseNone fails if anything is due now or becomes so within a short time.
 func (s *suite) leaseNone(t *testing.T, st jobs.Store, r jobs.LeaseRequest) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), s.LeaseTTL/4, errDone)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), shortly, errDone)
 	defer cancel()
 	got, err := st.Lease(ctx, r)
 	if !errors.Is(err, errDone) {

@@ -5,32 +5,39 @@
 package jobstest
 
 import (
-	"cmp"
 	"testing"
 	"time"
 
 	"gale/jobs"
 )
 
-// Options say how the stores under test were made.
+// Options are the settings of a store that a story needs.
 type Options struct {
-	// LeaseTTL is that of the stores. Several stories wait until leases
-	// expire, so it should be short, but long enough for the machine to answer
-	// within it. Default 500 ms.
 	LeaseTTL time.Duration
-	// MaxLost is that of the stores. Default jobs.DefaultMaxLost.
-	MaxLost int
+	MaxLost  int
+	// Keep is how long ended tasks are kept; 0 means the default of the store.
+	Keep time.Duration
 }
 
-// Run runs the suite as subtests of t, one after the other, for some of them
-// measure time. open returns another handle on a store: all calls with one t
-// share it, as processes would, and for each t it is a new, empty one. keep is
-// how long tasks are kept that have ended, 0 for the default. The suite closes
-// the handles.
-func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o Options) {
-	o.LeaseTTL = cmp.Or(o.LeaseTTL, 500*time.Millisecond)
-	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
-	s := &suite{open: open, Options: o}
+const (
+	// longLease is the lease time of stories that are not about expiry: no
+	// machine is so slow that a lease expires before the story has ended.
+	longLease = time.Hour
+	// shortLease is the lease time of stories that wait for leases to expire.
+	// They hold however late the story itself is: they check the order of
+	// events, and that nothing came before its time.
+	shortLease = 400 * time.Millisecond
+	// shortly is how far ahead stories set a time that they wait for, and how
+	// long they watch that nothing happens.
+	shortly = 100 * time.Millisecond
+	maxLost = 3
+)
+
+// Run runs the suite as parallel subtests of t. open returns another handle on a
+// store: all calls with one t share it, as processes would, and for each t it is
+// a new, empty one. The suite closes the handles.
+func Run(t *testing.T, open func(t *testing.T, o Options) jobs.Store) {
+	s := &suite{open: open, MaxLost: maxLost}
 	for _, g := range []struct {
 		name    string
 		stories []story
@@ -62,15 +69,18 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) jobs.Store, o
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, st := range g.stories {
-				t.Run(st.promise, func(t *testing.T) { st.tell(s, t) })
+				t.Run(st.promise, func(t *testing.T) {
+					t.Parallel()
+					st.tell(s, t)
+				})
 			}
 		})
 	}
 }
 
 type suite struct {
-	open func(t *testing.T, keep time.Duration) jobs.Store
-	Options
+	open    func(t *testing.T, o Options) jobs.Store
+	MaxLost int
 }
 
 // story is one promise and the attempt to break it.

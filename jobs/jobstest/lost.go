@@ -74,7 +74,7 @@ func (s *suite) deadByReclaim(t *testing.T) {
 }
 
 func (s *suite) deadByExpiry(t *testing.T) {
-	st, other := s.handle(t), s.handle(t)
+	st, other := s.expiring(t), s.expiring(t)
 	enqueue(t, st, task("poison"))
 	for range s.MaxLost {
 		leaseOne(t, st, "w")

@@ -26,7 +26,7 @@ func limited(owner string, max int, every time.Duration) jobs.LeaseRequest {
 
 func (s *suite) rates(t *testing.T) {
 	handles := []jobs.Store{s.handle(t), s.handle(t)}
-	every := jobs.RateSlack + s.LeaseTTL/4
+	every := jobs.RateSlack + shortly
 	const n = 4
 	for i := range n {
 		one := task(fmt.Sprint("t", i))
@@ -66,7 +66,7 @@ func (s *suite) rateKeepsOrder(t *testing.T) {
 		enqueue(t, st, one)
 		enqueue(t, st, task(fmt.Sprint("quick-", i)))
 	}
-	every := jobs.RateSlack + s.LeaseTTL/8
+	every := jobs.RateSlack + shortly/2
 	leases := lease(t, st, limited("w", 10, every))
 	got := ids(leases)
 	slices.Sort(got)
@@ -112,7 +112,7 @@ func (s *suite) rateChanges(t *testing.T) {
 	}
 	leaseOneOf(t, st, limited("w", 3, time.Hour), "a")
 	s.leaseNone(t, st, limited("w", 3, time.Hour))
-	every := jobs.RateSlack + s.LeaseTTL/8
+	every := jobs.RateSlack + shortly/2
 	leaseOneOf(t, st, limited("w", 3, every), "b")
 	leaseOneOf(t, st, limited("w", 3, every), "c")
 }

@@ -11,6 +11,7 @@ import (
 
 var uniqueStories = []story{
 	{"of tasks with one key one is accepted within its time", (*suite).unique},
+	{"a key is free when its time is over", (*suite).uniqueEnds},
 	{"from everywhere at once one of them is accepted", (*suite).uniqueAtOnce},
 	{"a key without a time is refused, and in a group", (*suite).uniqueRefused},
 }
@@ -24,26 +25,30 @@ func keyed(id, name string, d time.Duration) jobs.NewTask {
 
 func (s *suite) unique(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	d := s.LeaseTTL / 2
-	end := time.Now().Add(d) // at the earliest
-	enqueue(t, st, keyed("first", "work", d))
+	enqueue(t, st, keyed("first", "work", time.Hour))
 	before := get(t, st, "first")
 	if got, created, err := other.Enqueue(t.Context(), keyed("second", "work", time.Hour)); err != nil || created || got.ID != "first" || got.Version != before.Version {
 		t.Fatalf("Enqueue = %+v, %v, %v", got, created, err)
 	}
 	_, err := st.Get(t.Context(), "second")
 	wantError(t, "Get of the second", err, jobs.ErrNotFound)
-	enqueue(t, other, keyed("another-name", "other", d))
+	enqueue(t, other, keyed("another-name", "other", time.Hour))
 	plain := task("plain")
 	enqueue(t, other, plain)
 	if _, err := st.Cancel(t.Context(), "first"); err != nil {
 		t.Fatal(err)
 	}
-	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", d)); !created && (err != nil || got.State != jobs.Cancelled) {
+	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", time.Hour)); err != nil || created || got.State != jobs.Cancelled {
 		t.Errorf("after its end: Enqueue = %+v, %v, %v", got, created, err)
 	}
+}
+
+func (s *suite) uniqueEnds(t *testing.T) {
+	st, other := s.handle(t), s.handle(t)
+	end := time.Now().Add(shortly) // at the earliest
+	enqueue(t, st, keyed("first", "work", shortly))
 	eventually(t, "the key is free", func() bool {
-		_, created, err := other.Enqueue(t.Context(), keyed("fourth", "work", d))
+		_, created, err := other.Enqueue(t.Context(), keyed("second", "work", time.Hour))
 		if created && time.Now().Before(end.Add(-2*time.Millisecond)) { // a store may count in milliseconds
 			t.Errorf("free before its time")
 		}

@@ -140,7 +140,7 @@ func (s *suite) watchEnds(t *testing.T) {
 	if _, err := st.Watch(ended, "a", was.Version); !errors.Is(err, errDone) {
 		t.Errorf("with a context that has ended: %v, want its cause", err)
 	}
-	soon, cancelSoon := context.WithTimeoutCause(t.Context(), s.LeaseTTL/4, errDone)
+	soon, cancelSoon := context.WithTimeoutCause(t.Context(), shortly, errDone)
 	defer cancelSoon()
 	if _, err := st.Watch(soon, "a", was.Version); !errors.Is(err, errDone) {
 		t.Errorf("with a context that ends meanwhile: %v, want its cause", err)

@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"gale/jobs"
 	"gale/jobs/jobstest"
@@ -13,15 +12,14 @@ import (
 
 func TestConformance(t *testing.T) {
 	dir := sqlite.InMemory(t)
-	o := jobstest.Options{LeaseTTL: 400 * time.Millisecond, MaxLost: 3}
-	jobstest.Run(t, func(t *testing.T, keep time.Duration) jobs.Store {
+	jobstest.Run(t, func(t *testing.T, o jobstest.Options) jobs.Store {
 		t.Helper()
 		// The handles of one story share a file.
 		path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", ".")+".db")
-		s, err := sqlite.Open(path, sqlite.Options{LeaseTTL: o.LeaseTTL, MaxLost: o.MaxLost, Keep: keep})
+		s, err := sqlite.Open(path, sqlite.Options{LeaseTTL: o.LeaseTTL, MaxLost: o.MaxLost, Keep: o.Keep})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
-	}, o)
+	})
 }
