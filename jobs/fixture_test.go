@@ -25,19 +25,28 @@ func newFixture(t *testing.T, defs ...jobs.Definition) *fixture {
 	dir := t.TempDir()
 	f := &fixture{}
 	var err error
-	if f.store, err = sqlite.Open(filepath.Join(dir, "jobs.db"), sqlite.Options{LeaseTTL: 3 * time.Second}); err != nil {
+	f.tasks, err = jobs.NewRegistry(defs...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.store.Close() })
+	f.client = &jobs.Client{Tasks: f.tasks}
+	f.leaseFor(t, time.Hour) // no lease expires while a test runs
 	if f.files, err = jobs.OpenArtifacts(filepath.Join(dir, "artifacts")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.files.Close() })
-	if f.tasks, err = jobs.NewRegistry(defs...); err != nil {
+	return f
+}
+
+// leaseFor replaces the store by one with that lease time.
+func (f *fixture) leaseFor(t *testing.T, ttl time.Duration) {
+	t.Helper()
+	store, err := sqlite.Open(filepath.Join(t.TempDir(), "jobs.db"), sqlite.Options{LeaseTTL: ttl})
+	if err != nil {
 		t.Fatal(err)
 	}
-	f.client = &jobs.Client{Store: f.store, Tasks: f.tasks}
-	return f
+	t.Cleanup(func() { _ = store.Close() })
+	f.store, f.client.Store = store, store
 }
 
 // work runs a worker until the test ends, or the returned function is called.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"gale/jobs"
-	"gale/jobs/sqlite"
 )
 
 func TestTaskRunsToItsResult(t *testing.T) {
@@ -270,18 +268,56 @@ func TestGraceIsOver(t *testing.T) {
 	}
 }
 
-// A task that outlives its lease stays with its worker, by heartbeat.
+// beats is a store that tells of each lease that was extended.
+type beats struct {
+	jobs.Store
+	extended chan string
+}
+
+func (b *beats) Extend(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, error) {
+	lost, err := b.Store.Extend(ctx, leases)
+	if err == nil && len(lost) == 0 {
+		for _, l := range leases {
+			b.extended <- l.Task.ID
+		}
+	}
+	return lost, err
+}
+
+// The lease of a task that runs is extended again and again.
 func TestHeartbeatKeepsTheLease(t *testing.T) {
+	end := make(chan struct{})
 	f := newFixture(t, jobs.Definition{Name: "long", Handler: func(context.Context, *jobs.Job) error {
-		<-time.After(4 * time.Second) // the lease is 3 s
+		<-end
 		return nil
 	}})
-	f.work(t, jobs.WorkerOptions{Heartbeat: 500 * time.Millisecond})
-	f.work(t, jobs.WorkerOptions{Owner: "test/worker.1", Heartbeat: 500 * time.Millisecond})
-	task := f.await(t, f.enqueue(t, jobs.NewTask{Name: "long"}).ID, final)
-	if task.State != jobs.Success || task.Attempts != 1 {
+	b := &beats{Store: f.store, extended: make(chan string)}
+	w, err := jobs.NewWorker(b, f.tasks, jobs.WorkerOptions{Owner: "test/worker.0", Artifacts: f.files, Heartbeat: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }() // ends with ctx
+	id := f.enqueue(t, jobs.NewTask{Name: "long"}).ID
+	for range 3 {
+		if got := <-b.extended; got != id {
+			t.Errorf("the lease of %s was extended", got)
+		}
+	}
+	close(end)
+	go func() { // ends when the worker has
+		for range b.extended {
+		}
+	}()
+	if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 1 {
 		t.Errorf("%+v", task)
 	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("worker: %v", err)
+	}
+	close(b.extended)
 }
 
 // A worker whose lease was lost stops its handler, and its outcome counts for
@@ -314,12 +350,6 @@ func TestLostLeaseStopsTheHandler(t *testing.T) {
 // A successor takes the tasks of its dead predecessor over at once.
 func TestSuccessorTakesOver(t *testing.T) {
 	f := newFixture(t, echo)
-	store, err := sqlite.Open(filepath.Join(t.TempDir(), "long.db"), sqlite.Options{LeaseTTL: time.Hour}) // nobody waits for that
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	f.store, f.client.Store = store, store
 	id := f.enqueue(t, jobs.NewTask{Name: "echo"}).ID
 	if _, err := f.store.Lease(t.Context(), jobs.LeaseRequest{
 		Owner: "test/worker.0", Queues: []string{jobs.DefaultQueue}, Names: []string{"echo"}, Max: 1,

@@ -53,14 +53,14 @@ func masterMain(file string) int {
 		fmt.Fprintln(os.Stderr, "configuration: nobody can run with that")
 		return 2
 	}
-	bootTimeout := 10 * time.Second
+	bootTimeout := time.Minute
 	if behaviour == "never-ready" || behaviour == "deaf" {
-		bootTimeout = time.Second
+		bootTimeout = 5 * time.Second // the others are ready by then
 	}
 	m, err := New(Options{
 		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, Keep: true}},
 		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: text, Environ: os.Environ(),
-		Grace: 2 * time.Second, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
+		Grace: time.Minute, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
 		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -115,7 +115,11 @@ func childMain(c *Child) int {
 	if behaviour == "never-ready" && c.Slot() == "serve.1" && c.Generation == 1 {
 		hang()
 	}
-	err := c.Run(context.Background(), time.Second, func(ctx context.Context) error {
+	grace := time.Minute
+	if behaviour == "stubborn" {
+		grace = time.Second
+	}
+	err := c.Run(context.Background(), grace, func(ctx context.Context) error {
 		if c.Role == "serve" {
 			ln, err := c.Listener()
 			if err != nil {
@@ -181,7 +185,7 @@ type answer struct {
 
 // ask sends a line to the server.
 func ask(addr string) (a answer, err error) {
-	conn, err := net.DialTimeout("tcp", addr, 30*time.Second)
+	conn, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
 		return a, err
 	}

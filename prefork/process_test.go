@@ -244,7 +244,7 @@ func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
 func TestNeverReadyIsKilledAndReplaced(t *testing.T) {
 	s := startServer(t, "never-ready")
 	eventually(t, "boot timeout and a second generation", func() bool {
-		return s.said("not ready within 1s") && s.said("msg=ready")
+		return s.said("not ready within 5s") && s.said("msg=ready")
 	})
 }
 

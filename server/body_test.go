@@ -15,7 +15,7 @@ import (
 // TestBodyEnds holds what a handler sees at the end of a body, and that it stays.
 func TestBodyEnds(t *testing.T) {
 	t.Parallel()
-	s := open(t, server.Options{ReadTimeout: 300 * time.Millisecond})
+	s, hurried := open(t, server.Options{}), open(t, server.Options{ReadTimeout: time.Second})
 	const (
 		sized   = "POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"
 		chunked = "POST /read HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -71,12 +71,12 @@ func TestBodyEnds(t *testing.T) {
 	})
 	for name, raw := range map[string]string{"stalled": sized + "01234", "stalled, chunked": chunked + "9\r\n01234"} {
 		t.Run(name, func(t *testing.T) {
-			c := dial(t, s)
+			c := dial(t, hurried)
 			c.send(raw)
 			if got := c.answer(); got.status != 408 || !got.close {
 				t.Errorf("got %+v", got)
 			}
-			checkBody(t, <-s.bodies, "01234", server.ErrBodyTimeout)
+			checkBody(t, <-hurried.bodies, "01234", server.ErrBodyTimeout)
 		})
 	}
 }
@@ -97,7 +97,7 @@ func checkBody(t *testing.T, got bodyRead, data string, err error) {
 // A body that arrives slowly but steadily may take longer than ReadTimeout.
 func TestBodyHasNoDeadlineAsAWhole(t *testing.T) {
 	t.Parallel()
-	const timeout = time.Second
+	const timeout = 2 * time.Second
 	s := open(t, server.Options{ReadTimeout: timeout})
 	c := dial(t, s)
 	begin := time.Now()

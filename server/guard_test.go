@@ -113,7 +113,7 @@ func TestForbiddenWays(t *testing.T) {
 	for path, handler := range routes {
 		list = append(list, server.Route{Method: "POST", Path: path, MaxBody: -1, Handler: handler})
 	}
-	s := open(t, server.Options{ReadTimeout: 300 * time.Millisecond}, list...)
+	s := open(t, server.Options{ReadTimeout: 2 * time.Second}, list...)
 	for path := range routes {
 		for _, raw := range []string{
 			post(path, getHidden), postChunked(path, getHidden), post(path, strings.Repeat(getHidden, 10000)),

@@ -104,7 +104,7 @@ func TestDrainAnswersRequestsOnTheirWay(t *testing.T) {
 
 func TestDrainGraceRunsOut(t *testing.T) {
 	t.Parallel()
-	s := open(t, server.Options{Grace: 100 * time.Millisecond})
+	s := open(t, server.Options{Grace: time.Second})
 	one, two, resting := dial(t, s), dial(t, s), dial(t, s)
 	one.send(get("/wait"))
 	two.send(get("/wait"))
@@ -122,7 +122,7 @@ func TestDrainGraceRunsOut(t *testing.T) {
 
 func TestDrainRestingClientIsNotCutOff(t *testing.T) {
 	t.Parallel()
-	s := open(t, server.Options{Grace: 10 * time.Millisecond})
+	s := open(t, server.Options{Grace: patience / 2})
 	c := dial(t, s)
 	c.send(get("/"))
 	c.answer()
@@ -211,7 +211,7 @@ func TestTimeoutNothingSent(t *testing.T) {
 
 func TestTimeoutNothingMoreSent(t *testing.T) {
 	t.Parallel()
-	s := open(t, server.Options{IdleTimeout: short})
+	s := open(t, server.Options{IdleTimeout: 10 * short}) // the request is there by then
 	c := dial(t, s)
 	c.send(get("/"))
 	c.answer()
@@ -247,7 +247,7 @@ func TestTimeoutAnswerNotTaken(t *testing.T) {
 
 func TestTimeoutAnswerTakenSlowly(t *testing.T) {
 	t.Parallel()
-	const timeout, rate, size = time.Second, 256 << 10, 64 << 20
+	const timeout, rate, size = 2 * time.Second, 256 << 10, 64 << 20
 	s := open(t, server.Options{WriteTimeout: timeout}, bigRoute(size))
 	c := dial(t, s)
 	c.send(get("/big"))
@@ -297,7 +297,7 @@ func bigRoute(size int) server.Route {
 // A hijacked connection has its owner's deadlines, and Run leaves it alone.
 func TestHijacked(t *testing.T) {
 	t.Parallel()
-	const short = 100 * time.Millisecond
+	const short = time.Second // the requests are there by then
 	s := open(t, server.Options{IdleTimeout: short, ReadTimeout: short, WriteTimeout: short},
 		server.Route{Method: "GET", Path: "/echo", Handler: func(ctx *fasthttp.RequestCtx) error {
 			ctx.Hijack(func(c net.Conn) { _, _ = io.Copy(c, c) })
@@ -311,7 +311,7 @@ func TestHijacked(t *testing.T) {
 	c.send(get("/echo"))
 	c.answer()
 	for range 2 {
-		<-time.After(3 * short)
+		<-time.After(2 * short)
 		c.send("still there\n")
 		if got, err := c.in.ReadString('\n'); err != nil || got != "still there\n" {
 			t.Errorf("got %q, %v", got, err)

@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a server may take to answer.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Server is one redis-server. It keeps its port and its folder over Kill and
 // Restart.

@@ -229,7 +229,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	defer tick.Stop()
 	for end := time.Now().Add(60 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatal("waited 10 s in vain")
+			t.Fatal("waited a minute in vain")
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestStoppedProcessInLine(t *testing.T) {
 	s := open(t, path, sqlite.Options{})
 	start(t, "queue", path).await(t)
 	for i := range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		if _, _, err := s.Enqueue(ctx, jobs.NewTask{ID: fmt.Sprint("t", i), Name: "work"}); err != nil {
 			t.Error(err)
 		}

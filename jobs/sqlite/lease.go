@@ -53,7 +53,7 @@ func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, 
 
 // sleep returns when there is reason to look again.
 func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
-	timer := time.NewTimer(min(d, lookAgain))
+	timer := time.NewTimer(min(d, s.lookAgain))
 	defer timer.Stop()
 	select {
 	case <-w.wake:

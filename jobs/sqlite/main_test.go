@@ -101,7 +101,7 @@ func (p *process) await(t *testing.T) string {
 			t.Fatal("the process ended without a word")
 		}
 		return line
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the process says nothing")
 	}
 	return ""

@@ -15,6 +15,7 @@ import (
 // nothing is missed between a look and the wait for the next change.
 func TestOwnChangesNeedNoPoll(t *testing.T) {
 	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
+	s.lookAgain = time.Hour
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -37,13 +38,9 @@ func TestOwnChangesNeedNoPoll(t *testing.T) {
 	for i := range 300 {
 		id := fmt.Sprint("t", i)
 		waiting.Go(func() { enqueue(id) })
-		begin := time.Now()
 		leases, err := s.Lease(ctx, request(id))
 		if err != nil {
 			t.Fatal(err)
-		}
-		if d := time.Since(begin); d >= lookAgain {
-			t.Errorf("round %d: a new task was leased after %v", i, d)
 		}
 		version := leases[0].Task.Version
 		waiting.Go(func() {

@@ -83,6 +83,7 @@ type Store struct {
 	committer *committer
 	read      *sql.DB
 	poller    *poller
+	lookAgain time.Duration // see the constant; tests set it
 	closed    chan struct{}
 	close     func() error
 }
@@ -127,7 +128,7 @@ func open(path string, o Options) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	read.SetConnMaxIdleTime(time.Minute)
-	s := &Store{opts: o, committer: c, read: read, closed: make(chan struct{})}
+	s := &Store{opts: o, committer: c, read: read, lookAgain: lookAgain, closed: make(chan struct{})}
 	s.poller = newPoller(read, o.Poll)
 	c.committed = s.poller.committed
 	s.close = sync.OnceValue(s.shut)

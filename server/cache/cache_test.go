@@ -59,8 +59,8 @@ func TestExpiry(t *testing.T) {
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		c := cache.New(sharedtest.Open(t, address), cache.Options{})
 		n := 0
-		get := func() (string, bool) {
-			value, fresh, err := c.Get(t.Context(), "key", 300*time.Millisecond, func(context.Context) (string, error) {
+		get := func(key string, keep time.Duration) (string, bool) {
+			value, fresh, err := c.Get(t.Context(), key, keep, func(context.Context) (string, error) {
 				n++
 				return fmt.Sprint(n), nil
 			})
@@ -69,15 +69,18 @@ func TestExpiry(t *testing.T) {
 			}
 			return value, fresh
 		}
-		if value, fresh := get(); value != "1" || !fresh {
+		if value, fresh := get("long", time.Hour); value != "1" || !fresh {
 			t.Errorf("first: %q, %v", value, fresh)
 		}
-		if value, fresh := get(); value != "1" || fresh {
+		if value, fresh := get("long", time.Hour); value != "1" || fresh {
 			t.Errorf("second: %q, %v", value, fresh)
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; {
-			if value, fresh := get(); fresh {
-				if value != "2" {
+		if value, fresh := get("short", 100*time.Millisecond); value != "2" || !fresh {
+			t.Errorf("another key: %q, %v", value, fresh)
+		}
+		for deadline := time.Now().Add(time.Minute); ; {
+			if value, fresh := get("short", 100*time.Millisecond); fresh {
+				if value != "3" {
 					t.Errorf("after expiry: %q", value)
 				}
 				return

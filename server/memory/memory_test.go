@@ -23,7 +23,7 @@ func TestKeysExpireByThemselves(t *testing.T) {
 	if err := c.Set(t.Context(), "long", "1", time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); c.Get(t.Context(), "short").Err() == nil; {
+	for deadline := time.Now().Add(time.Minute); c.Get(t.Context(), "short").Err() == nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not expire")
 		}
@@ -121,7 +121,7 @@ func TestServeLeavesLast(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it stays for nobody")
 	}
 }

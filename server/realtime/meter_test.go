@@ -2,6 +2,8 @@ package realtime_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -31,11 +33,15 @@ func settles(t *testing.T, c *realtime.Counters, what string, ok func(realtime.S
 func TestMeter(t *testing.T) {
 	t.Parallel()
 	var c realtime.Counters
+	finish := make(chan struct{})
 	s := open(t, realtime.Options{Meter: &c, PingInterval: 200 * time.Millisecond}, echoes, func(h *realtime.Hub) server.Route {
 		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
 			return h.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
 				s.Every(100*time.Millisecond, []byte("."))
-				s.After(time.Second, func() { _ = s.Finish(nil) })
+				go func() { // ends with finish
+					<-finish
+					_ = s.Finish(nil)
+				}()
 				return s.Send([]byte("hello"))
 			})
 		}}
@@ -47,10 +53,18 @@ func TestMeter(t *testing.T) {
 		}
 		wantText(t, ws, "")
 	}
-	get(t, s)
+	stream := get(t, s)
 	settles(t, &c, "both are open", func(s realtime.Stats) bool {
 		return s.Open[realtime.WebSocket] == 1 && s.Open[realtime.EventStream] == 1 && s.Received == 3
 	})
+	if _, err := io.ReadFull(stream.Body, make([]byte, 3)); err != nil { // signs of life
+		t.Fatal(err)
+	}
+	pinged := make(chan struct{})
+	ws.SetPingHandler(func(string) error { close(pinged); return errors.New("enough") })
+	_, _, _ = ws.ReadMessage()
+	<-pinged
+	close(finish)
 	settles(t, &c, "the stream has ended", func(s realtime.Stats) bool { return s.Open[realtime.EventStream] == 0 })
 	ws.Close()
 	settles(t, &c, "both are gone", func(s realtime.Stats) bool { return s.Open[realtime.WebSocket] == 0 })

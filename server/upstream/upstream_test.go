@@ -55,7 +55,11 @@ func TestFetch(t *testing.T) {
 		srv.URL + "/slow": ErrTimeout, srv.URL + "/cut": ErrUnreachable, srv.URL + "/garbage": ErrUnreachable,
 		"http://" + gone.Addr().String(): ErrUnreachable,
 	} {
-		c, err := New(target, Options{Timeout: 500 * time.Millisecond, MaxBody: 1000})
+		o := Options{Timeout: time.Minute, MaxBody: 1000}
+		if want == ErrTimeout {
+			o.Timeout = 500 * time.Millisecond
+		}
+		c, err := New(target, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +102,7 @@ func TestFetchesWaitForAConnection(t *testing.T) {
 		now.Add(-1)
 	}))
 	defer srv.Close()
-	c, err := New(srv.URL, Options{MaxConns: 2, Timeout: 10 * time.Second})
+	c, err := New(srv.URL, Options{MaxConns: 2, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

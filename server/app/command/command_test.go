@@ -225,11 +225,12 @@ func TestProcessThatEndsBadly(t *testing.T) {
 }
 
 // Whoever ignores TERM, and whoever went to the background, is gone when the
-// command is cancelled, or has ended.
+// command is cancelled, or has ended. Nobody can have waited for them to end by
+// themselves: that takes longer than a test may.
 func TestNothingRemains(t *testing.T) {
 	for name, script := range map[string]string{
-		"cancelled":    `trap '' TERM; (trap '' TERM; echo $$ >pids; sleep 300) & sleep 300 & echo $! >>pids; sh -c 'trap "" TERM; echo $$ >>pids; sleep 300' & echo progress 1; wait; wait; sleep 300`,
-		"ended itself": `sleep 300 & echo $! >pids; echo $$ >>pids; echo progress 1`,
+		"cancelled":    `trap '' TERM; (trap '' TERM; echo $$ >pids; sleep 36000) & sleep 36000 & echo $! >>pids; sh -c 'trap "" TERM; echo $$ >>pids; sleep 36000' & echo progress 1; wait; wait; sleep 36000`,
+		"ended itself": `sleep 36000 & echo $! >pids; echo $$ >>pids; echo progress 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			begun := make(chan struct{}, 1)
@@ -239,19 +240,13 @@ func TestNothingRemains(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { _, err := p.run(ctx); ended <- err }() // ends with the command
 			<-begun
-			began := time.Now()
 			if name == "cancelled" {
 				cancel(why)
 			}
 			err := <-ended
 			cancel(nil)
-			took := time.Since(began)
 			if name == "cancelled" && !errors.Is(err, why) || name != "cancelled" && err != nil {
 				t.Errorf("it ended with %v", err)
-			}
-			t.Logf("ended within %v", took.Round(time.Millisecond))
-			if took > 5*time.Second {
-				t.Errorf("it took %v", took)
 			}
 			text, err := os.ReadFile(filepath.Join(p.work, "pids"))
 			if err != nil {
@@ -262,7 +257,7 @@ func TestNothingRemains(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for deadline := time.Now().Add(5 * time.Second); alive(pid); <-time.After(5 * time.Millisecond) {
+				for deadline := time.Now().Add(time.Minute); alive(pid); <-time.After(5 * time.Millisecond) {
 					if time.Now().After(deadline) {
 						t.Fatalf("%d remains", pid)
 					}
