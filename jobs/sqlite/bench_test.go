@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gale/jobs"
+	"gale/jobs/jobstest"
 	"gale/jobs/sqlite"
 )
 
@@ -149,4 +150,9 @@ func BenchmarkWatch(b *testing.B) {
 	cancel()
 	<-ended
 	<-ended
+}
+
+func BenchmarkLateness(b *testing.B) {
+	path := temp(b)
+	jobstest.BenchmarkLateness(b, open(b, path, sqlite.Options{}), open(b, path, sqlite.Options{}))
 }

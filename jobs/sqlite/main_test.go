@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -159,10 +160,13 @@ func workForever(path string) error {
 				return err
 			}
 			for _, l := range leases {
-				if err := finishWithNext(s, l); err != nil {
+				switch err := finishWithNext(s, l); {
+				case errors.Is(err, jobs.ErrLeaseLost): // on a busy machine
+				case err != nil:
 					return err
+				default:
+					say(l.Task.ID)
 				}
-				say(l.Task.ID)
 			}
 		}
 	})
