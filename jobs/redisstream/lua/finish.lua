@@ -27,7 +27,7 @@ local function finish(first)
   local q = h[5]
   -- What may fail fails before anything is written.
   if state == 'retrying' then ready(q, at) end
-  for i = 0, n - 1 do ready(ARGV[first + 11 + i * FIELDS + 2], ARGV[first + 11 + i * FIELDS + 4]) end
+  for i = 0, n - 1 do ready(ARGV[first + 12 + i * FIELDS + 2], ARGV[first + 12 + i * FIELDS + 4]) end
   local after = h[7] and redis.call('HMGET', base .. 'group:' .. h[7], 'queue', 'at')
   if after and after[1] then ready(after[1], after[2]) end
   part(q, h[4])
