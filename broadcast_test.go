@@ -107,7 +107,7 @@ func round(t *testing.T, all []*listener, senders, each, size int) {
 	for _, l := range all {
 		want += int64(l.sent)
 	}
-	eventually(t, 60*time.Second, "all hear all", func() bool {
+	eventually(t, "all hear all", func() bool {
 		for _, l := range all {
 			if l.heard.Load() < want && l.fault.Load() == nil {
 				return false
@@ -143,10 +143,10 @@ func TestBroadcast(t *testing.T) {
 	// Each of the eight children notices by itself; one that has not would answer
 	// a sender "Not sent".
 	for _, g := range servers {
-		eventually(t, 20*time.Second, "all have subscribed again", func() bool {
+		eventually(t, "all have subscribed again", func() bool {
 			return strings.Count(g.log.String(), "channels: subscribed again") >= 4
 		})
-		eventually(t, 20*time.Second, "the gap is in the log", func() bool {
+		eventually(t, "the gap is in the log", func() bool {
 			return strings.Contains(g.log.String(), "channels: messages lost")
 		})
 	}

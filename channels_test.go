@@ -119,16 +119,16 @@ func reloadUnder(t *testing.T, clients int, flags []string) {
 		resp.Body.Close()
 		published++
 	}
-	eventually(t, 60*time.Second, "the children are new", func() bool {
+	eventually(t, "the children are new", func() bool {
 		publish()
 		return g.renewed(t, before)
 	})
 	// A replaced child still closes its clients when its successor is live.
-	eventually(t, 30*time.Second, "all have moved", func() bool {
+	eventually(t, "all have moved", func() bool {
 		publish()
 		return !slices.ContainsFunc(all, func(c *channelClient) bool { return c.moved.Load() == 0 })
 	})
-	eventually(t, 30*time.Second, "all hear all", func() bool {
+	eventually(t, "all hear all", func() bool {
 		for _, c := range all {
 			if c.heard.Load() < int64(published) && c.wrong.Load() == nil {
 				return false

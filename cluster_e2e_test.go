@@ -136,7 +136,7 @@ func behind(t *testing.T, proxy string) *cluster {
 			t.Logf("%s's log:\n%s", proxy, log)
 		}
 	})
-	eventually(t, 20*time.Second, proxy+" answers", func() bool {
+	eventually(t, proxy+" answers", func() bool {
 		resp, err := c.client().Get("https://" + c.secure + "/healthz")
 		if err == nil {
 			resp.Body.Close()
@@ -148,9 +148,9 @@ func behind(t *testing.T, proxy string) *cluster {
 
 // client speaks TLS with the proxy, from 127.0.0.2, and follows no redirect.
 func (c *cluster) client() *http.Client {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: 10 * time.Second}
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: time.Minute}
 	return &http.Client{
-		Timeout:       30 * time.Second,
+		Timeout:       time.Minute,
 		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.roots}, DialContext: dialer.DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -179,13 +179,13 @@ func (c *cluster) do(t *testing.T, method, target, body string, header ...string
 // socket opens a WebSocket through the proxy.
 func (c *cluster) socket(t *testing.T, target string) *websocket.Conn {
 	t.Helper()
-	d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: c.roots}, HandshakeTimeout: 10 * time.Second}
+	d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: c.roots}, HandshakeTimeout: time.Minute}
 	conn, resp, err := d.Dial("wss://"+c.secure+target, http.Header{"Authorization": {"Bearer sesame"}})
 	if err != nil {
 		t.Fatalf("%s: %v, %+v", target, err, resp)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	return conn
 }
 

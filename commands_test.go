@@ -167,7 +167,7 @@ func TestCancelCommand(t *testing.T) {
 			g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, flags(t)...)...)
 			var task commandTask
 			send(t, "POST", g.url+"/tasks", `{"task":"stubborn"}`, &task)
-			eventually(t, 15*time.Second, "it runs", func() bool {
+			eventually(t, "it runs", func() bool {
 				text, _ := os.ReadFile(pids)
 				return bytes.Count(text, []byte("\n")) == 3
 			})
@@ -184,7 +184,7 @@ func TestCancelCommand(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, 10*time.Second, "nothing of it remains", func() bool {
+				eventually(t, "nothing of it remains", func() bool {
 					stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 					return err != nil || strings.Contains(string(stat), ") Z ")
 				})

@@ -51,7 +51,7 @@ func TestE2EInspectAgreesWithSox(t *testing.T) {
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			answer := upload(t, g, "sounds", path)
-			task := awaitTask(t, g, answer.Files[0].Task, time.Minute)
+			task := awaitTask(t, g, answer.Files[0].Task)
 			var r report
 			if err := json.Unmarshal(task.Result, &r); err != nil || task.State != "success" {
 				t.Fatalf("%+v, %v", task, err)

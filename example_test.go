@@ -34,7 +34,7 @@ func TestExampleProgram(t *testing.T) {
 	}
 	counted := func(task taskObject, want string) {
 		t.Helper()
-		eventually(t, 30*time.Second, "the words are counted", func() bool {
+		eventually(t, "the words are counted", func() bool {
 			getJSON(t, g.url+"/count/"+task.ID, &task)
 			return task.State == "success"
 		})
@@ -58,7 +58,7 @@ func TestExampleProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 20*time.Second, "others have taken their place", func() bool { return strings.Count(g.log.String(), `msg="child ready"`) >= 6 })
+	eventually(t, "others have taken their place", func() bool { return strings.Count(g.log.String(), `msg="child ready"`) >= 6 })
 	counted(task, "4")
 	if code, _ := count(strings.Repeat("x", 64<<10+1)); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a text that is too long: %d", code)

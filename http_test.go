@@ -124,7 +124,7 @@ func TestHUPRereadsTheCertificate(t *testing.T) {
 		return readAll(t, resp) == "Hello, friendly user!"
 	}
 	row := 0 // of answers with the new one: twenty come from all children
-	eventually(t, 30*time.Second, "the new certificate is served", func() bool {
+	eventually(t, "the new certificate is served", func() bool {
 		if served(renewed) {
 			row++
 		} else {

@@ -125,15 +125,15 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	}
 	ending(t, g)
 	answer := upload(t, g, "speech", "testdata/speech.wav")
-	if task := awaitTask(t, g, answer.Files[0].Task, time.Minute); task.State != "success" {
+	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 	g.scrape(t)
 	victim := g.slots(t)["serve.0"].PID
 	_ = syscall.Kill(victim, syscall.SIGKILL)
-	eventually(t, 30*time.Second, "a successor", func() bool { s := g.slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
+	eventually(t, "a successor", func() bool { s := g.slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
 	_ = g.cmd.Process.Signal(syscall.SIGHUP)
-	eventually(t, time.Minute, "the reload is through", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
+	eventually(t, "the reload is through", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	if err := g.wait(40 * time.Second); err != nil {
 		t.Error(err)
@@ -229,7 +229,7 @@ func TestE2EInstalledTree(t *testing.T) {
 		t.Errorf("not an unprivileged user: %v\n%s", err, status)
 	}
 	answer := upload(t, g, "speech", "testdata/speech.wav")
-	if task := awaitTask(t, g, answer.Files[0].Task, time.Minute); task.State != "success" {
+	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 	if stored, err := os.Stat(filepath.Join(state, "uploads/speech/speech.wav")); err != nil || stored.Size() != 257656 {

@@ -365,12 +365,16 @@ func (g *gale) slots(t *testing.T) map[string]slotStatus {
 	return bySlot
 }
 
+// patience is how long tests wait for what must happen. It is long, so that they
+// pass on a machine that is busy with other work.
+const patience = 2 * time.Minute
+
 // eventually polls until cond holds.
-func eventually(t *testing.T, limit time.Duration, what string, cond func() bool) {
+func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); !cond(); {
+	for deadline := time.Now().Add(patience); !cond(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("timed out after %v: %s", limit, what)
+			t.Fatalf("timed out after %v: %s", patience, what)
 		}
 		<-time.After(10 * time.Millisecond)
 	}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestE2EPromtool lets Prometheus' own tool read what a server answers and what
@@ -21,10 +20,10 @@ import (
 func TestE2EPromtool(t *testing.T) {
 	g := start(t, t.TempDir(), "-procs", "2", "-workers", "1")
 	answer := upload(t, g, "speech", "testdata/speech.wav")
-	awaitTask(t, g, answer.Files[0].Task, time.Minute)
+	awaitTask(t, g, answer.Files[0].Task)
 	startTask(t, g, "x") // something is in a queue
 	var text string
-	eventually(t, 10*time.Second, "all is published", func() bool {
+	eventually(t, "all is published", func() bool {
 		_, text, _ = get("http://" + g.admin + "/metrics")
 		return strings.Contains(text, `event="succeeded"`) && strings.Contains(text, "gale_queue_oldest_seconds") && strings.Contains(text, "gale_upload_duration_seconds_bucket") && strings.Contains(text, "gale_task_duration_seconds_bucket")
 	})

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fasthttp/websocket"
 )
@@ -18,7 +17,7 @@ func TestMetricsOfLongConnections(t *testing.T) {
 	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-max-conns", "30")
 	moves := func(what string, want map[string]float64) {
 		t.Helper()
-		eventually(t, 20*time.Second, what, func() bool {
+		eventually(t, what, func() bool {
 			s := g.scrape(t)
 			for name, n := range want {
 				name, label, _ := strings.Cut(name, " ")
@@ -51,12 +50,12 @@ func TestMetricsOfLongConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 20*time.Second, "one is too many", func() bool {
+	eventually(t, "one is too many", func() bool {
 		code, _, err := get(g.url + "/limited")
 		return err == nil && code == http.StatusTooManyRequests
 	})
 	answer := upload(t, g, "speech", "testdata/speech.wav")
-	awaitTask(t, g, answer.Files[0].Task, time.Minute)
+	awaitTask(t, g, answer.Files[0].Task)
 	moves("each has moved", map[string]float64{
 		"gale_realtime_connections kind=websocket": 1, "gale_realtime_connections kind=event_stream": 1, "gale_realtime_connections kind=long_poll": 0,
 		"gale_realtime_messages_received_total": 1, "gale_realtime_messages_sent_total kind=websocket": 2, // the welcome and the echo
@@ -74,11 +73,11 @@ func TestMetricsOfLongConnections(t *testing.T) {
 		}
 		defer nc.Close()
 	}
-	eventually(t, 20*time.Second, "refusals are counted", func() bool {
+	eventually(t, "refusals are counted", func() bool {
 		return g.scrape(t).sum("gale_connections_refused_total", "limit=server") >= 10
 	})
 	_ = syscall.Kill(g.slots(t)["store.0"].PID, syscall.SIGKILL)
-	eventually(t, 20*time.Second, "the lost subscription is counted", func() bool {
+	eventually(t, "the lost subscription is counted", func() bool {
 		return g.scrape(t).sum("gale_channel_subscriptions_lost_total") > 0
 	})
 
@@ -86,7 +85,7 @@ func TestMetricsOfLongConnections(t *testing.T) {
 	for _, slot := range []string{"serve.0", "worker.0"} {
 		victim := g.slots(t)[slot].PID
 		_ = syscall.Kill(victim, syscall.SIGKILL)
-		eventually(t, 20*time.Second, "a successor of "+slot, func() bool {
+		eventually(t, "a successor of "+slot, func() bool {
 			now := g.slots(t)[slot]
 			return now.PID != victim && now.State == "live"
 		})

@@ -105,7 +105,7 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 		}
 	})
 	upload(t, g, "speech", "testdata/speech.wav")
-	eventually(t, 10*time.Second, "the upload is published", func() bool { return g.scrape(t).sum("gale_upload_bytes_total") == 257656 })
+	eventually(t, "the upload is published", func() bool { return g.scrape(t).sum("gale_upload_bytes_total") == 257656 })
 
 	replaced := func(slot string, pid int) func() bool {
 		return func() bool {
@@ -117,15 +117,15 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 		slot := fmt.Sprintf("serve.%d", i%3)
 		victim := g.slots(t)[slot].PID
 		_ = syscall.Kill(victim, syscall.SIGKILL)
-		eventually(t, 20*time.Second, "a successor of "+slot, replaced(slot, victim))
+		eventually(t, "a successor of "+slot, replaced(slot, victim))
 	}
 	_ = g.cmd.Process.Signal(syscall.SIGTTOU)
-	eventually(t, 20*time.Second, "a slot is removed", func() bool { return strings.Contains(g.log.String(), `msg="slot removed" slot=serve.2`) })
+	eventually(t, "a slot is removed", func() bool { return strings.Contains(g.log.String(), `msg="slot removed" slot=serve.2`) })
 	removed := g.scrape(t).sum("gale_http_requests_total", "slot=serve.2")
 	for range 2 { // the first brings the slot back
 		reloads := strings.Count(g.log.String(), "msg=reloaded")
 		_ = g.cmd.Process.Signal(syscall.SIGHUP)
-		eventually(t, 60*time.Second, "the reload is through", func() bool { return strings.Count(g.log.String(), "msg=reloaded") > reloads })
+		eventually(t, "the reload is through", func() bool { return strings.Count(g.log.String(), "msg=reloaded") > reloads })
 	}
 	if got := g.scrape(t).sum("gale_http_requests_total", "slot=serve.2"); removed == 0 || got < removed {
 		t.Errorf("serve.2 had %v requests when it was removed, and %v when it is back", removed, got)
@@ -212,11 +212,11 @@ func TestMetricsOfQueues(t *testing.T) {
 	for range 3 {
 		startTask(t, g, "x")
 	}
-	eventually(t, 10*time.Second, "three wait", func() bool {
+	eventually(t, "three wait", func() bool {
 		s := g.scrape(t)
 		return s.sum("gale_queue_tasks", "queue=default", "state=waiting") == 3 && s.sum("gale_queue_oldest_seconds") > 0
 	})
-	eventually(t, 10*time.Second, "they are counted as enqueued", func() bool {
+	eventually(t, "they are counted as enqueued", func() bool {
 		return g.scrape(t).sum("gale_task_events_total", "event=enqueued", "task=long_running_task") == 3
 	})
 }

@@ -89,7 +89,7 @@ func proxiedSockets(t *testing.T, c *cluster) {
 		all = append(all, c.socket(t, "/broadcast"))
 	}
 	for _, conn := range all {
-		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		hears(t, conn, "Connected to Broadcast WebSocket server!")
 	}
 	if err := all[3].WriteMessage(websocket.TextMessage, []byte("to all")); err != nil {
@@ -100,7 +100,7 @@ func proxiedSockets(t *testing.T, c *cluster) {
 	}
 
 	// An event comes when it is published, not when a buffer is full.
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.secure+"/events/proxied", nil)
 	if err != nil {
@@ -190,7 +190,7 @@ func patch(t *testing.T, c *cluster, target, offset, part string) {
 func proxiedClient(t *testing.T, c *cluster) {
 	c.do(t, "GET", "/?greeting=marked", "", "X-Forwarded-For", "192.0.2.7", "X-Real-IP", "192.0.2.8", "X-Scheme", "gopher")
 	line := regexp.MustCompile(`msg=request .*client=127\.0\.0\.2 scheme=https .*greeting=marked`)
-	eventually(t, 10*time.Second, "the line of the request", func() bool {
+	eventually(t, "the line of the request", func() bool {
 		for _, s := range c.servers {
 			if line.MatchString(s.log.String()) {
 				return true
@@ -267,7 +267,7 @@ func rollingRestart(t *testing.T, c *cluster) {
 	for i := range c.servers {
 		before := answered.Load()
 		c.restart(i)
-		eventually(t, 20*time.Second, "the server is found again", func() bool {
+		eventually(t, "the server is found again", func() bool {
 			return answered.Load() > before+100 && strings.Count(c.servers[i].log.String(), "msg=request") > 10
 		})
 	}

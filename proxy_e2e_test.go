@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/fasthttp/websocket"
 	"golang.org/x/net/dns/dnsmessage"
@@ -87,20 +86,20 @@ func TestE2EProxy(t *testing.T) {
 	names.addresses.Store(&all)
 	url := startShippedNginx(t, names.conn.LocalAddr().String(), port)
 
-	eventually(t, 10*time.Second, "nginx answers", func() bool {
+	eventually(t, "nginx answers", func() bool {
 		code, _, err := get(url + "/")
 		return err == nil && code == http.StatusOK
 	})
 	askProxy(t, url, 30)
 	for host, g := range servers {
-		eventually(t, 10*time.Second, host+" has answered some", func() bool { return requests(g) > 0 })
+		eventually(t, host+" has answered some", func() bool { return requests(g) > 0 })
 	}
 	checkThroughProxy(t, url)
 	servers["127.0.88.2"].kill()
 	askProxy(t, url, 30)
 	all = [][4]byte{app(4)}
 	names.addresses.Store(&all)
-	eventually(t, 20*time.Second, "the new server is found", func() bool {
+	eventually(t, "the new server is found", func() bool {
 		askProxy(t, url, 1)
 		return requests(servers["127.0.88.4"]) > 0
 	})

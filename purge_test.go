@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 )
 
 // server tasks purge cancels ten thousand tasks that wait, but none of another
@@ -37,7 +36,7 @@ func TestPurge(t *testing.T) {
 		}
 		command(t, dir, append([]string{"tasks", "queues", "pause", "talk"}, where...)...)
 		runs := post(t, g, `{"task":"nap"}`)
-		eventually(t, 30*time.Second, "it runs", func() bool { return show(t, g, runs.ID).State == "running" })
+		eventually(t, "it runs", func() bool { return show(t, g, runs.ID).State == "running" })
 		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","queue":"talk"},`, 1000), ",")
 		chord := postFlow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
 		for range 9 {
@@ -82,7 +81,7 @@ func TestPurge(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 30*time.Second, "it asks", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
+			eventually(t, "it asks", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
 			if _, err := fmt.Fprint(ptm, answer); err != nil {
 				t.Fatal(err)
 			}

@@ -81,14 +81,14 @@ func TestBackpressureStops(t *testing.T) {
 	if _, text, err := c.ReadMessage(); err != nil || string(text) != backpressureHello {
 		t.Fatalf("%q, %v", text, err)
 	}
-	eventually(t, 30*time.Second, "it is closed", func() bool {
+	eventually(t, "it is closed", func() bool {
 		return strings.Contains(g.log.String(), "client too slow, connection closed")
 	})
 	slot := g.slots(t)["serve.0"]
 	if grown := peak(t, slot.PID) - before; grown > 32<<20 {
 		t.Errorf("the child has grown by %d KiB", grown>>10)
 	}
-	eventually(t, 10*time.Second, "its connection is gone", func() bool {
+	eventually(t, "its connection is gone", func() bool {
 		var status struct{ Slots []struct{ Connections int } }
 		getJSON(t, "http://"+g.admin+"/status", &status)
 		return status.Slots[0].Connections == 0
@@ -113,7 +113,7 @@ func TestSocketLimits(t *testing.T) {
 			t.Errorf("%v: %v, %+v", flags, err, resp)
 		}
 		held[1].Close()
-		eventually(t, 10*time.Second, "there is room again", func() bool {
+		eventually(t, "there is room again", func() bool {
 			c, _, err := websocket.DefaultDialer.Dial(g.socketURL()+"/websocket", nil)
 			if err == nil {
 				c.Close()

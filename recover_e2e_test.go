@@ -176,13 +176,13 @@ func TestE2EClientsRecover(t *testing.T) {
 			s, some := recoverable(t, withRedis, "-static", folder)
 			browser, node := startBrowser(t, s), startNode(t, s)
 			upload := startTus(t, s, modules)
-			eventually(t, time.Minute, "the clients are there", func() bool {
+			eventually(t, "the clients are there", func() bool {
 				b, n := browser.state(), node.state()
 				return len(b.Source) > 0 && len(b.Socket) > 0 && b.Get > 0 && b.Post > 0 && n.Get > 0 && n.Post > 0
 			})
 			s.met = func(t *testing.T) {
 				before := browser.state()
-				eventually(t, 2*time.Minute, "stream and socket have met the fault", func() bool {
+				eventually(t, "stream and socket have met the fault", func() bool {
 					now := browser.state()
 					return now.Closed || now.Errors >= before.Errors+2 && now.Sockets >= before.Sockets+2
 				})
@@ -195,7 +195,7 @@ func TestE2EClientsRecover(t *testing.T) {
 				posted()
 				got()
 				s.published.publish(t, s.gale)
-				eventually(t, 2*time.Minute, f.name+": all clients go on", func() bool {
+				eventually(t, f.name+": all clients go on", func() bool {
 					b, n := browser.state(), node.state()
 					if b.Closed {
 						t.Fatalf("%s: the EventSource gave up after %d streams", f.name, b.Errors)

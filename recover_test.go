@@ -124,7 +124,7 @@ type published struct {
 // refused may have been sent all the same.
 func (p *published) publish(t *testing.T, g *gale) {
 	t.Helper()
-	eventually(t, time.Minute, "a message is taken", func() bool { return p.try(t, g) == http.StatusOK })
+	eventually(t, "a message is taken", func() bool { return p.try(t, g) == http.StatusOK })
 }
 
 // try sends one message and returns the status, or 0 if there was no response.
@@ -195,7 +195,7 @@ type fault struct {
 // refused publishes until nothing is taken any more: Redis is away.
 func (s *site) refused(t *testing.T) {
 	t.Helper()
-	eventually(t, time.Minute, "messages are refused", func() bool { return s.published.try(t, s.gale) == http.StatusServiceUnavailable })
+	eventually(t, "messages are refused", func() bool { return s.published.try(t, s.gale) == http.StatusServiceUnavailable })
 }
 
 // killed kills a slot's process and waits for the next one.
@@ -205,7 +205,7 @@ func (s *site) killed(t *testing.T, slot string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, slot+" is back", func() bool {
+	eventually(t, slot+" is back", func() bool {
 		now := s.slots(t)[slot]
 		return now.PID != pid && now.State == "live"
 	})
@@ -231,7 +231,7 @@ var faults = []fault{
 		before := strings.Count(s.log.String(), "subscription lost")
 		s.redis.Stop(t)
 		s.refused(t)
-		eventually(t, time.Minute, "the subscription is lost", func() bool { return strings.Count(s.log.String(), "subscription lost") > before })
+		eventually(t, "the subscription is lost", func() bool { return strings.Count(s.log.String(), "subscription lost") > before })
 		s.reconnect(t)
 		s.redis.Continue(t)
 	}},
@@ -246,12 +246,12 @@ var faults = []fault{
 		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, time.Minute, "the children are new", func() bool {
+		eventually(t, "the children are new", func() bool {
 			s.published.publish(t, s.gale)
 			return s.renewed(t, before)
 		})
 		for _, slot := range []string{"serve.0", "serve.1"} {
-			eventually(t, time.Minute, "the old process of "+slot+" has ended", func() bool {
+			eventually(t, "the old process of "+slot+" has ended", func() bool {
 				s.published.publish(t, s.gale)
 				return syscall.Kill(before[slot].PID, 0) != nil
 			})
@@ -328,7 +328,7 @@ func TestEventSourcesRecover(t *testing.T) {
 // await waits until a client is as it should be, which cond finds under its lock.
 func (s *eventSource) await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	eventually(t, time.Minute, "a client: "+what, func() bool {
+	eventually(t, "a client: "+what, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.final != "" {

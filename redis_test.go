@@ -43,7 +43,7 @@ func TestTasksOverRedis(t *testing.T) {
 	redis.Kill()
 	redis.Restart(t)
 	_ = syscall.Kill(w.cmd.Process.Pid, syscall.SIGTERM) // it has 30 s for what it runs
-	if task := awaitTask(t, g, id, 25*time.Second); task.State != "success" || string(task.Result) != `"Processed far"` || task.Attempts != 1 {
+	if task := awaitTask(t, g, id); task.State != "success" || string(task.Result) != `"Processed far"` || task.Attempts != 1 {
 		t.Errorf("%+v", task)
 	}
 	if err := w.wait(20 * time.Second); err != nil {
@@ -80,13 +80,13 @@ func TestRedisAway(t *testing.T) {
 		away.end()
 		back := time.Now()
 		var id string
-		eventually(t, 10*time.Second, "tasks are accepted again", func() bool {
+		eventually(t, "tasks are accepted again", func() bool {
 			code, fresh, _, _, err := postTask(g, inspectNothing)
 			id = fresh
 			return err == nil && code == http.StatusAccepted
 		})
 		accepted := time.Since(back)
-		task := awaitTask(t, g, id, 15*time.Second)
+		task := awaitTask(t, g, id)
 		t.Logf("redis %s: refused within %v; back: accepted after %v, run after %v",
 			away.how, slowest.Round(time.Millisecond), accepted.Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
 		if task.State != "failed" || !strings.Contains(fmt.Sprint(task.Error), "no") {

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"gale/jobs/redistest"
 )
@@ -32,7 +31,7 @@ func limitRedis(t *testing.T, redis *redistest.Server) string {
 // awaitReady waits for what /readyz says, and returns the rest of it.
 func awaitReady(t *testing.T, g *gale, want int) (body string) {
 	t.Helper()
-	eventually(t, 30*time.Second, fmt.Sprint("/readyz is ", want), func() bool {
+	eventually(t, fmt.Sprint("/readyz is ", want), func() bool {
 		code, text, err := get("http://" + g.admin + "/readyz")
 		body = text
 		return err == nil && code == want
@@ -76,7 +75,7 @@ func TestLimitedRedisUser(t *testing.T) {
 	if body := awaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/operations.md") {
 		t.Errorf("/readyz says %s", body)
 	}
-	eventually(t, 30*time.Second, "the log names the right and the channel", func() bool {
+	eventually(t, "the log names the right and the channel", func() bool {
 		log := g.log.String()
 		return strings.Contains(log, "'evalsha' command") && strings.Contains(log, "'subscribe' command")
 	})
@@ -85,10 +84,10 @@ func TestLimitedRedisUser(t *testing.T) {
 	limitRedis(t, redis) // as documented
 	awaitReady(t, g, http.StatusOK)
 	id := startTask(t, g, "limited")
-	if task := awaitTask(t, g, id, 60*time.Second); task.State != "success" {
+	if task := awaitTask(t, g, id); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
-	eventually(t, 30*time.Second, "limits count", func() bool {
+	eventually(t, "limits count", func() bool {
 		resp, err := http.Get(g.url + "/limited")
 		if err != nil {
 			return false
@@ -96,7 +95,7 @@ func TestLimitedRedisUser(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusTooManyRequests || resp.Header.Get("RateLimit") != ""
 	})
-	eventually(t, 30*time.Second, "channels are subscribed to", func() bool { return strings.Contains(g.log.String(), "channels: subscribed again") })
+	eventually(t, "channels are subscribed to", func() bool { return strings.Contains(g.log.String(), "channels: subscribed again") })
 	noRestarts(t, g)
 	// What still lacks rights are INFO and CONFIG alone, which are no trouble.
 	before := len(g.log.String())
@@ -130,7 +129,7 @@ func TestDeletedStream(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		if task := awaitTask(t, g, id, 60*time.Second); task.State != "failed" || !strings.Contains(fmt.Sprint(task.Error), "no") {
+		if task := awaitTask(t, g, id); task.State != "failed" || !strings.Contains(fmt.Sprint(task.Error), "no") {
 			t.Errorf("%+v", task)
 		}
 	}
@@ -141,15 +140,15 @@ func TestDeletedStream(t *testing.T) {
 	if err != nil || code != http.StatusServiceUnavailable {
 		t.Errorf("POST /tasks to a queue whose key is another's: %d, %v", code, err)
 	}
-	awaitTask(t, g, post("two"), 60*time.Second)
-	eventually(t, 30*time.Second, "the operator hears of it", func() bool {
+	awaitTask(t, g, post("two"))
+	eventually(t, "the operator hears of it", func() bool {
 		_, body, _ := get("http://" + g.admin + "/readyz")
 		_, figures, _ := get("http://" + g.admin + "/metrics")
 		return strings.Contains(body, "queue one: ") && strings.Contains(body, "WRONGTYPE") &&
 			strings.Contains(figures, `gale_queue_broken{queue="one"} 1`) && strings.Contains(g.log.String(), "queue cannot be served")
 	})
 	redis.Client().Del(t.Context(), "{gale:jobs}:stream:one")
-	awaitTask(t, g, post("one"), 60*time.Second)
+	awaitTask(t, g, post("one"))
 	noRestarts(t, g)
 }
 
@@ -171,6 +170,6 @@ func TestRedisAwayAtTheStart(t *testing.T) {
 	}
 	redis.Restart(t)
 	awaitReady(t, g, http.StatusOK)
-	awaitTask(t, g, startTask(t, g, "late"), 60*time.Second)
+	awaitTask(t, g, startTask(t, g, "late"))
 	noRestarts(t, g)
 }

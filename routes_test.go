@@ -107,7 +107,7 @@ func attack(t *testing.T, addr, raw string) string {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	sent := make(chan struct{})
 	go func() { // ends with the connection
 		defer close(sent)
@@ -202,7 +202,7 @@ func TestExpectIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(nc, "POST /start-task HTTP/1.1\r\nHost: test\r\n%sExpect: 100-continue\r\nContent-Length: 1073741824\r\n\r\n", row.authorization)
 		resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
 		if err != nil || resp.StatusCode != row.status {

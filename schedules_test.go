@@ -24,16 +24,16 @@ func scheduleSurvives(t *testing.T, span time.Duration) {
 	flags := []string{"-procs", "1", "-workers", "1", "-broker", broker, "-tasks", file}
 	first, second := start(t, t.TempDir(), flags...), start(t, t.TempDir(), flags...)
 	began := time.Now()
-	eventually(t, span, "half of the time is over", func() bool { return time.Since(began) > span/2 })
+	eventually(t, "half of the time is over", func() bool { return time.Since(began) > span/2 })
 	first.kill()
-	eventually(t, span, "the time is over", func() bool { return time.Since(began) > span })
+	eventually(t, "the time is over", func() bool { return time.Since(began) > span })
 	var page struct {
 		Tasks []struct {
 			ID, State string
 			Attempts  int
 		}
 	}
-	eventually(t, 40*time.Second, "all have run", func() bool {
+	eventually(t, "all have run", func() bool {
 		getJSON(t, second.url+"/tasks?task=tick&limit=500", &page)
 		for _, task := range page.Tasks {
 			if task.State != "success" && task.ID < "tick-"+began.Add(span).UTC().Format("20060102T150405Z") {

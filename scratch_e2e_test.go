@@ -113,7 +113,7 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := syscall.Kill(family[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the killed child is replaced", func() bool {
+	eventually(t, "the killed child is replaced", func() bool {
 		restarts, live := 0, 0
 		for _, s := range g.slots(t) {
 			restarts += s.Restarts
@@ -126,7 +126,7 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "it is reloaded", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
+	eventually(t, "it is reloaded", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
 
 	// The health check of an image needs no /proc, no user and no shell.
 	if out := run(t, "chroot", root, "/server", "status", "-ready", "-admin", g.admin); out != "ready\n" {
@@ -179,7 +179,7 @@ func TestE2ERootsOfTrust(t *testing.T) {
 			t.Errorf("%q: %d %s, %v", variable, code, body, err)
 		}
 		if want == http.StatusBadGateway {
-			eventually(t, 10*time.Second, "the log says why", func() bool {
+			eventually(t, "the log says why", func() bool {
 				return strings.Contains(g.log.String(), "certificate signed by unknown authority")
 			})
 		}

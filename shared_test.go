@@ -32,7 +32,7 @@ func eachStore(t *testing.T, test func(t *testing.T, flags []string)) {
 func page(url string, header ...string) (*http.Response, string, error) {
 	_, rest, _ := strings.Cut(url, "://")
 	addr, path, _ := strings.Cut(rest, "/")
-	nc, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	nc, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
 		return nil, "", err
 	}
@@ -91,7 +91,7 @@ func TestLimited(t *testing.T) {
 			}
 		}
 		twice := 0 // a machine on which two requests take two seconds lets the second one pass, too
-		eventually(t, time.Minute, "one of two requests is refused", func() bool {
+		eventually(t, "one of two requests is refused", func() bool {
 			twice++
 			client := fmt.Sprint("203.0.113.", twice)
 			resp, body, err := page(g.url+"/limited", "X-Real-IP", client)
@@ -109,7 +109,7 @@ func TestLimited(t *testing.T) {
 		})
 
 		wary := start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0", "-trusted-proxies", "192.0.2.0/24")...)
-		eventually(t, 10*time.Second, "the two seconds are over", func() bool {
+		eventually(t, "the two seconds are over", func() bool {
 			_, body, err := page(wary.url + "/limited")
 			return err == nil && body == granted
 		})
@@ -131,7 +131,7 @@ func TestCached(t *testing.T) {
 		if most := 1 + int(time.Since(began)/(10*time.Second)); got[fresh] < 1 || got[fresh] > most || got[fresh]+got[kept] != 1000 {
 			t.Errorf("%v", got)
 		}
-		eventually(t, 30*time.Second, "the value expires", func() bool {
+		eventually(t, "the value expires", func() bool {
 			_, body, err := page(g.url + "/cached")
 			return err == nil && body == fresh
 		})
@@ -150,7 +150,7 @@ func TestStoreSlotIsKilled(t *testing.T) {
 		}
 		return got[refused] > 0
 	}
-	eventually(t, 10*time.Second, "it limits", limits)
+	eventually(t, "it limits", limits)
 	for range 2 {
 		victim := g.slots(t)["store.0"]
 		_ = syscall.Kill(victim.PID, syscall.SIGSTOP) // it takes requests and does not answer
@@ -162,13 +162,13 @@ func TestStoreSlotIsKilled(t *testing.T) {
 				}
 			}
 		}
-		eventually(t, 20*time.Second, "a new store", func() bool {
+		eventually(t, "a new store", func() bool {
 			s := g.slots(t)["store.0"]
 			return s.PID != victim.PID && s.State == "live"
 		})
-		eventually(t, 10*time.Second, "it limits again", limits)
+		eventually(t, "it limits again", limits)
 	}
-	eventually(t, 10*time.Second, "the log says both", func() bool {
+	eventually(t, "the log says both", func() bool {
 		log := g.log.String()
 		return strings.Contains(log, "redis answers again") && strings.Contains(log, "redis does not answer, going on without it")
 	})
@@ -190,7 +190,7 @@ func TestRedisIsKilled(t *testing.T) {
 		t.Errorf("without Redis: %q, %v", body, err)
 	}
 	redis.Restart(t)
-	eventually(t, 10*time.Second, "it limits again", func() bool { return askAll(t, 20, g.url+"/limited", nobody)[refused] > 0 })
+	eventually(t, "it limits again", func() bool { return askAll(t, 20, g.url+"/limited", nobody)[refused] > 0 })
 }
 
 // renewed reports whether both of two serve slots have got a new process that is
@@ -218,7 +218,7 @@ func TestReloadKeepsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(t, 30*time.Second, "the children are new", func() bool { return g.renewed(t, before) })
+	eventually(t, "the children are new", func() bool { return g.renewed(t, before) })
 	if after := g.slots(t)["store.0"]; after.PID != before["store.0"].PID {
 		t.Errorf("the store was replaced: %+v", after)
 	}

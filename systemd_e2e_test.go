@@ -97,12 +97,12 @@ func TestE2ESocketActivation(t *testing.T) {
 	if g.url != "http://"+addr {
 		t.Errorf("listens on %s; was handed %s", g.url, addr)
 	}
-	eventually(t, 10*time.Second, "READY=1", func() bool { return s.count("READY=1") > 0 })
-	eventually(t, 10*time.Second, "the watchdog is told", func() bool { return s.count("WATCHDOG=1") >= 3 })
+	eventually(t, "READY=1", func() bool { return s.count("READY=1") > 0 })
+	eventually(t, "the watchdog is told", func() bool { return s.count("WATCHDOG=1") >= 3 })
 
 	_ = g.cmd.Process.Signal(syscall.SIGHUP)
-	eventually(t, time.Minute, "the reload is through", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
-	eventually(t, 10*time.Second, "READY=1 after RELOADING=1", func() bool {
+	eventually(t, "the reload is through", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
+	eventually(t, "READY=1 after RELOADING=1", func() bool {
 		return s.count("RELOADING=1") > 0 && s.last("READY=1", "RELOADING=1") == "READY=1"
 	})
 	if err := exchange(addr); err != nil {
@@ -118,7 +118,7 @@ func TestE2ESocketActivation(t *testing.T) {
 		t.Errorf("%d more while the master is stopped", n-before)
 	}
 	_ = g.cmd.Process.Signal(syscall.SIGCONT)
-	eventually(t, 10*time.Second, "the watchdog is told again", func() bool { return s.count("WATCHDOG=1") > before })
+	eventually(t, "the watchdog is told again", func() bool { return s.count("WATCHDOG=1") > before })
 
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	if err := g.wait(40 * time.Second); err != nil {

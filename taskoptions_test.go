@@ -62,7 +62,7 @@ func TestPauseExpireUnique(t *testing.T) {
 			t.Errorf("a second with the same key: %d, %s, not %s", code, again.ID, first.ID)
 		}
 		soon := post(t, g, `{"task":"say","args":["soon"],"countdown":"10ms"}`)
-		eventually(t, 10*time.Second, "what waits expires", func() bool { return show(t, g, late.ID).State == "cancelled" })
+		eventually(t, "what waits expires", func() bool { return show(t, g, late.ID).State == "cancelled" })
 		if task := show(t, g, late.ID); task.Error != "expired before it was begun" {
 			t.Errorf("%+v", task)
 		}
@@ -119,7 +119,7 @@ func TestZeroIsAValue(t *testing.T) {
 			return task
 		}
 		for _, id := range []string{once.ID, chain.Tasks[2], chord.Callback} {
-			eventually(t, 30*time.Second, id+" is there", func() bool {
+			eventually(t, id+" is there", func() bool {
 				code, _, err := get(g.url + "/tasks/" + id)
 				return err == nil && code == http.StatusOK
 			})
@@ -135,7 +135,7 @@ func TestZeroIsAValue(t *testing.T) {
 				t.Errorf("%+v", task)
 			}
 		}
-		eventually(t, 30*time.Second, "what says nothing of retries is tried again", func() bool { return len(show(t, g, open.ID).Failures) > 1 })
+		eventually(t, "what says nothing of retries is tried again", func() bool { return len(show(t, g, open.ID).Failures) > 1 })
 		for body, want := range map[string]string{
 			`{"task":"say","countdown":"30"}`:                         "countdown: ",
 			`{"task":"say","retries":3}`:                              "retries: unknown key; use max_retries",
@@ -330,7 +330,7 @@ func TestRunTask(t *testing.T) {
 			ended <- code
 		}()
 		var page struct{ Tasks []commandTask }
-		eventually(t, 20*time.Second, "it runs", func() bool {
+		eventually(t, "it runs", func() bool {
 			getJSON(t, g.url+"/tasks?task=sleep&state=running", &page)
 			return len(page.Tasks) == 1
 		})
@@ -391,7 +391,7 @@ func TestRunTaskOnATerminal(t *testing.T) {
 	var seen logBuffer
 	go io.Copy(&seen, ptm) // ends with the terminal
 	half := "[" + strings.Repeat("#", 15) + strings.Repeat(".", 15) + "]  50% running half way"
-	eventually(t, 20*time.Second, "the bar is half way", func() bool { return strings.Contains(seen.String(), half) })
+	eventually(t, "the bar is half way", func() bool { return strings.Contains(seen.String(), half) })
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestRunTaskOnATerminal(t *testing.T) {
 	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 130 {
 		t.Errorf("interrupted it ends with %v", err)
 	}
-	eventually(t, 10*time.Second, "it says what goes on", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
+	eventually(t, "it says what goes on", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
 	var page struct{ Tasks []commandTask }
 	getJSON(t, g.url+"/tasks?state=running", &page)
 	if len(page.Tasks) != 1 || page.Tasks[0].Progress != 50 {

@@ -183,7 +183,7 @@ http {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	eventually(t, 10*time.Second, "nginx listens", func() bool {
+	eventually(t, "nginx listens", func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+own)
 		if err == nil {
 			_ = conn.Close()

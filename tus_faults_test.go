@@ -86,7 +86,7 @@ func (c *tusClient) half(from int) {
 	if err != nil {
 		return
 	}
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = fmt.Fprintf(conn, "PATCH %s HTTP/1.1\r\nHost: a\r\n%s\r\n%s\r\nUpload-Offset: %d\r\nContent-Length: %d\r\n\r\n",
 		c.location, resumable, stream, from, len(c.content)-from)
 	_, _ = conn.Write(c.content[from : from+rand.IntN(len(c.content)-from)])

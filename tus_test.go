@@ -313,7 +313,7 @@ func TestTusStartsTheTask(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(later.body)
-	if task := awaitTask(t, g, a.header.Get("Upload-Task"), 20*time.Second); task.State != "success" {
+	if task := awaitTask(t, g, a.header.Get("Upload-Task")); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 }

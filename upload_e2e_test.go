@@ -180,7 +180,7 @@ func TestE2EUploadChromium(t *testing.T) {
 	}
 	for name, size := range map[string]int{"form/a %22quoted%22.bin": 100_000, "form/ünï – 音.bin": 100_000, "fetch/a.bin": 200_000, "socket/a.bin": 300_000} {
 		path := filepath.Join(dir, "data/uploads/browser", name)
-		eventually(t, 20*time.Second, name+" is stored", func() bool { _, err := os.Stat(path); return err == nil })
+		eventually(t, name+" is stored", func() bool { _, err := os.Stat(path); return err == nil })
 		if content, err := os.ReadFile(path); err != nil || len(content) != size || bytes.Trim(content, "x") != nil {
 			t.Errorf("%s: %d bytes, %v", name, len(content), err)
 		}

@@ -38,7 +38,7 @@ func nextUploadEvent(t *testing.T, conn *websocket.Conn) (e uploadEvent) {
 func watchUpload(t *testing.T, g *gale, id string) *websocket.Conn {
 	t.Helper()
 	conn := socket(t, g, "/channels/upload:"+id)
-	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	var first struct{ Event string }
 	if err := conn.ReadJSON(&first); err != nil || first.Event != "subscribed" {
 		t.Fatalf("%+v, %v", first, err)

@@ -41,7 +41,7 @@ func formOf(directory, filename string, content []byte) (contentType string, bod
 
 // postUpload sends a request on a connection of its own.
 func postUpload(g *gale, contentType string, body []byte) (a uploadAnswer, err error) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Post(g.url+"/upload", contentType, bytes.NewReader(body))
 	if err != nil {
 		return a, err
@@ -112,7 +112,7 @@ func sendOneWay(t *testing.T, g *gale, i, size int) (acked bool, err error) {
 		return false, err
 	}
 	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	for len(content) > 0 {
 		n := min(len(content), 100<<10)
 		if err := conn.WriteMessage(websocket.BinaryMessage, content[:n]); err != nil {
@@ -255,7 +255,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 		if got, err := send(); err != nil || !strings.Contains(got, "507") {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
-		eventually(t, 10*time.Second, name+": the space is free again", func() bool { return free() == before })
+		eventually(t, name+": the space is free again", func() bool { return free() == before })
 		if left, err := os.ReadDir(filepath.Join(disk, "d")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s left %v, %v", name, left, err)
 		}
@@ -267,7 +267,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 	}
 	// The log arrives through a pipe, behind the answers.
 	said := func() int { return strings.Count(g.log.String(), "no space left on device") }
-	eventually(t, 10*time.Second, "the log says three times what is wrong", func() bool { return said() >= 3 })
+	eventually(t, "the log says three times what is wrong", func() bool { return said() >= 3 })
 	if n := said(); n != 3 {
 		t.Errorf("the log says %d times what is wrong", n)
 	}
@@ -289,7 +289,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := fmt.Fprintf(conn, "POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", contentType, len(body), body[:400<<10]); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func uploadSocket(t *testing.T, g *gale, query string, header http.Header, proto
 		t.Fatalf("dial: %v, %+v", err, resp)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	return conn
 }
 
@@ -70,7 +70,7 @@ func TestUploadSocket(t *testing.T) {
 	if err := json.Unmarshal([]byte(sendMessage(t, conn, websocket.TextMessage, "done")), &answer); err != nil || len(answer.Files) != 1 {
 		t.Fatalf("%+v, %v", answer, err)
 	}
-	if task := awaitTask(t, g, answer.Files[0].Task, 30*time.Second); task.State != "success" {
+	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 }
@@ -166,7 +166,7 @@ func TestUploadSocketOutlivesTERM(t *testing.T) {
 			if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 10*time.Second, "the port is closed", func() bool { _, _, err := get(g.url); return err != nil })
+			eventually(t, "the port is closed", func() bool { _, _, err := get(g.url); return err != nil })
 			if finish {
 				sendMessage(t, conn, websocket.BinaryMessage, "tent")
 				if got := sendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"code":200`) {

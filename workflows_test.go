@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 // workflowTasks are a task that ends at once, one that fails, and one that waits
@@ -158,7 +157,7 @@ func TestCancelWorkflow(t *testing.T) {
 		server := func(args ...string) string { return command(t, dir, append(args, where...)...) }
 		running := func(id string) {
 			t.Helper()
-			eventually(t, 30*time.Second, id+" runs", func() bool {
+			eventually(t, id+" runs", func() bool {
 				var task commandTask // there only when its turn has come
 				return send(t, "GET", g.url+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
 			})
@@ -179,7 +178,7 @@ func TestCancelWorkflow(t *testing.T) {
 		}
 		wantResponse(t, g, "GET", "/tasks/c3", "", http.StatusNotFound)
 		wantResponse(t, g, "POST", "/tasks/c2/retry", "", http.StatusConflict, `workflow "c1" was cancelled`)
-		eventually(t, 30*time.Second, "its program is gone", func() bool {
+		eventually(t, "its program is gone", func() bool {
 			var page struct{ Tasks []commandTask }
 			getJSON(t, g.url+"/tasks?state=running", &page)
 			return len(page.Tasks) == 0
@@ -210,7 +209,7 @@ func TestCancelWorkflow(t *testing.T) {
 		}
 
 		postFlow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
-		eventually(t, 30*time.Second, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
+		eventually(t, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
 		wantResponse(t, g, "DELETE", "/workflows/done", "", http.StatusConflict, "waits or runs")
 		wantResponse(t, g, "DELETE", "/workflows/nobody", "", http.StatusNotFound)
 	})
@@ -235,7 +234,7 @@ func TestRetryGoesOnWithChain(t *testing.T) {
 		wantResponse(t, g, "POST", "/tasks", `{"id":"r2","task":"say","args":["x"]}`, http.StatusConflict, `id "r2" belongs to workflow "r1"`)
 		wantResponse(t, g, "DELETE", "/workflows/r1", "", http.StatusConflict)
 		wantResponse(t, g, "POST", "/tasks/r1/retry", "", http.StatusOK)
-		eventually(t, 50*time.Second, "it ends well", func() bool {
+		eventually(t, "it ends well", func() bool {
 			getJSON(t, g.url+"/workflows/r1", &f)
 			return f.State == "success"
 		})
