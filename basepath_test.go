@@ -17,7 +17,7 @@ func TestBasePath(t *testing.T) {
 		for _, id := range []string{"a", "b"} {
 			resp, text := ask(t, "POST", g.url+prefix+"/tasks", `{"task":"long_running_task","id":"`+id+prefix[min(1, len(prefix)):]+`"}`, "Authorization", "Bearer s3cret")
 			want := "/gale/tasks/" + id + prefix[min(1, len(prefix)):]
-			if resp.StatusCode != 202 || resp.Header.Get("Location") != want {
+			if resp.StatusCode != http.StatusAccepted || resp.Header.Get("Location") != want {
 				t.Errorf("POST %s/tasks: %d %s, location %q", prefix, resp.StatusCode, text, resp.Header.Get("Location"))
 			}
 		}
@@ -26,7 +26,7 @@ func TestBasePath(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &page); err != nil || !strings.HasPrefix(page.Next, "/gale/tasks?") {
 			t.Errorf("GET %s/tasks: next is %q, %v", prefix, page.Next, err)
 		}
-		if resp, text := ask(t, "GET", g.url+page.Next, "", "Authorization", "Bearer s3cret"); resp.StatusCode != 200 || !strings.Contains(text, `"id"`) {
+		if resp, text := ask(t, "GET", g.url+page.Next, "", "Authorization", "Bearer s3cret"); resp.StatusCode != http.StatusOK || !strings.Contains(text, `"id"`) {
 			t.Errorf("the next page: %d %s", resp.StatusCode, text)
 		}
 		tusBehind(t, g, prefix, token)

@@ -110,7 +110,7 @@ func TestOtherOrigins(t *testing.T) {
 			resp = answered(t, "OPTIONS", g.url+row.path, "", "Origin", page.origin, "Access-Control-Request-Method", row.method, "Access-Control-Request-Headers", "authorization,x-tenant")
 			h = resp.Header
 			allowed := page.allowed != ""
-			if h.Get("Access-Control-Allow-Origin") != page.allowed || allowed && resp.StatusCode != 204 ||
+			if h.Get("Access-Control-Allow-Origin") != page.allowed || allowed && resp.StatusCode != http.StatusNoContent ||
 				allowed != strings.Contains(h.Get("Access-Control-Allow-Methods"), row.method) ||
 				allowed != (strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") && strings.Contains(h.Get("Access-Control-Allow-Headers"), "X-Tenant")) {
 				t.Errorf("preflight for %s %s from %q: %d %v", row.method, row.path, page.origin, resp.StatusCode, h)

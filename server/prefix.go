@@ -22,7 +22,7 @@ func CheckBasePath(path string) error {
 	case strings.HasSuffix(path, "/"):
 		return errors.New("must not end in a slash")
 	case !validPrefix([]byte(path)):
-		return errors.New("must be segments of letters, digits and -._~+@%, none of them empty, . or ..")
+		return errors.New("must be segments of letters, digits and -._~+@%, and none of them may be empty, . or .. itself")
 	}
 	return nil
 }

@@ -89,9 +89,9 @@ func WantRepaired(t *testing.T, st jobs.Store) {
 	wantLog(t, st, "l\uFFFD")
 }
 
-// long is a text of two bytes a character, none of which ends at an even place,
-// with a byte that no text may hold.
-func long(n int) string { return "x\xff" + strings.Repeat("ü", n/2) }
+// long is a text of 100,002 bytes, two for a character, none of which ends at an
+// even place, with a byte that no text may hold.
+var long = "x\xff" + strings.Repeat("ü", 50_000)
 
 // wantText compares texts that are too long to be shown.
 func wantText(t *testing.T, what, got, want string, most int) {
@@ -104,7 +104,7 @@ func wantText(t *testing.T, what, got, want string, most int) {
 
 func (s *suite) cutsTexts(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	text, callback := long(100_000), task("callback")
+	text, callback := long, task("callback")
 	g := jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("a")}, Callback: &callback}
 	if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
 		t.Fatal(err)
@@ -133,13 +133,13 @@ func (s *suite) cutsLines(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
-	cut := jobs.Cut(long(100_000), jobs.MaxLogLine-1) + "\n"
-	appendLog(t, st, l, long(100_000)+"\n")
+	cut := jobs.Cut(long, jobs.MaxLogLine-1) + "\n"
+	appendLog(t, st, l, long+"\n")
 	wantLog(t, st, cut)
-	appendLog(t, st, l, "short\n"+long(100_000)) // and no end of a line
+	appendLog(t, st, l, "short\n"+long) // and no end of a line
 	wantLog(t, st, cut+"short\n"+cut)
 	for range 3 {
-		appendLog(t, st, l, long(100_000)+"\n")
+		appendLog(t, st, l, long+"\n")
 	}
 	wantLog(t, st, strings.Repeat(cut, 3)) // of five and a bit, what fits
 }

@@ -40,7 +40,7 @@ func (t *tx) abort(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 || found[0].task.Part() != id && !(w.old && found[0].task.Part() == "") {
+		if len(found) == 0 || found[0].task.Part() != id && (!w.old || found[0].task.Part() != "") {
 			continue
 		}
 		r := found[0]

@@ -10,22 +10,22 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// CloseFault is the error of a read whose close frame breaks RFC 6455 in a way that
+// CloseError is the error of a read whose close frame breaks RFC 6455 in a way that
 // the library does not see, or reports with another code. No close frame has been
 // sent for it.
-type CloseFault struct {
+type CloseError struct {
 	Code   int // of the close frame to send
 	Reason string
 }
 
-func (f *CloseFault) Error() string { return f.Reason }
+func (f *CloseError) Error() string { return f.Reason }
 
 // The payload of a close frame is empty or begins with a code of two bytes (§5.5.1),
 // and the reason is UTF-8 (§8.1). The library takes one byte for none, and reports
 // a reason that is not UTF-8 with 1002.
 var (
-	errShortClose  = &CloseFault{websocket.CloseProtocolError, "close frame with a payload of one byte"}
-	errCloseReason = &CloseFault{websocket.CloseInvalidFramePayloadData, "reason of the close frame is not UTF-8"}
+	errShortClose  = &CloseError{websocket.CloseProtocolError, "close frame with a payload of one byte"}
+	errCloseReason = &CloseError{websocket.CloseInvalidFramePayloadData, "reason of the close frame is not UTF-8"}
 )
 
 const (
@@ -145,7 +145,7 @@ func (g *closeGuard) judge() (bad bool) {
 // RFC 6455. ok is false for errors of other kinds, such as a lost connection. For
 // what the library has found it has sent the close frame already.
 func Fault(err error) (code int, reason string, ok bool) {
-	if fault, is := errors.AsType[*CloseFault](err); is {
+	if fault, is := errors.AsType[*CloseError](err); is {
 		return fault.Code, fault.Reason, true
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

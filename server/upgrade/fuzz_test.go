@@ -95,7 +95,7 @@ func FuzzCloseGuard(f *testing.F) {
 			}
 			return
 		}
-		fault, ok := errors.AsType[*CloseFault](err)
+		fault, ok := errors.AsType[*CloseError](err)
 		if !ok || fault.Code != code || !bytes.Equal(got, data[:at]) {
 			t.Fatalf("%q, %v of %q; want %d", got, err, data, code)
 		}

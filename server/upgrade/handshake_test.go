@@ -157,7 +157,7 @@ func TestSubprotocol(t *testing.T) {
 		name + "bearers\r\n" + name + "c , ,\r\n": "",
 	} {
 		resp, _, _ := shake(t, addr, sound+fields)
-		if got := resp.Header.Values("Sec-WebSocket-Protocol"); resp.StatusCode != 101 || strings.Join(got, "|") != want {
+		if got := resp.Header.Values("Sec-WebSocket-Protocol"); resp.StatusCode != http.StatusSwitchingProtocols || strings.Join(got, "|") != want {
 			t.Errorf("%q: %d, %q; want %q", fields, resp.StatusCode, got, want)
 		}
 	}
@@ -238,7 +238,7 @@ func TestDeflateOffers(t *testing.T) {
 		if accepted {
 			want = deflated
 		}
-		if got := resp.Header.Get("Sec-WebSocket-Extensions"); resp.StatusCode != 101 || got != want {
+		if got := resp.Header.Get("Sec-WebSocket-Extensions"); resp.StatusCode != http.StatusSwitchingProtocols || got != want {
 			t.Errorf("%q: %d, %q", offer, resp.StatusCode, got)
 		}
 	}

@@ -111,21 +111,21 @@ func TestPassingFaults(t *testing.T) {
 				if n, _ := fmt.Sscanf(said, "%d\n\n", &ms); n != 1 || ms < 1000 || ms >= 5000 || !strings.HasPrefix(body, ": ") || strings.Contains(body, "data") {
 					t.Errorf("%s: %q", path, body)
 				}
-				if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("Cache-Control") != "no-store" {
+				if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" || resp.Header.Get("Cache-Control") != "no-store" {
 					t.Errorf("%s: %d %v", path, resp.StatusCode, resp.Header)
 				}
 			}
 			for _, path := range []string{"/events/a%20b", "/events/.broadcast", "/events/a?since=x"} {
-				if resp, body := page(t, url+path, "Accept: text/event-stream"); resp.StatusCode != 400 {
+				if resp, body := page(t, url+path, "Accept: text/event-stream"); resp.StatusCode != http.StatusBadRequest {
 					t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 				}
 			}
-			if resp, body := page(t, url+"/longpoll?s=0"); resp.StatusCode != 200 || body != waitingText+newsText {
+			if resp, body := page(t, url+"/longpoll?s=0"); resp.StatusCode != http.StatusOK || body != waitingText+newsText {
 				t.Errorf("long poll: %d %q", resp.StatusCode, body)
 			}
 			if leaving {
 				resp, body := page(t, url+"/websocket", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-				if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+				if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("WebSocket: %d %s", resp.StatusCode, body)
 				}
 			}
@@ -167,19 +167,19 @@ func TestResumableStalls(t *testing.T) {
 		return resp
 	}
 	created := ask("POST /tus/", "Upload-Length: 10\r\nUpload-Metadata: filename YS5iaW4=\r\nContent-Length: 0\r\n\r\n")
-	if created.StatusCode != 201 {
+	if created.StatusCode != http.StatusCreated {
 		t.Fatalf("create: %d", created.StatusCode)
 	}
 	at := created.Header.Get("Location")
 	stalled := ask("PATCH "+at, "Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 10\r\n\r\n01234")
-	if stalled.StatusCode != 503 || stalled.Header.Get("Retry-After") == "" || stalled.Header.Get("Tus-Resumable") == "" {
+	if stalled.StatusCode != http.StatusServiceUnavailable || stalled.Header.Get("Retry-After") == "" || stalled.Header.Get("Tus-Resumable") == "" {
 		t.Errorf("stalled: %d %v", stalled.StatusCode, stalled.Header)
 	}
 	if found := ask("GET "+at, "\r\n"); found.Header.Get("Upload-Offset") != "5" {
 		t.Errorf("offset: %d %v", found.StatusCode, found.Header)
 	}
 	rest := ask("PATCH "+at, "Upload-Offset: 5\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n56789")
-	if rest.StatusCode != 204 || rest.Header.Get("Upload-Offset") != "10" {
+	if rest.StatusCode != http.StatusNoContent || rest.Header.Get("Upload-Offset") != "10" {
 		t.Errorf("the rest: %d %v", rest.StatusCode, rest.Header)
 	}
 }
