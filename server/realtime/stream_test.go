@@ -76,7 +76,7 @@ func TestStreamOpensAsProcessLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 || string(body) != "goodbye" {
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(body) != "goodbye" {
 		t.Errorf("%d %q, %v", resp.StatusCode, body, err)
 	}
 }
