@@ -58,7 +58,7 @@ test: ## all tests but the slow ones; under five minutes
 
 race: ## the same under the race detector
 	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
-	$(GO) test -race -parallel 4 $(TEST_FLAGS) ./...
+	$(GO) test -race $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
 	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
