@@ -54,11 +54,11 @@ uninstall: ## remove what install has put there, but the configuration and the s
 
 test: ## all tests but the slow ones; under five minutes
 	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools $(CLIENTS)
-	$(GO) test -parallel 4 $(TEST_FLAGS) ./...
+	$(GO) test -parallel 4 -timeout 30m $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
 	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
-	$(GO) test -race $(TEST_FLAGS) ./...
+	$(GO) test -race -timeout 30m $(TEST_FLAGS) ./...
 
 e2e: ## slower tests against foreign programs, installed as needed
 	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
