@@ -22,6 +22,7 @@ type batcher struct {
 	mu      sync.Mutex
 	waiting []*pending
 	running bool
+	stopped bool // no call is taken any more
 	ended   sync.WaitGroup
 }
 
@@ -39,10 +40,14 @@ type pending struct {
 }
 
 // do returns the answer, or the cause of the end of ctx; a call that was sent by
-// then may be carried out all the same.
+// then may be carried out all the same. After stop it returns errClosed.
 func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any, error) {
 	p := &pending{script: script, args: args, done: make(chan struct{})}
 	b.mu.Lock()
+	if b.stopped { // a WaitGroup must not grow from zero while stop waits for it
+		b.mu.Unlock()
+		return nil, errClosed
+	}
 	b.waiting = append(b.waiting, p)
 	if !b.running {
 		b.running = true
@@ -84,8 +89,13 @@ func (b *batcher) withdraw(p *pending) {
 	b.waiting = slices.DeleteFunc(b.waiting, func(q *pending) bool { return p == q })
 }
 
-// stop returns when nothing waits any more.
-func (b *batcher) stop() { b.ended.Wait() }
+// stop lets no call in any more and returns when none waits.
+func (b *batcher) stop() {
+	b.mu.Lock()
+	b.stopped = true
+	b.mu.Unlock()
+	b.ended.Wait()
+}
 
 // round is a script as it is sent, for one call or for several.
 type round struct {
