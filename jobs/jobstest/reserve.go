@@ -222,10 +222,14 @@ func (s *suite) freesUnreached(t *testing.T) {
 	wantFree(t, st, "c")
 }
 
+// retryKeep is for how long stories keep what has ended in which something is done
+// with it before it is gone: long enough for a busy machine.
+const retryKeep = 5 * time.Second
+
 func (s *suite) keepsForRetry(t *testing.T) {
 	for _, state := range []jobs.State{jobs.Failed, jobs.Dead, jobs.Cancelled} {
 		t.Run(string(state), func(t *testing.T) {
-			st := s.keeping(t, keep)
+			st := s.keeping(t, retryKeep)
 			enqueue(t, st, first("a", "b", "on-error"))
 			l := leaseOne(t, st, "w")
 			if state == jobs.Cancelled {
@@ -239,7 +243,7 @@ func (s *suite) keepsForRetry(t *testing.T) {
 				t.Fatal(err)
 			}
 			// For longer than what has ended is kept.
-			end := time.Now().Add(2 * keep)
+			end := time.Now().Add(retryKeep + time.Second)
 			eventually(t, "the time is over", func() bool { return time.Now().After(end) })
 			refuseID(t, st, "b", "a")
 			succeed(t, st, "a", task("b"))
@@ -249,7 +253,7 @@ func (s *suite) keepsForRetry(t *testing.T) {
 }
 
 func (s *suite) reservationExpires(t *testing.T) {
-	st := s.keeping(t, keep)
+	st := s.keeping(t, retryKeep)
 	enqueue(t, st, first("a", "b"))
 	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
 	refuseID(t, st, "b", "a")
