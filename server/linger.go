@@ -36,6 +36,11 @@ func (c *conn) end() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
+	return c.shut()
+}
+
+// shut is end for whoever has set closed.
+func (c *conn) shut() error {
 	ended := c.linger || c.phase.Load() == answering && c.srv.draining()
 	present := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
 	if ended && present {

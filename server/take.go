@@ -106,8 +106,11 @@ func (t *Taken) Close() error { return t.c.end() }
 // whatever it is sending: see the lingering close of conn. The client has until
 // then to leave. Nobody else may read meanwhile.
 func (t *Taken) Finish(within time.Duration) error {
+	if !t.c.closed.CompareAndSwap(false, true) { // Reset by who writes, perhaps
+		return net.ErrClosed
+	}
 	t.c.linger, t.c.lingerFor = true, within
-	return t.c.end()
+	return t.c.shut()
 }
 
 // Reset ends the connection and drops what the kernel still has to send.
