@@ -22,17 +22,7 @@ func TestPurge(t *testing.T) {
 		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "2", "-tasks", file, "-queue", "default,talk"}, where...)...)
 		purge := func(args ...string) (code int, out, errs string) {
 			t.Helper()
-			cmd := exec.Command(binary, append(append([]string{"tasks", "purge"}, args...), where...)...)
-			var stderr strings.Builder
-			cmd.Dir, cmd.Stderr = dir, &stderr
-			text, err := cmd.Output()
-			if exited, ok := errors.AsType[*exec.ExitError](err); ok {
-				return exited.ExitCode(), string(text), stderr.String()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			return 0, string(text), stderr.String()
+			return outcome(t, dir, append(append([]string{"tasks", "purge"}, args...), where...)...)
 		}
 		command(t, dir, append([]string{"tasks", "queues", "pause", "talk"}, where...)...)
 		runs := post(t, g, `{"task":"nap"}`)
@@ -81,6 +71,11 @@ func TestPurge(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("terminal: %q", seen.String())
+				}
+			})
 			eventually(t, "it asks", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
 			if _, err := fmt.Fprint(ptm, answer); err != nil {
 				t.Fatal(err)

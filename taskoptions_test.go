@@ -295,17 +295,7 @@ func TestRunTask(t *testing.T) {
 		where = append([]string{"-tasks", file}, where...)
 		try := func(args ...string) (code int, out, errs string) {
 			t.Helper()
-			cmd := exec.Command(binary, append([]string{"tasks", "run"}, args...)...)
-			var stderr strings.Builder
-			cmd.Dir, cmd.Stderr = dir, &stderr
-			text, err := cmd.Output()
-			if exited, ok := errors.AsType[*exec.ExitError](err); ok {
-				return exited.ExitCode(), string(text), stderr.String()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			return 0, string(text), stderr.String()
+			return outcome(t, dir, append([]string{"tasks", "run"}, args...)...)
 		}
 		if code, out, errs := try(append([]string{"say", "hello you"}, where...)...); code != 0 || out != `{"output":"hello you"}`+"\n" {
 			t.Errorf("%d %q %q", code, out, errs)

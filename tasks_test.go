@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -27,6 +28,23 @@ func command(t *testing.T, dir string, args ...string) string {
 		t.Fatalf("server %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// outcome runs the program in a folder and returns its exit status and what it
+// prints.
+func outcome(t *testing.T, dir string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	var stderr strings.Builder
+	cmd.Dir, cmd.Stderr = dir, &stderr
+	text, err := cmd.Output()
+	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exited.ExitCode(), string(text), stderr.String()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0, string(text), stderr.String()
 }
 
 // send makes a request and decodes the answer, whatever its status.

@@ -89,11 +89,9 @@ var errCoded = &Error{
 // isCoded reports whether the content of a request is coded. The name identity is
 // reserved for none (RFC 9110, section 8.4.1).
 func isCoded(h *fasthttp.RequestHeader) bool {
-	for _, value := range h.PeekAll(fasthttp.HeaderContentEncoding) {
-		for coding := range strings.SplitSeq(string(value), ",") {
-			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
-				return true
-			}
+	for coding := range strings.SplitSeq(List(h, fasthttp.HeaderContentEncoding), ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+			return true
 		}
 	}
 	return false

@@ -74,7 +74,7 @@ func (o Origins) Match(origin []byte) bool {
 }
 
 // defaultPorts are the ports that browsers leave out of an origin.
-var defaultPorts = map[string]int{"http": 80, "https": 443}
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
 // Schemes of URLs whose pages have the origin null (HTML Standard §7.1.1).
 var opaqueSchemes = []string{"file", "data", "blob", "about", "javascript"}
@@ -115,8 +115,8 @@ func normalOrigin(entry string) (string, error) {
 		if err != nil || n < 1 || n > 65535 {
 			return "", errors.New("has a port that is not within 1 and 65535")
 		}
-		if n != defaultPorts[scheme] {
-			port = ":" + strconv.Itoa(n)
+		if text := strconv.Itoa(n); text != defaultPorts[scheme] {
+			port = ":" + text
 		}
 	}
 	return scheme + "://" + host + port, nil

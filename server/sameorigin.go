@@ -50,7 +50,7 @@ func authority(text, scheme string) (p place, ok bool) {
 		p.host = addr.String()
 	}
 	if p.port == "" {
-		p.port = map[string]string{"http": "80", "https": "443"}[scheme]
+		p.port = defaultPorts[scheme]
 	}
 	return p, true
 }

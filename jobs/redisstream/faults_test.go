@@ -238,21 +238,28 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 	}
 }
 
+// watch has the task a watched, and returns when the watcher listens.
+func watch(t *testing.T, server *redistest.Server, s jobs.Store) (seen <-chan error) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { // ends when the task has changed
+		_, err := s.Watch(t.Context(), "a", 1)
+		ended <- err
+	}()
+	eventually(t, "the watcher listens", func() bool {
+		n, err := server.Client().PubSubNumSub(t.Context(), base+"changed:a").Result()
+		return err == nil && n[base+"changed:a"] == 1
+	})
+	return ended
+}
+
 // What was published while the connection was broken nobody has heard: watchers
 // look again when it is back.
 func TestWatcherMissesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "a")
-	seen := make(chan error, 1)
-	go func() { // ends when the task has changed
-		_, err := s.Watch(t.Context(), "a", 1)
-		seen <- err
-	}()
-	eventually(t, "the watcher listens", func() bool {
-		n, err := server.Client().PubSubNumSub(t.Context(), "{gale:jobs}:changed:a").Result()
-		return err == nil && n["{gale:jobs}:changed:a"] == 1
-	})
+	seen := watch(t, server, s)
 	_, err := server.Client().TxPipelined(t.Context(), func(pipe redis.Pipeliner) error {
 		pipe.ClientKillByFilter(t.Context(), "TYPE", "pubsub")
 		pipe.HIncrBy(t.Context(), "{gale:jobs}:task:a", "version", 1)

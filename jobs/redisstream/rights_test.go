@@ -160,15 +160,7 @@ func TestMayNotSubscribe(t *testing.T) {
 	var log lines
 	s := open(t, limit(t, server), redisstream.Options{Logger: logTo(&log)})
 	enqueue(t, s, "a")
-	seen := make(chan error, 1)
-	go func() { // ends when the task has changed
-		_, err := s.Watch(t.Context(), "a", 1)
-		seen <- err
-	}()
-	eventually(t, "the watcher listens", func() bool {
-		n, err := server.Client().PubSubNumSub(t.Context(), base+"changed:a").Result()
-		return err == nil && n[base+"changed:a"] == 1
-	})
+	seen := watch(t, server, s)
 	setUser(t, server, "resetchannels") // which ends the subscription
 	eventually(t, "the log says so", func() bool {
 		return strings.Contains(log.String(), "subscription lost") && strings.Contains(log.String(), "NOPERM")

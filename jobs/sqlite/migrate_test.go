@@ -11,10 +11,11 @@ import (
 	"gale/jobs"
 )
 
-// A file of schema 1 is brought up to date with what is in it, and a process
-// of the version before that still has it open goes on.
-func TestMigrateFromSchema1(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "jobs.db")
+// fileOfSchema is a file that an older version has made with the schemas up to
+// its own, and a connection of that version.
+func fileOfSchema(t *testing.T, schemas ...string) (path string, before *sql.DB, exec func(statement string, args ...any)) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "jobs.db")
 	if err := create(path); err != nil {
 		t.Fatal(err)
 	}
@@ -22,13 +23,25 @@ func TestMigrateFromSchema1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer before.Close()
-	exec := func(statement string, args ...any) {
+	t.Cleanup(func() { before.Close() })
+	exec = func(statement string, args ...any) {
 		t.Helper()
 		if _, err := before.Exec(statement, args...); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
+	exec("PRAGMA journal_mode = WAL")
+	for _, schema := range schemas {
+		exec(schema)
+	}
+	exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(schemas)))
+	return path, before, exec
+}
+
+// A file of schema 1 is brought up to date with what is in it, and a process
+// of the version before that still has it open goes on.
+func TestMigrateFromSchema1(t *testing.T) {
+	path, before, exec := fileOfSchema(t, schema1)
 	insert := func(id, state string, due any) { // as schema 1 did
 		t.Helper()
 		exec(`INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
@@ -36,9 +49,6 @@ func TestMigrateFromSchema1(t *testing.T) {
 			VALUES (1, ?1, 'default', 'work', ?2, ?3, ?4, ?4, 0, 0, 0, 0, '', 0, '', '', '[]', '[]', '[]', NULL, NULL, 0)`,
 			id, state, due, time.Now().UnixMicro())
 	}
-	exec("PRAGMA journal_mode = WAL")
-	exec(schema1)
-	exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1", applicationID))
 	insert("old", "queued", time.Now().UnixMicro())
 
 	s, err := Open(path, Options{})
@@ -79,21 +89,7 @@ func TestMigrateFromSchema1(t *testing.T) {
 // A chain and a chord that schema 2 accepted run on, with nothing reserved; a process
 // of that version that is still there accepts what a new chain has reserved.
 func TestMigrateFromSchema2(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "jobs.db")
-	if err := create(path); err != nil {
-		t.Fatal(err)
-	}
-	before, err := sql.Open(driverName, dsn(path, "busy_timeout(5000)"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer before.Close()
-	exec := func(statement string, args ...any) {
-		t.Helper()
-		if _, err := before.Exec(statement, args...); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
+	path, before, exec := fileOfSchema(t, schema1, schema2)
 	insert := func(id, signature string, group any, place int) { // as schema 2 did
 		t.Helper()
 		var message any
@@ -105,10 +101,6 @@ func TestMigrateFromSchema2(t *testing.T) {
 			VALUES (1, ?1, 'default', 'work', 'queued', ?2, ?2, ?2, 0, 0, 0, 0, '', 0, '', '', '[]', '[]', '[]', ?3, ?4, ?5, NULL)
 			ON CONFLICT (id) DO NOTHING`, id, time.Now().UnixMicro(), message, group, place)
 	}
-	exec("PRAGMA journal_mode = WAL")
-	exec(schema1)
-	exec(schema2)
-	exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 2", applicationID))
 	insert("old-1", `{"UUID":"old-1","OnSuccess":[{"UUID":"old-2","Name":"work","OnSuccess":[{"UUID":"old-3","Name":"work"}]}]}`, nil, 0)
 	insert("gone-1", `{"UUID":"gone-1","OnSuccess":[{"UUID":"gone-2","Name":"work"}]}`, nil, 0)
 	exec(`INSERT INTO groups (seq, id, created, size, members, immutable, callback_id, callback)
