@@ -62,9 +62,12 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	d := routes.Deps{
 		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
 		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
-		Pool: blocking, Token: c.Token, Origins: c.Origins, Leaving: ctx, Logger: log,
+		Pool: blocking, Token: c.Token, Leaving: ctx, Logger: log,
 	}
 	d.HTTPS = c.TLSCert != ""
+	if d.Origins, err = server.ParseOrigins(c.Origins); err != nil {
+		return fmt.Errorf("read origins: %w", err)
+	}
 	closeSources, err := openSources(c, &d, counted.Realtime, log)
 	if err != nil {
 		return err
@@ -150,15 +153,11 @@ func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps)
 	if err != nil {
 		return nil, err
 	}
-	origins, err := server.ParseOrigins(c.Origins)
-	if err != nil {
-		return nil, fmt.Errorf("read origins: %w", err)
-	}
 	all, statuses := routes.All(d)
 	return server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
-		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
+		TLS: secure, AccessLog: c.AccessLog, Origins: d.Origins, BasePath: c.BasePath,
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
 	}, all)

@@ -20,9 +20,8 @@ type access struct {
 	https    bool // the server itself speaks TLS
 }
 
-func newAccess(token string, origins []string) access {
-	a := access{sessions: newSessions(token)}
-	a.origins, _ = server.ParseOrigins(origins) // config has refused what is none
+func newAccess(token string, origins server.Origins) access {
+	a := access{sessions: newSessions(token), origins: origins}
 	if token != "" {
 		digest := sha256.Sum256([]byte(token))
 		a.digest = &digest

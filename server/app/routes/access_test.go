@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"gale/server"
 )
 
 // Where the server itself speaks TLS, a page by http is of another origin.
@@ -13,7 +15,7 @@ func TestPagesOfAServerWithTLS(t *testing.T) {
 		var h fasthttp.RequestHeader
 		h.SetHost("shop.example")
 		h.Set("Origin", origin)
-		guard := newAccess("", nil)
+		guard := newAccess("", server.Origins{})
 		guard.https = true
 		if err := guard.write(&h); (err == nil) != allowed {
 			t.Errorf("%s: %v", origin, err)

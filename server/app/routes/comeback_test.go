@@ -93,7 +93,7 @@ func realtimeSite(t *testing.T, leaving bool) (addr string) {
 	} else {
 		runs(t, d.Hub.Run)
 	}
-	return serveRoutes(t, server.Options{}, realtimeRoutes(d, newAccess("", nil)))
+	return serveRoutes(t, server.Options{}, realtimeRoutes(d, newAccess("", server.Origins{})))
 }
 
 // A fault that passes never ends an EventSource, whoever has it; one that does not
@@ -149,7 +149,7 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resumable.Close() })
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, newAccess("", nil)))
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, newAccess("", server.Origins{})))
 	ask := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)

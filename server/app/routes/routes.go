@@ -75,7 +75,7 @@ type Deps struct {
 	// Token is what writes, and reading files and tasks, need; empty for none.
 	Token string
 	// Origins may write from a browser beside the server's own.
-	Origins []string
+	Origins server.Origins
 	// HTTPS says that the server itself speaks TLS.
 	HTTPS bool
 	// Leaving ends when the process is to leave: requests that only wait are

@@ -50,7 +50,11 @@ func TestSessions(t *testing.T) {
 // A browser sends cookies by itself, whichever page made it: a session counts
 // for pages of this origin only, and never beside a token that is wrong.
 func TestWhomASessionLetsIn(t *testing.T) {
-	a := newAccess("secret", []string{"https://app.example"})
+	origins, err := server.ParseOrigins([]string{"https://app.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAccess("secret", origins)
 	s := a.sessions.begin(time.Now().Add(time.Hour))
 	for _, row := range []struct {
 		name   string
