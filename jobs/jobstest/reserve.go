@@ -229,6 +229,7 @@ const retryKeep = 5 * time.Second
 func (s *suite) keepsForRetry(t *testing.T) {
 	for _, state := range []jobs.State{jobs.Failed, jobs.Dead, jobs.Cancelled} {
 		t.Run(string(state), func(t *testing.T) {
+			t.Parallel() // it waits for retryKeep
 			st := s.keeping(t, retryKeep)
 			enqueue(t, st, first("a", "b", "on-error"))
 			l := leaseOne(t, st, "w")

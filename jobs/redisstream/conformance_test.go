@@ -11,13 +11,18 @@ import (
 	"gale/jobs/redistest"
 )
 
+// The set-ups mostly wait, so they run at the same time.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for name, address := range map[string]func(*testing.T) string{
 		"plain":   func(t *testing.T) string { return redistest.Start(t).URL() },
 		"aof":     func(t *testing.T) string { return redistest.StartAOF(t).URL() },
 		"cluster": func(t *testing.T) string { return redistest.StartCluster(t) },
 	} {
-		t.Run(name, func(t *testing.T) { conform(t, address(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conform(t, address(t))
+		})
 	}
 }
 

@@ -46,6 +46,7 @@ func setUser(t *testing.T, server *redistest.Server, rules ...any) {
 
 // The rights in the documentation are enough for all that a store does.
 func TestLimitedUser(t *testing.T) {
+	t.Parallel()
 	address := limit(t, redistest.Start(t))
 	s := open(t, address, redisstream.Options{})
 	if err := s.Ready(t.Context()); err != nil {
