@@ -299,11 +299,14 @@ func TestEventSourcesRecover(t *testing.T) {
 				source.await(t, "it is subscribed", func() bool { return len(source.all) > 0 })
 			}
 			s.met = func(t *testing.T) {
-				for _, source := range sources {
+				before := make([]int, len(sources)) // of all first: they connect at the same time
+				for i, source := range sources {
 					source.mu.Lock()
-					before := source.ended
+					before[i] = source.ended
 					source.mu.Unlock()
-					source.await(t, "it has connected twice", func() bool { return source.ended >= before+2 })
+				}
+				for i, source := range sources {
+					source.await(t, "it has connected twice", func() bool { return source.ended >= before[i]+2 })
 				}
 			}
 			for _, f := range some {
