@@ -61,8 +61,8 @@ func (cs *conns) remove(c *conn) {
 }
 
 // leave gives back the place of c, which is closed. It must be called once.
+// Run waits for c until remove is called.
 func (cs *conns) leave(c *conn) {
-	cs.remove(c)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.held--

@@ -49,6 +49,7 @@ func (c *conn) shut() error {
 	err := c.Conn.Close()
 	c.srv.conns.leave(c)
 	c.srv.opts.Meter.ConnClosed()
+	c.srv.conns.remove(c) // last: Run returns with it, and all is counted by then
 	return err
 }
 
