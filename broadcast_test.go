@@ -10,7 +10,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 const listeners = 400

@@ -18,7 +18,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // cluster are three servers that share a Redis, behind a proxy.

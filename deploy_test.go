@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // container is a server as a deployment file starts it.

@@ -1,4 +1,4 @@
-module gale
+module github.com/galeserver/gale
 
 go 1.26.0
 

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // heard is what a subscriber of a channel gets.

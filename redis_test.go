@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // postTask posts a task and returns the status, its id, and how long it took.

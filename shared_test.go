@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 const (

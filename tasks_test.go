@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // stores are the flags for each kind of store.

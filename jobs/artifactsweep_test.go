@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // away is a store that does not answer.

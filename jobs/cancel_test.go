@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // The handler of a task that is cancelled learns it, soon, and what it makes of

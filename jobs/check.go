@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 // Bounds of the texts that a task collects. A task is written anew at each

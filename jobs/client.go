@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 // Client accepts tasks for a store: it refuses what no worker of this program

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // moments returns the moments of a schedule that are not before one time and

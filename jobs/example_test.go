@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // Another program starts a task and waits for what comes of it. It opens the

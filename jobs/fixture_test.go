@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // fixture is a store with a worker on it.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 func function(t *testing.T, name string, fn any) jobs.Definition {

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 // Job is one attempt at a task, as its handler sees it.

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // marking is counting with marks.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // A definition's retries and timeout hold for tasks that leave them open; none

@@ -12,7 +12,7 @@ import (
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // All that is wrong with a task is said at once, and nothing is accepted.

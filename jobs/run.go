@@ -12,7 +12,7 @@ import (
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // Why a handler's context ends.

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 func TestSchedule(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // ErrStuck is why Worker.Run ends by itself: a handler went on although its

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // A handler that ignores the end of its time is left behind: its task fails by

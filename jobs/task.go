@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 // State is where a task stands. The picture is in the package comment.

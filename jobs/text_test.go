@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Arguments that are not UTF-8 are refused by the client, in a task, a chain and a

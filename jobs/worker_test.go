@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 func TestTaskRunsToItsResult(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // double returns twice its argument, collect all that it got.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // One worker and no queue: who comes while it works is told so at once.

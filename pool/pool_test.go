@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // run starts a pool that ends with the test and returns a function that

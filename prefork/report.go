@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // MaxReport is the largest report in bytes.

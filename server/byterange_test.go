@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
 )

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // Clients that would take the status of a full server for final get another

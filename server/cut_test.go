@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
 )

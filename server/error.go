@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 
 	"github.com/valyala/fasthttp"
 )

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
 )

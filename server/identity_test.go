@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
 )

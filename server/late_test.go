@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"golang.org/x/sys/unix"
 )

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 func TestMaxConns(t *testing.T) {

@@ -3,7 +3,7 @@ package server_test
 import (
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // A head whose lines end in bare LFs or CRs is refused at once: the client sends

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // An entry lets in what a browser sends for it, and nothing that looks like it.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
 )

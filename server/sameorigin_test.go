@@ -3,7 +3,7 @@ package server_test
 import (
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 
 	"github.com/valyala/fasthttp"
 )

@@ -10,7 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 // CheckArgs returns an error that names the first parameter whose name or value

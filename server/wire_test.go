@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // TestWire holds what must come back for heads of all kinds. What follows in

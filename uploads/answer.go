@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"syscall"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // The codes of Answer and File. 200 and the five hundreds up to 504 are those

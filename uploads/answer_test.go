@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 const benchSize = 64 << 20

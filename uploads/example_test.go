@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // A form is streamed to disk: the field's name is the directory. The same once

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // Whatever a body is: nothing is touched but what the answer says is stored,

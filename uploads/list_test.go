@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 func names(entries []Entry) (all []string) {

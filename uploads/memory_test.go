@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // synthetic is a reader of n bytes that are nowhere.

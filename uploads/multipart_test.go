@@ -13,7 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 const testBoundary = "----WebKitFormBoundaryx7Vb0"

@@ -8,7 +8,7 @@ import (
 	"mime/multipart"
 	"strings"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // part takes one part of the form. Its error ends the form; what is wrong with

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // blocked is a store whose pool has one worker, which is busy until free.

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // 64 uploads want one name, through four stores as four processes would have

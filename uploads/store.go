@@ -30,7 +30,7 @@ import (
 	"sync"
 	"time"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // Defaults of Options.

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // kinds are the ways a file gets its name; what holds for one holds for all.

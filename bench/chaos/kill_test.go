@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // awaitRunning waits until n tasks are with a worker.

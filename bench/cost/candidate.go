@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/bench/process"
+	"github.com/galeserver/gale/bench/process"
 )
 
 // candidate is a server that takes part, and what it was found to cost.

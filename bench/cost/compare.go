@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"gale/bench/figure"
+	"github.com/galeserver/gale/bench/figure"
 )
 
 // command is what measures the figures again.

@@ -20,8 +20,8 @@ import (
 	"syscall"
 	"time"
 
-	"gale/bench/figure"
-	"gale/bench/process"
+	"github.com/galeserver/gale/bench/figure"
+	"github.com/galeserver/gale/bench/process"
 )
 
 func main() {

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"gale/bench/process"
+	"github.com/galeserver/gale/bench/process"
 )
 
 // server is one under test: pid is the process that holds the connections.

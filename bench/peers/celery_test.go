@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // celeryApp is the smallest there is; what it keeps is configured below.

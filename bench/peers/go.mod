@@ -1,11 +1,11 @@
-module gale/bench/peers
+module github.com/galeserver/gale/bench/peers
 
 go 1.26.0
 
-replace gale => ../..
+replace github.com/galeserver/gale => ../..
 
 require (
-	gale v0.0.0
+	github.com/galeserver/gale v0.0.0
 	github.com/RichardKnop/machinery/v2 v2.0.16
 	github.com/hibiken/asynq v0.25.1
 	github.com/redis/go-redis/v9 v9.23.0

@@ -21,11 +21,11 @@ import (
 	"github.com/RichardKnop/machinery/v2/tasks"
 	"github.com/hibiken/asynq"
 
-	"gale/bench/figure"
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/bench/figure"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 const (

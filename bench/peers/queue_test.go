@@ -3,8 +3,8 @@ package peers
 import (
 	"testing"
 
-	"gale/bench/figure"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/bench/figure"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // BenchmarkQueue prints how fast tasks end when so many of them waited.

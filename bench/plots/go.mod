@@ -1,4 +1,4 @@
-module gale/bench/plots
+module github.com/galeserver/gale/bench/plots
 
 go 1.26.0
 

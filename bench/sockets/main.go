@@ -16,7 +16,7 @@ import (
 	"os/signal"
 	"time"
 
-	"gale/bench/figure"
+	"github.com/galeserver/gale/bench/figure"
 )
 
 const command = "go run ./bench/sockets -out bench/results"

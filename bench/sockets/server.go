@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"gale/bench/process"
+	"github.com/galeserver/gale/bench/process"
 )
 
 // candidate is a server that takes part.

@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"gale/bench/figure"
+	"github.com/galeserver/gale/bench/figure"
 )
 
 func main() {

@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"gale/bench/process"
+	"github.com/galeserver/gale/bench/process"
 )
 
 // fileName is what every server stores the file as.

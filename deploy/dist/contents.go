@@ -16,7 +16,7 @@ import (
 	"slices"
 	"strings"
 
-	"gale/server/app/manual"
+	"github.com/galeserver/gale/server/app/manual"
 )
 
 // contents are the files of an archive by name.

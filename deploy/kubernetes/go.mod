@@ -1,4 +1,4 @@
-module gale/deploy/kubernetes
+module github.com/galeserver/gale/deploy/kubernetes
 
 go 1.26.0
 

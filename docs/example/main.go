@@ -22,10 +22,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
-	"gale/prefork"
-	"gale/server"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server"
 )
 
 // grace is how long a process that is to leave may finish its work, and

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"gale/server/app/manual"
+	"github.com/galeserver/gale/server/app/manual"
 )
 
 func main() {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 func TestCheckJSON(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var chordStories = []story{

@@ -3,7 +3,7 @@ package jobstest
 import (
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var closeStories = []story{

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var groupStories = []story{

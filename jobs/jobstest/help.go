@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // patience is how long a story waits for what must happen at all.

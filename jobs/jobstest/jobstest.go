@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Options are the settings of a store that a story needs.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // BenchmarkLateness measures how late scheduled tasks are leased: a thousand of

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var lostStories = []story{

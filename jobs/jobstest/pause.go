@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var pauseStories = []story{

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var reserveStories = []story{

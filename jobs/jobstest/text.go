@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var textStories = []story{

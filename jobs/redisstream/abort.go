@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // CancelWorkflow implements jobs.Changer. Which tasks may be part of a workflow

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // batcher sends the calls that come while others are under way together: one

@@ -3,9 +3,9 @@ package redisstream_test
 import (
 	"testing"
 
-	"gale/jobs/jobstest"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs/jobstest"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 func BenchmarkLateness(b *testing.B) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // List implements jobs.Lister.

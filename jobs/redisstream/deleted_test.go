@@ -12,9 +12,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 const base = "{gale:jobs}:"

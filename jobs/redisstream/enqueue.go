@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"slices"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var errAnswer = errors.New("redis answers what was not asked")

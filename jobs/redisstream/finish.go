@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Progress implements jobs.Recorder. A percent outside 0 to 100 is taken for

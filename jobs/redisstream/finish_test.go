@@ -7,9 +7,9 @@ import (
 	"sync"
 	"testing"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // Finishes that come together share a script, but not each other's errors.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // lookAgain is how often a waiting Lease looks by itself, for expired leases

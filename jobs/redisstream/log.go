@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"gale/internal/utf8text"
-	"gale/jobs"
+	"github.com/galeserver/gale/internal/utf8text"
+	"github.com/galeserver/gale/jobs"
 )
 
 // AppendLog implements jobs.Recorder.

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"testing"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // lines is a log.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"gale/internal/utf8text"
-	"gale/jobs"
+	"github.com/galeserver/gale/internal/utf8text"
+	"github.com/galeserver/gale/jobs"
 )
 
 // errLacking is the answer for what is not there while a server that was started

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // leaseWork leases the only task that is due.

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/redistest"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // limit gives the server the user of docs/operations.md, changed by more rules,

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // taskArgs are the values by which scripts are given a task; lib.lua counts them

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // CancelWorkflow implements jobs.Changer.

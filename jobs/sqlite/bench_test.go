@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/jobstest"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/jobstest"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // Run these on a real disk (TMPDIR), or fsync costs nothing.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Cancel implements jobs.Changer.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 const (

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 func openTemp(t *testing.T) *Store {

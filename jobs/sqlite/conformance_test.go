@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"gale/jobs"
-	"gale/jobs/jobstest"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/jobstest"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 func TestConformance(t *testing.T) {

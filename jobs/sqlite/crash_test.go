@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // kills is how often each of these tests kills its process.

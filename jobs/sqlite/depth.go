@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // depthSQL reads what has not ended and the dead letters, by their indexes.

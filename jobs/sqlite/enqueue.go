@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Enqueue implements jobs.Enqueuer. An invalid id, no name, or arguments that

@@ -8,7 +8,7 @@ import (
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 var errClosed = fmt.Errorf("%w: it is closed", jobs.ErrUnavailable)

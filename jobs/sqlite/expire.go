@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // expireLimit bounds the tasks that one transaction ends besides its own work.

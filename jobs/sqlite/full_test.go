@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // smallDisk mounts a file system of its own, which needs root.

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"gale/internal/utf8text"
-	"gale/jobs"
+	"github.com/galeserver/gale/internal/utf8text"
+	"github.com/galeserver/gale/jobs"
 )
 
 // EnqueueGroup implements jobs.Enqueuer. The members' results are read from

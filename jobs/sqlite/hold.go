@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // held is the fence: it matches the task only while the lease in its arguments

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // A worker sleeps while all that is due is paused, limited, or for others: it

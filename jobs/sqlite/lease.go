@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // lookAgain bounds the sleep until a task is due, for a clock that is set

@@ -7,7 +7,7 @@ import (
 	"math"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // listSQL looks at the newest tasks before ?1 and returns those that are asked

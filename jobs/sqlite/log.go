@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"gale/internal/utf8text"
-	"gale/jobs"
+	"github.com/galeserver/gale/internal/utf8text"
+	"github.com/galeserver/gale/jobs"
 )
 
 // AppendLog implements jobs.Recorder.

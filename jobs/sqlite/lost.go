@@ -3,7 +3,7 @@ package sqlite
 import (
 	"context"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // countLost counts a lease that ended without a word, unless a suspect in the

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // roleKey says in the environment which process of a test this is.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // fileOfSchema is a file that an older version has made with the schemas up to

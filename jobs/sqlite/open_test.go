@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 func TestManyProcessesOpenAtOnce(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Without any poll, what this store changes itself is seen all the same, and

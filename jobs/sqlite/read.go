@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Get implements jobs.Reader. It never waits for a writer.

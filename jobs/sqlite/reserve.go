@@ -3,7 +3,7 @@ package sqlite
 import (
 	"context"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // What a reservation comes after: statements that point one at the task, or the

@@ -31,7 +31,7 @@ import (
 	"sync"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // DefaultPoll is how often a waiting Store looks for changes that another

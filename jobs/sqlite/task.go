@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // columns in the order of row.scan.

@@ -4,8 +4,8 @@ import (
 	"database/sql"
 	"testing"
 
-	"gale/jobs/jobstest"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs/jobstest"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // Texts that an older version has stored as they came are valid when they are

@@ -19,9 +19,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"golang.org/x/sync/errgroup"
 
-	"gale/prefork"
-	"gale/server/app/config"
-	"gale/server/app/metrics"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/metrics"
 )
 
 // adminTimeout bounds how long the master may take to answer about itself.

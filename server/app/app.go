@@ -13,8 +13,8 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"gale/prefork"
-	"gale/server/app/config"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 const usageHead = `Gale: Tornado's server model as one program

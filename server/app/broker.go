@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/redisstream"
-	"gale/jobs/sqlite"
-	"gale/server/app/config"
-	"gale/server/app/metrics"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/sqlite"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/metrics"
 )
 
 // openTasks opens the store of tasks that -broker names.

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"gale/jobs"
-	"gale/prefork"
-	"gale/server/app/command"
-	"gale/server/app/config"
-	"gale/server/app/metrics"
-	"gale/server/redisdb"
-	"gale/uploads"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/command"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/metrics"
+	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/uploads"
 )
 
 // runChild does the work of a slot.

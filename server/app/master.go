@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"gale/prefork"
-	"gale/server/app/config"
-	"gale/server/app/metrics"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/metrics"
 )
 
 // The roles of children.

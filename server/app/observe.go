@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"gale/prefork"
-	"gale/server/app/config"
-	"gale/server/app/metrics"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/metrics"
 )
 
 // observe lets the master see what a child does: its figures, which are

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"gale/prefork"
-	"gale/server/app/config"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // maxProfile is how long a profile may be taken.

@@ -5,7 +5,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // Without a token, profiles are for programs of this machine and for nothing that a

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // status is the command of that name: it asks a running server's admin

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // What server status -ready makes of an answer, which is what a health check

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"gale/prefork"
-	"gale/server/app/config"
-	"gale/server/app/metrics"
-	"gale/server/memory"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/metrics"
+	"github.com/galeserver/gale/server/memory"
 )
 
 // reserveStore gives a server without -redis its store slot: a place on

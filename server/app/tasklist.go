@@ -12,8 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"gale/jobs"
-	"gale/server/app/config"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 const tasksUsage = "server tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules|purge [flags]"

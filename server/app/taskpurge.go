@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // errDeclined is the end of a purge that was asked about.

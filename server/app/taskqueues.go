@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // aQueue wants nothing, or pause or resume and the name of a queue.

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/jobs"
-	"gale/server/app/command"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server/app/command"
 )
 
 // What server tasks run ends with, beside 0 for success and 1 for what failed.

@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"gale/jobs"
-	"gale/server/app/command"
-	"gale/server/app/config"
-	"gale/server/app/inspect"
-	"gale/uploads"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server/app/command"
+	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/server/app/inspect"
+	"github.com/galeserver/gale/uploads"
 )
 
 // registry holds the tasks of the application. files may be nil where tasks

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // nextRuns is how many moments of each schedule are shown.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // wordsOf takes the words that belong to a verb from the arguments behind it;

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs/redistest"
-	"gale/server/limit"
-	"gale/server/sharedtest"
+	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/sharedtest"
 )
 
 func TestTake(t *testing.T) {

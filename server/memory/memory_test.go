@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"gale/server/memory"
-	"gale/server/sharedtest"
+	"github.com/galeserver/gale/server/memory"
+	"github.com/galeserver/gale/server/sharedtest"
 
 	"github.com/redis/go-redis/v9"
 )

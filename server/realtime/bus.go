@@ -17,7 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"gale/server/redisdb"
+	"github.com/galeserver/gale/server/redisdb"
 )
 
 //go:embed lua/publish.lua

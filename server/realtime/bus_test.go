@@ -12,9 +12,9 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/redis/go-redis/v9"
 
-	"gale/jobs/redistest"
-	"gale/server/realtime"
-	"gale/server/sharedtest"
+	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // startBus runs a bus until the test ends.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // First bytes of frames (RFC 6455 §5.2): FIN and the opcode.

@@ -12,9 +12,9 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/pool"
-	"gale/server"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // Handler gets the events of a connection, one at a time and from its own

@@ -16,7 +16,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // What is no handshake is refused, and nothing is opened.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // At the end all clients are closed with 1012, and new ones are refused.

@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // FuzzFrames sends whatever bytes: the connection ends in order, nobody panics,

@@ -13,9 +13,9 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/realtime"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // patience is how long a test waits for what must happen.

@@ -11,8 +11,8 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // heldListener accepts connections that nothing is read from while hold is set, as

@@ -13,10 +13,10 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs/redistest"
-	"gale/server"
-	"gale/server/realtime"
-	"gale/server/sharedtest"
+	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // settles waits until the figures are as wanted.

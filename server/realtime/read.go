@@ -9,8 +9,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/pool"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 var (

@@ -37,8 +37,8 @@ import (
 	"sync"
 	"time"
 
-	"gale/server"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // Defaults of Options.

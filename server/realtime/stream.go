@@ -12,8 +12,8 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // Stream is an answer that goes on: server-sent events, a long poll. While

@@ -8,8 +8,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // waits is a site at whose /wait streams wait for their end.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // Subscribe lets the connection have a channel's messages from a place on, in a

@@ -6,8 +6,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // What a connection reads into while it is idle, and what it is written from;

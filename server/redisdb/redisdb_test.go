@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs/redistest"
-	"gale/server/redisdb"
-	"gale/server/sharedtest"
+	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/server/sharedtest"
 
 	"github.com/redis/go-redis/v9"
 )

@@ -9,9 +9,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"gale/jobs/redistest"
-	"gale/server/memory"
-	"gale/server/redisdb"
+	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/server/memory"
+	"github.com/galeserver/gale/server/redisdb"
 )
 
 // Each runs test against either server; address is for redisdb.Open.

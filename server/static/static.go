@@ -18,7 +18,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 const (

@@ -15,8 +15,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // patience is how long a test waits for what must happen.

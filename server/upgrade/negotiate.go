@@ -8,7 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // Subprotocols that carry a bearer token: a browser can set no other field of a

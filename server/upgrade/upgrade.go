@@ -19,7 +19,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // ErrLeaving refuses a connection that would live long while the process is about

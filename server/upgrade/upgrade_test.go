@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // A reason is cut to what a control frame holds, between two characters.

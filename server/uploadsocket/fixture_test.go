@@ -17,11 +17,11 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/pool"
-	"gale/server"
-	"gale/server/upgrade"
-	"gale/server/uploadsocket"
-	"gale/uploads"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
+	"github.com/galeserver/gale/server/uploadsocket"
+	"github.com/galeserver/gale/uploads"
 )
 
 // patience is how long a test waits for what must happen.

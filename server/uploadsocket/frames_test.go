@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server/uploadsocket"
-	"gale/uploads"
+	"github.com/galeserver/gale/server/uploadsocket"
+	"github.com/galeserver/gale/uploads"
 )
 
 // frame is a frame as a client sends it, with a mask of zeros.

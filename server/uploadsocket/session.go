@@ -13,10 +13,10 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/pool"
-	"gale/server"
-	"gale/server/upgrade"
-	"gale/uploads"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
+	"github.com/galeserver/gale/uploads"
 )
 
 const (

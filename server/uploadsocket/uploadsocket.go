@@ -23,9 +23,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/upgrade"
-	"gale/uploads"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Defaults of Options.

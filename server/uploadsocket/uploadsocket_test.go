@@ -13,8 +13,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/server/uploadsocket"
-	"gale/uploads"
+	"github.com/galeserver/gale/server/uploadsocket"
+	"github.com/galeserver/gale/uploads"
 )
 
 func TestUpload(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // create is POST on the collection: a new upload, which may bring its first bytes.

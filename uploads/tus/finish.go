@@ -7,7 +7,7 @@ import (
 	"errors"
 	"strconv"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // finish publishes an upload that is whole, or does again what of that a process

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // stateSuffix is what the name of a state file has behind the id; the data has

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // What is taken for metadata says the same when it is written down again, and a

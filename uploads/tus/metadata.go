@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // The keys of Upload-Metadata that mean something here.

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"time"
 
-	"gale/pool"
-	"gale/uploads"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/uploads"
 )
 
 // A checkpoint is made behind every segment: so much may be lost to a kill, and

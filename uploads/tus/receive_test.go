@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 type readerFunc func([]byte) (int, error)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Request is what a request says.

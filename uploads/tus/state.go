@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"gale/uploads"
+	"github.com/galeserver/gale/uploads"
 )
 
 // origin is what an upload is from its creation on.

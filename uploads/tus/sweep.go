@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // sweepEvery is how often one of the processes looks for what has expired; with a

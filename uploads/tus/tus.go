@@ -30,8 +30,8 @@ import (
 	"sync"
 	"time"
 
-	"gale/pool"
-	"gale/uploads"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Version is the version of the protocol.

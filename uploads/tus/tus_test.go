@@ -16,8 +16,8 @@ import (
 	"testing/iotest"
 	"time"
 
-	"gale/pool"
-	"gale/uploads"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/uploads"
 )
 
 // fixture is a server of uploads and where they land.

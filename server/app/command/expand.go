@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // placeholder stands for a value, within one element of argv.

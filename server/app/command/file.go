@@ -17,7 +17,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Defaults of a table of the file.

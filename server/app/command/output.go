@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"gale/internal/utf8text"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 const (

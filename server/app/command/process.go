@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 const (

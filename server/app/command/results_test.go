@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
-	"gale/jobs/sqlite"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // What comes as an argument without having been checked, the result of another

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Arguments that the system would not take are refused when the task is asked

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // table is a task as the file has it, read key by key: a value that is there,

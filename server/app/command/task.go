@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Files finds what was uploaded.

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"gale/server/app/command"
+	"github.com/galeserver/gale/server/app/command"
 )
 
 // commands reads -tasks and returns the names of all tasks.

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/server/app/command"
+	"github.com/galeserver/gale/server/app/command"
 )
 
 // DefaultAdmin is where the admin endpoint listens unless told otherwise.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/peterbourgon/ff/v3"
 
-	"gale/pool"
-	"gale/uploads"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/uploads"
 )
 
 // flags is a set of flags and what was found wrong while it was filled.

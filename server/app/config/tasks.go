@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Tasks is the command that looks at tasks and changes them.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // The command tasks finds its store as the server does, passes over what is

@@ -16,10 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gale/jobs"
-	"gale/server"
-	"gale/server/redisdb"
-	"gale/server/upstream"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/server/upstream"
 )
 
 // maxSlots is far beyond any machine; a larger number is a slip.

@@ -18,8 +18,8 @@ import (
 	"sync"
 	"time"
 
-	"gale/jobs"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 const (

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/jobs"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // store is a task store that answers what it is told to.

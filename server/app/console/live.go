@@ -6,7 +6,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // Page returns the handler of the WebSocket of one page.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 const (

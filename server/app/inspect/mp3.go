@@ -5,7 +5,7 @@ import (
 	"io"
 	"math"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 
 	"github.com/hajimehoshi/go-mp3"
 )

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 // frameStarts is where in file its frames begin, tags left out, and where the

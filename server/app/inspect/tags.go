@@ -13,7 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 
 	"github.com/dhowden/tag"
 )

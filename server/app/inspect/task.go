@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Waveform of a sound, as the task leaves it.

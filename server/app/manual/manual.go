@@ -12,7 +12,7 @@ import (
 	"text/template"
 	"time"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 //go:embed server.1.tmpl

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // Every command and every flag is in everything that is generated.

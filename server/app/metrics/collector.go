@@ -13,7 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 
-	"gale/prefork"
+	"github.com/galeserver/gale/prefork"
 )
 
 // master is the value of the label slot for the master itself.

@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/jobs"
-	"gale/pool"
-	"gale/prefork"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/prefork"
 )
 
 func TestCollectorJoinsTheSlots(t *testing.T) {

@@ -5,10 +5,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gale/server"
-	"gale/server/cache"
-	"gale/server/limit"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 var (

@@ -6,8 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gale/jobs"
-	"gale/uploads"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/uploads"
 )
 
 // longBounds are the upper ends of the classes of what may take long, in seconds.

@@ -9,11 +9,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"gale/jobs"
-	"gale/server"
-	"gale/server/cache"
-	"gale/server/limit"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // took is the report of a process whose histogram has values; no bounds make it

@@ -30,11 +30,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 
-	"gale/pool"
-	"gale/prefork"
-	"gale/server/cache"
-	"gale/server/limit"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // publishEvery is how often a child publishes its registry.

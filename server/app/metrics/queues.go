@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 const (

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"gale/prefork"
+	"github.com/galeserver/gale/prefork"
 )
 
 // What the words of a slot's tally mean. This is never changed, only added to:

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/prefork"
+	"github.com/galeserver/gale/prefork"
 )
 
 func words(t *prefork.Tally) []int64 {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gale/pool"
+	"github.com/galeserver/gale/pool"
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

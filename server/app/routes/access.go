@@ -8,8 +8,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 // access decides who may write and, where a token is set, who may read.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"gale/server/app/config"
+	"github.com/galeserver/gale/server/app/config"
 )
 
 // A base path that begins like a route would make a request mean either, so

@@ -15,9 +15,9 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/realtime"
-	"gale/server/upgrade"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/upgrade"
 )
 
 const (

@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"gale/pool"
-	"gale/server"
-	"gale/server/realtime"
-	"gale/server/redisdb"
-	"gale/uploads"
-	"gale/uploads/tus"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/tus"
 )
 
 // serveRoutes runs a server of routes until the test ends and returns its address.

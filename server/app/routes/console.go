@@ -8,10 +8,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/app/console"
-	"gale/server/limit"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/app/console"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 const (

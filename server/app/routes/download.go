@@ -11,8 +11,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/uploads"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
 )
 
 // get is GET /upload/{directory}/{filename}, and with nothing behind the last

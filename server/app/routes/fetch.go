@@ -7,9 +7,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/pool"
-	"gale/server"
-	"gale/server/upstream"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/upstream"
 )
 
 // fetchPage shows how long a fetch took; it needs nothing but its own styles.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/server"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
 )
 
 // newTask is a task in the body of POST /tasks.

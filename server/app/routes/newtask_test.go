@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // Each fault of a body is named by its key and place, and none by a type of Go.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 const (

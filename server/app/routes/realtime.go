@@ -10,8 +10,8 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 const (

@@ -7,9 +7,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/uploads"
-	"gale/uploads/tus"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/tus"
 )
 
 // Stored starts the task for a file that came by tus, and tells who watches the

@@ -8,7 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 func TestSessions(t *testing.T) {

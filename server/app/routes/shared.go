@@ -8,9 +8,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/cache"
-	"gale/server/limit"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/limit"
 )
 
 const (

@@ -3,8 +3,8 @@ package routes
 import (
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/static"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/static"
 )
 
 // staticFile is GET /static/…; without a folder nothing is there.

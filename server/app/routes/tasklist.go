@@ -9,8 +9,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/server"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
 )
 
 // manageRoutes look at tasks and change them.

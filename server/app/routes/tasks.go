@@ -13,8 +13,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/server"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
 )
 
 const (

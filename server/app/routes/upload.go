@@ -9,11 +9,11 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/pool"
-	"gale/server"
-	"gale/server/uploadsocket"
-	"gale/uploads"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/uploadsocket"
+	"github.com/galeserver/gale/uploads"
 )
 
 type uploadRoutes struct {

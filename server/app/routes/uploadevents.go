@@ -11,9 +11,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/server/realtime"
-	"gale/uploads"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/uploads"
 )
 
 const (

@@ -12,8 +12,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/uploads"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
 )
 
 // urlencoded stores the field body of such a form, as directory and filename

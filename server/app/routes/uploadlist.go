@@ -7,8 +7,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
-	"gale/uploads"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
 )
 
 // listDefault is how many entries a page has unless the client says otherwise.

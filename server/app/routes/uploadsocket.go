@@ -5,9 +5,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server/upgrade"
-	"gale/server/uploadsocket"
-	"gale/uploads"
+	"github.com/galeserver/gale/server/upgrade"
+	"github.com/galeserver/gale/server/uploadsocket"
+	"github.com/galeserver/gale/uploads"
 )
 
 // What an upload by WebSocket is called that does not say: the seeds' client

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
-	"gale/jobs"
-	"gale/uploads"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/uploads"
 )
 
 // start starts, for a file that has been stored, by whatever way, the task of

@@ -11,7 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/server"
+	"github.com/galeserver/gale/server"
 )
 
 // validator is what tells one content of a file from another (RFC 9110 §8.8).

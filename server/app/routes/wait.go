@@ -9,8 +9,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/pool"
-	"gale/server"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
 )
 
 const (

@@ -3,10 +3,10 @@ package routes
 import (
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/server"
-	"gale/server/app/watch"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/app/watch"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // watchRoutes let clients watch tasks.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"gale/jobs"
-	"gale/server"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
 )
 
 // lookAtWorkflow is how often a workflow is looked at that somebody waits for.

@@ -17,8 +17,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"gale/jobs"
-	"gale/server/realtime"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server/realtime"
 )
 
 // retry is how long the store is left alone after it failed.

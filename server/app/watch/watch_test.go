@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"gale/jobs"
+	"github.com/galeserver/gale/jobs"
 )
 
 // reader is a store of one task that counts how often it is asked.
