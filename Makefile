@@ -23,7 +23,7 @@ SYSCONF   ?= /etc/gale
 UNITS     := $(PREFIX)/lib/systemd/system
 SHARE     := $(PREFIX)/share/gale
 
-.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist clean
+.PHONY: console-images install uninstall help build run test race e2e faults lint check fmt bench bench-cost bench-sockets bench-jobs bench-uploads bench-idle bench-plots bench-packages docs dist rename-module clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,11 +121,16 @@ bench-idle: ## memory of idle WebSockets beside Tornado; 5,000 long polls and ev
 	$(GO) run ./bench/idle -out $(RESULTS)
 
 docs: ## write docs/configuration.md from the flags
-	$(GO) run ./docs/reference > docs/configuration.md.new
+	$(GO) run ./app/internal/reference > docs/configuration.md.new
 	mv docs/configuration.md.new docs/configuration.md
 
 dist: ## archives for linux/amd64 and linux/arm64, reproducible, in dist/
-	$(GO) run ./deploy/dist
+	$(GO) run ./app/internal/dist
+
+rename-module: ## give the module another path: make rename-module MODULE=example.com/you/gale
+	@[ -n "$(MODULE)" ] || { echo "usage: make rename-module MODULE=example.com/you/gale" >&2; exit 2; }
+	old=$$($(GO) list -m) && git grep -lF "$$old" | xargs sed -i "s#$$old#$(MODULE)#g"
+	gofmt -w $$(git ls-files '*.go')
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -18,7 +18,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // cluster are three servers that share a Redis, behind a proxy.

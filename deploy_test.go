@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/server/app/config"
+	"github.com/galeserver/gale/app/internal/config"
 )
 
 // container is a server as a deployment file starts it.

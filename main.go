@@ -10,7 +10,7 @@ import (
 	"runtime"
 	_ "time/tzdata" // schedules name time zones, and a container may have none
 
-	"github.com/galeserver/gale/server/app"
+	"github.com/galeserver/gale/app"
 )
 
 // The master starts its children from the main thread, which only an init

@@ -9,7 +9,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // ask sends a request and returns the answer with its body.

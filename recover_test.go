@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // heard is what a subscriber of a channel gets.

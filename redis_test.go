@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // postTask posts a task and returns the status, its id, and how long it took.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // limitRedis gives a Redis the user of docs/operations.md and returns its address.

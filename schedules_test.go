@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // Two servers on one Redis share a schedule; one is killed. Each moment is one

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 const (

@@ -19,8 +19,8 @@ import (
 
 	"github.com/RichardKnop/machinery/v2/tasks"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // What the long run consists of: 2,000 tasks of 20 ms.

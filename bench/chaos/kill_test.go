@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // awaitRunning waits until n tasks are with a worker.

@@ -16,12 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/app/internal/routes"
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 	"github.com/galeserver/gale/jobs/sqlite"
 	"github.com/galeserver/gale/server"
-	"github.com/galeserver/gale/server/app/routes"
 )
 
 // settings are what a child is told, as JSON in its environment.

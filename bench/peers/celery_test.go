@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // celeryApp is the smallest there is; what it keeps is configured below.

@@ -22,9 +22,9 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/galeserver/gale/bench/figure"
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 

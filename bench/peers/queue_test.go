@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/bench/figure"
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
 )
 
 // BenchmarkQueue prints how fast tasks end when so many of them waited.

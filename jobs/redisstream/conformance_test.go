@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/jobstest"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // The set-ups mostly wait, so they run at the same time.

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // Finishes that come together share a script, but not each other's errors.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/internal/redisdb"
 )
 
 // healthCheck is how often a silent subscription is asked whether it lives.

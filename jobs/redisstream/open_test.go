@@ -11,9 +11,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // lines is a log.

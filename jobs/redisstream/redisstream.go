@@ -30,8 +30,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
-	"github.com/galeserver/gale/server/redisdb"
 )
 
 // DefaultPatience is how long a call that a client waits for may take.

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // leaseWork leases the only task that is due.

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // limit gives the server the user of docs/operations.md, changed by more rules,

@@ -10,8 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
-	"github.com/galeserver/gale/server/redisdb"
 )
 
 //go:embed lua/*.lua

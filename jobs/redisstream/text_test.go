@@ -3,9 +3,9 @@ package redisstream_test
 import (
 	"testing"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs/jobstest"
 	"github.com/galeserver/gale/jobs/redisstream"
-	"github.com/galeserver/gale/jobs/redistest"
 )
 
 // Texts that an older version has stored as they came are valid when they are

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/pool"
-	"github.com/galeserver/gale/server/redisdb"
 )
 
 // Waiting for another process that computes: from pollMin, doubling to pollMax.

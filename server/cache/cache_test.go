@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server/cache"
-	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // A thousand ask at once, in four processes, and one computes; when the value

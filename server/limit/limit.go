@@ -18,7 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/internal/redisdb"
 )
 
 // take decides in one step, by the clock of Redis, in microseconds. TIME before

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/server/limit"
-	"github.com/galeserver/gale/server/sharedtest"
 )
 
 func TestTake(t *testing.T) {

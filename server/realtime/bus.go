@@ -17,7 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/galeserver/gale/server/redisdb"
+	"github.com/galeserver/gale/internal/redisdb"
 )
 
 //go:embed lua/publish.lua

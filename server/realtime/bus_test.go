@@ -12,9 +12,9 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // startBus runs a bus until the test ends.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // heap is what is in use after a collection, in bytes.

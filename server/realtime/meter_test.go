@@ -13,10 +13,10 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"github.com/galeserver/gale/jobs/redistest"
+	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // settles waits until the figures are as wanted.

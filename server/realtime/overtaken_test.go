@@ -12,9 +12,9 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/server/sharedtest"
 )
 
 // kept is how many messages a channel of an overtaking has room for.

@@ -1,0 +1,53 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/redisstream"
+	"github.com/galeserver/gale/jobs/sqlite"
+)
+
+// openTasks opens the store of tasks that -broker names.
+// tasks whose workers were lost are told to meter.
+func openTasks(ctx context.Context, c config.Config, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
+	if c.Broker != config.SQLite {
+		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Meter: meter, Logger: log}))
+	}
+	return noStoreIf(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
+}
+
+// lookPatience is how long somebody who only looks waits for Redis: no client
+// waits with him.
+const lookPatience = 5 * time.Second
+
+// taskFile is the file of the store without Redis.
+func taskFile(c config.Config) string { return filepath.Join(c.Data, "jobs.db") }
+
+// lookIntoTasks opens the store for somebody who only looks: it does not make
+// one, and says nothing that those who work on it say too.
+func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) {
+	if c.Broker == config.SQLite {
+		if _, err := os.Stat(taskFile(c)); err != nil {
+			return nil, err
+		}
+	}
+	if c.Broker != config.SQLite {
+		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: lookPatience}))
+	}
+	return openTasks(ctx, c, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
+}
+
+// noStoreIf keeps a nil pointer from becoming a store that is not nil.
+func noStoreIf[S jobs.Store](s S, err error) (jobs.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

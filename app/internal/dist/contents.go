@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/galeserver/gale/app/internal/manual"
+)
+
+// contents are the files of an archive by name.
+func contents(ctx context.Context, b binary) (map[string]file, error) {
+	files := map[string]file{"server": {b.content, true}}
+	for name, write := range map[string]func(io.Writer) error{
+		"man/man1/server.1":       func(w io.Writer) error { return manual.Page(w, b.version, b.time) },
+		"completions/server.bash": manual.Bash,
+		"completions/_server":     manual.Zsh,
+		"completions/server.fish": manual.Fish,
+	} {
+		var text bytes.Buffer
+		if err := write(&text); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		files[name] = file{content: text.Bytes()}
+	}
+	return files, errors.Join(addTracked(ctx, files), addLicences(ctx, b, files))
+}
+
+// addTracked adds what the commit holds for those who run the server: its
+// documents and deployment files.
+func addTracked(ctx context.Context, files map[string]file) error {
+	out, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "--", "LICENSE", ":(glob)*.md", "docs", "deploy").Output()
+	if err != nil {
+		return fmt.Errorf("git ls-files: %w", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		if slices.Contains([]string{".go", ".mod", ".sum"}, path.Ext(name)) {
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		files[name] = file{content, info.Mode()&0o100 != 0}
+	}
+	return nil
+}
+
+// licence matches the files that must go where the code goes.
+var licence = regexp.MustCompile(`(?i)^(licen[cs]e|copying|copyright|notice|patents)([.-].*)?$`)
+
+// addLicences adds the licences of all modules in the binary, and of Go.
+func addLicences(ctx context.Context, b binary, files map[string]file) error {
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Module", ".")
+	list.Env = b.environ
+	out, err := list.Output()
+	if err != nil {
+		return fmt.Errorf("go list: %w", err)
+	}
+	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	folders := map[string]string{"go": strings.TrimSpace(string(goroot))}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			Module *struct {
+				Path, Dir string
+				Main      bool
+			}
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("go list: %w", err)
+		}
+		if p.Module != nil && !p.Module.Main {
+			folders[p.Module.Path] = p.Module.Dir
+		}
+	}
+	for module, dir := range folders {
+		found, err := licencesIn(dir)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return fmt.Errorf("%s has no licence that could be shipped", module)
+		}
+		for name, content := range found {
+			files["licenses/"+module+"/"+name] = file{content: content}
+		}
+	}
+	return nil
+}
+
+// licencesIn reads the licences of a module, which are at its top.
+func licencesIn(dir string) (map[string][]byte, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; go mod download fetches it", err)
+	}
+	found := map[string][]byte{}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !licence.MatchString(e.Name()) {
+			continue
+		}
+		if found[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			return nil, err
+		}
+	}
+	return found, err
+}

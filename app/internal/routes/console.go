@@ -1,0 +1,182 @@
+package routes
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/app/internal/console"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
+)
+
+const (
+	consolePath = "/console"
+	loginPath   = "/console/login"
+	// Guesses at the token that one client has, counted across all processes.
+	guesses, guessWindow = 10, time.Minute
+	// maxLogin is the limit of the body of the form.
+	maxLogin = 8 << 10
+	// consolePolicy lets the page's own files be used, and nothing else at all. What
+	// a page of other origins may do here access decides.
+	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+// consoleRoutes serve the console.
+type consoleRoutes struct {
+	guard   access
+	hub     *realtime.Hub
+	console *console.Console
+	files   map[string]console.File
+	guesses *limit.Limiter
+	log     *slog.Logger
+}
+
+func newConsoleRoutes(d Deps, guard access) []server.Route {
+	files, err := console.Files()
+	c := &consoleRoutes{
+		guard: guard, hub: d.Hub, console: d.Console, files: files, log: d.Logger,
+		guesses: limit.New(d.Redis, limit.Options{Name: "login", Limit: guesses, Window: guessWindow}),
+	}
+	if err != nil { // cannot be: a test reads them all
+		d.Logger.Error("console is not there", "error", err)
+		return nil
+	}
+	get, post := fasthttp.MethodGet, fasthttp.MethodPost
+	return []server.Route{
+		{Method: get, Path: consolePath, Handler: c.page},
+		{Method: get, Path: consolePath + "/{file}", Admit: guard.read, Handler: c.file},
+		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style},
+		{Method: get, Path: consolePath + "/live", Admit: withToken(guard.write), Handler: c.live},
+		{Method: get, Path: loginPath, Handler: c.login},
+		{Method: post, Path: loginPath, Admit: guard.page, Handler: c.enter, MaxBody: maxLogin},
+		{Method: post, Path: consolePath + "/logout", Admit: guard.page, Handler: c.leave},
+	}
+}
+
+// page is GET /console: the page for who may read, else the way to the login.
+func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
+	if c.guard.read(&ctx.Request.Header) != nil {
+		return seeOther(ctx, loginPath)
+	}
+	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
+}
+
+// file is GET /console/{file}. Pages have addresses of their own.
+func (c *consoleRoutes) file(ctx *fasthttp.RequestCtx) error {
+	name := server.Param(ctx, "file")
+	if _, ok := c.files[name]; !ok || strings.HasSuffix(name, ".html") {
+		return server.Fail(fasthttp.StatusNotFound, "not found")
+	}
+	return c.send(ctx, name, fasthttp.StatusOK)
+}
+
+// style is what page and login look like.
+func (c *consoleRoutes) style(ctx *fasthttp.RequestCtx) error {
+	return c.send(ctx, console.StyleFile, fasthttp.StatusOK)
+}
+
+// send answers with a file of the page. A reload replaces the processes one by
+// one, so a file is asked for again each time: it may be of another release.
+func (c *consoleRoutes) send(ctx *fasthttp.RequestCtx, name string, status int) error {
+	f := c.files[name]
+	h := &ctx.Response.Header
+	h.Set(fasthttp.HeaderContentSecurityPolicy, consolePolicy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set(fasthttp.HeaderCacheControl, "private, no-cache")
+	h.SetContentType(f.Type)
+	ctx.SetStatusCode(status)
+	if status == fasthttp.StatusOK {
+		h.Set(fasthttp.HeaderETag, f.ETag)
+		v := validator{etag: f.ETag}
+		if changed := v.precondition(&ctx.Request.Header); changed != 0 {
+			ctx.SetStatusCode(changed)
+			return nil
+		}
+	}
+	ctx.Response.SetBodyRaw(f.Body)
+	return nil
+}
+
+// live is WS /console/live.
+func (c *consoleRoutes) live(ctx *fasthttp.RequestCtx) error {
+	return c.hub.Upgrade(ctx, realtime.Upgrade{Handler: c.console.Page()})
+}
+
+// login is GET /console/login.
+func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
+	if c.guard.read(&ctx.Request.Header) == nil {
+		return seeOther(ctx, consolePath)
+	}
+	return c.send(ctx, console.LoginFile, fasthttp.StatusOK)
+}
+
+// enter is POST /console/login: the token for a session.
+func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
+	if c.guard.digest == nil {
+		return seeOther(ctx, consolePath)
+	}
+	d, err := c.guesses.Take(ctx, guesser(server.Client(ctx)))
+	if err == nil {
+		sayLimit(ctx, d)
+	}
+	if err == nil && !d.Granted {
+		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
+		return c.send(ctx, console.LateFile, fasthttp.StatusTooManyRequests)
+	}
+	body, err := server.ReadAll(ctx)
+	if err != nil {
+		return err
+	}
+	form, err := formArgs(ctx, body)
+	if err != nil {
+		return server.Fail(fasthttp.StatusBadRequest, err.Error())
+	}
+	if !c.guard.matches(string(form.Peek("token"))) {
+		c.log.Warn("console: wrong token", "client", server.Client(ctx))
+		// Not 401, which would have to say how to authenticate in a field (RFC 9110 §15.5.2).
+		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)
+	}
+	c.log.Info("console: logged in", "client", server.Client(ctx))
+	c.keep(ctx, c.guard.sessions.begin(time.Now().Add(sessionFor)))
+	return seeOther(ctx, consolePath)
+}
+
+// guesser is who a client is when guesses are counted: with IPv6 its network, since
+// a host draws addresses in that as it likes (RFC 8981), and has 2^64 of them.
+func guesser(client netip.Addr) string {
+	if network, err := client.Prefix(64); err == nil && client.Is6() {
+		return network.String()
+	}
+	return client.String()
+}
+
+// leave is POST /console/logout: this browser forgets the session.
+func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
+	c.keep(ctx, "")
+	return seeOther(ctx, loginPath)
+}
+
+// keep gives the browser a session, or takes it away.
+func (c *consoleRoutes) keep(ctx *fasthttp.RequestCtx, session string) {
+	cookie := c.guard.sessions.cookie(session, server.Scheme(ctx))
+	if path := server.Link(ctx, ""); path != "" { // else it would go to whatever shares the host
+		cookie.SetPath(path)
+	}
+	ctx.Response.Header.SetCookie(cookie)
+}
+
+// seeOther sends a browser to another page (RFC 9110 §15.4.4), by an address
+// without a host: whom the client asked a proxy may know better.
+func seeOther(ctx *fasthttp.RequestCtx, path string) error {
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, path))
+	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
+	ctx.SetStatusCode(fasthttp.StatusSeeOther)
+	return nil
+}

@@ -1,0 +1,66 @@
+package routes
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/demo/upstream"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server"
+)
+
+// fetchPage shows how long a fetch took; it needs nothing but its own styles.
+const (
+	fetchPage = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Time Cost</title></head><body>
+<div style="text-align: center">
+<div style="font-size: 72px">Time Cost</div>
+<div style="font-size: 72px">%.6f</div>
+</div></body></html>
+`
+	fetchPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+)
+
+// fetchRoutes fetch a page from another server.
+type fetchRoutes struct {
+	client *upstream.Client // nil: nothing to fetch
+	pool   *pool.Pool
+	log    *slog.Logger
+}
+
+// direct is GET /fetch: any number of fetches wait at the same time.
+func (f *fetchRoutes) direct(ctx *fasthttp.RequestCtx) error {
+	return f.answer(ctx, func(fetch func() error) error { return fetch() })
+}
+
+// blocking is GET /fetch/blocking: the same inside the bounded pool.
+func (f *fetchRoutes) blocking(ctx *fasthttp.RequestCtx) error {
+	return f.answer(ctx, func(fetch func() error) error {
+		gone, stop := server.Gone(ctx)
+		defer stop()
+		return f.pool.Do(gone, func(context.Context) error { return fetch() })
+	})
+}
+
+// answer fetches in the way of run and shows the seconds that it took.
+func (f *fetchRoutes) answer(ctx *fasthttp.RequestCtx, run func(func() error) error) error {
+	if f.client == nil {
+		return server.Fail(fasthttp.StatusNotFound, "nothing to fetch: the server was started without -fetch-url")
+	}
+	var got upstream.Result
+	err := run(func() (err error) {
+		got, err = f.client.Fetch()
+		return err
+	})
+	if err != nil {
+		f.log.Debug("cannot fetch", "request_id", server.RequestID(ctx), "error", err)
+		return err
+	}
+	ctx.SetContentType("text/html; charset=utf-8")
+	ctx.Response.Header.Set(fasthttp.HeaderContentSecurityPolicy, fetchPolicy)
+	fmt.Fprintf(ctx, fetchPage, got.Took.Seconds())
+	return nil
+}

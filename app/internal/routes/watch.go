@@ -1,0 +1,28 @@
+package routes
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/app/internal/watch"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/realtime"
+)
+
+// watchRoutes let clients watch tasks.
+type watchRoutes struct {
+	hub     *realtime.Hub
+	watches *watch.Watches
+	store   jobs.Reader
+}
+
+// watch is WS /tasks/{id}/watch; a task that is not there is 404.
+func (w *watchRoutes) watch(ctx *fasthttp.RequestCtx) error {
+	id := server.Param(ctx, "id")
+	if !w.watches.Watched(id) {
+		if _, err := w.store.Get(ctx, id); err != nil {
+			return err
+		}
+	}
+	return w.hub.Upgrade(ctx, realtime.Upgrade{Handler: w.watches.Handler(id)})
+}

@@ -1,0 +1,123 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/prefork"
+)
+
+// The roles of children.
+const (
+	roleServe  = "serve"
+	roleWorker = "worker"
+	roleStore  = "store"
+)
+
+// runMaster is the command serve, or worker: it supervises children until a
+// signal ends it.
+func runMaster(ctx context.Context, command config.Command, e env) error {
+	var c config.Config
+	var err error
+	if tested := prefork.Tested(e.environ); tested != nil {
+		err = json.Unmarshal(tested, &c)
+	} else {
+		c, err = config.Load(command, e.args, e.environ, taskNames())
+	}
+	if err != nil {
+		return err
+	}
+	log := newLogger(c, e.stderr)
+	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // as configured, or as tried by the master before
+		release, err := reserveStore(&c, &e)
+		if err != nil {
+			return err
+		}
+		defer release() //nolint:errcheck // the process ends with it
+	}
+	m, err := newMaster(command, c, e, log)
+	if err != nil {
+		return err
+	}
+	addr, err := m.Listen() // in a trial, the address that there is
+	if err != nil {
+		return err
+	}
+	if err := c.MayListen(addr); err != nil {
+		return err
+	}
+	if trial, err := m.Trial(); trial {
+		return err
+	}
+	admin, err := listenAdmin(ctx, c, m, log)
+	if err != nil {
+		return err
+	}
+	defer admin.close()
+	if addr != nil {
+		log.Info("listening", "addr", addr.String(), "url", c.Scheme()+"://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
+	}
+
+	// The master stays on this goroutine, the main thread's.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var others errgroup.Group
+	others.Go(func() error { // ends with admin.close
+		err := admin.serve()
+		if err != nil {
+			cancel(err)
+		}
+		return err
+	})
+	err = m.Run(ctx)
+	admin.close()
+	if adminErr := others.Wait(); err == nil {
+		err = adminErr
+	}
+	return err
+}
+
+// newMaster turns the configuration into slots.
+func newMaster(command config.Command, c config.Config, e env, log *slog.Logger) (*prefork.Master, error) {
+	settings, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	o := prefork.Options{
+		Command:     e.command,
+		Address:     c.Address(),
+		Config:      settings,
+		Environ:     e.environ,
+		Grace:       c.Grace,
+		BootTimeout: c.BootTimeout,
+		HangTimeout: orNever(c.HangTimeout),
+		MaxRequests: c.MaxRequests,
+		MaxRSS:      c.MaxRSS,
+		Merge:       metrics.Merge,
+		Logger:      log,
+	}
+	if command == config.Worker {
+		o.Roles = []prefork.Role{{Name: roleWorker, Slots: c.Procs}}
+	} else {
+		o.Roles = []prefork.Role{{Name: roleServe, Slots: c.Procs, Listens: true}, {Name: roleWorker, Slots: c.Workers}}
+		if c.Store.Address != "" {
+			o.Roles = append(o.Roles, prefork.Role{Name: roleStore, Slots: 1, Keep: true})
+		}
+	}
+	return prefork.New(o)
+}
+
+// orNever turns a timeout's 0, which is off, into what prefork takes for that.
+func orNever(timeout time.Duration) time.Duration {
+	if timeout == 0 {
+		return -1
+	}
+	return timeout
+}

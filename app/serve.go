@@ -1,0 +1,224 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/console"
+	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/app/internal/routes"
+	"github.com/galeserver/gale/app/internal/watch"
+	"github.com/galeserver/gale/demo/upstream"
+	"github.com/galeserver/gale/internal/redisdb"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/prefork"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/static"
+	"github.com/galeserver/gale/server/uploadsocket"
+	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/tus"
+)
+
+// uploadQueue is how many chunks of uploads may wait for the disk in one
+// child. An upload waits with one chunk at a time, so this is how many uploads
+// may be under way; what comes beyond is told 503.
+const uploadQueue = 10_000
+
+// serve is the work of a serve slot: HTTP until ctx ends, then what is in
+// flight.
+func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
+	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
+	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
+	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
+	defer observe(child, c, counted, log)() // the last to end
+	s, err := openState(ctx, c, uploads.Options{
+		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
+		Pool: uploadPool, Meter: counted.Uploads, Logger: log,
+	}, counted.Tasks)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	tasks, err := registry(uploadedFiles{s.uploads}, commands(c, s)...)
+	if err != nil {
+		return err
+	}
+	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
+	d := routes.Deps{
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
+		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
+		Pool: blocking, Token: c.Token, Leaving: ctx, Logger: log,
+	}
+	d.HTTPS = c.TLSCert != ""
+	if d.Origins, err = server.ParseOrigins(c.Origins); err != nil {
+		return fmt.Errorf("read origins: %w", err)
+	}
+	closeSources, err := openSources(c, &d, counted.Realtime, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSources()) }()
+	d.Resumable, err = tus.New(s.uploads, tus.Options{
+		Base: tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: d.Stored, Progress: d.Events.Offset, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
+	d.Hub = realtime.New(realtime.Options{
+		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: counted.Realtime, Logger: log,
+	})
+	d.Watches = watch.New(s.store, log)
+	d.Console = newConsole(c, s.store, log)
+	srv, err := newServer(c, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
+	if err != nil {
+		return err
+	}
+	err = answer(ctx, child, log, srv, d, uploadPool)
+	logUploads(log, counted.Uploads.Stats())
+	return err
+}
+
+// counters are what a serve slot counts by.
+func counters(pools map[string]*pool.Pool) metrics.Sources {
+	return metrics.Sources{
+		Pools: pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
+		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters), Broadcast: new(atomic.Int64),
+	}
+}
+
+// answer answers requests until ctx ends, and then those in flight, which need
+// pools, bus and watches to the end.
+func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *server.Server, d routes.Deps, uploadPool *pool.Pool) error {
+	ln, err := child.Listener()
+	if err != nil {
+		return err
+	}
+	pooling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var behind errgroup.Group // ends after the servers
+	for _, run := range []func(context.Context) error{d.Bus.Run, d.Events.Run, d.Watches.Run, d.Pool.Run, uploadPool.Run} {
+		behind.Go(func() error { return run(pooling) })
+	}
+	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
+	servers.Go(func() error { return srv.Run(serving, ln) })
+	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run} {
+		servers.Go(func() error { return run(serving) })
+	}
+	if err := child.Ready(); err != nil {
+		log.Warn("cannot tell the master", "error", err)
+	}
+	err = servers.Wait()
+	// What the server has cut off is to be on disk as far as it came.
+	err = errors.Join(err, d.Resumable.Close())
+	stop()
+	return errors.Join(err, behind.Wait())
+}
+
+// logUploads says what a child has taken in its life, if it has.
+func logUploads(log *slog.Logger, s uploads.Stats) {
+	if s.Duration > 0 {
+		log.Info("uploads in all", "bytes", s.Bytes, "files_by_code", s.Files, "duration_ms", s.Duration.Milliseconds())
+	}
+}
+
+// newConsole makes the console, which asks the master by its admin endpoint, as
+// everybody does.
+func newConsole(c config.Config, store jobs.Store, log *slog.Logger) *console.Console {
+	o := console.Options{Login: c.Token != "", Logger: log}
+	if c.Admin != "" {
+		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return ask(ctx, c.Admin, page) }
+	}
+	return console.New(store, o)
+}
+
+// newServer makes the server of the application's routes.
+func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
+	secure, err := tlsConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	all, statuses := routes.All(d)
+	return server.New(server.Options{
+		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
+		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
+		TLS: secure, AccessLog: c.AccessLog, Origins: d.Origins, BasePath: c.BasePath,
+		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
+		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
+	}, all)
+}
+
+// openSources opens what handlers get their answers from beside tasks and
+// uploads, one of each for the child.
+func openSources(c config.Config, d *routes.Deps, m realtime.BusMeter, log *slog.Logger) (closeAll func() error, err error) {
+	var opened []io.Closer
+	closeAll = func() (err error) {
+		for _, o := range opened {
+			err = errors.Join(err, o.Close())
+		}
+		return err
+	}
+	shared, err := redisdb.Open(c.Redis, redisdb.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	redisdb.FailFast(shared, log)
+	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Meter: m, Logger: log})
+	d.Events = routes.NewUploadEvents(d.Bus, log)
+	opened = append(opened, shared)
+	if c.FetchURL != "" {
+		if d.Upstream, err = upstream.New(c.FetchURL, upstream.Options{}); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
+	}
+	if c.Static != "" {
+		if d.Static, err = static.Open(c.Static); err != nil {
+			return nil, errors.Join(err, closeAll())
+		}
+		opened = append(opened, d.Static)
+	}
+	return closeAll, nil
+}
+
+// tlsConfig loads the certificate: each child does when it starts, so a renewed
+// one is served once the children have been replaced. It is nil without one.
+func tlsConfig(c config.Config) (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
+}
+
+// meter counts on the slot's page of the scoreboard; refusals, which are rare, in
+// the child's registry.
+type meter struct {
+	lane     *prefork.Lane
+	requests metrics.Requests
+	*metrics.Refused
+}
+
+func (m meter) ConnOpened() { m.lane.Connections.Add(1) }
+func (m meter) ConnClosed() { m.lane.Connections.Add(-1) }
+func (m meter) RequestDone(method string, status int, took time.Duration) {
+	m.lane.Requests.Add(1)
+	m.requests.Count(method, status, took)
+}

@@ -1,0 +1,105 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/galeserver/gale/app/internal/config"
+)
+
+// status is the command of that name: it asks a running server's admin
+// endpoint.
+func status(ctx context.Context, e env) error {
+	o, err := config.LoadStatus(e.args, e.environ)
+	if err != nil {
+		return err
+	}
+	if o.Ready {
+		return ready(ctx, e.stdout, o.Admin)
+	}
+	code, body, err := ask(ctx, o.Admin, "/status")
+	if err != nil {
+		return err
+	}
+	if code != http.StatusOK {
+		return fmt.Errorf("%s answers %d: %s", o.Admin, code, strings.TrimSpace(string(body)))
+	}
+	if o.JSON {
+		_, err := e.stdout.Write(body)
+		return err
+	}
+	var answer statusAnswer
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("%s does not speak like a server: %w", o.Admin, err)
+	}
+	return printStatus(e.stdout, answer)
+}
+
+// ready asks whether every role does its work; the error says which does not.
+func ready(ctx context.Context, w io.Writer, address string) error {
+	code, body, err := ask(ctx, address, "/readyz")
+	if err != nil {
+		return err
+	}
+	if code == http.StatusOK {
+		_, err := fmt.Fprintln(w, "ready")
+		return err
+	}
+	var answer struct{ Reasons []string }
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Reasons) == 0 {
+		return fmt.Errorf("%s does not speak like a server: it answers %d", address, code)
+	}
+	return fmt.Errorf("not ready: %s", strings.Join(answer.Reasons, "; "))
+}
+
+// ask fetches a page of the admin endpoint.
+func ask(ctx context.Context, address, page string) (code int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	network, dialled, host := "tcp", address, address
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, dialled, host = "unix", path, "localhost"
+	}
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, dialled)
+		},
+		DisableKeepAlives: true,
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+page, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("no server answers on %s: %w", address, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s breaks off its answer: %w", address, err)
+	}
+	return resp.StatusCode, body, nil
+}
+
+// printStatus prints a line for each slot.
+func printStatus(w io.Writer, a statusAnswer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "%s, pid %d\n", a.Version, a.PID)
+	if a.ReloadFailed != "" {
+		fmt.Fprintf(t, "reload failed: %s\n", a.ReloadFailed)
+	}
+	fmt.Fprint(t, "\nSLOT\tSTATE\tPID\tGENERATION\tRESTARTS\tCONNECTIONS\tQUEUE\tMEMORY\tLAST EXIT\n")
+	for _, s := range a.Slots {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f MiB\t%s\n", s.Slot, s.State, s.PID, s.Generation, s.Restarts,
+			s.Connections, s.AcceptQueue, float64(s.RSS)/(1<<20), s.LastExit)
+	}
+	return t.Flush()
+}

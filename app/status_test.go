@@ -1,0 +1,68 @@
+package app
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/galeserver/gale/app/internal/config"
+)
+
+// What server status -ready makes of an answer, which is what a health check
+// goes by.
+func TestReady(t *testing.T) {
+	for _, c := range []struct {
+		code       int
+		body, want string // empty: ready
+	}{
+		{http.StatusOK, `{"ready":true}`, ""},
+		{http.StatusServiceUnavailable, `{"ready":false,"reasons":["serve.0 is booting","worker.0 is backoff"]}`, "not ready: serve.0 is booting; worker.0 is backoff"},
+		{http.StatusServiceUnavailable, `<html>try again</html>`, "does not speak like a server: it answers 503"},
+		{http.StatusNotFound, `{"code":404}`, "does not speak like a server: it answers 404"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/readyz" {
+				t.Errorf("asked for %s", r.URL)
+			}
+			w.WriteHeader(c.code)
+			_, _ = w.Write([]byte(c.body))
+		}))
+		var said strings.Builder
+		err := ready(t.Context(), &said, s.Listener.Addr().String())
+		s.Close()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d %s: %v, want %q", c.code, c.body, err, c.want)
+		}
+		if (said.String() == "ready\n") != (c.want == "") {
+			t.Errorf("%d %s: says %q", c.code, c.body, said.String())
+		}
+	}
+}
+
+// The commands that are explained are those that there are.
+func TestEveryCommandIsExplained(t *testing.T) {
+	for _, v := range config.Verbs() {
+		e := env{args: []string{"-h"}, stdout: io.Discard, stderr: io.Discard}
+		if _, unknown := errors.AsType[usageError](dispatch(t.Context(), v.Name, e)); unknown {
+			t.Errorf("there is no command %s", v.Name)
+		}
+		forms := strings.Join(v.Forms, "\n")
+		for _, word := range v.Words {
+			if !strings.Contains(forms, word) {
+				t.Errorf("%s %s is not in %q", v.Name, word, forms)
+			}
+		}
+		if v.Name != string(config.Tasks) {
+			continue
+		}
+		words := slices.Sorted(slices.Values(v.Words))
+		if there := slices.Sorted(maps.Keys(tasksVerbs)); !slices.Equal(words, there) {
+			t.Errorf("tasks %q are explained, and there are %q", words, there)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/app/internal/command"
+	"github.com/galeserver/gale/jobs"
+)
+
+// What server tasks run ends with, beside 0 for success and 1 for what failed.
+const (
+	exitCancelled   = 3
+	exitDead        = 4
+	exitInterrupted = 130 // as shells say it of SIGINT
+)
+
+// endError is the end of a task that is no success.
+type endError struct {
+	text string
+	code int
+}
+
+func (e endError) Error() string { return e.text }
+
+// ExitCode says which end it was.
+func (e endError) ExitCode() int { return e.code }
+
+// runTask starts a task, shows how far it is, and prints its result. The task
+// does not depend on it: interrupted, it leaves the task to the workers.
+func (r *tasksRun) runTask(ctx context.Context) error {
+	tasks, err := registry(nil, definitions(r.opt.Commands, command.Env{})...)
+	if err != nil {
+		return err
+	}
+	d, err := tasks.Lookup(r.words[0])
+	if err != nil {
+		return err
+	}
+	args, err := typed(d, r.words[1:])
+	if err != nil {
+		return err
+	}
+	client := jobs.Client{Store: r.store, Tasks: tasks}
+	task, _, err := client.Enqueue(ctx, jobs.NewTask{Name: d.Name, Args: args, Queue: r.opt.Query.Queue})
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	bar := newBar(r.errOut)
+	id := task.ID
+	task, err = jobs.Follow(ctx, r.store, id, bar.show)
+	bar.end()
+	if ctx.Err() != nil {
+		return endError{fmt.Sprintf("task %s goes on; see server tasks show %s, and cancel", id, id), exitInterrupted}
+	}
+	if err != nil {
+		return err
+	}
+	if r.opt.JSON {
+		if err := r.print(task, nil); err != nil {
+			return err
+		}
+	} else if err := r.printResult(task); err != nil {
+		return err
+	}
+	codes := map[jobs.State]int{jobs.Failed: 1, jobs.Cancelled: exitCancelled, jobs.Dead: exitDead}
+	if code := codes[task.State]; code != 0 {
+		return endError{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
+	}
+	return nil
+}
+
+// typed makes JSON of words, each as its argument's type wants it; what does
+// not fit is left for the check, which names it.
+func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
+	values := make([]any, len(words))
+	for i, w := range words {
+		if !utf8.ValidString(w) {
+			return nil, fmt.Errorf("argument %d of %s is not valid UTF-8: %q", i+1, d.Name, w)
+		}
+		values[i] = w
+		if i < len(d.Args) && d.Args[i].Type != jobs.String && json.Valid([]byte(w)) {
+			values[i] = json.RawMessage(w)
+		}
+	}
+	return json.Marshal(values)
+}
+
+// printResult prints a text as it is and anything else as JSON.
+func (r *tasksRun) printResult(t *jobs.Task) error {
+	var text string
+	if len(t.Result) == 0 {
+		return nil
+	}
+	if json.Unmarshal(t.Result, &text) != nil {
+		text = string(t.Result)
+	}
+	_, err := fmt.Fprintln(r.out, text)
+	return err
+}
+
+// bar shows progress on a terminal, and nowhere else.
+type bar struct {
+	w        io.Writer
+	terminal bool
+	shown    bool
+}
+
+func newBar(w io.Writer) *bar {
+	return &bar{w: w, terminal: terminal(w)}
+}
+
+// terminal reports whether a stream is one.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if ok {
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		ok = err == nil
+	}
+	return ok
+}
+
+// barWidth is the width of the bar itself, in characters.
+const barWidth = 30
+
+func (b *bar) show(t *jobs.Task) {
+	if !b.terminal {
+		return
+	}
+	b.shown = true
+	done := barWidth * t.Progress / 100
+	_, _ = fmt.Fprintf(b.w, "\r\033[K[%s%s] %3d%% %s %s",
+		strings.Repeat("#", done), strings.Repeat(".", barWidth-done), t.Progress, t.State, jobs.Cut(oneLine(t.Note), 30))
+}
+
+// end leaves the line.
+func (b *bar) end() {
+	if b.shown {
+		_, _ = fmt.Fprintln(b.w)
+	}
+}
