@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -65,23 +64,22 @@ func TestComposeFile(t *testing.T) {
 		c := container{name, s.Command, i.with(s.Environment)}
 		c.env["GALE_TOKEN"], _, _ = strings.Cut(c.env["GALE_TOKEN"], ":") // ${GALE_TOKEN:?…}
 		c.env["GALE_TOKEN"] = strings.Trim(c.env["GALE_TOKEN"], "${")
-		settings := c.load(t)
-		c.outlasts(t, s.Patience, settings)
-		subnet := netip.MustParsePrefix(f.Networks["front"].IPAM.Config[0].Subnet)
-		if !slices.Equal(settings.Proxies, []netip.Prefix{subnet}) {
-			t.Errorf("%s trusts %v; the proxy is in %v", name, settings.Proxies, subnet)
+		all := c.load(t)
+		c.outlasts(t, s.Patience, all)
+		if subnet := f.Networks["front"].IPAM.Config[0].Subnet; all["trusted-proxies"] != subnet {
+			t.Errorf("%s trusts %s; the proxy is in %s", name, all["trusted-proxies"], subnet)
 		}
 		if !slices.Contains(s.Volumes, "data:"+mountedData) || !s.ReadOnly {
 			t.Errorf("%s: volumes %q, read only %v", name, s.Volumes, s.ReadOnly)
 		}
-		if host := strings.TrimPrefix(settings.Redis, "redis://"); host != "redis:6379" || !slices.Contains(s.Networks, "back") {
+		if host := strings.TrimPrefix(all["redis"], "redis://"); host != "redis:6379" || !slices.Contains(s.Networks, "back") {
 			t.Errorf("%s looks for Redis at %s", name, host)
 		}
 		if s.Depends["redis"].Condition != "service_healthy" {
 			t.Errorf("%s does not wait for Redis", name)
 		}
-		if name == "app" && !slices.Equal(s.Expose, []string{strconv.Itoa(settings.Port)}) {
-			t.Errorf("%s exposes %q and listens on %d", name, s.Expose, settings.Port)
+		if name == "app" && !slices.Equal(s.Expose, []string{all["port"]}) {
+			t.Errorf("%s exposes %q and listens on %s", name, s.Expose, all["port"])
 		}
 		if len(s.Ports) > 0 {
 			t.Errorf("%s: two of them cannot have the same port %q", name, s.Ports)

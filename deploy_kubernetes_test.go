@@ -127,9 +127,9 @@ func checkDeployment(t *testing.T, g *gale, i image, m manifest) (verb string) {
 		env[v.Name] = v.Value
 	}
 	as := container{name, c.Args, i.with(env)}
-	settings := as.load(t)
+	all := as.load(t)
 	sleep := time.Duration(c.Lifecycle.PreStop.Sleep.Seconds) * time.Second
-	as.outlasts(t, time.Duration(pod.Patience)*time.Second-sleep, settings)
+	as.outlasts(t, time.Duration(pod.Patience)*time.Second-sleep, all)
 	serves := c.Args[0] == "serve"
 	if serves && sleep <= 0 {
 		t.Errorf("%s takes no time to get out of the load balancers' way", name)
@@ -138,8 +138,8 @@ func checkDeployment(t *testing.T, g *gale, i image, m manifest) (verb string) {
 	for _, p := range c.Ports {
 		ports[p.Name] = p.ContainerPort
 	}
-	if serves && ports["http"] != settings.Port {
-		t.Errorf("%s listens on %d, not %d", name, settings.Port, ports["http"])
+	if serves && strconv.Itoa(ports["http"]) != all["port"] {
+		t.Errorf("%s listens on %s, not %d", name, all["port"], ports["http"])
 	}
 	for what, p := range map[string]*probe{"startup": c.Startup, "readiness": c.Readiness, "liveness": c.Liveness} {
 		if p == nil && (serves || what != "readiness") {
@@ -148,8 +148,8 @@ func checkDeployment(t *testing.T, g *gale, i image, m manifest) (verb string) {
 		if p == nil {
 			continue
 		}
-		if port := ports[p.HTTPGet.Port]; ":"+strconv.Itoa(port) != settings.Admin {
-			t.Errorf("%s: the %s probe asks port %d; the admin endpoint is at %s", name, what, port, settings.Admin)
+		if port := ports[p.HTTPGet.Port]; ":"+strconv.Itoa(port) != all["admin"] {
+			t.Errorf("%s: the %s probe asks port %d; the admin endpoint is at %s", name, what, port, all["admin"])
 		}
 		if code, body, err := get("http://" + g.admin + p.HTTPGet.Path); err != nil || code != http.StatusOK {
 			t.Errorf("%s: the %s probe of a server that is well: %d %s, %v", name, what, code, body, err)

@@ -6,12 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/galeserver/gale/app/internal/config"
 )
 
 // container is a server as a deployment file starts it.
@@ -28,9 +27,34 @@ const (
 	mountedToken = "/etc/gale/token"
 )
 
+// settings are the values that the flags of a server have, by flag.
+type settings map[string]string
+
+// documentedDefaults are the defaults of all flags, from the page that is made of
+// the flags themselves.
+func documentedDefaults(t *testing.T) settings {
+	t.Helper()
+	page, err := os.ReadFile("docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `-([a-z-]+)[^`]*` \\| `(GALE_[A-Z_]+)` \\| (?:`([^`]*)`)? *\\|")
+	all := settings{}
+	for _, cells := range row.FindAllStringSubmatch(string(page), -1) {
+		if want := "GALE_" + strings.ToUpper(strings.ReplaceAll(cells[1], "-", "_")); cells[2] != want {
+			t.Fatalf("-%s is set by %s", cells[1], cells[2])
+		}
+		all[cells[1]] = cells[3]
+	}
+	if len(all) < 50 {
+		t.Fatalf("docs/configuration.md names only %d flags", len(all))
+	}
+	return all
+}
+
 // load reads a container's settings as the server in it would, and has the
 // binary check them: each flag and each variable must mean something.
-func (c container) load(t *testing.T) config.Config {
+func (c container) load(t *testing.T) settings {
 	t.Helper()
 	here := t.TempDir()
 	if err := os.WriteFile(filepath.Join(here, "token"), []byte("secret\n"), 0o600); err != nil {
@@ -38,22 +62,25 @@ func (c container) load(t *testing.T) config.Config {
 	}
 	place := strings.NewReplacer(mountedData, filepath.Join(here, "data"), mountedToken, filepath.Join(here, "token"))
 	verb, args := c.args[0], slices.Clone(c.args[1:])
-	var environ, variables []string
-	for _, f := range config.Flags(config.Command(verb)) {
-		variables = append(variables, f.Variable())
+	all := documentedDefaults(t)
+	var environ []string
+	for name, value := range c.env {
+		value = place.Replace(value)
+		environ = append(environ, name+"="+value)
+		if flag, ours := strings.CutPrefix(name, "GALE_"); ours {
+			all.set(t, c.name, strings.ToLower(strings.ReplaceAll(flag, "_", "-")), value)
+		}
 	}
 	for i := range args {
 		args[i] = place.Replace(args[i])
 	}
-	for name, value := range c.env {
-		if strings.HasPrefix(name, "GALE_") && !slices.Contains(variables, name) {
-			t.Errorf("%s: %s sets no flag", c.name, name)
+	for i := 0; i < len(args); i++ {
+		flag, value, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		if !joined {
+			i++
+			value = args[i]
 		}
-		environ = append(environ, name+"="+place.Replace(value))
-	}
-	settings, err := config.Load(config.Command(verb), args, environ, []string{"inspect"})
-	if err != nil {
-		t.Fatalf("%s: %v", c.name, err)
+		all.set(t, c.name, flag, value)
 	}
 	if verb == "serve" {
 		check := exec.Command(binary, append([]string{"check"}, args...)...)
@@ -62,22 +89,32 @@ func (c container) load(t *testing.T) config.Config {
 			t.Errorf("%s: server check: %v\n%s", c.name, err, out)
 		}
 	}
-	if settings.Data != filepath.Join(here, "data") {
-		t.Errorf("%s: its data is in %s, not in the volume", c.name, settings.Data)
+	if all["data"] != filepath.Join(here, "data") {
+		t.Errorf("%s: its data is in %s, not in the volume", c.name, all["data"])
 	}
-	if settings.Redis == "" {
+	if all["redis"] == "" {
 		t.Errorf("%s shares nothing with the others", c.name)
 	}
-	return settings
+	return all
+}
+
+// set gives a flag that there is its value.
+func (s settings) set(t *testing.T, container, flag, value string) {
+	t.Helper()
+	if _, known := s[flag]; !known {
+		t.Errorf("%s: there is no flag -%s", container, flag)
+	}
+	s[flag] = value
 }
 
 // outlasts wants the time that a container is left after TERM to be enough for
 // its children's grace time, and what the master adds to that.
-func (c container) outlasts(t *testing.T, patience time.Duration, settings config.Config) {
+func (c container) outlasts(t *testing.T, patience time.Duration, all settings) {
 	t.Helper()
 	const lastWords = 2 * time.Second // for a child that has to print its goroutines
-	if patience <= settings.Grace+lastWords {
-		t.Errorf("%s is killed after %v; its children may take %v and %v more", c.name, patience, settings.Grace, lastWords)
+	grace, err := time.ParseDuration(all["grace"])
+	if err != nil || patience <= grace+lastWords {
+		t.Errorf("%s is killed after %v; its children may take %v and %v more: %v", c.name, patience, grace, lastWords, err)
 	}
 }
 
@@ -140,9 +177,9 @@ func (i image) with(more map[string]string) map[string]string {
 func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	i := readImage(t)
-	settings := container{"image", []string{"serve"}, i.with(map[string]string{"GALE_TOKEN": "secret", "GALE_REDIS": "redis://redis"})}.load(t)
-	if port := i.one(t, "EXPOSE"); port != strings.TrimPrefix(settings.Address(), "0.0.0.0:") {
-		t.Errorf("EXPOSE %s, but it listens on %s", port, settings.Address())
+	all := container{"image", []string{"serve"}, i.with(map[string]string{"GALE_TOKEN": "secret", "GALE_REDIS": "redis://redis"})}.load(t)
+	if port := i.one(t, "EXPOSE"); port != all["port"] || all["host"] != "0.0.0.0" {
+		t.Errorf("EXPOSE %s, but it listens on %s:%s", port, all["host"], all["port"])
 	}
 	for word, want := range map[string]string{
 		"FROM": "scratch", "USER": "65532:65532", "WORKDIR": mountedData, "VOLUME": mountedData, "STOPSIGNAL": "SIGTERM", "ENTRYPOINT": `["/server"]`,

@@ -50,12 +50,12 @@ var floors = map[string]int{
 	"app":                    30,
 	"app/internal/reference": 50,
 	"app/internal/dist":      50,
+	"app/internal/chaos":     50,
 
 	"": 40, // the program itself
 
 	"docs/example":  50,
 	"bench/faults":  50,
-	"bench/chaos":   50,
 	"bench/cost":    50,
 	"bench/uploads": 50,
 	"bench/idle":    50,
