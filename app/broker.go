@@ -14,18 +14,25 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// openTasks opens the store of tasks that -broker names.
-// tasks whose workers were lost are told to meter.
+// openTasks opens the store of tasks that -broker names. The meter counts tasks
+// whose workers were lost.
 func openTasks(ctx context.Context, c config.Config, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
+	return openTasksFor(ctx, c, redisstream.DefaultPatience, meter, log)
+}
+
+// openTasksFor is openTasks for a caller that waits so long for Redis.
+func openTasksFor(ctx context.Context, c config.Config, patience time.Duration, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
 	if c.Broker != config.SQLite {
-		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Meter: meter, Logger: log}))
+		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: patience, Meter: meter, Logger: log}))
 	}
 	return noStoreIf(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
 }
 
-// lookPatience is how long somebody who only looks waits for Redis: no client
-// waits with him.
-const lookPatience = 5 * time.Second
+// How long Redis may take where no client of the server waits.
+const (
+	lookPatience    = 5 * time.Second  // of who asks for figures
+	commandPatience = 30 * time.Second // of who runs server tasks, and can interrupt it
+)
 
 // taskFile is the file of the store without Redis.
 func taskFile(c config.Config) string { return filepath.Join(c.Data, "jobs.db") }
@@ -38,10 +45,7 @@ func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) 
 			return nil, err
 		}
 	}
-	if c.Broker != config.SQLite {
-		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: lookPatience}))
-	}
-	return openTasks(ctx, c, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
+	return openTasksFor(ctx, c, lookPatience, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
 }
 
 // noStoreIf keeps a nil pointer from becoming a store that is not nil.

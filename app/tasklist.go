@@ -90,7 +90,7 @@ func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 			return fmt.Errorf("no tasks in %s: give -data, or -redis, as the server has it", r.opt.Data)
 		}
 	}
-	r.store, err = openTasks(ctx, r.opt.Config, jobs.NoMeter{}, newLogger(r.opt.Config, e.stderr))
+	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, jobs.NoMeter{}, newLogger(r.opt.Config, e.stderr))
 	return err
 }
 

@@ -99,7 +99,9 @@ end
 -- the loss and makes the task anybody's. Somebody looks at a queue that often.
 local function reap(q)
   if not redis.call('SET', base .. 'reaped:' .. q, '1', 'NX', 'PX', int(math.max(math.min(ttl / 20, 1000), 5))) then return end
+  local before = #lost_ones
   lose(q, lost_ones, nil, 'IDLE', ttl, '-', '+', 100)
+  if #lost_ones > before then now = clock() end -- else the next attempt began before the lease was over
 end
 
 local function promote(q)
