@@ -21,11 +21,9 @@ func (m *Master) reap() {
 
 // exited takes the end of a process.
 func (m *Master) exited(pid int, status syscall.WaitStatus) {
-	for p := range m.processes() {
-		if p.pid == pid {
-			m.gone(p, reason(status))
-			return
-		}
+	if p := m.slots.process(pid); p != nil {
+		m.gone(p, reason(status))
+		return
 	}
 	if m.reload != nil && m.reload.trial != nil && m.reload.trial.pid == pid {
 		m.tried(status)
@@ -94,7 +92,7 @@ const desperate = 250 * time.Millisecond
 // likes while another one of its role lives, or is about to.
 func (m *Master) patience(role string, now time.Time) time.Duration {
 	last := time.Time{}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.role != role {
 			continue
 		}
@@ -111,7 +109,7 @@ func (m *Master) patience(role string, now time.Time) time.Duration {
 // expire acts on every process and slot whose time is up.
 func (m *Master) expire() {
 	now := m.sys.now()
-	for p := range m.processes() {
+	for p := range m.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
 		case late > pausedAfter: // the master itself was stopped; what it was told meanwhile comes first
@@ -121,7 +119,7 @@ func (m *Master) expire() {
 			m.overdue(p)
 		}
 	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.current == nil && !s.again.IsZero() && !now.Before(s.again) {
 			m.start(s, m.self())
 		}

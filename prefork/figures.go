@@ -1,11 +1,6 @@
 package prefork
 
-import (
-	"context"
-	"iter"
-	"maps"
-	"slices"
-)
+import "context"
 
 // Figures are what a slot has counted, over all processes it has had.
 type Figures struct {
@@ -44,7 +39,7 @@ func (m *Master) Figures(ctx context.Context) (o Overview, err error) {
 func (m *Master) overview() Overview {
 	status := m.status()
 	o := Overview{Reloads: m.reloads, RefusedReloads: m.refused, ReloadFailed: status.ReloadFailed}
-	for i, s := range m.slots {
+	for i, s := range m.slots.all {
 		f := Figures{SlotStatus: status.Slots[i], Hangs: s.hangs, Tally: s.page.counted(), Past: s.past}
 		f.Accepted, f.Adopted = s.page.arrived()
 		for p := range s.processes() {
@@ -54,23 +49,8 @@ func (m *Master) overview() Overview {
 		}
 		o.Slots = append(o.Slots, f)
 	}
-	for name, f := range sorted(m.former) {
-		o.Slots = append(o.Slots, Figures{
-			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: Stopped, Generation: f.Generation, Restarts: f.Restarts},
-			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
-		})
-	}
+	o.Slots = append(o.Slots, m.slots.removedFigures()...)
 	return o
-}
-
-func sorted[V any](all map[string]V) iter.Seq2[string, V] {
-	return func(yield func(string, V) bool) {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			if !yield(name, all[name]) {
-				return
-			}
-		}
-	}
 }
 
 // counted is a copy of the tally.
@@ -92,19 +72,17 @@ type savedFigures struct {
 	Past              []byte
 }
 
-// forget lets go of a slot, and keeps its figures.
-func (m *Master) forget(s *slot) {
+// save returns the slot's figures as of now.
+func (s *slot) save() savedFigures {
 	f := savedFigures{
 		Role: s.role, Generation: s.generation, Restarts: s.restarts, Hangs: s.hangs, Tally: s.page.counted(), Past: s.past,
 	}
 	f.Accepted, f.Adopted = s.page.arrived()
-	m.former[s.name()] = f
-	s.page.close()
-	s.reports.close()
+	return f
 }
 
-// remember begins a slot with the figures of the one that had its name.
-func (s *slot) remember(f savedFigures) {
+// restore continues the figures of a removed slot.
+func (s *slot) restore(f savedFigures) {
 	s.generation, s.restarts, s.hangs, s.past = f.Generation, f.Restarts, f.Hangs, f.Past
 	s.page.past.accepted.Store(f.Accepted)
 	s.page.past.adopted.Store(f.Adopted)

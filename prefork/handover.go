@@ -97,12 +97,12 @@ func (m *Master) handOver() {
 	}
 	m.wake()
 	m.failReload(fmt.Sprintf("execute %s: %v", m.program, err))
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.next != nil && s.next.state == Live {
 			m.promote(s)
 		}
 	}
-	m.settled()
+	m.checkSettled()
 }
 
 // answerSignals takes those that came before hush.
@@ -120,7 +120,7 @@ func (m *Master) answerSignals() {
 // wake undoes hush and quiesce.
 func (m *Master) wake() {
 	m.sys.notify(m.signals, masterSignals...)
-	for p := range m.processes() {
+	for p := range m.slots.processes() {
 		_ = p.control.SetReadDeadline(time.Time{})
 		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
 	}
@@ -129,7 +129,7 @@ func (m *Master) wake() {
 // quiesce stops the goroutines that read from children: what they have read
 // would be lost with them. What is unread stays in the sockets.
 func (m *Master) quiesce() {
-	for p := range m.processes() {
+	for p := range m.slots.processes() {
 		_ = p.control.SetReadDeadline(time.Unix(1, 0))
 	}
 	quiet := make(chan struct{})
@@ -151,8 +151,8 @@ func (m *Master) quiesce() {
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
-		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: map[string]int{},
-		Reloads: m.reloads, Refused: m.refused, Former: m.former,
+		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: m.parked.descriptors(),
+		Reloads: m.reloads, Refused: m.refused, Former: m.slots.former,
 	}
 	if m.address != nil {
 		saved.Bound = m.address.String()
@@ -160,10 +160,7 @@ func (m *Master) save() ([]byte, error) {
 	if m.reload != nil {
 		saved.Config, saved.Binary = m.reload.next.config, m.reload.binary
 	}
-	for name, ln := range m.aside {
-		saved.Aside[name] = descriptor(ln)
-	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		one := savedSlot{
 			Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
 			Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), Past: s.past, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
@@ -192,10 +189,10 @@ func (p *process) save() *savedProcess {
 
 // descriptors are those that the next master inherits.
 func (m *Master) descriptors() (fds []int) {
-	for _, ln := range m.aside {
-		fds = append(fds, descriptor(ln))
+	for _, fd := range m.parked.descriptors() {
+		fds = append(fds, fd)
 	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		fds = append(fds, s.page.fd)
 		for _, fd := range []int{s.listener, s.reports.descriptor()} {
 			if fd >= 0 {

@@ -55,7 +55,7 @@ func (m *Master) examine() time.Duration {
 	case m.uneven || now.Sub(m.busy) < idleAfter:
 		next = examineEvery
 	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.retiring {
 			m.retire(s, now)
 			next = min(next, examineEvery)
@@ -82,7 +82,7 @@ func (m *Master) examineProcess(p *process, now time.Time) {
 		m.log.Info("child shows life", "slot", p.slot.name(), "pid", p.pid, "after", now.Sub(p.since).Round(time.Millisecond))
 		p.enter(Live, now, 0)
 		p.pulse.waiting = time.Time{}
-		m.settled()
+		m.checkSettled()
 	}
 	if p.state == Stalled && m.opt.HangTimeout > 0 && now.Sub(p.pulse.stalled) >= m.opt.HangTimeout {
 		m.hang(p, now)
@@ -164,7 +164,7 @@ func (m *Master) hang(p *process, now time.Time) {
 func (m *Master) oversleep(now time.Time) {
 	gap := now.Round(0).Sub(m.looked) // of the wall clock, which heartbeats are in
 	if !m.looked.IsZero() && gap.Abs() > pausedAfter {
-		for p := range m.processes() {
+		for p := range m.slots.processes() {
 			p.booted = now
 			p.pulse = pulse{accepted: p.pulse.accepted, stalled: now}
 		}

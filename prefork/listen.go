@@ -26,7 +26,7 @@ func (m *Master) Listen() (net.Addr, error) {
 	}
 	var listening []*slot
 	for _, role := range m.opt.Roles {
-		for _, s := range m.slots {
+		for _, s := range m.slots.all {
 			if role.Listens && s.role == role.Name {
 				listening = append(listening, s)
 			}

@@ -87,10 +87,10 @@ type Options struct {
 type Master struct {
 	opt      Options
 	log      *slog.Logger
-	sys      system
+	sys      *system
 	program  string // path of the binary that a reload executes
 	instance string
-	slots    []*slot
+	slots    *slotTable
 
 	address   *net.TCPAddr // of the listening sockets
 	handed    bool         // they came from systemd
@@ -104,15 +104,12 @@ type Master struct {
 	uneven    bool         // some slots hold many more than others
 	looked    time.Time    // when processes were, by the wall clock
 	weighed   time.Time    // when memory was last looked at
-	aside     map[string]net.Listener
 
-	former  map[string]savedFigures // of slots that were removed, by name
-	reloads int                     // that reached every slot
-	refused int                     // that did not change anything
+	reloads int // that reached every slot
+	refused int // that did not change anything
 
 	stopping string // why the master stops; empty while it does not
 	started  bool   // every slot has been live
-	told     string // what systemd was last told
 
 	release int          // how many reloads there were
 	reload  *reload      // the one under way before it hands over
@@ -125,6 +122,9 @@ type Master struct {
 	report  *os.File     // where a trial reports to; nil: this is none
 
 	signals  chan os.Signal
+	notifier *notifier
+	parked   *parkedListeners
+
 	messages chan message
 	readers  sync.WaitGroup // goroutines that listen to children
 	requests chan func()    // called by Run's goroutine
@@ -147,11 +147,11 @@ func New(o Options) (*Master, error) {
 		log:      cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		sys:      linux(),
 		instance: instance(),
-		aside:    map[string]net.Listener{},
+		parked:   &parkedListeners{open: map[string]net.Listener{}},
 		signals:  make(chan os.Signal, 64),
 		messages: make(chan message),
 		requests: make(chan func()),
-		former:   map[string]savedFigures{},
+		slots:    &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
 		ended:    make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
@@ -159,6 +159,7 @@ func New(o Options) (*Master, error) {
 	m.opt.BootTimeout = cmp.Or(o.BootTimeout, DefaultBootTimeout)
 	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
+	m.notifier = &notifier{sys: m.sys, log: m.log}
 	if len(o.Config) > maxConfig {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
 	}
@@ -219,11 +220,11 @@ func (m *Master) makeSlots() error {
 			}
 		}
 		for n := range role.Slots {
-			s, err := m.newSlot(role, n)
+			s, err := m.slots.create(role, n)
 			if err != nil {
 				return err
 			}
-			m.slots = append(m.slots, s)
+			m.slots.all = append(m.slots.all, s)
 		}
 	}
 	return nil
@@ -267,7 +268,7 @@ func (m *Master) run(ctx context.Context) error {
 	if m.resumed != nil {
 		m.takeOver()
 	} else {
-		for _, s := range m.slots {
+		for _, s := range m.slots.all {
 			m.start(s, m.self())
 		}
 	}
@@ -275,13 +276,13 @@ func (m *Master) run(ctx context.Context) error {
 	deadline, look := time.NewTimer(0), time.NewTimer(0)
 	defer deadline.Stop()
 	defer look.Stop()
-	watchdog, stopWatchdog := m.watchdog()
+	watchdog, stopWatchdog := watchdog()
 	defer stopWatchdog()
 	for !m.stopped() {
-		m.sweep()
+		m.removeStopped()
 		m.arrange()
 		m.turn()
-		m.tellStatus()
+		m.notifier.status(m.summary())
 		deadline.Reset(m.nextDeadline())
 		select {
 		case <-quit:
@@ -298,7 +299,7 @@ func (m *Master) run(ctx context.Context) error {
 		case <-look.C:
 			look.Reset(m.examine())
 		case <-watchdog:
-			m.tell("WATCHDOG=1")
+			m.notifier.watchdog()
 		case look := <-m.requests:
 			look()
 		}
@@ -322,21 +323,11 @@ func (m *Master) signal(sig os.Signal) {
 	}
 }
 
-// watchdog ticks as often as systemd wants to hear that the master goes round.
-func (m *Master) watchdog() (tick <-chan time.Time, stop func()) {
-	every := watchdogEvery()
-	if every <= 0 {
-		return nil, func() {}
-	}
-	t := time.NewTicker(every)
-	return t.C, t.Stop
-}
-
 func (m *Master) stopped() bool {
 	if m.stopping == "" {
 		return false
 	}
-	for range m.processes() {
+	for range m.slots.processes() {
 		return false
 	}
 	return true
@@ -351,12 +342,12 @@ func (m *Master) nextDeadline() time.Duration {
 			next = min(next, t.Sub(now))
 		}
 	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.current == nil || now.Before(s.again) {
 			at(s.again)
 		}
 	}
-	for p := range m.processes() {
+	for p := range m.slots.processes() {
 		at(p.deadline)
 	}
 	if m.reload != nil && m.reload.trial != nil && !m.reload.trial.late {

@@ -132,7 +132,7 @@ func TestGraceIsOver(t *testing.T) {
 
 func TestStaleReadyIsPassedOver(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		m.messages <- message{&process{slot: m.slots[0], state: Leaving}, readyMessage}
+		m.messages <- message{&process{slot: m.slots.all[0], state: Leaving}, readyMessage}
 		f.say("nonsense")
 		if s := status(t, m); s.State != Booting {
 			t.Errorf("state %s; want booting", s.State)
@@ -150,7 +150,7 @@ func TestNoHeartbeat(t *testing.T) {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
 		// One beat, and it is trusted again.
-		lane, _ := m.slots[0].page.lane(1)
+		lane, _ := m.slots.all[0].page.lane(1)
 		lane.beat(time.Now())
 		time.Sleep(idleEvery)
 		synctest.Wait()

@@ -51,7 +51,7 @@ func (m *Master) hup() {
 	}
 	m.again = false
 	m.log.Info("reload: trying the new binary and configuration")
-	m.tellReloading()
+	m.notifier.reloading()
 	if err := m.try(false); err != nil {
 		m.failReload(err.Error())
 	}
@@ -73,7 +73,7 @@ func (m *Master) rechecked() {
 		m.hup()
 		return
 	}
-	m.settled()
+	m.checkSettled()
 }
 
 // try starts the trial that a reload begins with.
@@ -121,7 +121,7 @@ func (m *Master) tried(status syscall.WaitStatus) {
 		m.failReload(strings.TrimSpace(fmt.Sprintf("%s does not know how to take over: %s", m.program, said)))
 	default:
 		m.reload.next = release{m.release + 1, m.program, config}
-		for _, s := range m.slots {
+		for _, s := range m.slots.all {
 			if !s.keep && !slices.Contains(m.reload.untested, s.role) {
 				m.reload.untested = append(m.reload.untested, s.role)
 			}
@@ -138,13 +138,13 @@ func (m *Master) nextCanary() {
 	for len(r.untested) > 0 {
 		role := r.untested[0]
 		r.untested = r.untested[1:]
-		i := slices.IndexFunc(m.slots, func(s *slot) bool {
+		i := slices.IndexFunc(m.slots.all, func(s *slot) bool {
 			return s.role == role && s.accepting() != nil && !s.retiring && len(s.leaving) < maxLeaving
 		})
 		if i < 0 {
 			continue // nothing there that could get worse
 		}
-		s := m.slots[i]
+		s := m.slots.all[i]
 		if s.next != nil { // of a reload before, which this one overtakes
 			m.leave(s.next, "superseded by another reload")
 		}
@@ -165,9 +165,7 @@ func (m *Master) replacementFailed(p *process, why string) {
 		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
 	} else if m.rolling {
 		m.setback = fmt.Sprintf("%s: %s", p.slot.name(), why)
-		if m.started {
-			m.tellReady() // it will be tried again, but nobody should wait for it
-		}
+		m.notifyReady() // it will be tried again, but nobody should wait for it
 	}
 }
 
@@ -177,9 +175,7 @@ func (m *Master) failReload(why string) {
 	m.refused++
 	m.log.Error("reload failed, nothing is changed", "reason", why)
 	m.dropReload()
-	if m.started {
-		m.tellReady()
-	}
+	m.notifyReady()
 	if m.again {
 		m.hup()
 	}
@@ -196,7 +192,7 @@ func (m *Master) dropReload() {
 		_ = m.sys.kill(r.trial.pid, syscall.SIGKILL)
 		_, _ = r.trial.report.Close(), r.trial.errors.Close()
 	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.next != nil && s.next.release == r.next.number && r.next.number != 0 {
 			m.leave(s.next, "reload failed")
 		}

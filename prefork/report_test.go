@@ -86,7 +86,7 @@ func TestReportIsNeverTorn(t *testing.T) {
 // Without Merge the next process does not begin with what the last one said.
 func TestReportEndsWithItsProcess(t *testing.T) {
 	m := testMaster(t, nil)
-	s := m.slots[0]
+	s := m.slots.all[0]
 	m.start(s, m.self())
 	s.reports.place(s.current.place).write([]byte("old"))
 	m.gone(s.current, "killed")
@@ -128,14 +128,14 @@ func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.sys = (&fakeSystem{controls: map[int]chan string{}}).system()
+	*m.sys = (&fakeSystem{controls: map[int]chan string{}}).system()
 	return m
 }
 
 // What a slot has counted survives its processes, and a removal too.
 func TestFiguresSurvive(t *testing.T) {
 	m := testMaster(t, add)
-	s := m.slots[0]
+	s := m.slots.all[0]
 	m.start(s, m.self())
 	p := s.current
 	p.lane.accepted.Store(5)
@@ -157,17 +157,17 @@ func TestFiguresSurvive(t *testing.T) {
 	check("the next one", "one,", 1)
 	m.gone(s.current, "killed")
 	check("dead, too", "one,two,", 0)
-	m.forget(s)
-	m.slots = nil
+	m.slots.release(s)
+	m.slots.all = nil
 	check("removed", "one,two,", 0)
-	s, err := m.newSlot(m.opt.Roles[0], 0)
+	s, err := m.slots.create(m.opt.Roles[0], 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.slots = append(m.slots, s)
+	m.slots.all = append(m.slots.all, s)
 	check("added again", "one,two,", 0)
-	if len(m.former) != 0 || s.generation != 2 {
-		t.Errorf("former %v, generation %d", m.former, s.generation)
+	if len(m.slots.former) != 0 || s.generation != 2 {
+		t.Errorf("former %v, generation %d", m.slots.former, s.generation)
 	}
 }
 
@@ -178,7 +178,7 @@ func TestMergeThatPanicsLosesOneReport(t *testing.T) {
 		}
 		return last
 	})
-	s := m.slots[0]
+	s := m.slots.all[0]
 	for _, text := range []string{"good", "bad"} {
 		m.start(s, m.self())
 		s.reports.place(s.current.place).write([]byte(text))
@@ -222,7 +222,7 @@ func TestVisit(t *testing.T) {
 	go c.obey(func(error) {}) // ends with ours
 
 	m := testMaster(t, nil)
-	m.slots[0].current = &process{slot: m.slots[0], control: ours}
+	m.slots.all[0].current = &process{slot: m.slots.all[0], control: ours}
 	go func() { // ends with the test's last call
 		for range 2 {
 			(<-m.requests)()

@@ -3,7 +3,6 @@ package prefork
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,7 @@ func (m *Master) grow(why string) {
 // oneMore gives a role another slot: the first that was to go, and has not, or
 // a new one.
 func (m *Master) oneMore(role Role, why string) error {
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.role != role.Name || !s.retiring {
 			continue
 		}
@@ -38,7 +37,7 @@ func (m *Master) oneMore(role Role, why string) error {
 		m.log.Info("slot stays", "slot", s.name(), "reason", why)
 		return nil
 	}
-	s, err := m.addSlot(role, m.count(role.Name))
+	s, err := m.addSlot(role, m.slots.count(role.Name))
 	if err == nil {
 		m.log.Info("slot added", "slot", s.name(), "reason", why)
 	}
@@ -51,7 +50,7 @@ func (m *Master) shrink(why string) {
 	if m.stopping != "" {
 		return
 	}
-	s := m.top(m.opt.Roles[0].Name)
+	s := m.slots.last(m.opt.Roles[0].Name)
 	if s == nil || s.number == 0 {
 		m.log.Warn("the last slot stays", "reason", why)
 		return
@@ -105,73 +104,41 @@ func (m *Master) retired(s *slot) {
 	}
 }
 
-// sweep forgets removed slots whose processes are gone.
-func (m *Master) sweep() {
-	gone := func(s *slot) bool { return s.state() == Stopped }
-	if m.stopping != "" || !slices.ContainsFunc(m.slots, gone) {
+// removeStopped removes slots whose last process is gone.
+func (m *Master) removeStopped() {
+	if m.stopping != "" {
 		return
 	}
-	m.slots = slices.DeleteFunc(m.slots, func(s *slot) bool {
-		if !gone(s) {
-			return false
-		}
-		m.log.Info("slot removed", "slot", s.name())
-		m.forget(s)
-		return true
-	})
-	m.settled() // those that are left may have waited for this one
-}
-
-// count is how many slots a role has, but those that are removed or about to be.
-func (m *Master) count(role string) (n int) {
-	for _, s := range m.slots {
-		if s.role == role && !s.retired && !s.retiring {
-			n++
-		}
+	removed := m.slots.removeStopped()
+	for _, name := range removed {
+		m.log.Info("slot removed", "slot", name)
 	}
-	return n
-}
-
-// top is the last slot of a role that is not about to be removed.
-func (m *Master) top(role string) (top *slot) {
-	for _, s := range m.slots {
-		if s.role == role && !s.retired && !s.retiring {
-			top = s
-		}
+	if len(removed) > 0 {
+		m.checkSettled() // the others may have waited for these
 	}
-	return top
 }
 
 // addSlot gives a role the slot of that number, and starts its process. If the
 // one that had the number has not quite left, the slot is used again.
 func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
-	i := slices.IndexFunc(m.slots, func(s *slot) bool { return s.role == role.Name && s.number == number })
-	if i >= 0 {
-		s = m.slots[i]
-	} else if s, err = m.newSlot(role, number); err != nil {
-		return nil, err
+	s = m.slots.find(fmt.Sprintf("%s.%d", role.Name, number))
+	create := s == nil
+	if create {
+		if s, err = m.slots.create(role, number); err != nil {
+			return nil, err
+		}
 	}
 	if role.Listens {
 		if err := m.join(s); err != nil {
-			if i < 0 {
-				m.forget(s)
+			if create {
+				m.slots.release(s)
 			}
 			return nil, err
 		}
 	}
 	s.retired = false
-	if i < 0 {
-		// Slots stand in the order of their roles and numbers.
-		after := 0
-		for _, r := range m.opt.Roles {
-			for after < len(m.slots) && m.slots[after].role == r.Name {
-				after++
-			}
-			if r.Name == role.Name {
-				break
-			}
-		}
-		m.slots = slices.Insert(m.slots, after, s)
+	if create {
+		m.slots.insert(s)
 	}
 	m.start(s, m.self())
 	return s, nil
@@ -181,7 +148,7 @@ func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
 func (m *Master) join(s *slot) error {
 	switch {
 	case m.shared:
-		s.listener = m.top(s.role).listener
+		s.listener = m.slots.last(s.role).listener
 		return nil
 	case m.handed:
 		return errors.New("the sockets were handed over, and their number is fixed")

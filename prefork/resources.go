@@ -17,12 +17,12 @@ import (
 // CPU quota of the cgroup and the master's own GOMAXPROCS. Memory is divided
 // among all slots, if there is a limit.
 func (m *Master) shareOfMachine(role string) string {
-	n := max(m.count(role), 1)
+	n := max(m.slots.count(role), 1)
 	share := fmt.Sprintf("GOMAXPROCS=%d", (m.sys.cpus()+n-1)/n)
 	if limit := m.sys.memoryLimit(); limit > 0 {
 		all := 0
 		for _, role := range m.opt.Roles {
-			all += m.count(role.Name)
+			all += m.slots.count(role.Name)
 		}
 		share += fmt.Sprintf(" GOMEMLIMIT=%d", limit/int64(max(all, 1)))
 	}

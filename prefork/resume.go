@@ -1,7 +1,6 @@
 package prefork
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,7 +24,8 @@ func (m *Master) resume(saved *savedMaster) error {
 	m.instance, m.release = saved.Instance, saved.Release+1
 	m.started, m.again, m.binary = saved.Started, saved.Again, saved.Binary
 	m.reloads, m.refused = saved.Reloads, saved.Refused
-	maps.Copy(m.former, saved.Former)
+	m.parked.inherited = saved.Aside
+	maps.Copy(m.slots.former, saved.Former)
 	m.shared, m.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
 	var err error
 	if saved.Bound != "" {
@@ -40,7 +40,7 @@ func (m *Master) resume(saved *savedMaster) error {
 		s, slotErr := m.resumeSlot(old)
 		err = errors.Join(err, slotErr)
 		if slotErr == nil {
-			m.slots = append(m.slots, s)
+			m.slots.all = append(m.slots.all, s)
 		}
 	}
 	return err
@@ -103,21 +103,21 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 
 // takeOver goes on where the master before has stopped.
 func (m *Master) takeOver() {
-	for p := range m.processes() {
+	for p := range m.slots.processes() {
 		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
 	}
 	for i, old := range m.resumed.Slots {
-		for p := range m.processes() {
+		for p := range m.slots.processes() {
 			if old.Adopter != 0 && p.pid == old.Adopter {
-				m.slots[i].adopter = p
+				m.slots.all[i].adopter = p
 			}
 		}
 	}
-	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots))
+	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots.all))
 	m.countArrivals()
 	m.arrivals = 0 // those so far are no burst
 	m.reap()
-	for _, s := range slices.Clone(m.slots) {
+	for _, s := range slices.Clone(m.slots.all) {
 		if s.next != nil && s.next.state == Live {
 			m.promote(s)
 		}
@@ -128,14 +128,14 @@ func (m *Master) takeOver() {
 		}
 	}
 	for _, role := range m.opt.Roles {
-		for !m.fixed(role) && m.count(role.Name) < role.Slots {
+		for !m.fixed(role) && m.slots.count(role.Name) < role.Slots {
 			if err := m.oneMore(role, "reload"); err != nil {
 				m.log.Error("cannot add a slot", "reason", "reload", "error", err)
 				break
 			}
 		}
 	}
-	m.dropAside()
+	m.parked.closeUnclaimed()
 	m.resumed = nil
 	if m.again {
 		m.hup()
@@ -146,53 +146,3 @@ func (m *Master) takeOver() {
 
 // fixed reports whether systemd has said how many slots the role has.
 func (m *Master) fixed(role Role) bool { return role.Listens && m.handed && !m.shared }
-
-// ListenAside binds a listening socket of the master's own, beside those of the
-// slots; over a reload it stays open. network is "tcp" or "unix".
-func (m *Master) ListenAside(ctx context.Context, network, address string) (net.Listener, error) {
-	name := network + " " + address
-	ln, err := m.inheritAside(name)
-	if ln == nil && err == nil {
-		ln, err = new(net.ListenConfig).Listen(ctx, network, address)
-		if errors.Is(err, unix.EADDRINUSE) && m.dropAside() { // it may have been by one of our own
-			ln, err = new(net.ListenConfig).Listen(ctx, network, address)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	m.aside[name] = ln
-	return ln, nil
-}
-
-// inheritAside takes over the socket that the master before had under the
-// name; nil if it had none.
-func (m *Master) inheritAside(name string) (net.Listener, error) {
-	if m.resumed == nil {
-		return nil, nil
-	}
-	fd, ok := m.resumed.Aside[name]
-	if !ok {
-		return nil, nil
-	}
-	delete(m.resumed.Aside, name)
-	ln, err := listen(uintptr(fd))
-	if u, ok := ln.(*net.UnixListener); ok && err == nil {
-		u.SetUnlinkOnClose(true)
-	}
-	return ln, err
-}
-
-// dropAside closes what the master before listened on aside and nobody has
-// asked for again, and reports whether there was any.
-func (m *Master) dropAside() bool {
-	if m.resumed == nil || len(m.resumed.Aside) == 0 {
-		return false
-	}
-	for name := range m.resumed.Aside {
-		if ln, err := m.inheritAside(name); err == nil {
-			_ = ln.Close() // a Unix socket's file, too
-		}
-	}
-	return true
-}

@@ -80,22 +80,6 @@ type process struct {
 	pulse    pulse
 }
 
-// newSlot makes a slot; one that had its name before leaves it its figures.
-func (m *Master) newSlot(role Role, number int) (*slot, error) {
-	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
-	var err error
-	if s.page, err = newPage(s.name()); err != nil {
-		return nil, fmt.Errorf("make scoreboard: %w", err)
-	}
-	if s.reports, err = newReports(s.name()); err != nil {
-		s.page.close()
-		return nil, fmt.Errorf("make place for reports: %w", err)
-	}
-	s.remember(m.former[s.name()])
-	delete(m.former, s.name())
-	return s, nil
-}
-
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
 
 // state is that of the slot's current process, if it has one.
@@ -137,27 +121,4 @@ func (p *process) enter(state State, now time.Time, limit time.Duration) {
 	if limit > 0 {
 		p.deadline = now.Add(limit)
 	}
-}
-
-// processes are those of all slots.
-func (m *Master) processes() iter.Seq[*process] {
-	return func(yield func(*process) bool) {
-		for _, s := range m.slots {
-			for p := range s.processes() {
-				if !yield(p) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// live counts the slots that do their work.
-func (m *Master) live() (n int) {
-	for _, s := range m.slots {
-		if s.current != nil && s.current.state == Live {
-			n++
-		}
-	}
-	return n
 }

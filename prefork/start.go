@@ -134,7 +134,7 @@ func (m *Master) hear(msg message) {
 	case p == p.slot.next:
 		m.promote(p.slot)
 	}
-	m.settled()
+	m.checkSettled()
 }
 
 // markReady notes that a process does its work now, if that is what it said,
@@ -162,17 +162,17 @@ func (m *Master) promote(s *slot) {
 	}
 }
 
-// settled notes when every slot does its work for the first time, and when a
+// checkSettled notes when every slot does its work for the first time, and when a
 // reload has reached them all.
-func (m *Master) settled() {
-	for _, s := range m.slots {
+func (m *Master) checkSettled() {
+	for _, s := range m.slots.all {
 		if !s.retiring && !s.retired && (s.accepting() == nil || m.outdated(s)) {
 			return
 		}
 	}
 	if !m.started {
 		m.started = true
-		m.log.Info("ready", "slots", len(m.slots))
+		m.log.Info("ready", "slots", len(m.slots.all))
 	}
 	if m.rolling {
 		m.rolling, m.setback = false, ""
@@ -180,6 +180,6 @@ func (m *Master) settled() {
 		m.log.Info("reloaded", "release", m.release, "pid", os.Getpid())
 	}
 	if m.reload == nil {
-		m.tellReady()
+		m.notifyReady()
 	}
 }

@@ -57,8 +57,8 @@ func (m *Master) call(ctx context.Context, f func()) error {
 }
 
 func (m *Master) status() Status {
-	status := Status{ReloadFailed: cmp.Or(m.failure, m.setback), Slots: make([]SlotStatus, len(m.slots))}
-	for i, s := range m.slots {
+	status := Status{ReloadFailed: cmp.Or(m.failure, m.setback), Slots: make([]SlotStatus, len(m.slots.all))}
+	for i, s := range m.slots.all {
 		one := SlotStatus{
 			Slot: s.name(), Role: s.role, State: s.state(),
 			Generation: s.generation, Restarts: s.restarts, LastExit: s.lastExit,

@@ -11,19 +11,19 @@ import (
 func (m *Master) stop(why string) {
 	if m.stopping != "" {
 		m.log.Warn("stopping at once", "signal", why)
-		for p := range m.processes() {
+		for p := range m.slots.processes() {
 			m.kill(p, "second "+why)
 		}
 		return
 	}
 	m.stopping = why
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
-	m.tell("STOPPING=1")
+	m.notifier.stopping()
 	m.dropReload()
 	// The children hold copies and close them as they begin to drain: from then
 	// on new connections are refused and a balancer goes elsewhere.
 	m.closeListeners()
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		s.retiring, s.retired, s.again = false, true, time.Time{}
 		for p := range s.processes() {
 			if p.state != Leaving {
@@ -36,7 +36,7 @@ func (m *Master) stop(why string) {
 // closeListeners closes every socket, once each: slots may share one.
 func (m *Master) closeListeners() {
 	closed := map[int]bool{-1: true}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if !closed[s.listener] {
 			closed[s.listener] = true
 			_ = unix.Close(s.listener)

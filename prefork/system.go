@@ -28,16 +28,16 @@ type system struct {
 	hush        func(chan<- os.Signal)
 	steer       func(listener int, shares []share) error
 	queue       func(listener int) int // connections that wait to be accepted
-	tell        func(state string) error
+	sdNotify    func(state string) error
 	memory      func(pid int) int64 // resident, in bytes
 	cpus        func() int
 	memoryLimit func() int64
 }
 
-func linux() system {
-	return system{
+func linux() *system {
+	return &system{
 		now: time.Now, spawn: spawn, try: try, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, notify: notify, hush: hush,
-		steer: steer, queue: acceptQueue, tell: tell, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
+		steer: steer, queue: acceptQueue, sdNotify: sdNotify, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
 	}
 }
 

@@ -18,7 +18,7 @@ func (m *Master) turn() {
 		return
 	}
 	now := m.sys.now()
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if s.next != nil {
 			return
 		}
@@ -28,7 +28,7 @@ func (m *Master) turn() {
 			}
 		}
 	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if p := s.current; p != nil && (p.state == Live || p.state == Stalled) && m.outdated(s) && !s.retiring {
 			// A release that does not start in one slot is not tried in others.
 			if !now.Before(s.again) && len(s.leaving) < maxLeaving {
@@ -58,7 +58,7 @@ func (m *Master) replace(p *process, why string) {
 // much memory. It waits until no other one leaves: this one is voluntary.
 func (m *Master) recycle(now time.Time) {
 	var worn *process
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		if len(s.leaving) > 0 {
 			return
 		}
@@ -91,7 +91,7 @@ func (m *Master) weighMemory(now time.Time) {
 		return
 	}
 	m.weighed = now
-	for p := range m.processes() {
+	for p := range m.slots.processes() {
 		p.rss = m.sys.memory(p.pid)
 	}
 }

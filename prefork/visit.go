@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -42,11 +41,11 @@ func (m *Master) Visit(ctx context.Context, slot string) (net.Conn, error) {
 
 // announce sends a visitor's connection to a slot's current process.
 func (m *Master) announce(name string, fd int) error {
-	i := slices.IndexFunc(m.slots, func(s *slot) bool { return s.name() == name })
-	if i < 0 || m.slots[i].current == nil {
+	s := m.slots.find(name)
+	if s == nil || s.current == nil {
 		return ErrNoProcess
 	}
-	return m.slots[i].current.control.Send(visitMessage, fd)
+	return s.current.control.Send(visitMessage, fd)
 }
 
 // visits is where a child finds those who want to talk to it.
