@@ -151,11 +151,11 @@ func (m *Master) quiesce() {
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
-		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: m.parked.descriptors(),
+		Again: m.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
 		Reloads: m.reloads, Refused: m.refused, Former: m.slots.former,
 	}
-	if m.address != nil {
-		saved.Bound = m.address.String()
+	if m.sockets.address != nil {
+		saved.Bound = m.sockets.address.String()
 	}
 	if m.reload != nil {
 		saved.Config, saved.Binary = m.reload.next.config, m.reload.binary

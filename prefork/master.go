@@ -92,18 +92,9 @@ type Master struct {
 	instance string
 	slots    *slotTable
 
-	address   *net.TCPAddr // of the listening sockets
-	handed    bool         // they came from systemd
-	shared    bool         // there is one, for all
-	group     []*slot      // those with a socket of their own, in the order of listen(2)
-	shares    []share      // what connections are steered by
-	unsteered bool         // the kernel refused to be told
-	arrivals  int          // connections accepted between the last two looks
-	arrived   int64        // all that were accepted by the last look
-	busy      time.Time    // when connections were last seen to come
-	uneven    bool         // some slots hold many more than others
-	looked    time.Time    // when processes were, by the wall clock
-	weighed   time.Time    // when memory was last looked at
+	sockets  *sockets
+	steering *steering
+	monitor  *monitor
 
 	reloads int // that reached every slot
 	refused int // that did not change anything
@@ -160,6 +151,12 @@ func New(o Options) (*Master, error) {
 	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
 	m.notifier = &notifier{sys: m.sys, log: m.log}
+	m.sockets = &sockets{sys: m.sys}
+	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
+	m.monitor = &monitor{
+		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.quit,
+		hangTimeout: m.opt.HangTimeout, maxRSS: m.opt.MaxRSS,
+	}
 	if len(o.Config) > maxConfig {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
 	}
@@ -214,7 +211,7 @@ func (m *Master) makeSlots() error {
 	}
 	for _, role := range m.opt.Roles {
 		if role.Listens && handed > 0 {
-			m.handed, m.shared = true, handed == 1
+			m.sockets.handed, m.sockets.shared = true, handed == 1
 			if handed > 1 {
 				role.Slots = handed
 			}
@@ -280,7 +277,7 @@ func (m *Master) run(ctx context.Context) error {
 	defer stopWatchdog()
 	for !m.stopped() {
 		m.removeStopped()
-		m.arrange()
+		m.steering.update()
 		m.turn()
 		m.notifier.status(m.summary())
 		deadline.Reset(m.nextDeadline())
@@ -321,6 +318,24 @@ func (m *Master) signal(sig os.Signal) {
 	default:
 		m.stop(name)
 	}
+}
+
+// examine looks at the processes and the sockets, and returns when it wants to
+// look again.
+func (m *Master) examine() time.Duration {
+	now := m.sys.now()
+	next := m.steering.observe(now)
+	for _, s := range m.slots.all {
+		if s.retiring {
+			m.retire(s, now)
+			next = min(next, examineEvery)
+		}
+	}
+	recovered, again := m.monitor.examine(now)
+	if recovered {
+		m.checkSettled()
+	}
+	return min(next, again)
 }
 
 func (m *Master) stopped() bool {

@@ -1,11 +1,8 @@
 package prefork
 
 import (
-	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // quietFor is how long no connection may have waited in the socket of a slot
@@ -62,7 +59,7 @@ func (m *Master) shrink(why string) {
 // remove lets a slot go: at once if it has no socket of its own, else when no
 // connection waits in it any more.
 func (m *Master) remove(s *slot) {
-	if s.listener >= 0 && !m.shared {
+	if m.sockets.own(s) {
 		s.retiring, s.quiet = true, time.Time{}
 		return
 	}
@@ -73,24 +70,18 @@ func (m *Master) remove(s *slot) {
 // quiet for long enough and is the last of its group: closing another one
 // would give the ones behind it new numbers.
 func (m *Master) retire(s *slot, now time.Time) {
-	if m.queue(s) > 0 {
+	if m.sockets.queue(s) > 0 {
 		s.quiet = time.Time{}
 		return
 	}
 	if s.quiet.IsZero() {
 		s.quiet = now
 	}
-	if now.Sub(s.quiet) < quietFor || s != m.group[len(m.group)-1] {
+	if now.Sub(s.quiet) < quietFor || !m.sockets.isLast(s) {
 		return
 	}
-	m.disown(s)
-	m.group = m.group[:len(m.group)-1]
-	// Not only this copy: while a stopped child or adopter has one, the socket
-	// would keep its place in the group, and the next slot get another number.
-	if !m.handed { // systemd's is wanted again
-		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
-	}
-	_ = unix.Close(s.listener)
+	m.steering.disown(s)
+	m.sockets.closeLast()
 	m.retired(s)
 }
 
@@ -129,7 +120,7 @@ func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
 		}
 	}
 	if role.Listens {
-		if err := m.join(s); err != nil {
+		if err := m.sockets.join(s, m.slots.last(s.role)); err != nil {
 			if create {
 				m.slots.release(s)
 			}
@@ -142,22 +133,4 @@ func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
 	}
 	m.start(s, m.self())
 	return s, nil
-}
-
-// join gives a slot a socket: one more of the group, or the one that all share.
-func (m *Master) join(s *slot) error {
-	switch {
-	case m.shared:
-		s.listener = m.slots.last(s.role).listener
-		return nil
-	case m.handed:
-		return errors.New("the sockets were handed over, and their number is fixed")
-	}
-	fd, err := listenOne(m.address, true)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", m.address, err)
-	}
-	s.listener = fd
-	m.group = append(m.group, s)
-	return nil
 }

@@ -26,10 +26,10 @@ func (m *Master) resume(saved *savedMaster) error {
 	m.reloads, m.refused = saved.Reloads, saved.Refused
 	m.parked.inherited = saved.Aside
 	maps.Copy(m.slots.former, saved.Former)
-	m.shared, m.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
+	m.sockets.shared, m.sockets.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
 	var err error
 	if saved.Bound != "" {
-		if m.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
+		if m.sockets.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
 			return errForeignState
 		}
 	}
@@ -63,15 +63,7 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	if s.reports, err = resumeReports(s.name(), old.Reports); err != nil {
 		return nil, fmt.Errorf("take over %s: %w", s.name(), err)
 	}
-	if s.listener >= 0 {
-		unix.CloseOnExec(s.listener)
-		if addr, err := boundTo(s.listener); err == nil {
-			m.address = addr
-		}
-		if !m.shared {
-			m.group = append(m.group, s)
-		}
-	}
+	m.sockets.resume(s)
 	s.current = s.resumeProcess(old.Current)
 	s.next = s.resumeProcess(old.Next)
 	for _, p := range old.Leaving {
@@ -114,21 +106,20 @@ func (m *Master) takeOver() {
 		}
 	}
 	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots.all))
-	m.countArrivals()
-	m.arrivals = 0 // those so far are no burst
+	m.steering.reset()
 	m.reap()
 	for _, s := range slices.Clone(m.slots.all) {
 		if s.next != nil && s.next.state == Live {
 			m.promote(s)
 		}
 		i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role })
-		if !s.retired && !s.retiring && (i < 0 || !m.fixed(m.opt.Roles[i]) && s.number >= m.opt.Roles[i].Slots) {
+		if !s.retired && !s.retiring && (i < 0 || !m.sockets.fixed(m.opt.Roles[i]) && s.number >= m.opt.Roles[i].Slots) {
 			m.log.Info("removing slot", "slot", s.name(), "reason", "reload")
 			m.remove(s)
 		}
 	}
 	for _, role := range m.opt.Roles {
-		for !m.fixed(role) && m.slots.count(role.Name) < role.Slots {
+		for !m.sockets.fixed(role) && m.slots.count(role.Name) < role.Slots {
 			if err := m.oneMore(role, "reload"); err != nil {
 				m.log.Error("cannot add a slot", "reason", "reload", "error", err)
 				break
@@ -143,6 +134,3 @@ func (m *Master) takeOver() {
 		m.recheck()
 	}
 }
-
-// fixed reports whether systemd has said how many slots the role has.
-func (m *Master) fixed(role Role) bool { return role.Listens && m.handed && !m.shared }

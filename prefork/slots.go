@@ -67,6 +67,18 @@ func (t *slotTable) removeStopped() (names []string) {
 	return names
 }
 
+// listening are the slots of the roles that listen.
+func (t *slotTable) listening() (slots []*slot) {
+	for _, role := range t.roles {
+		for _, s := range t.all {
+			if role.Listens && s.role == role.Name {
+				slots = append(slots, s)
+			}
+		}
+	}
+	return slots
+}
+
 // find returns the slot of that name; nil if there is none.
 func (t *slotTable) find(name string) *slot {
 	for _, s := range t.all {

@@ -156,7 +156,7 @@ func (m *Master) promote(s *slot) {
 	old := s.current
 	s.current, s.next = s.next, nil
 	if old != nil {
-		m.arrange() // its clients come back at once, to where there is room
+		m.steering.update() // its clients come back at once, to where there is room
 		m.leave(old, cmp.Or(s.why, "replaced"))
 		s.why = ""
 	}

@@ -1,10 +1,6 @@
 package prefork
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // stop lets every child leave: TERM now, QUIT and KILL when the grace time is
 // over. A second call, a second signal, kills at once.
@@ -22,7 +18,7 @@ func (m *Master) stop(why string) {
 	m.dropReload()
 	// The children hold copies and close them as they begin to drain: from then
 	// on new connections are refused and a balancer goes elsewhere.
-	m.closeListeners()
+	m.sockets.closeAll(m.slots.all)
 	for _, s := range m.slots.all {
 		s.retiring, s.retired, s.again = false, true, time.Time{}
 		for p := range s.processes() {
@@ -31,17 +27,4 @@ func (m *Master) stop(why string) {
 			}
 		}
 	}
-}
-
-// closeListeners closes every socket, once each: slots may share one.
-func (m *Master) closeListeners() {
-	closed := map[int]bool{-1: true}
-	for _, s := range m.slots.all {
-		if !closed[s.listener] {
-			closed[s.listener] = true
-			_ = unix.Close(s.listener)
-		}
-		s.listener = -1
-	}
-	m.group = nil
 }

@@ -81,17 +81,3 @@ func (m *Master) worn(p *process) string {
 	}
 	return ""
 }
-
-// memoryEvery is how often resident memory is looked at, if it is limited.
-const memoryEvery = time.Second
-
-// weighMemory reads the resident memory of every process, if it is limited.
-func (m *Master) weighMemory(now time.Time) {
-	if m.opt.MaxRSS <= 0 || now.Sub(m.weighed) < memoryEvery {
-		return
-	}
-	m.weighed = now
-	for p := range m.slots.processes() {
-		p.rss = m.sys.memory(p.pid)
-	}
-}
