@@ -86,7 +86,7 @@ func (m *Master) handOver() {
 		m.sys.notify(m.signals, masterSignals...)
 		return
 	}
-	m.quiesce()
+	m.supervisor.pauseReading()
 	state, err := m.save()
 	if err == nil {
 		inherited := m.descriptors()
@@ -95,7 +95,8 @@ func (m *Master) handOver() {
 		err = m.sys.exec(m.program, m.opt.Command, m.masterEnviron(), state)
 		setCloseOnExec(inherited, true)
 	}
-	m.wake()
+	m.sys.notify(m.signals, masterSignals...)
+	m.supervisor.resumeReading()
 	m.failReload(fmt.Sprintf("execute %s: %v", m.program, err))
 	for _, s := range m.slots.all {
 		if s.next != nil && s.next.state == Live {
@@ -117,40 +118,10 @@ func (m *Master) answerSignals() {
 	}
 }
 
-// wake undoes hush and quiesce.
-func (m *Master) wake() {
-	m.sys.notify(m.signals, masterSignals...)
-	for p := range m.slots.processes() {
-		_ = p.control.SetReadDeadline(time.Time{})
-		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
-	}
-}
-
-// quiesce stops the goroutines that read from children: what they have read
-// would be lost with them. What is unread stays in the sockets.
-func (m *Master) quiesce() {
-	for p := range m.slots.processes() {
-		_ = p.control.SetReadDeadline(time.Unix(1, 0))
-	}
-	quiet := make(chan struct{})
-	go func() { // ends when the readers have, which the deadlines see to
-		m.readers.Wait()
-		close(quiet)
-	}()
-	for {
-		select {
-		case msg := <-m.messages:
-			m.markReady(msg)
-		case <-quiet:
-			return
-		}
-	}
-}
-
 // save writes down everything that the next master must know.
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
-		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
+		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.release, Started: m.started, Failure: m.failure,
 		Again: m.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
 		Reloads: m.reloads, Refused: m.refused, Former: m.slots.former,
 	}
@@ -183,7 +154,7 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.enough, Share: p.share,
+		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.maxRequests, Share: p.share,
 	}
 }
 

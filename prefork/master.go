@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -85,16 +84,16 @@ type Options struct {
 
 // Master supervises the slots. Make one with New, bind with Listen, then Run.
 type Master struct {
-	opt      Options
-	log      *slog.Logger
-	sys      *system
-	program  string // path of the binary that a reload executes
-	instance string
-	slots    *slotTable
+	opt     Options
+	log     *slog.Logger
+	sys     *system
+	program string // path of the binary that a reload executes
+	slots   *slotTable
 
-	sockets  *sockets
-	steering *steering
-	monitor  *monitor
+	supervisor *supervisor
+	sockets    *sockets
+	steering   *steering
+	monitor    *monitor
 
 	reloads int // that reached every slot
 	refused int // that did not change anything
@@ -116,16 +115,8 @@ type Master struct {
 	notifier *notifier
 	parked   *parkedListeners
 
-	messages chan message
-	readers  sync.WaitGroup // goroutines that listen to children
-	requests chan func()    // called by Run's goroutine
+	requests chan func() // called by Run's goroutine
 	ended    chan struct{}
-}
-
-// message is something a child said on its control socket.
-type message struct {
-	process *process
-	text    string
 }
 
 // New makes a master; nothing is bound and no process started yet. If the
@@ -137,10 +128,8 @@ func New(o Options) (*Master, error) {
 		opt:      o,
 		log:      cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		sys:      linux(),
-		instance: instance(),
 		parked:   &parkedListeners{open: map[string]net.Listener{}},
 		signals:  make(chan os.Signal, 64),
-		messages: make(chan message),
 		requests: make(chan func()),
 		slots:    &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
 		ended:    make(chan struct{}),
@@ -151,10 +140,14 @@ func New(o Options) (*Master, error) {
 	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
 	m.notifier = &notifier{sys: m.sys, log: m.log}
+	m.supervisor = &supervisor{
+		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, instance: instance(),
+		messages: make(chan message), ended: m.ended,
+	}
 	m.sockets = &sockets{sys: m.sys}
 	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
 	m.monitor = &monitor{
-		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.quit,
+		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.supervisor.quit,
 		hangTimeout: m.opt.HangTimeout, maxRSS: m.opt.MaxRSS,
 	}
 	if len(o.Config) > maxConfig {
@@ -266,7 +259,7 @@ func (m *Master) run(ctx context.Context) error {
 		m.takeOver()
 	} else {
 		for _, s := range m.slots.all {
-			m.start(s, m.self())
+			_ = m.supervisor.start(s, m.self()) // logged, and tried again
 		}
 	}
 	quit := ctx.Done()
@@ -289,8 +282,8 @@ func (m *Master) run(ctx context.Context) error {
 			m.signal(sig)
 		case <-children:
 			m.reap()
-		case msg := <-m.messages:
-			m.hear(msg)
+		case msg := <-m.supervisor.messages:
+			m.handleMessage(msg)
 		case <-deadline.C:
 			m.expire()
 		case <-look.C:
@@ -350,23 +343,10 @@ func (m *Master) stopped() bool {
 
 // nextDeadline is how long until the first state has to change.
 func (m *Master) nextDeadline() time.Duration {
-	next := time.Hour
 	now := m.sys.now()
-	at := func(t time.Time) {
-		if !t.IsZero() {
-			next = min(next, t.Sub(now))
-		}
-	}
-	for _, s := range m.slots.all {
-		if s.current == nil || now.Before(s.again) {
-			at(s.again)
-		}
-	}
-	for p := range m.slots.processes() {
-		at(p.deadline)
-	}
+	next := earliest(now.Add(time.Hour), m.supervisor.nextDeadline(now))
 	if m.reload != nil && m.reload.trial != nil && !m.reload.trial.late {
-		at(m.reload.trial.deadline)
+		next = earliest(next, m.reload.trial.deadline)
 	}
-	return max(next, 0)
+	return max(next.Sub(now), 0)
 }

@@ -39,8 +39,8 @@ func crash(f *fakeSystem, pid, n int) (gaps []time.Duration) {
 func TestTheLastSlotIsNotLeftWaiting(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
 		for i, gap := range crash(f, 1, 20) {
-			if gap > desperate+2*time.Millisecond || i > 3 && gap < desperate-2*time.Millisecond {
-				t.Errorf("death %d: waited %v; want %v at most, and not much less in the end", i, gap, desperate)
+			if gap > maxRoleOutage+2*time.Millisecond || i > 3 && gap < maxRoleOutage-2*time.Millisecond {
+				t.Errorf("death %d: waited %v; want %v at most, and not much less in the end", i, gap, maxRoleOutage)
 			}
 		}
 	})
@@ -132,7 +132,7 @@ func TestGraceIsOver(t *testing.T) {
 
 func TestStaleReadyIsPassedOver(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		m.messages <- message{&process{slot: m.slots.all[0], state: Leaving}, readyMessage}
+		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: Leaving}, readyMessage}
 		f.say("nonsense")
 		if s := status(t, m); s.State != Booting {
 			t.Errorf("state %s; want booting", s.State)

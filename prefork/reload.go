@@ -146,11 +146,11 @@ func (m *Master) nextCanary() {
 		}
 		s := m.slots.all[i]
 		if s.next != nil { // of a reload before, which this one overtakes
-			m.leave(s.next, "superseded by another reload")
+			m.supervisor.leave(s.next, "superseded by another reload")
 		}
 		s.why = "reload"
-		m.start(s, r.next)
-		if r != m.reload { // it could not be started
+		if err := m.supervisor.start(s, r.next); err != nil {
+			m.replacementFailed(s, r.next.number, err.Error())
 			return
 		}
 		r.canary = s.next
@@ -159,12 +159,12 @@ func (m *Master) nextCanary() {
 	m.handOver()
 }
 
-// replacementFailed is told that a slot's next process died.
-func (m *Master) replacementFailed(p *process, why string) {
-	if m.reload != nil && m.reload.next.number != 0 && p.release == m.reload.next.number {
-		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
+// replacementFailed takes the death of a slot's next process.
+func (m *Master) replacementFailed(s *slot, release int, why string) {
+	if m.reload != nil && m.reload.next.number != 0 && release == m.reload.next.number {
+		m.failReload(fmt.Sprintf("%s of the new release: %s", s.name(), why))
 	} else if m.rolling {
-		m.setback = fmt.Sprintf("%s: %s", p.slot.name(), why)
+		m.setback = fmt.Sprintf("%s: %s", s.name(), why)
 		m.notifyReady() // it will be tried again, but nobody should wait for it
 	}
 }
@@ -194,7 +194,7 @@ func (m *Master) dropReload() {
 	}
 	for _, s := range m.slots.all {
 		if s.next != nil && s.next.release == r.next.number && r.next.number != 0 {
-			m.leave(s.next, "reload failed")
+			m.supervisor.leave(s.next, "reload failed")
 		}
 	}
 }

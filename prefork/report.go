@@ -9,8 +9,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/galeserver/gale/pool"
 )
 
 // MaxReport is the largest report in bytes.
@@ -173,20 +171,4 @@ func (c *Child) Report(text []byte) error {
 	}
 	c.report.write(text)
 	return nil
-}
-
-// keepReport adds the last report of a process that is gone to the past of its
-// slot.
-func (m *Master) keepReport(p *process) {
-	last := p.slot.reports.read(p.place)
-	if len(last) == 0 || m.opt.Merge == nil {
-		return
-	}
-	p.slot.reports.clear(p.place)
-	if err := pool.Protect(func() error {
-		p.slot.past = m.opt.Merge(p.slot.past, last)
-		return nil
-	}); err != nil {
-		m.log.Error("report is lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
-	}
 }

@@ -87,10 +87,10 @@ func TestReportIsNeverTorn(t *testing.T) {
 func TestReportEndsWithItsProcess(t *testing.T) {
 	m := testMaster(t, nil)
 	s := m.slots.all[0]
-	m.start(s, m.self())
+	_ = m.supervisor.start(s, m.self())
 	s.reports.place(s.current.place).write([]byte("old"))
-	m.gone(s.current, "killed")
-	m.start(s, m.self())
+	m.supervisor.gone(s.current, "killed")
+	_ = m.supervisor.start(s, m.self())
 	if f := m.overview().Slots[0]; len(f.Reports) != 0 {
 		t.Errorf("reports %q", f.Reports)
 	}
@@ -136,7 +136,7 @@ func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 func TestFiguresSurvive(t *testing.T) {
 	m := testMaster(t, add)
 	s := m.slots.all[0]
-	m.start(s, m.self())
+	_ = m.supervisor.start(s, m.self())
 	p := s.current
 	p.lane.accepted.Store(5)
 	p.lane.adopted.Store(2)
@@ -150,12 +150,12 @@ func TestFiguresSurvive(t *testing.T) {
 		}
 	}
 	check("alive", "", 1)
-	m.gone(p, "killed")
+	m.supervisor.gone(p, "killed")
 	check("dead", "one,", 0)
-	m.start(s, m.self())
+	_ = m.supervisor.start(s, m.self())
 	s.reports.place(s.current.place).write([]byte("two,"))
 	check("the next one", "one,", 1)
-	m.gone(s.current, "killed")
+	m.supervisor.gone(s.current, "killed")
 	check("dead, too", "one,two,", 0)
 	m.slots.release(s)
 	m.slots.all = nil
@@ -180,9 +180,9 @@ func TestMergeThatPanicsLosesOneReport(t *testing.T) {
 	})
 	s := m.slots.all[0]
 	for _, text := range []string{"good", "bad"} {
-		m.start(s, m.self())
+		_ = m.supervisor.start(s, m.self())
 		s.reports.place(s.current.place).write([]byte(text))
-		m.gone(s.current, "killed")
+		m.supervisor.gone(s.current, "killed")
 	}
 	if string(s.past) != "good" {
 		t.Errorf("past %q", s.past)

@@ -29,7 +29,7 @@ func (m *Master) oneMore(role Role, why string) error {
 		}
 		s.retiring = false
 		if s.current == nil { // it died meanwhile, and was not wanted any more
-			m.start(s, m.self())
+			_ = m.supervisor.start(s, m.self()) // logged, and tried again
 		}
 		m.log.Info("slot stays", "slot", s.name(), "reason", why)
 		return nil
@@ -90,7 +90,7 @@ func (m *Master) retired(s *slot) {
 	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
 	for p := range s.processes() {
 		if p.state != Leaving {
-			m.leave(p, "slot removed")
+			m.supervisor.leave(p, "slot removed")
 		}
 	}
 }
@@ -131,6 +131,6 @@ func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
 	if create {
 		m.slots.insert(s)
 	}
-	m.start(s, m.self())
+	_ = m.supervisor.start(s, m.self()) // logged, and tried again
 	return s, nil
 }

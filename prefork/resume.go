@@ -21,7 +21,7 @@ func (m *Master) resume(saved *savedMaster) error {
 	if saved.Layout != pageLayout {
 		return errForeignState
 	}
-	m.instance, m.release = saved.Instance, saved.Release+1
+	m.supervisor.instance, m.release = saved.Instance, saved.Release+1
 	m.started, m.again, m.binary = saved.Started, saved.Again, saved.Binary
 	m.reloads, m.refused = saved.Reloads, saved.Refused
 	m.parked.inherited = saved.Aside
@@ -79,7 +79,7 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
 		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, doom: old.Doom,
-		enough: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
+		maxRequests: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
 	}
 	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
 		p.lane = &Lane{} // of a process that nobody can see any more
@@ -96,7 +96,7 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 // takeOver goes on where the master before has stopped.
 func (m *Master) takeOver() {
 	for p := range m.slots.processes() {
-		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
+		m.supervisor.watch(p)
 	}
 	for i, old := range m.resumed.Slots {
 		for p := range m.slots.processes() {

@@ -68,16 +68,16 @@ type process struct {
 	lane       *Lane
 	place      int // number of the lane; -1: it has none
 
-	state    State
-	since    time.Time // when the state was entered
-	deadline time.Time // when the state must have changed; zero: never
-	booted   time.Time // when it said that it was ready
-	quit     bool      // SIGQUIT was sent, SIGKILL is next
-	doom     string    // why the master made it leave or killed it; empty: it did not
-	share    string    // of the machine, as variables for the Go runtime
-	enough   int64     // requests after which it is replaced; 0: never
-	rss      int64     // resident memory in bytes when it was last weighed
-	pulse    pulse
+	state       State
+	since       time.Time // when the state was entered
+	deadline    time.Time // when the state must have changed; zero: never
+	booted      time.Time // when it said that it was ready
+	quit        bool      // SIGQUIT was sent, SIGKILL is next
+	doom        string    // why the master made it leave or killed it; empty: it did not
+	share       string    // of the machine, as variables for the Go runtime
+	maxRequests int64     // requests after which it is replaced; 0: never
+	rss         int64     // resident memory in bytes when it was last weighed
+	pulse       pulse
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }

@@ -8,7 +8,7 @@ func (m *Master) stop(why string) {
 	if m.stopping != "" {
 		m.log.Warn("stopping at once", "signal", why)
 		for p := range m.slots.processes() {
-			m.kill(p, "second "+why)
+			m.supervisor.kill(p, "second "+why)
 		}
 		return
 	}
@@ -23,7 +23,7 @@ func (m *Master) stop(why string) {
 		s.retiring, s.retired, s.again = false, true, time.Time{}
 		for p := range s.processes() {
 			if p.state != Leaving {
-				m.leave(p, why)
+				m.supervisor.leave(p, why)
 			}
 		}
 	}

@@ -44,14 +44,16 @@ func (m *Master) turn() {
 // a share of the machine for which a reload has left too many slots or too few.
 func (m *Master) outdated(s *slot) bool {
 	return !s.keep && s.current != nil &&
-		(s.current.release != m.release || m.rolling && s.current.share != m.shareOfMachine(s.role))
+		(s.current.release != m.release || m.rolling && s.current.share != m.supervisor.shareOfMachine(s.role))
 }
 
 // replace starts the successor of a process.
 func (m *Master) replace(p *process, why string) {
 	m.log.Info("replacing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	p.slot.why = why
-	m.start(p.slot, m.self())
+	if err := m.supervisor.start(p.slot, m.self()); err != nil {
+		m.replacementFailed(p.slot, m.release, err.Error())
+	}
 }
 
 // recycle replaces a process that has answered enough requests or holds too
@@ -73,7 +75,7 @@ func (m *Master) recycle(now time.Time) {
 
 // worn says why a process should be replaced; empty: it need not.
 func (m *Master) worn(p *process) string {
-	if n := p.lane.Requests.Load(); p.enough > 0 && n >= p.enough {
+	if n := p.lane.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
 		return fmt.Sprintf("%d requests answered", n)
 	}
 	if m.opt.MaxRSS > 0 && p.rss >= m.opt.MaxRSS {
