@@ -38,7 +38,7 @@ type Child struct {
 	Config []byte
 
 	control socket
-	page    *Page
+	page    *page
 	lane    *Lane
 	report  *report // nil: an older master has no place for one
 	visits  visits
@@ -51,30 +51,30 @@ type Child struct {
 // the form of os.Environ), and takes over what it inherited.
 func Inherit(environ []string) (c *Child, ok bool, err error) {
 	vars := variables(environ)
-	name, ok := vars[EnvSlot]
+	name, ok := vars[envSlot]
 	if !ok {
 		return nil, false, nil
 	}
-	c = &Child{Instance: vars[EnvInstance], visits: newVisits()}
+	c = &Child{Instance: vars[envInstance], visits: newVisits()}
 	role, number, _ := strings.Cut(name, ".")
 	c.Role = role
 	var errNumber, errGeneration error
 	c.Number, errNumber = strconv.Atoi(number)
-	c.Generation, errGeneration = strconv.Atoi(vars[EnvGeneration])
+	c.Generation, errGeneration = strconv.Atoi(vars[envGeneration])
 	if errNumber != nil || errGeneration != nil || role == "" {
-		return nil, true, fmt.Errorf("%s=%s is set, but not by a master: unset it", EnvSlot, name)
+		return nil, true, fmt.Errorf("%s=%s is set, but not by a master: unset it", envSlot, name)
 	}
 	if c.page, err = mapPage(fdPage); err != nil {
-		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
+		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", envSlot, name, err)
 	}
 	unix.CloseOnExec(fdPage)
 	var place int
 	if c.lane, place = c.page.lane(c.Generation); c.lane == nil {
-		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no place for it", EnvSlot, name)
+		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no place for it", envSlot, name)
 	}
 	if vars[envReports] != "" {
 		if c.report, err = inheritReport(place); err != nil {
-			return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", EnvSlot, name, err)
+			return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", envSlot, name, err)
 		}
 	}
 	if c.control, err = newSocket(fdControl, "control"); err != nil {

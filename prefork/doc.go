@@ -66,9 +66,9 @@ package prefork
 
 // Names of the variables in a child's environment.
 const (
-	EnvSlot       = "GALE_SLOT"
-	EnvGeneration = "GALE_GENERATION"
-	EnvInstance   = "GALE_INSTANCE"
+	envSlot       = "GALE_SLOT"
+	envGeneration = "GALE_GENERATION"
+	envInstance   = "GALE_INSTANCE"
 
 	envReports = "GALE_REPORTS"
 )

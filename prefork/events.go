@@ -2,7 +2,6 @@ package prefork
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"syscall"
 )
@@ -14,8 +13,8 @@ func (m *Master) handleMessage(msg message) {
 		return
 	}
 	switch {
-	case m.reload != nil && p == m.reload.canary:
-		m.nextCanary()
+	case m.reloader.isCanary(p):
+		m.reloader.nextCanary()
 	case p == p.slot.next:
 		m.promote(p.slot)
 	}
@@ -37,7 +36,7 @@ func (m *Master) promote(s *slot) {
 // reload has reached them all.
 func (m *Master) checkSettled() {
 	for _, s := range m.slots.all {
-		if !s.retiring && !s.retired && (s.accepting() == nil || m.outdated(s)) {
+		if !s.retiring && !s.retired && (s.accepting() == nil || m.rollout.outdated(s)) {
 			return
 		}
 	}
@@ -45,12 +44,10 @@ func (m *Master) checkSettled() {
 		m.started = true
 		m.log.Info("ready", "slots", len(m.slots.all))
 	}
-	if m.rolling {
-		m.rolling, m.setback = false, ""
-		m.reloads++
-		m.log.Info("reloaded", "release", m.release, "pid", os.Getpid())
+	if m.rollout.finish() {
+		m.log.Info("reloaded", "release", m.supervisor.release.number, "pid", os.Getpid())
 	}
-	if m.reload == nil {
+	if !m.reloader.active() {
 		m.notifyReady()
 	}
 }
@@ -73,30 +70,55 @@ func (m *Master) handleExit(pid int, status syscall.WaitStatus) {
 		m.handleChildExit(p, reason(status))
 		return
 	}
-	if m.reload != nil && m.reload.trial != nil && m.reload.trial.pid == pid {
-		m.tried(status)
-		return
+	if !m.reloader.handleExit(pid, status) {
+		m.log.Debug("reaped unknown process", "pid", pid, "reason", reason(status))
 	}
-	m.log.Debug("reaped unknown process", "pid", pid, "reason", reason(status))
 }
 
 func (m *Master) handleChildExit(p *process, why string) {
 	successor := p == p.slot.next
 	why = m.supervisor.gone(p, why)
-	if successor {
-		m.replacementFailed(p.slot, p.release, why)
+	if !m.reloader.childGone(p, successor, why) && successor {
+		m.successorFailed(p.slot, why)
 	}
-	if m.reload != nil && m.reload.canary == p { // it had become current, or was asked to leave
-		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
+}
+
+// successorFailed takes the failure of a process that was to replace another
+// one of the slot. It will be tried again.
+func (m *Master) successorFailed(s *slot, why string) {
+	if m.rollout.failed(s, why) {
+		m.notifyReady() // whoever waits for the reload should not wait for that
+	}
+}
+
+// continueRollingReplace replaces the next process that should be, if it is
+// time.
+func (m *Master) continueRollingReplace() {
+	if m.stopping != "" || m.reloader.active() {
+		return
+	}
+	if s, err := m.rollout.step(m.sys.now()); err != nil {
+		m.successorFailed(s, err.Error())
 	}
 }
 
 // expire acts on what has not happened in time.
 func (m *Master) expire() {
 	now := m.sys.now()
-	m.supervisor.expire(now, m.self())
-	m.expireTrial(now)
+	m.supervisor.expire(now)
+	m.reloader.expire(now)
 }
 
-// self is the release of the running master.
-func (m *Master) self() release { return release{m.release, ownBinary, m.opt.Config} }
+// removeStopped removes slots whose last process is gone.
+func (m *Master) removeStopped() {
+	if m.stopping != "" {
+		return
+	}
+	removed := m.slots.removeStopped()
+	for _, name := range removed {
+		m.log.Info("slot removed", "slot", name)
+	}
+	if len(removed) > 0 {
+		m.checkSettled() // the others may have waited for these
+	}
+}

@@ -104,8 +104,8 @@ func earliest(a, b time.Time) time.Time {
 }
 
 // expire acts on every process whose deadline has passed, and starts processes
-// of the release in slots whose backoff is over.
-func (v *supervisor) expire(now time.Time, r release) {
+// in slots whose backoff is over.
+func (v *supervisor) expire(now time.Time) {
 	for p := range v.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
@@ -118,7 +118,7 @@ func (v *supervisor) expire(now time.Time, r release) {
 	}
 	for _, s := range v.slots.all {
 		if s.current == nil && !s.again.IsZero() && !now.Before(s.again) {
-			_ = v.start(s, r) // logged, and tried again
+			_ = v.start(s) // logged, and tried again
 		}
 	}
 }

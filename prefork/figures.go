@@ -38,7 +38,7 @@ func (m *Master) Figures(ctx context.Context) (o Overview, err error) {
 
 func (m *Master) overview() Overview {
 	status := m.status()
-	o := Overview{Reloads: m.reloads, RefusedReloads: m.refused, ReloadFailed: status.ReloadFailed}
+	o := Overview{Reloads: m.rollout.reloads, RefusedReloads: m.reloader.refused, ReloadFailed: status.ReloadFailed}
 	for i, s := range m.slots.all {
 		f := Figures{SlotStatus: status.Slots[i], Hangs: s.hangs, Tally: s.page.counted(), Past: s.past}
 		f.Accepted, f.Adopted = s.page.arrived()
@@ -54,7 +54,7 @@ func (m *Master) overview() Overview {
 }
 
 // counted is a copy of the tally.
-func (p *Page) counted() []int64 {
+func (p *page) counted() []int64 {
 	words := make([]int64, TallySize)
 	for i := range words {
 		words[i] = p.tally[i].Load()

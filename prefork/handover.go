@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -29,7 +31,6 @@ type savedMaster struct {
 	Instance string
 	Release  int
 	Started  bool
-	Failure  string
 	Again    bool   // another reload was asked for
 	Config   []byte // of the new release
 	Binary   string // identity of what was tried
@@ -82,22 +83,22 @@ type savedProcess struct {
 // something more important came, or it failed.
 func (m *Master) handOver() {
 	m.sys.hush(m.signals)
-	if m.answerSignals(); m.reload == nil { // dropped: it stops
+	if m.handlePendingSignals(); !m.reloader.active() { // dropped: it stops
 		m.sys.notify(m.signals, masterSignals...)
 		return
 	}
 	m.supervisor.pauseReading()
 	state, err := m.save()
 	if err == nil {
-		inherited := m.descriptors()
+		inherited := append(m.slots.descriptors(), slices.Collect(maps.Values(m.parked.descriptors()))...)
 		setCloseOnExec(inherited, false)
-		m.log.Info("reload: the new binary takes over", "program", m.program, "release", m.release+1)
-		err = m.sys.exec(m.program, m.opt.Command, m.masterEnviron(), state)
+		m.log.Info("reload: the new binary takes over", "program", m.reloader.program, "release", m.supervisor.release.number+1)
+		err = m.sys.exec(m.reloader.program, m.opt.Command, nextEnviron(m.opt.Environ), state)
 		setCloseOnExec(inherited, true)
 	}
 	m.sys.notify(m.signals, masterSignals...)
 	m.supervisor.resumeReading()
-	m.failReload(fmt.Sprintf("execute %s: %v", m.program, err))
+	m.reloader.fail(fmt.Sprintf("execute %s: %v", m.reloader.program, err))
 	for _, s := range m.slots.all {
 		if s.next != nil && s.next.state == Live {
 			m.promote(s)
@@ -106,12 +107,12 @@ func (m *Master) handOver() {
 	m.checkSettled()
 }
 
-// answerSignals takes those that came before hush.
-func (m *Master) answerSignals() {
+// handlePendingSignals takes those that came before hush.
+func (m *Master) handlePendingSignals() {
 	for {
 		select {
 		case sig := <-m.signals:
-			m.signal(sig)
+			m.handleSignal(sig)
 		default:
 			return
 		}
@@ -121,15 +122,15 @@ func (m *Master) answerSignals() {
 // save writes down everything that the next master must know.
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
-		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.release, Started: m.started, Failure: m.failure,
-		Again: m.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
-		Reloads: m.reloads, Refused: m.refused, Former: m.slots.former,
+		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
+		Again: m.reloader.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
+		Reloads: m.rollout.reloads, Refused: m.reloader.refused, Former: m.slots.former,
 	}
 	if m.sockets.address != nil {
 		saved.Bound = m.sockets.address.String()
 	}
-	if m.reload != nil {
-		saved.Config, saved.Binary = m.reload.next.config, m.reload.binary
+	if r := m.reloader.current; r != nil {
+		saved.Config, saved.Binary = r.next.config, r.binary
 	}
 	for _, s := range m.slots.all {
 		one := savedSlot{
@@ -156,25 +157,6 @@ func (p *process) save() *savedProcess {
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
 		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.maxRequests, Share: p.share,
 	}
-}
-
-// descriptors are those that the next master inherits.
-func (m *Master) descriptors() (fds []int) {
-	for _, fd := range m.parked.descriptors() {
-		fds = append(fds, fd)
-	}
-	for _, s := range m.slots.all {
-		fds = append(fds, s.page.fd)
-		for _, fd := range []int{s.listener, s.reports.descriptor()} {
-			if fd >= 0 {
-				fds = append(fds, fd)
-			}
-		}
-		for p := range s.processes() {
-			fds = append(fds, descriptor(p.control))
-		}
-	}
-	return fds
 }
 
 // descriptor is the number behind a socket, or -1. It stays the socket's.
@@ -270,3 +252,18 @@ func Tested(environ []string) []byte {
 	}
 	return saved.Config
 }
+
+// Trial reports whether this process is only to show whether it could take
+// over from a running master: the configuration is sound, the state that is
+// handed over is understood. The caller then returns, and binds nothing. The
+// error is that of telling the running master so.
+func (m *Master) Trial() (bool, error) {
+	if m.report == nil {
+		return false, nil
+	}
+	_, err := m.report.Write(append([]byte(configMessage), m.opt.Config...))
+	return true, err
+}
+
+// Resumed reports whether this master has taken over from another one.
+func (m *Master) Resumed() bool { return m.supervisor.release.number > 0 }

@@ -19,104 +19,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Defaults of Options.
-const (
-	DefaultGrace       = 30 * time.Second
-	DefaultBootTimeout = 30 * time.Second
-	DefaultHangTimeout = 30 * time.Second
-)
-
-// Role is a kind of child.
-type Role struct {
-	Name string // a short word: serve, worker
-	// Slots is how many processes of it run at once.
-	Slots int
-	// Listens gives each slot a listening socket on Options.Address.
-	Listens bool
-	// Keep lets a reload leave its processes alone.
-	Keep bool
-}
-
-// Options configure a Master. The zero value of a field is its default.
-type Options struct {
-	// Roles are the kinds of children, and how many of each. SIGTTIN and
-	// SIGTTOU add and remove slots of the first.
-	Roles []Role
-	// Command is the command line of this process, the program first: what a
-	// reload executes again. Without it there is no reload.
-	Command []string
-	// Address is the TCP address of the roles that listen, host:port.
-	Address string
-	// Program is the name that children show in ps, before their slot.
-	// Default "server".
-	Program string
-	// Config is handed to every child as it is: what the master has checked
-	// is what children run with, whatever happens to files meanwhile. At most
-	// 128 KiB.
-	Config []byte
-	// Environ is what children inherit, in the form of os.Environ.
-	Environ []string
-	// Grace is how long a leaving child may finish its work; then it is made to
-	// print its goroutines and, 2 s later, killed. Default 30 s.
-	Grace time.Duration
-	// BootTimeout is how long a child may take to say that it is ready; then
-	// it is killed and started again. Default 30 s.
-	BootTimeout time.Duration
-	Backoff     Backoff
-	// HangTimeout is how long a child may show no life, no heartbeat or nothing
-	// accepted while connections wait, before it is killed and replaced.
-	// Default 30 s; negative is never, and heartbeats are not looked at.
-	HangTimeout time.Duration
-	// MaxRequests is after how many requests a process is replaced, up to a
-	// tenth more, drawn for each. Default: never.
-	MaxRequests int64
-	// MaxRSS is the resident memory in bytes from which on a process is
-	// replaced. Default: unlimited.
-	MaxRSS int64
-	// Merge adds the last report of a process that is gone to those of earlier
-	// ones of its slot, past, which is nil at first, and returns the sum. It is
-	// called by Run's goroutine and must be quick. Default: such reports are
-	// forgotten.
-	Merge func(past, last []byte) []byte
-	// Logger gets a line for every change of a slot. Default: none.
-	Logger *slog.Logger
-}
-
 // Master supervises the slots. Make one with New, bind with Listen, then Run.
 type Master struct {
-	opt     Options
-	log     *slog.Logger
-	sys     *system
-	program string // path of the binary that a reload executes
-	slots   *slotTable
+	opt   Options
+	log   *slog.Logger
+	sys   *system
+	slots *slotTable
 
 	supervisor *supervisor
 	sockets    *sockets
 	steering   *steering
 	monitor    *monitor
+	resizer    *resizer
+	rollout    *rollout
+	reloader   *reloader
+	notifier   *notifier
+	parked     *parkedListeners
 
-	reloads int // that reached every slot
-	refused int // that did not change anything
+	stopping string       // why the master stops; empty while it does not
+	started  bool         // every slot has been live
+	resumed  *savedMaster // what the previous master has left, until Run
+	report   *os.File     // where a trial reports to; nil: this is none
 
-	stopping string // why the master stops; empty while it does not
-	started  bool   // every slot has been live
-
-	release int          // how many reloads there were
-	reload  *reload      // the one under way before it hands over
-	rolling bool         // and behind: processes are replaced
-	again   bool         // another one was asked for meanwhile
-	binary  string       // identity of the binary that this master was tried as
-	failure string       // why the last one failed; empty: it did not
-	setback string       // why it has not reached all slots yet
-	resumed *savedMaster // what the master before has left, until Run
-	report  *os.File     // where a trial reports to; nil: this is none
-
-	signals  chan os.Signal
-	notifier *notifier
-	parked   *parkedListeners
-
-	requests chan func() // called by Run's goroutine
-	ended    chan struct{}
+	signals chan os.Signal
+	calls   chan func() // run by Run's goroutine
+	ended   chan struct{}
 }
 
 // New makes a master; nothing is bound and no process started yet. If the
@@ -125,31 +52,21 @@ type Master struct {
 // children could not be started.
 func New(o Options) (*Master, error) {
 	m := &Master{
-		opt:      o,
-		log:      cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		sys:      linux(),
-		parked:   &parkedListeners{open: map[string]net.Listener{}},
-		signals:  make(chan os.Signal, 64),
-		requests: make(chan func()),
-		slots:    &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
-		ended:    make(chan struct{}),
+		opt:     o,
+		log:     cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		sys:     linux(),
+		parked:  &parkedListeners{open: map[string]net.Listener{}},
+		signals: make(chan os.Signal, 64),
+		calls:   make(chan func()),
+		slots:   &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
+		ended:   make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
 	m.opt.Grace = cmp.Or(o.Grace, DefaultGrace)
 	m.opt.BootTimeout = cmp.Or(o.BootTimeout, DefaultBootTimeout)
 	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
-	m.notifier = &notifier{sys: m.sys, log: m.log}
-	m.supervisor = &supervisor{
-		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, instance: instance(),
-		messages: make(chan message), ended: m.ended,
-	}
-	m.sockets = &sockets{sys: m.sys}
-	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
-	m.monitor = &monitor{
-		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.supervisor.quit,
-		hangTimeout: m.opt.HangTimeout, maxRSS: m.opt.MaxRSS,
-	}
+	m.assemble()
 	if len(o.Config) > maxConfig {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
 	}
@@ -157,7 +74,7 @@ func New(o Options) (*Master, error) {
 		return nil, ErrNoProc
 	}
 	var err error
-	if m.program, err = program(o.Command); err != nil {
+	if m.reloader.program, err = program(o.Command); err != nil {
 		return nil, err
 	}
 	saved, report, err := inheritState(o.Environ)
@@ -175,6 +92,28 @@ func New(o Options) (*Master, error) {
 		return nil, errors.New("no slots: nothing to run")
 	}
 	return m, m.makeSlots()
+}
+
+// assemble makes the parts of the master, each with a state of its own. None
+// knows the master, but for what reloadHost says.
+func (m *Master) assemble() {
+	m.notifier = &notifier{sys: m.sys, log: m.log}
+	m.supervisor = &supervisor{
+		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, instance: instance(),
+		release:  release{0, ownBinary, m.opt.Config},
+		messages: make(chan message), ended: m.ended,
+	}
+	m.sockets = &sockets{sys: m.sys}
+	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
+	m.monitor = &monitor{
+		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.supervisor.quit,
+		hangTimeout: m.opt.HangTimeout, maxRSS: m.opt.MaxRSS,
+	}
+	m.resizer = &resizer{log: m.log, slots: m.slots, sockets: m.sockets, steering: m.steering, supervisor: m.supervisor}
+	m.rollout = &rollout{log: m.log, slots: m.slots, supervisor: m.supervisor, maxRSS: m.opt.MaxRSS}
+	m.reloader = &reloader{
+		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, supervisor: m.supervisor, notifier: m.notifier, host: m,
+	}
 }
 
 // program finds the file that a command line names, as the shell did. A
@@ -259,7 +198,7 @@ func (m *Master) run(ctx context.Context) error {
 		m.takeOver()
 	} else {
 		for _, s := range m.slots.all {
-			_ = m.supervisor.start(s, m.self()) // logged, and tried again
+			_ = m.supervisor.start(s) // logged, and tried again
 		}
 	}
 	quit := ctx.Done()
@@ -271,7 +210,7 @@ func (m *Master) run(ctx context.Context) error {
 	for !m.stopped() {
 		m.removeStopped()
 		m.steering.update()
-		m.turn()
+		m.continueRollingReplace()
 		m.notifier.status(m.summary())
 		deadline.Reset(m.nextDeadline())
 		select {
@@ -279,7 +218,7 @@ func (m *Master) run(ctx context.Context) error {
 			quit = nil
 			m.stop("context ended")
 		case sig := <-m.signals:
-			m.signal(sig)
+			m.handleSignal(sig)
 		case <-children:
 			m.reap()
 		case msg := <-m.supervisor.messages:
@@ -290,7 +229,7 @@ func (m *Master) run(ctx context.Context) error {
 			look.Reset(m.examine())
 		case <-watchdog:
 			m.notifier.watchdog()
-		case look := <-m.requests:
+		case look := <-m.calls:
 			look()
 		}
 	}
@@ -298,18 +237,19 @@ func (m *Master) run(ctx context.Context) error {
 	return nil
 }
 
-// signal does what a signal asks for.
-func (m *Master) signal(sig os.Signal) {
+// handleSignal does what a signal asks for.
+func (m *Master) handleSignal(sig os.Signal) {
 	name := unix.SignalName(sig.(syscall.Signal))
-	switch sig {
-	case syscall.SIGHUP:
-		m.hup()
-	case syscall.SIGTTIN:
-		m.grow(name)
-	case syscall.SIGTTOU:
-		m.shrink(name)
-	default:
+	switch {
+	case sig == syscall.SIGTERM || sig == syscall.SIGINT:
 		m.stop(name)
+	case m.stopping != "":
+	case sig == syscall.SIGHUP:
+		m.reloader.request()
+	case sig == syscall.SIGTTIN:
+		m.resizer.grow(m.opt.Roles[0], name)
+	case sig == syscall.SIGTTOU:
+		m.resizer.shrink(m.opt.Roles[0], name)
 	}
 }
 
@@ -318,11 +258,8 @@ func (m *Master) signal(sig os.Signal) {
 func (m *Master) examine() time.Duration {
 	now := m.sys.now()
 	next := m.steering.observe(now)
-	for _, s := range m.slots.all {
-		if s.retiring {
-			m.retire(s, now)
-			next = min(next, examineEvery)
-		}
+	if m.resizer.closeQuiet(now) {
+		next = min(next, examineEvery)
 	}
 	recovered, again := m.monitor.examine(now)
 	if recovered {
@@ -345,8 +282,6 @@ func (m *Master) stopped() bool {
 func (m *Master) nextDeadline() time.Duration {
 	now := m.sys.now()
 	next := earliest(now.Add(time.Hour), m.supervisor.nextDeadline(now))
-	if m.reload != nil && m.reload.trial != nil && !m.reload.trial.late {
-		next = earliest(next, m.reload.trial.deadline)
-	}
+	next = earliest(next, m.reloader.nextDeadline())
 	return max(next.Sub(now), 0)
 }

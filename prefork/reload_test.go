@@ -359,7 +359,7 @@ func TestProcessIsReplacedAfterItsRequests(t *testing.T) {
 	s.awaitReady(t)
 	before := s.children()
 	l := startLoad(t, s.addr)
-	eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "requests answered") >= 6 })
+	eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "request limit reached") >= 6 })
 	l.end(t)
 	after := s.children()
 	if before["test: serve.0"] == after["test: serve.0"] || before["test: worker.0"] != after["test: worker.0"] {

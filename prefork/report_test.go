@@ -87,10 +87,10 @@ func TestReportIsNeverTorn(t *testing.T) {
 func TestReportEndsWithItsProcess(t *testing.T) {
 	m := testMaster(t, nil)
 	s := m.slots.all[0]
-	_ = m.supervisor.start(s, m.self())
+	_ = m.supervisor.start(s)
 	s.reports.place(s.current.place).write([]byte("old"))
 	m.supervisor.gone(s.current, "killed")
-	_ = m.supervisor.start(s, m.self())
+	_ = m.supervisor.start(s)
 	if f := m.overview().Slots[0]; len(f.Reports) != 0 {
 		t.Errorf("reports %q", f.Reports)
 	}
@@ -136,7 +136,7 @@ func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 func TestFiguresSurvive(t *testing.T) {
 	m := testMaster(t, add)
 	s := m.slots.all[0]
-	_ = m.supervisor.start(s, m.self())
+	_ = m.supervisor.start(s)
 	p := s.current
 	p.lane.accepted.Store(5)
 	p.lane.adopted.Store(2)
@@ -152,7 +152,7 @@ func TestFiguresSurvive(t *testing.T) {
 	check("alive", "", 1)
 	m.supervisor.gone(p, "killed")
 	check("dead", "one,", 0)
-	_ = m.supervisor.start(s, m.self())
+	_ = m.supervisor.start(s)
 	s.reports.place(s.current.place).write([]byte("two,"))
 	check("the next one", "one,", 1)
 	m.supervisor.gone(s.current, "killed")
@@ -180,7 +180,7 @@ func TestMergeThatPanicsLosesOneReport(t *testing.T) {
 	})
 	s := m.slots.all[0]
 	for _, text := range []string{"good", "bad"} {
-		_ = m.supervisor.start(s, m.self())
+		_ = m.supervisor.start(s)
 		s.reports.place(s.current.place).write([]byte(text))
 		m.supervisor.gone(s.current, "killed")
 	}
@@ -225,7 +225,7 @@ func TestVisit(t *testing.T) {
 	m.slots.all[0].current = &process{slot: m.slots.all[0], control: ours}
 	go func() { // ends with the test's last call
 		for range 2 {
-			(<-m.requests)()
+			(<-m.calls)()
 		}
 	}()
 	if _, err := m.Visit(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {

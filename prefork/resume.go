@@ -21,12 +21,12 @@ func (m *Master) resume(saved *savedMaster) error {
 	if saved.Layout != pageLayout {
 		return errForeignState
 	}
-	m.supervisor.instance, m.release = saved.Instance, saved.Release+1
-	m.started, m.again, m.binary = saved.Started, saved.Again, saved.Binary
-	m.reloads, m.refused = saved.Reloads, saved.Refused
+	m.supervisor.instance, m.supervisor.release.number = saved.Instance, saved.Release+1
+	m.started, m.reloader.again, m.reloader.tested = saved.Started, saved.Again, saved.Binary
+	m.rollout.reloads, m.reloader.refused = saved.Reloads, saved.Refused
 	m.parked.inherited = saved.Aside
 	maps.Copy(m.slots.former, saved.Former)
-	m.sockets.shared, m.sockets.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
+	m.sockets.shared, m.sockets.handed, m.resumed, m.rollout.reloading = saved.Shared, saved.Handed, saved, true
 	var err error
 	if saved.Bound != "" {
 		if m.sockets.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
@@ -105,32 +105,16 @@ func (m *Master) takeOver() {
 			}
 		}
 	}
-	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots.all))
+	m.log.Info("took over", "release", m.supervisor.release.number, "pid", os.Getpid(), "slots", len(m.slots.all))
 	m.steering.reset()
 	m.reap()
-	for _, s := range slices.Clone(m.slots.all) {
+	for _, s := range m.slots.all {
 		if s.next != nil && s.next.state == Live {
 			m.promote(s)
 		}
-		i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role })
-		if !s.retired && !s.retiring && (i < 0 || !m.sockets.fixed(m.opt.Roles[i]) && s.number >= m.opt.Roles[i].Slots) {
-			m.log.Info("removing slot", "slot", s.name(), "reason", "reload")
-			m.remove(s)
-		}
 	}
-	for _, role := range m.opt.Roles {
-		for !m.sockets.fixed(role) && m.slots.count(role.Name) < role.Slots {
-			if err := m.oneMore(role, "reload"); err != nil {
-				m.log.Error("cannot add a slot", "reason", "reload", "error", err)
-				break
-			}
-		}
-	}
+	m.resizer.fit(m.opt.Roles, "reload")
 	m.parked.closeUnclaimed()
 	m.resumed = nil
-	if m.again {
-		m.hup()
-	} else {
-		m.recheck()
-	}
+	m.reloader.recheck()
 }

@@ -34,7 +34,7 @@ type slot struct {
 	number   int
 	keep     bool // a reload leaves its process alone
 	listener int  // descriptor of its socket, -1 if it has none
-	page     *Page
+	page     *page
 	reports  *reports // of its processes; nil: none
 	past     []byte   // sum of the reports of those that are gone
 

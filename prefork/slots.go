@@ -143,6 +143,22 @@ func (t *slotTable) last(role string) (last *slot) {
 	return last
 }
 
+// descriptors are those of all slots and processes.
+func (t *slotTable) descriptors() (fds []int) {
+	for _, s := range t.all {
+		fds = append(fds, s.page.fd)
+		for _, fd := range []int{s.listener, s.reports.descriptor()} {
+			if fd >= 0 {
+				fds = append(fds, fd)
+			}
+		}
+		for p := range s.processes() {
+			fds = append(fds, descriptor(p.control))
+		}
+	}
+	return fds
+}
+
 // removedFigures are those of removed slots, in the order of their names.
 func (t *slotTable) removedFigures() (figures []Figures) {
 	for _, name := range slices.Sorted(maps.Keys(t.former)) {

@@ -35,6 +35,7 @@ type supervisor struct {
 	opt      *Options
 	slots    *slotTable
 	instance string
+	release  release // what processes are started from
 
 	messages chan message
 	readers  sync.WaitGroup // goroutines that read from children
@@ -47,10 +48,13 @@ type message struct {
 	text    string
 }
 
-// start gives a slot a process: its current one if it has none, else the next.
-// A process that cannot be started counts as one that died, so the slot tries
-// again after its backoff.
-func (v *supervisor) start(s *slot, r release) error {
+// start gives a slot a process of the running release: its current one if it
+// has none, else the next.
+func (v *supervisor) start(s *slot) error { return v.startRelease(s, v.release) }
+
+// startRelease is start with another release. A process that cannot be started
+// counts as one that died, so the slot tries again after its backoff.
+func (v *supervisor) startRelease(s *slot, r release) error {
 	now := v.sys.now()
 	s.again, s.started = time.Time{}, now
 	p := &process{slot: s, generation: s.generation + 1, release: r.number, maxRequests: v.drawMaxRequests()}
@@ -127,7 +131,7 @@ func (v *supervisor) environ(p *process) []string {
 	env := slices.DeleteFunc(slices.Clone(v.opt.Environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case EnvSlot, EnvGeneration, EnvInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
+		case envSlot, envGeneration, envInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
 			envNotify, "WATCHDOG_USEC", "WATCHDOG_PID", "GOMAXPROCS", "GOMEMLIMIT":
 			return true
 		}
@@ -139,9 +143,9 @@ func (v *supervisor) environ(p *process) []string {
 	p.share = v.shareOfMachine(p.slot.role)
 	env = append(env, strings.Fields(p.share)...)
 	return append(env,
-		EnvSlot+"="+p.slot.name(),
-		EnvGeneration+"="+strconv.Itoa(p.generation),
-		EnvInstance+"="+v.instance,
+		envSlot+"="+p.slot.name(),
+		envGeneration+"="+strconv.Itoa(p.generation),
+		envInstance+"="+v.instance,
 	)
 }
 

@@ -2,7 +2,6 @@ package prefork
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +45,7 @@ func (m *Master) Status(ctx context.Context) (status Status, err error) {
 func (m *Master) call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
-	case m.requests <- func() { defer close(done); f() }:
+	case m.calls <- func() { defer close(done); f() }:
 		<-done
 		return nil
 	case <-m.ended:
@@ -57,7 +56,7 @@ func (m *Master) call(ctx context.Context, f func()) error {
 }
 
 func (m *Master) status() Status {
-	status := Status{ReloadFailed: cmp.Or(m.failure, m.setback), Slots: make([]SlotStatus, len(m.slots.all))}
+	status := Status{ReloadFailed: m.reloadError(), Slots: make([]SlotStatus, len(m.slots.all))}
 	for i, s := range m.slots.all {
 		one := SlotStatus{
 			Slot: s.name(), Role: s.role, State: s.state(),

@@ -15,7 +15,7 @@ func (m *Master) stop(why string) {
 	m.stopping = why
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
 	m.notifier.stopping()
-	m.dropReload()
+	m.reloader.stop()
 	// The children hold copies and close them as they begin to drain: from then
 	// on new connections are refused and a balancer goes elsewhere.
 	m.sockets.closeAll(m.slots.all)

@@ -134,14 +134,19 @@ func (m *Master) notifyReady() {
 
 // summary is the state of the server in a line.
 func (m *Master) summary() string {
-	switch {
-	case m.stopping != "":
+	if m.stopping != "" {
 		return "stopping: " + m.stopping
-	case m.failure != "" || m.setback != "":
-		return fmt.Sprintf("%d of %d slots live; reload failed: %s", m.slots.live(), len(m.slots.all), cmp.Or(m.failure, m.setback))
 	}
-	return fmt.Sprintf("%d of %d slots live", m.slots.live(), len(m.slots.all))
+	line := fmt.Sprintf("%d of %d slots live", m.slots.live(), len(m.slots.all))
+	if err := m.reloadError(); err != "" {
+		line += "; reload failed: " + err
+	}
+	return line
 }
+
+// reloadError is why the last reload changed nothing, or has not reached every
+// slot; empty if it did.
+func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.err) }
 
 // watchdog ticks as often as systemd expects a sign from the master.
 func watchdog() (tick <-chan time.Time, stop func()) {

@@ -29,7 +29,7 @@ func (m *Master) Visit(ctx context.Context, slot string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if called := m.call(ctx, func() { err = m.announce(slot, pair[1]) }); called != nil {
+	if called := m.call(ctx, func() { err = m.slots.sendVisit(slot, pair[1]) }); called != nil {
 		err = called
 	}
 	if err != nil {
@@ -39,9 +39,9 @@ func (m *Master) Visit(ctx context.Context, slot string) (net.Conn, error) {
 	return conn.UnixConn, nil
 }
 
-// announce sends a visitor's connection to a slot's current process.
-func (m *Master) announce(name string, fd int) error {
-	s := m.slots.find(name)
+// sendVisit sends a connection to a slot's current process.
+func (t *slotTable) sendVisit(name string, fd int) error {
+	s := t.find(name)
 	if s == nil || s.current == nil {
 		return ErrNoProcess
 	}

@@ -33,7 +33,7 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		f.exit(1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s := status(t, m); s.PID != 2 || s.Generation != 2 || s.Restarts != 0 || !strings.HasPrefix(s.LastExit, "2048 MiB of resident memory") {
+		if s := status(t, m); s.PID != 2 || s.Generation != 2 || s.Restarts != 0 || !strings.HasPrefix(s.LastExit, "memory limit reached: 2048 MiB") {
 			t.Errorf("a minute later: %+v", s)
 		}
 	})
