@@ -5,96 +5,69 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/galeserver/gale/pool"
 )
 
-// reap takes every child that has exited, and strangers too if the master is
-// PID 1.
-func (m *Master) reap() {
-	for {
-		pid, status, ok := m.sys.wait()
-		if !ok {
-			return
-		}
-		m.exited(pid, status)
-	}
-}
-
-// exited takes the end of a process.
-func (m *Master) exited(pid int, status syscall.WaitStatus) {
-	for p := range m.processes() {
-		if p.pid == pid {
-			m.gone(p, reason(status))
-			return
-		}
-	}
-	if m.reload != nil && m.reload.trial != nil && m.reload.trial.pid == pid {
-		m.tried(status)
-		return
-	}
-	m.log.Debug("reaped a stranger", "pid", pid, "reason", reason(status))
-}
-
-// gone takes the end of a slot's process.
-func (m *Master) gone(p *process, why string) {
-	if p.doom != "" {
-		why = fmt.Sprintf("%s (%s)", p.doom, why)
+// gone handles the end of a slot's process. It returns the reason, which is more
+// than the exit status if the master ended it.
+func (v *supervisor) gone(p *process, why string) string {
+	if p.exitReason != "" {
+		why = fmt.Sprintf("%s (%s)", p.exitReason, why)
 	}
 	_ = p.control.Close()
 	p.slot.page.vacate(p.lane)
-	m.keepReport(p)
-	p.state = Stopped // it adopts nothing, and what it said last is no news
+	v.keepReport(p)
+	p.state = StateStopped // as an adopter, and for a message that is still queued
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
-		m.died(p, why)
+		v.died(p, why)
 	} else {
 		p.slot.leaving = slices.Delete(p.slot.leaving, i, i+1)
 		p.slot.lastExit = why
-		m.log.Info("child stopped", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+		v.log.Info("child stopped", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	}
-	if m.reload != nil && m.reload.canary == p { // it had become current, or was told to leave
-		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
-	}
+	return why
 }
 
-// died takes the end of a process that was not asked to leave, and says when
-// the slot gets the next one.
-func (m *Master) died(p *process, why string) {
-	s, now := p.slot, m.sys.now()
+// died handles the end of a process that was not asked to leave, and schedules
+// the next start in its slot.
+func (v *supervisor) died(p *process, why string) {
+	s, now := p.slot, v.sys.now()
 	s.lastExit = why
-	delay := s.deaths.add(now, m.opt.Backoff)
+	delay := s.deaths.add(now, v.opt.Backoff)
 	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why}
 	if p == s.next {
 		s.next = nil
-		m.log.Warn("replacement died, the old process serves on", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
+		v.log.Warn("replacement died, the old process serves on", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
 		s.again = now.Add(delay)
-		m.replacementFailed(p, why)
 		return
 	}
 	s.current = nil
 	s.restarts++
 	if s.next != nil {
-		// Its successor is on its way.
-		m.log.Warn("child died", attrs...)
+		// Its successor is booting.
+		v.log.Warn("child died", attrs...)
 		s.current, s.next = s.next, nil
 		return
 	}
 	if s.retiring {
-		m.log.Warn("child died", attrs...)
+		v.log.Warn("child died", attrs...)
 		return
 	}
-	delay = min(delay, m.patience(s.role, now))
-	m.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
+	delay = min(delay, v.maxDelay(s.role, now))
+	v.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
 	s.again = now.Add(delay)
 }
 
-// desperate is how often a role of which nothing lives starts a process,
-// whatever the backoff of its slots: nobody is spared by waiting longer.
-const desperate = 250 * time.Millisecond
+// maxRoleOutage is how long a role without any process waits before it starts
+// one, whatever the backoff of its slots.
+const maxRoleOutage = 250 * time.Millisecond
 
-// patience is how long a slot may be left without a process: as long as it
-// likes while another one of its role lives, or is about to.
-func (m *Master) patience(role string, now time.Time) time.Duration {
+// maxDelay is how long a slot may be left without a process: without limit
+// while another one of its role has one.
+func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 	last := time.Time{}
-	for _, s := range m.slots {
+	for _, s := range v.slots.all {
 		if s.role != role {
 			continue
 		}
@@ -105,45 +78,66 @@ func (m *Master) patience(role string, now time.Time) time.Duration {
 			last = s.started
 		}
 	}
-	return max(last.Add(desperate).Sub(now), 0)
+	return max(last.Add(maxRoleOutage).Sub(now), 0)
 }
 
-// expire acts on every process and slot whose time is up.
-func (m *Master) expire() {
-	now := m.sys.now()
-	for p := range m.processes() {
+// nextDeadline is when the first process or slot has to change its state; zero
+// if none has to.
+func (v *supervisor) nextDeadline(now time.Time) (next time.Time) {
+	for _, s := range v.slots.all {
+		if s.current == nil || now.Before(s.again) {
+			next = earliest(next, s.again)
+		}
+		for p := range s.processes() {
+			next = earliest(next, p.deadline)
+		}
+	}
+	return next
+}
+
+// earliest returns the earlier of two times, of which a zero one is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// expire acts on every process whose deadline has passed, and starts processes
+// in slots whose backoff is over.
+func (v *supervisor) expire(now time.Time) {
+	for p := range v.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
-		case late > pausedAfter: // the master itself was stopped; what it was told meanwhile comes first
+		case late > pausedAfter: // the master itself was stopped; messages that came meanwhile are handled first
 			p.deadline = now.Add(pausedAfter)
 		default:
 			p.deadline = time.Time{}
-			m.overdue(p)
+			v.overdue(p)
 		}
 	}
-	for _, s := range m.slots {
+	for _, s := range v.slots.all {
 		if s.current == nil && !s.again.IsZero() && !now.Before(s.again) {
-			m.start(s, m.self())
+			_ = v.start(s) // logged, and tried again
 		}
 	}
-	m.expireTrial(now)
 }
 
 // overdue acts on a process that should have left its state by now.
-func (m *Master) overdue(p *process) {
+func (v *supervisor) overdue(p *process) {
 	switch {
 	case p.quit:
-		m.kill(p, p.doom)
-	case p.state == Booting:
-		m.kill(p, fmt.Sprintf("not ready within %v", m.opt.BootTimeout))
-	case p.state == Leaving:
-		m.quit(p, fmt.Sprintf("%s, not gone within %v", p.doom, m.opt.Grace))
+		v.kill(p, p.exitReason)
+	case p.state == StateBooting:
+		v.kill(p, fmt.Sprintf("not ready within %v", v.opt.BootTimeout))
+	case p.state == StateLeaving:
+		v.quit(p, fmt.Sprintf("%s, still running after %v", p.exitReason, v.opt.Grace))
 	}
 }
 
 // leave lets a process finish its work: TERM, then within the grace time QUIT,
 // then KILL.
-func (m *Master) leave(p *process, why string) {
+func (v *supervisor) leave(p *process, why string) {
 	s := p.slot
 	if s.current == p {
 		s.current = nil
@@ -152,27 +146,43 @@ func (m *Master) leave(p *process, why string) {
 		s.next = nil
 	}
 	s.leaving = append(s.leaving, p)
-	if p.quit { // hung: it is on its way out already
-		p.state = Leaving
+	if p.quit { // hung: QUIT was sent already
+		p.state = StateLeaving
 		return
 	}
-	m.log.Debug("child leaves", "slot", s.name(), "pid", p.pid, "reason", why)
-	p.doom = why
-	p.enter(Leaving, m.sys.now(), m.opt.Grace)
-	_ = m.sys.kill(p.pid, syscall.SIGTERM)
+	v.log.Debug("child draining", "slot", s.name(), "pid", p.pid, "reason", why)
+	p.exitReason = why
+	p.enter(StateLeaving, v.sys.now(), v.opt.Grace)
+	_ = v.sys.kill(p.pid, syscall.SIGTERM)
 }
 
-// quit makes a process print its goroutines; KILL follows.
-func (m *Master) quit(p *process, why string) {
-	m.log.Error("child is made to print its goroutines", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.doom, p.quit = why, true
-	p.deadline = m.sys.now().Add(lastWords)
-	_ = m.sys.kill(p.pid, syscall.SIGQUIT)
+// quit makes a process print its goroutines and exit; KILL follows.
+func (v *supervisor) quit(p *process, why string) {
+	v.log.Error("sending QUIT to child for a goroutine dump", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.exitReason, p.quit = why, true
+	p.deadline = v.sys.now().Add(dumpTime)
+	_ = v.sys.kill(p.pid, syscall.SIGQUIT)
 }
 
 // kill ends a process; its exit does the rest.
-func (m *Master) kill(p *process, why string) {
-	m.log.Error("killing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.doom = why
-	_ = m.sys.kill(p.pid, syscall.SIGKILL)
+func (v *supervisor) kill(p *process, why string) {
+	v.log.Error("killing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.exitReason = why
+	_ = v.sys.kill(p.pid, syscall.SIGKILL)
+}
+
+// keepReport merges the last report of a process that is gone into the sum of
+// its slot.
+func (v *supervisor) keepReport(p *process) {
+	last := p.slot.reports.read(p.place)
+	if len(last) == 0 || v.opt.Merge == nil {
+		return
+	}
+	p.slot.reports.clear(p.place)
+	if err := pool.Protect(func() error {
+		p.slot.past = v.opt.Merge(p.slot.past, last)
+		return nil
+	}); err != nil {
+		v.log.Error("report lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
+	}
 }

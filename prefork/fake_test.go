@@ -26,7 +26,7 @@ type fakeSystem struct {
 	signals  chan<- os.Signal
 	rss      int64 // of every process
 	exec     func() error
-	told     []string // what systemd was
+	notified []string // states sent to systemd
 }
 
 // trialPID is the process that tries the new binary.
@@ -107,24 +107,24 @@ func (f *fakeSystem) system() system {
 			said, err := scratch("errors", 10)
 			return &trial{pid: trialPID, report: report, errors: said}, err
 		},
-		hush:     func(chan<- os.Signal) {},
-		identity: func(string) string { return "" },
-		exec:     func(string, []string, []string, []byte) error { return f.exec() },
+		holdSignals: func(chan<- os.Signal) {},
+		identity:    func(string) string { return "" },
+		exec:        func(string, []string, []string, []byte) error { return f.exec() },
 		memory: func(int) int64 {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			return f.rss
 		},
 		queue: func(int) int { return 0 },
-		tell: func(state string) error {
+		sdNotify: func(state string) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.told = append(f.told, state)
+			f.notified = append(f.notified, state)
 			return nil
 		},
 		cpus:        func() int { return 4 },
 		memoryLimit: func() int64 { return 0 },
-		notify: func(ch chan<- os.Signal, sigs ...os.Signal) {
+		subscribe: func(ch chan<- os.Signal, sigs ...os.Signal) {
 			if sigs[0] == syscall.SIGCHLD {
 				f.children = ch
 			} else {
@@ -174,7 +174,7 @@ func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *t
 			t.Fatal(err)
 		}
 		f := &fakeSystem{controls: map[int]chan string{}}
-		m.sys = f.system()
+		*m.sys = f.system()
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error)
 		go func() { ended <- m.run(ctx) }() // ends when the slot is stopped

@@ -1,13 +1,8 @@
 package prefork
 
-import (
-	"context"
-	"iter"
-	"maps"
-	"slices"
-)
+import "context"
 
-// Figures are what a slot has counted, over all processes it has had.
+// Figures are the counts of a slot, over all processes it has had.
 type Figures struct {
 	SlotStatus
 	// Accepted are connections taken from the slot's own socket, Adopted those
@@ -19,22 +14,23 @@ type Figures struct {
 	Tally []int64
 	// Reports are those of the living processes, the current one's first.
 	Reports [][]byte
-	// Past is the sum of the reports of those that are gone, by Options.Merge.
+	// Past is the sum of the reports of processes that are gone, by Options.Merge.
 	Past []byte
 }
 
 // Overview are the figures of a master.
 type Overview struct {
-	// Slots are those that are there, and then those that were removed, whose
-	// State is Stopped: a sum over all never falls.
+	// Slots are the present slots, followed by removed ones, whose State is
+	// StateStopped. So a sum over all never falls.
 	Slots []Figures
-	// Reloads reached every slot; RefusedReloads changed nothing.
+	// Reloads counts those that reached every slot, RefusedReloads those that
+	// changed nothing.
 	Reloads, RefusedReloads int
 	// ReloadFailed is as in Status.
 	ReloadFailed string
 }
 
-// Figures returns what has been counted. It may be called from any goroutine
+// Figures returns the counts. It may be called from any goroutine
 // while Run runs, and waits for no child.
 func (m *Master) Figures(ctx context.Context) (o Overview, err error) {
 	err = m.call(ctx, func() { o = m.overview() })
@@ -43,8 +39,8 @@ func (m *Master) Figures(ctx context.Context) (o Overview, err error) {
 
 func (m *Master) overview() Overview {
 	status := m.status()
-	o := Overview{Reloads: m.reloads, RefusedReloads: m.refused, ReloadFailed: status.ReloadFailed}
-	for i, s := range m.slots {
+	o := Overview{Reloads: m.rollout.reloads, RefusedReloads: m.reloader.refused, ReloadFailed: status.ReloadFailed}
+	for i, s := range m.slots.all {
 		f := Figures{SlotStatus: status.Slots[i], Hangs: s.hangs, Tally: s.page.counted(), Past: s.past}
 		f.Accepted, f.Adopted = s.page.arrived()
 		for p := range s.processes() {
@@ -54,27 +50,12 @@ func (m *Master) overview() Overview {
 		}
 		o.Slots = append(o.Slots, f)
 	}
-	for name, f := range sorted(m.former) {
-		o.Slots = append(o.Slots, Figures{
-			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: Stopped, Generation: f.Generation, Restarts: f.Restarts},
-			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
-		})
-	}
+	o.Slots = append(o.Slots, m.slots.removedFigures()...)
 	return o
 }
 
-func sorted[V any](all map[string]V) iter.Seq2[string, V] {
-	return func(yield func(string, V) bool) {
-		for _, name := range slices.Sorted(maps.Keys(all)) {
-			if !yield(name, all[name]) {
-				return
-			}
-		}
-	}
-}
-
 // counted is a copy of the tally.
-func (p *Page) counted() []int64 {
+func (p *page) counted() []int64 {
 	words := make([]int64, TallySize)
 	for i := range words {
 		words[i] = p.tally[i].Load()
@@ -92,19 +73,17 @@ type savedFigures struct {
 	Past              []byte
 }
 
-// forget lets go of a slot, and keeps its figures.
-func (m *Master) forget(s *slot) {
+// save returns the slot's figures as of now.
+func (s *slot) save() savedFigures {
 	f := savedFigures{
 		Role: s.role, Generation: s.generation, Restarts: s.restarts, Hangs: s.hangs, Tally: s.page.counted(), Past: s.past,
 	}
 	f.Accepted, f.Adopted = s.page.arrived()
-	m.former[s.name()] = f
-	s.page.close()
-	s.reports.close()
+	return f
 }
 
-// remember begins a slot with the figures of the one that had its name.
-func (s *slot) remember(f savedFigures) {
+// restore continues the figures of a removed slot.
+func (s *slot) restore(f savedFigures) {
 	s.generation, s.restarts, s.hangs, s.past = f.Generation, f.Restarts, f.Hangs, f.Past
 	s.page.past.accepted.Store(f.Accepted)
 	s.page.past.adopted.Store(f.Adopted)

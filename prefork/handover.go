@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -20,8 +22,8 @@ const (
 	envTrial = "GALE_TRIAL"
 )
 
-// savedMaster is what a master hands to the one that takes its place. The
-// descriptors in it stay open over execve(2).
+// savedMaster is the state that a master hands over to its successor. Its
+// descriptors stay open over execve(2). Field names are read by other releases.
 type savedMaster struct {
 	Layout   int    // of the scoreboard
 	Address  string // as configured
@@ -29,7 +31,6 @@ type savedMaster struct {
 	Instance string
 	Release  int
 	Started  bool
-	Failure  string
 	Again    bool   // another reload was asked for
 	Config   []byte // of the new release
 	Binary   string // identity of what was tried
@@ -43,24 +44,24 @@ type savedMaster struct {
 }
 
 type savedSlot struct {
-	Role       string
-	Number     int
-	Listener   int
-	Page       int
-	Generation int
-	Restarts   int
-	Hangs      int
-	Reports    int    // descriptor; 0: none, as a master before reports has it
-	Past       []byte // sum of the reports of processes that are gone
-	Deaths     []time.Time
-	LastExit   string
-	Again      time.Time
-	Retiring   bool
-	Retired    bool
-	Adopter    int // its PID; 0: none
-	Current    *savedProcess
-	Next       *savedProcess
-	Leaving    []*savedProcess
+	Role         string
+	Number       int
+	Listener     int
+	Page         int
+	Generation   int
+	Restarts     int
+	Hangs        int
+	Reports      int    // descriptor; 0: none, from a master of a release without reports
+	Past         []byte // sum of the reports of processes that are gone
+	Deaths       []time.Time
+	LastExit     string
+	Again        time.Time
+	Retiring     bool
+	Retired      bool
+	Adopter      int // its PID; 0: none
+	Current      *savedProcess
+	Next         *savedProcess
+	StateLeaving []*savedProcess
 }
 
 type savedProcess struct {
@@ -79,91 +80,59 @@ type savedProcess struct {
 }
 
 // handOver executes the new binary in the master's place. It returns only if
-// something more important came, or it failed.
+// that failed, or a signal to stop arrived.
 func (m *Master) handOver() {
-	m.sys.hush(m.signals)
-	if m.answerSignals(); m.reload == nil { // dropped: it stops
-		m.sys.notify(m.signals, masterSignals...)
+	m.sys.holdSignals(m.signals)
+	if m.handlePendingSignals(); !m.reloader.active() { // stopping
+		m.sys.subscribe(m.signals, masterSignals...)
 		return
 	}
-	m.quiesce()
+	m.supervisor.pauseReading()
 	state, err := m.save()
 	if err == nil {
-		inherited := m.descriptors()
+		inherited := append(m.slots.descriptors(), slices.Collect(maps.Values(m.parked.descriptors()))...)
 		setCloseOnExec(inherited, false)
-		m.log.Info("reload: the new binary takes over", "program", m.program, "release", m.release+1)
-		err = m.sys.exec(m.program, m.opt.Command, m.masterEnviron(), state)
+		m.log.Info("reload: the new binary takes over", "program", m.reloader.program, "release", m.supervisor.release.number+1)
+		err = m.sys.exec(m.reloader.program, m.opt.Command, nextEnviron(m.opt.Environ), state)
 		setCloseOnExec(inherited, true)
 	}
-	m.wake()
-	m.failReload(fmt.Sprintf("execute %s: %v", m.program, err))
-	for _, s := range m.slots {
-		if s.next != nil && s.next.state == Live {
+	m.sys.subscribe(m.signals, masterSignals...)
+	m.supervisor.resumeReading()
+	m.reloader.fail(fmt.Sprintf("execute %s: %v", m.reloader.program, err))
+	for _, s := range m.slots.all {
+		if s.next != nil && s.next.state == StateLive {
 			m.promote(s)
 		}
 	}
-	m.settled()
+	m.checkSettled()
 }
 
-// answerSignals takes those that came before hush.
-func (m *Master) answerSignals() {
+// handlePendingSignals handles those that arrived before holdSignals.
+func (m *Master) handlePendingSignals() {
 	for {
 		select {
 		case sig := <-m.signals:
-			m.signal(sig)
+			m.handleSignal(sig)
 		default:
 			return
 		}
 	}
 }
 
-// wake undoes hush and quiesce.
-func (m *Master) wake() {
-	m.sys.notify(m.signals, masterSignals...)
-	for p := range m.processes() {
-		_ = p.control.SetReadDeadline(time.Time{})
-		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
-	}
-}
-
-// quiesce stops the goroutines that read from children: what they have read
-// would be lost with them. What is unread stays in the sockets.
-func (m *Master) quiesce() {
-	for p := range m.processes() {
-		_ = p.control.SetReadDeadline(time.Unix(1, 0))
-	}
-	quiet := make(chan struct{})
-	go func() { // ends when the readers have, which the deadlines see to
-		m.readers.Wait()
-		close(quiet)
-	}()
-	for {
-		select {
-		case msg := <-m.messages:
-			m.markReady(msg)
-		case <-quiet:
-			return
-		}
-	}
-}
-
-// save writes down everything that the next master must know.
+// save encodes the state for the next master.
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
-		Layout: pageLayout, Address: m.opt.Address, Instance: m.instance, Release: m.release, Started: m.started, Failure: m.failure,
-		Again: m.again, Shared: m.shared, Handed: m.handed, Aside: map[string]int{},
-		Reloads: m.reloads, Refused: m.refused, Former: m.former,
+		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
+		Again: m.reloader.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
+		Reloads: m.rollout.reloads, Refused: m.reloader.refused, Former: m.slots.former,
 	}
-	if m.address != nil {
-		saved.Bound = m.address.String()
+	if m.sockets.address != nil {
+		saved.Bound = m.sockets.address.String()
 	}
-	if m.reload != nil {
-		saved.Config, saved.Binary = m.reload.next.config, m.reload.binary
+	if r := m.reloader.current; r != nil {
+		saved.Config, saved.Binary = r.next.config, r.binary
 	}
-	for name, ln := range m.aside {
-		saved.Aside[name] = descriptor(ln)
-	}
-	for _, s := range m.slots {
+	for _, s := range m.slots.all {
 		one := savedSlot{
 			Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
 			Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), Past: s.past, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
@@ -173,7 +142,7 @@ func (m *Master) save() ([]byte, error) {
 			one.Adopter = s.adopter.pid
 		}
 		for _, p := range s.leaving {
-			one.Leaving = append(one.Leaving, p.save())
+			one.StateLeaving = append(one.StateLeaving, p.save())
 		}
 		saved.Slots = append(saved.Slots, one)
 	}
@@ -186,30 +155,12 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.enough, Share: p.share,
+		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.exitReason, Enough: p.maxRequests, Share: p.share,
 	}
 }
 
-// descriptors are those that the next master inherits.
-func (m *Master) descriptors() (fds []int) {
-	for _, ln := range m.aside {
-		fds = append(fds, descriptor(ln))
-	}
-	for _, s := range m.slots {
-		fds = append(fds, s.page.fd)
-		for _, fd := range []int{s.listener, s.reports.descriptor()} {
-			if fd >= 0 {
-				fds = append(fds, fd)
-			}
-		}
-		for p := range s.processes() {
-			fds = append(fds, descriptor(p.control))
-		}
-	}
-	return fds
-}
-
-// descriptor is the number behind a socket, or -1. It stays the socket's.
+// descriptor is the number of a socket's descriptor, which stays the socket's; -1
+// if it has none.
 func descriptor(socket any) int {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
@@ -234,11 +185,11 @@ func setCloseOnExec(fds []int, on bool) {
 	}
 }
 
-// errForeignState is what a state that this binary cannot read comes to.
+// errForeignState: this binary cannot read the saved state.
 var errForeignState = errors.New("the state of the running master is not understood: restart instead of reload")
 
-// inheritState finds the state that a master before left for this process, and
-// in a trial where to report to. It returns nil if there was none.
+// inheritState reads the state that the previous master has saved for this
+// process, and in a trial where to report to. It returns nil if there is none.
 func inheritState(environ []string) (saved *savedMaster, report *os.File, err error) {
 	vars := variables(environ)
 	if vars[envState] == "" {
@@ -302,3 +253,18 @@ func Tested(environ []string) []byte {
 	}
 	return saved.Config
 }
+
+// Trial reports whether this process is only to show whether it could take
+// over from a running master: the configuration is sound, the state that is
+// handed over is understood. The caller then returns, and binds nothing. The
+// error is that of telling the running master so.
+func (m *Master) Trial() (bool, error) {
+	if m.report == nil {
+		return false, nil
+	}
+	_, err := m.report.Write(append([]byte(configMessage), m.opt.Config...))
+	return true, err
+}
+
+// Resumed reports whether this master has taken over from another one.
+func (m *Master) Resumed() bool { return m.supervisor.release.number > 0 }

@@ -13,57 +13,13 @@ import (
 // net.core.somaxconn.
 const backlog = 4096
 
-// Listen binds the sockets of the role that listens, or takes those that
-// systemd or the master before has handed over, and returns the address, with
-// the port the kernel chose if it was 0. It returns nil if no role listens.
-// Errors wrap the system's: syscall.EADDRINUSE, syscall.EACCES.
-func (m *Master) Listen() (net.Addr, error) {
-	if m.resumed != nil {
-		if m.address == nil {
-			return nil, nil
-		}
-		return m.address, nil
-	}
-	var listening []*slot
-	for _, role := range m.opt.Roles {
-		for _, s := range m.slots {
-			if role.Listens && s.role == role.Name {
-				listening = append(listening, s)
-			}
-		}
-	}
-	if len(listening) == 0 {
-		return nil, nil
-	}
-	var fds []int
-	var err error
-	switch {
-	case m.shared:
-		fds, m.address, err = takeHanded(1)
-	case m.handed:
-		fds, m.address, err = takeHanded(len(listening))
-	default:
-		fds, m.address, err = listenGroup(m.opt.Address, len(listening))
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i, s := range listening {
-		s.listener = fds[min(i, len(fds)-1)]
-	}
-	if !m.shared {
-		m.group = listening
-	}
-	return m.address, nil
-}
-
 // listenGroup opens n listening sockets on one TCP address, a SO_REUSEPORT
 // group (socket(7)) over which the kernel spreads new connections. Port 0
 // picks a free one for all of them.
 //
 // The first socket is bound without SO_REUSEPORT, which is set before listen:
-// so a second server on the port is told "address already in use" as it would
-// be by any other program, instead of quietly taking half of the connections.
+// so a second server on the port gets "address already in use", as from any other
+// program, instead of quietly taking half of the connections.
 //
 // The descriptors are raw, non-blocking and close-on-exec: os.File.Fd would
 // make the file description, which the children share, blocking

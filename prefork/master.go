@@ -13,128 +13,37 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Defaults of Options.
-const (
-	DefaultGrace       = 30 * time.Second
-	DefaultBootTimeout = 30 * time.Second
-	DefaultHangTimeout = 30 * time.Second
-)
-
-// Role is a kind of child.
-type Role struct {
-	Name string // a short word: serve, worker
-	// Slots is how many processes of it run at once.
-	Slots int
-	// Listens gives each slot a listening socket on Options.Address.
-	Listens bool
-	// Keep lets a reload leave its processes alone.
-	Keep bool
-}
-
-// Options configure a Master. The zero value of a field is its default.
-type Options struct {
-	// Roles are the kinds of children, and how many of each. SIGTTIN and
-	// SIGTTOU add and remove slots of the first.
-	Roles []Role
-	// Command is the command line of this process, the program first: what a
-	// reload executes again. Without it there is no reload.
-	Command []string
-	// Address is the TCP address of the roles that listen, host:port.
-	Address string
-	// Program is the name that children show in ps, before their slot.
-	// Default "server".
-	Program string
-	// Config is handed to every child as it is: what the master has checked
-	// is what children run with, whatever happens to files meanwhile. At most
-	// 128 KiB.
-	Config []byte
-	// Environ is what children inherit, in the form of os.Environ.
-	Environ []string
-	// Grace is how long a leaving child may finish its work; then it is made to
-	// print its goroutines and, 2 s later, killed. Default 30 s.
-	Grace time.Duration
-	// BootTimeout is how long a child may take to say that it is ready; then
-	// it is killed and started again. Default 30 s.
-	BootTimeout time.Duration
-	Backoff     Backoff
-	// HangTimeout is how long a child may show no life, no heartbeat or nothing
-	// accepted while connections wait, before it is killed and replaced.
-	// Default 30 s; negative is never, and heartbeats are not looked at.
-	HangTimeout time.Duration
-	// MaxRequests is after how many requests a process is replaced, up to a
-	// tenth more, drawn for each. Default: never.
-	MaxRequests int64
-	// MaxRSS is the resident memory in bytes from which on a process is
-	// replaced. Default: unlimited.
-	MaxRSS int64
-	// Merge adds the last report of a process that is gone to those of earlier
-	// ones of its slot, past, which is nil at first, and returns the sum. It is
-	// called by Run's goroutine and must be quick. Default: such reports are
-	// forgotten.
-	Merge func(past, last []byte) []byte
-	// Logger gets a line for every change of a slot. Default: none.
-	Logger *slog.Logger
-}
-
 // Master supervises the slots. Make one with New, bind with Listen, then Run.
 type Master struct {
-	opt      Options
-	log      *slog.Logger
-	sys      system
-	program  string // path of the binary that a reload executes
-	instance string
-	slots    []*slot
+	opt   Options
+	log   *slog.Logger
+	sys   *system
+	slots *slotTable
 
-	address   *net.TCPAddr // of the listening sockets
-	handed    bool         // they came from systemd
-	shared    bool         // there is one, for all
-	group     []*slot      // those with a socket of their own, in the order of listen(2)
-	shares    []share      // what connections are steered by
-	unsteered bool         // the kernel refused to be told
-	arrivals  int          // connections accepted between the last two looks
-	arrived   int64        // all that were accepted by the last look
-	busy      time.Time    // when connections were last seen to come
-	uneven    bool         // some slots hold many more than others
-	looked    time.Time    // when processes were, by the wall clock
-	weighed   time.Time    // when memory was last looked at
-	aside     map[string]net.Listener
+	supervisor *supervisor
+	sockets    *sockets
+	steering   *steering
+	monitor    *monitor
+	resizer    *resizer
+	rollout    *rollout
+	reloader   *reloader
+	notifier   *notifier
+	parked     *parkedListeners
 
-	former  map[string]savedFigures // of slots that were removed, by name
-	reloads int                     // that reached every slot
-	refused int                     // that did not change anything
+	stopping string       // why the master stops; empty while it does not
+	started  bool         // every slot has been live
+	resumed  *savedMaster // what the previous master has left, until Run
+	report   *os.File     // where a trial reports to; nil: this is none
 
-	stopping string // why the master stops; empty while it does not
-	started  bool   // every slot has been live
-	told     string // what systemd was last told
-
-	release int          // how many reloads there were
-	reload  *reload      // the one under way before it hands over
-	rolling bool         // and behind: processes are replaced
-	again   bool         // another one was asked for meanwhile
-	binary  string       // identity of the binary that this master was tried as
-	failure string       // why the last one failed; empty: it did not
-	setback string       // why it has not reached all slots yet
-	resumed *savedMaster // what the master before has left, until Run
-	report  *os.File     // where a trial reports to; nil: this is none
-
-	signals  chan os.Signal
-	messages chan message
-	readers  sync.WaitGroup // goroutines that listen to children
-	requests chan func()    // called by Run's goroutine
-	ended    chan struct{}
-}
-
-// message is something a child said on its control socket.
-type message struct {
-	process *process
-	text    string
+	signals chan os.Signal
+	calls   chan func() // run by Run's goroutine
+	ended   chan struct{}
 }
 
 // New makes a master; nothing is bound and no process started yet. If the
@@ -143,22 +52,21 @@ type message struct {
 // children could not be started.
 func New(o Options) (*Master, error) {
 	m := &Master{
-		opt:      o,
-		log:      cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		sys:      linux(),
-		instance: instance(),
-		aside:    map[string]net.Listener{},
-		signals:  make(chan os.Signal, 64),
-		messages: make(chan message),
-		requests: make(chan func()),
-		former:   map[string]savedFigures{},
-		ended:    make(chan struct{}),
+		opt:     o,
+		log:     cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		sys:     linux(),
+		parked:  &parkedListeners{open: map[string]net.Listener{}},
+		signals: make(chan os.Signal, 64),
+		calls:   make(chan func()),
+		slots:   &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
+		ended:   make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
 	m.opt.Grace = cmp.Or(o.Grace, DefaultGrace)
 	m.opt.BootTimeout = cmp.Or(o.BootTimeout, DefaultBootTimeout)
 	m.opt.HangTimeout = cmp.Or(o.HangTimeout, DefaultHangTimeout)
 	m.opt.Backoff = o.Backoff.withDefaults()
+	m.assemble()
 	if len(o.Config) > maxConfig {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
 	}
@@ -166,7 +74,7 @@ func New(o Options) (*Master, error) {
 		return nil, ErrNoProc
 	}
 	var err error
-	if m.program, err = program(o.Command); err != nil {
+	if m.reloader.program, err = program(o.Command); err != nil {
 		return nil, err
 	}
 	saved, report, err := inheritState(o.Environ)
@@ -176,7 +84,7 @@ func New(o Options) (*Master, error) {
 	}
 	if saved != nil {
 		if m.report == nil {
-			m.sys.notify(m.signals, masterSignals...) // no later than need be, see hush
+			m.sys.subscribe(m.signals, masterSignals...) // as early as possible, see holdSignals
 		}
 		return m, m.resume(saved)
 	}
@@ -184,6 +92,28 @@ func New(o Options) (*Master, error) {
 		return nil, errors.New("no slots: nothing to run")
 	}
 	return m, m.makeSlots()
+}
+
+// assemble makes the parts of the master. Each has its own state; none knows the
+// master, except the reloader as its reloadHost.
+func (m *Master) assemble() {
+	m.notifier = &notifier{sys: m.sys, log: m.log}
+	m.supervisor = &supervisor{
+		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, instance: instance(),
+		release:  release{0, ownBinary, m.opt.Config},
+		messages: make(chan message), ended: m.ended,
+	}
+	m.sockets = &sockets{sys: m.sys}
+	m.steering = &steering{sys: m.sys, log: m.log, sockets: m.sockets}
+	m.monitor = &monitor{
+		sys: m.sys, log: m.log, slots: m.slots, sockets: m.sockets, quit: m.supervisor.quit,
+		hangTimeout: m.opt.HangTimeout, maxRSS: m.opt.MaxRSS,
+	}
+	m.resizer = &resizer{log: m.log, slots: m.slots, sockets: m.sockets, steering: m.steering, supervisor: m.supervisor}
+	m.rollout = &rollout{log: m.log, slots: m.slots, supervisor: m.supervisor, maxRSS: m.opt.MaxRSS}
+	m.reloader = &reloader{
+		sys: m.sys, log: m.log, opt: &m.opt, slots: m.slots, supervisor: m.supervisor, notifier: m.notifier, host: m,
+	}
 }
 
 // program finds the file that a command line names, as the shell did. A
@@ -213,17 +143,17 @@ func (m *Master) makeSlots() error {
 	}
 	for _, role := range m.opt.Roles {
 		if role.Listens && handed > 0 {
-			m.handed, m.shared = true, handed == 1
+			m.sockets.handed, m.sockets.shared = true, handed == 1
 			if handed > 1 {
 				role.Slots = handed
 			}
 		}
 		for n := range role.Slots {
-			s, err := m.newSlot(role, n)
+			s, err := m.slots.create(role, n)
 			if err != nil {
 				return err
 			}
-			m.slots = append(m.slots, s)
+			m.slots.all = append(m.slots.all, s)
 		}
 	}
 	return nil
@@ -249,7 +179,7 @@ func (m *Master) Run(ctx context.Context) error {
 	if unix.Gettid() != os.Getpid() {
 		return errors.New("prefork: Run must be called on the main thread")
 	}
-	// Else a log that nobody reads any more ends the server (os/signal, SIGPIPE).
+	// Otherwise a log pipe without a reader ends the server (os/signal, SIGPIPE).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return m.run(ctx)
 }
@@ -261,106 +191,96 @@ var masterSignals = []os.Signal{
 
 func (m *Master) run(ctx context.Context) error {
 	defer close(m.ended)
-	m.sys.notify(m.signals, masterSignals...)
-	children := make(chan os.Signal, 1) // one is enough: reap takes all
-	m.sys.notify(children, syscall.SIGCHLD)
+	m.sys.subscribe(m.signals, masterSignals...)
+	children := make(chan os.Signal, 1) // one is enough: reap handles all exits
+	m.sys.subscribe(children, syscall.SIGCHLD)
 	if m.resumed != nil {
 		m.takeOver()
 	} else {
-		for _, s := range m.slots {
-			m.start(s, m.self())
+		for _, s := range m.slots.all {
+			_ = m.supervisor.start(s) // logged, and tried again
 		}
 	}
 	quit := ctx.Done()
-	deadline, look := time.NewTimer(0), time.NewTimer(0)
+	deadline, check := time.NewTimer(0), time.NewTimer(0)
 	defer deadline.Stop()
-	defer look.Stop()
-	watchdog, stopWatchdog := m.watchdog()
+	defer check.Stop()
+	watchdog, stopWatchdog := watchdog()
 	defer stopWatchdog()
 	for !m.stopped() {
-		m.sweep()
-		m.arrange()
-		m.turn()
-		m.tellStatus()
+		m.removeStopped()
+		m.steering.update()
+		m.continueRollingReplace()
+		m.notifier.status(m.summary())
 		deadline.Reset(m.nextDeadline())
 		select {
 		case <-quit:
 			quit = nil
 			m.stop("context ended")
 		case sig := <-m.signals:
-			m.signal(sig)
+			m.handleSignal(sig)
 		case <-children:
 			m.reap()
-		case msg := <-m.messages:
-			m.hear(msg)
+		case msg := <-m.supervisor.messages:
+			m.handleMessage(msg)
 		case <-deadline.C:
 			m.expire()
-		case <-look.C:
-			look.Reset(m.examine())
+		case <-check.C:
+			check.Reset(m.examine())
 		case <-watchdog:
-			m.tell("WATCHDOG=1")
-		case look := <-m.requests:
-			look()
+			m.notifier.watchdog()
+		case call := <-m.calls:
+			call()
 		}
 	}
 	m.log.Info("stopped")
 	return nil
 }
 
-// signal does what a signal asks for.
-func (m *Master) signal(sig os.Signal) {
+// handleSignal does what a signal asks for.
+func (m *Master) handleSignal(sig os.Signal) {
 	name := unix.SignalName(sig.(syscall.Signal))
-	switch sig {
-	case syscall.SIGHUP:
-		m.hup()
-	case syscall.SIGTTIN:
-		m.grow(name)
-	case syscall.SIGTTOU:
-		m.shrink(name)
-	default:
+	switch {
+	case sig == syscall.SIGTERM || sig == syscall.SIGINT:
 		m.stop(name)
+	case m.stopping != "":
+	case sig == syscall.SIGHUP:
+		m.reloader.request()
+	case sig == syscall.SIGTTIN:
+		m.resizer.grow(m.opt.Roles[0], name)
+	case sig == syscall.SIGTTOU:
+		m.resizer.shrink(m.opt.Roles[0], name)
 	}
 }
 
-// watchdog ticks as often as systemd wants to hear that the master goes round.
-func (m *Master) watchdog() (tick <-chan time.Time, stop func()) {
-	every := watchdogEvery()
-	if every <= 0 {
-		return nil, func() {}
+// examine checks the processes and the sockets, and returns when to check again.
+func (m *Master) examine() time.Duration {
+	now := m.sys.now()
+	next := m.steering.observe(now)
+	if m.resizer.closeQuiet(now) {
+		next = min(next, examineEvery)
 	}
-	t := time.NewTicker(every)
-	return t.C, t.Stop
+	recovered, again := m.monitor.examine(now)
+	if recovered {
+		m.checkSettled()
+	}
+	return min(next, again)
 }
 
 func (m *Master) stopped() bool {
 	if m.stopping == "" {
 		return false
 	}
-	for range m.processes() {
+	for range m.slots.processes() {
 		return false
 	}
 	return true
 }
 
-// nextDeadline is how long until the first state has to change.
+// nextDeadline is the time until the first state has to change.
 func (m *Master) nextDeadline() time.Duration {
-	next := time.Hour
 	now := m.sys.now()
-	at := func(t time.Time) {
-		if !t.IsZero() {
-			next = min(next, t.Sub(now))
-		}
-	}
-	for _, s := range m.slots {
-		if s.current == nil || now.Before(s.again) {
-			at(s.again)
-		}
-	}
-	for p := range m.processes() {
-		at(p.deadline)
-	}
-	if m.reload != nil && m.reload.trial != nil && !m.reload.trial.late {
-		at(m.reload.trial.deadline)
-	}
-	return max(next, 0)
+	next := earliest(now.Add(time.Hour), m.supervisor.nextDeadline(now))
+	next = earliest(next, m.reloader.nextDeadline())
+	return max(next.Sub(now), 0)
 }

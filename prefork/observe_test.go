@@ -27,7 +27,7 @@ func TestClockThatIsSetKillsNobody(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(time.Second):
-					for _, s := range m.slots {
+					for _, s := range m.slots.all {
 						lane, _ := s.page.lane(1)
 						lane.beat(now())
 					}
@@ -78,8 +78,8 @@ func TestReadyAfterARemoval(t *testing.T) {
 		synctest.Wait()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if !strings.Contains(strings.Join(f.told, "\n"), "READY=1") {
-			t.Errorf("systemd was told %q", f.told)
+		if !strings.Contains(strings.Join(f.notified, "\n"), "READY=1") {
+			t.Errorf("systemd was notified of %q", f.notified)
 		}
 	})
 }
@@ -93,8 +93,8 @@ func TestFailedReloadIsNotReady(t *testing.T) {
 		synctest.Wait()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if told := strings.Join(f.told, "\n"); strings.Contains(told, "READY=1") || !strings.Contains(told, "reload failed") {
-			t.Errorf("systemd was told %q", f.told)
+		if told := strings.Join(f.notified, "\n"); strings.Contains(told, "READY=1") || !strings.Contains(told, "reload failed") {
+			t.Errorf("systemd was notified of %q", f.notified)
 		}
 	})
 }
@@ -117,7 +117,7 @@ func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
 		if all, err := m.Status(t.Context()); err != nil || !strings.Contains(all.ReloadFailed, "serve.0 of the new release: killed by SIGKILL") {
 			t.Errorf("%+v, %v", all, err)
 		}
-		// Another one is not waited behind it.
+		// The next reload does not wait for it.
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
 		time.Sleep(time.Second)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -11,17 +12,16 @@ import (
 	"time"
 )
 
-// A reload, SIGHUP, goes through three gates, and what fails at one of them has
-// changed nothing:
+// A reload, SIGHUP, has three stages. A failure in any of them changes nothing:
 //
 //	trial    the binary on disk is run as a master would be: it reads its
-//	         configuration and the saved state, binds nothing, and hands back
+//	         configuration and the saved state, binds nothing, and returns
 //	         the configuration for its children
 //	canary   one process of each role is started from it and must become ready
 //	exec     the master executes the new binary in its own place, with the same
 //	         PID, children and sockets (handover.go)
 //
-// The new master then replaces the processes one by one (turnover.go).
+// The new master then replaces the processes one by one (rollout.go).
 type reload struct {
 	trial    *trial
 	next     release
@@ -32,196 +32,245 @@ type reload struct {
 
 // trial is a run of the new binary that takes nothing over.
 type trial struct {
-	recheck  bool // of the running release: was a SIGHUP missed?
+	recheck  bool // looks for a SIGHUP that was missed
 	pid      int
 	deadline time.Time
 	report   *os.File // the configuration for its children
-	errors   *os.File // what it said
-	late     bool     // killed, since its time was over
+	errors   *os.File // its stdout and stderr
+	late     bool     // killed after the deadline
 }
 
-// hup begins a reload, or another one behind that which is under way.
-func (m *Master) hup() {
-	if m.stopping != "" {
+// reloader carries out reloads up to the moment when the master executes itself.
+type reloader struct {
+	sys        *system
+	log        *slog.Logger
+	opt        *Options
+	slots      *slotTable
+	supervisor *supervisor
+	notifier   *notifier
+	host       reloadHost
+	program    string // path of the binary that a reload executes
+
+	current *reload // the one under way
+	again   bool    // another one was requested meanwhile
+	tested  string  // identity of the binary that this master was tried as
+	failure string  // why the last one failed; empty: it did not
+	refused int     // reloads that did not change anything
+}
+
+// reloadHost is what a reload needs of the master.
+type reloadHost interface {
+	save() ([]byte, error) // the state for the next master
+	handOver()
+	notifyReady()
+	checkSettled()
+}
+
+// active reports whether a reload is under way.
+func (l *reloader) active() bool { return l.current != nil }
+
+// isCanary reports whether the reload waits for that process to become ready.
+func (l *reloader) isCanary(p *process) bool { return l.current != nil && p == l.current.canary }
+
+// trial is the trial that runs; nil if none does.
+func (l *reloader) trial() *trial {
+	if l.current == nil {
+		return nil
+	}
+	return l.current.trial
+}
+
+// request begins a reload, or another one after the one under way.
+func (l *reloader) request() {
+	if l.current != nil {
+		l.again = true
 		return
 	}
-	if m.reload != nil {
-		m.again = true
-		return
-	}
-	m.again = false
-	m.log.Info("reload: trying the new binary and configuration")
-	m.tellReloading()
-	if err := m.try(false); err != nil {
-		m.failReload(err.Error())
+	l.again = false
+	l.log.Info("reload: trying the new binary and configuration")
+	l.notifier.reloading()
+	if err := l.try(false); err != nil {
+		l.fail(err.Error())
 	}
 }
 
-// recheck looks whether the configuration or the binary has changed while the
-// master took over and could not hear a SIGHUP.
-func (m *Master) recheck() {
-	if err := m.try(true); err != nil {
-		m.log.Warn("cannot see whether a reload was missed", "error", err)
-		m.rechecked()
+// recheck begins a reload if one was requested before, or if the configuration
+// or the binary has changed while the master took over and got no SIGHUP.
+func (l *reloader) recheck() {
+	if l.again {
+		l.request()
+		return
+	}
+	if err := l.try(true); err != nil {
+		l.log.Warn("cannot check for a missed reload", "error", err)
+		l.finishRecheck()
 	}
 }
 
-// rechecked goes on when there is nothing more to be reloaded.
-func (m *Master) rechecked() {
-	m.reload = nil
-	if m.again {
-		m.hup()
+// finishRecheck goes on when nothing has changed.
+func (l *reloader) finishRecheck() {
+	l.current = nil
+	if l.again {
+		l.request()
 		return
 	}
-	m.settled()
+	l.host.checkSettled()
 }
 
 // try starts the trial that a reload begins with.
-func (m *Master) try(recheck bool) error {
-	m.reload = &reload{binary: m.sys.identity(m.program)}
-	if len(m.opt.Command) == 0 {
+func (l *reloader) try(recheck bool) error {
+	l.current = &reload{binary: l.sys.identity(l.program)}
+	if len(l.opt.Command) == 0 {
 		return errors.New("the master does not know its command line")
 	}
-	state, err := m.save()
+	state, err := l.host.save()
 	if err != nil {
 		return err
 	}
-	t, err := m.sys.try(trialCommand{program: m.program, args: m.opt.Command, env: m.masterEnviron(), state: state})
+	t, err := l.sys.try(trialCommand{program: l.program, args: l.opt.Command, env: nextEnviron(l.opt.Environ), state: state})
 	if err != nil {
 		return err
 	}
-	t.recheck, t.deadline = recheck, m.sys.now().Add(m.opt.BootTimeout)
-	m.reload.trial = t
+	t.recheck, t.deadline = recheck, l.sys.now().Add(l.opt.BootTimeout)
+	l.current.trial = t
 	return nil
 }
 
-// expireTrial kills a trial that takes longer than a child may take to boot.
-func (m *Master) expireTrial(now time.Time) {
-	if m.reload == nil || m.reload.trial == nil || m.reload.trial.late || now.Before(m.reload.trial.deadline) {
-		return
+// nextDeadline is when the trial has to be done; zero if none runs.
+func (l *reloader) nextDeadline() time.Time {
+	if t := l.trial(); t != nil && !t.late {
+		return t.deadline
 	}
-	m.reload.trial.late = true
-	_ = m.sys.kill(m.reload.trial.pid, syscall.SIGKILL)
+	return time.Time{}
 }
 
-// tried takes the end of the trial.
-func (m *Master) tried(status syscall.WaitStatus) {
-	t := m.reload.trial
-	m.reload.trial = nil
+// expire kills a trial that takes longer than a child may take to boot.
+func (l *reloader) expire(now time.Time) {
+	if t := l.trial(); t != nil && !t.late && !now.Before(t.deadline) {
+		t.late = true
+		_ = l.sys.kill(t.pid, syscall.SIGKILL)
+	}
+}
+
+// handleExit takes the end of the trial, and reports whether the PID was that of the trial.
+func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
+	if t := l.trial(); t == nil || t.pid != pid {
+		return false
+	}
+	l.finishTrial(status)
+	return true
+}
+
+// finishTrial acts on the result of the trial.
+func (l *reloader) finishTrial(status syscall.WaitStatus) {
+	t := l.current.trial
+	l.current.trial = nil
 	said := strings.TrimSpace(string(contents(t.errors)))
 	config, understood := bytes.CutPrefix(contents(t.report), []byte(configMessage))
 	switch {
-	case t.recheck && (status != 0 || !understood || m.reload.binary == m.binary && bytes.Equal(config, m.opt.Config)):
-		m.rechecked()
+	case t.recheck && (status != 0 || !understood || l.current.binary == l.tested && bytes.Equal(config, l.opt.Config)):
+		l.finishRecheck()
 	case t.late:
-		m.failReload(fmt.Sprintf("%s is not done with its check within %v", m.program, m.opt.BootTimeout))
+		l.fail(fmt.Sprintf("%s has not finished its check within %v", l.program, l.opt.BootTimeout))
 	case status != 0:
-		m.failReload(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", m.program, reason(status), said)))
+		l.fail(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", l.program, reason(status), said)))
 	case !understood:
-		m.failReload(strings.TrimSpace(fmt.Sprintf("%s does not know how to take over: %s", m.program, said)))
+		l.fail(strings.TrimSpace(fmt.Sprintf("%s cannot take over: %s", l.program, said)))
 	default:
-		m.reload.next = release{m.release + 1, m.program, config}
-		for _, s := range m.slots {
-			if !s.keep && !slices.Contains(m.reload.untested, s.role) {
-				m.reload.untested = append(m.reload.untested, s.role)
+		l.current.next = release{l.supervisor.release.number + 1, l.program, config}
+		for _, s := range l.slots.all {
+			if !s.keep && !slices.Contains(l.current.untested, s.role) {
+				l.current.untested = append(l.current.untested, s.role)
 			}
 		}
-		m.nextCanary()
+		l.nextCanary()
 	}
 }
 
 // nextCanary starts a process of the new release in a slot of each role in
-// turn, beside the one that serves there; then it is time to hand over.
-func (m *Master) nextCanary() {
-	r := m.reload
+// turn, beside the live one; when all are ready, the master hands over.
+func (l *reloader) nextCanary() {
+	r := l.current
 	r.canary = nil
 	for len(r.untested) > 0 {
 		role := r.untested[0]
 		r.untested = r.untested[1:]
-		i := slices.IndexFunc(m.slots, func(s *slot) bool {
+		i := slices.IndexFunc(l.slots.all, func(s *slot) bool {
 			return s.role == role && s.accepting() != nil && !s.retiring && len(s.leaving) < maxLeaving
 		})
 		if i < 0 {
-			continue // nothing there that could get worse
+			continue // no live process to test beside
 		}
-		s := m.slots[i]
-		if s.next != nil { // of a reload before, which this one overtakes
-			m.leave(s.next, "superseded by another reload")
+		s := l.slots.all[i]
+		if s.next != nil { // of an earlier reload, which this one overtakes
+			l.supervisor.leave(s.next, "superseded by another reload")
 		}
-		s.why = "reload"
-		m.start(s, r.next)
-		if r != m.reload { // it could not be started
+		s.replaceReason = "reload"
+		if err := l.supervisor.startRelease(s, r.next); err != nil {
+			l.canaryFailed(s, err.Error())
 			return
 		}
 		r.canary = s.next
 		return
 	}
-	m.handOver()
+	l.host.handOver()
 }
 
-// replacementFailed is told that a slot's next process died.
-func (m *Master) replacementFailed(p *process, why string) {
-	if m.reload != nil && m.reload.next.number != 0 && p.release == m.reload.next.number {
-		m.failReload(fmt.Sprintf("%s of the new release: %s", p.slot.name(), why))
-	} else if m.rolling {
-		m.setback = fmt.Sprintf("%s: %s", p.slot.name(), why)
-		if m.started {
-			m.tellReady() // it will be tried again, but nobody should wait for it
-		}
+// childGone fails the reload if the process was its canary, or a successor of
+// its release, and reports whether that was so.
+func (l *reloader) childGone(p *process, successor bool, why string) bool {
+	r := l.current
+	if r == nil || p != r.canary && !(successor && r.next.number != 0 && p.release == r.next.number) {
+		return false
+	}
+	l.canaryFailed(p.slot, why)
+	return true
+}
+
+func (l *reloader) canaryFailed(s *slot, why string) {
+	l.fail(fmt.Sprintf("%s of the new release: %s", s.name(), why))
+}
+
+// fail ends the reload; the running release goes on unchanged.
+func (l *reloader) fail(why string) {
+	l.failure = why
+	l.refused++
+	l.log.Error("reload failed, nothing is changed", "reason", why)
+	l.drop()
+	l.host.notifyReady()
+	if l.again {
+		l.request()
 	}
 }
 
-// failReload leaves everything as it was, and says why.
-func (m *Master) failReload(why string) {
-	m.failure = why
-	m.refused++
-	m.log.Error("reload failed, nothing is changed", "reason", why)
-	m.dropReload()
-	if m.started {
-		m.tellReady()
-	}
-	if m.again {
-		m.hup()
-	}
+// stop ends the reload under way; no other one follows.
+func (l *reloader) stop() {
+	l.again = false
+	l.drop()
 }
 
-// dropReload ends what a reload has begun.
-func (m *Master) dropReload() {
-	r := m.reload
-	m.reload = nil
+// drop ends what a reload has begun.
+func (l *reloader) drop() {
+	r := l.current
+	l.current = nil
 	if r == nil {
 		return
 	}
 	if r.trial != nil {
-		_ = m.sys.kill(r.trial.pid, syscall.SIGKILL)
+		_ = l.sys.kill(r.trial.pid, syscall.SIGKILL)
 		_, _ = r.trial.report.Close(), r.trial.errors.Close()
 	}
-	for _, s := range m.slots {
+	for _, s := range l.slots.all {
 		if s.next != nil && s.next.release == r.next.number && r.next.number != 0 {
-			m.leave(s.next, "reload failed")
+			l.supervisor.leave(s.next, "reload failed")
 		}
 	}
 }
 
-// masterEnviron is the environment of the next master.
-func (m *Master) masterEnviron() []string {
-	return slices.DeleteFunc(slices.Clone(m.opt.Environ), func(v string) bool {
+// nextEnviron is the environment of the next master.
+func nextEnviron(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		return slices.Contains([]string{envState, envTrial, envListenFDs, envListenPID, envListenNames}, name)
 	})
 }
-
-// Trial reports whether this process is only to show whether it could take
-// over from a running master: the configuration is sound, the state that is
-// handed over is understood. The caller then returns, and binds nothing. The
-// error is that of telling the running master so.
-func (m *Master) Trial() (bool, error) {
-	if m.report == nil {
-		return false, nil
-	}
-	_, err := m.report.Write(append([]byte(configMessage), m.opt.Config...))
-	return true, err
-}
-
-// Resumed reports whether this master has taken over from another one.
-func (m *Master) Resumed() bool { return m.release > 0 }

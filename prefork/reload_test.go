@@ -113,7 +113,7 @@ func TestReloadsInARow(t *testing.T) {
 	l.end(t)
 }
 
-// While the master executes itself it cannot hear a SIGHUP, and finds out by
+// While the master executes itself it misses a SIGHUP, and finds out by
 // itself what that one was for.
 func TestNoReloadIsMissed(t *testing.T) {
 	s := startServer(t, "ok")
@@ -136,7 +136,7 @@ func TestNoReloadIsMissed(t *testing.T) {
 	}
 }
 
-// Nor does it hear the death of a child, or that it should grow or shrink.
+// Nor does it miss the death of a child, or a signal to add or remove a slot.
 func TestWhatHappensDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
@@ -209,7 +209,7 @@ func TestSlotOfAStoppedChildIsRemoved(t *testing.T) {
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "its socket is closed", func() bool { return s.said(`msg="child leaves" slot=serve.1`) })
+	eventually(t, "its socket is closed", func() bool { return s.said(`msg="child draining" slot=serve.1`) })
 	s.signal(syscall.SIGTTIN)
 	eventually(t, "a new process", func() bool {
 		return s.said(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
@@ -325,7 +325,7 @@ func TestSlotsComeAndGo(t *testing.T) {
 	s.signal(syscall.SIGTTOU)
 	eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "a warning", func() bool { return s.said("the last slot stays") })
+	eventually(t, "a warning", func() bool { return s.said("cannot remove the last slot") })
 	l.end(t)
 	if _, err := ask(s.addr); err != nil {
 		t.Error(err)
@@ -342,7 +342,7 @@ func TestSlotIsCalledBack(t *testing.T) {
 		s.signal(syscall.SIGTTIN)
 	}
 	eventually(t, "signals are through", func() bool {
-		return strings.Count(s.out.String(), "slot stays")+strings.Count(s.out.String(), "slot added") >= 1
+		return strings.Count(s.out.String(), "slot removal cancelled")+strings.Count(s.out.String(), "slot added") >= 1
 	})
 	for range 20 {
 		if _, err := ask(s.addr); err != nil {
@@ -359,7 +359,7 @@ func TestProcessIsReplacedAfterItsRequests(t *testing.T) {
 	s.awaitReady(t)
 	before := s.children()
 	l := startLoad(t, s.addr)
-	eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "requests answered") >= 6 })
+	eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "request limit reached") >= 6 })
 	l.end(t)
 	after := s.children()
 	if before["test: serve.0"] == after["test: serve.0"] || before["test: worker.0"] != after["test: worker.0"] {

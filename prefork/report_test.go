@@ -86,11 +86,11 @@ func TestReportIsNeverTorn(t *testing.T) {
 // Without Merge the next process does not begin with what the last one said.
 func TestReportEndsWithItsProcess(t *testing.T) {
 	m := testMaster(t, nil)
-	s := m.slots[0]
-	m.start(s, m.self())
+	s := m.slots.all[0]
+	_ = m.supervisor.start(s)
 	s.reports.place(s.current.place).write([]byte("old"))
-	m.gone(s.current, "killed")
-	m.start(s, m.self())
+	m.supervisor.gone(s.current, "killed")
+	_ = m.supervisor.start(s)
 	if f := m.overview().Slots[0]; len(f.Reports) != 0 {
 		t.Errorf("reports %q", f.Reports)
 	}
@@ -128,15 +128,15 @@ func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.sys = (&fakeSystem{controls: map[int]chan string{}}).system()
+	*m.sys = (&fakeSystem{controls: map[int]chan string{}}).system()
 	return m
 }
 
 // What a slot has counted survives its processes, and a removal too.
 func TestFiguresSurvive(t *testing.T) {
 	m := testMaster(t, add)
-	s := m.slots[0]
-	m.start(s, m.self())
+	s := m.slots.all[0]
+	_ = m.supervisor.start(s)
 	p := s.current
 	p.lane.accepted.Store(5)
 	p.lane.adopted.Store(2)
@@ -150,24 +150,24 @@ func TestFiguresSurvive(t *testing.T) {
 		}
 	}
 	check("alive", "", 1)
-	m.gone(p, "killed")
+	m.supervisor.gone(p, "killed")
 	check("dead", "one,", 0)
-	m.start(s, m.self())
+	_ = m.supervisor.start(s)
 	s.reports.place(s.current.place).write([]byte("two,"))
 	check("the next one", "one,", 1)
-	m.gone(s.current, "killed")
+	m.supervisor.gone(s.current, "killed")
 	check("dead, too", "one,two,", 0)
-	m.forget(s)
-	m.slots = nil
+	m.slots.release(s)
+	m.slots.all = nil
 	check("removed", "one,two,", 0)
-	s, err := m.newSlot(m.opt.Roles[0], 0)
+	s, err := m.slots.create(m.opt.Roles[0], 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.slots = append(m.slots, s)
+	m.slots.all = append(m.slots.all, s)
 	check("added again", "one,two,", 0)
-	if len(m.former) != 0 || s.generation != 2 {
-		t.Errorf("former %v, generation %d", m.former, s.generation)
+	if len(m.slots.former) != 0 || s.generation != 2 {
+		t.Errorf("former %v, generation %d", m.slots.former, s.generation)
 	}
 }
 
@@ -178,11 +178,11 @@ func TestMergeThatPanicsLosesOneReport(t *testing.T) {
 		}
 		return last
 	})
-	s := m.slots[0]
+	s := m.slots.all[0]
 	for _, text := range []string{"good", "bad"} {
-		m.start(s, m.self())
+		_ = m.supervisor.start(s)
 		s.reports.place(s.current.place).write([]byte(text))
-		m.gone(s.current, "killed")
+		m.supervisor.gone(s.current, "killed")
 	}
 	if string(s.past) != "good" {
 		t.Errorf("past %q", s.past)
@@ -219,13 +219,13 @@ func TestVisit(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Child{control: theirs, visits: newVisits()}
-	go c.obey(func(error) {}) // ends with ours
+	go c.handleMessages(func(error) {}) // ends with ours
 
 	m := testMaster(t, nil)
-	m.slots[0].current = &process{slot: m.slots[0], control: ours}
+	m.slots.all[0].current = &process{slot: m.slots.all[0], control: ours}
 	go func() { // ends with the test's last call
 		for range 2 {
-			(<-m.requests)()
+			(<-m.calls)()
 		}
 	}()
 	if _, err := m.Visit(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {
@@ -244,11 +244,11 @@ func TestVisit(t *testing.T) {
 	}
 	buf := make([]byte, 5)
 	if _, err := io.ReadFull(visitor, buf); err != nil || string(buf) != "hello" {
-		t.Errorf("heard %q, %v", buf, err)
+		t.Errorf("got %q, %v", buf, err)
 	}
 	_, _ = conn.Close(), visitor.Close()
 
-	// Too many that nobody looks at are sent away, and the child lives on.
+	// Too many that are not accepted are closed, and the child goes on.
 	for range maxVisits + 1 {
 		a, b := net.Pipe()
 		defer a.Close()

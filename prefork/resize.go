@@ -1,196 +1,156 @@
 package prefork
 
 import (
-	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// quietFor is how long no connection may have waited in the socket of a slot
-// that is removed before it is closed: a handshake that was begun before new
-// connections were steered away ends in this socket, a round trip later.
+// quietFor is how long the accept queue of a slot that is removed has to be
+// empty before the socket is closed. A handshake that began before new
+// connections were steered away still ends in this socket, a round trip later.
 const quietFor = 500 * time.Millisecond
 
-// grow adds a slot to the first role: SIGTTIN.
-func (m *Master) grow(why string) {
-	if m.stopping != "" {
+// resizer adds and removes slots.
+type resizer struct {
+	log        *slog.Logger
+	slots      *slotTable
+	sockets    *sockets
+	steering   *steering
+	supervisor *supervisor
+}
+
+// grow adds a slot to a role.
+func (r *resizer) grow(role Role, why string) (ok bool) {
+	err := r.add(role, why)
+	if err != nil {
+		r.log.Error("cannot add a slot", "reason", why, "error", err)
+	}
+	return err == nil
+}
+
+// shrink removes the last slot of a role, but not the only one.
+func (r *resizer) shrink(role Role, why string) {
+	s := r.slots.last(role.Name)
+	if s == nil || s.number == 0 {
+		r.log.Warn("cannot remove the last slot", "reason", why)
 		return
 	}
-	if err := m.oneMore(m.opt.Roles[0], why); err != nil {
-		m.log.Error("cannot add a slot", "reason", why, "error", err)
+	r.remove(s, why)
+}
+
+// fit gives every role as many slots as it asks for.
+func (r *resizer) fit(roles []Role, why string) {
+	for _, s := range slices.Clone(r.slots.all) {
+		i := slices.IndexFunc(roles, func(role Role) bool { return role.Name == s.role })
+		if !s.retired && !s.retiring && (i < 0 || !r.sockets.fixed(roles[i]) && s.number >= roles[i].Slots) {
+			r.remove(s, why)
+		}
+	}
+	for _, role := range roles {
+		for !r.sockets.fixed(role) && r.slots.count(role.Name) < role.Slots {
+			if !r.grow(role, why) {
+				break
+			}
+		}
 	}
 }
 
-// oneMore gives a role another slot: the first that was to go, and has not, or
-// a new one.
-func (m *Master) oneMore(role Role, why string) error {
-	for _, s := range m.slots {
+// add gives a role another slot: the first one whose removal has not finished,
+// or a new one.
+func (r *resizer) add(role Role, why string) error {
+	for _, s := range r.slots.all {
 		if s.role != role.Name || !s.retiring {
 			continue
 		}
 		s.retiring = false
-		if s.current == nil { // it died meanwhile, and was not wanted any more
-			m.start(s, m.self())
+		if s.current == nil { // it died meanwhile and was not restarted
+			_ = r.supervisor.start(s) // logged, and tried again
 		}
-		m.log.Info("slot stays", "slot", s.name(), "reason", why)
+		r.log.Info("slot removal cancelled", "slot", s.name(), "reason", why)
 		return nil
 	}
-	s, err := m.addSlot(role, m.count(role.Name))
+	s, err := r.create(role, r.slots.count(role.Name))
 	if err == nil {
-		m.log.Info("slot added", "slot", s.name(), "reason", why)
+		r.log.Info("slot added", "slot", s.name(), "reason", why)
 	}
 	return err
 }
 
-// shrink removes the last slot of the first role, but not the only one:
-// SIGTTOU.
-func (m *Master) shrink(why string) {
-	if m.stopping != "" {
-		return
-	}
-	s := m.top(m.opt.Roles[0].Name)
-	if s == nil || s.number == 0 {
-		m.log.Warn("the last slot stays", "reason", why)
-		return
-	}
-	m.log.Info("removing slot", "slot", s.name(), "reason", why)
-	m.remove(s)
-}
-
-// remove lets a slot go: at once if it has no socket of its own, else when no
-// connection waits in it any more.
-func (m *Master) remove(s *slot) {
-	if s.listener >= 0 && !m.shared {
-		s.retiring, s.quiet = true, time.Time{}
-		return
-	}
-	m.retired(s)
-}
-
-// retire closes the socket of a slot that is to be removed, once it has been
-// quiet for long enough and is the last of its group: closing another one
-// would give the ones behind it new numbers.
-func (m *Master) retire(s *slot, now time.Time) {
-	if m.queue(s) > 0 {
-		s.quiet = time.Time{}
-		return
-	}
-	if s.quiet.IsZero() {
-		s.quiet = now
-	}
-	if now.Sub(s.quiet) < quietFor || s != m.group[len(m.group)-1] {
-		return
-	}
-	m.disown(s)
-	m.group = m.group[:len(m.group)-1]
-	// Not only this copy: while a stopped child or adopter has one, the socket
-	// would keep its place in the group, and the next slot get another number.
-	if !m.handed { // systemd's is wanted again
-		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
-	}
-	_ = unix.Close(s.listener)
-	m.retired(s)
-}
-
-// retired ends a slot that gets no more connections.
-func (m *Master) retired(s *slot) {
-	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
-	for p := range s.processes() {
-		if p.state != Leaving {
-			m.leave(p, "slot removed")
-		}
-	}
-}
-
-// sweep forgets removed slots whose processes are gone.
-func (m *Master) sweep() {
-	gone := func(s *slot) bool { return s.state() == Stopped }
-	if m.stopping != "" || !slices.ContainsFunc(m.slots, gone) {
-		return
-	}
-	m.slots = slices.DeleteFunc(m.slots, func(s *slot) bool {
-		if !gone(s) {
-			return false
-		}
-		m.log.Info("slot removed", "slot", s.name())
-		m.forget(s)
-		return true
-	})
-	m.settled() // those that are left may have waited for this one
-}
-
-// count is how many slots a role has, but those that are removed or about to be.
-func (m *Master) count(role string) (n int) {
-	for _, s := range m.slots {
-		if s.role == role && !s.retired && !s.retiring {
-			n++
-		}
-	}
-	return n
-}
-
-// top is the last slot of a role that is not about to be removed.
-func (m *Master) top(role string) (top *slot) {
-	for _, s := range m.slots {
-		if s.role == role && !s.retired && !s.retiring {
-			top = s
-		}
-	}
-	return top
-}
-
-// addSlot gives a role the slot of that number, and starts its process. If the
+// create gives a role the slot of that number, and starts its process. If the
 // one that had the number has not quite left, the slot is used again.
-func (m *Master) addSlot(role Role, number int) (s *slot, err error) {
-	i := slices.IndexFunc(m.slots, func(s *slot) bool { return s.role == role.Name && s.number == number })
-	if i >= 0 {
-		s = m.slots[i]
-	} else if s, err = m.newSlot(role, number); err != nil {
-		return nil, err
+func (r *resizer) create(role Role, number int) (s *slot, err error) {
+	s = r.slots.find(fmt.Sprintf("%s.%d", role.Name, number))
+	create := s == nil
+	if create {
+		if s, err = r.slots.create(role, number); err != nil {
+			return nil, err
+		}
 	}
 	if role.Listens {
-		if err := m.join(s); err != nil {
-			if i < 0 {
-				m.forget(s)
+		if err := r.sockets.join(s, r.slots.last(s.role)); err != nil {
+			if create {
+				r.slots.release(s)
 			}
 			return nil, err
 		}
 	}
 	s.retired = false
-	if i < 0 {
-		// Slots stand in the order of their roles and numbers.
-		after := 0
-		for _, r := range m.opt.Roles {
-			for after < len(m.slots) && m.slots[after].role == r.Name {
-				after++
-			}
-			if r.Name == role.Name {
-				break
-			}
-		}
-		m.slots = slices.Insert(m.slots, after, s)
+	if create {
+		r.slots.insert(s)
 	}
-	m.start(s, m.self())
+	_ = r.supervisor.start(s) // logged, and tried again
 	return s, nil
 }
 
-// join gives a slot a socket: one more of the group, or the one that all share.
-func (m *Master) join(s *slot) error {
-	switch {
-	case m.shared:
-		s.listener = m.top(s.role).listener
-		return nil
-	case m.handed:
-		return errors.New("the sockets were handed over, and their number is fixed")
+// remove removes a slot: at once if it has no socket of its own, else when no
+// connection waits in it any more.
+func (r *resizer) remove(s *slot, why string) {
+	r.log.Info("removing slot", "slot", s.name(), "reason", why)
+	if r.sockets.own(s) {
+		s.retiring, s.quietSince = true, time.Time{}
+		return
 	}
-	fd, err := listenOne(m.address, true)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", m.address, err)
+	r.finish(s)
+}
+
+// closeQuiet closes the sockets of slots that are being removed, once they have
+// been quiet for long enough. It reports whether there are such slots.
+func (r *resizer) closeQuiet(now time.Time) (some bool) {
+	for _, s := range r.slots.all {
+		if s.retiring {
+			some = true
+			r.closeIfQuiet(s, now)
+		}
 	}
-	s.listener = fd
-	m.group = append(m.group, s)
-	return nil
+	return some
+}
+
+// closeIfQuiet closes the socket of a slot if it is the last of the group:
+// closing another one would renumber those after it.
+func (r *resizer) closeIfQuiet(s *slot, now time.Time) {
+	if r.sockets.queue(s) > 0 {
+		s.quietSince = time.Time{}
+		return
+	}
+	if s.quietSince.IsZero() {
+		s.quietSince = now
+	}
+	if now.Sub(s.quietSince) < quietFor || !r.sockets.isLast(s) {
+		return
+	}
+	r.steering.disown(s)
+	r.sockets.closeLast()
+	r.finish(s)
+}
+
+// finish ends a slot that gets no more connections.
+func (r *resizer) finish(s *slot) {
+	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
+	for p := range s.processes() {
+		if p.state != StateLeaving {
+			r.supervisor.leave(p, "slot removed")
+		}
+	}
 }

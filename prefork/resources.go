@@ -16,13 +16,13 @@ import (
 // work at different times. They are what the Go runtime found, which knows the
 // CPU quota of the cgroup and the master's own GOMAXPROCS. Memory is divided
 // among all slots, if there is a limit.
-func (m *Master) shareOfMachine(role string) string {
-	n := max(m.count(role), 1)
-	share := fmt.Sprintf("GOMAXPROCS=%d", (m.sys.cpus()+n-1)/n)
-	if limit := m.sys.memoryLimit(); limit > 0 {
+func (v *supervisor) shareOfMachine(role string) string {
+	n := max(v.slots.count(role), 1)
+	share := fmt.Sprintf("GOMAXPROCS=%d", (v.sys.cpus()+n-1)/n)
+	if limit := v.sys.memoryLimit(); limit > 0 {
 		all := 0
-		for _, role := range m.opt.Roles {
-			all += m.count(role.Name)
+		for _, role := range v.opt.Roles {
+			all += v.slots.count(role.Name)
 		}
 		share += fmt.Sprintf(" GOMEMLIMIT=%d", limit/int64(max(all, 1)))
 	}

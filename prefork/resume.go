@@ -1,7 +1,6 @@
 package prefork
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resume takes over what the master before has left: its slots, their sockets
-// and their processes. In a trial the descriptors are not there, and nothing
-// but the shape is looked at.
+// resume takes over from the previous master: its slots, their sockets and their
+// processes. In a trial the descriptors are not there, and only the form is
+// checked.
 func (m *Master) resume(saved *savedMaster) error {
 	if saved.Address != m.opt.Address {
 		return fmt.Errorf("the address has changed from %s to %s: restart instead of reload", saved.Address, m.opt.Address)
@@ -22,14 +21,15 @@ func (m *Master) resume(saved *savedMaster) error {
 	if saved.Layout != pageLayout {
 		return errForeignState
 	}
-	m.instance, m.release = saved.Instance, saved.Release+1
-	m.started, m.again, m.binary = saved.Started, saved.Again, saved.Binary
-	m.reloads, m.refused = saved.Reloads, saved.Refused
-	maps.Copy(m.former, saved.Former)
-	m.shared, m.handed, m.resumed, m.rolling = saved.Shared, saved.Handed, saved, true
+	m.supervisor.instance, m.supervisor.release.number = saved.Instance, saved.Release+1
+	m.started, m.reloader.again, m.reloader.tested = saved.Started, saved.Again, saved.Binary
+	m.rollout.reloads, m.reloader.refused = saved.Reloads, saved.Refused
+	m.parked.inherited = saved.Aside
+	maps.Copy(m.slots.former, saved.Former)
+	m.sockets.shared, m.sockets.handed, m.resumed, m.rollout.reloading = saved.Shared, saved.Handed, saved, true
 	var err error
 	if saved.Bound != "" {
-		if m.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
+		if m.sockets.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
 			return errForeignState
 		}
 	}
@@ -40,7 +40,7 @@ func (m *Master) resume(saved *savedMaster) error {
 		s, slotErr := m.resumeSlot(old)
 		err = errors.Join(err, slotErr)
 		if slotErr == nil {
-			m.slots = append(m.slots, s)
+			m.slots.all = append(m.slots.all, s)
 		}
 	}
 	return err
@@ -63,18 +63,10 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	if s.reports, err = resumeReports(s.name(), old.Reports); err != nil {
 		return nil, fmt.Errorf("take over %s: %w", s.name(), err)
 	}
-	if s.listener >= 0 {
-		unix.CloseOnExec(s.listener)
-		if addr, err := boundTo(s.listener); err == nil {
-			m.address = addr
-		}
-		if !m.shared {
-			m.group = append(m.group, s)
-		}
-	}
+	m.sockets.resume(s)
 	s.current = s.resumeProcess(old.Current)
 	s.next = s.resumeProcess(old.Next)
-	for _, p := range old.Leaving {
+	for _, p := range old.StateLeaving {
 		s.leaving = append(s.leaving, s.resumeProcess(p))
 	}
 	return s, nil
@@ -86,113 +78,43 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	}
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
-		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, doom: old.Doom,
-		enough: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
+		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, exitReason: old.Doom,
+		maxRequests: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
 	}
 	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
-		p.lane = &Lane{} // of a process that nobody can see any more
+		p.lane = &Lane{} // not on the scoreboard any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {
-		p.control = deaf{} // it will notice that its end is closed, and leave
+		p.control = closedControl{} // the child sees end of file, and leaves
 	} else {
 		p.control = socket
 	}
 	return p
 }
 
-// takeOver goes on where the master before has stopped.
+// takeOver continues the work of the previous master.
 func (m *Master) takeOver() {
-	for p := range m.processes() {
-		m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
+	for p := range m.slots.processes() {
+		m.supervisor.watch(p)
 	}
 	for i, old := range m.resumed.Slots {
-		for p := range m.processes() {
+		for p := range m.slots.processes() {
 			if old.Adopter != 0 && p.pid == old.Adopter {
-				m.slots[i].adopter = p
+				m.slots.all[i].adopter = p
 			}
 		}
 	}
-	m.log.Info("took over", "release", m.release, "pid", os.Getpid(), "slots", len(m.slots))
-	m.countArrivals()
-	m.arrivals = 0 // those so far are no burst
+	m.log.Info("took over", "release", m.supervisor.release.number, "pid", os.Getpid(), "slots", len(m.slots.all))
+	m.steering.reset()
 	m.reap()
-	for _, s := range slices.Clone(m.slots) {
-		if s.next != nil && s.next.state == Live {
+	for _, s := range m.slots.all {
+		if s.next != nil && s.next.state == StateLive {
 			m.promote(s)
 		}
-		i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role })
-		if !s.retired && !s.retiring && (i < 0 || !m.fixed(m.opt.Roles[i]) && s.number >= m.opt.Roles[i].Slots) {
-			m.log.Info("removing slot", "slot", s.name(), "reason", "reload")
-			m.remove(s)
-		}
 	}
-	for _, role := range m.opt.Roles {
-		for !m.fixed(role) && m.count(role.Name) < role.Slots {
-			if err := m.oneMore(role, "reload"); err != nil {
-				m.log.Error("cannot add a slot", "reason", "reload", "error", err)
-				break
-			}
-		}
-	}
-	m.dropAside()
+	m.resizer.fit(m.opt.Roles, "reload")
+	m.parked.closeUnclaimed()
 	m.resumed = nil
-	if m.again {
-		m.hup()
-	} else {
-		m.recheck()
-	}
-}
-
-// fixed reports whether systemd has said how many slots the role has.
-func (m *Master) fixed(role Role) bool { return role.Listens && m.handed && !m.shared }
-
-// ListenAside binds a listening socket of the master's own, beside those of the
-// slots; over a reload it stays open. network is "tcp" or "unix".
-func (m *Master) ListenAside(ctx context.Context, network, address string) (net.Listener, error) {
-	name := network + " " + address
-	ln, err := m.inheritAside(name)
-	if ln == nil && err == nil {
-		ln, err = new(net.ListenConfig).Listen(ctx, network, address)
-		if errors.Is(err, unix.EADDRINUSE) && m.dropAside() { // it may have been by one of our own
-			ln, err = new(net.ListenConfig).Listen(ctx, network, address)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	m.aside[name] = ln
-	return ln, nil
-}
-
-// inheritAside takes over the socket that the master before had under the
-// name; nil if it had none.
-func (m *Master) inheritAside(name string) (net.Listener, error) {
-	if m.resumed == nil {
-		return nil, nil
-	}
-	fd, ok := m.resumed.Aside[name]
-	if !ok {
-		return nil, nil
-	}
-	delete(m.resumed.Aside, name)
-	ln, err := listen(uintptr(fd))
-	if u, ok := ln.(*net.UnixListener); ok && err == nil {
-		u.SetUnlinkOnClose(true)
-	}
-	return ln, err
-}
-
-// dropAside closes what the master before listened on aside and nobody has
-// asked for again, and reports whether there was any.
-func (m *Master) dropAside() bool {
-	if m.resumed == nil || len(m.resumed.Aside) == 0 {
-		return false
-	}
-	for name := range m.resumed.Aside {
-		if ln, err := m.inheritAside(name); err == nil {
-			_ = ln.Close() // a Unix socket's file, too
-		}
-	}
-	return true
+	m.reloader.recheck()
 }

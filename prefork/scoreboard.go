@@ -21,15 +21,15 @@ const pageSize = 4096
 const pageLayout = 1
 
 // lanes is how many processes of a slot can report at once: the current one,
-// the next, those that leave, and some room.
+// the next, those that leave, and some to spare.
 const lanes = 16
 
-// Page is a slot's page of the scoreboard: memory that the master and the
+// page is a slot's page of the scoreboard: memory that the master and the
 // slot's processes map together (memfd_create(2)), so that what a child wrote
 // last outlives it and costs no system call. All fields are atomics.
 //
-// Each process of the slot has a lane of its own, told apart by generation.
-type Page struct {
+// Each process of the slot has a lane of its own, distinguished by generation.
+type page struct {
 	fd int
 	*pageContent
 }
@@ -54,21 +54,21 @@ const TallySize = 240
 // count at the same time.
 type Tally [TallySize]atomic.Int64
 
-// Lane is what one process of a slot reports. It fills two cache lines, so that
+// Lane holds the figures of one process of a slot. It fills two cache lines, so that
 // neighbours do not slow each other down.
 type Lane struct {
 	pid         atomic.Int64 // set by the master; 0: no process
 	generation  atomic.Int64 // set by the master
 	heartbeat   atomic.Int64 // Unix time in nanoseconds
 	Connections atomic.Int64 // open now
-	Requests    atomic.Int64 // answered since the process began
+	Requests    atomic.Int64 // served since the process began
 	accepted    atomic.Int64 // connections taken from the slot's own socket
 	adopted     atomic.Int64 // and from those of siblings
 	_           [9]int64
 }
 
 // newPage makes an empty page, in the master.
-func newPage(slot string) (*Page, error) {
+func newPage(slot string) (*page, error) {
 	fd, err := unix.MemfdCreate("gale-"+slot, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
@@ -84,8 +84,8 @@ func newPage(slot string) (*Page, error) {
 	return p, err
 }
 
-// mapPage maps the page behind fd.
-func mapPage(fd int) (*Page, error) {
+// mapPage maps the page of a descriptor.
+func mapPage(fd int) (*page, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Size != pageSize {
 		return nil, fmt.Errorf("map scoreboard: fd %d is not a page of it", fd)
@@ -94,18 +94,18 @@ func mapPage(fd int) (*Page, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &Page{fd: fd, pageContent: (*pageContent)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
+	return &page{fd: fd, pageContent: (*pageContent)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
 }
 
 // close unmaps the page, in the master, when the slot is no more.
-func (p *Page) close() {
+func (p *page) close() {
 	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(p.pageContent)), pageSize))
 	_ = unix.Close(p.fd)
 }
 
 // claim readies a free lane for a new process, before it can write to it, and
 // returns its number too.
-func (p *Page) claim(generation int) (*Lane, int) {
+func (p *page) claim(generation int) (*Lane, int) {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		if l.pid.Load() != 0 {
@@ -123,7 +123,7 @@ func (p *Page) claim(generation int) (*Lane, int) {
 }
 
 // lane finds the lane of a generation and its number; nil if it has none.
-func (p *Page) lane(generation int) (*Lane, int) {
+func (p *page) lane(generation int) (*Lane, int) {
 	for i := range p.lanes {
 		if p.lanes[i].generation.Load() == int64(generation) {
 			return &p.lanes[i], i
@@ -133,7 +133,7 @@ func (p *Page) lane(generation int) (*Lane, int) {
 }
 
 // alone reports whether no process of the slot lives but the given one.
-func (p *Page) alone(generation int) bool {
+func (p *page) alone(generation int) bool {
 	for i := range p.lanes {
 		if p.lanes[i].pid.Load() != 0 && p.lanes[i].generation.Load() != int64(generation) {
 			return false
@@ -142,9 +142,9 @@ func (p *Page) alone(generation int) bool {
 	return true
 }
 
-// vacate says that a lane's process is gone, and its connections with it; what
-// it has accepted is the slot's past.
-func (p *Page) vacate(l *Lane) {
+// vacate frees the lane of a process that is gone, and adds what it has accepted
+// to the slot's past.
+func (p *page) vacate(l *Lane) {
 	l.pid.Store(0)
 	l.Connections.Store(0)
 	p.past.accepted.Add(l.accepted.Swap(0))
@@ -155,7 +155,7 @@ func (l *Lane) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
 
 // arrived adds up what the slot's processes have ever accepted, from its own
 // socket and from those of siblings.
-func (p *Page) arrived() (own, adopted int64) {
+func (p *page) arrived() (own, adopted int64) {
 	own, adopted = p.past.accepted.Load(), p.past.adopted.Load()
 	for i := range p.lanes {
 		own += p.lanes[i].accepted.Load()
@@ -165,7 +165,7 @@ func (p *Page) arrived() (own, adopted int64) {
 }
 
 // connections adds up what the slot's processes hold open.
-func (p *Page) connections() (n int) {
+func (p *page) connections() (n int) {
 	for i := range p.lanes {
 		n += int(p.lanes[i].Connections.Load())
 	}

@@ -6,26 +6,28 @@ import (
 	"time"
 )
 
-// State is where a process, and with it its slot, stands; the picture is in
-// the package comment.
+// State is the state of a process and of its slot; the package comment shows the
+// transitions.
 type State string
 
 // The states of a slot.
 const (
-	Waiting State = "backoff" // no process; the next one is started when the delay is over
-	Booting State = "booting"
-	Live    State = "live"
-	Stalled State = "stalled" // connections wait and none is accepted, or no heartbeat
-	Hung    State = "hung"    // stalled for the hang timeout; about to be killed
-	Leaving State = "leaving"
-	Stopped State = "stopped"
+	StateWaiting State = "backoff" // no process; the next one starts after the delay
+	StateBooting State = "booting"
+	StateLive    State = "live"
+	StateStalled State = "stalled" // connections wait and none is accepted, or no heartbeat
+	StateHung    State = "hung"    // stalled for the hang timeout; about to be killed
+	StateLeaving State = "leaving"
+	StateStopped State = "stopped"
 )
 
-// States are all that a slot can be in.
-func States() []State { return []State{Waiting, Booting, Live, Stalled, Hung, Leaving, Stopped} }
+// States are all states of a slot.
+func States() []State {
+	return []State{StateWaiting, StateBooting, StateLive, StateStalled, StateHung, StateLeaving, StateStopped}
+}
 
-// maxLeaving bounds the processes of one slot that leave at the same time, if
-// replacements come faster than they finish: the next one waits.
+// maxLeaving bounds the processes of one slot that leave at the same time; the
+// next replacement waits.
 const maxLeaving = 8
 
 // slot is a place for a process. Only the master's goroutine touches it.
@@ -34,7 +36,7 @@ type slot struct {
 	number   int
 	keep     bool // a reload leaves its process alone
 	listener int  // descriptor of its socket, -1 if it has none
-	page     *Page
+	page     *page
 	reports  *reports // of its processes; nil: none
 	past     []byte   // sum of the reports of those that are gone
 
@@ -42,20 +44,20 @@ type slot struct {
 	next    *process   // boots to take current's place; nil: none
 	leaving []*process // finish what they do
 
-	again      time.Time // when a process may be started again; zero: no need
-	generation int       // processes so far
-	restarts   int       // of those, how many replaced one that died by itself
-	hangs      int       // how many were killed because they hung
-	deaths     deaths
-	started    time.Time // when the last process was
-	why        string    // why the current process is replaced by the next
-	lastExit   string
+	again         time.Time // when a process may be started again; zero: no need
+	generation    int       // processes so far
+	restarts      int       // of those, how many replaced one that died by itself
+	hangs         int       // how many were killed because they hung
+	deaths        deaths
+	started       time.Time // when the last process was
+	replaceReason string    // why the current process is replaced by the next
+	lastExit      string
 
-	retiring bool      // no new connections; the slot is removed when none waits
-	quiet    time.Time // since when none does; zero: not
-	retired  bool      // the socket is closed, no process will come
+	retiring   bool      // no new connections; the slot is removed when none waits
+	quietSince time.Time // since when no connection waits in the socket; zero: some do
+	retired    bool      // the socket is closed, no process will come
 
-	adopter *process // who accepts from its socket meanwhile; nil: nobody else
+	adopter *process // sibling that accepts from the socket meanwhile; nil: none
 }
 
 // process is one child. Only the master's goroutine touches it.
@@ -68,32 +70,16 @@ type process struct {
 	lane       *Lane
 	place      int // number of the lane; -1: it has none
 
-	state    State
-	since    time.Time // when the state was entered
-	deadline time.Time // when the state must have changed; zero: never
-	booted   time.Time // when it said that it was ready
-	quit     bool      // SIGQUIT was sent, SIGKILL is next
-	doom     string    // why the master made it leave or killed it; empty: it did not
-	share    string    // of the machine, as variables for the Go runtime
-	enough   int64     // requests after which it is replaced; 0: never
-	rss      int64     // resident memory in bytes when it was last weighed
-	pulse    pulse
-}
-
-// newSlot makes a slot; one that had its name before leaves it its figures.
-func (m *Master) newSlot(role Role, number int) (*slot, error) {
-	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
-	var err error
-	if s.page, err = newPage(s.name()); err != nil {
-		return nil, fmt.Errorf("make scoreboard: %w", err)
-	}
-	if s.reports, err = newReports(s.name()); err != nil {
-		s.page.close()
-		return nil, fmt.Errorf("make place for reports: %w", err)
-	}
-	s.remember(m.former[s.name()])
-	delete(m.former, s.name())
-	return s, nil
+	state       State
+	since       time.Time // when the state was entered
+	deadline    time.Time // when the state must have changed; zero: never
+	booted      time.Time // when it became ready
+	quit        bool      // SIGQUIT was sent, SIGKILL is next
+	exitReason  string    // why the master made it leave or killed it; empty: it did not
+	share       string    // of the machine, as variables for the Go runtime
+	maxRequests int64     // requests after which it is replaced; 0: never
+	rss         int64     // resident memory in bytes when it was last weighed
+	pulse       pulse
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
@@ -102,25 +88,25 @@ func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
 func (s *slot) state() State {
 	switch {
 	case s.retiring || s.retired && len(s.leaving) > 0:
-		return Leaving
+		return StateLeaving
 	case s.retired:
-		return Stopped
+		return StateStopped
 	case s.current != nil:
 		return s.current.state
 	}
-	return Waiting
+	return StateWaiting
 }
 
 // accepting returns the process that takes connections from the slot's own
 // socket; nil if none does.
 func (s *slot) accepting() *process {
-	if s.current != nil && s.current.state == Live {
+	if s.current != nil && s.current.state == StateLive {
 		return s.current
 	}
 	return nil
 }
 
-// processes are all of the slot's, whatever they do.
+// processes are all of the slot's, in any state.
 func (s *slot) processes() iter.Seq[*process] {
 	return func(yield func(*process) bool) {
 		for _, p := range append([]*process{s.current, s.next}, s.leaving...) {
@@ -137,27 +123,4 @@ func (p *process) enter(state State, now time.Time, limit time.Duration) {
 	if limit > 0 {
 		p.deadline = now.Add(limit)
 	}
-}
-
-// processes are those of all slots.
-func (m *Master) processes() iter.Seq[*process] {
-	return func(yield func(*process) bool) {
-		for _, s := range m.slots {
-			for p := range s.processes() {
-				if !yield(p) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// live counts the slots that do their work.
-func (m *Master) live() (n int) {
-	for _, s := range m.slots {
-		if s.current != nil && s.current.state == Live {
-			n++
-		}
-	}
-	return n
 }

@@ -1,13 +1,13 @@
 package prefork
 
 import (
-	"cmp"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,43 +24,65 @@ type release struct {
 // siblings.
 const ownBinary = "/proc/self/exe"
 
-// ErrNoProc is New's error where there is no way to the own binary, as in a root
-// folder in which nobody has mounted /proc.
+// ErrNoProc is New's error if the path to the running binary does not exist, as
+// in a root folder without a mounted /proc.
 var ErrNoProc = errors.New("no /proc/self/exe, which children are started from: mount -t proc proc /proc")
 
-// self is the release of the running master.
-func (m *Master) self() release { return release{m.release, ownBinary, m.opt.Config} }
+// supervisor starts, watches and ends the processes of the slots.
+type supervisor struct {
+	sys      *system
+	log      *slog.Logger
+	opt      *Options
+	slots    *slotTable
+	instance string
+	release  release // what processes are started from
 
-// start gives a slot a process: its current one if it has none, else the next.
-func (m *Master) start(s *slot, r release) {
-	now := m.sys.now()
+	messages chan message
+	readers  sync.WaitGroup // goroutines that read from children
+	ended    chan struct{}  // closed when messages are no longer received
+}
+
+// message is one that a child sent on its control socket.
+type message struct {
+	process *process
+	text    string
+}
+
+// start gives a slot a process of the running release: its current one if it
+// has none, else the next.
+func (v *supervisor) start(s *slot) error { return v.startRelease(s, v.release) }
+
+// startRelease is start with another release. A process that cannot be started
+// counts as one that died, so the slot tries again after its backoff.
+func (v *supervisor) startRelease(s *slot, r release) error {
+	now := v.sys.now()
 	s.again, s.started = time.Time{}, now
-	p := &process{slot: s, generation: s.generation + 1, release: r.number, enough: m.enough()}
+	p := &process{slot: s, generation: s.generation + 1, release: r.number, maxRequests: v.drawMaxRequests()}
 	if s.current == nil {
 		s.current = p
 	} else {
 		s.next = p
 	}
-	if err := m.spawn(p, r); err != nil {
-		// Out of processes, memory or files: for the slot as good as a death.
-		m.died(p, err.Error())
-		return
+	if err := v.spawn(p, r); err != nil {
+		v.died(p, err.Error())
+		return err
 	}
 	s.generation = p.generation
-	p.enter(Booting, now, m.opt.BootTimeout)
-	m.log.Debug("child started", "slot", s.name(), "pid", p.pid, "generation", p.generation)
-	m.readers.Go(func() { m.listen(p) }) // ends when the control socket is closed
+	p.enter(StateBooting, now, v.opt.BootTimeout)
+	v.log.Debug("child started", "slot", s.name(), "pid", p.pid, "generation", p.generation)
+	v.watch(p)
+	return nil
 }
 
-func (m *Master) spawn(p *process, r release) (err error) {
+func (v *supervisor) spawn(p *process, r release) (err error) {
 	if p.lane, p.place = p.slot.page.claim(p.generation); p.lane == nil {
 		return errors.New("too many processes in the slot")
 	}
 	p.slot.reports.clear(p.place)
-	p.pid, p.control, err = m.sys.spawn(command{
+	p.pid, p.control, err = v.sys.spawn(command{
 		program:  r.program,
-		argv0:    m.opt.Program + ": " + p.slot.name(),
-		env:      m.environ(p),
+		argv0:    v.opt.Program + ": " + p.slot.name(),
+		env:      v.environ(p),
 		config:   r.config,
 		page:     p.slot.page.fd,
 		listener: p.slot.listener,
@@ -72,18 +94,23 @@ func (m *Master) spawn(p *process, r release) (err error) {
 	return err
 }
 
-// enough draws after how many requests a process is replaced: up to a tenth
-// more than MaxRequests, so that slots do not take their leave in step.
-func (m *Master) enough() int64 {
-	if m.opt.MaxRequests <= 0 {
+// drawMaxRequests draws after how many requests a process is replaced: up to a
+// tenth more than MaxRequests, so that slots are not replaced in step.
+func (v *supervisor) drawMaxRequests() int64 {
+	if v.opt.MaxRequests <= 0 {
 		return 0
 	}
-	return m.opt.MaxRequests + rand.N(m.opt.MaxRequests/10+1)
+	return v.opt.MaxRequests + rand.N(v.opt.MaxRequests/10+1)
 }
 
-// listen turns what a child says into events. End of file says nothing: the
-// process's exit is what counts, and SIGCHLD tells it.
-func (m *Master) listen(p *process) {
+// watch begins to read a child's messages.
+func (v *supervisor) watch(p *process) {
+	v.readers.Go(func() { v.read(p) }) // ends when the control socket is closed
+}
+
+// read turns a child's messages into events. End of file is none: SIGCHLD
+// announces the exit of the process.
+func (v *supervisor) read(p *process) {
 	buf := make([]byte, 256)
 	for {
 		n, err := p.control.Read(buf)
@@ -91,20 +118,20 @@ func (m *Master) listen(p *process) {
 			return
 		}
 		select {
-		case m.messages <- message{p, string(buf[:n])}:
-		case <-m.ended:
+		case v.messages <- message{p, string(buf[:n])}:
+		case <-v.ended:
 			return
 		}
 	}
 }
 
-// environ is a child's environment: the master's without what was meant for
-// the master alone, and the child's share of the machine.
-func (m *Master) environ(p *process) []string {
-	env := slices.DeleteFunc(slices.Clone(m.opt.Environ), func(v string) bool {
+// environ is a child's environment: the master's without the variables for the
+// master alone, and with the child's share of the machine.
+func (v *supervisor) environ(p *process) []string {
+	env := slices.DeleteFunc(slices.Clone(v.opt.Environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case EnvSlot, EnvGeneration, EnvInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
+		case envSlot, envGeneration, envInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
 			envNotify, "WATCHDOG_USEC", "WATCHDOG_PID", "GOMAXPROCS", "GOMEMLIMIT":
 			return true
 		}
@@ -113,73 +140,55 @@ func (m *Master) environ(p *process) []string {
 	if p.slot.reports != nil {
 		env = append(env, envReports+"=1")
 	}
-	p.share = m.shareOfMachine(p.slot.role)
+	p.share = v.shareOfMachine(p.slot.role)
 	env = append(env, strings.Fields(p.share)...)
 	return append(env,
-		EnvSlot+"="+p.slot.name(),
-		EnvGeneration+"="+strconv.Itoa(p.generation),
-		EnvInstance+"="+m.instance,
+		envSlot+"="+p.slot.name(),
+		envGeneration+"="+strconv.Itoa(p.generation),
+		envInstance+"="+v.instance,
 	)
 }
 
-// hear takes what a child said.
-func (m *Master) hear(msg message) {
+// markReady makes a booting process live if the message says that it is ready,
+// and reports whether it did.
+func (v *supervisor) markReady(msg message) bool {
 	p := msg.process
-	if !m.markReady(msg) {
-		return
-	}
-	switch {
-	case m.reload != nil && p == m.reload.canary:
-		m.nextCanary()
-	case p == p.slot.next:
-		m.promote(p.slot)
-	}
-	m.settled()
-}
-
-// markReady notes that a process does its work now, if that is what it said,
-// and reports whether it was news.
-func (m *Master) markReady(msg message) bool {
-	p := msg.process
-	if p.state != Booting || msg.text != readyMessage {
+	if p.state != StateBooting || msg.text != readyMessage {
 		return false
 	}
-	now := m.sys.now()
-	m.log.Info("child ready", "slot", p.slot.name(), "pid", p.pid, "boot_time", now.Sub(p.since).Round(time.Millisecond))
-	p.enter(Live, now, 0)
+	now := v.sys.now()
+	v.log.Info("child ready", "slot", p.slot.name(), "pid", p.pid, "boot_time", now.Sub(p.since).Round(time.Millisecond))
+	p.enter(StateLive, now, 0)
 	p.booted = now
 	return true
 }
 
-// promote makes a slot's next process its current one; the old one leaves.
-func (m *Master) promote(s *slot) {
-	old := s.current
-	s.current, s.next = s.next, nil
-	if old != nil {
-		m.arrange() // its clients come back at once, to where there is room
-		m.leave(old, cmp.Or(s.why, "replaced"))
-		s.why = ""
+// pauseReading stops the goroutines that read from children: what they have
+// read would be lost with them when the master executes itself. What is unread
+// stays in the sockets.
+func (v *supervisor) pauseReading() {
+	for p := range v.slots.processes() {
+		_ = p.control.SetReadDeadline(time.Unix(1, 0))
 	}
-}
-
-// settled notes when every slot does its work for the first time, and when a
-// reload has reached them all.
-func (m *Master) settled() {
-	for _, s := range m.slots {
-		if !s.retiring && !s.retired && (s.accepting() == nil || m.outdated(s)) {
+	paused := make(chan struct{})
+	go func() { // ends when the readers have, which the deadlines see to
+		v.readers.Wait()
+		close(paused)
+	}()
+	for {
+		select {
+		case msg := <-v.messages:
+			v.markReady(msg)
+		case <-paused:
 			return
 		}
 	}
-	if !m.started {
-		m.started = true
-		m.log.Info("ready", "slots", len(m.slots))
-	}
-	if m.rolling {
-		m.rolling, m.setback = false, ""
-		m.reloads++
-		m.log.Info("reloaded", "release", m.release, "pid", os.Getpid())
-	}
-	if m.reload == nil {
-		m.tellReady()
+}
+
+// resumeReading undoes pauseReading.
+func (v *supervisor) resumeReading() {
+	for p := range v.slots.processes() {
+		_ = p.control.SetReadDeadline(time.Time{})
+		v.watch(p)
 	}
 }

@@ -1,47 +1,30 @@
 package prefork
 
-import (
-	"time"
+import "time"
 
-	"golang.org/x/sys/unix"
-)
-
-// stop lets every child leave: TERM now, QUIT and KILL when the grace time is
-// over. A second call, a second signal, kills at once.
+// stop drains every child: TERM now, QUIT and KILL after the grace time. A second
+// call, by a second signal, kills them at once.
 func (m *Master) stop(why string) {
 	if m.stopping != "" {
 		m.log.Warn("stopping at once", "signal", why)
-		for p := range m.processes() {
-			m.kill(p, "second "+why)
+		for p := range m.slots.processes() {
+			m.supervisor.kill(p, "second "+why)
 		}
 		return
 	}
 	m.stopping = why
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
-	m.tell("STOPPING=1")
-	m.dropReload()
-	// The children hold copies and close them as they begin to drain: from then
-	// on new connections are refused and a balancer goes elsewhere.
-	m.closeListeners()
-	for _, s := range m.slots {
+	m.notifier.stopping()
+	m.reloader.stop()
+	// The children close their copies as they begin to drain. From then on new
+	// connections are refused, and a load balancer uses another server.
+	m.sockets.closeAll(m.slots.all)
+	for _, s := range m.slots.all {
 		s.retiring, s.retired, s.again = false, true, time.Time{}
 		for p := range s.processes() {
-			if p.state != Leaving {
-				m.leave(p, why)
+			if p.state != StateLeaving {
+				m.supervisor.leave(p, why)
 			}
 		}
 	}
-}
-
-// closeListeners closes every socket, once each: slots may share one.
-func (m *Master) closeListeners() {
-	closed := map[int]bool{-1: true}
-	for _, s := range m.slots {
-		if !closed[s.listener] {
-			closed[s.listener] = true
-			_ = unix.Close(s.listener)
-		}
-		s.listener = -1
-	}
-	m.group = nil
 }

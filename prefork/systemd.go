@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -80,54 +81,87 @@ func takeHanded(n int) (fds []int, addr *net.TCPAddr, err error) {
 	return fds, addr, nil
 }
 
-// tell sends a state to systemd (sd_notify(3)), if the service is one of
-// Type=notify.
-func (m *Master) tell(state string) {
-	if err := m.sys.tell(state); err != nil {
-		m.log.Warn("cannot tell systemd", "error", err)
+// notifier reports the state of the server to systemd (sd_notify(3)), if the
+// service is one of Type=notify.
+type notifier struct {
+	sys          *system
+	log          *slog.Logger
+	lastNotified string // status line
+}
+
+func (n *notifier) send(state string) {
+	if err := n.sys.sdNotify(state); err != nil {
+		n.log.Warn("cannot notify systemd", "error", err)
 	}
 }
 
-func tell(state string) error {
+// reloading announces that a reload has begun; ready ends it.
+func (n *notifier) reloading() {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	n.send(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=checking the new binary and configuration", now.Nano()/1000))
+}
+
+// ready announces that the server serves, at the start and after a reload.
+func (n *notifier) ready(status string) {
+	n.lastNotified = status
+	n.send("READY=1\nSTATUS=" + status)
+}
+
+// status sends the status line if it has changed.
+func (n *notifier) status(status string) {
+	if status != n.lastNotified {
+		n.lastNotified = status
+		n.send("STATUS=" + status)
+	}
+}
+
+func (n *notifier) stopping() { n.send("STOPPING=1") }
+
+func (n *notifier) watchdog() { n.send("WATCHDOG=1") }
+
+func sdNotify(state string) error {
 	_, err := daemon.SdNotify(false, state)
 	return err
 }
 
-// tellReloading says that a reload has begun; READY=1 ends it.
-func (m *Master) tellReloading() {
-	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	m.tell(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=checking the new binary and configuration", now.Nano()/1000))
-}
-
-// tellReady says that the server serves, at the start and after a reload.
-func (m *Master) tellReady() {
-	m.told = m.summary()
-	m.tell("READY=1\nSTATUS=" + m.told)
-}
-
-// tellStatus says in a line how it goes, when that has changed.
-func (m *Master) tellStatus() {
-	if line := m.summary(); line != m.told {
-		m.told = line
-		m.tell("STATUS=" + line)
+// notifyReady notifies systemd that the server serves, once every slot has been
+// live.
+func (m *Master) notifyReady() {
+	if m.started {
+		m.notifier.ready(m.summary())
 	}
 }
 
 // summary is the state of the server in a line.
 func (m *Master) summary() string {
-	switch {
-	case m.stopping != "":
+	if m.stopping != "" {
 		return "stopping: " + m.stopping
-	case m.failure != "" || m.setback != "":
-		return fmt.Sprintf("%d of %d slots live; reload failed: %s", m.live(), len(m.slots), cmp.Or(m.failure, m.setback))
 	}
-	return fmt.Sprintf("%d of %d slots live", m.live(), len(m.slots))
+	line := fmt.Sprintf("%d of %d slots live", m.slots.live(), len(m.slots.all))
+	if err := m.reloadError(); err != "" {
+		line += "; reload failed: " + err
+	}
+	return line
 }
 
-// watchdogEvery is how often systemd wants to hear from the master
-// (WatchdogSec=), halved as sd_watchdog_enabled(3) advises; 0: never.
-func watchdogEvery() time.Duration {
+// reloadError is why the last reload changed nothing, or has not reached every
+// slot; empty if it did.
+func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.err) }
+
+// watchdog ticks as often as the master has to notify systemd's watchdog.
+func watchdog() (tick <-chan time.Time, stop func()) {
+	every := watchdogInterval()
+	if every <= 0 {
+		return nil, func() {}
+	}
+	t := time.NewTicker(every)
+	return t.C, t.Stop
+}
+
+// watchdogInterval is systemd's WatchdogSec=, halved as sd_watchdog_enabled(3)
+// advises; 0 if there is none.
+func watchdogInterval() time.Duration {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		return 0

@@ -211,7 +211,7 @@ func TestAsPID1(t *testing.T) {
 	s.start(t)
 	s.awaitReady(t)
 	pids := s.children()
-	eventually(t, "strangers are reaped", func() bool { return strings.Count(s.out.String(), "reaped a stranger") >= 4 })
+	eventually(t, "unknown processes are reaped", func() bool { return strings.Count(s.out.String(), "reaped unknown process") >= 4 })
 	if a, err := ask(s.addr); err != nil || a.pid > 1000 {
 		t.Errorf("%+v, %v; want a PID of the container's", a, err)
 	}
@@ -257,12 +257,12 @@ func TestShareOfMachine(t *testing.T) {
 		"serve":  "GOMAXPROCS=2 GOMEMLIMIT=104857600",
 		"worker": "GOMAXPROCS=4 GOMEMLIMIT=104857600",
 	} {
-		if got := m.shareOfMachine(role); got != want {
+		if got := m.supervisor.shareOfMachine(role); got != want {
 			t.Errorf("%s: %q; want %q", role, got, want)
 		}
 	}
 	m.sys.memoryLimit = func() int64 { return 0 }
-	if got := m.shareOfMachine("serve"); got != "GOMAXPROCS=2" {
+	if got := m.supervisor.shareOfMachine("serve"); got != "GOMAXPROCS=2" {
 		t.Errorf("no limit: %q", got)
 	}
 }

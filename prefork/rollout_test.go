@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A process over -max-rss is replaced, by one at a time, and not in a circle.
+// A process over -max-rss is replaced once, and the successor stays.
 func TestMemoryReplacesAProcess(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.say(readyMessage)
@@ -18,7 +18,7 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(memoryEvery + idleEvery)
 		synctest.Wait()
-		if s := status(t, m); s.State != Live || s.PID != 1 || s.Generation != 2 {
+		if s := status(t, m); s.State != StateLive || s.PID != 1 || s.Generation != 2 {
 			t.Errorf("while the successor boots: %+v", s)
 		}
 		f.mu.Lock()
@@ -28,12 +28,12 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		synctest.Wait()
 		_, kills := f.saw()
 		if s := status(t, m); s.PID != 2 || !slices.Equal(kills, []string{"terminated"}) {
-			t.Errorf("behind: %+v, signals %q", s, kills)
+			t.Errorf("afterwards: %+v, signals %q", s, kills)
 		}
 		f.exit(1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s := status(t, m); s.PID != 2 || s.Generation != 2 || s.Restarts != 0 || !strings.HasPrefix(s.LastExit, "2048 MiB of resident memory") {
+		if s := status(t, m); s.PID != 2 || s.Generation != 2 || s.Restarts != 0 || !strings.HasPrefix(s.LastExit, "memory limit reached: 2048 MiB") {
 			t.Errorf("a minute later: %+v", s)
 		}
 	})
@@ -49,7 +49,7 @@ func TestSuccessorThatFails(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		s := status(t, m)
-		if s.PID != 1 || s.State != Live || s.Restarts != 0 || s.Generation < 3 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
+		if s.PID != 1 || s.State != StateLive || s.Restarts != 0 || s.Generation < 3 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
 			t.Errorf("%+v", s)
 		}
 		f.exit(1)
@@ -71,16 +71,16 @@ func TestTrialThatHangs(t *testing.T) {
 		}
 		all, err := m.Status(t.Context())
 		_, kills := f.saw()
-		if err != nil || !strings.Contains(all.ReloadFailed, "not done with its check within 3s") || len(kills) != 2 {
+		if err != nil || !strings.Contains(all.ReloadFailed, "has not finished its check within 3s") || len(kills) != 2 {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
-		if s := all.Slots[0]; s.PID != 1 || s.State != Live {
+		if s := all.Slots[0]; s.PID != 1 || s.State != StateLive {
 			t.Errorf("%+v; want nothing changed", s)
 		}
 	})
 }
 
-// When the master is about to execute itself nobody reads from children any
+// When the master is about to execute itself the children are not read from any
 // more: what was read would be lost. When that fails, all goes on.
 func TestExecThatFails(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
@@ -107,16 +107,16 @@ func TestExecThatFails(t *testing.T) {
 		}
 		f.exit(2)
 		synctest.Wait()
-		if s := status(t, m); s.PID != 1 || s.State != Live {
+		if s := status(t, m); s.PID != 1 || s.State != StateLive {
 			t.Errorf("%+v; want the old process", s)
 		}
-		// It is heard again.
+		// Its messages are read again.
 		f.exit(1)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		f.say(readyMessage)
 		synctest.Wait()
-		if s := status(t, m); s.PID != 3 || s.State != Live {
+		if s := status(t, m); s.PID != 3 || s.State != StateLive {
 			t.Errorf("%+v; want a new process", s)
 		}
 	})

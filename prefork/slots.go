@@ -1,0 +1,172 @@
+package prefork
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+)
+
+// slotTable holds the slots in the order of their roles and numbers, and the
+// figures of slots that were removed.
+type slotTable struct {
+	roles  []Role
+	all    []*slot
+	former map[string]savedFigures // by slot name
+}
+
+// create makes a slot, which is not in the table yet. It continues the figures
+// of a removed slot of the same name.
+func (t *slotTable) create(role Role, number int) (*slot, error) {
+	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
+	var err error
+	if s.page, err = newPage(s.name()); err != nil {
+		return nil, fmt.Errorf("make scoreboard: %w", err)
+	}
+	if s.reports, err = newReports(s.name()); err != nil {
+		s.page.close()
+		return nil, fmt.Errorf("make report memory: %w", err)
+	}
+	s.restore(t.former[s.name()])
+	delete(t.former, s.name())
+	return s, nil
+}
+
+// insert puts a slot after the last one of its role.
+func (t *slotTable) insert(s *slot) {
+	after := 0
+	for _, role := range t.roles {
+		for after < len(t.all) && t.all[after].role == role.Name {
+			after++
+		}
+		if role.Name == s.role {
+			break
+		}
+	}
+	t.all = slices.Insert(t.all, after, s)
+}
+
+// release frees the memory of a slot and keeps its figures.
+func (t *slotTable) release(s *slot) {
+	t.former[s.name()] = s.save()
+	s.page.close()
+	s.reports.close()
+}
+
+// removeStopped takes slots without a process and without a future out of the
+// table, and returns their names.
+func (t *slotTable) removeStopped() (names []string) {
+	t.all = slices.DeleteFunc(t.all, func(s *slot) bool {
+		if s.state() != StateStopped {
+			return false
+		}
+		names = append(names, s.name())
+		t.release(s)
+		return true
+	})
+	return names
+}
+
+// listening are the slots of the roles that listen.
+func (t *slotTable) listening() (slots []*slot) {
+	for _, role := range t.roles {
+		for _, s := range t.all {
+			if role.Listens && s.role == role.Name {
+				slots = append(slots, s)
+			}
+		}
+	}
+	return slots
+}
+
+// find returns the slot of that name; nil if there is none.
+func (t *slotTable) find(name string) *slot {
+	for _, s := range t.all {
+		if s.name() == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// processes are those of all slots.
+func (t *slotTable) processes() iter.Seq[*process] {
+	return func(yield func(*process) bool) {
+		for _, s := range t.all {
+			for p := range s.processes() {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// process returns the process with that PID; nil if no slot has it.
+func (t *slotTable) process(pid int) *process {
+	for p := range t.processes() {
+		if p.pid == pid {
+			return p
+		}
+	}
+	return nil
+}
+
+// live counts the slots whose current process is live.
+func (t *slotTable) live() (n int) {
+	for _, s := range t.all {
+		if s.accepting() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// count returns how many slots of a role are here to stay.
+func (t *slotTable) count(role string) (n int) {
+	for _, s := range t.all {
+		if s.role == role && !s.retired && !s.retiring {
+			n++
+		}
+	}
+	return n
+}
+
+// last returns the last slot of a role that is here to stay; nil if there is
+// none.
+func (t *slotTable) last(role string) (last *slot) {
+	for _, s := range t.all {
+		if s.role == role && !s.retired && !s.retiring {
+			last = s
+		}
+	}
+	return last
+}
+
+// descriptors are those of all slots and processes.
+func (t *slotTable) descriptors() (fds []int) {
+	for _, s := range t.all {
+		fds = append(fds, s.page.fd)
+		for _, fd := range []int{s.listener, s.reports.descriptor()} {
+			if fd >= 0 {
+				fds = append(fds, fd)
+			}
+		}
+		for p := range s.processes() {
+			fds = append(fds, descriptor(p.control))
+		}
+	}
+	return fds
+}
+
+// removedFigures are those of removed slots, in the order of their names.
+func (t *slotTable) removedFigures() (figures []Figures) {
+	for _, name := range slices.Sorted(maps.Keys(t.former)) {
+		f := t.former[name]
+		figures = append(figures, Figures{
+			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: StateStopped, Generation: f.Generation, Restarts: f.Restarts},
+			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
+		})
+	}
+	return figures
+}
