@@ -39,6 +39,10 @@ type Route struct {
 	// an error.
 	Header  [][2]string
 	Handler Handler
+	// Writes says that a GET changes something: it needs what a POST needs. Public
+	// says that the route needs no token, whatever it does. Both are read by package
+	// app, which guards the routes of an application; this package ignores them.
+	Writes, Public bool
 }
 
 // routes is the table of routes. The router in it only matches: what it holds

@@ -34,6 +34,16 @@ type channelRoutes struct {
 	log *slog.Logger
 }
 
+func (c *channelRoutes) routes(guard access) []server.Route {
+	get := fasthttp.MethodGet
+	return []server.Route{
+		{Method: get, Path: "/longpoll", Handler: c.longpoll},
+		{Method: get, Path: "/channels/{channel}", Admit: withToken(guard.write), Handler: c.socket},
+		{Method: get, Path: "/events/{channel}", Admit: guard.read, Handler: c.events},
+		{Method: fasthttp.MethodPost, Path: "/publish/{channel}", Admit: guard.write, Handler: c.publish},
+	}
+}
+
 // channelOf is the channel that a request names. Names that begin with a dot are
 // the server's own.
 func channelOf(ctx *fasthttp.RequestCtx) (string, error) {
@@ -253,9 +263,4 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 		return nil
 	}
 	return err
-}
-
-// appendNumber returns text and a number, in memory of its own.
-func appendNumber(text []byte, n int) []byte {
-	return strconv.AppendInt(bytes.Clone(text), int64(n), 10)
 }

@@ -83,17 +83,17 @@ func realtimeSite(t *testing.T, leaving bool) (addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	d := Deps{Hub: realtime.New(realtime.Options{}), Bus: realtime.NewBus(client, realtime.BusOptions{}), Logger: slog.New(slog.DiscardHandler)}
+	channels := &channelRoutes{hub: realtime.New(realtime.Options{}), bus: realtime.NewBus(client, realtime.BusOptions{}), log: slog.New(slog.DiscardHandler)}
 	if leaving {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := d.Hub.Run(over); err != nil {
+		if err := channels.hub.Run(over); err != nil {
 			t.Fatal(err)
 		}
 	} else {
-		runs(t, d.Hub.Run)
+		runs(t, channels.hub.Run)
 	}
-	return serveRoutes(t, server.Options{}, realtimeRoutes(d, newAccess("", server.Origins{})))
+	return serveRoutes(t, server.Options{}, channels.routes(newAccess("", server.Origins{})))
 }
 
 // A fault that passes never ends an EventSource, whoever has it; one that does not
@@ -124,7 +124,7 @@ func TestPassingFaults(t *testing.T) {
 				t.Errorf("long poll: %d %q", resp.StatusCode, body)
 			}
 			if leaving {
-				resp, body := page(t, url+"/websocket", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+				resp, body := page(t, url+"/channels/a", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 				if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("WebSocket: %d %s", resp.StatusCode, body)
 				}

@@ -124,7 +124,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	}
 	d, err := c.guesses.Take(ctx, guesser(server.Client(ctx)))
 	if err == nil {
-		sayLimit(ctx, d)
+		d.WriteHeader(&ctx.Response.Header)
 	}
 	if err == nil && !d.Granted {
 		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
