@@ -31,10 +31,10 @@ type Route struct {
 	// negative means none: for handlers that stream and count for themselves.
 	MaxBody int64
 	// Admit, if it is given, may refuse a request for what its head says, before
-	// a byte of the body is asked for: a client that sent Expect: 100-continue is
-	// told 401 instead of to go on. It may be called twice for one request and
-	// must say the same each time.
-	Admit func(h *fasthttp.RequestHeader) error
+	// a byte of the body is asked for: a client that sent Expect: 100-continue gets
+	// the error instead of 100. It is called once per request, and the connection
+	// waits for it. Handlers get who from Admitted. A panic is a 500.
+	Admit func(h *fasthttp.RequestHeader) (who any, err error)
 	// Header are fields, name and value, that every answer carries, also one to
 	// an error.
 	Header  [][2]string

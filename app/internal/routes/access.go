@@ -31,28 +31,28 @@ func newAccess(token string, origins server.Origins) access {
 
 // write lets a request through that carries the token, where one is set, and
 // that no foreign page has sent. It is for server.Route.Admit.
-func (a access) write(h *fasthttp.RequestHeader) error {
-	if err := a.read(h); err != nil {
-		return err
+func (a access) write(h *fasthttp.RequestHeader) (who any, err error) {
+	if who, err = a.read(h); err != nil {
+		return who, err
 	}
 	return a.page(h)
 }
 
 // page refuses what a page of another origin has sent: a browser lets every page
 // send a form, or open a WebSocket, to anywhere (RFC 6455 §10.2).
-func (a access) page(h *fasthttp.RequestHeader) error {
+func (a access) page(h *fasthttp.RequestHeader) (who any, err error) {
 	if !a.sameOrigin(h) {
-		return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
+		return nil, server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
 	}
-	return nil
+	return nil, nil
 }
 
 // read lets a request through that carries the token, where one is set, or the
 // console's session. A session is a cookie, which a browser sends by itself: it
 // counts for pages of this server only, also where nothing is written.
-func (a access) read(h *fasthttp.RequestHeader) error {
+func (a access) read(h *fasthttp.RequestHeader) (who any, err error) {
 	if a.digest == nil {
-		return nil
+		return nil, nil
 	}
 	given := string(h.Peek(fasthttp.HeaderAuthorization))
 	if session := h.Cookie(sessionCookie); given == "" && len(session) > 0 && a.sessions.holds(string(session), time.Now()) {
@@ -60,9 +60,9 @@ func (a access) read(h *fasthttp.RequestHeader) error {
 	}
 	scheme, token, _ := strings.Cut(given, " ")
 	if !strings.EqualFold(scheme, "Bearer") || !a.matches(token) {
-		return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
+		return nil, &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
 	}
-	return nil
+	return nil, nil
 }
 
 // matches reports whether token is the one that is set. Comparing digests takes
@@ -95,8 +95,8 @@ func (a access) sameOrigin(h *fasthttp.RequestHeader) bool {
 
 // withToken lets a token through that came as a subprotocol, as a browser sends it
 // with a WebSocket's handshake.
-func withToken(admit func(*fasthttp.RequestHeader) error) func(*fasthttp.RequestHeader) error {
-	return func(h *fasthttp.RequestHeader) error {
+func withToken(admit func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
+	return func(h *fasthttp.RequestHeader) (any, error) {
 		if token, offered := upgrade.Bearer(h); offered && len(h.Peek(fasthttp.HeaderAuthorization)) == 0 {
 			h.Set(fasthttp.HeaderAuthorization, "Bearer "+token)
 		}

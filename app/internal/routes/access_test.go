@@ -17,7 +17,7 @@ func TestPagesOfAServerWithTLS(t *testing.T) {
 		h.Set("Origin", origin)
 		guard := newAccess("", server.Origins{})
 		guard.https = true
-		if err := guard.write(&h); (err == nil) != allowed {
+		if _, err := guard.write(&h); (err == nil) != allowed {
 			t.Errorf("%s: %v", origin, err)
 		}
 	}

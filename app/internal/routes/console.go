@@ -61,7 +61,7 @@ func newConsoleRoutes(d Deps, guard access) []server.Route {
 
 // page is GET /console: the page for who may read, else the way to the login.
 func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
-	if c.guard.read(&ctx.Request.Header) != nil {
+	if _, err := c.guard.read(&ctx.Request.Header); err != nil {
 		return seeOther(ctx, loginPath)
 	}
 	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
@@ -111,7 +111,7 @@ func (c *consoleRoutes) live(ctx *fasthttp.RequestCtx) error {
 
 // login is GET /console/login.
 func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
-	if c.guard.read(&ctx.Request.Header) == nil {
+	if _, err := c.guard.read(&ctx.Request.Header); err == nil {
 		return seeOther(ctx, consolePath)
 	}
 	return c.send(ctx, console.LoginFile, fasthttp.StatusOK)
