@@ -5,7 +5,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
@@ -38,6 +42,17 @@ type Application struct {
 	// Routes returns the routes of the application. It only builds the table: it is
 	// called once in each serving process. An error ends the process.
 	Routes func(*Services) ([]server.Route, error)
+	// Middleware is around the handlers of Routes, the first outermost, and outside of
+	// that of a route. It runs after the guard, and does not see responses that no
+	// handler made, such as 404: see server.Middleware.
+	Middleware []server.Middleware
+	// Authenticate says who sends a request: nil is an anonymous caller, an error is
+	// 401, or its own status if it is a *server.Error. It is called once per request
+	// and holds up the connection, so it must not block for long: verify a signature or
+	// look into memory. A panic is a 500. A caller who sends -token or has a session of
+	// the console is the administrator; Authenticate is not called then. It replaces
+	// neither -token nor -open on a public address.
+	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
 	// Start is background work of each serving process, ended by ctx. An error ends
 	// the process, which the master starts again after a backoff; nil before the end
 	// of ctx means that there is nothing more to do.
@@ -51,6 +66,21 @@ type UploadTask struct {
 	Name string
 	// Accepts reports whether the task is for a file of that name. Nil: for any.
 	Accepts func(filename string) bool
+}
+
+// Identity is who sends a request.
+//   - Subject and Scopes are the application's own words for the caller and what the
+//     caller may do.
+//   - Admin may do what -token may do on the platform's routes.
+//   - Cookie says that the identity comes from a cookie. It counts only for pages of
+//     this server and of -origins, and for links that a person follows.
+type Identity = access.Identity
+
+// IdentityOf returns who sent a request of the application's own routes; nil is an
+// anonymous caller. A route whose Admit returns a value of its own has none.
+func IdentityOf(ctx *fasthttp.RequestCtx) *Identity {
+	id, _ := server.Admitted(ctx).(*Identity)
+	return id
 }
 
 // program is the application as its configuration knows it.
@@ -76,6 +106,10 @@ func (a *Application) table(s *Services) ([]server.Route, error) {
 	own, err := a.Routes(s)
 	if err != nil {
 		return nil, fmt.Errorf("routes of %s: %w", a.command(), err)
+	}
+	own = slices.Clone(own)
+	for i := range own {
+		own[i].Middleware = slices.Concat(a.Middleware, own[i].Middleware)
 	}
 	return own, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/console"
 	"github.com/galeserver/gale/app/internal/metrics"
@@ -65,12 +66,13 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
 		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTasks: uploadTasks(a, commands), UploadTypes: c.UploadTypes, Sockets: sockets,
-		Token: c.Token, Leaving: ctx, Logger: log,
+		Leaving: ctx, Logger: log,
 	}
-	d.HTTPS = c.TLSCert != ""
-	if d.Origins, err = server.ParseOrigins(c.Origins); err != nil {
+	origins, err := server.ParseOrigins(c.Origins)
+	if err != nil {
 		return fmt.Errorf("read origins: %w", err)
 	}
+	d.Guard = access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.Authenticate, Logger: log})
 	closeSources, err := openSources(c, &d, counted.Realtime, log)
 	if err != nil {
 		return err
@@ -96,7 +98,7 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, own, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
+	srv, err := newServer(c, origins, own, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
 	if err != nil {
 		return err
 	}
@@ -162,7 +164,7 @@ func newConsole(c config.Config, store jobs.Store, log *slog.Logger) *console.Co
 }
 
 // newServer makes the server of the platform's routes and those of the application.
-func newServer(c config.Config, own []server.Route, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
+func newServer(c config.Config, origins server.Origins, own []server.Route, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
@@ -171,10 +173,10 @@ func newServer(c config.Config, own []server.Route, m server.Meter, log *slog.Lo
 	return server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
-		TLS: secure, AccessLog: c.AccessLog, Origins: d.Origins, BasePath: c.BasePath,
+		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
-	}, slices.Concat(all, routes.Guarded(d, own)))
+	}, slices.Concat(all, d.Guard.Own(own)))
 }
 
 // openSources opens what handlers get their answers from beside tasks and

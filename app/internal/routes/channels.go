@@ -15,6 +15,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/upgrade"
@@ -34,13 +35,13 @@ type channelRoutes struct {
 	log *slog.Logger
 }
 
-func (c *channelRoutes) routes(guard access) []server.Route {
+func (c *channelRoutes) routes(guard *access.Guard) []server.Route {
 	get := fasthttp.MethodGet
 	return []server.Route{
 		{Method: get, Path: "/longpoll", Handler: c.longpoll},
-		{Method: get, Path: "/channels/{channel}", Admit: withToken(guard.write), Handler: c.socket},
-		{Method: get, Path: "/events/{channel}", Admit: guard.read, Handler: c.events},
-		{Method: fasthttp.MethodPost, Path: "/publish/{channel}", Admit: guard.write, Handler: c.publish},
+		{Method: get, Path: "/channels/{channel}", Admit: access.WithToken(guard.Write), Handler: c.socket},
+		{Method: get, Path: "/events/{channel}", Admit: guard.Read, Handler: c.events},
+		{Method: fasthttp.MethodPost, Path: "/publish/{channel}", Admit: guard.Write, Handler: c.publish},
 	}
 }
 

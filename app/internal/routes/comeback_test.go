@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
@@ -93,7 +94,7 @@ func realtimeSite(t *testing.T, leaving bool) (addr string) {
 	} else {
 		runs(t, channels.hub.Run)
 	}
-	return serveRoutes(t, server.Options{}, channels.routes(newAccess("", server.Origins{})))
+	return serveRoutes(t, server.Options{}, channels.routes(access.New(access.Options{})))
 }
 
 // A fault that passes never ends an EventSource, whoever has it; one that does not
@@ -149,7 +150,7 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resumable.Close() })
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, newAccess("", server.Origins{})))
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, access.New(access.Options{})))
 	ask := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/console"
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
@@ -57,12 +58,8 @@ type Deps struct {
 	Resumable *tus.Server
 	// TaskMeter counts the tasks that are accepted; nil for nobody.
 	TaskMeter jobs.Meter
-	// Token is what writes, and reading files and tasks, need; empty for none.
-	Token string
-	// Origins may write from a browser beside the server's own.
-	Origins server.Origins
-	// HTTPS says that the server itself speaks TLS.
-	HTTPS bool
+	// Guard admits requests.
+	Guard *access.Guard
 	// Leaving ends when the process is to leave: requests that only wait are
 	// answered at once then.
 	Leaving context.Context //nolint:containedctx // the process's, not a request's
@@ -72,8 +69,7 @@ type Deps struct {
 // All returns the routes, and the rows of the table from error to status that
 // their packages' errors need.
 func All(d Deps) ([]server.Route, []server.ErrorStatus) {
-	guard := newAccess(d.Token, d.Origins)
-	guard.https = d.HTTPS
+	guard := d.Guard
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
 	up := newUploadRoutes(d)
 	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
@@ -85,16 +81,16 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/healthz", Handler: healthz},
 		{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)},
 		// The store limits each file and the form as a whole.
-		{Method: post, Path: "/upload", Admit: guard.write, Handler: up.post, MaxBody: -1},
-		{Method: get, Path: "/upload", Admit: withToken(guard.write), Handler: up.socket},
-		{Method: remove, Path: "/upload", Admit: guard.write, Handler: up.remove},
-		{Method: get, Path: "/upload/{path:*}", Admit: guard.read, Handler: up.get},
-		{Method: post, Path: "/tasks", Admit: guard.write, Handler: t.post, MaxBody: maxTask},
-		{Method: get, Path: "/tasks/{id}", Admit: guard.read, Handler: t.get},
-		{Method: get, Path: "/tasks/{id}/watch", Admit: withToken(guard.write), Handler: watching.watch},
-		{Method: get, Path: "/tasks/{id}/log", Admit: guard.read, Handler: t.log},
-		{Method: get, Path: "/workflows/{id}", Admit: guard.read, Handler: t.workflow},
-		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
+		{Method: post, Path: "/upload", Admit: guard.Write, Handler: up.post, MaxBody: -1},
+		{Method: get, Path: "/upload", Admit: access.WithToken(guard.Write), Handler: up.socket},
+		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: up.remove},
+		{Method: get, Path: "/upload/{path:*}", Admit: guard.Read, Handler: up.get},
+		{Method: post, Path: "/tasks", Admit: guard.Write, Handler: t.post, MaxBody: maxTask},
+		{Method: get, Path: "/tasks/{id}", Admit: guard.Read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/watch", Admit: access.WithToken(guard.Write), Handler: watching.watch},
+		{Method: get, Path: "/tasks/{id}/log", Admit: guard.Read, Handler: t.log},
+		{Method: get, Path: "/workflows/{id}", Admit: guard.Read, Handler: t.workflow},
+		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.Read, Handler: t.artifact},
 	}, resumableRoutes(d.Resumable, guard)), statuses
 }
 
