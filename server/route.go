@@ -44,9 +44,13 @@ func Chain(h Handler, middleware ...Middleware) Handler {
 type Route struct {
 	Method string
 	// Path may hold parameters: {name} is one segment, {name:regexp} one that
-	// matches, {name:*} at the end is the rest. Fixed text wins over parameters.
-	// A path that ends in a slash is another path than the one that does not.
+	// matches as a whole, {name:*} at the end is the rest. Fixed text wins over
+	// parameters. A path that ends in a slash is another path than the one that
+	// does not. A name is letters, digits, _ and -.
 	Path string
+	// Yields says that a path which ends in {name:*} is for what no other route
+	// takes: see Clash. It makes no difference to how requests are routed.
+	Yields bool
 	// MaxBody is the limit of the body, in bytes; 0 is Options.MaxBody, and
 	// negative means none: for handlers that stream and count for themselves.
 	MaxBody int64
@@ -73,15 +77,16 @@ type Route struct {
 // that a route can be known before its handler is to run.
 type routes struct {
 	router  *router.Router
-	methods []string // that have routes, sorted
-	base    string   // Options.BasePath
+	methods []string          // that have routes, sorted
+	shapes  map[string]string // from method and shape to the path of a route
+	base    string            // Options.BasePath
 }
 
 // routeKey is under which the matching route is noted in ctx.
 type routeKey struct{}
 
 func newRoutes(list []Route, maxBody int64) (*routes, error) {
-	t := &routes{router: router.New()}
+	t := &routes{router: router.New(), shapes: make(map[string]string)}
 	var faults []error
 	for i := range list {
 		r := list[i]
@@ -102,11 +107,16 @@ func (t *routes) add(r *Route) (err error) {
 		return errors.New("a method is a word in capitals")
 	case r.Handler == nil:
 		return errors.New("no handler")
-	case !cleanPath([]byte(r.Path)):
-		return errors.New("no request can have this path")
-	case strings.Count(r.Path, "{") != strings.Count(r.Path, "}"):
-		return errors.New("braces do not match")
 	}
+	path, err := parsePath(r.Path)
+	if err != nil {
+		return err
+	}
+	key := r.Method + " " + shapeOf(path)
+	if other, ok := t.shapes[key]; ok {
+		return fmt.Errorf("the same as %q", other)
+	}
+	t.shapes[key] = r.Path
 	// The router reports a duplicate or a conflict by panicking.
 	defer func() {
 		if v := recover(); v != nil {
@@ -121,7 +131,7 @@ func (t *routes) add(r *Route) (err error) {
 	if r.Handler = Chain(r.Handler, r.Middleware...); r.Handler == nil {
 		return errors.New("a middleware returns no handler")
 	}
-	t.router.Handle(r.Method, r.Path, func(ctx *fasthttp.RequestCtx) { ctx.SetUserValue(routeKey{}, r) })
+	t.router.Handle(r.Method, routerPath(path), func(ctx *fasthttp.RequestCtx) { ctx.SetUserValue(routeKey{}, r) })
 	if !slices.Contains(t.methods, r.Method) {
 		t.methods = append(t.methods, r.Method)
 	}
