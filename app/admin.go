@@ -31,10 +31,11 @@ const adminTimeout = 2 * time.Second
 // net/http, not fasthttp: it answers a few requests a minute, and profiles and
 // metrics are made for net/http.
 type admin struct {
-	ln     net.Listener // nil: turned off
-	server http.Server
-	master *prefork.Master
-	log    *slog.Logger
+	ln      net.Listener // nil: turned off
+	server  http.Server
+	master  *prefork.Master
+	version string
+	log     *slog.Logger
 
 	collector *metrics.Collector
 	queues    *metrics.Queues
@@ -51,9 +52,9 @@ type statusAnswer struct {
 
 // listenAdmin binds the endpoint: host:port, unix:/path, or nothing for an
 // empty address.
-func listenAdmin(ctx context.Context, c config.Config, m *prefork.Master, log *slog.Logger) (*admin, error) {
-	a := &admin{master: m, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return lookIntoTasks(ctx, c) })}
-	a.collector = metrics.NewCollector(m.Figures, a.queues, version())
+func listenAdmin(ctx context.Context, c config.Config, m *prefork.Master, version string, log *slog.Logger) (*admin, error) {
+	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return lookIntoTasks(ctx, c) })}
+	a.collector = metrics.NewCollector(m.Figures, a.queues, version)
 	address := c.Admin
 	if address == "" {
 		return a, nil
@@ -189,7 +190,7 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "no answer from the master"})
 		return
 	}
-	reply(w, http.StatusOK, statusAnswer{version(), os.Getpid(), s.ReloadFailed, s.Slots})
+	reply(w, http.StatusOK, statusAnswer{a.version, os.Getpid(), s.ReloadFailed, s.Slots})
 }
 
 // metrics is GET /metrics, in the format that whoever asks prefers.

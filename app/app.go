@@ -1,65 +1,73 @@
-// Package app is the application that `server` runs: its commands, and the
-// wiring of master, serving children and workers. Nothing but main imports it.
+// Package app is the platform: it makes a server of an Application, with all
+// commands and flags, prefork, reload, workers, uploads, channels, console and
+// metrics. A program of your own is a main function that calls Main.
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/prefork"
 )
 
-const usageHead = `Gale: Tornado's server model as one program
-
-usage:
-`
+const usageHead = "Gale: Tornado's server model as one program"
 
 const usageTail = `
-Flags follow the verb. Each can be set as GALE_NAME too, or in the file that
+Flags follow the verb. Each can be set as GALE_NAME too%s, or in the file that
 -config names.
 `
 
 // usage lists the commands.
-func usage() string {
-	const width = 17 // beyond it what a command does stands on the next line
+func usage(a Application) string {
 	var b strings.Builder
-	b.WriteString(usageHead)
+	head := usageHead
+	if a.Name != "" {
+		head = a.Name + ": an application on Gale"
+	}
+	fmt.Fprintf(&b, "%s\n\nusage:\n", head)
+	name := a.command()
+	width := 17 + len("server") - len(name) // beyond it what a command does stands on the next line
 	for _, v := range config.Verbs() {
 		for _, form := range v.Forms[:len(v.Forms)-1] {
-			fmt.Fprintf(&b, "  server %s\n", form)
+			fmt.Fprintf(&b, "  %s %s\n", name, form)
 		}
 		if last := v.Forms[len(v.Forms)-1]; len(last) > width {
-			fmt.Fprintf(&b, "  server %s\n%*s%s\n", last, width+11, "", v.Does)
+			fmt.Fprintf(&b, "  %s %s\n%*s%s\n", name, last, 28, "", v.Does)
 		} else {
-			fmt.Fprintf(&b, "  server %-*s  %s\n", width, last, v.Does)
+			fmt.Fprintf(&b, "  %s %-*s  %s\n", name, width, last, v.Does)
 		}
 	}
-	b.WriteString(usageTail)
+	variables := ""
+	if a.Name != "" && a.Flags != nil {
+		variables = fmt.Sprintf(" (%s's own as %s_NAME)", name, strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+	}
+	fmt.Fprintf(&b, usageTail, variables)
 	return b.String()
 }
 
 // env is what a command runs with.
 type env struct {
-	command        []string // the program and all of its arguments
-	args           []string // what follows the verb
+	app            Application
+	program        *config.Program // the application as its configuration knows it
+	command        []string        // the program and all of its arguments
+	args           []string        // what follows the verb
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-// Run is the program: args begin with the program's name, environ is in the
+// Run runs the application: args begin with the program's name, environ is in the
 // form of os.Environ. It returns when the command has ended; an error may have a
-// method ExitCode. It must be called on the main thread, see prefork.
-func Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	e := env{command: args, args: args[1:], environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
+// method ExitCode, and one whose text is empty has been logged. It must be called
+// on the main thread, as Main does: a master starts its children from there.
+func Run(ctx context.Context, a Application, args, environ []string, stdout, stderr io.Writer) error {
+	e := env{app: a, program: a.program(), command: args, args: args[1:], environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	child, ok, err := prefork.Inherit(environ)
 	if err != nil {
 		return err
@@ -91,12 +99,12 @@ func dispatch(ctx context.Context, verb string, e env) error {
 	case "tasks":
 		return tasksCommand(ctx, e)
 	case "version":
-		_, err := fmt.Fprintln(e.stdout, version())
+		_, err := fmt.Fprintln(e.stdout, version(e.app))
 		return err
 	case "help":
 		return help(e, append(e.args, "")[0])
 	}
-	return usageError(fmt.Sprintf("unknown command %q; server help lists them", verb))
+	return usageError(fmt.Sprintf("unknown command %q; %s help lists them", verb, e.app.command()))
 }
 
 // usageError is a command line that means nothing.
@@ -109,21 +117,21 @@ func (usageError) ExitCode() int { return 2 }
 
 // help prints the commands and, for one that has them, its flags.
 func help(e env, verb string) error {
-	if _, err := io.WriteString(e.stdout, usage()); err != nil {
+	if _, err := io.WriteString(e.stdout, usage(e.app)); err != nil {
 		return err
 	}
 	command := config.Serve
 	if verb == string(config.Worker) || verb == string(config.Status) || verb == string(config.Tasks) {
 		command = config.Command(verb)
 	}
-	_, _ = fmt.Fprintf(e.stdout, "\nflags of server %s:\n", command)
-	config.Usage(e.stdout, command)
+	_, _ = fmt.Fprintf(e.stdout, "\nflags of %s %s:\n", e.app.command(), command)
+	e.program.Usage(e.stdout, command)
 	return nil
 }
 
 // check is the command of that name.
 func check(e env) error {
-	c, err := config.Load(config.Serve, e.args, e.environ, taskNames())
+	c, err := config.Load(config.Serve, e.program, e.args, e.environ)
 	if err != nil {
 		return err
 	}
@@ -134,27 +142,6 @@ func check(e env) error {
 	}
 	_, err = fmt.Fprintf(e.stdout, "configuration is sound: %d serve slots on %s, %d worker slots\n", c.Procs, c.Address(), c.Workers)
 	return err
-}
-
-// version is the commit that the binary was built from, as far as the build
-// recorded it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	set := map[string]string{}
-	for _, s := range info.Settings {
-		set[s.Key] = s.Value
-	}
-	v := cmp.Or(info.Main.Version, "(devel)")
-	if rev := set["vcs.revision"]; rev != "" && v == "(devel)" {
-		v = rev
-		if set["vcs.modified"] == "true" {
-			v += "+dirty"
-		}
-	}
-	return fmt.Sprintf("gale %s %s", v, info.GoVersion)
 }
 
 // newLogger makes the log of a process, on stderr.

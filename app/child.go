@@ -28,8 +28,11 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	if err := json.Unmarshal(child.Config, &c); err != nil {
 		return fmt.Errorf("decode configuration: %w", err)
 	}
+	if err := e.program.Apply(c.Own); err != nil {
+		return err
+	}
 	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
-	roles := map[string]func(context.Context, *prefork.Child, config.Config, *slog.Logger) error{
+	roles := map[string]func(context.Context, *prefork.Child, Application, config.Config, *slog.Logger) error{
 		roleServe: serve, roleWorker: work, roleStore: keepStore,
 	}
 	run, ok := roles[child.Role]
@@ -37,7 +40,7 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 		return fmt.Errorf("unknown role %q", child.Role)
 	}
 	redisdb.Log(log)
-	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, c, log) })
+	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, e.app, c, log) })
 	if err != nil {
 		log.Error("child ends", "error", err)
 		return reported{}
@@ -113,18 +116,24 @@ func (s *state) close() (err error) {
 
 // work is the work of a worker slot: tasks until ctx ends, then those that
 // are under way.
-func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
+func work(ctx context.Context, child *prefork.Child, a Application, c config.Config, log *slog.Logger) (err error) {
 	counted := metrics.NewTasks()
-	defer observe(child, c, metrics.Sources{Tasks: counted}, log)() // the last to end
+	figures := metrics.NewRegistry(metrics.Sources{Tasks: counted})
+	defer observe(child, c, figures, log)() // the last to end
 	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	tasks, err := registry(uploadedFiles{s.uploads}, commands(c, s)...)
+	services, err := openServices(ctx, c, s, figures, log)
 	if err != nil {
 		return err
 	}
+	tasks, err := registry(services.reaching(a.Tasks), commands(c, s))
+	if err != nil {
+		return err
+	}
+	services.Tasks = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted}
 	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
 		log.Warn("what a killed worker left of its commands is still there", "error", err)
 	}
@@ -142,7 +151,7 @@ func work(ctx context.Context, child *prefork.Child, c config.Config, log *slog.
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
-	scheduler := jobs.NewScheduler(&jobs.Client{Store: s.store, Tasks: tasks, Meter: counted}, s.store, periodic, log)
+	scheduler := jobs.NewScheduler(services.Tasks, s.store, periodic, log)
 	sweeper := &jobs.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx

@@ -27,9 +27,11 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	var c config.Config
 	var err error
 	if tested := prefork.Tested(e.environ); tested != nil {
-		err = json.Unmarshal(tested, &c)
+		if err = json.Unmarshal(tested, &c); err == nil {
+			err = e.program.Apply(c.Own)
+		}
 	} else {
-		c, err = config.Load(command, e.args, e.environ, taskNames())
+		c, err = config.Load(command, e.program, e.args, e.environ)
 	}
 	if err != nil {
 		return err
@@ -56,7 +58,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if trial, err := m.Trial(); trial {
 		return err
 	}
-	admin, err := listenAdmin(ctx, c, m, log)
+	admin, err := listenAdmin(ctx, c, m, version(e.app), log)
 	if err != nil {
 		return err
 	}
@@ -92,6 +94,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 	}
 	o := prefork.Options{
 		Command:     e.command,
+		Program:     e.app.command(),
 		Address:     c.Address(),
 		Config:      settings,
 		Environ:     e.environ,

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/prefork"
@@ -16,15 +18,15 @@ import (
 // observe lets the master see what a child does: its figures, which are
 // published until stop is called, the last ones then; and its profiles, for
 // whoever visits it.
-func observe(child *prefork.Child, c config.Config, s metrics.Sources, log *slog.Logger) (stop func()) {
+func observe(child *prefork.Child, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
 	if c.Admin == "" {
 		return func() {} // nobody asks
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	visited := http.Server{Handler: profiles(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	var observers sync.WaitGroup
-	observers.Go(func() { _ = metrics.Publish(ctx, child, metrics.NewRegistry(s), log) }) // ends with stop; its error is always nil
-	observers.Go(func() { _ = visited.Serve(child.Visits()) })                            // ends with stop, which is its error
+	observers.Go(func() { _ = metrics.Publish(ctx, child, figures, log) }) // ends with stop; its error is always nil
+	observers.Go(func() { _ = visited.Serve(child.Visits()) })             // ends with stop, which is its error
 	return func() {
 		cancel()
 		_ = visited.Close() // a profile that is being taken is cut short

@@ -9,17 +9,16 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/console"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/app/internal/watch"
-	"github.com/galeserver/gale/demo/upstream"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/pool"
@@ -41,11 +40,12 @@ const uploadQueue = 10_000
 
 // serve is the work of a serve slot: HTTP until ctx ends, then what is in
 // flight.
-func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) (err error) {
+func serve(ctx context.Context, child *prefork.Child, a Application, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
-	defer observe(child, c, counted, log)() // the last to end
+	figures := metrics.NewRegistry(counted)
+	defer observe(child, c, figures, log)() // the last to end
 	s, err := openState(ctx, c, uploads.Options{
 		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
 		Pool: uploadPool, Meter: counted.Uploads, Logger: log,
@@ -54,20 +54,25 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	tasks, err := registry(uploadedFiles{s.uploads}, commands(c, s)...)
+	commands := commands(c, s)
+	tasks, err := registry(a.Tasks, commands)
+	if err != nil {
+		return err
+	}
+	services, err := openServices(ctx, c, s, figures, log)
 	if err != nil {
 		return err
 	}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
-		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
-		Pool: blocking, Token: c.Token, Leaving: ctx, Logger: log,
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTasks: uploadTasks(a, commands), UploadTypes: c.UploadTypes, Sockets: sockets,
+		Leaving: ctx, Logger: log,
 	}
-	d.HTTPS = c.TLSCert != ""
-	if d.Origins, err = server.ParseOrigins(c.Origins); err != nil {
+	origins, err := server.ParseOrigins(c.Origins)
+	if err != nil {
 		return fmt.Errorf("read origins: %w", err)
 	}
+	d.Guard = access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.Authenticate, Logger: log})
 	closeSources, err := openSources(c, &d, counted.Realtime, log)
 	if err != nil {
 		return err
@@ -85,11 +90,19 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	})
 	d.Watches = watch.New(s.store, log)
 	d.Console = newConsole(c, s.store, log)
-	srv, err := newServer(c, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
+	services.Tasks = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
+	services.Channels, services.Hub, services.Pool = d.Bus, d.Hub, blocking
+	services.Cache = cache.New(d.Redis, cache.Options{Counters: counted.Cache})
+	services.redis, services.limits = d.Redis, counted.Limit
+	own, err := a.table(services)
 	if err != nil {
 		return err
 	}
-	err = answer(ctx, child, log, srv, d, uploadPool)
+	srv, err := newServer(c, origins, own, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
+	if err != nil {
+		return err
+	}
+	err = answer(ctx, child, log, srv, d, a.background(services), []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counted.Uploads.Stats())
 	return err
 }
@@ -98,13 +111,13 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 func counters(pools map[string]*pool.Pool) metrics.Sources {
 	return metrics.Sources{
 		Pools: pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
-		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters), Broadcast: new(atomic.Int64),
+		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
 }
 
 // answer answers requests until ctx ends, and then those in flight, which need
 // pools, bus and watches to the end.
-func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *server.Server, d routes.Deps, uploadPool *pool.Pool) error {
+func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *server.Server, d routes.Deps, own func(context.Context) error, pools []*pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
 		return err
@@ -112,12 +125,15 @@ func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *se
 	pooling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var behind errgroup.Group // ends after the servers
-	for _, run := range []func(context.Context) error{d.Bus.Run, d.Events.Run, d.Watches.Run, d.Pool.Run, uploadPool.Run} {
+	for _, p := range pools {
+		behind.Go(func() error { return p.Run(pooling) })
+	}
+	for _, run := range []func(context.Context) error{d.Bus.Run, d.Events.Run, d.Watches.Run} {
 		behind.Go(func() error { return run(pooling) })
 	}
 	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
 	servers.Go(func() error { return srv.Run(serving, ln) })
-	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run} {
+	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, own} {
 		servers.Go(func() error { return run(serving) })
 	}
 	if err := child.Ready(); err != nil {
@@ -147,8 +163,8 @@ func newConsole(c config.Config, store jobs.Store, log *slog.Logger) *console.Co
 	return console.New(store, o)
 }
 
-// newServer makes the server of the application's routes.
-func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
+// newServer makes the server of the platform's routes and those of the application.
+func newServer(c config.Config, origins server.Origins, own []server.Route, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
@@ -157,10 +173,10 @@ func newServer(c config.Config, m server.Meter, log *slog.Logger, d routes.Deps)
 	return server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
-		TLS: secure, AccessLog: c.AccessLog, Origins: d.Origins, BasePath: c.BasePath,
+		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
-	}, all)
+	}, slices.Concat(all, d.Guard.Own(own)))
 }
 
 // openSources opens what handlers get their answers from beside tasks and
@@ -181,11 +197,6 @@ func openSources(c config.Config, d *routes.Deps, m realtime.BusMeter, log *slog
 	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Meter: m, Logger: log})
 	d.Events = routes.NewUploadEvents(d.Bus, log)
 	opened = append(opened, shared)
-	if c.FetchURL != "" {
-		if d.Upstream, err = upstream.New(c.FetchURL, upstream.Options{}); err != nil {
-			return nil, errors.Join(err, closeAll())
-		}
-	}
 	if c.Static != "" {
 		if d.Static, err = static.Open(c.Static); err != nil {
 			return nil, errors.Join(err, closeAll())

@@ -17,7 +17,7 @@ import (
 // status is the command of that name: it asks a running server's admin
 // endpoint.
 func status(ctx context.Context, e env) error {
-	o, err := config.LoadStatus(e.args, e.environ)
+	o, err := config.LoadStatus(e.program, e.args, e.environ)
 	if err != nil {
 		return err
 	}

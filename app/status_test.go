@@ -47,7 +47,7 @@ func TestReady(t *testing.T) {
 // The commands that are explained are those that there are.
 func TestEveryCommandIsExplained(t *testing.T) {
 	for _, v := range config.Verbs() {
-		e := env{args: []string{"-h"}, stdout: io.Discard, stderr: io.Discard}
+		e := env{program: &config.Program{}, args: []string{"-h"}, stdout: io.Discard, stderr: io.Discard}
 		if _, unknown := errors.AsType[usageError](dispatch(t.Context(), v.Name, e)); unknown {
 			t.Errorf("there is no command %s", v.Name)
 		}

@@ -33,12 +33,12 @@ func reserveStore(c *config.Config, e *env) (release func() error, err error) {
 
 // keepStore is the work of the store slot: what the serving children share,
 // until ctx has ended and they have left.
-func keepStore(ctx context.Context, child *prefork.Child, c config.Config, log *slog.Logger) error {
+func keepStore(ctx context.Context, child *prefork.Child, _ Application, c config.Config, log *slog.Logger) error {
 	ln, err := stateserver.Listen(ctx, c.Store.Address)
 	if err != nil {
 		return fmt.Errorf("%w; it was %s's since the server started", err, child.Slot())
 	}
-	defer observe(child, c, metrics.Sources{}, log)()
+	defer observe(child, c, metrics.NewRegistry(metrics.Sources{}), log)()
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}

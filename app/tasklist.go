@@ -39,6 +39,7 @@ var tasksVerbs = map[string]struct {
 
 // tasksRun is one call of the command tasks.
 type tasksRun struct {
+	app         Application
 	store       jobs.Store
 	opt         config.TasksOptions
 	words       []string // what follows the verb, before the flags
@@ -59,17 +60,13 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 	if !known {
 		return usageError(fmt.Sprintf("unknown command tasks %q: %s", e.args[0], tasksUsage))
 	}
-	r := &tasksRun{in: e.stdin, out: e.stdout, errOut: e.stderr}
+	r := &tasksRun{app: e.app, in: e.stdin, out: e.stdout, errOut: e.stderr}
 	words, flags, err := verb.words(e.args[1:])
 	if err != nil {
 		return usageError("server tasks " + e.args[0] + " " + err.Error())
 	}
 	r.words = words
-	var names []string
-	if verb.file {
-		names = taskNames()
-	}
-	if r.opt, err = config.LoadTasks(flags, e.environ, names); err != nil {
+	if r.opt, err = config.LoadTasks(e.program, flags, e.environ, verb.file); err != nil {
 		return err
 	}
 	if verb.noStore {

@@ -1,23 +1,36 @@
 package app
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"path/filepath"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/config"
-	"github.com/galeserver/gale/demo/inspect"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/uploads"
 )
 
-// registry holds the tasks of the application. files may be nil where tasks
-// are only asked for, not run.
-func registry(files inspect.Files, commands ...jobs.Definition) (*jobs.Registry, error) {
-	return jobs.NewRegistry(append([]jobs.Definition{inspect.Task(files), longRunningTask}, commands...)...)
+// registry holds the tasks of the application and the commands.
+func registry(own, commands []jobs.Definition) (*jobs.Registry, error) {
+	return jobs.NewRegistry(slices.Concat(own, commands)...)
+}
+
+// uploadTasks are all that can be started for an uploaded file, sorted by name:
+// those of the application, and commands that ask for it.
+func uploadTasks(a Application, commands []jobs.Definition) (all []routes.UploadTask) {
+	for _, t := range a.UploadTasks {
+		all = append(all, routes.UploadTask{Name: t.Name, Accepts: t.Accepts})
+	}
+	for _, d := range commands {
+		if d.Accepts != nil {
+			all = append(all, routes.UploadTask{Name: d.Name, Accepts: d.Accepts, Always: d.OnUpload})
+		}
+	}
+	slices.SortFunc(all, func(a, b routes.UploadTask) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // commands are the tasks that -tasks names.
@@ -53,45 +66,4 @@ func (s storedFiles) Path(directory, filename string) (string, error) {
 		return "", fmt.Errorf("find file: %w", err)
 	}
 	return filepath.Join(dir, filepath.FromSlash(directory), filename), nil
-}
-
-// taskNames are the names -on-upload may have.
-func taskNames() []string {
-	r, err := registry(nil)
-	if err != nil {
-		return nil // start says why
-	}
-	return r.Names()
-}
-
-// longRunningTask stands for anything that takes a while: five seconds, a
-// second a step.
-var longRunningTask = jobs.Definition{
-	Name: "long_running_task",
-	Args: []jobs.Arg{{Name: "data", Type: jobs.String, Default: "example data"}},
-	Handler: func(ctx context.Context, job *jobs.Job) error {
-		var data string
-		if err := job.Args(&data); err != nil {
-			return err
-		}
-		const steps = 5
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for i := range steps {
-			job.Progress(100*i/steps, "working")
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-tick.C:
-			}
-		}
-		return job.Return("Processed " + data)
-	},
-}
-
-// uploadedFiles lets tasks read what was uploaded.
-type uploadedFiles struct{ store *uploads.Store }
-
-func (u uploadedFiles) Open(directory, filename string) (io.ReadSeekCloser, error) {
-	return u.store.Open(directory, filename)
 }

@@ -69,6 +69,7 @@ type conn struct {
 	lines    headLines // of heads
 
 	id        []byte        // of the request being handled
+	admission admission     // of that request
 	body      *body         // of that request, or nil
 	linger    bool          // the server ends this connection, not the client
 	lingerFor time.Duration // what the client may take to leave then; 0: lingerTime

@@ -24,7 +24,7 @@ func shared(t *testing.T) server.Options {
 // let in, and by no others.
 func TestResponsesForOtherOrigins(t *testing.T) {
 	t.Parallel()
-	refuse := func(*fasthttp.RequestHeader) error { return server.Fail(401, "who are you") }
+	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(401, "who are you") }
 	varied := func(ctx *fasthttp.RequestCtx) error {
 		ctx.Response.Header.Set("Vary", "Accept-Encoding")
 		ctx.SetStatusCode(304)
@@ -122,7 +122,7 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 // request itself can be answered with its own status.
 func TestPreflight(t *testing.T) {
 	t.Parallel()
-	refuse := func(*fasthttp.RequestHeader) error { return server.Fail(401, "who are you") }
+	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(401, "who are you") }
 	header := [][2]string{{"X-Always", "yes"}}
 	s := open(t, shared(t),
 		server.Route{Method: "PUT", Path: "/guarded", Admit: refuse, Handler: textHandler("")},

@@ -79,7 +79,7 @@ func TestCutter(t *testing.T) {
 // A route's own fields are in every answer, also where it was refused.
 func TestRouteHeader(t *testing.T) {
 	fields := [][2]string{{"Protocol", "1"}}
-	refuse := func(*fasthttp.RequestHeader) error { return server.Fail(http.StatusForbidden, "no") }
+	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(http.StatusForbidden, "no") }
 	fine := func(*fasthttp.RequestCtx) error { return nil }
 	srv, err := server.New(server.Options{MaxBody: 1}, []server.Route{
 		{Method: http.MethodPost, Path: "/fine", Header: fields, Handler: fine},

@@ -95,12 +95,39 @@ func (s *Server) classify(err error) *Error {
 	return internal
 }
 
-// answerError replaces whatever the handler has written by the answer to err.
+// contentFields describe a response that an error replaces: its body, where it is, and
+// how long it may be kept.
+var contentFields = []string{
+	fasthttp.HeaderContentType, fasthttp.HeaderContentLength, fasthttp.HeaderContentEncoding, fasthttp.HeaderContentLanguage,
+	fasthttp.HeaderContentLocation, fasthttp.HeaderContentDisposition, fasthttp.HeaderContentRange,
+	fasthttp.HeaderAcceptRanges, "Content-Digest", "Repr-Digest", fasthttp.HeaderETag,
+	fasthttp.HeaderLastModified, fasthttp.HeaderCacheControl, fasthttp.HeaderExpires,
+	fasthttp.HeaderLocation, fasthttp.HeaderTrailer, fasthttp.HeaderTransferEncoding,
+	fasthttp.HeaderConnection, fasthttp.HeaderUpgrade, // of a handshake that was not completed
+}
+
+// dropContent takes back the body that a handler has written and what describes it.
+// Other fields and cookies stay: middleware may have set them.
+func dropContent(r *fasthttp.Response) {
+	r.ResetBody()
+	r.SkipBody, r.ImmediateHeaderFlush = false, false
+	h := &r.Header
+	closing := h.ConnectionClose()
+	for _, name := range contentFields {
+		h.Del(name)
+	}
+	if closing {
+		h.SetConnectionClose()
+	}
+	h.SetStatusMessage(nil)
+}
+
+// answerError replaces the body that the handler has written by the one for err.
 // Behind a 5xx that has a cause is a line in the log, under the id that the
 // client gets as X-Request-Id (see stamp).
 func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
 	e := s.classify(err)
-	ctx.Response.Reset()
+	dropContent(&ctx.Response)
 	ctx.Hijack(nil) // if the handler failed after it asked for the connection
 	h := &ctx.Response.Header
 	if e.Status >= http.StatusInternalServerError && e.Err != nil {

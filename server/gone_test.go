@@ -175,11 +175,11 @@ func TestAdmitComesBeforeTheBody(t *testing.T) {
 	ran := make(chan struct{}, 10)
 	s := open(t, server.Options{}, server.Route{
 		Method: "POST", Path: "/guarded", MaxBody: -1,
-		Admit: func(h *fasthttp.RequestHeader) error {
+		Admit: func(h *fasthttp.RequestHeader) (any, error) {
 			if string(h.Peek("Authorization")) != "yes" {
-				return server.Fail(http.StatusUnauthorized, "no")
+				return nil, server.Fail(http.StatusUnauthorized, "no")
 			}
-			return nil
+			return nil, nil
 		},
 		Handler: func(ctx *fasthttp.RequestCtx) error {
 			ran <- struct{}{}

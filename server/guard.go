@@ -6,28 +6,44 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/galeserver/gale/pool"
 
 	"github.com/valyala/fasthttp"
 )
 
+// admission is what the head of a request led to. It is decided once, before any
+// of the body is read, and stays on the connection until the request ends.
+type admission struct {
+	frame frame
+	route *Route // that handles the request, or that refused it; nil without one
+	who   any    // what Route.Admit returned
+	err   error  // why the request is refused
+}
+
+// Admitted returns what Route.Admit returned for the request that ctx is about; nil
+// for a route without Admit, and outside of a Server.
+func Admitted(ctx *fasthttp.RequestCtx) any {
+	c, ok := ctx.Conn().(*conn)
+	if !ok {
+		return nil
+	}
+	return c.admission.who
+}
+
 // preview runs when fasthttp has parsed a head and has read nothing of the body.
-// It cannot answer, but what it makes of the length decides what fasthttp does
+// It cannot respond, but what it makes of the length decides what fasthttp does
 // next. A request that serve will refuse has its body withheld: with a length of
 // 0, and no Expect, fasthttp reads nothing, promises nothing, and calls serve.
 func (s *Server) preview(h *fasthttp.RequestHeader) {
+	ctx := contextOf(h)
+	c := ctx.Conn().(*conn) // Run hands fasthttp no other
+	c.admission = s.admit(h, ctx)
 	if h.ContentLength() == lengthNone {
 		return
 	}
-	ctx, _ := s.scratch.Get().(*fasthttp.RequestCtx)
-	if ctx == nil {
-		ctx = new(fasthttp.RequestCtx)
-	}
-	f, _, err := s.admit(h, ctx)
-	ctx.ResetUserValues()
-	s.scratch.Put(ctx)
-
+	f, err := c.admission.frame, c.admission.err
 	switch {
 	// A body without a route is drained like any that is left unread, but it is
 	// not asked for.
@@ -45,37 +61,47 @@ func (s *Server) preview(h *fasthttp.RequestHeader) {
 	}
 }
 
+// contextOf returns the context of the request whose head is h. fasthttp calls
+// HeaderReceived with the head alone, but always with that of the context which it
+// hands to the handler afterwards (Server.serveConnCounted as of 1.74). The head is
+// a part of that context, at an offset that the compiler knows.
+func contextOf(h *fasthttp.RequestHeader) *fasthttp.RequestCtx {
+	var ctx *fasthttp.RequestCtx // for its type: Offsetof evaluates nothing
+	offset := unsafe.Offsetof(ctx.Request) + unsafe.Offsetof(ctx.Request.Header)
+	return (*fasthttp.RequestCtx)(unsafe.Add(unsafe.Pointer(h), -int(offset)))
+}
+
 // admit decides from the head alone whether a request is to be handled, and by
-// which route, whose parameters it leaves in ctx. A route that refuses the
-// request is returned with the error. It says the same of the same head each
-// time: preview and serve both ask.
-func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (frame, *Route, error) {
-	f, err := readFrame(h)
-	if err != nil {
-		return f, nil, err
+// which route, whose parameters it leaves in ctx.
+func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a admission) {
+	if a.frame, a.err = readFrame(h); a.err != nil {
+		return a
 	}
-	if err := checkTarget(h.RequestURI()); err != nil {
-		return f, nil, err
+	if a.err = checkTarget(h.RequestURI()); a.err != nil {
+		return a
 	}
-	r, err := s.routes.find(h.Method(), h.RequestURI(), ctx)
+	a.route, a.err = s.routes.find(h.Method(), h.RequestURI(), ctx)
 	if s.cors.isPreflight(h) {
-		return f, s.preflight(h.RequestURI(), r), nil // whether there is a route or not
+		a.route, a.err = s.preflight(h.RequestURI(), a.route), nil // whether there is a route or not
+		return a
 	}
-	if err != nil {
-		return f, nil, err
+	if a.err != nil {
+		return a
 	}
-	if r.Admit != nil {
-		if err := r.Admit(h); err != nil {
-			return f, r, err
-		}
+	if a.route.Admit != nil {
+		a.err = pool.Protect(func() (err error) {
+			a.who, err = a.route.Admit(h)
+			return err
+		})
 	}
-	if f.hasBody() && isCoded(h) {
-		return f, r, errCoded
+	switch {
+	case a.err != nil:
+	case a.frame.hasBody() && isCoded(h):
+		a.err = errCoded
+	case a.route.MaxBody >= 0 && a.frame.length > a.route.MaxBody:
+		a.err = ErrBodyTooLarge
 	}
-	if r.MaxBody >= 0 && f.length > r.MaxBody {
-		return f, r, ErrBodyTooLarge
-	}
-	return f, r, nil
+	return a
 }
 
 // errCoded refuses a body with a Content-Encoding, for which RFC 9110, section
@@ -103,7 +129,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c.setPhase(serving)
 	s.identify(&ctx.Request.Header, c)
 
-	f, r, err := s.admit(&ctx.Request.Header, ctx)
+	f, r, err := c.admission.frame, c.admission.route, c.admission.err
 	limit := int64(-1) // what no route reads, drain bounds
 	if err == nil {
 		limit = r.MaxBody
@@ -134,6 +160,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
+	c.admission = admission{}
 	c.setPhase(answering)
 }
 

@@ -35,6 +35,7 @@ func TestDisagreementIsRefused(t *testing.T) {
 		if err := ctx.Request.Header.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
 			t.Fatal(err)
 		}
+		srv.preview(&ctx.Request.Header)
 		ctx.Request.Header.SetContentLength(length)
 		srv.serve(&ctx)
 		if ctx.Response.StatusCode() != 400 || !ctx.Response.ConnectionClose() || !c.linger {

@@ -13,32 +13,63 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Handler answers a request, or returns an error that is answered by the table
-// from error to status (see ErrorStatus); what it wrote until then is dropped.
+// Handler responds to a request, or returns an error that becomes a response by the
+// table from error to status (see ErrorStatus). The body that was written until then
+// is dropped with the fields that describe it, such as Content-Type, ETag and
+// Cache-Control; other fields and cookies stay.
 // Neither ctx nor anything from it may be used after the return: fasthttp hands
 // both to the next request. Parameters (Param) are copies and may be kept.
 type Handler func(ctx *fasthttp.RequestCtx) error
+
+// Middleware returns a handler around next: it may do something before next, after
+// it, or instead of it. It sees the requests that next would handle. It does not see
+// those that get 404, 405 or 413, that Route.Admit refuses or whose head is at fault.
+//
+// Code after next runs when next has returned, which is before anything of the
+// response is sent: before the first byte of a body stream, and before the new owner
+// of a connection (see Take) has done anything. An error that next returned has not
+// become a response yet. A panic is handled like that of a handler.
+type Middleware func(next Handler) Handler
+
+// Chain returns h inside of middleware; the first is the outermost.
+func Chain(h Handler, middleware ...Middleware) Handler {
+	for _, m := range slices.Backward(middleware) {
+		h = m(h)
+	}
+	return h
+}
 
 // Route is a handler under a method and a path. HEAD is answered by the route
 // of GET, and OPTIONS with Allow, unless they have routes of their own.
 type Route struct {
 	Method string
 	// Path may hold parameters: {name} is one segment, {name:regexp} one that
-	// matches, {name:*} at the end is the rest. Fixed text wins over parameters.
-	// A path that ends in a slash is another path than the one that does not.
+	// matches as a whole, {name:*} at the end is the rest. Fixed text wins over
+	// parameters. A path that ends in a slash is another path than the one that
+	// does not. A name is letters, digits, _ and -.
 	Path string
+	// Yields says that a path which ends in {name:*} is for what no other route
+	// takes: see Clash. It makes no difference to how requests are routed.
+	Yields bool
 	// MaxBody is the limit of the body, in bytes; 0 is Options.MaxBody, and
 	// negative means none: for handlers that stream and count for themselves.
 	MaxBody int64
 	// Admit, if it is given, may refuse a request for what its head says, before
-	// a byte of the body is asked for: a client that sent Expect: 100-continue is
-	// told 401 instead of to go on. It may be called twice for one request and
-	// must say the same each time.
-	Admit func(h *fasthttp.RequestHeader) error
-	// Header are fields, name and value, that every answer carries, also one to
+	// a byte of the body is asked for: a client that sent Expect: 100-continue gets
+	// the error instead of 100. It is called once per request, and the connection
+	// waits for it. Handlers get who from Admitted. A panic is a 500.
+	Admit func(h *fasthttp.RequestHeader) (who any, err error)
+	// Public and Writes are read by package app, for the routes of an application; a
+	// Server does not look at them. Public says that everybody may use the route,
+	// whatever its method. Writes says that a GET changes something, so it needs what
+	// a POST needs.
+	Public, Writes bool
+	// Header are fields, name and value, that every response carries, also one to
 	// an error.
-	Header  [][2]string
-	Handler Handler
+	Header [][2]string
+	// Middleware is around Handler, the first outermost. New calls each once.
+	Middleware []Middleware
+	Handler    Handler
 }
 
 // routes is the table of routes. The router in it only matches: what it holds
@@ -46,15 +77,16 @@ type Route struct {
 // that a route can be known before its handler is to run.
 type routes struct {
 	router  *router.Router
-	methods []string // that have routes, sorted
-	base    string   // Options.BasePath
+	methods []string          // that have routes, sorted
+	shapes  map[string]string // from method and shape to the path of a route
+	base    string            // Options.BasePath
 }
 
 // routeKey is under which the matching route is noted in ctx.
 type routeKey struct{}
 
 func newRoutes(list []Route, maxBody int64) (*routes, error) {
-	t := &routes{router: router.New()}
+	t := &routes{router: router.New(), shapes: make(map[string]string)}
 	var faults []error
 	for i := range list {
 		r := list[i]
@@ -75,18 +107,31 @@ func (t *routes) add(r *Route) (err error) {
 		return errors.New("a method is a word in capitals")
 	case r.Handler == nil:
 		return errors.New("no handler")
-	case !cleanPath([]byte(r.Path)):
-		return errors.New("no request can have this path")
-	case strings.Count(r.Path, "{") != strings.Count(r.Path, "}"):
-		return errors.New("braces do not match")
 	}
+	path, err := parsePath(r.Path)
+	if err != nil {
+		return err
+	}
+	key := r.Method + " " + shapeOf(path)
+	if other, ok := t.shapes[key]; ok {
+		return fmt.Errorf("the same as %q", other)
+	}
+	t.shapes[key] = r.Path
 	// The router reports a duplicate or a conflict by panicking.
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%v", v)
 		}
 	}()
-	t.router.Handle(r.Method, r.Path, func(ctx *fasthttp.RequestCtx) { ctx.SetUserValue(routeKey{}, r) })
+	for i, m := range r.Middleware {
+		if m == nil {
+			return fmt.Errorf("middleware %d is nil", i)
+		}
+	}
+	if r.Handler = Chain(r.Handler, r.Middleware...); r.Handler == nil {
+		return errors.New("a middleware returns no handler")
+	}
+	t.router.Handle(r.Method, routerPath(path), func(ctx *fasthttp.RequestCtx) { ctx.SetUserValue(routeKey{}, r) })
 	if !slices.Contains(t.methods, r.Method) {
 		t.methods = append(t.methods, r.Method)
 	}

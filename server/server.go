@@ -6,16 +6,18 @@
 // has returned, also the part of a body that the handler did not read
 // (valyala/fasthttp#2336, #2368). Here every request passes these stations:
 //
-//		Read ──► preview ──► serve ─► admit ─► handler ─► finish ──► answer, or close
-//		conn     (head       (guard)  framing,  Body      drain 256 KiB, or
-//		         parsed)              route,              linger and close
-//		                              limit
+//		Read ──► preview ─► admit ──► serve ─► handler ─► finish ──► response, or close
+//		conn     (head      framing,  (guard)  Body       drain 256 KiB, or
+//		         parsed)    route,                        linger and close
+//		                    Admit, limit
 //
 //	  - preview sees a head before any of its body is read. A request that will
 //	    be refused never gets a 100 Continue; a chunked body is turned into raw
 //	    bytes, so that the strict decoder here reads its framing.
-//	  - admit decides from the head alone: is the framing beyond doubt (RFC 9112
-//	    §6.3), is there a route, is the length within the route's limit.
+//	  - admit decides from the head alone, once: is the framing beyond doubt (RFC
+//	    9112 §6.3), is there a route, does its Admit let the request in, is the
+//	    length within the route's limit. The outcome stays on the connection until
+//	    the request ends.
 //	  - Body is the only way to the body. A short body is an error, never io.EOF.
 //	  - finish leaves the connection at the first byte of the next request. Where
 //	    it cannot, the answer carries Connection: close and the connection ends
@@ -160,8 +162,6 @@ type Server struct {
 	lingers chan struct{} // a place for each refused connection that lingers
 
 	watch watch // for handlers that wait: see Gone
-
-	scratch sync.Pool // of *fasthttp.RequestCtx, for looking up a route in preview
 
 	ran     atomic.Bool
 	leave   sync.Once

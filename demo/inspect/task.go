@@ -14,22 +14,21 @@ const artifactName = "waveform.png"
 
 // Files opens an uploaded file for reading.
 type Files interface {
-	Open(directory, filename string) (io.ReadSeekCloser, error)
+	Open(ctx context.Context, directory, filename string) (io.ReadSeekCloser, error)
 }
 
 // Task is the task "inspect": it takes the directory and the filename of an
 // uploaded file, its result is a Report, and it leaves waveform.png.
 func Task(files Files) jobs.Definition {
 	return jobs.Definition{
-		Name:    "inspect",
-		Args:    []jobs.Arg{{Name: "directory", Type: jobs.String}, {Name: "filename", Type: jobs.String}},
-		Accepts: Accepts,
+		Name: "inspect",
+		Args: []jobs.Arg{{Name: "directory", Type: jobs.String}, {Name: "filename", Type: jobs.String}},
 		Handler: func(ctx context.Context, job *jobs.Job) error {
 			var directory, filename string
 			if err := job.Args(&directory, &filename); err != nil {
 				return err
 			}
-			f, err := files.Open(directory, filename)
+			f, err := files.Open(ctx, directory, filename)
 			if err != nil {
 				return err
 			}

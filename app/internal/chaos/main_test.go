@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
@@ -69,7 +70,7 @@ func (s settings) run() error {
 		return err
 	}
 	if s.Role == "serve" {
-		all, statuses := routes.All(routes.Deps{Tasks: tasks, Store: store, Leaving: ctx, Logger: log})
+		all, statuses := routes.All(routes.Deps{Guard: access.New(access.Options{}), Tasks: tasks, Store: store, Leaving: ctx, Logger: log})
 		srv, err := server.New(server.Options{Errors: statuses, Logger: log}, all)
 		if err != nil {
 			return err

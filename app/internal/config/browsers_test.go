@@ -8,12 +8,12 @@ import (
 // What a child gets is what was given, entry by entry.
 func TestBrowserSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
-	c, err := Load(Serve, []string{"-origins", "https://a.example, https://*.b.example,", "-cors-headers", "X-A, X-B", "-base-path", "/a/gale"}, nil, tasks)
+	c, err := Load(Serve, program, []string{"-origins", "https://a.example, https://*.b.example,", "-cors-headers", "X-A, X-B", "-base-path", "/a/gale"}, nil)
 	if err != nil || !slices.Equal(c.Origins, []string{"https://a.example", "https://*.b.example"}) || !slices.Equal(c.CORSHeaders, []string{"X-A", "X-B"}) || c.BasePath != "/a/gale" {
 		t.Errorf("%q, %q, %q, %v", c.Origins, c.CORSHeaders, c.BasePath, err)
 	}
 	for _, path := range OwnPaths {
-		if _, err := Load(Serve, []string{"-base-path", "/" + path}, nil, tasks); err == nil {
+		if _, err := Load(Serve, program, []string{"-base-path", "/" + path}, nil); err == nil {
 			t.Errorf("-base-path /%s is accepted", path)
 		}
 	}

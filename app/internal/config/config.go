@@ -39,7 +39,6 @@ type Config struct {
 	Redis         string // addresses for redisdb.Open; empty: the store slot, and then its own
 	Store         Store  // the store slot, where there is one
 	Static        string // folder served under /static/, or empty
-	FetchURL      string // what /fetch fetches, or empty
 	UploadPool    int    // goroutines per child for uploads
 	Data          string
 	Broker        string // where tasks wait: SQLite, or addresses of Redis
@@ -80,6 +79,9 @@ type Config struct {
 	Pprof         bool          // profiles there without a token
 	LogFormat     string
 	LogLevel      string
+	// Own are the application's own flags that were given, in the order in which they
+	// were set.
+	Own []Setting
 }
 
 // Address is what the server listens on.
@@ -132,18 +134,19 @@ const (
 )
 
 // Load reads the settings for a command: a flag wins over the variable
-// GALE_NAME, that over the file that -config names, that over the default.
-// tasks are the names of the tasks that -on-upload may start. The error is
-// ErrHelp if help was asked for, else of type Faults.
-func Load(command Command, args, environ, tasks []string) (Config, error) {
+// GALE_NAME, that over the file that -config names, that over the default. The
+// flags of the program itself are set, too. The error is ErrHelp if help was asked
+// for, else of type Faults.
+func Load(command Command, p *Program, args, environ []string) (Config, error) {
 	c := Config{}
-	f := define(command, &c)
+	f := define(command, p, &c)
 	if err := f.load(args, environ); err != nil {
 		return Config{}, err
 	}
 	f.resolve(command, &c)
-	tasks = f.commands(&c, environ, tasks)
-	f.validate(command, &c, tasks)
+	f.validate(command, &c, f.commands(&c, environ, p.Tasks))
+	f.checkOwn()
+	c.Own = f.settings
 	if len(f.faults) > 0 {
 		return Config{}, f.faults
 	}
@@ -158,9 +161,9 @@ type StatusOptions struct {
 }
 
 // LoadStatus reads the settings of the command status, as Load does.
-func LoadStatus(args, environ []string) (StatusOptions, error) {
+func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 	var o StatusOptions
-	f := defineStatus(&o)
+	f := defineStatus(p, &o)
 	if err := f.load(args, environ); err != nil {
 		return o, err
 	}

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-var tasks = []string{"inspect", "long_running_task"}
+var program = &Program{Tasks: []string{"inspect", "long_running_task"}, OnUpload: "inspect"}
 
 func TestDefaults(t *testing.T) {
 	t.Chdir(t.TempDir())
-	c, err := Load(Serve, nil, nil, tasks)
+	c, err := Load(Serve, program, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,10 +30,10 @@ func TestDefaults(t *testing.T) {
 	if _, err := os.Stat("data"); err == nil {
 		t.Error("looking at the configuration made the data folder")
 	}
-	if c, err = Load(Worker, nil, nil, tasks); err != nil || c.Admin != "" {
+	if c, err = Load(Worker, program, nil, nil); err != nil || c.Admin != "" {
 		t.Errorf("server worker: admin %q, %v; want none", c.Admin, err)
 	}
-	if c, err = Load(Worker, []string{"-admin", "127.0.0.1:1"}, nil, tasks); err != nil || c.Admin != "127.0.0.1:1" {
+	if c, err = Load(Worker, program, []string{"-admin", "127.0.0.1:1"}, nil); err != nil || c.Admin != "127.0.0.1:1" {
 		t.Errorf("server worker -admin: %q, %v", c.Admin, err)
 	}
 }
@@ -51,7 +51,7 @@ func TestPrecedence(t *testing.T) {
 		{[]string{"-config", file, "--port=1003"}, environ},
 		{[]string{"-port", "1003"}, append(environ, "GALE_CONFIG="+file)},
 	} {
-		c, err := Load(Serve, given.args, given.environ, tasks)
+		c, err := Load(Serve, program, given.args, given.environ)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,12 +70,12 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	if err := os.WriteFile("empty", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(Serve, []string{
+	_, err := Load(Serve, program, []string{
 		"-port", "99999", "-nope", "x", "-procs", "-1", "-max-body", "lots", "-log-format", "xml",
 		"-on-upload", "explode", "-upload-types", ".ok,mp3", "-queue", "a b", "-data", "empty/data", "-token-file", "empty",
 		"-host", "0.0.0.0", "-config", "conf", "-origins", "example.com", "-admin", "here", "-broker", "redis://user:s3cret@host:port", "stray",
 		"-trusted-proxies", "10.0.0.0/8,proxy.example", "-tls-cert", "empty", "-max-unfinished", "1MiB", "-upload-expiry", "-1s",
-	}, []string{"GALE_CONCURRENCY=many"}, tasks)
+	}, []string{"GALE_CONCURRENCY=many"})
 	faults, ok := errors.AsType[Faults](err)
 	if !ok || faults.ExitCode() != 2 {
 		t.Fatalf("got %v; want Faults", err)
@@ -100,20 +100,20 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 func TestEmptyValuesAreFaults(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range []string{"-token=", "-token-file=", "-tls-cert=", "-tls-key=", "-upload-dir=", "-broker=", "-config="} {
-		if _, err := Load(Serve, []string{args}, nil, tasks); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(args, "=")+": is empty") {
+		if _, err := Load(Serve, program, []string{args}, nil); err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(args, "=")+": is empty") {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	if _, err := Load(Serve, nil, []string{"GALE_TOKEN="}, tasks); err == nil || !strings.Contains(err.Error(), "GALE_TOKEN: is empty") {
+	if _, err := Load(Serve, program, nil, []string{"GALE_TOKEN="}); err == nil || !strings.Contains(err.Error(), "GALE_TOKEN: is empty") {
 		t.Errorf("GALE_TOKEN=: %v", err)
 	}
 	for _, args := range []string{"-pool=0", "-upload-pool=0", "-max-body=0", "-max-upload=0", "-grace=0", "-boot-timeout=0", "-ws-send-timeout=0", "-upload-expiry=0", "-max-conns=0", "-max-unfinished=0", "-queue=a=0"} {
 		name, _, _ := strings.Cut(args, "=")
-		if _, err := Load(Serve, []string{args}, nil, tasks); err == nil || !strings.Contains(err.Error(), name+":") {
+		if _, err := Load(Serve, program, []string{args}, nil); err == nil || !strings.Contains(err.Error(), name+":") {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
-	c, err := Load(Serve, []string{"-pool-queue=0", "-workers=0", "-hang-timeout=0", "-port=0", "-redis=redis://h"}, nil, tasks)
+	c, err := Load(Serve, program, []string{"-pool-queue=0", "-workers=0", "-hang-timeout=0", "-port=0", "-redis=redis://h"}, nil)
 	if err != nil || c.PoolQueue != 0 || c.Workers != 0 || c.HangTimeout != 0 || c.Port != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -129,15 +129,15 @@ func TestPublicAddressNeedsATokenOrOpen(t *testing.T) {
 		{"-host 0.0.0.0", false}, {"-host ::", false}, {"-host 192.0.2.1", false}, {"-host example.com", false},
 		{"-host 0.0.0.0 -open", true}, {"-host 0.0.0.0 -token secret", true},
 	} {
-		_, err := Load(Serve, strings.Fields(c.args), nil, tasks)
+		_, err := Load(Serve, program, strings.Fields(c.args), nil)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.args, err)
 		}
 	}
-	if _, err := Load(Serve, []string{"-host", ""}, nil, tasks); err == nil {
+	if _, err := Load(Serve, program, []string{"-host", ""}, nil); err == nil {
 		t.Error("an empty host, all addresses, is accepted without a token")
 	}
-	if _, err := Load(Worker, []string{"-host", "0.0.0.0"}, nil, tasks); err != nil {
+	if _, err := Load(Worker, program, []string{"-host", "0.0.0.0"}, nil); err != nil {
 		t.Errorf("a worker listens on nothing: %v", err)
 	}
 }
@@ -147,16 +147,16 @@ func TestToken(t *testing.T) {
 	if err := os.WriteFile("token", []byte("  s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := Load(Serve, []string{"-token-file", "token"}, nil, tasks); err != nil || c.Token != "s3cret" {
+	if c, err := Load(Serve, program, []string{"-token-file", "token"}, nil); err != nil || c.Token != "s3cret" {
 		t.Errorf("%q, %v", c.Token, err)
 	}
 	for _, args := range []string{"-token-file token -token x", "-token-file gone", "-token a,b"} {
-		if _, err := Load(Serve, strings.Fields(args), nil, tasks); err == nil {
+		if _, err := Load(Serve, program, strings.Fields(args), nil); err == nil {
 			t.Errorf("%s: accepted", args)
 		}
 	}
 	for _, token := range []string{"two words", "tab\tinside", "line\nend", "sch\u00f6n", "nul\x00", "\x7f"} {
-		_, err := Load(Serve, []string{"-token", token}, nil, tasks)
+		_, err := Load(Serve, program, []string{"-token", token}, nil)
 		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.Contains(faults[0], "sent as a bearer token") {
 			t.Errorf("%q: %v", token, err)
 		}
@@ -172,7 +172,7 @@ func TestTokenThatIsNoSubprotocol(t *testing.T) {
 	for token, warned := range map[string]bool{
 		"s3cret": false, "a-._~+Z0": false, "a/b": true, "YS9iKz0=": true, "==": true,
 	} {
-		c, err := Load(Serve, []string{"-token", token}, nil, tasks)
+		c, err := Load(Serve, program, []string{"-token", token}, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", token, err)
 		}
@@ -185,13 +185,13 @@ func TestTokenThatIsNoSubprotocol(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	for _, arg := range []string{"-h", "--help"} {
-		if _, err := Load(Serve, []string{"-port", "x", arg}, nil, tasks); !errors.Is(err, ErrHelp) {
+		if _, err := Load(Serve, program, []string{"-port", "x", arg}, nil); !errors.Is(err, ErrHelp) {
 			t.Errorf("%s: %v", arg, err)
 		}
 	}
 	for command, want := range map[Command]string{Serve: "-upload-pool", Worker: "-queue", Status: "-json"} {
 		var b strings.Builder
-		Usage(&b, command)
+		program.Usage(&b, command)
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s: no %s in\n%s", command, want, &b)
 		}
@@ -206,12 +206,12 @@ func TestTrustedProxies(t *testing.T) {
 		"10.1.2.3/8, 192.0.2.1, fd00::1": "[10.0.0.0/8 192.0.2.1/32 fd00::1/128]",
 		"::ffff:192.0.2.1":               "[192.0.2.1/32]",
 	} {
-		c, err := Load(Serve, []string{"-trusted-proxies", value}, nil, tasks)
+		c, err := Load(Serve, program, []string{"-trusted-proxies", value}, nil)
 		if err != nil || fmt.Sprint(c.Proxies) != want {
 			t.Errorf("%q: %v, %v; want %s", value, c.Proxies, err, want)
 		}
 	}
-	c, err := Load(Serve, nil, nil, tasks)
+	c, err := Load(Serve, program, nil, nil)
 	if err != nil || len(c.Proxies) != 2 {
 		t.Errorf("by default: %v, %v", c.Proxies, err)
 	}
@@ -226,7 +226,7 @@ func TestTrustedProxies(t *testing.T) {
 func TestCountsAndSampling(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for value, want := range map[string]int{"off": 0, "all": 1, "1 in 100": 100, "50": 50} {
-		c, err := Load(Serve, []string{"-access-log", value, "-max-conns", "7"}, nil, tasks)
+		c, err := Load(Serve, program, []string{"-access-log", value, "-max-conns", "7"}, nil)
 		if err != nil || c.AccessLog != want || c.MaxConns != 7 || c.MaxPerClient != 0 {
 			t.Errorf("%q: %d, %d, %v", value, c.AccessLog, c.MaxConns, err)
 		}
@@ -235,7 +235,7 @@ func TestCountsAndSampling(t *testing.T) {
 		}
 	}
 	for _, args := range []string{"-access-log sometimes", "-access-log 0", "-access-log -3", "-max-conns 0", "-max-conns -1", "-max-conns all", "-max-conns-per-client x"} {
-		if _, err := Load(Serve, strings.Fields(args), nil, tasks); err == nil {
+		if _, err := Load(Serve, program, strings.Fields(args), nil); err == nil {
 			t.Errorf("%s is accepted", args)
 		}
 	}
@@ -263,11 +263,11 @@ func TestSize(t *testing.T) {
 }
 
 func TestStatusOptions(t *testing.T) {
-	o, err := LoadStatus([]string{"-json"}, []string{"GALE_ADMIN=unix:/run/gale.sock"})
+	o, err := LoadStatus(program, []string{"-json"}, []string{"GALE_ADMIN=unix:/run/gale.sock"})
 	if err != nil || !o.JSON || o.Admin != "unix:/run/gale.sock" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if _, err := LoadStatus([]string{"-admin", "nowhere"}, nil); err == nil {
+	if _, err := LoadStatus(program, []string{"-admin", "nowhere"}, nil); err == nil {
 		t.Error("accepted an address that is none")
 	}
 }
@@ -285,7 +285,7 @@ func TestWhereTasksWait(t *testing.T) {
 		"-redis redis://a -broker redis://b": {"redis://b", 0},
 		"-broker redis://b":                  {"redis://b", 1},
 	} {
-		c, err := Load(Serve, strings.Fields(args), nil, tasks)
+		c, err := Load(Serve, program, strings.Fields(args), nil)
 		if err != nil || c.Broker != want.broker || c.Workers != want.workers {
 			t.Errorf("%q: broker %s, %d workers, %v; want %+v", args, c.Broker, c.Workers, err, want)
 		}

@@ -48,17 +48,16 @@ type Flag struct {
 	Value   string // what stands for its value; empty: it takes none
 	Usage   string
 	Default string // empty: none, or the usage says it
+	// Variable is the variable of the environment that sets the flag, too.
+	Variable string
 }
 
-// Variable is the variable of the environment that sets the flag, too.
-func (f Flag) Variable() string { return variable(f.Name) }
-
-// Flags returns the flags of a command, sorted by name. Those of check are
-// those of serve.
-func Flags(command Command) (all []Flag) {
-	defined(command).set.VisitAll(func(fl *flag.Flag) {
+// FlagsOf returns the flags of a command, sorted by name. Those of check are those
+// of serve.
+func (p *Program) FlagsOf(command Command) (all []Flag) {
+	p.defined(command).set.VisitAll(func(fl *flag.Flag) {
 		value, usage := flag.UnquoteUsage(fl)
-		described := Flag{Name: fl.Name, Value: value, Usage: strings.ReplaceAll(usage, "\n", " ")}
+		described := Flag{Name: fl.Name, Value: value, Usage: strings.ReplaceAll(usage, "\n", " "), Variable: p.variable(fl.Name)}
 		if !slices.Contains([]string{"", "0", "false", "off"}, fl.DefValue) {
 			described.Default = fl.DefValue
 		}
@@ -68,19 +67,19 @@ func Flags(command Command) (all []Flag) {
 }
 
 // Usage writes the flags of a command with their defaults.
-func Usage(w io.Writer, command Command) {
-	f := defined(command)
+func (p *Program) Usage(w io.Writer, command Command) {
+	f := p.defined(command)
 	f.set.SetOutput(w)
 	f.set.PrintDefaults()
 }
 
 // defined declares the flags of a command.
-func defined(command Command) *flags {
+func (p *Program) defined(command Command) *flags {
 	switch command {
 	case Status:
-		return defineStatus(new(StatusOptions))
+		return defineStatus(p, new(StatusOptions))
 	case Tasks:
-		return defineTasks(new(TasksOptions))
+		return defineTasks(p, new(TasksOptions))
 	}
-	return define(command, new(Config))
+	return define(command, p, new(Config))
 }

@@ -25,23 +25,26 @@ type flags struct {
 	given  map[string]bool // set by file, environment or command line
 	faults Faults
 
-	others *flag.FlagSet // flags of other commands, which a file may name
-	own    []string      // flags that the command line alone gives
-	filled []string      // flags of which an empty value means nothing
+	program *Program      // whose flags are among them
+	others  *flag.FlagSet // flags of other commands, which a file may name
+	own     []string      // flags that the command line alone gives
+	filled  []string      // flags of which an empty value means nothing
+
+	settings []Setting // of the application's own flags, in order
 
 	// Values that Config holds in another form.
 	queue, origins, corsHeaders, proxies, tokenFile, uploadTypes, file string
 }
 
-func newFlags(command Command) *flags {
-	f := &flags{set: flag.NewFlagSet("server "+string(command), flag.ContinueOnError), given: map[string]bool{}}
+func newFlags(command Command, p *Program) *flags {
+	f := &flags{set: flag.NewFlagSet(p.Command()+" "+string(command), flag.ContinueOnError), given: map[string]bool{}, program: p}
 	f.set.SetOutput(io.Discard)
 	return f
 }
 
 // defineStatus declares the flags of the command status.
-func defineStatus(o *StatusOptions) *flags {
-	f := newFlags(Status)
+func defineStatus(p *Program, o *StatusOptions) *flags {
+	f := newFlags(Status, p)
 	f.set.StringVar(&o.Admin, "admin", DefaultAdmin, "`address` of the server's admin endpoint, or unix:/path")
 	f.set.BoolVar(&o.JSON, "json", false, "print what the endpoint answers, for machines")
 	f.set.BoolVar(&o.Ready, "ready", false, "say only whether all roles do their work: exit status 0, or 1 and why not")
@@ -49,8 +52,8 @@ func defineStatus(o *StatusOptions) *flags {
 }
 
 // define declares every flag of the server, with the words that -help prints.
-func define(command Command, c *Config) *flags {
-	f := newFlags(command)
+func define(command Command, p *Program, c *Config) *flags {
+	f := newFlags(command, p)
 	s := f.set
 	f.filled = []string{"token", "token-file", "tls-cert", "tls-key", "upload-dir", "broker", "config"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
@@ -63,7 +66,6 @@ func define(command Command, c *Config) *flags {
 	s.IntVar(&c.PoolQueue, "pool-queue", pool.DefaultQueue, "`number` of blocking handlers per child that may wait; beyond it 503")
 	s.StringVar(&c.Redis, "redis", "", "`address` of the Redis that tasks, limits and caches are shared through: redis://, rediss://, unix://;\nseveral, comma separated, are a cluster (default none: files in -data, and a store of its own for this machine)")
 	s.StringVar(&c.Static, "static", "", "`folder` served under /static/ (default none)")
-	s.StringVar(&c.FetchURL, "fetch-url", "", "http or https `address` that /fetch fetches (default none)")
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per child that write uploads")
 	s.StringVar(&c.Data, "data", "data", "`folder` of the state")
 	s.StringVar(&c.Broker, "broker", "", "where tasks wait: sqlite, which is in -data, or an `address` as for -redis (default as -redis, else sqlite)")
@@ -91,7 +93,7 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
 	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "what the urlencoded form takes: `endings`, comma separated; * for all")
-	s.StringVar(&c.OnUpload, "on-upload", "inspect", "`task` started for each stored file; empty for none")
+	s.StringVar(&c.OnUpload, "on-upload", p.OnUpload, "`task` started for each stored file; empty for none")
 	s.StringVar(&c.TasksFile, "tasks", "", "TOML `file` of command tasks and their schedules (default none)")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "how long a leaving child may finish its work")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "when a child that is not ready counts as failed to start")
@@ -103,6 +105,7 @@ func define(command Command, c *Config) *flags {
 	s.StringVar(&f.file, "config", "", "`file` of flags, one a line: port 8888")
 	s.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	s.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.addOwn()
 	return f
 }
 
@@ -112,6 +115,7 @@ type setting struct{ name, value, source string }
 // load applies file, environment and command line, in this order, so that the
 // last one wins. What is wrong with any of them becomes a fault.
 func (f *flags) load(args, environ []string) error {
+	f.faults = append(f.faults, f.program.clashes()...)
 	line, err := f.commandLine(args)
 	if err != nil {
 		return err
@@ -130,6 +134,9 @@ func (f *flags) load(args, environ []string) error {
 			f.fault("%s: %q is not valid UTF-8", s.source, s.value)
 		} else if err := f.set.Set(s.name, s.value); err != nil {
 			f.fault("%s: %q is not valid: %v", s.source, s.value, reasonOf(err))
+		}
+		if f.program.owns(s.name) {
+			f.settings = append(f.settings, Setting{s.name, s.value})
 		}
 		f.given[s.name] = true
 	}
@@ -194,7 +201,7 @@ func (r recorder) IsBoolFlag() bool   { return r.isBool }
 func (r recorder) Set(v string) error { r.record(v); return nil }
 
 // environment finds the flags that are set as GALE_NAME, GALE_MAX_BODY for
-// max-body. Variables that name no flag are somebody else's.
+// max-body, and the application's by its own prefix. Variables that name no flag are somebody else's.
 func (f *flags) environment(environ []string) (found []setting) {
 	vars := map[string]string{}
 	for _, v := range environ {
@@ -202,7 +209,7 @@ func (f *flags) environment(environ []string) (found []setting) {
 		vars[name] = value
 	}
 	f.set.VisitAll(func(fl *flag.Flag) {
-		name := variable(fl.Name)
+		name := f.program.variable(fl.Name)
 		if value, ok := vars[name]; ok && !f.ownOnly(fl) {
 			found = append(found, setting{fl.Name, value, name})
 		}
@@ -210,10 +217,8 @@ func (f *flags) environment(environ []string) (found []setting) {
 	return found
 }
 
-// variable is the name under which the environment holds a flag.
-func variable(name string) string {
-	return "GALE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-}
+// variable is the name under which the environment holds a flag of Gale's.
+func variable(name string) string { return "GALE_" + upper(name) }
 
 // configFile reads the file of flags: a flag and its value a line, # begins a
 // comment.

@@ -55,19 +55,18 @@ func (s states) Set(text string) error {
 }
 
 // LoadTasks reads the settings of the command tasks, as Load does; a file of
-// flags for the server serves here too. The file of -tasks is read if tasks, the
-// names that it may not give again, are given: a broken one must not keep anyone
-// from cancelling a task.
-func LoadTasks(args, environ, tasks []string) (TasksOptions, error) {
+// flags for the server serves here too. The file of -tasks is read if readFile says
+// so: a broken one must not keep anyone from cancelling a task.
+func LoadTasks(p *Program, args, environ []string, readFile bool) (TasksOptions, error) {
 	var o TasksOptions
-	f := defineTasks(&o)
+	f := defineTasks(p, &o)
 	if err := f.load(args, environ); err != nil {
 		return o, err
 	}
 	o.Broker = cmp.Or(o.Broker, o.Redis, SQLite)
 	f.folderOrRedis(o.Config)
-	if tasks != nil {
-		f.commands(&o.Config, environ, tasks)
+	if readFile {
+		f.commands(&o.Config, environ, p.Tasks)
 	}
 	f.oneOf("log-format", o.LogFormat, "text", "json")
 	f.oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
@@ -83,8 +82,8 @@ const maxListed = 1_000_000
 
 // defineTasks declares the flags of the command tasks: some of the server's,
 // and its own.
-func defineTasks(o *TasksOptions) *flags {
-	all, f := define(Serve, &o.Config), newFlags(Tasks)
+func defineTasks(p *Program, o *TasksOptions) *flags {
+	all, f := define(Serve, p, &o.Config), newFlags(Tasks, p)
 	f.others = all.set
 	f.filled = []string{"broker", "config", "state", "task", "queue"}
 	for _, name := range []string{"data", "redis", "broker", "tasks", "log-format", "log-level"} {

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/galeserver/gale/demo/upstream"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
@@ -230,11 +229,6 @@ func (f *flags) sources(c *Config) {
 		f.fault("-static: %v", err)
 	} else if c.Static != "" && !info.IsDir() {
 		f.fault("-static: %s is not a folder", c.Static)
-	}
-	if c.FetchURL != "" {
-		if _, err := upstream.Parse(c.FetchURL); err != nil {
-			f.fault("-fetch-url: %v", err)
-		}
 	}
 }
 

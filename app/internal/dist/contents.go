@@ -16,17 +16,21 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/manual"
+	"github.com/galeserver/gale/demo"
 )
 
 // contents are the files of an archive by name.
 func contents(ctx context.Context, b binary) (map[string]file, error) {
+	a := demo.New()
+	p := &config.Program{Name: a.Name, Flags: a.Flags, OnUpload: a.UploadTasks[0].Name}
 	files := map[string]file{"server": {b.content, true}}
 	for name, write := range map[string]func(io.Writer) error{
-		"man/man1/server.1":       func(w io.Writer) error { return manual.Page(w, b.version, b.time) },
-		"completions/server.bash": manual.Bash,
-		"completions/_server":     manual.Zsh,
-		"completions/server.fish": manual.Fish,
+		"man/man1/server.1":       func(w io.Writer) error { return manual.Page(w, p, b.version, b.time) },
+		"completions/server.bash": func(w io.Writer) error { return manual.Bash(w, p) },
+		"completions/_server":     func(w io.Writer) error { return manual.Zsh(w, p) },
+		"completions/server.fish": func(w io.Writer) error { return manual.Fish(w, p) },
 	} {
 		var text bytes.Buffer
 		if err := write(&text); err != nil {

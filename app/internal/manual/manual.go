@@ -38,16 +38,18 @@ type command struct {
 
 // contents are what the templates are filled with.
 type contents struct {
+	Program  string // its name
 	Version  string
 	Date     string
 	Commands []command
 }
 
-func gather() (c contents) {
+func gather(p *config.Program) (c contents) {
+	c.Program = p.Command()
 	for _, v := range config.Verbs() {
 		with := command{Verb: v}
 		if v.Flags {
-			with.Flags = config.Flags(config.Command(v.Name))
+			with.Flags = p.FlagsOf(config.Command(v.Name))
 		}
 		c.Commands = append(c.Commands, with)
 	}
@@ -92,23 +94,25 @@ func (c contents) taking(what func(value string) bool) (names []string) {
 }
 
 // Page writes the manual page, for man(1), of a version made on a day.
-func Page(w io.Writer, version string, day time.Time) error {
-	c := gather()
+func Page(w io.Writer, p *config.Program, version string, day time.Time) error {
+	c := gather(p)
 	c.Version, c.Date = cmp.Or(version, "(devel)"), day.UTC().Format(time.DateOnly)
 	return write(w, pageText, c)
 }
 
 // Configuration writes the page about flags, in Markdown.
-func Configuration(w io.Writer) error { return write(w, configurationText, gather()) }
+func Configuration(w io.Writer, p *config.Program) error {
+	return write(w, configurationText, gather(p))
+}
 
 // Bash writes the completion for bash, to be sourced.
-func Bash(w io.Writer) error { return write(w, bashText, gather()) }
+func Bash(w io.Writer, p *config.Program) error { return write(w, bashText, gather(p)) }
 
 // Zsh writes the completion for zsh, a file _server in its fpath.
-func Zsh(w io.Writer) error { return write(w, zshText, gather()) }
+func Zsh(w io.Writer, p *config.Program) error { return write(w, zshText, gather(p)) }
 
 // Fish writes the completion for fish, a file server.fish in its completions.
-func Fish(w io.Writer) error { return write(w, fishText, gather()) }
+func Fish(w io.Writer, p *config.Program) error { return write(w, fishText, gather(p)) }
 
 func write(w io.Writer, text string, c contents) error {
 	t, err := template.New("").Funcs(template.FuncMap{

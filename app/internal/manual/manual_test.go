@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/demo"
 )
 
 // Every command and every flag is in everything that is generated.
 func TestNothingIsLeftOut(t *testing.T) {
 	var page, bash, zsh, fish strings.Builder
+	p := &config.Program{}
 	day := time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC)
-	for _, err := range []error{Page(&page, "v1.2.3", day), Bash(&bash), Zsh(&zsh), Fish(&fish)} {
+	for _, err := range []error{Page(&page, p, "v1.2.3", day), Bash(&bash, p), Zsh(&zsh, p), Fish(&fish, p)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,15 +36,15 @@ func TestNothingIsLeftOut(t *testing.T) {
 		if !v.Flags {
 			continue
 		}
-		for _, f := range config.Flags(config.Command(v.Name)) {
+		for _, f := range p.FlagsOf(config.Command(v.Name)) {
 			has("page", page.String(), `.B \-`+strings.ReplaceAll(f.Name, "-", `\-`))
 			has("bash", bash.String(), "-"+f.Name+" ")
 			has("zsh", zsh.String(), "'-"+f.Name+"[")
 			has("fish", fish.String(), " -o "+f.Name+" ")
 		}
 	}
-	for _, f := range config.Flags(config.Serve) {
-		has("page", page.String(), "\n.B "+f.Variable()+"\n")
+	for _, f := range p.FlagsOf(config.Serve) {
+		has("page", page.String(), "\n.B "+f.Variable+"\n")
 	}
 }
 
@@ -53,12 +55,14 @@ func TestConfigurationIsCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a := demo.New()
+	p := &config.Program{Name: a.Name, Flags: a.Flags, OnUpload: a.UploadTasks[0].Name}
 	var want strings.Builder
-	if err := Configuration(&want); err != nil {
+	if err := Configuration(&want, p); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range config.Flags(config.Serve) {
-		if !strings.Contains(want.String(), "\n| `-"+f.Name) || !strings.Contains(want.String(), "`"+f.Variable()+"`") {
+	for _, f := range p.FlagsOf(config.Serve) {
+		if !strings.Contains(want.String(), "\n| `-"+f.Name) || !strings.Contains(want.String(), "`"+f.Variable+"`") {
 			t.Errorf("the page has no -%s", f.Name)
 		}
 	}

@@ -23,7 +23,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,11 +48,9 @@ type Sources struct {
 	// Realtime counts connections that live long and what channels lose.
 	Realtime *realtime.Counters
 	Refused  *Refused
-	// Limit counts what is asked of /limited, Cache of /cached.
+	// Limit counts what limiters of the application are asked, Cache what its cache is.
 	Limit *limit.Counters
 	Cache *cache.Counters
-	// Broadcast is how many clients /broadcast has.
-	Broadcast *atomic.Int64
 }
 
 // NewRegistry makes the registry of a process: its sources, the Go runtime and
@@ -81,11 +78,6 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	}
 	if s.Cache != nil {
 		r.MustRegister(cacheCollector{s.Cache})
-	}
-	if s.Broadcast != nil {
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "gale_broadcast_clients", Help: "Clients of /broadcast that are connected now.",
-		}, func() float64 { return float64(s.Broadcast.Load()) }))
 	}
 	return r
 }

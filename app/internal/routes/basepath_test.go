@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 )
 
 // A base path that begins like a route would make a request mean either, so
 // config has to know how all of them begin.
 func TestOwnPaths(t *testing.T) {
-	all, _ := All(Deps{Logger: slog.New(slog.DiscardHandler)})
+	all, _ := All(Deps{Guard: access.New(access.Options{}), Logger: slog.New(slog.DiscardHandler)})
 	if len(all) < 30 {
 		t.Fatalf("only %d routes", len(all))
 	}

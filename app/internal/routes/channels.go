@@ -15,6 +15,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/upgrade"
@@ -32,6 +33,16 @@ type channelRoutes struct {
 	hub *realtime.Hub
 	bus *realtime.Bus
 	log *slog.Logger
+}
+
+func (c *channelRoutes) routes(guard *access.Guard) []server.Route {
+	get := fasthttp.MethodGet
+	return []server.Route{
+		{Method: get, Path: "/longpoll", Handler: c.longpoll},
+		{Method: get, Path: "/channels/{channel}", Admit: access.WithToken(guard.Write), Handler: c.socket},
+		{Method: get, Path: "/events/{channel}", Admit: guard.Read, Handler: c.events},
+		{Method: fasthttp.MethodPost, Path: "/publish/{channel}", Admit: guard.Write, Handler: c.publish},
+	}
 }
 
 // channelOf is the channel that a request names. Names that begin with a dot are
@@ -253,9 +264,4 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 		return nil
 	}
 	return err
-}
-
-// appendNumber returns text and a number, in memory of its own.
-func appendNumber(text []byte, n int) []byte {
-	return strconv.AppendInt(bytes.Clone(text), int64(n), 10)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
@@ -83,17 +84,17 @@ func realtimeSite(t *testing.T, leaving bool) (addr string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	d := Deps{Hub: realtime.New(realtime.Options{}), Bus: realtime.NewBus(client, realtime.BusOptions{}), Logger: slog.New(slog.DiscardHandler)}
+	channels := &channelRoutes{hub: realtime.New(realtime.Options{}), bus: realtime.NewBus(client, realtime.BusOptions{}), log: slog.New(slog.DiscardHandler)}
 	if leaving {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := d.Hub.Run(over); err != nil {
+		if err := channels.hub.Run(over); err != nil {
 			t.Fatal(err)
 		}
 	} else {
-		runs(t, d.Hub.Run)
+		runs(t, channels.hub.Run)
 	}
-	return serveRoutes(t, server.Options{}, realtimeRoutes(d, newAccess("", server.Origins{})))
+	return serveRoutes(t, server.Options{}, channels.routes(access.New(access.Options{})))
 }
 
 // A fault that passes never ends an EventSource, whoever has it; one that does not
@@ -124,7 +125,7 @@ func TestPassingFaults(t *testing.T) {
 				t.Errorf("long poll: %d %q", resp.StatusCode, body)
 			}
 			if leaving {
-				resp, body := page(t, url+"/websocket", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+				resp, body := page(t, url+"/channels/a", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
 				if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("WebSocket: %d %s", resp.StatusCode, body)
 				}
@@ -149,7 +150,7 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resumable.Close() })
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, newAccess("", server.Origins{})))
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, access.New(access.Options{})))
 	ask := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/console"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/limit"
@@ -29,7 +30,7 @@ const (
 
 // consoleRoutes serve the console.
 type consoleRoutes struct {
-	guard   access
+	guard   *access.Guard
 	hub     *realtime.Hub
 	console *console.Console
 	files   map[string]console.File
@@ -37,7 +38,7 @@ type consoleRoutes struct {
 	log     *slog.Logger
 }
 
-func newConsoleRoutes(d Deps, guard access) []server.Route {
+func newConsoleRoutes(d Deps, guard *access.Guard) []server.Route {
 	files, err := console.Files()
 	c := &consoleRoutes{
 		guard: guard, hub: d.Hub, console: d.Console, files: files, log: d.Logger,
@@ -50,18 +51,18 @@ func newConsoleRoutes(d Deps, guard access) []server.Route {
 	get, post := fasthttp.MethodGet, fasthttp.MethodPost
 	return []server.Route{
 		{Method: get, Path: consolePath, Handler: c.page},
-		{Method: get, Path: consolePath + "/{file}", Admit: guard.read, Handler: c.file},
+		{Method: get, Path: consolePath + "/{file}", Admit: guard.Read, Handler: c.file},
 		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style},
-		{Method: get, Path: consolePath + "/live", Admit: withToken(guard.write), Handler: c.live},
+		{Method: get, Path: consolePath + "/live", Admit: access.WithToken(guard.Write), Handler: c.live},
 		{Method: get, Path: loginPath, Handler: c.login},
-		{Method: post, Path: loginPath, Admit: guard.page, Handler: c.enter, MaxBody: maxLogin},
-		{Method: post, Path: consolePath + "/logout", Admit: guard.page, Handler: c.leave},
+		{Method: post, Path: loginPath, Admit: guard.Page, Handler: c.enter, MaxBody: maxLogin},
+		{Method: post, Path: consolePath + "/logout", Admit: guard.Page, Handler: c.leave},
 	}
 }
 
 // page is GET /console: the page for who may read, else the way to the login.
 func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
-	if c.guard.read(&ctx.Request.Header) != nil {
+	if _, err := c.guard.Read(&ctx.Request.Header); err != nil {
 		return seeOther(ctx, loginPath)
 	}
 	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
@@ -111,7 +112,7 @@ func (c *consoleRoutes) live(ctx *fasthttp.RequestCtx) error {
 
 // login is GET /console/login.
 func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
-	if c.guard.read(&ctx.Request.Header) == nil {
+	if _, err := c.guard.Read(&ctx.Request.Header); err == nil {
 		return seeOther(ctx, consolePath)
 	}
 	return c.send(ctx, console.LoginFile, fasthttp.StatusOK)
@@ -119,12 +120,12 @@ func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
 
 // enter is POST /console/login: the token for a session.
 func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
-	if c.guard.digest == nil {
+	if !c.guard.Secret() {
 		return seeOther(ctx, consolePath)
 	}
 	d, err := c.guesses.Take(ctx, guesser(server.Client(ctx)))
 	if err == nil {
-		sayLimit(ctx, d)
+		d.WriteHeader(&ctx.Response.Header)
 	}
 	if err == nil && !d.Granted {
 		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
@@ -138,13 +139,13 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return server.Fail(fasthttp.StatusBadRequest, err.Error())
 	}
-	if !c.guard.matches(string(form.Peek("token"))) {
+	if !c.guard.Matches(string(form.Peek("token"))) {
 		c.log.Warn("console: wrong token", "client", server.Client(ctx))
 		// Not 401, which would have to say how to authenticate in a field (RFC 9110 §15.5.2).
 		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)
 	}
 	c.log.Info("console: logged in", "client", server.Client(ctx))
-	c.keep(ctx, c.guard.sessions.begin(time.Now().Add(sessionFor)))
+	ctx.Response.Header.SetCookie(c.guard.Begin(server.Scheme(ctx), server.Link(ctx, "")))
 	return seeOther(ctx, consolePath)
 }
 
@@ -159,17 +160,8 @@ func guesser(client netip.Addr) string {
 
 // leave is POST /console/logout: this browser forgets the session.
 func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
-	c.keep(ctx, "")
+	ctx.Response.Header.SetCookie(c.guard.End(server.Scheme(ctx), server.Link(ctx, "")))
 	return seeOther(ctx, loginPath)
-}
-
-// keep gives the browser a session, or takes it away.
-func (c *consoleRoutes) keep(ctx *fasthttp.RequestCtx, session string) {
-	cookie := c.guard.sessions.cookie(session, server.Scheme(ctx))
-	if path := server.Link(ctx, ""); path != "" { // else it would go to whatever shares the host
-		cookie.SetPath(path)
-	}
-	ctx.Response.Header.SetCookie(cookie)
 }
 
 // seeOther sends a browser to another page (RFC 9110 §15.4.4), by an address

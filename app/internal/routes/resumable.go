@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/tus"
@@ -28,17 +29,17 @@ type resumable struct{ server *tus.Server }
 // resumableRoutes are the routes of the tus protocol. They are told apart by the
 // protocol, not here: the method of a POST may be in a field of its head, and so a
 // POST needs what any of them needs.
-func resumableRoutes(s *tus.Server, guard access) (all []server.Route) {
+func resumableRoutes(s *tus.Server, guard *access.Guard) (all []server.Route) {
 	r := resumable{s}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
 		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
-			route := server.Route{Method: method, Path: path, Admit: guard.write, Header: header, Handler: r.serve, MaxBody: -1} // the protocol knows how much may come
+			route := server.Route{Method: method, Path: path, Admit: guard.Write, Header: header, Handler: r.serve, MaxBody: -1} // the protocol knows how much may come
 			switch method {
 			case fasthttp.MethodOptions:
 				route.Admit = nil // what there is, and a browser asks without the token
 			case fasthttp.MethodGet:
-				route.Admit = guard.read
+				route.Admit = guard.Read
 			}
 			all = append(all, route)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 )
@@ -19,13 +20,13 @@ type manageRoutes struct {
 	tasks *jobs.Registry
 }
 
-func (m *manageRoutes) routes(guard access) []server.Route {
+func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
 	return []server.Route{
-		{Method: fasthttp.MethodGet, Path: "/tasks", Admit: guard.read, Handler: m.list},
-		{Method: fasthttp.MethodGet, Path: "/tasks/types", Admit: guard.read, Handler: m.types},
-		{Method: fasthttp.MethodDelete, Path: "/tasks/{id}", Admit: guard.write, Handler: m.cancel},
-		{Method: fasthttp.MethodPost, Path: "/tasks/{id}/retry", Admit: guard.write, Handler: m.retry},
-		{Method: fasthttp.MethodDelete, Path: "/workflows/{id}", Admit: guard.write, Handler: m.cancelWorkflow},
+		{Method: fasthttp.MethodGet, Path: "/tasks", Admit: guard.Read, Handler: m.list},
+		{Method: fasthttp.MethodGet, Path: "/tasks/types", Admit: guard.Read, Handler: m.types},
+		{Method: fasthttp.MethodDelete, Path: "/tasks/{id}", Admit: guard.Write, Handler: m.cancel},
+		{Method: fasthttp.MethodPost, Path: "/tasks/{id}/retry", Admit: guard.Write, Handler: m.retry},
+		{Method: fasthttp.MethodDelete, Path: "/workflows/{id}", Admit: guard.Write, Handler: m.cancelWorkflow},
 	}
 }
 

@@ -3,7 +3,6 @@ package routes
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,8 +24,6 @@ const (
 	maxWait = time.Minute
 	// retryStore is what clients are told when the store of tasks is away.
 	retryStore = 2 * time.Second
-	// longRunningTask is what /start-task starts.
-	longRunningTask = "long_running_task"
 )
 
 type taskRoutes struct {
@@ -34,47 +31,6 @@ type taskRoutes struct {
 	store     jobs.Reader
 	artifacts *jobs.Artifacts
 	leaving   context.Context //nolint:containedctx // the process's, not a request's
-}
-
-// start is GET and POST /start-task.
-func (t *taskRoutes) start(ctx *fasthttp.RequestCtx) error {
-	data, given, err := argument(ctx, "data")
-	if err != nil {
-		return err
-	}
-	n := jobs.NewTask{Name: longRunningTask}
-	if given {
-		if n.Args, err = json.Marshal([]string{data}); err != nil {
-			return fmt.Errorf("encode arguments: %w", err)
-		}
-	}
-	task, _, err := t.client.Enqueue(ctx, n)
-	if err != nil {
-		return taskError(err)
-	}
-	server.WriteText(ctx, fasthttp.StatusOK, "Task started: "+task.ID)
-	return nil
-}
-
-// argument finds a parameter in the query or in a urlencoded body, as
-// Tornado's get_argument does; the last one counts.
-func argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
-	body, err := server.ReadAll(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	form, err := formArgs(ctx, body)
-	if err != nil {
-		return "", false, server.Fail(fasthttp.StatusBadRequest, err.Error())
-	}
-	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), form} {
-		for k, v := range args.All() {
-			if string(k) == name {
-				value, given = string(v), true
-			}
-		}
-	}
-	return value, given, nil
 }
 
 // formArgs parses a body if it is a urlencoded form. The error names a field that
@@ -195,4 +151,16 @@ func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 	return send(ctx, f, info.Size(), validatorOf(info))
+}
+
+// pause waits, or returns why ctx ended.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -8,6 +8,16 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
+// UploadTask is a task that can be started for an uploaded file. It takes the
+// directory and the filename.
+type UploadTask struct {
+	Name string
+	// Accepts reports whether the task is for a file of that name. Nil: for any.
+	Accepts func(filename string) bool
+	// Always starts the task for each file that it accepts, whatever -on-upload says.
+	Always bool
+}
+
 // start starts, for a file that has been stored, by whatever way, the task of
 // -on-upload and those that ask for uploads by themselves. The answer names the
 // first of them. The file is there for good, so trouble with a task does not
@@ -38,15 +48,17 @@ func (u *uploadRoutes) startAs(ctx context.Context, id string, f *uploads.File) 
 
 // wanted are the tasks to start for a file, that of -on-upload first.
 func (u *uploadRoutes) wanted(filename string) (names []string) {
-	for _, name := range u.client.Tasks.Names() {
-		d, err := u.client.Tasks.Lookup(name)
-		switch {
-		case err != nil || (d.Accepts != nil && !d.Accepts(filename)):
-		case name == u.task:
-			names = append([]string{name}, names...)
-		case d.OnUpload:
-			names = append(names, name)
+	first := u.task != ""
+	for _, t := range u.tasks {
+		accepted := t.Accepts == nil || t.Accepts(filename)
+		if t.Name == u.task {
+			first = accepted
+		} else if t.Always && accepted {
+			names = append(names, t.Name)
 		}
+	}
+	if first {
+		names = append([]string{u.task}, names...)
 	}
 	return names
 }

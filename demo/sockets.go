@@ -1,16 +1,16 @@
-package routes
+package demo
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
-	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -23,24 +23,6 @@ const (
 	maxStream = 10_000_000
 	maxGap    = 60_000 // ms
 )
-
-// realtimeRoutes are the routes of connections that live long.
-func realtimeRoutes(d Deps, guard access) []server.Route {
-	s := &socketRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger, maxMessage: d.MaxBody, clients: cmp.Or(d.Broadcast, new(atomic.Int64))}
-	c := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
-	get := fasthttp.MethodGet
-	return []server.Route{
-		{Method: get, Path: "/websocket", Admit: guard.page, Handler: s.echo},
-		{Method: get, Path: "/heartbeat", Admit: guard.page, Handler: s.heartbeat},
-		{Method: get, Path: "/asyncio", Admit: guard.page, Handler: s.asyncio},
-		{Method: get, Path: "/backpressure", Admit: guard.page, Handler: s.backpressure},
-		{Method: get, Path: "/broadcast", Admit: guard.page, Handler: s.broadcast},
-		{Method: get, Path: "/longpoll", Handler: c.longpoll},
-		{Method: get, Path: "/channels/{channel}", Admit: withToken(guard.write), Handler: c.socket},
-		{Method: get, Path: "/events/{channel}", Admit: guard.read, Handler: c.events},
-		{Method: fasthttp.MethodPost, Path: "/publish/{channel}", Admit: guard.write, Handler: c.publish},
-	}
-}
 
 // socketRoutes are the demonstrations of Tornado's WebSocketHandler.
 type socketRoutes struct {
@@ -157,7 +139,7 @@ func (s stream) to(c *realtime.Conn) func(context.Context) {
 				}
 			}
 			// The queue keeps what it is given.
-			m := realtime.Message{Data: appendNumber(text, i)}
+			m := realtime.Message{Data: strconv.AppendInt(bytes.Clone(text), int64(i), 10)}
 			if c.Send(ctx, m) != nil {
 				return
 			}

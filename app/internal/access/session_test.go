@@ -1,4 +1,4 @@
-package routes
+package access
 
 import (
 	"errors"
@@ -54,7 +54,7 @@ func TestWhomASessionLetsIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := newAccess("secret", origins)
+	a := New(Options{Token: "secret", Origins: origins})
 	s := a.sessions.begin(time.Now().Add(time.Hour))
 	for _, row := range []struct {
 		name   string
@@ -80,8 +80,9 @@ func TestWhomASessionLetsIn(t *testing.T) {
 		for name, value := range row.fields {
 			h.Set(name, value)
 		}
-		for what, admit := range map[string]func(*fasthttp.RequestHeader) error{"read": a.read, "write": a.write} {
-			if got := statusOf(admit(&h)); got != row.want {
+		for what, admit := range map[string]func(*fasthttp.RequestHeader) (any, error){"read": a.Read, "write": a.Write} {
+			_, err := admit(&h)
+			if got := statusOf(err); got != row.want {
 				t.Errorf("%s, %s: %d, want %d", row.name, what, got, row.want)
 			}
 		}

@@ -1,11 +1,9 @@
-package routes
+package access
 
 import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
-
-	"github.com/galeserver/gale/server"
 )
 
 // Where the server itself speaks TLS, a page by http is of another origin.
@@ -15,9 +13,8 @@ func TestPagesOfAServerWithTLS(t *testing.T) {
 		var h fasthttp.RequestHeader
 		h.SetHost("shop.example")
 		h.Set("Origin", origin)
-		guard := newAccess("", server.Origins{})
-		guard.https = true
-		if err := guard.write(&h); (err == nil) != allowed {
+		guard := New(Options{HTTPS: true})
+		if _, err := guard.Write(&h); (err == nil) != allowed {
 			t.Errorf("%s: %v", origin, err)
 		}
 	}

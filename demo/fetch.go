@@ -1,14 +1,15 @@
-package routes
+package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app"
 	"github.com/galeserver/gale/demo/upstream"
-	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
 )
 
@@ -27,7 +28,7 @@ const (
 // fetchRoutes fetch a page from another server.
 type fetchRoutes struct {
 	client *upstream.Client // nil: nothing to fetch
-	pool   *pool.Pool
+	pool   app.Pool
 	log    *slog.Logger
 }
 
@@ -57,10 +58,27 @@ func (f *fetchRoutes) answer(ctx *fasthttp.RequestCtx, run func(func() error) er
 	})
 	if err != nil {
 		f.log.Debug("cannot fetch", "request_id", server.RequestID(ctx), "error", err)
-		return err
+		return upstreamError(err)
 	}
 	ctx.SetContentType("text/html; charset=utf-8")
 	ctx.Response.Header.Set(fasthttp.HeaderContentSecurityPolicy, fetchPolicy)
 	fmt.Fprintf(ctx, fetchPage, got.Took.Seconds())
 	return nil
+}
+
+// upstreamError gives the errors of a fetch their statuses.
+func upstreamError(err error) error {
+	for _, known := range []struct {
+		err    error
+		status int
+	}{
+		{upstream.ErrTimeout, fasthttp.StatusGatewayTimeout},
+		{upstream.ErrUnreachable, fasthttp.StatusBadGateway},
+		{upstream.ErrAnswer, fasthttp.StatusBadGateway},
+	} {
+		if errors.Is(err, known.err) {
+			return server.Fail(known.status, known.err.Error())
+		}
+	}
+	return err
 }

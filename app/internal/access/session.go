@@ -1,6 +1,7 @@
-package routes
+package access
 
 import (
+	"cmp"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
@@ -34,6 +35,15 @@ func newSessions(token string) sessions {
 	return sessions{key}
 }
 
+// Begin makes the cookie of a new session, for a browser that reached the server by
+// scheme under path.
+func (g *Guard) Begin(scheme, path string) *fasthttp.Cookie {
+	return g.sessions.cookie(g.sessions.begin(time.Now().Add(sessionFor)), scheme, path)
+}
+
+// End makes the cookie that removes a session.
+func (g *Guard) End(scheme, path string) *fasthttp.Cookie { return g.sessions.cookie("", scheme, path) }
+
 // begin makes a session that is good until a time.
 func (s sessions) begin(until time.Time) string {
 	text := strconv.FormatInt(until.Unix(), 10) + "." + rand.Text()
@@ -60,11 +70,11 @@ func (s sessions) sign(text string) string {
 
 // cookie makes the Set-Cookie for a session, or for none, which removes it. No
 // script can read it and no page of another site can send it (RFC 6265bis §5.4.7).
-func (s sessions) cookie(session, scheme string) *fasthttp.Cookie {
+func (s sessions) cookie(session, scheme, path string) *fasthttp.Cookie {
 	var c fasthttp.Cookie
 	c.SetKey(sessionCookie)
 	c.SetValue(session)
-	c.SetPath("/")
+	c.SetPath(cmp.Or(path, "/")) // else it would go to whatever shares the host
 	c.SetHTTPOnly(true)
 	c.SetSecure(scheme == "https")
 	c.SetSameSite(fasthttp.CookieSameSiteStrictMode)

@@ -1,4 +1,4 @@
-package routes
+package demo
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/app"
 	"github.com/galeserver/gale/server"
 )
 
@@ -21,7 +21,7 @@ const (
 
 // waitRoutes wait, one way and the other.
 type waitRoutes struct {
-	pool *pool.Pool
+	pool app.Pool
 	log  *slog.Logger
 }
 
@@ -83,17 +83,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// number reads a parameter as a whole number from 0 to limit.
-func number(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, error) {
-	text, given := param(ctx, name)
-	if !given {
-		return value, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > limit {
-		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %d", name, text, limit))
-	}
-	return n, nil
 }

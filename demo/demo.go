@@ -1,0 +1,112 @@
+// Package demo is the application that bin/server runs: the demonstrations that
+// users of Tornado know, written on Gale's public packages as any other
+// application is.
+package demo
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/app"
+	"github.com/galeserver/gale/demo/inspect"
+	"github.com/galeserver/gale/demo/upstream"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/limit"
+)
+
+// New returns the application. It has no name: Gale's own server is the command
+// server, and the application's flags are set by GALE_ variables as Gale's are.
+func New() app.Application {
+	d := &demo{}
+	return app.Application{
+		Flags:       d.flags,
+		Check:       d.check,
+		Tasks:       []jobs.Definition{inspect.Task(uploaded{}), longRunningTask},
+		UploadTasks: []app.UploadTask{{Name: "inspect", Accepts: inspect.Accepts}},
+		Routes:      d.routes,
+		Start:       d.start,
+	}
+}
+
+// demo is the application in one process.
+type demo struct {
+	fetchURL string           // the flag
+	upstream *upstream.Client // nil: nothing to fetch
+}
+
+func (d *demo) flags(f *flag.FlagSet) {
+	f.StringVar(&d.fetchURL, "fetch-url", "", "http or https `address` that /fetch fetches (default none)")
+}
+
+// check says what is wrong with the flags.
+func (d *demo) check() []error {
+	if d.fetchURL == "" {
+		return nil
+	}
+	if _, err := upstream.Parse(d.fetchURL); err != nil {
+		return []error{fmt.Errorf("-fetch-url: %w", err)}
+	}
+	return nil
+}
+
+func (d *demo) routes(s *app.Services) ([]server.Route, error) {
+	if d.fetchURL != "" {
+		var err error
+		if d.upstream, err = upstream.New(d.fetchURL, upstream.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	clients := new(atomic.Int64)
+	if err := s.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gale_broadcast_clients", Help: "Clients of /broadcast that are connected now.",
+	}, func() float64 { return float64(clients.Load()) })); err != nil {
+		return nil, fmt.Errorf("count clients of /broadcast: %w", err)
+	}
+	wait := &waitRoutes{pool: s.Pool, log: s.Log}
+	fetch := &fetchRoutes{client: d.upstream, pool: s.Pool, log: s.Log}
+	shared := &sharedRoutes{limit: s.Limit(limit.Options{Name: "limited"}), cache: s.Cache}
+	sockets := &socketRoutes{hub: s.Hub, bus: s.Channels, log: s.Log, maxMessage: s.MaxBody, clients: clients}
+	tasks := &taskRoutes{client: s.Tasks}
+	get := fasthttp.MethodGet
+	return []server.Route{
+		{Method: get, Path: "/", Handler: greet},
+		{Method: get, Path: "/delay", Handler: wait.delay},
+		{Method: get, Path: "/sleep", Handler: wait.sleep},
+		{Method: get, Path: "/fetch", Handler: fetch.direct},
+		{Method: get, Path: "/fetch/blocking", Handler: fetch.blocking},
+		{Method: get, Path: "/limited", Handler: shared.limited},
+		{Method: get, Path: "/cached", Handler: shared.cached},
+		{Method: get, Path: "/start-task", Writes: true, Handler: tasks.start},
+		{Method: fasthttp.MethodPost, Path: "/start-task", Handler: tasks.start},
+		{Method: get, Path: "/websocket", Handler: sockets.echo},
+		{Method: get, Path: "/heartbeat", Handler: sockets.heartbeat},
+		{Method: get, Path: "/asyncio", Handler: sockets.asyncio},
+		{Method: get, Path: "/backpressure", Handler: sockets.backpressure},
+		{Method: get, Path: "/broadcast", Handler: sockets.broadcast},
+	}, nil
+}
+
+// start closes the connections of the upstream client when the process leaves.
+func (d *demo) start(ctx context.Context, _ *app.Services) error {
+	<-ctx.Done()
+	if d.upstream != nil {
+		d.upstream.Close()
+	}
+	return nil
+}
+
+// greet is GET /.
+func greet(ctx *fasthttp.RequestCtx) error {
+	greeting := "Hello"
+	if given := ctx.QueryArgs().Peek("greeting"); given != nil {
+		greeting = string(given)
+	}
+	server.WriteText(ctx, fasthttp.StatusOK, greeting+", friendly user!")
+	return nil
+}

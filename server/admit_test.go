@@ -1,0 +1,96 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/galeserver/gale/server"
+
+	"github.com/valyala/fasthttp"
+)
+
+// TestAdmitRunsOncePerRequest sends requests of every framing on one connection. Each
+// is admitted once, and its handler gets what its own admission returned.
+func TestAdmitRunsOncePerRequest(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	admit := func(h *fasthttp.RequestHeader) (any, error) {
+		calls.Add(1)
+		switch name := string(h.Peek("X-Name")); name {
+		case "":
+			return nil, nil
+		case "nobody":
+			return nil, server.Fail(http.StatusUnauthorized, "no such name")
+		case "panic":
+			panic("at the gate")
+		default:
+			return name, nil
+		}
+	}
+	whoami := func(ctx *fasthttp.RequestCtx) error {
+		body, err := server.ReadAll(ctx)
+		if err != nil {
+			return err
+		}
+		name, _ := server.Admitted(ctx).(string)
+		server.WriteText(ctx, http.StatusOK, name+"|"+server.Param(ctx, "id")+"|"+string(body))
+		return nil
+	}
+	s := open(t, server.Options{},
+		server.Route{Method: "GET", Path: "/who/{id}", Admit: admit, Handler: whoami},
+		server.Route{Method: "POST", Path: "/who/{id}", Admit: admit, Handler: whoami},
+		server.Route{Method: "POST", Path: "/open/{id}", Handler: whoami})
+	as := func(name, raw string) string { return strings.Replace(raw, "Host", "X-Name: "+name+"\r\nHost", 1) }
+
+	requests := []struct{ raw, want string }{
+		{as("ann", get("/who/1")), "ann|1|"},
+		{as("ben", post("/who/2", "two")), "ben|2|two"},
+		{get("/who/3"), "|3|"},
+		{as("cat", postChunked("/who/4", "fo", "ur")), "cat|4|four"},
+		{as("nobody", post("/who/5", getHidden)), `{"code":401,"reason":"no such name"}`},
+		{as("nobody", get("/who/6")), `{"code":401,"reason":"no such name"}`},
+		{post("/who/7", ""), "|7|"},
+		{as("dan", post("/open/8", "eight")), "|8|eight"},
+		{as("panic", get("/who/9")), `{"code":500,"reason":"internal error"}`},
+		{as("panic", post("/who/9", getHidden)), `{"code":500,"reason":"internal error"}`},
+		{as("eve", post("/who/10", "ten")), "eve|10|ten"},
+	}
+	var raw strings.Builder
+	for _, r := range requests {
+		raw.WriteString(r.raw)
+	}
+	got := talk(t, s, raw.String())
+	if len(got) != len(requests) {
+		t.Fatalf("%d responses to %d requests: %+v", len(got), len(requests), got)
+	}
+	for i, r := range requests {
+		if got[i].body != r.want {
+			t.Errorf("request %d: got %q, want %q", i+1, got[i].body, r.want)
+		}
+	}
+	if n := calls.Load(); n != 10 { // all but /open
+		t.Errorf("Admit ran %d times for 10 requests", n)
+	}
+	if n := s.hidden.Load(); n != 0 {
+		t.Errorf("a hidden request ran %d times", n)
+	}
+
+	calls.Store(0)
+	c := dial(t, s)
+	c.send(as("fay", "POST /who/11 HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n"))
+	if got := c.answer(); got.status != http.StatusContinue {
+		t.Fatalf("got %+v", got)
+	}
+	c.send("eleven" + post("/open/12", ""))
+	if got := c.answer(); got.body != "fay|11|eleven" {
+		t.Errorf("got %+v", got)
+	}
+	if got := c.answer(); got.body != "|12|" {
+		t.Errorf("got %+v", got)
+	}
+	if n := calls.Load(); n != 1 {
+		t.Errorf("Admit ran %d times for a request with Expect", n)
+	}
+}
