@@ -109,7 +109,7 @@ func (r *tasksRun) list(ctx context.Context) error {
 
 // dead lists the dead letters.
 func (r *tasksRun) dead(ctx context.Context) error {
-	return r.pages(ctx, jobs.Query{State: jobs.Dead, Name: r.opt.Query.Task, Queue: r.opt.Query.Queue})
+	return r.pages(ctx, jobs.Query{State: jobs.StateDead, Name: r.opt.Query.Task, Queue: r.opt.Query.Queue})
 }
 
 // pages prints the tasks that a query asks for, page after page.

@@ -22,7 +22,7 @@ var errDeclined = errors.New("nothing was purged")
 func (r *tasksRun) purge(ctx context.Context) error {
 	states := r.opt.Query.States
 	if len(states) == 0 {
-		states = []jobs.State{jobs.Scheduled, jobs.Queued, jobs.Retrying}
+		states = []jobs.State{jobs.StateScheduled, jobs.StateQueued, jobs.StateRetrying}
 	}
 	for _, state := range states {
 		if !slices.Contains(jobs.Purgeable, state) {

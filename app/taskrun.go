@@ -74,7 +74,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	} else if err := r.printResult(task); err != nil {
 		return err
 	}
-	codes := map[jobs.State]int{jobs.Failed: 1, jobs.Cancelled: exitCancelled, jobs.Dead: exitDead}
+	codes := map[jobs.State]int{jobs.StateFailed: 1, jobs.StateCancelled: exitCancelled, jobs.StateDead: exitDead}
 	if code := codes[task.State]; code != 0 {
 		return endError{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
 	}
@@ -90,7 +90,7 @@ func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
 			return nil, fmt.Errorf("argument %d of %s is not valid UTF-8: %q", i+1, d.Name, w)
 		}
 		values[i] = w
-		if i < len(d.Args) && d.Args[i].Type != jobs.String && json.Valid([]byte(w)) {
+		if i < len(d.Args) && d.Args[i].Type != jobs.ArgString && json.Valid([]byte(w)) {
 			values[i] = json.RawMessage(w)
 		}
 	}

@@ -29,9 +29,9 @@ func TestCancelRunning(t *testing.T) {
 			}}, echo)
 			stop := f.work(t, jobs.WorkerOptions{Concurrency: 1, Look: 10 * time.Millisecond})
 			task := f.enqueue(t, jobs.NewTask{Name: "wait", MaxRetries: 3})
-			f.await(t, task.ID, in(jobs.Running))
+			f.await(t, task.ID, in(jobs.StateRunning))
 			cancelled, err := f.store.Cancel(t.Context(), task.ID)
-			if err != nil || cancelled.State != jobs.Cancelled {
+			if err != nil || cancelled.State != jobs.StateCancelled {
 				t.Fatalf("%+v, %v", cancelled, err)
 			}
 			select {
@@ -43,9 +43,9 @@ func TestCancelRunning(t *testing.T) {
 				t.Fatal("the handler is not told")
 			}
 			// The place is free again.
-			f.await(t, f.enqueue(t, jobs.NewTask{Name: "echo"}).ID, in(jobs.Success))
+			f.await(t, f.enqueue(t, jobs.NewTask{Name: "echo"}).ID, in(jobs.StateSuccess))
 			stop()
-			if got := f.await(t, task.ID, final); got.Version != cancelled.Version || got.State != jobs.Cancelled {
+			if got := f.await(t, task.ID, final); got.Version != cancelled.Version || got.State != jobs.StateCancelled {
 				t.Errorf("then it is %+v", got)
 			}
 		})
@@ -66,15 +66,15 @@ func TestRetryAsTheHandlerSays(t *testing.T) {
 		jobs.Definition{Name: "never", Handler: func(context.Context, *jobs.Job) error { return jobs.NoRetry(inner) }},
 	)
 	f.work(t, jobs.WorkerOptions{})
-	later := f.await(t, f.enqueue(t, jobs.NewTask{Name: "later", MaxRetries: 1}).ID, in(jobs.Retrying))
+	later := f.await(t, f.enqueue(t, jobs.NewTask{Name: "later", MaxRetries: 1}).ID, in(jobs.StateRetrying))
 	if d := time.Until(later.RunAt); d < 50*time.Minute || d > time.Hour {
 		t.Errorf("the next attempt is in %v, not in an hour", d)
 	}
-	if soon := f.await(t, f.enqueue(t, jobs.NewTask{Name: "soon", MaxRetries: 2}).ID, final); soon.State != jobs.Success || len(soon.Failures) != 2 {
+	if soon := f.await(t, f.enqueue(t, jobs.NewTask{Name: "soon", MaxRetries: 2}).ID, final); soon.State != jobs.StateSuccess || len(soon.Failures) != 2 {
 		t.Errorf("%+v", soon)
 	}
 	never := f.await(t, f.enqueue(t, jobs.NewTask{Name: "never", MaxRetries: 9}).ID, final)
-	if never.State != jobs.Failed || len(never.Failures) != 1 || never.Error != inner.Error() {
+	if never.State != jobs.StateFailed || len(never.Failures) != 1 || never.Error != inner.Error() {
 		t.Errorf("%+v", never)
 	}
 	asked, ok := errors.AsType[*jobs.RetryError](jobs.RetryAfter(time.Minute, inner))

@@ -39,29 +39,29 @@ func TestEnqueueChain(t *testing.T) {
 	if err != nil || !created {
 		t.Fatalf("EnqueueChain = %v, %v", created, err)
 	}
-	if w := workflow(t, f, first.ID); w.Kind != "chain" || w.State != jobs.Queued || w.Progress != 0 || len(w.Tasks) != 4 {
+	if w := workflow(t, f, first.ID); w.Kind != "chain" || w.State != jobs.StateQueued || w.Progress != 0 || len(w.Tasks) != 4 {
 		t.Errorf("at first %+v", w)
 	}
 	stop := f.work(t, jobs.WorkerOptions{})
 	ids := workflow(t, f, first.ID).Tasks
-	f.await(t, ids[0], in(jobs.Success))
-	second := f.await(t, ids[1], in(jobs.Queued))
+	f.await(t, ids[0], in(jobs.StateSuccess))
+	second := f.await(t, ids[1], in(jobs.StateQueued))
 	if string(second.Args) != "[2]" || second.Queue != "media" || second.Timeout != time.Minute || second.MaxRetries != 2 {
 		t.Errorf("the second is %+v", second)
 	}
-	if w := workflow(t, f, first.ID); w.State != jobs.Running || w.Progress != 25 || w.Succeeded != 1 || w.Finished != nil {
+	if w := workflow(t, f, first.ID); w.State != jobs.StateRunning || w.Progress != 25 || w.Succeeded != 1 || w.Finished != nil {
 		t.Errorf("then %+v", w)
 	}
 	stop()
 	f.work(t, jobs.WorkerOptions{Queues: []string{"default", "media", "mine"}})
 	for _, id := range ids { // each is accepted as the one before it ends
-		f.await(t, id, in(jobs.Success))
+		f.await(t, id, in(jobs.StateSuccess))
 	}
-	third := f.await(t, ids[2], in(jobs.Success))
+	third := f.await(t, ids[2], in(jobs.StateSuccess))
 	if string(third.Args) != "[5]" || third.Queue != "mine" || third.Timeout != time.Hour {
 		t.Errorf("the third is %+v", third)
 	}
-	if w := workflow(t, f, first.ID); w.State != jobs.Success || w.Progress != 100 || string(w.Result) != "[7,10]" || w.Finished == nil {
+	if w := workflow(t, f, first.ID); w.State != jobs.StateSuccess || w.Progress != 100 || string(w.Result) != "[7,10]" || w.Finished == nil {
 		t.Errorf("in the end %+v", w)
 	}
 
@@ -70,7 +70,7 @@ func TestEnqueueChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.await(t, broken.ID, final)
-	if w := workflow(t, f, broken.ID); w.State != jobs.Failed || w.FailedTask != broken.ID || w.Error != "negative" || w.Failed != 1 || w.Finished == nil {
+	if w := workflow(t, f, broken.ID); w.State != jobs.StateFailed || w.FailedTask != broken.ID || w.Error != "negative" || w.Failed != 1 || w.Finished == nil {
 		t.Errorf("a broken chain is %+v", w)
 	}
 }
@@ -126,18 +126,18 @@ func TestWorkflowOfGroups(t *testing.T) {
 		}
 	}
 	group("good", &jobs.NewTask{ID: "sum", Name: "collect"}, 1, 2, 3)
-	if w := workflow(t, f, "good"); w.State != jobs.Queued || w.Kind != "chord" || w.Callback != "sum" || len(w.Tasks) != 3 {
+	if w := workflow(t, f, "good"); w.State != jobs.StateQueued || w.Kind != "chord" || w.Callback != "sum" || len(w.Tasks) != 3 {
 		t.Errorf("at first %+v", w)
 	}
 	stop := f.work(t, jobs.WorkerOptions{Concurrency: 1})
 	f.await(t, "good-2", final)
 	f.await(t, "sum", final)
-	if w := workflow(t, f, "good"); w.State != jobs.Success || w.Progress != 100 || string(w.Result) != "[2,4,6]" || w.Succeeded != 3 || w.Finished == nil {
+	if w := workflow(t, f, "good"); w.State != jobs.StateSuccess || w.Progress != 100 || string(w.Result) != "[2,4,6]" || w.Succeeded != 3 || w.Finished == nil {
 		t.Errorf("a good chord is %+v", w)
 	}
 	group("bad", &jobs.NewTask{ID: "never", Name: "collect"}, 1, -1)
 	f.await(t, "bad-1", final)
-	if w := workflow(t, f, "bad"); w.State != jobs.Failed || w.FailedTask != "bad-1" || w.Error != "negative" {
+	if w := workflow(t, f, "bad"); w.State != jobs.StateFailed || w.FailedTask != "bad-1" || w.Error != "negative" {
 		t.Errorf("a broken chord is %+v", w)
 	}
 	group("late", &jobs.NewTask{ID: "wrong", Name: "echo", MaxRetries: 3}, 1) // a number is no text
@@ -145,12 +145,12 @@ func TestWorkflowOfGroups(t *testing.T) {
 	if task := f.await(t, "wrong", final); task.Attempts != 1 {
 		t.Errorf("wrong results are tried %d times", task.Attempts)
 	}
-	if w := workflow(t, f, "late"); w.State != jobs.Failed || w.FailedTask != "wrong" || w.Failed != 0 {
+	if w := workflow(t, f, "late"); w.State != jobs.StateFailed || w.FailedTask != "wrong" || w.Failed != 0 {
 		t.Errorf("a chord with a broken callback is %+v", w)
 	}
 	group("plain", nil, -1, 1)
 	f.await(t, "plain-1", final)
-	if w := workflow(t, f, "plain"); w.Kind != "group" || w.State != jobs.Failed || w.Progress != 100 || w.FailedTask != "plain-0" || w.Succeeded != 1 {
+	if w := workflow(t, f, "plain"); w.Kind != "group" || w.State != jobs.StateFailed || w.Progress != 100 || w.FailedTask != "plain-0" || w.Succeeded != 1 {
 		t.Errorf("a group is %+v", w)
 	}
 	stop()
@@ -158,7 +158,7 @@ func TestWorkflowOfGroups(t *testing.T) {
 	if _, err := f.store.Cancel(t.Context(), "half-1"); err != nil {
 		t.Fatal(err)
 	}
-	if w := workflow(t, f, "half"); w.State != jobs.Running || w.Progress != 50 || w.FailedTask != "half-1" || w.Error != jobs.CancelReason {
+	if w := workflow(t, f, "half"); w.State != jobs.StateRunning || w.Progress != 50 || w.FailedTask != "half-1" || w.Error != jobs.CancelReason {
 		t.Errorf("half a group is %+v", w)
 	}
 }
@@ -166,7 +166,7 @@ func TestWorkflowOfGroups(t *testing.T) {
 // A task in a chain gets the result, and behind it the defaults that it has.
 func TestChainFillsDefaults(t *testing.T) {
 	scaled := jobs.Definition{
-		Name: "scaled", Args: []jobs.Arg{{Name: "n", Type: jobs.Integer}, {Name: "by", Type: jobs.Integer, Default: 10}},
+		Name: "scaled", Args: []jobs.Arg{{Name: "n", Type: jobs.ArgInteger}, {Name: "by", Type: jobs.ArgInteger, Default: 10}},
 		Handler: func(_ context.Context, job *jobs.Job) error {
 			var n, by int
 			if err := job.Args(&n, &by); err != nil {
@@ -188,7 +188,7 @@ func TestChainFillsDefaults(t *testing.T) {
 			break
 		}
 	}
-	if w.State != jobs.Success || string(w.Result) != "60" { // 2 by 10, and 3 by that
+	if w.State != jobs.StateSuccess || string(w.Result) != "60" { // 2 by 10, and 3 by that
 		t.Errorf("%+v, %s", w, w.Result)
 	}
 }

@@ -79,7 +79,7 @@ func (g NewGroup) Check() error {
 // Check refuses what is no end of an attempt, a result that is not JSON in UTF-8, and
 // next tasks that cannot be accepted. Every Store calls it.
 func (o Outcome) Check() error {
-	if !o.State.Final() && o.State != Retrying {
+	if !o.State.Final() && o.State != StateRetrying {
 		return fmt.Errorf("%q is not how an attempt ends", o.State)
 	}
 	if o.Result != nil && !validJSON(o.Result) {
@@ -121,7 +121,7 @@ func Cut(s string, n int) string {
 // Bounded returns the outcome with its Error as Task.Error keeps it; a success
 // has none.
 func (o Outcome) Bounded() Outcome {
-	if o.Error = Cut(o.Error, MaxError); o.State == Success {
+	if o.Error = Cut(o.Error, MaxError); o.State == StateSuccess {
 		o.Error = ""
 	}
 	return o

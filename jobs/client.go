@@ -120,7 +120,7 @@ func groupDigest(g NewGroup) (string, error) {
 
 func (c *Client) count(n NewTask) {
 	if c.Meter != nil {
-		c.Meter.Count(Enqueued, n.Name, n.Queue)
+		c.Meter.Count(EventEnqueued, n.Name, n.Queue)
 	}
 }
 

@@ -87,7 +87,7 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 	r, err := w.prepare(l)
 	defer r.cancel(nil)
 	if err != nil {
-		r.outcome = Outcome{State: Dead, Error: "unreadable task: " + err.Error()}
+		r.outcome = Outcome{State: StateDead, Error: "unreadable task: " + err.Error()}
 		w.finish(r)
 		return
 	}
@@ -95,7 +95,7 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 	defer w.engine.end(r)
 	began := time.Now()
 	r.log.Info("task started", "queue", l.Task.Queue)
-	w.count(Started, l)
+	w.count(EventStarted, l)
 	err = process(r.signature)
 	r.took = time.Since(began)
 	switch {
@@ -111,7 +111,7 @@ func (w *Worker) attempt(l *Lease, process func(*tasks.Signature) error) {
 		return
 	case r.outcome.State == "":
 		// machinery did not get as far as the handler, or broke behind it.
-		r.outcome = Outcome{State: Failed, Error: fmt.Sprintf("worker: %v", err)}
+		r.outcome = Outcome{State: StateFailed, Error: fmt.Sprintf("worker: %v", err)}
 	}
 	w.finish(r)
 	r.log.Info("task ended", "state", r.outcome.State, "took", time.Since(began).Round(time.Millisecond), "error", r.outcome.Error)
@@ -186,7 +186,7 @@ func (w *Worker) finish(r *run) {
 
 // ends are the outcomes of attempts as they are counted.
 var ends = map[State]Event{
-	Success: Succeeded, Failed: Faulted, Cancelled: Faulted, Retrying: Retried, Dead: Buried,
+	StateSuccess: EventSucceeded, StateFailed: EventFailed, StateCancelled: EventFailed, StateRetrying: EventRetried, StateDead: EventDead,
 }
 
 func (w *Worker) count(e Event, l *Lease) { w.opt.Meter.Count(e, l.Task.Name, l.Task.Queue) }

@@ -146,7 +146,7 @@ func (e *engine) SetStateSuccess(s *tasks.Signature, _ []*tasks.TaskResult) erro
 	if err != nil {
 		return err
 	}
-	r.outcome.State, r.outcome.Result = Success, r.job.result
+	r.outcome.State, r.outcome.Result = StateSuccess, r.job.result
 	return nil
 }
 
@@ -155,7 +155,7 @@ func (e *engine) SetStateFailure(s *tasks.Signature, reason string) error {
 	if err != nil {
 		return err
 	}
-	r.outcome.State, r.outcome.Error = Failed, reason
+	r.outcome.State, r.outcome.Error = StateFailed, reason
 	return nil
 }
 

@@ -62,7 +62,7 @@ func Example() {
 func exampleWorker(ctx context.Context, store jobs.Store) (stop func()) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{
 		Name: "greet",
-		Args: []jobs.Arg{{Name: "whom", Type: jobs.String}},
+		Args: []jobs.Arg{{Name: "whom", Type: jobs.ArgString}},
 		Handler: func(_ context.Context, job *jobs.Job) error {
 			var whom string
 			if err := job.Args(&whom); err != nil {

@@ -123,7 +123,7 @@ func (h onMessage) Handle(_ context.Context, r slog.Record) error {
 func (h onMessage) WithAttrs([]slog.Attr) slog.Handler { return h }
 
 var echo = jobs.Definition{
-	Name: "echo", Args: []jobs.Arg{{Name: "text", Type: jobs.String, Default: "nothing"}},
+	Name: "echo", Args: []jobs.Arg{{Name: "text", Type: jobs.ArgString, Default: "nothing"}},
 	Handler: func(_ context.Context, job *jobs.Job) error {
 		var text string
 		if err := job.Args(&text); err != nil {

@@ -120,11 +120,11 @@ func TestWorkflowUsesItsReservations(t *testing.T) {
 	}
 	f.work(t, jobs.WorkerOptions{})
 	for _, id := range []string{"a", "b", "c"} {
-		if task := f.await(t, id, final); task.State != jobs.Success || task.Workflow != "a" {
+		if task := f.await(t, id, final); task.State != jobs.StateSuccess || task.Workflow != "a" {
 			t.Errorf("task %+v", task)
 		}
 	}
-	if w := workflow(t, f, "a"); w.State != jobs.Success || w.Succeeded != 3 || string(w.Result) != "[4]" {
+	if w := workflow(t, f, "a"); w.State != jobs.StateSuccess || w.Succeeded != 3 || string(w.Result) != "[4]" {
 		t.Errorf("workflow %+v %s", w, w.Result)
 	}
 	if _, created, err := f.client.Enqueue(t.Context(), jobs.NewTask{ID: "a-failed", Name: "collect"}); err != nil || !created {
@@ -155,7 +155,7 @@ func TestSameWorkflowInGo(t *testing.T) {
 		t.Errorf("the second was %s and is %s", before.Tasks[1], now.Tasks[1])
 	}
 	// A chain goes on to be the same when it is under way.
-	if w, _, err := jobs.CancelAny(t.Context(), f.store, "a"); err != nil || w == nil || w.State != jobs.Cancelled {
+	if w, _, err := jobs.CancelAny(t.Context(), f.store, "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
 		t.Errorf("CancelAny = %+v, %v", w, err)
 	}
 	if _, created, err := f.client.EnqueueChain(t.Context(), chain(time.Hour, `[1]`)); err != nil || created {

@@ -69,13 +69,13 @@ func Function(name string, fn any) (Definition, error) {
 func argTypeOf(k reflect.Kind) (ArgType, bool) {
 	switch {
 	case k == reflect.String:
-		return String, true
+		return ArgString, true
 	case k == reflect.Bool:
-		return Boolean, true
+		return ArgBoolean, true
 	case k >= reflect.Int && k <= reflect.Uint64:
-		return Integer, true
+		return ArgInteger, true
 	case k == reflect.Float32 || k == reflect.Float64:
-		return Number, true
+		return ArgNumber, true
 	}
 	return "", false
 }

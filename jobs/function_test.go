@@ -47,7 +47,7 @@ func TestFunctions(t *testing.T) {
 	} {
 		task := f.enqueue(t, jobs.NewTask{Name: row.name, Args: json.RawMessage(row.args)})
 		task = f.await(t, task.ID, final)
-		if string(task.Result) != row.result || task.Error != row.fails || (task.State == jobs.Success) != (row.fails == "") {
+		if string(task.Result) != row.result || task.Error != row.fails || (task.State == jobs.StateSuccess) != (row.fails == "") {
 			t.Errorf("%s%s: %s %s %q", row.name, row.args, task.State, task.Result, task.Error)
 		}
 	}

@@ -59,14 +59,14 @@ func (w *Worker) lost(ctx context.Context, r *run) {
 	t, err := w.store.Get(ctx, r.lease.Task.ID)
 	if err == nil && t.Attempts == r.lease.Attempt {
 		switch t.State {
-		case Cancelled:
+		case StateCancelled:
 			r.cancel(ErrCancelled)
-			w.count(Faulted, r.lease)
+			w.count(EventFailed, r.lease)
 			return
-		case Success, Failed, Retrying:
+		case StateSuccess, StateFailed, StateRetrying:
 			return // its own outcome, written while the question was on its way
 		}
 	}
 	r.cancel(ErrLeaseLost)
-	w.count(LeaseLost, r.lease)
+	w.count(EventLeaseLost, r.lease)
 }

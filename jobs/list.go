@@ -99,7 +99,7 @@ type Changer interface {
 
 // Purgeable are the states of tasks that wait, in the order in which a task comes
 // by them, and of those that wait for a person.
-var Purgeable = []State{Scheduled, Queued, Retrying, Dead}
+var Purgeable = []State{StateScheduled, StateQueued, StateRetrying, StateDead}
 
 // CheckPurge refuses what Purge must not do. Every store asks it.
 func CheckPurge(ids []string, states []State) error {
@@ -118,13 +118,13 @@ func CheckPurge(ids []string, states []State) error {
 // must refuse the task. Every store asks it.
 func (t *Task) Requeueable() error {
 	switch {
-	case t.State != Failed && t.State != Cancelled && t.State != Dead:
+	case t.State != StateFailed && t.State != StateCancelled && t.State != StateDead:
 		return StateError("task is " + string(t.State) + "; only what failed, was cancelled or is dead can be tried again")
 	case t.Aborted:
 		return StateError(fmt.Sprintf("workflow %q was cancelled, with all of its tasks", cmp.Or(t.Part(), t.ID)))
 	case t.Group != "":
 		return StateError("task is a member of group " + t.Group + ", which has counted it")
-	case t.State == Failed && t.Attempts == 0:
+	case t.State == StateFailed && t.Attempts == 0:
 		return StateError("task never began, since a member of its group failed")
 	}
 	return nil

@@ -76,7 +76,7 @@ func TestCallbacksArePartOfTheOutcome(t *testing.T) {
 	}{{"result passed on", false, `[1152921504606846976,{"n":7}]`}, {"immutable", true, `[1152921504606846976]`}} {
 		t.Run(c.name, func(t *testing.T) {
 			m, o := attemptOn(t, ok, chain(c.immutable))
-			if o.State != Success || len(m.enqueued) != 0 || len(o.Next) != 1 {
+			if o.State != StateSuccess || len(m.enqueued) != 0 || len(o.Next) != 1 {
 				t.Fatalf("outcome %+v, enqueued beside it %+v", o, m.enqueued)
 			}
 			if n := o.Next[0]; n.ID != "b" || n.Name != "next" || n.Queue != "slow" || string(n.Args) != c.args {
@@ -88,7 +88,7 @@ func TestCallbacksArePartOfTheOutcome(t *testing.T) {
 
 func TestErrorCallbackIsPartOfTheOutcome(t *testing.T) {
 	m, o := attemptOn(t, func(context.Context, *Job) error { return errors.New("boom") }, chain(false))
-	if o.State != Failed || o.Error != "boom" || len(m.enqueued) != 0 || len(o.Next) != 1 || o.Next[0].ID != "c" || string(o.Next[0].Args) != `["boom"]` {
+	if o.State != StateFailed || o.Error != "boom" || len(m.enqueued) != 0 || len(o.Next) != 1 || o.Next[0].ID != "c" || string(o.Next[0].Args) != `["boom"]` {
 		t.Errorf("outcome %+v", o)
 	}
 }
@@ -105,7 +105,7 @@ func TestUnreadableTaskIsDead(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.attempt(&Lease{Task: task, Attempt: 1}, func(*tasks.Signature) error { t.Error("run"); return nil })
-		if len(m.finished) != 1 || m.finished[0].State != Dead || m.finished[0].Error == "" {
+		if len(m.finished) != 1 || m.finished[0].State != StateDead || m.finished[0].Error == "" {
 			t.Errorf("%s: %+v", name, m.finished)
 		}
 	}

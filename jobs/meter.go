@@ -15,16 +15,16 @@ type Event string
 // The events. Who counts them: the Client the first, the Worker those of an
 // attempt, a Store those of attempts that ended without a word.
 const (
-	Enqueued    Event = "enqueued"    // accepted; not the same id once more
-	Started     Event = "started"     // an attempt began
-	Succeeded   Event = "succeeded"   //
-	Faulted     Event = "failed"      // ended with an error, or cancelled
-	Retried     Event = "retried"     // failed, and will be tried again
-	Redelivered Event = "redelivered" // its worker was lost, and it is due again
-	Buried      Event = "dead"        // became a dead letter
-	LeaseLost   Event = "lease_lost"  // a worker learnt that a task is no longer its own
-	Restored    Event = "restored"    // was in no queue, since keys of the store were deleted, and is again
-	Missing     Event = "missing"     // its data was deleted from the store before it had ended
+	EventEnqueued    Event = "enqueued"    // accepted; not the same id once more
+	EventStarted     Event = "started"     // an attempt began
+	EventSucceeded   Event = "succeeded"   //
+	EventFailed      Event = "failed"      // ended with an error, or cancelled
+	EventRetried     Event = "retried"     // failed, and will be tried again
+	EventRedelivered Event = "redelivered" // its worker was lost, and it is due again
+	EventDead        Event = "dead"        // became a dead letter
+	EventLeaseLost   Event = "lease_lost"  // a worker learnt that a task is no longer its own
+	EventRestored    Event = "restored"    // was in no queue, since keys of the store were deleted, and is again
+	EventMissing     Event = "missing"     // its data was deleted from the store before it had ended
 )
 
 // Meter is told of what happens. It is called from many goroutines and must

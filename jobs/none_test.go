@@ -54,7 +54,7 @@ func TestNoneIsNotTheDefault(t *testing.T) {
 	stop := f.work(t, jobs.WorkerOptions{})
 	for _, id := range []string{"sum", "known-1", "known-2", "known-3", "known-4", "unknown-1", "unknown-2", "unknown-3", "unknown-4"} {
 		f.awaitAny(t, id)
-		f.await(t, id, in(jobs.Success))
+		f.await(t, id, in(jobs.StateSuccess))
 	}
 	stop()
 	want("member", 0, 0)
@@ -89,7 +89,7 @@ func TestNoRetriesFailsOnce(t *testing.T) {
 	f := newFixture(t, jobs.Definition{Name: "fail", MaxRetries: 5, Handler: func(context.Context, *jobs.Job) error { return errors.New("no luck") }})
 	f.work(t, jobs.WorkerOptions{})
 	task := f.await(t, f.enqueue(t, jobs.NewTask{Name: "fail", MaxRetries: jobs.NoRetries}).ID, final)
-	if task.State != jobs.Failed || task.Attempts != 1 || len(task.Failures) != 1 {
+	if task.State != jobs.StateFailed || task.Attempts != 1 || len(task.Failures) != 1 {
 		t.Errorf("%+v", task)
 	}
 }

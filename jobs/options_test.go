@@ -19,7 +19,7 @@ import (
 func TestRefusedTasks(t *testing.T) {
 	nothing := func(context.Context, *jobs.Job) error { return nil }
 	f := newFixture(t, jobs.Definition{Name: "typed", Handler: nothing, Args: []jobs.Arg{
-		{Name: "text", Type: jobs.String}, {Name: "count", Type: jobs.Integer}, {Name: "ratio", Type: jobs.Number}, {Name: "sure", Type: jobs.Boolean, Default: true},
+		{Name: "text", Type: jobs.ArgString}, {Name: "count", Type: jobs.ArgInteger}, {Name: "ratio", Type: jobs.ArgNumber}, {Name: "sure", Type: jobs.ArgBoolean, Default: true},
 	}})
 	good := json.RawMessage(`["a",1,0.5]`)
 	for _, row := range []struct {
@@ -80,7 +80,7 @@ func TestRouting(t *testing.T) {
 	warned := onMessage{message: "task waits in a queue that this worker does not take from", call: func() { told.Add(1) }}
 	f.work(t, jobs.WorkerOptions{Owner: "other", Logger: slog.New(warned)})()
 	stop := f.work(t, jobs.WorkerOptions{Queues: []string{"media"}, Logger: slog.New(warned)})
-	f.await(t, chain.Tasks[0].UUID, in(jobs.Success))
+	f.await(t, chain.Tasks[0].UUID, in(jobs.StateSuccess))
 	stop()
 	if n := told.Load(); n != 1 {
 		t.Errorf("%d workers say that they do not take from its queue, want one of two", n)

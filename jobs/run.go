@@ -70,7 +70,7 @@ func (r *run) call() (result string, err error) {
 // ended: what it returned says nothing about the task.
 func (r *run) abandoned() bool {
 	cause := context.Cause(r.ctx)
-	return r.outcome.State != Success && (errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrLeaseLost))
+	return r.outcome.State != StateSuccess && (errors.Is(cause, ErrShutdown) || errors.Is(cause, ErrLeaseLost))
 }
 
 // publishes takes a message that machinery sends while the task runs: the task
@@ -79,7 +79,7 @@ func (r *run) abandoned() bool {
 func (r *run) publishes(s *tasks.Signature) (bool, error) {
 	switch {
 	case s == r.signature:
-		r.outcome.State = Retrying
+		r.outcome.State = StateRetrying
 		r.outcome.RetryAt = *s.ETA
 		return true, nil
 	case slices.Contains(r.signature.OnSuccess, s):

@@ -58,12 +58,12 @@ func signatureOf(t *Task) (*tasks.Signature, error) {
 // stateOf is a task as machinery's result backend shows it.
 func stateOf(t *Task) *tasks.TaskState {
 	state := map[State]string{
-		Scheduled: tasks.StatePending, Queued: tasks.StatePending, Running: tasks.StateStarted,
-		Retrying: tasks.StateRetry, Success: tasks.StateSuccess,
-		Failed: tasks.StateFailure, Cancelled: tasks.StateFailure, Dead: tasks.StateFailure,
+		StateScheduled: tasks.StatePending, StateQueued: tasks.StatePending, StateRunning: tasks.StateStarted,
+		StateRetrying: tasks.StateRetry, StateSuccess: tasks.StateSuccess,
+		StateFailed: tasks.StateFailure, StateCancelled: tasks.StateFailure, StateDead: tasks.StateFailure,
 	}[t.State]
 	s := &tasks.TaskState{TaskUUID: t.ID, TaskName: t.Name, State: state, Error: t.Error, CreatedAt: t.Created}
-	if t.State == Success {
+	if t.State == StateSuccess {
 		s.Results = []*tasks.TaskResult{{Type: "string", Value: string(t.Result)}}
 	}
 	return s

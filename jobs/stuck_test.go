@@ -44,11 +44,11 @@ func TestStuckHandler(t *testing.T) {
 		t.Errorf("Run = %v, want ErrStuck", err)
 	}
 	task := f.await(t, failed, final)
-	if task.State != jobs.Failed || len(task.Failures) != 1 || task.Error != "timed out after 50ms, and did not stop within 50ms" {
+	if task.State != jobs.StateFailed || len(task.Failures) != 1 || task.Error != "timed out after 50ms, and did not stop within 50ms" {
 		t.Errorf("the stuck task is %+v", task)
 	}
-	f.await(t, beside, in(jobs.Success))
-	if task := f.await(t, later, func(*jobs.Task) bool { return true }); task.State != jobs.Queued || task.Attempts != 0 {
+	f.await(t, beside, in(jobs.StateSuccess))
+	if task := f.await(t, later, func(*jobs.Task) bool { return true }); task.State != jobs.StateQueued || task.Attempts != 0 {
 		t.Errorf("a task that came later is %+v", task)
 	}
 }
@@ -80,21 +80,21 @@ func TestStuckHandlerIsTriedAgain(t *testing.T) {
 	if err := run(); !errors.Is(err, jobs.ErrStuck) {
 		t.Errorf("Run = %v, want ErrStuck", err)
 	}
-	if task := f.await(t, retried, in(jobs.Retrying)); len(task.Failures) != 1 {
+	if task := f.await(t, retried, in(jobs.StateRetrying)); len(task.Failures) != 1 {
 		t.Errorf("the stuck task is %+v", task)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- run() }() // ends with the stuck handler
-	f.await(t, retried, in(jobs.Success))
+	f.await(t, retried, in(jobs.StateSuccess))
 	cancelled := f.enqueue(t, jobs.NewTask{Name: "forever"}).ID
-	f.await(t, cancelled, in(jobs.Running))
+	f.await(t, cancelled, in(jobs.StateRunning))
 	if _, err := f.store.Cancel(t.Context(), cancelled); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; !errors.Is(err, jobs.ErrStuck) {
 		t.Errorf("Run = %v, want ErrStuck", err)
 	}
-	f.await(t, cancelled, in(jobs.Cancelled))
+	f.await(t, cancelled, in(jobs.StateCancelled))
 }
 
 // What a handler logs can be read while it runs and after, over all attempts.
@@ -130,7 +130,7 @@ func TestTaskLog(t *testing.T) {
 		<-time.After(5 * time.Millisecond)
 	}
 	close(goOn)
-	f.await(t, id, in(jobs.Success))
+	f.await(t, id, in(jobs.StateSuccess))
 	text := log()
 	if len(text) > jobs.MaxLog || !strings.HasSuffix(text, "level=WARN msg=done\n") || !strings.HasPrefix(text, "time=") || strings.Contains(text, "not kept") {
 		t.Errorf("%d bytes: %.100q … %q", len(text), text, text[max(0, len(text)-100):])
@@ -157,15 +157,15 @@ func TestWeightedQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.work(t, jobs.WorkerOptions{Queues: []string{"seldom", "often"}, Weights: []int{1, 9}, Concurrency: 1})
-	f.await(t, fmt.Sprint("often", n-1), in(jobs.Success))
+	f.await(t, fmt.Sprint("often", n-1), in(jobs.StateSuccess))
 	seldom := 0
 	for i := range n {
-		if task, err := f.store.Get(t.Context(), fmt.Sprint("seldom", i)); err == nil && task.State == jobs.Success {
+		if task, err := f.store.Get(t.Context(), fmt.Sprint("seldom", i)); err == nil && task.State == jobs.StateSuccess {
 			seldom++
 		}
 	}
 	if seldom < 5 || seldom > n/2 { // a ninth of 300, of which one in a million draws is out of this
 		t.Errorf("%d of the seldom queue beside %d of the other", seldom, n)
 	}
-	f.await(t, fmt.Sprint("seldom", n-1), in(jobs.Success))
+	f.await(t, fmt.Sprint("seldom", n-1), in(jobs.StateSuccess))
 }

@@ -49,7 +49,7 @@ func TestHandlerNotUTF8(t *testing.T) {
 	)
 	f.work(t, jobs.WorkerOptions{})
 	raw := f.await(t, f.enqueue(t, jobs.NewTask{Name: "raw"}).ID, final)
-	if raw.State != jobs.Success || string(raw.Result) != "{\"a\uFFFD\":\"\uFFFD\"}" || raw.Note != "half \uFFFD" {
+	if raw.State != jobs.StateSuccess || string(raw.Result) != "{\"a\uFFFD\":\"\uFFFD\"}" || raw.Note != "half \uFFFD" {
 		t.Errorf("%s %s %q %s", raw.State, raw.Result, raw.Note, raw.Error)
 	}
 	if log, err := f.store.Log(t.Context(), raw.ID); err != nil || !strings.Contains(log, `line \xff`) {
@@ -57,7 +57,7 @@ func TestHandlerNotUTF8(t *testing.T) {
 	}
 	for _, name := range []string{"fails", "panics"} {
 		got := f.await(t, f.enqueue(t, jobs.NewTask{Name: name}).ID, final)
-		if got.State != jobs.Failed || !strings.Contains(got.Error, "why \uFFFD") || got.Failures[0].Error != got.Error {
+		if got.State != jobs.StateFailed || !strings.Contains(got.Error, "why \uFFFD") || got.Failures[0].Error != got.Error {
 			t.Errorf("%s: %s %q %v", name, got.State, got.Error, got.Failures)
 		}
 	}

@@ -26,7 +26,7 @@ func TestTaskRunsToItsResult(t *testing.T) {
 		if err := json.Unmarshal(task.Result, &result); err != nil || result["said"] != want {
 			t.Errorf("result %s, %v; want %q", task.Result, err, want)
 		}
-		if task.State != jobs.Success || task.Progress != 100 || task.Attempts != 1 ||
+		if task.State != jobs.StateSuccess || task.Progress != 100 || task.Attempts != 1 ||
 			task.Worker != "test/worker.0" || task.Started == nil || task.Finished == nil || task.Error != "" {
 			t.Errorf("task %+v", task)
 		}
@@ -71,7 +71,7 @@ func TestFailureKeepsItsReason(t *testing.T) {
 	f.work(t, jobs.WorkerOptions{})
 	for name, want := range map[string]string{"fail": "no such planet", "panic": "panic: division by cucumber"} {
 		task := f.await(t, f.enqueue(t, jobs.NewTask{Name: name}).ID, final)
-		if task.State != jobs.Failed || task.Error != want || len(task.Failures) != 1 || task.Failures[0].Error != want {
+		if task.State != jobs.StateFailed || task.Error != want || len(task.Failures) != 1 || task.Failures[0].Error != want {
 			t.Errorf("%s: %+v", name, task)
 		}
 	}
@@ -87,15 +87,15 @@ func TestRetry(t *testing.T) {
 	}})
 	f.work(t, jobs.WorkerOptions{})
 	id := f.enqueue(t, jobs.NewTask{Name: "flaky", MaxRetries: 3}).ID
-	waiting := f.await(t, id, func(t *jobs.Task) bool { return t.State == jobs.Retrying || final(t) })
-	if waiting.State != jobs.Retrying || waiting.Error == "" && len(waiting.Failures) != 1 {
+	waiting := f.await(t, id, func(t *jobs.Task) bool { return t.State == jobs.StateRetrying || final(t) })
+	if waiting.State != jobs.StateRetrying || waiting.Error == "" && len(waiting.Failures) != 1 {
 		t.Errorf("after the first attempt: %+v", waiting)
 	}
 	if d := time.Until(waiting.RunAt); d > time.Second {
 		t.Errorf("next attempt in %v; want within 1s", d)
 	}
 	task := f.await(t, id, final)
-	if task.State != jobs.Success || task.Attempts != 2 || string(task.Result) != "2" || len(task.Failures) != 1 || task.Failures[0].Error != "not yet" {
+	if task.State != jobs.StateSuccess || task.Attempts != 2 || string(task.Result) != "2" || len(task.Failures) != 1 || task.Failures[0].Error != "not yet" {
 		t.Errorf("in the end: %+v", task)
 	}
 }
@@ -107,7 +107,7 @@ func TestTimeoutEndsTheAttempt(t *testing.T) {
 	}})
 	f.work(t, jobs.WorkerOptions{})
 	task := f.await(t, f.enqueue(t, jobs.NewTask{Name: "hang", Timeout: 50 * time.Millisecond}).ID, final)
-	if task.State != jobs.Failed || task.Error != "timed out after 50ms" {
+	if task.State != jobs.StateFailed || task.Error != "timed out after 50ms" {
 		t.Errorf("%+v", task)
 	}
 }
@@ -133,7 +133,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 	f.work(t, jobs.WorkerOptions{})
 	id := f.enqueue(t, jobs.NewTask{Name: "paint"}).ID
 	task := f.await(t, id, func(t *jobs.Task) bool { return t.Progress > 0 })
-	if task.State != jobs.Running || task.Progress != 40 || task.Note != "mixing colours" {
+	if task.State != jobs.StateRunning || task.Progress != 40 || task.Note != "mixing colours" {
 		t.Errorf("midway: %+v", task)
 	}
 	if _, err := f.files.Open(id, "picture.txt"); err == nil {
@@ -141,7 +141,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 	}
 	close(step)
 	task = f.await(t, id, final)
-	if task.State != jobs.Success || task.Progress != 100 || task.Note != "signing" || len(task.Artifacts) != 1 || task.Artifacts[0] != "picture.txt" {
+	if task.State != jobs.StateSuccess || task.Progress != 100 || task.Note != "signing" || len(task.Artifacts) != 1 || task.Artifacts[0] != "picture.txt" {
 		t.Errorf("in the end: %+v", task)
 	}
 	file, err := f.files.Open(id, "picture.txt")
@@ -188,12 +188,12 @@ func TestConcurrencyIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	if n := count(jobs.Queued); n != 7 {
+	if n := count(jobs.StateQueued); n != 7 {
 		t.Errorf("%d tasks wait in the queue; want 7", n)
 	}
 	close(release)
 	for _, id := range ids {
-		f.await(t, id, in(jobs.Success))
+		f.await(t, id, in(jobs.StateSuccess))
 	}
 	if most.Load() != 3 {
 		t.Errorf("%d at once; want 3", most.Load())
@@ -218,10 +218,10 @@ func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
 	<-stopping
 	close(release)
 	<-stopped
-	if task, _ := f.store.Get(t.Context(), first.ID); task.State != jobs.Success {
+	if task, _ := f.store.Get(t.Context(), first.ID); task.State != jobs.StateSuccess {
 		t.Errorf("what ran: %+v", task)
 	}
-	if task, _ := f.store.Get(t.Context(), second.ID); task.State != jobs.Queued || task.Attempts != 0 {
+	if task, _ := f.store.Get(t.Context(), second.ID); task.State != jobs.StateQueued || task.Attempts != 0 {
 		t.Errorf("what waited: %+v", task)
 	}
 }
@@ -252,17 +252,17 @@ func TestGraceIsOver(t *testing.T) {
 	)
 	stop := f.work(t, jobs.WorkerOptions{Grace: 100 * time.Millisecond})
 	polite, deaf := f.enqueue(t, jobs.NewTask{Name: "polite"}), f.enqueue(t, jobs.NewTask{Name: "deaf"})
-	f.await(t, polite.ID, in(jobs.Running))
-	f.await(t, deaf.ID, in(jobs.Running))
+	f.await(t, polite.ID, in(jobs.StateRunning))
+	f.await(t, deaf.ID, in(jobs.StateRunning))
 	stop()
 	for _, id := range []string{polite.ID, deaf.ID} {
-		if task, _ := f.store.Get(t.Context(), id); task.State != jobs.Queued || len(task.Failures) != 0 {
+		if task, _ := f.store.Get(t.Context(), id); task.State != jobs.StateQueued || len(task.Failures) != 0 {
 			t.Errorf("given back: %+v", task)
 		}
 	}
 	f.work(t, jobs.WorkerOptions{Owner: "test/worker.1"})
 	for _, id := range []string{polite.ID, deaf.ID} {
-		if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 2 {
+		if task := f.await(t, id, final); task.State != jobs.StateSuccess || task.Attempts != 2 {
 			t.Errorf("second attempt: %+v", task)
 		}
 	}
@@ -310,7 +310,7 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 		for range b.extended {
 		}
 	}()
-	if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 1 {
+	if task := f.await(t, id, final); task.State != jobs.StateSuccess || task.Attempts != 1 {
 		t.Errorf("%+v", task)
 	}
 	cancel()
@@ -334,7 +334,7 @@ func TestLostLeaseStopsTheHandler(t *testing.T) {
 	}})
 	stop := f.work(t, jobs.WorkerOptions{Heartbeat: 100 * time.Millisecond, Concurrency: 1})
 	id := f.enqueue(t, jobs.NewTask{Name: "slow"}).ID
-	f.await(t, id, in(jobs.Running))
+	f.await(t, id, in(jobs.StateRunning))
 	if n, err := f.store.Reclaim(t.Context(), "test/worker.0"); err != nil || n != 1 {
 		t.Fatalf("reclaim: %d, %v", n, err)
 	}
@@ -357,7 +357,7 @@ func TestSuccessorTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.work(t, jobs.WorkerOptions{Successor: true})
-	if task := f.await(t, id, final); task.State != jobs.Success || task.Attempts != 2 {
+	if task := f.await(t, id, final); task.State != jobs.StateSuccess || task.Attempts != 2 {
 		t.Errorf("%+v", task)
 	}
 }

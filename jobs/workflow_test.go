@@ -18,7 +18,7 @@ import (
 // double returns twice its argument, collect all that it got.
 var (
 	double = jobs.Definition{
-		Name: "double", Args: []jobs.Arg{{Name: "n", Type: jobs.Integer}},
+		Name: "double", Args: []jobs.Arg{{Name: "n", Type: jobs.ArgInteger}},
 		Handler: func(_ context.Context, job *jobs.Job) error {
 			var n int64
 			if err := job.Args(&n); err != nil {
@@ -66,7 +66,7 @@ func TestChain(t *testing.T) {
 		t.Fatalf("SendChain = %+v, %v", first, err)
 	}
 	for _, s := range chain.Tasks { // each is accepted as the one before it ends
-		f.await(t, s.UUID, in(jobs.Success))
+		f.await(t, s.UUID, in(jobs.StateSuccess))
 	}
 	if last, _ := f.store.Get(t.Context(), chain.Tasks[2].UUID); string(last.Result) != fmt.Sprintf("[7,%d]", int64(1<<53+1)*4) {
 		t.Errorf("last of the chain: %+v, result %s", last, last.Result)
@@ -99,9 +99,9 @@ func TestChord(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range c.Group.Tasks {
-		f.await(t, s.UUID, in(jobs.Success))
+		f.await(t, s.UUID, in(jobs.StateSuccess))
 	}
-	if task := f.await(t, c.Callback.UUID, final); task.State != jobs.Success || string(task.Result) != "[6,2,4]" {
+	if task := f.await(t, c.Callback.UUID, final); task.State != jobs.StateSuccess || string(task.Result) != "[6,2,4]" {
 		t.Errorf("callback: %+v, result %s", task, task.Result)
 	}
 
@@ -110,8 +110,8 @@ func TestChord(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := broken.Group.Tasks[1].UUID
-	f.await(t, bad, in(jobs.Failed))
-	if task := f.await(t, broken.Callback.UUID, final); task.State != jobs.Failed || task.Error != jobs.ChordError(bad, "negative") {
+	f.await(t, bad, in(jobs.StateFailed))
+	if task := f.await(t, broken.Callback.UUID, final); task.State != jobs.StateFailed || task.Error != jobs.ChordError(bad, "negative") {
 		t.Errorf("callback of a broken chord: %+v", task)
 	}
 }
@@ -218,7 +218,7 @@ func TestCountersAreBounded(t *testing.T) {
 	var c jobs.Counters
 	const many = 5000
 	for i := range many {
-		c.Count(jobs.Enqueued, "t", fmt.Sprint("q", i))
+		c.Count(jobs.EventEnqueued, "t", fmt.Sprint("q", i))
 	}
 	var sum, other uint64
 	for _, f := range c.All() {

@@ -86,7 +86,7 @@ func run(ctx context.Context, args, environ []string, log *slog.Logger) error {
 // has. It is accepted once it is on disk, and run until it has ended once.
 var countWords = jobs.Definition{
 	Name: "count_words",
-	Args: []jobs.Arg{{Name: "text", Type: jobs.String}},
+	Args: []jobs.Arg{{Name: "text", Type: jobs.ArgString}},
 	Handler: func(_ context.Context, job *jobs.Job) error {
 		var text string
 		if err := job.Args(&text); err != nil {

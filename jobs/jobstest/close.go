@@ -42,7 +42,7 @@ func (s *suite) closed(t *testing.T) {
 		"Release":  func() error { return st.Release(ctx, l) },
 		"Reclaim":  func() error { _, err := st.Reclaim(ctx, "w"); return err },
 		"Progress": func() error { return st.Progress(ctx, l, 1, "") },
-		"Finish":   func() error { return st.Finish(ctx, l, jobs.Outcome{State: jobs.Success}) },
+		"Finish":   func() error { return st.Finish(ctx, l, jobs.Outcome{State: jobs.StateSuccess}) },
 	} {
 		wantError(t, what, call(), jobs.ErrUnavailable)
 	}
@@ -73,9 +73,9 @@ func (s *suite) leasesOutlive(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	wantState(t, other, "a", jobs.Running)
+	wantState(t, other, "a", jobs.StateRunning)
 	if err := other.Progress(t.Context(), l, 5, "through another"); err != nil {
 		t.Errorf("Progress: %v", err)
 	}
-	finish(t, other, l, jobs.Outcome{State: jobs.Success})
+	finish(t, other, l, jobs.Outcome{State: jobs.StateSuccess})
 }

@@ -27,9 +27,9 @@ func (s *suite) depths(t *testing.T) {
 	elsewhere.Queue = "b"
 	enqueue(t, st, elsewhere)
 	leases := lease(t, st, by("w", 3))
-	finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
-	finish(t, st, leases[1], jobs.Outcome{State: jobs.Dead, Error: "x"})
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+	finish(t, st, leases[0], jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leases[1], jobs.Outcome{State: jobs.StateDead, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
 
 	got, err := other.Depth(t.Context())
 	if err != nil || len(got) != 2 {

@@ -42,7 +42,7 @@ func (s *suite) readsBack(t *testing.T) {
 	if d := got.Created.Sub(before); d < -2*time.Millisecond || d > patience {
 		t.Errorf("created %v after the call", d)
 	}
-	if got.State != jobs.Scheduled || got.Version < 1 {
+	if got.State != jobs.StateScheduled || got.Version < 1 {
 		t.Errorf("state %s, version %d", got.State, got.Version)
 	}
 	if got.RunAt.Location() != time.UTC || got.Created.Location() != time.UTC {
@@ -56,7 +56,7 @@ func (s *suite) readsBack(t *testing.T) {
 func (s *suite) defaults(t *testing.T) {
 	st := s.handle(t)
 	got := enqueue(t, st, task("bare"))
-	if got.Queue != jobs.DefaultQueue || got.State != jobs.Queued || got.RunAt.IsZero() || got.Signature != nil {
+	if got.Queue != jobs.DefaultQueue || got.State != jobs.StateQueued || got.RunAt.IsZero() || got.Signature != nil {
 		t.Errorf("got %+v", got)
 	}
 	text, err := json.Marshal(got)
@@ -90,7 +90,7 @@ func (s *suite) arguments(t *testing.T) {
 		if !bytes.Equal(l.Task.Args, args) || l.Task.Name != n.Name || l.Task.Worker != "wörker" {
 			t.Errorf("%s: leased %d bytes of arguments for %q, given %d", id, len(l.Task.Args), l.Task.Name, len(args))
 		}
-		finish(t, other, l, jobs.Outcome{State: jobs.Success, Result: args})
+		finish(t, other, l, jobs.Outcome{State: jobs.StateSuccess, Result: args})
 		if got := get(t, st, id); !bytes.Equal(got.Args, args) || !bytes.Equal(got.Result, args) {
 			t.Errorf("%s: %d bytes of arguments and %d of result, want %d", id, len(got.Args), len(got.Result), len(args))
 		}
@@ -100,7 +100,7 @@ func (s *suite) arguments(t *testing.T) {
 func (s *suite) sameID(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueue(t, st, task("one"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`"first"`)})
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`"first"`)})
 	before := get(t, st, "one")
 
 	again := jobs.NewTask{ID: "one", Name: "other", Queue: "other", Args: json.RawMessage(`[1]`)}

@@ -26,7 +26,7 @@ func (s *suite) soonGone(id string) jobs.NewTask {
 
 func wantExpired(t *testing.T, st jobs.Store, id string) *jobs.Task {
 	t.Helper()
-	got := wantState(t, st, id, jobs.Cancelled)
+	got := wantState(t, st, id, jobs.StateCancelled)
 	if got.Error != jobs.ExpiredReason || got.Finished == nil || got.Attempts != 0 {
 		t.Errorf("expired task is %+v", got)
 	}
@@ -93,7 +93,7 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 		t.Errorf("leased %+v", got)
 	}
 	retried, past := begunInTime(t, st, "retried")
-	finish(t, st, retried, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: past})
+	finish(t, st, retried, jobs.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: past})
 	if got := leaseOne(t, st, "w"); got.Task.ID != retried.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
@@ -115,8 +115,8 @@ func begunInTime(t *testing.T, st jobs.Store, id string) (l *jobs.Lease, past ti
 			return got[0], past
 		}
 		wantError(t, "Lease", err, errDone)
-		eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.Queued })
-		if got := get(t, st, n.ID); got.State == jobs.Running { // leased as the context ended
+		eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
+		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased as the context ended
 			return &jobs.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
 		}
 	}
@@ -140,7 +140,7 @@ func (s *suite) expiresRequeued(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, s.soonGone("a"))
 	eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
-	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.Queued {
+	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.StateQueued {
 		t.Fatalf("Requeue: %+v, %v", got, err)
 	}
 	if l := leaseOne(t, st, "w"); l.Task.ID != "a" {

@@ -67,7 +67,7 @@ func (s *suite) expires(t *testing.T) {
 	if got := get(t, st, id); got.Worker != "w2" || got.Attempts != 2 || len(got.Failures) > 0 {
 		t.Errorf("task is %+v; a lost worker is no failure of the task", got)
 	}
-	finish(t, other, second, jobs.Outcome{State: jobs.Success})
+	finish(t, other, second, jobs.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the next attempt", late)
 }
 
@@ -90,8 +90,8 @@ func (s *suite) expiredButCurrent(t *testing.T) {
 			t.Errorf("Progress: %v", err)
 		}
 	}
-	finish(t, st, slow, jobs.Outcome{State: jobs.Success})
-	wantState(t, other, "slow", jobs.Success)
+	finish(t, st, slow, jobs.Outcome{State: jobs.StateSuccess})
+	wantState(t, other, "slow", jobs.StateSuccess)
 	extended := time.Now()
 	if lost, err := st.Extend(t.Context(), []*jobs.Lease{slower}); err != nil || len(lost) > 0 {
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
@@ -123,7 +123,7 @@ func (s *suite) stale(t *testing.T) {
 	if lost, err := st.Extend(t.Context(), []*jobs.Lease{first, current}); err != nil || len(lost) != 1 || lost[0] != first {
 		t.Errorf("Extend of both lost %v, %v", ids(lost), err)
 	}
-	finish(t, other, current, jobs.Outcome{State: jobs.Success})
+	finish(t, other, current, jobs.Outcome{State: jobs.StateSuccess})
 }
 
 // refused tries all that can be said with a lease that is not current.
@@ -132,7 +132,7 @@ func (s *suite) refused(t *testing.T, st jobs.Store, l *jobs.Lease, id string) {
 	ctx := t.Context()
 	before := get(t, st, id)
 	next := []jobs.NewTask{task("next-of-a-lost-lease")}
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying, jobs.StateCancelled, jobs.StateDead} {
 		err := st.Finish(ctx, l, jobs.Outcome{State: state, Result: json.RawMessage(`1`), Error: "x", RetryAt: time.Now(), Next: next})
 		wantError(t, "Finish "+string(state), err, jobs.ErrLeaseLost)
 	}
@@ -150,7 +150,7 @@ func (s *suite) refused(t *testing.T, st jobs.Store, l *jobs.Lease, id string) {
 }
 
 func (s *suite) ended(t *testing.T) {
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying, jobs.StateCancelled, jobs.StateDead} {
 		t.Run(string(state), func(t *testing.T) {
 			st := s.handle(t)
 			enqueue(t, st, task("a"))
@@ -173,7 +173,7 @@ func (s *suite) releases(t *testing.T) {
 		if err := other.Release(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
-		if got := wantState(t, st, "a", jobs.Queued); len(got.Failures) > 0 || got.Error != "" {
+		if got := wantState(t, st, "a", jobs.StateQueued); len(got.Failures) > 0 || got.Error != "" {
 			t.Fatalf("released task is %+v", got)
 		}
 		s.refused(t, st, l, "a")
@@ -183,7 +183,7 @@ func (s *suite) releases(t *testing.T) {
 	if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 		t.Fatal(err)
 	}
-	wantState(t, st, "a", jobs.Queued)
+	wantState(t, st, "a", jobs.StateQueued)
 }
 
 func (s *suite) releaseKeepsPlace(t *testing.T) {
@@ -212,7 +212,7 @@ func (s *suite) progressCleared(t *testing.T) {
 	if got := get(t, st, "a"); got.Progress != 40 || got.Note != "läuft" || got.Version <= l.Task.Version {
 		t.Errorf("task is %+v", got)
 	}
-	finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "again", RetryAt: time.Now()})
+	finish(t, st, l, jobs.Outcome{State: jobs.StateRetrying, Error: "again", RetryAt: time.Now()})
 	if l = leaseOne(t, st, "w"); l.Task.Progress != 0 || l.Task.Note != "" {
 		t.Errorf("second attempt begins at %d, %q", l.Task.Progress, l.Task.Note)
 	}

@@ -33,7 +33,7 @@ func (s *suite) beginsAttempt(t *testing.T) {
 	if l.Owner != "box/worker.0" || l.Attempt != 1 || l.Task.Attempts != 1 {
 		t.Errorf("lease is %+v", l)
 	}
-	if got.State != jobs.Running || got.Worker != l.Owner || got.Attempts != 1 || got.Progress != 0 || got.Version <= was.Version {
+	if got.State != jobs.StateRunning || got.Worker != l.Owner || got.Attempts != 1 || got.Progress != 0 || got.Version <= was.Version {
 		t.Errorf("task is %+v", got)
 	}
 	if got.Started == nil || got.Started.Sub(before) < -2*time.Millisecond || got.Finished != nil {
@@ -157,7 +157,7 @@ func (s *suite) oneOfMany(t *testing.T) {
 				}
 				mu.Unlock()
 				for _, l := range got {
-					if err := st.Finish(story, l, jobs.Outcome{State: jobs.Success}); err != nil {
+					if err := st.Finish(story, l, jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -185,7 +185,7 @@ func (s *suite) leaseWakes(t *testing.T) {
 		t.Fatalf("leased %v", l)
 	}
 	late := time.Since(accepted)
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the lease of a new task", late)
 }
 

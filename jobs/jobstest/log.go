@@ -45,7 +45,7 @@ func (s *suite) logs(t *testing.T) {
 	if got := get(t, st, "a").Version; got != version {
 		t.Errorf("version %d after %d", got, version)
 	}
-	finish(t, st, first, jobs.Outcome{State: jobs.Failed, Error: "x"})
+	finish(t, st, first, jobs.Outcome{State: jobs.StateFailed, Error: "x"})
 	if _, err := st.Requeue(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +78,8 @@ func (s *suite) logIsBounded(t *testing.T) {
 func (s *suite) logForgets(t *testing.T) {
 	st := s.keeping(t, keep)
 	for name, end := range map[string]func(*jobs.Lease){
-		"finished":  func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.Success}) },
-		"dead":      func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.Dead, Error: "x"}) },
+		"finished":  func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess}) },
+		"dead":      func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.StateDead, Error: "x"}) },
 		"cancelled": func(*jobs.Lease) { cancelSoon(t, st, "a") },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,8 +65,8 @@ func (s *suite) pausesRunning(t *testing.T) {
 	if lost, err := st.Extend(t.Context(), leases); err != nil || len(lost) != 0 {
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
 	}
-	finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
-	finish(t, st, leases[1], jobs.Outcome{State: jobs.Retrying, Error: "x"})
+	finish(t, st, leases[0], jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leases[1], jobs.Outcome{State: jobs.StateRetrying, Error: "x"})
 	s.leaseNone(t, st, by("w", 2))
 	if err := st.Resume(t.Context(), jobs.DefaultQueue); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func purge(t *testing.T, st jobs.Store, ids []string, states ...jobs.State) int 
 // oneOfEach makes a task in each state and returns their ids.
 func (s *suite) oneOfEach(t *testing.T, st jobs.Store) (all []string) {
 	t.Helper()
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Dead, jobs.Retrying} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateDead, jobs.StateRetrying} {
 		enqueue(t, st, task(string(state)))
 		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x", RetryAt: time.Now().Add(time.Hour)})
 	}
@@ -65,7 +65,7 @@ func (s *suite) purges(t *testing.T) {
 			wantSame(t, st, before[id])
 			continue
 		}
-		got := wantState(t, st, id, jobs.Cancelled)
+		got := wantState(t, st, id, jobs.StateCancelled)
 		if got.Error != jobs.PurgedReason || got.Finished == nil || got.Version <= before[id].Version || len(got.Failures) != len(before[id].Failures) {
 			t.Errorf("%s is %+v", id, got)
 		}
@@ -74,11 +74,11 @@ func (s *suite) purges(t *testing.T) {
 		t.Errorf("depth is %+v, %v", d, err)
 	}
 	s.leaseNone(t, st, by("w", 10))
-	finish(t, st, &jobs.Lease{Task: before["running"], Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Success})
-	if got, err := st.Requeue(t.Context(), "dead"); err != nil || got.State != jobs.Queued {
+	finish(t, st, &jobs.Lease{Task: before["running"], Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.StateSuccess})
+	if got, err := st.Requeue(t.Context(), "dead"); err != nil || got.State != jobs.StateQueued {
 		t.Errorf("Requeue of a purged one: %+v, %v", got, err)
 	}
-	for _, state := range []jobs.State{jobs.Running, jobs.Success, jobs.Failed, jobs.Cancelled, "", "x"} {
+	for _, state := range []jobs.State{jobs.StateRunning, jobs.StateSuccess, jobs.StateFailed, jobs.StateCancelled, "", "x"} {
 		_, err := st.Purge(t.Context(), []string{"running"}, []jobs.State{state})
 		wantError(t, "Purge of what is "+string(state), err, jobs.ErrState)
 	}
@@ -93,7 +93,7 @@ func (s *suite) purgesStates(t *testing.T) {
 		if n := purge(t, st, all, state); n != 1 {
 			t.Errorf("of %s %d were purged", state, n)
 		}
-		wantState(t, st, string(state), jobs.Cancelled)
+		wantState(t, st, string(state), jobs.StateCancelled)
 	}
 }
 
@@ -105,14 +105,14 @@ func (s *suite) purgesMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead := leaseOne(t, st, "w").Task.ID
-	finish(t, st, &jobs.Lease{Task: get(t, st, dead), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Dead, Error: "x"})
+	finish(t, st, &jobs.Lease{Task: get(t, st, dead), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.StateDead, Error: "x"})
 	if n := purge(t, st, []string{"a", "b", "c"}, jobs.Purgeable...); n != 3 {
 		t.Errorf("%d were purged", n)
 	}
 	if got, err := st.Group(t.Context(), "g"); err != nil || got.Failed != 3 || got.Succeeded != 0 || got.Finished == nil || got.FailedMember != dead {
 		t.Errorf("group is %+v, %v", got, err)
 	}
-	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError(dead, "x") {
+	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != jobs.ChordError(dead, "x") {
 		t.Errorf("callback says %q", got.Error)
 	}
 }
@@ -129,7 +129,7 @@ func (s *suite) purgesMany(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	count, q := 0, jobs.Query{State: jobs.Queued, Limit: jobs.MaxPage}
+	count, q := 0, jobs.Query{State: jobs.StateQueued, Limit: jobs.MaxPage}
 	for {
 		p, err := st.List(t.Context(), q)
 		if err != nil {
@@ -139,7 +139,7 @@ func (s *suite) purgesMany(t *testing.T) {
 		for _, task := range p.Tasks {
 			ids = append(ids, task.ID)
 		}
-		count += purge(t, st, ids, jobs.Queued)
+		count += purge(t, st, ids, jobs.StateQueued)
 		if q.Before = p.Next; p.Next == 0 {
 			break
 		}

@@ -39,7 +39,7 @@ func (s *suite) rates(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("leased %v at once", ids(got))
 		}
-		finish(t, handles[0], got[0], jobs.Outcome{State: jobs.Success})
+		finish(t, handles[0], got[0], jobs.Outcome{State: jobs.StateSuccess})
 	}
 	took := time.Since(began)
 	if least := (n-1)*every - jobs.RateSlack; took < least {
@@ -71,7 +71,7 @@ func (s *suite) rateKeepsOrder(t *testing.T) {
 	got := ids(leases)
 	slices.Sort(got)
 	for _, l := range leases {
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+		finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess})
 	}
 	if want := []string{"quick-0", "quick-1", "quick-2", "slow-0"}; !slices.Equal(got, want) {
 		t.Errorf("leased %v, want %v", got, want)
@@ -84,7 +84,7 @@ func (s *suite) rateKeepsOrder(t *testing.T) {
 		if len(l) != 1 || l[0].Task.ID != want {
 			t.Errorf("leased %v, want %s", ids(l), want)
 		}
-		finish(t, st, l[0], jobs.Outcome{State: jobs.Success})
+		finish(t, st, l[0], jobs.Outcome{State: jobs.StateSuccess})
 	}
 }
 
@@ -94,7 +94,7 @@ func (s *suite) rateOfRetries(t *testing.T) {
 	one.Name = "limited"
 	enqueue(t, st, one)
 	l := lease(t, st, limited("w", 1, time.Hour))[0]
-	finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x"})
+	finish(t, st, l, jobs.Outcome{State: jobs.StateRetrying, Error: "x"})
 	s.leaseNone(t, st, limited("w", 1, time.Hour))
 	if d, err := st.Depth(t.Context()); err != nil || len(d) != 1 || d[0].Waiting != 1 {
 		t.Errorf("depth is %+v, %v", d, err)

@@ -20,13 +20,13 @@ func (s *suite) atItsTime(t *testing.T) {
 	for _, in := range []time.Duration{50, 333, 500} {
 		n := task(fmt.Sprint("in-", int(in)))
 		n.RunAt = time.Now().Add(in * time.Millisecond)
-		if got := enqueue(t, other, n); got.State != jobs.Scheduled && time.Now().Before(n.RunAt) {
+		if got := enqueue(t, other, n); got.State != jobs.StateScheduled && time.Now().Before(n.RunAt) {
 			t.Errorf("state %s before its time", got.State)
 		}
 		l := leaseOne(t, st, "w")
 		late := time.Since(n.RunAt)
 		wantNotBefore(t, l, n.RunAt)
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+		finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess})
 		wantLate(t, "the lease", late)
 	}
 }
@@ -66,10 +66,10 @@ func (s *suite) readsQueued(t *testing.T) {
 	eventually(t, "the task reads as queued", func() bool {
 		got := get(t, st, n.ID)
 		late = time.Since(n.RunAt)
-		if got.State != jobs.Queued && got.State != jobs.Scheduled {
+		if got.State != jobs.StateQueued && got.State != jobs.StateScheduled {
 			t.Fatalf("state %s", got.State)
 		}
-		return got.State == jobs.Queued
+		return got.State == jobs.StateQueued
 	})
 	wantLate(t, "the change to queued", late)
 }
@@ -91,6 +91,6 @@ func (s *suite) overtakes(t *testing.T) {
 		t.Fatalf("leased %v", l)
 	}
 	wantNotBefore(t, l, near.RunAt)
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the lease", late)
 }

@@ -38,13 +38,13 @@ func (s *suite) neighbours(t *testing.T) {
 			t.Fatalf("leased %v", got)
 		}
 	}
-	wantState(t, st, "poison", jobs.Dead)
-	wantState(t, st, "good", jobs.Queued)
+	wantState(t, st, "poison", jobs.StateDead)
+	wantState(t, st, "good", jobs.StateQueued)
 	// The good one has lost nothing yet: it may go down MaxLost times more.
 	for range s.MaxLost - 1 {
 		lose(t, st, by("w", 1))
 	}
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateSuccess})
 }
 
 func (s *suite) neighboursExpire(t *testing.T) {
@@ -77,9 +77,9 @@ func (s *suite) neighboursExpire(t *testing.T) {
 	if _, err := st.Reclaim(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.Queued })
+	eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.StateQueued })
 	losses := 0
-	for get(t, st, "good").State != jobs.Dead {
+	for get(t, st, "good").State != jobs.StateDead {
 		if slices.Contains(lose(t, st, by("y", 1)), "good") {
 			losses++
 		}
@@ -108,7 +108,7 @@ func (s *suite) oneSuspect(t *testing.T) {
 		t.Fatalf("another owner leased %v; want one of the suspects", ids(second))
 	}
 	for _, l := range first {
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+		finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess})
 	}
 	third := lease(t, st, by("w", 4))
 	if len(third) != 1 {
@@ -117,7 +117,7 @@ func (s *suite) oneSuspect(t *testing.T) {
 	if err := st.Release(t.Context(), third[0]); err != nil {
 		t.Fatal(err)
 	}
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
-	finish(t, other, second[0], jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, other, second[0], jobs.Outcome{State: jobs.StateSuccess})
 	s.leaseNone(t, st, by("w", 4))
 }

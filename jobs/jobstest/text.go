@@ -35,8 +35,8 @@ func (s *suite) refusesInvalidText(t *testing.T) {
 		wantRefused("Enqueue", err)
 		_, err = st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("c"), bad}})
 		wantRefused("EnqueueGroup", err)
-		wantRefused("Finish", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Result: text}))
-		wantRefused("Finish with a next task", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{bad}}))
+		wantRefused("Finish", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess, Result: text}))
+		wantRefused("Finish with a next task", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{bad}}))
 	}
 	wantSame(t, st, before)
 	for _, id := range []string{"b", "c"} {
@@ -53,7 +53,7 @@ func (s *suite) repairsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendLog(t, st, l, "line \xff\n")
-	finish(t, st, l, jobs.Outcome{State: jobs.Failed, Error: "error \xff"})
+	finish(t, st, l, jobs.Outcome{State: jobs.StateFailed, Error: "error \xff"})
 	got := get(t, other, "a")
 	if got.Note != "note \uFFFD\x00" || got.Error != "error \uFFFD" || got.Failures[0].Error != "error \uFFFD" {
 		t.Errorf("%+v", got)
@@ -113,7 +113,7 @@ func (s *suite) cutsTexts(t *testing.T) {
 	if err := st.Progress(t.Context(), l, 50, text); err != nil {
 		t.Fatal(err)
 	}
-	finish(t, st, l, jobs.Outcome{State: jobs.Failed, Error: text})
+	finish(t, st, l, jobs.Outcome{State: jobs.StateFailed, Error: text})
 	got := get(t, other, "a")
 	wantText(t, "note", got.Note, jobs.Cut(text, jobs.MaxNote), jobs.MaxNote)
 	wantText(t, "error", got.Error, jobs.Cut(text, jobs.MaxError), jobs.MaxError)

@@ -38,7 +38,7 @@ func (s *suite) unique(t *testing.T) {
 	if _, err := st.Cancel(t.Context(), "first"); err != nil {
 		t.Fatal(err)
 	}
-	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", time.Hour)); err != nil || created || got.State != jobs.Cancelled {
+	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", time.Hour)); err != nil || created || got.State != jobs.StateCancelled {
 		t.Errorf("after its end: Enqueue = %+v, %v, %v", got, created, err)
 	}
 }

@@ -52,14 +52,14 @@ func (s *suite) watchLife(t *testing.T, st, other jobs.Store, id string) (late t
 		do   func() error
 		want func(*jobs.Task) bool
 	}{
-		{"the lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.Running }},
+		{"the lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.StateRunning }},
 		{"progress", func() error { return other.Progress(ctx, l, 10, "one") }, func(t *jobs.Task) bool { return t.Note == "one" }},
 		{"more progress", func() error { return other.Progress(ctx, l, 20, "two") }, func(t *jobs.Task) bool { return t.Progress == 20 }},
-		{"release", func() error { return other.Release(ctx, l) }, func(t *jobs.Task) bool { return t.State == jobs.Queued }},
-		{"the next lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.Running }},
-		{"reclaim", func() error { _, err := other.Reclaim(ctx, "w"); return err }, func(t *jobs.Task) bool { return t.State == jobs.Queued }},
+		{"release", func() error { return other.Release(ctx, l) }, func(t *jobs.Task) bool { return t.State == jobs.StateQueued }},
+		{"the next lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.StateRunning }},
+		{"reclaim", func() error { _, err := other.Reclaim(ctx, "w"); return err }, func(t *jobs.Task) bool { return t.State == jobs.StateQueued }},
 		{"the last lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.Attempts == 3 }},
-		{"the end", func() error { return other.Finish(ctx, l, jobs.Outcome{State: jobs.Success}) }, func(t *jobs.Task) bool { return t.State == jobs.Success }},
+		{"the end", func() error { return other.Finish(ctx, l, jobs.Outcome{State: jobs.StateSuccess}) }, func(t *jobs.Task) bool { return t.State == jobs.StateSuccess }},
 	} {
 		got := make(chan *jobs.Task, 1)
 		go func() { got <- watchSoon(t, st, last) }() // ends when it has seen the step, or patience is over

@@ -39,7 +39,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 // Cancel implements jobs.Changer.
 func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "cancel")
-	if err == nil && !done && t.State != jobs.Cancelled {
+	if err == nil && !done && t.State != jobs.StateCancelled {
 		err = t.Ended()
 	}
 	if err != nil {

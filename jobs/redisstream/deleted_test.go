@@ -41,7 +41,7 @@ func finishAll(t *testing.T, s jobs.Store, r jobs.LeaseRequest, n int) []string 
 	done := map[string]bool{}
 	eventually(t, fmt.Sprint(n, " tasks end"), func() bool {
 		for _, l := range lease(t, s, r, time.Second) {
-			if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+			if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 				t.Errorf("finish %s: %v", l.Task.ID, err)
 			}
 			done[l.Task.ID] = true
@@ -103,18 +103,18 @@ func TestDeletedKeys(t *testing.T) {
 			if got := finishAll(t, s, both("w2", 3), len(want)); !slices.Equal(got, want) {
 				t.Errorf("ran %v, want %v", got, want)
 			}
-			if err := s.Finish(t.Context(), held, jobs.Outcome{State: jobs.Success}); err != nil {
+			if err := s.Finish(t.Context(), held, jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 				t.Errorf("finish what was leased before: %v", err)
 			}
 			for _, id := range append(want, "a0") {
-				if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.Success || got.Attempts != 1 {
+				if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.StateSuccess || got.Attempts != 1 {
 					t.Errorf("%s: %+v, %v", id, got, err)
 				}
 			}
-			if n := total(&counters, jobs.Missing) + total(&counters, jobs.Redelivered); n != 0 {
+			if n := total(&counters, jobs.EventMissing) + total(&counters, jobs.EventRedelivered); n != 0 {
 				t.Errorf("%d tasks count as missing or redelivered", n)
 			}
-			if strings.HasPrefix(name, "stream") && total(&counters, jobs.Restored) == 0 {
+			if strings.HasPrefix(name, "stream") && total(&counters, jobs.EventRestored) == 0 {
 				t.Error("nothing counts as restored")
 			}
 		})
@@ -145,12 +145,12 @@ func TestDeletedTasks(t *testing.T) {
 	}
 	held := lease(t, s, both("w", 1), 5*time.Second)
 	server.Client().Del(t.Context(), base+"task:leased", base+"task:later")
-	if err := s.Finish(t.Context(), held[0], jobs.Outcome{State: jobs.Success}); !errors.Is(err, jobs.ErrLeaseLost) {
+	if err := s.Finish(t.Context(), held[0], jobs.Outcome{State: jobs.StateSuccess}); !errors.Is(err, jobs.ErrLeaseLost) {
 		t.Errorf("finish a task that is gone: %v", err)
 	}
 	eventually(t, "both count as missing", func() bool {
 		lease(t, s, both("w", 1), 200*time.Millisecond)
-		return total(&counters, jobs.Missing) == 2
+		return total(&counters, jobs.EventMissing) == 2
 	})
 	if !strings.Contains(log.String(), "tasks are lost") {
 		t.Errorf("log: %s", log.String())
@@ -178,7 +178,7 @@ func TestWrongType(t *testing.T) {
 	enqueueIn(t, s, "b", "b1")
 	for range 2 {
 		l := lease(t, s, both("w", 1), 5*time.Second)[0]
-		o := jobs.Outcome{State: jobs.Success}
+		o := jobs.Outcome{State: jobs.StateSuccess}
 		if l.Task.ID == "b1" {
 			o.Next = []jobs.NewTask{{ID: "a2", Name: "work", Queue: "a"}}
 		}
@@ -252,7 +252,7 @@ func TestScriptFlush(t *testing.T) {
 		server.Client().ScriptFlush(t.Context())
 		l := lease(t, s, work("w", 1), 5*time.Second)[0]
 		server.Client().ScriptFlush(t.Context())
-		if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+		if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -303,14 +303,14 @@ func TestUnusedQueues(t *testing.T) {
 		lease(t, s, r, 50*time.Millisecond)
 		return len(c.XInfoConsumers(ctx, base+"stream:paused", "workers").Val()) == 0
 	})
-	if err := s.Finish(ctx, l, jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(ctx, l, jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Errorf("finish what was leased meanwhile: %v", err)
 	}
 	// One that comes while its queue goes is not lost.
 	for i := range 200 {
 		enqueueIn(t, s, "flicker", fmt.Sprint("f", i))
 		r.Queues = []string{"flicker"}
-		if got := lease(t, s, r, 5*time.Second); len(got) != 1 || s.Finish(ctx, got[0], jobs.Outcome{State: jobs.Success}) != nil {
+		if got := lease(t, s, r, 5*time.Second); len(got) != 1 || s.Finish(ctx, got[0], jobs.Outcome{State: jobs.StateSuccess}) != nil {
 			t.Fatalf("round %d: %v", i, got)
 		}
 		if i%50 == 0 {

@@ -70,7 +70,7 @@ func numbers(answer []any) (a, b int64, err error) {
 // accepted is what a task reads as that was accepted now.
 func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	t := &jobs.Task{
-		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.Queued,
+		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.StateQueued,
 		Created: fromMicro(now), RunAt: fromMicro(now), Timeout: n.Timeout, MaxRetries: n.MaxRetries,
 		Signature: n.Signature, Version: 1, Failures: []jobs.Failure{}, Artifacts: []string{},
 		Followers: slices.Clone(n.Followers), Digest: n.Digest,
@@ -81,7 +81,7 @@ func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	if at := micro(n.RunAt); at != 0 {
 		t.RunAt = fromMicro(at)
 		if at > now {
-			t.State = jobs.Scheduled
+			t.State = jobs.StateScheduled
 		}
 	}
 	return t

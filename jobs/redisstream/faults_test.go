@@ -145,13 +145,13 @@ func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 	server.Continue(t) // and the script runs
 	eventually(t, "the unheard lease", func() bool {
 		got, err := other.Get(t.Context(), "a")
-		return err == nil && got.State == jobs.Running
+		return err == nil && got.State == jobs.StateRunning
 	})
 	got := lease(t, s, work("w", 1), 60*time.Second)
 	if len(got) != 1 || got[0].Attempt != 2 {
 		t.Fatalf("leased %v", got)
 	}
-	if err := s.Finish(t.Context(), got[0], jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(t.Context(), got[0], jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Error(err)
 	}
 }
@@ -161,7 +161,7 @@ func TestFinishAgain(t *testing.T) {
 	s := open(t, redistest.Start(t).URL(), redisstream.Options{})
 	enqueue(t, s, "a")
 	l := lease(t, s, work("w", 1), 60*time.Second)[0]
-	o := jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`), Next: []jobs.NewTask{{ID: "next", Name: "work"}}}
+	o := jobs.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`), Next: []jobs.NewTask{{ID: "next", Name: "work"}}}
 	for range 2 {
 		if err := s.Finish(t.Context(), l, o); err != nil {
 			t.Errorf("Finish: %v", err)
@@ -194,7 +194,7 @@ func TestServerIsKilled(t *testing.T) {
 	}
 	server.Restart(t)
 	eventually(t, "the outcome is recorded", func() bool {
-		return s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}) == nil
+		return s.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess}) == nil
 	})
 	if got := lease(t, s, work("w", 2), 60*time.Second); !slices.Equal(ids(got), []string{"waiting"}) {
 		t.Errorf("leased %v", ids(got))
@@ -306,14 +306,14 @@ func TestMalformedMessages(t *testing.T) {
 	}
 	for _, id := range dead {
 		letter, err := s.Get(ctx, id)
-		if err != nil || letter.State != jobs.Dead || letter.Error == "" || !json.Valid(letter.Args) || len(letter.Failures) != 1 {
+		if err != nil || letter.State != jobs.StateDead || letter.Error == "" || !json.Valid(letter.Args) || len(letter.Failures) != 1 {
 			t.Errorf("dead letter %s is %+v, %v", id, letter, err)
 		}
 	}
 	if got := lease(t, s, work("w", 10), 200*time.Millisecond); len(got) > 0 {
 		t.Errorf("then leased %v", ids(got))
 	}
-	if all := counters.All(); len(all) != 1 || all[0].Event != jobs.Buried || all[0].Total != 3 {
+	if all := counters.All(); len(all) != 1 || all[0].Event != jobs.EventDead || all[0].Total != 3 {
 		t.Errorf("counted %+v", all)
 	}
 }

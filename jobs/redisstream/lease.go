@@ -146,18 +146,18 @@ func (s *Store) countLost(lost []any) {
 		switch v[3] {
 		case "restored":
 			restored++
-			s.opts.Meter.Count(jobs.Restored, name, queue)
+			s.opts.Meter.Count(jobs.EventRestored, name, queue)
 			continue
 		case "missing":
 			missing = append(missing, id)
-			s.opts.Meter.Count(jobs.Missing, name, queue)
+			s.opts.Meter.Count(jobs.EventMissing, name, queue)
 			continue
 		}
 		if name != malformed {
-			s.opts.Meter.Count(jobs.Redelivered, name, queue)
+			s.opts.Meter.Count(jobs.EventRedelivered, name, queue)
 		}
-		if v[3] == string(jobs.Dead) {
-			s.opts.Meter.Count(jobs.Buried, name, queue)
+		if v[3] == string(jobs.StateDead) {
+			s.opts.Meter.Count(jobs.EventDead, name, queue)
 			s.opts.Logger.Warn("task is a dead letter", "id", id, "task", name, "queue", queue)
 		}
 	}

@@ -24,7 +24,7 @@ func leaseWork(t *testing.T, s *redisstream.Store, id string) *jobs.Lease {
 
 func succeedWork(t *testing.T, s *redisstream.Store, id string, next ...jobs.NewTask) {
 	t.Helper()
-	if err := s.Finish(t.Context(), leaseWork(t, s, id), jobs.Outcome{State: jobs.Success, Next: next}); err != nil {
+	if err := s.Finish(t.Context(), leaseWork(t, s, id), jobs.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -65,7 +65,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
 		t.Errorf("cancel an old chain: %v", err)
 	}
-	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.Cancelled {
+	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.StateCancelled {
 		t.Errorf("a cancelled old chain is %+v, %v", w, err)
 	}
 	succeedWork(t, s, "m")
@@ -73,7 +73,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	succeedWork(t, s, "c")
 	succeedWork(t, s, "old-3")
 	for _, id := range []string{"old-1", "g"} {
-		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.Success {
+		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.StateSuccess {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestReservationsExpire(t *testing.T) {
 		case "cancelled":
 			_, err = s.Cancel(t.Context(), id)
 		case "failed":
-			err = s.Finish(t.Context(), leaseWork(t, s, id), jobs.Outcome{State: jobs.Failed, Error: "x"})
+			err = s.Finish(t.Context(), leaseWork(t, s, id), jobs.Outcome{State: jobs.StateFailed, Error: "x"})
 		case "aborted":
 			err = s.CancelWorkflow(t.Context(), id)
 		}

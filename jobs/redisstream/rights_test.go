@@ -196,7 +196,7 @@ func TestWorkersInAFullServer(t *testing.T) {
 	if lost, err := s.Extend(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) > 0 {
 		t.Errorf("Extend: %v, %v", lost, err)
 	}
-	if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Error(err)
 	}
 	if got := finishAll(t, s, work("w", 5), 2); !slices.Equal(got, []string{"b", "c"}) {

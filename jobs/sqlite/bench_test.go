@@ -60,7 +60,7 @@ func leaseAndFinish(b *testing.B, s *sqlite.Store, max int) int {
 	}
 	var next atomic.Int64
 	err = callers(len(leases), func() error {
-		return s.Finish(b.Context(), leases[next.Add(1)-1], jobs.Outcome{State: jobs.Success})
+		return s.Finish(b.Context(), leases[next.Add(1)-1], jobs.Outcome{State: jobs.StateSuccess})
 	})
 	if err != nil {
 		b.Fatal(err)

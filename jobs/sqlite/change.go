@@ -14,7 +14,7 @@ import (
 func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	t, err := s.change(ctx, id, func(ctx context.Context, tx *tx, r *row) error {
 		if r.task.State.Final() {
-			if r.task.State == jobs.Cancelled {
+			if r.task.State == jobs.StateCancelled {
 				return nil
 			}
 			return r.task.Ended()
@@ -51,7 +51,7 @@ func (t *tx) purge(ctx context.Context, ids []string, states []jobs.State) (n in
 			continue
 		}
 		r := found[0]
-		if r.task.State == jobs.Dead {
+		if r.task.State == jobs.StateDead {
 			r.member = member{} // its group has counted it
 		}
 		if err := t.cancel(ctx, r, jobs.PurgedReason); err != nil {
@@ -70,7 +70,7 @@ func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
 	if err != nil {
 		return err
 	}
-	return t.memberEnded(ctx, r.member, r.task.ID, jobs.Cancelled, reason)
+	return t.memberEnded(ctx, r.member, r.task.ID, jobs.StateCancelled, reason)
 }
 
 // Requeue implements jobs.Changer.

@@ -127,7 +127,7 @@ func TestWhatIsDurable(t *testing.T) {
 		{"Release", func() error { return s.Release(ctx, l) }, normal},
 		{"Lease", lease, full},
 		{"Progress", func() error { return s.Progress(ctx, l, 2, "") }, normal},
-		{"Finish", func() error { return s.Finish(ctx, l, jobs.Outcome{State: jobs.Success}) }, full},
+		{"Finish", func() error { return s.Finish(ctx, l, jobs.Outcome{State: jobs.StateSuccess}) }, full},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)

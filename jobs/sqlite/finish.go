@@ -44,12 +44,12 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 		result = ?, error = ?, artifacts = ?, failures = ?`
 	var due, finished, progress, result any // NULL
 	switch now := t.now.UnixMicro(); o.State {
-	case jobs.Success:
+	case jobs.StateSuccess:
 		finished, progress = now, 100
 		if o.Result != nil {
 			result = string(o.Result)
 		}
-	case jobs.Retrying:
+	case jobs.StateRetrying:
 		due, t.due = max(now, micro(o.RetryAt)), true
 	default:
 		finished = now
@@ -63,7 +63,7 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 		return err
 	}
 	failures := r.failures
-	if o.State != jobs.Success {
+	if o.State != jobs.StateSuccess {
 		if failures, err = addFailure(failures, jobs.Failure{Time: t.now.UTC(), Attempt: l.Attempt, Error: o.Error}); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 			err = t.next(ctx, n, r.workflow)
 		}
 	}
-	if err == nil && o.State == jobs.Success && r.followed {
+	if err == nil && o.State == jobs.StateSuccess && r.followed {
 		// What was not accepted now never will be.
 		err = t.exec(ctx, `DELETE FROM reserved WHERE after_task = ?`, r.seq)
 	}

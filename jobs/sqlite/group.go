@@ -100,7 +100,7 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	}
 	reason = jobs.GroupReason(reason)
 	good, bad := 1, 0
-	if state != jobs.Success {
+	if state != jobs.StateSuccess {
 		good, bad = 0, 1
 	}
 	var succeeded, failed, size int
@@ -124,9 +124,9 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	}
 	switch {
 	case bad == 1 && failed == 1 && aborted:
-		return t.insertEnded(ctx, n, workflow, jobs.Cancelled, jobs.AbortReason)
+		return t.insertEnded(ctx, n, workflow, jobs.StateCancelled, jobs.AbortReason)
 	case bad == 1 && failed == 1:
-		return t.insertEnded(ctx, n, workflow, jobs.Failed, jobs.ChordError(id, reason))
+		return t.insertEnded(ctx, n, workflow, jobs.StateFailed, jobs.ChordError(id, reason))
 	case succeeded == size:
 		if !immutable {
 			if n.Args, err = t.withResults(ctx, n.Args, m.group); err != nil {
@@ -173,13 +173,13 @@ func (t *tx) insertEnded(ctx context.Context, n jobs.NewTask, workflow string, s
 		return err
 	}
 	failures := "[]"
-	if state == jobs.Failed {
+	if state == jobs.StateFailed {
 		if failures, err = addFailure(failures, jobs.Failure{Time: t.now.UTC(), Error: reason}); err != nil {
 			return err
 		}
 	}
 	return t.exec(ctx, `UPDATE tasks SET state = ?, due = NULL, finished = ?, error = ?, failures = ?, aborted = ? WHERE id = ?`,
-		string(state), t.now.UnixMicro(), reason, failures, state == jobs.Cancelled, n.ID)
+		string(state), t.now.UnixMicro(), reason, failures, state == jobs.StateCancelled, n.ID)
 }
 
 // Group implements jobs.Reader.

@@ -193,7 +193,7 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*j
 		}
 		var alive []*row
 		for _, r := range found {
-			expired, dead := r.task.State == jobs.Running, false
+			expired, dead := r.task.State == jobs.StateRunning, false
 			if expired {
 				if dead, err = t.countLost(ctx, r); err != nil {
 					return nil, err
@@ -227,7 +227,7 @@ func (t *tx) handOut(ctx context.Context, rows []*row, owner string) ([]*jobs.Le
 		task, started := &r.task, fromMicro(now)
 		task.Version++
 		task.Attempts++
-		task.State, task.Worker, task.Started, task.Progress, task.Note = jobs.Running, owner, &started, 0, ""
+		task.State, task.Worker, task.Started, task.Progress, task.Note = jobs.StateRunning, owner, &started, 0, ""
 		seqs[i], t.rows[r.seq] = r.seq, task.Version
 		leases[i] = &jobs.Lease{Task: task, Owner: owner, Attempt: task.Attempts}
 	}

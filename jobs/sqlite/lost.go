@@ -11,7 +11,7 @@ import (
 // what kills its workers. The row must still read as running.
 func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	task := &r.task
-	t.opts.Meter.Count(jobs.Redelivered, task.Name, task.Queue)
+	t.opts.Meter.Count(jobs.EventRedelivered, task.Name, task.Queue)
 	guilty, err := t.guilty(ctx, r)
 	if err != nil || !guilty {
 		return false, err
@@ -26,7 +26,7 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 		return false, err
 	}
 	t.opts.Logger.Warn("task took its worker down too often", "id", task.ID, "task", task.Name, "lost", r.lost)
-	t.opts.Meter.Count(jobs.Buried, task.Name, task.Queue)
+	t.opts.Meter.Count(jobs.EventDead, task.Name, task.Queue)
 	t.rows[r.seq] = task.Version + 1
 	err = t.exec(ctx, `
 		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, lost = ?, finished = ?, error = ?, failures = ?
@@ -34,7 +34,7 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	return true, t.memberEnded(ctx, r.member, task.ID, jobs.Dead, reason)
+	return true, t.memberEnded(ctx, r.member, task.ID, jobs.StateDead, reason)
 }
 
 const (

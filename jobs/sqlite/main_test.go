@@ -182,7 +182,7 @@ func work(owner string, max int) jobs.LeaseRequest {
 func finishWithNext(s *sqlite.Store, l *jobs.Lease) error {
 	next := jobs.NewTask{ID: fmt.Sprintf("%s.next.%d", l.Task.ID, l.Attempt), Name: "next"}
 	err := s.Finish(context.Background(), l, jobs.Outcome{
-		State: jobs.Success, Result: json.RawMessage(fmt.Sprint(l.Attempt)), Next: []jobs.NewTask{next},
+		State: jobs.StateSuccess, Result: json.RawMessage(fmt.Sprint(l.Attempt)), Next: []jobs.NewTask{next},
 	})
 	if err != nil {
 		return fmt.Errorf("finish %s: %w", l.Task.ID, err)

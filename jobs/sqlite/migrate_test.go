@@ -124,7 +124,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	}
 	succeed := func(id string, next ...jobs.NewTask) {
 		t.Helper()
-		if err := s.Finish(t.Context(), lease(id), jobs.Outcome{State: jobs.Success, Next: next}); err != nil {
+		if err := s.Finish(t.Context(), lease(id), jobs.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,7 +132,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
 		t.Errorf("cancel a chain of schema 2: %v", err)
 	}
-	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.Cancelled {
+	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.StateCancelled {
 		t.Errorf("a cancelled chain of schema 2 is %+v, %v", w, err)
 	}
 	succeed("m")
@@ -140,7 +140,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	succeed("c")
 	succeed("old-3")
 	for _, id := range []string{"old-1", "g"} {
-		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.Success {
+		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.StateSuccess {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}

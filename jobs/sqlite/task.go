@@ -44,8 +44,8 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	}
 	t.RunAt, t.Created = fromMicro(runAt), fromMicro(created)
 	t.Started, t.Finished, t.Group = fromNull(started), fromNull(finished), group.V
-	if t.State == jobs.Queued && t.RunAt.After(now) {
-		t.State = jobs.Scheduled
+	if t.State == jobs.StateQueued && t.RunAt.After(now) {
+		t.State = jobs.StateScheduled
 	}
 	if followers != nil {
 		if err := json.Unmarshal(followers, &t.Followers); err != nil {

@@ -97,7 +97,7 @@ func (r *chaos) run(runs string) {
 
 	wrong := 0
 	for id, task := range final {
-		if task.State != jobs.Success {
+		if task.State != jobs.StateSuccess {
 			wrong++
 			t.Errorf("%s: %+v", id, task)
 		}

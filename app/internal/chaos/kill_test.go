@@ -52,7 +52,7 @@ func TestKilledWorker(t *testing.T) {
 				}
 				again := 0
 				for id, task := range awaitFinal(t, store, ids, c.limit) {
-					if task.State != jobs.Success {
+					if task.State != jobs.StateSuccess {
 						t.Errorf("%s: %+v", id, task)
 					}
 					again += task.Attempts - 1
@@ -77,13 +77,13 @@ func TestPoison(t *testing.T) {
 		began := time.Now()
 		w := spawn(t, s, nil)
 		for id, task := range awaitFinal(t, store, append(slow, quick...), 30*time.Second) {
-			if task.State != jobs.Success {
+			if task.State != jobs.StateSuccess {
 				t.Errorf("%s beside the poison: %+v", id, task)
 			}
 		}
 		took := time.Since(began)
 		poison := awaitFinal(t, store, []string{"poison"}, 20*time.Second)["poison"]
-		if poison.State != jobs.Dead || poison.Attempts != jobs.DefaultMaxLost || poison.Error != jobs.LostReason(jobs.DefaultMaxLost) {
+		if poison.State != jobs.StateDead || poison.Attempts != jobs.DefaultMaxLost || poison.Error != jobs.LostReason(jobs.DefaultMaxLost) {
 			t.Errorf("poison: %+v", poison)
 		}
 		w.mu.Lock()

@@ -108,7 +108,7 @@ func (s settings) tasks() (*jobs.Registry, error) {
 	}
 	note := func(job *jobs.Job) { fmt.Fprintf(runs, "%s %s\n", job.Name, job.ID) }
 	return jobs.NewRegistry(
-		jobs.Definition{Name: "nap", Args: []jobs.Arg{{Name: "ms", Type: jobs.Integer}, {Name: "before", Type: jobs.Integer, Default: 0}},
+		jobs.Definition{Name: "nap", Args: []jobs.Arg{{Name: "ms", Type: jobs.ArgInteger}, {Name: "before", Type: jobs.ArgInteger, Default: 0}},
 			Handler: func(ctx context.Context, job *jobs.Job) error {
 				note(job)
 				var ms, before int64

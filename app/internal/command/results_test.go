@@ -61,7 +61,7 @@ func TestUncheckedArguments(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got result
-		if task.State == jobs.Success {
+		if task.State == jobs.StateSuccess {
 			err = json.Unmarshal(task.Result, &got)
 		}
 		if good := strings.HasPrefix(want, "["); err != nil || good && got.Output != want || !good && (!strings.Contains(task.Error, want) || task.Attempts != 1) {

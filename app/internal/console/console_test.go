@@ -158,7 +158,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 		if late.kinds() != 3 {
 			t.Errorf("who comes late begins with %d parts", late.kinds())
 		}
-		s.change(jobs.Running)
+		s.change(jobs.StateRunning)
 		pass(time.Second)
 		if late.count("tasks") != 2 || pages[7].count("tasks") != 2 {
 			t.Errorf("a change was told %d times", late.count("tasks")-1)

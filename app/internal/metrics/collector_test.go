@@ -181,7 +181,7 @@ func TestPublish(t *testing.T) {
 		files.FileBegan()
 		files.FileWrote(70)
 		files.FileEnded(200, 2*time.Second)
-		tasks.Count(jobs.Started, "inspect", "default")
+		tasks.Count(jobs.EventStarted, "inspect", "default")
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
