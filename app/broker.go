@@ -9,14 +9,15 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/jobs/redisstream"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // openTasks opens the store of tasks that -broker names.
 // tasks whose workers were lost are told to meter.
-func openTasks(ctx context.Context, c config.Config, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
+func openTasks(ctx context.Context, c config.Config, meter meter.Meter, log *slog.Logger) (driver.Store, error) {
 	if c.Broker != config.SQLite {
 		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Meter: meter, Logger: log}))
 	}
@@ -41,11 +42,11 @@ func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) 
 	if c.Broker != config.SQLite {
 		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: lookPatience}))
 	}
-	return openTasks(ctx, c, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
+	return openTasks(ctx, c, meter.NoMeter{}, slog.New(slog.DiscardHandler))
 }
 
 // noStoreIf keeps a nil pointer from becoming a store that is not nil.
-func noStoreIf[S jobs.Store](s S, err error) (jobs.Store, error) {
+func noStoreIf[S driver.Store](s S, err error) (driver.Store, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/galeserver/gale/app/internal/command"
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -141,7 +142,7 @@ func (b *bar) show(t *jobs.Task) {
 	b.shown = true
 	done := barWidth * t.Progress / 100
 	_, _ = fmt.Fprintf(b.w, "\r\033[K[%s%s] %3d%% %s %s",
-		strings.Repeat("#", done), strings.Repeat(".", barWidth-done), t.Progress, t.State, jobs.Cut(oneLine(t.Note), 30))
+		strings.Repeat("#", done), strings.Repeat(".", barWidth-done), t.Progress, t.State, utf8text.Cut(oneLine(t.Note), 30))
 }
 
 // end leaves the line.

@@ -105,8 +105,8 @@ func (r *Registry) Lookup(name string) (Definition, error) {
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }
 
-// rates are those of the tasks that are limited.
-func (r *Registry) rates() map[string]Rate {
+// Rates are those of the tasks that are limited.
+func (r *Registry) Rates() map[string]Rate {
 	rates := map[string]Rate{}
 	for name, d := range r.byName {
 		if d.Rate.Every() > 0 {

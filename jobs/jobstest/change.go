@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var changeStories = []story{
@@ -18,7 +19,7 @@ var changeStories = []story{
 	{"what has not failed by itself cannot be tried again", (*suite).requeuesNothing},
 }
 
-func cancel(t *testing.T, st jobs.Store, id string) *jobs.Task {
+func cancel(t *testing.T, st driver.Store, id string) *jobs.Task {
 	t.Helper()
 	got, err := st.Cancel(t.Context(), id)
 	if err != nil {
@@ -44,7 +45,7 @@ func (s *suite) cancelsWaiting(t *testing.T) {
 			}
 			continue
 		}
-		finish(t, st, l, jobs.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: time.Now().Add(shortly)})
+		finish(t, st, l, driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: time.Now().Add(shortly)})
 	}
 	for _, n := range []jobs.NewTask{later, soon, task("queued")} {
 		enqueue(t, st, n)
@@ -94,7 +95,7 @@ func (s *suite) cancelsSuspect(t *testing.T) {
 	st := s.handle(t)
 	for _, id := range []string{"a", "b"} {
 		enqueue(t, st, task(id))
-		for range jobs.SuspectAfter {
+		for range driver.SuspectAfter {
 			leaseOne(t, st, "w")
 			if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 				t.Fatal(err)
@@ -125,7 +126,7 @@ func (s *suite) cancelsMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel(t, st, "b")
-	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != jobs.ChordError("b", jobs.CancelReason) {
+	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError("b", driver.CancelReason) {
 		t.Errorf("callback says %q", got.Error)
 	}
 	cancel(t, st, "a")
@@ -147,7 +148,7 @@ func (s *suite) cancelsNothing(t *testing.T) {
 	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateDead} {
 		id := string(state)
 		enqueue(t, st, task(id))
-		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x"})
+		finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: state, Error: "x"})
 		before := get(t, st, id)
 		_, err := st.Cancel(t.Context(), id)
 		wantError(t, "Cancel "+id, err, jobs.ErrState)
@@ -163,7 +164,7 @@ func (s *suite) requeues(t *testing.T) {
 		n.Args = []byte(`["kept"]`)
 		enqueue(t, st, n)
 		l := leaseOne(t, st, "w")
-		finish(t, st, l, jobs.Outcome{State: state, Error: "why", Artifacts: []string{"half.txt"}})
+		finish(t, st, l, driver.Outcome{State: state, Error: "why", Artifacts: []string{"half.txt"}})
 		before := get(t, st, id)
 		got, err := other.Requeue(t.Context(), id)
 		if err != nil || got.State != jobs.StateQueued || got.Finished != nil || got.Error != "" || len(got.Artifacts) != 0 || got.Version <= before.Version {
@@ -180,7 +181,7 @@ func (s *suite) requeues(t *testing.T) {
 		if again.Task.ID != id || again.Attempt != 2 {
 			t.Errorf("leased %s, attempt %d", again.Task.ID, again.Attempt)
 		}
-		finish(t, st, again, jobs.Outcome{State: jobs.StateSuccess})
+		finish(t, st, again, driver.Outcome{State: jobs.StateSuccess})
 		wantState(t, other, id, jobs.StateSuccess)
 	}
 }
@@ -194,7 +195,7 @@ func (s *suite) requeuesNothing(t *testing.T) {
 		func() {},
 		func() { leaseOne(t, st, "w") },
 		func() {
-			finish(t, st, &jobs.Lease{Task: get(t, st, "a"), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.StateSuccess})
+			finish(t, st, &driver.Lease{Task: get(t, st, "a"), Owner: "w", Attempt: 1}, driver.Outcome{State: jobs.StateSuccess})
 		},
 	} {
 		step()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var listStories = []story{
@@ -18,7 +19,7 @@ var listStories = []story{
 }
 
 // listAll follows the pages.
-func listAll(t *testing.T, st jobs.Store, q jobs.Query) (all []string) {
+func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 	t.Helper()
 	for range 1000 {
 		p, err := st.List(t.Context(), q)
@@ -79,9 +80,9 @@ func (s *suite) pages(t *testing.T) {
 func (s *suite) filters(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("ok"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	enqueue(t, st, task("bad"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateDead, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateDead, Error: "x"})
 	enqueue(t, st, task("works"))
 	leaseOne(t, st, "w")
 	later := task("later")
@@ -125,7 +126,7 @@ func (s *suite) listsNothing(t *testing.T) {
 func (s *suite) listForgets(t *testing.T) {
 	st := s.keeping(t, 100*time.Millisecond)
 	enqueue(t, st, task("old"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	eventually(t, "the task is not listed any more", func() bool { return len(listAll(t, st, jobs.Query{})) == 0 })
 	enqueue(t, st, task("old")) // the id is free again, and the list says so
 	enqueue(t, st, task("more"))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var lostStories = []story{
@@ -41,15 +42,15 @@ func (s *suite) reclaims(t *testing.T) {
 		t.Errorf("leased %v after Reclaim, want %v", got, want)
 	}
 	for _, l := range dead {
-		wantError(t, "Finish of the dead", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.StateSuccess}), jobs.ErrLeaseLost)
+		wantError(t, "Finish of the dead", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}), jobs.ErrLeaseLost)
 	}
-	finish(t, other, alive, jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, other, alive, driver.Outcome{State: jobs.StateSuccess})
 }
 
 func (s *suite) reclaimsNothing(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("queued"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	before := get(t, st, "queued")
 	for _, owner := range []string{"w", "nobody", ""} {
 		if n, err := st.Reclaim(t.Context(), owner); n != 0 || err != nil {
@@ -80,7 +81,7 @@ func (s *suite) deadByExpiry(t *testing.T) {
 		leaseOne(t, st, "w")
 	}
 	// Whoever asks next finds it expired once more.
-	got := make(chan *jobs.Lease, 1)
+	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
 	eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.StateDead })
 	s.wantDead(t, st, "poison")
@@ -90,7 +91,7 @@ func (s *suite) deadByExpiry(t *testing.T) {
 	}
 }
 
-func (s *suite) wantDead(t *testing.T, st jobs.Store, id string) {
+func (s *suite) wantDead(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	got := wantState(t, st, id, jobs.StateDead)
 	if !strings.Contains(got.Error, fmt.Sprint(s.MaxLost)) || got.Finished == nil || got.Attempts != s.MaxLost {
@@ -114,7 +115,7 @@ func (s *suite) othersGoOn(t *testing.T) {
 		}
 		l := leaseOne(t, st, "w")
 		if l.Task.ID != "poison" {
-			finish(t, st, l, jobs.Outcome{State: jobs.StateSuccess})
+			finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 			done++
 		} else if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 			t.Fatal(err)

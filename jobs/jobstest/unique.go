@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var uniqueStories = []story{
@@ -57,7 +58,7 @@ func (s *suite) uniqueEnds(t *testing.T) {
 }
 
 func (s *suite) uniqueAtOnce(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	const callers = 16
 	got := make(chan string, callers)
 	for i := range callers {

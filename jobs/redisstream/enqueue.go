@@ -13,7 +13,7 @@ import (
 
 var errAnswer = errors.New("redis answers what was not asked")
 
-// Enqueue implements jobs.Enqueuer. The server has the task when it returns;
+// Enqueue implements jobs.Store. The server has the task when it returns;
 // whether a disk has it too is for the server's appendfsync to say, and for a
 // while the store remembers it, see journal. If the
 // answer does not come within Patience, the error wraps jobs.ErrUnavailable, and
@@ -87,7 +87,7 @@ func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	return t
 }
 
-// EnqueueGroup implements jobs.Enqueuer. Redis does nothing else meanwhile: a
+// EnqueueGroup implements jobs.Store. Redis does nothing else meanwhile: a
 // thousand members take some 20 ms.
 func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error) {
 	created, err := s.enqueueGroup(ctx, g)

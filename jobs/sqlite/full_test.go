@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -73,7 +74,7 @@ func TestFullDisk(t *testing.T) {
 
 	accepted, refused := enqueueUntilFull(t, s)
 	next := []jobs.NewTask{large("next")}
-	if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.StateSuccess, Next: next}); !errors.Is(err, jobs.ErrUnavailable) {
+	if err := s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess, Next: next}); !errors.Is(err, jobs.ErrUnavailable) {
 		t.Errorf("Finish on a full disk: %v", err)
 	}
 	wantStates := func(state jobs.State, ids ...string) {
@@ -95,7 +96,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("with room again, task %s: created %v, %v", id, created, err)
 		}
 	}
-	if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
+	if err := s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 	wantStates(jobs.StateSuccess, "leased")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -29,7 +30,7 @@ func TestUncheckedArguments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := jobs.NewWorker(store, tasks, jobs.WorkerOptions{Owner: "w"})
+	w, err := machinery.New(store, tasks, machinery.Options{Owner: "w"})
 	if err != nil {
 		t.Fatal(err)
 	}

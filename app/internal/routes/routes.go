@@ -17,6 +17,9 @@ import (
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/demo/upstream"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/cache"
@@ -32,8 +35,8 @@ import (
 // Deps are what the handlers work with.
 type Deps struct {
 	Tasks     *jobs.Registry
-	Store     jobs.Store
-	Artifacts *jobs.Artifacts
+	Store     driver.Store
+	Artifacts *artifacts.Folder
 	Uploads   *uploads.Store
 	// Pool is where blocking handlers run.
 	Pool *pool.Pool
@@ -68,7 +71,7 @@ type Deps struct {
 	// call.
 	Resumable *tus.Server
 	// TaskMeter counts the tasks that are accepted; nil for nobody.
-	TaskMeter jobs.Meter
+	TaskMeter meter.Meter
 	// Limited and Cached count what /limited and /cached are asked; nil for nobody.
 	Limited *limit.Counters
 	Cached  *cache.Counters
