@@ -21,10 +21,11 @@ var floors = map[string]int{
 	"internal/stateserver": 2,
 	"internal/sharedtest":  4,
 
-	"server":  10,
-	"jobs":    10,
-	"uploads": 10,
-	"prefork": 10,
+	"server":     10,
+	"jobs/meter": 5,
+	"jobs":       10,
+	"uploads":    10,
+	"prefork":    10,
 
 	"server/upgrade":      15, // whoever speaks WebSocket does through it
 	"server/cache":        20,
@@ -32,6 +33,10 @@ var floors = map[string]int{
 	"server/realtime":     20,
 	"server/static":       20,
 	"server/uploadsocket": 20,
+	"jobs/driver":         12, // what authors of stores and workers need
+	"jobs/artifacts":      14,
+	"jobs/schedule":       14,
+	"jobs/machinery":      20,
 	"jobs/sqlite":         20,
 	"jobs/redisstream":    20,
 	"jobs/jobstest":       20,
@@ -41,6 +46,7 @@ var floors = map[string]int{
 	"demo/inspect":  28,
 	"demo":          35,
 
+	"app/internal/span":      0,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
 	"app/internal/access":    25,

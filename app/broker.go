@@ -9,19 +9,20 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/jobs/redisstream"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // openTasks opens the store of tasks that -broker names. The meter counts tasks
 // whose workers were lost.
-func openTasks(ctx context.Context, c config.Config, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
+func openTasks(ctx context.Context, c config.Config, meter meter.Meter, log *slog.Logger) (driver.Store, error) {
 	return openTasksFor(ctx, c, redisstream.DefaultPatience, meter, log)
 }
 
 // openTasksFor is openTasks for a caller that waits so long for Redis.
-func openTasksFor(ctx context.Context, c config.Config, patience time.Duration, meter jobs.Meter, log *slog.Logger) (jobs.Store, error) {
+func openTasksFor(ctx context.Context, c config.Config, patience time.Duration, meter meter.Meter, log *slog.Logger) (driver.Store, error) {
 	if c.Broker != config.SQLite {
 		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: patience, Meter: meter, Logger: log}))
 	}
@@ -45,11 +46,11 @@ func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) 
 			return nil, err
 		}
 	}
-	return openTasksFor(ctx, c, lookPatience, jobs.NoMeter{}, slog.New(slog.DiscardHandler))
+	return openTasksFor(ctx, c, lookPatience, meter.NoMeter{}, slog.New(slog.DiscardHandler))
 }
 
 // noStoreIf keeps a nil pointer from becoming a store that is not nil.
-func noStoreIf[S jobs.Store](s S, err error) (jobs.Store, error) {
+func noStoreIf[S driver.Store](s S, err error) (driver.Store, error) {
 	if err != nil {
 		return nil, err
 	}

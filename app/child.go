@@ -18,6 +18,11 @@ import (
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/machinery"
+	"github.com/galeserver/gale/jobs/meter"
+	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/uploads"
 )
@@ -55,14 +60,14 @@ func (reported) Error() string { return "" }
 
 // state is what serving children and workers share on disk.
 type state struct {
-	store     jobs.Store
-	artifacts *jobs.Artifacts
+	store     driver.Store
+	artifacts *artifacts.Folder
 	uploads   *uploads.Store
 	temp      string // where commands get their folders; empty: where all do
 }
 
 // openState opens the folders and the store of tasks below -data.
-func openState(ctx context.Context, c config.Config, o uploads.Options, meter jobs.Meter) (s *state, err error) {
+func openState(ctx context.Context, c config.Config, o uploads.Options, meter meter.Meter) (s *state, err error) {
 	s = &state{}
 	defer func() {
 		if err != nil {
@@ -78,7 +83,7 @@ func openState(ctx context.Context, c config.Config, o uploads.Options, meter jo
 	if s.store, err = openTasks(ctx, c, meter, o.Logger); err != nil {
 		return s, err
 	}
-	if s.artifacts, err = jobs.OpenArtifacts(filepath.Join(c.Data, "artifacts")); err != nil {
+	if s.artifacts, err = artifacts.Open(filepath.Join(c.Data, "artifacts")); err != nil {
 		return s, err
 	}
 	s.uploads, err = uploads.Open(c.UploadDir, o)
@@ -137,7 +142,7 @@ func work(ctx context.Context, child *prefork.Child, a Application, c config.Con
 	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
 		log.Warn("what a killed worker left of its commands is still there", "error", err)
 	}
-	w, err := jobs.NewWorker(s.store, tasks, jobs.WorkerOptions{
+	w, err := machinery.New(s.store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Stopwatch: counted, Logger: log,
 	})
@@ -151,8 +156,8 @@ func work(ctx context.Context, child *prefork.Child, a Application, c config.Con
 	if err := child.Ready(); err != nil {
 		log.Warn("cannot tell the master", "error", err)
 	}
-	scheduler := jobs.NewScheduler(services.Tasks, s.store, periodic, log)
-	sweeper := &jobs.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
+	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
+	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx
 	g.Go(func() error { return sweeper.Run(ctx) })   // ends with ctx

@@ -21,6 +21,7 @@ import (
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server"
@@ -98,7 +99,7 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, origins, own, meter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
+	srv, err := newServer(c, origins, own, requestMeter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 
 // newConsole makes the console, which asks the master by its admin endpoint, as
 // everybody does.
-func newConsole(c config.Config, store jobs.Store, log *slog.Logger) *console.Console {
+func newConsole(c config.Config, store driver.Store, log *slog.Logger) *console.Console {
 	o := console.Options{Login: c.Token != "", Logger: log}
 	if c.Admin != "" {
 		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return ask(ctx, c.Admin, page) }
@@ -219,17 +220,17 @@ func tlsConfig(c config.Config) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// meter counts on the slot's page of the scoreboard; refusals, which are rare, in
+// requestMeter counts on the slot's page of the scoreboard; refusals, which are rare, in
 // the child's registry.
-type meter struct {
+type requestMeter struct {
 	lane     *prefork.Lane
 	requests metrics.Requests
 	*metrics.Refused
 }
 
-func (m meter) ConnOpened() { m.lane.Connections.Add(1) }
-func (m meter) ConnClosed() { m.lane.Connections.Add(-1) }
-func (m meter) RequestDone(method string, status int, took time.Duration) {
+func (m requestMeter) ConnOpened() { m.lane.Connections.Add(1) }
+func (m requestMeter) ConnClosed() { m.lane.Connections.Add(-1) }
+func (m requestMeter) RequestDone(method string, status int, took time.Duration) {
 	m.lane.Requests.Add(1)
 	m.requests.Count(method, status, took)
 }

@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 )
 
 const tasksUsage = "server tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules|purge [flags]"
@@ -40,7 +43,7 @@ var tasksVerbs = map[string]struct {
 // tasksRun is one call of the command tasks.
 type tasksRun struct {
 	app         Application
-	store       jobs.Store
+	store       driver.Store
 	opt         config.TasksOptions
 	words       []string // what follows the verb, before the flags
 	in          io.Reader
@@ -87,7 +90,7 @@ func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 			return fmt.Errorf("no tasks in %s: give -data, or -redis, as the server has it", r.opt.Data)
 		}
 	}
-	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, jobs.NoMeter{}, newLogger(r.opt.Config, e.stderr))
+	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, meter.NoMeter{}, newLogger(r.opt.Config, e.stderr))
 	return err
 }
 
@@ -106,7 +109,7 @@ func (r *tasksRun) list(ctx context.Context) error {
 
 // dead lists the dead letters.
 func (r *tasksRun) dead(ctx context.Context) error {
-	return r.pages(ctx, jobs.Query{State: jobs.Dead, Name: r.opt.Query.Task, Queue: r.opt.Query.Queue})
+	return r.pages(ctx, jobs.Query{State: jobs.StateDead, Name: r.opt.Query.Task, Queue: r.opt.Query.Queue})
 }
 
 // pages prints the tasks that a query asks for, page after page.
@@ -147,7 +150,7 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
-	return jobs.Cut(s, 80)
+	return utf8text.Cut(s, 80)
 }
 
 func (r *tasksRun) show(ctx context.Context) error {

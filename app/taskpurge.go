@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // errDeclined is the end of a purge that was asked about.
@@ -22,10 +23,10 @@ var errDeclined = errors.New("nothing was purged")
 func (r *tasksRun) purge(ctx context.Context) error {
 	states := r.opt.Query.States
 	if len(states) == 0 {
-		states = []jobs.State{jobs.Scheduled, jobs.Queued, jobs.Retrying}
+		states = []jobs.State{jobs.StateScheduled, jobs.StateQueued, jobs.StateRetrying}
 	}
 	for _, state := range states {
-		if !slices.Contains(jobs.Purgeable, state) {
+		if !slices.Contains(driver.Purgeable, state) {
 			return usageError(fmt.Sprintf("server tasks purge: -state: %q: only scheduled, queued, retrying and dead tasks are purged", state))
 		}
 	}
@@ -85,7 +86,7 @@ func (r *tasksRun) askToPurge(ctx context.Context, states []jobs.State) error {
 // those that others follow, so that none that comes to another state meanwhile is
 // missed.
 func (r *tasksRun) waiting(ctx context.Context, states []jobs.State, do func(ids []string) error) error {
-	for _, state := range jobs.Purgeable {
+	for _, state := range driver.Purgeable {
 		if !slices.Contains(states, state) {
 			continue
 		}

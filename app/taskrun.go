@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/galeserver/gale/app/internal/command"
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 )
 
@@ -74,7 +75,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	} else if err := r.printResult(task); err != nil {
 		return err
 	}
-	codes := map[jobs.State]int{jobs.Failed: 1, jobs.Cancelled: exitCancelled, jobs.Dead: exitDead}
+	codes := map[jobs.State]int{jobs.StateFailed: 1, jobs.StateCancelled: exitCancelled, jobs.StateDead: exitDead}
 	if code := codes[task.State]; code != 0 {
 		return endError{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
 	}
@@ -90,7 +91,7 @@ func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
 			return nil, fmt.Errorf("argument %d of %s is not valid UTF-8: %q", i+1, d.Name, w)
 		}
 		values[i] = w
-		if i < len(d.Args) && d.Args[i].Type != jobs.String && json.Valid([]byte(w)) {
+		if i < len(d.Args) && d.Args[i].Type != jobs.ArgString && json.Valid([]byte(w)) {
 			values[i] = json.RawMessage(w)
 		}
 	}
@@ -141,7 +142,7 @@ func (b *bar) show(t *jobs.Task) {
 	b.shown = true
 	done := barWidth * t.Progress / 100
 	_, _ = fmt.Fprintf(b.w, "\r\033[K[%s%s] %3d%% %s %s",
-		strings.Repeat("#", done), strings.Repeat(".", barWidth-done), t.Progress, t.State, jobs.Cut(oneLine(t.Note), 30))
+		strings.Repeat("#", done), strings.Repeat(".", barWidth-done), t.Progress, t.State, utf8text.Cut(oneLine(t.Note), 30))
 }
 
 // end leaves the line.

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/schedule"
 )
 
 // nextRuns is how many moments of each schedule are shown.
@@ -31,7 +31,7 @@ func (r *tasksRun) schedules(context.Context) error {
 		if spec.Schedule == "" {
 			continue
 		}
-		s, err := jobs.ParseSchedule(spec.Schedule)
+		s, err := schedule.Parse(spec.Schedule)
 		if err != nil {
 			return fmt.Errorf("schedule of %s: %w", spec.Name, err)
 		}

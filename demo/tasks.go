@@ -21,7 +21,7 @@ import (
 // second a step.
 var longRunningTask = jobs.Definition{
 	Name: "long_running_task",
-	Args: []jobs.Arg{{Name: "data", Type: jobs.String, Default: "example data"}},
+	Args: []jobs.Arg{{Name: "data", Type: jobs.ArgString, Default: "example data"}},
 	Handler: func(ctx context.Context, job *jobs.Job) error {
 		var data string
 		if err := job.Args(&data); err != nil {

@@ -5,9 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
-
-	"github.com/RichardKnop/machinery/v2/tasks"
 )
 
 // MaxChain is how many tasks a chain may have: each carries those behind it.
@@ -37,7 +34,7 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	if chain[0].Immutable {
 		return nil, false, fmt.Errorf("%w: the first of a chain has no result before it", ErrOption)
 	}
-	var next *tasks.Signature
+	var next *message
 	size := 0
 	for i := len(chain) - 1; i > 0; i-- {
 		link := chain[i]
@@ -48,12 +45,12 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 		if size += len(link.Args); size > MaxArgs {
 			return nil, false, fmt.Errorf("%w: those of the chain are more than %d bytes", ErrArgs, MaxArgs)
 		}
-		s, err := link.signature()
+		s, err := link.message()
 		if err != nil {
 			return nil, false, err
 		}
 		if next != nil {
-			s.OnSuccess, s.Immutable = []*tasks.Signature{next}, chain[i+1].Immutable
+			s.OnSuccess, s.Immutable = []*message{next}, chain[i+1].Immutable
 		}
 		next = s
 	}
@@ -61,7 +58,7 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 		return nil, false, fmt.Errorf("chain[0]: %w", err)
 	}
 	if next != nil {
-		s := &tasks.Signature{UUID: head.ID, Name: head.Name, OnSuccess: []*tasks.Signature{next}, Immutable: chain[1].Immutable}
+		s := &message{UUID: head.ID, Name: head.Name, OnSuccess: []*message{next}, Immutable: chain[1].Immutable}
 		if head.Followers, err = follow(s); err != nil {
 			return nil, false, err
 		}
@@ -126,10 +123,6 @@ func (c *Client) completeFollower(n *NewTask, results int) error {
 	return d.compare(given, results)
 }
 
-// timeoutHeader is where a message carries what machinery has no field for. 0s
-// is no limit; without it the definition's holds.
-const timeoutHeader = "gale-timeout"
-
 // keepNone restores the sentinels in a link that was completed from what was
 // asked: its options are completed once more when it is accepted.
 func (l *Link) keepNone(asked NewTask) {
@@ -141,11 +134,11 @@ func (l *Link) keepNone(asked NewTask) {
 	}
 }
 
-// signature is the task as the one before it carries it.
-func (l Link) signature() (*tasks.Signature, error) {
-	s := &tasks.Signature{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
+// message is the task as the one before it carries it.
+func (l Link) message() (*message, error) {
+	m := &message{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
 	if l.Timeout != 0 {
-		s.Headers = tasks.Headers{timeoutHeader: max(l.Timeout, 0).String()}
+		m.Headers = map[string]any{timeoutHeader: max(l.Timeout, 0).String()}
 	}
 	var args []json.RawMessage
 	if len(l.Args) > 0 {
@@ -154,28 +147,15 @@ func (l Link) signature() (*tasks.Signature, error) {
 		}
 	}
 	for _, a := range args {
-		s.Args = append(s.Args, tasks.Arg{Value: a})
+		m.Args = append(m.Args, messageArg{Value: a})
 	}
-	return s, nil
-}
-
-// timeoutOf is the time limit that a message carries.
-func timeoutOf(s *tasks.Signature) time.Duration {
-	text, _ := s.Headers[timeoutHeader].(string)
-	d, err := time.ParseDuration(text)
-	switch {
-	case err != nil || d < 0:
-		return 0
-	case d == 0:
-		return NoTimeout
-	}
-	return d
+	return m, nil
 }
 
 // chainOf returns the ids of the chain that a task begins, at least its own.
 func chainOf(t *Task) ([]string, error) {
 	ids := []string{t.ID}
-	s, err := signatureOf(t)
+	s, err := messageOf(t)
 	if err != nil {
 		return nil, err
 	}

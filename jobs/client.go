@@ -10,17 +10,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/galeserver/gale/internal/utf8text"
+	"github.com/galeserver/gale/jobs/meter"
 )
 
 // Client accepts tasks for a store: it refuses what no worker of this program
 // could run, and fills in what was left out.
 type Client struct {
-	Store Enqueuer
+	Store Store
 	// Tasks are those of the workers. Nil: any name and any arguments are
 	// accepted, for a program that does not know them; a task that no worker
 	// knows waits until one does.
 	Tasks *Registry
-	Meter Meter // default NoMeter
+	Meter meter.Meter // default NoMeter
 }
 
 // MaxRetries is the most that a task may ask for. Stores keep at least as many
@@ -120,7 +121,7 @@ func groupDigest(g NewGroup) (string, error) {
 
 func (c *Client) count(n NewTask) {
 	if c.Meter != nil {
-		c.Meter.Count(Enqueued, n.Name, n.Queue)
+		c.Meter.Count(meter.EventEnqueued, n.Name, n.Queue)
 	}
 }
 
@@ -172,7 +173,7 @@ func (n *NewTask) reserve() error {
 	if n.Followers != nil || len(n.Signature) == 0 {
 		return nil
 	}
-	s, err := signatureOf(&Task{ID: n.ID, Signature: n.Signature})
+	s, err := messageOf(&Task{ID: n.ID, Signature: n.Signature})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOption, err)
 	}

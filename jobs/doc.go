@@ -11,10 +11,11 @@
 //	                     │   Extend       │ heartbeat               │ Progress
 //	                     └── Finish ──────┴─────────────────────────┘
 //
-// The engine in the worker is machinery's: its signatures, its registry, its
-// Worker with success and error callbacks. What it would write to a broker and
-// a result backend step by step is gathered while a task runs, and given to
-// the store as one Outcome when the task has ended (engine.go).
+// This package is for those who have tasks run and who write handlers. A Client
+// accepts tasks for a Store, a Registry holds the Definitions. The workers are in
+// jobs/machinery, what authors of stores and workers need is in jobs/driver,
+// periodic tasks are in jobs/schedule, the files that tasks leave in
+// jobs/artifacts. A program that only enqueues links none of machinery.
 //
 // # States
 //

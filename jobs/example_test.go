@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -59,10 +61,10 @@ func Example() {
 }
 
 // exampleWorker runs a worker that knows the task greet.
-func exampleWorker(ctx context.Context, store jobs.Store) (stop func()) {
+func exampleWorker(ctx context.Context, store driver.Store) (stop func()) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{
 		Name: "greet",
-		Args: []jobs.Arg{{Name: "whom", Type: jobs.String}},
+		Args: []jobs.Arg{{Name: "whom", Type: jobs.ArgString}},
 		Handler: func(_ context.Context, job *jobs.Job) error {
 			var whom string
 			if err := job.Args(&whom); err != nil {
@@ -75,7 +77,7 @@ func exampleWorker(ctx context.Context, store jobs.Store) (stop func()) {
 	if err != nil {
 		panic(err)
 	}
-	worker, err := jobs.NewWorker(store, tasks, jobs.WorkerOptions{Owner: "example/worker.0"})
+	worker, err := machinery.New(store, tasks, machinery.Options{Owner: "example/worker.0"})
 	if err != nil {
 		panic(err)
 	}

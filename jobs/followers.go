@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/RichardKnop/machinery/v2/tasks"
 )
 
-// MaxFollowers is how many tasks may follow others in one workflow.
-const MaxFollowers = 1000
+// maxFollowers is how many tasks may follow others in one workflow.
+const maxFollowers = 1000
 
 // TakenError names the id that keeps something from being accepted. It wraps
 // ErrTaken, and its text is for users.
@@ -98,7 +96,7 @@ func distinct(ids []string) error {
 
 // follow returns the ids of the tasks that a message carries, however deep. It
 // gives an id to those that have none.
-func follow(s *tasks.Signature) ([]string, error) {
+func follow(s *message) ([]string, error) {
 	var all []string
 	for _, next := range slices.Concat(s.OnSuccess, s.OnError) {
 		switch {
@@ -113,8 +111,8 @@ func follow(s *tasks.Signature) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if all = append(append(all, next.UUID), deeper...); len(all) > MaxFollowers {
-			return nil, fmt.Errorf("%w: more than %d tasks follow %s", ErrOption, MaxFollowers, s.Name)
+		if all = append(append(all, next.UUID), deeper...); len(all) > maxFollowers {
+			return nil, fmt.Errorf("%w: more than %d tasks follow %s", ErrOption, maxFollowers, s.Name)
 		}
 	}
 	return all, nil
@@ -126,7 +124,7 @@ func (t *Task) Possible() []string {
 	if len(t.Followers) > 0 || len(t.Signature) == 0 {
 		return t.Followers
 	}
-	s, err := signatureOf(t)
+	s, err := messageOf(t)
 	if err != nil {
 		return nil // the worker refuses it, and nothing follows
 	}

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-
-	"github.com/RichardKnop/machinery/v2/tasks"
+	"time"
 )
 
 // ErrFunction: the value is no function that can be a task; the error says why.
@@ -20,18 +19,19 @@ var (
 // Function makes a task of a function as machinery's Server.RegisterTask takes
 // one: it may begin with a context, has parameters that are strings, whole
 // numbers, numbers or booleans, and returns an error last. What it returns
-// before that is the task's result, several values as an array. An error of
-// machinery's that is tasks.Retriable says when to try again. The rest of the
+// before that is the task's result, several values as an array. An error
+// with a method RetryIn() time.Duration, as machinery's tasks.ErrRetryTaskLater,
+// says when to try again. The rest of the
 // Definition is the caller's to fill in. Errors wrap ErrFunction.
 func Function(name string, fn any) (Definition, error) {
 	if fn == nil {
 		return Definition{}, fmt.Errorf("%w: %s is nil", ErrFunction, name)
 	}
-	if err := tasks.ValidateTask(fn); err != nil {
-		return Definition{}, fmt.Errorf("%w: %s: %w", ErrFunction, name, err)
-	}
 	f := reflect.ValueOf(fn)
 	t := f.Type()
+	if t.Kind() != reflect.Func || t.NumOut() == 0 || !t.Out(t.NumOut()-1).Implements(errorType) {
+		return Definition{}, fmt.Errorf("%w: %s is not a function whose last result is an error", ErrFunction, name)
+	}
 	if f.IsNil() || t.IsVariadic() || t.Out(t.NumOut()-1) != errorType {
 		return Definition{}, fmt.Errorf("%w: %s is nil, variadic, or returns an error of its own type", ErrFunction, name)
 	}
@@ -69,22 +69,29 @@ func Function(name string, fn any) (Definition, error) {
 func argTypeOf(k reflect.Kind) (ArgType, bool) {
 	switch {
 	case k == reflect.String:
-		return String, true
+		return ArgString, true
 	case k == reflect.Bool:
-		return Boolean, true
+		return ArgBoolean, true
 	case k >= reflect.Int && k <= reflect.Uint64:
-		return Integer, true
+		return ArgInteger, true
 	case k == reflect.Float32 || k == reflect.Float64:
-		return Number, true
+		return ArgNumber, true
 	}
 	return "", false
+}
+
+// retriable is an error that says when to try again, as machinery's
+// tasks.ErrRetryTaskLater does.
+type retriable interface {
+	error
+	RetryIn() time.Duration
 }
 
 // returned makes a task's end of what a function has returned.
 func returned(job *Job, out []reflect.Value) error {
 	last := len(out) - 1
 	if err, failed := out[last].Interface().(error); failed {
-		if again, ok := errors.AsType[tasks.ErrRetryTaskLater](err); ok {
+		if again, ok := errors.AsType[retriable](err); ok {
 			return RetryAfter(again.RetryIn(), err)
 		}
 		return err

@@ -38,11 +38,3 @@ type Group struct {
 	Created  time.Time  `json:"created"`
 	Finished *time.Time `json:"finished"` // when the last member ended
 }
-
-// ChordError is the Error of a callback that will never run.
-func ChordError(member, reason string) string {
-	if reason == "" {
-		return "member " + member + " of the group did not succeed"
-	}
-	return "member " + member + " of the group did not succeed: " + reason
-}

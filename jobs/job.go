@@ -8,9 +8,6 @@ import (
 	"log/slog"
 	"math"
 	"reflect"
-	"slices"
-	"sync"
-	"time"
 
 	"github.com/galeserver/gale/internal/utf8text"
 )
@@ -26,25 +23,31 @@ type Job struct {
 
 	args   []json.RawMessage
 	result json.RawMessage
-	files  *Artifacts
-	report func(percent int, note string)
-	kept   keptLog
-
-	mu        sync.Mutex
-	artifacts []string
-	said      progress // what Progress was told last
-	written   progress // what the store has of it
-	writtenAt time.Time
+	worker Reporter
 }
 
-type progress struct {
-	percent int
-	note    string
+// Reporter is what a worker does for the handler of an attempt. Its methods may
+// be called from many goroutines.
+type Reporter interface {
+	// Progress takes how far the work is, 0 to 100, and what it does now.
+	Progress(percent int, note string)
+	// Artifact is Job.Artifact.
+	Artifact(name string) (io.WriteCloser, error)
 }
 
-// progressEvery is the shortest time between two writes of progress to the
-// store: faster than anyone reads, slower than a disk minds.
-const progressEvery = 100 * time.Millisecond
+// maxProgressNote bounds what a handler says with its progress, in bytes.
+const maxProgressNote = 1000
+
+// Job prepares an attempt at a task for the handler of d, with the defaults of
+// arguments that are left out. log is the attempt's; r may be nil, for one that
+// nobody watches. Errors wrap ErrArgs.
+func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Job, error) {
+	j := &Job{ID: t.ID, Name: t.Name, Attempt: attempt, Log: log, worker: r}
+	if err := json.Unmarshal(t.Args, &j.args); err != nil {
+		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
+	}
+	return j, j.fill(d)
+}
 
 // Args stores the arguments, by position, in what targets point to. Fewer
 // targets than arguments, more, or a type that does not fit, is an error.
@@ -95,16 +98,8 @@ func (j *Job) Len() int { return len(j.args) }
 // called as often as you like: what comes faster than ten times a second is
 // kept back, and the last word is written with the outcome.
 func (j *Job) Progress(percent int, note string) {
-	j.mu.Lock()
-	said := progress{min(max(percent, 0), 100), Cut(note, 1000)}
-	j.said = said
-	due := said != j.written && time.Since(j.writtenAt) >= progressEvery
-	if due {
-		j.written, j.writtenAt = said, time.Now()
-	}
-	j.mu.Unlock()
-	if due {
-		j.report(said.percent, said.note)
+	if j.worker != nil {
+		j.worker.Progress(min(max(percent, 0), 100), utf8text.Cut(note, maxProgressNote))
 	}
 }
 
@@ -119,40 +114,20 @@ func (j *Job) Return(v any) error {
 	return nil
 }
 
+// Result returns what Return has set, or nil.
+func (j *Job) Result() json.RawMessage { return j.result }
+
 // Artifact makes a file that stays with the task under a name, for clients to
 // fetch. It is there, whole, once Close has returned nil; a later attempt at
-// the task replaces it. An invalid name is an error wrapping ErrArtifactName.
+// the task replaces it. An invalid name is an error wrapping artifacts.ErrName.
 func (j *Job) Artifact(name string) (io.WriteCloser, error) {
-	if j.files == nil {
-		return nil, errors.New("this worker keeps no artifacts")
+	if j.worker == nil {
+		return nil, errNoArtifacts
 	}
-	w, err := j.files.create(j.ID, name, j.Attempt)
-	if err != nil {
-		return nil, err
-	}
-	w.closed = func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		if !slices.Contains(j.artifacts, name) {
-			j.artifacts = append(j.artifacts, name)
-		}
-	}
-	return w, nil
+	return j.worker.Artifact(name)
 }
 
-// unsaid returns what Progress has kept back, if it has.
-func (j *Job) unsaid() (progress, bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.said, j.said != j.written
-}
-
-// made returns the names of the artifacts that are complete.
-func (j *Job) made() []string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return slices.Clone(j.artifacts)
-}
+var errNoArtifacts = errors.New("this worker keeps no artifacts")
 
 // fill adds the defaults that a task lacks which got the result of another as its
 // last argument.
@@ -168,14 +143,4 @@ func (j *Job) fill(d Definition) error {
 		j.args = append(j.args, value)
 	}
 	return nil
-}
-
-// newJob prepares the attempt that a lease is; log is the attempt's.
-func newJob(l *Lease, files *Artifacts, log *slog.Logger, report func(percent int, note string)) (*Job, error) {
-	j := &Job{ID: l.Task.ID, Name: l.Task.Name, Attempt: l.Attempt, files: files, report: report}
-	j.Log = j.kept.logger(log)
-	if err := json.Unmarshal(l.Task.Args, &j.args); err != nil {
-		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
-	}
-	return j, nil
 }

@@ -35,10 +35,10 @@ type ArgType string
 
 // The types an argument may have.
 const (
-	String  ArgType = "string"
-	Integer ArgType = "integer"
-	Number  ArgType = "number"
-	Boolean ArgType = "boolean"
+	ArgString  ArgType = "string"
+	ArgInteger ArgType = "integer"
+	ArgNumber  ArgType = "number"
+	ArgBoolean ArgType = "boolean"
 )
 
 // Arg is one argument of a task, by position.
@@ -105,8 +105,8 @@ func (r *Registry) Lookup(name string) (Definition, error) {
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }
 
-// rates are those of the tasks that are limited.
-func (r *Registry) rates() map[string]Rate {
+// Rates are those of the tasks that are limited.
+func (r *Registry) Rates() map[string]Rate {
 	rates := map[string]Rate{}
 	for name, d := range r.byName {
 		if d.Rate.Every() > 0 {
@@ -177,7 +177,7 @@ func (d Definition) compare(given []json.RawMessage, results int) error {
 
 // article is the type as a sentence has it.
 func (t ArgType) article() string {
-	if t == Integer {
+	if t == ArgInteger {
 		return "an " + string(t)
 	}
 	return "a " + string(t)
@@ -192,17 +192,17 @@ func (t ArgType) matches(raw json.RawMessage) bool {
 		return false
 	}
 	switch t {
-	case String:
+	case ArgString:
 		_, ok := v.(string)
 		return ok
-	case Boolean:
+	case ArgBoolean:
 		_, ok := v.(bool)
 		return ok
-	case Integer:
+	case ArgInteger:
 		n, ok := v.(json.Number)
 		_, err := n.Int64()
 		return ok && err == nil
-	case Number:
+	case ArgNumber:
 		_, ok := v.(json.Number)
 		return ok
 	}

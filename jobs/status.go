@@ -50,7 +50,7 @@ func WorkflowOf(ctx context.Context, store Reader, id string) (*Workflow, error)
 
 func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error) {
 	w := &Workflow{
-		ID: g.ID, Kind: "group", State: Running, Tasks: g.Members, Callback: g.Callback, Succeeded: g.Succeeded, Failed: g.Failed,
+		ID: g.ID, Kind: "group", State: StateRunning, Tasks: g.Members, Callback: g.Callback, Succeeded: g.Succeeded, Failed: g.Failed,
 		FailedTask: g.FailedMember, Error: g.Error, Created: g.Created, Finished: g.Finished,
 	}
 	done, all := 100*(g.Succeeded+g.Failed), 100*len(g.Members)
@@ -67,20 +67,20 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 			return nil, err
 		}
 	case g.Finished != nil && g.Failed > 0:
-		w.State = Failed
+		w.State = StateFailed
 	case g.Finished != nil:
-		w.State = Success
+		w.State = StateSuccess
 	}
-	if g.Aborted && w.State != Success {
-		w.State = Cancelled
+	if g.Aborted && w.State != StateSuccess {
+		w.State = StateCancelled
 	}
-	if done == 0 && w.State == Running {
+	if done == 0 && w.State == StateRunning {
 		began, err := anyBegun(ctx, store, g.Members)
 		if err != nil {
 			return nil, err
 		}
 		if !began {
-			w.State = Queued
+			w.State = StateQueued
 		}
 	}
 	w.Progress = 100 * done / all
@@ -92,10 +92,10 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 func (w *Workflow) follow(callback *Task) {
 	w.Finished, w.Result = callback.Finished, callback.Result
 	switch {
-	case callback.State == Success:
-		w.State = Success
+	case callback.State == StateSuccess:
+		w.State = StateSuccess
 	case callback.State.Final():
-		w.State = Failed
+		w.State = StateFailed
 		if w.FailedTask == "" {
 			w.FailedTask, w.Error = callback.ID, callback.Error
 		}
@@ -121,7 +121,7 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	if err != nil {
 		return nil, err
 	}
-	w := &Workflow{ID: first.ID, Kind: "chain", State: Running, Tasks: ids, Created: first.Created}
+	w := &Workflow{ID: first.ID, Kind: "chain", State: StateRunning, Tasks: ids, Created: first.Created}
 	done, last := 0, first
 	var taken error // a chain that was accepted by an older version has reserved nothing
 	for i, id := range ids {
@@ -138,7 +138,7 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 				break
 			}
 		}
-		if last.State != Success {
+		if last.State != StateSuccess {
 			done += last.Progress
 			break
 		}
@@ -148,16 +148,16 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	w.Progress = done / len(ids)
 	switch {
 	case taken != nil:
-		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = Failed, first.Finished, 1, ids[w.Succeeded], taken.Error()
+		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = StateFailed, first.Finished, 1, ids[w.Succeeded], taken.Error()
 	case w.Succeeded == len(ids):
-		w.State, w.Finished, w.Result = Success, last.Finished, last.Result
-	case last != nil && last.State.Final() && last.State != Success:
-		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = Failed, last.Finished, 1, last.ID, last.Error
+		w.State, w.Finished, w.Result = StateSuccess, last.Finished, last.Result
+	case last != nil && last.State.Final() && last.State != StateSuccess:
+		w.State, w.Finished, w.Failed, w.FailedTask, w.Error = StateFailed, last.Finished, 1, last.ID, last.Error
 	case first.Attempts == 0:
-		w.State = Queued
+		w.State = StateQueued
 	}
-	if first.Aborted && w.State != Success {
-		w.State = Cancelled
+	if first.Aborted && w.State != StateSuccess {
+		w.State = StateCancelled
 	}
 	return w, nil
 }

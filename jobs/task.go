@@ -17,18 +17,18 @@ type State string
 
 // The states of a task.
 const (
-	Scheduled State = "scheduled" // accepted, its eta is in the future
-	Queued    State = "queued"    // accepted, waiting for a worker
-	Running   State = "running"   // leased by a worker
-	Retrying  State = "retrying"  // failed, waiting for its next attempt
-	Success   State = "success"
-	Failed    State = "failed"
-	Cancelled State = "cancelled"
-	Dead      State = "dead" // killed its worker too often, or unreadable
+	StateScheduled State = "scheduled" // accepted, its eta is in the future
+	StateQueued    State = "queued"    // accepted, waiting for a worker
+	StateRunning   State = "running"   // leased by a worker
+	StateRetrying  State = "retrying"  // failed, waiting for its next attempt
+	StateSuccess   State = "success"
+	StateFailed    State = "failed"
+	StateCancelled State = "cancelled"
+	StateDead      State = "dead" // killed its worker too often, or unreadable
 )
 
 // States are all of them.
-var States = []State{Scheduled, Queued, Running, Retrying, Success, Failed, Cancelled, Dead}
+var States = []State{StateScheduled, StateQueued, StateRunning, StateRetrying, StateSuccess, StateFailed, StateCancelled, StateDead}
 
 // StateNames lists them, comma separated.
 func StateNames() string {
@@ -42,7 +42,7 @@ func StateNames() string {
 // Final reports whether nothing will happen to the task any more.
 func (s State) Final() bool {
 	switch s {
-	case Success, Failed, Cancelled, Dead:
+	case StateSuccess, StateFailed, StateCancelled, StateDead:
 		return true
 	}
 	return false

@@ -24,6 +24,8 @@ import (
 	"github.com/galeserver/gale/bench/figure"
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	galemachinery "github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/redisstream"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
@@ -150,7 +152,7 @@ func galeSQLite(b *testing.B, _ *redistest.Server, n int) float64 {
 	return gale(b, store, n)
 }
 
-func gale(b *testing.B, store jobs.Store, n int) float64 {
+func gale(b *testing.B, store driver.Store, n int) float64 {
 	defer store.Close()
 	c := newCount(n)
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "noop", Handler: func(context.Context, *jobs.Job) error { c.one(); return nil }})
@@ -159,7 +161,7 @@ func gale(b *testing.B, store jobs.Store, n int) float64 {
 	}
 	client := &jobs.Client{Store: store, Tasks: registry}
 	inParallel(b, n, func(int) error { _, _, err := client.Enqueue(b.Context(), jobs.NewTask{Name: "noop"}); return err })
-	w, err := jobs.NewWorker(store, registry, jobs.WorkerOptions{Owner: "bench/worker.0", Concurrency: concurrency})
+	w, err := galemachinery.New(store, registry, galemachinery.Options{Owner: "bench/worker.0", Concurrency: concurrency})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -225,7 +227,7 @@ func BenchmarkEnqueue(b *testing.B) {
 	const rate, seconds = 1000, 5
 	for b.Loop() {
 		for _, name := range []string{"Redis Streams", "SQLite"} {
-			var store jobs.Store
+			var store driver.Store
 			var err error
 			if name == "SQLite" {
 				store, err = sqlite.Open(filepath.Join(b.TempDir(), "jobs.db"), sqlite.Options{})
@@ -246,13 +248,13 @@ func BenchmarkEnqueue(b *testing.B) {
 
 // arrivals enqueues n tasks at a rate, whatever each takes, and returns how
 // long they took.
-func arrivals(b *testing.B, store jobs.Store, rate, n int) []time.Duration {
+func arrivals(b *testing.B, store driver.Store, rate, n int) []time.Duration {
 	b.Helper()
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "noop", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := jobs.NewWorker(store, registry, jobs.WorkerOptions{Owner: "bench/worker.0", Concurrency: concurrency})
+	w, err := galemachinery.New(store, registry, galemachinery.Options{Owner: "bench/worker.0", Concurrency: concurrency})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -22,7 +22,7 @@ type Files interface {
 func Task(files Files) jobs.Definition {
 	return jobs.Definition{
 		Name: "inspect",
-		Args: []jobs.Arg{{Name: "directory", Type: jobs.String}, {Name: "filename", Type: jobs.String}},
+		Args: []jobs.Arg{{Name: "directory", Type: jobs.ArgString}, {Name: "filename", Type: jobs.ArgString}},
 		Handler: func(ctx context.Context, job *jobs.Job) error {
 			var directory, filename string
 			if err := job.Args(&directory, &filename); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/sqlite"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/server"
@@ -86,7 +87,7 @@ func run(ctx context.Context, args, environ []string, log *slog.Logger) error {
 // has. It is accepted once it is on disk, and run until it has ended once.
 var countWords = jobs.Definition{
 	Name: "count_words",
-	Args: []jobs.Arg{{Name: "text", Type: jobs.String}},
+	Args: []jobs.Arg{{Name: "text", Type: jobs.ArgString}},
 	Handler: func(_ context.Context, job *jobs.Job) error {
 		var text string
 		if err := job.Args(&text); err != nil {
@@ -110,7 +111,7 @@ func work(ctx context.Context, child *prefork.Child, folder string, log *slog.Lo
 	if child.Role == "serve" {
 		return serve(ctx, child, &jobs.Client{Store: store, Tasks: tasks}, store, log)
 	}
-	w, err := jobs.NewWorker(store, tasks, jobs.WorkerOptions{
+	w, err := machinery.New(store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.Alone(), Grace: lessThanGrace, Logger: log,
 	})
 	if err != nil {

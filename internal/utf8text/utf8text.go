@@ -26,6 +26,24 @@ const escape = len(`\ud800`)
 // Repair replaces each run of bytes that are not UTF-8 by U+FFFD.
 func Repair(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
+// Cut bounds a text to n bytes of valid UTF-8, which is all that JSON can
+// show; what was longer ends in an ellipsis.
+func Cut(s string, n int) string {
+	const ellipsis = "…"
+	s = Repair(s)
+	if len(s) <= n {
+		return s
+	}
+	end := n - len(ellipsis)
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + ellipsis
+}
+
+// ValidJSON reports whether data is JSON that CheckJSON accepts.
+func ValidJSON(data []byte) bool { return json.Valid(data) && CheckJSON(data) == nil }
+
 // CheckJSON returns an error wrapping ErrInvalid if a JSON value holds bytes that
 // are not UTF-8, or an escape of half a surrogate pair, such as "\ud800", which no
 // UTF-8 can hold (RFC 8259, section 8.2). The error names the member of an object,

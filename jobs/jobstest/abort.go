@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var abortStories = []story{
@@ -20,7 +21,7 @@ var abortStories = []story{
 	{"a workflow is cancelled while it goes on", (*suite).abortsAtOnce},
 }
 
-func abort(t *testing.T, st jobs.Store, id string) {
+func abort(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	for range 2 { // the second time is no error
 		if err := st.CancelWorkflow(t.Context(), id); err != nil {
@@ -30,10 +31,10 @@ func abort(t *testing.T, st jobs.Store, id string) {
 }
 
 // wantAborted fails unless a task was cancelled with its workflow, for good.
-func wantAborted(t *testing.T, st jobs.Store, id string) {
+func wantAborted(t *testing.T, st driver.Store, id string) {
 	t.Helper()
-	got := wantState(t, st, id, jobs.Cancelled)
-	if got.Error != jobs.AbortReason || !got.Aborted || got.Finished == nil {
+	got := wantState(t, st, id, jobs.StateCancelled)
+	if got.Error != driver.AbortReason || !got.Aborted || got.Finished == nil {
 		t.Errorf("task is %+v", got)
 	}
 	_, err := st.Requeue(t.Context(), id)
@@ -63,13 +64,13 @@ func (s *suite) abortsChain(t *testing.T) {
 	succeed(t, st, "a", first("b", "c", "on-error"))
 	l := leaseOne(t, st, "w")
 	abort(t, other, "a")
-	if lost, err := st.Held(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) != 1 {
+	if lost, err := st.Held(t.Context(), []*driver.Lease{l}); err != nil || len(lost) != 1 {
 		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
 	}
-	err := st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{task("c")}})
+	err := st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{task("c")}})
 	wantError(t, "Finish", err, jobs.ErrLeaseLost)
 	wantAborted(t, other, "b")
-	if a := wantState(t, st, "a", jobs.Success); !a.Aborted {
+	if a := wantState(t, st, "a", jobs.StateSuccess); !a.Aborted {
 		t.Errorf("the first is %+v", a)
 	}
 	_, err = st.Get(t.Context(), "c")
@@ -78,7 +79,7 @@ func (s *suite) abortsChain(t *testing.T) {
 	wantFree(t, st, "c")
 	wantFree(t, st, "on-error")
 	abort(t, st, "a") // what has taken the ids since is left alone
-	wantState(t, st, "c", jobs.Queued)
+	wantState(t, st, "c", jobs.StateQueued)
 }
 
 func (s *suite) abortsGroup(t *testing.T) {
@@ -86,11 +87,11 @@ func (s *suite) abortsGroup(t *testing.T) {
 	g := jobs.NewGroup{ID: "g", Members: members("m", 4)}
 	g.Members[3].Followers = []string{"after"}
 	enqueueGroup(t, st, g)
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	l := leaseOne(t, st, "w")
 	abort(t, other, "g")
 	got := group(t, st)
-	if !got.Aborted || got.Succeeded != 1 || got.Failed != 3 || got.Finished == nil || got.FailedMember == "" || got.Error != jobs.AbortReason {
+	if !got.Aborted || got.Succeeded != 1 || got.Failed != 3 || got.Finished == nil || got.FailedMember == "" || got.Error != driver.AbortReason {
 		t.Errorf("group is %+v", got)
 	}
 	s.refused(t, st, l, l.Task.ID)
@@ -119,7 +120,7 @@ func (s *suite) abortsCallback(t *testing.T) {
 	g = chordOf(1) // and one that runs
 	g.ID, g.Members, g.Callback.ID = "g2", members("k", 1), "c2"
 	enqueueGroup(t, st, g)
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	l = lease(t, st, callbacks(1))[0]
 	abort(t, st, "g2")
 	s.refused(t, st, l, "c2")
@@ -129,10 +130,10 @@ func (s *suite) abortsCallback(t *testing.T) {
 func (s *suite) abortsRest(t *testing.T) {
 	st := s.handle(t)
 	enqueueGroup(t, st, chordOf(3))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
-	wantState(t, st, "c", jobs.Failed)
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateFailed, Error: "x"})
+	wantState(t, st, "c", jobs.StateFailed)
 	abort(t, st, "g")
-	wantState(t, st, "c", jobs.Failed)
+	wantState(t, st, "c", jobs.StateFailed)
 	if got := group(t, st); !got.Aborted || got.Failed != 3 || got.Finished == nil || got.Error != "x" {
 		t.Errorf("group is %+v", got)
 	}
@@ -162,13 +163,13 @@ func (s *suite) abortsNothing(t *testing.T) {
 	enqueueGroup(t, st, chordOf(1))
 	wantError(t, "a member", st.CancelWorkflow(t.Context(), "m-0"), jobs.ErrState)
 	succeed(t, st, "m-0")
-	finish(t, st, lease(t, st, callbacks(1))[0], jobs.Outcome{State: jobs.Success})
+	finish(t, st, lease(t, st, callbacks(1))[0], driver.Outcome{State: jobs.StateSuccess})
 	wantError(t, "a chord that has ended", st.CancelWorkflow(t.Context(), "g"), jobs.ErrState)
 	if got := group(t, st); got.Aborted {
 		t.Errorf("group is %+v", got)
 	}
 	enqueue(t, st, first("f", "after-f"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateFailed, Error: "x"})
 	wantError(t, "a chain that has failed", st.CancelWorkflow(t.Context(), "f"), jobs.ErrState)
 	refuseID(t, st, "after-f", "f")
 	if _, err := st.Requeue(t.Context(), "f"); err != nil {
@@ -186,7 +187,7 @@ func (s *suite) abortsAtOnce(t *testing.T) {
 		l := leaseOne(t, st, "w")
 		ended := make(chan error, 1)
 		go func() { // ends with Finish
-			ended <- st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{task(b)}})
+			ended <- st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{task(b)}})
 		}()
 		if err := other.CancelWorkflow(t.Context(), a); err != nil {
 			t.Fatal(err)

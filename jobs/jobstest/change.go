@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var changeStories = []story{
@@ -18,13 +19,13 @@ var changeStories = []story{
 	{"what has not failed by itself cannot be tried again", (*suite).requeuesNothing},
 }
 
-func cancel(t *testing.T, st jobs.Store, id string) *jobs.Task {
+func cancel(t *testing.T, st driver.Store, id string) *jobs.Task {
 	t.Helper()
 	got, err := st.Cancel(t.Context(), id)
 	if err != nil {
 		t.Fatalf("Cancel: %v", err)
 	}
-	if got.State != jobs.Cancelled || got.Finished == nil || got.Error == "" {
+	if got.State != jobs.StateCancelled || got.Finished == nil || got.Error == "" {
 		t.Errorf("cancelled task is %+v", got)
 	}
 	wantSame(t, st, got)
@@ -44,7 +45,7 @@ func (s *suite) cancelsWaiting(t *testing.T) {
 			}
 			continue
 		}
-		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(shortly)})
+		finish(t, st, l, driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: time.Now().Add(shortly)})
 	}
 	for _, n := range []jobs.NewTask{later, soon, task("queued")} {
 		enqueue(t, st, n)
@@ -54,7 +55,7 @@ func (s *suite) cancelsWaiting(t *testing.T) {
 		if got := cancel(t, other, id); got.Version <= before.Version {
 			t.Errorf("%s: version %d after %d", id, got.Version, before.Version)
 		}
-		if again, err := other.Cancel(t.Context(), id); err != nil || again.State != jobs.Cancelled {
+		if again, err := other.Cancel(t.Context(), id); err != nil || again.State != jobs.StateCancelled {
 			t.Errorf("the second time: %+v, %v", again, err)
 		}
 	}
@@ -94,7 +95,7 @@ func (s *suite) cancelsSuspect(t *testing.T) {
 	st := s.handle(t)
 	for _, id := range []string{"a", "b"} {
 		enqueue(t, st, task(id))
-		for range jobs.SuspectAfter {
+		for range driver.SuspectAfter {
 			leaseOne(t, st, "w")
 			if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 				t.Fatal(err)
@@ -109,7 +110,7 @@ func (s *suite) cancelsSuspect(t *testing.T) {
 		t.Fatalf("leased %s", l.Task.ID)
 	}
 	cancel(t, st, "b")
-	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.Queued {
+	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.StateQueued {
 		t.Fatalf("Requeue: %+v, %v", got, err)
 	}
 	if l := leaseOne(t, st, "w"); l.Task.ID != "a" {
@@ -125,7 +126,7 @@ func (s *suite) cancelsMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel(t, st, "b")
-	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError("b", jobs.CancelReason) {
+	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError("b", driver.CancelReason) {
 		t.Errorf("callback says %q", got.Error)
 	}
 	cancel(t, st, "a")
@@ -144,10 +145,10 @@ func (s *suite) cancelsNothing(t *testing.T) {
 	st := s.handle(t)
 	_, err := st.Cancel(t.Context(), "nobody")
 	wantError(t, "Cancel of nothing", err, jobs.ErrNotFound)
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateDead} {
 		id := string(state)
 		enqueue(t, st, task(id))
-		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x"})
+		finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: state, Error: "x"})
 		before := get(t, st, id)
 		_, err := st.Cancel(t.Context(), id)
 		wantError(t, "Cancel "+id, err, jobs.ErrState)
@@ -157,16 +158,16 @@ func (s *suite) cancelsNothing(t *testing.T) {
 
 func (s *suite) requeues(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	for _, state := range []jobs.State{jobs.Failed, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateFailed, jobs.StateCancelled, jobs.StateDead} {
 		id := string(state)
 		n := task(id)
 		n.Args = []byte(`["kept"]`)
 		enqueue(t, st, n)
 		l := leaseOne(t, st, "w")
-		finish(t, st, l, jobs.Outcome{State: state, Error: "why", Artifacts: []string{"half.txt"}})
+		finish(t, st, l, driver.Outcome{State: state, Error: "why", Artifacts: []string{"half.txt"}})
 		before := get(t, st, id)
 		got, err := other.Requeue(t.Context(), id)
-		if err != nil || got.State != jobs.Queued || got.Finished != nil || got.Error != "" || len(got.Artifacts) != 0 || got.Version <= before.Version {
+		if err != nil || got.State != jobs.StateQueued || got.Finished != nil || got.Error != "" || len(got.Artifacts) != 0 || got.Version <= before.Version {
 			t.Fatalf("Requeue: %+v, %v", got, err)
 		}
 		if !reflect.DeepEqual(got.Failures, before.Failures) || string(got.Args) != `["kept"]` {
@@ -180,8 +181,8 @@ func (s *suite) requeues(t *testing.T) {
 		if again.Task.ID != id || again.Attempt != 2 {
 			t.Errorf("leased %s, attempt %d", again.Task.ID, again.Attempt)
 		}
-		finish(t, st, again, jobs.Outcome{State: jobs.Success})
-		wantState(t, other, id, jobs.Success)
+		finish(t, st, again, driver.Outcome{State: jobs.StateSuccess})
+		wantState(t, other, id, jobs.StateSuccess)
 	}
 }
 
@@ -194,7 +195,7 @@ func (s *suite) requeuesNothing(t *testing.T) {
 		func() {},
 		func() { leaseOne(t, st, "w") },
 		func() {
-			finish(t, st, &jobs.Lease{Task: get(t, st, "a"), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Success})
+			finish(t, st, &driver.Lease{Task: get(t, st, "a"), Owner: "w", Attempt: 1}, driver.Outcome{State: jobs.StateSuccess})
 		},
 	} {
 		step()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var chordStories = []story{
@@ -14,7 +15,7 @@ var chordStories = []story{
 }
 
 // hundred accepts a chord of a hundred and leases all of it.
-func (s *suite) hundred(t *testing.T, st jobs.Store) []*jobs.Lease {
+func (s *suite) hundred(t *testing.T, st driver.Store) []*driver.Lease {
 	t.Helper()
 	callback := task("callback")
 	g := jobs.NewGroup{ID: "g", Callback: &callback}
@@ -24,7 +25,7 @@ func (s *suite) hundred(t *testing.T, st jobs.Store) []*jobs.Lease {
 	if _, err := st.EnqueueGroup(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	var all []*jobs.Lease
+	var all []*driver.Lease
 	for len(all) < 100 {
 		all = append(all, lease(t, st, by("w", 100-len(all)))...)
 	}
@@ -34,7 +35,7 @@ func (s *suite) hundred(t *testing.T, st jobs.Store) []*jobs.Lease {
 func (s *suite) hundredSucceed(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	for i, l := range s.hundred(t, st) {
-		finish(t, []jobs.Store{st, other}[i%2], l, jobs.Outcome{State: jobs.Success, Result: fmt.Appendf(nil, "%q", l.Task.ID)})
+		finish(t, []driver.Store{st, other}[i%2], l, driver.Outcome{State: jobs.StateSuccess, Result: fmt.Appendf(nil, "%q", l.Task.ID)})
 	}
 	var results []string
 	callback := leaseOne(t, other, "w")
@@ -46,20 +47,20 @@ func (s *suite) hundredSucceed(t *testing.T) {
 			t.Errorf("result %d is %s", i, id)
 		}
 	}
-	finish(t, other, callback, jobs.Outcome{State: jobs.Success})
+	finish(t, other, callback, driver.Outcome{State: jobs.StateSuccess})
 	s.leaseNone(t, st, by("w", 1))
 }
 
 func (s *suite) hundredFail(t *testing.T) {
 	st := s.handle(t)
 	for _, l := range s.hundred(t, st) {
-		o := jobs.Outcome{State: jobs.Success}
+		o := driver.Outcome{State: jobs.StateSuccess}
 		if l.Task.ID == "m41" {
-			o = jobs.Outcome{State: jobs.Failed, Error: "out of luck"}
+			o = driver.Outcome{State: jobs.StateFailed, Error: "out of luck"}
 		}
 		finish(t, st, l, o)
 	}
-	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError("m41", "out of luck") {
+	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError("m41", "out of luck") {
 		t.Errorf("the chord says %q", got.Error)
 	}
 	if g, err := st.Group(t.Context(), "g"); err != nil || g.Succeeded != 99 || g.Failed != 1 || g.Finished == nil || g.FailedMember != "m41" || g.Error != "out of luck" {

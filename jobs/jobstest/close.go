@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var closeStories = []story{
@@ -34,15 +35,15 @@ func (s *suite) closed(t *testing.T) {
 		"Get":      func() error { _, err := st.Get(ctx, "a"); return err },
 		"Watch":    func() error { _, err := st.Watch(ctx, "a", before.Version); return err },
 		"Lease":    func() error { _, err := st.Lease(ctx, by("w", 1)); return err },
-		"Held":     func() error { _, err := st.Held(ctx, []*jobs.Lease{l}); return err },
+		"Held":     func() error { _, err := st.Held(ctx, []*driver.Lease{l}); return err },
 		"List":     func() error { _, err := st.List(ctx, jobs.Query{}); return err },
 		"Cancel":   func() error { _, err := st.Cancel(ctx, "a"); return err },
 		"Requeue":  func() error { _, err := st.Requeue(ctx, "a"); return err },
-		"Extend":   func() error { _, err := st.Extend(ctx, []*jobs.Lease{l}); return err },
+		"Extend":   func() error { _, err := st.Extend(ctx, []*driver.Lease{l}); return err },
 		"Release":  func() error { return st.Release(ctx, l) },
 		"Reclaim":  func() error { _, err := st.Reclaim(ctx, "w"); return err },
 		"Progress": func() error { return st.Progress(ctx, l, 1, "") },
-		"Finish":   func() error { return st.Finish(ctx, l, jobs.Outcome{State: jobs.Success}) },
+		"Finish":   func() error { return st.Finish(ctx, l, driver.Outcome{State: jobs.StateSuccess}) },
 	} {
 		wantError(t, what, call(), jobs.ErrUnavailable)
 	}
@@ -73,9 +74,9 @@ func (s *suite) leasesOutlive(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	wantState(t, other, "a", jobs.Running)
+	wantState(t, other, "a", jobs.StateRunning)
 	if err := other.Progress(t.Context(), l, 5, "through another"); err != nil {
 		t.Errorf("Progress: %v", err)
 	}
-	finish(t, other, l, jobs.Outcome{State: jobs.Success})
+	finish(t, other, l, driver.Outcome{State: jobs.StateSuccess})
 }

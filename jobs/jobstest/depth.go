@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var depthStories = []story{
@@ -27,9 +28,9 @@ func (s *suite) depths(t *testing.T) {
 	elsewhere.Queue = "b"
 	enqueue(t, st, elsewhere)
 	leases := lease(t, st, by("w", 3))
-	finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
-	finish(t, st, leases[1], jobs.Outcome{State: jobs.Dead, Error: "x"})
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+	finish(t, st, leases[0], driver.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leases[1], driver.Outcome{State: jobs.StateDead, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
 
 	got, err := other.Depth(t.Context())
 	if err != nil || len(got) != 2 {
@@ -41,7 +42,7 @@ func (s *suite) depths(t *testing.T) {
 		}
 		got[i].Oldest = 0
 	}
-	want := []jobs.Depth{
+	want := []driver.Depth{
 		{Queue: "b", Waiting: 1},
 		{Queue: jobs.DefaultQueue, Waiting: 2, Scheduled: 2, Running: 1, Dead: 1},
 	}

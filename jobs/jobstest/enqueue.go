@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var enqueueStories = []story{
@@ -42,7 +43,7 @@ func (s *suite) readsBack(t *testing.T) {
 	if d := got.Created.Sub(before); d < -2*time.Millisecond || d > patience {
 		t.Errorf("created %v after the call", d)
 	}
-	if got.State != jobs.Scheduled || got.Version < 1 {
+	if got.State != jobs.StateScheduled || got.Version < 1 {
 		t.Errorf("state %s, version %d", got.State, got.Version)
 	}
 	if got.RunAt.Location() != time.UTC || got.Created.Location() != time.UTC {
@@ -56,7 +57,7 @@ func (s *suite) readsBack(t *testing.T) {
 func (s *suite) defaults(t *testing.T) {
 	st := s.handle(t)
 	got := enqueue(t, st, task("bare"))
-	if got.Queue != jobs.DefaultQueue || got.State != jobs.Queued || got.RunAt.IsZero() || got.Signature != nil {
+	if got.Queue != jobs.DefaultQueue || got.State != jobs.StateQueued || got.RunAt.IsZero() || got.Signature != nil {
 		t.Errorf("got %+v", got)
 	}
 	text, err := json.Marshal(got)
@@ -86,11 +87,11 @@ func (s *suite) arguments(t *testing.T) {
 		n := task(id)
 		n.Args, n.Name, n.Queue = args, "täsk "+id, "qüeue"
 		enqueue(t, st, n)
-		l := lease(t, other, jobs.LeaseRequest{Owner: "wörker", Queues: []string{n.Queue}, Names: []string{n.Name}, Max: 1})[0]
+		l := lease(t, other, driver.LeaseRequest{Owner: "wörker", Queues: []string{n.Queue}, Names: []string{n.Name}, Max: 1})[0]
 		if !bytes.Equal(l.Task.Args, args) || l.Task.Name != n.Name || l.Task.Worker != "wörker" {
 			t.Errorf("%s: leased %d bytes of arguments for %q, given %d", id, len(l.Task.Args), l.Task.Name, len(args))
 		}
-		finish(t, other, l, jobs.Outcome{State: jobs.Success, Result: args})
+		finish(t, other, l, driver.Outcome{State: jobs.StateSuccess, Result: args})
 		if got := get(t, st, id); !bytes.Equal(got.Args, args) || !bytes.Equal(got.Result, args) {
 			t.Errorf("%s: %d bytes of arguments and %d of result, want %d", id, len(got.Args), len(got.Result), len(args))
 		}
@@ -100,7 +101,7 @@ func (s *suite) arguments(t *testing.T) {
 func (s *suite) sameID(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueue(t, st, task("one"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`"first"`)})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`"first"`)})
 	before := get(t, st, "one")
 
 	again := jobs.NewTask{ID: "one", Name: "other", Queue: "other", Args: json.RawMessage(`[1]`)}
@@ -112,11 +113,11 @@ func (s *suite) sameID(t *testing.T) {
 		t.Errorf("returned %+v\n    want %+v", got, before)
 	}
 	wantSame(t, st, before)
-	s.leaseNone(t, st, jobs.LeaseRequest{Owner: "w", Queues: []string{"default", "other"}, Names: []string{"work", "other"}, Max: 1})
+	s.leaseNone(t, st, driver.LeaseRequest{Owner: "w", Queues: []string{"default", "other"}, Names: []string{"work", "other"}, Max: 1})
 }
 
 func (s *suite) sameIDAtOnce(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	const rounds, callers = 10, 16
 	for round := range rounds {
 		var created atomic.Int32

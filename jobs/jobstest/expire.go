@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var expireStories = []story{
@@ -24,10 +25,10 @@ func (s *suite) soonGone(id string) jobs.NewTask {
 	return n
 }
 
-func wantExpired(t *testing.T, st jobs.Store, id string) *jobs.Task {
+func wantExpired(t *testing.T, st driver.Store, id string) *jobs.Task {
 	t.Helper()
-	got := wantState(t, st, id, jobs.Cancelled)
-	if got.Error != jobs.ExpiredReason || got.Finished == nil || got.Attempts != 0 {
+	got := wantState(t, st, id, jobs.StateCancelled)
+	if got.Error != driver.ExpiredReason || got.Finished == nil || got.Attempts != 0 {
 		t.Errorf("expired task is %+v", got)
 	}
 	return got
@@ -93,7 +94,7 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 		t.Errorf("leased %+v", got)
 	}
 	retried, past := begunInTime(t, st, "retried")
-	finish(t, st, retried, jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: past})
+	finish(t, st, retried, driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: past})
 	if got := leaseOne(t, st, "w"); got.Task.ID != retried.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
@@ -101,7 +102,7 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 
 // begunInTime leases a task that expires soon after, when past is over. Where
 // the machine was too slow for that, it gives the next one more time.
-func begunInTime(t *testing.T, st jobs.Store, id string) (l *jobs.Lease, past time.Time) {
+func begunInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, past time.Time) {
 	t.Helper()
 	for in := shortly; in < patience; in *= 2 {
 		n := task(fmt.Sprint(id, "-", in))
@@ -115,9 +116,9 @@ func begunInTime(t *testing.T, st jobs.Store, id string) (l *jobs.Lease, past ti
 			return got[0], past
 		}
 		wantError(t, "Lease", err, errDone)
-		eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.Queued })
-		if got := get(t, st, n.ID); got.State == jobs.Running { // leased as the context ended
-			return &jobs.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
+		eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
+		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased as the context ended
+			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
 		}
 	}
 	t.Fatal("no task was begun in time")
@@ -130,8 +131,8 @@ func (s *suite) expiresMember(t *testing.T) {
 	g.Members[1] = s.soonGone("m-1")
 	enqueueGroup(t, st, g)
 	eventually(t, "the member has ended", func() bool { return get(t, st, "m-1").State.Final() })
-	s.wantEnded(t, st, "m-1", jobs.ExpiredReason)
-	if got := group(t, st); got.Failed != 1 || got.FailedMember != "m-1" || got.Error != jobs.ExpiredReason {
+	s.wantEnded(t, st, "m-1", driver.ExpiredReason)
+	if got := group(t, st); got.Failed != 1 || got.FailedMember != "m-1" || got.Error != driver.ExpiredReason {
 		t.Errorf("group is %+v", got)
 	}
 }
@@ -140,7 +141,7 @@ func (s *suite) expiresRequeued(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, s.soonGone("a"))
 	eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
-	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.Queued {
+	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.StateQueued {
 		t.Fatalf("Requeue: %+v, %v", got, err)
 	}
 	if l := leaseOne(t, st, "w"); l.Task.ID != "a" {

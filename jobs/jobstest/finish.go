@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var finishStories = []story{
@@ -27,8 +28,8 @@ func (s *suite) succeeds(t *testing.T) {
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
 	before := time.Now()
-	finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`{"größe": 1}`), Artifacts: []string{"x.wav", "ü.txt"}})
-	got := wantState(t, other, "a", jobs.Success)
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`{"größe": 1}`), Artifacts: []string{"x.wav", "ü.txt"}})
+	got := wantState(t, other, "a", jobs.StateSuccess)
 	if string(got.Result) != `{"größe": 1}` || !slices.Equal(got.Artifacts, []string{"x.wav", "ü.txt"}) || got.Progress != 100 {
 		t.Errorf("task is %+v", got)
 	}
@@ -40,7 +41,7 @@ func (s *suite) succeeds(t *testing.T) {
 	}
 
 	enqueue(t, st, task("b"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	if got := get(t, other, "b"); got.Result != nil || got.Artifacts == nil || got.Failures == nil {
 		t.Errorf("without a result the task is %+v", got)
 	}
@@ -48,7 +49,7 @@ func (s *suite) succeeds(t *testing.T) {
 }
 
 func (s *suite) fails(t *testing.T) {
-	for _, state := range []jobs.State{jobs.Failed, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateFailed, jobs.StateCancelled, jobs.StateDead} {
 		t.Run(string(state), func(t *testing.T) {
 			st, other := s.handle(t), s.handle(t)
 			enqueue(t, st, task("a"))
@@ -56,7 +57,7 @@ func (s *suite) fails(t *testing.T) {
 			if err := st.Progress(t.Context(), l, 30, "reading"); err != nil {
 				t.Fatal(err)
 			}
-			finish(t, st, l, jobs.Outcome{State: state, Error: "no such file: größe.mp3", Artifacts: []string{"log.txt"}})
+			finish(t, st, l, driver.Outcome{State: state, Error: "no such file: größe.mp3", Artifacts: []string{"log.txt"}})
 			got := wantState(t, other, "a", state)
 			if got.Error != "no such file: größe.mp3" || got.Progress != 30 || got.Finished == nil || got.Result != nil ||
 				!slices.Equal(got.Artifacts, []string{"log.txt"}) {
@@ -79,8 +80,8 @@ func (s *suite) retries(t *testing.T) {
 	for i := range failures {
 		l := leaseOne(t, st, "w")
 		at := time.Now().Add(150 * time.Millisecond)
-		finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: fmt.Sprint("failure ", i+1), RetryAt: at})
-		got := wantState(t, other, id, jobs.Retrying)
+		finish(t, st, l, driver.Outcome{State: jobs.StateRetrying, Error: fmt.Sprint("failure ", i+1), RetryAt: at})
+		got := wantState(t, other, id, jobs.StateRetrying)
 		if got.Error != fmt.Sprint("failure ", i+1) || got.Finished != nil || got.RunAt.Sub(at).Abs() > 2*time.Millisecond {
 			t.Errorf("task is %+v", got)
 		}
@@ -94,8 +95,8 @@ func (s *suite) retries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
-	got := wantState(t, st, id, jobs.Success)
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
+	got := wantState(t, st, id, jobs.StateSuccess)
 	if got.Error != "" || len(got.Failures) != failures {
 		t.Fatalf("task is %+v", got)
 	}
@@ -113,8 +114,8 @@ func (s *suite) noOutcome(t *testing.T) {
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
 	before := get(t, st, "a")
-	for _, state := range []jobs.State{"", jobs.Scheduled, jobs.Queued, jobs.Running, "finished"} {
-		err := st.Finish(t.Context(), l, jobs.Outcome{State: state, Next: []jobs.NewTask{task("next")}})
+	for _, state := range []jobs.State{"", jobs.StateScheduled, jobs.StateQueued, jobs.StateRunning, "finished"} {
+		err := st.Finish(t.Context(), l, driver.Outcome{State: state, Next: []jobs.NewTask{task("next")}})
 		if err == nil || errors.Is(err, jobs.ErrLeaseLost) || errors.Is(err, jobs.ErrUnavailable) {
 			t.Errorf("Finish with state %q: %v; want an error that says so", state, err)
 		}
@@ -122,28 +123,28 @@ func (s *suite) noOutcome(t *testing.T) {
 	wantSame(t, st, before)
 	_, err := st.Get(t.Context(), "next")
 	wantError(t, "Get of the next task", err, jobs.ErrNotFound)
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 }
 
 func (s *suite) next(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying, jobs.StateCancelled, jobs.StateDead} {
 		id := string(state)
 		enqueue(t, st, task(id))
 		l := leaseOne(t, st, "w")
 		now, later, large := task(id+"-now"), task(id+"-later"), task(id+"-large")
 		later.RunAt, later.Queue = time.Now().Add(time.Hour), "other"
 		large.Args = json.RawMessage(`["` + strings.Repeat("x", 1<<17) + `"]`)
-		finish(t, st, l, jobs.Outcome{State: state, Error: "x", RetryAt: time.Now().Add(time.Hour), Next: []jobs.NewTask{now, later, large}})
+		finish(t, st, l, driver.Outcome{State: state, Error: "x", RetryAt: time.Now().Add(time.Hour), Next: []jobs.NewTask{now, later, large}})
 
 		wantState(t, other, id, state)
-		wantState(t, other, later.ID, jobs.Scheduled)
+		wantState(t, other, later.ID, jobs.StateScheduled)
 		leased := lease(t, other, by("w", 3))
 		if got := ids(leased); !slices.Equal(got, []string{now.ID, large.ID}) {
 			t.Errorf("after %s leased %v", state, got)
 		}
 		for _, l := range leased { // or they come again, when their leases expire
-			finish(t, other, l, jobs.Outcome{State: jobs.Success})
+			finish(t, other, l, driver.Outcome{State: jobs.StateSuccess})
 		}
 		if got := get(t, st, large.ID); string(got.Args) != string(large.Args) {
 			t.Errorf("%d bytes of arguments, want %d", len(got.Args), len(large.Args))
@@ -156,19 +157,19 @@ func (s *suite) nextTwice(t *testing.T) {
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
 	enqueue(t, st, task("next"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`)})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`)})
 	before := get(t, st, "next")
 	again := jobs.NewTask{ID: "next", Name: "other"}
-	finish(t, st, l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{again, task("new"), task("new")}})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{again, task("new"), task("new")}})
 	wantSame(t, st, before)
-	wantState(t, st, "a", jobs.Success)
+	wantState(t, st, "a", jobs.StateSuccess)
 	if got := ids(lease(t, st, by("w", 5))); !slices.Equal(got, []string{"new"}) {
 		t.Errorf("leased %v", got)
 	}
 }
 
 func (s *suite) finishOnce(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	for round := range 10 {
 		id := fmt.Sprint("t", round)
 		enqueue(t, handles[0], task(id))
@@ -177,8 +178,8 @@ func (s *suite) finishOnce(t *testing.T) {
 		errs := make(chan error, callers)
 		for i := range callers {
 			go func() { // ends with Finish; the error is received below
-				errs <- handles[i%2].Finish(t.Context(), l, jobs.Outcome{
-					State: jobs.Success, Result: json.RawMessage(fmt.Sprint(i)),
+				errs <- handles[i%2].Finish(t.Context(), l, driver.Outcome{
+					State: jobs.StateSuccess, Result: json.RawMessage(fmt.Sprint(i)),
 					Next: []jobs.NewTask{{ID: fmt.Sprint(id, "-next-", i), Name: "next"}},
 				})
 			}()

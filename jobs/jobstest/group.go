@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var groupStories = []story{
@@ -33,14 +34,14 @@ func members(id string, n int) (all []jobs.NewTask) {
 	return all
 }
 
-func enqueueGroup(t *testing.T, st jobs.Store, g jobs.NewGroup) {
+func enqueueGroup(t *testing.T, st driver.Store, g jobs.NewGroup) {
 	t.Helper()
 	if created, err := st.EnqueueGroup(t.Context(), g); err != nil || !created {
 		t.Fatalf("EnqueueGroup = %v, %v", created, err)
 	}
 }
 
-func group(t *testing.T, st jobs.Store) *jobs.Group {
+func group(t *testing.T, st driver.Store) *jobs.Group {
 	t.Helper()
 	g, err := st.Group(t.Context(), "g")
 	if err != nil {
@@ -54,22 +55,22 @@ func chordOf(n int) jobs.NewGroup {
 	return jobs.NewGroup{ID: "g", Members: members("m", n), Callback: &jobs.NewTask{ID: "c", Name: "callback", Queue: "after", Args: json.RawMessage(`["first"]`)}}
 }
 
-func callbacks(max int) jobs.LeaseRequest {
-	return jobs.LeaseRequest{Owner: "w", Queues: []string{"after"}, Names: []string{"callback"}, Max: max}
+func callbacks(max int) driver.LeaseRequest {
+	return driver.LeaseRequest{Owner: "w", Queues: []string{"after"}, Names: []string{"callback"}, Max: max}
 }
 
 func (s *suite) groupCounts(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueueGroup(t, st, jobs.NewGroup{ID: "g", Members: members("m", 3)})
-	if got := get(t, other, "m-1"); got.Group != "g" || got.State != jobs.Queued {
+	if got := get(t, other, "m-1"); got.Group != "g" || got.State != jobs.StateQueued {
 		t.Errorf("member is %+v", got)
 	}
 	g := group(t, other)
 	if !slices.Equal(g.Members, []string{"m-0", "m-1", "m-2"}) || g.Succeeded+g.Failed != 0 || g.Finished != nil || g.Callback != "" || g.Created.IsZero() {
 		t.Errorf("at first %+v", g)
 	}
-	for i, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Success} {
-		finish(t, other, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x"})
+	for i, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateSuccess} {
+		finish(t, other, leaseOne(t, st, "w"), driver.Outcome{State: state, Error: "x"})
 		if g = group(t, st); g.Succeeded+g.Failed != i+1 || (g.Finished != nil) != (i == 2) {
 			t.Errorf("after %d members %+v", i+1, g)
 		}
@@ -96,7 +97,7 @@ func (s *suite) chord(t *testing.T) {
 		if _, err := st.Get(t.Context(), "c"); !errors.Is(err, jobs.ErrNotFound) {
 			t.Fatalf("the callback is there after %d members: %v", i, err)
 		}
-		o := jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`{"id":"` + l.Task.ID + `","größe":[1,2]}`)}
+		o := driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`{"id":"` + l.Task.ID + `","größe":[1,2]}`)}
 		if l.Task.ID == "m-3" {
 			o.Result = nil
 		}
@@ -114,7 +115,7 @@ func (s *suite) chord(t *testing.T) {
 	if len(got) != 1 || got[0].Task.ID != "c" || string(got[0].Task.Args) != "["+strings.Join(want, ",")+"]" {
 		t.Fatalf("leased %v with %s", ids(got), got[0].Task.Args)
 	}
-	finish(t, other, got[0], jobs.Outcome{State: jobs.Success})
+	finish(t, other, got[0], driver.Outcome{State: jobs.StateSuccess})
 	s.leaseNone(t, st, callbacks(1))
 }
 
@@ -124,7 +125,7 @@ func (s *suite) chordImmutable(t *testing.T) {
 	g.Immutable = true
 	enqueueGroup(t, st, g)
 	for _, l := range lease(t, st, by("w", 2)) {
-		finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`)})
+		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`)})
 	}
 	if got := lease(t, st, callbacks(1)); string(got[0].Task.Args) != `["first"]` {
 		t.Errorf("arguments are %s", got[0].Task.Args)
@@ -132,15 +133,15 @@ func (s *suite) chordImmutable(t *testing.T) {
 }
 
 func (s *suite) chordFails(t *testing.T) {
-	for _, state := range []jobs.State{jobs.Failed, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateFailed, jobs.StateCancelled, jobs.StateDead} {
 		t.Run(string(state), func(t *testing.T) {
 			st := s.handle(t)
 			enqueueGroup(t, st, chordOf(3))
 			leases := lease(t, st, by("w", 3))
-			finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
-			finish(t, st, leases[1], jobs.Outcome{State: state, Error: "no \"such\" größe"})
+			finish(t, st, leases[0], driver.Outcome{State: jobs.StateSuccess})
+			finish(t, st, leases[1], driver.Outcome{State: state, Error: "no \"such\" größe"})
 			s.wantEnded(t, st, leases[1].Task.ID, "no \"such\" größe")
-			finish(t, st, leases[2], jobs.Outcome{State: state, Error: "me too"})
+			finish(t, st, leases[2], driver.Outcome{State: state, Error: "me too"})
 			s.wantEnded(t, st, leases[1].Task.ID, "no \"such\" größe")
 			if g := group(t, st); g.Succeeded != 1 || g.Failed != 2 || g.Finished == nil {
 				t.Errorf("group is %+v", g)
@@ -150,10 +151,10 @@ func (s *suite) chordFails(t *testing.T) {
 }
 
 // wantEnded fails unless the callback has failed and says why.
-func (s *suite) wantEnded(t *testing.T, st jobs.Store, member, reason string) {
+func (s *suite) wantEnded(t *testing.T, st driver.Store, member, reason string) {
 	t.Helper()
-	c := wantState(t, st, "c", jobs.Failed)
-	if c.Error != jobs.ChordError(member, reason) || c.Finished == nil || c.Attempts != 0 || len(c.Failures) != 1 || c.Failures[0].Error != c.Error {
+	c := wantState(t, st, "c", jobs.StateFailed)
+	if c.Error != driver.ChordError(member, reason) || c.Finished == nil || c.Attempts != 0 || len(c.Failures) != 1 || c.Failures[0].Error != c.Error {
 		t.Errorf("callback is %+v", c)
 	}
 	s.leaseNone(t, st, callbacks(1))
@@ -165,15 +166,15 @@ func (s *suite) chordDies(t *testing.T) {
 	for range s.MaxLost {
 		lose(t, st, by("w", 1))
 	}
-	wantState(t, st, "m-0", jobs.Dead)
-	s.wantEnded(t, st, "m-0", jobs.LostReason(s.MaxLost))
+	wantState(t, st, "m-0", jobs.StateDead)
+	s.wantEnded(t, st, "m-0", driver.LostReason(s.MaxLost))
 }
 
 func (s *suite) chordRetries(t *testing.T) {
 	st := s.handle(t)
 	enqueueGroup(t, st, chordOf(1))
 	for range 2 {
-		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Retrying, Error: "again"})
+		finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateRetrying, Error: "again"})
 		l := leaseOne(t, st, "w")
 		if err := st.Release(t.Context(), l); err != nil {
 			t.Fatal(err)
@@ -183,15 +184,15 @@ func (s *suite) chordRetries(t *testing.T) {
 		t.Errorf("group is %+v", g)
 	}
 	l := leaseOne(t, st, "w")
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
-	wantError(t, "a second Finish", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Failed, Error: "x"}), jobs.ErrLeaseLost)
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
+	wantError(t, "a second Finish", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateFailed, Error: "x"}), jobs.ErrLeaseLost)
 	if g := group(t, st); g.Succeeded != 1 || g.Failed != 0 {
 		t.Errorf("group is %+v", g)
 	}
 	leaseOneOf(t, st, callbacks(1), "c")
 }
 
-func leaseOneOf(t *testing.T, st jobs.Store, r jobs.LeaseRequest, id string) {
+func leaseOneOf(t *testing.T, st driver.Store, r driver.LeaseRequest, id string) {
 	t.Helper()
 	if got := lease(t, st, r); !slices.Equal(ids(got), []string{id}) {
 		t.Errorf("leased %v, want %s", ids(got), id)
@@ -199,7 +200,7 @@ func leaseOneOf(t *testing.T, st jobs.Store, r jobs.LeaseRequest, id string) {
 }
 
 func (s *suite) chordAtOnce(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	for round := range 5 {
 		g := chordOf(16)
 		g.ID = fmt.Sprint("g", round)
@@ -209,7 +210,7 @@ func (s *suite) chordAtOnce(t *testing.T) {
 		leases := lease(t, handles[1], by("w", 16))
 		for i, l := range leases {
 			wg.Go(func() {
-				if err := handles[i%2].Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+				if err := handles[i%2].Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -219,7 +220,7 @@ func (s *suite) chordAtOnce(t *testing.T) {
 		if !slices.Equal(ids(got), []string{g.Callback.ID}) {
 			t.Errorf("leased %v, want %s", ids(got), g.Callback.ID)
 		}
-		finish(t, handles[round%2], got[0], jobs.Outcome{State: jobs.Success}) // else it is due again, on a slow machine
+		finish(t, handles[round%2], got[0], driver.Outcome{State: jobs.StateSuccess}) // else it is due again, on a slow machine
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // patience is how long a story waits for what must happen at all.
@@ -18,13 +19,13 @@ const patience = 60 * time.Second
 var errDone = errors.New("the story has seen enough")
 
 // handle is a handle whose leases do not expire during a story.
-func (s *suite) handle(t *testing.T) jobs.Store {
+func (s *suite) handle(t *testing.T) driver.Store {
 	t.Helper()
 	return s.closing(t, s.options())
 }
 
 // expiring is a handle whose leases expire after shortLease.
-func (s *suite) expiring(t *testing.T) jobs.Store {
+func (s *suite) expiring(t *testing.T) driver.Store {
 	t.Helper()
 	o := s.options()
 	o.LeaseTTL = shortLease
@@ -32,7 +33,7 @@ func (s *suite) expiring(t *testing.T) jobs.Store {
 }
 
 // keeping is a handle that keeps what has ended for so long.
-func (s *suite) keeping(t *testing.T, keep time.Duration) jobs.Store {
+func (s *suite) keeping(t *testing.T, keep time.Duration) driver.Store {
 	t.Helper()
 	o := s.options()
 	o.Keep = keep
@@ -42,7 +43,7 @@ func (s *suite) keeping(t *testing.T, keep time.Duration) jobs.Store {
 func (s *suite) options() Options { return Options{LeaseTTL: longLease, MaxLost: s.MaxLost} }
 
 // closing is a handle that is closed with the test.
-func (s *suite) closing(t *testing.T, o Options) jobs.Store {
+func (s *suite) closing(t *testing.T, o Options) driver.Store {
 	t.Helper()
 	st := s.open(t, o)
 	t.Cleanup(func() {
@@ -56,11 +57,11 @@ func (s *suite) closing(t *testing.T, o Options) jobs.Store {
 func task(id string) jobs.NewTask { return jobs.NewTask{ID: id, Name: "work"} }
 
 // by is a request of owner for tasks made by task.
-func by(owner string, max int) jobs.LeaseRequest {
-	return jobs.LeaseRequest{Owner: owner, Queues: []string{jobs.DefaultQueue}, Names: []string{"work"}, Max: max}
+func by(owner string, max int) driver.LeaseRequest {
+	return driver.LeaseRequest{Owner: owner, Queues: []string{jobs.DefaultQueue}, Names: []string{"work"}, Max: max}
 }
 
-func enqueue(t *testing.T, st jobs.Store, n jobs.NewTask) *jobs.Task {
+func enqueue(t *testing.T, st driver.Store, n jobs.NewTask) *jobs.Task {
 	t.Helper()
 	got, created, err := st.Enqueue(t.Context(), n)
 	if err != nil {
@@ -81,7 +82,7 @@ func due(id string) jobs.NewTask {
 
 // enqueueMany accepts n tasks like one, with -0000 and so on after its id, from
 // many goroutines at once.
-func enqueueMany(t *testing.T, st jobs.Store, one jobs.NewTask, n int) {
+func enqueueMany(t *testing.T, st driver.Store, one jobs.NewTask, n int) {
 	t.Helper()
 	const callers = 32
 	errs := make(chan error)
@@ -107,7 +108,7 @@ func enqueueMany(t *testing.T, st jobs.Store, one jobs.NewTask, n int) {
 }
 
 // lease takes what is due, and fails if nothing comes within patience.
-func lease(t *testing.T, st jobs.Store, r jobs.LeaseRequest) []*jobs.Lease {
+func lease(t *testing.T, st driver.Store, r driver.LeaseRequest) []*driver.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -121,13 +122,13 @@ func lease(t *testing.T, st jobs.Store, r jobs.LeaseRequest) []*jobs.Lease {
 	return got
 }
 
-func leaseOne(t *testing.T, st jobs.Store, owner string) *jobs.Lease {
+func leaseOne(t *testing.T, st driver.Store, owner string) *driver.Lease {
 	t.Helper()
 	return lease(t, st, by(owner, 1))[0]
 }
 
 // leaseSoon is leaseOne for goroutines: nil and an error instead of FailNow.
-func leaseSoon(t *testing.T, st jobs.Store) *jobs.Lease {
+func leaseSoon(t *testing.T, st driver.Store) *driver.Lease {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	got, err := st.Lease(ctx, by("w", 1))
@@ -139,7 +140,7 @@ func leaseSoon(t *testing.T, st jobs.Store) *jobs.Lease {
 }
 
 // leaseNone fails if anything is due now or becomes so within a short time.
-func (s *suite) leaseNone(t *testing.T, st jobs.Store, r jobs.LeaseRequest) {
+func (s *suite) leaseNone(t *testing.T, st driver.Store, r driver.LeaseRequest) {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), shortly, errDone)
 	defer cancel()
@@ -149,14 +150,14 @@ func (s *suite) leaseNone(t *testing.T, st jobs.Store, r jobs.LeaseRequest) {
 	}
 }
 
-func finish(t *testing.T, st jobs.Store, l *jobs.Lease, o jobs.Outcome) {
+func finish(t *testing.T, st driver.Store, l *driver.Lease, o driver.Outcome) {
 	t.Helper()
 	if err := st.Finish(t.Context(), l, o); err != nil {
 		t.Fatalf("Finish %s: %v", l.Task.ID, err)
 	}
 }
 
-func get(t *testing.T, st jobs.Store, id string) *jobs.Task {
+func get(t *testing.T, st driver.Store, id string) *jobs.Task {
 	t.Helper()
 	got, err := st.Get(t.Context(), id)
 	if err != nil {
@@ -165,7 +166,7 @@ func get(t *testing.T, st jobs.Store, id string) *jobs.Task {
 	return got
 }
 
-func wantState(t *testing.T, st jobs.Store, id string, want jobs.State) *jobs.Task {
+func wantState(t *testing.T, st driver.Store, id string, want jobs.State) *jobs.Task {
 	t.Helper()
 	got := get(t, st, id)
 	if got.State != want {
@@ -182,14 +183,14 @@ func wantError(t *testing.T, what string, got, want error) {
 }
 
 // wantSame fails if a task is not what it was.
-func wantSame(t *testing.T, st jobs.Store, before *jobs.Task) {
+func wantSame(t *testing.T, st driver.Store, before *jobs.Task) {
 	t.Helper()
 	if now := get(t, st, before.ID); !reflect.DeepEqual(now, before) {
 		t.Errorf("task %s changed\nfrom %+v\n  to %+v", before.ID, before, now)
 	}
 }
 
-func ids(leases []*jobs.Lease) []string {
+func ids(leases []*driver.Lease) []string {
 	out := make([]string, len(leases))
 	for i, l := range leases {
 		out[i] = l.Task.ID

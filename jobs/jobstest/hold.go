@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var holdStories = []story{
@@ -25,7 +26,7 @@ func (s *suite) extends(t *testing.T) {
 	enqueue(t, st, task("a"))
 	extended := time.Now()
 	l := leaseOne(t, st, "w")
-	taken := make(chan *jobs.Lease, 1)
+	taken := make(chan *driver.Lease, 1)
 	go func() { taken <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
 	beat := time.NewTicker(shortLease / 5)
 	defer beat.Stop()
@@ -33,7 +34,7 @@ func (s *suite) extends(t *testing.T) {
 	for ; time.Since(l.Task.Started.Add(3*shortLease)) < 0; beats++ {
 		<-beat.C
 		now := time.Now()
-		lost, err := st.Extend(t.Context(), []*jobs.Lease{l})
+		lost, err := st.Extend(t.Context(), []*driver.Lease{l})
 		if err != nil {
 			t.Fatalf("Extend: %v", err)
 		}
@@ -67,7 +68,7 @@ func (s *suite) expires(t *testing.T) {
 	if got := get(t, st, id); got.Worker != "w2" || got.Attempts != 2 || len(got.Failures) > 0 {
 		t.Errorf("task is %+v; a lost worker is no failure of the task", got)
 	}
-	finish(t, other, second, jobs.Outcome{State: jobs.Success})
+	finish(t, other, second, driver.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the next attempt", late)
 }
 
@@ -85,15 +86,15 @@ func (s *suite) expiredButCurrent(t *testing.T) {
 	lease(t, st, r)
 	lease(t, other, r) // its first lease has expired, and so have the older ones
 
-	for _, l := range []*jobs.Lease{slow, slower} {
+	for _, l := range []*driver.Lease{slow, slower} {
 		if err := st.Progress(t.Context(), l, 50, "still there"); err != nil {
 			t.Errorf("Progress: %v", err)
 		}
 	}
-	finish(t, st, slow, jobs.Outcome{State: jobs.Success})
-	wantState(t, other, "slow", jobs.Success)
+	finish(t, st, slow, driver.Outcome{State: jobs.StateSuccess})
+	wantState(t, other, "slow", jobs.StateSuccess)
 	extended := time.Now()
-	if lost, err := st.Extend(t.Context(), []*jobs.Lease{slower}); err != nil || len(lost) > 0 {
+	if lost, err := st.Extend(t.Context(), []*driver.Lease{slower}); err != nil || len(lost) > 0 {
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
 	}
 	next := leaseOne(t, other, "w2")
@@ -111,7 +112,7 @@ func (s *suite) stale(t *testing.T) {
 		t.Fatal(err)
 	}
 	current := leaseOne(t, other, "w") // the same owner: only the attempt differs
-	for name, l := range map[string]*jobs.Lease{
+	for name, l := range map[string]*driver.Lease{
 		"an earlier attempt":          first,
 		"another owner":               {Task: current.Task, Owner: "x", Attempt: current.Attempt},
 		"an attempt that never was":   {Task: current.Task, Owner: "w", Attempt: current.Attempt + 1},
@@ -120,28 +121,28 @@ func (s *suite) stale(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { s.refused(t, st, l, "a") })
 	}
-	if lost, err := st.Extend(t.Context(), []*jobs.Lease{first, current}); err != nil || len(lost) != 1 || lost[0] != first {
+	if lost, err := st.Extend(t.Context(), []*driver.Lease{first, current}); err != nil || len(lost) != 1 || lost[0] != first {
 		t.Errorf("Extend of both lost %v, %v", ids(lost), err)
 	}
-	finish(t, other, current, jobs.Outcome{State: jobs.Success})
+	finish(t, other, current, driver.Outcome{State: jobs.StateSuccess})
 }
 
 // refused tries all that can be said with a lease that is not current.
-func (s *suite) refused(t *testing.T, st jobs.Store, l *jobs.Lease, id string) {
+func (s *suite) refused(t *testing.T, st driver.Store, l *driver.Lease, id string) {
 	t.Helper()
 	ctx := t.Context()
 	before := get(t, st, id)
 	next := []jobs.NewTask{task("next-of-a-lost-lease")}
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
-		err := st.Finish(ctx, l, jobs.Outcome{State: state, Result: json.RawMessage(`1`), Error: "x", RetryAt: time.Now(), Next: next})
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying, jobs.StateCancelled, jobs.StateDead} {
+		err := st.Finish(ctx, l, driver.Outcome{State: state, Result: json.RawMessage(`1`), Error: "x", RetryAt: time.Now(), Next: next})
 		wantError(t, "Finish "+string(state), err, jobs.ErrLeaseLost)
 	}
 	wantError(t, "Progress", st.Progress(ctx, l, 77, "stale"), jobs.ErrLeaseLost)
 	wantError(t, "Release", st.Release(ctx, l), jobs.ErrLeaseLost)
-	if lost, err := st.Extend(ctx, []*jobs.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
+	if lost, err := st.Extend(ctx, []*driver.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
 	}
-	if lost, err := st.Held(ctx, []*jobs.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
+	if lost, err := st.Held(ctx, []*driver.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
 		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
 	}
 	wantSame(t, st, before)
@@ -150,12 +151,12 @@ func (s *suite) refused(t *testing.T, st jobs.Store, l *jobs.Lease, id string) {
 }
 
 func (s *suite) ended(t *testing.T) {
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Retrying, jobs.Cancelled, jobs.Dead} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying, jobs.StateCancelled, jobs.StateDead} {
 		t.Run(string(state), func(t *testing.T) {
 			st := s.handle(t)
 			enqueue(t, st, task("a"))
 			l := leaseOne(t, st, "w")
-			finish(t, st, l, jobs.Outcome{State: state, Error: "why", RetryAt: time.Now().Add(time.Hour)})
+			finish(t, st, l, driver.Outcome{State: state, Error: "why", RetryAt: time.Now().Add(time.Hour)})
 			s.refused(t, st, l, "a")
 		})
 	}
@@ -173,7 +174,7 @@ func (s *suite) releases(t *testing.T) {
 		if err := other.Release(t.Context(), l); err != nil {
 			t.Fatal(err)
 		}
-		if got := wantState(t, st, "a", jobs.Queued); len(got.Failures) > 0 || got.Error != "" {
+		if got := wantState(t, st, "a", jobs.StateQueued); len(got.Failures) > 0 || got.Error != "" {
 			t.Fatalf("released task is %+v", got)
 		}
 		s.refused(t, st, l, "a")
@@ -183,7 +184,7 @@ func (s *suite) releases(t *testing.T) {
 	if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 		t.Fatal(err)
 	}
-	wantState(t, st, "a", jobs.Queued)
+	wantState(t, st, "a", jobs.StateQueued)
 }
 
 func (s *suite) releaseKeepsPlace(t *testing.T) {
@@ -212,7 +213,7 @@ func (s *suite) progressCleared(t *testing.T) {
 	if got := get(t, st, "a"); got.Progress != 40 || got.Note != "läuft" || got.Version <= l.Task.Version {
 		t.Errorf("task is %+v", got)
 	}
-	finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "again", RetryAt: time.Now()})
+	finish(t, st, l, driver.Outcome{State: jobs.StateRetrying, Error: "again", RetryAt: time.Now()})
 	if l = leaseOne(t, st, "w"); l.Task.Progress != 0 || l.Task.Note != "" {
 		t.Errorf("second attempt begins at %d, %q", l.Task.Progress, l.Task.Note)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // Options are the settings of a store that a story needs.
@@ -36,7 +36,7 @@ const (
 // Run runs the suite as parallel subtests of t. open returns another handle on a
 // store: all calls with one t share it, as processes would, and for each t it is
 // a new, empty one. The suite closes the handles.
-func Run(t *testing.T, open func(t *testing.T, o Options) jobs.Store) {
+func Run(t *testing.T, open func(t *testing.T, o Options) driver.Store) {
 	s := &suite{open: open, MaxLost: maxLost}
 	for _, g := range []struct {
 		name    string
@@ -79,7 +79,7 @@ func Run(t *testing.T, open func(t *testing.T, o Options) jobs.Store) {
 }
 
 type suite struct {
-	open    func(t *testing.T, o Options) jobs.Store
+	open    func(t *testing.T, o Options) driver.Store
 	MaxLost int
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var keepStories = []story{
@@ -19,7 +20,7 @@ var keepStories = []story{
 const keep = 300 * time.Millisecond
 
 // wantGone waits until a task is not there any more.
-func wantGone(t *testing.T, st jobs.Store, id string) {
+func wantGone(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	eventually(t, id+" is gone", func() bool {
 		_, err := st.Get(t.Context(), id)
@@ -32,7 +33,7 @@ func (s *suite) keeps(t *testing.T) {
 	enqueueGroup(t, st, jobs.NewGroup{ID: "g", Members: members("m", 1)})
 	l := leaseOne(t, st, "w")
 	before := time.Now()
-	finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`"old"`)})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`"old"`)})
 	if got, err := other.Get(t.Context(), "m-0"); err == nil && string(got.Result) != `"old"` || err != nil && time.Since(before) < keep {
 		t.Fatalf("Get = %+v, %v", got, err)
 	}
@@ -62,9 +63,9 @@ func (s *suite) keepsWaiting(t *testing.T) {
 	r.Names = []string{"running"}
 	lease(t, st, r)
 	r.Names = []string{"retrying"}
-	finish(t, st, lease(t, st, r)[0], jobs.Outcome{State: jobs.Retrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+	finish(t, st, lease(t, st, r)[0], driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: time.Now().Add(time.Hour)})
 	enqueue(t, st, task("ended"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateFailed, Error: "x"})
 	wantGone(t, st, "ended")
 	for _, id := range []string{"queued", "running", "retrying"} {
 		wantState(t, st, id, jobs.State(id))
@@ -74,12 +75,12 @@ func (s *suite) keepsWaiting(t *testing.T) {
 func (s *suite) keepsResults(t *testing.T) {
 	st := s.keeping(t, keep)
 	enqueueGroup(t, st, chordOf(2))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`"long ago"`)})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`"long ago"`)})
 	wantGone(t, st, "m-0")
 	enqueue(t, st, due("other")) // whatever sweeps has an occasion
 	l := lease(t, st, by("w", 2))
 	for _, l := range l {
-		finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`)})
+		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`)})
 	}
 	if got := lease(t, st, callbacks(1))[0]; string(got.Task.Args) != `["first","long ago",1]` {
 		t.Errorf("arguments are %s", got.Task.Args)

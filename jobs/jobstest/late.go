@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // BenchmarkLateness measures how late scheduled tasks are leased: a thousand of
 // them, accepted by one handle and leased by another. It reports the median, the
 // 99th percentile and the maximum.
-func BenchmarkLateness(b *testing.B, accepts, leases jobs.Store) {
+func BenchmarkLateness(b *testing.B, accepts, leases driver.Store) {
 	for _, apart := range []time.Duration{0, time.Millisecond} {
 		b.Run(fmt.Sprint("apart=", apart), func(b *testing.B) {
 			var late []time.Duration
@@ -33,7 +34,7 @@ func BenchmarkLateness(b *testing.B, accepts, leases jobs.Store) {
 
 // lateness schedules a thousand tasks, each due that much after the one before,
 // and returns by how much the lease of each was late.
-func lateness(b *testing.B, accepts, leases jobs.Store, apart time.Duration) (late []time.Duration) {
+func lateness(b *testing.B, accepts, leases driver.Store, apart time.Duration) (late []time.Duration) {
 	b.Helper()
 	const tasks = 1000
 	ctx, cancel := context.WithTimeout(b.Context(), patience)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var leaseStories = []story{
@@ -33,7 +34,7 @@ func (s *suite) beginsAttempt(t *testing.T) {
 	if l.Owner != "box/worker.0" || l.Attempt != 1 || l.Task.Attempts != 1 {
 		t.Errorf("lease is %+v", l)
 	}
-	if got.State != jobs.Running || got.Worker != l.Owner || got.Attempts != 1 || got.Progress != 0 || got.Version <= was.Version {
+	if got.State != jobs.StateRunning || got.Worker != l.Owner || got.Attempts != 1 || got.Progress != 0 || got.Version <= was.Version {
 		t.Errorf("task is %+v", got)
 	}
 	if got.Started == nil || got.Started.Sub(before) < -2*time.Millisecond || got.Finished != nil {
@@ -130,7 +131,7 @@ func (s *suite) max(t *testing.T) {
 
 func (s *suite) oneOfMany(t *testing.T) {
 	const tasks, leasers = 500, 8
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	enqueueMany(t, handles[0], task("t"), tasks)
 
 	story := t.Context()
@@ -157,7 +158,7 @@ func (s *suite) oneOfMany(t *testing.T) {
 				}
 				mu.Unlock()
 				for _, l := range got {
-					if err := st.Finish(story, l, jobs.Outcome{State: jobs.Success}); err != nil {
+					if err := st.Finish(story, l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 						t.Error(err)
 					}
 				}
@@ -174,7 +175,7 @@ func (s *suite) oneOfMany(t *testing.T) {
 
 func (s *suite) leaseWakes(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	got := make(chan *jobs.Lease, 1)
+	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, st) }() // ends when it has leased, or patience is over
 	s.leaseNone(t, other, by("x", 1))       // let it begin to wait
 	id := "t"
@@ -185,7 +186,7 @@ func (s *suite) leaseWakes(t *testing.T) {
 		t.Fatalf("leased %v", l)
 	}
 	late := time.Since(accepted)
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the lease of a new task", late)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var listStories = []story{
@@ -18,7 +19,7 @@ var listStories = []story{
 }
 
 // listAll follows the pages.
-func listAll(t *testing.T, st jobs.Store, q jobs.Query) (all []string) {
+func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 	t.Helper()
 	for range 1000 {
 		p, err := st.List(t.Context(), q)
@@ -79,9 +80,9 @@ func (s *suite) pages(t *testing.T) {
 func (s *suite) filters(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("ok"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	enqueue(t, st, task("bad"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Dead, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateDead, Error: "x"})
 	enqueue(t, st, task("works"))
 	leaseOne(t, st, "w")
 	later := task("later")
@@ -94,22 +95,22 @@ func (s *suite) filters(t *testing.T) {
 		q    jobs.Query
 		want []string
 	}{
-		{jobs.Query{State: jobs.Success}, []string{"ok"}},
-		{jobs.Query{State: jobs.Dead}, []string{"bad"}},
-		{jobs.Query{State: jobs.Running}, []string{"works"}},
-		{jobs.Query{State: jobs.Scheduled}, []string{"later"}},
-		{jobs.Query{State: jobs.Queued}, []string{"elsewhere", "waits"}},
-		{jobs.Query{State: jobs.Queued, Queue: "b"}, []string{"elsewhere"}},
+		{jobs.Query{State: jobs.StateSuccess}, []string{"ok"}},
+		{jobs.Query{State: jobs.StateDead}, []string{"bad"}},
+		{jobs.Query{State: jobs.StateRunning}, []string{"works"}},
+		{jobs.Query{State: jobs.StateScheduled}, []string{"later"}},
+		{jobs.Query{State: jobs.StateQueued}, []string{"elsewhere", "waits"}},
+		{jobs.Query{State: jobs.StateQueued, Queue: "b"}, []string{"elsewhere"}},
 		{jobs.Query{Name: "other"}, []string{"elsewhere"}},
 		{jobs.Query{Name: "other", Queue: jobs.DefaultQueue}, nil},
-		{jobs.Query{State: jobs.Failed}, nil},
+		{jobs.Query{State: jobs.StateFailed}, nil},
 		{jobs.Query{Queue: jobs.DefaultQueue, Limit: 2}, []string{"waits", "later", "works", "bad", "ok"}},
 	} {
 		if got := listAll(t, st, row.q); !slices.Equal(got, row.want) {
 			t.Errorf("%+v: %v, want %v", row.q, got, row.want)
 		}
 	}
-	p, err := st.List(t.Context(), jobs.Query{State: jobs.Dead})
+	p, err := st.List(t.Context(), jobs.Query{State: jobs.StateDead})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func (s *suite) listsNothing(t *testing.T) {
 func (s *suite) listForgets(t *testing.T) {
 	st := s.keeping(t, 100*time.Millisecond)
 	enqueue(t, st, task("old"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	eventually(t, "the task is not listed any more", func() bool { return len(listAll(t, st, jobs.Query{})) == 0 })
 	enqueue(t, st, task("old")) // the id is free again, and the list says so
 	enqueue(t, st, task("more"))

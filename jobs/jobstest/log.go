@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var logStories = []story{
@@ -17,7 +18,7 @@ var logStories = []story{
 	{"a mark moves forward only", (*suite).marks},
 }
 
-func appendLog(t *testing.T, st jobs.Store, l *jobs.Lease, lines string) {
+func appendLog(t *testing.T, st driver.Store, l *driver.Lease, lines string) {
 	t.Helper()
 	if err := st.AppendLog(t.Context(), l, lines); err != nil {
 		t.Fatalf("AppendLog: %v", err)
@@ -25,7 +26,7 @@ func appendLog(t *testing.T, st jobs.Store, l *jobs.Lease, lines string) {
 }
 
 // wantLog looks at the log of the task a.
-func wantLog(t *testing.T, st jobs.Store, want string) {
+func wantLog(t *testing.T, st driver.Store, want string) {
 	t.Helper()
 	if got, err := st.Log(t.Context(), "a"); err != nil || got != want {
 		t.Errorf("log is %.200q, %v; want %.200q", got, err, want)
@@ -45,7 +46,7 @@ func (s *suite) logs(t *testing.T) {
 	if got := get(t, st, "a").Version; got != version {
 		t.Errorf("version %d after %d", got, version)
 	}
-	finish(t, st, first, jobs.Outcome{State: jobs.Failed, Error: "x"})
+	finish(t, st, first, driver.Outcome{State: jobs.StateFailed, Error: "x"})
 	if _, err := st.Requeue(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func (s *suite) logIsBounded(t *testing.T) {
 		all.WriteString(lines.String())
 	}
 	got, err := st.Log(t.Context(), "a")
-	if err != nil || len(got) > jobs.MaxLog || len(got) < jobs.MaxLog-100 {
+	if err != nil || len(got) > driver.MaxLog || len(got) < driver.MaxLog-100 {
 		t.Fatalf("%d bytes are kept, %v", len(got), err)
 	}
 	if !strings.HasSuffix(all.String(), "\n"+got) {
@@ -77,10 +78,10 @@ func (s *suite) logIsBounded(t *testing.T) {
 
 func (s *suite) logForgets(t *testing.T) {
 	st := s.keeping(t, keep)
-	for name, end := range map[string]func(*jobs.Lease){
-		"finished":  func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.Success}) },
-		"dead":      func(l *jobs.Lease) { finish(t, st, l, jobs.Outcome{State: jobs.Dead, Error: "x"}) },
-		"cancelled": func(*jobs.Lease) { cancelSoon(t, st, "a") },
+	for name, end := range map[string]func(*driver.Lease){
+		"finished":  func(l *driver.Lease) { finish(t, st, l, driver.Outcome{State: jobs.StateSuccess}) },
+		"dead":      func(l *driver.Lease) { finish(t, st, l, driver.Outcome{State: jobs.StateDead, Error: "x"}) },
+		"cancelled": func(*driver.Lease) { cancelSoon(t, st, "a") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			enqueue(t, st, task("a"))
@@ -98,7 +99,7 @@ func (s *suite) logForgets(t *testing.T) {
 }
 
 // cancelSoon cancels a task that may be gone in an instant.
-func cancelSoon(t *testing.T, st jobs.Store, id string) {
+func cancelSoon(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	if _, err := st.Cancel(t.Context(), id); err != nil {
 		t.Fatalf("Cancel: %v", err)
@@ -128,7 +129,7 @@ func (s *suite) marks(t *testing.T) {
 		{at.Add(time.Hour), at},
 		{time.Time{}, at.Add(time.Hour)},
 	} {
-		if was, err := []jobs.Store{st, other}[i%2].Mark(t.Context(), "a", step.to); err != nil || !was.Equal(step.was) {
+		if was, err := []driver.Store{st, other}[i%2].Mark(t.Context(), "a", step.to); err != nil || !was.Equal(step.was) {
 			t.Errorf("step %d: Mark(%v) = %v, %v; want %v", i, step.to, was, err, step.was)
 		}
 	}

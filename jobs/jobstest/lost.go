@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var lostStories = []story{
@@ -28,11 +29,11 @@ func (s *suite) reclaims(t *testing.T) {
 		t.Fatalf("Reclaim = %d, %v; want 2", n, err)
 	}
 	for _, l := range dead {
-		if got := wantState(t, st, l.Task.ID, jobs.Queued); len(got.Failures) > 0 || got.Attempts != 1 {
+		if got := wantState(t, st, l.Task.ID, jobs.StateQueued); len(got.Failures) > 0 || got.Attempts != 1 {
 			t.Errorf("reclaimed task is %+v", got)
 		}
 	}
-	wantState(t, st, alive.Task.ID, jobs.Running)
+	wantState(t, st, alive.Task.ID, jobs.StateRunning)
 	again := lease(t, st, by("box/worker.0", 3))
 	got, want := ids(again), ids(dead)
 	slices.Sort(got)
@@ -41,15 +42,15 @@ func (s *suite) reclaims(t *testing.T) {
 		t.Errorf("leased %v after Reclaim, want %v", got, want)
 	}
 	for _, l := range dead {
-		wantError(t, "Finish of the dead", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}), jobs.ErrLeaseLost)
+		wantError(t, "Finish of the dead", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}), jobs.ErrLeaseLost)
 	}
-	finish(t, other, alive, jobs.Outcome{State: jobs.Success})
+	finish(t, other, alive, driver.Outcome{State: jobs.StateSuccess})
 }
 
 func (s *suite) reclaimsNothing(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("queued"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	before := get(t, st, "queued")
 	for _, owner := range []string{"w", "nobody", ""} {
 		if n, err := st.Reclaim(t.Context(), owner); n != 0 || err != nil {
@@ -80,9 +81,9 @@ func (s *suite) deadByExpiry(t *testing.T) {
 		leaseOne(t, st, "w")
 	}
 	// Whoever asks next finds it expired once more.
-	got := make(chan *jobs.Lease, 1)
+	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
-	eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.Dead })
+	eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.StateDead })
 	s.wantDead(t, st, "poison")
 	enqueue(t, st, task("good"))
 	if l := <-got; l != nil && l.Task.ID != "good" {
@@ -90,9 +91,9 @@ func (s *suite) deadByExpiry(t *testing.T) {
 	}
 }
 
-func (s *suite) wantDead(t *testing.T, st jobs.Store, id string) {
+func (s *suite) wantDead(t *testing.T, st driver.Store, id string) {
 	t.Helper()
-	got := wantState(t, st, id, jobs.Dead)
+	got := wantState(t, st, id, jobs.StateDead)
 	if !strings.Contains(got.Error, fmt.Sprint(s.MaxLost)) || got.Finished == nil || got.Attempts != s.MaxLost {
 		t.Errorf("dead task is %+v", got)
 	}
@@ -114,13 +115,13 @@ func (s *suite) othersGoOn(t *testing.T) {
 		}
 		l := leaseOne(t, st, "w")
 		if l.Task.ID != "poison" {
-			finish(t, st, l, jobs.Outcome{State: jobs.Success})
+			finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 			done++
 		} else if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for get(t, st, "poison").State != jobs.Dead {
+	for get(t, st, "poison").State != jobs.StateDead {
 		leaseOne(t, st, "w")
 		if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var pauseStories = []story{
@@ -33,7 +34,7 @@ func (s *suite) pauses(t *testing.T) {
 	if err != nil || len(d) != 2 || !d[0].Paused || d[0].Waiting != 1 || d[1].Paused {
 		t.Errorf("depth is %+v, %v", d, err)
 	}
-	got := make(chan *jobs.Lease, 1)
+	got := make(chan *driver.Lease, 1)
 	go func() { // ends when it has leased, or with the test
 		l, err := st.Lease(t.Context(), r)
 		if err != nil {
@@ -65,8 +66,8 @@ func (s *suite) pausesRunning(t *testing.T) {
 	if lost, err := st.Extend(t.Context(), leases); err != nil || len(lost) != 0 {
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
 	}
-	finish(t, st, leases[0], jobs.Outcome{State: jobs.Success})
-	finish(t, st, leases[1], jobs.Outcome{State: jobs.Retrying, Error: "x"})
+	finish(t, st, leases[0], driver.Outcome{State: jobs.StateSuccess})
+	finish(t, st, leases[1], driver.Outcome{State: jobs.StateRetrying, Error: "x"})
 	s.leaseNone(t, st, by("w", 2))
 	if err := st.Resume(t.Context(), jobs.DefaultQueue); err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func (s *suite) pausesNothing(t *testing.T) {
 	if err := st.Pause(t.Context(), "later"); err != nil {
 		t.Fatal(err)
 	}
-	want := []jobs.Depth{{Queue: "later", Paused: true}}
+	want := []driver.Depth{{Queue: "later", Paused: true}}
 	if d, err := st.Depth(t.Context()); err != nil || !reflect.DeepEqual(d, want) {
 		t.Errorf("depth is %+v, %v", d, err)
 	}

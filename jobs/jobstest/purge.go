@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var purgeStories = []story{
@@ -16,7 +17,7 @@ var purgeStories = []story{
 	{"ten thousand are purged page by page", (*suite).purgesMany},
 }
 
-func purge(t *testing.T, st jobs.Store, ids []string, states ...jobs.State) int {
+func purge(t *testing.T, st driver.Store, ids []string, states ...jobs.State) int {
 	t.Helper()
 	n, err := st.Purge(t.Context(), ids, states)
 	if err != nil {
@@ -26,11 +27,11 @@ func purge(t *testing.T, st jobs.Store, ids []string, states ...jobs.State) int 
 }
 
 // oneOfEach makes a task in each state and returns their ids.
-func (s *suite) oneOfEach(t *testing.T, st jobs.Store) (all []string) {
+func (s *suite) oneOfEach(t *testing.T, st driver.Store) (all []string) {
 	t.Helper()
-	for _, state := range []jobs.State{jobs.Success, jobs.Failed, jobs.Dead, jobs.Retrying} {
+	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateDead, jobs.StateRetrying} {
 		enqueue(t, st, task(string(state)))
-		finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: state, Error: "x", RetryAt: time.Now().Add(time.Hour)})
+		finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: state, Error: "x", RetryAt: time.Now().Add(time.Hour)})
 	}
 	enqueue(t, st, task("cancelled"))
 	cancel(t, st, "cancelled")
@@ -54,19 +55,19 @@ func (s *suite) purges(t *testing.T) {
 	for _, id := range all {
 		before[id] = get(t, st, id)
 	}
-	if n := purge(t, other, append(all, "nobody"), jobs.Purgeable...); n != 4 {
+	if n := purge(t, other, append(all, "nobody"), driver.Purgeable...); n != 4 {
 		t.Errorf("%d were purged, want 4", n)
 	}
-	if n := purge(t, other, all, jobs.Purgeable...); n != 0 {
+	if n := purge(t, other, all, driver.Purgeable...); n != 0 {
 		t.Errorf("%d were purged again", n)
 	}
 	for _, id := range all {
-		if !slices.Contains(jobs.Purgeable, jobs.State(id)) {
+		if !slices.Contains(driver.Purgeable, jobs.State(id)) {
 			wantSame(t, st, before[id])
 			continue
 		}
-		got := wantState(t, st, id, jobs.Cancelled)
-		if got.Error != jobs.PurgedReason || got.Finished == nil || got.Version <= before[id].Version || len(got.Failures) != len(before[id].Failures) {
+		got := wantState(t, st, id, jobs.StateCancelled)
+		if got.Error != driver.PurgedReason || got.Finished == nil || got.Version <= before[id].Version || len(got.Failures) != len(before[id].Failures) {
 			t.Errorf("%s is %+v", id, got)
 		}
 	}
@@ -74,11 +75,11 @@ func (s *suite) purges(t *testing.T) {
 		t.Errorf("depth is %+v, %v", d, err)
 	}
 	s.leaseNone(t, st, by("w", 10))
-	finish(t, st, &jobs.Lease{Task: before["running"], Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Success})
-	if got, err := st.Requeue(t.Context(), "dead"); err != nil || got.State != jobs.Queued {
+	finish(t, st, &driver.Lease{Task: before["running"], Owner: "w", Attempt: 1}, driver.Outcome{State: jobs.StateSuccess})
+	if got, err := st.Requeue(t.Context(), "dead"); err != nil || got.State != jobs.StateQueued {
 		t.Errorf("Requeue of a purged one: %+v, %v", got, err)
 	}
-	for _, state := range []jobs.State{jobs.Running, jobs.Success, jobs.Failed, jobs.Cancelled, "", "x"} {
+	for _, state := range []jobs.State{jobs.StateRunning, jobs.StateSuccess, jobs.StateFailed, jobs.StateCancelled, "", "x"} {
 		_, err := st.Purge(t.Context(), []string{"running"}, []jobs.State{state})
 		wantError(t, "Purge of what is "+string(state), err, jobs.ErrState)
 	}
@@ -89,11 +90,11 @@ func (s *suite) purges(t *testing.T) {
 func (s *suite) purgesStates(t *testing.T) {
 	st := s.handle(t)
 	all := s.oneOfEach(t, st)
-	for _, state := range jobs.Purgeable {
+	for _, state := range driver.Purgeable {
 		if n := purge(t, st, all, state); n != 1 {
 			t.Errorf("of %s %d were purged", state, n)
 		}
-		wantState(t, st, string(state), jobs.Cancelled)
+		wantState(t, st, string(state), jobs.StateCancelled)
 	}
 }
 
@@ -105,14 +106,14 @@ func (s *suite) purgesMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	dead := leaseOne(t, st, "w").Task.ID
-	finish(t, st, &jobs.Lease{Task: get(t, st, dead), Owner: "w", Attempt: 1}, jobs.Outcome{State: jobs.Dead, Error: "x"})
-	if n := purge(t, st, []string{"a", "b", "c"}, jobs.Purgeable...); n != 3 {
+	finish(t, st, &driver.Lease{Task: get(t, st, dead), Owner: "w", Attempt: 1}, driver.Outcome{State: jobs.StateDead, Error: "x"})
+	if n := purge(t, st, []string{"a", "b", "c"}, driver.Purgeable...); n != 3 {
 		t.Errorf("%d were purged", n)
 	}
 	if got, err := st.Group(t.Context(), "g"); err != nil || got.Failed != 3 || got.Succeeded != 0 || got.Finished == nil || got.FailedMember != dead {
 		t.Errorf("group is %+v, %v", got, err)
 	}
-	if got := wantState(t, st, "callback", jobs.Failed); got.Error != jobs.ChordError(dead, "x") {
+	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError(dead, "x") {
 		t.Errorf("callback says %q", got.Error)
 	}
 }
@@ -129,7 +130,7 @@ func (s *suite) purgesMany(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	count, q := 0, jobs.Query{State: jobs.Queued, Limit: jobs.MaxPage}
+	count, q := 0, jobs.Query{State: jobs.StateQueued, Limit: jobs.MaxPage}
 	for {
 		p, err := st.List(t.Context(), q)
 		if err != nil {
@@ -139,7 +140,7 @@ func (s *suite) purgesMany(t *testing.T) {
 		for _, task := range p.Tasks {
 			ids = append(ids, task.ID)
 		}
-		count += purge(t, st, ids, jobs.Queued)
+		count += purge(t, st, ids, jobs.StateQueued)
 		if q.Before = p.Next; p.Next == 0 {
 			break
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var rateStories = []story{
@@ -17,7 +18,7 @@ var rateStories = []story{
 }
 
 // limited is a request for tasks of the names limited and work.
-func limited(owner string, max int, every time.Duration) jobs.LeaseRequest {
+func limited(owner string, max int, every time.Duration) driver.LeaseRequest {
 	r := by(owner, max)
 	r.Names = append(r.Names, "limited")
 	r.Rates = map[string]jobs.Rate{"limited": {Count: 1, Per: every}}
@@ -25,7 +26,7 @@ func limited(owner string, max int, every time.Duration) jobs.LeaseRequest {
 }
 
 func (s *suite) rates(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	every := jobs.RateSlack + shortly
 	const n = 4
 	for i := range n {
@@ -39,7 +40,7 @@ func (s *suite) rates(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("leased %v at once", ids(got))
 		}
-		finish(t, handles[0], got[0], jobs.Outcome{State: jobs.Success})
+		finish(t, handles[0], got[0], driver.Outcome{State: jobs.StateSuccess})
 	}
 	took := time.Since(began)
 	if least := (n-1)*every - jobs.RateSlack; took < least {
@@ -71,7 +72,7 @@ func (s *suite) rateKeepsOrder(t *testing.T) {
 	got := ids(leases)
 	slices.Sort(got)
 	for _, l := range leases {
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 	}
 	if want := []string{"quick-0", "quick-1", "quick-2", "slow-0"}; !slices.Equal(got, want) {
 		t.Errorf("leased %v, want %v", got, want)
@@ -84,7 +85,7 @@ func (s *suite) rateKeepsOrder(t *testing.T) {
 		if len(l) != 1 || l[0].Task.ID != want {
 			t.Errorf("leased %v, want %s", ids(l), want)
 		}
-		finish(t, st, l[0], jobs.Outcome{State: jobs.Success})
+		finish(t, st, l[0], driver.Outcome{State: jobs.StateSuccess})
 	}
 }
 
@@ -94,7 +95,7 @@ func (s *suite) rateOfRetries(t *testing.T) {
 	one.Name = "limited"
 	enqueue(t, st, one)
 	l := lease(t, st, limited("w", 1, time.Hour))[0]
-	finish(t, st, l, jobs.Outcome{State: jobs.Retrying, Error: "x"})
+	finish(t, st, l, driver.Outcome{State: jobs.StateRetrying, Error: "x"})
 	s.leaseNone(t, st, limited("w", 1, time.Hour))
 	if d, err := st.Depth(t.Context()); err != nil || len(d) != 1 || d[0].Waiting != 1 {
 		t.Errorf("depth is %+v, %v", d, err)

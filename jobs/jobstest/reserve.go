@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var reserveStories = []story{
@@ -45,7 +46,7 @@ func wantTaken(t *testing.T, what string, err error, id, workflow string) {
 }
 
 // refuseID tries every way to take an id.
-func refuseID(t *testing.T, st jobs.Store, id, workflow string) {
+func refuseID(t *testing.T, st driver.Store, id, workflow string) {
 	t.Helper()
 	_, _, err := st.Enqueue(t.Context(), task(id))
 	wantTaken(t, "a task", err, id, workflow)
@@ -57,7 +58,7 @@ func refuseID(t *testing.T, st jobs.Store, id, workflow string) {
 }
 
 // refuseLater tries the ways that are refused even if a task has the id.
-func refuseLater(t *testing.T, st jobs.Store, id, workflow string) {
+func refuseLater(t *testing.T, st driver.Store, id, workflow string) {
 	t.Helper()
 	_, _, err := st.Enqueue(t.Context(), first("x", "y", id))
 	wantTaken(t, "one that follows", err, id, workflow)
@@ -86,7 +87,7 @@ func refuseLater(t *testing.T, st jobs.Store, id, workflow string) {
 }
 
 // wantFree fails if a task, or anything else, has the id.
-func wantFree(t *testing.T, st jobs.Store, id string) {
+func wantFree(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	n := task(id)
 	n.Name = "nobody runs it"
@@ -149,7 +150,7 @@ func (s *suite) reservesAllOrNothing(t *testing.T) {
 }
 
 func (s *suite) reservesAtOnce(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	const callers = 12
 	for round := range 5 {
 		shared := fmt.Sprint("shared-", round)
@@ -183,20 +184,20 @@ func (s *suite) reservesAtOnce(t *testing.T) {
 }
 
 // succeed ends the only task that is due, and is followed by next.
-func succeed(t *testing.T, st jobs.Store, id string, next ...jobs.NewTask) {
+func succeed(t *testing.T, st driver.Store, id string, next ...jobs.NewTask) {
 	t.Helper()
 	l := leaseOne(t, st, "w")
 	if l.Task.ID != id {
 		t.Fatalf("leased %s, want %s", l.Task.ID, id)
 	}
-	finish(t, st, l, jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`), Next: next})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`), Next: next})
 }
 
 func (s *suite) handsOn(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueue(t, st, first("a", "b", "c", "d"))
 	succeed(t, other, "a", first("b", "c", "d"))
-	if b := get(t, st, "b"); b.Workflow != "a" || b.State != jobs.Queued || !slices.Equal(b.Followers, []string{"c", "d"}) {
+	if b := get(t, st, "b"); b.Workflow != "a" || b.State != jobs.StateQueued || !slices.Equal(b.Followers, []string{"c", "d"}) {
 		t.Errorf("the second is %+v", b)
 	}
 	if _, created, err := st.Enqueue(t.Context(), task("b")); err != nil || created {
@@ -208,7 +209,7 @@ func (s *suite) handsOn(t *testing.T) {
 	succeed(t, st, "c", task("d"))
 	succeed(t, st, "d")
 	for _, id := range []string{"a", "b", "c", "d"} {
-		wantState(t, other, id, jobs.Success)
+		wantState(t, other, id, jobs.StateSuccess)
 	}
 }
 
@@ -227,16 +228,16 @@ func (s *suite) freesUnreached(t *testing.T) {
 const retryKeep = 5 * time.Second
 
 func (s *suite) keepsForRetry(t *testing.T) {
-	for _, state := range []jobs.State{jobs.Failed, jobs.Dead, jobs.Cancelled} {
+	for _, state := range []jobs.State{jobs.StateFailed, jobs.StateDead, jobs.StateCancelled} {
 		t.Run(string(state), func(t *testing.T) {
 			t.Parallel() // it waits for retryKeep
 			st := s.keeping(t, retryKeep)
 			enqueue(t, st, first("a", "b", "on-error"))
 			l := leaseOne(t, st, "w")
-			if state == jobs.Cancelled {
+			if state == jobs.StateCancelled {
 				cancel(t, st, "a")
 			} else {
-				finish(t, st, l, jobs.Outcome{State: state, Error: "x", Next: []jobs.NewTask{task("on-error")}})
+				finish(t, st, l, driver.Outcome{State: state, Error: "x", Next: []jobs.NewTask{task("on-error")}})
 				succeed(t, st, "on-error")
 			}
 			refuseID(t, st, "b", "a")
@@ -256,7 +257,7 @@ func (s *suite) keepsForRetry(t *testing.T) {
 func (s *suite) reservationExpires(t *testing.T) {
 	st := s.keeping(t, retryKeep)
 	enqueue(t, st, first("a", "b"))
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateFailed, Error: "x"})
 	refuseID(t, st, "b", "a")
 	wantGone(t, st, "a")
 	eventually(t, "the id is free", func() bool {
@@ -276,7 +277,7 @@ func (s *suite) groupHandsOn(t *testing.T) {
 		if l.Task.ID == "m-0" {
 			next = []jobs.NewTask{task("after-m")}
 		}
-		finish(t, st, l, jobs.Outcome{State: jobs.Success, Next: next})
+		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Next: next})
 	}
 	succeed(t, st, "after-m")
 	if got := get(t, st, "after-m"); got.Workflow != "g" {
@@ -287,7 +288,7 @@ func (s *suite) groupHandsOn(t *testing.T) {
 	if got := get(t, st, "c"); got.Workflow != "g" || len(got.Followers) != 2 {
 		t.Errorf("the callback is %+v", got)
 	}
-	finish(t, st, l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{first("after-c", "last")}})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{first("after-c", "last")}})
 	refuseID(t, st, "last", "g")
 	succeed(t, st, "after-c", task("last"))
 	succeed(t, st, "last")
@@ -295,8 +296,8 @@ func (s *suite) groupHandsOn(t *testing.T) {
 	g.ID, g.Members = "broken", members("k", 1)
 	g.Callback = &jobs.NewTask{ID: "c2", Name: "callback", Followers: []string{"never"}}
 	enqueueGroup(t, st, g)
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Failed, Error: "x"})
-	wantState(t, st, "c2", jobs.Failed)
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateFailed, Error: "x"})
+	wantState(t, st, "c2", jobs.StateFailed)
 	wantFree(t, st, "never")
 }
 
@@ -369,10 +370,10 @@ func (s *suite) noWorkflow(t *testing.T) {
 	l := lease(t, st, by("w", 2))
 	for _, each := range l {
 		if each.Task.ID == "a" { // c is somebody's, b is not
-			finish(t, st, each, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{first("b", "d"), task("c")}})
+			finish(t, st, each, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{first("b", "d"), task("c")}})
 		}
 	}
-	if b := wantState(t, st, "b", jobs.Queued); b.Workflow != "" || b.Followers != nil {
+	if b := wantState(t, st, "b", jobs.StateQueued); b.Workflow != "" || b.Followers != nil {
 		t.Errorf("the next is %+v", b)
 	}
 	_, err := st.Get(t.Context(), "c")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var scheduleStories = []story{
@@ -20,20 +21,20 @@ func (s *suite) atItsTime(t *testing.T) {
 	for _, in := range []time.Duration{50, 333, 500} {
 		n := task(fmt.Sprint("in-", int(in)))
 		n.RunAt = time.Now().Add(in * time.Millisecond)
-		if got := enqueue(t, other, n); got.State != jobs.Scheduled && time.Now().Before(n.RunAt) {
+		if got := enqueue(t, other, n); got.State != jobs.StateScheduled && time.Now().Before(n.RunAt) {
 			t.Errorf("state %s before its time", got.State)
 		}
 		l := leaseOne(t, st, "w")
 		late := time.Since(n.RunAt)
 		wantNotBefore(t, l, n.RunAt)
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 		wantLate(t, "the lease", late)
 	}
 }
 
 // wantNotBefore fails if an attempt began before its task was due. A store may
 // count in milliseconds.
-func wantNotBefore(t *testing.T, l *jobs.Lease, due time.Time) {
+func wantNotBefore(t *testing.T, l *driver.Lease, due time.Time) {
 	t.Helper()
 	if l.Task.Started.Before(due.Truncate(time.Millisecond)) {
 		t.Errorf("%s started %v, due %v", l.Task.ID, l.Task.Started, due)
@@ -66,10 +67,10 @@ func (s *suite) readsQueued(t *testing.T) {
 	eventually(t, "the task reads as queued", func() bool {
 		got := get(t, st, n.ID)
 		late = time.Since(n.RunAt)
-		if got.State != jobs.Queued && got.State != jobs.Scheduled {
+		if got.State != jobs.StateQueued && got.State != jobs.StateScheduled {
 			t.Fatalf("state %s", got.State)
 		}
-		return got.State == jobs.Queued
+		return got.State == jobs.StateQueued
 	})
 	wantLate(t, "the change to queued", late)
 }
@@ -79,7 +80,7 @@ func (s *suite) overtakes(t *testing.T) {
 	far := task("far")
 	far.RunAt = time.Now().Add(time.Hour)
 	enqueue(t, other, far)
-	got := make(chan *jobs.Lease, 1)
+	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, st) }() // ends when it has leased, or patience is over
 	s.leaseNone(t, other, by("x", 1))       // let it begin to wait
 	near := task("near")
@@ -91,6 +92,6 @@ func (s *suite) overtakes(t *testing.T) {
 		t.Fatalf("leased %v", l)
 	}
 	wantNotBefore(t, l, near.RunAt)
-	finish(t, st, l, jobs.Outcome{State: jobs.Success})
+	finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the lease", late)
 }

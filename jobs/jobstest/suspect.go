@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var suspectStories = []story{
@@ -15,7 +16,7 @@ var suspectStories = []story{
 }
 
 // lose takes whatever is due, as one owner, and loses it.
-func lose(t *testing.T, st jobs.Store, r jobs.LeaseRequest) []string {
+func lose(t *testing.T, st driver.Store, r driver.LeaseRequest) []string {
 	t.Helper()
 	got := ids(lease(t, st, r))
 	if _, err := st.Reclaim(t.Context(), r.Owner); err != nil {
@@ -28,29 +29,29 @@ func lose(t *testing.T, st jobs.Store, r jobs.LeaseRequest) []string {
 func (s *suite) neighbours(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, due("poison"))
-	for range jobs.SuspectAfter {
+	for range driver.SuspectAfter {
 		lose(t, st, by("w", 1))
 	}
 	enqueue(t, st, due("good"))
 	// However often the suspect takes the worker down with both.
-	for range s.MaxLost - jobs.SuspectAfter {
+	for range s.MaxLost - driver.SuspectAfter {
 		if got := lose(t, st, by("w", 2)); !slices.Equal(got, []string{"good", "poison"}) {
 			t.Fatalf("leased %v", got)
 		}
 	}
-	wantState(t, st, "poison", jobs.Dead)
-	wantState(t, st, "good", jobs.Queued)
+	wantState(t, st, "poison", jobs.StateDead)
+	wantState(t, st, "good", jobs.StateQueued)
 	// The good one has lost nothing yet: it may go down MaxLost times more.
 	for range s.MaxLost - 1 {
 		lose(t, st, by("w", 1))
 	}
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 }
 
 func (s *suite) neighboursExpire(t *testing.T) {
 	st := s.expiring(t)
 	enqueue(t, st, due("poison"))
-	for range jobs.SuspectAfter {
+	for range driver.SuspectAfter {
 		lose(t, st, by("w", 1))
 	}
 	enqueue(t, st, due("good"))
@@ -61,25 +62,25 @@ func (s *suite) neighboursExpire(t *testing.T) {
 	// Nobody looks for work, so that it matters not if the story comes late.
 	half := time.Now().Add(shortLease / 2)
 	eventually(t, "half of the lease is over", func() bool { return time.Now().After(half) })
-	good := slices.DeleteFunc(both, func(l *jobs.Lease) bool { return l.Task.ID != "good" })
+	good := slices.DeleteFunc(both, func(l *driver.Lease) bool { return l.Task.ID != "good" })
 	if lost, err := st.Extend(t.Context(), good); err != nil || len(lost) > 0 {
 		t.Fatalf("Extend lost %v, %v", ids(lost), err)
 	}
 	// The suspect's lease expires first, and is somebody else's, or its last, when
 	// the other's does.
-	var again []*jobs.Lease
+	var again []*driver.Lease
 	for len(again) < 2 {
 		again = append(again, lease(t, st, by("x", 2-len(again)))...)
-		if s.MaxLost == jobs.SuspectAfter+1 {
+		if s.MaxLost == driver.SuspectAfter+1 {
 			break // that was the suspect's end
 		}
 	}
 	if _, err := st.Reclaim(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.Queued })
+	eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.StateQueued })
 	losses := 0
-	for get(t, st, "good").State != jobs.Dead {
+	for get(t, st, "good").State != jobs.StateDead {
 		if slices.Contains(lose(t, st, by("y", 1)), "good") {
 			losses++
 		}
@@ -92,7 +93,7 @@ func (s *suite) neighboursExpire(t *testing.T) {
 func (s *suite) oneSuspect(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueueMany(t, st, due("bad"), 3)
-	for range jobs.SuspectAfter {
+	for range driver.SuspectAfter {
 		if got := lose(t, st, by("w", 3)); len(got) != 3 {
 			t.Fatalf("leased %v", got)
 		}
@@ -108,7 +109,7 @@ func (s *suite) oneSuspect(t *testing.T) {
 		t.Fatalf("another owner leased %v; want one of the suspects", ids(second))
 	}
 	for _, l := range first {
-		finish(t, st, l, jobs.Outcome{State: jobs.Success})
+		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess})
 	}
 	third := lease(t, st, by("w", 4))
 	if len(third) != 1 {
@@ -117,7 +118,7 @@ func (s *suite) oneSuspect(t *testing.T) {
 	if err := st.Release(t.Context(), third[0]); err != nil {
 		t.Fatal(err)
 	}
-	finish(t, st, leaseOne(t, st, "w"), jobs.Outcome{State: jobs.Success})
-	finish(t, other, second[0], jobs.Outcome{State: jobs.Success})
+	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
+	finish(t, other, second[0], driver.Outcome{State: jobs.StateSuccess})
 	s.leaseNone(t, st, by("w", 4))
 }

@@ -7,7 +7,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var textStories = []story{
@@ -35,8 +37,8 @@ func (s *suite) refusesInvalidText(t *testing.T) {
 		wantRefused("Enqueue", err)
 		_, err = st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("c"), bad}})
 		wantRefused("EnqueueGroup", err)
-		wantRefused("Finish", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Result: text}))
-		wantRefused("Finish with a next task", st.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{bad}}))
+		wantRefused("Finish", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess, Result: text}))
+		wantRefused("Finish with a next task", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{bad}}))
 	}
 	wantSame(t, st, before)
 	for _, id := range []string{"b", "c"} {
@@ -53,7 +55,7 @@ func (s *suite) repairsText(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendLog(t, st, l, "line \xff\n")
-	finish(t, st, l, jobs.Outcome{State: jobs.Failed, Error: "error \xff"})
+	finish(t, st, l, driver.Outcome{State: jobs.StateFailed, Error: "error \xff"})
 	got := get(t, other, "a")
 	if got.Note != "note \uFFFD\x00" || got.Error != "error \uFFFD" || got.Failures[0].Error != "error \uFFFD" {
 		t.Errorf("%+v", got)
@@ -63,7 +65,7 @@ func (s *suite) repairsText(t *testing.T) {
 
 // EnqueueForRepair accepts the task a in the group g. A store's own test then writes
 // invalid bytes behind the store's back, as in WantRepaired.
-func EnqueueForRepair(t *testing.T, st jobs.Store) {
+func EnqueueForRepair(t *testing.T, st driver.Store) {
 	t.Helper()
 	if _, err := st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("a")}}); err != nil {
 		t.Fatal(err)
@@ -73,7 +75,7 @@ func EnqueueForRepair(t *testing.T, st jobs.Store) {
 // WantRepaired checks that what the store reads is valid UTF-8 if it holds of the task
 // a the arguments "a\xff\xfeb" and "\ud800", the result "\xff", the note n\xff, the
 // error e\xff and the log l\xff, and of the group g the reason r\xff.
-func WantRepaired(t *testing.T, st jobs.Store) {
+func WantRepaired(t *testing.T, st driver.Store) {
 	t.Helper()
 	got := get(t, st, "a")
 	group, err := st.Group(t.Context(), "g")
@@ -113,27 +115,27 @@ func (s *suite) cutsTexts(t *testing.T) {
 	if err := st.Progress(t.Context(), l, 50, text); err != nil {
 		t.Fatal(err)
 	}
-	finish(t, st, l, jobs.Outcome{State: jobs.Failed, Error: text})
+	finish(t, st, l, driver.Outcome{State: jobs.StateFailed, Error: text})
 	got := get(t, other, "a")
-	wantText(t, "note", got.Note, jobs.Cut(text, jobs.MaxNote), jobs.MaxNote)
-	wantText(t, "error", got.Error, jobs.Cut(text, jobs.MaxError), jobs.MaxError)
-	wantText(t, "failure", got.Failures[0].Error, jobs.Cut(text, jobs.MaxFailure), jobs.MaxFailure)
+	wantText(t, "note", got.Note, utf8text.Cut(text, driver.MaxNote), driver.MaxNote)
+	wantText(t, "error", got.Error, utf8text.Cut(text, driver.MaxError), driver.MaxError)
+	wantText(t, "failure", got.Failures[0].Error, utf8text.Cut(text, driver.MaxFailure), driver.MaxFailure)
 	group, err := other.Group(t.Context(), "g")
 	if err != nil {
 		t.Fatal(err)
 	}
-	reason := jobs.Cut(text, jobs.MaxReason)
-	wantText(t, "error of the group", group.Error, reason, jobs.MaxReason)
+	reason := utf8text.Cut(text, driver.MaxReason)
+	wantText(t, "error of the group", group.Error, reason, driver.MaxReason)
 	got = get(t, other, "callback")
-	wantText(t, "error of the callback", got.Error, jobs.ChordError("a", reason), jobs.MaxFailure)
-	wantText(t, "failure of the callback", got.Failures[0].Error, got.Error, jobs.MaxFailure)
+	wantText(t, "error of the callback", got.Error, driver.ChordError("a", reason), driver.MaxFailure)
+	wantText(t, "failure of the callback", got.Failures[0].Error, got.Error, driver.MaxFailure)
 }
 
 func (s *suite) cutsLines(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, task("a"))
 	l := leaseOne(t, st, "w")
-	cut := jobs.Cut(long, jobs.MaxLogLine-1) + "\n"
+	cut := utf8text.Cut(long, driver.MaxLogLine-1) + "\n"
 	appendLog(t, st, l, long+"\n")
 	wantLog(t, st, cut)
 	appendLog(t, st, l, "short\n"+long) // and no end of a line

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var uniqueStories = []story{
@@ -38,7 +39,7 @@ func (s *suite) unique(t *testing.T) {
 	if _, err := st.Cancel(t.Context(), "first"); err != nil {
 		t.Fatal(err)
 	}
-	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", time.Hour)); err != nil || created || got.State != jobs.Cancelled {
+	if got, created, err := other.Enqueue(t.Context(), keyed("third", "work", time.Hour)); err != nil || created || got.State != jobs.StateCancelled {
 		t.Errorf("after its end: Enqueue = %+v, %v, %v", got, created, err)
 	}
 }
@@ -57,7 +58,7 @@ func (s *suite) uniqueEnds(t *testing.T) {
 }
 
 func (s *suite) uniqueAtOnce(t *testing.T) {
-	handles := []jobs.Store{s.handle(t), s.handle(t)}
+	handles := []driver.Store{s.handle(t), s.handle(t)}
 	const callers = 16
 	got := make(chan string, callers)
 	for i := range callers {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var watchStories = []story{
@@ -43,23 +44,23 @@ func (s *suite) watchSteps(t *testing.T) {
 
 // watchLife watches all that happens to a task and returns by how much the
 // slowest step was late.
-func (s *suite) watchLife(t *testing.T, st, other jobs.Store, id string) (late time.Duration) {
+func (s *suite) watchLife(t *testing.T, st, other driver.Store, id string) (late time.Duration) {
 	last := enqueue(t, st, task(id))
-	var l *jobs.Lease
+	var l *driver.Lease
 	ctx := t.Context()
 	for _, step := range []struct {
 		what string
 		do   func() error
 		want func(*jobs.Task) bool
 	}{
-		{"the lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.Running }},
+		{"the lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.StateRunning }},
 		{"progress", func() error { return other.Progress(ctx, l, 10, "one") }, func(t *jobs.Task) bool { return t.Note == "one" }},
 		{"more progress", func() error { return other.Progress(ctx, l, 20, "two") }, func(t *jobs.Task) bool { return t.Progress == 20 }},
-		{"release", func() error { return other.Release(ctx, l) }, func(t *jobs.Task) bool { return t.State == jobs.Queued }},
-		{"the next lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.Running }},
-		{"reclaim", func() error { _, err := other.Reclaim(ctx, "w"); return err }, func(t *jobs.Task) bool { return t.State == jobs.Queued }},
+		{"release", func() error { return other.Release(ctx, l) }, func(t *jobs.Task) bool { return t.State == jobs.StateQueued }},
+		{"the next lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.State == jobs.StateRunning }},
+		{"reclaim", func() error { _, err := other.Reclaim(ctx, "w"); return err }, func(t *jobs.Task) bool { return t.State == jobs.StateQueued }},
 		{"the last lease", func() error { l = leaseOne(t, other, "w"); return nil }, func(t *jobs.Task) bool { return t.Attempts == 3 }},
-		{"the end", func() error { return other.Finish(ctx, l, jobs.Outcome{State: jobs.Success}) }, func(t *jobs.Task) bool { return t.State == jobs.Success }},
+		{"the end", func() error { return other.Finish(ctx, l, driver.Outcome{State: jobs.StateSuccess}) }, func(t *jobs.Task) bool { return t.State == jobs.StateSuccess }},
 	} {
 		got := make(chan *jobs.Task, 1)
 		go func() { got <- watchSoon(t, st, last) }() // ends when it has seen the step, or patience is over
@@ -78,7 +79,7 @@ func (s *suite) watchLife(t *testing.T, st, other jobs.Store, id string) (late t
 }
 
 // watchSoon waits for a newer version of a task; it returns nil after patience.
-func watchSoon(t *testing.T, st jobs.Store, last *jobs.Task) *jobs.Task {
+func watchSoon(t *testing.T, st driver.Store, last *jobs.Task) *jobs.Task {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	next, err := st.Watch(ctx, last.ID, last.Version)
@@ -109,7 +110,7 @@ func (s *suite) watchMany(t *testing.T) {
 		})
 	}
 	changed := map[string]int{}
-	for _, l := range lease(t, other, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{one.Name}, Max: 50}) {
+	for _, l := range lease(t, other, driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{one.Name}, Max: 50}) {
 		changed[l.Task.ID] = 2
 	}
 	done := time.Now()

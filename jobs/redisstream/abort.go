@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // CancelWorkflow implements jobs.Changer. Which tasks may be part of a workflow
@@ -25,7 +26,7 @@ func (s *Store) abort(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	args := []any{id, kind, jobs.AbortReason}
+	args := []any{id, kind, driver.AbortReason}
 	for _, part := range parts {
 		args = append(args, part)
 	}
@@ -40,7 +41,7 @@ func (s *Store) abort(ctx context.Context, id string) error {
 	case int64(1):
 		return nil
 	case int64(0):
-		return jobs.ErrWorkflowEnded
+		return driver.ErrWorkflowEnded
 	case int64(-1):
 		return jobs.ErrNotFound
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // List implements jobs.Lister.
@@ -39,7 +40,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 // Cancel implements jobs.Changer.
 func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "cancel")
-	if err == nil && !done && t.State != jobs.Cancelled {
+	if err == nil && !done && t.State != jobs.StateCancelled {
 		err = t.Ended()
 	}
 	if err != nil {
@@ -50,10 +51,10 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 
 // Purge implements jobs.Changer.
 func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (int, error) {
-	err := jobs.CheckPurge(ids, states)
+	err := driver.CheckPurge(ids, states)
 	var done int64
 	if err == nil && len(ids) > 0 {
-		args := []any{jobs.PurgedReason, len(states)}
+		args := []any{driver.PurgedReason, len(states)}
 		for _, state := range states {
 			args = append(args, string(state))
 		}
@@ -87,7 +88,7 @@ func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 
 // change returns the task as it is after the step, and whether that was done.
 func (s *Store) change(ctx context.Context, id, what string) (t *jobs.Task, done bool, err error) {
-	answer, err := s.soon(ctx, changeScript, id, what, jobs.CancelReason)
+	answer, err := s.soon(ctx, changeScript, id, what, driver.CancelReason)
 	if err != nil {
 		return nil, false, err
 	}
@@ -102,8 +103,8 @@ func (s *Store) change(ctx context.Context, id, what string) (t *jobs.Task, done
 	return t, did == 1, err
 }
 
-// Held implements jobs.Leaser.
-func (s *Store) Held(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, error) {
+// Held implements driver.Leaser.
+func (s *Store) Held(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
 	lost, err := s.askLeases(ctx, heldScript, leases)
 	if err != nil {
 		return nil, fmt.Errorf("look at leases: %w", err)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/redistest"
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/jobstest"
 	"github.com/galeserver/gale/jobs/redisstream"
 )
@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 }
 
 func conform(t *testing.T, address string) {
-	jobstest.Run(t, func(t *testing.T, o jobstest.Options) jobs.Store {
+	jobstest.Run(t, func(t *testing.T, o jobstest.Options) driver.Store {
 		t.Helper()
 		s, err := redisstream.Open(t.Context(), address, redisstream.Options{
 			// The handles of one story share a prefix.

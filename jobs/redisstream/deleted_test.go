@@ -14,19 +14,21 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
 const base = "{gale:jobs}:"
 
 // both is work from two queues.
-func both(owner string, max int) jobs.LeaseRequest {
+func both(owner string, max int) driver.LeaseRequest {
 	r := work(owner, max)
 	r.Queues = []string{"a", "b"}
 	return r
 }
 
-func enqueueIn(t *testing.T, s jobs.Store, queue string, ids ...string) {
+func enqueueIn(t *testing.T, s driver.Store, queue string, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
 		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "work", Queue: queue}); err != nil {
@@ -36,12 +38,12 @@ func enqueueIn(t *testing.T, s jobs.Store, queue string, ids ...string) {
 }
 
 // finishAll leases and finishes tasks until n have succeeded, and returns them.
-func finishAll(t *testing.T, s jobs.Store, r jobs.LeaseRequest, n int) []string {
+func finishAll(t *testing.T, s driver.Store, r driver.LeaseRequest, n int) []string {
 	t.Helper()
 	done := map[string]bool{}
 	eventually(t, fmt.Sprint(n, " tasks end"), func() bool {
 		for _, l := range lease(t, s, r, time.Second) {
-			if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+			if err := s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 				t.Errorf("finish %s: %v", l.Task.ID, err)
 			}
 			done[l.Task.ID] = true
@@ -51,7 +53,7 @@ func finishAll(t *testing.T, s jobs.Store, r jobs.LeaseRequest, n int) []string 
 	return slices.Sorted(maps.Keys(done))
 }
 
-func total(c *jobs.Counters, e jobs.Event) (n uint64) {
+func total(c *meter.Counters, e meter.Event) (n uint64) {
 	for _, one := range c.All() {
 		if one.Event == e {
 			n += one.Total
@@ -83,7 +85,7 @@ func TestDeletedKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			var counters jobs.Counters
+			var counters meter.Counters
 			s := open(t, server.URL(), redisstream.Options{Meter: &counters, LeaseTTL: 20 * time.Second})
 			s.SetPeriod(300 * time.Millisecond)
 			enqueueIn(t, s, "a", "a0", "a1", "a2", "a3")
@@ -96,25 +98,25 @@ func TestDeletedKeys(t *testing.T) {
 				t.Fatalf("leased %s first", held.Task.ID)
 			}
 			destroy(t.Context(), server.Client())
-			if lost, err := s.Extend(t.Context(), []*jobs.Lease{held}); err != nil || len(lost) > 0 {
+			if lost, err := s.Extend(t.Context(), []*driver.Lease{held}); err != nil || len(lost) > 0 {
 				t.Errorf("Extend: %v, %v", lost, err)
 			}
 			want := []string{"a1", "a2", "a3", "b0", "b1", "later"}
 			if got := finishAll(t, s, both("w2", 3), len(want)); !slices.Equal(got, want) {
 				t.Errorf("ran %v, want %v", got, want)
 			}
-			if err := s.Finish(t.Context(), held, jobs.Outcome{State: jobs.Success}); err != nil {
+			if err := s.Finish(t.Context(), held, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 				t.Errorf("finish what was leased before: %v", err)
 			}
 			for _, id := range append(want, "a0") {
-				if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.Success || got.Attempts != 1 {
+				if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.StateSuccess || got.Attempts != 1 {
 					t.Errorf("%s: %+v, %v", id, got, err)
 				}
 			}
-			if n := total(&counters, jobs.Missing) + total(&counters, jobs.Redelivered); n != 0 {
+			if n := total(&counters, meter.EventMissing) + total(&counters, meter.EventRedelivered); n != 0 {
 				t.Errorf("%d tasks count as missing or redelivered", n)
 			}
-			if strings.HasPrefix(name, "stream") && total(&counters, jobs.Restored) == 0 {
+			if strings.HasPrefix(name, "stream") && total(&counters, meter.EventRestored) == 0 {
 				t.Error("nothing counts as restored")
 			}
 		})
@@ -136,7 +138,7 @@ func TestDeletedWhileLeased(t *testing.T) {
 // What cannot be restored is counted, and stops nobody.
 func TestDeletedTasks(t *testing.T) {
 	server := redistest.Start(t)
-	var counters jobs.Counters
+	var counters meter.Counters
 	var log lines
 	s := open(t, server.URL(), redisstream.Options{Meter: &counters, Logger: logTo(&log), LeaseTTL: 300 * time.Millisecond})
 	enqueueIn(t, s, "a", "leased")
@@ -145,12 +147,12 @@ func TestDeletedTasks(t *testing.T) {
 	}
 	held := lease(t, s, both("w", 1), 5*time.Second)
 	server.Client().Del(t.Context(), base+"task:leased", base+"task:later")
-	if err := s.Finish(t.Context(), held[0], jobs.Outcome{State: jobs.Success}); !errors.Is(err, jobs.ErrLeaseLost) {
+	if err := s.Finish(t.Context(), held[0], driver.Outcome{State: jobs.StateSuccess}); !errors.Is(err, jobs.ErrLeaseLost) {
 		t.Errorf("finish a task that is gone: %v", err)
 	}
 	eventually(t, "both count as missing", func() bool {
 		lease(t, s, both("w", 1), 200*time.Millisecond)
-		return total(&counters, jobs.Missing) == 2
+		return total(&counters, meter.EventMissing) == 2
 	})
 	if !strings.Contains(log.String(), "tasks are lost") {
 		t.Errorf("log: %s", log.String())
@@ -178,7 +180,7 @@ func TestWrongType(t *testing.T) {
 	enqueueIn(t, s, "b", "b1")
 	for range 2 {
 		l := lease(t, s, both("w", 1), 5*time.Second)[0]
-		o := jobs.Outcome{State: jobs.Success}
+		o := driver.Outcome{State: jobs.StateSuccess}
 		if l.Task.ID == "b1" {
 			o.Next = []jobs.NewTask{{ID: "a2", Name: "work", Queue: "a"}}
 		}
@@ -252,7 +254,7 @@ func TestScriptFlush(t *testing.T) {
 		server.Client().ScriptFlush(t.Context())
 		l := lease(t, s, work("w", 1), 5*time.Second)[0]
 		server.Client().ScriptFlush(t.Context())
-		if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+		if err := s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -303,14 +305,14 @@ func TestUnusedQueues(t *testing.T) {
 		lease(t, s, r, 50*time.Millisecond)
 		return len(c.XInfoConsumers(ctx, base+"stream:paused", "workers").Val()) == 0
 	})
-	if err := s.Finish(ctx, l, jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(ctx, l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Errorf("finish what was leased meanwhile: %v", err)
 	}
 	// One that comes while its queue goes is not lost.
 	for i := range 200 {
 		enqueueIn(t, s, "flicker", fmt.Sprint("f", i))
 		r.Queues = []string{"flicker"}
-		if got := lease(t, s, r, 5*time.Second); len(got) != 1 || s.Finish(ctx, got[0], jobs.Outcome{State: jobs.Success}) != nil {
+		if got := lease(t, s, r, 5*time.Second); len(got) != 1 || s.Finish(ctx, got[0], driver.Outcome{State: jobs.StateSuccess}) != nil {
 			t.Fatalf("round %d: %v", i, got)
 		}
 		if i%50 == 0 {

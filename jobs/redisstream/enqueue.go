@@ -13,7 +13,7 @@ import (
 
 var errAnswer = errors.New("redis answers what was not asked")
 
-// Enqueue implements jobs.Enqueuer. The server has the task when it returns;
+// Enqueue implements jobs.Store. The server has the task when it returns;
 // whether a disk has it too is for the server's appendfsync to say, and for a
 // while the store remembers it, see journal. If the
 // answer does not come within Patience, the error wraps jobs.ErrUnavailable, and
@@ -70,7 +70,7 @@ func numbers(answer []any) (a, b int64, err error) {
 // accepted is what a task reads as that was accepted now.
 func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	t := &jobs.Task{
-		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.Queued,
+		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.StateQueued,
 		Created: fromMicro(now), RunAt: fromMicro(now), Timeout: n.Timeout, MaxRetries: n.MaxRetries,
 		Signature: n.Signature, Version: 1, Failures: []jobs.Failure{}, Artifacts: []string{},
 		Followers: slices.Clone(n.Followers), Digest: n.Digest,
@@ -81,13 +81,13 @@ func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	if at := micro(n.RunAt); at != 0 {
 		t.RunAt = fromMicro(at)
 		if at > now {
-			t.State = jobs.Scheduled
+			t.State = jobs.StateScheduled
 		}
 	}
 	return t
 }
 
-// EnqueueGroup implements jobs.Enqueuer. Redis does nothing else meanwhile: a
+// EnqueueGroup implements jobs.Store. Redis does nothing else meanwhile: a
 // thousand members take some 20 ms.
 func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error) {
 	created, err := s.enqueueGroup(ctx, g)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
@@ -30,11 +32,11 @@ func open(t testing.TB, address string, o redisstream.Options) *redisstream.Stor
 	return s
 }
 
-func work(owner string, max int, names ...string) jobs.LeaseRequest {
-	return jobs.LeaseRequest{Owner: owner, Queues: []string{"default"}, Names: append(names, "work"), Max: max}
+func work(owner string, max int, names ...string) driver.LeaseRequest {
+	return driver.LeaseRequest{Owner: owner, Queues: []string{"default"}, Names: append(names, "work"), Max: max}
 }
 
-func enqueue(t testing.TB, s jobs.Store, ids ...string) {
+func enqueue(t testing.TB, s driver.Store, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
 		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "work"}); err != nil {
@@ -44,7 +46,7 @@ func enqueue(t testing.TB, s jobs.Store, ids ...string) {
 }
 
 // lease takes what is due within a time, or nothing.
-func lease(t testing.TB, s jobs.Store, r jobs.LeaseRequest, within time.Duration) (leases []*jobs.Lease) {
+func lease(t testing.TB, s driver.Store, r driver.LeaseRequest, within time.Duration) (leases []*driver.Lease) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
@@ -55,7 +57,7 @@ func lease(t testing.TB, s jobs.Store, r jobs.LeaseRequest, within time.Duration
 	return leases
 }
 
-func ids(leases []*jobs.Lease) (all []string) {
+func ids(leases []*driver.Lease) (all []string) {
 	for _, l := range leases {
 		all = append(all, l.Task.ID)
 	}
@@ -145,13 +147,13 @@ func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 	server.Continue(t) // and the script runs
 	eventually(t, "the unheard lease", func() bool {
 		got, err := other.Get(t.Context(), "a")
-		return err == nil && got.State == jobs.Running
+		return err == nil && got.State == jobs.StateRunning
 	})
 	got := lease(t, s, work("w", 1), 60*time.Second)
 	if len(got) != 1 || got[0].Attempt != 2 {
 		t.Fatalf("leased %v", got)
 	}
-	if err := s.Finish(t.Context(), got[0], jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(t.Context(), got[0], driver.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Error(err)
 	}
 }
@@ -161,7 +163,7 @@ func TestFinishAgain(t *testing.T) {
 	s := open(t, redistest.Start(t).URL(), redisstream.Options{})
 	enqueue(t, s, "a")
 	l := lease(t, s, work("w", 1), 60*time.Second)[0]
-	o := jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`1`), Next: []jobs.NewTask{{ID: "next", Name: "work"}}}
+	o := driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`), Next: []jobs.NewTask{{ID: "next", Name: "work"}}}
 	for range 2 {
 		if err := s.Finish(t.Context(), l, o); err != nil {
 			t.Errorf("Finish: %v", err)
@@ -194,7 +196,7 @@ func TestServerIsKilled(t *testing.T) {
 	}
 	server.Restart(t)
 	eventually(t, "the outcome is recorded", func() bool {
-		return s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}) == nil
+		return s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}) == nil
 	})
 	if got := lease(t, s, work("w", 2), 60*time.Second); !slices.Equal(ids(got), []string{"waiting"}) {
 		t.Errorf("leased %v", ids(got))
@@ -239,7 +241,7 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 }
 
 // watch has the task a watched, and returns when the watcher listens.
-func watch(t *testing.T, server *redistest.Server, s jobs.Store) (seen <-chan error) {
+func watch(t *testing.T, server *redistest.Server, s driver.Store) (seen <-chan error) {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() { // ends when the task has changed
@@ -281,7 +283,7 @@ func TestWatcherMissesNothing(t *testing.T) {
 // What is in a stream and is no task becomes a dead letter, once.
 func TestMalformedMessages(t *testing.T) {
 	server := redistest.Start(t)
-	var counters jobs.Counters
+	var counters meter.Counters
 	s := open(t, server.URL(), redisstream.Options{Meter: &counters})
 	enqueue(t, s, "good")
 	ctx, key := t.Context(), "{gale:jobs}"
@@ -306,14 +308,14 @@ func TestMalformedMessages(t *testing.T) {
 	}
 	for _, id := range dead {
 		letter, err := s.Get(ctx, id)
-		if err != nil || letter.State != jobs.Dead || letter.Error == "" || !json.Valid(letter.Args) || len(letter.Failures) != 1 {
+		if err != nil || letter.State != jobs.StateDead || letter.Error == "" || !json.Valid(letter.Args) || len(letter.Failures) != 1 {
 			t.Errorf("dead letter %s is %+v, %v", id, letter, err)
 		}
 	}
 	if got := lease(t, s, work("w", 10), 200*time.Millisecond); len(got) > 0 {
 		t.Errorf("then leased %v", ids(got))
 	}
-	if all := counters.All(); len(all) != 1 || all[0].Event != jobs.Buried || all[0].Total != 3 {
+	if all := counters.All(); len(all) != 1 || all[0].Event != meter.EventDead || all[0].Total != 3 {
 		t.Errorf("counted %+v", all)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
@@ -27,7 +28,7 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	leases, err := store.Lease(t.Context(), jobs.LeaseRequest{Owner: "a/worker.0", Queues: []string{jobs.DefaultQueue}, Names: []string{"noop"}, Max: n})
+	leases, err := store.Lease(t.Context(), driver.LeaseRequest{Owner: "a/worker.0", Queues: []string{jobs.DefaultQueue}, Names: []string{"noop"}, Max: n})
 	if err != nil || len(leases) != n {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}
@@ -42,7 +43,7 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 	var all sync.WaitGroup
 	for _, l := range leases {
 		all.Go(func() {
-			err := store.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success})
+			err := store.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess})
 			mu.Lock()
 			defer mu.Unlock()
 			errs[l.Task.ID] = err
@@ -56,14 +57,14 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 			t.Errorf("%s: %v; want what is wrong with its group", id, err)
 		}
 		task, getErr := store.Get(t.Context(), id)
-		if i%8 != 0 && (err != nil || getErr != nil || task.State != jobs.Success) {
+		if i%8 != 0 && (err != nil || getErr != nil || task.State != jobs.StateSuccess) {
 			t.Errorf("%s: %v, %v, %+v", id, err, getErr, task)
 		}
 	}
 	// Nothing of the others was written, so that they end when it is repaired.
 	redis.Del(t.Context(), "{gale:jobs}:group:g")
 	for i := 0; i < n; i += 8 {
-		if err := store.Finish(t.Context(), leases[i], jobs.Outcome{State: jobs.Success}); err != nil {
+		if err := store.Finish(t.Context(), leases[i], driver.Outcome{State: jobs.StateSuccess}); err != nil {
 			t.Errorf("t%d, of a group that is repaired: %v", i, err)
 		}
 	}

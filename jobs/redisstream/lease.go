@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 )
 
 // lookAgain is how often a waiting Lease looks by itself, for expired leases
@@ -32,10 +34,10 @@ type calls struct {
 	answered int64
 }
 
-// Lease implements jobs.Leaser. The order within a queue is that in which tasks
+// Lease implements driver.Leaser. The order within a queue is that in which tasks
 // came due, but for those that were given back and those that this worker
 // knows and others did not, which come first. A Max below 1 is refused.
-func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, error) {
+func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lease, error) {
 	if r.Max < 1 {
 		return nil, fmt.Errorf("lease tasks: at most %d tasks are asked for", r.Max)
 	}
@@ -68,7 +70,7 @@ func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, 
 }
 
 // lease asks once. wait is for how long nothing will be due by itself.
-func (s *Store) lease(ctx context.Context, r jobs.LeaseRequest) (leases []*jobs.Lease, wait time.Duration, err error) {
+func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*driver.Lease, wait time.Duration, err error) {
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
 	s.calls.last++
@@ -104,7 +106,7 @@ var leased = []string{
 	"group", "failures", "error", "result", "artifacts", "id", "queue", "worker", "started",
 }
 
-func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.Duration, lost []any, err error) {
+func decodeLeases(answer []any, owner string) (leases []*driver.Lease, wait time.Duration, lost []any, err error) {
 	if len(answer) != 4 {
 		return nil, 0, nil, errAnswer
 	}
@@ -128,7 +130,7 @@ func decodeLeases(answer []any, owner string) (leases []*jobs.Lease, wait time.D
 			// and the task becomes a dead letter.
 			t = &jobs.Task{ID: f.text("id"), Name: f.text("name"), Queue: f.text("queue"), Attempts: int(f.number("attempts"))}
 		}
-		leases = append(leases, &jobs.Lease{Task: t, Owner: owner, Attempt: t.Attempts})
+		leases = append(leases, &driver.Lease{Task: t, Owner: owner, Attempt: t.Attempts})
 	}
 	return leases, wait, lost, err
 }
@@ -146,18 +148,18 @@ func (s *Store) countLost(lost []any) {
 		switch v[3] {
 		case "restored":
 			restored++
-			s.opts.Meter.Count(jobs.Restored, name, queue)
+			s.opts.Meter.Count(meter.EventRestored, name, queue)
 			continue
 		case "missing":
 			missing = append(missing, id)
-			s.opts.Meter.Count(jobs.Missing, name, queue)
+			s.opts.Meter.Count(meter.EventMissing, name, queue)
 			continue
 		}
 		if name != malformed {
-			s.opts.Meter.Count(jobs.Redelivered, name, queue)
+			s.opts.Meter.Count(meter.EventRedelivered, name, queue)
 		}
-		if v[3] == string(jobs.Dead) {
-			s.opts.Meter.Count(jobs.Buried, name, queue)
+		if v[3] == string(jobs.StateDead) {
+			s.opts.Meter.Count(meter.EventDead, name, queue)
 			s.opts.Logger.Warn("task is a dead letter", "id", id, "task", name, "queue", queue)
 		}
 	}
@@ -226,7 +228,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // fence is a lease as scripts check it.
-func fence(l *jobs.Lease) []any { return []any{l.Task.ID, l.Owner, l.Attempt} }
+func fence(l *driver.Lease) []any { return []any{l.Task.ID, l.Owner, l.Attempt} }
 
 // held reads the answer of a script that returns 1, or 0 for a lost lease.
 func held(answer []any, err error) error {
@@ -241,8 +243,8 @@ func held(answer []any, err error) error {
 	return nil
 }
 
-// Extend implements jobs.Leaser. The leases last LeaseTTL from now.
-func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, error) {
+// Extend implements driver.Leaser. The leases last LeaseTTL from now.
+func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
 	lost, err := s.askLeases(ctx, extendScript, leases)
 	if err != nil {
 		return nil, fmt.Errorf("extend leases: %w", err)
@@ -251,7 +253,7 @@ func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease
 }
 
 // askLeases runs a script that says of each lease whether it is held.
-func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*driver.Lease) (lost []*driver.Lease, err error) {
 	if len(leases) == 0 {
 		return nil, nil
 	}
@@ -274,16 +276,16 @@ func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*j
 	return lost, nil
 }
 
-// Release implements jobs.Leaser. The task keeps its place in front of what came
+// Release implements driver.Leaser. The task keeps its place in front of what came
 // due later.
-func (s *Store) Release(ctx context.Context, l *jobs.Lease) error {
+func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	if err := held(s.call(ctx, releaseScript, fence(l)...)); err != nil {
 		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
 	}
 	return nil
 }
 
-// Reclaim implements jobs.Leaser. The tasks are due from now on, behind what
+// Reclaim implements driver.Leaser. The tasks are due from now on, behind what
 // was due before: one of them may have killed the worker. Those that lost their
 // worker for the last time are dead, and counted too.
 func (s *Store) Reclaim(ctx context.Context, owner string) (int, error) {

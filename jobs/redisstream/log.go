@@ -6,11 +6,12 @@ import (
 
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// AppendLog implements jobs.Recorder.
-func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) error {
-	if err := held(s.call(ctx, logScript, append(fence(l), jobs.LogLines(lines), jobs.MaxLog)...)); err != nil {
+// AppendLog implements driver.Recorder.
+func (s *Store) AppendLog(ctx context.Context, l *driver.Lease, lines string) error {
+	if err := held(s.call(ctx, logScript, append(fence(l), driver.LogLines(lines), driver.MaxLog)...)); err != nil {
 		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
 	}
 	return nil

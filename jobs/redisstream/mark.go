@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Mark implements jobs.Marker.
+// Mark implements driver.Marker.
 func (s *Store) Mark(ctx context.Context, name string, to time.Time) (time.Time, error) {
 	at := int64(0)
 	if !to.IsZero() {

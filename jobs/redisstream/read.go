@@ -10,6 +10,7 @@ import (
 
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // errLacking is the answer for what is not there while a server that was started
@@ -136,14 +137,14 @@ func (s *Store) groupFields(ctx context.Context, id string) (*fields, error) {
 	return decodeHash(hash)
 }
 
-// Depth implements jobs.Gauger. It reads no task: what it costs depends on the
+// Depth implements driver.Gauger. It reads no task: what it costs depends on the
 // number of queues.
-func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
+func (s *Store) Depth(ctx context.Context) ([]driver.Depth, error) {
 	answer, err := s.soon(ctx, depthScript)
 	if err != nil {
 		return nil, fmt.Errorf("measure queues: %w", err)
 	}
-	var all []jobs.Depth
+	var all []driver.Depth
 	for _, each := range answer {
 		v, ok := each.([]any)
 		if !ok || len(v) != 8 {
@@ -153,7 +154,7 @@ func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
 		for i, name := range []string{"queue", "waiting", "scheduled", "running", "dead", "oldest", "paused"} {
 			f.values[name] = fmt.Sprint(v[i])
 		}
-		d := jobs.Depth{
+		d := driver.Depth{
 			Queue: f.text("queue"), Waiting: int(f.number("waiting")), Scheduled: int(f.number("scheduled")),
 			Running: int(f.number("running")), Dead: int(f.number("dead")),
 			Oldest: time.Duration(f.number("oldest")) * time.Microsecond, Paused: f.number("paused") == 1,
@@ -169,6 +170,6 @@ func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
 			all = append(all, d)
 		}
 	}
-	slices.SortFunc(all, func(a, b jobs.Depth) int { return strings.Compare(a.Queue, b.Queue) })
+	slices.SortFunc(all, func(a, b driver.Depth) int { return strings.Compare(a.Queue, b.Queue) })
 	return all, nil
 }

@@ -32,6 +32,8 @@ import (
 
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 )
 
 // DefaultPatience is how long a call that a client waits for may take.
@@ -50,20 +52,20 @@ type Options struct {
 	// no braces: it becomes a part of the hash tag.
 	Prefix string
 	// LeaseTTL is how long a task stays with a worker that has not been heard
-	// of. Default jobs.DefaultLeaseTTL, 30 s.
+	// of. Default driver.DefaultLeaseTTL, 30 s.
 	LeaseTTL time.Duration
 	// MaxLost is how many lost leases make a task dead. Default
-	// jobs.DefaultMaxLost, 5.
+	// driver.DefaultMaxLost, 5.
 	MaxLost int
-	// Keep is how long a task that has ended stays. Default jobs.DefaultKeep,
+	// Keep is how long a task that has ended stays. Default driver.DefaultKeep,
 	// 7 days.
 	Keep time.Duration
 	// Patience is how long Enqueue, EnqueueGroup, Get, Group and Depth may
 	// take, after which they return jobs.ErrUnavailable. Default
 	// DefaultPatience, 800 ms.
 	Patience time.Duration
-	// Meter counts tasks whose workers were lost. Default jobs.NoMeter.
-	Meter jobs.Meter
+	// Meter counts tasks whose workers were lost. Default meter.NoMeter.
+	Meter meter.Meter
 	// Logger is told of tasks that end as dead, and of what is dangerous in
 	// the configuration of the server. Default: none.
 	Logger *slog.Logger
@@ -71,13 +73,13 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Prefix = cmp.Or(o.Prefix, "gale")
-	o.LeaseTTL = cmp.Or(o.LeaseTTL, jobs.DefaultLeaseTTL)
-	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
-	o.Keep = cmp.Or(o.Keep, jobs.DefaultKeep)
+	o.LeaseTTL = cmp.Or(o.LeaseTTL, driver.DefaultLeaseTTL)
+	o.MaxLost = cmp.Or(o.MaxLost, driver.DefaultMaxLost)
+	o.Keep = cmp.Or(o.Keep, driver.DefaultKeep)
 	o.Patience = cmp.Or(o.Patience, DefaultPatience)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Meter == nil {
-		o.Meter = jobs.NoMeter{}
+		o.Meter = meter.NoMeter{}
 	}
 	return o
 }
@@ -110,7 +112,7 @@ const (
 	troubleQueue = "queue cannot be served; others go on"
 )
 
-var _ jobs.Store = (*Store)(nil)
+var _ driver.Store = (*Store)(nil)
 
 // Open makes a store on the servers that address names: redis://,
 // rediss:// or unix://; several, comma separated, are a cluster. Only an address

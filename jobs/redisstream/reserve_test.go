@@ -7,15 +7,16 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
 // leaseWork leases the only task that is due.
-func leaseWork(t *testing.T, s *redisstream.Store, id string) *jobs.Lease {
+func leaseWork(t *testing.T, s *redisstream.Store, id string) *driver.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	l, err := s.Lease(ctx, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
+	l, err := s.Lease(ctx, driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
 	if err != nil || l[0].Task.ID != id {
 		t.Fatalf("leased %+v, %v; want %s", l, err, id)
 	}
@@ -24,7 +25,7 @@ func leaseWork(t *testing.T, s *redisstream.Store, id string) *jobs.Lease {
 
 func succeedWork(t *testing.T, s *redisstream.Store, id string, next ...jobs.NewTask) {
 	t.Helper()
-	if err := s.Finish(t.Context(), leaseWork(t, s, id), jobs.Outcome{State: jobs.Success, Next: next}); err != nil {
+	if err := s.Finish(t.Context(), leaseWork(t, s, id), driver.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -65,7 +66,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
 		t.Errorf("cancel an old chain: %v", err)
 	}
-	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.Cancelled {
+	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.StateCancelled {
 		t.Errorf("a cancelled old chain is %+v, %v", w, err)
 	}
 	succeedWork(t, s, "m")
@@ -73,7 +74,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	succeedWork(t, s, "c")
 	succeedWork(t, s, "old-3")
 	for _, id := range []string{"old-1", "g"} {
-		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.Success {
+		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.StateSuccess {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}
@@ -101,7 +102,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "new-1"); err != nil {
 		t.Error(err)
 	}
-	if lost, err := s.Held(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) != 1 {
+	if lost, err := s.Held(t.Context(), []*driver.Lease{l}); err != nil || len(lost) != 1 {
 		t.Errorf("Held = %v, %v", lost, err)
 	}
 }
@@ -122,7 +123,7 @@ func TestReservationsExpire(t *testing.T) {
 		case "cancelled":
 			_, err = s.Cancel(t.Context(), id)
 		case "failed":
-			err = s.Finish(t.Context(), leaseWork(t, s, id), jobs.Outcome{State: jobs.Failed, Error: "x"})
+			err = s.Finish(t.Context(), leaseWork(t, s, id), driver.Outcome{State: jobs.StateFailed, Error: "x"})
 		case "aborted":
 			err = s.CancelWorkflow(t.Context(), id)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
@@ -193,10 +194,10 @@ func TestWorkersInAFullServer(t *testing.T) {
 	if err := s.Ready(t.Context()); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("Ready: %v", err)
 	}
-	if lost, err := s.Extend(t.Context(), []*jobs.Lease{l}); err != nil || len(lost) > 0 {
+	if lost, err := s.Extend(t.Context(), []*driver.Lease{l}); err != nil || len(lost) > 0 {
 		t.Errorf("Extend: %v, %v", lost, err)
 	}
-	if err := s.Finish(t.Context(), l, jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Error(err)
 	}
 	if got := finishAll(t, s, work("w", 5), 2); !slices.Equal(got, []string{"b", "c"}) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 //go:embed lua/*.lua
@@ -90,7 +91,7 @@ func (s *Store) ask(ctx context.Context, args []any, send func(args []any) (any,
 	default:
 	}
 	all := make([]any, 0, preamble+len(args))
-	all = append(all, jobs.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), jobs.MaxFailures)
+	all = append(all, driver.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), driver.MaxFailures)
 	if !s.looked.Load() {
 		if err := s.look(ctx); errors.Is(err, errOld) {
 			return nil, unavailable(err)

@@ -57,8 +57,8 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 	if f.err != nil {
 		return nil, fmt.Errorf("decode task %s: %w", id, f.err)
 	}
-	if t.State == jobs.Queued && f.number("run_at") > now {
-		t.State = jobs.Scheduled
+	if t.State == jobs.StateQueued && f.number("run_at") > now {
+		t.State = jobs.StateScheduled
 	}
 	t.Repair()
 	return t, nil

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // CancelWorkflow implements jobs.Changer.
@@ -51,12 +51,12 @@ func (t *tx) abort(ctx context.Context, id string) error {
 			continue
 		}
 		ended++
-		if err := t.cancel(ctx, r, jobs.AbortReason); err != nil {
+		if err := t.cancel(ctx, r, driver.AbortReason); err != nil {
 			return err
 		}
 	}
 	if ended == 0 {
-		return jobs.ErrWorkflowEnded
+		return driver.ErrWorkflowEnded
 	}
 	return t.unreserve(ctx, w.parts, id)
 }

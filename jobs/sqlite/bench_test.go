@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/jobstest"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
@@ -60,7 +61,7 @@ func leaseAndFinish(b *testing.B, s *sqlite.Store, max int) int {
 	}
 	var next atomic.Int64
 	err = callers(len(leases), func() error {
-		return s.Finish(b.Context(), leases[next.Add(1)-1], jobs.Outcome{State: jobs.Success})
+		return s.Finish(b.Context(), leases[next.Add(1)-1], driver.Outcome{State: jobs.StateSuccess})
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -131,7 +132,7 @@ func BenchmarkWatch(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	it := leases[slices.IndexFunc(leases, func(l *jobs.Lease) bool { return l.Task.ID == "it" })]
+	it := leases[slices.IndexFunc(leases, func(l *driver.Lease) bool { return l.Task.ID == "it" })]
 	<-seen
 	var sum, slowest time.Duration
 	n := 0

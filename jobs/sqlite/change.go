@@ -8,18 +8,19 @@ import (
 	"slices"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // Cancel implements jobs.Changer.
 func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	t, err := s.change(ctx, id, func(ctx context.Context, tx *tx, r *row) error {
 		if r.task.State.Final() {
-			if r.task.State == jobs.Cancelled {
+			if r.task.State == jobs.StateCancelled {
 				return nil
 			}
 			return r.task.Ended()
 		}
-		return tx.cancel(ctx, r, jobs.CancelReason)
+		return tx.cancel(ctx, r, driver.CancelReason)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cancel task %s: %w", id, err)
@@ -29,7 +30,7 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 
 // Purge implements jobs.Changer.
 func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (n int, err error) {
-	if err = jobs.CheckPurge(ids, states); err == nil && len(ids) > 0 {
+	if err = driver.CheckPurge(ids, states); err == nil && len(ids) > 0 {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
 			n, err = tx.purge(ctx, ids, states)
 			return err
@@ -51,10 +52,10 @@ func (t *tx) purge(ctx context.Context, ids []string, states []jobs.State) (n in
 			continue
 		}
 		r := found[0]
-		if r.task.State == jobs.Dead {
+		if r.task.State == jobs.StateDead {
 			r.member = member{} // its group has counted it
 		}
-		if err := t.cancel(ctx, r, jobs.PurgedReason); err != nil {
+		if err := t.cancel(ctx, r, driver.PurgedReason); err != nil {
 			return 0, err
 		}
 		n++
@@ -70,7 +71,7 @@ func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
 	if err != nil {
 		return err
 	}
-	return t.memberEnded(ctx, r.member, r.task.ID, jobs.Cancelled, reason)
+	return t.memberEnded(ctx, r.member, r.task.ID, jobs.StateCancelled, reason)
 }
 
 // Requeue implements jobs.Changer.
@@ -116,8 +117,8 @@ const lostSQL = `
 		ON t.id = l.value ->> 0 AND t.attempts = l.value ->> 1 AND t.worker = l.value ->> 2 AND t.state = 'running'
 	WHERE t.seq IS NULL ORDER BY l.key`
 
-// Held implements jobs.Leaser. It reads, and takes no lock.
-func (s *Store) Held(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, error) {
+// Held implements driver.Leaser. It reads, and takes no lock.
+func (s *Store) Held(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
 	lost, err := s.notHeld(ctx, leases)
 	if err != nil {
 		return nil, fmt.Errorf("look at leases: %w", s.readError(ctx, err))
@@ -125,7 +126,7 @@ func (s *Store) Held(ctx context.Context, leases []*jobs.Lease) ([]*jobs.Lease, 
 	return lost, nil
 }
 
-func (s *Store) notHeld(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+func (s *Store) notHeld(ctx context.Context, leases []*driver.Lease) (lost []*driver.Lease, err error) {
 	fences := make([][]any, len(leases))
 	for i, l := range leases {
 		fences[i] = fence(l)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 func openTemp(t *testing.T) *Store {
@@ -103,8 +104,8 @@ func TestWritesThatWaitShareACommit(t *testing.T) {
 func TestWhatIsDurable(t *testing.T) {
 	s := openTemp(t)
 	ctx := t.Context()
-	req := jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1}
-	var l *jobs.Lease
+	req := driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1}
+	var l *driver.Lease
 	lease := func() error {
 		leases, err := s.Lease(ctx, req)
 		if err == nil {
@@ -121,13 +122,13 @@ func TestWhatIsDurable(t *testing.T) {
 		{"Enqueue", func() error { _, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "a", Name: "work"}); return err }, full},
 		{"Lease", lease, full},
 		{"Progress", func() error { return s.Progress(ctx, l, 1, "") }, normal},
-		{"Extend", func() error { _, err := s.Extend(ctx, []*jobs.Lease{l}); return err }, normal},
+		{"Extend", func() error { _, err := s.Extend(ctx, []*driver.Lease{l}); return err }, normal},
 		{"Reclaim", func() error { _, err := s.Reclaim(ctx, "w"); return err }, full},
 		{"Lease", lease, full},
 		{"Release", func() error { return s.Release(ctx, l) }, normal},
 		{"Lease", lease, full},
 		{"Progress", func() error { return s.Progress(ctx, l, 2, "") }, normal},
-		{"Finish", func() error { return s.Finish(ctx, l, jobs.Outcome{State: jobs.Success}) }, full},
+		{"Finish", func() error { return s.Finish(ctx, l, driver.Outcome{State: jobs.StateSuccess}) }, full},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)
@@ -186,7 +187,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	s := openTemp(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { s.Lease(ctx, jobs.LeaseRequest{Queues: []string{"q"}, Names: []string{"n"}, Max: 1}) })
+	wg.Go(func() { s.Lease(ctx, driver.LeaseRequest{Queues: []string{"q"}, Names: []string{"n"}, Max: 1}) })
 	if _, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "a", Name: "work"}); err != nil {
 		t.Fatal(err)
 	}

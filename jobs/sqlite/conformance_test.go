@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/jobstest"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 func TestConformance(t *testing.T) {
 	dir := sqlite.InMemory(t)
-	jobstest.Run(t, func(t *testing.T, o jobstest.Options) jobs.Store {
+	jobstest.Run(t, func(t *testing.T, o jobstest.Options) driver.Store {
 		t.Helper()
 		// The handles of one story share a file.
 		path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", ".")+".db")

@@ -40,7 +40,7 @@ func TestAcceptedTasksSurviveKill(t *testing.T) {
 	}
 	s := open(t, path, sqlite.Options{})
 	for _, id := range accepted {
-		if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.Queued {
+		if got, err := s.Get(t.Context(), id); err != nil || got.State != jobs.StateQueued {
 			t.Errorf("accepted task %s: %v, %v", id, got, err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // depthSQL reads what has not ended and the dead letters, by their indexes.
@@ -21,9 +21,9 @@ const depthSQL = `
 		SELECT queue, 0, 0, 0, 1, NULL FROM tasks INDEXED BY tasks_dead WHERE state = 'dead' AND finished >= ?2)
 	GROUP BY queue ORDER BY queue`
 
-// Depth implements jobs.Gauger. A queue in which nothing waits, runs or is dead
+// Depth implements driver.Gauger. A queue in which nothing waits, runs or is dead
 // is left out. It reads every task that has not ended: some 100 ms for 100,000.
-func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
+func (s *Store) Depth(ctx context.Context) ([]driver.Depth, error) {
 	now := time.Now()
 	all, err := s.depth(ctx, now)
 	if err != nil {
@@ -32,14 +32,14 @@ func (s *Store) Depth(ctx context.Context) ([]jobs.Depth, error) {
 	return all, nil
 }
 
-func (s *Store) depth(ctx context.Context, now time.Time) (all []jobs.Depth, err error) {
+func (s *Store) depth(ctx context.Context, now time.Time) (all []driver.Depth, err error) {
 	rows, err := s.read.QueryContext(ctx, depthSQL, now.UnixMicro(), now.Add(-s.opts.Keep).UnixMicro())
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err says it
 	for rows.Next() {
-		var d jobs.Depth
+		var d driver.Depth
 		var oldest sql.Null[int64]
 		if err := rows.Scan(&d.Queue, &d.Waiting, &d.Scheduled, &d.Running, &d.Dead, &oldest); err != nil {
 			return nil, err
@@ -57,18 +57,18 @@ func (s *Store) depth(ctx context.Context, now time.Time) (all []jobs.Depth, err
 
 // withPaused says which of the queues are paused, and adds those in which
 // there is nothing else to say.
-func (s *Store) withPaused(ctx context.Context, all []jobs.Depth) ([]jobs.Depth, error) {
+func (s *Store) withPaused(ctx context.Context, all []driver.Depth) ([]driver.Depth, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT queue FROM paused ORDER BY queue`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err says it
 	for rows.Next() {
-		d := jobs.Depth{Paused: true}
+		d := driver.Depth{Paused: true}
 		if err := rows.Scan(&d.Queue); err != nil {
 			return nil, err
 		}
-		i, there := slices.BinarySearchFunc(all, d, func(a, b jobs.Depth) int { return strings.Compare(a.Queue, b.Queue) })
+		i, there := slices.BinarySearchFunc(all, d, func(a, b driver.Depth) int { return strings.Compare(a.Queue, b.Queue) })
 		if there {
 			all[i].Paused = true
 		} else {

@@ -10,7 +10,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Enqueue implements jobs.Enqueuer. An invalid id, no name, or arguments that
+// Enqueue implements jobs.Store. An invalid id, no name, or arguments that
 // are not JSON are refused. If ctx ends before the task could be written, the
 // error wraps both jobs.ErrUnavailable and the context's cause; after any error
 // the task was not accepted.

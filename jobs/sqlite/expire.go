@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // expireLimit bounds the tasks that one transaction ends besides its own work.
@@ -19,7 +19,7 @@ func (t *tx) expire(ctx context.Context) error {
 	rows, err := t.rowsOf(ctx, expiredSQL, t.now.UnixMicro(), expireLimit)
 	for _, r := range rows {
 		if err == nil {
-			err = t.cancel(ctx, r, jobs.ExpiredReason)
+			err = t.cancel(ctx, r, driver.ExpiredReason)
 		}
 	}
 	return err

@@ -6,12 +6,13 @@ import (
 	"fmt"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Progress implements jobs.Recorder. A percent outside 0 to 100 is taken for
+// Progress implements driver.Recorder. A percent outside 0 to 100 is taken for
 // the nearer of them; a note is cut to 4 KiB.
-func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note string) error {
-	percent, note = min(max(percent, 0), 100), jobs.Note(note)
+func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note string) error {
+	percent, note = min(max(percent, 0), 100), driver.Note(note)
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		return tx.changeHeld(ctx, l, `progress = ?, note = ?`, percent, note)
 	})
@@ -21,13 +22,13 @@ func (s *Store) Progress(ctx context.Context, l *jobs.Lease, percent int, note s
 	return nil
 }
 
-// Finish implements jobs.Recorder. Every outcome but Success is added to the
+// Finish implements driver.Recorder. Every outcome but Success is added to the
 // failures, of which the newest 100 are kept, each cut to 4 KiB; the task's
 // Error is cut to 64 KiB. A Retrying outcome without a time is due at once.
 //
 // A state that is no outcome, a result that is not JSON and a next task that
 // Enqueue would refuse are errors, and nothing is changed.
-func (s *Store) Finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
+func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	err := o.Check()
 	if err == nil {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.finish(ctx, l, o) })
@@ -38,18 +39,18 @@ func (s *Store) Finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error
 	return nil
 }
 
-func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
+func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	o = o.Bounded()
 	set := `state = ?, due = ?, run_at = coalesce(?, run_at), finished = ?, progress = coalesce(?, progress),
 		result = ?, error = ?, artifacts = ?, failures = ?`
 	var due, finished, progress, result any // NULL
 	switch now := t.now.UnixMicro(); o.State {
-	case jobs.Success:
+	case jobs.StateSuccess:
 		finished, progress = now, 100
 		if o.Result != nil {
 			result = string(o.Result)
 		}
-	case jobs.Retrying:
+	case jobs.StateRetrying:
 		due, t.due = max(now, micro(o.RetryAt)), true
 	default:
 		finished = now
@@ -63,12 +64,12 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 		return err
 	}
 	failures := r.failures
-	if o.State != jobs.Success {
+	if o.State != jobs.StateSuccess {
 		if failures, err = addFailure(failures, jobs.Failure{Time: t.now.UTC(), Attempt: l.Attempt, Error: o.Error}); err != nil {
 			return err
 		}
 	}
-	t.due = t.due || r.lost >= jobs.SuspectAfter // its owner may take the next one
+	t.due = t.due || r.lost >= driver.SuspectAfter // its owner may take the next one
 	err = t.changeHeld(ctx, l, set, string(o.State), due, due, finished, progress,
 		result, o.Error, artifacts, failures)
 	for _, n := range o.Next {
@@ -76,7 +77,7 @@ func (t *tx) finish(ctx context.Context, l *jobs.Lease, o jobs.Outcome) error {
 			err = t.next(ctx, n, r.workflow)
 		}
 	}
-	if err == nil && o.State == jobs.Success && r.followed {
+	if err == nil && o.State == jobs.StateSuccess && r.followed {
 		// What was not accepted now never will be.
 		err = t.exec(ctx, `DELETE FROM reserved WHERE after_task = ?`, r.seq)
 	}
@@ -100,7 +101,7 @@ const heldSQL = `SELECT seq, failures, lost, group_seq, member, followers IS NOT
 	coalesce((SELECT id FROM groups WHERE seq = group_seq), workflow) FROM tasks` + held
 
 // held returns the lease's task, or jobs.ErrLeaseLost.
-func (t *tx) held(ctx context.Context, l *jobs.Lease) (r heldRow, err error) {
+func (t *tx) held(ctx context.Context, l *driver.Lease) (r heldRow, err error) {
 	found, err := t.queryRow(ctx, heldSQL, fence(l), &r.seq, &r.failures, &r.lost, &r.member.group, &r.member.place, &r.followed, &r.workflow)
 	if err == nil && !found {
 		err = jobs.ErrLeaseLost
@@ -114,5 +115,5 @@ func addFailure(text string, f jobs.Failure) (string, error) {
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
 		return "", fmt.Errorf("decode failures: %w", err)
 	}
-	return jsonText(jobs.AddFailure(all, f))
+	return jsonText(driver.AddFailure(all, f))
 }

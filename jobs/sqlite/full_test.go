@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -73,7 +74,7 @@ func TestFullDisk(t *testing.T) {
 
 	accepted, refused := enqueueUntilFull(t, s)
 	next := []jobs.NewTask{large("next")}
-	if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Success, Next: next}); !errors.Is(err, jobs.ErrUnavailable) {
+	if err := s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess, Next: next}); !errors.Is(err, jobs.ErrUnavailable) {
 		t.Errorf("Finish on a full disk: %v", err)
 	}
 	wantStates := func(state jobs.State, ids ...string) {
@@ -84,8 +85,8 @@ func TestFullDisk(t *testing.T) {
 			}
 		}
 	}
-	wantStates(jobs.Queued, accepted...)
-	wantStates(jobs.Running, "leased")
+	wantStates(jobs.StateQueued, accepted...)
+	wantStates(jobs.StateRunning, "leased")
 
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
@@ -95,11 +96,11 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("with room again, task %s: created %v, %v", id, created, err)
 		}
 	}
-	if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Success, Next: next}); err != nil {
+	if err := s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
-	wantStates(jobs.Success, "leased")
-	wantStates(jobs.Queued, append(append(accepted, refused...), "next")...)
+	wantStates(jobs.StateSuccess, "leased")
+	wantStates(jobs.StateQueued, append(append(accepted, refused...), "next")...)
 	wantSound(t, path)
 	t.Logf("%d tasks accepted before the disk was full", len(accepted))
 }

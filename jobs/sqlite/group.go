@@ -10,9 +10,10 @@ import (
 
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// EnqueueGroup implements jobs.Enqueuer. The members' results are read from
+// EnqueueGroup implements jobs.Store. The members' results are read from
 // their rows when the last has ended, so those stay until the group has.
 func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (created bool, err error) {
 	if err = g.Check(); err == nil {
@@ -98,9 +99,9 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	if !m.group.Valid {
 		return nil
 	}
-	reason = jobs.GroupReason(reason)
+	reason = driver.GroupReason(reason)
 	good, bad := 1, 0
-	if state != jobs.Success {
+	if state != jobs.StateSuccess {
 		good, bad = 0, 1
 	}
 	var succeeded, failed, size int
@@ -124,9 +125,9 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 	}
 	switch {
 	case bad == 1 && failed == 1 && aborted:
-		return t.insertEnded(ctx, n, workflow, jobs.Cancelled, jobs.AbortReason)
+		return t.insertEnded(ctx, n, workflow, jobs.StateCancelled, driver.AbortReason)
 	case bad == 1 && failed == 1:
-		return t.insertEnded(ctx, n, workflow, jobs.Failed, jobs.ChordError(id, reason))
+		return t.insertEnded(ctx, n, workflow, jobs.StateFailed, driver.ChordError(id, reason))
 	case succeeded == size:
 		if !immutable {
 			if n.Args, err = t.withResults(ctx, n.Args, m.group); err != nil {
@@ -157,7 +158,7 @@ func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Nu
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	return jobs.JoinResults(args, results)
+	return jobs.NewTask{Args: args}.JoinResults(results)
 }
 
 // insertEnded accepts a callback that has ended before it began, as Failed or
@@ -173,13 +174,13 @@ func (t *tx) insertEnded(ctx context.Context, n jobs.NewTask, workflow string, s
 		return err
 	}
 	failures := "[]"
-	if state == jobs.Failed {
+	if state == jobs.StateFailed {
 		if failures, err = addFailure(failures, jobs.Failure{Time: t.now.UTC(), Error: reason}); err != nil {
 			return err
 		}
 	}
 	return t.exec(ctx, `UPDATE tasks SET state = ?, due = NULL, finished = ?, error = ?, failures = ?, aborted = ? WHERE id = ?`,
-		string(state), t.now.UnixMicro(), reason, failures, state == jobs.Cancelled, n.ID)
+		string(state), t.now.UnixMicro(), reason, failures, state == jobs.StateCancelled, n.ID)
 }
 
 // Group implements jobs.Reader.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // held is the fence: it matches the task only while the lease in its arguments
@@ -13,10 +14,10 @@ import (
 // has taken is still current, and its work is not in vain.
 const held = ` WHERE id = ? AND attempts = ? AND worker = ? AND state = 'running'`
 
-func fence(l *jobs.Lease) []any { return []any{l.Task.ID, l.Attempt, l.Owner} }
+func fence(l *driver.Lease) []any { return []any{l.Task.ID, l.Attempt, l.Owner} }
 
-// Extend implements jobs.Leaser. The leases last LeaseTTL from now.
-func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.Lease, err error) {
+// Extend implements driver.Leaser. The leases last LeaseTTL from now.
+func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) (lost []*driver.Lease, err error) {
 	if len(leases) == 0 {
 		return nil, nil
 	}
@@ -39,9 +40,9 @@ func (s *Store) Extend(ctx context.Context, leases []*jobs.Lease) (lost []*jobs.
 	return lost, nil
 }
 
-// Release implements jobs.Leaser. The task keeps its place: it is as due as it
+// Release implements driver.Leaser. The task keeps its place: it is as due as it
 // was before the lease.
-func (s *Store) Release(ctx context.Context, l *jobs.Lease) error {
+func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		tx.due = true
 		return tx.changeHeld(ctx, l, `state = 'queued', due = run_at`)
@@ -54,7 +55,7 @@ func (s *Store) Release(ctx context.Context, l *jobs.Lease) error {
 
 const runningOf = `SELECT ` + columns + ` FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running' ORDER BY seq`
 
-// Reclaim implements jobs.Leaser. The tasks are due from now on, behind what
+// Reclaim implements driver.Leaser. The tasks are due from now on, behind what
 // was due before: one of them may have killed the worker. Those that lost their
 // worker for the last time are dead, and counted too.
 func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
@@ -89,7 +90,7 @@ func (t *tx) requeue(ctx context.Context, r *row, due int64) error {
 }
 
 // changeHeld sets columns of a lease's task, or returns jobs.ErrLeaseLost.
-func (t *tx) changeHeld(ctx context.Context, l *jobs.Lease, set string, args ...any) error {
+func (t *tx) changeHeld(ctx context.Context, l *driver.Lease, set string, args ...any) error {
 	var seq, version int64
 	found, err := t.queryRow(ctx, `UPDATE tasks SET version = version + 1, `+set+held+` RETURNING seq, version`,
 		append(args, fence(l)...), &seq, &version)

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // A worker sleeps while all that is due is paused, limited, or for others: it
 // would otherwise ask for the write lock again and again.
 func TestNothingToDoIsNotDue(t *testing.T) {
 	s := openTemp(t)
-	request := jobs.LeaseRequest{
+	request := driver.LeaseRequest{
 		Owner: "w", Queues: []string{"paused", "open"}, Names: []string{"work", "limited"}, Max: 1,
 		Rates: map[string]jobs.Rate{"limited": {Count: 1, Per: time.Hour}},
 	}

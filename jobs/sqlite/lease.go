@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // lookAgain bounds the sleep until a task is due, for a clock that is set
 // forward meanwhile.
 const lookAgain = time.Second
 
-// Lease implements jobs.Leaser. A task is due at its run time; one whose lease
+// Lease implements driver.Leaser. A task is due at its run time; one whose lease
 // has expired, since the end of that lease; one that was reclaimed, since then.
 // The tasks come back even if ctx ends while they are being leased: nobody else
 // would have them before their leases expire. A Max below 1 is refused.
-func (s *Store) Lease(ctx context.Context, r jobs.LeaseRequest) ([]*jobs.Lease, error) {
+func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lease, error) {
 	want, err := newWanted(r)
 	if err != nil {
 		return nil, fmt.Errorf("lease tasks: %w", err)
@@ -77,11 +78,11 @@ func leaseError(ctx context.Context, err error) error {
 
 // wanted is a LeaseRequest as the statements take it.
 type wanted struct {
-	jobs.LeaseRequest
+	driver.LeaseRequest
 	queues, names, limited string // JSON
 }
 
-func newWanted(r jobs.LeaseRequest) (*wanted, error) {
+func newWanted(r driver.LeaseRequest) (*wanted, error) {
 	if r.Max < 1 {
 		return nil, fmt.Errorf("at most %d tasks are asked for", r.Max)
 	}
@@ -124,8 +125,8 @@ const nextDueSQL = `
 			WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT 1), ?6))
 	FROM json_each(?1) AS q, json_each(?2) AS n WHERE q.value NOT IN (SELECT queue FROM paused)`
 
-// The statements say 2 where they mean jobs.SuspectAfter.
-var _ = [1]struct{}{}[jobs.SuspectAfter-2]
+// The statements say 2 where they mean driver.SuspectAfter.
+var _ = [1]struct{}{}[driver.SuspectAfter-2]
 
 // nextDue looks without the write lock, so that an idle worker takes none.
 func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
@@ -137,7 +138,7 @@ func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
 	return next, nil
 }
 
-func (s *Store) lease(ctx context.Context, want *wanted) (leases []*jobs.Lease, err error) {
+func (s *Store) lease(ctx context.Context, want *wanted) (leases []*driver.Lease, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
 		if err := tx.expire(ctx); err != nil {
 			return err
@@ -180,8 +181,8 @@ const dueSQL = `
 	ORDER BY due, seq`
 
 // lease hands out up to limit tasks of one queue.
-func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*jobs.Lease, error) {
-	var leases []*jobs.Lease
+func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*driver.Lease, error) {
+	var leases []*driver.Lease
 	for len(leases) < limit {
 		names, err := o.open(t.now.UnixMicro())
 		if err != nil {
@@ -193,7 +194,7 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*j
 		}
 		var alive []*row
 		for _, r := range found {
-			expired, dead := r.task.State == jobs.Running, false
+			expired, dead := r.task.State == jobs.StateRunning, false
 			if expired {
 				if dead, err = t.countLost(ctx, r); err != nil {
 					return nil, err
@@ -219,17 +220,17 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*j
 }
 
 // handOut begins attempts. Each reads as new: no progress, no note.
-func (t *tx) handOut(ctx context.Context, rows []*row, owner string) ([]*jobs.Lease, error) {
+func (t *tx) handOut(ctx context.Context, rows []*row, owner string) ([]*driver.Lease, error) {
 	now, until := t.now.UnixMicro(), t.now.Add(t.opts.LeaseTTL).UnixMicro()
 	seqs := make([]int64, len(rows))
-	leases := make([]*jobs.Lease, len(rows))
+	leases := make([]*driver.Lease, len(rows))
 	for i, r := range rows {
 		task, started := &r.task, fromMicro(now)
 		task.Version++
 		task.Attempts++
-		task.State, task.Worker, task.Started, task.Progress, task.Note = jobs.Running, owner, &started, 0, ""
+		task.State, task.Worker, task.Started, task.Progress, task.Note = jobs.StateRunning, owner, &started, 0, ""
 		seqs[i], t.rows[r.seq] = r.seq, task.Version
-		leases[i] = &jobs.Lease{Task: task, Owner: owner, Attempt: task.Attempts}
+		leases[i] = &driver.Lease{Task: task, Owner: owner, Attempt: task.Attempts}
 	}
 	list, err := jsonText(seqs)
 	if err != nil {

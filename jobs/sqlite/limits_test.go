@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -30,7 +31,7 @@ func TestTextsAreBounded(t *testing.T) {
 		if i > 100 {
 			text += " \xff" + strings.Repeat("世界", 20000)
 		}
-		if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Retrying, Error: text}); err != nil {
+		if err := s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateRetrying, Error: text}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,12 +77,12 @@ func TestCallersFaults(t *testing.T) {
 	} {
 		_, _, err := s.Enqueue(t.Context(), n)
 		want(what, err)
-		want(what+" as next", s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Success, Next: []jobs.NewTask{n}}))
+		want(what+" as next", s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{n}}))
 	}
-	want("half a result", s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Success, Result: json.RawMessage(`{`)}))
+	want("half a result", s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`{`)}))
 	_, err = s.Lease(t.Context(), work("w", 0))
 	want("Lease of none", err)
-	if err := s.Finish(t.Context(), leases[0], jobs.Outcome{State: jobs.Success}); err != nil {
+	if err := s.Finish(t.Context(), leases[0], driver.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Error(err)
 	}
 }

@@ -40,8 +40,8 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 		return nil, err
 	}
 	stored := q.State
-	if stored == jobs.Scheduled {
-		stored = jobs.Queued
+	if stored == jobs.StateScheduled {
+		stored = jobs.StateQueued
 	}
 	rows, err := s.read.QueryContext(ctx, listSQL, before, jobs.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
 	if err != nil {

@@ -8,11 +8,12 @@ import (
 
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// AppendLog implements jobs.Recorder.
-func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) error {
-	lines = jobs.LogLines(lines)
+// AppendLog implements driver.Recorder.
+func (s *Store) AppendLog(ctx context.Context, l *driver.Lease, lines string) error {
+	lines = driver.LogLines(lines)
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		var seq int64
 		var kept string
@@ -23,7 +24,7 @@ func (s *Store) AppendLog(ctx context.Context, l *jobs.Lease, lines string) erro
 		if err != nil {
 			return err
 		}
-		return tx.exec(ctx, `INSERT OR REPLACE INTO logs (seq, text) VALUES (?, ?)`, seq, jobs.CutLog(utf8text.Repair(kept+lines)))
+		return tx.exec(ctx, `INSERT OR REPLACE INTO logs (seq, text) VALUES (?, ?)`, seq, driver.CutLog(utf8text.Repair(kept+lines)))
 	})
 	if err != nil {
 		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 )
 
 // countLost counts a lease that ended without a word, unless a suspect in the
@@ -11,7 +13,7 @@ import (
 // what kills its workers. The row must still read as running.
 func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	task := &r.task
-	t.opts.Meter.Count(jobs.Redelivered, task.Name, task.Queue)
+	t.opts.Meter.Count(meter.EventRedelivered, task.Name, task.Queue)
 	guilty, err := t.guilty(ctx, r)
 	if err != nil || !guilty {
 		return false, err
@@ -20,13 +22,13 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	if r.lost < t.opts.MaxLost {
 		return false, t.exec(ctx, `UPDATE tasks SET lost = ? WHERE seq = ?`, r.lost, r.seq)
 	}
-	reason := jobs.LostReason(r.lost)
-	failures, err := jsonText(jobs.AddFailure(task.Failures, jobs.Failure{Time: t.now.UTC(), Attempt: task.Attempts, Error: reason}))
+	reason := driver.LostReason(r.lost)
+	failures, err := jsonText(driver.AddFailure(task.Failures, jobs.Failure{Time: t.now.UTC(), Attempt: task.Attempts, Error: reason}))
 	if err != nil {
 		return false, err
 	}
 	t.opts.Logger.Warn("task took its worker down too often", "id", task.ID, "task", task.Name, "lost", r.lost)
-	t.opts.Meter.Count(jobs.Buried, task.Name, task.Queue)
+	t.opts.Meter.Count(meter.EventDead, task.Name, task.Queue)
 	t.rows[r.seq] = task.Version + 1
 	err = t.exec(ctx, `
 		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, lost = ?, finished = ?, error = ?, failures = ?
@@ -34,7 +36,7 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	return true, t.memberEnded(ctx, r.member, task.ID, jobs.Dead, reason)
+	return true, t.memberEnded(ctx, r.member, task.ID, jobs.StateDead, reason)
 }
 
 const (

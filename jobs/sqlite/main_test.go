@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -175,14 +176,14 @@ func workForever(path string) error {
 // A killed worker's leases expire soon, and no task is ever given up.
 var workOptions = sqlite.Options{LeaseTTL: 300 * time.Millisecond, MaxLost: 1000}
 
-func work(owner string, max int) jobs.LeaseRequest {
-	return jobs.LeaseRequest{Owner: owner, Queues: []string{"default"}, Names: []string{"work"}, Max: max}
+func work(owner string, max int) driver.LeaseRequest {
+	return driver.LeaseRequest{Owner: owner, Queues: []string{"default"}, Names: []string{"work"}, Max: max}
 }
 
-func finishWithNext(s *sqlite.Store, l *jobs.Lease) error {
+func finishWithNext(s *sqlite.Store, l *driver.Lease) error {
 	next := jobs.NewTask{ID: fmt.Sprintf("%s.next.%d", l.Task.ID, l.Attempt), Name: "next"}
-	err := s.Finish(context.Background(), l, jobs.Outcome{
-		State: jobs.Success, Result: json.RawMessage(fmt.Sprint(l.Attempt)), Next: []jobs.NewTask{next},
+	err := s.Finish(context.Background(), l, driver.Outcome{
+		State: jobs.StateSuccess, Result: json.RawMessage(fmt.Sprint(l.Attempt)), Next: []jobs.NewTask{next},
 	})
 	if err != nil {
 		return fmt.Errorf("finish %s: %w", l.Task.ID, err)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Mark implements jobs.Marker.
+// Mark implements driver.Marker.
 func (s *Store) Mark(ctx context.Context, name string, to time.Time) (was time.Time, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
 		var at int64

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // fileOfSchema is a file that an older version has made with the schemas up to
@@ -64,7 +65,7 @@ func TestMigrateFromSchema1(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	for _, want := range []string{"old", "of the process before", "new"} {
-		l, err := s.Lease(ctx, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
+		l, err := s.Lease(ctx, driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
 		if err != nil || l[0].Task.ID != want {
 			t.Fatalf("leased %+v, %v; want %s", l, err, want)
 		}
@@ -112,11 +113,11 @@ func TestMigrateFromSchema2(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	lease := func(id string) *jobs.Lease {
+	lease := func(id string) *driver.Lease {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		l, err := s.Lease(ctx, jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
+		l, err := s.Lease(ctx, driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1})
 		if err != nil || l[0].Task.ID != id {
 			t.Fatalf("leased %+v, %v; want %s", l, err, id)
 		}
@@ -124,7 +125,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	}
 	succeed := func(id string, next ...jobs.NewTask) {
 		t.Helper()
-		if err := s.Finish(t.Context(), lease(id), jobs.Outcome{State: jobs.Success, Next: next}); err != nil {
+		if err := s.Finish(t.Context(), lease(id), driver.Outcome{State: jobs.StateSuccess, Next: next}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,7 +133,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
 		t.Errorf("cancel a chain of schema 2: %v", err)
 	}
-	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.Cancelled {
+	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.StateCancelled {
 		t.Errorf("a cancelled chain of schema 2 is %+v, %v", w, err)
 	}
 	succeed("m")
@@ -140,7 +141,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	succeed("c")
 	succeed("old-3")
 	for _, id := range []string{"old-1", "g"} {
-		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.Success {
+		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.StateSuccess {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // Without any poll, what this store changes itself is seen all the same, and
@@ -25,8 +26,8 @@ func TestOwnChangesNeedNoPoll(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	request := func(name string) jobs.LeaseRequest {
-		return jobs.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{name}, Max: 1}
+	request := func(name string) driver.LeaseRequest {
+		return driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{name}, Max: 1}
 	}
 	// Keeps the poller running: as it starts it wakes everybody once.
 	waiting.Go(func() { s.Lease(ctx, request("nobody")) })

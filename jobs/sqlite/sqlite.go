@@ -31,7 +31,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 )
 
 // DefaultPoll is how often a waiting Store looks for changes that another
@@ -45,32 +46,32 @@ const readers = 4
 // Options configure a Store. The zero value is the documented default.
 type Options struct {
 	// LeaseTTL is how long a task stays with a worker that has not been heard
-	// of. Default jobs.DefaultLeaseTTL, 30 s.
+	// of. Default driver.DefaultLeaseTTL, 30 s.
 	LeaseTTL time.Duration
 	// MaxLost is how many lost leases make a task dead. Default
-	// jobs.DefaultMaxLost, 5.
+	// driver.DefaultMaxLost, 5.
 	MaxLost int
 	// Poll is how often a Store with a waiting Lease or Watch looks for what
 	// other processes changed; changes made through this Store are seen at
 	// once. Default DefaultPoll, 25 ms.
 	Poll time.Duration
-	// Keep is how long a task that has ended stays. Default jobs.DefaultKeep,
+	// Keep is how long a task that has ended stays. Default driver.DefaultKeep,
 	// 7 days.
 	Keep time.Duration
-	// Meter counts tasks whose workers were lost. Default jobs.NoMeter.
-	Meter jobs.Meter
+	// Meter counts tasks whose workers were lost. Default meter.NoMeter.
+	Meter meter.Meter
 	// Logger is told of tasks that end as dead and of long waits for another
 	// process. Default: none.
 	Logger *slog.Logger
 }
 
 func (o Options) withDefaults() Options {
-	o.LeaseTTL = cmp.Or(o.LeaseTTL, jobs.DefaultLeaseTTL)
-	o.MaxLost = cmp.Or(o.MaxLost, jobs.DefaultMaxLost)
-	o.Keep = cmp.Or(o.Keep, jobs.DefaultKeep)
+	o.LeaseTTL = cmp.Or(o.LeaseTTL, driver.DefaultLeaseTTL)
+	o.MaxLost = cmp.Or(o.MaxLost, driver.DefaultMaxLost)
+	o.Keep = cmp.Or(o.Keep, driver.DefaultKeep)
 	o.Poll = cmp.Or(o.Poll, DefaultPoll)
 	if o.Meter == nil {
-		o.Meter = jobs.NoMeter{}
+		o.Meter = meter.NoMeter{}
 	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
@@ -88,7 +89,7 @@ type Store struct {
 	close     func() error
 }
 
-var _ jobs.Store = (*Store)(nil)
+var _ driver.Store = (*Store)(nil)
 
 // Open opens the task store in the file path and creates it, readable by its
 // owner only, if it is not there; the folder must exist. It waits up to 10 s

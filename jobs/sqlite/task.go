@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // columns in the order of row.scan.
@@ -25,7 +26,7 @@ type row struct {
 	expires sql.Null[int64]
 }
 
-func (r *row) suspect() bool { return r.lost >= jobs.SuspectAfter }
+func (r *row) suspect() bool { return r.lost >= driver.SuspectAfter }
 
 // scan reads columns; now tells scheduled from queued.
 func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
@@ -44,8 +45,8 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	}
 	t.RunAt, t.Created = fromMicro(runAt), fromMicro(created)
 	t.Started, t.Finished, t.Group = fromNull(started), fromNull(finished), group.V
-	if t.State == jobs.Queued && t.RunAt.After(now) {
-		t.State = jobs.Scheduled
+	if t.State == jobs.StateQueued && t.RunAt.After(now) {
+		t.State = jobs.StateScheduled
 	}
 	if followers != nil {
 		if err := json.Unmarshal(followers, &t.Followers); err != nil {

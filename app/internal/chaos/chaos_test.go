@@ -21,6 +21,8 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/machinery"
 )
 
 // What the long run consists of: 2,000 tasks of 20 ms.
@@ -37,7 +39,7 @@ const (
 // TestE2EChaos kills workers, servers and Redis under load and counts what came
 // of it.
 func TestE2EChaos(t *testing.T) {
-	onEachStore(t, 5*time.Second, func(t *testing.T, s settings, store jobs.Store, redis *redistest.Server) {
+	onEachStore(t, 5*time.Second, func(t *testing.T, s settings, store driver.Store, redis *redistest.Server) {
 		r := &chaos{t: t, store: store, redis: redis}
 		s.Concurrency = 4
 		for i := range 2 {
@@ -70,7 +72,7 @@ func TestE2EChaos(t *testing.T) {
 
 type chaos struct {
 	t                *testing.T
-	store            jobs.Store
+	store            driver.Store
 	redis            *redistest.Server
 	client           *jobs.Client
 	url              string
@@ -97,7 +99,7 @@ func (r *chaos) run(runs string) {
 
 	wrong := 0
 	for id, task := range final {
-		if task.State != jobs.Success {
+		if task.State != jobs.StateSuccess {
 			wrong++
 			t.Errorf("%s: %+v", id, task)
 		}
@@ -201,7 +203,7 @@ func (r *chaos) sendWorkflows() {
 			ids, members = append(ids, id), append(members, nap(id))
 		}
 		chain, _ := tasks.NewChain(members...)
-		persist(r.t, "chain", func() error { _, err := r.client.SendChain(ctx, chain); return err })
+		persist(r.t, "chain", func() error { _, err := machinery.SendChain(ctx, r.client, chain); return err })
 		r.accept(ids...)
 	}
 	for i := range groups + chords {

@@ -6,10 +6,11 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // awaitRunning waits until n tasks are with a worker.
-func awaitRunning(t *testing.T, store jobs.Store, n int) {
+func awaitRunning(t *testing.T, store driver.Store, n int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -35,7 +36,7 @@ func TestKilledWorker(t *testing.T) {
 		{"machine is gone", true, 4*time.Second + ttl + 10*time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			onEachStore(t, ttl, func(t *testing.T, s settings, store jobs.Store, _ *redistest.Server) {
+			onEachStore(t, ttl, func(t *testing.T, s settings, store driver.Store, _ *redistest.Server) {
 				t.Parallel()
 				ids := naps(t, store, "t", 20, 2000)
 				s.Owner, s.Concurrency = "here/worker.0", 10
@@ -52,7 +53,7 @@ func TestKilledWorker(t *testing.T) {
 				}
 				again := 0
 				for id, task := range awaitFinal(t, store, ids, c.limit) {
-					if task.State != jobs.Success {
+					if task.State != jobs.StateSuccess {
 						t.Errorf("%s: %+v", id, task)
 					}
 					again += task.Attempts - 1
@@ -66,7 +67,7 @@ func TestKilledWorker(t *testing.T) {
 // A task that ends its worker is a dead letter after five of them; the others
 // in the same hands are not, and wait no longer than a respawn takes.
 func TestPoison(t *testing.T) {
-	onEachStore(t, 4*time.Second, func(t *testing.T, s settings, store jobs.Store, _ *redistest.Server) {
+	onEachStore(t, 4*time.Second, func(t *testing.T, s settings, store driver.Store, _ *redistest.Server) {
 		t.Parallel()
 		slow := naps(t, store, "slow", 7, 500)
 		if _, _, err := store.Enqueue(t.Context(), jobs.NewTask{ID: "poison", Name: "crash"}); err != nil {
@@ -77,20 +78,20 @@ func TestPoison(t *testing.T) {
 		began := time.Now()
 		w := spawn(t, s, nil)
 		for id, task := range awaitFinal(t, store, append(slow, quick...), 30*time.Second) {
-			if task.State != jobs.Success {
+			if task.State != jobs.StateSuccess {
 				t.Errorf("%s beside the poison: %+v", id, task)
 			}
 		}
 		took := time.Since(began)
 		poison := awaitFinal(t, store, []string{"poison"}, 20*time.Second)["poison"]
-		if poison.State != jobs.Dead || poison.Attempts != jobs.DefaultMaxLost || poison.Error != jobs.LostReason(jobs.DefaultMaxLost) {
+		if poison.State != jobs.StateDead || poison.Attempts != driver.DefaultMaxLost || poison.Error != driver.LostReason(driver.DefaultMaxLost) {
 			t.Errorf("poison: %+v", poison)
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		t.Logf("47 tasks beside the poison ended within %v, the poison after %d workers", took.Round(10*time.Millisecond), w.starts-1)
-		if w.starts-1 != jobs.DefaultMaxLost {
-			t.Errorf("%d workers died, want %d", w.starts-1, jobs.DefaultMaxLost)
+		if w.starts-1 != driver.DefaultMaxLost {
+			t.Errorf("%d workers died, want %d", w.starts-1, driver.DefaultMaxLost)
 		}
 	})
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/redisstream"
 	"github.com/galeserver/gale/jobs/sqlite"
 	"github.com/galeserver/gale/server"
@@ -81,7 +83,7 @@ func (s settings) run() error {
 		}
 		return srv.Run(ctx, ln)
 	}
-	w, err := jobs.NewWorker(store, tasks, jobs.WorkerOptions{
+	w, err := machinery.New(store, tasks, machinery.Options{
 		Owner: s.Owner, Successor: s.Successor, Concurrency: s.Concurrency, Heartbeat: s.LeaseTTL / 3, Logger: log,
 	})
 	if err != nil {
@@ -90,7 +92,7 @@ func (s settings) run() error {
 	return w.Run(ctx)
 }
 
-func (s settings) open(ctx context.Context, log *slog.Logger) (jobs.Store, error) {
+func (s settings) open(ctx context.Context, log *slog.Logger) (driver.Store, error) {
 	if strings.Contains(s.Store, "://") {
 		return redisstream.Open(ctx, s.Store, redisstream.Options{LeaseTTL: s.LeaseTTL, Logger: log})
 	}
@@ -109,7 +111,7 @@ func (s settings) tasks() (*jobs.Registry, error) {
 	}
 	note := func(job *jobs.Job) { fmt.Fprintf(runs, "%s %s\n", job.Name, job.ID) }
 	return jobs.NewRegistry(
-		jobs.Definition{Name: "nap", Args: []jobs.Arg{{Name: "ms", Type: jobs.Integer}, {Name: "before", Type: jobs.Integer, Default: 0}},
+		jobs.Definition{Name: "nap", Args: []jobs.Arg{{Name: "ms", Type: jobs.ArgInteger}, {Name: "before", Type: jobs.ArgInteger, Default: 0}},
 			Handler: func(ctx context.Context, job *jobs.Job) error {
 				note(job)
 				var ms, before int64
@@ -211,7 +213,7 @@ func (c *child) retire() {
 }
 
 // onEachStore runs a test on SQLite and on Redis with an append-only file.
-func onEachStore(t *testing.T, ttl time.Duration, test func(t *testing.T, s settings, store jobs.Store, redis *redistest.Server)) {
+func onEachStore(t *testing.T, ttl time.Duration, test func(t *testing.T, s settings, store driver.Store, redis *redistest.Server)) {
 	for _, name := range []string{"sqlite", "redis"} {
 		t.Run(name, func(t *testing.T) {
 			s := settings{Role: "worker", LeaseTTL: ttl, Store: filepath.Join(t.TempDir(), "jobs.db"), Runs: filepath.Join(t.TempDir(), "runs")}
@@ -231,7 +233,7 @@ func onEachStore(t *testing.T, ttl time.Duration, test func(t *testing.T, s sett
 }
 
 // awaitFinal polls until all tasks have ended and returns them.
-func awaitFinal(t *testing.T, store jobs.Store, ids []string, limit time.Duration) map[string]*jobs.Task {
+func awaitFinal(t *testing.T, store driver.Store, ids []string, limit time.Duration) map[string]*jobs.Task {
 	t.Helper()
 	all := map[string]*jobs.Task{}
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -260,7 +262,7 @@ func awaitFinal(t *testing.T, store jobs.Store, ids []string, limit time.Duratio
 	}
 }
 
-func naps(t *testing.T, store jobs.Store, prefix string, n, ms int) (ids []string) {
+func naps(t *testing.T, store driver.Store, prefix string, n, ms int) (ids []string) {
 	t.Helper()
 	for i := range n {
 		id := fmt.Sprint(prefix, i)

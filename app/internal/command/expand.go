@@ -49,7 +49,7 @@ func (s Spec) takes() (n int) {
 func (s Spec) args() []jobs.Arg {
 	all := make([]jobs.Arg, s.takes())
 	for i := range all {
-		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.String, Check: checkText}
+		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.ArgString, Check: checkText}
 	}
 	if s.ofFile() {
 		all[0].Name, all[1].Name = "directory", "filename"

@@ -18,6 +18,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/schedule"
 )
 
 // Defaults of a table of the file.
@@ -153,7 +154,7 @@ func (s Spec) checkTimes(fault func(string, ...any)) {
 		fault("missed: %q is neither skip nor once", s.Missed)
 	}
 	if s.Schedule != "" {
-		if _, err := jobs.ParseSchedule(s.Schedule); err != nil {
+		if _, err := schedule.Parse(s.Schedule); err != nil {
 			fault("schedule: %v", err)
 		}
 		if s.takes() > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
@@ -29,7 +30,7 @@ func TestUncheckedArguments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := jobs.NewWorker(store, tasks, jobs.WorkerOptions{Owner: "w"})
+	w, err := machinery.New(store, tasks, machinery.Options{Owner: "w"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +62,7 @@ func TestUncheckedArguments(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got result
-		if task.State == jobs.Success {
+		if task.State == jobs.StateSuccess {
 			err = json.Unmarshal(task.Result, &got)
 		}
 		if good := strings.HasPrefix(want, "["); err != nil || good && got.Output != want || !good && (!strings.Contains(task.Error, want) || task.Attempts != 1) {

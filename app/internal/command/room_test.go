@@ -33,7 +33,7 @@ func TestArgumentsThatFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	accepted := errors.New("accepted")
-	client := &jobs.Client{Tasks: tasks, Store: refusing{accepted}}
+	client := &jobs.Client{Tasks: tasks, Store: refusing{err: accepted}}
 	text := func(n int) string { return strings.Repeat("a", n) }
 	for name, row := range map[string]struct {
 		task, text string
@@ -72,7 +72,10 @@ func TestArgumentsThatFit(t *testing.T) {
 }
 
 // refusing is a store that takes no task.
-type refusing struct{ err error }
+type refusing struct {
+	jobs.Store
+	err error
+}
 
 func (r refusing) Enqueue(context.Context, jobs.NewTask) (*jobs.Task, bool, error) {
 	return nil, false, r.err

@@ -13,6 +13,8 @@ import (
 	"slices"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/schedule"
 )
 
 // Files finds what was uploaded.
@@ -164,7 +166,7 @@ func copyFile(job *jobs.Job, root *os.Root, entry fs.DirEntry) error {
 	}
 	defer from.Close() //nolint:errcheck // read only
 	to, err := job.Artifact(entry.Name())
-	if errors.Is(err, jobs.ErrArtifactName) {
+	if errors.Is(err, artifacts.ErrName) {
 		return jobs.NoRetry(err)
 	}
 	if err != nil {
@@ -175,16 +177,16 @@ func copyFile(job *jobs.Job, root *os.Root, entry fs.DirEntry) error {
 }
 
 // Schedules are the schedules of the commands that have one.
-func Schedules(specs []Spec) (all []jobs.Periodic, err error) {
+func Schedules(specs []Spec) (all []schedule.Periodic, err error) {
 	for _, s := range specs {
 		if s.Schedule == "" {
 			continue
 		}
-		at, err := jobs.ParseSchedule(s.Schedule)
+		at, err := schedule.Parse(s.Schedule)
 		if err != nil {
 			return nil, fmt.Errorf("schedule of %s: %w", s.Name, err)
 		}
-		all = append(all, jobs.Periodic{Schedule: at, Once: s.Missed == "once", Task: jobs.NewTask{Name: s.Name, Args: json.RawMessage("[]")}})
+		all = append(all, schedule.Periodic{Schedule: at, Once: s.Missed == "once", Task: jobs.NewTask{Name: s.Name, Args: json.RawMessage("[]")}})
 	}
 	return all, nil
 }

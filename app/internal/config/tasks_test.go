@@ -33,7 +33,7 @@ func TestTasksOptions(t *testing.T) {
 		t.Errorf("empty values: %v", err)
 	}
 	o, err = LoadTasks(program, []string{"-state", "queued,dead", "-state", "retrying"}, nil, false)
-	if want := []jobs.State{jobs.Queued, jobs.Dead, jobs.Retrying}; err != nil || !slices.Equal(o.Query.States, want) {
+	if want := []jobs.State{jobs.StateQueued, jobs.StateDead, jobs.StateRetrying}; err != nil || !slices.Equal(o.Query.States, want) {
 		t.Errorf("%v, %v", o.Query.States, err)
 	}
 	if err := os.WriteFile(file, []byte("nonsense 1\n"), 0o600); err != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -34,7 +35,7 @@ const (
 
 // Tasks is what a Console shows of a task store.
 type Tasks interface {
-	jobs.Gauger
+	driver.Gauger
 	jobs.Lister
 }
 

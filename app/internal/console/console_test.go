@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -18,13 +19,13 @@ import (
 type store struct {
 	mu    sync.Mutex
 	tasks []*jobs.Task
-	depth []jobs.Depth
+	depth []driver.Depth
 	err   error
 	takes time.Duration
 	asked int
 }
 
-func (s *store) Depth(context.Context) ([]jobs.Depth, error) { return s.depth, s.err }
+func (s *store) Depth(context.Context) ([]driver.Depth, error) { return s.depth, s.err }
 
 func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 	time.Sleep(s.takes) // in a bubble
@@ -158,7 +159,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 		if late.kinds() != 3 {
 			t.Errorf("who comes late begins with %d parts", late.kinds())
 		}
-		s.change(jobs.Running)
+		s.change(jobs.StateRunning)
 		pass(time.Second)
 		if late.count("tasks") != 2 || pages[7].count("tasks") != 2 {
 			t.Errorf("a change was told %d times", late.count("tasks")-1)
@@ -239,7 +240,7 @@ func TestALookThatTakesLong(t *testing.T) {
 
 func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
 	long := strings.Repeat("é", 10_000)
-	s := &store{depth: []jobs.Depth{{Queue: "q", Waiting: 2, Oldest: 1500 * time.Millisecond, Dead: 1, Paused: true}}}
+	s := &store{depth: []driver.Depth{{Queue: "q", Waiting: 2, Oldest: 1500 * time.Millisecond, Dead: 1, Paused: true}}}
 	for range 70 {
 		s.tasks = append(s.tasks, &jobs.Task{ID: "a", Args: []byte(`["` + long + `"]`), Error: long, Note: long})
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 const (
@@ -37,9 +39,9 @@ func frame(v any) []byte {
 
 // queuesFrame is what the queues hold.
 type queuesFrame struct {
-	Type    string       `json:"type"` // queues
-	Problem string       `json:"problem,omitempty"`
-	Queues  []jobs.Depth `json:"queues"`
+	Type    string         `json:"type"` // queues
+	Problem string         `json:"problem,omitempty"`
+	Queues  []driver.Depth `json:"queues"`
 }
 
 // problemStore is what a page says while the task store does not answer. Why it
@@ -47,7 +49,7 @@ type queuesFrame struct {
 const problemStore = "the task store does not answer"
 
 func (c *Console) queues(ctx context.Context) queuesFrame {
-	f := queuesFrame{Type: "queues", Queues: []jobs.Depth{}}
+	f := queuesFrame{Type: "queues", Queues: []driver.Depth{}}
 	all, err := c.tasks.Depth(ctx)
 	if err != nil {
 		f.Problem = problemStore
@@ -93,8 +95,8 @@ func (c *Console) newest(ctx context.Context) tasksFrame {
 	f.More = found.Next != 0
 	for t := range slices.Values(found.Tasks) {
 		f.Tasks = append(f.Tasks, task{
-			t.ID, t.Name, t.Queue, t.State, t.Progress, jobs.Cut(t.Note, shownText), t.Attempts, t.Worker,
-			t.Created, t.Started, t.Finished, jobs.Cut(t.Error, shownText),
+			t.ID, t.Name, t.Queue, t.State, t.Progress, utf8text.Cut(t.Note, shownText), t.Attempts, t.Worker,
+			t.Created, t.Started, t.Finished, utf8text.Cut(t.Error, shownText),
 		})
 	}
 	return f

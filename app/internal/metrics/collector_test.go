@@ -10,7 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/prefork"
 )
@@ -81,9 +82,9 @@ type store struct {
 	closed bool
 }
 
-func (s *store) Depth(ctx context.Context) ([]jobs.Depth, error) {
+func (s *store) Depth(ctx context.Context) ([]driver.Depth, error) {
 	s.calls++
-	depths := []jobs.Depth{{Queue: "default", Waiting: s.calls}}
+	depths := []driver.Depth{{Queue: "default", Waiting: s.calls}}
 	if s.answer == nil {
 		return depths, nil
 	}
@@ -181,7 +182,7 @@ func TestPublish(t *testing.T) {
 		files.FileBegan()
 		files.FileWrote(70)
 		files.FileEnded(200, 2*time.Second)
-		tasks.Count(jobs.Started, "inspect", "default")
+		tasks.Count(meter.EventStarted, "inspect", "default")
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -35,7 +35,7 @@ func (u *Uploads) FileEnded(code int, took time.Duration) {
 // Tasks counts what happens to tasks and how long attempts took. Make one with
 // NewTasks.
 type Tasks struct {
-	jobs.Counters
+	meter.Counters
 	took *prometheus.HistogramVec
 }
 
@@ -46,8 +46,8 @@ func NewTasks() *Tasks {
 	}, []string{"task", "outcome"})}
 }
 
-// Took implements jobs.Stopwatch. A worker runs only tasks that it knows, so
+// Took implements meter.Stopwatch. A worker runs only tasks that it knows, so
 // there are not many names.
-func (t *Tasks) Took(e jobs.Event, task string, took time.Duration) {
+func (t *Tasks) Took(e meter.Event, task string, took time.Duration) {
 	t.took.WithLabelValues(task, string(e)).Observe(took.Seconds())
 }

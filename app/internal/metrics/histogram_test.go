@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
@@ -128,8 +128,8 @@ func TestHistogramsNeverFall(t *testing.T) {
 func TestNames(t *testing.T) {
 	tasks, live, refused, limited, cached := NewTasks(), new(realtime.Counters), new(Refused), new(limit.Counters), new(cache.Counters)
 	g := NewRegistry(Sources{Tasks: tasks, Realtime: live, Refused: refused, Limit: limited, Cache: cached})
-	tasks.Took(jobs.Succeeded, "inspect", 2*time.Second)
-	tasks.Took(jobs.Retried, "inspect", 2*time.Hour)
+	tasks.Took(meter.EventSucceeded, "inspect", 2*time.Second)
+	tasks.Took(meter.EventRetried, "inspect", 2*time.Hour)
 	for range 2 {
 		live.Opened(realtime.LongPoll)
 	}

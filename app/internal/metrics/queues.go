@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 
 // Store is what Queues asks, and closes.
 type Store interface {
-	jobs.Gauger
+	driver.Gauger
 	Close() error
 }
 
@@ -36,7 +37,7 @@ type Queues struct {
 	asks chan struct{}
 
 	mu      sync.Mutex
-	depths  []jobs.Depth
+	depths  []driver.Depth
 	at      time.Time     // of the answer
 	err     error         // of the last question: why tasks cannot be taken
 	changed chan struct{} // closed when the store has answered, or failed
@@ -94,7 +95,7 @@ func (q *Queues) fresh() bool {
 	return time.Since(q.at) < queuesFresh
 }
 
-func depth(ctx context.Context, store Store) ([]jobs.Depth, error) {
+func depth(ctx context.Context, store Store) ([]driver.Depth, error) {
 	if store == nil {
 		return nil, jobs.ErrUnavailable
 	}
@@ -146,7 +147,7 @@ func (q *Queues) Broken() (reasons []string) {
 
 // Latest returns what the store has said, no more than a second ago. ok is
 // false if it cannot say within 700 ms, or while Run does not run.
-func (q *Queues) Latest(ctx context.Context) (depths []jobs.Depth, ok bool) {
+func (q *Queues) Latest(ctx context.Context) (depths []driver.Depth, ok bool) {
 	q.mu.Lock()
 	depths, at, changed := q.depths, q.at, q.changed
 	q.mu.Unlock()
@@ -171,7 +172,7 @@ func (q *Queues) Latest(ctx context.Context) (depths []jobs.Depth, ok bool) {
 
 // queueCollector renders an answer of the task store, if there is one.
 type queueCollector struct {
-	depths []jobs.Depth
+	depths []driver.Depth
 	ok     bool
 	ready  bool // tasks can be taken
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 )
@@ -169,7 +170,7 @@ func decodeTask(o *object) (n newTask) {
 		n.Args = o.values["args"]
 	}
 	if n.Queue != "" && !jobs.ValidID(n.Queue) {
-		o.fault("queue", "%q is not letters, digits, dots, underscores and hyphens", jobs.Cut(n.Queue, shownValue))
+		o.fault("queue", "%q is not letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))
 	}
 	if retries, given := o.whole("max_retries", jobs.MaxRetries); given {
 		if n.MaxRetries = retries; retries == 0 {

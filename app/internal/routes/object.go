@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/app/internal/span"
+	"github.com/galeserver/gale/internal/utf8text"
 )
 
 const (
@@ -40,7 +41,7 @@ func (f *faults) Error() string {
 
 func (f *faults) add(key, format string, args ...any) {
 	if f.n++; f.n <= maxFaults {
-		f.all = append(f.all, jobs.Cut(key, shownValue)+": "+fmt.Sprintf(format, args...))
+		f.all = append(f.all, utf8text.Cut(key, shownValue)+": "+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -178,7 +179,7 @@ func (o *object) whole(key string, limit int) (n int, given bool) {
 	}
 	n, err := strconv.Atoi(string(o.values[key]))
 	if err != nil || n < 0 || n > limit {
-		o.fault(key, "%s is not a whole number within 0 and %d", jobs.Cut(string(o.values[key]), shownValue), limit)
+		o.fault(key, "%s is not a whole number within 0 and %d", utf8text.Cut(string(o.values[key]), shownValue), limit)
 	}
 	return n, true
 }
@@ -192,18 +193,18 @@ func (o *object) span(key string) (d time.Duration, given bool) {
 	var err error
 	switch kindOf(raw) {
 	case kindNumber:
-		d, err = jobs.ParseSeconds(string(raw))
+		d, err = span.ParseSeconds(string(raw))
 	case kindText:
 		var text string
 		if err = json.Unmarshal(raw, &text); err == nil {
-			d, err = jobs.ParseSpan(text)
+			d, err = span.ParseSpan(text)
 		}
 	default:
 		o.fault(key, "must be a number of seconds or a duration, such as \"90s\", not %s", kindOf(raw))
 		return 0, true
 	}
 	if err != nil {
-		o.fault(key, "%s %v; give seconds as a number, or a duration, such as \"90s\"", jobs.Cut(string(raw), shownValue), err)
+		o.fault(key, "%s %v; give seconds as a number, or a duration, such as \"90s\"", utf8text.Cut(string(raw), shownValue), err)
 	}
 	return d, true
 }
@@ -225,7 +226,7 @@ func (o *object) moment(key, instead string) (at time.Time, given bool) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		o.fault(key, "%s is no time with its zone, such as \"2030-01-01T00:00:00Z\"%s", jobs.Cut(string(raw), shownValue), instead)
+		o.fault(key, "%s is no time with its zone, such as \"2030-01-01T00:00:00Z\"%s", utf8text.Cut(string(raw), shownValue), instead)
 	}
 	if at.IsZero() {
 		at = time.Unix(0, 0)

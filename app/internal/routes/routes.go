@@ -15,6 +15,9 @@ import (
 	"github.com/galeserver/gale/app/internal/console"
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/driver"
+	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/static"
@@ -27,8 +30,8 @@ import (
 // Deps are what the handlers work with.
 type Deps struct {
 	Tasks     *jobs.Registry
-	Store     jobs.Store
-	Artifacts *jobs.Artifacts
+	Store     driver.Store
+	Artifacts *artifacts.Folder
 	Uploads   *uploads.Store
 	// Static are the files under /static/; nil for none.
 	Static *static.Folder
@@ -57,7 +60,7 @@ type Deps struct {
 	// call.
 	Resumable *tus.Server
 	// TaskMeter counts the tasks that are accepted; nil for nobody.
-	TaskMeter jobs.Meter
+	TaskMeter meter.Meter
 	// Guard admits requests.
 	Guard *access.Guard
 	// Leaving ends when the process is to leave: requests that only wait are

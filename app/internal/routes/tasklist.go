@@ -11,12 +11,13 @@ import (
 
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/server"
 )
 
 // manageRoutes look at tasks and change them.
 type manageRoutes struct {
-	store jobs.Store
+	store driver.Store
 	tasks *jobs.Registry
 }
 

@@ -12,7 +12,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/span"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/server"
 )
 
@@ -29,7 +31,7 @@ const (
 type taskRoutes struct {
 	client    *jobs.Client
 	store     jobs.Reader
-	artifacts *jobs.Artifacts
+	artifacts *artifacts.Folder
 	leaving   context.Context //nolint:containedctx // the process's, not a request's
 }
 
@@ -102,9 +104,9 @@ func duration(ctx *fasthttp.RequestCtx, name string, value time.Duration) (time.
 	if !given {
 		return value, nil
 	}
-	d, err := jobs.ParseSpan(text)
+	d, err := span.ParseSpan(text)
 	if err != nil {
-		d, err = jobs.ParseSeconds(text)
+		d, err = span.ParseSeconds(text)
 	}
 	if err != nil || d > maxWait {
 		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, maxWait))

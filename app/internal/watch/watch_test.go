@@ -60,7 +60,7 @@ func (r *reader) questions() int {
 }
 
 func newReader() *reader {
-	return &reader{task: jobs.Task{ID: "a", State: jobs.Queued, Version: 1}, changed: make(chan struct{})}
+	return &reader{task: jobs.Task{ID: "a", State: jobs.StateQueued, Version: 1}, changed: make(chan struct{})}
 }
 
 func running(t *testing.T, r *reader) *Watches {
@@ -87,7 +87,7 @@ func TestOneLookForAll(t *testing.T) {
 			all = append(all, w.join("a"))
 		}
 		synctest.Wait()
-		for version, s := range []jobs.State{3: jobs.Running, 4: jobs.Running, 5: jobs.Success} {
+		for version, s := range []jobs.State{3: jobs.StateRunning, 4: jobs.StateRunning, 5: jobs.StateSuccess} {
 			if s != "" {
 				r.change(int64(version), s)
 				synctest.Wait()
@@ -102,7 +102,7 @@ func TestOneLookForAll(t *testing.T) {
 			t.Errorf("the store was asked %d times for four states", n)
 		}
 		// Tried again meanwhile, it is watched anew.
-		r.change(6, jobs.Queued)
+		r.change(6, jobs.StateQueued)
 		again := w.join("a")
 		synctest.Wait()
 		if now, _ := again.now(); now.version != 6 || now.last {

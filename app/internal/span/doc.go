@@ -1,0 +1,2 @@
+// Package span reads lengths of time as users write them.
+package span

@@ -1,0 +1,140 @@
+package artifacts
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/galeserver/gale/jobs"
+)
+
+// ErrName: the name is not one that an artifact may have.
+var ErrName = errors.New("invalid artifact name: 1 to 128 letters, digits, dots, underscores and hyphens, no leading dot")
+
+// Folder is the folder in which tasks leave files: a folder for each task
+// id, in it the files by name.
+type Folder struct {
+	root *os.Root
+}
+
+// Open opens the folder, and makes it if need be.
+func Open(dir string) (*Folder, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open artifacts: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open artifacts: %w", err)
+	}
+	return &Folder{root}, nil
+}
+
+// Close closes the folder.
+func (a *Folder) Close() error { return a.root.Close() }
+
+// Open opens a task's file for reading. Errors wrap fs.ErrNotExist, also for
+// names that no artifact can have.
+func (a *Folder) Open(id, name string) (*os.File, error) {
+	if !jobs.ValidID(id) || !validArtifact(name) {
+		return nil, fmt.Errorf("open artifact: %w", fs.ErrNotExist)
+	}
+	f, err := a.root.Open(path.Join(id, name))
+	if err != nil {
+		return nil, fmt.Errorf("open artifact: %w", err)
+	}
+	return f, nil
+}
+
+// artifact is a file on its way: it takes its name when it is closed.
+type artifact struct {
+	*os.File
+	root     *os.Root
+	dir      string
+	tmp, dst string
+	closed   func()
+	failed   error
+}
+
+// Create begins a task's file. Until Close it has a name that no one can ask for;
+// a Close that returns nil has called closed. An invalid name is an error wrapping
+// ErrName.
+func (a *Folder) Create(id, name string, attempt int, closed func()) (io.WriteCloser, error) {
+	if !validArtifact(name) {
+		return nil, ErrName
+	}
+	if err := a.root.MkdirAll(id, 0o700); err != nil {
+		return nil, fmt.Errorf("create artifact: %w", err)
+	}
+	w := &artifact{root: a.root, dir: id, dst: path.Join(id, name), closed: closed}
+	w.tmp = path.Join(id, fmt.Sprintf(".%s.%d", name, attempt))
+	var err error
+	if w.File, err = a.root.OpenFile(w.tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
+		return nil, fmt.Errorf("create artifact: %w", err)
+	}
+	return w, nil
+}
+
+// Write remembers a failure, so that Close cannot publish half a file.
+func (w *artifact) Write(p []byte) (int, error) {
+	n, err := w.File.Write(p)
+	if err != nil {
+		w.failed = err
+	}
+	return n, err
+}
+
+// Close puts the file on disk and gives it its name.
+func (w *artifact) Close() error {
+	err := w.failed
+	if err == nil {
+		err = w.Sync()
+	}
+	err = errors.Join(err, w.File.Close())
+	if err == nil {
+		err = w.root.Rename(w.tmp, w.dst)
+	}
+	if err != nil {
+		_ = w.root.Remove(w.tmp)
+		return fmt.Errorf("write artifact: %w", err)
+	}
+	if err := syncDir(w.root, w.dir); err != nil {
+		return fmt.Errorf("write artifact: %w", err)
+	}
+	w.closed()
+	return nil
+}
+
+// Clean removes what attempts at a task that were killed left half written.
+func (a *Folder) Clean(id string) {
+	dir, err := a.root.Open(id)
+	if err != nil {
+		return // most tasks leave nothing
+	}
+	defer dir.Close() //nolint:errcheck // read only
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
+			_ = a.root.Remove(path.Join(id, name))
+		}
+	}
+}
+
+// syncDir makes a rename in dir last (fsync(2): the folder needs its own).
+func syncDir(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+
+func validArtifact(name string) bool {
+	return namePattern.MatchString(name)
+}

@@ -1,0 +1,3 @@
+// Package artifacts keeps the files that tasks leave, and removes those of tasks
+// that are gone.
+package artifacts

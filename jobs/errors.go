@@ -1,0 +1,45 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNotFound: no task has that id.
+	ErrNotFound = errors.New("no such task")
+	// ErrTaken: an id that something was to be accepted with belongs to something
+	// else, see TakenError.
+	ErrTaken = errors.New("id is taken")
+	// ErrLeaseLost: the attempt that speaks is not the task's current one;
+	// another worker has it, or it has ended. Nothing was changed.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrUnavailable: the store cannot answer now (disk full, locked, gone).
+	// Adapters wrap it around the cause. What was asked for has not happened,
+	// unless the store is on another machine and the answer was lost or late:
+	// whoever asks again with the same id or lease is safe either way.
+	ErrUnavailable = errors.New("task store is unavailable")
+)
+
+// ErrState: what was asked for cannot be done to the task as it is; the error
+// says why. Nothing was changed.
+var ErrState = errors.New("not possible in this state")
+
+// StateError is an ErrState whose text, which says why, is for users.
+type StateError string
+
+func (e StateError) Error() string { return string(e) }
+
+// Unwrap returns ErrState.
+func (StateError) Unwrap() error { return ErrState }
+
+// Why a handler's context ends.
+var (
+	ErrTimeout  = errors.New("timed out")
+	ErrShutdown = errors.New("worker is stopping")
+)
+
+// ErrCancelled is why the context of a handler ends whose task was cancelled. It
+// wraps ErrLeaseLost: the task has come to its end, and nothing that the
+// handler still says or returns is kept.
+var ErrCancelled = fmt.Errorf("task was cancelled: %w", ErrLeaseLost)

@@ -1,0 +1,85 @@
+package machinery_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/machinery"
+)
+
+// The handler of a task that is cancelled learns it, soon, and what it makes of
+// that changes nothing.
+func TestCancelRunning(t *testing.T) {
+	for name, answer := range map[string]func(context.Context, *jobs.Job) error{
+		"and fails":    func(ctx context.Context, _ *jobs.Job) error { return context.Cause(ctx) },
+		"and succeeds": func(_ context.Context, job *jobs.Job) error { return job.Return("too late") },
+		"and goes on": func(_ context.Context, job *jobs.Job) error {
+			job.Progress(99, "still here")
+			return errors.New("gave up later")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			causes := make(chan error, 1)
+			f := newFixture(t, jobs.Definition{Name: "wait", Handler: func(ctx context.Context, job *jobs.Job) error {
+				<-ctx.Done()
+				causes <- context.Cause(ctx)
+				return answer(ctx, job)
+			}}, echo)
+			stop := f.work(t, machinery.Options{Concurrency: 1, Look: 10 * time.Millisecond})
+			task := f.enqueue(t, jobs.NewTask{Name: "wait", MaxRetries: 3})
+			f.await(t, task.ID, in(jobs.StateRunning))
+			cancelled, err := f.store.Cancel(t.Context(), task.ID)
+			if err != nil || cancelled.State != jobs.StateCancelled {
+				t.Fatalf("%+v, %v", cancelled, err)
+			}
+			select {
+			case cause := <-causes:
+				if !errors.Is(cause, jobs.ErrCancelled) || !errors.Is(cause, jobs.ErrLeaseLost) {
+					t.Errorf("the context ended with %v", cause)
+				}
+			case <-time.After(60 * time.Second):
+				t.Fatal("the handler is not told")
+			}
+			// The place is free again.
+			f.await(t, f.enqueue(t, jobs.NewTask{Name: "echo"}).ID, in(jobs.StateSuccess))
+			stop()
+			if got := f.await(t, task.ID, final); got.Version != cancelled.Version || got.State != jobs.StateCancelled {
+				t.Errorf("then it is %+v", got)
+			}
+		})
+	}
+}
+
+// A handler may say when it wants to be tried again, and that it does not.
+func TestRetryAsTheHandlerSays(t *testing.T) {
+	inner := errors.New("upstream is away")
+	f := newFixture(t,
+		jobs.Definition{Name: "later", Handler: func(context.Context, *jobs.Job) error { return jobs.RetryAfter(time.Hour, inner) }},
+		jobs.Definition{Name: "soon", Handler: func(_ context.Context, job *jobs.Job) error {
+			if job.Attempt < 3 {
+				return jobs.RetryAfter(0, inner)
+			}
+			return nil
+		}},
+		jobs.Definition{Name: "never", Handler: func(context.Context, *jobs.Job) error { return jobs.NoRetry(inner) }},
+	)
+	f.work(t, machinery.Options{})
+	later := f.await(t, f.enqueue(t, jobs.NewTask{Name: "later", MaxRetries: 1}).ID, in(jobs.StateRetrying))
+	if d := time.Until(later.RunAt); d < 50*time.Minute || d > time.Hour {
+		t.Errorf("the next attempt is in %v, not in an hour", d)
+	}
+	if soon := f.await(t, f.enqueue(t, jobs.NewTask{Name: "soon", MaxRetries: 2}).ID, final); soon.State != jobs.StateSuccess || len(soon.Failures) != 2 {
+		t.Errorf("%+v", soon)
+	}
+	never := f.await(t, f.enqueue(t, jobs.NewTask{Name: "never", MaxRetries: 9}).ID, final)
+	if never.State != jobs.StateFailed || len(never.Failures) != 1 || never.Error != inner.Error() {
+		t.Errorf("%+v", never)
+	}
+	asked, ok := errors.AsType[*jobs.RetryError](jobs.RetryAfter(time.Minute, inner))
+	if !ok || asked.After != time.Minute || !errors.Is(asked, inner) {
+		t.Errorf("%+v", asked)
+	}
+}

@@ -1,0 +1,2 @@
+// Package meter counts what happens to tasks.
+package meter

@@ -1,0 +1,48 @@
+package schedule_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/schedule"
+)
+
+// takenOnce refuses one id.
+type takenOnce struct {
+	counting
+	id string
+}
+
+func (s *takenOnce) Enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
+	if n.ID == s.id {
+		return nil, false, jobs.TakenError{ID: n.ID, Workflow: "somebody's"}
+	}
+	return s.counting.Enqueue(ctx, n)
+}
+
+// A workflow that has the id of a scheduled task keeps that one from being accepted,
+// and none of those after it.
+func TestScheduleGoesOnAfterATakenID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		every, err := schedule.Parse("@every 1h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		store := &takenOnce{counting{accepted: map[string]int{}}, schedule.ID("tick", began.Add(time.Hour))}
+		ctx, cancel := context.WithCancel(t.Context())
+		s := schedule.New(&jobs.Client{Store: store}, nil, []schedule.Periodic{{Schedule: every, Task: jobs.NewTask{Name: "tick"}}}, nil)
+		var ended sync.WaitGroup
+		ended.Go(func() { _ = s.Run(ctx) }) // ends with ctx
+		time.Sleep(2*time.Hour + time.Minute)
+		cancel()
+		ended.Wait()
+		if id := schedule.ID("tick", began.Add(2*time.Hour)); store.accepted[id] != 1 {
+			t.Errorf("accepted %v, not %s", store.accepted, id)
+		}
+	})
+}
