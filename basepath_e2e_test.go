@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // Locations of an nginx: $1 is the port of a server, $2 that of one with
@@ -29,18 +31,18 @@ const locations = `
 // uses the console there.
 func TestE2EBehindAPath(t *testing.T) {
 	const token = "drawn-for-this-test"
-	modules := npmInstall(t, append(consoleClients, tusJSClient)...)
+	modules := harness.InstallNPM(t, append(harness.ConsoleClients, tusJSClient)...)
 	script, err := os.ReadFile("testdata/e2e/tus.mjs")
 	if err != nil || os.WriteFile(filepath.Join(modules, "tus.mjs"), script, 0o600) != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(modules, "some.bin")
-	if err := os.WriteFile(file, uploadContent(7, 8<<20), 0o600); err != nil {
+	if err := os.WriteFile(file, harness.UploadContent(7, 8<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	plain := start(t, dir, "-procs", "2", "-admin", "127.0.0.1:"+freePort(t))
-	based := start(t, t.TempDir(), "-procs", "2", "-admin", "127.0.0.1:"+freePort(t), "-base-path", "/kept", "-token", token)
+	plain := harness.Start(t, dir, "-procs", "2", "-admin", "127.0.0.1:"+harness.FreePort(t))
+	based := harness.Start(t, t.TempDir(), "-procs", "2", "-admin", "127.0.0.1:"+harness.FreePort(t), "-base-path", "/kept", "-token", token)
 	shipped, err := os.ReadFile("deploy/nginx/gale-path.conf") // /gale/ and /files/
 	if err != nil || strings.Count(string(shipped), "127.0.0.1:8888/") != 2 {
 		t.Fatalf("deploy/nginx/gale-path.conf: %v\n%s", err, shipped)
@@ -51,12 +53,12 @@ func TestE2EBehindAPath(t *testing.T) {
 		for _, parallel := range []string{"1", "3"} {
 			t.Run("tus-js-client"+strings.ReplaceAll(path, "/", " ")+parallel, func(t *testing.T) {
 				folder := strings.ReplaceAll(path, "/", "") + parallel
-				out := run(t, "node", filepath.Join(modules, "tus.mjs"), front, file, folder, parallel, "1000000000", front+path)
-				words := strings.Fields(lastLine(out))
+				out := harness.Run(t, "node", filepath.Join(modules, "tus.mjs"), front, file, folder, parallel, "1000000000", front+path)
+				words := strings.Fields(harness.LastLine(out))
 				if len(words) != 3 || words[0] != "done" || !strings.HasPrefix(words[1], front+path) {
 					t.Errorf("the upload ends with %q", words)
 				}
-				if sumOfFile(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != sumOfFile(t, file) {
+				if harness.SumOfFile(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != harness.SumOfFile(t, file) {
 					t.Error("the file is another")
 				}
 			})
@@ -68,7 +70,7 @@ func TestE2EBehindAPath(t *testing.T) {
 	}
 	for _, story := range []struct {
 		name, path string
-		g          *gale
+		g          *harness.Server
 		args       []string
 	}{
 		{"drop", "/gale", plain, nil},
@@ -82,7 +84,7 @@ func TestE2EBehindAPath(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 			defer cancel()
-			args := append([]string{script, front + story.path, story.g.admin, fmt.Sprint(story.g.cmd.Process.Pid), t.TempDir()}, story.args...)
+			args := append([]string{script, front + story.path, story.g.Admin, fmt.Sprint(story.g.Cmd.Process.Pid), t.TempDir()}, story.args...)
 			cmd := exec.CommandContext(ctx, "node", args...)
 			cmd.Dir = modules
 			if text, err := cmd.CombinedOutput(); err != nil {
@@ -93,10 +95,10 @@ func TestE2EBehindAPath(t *testing.T) {
 }
 
 // nginxWith starts an nginx with these locations and returns its address.
-func nginxWith(t *testing.T, locations string, servers ...*gale) (url string) {
+func nginxWith(t *testing.T, locations string, servers ...*harness.Server) (url string) {
 	t.Helper()
 	for i, g := range servers {
-		locations = strings.ReplaceAll(locations, fmt.Sprintf("$%d", i+1), g.url[strings.LastIndexByte(g.url, ':')+1:])
+		locations = strings.ReplaceAll(locations, fmt.Sprintf("$%d", i+1), g.URL[strings.LastIndexByte(g.URL, ':')+1:])
 	}
-	return startNginxWith(t, locations)
+	return harness.StartNginxWith(t, locations)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 const listeners = 400
@@ -79,15 +81,15 @@ func (l *listener) send(count, size int) error {
 }
 
 // listen connects all clients, to the servers in turn.
-func listen(t *testing.T, servers []*gale) (all []*listener) {
+func listen(t *testing.T, servers []*harness.Server) (all []*listener) {
 	t.Helper()
 	n := listeners
-	if raceEnabled {
+	if harness.RaceEnabled {
 		n = racedListeners
 	}
 	for i := range n {
 		l := &listener{
-			conn: socket(t, servers[i%len(servers)], "/broadcast"), name: fmt.Sprint("s", i),
+			conn: harness.Socket(t, servers[i%len(servers)], "/broadcast"), name: fmt.Sprint("s", i),
 			own: make(chan struct{}, 1), last: map[string]int{},
 		}
 		if _, text, err := l.conn.ReadMessage(); err != nil || string(text) != "Connected to Broadcast WebSocket server!" {
@@ -115,7 +117,7 @@ func round(t *testing.T, all []*listener, senders, each, size int) {
 	for _, l := range all {
 		want += int64(l.sent)
 	}
-	eventually(t, "all hear all", func() bool {
+	testutil.Eventually(t, "all hear all", func() bool {
 		for _, l := range all {
 			if l.heard.Load() < want && l.fault.Load() == nil {
 				return false
@@ -141,7 +143,7 @@ func TestBroadcast(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	flags := []string{"-procs", "4", "-workers", "0", "-redis", redis.URL(), "-ws-send-timeout", "10m"}
-	servers := []*gale{start(t, t.TempDir(), flags...), start(t, t.TempDir(), flags...)}
+	servers := []*harness.Server{harness.Start(t, t.TempDir(), flags...), harness.Start(t, t.TempDir(), flags...)}
 	narrow(t, servers[0], "/broadcast") // it never reads
 	all := listen(t, servers)
 	round(t, all, 1, 120, 32<<10) // more than what stands between it and the server holds
@@ -151,16 +153,16 @@ func TestBroadcast(t *testing.T) {
 	// Each of the eight children notices by itself; one that has not would answer
 	// a sender "Not sent".
 	for _, g := range servers {
-		eventually(t, "all have subscribed again", func() bool {
-			return strings.Count(g.log.String(), "channels: subscribed again") >= 4
+		testutil.Eventually(t, "all have subscribed again", func() bool {
+			return strings.Count(g.Log.String(), "channels: subscribed again") >= 4
 		})
-		eventually(t, "the gap is in the log", func() bool {
-			return strings.Contains(g.log.String(), "channels: messages lost")
+		testutil.Eventually(t, "the gap is in the log", func() bool {
+			return strings.Contains(g.Log.String(), "channels: messages lost")
 		})
 	}
 	round(t, all, 10, 100, 0)
 	for i, g := range servers {
-		if strings.Contains(g.log.String(), "client too slow") {
+		if strings.Contains(g.Log.String(), "client too slow") {
 			t.Errorf("server %d closed a client as too slow", i)
 		}
 	}

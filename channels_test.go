@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // channelClient follows a channel over restarts, as a client should: it comes
@@ -90,45 +93,45 @@ func (c *channelClient) read(conn *websocket.Conn, ready func()) {
 // in the same instant.
 func TestReloadMovesChannelClients(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 300, flags) })
+	harness.EachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 300, flags) })
 }
 
 // reloadUnder replaces the children of a server while clients follow a channel.
 func reloadUnder(t *testing.T, clients int, flags []string) {
 	t.Helper()
-	g := start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
+	g := harness.Start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
 	ctx, cancel := context.WithCancel(t.Context())
 	var following, ready sync.WaitGroup
 	all := make([]*channelClient, clients)
 	ready.Add(clients)
 	for i := range all {
-		all[i] = &channelClient{url: g.socketURL() + "/channels/restart"}
+		all[i] = &channelClient{url: g.SocketURL() + "/channels/restart"}
 		following.Go(func() { all[i].follow(ctx, sync.OnceFunc(ready.Done)) }) // ends with ctx
 	}
 	ready.Wait()
-	before := g.slots(t)
-	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	before := g.Slots(t)
+	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	published := 0
 	publish := func() {
-		resp, err := http.Post(g.url+"/publish/restart", "text/plain", strings.NewReader(fmt.Sprint(published)))
+		resp, err := http.Post(g.URL+"/publish/restart", "text/plain", strings.NewReader(fmt.Sprint(published)))
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("publish: %v, %+v", err, resp)
 		}
 		resp.Body.Close()
 		published++
 	}
-	eventually(t, "the children are new", func() bool {
+	testutil.Eventually(t, "the children are new", func() bool {
 		publish()
-		return g.renewed(t, before)
+		return g.Renewed(t, before)
 	})
 	// A replaced child still closes its clients when its successor is live.
-	eventually(t, "all have moved", func() bool {
+	testutil.Eventually(t, "all have moved", func() bool {
 		publish()
 		return !slices.ContainsFunc(all, func(c *channelClient) bool { return c.moved.Load() == 0 })
 	})
-	eventually(t, "all hear all", func() bool {
+	testutil.Eventually(t, "all hear all", func() bool {
 		for _, c := range all {
 			if c.heard.Load() < int64(published) && c.wrong.Load() == nil {
 				return false
@@ -154,9 +157,9 @@ func reloadUnder(t *testing.T, clients int, flags []string) {
 // An event stream says what was published, resumes, and says when it cannot.
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
 	stream := func(header string) (*bufio.Scanner, func()) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.url+"/events/e", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.URL+"/events/e", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +187,7 @@ func TestEvents(t *testing.T) {
 	}
 	publish := func(text string) {
 		t.Helper()
-		resp, err := http.Post(g.url+"/publish/e", "text/plain", strings.NewReader(text))
+		resp, err := http.Post(g.URL+"/publish/e", "text/plain", strings.NewReader(text))
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("%+v, %v", resp, err)
 		}
@@ -211,13 +214,13 @@ func TestEvents(t *testing.T) {
 
 func TestLongPoll(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
 	const waiting, both = "Waiting for data...", "Waiting for data...New data available!"
 	began := time.Now()
-	if code, body, err := get(g.url + "/longpoll?s=0.3"); err != nil || code != 200 || body != both || time.Since(began) < 300*time.Millisecond {
+	if code, body, err := harness.Get(g.URL + "/longpoll?s=0.3"); err != nil || code != 200 || body != both || time.Since(began) < 300*time.Millisecond {
 		t.Errorf("%d %q, %v", code, body, err)
 	}
-	if code, body, err := get(g.url + "/longpoll?s=61"); err != nil || code != 400 || !strings.Contains(body, "not within 0 and 1m0s") {
+	if code, body, err := harness.Get(g.URL + "/longpoll?s=61"); err != nil || code != 400 || !strings.Contains(body, "not within 0 and 1m0s") {
 		t.Errorf("%d %q, %v", code, body, err)
 	}
 	const clients = 50
@@ -225,7 +228,7 @@ func TestLongPoll(t *testing.T) {
 	begun.Add(clients)
 	for range clients {
 		ended.Go(func() { // ends with the answer
-			resp, err := http.Get(g.url + "/longpoll?s=60")
+			resp, err := http.Get(g.URL + "/longpoll?s=60")
 			if err != nil {
 				t.Error(err)
 				begun.Done()
@@ -237,14 +240,14 @@ func TestLongPoll(t *testing.T) {
 				t.Errorf("%q, %v", first, err)
 			}
 			begun.Done()
-			if rest := readAll(t, resp); rest != "New data available!" {
+			if rest := harness.ReadAll(t, resp); rest != "New data available!" {
 				t.Errorf("%q", rest)
 			}
 		})
 	}
 	begun.Wait()
 	began = time.Now()
-	resp, err := http.Post(g.url+"/publish/news", "text/plain", strings.NewReader("there is"))
+	resp, err := http.Post(g.URL+"/publish/news", "text/plain", strings.NewReader("there is"))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%+v, %v", resp, err)
 	}

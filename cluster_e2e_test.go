@@ -19,11 +19,13 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // cluster are three servers that share a Redis, behind a proxy.
 type cluster struct {
-	servers       []*gale
+	servers       []*harness.Server
 	restart       func(i int) // ends a server and starts it again where it was
 	plain, secure string      // addresses of the proxy
 	roots         *x509.CertPool
@@ -74,7 +76,7 @@ func replaceAll(t *testing.T, text string, pairs ...string) string {
 func behind(t *testing.T, proxy string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	c := &cluster{plain: "127.0.0.1:" + freePort(t), secure: "127.0.0.1:" + freePort(t)}
+	c := &cluster{plain: "127.0.0.1:" + harness.FreePort(t), secure: "127.0.0.1:" + harness.FreePort(t)}
 	var cert, key string
 	cert, key, c.roots = writePair(t, dir)
 	both, err := os.ReadFile(cert)
@@ -102,14 +104,14 @@ func behind(t *testing.T, proxy string) *cluster {
 		t.Fatal(err)
 	}
 	addrs := make([]string, 3)
-	serve := func(i int) *gale {
+	serve := func(i int) *harness.Server {
 		_, port, _ := net.SplitHostPort(addrs[i])
-		return start(t, filepath.Join(dir, fmt.Sprint("data", i)), "-port", port, "-procs", "2", "-workers", "1", "-redis", redis.URL(),
+		return harness.Start(t, filepath.Join(dir, fmt.Sprint("data", i)), "-port", port, "-procs", "2", "-workers", "1", "-redis", redis.URL(),
 			"-static", filepath.Join(dir, "www/static"), "-access-log", "all", "-upload-dir", filepath.Join(dir, "uploads"), "-token", "sesame", "-fetch-url", "http://"+addrs[0]+"/healthz")
 	}
 	config := string(text)
 	for i, shipped := range []string{"127.0.0.1:8888", "127.0.0.1:8889", "127.0.0.1:8890"} {
-		addrs[i] = "127.0.0.1:" + freePort(t)
+		addrs[i] = "127.0.0.1:" + harness.FreePort(t)
 		config = replaceAll(t, config, shipped, addrs[i])
 		if err := os.Mkdir(filepath.Join(dir, fmt.Sprint("data", i)), 0o700); err != nil {
 			t.Fatal(err)
@@ -117,14 +119,14 @@ func behind(t *testing.T, proxy string) *cluster {
 		c.servers = append(c.servers, serve(i))
 	}
 	c.restart = func(i int) {
-		_ = c.servers[i].cmd.Process.Signal(syscall.SIGTERM)
-		if err := c.servers[i].wait(40 * time.Second); err != nil {
+		_ = c.servers[i].Cmd.Process.Signal(syscall.SIGTERM)
+		if err := c.servers[i].Wait(40 * time.Second); err != nil {
 			t.Error(err)
 		}
 		c.servers[i] = serve(i)
 	}
 	cmd := proxies[proxy].start(t, c, config, dir)
-	log := &logBuffer{}
+	log := &testutil.LogBuffer{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -136,7 +138,7 @@ func behind(t *testing.T, proxy string) *cluster {
 			t.Logf("%s's log:\n%s", proxy, log)
 		}
 	})
-	eventually(t, proxy+" answers", func() bool {
+	testutil.Eventually(t, proxy+" answers", func() bool {
 		resp, err := c.client().Get("https://" + c.secure + "/healthz")
 		if err == nil {
 			resp.Body.Close()
@@ -173,7 +175,7 @@ func (c *cluster) do(t *testing.T, method, target, body string, header ...string
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}
-	return resp, readAll(t, resp)
+	return resp, harness.ReadAll(t, resp)
 }
 
 // socket opens a WebSocket through the proxy.

@@ -13,52 +13,22 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
-
-// commandTask is a task object with what commands leave.
-type commandTask struct {
-	ID, State, Error, Note, Reason string
-	Progress                       int
-	Artifacts                      []string
-	Failures                       []struct{ Error string }
-	Result                         struct{ Output string }
-}
-
-// tasksFile writes a -tasks file.
-func tasksFile(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "tasks.toml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-// runTask posts a task, waits for its end, and returns it.
-func runTask(t *testing.T, g *gale, name string, args ...string) (task commandTask) {
-	t.Helper()
-	body, err := json.Marshal(map[string]any{"task": name, "args": args})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code := send(t, "POST", g.url+"/tasks", string(body), &task); code != http.StatusAccepted {
-		t.Fatalf("%s %q: %d %s", name, args, code, task.Reason)
-	}
-	getJSON(t, g.url+"/tasks/"+task.ID+"?wait=30s", &task)
-	return task
-}
 
 // An uploaded .wav becomes a .flac, by the file that docs/tasks.md shows.
 func TestUploadToFLAC(t *testing.T) {
 	t.Parallel()
-	for name, flags := range stores {
+	for name, flags := range harness.TaskStores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			file, err := filepath.Abs("deploy/tasks.toml")
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file, "-on-upload", ""}, flags(t)...)...)
+			g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file, "-on-upload", ""}, flags(t)...)...)
 			sound, err := os.ReadFile("testdata/speech.wav")
 			if err != nil {
 				t.Fatal(err)
@@ -71,7 +41,7 @@ func TestUploadToFLAC(t *testing.T) {
 			}
 			_, _ = part.Write(sound)
 			_ = w.Close()
-			resp, err := http.Post(g.url+"/upload", w.FormDataContentType(), &form)
+			resp, err := http.Post(g.URL+"/upload", w.FormDataContentType(), &form)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,17 +52,17 @@ func TestUploadToFLAC(t *testing.T) {
 			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Files) != 1 || answer.Files[0].Task == "" {
 				t.Fatalf("%+v, %v", answer, err)
 			}
-			var task commandTask
-			getJSON(t, g.url+"/tasks/"+answer.Files[0].Task+"?wait=30s", &task)
+			var task harness.CommandTask
+			harness.GetJSON(t, g.URL+"/tasks/"+answer.Files[0].Task+"?wait=30s", &task)
 			if task.State != "success" || task.Progress != 100 || task.Note != "testing" || len(task.Artifacts) != 1 || task.Artifacts[0] != "sound.flac" {
-				t.Fatalf("%+v\n%s", task, g.log)
+				t.Fatalf("%+v\n%s", task, g.Log)
 			}
-			code, flac, err := get(g.url + "/tasks/" + task.ID + "/artifacts/sound.flac")
+			code, flac, err := harness.Get(g.URL + "/tasks/" + task.ID + "/artifacts/sound.flac")
 			if err != nil || code != http.StatusOK || !strings.HasPrefix(flac, "fLaC") || len(flac) > len(sound) {
 				t.Errorf("%d, %d bytes of %d, %v", code, len(flac), len(sound), err)
 			}
 			for field, status := range map[string]int{"bytes=0-3": 206, "bytes=4-99999999999999999999": 206, "bytes=99999999999999999999-": 416} {
-				req, err := http.NewRequest(http.MethodGet, g.url+"/tasks/"+task.ID+"/artifacts/sound.flac", nil)
+				req, err := http.NewRequest(http.MethodGet, g.URL+"/tasks/"+task.ID+"/artifacts/sound.flac", nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -101,7 +71,7 @@ func TestUploadToFLAC(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				part := readAll(t, resp)
+				part := harness.ReadAll(t, resp)
 				want := map[string]string{"bytes=0-3": flac[:4], "bytes=4-99999999999999999999": flac[4:], "bytes=99999999999999999999-": part}[field]
 				if resp.StatusCode != status || part != want {
 					t.Errorf("%s: %d, %v, %d bytes", field, resp.StatusCode, resp.Header, len(part))
@@ -113,12 +83,12 @@ func TestUploadToFLAC(t *testing.T) {
 
 // Progress, exit codes that retry, output, artifacts: what a command says.
 func TestCommands(t *testing.T) {
-	onStores(t, commandsDo)
+	harness.OnStores(t, commandsDo)
 }
 
 func commandsDo(t *testing.T, where []string) {
 	t.Helper()
-	file := tasksFile(t, `
+	file := harness.TasksFile(t, `
 		[tasks.talk]
 		argv = ["sh", "-c", "echo progress 40 of $1; echo hello; echo x >$ARTIFACTS/a.txt; cp -r $ARTIFACTS/a.txt .", "sh", "{0}"]
 		[tasks.again]
@@ -132,22 +102,22 @@ func commandsDo(t *testing.T, where []string) {
 		timeout = "200ms"
 		[tasks.escape]
 		argv = ["ln", "-s", "/etc/passwd", "../artifacts/passwd"]`)
-	g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
-	if task := runTask(t, g, "talk", "that"); task.State != "success" || task.Note != "of that" || task.Result.Output != "hello" || len(task.Artifacts) != 1 {
+	g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
+	if task := harness.RunTask(t, g, "talk", "that"); task.State != "success" || task.Note != "of that" || task.Result.Output != "hello" || len(task.Artifacts) != 1 {
 		t.Errorf("%+v", task)
 	}
-	if task := runTask(t, g, "fails"); task.State != "failed" || task.Error != "exit status 3: why" {
+	if task := harness.RunTask(t, g, "fails"); task.State != "failed" || task.Error != "exit status 3: why" {
 		t.Errorf("%+v", task)
 	}
-	if task := runTask(t, g, "slow"); task.State != "failed" || !strings.Contains(task.Error, "timed out after 200ms") {
+	if task := harness.RunTask(t, g, "slow"); task.State != "failed" || !strings.Contains(task.Error, "timed out after 200ms") {
 		t.Errorf("%+v", task)
 	}
-	if task := runTask(t, g, "escape"); task.State != "failed" || len(task.Artifacts) != 0 || !strings.Contains(task.Error, "is no file") {
+	if task := harness.RunTask(t, g, "escape"); task.State != "failed" || len(task.Artifacts) != 0 || !strings.Contains(task.Error, "is no file") {
 		t.Errorf("%+v", task)
 	}
-	var again commandTask
-	send(t, "POST", g.url+"/tasks", `{"task":"again","max_retries":1}`, &again)
-	getJSON(t, g.url+"/tasks/"+again.ID+"?wait=30s", &again)
+	var again harness.CommandTask
+	harness.Send(t, "POST", g.URL+"/tasks", `{"task":"again","max_retries":1}`, &again)
+	harness.GetJSON(t, g.URL+"/tasks/"+again.ID+"?wait=30s", &again)
 	if again.State != "failed" || len(again.Failures) != 2 || again.Failures[0].Error != "exit status 75: no" {
 		t.Errorf("%+v", again)
 	}
@@ -156,18 +126,18 @@ func commandsDo(t *testing.T, where []string) {
 // Cancelling a command leaves nothing of its process group, within two seconds.
 func TestCancelCommand(t *testing.T) {
 	t.Parallel()
-	for name, flags := range stores {
+	for name, flags := range harness.TaskStores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pids := filepath.Join(t.TempDir(), "pids")
-			file := tasksFile(t, `
+			file := harness.TasksFile(t, `
 				[tasks.stubborn]
 				env = ["PIDS=`+pids+`"]
 				argv = ["sh", "-c", "trap '' TERM; sh -c 'echo $$ >>$PIDS; sleep 300' & echo $! >>$PIDS; echo $$ >>$PIDS; echo progress 1; wait; sleep 300"]`)
-			g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, flags(t)...)...)
-			var task commandTask
-			send(t, "POST", g.url+"/tasks", `{"task":"stubborn"}`, &task)
-			eventually(t, "it runs", func() bool {
+			g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, flags(t)...)...)
+			var task harness.CommandTask
+			harness.Send(t, "POST", g.URL+"/tasks", `{"task":"stubborn"}`, &task)
+			testutil.Eventually(t, "it runs", func() bool {
 				text, _ := os.ReadFile(pids)
 				return bytes.Count(text, []byte("\n")) == 3
 			})
@@ -176,7 +146,7 @@ func TestCancelCommand(t *testing.T) {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			if code := send(t, "DELETE", g.url+"/tasks/"+task.ID, "", &task); code != http.StatusOK || task.State != "cancelled" {
+			if code := harness.Send(t, "DELETE", g.URL+"/tasks/"+task.ID, "", &task); code != http.StatusOK || task.State != "cancelled" {
 				t.Fatalf("%d, %+v", code, task)
 			}
 			for field := range strings.FieldsSeq(string(text)) {
@@ -184,7 +154,7 @@ func TestCancelCommand(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "nothing of it remains", func() bool {
+				testutil.Eventually(t, "nothing of it remains", func() bool {
 					stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 					return err != nil || strings.Contains(string(stat), ") Z ")
 				})
@@ -198,17 +168,17 @@ func TestCancelCommand(t *testing.T) {
 // is refused is refused before it is accepted.
 func TestHostileArguments(t *testing.T) {
 	t.Parallel()
-	file := tasksFile(t, `
+	file := harness.TasksFile(t, `
 		[tasks.print]
 		argv = ["printf", "[%s]", "{0}", "-{1}", "{2}"]
 		[tasks.cat]
 		argv = ["cat", "{file}"]`)
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file)
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-tasks", file)
 	for _, args := range [][]string{
 		{"a\nb", "{0}", "$(id)"}, {"{1} {file} {id}", "x; rm -rf /", "`id` | sh"}, {"*", "'\"\\", "\u202e %s %n"}, {"", "", ""},
 	} {
 		want := strings.TrimSpace("[" + args[0] + "][-" + args[1] + "][" + args[2] + "]")
-		if task := runTask(t, g, "print", args...); task.State != "success" || task.Result.Output != want {
+		if task := harness.RunTask(t, g, "print", args...); task.State != "success" || task.Result.Output != want {
 			t.Errorf("%q: %+v, want %q", args, task, want)
 		}
 	}
@@ -225,7 +195,7 @@ func TestHostileArguments(t *testing.T) {
 		`{"task":"cat","args":["x"]}`:                                           400,
 		`{"task":"print","args":["` + strings.Repeat("x", 10<<20) + `","",""]}`: 413,
 	} {
-		resp, err := http.Post(g.url+"/tasks", "application/json", strings.NewReader(body))
+		resp, err := http.Post(g.URL+"/tasks", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +206,7 @@ func TestHostileArguments(t *testing.T) {
 		}
 	}
 	for _, outside := range [][]string{{"..", "passwd"}, {"/etc", "passwd"}, {"x", "../../jobs.db"}, {"x", "a\nb"}, {".", "."}, {"", ""}} {
-		if task := runTask(t, g, "cat", outside...); task.State != "failed" || task.Result.Output != "" {
+		if task := harness.RunTask(t, g, "cat", outside...); task.State != "failed" || task.Result.Output != "" {
 			t.Errorf("%q: %+v", outside, task)
 		}
 	}

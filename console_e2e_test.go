@@ -12,10 +12,9 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-)
 
-// consoleClients are what the scripts of testdata/console are run with.
-var consoleClients = []string{"playwright-core@1.65.1", "axe-core@4.14.1", "ws@8.18.0"}
+	"github.com/galeserver/gale/test/harness"
+)
 
 // TestE2EConsole drives the console in Debian's Chromium, a server for each
 // story. What the page looked like is kept in $CONSOLE_SHOTS, or in a folder of
@@ -23,7 +22,7 @@ var consoleClients = []string{"playwright-core@1.65.1", "axe-core@4.14.1", "ws@8
 func TestE2EConsole(t *testing.T) {
 	shots := consoleShots(t)
 	modules := t.TempDir()
-	install := exec.Command("npm", append([]string{"install", "--no-audit", "--no-fund", "--no-package-lock"}, consoleClients...)...)
+	install := exec.Command("npm", append([]string{"install", "--no-audit", "--no-fund", "--no-package-lock"}, harness.ConsoleClients...)...)
 	install.Dir = modules
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("npm install: %v\n%s", err, out)
@@ -48,7 +47,7 @@ func TestE2EConsole(t *testing.T) {
 		t.Run(story.name, func(t *testing.T) {
 			// The console asks the admin endpoint where -admin says it is, so its
 			// port cannot be drawn by the server.
-			g := start(t, t.TempDir(), append([]string{"-procs", "2", "-admin", "127.0.0.1:" + freePort(t)}, story.flags...)...)
+			g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-admin", "127.0.0.1:" + harness.FreePort(t)}, story.flags...)...)
 			out := t.TempDir()
 			script, err := filepath.Abs(filepath.Join("testdata/console", story.name+".mjs"))
 			if err != nil {
@@ -56,7 +55,7 @@ func TestE2EConsole(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 			defer cancel()
-			args := append([]string{script, g.url, g.admin, fmt.Sprint(g.cmd.Process.Pid), out}, story.args...)
+			args := append([]string{script, g.URL, g.Admin, fmt.Sprint(g.Cmd.Process.Pid), out}, story.args...)
 			cmd := exec.CommandContext(ctx, "node", args...)
 			cmd.Dir = modules
 			text, err := cmd.CombinedOutput()

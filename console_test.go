@@ -3,9 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -14,6 +12,9 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // consoleFiles are all that the page asks for.
@@ -22,88 +23,35 @@ var consoleFiles = []string{
 	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "login-wrong.html", "login-late.html",
 }
 
-// browser is a client that keeps cookies, says which page it is at, and follows
-// no redirect.
-type browser struct {
-	t      *testing.T
-	url    string
-	client http.Client
-}
-
-func newBrowser(t *testing.T, g *gale) *browser {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A connection for each request, so that both processes answer.
-	return &browser{t: t, url: g.url, client: http.Client{
-		Jar: jar, Transport: &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
-// ask returns the answer, its body read. site is Sec-Fetch-Site.
-func (b *browser) ask(method, path, site, body string) (*http.Response, string) {
-	b.t.Helper()
-	req, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	req.Header.Set("Sec-Fetch-Site", site)
-	if body != "" {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	resp, err := b.client.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return resp, string(text)
-}
-
-func (b *browser) wants(method, path, site, body string, status int) (*http.Response, string) {
-	b.t.Helper()
-	resp, text := b.ask(method, path, site, body)
-	if resp.StatusCode != status {
-		b.t.Errorf("%s %s from %s: %d, want %d: %.200s", method, path, site, resp.StatusCode, status, text)
-	}
-	return resp, text
-}
-
 func TestConsoleWithoutAToken(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1")
-	b := newBrowser(t, g)
-	resp, text := b.wants("GET", "/console", "none", "", 200)
+	g := harness.Start(t, t.TempDir(), "-procs", "1")
+	b := harness.NewBrowser(t, g)
+	resp, text := b.Wants("GET", "/console", "none", "", 200)
 	policy := resp.Header.Get("Content-Security-Policy")
 	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || !strings.Contains(text, "/console/app.js") {
 		t.Errorf("%q\n%s", policy, text)
 	}
 	for _, name := range consoleFiles[:15] {
-		resp, _ := b.wants("GET", "/console/"+name, "same-origin", "", 200)
+		resp, _ := b.Wants("GET", "/console/"+name, "same-origin", "", 200)
 		if resp.Header.Get("Content-Security-Policy") != policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", name, resp.Header)
 		}
-		req, err := http.NewRequest(http.MethodGet, b.url+"/console/"+name, nil)
+		req, err := http.NewRequest(http.MethodGet, b.URL+"/console/"+name, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("If-None-Match", resp.Header.Get("Etag"))
-		again, err := b.client.Do(req)
+		again, err := b.Client.Do(req)
 		if err != nil || again.StatusCode != http.StatusNotModified {
 			t.Errorf("%s, once more: %v, %v", name, again, err)
 		}
 		again.Body.Close()
 	}
-	b.wants("GET", "/console/nothing.js", "none", "", 404)
-	b.wants("GET", "/console/index.html", "none", "", 404)
-	b.wants("GET", "/console/login", "none", "", 303)
-	b.wants("POST", "/console/login", "same-origin", "token=x", 303)
+	b.Wants("GET", "/console/nothing.js", "none", "", 404)
+	b.Wants("GET", "/console/index.html", "none", "", 404)
+	b.Wants("GET", "/console/login", "none", "", 303)
+	b.Wants("POST", "/console/login", "same-origin", "token=x", 303)
 
 	// The socket tells all parts at once, and of a task as soon as it is there.
 	c := consoleSocket(t, g, nil, 101)
@@ -112,7 +60,7 @@ func TestConsoleWithoutAToken(t *testing.T) {
 		kind, frame := consoleFrame(t, c)
 		parts[kind] = frame
 	}
-	code, _, err := get(g.url + "/start-task?data=seen")
+	code, _, err := harness.Get(g.URL + "/start-task?data=seen")
 	if err != nil || code != 200 {
 		t.Fatal(code, err)
 	}
@@ -134,9 +82,9 @@ func TestConsoleWithoutAToken(t *testing.T) {
 }
 
 // consoleSocket opens /console/live and wants a status.
-func consoleSocket(t *testing.T, g *gale, header http.Header, status int) *websocket.Conn {
+func consoleSocket(t *testing.T, g *harness.Server, header http.Header, status int) *websocket.Conn {
 	t.Helper()
-	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/console/live", header)
+	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.URL, "http")+"/console/live", header)
 	if resp == nil || resp.StatusCode != status {
 		t.Fatalf("handshake: %v, %v; want %d", resp, err, status)
 	}
@@ -165,31 +113,31 @@ func consoleFrame(t *testing.T, c *websocket.Conn) (kind string, frame json.RawM
 // login gives a session that all processes know.
 func TestConsoleWithAToken(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
-	b := newBrowser(t, g)
-	if resp, _ := b.wants("GET", "/console", "none", "", 303); resp.Header.Get("Location") != "/console/login" {
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
+	b := harness.NewBrowser(t, g)
+	if resp, _ := b.Wants("GET", "/console", "none", "", 303); resp.Header.Get("Location") != "/console/login" {
 		t.Errorf("location %q", resp.Header.Get("Location"))
 	}
 	for _, name := range consoleFiles {
-		if _, text := b.wants("GET", "/console/"+name, "same-origin", "", 401); len(text) > 100 {
+		if _, text := b.Wants("GET", "/console/"+name, "same-origin", "", 401); len(text) > 100 {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
 	consoleSocket(t, g, nil, 401)
-	if _, text := b.wants("GET", "/console/login", "none", "", 200); !strings.Contains(text, `type="password"`) {
+	if _, text := b.Wants("GET", "/console/login", "none", "", 200); !strings.Contains(text, `type="password"`) {
 		t.Errorf("login: %s", text)
 	}
-	b.wants("GET", "/console/style.css", "same-origin", "", 200)
+	b.Wants("GET", "/console/style.css", "same-origin", "", 200)
 
-	resp, _ := b.wants("POST", "/console/login", "same-origin", "token=guess", 403)
-	if _, text := b.ask("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
+	resp, _ := b.Wants("POST", "/console/login", "same-origin", "token=guess", 403)
+	if _, text := b.Ask("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
 		t.Errorf("behind a wrong token: %s", text)
 	}
 	if len(resp.Cookies()) != 0 {
 		t.Errorf("a wrong token gets %v", resp.Cookies())
 	}
-	b.wants("POST", "/console/login", "cross-site", "token=to-be-drawn", 403)
-	resp, _ = b.wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 303)
+	b.Wants("POST", "/console/login", "cross-site", "token=to-be-drawn", 403)
+	resp, _ = b.Wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 303)
 	if len(resp.Cookies()) != 1 {
 		t.Fatalf("cookies: %v", resp.Cookies())
 	}
@@ -198,37 +146,37 @@ func TestConsoleWithAToken(t *testing.T) {
 		t.Errorf("%+v", cookie)
 	}
 	for range 6 { // at either process
-		b.wants("GET", "/console", "none", "", 200)
-		b.wants("GET", "/tasks", "same-origin", "", 200)
+		b.Wants("GET", "/console", "none", "", 200)
+		b.Wants("GET", "/tasks", "same-origin", "", 200)
 	}
-	b.wants("GET", "/tasks", "same-site", "", 403)
-	b.wants("POST", "/start-task", "same-origin", "data=x", 200)
-	b.wants("POST", "/start-task", "same-site", "data=x", 403)
+	b.Wants("GET", "/tasks", "same-site", "", 403)
+	b.Wants("POST", "/start-task", "same-origin", "data=x", 200)
+	b.Wants("POST", "/start-task", "same-site", "data=x", 403)
 	session := cookie.Name + "=" + cookie.Value
-	c := consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {g.url}}, 101)
+	c := consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {g.URL}}, 101)
 	consoleFrame(t, c)
 	consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {"http://127.0.0.1:1"}}, 403)
 	consoleSocket(t, g, http.Header{"Sec-WebSocket-Protocol": {"bearer.guess"}}, 401)
 
-	b.wants("POST", "/console/logout", "same-origin", "", 303)
-	if u, err := url.Parse(g.url); err != nil || len(b.client.Jar.Cookies(u)) != 0 {
-		t.Errorf("after the logout there is %v, %v", b.client.Jar.Cookies(u), err)
+	b.Wants("POST", "/console/logout", "same-origin", "", 303)
+	if u, err := url.Parse(g.URL); err != nil || len(b.Client.Jar.Cookies(u)) != 0 {
+		t.Errorf("after the logout there is %v, %v", b.Client.Jar.Cookies(u), err)
 	}
-	b.wants("GET", "/tasks", "same-origin", "", 401)
+	b.Wants("GET", "/tasks", "same-origin", "", 401)
 }
 
 // Ten guesses a minute, whichever process counts them.
 func TestConsoleLoginIsLimited(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
-	b := newBrowser(t, g)
-	eventually(t, "somebody counts", func() bool {
-		resp, _ := b.ask("POST", "/console/login", "same-origin", "token=guess")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
+	b := harness.NewBrowser(t, g)
+	testutil.Eventually(t, "somebody counts", func() bool {
+		resp, _ := b.Ask("POST", "/console/login", "same-origin", "token=guess")
 		return resp.Header.Get("RateLimit") != ""
 	})
 	codes := map[int]int{}
 	for range 15 {
-		resp, _ := b.ask("POST", "/console/login", "same-origin", "token=guess")
+		resp, _ := b.Ask("POST", "/console/login", "same-origin", "token=guess")
 		codes[resp.StatusCode]++
 		if resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
@@ -237,8 +185,8 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	if codes[403] > 11 || codes[429] < 4 || codes[403]+codes[429] != 15 {
 		t.Errorf("%v", codes)
 	}
-	b.wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
-	if !strings.Contains(g.log.String(), "too many guesses") {
+	b.Wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
+	if !strings.Contains(g.Log.String(), "too many guesses") {
 		t.Error("the log does not say so")
 	}
 }
@@ -246,11 +194,11 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 // The clients of the broadcast are counted in all processes, while they are there.
 func TestBroadcastClientsAreCounted(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2")
+	g := harness.Start(t, t.TempDir(), "-procs", "2")
 	const clients = 7
 	all := make([]*websocket.Conn, clients)
 	for i := range all {
-		c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.url, "http")+"/broadcast", nil)
+		c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.URL, "http")+"/broadcast", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +207,7 @@ func TestBroadcastClientsAreCounted(t *testing.T) {
 	}
 	counted := func(want float64) func() bool {
 		return func() bool {
-			_, text, err := get("http://" + g.admin + "/metrics")
+			_, text, err := harness.Get("http://" + g.Admin + "/metrics")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -274,19 +222,19 @@ func TestBroadcastClientsAreCounted(t *testing.T) {
 			return sum == want
 		}
 	}
-	eventually(t, "all are counted", counted(clients))
+	testutil.Eventually(t, "all are counted", counted(clients))
 	for _, c := range all[2:] {
 		c.Close()
 	}
-	eventually(t, "those that left are not", counted(2))
+	testutil.Eventually(t, "those that left are not", counted(2))
 }
 
 // A host has as many addresses of IPv6 as it likes: its network is counted.
 func TestConsoleLoginIsLimitedByNetwork(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-token", "to-be-drawn")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-token", "to-be-drawn")
 	guess := func(client string) *http.Response {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+"/console/login", strings.NewReader("token=guess"))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/console/login", strings.NewReader("token=guess"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +247,7 @@ func TestConsoleLoginIsLimitedByNetwork(t *testing.T) {
 		_ = resp.Body.Close()
 		return resp
 	}
-	eventually(t, "somebody counts", func() bool { return guess("192.0.2.1").Header.Get("RateLimit") != "" })
+	testutil.Eventually(t, "somebody counts", func() bool { return guess("192.0.2.1").Header.Get("RateLimit") != "" })
 	codes := map[int]int{}
 	for i := range 15 {
 		codes[guess(fmt.Sprintf("2001:db8::%x", i+1)).StatusCode]++

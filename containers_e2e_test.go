@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // TestE2EImage builds the Dockerfile with buildah, with this machine's Go in
@@ -33,9 +35,9 @@ func TestE2EImage(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	goEnv := func(name string) string { return strings.TrimSpace(run(t, "go", "env", name)) }
+	goEnv := func(name string) string { return strings.TrimSpace(harness.Run(t, "go", "env", name)) }
 
-	run(t, "go", "mod", "download") // the build has no network: the modules that it downloads are here
+	harness.Run(t, "go", "mod", "download") // the build has no network: the modules that it downloads are here
 
 	base := buildah("from", "scratch")
 	buildah("config", "--env", "PATH="+goEnv("GOROOT")+"/bin:/usr/bin:/bin", "--env", "HOME=/root", "--env", "GOPROXY=off", "--env", "GOTOOLCHAIN=local",
@@ -57,15 +59,15 @@ func TestE2EImage(t *testing.T) {
 		t.Errorf("health check and signal: %s", got)
 	}
 	root := t.TempDir()
-	run(t, "cp", "-a", buildah("mount", container)+"/.", root)
-	run(t, "chmod", "a+rx", filepath.Dir(root), root)
+	harness.Run(t, "cp", "-a", buildah("mount", container)+"/.", root)
+	harness.Run(t, "chmod", "a+rx", filepath.Dir(root), root)
 	checkFiles(t, root)
 	for _, dir := range []string{"proc", "dev"} {
 		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run(t, "touch", filepath.Join(root, "dev/null"))
+	harness.Run(t, "touch", filepath.Join(root, "dev/null"))
 
 	environ := strings.Fields(strings.Trim(said(".OCIv1.Config.Env"), "[]"))
 	refused := inRoot(root, mountedData, true, "check")
@@ -73,20 +75,20 @@ func TestE2EImage(t *testing.T) {
 	if out, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(out), "give -token-file, or -open") {
 		t.Errorf("a container without a token: %v: %s", err, out)
 	}
-	cmd := inRoot(root, mountedData, true, onFreePorts([]string{"serve"})...)
+	cmd := inRoot(root, mountedData, true, harness.OnFreePorts([]string{"serve"})...)
 	cmd.Env = append(environ, "GALE_TOKEN=secret")
-	g, err := launchAs(cmd)
-	g = endWith(t, g, err)
-	if code, body, err := get(strings.Replace(g.url, "0.0.0.0", "127.0.0.1", 1) + "/"); err != nil || code != 200 {
+	g, err := harness.LaunchAs(cmd)
+	g = harness.EndWith(t, g, err)
+	if code, body, err := harness.Get(strings.Replace(g.URL, "0.0.0.0", "127.0.0.1", 1) + "/"); err != nil || code != 200 {
 		t.Errorf("%d %s, %v", code, body, err)
 	}
-	if version := run(t, filepath.Join(root, "server"), "version"); !strings.HasPrefix(version, "gale v") {
+	if version := harness.Run(t, filepath.Join(root, "server"), "version"); !strings.HasPrefix(version, "gale v") {
 		t.Errorf("%q", version)
 	}
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.wait(40 * time.Second); err != nil {
+	if err := g.Wait(40 * time.Second); err != nil {
 		t.Error(err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 type probe struct {
@@ -91,7 +93,7 @@ func readManifests(t *testing.T, path string) (all []manifest) {
 // ports, paths, probes, and how long it takes to leave.
 func TestKubernetesManifests(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
 	i := readImage(t)
 	verbs := []string{}
 	for _, m := range readManifests(t, filepath.Join("deploy", "kubernetes", "gale.yaml")) {
@@ -109,7 +111,7 @@ func TestKubernetesManifests(t *testing.T) {
 	}
 }
 
-func checkDeployment(t *testing.T, g *gale, i image, m manifest) (verb string) {
+func checkDeployment(t *testing.T, g *harness.Server, i image, m manifest) (verb string) {
 	t.Helper()
 	pod, name := m.Spec.Template.Spec, m.Metadata.Name
 	if pod.ServiceLinks == nil || *pod.ServiceLinks {
@@ -151,7 +153,7 @@ func checkDeployment(t *testing.T, g *gale, i image, m manifest) (verb string) {
 		if port := ports[p.HTTPGet.Port]; ":"+strconv.Itoa(port) != all["admin"] {
 			t.Errorf("%s: the %s probe asks port %d; the admin endpoint is at %s", name, what, port, all["admin"])
 		}
-		if code, body, err := get("http://" + g.admin + p.HTTPGet.Path); err != nil || code != http.StatusOK {
+		if code, body, err := harness.Get("http://" + g.Admin + p.HTTPGet.Path); err != nil || code != http.StatusOK {
 			t.Errorf("%s: the %s probe of a server that is well: %d %s, %v", name, what, code, body, err)
 		}
 	}

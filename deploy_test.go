@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // container is a server as a deployment file starts it.
@@ -83,7 +85,7 @@ func (c container) load(t *testing.T) settings {
 		all.set(t, c.name, flag, value)
 	}
 	if verb == "serve" {
-		check := exec.Command(binary, append([]string{"check"}, args...)...)
+		check := exec.Command(harness.Binary(), append([]string{"check"}, args...)...)
 		check.Env, check.Dir = environ, here
 		if out, err := check.CombinedOutput(); err != nil {
 			t.Errorf("%s: server check: %v\n%s", c.name, err, out)
@@ -196,16 +198,16 @@ func TestDockerfile(t *testing.T) {
 	if err := json.Unmarshal([]byte(check), &command); err != nil || command[0] != "/server" {
 		t.Fatalf("HEALTHCHECK … CMD %s: %v", check, err)
 	}
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
 	healthy := func() error {
-		cmd := exec.Command(binary, command[1:]...)
-		cmd.Env = []string{"GALE_ADMIN=" + g.admin}
+		cmd := exec.Command(harness.Binary(), command[1:]...)
+		cmd.Env = []string{"GALE_ADMIN=" + g.Admin}
 		return cmd.Run()
 	}
 	if err := healthy(); err != nil {
 		t.Errorf("the health check of a server that runs: %v", err)
 	}
-	g.kill()
+	g.Kill()
 	if healthy() == nil {
 		t.Error("a server that is gone is healthy")
 	}

@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"pool":                 0,
 	"internal/utf8text":    0,
 	"internal/redistest":   0,
+	"internal/testutil":    0,
 	"internal/redisdb":     2,
 	"internal/stateserver": 2,
 	"internal/sharedtest":  4,
@@ -54,6 +55,7 @@ var floors = map[string]int{
 
 	"": 40, // the program itself
 
+	"test/harness":  50,
 	"docs/example":  50,
 	"bench/faults":  50,
 	"bench/cost":    50,

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // snapshot commits the files of this checkout as they are now into a repository
@@ -21,12 +23,12 @@ func snapshot(t *testing.T) (first, second string) {
 	}
 	first = filepath.Join(t.TempDir(), "first")
 	second = filepath.Join(t.TempDir(), "elsewhere", "second")
-	run(t, "git", "init", "-q", first)
+	harness.Run(t, "git", "init", "-q", first)
 	git := []string{"-c", "user.name=e2e", "-c", "user.email=e2e", "--git-dir", filepath.Join(first, ".git"), "--work-tree"}
-	run(t, "git", append(git, here, "add", "-A")...)
-	run(t, "git", append(git, here, "commit", "-q", "-m", "as it is")...)
-	run(t, "git", append(git, first, "checkout", "-q", "-f", ".")...)
-	run(t, "git", "clone", "-q", first, second)
+	harness.Run(t, "git", append(git, here, "add", "-A")...)
+	harness.Run(t, "git", append(git, here, "commit", "-q", "-m", "as it is")...)
+	harness.Run(t, "git", append(git, first, "checkout", "-q", "-f", ".")...)
+	harness.Run(t, "git", "clone", "-q", first, second)
 	return first, second
 }
 
@@ -64,10 +66,10 @@ func TestE2EDist(t *testing.T) {
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("sha256sum: %v\n%s", err, out)
 	}
-	commit := strings.TrimSpace(run(t, "git", "-C", first, "rev-parse", "--short=12", "HEAD"))
+	commit := strings.TrimSpace(harness.Run(t, "git", "-C", first, "rev-parse", "--short=12", "HEAD"))
 	for _, archive := range archives {
 		dir := t.TempDir()
-		run(t, "tar", "-xzf", archive, "-C", dir)
+		harness.Run(t, "tar", "-xzf", archive, "-C", dir)
 		top := filepath.Join(dir, strings.TrimSuffix(filepath.Base(archive), ".tar.gz"))
 		arm := strings.HasSuffix(top, "-arm64")
 		checkBinary(t, filepath.Join(top, "server"), arm, commit)
@@ -102,7 +104,7 @@ func checkBinary(t *testing.T, path string, arm bool, commit string) {
 	if libs, err := f.ImportedLibraries(); f.Machine != machine || err != nil || len(libs) > 0 {
 		t.Errorf("%s: %v, libraries %q, %v", path, f.Machine, libs, err)
 	}
-	said := run(t, command[0], command[1:]...)
+	said := harness.Run(t, command[0], command[1:]...)
 	if !strings.HasPrefix(said, "gale v") || !strings.Contains(said, commit) || strings.Contains(said, "dirty") {
 		t.Errorf("%q says %q; want commit %s", command, said, commit)
 	}
@@ -115,7 +117,7 @@ func checkManual(t *testing.T, top string) {
 	if out, err := exec.Command("mandoc", "-T", "lint", "-W", "warning", page).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("mandoc: %v\n%s", err, out)
 	}
-	if text := run(t, "mandoc", "-T", "utf8", "-O", "width=200", page); !strings.Contains(text, "tasks list|show ID") {
+	if text := harness.Run(t, "mandoc", "-T", "utf8", "-O", "width=200", page); !strings.Contains(text, "tasks list|show ID") {
 		t.Errorf("the page shows\n%s", text)
 	}
 }
@@ -129,7 +131,7 @@ func checkCompletions(t *testing.T, dir string) {
 		{"server -max-b", "1", "-max-body"}, {"server worker -re", "2", "-redis"}, {"server -config /etc/passw", "2", "/etc/passwd"},
 		{"server --static /et", "2", "/etc"}, {"server -port 8", "2", ""}, {"server tasks -max", "2", ""},
 	} {
-		if got := run(t, "bash", "-c", bash, dir, c.line, c.at); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
+		if got := harness.Run(t, "bash", "-c", bash, dir, c.line, c.at); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
 			t.Errorf("bash: %s: %q, want %q", c.line, got, c.want)
 		}
 	}
@@ -137,7 +139,7 @@ func checkCompletions(t *testing.T, dir string) {
 		"server ta": "tasks\t", "server tasks ret": "retry", "server status -re": "-ready\t", "server -max-b": "-max-body\t",
 		"server worker -re": "-redis\t", "server -config /etc/passw": "/etc/passwd", "server tasks -max": "",
 	} {
-		if got := run(t, "fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]", filepath.Join(dir, "server.fish"), line); !strings.HasPrefix(got, want) || want == "" && got != "" {
+		if got := harness.Run(t, "fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]", filepath.Join(dir, "server.fish"), line); !strings.HasPrefix(got, want) || want == "" && got != "" {
 			t.Errorf("fish: %s: %q, want %q", line, got, want)
 		}
 	}
@@ -145,7 +147,7 @@ func checkCompletions(t *testing.T, dir string) {
 		`server ta\tret\t`: "tasks retry", `server status -re\t`: "status -ready", `server -open -max-b\t5`: "-open -max-body 5",
 		`server worker -config /etc/passw\t`: "worker -config /etc/passwd",
 	} {
-		if got := strings.TrimSpace(run(t, "timeout", "20", "zsh", "-f", "testdata/e2e/complete.zsh", dir, line)); got != want {
+		if got := strings.TrimSpace(harness.Run(t, "timeout", "20", "zsh", "-f", "testdata/e2e/complete.zsh", dir, line)); got != want {
 			t.Errorf("zsh: %s: %q, want %q", line, got, want)
 		}
 	}

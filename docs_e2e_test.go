@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // sandbox runs a script as root on a machine of its own: what it mounts, writes
@@ -59,7 +61,7 @@ func TestE2EPages(t *testing.T) {
 	cmd.Env = append(os.Environ(), "SANDBOX="+dir)
 	cmd.WaitDelay = 10 * time.Second
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} { // HOME is another
-		cmd.Env = append(cmd.Env, name+"="+strings.TrimSpace(run(t, "go", "env", name)))
+		cmd.Env = append(cmd.Env, name+"="+strings.TrimSpace(harness.Run(t, "go", "env", name)))
 	}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "all done\n") {
 		t.Errorf("%v\n%s", err, out)

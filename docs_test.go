@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // pages are those whose commands are run as they stand, in the order in which
@@ -180,7 +182,7 @@ func helpOf(t *testing.T) string {
 	t.Helper()
 	var help strings.Builder
 	for _, verb := range []string{"serve", "worker", "status", "tasks"} {
-		out, err := exec.Command(binary, "help", verb).Output()
+		out, err := exec.Command(harness.Binary(), "help", verb).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

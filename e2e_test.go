@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // report is the result of the task inspect.
@@ -33,7 +35,7 @@ type report struct {
 // TestE2EInspectAgreesWithSox uploads sounds that Debian's own tools have made
 // and compares what Gale finds out with what soxi, sox and sha256sum say.
 func TestE2EInspectAgreesWithSox(t *testing.T) {
-	g := start(t, t.TempDir())
+	g := harness.Start(t, t.TempDir())
 	dir := t.TempDir()
 	generated := map[string][]string{
 		"sine-16.wav":    {"-r", "48000", "-b", "16", "-c", "2"},
@@ -45,29 +47,29 @@ func TestE2EInspectAgreesWithSox(t *testing.T) {
 	for name, format := range generated {
 		path := filepath.Join(dir, name)
 		args := append([]string{"-n", "-R"}, append(format, path, "synth", "7.5", "sine", "440", "vol", "0.5")...)
-		run(t, "sox", args...)
+		harness.Run(t, "sox", args...)
 		files = append(files, path)
 	}
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			answer := upload(t, g, "sounds", path)
-			task := awaitTask(t, g, answer.Files[0].Task)
+			answer := harness.Upload(t, g, "sounds", path)
+			task := harness.AwaitTask(t, g, answer.Files[0].Task)
 			var r report
 			if err := json.Unmarshal(task.Result, &r); err != nil || task.State != "success" {
 				t.Fatalf("%+v, %v", task, err)
 			}
-			agree(t, "duration", r.Duration, number(t, run(t, "soxi", "-D", path)))
-			agree(t, "sample rate", float64(r.SampleRate), number(t, run(t, "soxi", "-r", path)))
-			agree(t, "channels", float64(r.Channels), number(t, run(t, "soxi", "-c", path)))
-			stats := run(t, "sox", path, "-n", "stats")
+			agree(t, "duration", r.Duration, number(t, harness.Run(t, "soxi", "-D", path)))
+			agree(t, "sample rate", float64(r.SampleRate), number(t, harness.Run(t, "soxi", "-r", path)))
+			agree(t, "channels", float64(r.Channels), number(t, harness.Run(t, "soxi", "-c", path)))
+			stats := harness.Run(t, "sox", path, "-n", "stats")
 			agree(t, "peak", *r.Peak, stat(t, stats, "Pk lev dB"))
 			agree(t, "RMS", *r.RMS, stat(t, stats, "RMS lev dB"))
-			if sum := strings.Fields(run(t, "sha256sum", path))[0]; sum != r.SHA256 {
+			if sum := strings.Fields(harness.Run(t, "sha256sum", path))[0]; sum != r.SHA256 {
 				t.Errorf("sha256 %s; want %s", r.SHA256, sum)
 			}
 			// soxi's bit rate counts the tags, ffprobe's that of the stream.
-			probe := run(t, "ffprobe", "-v", "error", "-show_entries", "stream=bit_rate", "-of", "csv=p=0", path)
-			agree(t, "bit rate", float64(r.BitRate), number(t, regexp.MustCompile(`\d+`).FindString(lastLine(probe))))
+			probe := harness.Run(t, "ffprobe", "-v", "error", "-show_entries", "stream=bit_rate", "-of", "csv=p=0", path)
+			agree(t, "bit rate", float64(r.BitRate), number(t, regexp.MustCompile(`\d+`).FindString(harness.LastLine(probe))))
 		})
 	}
 }
@@ -78,21 +80,6 @@ func agree(t *testing.T, what string, got, want float64) {
 	if math.Abs(got-want) > 0.01*math.Abs(want) {
 		t.Errorf("%s is %v; sox or ffprobe says %v", what, got, want)
 	}
-}
-
-func run(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
-
-// lastLine is where ffprobe's figure stands, behind what it complains about.
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
 }
 
 func number(t *testing.T, text string) float64 {
@@ -134,8 +121,8 @@ func TestE2ESiegeOnFetch(t *testing.T) {
 		}
 	}))
 	t.Cleanup(up.Close)
-	g := start(t, t.TempDir(), "-fetch-url", up.URL+"/")
-	cmd := exec.Command("siege", fmt.Sprint("-c", clients), fmt.Sprint("-r", rounds), "--benchmark", "--json-output", g.url+"/fetch")
+	g := harness.Start(t, t.TempDir(), "-fetch-url", up.URL+"/")
+	cmd := exec.Command("siege", fmt.Sprint("-c", clients), fmt.Sprint("-r", rounds), "--benchmark", "--json-output", g.URL+"/fetch")
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // where siege keeps its configuration
 	out, err := cmd.Output()
 	if err != nil {

@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // The program in docs/example does what it says of itself, also with its
@@ -26,16 +29,16 @@ func TestExampleProgram(t *testing.T) {
 	if out, err := exec.Command(program).CombinedOutput(); err == nil || !strings.Contains(string(out), "usage: example HOST:PORT FOLDER") {
 		t.Errorf("without arguments: %v: %s", err, out)
 	}
-	g, err := launchAs(exec.Command(program, "127.0.0.1:0", filepath.Join(t.TempDir(), "data")))
-	g = endWith(t, g, err)
-	count := func(text string) (code int, task taskObject) {
-		code = send(t, http.MethodPost, g.url+"/count", text, &task)
+	g, err := harness.LaunchAs(exec.Command(program, "127.0.0.1:0", filepath.Join(t.TempDir(), "data")))
+	g = harness.EndWith(t, g, err)
+	count := func(text string) (code int, task harness.Task) {
+		code = harness.Send(t, http.MethodPost, g.URL+"/count", text, &task)
 		return code, task
 	}
-	counted := func(task taskObject, want string) {
+	counted := func(task harness.Task, want string) {
 		t.Helper()
-		eventually(t, "the words are counted", func() bool {
-			getJSON(t, g.url+"/count/"+task.ID, &task)
+		testutil.Eventually(t, "the words are counted", func() bool {
+			harness.GetJSON(t, g.URL+"/count/"+task.ID, &task)
 			return task.State == "success"
 		})
 		if string(task.Result) != want {
@@ -48,7 +51,7 @@ func TestExampleProgram(t *testing.T) {
 	}
 	counted(task, "4")
 
-	pids := children(t, g.cmd.Process.Pid)
+	pids := children(t, g.Cmd.Process.Pid)
 	if len(pids) != 3 {
 		t.Fatalf("children %v", pids)
 	}
@@ -58,18 +61,18 @@ func TestExampleProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "others have taken their place", func() bool { return strings.Count(g.log.String(), `msg="child ready"`) >= 6 })
+	testutil.Eventually(t, "others have taken their place", func() bool { return strings.Count(g.Log.String(), `msg="child ready"`) >= 6 })
 	counted(task, "4")
 	if code, _ := count(strings.Repeat("x", 64<<10+1)); code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a text that is too long: %d", code)
 	}
-	if code, body, err := get(g.url + "/count/nothing"); err != nil || code != http.StatusNotFound {
+	if code, body, err := harness.Get(g.URL + "/count/nothing"); err != nil || code != http.StatusNotFound {
 		t.Errorf("%d %s, %v", code, body, err)
 	}
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.wait(20 * time.Second); err != nil {
+	if err := g.Wait(20 * time.Second); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"mime/multipart"
 	"net"
 	"net/http"
 	"os"
@@ -20,62 +19,26 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
-
-type taskObject struct {
-	ID, State, Error string
-	Attempts         int
-	Result           json.RawMessage
-}
-
-// startTask starts long_running_task and returns its id.
-func startTask(t *testing.T, g *gale, data string) string {
-	t.Helper()
-	_, body, err := get(g.url + "/start-task?data=" + data)
-	id, ok := strings.CutPrefix(body, "Task started: ")
-	if err != nil || !ok {
-		t.Fatalf("start-task: %q, %v", body, err)
-	}
-	return id
-}
-
-// awaitTask waits until the task has ended.
-func awaitTask(t *testing.T, g *gale, id string) (task taskObject) {
-	t.Helper()
-	eventually(t, "task "+id+" ends", func() bool {
-		if code, _, err := get(g.url + "/tasks/" + id); err == nil && code == http.StatusServiceUnavailable {
-			return false // its store is away, or just back
-		}
-		getJSON(t, g.url+"/tasks/"+id+"?wait=5s", &task)
-		return task.State == "success" || task.State == "failed" || task.State == "dead"
-	})
-	return task
-}
-
-func awaitRunning(t *testing.T, g *gale, id string) {
-	t.Helper()
-	eventually(t, "task "+id+" runs", func() bool {
-		var task taskObject
-		getJSON(t, g.url+"/tasks/"+id, &task)
-		return task.State == "running"
-	})
-}
 
 // A worker that is killed in the middle of a task loses it to its successor.
 func TestKilledWorkersTaskEndsInSuccess(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-concurrency", "4")
+	g := harness.Start(t, t.TempDir(), "-concurrency", "4")
 	var ids []string
 	for i := range 3 {
-		ids = append(ids, startTask(t, g, strconv.Itoa(i)))
+		ids = append(ids, harness.StartTask(t, g, strconv.Itoa(i)))
 	}
 	for _, id := range ids {
-		awaitRunning(t, g, id)
+		harness.AwaitRunning(t, g, id)
 	}
 	began := time.Now()
-	_ = syscall.Kill(g.slots(t)["worker.0"].PID, syscall.SIGKILL)
+	_ = syscall.Kill(g.Slots(t)["worker.0"].PID, syscall.SIGKILL)
 	for i, id := range ids {
-		task := awaitTask(t, g, id)
+		task := harness.AwaitTask(t, g, id)
 		if task.State != "success" || string(task.Result) != fmt.Sprintf(`"Processed %d"`, i) || task.Attempts != 2 {
 			t.Errorf("%+v", task)
 		}
@@ -87,8 +50,8 @@ func TestKilledWorkersTaskEndsInSuccess(t *testing.T) {
 // successor: nothing is lost but what the child was answering.
 func TestKilledChildUnderLoad(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
-	addr := strings.TrimPrefix(g.url, "http://")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	addr := strings.TrimPrefix(g.URL, "http://")
 	const clients, kills = 32, 6
 	var answered, lost, refused atomic.Int64
 	stop := make(chan struct{})
@@ -115,10 +78,10 @@ func TestKilledChildUnderLoad(t *testing.T) {
 	for i := range kills {
 		slot := fmt.Sprintf("serve.%d", i%2)
 		before := answered.Load()
-		victim := g.slots(t)[slot]
+		victim := g.Slots(t)[slot]
 		_ = syscall.Kill(victim.PID, syscall.SIGKILL)
-		eventually(t, "a successor of "+slot, func() bool {
-			s := g.slots(t)[slot]
+		testutil.Eventually(t, "a successor of "+slot, func() bool {
+			s := g.Slots(t)[slot]
 			return s.PID != victim.PID && s.State == "live" && answered.Load() > before
 		})
 	}
@@ -154,21 +117,21 @@ func exchange(addr string) error {
 func TestKilledMaster(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-concurrency", "1", "-grace", "3s")
-	ids := []string{startTask(t, g, "0"), startTask(t, g, "1"), startTask(t, g, "2")}
-	awaitRunning(t, g, ids[0])
-	slots := g.slots(t)
-	_ = g.cmd.Process.Kill()
-	<-g.exited
+	g := harness.Start(t, dir, "-concurrency", "1", "-grace", "3s")
+	ids := []string{harness.StartTask(t, g, "0"), harness.StartTask(t, g, "1"), harness.StartTask(t, g, "2")}
+	harness.AwaitRunning(t, g, ids[0])
+	slots := g.Slots(t)
+	_ = g.Cmd.Process.Kill()
+	<-g.Exited
 	for slot, s := range slots {
-		eventually(t, slot+" is gone", func() bool { return syscall.Kill(s.PID, 0) != nil })
+		testutil.Eventually(t, slot+" is gone", func() bool { return syscall.Kill(s.PID, 0) != nil })
 	}
-	if _, _, err := get(g.url); err == nil {
+	if _, _, err := harness.Get(g.URL); err == nil {
 		t.Error("somebody still answers")
 	}
-	g = start(t, dir, "-concurrency", "4")
+	g = harness.Start(t, dir, "-concurrency", "4")
 	for i, id := range ids {
-		if task := awaitTask(t, g, id); task.State != "success" || string(task.Result) != fmt.Sprintf(`"Processed %d"`, i) {
+		if task := harness.AwaitTask(t, g, id); task.State != "success" || string(task.Result) != fmt.Sprintf(`"Processed %d"`, i) {
 			t.Errorf("%+v", task)
 		}
 	}
@@ -178,60 +141,24 @@ func TestKilledMaster(t *testing.T) {
 func TestWorkersAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-workers", "0")
-	answer := upload(t, g, "speech", "testdata/speech.wav")
-	var task taskObject
-	getJSON(t, g.url+"/tasks/"+answer.Files[0].Task+"?wait=0.3", &task)
+	g := harness.Start(t, dir, "-workers", "0")
+	answer := harness.Upload(t, g, "speech", "testdata/speech.wav")
+	var task harness.Task
+	harness.GetJSON(t, g.URL+"/tasks/"+answer.Files[0].Task+"?wait=0.3", &task)
 	if task.State != "queued" {
 		t.Fatalf("without a worker: %+v", task)
 	}
-	start(t, dir, "worker", "-procs", "2")
-	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	harness.Start(t, dir, "worker", "-procs", "2")
+	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
-}
-
-type uploadAnswer struct {
-	Reason string
-	Code   int
-	Files  []struct {
-		Code         int
-		Size         int64
-		SHA256, Task string
-	}
-}
-
-func upload(t *testing.T, g *gale, directory, path string) (answer uploadAnswer) {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	part, err := form.CreateFormFile(directory, filepath.Base(path))
-	if err == nil {
-		_, err = part.Write(content)
-	}
-	if err != nil || form.Close() != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.Post(g.url+"/upload", form.FormDataContentType(), &body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Code != 200 {
-		t.Fatalf("upload: %+v, %v", answer, err)
-	}
-	return answer
 }
 
 // Every child answers, whatever their number.
 func TestEveryChildAnswers(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "3", "-workers", "2")
-	slots := g.slots(t)
+	g := harness.Start(t, t.TempDir(), "-procs", "3", "-workers", "2")
+	slots := g.Slots(t)
 	if len(slots) != 6 { // the store slot too
 		t.Fatalf("slots: %v", slots)
 	}
@@ -243,7 +170,7 @@ func TestEveryChildAnswers(t *testing.T) {
 	}
 	// A slot that holds connections open is one that has accepted some. One that a
 	// busy machine has kept from its heartbeat gets none for a while, so more come.
-	addr := strings.TrimPrefix(g.url, "http://")
+	addr := strings.TrimPrefix(g.URL, "http://")
 	var status struct {
 		Slots []struct {
 			Role        string
@@ -251,8 +178,8 @@ func TestEveryChildAnswers(t *testing.T) {
 		}
 	}
 	held := 0
-	eventually(t, "every child has accepted connections, and all are counted", func() bool {
-		getJSON(t, "http://"+g.admin+"/status", &status)
+	testutil.Eventually(t, "every child has accepted connections, and all are counted", func() bool {
+		harness.GetJSON(t, "http://"+g.Admin+"/status", &status)
 		sum, least := 0, held
 		for _, s := range status.Slots {
 			if s.Role == "serve" {
@@ -274,53 +201,20 @@ func TestEveryChildAnswers(t *testing.T) {
 	})
 }
 
-// zeros is a body of n bytes that is not held in memory.
-type zeros struct{ n int64 }
-
-func (z *zeros) Read(p []byte) (int, error) {
-	if z.n == 0 {
-		return 0, io.EOF
-	}
-	n := min(int64(len(p)), z.n)
-	clear(p[:n])
-	z.n -= n
-	return int(n), nil
-}
-
-// peak is the largest resident memory a process has had, in bytes.
-func peak(t *testing.T, pid int) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kib << 10
-		}
-	}
-	t.Fatal("no VmHWM")
-	return 0
-}
-
 // A gigabyte goes through a child without staying in it; half of one leaves
 // nothing behind.
 func TestLargeUploads(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "1", "-workers", "0")
-	pid := g.slots(t)["serve.0"].PID
-	idle := peak(t, pid)
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "0")
+	pid := g.Slots(t)["serve.0"].PID
+	idle := harness.PeakMemory(t, pid)
 
 	const size = 1 << 30
 	head := "--b\r\nContent-Disposition: form-data; name=\"big\"; filename=\"zeros.bin\"\r\n\r\n"
 	tail := "\r\n--b--\r\n"
 	send := func(contentLength int64, body io.Reader) (*http.Response, error) {
-		req, err := http.NewRequest(http.MethodPost, g.url+"/upload", body)
+		req, err := http.NewRequest(http.MethodPost, g.URL+"/upload", body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,20 +223,20 @@ func TestLargeUploads(t *testing.T) {
 		return http.DefaultClient.Do(req)
 	}
 	sum := sha256.New()
-	whole := io.TeeReader(&zeros{size}, sum)
+	whole := io.TeeReader(&harness.Zeros{N: size}, sum)
 	resp, err := send(int64(len(head))+size+int64(len(tail)), io.MultiReader(strings.NewReader(head), whole, strings.NewReader(tail)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answer uploadAnswer
+	var answer harness.UploadResponse
 	err = json.NewDecoder(resp.Body).Decode(&answer)
 	resp.Body.Close()
 	if err != nil || answer.Code != 200 || answer.Files[0].Size != size || answer.Files[0].SHA256 != hex.EncodeToString(sum.Sum(nil)) {
 		t.Errorf("answer %+v, %v", answer, err)
 	}
-	grown := peak(t, pid) - idle
+	grown := harness.PeakMemory(t, pid) - idle
 	t.Logf("peak memory: %.1f MiB idle, %.1f MiB more after 1 GiB", float64(idle)/(1<<20), float64(grown)/(1<<20))
-	if limit := int64(16 << 20); grown > limit && !raceEnabled {
+	if limit := int64(16 << 20); grown > limit && !harness.RaceEnabled {
 		t.Errorf("the child's peak memory grew by %d bytes; want at most %d", grown, limit)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "data/uploads/big")); err != nil {
@@ -350,12 +244,12 @@ func TestLargeUploads(t *testing.T) {
 	}
 
 	// Cut off halfway: the length is promised, the connection ends.
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(conn, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n%s", size, head)
-	if _, err := io.Copy(conn, &zeros{64 << 20}); err != nil {
+	if _, err := io.Copy(conn, &harness.Zeros{N: 64 << 20}); err != nil {
 		t.Error(err)
 	}
 	open := func() (n int) {
@@ -367,9 +261,9 @@ func TestLargeUploads(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "the half file is open", func() bool { return open() == 1 })
+	testutil.Eventually(t, "the half file is open", func() bool { return open() == 1 })
 	conn.Close()
-	eventually(t, "the half file is gone", func() bool { return open() == 0 })
+	testutil.Eventually(t, "the half file is gone", func() bool { return open() == 0 })
 	var left []string
 	err = filepath.WalkDir(filepath.Join(dir, "data/uploads"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && (!d.IsDir() || d.Name() == "big") {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // slowSite answers after a delay, as the upstream of /fetch.
@@ -37,13 +39,13 @@ var timeCost = regexp.MustCompile(`(?s)Time Cost.*<div[^>]*>(\d+\.\d+)</div>`)
 func TestFetch(t *testing.T) {
 	t.Parallel()
 	up := slowSite(t, 300*time.Millisecond)
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-fetch-url", up.URL+"/page")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-fetch-url", up.URL+"/page")
 	for _, page := range []string{"/fetch", "/fetch/blocking"} {
-		resp, err := http.Get(g.url + page)
+		resp, err := http.Get(g.URL + page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := readAll(t, resp)
+		body := harness.ReadAll(t, resp)
 		cost := timeCost.FindStringSubmatch(body)
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" || resp.Header.Get("Content-Security-Policy") == "" || cost == nil {
 			t.Fatalf("%s: %d %v %q", page, resp.StatusCode, resp.Header, body)
@@ -56,7 +58,7 @@ func TestFetch(t *testing.T) {
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() { // ends with its answer
-			if code, body, err := get(g.url + "/fetch"); code != 200 {
+			if code, body, err := harness.Get(g.URL + "/fetch"); code != 200 {
 				t.Errorf("%d %q %v", code, body, err)
 			}
 		})
@@ -82,9 +84,9 @@ func TestFetchFaults(t *testing.T) {
 		"http://" + gone.Addr().String():  {502, "upstream cannot be reached"},
 		"https://" + gone.Addr().String(): {502, "upstream cannot be reached"},
 	} {
-		g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-fetch-url", target)
+		g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-fetch-url", target)
 		for _, page := range []string{"/fetch", "/fetch/blocking"} {
-			code, body, err := get(g.url + page)
+			code, body, err := harness.Get(g.URL + page)
 			if code != want.code || !strings.Contains(body, want.reason) || strings.Contains(body, "127.0.0.1") {
 				t.Errorf("%q%s: %d %q %v; want %d", target, page, code, body, err, want.code)
 			}

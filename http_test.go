@@ -19,6 +19,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // writePair writes a self-signed certificate for 127.0.0.1 and its key into dir.
@@ -61,18 +64,18 @@ func TestHTTPS(t *testing.T) {
 	cert, key, roots := writePair(t, dir)
 	_, otherKey, _ := writePair(t, t.TempDir())
 
-	out, err := exec.Command(binary, "check", "-data", dir, "-tls-cert", cert, "-tls-key", otherKey).CombinedOutput()
+	out, err := exec.Command(harness.Binary(), "check", "-data", dir, "-tls-cert", cert, "-tls-key", otherKey).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "-tls-cert and -tls-key: tls: private key does not match public key") {
 		t.Errorf("check of a pair that is none: %v\n%s", err, out)
 	}
-	g := start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
-	if !strings.HasPrefix(g.url, "https://") {
-		t.Fatalf("url %s", g.url)
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
+	if !strings.HasPrefix(g.URL, "https://") {
+		t.Fatalf("url %s", g.URL)
 	}
 	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
 	defer client.CloseIdleConnections()
-	for origin, status := range map[string]int{g.url: 200, strings.Replace(g.url, "https", "http", 1): 403} {
-		req, err := http.NewRequest(http.MethodPost, g.url+"/publish/a", strings.NewReader("x"))
+	for origin, status := range map[string]int{g.URL: 200, strings.Replace(g.URL, "https", "http", 1): 403} {
+		req, err := http.NewRequest(http.MethodPost, g.URL+"/publish/a", strings.NewReader("x"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +90,7 @@ func TestHTTPS(t *testing.T) {
 		}
 	}
 	for range 5 {
-		resp, err := client.Get(g.url)
+		resp, err := client.Get(g.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,25 +109,25 @@ func TestHUPRereadsTheCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cert, key, roots := writePair(t, dir)
-	g := start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
 	_, _, renewed := writePair(t, dir) // under the same names
-	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	// Each request shakes hands anew; either certificate is right until then.
 	served := func(roots *x509.CertPool) bool {
 		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
-		resp, err := client.Get(g.url)
+		resp, err := client.Get(g.URL)
 		if err != nil {
 			if _, other := errors.AsType[*tls.CertificateVerificationError](err); !other {
 				t.Errorf("lost: %v", err)
 			}
 			return false
 		}
-		return readAll(t, resp) == "Hello, friendly user!"
+		return harness.ReadAll(t, resp) == "Hello, friendly user!"
 	}
 	row := 0 // of answers with the new one: twenty come from all children
-	eventually(t, "the new certificate is served", func() bool {
+	testutil.Eventually(t, "the new certificate is served", func() bool {
 		if served(renewed) {
 			row++
 		} else {

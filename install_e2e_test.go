@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // unitFolder is where `make install` puts units.
@@ -23,7 +26,7 @@ const unitFolder = "usr/local/lib/systemd/system"
 func install(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	run(t, "make", "-s", "install", "DESTDIR="+root)
+	harness.Run(t, "make", "-s", "install", "DESTDIR="+root)
 	return root
 }
 
@@ -67,7 +70,7 @@ func filter(t *testing.T, unit string) map[string]bool {
 	t.Helper()
 	sets := map[string][]string{}
 	name := ""
-	for line := range strings.Lines(run(t, "systemd-analyze", "syscall-filter", "--no-pager")) {
+	for line := range strings.Lines(harness.Run(t, "systemd-analyze", "syscall-filter", "--no-pager")) {
 		switch word := strings.TrimSpace(line); {
 		case word == "" || strings.HasPrefix(word, "#"):
 		case strings.HasPrefix(line, "@"):
@@ -117,25 +120,25 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	// -D: the server keeps its parent, and the tracer is its grandchild.
-	cmd := exec.Command("strace", "-D", "-f", "-qq", "-o", trace, binary, "serve", "-port", "0", "-admin", "127.0.0.1:0",
+	cmd := exec.Command("strace", "-D", "-f", "-qq", "-o", trace, harness.Binary(), "serve", "-port", "0", "-admin", "127.0.0.1:0",
 		"-data", filepath.Join(dir, "data"), "-tasks", tasks, "-procs", "2")
-	g, err := launchAs(cmd)
+	g, err := harness.LaunchAs(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ending(t, g)
-	answer := upload(t, g, "speech", "testdata/speech.wav")
-	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	harness.Ending(t, g)
+	answer := harness.Upload(t, g, "speech", "testdata/speech.wav")
+	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
-	g.scrape(t)
-	victim := g.slots(t)["serve.0"].PID
+	g.Metrics(t)
+	victim := g.Slots(t)["serve.0"].PID
 	_ = syscall.Kill(victim, syscall.SIGKILL)
-	eventually(t, "a successor", func() bool { s := g.slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
-	_ = g.cmd.Process.Signal(syscall.SIGHUP)
-	eventually(t, "the reload is through", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
-	_ = g.cmd.Process.Signal(syscall.SIGTERM)
-	if err := g.wait(40 * time.Second); err != nil {
+	testutil.Eventually(t, "a successor", func() bool { s := g.Slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
+	_ = g.Cmd.Process.Signal(syscall.SIGHUP)
+	testutil.Eventually(t, "the reload is through", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
+	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
+	if err := g.Wait(40 * time.Second); err != nil {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(trace)
@@ -213,48 +216,48 @@ func TestE2EInstalledTree(t *testing.T) {
 	if err := os.Chown(state, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	caged := func(line []string) *gale {
+	caged := func(line []string) *harness.Server {
 		mounted := t.TempDir()
 		cmd := exec.Command("unshare", append([]string{"--mount", "sh", "-c", cage, "cage", mounted, root, state}, line...)...)
-		g, err := launchAs(cmd)
+		g, err := harness.LaunchAs(cmd)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ending(t, g)
+		return harness.Ending(t, g)
 	}
 	g := caged(launchLine(t, filepath.Join(root, unitFolder, "gale.service")))
 	worker := caged(launchLine(t, filepath.Join(root, unitFolder, "gale-worker.service")))
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Cmd.Process.Pid))
 	if err != nil || !strings.Contains(string(status), "Uid:\t65534\t65534\t65534\t65534") || !strings.Contains(string(status), "CapEff:\t0000000000000000") {
 		t.Errorf("not an unprivileged user: %v\n%s", err, status)
 	}
-	answer := upload(t, g, "speech", "testdata/speech.wav")
-	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	answer := harness.Upload(t, g, "speech", "testdata/speech.wav")
+	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 	if stored, err := os.Stat(filepath.Join(state, "uploads/speech/speech.wav")); err != nil || stored.Size() != 257656 {
 		t.Errorf("%v, %v", stored, err)
 	}
-	inside := fmt.Sprintf("/proc/%d/root", g.cmd.Process.Pid)
+	inside := fmt.Sprintf("/proc/%d/root", g.Cmd.Process.Pid)
 	for _, path := range []string{"/x", "/etc/gale/x", "/usr/local/bin/x"} {
 		if err := os.WriteFile(inside+path, nil, 0o600); err == nil {
 			t.Errorf("%s can be written", path)
 		}
 	}
-	for _, s := range []*gale{g, worker} {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		if err := s.wait(40 * time.Second); err != nil {
+	for _, s := range []*harness.Server{g, worker} {
+		_ = s.Cmd.Process.Signal(syscall.SIGTERM)
+		if err := s.Wait(40 * time.Second); err != nil {
 			t.Error(err)
 		}
 	}
 
 	// What is changed in the configuration stays as it is; uninstall leaves it.
-	run(t, "make", "-s", "install", "DESTDIR="+root)
+	harness.Run(t, "make", "-s", "install", "DESTDIR="+root)
 	text, err := os.ReadFile(filepath.Join(root, "etc/gale/server.conf"))
 	if err != nil || !strings.Contains(string(text), "port 0") {
 		t.Errorf("the second install: %v\n%s", err, text)
 	}
-	run(t, "make", "-s", "uninstall", "DESTDIR="+root)
+	harness.Run(t, "make", "-s", "uninstall", "DESTDIR="+root)
 	var left []string
 	_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
@@ -270,7 +273,7 @@ func TestE2EInstalledTree(t *testing.T) {
 // TestE2EInstallElsewhere installs below another prefix, which the units then name.
 func TestE2EInstallElsewhere(t *testing.T) {
 	root := t.TempDir()
-	run(t, "make", "-s", "install", "DESTDIR="+root, "PREFIX=/opt/gale", "SYSCONF=/opt/gale/etc")
+	harness.Run(t, "make", "-s", "install", "DESTDIR="+root, "PREFIX=/opt/gale", "SYSCONF=/opt/gale/etc")
 	line := launchLine(t, filepath.Join(root, "opt/gale/lib/systemd/system/gale.service"))
 	if !slices.Equal(line, []string{"/opt/gale/bin/server", "-config", "/opt/gale/etc/server.conf", "-data", "/var/lib/gale"}) {
 		t.Errorf("starts %q", line)

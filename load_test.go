@@ -11,22 +11,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
-func readAll(t *testing.T, resp *http.Response) string {
-	t.Helper()
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
 // dialAll opens n connections, a few at a time.
-func dialAll(t *testing.T, g *gale, n int) []net.Conn {
+func dialAll(t *testing.T, g *harness.Server, n int) []net.Conn {
 	t.Helper()
-	_, addr, _ := strings.Cut(g.url, "://")
+	_, addr, _ := strings.Cut(g.URL, "://")
 	conns := make([]net.Conn, n)
 	var dialing sync.WaitGroup
 	var next atomic.Int64
@@ -73,10 +66,10 @@ func askOn(nc net.Conn, target string) (*http.Response, string, error) {
 // Ten thousand wait in one child, and what does not wait is answered meanwhile.
 func TestTenThousandDelays(t *testing.T) {
 	n := 10_000
-	if raceEnabled {
+	if harness.RaceEnabled {
 		n = 1000 // the detector's own limit is 8128 goroutines
 	}
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
 	conns := dialAll(t, g, n)
 	var slowest, slowestOther atomic.Int64
 	longer := func(of *atomic.Int64, took time.Duration) {
@@ -113,7 +106,7 @@ func TestTenThousandDelays(t *testing.T) {
 	waiting.Wait()
 	close(done)
 	others.Wait()
-	rss := float64(peak(t, g.slots(t)["serve.0"].PID)) / (1 << 20)
+	rss := float64(harness.PeakMemory(t, g.Slots(t)["serve.0"].PID)) / (1 << 20)
 	t.Logf("%d at once: the slowest /delay?s=1 took %v, the slowest / meanwhile %v; peak memory %.0f MiB",
 		n, time.Duration(slowest.Load()), time.Duration(slowestOther.Load()), rss)
 }
@@ -122,17 +115,17 @@ func TestTenThousandDelays(t *testing.T) {
 // of a client that leaves to another.
 func TestSleepIsBounded(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-pool", "20", "-pool-queue", "200", "-grace", "1s")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-pool", "20", "-pool-queue", "200", "-grace", "1s")
 	const target = "/sleep?steps=60&s=1"
 	send := func(conns []net.Conn) {
 		for _, nc := range conns {
 			fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", target)
 		}
 	}
-	steps := func() int { return strings.Count(g.log.String(), `msg="step 1"`) }
+	steps := func() int { return strings.Count(g.Log.String(), `msg="step 1"`) }
 	running := dialAll(t, g, 20)
 	send(running)
-	eventually(t, "20 run", func() bool { return steps() == 20 })
+	testutil.Eventually(t, "20 run", func() bool { return steps() == 20 })
 	// Of 201 more one is answered, whichever comes last, and 200 wait.
 	queued := dialAll(t, g, 201)
 	began := time.Now()
@@ -153,7 +146,7 @@ func TestSleepIsBounded(t *testing.T) {
 	last := <-answers
 	refused := time.Since(began)
 	began = time.Now()
-	if code, body, err := get(g.url + "/"); code != 200 {
+	if code, body, err := harness.Get(g.URL + "/"); code != 200 {
 		t.Errorf("/: %d %q %v", code, body, err)
 	}
 	t.Logf("the next one was refused in %v; / took %v meanwhile", refused, time.Since(began))
@@ -163,7 +156,7 @@ func TestSleepIsBounded(t *testing.T) {
 	// One leaves the queue, so one more can wait, and no other; one that runs
 	// leaves, so the first of the queue runs.
 	queued[(last+100)%201].Close()
-	eventually(t, "the place in the queue is free", func() bool {
+	testutil.Eventually(t, "the place in the queue is free", func() bool {
 		nc := dialAll(t, g, 1)[0]
 		send([]net.Conn{nc})
 		_ = nc.SetDeadline(time.Now().Add(time.Second))
@@ -173,9 +166,9 @@ func TestSleepIsBounded(t *testing.T) {
 	if len(answers) != 0 {
 		t.Errorf("%d of those that wait were answered", len(answers))
 	}
-	if code, _, err := get(g.url + target); code != 503 {
+	if code, _, err := harness.Get(g.URL + target); code != 503 {
 		t.Errorf("beyond the queue: %d, %v", code, err)
 	}
 	running[0].Close()
-	eventually(t, "the worker is free", func() bool { return steps() == 21 })
+	testutil.Eventually(t, "the worker is free", func() bool { return steps() == 21 })
 }

@@ -12,19 +12,22 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // TestE2EPromtool lets Prometheus' own tool read what a server answers and what
 // is shipped for it, and looks whether rules and dashboard speak of figures that
 // there are.
 func TestE2EPromtool(t *testing.T) {
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "1")
-	answer := upload(t, g, "speech", "testdata/speech.wav")
-	awaitTask(t, g, answer.Files[0].Task)
-	startTask(t, g, "x") // something is in a queue
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "1")
+	answer := harness.Upload(t, g, "speech", "testdata/speech.wav")
+	harness.AwaitTask(t, g, answer.Files[0].Task)
+	harness.StartTask(t, g, "x") // something is in a queue
 	var text string
-	eventually(t, "all is published", func() bool {
-		_, text, _ = get("http://" + g.admin + "/metrics")
+	testutil.Eventually(t, "all is published", func() bool {
+		_, text, _ = harness.Get("http://" + g.Admin + "/metrics")
 		return strings.Contains(text, `event="succeeded"`) && strings.Contains(text, "gale_queue_oldest_seconds") && strings.Contains(text, "gale_upload_duration_seconds_bucket") && strings.Contains(text, "gale_task_duration_seconds_bucket")
 	})
 	promtool(t, text, "check", "metrics")

@@ -14,27 +14,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // tusJSClient is the client that pages and scripts upload with.
 const tusJSClient = "tus-js-client@4.3.1"
 
-// npmInstall installs packages into a folder of the test's own.
-func npmInstall(t *testing.T, packages ...string) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	install := exec.Command("npm", append([]string{"install", "--no-audit", "--no-fund", "--no-package-lock"}, packages...)...)
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("npm install: %v\n%s", err, out)
-	}
-	return dir
-}
-
 // TestE2EOtherOrigins lets pages of other origins, in Debian's Chromium, use the
 // server by fetch, tus-js-client and EventSource.
 func TestE2EOtherOrigins(t *testing.T) {
-	library := filepath.Join(npmInstall(t, tusJSClient), "node_modules/tus-js-client/dist/tus.min.js")
+	library := filepath.Join(harness.InstallNPM(t, tusJSClient), "node_modules/tus-js-client/dist/tus.min.js")
 	reports := make(chan map[string]string, 1)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -73,8 +63,8 @@ func TestE2EOtherOrigins(t *testing.T) {
 			if row.token != "" {
 				args = append(args, "-token", row.token)
 			}
-			g := start(t, dir, args...)
-			q := url.Values{"base": {g.url}, "name": {row.name}, "token": {row.token}}
+			g := harness.Start(t, dir, args...)
+			q := url.Values{"base": {g.URL}, "name": {row.name}, "token": {row.token}}
 			browse(t, row.page+"/?"+q.Encode())
 			var report map[string]string
 			select {

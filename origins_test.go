@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // Every route, whatever its response, can be used by pages of -origins, and by
@@ -17,7 +19,7 @@ func TestOtherOrigins(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte("file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := start(t, dir, "-procs", "2", "-token", "s3cret", "-origins", "https://app.example:443, https://*.shops.example", "-cors-headers", "X-Tenant",
+	g := harness.Start(t, dir, "-procs", "2", "-token", "s3cret", "-origins", "https://app.example:443, https://*.shops.example", "-cors-headers", "X-Tenant",
 		"-workers", "0", "-static", dir, "-max-body", "1000")
 	const token = "Bearer s3cret"
 	for _, row := range []struct {
@@ -92,7 +94,7 @@ func TestOtherOrigins(t *testing.T) {
 			if page.origin != "" {
 				fields = append(fields, "Origin", page.origin)
 			}
-			resp := answered(t, row.method, g.url+row.path, row.body, fields...)
+			resp := answered(t, row.method, g.URL+row.path, row.body, fields...)
 			refused := page.origin != "" && page.allowed == "" && resp.StatusCode == http.StatusForbidden
 			if resp.StatusCode != status && !refused {
 				t.Errorf("%s %s from %q: %d, want %d", row.method, row.path, page.origin, resp.StatusCode, status)
@@ -107,7 +109,7 @@ func TestOtherOrigins(t *testing.T) {
 				continue
 			}
 			// Before that a browser asks whether it may, without the token.
-			resp = answered(t, "OPTIONS", g.url+row.path, "", "Origin", page.origin, "Access-Control-Request-Method", row.method, "Access-Control-Request-Headers", "authorization,x-tenant")
+			resp = answered(t, "OPTIONS", g.URL+row.path, "", "Origin", page.origin, "Access-Control-Request-Method", row.method, "Access-Control-Request-Headers", "authorization,x-tenant")
 			h = resp.Header
 			allowed := page.allowed != ""
 			if h.Get("Access-Control-Allow-Origin") != page.allowed || allowed && resp.StatusCode != http.StatusNoContent ||
@@ -145,9 +147,9 @@ func answered(t *testing.T, method, url, body string, header ...string) *http.Re
 // A socket is opened by pages of the same origins, wildcards included.
 func TestOtherOriginsSockets(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-origins", "https://*.shops.example")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-origins", "https://*.shops.example")
 	for origin, status := range map[string]int{"https://a.shops.example": 101, "https://shops.example": 403, "https://evil.example": 403, "null": 403} {
-		resp := answered(t, "GET", g.url+"/channels/a", "", "Origin", origin, "Connection", "Upgrade", "Upgrade", "websocket",
+		resp := answered(t, "GET", g.URL+"/channels/a", "", "Origin", origin, "Connection", "Upgrade", "Upgrade", "websocket",
 			"Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
 		if resp.StatusCode != status {
 			t.Errorf("from %s: %d, want %d", origin, resp.StatusCode, status)

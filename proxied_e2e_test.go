@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 func TestE2EProxies(t *testing.T) {
@@ -73,7 +76,7 @@ func proxiedPages(t *testing.T, c *cluster) {
 func proxiedSockets(t *testing.T, c *cluster) {
 	conn := c.socket(t, "/websocket")
 	hears(t, conn, "Welcome to the WebSocket server!")
-	if got := sendMessage(t, conn, websocket.TextMessage, "hi"); got != "You said: hi" {
+	if got := harness.SendMessage(t, conn, websocket.TextMessage, "hi"); got != "You said: hi" {
 		t.Errorf("got %q", got)
 	}
 	hears(t, c.socket(t, "/heartbeat"), "Connected to Heartbeat WebSocket server!")
@@ -83,7 +86,7 @@ func proxiedSockets(t *testing.T, c *cluster) {
 	// One listener at each server, and some through the proxy: all hear it.
 	var all []*websocket.Conn
 	for _, s := range c.servers {
-		all = append(all, socket(t, s, "/broadcast"))
+		all = append(all, harness.Socket(t, s, "/broadcast"))
 	}
 	for range 6 {
 		all = append(all, c.socket(t, "/broadcast"))
@@ -130,7 +133,7 @@ func proxiedUploads(t *testing.T, c *cluster) {
 	const size = 32 << 20
 	body := io.MultiReader(
 		strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"big\"; filename=\"zeros.bin\"\r\n\r\n"),
-		&zeros{size}, strings.NewReader("\r\n--b--\r\n"))
+		&harness.Zeros{N: size}, strings.NewReader("\r\n--b--\r\n"))
 	req, err := http.NewRequest(http.MethodPost, "https://"+c.secure+"/upload", body)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +144,7 @@ func proxiedUploads(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := readAll(t, resp); resp.StatusCode != http.StatusOK || !strings.Contains(text, fmt.Sprintf(`"size":%d`, size)) {
+	if text := harness.ReadAll(t, resp); resp.StatusCode != http.StatusOK || !strings.Contains(text, fmt.Sprintf(`"size":%d`, size)) {
 		t.Errorf("upload: %d %s", resp.StatusCode, text)
 	}
 	if resp, text := c.do(t, "GET", "/upload/big/zeros.bin", "", "Range", "bytes=5-9"); resp.StatusCode != http.StatusPartialContent || text != "\x00\x00\x00\x00\x00" {
@@ -152,10 +155,10 @@ func proxiedUploads(t *testing.T, c *cluster) {
 	}
 	resumed(t, c)
 	conn := c.socket(t, "/upload?directory=ws&filename=a.bin")
-	if got := sendMessage(t, conn, websocket.BinaryMessage, "chunk"); got != `{"offset":5}` {
+	if got := harness.SendMessage(t, conn, websocket.BinaryMessage, "chunk"); got != `{"offset":5}` {
 		t.Errorf("got %s", got)
 	}
-	if got := sendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"code":200`) {
+	if got := harness.SendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"code":200`) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -190,16 +193,16 @@ func patch(t *testing.T, c *cluster, target, offset, part string) {
 func proxiedClient(t *testing.T, c *cluster) {
 	c.do(t, "GET", "/?greeting=marked", "", "X-Forwarded-For", "192.0.2.7", "X-Real-IP", "192.0.2.8", "X-Scheme", "gopher")
 	line := regexp.MustCompile(`msg=request .*client=127\.0\.0\.2 scheme=https .*greeting=marked`)
-	eventually(t, "the line of the request", func() bool {
+	testutil.Eventually(t, "the line of the request", func() bool {
 		for _, s := range c.servers {
-			if line.MatchString(s.log.String()) {
+			if line.MatchString(s.Log.String()) {
 				return true
 			}
 		}
 		return false
 	})
 	for _, s := range c.servers {
-		if strings.Contains(s.log.String(), "192.0.2.") || strings.Contains(s.log.String(), "gopher") {
+		if strings.Contains(s.Log.String(), "192.0.2.") || strings.Contains(s.Log.String(), "gopher") {
 			t.Error("what the client said was believed")
 		}
 	}
@@ -267,8 +270,8 @@ func rollingRestart(t *testing.T, c *cluster) {
 	for i := range c.servers {
 		before := answered.Load()
 		c.restart(i)
-		eventually(t, "the server is found again", func() bool {
-			return answered.Load() > before+100 && strings.Count(c.servers[i].log.String(), "msg=request") > 10
+		testutil.Eventually(t, "the server is found again", func() bool {
+			return answered.Load() > before+100 && strings.Count(c.servers[i].Log.String(), "msg=request") > 10
 		})
 	}
 	close(stop)

@@ -15,6 +15,9 @@ import (
 
 	"github.com/fasthttp/websocket"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // nameserver answers every question for an address as Docker's does for a
@@ -74,39 +77,39 @@ func (n *nameserver) answer(question []byte) ([]byte, error) {
 // killed server is not noticed, and one that comes later is found.
 func TestE2EProxy(t *testing.T) {
 	names := startNameserver(t)
-	port := freePort(t)
-	servers := map[string]*gale{}
+	port := harness.FreePort(t)
+	servers := map[string]*harness.Server{}
 	app := func(last byte) [4]byte {
 		address := [4]byte{127, 0, 88, last}
 		host := net.IP(address[:]).String()
-		servers[host] = start(t, t.TempDir(), "-host", host, "-port", port, "-procs", "1", "-workers", "0", "-access-log", "all")
+		servers[host] = harness.Start(t, t.TempDir(), "-host", host, "-port", port, "-procs", "1", "-workers", "0", "-access-log", "all")
 		return address
 	}
 	all := [][4]byte{app(1), app(2), app(3)}
 	names.addresses.Store(&all)
 	url := startShippedNginx(t, names.conn.LocalAddr().String(), port)
 
-	eventually(t, "nginx answers", func() bool {
-		code, _, err := get(url + "/")
+	testutil.Eventually(t, "nginx answers", func() bool {
+		code, _, err := harness.Get(url + "/")
 		return err == nil && code == http.StatusOK
 	})
 	askProxy(t, url, 30)
 	for host, g := range servers {
-		eventually(t, host+" has answered some", func() bool { return requests(g) > 0 })
+		testutil.Eventually(t, host+" has answered some", func() bool { return requests(g) > 0 })
 	}
 	checkThroughProxy(t, url)
-	servers["127.0.88.2"].kill()
+	servers["127.0.88.2"].Kill()
 	askProxy(t, url, 30)
 	all = [][4]byte{app(4)}
 	names.addresses.Store(&all)
-	eventually(t, "the new server is found", func() bool {
+	testutil.Eventually(t, "the new server is found", func() bool {
 		askProxy(t, url, 1)
 		return requests(servers["127.0.88.4"]) > 0
 	})
 }
 
 // requests are those that a server has logged.
-func requests(g *gale) int { return strings.Count(g.log.String(), "msg=request ") }
+func requests(g *harness.Server) int { return strings.Count(g.Log.String(), "msg=request ") }
 
 // checkThroughProxy sends what a proxy must be told to let through: a WebSocket,
 // and a body of more than nginx takes by default.
@@ -121,12 +124,12 @@ func checkThroughProxy(t *testing.T, url string) {
 	if _, text, err := conn.ReadMessage(); err != nil || string(text) != "Welcome to the WebSocket server!" {
 		t.Errorf("%q, %v", text, err)
 	}
-	contentType, body := formOf("proxied", "large.bin", uploadContent(1, 3<<20))
+	contentType, body := harness.FormOf("proxied", "large.bin", harness.UploadContent(1, 3<<20))
 	answer, err := http.Post(url+"/upload", contentType, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := readAll(t, answer); answer.StatusCode != http.StatusOK {
+	if text := harness.ReadAll(t, answer); answer.StatusCode != http.StatusOK {
 		t.Errorf("an upload of 3 MiB: %d %s", answer.StatusCode, text)
 	}
 }
@@ -135,7 +138,7 @@ func checkThroughProxy(t *testing.T, url string) {
 func askProxy(t *testing.T, url string, n int) {
 	t.Helper()
 	for i := range n {
-		if code, body, err := get(url + "/?greeting=Hi"); err != nil || code != http.StatusOK || body != "Hi, friendly user!" {
+		if code, body, err := harness.Get(url + "/?greeting=Hi"); err != nil || code != http.StatusOK || body != "Hi, friendly user!" {
 			t.Fatalf("request %d: %d %s, %v", i, code, body, err)
 		}
 	}
@@ -150,7 +153,7 @@ func startShippedNginx(t *testing.T, resolver, port string) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := "127.0.0.1:" + freePort(t)
+	listen := "127.0.0.1:" + harness.FreePort(t)
 	conf := string(text)
 	for from, to := range map[string]string{
 		"listen 80;": "listen " + listen + ";", "resolver 127.0.0.11 valid=5s": "resolver " + resolver + " valid=1s", "$app:8888": "$app:" + port,
@@ -165,8 +168,8 @@ func startShippedNginx(t *testing.T, resolver, port string) (url string) {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "nginx", "-t", "-q", "-p", dir, "-c", file)
-	log := &logBuffer{}
+	harness.Run(t, "nginx", "-t", "-q", "-p", dir, "-c", file)
+	log := &testutil.LogBuffer{}
 	cmd := exec.Command("nginx", "-p", dir, "-c", file)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

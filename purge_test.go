@@ -7,33 +7,36 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // server tasks purge cancels ten thousand tasks that wait, but none of another
 // queue or task, and none that runs; a workflow learns of it.
 func TestPurge(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		file := tasksFile(t, `
+		file := harness.TasksFile(t, `
 			[tasks.say]
 			argv = ["echo", "hello"]
 			[tasks.nap]
 			argv = ["sleep", "600"]`)
-		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "2", "-tasks", file, "-queue", "default,talk"}, where...)...)
+		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "2", "-tasks", file, "-queue", "default,talk"}, where...)...)
 		purge := func(args ...string) (code int, out, errs string) {
 			t.Helper()
-			return outcome(t, dir, append(append([]string{"tasks", "purge"}, args...), where...)...)
+			return harness.Outcome(t, dir, append(append([]string{"tasks", "purge"}, args...), where...)...)
 		}
-		command(t, dir, append([]string{"tasks", "queues", "pause", "talk"}, where...)...)
-		runs := post(t, g, `{"task":"nap"}`)
-		eventually(t, "it runs", func() bool { return show(t, g, runs.ID).State == "running" })
+		harness.Command(t, dir, append([]string{"tasks", "queues", "pause", "talk"}, where...)...)
+		runs := harness.PostTask(t, g, `{"task":"nap"}`)
+		testutil.Eventually(t, "it runs", func() bool { return harness.ShowTask(t, g, runs.ID).State == "running" })
 		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","queue":"talk"},`, 1000), ",")
-		chord := postFlow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
+		chord := harness.PostFlow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
 		for range 9 {
-			postFlow(t, g, `{"group":[`+members+`]}`)
+			harness.PostFlow(t, g, `{"group":[`+members+`]}`)
 		}
-		other := post(t, g, `{"task":"nap","queue":"talk"}`)
-		later := post(t, g, `{"task":"say","countdown":3600}`)
+		other := harness.PostTask(t, g, `{"task":"nap","queue":"talk"}`)
+		later := harness.PostTask(t, g, `{"task":"say","countdown":3600}`)
 
 		for _, args := range [][]string{{}, {"-state", "running", "-yes"}, {"-state", "gone", "-yes"}, {"-queue", "", "-yes"}, {"stray", "-yes"}} {
 			if code, _, errs := purge(args...); code != 2 || errs == "" {
@@ -44,28 +47,28 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
 		for id, state := range map[string]string{runs.ID: "running", other.ID: "queued", later.ID: "scheduled", chord.Tasks[0]: "cancelled", chord.Tasks[999]: "cancelled", chord.Callback: "failed"} {
-			if task := show(t, g, id); task.State != state || state == "cancelled" && task.Error != "purged" {
+			if task := harness.ShowTask(t, g, id); task.State != state || state == "cancelled" && task.Error != "purged" {
 				t.Errorf("%+v, want %s", task, state)
 			}
 		}
-		var f flow
-		if getJSON(t, g.url+"/workflows/"+chord.ID, &f); f.State != "failed" || f.Failed != 1000 || f.Error != "purged" {
+		var f harness.Flow
+		if harness.GetJSON(t, g.URL+"/workflows/"+chord.ID, &f); f.State != "failed" || f.Failed != 1000 || f.Error != "purged" {
 			t.Errorf("%+v", f)
 		}
 		if code, out, errs := purge("-yes", "-json", "-state", "queued,scheduled"); code != 0 || out != `{"purged":2}`+"\n" {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
-		if task := show(t, g, runs.ID); task.State != "running" {
+		if task := harness.ShowTask(t, g, runs.ID); task.State != "running" {
 			t.Errorf("%+v", task)
 		}
 
 		// On a terminal it asks.
-		post(t, g, `{"task":"say","id":"asked","countdown":3600}`)
+		harness.PostTask(t, g, `{"task":"say","id":"asked","countdown":3600}`)
 		for _, answer := range []string{"n\n", "y\n"} {
 			ptm, pts := terminal(t)
-			cmd := exec.Command(binary, append([]string{"tasks", "purge"}, where...)...)
+			cmd := exec.Command(harness.Binary(), append([]string{"tasks", "purge"}, where...)...)
 			cmd.Dir, cmd.Stdin, cmd.Stderr = dir, pts, pts
-			var seen, out logBuffer
+			var seen, out testutil.LogBuffer
 			cmd.Stdout = &out
 			go io.Copy(&seen, ptm) // ends with the terminal
 			if err := cmd.Start(); err != nil {
@@ -76,7 +79,7 @@ func TestPurge(t *testing.T) {
 					t.Logf("terminal: %q", seen.String())
 				}
 			})
-			eventually(t, "it asks", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
+			testutil.Eventually(t, "it asks", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
 			if _, err := fmt.Fprint(ptm, answer); err != nil {
 				t.Fatal(err)
 			}
@@ -85,10 +88,10 @@ func TestPurge(t *testing.T) {
 			if yes := answer == "y\n"; yes && (err != nil || out.String() != "tasks purged: 1\n") || !yes && (!failed || exited.ExitCode() != 1) {
 				t.Errorf("%q: %v %q %q", answer, err, out.String(), seen.String())
 			}
-			if state := show(t, g, "asked").State; (state == "cancelled") != (answer == "y\n") {
+			if state := harness.ShowTask(t, g, "asked").State; (state == "cancelled") != (answer == "y\n") {
 				t.Errorf("after %q it is %s", answer, state)
 			}
 		}
-		command(t, dir, append([]string{"tasks", "cancel", runs.ID}, where...)...) // else the server waits for it at its end
+		harness.Command(t, dir, append([]string{"tasks", "cancel", runs.ID}, where...)...) // else the server waits for it at its end
 	})
 }

@@ -8,14 +8,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // TestE2EBackpressure reads a million messages at a megabyte a second: they all
 // come, in order, and the child holds no more than the client's share of them.
 func TestE2EBackpressure(t *testing.T) {
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
-	pid := g.slots(t)["serve.0"].PID
-	before := peak(t, pid)
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	pid := g.Slots(t)["serve.0"].PID
+	before := harness.PeakMemory(t, pid)
 	const count, rate = 1_000_000, 1 << 20
 	c := narrow(t, g, fmt.Sprintf("/backpressure?n=%d&ms=0", count))
 	if _, text, err := c.ReadMessage(); err != nil || string(text) != backpressureHello {
@@ -38,17 +40,17 @@ func TestE2EBackpressure(t *testing.T) {
 		}
 		read += len(text)
 	}
-	grown := peak(t, pid) - before
+	grown := harness.PeakMemory(t, pid) - before
 	t.Logf("%d bytes in %v, the child has grown by %d KiB", read, time.Since(began).Round(time.Second), grown>>10)
 	if grown > 16<<20 {
 		t.Errorf("the child has grown by %d KiB", grown>>10)
 	}
-	if strings.Contains(g.log.String(), "too slow") {
-		t.Errorf("log: %s", g.log)
+	if strings.Contains(g.Log.String(), "too slow") {
+		t.Errorf("log: %s", g.Log)
 	}
 }
 
 // TestE2EReloadMovesChannelClients is TestReloadMovesChannelClients with 2,000.
 func TestE2EReloadMovesChannelClients(t *testing.T) {
-	eachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 2000, flags) })
+	harness.EachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 2000, flags) })
 }

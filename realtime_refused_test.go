@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,37 +9,16 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/test/harness"
 )
-
-// ask sends a request and returns the answer with its body.
-func ask(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(text)
-}
 
 // What cannot be published or followed is refused with a reason, and nobody hears
 // of it.
 func TestRealtimeRefused(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-max-body", "1000")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-max-body", "1000")
 	d := websocket.Dialer{Subprotocols: []string{"bearer.s3cret"}}
-	follower, _, err := d.Dial(g.socketURL()+"/channels/a", nil)
+	follower, _, err := d.Dial(g.SocketURL()+"/channels/a", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +48,12 @@ func TestRealtimeRefused(t *testing.T) {
 		{"GET", "/longpoll?s=x", "", nil, 400, "s:"},
 		{"GET", "/longpoll?s=-1", "", nil, 400, "s:"},
 	} {
-		resp, body := ask(t, row.method, g.url+row.path, row.body, row.header...)
+		resp, body := harness.Ask(t, row.method, g.URL+row.path, row.body, row.header...)
 		if resp.StatusCode != row.status || !strings.Contains(body, row.reason) {
 			t.Errorf("%s %.40s %.10q %v: %d %s", row.method, row.path, row.body, row.header, resp.StatusCode, body)
 		}
 	}
-	long := socket(t, g, "/broadcast")
+	long := harness.Socket(t, g, "/broadcast")
 	if _, _, err := long.ReadMessage(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +63,7 @@ func TestRealtimeRefused(t *testing.T) {
 	if _, text, err := long.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
 		t.Errorf("too long for a broadcast: %.20q, %v", text, err)
 	}
-	if resp, body := ask(t, "POST", g.url+"/publish/a", "heard", "Authorization", token); resp.StatusCode != http.StatusOK {
+	if resp, body := harness.Ask(t, "POST", g.URL+"/publish/a", "heard", "Authorization", token); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), "subscribed") {
@@ -101,20 +79,20 @@ func TestRealtimeRefused(t *testing.T) {
 func TestRealtimeWithoutRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-redis", redis.URL(), "-broker", "sqlite")
-	talker := socket(t, g, "/broadcast")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-redis", redis.URL(), "-broker", "sqlite")
+	talker := harness.Socket(t, g, "/broadcast")
 	if _, _, err := talker.ReadMessage(); err != nil {
 		t.Fatal(err)
 	}
 	redis.Kill()
-	if resp, body := ask(t, "POST", g.url+"/publish/a", "x"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+	if resp, body := harness.Ask(t, "POST", g.URL+"/publish/a", "x"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("publish: %d %s", resp.StatusCode, body)
 	}
-	if resp, body := ask(t, "GET", g.url+"/events/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
+	if resp, body := harness.Ask(t, "GET", g.URL+"/events/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
 		!strings.Contains(body, "\nretry: ") || strings.Contains(body, "\nid: ") {
 		t.Errorf("events: %d %q", resp.StatusCode, body)
 	}
-	follower := socket(t, g, "/channels/a")
+	follower := harness.Socket(t, g, "/channels/a")
 	if _, text, err := follower.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
 		t.Errorf("channel: %s, %v", text, err)
 	}
@@ -125,7 +103,7 @@ func TestRealtimeWithoutRedis(t *testing.T) {
 		t.Errorf("broadcast: %s, %v", text, err)
 	}
 	began := time.Now()
-	resp, body := ask(t, "GET", g.url+"/longpoll?s=0.2", "")
+	resp, body := harness.Ask(t, "GET", g.URL+"/longpoll?s=0.2", "")
 	if resp.StatusCode != http.StatusOK || body != "Waiting for data...New data available!" || time.Since(began) < 200*time.Millisecond {
 		t.Errorf("long poll: %d %q", resp.StatusCode, body)
 	}

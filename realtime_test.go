@@ -11,25 +11,15 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
-
-func (g *gale) socketURL() string { return strings.Replace(g.url, "http", "ws", 1) }
-
-// socket opens a WebSocket of a server.
-func socket(t *testing.T, g *gale, path string) *websocket.Conn {
-	t.Helper()
-	c, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+path, nil)
-	if err != nil {
-		t.Fatalf("%s: %v, %+v", path, err, resp)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
 
 // Clients that nobody here wrote, on every route.
 func TestForeignClients(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-ws-compress")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-ws-compress")
 	for name, argv := range map[string][]string{
 		"tornado":    {"/usr/bin/python3", "testdata/clients/tornado_client.py"},
 		"websockets": {"/usr/bin/python3", "testdata/clients/websockets_client.py"},
@@ -39,7 +29,7 @@ func TestForeignClients(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			out, err := exec.CommandContext(ctx, argv[0], argv[1], g.socketURL()).CombinedOutput()
+			out, err := exec.CommandContext(ctx, argv[0], argv[1], g.SocketURL()).CombinedOutput()
 			if err != nil || !strings.HasSuffix(string(out), "ok\n") {
 				t.Errorf("%v\n%s", err, out)
 			}
@@ -49,7 +39,7 @@ func TestForeignClients(t *testing.T) {
 
 // narrow dials a WebSocket whose own buffer for what it receives is small, so
 // that the server soon notices when it does not read.
-func narrow(t *testing.T, g *gale, path string) *websocket.Conn {
+func narrow(t *testing.T, g *harness.Server, path string) *websocket.Conn {
 	t.Helper()
 	small := func(_, _ string, c syscall.RawConn) (err error) {
 		controlled := c.Control(func(fd uintptr) {
@@ -61,7 +51,7 @@ func narrow(t *testing.T, g *gale, path string) *websocket.Conn {
 		return err
 	}
 	d := websocket.Dialer{ReadBufferSize: 1024, NetDialContext: (&net.Dialer{Control: small}).DialContext}
-	c, resp, err := d.Dial(g.socketURL()+path, nil)
+	c, resp, err := d.Dial(g.SocketURL()+path, nil)
 	if err != nil {
 		t.Fatalf("%s: %v, %+v", path, err, resp)
 	}
@@ -75,22 +65,22 @@ const backpressureHello = "Connected to Backpressure WebSocket server!"
 // and closed when its time is up; the server says so.
 func TestBackpressureStops(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-ws-send-timeout", "2s")
-	before := peak(t, g.slots(t)["serve.0"].PID)
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-ws-send-timeout", "2s")
+	before := harness.PeakMemory(t, g.Slots(t)["serve.0"].PID)
 	c := narrow(t, g, "/backpressure?n=10000000&ms=0")
 	if _, text, err := c.ReadMessage(); err != nil || string(text) != backpressureHello {
 		t.Fatalf("%q, %v", text, err)
 	}
-	eventually(t, "it is closed", func() bool {
-		return strings.Contains(g.log.String(), "client too slow, connection closed")
+	testutil.Eventually(t, "it is closed", func() bool {
+		return strings.Contains(g.Log.String(), "client too slow, connection closed")
 	})
-	slot := g.slots(t)["serve.0"]
-	if grown := peak(t, slot.PID) - before; grown > 32<<20 {
+	slot := g.Slots(t)["serve.0"]
+	if grown := harness.PeakMemory(t, slot.PID) - before; grown > 32<<20 {
 		t.Errorf("the child has grown by %d KiB", grown>>10)
 	}
-	eventually(t, "its connection is gone", func() bool {
+	testutil.Eventually(t, "its connection is gone", func() bool {
 		var status struct{ Slots []struct{ Connections int } }
-		getJSON(t, "http://"+g.admin+"/status", &status)
+		harness.GetJSON(t, "http://"+g.Admin+"/status", &status)
 		return status.Slots[0].Connections == 0
 	})
 }
@@ -102,9 +92,9 @@ func TestSocketLimits(t *testing.T) {
 		{"-max-conns", "3"},
 		{"-max-conns-per-client", "3", "-trusted-proxies", ""},
 	} {
-		g := start(t, t.TempDir(), append(flags, "-procs", "1", "-workers", "0")...)
-		held := []*websocket.Conn{socket(t, g, "/websocket"), socket(t, g, "/channels/a"), socket(t, g, "/broadcast")}
-		c, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/websocket", nil)
+		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "1", "-workers", "0")...)
+		held := []*websocket.Conn{harness.Socket(t, g, "/websocket"), harness.Socket(t, g, "/channels/a"), harness.Socket(t, g, "/broadcast")}
+		c, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/websocket", nil)
 		if err == nil {
 			c.Close()
 			t.Fatalf("%v: a fourth connection", flags)
@@ -113,8 +103,8 @@ func TestSocketLimits(t *testing.T) {
 			t.Errorf("%v: %v, %+v", flags, err, resp)
 		}
 		held[1].Close()
-		eventually(t, "there is room again", func() bool {
-			c, _, err := websocket.DefaultDialer.Dial(g.socketURL()+"/websocket", nil)
+		testutil.Eventually(t, "there is room again", func() bool {
+			c, _, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/websocket", nil)
 			if err == nil {
 				c.Close()
 			}

@@ -18,6 +18,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // clientState is what the clients of testdata/e2e/recover.html and fetch.mjs say of
@@ -65,7 +68,7 @@ func startBrowser(t *testing.T, s *site) *reporter {
 	}))
 	t.Cleanup(reports.Close)
 	browser := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+t.TempDir(), s.url+"/static/recover.html?report="+url.QueryEscape(reports.URL))
+		"--user-data-dir="+t.TempDir(), s.URL+"/static/recover.html?report="+url.QueryEscape(reports.URL))
 	browser.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := browser.Start(); err != nil {
 		t.Fatal(err)
@@ -81,7 +84,7 @@ func startBrowser(t *testing.T, s *site) *reporter {
 func startNode(t *testing.T, s *site) *reporter {
 	t.Helper()
 	r := &reporter{}
-	cmd := exec.Command("node", "testdata/e2e/fetch.mjs", s.url)
+	cmd := exec.Command("node", "testdata/e2e/fetch.mjs", s.URL)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil || cmd.Start() != nil {
@@ -114,10 +117,10 @@ type tusUpload struct {
 func startTus(t *testing.T, s *site, modules string) *tusUpload {
 	t.Helper()
 	u := &tusUpload{file: filepath.Join(t.TempDir(), "slow.bin"), done: make(chan string, 1)}
-	if err := os.WriteFile(u.file, uploadContent(3, 40<<20), 0o600); err != nil {
+	if err := os.WriteFile(u.file, harness.UploadContent(3, 40<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.cmd = exec.Command("node", filepath.Join(modules, "tus.mjs"), s.url, u.file, "recover", "1", fmt.Sprint(1<<20))
+	u.cmd = exec.Command("node", filepath.Join(modules, "tus.mjs"), s.URL, u.file, "recover", "1", fmt.Sprint(1<<20))
 	u.cmd.Stderr = os.Stderr
 	out, err := u.cmd.StdoutPipe()
 	if err != nil || u.cmd.Start() != nil {
@@ -176,26 +179,26 @@ func TestE2EClientsRecover(t *testing.T) {
 			s, some := recoverable(t, withRedis, "-static", folder)
 			browser, node := startBrowser(t, s), startNode(t, s)
 			upload := startTus(t, s, modules)
-			eventually(t, "the clients are there", func() bool {
+			testutil.Eventually(t, "the clients are there", func() bool {
 				b, n := browser.state(), node.state()
 				return len(b.Source) > 0 && len(b.Socket) > 0 && b.Get > 0 && b.Post > 0 && n.Get > 0 && n.Post > 0
 			})
 			s.met = func(t *testing.T) {
 				before := browser.state()
-				eventually(t, "stream and socket have met the fault", func() bool {
+				testutil.Eventually(t, "stream and socket have met the fault", func() bool {
 					now := browser.state()
 					return now.Closed || now.Errors >= before.Errors+2 && now.Sockets >= before.Sockets+2
 				})
 			}
 			for _, f := range some {
-				s.published.publish(t, s.gale)
+				s.published.publish(t, s.Server)
 				before := [2]clientState{browser.state(), node.state()}
-				posted, got := curl(t, "-d", "from curl", s.url+"/publish/other"), curl(t, s.url+"/")
+				posted, got := curl(t, "-d", "from curl", s.URL+"/publish/other"), curl(t, s.URL+"/")
 				f.do(t, s)
 				posted()
 				got()
-				s.published.publish(t, s.gale)
-				eventually(t, f.name+": all clients go on", func() bool {
+				s.published.publish(t, s.Server)
+				testutil.Eventually(t, f.name+": all clients go on", func() bool {
 					b, n := browser.state(), node.state()
 					if b.Closed {
 						t.Fatalf("%s: the EventSource gave up after %d streams", f.name, b.Errors)
@@ -226,8 +229,8 @@ func TestE2EClientsRecover(t *testing.T) {
 				if !strings.HasPrefix(last, "done ") {
 					t.Errorf("tus-js-client: %s", last)
 				}
-				stored := filepath.Join(s.cmd.Dir, "data/uploads/recover/slow.bin")
-				if sumOfFile(t, stored) != sumOfFile(t, upload.file) {
+				stored := filepath.Join(s.Cmd.Dir, "data/uploads/recover/slow.bin")
+				if harness.SumOfFile(t, stored) != harness.SumOfFile(t, upload.file) {
 					t.Error("the file is another")
 				}
 			case <-time.After(5 * time.Minute):

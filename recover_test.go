@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // heard is what a subscriber of a channel gets.
@@ -122,17 +124,17 @@ type published struct {
 
 // publish sends a message until one is taken, each time another one: what was
 // refused may have been sent all the same.
-func (p *published) publish(t *testing.T, g *gale) {
+func (p *published) publish(t *testing.T, g *harness.Server) {
 	t.Helper()
-	eventually(t, "a message is taken", func() bool { return p.try(t, g) == http.StatusOK })
+	testutil.Eventually(t, "a message is taken", func() bool { return p.try(t, g) == http.StatusOK })
 }
 
 // try sends one message and returns the status, or 0 if there was no response.
-func (p *published) try(t *testing.T, g *gale) (status int) {
+func (p *published) try(t *testing.T, g *harness.Server) (status int) {
 	t.Helper()
 	p.sent++
 	text := fmt.Sprint("message ", p.sent)
-	resp, err := http.Post(g.url+"/publish/"+p.channel, "text/plain", strings.NewReader(text))
+	resp, err := http.Post(g.URL+"/publish/"+p.channel, "text/plain", strings.NewReader(text))
 	if err != nil {
 		return 0
 	}
@@ -178,7 +180,7 @@ func (p *published) check(all []heard) error {
 
 // site is a server that faults happen to.
 type site struct {
-	*gale
+	*harness.Server
 	redis     *redistest.Server // or nil: it has the store slot
 	published *published
 	met       func(t *testing.T) // waits until each client has tried to connect since; for a fault that lasts
@@ -195,18 +197,18 @@ type fault struct {
 // refused publishes until nothing is taken any more: Redis is away.
 func (s *site) refused(t *testing.T) {
 	t.Helper()
-	eventually(t, "messages are refused", func() bool { return s.published.try(t, s.gale) == http.StatusServiceUnavailable })
+	testutil.Eventually(t, "messages are refused", func() bool { return s.published.try(t, s.Server) == http.StatusServiceUnavailable })
 }
 
 // killed kills a slot's process and waits for the next one.
 func (s *site) killed(t *testing.T, slot string) {
 	t.Helper()
-	pid := s.slots(t)[slot].PID
+	pid := s.Slots(t)[slot].PID
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, slot+" is back", func() bool {
-		now := s.slots(t)[slot]
+	testutil.Eventually(t, slot+" is back", func() bool {
+		now := s.Slots(t)[slot]
 		return now.PID != pid && now.State == "live"
 	})
 }
@@ -228,31 +230,31 @@ var faults = []fault{
 		s.redis.Restart(t)
 	}},
 	{name: "Redis stands still", redis: true, do: func(t *testing.T, s *site) {
-		before := strings.Count(s.log.String(), "subscription lost")
+		before := strings.Count(s.Log.String(), "subscription lost")
 		s.redis.Stop(t)
 		s.refused(t)
-		eventually(t, "the subscription is lost", func() bool { return strings.Count(s.log.String(), "subscription lost") > before })
+		testutil.Eventually(t, "the subscription is lost", func() bool { return strings.Count(s.Log.String(), "subscription lost") > before })
 		s.reconnect(t)
 		s.redis.Continue(t)
 	}},
 	{name: "the store is killed", store: true, do: func(t *testing.T, s *site) { s.killed(t, "store.0") }},
 	{name: "a child is killed", do: func(t *testing.T, s *site) {
 		s.killed(t, "serve.0")
-		s.published.publish(t, s.gale)
+		s.published.publish(t, s.Server)
 		s.killed(t, "serve.1")
 	}},
 	{name: "a reload", do: func(t *testing.T, s *site) {
-		before := s.slots(t)
-		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		before := s.Slots(t)
+		if err := s.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the children are new", func() bool {
-			s.published.publish(t, s.gale)
-			return s.renewed(t, before)
+		testutil.Eventually(t, "the children are new", func() bool {
+			s.published.publish(t, s.Server)
+			return s.Renewed(t, before)
 		})
 		for _, slot := range []string{"serve.0", "serve.1"} {
-			eventually(t, "the old process of "+slot+" has ended", func() bool {
-				s.published.publish(t, s.gale)
+			testutil.Eventually(t, "the old process of "+slot+" has ended", func() bool {
+				s.published.publish(t, s.Server)
 				return syscall.Kill(before[slot].PID, 0) != nil
 			})
 		}
@@ -274,7 +276,7 @@ func recoverable(t *testing.T, withRedis bool, flags ...string) (s *site, some [
 			some = append(some, f)
 		}
 	}
-	s.gale = start(t, t.TempDir(), flags...)
+	s.Server = harness.Start(t, t.TempDir(), flags...)
 	return s, some
 }
 
@@ -292,7 +294,7 @@ func TestEventSourcesRecover(t *testing.T) {
 			defer cancel()
 			sources := make([]*eventSource, 8)
 			for i := range sources {
-				sources[i] = &eventSource{url: s.url + "/events/recover"}
+				sources[i] = &eventSource{url: s.URL + "/events/recover"}
 				running.Go(func() { sources[i].run(ctx) }) // ends with ctx
 			}
 			for _, source := range sources {
@@ -310,9 +312,9 @@ func TestEventSourcesRecover(t *testing.T) {
 				}
 			}
 			for _, f := range some {
-				s.published.publish(t, s.gale)
+				s.published.publish(t, s.Server)
 				f.do(t, s)
-				s.published.publish(t, s.gale)
+				s.published.publish(t, s.Server)
 				for _, source := range sources {
 					source.await(t, f.name+": it has the last message", func() bool { return source.all[len(source.all)-1].ID >= s.published.last })
 				}
@@ -331,7 +333,7 @@ func TestEventSourcesRecover(t *testing.T) {
 // await waits until a client is as it should be, which cond finds under its lock.
 func (s *eventSource) await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	eventually(t, "a client: "+what, func() bool {
+	testutil.Eventually(t, "a client: "+what, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.final != "" {

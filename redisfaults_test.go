@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // limitRedis gives a Redis the user of docs/operations.md and returns its address.
@@ -29,10 +31,10 @@ func limitRedis(t *testing.T, redis *redistest.Server) string {
 }
 
 // awaitReady waits for what /readyz says, and returns the rest of it.
-func awaitReady(t *testing.T, g *gale, want int) (body string) {
+func awaitReady(t *testing.T, g *harness.Server, want int) (body string) {
 	t.Helper()
-	eventually(t, fmt.Sprint("/readyz is ", want), func() bool {
-		code, text, err := get("http://" + g.admin + "/readyz")
+	testutil.Eventually(t, fmt.Sprint("/readyz is ", want), func() bool {
+		code, text, err := harness.Get("http://" + g.Admin + "/readyz")
 		body = text
 		return err == nil && code == want
 	})
@@ -40,9 +42,9 @@ func awaitReady(t *testing.T, g *gale, want int) (body string) {
 }
 
 // noRestarts fails if a process has died.
-func noRestarts(t *testing.T, g *gale) {
+func noRestarts(t *testing.T, g *harness.Server) {
 	t.Helper()
-	for slot, s := range g.slots(t) {
+	for slot, s := range g.Slots(t) {
 		if s.Restarts != 0 {
 			t.Errorf("%s was started again: %+v", slot, s)
 		}
@@ -63,9 +65,9 @@ func TestLimitedRedisUser(t *testing.T) {
 		}
 	}
 	user("-@all", "resetchannels") // at the start it may do nothing
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "1", "-broker", address, "-redis", address)
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "1", "-broker", address, "-redis", address)
 	for path, want := range map[string]int{"/": 200, "/limited": 200, "/cached": 200, "/tasks/none": 503} {
-		if code, body, err := get(g.url + path); err != nil || code != want {
+		if code, body, err := harness.Get(g.URL + path); err != nil || code != want {
 			t.Errorf("GET %s without rights: %d %s, %v", path, code, body, err)
 		}
 	}
@@ -75,34 +77,34 @@ func TestLimitedRedisUser(t *testing.T) {
 	if body := awaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/operations.md") {
 		t.Errorf("/readyz says %s", body)
 	}
-	eventually(t, "the log names the right and the channel", func() bool {
-		log := g.log.String()
+	testutil.Eventually(t, "the log names the right and the channel", func() bool {
+		log := g.Log.String()
 		return strings.Contains(log, "'evalsha' command") && strings.Contains(log, "'subscribe' command")
 	})
 	noRestarts(t, g)
 
 	limitRedis(t, redis) // as documented
 	awaitReady(t, g, http.StatusOK)
-	id := startTask(t, g, "limited")
-	if task := awaitTask(t, g, id); task.State != "success" {
+	id := harness.StartTask(t, g, "limited")
+	if task := harness.AwaitTask(t, g, id); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
-	eventually(t, "limits count", func() bool {
-		resp, err := http.Get(g.url + "/limited")
+	testutil.Eventually(t, "limits count", func() bool {
+		resp, err := http.Get(g.URL + "/limited")
 		if err != nil {
 			return false
 		}
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusTooManyRequests || resp.Header.Get("RateLimit") != ""
 	})
-	eventually(t, "channels are subscribed to", func() bool { return strings.Contains(g.log.String(), "channels: subscribed again") })
+	testutil.Eventually(t, "channels are subscribed to", func() bool { return strings.Contains(g.Log.String(), "channels: subscribed again") })
 	noRestarts(t, g)
 	// What still lacks rights are INFO and CONFIG alone, which are no trouble.
-	before := len(g.log.String())
+	before := len(g.Log.String())
 	if code, _, _, _, err := postTask(g, inspectNothing); err != nil || code != http.StatusAccepted {
 		t.Errorf("POST /tasks: %d, %v", code, err)
 	}
-	if late := g.log.String()[before:]; strings.Contains(late, "redis refuses") {
+	if late := g.Log.String()[before:]; strings.Contains(late, "redis refuses") {
 		t.Errorf("the log still says:\n%s", late)
 	}
 }
@@ -112,7 +114,7 @@ func TestLimitedRedisUser(t *testing.T) {
 func TestDeletedStream(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartAOF(t)
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-queue", "one,two", "-concurrency", "2", "-broker", redis.URL())
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-queue", "one,two", "-concurrency", "2", "-broker", redis.URL())
 	post := func(queue string) (id string) {
 		t.Helper()
 		code, id, _, _, err := postTask(g, `{"task":"inspect","args":["no","such"],"queue":"`+queue+`"}`)
@@ -129,7 +131,7 @@ func TestDeletedStream(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		if task := awaitTask(t, g, id); task.State != "failed" || !strings.Contains(fmt.Sprint(task.Error), "no") {
+		if task := harness.AwaitTask(t, g, id); task.State != "failed" || !strings.Contains(fmt.Sprint(task.Error), "no") {
 			t.Errorf("%+v", task)
 		}
 	}
@@ -140,15 +142,15 @@ func TestDeletedStream(t *testing.T) {
 	if err != nil || code != http.StatusServiceUnavailable {
 		t.Errorf("POST /tasks to a queue whose key is another's: %d, %v", code, err)
 	}
-	awaitTask(t, g, post("two"))
-	eventually(t, "the operator hears of it", func() bool {
-		_, body, _ := get("http://" + g.admin + "/readyz")
-		_, figures, _ := get("http://" + g.admin + "/metrics")
+	harness.AwaitTask(t, g, post("two"))
+	testutil.Eventually(t, "the operator hears of it", func() bool {
+		_, body, _ := harness.Get("http://" + g.Admin + "/readyz")
+		_, figures, _ := harness.Get("http://" + g.Admin + "/metrics")
 		return strings.Contains(body, "queue one: ") && strings.Contains(body, "WRONGTYPE") &&
-			strings.Contains(figures, `gale_queue_broken{queue="one"} 1`) && strings.Contains(g.log.String(), "queue cannot be served")
+			strings.Contains(figures, `gale_queue_broken{queue="one"} 1`) && strings.Contains(g.Log.String(), "queue cannot be served")
 	})
 	redis.Client().Del(t.Context(), "{gale:jobs}:stream:one")
-	awaitTask(t, g, post("one"))
+	harness.AwaitTask(t, g, post("one"))
 	noRestarts(t, g)
 }
 
@@ -158,8 +160,8 @@ func TestRedisAwayAtTheStart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartAOF(t)
 	redis.Kill()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-broker", redis.URL(), "-redis", redis.URL())
-	if code, _, err := get(g.url + "/"); err != nil || code != http.StatusOK {
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-broker", redis.URL(), "-redis", redis.URL())
+	if code, _, err := harness.Get(g.URL + "/"); err != nil || code != http.StatusOK {
 		t.Errorf("GET /: %d, %v", code, err)
 	}
 	if body := awaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "tasks cannot be taken") {
@@ -170,6 +172,6 @@ func TestRedisAwayAtTheStart(t *testing.T) {
 	}
 	redis.Restart(t)
 	awaitReady(t, g, http.StatusOK)
-	awaitTask(t, g, startTask(t, g, "late"))
+	harness.AwaitTask(t, g, harness.StartTask(t, g, "late"))
 	noRestarts(t, g)
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // TestEveryRoute asks two processes for every route, and for what it refuses,
@@ -65,7 +67,7 @@ func TestEveryRoute(t *testing.T) {
 		{"POST", "/upload", "", []string{"Authorization", "Bearer s3cret"}, 400, `"code":502`},
 		{"POST", "/upload", "", nil, 401, reason(401, "a bearer token is needed")},
 	}
-	eachStore(t, func(t *testing.T, flags []string) {
+	harness.EachStore(t, func(t *testing.T, flags []string) {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {
 			t.Fatal(err)
@@ -73,9 +75,9 @@ func TestEveryRoute(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "files", "a.txt"), []byte("file"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		g := start(t, dir, append(flags, "-procs", "2", "-token", "s3cret", "-fetch-url", up.URL, "-static", "files")...)
+		g := harness.Start(t, dir, append(flags, "-procs", "2", "-token", "s3cret", "-fetch-url", up.URL, "-static", "files")...)
 		for _, row := range rows {
-			req, err := http.NewRequest(row.method, g.url+row.target, strings.NewReader(row.body))
+			req, err := http.NewRequest(row.method, g.URL+row.target, strings.NewReader(row.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +89,7 @@ func TestEveryRoute(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s %s: %v", row.method, row.target, err)
 			}
-			body := readAll(t, resp)
+			body := harness.ReadAll(t, resp)
 			if resp.StatusCode != row.status || !regexp.MustCompile(row.want).MatchString(body) {
 				t.Errorf("%s %s %q: %d %q; want %d %s", row.method, row.target, row.header, resp.StatusCode, body, row.status, row.want)
 			}
@@ -135,8 +137,8 @@ func attack(t *testing.T, addr, raw string) string {
 // where the attack ends. What is hidden would start a task.
 func TestAttacks(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
-	_, addr, _ := strings.Cut(g.url, "://")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	_, addr, _ := strings.Cut(g.URL, "://")
 	const (
 		host = "Host: test\r\n"
 		form = "--b\r\nContent-Disposition: form-data; name=\"d\"; filename=\"NAME\"\r\n\r\nx\r\n--b--\r\n"
@@ -182,10 +184,10 @@ func TestAttacks(t *testing.T) {
 	if got := attack(t, addr, strings.ReplaceAll(hidden, "smuggled", "accepted")); got != "202" {
 		t.Errorf("what is hidden would not run anyway: %s", got)
 	}
-	if code, body, err := get(g.url + "/tasks/smuggled"); code != http.StatusNotFound {
+	if code, body, err := harness.Get(g.URL + "/tasks/smuggled"); code != http.StatusNotFound {
 		t.Errorf("the hidden request was run: %d %s %v", code, body, err)
 	}
-	if code, _, err := get(g.url + "/"); code != http.StatusOK {
+	if code, _, err := harness.Get(g.URL + "/"); code != http.StatusOK {
 		t.Errorf("after all that: %d, %v", code, err)
 	}
 }
@@ -193,12 +195,12 @@ func TestAttacks(t *testing.T) {
 // A client that asks before it sends is told 413 and sends nothing.
 func TestExpectIsRefused(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
 	for _, row := range []struct {
 		authorization string
 		status        int
 	}{{"Authorization: Bearer s3cret\r\n", 413}, {"", 401}} {
-		nc, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		nc, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // Two servers on one Redis share a schedule; one is killed. Each moment is one
@@ -16,25 +18,25 @@ func TestScheduleSurvivesAServer(t *testing.T) {
 
 // scheduleSurvives shares a schedule of every second for so long.
 func scheduleSurvives(t *testing.T, span time.Duration) {
-	file := tasksFile(t, `
+	file := harness.TasksFile(t, `
 		[tasks.tick]
 		argv = ["true"]
 		schedule = "@every 1s"`)
 	broker := redistest.StartAOF(t).URL()
 	flags := []string{"-procs", "1", "-workers", "1", "-broker", broker, "-tasks", file}
-	first, second := start(t, t.TempDir(), flags...), start(t, t.TempDir(), flags...)
+	first, second := harness.Start(t, t.TempDir(), flags...), harness.Start(t, t.TempDir(), flags...)
 	began := time.Now()
-	eventually(t, "half of the time is over", func() bool { return time.Since(began) > span/2 })
-	first.kill()
-	eventually(t, "the time is over", func() bool { return time.Since(began) > span })
+	testutil.Eventually(t, "half of the time is over", func() bool { return time.Since(began) > span/2 })
+	first.Kill()
+	testutil.Eventually(t, "the time is over", func() bool { return time.Since(began) > span })
 	var page struct {
 		Tasks []struct {
 			ID, State string
 			Attempts  int
 		}
 	}
-	eventually(t, "all have run", func() bool {
-		getJSON(t, second.url+"/tasks?task=tick&limit=500", &page)
+	testutil.Eventually(t, "all have run", func() bool {
+		harness.GetJSON(t, second.URL+"/tasks?task=tick&limit=500", &page)
 		for _, task := range page.Tasks {
 			if task.State != "success" && task.ID < "tick-"+began.Add(span).UTC().Format("20060102T150405Z") {
 				return false

@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // nobodyID is a user that has no name anywhere.
@@ -34,9 +37,9 @@ func emptyRoot(t *testing.T) string {
 	if err := os.Chown(filepath.Join(root, "data"), nobodyID, nobodyID); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "cp", binary, filepath.Join(root, "server"))
-	run(t, "touch", filepath.Join(root, "dev/null"))
-	run(t, "chmod", "-R", "a+rX", filepath.Dir(root), root)
+	harness.Run(t, "cp", harness.Binary(), filepath.Join(root, "server"))
+	harness.Run(t, "touch", filepath.Join(root, "dev/null"))
+	harness.Run(t, "chmod", "-R", "a+rX", filepath.Dir(root), root)
 	return root
 }
 
@@ -61,7 +64,7 @@ func inRoot(root, data string, proc bool, args ...string) *exec.Cmd {
 
 // TestE2EStatic: the binary asks for no interpreter and no library.
 func TestE2EStatic(t *testing.T) {
-	f, err := elf.Open(binary)
+	f, err := elf.Open(harness.Binary())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,20 +87,20 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "tasks.toml"), []byte(tasks), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	g, err := launchAs(inRoot(root, "data", true, onFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
-	g = endWith(t, g, err)
+	g, err := harness.LaunchAs(inRoot(root, "data", true, harness.OnFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
+	g = harness.EndWith(t, g, err)
 
-	answer := upload(t, g, "speech", "testdata/speech.wav")
-	var task commandTask
-	getJSON(t, g.url+"/tasks/"+answer.Files[0].Task+"?wait=50s", &task)
+	answer := harness.Upload(t, g, "speech", "testdata/speech.wav")
+	var task harness.CommandTask
+	harness.GetJSON(t, g.URL+"/tasks/"+answer.Files[0].Task+"?wait=50s", &task)
 	if task.State != "success" || len(task.Artifacts) == 0 {
 		t.Errorf("%+v", task)
 	}
-	if task := runTask(t, g, "own"); task.State != "success" || !strings.HasPrefix(task.Result.Output, "gale ") {
+	if task := harness.RunTask(t, g, "own"); task.State != "success" || !strings.HasPrefix(task.Result.Output, "gale ") {
 		t.Errorf("%+v", task)
 	}
 
-	family := append(children(t, g.cmd.Process.Pid), g.cmd.Process.Pid)
+	family := append(children(t, g.Cmd.Process.Pid), g.Cmd.Process.Pid)
 	if len(family) < 4 {
 		t.Fatalf("%d processes", len(family))
 	}
@@ -113,9 +116,9 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := syscall.Kill(family[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the killed child is replaced", func() bool {
+	testutil.Eventually(t, "the killed child is replaced", func() bool {
 		restarts, live := 0, 0
-		for _, s := range g.slots(t) {
+		for _, s := range g.Slots(t) {
 			restarts += s.Restarts
 			if s.State == "live" {
 				live++
@@ -123,19 +126,19 @@ func TestE2EEmptyRoot(t *testing.T) {
 		}
 		return restarts == 1 && live == len(family)-1
 	})
-	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is reloaded", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
+	testutil.Eventually(t, "it is reloaded", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
 
 	// The health check of an image needs no /proc, no user and no shell.
-	if out := run(t, "chroot", root, "/server", "status", "-ready", "-admin", g.admin); out != "ready\n" {
+	if out := harness.Run(t, "chroot", root, "/server", "status", "-ready", "-admin", g.Admin); out != "ready\n" {
 		t.Errorf("status -ready: %q", out)
 	}
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.wait(40 * time.Second); err != nil {
+	if err := g.Wait(40 * time.Second); err != nil {
 		t.Error(err)
 	}
 }
@@ -143,7 +146,7 @@ func TestE2EEmptyRoot(t *testing.T) {
 // TestE2ERootWithoutProc: children are started from /proc/self/exe, so where
 // there is none the server says so, and has bound nothing.
 func TestE2ERootWithoutProc(t *testing.T) {
-	cmd := inRoot(emptyRoot(t), "data", false, onFreePorts([]string{"-data", "/data"})...)
+	cmd := inRoot(emptyRoot(t), "data", false, harness.OnFreePorts([]string{"-data", "/data"})...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -171,19 +174,19 @@ func TestE2ERootsOfTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	for variable, want := range map[string]int{"": http.StatusBadGateway, "SSL_CERT_FILE=/ca.pem": http.StatusOK} {
-		cmd := inRoot(root, "data", true, onFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
+		cmd := inRoot(root, "data", true, harness.OnFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
 		cmd.Env = append(os.Environ(), variable)
-		g, err := launchAs(cmd)
-		g = endWith(t, g, err)
-		if code, body, err := get(g.url + "/fetch"); err != nil || code != want {
+		g, err := harness.LaunchAs(cmd)
+		g = harness.EndWith(t, g, err)
+		if code, body, err := harness.Get(g.URL + "/fetch"); err != nil || code != want {
 			t.Errorf("%q: %d %s, %v", variable, code, body, err)
 		}
 		if want == http.StatusBadGateway {
-			eventually(t, "the log says why", func() bool {
-				return strings.Contains(g.log.String(), "certificate signed by unknown authority")
+			testutil.Eventually(t, "the log says why", func() bool {
+				return strings.Contains(g.Log.String(), "certificate signed by unknown authority")
 			})
 		}
-		g.kill()
+		g.Kill()
 	}
 }
 

@@ -11,22 +11,14 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 const (
 	granted = "Request processed successfully."
 	refused = "Too many requests. Please try again later."
 )
-
-// eachStore runs a test with the store slot and with a redis-server.
-func eachStore(t *testing.T, test func(t *testing.T, flags []string)) {
-	t.Helper()
-	t.Run("store slot", func(t *testing.T) { t.Parallel(); test(t, nil) })
-	t.Run("redis-server", func(t *testing.T) {
-		t.Parallel()
-		test(t, []string{"-redis", redistest.Start(t).URL()})
-	})
-}
 
 // page fetches a page on a connection of its own, so from any of the children.
 func page(url string, header ...string) (*http.Response, string, error) {
@@ -78,27 +70,27 @@ func windows(began time.Time) int { return 1 + int(time.Since(began)/(2*time.Sec
 
 func TestLimited(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, flags []string) {
-		g := start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0")...)
+	harness.EachStore(t, func(t *testing.T, flags []string) {
+		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0")...)
 		began := time.Now()
-		got := askAll(t, 100, g.url+"/limited", nobody)
+		got := askAll(t, 100, g.URL+"/limited", nobody)
 		if most := windows(began); got[granted] < 1 || got[granted] > most || got[granted]+got[refused] != 100 {
 			t.Errorf("from one address: %v, want at most %d", got, most)
 		}
 		for header, network := range map[string]string{"X-Forwarded-For": "192.0.2", "X-Real-IP": "198.51.100"} {
-			if got := askAll(t, 100, g.url+"/limited", from(header, network)); got[granted] != 100 {
+			if got := askAll(t, 100, g.URL+"/limited", from(header, network)); got[granted] != 100 {
 				t.Errorf("from 100 addresses, said by a trusted proxy in %s: %v", header, got)
 			}
 		}
 		twice := 0 // a machine on which two requests take two seconds lets the second one pass, too
-		eventually(t, "one of two requests is refused", func() bool {
+		testutil.Eventually(t, "one of two requests is refused", func() bool {
 			twice++
 			client := fmt.Sprint("203.0.113.", twice)
-			resp, body, err := page(g.url+"/limited", "X-Real-IP", client)
+			resp, body, err := page(g.URL+"/limited", "X-Real-IP", client)
 			if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("RateLimit-Policy") != `"client";q=1;w=2` || resp.Header.Get("RateLimit") != `"client";r=0;t=2` {
 				t.Fatalf("%v %q, %v", resp, body, err)
 			}
-			resp, body, err = page(g.url+"/limited", "X-Real-IP", client)
+			resp, body, err = page(g.URL+"/limited", "X-Real-IP", client)
 			if err == nil && resp.StatusCode == http.StatusOK {
 				return false
 			}
@@ -108,13 +100,13 @@ func TestLimited(t *testing.T) {
 			return true
 		})
 
-		wary := start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0", "-trusted-proxies", "192.0.2.0/24")...)
-		eventually(t, "the two seconds are over", func() bool {
-			_, body, err := page(wary.url + "/limited")
+		wary := harness.Start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0", "-trusted-proxies", "192.0.2.0/24")...)
+		testutil.Eventually(t, "the two seconds are over", func() bool {
+			_, body, err := page(wary.URL + "/limited")
 			return err == nil && body == granted
 		})
 		began = time.Now()
-		if got := askAll(t, 100, wary.url+"/limited", from("X-Forwarded-For", "192.0.2")); got[granted] > windows(began) {
+		if got := askAll(t, 100, wary.URL+"/limited", from("X-Forwarded-For", "192.0.2")); got[granted] > windows(began) {
 			t.Errorf("the same header from a stranger: %v, want at most %d", got, windows(began))
 		}
 	})
@@ -122,17 +114,17 @@ func TestLimited(t *testing.T) {
 
 func TestCached(t *testing.T) {
 	t.Parallel()
-	eachStore(t, func(t *testing.T, flags []string) {
-		g := start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
+	harness.EachStore(t, func(t *testing.T, flags []string) {
+		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
 		const fresh, kept = "New response: Expensive operation result", "Cached response: Expensive operation result"
 		// A run that takes ten seconds sees the value expire; nothing else may.
 		began := time.Now()
-		got := askAll(t, 1000, g.url+"/cached", nobody)
+		got := askAll(t, 1000, g.URL+"/cached", nobody)
 		if most := 1 + int(time.Since(began)/(10*time.Second)); got[fresh] < 1 || got[fresh] > most || got[fresh]+got[kept] != 1000 {
 			t.Errorf("%v", got)
 		}
-		eventually(t, "the value expires", func() bool {
-			_, body, err := page(g.url + "/cached")
+		testutil.Eventually(t, "the value expires", func() bool {
+			_, body, err := page(g.URL + "/cached")
 			return err == nil && body == fresh
 		})
 	})
@@ -142,34 +134,34 @@ func TestCached(t *testing.T) {
 // old one was, and counts.
 func TestStoreSlotIsKilled(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
 	limits := func() bool {
-		got := askAll(t, 20, g.url+"/limited", nobody)
+		got := askAll(t, 20, g.URL+"/limited", nobody)
 		if got[granted]+got[refused] != 20 {
 			t.Fatalf("%v", got)
 		}
 		return got[refused] > 0
 	}
-	eventually(t, "it limits", limits)
+	testutil.Eventually(t, "it limits", limits)
 	for range 2 {
-		victim := g.slots(t)["store.0"]
+		victim := g.Slots(t)["store.0"]
 		_ = syscall.Kill(victim.PID, syscall.SIGSTOP) // it takes requests and does not answer
 		_ = syscall.Kill(victim.PID, syscall.SIGKILL)
 		for range 20 {
 			for _, path := range []string{"/limited", "/cached"} {
-				if resp, body, err := page(g.url + path); err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusTooManyRequests {
+				if resp, body, err := page(g.URL + path); err != nil || resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusTooManyRequests {
 					t.Fatalf("%s: %v %q, %v", path, resp, body, err)
 				}
 			}
 		}
-		eventually(t, "a new store", func() bool {
-			s := g.slots(t)["store.0"]
+		testutil.Eventually(t, "a new store", func() bool {
+			s := g.Slots(t)["store.0"]
 			return s.PID != victim.PID && s.State == "live"
 		})
-		eventually(t, "it limits again", limits)
+		testutil.Eventually(t, "it limits again", limits)
 	}
-	eventually(t, "the log says both", func() bool {
-		log := g.log.String()
+	testutil.Eventually(t, "the log says both", func() bool {
+		log := g.Log.String()
 		return strings.Contains(log, "redis answers again") && strings.Contains(log, "redis does not answer, going on without it")
 	})
 }
@@ -178,52 +170,39 @@ func TestStoreSlotIsKilled(t *testing.T) {
 func TestRedisIsKilled(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-redis", redis.URL())
-	if slots := g.slots(t); len(slots) != 2 {
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-redis", redis.URL())
+	if slots := g.Slots(t); len(slots) != 2 {
 		t.Errorf("with -redis there is a store slot: %v", slots)
 	}
 	redis.Kill()
-	if got := askAll(t, 50, g.url+"/limited", nobody); got[granted] != 50 {
+	if got := askAll(t, 50, g.URL+"/limited", nobody); got[granted] != 50 {
 		t.Errorf("without Redis: %v", got)
 	}
-	if _, body, err := page(g.url + "/cached"); err != nil || body != "New response: Expensive operation result" {
+	if _, body, err := page(g.URL + "/cached"); err != nil || body != "New response: Expensive operation result" {
 		t.Errorf("without Redis: %q, %v", body, err)
 	}
 	redis.Restart(t)
-	eventually(t, "it limits again", func() bool { return askAll(t, 20, g.url+"/limited", nobody)[refused] > 0 })
-}
-
-// renewed reports whether both of two serve slots have got a new process that is
-// live.
-func (g *gale) renewed(t *testing.T, before map[string]slotStatus) bool {
-	t.Helper()
-	_, status, err := get("http://" + g.admin + "/status")
-	if err != nil || !strings.Contains(status, "serve.1") {
-		return false
-	}
-	now := g.slots(t)
-	return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
-		now["serve.0"].State == "live" && now["serve.1"].State == "live"
+	testutil.Eventually(t, "it limits again", func() bool { return askAll(t, 20, g.URL+"/limited", nobody)[refused] > 0 })
 }
 
 // HUP keeps the store's process and what is in it.
 func TestReloadKeepsTheStore(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2", "-workers", "0")
-	before := g.slots(t)
-	if _, body, err := page(g.url + "/cached"); err != nil || !strings.HasPrefix(body, "New ") {
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
+	before := g.Slots(t)
+	if _, body, err := page(g.URL + "/cached"); err != nil || !strings.HasPrefix(body, "New ") {
 		t.Fatalf("%q, %v", body, err)
 	}
-	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	eventually(t, "the children are new", func() bool { return g.renewed(t, before) })
-	if after := g.slots(t)["store.0"]; after.PID != before["store.0"].PID {
+	testutil.Eventually(t, "the children are new", func() bool { return g.Renewed(t, before) })
+	if after := g.Slots(t)["store.0"]; after.PID != before["store.0"].PID {
 		t.Errorf("the store was replaced: %+v", after)
 	}
 	for range 10 {
-		if _, body, err := page(g.url + "/cached"); err != nil || !strings.HasPrefix(body, "Cached ") && time.Since(began) < 9*time.Second {
+		if _, body, err := page(g.URL + "/cached"); err != nil || !strings.HasPrefix(body, "Cached ") && time.Since(began) < 9*time.Second {
 			t.Errorf("%q, %v", body, err)
 		}
 	}

@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // supervisor is the socket on which a service manager hears its service
@@ -73,9 +76,9 @@ func (s *supervisor) last(states ...string) string {
 func TestE2ESocketActivation(t *testing.T) {
 	const watchdog = time.Second
 	s := newSupervisor(t)
-	addr := "127.0.0.1:" + freePort(t)
+	addr := "127.0.0.1:" + harness.FreePort(t)
 	cmd := exec.Command("systemd-socket-activate", "-l", addr, "-E", "NOTIFY_SOCKET="+s.path, "-E", "WATCHDOG_USEC=1000000",
-		binary, "serve", "-admin", "127.0.0.1:0", "-data", t.TempDir(), "-procs", "2", "-port", "1")
+		harness.Binary(), "serve", "-admin", "127.0.0.1:0", "-data", t.TempDir(), "-procs", "2", "-port", "1")
 	first := make(chan error, 1)
 	go func() { // ends with its answer
 		var err error
@@ -86,23 +89,23 @@ func TestE2ESocketActivation(t *testing.T) {
 		}
 		first <- err
 	}()
-	g, err := launchAs(cmd)
+	g, err := harness.LaunchAs(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ending(t, g)
+	harness.Ending(t, g)
 	if err := <-first; err != nil {
 		t.Errorf("the connection that started it: %v", err)
 	}
-	if g.url != "http://"+addr {
-		t.Errorf("listens on %s; was handed %s", g.url, addr)
+	if g.URL != "http://"+addr {
+		t.Errorf("listens on %s; was handed %s", g.URL, addr)
 	}
-	eventually(t, "READY=1", func() bool { return s.count("READY=1") > 0 })
-	eventually(t, "the watchdog is told", func() bool { return s.count("WATCHDOG=1") >= 3 })
+	testutil.Eventually(t, "READY=1", func() bool { return s.count("READY=1") > 0 })
+	testutil.Eventually(t, "the watchdog is told", func() bool { return s.count("WATCHDOG=1") >= 3 })
 
-	_ = g.cmd.Process.Signal(syscall.SIGHUP)
-	eventually(t, "the reload is through", func() bool { return strings.Contains(g.log.String(), "msg=reloaded") })
-	eventually(t, "READY=1 after RELOADING=1", func() bool {
+	_ = g.Cmd.Process.Signal(syscall.SIGHUP)
+	testutil.Eventually(t, "the reload is through", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
+	testutil.Eventually(t, "READY=1 after RELOADING=1", func() bool {
 		return s.count("RELOADING=1") > 0 && s.last("READY=1", "RELOADING=1") == "READY=1"
 	})
 	if err := exchange(addr); err != nil {
@@ -110,18 +113,18 @@ func TestE2ESocketActivation(t *testing.T) {
 	}
 
 	// A master that stands still says nothing, which is what systemd acts upon.
-	_ = g.cmd.Process.Signal(syscall.SIGSTOP)
+	_ = g.Cmd.Process.Signal(syscall.SIGSTOP)
 	<-time.After(watchdog / 2) // what was on its way
 	before := s.count("WATCHDOG=1")
 	<-time.After(2 * watchdog)
 	if n := s.count("WATCHDOG=1"); n != before {
 		t.Errorf("%d more while the master is stopped", n-before)
 	}
-	_ = g.cmd.Process.Signal(syscall.SIGCONT)
-	eventually(t, "the watchdog is told again", func() bool { return s.count("WATCHDOG=1") > before })
+	_ = g.Cmd.Process.Signal(syscall.SIGCONT)
+	testutil.Eventually(t, "the watchdog is told again", func() bool { return s.count("WATCHDOG=1") > before })
 
-	_ = g.cmd.Process.Signal(syscall.SIGTERM)
-	if err := g.wait(40 * time.Second); err != nil {
+	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
+	if err := g.Wait(40 * time.Second); err != nil {
 		t.Error(err)
 	}
 	if s.count("STOPPING=1") != 1 {

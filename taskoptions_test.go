@@ -13,61 +13,38 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
-
-// post posts to /tasks and returns what is there now.
-func post(t *testing.T, g *gale, body string) (task commandTask) {
-	t.Helper()
-	if code := send(t, "POST", g.url+"/tasks", body, &task); code != http.StatusAccepted {
-		t.Fatalf("%s: %d %s", body, code, task.Reason)
-	}
-	return task
-}
-
-func show(t *testing.T, g *gale, id string) (task commandTask) {
-	t.Helper()
-	getJSON(t, g.url+"/tasks/"+id, &task)
-	return task
-}
-
-// onStores runs a test on each kind of store, with the flags for it.
-func onStores(t *testing.T, test func(t *testing.T, where []string)) {
-	t.Parallel()
-	for name, flags := range stores {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, flags(t))
-		})
-	}
-}
 
 // A queue is paused by a process that knows nothing but the store; what waits
 // there may expire, is there once for a key, and the rest begins when the queue
 // is resumed.
 func TestPauseExpireUnique(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		file := tasksFile(t, `
+		file := harness.TasksFile(t, `
 			[tasks.say]
 			argv = ["echo", "{0}"]
 			queue = "talk"`)
-		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file, "-queue", "default=1,talk=5"}, where...)...)
-		server := func(args ...string) string { return command(t, dir, append(args, where...)...) }
+		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file, "-queue", "default=1,talk=5"}, where...)...)
+		server := func(args ...string) string { return harness.Command(t, dir, append(args, where...)...) }
 		server("tasks", "queues", "pause", "talk")
-		late := post(t, g, `{"task":"say","args":["late"],"expires":"300ms"}`)
-		first := post(t, g, `{"task":"say","args":["first"],"unique":"greeting","unique_for":"1h"}`)
-		var again commandTask
-		code := send(t, "POST", g.url+"/tasks", `{"task":"say","args":["again"],"unique":"greeting","unique_for":"1h"}`, &again)
+		late := harness.PostTask(t, g, `{"task":"say","args":["late"],"expires":"300ms"}`)
+		first := harness.PostTask(t, g, `{"task":"say","args":["first"],"unique":"greeting","unique_for":"1h"}`)
+		var again harness.CommandTask
+		code := harness.Send(t, "POST", g.URL+"/tasks", `{"task":"say","args":["again"],"unique":"greeting","unique_for":"1h"}`, &again)
 		if code != http.StatusOK || again.ID != first.ID {
 			t.Errorf("a second with the same key: %d, %s, not %s", code, again.ID, first.ID)
 		}
-		soon := post(t, g, `{"task":"say","args":["soon"],"countdown":"10ms"}`)
-		eventually(t, "what waits expires", func() bool { return show(t, g, late.ID).State == "cancelled" })
-		if task := show(t, g, late.ID); task.Error != "expired before it was begun" {
+		soon := harness.PostTask(t, g, `{"task":"say","args":["soon"],"countdown":"10ms"}`)
+		testutil.Eventually(t, "what waits expires", func() bool { return harness.ShowTask(t, g, late.ID).State == "cancelled" })
+		if task := harness.ShowTask(t, g, late.ID); task.Error != "expired before it was begun" {
 			t.Errorf("%+v", task)
 		}
 		for _, id := range []string{first.ID, soon.ID} {
-			if task := show(t, g, id); task.State != "queued" {
+			if task := harness.ShowTask(t, g, id); task.State != "queued" {
 				t.Errorf("in a paused queue %s is %s", id, task.State)
 			}
 		}
@@ -76,8 +53,8 @@ func TestPauseExpireUnique(t *testing.T) {
 		}
 		server("tasks", "queues", "resume", "talk")
 		for _, id := range []string{first.ID, soon.ID} {
-			var task commandTask
-			getJSON(t, g.url+"/tasks/"+id+"?wait=20s", &task)
+			var task harness.CommandTask
+			harness.GetJSON(t, g.URL+"/tasks/"+id+"?wait=20s", &task)
 			if task.State != "success" {
 				t.Errorf("%+v", task)
 			}
@@ -88,8 +65,8 @@ func TestPauseExpireUnique(t *testing.T) {
 // Zero is a value: what was asked for holds, not what the task's definition says,
 // also for tasks that are accepted later. Numbers are seconds.
 func TestZeroIsAValue(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
-		file := tasksFile(t, `
+	harness.OnStores(t, func(t *testing.T, where []string) {
+		file := harness.TasksFile(t, `
 			[tasks.fail]
 			argv = ["sh", "-c", "exit 75"]
 			retry_codes = [75]
@@ -101,26 +78,26 @@ func TestZeroIsAValue(t *testing.T) {
 			timeout = 60
 			[tasks.say]
 			argv = ["echo", "hello"]`)
-		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "8", "-tasks", file}, where...)...)
-		once := post(t, g, `{"task":"fail","max_retries":0}`)
-		open := post(t, g, `{"task":"fail"}`)
-		short := post(t, g, `{"task":"nap"}`)
-		shorter := post(t, g, `{"task":"patient","timeout":0.1}`)
-		free := post(t, g, `{"task":"nap","timeout":0,"countdown":0}`)
-		patient := post(t, g, `{"task":"patient","countdown":0.05}`)
-		chain := postFlow(t, g, `{"chain":[{"task":"say"},{"task":"nap","timeout":0,"immutable":true},{"task":"fail","max_retries":0,"immutable":true}]}`)
-		chord := postFlow(t, g, `{"group":[{"task":"say"}],"callback":{"task":"fail","max_retries":0,"immutable":true}}`)
-		ended := func(id, state string) (task commandTask) {
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "8", "-tasks", file}, where...)...)
+		once := harness.PostTask(t, g, `{"task":"fail","max_retries":0}`)
+		open := harness.PostTask(t, g, `{"task":"fail"}`)
+		short := harness.PostTask(t, g, `{"task":"nap"}`)
+		shorter := harness.PostTask(t, g, `{"task":"patient","timeout":0.1}`)
+		free := harness.PostTask(t, g, `{"task":"nap","timeout":0,"countdown":0}`)
+		patient := harness.PostTask(t, g, `{"task":"patient","countdown":0.05}`)
+		chain := harness.PostFlow(t, g, `{"chain":[{"task":"say"},{"task":"nap","timeout":0,"immutable":true},{"task":"fail","max_retries":0,"immutable":true}]}`)
+		chord := harness.PostFlow(t, g, `{"group":[{"task":"say"}],"callback":{"task":"fail","max_retries":0,"immutable":true}}`)
+		ended := func(id, state string) (task harness.CommandTask) {
 			t.Helper()
-			getJSON(t, g.url+"/tasks/"+id+"?wait=60", &task)
+			harness.GetJSON(t, g.URL+"/tasks/"+id+"?wait=60", &task)
 			if task.State != state {
 				t.Errorf("%s is %+v, want %s", id, task, state)
 			}
 			return task
 		}
 		for _, id := range []string{once.ID, chain.Tasks[2], chord.Callback} {
-			eventually(t, id+" is there", func() bool {
-				code, _, err := get(g.url + "/tasks/" + id)
+			testutil.Eventually(t, id+" is there", func() bool {
+				code, _, err := harness.Get(g.URL + "/tasks/" + id)
 				return err == nil && code == http.StatusOK
 			})
 			if task := ended(id, "failed"); len(task.Failures) != 1 {
@@ -135,7 +112,7 @@ func TestZeroIsAValue(t *testing.T) {
 				t.Errorf("%+v", task)
 			}
 		}
-		eventually(t, "what says nothing of retries is tried again", func() bool { return len(show(t, g, open.ID).Failures) > 1 })
+		testutil.Eventually(t, "what says nothing of retries is tried again", func() bool { return len(harness.ShowTask(t, g, open.ID).Failures) > 1 })
 		for body, want := range map[string]string{
 			`{"task":"say","countdown":"30"}`:                         "countdown: ",
 			`{"task":"say","retries":3}`:                              "retries: unknown key; use max_retries",
@@ -146,8 +123,8 @@ func TestZeroIsAValue(t *testing.T) {
 			`{"chain":[{"task":"say"},{"task":"nope"}]}`:              "chain[1]: unknown task",
 			`{"group":[{"task":"say"},{"task":"say","args":["x"]}]}`:  "group[1]: wrong arguments",
 		} {
-			var f flow
-			if code := send(t, "POST", g.url+"/tasks", body, &f); code < 400 || code > 404 || !strings.Contains(f.Reason, want) {
+			var f harness.Flow
+			if code := harness.Send(t, "POST", g.URL+"/tasks", body, &f); code < 400 || code > 404 || !strings.Contains(f.Reason, want) {
 				t.Errorf("%s: %d %q, want %q", body, code, f.Reason, want)
 			}
 		}
@@ -157,20 +134,20 @@ func TestZeroIsAValue(t *testing.T) {
 // Of a limited task no more begin than its rate says, over two workers, while
 // others do.
 func TestRateOverWorkers(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
-		file := tasksFile(t, `
+	harness.OnStores(t, func(t *testing.T, where []string) {
+		file := harness.TasksFile(t, `
 			[tasks.rare]
 			argv = ["true"]
 			rate = "3/s"
 			[tasks.plain]
 			argv = ["true"]`)
-		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "2", "-tasks", file}, where...)...)
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "2", "-tasks", file}, where...)...)
 		const n = 7
 		var ids []string
 		for range n {
-			ids = append(ids, post(t, g, `{"task":"rare"}`).ID)
+			ids = append(ids, harness.PostTask(t, g, `{"task":"rare"}`).ID)
 		}
-		if task := runTask(t, g, "plain"); task.State != "success" {
+		if task := harness.RunTask(t, g, "plain"); task.State != "success" {
 			t.Errorf("%+v", task)
 		}
 		var begun []time.Time
@@ -179,7 +156,7 @@ func TestRateOverWorkers(t *testing.T) {
 				State   string
 				Started time.Time
 			}
-			getJSON(t, g.url+"/tasks/"+id+"?wait=20s", &task)
+			harness.GetJSON(t, g.URL+"/tasks/"+id+"?wait=20s", &task)
 			if task.State != "success" {
 				t.Fatalf("%+v", task)
 			}
@@ -192,28 +169,11 @@ func TestRateOverWorkers(t *testing.T) {
 	})
 }
 
-// flow is a workflow as HTTP shows it.
-type flow struct {
-	ID, Kind, State, Callback, Error, Reason string
-	FailedTask                               string `json:"failed_task"`
-	Progress, Succeeded, Failed              int
-	Tasks                                    []string
-	Result                                   json.RawMessage
-}
-
-func postFlow(t *testing.T, g *gale, body string) (f flow) {
-	t.Helper()
-	if code := send(t, "POST", g.url+"/tasks", body, &f); code != http.StatusAccepted {
-		t.Fatalf("%.200s: %d %s", body, code, f.Reason)
-	}
-	return f
-}
-
 // Chains hand on what commands print, a chord of a hundred counts them, and a
 // failing member is named.
 func TestWorkflows(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
-		file := tasksFile(t, `
+	harness.OnStores(t, func(t *testing.T, where []string) {
+		file := harness.TasksFile(t, `
 			[tasks.say]
 			argv = ["echo", "{0}"]
 			[tasks.join]
@@ -222,31 +182,31 @@ func TestWorkflows(t *testing.T) {
 			argv = ["printf", "%s", "-n"]
 			[tasks.fail]
 			argv = ["sh", "-c", "echo no luck; exit 3"]`)
-		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "16", "-tasks", file}, where...)...)
-		await := func(id string) (f flow) {
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "16", "-tasks", file}, where...)...)
+		await := func(id string) (f harness.Flow) {
 			t.Helper()
-			getJSON(t, g.url+"/workflows/"+id+"?wait=50s", &f)
+			harness.GetJSON(t, g.URL+"/workflows/"+id+"?wait=50s", &f)
 			return f
 		}
 		// A result is no more trusted than what clients send.
-		chain := postFlow(t, g, `{"id":"my-chain","chain":[{"task":"option"},{"task":"say","timeout":"1m"},{"task":"say"}]}`)
+		chain := harness.PostFlow(t, g, `{"id":"my-chain","chain":[{"task":"option"},{"task":"say","timeout":"1m"},{"task":"say"}]}`)
 		if chain.ID != "my-chain" || chain.Kind != "chain" || len(chain.Tasks) != 3 {
 			t.Errorf("%+v", chain)
 		}
 		if f := await(chain.ID); f.State != "failed" || f.FailedTask != chain.Tasks[1] || f.Succeeded != 1 || !strings.Contains(f.Error, "hyphen") {
 			t.Errorf("%+v", f)
 		}
-		good := postFlow(t, g, `{"chain":[{"task":"say","args":["a; $(x) {0}"]},{"task":"join","args":["this"]},{"task":"say"}]}`)
+		good := harness.PostFlow(t, g, `{"chain":[{"task":"say","args":["a; $(x) {0}"]},{"task":"join","args":["this"]},{"task":"say"}]}`)
 		if f := await(good.ID); f.State != "success" || f.Progress != 100 || string(f.Result) != `{"output":"this and a; $(x) {0}"}` {
 			t.Errorf("%+v %s", f, f.Result)
 		}
 		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","args":["x"]},`, 99), ",")
-		chord := postFlow(t, g, `{"group":[`+members+`,{"task":"say","args":["y"]}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
-		broken := postFlow(t, g, `{"group":[`+members+`,{"task":"fail","id":"`+chord.ID+`-bad"}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
+		chord := harness.PostFlow(t, g, `{"group":[`+members+`,{"task":"say","args":["y"]}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
+		broken := harness.PostFlow(t, g, `{"group":[`+members+`,{"task":"fail","id":"`+chord.ID+`-bad"}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
 		if f := await(chord.ID); f.Kind != "chord" || f.State != "success" || f.Succeeded != 100 || f.Progress != 100 || string(f.Result) != `{"output":"done"}` {
 			t.Errorf("%+v %s", f, f.Result)
 		}
-		if task := show(t, g, chord.Callback); task.State != "success" {
+		if task := harness.ShowTask(t, g, chord.Callback); task.State != "success" {
 			t.Errorf("%+v", task)
 		}
 		if f := await(broken.ID); f.State != "failed" || f.FailedTask != chord.ID+"-bad" || f.Error != "exit status 3: no luck" {
@@ -271,8 +231,8 @@ func TestWorkflows(t *testing.T) {
 			fmt.Sprintf(`{"group":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 1001), ",")): 400,
 			fmt.Sprintf(`{"chain":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 101), ",")):  400,
 		} {
-			var f flow
-			if code := send(t, "POST", g.url+"/tasks", body, &f); code != want || f.Reason == "" {
+			var f harness.Flow
+			if code := harness.Send(t, "POST", g.URL+"/tasks", body, &f); code != want || f.Reason == "" {
 				t.Errorf("%.100s: %d %q, want %d", body, code, f.Reason, want)
 			}
 		}
@@ -282,26 +242,26 @@ func TestWorkflows(t *testing.T) {
 // server tasks run starts a task from the command line, prints what comes of it,
 // and its exit status says how it ended; the log of a task can be read.
 func TestRunTask(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		file := tasksFile(t, `
+		file := harness.TasksFile(t, `
 			[tasks.say]
 			argv = ["printf", "%s", "{0}"]
 			[tasks.fail]
 			argv = ["sh", "-c", "exit 3"]
 			[tasks.sleep]
 			argv = ["sleep", "100"]`)
-		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
+		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
 		where = append([]string{"-tasks", file}, where...)
 		try := func(args ...string) (code int, out, errs string) {
 			t.Helper()
-			return outcome(t, dir, append([]string{"tasks", "run"}, args...)...)
+			return harness.Outcome(t, dir, append([]string{"tasks", "run"}, args...)...)
 		}
 		if code, out, errs := try(append([]string{"say", "hello you"}, where...)...); code != 0 || out != `{"output":"hello you"}`+"\n" {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
 		code, out, errs := try(append(append([]string{}, where...), "-json", "--", "say", "x-y")...)
-		var said, task commandTask
+		var said, task harness.CommandTask
 		if err := json.Unmarshal([]byte(out), &said); code != 0 || err != nil || said.State != "success" || said.Result.Output != "x-y" {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
@@ -319,22 +279,22 @@ func TestRunTask(t *testing.T) {
 			code, _, _ := try(append([]string{"sleep"}, where...)...)
 			ended <- code
 		}()
-		var page struct{ Tasks []commandTask }
-		eventually(t, "it runs", func() bool {
-			getJSON(t, g.url+"/tasks?task=sleep&state=running", &page)
+		var page struct{ Tasks []harness.CommandTask }
+		testutil.Eventually(t, "it runs", func() bool {
+			harness.GetJSON(t, g.URL+"/tasks?task=sleep&state=running", &page)
 			return len(page.Tasks) == 1
 		})
-		if code := send(t, "DELETE", g.url+"/tasks/"+page.Tasks[0].ID, "", &task); code != http.StatusOK {
+		if code := harness.Send(t, "DELETE", g.URL+"/tasks/"+page.Tasks[0].ID, "", &task); code != http.StatusOK {
 			t.Errorf("cancel: %d", code)
 		}
 		if code := <-ended; code != 3 {
 			t.Errorf("a cancelled task ends with %d", code)
 		}
-		status, text, err := get(g.url + "/tasks/" + said.ID + "/log")
+		status, text, err := harness.Get(g.URL + "/tasks/" + said.ID + "/log")
 		if err != nil || status != http.StatusOK || !strings.Contains(text, `level=INFO msg="command begins" program=printf arguments=2`) {
 			t.Errorf("log: %d %q, %v", status, text, err)
 		}
-		if out := command(t, dir, append([]string{"tasks", "log", said.ID}, where...)...); out != text {
+		if out := harness.Command(t, dir, append([]string{"tasks", "log", said.ID}, where...)...); out != text {
 			t.Errorf("log: %q and %q", out, text)
 		}
 	})
@@ -367,21 +327,21 @@ func terminal(t *testing.T) (ptm, pts *os.File) {
 func TestRunTaskOnATerminal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file := tasksFile(t, `
+	file := harness.TasksFile(t, `
 		[tasks.steps]
 		argv = ["sh", "-c", "echo progress 50 half way; sleep 60"]`)
-	g := start(t, dir, "-procs", "1", "-workers", "1", "-tasks", file)
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "1", "-tasks", file)
 	ptm, pts := terminal(t)
-	cmd := exec.Command(binary, "tasks", "run", "steps", "-tasks", file)
+	cmd := exec.Command(harness.Binary(), "tasks", "run", "steps", "-tasks", file)
 	cmd.Dir, cmd.Stderr = dir, pts
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	var seen logBuffer
+	var seen testutil.LogBuffer
 	go io.Copy(&seen, ptm) // ends with the terminal
 	half := "[" + strings.Repeat("#", 15) + strings.Repeat(".", 15) + "]  50% running half way"
-	eventually(t, "the bar is half way", func() bool { return strings.Contains(seen.String(), half) })
+	testutil.Eventually(t, "the bar is half way", func() bool { return strings.Contains(seen.String(), half) })
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -389,11 +349,11 @@ func TestRunTaskOnATerminal(t *testing.T) {
 	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 130 {
 		t.Errorf("interrupted it ends with %v", err)
 	}
-	eventually(t, "it says what goes on", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
-	var page struct{ Tasks []commandTask }
-	getJSON(t, g.url+"/tasks?state=running", &page)
+	testutil.Eventually(t, "it says what goes on", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
+	var page struct{ Tasks []harness.CommandTask }
+	harness.GetJSON(t, g.URL+"/tasks?state=running", &page)
 	if len(page.Tasks) != 1 || page.Tasks[0].Progress != 50 {
 		t.Fatalf("%+v", page.Tasks)
 	}
-	command(t, dir, "tasks", "cancel", page.Tasks[0].ID) // else the server waits for it at its end
+	harness.Command(t, dir, "tasks", "cancel", page.Tasks[0].ID) // else the server waits for it at its end
 }

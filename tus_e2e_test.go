@@ -4,10 +4,7 @@ package main
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // TestE2ETusJSClient uploads 200 MiB with npm's tus-js-client, in one piece and in
@@ -33,7 +32,7 @@ func TestE2ETusJSClient(t *testing.T) {
 		t.Fatalf("npm install: %v\n%s", err, out)
 	}
 	file := filepath.Join(client, "big.bin")
-	if err := os.WriteFile(file, uploadContent(7, 200<<20), 0o600); err != nil {
+	if err := os.WriteFile(file, harness.UploadContent(7, 200<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
@@ -42,14 +41,14 @@ func TestE2ETusJSClient(t *testing.T) {
 		proxied  bool
 	}{{"one", 1, false}, {"parallel", 4, false}, {"one through nginx", 1, true}, {"parallel through nginx", 4, true}} {
 		t.Run(row.name, func(t *testing.T) {
-			dir, port := t.TempDir(), freePort(t)
+			dir, port := t.TempDir(), harness.FreePort(t)
 			args := []string{"-port", port, "-procs", "3", "-workers", "0", "-on-upload", "", "-grace", "1s"}
-			g, err := launch(dir, args...)
+			g, err := harness.Launch(dir, args...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() { g.kill() }()
-			url := g.url
+			defer func() { g.Kill() }()
+			url := g.URL
 			if row.proxied {
 				url = startNginx(t, port)
 			}
@@ -71,24 +70,24 @@ func TestE2ETusJSClient(t *testing.T) {
 				case kills < 5 && done > 12+15*kills:
 					if kills += killUploading(t, g, dir); kills == 3 && !restarted {
 						restarted = true
-						_ = g.cmd.Process.Signal(syscall.SIGTERM)
-						if err := g.wait(20 * time.Second); err != nil {
+						_ = g.Cmd.Process.Signal(syscall.SIGTERM)
+						if err := g.Wait(20 * time.Second); err != nil {
 							t.Error(err)
 						}
-						if g, err = launch(dir, args...); err != nil {
+						if g, err = harness.Launch(dir, args...); err != nil {
 							t.Fatal(err)
 						}
 					}
 				}
 			}
 			if err := cmd.Wait(); err != nil || !strings.HasPrefix(last, "done") {
-				t.Fatalf("%v, %q\n%s", err, last, g.log)
+				t.Fatalf("%v, %q\n%s", err, last, g.Log)
 			}
 			t.Logf("%d kills, restarted %v: %s", kills, restarted, last)
 			if kills != 5 || !restarted {
 				t.Error("too little was tried")
 			}
-			if sumOfFile(t, filepath.Join(dir, "data/uploads/js/big.bin")) != sumOfFile(t, file) {
+			if harness.SumOfFile(t, filepath.Join(dir, "data/uploads/js/big.bin")) != harness.SumOfFile(t, file) {
 				t.Error("the file is another")
 			}
 		})
@@ -96,9 +95,9 @@ func TestE2ETusJSClient(t *testing.T) {
 }
 
 // killUploading kills a child that holds data of an upload open, if there is one.
-func killUploading(t *testing.T, g *gale, dir string) int {
+func killUploading(t *testing.T, g *harness.Server, dir string) int {
 	t.Helper()
-	for slot, s := range g.slots(t) {
+	for slot, s := range g.Slots(t) {
 		if !strings.HasPrefix(slot, "serve.") {
 			continue
 		}
@@ -114,35 +113,10 @@ func killUploading(t *testing.T, g *gale, dir string) int {
 	return 0
 }
 
-func sumOfFile(t *testing.T, path string) (sum [32]byte) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		t.Fatal(err)
-	}
-	copy(sum[:], h.Sum(nil))
-	return sum
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
-}
-
 // startNginx starts one in front of a port and returns its address.
 func startNginx(t *testing.T, port string) (url string) {
 	t.Helper()
-	return startNginxWith(t, fmt.Sprintf(`
+	return harness.StartNginxWith(t, fmt.Sprintf(`
 		client_max_body_size 0;
 		location / {
 			proxy_pass http://127.0.0.1:%s;
@@ -152,43 +126,4 @@ func startNginx(t *testing.T, port string) (url string) {
 			proxy_set_header X-Forwarded-For $remote_addr;
 		}
 `, port))
-}
-
-// startNginxWith starts one that has these locations and returns its address.
-func startNginxWith(t *testing.T, locations string) (url string) {
-	t.Helper()
-	dir, own := t.TempDir(), freePort(t)
-	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr crit; pid %[1]s/pid;
-events {}
-http {
-	access_log off;
-	client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
-	map $http_upgrade $gale_connection { default upgrade; "" ""; }
-	server {
-		listen 127.0.0.1:%[2]s;
-%[3]s
-	}
-}
-`, dir, own, locations)
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("nginx", "-p", dir, "-e", "stderr", "-c", file)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	eventually(t, "nginx listens", func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+own)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	return "http://127.0.0.1:" + own
 }

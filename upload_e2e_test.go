@@ -19,6 +19,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // seedCodes are what the seed application answers, and the HTTP status beside.
@@ -40,9 +43,9 @@ same True 200
 // TestE2EUploadSeedRequests sends the seed application's requests with the
 // clients that its users have.
 func TestE2EUploadSeedRequests(t *testing.T) {
-	g := start(t, t.TempDir())
+	g := harness.Start(t, t.TempDir())
 	for _, library := range []string{"urllib", "http.client"} {
-		if got := run(t, "python3", "testdata/e2e/seed_client.py", g.url, "seed/"+library, library); got != seedCodes {
+		if got := harness.Run(t, "python3", "testdata/e2e/seed_client.py", g.URL, "seed/"+library, library); got != seedCodes {
 			t.Errorf("%s: got\n%s\nwant\n%s", library, got, seedCodes)
 		}
 	}
@@ -61,7 +64,7 @@ func TestE2EUploadSeedRequests(t *testing.T) {
 		{"200 200", []string{"-X", "DELETE", "-d", "directory=curl", "-d", "filename=speech.wav"}},
 		{"200 200", []string{"-F", "curl=@" + speech}},
 	} {
-		out := run(t, "curl", append([]string{"-sS", "-w", " %{http_code}"}, append(row.args, g.url+"/upload")...)...)
+		out := harness.Run(t, "curl", append([]string{"-sS", "-w", " %{http_code}"}, append(row.args, g.URL+"/upload")...)...)
 		body, status, _ := strings.Cut(out, "} ")
 		var answer struct{ Code int }
 		if err := json.Unmarshal([]byte(body+"}"), &answer); err != nil || fmt.Sprint(answer.Code, " ", status) != row.want {
@@ -76,7 +79,7 @@ func someFiles(t *testing.T, n int) (paths []string) {
 	dir := t.TempDir()
 	for i := range n {
 		path := filepath.Join(dir, fmt.Sprintf("%02d größe.bin", i))
-		if err := os.WriteFile(path, uploadContent(i, i*i*20_000), 0o600); err != nil {
+		if err := os.WriteFile(path, harness.UploadContent(i, i*i*20_000), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		paths = append(paths, path)
@@ -102,14 +105,14 @@ func sameFiles(t *testing.T, stored string, sent []string) {
 // TestE2EUploadCurlManyFiles sends twenty files in one form.
 func TestE2EUploadCurlManyFiles(t *testing.T) {
 	dir := t.TempDir()
-	g := start(t, dir)
+	g := harness.Start(t, dir)
 	files := someFiles(t, 20)
 	args := []string{"-sS"}
 	for _, path := range files {
 		args = append(args, "-F", "curl/twenty=@"+path)
 	}
-	var answer uploadAnswer
-	if err := json.Unmarshal([]byte(run(t, "curl", append(args, g.url+"/upload")...)), &answer); err != nil || answer.Code != 200 || len(answer.Files) != 20 {
+	var answer harness.UploadResponse
+	if err := json.Unmarshal([]byte(harness.Run(t, "curl", append(args, g.URL+"/upload")...)), &answer); err != nil || answer.Code != 200 || len(answer.Files) != 20 {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	sameFiles(t, filepath.Join(dir, "data/uploads/curl/twenty"), files)
@@ -118,7 +121,7 @@ func TestE2EUploadCurlManyFiles(t *testing.T) {
 // TestE2EUploadUndici sends files with the FormData of npm's undici.
 func TestE2EUploadUndici(t *testing.T) {
 	dir, client := t.TempDir(), t.TempDir()
-	g := start(t, dir)
+	g := harness.Start(t, dir)
 	script, err := os.ReadFile("testdata/e2e/undici.mjs")
 	if err != nil || os.WriteFile(filepath.Join(client, "undici.mjs"), script, 0o600) != nil {
 		t.Fatal(err)
@@ -129,9 +132,9 @@ func TestE2EUploadUndici(t *testing.T) {
 		t.Fatalf("npm install: %v\n%s", err, out)
 	}
 	files := someFiles(t, 8)
-	out := run(t, "node", append([]string{filepath.Join(client, "undici.mjs"), g.url}, files...)...)
-	var answer uploadAnswer
-	if err := json.Unmarshal([]byte(lastLine(out)), &answer); err != nil || answer.Code != 200 || len(answer.Files) != len(files) {
+	out := harness.Run(t, "node", append([]string{filepath.Join(client, "undici.mjs"), g.URL}, files...)...)
+	var answer harness.UploadResponse
+	if err := json.Unmarshal([]byte(harness.LastLine(out)), &answer); err != nil || answer.Code != 200 || len(answer.Files) != len(files) {
 		t.Errorf("%s, %v", out, err)
 	}
 	sameFiles(t, filepath.Join(dir, "data/uploads/undici/ünï"), files)
@@ -150,9 +153,9 @@ func TestE2EUploadChromium(t *testing.T) {
 	}))
 	defer page.Close()
 	dir := t.TempDir()
-	g := start(t, dir, "-origins", page.URL)
+	g := harness.Start(t, dir, "-origins", page.URL)
 	browser := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+t.TempDir(), page.URL+"/?base="+url.QueryEscape(g.url))
+		"--user-data-dir="+t.TempDir(), page.URL+"/?base="+url.QueryEscape(g.URL))
 	browser.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := browser.Start(); err != nil {
 		t.Fatal(err)
@@ -180,7 +183,7 @@ func TestE2EUploadChromium(t *testing.T) {
 	}
 	for name, size := range map[string]int{"form/a %22quoted%22.bin": 100_000, "form/ünï – 音.bin": 100_000, "fetch/a.bin": 200_000, "socket/a.bin": 300_000} {
 		path := filepath.Join(dir, "data/uploads/browser", name)
-		eventually(t, name+" is stored", func() bool { _, err := os.Stat(path); return err == nil })
+		testutil.Eventually(t, name+" is stored", func() bool { _, err := os.Stat(path); return err == nil })
 		if content, err := os.ReadFile(path); err != nil || len(content) != size || bytes.Trim(content, "x") != nil {
 			t.Errorf("%s: %d bytes, %v", name, len(content), err)
 		}
@@ -191,23 +194,23 @@ func TestE2EUploadChromium(t *testing.T) {
 // 512 MiB at once through a pool of four.
 func TestE2EUploadMemory(t *testing.T) {
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "1", "-workers", "0", "-upload-pool", "4", "-on-upload", "")
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-upload-pool", "4", "-on-upload", "")
 	const size = 512 << 20
-	pid := g.slots(t)["serve.0"].PID
-	idle := peak(t, pid)
+	pid := g.Slots(t)["serve.0"].PID
+	idle := harness.PeakMemory(t, pid)
 	var clients sync.WaitGroup
 	for i := range 8 {
 		clients.Go(func() {
 			name := strconv.Itoa(i)
 			head := "--b\r\nContent-Disposition: form-data; name=big; filename=" + name + "\r\n\r\n"
-			body := io.MultiReader(strings.NewReader(head), &zeros{size}, strings.NewReader("\r\n--b--\r\n"))
-			resp, err := http.Post(g.url+"/upload", "multipart/form-data; boundary=b", body)
+			body := io.MultiReader(strings.NewReader(head), &harness.Zeros{N: size}, strings.NewReader("\r\n--b--\r\n"))
+			resp, err := http.Post(g.URL+"/upload", "multipart/form-data; boundary=b", body)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer resp.Body.Close()
-			var answer uploadAnswer
+			var answer harness.UploadResponse
 			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Code != 200 || answer.Files[0].Size != size {
 				t.Errorf("%+v, %v", answer, err)
 			}
@@ -217,7 +220,7 @@ func TestE2EUploadMemory(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	most := peak(t, pid)
+	most := harness.PeakMemory(t, pid)
 	t.Logf("peak memory: %.1f MiB idle, %.1f MiB after 8 times 512 MiB", float64(idle)/(1<<20), float64(most)/(1<<20))
 	if most > 60<<20 {
 		t.Errorf("the child's memory rose to %d bytes; want at most 60 MiB", most)

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // uploadEvent is what a channel upload:ID says.
 type uploadEvent struct {
 	Upload          string
 	Received, Total int64
-	Answer          *uploadAnswer
+	Answer          *harness.UploadResponse
 }
 
 // nextUploadEvent reads the next event of a subscription.
@@ -35,9 +37,9 @@ func nextUploadEvent(t *testing.T, conn *websocket.Conn) (e uploadEvent) {
 	return e
 }
 
-func watchUpload(t *testing.T, g *gale, id string) *websocket.Conn {
+func watchUpload(t *testing.T, g *harness.Server, id string) *websocket.Conn {
 	t.Helper()
-	conn := socket(t, g, "/channels/upload:"+id)
+	conn := harness.Socket(t, g, "/channels/upload:"+id)
 	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	var first struct{ Event string }
 	if err := conn.ReadJSON(&first); err != nil || first.Event != "subscribed" {
@@ -50,14 +52,14 @@ func watchUpload(t *testing.T, g *gale, id string) *websocket.Conn {
 // watcher is, and in the end what its sender is told.
 func TestUploadEvents(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2")
+	g := harness.Start(t, t.TempDir(), "-procs", "2")
 	watchers := []*websocket.Conn{}
 	for range 4 {
 		watchers = append(watchers, watchUpload(t, g, "form.1"))
 	}
 	head, tail := "--x\r\nContent-Disposition: form-data; name=\"d\"; filename=\"a.bin\"\r\n\r\n"+strings.Repeat("a", 1000), "b\r\n--x--\r\n"
 	total := int64(len(head) + len(tail))
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +83,12 @@ func TestUploadEvents(t *testing.T) {
 // An upload that breaks off says so.
 func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2")
+	g := harness.Start(t, t.TempDir(), "-procs", "2")
 	for _, cut := range []bool{false, true} {
 		id := fmt.Sprint("socket-", cut)
 		watcher := watchUpload(t, g, id)
 		conn := uploadSocket(t, g, "?filename=a.bin&id="+id, nil)
-		sendMessage(t, conn, websocket.BinaryMessage, "12345")
+		harness.SendMessage(t, conn, websocket.BinaryMessage, "12345")
 		if e := nextUploadEvent(t, watcher); e.Received != 5 || e.Answer != nil {
 			t.Errorf("%+v", e)
 		}
@@ -95,18 +97,18 @@ func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 			want = 400
 			conn.Close()
 		} else {
-			sendMessage(t, conn, websocket.TextMessage, "done")
+			harness.SendMessage(t, conn, websocket.TextMessage, "done")
 			_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""))
 		}
 		if e := nextUploadEvent(t, watcher); e.Received != 5 || e.Answer == nil || e.Answer.Code != want {
 			t.Errorf("%+v; want %d", e, want)
 		}
-		if code := send(t, "DELETE", g.url+"/upload?directory=websocket&filename=a.bin", "", new(uploadAnswer)); code != 200 {
+		if code := harness.Send(t, "DELETE", g.URL+"/upload?directory=websocket&filename=a.bin", "", new(harness.UploadResponse)); code != 200 {
 			t.Errorf("DELETE: %d", code)
 		}
 	}
 	for path, want := range map[string]string{"/upload?id=a:b": "id: ", "/publish/upload:x": "colon"} {
-		resp, err := http.Post(g.url+path, "text/plain", strings.NewReader("a"))
+		resp, err := http.Post(g.URL+path, "text/plain", strings.NewReader("a"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,9 +123,9 @@ func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 // A resumable upload tells of itself under the id in its address.
 func TestResumableUploadEvents(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "2")
+	g := harness.Start(t, t.TempDir(), "-procs", "2")
 	tus := func(method, address, body string, fields ...string) *http.Response {
-		req, err := http.NewRequestWithContext(t.Context(), method, g.url+address, strings.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), method, g.URL+address, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,25 +24,15 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
-// uploadContent is the file called i: who knows its name knows what must be in it.
-func uploadContent(i, size int) []byte {
-	content := make([]byte, size)
-	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(content) // never fails
-	return content
-}
-
-// formOf is a form of one file.
-func formOf(directory, filename string, content []byte) (contentType string, body []byte) {
-	head := fmt.Sprintf("--b\r\nContent-Disposition: form-data; name=%q; filename=%q\r\n\r\n", directory, filename)
-	return "multipart/form-data; boundary=b", bytes.Join([][]byte{[]byte(head), content, []byte("\r\n--b--\r\n")}, nil)
-}
-
 // postUpload sends a request on a connection of its own.
-func postUpload(g *gale, contentType string, body []byte) (a uploadAnswer, err error) {
+func postUpload(g *harness.Server, contentType string, body []byte) (a harness.UploadResponse, err error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
-	resp, err := client.Post(g.url+"/upload", contentType, bytes.NewReader(body))
+	resp, err := client.Post(g.URL+"/upload", contentType, bytes.NewReader(body))
 	if err != nil {
 		return a, err
 	}
@@ -54,13 +44,13 @@ func postUpload(g *gale, contentType string, body []byte) (a uploadAnswer, err e
 func TestUploadRace(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "2", "-workers", "0")
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0")
 	const racers, size = 64, 300 << 10
 	var codes [racers]int
 	var ready, done sync.WaitGroup
 	ready.Add(1)
 	for i := range racers {
-		contentType, body := formOf("race", "it.bin", uploadContent(i, size))
+		contentType, body := harness.FormOf("race", "it.bin", harness.UploadContent(i, size))
 		done.Go(func() {
 			ready.Wait()
 			a, err := postUpload(g, contentType, body)
@@ -82,7 +72,7 @@ func TestUploadRace(t *testing.T) {
 		}
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "data/uploads/race/it.bin"))
-	if err != nil || won < 0 || !bytes.Equal(content, uploadContent(won, size)) {
+	if err != nil || won < 0 || !bytes.Equal(content, harness.UploadContent(won, size)) {
 		t.Errorf("the file is not that of racer %d: %d bytes, %v", won, len(content), err)
 	}
 }
@@ -94,8 +84,8 @@ type sentUpload struct {
 }
 
 // sendOneWay uploads the file called i by one of the ways there are.
-func sendOneWay(t *testing.T, g *gale, i, size int) (acked bool, err error) {
-	name, content := fmt.Sprintf("%03d.mp3", i), uploadContent(i, size)
+func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err error) {
+	name, content := fmt.Sprintf("%03d.mp3", i), harness.UploadContent(i, size)
 	switch i % 3 {
 	case 0:
 		a, err := postUpload(g, "application/x-www-form-urlencoded", []byte(url.Values{
@@ -103,11 +93,11 @@ func sendOneWay(t *testing.T, g *gale, i, size int) (acked bool, err error) {
 		}.Encode()))
 		return a.Code == 200, err
 	case 1:
-		contentType, body := formOf("killed", name, content)
+		contentType, body := harness.FormOf("killed", name, content)
 		a, err := postUpload(g, contentType, body)
 		return a.Code == 200, err
 	}
-	conn, _, err := websocket.DefaultDialer.Dial(strings.Replace(g.url, "http", "ws", 1)+"/upload?directory=killed&filename="+name, nil)
+	conn, _, err := websocket.DefaultDialer.Dial(strings.Replace(g.URL, "http", "ws", 1)+"/upload?directory=killed&filename="+name, nil)
 	if err != nil {
 		return false, err
 	}
@@ -136,7 +126,7 @@ func sendOneWay(t *testing.T, g *gale, i, size int) (acked bool, err error) {
 func TestUploadsUnderKills(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "2", "-workers", "0", "-on-upload", "")
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-on-upload", "")
 	const files, clients = 200, 4
 	var sent [files]sentUpload
 	var next, broken atomic.Int64
@@ -157,14 +147,14 @@ func TestUploadsUnderKills(t *testing.T) {
 	go func() { load.Wait(); close(finished) }() // ends with the load
 	for over := false; !over; {
 		slot := fmt.Sprintf("serve.%d", rand.IntN(2))
-		victim := g.slots(t)[slot]
+		victim := g.Slots(t)[slot]
 		select {
 		case <-finished:
 			over = true
 		case <-time.After(rand.N(40 * time.Millisecond)):
 		}
 		if next.Load() > files*9/10 {
-			_ = g.cmd.Process.Kill() // the master, and with it all
+			_ = g.Cmd.Process.Kill() // the master, and with it all
 			break
 		}
 		if victim.State == "live" && syscall.Kill(victim.PID, syscall.SIGKILL) == nil {
@@ -172,13 +162,13 @@ func TestUploadsUnderKills(t *testing.T) {
 		}
 	}
 	<-finished
-	g.kill()
+	g.Kill()
 	stored := checkKilled(t, filepath.Join(dir, "data/uploads"), sent[:])
 	t.Logf("%d kills, %d of %d uploads broke off, %d are stored", kills, broken.Load(), files, stored)
 	if kills < 3 || broken.Load() == 0 || stored == 0 {
 		t.Error("nothing was tried")
 	}
-	start(t, dir, "-procs", "1", "-workers", "0")
+	harness.Start(t, dir, "-procs", "1", "-workers", "0")
 	if left, err := os.ReadDir(filepath.Join(dir, "data/uploads/.incoming")); err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) != 0 {
 		t.Errorf("not swept: %v, %v", left, err)
 	}
@@ -194,7 +184,7 @@ func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 			if s.acked {
 				t.Errorf("file %d was acknowledged, and is missing", i)
 			}
-		case err != nil || !bytes.Equal(content, uploadContent(i, s.size)):
+		case err != nil || !bytes.Equal(content, harness.UploadContent(i, s.size)):
 			t.Errorf("file %d has %d bytes of %d, or others: %v", i, len(content), s.size, err)
 		default:
 			stored++
@@ -207,27 +197,13 @@ func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 	return stored
 }
 
-// tinyDisk mounts a file system of 1 MiB in dir.
-func tinyDisk(t *testing.T, dir string) (disk string) {
-	t.Helper()
-	disk = filepath.Join(dir, "disk")
-	if err := os.Mkdir(disk, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("gale-test", disk, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatalf("mount a small tmpfs: %v: run this test as root (CAP_SYS_ADMIN)", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_FORCE|0x2 /* MNT_DETACH */) })
-	return disk
-}
-
 // On a full disk every way answers 507 and leaves nothing; what is small enough
 // for the rest goes on.
 func TestUploadToAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	disk := tinyDisk(t, dir)
-	g := start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
+	disk := harness.TinyDisk(t, dir)
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
 	free := func() uint64 {
 		var s syscall.Statfs_t
 		if err := syscall.Statfs(disk, &s); err != nil {
@@ -239,7 +215,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 2<<20)
 	for name, send := range map[string]func() (string, error){
 		"multipart": func() (string, error) {
-			contentType, body := formOf("d/new", "big", big)
+			contentType, body := harness.FormOf("d/new", "big", big)
 			a, err := postUpload(g, contentType, body)
 			return strconv.Itoa(a.Code), err
 		},
@@ -249,25 +225,25 @@ func TestUploadToAFullDisk(t *testing.T) {
 		},
 		"websocket": func() (string, error) {
 			conn := uploadSocket(t, g, "?directory=d/new&filename=big", nil)
-			return sendMessage(t, conn, websocket.BinaryMessage, string(big)), nil
+			return harness.SendMessage(t, conn, websocket.BinaryMessage, string(big)), nil
 		},
 	} {
 		if got, err := send(); err != nil || !strings.Contains(got, "507") {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
-		eventually(t, name+": the space is free again", func() bool { return free() == before })
+		testutil.Eventually(t, name+": the space is free again", func() bool { return free() == before })
 		if left, err := os.ReadDir(filepath.Join(disk, "d")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s left %v, %v", name, left, err)
 		}
-		contentType, body := formOf("small", name, []byte("content"))
+		contentType, body := harness.FormOf("small", name, []byte("content"))
 		if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
 			t.Errorf("a small one after %s: %+v, %v", name, a, err)
 		}
 		before = free()
 	}
 	// The log arrives through a pipe, behind the answers.
-	said := func() int { return strings.Count(g.log.String(), "no space left on device") }
-	eventually(t, "the log says three times what is wrong", func() bool { return said() >= 3 })
+	said := func() int { return strings.Count(g.Log.String(), "no space left on device") }
+	testutil.Eventually(t, "the log says three times what is wrong", func() bool { return said() >= 3 })
 	if n := said(); n != 3 {
 		t.Errorf("the log says %d times what is wrong", n)
 	}
@@ -276,15 +252,15 @@ func TestUploadToAFullDisk(t *testing.T) {
 // Senders that stall in the middle hold no place in the pool, not even one of one.
 func TestSlowSendersHoldNoPlace(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-upload-pool", "1", "-on-upload", "")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-upload-pool", "1", "-on-upload", "")
 	type sender struct {
 		net.Conn
 		rest []byte
 	}
 	var slow []sender
 	for i := range 16 {
-		contentType, body := formOf("slow", strconv.Itoa(i), uploadContent(i, 600<<10))
-		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		contentType, body := harness.FormOf("slow", strconv.Itoa(i), harness.UploadContent(i, 600<<10))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +271,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 		}
 		slow = append(slow, sender{conn, body[400<<10:]})
 	}
-	contentType, body := formOf("quick", "a", []byte("content"))
+	contentType, body := harness.FormOf("quick", "a", []byte("content"))
 	if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
 		t.Errorf("beside them: %+v, %v", a, err)
 	}
@@ -304,7 +280,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer, err := io.ReadAll(s)
-		sum := sha256.Sum256(uploadContent(i, 600<<10))
+		sum := sha256.Sum256(harness.UploadContent(i, 600<<10))
 		if err != nil || !bytes.Contains(answer, []byte(hex.EncodeToString(sum[:]))) {
 			t.Errorf("slow sender %d: %s, %v", i, answer, err)
 		}

@@ -7,13 +7,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // Forms as clients really send them: Content-Types that RFC 2046 or Tornado
 // accept, and names without quotes.
 func TestFormsAsClientsSendThem(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "")
 	for i, row := range []struct{ contentType, boundary string }{
 		{"multipart/form-data;boundary=*****", "*****"},
 		{"multipart/form-data; boundary====1===", "===1==="},
@@ -28,7 +30,7 @@ func TestFormsAsClientsSendThem(t *testing.T) {
 			t.Errorf("%s: %+v, %v", row.contentType, a, err)
 			continue
 		}
-		if code, content, err := get(g.url + "/upload/d/" + strings.ReplaceAll(name, " ", "%20")); err != nil || code != 200 || content != "content" {
+		if code, content, err := harness.Get(g.URL + "/upload/d/" + strings.ReplaceAll(name, " ", "%20")); err != nil || code != 200 || content != "content" {
 			t.Errorf("%s: download: %d %q, %v", row.contentType, code, content, err)
 		}
 	}
@@ -51,7 +53,7 @@ func TestFormsAsClientsSendThem(t *testing.T) {
 		if err != nil || a.Code != 400 || !strings.Contains(a.Reason, `the part "d" holds parts of its own`) {
 			t.Errorf("got %+v, %v", a, err)
 		}
-		if code, _, err := get(g.url + "/upload/d/first"); err != nil || code != 404 {
+		if code, _, err := harness.Get(g.URL + "/upload/d/first"); err != nil || code != 404 {
 			t.Errorf("a file of the refused form is there: %d, %v", code, err)
 		}
 	})
@@ -60,7 +62,7 @@ func TestFormsAsClientsSendThem(t *testing.T) {
 // The limits of forms are flags; exceeding one refuses the form as a whole.
 func TestLimitsOfForms(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "",
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "",
 		"-max-head", "2KiB", "-max-parts", "4", "-max-files", "2", "-max-field", "1KiB")
 	file := func(name string) string {
 		return "--b\r\nContent-Disposition: form-data; name=d; filename=" + name + "\r\n\r\nx\r\n"
@@ -80,7 +82,7 @@ func TestLimitsOfForms(t *testing.T) {
 		{file("c") + strings.Replace(file("e"), "\r\n\r\n", "\r\nX-Long: "+strings.Repeat("x", 2048)+"\r\n\r\n", 1), 400, 400,
 			"malformed form: no part begins, or its head does not end, within 2048 bytes"},
 	} {
-		resp, err := http.Post(g.url+"/upload", "multipart/form-data; boundary=b", strings.NewReader(row.body+"--b--\r\n"))
+		resp, err := http.Post(g.URL+"/upload", "multipart/form-data; boundary=b", strings.NewReader(row.body+"--b--\r\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,13 +93,13 @@ func TestLimitsOfForms(t *testing.T) {
 			t.Errorf("form %d: %d %s, %v; want %s", i, resp.StatusCode, text, err, want)
 		}
 	}
-	if code, _, err := get(g.url + "/upload/d/c"); err != nil || code != 404 {
+	if code, _, err := harness.Get(g.URL + "/upload/d/c"); err != nil || code != 404 {
 		t.Errorf("a file of a refused form is there: %d, %v", code, err)
 	}
 	for size, want := range map[int]int{1 << 10: 200, 3 << 10: 431} {
-		a, err := tusDo(g, http.MethodGet, "/", nil, "X-Long: "+strings.Repeat("x", size))
-		if err != nil || a.status != want {
-			t.Errorf("a head of %d bytes: %d, %v; want %d", size, a.status, err, want)
+		a, err := harness.TusDo(g, http.MethodGet, "/", nil, "X-Long: "+strings.Repeat("x", size))
+		if err != nil || a.Status != want {
+			t.Errorf("a head of %d bytes: %d, %v; want %d", size, a.Status, err, want)
 		}
 	}
 }
@@ -106,38 +108,38 @@ func TestLimitsOfForms(t *testing.T) {
 // content, and would be stored or parsed as if they were.
 func TestContentEncodingIsRefused(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
-	created, err := tusDo(g, http.MethodPost, "/tus/", nil, "Upload-Length: 5", metadata("filename", "a", "directory", "d"))
-	if err != nil || created.status != 201 {
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	created, err := harness.TusDo(g, http.MethodPost, "/tus/", nil, "Upload-Length: 5", harness.TusMetadata("filename", "a", "directory", "d"))
+	if err != nil || created.Status != 201 {
 		t.Fatalf("created %+v, %v", created, err)
 	}
-	place := created.header.Get("Location")
-	if _, path, ok := strings.Cut(place, g.url); ok {
+	place := created.Header.Get("Location")
+	if _, path, ok := strings.Cut(place, g.URL); ok {
 		place = path
 	}
 	for _, row := range []struct {
 		method, path string
 		fields       []string
 	}{
-		{http.MethodPatch, place, []string{stream, "Upload-Offset: 0"}},
-		{http.MethodPost, "/tus/", []string{stream, "Upload-Length: 5", metadata("filename", "b", "directory", "d")}},
+		{http.MethodPatch, place, []string{harness.OffsetStream, "Upload-Offset: 0"}},
+		{http.MethodPost, "/tus/", []string{harness.OffsetStream, "Upload-Length: 5", harness.TusMetadata("filename", "b", "directory", "d")}},
 		{http.MethodPost, "/upload", []string{"Content-Type: multipart/form-data; boundary=b"}},
 		{http.MethodPost, "/tasks", []string{"Content-Type: application/json"}},
 		{http.MethodPost, "/publish/c", nil},
 	} {
 		for _, coding := range []string{"gzip", "identity, BR", "x"} {
 			for _, body := range []io.Reader{bytes.NewReader([]byte("coded")), io.MultiReader(strings.NewReader("coded"))} { // the second is chunked
-				a, err := tusDo(g, row.method, row.path, body, append([]string{"Content-Encoding: " + coding}, row.fields...)...)
-				if err != nil || a.status != 415 || a.header.Get("Accept-Encoding") != "identity" || !strings.Contains(a.body, "Content-Encoding") {
-					t.Errorf("%s %s as %s: %d %v %s, %v", row.method, row.path, coding, a.status, a.header, a.body, err)
+				a, err := harness.TusDo(g, row.method, row.path, body, append([]string{"Content-Encoding: " + coding}, row.fields...)...)
+				if err != nil || a.Status != 415 || a.Header.Get("Accept-Encoding") != "identity" || !strings.Contains(a.Body, "Content-Encoding") {
+					t.Errorf("%s %s as %s: %d %v %s, %v", row.method, row.path, coding, a.Status, a.Header, a.Body, err)
 				}
 			}
 		}
 	}
-	if a, err := tusDo(g, http.MethodHead, place, nil); err != nil || a.header.Get("Upload-Offset") != "0" {
-		t.Errorf("the upload has %s bytes, %v", a.header.Get("Upload-Offset"), err)
+	if a, err := harness.TusDo(g, http.MethodHead, place, nil); err != nil || a.Header.Get("Upload-Offset") != "0" {
+		t.Errorf("the upload has %s bytes, %v", a.Header.Get("Upload-Offset"), err)
 	}
-	if a, err := tusDo(g, http.MethodPatch, place, strings.NewReader("plain"), stream, "Upload-Offset: 0", "Content-Encoding: identity"); err != nil || a.status != 204 {
+	if a, err := harness.TusDo(g, http.MethodPatch, place, strings.NewReader("plain"), harness.OffsetStream, "Upload-Offset: 0", "Content-Encoding: identity"); err != nil || a.Status != 204 {
 		t.Errorf("identity: %+v, %v", a, err)
 	}
 }
@@ -145,21 +147,21 @@ func TestContentEncodingIsRefused(t *testing.T) {
 // A creation whose body is chunked and empty is one without a body.
 func TestTusCreationWithAnEmptyChunkedBody(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "")
-	named := metadata("filename", "a", "directory", "d")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "")
+	named := harness.TusMetadata("filename", "a", "directory", "d")
 	empty := func() io.Reader { return io.MultiReader(strings.NewReader("")) } // no length: net/http sends it chunked
-	a, err := tusDo(g, http.MethodPost, "/tus/", empty(), "Upload-Length: 5", named)
-	if err != nil || a.status != 201 {
+	a, err := harness.TusDo(g, http.MethodPost, "/tus/", empty(), "Upload-Length: 5", named)
+	if err != nil || a.Status != 201 {
 		t.Fatalf("created %+v, %v", a, err)
 	}
-	if a, err := tusDo(g, http.MethodPost, "/tus/", io.MultiReader(strings.NewReader("hello")), "Upload-Length: 5", named); err != nil || a.status != 415 {
+	if a, err := harness.TusDo(g, http.MethodPost, "/tus/", io.MultiReader(strings.NewReader("hello")), "Upload-Length: 5", named); err != nil || a.Status != 415 {
 		t.Errorf("a chunked body of another type: %+v, %v", a, err)
 	}
-	first, err := tusDo(g, http.MethodPost, "/tus/", strings.NewReader("hello"), "Upload-Length: 5", "Upload-Concat: partial", stream)
-	if err != nil || first.status != 201 {
+	first, err := harness.TusDo(g, http.MethodPost, "/tus/", strings.NewReader("hello"), "Upload-Length: 5", "Upload-Concat: partial", harness.OffsetStream)
+	if err != nil || first.Status != 201 {
 		t.Fatalf("partial: %+v, %v", first, err)
 	}
-	if a, err := tusDo(g, http.MethodPost, "/tus/", empty(), "Upload-Concat: final;"+first.header.Get("Location"), named); err != nil || a.status != 201 {
+	if a, err := harness.TusDo(g, http.MethodPost, "/tus/", empty(), "Upload-Concat: final;"+first.Header.Get("Location"), named); err != nil || a.Status != 201 {
 		t.Errorf("final with an empty chunked body: %+v, %v", a, err)
 	}
 }

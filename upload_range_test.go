@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // Ranges and conditions are answered as net/http's own ServeContent answers them
@@ -20,14 +22,14 @@ import (
 func TestDownloadAgreesWithNetHTTP(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "1", "-workers", "0")
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "0")
 	content := bytes.Repeat([]byte("0123456789"), 1000)
 	path := filepath.Join(t.TempDir(), "tens.bin")
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	upload(t, g, "d", path)
-	resp, err := http.Get(g.url + "/upload/d/tens.bin")
+	harness.Upload(t, g, "d", path)
+	resp, err := http.Get(g.URL + "/upload/d/tens.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func TestDownloadAgreesWithNetHTTP(t *testing.T) {
 		"Range: bytes=1-2\nIf-None-Match: " + etag, "Range: bytes=99999-\nIf-Range: " + long,
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
-			req, err := http.NewRequest(method, g.url+"/upload/d/tens.bin", nil)
+			req, err := http.NewRequest(method, g.URL+"/upload/d/tens.bin", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,13 +89,13 @@ func TestDownloadAgreesWithNetHTTP(t *testing.T) {
 // number holds is a large one (§14.1.2).
 func TestDownloadRangesByTheRFC(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
-	upload(t, g, "d", "testdata/speech.wav")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	harness.Upload(t, g, "d", "testdata/speech.wav")
 	for value, status := range map[string]int{
 		"bytes=-0": 416, "lines=1-2": 200, "bytes=0-1,3-4": 200,
 		"bytes=0-99999999999999999999": 206, "bytes=-99999999999999999999": 206, "bytes=99999999999999999999-99999999999999999999": 416,
 	} {
-		req, err := http.NewRequest(http.MethodGet, g.url+"/upload/d/speech.wav", nil)
+		req, err := http.NewRequest(http.MethodGet, g.URL+"/upload/d/speech.wav", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,9 +114,9 @@ func TestDownloadRangesByTheRFC(t *testing.T) {
 // After a part of a file the connection is good for the next request.
 func TestDownloadOfAPartKeepsTheConnection(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
-	upload(t, g, "d", "testdata/speech.wav")
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	harness.Upload(t, g, "d", "testdata/speech.wav")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +142,11 @@ func TestDownloadOfAPartKeepsTheConnection(t *testing.T) {
 func TestDownloadOfFilesPutThereByHand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "1", "-workers", "0")
-	upload(t, g, "d", "testdata/speech.wav")
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "0")
+	harness.Upload(t, g, "d", "testdata/speech.wav")
 	head := func(name string) http.Header {
 		t.Helper()
-		resp, err := http.Head(g.url + "/upload/d/" + name)
+		resp, err := http.Head(g.URL + "/upload/d/" + name)
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("HEAD %s: %+v, %v", name, resp, err)
 		}

@@ -11,13 +11,16 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // uploadSocket opens an upload by WebSocket.
-func uploadSocket(t *testing.T, g *gale, query string, header http.Header, protocols ...string) *websocket.Conn {
+func uploadSocket(t *testing.T, g *harness.Server, query string, header http.Header, protocols ...string) *websocket.Conn {
 	t.Helper()
 	d := websocket.Dialer{Subprotocols: protocols}
-	conn, resp, err := d.Dial(strings.Replace(g.url, "http", "ws", 1)+"/upload"+query, header)
+	conn, resp, err := d.Dial(strings.Replace(g.URL, "http", "ws", 1)+"/upload"+query, header)
 	if err != nil {
 		t.Fatalf("dial: %v, %+v", err, resp)
 	}
@@ -26,33 +29,20 @@ func uploadSocket(t *testing.T, g *gale, query string, header http.Header, proto
 	return conn
 }
 
-// send sends a message and returns the answer to it.
-func sendMessage(t *testing.T, conn *websocket.Conn, kind int, text string) string {
-	t.Helper()
-	if err := conn.WriteMessage(kind, []byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	_, got, err := conn.ReadMessage()
-	if err != nil {
-		t.Fatalf("after %q: %v", text, err)
-	}
-	return string(got)
-}
-
 // The seed application's client gives no name and reads no answer.
 func TestUploadSocket(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := start(t, dir, "-procs", "1")
+	g := harness.Start(t, dir, "-procs", "1")
 	for _, name := range []string{"uploaded_file.bin", "uploaded_file-1.bin"} {
 		conn := uploadSocket(t, g, "", nil)
-		if got := sendMessage(t, conn, websocket.BinaryMessage, "chunk "); got != `{"offset":6}` {
+		if got := harness.SendMessage(t, conn, websocket.BinaryMessage, "chunk "); got != `{"offset":6}` {
 			t.Errorf("got %s", got)
 		}
-		if got := sendMessage(t, conn, websocket.BinaryMessage, "chunk"); got != `{"offset":11}` {
+		if got := harness.SendMessage(t, conn, websocket.BinaryMessage, "chunk"); got != `{"offset":11}` {
 			t.Errorf("got %s", got)
 		}
-		if got := sendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"filename":"`+name+`"`) {
+		if got := harness.SendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"filename":"`+name+`"`) {
 			t.Errorf("got %s; want %s", got, name)
 		}
 		content, err := os.ReadFile(filepath.Join(dir, "data/uploads/websocket", name))
@@ -65,12 +55,12 @@ func TestUploadSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := uploadSocket(t, g, "?directory=music/live&filename=speech.wav", nil)
-	sendMessage(t, conn, websocket.BinaryMessage, string(sound))
-	var answer uploadAnswer
-	if err := json.Unmarshal([]byte(sendMessage(t, conn, websocket.TextMessage, "done")), &answer); err != nil || len(answer.Files) != 1 {
+	harness.SendMessage(t, conn, websocket.BinaryMessage, string(sound))
+	var answer harness.UploadResponse
+	if err := json.Unmarshal([]byte(harness.SendMessage(t, conn, websocket.TextMessage, "done")), &answer); err != nil || len(answer.Files) != 1 {
 		t.Fatalf("%+v, %v", answer, err)
 	}
-	if task := awaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 }
@@ -79,7 +69,7 @@ func TestUploadSocket(t *testing.T) {
 // else.
 func TestSocketAccess(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-origins", "https://app.example")
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-origins", "https://app.example")
 	bearer := http.Header{"Authorization": {"Bearer s3cret"}}
 	foreign := http.Header{"Origin": {"https://evil.example"}}
 	for _, row := range []struct {
@@ -96,7 +86,7 @@ func TestSocketAccess(t *testing.T) {
 		{"the token as subprotocol", nil, []string{"chat", "bearer.s3cret"}, 101},
 		{"a foreign page", foreign, []string{"bearer.s3cret"}, 403},
 		{"a page that may", http.Header{"Origin": {"https://app.example"}}, []string{"bearer.s3cret"}, 101},
-		{"a page of its own", http.Header{"Origin": {g.url}}, []string{"bearer.s3cret"}, 101},
+		{"a page of its own", http.Header{"Origin": {g.URL}}, []string{"bearer.s3cret"}, 101},
 		{"the token as base64url", nil, []string{"chat", "bearer64.czNjcmV0"}, 101},
 		{"a wrong token as base64url", nil, []string{"bearer64.eA"}, 401},
 		{"no base64url", nil, []string{"bearer64.czNjcmV0=", "bearer64.s3cret"}, 401},
@@ -106,7 +96,7 @@ func TestSocketAccess(t *testing.T) {
 	} {
 		for _, path := range []string{"/upload", "/channels/a"} {
 			d := websocket.Dialer{Subprotocols: row.protocols}
-			conn, resp, err := d.Dial(g.socketURL()+path, row.header)
+			conn, resp, err := d.Dial(g.SocketURL()+path, row.header)
 			if resp == nil || resp.StatusCode != row.status || (err == nil) != (row.status == 101) {
 				t.Errorf("%s, %s: %+v, %v", path, row.name, resp, err)
 				continue
@@ -129,16 +119,16 @@ func TestSocketAccess(t *testing.T) {
 // is confirmed. So a token is confirmed also where none is needed, whatever it is.
 func TestTokenIsConfirmedWhereNoneIsNeeded(t *testing.T) {
 	t.Parallel()
-	withToken := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
-	without := start(t, t.TempDir(), "-procs", "1", "-workers", "0")
-	for g, paths := range map[*gale][]string{
+	withToken := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
+	without := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
+	for g, paths := range map[*harness.Server][]string{
 		withToken: {"/websocket", "/heartbeat", "/asyncio?n=1", "/backpressure?n=1", "/broadcast"},
 		without:   {"/websocket", "/broadcast", "/channels/a", "/upload", "/console/live"},
 	} {
 		for _, path := range paths {
 			for _, offered := range []string{"bearer.wrong", "bearer64.czNjcmV0", "bearer64.!"} {
 				d := websocket.Dialer{Subprotocols: []string{"chat.v1", offered}}
-				conn, resp, err := d.Dial(g.socketURL()+path, nil)
+				conn, resp, err := d.Dial(g.SocketURL()+path, nil)
 				if err != nil {
 					t.Errorf("%s, %s: %v, %+v", path, offered, err, resp)
 					continue
@@ -160,30 +150,30 @@ func TestUploadSocketOutlivesTERM(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			g := start(t, dir, "-procs", "1", "-workers", "0", "-grace", "6s")
+			g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-grace", "6s")
 			conn := uploadSocket(t, g, "?directory=d&filename=a", nil)
-			sendMessage(t, conn, websocket.BinaryMessage, "con")
-			if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			harness.SendMessage(t, conn, websocket.BinaryMessage, "con")
+			if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the port is closed", func() bool { _, _, err := get(g.url); return err != nil })
+			testutil.Eventually(t, "the port is closed", func() bool { _, _, err := harness.Get(g.URL); return err != nil })
 			if finish {
-				sendMessage(t, conn, websocket.BinaryMessage, "tent")
-				if got := sendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"code":200`) {
+				harness.SendMessage(t, conn, websocket.BinaryMessage, "tent")
+				if got := harness.SendMessage(t, conn, websocket.TextMessage, "done"); !strings.Contains(got, `"code":200`) {
 					t.Errorf("got %s", got)
 				}
 			}
-			if err := g.wait(20 * time.Second); err != nil {
+			if err := g.Wait(20 * time.Second); err != nil {
 				t.Error(err)
 			}
 			content, err := os.ReadFile(filepath.Join(dir, "data/uploads/d/a"))
 			if finish != (string(content) == "content") || finish != (err == nil) {
 				t.Errorf("left %q, %v", content, err)
 			}
-			if cut := strings.Contains(g.log.String(), "uploads by websocket cut off"); cut == finish {
+			if cut := strings.Contains(g.Log.String(), "uploads by websocket cut off"); cut == finish {
 				t.Errorf("cut off: %v", cut)
 			}
-			if !strings.Contains(g.log.String(), "uploads in all") {
+			if !strings.Contains(g.Log.String(), "uploads in all") {
 				t.Error("the child does not say what it has taken")
 			}
 		})

@@ -16,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // halfPair is an escape that strict readers of JSON, such as Python's, take and
@@ -33,9 +35,9 @@ func wantText(t *testing.T, what string, text []byte) {
 // Text that is not UTF-8 is refused by whatever way it enters, with the name of
 // what is wrong, and nothing is changed.
 func TestTextNotUTF8(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		const token = "s3cret"
-		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-token", token}, where...)...)
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-token", token}, where...)...)
 		const form, multi, tus = "Content-Type: application/x-www-form-urlencoded", "Content-Type: multipart/form-data; boundary=b", "Tus-Resumable: 1.0.0"
 		const shake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
 		part := func(disposition string) string {
@@ -91,8 +93,8 @@ func TestTextNotUTF8(t *testing.T) {
 			{"POST", "/upload", multi, part("name=\"a\"; filename=\"a\xff\""), "the filename is not valid UTF-8"},
 			{"POST", "/upload", multi, part("name=\"\xff\"; filename=\"a\""), "a component of the directory is not valid UTF-8"},
 			{"POST", "/upload", multi, part(`name="a"; filename*=UTF-8''%ff`), "the filename is not valid UTF-8"},
-			{"POST", "/tus/", tus + "\r\nUpload-Length: 1\r\n" + metadata("filename", "\xff"), "", "the filename is not valid UTF-8"},
-			{"POST", "/tus/", tus + "\r\nUpload-Length: 1\r\n" + metadata("filename", "a", "directory", "\xff"), "", "a component of the directory is not valid UTF-8"},
+			{"POST", "/tus/", tus + "\r\nUpload-Length: 1\r\n" + harness.TusMetadata("filename", "\xff"), "", "the filename is not valid UTF-8"},
+			{"POST", "/tus/", tus + "\r\nUpload-Length: 1\r\n" + harness.TusMetadata("filename", "a", "directory", "\xff"), "", "a component of the directory is not valid UTF-8"},
 		} {
 			head := row.method + " " + row.target + " HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer " + token + "\r\n"
 			if row.header != "" {
@@ -110,7 +112,7 @@ func TestTextNotUTF8(t *testing.T) {
 		var tasks struct{ Tasks []any }
 		var files struct{ Entries []any }
 		for path, v := range map[string]any{"/tasks": &tasks, "/upload/": &files} {
-			_, body := ask(t, "GET", g.url+path, "", "Authorization", "Bearer "+token)
+			_, body := harness.Ask(t, "GET", g.URL+path, "", "Authorization", "Bearer "+token)
 			if err := json.Unmarshal([]byte(body), v); err != nil {
 				t.Error(path, err)
 			}
@@ -122,9 +124,9 @@ func TestTextNotUTF8(t *testing.T) {
 }
 
 // rawAnswer sends a request byte by byte as it is and reads the answer.
-func rawAnswer(t *testing.T, g *gale, request string) (status int, body []byte) {
+func rawAnswer(t *testing.T, g *harness.Server, request string) (status int, body []byte) {
 	t.Helper()
-	nc, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	nc, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,9 +149,9 @@ func rawAnswer(t *testing.T, g *gale, request string) (status int, body []byte) 
 // What a program writes that is not UTF-8 is made valid, and every response that
 // shows it is.
 func TestOutputNotUTF8(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		file := tasksFile(t, `
+		file := harness.TasksFile(t, `
 			[tasks.writes]
 			argv = ["sh", "-c", "printf 'progress 50 half \\377\\n'; printf 'out \\377\\376'"]
 			[tasks.fails]
@@ -158,25 +160,25 @@ func TestOutputNotUTF8(t *testing.T) {
 			argv = ["sh", "-c", "echo x > \"$ARTIFACTS/$(printf 'a\\377')\""]
 			[tasks.says]
 			argv = ["echo", "{0}"]`)
-		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
-		server := func(args ...string) string { return command(t, dir, append(args, where...)...) }
+		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
+		server := func(args ...string) string { return harness.Command(t, dir, append(args, where...)...) }
 		server("tasks", "queues", "pause", "default")
-		watched := post(t, g, `{"task":"writes"}`)
-		conn := socket(t, g, "/tasks/"+watched.ID+"/watch")
-		console := socket(t, g, "/console/live")
-		chain := postFlow(t, g, `{"chain":[{"task":"writes"},{"task":"says"}]}`)
+		watched := harness.PostTask(t, g, `{"task":"writes"}`)
+		conn := harness.Socket(t, g, "/tasks/"+watched.ID+"/watch")
+		console := harness.Socket(t, g, "/console/live")
+		chain := harness.PostFlow(t, g, `{"chain":[{"task":"writes"},{"task":"says"}]}`)
 		server("tasks", "queues", "resume", "default")
 
 		ids := []string{watched.ID}
 		for name, want := range map[string]string{"fails": "why \uFFFD", "leaves": `artifact "a\xff"`} {
-			task := runTask(t, g, name)
+			task := harness.RunTask(t, g, name)
 			if task.State != "failed" || !strings.Contains(task.Error, want) {
 				t.Errorf("%+v; want %q", task, want)
 			}
 			ids = append(ids, task.ID)
 		}
-		var done commandTask
-		getJSON(t, g.url+"/tasks/"+watched.ID+"?wait=30s", &done)
+		var done harness.CommandTask
+		harness.GetJSON(t, g.URL+"/tasks/"+watched.ID+"?wait=30s", &done)
 		if done.State != "success" || done.Result.Output != "out \uFFFD" || done.Note != "half \uFFFD" {
 			t.Errorf("%+v", done)
 		}
@@ -200,24 +202,24 @@ func TestOutputNotUTF8(t *testing.T) {
 			wantText(t, "a frame of the console", frame)
 			seen = bytes.Contains(frame, []byte("why \uFFFD"))
 		}
-		getJSON(t, g.url+"/workflows/"+chain.ID+"?wait=30s", &chain)
+		harness.GetJSON(t, g.URL+"/workflows/"+chain.ID+"?wait=30s", &chain)
 		if string(chain.Result) != `{"output":"out `+"\uFFFD"+`"}` {
 			t.Errorf("%s", chain.Result)
 		}
-		pages := []string{g.url + "/tasks", g.url + "/tasks?state=failed", g.url + "/tasks/types", g.url + "/workflows/" + chain.ID, "http://" + g.admin + "/status", "http://" + g.admin + "/metrics"}
+		pages := []string{g.URL + "/tasks", g.URL + "/tasks?state=failed", g.URL + "/tasks/types", g.URL + "/workflows/" + chain.ID, "http://" + g.Admin + "/status", "http://" + g.Admin + "/metrics"}
 		for _, id := range ids {
-			pages = append(pages, g.url+"/tasks/"+id, g.url+"/tasks/"+id+"/log")
+			pages = append(pages, g.URL+"/tasks/"+id, g.URL+"/tasks/"+id+"/log")
 			wantText(t, "tasks show", []byte(server("tasks", "show", id)))
 		}
 		wantText(t, "tasks list", []byte(server("tasks", "list", "-json")))
 		for _, page := range pages {
-			code, body, err := get(page)
+			code, body, err := harness.Get(page)
 			if code != http.StatusOK || err != nil {
 				t.Errorf("%s: %d, %v", page, code, err)
 			}
 			wantText(t, page, []byte(body))
 		}
-		wantText(t, "the log", []byte(g.log.String()))
+		wantText(t, "the log", []byte(g.Log.String()))
 	})
 }
 
@@ -225,8 +227,8 @@ func TestOutputNotUTF8(t *testing.T) {
 func TestCommandLineNotUTF8(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	start(t, dir, "-procs", "1", "-workers", "0")
-	file := tasksFile(t, "[tasks.a]\nargv = [\"echo\", \"\xff\"]")
+	harness.Start(t, dir, "-procs", "1", "-workers", "0")
+	file := harness.TasksFile(t, "[tasks.a]\nargv = [\"echo\", \"\xff\"]")
 	for _, row := range []struct {
 		args, environ []string
 		want          string
@@ -235,9 +237,9 @@ func TestCommandLineNotUTF8(t *testing.T) {
 		{[]string{"check", "-upload-types", ".\xff"}, nil, `-upload-types: ".\xff" is not valid UTF-8`},
 		{[]string{"check"}, []string{"GALE_ON_UPLOAD=\xff"}, `GALE_ON_UPLOAD: "\xff" is not valid UTF-8`},
 		{[]string{"check", "-tasks", file}, nil, "UTF-8"},
-		{[]string{"check", "-tasks", tasksFile(t, "[tasks.a]\nargv = [\"echo\"]\nenv = [\"WORD\"]")}, []string{"WORD=\xff"}, "env: the value of WORD is not valid UTF-8"},
+		{[]string{"check", "-tasks", harness.TasksFile(t, "[tasks.a]\nargv = [\"echo\"]\nenv = [\"WORD\"]")}, []string{"WORD=\xff"}, "env: the value of WORD is not valid UTF-8"},
 	} {
-		cmd := exec.Command(binary, row.args...)
+		cmd := exec.Command(harness.Binary(), row.args...)
 		cmd.Dir, cmd.Env = dir, append(cmd.Environ(), row.environ...)
 		out, err := cmd.CombinedOutput()
 		wantText(t, strings.Join(row.args, " "), out)
@@ -245,7 +247,7 @@ func TestCommandLineNotUTF8(t *testing.T) {
 			t.Errorf("%q: %v\n%s", row.args, err, out)
 		}
 	}
-	if out := command(t, dir, "tasks", "list", "-json"); out != "" {
+	if out := harness.Command(t, dir, "tasks", "list", "-json"); out != "" {
 		t.Errorf("a task was accepted: %s", out)
 	}
 }

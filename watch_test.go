@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/test/harness"
 )
 
 // watched is a message of WS /tasks/{id}/watch.
@@ -40,20 +42,20 @@ func watchToEnd(c *websocket.Conn) (all []watched, code int, err error) {
 // A thousand clients in four processes watch one task: each begins with the task
 // as it is, sees progress, and ends behind its final state.
 func TestWatchers(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		file := tasksFile(t, `
+		file := harness.TasksFile(t, `
 			[tasks.steps]
 			argv = ["sh", "-c", "for i in 20 40 60 80; do echo progress $i step; sleep 0.2; done"]`)
-		g := start(t, dir, append([]string{"-procs", "4", "-workers", "1", "-tasks", file}, where...)...)
-		command(t, dir, append([]string{"tasks", "queues", "pause", "default"}, where...)...)
-		id := post(t, g, `{"task":"steps"}`).ID
+		g := harness.Start(t, dir, append([]string{"-procs", "4", "-workers", "1", "-tasks", file}, where...)...)
+		harness.Command(t, dir, append([]string{"tasks", "queues", "pause", "default"}, where...)...)
+		id := harness.PostTask(t, g, `{"task":"steps"}`).ID
 		const n = 1000
 		conns := make([]*websocket.Conn, n)
 		for i := range conns {
-			conns[i] = socket(t, g, "/tasks/"+id+"/watch")
+			conns[i] = harness.Socket(t, g, "/tasks/"+id+"/watch")
 		}
-		command(t, dir, append([]string{"tasks", "queues", "resume", "default"}, where...)...)
+		harness.Command(t, dir, append([]string{"tasks", "queues", "resume", "default"}, where...)...)
 		began := time.Now()
 		var mu sync.Mutex
 		var wg sync.WaitGroup
@@ -84,7 +86,7 @@ func TestWatchers(t *testing.T) {
 			t.Errorf("%d watchers saw %d states of progress", n, progress)
 		}
 		// Who comes when all is over gets the end at once.
-		all, code, err := watchToEnd(socket(t, g, "/tasks/"+id+"/watch"))
+		all, code, err := watchToEnd(harness.Socket(t, g, "/tasks/"+id+"/watch"))
 		if err != nil || code != websocket.CloseNormalClosure || len(all) != 1 || all[0].State != "success" {
 			t.Errorf("too late: %+v, %d, %v", all, code, err)
 		}
@@ -95,8 +97,8 @@ func TestWatchers(t *testing.T) {
 // not speak WebSocket; who talks is shown out.
 func TestWatchIsRefused(t *testing.T) {
 	t.Parallel()
-	g := start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
-	req, err := http.NewRequest(http.MethodPost, g.url+"/tasks", strings.NewReader(`{"task":"long_running_task","id":"a"}`))
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
+	req, err := http.NewRequest(http.MethodPost, g.URL+"/tasks", strings.NewReader(`{"task":"long_running_task","id":"a"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,7 @@ func TestWatchIsRefused(t *testing.T) {
 	}
 	resp.Body.Close()
 	for path, want := range map[string]int{"/tasks/a/watch": http.StatusUnauthorized, "/tasks/nobody/watch": http.StatusUnauthorized} {
-		if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+path, nil); err == nil || resp.StatusCode != want {
+		if _, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+path, nil); err == nil || resp.StatusCode != want {
 			t.Errorf("%s without a token: %v", path, err)
 		}
 	}
@@ -118,13 +120,13 @@ func TestWatchIsRefused(t *testing.T) {
 		}
 		return h
 	}
-	if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/nobody/watch", with("")); err == nil || resp.StatusCode != http.StatusNotFound {
+	if _, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/tasks/nobody/watch", with("")); err == nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a task that is not there: %v", err)
 	}
-	if _, resp, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/a/watch", with("https://evil.example")); err == nil || resp.StatusCode != http.StatusForbidden {
+	if _, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/tasks/a/watch", with("https://evil.example")); err == nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("from another origin: %v", err)
 	}
-	c, _, err := websocket.DefaultDialer.Dial(g.socketURL()+"/tasks/a/watch", with(""))
+	c, _, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/tasks/a/watch", with(""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,7 @@ func TestWatchIsRefused(t *testing.T) {
 	if all, code, err := watchToEnd(c); err != nil || code != websocket.ClosePolicyViolation || len(all) > 1 {
 		t.Errorf("who talks: %+v, %d, %v", all, code, err)
 	}
-	if code, _, err := get(g.url + "/tasks/a/watch"); err != nil || code != http.StatusUnauthorized {
+	if code, _, err := harness.Get(g.URL + "/tasks/a/watch"); err != nil || code != http.StatusUnauthorized {
 		t.Errorf("without a handshake and a token: %d, %v", code, err)
 	}
 }

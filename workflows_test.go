@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 // workflowTasks are a task that ends at once, one that fails, and one that waits
@@ -20,9 +23,9 @@ const workflowTasks = `
 
 // wantResponse posts a body and fails unless status and reason are as they should
 // be; reasons is what the reason must contain.
-func wantResponse(t *testing.T, g *gale, method, path, body string, status int, reasons ...string) (f flow) {
+func wantResponse(t *testing.T, g *harness.Server, method, path, body string, status int, reasons ...string) (f harness.Flow) {
 	t.Helper()
-	code := send(t, method, g.url+path, body, &f)
+	code := harness.Send(t, method, g.URL+path, body, &f)
 	if code != status {
 		t.Errorf("%s %s %.200s: %d %q, want %d", method, path, body, code, f.Reason, status)
 	}
@@ -37,10 +40,10 @@ func wantResponse(t *testing.T, g *gale, method, path, body string, status int, 
 // A workflow reserves its ids: nobody else gets one, in any way, and ids that are
 // there twice are refused. What is refused leaves nothing behind.
 func TestWorkflowIDs(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
-		file := tasksFile(t, workflowTasks)
+	harness.OnStores(t, func(t *testing.T, where []string) {
+		file := harness.TasksFile(t, workflowTasks)
 		// Without a worker everything stays as it is.
-		g := start(t, t.TempDir(), append([]string{"-procs", "2", "-workers", "0", "-tasks", file}, where...)...)
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-workers", "0", "-tasks", file}, where...)...)
 		task := func(id string) string { return fmt.Sprintf(`{"task":"say","args":["x"],"id":%q}`, id) }
 		link := func(id string) string { return fmt.Sprintf(`{"task":"say","id":%q}`, id) }
 
@@ -59,9 +62,9 @@ func TestWorkflowIDs(t *testing.T) {
 			wantResponse(t, g, "GET", "/tasks/"+id, "", http.StatusNotFound)
 		}
 
-		post(t, g, task("alone"))
-		postFlow(t, g, `{"chain":[`+task("a")+`,`+link("b")+`,`+link("c")+`]}`)
-		postFlow(t, g, `{"id":"g","group":[`+task("m1")+`,`+task("m2")+`],"callback":{"task":"say","args":["x"],"immutable":true,"id":"cb"}}`)
+		harness.PostTask(t, g, task("alone"))
+		harness.PostFlow(t, g, `{"chain":[`+task("a")+`,`+link("b")+`,`+link("c")+`]}`)
+		harness.PostFlow(t, g, `{"id":"g","group":[`+task("m1")+`,`+task("m2")+`],"callback":{"task":"say","args":["x"],"immutable":true,"id":"cb"}}`)
 		for id, holder := range map[string]string{
 			"alone": "another task", "a": "another workflow", "b": `workflow "a"`, "c": `workflow "a"`,
 			"g": "another workflow", "m2": `workflow "g"`, "cb": `workflow "g"`,
@@ -87,16 +90,16 @@ func TestWorkflowIDs(t *testing.T) {
 			wantResponse(t, g, "POST", "/tasks", fmt.Sprintf(`{"task":"say","args":["x"],"id":%q,"unique":"k","unique_for":"1h"}`, id),
 				http.StatusConflict, fmt.Sprintf("id %q", id))
 		}
-		post(t, g, task("new1")) // it is free still
+		harness.PostTask(t, g, task("new1")) // it is free still
 	})
 }
 
 // What is sent again after a lost response is what is there already, with 200; and
 // something else with the same id is refused.
 func TestPostedTwice(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
-		file := tasksFile(t, workflowTasks)
-		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-tasks", file}, where...)...)
+	harness.OnStores(t, func(t *testing.T, where []string) {
+		file := harness.TasksFile(t, workflowTasks)
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-tasks", file}, where...)...)
 		for name, c := range map[string]struct{ body, location, other string }{
 			"task":   {`{"id":"t","task":"say","args":["x"],"countdown":"1h"}`, "/tasks/t", ""},
 			"unique": {`{"task":"say","args":["x"],"unique":"k","unique_for":"1h"}`, "", ""},
@@ -115,7 +118,7 @@ func TestPostedTwice(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				var objects, places []string
 				for _, want := range []int{http.StatusAccepted, http.StatusOK, http.StatusOK} {
-					resp, err := http.Post(g.url+"/tasks", "application/json", strings.NewReader(c.body))
+					resp, err := http.Post(g.URL+"/tasks", "application/json", strings.NewReader(c.body))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -150,16 +153,16 @@ func TestPostedTwice(t *testing.T) {
 
 // DELETE /workflows/{id} and server tasks cancel end a workflow as a whole.
 func TestCancelWorkflow(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
+	harness.OnStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
-		file := tasksFile(t, workflowTasks)
-		g := start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "4", "-tasks", file}, where...)...)
-		server := func(args ...string) string { return command(t, dir, append(args, where...)...) }
+		file := harness.TasksFile(t, workflowTasks)
+		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "4", "-tasks", file}, where...)...)
+		server := func(args ...string) string { return harness.Command(t, dir, append(args, where...)...) }
 		running := func(id string) {
 			t.Helper()
-			eventually(t, id+" runs", func() bool {
-				var task commandTask // there only when its turn has come
-				return send(t, "GET", g.url+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
+			testutil.Eventually(t, id+" runs", func() bool {
+				var task harness.CommandTask // there only when its turn has come
+				return harness.Send(t, "GET", g.URL+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
 			})
 		}
 		hold := func(id string) string { return fmt.Sprintf(`{"task":"hold","id":%q}`, id) }
@@ -167,7 +170,7 @@ func TestCancelWorkflow(t *testing.T) {
 			return fmt.Sprintf(`{"task":"say","args":["never"],"immutable":true,"id":%q}`, id)
 		}
 
-		postFlow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
+		harness.PostFlow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
 		running("c2")
 		wantResponse(t, g, "DELETE", "/workflows/c2", "", http.StatusConflict, `part of workflow "c1"`)
 		for range 2 { // the second call is what completes a first that was cut off
@@ -178,38 +181,38 @@ func TestCancelWorkflow(t *testing.T) {
 		}
 		wantResponse(t, g, "GET", "/tasks/c3", "", http.StatusNotFound)
 		wantResponse(t, g, "POST", "/tasks/c2/retry", "", http.StatusConflict, `workflow "c1" was cancelled`)
-		eventually(t, "its program is gone", func() bool {
-			var page struct{ Tasks []commandTask }
-			getJSON(t, g.url+"/tasks?state=running", &page)
+		testutil.Eventually(t, "its program is gone", func() bool {
+			var page struct{ Tasks []harness.CommandTask }
+			harness.GetJSON(t, g.URL+"/tasks?state=running", &page)
 			return len(page.Tasks) == 0
 		})
-		post(t, g, `{"id":"c3","task":"say","args":["free again"]}`)
+		harness.PostTask(t, g, `{"id":"c3","task":"say","args":["free again"]}`)
 
-		postFlow(t, g, `{"id":"g","group":[`+hold("m1")+`,{"task":"hold","id":"m2","countdown":"1h"}],"callback":`+then("cb")+`}`)
+		harness.PostFlow(t, g, `{"id":"g","group":[`+hold("m1")+`,{"task":"hold","id":"m2","countdown":"1h"}],"callback":`+then("cb")+`}`)
 		running("m1")
 		f := wantResponse(t, g, "DELETE", "/workflows/g", "", http.StatusOK)
 		if f.State != "cancelled" || f.Failed != 2 || f.Callback != "cb" {
 			t.Errorf("%+v", f)
 		}
 		for _, id := range []string{"m1", "m2", "cb"} {
-			if task := show(t, g, id); task.State != "cancelled" || task.Error != "cancelled with its workflow" {
+			if task := harness.ShowTask(t, g, id); task.State != "cancelled" || task.Error != "cancelled with its workflow" {
 				t.Errorf("%s is %+v", id, task)
 			}
 		}
 
-		postFlow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
-		var w flow
+		harness.PostFlow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
+		var w harness.Flow
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "k1", "-json")), &w); err != nil || w.State != "cancelled" || w.Kind != "chain" {
 			t.Errorf("server tasks cancel says %+v, %v", w, err)
 		}
-		post(t, g, hold("alone"))
-		var task commandTask
+		harness.PostTask(t, g, hold("alone"))
+		var task harness.CommandTask
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "alone", "-json")), &task); err != nil || task.State != "cancelled" || task.Error != "cancelled" {
 			t.Errorf("server tasks cancel says %+v, %v", task, err)
 		}
 
-		postFlow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
-		eventually(t, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
+		harness.PostFlow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
+		testutil.Eventually(t, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
 		wantResponse(t, g, "DELETE", "/workflows/done", "", http.StatusConflict, "waits or runs")
 		wantResponse(t, g, "DELETE", "/workflows/nobody", "", http.StatusNotFound)
 	})
@@ -218,24 +221,24 @@ func TestCancelWorkflow(t *testing.T) {
 // A chain of which a task failed keeps its ids, so that it goes on when that task
 // is tried again.
 func TestRetryGoesOnWithChain(t *testing.T) {
-	onStores(t, func(t *testing.T, where []string) {
-		file := tasksFile(t, `
+	harness.OnStores(t, func(t *testing.T, where []string) {
+		file := harness.TasksFile(t, `
 			[tasks.say]
 			argv = ["echo", "{0}"]
 			[tasks.once]
 			argv = ["sh", "-c", "test -e \"$0\" || { : > \"$0\"; exit 1; }", "`+t.TempDir()+`/begun"]`)
-		g := start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
-		postFlow(t, g, `{"chain":[{"task":"once","id":"r1"},{"task":"say","args":["end"],"immutable":true,"id":"r2"}]}`)
-		var f flow
-		getJSON(t, g.url+"/workflows/r1?wait=50s", &f)
+		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
+		harness.PostFlow(t, g, `{"chain":[{"task":"once","id":"r1"},{"task":"say","args":["end"],"immutable":true,"id":"r2"}]}`)
+		var f harness.Flow
+		harness.GetJSON(t, g.URL+"/workflows/r1?wait=50s", &f)
 		if f.State != "failed" || f.FailedTask != "r1" {
 			t.Fatalf("%+v", f)
 		}
 		wantResponse(t, g, "POST", "/tasks", `{"id":"r2","task":"say","args":["x"]}`, http.StatusConflict, `id "r2" belongs to workflow "r1"`)
 		wantResponse(t, g, "DELETE", "/workflows/r1", "", http.StatusConflict)
 		wantResponse(t, g, "POST", "/tasks/r1/retry", "", http.StatusOK)
-		eventually(t, "it ends well", func() bool {
-			getJSON(t, g.url+"/workflows/r1", &f)
+		testutil.Eventually(t, "it ends well", func() bool {
+			harness.GetJSON(t, g.URL+"/workflows/r1", &f)
 			return f.State == "success"
 		})
 		if string(f.Result) != `{"output":"end"}` {
