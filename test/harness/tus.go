@@ -14,6 +14,9 @@ const OffsetStream = "Content-Type: application/offset+octet-stream"
 // Resumable is the header field with the version of the protocol.
 const Resumable = "Tus-Resumable: 1.0.0"
 
+// TusJSClient is the package of the tus client for browsers and Node.
+const TusJSClient = "tus-js-client@4.3.1"
+
 // TusResponse is a response of the protocol.
 type TusResponse struct {
 	Status int
