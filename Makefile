@@ -63,13 +63,13 @@ race: ## the same under the race detector
 e2e: ## slower tests against foreign programs, installed as needed
 	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
 		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
-	$(GO) test -tags e2e -run '^TestE2E' -count 1 -timeout 30m -v $(TEST_FLAGS) . ./app/internal/chaos
+	$(GO) test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 30m -v $(TEST_FLAGS) ./test/... ./app/internal/chaos
 	cd deploy/kubernetes && $(GO) test -count 1 .
 	$(GO) run ./bench/faults
 
 console-images: ## make the README's pictures of the console anew
 	.ci/need node:nodejs npm:npm chromium:chromium
-	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsole$$/^drop$$' -count 1 -v .
+	CONSOLE_SHOTS=$(CURDIR)/bin/console $(GO) test -tags e2e -run '^TestE2EConsole$$/^drop$$' -count 1 -v ./test/console
 	mkdir -p docs/images && cp bin/console/console.png bin/console/task.png docs/images/
 
 faults: ## break a running server under load; fails if a connection is lost

@@ -16,9 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/server"
-
 	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/server"
 )
 
 // waiting is a route that waits until its client goes away, or for the gate.
@@ -71,7 +72,7 @@ func TestClientGoesAway(t *testing.T) {
 			if got := stayer.answer(); got.body != "hello" {
 				t.Errorf("its next request: %+v", got)
 			}
-			eventually(t, "it is counted as gone", func() bool { return strings.Contains(strings.Join(s.meter.seen(), ","), "GET 499") })
+			testutil.Eventually(t, "it is counted as gone", func() bool { return strings.Contains(strings.Join(s.meter.seen(), ","), "GET 499") })
 		})
 	}
 }
@@ -151,9 +152,9 @@ func TestTLS(t *testing.T) {
 	})
 	t.Run("a handshake that is under way when the server leaves", func(t *testing.T) {
 		raw := dial(t, s)
-		eventually(t, "it is accepted", func() bool { return s.meter.opened.Load()-s.meter.closed.Load() >= 2 })
+		testutil.Eventually(t, "it is accepted", func() bool { return s.meter.opened.Load()-s.meter.closed.Load() >= 2 })
 		s.stop()
-		eventually(t, "connections are refused", func() bool {
+		testutil.Eventually(t, "connections are refused", func() bool {
 			_, err := net.Dial("tcp", s.addr)
 			return err != nil
 		})

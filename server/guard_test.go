@@ -1,20 +1,19 @@
 package server_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/server"
-
 	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/server"
 )
 
 // TestUnreadIsNeverTheNextRequest hides a request in a body that its handler
@@ -151,7 +150,7 @@ func TestPipeline(t *testing.T) {
 
 func TestErrorsAreAnswered(t *testing.T) {
 	t.Parallel()
-	var log syncBuffer
+	var log testutil.LogBuffer
 	s := open(t, server.Options{
 		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		Errors: []server.ErrorStatus{{Err: errTeapot, Status: http.StatusTeapot, Reason: "a teapot"}},
@@ -177,23 +176,6 @@ func TestErrorsAreAnswered(t *testing.T) {
 	if seen := s.meter.seen(); !slices.Equal(seen, []string{"POST 418", "POST 500"}) {
 		t.Errorf("meter: %q", seen)
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func TestContinue(t *testing.T) {

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/server"
-
 	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/server"
 )
 
 // patience is how long a test waits for what must happen.
@@ -302,21 +302,6 @@ func postChunked(path string, chunks ...string) string {
 const getHidden = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n"
 
 func get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: test\r\n\r\n" }
-
-// eventually polls until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("it never happened: %s", what)
-		}
-	}
-}
 
 // headAnswer reads the answer to a HEAD, which has a length but no body.
 func (c *client) headAnswer() answer {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server"
 )
 
@@ -37,13 +38,13 @@ func TestMaxConns(t *testing.T) {
 		t.Errorf("a connection that was there: %+v", got)
 	}
 	one.Close()
-	eventually(t, "the place is free again", func() bool {
+	testutil.Eventually(t, "the place is free again", func() bool {
 		c := dial(t, s)
 		defer c.Close()
 		c.send(get("/"))
 		return c.answer().status == 200
 	})
-	eventually(t, "all that were opened are closed", func() bool { return s.meter.opened.Load() == s.meter.closed.Load()+1 })
+	testutil.Eventually(t, "all that were opened are closed", func() bool { return s.meter.opened.Load() == s.meter.closed.Load()+1 })
 }
 
 func TestMaxConnsPerClient(t *testing.T) {
@@ -60,7 +61,7 @@ func TestMaxConnsPerClient(t *testing.T) {
 		t.Errorf("counted as refused: %d by one limit, %d by the other", ofServer, ofClient)
 	}
 	first.Close()
-	eventually(t, "the place is free again", func() bool {
+	testutil.Eventually(t, "the place is free again", func() bool {
 		c := dial(t, s)
 		defer c.Close()
 		c.send(get("/"))

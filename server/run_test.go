@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/galeserver/gale/server"
-
 	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/server"
 )
 
 func (s *site) end(t *testing.T) error {
@@ -38,10 +39,10 @@ func TestDrainFinishesRequestsInFlight(t *testing.T) {
 	uploading.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n01234")
 	resting.send(get("/"))
 	resting.answer()
-	eventually(t, "three connections", func() bool { return s.meter.opened.Load() == 3 })
+	testutil.Eventually(t, "three connections", func() bool { return s.meter.opened.Load() == 3 })
 
 	s.stop()
-	eventually(t, "connections are refused", func() bool {
+	testutil.Eventually(t, "connections are refused", func() bool {
 		c, err := net.Dial("tcp", s.addr)
 		if err == nil {
 			c.Close()
@@ -79,9 +80,9 @@ func TestDrainAnswersRequestsOnTheirWay(t *testing.T) {
 	resting.send(get("/"))
 	resting.answer()
 	partial.send("GET / HT")
-	eventually(t, "three connections", func() bool { return s.meter.opened.Load() == 3 })
+	testutil.Eventually(t, "three connections", func() bool { return s.meter.opened.Load() == 3 })
 	s.stop()
-	eventually(t, "connections are refused", func() bool {
+	testutil.Eventually(t, "connections are refused", func() bool {
 		_, err := net.Dial("tcp", s.addr)
 		return err != nil
 	})
@@ -242,7 +243,7 @@ func TestTimeoutAnswerNotTaken(t *testing.T) {
 	s := open(t, server.Options{WriteTimeout: short}, bigRoute(64<<20))
 	c := dial(t, s)
 	c.send(get("/big"))
-	eventually(t, "the connection is closed", func() bool { return s.meter.closed.Load() == 1 })
+	testutil.Eventually(t, "the connection is closed", func() bool { return s.meter.closed.Load() == 1 })
 }
 
 func TestTimeoutAnswerTakenSlowly(t *testing.T) {
@@ -286,7 +287,7 @@ func TestLingeringEnds(t *testing.T) {
 	c.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n")
 	c.answer()
 	c.closed() // from the server's side, while ours stays open
-	eventually(t, "the connection is closed", func() bool { return s.meter.closed.Load() == 1 })
+	testutil.Eventually(t, "the connection is closed", func() bool { return s.meter.closed.Load() == 1 })
 }
 
 func bigRoute(size int) server.Route {

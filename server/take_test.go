@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/galeserver/gale/server"
-
 	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/server"
 )
 
 // takeRoute gives its connection to a channel, with the head of an answer.
@@ -56,7 +57,7 @@ func TestTake(t *testing.T) {
 	if err := owner.Close(); err == nil {
 		t.Error("closed twice")
 	}
-	eventually(t, "it is counted as closed", func() bool { return s.meter.closed.Load() == 1 })
+	testutil.Eventually(t, "it is counted as closed", func() bool { return s.meter.closed.Load() == 1 })
 }
 
 // HTTP/1.0 knows no chunks: the end of the connection ends the body.

@@ -24,7 +24,7 @@ func inspect(t *testing.T, name string, file []byte) (Report, *Waveform, error) 
 // sound is a file of the project's testdata.
 func sound(t testing.TB, name string) []byte {
 	t.Helper()
-	file, err := os.ReadFile(filepath.Join("..", "..", "testdata", name))
+	file, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func within(t *testing.T, what string, got, want float64) {
 	}
 }
 
-// The figures are those of soxi and sox, testdata/README.md.
+// The figures are those of soxi and sox, demo/inspect/testdata/README.md.
 func TestFiguresAreThoseOfSox(t *testing.T) {
 	for _, c := range []struct {
 		name           string

@@ -1,20 +1,19 @@
 package redisdb_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/sharedtest"
-
-	"github.com/redis/go-redis/v9"
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 func TestAddresses(t *testing.T) {
@@ -63,30 +62,13 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
-
 // While Redis is away commands fail at once, one line says so, and one that it
 // is back.
 func TestFailFast(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := sharedtest.Open(t, server.URL())
-	var log lines
+	var log testutil.LogBuffer
 	redisdb.FailFast(c, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx := t.Context()
 	if err := c.Set(ctx, "a", "b", 0).Err(); err != nil {
@@ -102,7 +84,7 @@ func TestFailFast(t *testing.T) {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	_ = c.Get(cancelled, "a").Err()
-	if log.count("\n") != 0 {
+	if strings.Count(log.String(), "\n") != 0 {
 		t.Error("a line, and Redis is there")
 	}
 
@@ -116,8 +98,8 @@ func TestFailFast(t *testing.T) {
 			refused++
 		}
 	}
-	if refused < 900 || log.count("redis does not answer") != 1 {
-		t.Errorf("%d of 1000 failed at once, %d lines", refused, log.count("redis does not answer"))
+	if refused < 900 || strings.Count(log.String(), "redis does not answer") != 1 {
+		t.Errorf("%d of 1000 failed at once, %d lines", refused, strings.Count(log.String(), "redis does not answer"))
 	}
 	server.Restart(t)
 	for deadline := time.Now().Add(time.Minute); c.Get(ctx, "a").Err() != redis.Nil; {
@@ -126,7 +108,7 @@ func TestFailFast(t *testing.T) {
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	if log.count("redis answers again") != 1 {
+	if strings.Count(log.String(), "redis answers again") != 1 {
 		t.Error("no line that it is back")
 	}
 }

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/sharedtest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -121,7 +121,7 @@ func TestChannel(t *testing.T) {
 				c2.Close()
 			}
 		}
-		eventually(t, "nobody subscribes there any more", func() bool { return len(there.Channels()) == 0 })
+		testutil.Eventually(t, "nobody subscribes there any more", func() bool { return len(there.Channels()) == 0 })
 	})
 }
 
@@ -193,7 +193,7 @@ func TestRedisComesBack(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			redis := redistest.Start(t)
-			log := new(logBuffer)
+			log := new(testutil.LogBuffer)
 			b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{Logger: slog.New(slog.NewTextHandler(log, nil))})
 			c := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a"})))
 			first, _ := place(t, c)
@@ -204,10 +204,10 @@ func TestRedisComesBack(t *testing.T) {
 				redis.Restart(t)
 			} else {
 				redis.Stop(t)
-				eventually(t, "it is noticed", func() bool { return strings.Contains(log.String(), "subscription lost") })
+				testutil.Eventually(t, "it is noticed", func() bool { return strings.Contains(log.String(), "subscription lost") })
 				redis.Continue(t)
 			}
-			eventually(t, "it is subscribed again", func() bool { return strings.Contains(log.String(), "subscribed again") })
+			testutil.Eventually(t, "it is subscribed again", func() bool { return strings.Contains(log.String(), "subscribed again") })
 			seq := publish(t, b, "a", "after")
 			if lost := strings.Contains(log.String(), "messages lost"); lost != (way == "killed") {
 				t.Errorf("log: %s", log)
@@ -253,7 +253,7 @@ func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Ha
 func TestSlowSubscriber(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
-	log := new(logBuffer)
+	log := new(testutil.LogBuffer)
 	codes := make(chan int, 3)
 	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, wholeOf(t, b, codes))
 	wantText(t, dial(t, s), "begin") // the last thing that it reads

@@ -9,13 +9,13 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -145,7 +145,7 @@ func TestClosed(t *testing.T) {
 			t.Fatalf("%s: Closed is never called", c.name)
 		}
 	}
-	eventually(t, "all are gone", func() bool { return s.hub.Len() == 0 })
+	testutil.Eventually(t, "all are gone", func() bool { return s.hub.Len() == 0 })
 	if len(ends) > 0 {
 		t.Errorf("Closed again: %+v", <-ends)
 	}
@@ -255,7 +255,7 @@ func TestSendWaits(t *testing.T) {
 	})
 	c := dial(t, s)
 	last := int64(-1)
-	eventually(t, "the sender waits", func() bool {
+	testutil.Eventually(t, "the sender waits", func() bool {
 		now := sent.Load()
 		waits := now == last && now > 0
 		last = now
@@ -277,7 +277,7 @@ func TestSendWaits(t *testing.T) {
 // learns of it.
 func TestTooSlow(t *testing.T) {
 	t.Parallel()
-	log := new(logBuffer)
+	log := new(testutil.LogBuffer)
 	ends := make(chan int, 1)
 	failed := make(chan error, 1)
 	o := realtime.Options{SendTimeout: 300 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))}
@@ -352,21 +352,4 @@ func TestCompress(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantClose(t, c, 1009)
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -18,7 +19,7 @@ import (
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	var closed atomic.Int64
-	log := new(logBuffer)
+	log := new(testutil.LogBuffer)
 	s := open(t, realtime.Options{Grace: time.Minute, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
 		return &events{closed: func(int, string) { closed.Add(1) }}
 	})
@@ -32,9 +33,9 @@ func TestDrain(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "all are there", func() bool { return s.hub.Len() == clients })
+	testutil.Eventually(t, "all are there", func() bool { return s.hub.Len() == clients })
 	s.stop()
-	eventually(t, "new ones are refused", func() bool {
+	testutil.Eventually(t, "new ones are refused", func() bool {
 		c, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr, nil)
 		if err == nil {
 			c.Close()
@@ -54,13 +55,13 @@ func TestDrain(t *testing.T) {
 // A client that does not answer is cut off at the end of the grace time.
 func TestDrainCutsOff(t *testing.T) {
 	t.Parallel()
-	log := new(logBuffer)
+	log := new(testutil.LogBuffer)
 	codes := make(chan int, 1)
 	s := open(t, realtime.Options{Grace: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
 		return &events{closed: func(code int, _ string) { codes <- code }}
 	})
 	dial(t, s) // it never reads
-	eventually(t, "it is there", func() bool { return s.hub.Len() == 1 })
+	testutil.Eventually(t, "it is there", func() bool { return s.hub.Len() == 1 })
 	s.stop()
 	s.ended(t)
 	if code := <-codes; code != 1012 {

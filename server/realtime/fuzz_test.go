@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -20,7 +21,7 @@ func FuzzFrames(f *testing.F) {
 		}
 	}
 	const most = 512
-	log := new(logBuffer)
+	log := new(testutil.LogBuffer)
 	s := open(f, realtime.Options{MaxMessage: most, Compress: true, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
 		inner := echoes().(*events)
 		echo := inner.message

@@ -106,20 +106,6 @@ func wantClose(t testing.TB, c *websocket.Conn, code int) {
 	}
 }
 
-// eventually polls until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.After(patience); !ok(); {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("it never happened: %s", what)
-		}
-	}
-}
-
 // events is a Handler of functions; nil ones do nothing.
 type events struct {
 	open    func(*realtime.Conn)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/internal/sharedtest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -56,5 +57,5 @@ func TestRushIsTrimmed(t *testing.T) {
 	for range 1000 {
 		dialRaw(t, s, "")
 	}
-	eventually(t, "a collection is asked for", func() bool { return forced() > before })
+	testutil.Eventually(t, "a collection is asked for", func() bool { return forced() > before })
 }

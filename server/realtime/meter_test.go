@@ -15,6 +15,7 @@ import (
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/sharedtest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 )
@@ -27,7 +28,7 @@ func settles(t *testing.T, c *realtime.Counters, what string, ok func(realtime.S
 			t.Logf("%+v", c.Stats())
 		}
 	}()
-	eventually(t, what, func() bool { return ok(c.Stats()) })
+	testutil.Eventually(t, what, func() bool { return ok(c.Stats()) })
 }
 
 func TestMeter(t *testing.T) {
@@ -122,7 +123,7 @@ func TestMeterOfChannels(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	var c realtime.Counters
-	log := new(logBuffer)
+	log := new(testutil.LogBuffer)
 	b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{Meter: &c, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	live := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a"})))
 	first, _ := place(t, live)
@@ -142,9 +143,9 @@ func TestMeterOfChannels(t *testing.T) {
 		t.Errorf("with Redis there: %+v", got)
 	}
 	redis.Kill()
-	eventually(t, "the loss is in the log", func() bool { return strings.Contains(log.String(), "trying again") })
+	testutil.Eventually(t, "the loss is in the log", func() bool { return strings.Contains(log.String(), "trying again") })
 	redis.Restart(t)
-	eventually(t, "it is subscribed again", func() bool {
+	testutil.Eventually(t, "it is subscribed again", func() bool {
 		_, err := b.Publish(context.Background(), "a", []byte("after"))
 		return err == nil && c.Stats().Gaps[realtime.Process] > 0
 	})

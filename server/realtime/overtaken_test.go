@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/internal/sharedtest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 )
@@ -24,7 +25,7 @@ const kept = 3
 type overtaking struct {
 	bus   *realtime.Bus
 	count realtime.Counters
-	log   logBuffer
+	log   testutil.LogBuffer
 	first uint64          // number of the last message before the test's own
 	live  *websocket.Conn // subscriber that reads everything
 }

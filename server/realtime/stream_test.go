@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 )
@@ -47,7 +48,7 @@ func TestStreamClientLeaves(t *testing.T) {
 	s := waits(t)
 	staying, leaving := get(t, s), get(t, s)
 	leaving.Body.Close()
-	eventually(t, "it is noticed", func() bool { return s.hub.Len() == 1 })
+	testutil.Eventually(t, "it is noticed", func() bool { return s.hub.Len() == 1 })
 	s.stop()
 	if rest, err := io.ReadAll(staying.Body); err != nil || string(rest) != " goodbye" {
 		t.Errorf("at the end: %q, %v", rest, err)

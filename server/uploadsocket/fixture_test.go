@@ -182,18 +182,3 @@ func (c client) closed(code int) {
 		c.Fatalf("got %q, %v; want close %d", text, err, code)
 	}
 }
-
-// eventually polls until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("it never happened: %s", what)
-		}
-	}
-}

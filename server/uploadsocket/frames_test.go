@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/uploadsocket"
 	"github.com/galeserver/gale/uploads"
 )
@@ -50,5 +51,5 @@ func TestBadFrames(t *testing.T) {
 			c.closed(row.code)
 		})
 	}
-	eventually(t, "nothing is left", func() bool { return len(s.left(t)) == 0 })
+	testutil.Eventually(t, "nothing is left", func() bool { return len(s.left(t)) == 0 })
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server/uploadsocket"
 	"github.com/galeserver/gale/uploads"
 )
@@ -138,7 +139,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 					_, _, err = c.ReadMessage()
 				}
 			}
-			eventually(t, "the upload is over", func() bool { return meter.Stats().Open == 0 })
+			testutil.Eventually(t, "the upload is over", func() bool { return meter.Stats().Open == 0 })
 			if left := s.left(t); len(left) != 0 || s.stored.Load() != 0 {
 				t.Errorf("left %v", left)
 			}
@@ -179,11 +180,11 @@ func TestReadingStopsWhileTheDiskIsBehind(t *testing.T) {
 	go func() { // ends with free
 		blocked <- s.pool.Do(context.Background(), func(context.Context) error { <-free; return nil })
 	}()
-	eventually(t, "the pool is busy", func() bool { return s.pool.Stats().Running == 1 })
+	testutil.Eventually(t, "the pool is busy", func() bool { return s.pool.Stats().Running == 1 })
 	const size = 64 << 20
 	sent := make(chan error, 1)
 	go func() { sent <- c.WriteMessage(websocket.BinaryMessage, make([]byte, size)) }() // ends when it is read
-	eventually(t, "a chunk waits", func() bool { return s.pool.Stats().Waiting == 1 })
+	testutil.Eventually(t, "a chunk waits", func() bool { return s.pool.Stats().Waiting == 1 })
 	select {
 	case err := <-sent:
 		t.Errorf("64 MiB were taken while the disk was busy: %v", err)
@@ -219,7 +220,7 @@ func TestRunWaitsForUploads(t *testing.T) {
 // refused.
 func refusedLate(t *testing.T, s *site) {
 	t.Helper()
-	eventually(t, "uploads are refused", func() bool {
+	testutil.Eventually(t, "uploads are refused", func() bool {
 		conn, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr+"/up?name=late.bin", nil)
 		if err == nil {
 			conn.Close()

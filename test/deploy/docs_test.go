@@ -1,0 +1,303 @@
+package deploy_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/galeserver/gale/test/harness"
+)
+
+// pages are those whose commands are run as they stand, in the order in which
+// somebody would follow them.
+var pages = []string{
+	"README.md", "docs/guide.md", "docs/http.md", "docs/tasks.md", "docs/uploads.md", "docs/realtime.md",
+	"docs/deployment.md", "docs/operations.md", "docs/security.md",
+}
+
+// The README names the two commands that a newcomer needs, and the Makefile has
+// both.
+func TestReadmeNamesBothCommands(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"run", "test"} {
+		if !strings.Contains(string(readme), "`make "+target+"`") {
+			t.Errorf("README.md does not name make %s", target)
+		}
+		if !regexp.MustCompile(`(?m)^` + target + `:`).Match(makefile) {
+			t.Errorf("the Makefile has no target %s", target)
+		}
+	}
+}
+
+// notRun is what the fence of a block says whose commands no test runs, with the
+// reason behind it.
+const notRun = "sh not run: "
+
+// block is a fenced block of a page.
+type block struct {
+	language string // the word behind the fence
+	line     int    // of its first line
+	text     string
+}
+
+// blocks finds the fenced blocks of a page (CommonMark §4.5, without tildes).
+func blocks(page string) (found []block) {
+	open := -1
+	for i, line := range strings.Split(page, "\n") {
+		fence, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case isFence && open < 0:
+			open = len(found)
+			found = append(found, block{language: strings.TrimSpace(fence), line: i + 2})
+		case isFence:
+			open = -1
+		case open >= 0:
+			found[open].text += line + "\n"
+		}
+	}
+	return found
+}
+
+// commands are the blocks of a page in a language, as one script for bash -e that
+// says before each command which line it comes from. What the page has left
+// running is ended with it.
+func commands(page, language string) (script string, n int) {
+	var b strings.Builder
+	for _, block := range blocks(page) {
+		if block.language != language {
+			continue
+		}
+		for i, line := range strings.Split(strings.TrimSuffix(block.text, "\n"), "\n") {
+			n++
+			fmt.Fprintf(&b, "# line %d\n%s\n", block.line+i, scripted(line))
+		}
+	}
+	return b.String() + "jobs -rp | xargs -r kill || true\nwait\n", n
+}
+
+// scripted makes a line of a script of what a person would type.
+func scripted(line string) string {
+	if line == "make run" { // and the next is typed elsewhere, once it serves
+		return line + " &\nuntil curl -fsS http://127.0.0.1:8888/healthz; do sleep 0.2; done"
+	}
+	return mustFail(line)
+}
+
+// mustFail turns `! command`, which bash -e would let pass either way, into one
+// that ends the script if the command succeeds.
+func mustFail(line string) string {
+	if bare, ok := strings.CutPrefix(line, "! "); ok {
+		return "if " + bare + "; then exit 1; fi"
+	}
+	return line
+}
+
+func TestBlocks(t *testing.T) {
+	page := "a\n```sh\none\ntwo\n```\ntext\n```\nother\n```\n```sh\n! three\n```\n```sh not run: why\nfour\n```\n"
+	script, n := commands(page, "sh")
+	want := "# line 3\none\n# line 4\ntwo\n# line 11\nif three; then exit 1; fi\njobs -rp | xargs -r kill || true\nwait\n"
+	if script != want || n != 3 {
+		t.Errorf("%d commands:\n%s", n, script)
+	}
+}
+
+// everyPage are all pages of the project, with those that are run.
+func everyPage(t *testing.T) (paths []string) {
+	t.Helper()
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "bench/results/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
+	}
+	for _, page := range pages {
+		if !slices.Contains(paths, page) {
+			t.Errorf("there is no %s", page)
+		}
+	}
+	return paths
+}
+
+// Commands that are no bash, or that no test runs without a reason, flags that do
+// not exist and links to nowhere are found without running anything.
+func TestPages(t *testing.T) {
+	flags := helpOf(t)
+	for _, path := range everyPage(t) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := string(text)
+		checkBlocks(t, path, page)
+		checkFlags(t, path, page, flags)
+		checkLinks(t, path, page)
+	}
+}
+
+// languages are those of blocks that hold no commands.
+var languages = []string{"", "toml", "json", "js"}
+
+// typed is how a line begins that somebody is to type.
+var typed = regexp.MustCompile(`(?m)^(\$|make|curl|go|docker|systemctl|bin/server|server) `)
+
+func checkBlocks(t *testing.T, path, page string) {
+	t.Helper()
+	for _, block := range blocks(page) {
+		reason, unrun := strings.CutPrefix(block.language, notRun)
+		switch {
+		case block.language == "sh" && !slices.Contains(pages, path):
+			t.Errorf("%s:%d: no test runs this page", path, block.line)
+		case unrun && len(reason) < 10:
+			t.Errorf("%s:%d: not run, for what reason?", path, block.line)
+		case block.language == "sh" || unrun:
+			parse := exec.Command("bash", "-n")
+			parse.Stdin = strings.NewReader(block.text)
+			if out, err := parse.CombinedOutput(); err != nil {
+				t.Errorf("%s:%d: %v\n%s", path, block.line, err, out)
+			}
+		case !slices.Contains(languages, block.language):
+			t.Errorf("%s:%d: a block in %q", path, block.line, block.language)
+		case block.language == "" && typed.MatchString(block.text):
+			t.Errorf("%s:%d: commands in a block that does not say sh", path, block.line)
+		}
+	}
+}
+
+// helpOf is what all commands say of their flags.
+func helpOf(t *testing.T) string {
+	t.Helper()
+	var help strings.Builder
+	for _, verb := range []string{"serve", "worker", "status", "tasks"} {
+		out, err := exec.Command(harness.Binary(), "help", verb).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		help.Write(out)
+	}
+	return help.String()
+}
+
+var (
+	// inText is a flag that a page speaks of.
+	inText = regexp.MustCompile("`(-[a-z][a-z-]+)[ `]")
+	// calls are the calls of the server in a page, in text or in a block, up to
+	// where another command begins.
+	calls  = regexp.MustCompile("(?m)(?:^|[`(/ ])server(?: [A-Za-z0-9_.-]+)*? -[^`|&;)\n]*")
+	inCall = regexp.MustCompile(" --?([a-z][a-z-]*)")
+)
+
+// notOurs are flags of other programs that pages speak of.
+var notOurs = []string{"-race", "-trimpath"}
+
+func checkFlags(t *testing.T, path, page, help string) {
+	t.Helper()
+	known := func(flag string) bool {
+		return strings.Contains(help, "\n  "+flag+" ") || strings.Contains(help, "\n  "+flag+"\n") || flag == "-h" || slices.Contains(notOurs, flag)
+	}
+	for _, flag := range inText.FindAllStringSubmatch(page, -1) {
+		if !known(flag[1]) {
+			t.Errorf("%s speaks of %s, which no command has", path, flag[1])
+		}
+	}
+	for _, call := range calls.FindAllString(page, -1) {
+		for _, flag := range inCall.FindAllStringSubmatch(call, -1) {
+			if !known("-" + flag[1]) {
+				t.Errorf("%s: %q: no command has -%s", path, call, flag[1])
+			}
+		}
+	}
+}
+
+var (
+	linkTo  = regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	notSlug = regexp.MustCompile(`[^a-z0-9 _-]`)
+)
+
+// checkLinks follows the links to files of the project, and to headings in them.
+func checkLinks(t *testing.T, path, page string) {
+	t.Helper()
+	for _, link := range linkTo.FindAllStringSubmatch(page, -1) {
+		if strings.Contains(link[1], "://") {
+			continue
+		}
+		target, text := path, page
+		if link[1] != "" {
+			target = filepath.Join(filepath.Dir(path), link[1])
+			content, err := fs.ReadFile(os.DirFS("."), target)
+			if err != nil && !isFolder(target) {
+				t.Errorf("%s links to %s: %v", path, link[1], err)
+			}
+			text = string(content)
+		}
+		if link[2] != "" && !slices.Contains(anchors(text), link[2]) {
+			t.Errorf("%s links to %s, a heading that %s has not", path, link[2], target)
+		}
+	}
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// anchors are the headings of a page as links name them.
+func anchors(page string) (all []string) {
+	for _, h := range heading.FindAllStringSubmatch(page, -1) {
+		all = append(all, "#"+strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+	}
+	return all
+}
+
+// What the checks are to find, they find.
+func TestChecksOfPages(t *testing.T) {
+	if got := calls.FindAllString("`server worker -redis x -nope`\nbin/server -data d -tasks f &\nserver tasks list -json | x -y", -1); len(got) != 3 ||
+		!strings.Contains(got[0], "-nope") || strings.Contains(got[2], "-y") {
+		t.Errorf("calls %q", got)
+	}
+	if got := anchors("# A page\n## The answer, `x`\n"); !slices.Equal(got, []string{"#a-page", "#the-answer-x"}) {
+		t.Errorf("anchors %q", got)
+	}
+	if !typed.MatchString("text\ncurl -s x\n") || typed.MatchString("  server [flags]\n") {
+		t.Error("what is typed is not found")
+	}
+}
+
+// Every alert has its line in the operations page, and every line its alert.
+func TestAlertsAreExplained(t *testing.T) {
+	rules, err := os.ReadFile("deploy/prometheus/gale.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("deploy/prometheus/gale.test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1)
+	for _, name := range named {
+		if !strings.Contains(string(page), "\n| "+name[1]+" |") || !strings.Contains(string(tests), "alertname: "+name[1]+",") {
+			t.Errorf("%s is not explained, or not tested", name[1])
+		}
+	}
+	if explained := strings.Count(string(page), "\n| Gale"); explained != len(named) || explained < 10 {
+		t.Errorf("%d alerts, %d explained", len(named), explained)
+	}
+}

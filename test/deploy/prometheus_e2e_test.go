@@ -1,0 +1,105 @@
+//go:build e2e
+
+package deploy_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
+)
+
+// TestE2EPromtool lets Prometheus' own tool read what a server answers and what
+// is shipped for it, and looks whether rules and dashboard speak of figures that
+// there are.
+func TestE2EPromtool(t *testing.T) {
+	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "1")
+	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
+	harness.AwaitTask(t, g, answer.Files[0].Task)
+	harness.StartTask(t, g, "x") // something is in a queue
+	var text string
+	testutil.Eventually(t, "all is published", func() bool {
+		_, text, _ = harness.Get("http://" + g.Admin + "/metrics")
+		return strings.Contains(text, `event="succeeded"`) && strings.Contains(text, "gale_queue_oldest_seconds") && strings.Contains(text, "gale_upload_duration_seconds_bucket") && strings.Contains(text, "gale_task_duration_seconds_bucket")
+	})
+	promtool(t, text, "check", "metrics")
+	promtool(t, "", "check", "rules", "deploy/prometheus/gale.rules.yml")
+	promtool(t, "", "test", "rules", "deploy/prometheus/gale.test.yml")
+	promtool(t, "", "check", "config", "deploy/prometheus/prometheus.yml")
+
+	// The dashboard's queries are PromQL, once Grafana has filled in its variables.
+	var rules strings.Builder
+	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
+	queries := dashboardQueries(t)
+	filled := strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*")
+	for i, q := range queries {
+		fmt.Fprintf(&rules, "  - record: panel_%d\n    expr: %q\n", i, filled.Replace(q))
+	}
+	file := filepath.Join(t.TempDir(), "dashboard.yml")
+	if err := os.WriteFile(file, []byte(rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	promtool(t, "", "check", "rules", "--lint=none", file)
+
+	shipped, err := os.ReadFile("deploy/prometheus/gale.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\b(gale|process)_[a-z_]+`).FindAllString(string(shipped)+strings.Join(queries, "\n"), -1)
+	slices.Sort(named)
+	named = slices.Compact(named)
+	if len(named) < 15 {
+		t.Errorf("only %v are spoken of", named)
+	}
+	for _, name := range named {
+		if !strings.Contains(text, "\n"+name+"{") && !strings.Contains(text, "\n"+name+" ") {
+			t.Errorf("nobody exports %s", name)
+		}
+	}
+}
+
+// promtool runs the tool, which must have nothing to say against it.
+func promtool(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("promtool", args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(out), "FAILED") || args[1] == "metrics" && len(out) > 0 {
+		t.Errorf("promtool %q: %v\n%s", args, err, out)
+	}
+}
+
+func dashboardQueries(t *testing.T) (queries []string) {
+	t.Helper()
+	text, err := os.ReadFile("deploy/grafana/gale.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Annotations struct{ List []struct{ Expr string } }
+		Panels      []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(text, &board); err != nil || len(board.Panels) < 10 {
+		t.Fatalf("%d panels, %v", len(board.Panels), err)
+	}
+	for _, a := range board.Annotations.List {
+		queries = append(queries, a.Expr)
+	}
+	for _, p := range board.Panels {
+		for _, target := range p.Targets {
+			queries = append(queries, target.Expr)
+		}
+	}
+	return queries
+}

@@ -1,0 +1,67 @@
+package harness
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+)
+
+// ConsoleClients are what the scripts of test/console/testdata are run with.
+var ConsoleClients = []string{"playwright-core@1.65.1", "axe-core@4.14.1", "ws@8.18.0"}
+
+// Browser is a client that keeps cookies, says which page it is at, and follows
+// no redirect.
+type Browser struct {
+	t      *testing.T
+	URL    string
+	Client http.Client
+}
+
+// NewBrowser returns one without cookies, at a server's URL.
+func NewBrowser(t *testing.T, g *Server) *Browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A connection for each request, so that both processes answer.
+	return &Browser{t: t, URL: g.URL, Client: http.Client{
+		Jar: jar, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Ask returns the response and its body. site is Sec-Fetch-Site.
+func (b *Browser) Ask(method, path, site, body string) (*http.Response, string) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.URL+path, strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Sec-Fetch-Site", site)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := b.Client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// Wants is Ask where the response must have this status.
+func (b *Browser) Wants(method, path, site, body string, status int) (*http.Response, string) {
+	b.t.Helper()
+	resp, text := b.Ask(method, path, site, body)
+	if resp.StatusCode != status {
+		b.t.Errorf("%s %s from %s: %d, want %d: %.200s", method, path, site, resp.StatusCode, status, text)
+	}
+	return resp, text
+}

@@ -1,0 +1,7 @@
+//go:build !race
+
+package harness
+
+// RaceEnabled reports whether the tests and the program run under the race
+// detector.
+const RaceEnabled = false

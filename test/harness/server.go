@@ -1,0 +1,127 @@
+package harness
+
+import (
+	"bufio"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
+)
+
+// Server is a running server. Exited is closed once its process has ended.
+type Server struct {
+	Cmd        *exec.Cmd
+	URL, Admin string
+	Log        *testutil.LogBuffer
+	Exited     chan struct{}
+	exitErr    error
+}
+
+// Launch starts a server in dir, on free ports unless args say otherwise, and
+// waits until all of its slots are live.
+func Launch(dir string, args ...string) (*Server, error) {
+	cmd := exec.Command(Binary(), OnFreePorts(args)...)
+	cmd.Dir = dir
+	return LaunchAs(cmd)
+}
+
+// OnFreePorts adds the flags that let a server choose its ports. Without a command
+// in args it is serve.
+func OnFreePorts(args []string) []string {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		args = append([]string{"serve"}, args...)
+	}
+	return append([]string{args[0], "-port", "0", "-admin", "127.0.0.1:0"}, args[1:]...)
+}
+
+// LaunchAs starts a server by a command of the caller's, as Launch does.
+func LaunchAs(cmd *exec.Cmd) (*Server, error) {
+	g := &Server{Cmd: cmd, Log: &testutil.LogBuffer{}, Exited: make(chan struct{})}
+	g.Cmd.Stdout, g.Cmd.Stderr = g.Log, g.Log
+	if err := g.Cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { // ends with the process
+		g.exitErr = g.Cmd.Wait()
+		close(g.Exited)
+	}()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if strings.Contains(g.Log.String(), "msg=ready") {
+			g.scan() // now, and not before: on a busy machine all of it may have come in between
+			return g, nil
+		}
+		select {
+		case <-g.Exited:
+			return nil, fmt.Errorf("server ended: %w\n%s", g.exitErr, g.Log)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			g.Kill()
+			return nil, fmt.Errorf("server is not ready\n%s", g.Log)
+		}
+	}
+}
+
+// scan finds the addresses in the log.
+func (g *Server) scan() {
+	for lines := bufio.NewScanner(strings.NewReader(g.Log.String())); lines.Scan(); {
+		for word := range strings.FieldsSeq(lines.Text()) {
+			if url, ok := strings.CutPrefix(word, "url="); ok {
+				g.URL = url
+			}
+			if addr, ok := strings.CutPrefix(word, "addr="); ok && strings.Contains(lines.Text(), "admin endpoint") {
+				g.Admin = addr
+			}
+		}
+	}
+}
+
+// Kill ends the server and, with it, its children.
+func (g *Server) Kill() {
+	_ = g.Cmd.Process.Kill()
+	<-g.Exited
+}
+
+// Wait waits until the server has ended and returns its exit status as exec.Cmd.Wait
+// does. After limit it kills the server and returns an error.
+func (g *Server) Wait(limit time.Duration) error {
+	select {
+	case <-g.Exited:
+		return g.exitErr
+	case <-time.After(limit):
+		g.Kill()
+		return fmt.Errorf("server did not end within %v\n%s", limit, g.Log)
+	}
+}
+
+// Start launches a server for a test and ends it with the test.
+func Start(t *testing.T, dir string, args ...string) *Server {
+	t.Helper()
+	g, err := Launch(dir, args...)
+	return EndWith(t, g, err)
+}
+
+// EndWith takes what Launch or LaunchAs returned: an error ends the test, a server
+// ends with it.
+func EndWith(t *testing.T, g *Server, err error) *Server {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Ending(t, g)
+}
+
+// Ending ends a server with the test, and prints its log if the test has failed.
+func Ending(t *testing.T, g *Server) *Server {
+	t.Helper()
+	t.Cleanup(func() {
+		g.Kill()
+		if t.Failed() {
+			t.Logf("server's log:\n%s", g.Log)
+		}
+	})
+	return g
+}

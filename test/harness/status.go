@@ -1,0 +1,38 @@
+package harness
+
+import (
+	"strings"
+	"testing"
+)
+
+// SlotStatus is a slot in GET /status.
+type SlotStatus struct {
+	Slot, Role, State string
+	PID, Restarts     int
+	RSS               int64
+}
+
+// Slots returns the slots of GET /status by their name.
+func (g *Server) Slots(t *testing.T) map[string]SlotStatus {
+	t.Helper()
+	var answer struct{ Slots []SlotStatus }
+	GetJSON(t, "http://"+g.Admin+"/status", &answer)
+	bySlot := map[string]SlotStatus{}
+	for _, s := range answer.Slots {
+		bySlot[s.Slot] = s
+	}
+	return bySlot
+}
+
+// Renewed reports whether both of two serve slots have got a new process that is
+// live.
+func (g *Server) Renewed(t *testing.T, before map[string]SlotStatus) bool {
+	t.Helper()
+	_, status, err := Get("http://" + g.Admin + "/status")
+	if err != nil || !strings.Contains(status, "serve.1") {
+		return false
+	}
+	now := g.Slots(t)
+	return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
+		now["serve.0"].State == "live" && now["serve.1"].State == "live"
+}

@@ -1,0 +1,344 @@
+package realtime_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
+)
+
+// heard is what a subscriber of a channel gets.
+type heard struct {
+	ID    uint64
+	Event string // subscribed, gap, or empty for a message
+	Data  string
+	Gap   bool
+}
+
+// eventSource follows an event stream as browsers do (WHATWG HTML §9.2): a lost
+// connection is opened again, behind the last message, and a response that is no
+// event stream with status 200 ends it for good.
+type eventSource struct {
+	url string
+
+	mu     sync.Mutex
+	all    []heard
+	lastID string
+	retry  time.Duration
+	final  string // why it gave up; empty while it has not
+	ended  int    // streams, and attempts at one
+}
+
+// run returns when ctx ends or the client has given up.
+func (s *eventSource) run(ctx context.Context) {
+	s.retry = 100 * time.Millisecond
+	for ctx.Err() == nil && s.connect(ctx) {
+		s.mu.Lock()
+		s.ended++
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(s.retry):
+		}
+	}
+}
+
+// connect reads one stream to its end, and reports whether there may be another.
+func (s *eventSource) connect(ctx context.Context) (again bool) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	if err != nil {
+		return s.giveUp(err.Error())
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	if s.lastID != "" {
+		req.Header.Set("Last-Event-ID", s.lastID)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return true
+	}
+	defer resp.Body.Close()
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
+		return s.giveUp(fmt.Sprint(resp.Status, " ", kind))
+	}
+	var e heard
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		field, value, _ := strings.Cut(lines.Text(), ": ")
+		switch field {
+		case "":
+			if e.Data != "" {
+				s.take(e)
+			}
+			e = heard{}
+		case "id":
+			s.lastID = value
+			e.ID, _ = strconv.ParseUint(value, 10, 64)
+		case "event":
+			e.Event = value
+		case "data":
+			e.Data += value
+		case "retry":
+			ms, _ := strconv.Atoi(value)
+			s.retry = time.Duration(ms) * time.Millisecond
+		}
+	}
+	return true
+}
+
+func (s *eventSource) giveUp(why string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.final = why
+	return false
+}
+
+func (s *eventSource) take(e heard) {
+	if e.Event != "" {
+		_ = json.Unmarshal([]byte(e.Data), &e) // gap
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, e)
+}
+
+// published are the messages that a server has taken, by number.
+type published struct {
+	channel string
+	sent    int // attempts
+	taken   map[uint64]string
+	last    uint64
+}
+
+// publish sends a message until one is taken, each time another one: what was
+// refused may have been sent all the same.
+func (p *published) publish(t *testing.T, g *harness.Server) {
+	t.Helper()
+	testutil.Eventually(t, "a message is taken", func() bool { return p.try(t, g) == http.StatusOK })
+}
+
+// try sends one message and returns the status, or 0 if there was no response.
+func (p *published) try(t *testing.T, g *harness.Server) (status int) {
+	t.Helper()
+	p.sent++
+	text := fmt.Sprint("message ", p.sent)
+	resp, err := http.Post(g.URL+"/publish/"+p.channel, "text/plain", strings.NewReader(text))
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp.StatusCode
+	}
+	var note struct{ Seq uint64 }
+	if err := json.Unmarshal(body, &note); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	if p.taken == nil {
+		p.taken = make(map[uint64]string)
+	}
+	p.taken[note.Seq], p.last = text, note.Seq
+	return http.StatusOK
+}
+
+// check wants all messages from the first on, each once and in order, but for gaps
+// that were reported.
+func (p *published) check(all []heard) error {
+	at := uint64(math.MaxUint64) // number up to which all is there, or reported
+	for i, e := range all {
+		switch {
+		case e.Event == "subscribed" && at == math.MaxUint64, e.Gap && e.ID >= at:
+			at = e.ID
+		case e.Event == "subscribed" && !e.Gap && e.ID == at:
+		case e.Event == "" && e.ID == at+1:
+			if want, known := p.taken[e.ID]; known && e.Data != want {
+				return fmt.Errorf("number %d: %q, published was %q", e.ID, e.Data, want)
+			}
+			at = e.ID
+		default:
+			return fmt.Errorf("event %d: %+v behind number %d", i, e, at)
+		}
+	}
+	if at < p.last {
+		return fmt.Errorf("the last number is %d, published were %d", at, p.last)
+	}
+	return nil
+}
+
+// site is a server that faults happen to.
+type site struct {
+	*harness.Server
+	redis     *redistest.Server // or nil: it has the store slot
+	published *published
+	met       func(t *testing.T) // waits until each client has tried to connect since; for a fault that lasts
+}
+
+// fault is something that breaks under clients, and is over when do returns.
+type fault struct {
+	name  string
+	store bool // needs the store slot
+	redis bool // needs Redis
+	do    func(t *testing.T, s *site)
+}
+
+// refused publishes until nothing is taken any more: Redis is away.
+func (s *site) refused(t *testing.T) {
+	t.Helper()
+	testutil.Eventually(t, "messages are refused", func() bool { return s.published.try(t, s.Server) == http.StatusServiceUnavailable })
+}
+
+// killed kills a slot's process and waits for the next one.
+func (s *site) killed(t *testing.T, slot string) {
+	t.Helper()
+	pid := s.Slots(t)[slot].PID
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, slot+" is back", func() bool {
+		now := s.Slots(t)[slot]
+		return now.PID != pid && now.State == "live"
+	})
+}
+
+// reconnect makes every client connect again while the fault lasts.
+func (s *site) reconnect(t *testing.T) {
+	t.Helper()
+	s.killed(t, "serve.0")
+	s.killed(t, "serve.1")
+	s.met(t)
+}
+
+// faults are those that every client recovers from.
+var faults = []fault{
+	{name: "Redis restarts", redis: true, do: func(t *testing.T, s *site) {
+		s.redis.Kill()
+		s.refused(t)
+		s.reconnect(t)
+		s.redis.Restart(t)
+	}},
+	{name: "Redis stands still", redis: true, do: func(t *testing.T, s *site) {
+		before := strings.Count(s.Log.String(), "subscription lost")
+		s.redis.Stop(t)
+		s.refused(t)
+		testutil.Eventually(t, "the subscription is lost", func() bool { return strings.Count(s.Log.String(), "subscription lost") > before })
+		s.reconnect(t)
+		s.redis.Continue(t)
+	}},
+	{name: "the store is killed", store: true, do: func(t *testing.T, s *site) { s.killed(t, "store.0") }},
+	{name: "a child is killed", do: func(t *testing.T, s *site) {
+		s.killed(t, "serve.0")
+		s.published.publish(t, s.Server)
+		s.killed(t, "serve.1")
+	}},
+	{name: "a reload", do: func(t *testing.T, s *site) {
+		before := s.Slots(t)
+		if err := s.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, "the children are new", func() bool {
+			s.published.publish(t, s.Server)
+			return s.Renewed(t, before)
+		})
+		for _, slot := range []string{"serve.0", "serve.1"} {
+			testutil.Eventually(t, "the old process of "+slot+" has ended", func() bool {
+				s.published.publish(t, s.Server)
+				return syscall.Kill(before[slot].PID, 0) != nil
+			})
+		}
+	}},
+}
+
+// recoverable starts a server with two children, with a Redis or without, and
+// returns the faults that it may have.
+func recoverable(t *testing.T, withRedis bool, flags ...string) (s *site, some []fault) {
+	t.Helper()
+	s = &site{published: &published{channel: "recover"}}
+	flags = append([]string{"-procs", "2", "-workers", "0", "-broker", "sqlite", "-grace", "5s", "-on-upload", ""}, flags...)
+	if withRedis {
+		s.redis = redistest.Start(t)
+		flags = append(flags, "-redis", s.redis.URL())
+	}
+	for _, f := range faults {
+		if (!f.redis || withRedis) && (!f.store || !withRedis) {
+			some = append(some, f)
+		}
+	}
+	s.Server = harness.Start(t, t.TempDir(), flags...)
+	return s, some
+}
+
+// A client that gives up at any status but 200 follows a channel through all
+// faults: no message is missing or there twice, unless a gap is reported.
+func TestEventSourcesRecover(t *testing.T) {
+	t.Parallel()
+	for name, withRedis := range map[string]bool{"redis": true, "store slot": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, some := recoverable(t, withRedis)
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			defer running.Wait()
+			defer cancel()
+			sources := make([]*eventSource, 8)
+			for i := range sources {
+				sources[i] = &eventSource{url: s.URL + "/events/recover"}
+				running.Go(func() { sources[i].run(ctx) }) // ends with ctx
+			}
+			for _, source := range sources {
+				source.await(t, "it is subscribed", func() bool { return len(source.all) > 0 })
+			}
+			s.met = func(t *testing.T) {
+				before := make([]int, len(sources)) // of all first: they connect at the same time
+				for i, source := range sources {
+					source.mu.Lock()
+					before[i] = source.ended
+					source.mu.Unlock()
+				}
+				for i, source := range sources {
+					source.await(t, "it has connected twice", func() bool { return source.ended >= before[i]+2 })
+				}
+			}
+			for _, f := range some {
+				s.published.publish(t, s.Server)
+				f.do(t, s)
+				s.published.publish(t, s.Server)
+				for _, source := range sources {
+					source.await(t, f.name+": it has the last message", func() bool { return source.all[len(source.all)-1].ID >= s.published.last })
+				}
+			}
+			for _, source := range sources {
+				source.mu.Lock()
+				if err := s.published.check(source.all); err != nil {
+					t.Error(err)
+				}
+				source.mu.Unlock()
+			}
+		})
+	}
+}
+
+// await waits until a client is as it should be, which cond finds under its lock.
+func (s *eventSource) await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	testutil.Eventually(t, "a client: "+what, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.final != "" {
+			t.Fatalf("a client gave up: %s", s.final)
+		}
+		return cond()
+	})
+}

@@ -1,0 +1,288 @@
+package uploads_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
+)
+
+// postUpload sends a request on a connection of its own.
+func postUpload(g *harness.Server, contentType string, body []byte) (a harness.UploadResponse, err error) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+	resp, err := client.Post(g.URL+"/upload", contentType, bytes.NewReader(body))
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	return a, json.NewDecoder(resp.Body).Decode(&a)
+}
+
+// Of 64 clients that want one name, of two processes, one gets it.
+func TestUploadRace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0")
+	const racers, size = 64, 300 << 10
+	var codes [racers]int
+	var ready, done sync.WaitGroup
+	ready.Add(1)
+	for i := range racers {
+		contentType, body := harness.FormOf("race", "it.bin", harness.UploadContent(i, size))
+		done.Go(func() {
+			ready.Wait()
+			a, err := postUpload(g, contentType, body)
+			if err != nil {
+				t.Errorf("racer %d: %v", i, err)
+			}
+			codes[i] = a.Code
+		})
+	}
+	ready.Done()
+	done.Wait()
+	won := -1
+	for i, code := range codes {
+		switch {
+		case code == 200 && won < 0:
+			won = i
+		case code != 501:
+			t.Errorf("racer %d: code %d", i, code)
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "data/uploads/race/it.bin"))
+	if err != nil || won < 0 || !bytes.Equal(content, harness.UploadContent(won, size)) {
+		t.Errorf("the file is not that of racer %d: %d bytes, %v", won, len(content), err)
+	}
+}
+
+// sentUpload is what a client of TestUploadsUnderKills did and heard.
+type sentUpload struct {
+	size  int
+	acked bool
+}
+
+// sendOneWay uploads the file called i by one of the ways there are.
+func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err error) {
+	name, content := fmt.Sprintf("%03d.mp3", i), harness.UploadContent(i, size)
+	switch i % 3 {
+	case 0:
+		a, err := postUpload(g, "application/x-www-form-urlencoded", []byte(url.Values{
+			"directory": {"killed"}, "filename": {name}, "body": {string(content)},
+		}.Encode()))
+		return a.Code == 200, err
+	case 1:
+		contentType, body := harness.FormOf("killed", name, content)
+		a, err := postUpload(g, contentType, body)
+		return a.Code == 200, err
+	}
+	conn, _, err := websocket.DefaultDialer.Dial(strings.Replace(g.URL, "http", "ws", 1)+"/upload?directory=killed&filename="+name, nil)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+	for len(content) > 0 {
+		n := min(len(content), 100<<10)
+		if err := conn.WriteMessage(websocket.BinaryMessage, content[:n]); err != nil {
+			return false, err
+		}
+		if _, _, err := conn.ReadMessage(); err != nil {
+			return false, err
+		}
+		content = content[n:]
+	}
+	if err := conn.WriteMessage(websocket.TextMessage, []byte("done")); err != nil {
+		return false, err
+	}
+	_, text, err := conn.ReadMessage()
+	return strings.Contains(string(text), `"code":200`), err
+}
+
+// 200 uploads by every way, while their processes are killed again and again, and
+// in the end the master: each file is whole or absent, and none is missing that a
+// client was told is there.
+func TestUploadsUnderKills(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-on-upload", "")
+	const files, clients = 200, 4
+	var sent [files]sentUpload
+	var next, broken atomic.Int64
+	var load sync.WaitGroup
+	for range clients {
+		load.Go(func() { // ends with the last file
+			for i := int(next.Add(1)) - 1; i < files; i = int(next.Add(1)) - 1 {
+				sent[i].size = 1 + i*i%300*1024 // up to 300 KiB; the form's limit is 1 MiB, encoded
+				acked, err := sendOneWay(t, g, i, sent[i].size)
+				if sent[i].acked = acked; err != nil {
+					broken.Add(1)
+				}
+			}
+		})
+	}
+	kills := 0
+	finished := make(chan struct{})
+	go func() { load.Wait(); close(finished) }() // ends with the load
+	for over := false; !over; {
+		slot := fmt.Sprintf("serve.%d", rand.IntN(2))
+		victim := g.Slots(t)[slot]
+		select {
+		case <-finished:
+			over = true
+		case <-time.After(rand.N(40 * time.Millisecond)):
+		}
+		if next.Load() > files*9/10 {
+			_ = g.Cmd.Process.Kill() // the master, and with it all
+			break
+		}
+		if victim.State == "live" && syscall.Kill(victim.PID, syscall.SIGKILL) == nil {
+			kills++
+		}
+	}
+	<-finished
+	g.Kill()
+	stored := checkKilled(t, filepath.Join(dir, "data/uploads"), sent[:])
+	t.Logf("%d kills, %d of %d uploads broke off, %d are stored", kills, broken.Load(), files, stored)
+	if kills < 3 || broken.Load() == 0 || stored == 0 {
+		t.Error("nothing was tried")
+	}
+	harness.Start(t, dir, "-procs", "1", "-workers", "0")
+	if left, err := os.ReadDir(filepath.Join(dir, "data/uploads/.incoming")); err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) != 0 {
+		t.Errorf("not swept: %v, %v", left, err)
+	}
+}
+
+// checkKilled compares what is there with what was sent.
+func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
+	t.Helper()
+	for i, s := range sent {
+		content, err := os.ReadFile(filepath.Join(root, "killed", fmt.Sprintf("%03d.mp3", i)))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			if s.acked {
+				t.Errorf("file %d was acknowledged, and is missing", i)
+			}
+		case err != nil || !bytes.Equal(content, harness.UploadContent(i, s.size)):
+			t.Errorf("file %d has %d bytes of %d, or others: %v", i, len(content), s.size, err)
+		default:
+			stored++
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(root, "killed"))
+	if err != nil || len(entries) != stored {
+		t.Errorf("%d entries, %d files: %v", len(entries), stored, err)
+	}
+	return stored
+}
+
+// On a full disk every way answers 507 and leaves nothing; what is small enough
+// for the rest goes on.
+func TestUploadToAFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	disk := harness.TinyDisk(t, dir)
+	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
+	free := func() uint64 {
+		var s syscall.Statfs_t
+		if err := syscall.Statfs(disk, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Bfree
+	}
+	before := free()
+	big := bytes.Repeat([]byte("x"), 2<<20)
+	for name, send := range map[string]func() (string, error){
+		"multipart": func() (string, error) {
+			contentType, body := harness.FormOf("d/new", "big", big)
+			a, err := postUpload(g, contentType, body)
+			return strconv.Itoa(a.Code), err
+		},
+		"urlencoded": func() (string, error) {
+			a, err := postUpload(g, "application/x-www-form-urlencoded", []byte("directory=d/new&filename=big.mp3&body="+string(big)))
+			return strconv.Itoa(a.Code), err
+		},
+		"websocket": func() (string, error) {
+			conn := uploadSocket(t, g, "?directory=d/new&filename=big", nil)
+			return harness.SendMessage(t, conn, websocket.BinaryMessage, string(big)), nil
+		},
+	} {
+		if got, err := send(); err != nil || !strings.Contains(got, "507") {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+		testutil.Eventually(t, name+": the space is free again", func() bool { return free() == before })
+		if left, err := os.ReadDir(filepath.Join(disk, "d")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s left %v, %v", name, left, err)
+		}
+		contentType, body := harness.FormOf("small", name, []byte("content"))
+		if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
+			t.Errorf("a small one after %s: %+v, %v", name, a, err)
+		}
+		before = free()
+	}
+	// The log arrives through a pipe, behind the answers.
+	said := func() int { return strings.Count(g.Log.String(), "no space left on device") }
+	testutil.Eventually(t, "the log says three times what is wrong", func() bool { return said() >= 3 })
+	if n := said(); n != 3 {
+		t.Errorf("the log says %d times what is wrong", n)
+	}
+}
+
+// Senders that stall in the middle hold no place in the pool, not even one of one.
+func TestSlowSendersHoldNoPlace(t *testing.T) {
+	t.Parallel()
+	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-upload-pool", "1", "-on-upload", "")
+	type sender struct {
+		net.Conn
+		rest []byte
+	}
+	var slow []sender
+	for i := range 16 {
+		contentType, body := harness.FormOf("slow", strconv.Itoa(i), harness.UploadContent(i, 600<<10))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		if _, err := fmt.Fprintf(conn, "POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", contentType, len(body), body[:400<<10]); err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, sender{conn, body[400<<10:]})
+	}
+	contentType, body := harness.FormOf("quick", "a", []byte("content"))
+	if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
+		t.Errorf("beside them: %+v, %v", a, err)
+	}
+	for i, s := range slow {
+		if _, err := s.Write(s.rest); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(s)
+		sum := sha256.Sum256(harness.UploadContent(i, 600<<10))
+		if err != nil || !bytes.Contains(answer, []byte(hex.EncodeToString(sum[:]))) {
+			t.Errorf("slow sender %d: %s, %v", i, answer, err)
+		}
+	}
+}
