@@ -47,7 +47,7 @@ var floors = map[string]int{
 	"demo/inspect":  28,
 	"demo":          35,
 
-	"app/internal/span":      0,
+	"internal/span":          0,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
 	"app/internal/access":    25,
@@ -74,6 +74,8 @@ var floors = map[string]int{
 	"test/tasks":     60,
 	"test/tus":       60,
 	"test/uploads":   60,
+	"test/importing": 60,
+	"test/upgrade":   60,
 	"docs/example":   50,
 	"bench/faults":   50,
 	"bench/cost":     50,

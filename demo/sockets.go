@@ -11,6 +11,7 @@ import (
 	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 )
 
@@ -112,10 +113,10 @@ type stream struct {
 }
 
 func streamOf(ctx *fasthttp.RequestCtx) (s stream, err error) {
-	if s.count, err = number(ctx, "n", 10_000, maxStream); err != nil {
+	if s.count, err = server.QueryInt(ctx, "n", 10_000, maxStream); err != nil {
 		return s, err
 	}
-	ms, err := number(ctx, "ms", 10, maxGap)
+	ms, err := server.QueryInt(ctx, "ms", 10, maxGap)
 	s.gap = time.Duration(ms) * time.Millisecond
 	return s, err
 }

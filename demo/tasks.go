@@ -1,13 +1,10 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -54,7 +51,7 @@ type taskRoutes struct{ client *jobs.Client }
 
 // start is GET and POST /start-task.
 func (t *taskRoutes) start(ctx *fasthttp.RequestCtx) error {
-	data, given, err := argument(ctx, "data")
+	data, given, err := server.Argument(ctx, "data")
 	if err != nil {
 		return err
 	}
@@ -65,37 +62,9 @@ func (t *taskRoutes) start(ctx *fasthttp.RequestCtx) error {
 		}
 	}
 	task, _, err := t.client.Enqueue(ctx, n)
-	if errors.Is(err, jobs.ErrArgs) { // too long, or not UTF-8
-		return server.Fail(fasthttp.StatusBadRequest, err.Error())
-	}
 	if err != nil {
 		return err
 	}
 	server.WriteText(ctx, fasthttp.StatusOK, "Task started: "+task.ID)
 	return nil
-}
-
-// argument finds a parameter in the query or in a urlencoded body, as Tornado's
-// get_argument does; the last one counts.
-func argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
-	body, err := server.ReadAll(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	var form fasthttp.Args
-	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte(";"))
-	if strings.EqualFold(string(bytes.TrimSpace(kind)), "application/x-www-form-urlencoded") {
-		form.ParseBytes(body)
-	}
-	if err := server.CheckArgs(&form, "form field"); err != nil {
-		return "", false, server.Fail(fasthttp.StatusBadRequest, err.Error())
-	}
-	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), &form} {
-		for k, v := range args.All() {
-			if string(k) == name {
-				value, given = string(v), true
-			}
-		}
-	}
-	return value, given, nil
 }

@@ -14,6 +14,9 @@ import (
 )
 
 const (
+	// maxDelay is how long a client may ask to be kept waiting.
+	maxDelay = time.Minute
+
 	// maxSteps and maxSleep bound what one client may keep a worker busy with.
 	maxSteps = 1000
 	maxSleep = 10 * time.Minute
@@ -27,7 +30,7 @@ type waitRoutes struct {
 
 // delay is GET /delay: it waits and holds nothing but its connection.
 func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
-	wait, err := duration(ctx, "s", time.Second)
+	wait, err := server.QueryDuration(ctx, "s", time.Second, maxDelay)
 	if err != nil {
 		return err
 	}
@@ -42,11 +45,11 @@ func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
 
 // sleep is GET /sleep: a blocking task in the bounded pool.
 func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
-	each, err := duration(ctx, "s", time.Second)
+	each, err := server.QueryDuration(ctx, "s", time.Second, maxDelay)
 	if err != nil {
 		return err
 	}
-	steps, err := number(ctx, "steps", 15, maxSteps)
+	steps, err := server.QueryInt(ctx, "steps", 15, maxSteps)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (e *Error) reason() string {
 type ErrorStatus struct {
 	Err        error
 	Status     int
-	Reason     string
+	Reason     string // default: the error's own text, which must be one for users
 	RetryAfter time.Duration
 }
 
@@ -85,8 +85,8 @@ func (s *Server) classify(err error) *Error {
 	}
 	for _, row := range s.errors {
 		if errors.Is(err, row.Err) {
-			e := &Error{Status: row.Status, Reason: row.Reason, RetryAfter: row.RetryAfter}
-			if err != row.Err { //nolint:errorlint // a bare sentinel has nothing to tell the log
+			e := &Error{Status: row.Status, Reason: cmp.Or(row.Reason, err.Error()), RetryAfter: row.RetryAfter}
+			if row.Reason != "" && err != row.Err { //nolint:errorlint // a bare sentinel has nothing to tell the log
 				e.Err = err
 			}
 			return e

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/galeserver/gale/app/internal/span"
+	"github.com/galeserver/gale/internal/span"
 )
 
 // table is a task as the file has it, read key by key: a value that is there,

@@ -61,7 +61,7 @@ func startOf(ctx *fasthttp.RequestCtx, last []byte) (start realtime.Start, err e
 	if start.Channel, err = channelOf(ctx); err != nil {
 		return start, err
 	}
-	since, given := param(ctx, "since")
+	since, given := server.QueryText(ctx, "since")
 	if len(last) > 0 {
 		since, given = string(last), true
 	}
@@ -239,7 +239,7 @@ var newsForm = &realtime.Form{Once: true, Encode: func(e realtime.Event) []byte 
 // time alone, and a process that leaves responds at once, as it does to those that
 // wait.
 func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
-	wait, err := duration(ctx, "s", 10*time.Second)
+	wait, err := server.QueryDuration(ctx, "s", 10*time.Second, maxWait)
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	form, err := formArgs(ctx, body)
+	form, err := server.FormArgs(ctx, body)
 	if err != nil {
 		return server.Fail(fasthttp.StatusBadRequest, err.Error())
 	}

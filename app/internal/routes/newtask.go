@@ -80,7 +80,7 @@ func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	}
 	task, created, err := t.client.Enqueue(ctx, w.NewTask)
 	if err != nil {
-		return taskError(err)
+		return err
 	}
 	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, "/tasks/"+task.ID))
 	return server.WriteJSON(ctx, acceptedStatus(created), task)

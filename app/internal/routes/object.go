@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/galeserver/gale/app/internal/span"
+	"github.com/galeserver/gale/internal/span"
 	"github.com/galeserver/gale/internal/utf8text"
 )
 

@@ -100,6 +100,11 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 // statuses is the application's part of the one table from error to status.
 var statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
+	{Err: jobs.ErrTaken, Status: 409},
+	{Err: jobs.ErrUnknownTask, Status: 404},
+	{Err: jobs.ErrArgs, Status: 400},
+	{Err: jobs.ErrID, Status: 400},
+	{Err: jobs.ErrOption, Status: 400},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},

@@ -1,10 +1,8 @@
 package routes
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"strings"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/galeserver/gale/app/internal/span"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/server"
@@ -35,35 +32,10 @@ type taskRoutes struct {
 	leaving   context.Context //nolint:containedctx // the process's, not a request's
 }
 
-// formArgs parses a body if it is a urlencoded form. The error names a field that
-// is not valid UTF-8 and is not one of binary.
-func formArgs(ctx *fasthttp.RequestCtx, body []byte, binary ...string) (*fasthttp.Args, error) {
-	var args fasthttp.Args
-	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte(";"))
-	if strings.EqualFold(string(bytes.TrimSpace(kind)), "application/x-www-form-urlencoded") {
-		args.ParseBytes(body)
-	}
-	return &args, server.CheckArgs(&args, "form field", binary...)
-}
-
-// taskError words the errors of jobs.Client for a user: they are his own.
-func taskError(err error) error {
-	if taken, ok := errors.AsType[jobs.TakenError](err); ok {
-		return server.Fail(fasthttp.StatusConflict, taken.Error())
-	}
-	switch {
-	case errors.Is(err, jobs.ErrUnknownTask):
-		return server.Fail(fasthttp.StatusNotFound, err.Error())
-	case errors.Is(err, jobs.ErrArgs), errors.Is(err, jobs.ErrID), errors.Is(err, jobs.ErrOption):
-		return server.Fail(fasthttp.StatusBadRequest, err.Error())
-	}
-	return err
-}
-
 // get is GET /tasks/{id}; with wait it is held until the task has ended.
 func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
-	wait, err := duration(ctx, "wait", 0)
+	wait, err := server.QueryDuration(ctx, "wait", 0, maxWait)
 	if err != nil {
 		return err
 	}
@@ -95,30 +67,6 @@ func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, err
 		task = next
 	}
 	return task, nil
-}
-
-// duration reads a parameter as seconds, decimal or not, or as a Go duration, of
-// at most maxWait.
-func duration(ctx *fasthttp.RequestCtx, name string, value time.Duration) (time.Duration, error) {
-	text, given := param(ctx, name)
-	if !given {
-		return value, nil
-	}
-	d, err := span.ParseSpan(text)
-	if err != nil {
-		d, err = span.ParseSeconds(text)
-	}
-	if err != nil || d > maxWait {
-		return 0, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, maxWait))
-	}
-	return d, nil
-}
-
-// param is a parameter of the query, and whether it is there: an empty one is
-// not the default.
-func param(ctx *fasthttp.RequestCtx, name string) (text string, given bool) {
-	args := ctx.QueryArgs()
-	return string(args.Peek(name)), args.Has(name)
 }
 
 // inline are the artifacts that a browser may show; all others it saves, so

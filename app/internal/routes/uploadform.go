@@ -93,7 +93,7 @@ type parameters map[string]string
 // body, which is a file, may hold any bytes; another that is not valid UTF-8 is an
 // error wrapping uploads.ErrMalformed.
 func arguments(ctx *fasthttp.RequestCtx, body []byte) (parameters, error) {
-	form, err := formArgs(ctx, body, "body")
+	form, err := server.FormArgs(ctx, body, "body")
 	if err != nil {
 		return nil, uploads.Because(uploads.ErrMalformed, err.Error())
 	}

@@ -33,7 +33,7 @@ type entry struct {
 func (u *uploadRoutes) list(ctx *fasthttp.RequestCtx, directory string) error {
 	args := ctx.QueryArgs()
 	limit := listDefault
-	if text, given := param(ctx, "limit"); given {
+	if text, given := server.QueryText(ctx, "limit"); given {
 		var err error
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > uploads.MaxList {
 			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("limit: %q is not within 1 and %d", text, uploads.MaxList))

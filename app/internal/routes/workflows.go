@@ -45,7 +45,7 @@ func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, creat
 	}
 	first, created, err := t.client.EnqueueChain(ctx, chain)
 	if err != nil {
-		return "", false, taskError(err)
+		return "", false, err
 	}
 	return first.ID, created, nil
 }
@@ -62,7 +62,7 @@ func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, creat
 		g.Callback, g.Immutable = &w.Callback.NewTask, w.Callback.Immutable
 	}
 	if created, err = t.client.EnqueueGroup(ctx, g); err != nil {
-		return "", false, taskError(err)
+		return "", false, err
 	}
 	return g.ID, created, nil
 }
@@ -70,7 +70,7 @@ func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, creat
 // workflow is GET /workflows/{id}; with wait it is held until that has ended.
 func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
-	wait, err := duration(ctx, "wait", 0)
+	wait, err := server.QueryDuration(ctx, "wait", 0, maxWait)
 	if err != nil {
 		return err
 	}
