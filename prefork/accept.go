@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// listener accepts, once it is opened, from the slot's own socket and from those of siblings that
-// cannot now. To a server it is one net.Listener.
+// listener accepts, once it is opened, from the slot's own socket and from those
+// of siblings that do not accept at the moment. To a server it is one
+// net.Listener.
 type listener struct {
 	slot    string
 	addr    net.Addr
@@ -24,7 +25,7 @@ type listener struct {
 	acceptors sync.WaitGroup
 }
 
-// acceptance is what an accept(2) came to.
+// acceptance is the result of an accept(2).
 type acceptance struct {
 	conn net.Conn
 	err  error

@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Backoff says how long a slot waits before it starts a process after the last
-// one died by itself. The first death costs nothing; those that follow within
-// the window double the delay. A slot that has been well for a window is as
-// good as new: there is no lifetime cap that would end a server on its n-th
-// crash in a year.
+// Backoff is the delay before a slot starts a process after the last one died by
+// itself. There is none after the first death; each further one within the
+// window doubles it. There is no lifetime cap: a slot without a death for a
+// whole window starts again without delay.
 type Backoff struct {
 	Window   time.Duration // how long a death counts. Default 5 min
 	Min, Max time.Duration // delay after the second death, and its cap. Default 100 ms, 5 s

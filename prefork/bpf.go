@@ -38,7 +38,7 @@ func steer(fd int, shares []share) error {
 //	if A >= w0      goto 1; return index 0
 //	1: if A >= w0+w1 goto 2; return index 1   …   return last index
 //
-// Without any weight there is no program: nobody could be chosen.
+// If all weights are zero there is no program.
 func steeringProgram(shares []share) []unix.SockFilter {
 	total := uint32(0)
 	for _, s := range shares {

@@ -23,8 +23,8 @@ var (
 	ErrOrphaned   = errors.New("the master is gone")
 )
 
-// heartbeatEvery is how often a child writes to its lane that it lives: one that
-// was stalled for a moment is back as soon.
+// heartbeatEvery is the interval of the heartbeat, and so the longest that a child
+// stays stalled once it works again.
 const heartbeatEvery = 250 * time.Millisecond
 
 // Child is the child's side of a slot.
@@ -34,13 +34,13 @@ type Child struct {
 	Generation int
 	// Instance is the master's, the same for all of its children.
 	Instance string
-	// Config is what the master was given as Options.Config.
+	// Config is the master's Options.Config.
 	Config []byte
 
 	control socket
 	page    *page
 	lane    *Lane
-	report  *report // nil: an older master has no place for one
+	report  *report // nil: the master is of an older release without reports
 	visits  visits
 
 	mu       sync.Mutex
@@ -88,7 +88,7 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if c.Config, ok = bytes.CutPrefix(buf[:n], []byte(configMessage)); !ok {
 		return nil, true, fmt.Errorf("read configuration from the master: unexpected message")
 	}
-	// What ps and top show as the command; "exe" would tell nobody anything.
+	// What ps and top show as the command, instead of "exe".
 	_ = os.WriteFile("/proc/self/comm", []byte(c.Slot()), 0)
 	return c, true, nil
 }
@@ -96,25 +96,25 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 // Slot is the slot's name, role and number.
 func (c *Child) Slot() string { return fmt.Sprintf("%s.%d", c.Role, c.Number) }
 
-// Owner names the slot among those of all masters, for leases on shared
-// stores: it stays while processes come and go.
+// Owner names the slot among those of all masters, for leases on shared stores.
+// All processes of the slot have the same.
 func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 
-// Lane is where this process reports its figures.
+// Lane is where this process counts connections and requests.
 func (c *Child) Lane() *Lane { return c.lane }
 
-// Tally are the slot's counters for the application: those of this process,
-// and of all before it.
+// Tally are the slot's counters for the application, of this process and all
+// earlier ones.
 func (c *Child) Tally() *Tally { return &c.page.tally }
 
-// Alone reports whether no earlier process of the slot is alive: what it held
-// under the slot's name is then the caller's to take over.
+// Alone reports whether no earlier process of the slot is alive. The caller may
+// then take over what that process held under the slot's name.
 func (c *Child) Alone() bool { return c.page.alone(c.Generation) }
 
-// Listener accepts from the slot's socket, and from those of siblings that
-// cannot now, as the master says. Closing it closes this process's copies; the
-// master's stay open. What had been accepted by then is still to be had from
-// Accept, before net.ErrClosed.
+// Listener accepts from the slot's socket, and from those of siblings that do
+// not accept at the moment, as the master decides. Close closes this process's
+// copies; the master's stay open. Accept still returns the connections that were
+// accepted before Close, and then net.ErrClosed.
 func (c *Child) Listener() (net.Listener, error) {
 	own, err := listen(fdListener)
 	if err != nil {
@@ -126,9 +126,9 @@ func (c *Child) Listener() (net.Listener, error) {
 	return c.listener, nil
 }
 
-// Ready tells the master that the child does its work now. Until then its
-// listener accepts nothing: a child that fails to start must not have taken
-// connections that a sibling would have answered.
+// Ready notifies the master that the child works now. Until then its listener
+// accepts nothing: a child that fails to start must not take connections that a
+// sibling could serve.
 func (c *Child) Ready() error {
 	c.mu.Lock()
 	if c.listener != nil {
@@ -136,33 +136,33 @@ func (c *Child) Ready() error {
 	}
 	c.mu.Unlock()
 	if err := c.control.Send(readyMessage, -1); err != nil {
-		return fmt.Errorf("tell master: %w", err)
+		return fmt.Errorf("notify master: %w", err)
 	}
 	return nil
 }
 
 // Run calls work with a context that ends, with the cause ErrTerminated or
-// ErrOrphaned, when the child is to leave; work then has grace to finish what
-// it does. Run returns what work returns, or an error when the time is over
-// and work is not. Meanwhile the heartbeat goes out.
+// ErrOrphaned, when the child has to leave; work then has grace to finish what
+// it does. Run returns what work returns, or an error if work has not returned
+// within grace. It sends the heartbeat until then.
 //
 // SIGINT and SIGHUP, which a terminal sends to the whole process group, are
 // the master's business and are ignored; SIGQUIT prints all goroutines.
 func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.Context) error) error {
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	go c.obey(leave) // ends with the master, or the process
+	go c.handleMessages(leave) // ends with the master, or the process
 
 	var others sync.WaitGroup
 	defer others.Wait()
 	alive, finished := context.WithCancel(context.Background())
 	defer finished()
-	// Before work says that it is ready: TERM may follow at once.
+	// Before work reports ready: TERM may follow at once.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // as in the master
-	others.Go(func() { c.attend(alive, leave, signals) })   // ends when Run returns
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)       // as in the master
+	others.Go(func() { c.sendHeartbeats(alive, leave, signals) }) // ends when Run returns
 
 	done := make(chan error, 1)
 	go func() { done <- work(ctx) }() // ends with work
@@ -179,8 +179,8 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 	}
 }
 
-// attend sends heartbeats and listens for TERM, until alive ends.
-func (c *Child) attend(alive context.Context, leave context.CancelCauseFunc, signals <-chan os.Signal) {
+// sendHeartbeats sends heartbeats and listens for TERM, until alive ends.
+func (c *Child) sendHeartbeats(alive context.Context, leave context.CancelCauseFunc, signals <-chan os.Signal) {
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
 	c.Lane().beat(time.Now())
@@ -198,8 +198,9 @@ func (c *Child) attend(alive context.Context, leave context.CancelCauseFunc, sig
 	}
 }
 
-// obey does what the master says on the control socket, until its end.
-func (c *Child) obey(leave context.CancelCauseFunc) {
+// handleMessages does what the messages on the control socket ask for, until
+// its end.
+func (c *Child) handleMessages(leave context.CancelCauseFunc) {
 	buf, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
 	for {
 		n, nr, _, _, err := c.control.ReadMsgUnix(buf, rights)

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// handleMessage takes what a child said.
+// handleMessage handles a message from a child.
 func (m *Master) handleMessage(msg message) {
 	p := msg.process
 	if !m.supervisor.markReady(msg) {
@@ -27,13 +27,13 @@ func (m *Master) promote(s *slot) {
 	s.current, s.next = s.next, nil
 	if old != nil {
 		m.steering.update() // before its clients reconnect
-		m.supervisor.leave(old, cmp.Or(s.why, "replaced"))
-		s.why = ""
+		m.supervisor.leave(old, cmp.Or(s.replaceReason, "replaced"))
+		s.replaceReason = ""
 	}
 }
 
-// checkSettled notes when every slot does its work for the first time, and when a
-// reload has reached them all.
+// checkSettled checks whether every slot is live and of the running release. The
+// first time that makes the server ready, and later it ends a reload.
 func (m *Master) checkSettled() {
 	for _, s := range m.slots.all {
 		if !s.retiring && !s.retired && (s.accepting() == nil || m.rollout.outdated(s)) {
@@ -64,7 +64,7 @@ func (m *Master) reap() {
 	}
 }
 
-// handleExit takes the end of a process.
+// handleExit handles the end of a process.
 func (m *Master) handleExit(pid int, status syscall.WaitStatus) {
 	if p := m.slots.process(pid); p != nil {
 		m.handleChildExit(p, reason(status))
@@ -83,11 +83,11 @@ func (m *Master) handleChildExit(p *process, why string) {
 	}
 }
 
-// successorFailed takes the failure of a process that was to replace another
-// one of the slot. It will be tried again.
+// successorFailed handles the failure of a process that was to replace another
+// one. The rollout tries again.
 func (m *Master) successorFailed(s *slot, why string) {
 	if m.rollout.failed(s, why) {
-		m.notifyReady() // whoever waits for the reload should not wait for that
+		m.notifyReady() // systemctl reload must not wait for the next attempt
 	}
 }
 
@@ -102,7 +102,7 @@ func (m *Master) continueRollingReplace() {
 	}
 }
 
-// expire acts on what has not happened in time.
+// expire acts on deadlines that have passed.
 func (m *Master) expire() {
 	now := m.sys.now()
 	m.supervisor.expire(now)
@@ -119,6 +119,6 @@ func (m *Master) removeStopped() {
 		m.log.Info("slot removed", "slot", name)
 	}
 	if len(removed) > 0 {
-		m.checkSettled() // the others may have waited for these
+		m.checkSettled() // the server may be ready without them
 	}
 }

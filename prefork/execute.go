@@ -23,23 +23,23 @@ func execute(program string, args, env []string, state []byte) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // read by nobody
+	defer unix.Close(fd) //nolint:errcheck // written already
 	setCloseOnExec([]int{fd}, false)
 	env = append(env, envState+"="+strconv.Itoa(fd))
 	return syscall.Exec(program, args, env)
 }
 
-// hush readies the signals for the time between execve(2) and the moment when
-// the new master listens for them; before it returns, what came until now is in
-// ch. signal.Reset would drop what is on its way there.
+// holdSignals prepares for the time between execve(2) and the moment when the new
+// master subscribes to its signals. When it returns, those that arrived before
+// are in ch; signal.Reset would drop them.
 //
-// SIGHUP is ignored, which a Go program inherits; the new master looks whether
+// SIGHUP is ignored, which a Go program inherits; the new master checks whether
 // it has missed a reload (recheck). SIGTERM and SIGINT end the program, whose
 // children then drain by themselves: Go unblocks these three when it starts, so
 // they cannot be kept. SIGTTIN and SIGTTOU are blocked, and wait; ignored too,
 // since Go lets them through before it has a handler, and by default they
 // suspend the process.
-func hush(ch chan<- os.Signal) {
+func holdSignals(ch chan<- os.Signal) {
 	kept := []os.Signal{syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU}
 	signal.Notify(make(chan os.Signal, 1), kept...)
 	signal.Stop(ch)
@@ -47,8 +47,8 @@ func hush(ch chan<- os.Signal) {
 	signal.Ignore(kept...)
 }
 
-// notify subscribes to signals, and lets through those that hush made wait.
-func notify(ch chan<- os.Signal, signals ...os.Signal) {
+// subscribe subscribes to signals, and delivers those that holdSignals has blocked.
+func subscribe(ch chan<- os.Signal, signals ...os.Signal) {
 	waited := pending(signals)
 	signal.Notify(ch, signals...)
 	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, signalSet(signals...), nil)
@@ -84,7 +84,7 @@ func signalSet(signals ...os.Signal) *unix.Sigset_t {
 	return set
 }
 
-// try runs a binary as a master that takes nothing over.
+// try runs a binary as a master that only checks whether it could take over.
 func try(c trialCommand) (_ *trial, err error) {
 	t := &trial{} // not the result: that is nil when err is not
 	defer func() {
@@ -164,8 +164,8 @@ func contents(f *os.File) []byte {
 	return text[:n]
 }
 
-// identity tells whether a file is still the same: another one has another
-// inode, or a later time. It is empty if there is no such file.
+// identity changes when the file does: another one has another inode or a later
+// modification time. It is empty if there is no such file.
 func identity(program string) string {
 	var st unix.Stat_t
 	if unix.Stat(program, &st) != nil {

@@ -9,16 +9,16 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// gone takes the end of a slot's process. It returns why the process is gone,
-// which is more than its exit status if the master ended it.
+// gone handles the end of a slot's process. It returns the reason, which is more
+// than the exit status if the master ended it.
 func (v *supervisor) gone(p *process, why string) string {
-	if p.doom != "" {
-		why = fmt.Sprintf("%s (%s)", p.doom, why)
+	if p.exitReason != "" {
+		why = fmt.Sprintf("%s (%s)", p.exitReason, why)
 	}
 	_ = p.control.Close()
 	p.slot.page.vacate(p.lane)
 	v.keepReport(p)
-	p.state = Stopped // it adopts nothing, and its last message comes too late
+	p.state = Stopped // as an adopter, and for a message that is still queued
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
 		v.died(p, why)
 	} else {
@@ -29,8 +29,8 @@ func (v *supervisor) gone(p *process, why string) string {
 	return why
 }
 
-// died takes the end of a process that was not asked to leave, and says when
-// the slot gets the next one.
+// died handles the end of a process that was not asked to leave, and schedules
+// the next start in its slot.
 func (v *supervisor) died(p *process, why string) {
 	s, now := p.slot, v.sys.now()
 	s.lastExit = why
@@ -45,7 +45,7 @@ func (v *supervisor) died(p *process, why string) {
 	s.current = nil
 	s.restarts++
 	if s.next != nil {
-		// Its successor is on its way.
+		// Its successor is booting.
 		v.log.Warn("child died", attrs...)
 		s.current, s.next = s.next, nil
 		return
@@ -127,11 +127,11 @@ func (v *supervisor) expire(now time.Time) {
 func (v *supervisor) overdue(p *process) {
 	switch {
 	case p.quit:
-		v.kill(p, p.doom)
+		v.kill(p, p.exitReason)
 	case p.state == Booting:
 		v.kill(p, fmt.Sprintf("not ready within %v", v.opt.BootTimeout))
 	case p.state == Leaving:
-		v.quit(p, fmt.Sprintf("%s, not gone within %v", p.doom, v.opt.Grace))
+		v.quit(p, fmt.Sprintf("%s, still running after %v", p.exitReason, v.opt.Grace))
 	}
 }
 
@@ -146,33 +146,33 @@ func (v *supervisor) leave(p *process, why string) {
 		s.next = nil
 	}
 	s.leaving = append(s.leaving, p)
-	if p.quit { // hung: it is on its way out already
+	if p.quit { // hung: QUIT was sent already
 		p.state = Leaving
 		return
 	}
-	v.log.Debug("child leaves", "slot", s.name(), "pid", p.pid, "reason", why)
-	p.doom = why
+	v.log.Debug("child draining", "slot", s.name(), "pid", p.pid, "reason", why)
+	p.exitReason = why
 	p.enter(Leaving, v.sys.now(), v.opt.Grace)
 	_ = v.sys.kill(p.pid, syscall.SIGTERM)
 }
 
-// quit makes a process print its goroutines; KILL follows.
+// quit makes a process print its goroutines and exit; KILL follows.
 func (v *supervisor) quit(p *process, why string) {
-	v.log.Error("child is made to print its goroutines", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.doom, p.quit = why, true
-	p.deadline = v.sys.now().Add(lastWords)
+	v.log.Error("sending QUIT to child for a goroutine dump", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.exitReason, p.quit = why, true
+	p.deadline = v.sys.now().Add(dumpTime)
 	_ = v.sys.kill(p.pid, syscall.SIGQUIT)
 }
 
 // kill ends a process; its exit does the rest.
 func (v *supervisor) kill(p *process, why string) {
 	v.log.Error("killing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.doom = why
+	p.exitReason = why
 	_ = v.sys.kill(p.pid, syscall.SIGKILL)
 }
 
-// keepReport adds the last report of a process that is gone to the past of its
-// slot.
+// keepReport merges the last report of a process that is gone into the sum of
+// its slot.
 func (v *supervisor) keepReport(p *process) {
 	last := p.slot.reports.read(p.place)
 	if len(last) == 0 || v.opt.Merge == nil {
@@ -183,6 +183,6 @@ func (v *supervisor) keepReport(p *process) {
 		p.slot.past = v.opt.Merge(p.slot.past, last)
 		return nil
 	}); err != nil {
-		v.log.Error("report is lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
+		v.log.Error("report lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
 	}
 }

@@ -107,9 +107,9 @@ func (f *fakeSystem) system() system {
 			said, err := scratch("errors", 10)
 			return &trial{pid: trialPID, report: report, errors: said}, err
 		},
-		hush:     func(chan<- os.Signal) {},
-		identity: func(string) string { return "" },
-		exec:     func(string, []string, []string, []byte) error { return f.exec() },
+		holdSignals: func(chan<- os.Signal) {},
+		identity:    func(string) string { return "" },
+		exec:        func(string, []string, []string, []byte) error { return f.exec() },
 		memory: func(int) int64 {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -124,7 +124,7 @@ func (f *fakeSystem) system() system {
 		},
 		cpus:        func() int { return 4 },
 		memoryLimit: func() int64 { return 0 },
-		notify: func(ch chan<- os.Signal, sigs ...os.Signal) {
+		subscribe: func(ch chan<- os.Signal, sigs ...os.Signal) {
 			if sigs[0] == syscall.SIGCHLD {
 				f.children = ch
 			} else {

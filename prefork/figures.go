@@ -2,7 +2,7 @@ package prefork
 
 import "context"
 
-// Figures are what a slot has counted, over all processes it has had.
+// Figures are the counts of a slot, over all processes it has had.
 type Figures struct {
 	SlotStatus
 	// Accepted are connections taken from the slot's own socket, Adopted those
@@ -14,22 +14,23 @@ type Figures struct {
 	Tally []int64
 	// Reports are those of the living processes, the current one's first.
 	Reports [][]byte
-	// Past is the sum of the reports of those that are gone, by Options.Merge.
+	// Past is the sum of the reports of processes that are gone, by Options.Merge.
 	Past []byte
 }
 
 // Overview are the figures of a master.
 type Overview struct {
-	// Slots are those that are there, and then those that were removed, whose
-	// State is Stopped: a sum over all never falls.
+	// Slots are the present slots, followed by removed ones, whose State is
+	// Stopped. So a sum over all never falls.
 	Slots []Figures
-	// Reloads reached every slot; RefusedReloads changed nothing.
+	// Reloads counts those that reached every slot, RefusedReloads those that
+	// changed nothing.
 	Reloads, RefusedReloads int
 	// ReloadFailed is as in Status.
 	ReloadFailed string
 }
 
-// Figures returns what has been counted. It may be called from any goroutine
+// Figures returns the counts. It may be called from any goroutine
 // while Run runs, and waits for no child.
 func (m *Master) Figures(ctx context.Context) (o Overview, err error) {
 	err = m.call(ctx, func() { o = m.overview() })

@@ -22,8 +22,8 @@ const (
 	envTrial = "GALE_TRIAL"
 )
 
-// savedMaster is what a master hands to the one that takes its place. The
-// descriptors in it stay open over execve(2).
+// savedMaster is the state that a master hands over to its successor. Its
+// descriptors stay open over execve(2). Field names are read by other releases.
 type savedMaster struct {
 	Layout   int    // of the scoreboard
 	Address  string // as configured
@@ -51,7 +51,7 @@ type savedSlot struct {
 	Generation int
 	Restarts   int
 	Hangs      int
-	Reports    int    // descriptor; 0: none, as a master before reports has it
+	Reports    int    // descriptor; 0: none, from a master of a release without reports
 	Past       []byte // sum of the reports of processes that are gone
 	Deaths     []time.Time
 	LastExit   string
@@ -80,11 +80,11 @@ type savedProcess struct {
 }
 
 // handOver executes the new binary in the master's place. It returns only if
-// something more important came, or it failed.
+// that failed, or a signal to stop arrived.
 func (m *Master) handOver() {
-	m.sys.hush(m.signals)
-	if m.handlePendingSignals(); !m.reloader.active() { // dropped: it stops
-		m.sys.notify(m.signals, masterSignals...)
+	m.sys.holdSignals(m.signals)
+	if m.handlePendingSignals(); !m.reloader.active() { // stopping
+		m.sys.subscribe(m.signals, masterSignals...)
 		return
 	}
 	m.supervisor.pauseReading()
@@ -96,7 +96,7 @@ func (m *Master) handOver() {
 		err = m.sys.exec(m.reloader.program, m.opt.Command, nextEnviron(m.opt.Environ), state)
 		setCloseOnExec(inherited, true)
 	}
-	m.sys.notify(m.signals, masterSignals...)
+	m.sys.subscribe(m.signals, masterSignals...)
 	m.supervisor.resumeReading()
 	m.reloader.fail(fmt.Sprintf("execute %s: %v", m.reloader.program, err))
 	for _, s := range m.slots.all {
@@ -107,7 +107,7 @@ func (m *Master) handOver() {
 	m.checkSettled()
 }
 
-// handlePendingSignals takes those that came before hush.
+// handlePendingSignals handles those that arrived before holdSignals.
 func (m *Master) handlePendingSignals() {
 	for {
 		select {
@@ -119,7 +119,7 @@ func (m *Master) handlePendingSignals() {
 	}
 }
 
-// save writes down everything that the next master must know.
+// save encodes the state for the next master.
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
@@ -155,11 +155,12 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.doom, Enough: p.maxRequests, Share: p.share,
+		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.exitReason, Enough: p.maxRequests, Share: p.share,
 	}
 }
 
-// descriptor is the number behind a socket, or -1. It stays the socket's.
+// descriptor is the number of a socket's descriptor, which stays the socket's; -1
+// if it has none.
 func descriptor(socket any) int {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
@@ -184,11 +185,11 @@ func setCloseOnExec(fds []int, on bool) {
 	}
 }
 
-// errForeignState is what a state that this binary cannot read comes to.
+// errForeignState: this binary cannot read the saved state.
 var errForeignState = errors.New("the state of the running master is not understood: restart instead of reload")
 
-// inheritState finds the state that a master before left for this process, and
-// in a trial where to report to. It returns nil if there was none.
+// inheritState reads the state that the previous master has saved for this
+// process, and in a trial where to report to. It returns nil if there is none.
 func inheritState(environ []string) (saved *savedMaster, report *os.File, err error) {
 	vars := variables(environ)
 	if vars[envState] == "" {

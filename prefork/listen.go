@@ -18,8 +18,8 @@ const backlog = 4096
 // picks a free one for all of them.
 //
 // The first socket is bound without SO_REUSEPORT, which is set before listen:
-// so a second server on the port is told "address already in use" as it would
-// be by any other program, instead of quietly taking half of the connections.
+// so a second server on the port gets "address already in use", as from any other
+// program, instead of quietly taking half of the connections.
 //
 // The descriptors are raw, non-blocking and close-on-exec: os.File.Fd would
 // make the file description, which the children share, blocking

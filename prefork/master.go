@@ -84,7 +84,7 @@ func New(o Options) (*Master, error) {
 	}
 	if saved != nil {
 		if m.report == nil {
-			m.sys.notify(m.signals, masterSignals...) // no later than need be, see hush
+			m.sys.subscribe(m.signals, masterSignals...) // as early as possible, see holdSignals
 		}
 		return m, m.resume(saved)
 	}
@@ -94,8 +94,8 @@ func New(o Options) (*Master, error) {
 	return m, m.makeSlots()
 }
 
-// assemble makes the parts of the master, each with a state of its own. None
-// knows the master, but for what reloadHost says.
+// assemble makes the parts of the master. Each has its own state; none knows the
+// master, except the reloader as its reloadHost.
 func (m *Master) assemble() {
 	m.notifier = &notifier{sys: m.sys, log: m.log}
 	m.supervisor = &supervisor{
@@ -179,7 +179,7 @@ func (m *Master) Run(ctx context.Context) error {
 	if unix.Gettid() != os.Getpid() {
 		return errors.New("prefork: Run must be called on the main thread")
 	}
-	// Else a log that nobody reads any more ends the server (os/signal, SIGPIPE).
+	// Otherwise a log pipe without a reader ends the server (os/signal, SIGPIPE).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return m.run(ctx)
 }
@@ -191,9 +191,9 @@ var masterSignals = []os.Signal{
 
 func (m *Master) run(ctx context.Context) error {
 	defer close(m.ended)
-	m.sys.notify(m.signals, masterSignals...)
-	children := make(chan os.Signal, 1) // one is enough: reap takes all
-	m.sys.notify(children, syscall.SIGCHLD)
+	m.sys.subscribe(m.signals, masterSignals...)
+	children := make(chan os.Signal, 1) // one is enough: reap handles all exits
+	m.sys.subscribe(children, syscall.SIGCHLD)
 	if m.resumed != nil {
 		m.takeOver()
 	} else {
@@ -202,9 +202,9 @@ func (m *Master) run(ctx context.Context) error {
 		}
 	}
 	quit := ctx.Done()
-	deadline, look := time.NewTimer(0), time.NewTimer(0)
+	deadline, check := time.NewTimer(0), time.NewTimer(0)
 	defer deadline.Stop()
-	defer look.Stop()
+	defer check.Stop()
 	watchdog, stopWatchdog := watchdog()
 	defer stopWatchdog()
 	for !m.stopped() {
@@ -225,12 +225,12 @@ func (m *Master) run(ctx context.Context) error {
 			m.handleMessage(msg)
 		case <-deadline.C:
 			m.expire()
-		case <-look.C:
-			look.Reset(m.examine())
+		case <-check.C:
+			check.Reset(m.examine())
 		case <-watchdog:
 			m.notifier.watchdog()
-		case look := <-m.calls:
-			look()
+		case call := <-m.calls:
+			call()
 		}
 	}
 	m.log.Info("stopped")
@@ -253,8 +253,7 @@ func (m *Master) handleSignal(sig os.Signal) {
 	}
 }
 
-// examine looks at the processes and the sockets, and returns when it wants to
-// look again.
+// examine checks the processes and the sockets, and returns when to check again.
 func (m *Master) examine() time.Duration {
 	now := m.sys.now()
 	next := m.steering.observe(now)
@@ -278,7 +277,7 @@ func (m *Master) stopped() bool {
 	return true
 }
 
-// nextDeadline is how long until the first state has to change.
+// nextDeadline is the time until the first state has to change.
 func (m *Master) nextDeadline() time.Duration {
 	now := m.sys.now()
 	next := earliest(now.Add(time.Hour), m.supervisor.nextDeadline(now))

@@ -165,7 +165,7 @@ func TestNoHeartbeat(t *testing.T) {
 		if s := status(t, m); s.State != Hung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}
-		time.Sleep(lastWords + idleEvery)
+		time.Sleep(dumpTime + idleEvery)
 		synctest.Wait()
 		_, kills := f.saw()
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "hung for 10") || !slices.Equal(kills, []string{"quit", "killed"}) {

@@ -7,35 +7,35 @@ import (
 )
 
 const (
-	// examineEvery is how often the master looks at the scoreboard while
-	// connections come in. Those that come between two looks go by the weights
-	// of the first, so it looks more often when they come to slots that do not
-	// hold about as many, up to evenEnough; and less often when none have come
-	// for idleAfter.
+	// examineEvery is how often the master reads the scoreboard while
+	// connections arrive. Weights hold from one reading to the next, so it reads
+	// more often while slots hold numbers of connections that differ by more than
+	// evenEnough, and less often when none has arrived for idleAfter.
 	examineEvery = 10 * time.Millisecond
 	unevenEvery  = time.Millisecond
 	idleEvery    = 50 * time.Millisecond
 	idleAfter    = time.Second
 	evenEnough   = 16
-	// stallAfter is how long connections may wait while not one is accepted
-	// before new ones are steered elsewhere. It costs nothing if it was wrong.
+	// stallAfter is how long connections may wait while none is accepted before
+	// new ones are steered to other slots. A false alarm loses nothing.
 	stallAfter = 100 * time.Millisecond
-	// silentAfter is how long without a heartbeat says the same of an idle child.
+	// silentAfter is how long a child may be without a heartbeat before it counts
+	// as stalled too.
 	silentAfter = 3 * time.Second
-	// pausedAfter is how long the master may not have looked before what it sees
-	// says something about itself and not about others.
+	// pausedAfter is the gap between two readings from which on the master assumes
+	// that it was stopped itself.
 	pausedAfter = time.Second
-	// lastWords is how long a hung child has to print its goroutines.
-	lastWords = 2 * time.Second
+	// dumpTime is how long a child has to print its goroutines after QUIT.
+	dumpTime = 2 * time.Second
 )
 
 // pulse is what the monitor has seen of a process.
 type pulse struct {
-	accepted int64     // connections, when it was last looked
-	waiting  time.Time // since when connections wait and none is accepted; zero: not
-	stalled  time.Time // since when the process is, or was, stalled
-	at       int64     // connections accepted by then
-	deaf     bool      // it did not accept; else the heartbeat was missing
+	accepted        int64     // connections, when it was last looked
+	waiting         time.Time // since when connections wait and none is accepted; zero: not
+	stalled         time.Time // since when the process is, or was, stalled
+	stalledAccepted int64     // connections accepted by then
+	notAccepting    bool      // it did not accept; else the heartbeat was missing
 }
 
 // monitor watches the processes that should be at work: does the heartbeat go
@@ -54,8 +54,8 @@ type monitor struct {
 	lastWeighed  time.Time
 }
 
-// examine looks at every current process. It reports whether one has recovered,
-// and when it wants to look again.
+// examine checks every current process. It reports whether one has recovered,
+// and when to check again.
 func (m *monitor) examine(now time.Time) (recovered bool, next time.Duration) {
 	next = idleEvery
 	m.forgetAfterPause(now)
@@ -98,7 +98,7 @@ func (m *monitor) stalledSince(p *process, now time.Time) time.Time {
 	if m.hangTimeout > 0 {
 		beat := time.Unix(0, p.lane.heartbeat.Load())
 		if beat.Before(p.booted) {
-			beat = p.booted // it was ready then, and may beat any moment
+			beat = p.booted // the first heartbeat follows
 		}
 		if now.Sub(beat) >= silentAfter {
 			return beat
@@ -118,18 +118,18 @@ func (m *monitor) stalledSince(p *process, now time.Time) time.Time {
 }
 
 // heartbeatSinceStall reports whether a stalled process has sent a heartbeat
-// since. Its socket says nothing: a sibling empties it.
+// since. Its accept queue is no sign, since a sibling empties it.
 func (p *process) heartbeatSinceStall() bool { return p.lane.heartbeat.Load() > p.since.UnixNano() }
 
 // stall takes a process out of steering. One that sends heartbeats but accepts
 // nothing recovers and stalls again: that is one stall, from the first on.
 func (m *monitor) stall(p *process, now, since time.Time) {
 	m.log.Warn("child stalled, connections go elsewhere", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.sockets.queue(p.slot))
-	deaf := !p.pulse.waiting.IsZero() // else the heartbeat is missing
-	if again := deaf && p.pulse.deaf && p.pulse.accepted == p.pulse.at && now.Sub(p.since) < m.hangTimeout; !again {
-		p.pulse.stalled, p.pulse.at = since, p.pulse.accepted
+	notAccepting := !p.pulse.waiting.IsZero() // else the heartbeat is missing
+	if again := notAccepting && p.pulse.notAccepting && p.pulse.accepted == p.pulse.stalledAccepted && now.Sub(p.since) < m.hangTimeout; !again {
+		p.pulse.stalled, p.pulse.stalledAccepted = since, p.pulse.accepted
 	}
-	p.pulse.deaf = deaf
+	p.pulse.notAccepting = notAccepting
 	p.enter(Stalled, now, 0)
 }
 
@@ -142,9 +142,9 @@ func (m *monitor) hang(p *process, now time.Time) {
 	m.quit(p, fmt.Sprintf("hung for %v", silence))
 }
 
-// forgetAfterPause starts all observation afresh when the master has not looked
-// for a while, or the clock was set: then the machine, the container or the
-// process group was stopped, and a missing heartbeat says nothing.
+// forgetAfterPause starts all observation afresh when the last one was too long
+// ago, or the clock was set: then the machine, the container or the
+// process group was stopped, and a missing heartbeat is no sign.
 func (m *monitor) forgetAfterPause(now time.Time) {
 	gap := now.Round(0).Sub(m.lastExamined) // of the wall clock, which heartbeats are in
 	if !m.lastExamined.IsZero() && gap.Abs() > pausedAfter {
@@ -156,7 +156,7 @@ func (m *monitor) forgetAfterPause(now time.Time) {
 	m.lastExamined = now.Round(0)
 }
 
-// memoryEvery is how often resident memory is looked at, if it is limited.
+// memoryEvery is how often resident memory is read, if it is limited.
 const memoryEvery = time.Second
 
 // weighMemory reads the resident memory of every process, if it is limited.

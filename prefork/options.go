@@ -19,7 +19,7 @@ type Role struct {
 	Slots int
 	// Listens gives each slot a listening socket on Options.Address.
 	Listens bool
-	// Keep lets a reload leave its processes alone.
+	// Keep makes reloads keep its processes.
 	Keep bool
 }
 
@@ -28,42 +28,41 @@ type Options struct {
 	// Roles are the kinds of children, and how many of each. SIGTTIN and
 	// SIGTTOU add and remove slots of the first.
 	Roles []Role
-	// Command is the command line of this process, the program first: what a
-	// reload executes again. Without it there is no reload.
+	// Command is the command line of this process, the program first; a reload
+	// executes it again. Default: no reload.
 	Command []string
 	// Address is the TCP address of the roles that listen, host:port.
 	Address string
 	// Program is the name that children show in ps, before their slot.
 	// Default "server".
 	Program string
-	// Config is handed to every child as it is: what the master has checked
-	// is what children run with, whatever happens to files meanwhile. At most
-	// 128 KiB.
+	// Config is handed to every child unchanged, so children run with what the
+	// master has checked even if files change meanwhile. At most 128 KiB.
 	Config []byte
 	// Environ is what children inherit, in the form of os.Environ.
 	Environ []string
-	// Grace is how long a leaving child may finish its work; then it is made to
-	// print its goroutines and, 2 s later, killed. Default 30 s.
+	// Grace is how long a leaving child may finish its work; then it gets QUIT,
+	// which prints its goroutines, and 2 s later KILL. Default 30 s.
 	Grace time.Duration
-	// BootTimeout is how long a child may take to say that it is ready; then
-	// it is killed and started again. Default 30 s.
+	// BootTimeout is how long a child may take to become ready; then it is
+	// killed and started again. Default 30 s.
 	BootTimeout time.Duration
 	Backoff     Backoff
-	// HangTimeout is how long a child may show no life, no heartbeat or nothing
-	// accepted while connections wait, before it is killed and replaced.
-	// Default 30 s; negative is never, and heartbeats are not looked at.
+	// HangTimeout is how long a child may send no heartbeat, or accept nothing
+	// while connections wait, before it is killed and replaced. Default 30 s;
+	// negative is never, and heartbeats are not checked.
 	HangTimeout time.Duration
-	// MaxRequests is after how many requests a process is replaced, up to a
-	// tenth more, drawn for each. Default: never.
+	// MaxRequests is the number of requests after which a process is replaced,
+	// plus a random tenth at most. Default: unlimited.
 	MaxRequests int64
-	// MaxRSS is the resident memory in bytes from which on a process is
-	// replaced. Default: unlimited.
+	// MaxRSS is the resident memory in bytes at which a process is replaced.
+	// Default: unlimited.
 	MaxRSS int64
-	// Merge adds the last report of a process that is gone to those of earlier
-	// ones of its slot, past, which is nil at first, and returns the sum. It is
-	// called by Run's goroutine and must be quick. Default: such reports are
-	// forgotten.
+	// Merge adds the last report of a process that is gone to past, the sum of
+	// those of earlier processes of its slot, and returns the new sum. past is
+	// nil at first. Merge is called by Run's goroutine and must be quick.
+	// Default: such reports are dropped.
 	Merge func(past, last []byte) []byte
-	// Logger gets a line for every change of a slot. Default: none.
+	// Logger gets a record for every change of a slot. Default: none.
 	Logger *slog.Logger
 }

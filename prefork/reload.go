@@ -12,11 +12,10 @@ import (
 	"time"
 )
 
-// A reload, SIGHUP, goes through three gates, and what fails at one of them has
-// changed nothing:
+// A reload, SIGHUP, has three stages. A failure in any of them changes nothing:
 //
 //	trial    the binary on disk is run as a master would be: it reads its
-//	         configuration and the saved state, binds nothing, and hands back
+//	         configuration and the saved state, binds nothing, and returns
 //	         the configuration for its children
 //	canary   one process of each role is started from it and must become ready
 //	exec     the master executes the new binary in its own place, with the same
@@ -33,12 +32,12 @@ type reload struct {
 
 // trial is a run of the new binary that takes nothing over.
 type trial struct {
-	recheck  bool // of the running release: was a SIGHUP missed?
+	recheck  bool // looks for a SIGHUP that was missed
 	pid      int
 	deadline time.Time
 	report   *os.File // the configuration for its children
-	errors   *os.File // what it said
-	late     bool     // killed, since its time was over
+	errors   *os.File // its stdout and stderr
+	late     bool     // killed after the deadline
 }
 
 // reloader carries out reloads up to the moment when the master executes itself.
@@ -103,7 +102,7 @@ func (l *reloader) recheck() {
 		return
 	}
 	if err := l.try(true); err != nil {
-		l.log.Warn("cannot see whether a reload was missed", "error", err)
+		l.log.Warn("cannot check for a missed reload", "error", err)
 		l.finishRecheck()
 	}
 }
@@ -153,7 +152,7 @@ func (l *reloader) expire(now time.Time) {
 	}
 }
 
-// handleExit takes the end of the trial, and reports whether the PID was its.
+// handleExit takes the end of the trial, and reports whether the PID was that of the trial.
 func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
 	if t := l.trial(); t == nil || t.pid != pid {
 		return false
@@ -162,7 +161,7 @@ func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
 	return true
 }
 
-// finishTrial acts on what the trial has found out.
+// finishTrial acts on the result of the trial.
 func (l *reloader) finishTrial(status syscall.WaitStatus) {
 	t := l.current.trial
 	l.current.trial = nil
@@ -172,11 +171,11 @@ func (l *reloader) finishTrial(status syscall.WaitStatus) {
 	case t.recheck && (status != 0 || !understood || l.current.binary == l.tested && bytes.Equal(config, l.opt.Config)):
 		l.finishRecheck()
 	case t.late:
-		l.fail(fmt.Sprintf("%s is not done with its check within %v", l.program, l.opt.BootTimeout))
+		l.fail(fmt.Sprintf("%s has not finished its check within %v", l.program, l.opt.BootTimeout))
 	case status != 0:
 		l.fail(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", l.program, reason(status), said)))
 	case !understood:
-		l.fail(strings.TrimSpace(fmt.Sprintf("%s does not know how to take over: %s", l.program, said)))
+		l.fail(strings.TrimSpace(fmt.Sprintf("%s cannot take over: %s", l.program, said)))
 	default:
 		l.current.next = release{l.supervisor.release.number + 1, l.program, config}
 		for _, s := range l.slots.all {
@@ -189,7 +188,7 @@ func (l *reloader) finishTrial(status syscall.WaitStatus) {
 }
 
 // nextCanary starts a process of the new release in a slot of each role in
-// turn, beside the one that serves there; then it is time to hand over.
+// turn, beside the live one; when all are ready, the master hands over.
 func (l *reloader) nextCanary() {
 	r := l.current
 	r.canary = nil
@@ -200,13 +199,13 @@ func (l *reloader) nextCanary() {
 			return s.role == role && s.accepting() != nil && !s.retiring && len(s.leaving) < maxLeaving
 		})
 		if i < 0 {
-			continue // nothing there that could get worse
+			continue // no live process to test beside
 		}
 		s := l.slots.all[i]
-		if s.next != nil { // of a reload before, which this one overtakes
+		if s.next != nil { // of an earlier reload, which this one overtakes
 			l.supervisor.leave(s.next, "superseded by another reload")
 		}
-		s.why = "reload"
+		s.replaceReason = "reload"
 		if err := l.supervisor.startRelease(s, r.next); err != nil {
 			l.canaryFailed(s, err.Error())
 			return
@@ -232,7 +231,7 @@ func (l *reloader) canaryFailed(s *slot, why string) {
 	l.fail(fmt.Sprintf("%s of the new release: %s", s.name(), why))
 }
 
-// fail leaves everything as it was, and says why.
+// fail ends the reload; the running release goes on unchanged.
 func (l *reloader) fail(why string) {
 	l.failure = why
 	l.refused++

@@ -209,7 +209,7 @@ func TestSlotOfAStoppedChildIsRemoved(t *testing.T) {
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "its socket is closed", func() bool { return s.said(`msg="child leaves" slot=serve.1`) })
+	eventually(t, "its socket is closed", func() bool { return s.said(`msg="child draining" slot=serve.1`) })
 	s.signal(syscall.SIGTTIN)
 	eventually(t, "a new process", func() bool {
 		return s.said(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
@@ -325,7 +325,7 @@ func TestSlotsComeAndGo(t *testing.T) {
 	s.signal(syscall.SIGTTOU)
 	eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "a warning", func() bool { return s.said("the last slot stays") })
+	eventually(t, "a warning", func() bool { return s.said("cannot remove the last slot") })
 	l.end(t)
 	if _, err := ask(s.addr); err != nil {
 		t.Error(err)
@@ -342,7 +342,7 @@ func TestSlotIsCalledBack(t *testing.T) {
 		s.signal(syscall.SIGTTIN)
 	}
 	eventually(t, "signals are through", func() bool {
-		return strings.Count(s.out.String(), "slot stays")+strings.Count(s.out.String(), "slot added") >= 1
+		return strings.Count(s.out.String(), "slot removal cancelled")+strings.Count(s.out.String(), "slot added") >= 1
 	})
 	for range 20 {
 		if _, err := ask(s.addr); err != nil {

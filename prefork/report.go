@@ -17,8 +17,7 @@ const MaxReport = 1 << 20
 var (
 	// ErrReportTooLarge: the report is larger than MaxReport.
 	ErrReportTooLarge = errors.New("report is too large")
-	// ErrNoReports: the process was started by a master that takes none, of an
-	// older release.
+	// ErrNoReports: the master is of an older release, which takes no reports.
 	ErrNoReports = errors.New("the master takes no reports")
 )
 
@@ -30,8 +29,8 @@ const reportHead = pageSize
 const reportStride = reportHead + 2*MaxReport
 
 // reports is memory that the master and the slot's processes share, with a
-// place for each lane of the slot's page: what a process said of itself last
-// outlives it, and reading it waits for nobody. The file is sealed, so that no
+// place for each lane of the slot's page: the last report
+// of a process outlives it, and reading it waits for no process. The file is sealed, so that no
 // process can make it shorter under the eyes of another (fcntl(2)).
 type reports struct {
 	file *os.File
@@ -46,8 +45,8 @@ func newReports(slot string) (*reports, error) {
 	return mapReports(f)
 }
 
-// resumeReports takes over the memory behind a descriptor; with none, 0, the
-// master before was one that has not known of reports.
+// resumeReports takes over the memory of a descriptor. 0 is none: the previous
+// master was of a release without reports.
 func resumeReports(slot string, fd int) (*reports, error) {
 	if fd == 0 {
 		return newReports(slot)
@@ -151,7 +150,7 @@ func (r *report) write(text []byte) {
 func (r *report) read() []byte {
 	for {
 		head := r.head().Load()
-		size := min(head&(1<<31-1), MaxReport) // whatever a process has done to its memory
+		size := min(head&(1<<31-1), MaxReport) // the process may have written anything
 		text := append([]byte(nil), r.buffer(head)[:size]...)
 		if r.head().Load() == head {
 			return text
@@ -159,9 +158,9 @@ func (r *report) read() []byte {
 	}
 }
 
-// Report publishes what this process has to say of itself: an opaque text that
-// replaces the one before. The master has it, also when this process is gone,
-// in Figures; see Options.Merge. It returns ErrReportTooLarge or ErrNoReports.
+// Report publishes a report of this process: an opaque text, which replaces the
+// previous one. The master returns it in Figures, even when this process is gone;
+// see Options.Merge. It returns ErrReportTooLarge or ErrNoReports.
 func (c *Child) Report(text []byte) error {
 	switch {
 	case c.report == nil:

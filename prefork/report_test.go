@@ -219,7 +219,7 @@ func TestVisit(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Child{control: theirs, visits: newVisits()}
-	go c.obey(func(error) {}) // ends with ours
+	go c.handleMessages(func(error) {}) // ends with ours
 
 	m := testMaster(t, nil)
 	m.slots.all[0].current = &process{slot: m.slots.all[0], control: ours}

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// quietFor is how long no connection may have waited in the socket of a slot
-// that is removed before it is closed: a handshake that was begun before new
-// connections were steered away ends in this socket, a round trip later.
+// quietFor is how long the accept queue of a slot that is removed has to be
+// empty before the socket is closed. A handshake that began before new
+// connections were steered away still ends in this socket, a round trip later.
 const quietFor = 500 * time.Millisecond
 
 // resizer adds and removes slots.
@@ -34,7 +34,7 @@ func (r *resizer) grow(role Role, why string) (ok bool) {
 func (r *resizer) shrink(role Role, why string) {
 	s := r.slots.last(role.Name)
 	if s == nil || s.number == 0 {
-		r.log.Warn("the last slot stays", "reason", why)
+		r.log.Warn("cannot remove the last slot", "reason", why)
 		return
 	}
 	r.remove(s, why)
@@ -57,18 +57,18 @@ func (r *resizer) fit(roles []Role, why string) {
 	}
 }
 
-// add gives a role another slot: the first that was to go, and has not, or
-// a new one.
+// add gives a role another slot: the first one whose removal has not finished,
+// or a new one.
 func (r *resizer) add(role Role, why string) error {
 	for _, s := range r.slots.all {
 		if s.role != role.Name || !s.retiring {
 			continue
 		}
 		s.retiring = false
-		if s.current == nil { // it died meanwhile, and was not wanted any more
+		if s.current == nil { // it died meanwhile and was not restarted
 			_ = r.supervisor.start(s) // logged, and tried again
 		}
-		r.log.Info("slot stays", "slot", s.name(), "reason", why)
+		r.log.Info("slot removal cancelled", "slot", s.name(), "reason", why)
 		return nil
 	}
 	s, err := r.create(role, r.slots.count(role.Name))
@@ -109,7 +109,7 @@ func (r *resizer) create(role Role, number int) (s *slot, err error) {
 func (r *resizer) remove(s *slot, why string) {
 	r.log.Info("removing slot", "slot", s.name(), "reason", why)
 	if r.sockets.own(s) {
-		s.retiring, s.quiet = true, time.Time{}
+		s.retiring, s.quietSince = true, time.Time{}
 		return
 	}
 	r.finish(s)
@@ -131,13 +131,13 @@ func (r *resizer) closeQuiet(now time.Time) (some bool) {
 // closing another one would renumber those after it.
 func (r *resizer) closeIfQuiet(s *slot, now time.Time) {
 	if r.sockets.queue(s) > 0 {
-		s.quiet = time.Time{}
+		s.quietSince = time.Time{}
 		return
 	}
-	if s.quiet.IsZero() {
-		s.quiet = now
+	if s.quietSince.IsZero() {
+		s.quietSince = now
 	}
-	if now.Sub(s.quiet) < quietFor || !r.sockets.isLast(s) {
+	if now.Sub(s.quietSince) < quietFor || !r.sockets.isLast(s) {
 		return
 	}
 	r.steering.disown(s)

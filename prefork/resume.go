@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resume takes over what the master before has left: its slots, their sockets
-// and their processes. In a trial the descriptors are not there, and nothing
-// but the shape is looked at.
+// resume takes over from the previous master: its slots, their sockets and their
+// processes. In a trial the descriptors are not there, and only the form is
+// checked.
 func (m *Master) resume(saved *savedMaster) error {
 	if saved.Address != m.opt.Address {
 		return fmt.Errorf("the address has changed from %s to %s: restart instead of reload", saved.Address, m.opt.Address)
@@ -78,22 +78,22 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	}
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
-		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, doom: old.Doom,
+		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, exitReason: old.Doom,
 		maxRequests: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
 	}
 	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
-		p.lane = &Lane{} // of a process that nobody can see any more
+		p.lane = &Lane{} // not on the scoreboard any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {
-		p.control = deaf{} // it will notice that its end is closed, and leave
+		p.control = closedControl{} // the child sees end of file, and leaves
 	} else {
 		p.control = socket
 	}
 	return p
 }
 
-// takeOver goes on where the master before has stopped.
+// takeOver continues the work of the previous master.
 func (m *Master) takeOver() {
 	for p := range m.slots.processes() {
 		m.supervisor.watch(p)

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// apart is how long a process that leaves has to be gone before the next one
-// leaves: its clients come back at once, and should find the new one emptier
-// than the others. Longer it does not hold up a reload.
-const apart = time.Second
+// replaceGap is the least time between two processes that begin to leave, unless
+// the first exits sooner. Its clients reconnect at once, and should find its
+// successor with fewer connections than the other processes.
+const replaceGap = time.Second
 
 // rollout replaces processes by successors, one at a time over all slots, and
 // the successor is ready before the old process leaves: processes of an earlier
@@ -33,7 +33,7 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 			return nil, nil
 		}
 		for _, p := range s.leaving {
-			if now.Sub(p.since) < apart {
+			if now.Sub(p.since) < replaceGap {
 				return nil, nil
 			}
 		}
@@ -80,7 +80,7 @@ func (r *rollout) outdated(s *slot) bool {
 // replace starts the successor of a process.
 func (r *rollout) replace(p *process, why string) error {
 	r.log.Info("replacing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.slot.why = why
+	p.slot.replaceReason = why
 	return r.supervisor.start(p.slot)
 }
 

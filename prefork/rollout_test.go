@@ -71,7 +71,7 @@ func TestTrialThatHangs(t *testing.T) {
 		}
 		all, err := m.Status(t.Context())
 		_, kills := f.saw()
-		if err != nil || !strings.Contains(all.ReloadFailed, "not done with its check within 3s") || len(kills) != 2 {
+		if err != nil || !strings.Contains(all.ReloadFailed, "has not finished its check within 3s") || len(kills) != 2 {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
 		if s := all.Slots[0]; s.PID != 1 || s.State != Live {

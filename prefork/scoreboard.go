@@ -21,14 +21,14 @@ const pageSize = 4096
 const pageLayout = 1
 
 // lanes is how many processes of a slot can report at once: the current one,
-// the next, those that leave, and some room.
+// the next, those that leave, and some to spare.
 const lanes = 16
 
 // page is a slot's page of the scoreboard: memory that the master and the
 // slot's processes map together (memfd_create(2)), so that what a child wrote
 // last outlives it and costs no system call. All fields are atomics.
 //
-// Each process of the slot has a lane of its own, told apart by generation.
+// Each process of the slot has a lane of its own, told replaceGap by generation.
 type page struct {
 	fd int
 	*pageContent
@@ -54,14 +54,14 @@ const TallySize = 240
 // count at the same time.
 type Tally [TallySize]atomic.Int64
 
-// Lane is what one process of a slot reports. It fills two cache lines, so that
+// Lane holds the figures of one process of a slot. It fills two cache lines, so that
 // neighbours do not slow each other down.
 type Lane struct {
 	pid         atomic.Int64 // set by the master; 0: no process
 	generation  atomic.Int64 // set by the master
 	heartbeat   atomic.Int64 // Unix time in nanoseconds
 	Connections atomic.Int64 // open now
-	Requests    atomic.Int64 // answered since the process began
+	Requests    atomic.Int64 // served since the process began
 	accepted    atomic.Int64 // connections taken from the slot's own socket
 	adopted     atomic.Int64 // and from those of siblings
 	_           [9]int64
@@ -84,7 +84,7 @@ func newPage(slot string) (*page, error) {
 	return p, err
 }
 
-// mapPage maps the page behind fd.
+// mapPage maps the page of a descriptor.
 func mapPage(fd int) (*page, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Size != pageSize {
@@ -142,8 +142,8 @@ func (p *page) alone(generation int) bool {
 	return true
 }
 
-// vacate says that a lane's process is gone, and its connections with it; what
-// it has accepted is the slot's past.
+// vacate frees the lane of a process that is gone, and adds what it has accepted
+// to the slot's past.
 func (p *page) vacate(l *Lane) {
 	l.pid.Store(0)
 	l.Connections.Store(0)

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// State is where a process, and with it its slot, stands; the picture is in
-// the package comment.
+// State is the state of a process and of its slot; the package comment shows the
+// transitions.
 type State string
 
 // The states of a slot.
 const (
-	Waiting State = "backoff" // no process; the next one is started when the delay is over
+	Waiting State = "backoff" // no process; the next one starts after the delay
 	Booting State = "booting"
 	Live    State = "live"
 	Stalled State = "stalled" // connections wait and none is accepted, or no heartbeat
@@ -21,11 +21,11 @@ const (
 	Stopped State = "stopped"
 )
 
-// States are all that a slot can be in.
+// States are all states of a slot.
 func States() []State { return []State{Waiting, Booting, Live, Stalled, Hung, Leaving, Stopped} }
 
-// maxLeaving bounds the processes of one slot that leave at the same time, if
-// replacements come faster than they finish: the next one waits.
+// maxLeaving bounds the processes of one slot that leave at the same time; the
+// next replacement waits.
 const maxLeaving = 8
 
 // slot is a place for a process. Only the master's goroutine touches it.
@@ -42,20 +42,20 @@ type slot struct {
 	next    *process   // boots to take current's place; nil: none
 	leaving []*process // finish what they do
 
-	again      time.Time // when a process may be started again; zero: no need
-	generation int       // processes so far
-	restarts   int       // of those, how many replaced one that died by itself
-	hangs      int       // how many were killed because they hung
-	deaths     deaths
-	started    time.Time // when the last process was
-	why        string    // why the current process is replaced by the next
-	lastExit   string
+	again         time.Time // when a process may be started again; zero: no need
+	generation    int       // processes so far
+	restarts      int       // of those, how many replaced one that died by itself
+	hangs         int       // how many were killed because they hung
+	deaths        deaths
+	started       time.Time // when the last process was
+	replaceReason string    // why the current process is replaced by the next
+	lastExit      string
 
-	retiring bool      // no new connections; the slot is removed when none waits
-	quiet    time.Time // since when none does; zero: not
-	retired  bool      // the socket is closed, no process will come
+	retiring   bool      // no new connections; the slot is removed when none waits
+	quietSince time.Time // since when no connection waits in the socket; zero: some do
+	retired    bool      // the socket is closed, no process will come
 
-	adopter *process // who accepts from its socket meanwhile; nil: nobody else
+	adopter *process // sibling that accepts from the socket meanwhile; nil: none
 }
 
 // process is one child. Only the master's goroutine touches it.
@@ -71,9 +71,9 @@ type process struct {
 	state       State
 	since       time.Time // when the state was entered
 	deadline    time.Time // when the state must have changed; zero: never
-	booted      time.Time // when it said that it was ready
+	booted      time.Time // when it became ready
 	quit        bool      // SIGQUIT was sent, SIGKILL is next
-	doom        string    // why the master made it leave or killed it; empty: it did not
+	exitReason  string    // why the master made it leave or killed it; empty: it did not
 	share       string    // of the machine, as variables for the Go runtime
 	maxRequests int64     // requests after which it is replaced; 0: never
 	rss         int64     // resident memory in bytes when it was last weighed
@@ -104,7 +104,7 @@ func (s *slot) accepting() *process {
 	return nil
 }
 
-// processes are all of the slot's, whatever they do.
+// processes are all of the slot's, in any state.
 func (s *slot) processes() iter.Seq[*process] {
 	return func(yield func(*process) bool) {
 		for _, p := range append([]*process{s.current, s.next}, s.leaving...) {

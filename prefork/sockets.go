@@ -103,7 +103,7 @@ func (l *sockets) own(s *slot) bool { return s.listener >= 0 && !l.shared }
 func (l *sockets) fixed(role Role) bool { return role.Listens && l.handed && !l.shared }
 
 // queue is how many connections wait in the slot's own socket. The queue of a
-// shared one says nothing about a single slot.
+// shared one is no sign for a single slot.
 func (l *sockets) queue(s *slot) int {
 	if !l.own(s) {
 		return 0
@@ -121,7 +121,7 @@ func (l *sockets) closeLast() {
 	l.group = slices.Delete(l.group, len(l.group)-1, len(l.group))
 	// Not only this copy: while a stopped child or adopter has one, the socket
 	// would keep its place in the group, and the next slot get another number.
-	if !l.handed { // systemd's is wanted again
+	if !l.handed { // systemd uses its own again
 		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
 	}
 	_ = unix.Close(s.listener)

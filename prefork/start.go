@@ -24,8 +24,8 @@ type release struct {
 // siblings.
 const ownBinary = "/proc/self/exe"
 
-// ErrNoProc is New's error where there is no way to the own binary, as in a root
-// folder in which nobody has mounted /proc.
+// ErrNoProc is New's error if the path to the running binary does not exist, as
+// in a root folder without a mounted /proc.
 var ErrNoProc = errors.New("no /proc/self/exe, which children are started from: mount -t proc proc /proc")
 
 // supervisor starts, watches and ends the processes of the slots.
@@ -39,10 +39,10 @@ type supervisor struct {
 
 	messages chan message
 	readers  sync.WaitGroup // goroutines that read from children
-	ended    chan struct{}  // closed when nobody receives messages any more
+	ended    chan struct{}  // closed when messages are no longer received
 }
 
-// message is something a child said on its control socket.
+// message is one that a child sent on its control socket.
 type message struct {
 	process *process
 	text    string
@@ -103,13 +103,13 @@ func (v *supervisor) drawMaxRequests() int64 {
 	return v.opt.MaxRequests + rand.N(v.opt.MaxRequests/10+1)
 }
 
-// watch begins to read what a child says.
+// watch begins to read a child's messages.
 func (v *supervisor) watch(p *process) {
 	v.readers.Go(func() { v.read(p) }) // ends when the control socket is closed
 }
 
-// read turns what a child says into events. End of file is none: the exit of
-// the process counts, which SIGCHLD announces.
+// read turns a child's messages into events. End of file is none: SIGCHLD
+// announces the exit of the process.
 func (v *supervisor) read(p *process) {
 	buf := make([]byte, 256)
 	for {
@@ -125,8 +125,8 @@ func (v *supervisor) read(p *process) {
 	}
 }
 
-// environ is a child's environment: the master's without what was meant for
-// the master alone, and the child's share of the machine.
+// environ is a child's environment: the master's without the variables for the
+// master alone, and with the child's share of the machine.
 func (v *supervisor) environ(p *process) []string {
 	env := slices.DeleteFunc(slices.Clone(v.opt.Environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")

@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// SlotStatus is what the master knows of a slot.
+// SlotStatus is the state of a slot.
 type SlotStatus struct {
 	Slot        string `json:"slot"`
 	Role        string `json:"role"`
@@ -23,25 +23,25 @@ type SlotStatus struct {
 	RSS         int64  `json:"rss"` // resident memory in bytes
 }
 
-// Status is what the master knows.
+// Status is the state of all slots.
 type Status struct {
 	// ReloadFailed is why the last reload changed nothing, or has not reached
-	// every slot; empty if there was none, or it did well.
+	// every slot; empty if there was none, or it succeeded.
 	ReloadFailed string
 	Slots        []SlotStatus
 }
 
-// ErrNotRunning is what Status returns when Run has ended.
+// ErrNotRunning: Run has ended.
 var ErrNotRunning = errors.New("master is not running")
 
-// Status returns what the master knows, the slots in their order. It may be
+// Status returns the state of the slots, in their order. It may be
 // called from any goroutine while Run runs.
 func (m *Master) Status(ctx context.Context) (status Status, err error) {
 	err = m.call(ctx, func() { status = m.status() })
 	return status, err
 }
 
-// call has Run's goroutine, which owns all slots, call f, which must be quick.
+// call runs f on Run's goroutine, which owns all slots. f must be quick.
 func (m *Master) call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {

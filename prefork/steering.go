@@ -97,7 +97,7 @@ func (t *steering) attach(live []*process) {
 	}
 	if err := t.sys.steer(t.sockets.group[0].listener, shares); err != nil && !t.refused {
 		t.refused = true
-		t.log.Warn("cannot steer connections; the kernel spreads them", "error", err)
+		t.log.Warn("cannot steer connections, the kernel distributes them", "error", err)
 	}
 	if !slices.EqualFunc(shares, t.shares, func(a, b share) bool { return a.index == b.index }) {
 		t.log.Debug("connections steered", "slots", names(live), "held", held)
@@ -105,9 +105,9 @@ func (t *steering) attach(live []*process) {
 	t.shares = shares
 }
 
-// expected guesses how many connections come before the weights can change
-// again: those that leaving processes still hold, whose clients come back, else
-// as many as came between the last two looks.
+// expected estimates how many connections arrive before the weights can change
+// again: those that leaving processes still hold, whose clients reconnect, else
+// as many as arrived between the last two observations.
 func (t *steering) expected() (n int) {
 	for _, s := range t.sockets.group {
 		for _, p := range s.leaving {
@@ -133,14 +133,14 @@ func (p *process) connections() int { return int(p.lane.Connections.Load()) }
 func (t *steering) adopt(s *slot, live []*process) {
 	adopter := slices.MinFunc(live, func(a, b *process) int { return a.connections() - b.connections() })
 	if err := adopter.control.Send(adoptMessage+s.name(), s.listener); err != nil {
-		t.log.Debug("adoption failed, will be tried again", "slot", s.name(), "adopter", adopter.slot.name(), "error", err)
+		t.log.Debug("adoption failed, trying again", "slot", s.name(), "adopter", adopter.slot.name(), "error", err)
 		return
 	}
 	t.log.Debug("socket adopted", "slot", s.name(), "adopter", adopter.slot.name())
 	s.adopter = adopter
 }
 
-// disown ends what adopt began.
+// disown ends an adoption.
 func (t *steering) disown(s *slot) {
 	if s.adopter != nil {
 		// A process that does not get the message goes on accepting, which

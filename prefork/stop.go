@@ -2,8 +2,8 @@ package prefork
 
 import "time"
 
-// stop lets every child leave: TERM now, QUIT and KILL when the grace time is
-// over. A second call, a second signal, kills at once.
+// stop drains every child: TERM now, QUIT and KILL after the grace time. A second
+// call, by a second signal, kills them at once.
 func (m *Master) stop(why string) {
 	if m.stopping != "" {
 		m.log.Warn("stopping at once", "signal", why)
@@ -16,8 +16,8 @@ func (m *Master) stop(why string) {
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
 	m.notifier.stopping()
 	m.reloader.stop()
-	// The children hold copies and close them as they begin to drain: from then
-	// on new connections are refused and a balancer goes elsewhere.
+	// The children close their copies as they begin to drain. From then on new
+	// connections are refused, and a load balancer uses another server.
 	m.sockets.closeAll(m.slots.all)
 	for _, s := range m.slots.all {
 		s.retiring, s.retired, s.again = false, true, time.Time{}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// system is what the master asks of the operating system; tests swap it.
+// system are the master's calls to the operating system; tests replace them.
 type system struct {
 	now   func() time.Time
 	spawn func(command) (pid int, control control, err error)
@@ -22,10 +22,10 @@ type system struct {
 	identity func(program string) string
 	kill     func(pid int, sig syscall.Signal) error
 	// wait reaps one child that has exited, any child: as PID 1 the master
-	// inherits strangers. ok is false when there is none.
+	// inherits unknown processes. ok is false when there is none.
 	wait        func() (pid int, status syscall.WaitStatus, ok bool)
-	notify      func(chan<- os.Signal, ...os.Signal)
-	hush        func(chan<- os.Signal)
+	subscribe   func(chan<- os.Signal, ...os.Signal)
+	holdSignals func(chan<- os.Signal)
 	steer       func(listener int, shares []share) error
 	queue       func(listener int) int // connections that wait to be accepted
 	sdNotify    func(state string) error
@@ -36,7 +36,7 @@ type system struct {
 
 func linux() *system {
 	return &system{
-		now: time.Now, spawn: spawn, try: try, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, notify: notify, hush: hush,
+		now: time.Now, spawn: spawn, try: try, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, subscribe: subscribe, holdSignals: holdSignals,
 		steer: steer, queue: acceptQueue, sdNotify: sdNotify, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
 	}
 }
@@ -52,7 +52,7 @@ type command struct {
 	reports  int // -1: none
 }
 
-// trialCommand is a binary that is to show whether it could take over.
+// trialCommand is a binary whose ability to take over is tested.
 type trialCommand struct {
 	program   string
 	args, env []string
@@ -64,19 +64,19 @@ type control interface {
 	// Read reads one message.
 	Read([]byte) (int, error)
 	// Send sends one message, with a descriptor unless it is negative. It
-	// never waits: a child that does not read must not hold up the master.
+	// never waits: a child that does not read must not block the master.
 	Send(text string, fd int) error
 	SetReadDeadline(time.Time) error
 	Close() error
 }
 
-// deaf is the control socket of a process that could not be taken over.
-type deaf struct{}
+// closedControl is the control socket of a process that could not be taken over.
+type closedControl struct{}
 
-func (deaf) Read([]byte) (int, error)        { return 0, io.EOF }
-func (deaf) Send(string, int) error          { return io.ErrClosedPipe }
-func (deaf) SetReadDeadline(time.Time) error { return nil }
-func (deaf) Close() error                    { return nil }
+func (closedControl) Read([]byte) (int, error)        { return 0, io.EOF }
+func (closedControl) Send(string, int) error          { return io.ErrClosedPipe }
+func (closedControl) SetReadDeadline(time.Time) error { return nil }
+func (closedControl) Close() error                    { return nil }
 
 // socket is a control socket of the kernel.
 type socket struct{ *net.UnixConn }

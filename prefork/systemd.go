@@ -95,14 +95,14 @@ func (n *notifier) send(state string) {
 	}
 }
 
-// reloading says that a reload has begun; ready ends it.
+// reloading announces that a reload has begun; ready ends it.
 func (n *notifier) reloading() {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	n.send(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=checking the new binary and configuration", now.Nano()/1000))
 }
 
-// ready says that the server serves, at the start and after a reload.
+// ready announces that the server serves, at the start and after a reload.
 func (n *notifier) ready(status string) {
 	n.lastNotified = status
 	n.send("READY=1\nSTATUS=" + status)
@@ -125,7 +125,8 @@ func sdNotify(state string) error {
 	return err
 }
 
-// notifyReady tells systemd that the server serves, unless it never has yet.
+// notifyReady notifies systemd that the server serves, once every slot has been
+// live.
 func (m *Master) notifyReady() {
 	if m.started {
 		m.notifier.ready(m.summary())
@@ -148,7 +149,7 @@ func (m *Master) summary() string {
 // slot; empty if it did.
 func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.err) }
 
-// watchdog ticks as often as systemd expects a sign from the master.
+// watchdog ticks as often as the master has to notify systemd's watchdog.
 func watchdog() (tick <-chan time.Time, stop func()) {
 	every := watchdogInterval()
 	if every <= 0 {

@@ -11,14 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoProcess: the slot has no process that could be visited, or there is no
-// such slot.
+// ErrNoProcess: there is no such slot, or it has no process.
 var ErrNoProcess = errors.New("no such process")
 
-// Visit connects to the current process of a slot: it finds the other end in
-// Child.Visits. Whether it ever looks there is another matter; give the
-// connection a deadline. The error wraps ErrNoProcess or ErrNotRunning, or is the
-// system's.
+// Visit connects to the current process of a slot, which accepts the connection
+// from Child.Visits. Set a deadline on it: the process may never accept. The error
+// wraps ErrNoProcess or ErrNotRunning, or is the system's.
 func (m *Master) Visit(ctx context.Context, slot string) (net.Conn, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -48,14 +46,14 @@ func (t *slotTable) sendVisit(name string, fd int) error {
 	return s.current.control.Send(visitMessage, fd)
 }
 
-// visits is where a child finds those who want to talk to it.
+// visits are the connections from the master that a child has not accepted yet.
 type visits struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	close  func()
 }
 
-// maxVisits bounds those that wait for a child that does not look.
+// maxVisits bounds the connections that wait to be accepted.
 const maxVisits = 8
 
 func newVisits() visits {
@@ -63,7 +61,7 @@ func newVisits() visits {
 	return visits{make(chan net.Conn, maxVisits), closed, sync.OnceFunc(func() { close(closed) })}
 }
 
-// announce hands over a connection; it is closed if too many wait.
+// announce queues a connection, or closes it if too many wait.
 func (v visits) announce(conn net.Conn) {
 	if conn == nil {
 		return
@@ -75,8 +73,8 @@ func (v visits) announce(conn net.Conn) {
 	}
 }
 
-// Visits are the connections that Master.Visit makes to this process. Its
-// address means nothing.
+// Visits accepts the connections that Master.Visit makes to this process. Its
+// address has no meaning.
 func (c *Child) Visits() net.Listener { return c.visits }
 
 // Accept implements net.Listener.
