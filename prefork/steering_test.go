@@ -1,0 +1,106 @@
+package prefork
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+)
+
+// recordedControl keeps what the master sends to a child.
+type recordedControl struct {
+	closedControl
+	sent []string
+}
+
+func (c *recordedControl) Send(text string, _ int) error {
+	c.sent = append(c.sent, text)
+	return nil
+}
+
+// newSteering makes a steering of n live slots. attached are the indexes of the
+// slots in the last program.
+func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl, attached *[]int) {
+	t.Helper()
+	table := &slotTable{former: map[string]savedFigures{}}
+	attached = new([]int)
+	sys := &system{
+		queue: func(int) int { return 0 },
+		steer: func(_ int, shares []share) error {
+			*attached = nil
+			for _, s := range shares {
+				*attached = append(*attached, s.index)
+			}
+			return nil
+		},
+	}
+	group := &sockets{sys: sys}
+	for i := range n {
+		s, err := table.create(Role{Name: "serve", Listens: true}, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { table.release(s) })
+		s.listener = i // never used: sys does not ask the kernel
+		c := &recordedControl{}
+		p := &process{slot: s, state: Live, control: c}
+		p.lane, p.place = s.page.claim(1)
+		s.current = p
+		controls = append(controls, c)
+		group.group = append(group.group, s)
+	}
+	return &steering{sys: sys, log: slog.New(slog.DiscardHandler), sockets: group}, controls, attached
+}
+
+func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
+	st, controls, attached := newSteering(t, 3)
+	stalled := st.sockets.group[1]
+	st.sockets.group[0].current.lane.Connections.Store(7)
+	st.update()
+	if !slices.Equal(*attached, []int{0, 1, 2}) {
+		t.Errorf("steered to %v; want all slots", *attached)
+	}
+	stalled.current.state = Stalled
+	st.update()
+	st.update() // adopts once
+	if !slices.Equal(*attached, []int{0, 2}) {
+		t.Errorf("steered to %v; want all but the stalled slot", *attached)
+	}
+	if !slices.Equal(controls[2].sent, []string{"adopt serve.1"}) || len(controls[0].sent)+len(controls[1].sent) > 0 {
+		t.Errorf("sent %q, %q, %q; want the slot with the fewest connections to adopt", controls[0].sent, controls[1].sent, controls[2].sent)
+	}
+	stalled.current.state = Live
+	st.update()
+	if !slices.Equal(controls[2].sent, []string{"adopt serve.1", "release serve.1"}) || slices.Contains(*attached, 1) {
+		t.Errorf("sent %q, steered to %v; want the adoption to end before connections come", controls[2].sent, *attached)
+	}
+	st.update()
+	if !slices.Equal(*attached, []int{0, 1, 2}) {
+		t.Errorf("steered to %v; want all slots again", *attached)
+	}
+}
+
+// An adopter that stalls itself is replaced by another one.
+func TestSteeringReplacesAStalledAdopter(t *testing.T) {
+	st, controls, _ := newSteering(t, 3)
+	st.sockets.group[0].current = nil
+	st.sockets.group[2].current.lane.Connections.Store(7)
+	st.update()
+	st.sockets.group[1].current.state = Stalled
+	st.update()
+	st.update()
+	if !slices.Equal(controls[2].sent, []string{"adopt serve.1", "adopt serve.0"}) &&
+		!slices.Equal(controls[2].sent, []string{"adopt serve.0", "adopt serve.1"}) {
+		t.Errorf("sent %q; want the last live slot to adopt both", controls[2].sent)
+	}
+}
+
+// With no live slot the last program stays: connections wait in the sockets.
+func TestSteeringWithoutALiveSlot(t *testing.T) {
+	st, controls, attached := newSteering(t, 1)
+	st.update()
+	st.sockets.group[0].current = nil
+	st.update()
+	if !slices.Equal(*attached, []int{0}) || len(controls[0].sent) > 0 {
+		t.Errorf("steered to %v, sent %q", *attached, controls[0].sent)
+	}
+}
