@@ -71,7 +71,7 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 	}
 }
 
-// What was accepted before Close is handed out behind it.
+// What was accepted before Close is returned after it.
 func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
 	l, fd := lateListener(t)
 	l.open()

@@ -44,7 +44,7 @@ func TestSteeringProgramFollowsTheWeights(t *testing.T) {
 		t.Errorf("of 1000: %v", got)
 	}
 	if steeringProgram(nil) != nil || steeringProgram([]share{{0, 0}}) != nil {
-		t.Error("a program that can choose nobody")
+		t.Error("a program that can choose no socket")
 	}
 	many := make([]share, 1000)
 	for i := range many {

@@ -79,7 +79,7 @@ func TestReadyAfterARemoval(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if !strings.Contains(strings.Join(f.notified, "\n"), "READY=1") {
-			t.Errorf("systemd was told %q", f.notified)
+			t.Errorf("systemd was notified of %q", f.notified)
 		}
 	})
 }
@@ -94,7 +94,7 @@ func TestFailedReloadIsNotReady(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if told := strings.Join(f.notified, "\n"); strings.Contains(told, "READY=1") || !strings.Contains(told, "reload failed") {
-			t.Errorf("systemd was told %q", f.notified)
+			t.Errorf("systemd was notified of %q", f.notified)
 		}
 	})
 }
@@ -117,7 +117,7 @@ func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
 		if all, err := m.Status(t.Context()); err != nil || !strings.Contains(all.ReloadFailed, "serve.0 of the new release: killed by SIGKILL") {
 			t.Errorf("%+v, %v", all, err)
 		}
-		// Another one is not waited behind it.
+		// The next reload does not wait for it.
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
 		time.Sleep(time.Second)

@@ -18,7 +18,7 @@ func (m *Master) ListenAside(ctx context.Context, network, address string) (net.
 // new master claims those it still wants and closes the others.
 type parkedListeners struct {
 	open      map[string]net.Listener // by network and address
-	inherited map[string]int          // descriptors that nobody has claimed yet
+	inherited map[string]int          // descriptors not yet claimed
 }
 
 // listen claims the inherited socket of that address, or binds a new one.
@@ -52,7 +52,7 @@ func (l *parkedListeners) claim(name string) (net.Listener, error) {
 	return ln, err
 }
 
-// closeUnclaimed closes the inherited sockets that nobody has claimed, and
+// closeUnclaimed closes the inherited sockets that were not claimed, and
 // reports whether there was any.
 func (l *parkedListeners) closeUnclaimed() bool {
 	some := len(l.inherited) > 0

@@ -298,7 +298,7 @@ func TestInheritWithoutMaster(t *testing.T) {
 	}
 }
 
-// A slot that cannot start holds up nobody: its connections are accepted by
+// A slot that cannot start delays no client: its connections are accepted by
 // the other.
 func TestSiblingAdoptsTheSocketOfABrokenSlot(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
@@ -332,7 +332,7 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 	}
 	clients.Wait()
 	if !s.said("child stalled") {
-		t.Error("nobody noticed")
+		t.Error("the stall was not noticed")
 	}
 	_ = syscall.Kill(victim, syscall.SIGCONT)
 	eventually(t, "it answers again", func() bool {

@@ -113,7 +113,7 @@ func TestReloadsInARow(t *testing.T) {
 	l.end(t)
 }
 
-// While the master executes itself it cannot hear a SIGHUP, and finds out by
+// While the master executes itself it misses a SIGHUP, and finds out by
 // itself what that one was for.
 func TestNoReloadIsMissed(t *testing.T) {
 	s := startServer(t, "ok")
@@ -136,7 +136,7 @@ func TestNoReloadIsMissed(t *testing.T) {
 	}
 }
 
-// Nor does it hear the death of a child, or that it should grow or shrink.
+// Nor does it miss the death of a child, or a signal to add or remove a slot.
 func TestWhatHappensDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)

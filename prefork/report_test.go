@@ -244,11 +244,11 @@ func TestVisit(t *testing.T) {
 	}
 	buf := make([]byte, 5)
 	if _, err := io.ReadFull(visitor, buf); err != nil || string(buf) != "hello" {
-		t.Errorf("heard %q, %v", buf, err)
+		t.Errorf("got %q, %v", buf, err)
 	}
 	_, _ = conn.Close(), visitor.Close()
 
-	// Too many that nobody looks at are sent away, and the child lives on.
+	// Too many that are not accepted are closed, and the child goes on.
 	for range maxVisits + 1 {
 		a, b := net.Pipe()
 		defer a.Close()

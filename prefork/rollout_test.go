@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A process over -max-rss is replaced, by one at a time, and not in a circle.
+// A process over -max-rss is replaced once, and the successor stays.
 func TestMemoryReplacesAProcess(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.say(readyMessage)
@@ -28,7 +28,7 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		synctest.Wait()
 		_, kills := f.saw()
 		if s := status(t, m); s.PID != 2 || !slices.Equal(kills, []string{"terminated"}) {
-			t.Errorf("behind: %+v, signals %q", s, kills)
+			t.Errorf("afterwards: %+v, signals %q", s, kills)
 		}
 		f.exit(1)
 		time.Sleep(time.Minute)
@@ -80,7 +80,7 @@ func TestTrialThatHangs(t *testing.T) {
 	})
 }
 
-// When the master is about to execute itself nobody reads from children any
+// When the master is about to execute itself the children are not read from any
 // more: what was read would be lost. When that fails, all goes on.
 func TestExecThatFails(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
@@ -110,7 +110,7 @@ func TestExecThatFails(t *testing.T) {
 		if s := status(t, m); s.PID != 1 || s.State != Live {
 			t.Errorf("%+v; want the old process", s)
 		}
-		// It is heard again.
+		// Its messages are read again.
 		f.exit(1)
 		time.Sleep(time.Second)
 		synctest.Wait()

@@ -28,7 +28,7 @@ const lanes = 16
 // slot's processes map together (memfd_create(2)), so that what a child wrote
 // last outlives it and costs no system call. All fields are atomics.
 //
-// Each process of the slot has a lane of its own, told replaceGap by generation.
+// Each process of the slot has a lane of its own, distinguished by generation.
 type page struct {
 	fd int
 	*pageContent
