@@ -169,7 +169,7 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 func notReady(slots []prefork.SlotStatus) (reasons []string) {
 	live := map[string]bool{roleStore: true} // its users go on without it
 	for _, s := range slots {
-		live[s.Role] = live[s.Role] || s.State == prefork.Live
+		live[s.Role] = live[s.Role] || s.State == prefork.StateLive
 	}
 	for _, s := range slots {
 		if !live[s.Role] {

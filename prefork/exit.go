@@ -18,7 +18,7 @@ func (v *supervisor) gone(p *process, why string) string {
 	_ = p.control.Close()
 	p.slot.page.vacate(p.lane)
 	v.keepReport(p)
-	p.state = Stopped // as an adopter, and for a message that is still queued
+	p.state = StateStopped // as an adopter, and for a message that is still queued
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
 		v.died(p, why)
 	} else {
@@ -128,9 +128,9 @@ func (v *supervisor) overdue(p *process) {
 	switch {
 	case p.quit:
 		v.kill(p, p.exitReason)
-	case p.state == Booting:
+	case p.state == StateBooting:
 		v.kill(p, fmt.Sprintf("not ready within %v", v.opt.BootTimeout))
-	case p.state == Leaving:
+	case p.state == StateLeaving:
 		v.quit(p, fmt.Sprintf("%s, still running after %v", p.exitReason, v.opt.Grace))
 	}
 }
@@ -147,12 +147,12 @@ func (v *supervisor) leave(p *process, why string) {
 	}
 	s.leaving = append(s.leaving, p)
 	if p.quit { // hung: QUIT was sent already
-		p.state = Leaving
+		p.state = StateLeaving
 		return
 	}
 	v.log.Debug("child draining", "slot", s.name(), "pid", p.pid, "reason", why)
 	p.exitReason = why
-	p.enter(Leaving, v.sys.now(), v.opt.Grace)
+	p.enter(StateLeaving, v.sys.now(), v.opt.Grace)
 	_ = v.sys.kill(p.pid, syscall.SIGTERM)
 }
 

@@ -21,7 +21,7 @@ type Figures struct {
 // Overview are the figures of a master.
 type Overview struct {
 	// Slots are the present slots, followed by removed ones, whose State is
-	// Stopped. So a sum over all never falls.
+	// StateStopped. So a sum over all never falls.
 	Slots []Figures
 	// Reloads counts those that reached every slot, RefusedReloads those that
 	// changed nothing.

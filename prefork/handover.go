@@ -44,24 +44,24 @@ type savedMaster struct {
 }
 
 type savedSlot struct {
-	Role       string
-	Number     int
-	Listener   int
-	Page       int
-	Generation int
-	Restarts   int
-	Hangs      int
-	Reports    int    // descriptor; 0: none, from a master of a release without reports
-	Past       []byte // sum of the reports of processes that are gone
-	Deaths     []time.Time
-	LastExit   string
-	Again      time.Time
-	Retiring   bool
-	Retired    bool
-	Adopter    int // its PID; 0: none
-	Current    *savedProcess
-	Next       *savedProcess
-	Leaving    []*savedProcess
+	Role         string
+	Number       int
+	Listener     int
+	Page         int
+	Generation   int
+	Restarts     int
+	Hangs        int
+	Reports      int    // descriptor; 0: none, from a master of a release without reports
+	Past         []byte // sum of the reports of processes that are gone
+	Deaths       []time.Time
+	LastExit     string
+	Again        time.Time
+	Retiring     bool
+	Retired      bool
+	Adopter      int // its PID; 0: none
+	Current      *savedProcess
+	Next         *savedProcess
+	StateLeaving []*savedProcess
 }
 
 type savedProcess struct {
@@ -100,7 +100,7 @@ func (m *Master) handOver() {
 	m.supervisor.resumeReading()
 	m.reloader.fail(fmt.Sprintf("execute %s: %v", m.reloader.program, err))
 	for _, s := range m.slots.all {
-		if s.next != nil && s.next.state == Live {
+		if s.next != nil && s.next.state == StateLive {
 			m.promote(s)
 		}
 	}
@@ -142,7 +142,7 @@ func (m *Master) save() ([]byte, error) {
 			one.Adopter = s.adopter.pid
 		}
 		for _, p := range s.leaving {
-			one.Leaving = append(one.Leaving, p.save())
+			one.StateLeaving = append(one.StateLeaving, p.save())
 		}
 		saved.Slots = append(saved.Slots, one)
 	}

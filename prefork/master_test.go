@@ -76,7 +76,7 @@ func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 
 func TestBootTimeout(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		if s := status(t, m); s.State != Booting {
+		if s := status(t, m); s.State != StateBooting {
 			t.Errorf("state %s; want booting", s.State)
 		}
 		time.Sleep(3*time.Second + time.Millisecond)
@@ -87,7 +87,7 @@ func TestBootTimeout(t *testing.T) {
 		f.say(readyMessage)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if s := status(t, m); s.State != Live || s.PID != 2 {
+		if s := status(t, m); s.State != StateLive || s.PID != 2 {
 			t.Errorf("status %+v; a ready child has no deadline", s)
 		}
 	})
@@ -101,12 +101,12 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 		f.exit(1)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if s := status(t, m); s.State != Waiting || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
+		if s := status(t, m); s.State != StateWaiting || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
 			t.Errorf("status %+v", s)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if s := status(t, m); s.State != Booting || s.PID != 2 {
+		if s := status(t, m); s.State != StateBooting || s.PID != 2 {
 			t.Errorf("status %+v; want another attempt", s)
 		}
 	})
@@ -118,7 +118,7 @@ func TestGraceIsOver(t *testing.T) {
 		f.signals <- syscall.SIGTERM
 		synctest.Wait()
 		_, kills := f.saw()
-		if s := status(t, m); s.State != Leaving || len(kills) != 1 || kills[0] != "terminated" {
+		if s := status(t, m); s.State != StateLeaving || len(kills) != 1 || kills[0] != "terminated" {
 			t.Errorf("status %+v, kills %q", s, kills)
 		}
 		start := time.Now()
@@ -132,9 +132,9 @@ func TestGraceIsOver(t *testing.T) {
 
 func TestStaleReadyIsPassedOver(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: Leaving}, readyMessage}
+		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: StateLeaving}, readyMessage}
 		f.say("nonsense")
-		if s := status(t, m); s.State != Booting {
+		if s := status(t, m); s.State != StateBooting {
 			t.Errorf("state %s; want booting", s.State)
 		}
 	})
@@ -146,7 +146,7 @@ func TestNoHeartbeat(t *testing.T) {
 		f.say(readyMessage)
 		time.Sleep(silentAfter + idleEvery)
 		synctest.Wait()
-		if s := status(t, m); s.State != Stalled {
+		if s := status(t, m); s.State != StateStalled {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
 		// One beat, and it is trusted again.
@@ -154,7 +154,7 @@ func TestNoHeartbeat(t *testing.T) {
 		lane.beat(time.Now())
 		time.Sleep(idleEvery)
 		synctest.Wait()
-		if s := status(t, m); s.State != Live || s.PID != 1 {
+		if s := status(t, m); s.State != StateLive || s.PID != 1 {
 			t.Errorf("after a heartbeat: %+v", s)
 		}
 		time.Sleep(10*time.Second + 2*idleEvery)
@@ -162,7 +162,7 @@ func TestNoHeartbeat(t *testing.T) {
 		if o, err := m.Figures(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
 			t.Errorf("%+v, %v; want one that hung", o, err)
 		}
-		if s := status(t, m); s.State != Hung || s.PID != 1 {
+		if s := status(t, m); s.State != StateHung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}
 		time.Sleep(dumpTime + idleEvery)

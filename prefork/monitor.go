@@ -61,13 +61,13 @@ func (m *monitor) examine(now time.Time) (recovered bool, next time.Duration) {
 	m.forgetAfterPause(now)
 	for _, s := range m.slots.all {
 		p := s.current
-		if p == nil || p.state != Live && p.state != Stalled {
+		if p == nil || p.state != StateLive && p.state != StateStalled {
 			continue
 		}
 		if m.examineProcess(p, now) {
 			recovered = true
 		}
-		if p.state != Live || !p.pulse.waiting.IsZero() {
+		if p.state != StateLive || !p.pulse.waiting.IsZero() {
 			next = min(next, examineEvery)
 		}
 	}
@@ -78,15 +78,15 @@ func (m *monitor) examine(now time.Time) (recovered bool, next time.Duration) {
 func (m *monitor) examineProcess(p *process, now time.Time) (recovered bool) {
 	since := m.stalledSince(p, now)
 	switch {
-	case p.state == Live && !since.IsZero():
+	case p.state == StateLive && !since.IsZero():
 		m.stall(p, now, since)
-	case p.state == Stalled && since.IsZero() && p.heartbeatSinceStall():
+	case p.state == StateStalled && since.IsZero() && p.heartbeatSinceStall():
 		m.log.Info("child recovered", "slot", p.slot.name(), "pid", p.pid, "after", now.Sub(p.since).Round(time.Millisecond))
-		p.enter(Live, now, 0)
+		p.enter(StateLive, now, 0)
 		p.pulse.waiting = time.Time{}
 		recovered = true
 	}
-	if p.state == Stalled && m.hangTimeout > 0 && now.Sub(p.pulse.stalled) >= m.hangTimeout {
+	if p.state == StateStalled && m.hangTimeout > 0 && now.Sub(p.pulse.stalled) >= m.hangTimeout {
 		m.hang(p, now)
 	}
 	return recovered
@@ -130,7 +130,7 @@ func (m *monitor) stall(p *process, now, since time.Time) {
 		p.pulse.stalled, p.pulse.stalledAccepted = since, p.pulse.accepted
 	}
 	p.pulse.notAccepting = notAccepting
-	p.enter(Stalled, now, 0)
+	p.enter(StateStalled, now, 0)
 }
 
 // hang ends a process that stays stalled: its exit starts the next one.
@@ -138,7 +138,7 @@ func (m *monitor) hang(p *process, now time.Time) {
 	silence := now.Sub(p.pulse.stalled).Round(time.Millisecond)
 	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", silence)
 	p.slot.hangs++
-	p.enter(Hung, now, 0)
+	p.enter(StateHung, now, 0)
 	m.quit(p, fmt.Sprintf("hung for %v", silence))
 }
 

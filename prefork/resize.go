@@ -149,7 +149,7 @@ func (r *resizer) closeIfQuiet(s *slot, now time.Time) {
 func (r *resizer) finish(s *slot) {
 	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
 	for p := range s.processes() {
-		if p.state != Leaving {
+		if p.state != StateLeaving {
 			r.supervisor.leave(p, "slot removed")
 		}
 	}

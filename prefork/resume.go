@@ -66,7 +66,7 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	m.sockets.resume(s)
 	s.current = s.resumeProcess(old.Current)
 	s.next = s.resumeProcess(old.Next)
-	for _, p := range old.Leaving {
+	for _, p := range old.StateLeaving {
 		s.leaving = append(s.leaving, s.resumeProcess(p))
 	}
 	return s, nil
@@ -109,7 +109,7 @@ func (m *Master) takeOver() {
 	m.steering.reset()
 	m.reap()
 	for _, s := range m.slots.all {
-		if s.next != nil && s.next.state == Live {
+		if s.next != nil && s.next.state == StateLive {
 			m.promote(s)
 		}
 	}

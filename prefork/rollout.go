@@ -39,7 +39,7 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 		}
 	}
 	for _, s := range r.slots.all {
-		if p := s.current; p != nil && (p.state == Live || p.state == Stalled) && r.outdated(s) && !s.retiring {
+		if p := s.current; p != nil && (p.state == StateLive || p.state == StateStalled) && r.outdated(s) && !s.retiring {
 			// A release that does not start in one slot is not tried in others.
 			if !now.Before(s.again) && len(s.leaving) < maxLeaving {
 				return s, r.replace(p, "reload")

@@ -18,7 +18,7 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(memoryEvery + idleEvery)
 		synctest.Wait()
-		if s := status(t, m); s.State != Live || s.PID != 1 || s.Generation != 2 {
+		if s := status(t, m); s.State != StateLive || s.PID != 1 || s.Generation != 2 {
 			t.Errorf("while the successor boots: %+v", s)
 		}
 		f.mu.Lock()
@@ -49,7 +49,7 @@ func TestSuccessorThatFails(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		s := status(t, m)
-		if s.PID != 1 || s.State != Live || s.Restarts != 0 || s.Generation < 3 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
+		if s.PID != 1 || s.State != StateLive || s.Restarts != 0 || s.Generation < 3 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
 			t.Errorf("%+v", s)
 		}
 		f.exit(1)
@@ -74,7 +74,7 @@ func TestTrialThatHangs(t *testing.T) {
 		if err != nil || !strings.Contains(all.ReloadFailed, "has not finished its check within 3s") || len(kills) != 2 {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
-		if s := all.Slots[0]; s.PID != 1 || s.State != Live {
+		if s := all.Slots[0]; s.PID != 1 || s.State != StateLive {
 			t.Errorf("%+v; want nothing changed", s)
 		}
 	})
@@ -107,7 +107,7 @@ func TestExecThatFails(t *testing.T) {
 		}
 		f.exit(2)
 		synctest.Wait()
-		if s := status(t, m); s.PID != 1 || s.State != Live {
+		if s := status(t, m); s.PID != 1 || s.State != StateLive {
 			t.Errorf("%+v; want the old process", s)
 		}
 		// Its messages are read again.
@@ -116,7 +116,7 @@ func TestExecThatFails(t *testing.T) {
 		synctest.Wait()
 		f.say(readyMessage)
 		synctest.Wait()
-		if s := status(t, m); s.PID != 3 || s.State != Live {
+		if s := status(t, m); s.PID != 3 || s.State != StateLive {
 			t.Errorf("%+v; want a new process", s)
 		}
 	})

@@ -12,17 +12,19 @@ type State string
 
 // The states of a slot.
 const (
-	Waiting State = "backoff" // no process; the next one starts after the delay
-	Booting State = "booting"
-	Live    State = "live"
-	Stalled State = "stalled" // connections wait and none is accepted, or no heartbeat
-	Hung    State = "hung"    // stalled for the hang timeout; about to be killed
-	Leaving State = "leaving"
-	Stopped State = "stopped"
+	StateWaiting State = "backoff" // no process; the next one starts after the delay
+	StateBooting State = "booting"
+	StateLive    State = "live"
+	StateStalled State = "stalled" // connections wait and none is accepted, or no heartbeat
+	StateHung    State = "hung"    // stalled for the hang timeout; about to be killed
+	StateLeaving State = "leaving"
+	StateStopped State = "stopped"
 )
 
 // States are all states of a slot.
-func States() []State { return []State{Waiting, Booting, Live, Stalled, Hung, Leaving, Stopped} }
+func States() []State {
+	return []State{StateWaiting, StateBooting, StateLive, StateStalled, StateHung, StateLeaving, StateStopped}
+}
 
 // maxLeaving bounds the processes of one slot that leave at the same time; the
 // next replacement waits.
@@ -86,19 +88,19 @@ func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
 func (s *slot) state() State {
 	switch {
 	case s.retiring || s.retired && len(s.leaving) > 0:
-		return Leaving
+		return StateLeaving
 	case s.retired:
-		return Stopped
+		return StateStopped
 	case s.current != nil:
 		return s.current.state
 	}
-	return Waiting
+	return StateWaiting
 }
 
 // accepting returns the process that takes connections from the slot's own
 // socket; nil if none does.
 func (s *slot) accepting() *process {
-	if s.current != nil && s.current.state == Live {
+	if s.current != nil && s.current.state == StateLive {
 		return s.current
 	}
 	return nil

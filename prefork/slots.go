@@ -57,7 +57,7 @@ func (t *slotTable) release(s *slot) {
 // table, and returns their names.
 func (t *slotTable) removeStopped() (names []string) {
 	t.all = slices.DeleteFunc(t.all, func(s *slot) bool {
-		if s.state() != Stopped {
+		if s.state() != StateStopped {
 			return false
 		}
 		names = append(names, s.name())
@@ -164,7 +164,7 @@ func (t *slotTable) removedFigures() (figures []Figures) {
 	for _, name := range slices.Sorted(maps.Keys(t.former)) {
 		f := t.former[name]
 		figures = append(figures, Figures{
-			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: Stopped, Generation: f.Generation, Restarts: f.Restarts},
+			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: StateStopped, Generation: f.Generation, Restarts: f.Restarts},
 			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
 		})
 	}

@@ -68,7 +68,7 @@ func (v *supervisor) startRelease(s *slot, r release) error {
 		return err
 	}
 	s.generation = p.generation
-	p.enter(Booting, now, v.opt.BootTimeout)
+	p.enter(StateBooting, now, v.opt.BootTimeout)
 	v.log.Debug("child started", "slot", s.name(), "pid", p.pid, "generation", p.generation)
 	v.watch(p)
 	return nil
@@ -153,12 +153,12 @@ func (v *supervisor) environ(p *process) []string {
 // and reports whether it did.
 func (v *supervisor) markReady(msg message) bool {
 	p := msg.process
-	if p.state != Booting || msg.text != readyMessage {
+	if p.state != StateBooting || msg.text != readyMessage {
 		return false
 	}
 	now := v.sys.now()
 	v.log.Info("child ready", "slot", p.slot.name(), "pid", p.pid, "boot_time", now.Sub(p.since).Round(time.Millisecond))
-	p.enter(Live, now, 0)
+	p.enter(StateLive, now, 0)
 	p.booted = now
 	return true
 }

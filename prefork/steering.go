@@ -61,7 +61,7 @@ func (t *steering) update() {
 	var live []*process
 	for _, s := range t.sockets.group {
 		p := s.accepting()
-		if s.adopter != nil && (p != nil || s.adopter.state != Live) {
+		if s.adopter != nil && (p != nil || s.adopter.state != StateLive) {
 			// The adopter may still accept what is steered to s, so s is
 			// steered to from the next update on, at most examineEvery from now.
 			t.disown(s)

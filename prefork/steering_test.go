@@ -42,7 +42,7 @@ func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl
 		t.Cleanup(func() { table.release(s) })
 		s.listener = i // never used: sys does not ask the kernel
 		c := &recordedControl{}
-		p := &process{slot: s, state: Live, control: c}
+		p := &process{slot: s, state: StateLive, control: c}
 		p.lane, p.place = s.page.claim(1)
 		s.current = p
 		controls = append(controls, c)
@@ -59,7 +59,7 @@ func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
 	if !slices.Equal(*attached, []int{0, 1, 2}) {
 		t.Errorf("steered to %v; want all slots", *attached)
 	}
-	stalled.current.state = Stalled
+	stalled.current.state = StateStalled
 	st.update()
 	st.update() // adopts once
 	if !slices.Equal(*attached, []int{0, 2}) {
@@ -68,7 +68,7 @@ func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
 	if !slices.Equal(controls[2].sent, []string{"adopt serve.1"}) || len(controls[0].sent)+len(controls[1].sent) > 0 {
 		t.Errorf("sent %q, %q, %q; want the slot with the fewest connections to adopt", controls[0].sent, controls[1].sent, controls[2].sent)
 	}
-	stalled.current.state = Live
+	stalled.current.state = StateLive
 	st.update()
 	if !slices.Equal(controls[2].sent, []string{"adopt serve.1", "release serve.1"}) || slices.Contains(*attached, 1) {
 		t.Errorf("sent %q, steered to %v; want the adoption to end before connections come", controls[2].sent, *attached)
@@ -85,7 +85,7 @@ func TestSteeringReplacesAStalledAdopter(t *testing.T) {
 	st.sockets.group[0].current = nil
 	st.sockets.group[2].current.lane.Connections.Store(7)
 	st.update()
-	st.sockets.group[1].current.state = Stalled
+	st.sockets.group[1].current.state = StateStalled
 	st.update()
 	st.update()
 	if !slices.Equal(controls[2].sent, []string{"adopt serve.1", "adopt serve.0"}) &&

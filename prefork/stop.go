@@ -22,7 +22,7 @@ func (m *Master) stop(why string) {
 	for _, s := range m.slots.all {
 		s.retiring, s.retired, s.again = false, true, time.Time{}
 		for p := range s.processes() {
-			if p.state != Leaving {
+			if p.state != StateLeaving {
 				m.supervisor.leave(p, why)
 			}
 		}

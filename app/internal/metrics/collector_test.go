@@ -24,7 +24,7 @@ func TestCollectorJoinsTheSlots(t *testing.T) {
 			Accepted:   6, Adopted: 7, Hangs: 1, Tally: words(&tally), Past: Merge(nil, process(t, 10, 0, 0)),
 		}
 	}
-	o := prefork.Overview{Slots: []prefork.Figures{slot("serve.0", prefork.Live), slot("serve.1", prefork.Stopped)}, Reloads: 2, RefusedReloads: 1, ReloadFailed: "why"}
+	o := prefork.Overview{Slots: []prefork.Figures{slot("serve.0", prefork.StateLive), slot("serve.1", prefork.StateStopped)}, Reloads: 2, RefusedReloads: 1, ReloadFailed: "why"}
 	o.Slots[0].Reports = [][]byte{process(t, 1, 1, 1)}
 	c := NewCollector(func(context.Context) (prefork.Overview, error) { return o, nil }, nil, "test 1")
 	families, err := c.Gather(t.Context())
