@@ -102,27 +102,6 @@ func (c *Client) completeLink(l *Link) error {
 	return c.completeFollower(&l.NewTask, 1)
 }
 
-// completeFollower is complete for a task that gets results besides.
-func (c *Client) completeFollower(n *NewTask, results int) error {
-	if err := c.completeOptions(n); err != nil || c.Tasks == nil {
-		return err
-	}
-	d, err := c.Tasks.Lookup(n.Name)
-	if err != nil {
-		return err
-	}
-	var given []json.RawMessage
-	if len(n.Args) > 0 {
-		if err := json.Unmarshal(n.Args, &given); err != nil {
-			return fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, d.Name)
-		}
-	}
-	if len(d.Args) == 0 { // it takes what comes
-		return nil
-	}
-	return d.compare(given, results)
-}
-
 // keepNone restores the sentinels in a link that was completed from what was
 // asked: its options are completed once more when it is accepted.
 func (l *Link) keepNone(asked NewTask) {

@@ -19,6 +19,8 @@ func (n NewTask) Check() error {
 		return fmt.Errorf("task %s has no name", n.ID)
 	case n.Args != nil && !utf8text.ValidJSON(n.Args):
 		return fmt.Errorf("arguments of task %s are not JSON in UTF-8", n.ID)
+	case len(n.Kwargs) > 0:
+		return fmt.Errorf("task %s has keywords, which a client puts in their places", n.ID)
 	case len(n.Followers) > maxFollowers:
 		return fmt.Errorf("task %s: %w: more than %d tasks follow", n.ID, ErrOption, maxFollowers)
 	case (n.Unique == "") != (n.UniqueFor < time.Millisecond):

@@ -3,13 +3,11 @@ package jobs
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs/meter"
 )
 
@@ -126,19 +124,10 @@ func (c *Client) count(n NewTask) {
 }
 
 // complete checks a task and fills in what was left out.
-func (c *Client) complete(n *NewTask) error {
-	if err := c.completeOptions(n); err != nil || c.Tasks == nil {
-		return err
-	}
-	d, err := c.Tasks.Lookup(n.Name)
-	if err == nil {
-		n.Args, err = d.checkArgs(n.Args)
-	}
-	return err
-}
+func (c *Client) complete(n *NewTask) error { return c.completeFollower(n, 0) }
 
-// completeOptions does that for all but the arguments.
-func (c *Client) completeOptions(n *NewTask) error {
+// completeFollower is complete for a task whose arguments are followed by results.
+func (c *Client) completeFollower(n *NewTask, results int) error {
 	var d Definition
 	if c.Tasks != nil {
 		var err error
@@ -148,24 +137,32 @@ func (c *Client) completeOptions(n *NewTask) error {
 	}
 	d.complete(n)
 	n.ID = cmp.Or(n.ID, NewID())
-	var list []json.RawMessage
-	switch {
-	case !ValidID(n.ID):
+	if !ValidID(n.ID) {
 		return ErrID
-	case !ValidID(n.Name):
-		return fmt.Errorf("%w %q", ErrUnknownTask, n.Name)
-	case len(n.Args) > MaxArgs:
-		return fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, len(n.Args), MaxArgs)
-	case len(n.Args) > 0 && json.Unmarshal(n.Args, &list) != nil:
-		return fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, n.Name)
 	}
-	if err := utf8text.CheckJSON(n.Args); err != nil {
-		return fmt.Errorf("%w: %w", ErrArgs, err)
+	if !ValidID(n.Name) {
+		return fmt.Errorf("%w %q", ErrUnknownTask, n.Name)
+	}
+	given, kwargs, err := n.decodeArgs()
+	if err != nil {
+		return err
 	}
 	if err := n.reserve(); err != nil {
 		return err
 	}
-	return n.checkOptions(time.Now())
+	if err := n.checkOptions(time.Now()); err != nil {
+		return err
+	}
+	if c.Tasks == nil {
+		if len(kwargs) > 0 {
+			return fmt.Errorf("%w: keywords of %s need a client that knows the task", ErrArgs, n.Name)
+		}
+		n.Kwargs = nil
+		return nil
+	}
+	n.Kwargs = nil
+	n.Args, err = d.accept(given, kwargs, results)
+	return err
 }
 
 // reserve finds the ids of the tasks that the message of a task carries.

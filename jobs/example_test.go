@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/galeserver/gale/jobs"
@@ -36,12 +37,8 @@ func Example() {
 	stop := exampleWorker(ctx, store)
 	defer stop()
 
-	client := jobs.Client{Store: store} // with Tasks, arguments are checked here already
-	task, _, err := client.Enqueue(ctx, jobs.NewTask{
-		Name:    "greet",
-		Args:    json.RawMessage(`["Tornado"]`),
-		Expires: time.Now().Add(time.Minute), // not worth having later
-	})
+	client := jobs.Client{Store: store}                                                                                      // with Tasks, arguments are checked here already
+	task, err := greet.Enqueue(ctx, &client, Greeting{Whom: "Tornado", Times: 1}, jobs.Expires(time.Now().Add(time.Minute))) // not worth having later
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -60,20 +57,21 @@ func Example() {
 	// Output: success Hello, Tornado!
 }
 
+// Greeting is what the task greet takes.
+type Greeting struct {
+	Whom  string `json:"whom"`
+	Times int    `json:"times" default:"1"`
+}
+
+// greet is a typed task: input and result are JSON.
+var greet = jobs.Define("greet", func(_ context.Context, job *jobs.Job, in Greeting) (string, error) {
+	job.Progress(50, "greeting")
+	return strings.Repeat("Hello, "+in.Whom+"!", in.Times), nil
+}, jobs.Retries(3), jobs.Timeout(time.Minute))
+
 // exampleWorker runs a worker that knows the task greet.
 func exampleWorker(ctx context.Context, store driver.Store) (stop func()) {
-	tasks, err := jobs.NewRegistry(jobs.Definition{
-		Name: "greet",
-		Args: []jobs.Arg{{Name: "whom", Type: jobs.ArgString}},
-		Handler: func(_ context.Context, job *jobs.Job) error {
-			var whom string
-			if err := job.Args(&whom); err != nil {
-				return jobs.NoRetry(err)
-			}
-			job.Progress(50, "greeting")
-			return job.Return("Hello, " + whom + "!")
-		},
-	})
+	tasks, err := jobs.NewRegistry(greet.Definition())
 	if err != nil {
 		panic(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"reflect"
+	"strings"
 
 	"github.com/galeserver/gale/internal/utf8text"
 )
@@ -46,7 +47,18 @@ func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Jo
 	if err := json.Unmarshal(t.Args, &j.args); err != nil {
 		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
 	}
-	return j, j.fill(d)
+	if d.input != nil {
+		var wrong []string
+		if j.args, wrong = d.input.accept(j.args, nil, 0, true); len(wrong) > 0 {
+			return nil, fmt.Errorf("%w: input of %s: %s", ErrArgs, d.Name, strings.Join(wrong, "; "))
+		}
+		return j, nil
+	}
+	var wrong []string
+	if j.args, wrong = d.fill(j.args); len(wrong) > 0 {
+		return nil, errors.New(wrong[0])
+	}
+	return j, nil
 }
 
 // Args stores the arguments, by position, in what targets point to. Fewer
@@ -128,19 +140,3 @@ func (j *Job) Artifact(name string) (io.WriteCloser, error) {
 }
 
 var errNoArtifacts = errors.New("this worker keeps no artifacts")
-
-// fill adds the defaults that a task lacks which got the result of another as its
-// last argument.
-func (j *Job) fill(d Definition) error {
-	for _, arg := range d.Args[min(len(j.args), len(d.Args)):] {
-		if arg.Default == nil {
-			return nil // the handler says what is missing
-		}
-		value, err := json.Marshal(arg.Default)
-		if err != nil {
-			return fmt.Errorf("default of %s: %w", arg.Name, err)
-		}
-		j.args = append(j.args, value)
-	}
-	return nil
-}

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,6 +72,9 @@ type Definition struct {
 	Queue      string
 	// Rate limits how many attempts begin, over all workers of the store.
 	Rate Rate
+
+	input   *input // of a typed task, see Define
+	invalid error  // why it cannot be one
 }
 
 // Registry holds the tasks of a program by name. It does not change once made.
@@ -87,6 +89,9 @@ func NewRegistry(tasks ...Definition) (*Registry, error) {
 	for _, d := range tasks {
 		if _, taken := r.byName[d.Name]; taken || !ValidID(d.Name) || d.Handler == nil {
 			return nil, fmt.Errorf("register task %q: needs a handler and a name of its own", d.Name)
+		}
+		if d.invalid != nil {
+			return nil, fmt.Errorf("register task %q: %w", d.Name, d.invalid)
 		}
 		r.byName[d.Name] = d
 	}
@@ -114,97 +119,4 @@ func (r *Registry) Rates() map[string]Rate {
 		}
 	}
 	return rates
-}
-
-// checkArgs compares a JSON array with what the task takes and returns it with
-// the defaults filled in.
-func (d Definition) checkArgs(raw json.RawMessage) (json.RawMessage, error) {
-	if len(raw) > MaxArgs {
-		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, len(raw), MaxArgs)
-	}
-	var given []json.RawMessage
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &given); err != nil {
-			return nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, d.Name)
-		}
-	}
-	if err := d.compare(given, 0); err != nil {
-		return nil, err
-	}
-	for _, arg := range d.Args[min(len(given), len(d.Args)):] {
-		value, err := json.Marshal(arg.Default)
-		if err != nil {
-			return nil, fmt.Errorf("default of %s: %w", arg.Name, err)
-		}
-		given = append(given, value)
-	}
-	if given == nil {
-		given = []json.RawMessage{}
-	}
-	args, err := json.Marshal(given)
-	if err == nil && d.Check != nil {
-		if why := d.Check(args); why != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, why)
-		}
-	}
-	return args, err
-}
-
-// compare says all that is wrong with arguments that are followed by as many
-// results of other tasks, which may be anything.
-func (d Definition) compare(given []json.RawMessage, results int) error {
-	var wrong []string
-	for i, arg := range d.Args {
-		switch {
-		case i < len(given) && !arg.Type.matches(given[i]):
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, must be %s", i+1, d.Name, arg.Name, arg.Type.article()))
-		case i < len(given) && arg.Check != nil:
-			if err := arg.Check(given[i]); err != nil {
-				wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, %v", i+1, d.Name, arg.Name, err))
-			}
-		case i >= len(given)+results && arg.Default == nil:
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
-		}
-	}
-	if n := len(given) + results; n > len(d.Args) {
-		wrong = append(wrong, fmt.Sprintf("%s takes at most %d, got %d", d.Name, len(d.Args), n))
-	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("%w: %s", ErrArgs, strings.Join(wrong, "; "))
-	}
-	return nil
-}
-
-// article is the type as a sentence has it.
-func (t ArgType) article() string {
-	if t == ArgInteger {
-		return "an " + string(t)
-	}
-	return "a " + string(t)
-}
-
-// matches reports whether a JSON value is of the type.
-func (t ArgType) matches(raw json.RawMessage) bool {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var v any
-	if dec.Decode(&v) != nil {
-		return false
-	}
-	switch t {
-	case ArgString:
-		_, ok := v.(string)
-		return ok
-	case ArgBoolean:
-		_, ok := v.(bool)
-		return ok
-	case ArgInteger:
-		n, ok := v.(json.Number)
-		_, err := n.Int64()
-		return ok && err == nil
-	case ArgNumber:
-		_, ok := v.(json.Number)
-		return ok
-	}
-	return false
 }

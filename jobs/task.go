@@ -112,10 +112,13 @@ type Failure struct {
 // NewTask is a task to be accepted. Name and ID must be set; Client.Enqueue
 // does that, with everything else that a caller may leave out.
 type NewTask struct {
-	ID         string
-	Name       string
-	Queue      string          // default DefaultQueue
-	Args       json.RawMessage // a JSON array; nil is []
+	ID    string
+	Name  string
+	Queue string          // default DefaultQueue
+	Args  json.RawMessage // a JSON array; nil is []
+	// Kwargs are arguments by name, a JSON object. A Client puts them where Args
+	// has them; a Store takes none.
+	Kwargs     json.RawMessage `json:",omitempty"`
 	RunAt      time.Time       // zero is now
 	Timeout    time.Duration   // one attempt's limit; 0 is the definition's, see NoTimeout
 	MaxRetries int             // failures that are followed by another attempt; 0 is the definition's, see NoRetries

@@ -30,7 +30,7 @@ type newWork struct {
 // The keys of the body.
 var (
 	taskKeys = []string{
-		"task", "args", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for",
+		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for",
 	}
 	memberKeys = append(slices.Clone(taskKeys), "immutable")
 	flowKeys   = []string{"id", "chain", "group", "callback"}
@@ -39,7 +39,6 @@ var (
 
 // celeryKeys are words of Celery's, and what is meant by them here.
 var celeryKeys = map[string]string{
-	"kwargs":          "give args, an array by position",
 	"name":            "the task's name is task",
 	"task_id":         "use id",
 	"retries":         "use max_retries",
@@ -168,6 +167,9 @@ func decodeTask(o *object) (n newTask) {
 	}
 	if o.is("args", kindArray) {
 		n.Args = o.values["args"]
+	}
+	if o.is("kwargs", kindObject) {
+		n.Kwargs = o.values["kwargs"]
 	}
 	if n.Queue != "" && !jobs.ValidID(n.Queue) {
 		o.fault("queue", "%q is not letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))

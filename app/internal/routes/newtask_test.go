@@ -54,7 +54,7 @@ func TestRefusedBodies(t *testing.T) {
 		`{"task":"t","Max_Retries":0}`:                                               {"Max_Retries: unknown key; it is written max_retries"},
 		`{"task":"t","maxRetries":0}`:                                                {"maxRetries: unknown key; it is written max_retries"},
 		`{"task":"t","Task":"u"}`:                                                    {"Task: unknown key; it is written task"},
-		`{"task":"t","kwargs":{}}`:                                                   {"kwargs: unknown key; give args"},
+		`{"task":"t","kwargs":[]}`:                                                   {"kwargs: "},
 		`{"task":"t","retries":1,"time_limit":1,"task_id":"x"}`:                      {"retries: unknown key; use max_retries", "time_limit: unknown key; use timeout", "task_id: unknown key; use id"},
 		`{"task":"t","soft_time_limit":1,"link":1,"priority":1}`:                     {"soft_time_limit: unknown key", "link: unknown key; use chain", "priority: unknown key; use queue"},
 		`{"task":"t","nonsense":1}`:                                                  {"nonsense: unknown key; there are task, args"},
