@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/sharedtest"
