@@ -46,6 +46,19 @@ func definitions(specs []command.Spec, env command.Env) []jobs.Definition {
 	return all
 }
 
+// schedules are those of the application and of the tasks file.
+func schedules(a Application, c config.Config) ([]jobs.Periodic, error) {
+	own, err := a.periodic()
+	if err != nil {
+		return nil, err
+	}
+	commands, err := command.Schedules(c.Commands)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(own, commands), nil
+}
+
 // storedFiles gives commands the paths of what was uploaded.
 type storedFiles struct {
 	store *uploads.Store

@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 )
@@ -31,6 +32,18 @@ type taskRoutes struct {
 	store     jobs.Reader
 	artifacts *jobs.Artifacts
 	leaving   context.Context //nolint:containedctx // the process's, not a request's
+	prefix    string          // in front of the paths here
+}
+
+func (t *taskRoutes) routes(guard *access.Guard) []server.Route {
+	get, post := fasthttp.MethodGet, fasthttp.MethodPost
+	return []server.Route{
+		{Method: post, Path: "/tasks", Admit: guard.Write, Handler: t.post, MaxBody: maxTask},
+		{Method: get, Path: "/tasks/{id}", Admit: guard.Read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/log", Admit: guard.Read, Handler: t.log},
+		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.Read, Handler: t.artifact},
+		{Method: get, Path: "/workflows/{id}", Admit: guard.Read, Handler: t.workflow},
+	}
 }
 
 // formArgs parses a body if it is a urlencoded form. The error names a field that
