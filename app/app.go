@@ -135,6 +135,9 @@ func check(e env) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRoutes(e.app, c); err != nil {
+		return err
+	}
 	for _, warning := range c.Warnings() {
 		if _, err := fmt.Fprintln(e.stderr, "warning:", warning); err != nil {
 			return err

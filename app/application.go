@@ -39,8 +39,18 @@ type Application struct {
 	// UploadTasks are those of Tasks that can be started for an uploaded file. The
 	// first one is the default of -on-upload.
 	UploadTasks []UploadTask
+	// Schedules start tasks again and again, beside those of the tasks file.
+	Schedules []Schedule
 	// Routes returns the routes of the application. It only builds the table: it is
-	// called once in each serving process. An error ends the process.
+	// called once in each serving process, and before anything starts, by check and by
+	// the master, with Services whose calls return ErrOffline. So an error, or a route
+	// that clashes with one of Gale's, is found before anything is bound, and on a
+	// reload refuses the new binary. A path that ends in {name:*} is for what no other
+	// route takes.
+	//
+	// The routes are guarded like the platform's: a page of another origin can neither
+	// write nor open a WebSocket, and where -token is set POST, PUT, PATCH, DELETE and
+	// a GET with Writes need the token or an Identity, unless the route is Public.
 	Routes func(*Services) ([]server.Route, error)
 	// Middleware is around the handlers of Routes, the first outermost, and outside of
 	// that of a route. It runs after the guard, and does not see responses that no
@@ -57,6 +67,8 @@ type Application struct {
 	// the process, which the master starts again after a backoff; nil before the end
 	// of ctx means that there is nothing more to do.
 	Start func(ctx context.Context, s *Services) error
+	// Platform moves the platform's routes, or switches off some.
+	Platform Platform
 }
 
 // UploadTask is a task for uploaded files. Its arguments are two strings, the
@@ -85,7 +97,13 @@ func IdentityOf(ctx *fasthttp.RequestCtx) *Identity {
 
 // program is the application as its configuration knows it.
 func (a *Application) program() *config.Program {
-	p := &config.Program{Name: a.Name, Flags: a.Flags, Check: a.Check}
+	p := &config.Program{Name: a.Name, Flags: a.Flags, Check: func() []error {
+		all := a.faults()
+		if a.Check != nil {
+			all = append(all, a.Check()...)
+		}
+		return all
+	}}
 	for _, d := range a.Tasks {
 		p.Tasks = append(p.Tasks, d.Name)
 	}
@@ -109,6 +127,7 @@ func (a *Application) table(s *Services) ([]server.Route, error) {
 	}
 	own = slices.Clone(own)
 	for i := range own {
+		own[i].Yields = true // a catch-all
 		own[i].Middleware = slices.Concat(a.Middleware, own[i].Middleware)
 	}
 	return own, nil
@@ -125,4 +144,25 @@ func (a *Application) background(s *Services) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+func (a *Application) hasTask(name string) bool {
+	return slices.ContainsFunc(a.Tasks, func(d jobs.Definition) bool { return d.Name == name })
+}
+
+// faults says what is wrong with an application whatever its flags are.
+func (a *Application) faults() []error {
+	all := a.Platform.faults()
+	if _, err := jobs.NewRegistry(a.Tasks...); err != nil {
+		return append(all, err)
+	}
+	for _, t := range a.UploadTasks {
+		if !a.hasTask(t.Name) {
+			all = append(all, fmt.Errorf("upload task %s: there is no task of that name", t.Name))
+		}
+	}
+	if _, err := a.periodic(); err != nil {
+		all = append(all, err)
+	}
+	return all
 }

@@ -149,7 +149,7 @@ func work(ctx context.Context, child *prefork.Child, a Application, c config.Con
 	if err != nil {
 		return err
 	}
-	periodic, err := command.Schedules(c.Commands)
+	periodic, err := schedules(a, c)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,11 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
+	if command == config.Serve { // a reload is refused by it, too
+		if err := checkRoutes(e.app, c); err != nil {
+			return err
+		}
+	}
 	log := newLogger(c, e.stderr)
 	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // as configured, or as tried by the master before
 		release, err := reserveStore(&c, &e)

@@ -80,7 +80,7 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	}
 	defer func() { err = errors.Join(err, closeSources()) }()
 	d.Resumable, err = tus.New(s.uploads, tus.Options{
-		Base: tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: d.Stored, Progress: d.Events.Offset, Logger: log,
+		Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d), Progress: d.Events.Offset, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -99,7 +99,11 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, origins, own, requestMeter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log, d)
+	all, err := join(a, a.platform(d), d.Guard.Own(own))
+	if err != nil {
+		return err
+	}
+	srv, err := newServer(c, origins, all, requestMeter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log)
 	if err != nil {
 		return err
 	}
@@ -165,19 +169,18 @@ func newConsole(c config.Config, store driver.Store, log *slog.Logger) *console.
 }
 
 // newServer makes the server of the platform's routes and those of the application.
-func newServer(c config.Config, origins server.Origins, own []server.Route, m server.Meter, log *slog.Logger, d routes.Deps) (*server.Server, error) {
+func newServer(c config.Config, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	all, statuses := routes.All(d)
 	return server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: statuses, Meter: m,
+		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: routes.Statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
 		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
-	}, slices.Concat(all, d.Guard.Own(own)))
+	}, all)
 }
 
 // openSources opens what handlers get their answers from beside tasks and

@@ -100,12 +100,15 @@ func (s *Services) reaching(tasks []jobs.Definition) []jobs.Definition {
 
 // openServices makes what serving processes and workers have.
 func openServices(ctx context.Context, c config.Config, s *state, r prometheus.Registerer, log *slog.Logger) (*Services, error) {
-	data := filepath.Join(c.Data, "app")
+	data := dataFolder(c)
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	return &Services{Uploads: uploadedFiles{s.uploads}, Metrics: r, Data: data, MaxBody: c.MaxBody, Log: log, Leaving: ctx.Done()}, nil
 }
+
+// dataFolder is the application's own.
+func dataFolder(c config.Config) string { return filepath.Join(c.Data, "app") }
 
 // uploadedFiles are the files of a store.
 type uploadedFiles struct{ *uploads.Store }

@@ -10,6 +10,7 @@ import (
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -44,6 +45,19 @@ func definitions(specs []command.Spec, env command.Env) []jobs.Definition {
 		all[i] = command.Task(spec, env)
 	}
 	return all
+}
+
+// schedules are those of the application and of the tasks file.
+func schedules(a Application, c config.Config) ([]schedule.Periodic, error) {
+	own, err := a.periodic()
+	if err != nil {
+		return nil, err
+	}
+	commands, err := command.Schedules(c.Commands)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(own, commands), nil
 }
 
 // storedFiles gives commands the paths of what was uploaded.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"text/tabwriter"
 	"time"
-
-	"github.com/galeserver/gale/jobs/schedule"
 )
 
 // nextRuns is how many moments of each schedule are shown.
@@ -21,21 +19,23 @@ type scheduleLine struct {
 	Next     []time.Time `json:"next"`
 }
 
-// schedules lists the schedules of -tasks and when they come next.
+// schedules lists the schedules of the application and of -tasks, and when they come
+// next.
 func (r *tasksRun) schedules(context.Context) error {
 	w := tabwriter.NewWriter(r.out, 0, 4, 2, ' ', 0)
 	if !r.opt.JSON {
 		_, _ = fmt.Fprintln(w, "TASK\tSCHEDULE\tMISSED\tNEXT\tTHEN\tTHEN")
 	}
-	for _, spec := range r.opt.Commands {
-		if spec.Schedule == "" {
-			continue
+	all, err := schedules(r.app, r.opt.Config)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		s, missed := p.Schedule, "skip"
+		if p.Once {
+			missed = "once"
 		}
-		s, err := schedule.Parse(spec.Schedule)
-		if err != nil {
-			return fmt.Errorf("schedule of %s: %w", spec.Name, err)
-		}
-		line := scheduleLine{Task: spec.Name, Schedule: s.String(), Missed: spec.Missed, Next: []time.Time{}}
+		line := scheduleLine{Task: p.Task.Name, Schedule: s.String(), Missed: missed, Next: []time.Time{}}
 		for at := s.Next(time.Now()); len(line.Next) < nextRuns && !at.IsZero(); at = s.Next(at) {
 			line.Next = append(line.Next, at)
 		}

@@ -72,8 +72,8 @@ func (s settings) run() error {
 		return err
 	}
 	if s.Role == "serve" {
-		all, statuses := routes.All(routes.Deps{Guard: access.New(access.Options{}), Tasks: tasks, Store: store, Leaving: ctx, Logger: log})
-		srv, err := server.New(server.Options{Errors: statuses, Logger: log}, all)
+		all := routes.All(routes.Deps{Guard: access.New(access.Options{}), Tasks: tasks, Store: store, Leaving: ctx, Logger: log})
+		srv, err := server.New(server.Options{Errors: routes.Statuses, Logger: log}, all)
 		if err != nil {
 			return err
 		}

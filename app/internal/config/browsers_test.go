@@ -12,9 +12,9 @@ func TestBrowserSettings(t *testing.T) {
 	if err != nil || !slices.Equal(c.Origins, []string{"https://a.example", "https://*.b.example"}) || !slices.Equal(c.CORSHeaders, []string{"X-A", "X-B"}) || c.BasePath != "/a/gale" {
 		t.Errorf("%q, %q, %q, %v", c.Origins, c.CORSHeaders, c.BasePath, err)
 	}
-	for _, path := range OwnPaths {
-		if _, err := Load(Serve, program, []string{"-base-path", "/" + path}, nil); err == nil {
-			t.Errorf("-base-path /%s is accepted", path)
+	for path, clashes := range map[string]bool{"/a/b": true, "/a": true, "/ab": false, "/gale/a": false, "/{name}": false, "/": false} {
+		if err := c.MayServe([]string{"/x", path}); (err != nil) != clashes {
+			t.Errorf("-base-path /a/gale beside %s: %v", path, err)
 		}
 	}
 }

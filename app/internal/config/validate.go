@@ -251,16 +251,18 @@ func (f *flags) browsers(c *Config) {
 	if err := server.CheckBasePath(c.BasePath); err != nil {
 		f.fault("-base-path: %q %v", c.BasePath, err)
 	}
-	if first, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/"); slices.Contains(OwnPaths, first) {
-		f.fault("-base-path: %q begins like a path of the server itself, so that requests could mean either", c.BasePath)
-	}
 }
 
-// OwnPaths are the first segments of the paths of all routes, and of some to come.
-var OwnPaths = []string{
-	"asyncio", "backpressure", "broadcast", "cached", "channels", "console", "delay", "events", "fetch", "healthz", "heartbeat", "limited",
-	"longpoll", "openapi.json", "publish", "queues", "schedules", "sleep", "start-task", "static", "tasks", "tus", "upload", "websocket",
-	"workers", "workflows",
+// MayServe checks the base path against the paths of all routes: one that begins
+// like a route would make a request mean either. The error is of type Faults.
+func (c Config) MayServe(paths []string) error {
+	base, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/")
+	for _, path := range paths {
+		if first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/"); base != "" && first == base {
+			return Faults{fmt.Sprintf("-base-path: %q begins like a path of the server itself, so that requests could mean either", c.BasePath)}
+		}
+	}
+	return nil
 }
 
 // networks reads -trusted-proxies: networks, addresses, or the word loopback.

@@ -25,7 +25,7 @@ import (
 // serveRoutes runs a server of routes until the test ends and returns its address.
 func serveRoutes(t *testing.T, o server.Options, all []server.Route) string {
 	t.Helper()
-	o.Errors = statuses
+	o.Errors = Statuses
 	srv, err := server.New(o, all)
 	if err != nil {
 		t.Fatal(err)

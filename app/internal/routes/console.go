@@ -31,6 +31,7 @@ const (
 // consoleRoutes serve the console.
 type consoleRoutes struct {
 	guard   *access.Guard
+	prefix  string // in front of the paths here
 	hub     *realtime.Hub
 	console *console.Console
 	files   map[string]console.File
@@ -38,16 +39,17 @@ type consoleRoutes struct {
 	log     *slog.Logger
 }
 
-func newConsoleRoutes(d Deps, guard *access.Guard) []server.Route {
+func newConsoleRoutes(d Deps) []server.Route {
 	files, err := console.Files()
 	c := &consoleRoutes{
-		guard: guard, hub: d.Hub, console: d.Console, files: files, log: d.Logger,
+		guard: d.Guard, prefix: d.Prefix, hub: d.Hub, console: d.Console, files: files, log: d.Logger,
 		guesses: limit.New(d.Redis, limit.Options{Name: "login", Limit: guesses, Window: guessWindow}),
 	}
 	if err != nil { // cannot be: a test reads them all
 		d.Logger.Error("console is not there", "error", err)
 		return nil
 	}
+	guard := d.Guard
 	get, post := fasthttp.MethodGet, fasthttp.MethodPost
 	return []server.Route{
 		{Method: get, Path: consolePath, Handler: c.page},
@@ -63,7 +65,7 @@ func newConsoleRoutes(d Deps, guard *access.Guard) []server.Route {
 // page is GET /console: the page for who may read, else the way to the login.
 func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
 	if _, err := c.guard.Read(&ctx.Request.Header); err != nil {
-		return seeOther(ctx, loginPath)
+		return c.seeOther(ctx, loginPath)
 	}
 	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
 }
@@ -113,7 +115,7 @@ func (c *consoleRoutes) live(ctx *fasthttp.RequestCtx) error {
 // login is GET /console/login.
 func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
 	if _, err := c.guard.Read(&ctx.Request.Header); err == nil {
-		return seeOther(ctx, consolePath)
+		return c.seeOther(ctx, consolePath)
 	}
 	return c.send(ctx, console.LoginFile, fasthttp.StatusOK)
 }
@@ -121,7 +123,7 @@ func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
 // enter is POST /console/login: the token for a session.
 func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if !c.guard.Secret() {
-		return seeOther(ctx, consolePath)
+		return c.seeOther(ctx, consolePath)
 	}
 	d, err := c.guesses.Take(ctx, guesser(server.Client(ctx)))
 	if err == nil {
@@ -145,8 +147,8 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)
 	}
 	c.log.Info("console: logged in", "client", server.Client(ctx))
-	ctx.Response.Header.SetCookie(c.guard.Begin(server.Scheme(ctx), server.Link(ctx, "")))
-	return seeOther(ctx, consolePath)
+	ctx.Response.Header.SetCookie(c.guard.Begin(server.Scheme(ctx), server.Link(ctx, c.prefix)))
+	return c.seeOther(ctx, consolePath)
 }
 
 // guesser is who a client is when guesses are counted: with IPv6 its network, since
@@ -160,14 +162,14 @@ func guesser(client netip.Addr) string {
 
 // leave is POST /console/logout: this browser forgets the session.
 func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
-	ctx.Response.Header.SetCookie(c.guard.End(server.Scheme(ctx), server.Link(ctx, "")))
-	return seeOther(ctx, loginPath)
+	ctx.Response.Header.SetCookie(c.guard.End(server.Scheme(ctx), server.Link(ctx, c.prefix)))
+	return c.seeOther(ctx, loginPath)
 }
 
 // seeOther sends a browser to another page (RFC 9110 §15.4.4), by an address
 // without a host: whom the client asked a proxy may know better.
-func seeOther(ctx *fasthttp.RequestCtx, path string) error {
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, path))
+func (c *consoleRoutes) seeOther(ctx *fasthttp.RequestCtx, path string) error {
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, c.prefix+path))
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
 	ctx.SetStatusCode(fasthttp.StatusSeeOther)
 	return nil

@@ -81,7 +81,7 @@ func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, "/tasks/"+task.ID))
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, t.prefix+"/tasks/"+task.ID))
 	return server.WriteJSON(ctx, acceptedStatus(created), task)
 }
 

@@ -13,14 +13,17 @@ import (
 	"github.com/galeserver/gale/uploads/tus"
 )
 
-// Stored starts the task for a file that came by tus, and tells who watches the
-// upload; it is for tus.Options. The
-// task's id is made of the upload's, so that one upload starts one task, however
-// often its server is killed on the way.
-func (d Deps) Stored(ctx context.Context, id string, f *uploads.File) {
-	newUploadRoutes(d).startAs(ctx, "upload-"+id, f)
-	answer := uploads.NewAnswer(*f)
-	d.Events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &answer})
+// Stored returns what tus.Options calls for a file that came by tus: it starts the
+// task for the file and notifies the watchers of the upload. The task's id is made of
+// the upload's, so that one upload starts one task, however often its server is killed
+// on the way. Of d it needs the tasks, Events and Logger.
+func Stored(d Deps) func(ctx context.Context, id string, f *uploads.File) {
+	u := newUploadRoutes(d)
+	return func(ctx context.Context, id string, f *uploads.File) {
+		u.startAs(ctx, "upload-"+id, f)
+		answer := uploads.NewAnswer(*f)
+		u.events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &answer})
+	}
 }
 
 // resumable answers what is below /tus/.

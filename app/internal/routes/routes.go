@@ -61,6 +61,10 @@ type Deps struct {
 	Resumable *tus.Server
 	// TaskMeter counts the tasks that are accepted; nil for nobody.
 	TaskMeter meter.Meter
+	// Prefix is in front of the paths of all routes but /healthz; empty for none.
+	Prefix string
+	// Off are the groups that there are no routes for, see Groups.
+	Off []string
 	// Guard admits requests.
 	Guard *access.Guard
 	// Leaving ends when the process is to leave: requests that only wait are
@@ -69,36 +73,45 @@ type Deps struct {
 	Logger  *slog.Logger
 }
 
-// All returns the routes, and the rows of the table from error to status that
-// their packages' errors need.
-func All(d Deps) ([]server.Route, []server.ErrorStatus) {
-	guard := d.Guard
+// Groups are the parts of the platform that an application can switch off: forms,
+// WebSockets and downloads below /upload; resumable uploads below /tus; /tasks and
+// /workflows; /channels, /events, /publish and /longpoll; /console; /static.
+var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static"}
+
+// All returns the platform's routes.
+func All(d Deps) []server.Route {
 	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
-	up := newUploadRoutes(d)
-	t := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving}
-	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
+	tasks := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
+	manage := &manageRoutes{store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
-	manage := &manageRoutes{store: d.Store, tasks: d.Tasks}
-	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
-	return slices.Concat(manage.routes(guard), channels.routes(guard), newConsoleRoutes(d, guard), []server.Route{
-		{Method: get, Path: "/healthz", Handler: healthz},
-		{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)},
-		// The store limits each file and the form as a whole.
-		{Method: post, Path: "/upload", Admit: guard.Write, Handler: up.post, MaxBody: -1},
-		{Method: get, Path: "/upload", Admit: access.WithToken(guard.Write), Handler: up.socket},
-		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: up.remove},
-		{Method: get, Path: "/upload/{path:*}", Admit: guard.Read, Handler: up.get},
-		{Method: post, Path: "/tasks", Admit: guard.Write, Handler: t.post, MaxBody: maxTask},
-		{Method: get, Path: "/tasks/{id}", Admit: guard.Read, Handler: t.get},
-		{Method: get, Path: "/tasks/{id}/watch", Admit: access.WithToken(guard.Write), Handler: watching.watch},
-		{Method: get, Path: "/tasks/{id}/log", Admit: guard.Read, Handler: t.log},
-		{Method: get, Path: "/workflows/{id}", Admit: guard.Read, Handler: t.workflow},
-		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.Read, Handler: t.artifact},
-	}, resumableRoutes(d.Resumable, guard)), statuses
+	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
+	parts := map[string][]server.Route{
+		"uploads":  newUploadRoutes(d).routes(d.Guard),
+		"tus":      resumableRoutes(d.Resumable, d.Guard),
+		"tasks":    slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
+		"channels": channels.routes(d.Guard),
+		"console":  newConsoleRoutes(d),
+		"static":   {{Method: fasthttp.MethodGet, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
+	}
+	all := []server.Route{{Method: fasthttp.MethodGet, Path: HealthPath, Handler: healthz}}
+	for _, group := range Groups {
+		if slices.Contains(d.Off, group) {
+			continue
+		}
+		for _, r := range parts[group] {
+			r.Path = d.Prefix + r.Path
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
-// statuses is the application's part of the one table from error to status.
-var statuses = []server.ErrorStatus{
+// HealthPath is where it is for every application.
+const HealthPath = "/healthz"
+
+// Statuses are the rows of the table from error to status that the errors of the
+// platform's packages need.
+var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
 	{Err: jobs.ErrTaken, Status: 409},
 	{Err: jobs.ErrUnknownTask, Status: 404},

@@ -17,8 +17,9 @@ import (
 
 // manageRoutes look at tasks and change them.
 type manageRoutes struct {
-	store driver.Store
-	tasks *jobs.Registry
+	store  driver.Store
+	tasks  *jobs.Registry
+	prefix string // in front of the paths here
 }
 
 func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
@@ -50,7 +51,7 @@ func (m *manageRoutes) list(ctx *fasthttp.RequestCtx) error {
 	answer := taskPage{Tasks: found.Tasks}
 	if found.Next != 0 {
 		params.Set("before", strconv.FormatInt(found.Next, 10))
-		next := server.Link(ctx, "/tasks?"+params.Encode())
+		next := server.Link(ctx, m.prefix+"/tasks?"+params.Encode())
 		answer.Next = &next
 	}
 	return server.WriteJSON(ctx, fasthttp.StatusOK, answer)

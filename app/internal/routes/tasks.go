@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/server"
@@ -30,6 +31,18 @@ type taskRoutes struct {
 	store     jobs.Reader
 	artifacts *artifacts.Folder
 	leaving   context.Context //nolint:containedctx // the process's, not a request's
+	prefix    string          // in front of the paths here
+}
+
+func (t *taskRoutes) routes(guard *access.Guard) []server.Route {
+	get, post := fasthttp.MethodGet, fasthttp.MethodPost
+	return []server.Route{
+		{Method: post, Path: "/tasks", Admit: guard.Write, Handler: t.post, MaxBody: maxTask},
+		{Method: get, Path: "/tasks/{id}", Admit: guard.Read, Handler: t.get},
+		{Method: get, Path: "/tasks/{id}/log", Admit: guard.Read, Handler: t.log},
+		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.Read, Handler: t.artifact},
+		{Method: get, Path: "/workflows/{id}", Admit: guard.Read, Handler: t.workflow},
+	}
 }
 
 // get is GET /tasks/{id}; with wait it is held until the task has ended.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
@@ -31,6 +32,17 @@ func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
 		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}, task: d.OnUpload, tasks: d.UploadTasks, types: d.UploadTypes,
 		sockets: d.Sockets, log: d.Logger, events: d.Events,
+	}
+}
+
+func (u *uploadRoutes) routes(guard *access.Guard) []server.Route {
+	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
+	return []server.Route{
+		// The store limits each file and the form as a whole.
+		{Method: post, Path: "/upload", Admit: guard.Write, Handler: u.post, MaxBody: -1},
+		{Method: get, Path: "/upload", Admit: access.WithToken(guard.Write), Handler: u.socket},
+		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: u.remove},
+		{Method: get, Path: "/upload/{path:*}", Admit: guard.Read, Handler: u.get},
 	}
 }
 

@@ -3,6 +3,7 @@ package routes
 import (
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
@@ -14,6 +15,10 @@ type watchRoutes struct {
 	hub     *realtime.Hub
 	watches *watch.Watches
 	store   jobs.Reader
+}
+
+func (w *watchRoutes) routes(guard *access.Guard) []server.Route {
+	return []server.Route{{Method: fasthttp.MethodGet, Path: "/tasks/{id}/watch", Admit: access.WithToken(guard.Write), Handler: w.watch}}
 }
 
 // watch is WS /tasks/{id}/watch; a task that is not there is 404.

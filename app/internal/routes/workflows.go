@@ -28,7 +28,7 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 	if err != nil {
 		return err
 	}
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, "/workflows/"+id))
+	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, t.prefix+"/workflows/"+id))
 	return server.WriteJSON(ctx, acceptedStatus(created), state)
 }
 

@@ -1,0 +1,187 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+)
+
+// asShop makes the test binary the application shop.
+const asShop = "APP_TEST_SHOP"
+
+// patience is for what must happen, however busy the machine is.
+const patience = 2 * time.Minute
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asShop) != "" {
+		Main(shop())
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// shop is an application with a part of each kind.
+func shop() Application {
+	var greeting string
+	var limit int
+	return Application{
+		Name: "shop", Version: "v1.2.3",
+		Flags: func(f *flag.FlagSet) {
+			f.StringVar(&greeting, "greeting", "Hello", "`word` that begins the greeting")
+			f.IntVar(&limit, "page-limit", 10, "`number` of orders on a page")
+		},
+		Check: func() []error {
+			if limit < 1 {
+				return []error{fmt.Errorf("-page-limit: %d is less than 1", limit)}
+			}
+			return nil
+		},
+		Tasks: []jobs.Definition{{Name: "keep", Args: []jobs.Arg{{Name: "text", Type: jobs.String}}, Handler: func(ctx context.Context, job *jobs.Job) error {
+			var text string
+			if err := job.Args(&text); err != nil {
+				return err
+			}
+			s := From(ctx)
+			if s == nil || s.Hub != nil {
+				return jobs.NoRetry(errors.New("no services of a worker"))
+			}
+			if err := os.WriteFile(s.Data+"/kept", []byte(text), 0o600); err != nil {
+				return err
+			}
+			return job.Return(fmt.Sprintf("%s %d %s", greeting, limit, text))
+		}}},
+		Schedules: []Schedule{{Task: "keep", At: "0 3 1 1 *", Args: []any{"yearly"}}},
+		Middleware: []server.Middleware{func(next server.Handler) server.Handler {
+			return func(ctx *fasthttp.RequestCtx) error {
+				ctx.Response.Header.Set("X-Shop", "yes")
+				return next(ctx)
+			}
+		}},
+		Authenticate: func(h *fasthttp.RequestHeader) (*Identity, error) {
+			if user := string(h.Peek("X-User")); user != "" {
+				return &Identity{Subject: user}, nil
+			}
+			return nil, nil
+		},
+		Routes: func(s *Services) ([]server.Route, error) {
+			return []server.Route{
+				{Method: "GET", Path: "/hello/{name}", Handler: func(ctx *fasthttp.RequestCtx) error {
+					who := "nobody"
+					if id := IdentityOf(ctx); id != nil {
+						who = id.Subject
+					}
+					server.WriteText(ctx, 200, greeting+", "+server.Param(ctx, "name")+" from "+who)
+					return nil
+				}},
+				{Method: "POST", Path: "/orders", Handler: func(ctx *fasthttp.RequestCtx) error {
+					task, _, err := s.Tasks.Enqueue(ctx, jobs.NewTask{Name: "keep", Args: []byte(`["an order"]`)})
+					if err != nil {
+						return err
+					}
+					return server.WriteJSON(ctx, 202, task)
+				}},
+				{Method: "GET", Path: "/{path:*}", Handler: func(ctx *fasthttp.RequestCtx) error {
+					server.WriteText(ctx, 200, "page "+server.Param(ctx, "path"))
+					return nil
+				}},
+			}, nil
+		},
+		Start: func(ctx context.Context, s *Services) error {
+			s.Log.Info("shop is open")
+			<-ctx.Done()
+			s.Log.Info("shop is closed")
+			return nil
+		},
+		Platform: Platform{Prefix: "/-", Off: []string{"static"}},
+	}
+}
+
+// run runs a verb of an application in this process.
+func run(t *testing.T, a Application, environ []string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	err = Run(t.Context(), a, append([]string{"shop"}, args...), environ, &out, &errOut)
+	return out.String(), errOut.String(), err
+}
+
+// ask sends a request and returns the status and the body.
+func send(t *testing.T, method, url string, fields ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := (&http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(body)
+}
+
+// start starts shop with its master and children, and returns its address once it
+// responds. It ends with the test.
+func start(t *testing.T, environ []string, args ...string) (url string, log func() string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	_ = ln.Close()
+	_, port, _ := net.SplitHostPort(address)
+	dir := t.TempDir()
+	file, err := os.Create(dir + "/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], append([]string{"serve", "-port", port, "-procs", "1", "-admin", "unix:" + dir + "/admin", "-data", dir + "/data", "-grace", "10s"}, args...)...)
+	cmd.Env = append(append(os.Environ(), asShop+"=1"), environ...)
+	cmd.Stderr, cmd.Stdout = file, file
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log = func() string { text, _ := os.ReadFile(file.Name()); return string(text) }
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, log())
+		}
+	})
+	for end := time.Now().Add(patience); ; {
+		resp, err := http.Get("http://" + address + "/healthz") //nolint:noctx // a poll
+		if err == nil {
+			_ = resp.Body.Close()
+			return "http://" + address, log
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no response: %v\n%s", err, log())
+		}
+		wait := time.NewTimer(20 * time.Millisecond)
+		<-wait.C
+	}
+}

@@ -1,0 +1,121 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/galeserver/gale/app/internal/access"
+	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/routes"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/uploads"
+)
+
+// ErrOffline is what calls of Services return while only the table of routes is
+// built: in the verb check, and in the master before anything starts.
+var ErrOffline = errors.New("services are offline: only the table of routes is built")
+
+// checkRoutes builds the table of routes as a serving process would, and returns
+// what is wrong with it.
+func checkRoutes(a Application, c config.Config) error {
+	tasks, err := jobs.NewRegistry(a.Tasks...)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.DiscardHandler)
+	services, closeRedis := offlineServices(tasks, c, log)
+	defer closeRedis() //nolint:errcheck // it has no connection
+	guard := access.New(access.Options{Token: c.Token, Authenticate: a.Authenticate})
+	platform := a.platform(routes.Deps{Guard: guard, Logger: log})
+	own, err := a.table(services)
+	if err != nil {
+		return err
+	}
+	all, err := join(a, platform, guard.Own(own))
+	if err != nil {
+		return err
+	}
+	if _, err := server.New(server.Options{}, all); err != nil {
+		return config.Faults{err.Error()}
+	}
+	paths := make([]string, len(all))
+	for i, r := range all {
+		paths[i] = r.Path
+	}
+	return c.MayServe(paths)
+}
+
+// offlineServices are services whose calls return ErrOffline.
+func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s *Services, closeRedis func() error) {
+	away := redis.NewClient(&redis.Options{MaxRetries: -1, Dialer: func(context.Context, string, string) (net.Conn, error) {
+		return nil, ErrOffline
+	}})
+	return &Services{
+		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Channels: realtime.NewBus(away, realtime.BusOptions{}),
+		Cache: cache.New(away, cache.Options{}), Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
+		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}), redis: away,
+	}, away.Close
+}
+
+// offlineStore is a store of tasks whose calls return ErrOffline.
+type offlineStore struct{}
+
+func (offlineStore) Enqueue(context.Context, jobs.NewTask) (*jobs.Task, bool, error) {
+	return nil, false, ErrOffline
+}
+
+func (offlineStore) EnqueueGroup(context.Context, jobs.NewGroup) (bool, error) {
+	return false, ErrOffline
+}
+
+// Get implements jobs.Store, as all that follow do.
+func (offlineStore) Get(context.Context, string) (*jobs.Task, error) { return nil, ErrOffline }
+
+func (offlineStore) Watch(context.Context, string, int64) (*jobs.Task, error) {
+	return nil, ErrOffline
+}
+
+func (offlineStore) Group(context.Context, string) (*jobs.Group, error) { return nil, ErrOffline }
+
+func (offlineStore) Log(context.Context, string) (string, error) { return "", ErrOffline }
+
+func (offlineStore) List(context.Context, jobs.Query) (*jobs.Page, error) { return nil, ErrOffline }
+
+func (offlineStore) Cancel(context.Context, string) (*jobs.Task, error) { return nil, ErrOffline }
+
+func (offlineStore) CancelWorkflow(context.Context, string) error { return ErrOffline }
+
+func (offlineStore) Requeue(context.Context, string) (*jobs.Task, error) { return nil, ErrOffline }
+
+func (offlineStore) Pause(context.Context, string) error { return ErrOffline }
+
+func (offlineStore) Resume(context.Context, string) error { return ErrOffline }
+
+func (offlineStore) Purge(context.Context, []string, []jobs.State) (int, error) {
+	return 0, ErrOffline
+}
+
+// offlineUploads has no files.
+type offlineUploads struct{}
+
+func (offlineUploads) Open(string, string) (io.ReadSeekCloser, error) { return nil, ErrOffline }
+
+func (offlineUploads) Remove(context.Context, string, string) error { return ErrOffline }
+
+func (offlineUploads) List(context.Context, string, string, int) ([]uploads.Entry, string, error) {
+	return nil, "", ErrOffline
+}
+
+// offlinePool runs nothing.
+type offlinePool struct{}
+
+func (offlinePool) Do(context.Context, func(context.Context) error) error { return ErrOffline }
