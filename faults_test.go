@@ -198,6 +198,7 @@ type uploadAnswer struct {
 		Code         int
 		Size         int64
 		SHA256, Task string
+		Reason       string
 	}
 }
 

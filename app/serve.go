@@ -46,7 +46,9 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
 	defer observe(child, c, counted, log)() // the last to end
+	follow := &routes.UploadTasks{OnUpload: c.OnUpload, Deferred: counted.Uploads.TaskDeferred, Logger: log}
 	s, err := openState(ctx, c, uploads.Options{
+		Stored: follow.Stored, Wanted: follow.Wanted,
 		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
 		Pool: uploadPool, Meter: counted.Uploads, Logger: log,
 	}, counted.Tasks)
@@ -58,9 +60,10 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	if err != nil {
 		return err
 	}
+	follow.Client = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, UploadTasks: follow, UploadTypes: c.UploadTypes, Sockets: sockets,
 		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
 		Pool: blocking, Token: c.Token, Leaving: ctx, Logger: log,
 	}
@@ -117,7 +120,7 @@ func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *se
 	}
 	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
 	servers.Go(func() error { return srv.Run(serving, ln) })
-	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run} {
+	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run} {
 		servers.Go(func() error { return run(serving) })
 	}
 	if err := child.Ready(); err != nil {

@@ -33,9 +33,11 @@ type File struct {
 	SHA256    string `json:"sha256"` // hexadecimal; empty if not stored
 	Code      int    `json:"code"`
 	Reason    string `json:"reason"` // OK, or why not, for the client
-	// Task is the id of a task started for the file. This package starts
-	// none: the caller does, for the files whose Code is CodeStored.
-	Task string `json:"task,omitempty"`
+	// ID is what Options.Stored was called with; empty if it was not.
+	ID string `json:"-"`
+	// Later is the error of Options.Stored: the file is stored, and Stored will
+	// be called again. Nil if it succeeded.
+	Later error `json:"-"`
 }
 
 // Answer is what an upload request is answered.

@@ -17,6 +17,7 @@ type Upload struct {
 	file      *os.File
 	temporary string // path in the root; empty for an unnamed file
 	kept      bool   // temporary is another's, see Continue
+	id        string // for Options.Stored; drawn when it is needed
 	hash      hash.Hash
 	size      int64
 	synced    bool
@@ -58,7 +59,7 @@ func (s *Store) create() (*Upload, error) {
 	u := &Upload{store: s, hash: sha256.New()}
 	var err error
 	if s.named {
-		u.file, u.temporary, err = s.temporary()
+		u.file, u.temporary, err = s.temporary(incoming)
 	} else {
 		u.file, err = s.sys.tmpfile(s.root)
 	}

@@ -34,6 +34,9 @@ type Response struct {
 	Status int
 	Header [][2]string
 	Body   any // as JSON; nil for none
+	// File is the file that the request is about, once that is stored, with the
+	// upload's id; else nil.
+	File *uploads.File
 }
 
 // offsetStream is the content type of bytes that are appended to an upload.

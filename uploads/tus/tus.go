@@ -22,7 +22,6 @@ package tus
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,9 +67,11 @@ type Options struct {
 	// Beyond it the answer is 423. Default 5 s.
 	TakeOver time.Duration
 	// Stored is called with a file when it has been stored, before its sender
-	// is answered; again, with the same id, if the process did not live to
-	// note that it was. Nil: nothing is.
-	Stored func(ctx context.Context, id string, f *uploads.File)
+	// gets the response; again, with the same id, if the process was killed
+	// before it could note that. It must not block. What must follow the file
+	// for certain is uploads.Options.Stored's, which gets the same id. Nil:
+	// nothing is called.
+	Stored func(id string, f uploads.File)
 	// Progress is called for every offset that is on disk, with the length, or
 	// -1 while that is unknown. It must not block. Nil: nothing is.
 	Progress func(id string, offset, length int64)

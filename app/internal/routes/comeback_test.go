@@ -149,7 +149,11 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resumable.Close() })
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, newAccess("", server.Origins{})))
+	noTasks, err := jobs.NewRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadTasks{Client: &jobs.Client{Tasks: noTasks}}, newAccess("", server.Origins{})))
 	ask := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)
