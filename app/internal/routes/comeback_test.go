@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/redisdb"
+	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
