@@ -98,7 +98,7 @@ func crasher(moment, way, dir string) error {
 		_, err = s.Multipart(context.Background(), strings.NewReader(formBody(filePart("d", "a.bin", "content"))), testBoundary)
 		return err
 	}
-	u, err := s.Create(context.Background())
+	u, err := begin(s, way)
 	if err != nil {
 		return err
 	}
@@ -114,11 +114,29 @@ func crasher(moment, way, dir string) error {
 	return err
 }
 
+// begin begins an upload of the store's own, or of a file that is kept, as tus does.
+func begin(s *Store, way string) (*Upload, error) {
+	if way != "kept" {
+		return s.Create(context.Background())
+	}
+	folder, err := s.Private(".kept")
+	if err != nil {
+		return nil, err
+	}
+	f, err := folder.OpenFile(keptID, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return s.Continue(context.Background(), f, ".kept/"+keptID, Mark{})
+}
+
+const keptID = "KEPT"
+
 // A process that is killed between the name of a file and the call of Stored leaves
 // no file without that call, and one that is killed before the name leaves no call
 // without a file.
 func TestKilledBeforeStored(t *testing.T) {
-	for _, way := range []string{"multipart", "publish", "numbered"} {
+	for _, way := range []string{"multipart", "publish", "numbered", "kept"} {
 		for moment, want := range map[string]int{"noted": 0, "published": 1} {
 			t.Run(way+"/"+moment, func(t *testing.T) {
 				dir := t.TempDir()
@@ -154,7 +172,7 @@ func TestKilledBeforeStored(t *testing.T) {
 					t.Errorf("called for %v, left %v", calls.names(), records(t, dir))
 				}
 				for id, files := range calls.files {
-					if f := files[0]; f.ID != id || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
+					if f := files[0]; f.ID != id || (way == "kept") != (id == keptID) || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
 						t.Errorf("%s: %+v", id, f)
 					}
 				}
