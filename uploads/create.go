@@ -22,13 +22,13 @@ type Upload struct {
 	size      int64
 	synced    bool
 	began     time.Time
-	counted   bool  // Options.Meter has been told
+	counted   bool  // by Options.Meter
 	failure   error // of the last attempt to publish
 	err       error // ends the upload: its content is not what was sent
 }
 
 // Create begins a file. It returns pool.ErrFull at once if the store's pool has
-// no room: this, not the middle of an upload, is where a busy server says so.
+// no room: a busy server refuses uploads here, not in the middle of one.
 // A full disk is ENOSPC or EDQUOT, with any call (CodeNoSpace).
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload

@@ -83,10 +83,10 @@ type Options struct {
 	Wanted func(directory, filename string) bool
 	// Pool runs the work on the disk. Nil: the caller's goroutine does.
 	Pool *pool.Pool
-	// Meter is told how uploads go. Nil: nobody is.
+	// Meter counts uploads. Nil: they are not counted.
 	Meter Meter
-	// Logger gets a line for each file stored or removed, and the errors that
-	// a client is not told. Nil: nobody does.
+	// Logger gets a line for each file stored or removed, and the errors whose
+	// text clients must not see. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
