@@ -46,7 +46,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
 	defer observe(child, c, counted, log)() // the last to end
-	follow := &routes.UploadTasks{OnUpload: c.OnUpload, Deferred: counted.Uploads.TaskDeferred, Logger: log}
+	follow := &routes.UploadStarter{OnUpload: c.OnUpload, Deferred: counted.Uploads.TaskDeferred, Logger: log}
 	s, err := openState(ctx, c, uploads.Options{
 		Stored: follow.Stored, Wanted: follow.Wanted,
 		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
@@ -63,7 +63,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	follow.Client = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, UploadTasks: follow, UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: follow, UploadTypes: c.UploadTypes, Sockets: sockets,
 		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
 		Pool: blocking, Token: c.Token, Leaving: ctx, Logger: log,
 	}

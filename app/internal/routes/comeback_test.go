@@ -154,7 +154,7 @@ func TestResumableStalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadTasks{Client: &jobs.Client{Tasks: noTasks}}, newAccess("", server.Origins{})))
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadStarter{Client: &jobs.Client{Tasks: noTasks}}, newAccess("", server.Origins{})))
 	ask := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)

@@ -13,20 +13,20 @@ import (
 
 // Stored sends the last event of an upload by tus; it is for tus.Options.
 func (d Deps) Stored(id string, f uploads.File) {
-	response := d.UploadTasks.response(uploads.NewAnswer(f))
+	response := d.UploadStarter.response(uploads.NewAnswer(f))
 	d.Events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &response})
 }
 
 // resumable responds to what is below /tus/.
 type resumable struct {
 	server *tus.Server
-	tasks  *UploadTasks
+	tasks  *UploadStarter
 }
 
 // resumableRoutes are the routes of the tus protocol. They are told apart by the
 // protocol, not here: the method of a POST may be in a field of its head, and so a
 // POST needs what any of them needs.
-func resumableRoutes(s *tus.Server, tasks *UploadTasks, guard access) (all []server.Route) {
+func resumableRoutes(s *tus.Server, tasks *UploadStarter, guard access) (all []server.Route) {
 	r := resumable{s, tasks}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {

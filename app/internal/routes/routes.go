@@ -56,8 +56,8 @@ type Deps struct {
 	MaxBody int64
 	// Upstream is what /fetch fetches; nil for nothing.
 	Upstream *upstream.Client
-	// UploadTasks are started for stored files.
-	UploadTasks *UploadTasks
+	// UploadStarter are started for stored files.
+	UploadStarter *UploadStarter
 	// UploadTypes are the endings, such as .mp3, that a urlencoded form may
 	// hold; * is any.
 	UploadTypes []string
@@ -120,7 +120,7 @@ func All(d Deps) ([]server.Route, []server.ErrorStatus) {
 		{Method: get, Path: "/tasks/{id}/log", Admit: guard.read, Handler: t.log},
 		{Method: get, Path: "/workflows/{id}", Admit: guard.read, Handler: t.workflow},
 		{Method: get, Path: "/tasks/{id}/artifacts/{name}", Admit: guard.read, Handler: t.artifact},
-	}, resumableRoutes(d.Resumable, d.UploadTasks, guard)), statuses
+	}, resumableRoutes(d.Resumable, d.UploadStarter, guard)), statuses
 }
 
 // statuses is the application's part of the one table from error to status.

@@ -15,7 +15,7 @@ import (
 
 type uploadRoutes struct {
 	store   *uploads.Store
-	tasks   *UploadTasks
+	tasks   *UploadStarter
 	types   []string // what a urlencoded form may hold: .ext, or *
 	sockets *uploadsocket.Server
 	events  *UploadEvents
@@ -24,7 +24,7 @@ type uploadRoutes struct {
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
-		store: d.Uploads, tasks: d.UploadTasks, types: d.UploadTypes,
+		store: d.Uploads, tasks: d.UploadStarter, types: d.UploadTypes,
 		sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }

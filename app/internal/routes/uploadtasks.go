@@ -11,10 +11,10 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// UploadTasks starts the tasks of stored files: that of -on-upload, and those that
+// UploadStarter starts the tasks of stored files: that of -on-upload, and those that
 // ask for uploads by themselves. Its Wanted and Stored are for uploads.Options, which
 // needs them before there is a client.
-type UploadTasks struct {
+type UploadStarter struct {
 	OnUpload string       // started for each stored file that it accepts; empty for none
 	Client   *jobs.Client // must be set before the first upload
 	Deferred func()       // called for each attempt that failed; nil for nobody
@@ -22,11 +22,11 @@ type UploadTasks struct {
 }
 
 // Wanted reports whether a task is to be started for a file of that name.
-func (u *UploadTasks) Wanted(_, filename string) bool { return len(u.tasks(filename)) > 0 }
+func (u *UploadStarter) Wanted(_, filename string) bool { return len(u.tasks(filename)) > 0 }
 
 // Stored starts the tasks of a file under ids that are made of id: however often it
 // is called, each starts once. The error says that it must be called again.
-func (u *UploadTasks) Stored(ctx context.Context, id string, f uploads.File) (failed error) {
+func (u *UploadStarter) Stored(ctx context.Context, id string, f uploads.File) (failed error) {
 	for i, name := range u.tasks(f.Filename) {
 		as := uploadTaskID(id)
 		if i > 0 {
@@ -51,7 +51,7 @@ func (u *UploadTasks) Stored(ctx context.Context, id string, f uploads.File) (fa
 func uploadTaskID(id string) string { return "upload-" + id }
 
 // tasks are the tasks to start for a file, that of -on-upload first.
-func (u *UploadTasks) tasks(filename string) (names []string) {
+func (u *UploadStarter) tasks(filename string) (names []string) {
 	for _, name := range u.Client.Tasks.Names() {
 		d, err := u.Client.Tasks.Lookup(name)
 		switch {
@@ -65,7 +65,7 @@ func (u *UploadTasks) tasks(filename string) (names []string) {
 	return names
 }
 
-func (u *UploadTasks) enqueue(ctx context.Context, id, name string, f uploads.File) error {
+func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.File) error {
 	args, err := json.Marshal([]string{f.Directory, f.Filename})
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ type uploadedFile struct {
 
 // response adds to an Answer the ids of the first task of each file. One that could
 // not be started yet will be under that id, so the file says so in its reason.
-func (u *UploadTasks) response(a uploads.Answer) uploadResponse {
+func (u *UploadStarter) response(a uploads.Answer) uploadResponse {
 	r := uploadResponse{Code: a.Code, Reason: a.Reason, Files: make([]uploadedFile, 0, len(a.Files))}
 	for _, f := range a.Files {
 		r.Files = append(r.Files, u.file(f))
@@ -96,7 +96,7 @@ func (u *UploadTasks) response(a uploads.Answer) uploadResponse {
 	return r
 }
 
-func (u *UploadTasks) file(f uploads.File) uploadedFile {
+func (u *UploadStarter) file(f uploads.File) uploadedFile {
 	r := uploadedFile{File: f}
 	if f.ID == "" || f.Code != uploads.CodeStored {
 		return r
