@@ -47,7 +47,9 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
 	figures := metrics.NewRegistry(counted)
 	defer observe(child, c, figures, log)() // the last to end
+	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Deferred: counted.Uploads.TaskDeferred, Logger: log}
 	s, err := openState(ctx, c, uploads.Options{
+		Stored: starter.Stored, Wanted: starter.Wanted,
 		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
 		Pool: uploadPool, Meter: counted.Uploads, Logger: log,
 	}, counted.Tasks)
@@ -64,9 +66,11 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	if err != nil {
 		return err
 	}
+	starter.Tasks = uploadTasks(a, commands)
+	starter.Client = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTasks: uploadTasks(a, commands), UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,
 		Leaving: ctx, Logger: log,
 	}
 	origins, err := server.ParseOrigins(c.Origins)
@@ -80,7 +84,7 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	}
 	defer func() { err = errors.Join(err, closeSources()) }()
 	d.Resumable, err = tus.New(s.uploads, tus.Options{
-		Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d), Progress: d.Events.Offset, Logger: log,
+		Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -138,7 +142,7 @@ func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *se
 	}
 	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
 	servers.Go(func() error { return srv.Run(serving, ln) })
-	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, own} {
+	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run, own} {
 		servers.Go(func() error { return run(serving) })
 	}
 	if err := child.Ready(); err != nil {

@@ -14,7 +14,7 @@ import (
 // of the applications that Gale replaces, and not HTTP's; Answer.Status is.
 const (
 	CodeStored   = 200
-	CodePartial  = 206 // so far so good, and more is to come; of no Answer to a form
+	CodePartial  = 206 // unfinished: more bytes are expected; never the code of a form
 	CodeInvalid  = 400 // unacceptable name, malformed form
 	CodeTooLarge = 413
 	CodeInternal = 500
@@ -25,7 +25,7 @@ const (
 	CodeNoSpace  = 507
 )
 
-// File is what became of one file of a request.
+// File is the result for one file of a request.
 type File struct {
 	Directory string `json:"directory"`
 	Filename  string `json:"filename"`
@@ -33,12 +33,14 @@ type File struct {
 	SHA256    string `json:"sha256"` // hexadecimal; empty if not stored
 	Code      int    `json:"code"`
 	Reason    string `json:"reason"` // OK, or why not, for the client
-	// Task is the id of a task started for the file. This package starts
-	// none: the caller does, for the files whose Code is CodeStored.
-	Task string `json:"task,omitempty"`
+	// ID is what Options.Stored was called with; empty if it was not.
+	ID string `json:"-"`
+	// Later is the error of Options.Stored: the file is stored, and Stored will
+	// be called again. Nil if it succeeded.
+	Later error `json:"-"`
 }
 
-// Answer is what an upload request is answered.
+// Answer is the result of an upload request.
 type Answer struct {
 	Code   int    `json:"code"`
 	Reason string `json:"reason"`
@@ -51,7 +53,7 @@ func Failed(directory, filename string, err error) File {
 	return File{Directory: directory, Filename: filename, Code: code, Reason: reason}
 }
 
-// failed is Failed, with what the client is not told in the log.
+// failed is Failed, and logs what the client must not see.
 func (s *Store) failed(ctx context.Context, directory, filename string, err error) File {
 	f := Failed(directory, filename, err)
 	if f.Code == CodeInternal || f.Code == CodeNoSpace {
@@ -78,8 +80,8 @@ func NewAnswer(files ...File) Answer {
 
 // Refuse is the Answer for a request that err ended as a whole. An error from
 // elsewhere is 500 and "internal error", its own text is for the log. A caller
-// with a better answer to an error of its own, or to pool.ErrFull (503 and
-// Retry-After in HTTP), looks at err first.
+// that has a response of its own for an error, such as 503 and Retry-After for
+// pool.ErrFull, checks err first.
 func Refuse(err error) Answer {
 	code, reason := verdict(err)
 	return Answer{Code: code, Reason: reason, Files: []File{}}

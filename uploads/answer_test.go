@@ -55,9 +55,9 @@ func TestAnswerAsJSON(t *testing.T) {
 		`{"code":502,"reason":"no file","files":[]}`: NewAnswer(),
 		`{"code":0,"reason":"","files":[]}`:          {},
 		`{"code":501,"reason":"already exists: d/b","files":[` +
-			`{"directory":"d","filename":"a","size":1,"sha256":"ff","code":200,"reason":"OK","task":"t1"},` +
+			`{"directory":"d","filename":"a","size":1,"sha256":"ff","code":200,"reason":"OK"},` +
 			`{"directory":"d","filename":"b","size":0,"sha256":"","code":501,"reason":"already exists: d/b"}]}`: NewAnswer(
-			File{"d", "a", 1, "ff", 200, "OK", "t1"}, Failed("d", "b", exists("d", "b"))),
+			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, Failed("d", "b", exists("d", "b"))),
 	} {
 		if got, err := json.Marshal(a); err != nil || string(got) != want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)

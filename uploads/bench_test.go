@@ -1,6 +1,7 @@
 package uploads
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -93,6 +94,32 @@ func BenchmarkSmallFiles(b *testing.B) {
 		}
 		if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
 			b.Fatalf("%+v, %v", a, err)
+		}
+	}
+}
+
+// BenchmarkStored shows what a pending record costs: a small file, and a form of 50
+// of them, with Options.Stored and without.
+func BenchmarkStored(b *testing.B) {
+	for _, row := range []struct {
+		name   string
+		stored func(context.Context, string, File) error
+	}{{"none", nil}, {"recorded", func(context.Context, string, File) error { return nil }}} {
+		for _, files := range []int{1, 50} {
+			b.Run(row.name+"/files="+strconv.Itoa(files), func(b *testing.B) {
+				s := openStore(b, b.TempDir(), Options{Stored: row.stored}, withSync)
+				n := 0
+				for b.Loop() {
+					n++
+					var parts []string
+					for i := range files {
+						parts = append(parts, filePart("d", strconv.Itoa(n)+"-"+strconv.Itoa(i), "content"))
+					}
+					if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
+						b.Fatalf("%+v, %v", a, err)
+					}
+				}
+			})
 		}
 	}
 }

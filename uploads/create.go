@@ -17,17 +17,18 @@ type Upload struct {
 	file      *os.File
 	temporary string // path in the root; empty for an unnamed file
 	kept      bool   // temporary is another's, see Continue
+	id        string // for Options.Stored; drawn when it is needed
 	hash      hash.Hash
 	size      int64
 	synced    bool
 	began     time.Time
-	counted   bool  // Options.Meter has been told
+	counted   bool  // by Options.Meter
 	failure   error // of the last attempt to publish
 	err       error // ends the upload: its content is not what was sent
 }
 
 // Create begins a file. It returns pool.ErrFull at once if the store's pool has
-// no room: this, not the middle of an upload, is where a busy server says so.
+// no room: a busy server refuses uploads here, not in the middle of one.
 // A full disk is ENOSPC or EDQUOT, with any call (CodeNoSpace).
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload
@@ -58,7 +59,7 @@ func (s *Store) create() (*Upload, error) {
 	u := &Upload{store: s, hash: sha256.New()}
 	var err error
 	if s.named {
-		u.file, u.temporary, err = s.temporary()
+		u.file, u.temporary, err = s.temporary(incoming)
 	} else {
 		u.file, err = s.sys.tmpfile(s.root)
 	}

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// What an upload can be refused for. The text of these, and of what Because
-// makes of them, is fit for the client; Refuse tells it no other.
+// Reasons to refuse an upload. The text of these errors, and of those that Because
+// returns, may be shown to the client; Refuse shows no other.
 var (
 	// ErrName: the name breaks CheckName's rule, or a symbolic link is in it.
 	ErrName = errors.New("unacceptable name")

@@ -14,15 +14,15 @@ import (
 // dot, so no upload can have a name in it.
 const incoming = ".incoming"
 
-// temporary makes a file in incoming and locks it for as long as it is open: to
-// a sweeper an unlocked one is a dead process's. A sweeper may come between the
-// file's making and its lock; then another is made.
-func (s *Store) temporary() (*os.File, string, error) {
+// temporary makes a file in a folder of the root and locks it for as long as it is
+// open: to a sweeper an unlocked one is a dead process's. A sweeper may come between
+// the file's creation and its lock; then another is made.
+func (s *Store) temporary(folder string) (*os.File, string, error) {
 	for {
-		name := incoming + "/" + rand.Text()
+		name := folder + "/" + rand.Text()
 		f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 		if errors.Is(err, fs.ErrNotExist) {
-			if err = s.makeIncoming(); err == nil {
+			if err = s.makeFolder(folder); err == nil {
 				continue
 			}
 		}
@@ -57,11 +57,12 @@ func (s *Store) claim(f *os.File) (bool, error) {
 	return stat.Nlink > 0, nil
 }
 
-func (s *Store) makeIncoming() error {
-	if err := s.root.Mkdir(incoming, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+// makeFolder makes a folder of the store's own in the root, durably.
+func (s *Store) makeFolder(name string) error {
+	if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	return (&folder{store: s, levels: []level{{root: s.root}}}).sync()
 }
 
 // sweep removes the temporaries whose writers were killed. Other processes may
@@ -131,7 +132,7 @@ func (s *Store) try() error {
 		return err
 	}
 	defer u.Discard()
-	if err := s.makeIncoming(); err != nil {
+	if err := s.makeFolder(incoming); err != nil {
 		return err
 	}
 	dir, err := s.root.Open(incoming)

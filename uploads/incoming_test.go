@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if what := strings.SplitN(os.Getenv(crashEnv), " ", 3); len(what) == 3 {
+		fmt.Fprintln(os.Stderr, "not stopped:", crasher(what[0], what[1], what[2]))
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

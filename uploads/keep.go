@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path"
 )
 
 // Mark is a place in an upload: what was written so far, from where it can go on
@@ -29,11 +29,8 @@ func (s *Store) Private(name string) (*os.Root, error) {
 	if name == "" || name[0] != '.' {
 		return nil, fmt.Errorf("open private folder %q: its name must begin with a dot", name)
 	}
-	if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := s.makeFolder(name); err != nil {
 		return nil, fmt.Errorf("make private folder: %w", err)
-	}
-	if err := (&folder{store: s, levels: []level{{root: s.root}}}).sync(); err != nil {
-		return nil, err
 	}
 	root, err := s.root.OpenRoot(name)
 	if err != nil {
@@ -53,8 +50,8 @@ func (s *Store) Do(ctx context.Context, fn func() error) error { return s.admit(
 func (s *Store) DoLater(ctx context.Context, fn func() error) error { return s.disk(ctx, fn) }
 
 // Continue goes on with a file that its caller keeps: f, open for reading and
-// writing, whose path in the store's folder is name, in a Private folder. What is
-// in it past the mark counts for nothing and is written over. The file stays the
+// writing, whose path in the store's folder is name, in a Private folder. The last
+// component of name is the id that Options.Stored gets. What is in the file past the mark counts for nothing and is written over. The file stays the
 // caller's: Publish links it under another name and leaves this one, and neither
 // Publish nor Discard nor Pause closes or removes it. The caller sees to it that
 // nobody else writes.
@@ -62,7 +59,7 @@ func (s *Store) DoLater(ctx context.Context, fn func() error) error { return s.d
 // If the file has been published as that name before, by a process that did not
 // live to note it, Publish succeeds again. pool.ErrFull is returned at once.
 func (s *Store) Continue(ctx context.Context, f *os.File, name string, m Mark) (*Upload, error) {
-	u := &Upload{store: s, file: f, temporary: name, kept: true, hash: sha256.New(), size: m.Size}
+	u := &Upload{store: s, file: f, temporary: name, kept: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
 	err := s.admit(ctx, func() error {
 		info, err := f.Stat()
 		if err == nil && info.Size() < m.Size {

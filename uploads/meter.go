@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Meter is told how uploads go. Its methods are called from many goroutines at
-// once and between two chunks, so they must not block. What was refused before
-// there was a file (an unacceptable name, one that is taken) it does not hear of.
+// Meter counts uploads. Its methods are called from many goroutines at once and
+// between two chunks, so they must not block. They are not called for what was
+// refused before there was a file (an unacceptable name, one that is taken).
 type Meter interface {
 	// FileBegan is called when a file has been begun.
 	FileBegan()

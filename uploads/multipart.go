@@ -106,20 +106,31 @@ func (f *form) drain() error {
 // publish gives every file that is whole its name, all in one go: from here on
 // neither the client nor ctx can stop half of them.
 func (f *form) publish(ctx context.Context) error {
-	return f.store.disk(ctx, func() error {
-		for i, u := range f.uploads {
-			if u == nil {
-				continue
-			}
-			file := &f.files[i]
-			if err := u.publish(file.Directory, file.Filename); err != nil {
-				*file = f.store.failed(ctx, file.Directory, file.Filename, err)
-				continue
-			}
-			*file = u.stored(file.Directory, file.Filename)
+	var batch []*publication
+	var results []*File // for each of batch
+	for i, u := range f.uploads {
+		if u != nil {
+			batch = append(batch, &publication{upload: u, directory: f.files[i].Directory, filename: f.files[i].Filename})
+			results = append(results, &f.files[i])
 		}
+	}
+	var r *record
+	err := f.store.disk(ctx, func() error {
+		r = f.store.publish(batch)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	f.store.follow(ctx, r, batch)
+	for i, p := range batch {
+		if p.err != nil {
+			*results[i] = f.store.failed(ctx, p.directory, p.filename, p.err)
+		} else {
+			*results[i] = p.file()
+		}
+	}
+	return nil
 }
 
 // discard frees whatever was not published.

@@ -3,6 +3,7 @@ package uploads
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,87 +23,161 @@ const maxNumber = 10_000
 // errFinished is a bug of the caller's.
 var errFinished = errors.New("upload is published or discarded already")
 
+// publication is an upload that is to get a name.
+type publication struct {
+	upload    *Upload
+	directory string
+	filename  string
+	pending   *pendingFile // its line in the pending record; nil if there is none
+	err       error        // why it is not published
+	later     error        // of Options.Stored
+}
+
+// file is the File of a publication.
+func (p *publication) file() File {
+	f := Failed(p.directory, p.filename, p.err)
+	if p.err != nil {
+		return f
+	}
+	f.Size, f.SHA256, f.Later = p.upload.size, p.upload.sum(), p.later
+	if p.pending != nil {
+		f.ID = p.pending.ID
+	}
+	return f
+}
+
 // Publish gives the file its name, in the pool: sync the file, make the
 // directory if it is missing, link(2), which never replaces, sync the directory
-// and all above it. When it returns nil the file survives a power cut.
+// and all above it. When it returns nil the file survives a power cut. Then it
+// calls Options.Stored.
 //
 // On an error there is no such file, and no folder that was made for it. The
 // error wraps ErrName for a name against CheckName's rule or through a symbolic
 // link, and ErrExists if anything has that name; then another name may be tried.
-// The File is the answer to the client in either case.
+// The File says in either case what the client gets.
 func (u *Upload) Publish(ctx context.Context, directory, filename string) (File, error) {
-	err := CheckName(directory, filename)
-	if err == nil {
-		err = u.store.disk(ctx, func() error { return u.publish(directory, filename) })
-	}
-	if err != nil {
-		return Failed(directory, filename, err), err
-	}
-	return u.stored(directory, filename), nil
+	p := &publication{upload: u, directory: directory, filename: filename}
+	return u.publish(ctx, p, func() *record { return u.store.publish([]*publication{p}) })
 }
 
 // PublishNumbered is Publish, but where the filename is taken it tries
 // name-1.ext, name-2.ext and so on, ten thousand of them.
 func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string) (File, error) {
 	extension := path.Ext(filename)
-	base, name := strings.TrimSuffix(filename, extension), filename
-	err := CheckName(directory, filename)
-	if err == nil {
-		err = u.store.disk(ctx, func() (err error) {
-			for n := range maxNumber {
-				if n > 0 {
-					name = base + "-" + strconv.Itoa(n) + extension
-				}
-				// The look is cheaper than the link, which decides.
-				if err = u.store.check(directory, name); err == nil {
-					err = u.publish(directory, name)
-				}
-				if !errors.Is(err, ErrExists) {
-					return err
-				}
+	base := strings.TrimSuffix(filename, extension)
+	p := &publication{upload: u, directory: directory, filename: filename}
+	return u.publish(ctx, p, func() (r *record) {
+		for n := range maxNumber {
+			if n > 0 {
+				p.filename = base + "-" + strconv.Itoa(n) + extension
 			}
-			return err
-		})
-	}
-	if err != nil {
-		return Failed(directory, filename, err), err
-	}
-	return u.stored(directory, name), nil
-}
-
-func (u *Upload) stored(directory, filename string) File {
-	f := Failed(directory, filename, nil)
-	f.Size, f.SHA256 = u.size, u.sum()
-	return f
-}
-
-// publish is Publish for an acceptable name, in the caller's goroutine.
-func (u *Upload) publish(directory, filename string) (err error) {
-	defer func() {
-		if u.file != nil { // else it is a caller's mistake, not an outcome
-			u.failure = err
+			// The look is cheaper than the link, which decides.
+			if p.err = u.store.check(directory, p.filename); p.err == nil {
+				r = u.store.publish([]*publication{p})
+			}
+			if !errors.Is(p.err, ErrExists) {
+				return r
+			}
 		}
-	}()
+		p.filename = filename
+		return nil
+	})
+}
+
+// publish runs a function, in the pool, that publishes p and returns its record.
+func (u *Upload) publish(ctx context.Context, p *publication, fn func() *record) (File, error) {
+	if p.err = CheckName(p.directory, p.filename); p.err != nil {
+		return p.file(), p.err
+	}
+	var r *record
+	err := u.store.disk(ctx, func() error {
+		r = fn()
+		return nil
+	})
+	if err != nil { // fn was not called
+		p.err = err
+	}
+	u.store.follow(ctx, r, []*publication{p})
+	return p.file(), p.err
+}
+
+// publish publishes what can be of a batch of acceptable names, in the caller's
+// goroutine, and returns the pending record of those that it has, which is nil if
+// there are none. One record for all of them costs one sync more, and not one each.
+func (s *Store) publish(batch []*publication) *record {
+	var noted []pendingFile
+	for _, p := range batch {
+		p.pending = nil
+		if p.err = p.upload.seal(); p.err == nil && s.follows(p.directory, p.filename) {
+			if p.pending, p.err = p.upload.line(p.directory, p.filename); p.err == nil {
+				noted = append(noted, *p.pending)
+			}
+		}
+	}
+	r, err := s.note(noted)
+	published := 0
+	for _, p := range batch {
+		if p.err == nil && p.pending != nil {
+			p.err = err
+		}
+		if p.err == nil {
+			p.err = p.upload.name(p.directory, p.filename)
+		}
+		if p.err == nil && p.pending != nil {
+			published++
+		}
+		if p.upload.file != nil { // else it is published, or a caller's mistake
+			p.upload.failure = p.err
+		}
+	}
+	if r != nil && published == 0 {
+		r.remove()
+		return nil
+	}
+	return r
+}
+
+// seal makes the content durable: nothing is written after it.
+func (u *Upload) seal() error {
 	switch {
 	case u.file == nil:
 		return errFinished
 	case u.err != nil:
 		return u.err
-	case !u.synced:
-		if u.kept { // and may have been written further than counts
-			if err := u.file.Truncate(u.size); err != nil {
-				return fmt.Errorf("cut file: %w", err)
-			}
-		}
-		u.noteSum()
-		// Once failed, a second fsync may succeed although the bytes are
-		// lost (fsync(2)), so the error stays.
-		if err := u.store.sys.fsync(u.file); err != nil {
-			u.err = fmt.Errorf("sync file: %w", err)
-			return u.err
-		}
-		u.synced = true
+	case u.synced:
+		return nil
 	}
+	if u.kept { // and may have been written further than counts
+		if err := u.file.Truncate(u.size); err != nil {
+			return fmt.Errorf("cut file: %w", err)
+		}
+	}
+	u.noteSum()
+	// Once failed, a second fsync may succeed although the bytes are lost
+	// (fsync(2)), so the error stays.
+	if err := u.store.sys.fsync(u.file); err != nil {
+		u.err = fmt.Errorf("sync file: %w", err)
+		return u.err
+	}
+	u.synced = true
+	return nil
+}
+
+// line is what a pending record says of a sealed upload.
+func (u *Upload) line(directory, filename string) (*pendingFile, error) {
+	info, err := u.file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("look at file: %w", err)
+	}
+	if u.id == "" {
+		u.id = rand.Text()
+	}
+	return &pendingFile{ID: u.id, Directory: directory, Filename: filename,
+		Size: u.size, Modified: info.ModTime().UnixNano(), SHA256: u.sum()}, nil
+}
+
+// name gives a sealed upload its name.
+func (u *Upload) name(directory, filename string) (err error) {
 	for range maxAttempts {
 		if err = u.place(directory, filename); !errors.Is(err, fs.ErrNotExist) {
 			break

@@ -129,7 +129,7 @@ func TestOrderOfSyncs(t *testing.T) {
 	for _, kind := range []string{"unnamed", "named"} {
 		t.Run(kind, func(t *testing.T) {
 			var log []string
-			s := openStore(t, t.TempDir(), Options{}, kinds[kind], func(c *calls) { record(c, &log) })
+			s := openStore(t, t.TempDir(), Options{}, kinds[kind], func(c *calls) { logCalls(c, &log) })
 			mustPut(t, s, "old", "a", "content")
 			log = nil
 			mustPut(t, s, "old/new", "a", "content")
@@ -144,8 +144,8 @@ func TestOrderOfSyncs(t *testing.T) {
 	}
 }
 
-// record writes down the calls that make a file durable.
-func record(c *calls, log *[]string) {
+// logCalls writes down the calls that make a file durable.
+func logCalls(c *calls, log *[]string) {
 	real := *c
 	c.write = func(f *os.File, p []byte) (int, error) {
 		*log = append(*log, "write")

@@ -69,12 +69,24 @@ type Options struct {
 	// MaxField is how many bytes a text field of a form may have, and how many
 	// may follow the form. Default 1 MiB.
 	MaxField int64
+	// Stored is called for each file that is stored, with an id that is the
+	// file's alone: at least once, and with the same id each time, until it
+	// returns nil. If the process is killed in between, or Stored returns an
+	// error, Run calls it later, in this or another process that has the folder
+	// open with Stored set. Publish and Multipart wait for the first call; its
+	// error is File.Later and does not make the upload fail. It may be called
+	// from many goroutines at once. Nil: nothing is called, and nothing is
+	// written for it.
+	Stored func(ctx context.Context, id string, f File) error
+	// Wanted reports whether Stored is called for a file of that name. For
+	// others nothing is written. It must not block. Nil: for every file.
+	Wanted func(directory, filename string) bool
 	// Pool runs the work on the disk. Nil: the caller's goroutine does.
 	Pool *pool.Pool
-	// Meter is told how uploads go. Nil: nobody is.
+	// Meter counts uploads. Nil: they are not counted.
 	Meter Meter
-	// Logger gets a line for each file stored or removed, and the errors that
-	// a client is not told. Nil: nobody does.
+	// Logger gets a line for each file stored or removed, and the errors whose
+	// text clients must not see. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 

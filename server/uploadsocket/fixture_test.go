@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,7 +33,6 @@ type site struct {
 	pool      *pool.Pool
 	stop      func()     // ends the socket's Run
 	ended     chan error // what that returned
-	stored    atomic.Int64
 }
 
 func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
@@ -54,7 +53,9 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 		args := ctx.QueryArgs()
 		err = sockets.Serve(ctx, shake, uploadsocket.Request{
 			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"),
-			Stored: func(_ context.Context, f *uploads.File) { f.Task = "t" + fmt.Sprint(s.stored.Add(1)) },
+			Response: func(a uploads.Answer) any {
+				return map[string]any{"code": a.Code, "reason": a.Reason, "files": a.Files, "more": "yes"}
+			},
 		})
 		if errors.Is(err, upgrade.ErrLeaving) {
 			return server.Fail(http.StatusServiceUnavailable, err.Error())
@@ -168,6 +169,9 @@ func (c client) answered(code, closeCode int) uploads.Answer {
 	kind, text, err := c.ReadMessage()
 	if err == nil {
 		err = json.Unmarshal(text, &a)
+	}
+	if !strings.Contains(string(text), `"more":"yes"`) {
+		c.Errorf("%s is not what Request.Response returns", text)
 	}
 	if err != nil || kind != websocket.TextMessage || a.Code != code {
 		c.Fatalf("got %s, %v; want code %d", text, err, code)

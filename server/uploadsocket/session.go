@@ -103,9 +103,6 @@ func (u *session) run() {
 		u.refuse(err)
 		return
 	}
-	if u.request.Stored != nil {
-		u.request.Stored(context.WithoutCancel(u.ctx), &file) // the file is there, whoever has to go
-	}
 	u.answer(uploads.NewAnswer(file))
 	u.close(websocket.CloseNormalClosure, "")
 }
@@ -267,7 +264,11 @@ func (u *session) send(v any) error {
 // that nobody hears of it changes nothing.
 func (u *session) answer(a uploads.Answer) {
 	u.ended(a)
-	if err := u.send(a); err != nil {
+	var response any = a
+	if u.request.Response != nil {
+		response = u.request.Response(a)
+	}
+	if err := u.send(response); err != nil {
 		u.log.Debug("answer not sent", "error", err)
 	}
 }

@@ -78,9 +78,8 @@ type Request struct {
 	// Numbered: where the name is taken another is made of it, see
 	// uploads.Upload.PublishNumbered.
 	Numbered bool
-	// Stored is called with the file when it has been stored, before its
-	// sender is answered. Nil: nothing is.
-	Stored func(ctx context.Context, f *uploads.File)
+	// Response is what is sent for an Answer, as JSON. Nil: the Answer itself.
+	Response func(a uploads.Answer) any
 	// Written is called with the offset after each piece, and Ended once, with
 	// what its sender was told or would have been; not after an error of Serve.
 	// Nil: nothing is.

@@ -23,6 +23,7 @@ type UploadResponse struct {
 		Code         int
 		Size         int64
 		SHA256, Task string
+		Reason       string
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"
 )
@@ -86,7 +87,7 @@ type sentUpload struct {
 // sendOneWay uploads the file called i by one of the ways there are.
 func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err error) {
 	name, content := fmt.Sprintf("%03d.mp3", i), harness.UploadContent(i, size)
-	switch i % 3 {
+	switch i % 4 {
 	case 0:
 		a, err := postUpload(g, "application/x-www-form-urlencoded", []byte(url.Values{
 			"directory": {"killed"}, "filename": {name}, "body": {string(content)},
@@ -96,6 +97,10 @@ func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err e
 		contentType, body := harness.FormOf("killed", name, content)
 		a, err := postUpload(g, contentType, body)
 		return a.Code == 200, err
+	case 2:
+		a, err := harness.TusDo(g, "POST", "/tus/", bytes.NewReader(content), harness.OffsetStream, fmt.Sprintf("Upload-Length: %d", size),
+			harness.TusMetadata("directory", "killed", "filename", name))
+		return a.Status == http.StatusCreated, err
 	}
 	conn, _, err := websocket.DefaultDialer.Dial(strings.Replace(g.URL, "http", "ws", 1)+"/upload?directory=killed&filename="+name, nil)
 	if err != nil {
@@ -121,12 +126,12 @@ func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err e
 }
 
 // 200 uploads by every way, while their processes are killed again and again, and
-// in the end the master: each file is whole or absent, and none is missing that a
-// client was told is there.
+// in the end the master: each file is whole or absent, none is missing that a client
+// got a 200 for, and each that is there has its task, once.
 func TestUploadsUnderKills(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-on-upload", "")
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0")
 	const files, clients = 200, 4
 	var sent [files]sentUpload
 	var next, broken atomic.Int64
@@ -168,9 +173,99 @@ func TestUploadsUnderKills(t *testing.T) {
 	if kills < 3 || broken.Load() == 0 || stored == 0 {
 		t.Error("nothing was tried")
 	}
-	harness.Start(t, dir, "-procs", "1", "-workers", "0")
+	g = harness.Start(t, dir, "-procs", "2", "-workers", "0")
+	checkTasks(t, g, filepath.Join(dir, "data/uploads"))
+	checkKilled(t, filepath.Join(dir, "data/uploads"), sent[:])
 	if left, err := os.ReadDir(filepath.Join(dir, "data/uploads/.incoming")); err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) != 0 {
 		t.Errorf("not swept: %v, %v", left, err)
+	}
+}
+
+// checkTasks waits until each file in the folder killed has a task that inspects it,
+// and checks that none has two.
+func checkTasks(t *testing.T, g *harness.Server, root string) {
+	t.Helper()
+	var counts map[string]int
+	testutil.Eventually(t, "each file has its task", func() bool {
+		if left, err := os.ReadDir(filepath.Join(root, ".pending")); err != nil || len(left) > 0 {
+			return false
+		}
+		counts = inspected(t, g, "killed")
+		entries, err := os.ReadDir(filepath.Join(root, "killed"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if counts[e.Name()] == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	for name, n := range counts {
+		if _, err := os.Lstat(filepath.Join(root, "killed", name)); err != nil || n != 1 {
+			t.Errorf("%s has %d tasks, %v", name, n, err)
+		}
+	}
+}
+
+// inspected counts the tasks that inspect the files of a directory, by filename.
+func inspected(t *testing.T, g *harness.Server, directory string) map[string]int {
+	t.Helper()
+	var page struct {
+		Tasks []struct{ Args []string }
+		Next  *string
+	}
+	harness.GetJSON(t, g.URL+"/tasks?task=inspect&limit=500", &page)
+	if page.Next != nil {
+		t.Fatal("there are more than 500 tasks")
+	}
+	counts := map[string]int{}
+	for _, task := range page.Tasks {
+		if task.Args[0] == directory {
+			counts[task.Args[1]]++
+		}
+	}
+	return counts
+}
+
+// While no task is accepted files are stored, by every way, and their responses say
+// so; the tasks are started when the store of tasks is back, though the process that
+// stored the files was killed meanwhile, and none for a file that was removed.
+func TestUploadsWithoutTaskStore(t *testing.T) {
+	t.Parallel()
+	redis := redistest.StartAOF(t)
+	dir := t.TempDir()
+	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-broker", redis.URL())
+	redis.Kill()
+	for i := range 8 {
+		if acked, err := sendOneWay(t, g, i, 1000); err != nil || !acked {
+			t.Errorf("file %d: %v, %v", i, acked, err)
+		}
+	}
+	contentType, body := formOf("killed", "removed.mp3", []byte("content"))
+	a, err := postUpload(g, contentType, body)
+	if err != nil || a.Code != 200 || len(a.Files) != 1 || a.Files[0].Task == "" ||
+		a.Files[0].Reason != "stored; inspect will be started as soon as tasks are accepted again" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if code := send(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
+		t.Errorf("DELETE: %d", code)
+	}
+	for slot, s := range g.slots(t) {
+		if strings.HasPrefix(slot, "serve.") {
+			_ = syscall.Kill(s.PID, syscall.SIGKILL)
+		}
+	}
+	redis.Restart(t)
+	awaitReady(t, g, http.StatusOK)
+	checkTasks(t, g, filepath.Join(dir, "data/uploads"))
+	if counts := inspected(t, g, "killed"); len(counts) != 8 {
+		t.Errorf("tasks: %v", counts)
+	}
+	_, text, err := get("http://" + g.admin + "/metrics")
+	if err != nil || !strings.Contains(text, "gale_upload_tasks_deferred_total") {
+		t.Errorf("the metrics do not count it: %v", err)
 	}
 }
 

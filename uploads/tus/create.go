@@ -83,7 +83,7 @@ func lengthOfEmpty(body io.Reader) (int64, error) {
 
 // created is the answer to a POST that succeeded.
 func (s *Server) created(e *entry, brought bool) Response {
-	a := Response{Status: http.StatusCreated, Header: [][2]string{{"Location", s.opts.Base + e.ID}}}
+	a := Response{Status: http.StatusCreated, Header: [][2]string{{"Location", s.opts.Base + e.ID}}, File: e.stored()}
 	for _, field := range e.fields() {
 		if field[0] != "Upload-Offset" || brought {
 			a.Header = append(a.Header, field)

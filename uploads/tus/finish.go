@@ -14,8 +14,9 @@ import (
 // did not live to do: everything in it may be done twice. u has written the end,
 // or is nil. A partial upload is whole and no more.
 //
-// The order is what makes it safe: the file has its name, then the task is there,
-// then the state says so, and only then does the data lose its own name.
+// The order is what makes it safe: the file has its name, and the store has noted
+// what is to follow it (uploads.Options.Stored), then the state says so, and only then
+// does the data lose its own name.
 //
 // A name that is taken by now, or has become unacceptable, ends the upload: as an
 // upload that is whole and not there, it would look to its client like one that
@@ -48,13 +49,11 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if err != nil {
 		return err
 	}
+	file.ID = e.ID
 	if e.server.opts.Stored != nil {
-		e.server.opts.Stored(ctx, e.ID, &file)
+		e.server.opts.Stored(e.ID, file)
 	}
-	e.Phase, e.Hash, e.Sum, e.Task = phaseStored, nil, file.SHA256, file.Task
-	if file.Task == "" {
-		e.Reason = file.Reason
-	}
+	e.Phase, e.Hash, e.Sum, e.later = phaseStored, nil, file.SHA256, file.Later
 	if err := e.retire(ctx); err != nil {
 		return err
 	}
@@ -75,9 +74,6 @@ func (e *entry) fields() [][2]string {
 	}
 	if raw, err := hex.DecodeString(e.Sum); err == nil {
 		fields = append(fields, [2]string{"Repr-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(raw) + ":"}) // RFC 9530
-	}
-	if e.Task != "" {
-		fields = append(fields, [2]string{"Upload-Task", e.Task})
 	}
 	return fields
 }

@@ -1,7 +1,6 @@
 package tus
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +53,7 @@ type entry struct {
 	state  *os.File
 	data   *os.File // nil until it is needed
 	lost   error    // why what was written cannot be relied upon
+	later  error    // uploads.File.Later of what this request has stored
 	origin
 	progress
 }
@@ -283,6 +283,16 @@ func (e *entry) save() error {
 
 // file is the upload as it was stored.
 func (e *entry) file() uploads.File {
-	return uploads.File{Directory: e.Directory, Filename: e.Filename, Size: e.Length, SHA256: e.Sum,
-		Code: uploads.CodeStored, Reason: cmp.Or(e.Reason, "OK"), Task: e.Task}
+	f := uploads.Failed(e.Directory, e.Filename, nil)
+	f.ID, f.Size, f.SHA256, f.Later = e.ID, e.Length, e.Sum, e.later
+	return f
+}
+
+// stored is file, or nil if the upload is not stored.
+func (e *entry) stored() *uploads.File {
+	if e.Phase != phaseStored {
+		return nil
+	}
+	f := e.file()
+	return &f
 }

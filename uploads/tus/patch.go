@@ -51,7 +51,7 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 			return Response{}, err
 		}
 	}
-	return Response{Status: http.StatusNoContent, Header: e.fields()}, nil
+	return Response{Status: http.StatusNoContent, Header: e.fields(), File: e.stored()}, nil
 }
 
 // declare notes the length that a PATCH brings for an upload that was created
@@ -97,7 +97,7 @@ func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 			return Response{}, err
 		}
 	}
-	a := Response{Status: http.StatusOK, Header: [][2]string{{"Cache-Control", "no-store"}}}
+	a := Response{Status: http.StatusOK, Header: [][2]string{{"Cache-Control", "no-store"}}, File: e.stored()}
 	for _, field := range e.fields() {
 		if field[0] == "Upload-Offset" && e.final() && !e.whole() {
 			continue // the protocol wants it said only when the parts are joined
@@ -142,5 +142,5 @@ func (s *Server) look(id string) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Status: http.StatusOK, Header: append(e.fields(), [2]string{"Cache-Control", "no-store"}), Body: e.answer()}, nil
+	return Response{Status: http.StatusOK, Header: append(e.fields(), [2]string{"Cache-Control", "no-store"}), Body: e.answer(), File: e.stored()}, nil
 }

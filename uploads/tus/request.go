@@ -29,11 +29,14 @@ type Request struct {
 	Cut func()
 }
 
-// Response is what to answer.
+// Response is the response to a Request.
 type Response struct {
 	Status int
 	Header [][2]string
 	Body   any // as JSON; nil for none
+	// File is the file that the request is about, once that is stored, with the
+	// upload's id; else nil.
+	File *uploads.File
 }
 
 // offsetStream is the content type of bytes that are appended to an upload.
@@ -45,10 +48,10 @@ const (
 	algorithms = "sha256,sha1,md5"
 )
 
-// Serve answers a request. An error is for the caller's own table of errors: one
+// Serve handles a request. An error is for the caller's own table of errors: one
 // of reading Body, pool.ErrFull or pool.ErrClosed, or an internal one; whatever
-// is about the upload becomes a Response. Every answer needs the field
-// Tus-Resumable beside, those to errors too.
+// is about the upload becomes a Response. The caller adds the field Tus-Resumable
+// to every response, those to errors too.
 func (s *Server) Serve(ctx context.Context, r *Request) (Response, error) {
 	if err := s.begin(); err != nil {
 		return Response{}, err
@@ -126,7 +129,7 @@ var (
 	errTaken    = fail(http.StatusLocked, "another request has taken this upload over")
 )
 
-// refuse answers a request that err ended, if err is about the upload.
+// refuse returns the response to a request that err ended, if err is about the upload.
 func (s *Server) refuse(ctx context.Context, r *Request, err error) (Response, error) {
 	if f, ok := errors.AsType[*fault](err); ok {
 		return Response{Status: f.status, Header: f.header, Body: map[string]any{"code": f.status, "reason": f.reason}}, nil

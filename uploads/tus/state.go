@@ -48,9 +48,7 @@ type progress struct {
 	Expires int64  `json:"expires"`        // Unix time, s
 	Hash    []byte `json:"hash,omitempty"` // state of the SHA-256 at Offset
 	Phase   phase  `json:"phase,omitempty"`
-	Sum     string `json:"sum,omitempty"`    // of what was stored
-	Task    string `json:"task,omitempty"`   // started for it
-	Reason  string `json:"reason,omitempty"` // why there is none, if there should be
+	Sum     string `json:"sum,omitempty"` // of what was stored
 }
 
 // whole reports whether every byte has come.

@@ -1,8 +1,8 @@
 // Package tus takes uploads that can be resumed, by the tus protocol 1.0.0
 // (https://tus.io/protocols/resumable-upload): core, creation,
 // creation-with-upload, creation-defer-length, termination, checksum, expiration,
-// concatenation. It knows no HTTP server: Serve is handed what a request says and
-// returns what to answer.
+// concatenation. It knows no HTTP server: Serve takes a Request and returns a
+// Response.
 //
 //	POST ──► open ──PATCH──► open ──last byte──► published by the Store
 //	           │  ▲            │                    │
@@ -22,7 +22,6 @@ package tus
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,21 +60,24 @@ type Options struct {
 	// Default 24 h.
 	Expiry time.Duration
 	// Remember is how long an upload is known after its end, so that a client
-	// whose last answer was lost learns what became of it. Default 1 h.
+	// whose last response was lost can ask for the outcome. Default 1 h.
 	Remember time.Duration
 	// TakeOver is how long a request waits for another that holds the upload
 	// to let go, which takes a moment unless that one waits for the disk.
-	// Beyond it the answer is 423. Default 5 s.
+	// Beyond it the response is 423. Default 5 s.
 	TakeOver time.Duration
 	// Stored is called with a file when it has been stored, before its sender
-	// is answered; again, with the same id, if the process did not live to
-	// note that it was. Nil: nothing is.
-	Stored func(ctx context.Context, id string, f *uploads.File)
+	// gets the response; again, with the same id, if the process was killed
+	// before it could note that. It must not block. What must follow the file
+	// for certain is uploads.Options.Stored's, which gets the same id. Nil:
+	// nothing is called.
+	Stored func(id string, f uploads.File)
 	// Progress is called for every offset that is on disk, with the length, or
 	// -1 while that is unknown. It must not block. Nil: nothing is.
 	Progress func(id string, offset, length int64)
 	// Logger gets a line for each upload that begins, ends unfinished or is
-	// taken over, and the errors that a client is not told. Nil: nobody does.
+	// taken over, and the errors whose text clients must not see. Nil: nothing is
+	// logged.
 	Logger *slog.Logger
 }
 

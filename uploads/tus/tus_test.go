@@ -162,9 +162,11 @@ func TestTornState(t *testing.T) {
 func TestKilledBehindPublishing(t *testing.T) {
 	for _, again := range []string{"HEAD", "sweep"} {
 		var started []string
-		f := newFixture(t, t.TempDir(), Options{Stored: func(_ context.Context, id string, file *uploads.File) {
+		f := newFixture(t, t.TempDir(), Options{Stored: func(id string, file uploads.File) {
 			started = append(started, id)
-			file.Task = "task"
+			if file.ID != id || file.Filename != "a" {
+				t.Errorf("%s: %+v", id, file)
+			}
 		}})
 		id := f.create("5", "hel")
 		state, err := os.ReadFile(f.open(id) + stateSuffix)
@@ -190,7 +192,7 @@ func TestKilledBehindPublishing(t *testing.T) {
 		}
 		sum := sha256.Sum256([]byte("hello"))
 		a := f.want(200, "HEAD", id, "")
-		if file, err := f.want(200, "GET", id, "").Body.(uploads.Answer), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || a.get("Upload-Task") != "task" {
+		if file, err := f.want(200, "GET", id, "").Body.(uploads.Answer), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || a.File == nil || a.File.ID != id {
 			t.Errorf("%s: %+v", again, file)
 		}
 		f.stored("a", "hello")
@@ -393,4 +395,57 @@ func TestJoinGoesOn(t *testing.T) {
 	}
 	f.stored("a", "hello")
 	f.want(410, "HEAD", first, "")
+}
+
+// What is to follow a file gets the upload's id, and is tried again with it, also
+// if the upload itself is finished twice.
+func TestStoreFollowsUploads(t *testing.T) {
+	dir := t.TempDir()
+	away := errors.New("away")
+	var ids []string
+	ended := make(chan struct{})
+	open := func(stored func(id string) error) *uploads.Store {
+		store, err := uploads.Open(dir, uploads.Options{Stored: func(_ context.Context, id string, _ uploads.File) error { return stored(id) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		return store
+	}
+	s, err := New(open(func(id string) error {
+		ids = append(ids, id)
+		return away
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{s, t, dir}
+	id := f.create("5", "hel")
+	a := f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
+	if a.File == nil || a.File.ID != id || !errors.Is(a.File.Later, away) || a.File.Code != uploads.CodeStored {
+		t.Errorf("%+v", a.File)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := open(func(id string) error {
+		ids = append(ids, id)
+		close(ended)
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error)
+	go func() { ran <- other.Run(ctx) }()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("never called again")
+	}
+	cancel()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+	if len(ids) != 2 || ids[0] != id || ids[1] != id {
+		t.Errorf("called for %q, want twice %s", ids, id)
+	}
 }

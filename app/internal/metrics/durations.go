@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,8 +17,12 @@ var longBounds = []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 36
 // Uploads counts uploads and how long they took. Make one with NewUploads.
 type Uploads struct {
 	uploads.Counters
-	took *prometheus.HistogramVec
+	took     *prometheus.HistogramVec
+	deferred atomic.Int64
 }
+
+// TaskDeferred counts an attempt to start the tasks of a stored file that failed.
+func (u *Uploads) TaskDeferred() { u.deferred.Add(1) }
 
 // NewUploads makes one that has counted nothing.
 func NewUploads() *Uploads {

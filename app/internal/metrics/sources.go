@@ -24,6 +24,7 @@ var (
 	uploadsRunning = desc("gale_uploads_running", "Files that are being received now.")
 	uploadBytes    = desc("gale_upload_bytes_total", "Bytes written of uploaded files, also of those that were not stored.")
 	uploadFiles    = desc("gale_upload_files_total", "Files that were begun and have ended, by code: 200 is stored.", "code")
+	uploadDeferred = desc("gale_upload_tasks_deferred_total", "Attempts to start the tasks of a stored file that failed and will be repeated.")
 	taskEvents     = desc("gale_task_events_total", "What has happened to tasks.", "event", "task", "queue")
 )
 
@@ -61,6 +62,7 @@ func (u uploadCollector) Collect(ch chan<- prometheus.Metric) {
 	for code, n := range s.Files {
 		counter(ch, uploadFiles, n, strconv.Itoa(code))
 	}
+	counter(ch, uploadDeferred, u.deferred.Load())
 	u.took.Collect(ch)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/internal/redisdb"
+	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
@@ -150,7 +151,11 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resumable.Close() })
-	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, access.New(access.Options{})))
+	noTasks, err := jobs.NewRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadStarter{Client: &jobs.Client{Tasks: noTasks}}, access.New(access.Options{})))
 	ask := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)

@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -13,27 +12,26 @@ import (
 	"github.com/galeserver/gale/uploads/tus"
 )
 
-// Stored returns what tus.Options calls for a file that came by tus: it starts the
-// task for the file and notifies the watchers of the upload. The task's id is made of
-// the upload's, so that one upload starts one task, however often its server is killed
-// on the way. Of d it needs the tasks, Events and Logger.
-func Stored(d Deps) func(ctx context.Context, id string, f *uploads.File) {
-	u := newUploadRoutes(d)
-	return func(ctx context.Context, id string, f *uploads.File) {
-		u.startAs(ctx, "upload-"+id, f)
-		answer := uploads.NewAnswer(*f)
-		u.events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &answer})
+// Stored returns what tus.Options calls for a file that came by tus: it sends the last
+// event of the upload.
+func Stored(events *UploadEvents, tasks *UploadStarter) func(id string, f uploads.File) {
+	return func(id string, f uploads.File) {
+		response := tasks.response(uploads.NewAnswer(f))
+		events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &response})
 	}
 }
 
-// resumable answers what is below /tus/.
-type resumable struct{ server *tus.Server }
+// resumable responds to what is below /tus/.
+type resumable struct {
+	server *tus.Server
+	tasks  *UploadStarter
+}
 
 // resumableRoutes are the routes of the tus protocol. They are told apart by the
 // protocol, not here: the method of a POST may be in a field of its head, and so a
 // POST needs what any of them needs.
-func resumableRoutes(s *tus.Server, guard *access.Guard) (all []server.Route) {
-	r := resumable{s}
+func resumableRoutes(s *tus.Server, tasks *UploadStarter, guard *access.Guard) (all []server.Route) {
+	r := resumable{s, tasks}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
 		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
@@ -76,10 +74,19 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 		}
 		ctx.Response.Header.Set(field[0], field[1])
 	}
-	if answer.Body == nil {
-		return nil
+	if answer.File != nil {
+		if task := r.tasks.file(*answer.File).Task; task != "" {
+			ctx.Response.Header.Set("Upload-Task", task)
+		}
 	}
-	return server.WriteJSON(ctx, answer.Status, answer.Body)
+	switch body := answer.Body.(type) {
+	case nil:
+		return nil
+	case uploads.Answer:
+		return server.WriteJSON(ctx, answer.Status, r.tasks.response(body))
+	default:
+		return server.WriteJSON(ctx, answer.Status, body)
+	}
 }
 
 // Fields of the requests and responses of tus, for pages of other origins: see

@@ -46,11 +46,8 @@ type Deps struct {
 	Events *UploadEvents
 	// Console are the open pages of the console. Its Run is the caller's to call.
 	Console *console.Console
-	// OnUpload is the task started for each stored file that it accepts; empty
-	// for none.
-	OnUpload string
-	// UploadTasks are the tasks that only some files are for.
-	UploadTasks []UploadTask
+	// UploadStarter starts the tasks of stored files.
+	UploadStarter *UploadStarter
 	// UploadTypes are the endings, such as .mp3, that a urlencoded form may
 	// hold; * is any.
 	UploadTypes []string
@@ -87,7 +84,7 @@ func All(d Deps) []server.Route {
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	parts := map[string][]server.Route{
 		"uploads":  newUploadRoutes(d).routes(d.Guard),
-		"tus":      resumableRoutes(d.Resumable, d.Guard),
+		"tus":      resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
 		"tasks":    slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
 		"channels": channels.routes(d.Guard),
 		"console":  newConsoleRoutes(d),

@@ -1,16 +1,13 @@
 package routes
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/app/internal/access"
-	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/uploadsocket"
@@ -19,9 +16,7 @@ import (
 
 type uploadRoutes struct {
 	store   *uploads.Store
-	client  *jobs.Client
-	task    string // started for each stored file; empty for none
-	tasks   []UploadTask
+	tasks   *UploadStarter
 	types   []string // what a urlencoded form may hold: .ext, or *
 	sockets *uploadsocket.Server
 	events  *UploadEvents
@@ -30,7 +25,7 @@ type uploadRoutes struct {
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
-		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}, task: d.OnUpload, tasks: d.UploadTasks, types: d.UploadTypes,
+		store: d.Uploads, tasks: d.UploadStarter, types: d.UploadTypes,
 		sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }
@@ -54,11 +49,11 @@ func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	}
 	answer, err := u.form(ctx, f)
 	if err != nil {
-		f.end(uploads.Refuse(err))
+		f.end(u.tasks.response(uploads.Refuse(err)))
 		return u.refuse(ctx, err)
 	}
-	f.end(answer)
-	return answerUpload(ctx, answer)
+	f.end(u.tasks.response(answer))
+	return u.respond(ctx, answer)
 }
 
 func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Answer, error) {
@@ -75,7 +70,7 @@ func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Answ
 	case err != nil:
 		return uploads.Answer{}, err
 	case kind == uploads.KindMultipart:
-		return u.multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), boundary)
+		return u.store.Multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), boundary)
 	case kind == uploads.KindURLEncoded:
 		return u.urlencoded(ctx, digests)
 	}
@@ -93,17 +88,6 @@ func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 	return uploads.ParseDigests(fields...)
 }
 
-func (u *uploadRoutes) multipart(ctx context.Context, body io.Reader, boundary string) (uploads.Answer, error) {
-	answer, err := u.store.Multipart(ctx, body, boundary)
-	if err != nil {
-		return uploads.Answer{}, err
-	}
-	for i := range answer.Files {
-		u.start(ctx, &answer.Files[i])
-	}
-	return answer, nil
-}
-
 // refuse answers a request that err ended as a whole.
 func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 	if errors.Is(err, uploads.ErrBody) || errors.Is(err, pool.ErrFull) || errors.Is(err, pool.ErrClosed) {
@@ -115,9 +99,9 @@ func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 		level = slog.LevelError
 	}
 	u.log.Log(ctx, level, "upload refused", "code", answer.Code, "error", err)
-	return answerUpload(ctx, answer)
+	return u.respond(ctx, answer)
 }
 
-func answerUpload(ctx *fasthttp.RequestCtx, a uploads.Answer) error {
-	return server.WriteJSON(ctx, a.Status(), a)
+func (u *uploadRoutes) respond(ctx *fasthttp.RequestCtx, a uploads.Answer) error {
+	return server.WriteJSON(ctx, a.Status(), u.tasks.response(a))
 }

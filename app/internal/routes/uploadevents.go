@@ -13,7 +13,6 @@ import (
 
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/uploads"
 )
 
 const (
@@ -48,7 +47,7 @@ type uploadEvent struct {
 	Upload   string          `json:"upload"`
 	Received int64           `json:"received"`
 	Total    int64           `json:"total,omitempty"`
-	Answer   *uploads.Answer `json:"answer,omitempty"` // the last event's: how it ended
+	Answer   *uploadResponse `json:"answer,omitempty"` // the last event's: how it ended
 }
 
 // NewUploadEvents makes events for the channels of bus.
@@ -146,7 +145,7 @@ func (f *followed) reader(body io.Reader) io.Reader {
 }
 
 // end tells how the upload ended.
-func (f *followed) end(a uploads.Answer) {
+func (f *followed) end(a uploadResponse) {
 	if f != nil {
 		f.last.Answer = &a
 		f.events.note(f.last)

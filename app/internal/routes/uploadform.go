@@ -42,7 +42,6 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 	if err != nil {
 		return uploads.Answer{}, err
 	}
-	u.start(ctx, &file)
 	return uploads.NewAnswer(file), nil
 }
 
@@ -82,7 +81,7 @@ func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return u.refuse(ctx, err)
 	}
-	return answerUpload(ctx, uploads.Answer{Code: uploads.CodeStored, Reason: "OK"})
+	return u.respond(ctx, uploads.Answer{Code: uploads.CodeStored, Reason: "OK"})
 }
 
 // parameters are those of a request, by name.

@@ -30,7 +30,9 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	args := ctx.QueryArgs()
 	r := uploadsocket.Request{
 		Directory: string(args.Peek("directory")), Filename: string(args.Peek("filename")),
-		Stored: u.start, Written: f.received, Ended: f.end,
+		Written:  f.received,
+		Response: func(a uploads.Answer) any { return u.tasks.response(a) },
+		Ended:    func(a uploads.Answer) { f.end(u.tasks.response(a)) },
 	}
 	if !args.Has("directory") {
 		r.Directory = socketDirectory
@@ -39,7 +41,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 		r.Filename = socketFilename
 	}
 	if err = u.sockets.Serve(ctx, shake, r); err != nil {
-		f.end(uploads.Refuse(err))
+		f.end(u.tasks.response(uploads.Refuse(err)))
 	}
 	if errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrExists) {
 		return u.refuse(ctx, err)

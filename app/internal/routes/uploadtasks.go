@@ -3,6 +3,9 @@ package routes
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/uploads"
@@ -18,59 +21,109 @@ type UploadTask struct {
 	Always bool
 }
 
-// start starts, for a file that has been stored, by whatever way, the task of
-// -on-upload and those that ask for uploads by themselves. The answer names the
-// first of them. The file is there for good, so trouble with a task does not
-// make its upload fail: the answer says so, and the log why.
-func (u *uploadRoutes) start(ctx context.Context, f *uploads.File) { u.startAs(ctx, "", f) }
-
-// startAs starts the first task under an id and the others under that and their
-// name, or under new ones if it is empty. Under one id a task starts once, however
-// often it is called.
-func (u *uploadRoutes) startAs(ctx context.Context, id string, f *uploads.File) {
-	if f.Code != uploads.CodeStored {
-		return
-	}
-	for i, name := range u.wanted(f.Filename) {
-		as := id
-		if id != "" && i > 0 {
-			as += "-" + name
-		}
-		started, err := u.enqueue(ctx, as, name, f)
-		if err != nil {
-			u.log.Error("cannot start the task for an upload", "task", name, "directory", f.Directory, "filename", f.Filename, "error", err)
-			f.Reason = "stored, but " + name + " could not be started"
-		} else if f.Task == "" {
-			f.Task = started
-		}
-	}
+// UploadStarter starts the tasks of stored files: that of -on-upload, and those that
+// ask for uploads by themselves. Its Wanted and Stored are for uploads.Options, which
+// needs them before there is a client.
+type UploadStarter struct {
+	OnUpload string       // started for each stored file that it accepts; empty for none
+	Tasks    []UploadTask // by name
+	Client   *jobs.Client // must be set before the first upload
+	Deferred func()       // called for each attempt that failed; nil for nobody
+	Logger   *slog.Logger
 }
 
-// wanted are the tasks to start for a file, that of -on-upload first.
-func (u *uploadRoutes) wanted(filename string) (names []string) {
-	first := u.task != ""
-	for _, t := range u.tasks {
+// Wanted reports whether a task is to be started for a file of that name.
+func (u *UploadStarter) Wanted(_, filename string) bool { return len(u.tasks(filename)) > 0 }
+
+// Stored starts the tasks of a file under ids that are made of id: however often it
+// is called, each starts once. The error says that it must be called again.
+func (u *UploadStarter) Stored(ctx context.Context, id string, f uploads.File) (failed error) {
+	for i, name := range u.tasks(f.Filename) {
+		as := uploadTaskID(id)
+		if i > 0 {
+			as += "-" + name
+		}
+		err := u.enqueue(ctx, as, name, f)
+		if errors.Is(err, jobs.ErrTaken) {
+			// -on-upload has changed since, and the task of before was started.
+			u.Logger.WarnContext(ctx, "another task was started for an upload before", "task", name, "id", as)
+			err = nil
+		}
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("start %s: %w", name, err))
+		}
+	}
+	if failed != nil && u.Deferred != nil {
+		u.Deferred()
+	}
+	return failed
+}
+
+func uploadTaskID(id string) string { return "upload-" + id }
+
+// tasks are the tasks to start for a file, that of -on-upload first.
+func (u *UploadStarter) tasks(filename string) (names []string) {
+	first := u.OnUpload != ""
+	for _, t := range u.Tasks {
 		accepted := t.Accepts == nil || t.Accepts(filename)
-		if t.Name == u.task {
+		if t.Name == u.OnUpload {
 			first = accepted
 		} else if t.Always && accepted {
 			names = append(names, t.Name)
 		}
 	}
 	if first {
-		names = append([]string{u.task}, names...)
+		names = append([]string{u.OnUpload}, names...)
 	}
 	return names
 }
 
-func (u *uploadRoutes) enqueue(ctx context.Context, id, name string, f *uploads.File) (started string, err error) {
+func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.File) error {
 	args, err := json.Marshal([]string{f.Directory, f.Filename})
 	if err != nil {
-		return "", err
+		return err
 	}
-	t, _, err := u.client.Enqueue(ctx, jobs.NewTask{ID: id, Name: name, Args: args})
-	if err != nil {
-		return "", err
+	_, _, err = u.Client.Enqueue(ctx, jobs.NewTask{ID: id, Name: name, Args: args})
+	return err
+}
+
+// uploadResponse is an uploads.Answer as clients get it: with the tasks.
+type uploadResponse struct {
+	Code   int            `json:"code"`
+	Reason string         `json:"reason"`
+	Files  []uploadedFile `json:"files"`
+}
+
+type uploadedFile struct {
+	uploads.File
+	Task string `json:"task,omitempty"`
+}
+
+// response adds to an Answer the ids of the first task of each file. One that could
+// not be started yet will be under that id, so the file says so in its reason.
+func (u *UploadStarter) response(a uploads.Answer) uploadResponse {
+	r := uploadResponse{Code: a.Code, Reason: a.Reason, Files: make([]uploadedFile, 0, len(a.Files))}
+	for _, f := range a.Files {
+		r.Files = append(r.Files, u.file(f))
 	}
-	return t.ID, nil
+	return r
+}
+
+func (u *UploadStarter) file(f uploads.File) uploadedFile {
+	r := uploadedFile{File: f}
+	if f.ID == "" || f.Code != uploads.CodeStored {
+		return r
+	}
+	names := u.tasks(f.Filename)
+	if len(names) == 0 {
+		return r
+	}
+	r.Task = uploadTaskID(f.ID)
+	switch {
+	case errors.Is(f.Later, jobs.ErrUnavailable):
+		r.Reason = "stored; " + names[0] + " will be started as soon as tasks are accepted again"
+	case f.Later != nil:
+		r.Reason = "stored, but " + names[0] + " could not be started yet"
+	}
+	return r
 }

@@ -1,0 +1,439 @@
+package uploads
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// calledFor are the calls of an Options.Stored, by id.
+type calledFor struct {
+	mu    sync.Mutex
+	fail  error
+	files map[string][]File
+}
+
+func (c *calledFor) stored(_ context.Context, id string, f File) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.files == nil {
+		c.files = map[string][]File{}
+	}
+	c.files[id] = append(c.files[id], f)
+	return c.fail
+}
+
+// names are the files that were called for, with how often.
+func (c *calledFor) names() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := map[string]int{}
+	for _, files := range c.files {
+		all[files[0].Directory+"/"+files[0].Filename] += len(files)
+	}
+	return all
+}
+
+func records(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, pending))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, filepath.Join(dir, pending, e.Name()))
+	}
+	return names
+}
+
+func retry(t *testing.T, s *Store, left int) {
+	t.Helper()
+	if n, err := s.retry(t.Context()); n != left || (err != nil) != (left > 0) {
+		t.Fatalf("%d are left, %v; want %d", n, err, left)
+	}
+}
+
+// crashEnv makes the test binary a process that stores files in that folder in a
+// way and stops at a moment: "moment way folder".
+const crashEnv = "GALE_TEST_UPLOADS_CRASH"
+
+// crasher says when it has come to the moment, and waits there to be killed.
+func crasher(moment, way, dir string) error {
+	sys, armed := system(), false
+	linkat := sys.linkat
+	stop := func() {
+		fmt.Println("stopped")
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the test kills it
+	}
+	sys.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
+		if armed && moment == "noted" {
+			stop()
+		}
+		err := linkat(olddir, oldname, newdir, newname, flags)
+		if armed && err == nil {
+			stop()
+		}
+		return err
+	}
+	s, err := open(dir, Options{Stored: func(context.Context, string, File) error { return errors.New("too early") }}, sys)
+	if err != nil {
+		return err
+	}
+	if way == "multipart" {
+		armed = true
+		_, err = s.Multipart(context.Background(), strings.NewReader(formBody(filePart("d", "a.bin", "content"))), testBoundary)
+		return err
+	}
+	u, err := begin(s, way)
+	if err != nil {
+		return err
+	}
+	if _, err := u.Write(context.Background(), []byte("content")); err != nil {
+		return err
+	}
+	armed = true
+	if way == "numbered" {
+		_, err = u.PublishNumbered(context.Background(), "d", "a.bin")
+	} else {
+		_, err = u.Publish(context.Background(), "d", "a.bin")
+	}
+	return err
+}
+
+// begin begins an upload of the store's own, or of a file that is kept, as tus does.
+func begin(s *Store, way string) (*Upload, error) {
+	if way != "kept" {
+		return s.Create(context.Background())
+	}
+	folder, err := s.Private(".kept")
+	if err != nil {
+		return nil, err
+	}
+	f, err := folder.OpenFile(keptID, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return s.Continue(context.Background(), f, ".kept/"+keptID, Mark{})
+}
+
+const keptID = "KEPT"
+
+// A process that is killed between the name of a file and the call of Stored leaves
+// no file without that call, and one that is killed before the name leaves no call
+// without a file.
+func TestKilledBeforeStored(t *testing.T) {
+	for _, way := range []string{"multipart", "publish", "numbered", "kept"} {
+		for moment, want := range map[string]int{"noted": 0, "published": 1} {
+			t.Run(way+"/"+moment, func(t *testing.T) {
+				dir := t.TempDir()
+				cmd := exec.Command(os.Args[0])
+				cmd.Env = append(os.Environ(), crashEnv+"="+moment+" "+way+" "+dir, "GORACE=atexit_sleep_ms=0")
+				cmd.Stderr = os.Stderr
+				if _, err := cmd.StdinPipe(); err != nil {
+					t.Fatal(err)
+				}
+				stdout, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = cmd.Process.Kill() }) // an error says that it has ended
+				if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+					t.Fatalf("it did not come that far: %v", err)
+				}
+				var calls calledFor
+				s := openStore(t, dir, Options{Stored: calls.stored})
+				if retry(t, s, 0); len(calls.files) != 0 || len(records(t, dir)) != 1 {
+					t.Fatalf("while it lives: %v, %v", calls.files, records(t, dir))
+				}
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Wait() // killed
+				retry(t, s, 0)
+				retry(t, s, 0)
+				if n := calls.names()["d/a.bin"]; n != want || len(calls.files) != want || len(records(t, dir)) != 0 {
+					t.Errorf("called for %v, left %v", calls.names(), records(t, dir))
+				}
+				for id, files := range calls.files {
+					if f := files[0]; f.ID != id || (way == "kept") != (id == keptID) || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
+						t.Errorf("%s: %+v", id, f)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What Stored fails for is stored, and called for again with the same id, at
+// intervals, until it succeeds.
+func TestStoredIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		away := errors.New("away")
+		calls := calledFor{fail: away}
+		s := openStore(t, dir, Options{Stored: calls.stored})
+		f, err := put(t, s, "d", "a", "content")
+		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.Later, away) {
+			t.Fatalf("%+v, %v", f, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx) }()
+		time.Sleep(retryFirst*3 + retryFirst/2)
+		if n := calls.names()["d/a"]; n != 4 { // the first, that of Run's begin, after 5 s and after 10 s more
+			t.Errorf("called %d times", n)
+		}
+		calls.mu.Lock()
+		calls.fail = nil
+		calls.mu.Unlock()
+		time.Sleep(10 * retryMost)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if n := len(calls.files[f.ID]); n != 5 || len(calls.files) != 1 || len(records(t, dir)) != 0 {
+			t.Errorf("called %v, left %v", calls.files, records(t, dir))
+		}
+	})
+}
+
+// Of a form what failed is called for again, and only that.
+func TestStoredOfAForm(t *testing.T) {
+	dir := t.TempDir()
+	bad := errors.New("not this one")
+	var calls calledFor
+	fail := true
+	s := openStore(t, dir, Options{
+		Wanted: func(_, filename string) bool { return filename != "unwanted" },
+		Stored: func(ctx context.Context, id string, f File) error {
+			if err := calls.stored(ctx, id, f); err != nil || f.Filename != "bad" || !fail {
+				return err
+			}
+			return bad
+		},
+	})
+	body := formBody(filePart("d", "one", "1"), filePart("d", "unwanted", "2"), filePart("d", "bad", "3"), filePart("d", "..", "4"), filePart("d", "four", "5"))
+	a, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary)
+	if err != nil || !codes(a, CodeStored, CodeStored, CodeStored, CodeInvalid, CodeStored) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if !errors.Is(a.Files[2].Later, bad) || a.Files[0].Later != nil || a.Files[1].ID != "" || a.Files[0].ID == a.Files[4].ID {
+		t.Errorf("%+v", a)
+	}
+	retry(t, s, 1)
+	fail = false
+	retry(t, s, 0)
+	if want := map[string]int{"d/one": 1, "d/bad": 3, "d/four": 1}; !maps.Equal(calls.names(), want) || len(records(t, dir)) != 0 {
+		t.Errorf("called %v, left %v", calls.names(), records(t, dir))
+	}
+}
+
+// A file that has been removed, or changed, or is another, is not called for.
+func TestStoredOfWhatIsNoLongerThere(t *testing.T) {
+	dir := t.TempDir()
+	calls := calledFor{fail: errors.New("away")}
+	s := openStore(t, dir, Options{Stored: calls.stored})
+	for _, name := range []string{"removed", "changed", "replaced", "stays"} {
+		mustPut(t, s, "d", name, "content")
+	}
+	calls.fail, calls.files = nil, nil
+	for _, err := range []error{
+		s.Remove(t.Context(), "d", "removed"), os.WriteFile(filepath.Join(dir, "d/changed"), []byte("CONTENT"), 0o600),
+		s.Remove(t.Context(), "d", "replaced"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustPut(t, s, "d", "replaced", "another")
+	retry(t, s, 0)
+	if want := map[string]int{"d/replaced": 1, "d/stays": 1}; !maps.Equal(calls.names(), want) || len(records(t, dir)) != 0 {
+		t.Errorf("called %v, left %v", calls.names(), records(t, dir))
+	}
+}
+
+// Of two processes that look at once each file gets one call.
+func TestTwoRetryAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	calls := calledFor{fail: errors.New("away")}
+	stores := []*Store{openStore(t, dir, Options{Stored: calls.stored}), openStore(t, dir, Options{Stored: calls.stored})}
+	for i := range 50 {
+		mustPut(t, stores[0], "d", fmt.Sprint(i), "content")
+	}
+	calls.fail, calls.files = nil, nil
+	var done sync.WaitGroup
+	for _, s := range slices.Concat(stores, stores) {
+		done.Go(func() {
+			for range 20 {
+				if _, err := s.retry(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done.Wait()
+	if len(calls.files) != 50 || len(records(t, dir)) != 0 {
+		t.Errorf("called for %d, left %v", len(calls.files), records(t, dir))
+	}
+	for name, n := range calls.names() {
+		if n != 1 {
+			t.Errorf("%s: called %d times", name, n)
+		}
+	}
+}
+
+// A record that cannot be written leaves no file, where one is wanted.
+func TestNoRecordNoFile(t *testing.T) {
+	isRecord := func(f *os.File) bool { return strings.Contains(f.Name(), pending) }
+	for name, row := range map[string]struct {
+		fail func(c *calls)
+		code int
+	}{
+		"no space": {func(c *calls) {
+			write := c.write
+			c.write = func(f *os.File, p []byte) (int, error) {
+				if isRecord(f) {
+					return 0, unix.ENOSPC
+				}
+				return write(f, p)
+			}
+		}, CodeNoSpace},
+		"sync": {func(c *calls) {
+			c.fsync = func(f *os.File) error {
+				if isRecord(f) {
+					return unix.EIO
+				}
+				return nil
+			}
+		}, CodeInternal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls calledFor
+			s := openStore(t, t.TempDir(), Options{Stored: calls.stored, Wanted: func(_, filename string) bool { return filename == "wanted" }}, row.fail)
+			if f, err := put(t, s, "d", "wanted", "content"); err == nil || f.Code != row.code {
+				t.Errorf("%+v, %v", f, err)
+			}
+			if a, err := submit(t, s, strings.NewReader(formBody(filePart("d", "wanted", "1"), filePart("d", "not", "2")))); err != nil || !codes(a, row.code, CodeStored) {
+				t.Errorf("%+v, %v", a, err)
+			}
+			if left := tree(t, s.root.Name()); left["d/wanted"] != "" || left["d/not"] != "2" || len(records(t, s.root.Name())) != 0 || len(calls.files) != 0 {
+				t.Errorf("left %v, called %v", left, calls.files)
+			}
+		})
+	}
+}
+
+// Names and ids in records are not trusted, nor is the rest of what lies there.
+func TestHostileRecords(t *testing.T) {
+	eachSurrounded(t, func(t *testing.T, s *Store, parent string) {
+		var calls calledFor
+		var log strings.Builder
+		dir := s.root.Name()
+		s.options.Stored, s.log = calls.stored, textLogger(&log)
+		mustPut(t, s, "d", "good", "content")
+		info, err := os.Stat(filepath.Join(dir, "d/good"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls.files = nil
+		line := func(id, directory, filename string) string {
+			return fmt.Sprintf(`{"id":%q,"directory":%q,"filename":%q,"size":%d,"modified":%d,"sha256":%q}`+"\n",
+				id, directory, filename, info.Size(), info.ModTime().UnixNano(), sum("content"))
+		}
+		bad := []string{
+			line("X", "..", "secret"), line("X", "d/../..", "secret"), line("X", "/etc", "passwd"), line("X", ".pending", "x"),
+			line("", "d", "good"), line("../x", "d", "good"), line("a\nb", "d", "good"), line(strings.Repeat("x", 101), "d", "good"), "garbage\n", "\x00\x00\n", "{\n",
+		}
+		for name, text := range map[string]string{
+			"bad": strings.Join(bad, "") + line("GOOD", "d", "good"), "empty": "", "torn": line("X", "d", "good")[:40],
+			"long": strings.Repeat("x", 2*maxPendingLine),
+		} {
+			if err := os.WriteFile(filepath.Join(dir, pending, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, err := range []error{
+			os.Symlink("../../outside", filepath.Join(dir, pending, "link")), os.Mkdir(filepath.Join(dir, pending, "folder"), 0o700),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := tree(t, parent)
+		retry(t, s, 0)
+		if len(calls.files) != 1 || len(calls.files["GOOD"]) != 1 {
+			t.Errorf("called %v", calls.files)
+		}
+		if n := strings.Count(log.String(), "pending record refused"); n != len(bad)+2 {
+			t.Errorf("%d lines refused of %d:\n%s", n, len(bad)+2, &log)
+		}
+		if left := records(t, dir); len(left) != 2 {
+			t.Errorf("left %v", left)
+		}
+		for name, content := range before {
+			if after := tree(t, parent); !strings.Contains(name, pending) && after[name] != content {
+				t.Errorf("%s has changed", name)
+			}
+		}
+	})
+}
+
+// Where nothing is to follow nothing is written, and a folder of before there were
+// records is as good as any.
+func TestNothingFollows(t *testing.T) {
+	var calls calledFor
+	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, Wanted: func(string, string) bool { return false }})
+	mustPut(t, s, "d", "a", "content")
+	if _, err := os.Lstat(filepath.Join(s.root.Name(), pending)); !os.IsNotExist(err) || len(calls.files) != 0 {
+		t.Errorf("%v, %v", err, calls.files)
+	}
+	retry(t, s, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := openStore(t, s.root.Name(), Options{}).Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStoredPanics(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{Stored: func(context.Context, string, File) error { panic("boom") }})
+	if f, err := put(t, s, "d", "a", "content"); err != nil || f.Later == nil || len(records(t, s.root.Name())) != 1 {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// The record is on disk before the name, and one is enough for a form.
+func TestOrderOfRecord(t *testing.T) {
+	var log []string
+	s := openStore(t, t.TempDir(), Options{Stored: new(calledFor).stored}, func(c *calls) { logCalls(c, &log) })
+	mustPut(t, s, "d", "first", "content")
+	log = nil
+	if a, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(a, CodeStored, CodeStored) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	root := filepath.Base(s.root.Name())
+	want := []string{
+		"write", "write", "sync file", "sync file", "write", "sync file", "sync " + pending,
+		"link", "sync d", "sync " + root, "link", "sync d", "sync " + root,
+	}
+	if !slices.Equal(log, want) {
+		t.Errorf("got  %q\nwant %q", log, want)
+	}
+}
