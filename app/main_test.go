@@ -52,7 +52,7 @@ func shop() Application {
 			}
 			return nil
 		},
-		Tasks: []jobs.Definition{{Name: "keep", Args: []jobs.Arg{{Name: "text", Type: jobs.String}}, Handler: func(ctx context.Context, job *jobs.Job) error {
+		Tasks: []jobs.Definition{{Name: "keep", Args: []jobs.Arg{{Name: "text", Type: jobs.ArgString}}, Handler: func(ctx context.Context, job *jobs.Job) error {
 			var text string
 			if err := job.Args(&text); err != nil {
 				return err

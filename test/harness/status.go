@@ -1,8 +1,11 @@
 package harness
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 // SlotStatus is a slot in GET /status.
@@ -35,4 +38,15 @@ func (g *Server) Renewed(t *testing.T, before map[string]SlotStatus) bool {
 	now := g.Slots(t)
 	return now["serve.0"].PID != before["serve.0"].PID && now["serve.1"].PID != before["serve.1"].PID &&
 		now["serve.0"].State == "live" && now["serve.1"].State == "live"
+}
+
+// AwaitReady waits until /readyz responds with a status, and returns the body.
+func AwaitReady(t *testing.T, g *Server, want int) (body string) {
+	t.Helper()
+	testutil.Eventually(t, fmt.Sprint("/readyz is ", want), func() bool {
+		code, text, err := Get("http://" + g.Admin + "/readyz")
+		body = text
+		return err == nil && code == want
+	})
+	return body
 }

@@ -30,17 +30,6 @@ func limitRedis(t *testing.T, redis *redistest.Server) string {
 	return strings.Replace(redis.URL(), "//", "//gale:secret@", 1)
 }
 
-// awaitReady waits for what /readyz says, and returns the rest of it.
-func awaitReady(t *testing.T, g *harness.Server, want int) (body string) {
-	t.Helper()
-	testutil.Eventually(t, fmt.Sprint("/readyz is ", want), func() bool {
-		code, text, err := harness.Get("http://" + g.Admin + "/readyz")
-		body = text
-		return err == nil && code == want
-	})
-	return body
-}
-
 // noRestarts fails if a process has died.
 func noRestarts(t *testing.T, g *harness.Server) {
 	t.Helper()
@@ -74,7 +63,7 @@ func TestLimitedRedisUser(t *testing.T) {
 	if code, _, _, header, err := postTask(g, inspectNothing); err != nil || code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("POST /tasks without rights: %d, %v", code, err)
 	}
-	if body := awaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/operations.md") {
+	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/operations.md") {
 		t.Errorf("/readyz says %s", body)
 	}
 	testutil.Eventually(t, "the log names the right and the channel", func() bool {
@@ -84,7 +73,7 @@ func TestLimitedRedisUser(t *testing.T) {
 	noRestarts(t, g)
 
 	limitRedis(t, redis) // as documented
-	awaitReady(t, g, http.StatusOK)
+	harness.AwaitReady(t, g, http.StatusOK)
 	id := harness.StartTask(t, g, "limited")
 	if task := harness.AwaitTask(t, g, id); task.State != "success" {
 		t.Errorf("%+v", task)
@@ -135,7 +124,7 @@ func TestDeletedStream(t *testing.T) {
 			t.Errorf("%+v", task)
 		}
 	}
-	awaitReady(t, g, http.StatusOK)
+	harness.AwaitReady(t, g, http.StatusOK)
 
 	redis.Client().Set(t.Context(), "{gale:jobs}:stream:one", "text", 0)
 	code, _, _, _, err := postTask(g, `{"task":"inspect","args":["no","such"],"queue":"one"}`)
@@ -164,14 +153,14 @@ func TestRedisAwayAtTheStart(t *testing.T) {
 	if code, _, err := harness.Get(g.URL + "/"); err != nil || code != http.StatusOK {
 		t.Errorf("GET /: %d, %v", code, err)
 	}
-	if body := awaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "tasks cannot be taken") {
+	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "tasks cannot be taken") {
 		t.Errorf("/readyz says %s", body)
 	}
 	if code, _, _, _, err := postTask(g, inspectNothing); err != nil || code != http.StatusServiceUnavailable {
 		t.Errorf("POST /tasks: %d, %v", code, err)
 	}
 	redis.Restart(t)
-	awaitReady(t, g, http.StatusOK)
+	harness.AwaitReady(t, g, http.StatusOK)
 	harness.AwaitTask(t, g, harness.StartTask(t, g, "late"))
 	noRestarts(t, g)
 }

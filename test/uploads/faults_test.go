@@ -243,27 +243,27 @@ func TestUploadsWithoutTaskStore(t *testing.T) {
 			t.Errorf("file %d: %v, %v", i, acked, err)
 		}
 	}
-	contentType, body := formOf("killed", "removed.mp3", []byte("content"))
+	contentType, body := harness.FormOf("killed", "removed.mp3", []byte("content"))
 	a, err := postUpload(g, contentType, body)
 	if err != nil || a.Code != 200 || len(a.Files) != 1 || a.Files[0].Task == "" ||
 		a.Files[0].Reason != "stored; inspect will be started as soon as tasks are accepted again" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if code := send(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
+	if code := harness.Send(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
 		t.Errorf("DELETE: %d", code)
 	}
-	for slot, s := range g.slots(t) {
+	for slot, s := range g.Slots(t) {
 		if strings.HasPrefix(slot, "serve.") {
 			_ = syscall.Kill(s.PID, syscall.SIGKILL)
 		}
 	}
 	redis.Restart(t)
-	awaitReady(t, g, http.StatusOK)
+	harness.AwaitReady(t, g, http.StatusOK)
 	checkTasks(t, g, filepath.Join(dir, "data/uploads"))
 	if counts := inspected(t, g, "killed"); len(counts) != 8 {
 		t.Errorf("tasks: %v", counts)
 	}
-	_, text, err := get("http://" + g.admin + "/metrics")
+	_, text, err := harness.Get("http://" + g.Admin + "/metrics")
 	if err != nil || !strings.Contains(text, "gale_upload_tasks_deferred_total") {
 		t.Errorf("the metrics do not count it: %v", err)
 	}
