@@ -177,3 +177,16 @@ func TestOwnFlagsEverywhere(t *testing.T) {
 		t.Errorf("status: %v", err)
 	}
 }
+
+// Only the embedded state server gets less than the whole configuration.
+func TestConfigurationOfARole(t *testing.T) {
+	settings := []byte(`{"Token":"s3cret","Store":{"Address":"127.0.0.1:1","Password":"own"}}`)
+	if got := string(configFor(roleStore, settings)); strings.Contains(got, "s3cret") || !strings.Contains(got, "127.0.0.1:1") {
+		t.Errorf("the state server gets %s", got)
+	}
+	for _, role := range []string{roleServe, roleWorker} {
+		if got := configFor(role, settings); string(got) != string(settings) {
+			t.Errorf("%s gets %s", role, got)
+		}
+	}
+}

@@ -102,6 +102,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		Program:     e.app.command(),
 		Address:     c.Address(),
 		Config:      settings,
+		ConfigFor:   configFor,
 		Environ:     e.environ,
 		Grace:       c.Grace,
 		BootTimeout: c.BootTimeout,
@@ -120,6 +121,20 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		}
 	}
 	return prefork.New(o)
+}
+
+// configFor keeps secrets from children that have no use for them. What is no
+// configuration, as another binary's may be, is for the child to refuse.
+func configFor(role string, settings []byte) []byte {
+	var c config.Config
+	if role != roleStore || json.Unmarshal(settings, &c) != nil {
+		return settings
+	}
+	reduced, err := json.Marshal(c.ForStateServer())
+	if err != nil {
+		return settings
+	}
+	return reduced
 }
 
 // orNever turns a timeout's 0, which is off, into what prefork takes for that.

@@ -55,6 +55,9 @@ type Options struct {
 	// is what children run with, whatever happens to files meanwhile. At most
 	// 128 KiB.
 	Config []byte
+	// ConfigFor, if it is given, returns what children of a role get of a
+	// configuration instead of all of it; it may be that of the next binary.
+	ConfigFor func(role string, config []byte) []byte
 	// Environ is what children inherit, in the form of os.Environ.
 	Environ []string
 	// Grace is how long a leaving child may finish its work; then it is made to

@@ -61,7 +61,7 @@ func (m *Master) spawn(p *process, r release) (err error) {
 		program:  r.program,
 		argv0:    m.opt.Program + ": " + p.slot.name(),
 		env:      m.environ(p),
-		config:   r.config,
+		config:   m.configFor(p.slot.role, r.config),
 		page:     p.slot.page.fd,
 		listener: p.slot.listener,
 		reports:  p.slot.reports.descriptor(),
@@ -70,6 +70,14 @@ func (m *Master) spawn(p *process, r release) (err error) {
 		p.lane.pid.Store(int64(p.pid))
 	}
 	return err
+}
+
+// configFor is what a child of a role gets of a configuration.
+func (m *Master) configFor(role string, config []byte) []byte {
+	if m.opt.ConfigFor == nil {
+		return config
+	}
+	return m.opt.ConfigFor(role, config)
 }
 
 // enough draws after how many requests a process is replaced: up to a tenth
