@@ -34,13 +34,7 @@ func checkRoutes(a Application, c config.Config) error {
 	log := slog.New(slog.DiscardHandler)
 	services, closeRedis := offlineServices(tasks, c, log)
 	defer closeRedis() //nolint:errcheck // it has no connection
-	guard := access.New(access.Options{Token: c.Token, Authenticate: a.Authenticate})
-	platform := a.platform(routes.Deps{Guard: guard, Logger: log})
-	own, err := a.table(services)
-	if err != nil {
-		return err
-	}
-	all, err := join(a, platform, guard.Own(own))
+	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
 	if err != nil {
 		return err
 	}
