@@ -127,6 +127,27 @@ func modulePackages(t *testing.T) (all []goPackage) {
 	}
 }
 
+// private reports whether a package is one that an application of somebody else
+// could not import, for the packages that are to show that they need none.
+func private(place, target string) bool {
+	example := place == "" || strings.HasPrefix(place, "demo") || strings.HasPrefix(place, "docs/example")
+	return example && slices.Contains(strings.Split(target, "/"), "internal")
+}
+
+func TestPrivate(t *testing.T) {
+	for place, row := range map[string]struct {
+		target string
+		want   bool
+	}{
+		"demo": {"internal/redisdb", true}, "docs/example/shop": {"app/internal/config", true}, "": {"app/internal/routes", true},
+		"demo/inspect": {"jobs", false}, "app": {"app/internal/config", false},
+	} {
+		if got := private(place, row.target); got != row.want {
+			t.Errorf("%s imports %s: %v", place, row.target, got)
+		}
+	}
+}
+
 func TestImportsGoDown(t *testing.T) {
 	all := modulePackages(t)
 	if len(all) < len(floors)/2 {
@@ -139,6 +160,9 @@ func TestImportsGoDown(t *testing.T) {
 			t.Errorf("%s has no floor: give it one in deps_test.go", p.ImportPath)
 		}
 		for _, imported := range p.Imports {
+			if target, ours := p.within(imported); ours && private(place, target) {
+				t.Errorf("%s imports %s: an application is written on public packages only", place, target)
+			}
 			if target, ours := p.within(imported); ours && floors[target] >= floor {
 				t.Errorf("%s (floor %d) imports %s (floor %d): imports go down, never sideways", place, floor, target, floors[target])
 			}

@@ -7,7 +7,9 @@ import (
 	"flag"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -20,7 +22,7 @@ import (
 // the flags that the master was given.
 func TestApplication(t *testing.T) {
 	t.Parallel()
-	url, log := start(t, []string{"SHOP_GREETING=Salut", "GALE_TOKEN=s3cret"}, "-page-limit", "7")
+	url, _, log := start(t, []string{"SHOP_GREETING=Salut", "GALE_TOKEN=s3cret"}, "-page-limit", "7")
 	for _, row := range []struct {
 		method, path string
 		fields       []string
@@ -64,9 +66,51 @@ func TestApplication(t *testing.T) {
 	if status != 201 || !strings.HasPrefix(header.Get("Location"), "/-/tus/") {
 		t.Errorf("tus: %d %v %s", status, header, body)
 	}
-	if !strings.Contains(log(), "shop is open") {
-		t.Errorf("Start was not called:\n%s", log())
+	awaitLog(t, log, "shop is open")
+}
+
+// A reload whose routes cannot be built is refused, and the server goes on; one that is
+// sound gives own flags their new values.
+func TestReloadOfAnApplication(t *testing.T) {
+	t.Parallel()
+	conf := t.TempDir() + "/conf"
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	write("greeting Hi\n")
+	url, master, log := start(t, nil, "-config", conf)
+	write("greeting Salut\nfail routes\n")
+	if err := master.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	awaitLog(t, log, "the shelf is empty")
+	if _, _, body := send(t, "GET", url+"/hello/ada"); body != "Hi, ada from nobody" {
+		t.Errorf("after a reload that was refused: %q", body)
+	}
+	write("greeting Salut\n")
+	if err := master.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	awaitLog(t, log, "msg=reloaded")
+	for end := time.Now().Add(patience); ; <-time.After(20 * time.Millisecond) { // the old process may still have a connection
+		_, _, body := send(t, "GET", url+"/hello/ada")
+		if body == "Salut, ada from nobody" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after a reload: %q", body)
+		}
+	}
+}
+
+// Background work that fails ends the process, and the log says why.
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	_, _, log := start(t, nil, "-fail", "start")
+	awaitLog(t, log, "background work of shop: the door is stuck")
 }
 
 // A fault of any kind is found by check, with Gale's own, and nothing is made.
@@ -175,5 +219,18 @@ func TestOwnFlagsEverywhere(t *testing.T) {
 	}
 	if _, _, err := run(t, shop(), environ, "status", "-admin", "unix:none"); err == nil || strings.Contains(err.Error(), "configuration") {
 		t.Errorf("status: %v", err)
+	}
+}
+
+// Only the embedded state server gets less than the whole configuration.
+func TestConfigurationOfARole(t *testing.T) {
+	settings := []byte(`{"Token":"s3cret","Store":{"Address":"127.0.0.1:1","Password":"own"}}`)
+	if got := string(configFor(roleStore, settings)); strings.Contains(got, "s3cret") || !strings.Contains(got, "127.0.0.1:1") {
+		t.Errorf("the state server gets %s", got)
+	}
+	for _, role := range []string{roleServe, roleWorker} {
+		if got := configFor(role, settings); string(got) != string(settings) {
+			t.Errorf("%s gets %s", role, got)
+		}
 	}
 }

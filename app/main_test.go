@@ -38,12 +38,13 @@ func TestMain(m *testing.M) {
 
 // shop is an application with a part of each kind.
 func shop() Application {
-	var greeting string
+	var greeting, fail string
 	var limit int
 	return Application{
 		Name: "shop", Version: "v1.2.3",
 		Flags: func(f *flag.FlagSet) {
 			f.StringVar(&greeting, "greeting", "Hello", "`word` that begins the greeting")
+			f.StringVar(&fail, "fail", "", "`part` that fails: routes or start")
 			f.IntVar(&limit, "page-limit", 10, "`number` of orders on a page")
 		},
 		Check: func() []error {
@@ -80,6 +81,9 @@ func shop() Application {
 			return nil, nil
 		},
 		Routes: func(s *Services) ([]server.Route, error) {
+			if fail == "routes" {
+				return nil, errors.New("the shelf is empty")
+			}
 			return []server.Route{
 				{Method: "GET", Path: "/hello/{name}", Handler: func(ctx *fasthttp.RequestCtx) error {
 					who := "nobody"
@@ -103,6 +107,9 @@ func shop() Application {
 			}, nil
 		},
 		Start: func(ctx context.Context, s *Services) error {
+			if fail == "start" {
+				return errors.New("the door is stuck")
+			}
 			s.Log.Info("shop is open")
 			<-ctx.Done()
 			s.Log.Info("shop is closed")
@@ -120,7 +127,7 @@ func run(t *testing.T, a Application, environ []string, args ...string) (stdout,
 	return out.String(), errOut.String(), err
 }
 
-// ask sends a request and returns the status and the body.
+// send sends a request and returns the status and the body.
 func send(t *testing.T, method, url string, fields ...string) (int, http.Header, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -145,7 +152,7 @@ func send(t *testing.T, method, url string, fields ...string) (int, http.Header,
 
 // start starts shop with its master and children, and returns its address once it
 // responds. It ends with the test.
-func start(t *testing.T, environ []string, args ...string) (url string, log func() string) {
+func start(t *testing.T, environ []string, args ...string) (url string, master *os.Process, log func() string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -176,12 +183,21 @@ func start(t *testing.T, environ []string, args ...string) (url string, log func
 		resp, err := http.Get("http://" + address + "/healthz") //nolint:noctx // a poll
 		if err == nil {
 			_ = resp.Body.Close()
-			return "http://" + address, log
+			return "http://" + address, cmd.Process, log
 		}
 		if time.Now().After(end) {
 			t.Fatalf("no response: %v\n%s", err, log())
 		}
-		wait := time.NewTimer(20 * time.Millisecond)
-		<-wait.C
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// awaitLog waits until the log has a text.
+func awaitLog(t *testing.T, log func() string, text string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(log(), text); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the log has no %q:\n%s", text, log())
+		}
 	}
 }

@@ -24,22 +24,9 @@ const (
 // runMaster is the command serve, or worker: it supervises children until a
 // signal ends it.
 func runMaster(ctx context.Context, command config.Command, e env) error {
-	var c config.Config
-	var err error
-	if tested := prefork.Tested(e.environ); tested != nil {
-		if err = json.Unmarshal(tested, &c); err == nil {
-			err = e.program.Apply(c.Own)
-		}
-	} else {
-		c, err = config.Load(command, e.program, e.args, e.environ)
-	}
+	c, err := configure(command, e)
 	if err != nil {
 		return err
-	}
-	if command == config.Serve { // a reload is refused by it, too
-		if err := checkRoutes(e.app, c); err != nil {
-			return err
-		}
 	}
 	log := newLogger(c, e.stderr)
 	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // as configured, or as tried by the master before
@@ -91,6 +78,23 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	return err
 }
 
+// configure returns the configuration of a master: what the one before it has tried,
+// after a reload, or else what arguments, environment and files say. A table of routes
+// that cannot be built refuses a reload.
+func configure(command config.Command, e env) (c config.Config, err error) {
+	if tested := prefork.Tested(e.environ); tested != nil {
+		if err = json.Unmarshal(tested, &c); err == nil {
+			err = e.program.Apply(c.Own)
+		}
+	} else {
+		c, err = config.Load(command, e.program, e.args, e.environ)
+	}
+	if err == nil && command == config.Serve {
+		err = checkRoutes(e.app, c)
+	}
+	return c, err
+}
+
 // newMaster turns the configuration into slots.
 func newMaster(command config.Command, c config.Config, e env, log *slog.Logger) (*prefork.Master, error) {
 	settings, err := json.Marshal(c)
@@ -102,6 +106,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		Program:     e.app.command(),
 		Address:     c.Address(),
 		Config:      settings,
+		ConfigFor:   configFor,
 		Environ:     e.environ,
 		Grace:       c.Grace,
 		BootTimeout: c.BootTimeout,
@@ -120,6 +125,20 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		}
 	}
 	return prefork.New(o)
+}
+
+// configFor keeps secrets from children that have no use for them. What is no
+// configuration, as another binary's may be, is for the child to refuse.
+func configFor(role string, settings []byte) []byte {
+	var c config.Config
+	if role != roleStore || json.Unmarshal(settings, &c) != nil {
+		return settings
+	}
+	reduced, err := json.Marshal(c.ForStateServer())
+	if err != nil {
+		return settings
+	}
+	return reduced
 }
 
 // orNever turns a timeout's 0, which is off, into what prefork takes for that.

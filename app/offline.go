@@ -34,13 +34,7 @@ func checkRoutes(a Application, c config.Config) error {
 	log := slog.New(slog.DiscardHandler)
 	services, closeRedis := offlineServices(tasks, c, log)
 	defer closeRedis() //nolint:errcheck // it has no connection
-	guard := access.New(access.Options{Token: c.Token, Authenticate: a.Authenticate})
-	platform := a.platform(routes.Deps{Guard: guard, Logger: log})
-	own, err := a.table(services)
-	if err != nil {
-		return err
-	}
-	all, err := join(a, platform, guard.Own(own))
+	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
 	if err != nil {
 		return err
 	}
@@ -56,14 +50,36 @@ func checkRoutes(a Application, c config.Config) error {
 
 // offlineServices are services whose calls return ErrOffline.
 func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s *Services, closeRedis func() error) {
-	away := redis.NewClient(&redis.Options{MaxRetries: -1, Dialer: func(context.Context, string, string) (net.Conn, error) {
-		return nil, ErrOffline
-	}})
+	away := redis.NewClient(&redis.Options{MaxRetries: -1})
+	away.AddHook(offlineRedis{})
 	return &Services{
 		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Channels: realtime.NewBus(away, realtime.BusOptions{}),
 		Cache: cache.New(away, cache.Options{}), Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
 		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}), redis: away,
 	}, away.Close
+}
+
+// offlineRedis refuses every command, without a connection.
+type offlineRedis struct{}
+
+func (offlineRedis) DialHook(redis.DialHook) redis.DialHook {
+	return func(context.Context, string, string) (net.Conn, error) { return nil, ErrOffline }
+}
+
+func (offlineRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		cmd.SetErr(ErrOffline)
+		return ErrOffline
+	}
+}
+
+func (offlineRedis) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			cmd.SetErr(ErrOffline)
+		}
+		return ErrOffline
+	}
 }
 
 // offlineStore is a store of tasks whose calls return ErrOffline.

@@ -36,15 +36,20 @@ func (p Platform) faults() (all []error) {
 	return all
 }
 
-// platform returns the platform's routes as the application wants them.
-func (a *Application) platform(d routes.Deps) []server.Route {
+// allRoutes are those of the platform, as the application wants them, and its own,
+// guarded.
+func (a *Application) allRoutes(d routes.Deps, s *Services) ([]server.Route, error) {
+	own, err := a.table(s)
+	if err != nil {
+		return nil, err
+	}
 	d.Prefix, d.Off = a.Platform.Prefix, a.Platform.Off
-	return routes.All(d)
+	return a.join(routes.All(d), d.Guard.Own(own))
 }
 
 // join puts the routes of the platform and of the application together. The error,
 // of type config.Faults, names routes of both that a request could be for.
-func join(a Application, platform, own []server.Route) ([]server.Route, error) {
+func (a *Application) join(platform, own []server.Route) ([]server.Route, error) {
 	var faults config.Faults
 	for _, r := range own {
 		for _, p := range platform {

@@ -95,15 +95,8 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	})
 	d.Watches = watch.New(s.store, log)
 	d.Console = newConsole(c, s.store, log)
-	services.Tasks = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
-	services.Channels, services.Hub, services.Pool = d.Bus, d.Hub, blocking
-	services.Cache = cache.New(d.Redis, cache.Options{Counters: counted.Cache})
-	services.redis, services.limits = d.Redis, counted.Limit
-	own, err := a.table(services)
-	if err != nil {
-		return err
-	}
-	all, err := join(a, a.platform(d), d.Guard.Own(own))
+	services.serve(d, counted, blocking)
+	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
 	}

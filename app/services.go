@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
@@ -105,6 +107,14 @@ func openServices(ctx context.Context, c config.Config, s *state, r prometheus.R
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
 	return &Services{Uploads: uploadedFiles{s.uploads}, Metrics: r, Data: data, MaxBody: c.MaxBody, Log: log, Leaving: ctx.Done()}, nil
+}
+
+// serve adds what only serving processes have.
+func (s *Services) serve(d routes.Deps, counted metrics.Sources, blocking Pool) {
+	s.Tasks = &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
+	s.Channels, s.Hub, s.Pool = d.Bus, d.Hub, blocking
+	s.Cache = cache.New(d.Redis, cache.Options{Counters: counted.Cache})
+	s.redis, s.limits = d.Redis, counted.Limit
 }
 
 // dataFolder is the application's own.

@@ -19,7 +19,7 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-const tasksUsage = "server tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules|purge [flags]"
+const tasksUsage = "tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules|purge [flags]"
 
 // tasksVerbs are what server tasks can do, and the words that follow each.
 var tasksVerbs = map[string]struct {
@@ -54,19 +54,19 @@ type tasksRun struct {
 // server runs or not.
 func tasksCommand(ctx context.Context, e env) (err error) {
 	if len(e.args) == 0 {
-		return usageError("what about the tasks? " + tasksUsage)
+		return usageError("what about the tasks? " + e.app.command() + " " + tasksUsage)
 	}
 	if strings.TrimLeft(e.args[0], "-") == "help" || e.args[0] == "-h" {
 		return config.ErrHelp
 	}
 	verb, known := tasksVerbs[e.args[0]]
 	if !known {
-		return usageError(fmt.Sprintf("unknown command tasks %q: %s", e.args[0], tasksUsage))
+		return usageError(fmt.Sprintf("unknown command tasks %q: %s %s", e.args[0], e.app.command(), tasksUsage))
 	}
 	r := &tasksRun{app: e.app, in: e.stdin, out: e.stdout, errOut: e.stderr}
 	words, flags, err := verb.words(e.args[1:])
 	if err != nil {
-		return usageError("server tasks " + e.args[0] + " " + err.Error())
+		return usageError(e.app.command() + " tasks " + e.args[0] + " " + err.Error())
 	}
 	r.words = words
 	if r.opt, err = config.LoadTasks(e.program, flags, e.environ, verb.file); err != nil {
@@ -102,7 +102,7 @@ func (r *tasksRun) list(ctx context.Context) error {
 	case 1:
 		q.State = f.States[0]
 	default:
-		return usageError("server tasks list: -state: give one state")
+		return usageError(r.app.command() + " tasks list: -state: give one state")
 	}
 	return r.pages(ctx, q)
 }

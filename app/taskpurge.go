@@ -27,14 +27,14 @@ func (r *tasksRun) purge(ctx context.Context) error {
 	}
 	for _, state := range states {
 		if !slices.Contains(driver.Purgeable, state) {
-			return usageError(fmt.Sprintf("server tasks purge: -state: %q: only scheduled, queued, retrying and dead tasks are purged", state))
+			return usageError(fmt.Sprintf("%s tasks purge: -state: %q: only scheduled, queued, retrying and dead tasks are purged", r.app.command(), state))
 		}
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if !r.opt.Yes {
 		if !terminal(r.in) || !terminal(r.errOut) {
-			return usageError("server tasks purge: give -yes where nobody can be asked")
+			return usageError(r.app.command() + " tasks purge: give -yes where nobody can be asked")
 		}
 		if err := r.askToPurge(ctx, states); err != nil {
 			return err

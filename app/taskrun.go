@@ -63,7 +63,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	task, err = jobs.Follow(ctx, r.store, id, bar.show)
 	bar.end()
 	if ctx.Err() != nil {
-		return endError{fmt.Sprintf("task %s goes on; see server tasks show %s, and cancel", id, id), exitInterrupted}
+		return endError{fmt.Sprintf("task %s goes on; see %s tasks show %s, and cancel", id, r.app.command(), id), exitInterrupted}
 	}
 	if err != nil {
 		return err

@@ -39,6 +39,9 @@ type Options struct {
 	// Config is handed to every child unchanged, so children run with what the
 	// master has checked even if files change meanwhile. At most 128 KiB.
 	Config []byte
+	// ConfigFor, if it is set, returns the part of a configuration that children of
+	// a role get; the configuration may be that of the next binary.
+	ConfigFor func(role string, config []byte) []byte
 	// Environ is what children inherit, in the form of os.Environ.
 	Environ []string
 	// Grace is how long a leaving child may finish its work; then it gets QUIT,

@@ -83,7 +83,7 @@ func (v *supervisor) spawn(p *process, r release) (err error) {
 		program:  r.program,
 		argv0:    v.opt.Program + ": " + p.slot.name(),
 		env:      v.environ(p),
-		config:   r.config,
+		config:   v.configFor(p.slot.role, r.config),
 		page:     p.slot.page.fd,
 		listener: p.slot.listener,
 		reports:  p.slot.reports.descriptor(),
@@ -92,6 +92,14 @@ func (v *supervisor) spawn(p *process, r release) (err error) {
 		p.lane.pid.Store(int64(p.pid))
 	}
 	return err
+}
+
+// configFor returns what a child of a role gets of a configuration.
+func (v *supervisor) configFor(role string, config []byte) []byte {
+	if v.opt.ConfigFor == nil {
+		return config
+	}
+	return v.opt.ConfigFor(role, config)
 }
 
 // drawMaxRequests draws after how many requests a process is replaced: up to a

@@ -5,6 +5,7 @@ package config
 
 import (
 	"cmp"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
@@ -147,10 +148,31 @@ func Load(command Command, p *Program, args, environ []string) (Config, error) {
 	f.validate(command, &c, f.commands(&c, environ, p.Tasks))
 	f.checkOwn()
 	c.Own = f.settings
+	f.size(c)
 	if len(f.faults) > 0 {
 		return Config{}, f.faults
 	}
 	return c, nil
+}
+
+// MaxSize is the largest configuration in bytes of JSON, which is how children get
+// it: long values and large tasks files add up.
+const MaxSize = 128 << 10
+
+// size checks that the configuration can be handed to children.
+func (f *flags) size(c Config) {
+	if text, err := json.Marshal(c); err != nil {
+		f.fault("configuration: %v", err)
+	} else if len(text) > MaxSize {
+		f.fault("configuration: %d bytes with the tasks file and all values are more than %d, which is what processes can be given; "+
+			"put long values into files", len(text), MaxSize)
+	}
+}
+
+// ForStateServer returns what the embedded state server needs: no token, no flags of
+// the application, no tasks.
+func (c Config) ForStateServer() Config {
+	return Config{Store: c.Store, Grace: c.Grace, Admin: c.Admin, LogFormat: c.LogFormat, LogLevel: c.LogLevel}
 }
 
 // StatusOptions are the settings of the command status.

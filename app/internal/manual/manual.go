@@ -38,14 +38,12 @@ type command struct {
 
 // contents are what the templates are filled with.
 type contents struct {
-	Program  string // its name
 	Version  string
 	Date     string
 	Commands []command
 }
 
 func gather(p *config.Program) (c contents) {
-	c.Program = p.Command()
 	for _, v := range config.Verbs() {
 		with := command{Verb: v}
 		if v.Flags {
