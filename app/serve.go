@@ -60,7 +60,7 @@ func serve(ctx context.Context, child *prefork.Child, c config.Config, log *slog
 	}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, OnUpload: c.OnUpload, UploadTasks: uploadTasks(c.Commands), UploadTypes: c.UploadTypes, Sockets: sockets,
 		MaxBody: c.MaxBody, Broadcast: counted.Broadcast, Limited: counted.Limit, Cached: counted.Cache,
 		Pool: blocking, Token: c.Token, Leaving: ctx, Logger: log,
 	}

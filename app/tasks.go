@@ -9,6 +9,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/demo/inspect"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/uploads"
@@ -29,6 +30,15 @@ func definitions(specs []command.Spec, env command.Env) []jobs.Definition {
 	all := make([]jobs.Definition, len(specs))
 	for i, spec := range specs {
 		all[i] = command.Task(spec, env)
+	}
+	return all
+}
+
+// uploadTasks says which tasks are started for which uploaded files.
+func uploadTasks(specs []command.Spec) map[string]routes.UploadTask {
+	all := map[string]routes.UploadTask{inspect.Name: {Accepts: inspect.Accepts}}
+	for name, accepts := range command.Uploads(specs) {
+		all[name] = routes.UploadTask{Accepts: accepts, Always: true}
 	}
 	return all
 }

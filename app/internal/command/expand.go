@@ -57,7 +57,7 @@ func (s Spec) args() []jobs.Arg {
 	return all
 }
 
-// accepts is jobs.Definition.Accepts.
+// accepts reports whether the task is started for an uploaded file of that name.
 func (s Spec) accepts(filename string) bool {
 	for _, p := range s.OnUpload {
 		if ok, err := path.Match(strings.ToLower(p), strings.ToLower(filename)); ok && err == nil {

@@ -62,6 +62,8 @@ type Deps struct {
 	// OnUpload is the task started for each stored file that it accepts; empty
 	// for none.
 	OnUpload string
+	// UploadTasks are the tasks that do not take every file, by name.
+	UploadTasks map[string]UploadTask
 	// UploadTypes are the endings, such as .mp3, that a urlencoded form may
 	// hold; * is any.
 	UploadTypes []string

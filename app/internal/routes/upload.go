@@ -19,7 +19,8 @@ import (
 type uploadRoutes struct {
 	store   *uploads.Store
 	client  *jobs.Client
-	task    string   // started for each stored file; empty for none
+	task    string // started for each stored file; empty for none
+	rules   map[string]UploadTask
 	types   []string // what a urlencoded form may hold: .ext, or *
 	sockets *uploadsocket.Server
 	events  *UploadEvents
@@ -28,7 +29,7 @@ type uploadRoutes struct {
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
-		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}, task: d.OnUpload, types: d.UploadTypes,
+		store: d.Uploads, client: &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}, task: d.OnUpload, rules: d.UploadTasks, types: d.UploadTypes,
 		sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }

@@ -8,6 +8,15 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
+// UploadTask says for which uploaded files a task is started.
+type UploadTask struct {
+	// Accepts reports whether the task can be started for a file of that name.
+	Accepts func(filename string) bool
+	// Always starts it for each file that it accepts; otherwise -on-upload has to
+	// name it.
+	Always bool
+}
+
 // start starts, for a file that has been stored, by whatever way, the task of
 // -on-upload and those that ask for uploads by themselves. The answer names the
 // first of them. The file is there for good, so trouble with a task does not
@@ -39,12 +48,12 @@ func (u *uploadRoutes) startAs(ctx context.Context, id string, f *uploads.File) 
 // wanted are the tasks to start for a file, that of -on-upload first.
 func (u *uploadRoutes) wanted(filename string) (names []string) {
 	for _, name := range u.client.Tasks.Names() {
-		d, err := u.client.Tasks.Lookup(name)
+		rule := u.rules[name]
 		switch {
-		case err != nil || (d.Accepts != nil && !d.Accepts(filename)):
+		case rule.Accepts != nil && !rule.Accepts(filename):
 		case name == u.task:
 			names = append([]string{name}, names...)
-		case d.OnUpload:
+		case rule.Always:
 			names = append(names, name)
 		}
 	}
