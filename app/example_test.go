@@ -13,7 +13,7 @@ import (
 
 var printOrder = jobs.Definition{
 	Name: "print_order",
-	Args: []jobs.Arg{{Name: "customer", Type: jobs.String}},
+	Args: []jobs.Arg{{Name: "customer", Type: jobs.ArgString}},
 	Handler: func(ctx context.Context, job *jobs.Job) error {
 		var customer string
 		if err := job.Args(&customer); err != nil {

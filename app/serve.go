@@ -66,7 +66,7 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	if err != nil {
 		return err
 	}
-	starter.Tasks = uploadTasks(a, commands)
+	starter.Tasks = uploadTasks(a, c.Commands)
 	starter.Client = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{

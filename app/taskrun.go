@@ -52,7 +52,8 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 		return err
 	}
 	client := jobs.Client{Store: r.store, Tasks: tasks}
-	task, _, err := client.Enqueue(ctx, jobs.NewTask{Name: d.Name, Args: args, Queue: r.opt.Query.Queue})
+	n := jobs.NewTask{Name: d.Name, Args: args, Kwargs: json.RawMessage(r.opt.Kwargs), Queue: r.opt.Query.Queue}
+	task, _, err := client.Enqueue(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -83,15 +84,20 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 }
 
 // typed makes JSON of words, each as its argument's type wants it; what does
-// not fit is left for the check, which names it.
+// not fit is left for the check, which names it. A JSON object alone is the input
+// of a task that takes one.
 func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
+	places, object := d.Places()
+	if object && len(words) == 1 && strings.HasPrefix(words[0], "{") && json.Valid([]byte(words[0])) {
+		return json.Marshal([]json.RawMessage{json.RawMessage(words[0])})
+	}
 	values := make([]any, len(words))
 	for i, w := range words {
 		if !utf8.ValidString(w) {
 			return nil, fmt.Errorf("argument %d of %s is not valid UTF-8: %q", i+1, d.Name, w)
 		}
 		values[i] = w
-		if i < len(d.Args) && d.Args[i].Type != jobs.ArgString && json.Valid([]byte(w)) {
+		if i < len(places) && places[i] != jobs.ArgString && json.Valid([]byte(w)) {
 			values[i] = json.RawMessage(w)
 		}
 	}

@@ -21,14 +21,12 @@ func registry(own, commands []jobs.Definition) (*jobs.Registry, error) {
 
 // uploadTasks are all that can be started for an uploaded file, sorted by name:
 // those of the application, and commands that ask for it.
-func uploadTasks(a Application, commands []jobs.Definition) (all []routes.UploadTask) {
+func uploadTasks(a Application, specs []command.Spec) (all []routes.UploadTask) {
 	for _, t := range a.UploadTasks {
 		all = append(all, routes.UploadTask{Name: t.Name, Accepts: t.Accepts})
 	}
-	for _, d := range commands {
-		if d.Accepts != nil {
-			all = append(all, routes.UploadTask{Name: d.Name, Accepts: d.Accepts, Always: d.OnUpload})
-		}
+	for name, accepts := range command.Uploads(specs) {
+		all = append(all, routes.UploadTask{Name: name, Accepts: accepts, Always: true})
 	}
 	slices.SortFunc(all, func(a, b routes.UploadTask) int { return strings.Compare(a.Name, b.Name) })
 	return all

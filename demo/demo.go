@@ -28,7 +28,7 @@ func New() app.Application {
 		Flags:       d.flags,
 		Check:       d.check,
 		Tasks:       []jobs.Definition{inspect.Task(uploaded{}), longRunningTask},
-		UploadTasks: []app.UploadTask{{Name: "inspect", Accepts: inspect.Accepts}},
+		UploadTasks: []app.UploadTask{{Name: inspect.Name, Accepts: inspect.Accepts}},
 		Routes:      d.routes,
 		Start:       d.start,
 	}

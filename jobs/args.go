@@ -23,7 +23,7 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs members, err err
 	if len(n.Args) > 0 && json.Unmarshal(n.Args, &given) != nil {
 		return nil, nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, n.Name)
 	}
-	if kwargs, err = membersOf(n.Kwargs); err != nil {
+	if kwargs, err = membersOf(n.Kwargs); err != nil || len(n.Kwargs) > 0 && !json.Valid(n.Kwargs) {
 		return nil, nil, fmt.Errorf("%w: keywords of %s are not a JSON object", ErrArgs, n.Name)
 	}
 	for i, m := range kwargs {
@@ -63,6 +63,29 @@ func (d Definition) accept(given []json.RawMessage, kwargs members, results int)
 		}
 	}
 	return args, err
+}
+
+// Places are the types of the arguments that the task takes by position; empty is
+// any. object reports whether it takes one JSON object in place of them.
+func (d Definition) Places() (types []ArgType, object bool) {
+	for _, arg := range d.Args {
+		types = append(types, arg.Type)
+	}
+	if d.input == nil {
+		return types, false
+	}
+	all := d.input.fields
+	if d.input.one {
+		all = []field{{typ: d.input.typ}}
+	}
+	for _, f := range all {
+		of, _ := argTypeOf(f.typ.Kind())
+		if custom(f.typ) {
+			of = ""
+		}
+		types = append(types, of)
+	}
+	return types, !d.input.one
 }
 
 // place puts keywords in the places of the arguments that they name. A place that

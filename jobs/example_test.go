@@ -43,7 +43,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	task, err = jobs.Wait(ctx, store, task.ID)
+	task, err = client.Wait(ctx, task.ID)
 	if err != nil {
 		fmt.Println(err)
 		return

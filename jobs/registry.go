@@ -57,11 +57,6 @@ type Definition struct {
 	Name    string
 	Handler Handler
 	Args    []Arg
-	// Accepts reports whether the task can be started for an uploaded file of
-	// that name. Nil: for none.
-	Accepts func(filename string) bool
-	// OnUpload starts the task for each uploaded file that it accepts.
-	OnUpload bool
 	// Check refuses arguments of the right types, a JSON array, that the task
 	// cannot take all the same. Nil: it takes all.
 	Check func(args json.RawMessage) error

@@ -99,6 +99,7 @@ func TestTypedArguments(t *testing.T) {
 		{"time", `["a"]`, `{"due":"soon"}`, "due cannot be read"},
 		{"too many", `["a",1,[],{},null,1,2]`, ``, "takes at most 6"},
 		{"no object", `["a"]`, `[1]`, "not a JSON object"},
+		{"more than an object", ``, `{"customer":"a"}]`, "not a JSON object"},
 		{"several", `[{"copies":"x","y":1}]`, ``, "copies must be an integer"},
 	} {
 		_, _, err := client.Enqueue(t.Context(), jobs.NewTask{Name: "print_order", Args: json.RawMessage(c.args), Kwargs: json.RawMessage(c.kwargs)})
@@ -286,5 +287,27 @@ func TestKeywords(t *testing.T) {
 	}
 	if err := (jobs.NewTask{ID: "a", Name: "mail", Kwargs: json.RawMessage(`{}`)}).Check(); err == nil {
 		t.Error("a store takes keywords")
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	list := jobs.Define("list", func(_ context.Context, _ *jobs.Job, in []int) (int, error) { return len(in), nil })
+	for name, c := range map[string]struct {
+		d      jobs.Definition
+		types  string
+		object bool
+	}{
+		"typed":      {printOrder.Definition(), "string integer    integer", true},
+		"one value":  {list.Definition(), "", false},
+		"positional": {jobs.Definition{Args: []jobs.Arg{{Type: jobs.ArgNumber}, {Type: jobs.ArgString}}}, "number string", false},
+	} {
+		types, object := c.d.Places()
+		var text []string
+		for _, of := range types {
+			text = append(text, string(of))
+		}
+		if got := strings.Join(text, " "); got != c.types || object != c.object {
+			t.Errorf("%s: %q, %v", name, got, object)
+		}
 	}
 }

@@ -26,3 +26,16 @@ func Follow(ctx context.Context, store Reader, id string, see func(*Task)) (*Tas
 		version = t.Version
 	}
 }
+
+// Get returns the task of that id, or an error that wraps ErrNotFound.
+func (c *Client) Get(ctx context.Context, id string) (*Task, error) { return c.Store.Get(ctx, id) }
+
+// Wait returns the task of that id once its state is final. Errors are those of
+// the function Wait.
+func (c *Client) Wait(ctx context.Context, id string) (*Task, error) { return Wait(ctx, c.Store, id) }
+
+// Cancel ends the task of that id, whatever it is at, see Changer.Cancel. Errors
+// wrap ErrNotFound, or ErrState if it has ended otherwise.
+func (c *Client) Cancel(ctx context.Context, id string) (*Task, error) {
+	return c.Store.Cancel(ctx, id)
+}

@@ -9,6 +9,9 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
+// Name is the task's.
+const Name = "inspect"
+
 // Waveform of a sound, as the task leaves it.
 const artifactName = "waveform.png"
 
@@ -21,7 +24,7 @@ type Files interface {
 // uploaded file, its result is a Report, and it leaves waveform.png.
 func Task(files Files) jobs.Definition {
 	return jobs.Definition{
-		Name: "inspect",
+		Name: Name,
 		Args: []jobs.Arg{{Name: "directory", Type: jobs.ArgString}, {Name: "filename", Type: jobs.ArgString}},
 		Handler: func(ctx context.Context, job *jobs.Job) error {
 			var directory, filename string

@@ -31,7 +31,7 @@ func TestCancelRunning(t *testing.T) {
 			stop := f.work(t, machinery.Options{Concurrency: 1, Look: 10 * time.Millisecond})
 			task := f.enqueue(t, jobs.NewTask{Name: "wait", MaxRetries: 3})
 			f.await(t, task.ID, in(jobs.StateRunning))
-			cancelled, err := f.store.Cancel(t.Context(), task.ID)
+			cancelled, err := f.client.Cancel(t.Context(), task.ID)
 			if err != nil || cancelled.State != jobs.StateCancelled {
 				t.Fatalf("%+v, %v", cancelled, err)
 			}

@@ -108,7 +108,7 @@ func TestClientWithoutRegistry(t *testing.T) {
 	}
 	gone, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
-	if _, err := jobs.Wait(gone, f.store, task.ID); err == nil {
+	if _, err := client.Wait(gone, task.ID); err == nil {
 		t.Error("Wait does not heed its context")
 	}
 }

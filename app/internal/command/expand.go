@@ -12,7 +12,7 @@ import (
 )
 
 // placeholder stands for a value, within one element of argv.
-var placeholder = regexp.MustCompile(`\{[a-z0-9]+\}`)
+var placeholder = regexp.MustCompile(`\{[a-z0-9_]+\}`)
 
 // named are the placeholders that are no numbers.
 var named = []string{"{file}", "{directory}", "{filename}", "{id}"}
@@ -30,11 +30,17 @@ func (s Spec) ofFile() bool {
 	return len(s.OnUpload) > 0
 }
 
+// first is the position of the first argument that has a name in Args.
+func (s Spec) first() int {
+	if s.ofFile() {
+		return 2
+	}
+	return 0
+}
+
 // takes is how many arguments the task takes.
 func (s Spec) takes() (n int) {
-	if s.ofFile() {
-		n = 2
-	}
+	n = s.first() + len(s.Args)
 	for _, element := range s.Argv {
 		for _, p := range placeholder.FindAllString(element, -1) {
 			if i, err := strconv.Atoi(p[1 : len(p)-1]); err == nil {
@@ -54,10 +60,13 @@ func (s Spec) args() []jobs.Arg {
 	if s.ofFile() {
 		all[0].Name, all[1].Name = "directory", "filename"
 	}
+	for i, name := range s.Args {
+		all[s.first()+i].Name = name
+	}
 	return all
 }
 
-// accepts is jobs.Definition.Accepts.
+// accepts reports whether the task is started for an uploaded file of that name.
 func (s Spec) accepts(filename string) bool {
 	for _, p := range s.OnUpload {
 		if ok, err := path.Match(strings.ToLower(p), strings.ToLower(filename)); ok && err == nil {
@@ -97,9 +106,19 @@ func (s Spec) expand(args []string, file, id string) ([]string, error) {
 	if s.ofFile() && len(args) > 1 {
 		values["{directory}"], values["{filename}"] = args[0], args[1]
 	}
+	for i, name := range s.Args {
+		if at := s.first() + i; at < len(args) {
+			values["{"+name+"}"] = args[at]
+		}
+	}
 	argv := make([]string, len(s.Argv))
 	for i, element := range s.Argv {
-		argv[i] = placeholder.ReplaceAllStringFunc(element, func(p string) string { return values[p] })
+		argv[i] = placeholder.ReplaceAllStringFunc(element, func(p string) string {
+			if value, ok := values[p]; ok {
+				return value
+			}
+			return p // no placeholder: it has an underscore and is no name
+		})
 		if strings.HasPrefix(argv[i], "-") && !strings.HasPrefix(element, "-") {
 			return nil, fmt.Errorf("%.80q must not begin with a hyphen: it would be taken for an option", argv[i])
 		}

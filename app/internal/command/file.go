@@ -41,6 +41,7 @@ const (
 type Spec struct {
 	Name       string
 	Argv       []string
+	Args       []string // names of the arguments, for placeholders and keywords
 	OnUpload   []string // patterns of path.Match, without regard to case
 	Env        []string // NAME=value, all that the program gets beside PATH and ARTIFACTS
 	Timeout    time.Duration
@@ -89,7 +90,7 @@ func parse(text string, lookup func(string) (string, bool)) (specs []Spec, fault
 			t.fault("wants a table, [tasks.%s]", name)
 		}
 		specs = append(specs, t.spec(name, lookup))
-		for _, w := range t.unknown("argv", "on_upload", "env", "timeout", "max_output", "retry_codes", "schedule", "missed", "queue", "rate") {
+		for _, w := range t.unknown("argv", "args", "on_upload", "env", "timeout", "max_output", "retry_codes", "schedule", "missed", "queue", "rate") {
 			faults = append(faults, fmt.Sprintf("tasks.%s.%s", name, w))
 		}
 		for _, w := range t.faults {
@@ -104,7 +105,7 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // spec checks a table.
 func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 	s := Spec{
-		Name: name, Argv: t.texts("argv"), OnUpload: t.texts("on_upload"), Timeout: t.span("timeout", DefaultTimeout),
+		Name: name, Argv: t.texts("argv"), Args: t.texts("args"), OnUpload: t.texts("on_upload"), Timeout: t.span("timeout", DefaultTimeout),
 		MaxOutput: t.whole("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.codes("retry_codes"),
 		Schedule: t.text("schedule", ""), Missed: t.text("missed", "skip"), Queue: t.text("queue", ""), Rate: t.text("rate", ""),
 	}
@@ -112,6 +113,7 @@ func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 	if !jobs.ValidID(name) || len(name) > 64 {
 		t.fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
 	}
+	s.checkArgs(t.fault)
 	s.checkArgv(t.fault)
 	for _, p := range s.OnUpload {
 		if _, err := path.Match(p, "x"); err != nil || p == "" {
@@ -163,6 +165,25 @@ func (s Spec) checkTimes(fault func(string, ...any)) {
 	}
 }
 
+var argName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+
+// checkArgs looks at the names of the arguments.
+func (s Spec) checkArgs(fault func(string, ...any)) {
+	if len(s.Args) > maxArgs-2 {
+		fault("args: %d names are more than %d", len(s.Args), maxArgs-2)
+	}
+	for i, name := range s.Args {
+		switch {
+		case !argName.MatchString(name):
+			fault("args: %q is not a lower-case letter and letters, digits or underscores", name)
+		case slices.Contains(named, "{"+name+"}"):
+			fault("args: %s stands for the uploaded file or the task", name)
+		case slices.Contains(s.Args[:i], name):
+			fault("args: %s is there twice", name)
+		}
+	}
+}
+
 // checkArgv looks at the program and at every placeholder.
 func (s Spec) checkArgv(fault func(string, ...any)) {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
@@ -177,9 +198,12 @@ func (s Spec) checkArgv(fault func(string, ...any)) {
 			fault("argv: %q holds a zero byte", element)
 		}
 		for _, p := range placeholder.FindAllString(element, -1) {
+			if slices.Contains(s.Args, p[1:len(p)-1]) || strings.Contains(p, "_") { // an underscore is in names only
+				continue
+			}
 			n, err := strconv.Atoi(p[1 : len(p)-1])
 			if !slices.Contains(named, p) && (err != nil || n >= maxArgs || strconv.Itoa(n) != p[1:len(p)-1]) {
-				fault("argv: unknown placeholder %s; there are %s and {0} to {%d}", p, strings.Join(named, ", "), maxArgs-1)
+				fault("argv: unknown placeholder %s; there are %s, {0} to {%d} and the names in args", p, strings.Join(named, ", "), maxArgs-1)
 			}
 		}
 	}

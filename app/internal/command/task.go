@@ -46,9 +46,6 @@ func Task(s Spec, e Env) jobs.Definition {
 		Name: s.Name, Args: s.args(), Check: s.check, Timeout: s.Timeout, Queue: s.Queue,
 		Handler: func(ctx context.Context, job *jobs.Job) error { return run(ctx, job, s, e) },
 	}
-	if len(s.OnUpload) > 0 {
-		d.Accepts, d.OnUpload = s.accepts, true
-	}
 	if s.Rate != "" {
 		d.Rate, _ = jobs.ParseRate(s.Rate) // Load has checked it
 	}
@@ -174,6 +171,18 @@ func copyFile(job *jobs.Job, root *os.Root, entry fs.DirEntry) error {
 	}
 	_, err = io.Copy(to, from)
 	return errors.Join(err, to.Close())
+}
+
+// Uploads are the commands that are started for each uploaded file of certain
+// names, and which these are.
+func Uploads(specs []Spec) map[string]func(filename string) bool {
+	all := map[string]func(string) bool{}
+	for _, s := range specs {
+		if len(s.OnUpload) > 0 {
+			all[s.Name] = s.accepts
+		}
+	}
+	return all
 }
 
 // Schedules are the schedules of the commands that have one.

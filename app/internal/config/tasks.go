@@ -18,7 +18,8 @@ type TasksOptions struct {
 	Config        // of these Data, Broker, Commands, LogFormat and LogLevel
 	Query  Filter // for list and dead
 	JSON   bool
-	Yes    bool // for purge: do not ask
+	Yes    bool   // for purge: do not ask
+	Kwargs string // for run: a JSON object, or empty
 }
 
 // Filter is which tasks are listed, or purged.
@@ -91,12 +92,13 @@ func defineTasks(p *Program, o *TasksOptions) *flags {
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
 	f.set.StringVar(&f.file, "config", "", "`file` of flags; those of the server that mean nothing here are passed over")
-	f.own = []string{"state", "task", "queue", "limit", "json", "yes"}
+	f.own = []string{"state", "task", "queue", "limit", "json", "yes", "kwargs"}
 	f.set.Var(states{&o.Query.States}, "state", "list only tasks in this `state`: "+jobs.StateNames()+";\npurge: those in one of these, comma separated (default scheduled,queued,retrying)")
 	f.set.StringVar(&o.Query.Task, "task", "", "list or purge only tasks of this `name`")
 	f.set.StringVar(&o.Query.Queue, "queue", "", "list or purge only tasks of this `queue`; run: where the task waits")
 	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "`number` of tasks to list at most, newest first")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
+	f.set.StringVar(&o.Kwargs, "kwargs", "", "run: arguments by name, a JSON `object`")
 	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask")
 	return f
 }
