@@ -149,7 +149,7 @@ func TestPages(t *testing.T) {
 }
 
 // languages are those of blocks that hold no commands.
-var languages = []string{"", "toml", "json", "js"}
+var languages = []string{"", "go", "toml", "json", "js"}
 
 // typed is how a line begins that somebody is to type.
 var typed = regexp.MustCompile(`(?m)^(\$|make|curl|go|docker|systemctl|bin/server|server) `)
