@@ -38,11 +38,13 @@ func enqueueIn(t *testing.T, s driver.Store, queue string, ids ...string) {
 }
 
 // finishAll leases and finishes tasks until n have succeeded, and returns them.
+// A lease call whose time ends while its response is on the way leases in vain, so
+// it has time enough.
 func finishAll(t *testing.T, s driver.Store, r driver.LeaseRequest, n int) []string {
 	t.Helper()
 	done := map[string]bool{}
 	eventually(t, fmt.Sprint(n, " tasks end"), func() bool {
-		for _, l := range lease(t, s, r, time.Second) {
+		for _, l := range lease(t, s, r, time.Minute) {
 			if err := s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 				t.Errorf("finish %s: %v", l.Task.ID, err)
 			}
