@@ -27,7 +27,7 @@ until curl -fsS "http://127.0.0.1:$admin/readyz" >/dev/null 2>&1; do :; done
 post() { curl -fsS "$url/tasks" -H 'Content-Type: application/json' -d "$1"; echo; }
 ended() { curl -fsS "$url/tasks/$1?wait=60s" | grep -q "\"state\":\"$2\""; }
 
-curl -fsS -F "a=@$here/../../testdata/speech.wav" "$url/upload" >"$out/upload.json"; echo
+curl -fsS -F "a=@$here/../../demo/inspect/testdata/speech.wav" "$url/upload" >"$out/upload.json"; echo
 post '{"task":"say","args":["done"],"id":"done"}'
 post '{"task":"say","args":["-n"],"id":"wrong","max_retries":0}' || true
 post '{"task":"say","args":["waits"],"id":"waits","queue":"later"}'

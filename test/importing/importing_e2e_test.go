@@ -1,0 +1,350 @@
+//go:build e2e
+
+// Package importing has the tests of somebody else's program that is built on Gale:
+// a module of its own, which gets Gale with go get and nothing from the network.
+package importing
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/galeserver/gale/internal/testutil"
+)
+
+const modulePath = "github.com/galeserver/gale"
+
+// module is an empty folder that has become a module which requires Gale v0.1.0.
+type module struct {
+	dir     string
+	environ []string
+}
+
+// newModule publishes this checkout, changes included, as v0.1.0 in a bare
+// repository, and gets it from there into a new module.
+func newModule(t *testing.T) *module {
+	t.Helper()
+	root, bare := filepath.Join("..", ".."), filepath.Join(t.TempDir(), "gale.git")
+	work := t.TempDir()
+	files := run(t, root, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
+	for name := range strings.SplitSeq(strings.TrimSuffix(files, "\x00"), "\x00") {
+		copyFile(t, filepath.Join(root, name), filepath.Join(work, name))
+	}
+	git := func(args ...string) {
+		t.Helper()
+		identity := []string{"GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com"}
+		run(t, work, identity, "git", args...)
+	}
+	git("init", "-q", "-b", "main")
+	git("add", "-A", "-f")
+	git("commit", "-q", "-m", "v0.1.0")
+	git("tag", "v0.1.0")
+	git("clone", "-q", "--bare", work, bare)
+
+	real := strings.TrimSpace(run(t, root, nil, "go", "env", "GOMODCACHE"))
+	run(t, root, nil, "go", "mod", "download")
+	m := &module{dir: t.TempDir(), environ: []string{
+		"GOMODCACHE=" + filepath.Join(t.TempDir(), "modules"), "GOPROXY=file://" + filepath.Join(real, "cache", "download"),
+		"GOSUMDB=off", "GOPRIVATE=" + modulePath, "GOFLAGS=-trimpath -modcacherw", "GOWORK=off", "CGO_ENABLED=0",
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=url." + bare + ".insteadOf", "GIT_CONFIG_VALUE_0=https://" + modulePath,
+		"GIT_CONFIG_KEY_1=safe.directory", "GIT_CONFIG_VALUE_1=*",
+	}}
+	m.run(t, "go", "mod", "init", "example.com/shop")
+	m.run(t, "go", "get", modulePath+"@v0.1.0")
+	return m
+}
+
+func (m *module) run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	return run(t, m.dir, m.environ, program, args...)
+}
+
+// build makes text the program's main.go and builds it as name.
+func (m *module) build(t *testing.T, text, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(m.dir, "main.go"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.run(t, "go", "mod", "tidy")
+	m.run(t, "go", "build", "-o", name, ".")
+}
+
+func run(t *testing.T, dir string, environ []string, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), environ...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, out, errs.String())
+	}
+	return string(out)
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	info, err := os.Lstat(from)
+	if errors.Is(err, os.ErrNotExist) {
+		return // deleted, and not committed yet
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(from)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(to), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(to, content, info.Mode().Perm())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shop is the program while it serves.
+type shop struct {
+	t          *testing.T
+	cmd        *exec.Cmd
+	log        testutil.LogBuffer
+	url, admin string
+}
+
+func (m *module) serve(t *testing.T, args ...string) *shop {
+	t.Helper()
+	s := &shop{t: t, url: "http://" + freeAddress(t), admin: freeAddress(t)}
+	port := s.url[strings.LastIndex(s.url, ":")+1:]
+	s.cmd = exec.Command(filepath.Join(m.dir, "bin"), append([]string{"-port", port, "-admin", s.admin, "-data", t.TempDir()}, args...)...)
+	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = m.dir, &s.log, &s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		_ = s.cmd.Wait()
+		if t.Failed() {
+			t.Logf("log of the program:\n%s", s.log.String())
+		}
+	})
+	testutil.Eventually(t, "it is ready", func() bool { status, _ := s.get("http://" + s.admin + "/readyz"); return status == 200 })
+	return s
+}
+
+// freeAddress is one on loopback that nobody listens on now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func (s *shop) get(url string) (status int, body string) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(text)
+}
+
+// order places one and waits for what the worker makes of it.
+func (s *shop) order(customer string) (id string) {
+	s.t.Helper()
+	var task struct{ ID string }
+	resp, err := http.Post(s.url+"/orders", "application/json", strings.NewReader(fmt.Sprintf(`{"customer":%q,"copies":2}`, customer)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&task); err != nil || resp.StatusCode != 202 || task.ID == "" {
+		s.t.Fatalf("POST /orders: %d %v", resp.StatusCode, err)
+	}
+	return task.ID
+}
+
+func (s *shop) awaitPrinted(id, customer string) {
+	s.t.Helper()
+	testutil.Eventually(s.t, "the order of "+customer+" is printed", func() bool {
+		status, body := s.get(s.url + "/tasks/" + id + "?wait=10s")
+		return status == 200 && strings.Contains(body, `"state":"success"`) && strings.Contains(body, `"result":"printed for `+customer+`"`)
+	})
+}
+
+// pids are those of the slots, by their names.
+func (s *shop) pids() map[string]int {
+	s.t.Helper()
+	status, body := s.get("http://" + s.admin + "/status")
+	var all struct {
+		Slots []struct {
+			Slot string
+			PID  int
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &all); err != nil || status != 200 {
+		s.t.Fatalf("/status: %d %s", status, body)
+	}
+	pids := map[string]int{}
+	for _, slot := range all.Slots {
+		pids[slot.Slot] = slot.PID
+	}
+	return pids
+}
+
+// kill ends a slot's process and waits for the next one.
+func (s *shop) kill(slot string) {
+	s.t.Helper()
+	was := s.pids()[slot]
+	if was == 0 {
+		s.t.Fatalf("no process in %s", slot)
+	}
+	if err := syscall.Kill(was, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+	testutil.Eventually(s.t, slot+" has another process", func() bool {
+		now := s.pids()[slot]
+		return now != 0 && now != was
+	})
+}
+
+// An application in a module of its own has all that Gale's server has.
+func TestE2EApplicationInAnotherModule(t *testing.T) {
+	text, err := os.ReadFile("testdata/main.go.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := string(text)
+	m := newModule(t)
+	m.build(t, first, "bin")
+	s := m.serve(t, "-procs", "2", "-workers", "1")
+
+	if status, body := s.get(s.url + "/hello/x"); status != 200 || body != "Hello, x" {
+		t.Errorf("GET /hello/x: %d %q", status, body)
+	}
+	s.awaitPrinted(s.order("Ann"), "Ann")
+	resp, err := http.Post(s.url+"/orders", "application/json", strings.NewReader(`{"customer":"Ann"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reason, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != 400 || !strings.Contains(string(reason), "copies") {
+		t.Errorf("an order without copies: %d %s", resp.StatusCode, reason)
+	}
+	s.crossSite()
+
+	s.kill("worker.0")
+	s.awaitPrinted(s.order("Bea"), "Bea")
+	for _, slot := range []string{"serve.0", "serve.1"} {
+		s.kill(slot)
+		testutil.Eventually(t, slot+" serves again", func() bool { status, _ := s.get(s.url + "/hello/x"); return status == 200 })
+	}
+	if status, body := s.get(s.url + "/console"); status != 200 || !strings.Contains(body, "<html") {
+		t.Errorf("GET /console: %d", status)
+	}
+	if list := m.run(t, "./bin", "tasks", "list", "-data", s.data()); !strings.Contains(list, "print_order") {
+		t.Errorf("tasks list:\n%s", list)
+	}
+	if got := m.run(t, "./bin", "version"); !regexp.MustCompile(`shop .*gale v0\.1\.0`).MatchString(got) {
+		t.Errorf("version: %q", got)
+	}
+
+	// The next version has a flag of its own and says another word.
+	second := strings.NewReplacer(`"Hello, "`, `"Welcome, "`, "func main() {", "var most int\n\nfunc main() {",
+		`Name:  "shop",`, "Name:  \"shop\",\n\t\tFlags: func(f *flag.FlagSet) { f.IntVar(&most, \"most\", 10, \"copies of an order at most\") },",
+		"import (\n", "import (\n\t\"flag\"\n").Replace(first)
+	before := s.pids()
+	m.build(t, second, "bin.new")
+	if err := os.Rename(filepath.Join(m.dir, "bin.new"), filepath.Join(m.dir, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, "all children are new", func() bool {
+		for slot, pid := range s.pids() {
+			if pid == 0 || strings.HasPrefix(slot, "serve") && pid == before[slot] {
+				return false
+			}
+		}
+		_, body := s.get(s.url + "/hello/x")
+		return body == "Welcome, x"
+	})
+	m.wrongFlag(t)
+}
+
+// data is the folder of the server's state.
+func (s *shop) data() string {
+	for i, arg := range s.cmd.Args {
+		if arg == "-data" {
+			return s.cmd.Args[i+1]
+		}
+	}
+	return ""
+}
+
+// crossSite orders as a page of another origin would.
+func (s *shop) crossSite() {
+	s.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, s.url+"/orders", strings.NewReader("customer=Eve&copies=1"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", "https://elsewhere.example")
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		s.t.Errorf("an order from a page of another origin: %d", resp.StatusCode)
+	}
+}
+
+// wrongFlag has the program refuse values of its own flag, wherever they are from.
+func (m *module) wrongFlag(t *testing.T) {
+	t.Helper()
+	for name, try := range map[string]struct {
+		args    []string
+		environ string
+	}{
+		"command line": {[]string{"check", "-most", "many"}, "X=1"},
+		"environment":  {[]string{"check"}, "SHOP_MOST=many"},
+	} {
+		cmd := exec.Command(filepath.Join(m.dir, "bin"), try.args...)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), try.environ)
+		out, err := cmd.CombinedOutput()
+		exit, failed := errors.AsType[*exec.ExitError](err)
+		if !failed || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("most")) {
+			t.Errorf("check with a wrong value from the %s: %v\n%s", name, err, out)
+		}
+	}
+	lines := bufio.NewScanner(strings.NewReader(m.run(t, "./bin", "help", "serve")))
+	for lines.Scan() {
+		if strings.HasPrefix(strings.TrimSpace(lines.Text()), "-most") {
+			return
+		}
+	}
+	t.Error("help does not list -most")
+}

@@ -1,0 +1,180 @@
+// Package upgrade_test has the state of an earlier version read by this one. freeze.sh
+// says what the state is and makes more of it.
+package upgrade_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
+)
+
+const folder = "test/upgrade/testdata"
+
+// kept copies what a server has left, and returns its folder and the flags that find
+// the tasks.
+var kept = map[string]func(t *testing.T) (dir string, flags []string){
+	"sqlite": func(t *testing.T) (string, []string) {
+		dir := copyOf(t, "sqlite")
+		renew(t, filepath.Join(dir, "data", "jobs.db"))
+		return dir, nil
+	},
+	"redis": func(t *testing.T) (string, []string) {
+		dir := copyOf(t, "redis")
+		return dir, []string{"-broker", redistest.Start(t, "--dir", dir, "--dbfilename", "dump.rdb").URL()}
+	},
+}
+
+func copyOf(t *testing.T, name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(folder, name))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// renew lets the tasks that have ended be kept for as long as if they had ended now.
+func renew(t *testing.T, file string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, table := range []string{"tasks", "groups"} {
+		if _, err := db.ExecContext(t.Context(), "UPDATE "+table+" SET finished = ? WHERE finished IS NOT NULL", time.Now().UnixMicro()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What an earlier version has accepted runs to its end, and what it has stored is
+// there: tasks that wait, a chain and a chord in flight, files, and half of a resumable
+// upload.
+func TestStateOfEarlierVersion(t *testing.T) {
+	t.Parallel()
+	for name, open := range kept {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, flags := open(t)
+			tasks, err := filepath.Abs(filepath.Join(folder, "tasks.toml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := harness.Start(t, dir, append([]string{
+				"-procs", "2", "-workers", "1", "-queue", "default,later,paused", "-tasks", tasks, "-upload-expiry", "1000000h",
+			}, flags...)...)
+			for id, want := range map[string]string{
+				"waits": "waits", "unique": "once", "chain-2": "begun", "chain-3": "end begun", "member-2": "m2", "callback": "m1 m2",
+				"new-1": "not begun", "new-2": "not begun",
+			} {
+				if got := awaitOutput(t, g, id); got != want {
+					t.Errorf("%s: %q, want %q", id, got, want)
+				}
+			}
+			if name == "sqlite" { // Redis has let go of what ended a week before
+				ended(t, g, dir)
+			}
+			waiting(t, g)
+			files(t, g, dir)
+		})
+	}
+}
+
+// awaitOutput is what the command of a task has written; the task may not have been
+// accepted yet.
+func awaitOutput(t *testing.T, g *harness.Server, id string) string {
+	t.Helper()
+	var task harness.Task
+	testutil.Eventually(t, id+" succeeds", func() bool {
+		code, body, err := harness.Get(g.URL + "/tasks/" + id + "?wait=5s")
+		return err == nil && code == 200 && json.Unmarshal([]byte(body), &task) == nil && task.State == "success"
+	})
+	var result struct{ Output string }
+	if err := json.Unmarshal(task.Result, &result); err != nil {
+		t.Errorf("%s: %s: %v", id, task.Result, err)
+	}
+	return result.Output
+}
+
+// ended looks at what had ended before: results, workflows and an artifact.
+func ended(t *testing.T, g *harness.Server, dir string) {
+	t.Helper()
+	if got := awaitOutput(t, g, "done"); got != "done" {
+		t.Errorf("done: %q", got)
+	}
+	for _, id := range []string{"chain-1", "chord", "new-1"} {
+		var f harness.Flow
+		testutil.Eventually(t, "workflow "+id+" succeeds", func() bool {
+			harness.GetJSON(t, g.URL+"/workflows/"+id, &f)
+			return f.State == "success"
+		})
+	}
+	var upload harness.UploadResponse
+	text, err := os.ReadFile(filepath.Join(dir, "upload.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &upload)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, picture, err := harness.Get(g.URL + "/tasks/" + upload.Files[0].Task + "/artifacts/waveform.png")
+	if err != nil || code != 200 || !strings.HasPrefix(picture, "\x89PNG") {
+		t.Errorf("artifact: %d %.20q %v", code, picture, err)
+	}
+}
+
+// waiting looks at what still waits: a task for another day, a pause, a unique key.
+func waiting(t *testing.T, g *harness.Server) {
+	t.Helper()
+	if task := harness.ShowTask(t, g, "scheduled"); task.State != "scheduled" {
+		t.Errorf("scheduled is %s", task.State)
+	}
+	paused := harness.PostTask(t, g, `{"task":"say","args":["x"],"queue":"paused"}`)
+	var again harness.CommandTask
+	if code := harness.Send(t, "POST", g.URL+"/tasks", `{"task":"say","args":["twice"],"queue":"later","unique":"key","unique_for":"1h"}`, &again); code != 200 || again.ID != "unique" {
+		t.Errorf("the unique key is free again: %d %s", code, again.ID)
+	}
+	harness.AwaitTask(t, g, harness.PostTask(t, g, `{"task":"say","args":["later than the paused one"]}`).ID)
+	if task := harness.ShowTask(t, g, paused.ID); task.State != "queued" {
+		t.Errorf("a task of the paused queue is %s", task.State)
+	}
+}
+
+// files looks at what was uploaded, and completes the resumable upload.
+func files(t *testing.T, g *harness.Server, dir string) {
+	t.Helper()
+	want, err := os.ReadFile(filepath.Join(dir, "data", "uploads", "a", "speech.wav"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, got, err := harness.Get(g.URL + "/upload/a/speech.wav"); err != nil || code != 200 || got != string(want) {
+		t.Errorf("speech.wav: %d, %d bytes, %v", code, len(got), err)
+	}
+	half, err := os.ReadFile(filepath.Join(dir, "half"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := strings.TrimSpace(string(half))
+	resp, err := harness.TusDo(g, "HEAD", place, nil)
+	if err != nil || resp.Status != 200 || resp.Header.Get("Upload-Offset") != "5" {
+		t.Fatalf("HEAD %s: %+v, %v", place, resp, err)
+	}
+	resp, err = harness.TusDo(g, "PATCH", place, strings.NewReader("56789"), harness.OffsetStream, "Upload-Offset: 5")
+	if err != nil || resp.Status != 204 {
+		t.Fatalf("PATCH: %+v, %v", resp, err)
+	}
+	if code, got, err := harness.Get(g.URL + "/upload/a/half.txt"); err != nil || code != 200 || got != "0123456789" {
+		t.Errorf("half.txt: %d %q, %v", code, got, err)
+	}
+}
