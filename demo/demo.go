@@ -84,11 +84,12 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 		{Method: get, Path: "/cached", Handler: shared.cached},
 		{Method: get, Path: "/start-task", Writes: true, Handler: tasks.start},
 		{Method: fasthttp.MethodPost, Path: "/start-task", Handler: tasks.start},
-		{Method: get, Path: "/websocket", Handler: sockets.echo},
-		{Method: get, Path: "/heartbeat", Handler: sockets.heartbeat},
-		{Method: get, Path: "/asyncio", Handler: sockets.asyncio},
-		{Method: get, Path: "/backpressure", Handler: sockets.backpressure},
-		{Method: get, Path: "/broadcast", Handler: sockets.broadcast},
+		// Open to everybody, but to no page of another origin.
+		{Method: get, Path: "/websocket", Handler: sockets.echo, Writes: true, Public: true},
+		{Method: get, Path: "/heartbeat", Handler: sockets.heartbeat, Writes: true, Public: true},
+		{Method: get, Path: "/asyncio", Handler: sockets.asyncio, Writes: true, Public: true},
+		{Method: get, Path: "/backpressure", Handler: sockets.backpressure, Writes: true, Public: true},
+		{Method: get, Path: "/broadcast", Handler: sockets.broadcast, Writes: true, Public: true},
 	}, nil
 }
 

@@ -7,11 +7,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/galeserver/gale/internal/typed"
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
 // decodeArgs reads the arguments of a task that is to be accepted, once.
-func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs members, err error) {
+func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, err error) {
 	if size := len(n.Args) + len(n.Kwargs); size > MaxArgs {
 		return nil, nil, fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, size, MaxArgs)
 	}
@@ -23,12 +24,12 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs members, err err
 	if len(n.Args) > 0 && json.Unmarshal(n.Args, &given) != nil {
 		return nil, nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, n.Name)
 	}
-	if kwargs, err = membersOf(n.Kwargs); err != nil || len(n.Kwargs) > 0 && !json.Valid(n.Kwargs) {
+	if kwargs, err = typed.MembersOf(n.Kwargs); err != nil || len(n.Kwargs) > 0 && !json.Valid(n.Kwargs) {
 		return nil, nil, fmt.Errorf("%w: keywords of %s are not a JSON object", ErrArgs, n.Name)
 	}
 	for i, m := range kwargs {
-		if kwargs.has(m.name, i) {
-			return nil, nil, fmt.Errorf("%w: %s of %s is given twice", ErrArgs, m.name, n.Name)
+		if kwargs.Has(m.Name, i) {
+			return nil, nil, fmt.Errorf("%w: %s of %s is given twice", ErrArgs, m.Name, n.Name)
 		}
 	}
 	return given, kwargs, nil
@@ -36,7 +37,7 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs members, err err
 
 // accept returns the stored form of arguments. results is how many results of
 // other tasks follow them, which may be anything.
-func (d Definition) accept(given []json.RawMessage, kwargs members, results int) (json.RawMessage, error) {
+func (d Definition) accept(given []json.RawMessage, kwargs typed.Members, results int) (json.RawMessage, error) {
 	var wrong []string
 	switch {
 	case d.input != nil:
@@ -76,11 +77,11 @@ func (d Definition) Places() (types []ArgType, object bool) {
 	}
 	all := d.input.fields
 	if d.input.one {
-		all = []field{{typ: d.input.typ}}
+		all = []typed.Field{{Type: d.input.typ}}
 	}
 	for _, f := range all {
-		of, _ := argTypeOf(f.typ.Kind())
-		if custom(f.typ) {
+		of, _ := argTypeOf(f.Type.Kind())
+		if typed.Custom(f.Type) {
 			of = ""
 		}
 		types = append(types, of)
@@ -90,7 +91,7 @@ func (d Definition) Places() (types []ArgType, object bool) {
 
 // place puts keywords in the places of the arguments that they name. A place that
 // is left open before another has its default.
-func (d Definition) place(given []json.RawMessage, kwargs members) (all []json.RawMessage, wrong []string) {
+func (d Definition) place(given []json.RawMessage, kwargs typed.Members) (all []json.RawMessage, wrong []string) {
 	if len(kwargs) == 0 {
 		return given, nil
 	}
@@ -99,17 +100,17 @@ func (d Definition) place(given []json.RawMessage, kwargs members) (all []json.R
 	for _, m := range kwargs {
 		at := -1
 		for i, arg := range d.Args {
-			if arg.Name == m.name {
+			if arg.Name == m.Name {
 				at = i
 			}
 		}
 		switch {
 		case at < 0:
-			wrong = append(wrong, fmt.Sprintf("%s has no argument %s", d.Name, m.name))
+			wrong = append(wrong, fmt.Sprintf("%s has no argument %s", d.Name, m.Name))
 		case at < len(given):
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is given twice", at+1, d.Name, m.name))
+			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is given twice", at+1, d.Name, m.Name))
 		default:
-			named[at], last = m.value, max(last, at)
+			named[at], last = m.Value, max(last, at)
 		}
 	}
 	all = append(all, given...)

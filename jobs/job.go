@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
-	"reflect"
 	"strings"
 
+	"github.com/galeserver/gale/internal/typed"
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
@@ -69,38 +68,10 @@ func (j *Job) Args(targets ...any) error {
 	}
 	for i, target := range targets {
 		if err := json.Unmarshal(j.args[i], target); err != nil {
-			return fmt.Errorf("%w: argument %d of %s %w", ErrArgs, i+1, j.Name, misfit(err))
+			return fmt.Errorf("%w: argument %d of %s %w", ErrArgs, i+1, j.Name, typed.Misfit(err))
 		}
 	}
 	return nil
-}
-
-// misfit words why a value could not be stored, without the names of Go's types.
-func misfit(err error) error {
-	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	if !ok {
-		return fmt.Errorf("cannot be read: %w", err)
-	}
-	want := "of another type"
-	switch kind := wrong.Type.Kind(); {
-	case kind == reflect.Slice || kind == reflect.Array:
-		want = "an array"
-	case kind == reflect.Struct || kind == reflect.Map:
-		want = "an object"
-	case kind >= reflect.Int && kind <= reflect.Int64:
-		limit := int64(math.MaxInt64) >> (64 - wrong.Type.Bits())
-		want = fmt.Sprintf("an integer within %d and %d", -limit-1, limit)
-	case kind >= reflect.Uint && kind <= reflect.Uint64:
-		want = fmt.Sprintf("an integer within 0 and %d", uint64(math.MaxUint64)>>(64-wrong.Type.Bits()))
-	default:
-		if t, ok := argTypeOf(kind); ok {
-			want = t.article()
-		}
-	}
-	if wrong.Field != "" {
-		return fmt.Errorf("has a wrong field: %s must be %s, not %s", wrong.Field, want, wrong.Value)
-	}
-	return fmt.Errorf("must be %s, not %s", want, wrong.Value)
 }
 
 // Len is how many arguments there are.

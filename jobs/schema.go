@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/galeserver/gale/internal/typed"
 )
 
 // Schema describes the arguments of a task, an array by position, in JSON
@@ -73,9 +75,9 @@ func (d *describer) value(t reflect.Type) ArgSchema {
 	switch kind := t.Kind(); {
 	case t == reflect.TypeFor[time.Time]():
 		return ArgSchema{Type: "string", Format: "date-time"}
-	case reflect.PointerTo(t).Implements(jsonUnmarshaler), kind == reflect.Interface:
+	case reflect.PointerTo(t).Implements(typed.JSONUnmarshaler), kind == reflect.Interface:
 		return ArgSchema{}
-	case reflect.PointerTo(t).Implements(textUnmarshaler):
+	case reflect.PointerTo(t).Implements(typed.TextUnmarshaler):
 		return ArgSchema{Type: "string"}
 	case kind == reflect.Pointer:
 		return nullable(d.value(t.Elem()))
@@ -115,21 +117,21 @@ func (d *describer) object(t reflect.Type) ArgSchema {
 		return ref
 	}
 	d.under = append(d.under, t)
-	fields, _ := fieldsOf(t) // Define has looked at it
+	fields, _ := typed.FieldsOf(t) // Define has looked at it
 	s := ArgSchema{Type: "object", Additional: false}
-	var properties members
+	var properties typed.Members
 	for _, f := range fields {
-		p := d.value(f.typ)
-		if f.preset != nil {
-			p.Default = f.preset
+		p := d.value(f.Type)
+		if f.Preset != nil {
+			p.Default = f.Preset
 		}
 		text, _ := json.Marshal(p) // it holds JSON only
-		properties = append(properties, member{f.name, text})
-		if !f.optional && f.preset == nil {
-			s.Required = append(s.Required, f.name)
+		properties = append(properties, typed.Member{f.Name, text})
+		if !f.Optional && f.Preset == nil {
+			s.Required = append(s.Required, f.Name)
 		}
 	}
-	s.Properties = properties.json()
+	s.Properties = properties.JSON()
 	d.under = d.under[:len(d.under)-1]
 	if slices.Contains(d.selfish, t) {
 		d.defs[t.Name()] = s
@@ -143,7 +145,7 @@ var errType = errors.New("has no form in JSON that a task can take")
 
 // supported returns an error that names a type which a task cannot take.
 func supported(t reflect.Type, under []reflect.Type) error {
-	if custom(t) || slices.Contains(under, t) {
+	if typed.Custom(t) || slices.Contains(under, t) {
 		return nil
 	}
 	under = append(under, t)
@@ -156,13 +158,13 @@ func supported(t reflect.Type, under []reflect.Type) error {
 		}
 		return supported(t.Elem(), under)
 	case kind == reflect.Struct:
-		fields, err := fieldsOf(t)
+		fields, err := typed.FieldsOf(t)
 		if err != nil {
 			return err
 		}
 		for _, f := range fields {
-			if err := supported(f.typ, under); err != nil {
-				return fmt.Errorf("%s: %w", f.name, err)
+			if err := supported(f.Type, under); err != nil {
+				return fmt.Errorf("%s: %w", f.Name, err)
 			}
 		}
 		return nil

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+
+	"github.com/galeserver/gale/internal/typed"
 )
 
 // Typed is a task whose input and result have Go types.
@@ -41,7 +43,7 @@ func Define[In, Out any](name string, do func(ctx context.Context, job *Job, in 
 		var in In
 		if len(job.args) > 0 {
 			if err := json.Unmarshal(job.args[0], &in); err != nil {
-				return fmt.Errorf("%w: %s %w", ErrArgs, name, misfit(err))
+				return fmt.Errorf("%w: %s %w", ErrArgs, name, typed.Misfit(err))
 			}
 		}
 		out, err := do(ctx, job, in)

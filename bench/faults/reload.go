@@ -45,7 +45,7 @@ func (s *server) last(text string) int {
 }
 
 func upgrade(ctx context.Context, b *bench) (result, error) {
-	binary, err := b.build(ctx, "upgraded", patch{"app/internal/routes/routes.go", "friendly user!", "new user!"})
+	binary, err := b.build(ctx, "upgraded", patch{"demo/demo.go", "friendly user!", "new user!"})
 	if err != nil {
 		return result{}, err
 	}

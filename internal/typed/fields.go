@@ -1,4 +1,6 @@
-package jobs
+// Package typed compares JSON with Go types, more strictly than encoding/json does: what
+// is unknown, missing, doubled or of another type is said by its path.
+package typed
 
 import (
 	"encoding"
@@ -9,55 +11,56 @@ import (
 	"strings"
 )
 
-// field is a member of the object that a typed task takes.
-type field struct {
-	name     string
-	typ      reflect.Type
-	optional bool
-	preset   json.RawMessage // default tag; nil if there is none
+// Field is a member of the object that a struct stands for.
+type Field struct {
+	Name     string
+	Type     reflect.Type
+	Optional bool
+	Preset   json.RawMessage // default tag; nil if there is none
 	depth    int             // of embedding
 	tagged   bool
 }
 
+// What types that read themselves implement.
 var (
-	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
-	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	JSONUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	TextUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// custom reports whether values of a type read themselves.
-func custom(t reflect.Type) bool {
+// Custom reports whether values of a type read themselves.
+func Custom(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
-	return p.Implements(jsonUnmarshaler) || p.Implements(textUnmarshaler)
+	return p.Implements(JSONUnmarshaler) || p.Implements(TextUnmarshaler)
 }
 
-// isObject reports whether values of a type are objects with known members.
-func isObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !custom(t) }
+// IsObject reports whether values of a type are objects with known Members.
+func IsObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !Custom(t) }
 
-// fieldsOf returns the members of a struct's object in the order of its fields, by
+// FieldsOf returns the Members of a struct's object in the order of its fields, by
 // the rules of encoding/json: those of embedded structs are in their place, and of
 // two with one name the one that is less deep counts.
-func fieldsOf(t reflect.Type) ([]field, error) {
+func FieldsOf(t reflect.Type) ([]Field, error) {
 	all, err := collect(t, 0, nil)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(f field) bool {
-		return slices.ContainsFunc(all, func(g field) bool { return g.name == f.name && f.hiddenBy(g) })
+	return slices.DeleteFunc(slices.Clone(all), func(f Field) bool {
+		return slices.ContainsFunc(all, func(g Field) bool { return g.Name == f.Name && f.hiddenBy(g) })
 	}), nil
 }
 
 // hiddenBy reports whether another field of the same name takes the place of f.
-func (f field) hiddenBy(g field) bool {
+func (f Field) hiddenBy(g Field) bool {
 	switch {
 	case g.depth != f.depth:
 		return g.depth < f.depth
 	case g.tagged != f.tagged:
 		return g.tagged
 	}
-	return g.typ != f.typ // neither counts
+	return g.Type != f.Type // neither counts
 }
 
-func collect(t reflect.Type, depth int, seen []reflect.Type) (all []field, err error) {
+func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err error) {
 	if slices.Contains(seen, t) {
 		return nil, nil
 	}
@@ -73,7 +76,7 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []field, err e
 		switch {
 		case tag == "-":
 			continue
-		case s.Anonymous && name == "" && isObject(inner):
+		case s.Anonymous && name == "" && IsObject(inner):
 			deeper, err := collect(inner, depth+1, seen)
 			if err != nil {
 				return nil, err
@@ -85,15 +88,15 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []field, err e
 		case slices.Contains(strings.Split(options, ","), "string"):
 			return nil, fmt.Errorf("field %s: the option string of json is not supported", s.Name)
 		}
-		f := field{name: name, typ: s.Type, depth: depth, tagged: tagged && name != ""}
+		f := Field{Name: name, Type: s.Type, depth: depth, tagged: tagged && name != ""}
 		if name == "" {
-			f.name = s.Name
+			f.Name = s.Name
 		}
 		all = append(all, f)
 		last := &all[len(all)-1]
-		last.optional = s.Type.Kind() == reflect.Pointer || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
+		last.Optional = s.Type.Kind() == reflect.Pointer || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
 		if preset, ok := s.Tag.Lookup("default"); ok {
-			if last.preset, err = presetOf(s.Type, preset); err != nil {
+			if last.Preset, err = presetOf(s.Type, preset); err != nil {
 				return nil, fmt.Errorf("default of field %s: %w", s.Name, err)
 			}
 		}

@@ -1,4 +1,4 @@
-package jobs
+package typed
 
 import (
 	"bytes"
@@ -6,19 +6,19 @@ import (
 	"errors"
 )
 
-// member is a name and a value of a JSON object.
-type member struct {
-	name  string
-	value json.RawMessage
+// Member is a name and a value of a JSON object.
+type Member struct {
+	Name  string
+	Value json.RawMessage
 }
 
-// members are those of an object, in its order.
-type members []member
+// Members are those of an object, in its order.
+type Members []Member
 
 var errNoObject = errors.New("not a JSON object")
 
-// membersOf reads an object; null and nothing have no members.
-func membersOf(data json.RawMessage) (all members, err error) {
+// MembersOf reads an object; null and nothing have no Members.
+func MembersOf(data json.RawMessage) (all Members, err error) {
 	if data = bytes.TrimSpace(data); len(data) == 0 || string(data) == "null" {
 		return nil, nil
 	}
@@ -31,8 +31,8 @@ func membersOf(data json.RawMessage) (all members, err error) {
 		if err != nil {
 			return nil, err
 		}
-		m := member{name: name.(string)} // a key of an object always is one
-		if err := dec.Decode(&m.value); err != nil {
+		m := Member{Name: name.(string)} // a key of an object always is one
+		if err := dec.Decode(&m.Value); err != nil {
 			return nil, err
 		}
 		all = append(all, m)
@@ -43,28 +43,28 @@ func membersOf(data json.RawMessage) (all members, err error) {
 	return all, nil
 }
 
-// has reports whether one of the first n is called name.
-func (all members) has(name string, n int) bool {
+// Has reports whether one of the first n is called name.
+func (all Members) Has(name string, n int) bool {
 	for _, m := range all[:n] {
-		if m.name == name {
+		if m.Name == name {
 			return true
 		}
 	}
 	return false
 }
 
-// json is the object.
-func (all members) json() json.RawMessage {
+// JSON is the object.
+func (all Members) JSON() json.RawMessage {
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for i, m := range all {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		name, _ := json.Marshal(m.name) // a string always can be
+		name, _ := json.Marshal(m.Name) // a string always can be
 		b.Write(name)
 		b.WriteByte(':')
-		if json.Compact(&b, m.value) != nil {
+		if json.Compact(&b, m.Value) != nil {
 			b.WriteString("null") // decoded before, so it is JSON
 		}
 	}

@@ -1,0 +1,248 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/internal/typed"
+)
+
+// Bind reads the body of a request into the struct that v points to: JSON (a type of
+// application/json or one that ends in +json), the fields of a urlencoded form, or the
+// text fields of a multipart form. Fields have the names that encoding/json gives them.
+// A field is required unless it is a pointer, has omitempty or omitzero in its json tag,
+// or a tag such as default:"5".
+//
+// In a form, a field of a slice may be there several times; true, on and 1 are true, and
+// false, off and 0 false; a value of any other type but strings and numbers is JSON.
+// Files in a form are refused: the platform takes uploads.
+//
+// The error is a 400 whose reason names every field that is unknown, missing, given
+// twice, out of range or of another type, by its path (items[2].copies must be an
+// integer). It is a 413 for a body beyond the route's limit, and a 415 for another type
+// of content. v is unchanged then.
+func Bind(ctx *fasthttp.RequestCtx, v any) error {
+	target, err := newTarget(v)
+	if err != nil {
+		return err
+	}
+	given := string(ctx.Request.Header.ContentType())
+	kind, params, err := mime.ParseMediaType(given)
+	switch {
+	case given != "" && err != nil:
+		return Fail(http.StatusBadRequest, fmt.Sprintf("Content-Type: %q cannot be read", given))
+	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
+		return target.bindJSON(ctx)
+	case kind == "application/x-www-form-urlencoded":
+		body, err := ReadAll(ctx)
+		if err != nil {
+			return err
+		}
+		var args fasthttp.Args
+		args.ParseBytes(body)
+		return target.bindArgs(&args, "form field")
+	case kind == "multipart/form-data":
+		return target.bindMultipart(ctx, params["boundary"])
+	}
+	return Fail(http.StatusUnsupportedMediaType, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
+}
+
+// Query is Bind for the parameters of the query.
+func Query(ctx *fasthttp.RequestCtx, v any) error {
+	target, err := newTarget(v)
+	if err != nil {
+		return err
+	}
+	return target.bindArgs(ctx.QueryArgs(), "parameter")
+}
+
+// target is the struct that input is read into.
+type target struct {
+	value  reflect.Value
+	fields typed.Fields
+}
+
+func newTarget(v any) (*target, error) {
+	p := reflect.ValueOf(v)
+	if p.Kind() != reflect.Pointer || p.IsNil() || !typed.IsObject(p.Type().Elem()) {
+		return nil, fmt.Errorf("bind request: %T is no pointer to a struct", v)
+	}
+	fields, err := typed.FieldsOf(p.Type().Elem())
+	if err != nil {
+		return nil, fmt.Errorf("bind request: %w", err)
+	}
+	return &target{p.Elem(), fields}, nil
+}
+
+func (t *target) bindJSON(ctx *fasthttp.RequestCtx) error {
+	body, err := ReadJSON(ctx)
+	if err != nil {
+		return err
+	}
+	if trimmed := bytes.TrimSpace(body); !json.Valid(trimmed) || len(trimmed) == 0 || trimmed[0] != '{' {
+		return Fail(http.StatusBadRequest, "body: must be a JSON object")
+	}
+	members, err := typed.MembersOf(body)
+	if err != nil {
+		return Fail(http.StatusBadRequest, "body: must be a JSON object")
+	}
+	return t.set(members, nil)
+}
+
+func (t *target) bindArgs(args *fasthttp.Args, what string) error {
+	if err := CheckArgs(args, what); err != nil {
+		return Fail(http.StatusBadRequest, err.Error())
+	}
+	form := newForm(t.fields)
+	for name, value := range args.All() {
+		form.add(string(name), string(value))
+	}
+	return t.set(form.members(), form.wrong)
+}
+
+func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error {
+	if boundary == "" {
+		return Fail(http.StatusBadRequest, "Content-Type: a multipart form needs a boundary")
+	}
+	form := newForm(t.fields)
+	for parts := multipart.NewReader(Body(ctx), boundary); ; {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return t.set(form.members(), form.wrong)
+		}
+		if err != nil {
+			return bodyFault(err)
+		}
+		text, err := io.ReadAll(part)
+		switch {
+		case err != nil:
+			return bodyFault(err)
+		case part.FileName() != "":
+			form.wrong = append(form.wrong, part.FormName()+" is a file; send files to /upload")
+		case !utf8.Valid(text) || !utf8.ValidString(part.FormName()):
+			form.wrong = append(form.wrong, fmt.Sprintf("%q is not valid UTF-8", part.FormName()))
+		default:
+			form.add(part.FormName(), string(text))
+		}
+	}
+}
+
+// bodyFault is the error for a multipart body that ends or is not as it should be.
+func bodyFault(err error) error {
+	for _, known := range []error{ErrBodyTooLarge, ErrBodyTruncated, ErrBodyMalformed, ErrBodyTimeout, ErrClientGone} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	return &Error{Status: http.StatusBadRequest, Reason: "body: malformed multipart form", Err: err}
+}
+
+// set checks the members of an object and stores them, with the defaults of those that
+// are missing.
+func (t *target) set(members typed.Members, wrong []string) error {
+	wrong = append(wrong, typed.CheckMembers("", t.fields, members, false)...)
+	if len(wrong) > 0 {
+		return Fail(http.StatusBadRequest, strings.Join(wrong, "; "))
+	}
+	for _, f := range t.fields {
+		if f.Preset != nil && !members.Has(f.Name, len(members)) {
+			members = append(members, typed.Member{Name: f.Name, Value: f.Preset})
+		}
+	}
+	fresh := reflect.New(t.value.Type())
+	if err := json.Unmarshal(members.JSON(), fresh.Interface()); err != nil {
+		return &Error{Status: http.StatusBadRequest, Reason: "body: " + typed.Misfit(err).Error(), Err: err}
+	}
+	t.value.Set(fresh.Elem())
+	return nil
+}
+
+// form collects the fields of a form as JSON.
+type form struct {
+	fields typed.Fields
+	values map[string][]json.RawMessage
+	names  []string // in the order in which they came
+	wrong  []string
+}
+
+func newForm(fields typed.Fields) *form {
+	return &form{fields: fields, values: map[string][]json.RawMessage{}}
+}
+
+func (f *form) add(name, text string) {
+	t := reflect.TypeFor[string]()
+	if at := f.fields.Index(name); at >= 0 {
+		t = f.fields[at].Type
+	}
+	if f.repeats(name) {
+		t = t.Elem()
+	}
+	if _, known := f.values[name]; !known {
+		f.names = append(f.names, name)
+	}
+	f.values[name] = append(f.values[name], formValue(t, text))
+}
+
+// repeats reports whether a field may be there several times.
+func (f *form) repeats(name string) bool {
+	at := f.fields.Index(name)
+	return at >= 0 && f.fields[at].Type.Kind() == reflect.Slice && f.fields[at].Type.Elem().Kind() != reflect.Uint8
+}
+
+func (f *form) members() (all typed.Members) {
+	for _, name := range f.names {
+		values := f.values[name]
+		if f.repeats(name) {
+			list, _ := json.Marshal(values) // valid, each of them
+			all = append(all, typed.Member{Name: name, Value: list})
+			continue
+		}
+		for _, value := range values {
+			all = append(all, typed.Member{Name: name, Value: value})
+		}
+	}
+	return all
+}
+
+// formValue is a text of a form as JSON for a type; if it is none, it is a string, and
+// will be found to be of another type.
+func formValue(t reflect.Type, text string) json.RawMessage {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	quoted, _ := json.Marshal(text) // a string always can be
+	switch kind := t.Kind(); {
+	case kind == reflect.String:
+		return quoted
+	case kind == reflect.Bool:
+		switch strings.ToLower(text) {
+		case "true", "on", "1":
+			return json.RawMessage("true")
+		case "false", "off", "0":
+			return json.RawMessage("false")
+		}
+		return quoted
+	case kind >= reflect.Int && kind <= reflect.Float64:
+		if _, err := strconv.ParseFloat(text, 64); err != nil || !json.Valid([]byte(text)) {
+			return quoted
+		}
+		return json.RawMessage(text)
+	case typed.Custom(t) && !(json.Valid([]byte(text)) && strings.HasPrefix(strings.TrimSpace(text), "\"")):
+		return quoted // time.Time and the like read a text
+	case json.Valid([]byte(text)):
+		return json.RawMessage(text)
+	}
+	return quoted
+}
