@@ -336,7 +336,7 @@ func (m *module) wrongFlag(t *testing.T) {
 		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), try.environ)
 		out, err := cmd.CombinedOutput()
 		exit, failed := errors.AsType[*exec.ExitError](err)
-		if !failed || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("most")) {
+		if !failed || exit.ExitCode() != 2 || !bytes.Contains(bytes.ToLower(out), []byte("most:")) {
 			t.Errorf("check with a wrong value from the %s: %v\n%s", name, err, out)
 		}
 	}
