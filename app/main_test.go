@@ -180,7 +180,7 @@ func start(t *testing.T, environ []string, args ...string) (url string, master *
 		}
 	})
 	for end := time.Now().Add(patience); ; {
-		resp, err := http.Get("http://" + address + "/healthz") //nolint:noctx // a poll
+		resp, err := http.Get("http://" + address + "/healthz")
 		if err == nil {
 			_ = resp.Body.Close()
 			return "http://" + address, cmd.Process, log

@@ -48,17 +48,12 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	figures := metrics.NewRegistry(counted)
 	defer observe(child, c, figures, log)() // the last to end
 	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Deferred: counted.Uploads.TaskDeferred, Logger: log}
-	s, err := openState(ctx, c, uploads.Options{
-		Stored: starter.Stored, Wanted: starter.Wanted,
-		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
-		Pool: uploadPool, Meter: counted.Uploads, Logger: log,
-	}, counted.Tasks)
+	s, err := openState(ctx, c, uploadOptions(c, starter, uploadPool, counted.Uploads, log), counted.Tasks)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	commands := commands(c, s)
-	tasks, err := registry(a.Tasks, commands)
+	tasks, err := registry(a.Tasks, commands(c, s))
 	if err != nil {
 		return err
 	}
@@ -107,6 +102,15 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 	err = answer(ctx, child, log, srv, d, a.background(services), []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counted.Uploads.Stats())
 	return err
+}
+
+// uploadOptions are those of a process that takes uploads.
+func uploadOptions(c config.Config, starter *routes.UploadStarter, p *pool.Pool, m uploads.Meter, log *slog.Logger) uploads.Options {
+	return uploads.Options{
+		Stored: starter.Stored, Wanted: starter.Wanted,
+		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
+		Pool: p, Meter: m, Logger: log,
+	}
 }
 
 // counters are what a serve slot counts by.

@@ -58,7 +58,7 @@ func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results i
 		switch {
 		case object.Has(f.Name, len(object)):
 		case f.Preset != nil:
-			object = append(object, typed.Member{f.Name, f.Preset})
+			object = append(object, typed.Member{Name: f.Name, Value: f.Preset})
 		case !f.Optional:
 			wrong = append(wrong, f.Name+" is missing")
 		}
@@ -115,7 +115,7 @@ func (in *input) object(given []json.RawMessage, kwargs typed.Members) (object t
 		if next == len(in.fields) {
 			return object, append(wrong, fmt.Sprintf("it takes at most %d, got %d", len(in.fields), len(given)+len(kwargs)))
 		}
-		add(typed.Member{in.fields[next].Name, value})
+		add(typed.Member{Name: in.fields[next].Name, Value: value})
 	}
 	for _, m := range kwargs {
 		add(m)

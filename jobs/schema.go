@@ -126,7 +126,7 @@ func (d *describer) object(t reflect.Type) ArgSchema {
 			p.Default = f.Preset
 		}
 		text, _ := json.Marshal(p) // it holds JSON only
-		properties = append(properties, typed.Member{f.Name, text})
+		properties = append(properties, typed.Member{Name: f.Name, Value: text})
 		if !f.Optional && f.Preset == nil {
 			s.Required = append(s.Required, f.Name)
 		}

@@ -220,7 +220,8 @@ func (l *reloader) nextCanary() {
 // its release, and reports whether that was so.
 func (l *reloader) childGone(p *process, successor bool, why string) bool {
 	r := l.current
-	if r == nil || p != r.canary && !(successor && r.next.number != 0 && p.release == r.next.number) {
+	follows := r != nil && successor && r.next.number != 0 && p.release == r.next.number
+	if r == nil || p != r.canary && !follows {
 		return false
 	}
 	l.canaryFailed(p.slot, why)

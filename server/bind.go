@@ -20,7 +20,7 @@ import (
 )
 
 // Bind reads the body of a request into the struct that v points to: JSON (a type of
-// application/json or one that ends in +json), the fields of a urlencoded form, or the
+// application/json, one that ends in +json, or none), the fields of a urlencoded form, or the
 // text fields of a multipart form. Fields have the names that encoding/json gives them.
 // A field is required unless it is a pointer, has omitempty or omitzero in its json tag,
 // or a tag such as default:"5".
@@ -43,7 +43,7 @@ func Bind(ctx *fasthttp.RequestCtx, v any) error {
 	switch {
 	case given != "" && err != nil:
 		return Fail(http.StatusBadRequest, fmt.Sprintf("Content-Type: %q cannot be read", given))
-	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
+	case given == "" || kind == "application/json" || strings.HasSuffix(kind, "+json"):
 		return target.bindJSON(ctx)
 	case kind == "application/x-www-form-urlencoded":
 		body, err := ReadAll(ctx)
@@ -239,10 +239,14 @@ func formValue(t reflect.Type, text string) json.RawMessage {
 			return quoted
 		}
 		return json.RawMessage(text)
-	case typed.Custom(t) && !(json.Valid([]byte(text)) && strings.HasPrefix(strings.TrimSpace(text), "\"")):
+	case typed.Custom(t) && !isJSONString(text):
 		return quoted // time.Time and the like read a text
 	case json.Valid([]byte(text)):
 		return json.RawMessage(text)
 	}
 	return quoted
+}
+
+func isJSONString(text string) bool {
+	return strings.HasPrefix(strings.TrimSpace(text), "\"") && json.Valid([]byte(text))
 }

@@ -164,7 +164,8 @@ func Clash(a, b Route) bool {
 	if errA != nil || errB != nil || !meet(pathA, pathB) {
 		return false
 	}
-	return !(a.Yields && covers(pathA, pathB) || b.Yields && covers(pathB, pathA))
+	yields := a.Yields && covers(pathA, pathB) || b.Yields && covers(pathB, pathA)
+	return !yields
 }
 
 // methodOf is the method that a route's requests are compared by: GET serves HEAD.

@@ -30,10 +30,7 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	for wait := retryFirst; ; {
 		left, err := s.retry(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "what follows stored files is not done yet", "files", left, "next_try", wait.String(), "error", err)
 		}
 		again := time.NewTimer(wait)

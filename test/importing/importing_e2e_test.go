@@ -176,7 +176,7 @@ func (s *shop) order(customer string) (id string) {
 		s.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&task); err != nil || resp.StatusCode != 202 || task.ID == "" {
+	if err := json.NewDecoder(resp.Body).Decode(&task); err != nil || resp.StatusCode != http.StatusAccepted || task.ID == "" {
 		s.t.Fatalf("POST /orders: %d %v", resp.StatusCode, err)
 	}
 	return task.ID
@@ -247,7 +247,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	}
 	reason, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if resp.StatusCode != 400 || !strings.Contains(string(reason), "copies") {
+	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(reason), "copies") {
 		t.Errorf("an order without copies: %d %s", resp.StatusCode, reason)
 	}
 	s.crossSite()
