@@ -13,6 +13,7 @@ import (
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Application is a server of your own: what is not Gale's. The zero value is the
@@ -39,6 +40,11 @@ type Application struct {
 	// UploadTasks are those of Tasks that can be started for an uploaded file. The
 	// first one is the default of -on-upload.
 	UploadTasks []UploadTask
+	// OnUpload is called for each stored file, in a worker: at least once, and also if
+	// processes are killed between the file and the call. It is the task OnUploadTask,
+	// whose id is in the response to the upload unless one of UploadTasks is started for
+	// the file too. An error is tried again, five times, with backoff; see jobs.NoRetry.
+	OnUpload func(ctx context.Context, s *Services, f uploads.File) error
 	// Schedules start tasks again and again, beside those of the tasks file.
 	Schedules []Schedule
 	// Routes returns the routes of the application. It only builds the table: it is
@@ -104,7 +110,7 @@ func (a *Application) program() *config.Program {
 		}
 		return all
 	}}
-	for _, d := range a.Tasks {
+	for _, d := range a.tasks() {
 		p.Tasks = append(p.Tasks, d.Name)
 	}
 	if len(a.UploadTasks) > 0 {
@@ -147,13 +153,13 @@ func (a *Application) background(s *Services) func(context.Context) error {
 }
 
 func (a *Application) hasTask(name string) bool {
-	return slices.ContainsFunc(a.Tasks, func(d jobs.Definition) bool { return d.Name == name })
+	return slices.ContainsFunc(a.tasks(), func(d jobs.Definition) bool { return d.Name == name })
 }
 
 // faults says what is wrong with an application whatever its flags are.
 func (a *Application) faults() []error {
 	all := a.Platform.faults()
-	if _, err := jobs.NewRegistry(a.Tasks...); err != nil {
+	if _, err := jobs.NewRegistry(a.tasks()...); err != nil {
 		return append(all, err)
 	}
 	for _, t := range a.UploadTasks {

@@ -134,7 +134,7 @@ func work(ctx context.Context, child *prefork.Child, a Application, c config.Con
 	if err != nil {
 		return err
 	}
-	tasks, err := registry(services.reaching(a.Tasks), commands(c, s))
+	tasks, err := registry(services.reaching(a.tasks()), commands(c, s))
 	if err != nil {
 		return err
 	}

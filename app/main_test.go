@@ -20,6 +20,7 @@ import (
 
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/uploads"
 )
 
 // asShop makes the test binary the application shop.
@@ -67,6 +68,13 @@ func shop() Application {
 			}
 			return job.Return(fmt.Sprintf("%s %d %s", greeting, limit, text))
 		}}},
+		OnUpload: func(ctx context.Context, s *Services, f uploads.File) error {
+			s.Log.Info("shop got a file", "directory", f.Directory, "filename", f.Filename, "size", f.Size, "sha256", f.SHA256)
+			if f.Filename == "bad.txt" {
+				return jobs.NoRetry(errors.New("the shop does not take it"))
+			}
+			return nil
+		},
 		Schedules: []Schedule{{Task: "keep", At: "0 3 1 1 *", Args: []any{"yearly"}}},
 		Middleware: []server.Middleware{func(next server.Handler) server.Handler {
 			return func(ctx *fasthttp.RequestCtx) error {

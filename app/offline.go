@@ -27,7 +27,7 @@ var ErrOffline = errors.New("services are offline: only the table of routes is b
 // checkRoutes builds the table of routes as a serving process would, and returns
 // what is wrong with it.
 func checkRoutes(a Application, c config.Config) error {
-	tasks, err := jobs.NewRegistry(a.Tasks...)
+	tasks, err := jobs.NewRegistry(a.tasks()...)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ type Schedule struct {
 func (a *Application) periodic() ([]schedule.Periodic, error) {
 	var all []schedule.Periodic
 	var faults []error
-	tasks, err := jobs.NewRegistry(a.Tasks...)
+	tasks, err := jobs.NewRegistry(a.tasks()...)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func serve(ctx context.Context, child *prefork.Child, a Application, c config.Co
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	tasks, err := registry(a.Tasks, commands(c, s))
+	tasks, err := registry(a.tasks(), commands(c, s))
 	if err != nil {
 		return err
 	}

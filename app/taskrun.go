@@ -39,7 +39,7 @@ func (e endError) ExitCode() int { return e.code }
 // runTask starts a task, shows how far it is, and prints its result. The task
 // does not depend on it: interrupted, it leaves the task to the workers.
 func (r *tasksRun) runTask(ctx context.Context) error {
-	tasks, err := registry(r.app.Tasks, definitions(r.opt.Commands, command.Env{}))
+	tasks, err := registry(r.app.tasks(), definitions(r.opt.Commands, command.Env{}))
 	if err != nil {
 		return err
 	}

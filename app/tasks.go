@@ -25,6 +25,9 @@ func uploadTasks(a Application, specs []command.Spec) (all []routes.UploadTask) 
 	for _, t := range a.UploadTasks {
 		all = append(all, routes.UploadTask{Name: t.Name, Accepts: t.Accepts})
 	}
+	if a.OnUpload != nil {
+		all = append(all, routes.UploadTask{Name: OnUploadTask, Always: true, Details: true})
+	}
 	for name, accepts := range command.Uploads(specs) {
 		all = append(all, routes.UploadTask{Name: name, Accepts: accepts, Always: true})
 	}

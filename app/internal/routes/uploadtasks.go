@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/uploads"
@@ -19,6 +20,8 @@ type UploadTask struct {
 	Accepts func(filename string) bool
 	// Always starts the task for each file that it accepts, whatever -on-upload says.
 	Always bool
+	// Details hands the task the file's size and SHA-256 after its names.
+	Details bool
 }
 
 // UploadStarter starts the tasks of stored files: that of -on-upload, and those that
@@ -79,7 +82,11 @@ func (u *UploadStarter) tasks(filename string) (names []string) {
 }
 
 func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.File) error {
-	args, err := json.Marshal([]string{f.Directory, f.Filename})
+	given := []any{f.Directory, f.Filename}
+	if slices.ContainsFunc(u.Tasks, func(t UploadTask) bool { return t.Name == name && t.Details }) {
+		given = append(given, f.Size, f.SHA256)
+	}
+	args, err := json.Marshal(given)
 	if err != nil {
 		return err
 	}
