@@ -75,8 +75,9 @@ console-images: ## make the README's pictures of the console anew
 faults: ## break a running server under load; fails if a connection is lost
 	$(GO) run ./bench/faults
 
-lint: $(GOLANGCI) ## golangci-lint and go mod tidy
+lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	$(GOLANGCI) run --allow-parallel-runners
+	@echo "go fix -diff ./..."; diff=$$($(GO) fix -diff ./...) && [ -z "$$diff" ] || { echo "$$diff"; exit 1; }
 	$(GO) mod tidy -diff
 	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd bench/plots && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) test ./...
@@ -88,6 +89,7 @@ $(GOLANGCI):
 check: fmt lint test race ## what a commit should pass
 
 fmt: ## gofmt and go fix
+	$(GO) fix ./...
 	gofmt -w $$(git ls-files '*.go')
 
 bench: build ## all comparisons with other programs, within 15 minutes; data and plots in bench/results

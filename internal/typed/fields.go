@@ -65,8 +65,7 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err e
 		return nil, nil
 	}
 	seen = append(seen, t)
-	for i := range t.NumField() {
-		s := t.Field(i)
+	for s := range t.Fields() {
 		tag, tagged := s.Tag.Lookup("json")
 		name, options, _ := strings.Cut(tag, ",")
 		inner := s.Type

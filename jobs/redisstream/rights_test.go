@@ -29,7 +29,7 @@ func limit(t *testing.T, server *redistest.Server, more ...any) string {
 	line := regexp.MustCompile(`(?m)^ACL SETUSER gale .*$`).FindString(string(page))
 	line = strings.ReplaceAll(line, "{gale:jobs}", "{*:jobs}")
 	var args []any
-	for _, word := range strings.Fields(line) {
+	for word := range strings.FieldsSeq(line) {
 		args = append(args, word)
 	}
 	if err := server.Client().Do(t.Context(), append(args, more...)...).Err(); err != nil {

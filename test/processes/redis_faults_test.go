@@ -21,7 +21,7 @@ func limitRedis(t *testing.T, redis *redistest.Server) string {
 		t.Fatal(err)
 	}
 	var args []any
-	for _, word := range strings.Fields(regexp.MustCompile(`(?m)^ACL SETUSER gale .*$`).FindString(string(page))) {
+	for word := range strings.FieldsSeq(regexp.MustCompile(`(?m)^ACL SETUSER gale .*$`).FindString(string(page))) {
 		args = append(args, word)
 	}
 	if err := redis.Client().Do(t.Context(), args...).Err(); err != nil {

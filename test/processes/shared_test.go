@@ -29,11 +29,11 @@ func page(url string, header ...string) (*http.Response, string, error) {
 		return nil, "", err
 	}
 	defer nc.Close()
-	fields := ""
+	var fields strings.Builder
 	for i := 0; i < len(header); i += 2 {
-		fields += "\r\n" + header[i] + ": " + header[i+1]
+		fields.WriteString("\r\n" + header[i] + ": " + header[i+1])
 	}
-	return askOn(nc, "/"+path+" HTTP/1.1"+fields+"\r\nX-Ignored: ")
+	return askOn(nc, "/"+path+" HTTP/1.1"+fields.String()+"\r\nX-Ignored: ")
 }
 
 // askAll asks for a page n times at once and counts the answers by their text.

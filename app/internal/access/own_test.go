@@ -2,6 +2,7 @@ package access
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -15,9 +16,7 @@ func TestOwnRoutes(t *testing.T) {
 	link := map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 	cookie := func(fields map[string]string) map[string]string {
 		with := map[string]string{"Cookie": "user=ada"}
-		for name, value := range fields {
-			with[name] = value
-		}
+		maps.Copy(with, fields)
 		return with
 	}
 	user := map[string]string{"Authorization": "Bearer ada"}

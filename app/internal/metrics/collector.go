@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/galeserver/gale/prefork"
 )
@@ -87,7 +86,7 @@ func endsWithARelease(f *dto.MetricFamily) bool {
 func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot string) {
 	for _, f := range families {
 		for _, m := range f.Metric {
-			m.Label = append(m.Label, &dto.LabelPair{Name: proto.String("slot"), Value: proto.String(slot)})
+			m.Label = append(m.Label, &dto.LabelPair{Name: new("slot"), Value: new(slot)})
 			slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
 		}
 		had := all[f.GetName()]

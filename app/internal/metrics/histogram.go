@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 )
 
 // agree reports whether two families can be added up. One that is a histogram
@@ -32,7 +31,7 @@ func toHistogram(f *dto.MetricFamily) {
 	f.Type = dto.MetricType_HISTOGRAM.Enum()
 	for _, m := range f.Metric {
 		m.Histogram = &dto.Histogram{
-			SampleCount: proto.Uint64(m.GetSummary().GetSampleCount()), SampleSum: proto.Float64(m.GetSummary().GetSampleSum()),
+			SampleCount: new(m.GetSummary().GetSampleCount()), SampleSum: new(m.GetSummary().GetSampleSum()),
 		}
 		m.Summary = nil
 	}
@@ -52,11 +51,11 @@ func addHistogram(had, h *dto.Histogram) {
 	bounds = slices.Compact(bounds)
 	sums := make([]*dto.Bucket, 0, len(bounds))
 	for _, bound := range bounds {
-		sums = append(sums, &dto.Bucket{UpperBound: proto.Float64(bound), CumulativeCount: proto.Uint64(upTo(had, bound) + upTo(h, bound))})
+		sums = append(sums, &dto.Bucket{UpperBound: new(bound), CumulativeCount: new(upTo(had, bound) + upTo(h, bound))})
 	}
 	had.Bucket = sums
-	had.SampleCount = proto.Uint64(had.GetSampleCount() + h.GetSampleCount())
-	had.SampleSum = proto.Float64(had.GetSampleSum() + h.GetSampleSum())
+	had.SampleCount = new(had.GetSampleCount() + h.GetSampleCount())
+	had.SampleSum = new(had.GetSampleSum() + h.GetSampleSum())
 }
 
 // upTo is how many values a histogram knows to be no larger than a bound.

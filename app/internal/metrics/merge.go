@@ -105,7 +105,7 @@ func (f *family) add(m *dto.Metric, living bool) {
 	had := f.series[signature(m.GetLabel())]
 	if had == nil && len(f.series) >= maxSeries {
 		for _, l := range m.GetLabel() {
-			l.Value = proto.String(other)
+			l.Value = new(other)
 		}
 		had = f.series[signature(m.GetLabel())]
 	}
@@ -125,14 +125,14 @@ func (f *family) add(m *dto.Metric, living bool) {
 	}
 	switch {
 	case had.GetCounter() != nil && m.GetCounter() != nil:
-		had.Counter.Value = proto.Float64(had.Counter.GetValue() + m.Counter.GetValue())
+		had.Counter.Value = new(had.Counter.GetValue() + m.Counter.GetValue())
 	case had.GetGauge() != nil && m.GetGauge() != nil:
 		if !slices.Contains(notAdded, f.GetName()) {
-			had.Gauge.Value = proto.Float64(had.Gauge.GetValue() + m.Gauge.GetValue())
+			had.Gauge.Value = new(had.Gauge.GetValue() + m.Gauge.GetValue())
 		}
 	case had.GetSummary() != nil && m.GetSummary() != nil:
-		had.Summary.SampleCount = proto.Uint64(had.Summary.GetSampleCount() + m.Summary.GetSampleCount())
-		had.Summary.SampleSum = proto.Float64(had.Summary.GetSampleSum() + m.Summary.GetSampleSum())
+		had.Summary.SampleCount = new(had.Summary.GetSampleCount() + m.Summary.GetSampleCount())
+		had.Summary.SampleSum = new(had.Summary.GetSampleSum() + m.Summary.GetSampleSum())
 	case had.GetHistogram() != nil && m.GetHistogram() != nil:
 		addHistogram(had.Histogram, m.Histogram)
 	}
