@@ -206,6 +206,7 @@ func statusLine(t *testing.T, pid int, name string) string {
 	t.Fatalf("process %d has no %s", pid, name)
 	return ""
 }
+
 // children are the processes that a process has started.
 func children(t *testing.T, pid int) (pids []int) {
 	t.Helper()
