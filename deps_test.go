@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"app/internal/routes":    28,
 	"app/internal/manual":    29,
 	"app":                    30,
+	"app/apptest":            32,
 	"app/internal/reference": 50,
 	"app/internal/dist":      50,
 	"app/internal/chaos":     50,

@@ -33,7 +33,7 @@ const adminTimeout = 2 * time.Second
 type admin struct {
 	ln      net.Listener // nil: turned off
 	server  http.Server
-	master  *prefork.Master
+	master  supervisor
 	version string
 	log     *slog.Logger
 
@@ -52,7 +52,7 @@ type statusAnswer struct {
 
 // listenAdmin binds the endpoint: host:port, unix:/path, or nothing for an
 // empty address.
-func listenAdmin(ctx context.Context, c config.Config, m *prefork.Master, version string, log *slog.Logger) (*admin, error) {
+func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, log *slog.Logger) (*admin, error) {
 	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return lookIntoTasks(ctx, c) })}
 	a.collector = metrics.NewCollector(m.Figures, a.queues, version)
 	address := c.Admin

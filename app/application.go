@@ -12,6 +12,7 @@ import (
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/uploads"
 )
@@ -145,7 +146,8 @@ func (a *Application) background(s *Services) func(context.Context) error {
 		if a.Start == nil {
 			return nil
 		}
-		if err := a.Start(ctx, s); err != nil && ctx.Err() == nil {
+		err := pool.Protect(func() error { return a.Start(ctx, s) })
+		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("background work of %s: %w", a.command(), err)
 		}
 		return nil

@@ -37,7 +37,7 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 		return err
 	}
 	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
-	roles := map[string]func(context.Context, *prefork.Child, Application, config.Config, *slog.Logger) error{
+	roles := map[string]roleWork{
 		roleServe: serve, roleWorker: work, roleStore: keepStore,
 	}
 	run, ok := roles[child.Role]
@@ -121,7 +121,7 @@ func (s *state) close() (err error) {
 
 // work is the work of a worker slot: tasks until ctx ends, then those that
 // are under way.
-func work(ctx context.Context, child *prefork.Child, a Application, c config.Config, log *slog.Logger) (err error) {
+func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	counted := metrics.NewTasks()
 	figures := metrics.NewRegistry(metrics.Sources{Tasks: counted})
 	defer observe(child, c, figures, log)() // the last to end

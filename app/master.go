@@ -28,6 +28,9 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
+	if c.Single {
+		return runSingle(ctx, e, c)
+	}
 	log := newLogger(c, e.stderr)
 	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // as configured, or as tried by the master before
 		release, err := reserveStore(&c, &e)

@@ -12,13 +12,12 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
-	"github.com/galeserver/gale/prefork"
 )
 
 // observe lets the master see what a child does: its figures, which are
 // published until stop is called, the last ones then; and its profiles, for
 // whoever visits it.
-func observe(child *prefork.Child, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
+func observe(child process, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
 	if c.Admin == "" {
 		return func() {} // nobody asks
 	}

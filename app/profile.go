@@ -24,13 +24,13 @@ const maxProfile = time.Minute
 // profiler serves /debug/pprof/SLOT/…: the profiles of the slot's process, or of
 // the master.
 type profiler struct {
-	master *prefork.Master
+	master supervisor
 	allow  func(*http.Request) (code int, reason string)
 	own    http.Handler
 	proxy  *httputil.ReverseProxy
 }
 
-func newProfiler(m *prefork.Master, c config.Config, log *slog.Logger) *profiler {
+func newProfiler(m supervisor, c config.Config, log *slog.Logger) *profiler {
 	visitor := &http.Transport{
 		// The address is the slot's name, with a port that means nothing.
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {

@@ -41,7 +41,7 @@ const uploadQueue = 10_000
 
 // serve is the work of a serve slot: HTTP until ctx ends, then what is in
 // flight.
-func serve(ctx context.Context, child *prefork.Child, a Application, c config.Config, log *slog.Logger) (err error) {
+func serve(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
@@ -123,7 +123,7 @@ func counters(pools map[string]*pool.Pool) metrics.Sources {
 
 // answer answers requests until ctx ends, and then those in flight, which need
 // pools, bus and watches to the end.
-func answer(ctx context.Context, child *prefork.Child, log *slog.Logger, srv *server.Server, d routes.Deps, own func(context.Context) error, pools []*pool.Pool) error {
+func answer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own func(context.Context) error, pools []*pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
 		return err

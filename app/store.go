@@ -9,7 +9,6 @@ import (
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/internal/stateserver"
-	"github.com/galeserver/gale/prefork"
 )
 
 // reserveStore gives a server without -redis its store slot: a place on
@@ -33,7 +32,7 @@ func reserveStore(c *config.Config, e *env) (release func() error, err error) {
 
 // keepStore is the work of the store slot: what the serving children share,
 // until ctx has ended and they have left.
-func keepStore(ctx context.Context, child *prefork.Child, _ Application, c config.Config, log *slog.Logger) error {
+func keepStore(ctx context.Context, child process, _ Application, c config.Config, log *slog.Logger) error {
 	ln, err := stateserver.Listen(ctx, c.Store.Address)
 	if err != nil {
 		return fmt.Errorf("%w; it was %s's since the server started", err, child.Slot())

@@ -56,8 +56,12 @@ func (t *slotTable) release(s *slot) {
 // removeStopped takes slots without a process and without a future out of the
 // table, and returns their names.
 func (t *slotTable) removeStopped() (names []string) {
+	stopped := func(s *slot) bool { return s.state() == StateStopped }
+	if !slices.ContainsFunc(t.all, stopped) {
+		return nil
+	}
 	t.all = slices.DeleteFunc(t.all, func(s *slot) bool {
-		if s.state() != StateStopped {
+		if !stopped(s) {
 			return false
 		}
 		names = append(names, s.name())

@@ -95,8 +95,8 @@ func stopChildren(ctx context.Context, b *bench) (result, error) {
 // crashOnBoot starts a server one of whose slots ends before it is ready.
 func crashOnBoot(ctx context.Context, b *bench) (result, error) {
 	binary, err := b.build(ctx, "crashing", patch{
-		"app/child.go", "	roles := map[string]func(",
-		"	if child.Slot() == \"serve.1\" {\n		os.Exit(7)\n	}\n	roles := map[string]func(",
+		"app/child.go", "	roles := map[string]roleWork{",
+		"	if child.Slot() == \"serve.1\" {\n		os.Exit(7)\n	}\n	roles := map[string]roleWork{",
 	})
 	if err != nil {
 		return result{}, err

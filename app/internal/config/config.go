@@ -30,9 +30,10 @@ const SQLite = "sqlite"
 type Config struct {
 	Host          string
 	Port          int
-	Procs         int // serve slots; resolved, never 0
-	Workers       int // worker slots under a serving master
-	Concurrency   int // tasks at once in each worker; resolved, never 0
+	Procs         int  // serve slots; resolved, never 0
+	Single        bool // all in one process
+	Workers       int  // worker slots under a serving master
+	Concurrency   int  // tasks at once in each worker; resolved, never 0
 	Queues        []string
 	Weights       []int  // of the queues; none: in their order
 	Pool          int    // goroutines per child for blocking handlers
@@ -200,6 +201,9 @@ func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 func (f *flags) resolve(command Command, c *Config) {
 	// GOMAXPROCS, not NumCPU: it knows the CPU quota of the cgroup.
 	cpus := runtime.GOMAXPROCS(0)
+	if c.Single && !f.given["procs"] {
+		c.Procs = 1
+	}
 	if c.Procs == 0 {
 		c.Procs = cpus
 	}

@@ -291,3 +291,17 @@ func TestWhereTasksWait(t *testing.T) {
 		}
 	}
 }
+
+// -single is one process, of serve.
+func TestSingle(t *testing.T) {
+	c, err := Load(Serve, program, []string{"-single"}, nil)
+	if err != nil || !c.Single || c.Procs != 1 {
+		t.Errorf("%v, %d processes, %v", c.Single, c.Procs, err)
+	}
+	if _, err := Load(Serve, program, []string{"-single", "-procs", "2"}, nil); err == nil || !strings.Contains(err.Error(), "-single: is one process, but -procs is 2") {
+		t.Errorf("two processes: %v", err)
+	}
+	if _, err := Load(Worker, program, []string{"-single"}, nil); err == nil || !strings.Contains(err.Error(), "-single: is for serve") {
+		t.Errorf("a worker: %v", err)
+	}
+}

@@ -59,6 +59,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 picks a free one")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
+	s.BoolVar(&c.Single, "single", false, "run everything in one process, for a debugger, tests or a quick look; -procs is 1")
 	s.IntVar(&c.Workers, "workers", 1, "`number` of worker slots under this master (default with -redis: 0)")
 	s.IntVar(&c.Concurrency, "concurrency", 0, "`number` of tasks at once in each worker; 0 is two per CPU")
 	s.StringVar(&f.queue, "queue", "default", "`queues` a worker takes from, comma separated: first first, or as often as their weights say, high=6,low=1")

@@ -68,6 +68,20 @@ func (p *Program) Apply(settings []Setting) error {
 	return nil
 }
 
+// Frozen is the program with its own flags as they are: they are read, and nothing is
+// set. It is for a process that reads its configuration again while it uses them.
+func (p *Program) Frozen() *Program {
+	f := &Program{Name: p.Name, Tasks: p.Tasks, OnUpload: p.OnUpload}
+	f.once.Do(func() {
+		f.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
+		p.own().VisitAll(func(fl *flag.Flag) {
+			_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
+			f.set.Var(recorder{isBool, func(string) {}}, fl.Name, fl.Usage)
+		})
+	})
+	return f
+}
+
 // reserved are variables that the master sets for its children.
 var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "STATE", "TRIAL", "STORE_SLOT"}
 

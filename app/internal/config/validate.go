@@ -43,6 +43,12 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.within("port", c.Port, 0, 65535)
 	f.within("procs", c.Procs, 0, maxSlots)
 	f.within("workers", c.Workers, 0, maxSlots)
+	switch {
+	case c.Single && command == Worker:
+		f.fault("-single: is for serve; a worker has processes")
+	case c.Single && c.Procs != 1:
+		f.fault("-single: is one process, but -procs is %d", c.Procs)
+	}
 	f.within("concurrency", c.Concurrency, 0, 100_000)
 	f.within("pool", c.Pool, 1, 100_000)
 	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
