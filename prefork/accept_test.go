@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 // lateListener makes a listener on one socket of its own, not yet opened.
@@ -54,7 +56,7 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 		}
 		got <- err
 	}()
-	eventually(t, "the connection waits", func() bool { return acceptQueue(fd) == 1 })
+	testutil.Eventually(t, "the connection waits", func() bool { return acceptQueue(fd) == 1 })
 	select {
 	case err := <-got:
 		t.Fatalf("accepted, %v", err)
@@ -65,7 +67,7 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the queue is empty", func() bool { return acceptQueue(fd) == 0 })
+	testutil.Eventually(t, "the queue is empty", func() bool { return acceptQueue(fd) == 0 })
 	if n := l.lane.accepted.Load(); n != 1 {
 		t.Errorf("%d accepted", n)
 	}
@@ -80,7 +82,7 @@ func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	eventually(t, "accepted", func() bool { return l.lane.accepted.Load() == 1 && acceptQueue(fd) == 0 })
+	testutil.Eventually(t, "accepted", func() bool { return l.lane.accepted.Load() == 1 && acceptQueue(fd) == 0 })
 	for range 2 {
 		if err := l.Close(); err != nil {
 			t.Error(err)

@@ -205,15 +205,4 @@ func ask(addr string) (a answer, err error) {
 	return a, err
 }
 
-// eventually polls until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("timed out: %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
-
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }

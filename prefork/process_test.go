@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 // server is a master in a process of its own.
@@ -23,25 +25,8 @@ type server struct {
 	file string // what the master and its children are to do
 	cmd  *exec.Cmd
 	addr string
-	out  *lockedBuffer
+	out  *testutil.LogBuffer
 	exit chan error
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func startServer(t *testing.T, behaviour string) *server {
@@ -54,7 +39,7 @@ func startServer(t *testing.T, behaviour string) *server {
 
 func newServer(t *testing.T, behaviour string) *server {
 	t.Helper()
-	s := &server{file: filepath.Join(t.TempDir(), "behaviour"), out: &lockedBuffer{}, exit: make(chan error, 1)}
+	s := &server{file: filepath.Join(t.TempDir(), "behaviour"), out: &testutil.LogBuffer{}, exit: make(chan error, 1)}
 	s.behave(t, behaviour)
 	return s
 }
@@ -80,7 +65,7 @@ func (s *server) launch(t *testing.T) {
 func (s *server) start(t *testing.T) {
 	t.Helper()
 	s.launch(t)
-	eventually(t, "listening", func() bool {
+	testutil.Eventually(t, "listening", func() bool {
 		scan := bufio.NewScanner(strings.NewReader(s.out.String()))
 		for scan.Scan() {
 			if a, ok := strings.CutPrefix(scan.Text(), "listening "); ok {
@@ -139,14 +124,14 @@ func processState(pid int) string {
 
 func (s *server) awaitReady(t *testing.T) {
 	t.Helper()
-	eventually(t, "ready", func() bool { return s.said("msg=ready") })
+	testutil.Eventually(t, "ready", func() bool { return s.said("msg=ready") })
 }
 
 func TestEverySlotServesUnderItsName(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	seen := map[string]bool{}
-	eventually(t, "answers of both slots", func() bool {
+	testutil.Eventually(t, "answers of both slots", func() bool {
 		a, err := ask(s.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -206,7 +191,7 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 		victim := "test: serve." + strconv.Itoa(i%2)
 		before := s.children()[victim]
 		_ = syscall.Kill(before, syscall.SIGKILL)
-		eventually(t, "a successor", func() bool {
+		testutil.Eventually(t, "a successor", func() bool {
 			now := s.children()[victim]
 			return now != 0 && now != before && strings.Contains(s.out.String(), fmt.Sprintf("pid=%d boot_time", now))
 		})
@@ -227,7 +212,7 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 
 func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
-	eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
+	testutil.Eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
 	// Connections that the kernel gives to the broken slot wait; those of the
 	// other are answered.
 	var answered atomic.Int64
@@ -238,12 +223,12 @@ func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
 			}
 		}()
 	}
-	eventually(t, "answers from the healthy slot", func() bool { return answered.Load() >= 5 })
+	testutil.Eventually(t, "answers from the healthy slot", func() bool { return answered.Load() >= 5 })
 }
 
 func TestNeverReadyIsKilledAndReplaced(t *testing.T) {
 	s := startServer(t, "never-ready")
-	eventually(t, "boot timeout and a second generation", func() bool {
+	testutil.Eventually(t, "boot timeout and a second generation", func() bool {
 		return s.said("not ready within 5s") && s.said("msg=ready")
 	})
 }
@@ -252,7 +237,7 @@ func TestSecondSignalKills(t *testing.T) {
 	s := startServer(t, "stubborn")
 	s.awaitReady(t)
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
-	eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "leaves:") == 4 })
+	testutil.Eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "leaves:") == 4 })
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
 	if err := <-s.exit; err != nil {
 		t.Errorf("exit: %v", err)
@@ -274,7 +259,7 @@ func TestNoChildOutlivesTheMaster(t *testing.T) {
 			_ = s.cmd.Process.Kill()
 			<-s.exit
 			for name, pid := range pids {
-				eventually(t, name+" gone", func() bool { return !alive(pid) })
+				testutil.Eventually(t, name+" gone", func() bool { return !alive(pid) })
 			}
 			fds, _, err := listenGroup(s.addr, 1)
 			if err != nil {
@@ -302,7 +287,7 @@ func TestInheritWithoutMaster(t *testing.T) {
 // the other.
 func TestSiblingAdoptsTheSocketOfABrokenSlot(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
-	eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
+	testutil.Eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
 	for range 200 {
 		a, err := ask(s.addr)
 		if err != nil || a.slot != "serve.0" {
@@ -319,7 +304,7 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 	victim := s.children()["test: serve.0"]
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
-	eventually(t, "it stops", func() bool { return processState(victim) == "T" })
+	testutil.Eventually(t, "it stops", func() bool { return processState(victim) == "T" })
 	var clients sync.WaitGroup
 	for range 16 {
 		clients.Go(func() { // ends with its answers
@@ -335,7 +320,7 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 		t.Error("the stall was not noticed")
 	}
 	_ = syscall.Kill(victim, syscall.SIGCONT)
-	eventually(t, "it answers again", func() bool {
+	testutil.Eventually(t, "it answers again", func() bool {
 		a, err := ask(s.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -365,7 +350,7 @@ func TestHeldConnectionsAreBalanced(t *testing.T) {
 			}
 			held[string(buf[:k])] = append(held[string(buf[:k])], conn)
 			// A child that got no CPU for a moment is steered around.
-			eventually(t, "both get connections", func() bool {
+			testutil.Eventually(t, "both get connections", func() bool {
 				log := s.out.String()
 				return strings.Contains(log[strings.LastIndex(log, "connections steered"):], `slots="[serve.0 serve.1]"`)
 			})
@@ -377,7 +362,7 @@ func TestHeldConnectionsAreBalanced(t *testing.T) {
 	pid := s.children()["test: serve.0"]
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 	delete(held, "serve.0")
-	eventually(t, "a successor that gets connections", func() bool {
+	testutil.Eventually(t, "a successor that gets connections", func() bool {
 		_, after, ready := strings.Cut(s.out.String(), fmt.Sprintf("pid=%d boot_time", s.children()["test: serve.0"]))
 		return ready && s.children()["test: serve.0"] != pid && strings.Contains(after, `slots="[serve.0 serve.1]"`)
 	})

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 // load asks without a pause, and counts what goes wrong.
@@ -48,7 +50,7 @@ func startLoad(t *testing.T, addr string) *load {
 // end stops the load and fails the test if anything was lost.
 func (l *load) end(t *testing.T) {
 	t.Helper()
-	eventually(t, "a hundred questions", func() bool { return l.asked.Load() >= 100 })
+	testutil.Eventually(t, "a hundred questions", func() bool { return l.asked.Load() >= 100 })
 	l.halt()
 	if l.failed.Load() > 0 {
 		t.Errorf("%d of %d lost", l.failed.Load(), l.asked.Load())
@@ -68,11 +70,11 @@ func TestReloadReplacesEveryProcessAndLosesNothing(t *testing.T) {
 	for i := range 3 {
 		s.behave(t, fmt.Sprintf("release-%d", i))
 		s.signal(syscall.SIGHUP)
-		eventually(t, "reloaded", func() bool { return s.said(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
+		testutil.Eventually(t, "reloaded", func() bool { return s.said(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
 	}
 	l.end(t)
 	after := s.children()
-	eventually(t, "old processes gone", func() bool { after = s.children(); return len(after) == 4 })
+	testutil.Eventually(t, "old processes gone", func() bool { after = s.children(); return len(after) == 4 })
 	if !slices.Equal(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after))) {
 		t.Errorf("slots %v became %v", before, after)
 	}
@@ -102,7 +104,7 @@ func TestReloadsInARow(t *testing.T) {
 	}
 	s.behave(t, "last")
 	s.signal(syscall.SIGHUP)
-	eventually(t, "the last release everywhere", func() bool {
+	testutil.Eventually(t, "the last release everywhere", func() bool {
 		for range 20 {
 			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
 				return false
@@ -125,7 +127,7 @@ func TestNoReloadIsMissed(t *testing.T) {
 		last := fmt.Sprintf("second-%d", delay)
 		s.behave(t, last)
 		s.signal(syscall.SIGHUP)
-		eventually(t, last, func() bool {
+		testutil.Eventually(t, last, func() bool {
 			for range 10 {
 				if a, err := ask(s.addr); err != nil || a.behaviour != last {
 					return false
@@ -154,7 +156,7 @@ func TestWhatHappensDuringAReload(t *testing.T) {
 	}
 	s.behave(t, "last")
 	s.signal(syscall.SIGHUP)
-	eventually(t, "every slot again, and all of the last release", func() bool {
+	testutil.Eventually(t, "every slot again, and all of the last release", func() bool {
 		if len(s.children()) != 4 {
 			return false
 		}
@@ -175,9 +177,9 @@ func TestConfigurationThatBreaksDuringAReload(t *testing.T) {
 	l := startLoad(t, s.addr)
 	s.behave(t, "slow")
 	s.signal(syscall.SIGHUP)
-	eventually(t, "a canary starts", func() bool { return strings.Count(s.out.String(), "generation=2") >= 1 })
+	testutil.Eventually(t, "a canary starts", func() bool { return strings.Count(s.out.String(), "generation=2") >= 1 })
 	s.behave(t, "bad-config")
-	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=1") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=1") })
 	l.end(t)
 	if a, err := ask(s.addr); err != nil || a.behaviour != "slow" {
 		t.Errorf("%+v, %v", a, err)
@@ -190,11 +192,11 @@ func TestStalledChildOutlivesAReload(t *testing.T) {
 	s.awaitReady(t)
 	victim := s.children()["test: serve.1"]
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
-	eventually(t, "it stalls", func() bool { return s.said("child stalled") })
+	testutil.Eventually(t, "it stalls", func() bool { return s.said("child stalled") })
 	s.signal(syscall.SIGHUP)
-	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
 	_ = syscall.Kill(victim, syscall.SIGCONT)
-	eventually(t, "it leaves by itself", func() bool { return !alive(victim) })
+	testutil.Eventually(t, "it leaves by itself", func() bool { return !alive(victim) })
 	if s.said("child hung") || s.said("killing child") {
 		t.Error("it was given up")
 	}
@@ -209,9 +211,9 @@ func TestSlotOfAStoppedChildIsRemoved(t *testing.T) {
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "its socket is closed", func() bool { return s.said(`msg="child draining" slot=serve.1`) })
+	testutil.Eventually(t, "its socket is closed", func() bool { return s.said(`msg="child draining" slot=serve.1`) })
 	s.signal(syscall.SIGTTIN)
-	eventually(t, "a new process", func() bool {
+	testutil.Eventually(t, "a new process", func() bool {
 		return s.said(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
 	})
 	startLoad(t, s.addr).end(t)
@@ -234,12 +236,12 @@ func TestReloadWhileTheBinaryIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	eventually(t, "a failure", func() bool { return s.said("reload failed, nothing is changed") })
+	testutil.Eventually(t, "a failure", func() bool { return s.said("reload failed, nothing is changed") })
 	if err := os.Rename(program+".gone", program); err != nil {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
 }
 
 func TestABrokenReleaseChangesNothing(t *testing.T) {
@@ -260,7 +262,7 @@ func TestABrokenReleaseChangesNothing(t *testing.T) {
 			l := startLoad(t, s.addr)
 			s.behave(t, behaviour)
 			s.signal(syscall.SIGHUP)
-			eventually(t, "failure", func() bool { return s.said("reload failed, nothing is changed") })
+			testutil.Eventually(t, "failure", func() bool { return s.said("reload failed, nothing is changed") })
 			l.end(t)
 			if !s.said(want) {
 				t.Errorf("no reason %q", want)
@@ -270,9 +272,9 @@ func TestABrokenReleaseChangesNothing(t *testing.T) {
 			}
 			s.behave(t, "mended")
 			s.signal(syscall.SIGHUP)
-			eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+			testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
 			// A child that leaves may still take what came to its socket before.
-			eventually(t, "the new release responds", func() bool {
+			testutil.Eventually(t, "the new release responds", func() bool {
 				a, err := ask(s.addr)
 				return err == nil && a.behaviour == "mended"
 			})
@@ -289,13 +291,13 @@ func TestAReleaseThatFailsLaterLosesNothing(t *testing.T) {
 	l := startLoad(t, s.addr)
 	s.behave(t, "crash-on-boot")
 	s.signal(syscall.SIGHUP)
-	eventually(t, "several attempts", func() bool { return strings.Count(s.out.String(), "the old process serves on") >= 3 })
+	testutil.Eventually(t, "several attempts", func() bool { return strings.Count(s.out.String(), "the old process serves on") >= 3 })
 	if now := s.children()["test: serve.1"]; now != old && alive(old) == false {
 		t.Errorf("the old process %d is gone", old)
 	}
 	s.behave(t, "mended")
 	s.signal(syscall.SIGHUP)
-	eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=2") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=2") })
 	l.end(t)
 }
 
@@ -307,7 +309,7 @@ func TestReloadResizes(t *testing.T) {
 	for _, slots := range []int{4, 1, 3} {
 		s.behave(t, fmt.Sprintf("ok %d", slots))
 		s.signal(syscall.SIGHUP)
-		eventually(t, fmt.Sprintf("%d slots", slots), func() bool { return len(s.children()) == slots+2 })
+		testutil.Eventually(t, fmt.Sprintf("%d slots", slots), func() bool { return len(s.children()) == slots+2 })
 	}
 	l.end(t)
 }
@@ -318,14 +320,14 @@ func TestSlotsComeAndGo(t *testing.T) {
 	l := startLoad(t, s.addr)
 	for range 3 {
 		s.signal(syscall.SIGTTIN)
-		eventually(t, "three slots", func() bool { return s.children()["test: serve.2"] != 0 })
+		testutil.Eventually(t, "three slots", func() bool { return s.children()["test: serve.2"] != 0 })
 		s.signal(syscall.SIGTTOU)
-		eventually(t, "two slots", func() bool { return s.children()["test: serve.2"] == 0 })
+		testutil.Eventually(t, "two slots", func() bool { return s.children()["test: serve.2"] == 0 })
 	}
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
+	testutil.Eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
 	s.signal(syscall.SIGTTOU)
-	eventually(t, "a warning", func() bool { return s.said("cannot remove the last slot") })
+	testutil.Eventually(t, "a warning", func() bool { return s.said("cannot remove the last slot") })
 	l.end(t)
 	if _, err := ask(s.addr); err != nil {
 		t.Error(err)
@@ -341,7 +343,7 @@ func TestSlotIsCalledBack(t *testing.T) {
 		s.signal(syscall.SIGTTOU)
 		s.signal(syscall.SIGTTIN)
 	}
-	eventually(t, "signals are through", func() bool {
+	testutil.Eventually(t, "signals are through", func() bool {
 		return strings.Count(s.out.String(), "slot removal cancelled")+strings.Count(s.out.String(), "slot added") >= 1
 	})
 	for range 20 {
@@ -359,7 +361,7 @@ func TestProcessIsReplacedAfterItsRequests(t *testing.T) {
 	s.awaitReady(t)
 	before := s.children()
 	l := startLoad(t, s.addr)
-	eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "request limit reached") >= 6 })
+	testutil.Eventually(t, "replacements", func() bool { return strings.Count(s.out.String(), "request limit reached") >= 6 })
 	l.end(t)
 	after := s.children()
 	if before["test: serve.0"] == after["test: serve.0"] || before["test: worker.0"] != after["test: worker.0"] {

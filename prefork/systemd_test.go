@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 // startAs runs the test's master under a shell that first does what prepare
@@ -70,9 +72,9 @@ func TestSocketsFromSystemd(t *testing.T) {
 			l := startLoad(t, addr)
 			s.behave(t, "reloaded")
 			s.signal(syscall.SIGHUP)
-			eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+			testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
 			_ = syscall.Kill(s.children()["test: serve.0"], syscall.SIGSTOP)
-			eventually(t, "the stopped child is noticed", func() bool { return s.said("child stalled") })
+			testutil.Eventually(t, "the stopped child is noticed", func() bool { return s.said("child stalled") })
 			_ = syscall.Kill(s.children()["test: serve.0"], syscall.SIGCONT)
 			l.end(t)
 			children := s.children()
@@ -85,9 +87,9 @@ func TestSocketsFromSystemd(t *testing.T) {
 			}
 			s.signal(syscall.SIGTTIN)
 			if c.sockets == 1 {
-				eventually(t, "a third slot", func() bool { return s.children()["test: serve.2"] != 0 })
+				testutil.Eventually(t, "a third slot", func() bool { return s.children()["test: serve.2"] != 0 })
 			} else {
-				eventually(t, "a refusal", func() bool { return s.said("their number is fixed") })
+				testutil.Eventually(t, "a refusal", func() bool { return s.said("their number is fixed") })
 			}
 		})
 	}
@@ -161,15 +163,15 @@ func listenNotifications(t *testing.T) (path string, n *notifications) {
 func TestSystemdIsTold(t *testing.T) {
 	path, n := listenNotifications(t)
 	s := startAs(t, "ok", "export NOTIFY_SOCKET="+path+" WATCHDOG_PID=$$ WATCHDOG_USEC=100000;")
-	eventually(t, "READY", func() bool { return n.index("READY=1") >= 0 })
-	eventually(t, "WATCHDOG", func() bool { return n.index("WATCHDOG=1") >= 0 })
+	testutil.Eventually(t, "READY", func() bool { return n.index("READY=1") >= 0 })
+	testutil.Eventually(t, "WATCHDOG", func() bool { return n.index("WATCHDOG=1") >= 0 })
 	before := len(n.all())
 	s.behave(t, "reloaded")
 	s.signal(syscall.SIGHUP)
 	after := func(state string) int {
 		return slices.IndexFunc(n.all()[before:], func(s string) bool { return slices.Contains(strings.Split(s, "\n"), state) })
 	}
-	eventually(t, "RELOADING, then READY", func() bool {
+	testutil.Eventually(t, "RELOADING, then READY", func() bool {
 		return after("RELOADING=1") >= 0 && after("READY=1") > after("RELOADING=1")
 	})
 	reloading := n.all()[before+after("RELOADING=1")]
@@ -180,10 +182,10 @@ func TestSystemdIsTold(t *testing.T) {
 	if _, err := fmt.Sscan(rest, &usec); err != nil || usec > now.Nano()/1000 || usec < now.Nano()/1000-int64(time.Minute/time.Microsecond) {
 		t.Errorf("%q; the clock is at %d", reloading, now.Nano()/1000)
 	}
-	eventually(t, "a status that counts all", func() bool { return n.index("STATUS=4 of 4 slots live") >= 0 })
+	testutil.Eventually(t, "a status that counts all", func() bool { return n.index("STATUS=4 of 4 slots live") >= 0 })
 	s.behave(t, "bad-config")
 	s.signal(syscall.SIGHUP)
-	eventually(t, "the failure in the status", func() bool {
+	testutil.Eventually(t, "the failure in the status", func() bool {
 		return slices.ContainsFunc(n.all(), func(s string) bool {
 			return strings.Contains(s, "READY=1") && strings.Contains(s, "reload failed: ") && strings.Contains(s, "nobody can run with that")
 		})
@@ -211,7 +213,7 @@ func TestAsPID1(t *testing.T) {
 	s.start(t)
 	s.awaitReady(t)
 	pids := s.children()
-	eventually(t, "unknown processes are reaped", func() bool { return strings.Count(s.out.String(), "reaped unknown process") >= 4 })
+	testutil.Eventually(t, "unknown processes are reaped", func() bool { return strings.Count(s.out.String(), "reaped unknown process") >= 4 })
 	if a, err := ask(s.addr); err != nil || a.pid > 1000 {
 		t.Errorf("%+v, %v; want a PID of the container's", a, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -76,7 +77,7 @@ func (s *suite) expiresWaiting(t *testing.T) {
 func (s *suite) expiresAlone(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, s.soonGone("a"))
-	eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
+	testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
 	wantExpired(t, st, "a")
 	if d, err := st.Depth(t.Context()); err != nil || len(d) != 0 {
 		t.Errorf("depth is %+v, %v", d, err)
@@ -89,7 +90,7 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 	if err := st.Release(t.Context(), released); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it would have expired", func() bool { return time.Now().After(past) })
+	testutil.Eventually(t, "it would have expired", func() bool { return time.Now().After(past) })
 	if got := leaseOne(t, st, "w"); got.Task.ID != released.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
@@ -116,7 +117,7 @@ func begunInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, pas
 			return got[0], past
 		}
 		wantError(t, "Lease", err, errDone)
-		eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
+		testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
 		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased as the context ended
 			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
 		}
@@ -130,7 +131,7 @@ func (s *suite) expiresMember(t *testing.T) {
 	g := chordOf(2)
 	g.Members[1] = s.soonGone("m-1")
 	enqueueGroup(t, st, g)
-	eventually(t, "the member has ended", func() bool { return get(t, st, "m-1").State.Final() })
+	testutil.Eventually(t, "the member has ended", func() bool { return get(t, st, "m-1").State.Final() })
 	s.wantEnded(t, st, "m-1", driver.ExpiredReason)
 	if got := group(t, st); got.Failed != 1 || got.FailedMember != "m-1" || got.Error != driver.ExpiredReason {
 		t.Errorf("group is %+v", got)
@@ -140,7 +141,7 @@ func (s *suite) expiresMember(t *testing.T) {
 func (s *suite) expiresRequeued(t *testing.T) {
 	st := s.handle(t)
 	enqueue(t, st, s.soonGone("a"))
-	eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
+	testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
 	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.StateQueued {
 		t.Fatalf("Requeue: %+v, %v", got, err)
 	}

@@ -198,18 +198,6 @@ func ids(leases []*driver.Lease) []string {
 	return out
 }
 
-// eventually polls until ok, and fails after patience.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // wantLate fails if something came before its time. By how much it came late is
 // the machine's and for benchmarks; it is logged.
 func wantLate(t *testing.T, what string, late time.Duration) {

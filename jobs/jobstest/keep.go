@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -22,7 +23,7 @@ const keep = 300 * time.Millisecond
 // wantGone waits until a task is not there any more.
 func wantGone(t *testing.T, st driver.Store, id string) {
 	t.Helper()
-	eventually(t, id+" is gone", func() bool {
+	testutil.Eventually(t, id+" is gone", func() bool {
 		_, err := st.Get(t.Context(), id)
 		return errors.Is(err, jobs.ErrNotFound)
 	})
@@ -41,7 +42,7 @@ func (s *suite) keeps(t *testing.T) {
 	if d := time.Since(before); d < keep {
 		t.Errorf("gone after %v, kept for %v", d, keep)
 	}
-	eventually(t, "the group is gone", func() bool {
+	testutil.Eventually(t, "the group is gone", func() bool {
 		_, err := other.Group(t.Context(), "g")
 		return errors.Is(err, jobs.ErrNotFound)
 	})

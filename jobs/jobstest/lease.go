@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -69,7 +70,7 @@ func (s *suite) oldestFirst(t *testing.T) {
 		n.RunAt = base.Add(in * 20 * time.Millisecond)
 		enqueue(t, st, n)
 	}
-	eventually(t, "all are due", func() bool { return time.Since(base) > 80*time.Millisecond })
+	testutil.Eventually(t, "all are due", func() bool { return time.Since(base) > 80*time.Millisecond })
 	want := []string{"1st", "2nd", "3rd"}
 	if got := ids(lease(t, st, by("w", 3))); !slices.Equal(got, want) {
 		t.Errorf("leased %v, want %v", got, want)

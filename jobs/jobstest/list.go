@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -127,7 +128,7 @@ func (s *suite) listForgets(t *testing.T) {
 	st := s.keeping(t, 100*time.Millisecond)
 	enqueue(t, st, task("old"))
 	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
-	eventually(t, "the task is not listed any more", func() bool { return len(listAll(t, st, jobs.Query{})) == 0 })
+	testutil.Eventually(t, "the task is not listed any more", func() bool { return len(listAll(t, st, jobs.Query{})) == 0 })
 	enqueue(t, st, task("old")) // the id is free again, and the list says so
 	enqueue(t, st, task("more"))
 	if got := listAll(t, st, jobs.Query{}); !slices.Equal(got, []string{"more", "old"}) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -83,7 +84,7 @@ func (s *suite) deadByExpiry(t *testing.T) {
 	// Whoever asks next finds it expired once more.
 	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
-	eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.StateDead })
+	testutil.Eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.StateDead })
 	s.wantDead(t, st, "poison")
 	enqueue(t, st, task("good"))
 	if l := <-got; l != nil && l.Task.ID != "good" {

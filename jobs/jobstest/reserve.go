@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -246,7 +247,7 @@ func (s *suite) keepsForRetry(t *testing.T) {
 			}
 			// For longer than what has ended is kept.
 			end := time.Now().Add(retryKeep + time.Second)
-			eventually(t, "the time is over", func() bool { return time.Now().After(end) })
+			testutil.Eventually(t, "the time is over", func() bool { return time.Now().After(end) })
 			refuseID(t, st, "b", "a")
 			succeed(t, st, "a", task("b"))
 			succeed(t, st, "b")
@@ -260,7 +261,7 @@ func (s *suite) reservationExpires(t *testing.T) {
 	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateFailed, Error: "x"})
 	refuseID(t, st, "b", "a")
 	wantGone(t, st, "a")
-	eventually(t, "the id is free", func() bool {
+	testutil.Eventually(t, "the id is free", func() bool {
 		_, created, err := st.Enqueue(t.Context(), task("b"))
 		return err == nil && created
 	})

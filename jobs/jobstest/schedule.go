@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -64,7 +65,7 @@ func (s *suite) readsQueued(t *testing.T) {
 	n.RunAt = time.Now().Add(200 * time.Millisecond)
 	enqueue(t, st, n)
 	var late time.Duration
-	eventually(t, "the task reads as queued", func() bool {
+	testutil.Eventually(t, "the task reads as queued", func() bool {
 		got := get(t, st, n.ID)
 		late = time.Since(n.RunAt)
 		if got.State != jobs.StateQueued && got.State != jobs.StateScheduled {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -61,7 +62,7 @@ func (s *suite) neighboursExpire(t *testing.T) {
 	}
 	// Nobody looks for work, so that it matters not if the story comes late.
 	half := time.Now().Add(shortLease / 2)
-	eventually(t, "half of the lease is over", func() bool { return time.Now().After(half) })
+	testutil.Eventually(t, "half of the lease is over", func() bool { return time.Now().After(half) })
 	good := slices.DeleteFunc(both, func(l *driver.Lease) bool { return l.Task.ID != "good" })
 	if lost, err := st.Extend(t.Context(), good); err != nil || len(lost) > 0 {
 		t.Fatalf("Extend lost %v, %v", ids(lost), err)
@@ -78,7 +79,7 @@ func (s *suite) neighboursExpire(t *testing.T) {
 	if _, err := st.Reclaim(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.StateQueued })
+	testutil.Eventually(t, "the good one is due", func() bool { return get(t, st, "good").State == jobs.StateQueued })
 	losses := 0
 	for get(t, st, "good").State != jobs.StateDead {
 		if slices.Contains(lose(t, st, by("y", 1)), "good") {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 )
@@ -48,7 +49,7 @@ func (s *suite) uniqueEnds(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	end := time.Now().Add(shortly) // at the earliest
 	enqueue(t, st, keyed("first", "work", shortly))
-	eventually(t, "the key is free", func() bool {
+	testutil.Eventually(t, "the key is free", func() bool {
 		_, created, err := other.Enqueue(t.Context(), keyed("second", "work", time.Hour))
 		if created && time.Now().Before(end.Add(-2*time.Millisecond)) { // a store may count in milliseconds
 			t.Errorf("free before its time")

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -43,7 +44,7 @@ func enqueueIn(t *testing.T, s driver.Store, queue string, ids ...string) {
 func finishAll(t *testing.T, s driver.Store, r driver.LeaseRequest, n int) []string {
 	t.Helper()
 	done := map[string]bool{}
-	eventually(t, fmt.Sprint(n, " tasks end"), func() bool {
+	testutil.Eventually(t, fmt.Sprint(n, " tasks end"), func() bool {
 		for _, l := range lease(t, s, r, time.Minute) {
 			if err := s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 				t.Errorf("finish %s: %v", l.Task.ID, err)
@@ -152,7 +153,7 @@ func TestDeletedTasks(t *testing.T) {
 	if err := s.Finish(t.Context(), held[0], driver.Outcome{State: jobs.StateSuccess}); !errors.Is(err, jobs.ErrLeaseLost) {
 		t.Errorf("finish a task that is gone: %v", err)
 	}
-	eventually(t, "both count as missing", func() bool {
+	testutil.Eventually(t, "both count as missing", func() bool {
 		lease(t, s, both("w", 1), 200*time.Millisecond)
 		return total(&counters, meter.EventMissing) == 2
 	})
@@ -229,13 +230,13 @@ func TestFlushed(t *testing.T) {
 	enqueue(t, s, "before")
 	finishAll(t, s, work("w", 5), 1)
 	// The journal looks twice a second how many tasks the server has accepted.
-	eventually(t, "the journal has looked", func() bool {
+	testutil.Eventually(t, "the journal has looked", func() bool {
 		stats := server.Client().InfoMap(t.Context(), "commandstats").Val()["Commandstats"]["cmdstat_get"]
 		return strings.HasPrefix(stats, "calls=") && !strings.HasPrefix(stats, "calls=1,")
 	})
 	enqueue(t, s, "lately")
 	server.Client().FlushAll(t.Context())
-	eventually(t, "it is there again", func() bool { _, err := s.Get(t.Context(), "lately"); return err == nil })
+	testutil.Eventually(t, "it is there again", func() bool { _, err := s.Get(t.Context(), "lately"); return err == nil })
 	enqueue(t, s, "after")
 	got := finishAll(t, s, work("w", 5), 2)
 	if !slices.Contains(got, "lately") || !slices.Contains(got, "after") {
@@ -294,7 +295,7 @@ func TestUnusedQueues(t *testing.T) {
 	}
 	s.SetPeriod(200 * time.Millisecond)
 	r.Queues, r.Owner = []string{"held", "none"}, "w2"
-	eventually(t, "unused queues are gone", func() bool {
+	testutil.Eventually(t, "unused queues are gone", func() bool {
 		lease(t, s, r, 50*time.Millisecond)
 		return c.SCard(ctx, base+"queues").Val() == 3
 	})
@@ -303,7 +304,7 @@ func TestUnusedQueues(t *testing.T) {
 			t.Errorf("left: %v", left)
 		}
 	}
-	eventually(t, "consumers that are gone leave", func() bool {
+	testutil.Eventually(t, "consumers that are gone leave", func() bool {
 		lease(t, s, r, 50*time.Millisecond)
 		return len(c.XInfoConsumers(ctx, base+"stream:paused", "workers").Val()) == 0
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/meter"
@@ -64,23 +65,11 @@ func ids(leases []*driver.Lease) (all []string) {
 	return all
 }
 
-// eventually polls until ok, for at most a minute.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(60 * time.Second); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
 // awaitAccepted waits until a server that was started again has a task that was
 // accepted, of which nobody may hear meanwhile that there is none.
 func awaitAccepted(t *testing.T, s *redisstream.Store, id string) {
 	t.Helper()
-	eventually(t, id+" is there again", func() bool {
+	testutil.Eventually(t, id+" is there again", func() bool {
 		_, err := s.Get(t.Context(), id)
 		if errors.Is(err, jobs.ErrNotFound) {
 			t.Errorf("%v, of a task that was accepted", err)
@@ -115,14 +104,14 @@ func TestEnqueueFailsFast(t *testing.T) {
 	server.Stop(t)
 	try("stopped")
 	server.Continue(t)
-	eventually(t, "tasks are accepted again", func() bool {
+	testutil.Eventually(t, "tasks are accepted again", func() bool {
 		_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "between", Name: "work"})
 		return err == nil
 	})
 	server.Kill()
 	try("gone")
 	server.Restart(t)
-	eventually(t, "tasks are accepted again", func() bool {
+	testutil.Eventually(t, "tasks are accepted again", func() bool {
 		_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "after", Name: "work"})
 		return err == nil
 	})
@@ -145,7 +134,7 @@ func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 		t.Fatalf("leased %v from a server that is stopped", ids(got))
 	}
 	server.Continue(t) // and the script runs
-	eventually(t, "the unheard lease", func() bool {
+	testutil.Eventually(t, "the unheard lease", func() bool {
 		got, err := other.Get(t.Context(), "a")
 		return err == nil && got.State == jobs.StateRunning
 	})
@@ -195,7 +184,7 @@ func TestServerIsKilled(t *testing.T) {
 		t.Errorf("Lease from a server that is gone: %v", err)
 	}
 	server.Restart(t)
-	eventually(t, "the outcome is recorded", func() bool {
+	testutil.Eventually(t, "the outcome is recorded", func() bool {
 		return s.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}) == nil
 	})
 	if got := lease(t, s, work("w", 2), 60*time.Second); !slices.Equal(ids(got), []string{"waiting"}) {
@@ -218,13 +207,13 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "the watcher listens", func() bool {
+	testutil.Eventually(t, "the watcher listens", func() bool {
 		n, err := server.Client().PubSubNumSub(t.Context(), "{gale:jobs}:changed:a").Result()
 		return err == nil && n["{gale:jobs}:changed:a"] == 1
 	})
 	server.Kill()
 	server.Restart(t)
-	eventually(t, "the task is leased", func() bool {
+	testutil.Eventually(t, "the task is leased", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := other.Lease(ctx, work("w", 1))
@@ -248,7 +237,7 @@ func watch(t *testing.T, server *redistest.Server, s driver.Store) (seen <-chan 
 		_, err := s.Watch(t.Context(), "a", 1)
 		ended <- err
 	}()
-	eventually(t, "the watcher listens", func() bool {
+	testutil.Eventually(t, "the watcher listens", func() bool {
 		n, err := server.Client().PubSubNumSub(t.Context(), base+"changed:a").Result()
 		return err == nil && n[base+"changed:a"] == 1
 	})

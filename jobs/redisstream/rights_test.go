@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/redistest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/redisstream"
@@ -142,7 +143,7 @@ func TestMissingRight(t *testing.T) {
 				t.Errorf("%d lines:\n%s", n, log.String())
 			}
 			setUser(t, server, right, "+eval")
-			eventually(t, "tasks are accepted", func() bool {
+			testutil.Eventually(t, "tasks are accepted", func() bool {
 				_, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "b", Name: "work"})
 				return err == nil
 			})
@@ -164,7 +165,7 @@ func TestMayNotSubscribe(t *testing.T) {
 	enqueue(t, s, "a")
 	seen := watch(t, server, s)
 	setUser(t, server, "resetchannels") // which ends the subscription
-	eventually(t, "the log says so", func() bool {
+	testutil.Eventually(t, "the log says so", func() bool {
 		return strings.Contains(log.String(), "subscription lost") && strings.Contains(log.String(), "NOPERM")
 	})
 	server.Client().HIncrBy(t.Context(), base+"task:a", "version", 1)
@@ -177,7 +178,7 @@ func TestMayNotSubscribe(t *testing.T) {
 		t.Error("the watcher does not see the change")
 	}
 	setUser(t, server, "allchannels")
-	eventually(t, "it subscribes again", func() bool { return strings.Contains(log.String(), "subscribed again") })
+	testutil.Eventually(t, "it subscribes again", func() bool { return strings.Contains(log.String(), "subscribed again") })
 }
 
 // Workers go on in a server that is full: what they end makes room.
@@ -233,7 +234,7 @@ func TestRefusals(t *testing.T) {
 			}
 			do(c.begin...)
 			server.Client().ClientKillByFilter(t.Context(), "USER", "gale") // as a restart of Redis would
-			eventually(t, "the reason", func() bool {
+			testutil.Eventually(t, "the reason", func() bool {
 				_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "b", Name: "work"})
 				return errors.Is(err, jobs.ErrUnavailable) && strings.Contains(err.Error(), c.want)
 			})
@@ -255,7 +256,7 @@ func TestRefusals(t *testing.T) {
 			} else {
 				do(c.end...)
 			}
-			eventually(t, "tasks are accepted", func() bool {
+			testutil.Eventually(t, "tasks are accepted", func() bool {
 				_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "b", Name: "work"})
 				return err == nil
 			})
