@@ -78,10 +78,10 @@ func (r *partRun) Tally() *prefork.Tally { return &r.tally }
 
 // Listener returns a copy of the part's socket, which is the run's to close.
 func (r *partRun) Listener() (net.Listener, error) {
-	if r.part.listener == nil {
+	if r.listener == nil {
 		return nil, fmt.Errorf("%s has no listener", r.name)
 	}
-	file, err := r.part.listener.File()
+	file, err := r.listener.File()
 	if err != nil {
 		return nil, fmt.Errorf("copy the listener of %s: %w", r.name, err)
 	}

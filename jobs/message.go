@@ -28,7 +28,7 @@ type message struct {
 	OnSuccess                   []*message
 	OnError                     []*message
 	ChordCallback               *message
-	BrokerMessageGroupId        string //nolint:staticcheck // machinery's name
+	BrokerMessageGroupId        string
 	SQSReceiptHandle            string
 	StopTaskDeletionOnError     bool
 	IgnoreWhenTaskNotRegistered bool

@@ -217,7 +217,7 @@ func covers(a, b []segment) bool {
 		return false
 	}
 	for i, s := range a[:last] {
-		if b[i].rest || s.shape() != b[i].shape() && (s.fixed() || s.pattern != nil && !(b[i].fixed() && s.matches(b[i].text))) {
+		if b[i].rest || s.shape() != b[i].shape() && (s.fixed() || s.pattern != nil && (!b[i].fixed() || !s.matches(b[i].text))) {
 			return false
 		}
 	}

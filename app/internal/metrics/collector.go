@@ -83,7 +83,7 @@ func endsWithARelease(f *dto.MetricFamily) bool {
 }
 
 // join adds a slot's families to those of all.
-func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot string) {
+func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot string) { //nolint:unparam // it does not know new(slot)
 	for _, f := range families {
 		for _, m := range f.Metric {
 			m.Label = append(m.Label, &dto.LabelPair{Name: new("slot"), Value: new(slot)})

@@ -50,7 +50,7 @@ func addHistogram(had, h *dto.Histogram) {
 	slices.Sort(bounds)
 	bounds = slices.Compact(bounds)
 	sums := make([]*dto.Bucket, 0, len(bounds))
-	for _, bound := range bounds {
+	for _, bound := range bounds { //nolint:wastedassign // it does not know new(bound)
 		sums = append(sums, &dto.Bucket{UpperBound: new(bound), CumulativeCount: new(upTo(had, bound) + upTo(h, bound))})
 	}
 	had.Bucket = sums
