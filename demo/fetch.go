@@ -66,7 +66,7 @@ func (f *fetchRoutes) answer(ctx *fasthttp.RequestCtx, run func(func() error) er
 	return nil
 }
 
-// upstreamError gives the errors of a fetch their statuses.
+// upstreamError gives the errors of a fetch their statuses. The log gets the cause.
 func upstreamError(err error) error {
 	for _, known := range []struct {
 		err    error
@@ -77,7 +77,7 @@ func upstreamError(err error) error {
 		{upstream.ErrAnswer, fasthttp.StatusBadGateway},
 	} {
 		if errors.Is(err, known.err) {
-			return server.Fail(known.status, known.err.Error())
+			return &server.Error{Status: known.status, Reason: known.err.Error(), Err: err}
 		}
 	}
 	return err

@@ -5,8 +5,8 @@ go 1.26.0
 replace github.com/galeserver/gale => ../..
 
 require (
-	github.com/galeserver/gale v0.0.0
 	github.com/RichardKnop/machinery/v2 v2.0.16
+	github.com/galeserver/gale v0.0.0
 	github.com/hibiken/asynq v0.25.1
 	github.com/redis/go-redis/v9 v9.23.0
 )
@@ -41,7 +41,6 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/montanaflynn/stats v0.7.1 // indirect
 	github.com/ncruces/go-strftime v1.0.0 // indirect
-	github.com/netresearch/go-cron v0.9.1 // indirect
 	github.com/opentracing/opentracing-go v1.2.0 // indirect
 	github.com/rabbitmq/amqp091-go v1.10.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
