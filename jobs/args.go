@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/galeserver/gale/internal/typed"
 	"github.com/galeserver/gale/internal/utf8text"
@@ -27,10 +26,8 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 	if kwargs, err = typed.MembersOf(n.Kwargs); err != nil || len(n.Kwargs) > 0 && !json.Valid(n.Kwargs) {
 		return nil, nil, fmt.Errorf("%w: keywords of %s are not a JSON object", ErrArgs, n.Name)
 	}
-	for i, m := range kwargs {
-		if kwargs.Has(m.Name, i) {
-			return nil, nil, fmt.Errorf("%w: %s of %s is given twice", ErrArgs, m.Name, n.Name)
-		}
+	if name, twice := kwargs.Twice(); twice {
+		return nil, nil, fmt.Errorf("%w: %s of %s is given twice", ErrArgs, name, n.Name)
 	}
 	return given, kwargs, nil
 }
@@ -52,7 +49,7 @@ func (d Definition) accept(given []json.RawMessage, kwargs typed.Members, result
 		}
 	}
 	if len(wrong) > 0 {
-		return nil, fmt.Errorf("%w: %s", ErrArgs, strings.Join(wrong, "; "))
+		return nil, fmt.Errorf("%w: %s", ErrArgs, typed.Join(wrong))
 	}
 	if given == nil {
 		given = []json.RawMessage{}

@@ -41,11 +41,12 @@ func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results i
 		return in.acceptOne(given, kwargs, results)
 	}
 	object, wrong := in.object(given, kwargs)
+	known := in.fields.Names()
 	for _, m := range object {
 		if at := in.fields.Index(m.Name); at >= 0 {
 			wrong = append(wrong, typed.Check(m.Name, in.fields[at].Type, m.Value, stored)...)
 		} else if !stored {
-			wrong = append(wrong, m.Name+" is unknown"+in.fields.Names())
+			wrong = append(wrong, m.Name+" is unknown"+known)
 		}
 	}
 	if results > 0 {
@@ -56,7 +57,7 @@ func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results i
 	}
 	for _, f := range in.fields {
 		switch {
-		case object.Has(f.Name, len(object)):
+		case object.Has(f.Name):
 		case f.Preset != nil:
 			object = append(object, typed.Member{Name: f.Name, Value: f.Preset})
 		case !f.Optional:
@@ -94,11 +95,13 @@ func (in *input) acceptOne(given []json.RawMessage, kwargs typed.Members, result
 // object puts together what is given: objects, values in the order of the fields
 // that are not given yet, keywords.
 func (in *input) object(given []json.RawMessage, kwargs typed.Members) (object typed.Members, wrong []string) {
+	has := map[string]bool{}
 	add := func(m typed.Member) {
-		if object.Has(m.Name, len(object)) {
+		if has[m.Name] {
 			wrong = append(wrong, m.Name+" is given twice")
 			return
 		}
+		has[m.Name] = true
 		object = append(object, m)
 	}
 	next := 0
@@ -109,7 +112,7 @@ func (in *input) object(given []json.RawMessage, kwargs typed.Members) (object t
 			}
 			continue
 		}
-		for next < len(in.fields) && object.Has(in.fields[next].Name, len(object)) {
+		for next < len(in.fields) && has[in.fields[next].Name] {
 			next++
 		}
 		if next == len(in.fields) {

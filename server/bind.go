@@ -154,10 +154,10 @@ func bodyFault(err error) error {
 func (t *target) set(members typed.Members, wrong []string) error {
 	wrong = append(wrong, typed.CheckMembers("", t.fields, members, false)...)
 	if len(wrong) > 0 {
-		return Fail(http.StatusBadRequest, strings.Join(wrong, "; "))
+		return Fail(http.StatusBadRequest, typed.Join(wrong))
 	}
 	for _, f := range t.fields {
-		if f.Preset != nil && !members.Has(f.Name, len(members)) {
+		if f.Preset != nil && !members.Has(f.Name) {
 			members = append(members, typed.Member{Name: f.Name, Value: f.Preset})
 		}
 	}

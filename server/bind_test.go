@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime/multipart"
 	"reflect"
 	"strings"
@@ -120,6 +121,21 @@ func TestBindFaults(t *testing.T) {
 		if !reflect.DeepEqual(got, order{Customer: "unchanged"}) {
 			t.Errorf("%s %q: changed to %+v", c.kind, c.body, got)
 		}
+	}
+}
+
+// However many members are unknown, the response names a few and counts the others.
+func TestBindNamesAFewFaults(t *testing.T) {
+	var body strings.Builder
+	const unknown = 80_000
+	body.WriteString(`{"customer":"a"`)
+	for i := range unknown {
+		fmt.Fprintf(&body, `,"k%d":0`, i)
+	}
+	body.WriteString("}")
+	_, status, reason := bound(t, "application/json", body.String())
+	if status != 400 || !strings.HasPrefix(reason, "k0 is unknown") || !strings.HasSuffix(reason, "; and 79990 more") || len(reason) > 2000 {
+		t.Errorf("%d, %d bytes: %.100s…", status, len(reason), reason)
 	}
 }
 

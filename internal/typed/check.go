@@ -37,7 +37,7 @@ func (all Fields) Names() string {
 }
 
 // Check says what is wrong with a value of a type, by the path of each fault.
-// lenient passes over unknown Members.
+// lenient passes over unknown members.
 func Check(path string, t reflect.Type, value json.RawMessage, lenient bool) (wrong []string) {
 	null := string(bytes.TrimSpace(value)) == "null"
 	switch kind := t.Kind(); {
@@ -91,23 +91,39 @@ func checkObject(path string, t reflect.Type, value json.RawMessage, lenient boo
 
 // CheckMembers is Check for the members of an object, whose names follow prefix.
 func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (wrong []string) {
-	for i, m := range object {
+	known := fields.Names()
+	seen := make(map[string]bool, len(object)) // a client sends as many as it likes
+	for _, m := range object {
 		at := fields.Index(m.Name)
 		switch {
-		case object.Has(m.Name, i):
+		case seen[m.Name]:
 			wrong = append(wrong, prefix+m.Name+" is given twice")
 		case at >= 0:
 			wrong = append(wrong, Check(prefix+m.Name, fields[at].Type, m.Value, lenient)...)
 		case !lenient:
-			wrong = append(wrong, prefix+m.Name+" is unknown"+fields.Names())
+			wrong = append(wrong, prefix+m.Name+" is unknown"+known)
 		}
+		seen[m.Name] = true
 	}
 	for _, f := range fields {
-		if !f.Optional && f.Preset == nil && !object.Has(f.Name, len(object)) {
+		if !f.Optional && f.Preset == nil && !seen[f.Name] {
 			wrong = append(wrong, prefix+f.Name+" is missing")
 		}
 	}
 	return wrong
+}
+
+// maxFaults is how many faults a text names.
+const maxFaults = 10
+
+// Join is what is wrong as one text: the first faults, and how many more there are.
+func Join(wrong []string) string {
+	named := wrong[:min(len(wrong), maxFaults)]
+	text := strings.Join(named, "; ")
+	if more := len(wrong) - len(named); more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
 }
 
 // Misfit words why a value could not be stored, without the names of Go's types.

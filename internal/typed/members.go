@@ -17,7 +17,7 @@ type Members []Member
 
 var errNoObject = errors.New("not a JSON object")
 
-// MembersOf reads an object; null and nothing have no Members.
+// MembersOf reads an object; null and nothing have no members.
 func MembersOf(data json.RawMessage) (all Members, err error) {
 	if data = bytes.TrimSpace(data); len(data) == 0 || string(data) == "null" {
 		return nil, nil
@@ -43,14 +43,26 @@ func MembersOf(data json.RawMessage) (all Members, err error) {
 	return all, nil
 }
 
-// Has reports whether one of the first n is called name.
-func (all Members) Has(name string, n int) bool {
-	for _, m := range all[:n] {
+// Has reports whether one of them is called name.
+func (all Members) Has(name string) bool {
+	for _, m := range all {
 		if m.Name == name {
 			return true
 		}
 	}
 	return false
+}
+
+// Twice returns a name that two members have, if there is one.
+func (all Members) Twice() (name string, found bool) {
+	seen := make(map[string]bool, len(all))
+	for _, m := range all {
+		if seen[m.Name] {
+			return m.Name, true
+		}
+		seen[m.Name] = true
+	}
+	return "", false
 }
 
 // JSON is the object.

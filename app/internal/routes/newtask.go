@@ -109,7 +109,7 @@ func decodeWork(body []byte) (w newWork, err error) {
 		}
 	}
 	switch {
-	case kinds == 0 && o.wrong.n == 0:
+	case kinds == 0 && len(o.wrong.all) == 0:
 		return w, errors.New(`body: "task" is missing; or give "chain", or "group" with or without "callback"`)
 	case kinds > 1:
 		return w, errors.New(`body: give one of "task", "chain" and "group"`)

@@ -12,12 +12,11 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/internal/span"
+	"github.com/galeserver/gale/internal/typed"
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
 const (
-	// maxFaults is how many faults of a body are named.
-	maxFaults = 10
 	// shownValue is how much of a value is shown in a fault, in bytes.
 	shownValue = 64
 	// maxKeys is how many keys of an object are read: no object has as many.
@@ -25,29 +24,18 @@ const (
 )
 
 // faults are what is wrong with a body, each behind the key that it is about.
-type faults struct {
-	all []string
-	n   int
-}
+type faults struct{ all []string }
 
 // Error names the first of them.
-func (f *faults) Error() string {
-	text := strings.Join(f.all, "; ")
-	if f.n > len(f.all) {
-		text += fmt.Sprintf("; and %d more", f.n-len(f.all))
-	}
-	return text
-}
+func (f *faults) Error() string { return typed.Join(f.all) }
 
 func (f *faults) add(key, format string, args ...any) {
-	if f.n++; f.n <= maxFaults {
-		f.all = append(f.all, utf8text.Cut(key, shownValue)+": "+fmt.Sprintf(format, args...))
-	}
+	f.all = append(f.all, utf8text.Cut(key, shownValue)+": "+fmt.Sprintf(format, args...))
 }
 
 // err is nil if nothing is wrong.
 func (f *faults) err() error {
-	if f.n == 0 {
+	if len(f.all) == 0 {
 		return nil
 	}
 	return f
