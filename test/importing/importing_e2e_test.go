@@ -7,11 +7,8 @@ package importing
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/test/harness"
 )
 
 const modulePath = "github.com/galeserver/gale"
@@ -117,103 +115,48 @@ func copyFile(t *testing.T, from, to string) {
 
 // shop is the program while it serves.
 type shop struct {
-	t          *testing.T
-	cmd        *exec.Cmd
-	log        testutil.LogBuffer
-	url, admin string
+	*harness.Server
+	t *testing.T
 }
 
 func (m *module) serve(t *testing.T, args ...string) *shop {
 	t.Helper()
-	s := &shop{t: t, url: "http://" + freeAddress(t), admin: freeAddress(t)}
-	port := s.url[strings.LastIndex(s.url, ":")+1:]
-	s.cmd = exec.Command(filepath.Join(m.dir, "bin"), append([]string{"-port", port, "-admin", s.admin, "-data", t.TempDir()}, args...)...)
-	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = m.dir, &s.log, &s.log
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM)
-		_ = s.cmd.Wait()
-		if t.Failed() {
-			t.Logf("log of the program:\n%s", s.log.String())
-		}
-	})
-	testutil.Eventually(t, "it is ready", func() bool { status, _ := s.get("http://" + s.admin + "/readyz"); return status == 200 })
-	return s
+	cmd := exec.Command(filepath.Join(m.dir, "bin"), append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
+	cmd.Dir = m.dir
+	g, err := harness.LaunchAs(cmd)
+	return &shop{harness.EndWith(t, g, err), t}
 }
 
-// freeAddress is one on loopback that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
-func (s *shop) get(url string) (status int, body string) {
-	resp, err := http.Get(url)
+// get returns the status and the body of a page, 0 if there is no response.
+func (s *shop) get(path string) (status int, body string) {
+	status, body, err := harness.Get(s.URL + path)
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, err.Error()
-	}
-	return resp.StatusCode, string(text)
+	return status, body
 }
 
 // order places one and waits for what the worker makes of it.
 func (s *shop) order(customer string) (id string) {
 	s.t.Helper()
-	var task struct{ ID string }
-	resp, err := http.Post(s.url+"/orders", "application/json", strings.NewReader(fmt.Sprintf(`{"customer":%q,"copies":2}`, customer)))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&task); err != nil || resp.StatusCode != http.StatusAccepted || task.ID == "" {
-		s.t.Fatalf("POST /orders: %d %v", resp.StatusCode, err)
+	var task harness.Task
+	if code := harness.Send(s.t, http.MethodPost, s.URL+"/orders", fmt.Sprintf(`{"customer":%q,"copies":2}`, customer), &task); code != http.StatusAccepted || task.ID == "" {
+		s.t.Fatalf("POST /orders: %d", code)
 	}
 	return task.ID
 }
 
 func (s *shop) awaitPrinted(id, customer string) {
 	s.t.Helper()
-	testutil.Eventually(s.t, "the order of "+customer+" is printed", func() bool {
-		status, body := s.get(s.url + "/tasks/" + id + "?wait=10s")
-		return status == 200 && strings.Contains(body, `"state":"success"`) && strings.Contains(body, `"result":"printed for `+customer+`"`)
-	})
-}
-
-// pids are those of the slots, by their names.
-func (s *shop) pids() map[string]int {
-	s.t.Helper()
-	status, body := s.get("http://" + s.admin + "/status")
-	var all struct {
-		Slots []struct {
-			Slot string
-			PID  int
-		}
+	if task := harness.AwaitTask(s.t, s.Server, id); task.State != "success" || string(task.Result) != `"printed for `+customer+`"` {
+		s.t.Errorf("the order of %s: %+v", customer, task)
 	}
-	if err := json.Unmarshal([]byte(body), &all); err != nil || status != 200 {
-		s.t.Fatalf("/status: %d %s", status, body)
-	}
-	pids := map[string]int{}
-	for _, slot := range all.Slots {
-		pids[slot.Slot] = slot.PID
-	}
-	return pids
 }
 
 // kill ends a slot's process and waits for the next one.
 func (s *shop) kill(slot string) {
 	s.t.Helper()
-	was := s.pids()[slot]
+	was := s.Slots(s.t)[slot].PID
 	if was == 0 {
 		s.t.Fatalf("no process in %s", slot)
 	}
@@ -221,7 +164,7 @@ func (s *shop) kill(slot string) {
 		s.t.Fatal(err)
 	}
 	testutil.Eventually(s.t, slot+" has another process", func() bool {
-		now := s.pids()[slot]
+		now := s.Slots(s.t)[slot].PID
 		return now != 0 && now != was
 	})
 }
@@ -237,18 +180,13 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	m.build(t, first, "bin")
 	s := m.serve(t, "-procs", "2", "-workers", "1")
 
-	if status, body := s.get(s.url + "/hello/x"); status != 200 || body != "Hello, x" {
+	if status, body := s.get("/hello/x"); status != 200 || body != "Hello, x" {
 		t.Errorf("GET /hello/x: %d %q", status, body)
 	}
 	s.awaitPrinted(s.order("Ann"), "Ann")
-	resp, err := http.Post(s.url+"/orders", "application/json", strings.NewReader(`{"customer":"Ann"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	reason, _ := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(reason), "copies") {
-		t.Errorf("an order without copies: %d %s", resp.StatusCode, reason)
+	var fault struct{ Reason string }
+	if code := harness.Send(t, http.MethodPost, s.URL+"/orders", `{"customer":"Ann"}`, &fault); code != http.StatusBadRequest || !strings.Contains(fault.Reason, "copies") {
+		t.Errorf("an order without copies: %d %s", code, fault.Reason)
 	}
 	s.crossSite()
 
@@ -256,9 +194,9 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	s.awaitPrinted(s.order("Bea"), "Bea")
 	for _, slot := range []string{"serve.0", "serve.1"} {
 		s.kill(slot)
-		testutil.Eventually(t, slot+" serves again", func() bool { status, _ := s.get(s.url + "/hello/x"); return status == 200 })
+		testutil.Eventually(t, slot+" serves again", func() bool { status, _ := s.get("/hello/x"); return status == 200 })
 	}
-	if status, body := s.get(s.url + "/console"); status != 200 || !strings.Contains(body, "<html") {
+	if status, body := s.get("/console"); status != 200 || !strings.Contains(body, "<html") {
 		t.Errorf("GET /console: %d", status)
 	}
 	if list := m.run(t, "./bin", "tasks", "list", "-data", s.data()); !strings.Contains(list, "print_order") {
@@ -272,21 +210,21 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	second := strings.NewReplacer(`"Hello, "`, `"Welcome, "`, "func main() {", "var most int\n\nfunc main() {",
 		`Name:  "shop",`, "Name:  \"shop\",\n\t\tFlags: func(f *flag.FlagSet) { f.IntVar(&most, \"most\", 10, \"copies of an order at most\") },",
 		"import (\n", "import (\n\t\"flag\"\n").Replace(first)
-	before := s.pids()
+	before := s.Slots(t)
 	m.build(t, second, "bin.new")
 	if err := os.Rename(filepath.Join(m.dir, "bin.new"), filepath.Join(m.dir, "bin")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := s.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	testutil.Eventually(t, "all children are new", func() bool {
-		for slot, pid := range s.pids() {
-			if pid == 0 || strings.HasPrefix(slot, "serve") && pid == before[slot] {
+		for name, slot := range s.Slots(t) {
+			if slot.PID == 0 || strings.HasPrefix(name, "serve") && slot.PID == before[name].PID {
 				return false
 			}
 		}
-		_, body := s.get(s.url + "/hello/x")
+		_, body := s.get("/hello/x")
 		return body == "Welcome, x"
 	})
 	m.wrongFlag(t)
@@ -294,9 +232,9 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 
 // data is the folder of the server's state.
 func (s *shop) data() string {
-	for i, arg := range s.cmd.Args {
+	for i, arg := range s.Cmd.Args {
 		if arg == "-data" {
-			return s.cmd.Args[i+1]
+			return s.Cmd.Args[i+1]
 		}
 	}
 	return ""
@@ -305,7 +243,7 @@ func (s *shop) data() string {
 // crossSite orders as a page of another origin would.
 func (s *shop) crossSite() {
 	s.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, s.url+"/orders", strings.NewReader("customer=Eve&copies=1"))
+	req, err := http.NewRequest(http.MethodPost, s.URL+"/orders", strings.NewReader("customer=Eve&copies=1"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
