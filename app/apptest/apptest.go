@@ -20,19 +20,16 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/galeserver/gale/app"
+	"github.com/galeserver/gale/internal/testutil"
 )
 
 // asServer makes the test binary the application of Main.
 const asServer = "GALE_APPTEST_SERVER"
-
-// patience is how long a server may take to start, to end, and to run a task.
-const patience = 2 * time.Minute
 
 // Main runs the tests of a package, and is to be called by its TestMain. StartProcesses
 // executes the test binary again, which is then the application and no test. It does
@@ -58,7 +55,7 @@ type Server struct {
 	Client *http.Client
 
 	t   testing.TB
-	log *logged
+	log *testutil.LogBuffer
 }
 
 // Start starts the application in this process, as -single does, on free ports and with a
@@ -68,7 +65,7 @@ type Server struct {
 func Start(t testing.TB, a app.Application, flags ...string) *Server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	log := &logged{}
+	log := &testutil.LogBuffer{}
 	args := append([]string{"server", "serve", "-single"}, own(t, flags)...)
 	done := make(chan error, 1)
 	go func() { done <- app.Run(ctx, a, args, nil, log, log) }() // ends with ctx
@@ -91,7 +88,7 @@ func StartProcesses(t testing.TB, flags ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &logged{}
+	log := &testutil.LogBuffer{}
 	cmd := exec.Command(program, append([]string{"serve", "-procs", "1"}, own(t, flags)...)...)
 	cmd.Env = append(os.Environ(), asServer+"=1")
 	cmd.Stdout, cmd.Stderr = log, log
@@ -113,14 +110,14 @@ func own(t testing.TB, flags []string) []string {
 }
 
 // ended waits for the end of a server.
-func ended(t testing.TB, log *logged, done <-chan error) {
+func ended(t testing.TB, log *testutil.LogBuffer, done <-chan error) {
 	t.Helper()
 	select {
 	case err := <-done:
 		if err != nil {
 			t.Errorf("the server ended with: %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testutil.Patience):
 		t.Errorf("the server does not end")
 	}
 	if t.Failed() {
@@ -129,22 +126,22 @@ func ended(t testing.TB, log *logged, done <-chan error) {
 }
 
 // serving waits until the log says that all is ready, and reads the addresses in it.
-func serving(t testing.TB, log *logged, done chan error) *Server {
+func serving(t testing.TB, log *testutil.LogBuffer, done chan error) *Server {
 	t.Helper()
 	s := &Server{t: t, log: log, Client: &http.Client{
-		Timeout:       patience,
+		Timeout:       testutil.Patience,
 		Transport:     &http.Transport{DisableKeepAlives: true}, // each request may get another process
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	ready := log.await("msg=ready ")
-	select {
-	case <-ready:
-	case err := <-done:
-		done <- err // for the end of the test
-		t.Fatalf("the server does not start: %v", err)
-	case <-time.After(patience):
-		t.Fatal("the server is not ready")
-	}
+	testutil.Eventually(t, "the server is ready", func() bool {
+		select {
+		case err := <-done:
+			done <- err // for the end of the test
+			t.Fatalf("the server does not start: %v", err)
+		default:
+		}
+		return strings.Contains(log.String(), "msg=ready ")
+	})
 	for line := range strings.Lines(log.String()) {
 		for word := range strings.FieldsSeq(line) {
 			if url, ok := strings.CutPrefix(word, "url="); ok {
@@ -216,7 +213,7 @@ type Task struct {
 // where they are by default.
 func (s *Server) AwaitTask(id string) (t Task) {
 	s.t.Helper()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(testutil.Patience); ; {
 		status, body := s.Get("/tasks/" + id + "?wait=20s")
 		err := json.Unmarshal([]byte(body), &t)
 		switch {
@@ -232,48 +229,4 @@ func (s *Server) AwaitTask(id string) (t Task) {
 
 func final(state string) bool {
 	return state == "success" || state == "failed" || state == "cancelled" || state == "dead"
-}
-
-// logged is the log of a server.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	want string
-	seen chan struct{} // closed when want is in text
-}
-
-// Write implements io.Writer.
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text.Write(p)
-	l.look()
-	return len(p), nil
-}
-
-// String is the log.
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// await returns a channel that is closed once the log has a text.
-func (l *logged) await(want string) <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.want, l.seen = want, make(chan struct{})
-	l.look()
-	return l.seen
-}
-
-func (l *logged) look() {
-	if l.seen == nil || !bytes.Contains(l.text.Bytes(), []byte(l.want)) {
-		return
-	}
-	select {
-	case <-l.seen:
-	default:
-		close(l.seen)
-	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/galeserver/gale/app"
 	"github.com/galeserver/gale/app/apptest"
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 )
@@ -118,11 +119,7 @@ func TestReload(t *testing.T) {
 		if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(2 * time.Minute); strings.Count(s.Log(), `msg="part replaced" slot=serve.0`) < n-1; <-time.After(10 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("serve.0 was not replaced:\n%s", s.Log())
-			}
-		}
+		testutil.Eventually(t, "serve.0 is replaced", func() bool { return strings.Count(s.Log(), `msg="part replaced" slot=serve.0`) >= n-1 })
 	}
 	close(stop)
 	clients.Wait()
