@@ -65,7 +65,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	starter.Client = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Store: s.store, TaskMeter: counted.Tasks, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,
 		Leaving: ctx, Logger: log,
 	}
 	origins, err := server.ParseOrigins(c.Origins)

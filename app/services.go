@@ -111,7 +111,7 @@ func openServices(ctx context.Context, c config.Config, s *state, r prometheus.R
 
 // serve adds what only serving processes have.
 func (s *Services) serve(d routes.Deps, counted metrics.Sources, blocking Pool) {
-	s.Tasks = &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
+	s.Tasks = d.Client
 	s.Channels, s.Hub, s.Pool = d.Bus, d.Hub, blocking
 	s.Cache = cache.New(d.Redis, cache.Options{Counters: counted.Cache})
 	s.redis, s.limits = d.Redis, counted.Limit

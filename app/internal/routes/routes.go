@@ -17,7 +17,6 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
-	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/static"
@@ -30,6 +29,7 @@ import (
 // Deps are what the handlers work with.
 type Deps struct {
 	Tasks     *jobs.Registry
+	Client    *jobs.Client // accepts them
 	Store     driver.Store
 	Artifacts *artifacts.Folder
 	Uploads   *uploads.Store
@@ -56,8 +56,6 @@ type Deps struct {
 	// Resumable takes the uploads by tus. Its Run and Close are the caller's to
 	// call.
 	Resumable *tus.Server
-	// TaskMeter counts the tasks that are accepted; nil for nobody.
-	TaskMeter meter.Meter
 	// Prefix is in front of the paths of all routes but /healthz; empty for none.
 	Prefix string
 	// Off are the groups that there are no routes for, see Groups.
@@ -77,8 +75,7 @@ var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static"
 
 // All returns the platform's routes.
 func All(d Deps) []server.Route {
-	client := &jobs.Client{Store: d.Store, Tasks: d.Tasks, Meter: d.TaskMeter}
-	tasks := &taskRoutes{client: client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
+	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
