@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/limit"
@@ -95,7 +96,7 @@ func TestReloadOfAnApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitLog(t, log, "msg=reloaded")
-	for end := time.Now().Add(patience); ; <-time.After(20 * time.Millisecond) { // the old process may still have a connection
+	for end := time.Now().Add(testutil.Patience); ; <-time.After(20 * time.Millisecond) { // the old process may still have a connection
 		_, _, body := send(t, "GET", url+"/hello/ada")
 		if body == "Salut, ada from nobody" {
 			break

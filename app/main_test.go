@@ -14,10 +14,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/uploads"
@@ -25,9 +25,6 @@ import (
 
 // asShop makes the test binary the application shop.
 const asShop = "APP_TEST_SHOP"
-
-// patience is for what must happen, however busy the machine is.
-const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asShop) != "" {
@@ -146,7 +143,7 @@ func send(t *testing.T, method, url string, fields ...string) (int, http.Header,
 		name, value, _ := strings.Cut(field, ": ")
 		req.Header.Set(name, value)
 	}
-	resp, err := (&http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	resp, err := (&http.Client{Timeout: testutil.Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,25 +184,18 @@ func start(t *testing.T, environ []string, args ...string) (url string, master *
 			t.Errorf("%v\n%s", err, log())
 		}
 	})
-	for end := time.Now().Add(patience); ; {
+	testutil.Eventually(t, "it responds", func() bool {
 		resp, err := http.Get("http://" + address + "/healthz")
 		if err == nil {
 			_ = resp.Body.Close()
-			return "http://" + address, cmd.Process, log
 		}
-		if time.Now().After(end) {
-			t.Fatalf("no response: %v\n%s", err, log())
-		}
-		<-time.After(20 * time.Millisecond)
-	}
+		return err == nil
+	})
+	return "http://" + address, cmd.Process, log
 }
 
 // awaitLog waits until the log has a text.
 func awaitLog(t *testing.T, log func() string, text string) {
 	t.Helper()
-	for end := time.Now().Add(patience); !strings.Contains(log(), text); <-time.After(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the log has no %q:\n%s", text, log())
-		}
-	}
+	testutil.Eventually(t, "the log has "+text, func() bool { return strings.Contains(log(), text) })
 }
