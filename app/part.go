@@ -29,6 +29,7 @@ type part struct {
 	lane       prefork.Lane
 	tally      prefork.Tally
 
+	booted   sync.Once // at the first run that is ready
 	mu       sync.Mutex
 	current  *partRun
 	runs     []*partRun // that have not ended

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,7 @@ type single struct {
 	store *part   // the embedded state server; nil with -redis
 	parts []*part // that use it
 
+	booting atomic.Int64   // parts that have not been ready yet
 	leaving sync.WaitGroup // runs that were replaced
 
 	mu      sync.Mutex
@@ -94,6 +96,7 @@ func newSingle(e env, c config.Config, ln *net.TCPListener, log *slog.Logger) *s
 	for n := range c.Workers {
 		s.parts = append(s.parts, add(roleWorker, n, work, nil))
 	}
+	s.booting.Store(int64(len(s.all())))
 	return s
 }
 
@@ -117,7 +120,6 @@ func (s *single) run(ctx context.Context) error {
 		changes[i] = make(chan config.Config, 1)
 		users.Go(func() { s.keep(using, p, changes[i]) }) // ends with using
 	}
-	go s.announce(using) // ends with using
 	for done := false; !done; {
 		select {
 		case <-ctx.Done():
@@ -152,28 +154,6 @@ func (s *single) run(ctx context.Context) error {
 	}
 }
 
-// announce says when all parts do their work for the first time.
-func (s *single) announce(ctx context.Context) {
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
-		live := 0
-		for _, slot := range s.status().Slots {
-			if slot.State == prefork.StateLive {
-				live++
-			}
-		}
-		if live == len(s.status().Slots) {
-			s.log.Info("ready", "slots", live)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			tick.Stop()
-			return
-		case <-tick.C:
-		}
-	}
-}
-
 // keep has a part at work until ctx ends: it begins again when it has failed, after a
 // pause that grows, and with each configuration of changes: the new run is ready before
 // the old one stops.
@@ -189,7 +169,7 @@ func (s *single) keep(ctx context.Context, p *part, changes <-chan config.Config
 		}
 		select {
 		case <-ready:
-			p.become(current, prefork.StateLive)
+			s.goLive(p, current)
 			s.log.Info("part ready", "slot", p.name, "run", current.number)
 		case c := <-changes:
 			current = s.replace(ctx, p, current, c)
@@ -212,6 +192,16 @@ func (s *single) keep(ctx context.Context, p *part, changes <-chan config.Config
 	}
 }
 
+// goLive notes that a run is ready, and says when all parts are for the first time.
+func (s *single) goLive(p *part, r *partRun) {
+	p.become(r, prefork.StateLive)
+	p.booted.Do(func() {
+		if s.booting.Add(-1) == 0 {
+			s.log.Info("ready", "slots", len(s.all()))
+		}
+	})
+}
+
 // replace returns the run that a part goes on with: a new one with c, or the old one if
 // the new one does not become ready within -boot-timeout.
 func (s *single) replace(ctx context.Context, p *part, old *partRun, c config.Config) *partRun {
@@ -220,7 +210,7 @@ func (s *single) replace(ctx context.Context, p *part, old *partRun, c config.Co
 	defer timer.Stop()
 	select {
 	case <-next.ready:
-		p.become(next, prefork.StateLive)
+		s.goLive(p, next)
 		s.log.Info("part replaced", "slot", p.name, "run", next.number)
 		s.leaving.Go(func() { s.end(old) }) // ends when the run has put away its work
 		return next
