@@ -36,8 +36,8 @@ func New() app.Application {
 
 // demo is the application in one process.
 type demo struct {
-	fetchURL string           // the flag
-	upstream *upstream.Client // nil: nothing to fetch
+	fetchURL string                          // the flag
+	upstream atomic.Pointer[upstream.Client] // nil: nothing to fetch
 }
 
 func (d *demo) flags(f *flag.FlagSet) {
@@ -57,10 +57,11 @@ func (d *demo) check() []error {
 
 func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 	if d.fetchURL != "" {
-		var err error
-		if d.upstream, err = upstream.New(d.fetchURL, upstream.Options{}); err != nil {
+		client, err := upstream.New(d.fetchURL, upstream.Options{})
+		if err != nil {
 			return nil, err
 		}
+		d.upstream.Store(client) // with -single, while the part before this one ends
 	}
 	clients := new(atomic.Int64)
 	if err := s.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -69,7 +70,7 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 		return nil, fmt.Errorf("count clients of /broadcast: %w", err)
 	}
 	wait := &waitRoutes{pool: s.Pool, log: s.Log}
-	fetch := &fetchRoutes{client: d.upstream, pool: s.Pool, log: s.Log}
+	fetch := &fetchRoutes{client: d.upstream.Load(), pool: s.Pool, log: s.Log}
 	shared := &sharedRoutes{limit: s.Limit(limit.Options{Name: "limited"}), cache: s.Cache}
 	sockets := &socketRoutes{hub: s.Hub, bus: s.Channels, log: s.Log, maxMessage: s.MaxBody, clients: clients}
 	tasks := &taskRoutes{client: s.Tasks}
@@ -96,8 +97,8 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 // start closes the connections of the upstream client when the process leaves.
 func (d *demo) start(ctx context.Context, _ *app.Services) error {
 	<-ctx.Done()
-	if d.upstream != nil {
-		d.upstream.Close()
+	if client := d.upstream.Load(); client != nil {
+		client.Close()
 	}
 	return nil
 }
