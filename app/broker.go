@@ -31,8 +31,8 @@ func openTasksFor(ctx context.Context, c config.Config, patience time.Duration, 
 
 // How long Redis may take where no client of the server waits.
 const (
-	lookPatience    = 5 * time.Second  // of who asks for figures
-	commandPatience = 30 * time.Second // of who runs server tasks, and can interrupt it
+	lookPatience    = 5 * time.Second  // for reading figures
+	commandPatience = 30 * time.Second // for server tasks, whose user can interrupt it
 )
 
 // taskFile is the file of the store without Redis.
