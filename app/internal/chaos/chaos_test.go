@@ -175,14 +175,21 @@ func (r *chaos) post(client *http.Client, id string) bool {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}
-	// 200 is the response if an earlier request was accepted and its response lost.
-	if err != nil || resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusOK {
-		r.mu.Lock()
-		r.refused++
-		r.mu.Unlock()
-		return false
+	status := 0 // no response: the server was killed
+	if err == nil {
+		status = resp.StatusCode
 	}
-	return true
+	switch status {
+	case http.StatusAccepted, http.StatusOK: // 200 if an earlier request was accepted and its response lost
+		return true
+	case 0, http.StatusServiceUnavailable:
+	default:
+		r.t.Errorf("%s: status %d", id, status)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused++
+	return false
 }
 
 // nap is a task of 20 ms; in a chain it gets the result of the one before as its

@@ -72,7 +72,9 @@ func (s settings) run() error {
 		return err
 	}
 	if s.Role == "serve" {
-		all := routes.All(routes.Deps{Guard: access.New(access.Options{}), Tasks: tasks, Store: store, Leaving: ctx, Logger: log})
+		all := routes.All(routes.Deps{
+			Guard: access.New(access.Options{}), Tasks: tasks, Client: &jobs.Client{Store: store, Tasks: tasks}, Store: store, Leaving: ctx, Logger: log,
+		})
 		srv, err := server.New(server.Options{Errors: routes.Statuses, Logger: log}, all)
 		if err != nil {
 			return err
