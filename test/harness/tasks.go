@@ -1,12 +1,16 @@
 package harness
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/galeserver/gale/internal/testutil"
 )
@@ -88,10 +92,60 @@ func RunTask(t *testing.T, g *Server, name string, args ...string) (task Command
 // PostTask posts to /tasks and returns the task that was accepted.
 func PostTask(t *testing.T, g *Server, body string) (task CommandTask) {
 	t.Helper()
-	if code := Send(t, "POST", g.URL+"/tasks", body, &task); code != http.StatusAccepted {
+	if code := enqueue(t, g, body, &task); code != http.StatusAccepted {
 		t.Fatalf("%s: %d %s", body, code, task.Reason)
 	}
 	return task
+}
+
+// enqueue sends a task or workflow until it gets another status than 503, which a busy
+// machine may give. It adds an id where there is none, as a client does whose task must
+// run once; the status is 202 also if the response to an earlier attempt was lost.
+func enqueue(t *testing.T, g *Server, body string, v any) (code int) {
+	t.Helper()
+	body = withID(t, body)
+	again := false
+	for end := time.Now().Add(testutil.Patience); ; again = true {
+		code = Send(t, "POST", g.URL+"/tasks", body, v)
+		if again && code == http.StatusOK {
+			return http.StatusAccepted
+		}
+		if code != http.StatusServiceUnavailable || time.Now().After(end) {
+			return code
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+// withID returns a body with an id: a chain has that of its first task.
+func withID(t *testing.T, body string) string {
+	t.Helper()
+	type object = map[string]json.RawMessage
+	var all object
+	var chain []object
+	err := json.Unmarshal([]byte(body), &all)
+	if err == nil && all["chain"] != nil {
+		err = json.Unmarshal(all["chain"], &chain)
+	}
+	if err != nil {
+		t.Fatalf("%.200s: %v", body, err)
+	}
+	bearer := all
+	if len(chain) > 0 {
+		bearer = chain[0]
+	}
+	if all["id"] != nil || bearer["id"] != nil {
+		return body
+	}
+	bearer["id"] = json.RawMessage(strconv.Quote(rand.Text()))
+	if len(chain) > 0 {
+		all["chain"], err = json.Marshal(chain)
+	}
+	text, err2 := json.Marshal(all)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // ShowTask returns a task as it is now.
@@ -113,7 +167,7 @@ type Flow struct {
 // PostFlow posts a workflow to /tasks and returns what was accepted.
 func PostFlow(t *testing.T, g *Server, body string) (f Flow) {
 	t.Helper()
-	if code := Send(t, "POST", g.URL+"/tasks", body, &f); code != http.StatusAccepted {
+	if code := enqueue(t, g, body, &f); code != http.StatusAccepted {
 		t.Fatalf("%.200s: %d %s", body, code, f.Reason)
 	}
 	return f
