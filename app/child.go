@@ -5,24 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/config"
-	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/internal/redisdb"
-	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/driver"
-	"github.com/galeserver/gale/jobs/machinery"
 	"github.com/galeserver/gale/jobs/meter"
-	"github.com/galeserver/gale/jobs/schedule"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/uploads"
 )
@@ -117,52 +110,6 @@ func (s *state) close() (err error) {
 		err = errors.Join(err, s.store.Close())
 	}
 	return err
-}
-
-// work is the work of a worker slot: tasks until ctx ends, then those that
-// are under way.
-func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
-	counted := metrics.NewTasks()
-	figures := metrics.NewRegistry(metrics.Sources{Tasks: counted})
-	defer observe(child, c, figures, log)() // the last to end
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	services, err := openServices(ctx, c, s, figures, log)
-	if err != nil {
-		return err
-	}
-	tasks, err := registry(services.reaching(a.tasks()), commands(c, s))
-	if err != nil {
-		return err
-	}
-	services.Tasks = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted}
-	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
-		log.Warn("what a killed worker left of its commands is still there", "error", err)
-	}
-	w, err := machinery.New(s.store, tasks, machinery.Options{
-		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
-		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Stopwatch: counted, Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	periodic, err := schedules(a, c)
-	if err != nil {
-		return err
-	}
-	if err := child.Ready(); err != nil {
-		log.Warn("cannot tell the master", "error", err)
-	}
-	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
-	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx
-	g.Go(func() error { return sweeper.Run(ctx) })   // ends with ctx
-	g.Go(func() error { return w.Run(ctx) })         // ends with ctx, and what is under way; or with a handler that is stuck
-	return g.Wait()
 }
 
 // lessThan leaves a child time to put things away before the master's patience

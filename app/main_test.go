@@ -64,7 +64,7 @@ func shop() Application {
 				return err
 			}
 			return job.Return(fmt.Sprintf("%s %d %s", greeting, limit, text))
-		}}},
+		}}, {Name: "share", Handler: share}},
 		OnUpload: func(ctx context.Context, s *Services, f uploads.File) error {
 			s.Log.Info("shop got a file", "directory", f.Directory, "filename", f.Filename, "size", f.Size, "sha256", f.SHA256)
 			if f.Filename == "bad.txt" {

@@ -5,17 +5,15 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
-	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/uploads"
 )
@@ -50,36 +48,13 @@ func checkRoutes(a Application, c config.Config) error {
 
 // offlineServices are services whose calls return ErrOffline.
 func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s *Services, closeRedis func() error) {
-	away := redis.NewClient(&redis.Options{MaxRetries: -1})
-	away.AddHook(offlineRedis{})
-	return &Services{
-		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Channels: realtime.NewBus(away, realtime.BusOptions{}),
-		Cache: cache.New(away, cache.Options{}), Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
-		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}), redis: away,
-	}, away.Close
-}
-
-// offlineRedis refuses every command, without a connection.
-type offlineRedis struct{}
-
-func (offlineRedis) DialHook(redis.DialHook) redis.DialHook {
-	return func(context.Context, string, string) (net.Conn, error) { return nil, ErrOffline }
-}
-
-func (offlineRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(_ context.Context, cmd redis.Cmder) error {
-		cmd.SetErr(ErrOffline)
-		return ErrOffline
+	away := refuseShared(ErrOffline)
+	s = &Services{
+		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
+		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}),
 	}
-}
-
-func (offlineRedis) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(_ context.Context, cmds []redis.Cmder) error {
-		for _, cmd := range cmds {
-			cmd.SetErr(ErrOffline)
-		}
-		return ErrOffline
-	}
+	s.share(away, metrics.Sources{})
+	return s, away.redis.Close
 }
 
 // offlineStore is a store of tasks whose calls return ErrOffline.

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/galeserver/gale/app/internal/metrics"
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/app/internal/watch"
-	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/pool"
@@ -73,11 +71,18 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return fmt.Errorf("read origins: %w", err)
 	}
 	d.Guard = access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.Authenticate, Logger: log})
-	closeSources, err := openSources(c, &d, counted.Realtime, log)
+	common, err := openShared(c, counted.Realtime, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeSources()) }()
+	defer func() { err = errors.Join(err, common.redis.Close()) }()
+	d.Redis, d.Bus, d.Events = common.redis, common.bus, routes.NewUploadEvents(common.bus, log)
+	if c.Static != "" {
+		if d.Static, err = static.Open(c.Static); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.Static.Close()) }()
+	}
 	d.Resumable, err = tus.New(s.uploads, tus.Options{
 		Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
 	})
@@ -90,7 +95,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	})
 	d.Watches = watch.New(s.store, log)
 	d.Console = newConsole(c, s.store, log)
-	services.serve(d, counted, blocking)
+	services.serve(d, common, counted, blocking)
 	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
@@ -182,33 +187,6 @@ func newServer(c config.Config, origins server.Origins, all []server.Route, m se
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
 	}, all)
-}
-
-// openSources opens what handlers get their answers from beside tasks and
-// uploads, one of each for the child.
-func openSources(c config.Config, d *routes.Deps, m realtime.BusMeter, log *slog.Logger) (closeAll func() error, err error) {
-	var opened []io.Closer
-	closeAll = func() (err error) {
-		for _, o := range opened {
-			err = errors.Join(err, o.Close())
-		}
-		return err
-	}
-	shared, err := redisdb.Open(c.Redis, redisdb.Options{Logger: log})
-	if err != nil {
-		return nil, err
-	}
-	redisdb.FailFast(shared, log)
-	d.Redis, d.Bus = shared, realtime.NewBus(shared, realtime.BusOptions{Meter: m, Logger: log})
-	d.Events = routes.NewUploadEvents(d.Bus, log)
-	opened = append(opened, shared)
-	if c.Static != "" {
-		if d.Static, err = static.Open(c.Static); err != nil {
-			return nil, errors.Join(err, closeAll())
-		}
-		opened = append(opened, d.Static)
-	}
-	return closeAll, nil
 }
 
 // tlsConfig loads the certificate: each child does when it starts, so a renewed

@@ -28,11 +28,13 @@ type Services struct {
 	Tasks *jobs.Client
 	// Uploads are the stored files.
 	Uploads Uploads
-	// Channels carry messages between all processes and machines. Nil in a worker.
+	// Channels carry messages between all processes and machines. In a worker of its
+	// own without -redis their errors wrap ErrNoSharedState.
 	Channels *realtime.Bus
-	// Cache keeps values for all processes and machines. Nil in a worker.
+	// Cache keeps values for all processes and machines. Without -redis, a worker of
+	// its own computes each value anew.
 	Cache *cache.Cache
-	// Pool is where handlers do work that blocks. Nil in a worker.
+	// Pool is where handlers do work that blocks.
 	Pool Pool
 	// Hub holds WebSockets. Nil in a worker.
 	Hub *realtime.Hub
@@ -67,7 +69,8 @@ type Pool interface {
 }
 
 // Limit makes a limiter that counts over all processes and machines. Limiters of
-// the same name share their counts. Not for workers.
+// the same name share their counts. In a worker of its own without -redis, Take
+// returns an error that wraps ErrNoSharedState.
 func (s *Services) Limit(o limit.Options) *limit.Limiter {
 	if o.Counters == nil {
 		o.Counters = s.limits
@@ -110,11 +113,16 @@ func openServices(ctx context.Context, c config.Config, s *state, r prometheus.R
 }
 
 // serve adds what only serving processes have.
-func (s *Services) serve(d routes.Deps, counted metrics.Sources, blocking Pool) {
-	s.Tasks = d.Client
-	s.Channels, s.Hub, s.Pool = d.Bus, d.Hub, blocking
-	s.Cache = cache.New(d.Redis, cache.Options{Counters: counted.Cache})
-	s.redis, s.limits = d.Redis, counted.Limit
+func (s *Services) serve(d routes.Deps, state shared, counted metrics.Sources, blocking Pool) {
+	s.Tasks, s.Hub, s.Pool = d.Client, d.Hub, blocking
+	s.share(state, counted)
+}
+
+// share adds what works on the shared state.
+func (s *Services) share(state shared, counted metrics.Sources) {
+	s.Channels = state.bus
+	s.Cache = cache.New(state.redis, cache.Options{Counters: counted.Cache})
+	s.redis, s.limits = state.redis, counted.Limit
 }
 
 // dataFolder is the application's own.

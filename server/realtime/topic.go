@@ -75,7 +75,7 @@ type topic struct {
 	frames []*frame
 	bytes  int
 	subs   map[*subscription]struct{}
-	list   []*outbox // of subs; nil when they have changed
+	list   []waker // of subs; nil when they have changed
 }
 
 // take adds a message, unless it is known already. It is false if one before it
@@ -95,7 +95,7 @@ func (t *topic) take(seq uint64, data string) bool {
 		return false
 	}
 	t.push(Event{Channel: t.name, Seq: seq, Data: data})
-	list := t.outboxes()
+	list := t.wakers()
 	t.mu.Unlock()
 	wakeAll(list)
 	return true
@@ -116,10 +116,15 @@ func (t *topic) push(e Event) {
 	t.frames = t.frames[gone:]
 }
 
-// outboxes are those of all subscriptions. It needs mu.
-func (t *topic) outboxes() []*outbox {
+// waker is what a subscription's messages are taken by: an outbox, or a signal.
+type waker interface {
+	wake() // looks whether the subscription has something; must not block
+}
+
+// wakers are those of all subscriptions. It needs mu.
+func (t *topic) wakers() []waker {
 	if t.list == nil {
-		t.list = make([]*outbox, 0, len(t.subs))
+		t.list = make([]waker, 0, len(t.subs))
 		for s := range t.subs {
 			t.list = append(t.list, s.box)
 		}
@@ -127,7 +132,7 @@ func (t *topic) outboxes() []*outbox {
 	return t.list
 }
 
-func wakeAll(list []*outbox) {
+func wakeAll(list []waker) {
 	for _, o := range list {
 		o.wake()
 	}
@@ -183,7 +188,7 @@ func (t *topic) refresh(ctx context.Context) error {
 
 // merge takes over what the channel has kept; missing is the first number behind
 // a gap, or 0.
-func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64) {
+func (t *topic) merge(seq uint64, kept []string) (list []waker, missing uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := seq - min(seq, uint64(len(kept))) // the number before the first one kept
@@ -199,17 +204,17 @@ func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64
 			t.push(Event{Channel: t.name, Seq: number, Data: data})
 		}
 	}
-	return t.outboxes(), missing
+	return t.wakers(), missing
 }
 
 // subscription is a place in a topic's ring.
 type subscription struct {
 	topic *topic
-	box   *outbox
+	box   waker
 	form  *Form
 	pack  func([]byte) item // how the connection's kind sends bytes
 	lost  func() item       // last item for a subscriber that lost messages and whose form has no word for a gap
-	after uint64            // the last number that was taken; under outbox.mu
+	after uint64            // the last number that was taken; under outbox.mu, where box is one
 }
 
 // next returns what comes next, if there is anything. It needs outbox.mu.

@@ -1,0 +1,105 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/galeserver/gale/app/internal/command"
+	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/artifacts"
+	"github.com/galeserver/gale/jobs/machinery"
+	"github.com/galeserver/gale/jobs/schedule"
+	"github.com/galeserver/gale/pool"
+	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/limit"
+	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/uploads"
+)
+
+// work is the work of a worker slot: it runs tasks until ctx ends, and then finishes
+// those that have begun.
+func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
+	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
+	counted := metrics.Sources{
+		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
+		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
+	}
+	figures := metrics.NewRegistry(counted)
+	defer observe(child, c, figures, log)() // the last to end
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted.Tasks)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	services, err := openServices(ctx, c, s, figures, log)
+	if err != nil {
+		return err
+	}
+	tasks, err := registry(services.reaching(a.tasks()), commands(c, s))
+	if err != nil {
+		return err
+	}
+	common, err := openShared(c, counted.Realtime, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, common.redis.Close()) }()
+	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}, blocking
+	services.share(common, counted)
+	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
+		log.Warn("what a killed worker left of its commands is still there", "error", err)
+	}
+	w, err := machinery.New(s.store, tasks, machinery.Options{
+		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
+		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted.Tasks, Stopwatch: counted.Tasks, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	periodic, err := schedules(a, c)
+	if err != nil {
+		return err
+	}
+	if err := child.Ready(); err != nil {
+		log.Warn("cannot tell the master", "error", err)
+	}
+	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
+	return runTasks(ctx, []runner{w, schedule.New(services.Tasks, s.store, periodic, log), sweeper}, runners(c, common, blocking))
+}
+
+// runner works until its context ends, and then finishes what it has begun.
+type runner interface {
+	Run(ctx context.Context) error
+}
+
+// runners are what handlers of tasks use.
+func runners(c config.Config, common shared, blocking *pool.Pool) []runner {
+	if c.Redis == "" { // nothing to subscribe to
+		return []runner{blocking}
+	}
+	return []runner{blocking, common.bus}
+}
+
+// runTasks runs the workers until ctx ends or one of them fails, and what the tasks use
+// until the workers have ended.
+func runTasks(ctx context.Context, workers, used []runner) error {
+	using, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var below errgroup.Group // ends after the workers
+	for _, u := range used {
+		below.Go(func() error { return u.Run(using) })
+	}
+	working, ctx := errgroup.WithContext(ctx)
+	for _, w := range workers {
+		working.Go(func() error { return w.Run(ctx) })
+	}
+	err := working.Wait()
+	stop()
+	return errors.Join(err, below.Wait())
+}
