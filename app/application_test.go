@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,6 +233,31 @@ func TestConfigurationOfARole(t *testing.T) {
 	for _, role := range []string{roleServe, roleWorker} {
 		if got := configFor(role, settings); string(got) != string(settings) {
 			t.Errorf("%s gets %s", role, got)
+		}
+	}
+}
+
+// The embedded state server has no token in its environment either; what is not Gale's it
+// inherits as all do.
+func TestEnvironmentOfChildren(t *testing.T) {
+	t.Parallel()
+	_, _, log := start(t, []string{"GALE_TOKEN=s3cret", "SHOP_GREETING=Salut"})
+	for slot, hasToken := range map[string]bool{"store.0": false, "serve.0": true} {
+		ready := regexp.MustCompile(`msg="child ready" slot=` + slot + ` pid=(\d+)`)
+		var pid string
+		testutil.Eventually(t, "the log has its pid", func() bool {
+			found := ready.FindStringSubmatch(log())
+			if found != nil {
+				pid = found[1]
+			}
+			return found != nil
+		})
+		environ, err := os.ReadFile("/proc/" + pid + "/environ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(environ), "s3cret") != hasToken || !strings.Contains(string(environ), "SHOP_GREETING=Salut") {
+			t.Errorf("%s has the token: %v; want %v", slot, !hasToken, hasToken)
 		}
 	}
 }

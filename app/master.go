@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -111,6 +113,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		Config:      settings,
 		ConfigFor:   configFor,
 		Environ:     e.environ,
+		EnvironFor:  environFor,
 		Grace:       c.Grace,
 		BootTimeout: c.BootTimeout,
 		HangTimeout: orNever(c.HangTimeout),
@@ -142,6 +145,15 @@ func configFor(role string, settings []byte) []byte {
 		return settings
 	}
 	return reduced
+}
+
+// environFor keeps the variables of Gale's flags, such as GALE_TOKEN, from the embedded
+// state server. Children have the configuration, and do not read them.
+func environFor(role string, environ []string) []string {
+	if role != roleStore {
+		return environ
+	}
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, "GALE_") })
 }
 
 // orNever turns a timeout's 0, which is off, into what prefork takes for that.

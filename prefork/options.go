@@ -44,6 +44,9 @@ type Options struct {
 	ConfigFor func(role string, config []byte) []byte
 	// Environ is what children inherit, in the form of os.Environ.
 	Environ []string
+	// EnvironFor, if it is set, returns the part of Environ that children of a role
+	// inherit. It must not change what it is given.
+	EnvironFor func(role string, environ []string) []string
 	// Grace is how long a leaving child may finish its work; then it gets QUIT,
 	// which prints its goroutines, and 2 s later KILL. Default 30 s.
 	Grace time.Duration

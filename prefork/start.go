@@ -136,7 +136,11 @@ func (v *supervisor) read(p *process) {
 // environ is a child's environment: the master's without the variables for the
 // master alone, and with the child's share of the machine.
 func (v *supervisor) environ(p *process) []string {
-	env := slices.DeleteFunc(slices.Clone(v.opt.Environ), func(v string) bool {
+	env := slices.Clone(v.opt.Environ)
+	if v.opt.EnvironFor != nil {
+		env = v.opt.EnvironFor(p.slot.role, env)
+	}
+	env = slices.DeleteFunc(env, func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
 		case envSlot, envGeneration, envInstance, envReports, envState, envTrial, envListenFDs, envListenPID, envListenNames,
