@@ -191,6 +191,7 @@ type fault struct {
 	name  string
 	store bool // needs the store slot
 	redis bool // needs Redis
+	kills bool // kills serving processes, and with them the requests they were responding to
 	do    func(t *testing.T, s *site)
 }
 
@@ -223,13 +224,13 @@ func (s *site) reconnect(t *testing.T) {
 
 // faults are those that every client recovers from.
 var faults = []fault{
-	{name: "Redis restarts", redis: true, do: func(t *testing.T, s *site) {
+	{name: "Redis restarts", redis: true, kills: true, do: func(t *testing.T, s *site) {
 		s.redis.Kill()
 		s.refused(t)
 		s.reconnect(t)
 		s.redis.Restart(t)
 	}},
-	{name: "Redis stands still", redis: true, do: func(t *testing.T, s *site) {
+	{name: "Redis stands still", redis: true, kills: true, do: func(t *testing.T, s *site) {
 		before := strings.Count(s.Log.String(), "subscription lost")
 		s.redis.Stop(t)
 		s.refused(t)
@@ -238,7 +239,7 @@ var faults = []fault{
 		s.redis.Continue(t)
 	}},
 	{name: "the store is killed", store: true, do: func(t *testing.T, s *site) { s.killed(t, "store.0") }},
-	{name: "a child is killed", do: func(t *testing.T, s *site) {
+	{name: "a child is killed", kills: true, do: func(t *testing.T, s *site) {
 		s.killed(t, "serve.0")
 		s.published.publish(t, s.Server)
 		s.killed(t, "serve.1")
