@@ -30,6 +30,8 @@ var floors = map[string]int{
 	"prefork":    10,
 
 	"server/upgrade":      15, // whoever speaks WebSocket does through it
+	"server/cookie":       20,
+	"server/session":      22,
 	"server/cache":        20,
 	"server/limit":        20,
 	"server/realtime":     20,

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/pool"
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/session"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -70,6 +72,11 @@ type Application struct {
 	// the console is the administrator; Authenticate is not called then. It replaces
 	// neither -token nor -open on a public address.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
+	// Sessions gives each client of the application a session, see package session: a
+	// handler reaches it by Services.Sessions, and what Session.Login was called with is
+	// the Subject of the client's Identity, if Authenticate does not know the caller. Nil
+	// is none.
+	Sessions *session.Options
 	// Start is background work of each serving process, ended by ctx. An error ends
 	// the process, which the master starts again after a backoff; nil before the end
 	// of ctx means that there is nothing more to do.
@@ -133,11 +140,15 @@ func (a *Application) table(s *Services) ([]server.Route, error) {
 		return nil, fmt.Errorf("routes of %s: %w", a.command(), err)
 	}
 	own = slices.Clone(own)
+	var outer []server.Middleware
+	if s.Sessions != nil {
+		outer = append(outer, s.Sessions.Middleware)
+	}
 	for i := range own {
 		own[i].Yields = true // a catch-all
-		own[i].Middleware = slices.Concat(a.Middleware, own[i].Middleware)
+		own[i].Middleware = slices.Concat(outer, a.Middleware, own[i].Middleware)
 	}
-	return own, nil
+	return own, errors.Join(s.faults...)
 }
 
 // background is Start as a function that lasts as long as the process.

@@ -20,6 +20,8 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cookie"
+	"github.com/galeserver/gale/server/session"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -79,9 +81,14 @@ func shop() Application {
 				return next(ctx)
 			}
 		}},
+		Sessions: &session.Options{},
 		Authenticate: func(h *fasthttp.RequestHeader) (*Identity, error) {
 			if user := string(h.Peek("X-User")); user != "" {
-				return &Identity{Subject: user}, nil
+				id := &Identity{Subject: user}
+				if user == "root" {
+					id.Scopes = []string{"end"}
+				}
+				return id, nil
 			}
 			return nil, nil
 		},
@@ -89,6 +96,7 @@ func shop() Application {
 			if fail == "routes" {
 				return nil, errors.New("the shelf is empty")
 			}
+			seen := s.Cookie(cookie.Options{Name: "seen"})
 			return []server.Route{
 				{Method: "GET", Path: "/hello/{name}", Handler: func(ctx *fasthttp.RequestCtx) error {
 					who := "nobody"
@@ -104,6 +112,24 @@ func shop() Application {
 						return err
 					}
 					return server.WriteJSON(ctx, 202, task)
+				}},
+				{Method: "POST", Path: "/login", Public: true, Handler: func(ctx *fasthttp.RequestCtx) error {
+					got, err := s.Sessions.Of(ctx)
+					if err != nil {
+						return err
+					}
+					got.Login(string(ctx.PostBody()))
+					seen.Clear(ctx)
+					server.WriteText(ctx, 200, Next(ctx))
+					return seen.Set(ctx, "yes")
+				}},
+				{Method: "GET", Path: "/me", Middleware: []server.Middleware{Require("/login")}, Handler: func(ctx *fasthttp.RequestCtx) error {
+					value, _ := seen.Get(ctx)
+					server.WriteText(ctx, 200, IdentityOf(ctx).Subject+" seen "+value)
+					return nil
+				}},
+				{Method: "POST", Path: "/end/{name}", Middleware: []server.Middleware{Require("/login", "end")}, Handler: func(ctx *fasthttp.RequestCtx) error {
+					return s.Sessions.EndAll(ctx, server.Param(ctx, "name"))
 				}},
 				{Method: "GET", Path: "/{path:*}", Handler: func(ctx *fasthttp.RequestCtx) error {
 					server.WriteText(ctx, 200, "page "+server.Param(ctx, "path"))
@@ -135,7 +161,12 @@ func run(t *testing.T, a Application, environ []string, args ...string) (stdout,
 // send sends a request and returns the status and the body.
 func send(t *testing.T, method, url string, fields ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	return sendBody(t, method, url, "", fields...)
+}
+
+func sendBody(t *testing.T, method, url, content string, fields ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +174,7 @@ func send(t *testing.T, method, url string, fields ...string) (int, http.Header,
 		name, value, _ := strings.Cut(field, ": ")
 		req.Header.Set(name, value)
 	}
-	resp, err := (&http.Client{Timeout: testutil.Patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	resp, err := (&http.Client{Timeout: testutil.Patience, Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,9 @@ func checkRoutes(a Application, c config.Config) error {
 	log := slog.New(slog.DiscardHandler)
 	services, closeRedis := offlineServices(tasks, c, log)
 	defer closeRedis() //nolint:errcheck // it has no connection
+	if err := a.sessionsFor(services); err != nil {
+		return err
+	}
 	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
 	if err != nil {
 		return err
@@ -51,7 +54,7 @@ func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s
 	away := refuseShared(ErrOffline)
 	s = &Services{
 		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
-		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}),
+		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}), keys: offlineKeys,
 	}
 	s.share(away, metrics.Sources{})
 	return s, away.redis.Close

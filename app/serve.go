@@ -55,8 +55,12 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	services, err := openServices(ctx, c, s, figures, log)
+	services, err := openServices(ctx, c, s, counted, figures, log)
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, services.redis.Close()) }()
+	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
 	starter.Tasks = uploadTasks(a, c.Commands)
@@ -68,21 +72,15 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	origins, err := server.ParseOrigins(c.Origins)
 	if err != nil {
-		return fmt.Errorf("read origins: %w", err)
+		return err
 	}
-	d.Guard = access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.Authenticate, Logger: log})
-	common, err := openShared(c, counted.Realtime, log)
+	d.Guard = newGuard(c, a, origins, services)
+	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, log)
+	closeStatic, err := openStatic(c, &d)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, common.redis.Close()) }()
-	d.Redis, d.Bus, d.Events = common.redis, common.bus, routes.NewUploadEvents(common.bus, log)
-	if c.Static != "" {
-		if d.Static, err = static.Open(c.Static); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, d.Static.Close()) }()
-	}
+	defer func() { err = errors.Join(err, closeStatic()) }()
 	d.Resumable, err = tus.New(s.uploads, tus.Options{
 		Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
 	})
@@ -90,12 +88,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Hub = realtime.New(realtime.Options{
-		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: counted.Realtime, Logger: log,
-	})
-	d.Watches = watch.New(s.store, log)
-	d.Console = newConsole(c, s.store, log)
-	services.serve(d, common, counted, blocking)
+	d.Hub, d.Watches, d.Console = newHub(c, counted.Realtime, log), watch.New(s.store, log), newConsole(c, s.store, log)
+	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
@@ -187,6 +181,27 @@ func newServer(c config.Config, origins server.Origins, all []server.Route, m se
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
 	}, all)
+}
+
+// newGuard makes what admits requests.
+func newGuard(c config.Config, a Application, origins server.Origins, s *Services) *access.Guard {
+	return access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.identify(s.Sessions), Logger: s.Log})
+}
+
+// newHub makes what holds the connections that live long.
+func newHub(c config.Config, m realtime.Meter, log *slog.Logger) *realtime.Hub {
+	return realtime.New(realtime.Options{Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: m, Logger: log})
+}
+
+// openStatic opens the folder of -static, if there is one.
+func openStatic(c config.Config, d *routes.Deps) (closeIt func() error, err error) {
+	if c.Static == "" {
+		return func() error { return nil }, nil
+	}
+	if d.Static, err = static.Open(c.Static); err != nil {
+		return nil, err
+	}
+	return d.Static.Close, nil
 }
 
 // tlsConfig loads the certificate: each child does when it starts, so a renewed

@@ -13,11 +13,12 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
-	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server/cache"
+	"github.com/galeserver/gale/server/cookie"
 	"github.com/galeserver/gale/server/limit"
 	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/session"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -38,6 +39,9 @@ type Services struct {
 	Pool Pool
 	// Hub holds WebSockets. Nil in a worker.
 	Hub *realtime.Hub
+	// Sessions are those of the clients. Nil in a worker, and without
+	// Application.Sessions.
+	Sessions *session.Sessions
 	// Metrics are merged over all processes and served by the admin endpoint.
 	Metrics prometheus.Registerer
 	// Data is a folder of the application's own, inside -data.
@@ -48,8 +52,10 @@ type Services struct {
 	// Leaving is closed when the process is to leave: what only waits ends then.
 	Leaving <-chan struct{}
 
-	redis  redis.Scripter
+	redis  redis.UniversalClient
 	limits *limit.Counters
+	keys   func() (*cookie.Keys, error) // that sign cookies
+	faults []error                      // of methods that return none
 }
 
 // Uploads are the stored files. A name that no file can have is an error wrapping
@@ -103,26 +109,27 @@ func (s *Services) reaching(tasks []jobs.Definition) []jobs.Definition {
 	return all
 }
 
-// openServices makes what serving processes and workers have.
-func openServices(ctx context.Context, c config.Config, s *state, r prometheus.Registerer, log *slog.Logger) (*Services, error) {
+// openServices makes what serving processes and workers have. Its client of Redis is the
+// caller's to close.
+func openServices(ctx context.Context, c config.Config, s *state, counted metrics.Sources, r prometheus.Registerer, log *slog.Logger) (*Services, error) {
 	data := dataFolder(c)
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
-	return &Services{Uploads: uploadedFiles{s.uploads}, Metrics: r, Data: data, MaxBody: c.MaxBody, Log: log, Leaving: ctx.Done()}, nil
-}
-
-// serve adds what only serving processes have.
-func (s *Services) serve(d routes.Deps, state shared, counted metrics.Sources, blocking Pool) {
-	s.Tasks, s.Hub, s.Pool = d.Client, d.Hub, blocking
-	s.share(state, counted)
+	common, err := openShared(c, counted.Realtime, log)
+	if err != nil {
+		return nil, err
+	}
+	services := &Services{Uploads: uploadedFiles{s.uploads}, Metrics: r, Data: data, MaxBody: c.MaxBody, Log: log, Leaving: ctx.Done(), keys: cookieKeys(c)}
+	services.share(common, counted)
+	return services, nil
 }
 
 // share adds what works on the shared state.
-func (s *Services) share(state shared, counted metrics.Sources) {
-	s.Channels = state.bus
-	s.Cache = cache.New(state.redis, cache.Options{Counters: counted.Cache})
-	s.redis, s.limits = state.redis, counted.Limit
+func (s *Services) share(common shared, counted metrics.Sources) {
+	s.Channels = common.bus
+	s.Cache = cache.New(common.redis, cache.Options{Counters: counted.Cache})
+	s.redis, s.limits = common.redis, counted.Limit
 }
 
 // dataFolder is the application's own.

@@ -37,21 +37,16 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	services, err := openServices(ctx, c, s, figures, log)
+	services, err := openServices(ctx, c, s, counted, figures, log)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, services.redis.Close()) }()
 	tasks, err := registry(services.reaching(a.tasks()), commands(c, s))
 	if err != nil {
 		return err
 	}
-	common, err := openShared(c, counted.Realtime, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, common.redis.Close()) }()
 	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}, blocking
-	services.share(common, counted)
 	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
 		log.Warn("what a killed worker left of its commands is still there", "error", err)
 	}
@@ -70,7 +65,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		log.Warn("cannot tell the master", "error", err)
 	}
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
-	return runTasks(ctx, []runner{w, schedule.New(services.Tasks, s.store, periodic, log), sweeper}, runners(c, common, blocking))
+	return runTasks(ctx, []runner{w, schedule.New(services.Tasks, s.store, periodic, log), sweeper}, runners(c, services, blocking))
 }
 
 // runner works until its context ends, and then finishes what it has begun.
@@ -79,11 +74,11 @@ type runner interface {
 }
 
 // runners are what handlers of tasks use.
-func runners(c config.Config, common shared, blocking *pool.Pool) []runner {
+func runners(c config.Config, s *Services, blocking *pool.Pool) []runner {
 	if c.Redis == "" { // nothing to subscribe to
 		return []runner{blocking}
 	}
-	return []runner{blocking, common.bus}
+	return []runner{blocking, s.Channels}
 }
 
 // runTasks runs the workers until ctx ends or one of them fails, and what the tasks use

@@ -64,6 +64,7 @@ type Config struct {
 	AccessLog     int            // one request in so many is logged; 0 is none
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
+	CookieKeyFile string // of the keys that sign cookies; empty: one is made in Data
 	OnUpload      string
 	UploadTypes   []string       // endings with their dot, in lower case, or *
 	TasksFile     string         // of command tasks, or empty

@@ -55,7 +55,7 @@ func defineStatus(p *Program, o *StatusOptions) *flags {
 func define(command Command, p *Program, c *Config) *flags {
 	f := newFlags(command, p)
 	s := f.set
-	f.filled = []string{"token", "token-file", "tls-cert", "tls-key", "upload-dir", "broker", "config"}
+	f.filled = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "broker", "config"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 picks a free one")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
@@ -93,6 +93,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.DurationVar(&c.WSSendTimeout, "ws-send-timeout", 30*time.Second, "how long a client of a WebSocket or event stream that reads too slowly may be paused")
 	s.StringVar(&c.TLSCert, "tls-cert", "", "`file` of the certificate, and those between it and its root, in PEM: serve HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "`file` of the certificate's key, in PEM")
+	s.StringVar(&c.CookieKeyFile, "cookie-key-file", "", "`file` of the keys that sign cookies, in base64, one a line: the first signs, all verify\n(default a key made in -data; several machines need the same file)")
 	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "what the urlencoded form takes: `endings`, comma separated; * for all")
 	s.StringVar(&c.OnUpload, "on-upload", p.OnUpload, "`task` started for each stored file; empty for none")
 	s.StringVar(&c.TasksFile, "tasks", "", "TOML `file` of command tasks and their schedules (default none)")

@@ -19,6 +19,7 @@ import (
 	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cookie"
 )
 
 // maxSlots is far beyond any machine; a larger number is a slip.
@@ -229,6 +230,11 @@ func (f *flags) sources(c *Config) {
 	if c.Redis != "" {
 		if err := redisdb.Check(c.Redis); err != nil {
 			f.fault("-redis: %v", err)
+		}
+	}
+	if c.CookieKeyFile != "" {
+		if _, err := cookie.ReadKeys(c.CookieKeyFile); err != nil {
+			f.fault("-cookie-key-file: %v", err)
 		}
 	}
 	if info, err := os.Stat(c.Static); c.Static != "" && err != nil {

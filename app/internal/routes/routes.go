@@ -19,6 +19,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
+	"github.com/galeserver/gale/server/session"
 	"github.com/galeserver/gale/server/static"
 	"github.com/galeserver/gale/server/upgrade"
 	"github.com/galeserver/gale/server/uploadsocket"
@@ -115,6 +116,7 @@ var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},
+	{Err: session.ErrAway, Status: 503, Reason: "sessions cannot be read or written now, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrChannel, Status: 400, Reason: realtime.ErrChannel.Error()},
 	{Err: realtime.ErrText, Status: 400, Reason: "body: " + realtime.ErrText.Error()},
 }
