@@ -63,8 +63,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
-	starter.Tasks = uploadTasks(a, c.Commands)
-	starter.Client = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
+	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
 	d := routes.Deps{
 		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,

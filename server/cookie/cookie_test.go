@@ -153,9 +153,9 @@ func TestReadKeys(t *testing.T) {
 	good := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32))
 	for text, wrong := range map[string]string{
 		"# mine\n\n" + good + "\n" + good + "\n": "",
-		"":                       "no cookie key",
-		good + "\nnot base64!\n": "line 2 is not base64",
-		"c2hvcnQ=\n":             "cookie key 1: 5 bytes",
+		"":                                       "no cookie key",
+		good + "\nnot base64!\n":                 "line 2 is not base64",
+		"c2hvcnQ=\n":                             "cookie key 1: 5 bytes",
 	} {
 		file := filepath.Join(t.TempDir(), "keys")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
