@@ -14,11 +14,11 @@ const command = "go run ./bench/cost -out bench/results"
 
 // bench is a run of the program.
 type bench struct {
-	self   string // this program, to be the peers
-	dir    string // of Gale's state
-	out    string // where figures go
-	rounds int
-	length time.Duration // of a turn
+	self   string // path of this program, which is also the peers
+	dir    string // data folder of Gale
+	out    figure.Output
+	rounds int           // turns of each server
+	length time.Duration // length of a turn
 }
 
 // comparison is one figure of all servers with one process each.
@@ -74,7 +74,7 @@ func (b *bench) side(ctx context.Context, upstream string, connections int) erro
 
 // compare gives each candidate its turns and prints what they were.
 func (b *bench) compare(ctx context.Context, all []*candidate, c comparison) error {
-	f := figure.Begin(c.title, command)
+	f := b.out.Begin(c.title, command)
 	f.Y = "CPU per request, µs"
 	if c.rates {
 		f.Y = "requests a second"
@@ -93,7 +93,7 @@ func (b *bench) compare(ctx context.Context, all []*candidate, c comparison) err
 			f.Add(one.Name, 0, micro(cost))
 		}
 	}
-	return f.Write(b.out, c.name)
+	return b.out.Write(f, c.name)
 }
 
 // turns gives every candidate its rounds, all of them one after the other, so
@@ -118,7 +118,7 @@ func (b *bench) short() time.Duration { return max((b.length / 2).Truncate(time.
 
 // connections shows how the cost of GET / grows with connections.
 func (b *bench) connections(ctx context.Context, all []*candidate) error {
-	f := figure.Begin("GET / by the number of connections, one process", command)
+	f := b.out.Begin("GET / by the number of connections, one process", command)
 	f.X, f.Y, f.Log = "connections", "CPU per request, µs", true
 	for _, n := range []int{1, 16, 64, 256, 1024} {
 		if err := b.turns(ctx, all, load{path: "/", connections: n, length: b.short(), cpus: "1"}); err != nil {
@@ -126,19 +126,19 @@ func (b *bench) connections(ctx context.Context, all []*candidate) error {
 		}
 		b.line(f, all, n, "connections")
 	}
-	return f.Write(b.out, "connections")
+	return b.out.Write(f, "connections")
 }
 
 // processes shows how it grows with processes, which have all CPUs, as wrk has.
 func (b *bench) processes(ctx context.Context, upstream string) error {
-	f := figure.Begin("GET / by the number of processes, 64 connections", command)
+	f := b.out.Begin("GET / by the number of processes, 64 connections", command)
 	f.X, f.Y, f.Log = "processes", "CPU per request, µs", true
 	for _, n := range []int{1, 2, 4, 8} {
 		if err := b.withProcesses(ctx, f, upstream, n); err != nil {
 			return err
 		}
 	}
-	return f.Write(b.out, "processes")
+	return b.out.Write(f, "processes")
 }
 
 func (b *bench) withProcesses(ctx context.Context, f *figure.Figure, upstream string, n int) error {

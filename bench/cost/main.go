@@ -4,7 +4,7 @@
 // that what else the machine does meets all of them; by processes, all have all
 // cores.
 //
-//	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER]
+//	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER [-any-load]]
 //
 // Times on a shared machine say little; the last column, CPU per request as a
 // ratio to fasthttp's own prefork, is what to look at.
@@ -24,7 +24,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "turns that each server gets")
 	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn, in whole seconds")
 	connections := flag.Int("connections", 64, "connections of wrk for GET /")
-	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
+	b.out.Flags(flag.CommandLine)
 	role := flag.String("peer", "", "be this peer: fasthttp or nethttp")
 	addr := flag.String("addr", "127.0.0.1:0", "address of the peer")
 	upstream := flag.String("upstream", "", "what the peer's /fetch fetches")
@@ -44,6 +44,9 @@ func main() {
 func (b *bench) main(connections int) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if err := b.out.Check(); err != nil {
+		return err
+	}
 	if b.dir, err = os.MkdirTemp("", "gale-cost-"); err != nil {
 		return err
 	}

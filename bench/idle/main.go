@@ -28,10 +28,14 @@ func main() {
 	sockets := flag.Int("sockets", 10_000, "idle WebSockets")
 	waiters := flag.Int("waiters", 5000, "long polls, and as many event streams")
 	rounds := flag.Int("rounds", 2, "turns that each server gets")
-	out := flag.String("out", "", "folder that the figure is written to")
+	var out figure.Output
+	out.Flags(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *sockets, *waiters, *rounds, *out)
+	err := out.Check()
+	if err == nil {
+		err = run(ctx, os.Stdout, *sockets, *waiters, *rounds, &out)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "idle:", err)
@@ -39,16 +43,16 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out string) (err error) {
+func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out *figure.Output) (err error) {
 	dir, err := os.MkdirTemp("", "gale-idle-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the server: %w\n%s", err, out)
+	if text, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the server: %w\n%s", err, text)
 	}
-	f := figure.Begin(fmt.Sprintf("%d connections that wait, on one process", sockets), "go run ./bench/idle -out bench/results")
+	f := out.Begin(fmt.Sprintf("%d connections that wait, on one process", sockets), "go run ./bench/idle -out bench/results")
 	f.Y = "KiB of resident memory for each"
 	fmt.Fprintf(w, "%d idle WebSockets on one process; KiB of resident memory for each\n", sockets)
 	var ratios []float64
@@ -73,7 +77,7 @@ func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out str
 	if err := wait(ctx, w, dir, waiters, f); err != nil {
 		return err
 	}
-	return f.Write(out, "idle")
+	return out.Write(f, "idle")
 }
 
 // settle is how long the memory of a process may take to come down.

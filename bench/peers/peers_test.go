@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -36,7 +37,17 @@ const (
 	rounds      = 3      // of which the median counts
 )
 
-var out = flag.String("out", "", "`folder` that figures are written to")
+var out figure.Output
+
+func TestMain(m *testing.M) {
+	out.Flags(flag.CommandLine)
+	flag.Parse()
+	if err := out.Check(); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 // command measures the figures again.
 const command = "make bench-jobs"
@@ -61,7 +72,7 @@ func BenchmarkNoop(b *testing.B) {
 		{"celery, only a broker", celeryBare, noops / 10},
 	}
 	for b.Loop() {
-		f := figure.Begin("Tasks that do nothing, in one worker", command)
+		f := out.Begin("Tasks that do nothing, in one worker", command)
 		f.Y = "tasks a second"
 		figures := make([][]float64, len(peers))
 		for range rounds {
@@ -80,7 +91,7 @@ func BenchmarkNoop(b *testing.B) {
 			b.Logf("%-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", p.name, median, first/median)
 			f.Add(p.name, 0, median)
 		}
-		if err := f.Write(*out, "tasks"); err != nil {
+		if err := out.Write(f, "tasks"); err != nil {
 			b.Fatal(err)
 		}
 	}

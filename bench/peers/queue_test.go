@@ -3,7 +3,6 @@ package peers
 import (
 	"testing"
 
-	"github.com/galeserver/gale/bench/figure"
 	"github.com/galeserver/gale/internal/redistest"
 )
 
@@ -16,7 +15,7 @@ func BenchmarkQueue(b *testing.B) {
 		{name: "asynq", run: asynqRedis},
 	}
 	for b.Loop() {
-		f := figure.Begin("Tasks that do nothing, by how many waited", command)
+		f := out.Begin("Tasks that do nothing, by how many waited", command)
 		f.X, f.Y, f.Log = "tasks in the queue", "tasks a second", true
 		for _, n := range []int{500, 5000, 25_000} {
 			var first float64
@@ -29,7 +28,7 @@ func BenchmarkQueue(b *testing.B) {
 				f.Add(p.name, float64(n), rate)
 			}
 		}
-		if err := f.Write(*out, "queue"); err != nil {
+		if err := out.Write(f, "queue"); err != nil {
 			b.Fatal(err)
 		}
 	}

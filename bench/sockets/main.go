@@ -25,7 +25,7 @@ const command = "go run ./bench/sockets -out bench/results"
 const echoing = 200
 
 type bench struct {
-	out    string
+	out    figure.Output
 	rounds int
 	length time.Duration
 }
@@ -34,7 +34,7 @@ func main() {
 	b := bench{}
 	flag.IntVar(&b.rounds, "rounds", 3, "turns that each server gets")
 	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn")
-	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
+	b.out.Flags(flag.CommandLine)
 	addr := flag.String("peer", "", "be the peer on fasthttp, at this address")
 	flag.Parse()
 	var err error
@@ -52,6 +52,9 @@ func main() {
 func (b *bench) main() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if err := b.out.Check(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "gale-sockets-")
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func (b *bench) main() error {
 }
 
 func (b *bench) echo(ctx context.Context, all []*candidate) error {
-	f := figure.Begin(fmt.Sprintf("WebSocket echo, %d clients at once", echoing), command)
+	f := b.out.Begin(fmt.Sprintf("WebSocket echo, %d clients at once", echoing), command)
 	f.Y = "CPU per message, µs"
 	err := b.turns(ctx, all, "/websocket", echoing, clients.echo)
 	if err != nil {
@@ -91,11 +94,11 @@ func (b *bench) echo(ctx context.Context, all []*candidate) error {
 		fmt.Printf("%-28s %16v %8.2f\n", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(base))
 		f.Add(c.Name, 0, micro(cost))
 	}
-	return f.Write(b.out, "echo")
+	return b.out.Write(f, "echo")
 }
 
 func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
-	f := figure.Begin("A message to all, by how many they are", command)
+	f := b.out.Begin("A message to all, by how many they are", command)
 	f.X, f.Y, f.Log = "clients", "CPU per delivery, µs", true
 	for _, n := range []int{10, 100, 1000} {
 		if err := b.turns(ctx, all, "/broadcast", n, clients.broadcast); err != nil {
@@ -113,7 +116,7 @@ func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
 		}
 		fmt.Println()
 	}
-	return f.Write(b.out, "broadcast")
+	return b.out.Write(f, "broadcast")
 }
 
 // turns gives every server its rounds with n clients of its own.

@@ -29,12 +29,16 @@ import (
 func main() {
 	mib := flag.String("mib", "1,16,128,512", "sizes of the file in MiB, comma separated")
 	rounds := flag.Int("rounds", 3, "how often each server gets each")
-	out := flag.String("out", "", "folder that the figure is written to")
+	var out figure.Output
+	out.Flags(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sizes, err := parse(*mib)
 	if err == nil {
-		err = run(ctx, os.Stdout, sizes, *rounds, *out)
+		err = out.Check()
+	}
+	if err == nil {
+		err = run(ctx, os.Stdout, sizes, *rounds, &out)
 	}
 	stop()
 	if err != nil {
@@ -55,7 +59,7 @@ func parse(text string) (sizes []int64, err error) {
 	return sizes, nil
 }
 
-func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out string) (err error) {
+func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out *figure.Output) (err error) {
 	dir, err := os.MkdirTemp("", "gale-uploads-")
 	if err != nil {
 		return err
@@ -76,14 +80,14 @@ func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out string
 		}
 		peers = append(peers, p)
 	}
-	f := figure.Begin("One upload, by its size: on disk and with its SHA-256", "go run ./bench/uploads -out bench/results")
+	f := out.Begin("One upload, by its size: on disk and with its SHA-256", "go run ./bench/uploads -out bench/results")
 	f.X, f.Y, f.Log = "MiB", "MiB a second", true
 	for _, size := range sizes {
 		if err := compare(ctx, w, peers, size, rounds, f); err != nil {
 			return err
 		}
 	}
-	return f.Write(out, "uploads")
+	return out.Write(f, "uploads")
 }
 
 // compare sends files of a size to each peer in turn.
