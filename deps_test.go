@@ -61,11 +61,11 @@ var floors = map[string]int{
 	"app/apptest":            32,
 	"app/internal/reference": 50,
 	"app/internal/dist":      50,
-	"app/internal/chaos":     50,
 
 	"": 40, // the program itself
 
 	"test/harness":       50,
+	"test/chaos":         60,
 	"test/console":       60,
 	"test/deploy":        60,
 	"test/http":          60,
