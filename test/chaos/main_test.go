@@ -41,8 +41,10 @@ type application struct {
 
 func (a *application) definition() app.Application {
 	return app.Application{
-		Name:  "chaos",
-		Flags: func(set *flag.FlagSet) { set.StringVar(&a.runs, "runs", "", "`file` to which each attempt adds a line") },
+		Name: "chaos",
+		Flags: func(set *flag.FlagSet) {
+			set.StringVar(&a.runs, "runs", "", "`file` to which each attempt adds a line")
+		},
 		Tasks: []jobs.Definition{
 			{Name: "nap", Args: []jobs.Arg{{Name: "ms", Type: jobs.ArgInteger}, {Name: "before", Type: jobs.ArgInteger, Default: 0}}, Handler: a.nap},
 			{Name: "count", Handler: a.count},
