@@ -217,32 +217,3 @@ func TestCancelWorkflow(t *testing.T) {
 		wantResponse(t, g, "DELETE", "/workflows/nobody", "", http.StatusNotFound)
 	})
 }
-
-// A chain of which a task failed keeps its ids, so that it goes on when that task
-// is tried again.
-func TestRetryGoesOnWithChain(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
-		file := harness.TasksFile(t, `
-			[tasks.say]
-			argv = ["echo", "{0}"]
-			[tasks.once]
-			argv = ["sh", "-c", "test -e \"$0\" || { : > \"$0\"; exit 1; }", "`+t.TempDir()+`/begun"]`)
-		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
-		harness.PostFlow(t, g, `{"chain":[{"task":"once","id":"r1"},{"task":"say","args":["end"],"immutable":true,"id":"r2"}]}`)
-		var f harness.Flow
-		harness.GetJSON(t, g.URL+"/workflows/r1?wait=50s", &f)
-		if f.State != "failed" || f.FailedTask != "r1" {
-			t.Fatalf("%+v", f)
-		}
-		wantResponse(t, g, "POST", "/tasks", `{"id":"r2","task":"say","args":["x"]}`, http.StatusConflict, `id "r2" belongs to workflow "r1"`)
-		wantResponse(t, g, "DELETE", "/workflows/r1", "", http.StatusConflict)
-		wantResponse(t, g, "POST", "/tasks/r1/retry", "", http.StatusOK)
-		testutil.Eventually(t, "it ends well", func() bool {
-			harness.GetJSON(t, g.URL+"/workflows/r1", &f)
-			return f.State == "success"
-		})
-		if string(f.Result) != `{"output":"end"}` {
-			t.Errorf("%+v %s", f, f.Result)
-		}
-	})
-}
