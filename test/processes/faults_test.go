@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,28 +16,6 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"
 )
-
-// A worker that is killed in the middle of a task loses it to its successor.
-func TestKilledWorkersTaskEndsInSuccess(t *testing.T) {
-	t.Parallel()
-	g := harness.Start(t, t.TempDir(), "-concurrency", "4")
-	var ids []string
-	for i := range 3 {
-		ids = append(ids, harness.StartTask(t, g, strconv.Itoa(i)))
-	}
-	for _, id := range ids {
-		harness.AwaitRunning(t, g, id)
-	}
-	began := time.Now()
-	_ = syscall.Kill(g.Slots(t)["worker.0"].PID, syscall.SIGKILL)
-	for i, id := range ids {
-		task := harness.AwaitTask(t, g, id)
-		if task.State != "success" || string(task.Result) != fmt.Sprintf(`"Processed %d"`, i) || task.Attempts != 2 {
-			t.Errorf("%+v", task)
-		}
-	}
-	t.Logf("three tasks of 5 s ended %v after the kill", time.Since(began).Round(100*time.Millisecond))
-}
 
 // Connections that a killed child has not accepted are answered by its
 // successor: nothing is lost but what the child was answering.
@@ -104,48 +81,6 @@ func exchange(addr string) error {
 		err = fmt.Errorf("answer %q", answer)
 	}
 	return err
-}
-
-// A killed master takes everything with it, and the next one finishes the
-// tasks that were accepted.
-func TestKilledMaster(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	g := harness.Start(t, dir, "-concurrency", "1", "-grace", "3s")
-	ids := []string{harness.StartTask(t, g, "0"), harness.StartTask(t, g, "1"), harness.StartTask(t, g, "2")}
-	harness.AwaitRunning(t, g, ids[0])
-	slots := g.Slots(t)
-	_ = g.Cmd.Process.Kill()
-	<-g.Exited
-	for slot, s := range slots {
-		testutil.Eventually(t, slot+" is gone", func() bool { return syscall.Kill(s.PID, 0) != nil })
-	}
-	if _, _, err := harness.Get(g.URL); err == nil {
-		t.Error("somebody still answers")
-	}
-	g = harness.Start(t, dir, "-concurrency", "4")
-	for i, id := range ids {
-		if task := harness.AwaitTask(t, g, id); task.State != "success" || string(task.Result) != fmt.Sprintf(`"Processed %d"`, i) {
-			t.Errorf("%+v", task)
-		}
-	}
-}
-
-// Workers alone, on the same folder, do what the server accepted.
-func TestWorkersAlone(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	g := harness.Start(t, dir, "-workers", "0")
-	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
-	var task harness.Task
-	harness.GetJSON(t, g.URL+"/tasks/"+answer.Files[0].Task+"?wait=0.3", &task)
-	if task.State != "queued" {
-		t.Fatalf("without a worker: %+v", task)
-	}
-	harness.Start(t, dir, "worker", "-procs", "2")
-	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
-		t.Errorf("%+v", task)
-	}
 }
 
 // Every child answers, whatever their number.
