@@ -1,13 +1,10 @@
 package tus_test
 
 import (
-	"bytes"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -237,41 +234,6 @@ func TestTusProtocol(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "data/uploads", name)); err == nil {
 			t.Errorf("%s is there", name)
 		}
-	}
-}
-
-// What is answered of a file is what a form is answered, and its task is started.
-func TestTusStartsTheTask(t *testing.T) {
-	t.Parallel()
-	g := harness.Start(t, t.TempDir(), "-procs", "2")
-	content, err := os.ReadFile("demo/inspect/testdata/speech.wav")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := harness.TusDo(g, "POST", "/tus/", bytes.NewReader(content), harness.OffsetStream, fmt.Sprintf("Upload-Length: %d", len(content)), harness.TusMetadata("filename", "speech.wav"))
-	if err != nil || a.Status != 201 {
-		t.Fatalf("%+v, %v", a, err)
-	}
-	sum := sha256.Sum256(content)
-	check := func(text string) {
-		t.Helper()
-		var answer harness.UploadResponse
-		if err := json.Unmarshal([]byte(text), &answer); err != nil || answer.Code != 200 || len(answer.Files) != 1 ||
-			answer.Files[0].SHA256 != hex.EncodeToString(sum[:]) || answer.Files[0].Size != int64(len(content)) || answer.Files[0].Task != a.Header.Get("Upload-Task") {
-			t.Errorf("%s, %v", text, err)
-		}
-	}
-	check(a.Body)
-	if want := "upload-" + strings.TrimPrefix(a.Header.Get("Location"), "/tus/"); a.Header.Get("Upload-Task") != want {
-		t.Errorf("the task is %s, not %s: it could start twice", a.Header.Get("Upload-Task"), want)
-	}
-	later, err := harness.TusDo(g, "GET", a.Header.Get("Location"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	check(later.Body)
-	if task := harness.AwaitTask(t, g, a.Header.Get("Upload-Task")); task.State != "success" {
-		t.Errorf("%+v", task)
 	}
 }
 
