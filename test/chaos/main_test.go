@@ -108,7 +108,7 @@ func start(t *testing.T, dir string, args ...string) *harness.Server {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), asServer+"=1", "GORACE=atexit_sleep_ms=0")
 	g, err := harness.LaunchAs(cmd)
-	return harness.EndWith(t, g, err)
+	return harness.MustStart(t, g, err)
 }
 
 // onEachStore runs a test on SQLite and on Redis with an append-only file, with
@@ -135,7 +135,7 @@ func postNaps(t *testing.T, g *harness.Server, prefix string, n, ms int) (ids []
 func postTask(t *testing.T, g *harness.Server, body string) {
 	t.Helper()
 	var task struct{ Reason string }
-	if code := harness.Send(t, http.MethodPost, g.URL+"/tasks", body, &task); code != http.StatusAccepted {
+	if code := harness.SendJSON(t, http.MethodPost, g.URL+"/tasks", body, &task); code != http.StatusAccepted {
 		t.Fatalf("%s: %d %s", body, code, task.Reason)
 	}
 }

@@ -78,7 +78,7 @@ func TestE2EImage(t *testing.T) {
 	cmd := inRoot(root, mountedData, true, harness.OnFreePorts([]string{"serve"})...)
 	cmd.Env = append(environ, "GALE_TOKEN=secret")
 	g, err := harness.LaunchAs(cmd)
-	g = harness.EndWith(t, g, err)
+	g = harness.MustStart(t, g, err)
 	if code, body, err := harness.Get(strings.Replace(g.URL, "0.0.0.0", "127.0.0.1", 1) + "/"); err != nil || code != 200 {
 		t.Errorf("%d %s, %v", code, body, err)
 	}

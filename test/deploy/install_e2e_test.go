@@ -126,7 +126,7 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	harness.Ending(t, g)
+	harness.MustStart(t, g, nil)
 	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
 	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
@@ -223,7 +223,7 @@ func TestE2EInstalledTree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return harness.Ending(t, g)
+		return harness.MustStart(t, g, nil)
 	}
 	g := caged(launchLine(t, filepath.Join(root, unitFolder, "gale.service")))
 	worker := caged(launchLine(t, filepath.Join(root, unitFolder, "gale-worker.service")))

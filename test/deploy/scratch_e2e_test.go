@@ -89,7 +89,7 @@ func TestE2EEmptyRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := harness.LaunchAs(inRoot(root, "data", true, harness.OnFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
-	g = harness.EndWith(t, g, err)
+	g = harness.MustStart(t, g, err)
 
 	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
 	var task harness.CommandTask
@@ -178,7 +178,7 @@ func TestE2ERootsOfTrust(t *testing.T) {
 		cmd := inRoot(root, "data", true, harness.OnFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
 		cmd.Env = append(os.Environ(), variable)
 		g, err := harness.LaunchAs(cmd)
-		g = harness.EndWith(t, g, err)
+		g = harness.MustStart(t, g, err)
 		if code, body, err := harness.Get(g.URL + "/fetch"); err != nil || code != want {
 			t.Errorf("%q: %d %s, %v", variable, code, body, err)
 		}

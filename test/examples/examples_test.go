@@ -27,7 +27,7 @@ func serve(t *testing.T, name string, args ...string) *harness.Server {
 	program := build(t, name)
 	cmd := exec.Command(program, append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data")}, args...)...)
 	g, err := harness.LaunchAs(cmd)
-	return harness.EndWith(t, g, err)
+	return harness.MustStart(t, g, err)
 }
 
 func build(t *testing.T, name string) (program string) {
@@ -123,7 +123,7 @@ func TestShop(t *testing.T) {
 	t.Parallel()
 	g := serve(t, "shop", "-procs", "1", "-workers", "1", "-most", "3")
 	var task harness.Task
-	if code := harness.Send(t, http.MethodPost, g.URL+"/orders", `{"customer":"Ann","copies":2}`, &task); code != http.StatusAccepted {
+	if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", `{"customer":"Ann","copies":2}`, &task); code != http.StatusAccepted {
 		t.Fatalf("order: %d", code)
 	}
 	if task = harness.AwaitTask(t, g, task.ID); string(task.Result) != `"printed 2 for Ann"` {
@@ -133,7 +133,7 @@ func TestShop(t *testing.T) {
 		`{"customer":"Ann","copies":4}`: "copies must be within 1 and 3", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
 	} {
 		var fault struct{ Reason string }
-		if code := harness.Send(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {
+		if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {
 			t.Errorf("%s: %d %q, want %q", body, code, fault.Reason, want)
 		}
 	}

@@ -35,9 +35,9 @@ func GetJSON(t *testing.T, url string, v any) {
 	}
 }
 
-// Ask sends a request and returns the response and its body. header is name, value
+// Request sends a request and returns the response and its body. header is name, value
 // and so on.
-func Ask(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
+func Request(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -58,8 +58,8 @@ func Ask(t *testing.T, method, url, body string, header ...string) (*http.Respon
 	return resp, string(text)
 }
 
-// Send makes a request and decodes the JSON of the response, whatever its status.
-func Send(t *testing.T, method, url, body string, v any) (code int) {
+// SendJSON makes a request and decodes the JSON of the response, whatever its status.
+func SendJSON(t *testing.T, method, url, body string, v any) (code int) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {

@@ -33,8 +33,8 @@ func NewBrowser(t *testing.T, g *Server) *Browser {
 	}}
 }
 
-// Ask returns the response and its body. site is Sec-Fetch-Site.
-func (b *Browser) Ask(method, path, site, body string) (*http.Response, string) {
+// Do sends a request and returns the response and its body. site is Sec-Fetch-Site.
+func (b *Browser) Do(method, path, site, body string) (*http.Response, string) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, b.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -56,10 +56,10 @@ func (b *Browser) Ask(method, path, site, body string) (*http.Response, string) 
 	return resp, string(text)
 }
 
-// Wants is Ask where the response must have this status.
-func (b *Browser) Wants(method, path, site, body string, status int) (*http.Response, string) {
+// Expect is Do where the response must have this status.
+func (b *Browser) Expect(method, path, site, body string, status int) (*http.Response, string) {
 	b.t.Helper()
-	resp, text := b.Ask(method, path, site, body)
+	resp, text := b.Do(method, path, site, body)
 	if resp.StatusCode != status {
 		b.t.Errorf("%s %s from %s: %d, want %d: %.200s", method, path, site, resp.StatusCode, status, text)
 	}

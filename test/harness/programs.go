@@ -72,8 +72,8 @@ func FreePort(t *testing.T) string {
 	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
 
-// StartNginxWith starts an nginx that has these locations and returns its URL.
-func StartNginxWith(t *testing.T, locations string) (url string) {
+// StartNginx starts an nginx that has these locations and returns its URL.
+func StartNginx(t *testing.T, locations string) (url string) {
 	t.Helper()
 	dir, own := t.TempDir(), FreePort(t)
 	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr crit; pid %[1]s/pid;

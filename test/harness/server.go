@@ -101,22 +101,17 @@ func (g *Server) Wait(limit time.Duration) error {
 func Start(t *testing.T, dir string, args ...string) *Server {
 	t.Helper()
 	g, err := Launch(dir, args...)
-	return EndWith(t, g, err)
+	return MustStart(t, g, err)
 }
 
-// EndWith takes what Launch or LaunchAs returned: an error ends the test, a server
-// ends with it.
-func EndWith(t *testing.T, g *Server, err error) *Server {
+// MustStart takes the results of Launch or LaunchAs. An error ends the test. The
+// server is killed at the end of the test, and its log is printed if the test has
+// failed.
+func MustStart(t *testing.T, g *Server, err error) *Server {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Ending(t, g)
-}
-
-// Ending ends a server with the test, and prints its log if the test has failed.
-func Ending(t *testing.T, g *Server) *Server {
-	t.Helper()
 	t.Cleanup(func() {
 		g.Kill()
 		if t.Failed() {

@@ -27,9 +27,9 @@ func (g *Server) Slots(t *testing.T) map[string]SlotStatus {
 	return bySlot
 }
 
-// Renewed reports whether both of two serve slots have got a new process that is
+// ServeSlotsReplaced reports whether both of two serve slots have got a new process that is
 // live.
-func (g *Server) Renewed(t *testing.T, before map[string]SlotStatus) bool {
+func (g *Server) ServeSlotsReplaced(t *testing.T, before map[string]SlotStatus) bool {
 	t.Helper()
 	_, status, err := Get("http://" + g.Admin + "/status")
 	if err != nil || !strings.Contains(status, "serve.1") {

@@ -78,7 +78,7 @@ func RunTask(t *testing.T, g *Server, name string, args ...string) (task Command
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := Send(t, "POST", g.URL+"/tasks", string(body), &task); code != http.StatusAccepted {
+	if code := SendJSON(t, "POST", g.URL+"/tasks", string(body), &task); code != http.StatusAccepted {
 		t.Fatalf("%s %q: %d %s", name, args, code, task.Reason)
 	}
 	GetJSON(t, g.URL+"/tasks/"+task.ID+"?wait=30s", &task)
@@ -88,21 +88,21 @@ func RunTask(t *testing.T, g *Server, name string, args ...string) (task Command
 // PostTask posts to /tasks and returns the task that was accepted.
 func PostTask(t *testing.T, g *Server, body string) (task CommandTask) {
 	t.Helper()
-	if code := Send(t, "POST", g.URL+"/tasks", body, &task); code != http.StatusAccepted {
+	if code := SendJSON(t, "POST", g.URL+"/tasks", body, &task); code != http.StatusAccepted {
 		t.Fatalf("%s: %d %s", body, code, task.Reason)
 	}
 	return task
 }
 
-// ShowTask returns a task as it is now.
-func ShowTask(t *testing.T, g *Server, id string) (task CommandTask) {
+// GetTask returns a task as it is now.
+func GetTask(t *testing.T, g *Server, id string) (task CommandTask) {
 	t.Helper()
 	GetJSON(t, g.URL+"/tasks/"+id, &task)
 	return task
 }
 
-// Flow is a workflow as HTTP shows it.
-type Flow struct {
+// Workflow is a workflow as HTTP shows it.
+type Workflow struct {
 	ID, Kind, State, Callback, Error, Reason string
 	FailedTask                               string `json:"failed_task"`
 	Progress, Succeeded, Failed              int
@@ -110,10 +110,10 @@ type Flow struct {
 	Result                                   json.RawMessage
 }
 
-// PostFlow posts a workflow to /tasks and returns what was accepted.
-func PostFlow(t *testing.T, g *Server, body string) (f Flow) {
+// PostWorkflow posts a workflow to /tasks and returns what was accepted.
+func PostWorkflow(t *testing.T, g *Server, body string) (f Workflow) {
 	t.Helper()
-	if code := Send(t, "POST", g.URL+"/tasks", body, &f); code != http.StatusAccepted {
+	if code := SendJSON(t, "POST", g.URL+"/tasks", body, &f); code != http.StatusAccepted {
 		t.Fatalf("%.200s: %d %s", body, code, f.Reason)
 	}
 	return f

@@ -54,8 +54,8 @@ func Upload(t *testing.T, g *Server, directory, path string) (answer UploadRespo
 	return answer
 }
 
-// FormOf is a form of one file.
-func FormOf(directory, filename string, content []byte) (contentType string, body []byte) {
+// UploadForm is a form of one file.
+func UploadForm(directory, filename string, content []byte) (contentType string, body []byte) {
 	head := fmt.Sprintf("--b\r\nContent-Disposition: form-data; name=%q; filename=%q\r\n\r\n", directory, filename)
 	return "multipart/form-data; boundary=b", bytes.Join([][]byte{[]byte(head), content, []byte("\r\n--b--\r\n")}, nil)
 }
@@ -67,8 +67,8 @@ func UploadContent(i, size int) []byte {
 	return content
 }
 
-// SumOfFile is the SHA-256 of a file.
-func SumOfFile(t *testing.T, path string) (sum [32]byte) {
+// FileSHA256 is the SHA-256 of a file.
+func FileSHA256(t *testing.T, path string) (sum [32]byte) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -97,8 +97,8 @@ func (z *Zeros) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-// TinyDisk mounts a file system of 1 MiB in dir.
-func TinyDisk(t *testing.T, dir string) (disk string) {
+// SmallDisk mounts a file system of 1 MiB in dir.
+func SmallDisk(t *testing.T, dir string) (disk string) {
 	t.Helper()
 	disk = filepath.Join(dir, "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {

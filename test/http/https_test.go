@@ -17,9 +17,9 @@ import (
 func TestHUPRereadsTheCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cert, key, roots := harness.WritePair(t, dir)
+	cert, key, roots := harness.WriteCertificate(t, dir)
 	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
-	_, _, renewed := harness.WritePair(t, dir) // under the same names
+	_, _, renewed := harness.WriteCertificate(t, dir) // under the same names
 	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func TestEveryRoute(t *testing.T) {
 		{"POST", "/upload", "", []string{"Authorization", "Bearer s3cret"}, 400, `"code":502`},
 		{"POST", "/upload", "", nil, 401, reason(401, "a bearer token is needed")},
 	}
-	harness.EachStore(t, func(t *testing.T, flags []string) {
+	harness.OnStateServers(t, func(t *testing.T, flags []string) {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {
 			t.Fatal(err)

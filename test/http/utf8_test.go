@@ -35,7 +35,7 @@ func wantText(t *testing.T, what string, text []byte) {
 // Text that is not UTF-8 is refused by whatever way it enters, with the name of
 // what is wrong, and nothing is changed.
 func TestTextNotUTF8(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		const token = "s3cret"
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-token", token}, where...)...)
 		const form, multi, tus = "Content-Type: application/x-www-form-urlencoded", "Content-Type: multipart/form-data; boundary=b", "Tus-Resumable: 1.0.0"
@@ -112,7 +112,7 @@ func TestTextNotUTF8(t *testing.T) {
 		var tasks struct{ Tasks []any }
 		var files struct{ Entries []any }
 		for path, v := range map[string]any{"/tasks": &tasks, "/upload/": &files} {
-			_, body := harness.Ask(t, "GET", g.URL+path, "", "Authorization", "Bearer "+token)
+			_, body := harness.Request(t, "GET", g.URL+path, "", "Authorization", "Bearer "+token)
 			if err := json.Unmarshal([]byte(body), v); err != nil {
 				t.Error(path, err)
 			}
@@ -149,7 +149,7 @@ func rawAnswer(t *testing.T, g *harness.Server, request string) (status int, bod
 // What a program writes that is not UTF-8 is made valid, and every response that
 // shows it is.
 func TestOutputNotUTF8(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, `
 			[tasks.writes]
@@ -166,7 +166,7 @@ func TestOutputNotUTF8(t *testing.T) {
 		watched := harness.PostTask(t, g, `{"task":"writes"}`)
 		conn := harness.Socket(t, g, "/tasks/"+watched.ID+"/watch")
 		console := harness.Socket(t, g, "/console/live")
-		chain := harness.PostFlow(t, g, `{"chain":[{"task":"writes"},{"task":"says"}]}`)
+		chain := harness.PostWorkflow(t, g, `{"chain":[{"task":"writes"},{"task":"says"}]}`)
 		server("tasks", "queues", "resume", "default")
 
 		ids := []string{watched.ID}

@@ -124,7 +124,7 @@ func (m *module) serve(t *testing.T, args ...string) *shop {
 	cmd := exec.Command(filepath.Join(m.dir, "bin"), append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
 	cmd.Dir = m.dir
 	g, err := harness.LaunchAs(cmd)
-	return &shop{harness.EndWith(t, g, err), t}
+	return &shop{harness.MustStart(t, g, err), t}
 }
 
 // get returns the status and the body of a page, 0 if there is no response.
@@ -140,7 +140,7 @@ func (s *shop) get(path string) (status int, body string) {
 func (s *shop) order(customer string) (id string) {
 	s.t.Helper()
 	var task harness.Task
-	if code := harness.Send(s.t, http.MethodPost, s.URL+"/orders", fmt.Sprintf(`{"customer":%q,"copies":2}`, customer), &task); code != http.StatusAccepted || task.ID == "" {
+	if code := harness.SendJSON(s.t, http.MethodPost, s.URL+"/orders", fmt.Sprintf(`{"customer":%q,"copies":2}`, customer), &task); code != http.StatusAccepted || task.ID == "" {
 		s.t.Fatalf("POST /orders: %d", code)
 	}
 	return task.ID
@@ -185,7 +185,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	}
 	s.awaitPrinted(s.order("Ann"), "Ann")
 	var fault struct{ Reason string }
-	if code := harness.Send(t, http.MethodPost, s.URL+"/orders", `{"customer":"Ann"}`, &fault); code != http.StatusBadRequest || !strings.Contains(fault.Reason, "copies") {
+	if code := harness.SendJSON(t, http.MethodPost, s.URL+"/orders", `{"customer":"Ann"}`, &fault); code != http.StatusBadRequest || !strings.Contains(fault.Reason, "copies") {
 		t.Errorf("an order without copies: %d %s", code, fault.Reason)
 	}
 	s.crossSite()

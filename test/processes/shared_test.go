@@ -70,7 +70,7 @@ func windows(began time.Time) int { return 1 + int(time.Since(began)/(2*time.Sec
 
 func TestLimited(t *testing.T) {
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, flags []string) {
+	harness.OnStateServers(t, func(t *testing.T, flags []string) {
 		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0")...)
 		began := time.Now()
 		got := askAll(t, 100, g.URL+"/limited", nobody)
@@ -114,7 +114,7 @@ func TestLimited(t *testing.T) {
 
 func TestCached(t *testing.T) {
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, flags []string) {
+	harness.OnStateServers(t, func(t *testing.T, flags []string) {
 		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
 		const fresh, kept = "New response: Expensive operation result", "Cached response: Expensive operation result"
 		// A run that takes ten seconds sees the value expire; nothing else may.
@@ -197,7 +197,7 @@ func TestReloadKeepsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	testutil.Eventually(t, "the children are new", func() bool { return g.Renewed(t, before) })
+	testutil.Eventually(t, "the children are new", func() bool { return g.ServeSlotsReplaced(t, before) })
 	if after := g.Slots(t)["store.0"]; after.PID != before["store.0"].PID {
 		t.Errorf("the store was replaced: %+v", after)
 	}

@@ -93,7 +93,7 @@ func TestE2ESocketActivation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	harness.Ending(t, g)
+	harness.MustStart(t, g, nil)
 	if err := <-first; err != nil {
 		t.Errorf("the connection that started it: %v", err)
 	}

@@ -58,7 +58,7 @@ func TestE2EBehindAPath(t *testing.T) {
 				if len(words) != 3 || words[0] != "done" || !strings.HasPrefix(words[1], front+path) {
 					t.Errorf("the upload ends with %q", words)
 				}
-				if harness.SumOfFile(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != harness.SumOfFile(t, file) {
+				if harness.FileSHA256(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != harness.FileSHA256(t, file) {
 					t.Error("the file is another")
 				}
 			})
@@ -100,5 +100,5 @@ func nginxWith(t *testing.T, locations string, servers ...*harness.Server) (url 
 	for i, g := range servers {
 		locations = strings.ReplaceAll(locations, fmt.Sprintf("$%d", i+1), g.URL[strings.LastIndexByte(g.URL, ':')+1:])
 	}
-	return harness.StartNginxWith(t, locations)
+	return harness.StartNginx(t, locations)
 }

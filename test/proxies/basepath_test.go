@@ -17,39 +17,39 @@ func TestBasePath(t *testing.T) {
 	const token = "Authorization: Bearer s3cret"
 	for _, prefix := range []string{"", "/gale"} {
 		for _, id := range []string{"a", "b"} {
-			resp, text := harness.Ask(t, "POST", g.URL+prefix+"/tasks", `{"task":"long_running_task","id":"`+id+prefix[min(1, len(prefix)):]+`"}`, "Authorization", "Bearer s3cret")
+			resp, text := harness.Request(t, "POST", g.URL+prefix+"/tasks", `{"task":"long_running_task","id":"`+id+prefix[min(1, len(prefix)):]+`"}`, "Authorization", "Bearer s3cret")
 			want := "/gale/tasks/" + id + prefix[min(1, len(prefix)):]
 			if resp.StatusCode != http.StatusAccepted || resp.Header.Get("Location") != want {
 				t.Errorf("POST %s/tasks: %d %s, location %q", prefix, resp.StatusCode, text, resp.Header.Get("Location"))
 			}
 		}
-		_, text := harness.Ask(t, "GET", g.URL+prefix+"/tasks?limit=1", "", "Authorization", "Bearer s3cret")
+		_, text := harness.Request(t, "GET", g.URL+prefix+"/tasks?limit=1", "", "Authorization", "Bearer s3cret")
 		var page struct{ Next string }
 		if err := json.Unmarshal([]byte(text), &page); err != nil || !strings.HasPrefix(page.Next, "/gale/tasks?") {
 			t.Errorf("GET %s/tasks: next is %q, %v", prefix, page.Next, err)
 		}
-		if resp, text := harness.Ask(t, "GET", g.URL+page.Next, "", "Authorization", "Bearer s3cret"); resp.StatusCode != http.StatusOK || !strings.Contains(text, `"id"`) {
+		if resp, text := harness.Request(t, "GET", g.URL+page.Next, "", "Authorization", "Bearer s3cret"); resp.StatusCode != http.StatusOK || !strings.Contains(text, `"id"`) {
 			t.Errorf("the next page: %d %s", resp.StatusCode, text)
 		}
 		tusBehind(t, g, prefix, token)
 	}
 	b := harness.NewBrowser(t, g)
-	resp, _ := b.Wants("GET", "/gale/console", "none", "", 303)
+	resp, _ := b.Expect("GET", "/gale/console", "none", "", 303)
 	if got := resp.Header.Get("Location"); got != "/gale/console/login" {
 		t.Errorf("the way to the login is %q", got)
 	}
-	resp, _ = b.Wants("POST", "/gale/console/login", "same-origin", "token=s3cret", 303)
+	resp, _ = b.Expect("POST", "/gale/console/login", "same-origin", "token=s3cret", 303)
 	if cookie := resp.Header.Get("Set-Cookie"); resp.Header.Get("Location") != "/gale/console" || !strings.Contains(strings.ToLower(cookie), "path=/gale;") {
 		t.Errorf("logged in: location %q, cookie %q", resp.Header.Get("Location"), cookie)
 	}
-	b.Wants("GET", "/gale/console", "none", "", 200)
-	b.Wants("GET", "/gale/console/app.js", "same-origin", "", 200)
-	b.Wants("GET", "/tasks", "same-origin", "", 401) // its cookie stays behind the path
-	b.Wants("GET", "/gale/healthz", "none", "", 200)
-	b.Wants("GET", "/healthz", "none", "", 200)
-	b.Wants("GET", "/galehealthz", "none", "", 404)
-	b.Wants("POST", "/gale/console/logout", "same-origin", "", 303)
-	b.Wants("GET", "/gale/console", "none", "", 303)
+	b.Expect("GET", "/gale/console", "none", "", 200)
+	b.Expect("GET", "/gale/console/app.js", "same-origin", "", 200)
+	b.Expect("GET", "/tasks", "same-origin", "", 401) // its cookie stays behind the path
+	b.Expect("GET", "/gale/healthz", "none", "", 200)
+	b.Expect("GET", "/healthz", "none", "", 200)
+	b.Expect("GET", "/galehealthz", "none", "", 404)
+	b.Expect("POST", "/gale/console/logout", "same-origin", "", 303)
+	b.Expect("GET", "/gale/console", "none", "", 303)
 }
 
 // tusBehind uploads a file in two parts by the addresses that it is given.

@@ -78,7 +78,7 @@ func behind(t *testing.T, proxy string) *cluster {
 	dir := t.TempDir()
 	c := &cluster{plain: "127.0.0.1:" + harness.FreePort(t), secure: "127.0.0.1:" + harness.FreePort(t)}
 	var cert, key string
-	cert, key, c.roots = harness.WritePair(t, dir)
+	cert, key, c.roots = harness.WriteCertificate(t, dir)
 	both, err := os.ReadFile(cert)
 	if err != nil {
 		t.Fatal(err)

@@ -124,7 +124,7 @@ func checkThroughProxy(t *testing.T, url string) {
 	if _, text, err := conn.ReadMessage(); err != nil || string(text) != "Welcome to the WebSocket server!" {
 		t.Errorf("%q, %v", text, err)
 	}
-	contentType, body := harness.FormOf("proxied", "large.bin", harness.UploadContent(1, 3<<20))
+	contentType, body := harness.UploadForm("proxied", "large.bin", harness.UploadContent(1, 3<<20))
 	answer, err := http.Post(url+"/upload", contentType, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

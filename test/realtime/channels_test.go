@@ -93,7 +93,7 @@ func (c *channelClient) read(conn *websocket.Conn, ready func()) {
 // in the same instant.
 func TestReloadMovesChannelClients(t *testing.T) {
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 300, flags) })
+	harness.OnStateServers(t, func(t *testing.T, flags []string) { reloadUnder(t, 300, flags) })
 }
 
 // reloadUnder replaces the children of a server while clients follow a channel.
@@ -124,7 +124,7 @@ func reloadUnder(t *testing.T, clients int, flags []string) {
 	}
 	testutil.Eventually(t, "the children are new", func() bool {
 		publish()
-		return g.Renewed(t, before)
+		return g.ServeSlotsReplaced(t, before)
 	})
 	// A replaced child still closes its clients when its successor is live.
 	testutil.Eventually(t, "all have moved", func() bool {

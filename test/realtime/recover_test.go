@@ -250,7 +250,7 @@ var faults = []fault{
 		}
 		testutil.Eventually(t, "the children are new", func() bool {
 			s.published.publish(t, s.Server)
-			return s.Renewed(t, before)
+			return s.ServeSlotsReplaced(t, before)
 		})
 		for _, slot := range []string{"serve.0", "serve.1"} {
 			testutil.Eventually(t, "the old process of "+slot+" has ended", func() bool {

@@ -48,7 +48,7 @@ func TestRealtimeRefused(t *testing.T) {
 		{"GET", "/longpoll?s=x", "", nil, 400, "s:"},
 		{"GET", "/longpoll?s=-1", "", nil, 400, "s:"},
 	} {
-		resp, body := harness.Ask(t, row.method, g.URL+row.path, row.body, row.header...)
+		resp, body := harness.Request(t, row.method, g.URL+row.path, row.body, row.header...)
 		if resp.StatusCode != row.status || !strings.Contains(body, row.reason) {
 			t.Errorf("%s %.40s %.10q %v: %d %s", row.method, row.path, row.body, row.header, resp.StatusCode, body)
 		}
@@ -63,7 +63,7 @@ func TestRealtimeRefused(t *testing.T) {
 	if _, text, err := long.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
 		t.Errorf("too long for a broadcast: %.20q, %v", text, err)
 	}
-	if resp, body := harness.Ask(t, "POST", g.URL+"/publish/a", "heard", "Authorization", token); resp.StatusCode != http.StatusOK {
+	if resp, body := harness.Request(t, "POST", g.URL+"/publish/a", "heard", "Authorization", token); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), "subscribed") {
@@ -85,10 +85,10 @@ func TestRealtimeWithoutRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	redis.Kill()
-	if resp, body := harness.Ask(t, "POST", g.URL+"/publish/a", "x"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+	if resp, body := harness.Request(t, "POST", g.URL+"/publish/a", "x"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("publish: %d %s", resp.StatusCode, body)
 	}
-	if resp, body := harness.Ask(t, "GET", g.URL+"/events/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
+	if resp, body := harness.Request(t, "GET", g.URL+"/events/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
 		!strings.Contains(body, "\nretry: ") || strings.Contains(body, "\nid: ") {
 		t.Errorf("events: %d %q", resp.StatusCode, body)
 	}
@@ -103,7 +103,7 @@ func TestRealtimeWithoutRedis(t *testing.T) {
 		t.Errorf("broadcast: %s, %v", text, err)
 	}
 	began := time.Now()
-	resp, body := harness.Ask(t, "GET", g.URL+"/longpoll?s=0.2", "")
+	resp, body := harness.Request(t, "GET", g.URL+"/longpoll?s=0.2", "")
 	if resp.StatusCode != http.StatusOK || body != "Waiting for data...New data available!" || time.Since(began) < 200*time.Millisecond {
 		t.Errorf("long poll: %d %q", resp.StatusCode, body)
 	}

@@ -52,5 +52,5 @@ func TestE2EBackpressure(t *testing.T) {
 
 // TestE2EReloadMovesChannelClients is TestReloadMovesChannelClients with 2,000.
 func TestE2EReloadMovesChannelClients(t *testing.T) {
-	harness.EachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 2000, flags) })
+	harness.OnStateServers(t, func(t *testing.T, flags []string) { reloadUnder(t, 2000, flags) })
 }

@@ -29,7 +29,7 @@ func TestCancelCommand(t *testing.T) {
 				argv = ["sh", "-c", "trap '' TERM; sh -c 'echo $$ >>$PIDS; sleep 300' & echo $! >>$PIDS; echo $$ >>$PIDS; echo progress 1; wait; sleep 300"]`)
 			g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, flags(t)...)...)
 			var task harness.CommandTask
-			harness.Send(t, "POST", g.URL+"/tasks", `{"task":"stubborn"}`, &task)
+			harness.SendJSON(t, "POST", g.URL+"/tasks", `{"task":"stubborn"}`, &task)
 			testutil.Eventually(t, "it runs", func() bool {
 				text, _ := os.ReadFile(pids)
 				return bytes.Count(text, []byte("\n")) == 3
@@ -39,7 +39,7 @@ func TestCancelCommand(t *testing.T) {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			if code := harness.Send(t, "DELETE", g.URL+"/tasks/"+task.ID, "", &task); code != http.StatusOK || task.State != "cancelled" {
+			if code := harness.SendJSON(t, "DELETE", g.URL+"/tasks/"+task.ID, "", &task); code != http.StatusOK || task.State != "cancelled" {
 				t.Fatalf("%d, %+v", code, task)
 			}
 			for field := range strings.FieldsSeq(string(text)) {

@@ -19,7 +19,7 @@ import (
 // Of a limited task no more begin than its rate says, over two workers, while
 // others do.
 func TestRateOverWorkers(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, `
 			[tasks.rare]
 			argv = ["true"]
@@ -57,7 +57,7 @@ func TestRateOverWorkers(t *testing.T) {
 // Chains hand on what commands print, a chord of a hundred counts them, and a
 // failing member is named.
 func TestWorkflows(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, `
 			[tasks.say]
 			argv = ["echo", "{0}"]
@@ -68,30 +68,30 @@ func TestWorkflows(t *testing.T) {
 			[tasks.fail]
 			argv = ["sh", "-c", "echo no luck; exit 3"]`)
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-concurrency", "16", "-tasks", file}, where...)...)
-		await := func(id string) (f harness.Flow) {
+		await := func(id string) (f harness.Workflow) {
 			t.Helper()
 			harness.GetJSON(t, g.URL+"/workflows/"+id+"?wait=50s", &f)
 			return f
 		}
 		// A result is no more trusted than what clients send.
-		chain := harness.PostFlow(t, g, `{"id":"my-chain","chain":[{"task":"option"},{"task":"say","timeout":"1m"},{"task":"say"}]}`)
+		chain := harness.PostWorkflow(t, g, `{"id":"my-chain","chain":[{"task":"option"},{"task":"say","timeout":"1m"},{"task":"say"}]}`)
 		if chain.ID != "my-chain" || chain.Kind != "chain" || len(chain.Tasks) != 3 {
 			t.Errorf("%+v", chain)
 		}
 		if f := await(chain.ID); f.State != "failed" || f.FailedTask != chain.Tasks[1] || f.Succeeded != 1 || !strings.Contains(f.Error, "hyphen") {
 			t.Errorf("%+v", f)
 		}
-		good := harness.PostFlow(t, g, `{"chain":[{"task":"say","args":["a; $(x) {0}"]},{"task":"join","args":["this"]},{"task":"say"}]}`)
+		good := harness.PostWorkflow(t, g, `{"chain":[{"task":"say","args":["a; $(x) {0}"]},{"task":"join","args":["this"]},{"task":"say"}]}`)
 		if f := await(good.ID); f.State != "success" || f.Progress != 100 || string(f.Result) != `{"output":"this and a; $(x) {0}"}` {
 			t.Errorf("%+v %s", f, f.Result)
 		}
 		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","args":["x"]},`, 99), ",")
-		chord := harness.PostFlow(t, g, `{"group":[`+members+`,{"task":"say","args":["y"]}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
-		broken := harness.PostFlow(t, g, `{"group":[`+members+`,{"task":"fail","id":"`+chord.ID+`-bad"}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
+		chord := harness.PostWorkflow(t, g, `{"group":[`+members+`,{"task":"say","args":["y"]}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
+		broken := harness.PostWorkflow(t, g, `{"group":[`+members+`,{"task":"fail","id":"`+chord.ID+`-bad"}],"callback":{"task":"say","args":["done"],"immutable":true}}`)
 		if f := await(chord.ID); f.Kind != "chord" || f.State != "success" || f.Succeeded != 100 || f.Progress != 100 || string(f.Result) != `{"output":"done"}` {
 			t.Errorf("%+v %s", f, f.Result)
 		}
-		if task := harness.ShowTask(t, g, chord.Callback); task.State != "success" {
+		if task := harness.GetTask(t, g, chord.Callback); task.State != "success" {
 			t.Errorf("%+v", task)
 		}
 		if f := await(broken.ID); f.State != "failed" || f.FailedTask != chord.ID+"-bad" || f.Error != "exit status 3: no luck" {
@@ -116,8 +116,8 @@ func TestWorkflows(t *testing.T) {
 			fmt.Sprintf(`{"group":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 1001), ",")): 400,
 			fmt.Sprintf(`{"chain":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 101), ",")):  400,
 		} {
-			var f harness.Flow
-			if code := harness.Send(t, "POST", g.URL+"/tasks", body, &f); code != want || f.Reason == "" {
+			var f harness.Workflow
+			if code := harness.SendJSON(t, "POST", g.URL+"/tasks", body, &f); code != want || f.Reason == "" {
 				t.Errorf("%.100s: %d %q, want %d", body, code, f.Reason, want)
 			}
 		}

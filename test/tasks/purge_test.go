@@ -15,7 +15,7 @@ import (
 // server tasks purge cancels ten thousand tasks that wait, but none of another
 // queue or task, and none that runs; a workflow learns of it.
 func TestPurge(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, `
 			[tasks.say]
@@ -29,11 +29,11 @@ func TestPurge(t *testing.T) {
 		}
 		harness.Command(t, dir, append([]string{"tasks", "queues", "pause", "talk"}, where...)...)
 		runs := harness.PostTask(t, g, `{"task":"nap"}`)
-		testutil.Eventually(t, "it runs", func() bool { return harness.ShowTask(t, g, runs.ID).State == "running" })
+		testutil.Eventually(t, "it runs", func() bool { return harness.GetTask(t, g, runs.ID).State == "running" })
 		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","queue":"talk"},`, 1000), ",")
-		chord := harness.PostFlow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
+		chord := harness.PostWorkflow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
 		for range 9 {
-			harness.PostFlow(t, g, `{"group":[`+members+`]}`)
+			harness.PostWorkflow(t, g, `{"group":[`+members+`]}`)
 		}
 		other := harness.PostTask(t, g, `{"task":"nap","queue":"talk"}`)
 		later := harness.PostTask(t, g, `{"task":"say","countdown":3600}`)
@@ -47,18 +47,18 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
 		for id, state := range map[string]string{runs.ID: "running", other.ID: "queued", later.ID: "scheduled", chord.Tasks[0]: "cancelled", chord.Tasks[999]: "cancelled", chord.Callback: "failed"} {
-			if task := harness.ShowTask(t, g, id); task.State != state || state == "cancelled" && task.Error != "purged" {
+			if task := harness.GetTask(t, g, id); task.State != state || state == "cancelled" && task.Error != "purged" {
 				t.Errorf("%+v, want %s", task, state)
 			}
 		}
-		var f harness.Flow
+		var f harness.Workflow
 		if harness.GetJSON(t, g.URL+"/workflows/"+chord.ID, &f); f.State != "failed" || f.Failed != 1000 || f.Error != "purged" {
 			t.Errorf("%+v", f)
 		}
 		if code, out, errs := purge("-yes", "-json", "-state", "queued,scheduled"); code != 0 || out != `{"purged":2}`+"\n" {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
-		if task := harness.ShowTask(t, g, runs.ID); task.State != "running" {
+		if task := harness.GetTask(t, g, runs.ID); task.State != "running" {
 			t.Errorf("%+v", task)
 		}
 
@@ -88,7 +88,7 @@ func TestPurge(t *testing.T) {
 			if yes := answer == "y\n"; yes && (err != nil || out.String() != "tasks purged: 1\n") || !yes && (!failed || exited.ExitCode() != 1) {
 				t.Errorf("%q: %v %q %q", answer, err, out.String(), seen.String())
 			}
-			if state := harness.ShowTask(t, g, "asked").State; (state == "cancelled") != (answer == "y\n") {
+			if state := harness.GetTask(t, g, "asked").State; (state == "cancelled") != (answer == "y\n") {
 				t.Errorf("after %q it is %s", answer, state)
 			}
 		}

@@ -42,7 +42,7 @@ func watchToEnd(c *websocket.Conn) (all []watched, code int, err error) {
 // A thousand clients in four processes watch one task: each begins with the task
 // as it is, sees progress, and ends behind its final state.
 func TestWatchers(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, `
 			[tasks.steps]

@@ -23,9 +23,9 @@ const workflowTasks = `
 
 // wantResponse posts a body and fails unless status and reason are as they should
 // be; reasons is what the reason must contain.
-func wantResponse(t *testing.T, g *harness.Server, method, path, body string, status int, reasons ...string) (f harness.Flow) {
+func wantResponse(t *testing.T, g *harness.Server, method, path, body string, status int, reasons ...string) (f harness.Workflow) {
 	t.Helper()
-	code := harness.Send(t, method, g.URL+path, body, &f)
+	code := harness.SendJSON(t, method, g.URL+path, body, &f)
 	if code != status {
 		t.Errorf("%s %s %.200s: %d %q, want %d", method, path, body, code, f.Reason, status)
 	}
@@ -40,7 +40,7 @@ func wantResponse(t *testing.T, g *harness.Server, method, path, body string, st
 // A workflow reserves its ids: nobody else gets one, in any way, and ids that are
 // there twice are refused. What is refused leaves nothing behind.
 func TestWorkflowIDs(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, workflowTasks)
 		// Without a worker everything stays as it is.
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-workers", "0", "-tasks", file}, where...)...)
@@ -63,8 +63,8 @@ func TestWorkflowIDs(t *testing.T) {
 		}
 
 		harness.PostTask(t, g, task("alone"))
-		harness.PostFlow(t, g, `{"chain":[`+task("a")+`,`+link("b")+`,`+link("c")+`]}`)
-		harness.PostFlow(t, g, `{"id":"g","group":[`+task("m1")+`,`+task("m2")+`],"callback":{"task":"say","args":["x"],"immutable":true,"id":"cb"}}`)
+		harness.PostWorkflow(t, g, `{"chain":[`+task("a")+`,`+link("b")+`,`+link("c")+`]}`)
+		harness.PostWorkflow(t, g, `{"id":"g","group":[`+task("m1")+`,`+task("m2")+`],"callback":{"task":"say","args":["x"],"immutable":true,"id":"cb"}}`)
 		for id, holder := range map[string]string{
 			"alone": "another task", "a": "another workflow", "b": `workflow "a"`, "c": `workflow "a"`,
 			"g": "another workflow", "m2": `workflow "g"`, "cb": `workflow "g"`,
@@ -97,7 +97,7 @@ func TestWorkflowIDs(t *testing.T) {
 // What is sent again after a lost response is what is there already, with 200; and
 // something else with the same id is refused.
 func TestPostedTwice(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, workflowTasks)
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-tasks", file}, where...)...)
 		for name, c := range map[string]struct{ body, location, other string }{
@@ -153,7 +153,7 @@ func TestPostedTwice(t *testing.T) {
 
 // DELETE /workflows/{id} and server tasks cancel end a workflow as a whole.
 func TestCancelWorkflow(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, workflowTasks)
 		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "4", "-tasks", file}, where...)...)
@@ -162,7 +162,7 @@ func TestCancelWorkflow(t *testing.T) {
 			t.Helper()
 			testutil.Eventually(t, id+" runs", func() bool {
 				var task harness.CommandTask // there only when its turn has come
-				return harness.Send(t, "GET", g.URL+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
+				return harness.SendJSON(t, "GET", g.URL+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
 			})
 		}
 		hold := func(id string) string { return fmt.Sprintf(`{"task":"hold","id":%q}`, id) }
@@ -170,7 +170,7 @@ func TestCancelWorkflow(t *testing.T) {
 			return fmt.Sprintf(`{"task":"say","args":["never"],"immutable":true,"id":%q}`, id)
 		}
 
-		harness.PostFlow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
+		harness.PostWorkflow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
 		running("c2")
 		wantResponse(t, g, "DELETE", "/workflows/c2", "", http.StatusConflict, `part of workflow "c1"`)
 		for range 2 { // the second call is what completes a first that was cut off
@@ -188,20 +188,20 @@ func TestCancelWorkflow(t *testing.T) {
 		})
 		harness.PostTask(t, g, `{"id":"c3","task":"say","args":["free again"]}`)
 
-		harness.PostFlow(t, g, `{"id":"g","group":[`+hold("m1")+`,{"task":"hold","id":"m2","countdown":"1h"}],"callback":`+then("cb")+`}`)
+		harness.PostWorkflow(t, g, `{"id":"g","group":[`+hold("m1")+`,{"task":"hold","id":"m2","countdown":"1h"}],"callback":`+then("cb")+`}`)
 		running("m1")
 		f := wantResponse(t, g, "DELETE", "/workflows/g", "", http.StatusOK)
 		if f.State != "cancelled" || f.Failed != 2 || f.Callback != "cb" {
 			t.Errorf("%+v", f)
 		}
 		for _, id := range []string{"m1", "m2", "cb"} {
-			if task := harness.ShowTask(t, g, id); task.State != "cancelled" || task.Error != "cancelled with its workflow" {
+			if task := harness.GetTask(t, g, id); task.State != "cancelled" || task.Error != "cancelled with its workflow" {
 				t.Errorf("%s is %+v", id, task)
 			}
 		}
 
-		harness.PostFlow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
-		var w harness.Flow
+		harness.PostWorkflow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
+		var w harness.Workflow
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "k1", "-json")), &w); err != nil || w.State != "cancelled" || w.Kind != "chain" {
 			t.Errorf("server tasks cancel says %+v, %v", w, err)
 		}
@@ -211,7 +211,7 @@ func TestCancelWorkflow(t *testing.T) {
 			t.Errorf("server tasks cancel says %+v, %v", task, err)
 		}
 
-		harness.PostFlow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
+		harness.PostWorkflow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
 		testutil.Eventually(t, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
 		wantResponse(t, g, "DELETE", "/workflows/done", "", http.StatusConflict, "waits or runs")
 		wantResponse(t, g, "DELETE", "/workflows/nobody", "", http.StatusNotFound)

@@ -87,7 +87,7 @@ func TestE2ETusJSClient(t *testing.T) {
 			if kills != 5 || !restarted {
 				t.Error("too little was tried")
 			}
-			if harness.SumOfFile(t, filepath.Join(dir, "data/uploads/js/big.bin")) != harness.SumOfFile(t, file) {
+			if harness.FileSHA256(t, filepath.Join(dir, "data/uploads/js/big.bin")) != harness.FileSHA256(t, file) {
 				t.Error("the file is another")
 			}
 		})
@@ -116,7 +116,7 @@ func killUploading(t *testing.T, g *harness.Server, dir string) int {
 // startNginx starts one in front of a port and returns its address.
 func startNginx(t *testing.T, port string) (url string) {
 	t.Helper()
-	return harness.StartNginxWith(t, fmt.Sprintf(`
+	return harness.StartNginx(t, fmt.Sprintf(`
 		client_max_body_size 0;
 		location / {
 			proxy_pass http://127.0.0.1:%s;

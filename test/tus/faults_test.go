@@ -218,7 +218,7 @@ func TestTusUnderFaults(t *testing.T) {
 func TestTusOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	disk := harness.TinyDisk(t, dir)
+	disk := harness.SmallDisk(t, dir)
 	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-upload-dir", disk, "-on-upload", "")
 	content := harness.UploadContent(1, 3<<20)
 	c := &tusClient{t: t, g: g, faults: &tusFaults{}, name: "big", content: content}

@@ -114,7 +114,7 @@ func ended(t *testing.T, g *harness.Server, dir string) {
 		t.Errorf("done: %q", got)
 	}
 	for _, id := range []string{"chain-1", "chord", "new-1"} {
-		var f harness.Flow
+		var f harness.Workflow
 		testutil.Eventually(t, "workflow "+id+" succeeds", func() bool {
 			harness.GetJSON(t, g.URL+"/workflows/"+id, &f)
 			return f.State == "success"
@@ -137,16 +137,16 @@ func ended(t *testing.T, g *harness.Server, dir string) {
 // waiting looks at what still waits: a task for another day, a pause, a unique key.
 func waiting(t *testing.T, g *harness.Server) {
 	t.Helper()
-	if task := harness.ShowTask(t, g, "scheduled"); task.State != "scheduled" {
+	if task := harness.GetTask(t, g, "scheduled"); task.State != "scheduled" {
 		t.Errorf("scheduled is %s", task.State)
 	}
 	paused := harness.PostTask(t, g, `{"task":"say","args":["x"],"queue":"paused"}`)
 	var again harness.CommandTask
-	if code := harness.Send(t, "POST", g.URL+"/tasks", `{"task":"say","args":["twice"],"queue":"later","unique":"key","unique_for":"1h"}`, &again); code != 200 || again.ID != "unique" {
+	if code := harness.SendJSON(t, "POST", g.URL+"/tasks", `{"task":"say","args":["twice"],"queue":"later","unique":"key","unique_for":"1h"}`, &again); code != 200 || again.ID != "unique" {
 		t.Errorf("the unique key is free again: %d %s", code, again.ID)
 	}
 	harness.AwaitTask(t, g, harness.PostTask(t, g, `{"task":"say","args":["later than the paused one"]}`).ID)
-	if task := harness.ShowTask(t, g, paused.ID); task.State != "queued" {
+	if task := harness.GetTask(t, g, paused.ID); task.State != "queued" {
 		t.Errorf("a task of the paused queue is %s", task.State)
 	}
 }

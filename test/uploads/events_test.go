@@ -103,7 +103,7 @@ func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 		if e := nextUploadEvent(t, watcher); e.Received != 5 || e.Answer == nil || e.Answer.Code != want {
 			t.Errorf("%+v; want %d", e, want)
 		}
-		if code := harness.Send(t, "DELETE", g.URL+"/upload?directory=websocket&filename=a.bin", "", new(harness.UploadResponse)); code != 200 {
+		if code := harness.SendJSON(t, "DELETE", g.URL+"/upload?directory=websocket&filename=a.bin", "", new(harness.UploadResponse)); code != 200 {
 			t.Errorf("DELETE: %d", code)
 		}
 	}

@@ -51,7 +51,7 @@ func TestUploadRace(t *testing.T) {
 	var ready, done sync.WaitGroup
 	ready.Add(1)
 	for i := range racers {
-		contentType, body := harness.FormOf("race", "it.bin", harness.UploadContent(i, size))
+		contentType, body := harness.UploadForm("race", "it.bin", harness.UploadContent(i, size))
 		done.Go(func() {
 			ready.Wait()
 			a, err := postUpload(g, contentType, body)
@@ -94,7 +94,7 @@ func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err e
 		}.Encode()))
 		return a.Code == 200, err
 	case 1:
-		contentType, body := harness.FormOf("killed", name, content)
+		contentType, body := harness.UploadForm("killed", name, content)
 		a, err := postUpload(g, contentType, body)
 		return a.Code == 200, err
 	case 2:
@@ -243,13 +243,13 @@ func TestUploadsWithoutTaskStore(t *testing.T) {
 			t.Errorf("file %d: %v, %v", i, acked, err)
 		}
 	}
-	contentType, body := harness.FormOf("killed", "removed.mp3", []byte("content"))
+	contentType, body := harness.UploadForm("killed", "removed.mp3", []byte("content"))
 	a, err := postUpload(g, contentType, body)
 	if err != nil || a.Code != 200 || len(a.Files) != 1 || a.Files[0].Task == "" ||
 		a.Files[0].Reason != "stored; inspect will be started as soon as tasks are accepted again" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if code := harness.Send(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
+	if code := harness.SendJSON(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
 		t.Errorf("DELETE: %d", code)
 	}
 	for slot, s := range g.Slots(t) {
@@ -297,7 +297,7 @@ func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 func TestUploadToAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	disk := harness.TinyDisk(t, dir)
+	disk := harness.SmallDisk(t, dir)
 	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
 	free := func() uint64 {
 		var s syscall.Statfs_t
@@ -310,7 +310,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 2<<20)
 	for name, send := range map[string]func() (string, error){
 		"multipart": func() (string, error) {
-			contentType, body := harness.FormOf("d/new", "big", big)
+			contentType, body := harness.UploadForm("d/new", "big", big)
 			a, err := postUpload(g, contentType, body)
 			return strconv.Itoa(a.Code), err
 		},
@@ -330,7 +330,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 		if left, err := os.ReadDir(filepath.Join(disk, "d")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s left %v, %v", name, left, err)
 		}
-		contentType, body := harness.FormOf("small", name, []byte("content"))
+		contentType, body := harness.UploadForm("small", name, []byte("content"))
 		if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
 			t.Errorf("a small one after %s: %+v, %v", name, a, err)
 		}
@@ -354,7 +354,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 	}
 	var slow []sender
 	for i := range 16 {
-		contentType, body := harness.FormOf("slow", strconv.Itoa(i), harness.UploadContent(i, 600<<10))
+		contentType, body := harness.UploadForm("slow", strconv.Itoa(i), harness.UploadContent(i, 600<<10))
 		conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
@@ -366,7 +366,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 		}
 		slow = append(slow, sender{conn, body[400<<10:]})
 	}
-	contentType, body := harness.FormOf("quick", "a", []byte("content"))
+	contentType, body := harness.UploadForm("quick", "a", []byte("content"))
 	if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
 		t.Errorf("beside them: %+v, %v", a, err)
 	}
