@@ -14,7 +14,7 @@ const (
 	// dialers is how many connections are opened at a time.
 	dialers = 32
 	// patience is how long one of them may take to say anything.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
 
 const news = "New data available!"

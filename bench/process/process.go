@@ -17,7 +17,7 @@ import (
 // patience is how long a server may take until it listens, and leave how long
 // until it has ended.
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	leave    = 5 * time.Second
 )
 

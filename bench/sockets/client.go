@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long a server may take for one answer.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // clients are WebSockets that have been greeted.
 type clients []*websocket.Conn

@@ -138,7 +138,7 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	_ = g.Cmd.Process.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, "the reload is through", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
 	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
-	if err := g.Wait(40 * time.Second); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(trace)
@@ -246,7 +246,7 @@ func TestE2EInstalledTree(t *testing.T) {
 	}
 	for _, s := range []*harness.Server{g, worker} {
 		_ = s.Cmd.Process.Signal(syscall.SIGTERM)
-		if err := s.Wait(40 * time.Second); err != nil {
+		if err := s.Wait(); err != nil {
 			t.Error(err)
 		}
 	}

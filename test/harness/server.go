@@ -48,7 +48,7 @@ func LaunchAs(cmd *exec.Cmd) (*Server, error) {
 		g.exitErr = g.Cmd.Wait()
 		close(g.Exited)
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(testutil.Patience); ; {
 		if strings.Contains(g.Log.String(), "msg=ready") {
 			g.scan() // now, and not before: on a busy machine all of it may have come in between
 			return g, nil
@@ -60,7 +60,7 @@ func LaunchAs(cmd *exec.Cmd) (*Server, error) {
 		}
 		if time.Now().After(deadline) {
 			g.Kill()
-			return nil, fmt.Errorf("server is not ready\n%s", g.Log)
+			return nil, fmt.Errorf("server is not ready after %v\n%s", testutil.Patience, g.Log)
 		}
 	}
 }
@@ -86,14 +86,14 @@ func (g *Server) Kill() {
 }
 
 // Wait waits until the server has ended and returns its exit status as exec.Cmd.Wait
-// does. After limit it kills the server and returns an error.
-func (g *Server) Wait(limit time.Duration) error {
+// does. After testutil.Patience it kills the server and returns an error.
+func (g *Server) Wait() error {
 	select {
 	case <-g.Exited:
 		return g.exitErr
-	case <-time.After(limit):
+	case <-time.After(testutil.Patience):
 		g.Kill()
-		return fmt.Errorf("server did not end within %v\n%s", limit, g.Log)
+		return fmt.Errorf("server did not end within %v\n%s", testutil.Patience, g.Log)
 	}
 }
 

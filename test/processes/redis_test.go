@@ -48,7 +48,7 @@ func TestTasksOverRedis(t *testing.T) {
 	if task := harness.AwaitTask(t, g, id); task.State != "success" || string(task.Result) != `"Processed far"` || task.Attempts != 1 {
 		t.Errorf("%+v", task)
 	}
-	if err := w.Wait(20 * time.Second); err != nil {
+	if err := w.Wait(); err != nil {
 		t.Error(err)
 	}
 }

@@ -82,7 +82,7 @@ func TestE2ESocketActivation(t *testing.T) {
 	first := make(chan error, 1)
 	go func() { // ends with its answer
 		var err error
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		for deadline := time.Now().Add(testutil.Patience); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 			if err = exchange(addr); err == nil {
 				break
 			}
@@ -124,7 +124,7 @@ func TestE2ESocketActivation(t *testing.T) {
 	testutil.Eventually(t, "the watchdog is told again", func() bool { return s.count("WATCHDOG=1") > before })
 
 	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
-	if err := g.Wait(40 * time.Second); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
 	if s.count("STOPPING=1") != 1 {

@@ -120,7 +120,7 @@ func behind(t *testing.T, proxy string) *cluster {
 	}
 	c.restart = func(i int) {
 		_ = c.servers[i].Cmd.Process.Signal(syscall.SIGTERM)
-		if err := c.servers[i].Wait(40 * time.Second); err != nil {
+		if err := c.servers[i].Wait(); err != nil {
 			t.Error(err)
 		}
 		c.servers[i] = serve(i)

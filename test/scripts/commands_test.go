@@ -97,7 +97,7 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	s := current(ts)
 	running.Delete(ts.Getenv("PID"))
 	ts.Check(s.Cmd.Process.Signal(syscall.SIGTERM))
-	ts.Check(s.Wait(testutil.Patience))
+	ts.Check(s.Wait())
 }
 
 func gone(ts *testscript.TestScript, neg bool, args []string) {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/galeserver/gale/test/harness"
 )
@@ -71,7 +70,7 @@ func TestE2ETusJSClient(t *testing.T) {
 					if kills += killUploading(t, g, dir); kills == 3 && !restarted {
 						restarted = true
 						_ = g.Cmd.Process.Signal(syscall.SIGTERM)
-						if err := g.Wait(20 * time.Second); err != nil {
+						if err := g.Wait(); err != nil {
 							t.Error(err)
 						}
 						if g, err = harness.Launch(dir, args...); err != nil {

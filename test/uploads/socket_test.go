@@ -163,7 +163,7 @@ func TestUploadSocketOutlivesTERM(t *testing.T) {
 					t.Errorf("got %s", got)
 				}
 			}
-			if err := g.Wait(20 * time.Second); err != nil {
+			if err := g.Wait(); err != nil {
 				t.Error(err)
 			}
 			content, err := os.ReadFile(filepath.Join(dir, "data/uploads/d/a"))

@@ -41,7 +41,7 @@ await browse(async (browser) => {
   // The same name once more is refused, and said so.
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   await drop(page, "swell.wav", wav(1000));
-  await page.locator("#uploads .problem").getByText("not stored").waitFor({ timeout: 20000 });
+  await page.locator("#uploads .problem").getByText("not stored").waitFor({ timeout: 60000 });
   // An upload that is paused rests, and goes on where it was.
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 6e6 });
   await drop(page, "paused.wav", wav(20e6));
