@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"

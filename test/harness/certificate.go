@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// WriteCertificate writes a self-signed certificate for 127.0.0.1 and its key into dir.
+// WriteCertificate writes a self-signed certificate for 127.0.0.1 and its key to
+// cert.pem and key.pem in dir. roots holds the certificate.
 func WriteCertificate(t *testing.T, dir string) (cert, key string, roots *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Get fetches a page and returns its status and body.
+// Get sends GET and returns the status and the body of the response.
 func Get(url string) (int, string, error) {
 	resp, err := http.Get(url)
 	if err != nil {
@@ -20,7 +20,8 @@ func Get(url string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
-// GetJSON fetches a page that must be JSON.
+// GetJSON sends GET and decodes the response into v. Any other status than 200
+// ends the test.
 func GetJSON(t *testing.T, url string, v any) {
 	t.Helper()
 	code, body, err := Get(url)
@@ -35,8 +36,8 @@ func GetJSON(t *testing.T, url string, v any) {
 	}
 }
 
-// Request sends a request and returns the response and its body. header is name, value
-// and so on.
+// Request sends a request and returns the response and its body. header holds
+// names and values in turn.
 func Request(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -58,7 +59,8 @@ func Request(t *testing.T, method, url, body string, header ...string) (*http.Re
 	return resp, string(text)
 }
 
-// SendJSON makes a request and decodes the JSON of the response, whatever its status.
+// SendJSON sends a request and decodes the JSON of the response into v. It returns
+// the status.
 func SendJSON(t *testing.T, method, url, body string, v any) (code int) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))

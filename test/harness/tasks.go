@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// Task is a task object; its result is any JSON.
+// Task is a task object with any result.
 type Task struct {
 	ID, State, Error string
 	Attempts         int
@@ -34,7 +34,7 @@ func AwaitTask(t *testing.T, g *Server, id string) (task Task) {
 	t.Helper()
 	testutil.Eventually(t, "task "+id+" ends", func() bool {
 		if code, _, err := Get(g.URL + "/tasks/" + id); err == nil && code == http.StatusServiceUnavailable {
-			return false // its store is away, or just back
+			return false // the task store is not available
 		}
 		GetJSON(t, g.URL+"/tasks/"+id+"?wait=5s", &task)
 		return task.State == "success" || task.State == "failed" || task.State == "dead"
@@ -52,7 +52,7 @@ func AwaitRunning(t *testing.T, g *Server, id string) {
 	})
 }
 
-// CommandTask is a task object with what commands leave.
+// CommandTask is a task object whose result is that of a command task.
 type CommandTask struct {
 	ID, State, Error, Note, Reason string
 	Progress                       int
@@ -61,7 +61,7 @@ type CommandTask struct {
 	Result                         struct{ Output string }
 }
 
-// TasksFile writes a -tasks file.
+// TasksFile writes a tasks file and returns its path.
 func TasksFile(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "tasks.toml")
@@ -71,7 +71,7 @@ func TasksFile(t *testing.T, text string) string {
 	return file
 }
 
-// RunTask posts a task, waits for its end, and returns it.
+// RunTask posts a task, waits until it has ended, and returns it.
 func RunTask(t *testing.T, g *Server, name string, args ...string) (task CommandTask) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"task": name, "args": args})
@@ -85,7 +85,7 @@ func RunTask(t *testing.T, g *Server, name string, args ...string) (task Command
 	return task
 }
 
-// PostTask posts to /tasks and returns the task that was accepted.
+// PostTask posts a task to /tasks and returns it. It must be accepted.
 func PostTask(t *testing.T, g *Server, body string) (task CommandTask) {
 	t.Helper()
 	if code := SendJSON(t, "POST", g.URL+"/tasks", body, &task); code != http.StatusAccepted {
@@ -94,14 +94,14 @@ func PostTask(t *testing.T, g *Server, body string) (task CommandTask) {
 	return task
 }
 
-// GetTask returns a task as it is now.
+// GetTask returns the present state of a task.
 func GetTask(t *testing.T, g *Server, id string) (task CommandTask) {
 	t.Helper()
 	GetJSON(t, g.URL+"/tasks/"+id, &task)
 	return task
 }
 
-// Workflow is a workflow as HTTP shows it.
+// Workflow is the object of a workflow.
 type Workflow struct {
 	ID, Kind, State, Callback, Error, Reason string
 	FailedTask                               string `json:"failed_task"`
@@ -110,7 +110,7 @@ type Workflow struct {
 	Result                                   json.RawMessage
 }
 
-// PostWorkflow posts a workflow to /tasks and returns what was accepted.
+// PostWorkflow posts a workflow to /tasks and returns it. It must be accepted.
 func PostWorkflow(t *testing.T, g *Server, body string) (f Workflow) {
 	t.Helper()
 	if code := SendJSON(t, "POST", g.URL+"/tasks", body, &f); code != http.StatusAccepted {
