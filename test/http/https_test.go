@@ -12,31 +12,31 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// A renewed certificate is served after HUP, and no connection is lost on the
-// way there.
-func TestHUPRereadsTheCertificate(t *testing.T) {
+// After HUP the server uses a renewed certificate, and no connection is lost during
+// the reload.
+func TestReloadCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cert, key, roots := harness.WriteCertificate(t, dir)
 	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-tls-cert", cert, "-tls-key", key)
-	_, _, renewed := harness.WriteCertificate(t, dir) // under the same names
+	_, _, renewed := harness.WriteCertificate(t, dir) // replaces the files
 	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// Each request shakes hands anew; either certificate is right until then.
+	// Each request has a new handshake. During the reload either certificate is valid.
 	served := func(roots *x509.CertPool) bool {
 		client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
 		resp, err := client.Get(g.URL)
 		if err != nil {
 			if _, other := errors.AsType[*tls.CertificateVerificationError](err); !other {
-				t.Errorf("lost: %v", err)
+				t.Errorf("lost request: %v", err)
 			}
 			return false
 		}
 		return harness.ReadAll(t, resp) == "Hello, friendly user!"
 	}
-	row := 0 // of answers with the new one: twenty come from all children
-	testutil.Eventually(t, "the new certificate is served", func() bool {
+	row := 0 // responses in a row with the new certificate; twenty come from both children
+	testutil.Eventually(t, "every child uses the new certificate", func() bool {
 		if served(renewed) {
 			row++
 		} else {
@@ -45,6 +45,6 @@ func TestHUPRereadsTheCertificate(t *testing.T) {
 		return row == 20
 	})
 	if served(roots) {
-		t.Error("the old certificate is still served")
+		t.Error("the old certificate is still used")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// With -base-path every link, redirect and cookie leads back behind it, and
-// requests reach their routes with it and without it.
+// With -base-path every link, redirect and cookie contains the path, and requests
+// reach their routes with the path and without it.
 func TestBasePath(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-token", "s3cret", "-base-path", "/gale")
@@ -31,20 +31,20 @@ func TestBasePath(t *testing.T) {
 		if resp, text := harness.Request(t, "GET", g.URL+page.Next, "", "Authorization", "Bearer s3cret"); resp.StatusCode != http.StatusOK || !strings.Contains(text, `"id"`) {
 			t.Errorf("the next page: %d %s", resp.StatusCode, text)
 		}
-		tusBehind(t, g, prefix, token)
+		uploadInParts(t, g, prefix, token)
 	}
 	b := harness.NewBrowser(t, g)
 	resp, _ := b.Expect("GET", "/gale/console", "none", "", 303)
 	if got := resp.Header.Get("Location"); got != "/gale/console/login" {
-		t.Errorf("the way to the login is %q", got)
+		t.Errorf("the redirect to the login is %q", got)
 	}
 	resp, _ = b.Expect("POST", "/gale/console/login", "same-origin", "token=s3cret", 303)
 	if cookie := resp.Header.Get("Set-Cookie"); resp.Header.Get("Location") != "/gale/console" || !strings.Contains(strings.ToLower(cookie), "path=/gale;") {
-		t.Errorf("logged in: location %q, cookie %q", resp.Header.Get("Location"), cookie)
+		t.Errorf("after the login: Location %q, cookie %q", resp.Header.Get("Location"), cookie)
 	}
 	b.Expect("GET", "/gale/console", "none", "", 200)
 	b.Expect("GET", "/gale/console/app.js", "same-origin", "", 200)
-	b.Expect("GET", "/tasks", "same-origin", "", 401) // its cookie stays behind the path
+	b.Expect("GET", "/tasks", "same-origin", "", 401) // the cookie is for the path only
 	b.Expect("GET", "/gale/healthz", "none", "", 200)
 	b.Expect("GET", "/healthz", "none", "", 200)
 	b.Expect("GET", "/galehealthz", "none", "", 404)
@@ -52,8 +52,8 @@ func TestBasePath(t *testing.T) {
 	b.Expect("GET", "/gale/console", "none", "", 303)
 }
 
-// tusBehind uploads a file in two parts by the addresses that it is given.
-func tusBehind(t *testing.T, g *harness.Server, prefix, token string) {
+// uploadInParts uploads a file in two parts and joins them, by the URLs in Location.
+func uploadInParts(t *testing.T, g *harness.Server, prefix, token string) {
 	t.Helper()
 	var parts []string
 	for _, content := range []string{"first", "other"} {
@@ -66,7 +66,7 @@ func tusBehind(t *testing.T, g *harness.Server, prefix, token string) {
 	name := "whole" + strings.TrimPrefix(prefix, "/")
 	a, err := harness.TusDo(g, "POST", prefix+"/tus/", nil, token, harness.TusMetadata("filename", name), "Upload-Concat: final;"+parts[0]+" https://front.example/elsewhere"+parts[1])
 	if err != nil || a.Status != 201 || !strings.HasPrefix(a.Header.Get("Location"), "/gale/tus/") {
-		t.Fatalf("joining %q: %+v, %v", parts, a, err)
+		t.Fatalf("join %q: %+v, %v", parts, a, err)
 	}
 	if a, err := harness.TusDo(g, "HEAD", a.Header.Get("Location"), nil, token); err != nil || a.Status != 200 || a.Header.Get("Upload-Length") != "10" {
 		t.Errorf("HEAD: %+v, %v", a, err)
