@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// What cannot be published or followed is refused with a reason, and nobody hears
-// of it.
+// Messages and subscriptions that are not allowed are refused with a reason, and no
+// subscriber receives anything.
 func TestRealtimeRefused(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-max-body", "1000")
@@ -61,21 +61,22 @@ func TestRealtimeRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, text, err := long.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
-		t.Errorf("too long for a broadcast: %.20q, %v", text, err)
+		t.Errorf("a broadcast over the limit: %.20q, %v", text, err)
 	}
-	if resp, body := harness.Request(t, "POST", g.URL+"/publish/a", "heard", "Authorization", token); resp.StatusCode != http.StatusOK {
+	if resp, body := harness.Request(t, "POST", g.URL+"/publish/a", "accepted", "Authorization", token); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), "subscribed") {
 		t.Fatalf("%s, %v", text, err)
 	}
-	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), `"data":"heard"`) {
-		t.Errorf("the first thing that is heard: %s, %v", text, err)
+	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), `"data":"accepted"`) {
+		t.Errorf("the first message is %s, %v", text, err)
 	}
 }
 
-// While Redis is away, publishing and WebSockets of channels fail at once, an event
-// stream ends with the time to come back, and a long poll ends when its time is up.
+// Without Redis, publishing and the WebSockets of channels fail at once. An event
+// stream ends with a time for the client to reconnect, and a long poll ends with its
+// timeout.
 func TestRealtimeWithoutRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
