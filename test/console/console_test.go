@@ -17,7 +17,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// consoleFiles are all that the page asks for.
+// consoleFiles are all files that the page loads.
 var consoleFiles = []string{
 	"app.js", "api.js", "dom.js", "format.js", "live.js", "plots.js", "processes.js", "queues.js", "realtime.js",
 	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "login-wrong.html", "login-late.html",
@@ -53,7 +53,7 @@ func TestConsoleWithoutAToken(t *testing.T) {
 	b.Expect("GET", "/console/login", "none", "", 303)
 	b.Expect("POST", "/console/login", "same-origin", "token=x", 303)
 
-	// The socket tells all parts at once, and of a task as soon as it is there.
+	// The WebSocket sends all parts first, and a task as soon as it exists.
 	c := consoleSocket(t, g, nil, 101)
 	parts := map[string]json.RawMessage{}
 	for len(parts) < 3 {
@@ -76,12 +76,12 @@ func TestConsoleWithoutAToken(t *testing.T) {
 		_, _, err = c.ReadMessage()
 	}
 	if !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
-		t.Errorf("what a page says is answered %v", err)
+		t.Errorf("after a message from the page: %v", err)
 	}
 	consoleSocket(t, g, http.Header{"Origin": {"http://evil.example"}}, 403)
 }
 
-// consoleSocket opens /console/live and wants a status.
+// consoleSocket opens /console/live and checks the status.
 func consoleSocket(t *testing.T, g *harness.Server, header http.Header, status int) *websocket.Conn {
 	t.Helper()
 	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.URL, "http")+"/console/live", header)
@@ -109,8 +109,8 @@ func consoleFrame(t *testing.T, c *websocket.Conn) (kind string, frame json.RawM
 	return f.Type, text
 }
 
-// With a token, nothing of the console but its login is there without it; the
-// login gives a session that all processes know.
+// If a token is set, only the login of the console is served without a session. The
+// session of a login is valid in every process.
 func TestConsoleWithAToken(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
@@ -131,10 +131,10 @@ func TestConsoleWithAToken(t *testing.T) {
 
 	resp, _ := b.Expect("POST", "/console/login", "same-origin", "token=guess", 403)
 	if _, text := b.Do("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
-		t.Errorf("behind a wrong token: %s", text)
+		t.Errorf("after a wrong token: %s", text)
 	}
 	if len(resp.Cookies()) != 0 {
-		t.Errorf("a wrong token gets %v", resp.Cookies())
+		t.Errorf("a wrong token sets %v", resp.Cookies())
 	}
 	b.Expect("POST", "/console/login", "cross-site", "token=to-be-drawn", 403)
 	resp, _ = b.Expect("POST", "/console/login", "same-origin", "token=to-be-drawn", 303)
@@ -145,7 +145,7 @@ func TestConsoleWithAToken(t *testing.T) {
 	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Secure || strings.Contains(cookie.Value, "drawn") || cookie.MaxAge != 12*3600 {
 		t.Errorf("%+v", cookie)
 	}
-	for range 6 { // at either process
+	for range 6 { // at both processes
 		b.Expect("GET", "/console", "none", "", 200)
 		b.Expect("GET", "/tasks", "same-origin", "", 200)
 	}
@@ -160,12 +160,12 @@ func TestConsoleWithAToken(t *testing.T) {
 
 	b.Expect("POST", "/console/logout", "same-origin", "", 303)
 	if u, err := url.Parse(g.URL); err != nil || len(b.Client.Jar.Cookies(u)) != 0 {
-		t.Errorf("after the logout there is %v, %v", b.Client.Jar.Cookies(u), err)
+		t.Errorf("after the logout: %v, %v", b.Client.Jar.Cookies(u), err)
 	}
 	b.Expect("GET", "/tasks", "same-origin", "", 401)
 }
 
-// Ten guesses a minute, whichever process counts them.
+// Ten attempts to log in are allowed a minute, over all processes.
 func TestConsoleLoginIsLimited(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
@@ -187,11 +187,11 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	}
 	b.Expect("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
 	if !strings.Contains(g.Log.String(), "too many guesses") {
-		t.Error("the log does not say so")
+		t.Error("the limit is not in the log")
 	}
 }
 
-// The clients of the broadcast are counted in all processes, while they are there.
+// The clients of the broadcast are counted over all processes, while connected.
 func TestBroadcastClientsAreCounted(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2")
@@ -222,14 +222,14 @@ func TestBroadcastClientsAreCounted(t *testing.T) {
 			return sum == want
 		}
 	}
-	testutil.Eventually(t, "all are counted", counted(clients))
+	testutil.Eventually(t, "all clients are counted", counted(clients))
 	for _, c := range all[2:] {
 		c.Close()
 	}
-	testutil.Eventually(t, "those that left are not", counted(2))
+	testutil.Eventually(t, "only connected clients are counted", counted(2))
 }
 
-// A host has as many addresses of IPv6 as it likes: its network is counted.
+// The login is limited by IPv6 network, since a host has many addresses.
 func TestConsoleLoginIsLimitedByNetwork(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-token", "to-be-drawn")

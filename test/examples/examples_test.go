@@ -34,7 +34,7 @@ func build(t *testing.T, name string) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), name)
 	cmd := exec.Command("go", "build", "-o", program, "./docs/example/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as everything else is built
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the binary is built
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -69,8 +69,8 @@ func readChat(t *testing.T, conn *websocket.Conn) (m chatMessage) {
 	return m
 }
 
-// Clients of two processes hear each other, and one that comes later gets the history,
-// also after a process was killed.
+// Clients of two processes receive the messages of each other. A client that connects
+// later gets the history, also after a process was killed.
 func TestChat(t *testing.T) {
 	t.Parallel()
 	g := serve(t, "chat", "-procs", "2", "-workers", "0")
@@ -78,7 +78,7 @@ func TestChat(t *testing.T) {
 		t.Errorf("page: %d, %v", code, err)
 	}
 	var conns []*websocket.Conn
-	for range 8 { // some in each process
+	for range 8 { // so that each process has some
 		conns = append(conns, harness.Socket(t, g, "/chatsocket"))
 	}
 	for i, conn := range conns {
@@ -87,7 +87,7 @@ func TestChat(t *testing.T) {
 		}
 		for at, reader := range conns {
 			if m := readChat(t, reader); m.Body != fmt.Sprint("message ", i) || m.ID == 0 {
-				t.Fatalf("client %d got %+v instead of message %d", at, m, i)
+				t.Fatalf("client %d received %+v, want message %d", at, m, i)
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func TestChat(t *testing.T) {
 	if err := syscall.Kill(before["serve.0"].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, "serve.0 has another process", func() bool {
+	testutil.Eventually(t, "serve.0 has a new process", func() bool {
 		now := g.Slots(t)["serve.0"]
 		return now.PID != 0 && now.PID != before["serve.0"].PID && now.State == "live"
 	})
@@ -103,7 +103,7 @@ func TestChat(t *testing.T) {
 		late := harness.Socket(t, g, "/chatsocket")
 		for i := range conns {
 			if m := readChat(t, late); m.Body != fmt.Sprint("message ", i) {
-				t.Fatalf("a late client got %+v instead of message %d", m, i)
+				t.Fatalf("a late client received %+v, want message %d", m, i)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestChat(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := bad.ReadMessage(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
-		t.Errorf("text that is no message: %v", err)
+		t.Errorf("invalid text: %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Cancelling a command leaves nothing of its process group, within two seconds.
+// Cancelling a command ends its whole process group, also processes that ignore TERM.
 func TestCancelCommand(t *testing.T) {
 	t.Parallel()
 	for name, flags := range harness.TaskStores {
@@ -47,18 +47,18 @@ func TestCancelCommand(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				testutil.Eventually(t, "nothing of it remains", func() bool {
+				testutil.Eventually(t, "its processes have ended", func() bool {
 					stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 					return err != nil || strings.Contains(string(stat), ") Z ")
 				})
 			}
-			t.Logf("gone within %v", time.Since(began).Round(time.Millisecond))
+			t.Logf("ended within %v", time.Since(began).Round(time.Millisecond))
 		})
 	}
 }
 
-// Nothing that a client sends reaches a program as more than a value, and what
-// is refused is refused before it is accepted.
+// Whatever a client sends reaches a program only as the value of an argument. Wrong
+// arguments are refused before the task is accepted.
 func TestHostileArguments(t *testing.T) {
 	t.Parallel()
 	file := harness.TasksFile(t, `

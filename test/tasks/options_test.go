@@ -16,8 +16,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Of a limited task no more begin than its rate says, over two workers, while
-// others do.
+// The rate of a task limits its starts over two workers, and not those of other
+// tasks.
 func TestRateOverWorkers(t *testing.T) {
 	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, `
@@ -47,15 +47,15 @@ func TestRateOverWorkers(t *testing.T) {
 			}
 			begun = append(begun, task.Started)
 		}
-		// 7 at 3 a second take two seconds, of which a tenth may be made up.
+		// 7 starts at 3 a second take two seconds. The limit allows a tenth less.
 		if span := begun[n-1].Sub(begun[0]); span < 1890*time.Millisecond {
-			t.Errorf("%d began within %v", n, span)
+			t.Errorf("%d started within %v", n, span)
 		}
 	})
 }
 
-// Chains hand on what commands print, a chord of a hundred counts them, and a
-// failing member is named.
+// A chain passes the output of a command to the next one, the callback of a chord runs
+// after a hundred members, and a failed workflow names the task that failed.
 func TestWorkflows(t *testing.T) {
 	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, `
@@ -73,7 +73,7 @@ func TestWorkflows(t *testing.T) {
 			harness.GetJSON(t, g.URL+"/workflows/"+id+"?wait=50s", &f)
 			return f
 		}
-		// A result is no more trusted than what clients send.
+		// A result is checked like an argument from a client.
 		chain := harness.PostWorkflow(t, g, `{"id":"my-chain","chain":[{"task":"option"},{"task":"say","timeout":"1m"},{"task":"say"}]}`)
 		if chain.ID != "my-chain" || chain.Kind != "chain" || len(chain.Tasks) != 3 {
 			t.Errorf("%+v", chain)
@@ -124,7 +124,7 @@ func TestWorkflows(t *testing.T) {
 	})
 }
 
-// terminal opens a pseudo terminal: what is written to pts is read from ptm.
+// terminal opens a pseudo terminal. What is written to pts can be read from ptm.
 func terminal(t *testing.T) (ptm, pts *os.File) {
 	t.Helper()
 	ptm, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -146,8 +146,8 @@ func terminal(t *testing.T) (ptm, pts *os.File) {
 	return ptm, pts
 }
 
-// On a terminal server tasks run shows how far the task is, and interrupted it
-// leaves the task to the workers.
+// On a terminal server tasks run shows the progress of the task. When it is
+// interrupted, the task continues.
 func TestRunTaskOnATerminal(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -171,13 +171,13 @@ func TestRunTaskOnATerminal(t *testing.T) {
 	}
 	err := cmd.Wait()
 	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 130 {
-		t.Errorf("interrupted it ends with %v", err)
+		t.Errorf("after SIGINT: %v", err)
 	}
-	testutil.Eventually(t, "it says what goes on", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
+	testutil.Eventually(t, "it prints that the task continues", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
 	var page struct{ Tasks []harness.CommandTask }
 	harness.GetJSON(t, g.URL+"/tasks?state=running", &page)
 	if len(page.Tasks) != 1 || page.Tasks[0].Progress != 50 {
 		t.Fatalf("%+v", page.Tasks)
 	}
-	harness.Command(t, dir, "tasks", "cancel", page.Tasks[0].ID) // else the server waits for it at its end
+	harness.Command(t, dir, "tasks", "cancel", page.Tasks[0].ID) // else the server waits for it at the end of the test
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// workflowTasks are a task that ends at once, one that fails, and one that waits
-// until a file is there.
+// workflowTasks are a task that succeeds, one that fails, and one that runs for ten
+// minutes.
 const workflowTasks = `
 	[tasks.say]
 	argv = ["echo", "{0}"]
@@ -21,8 +21,8 @@ const workflowTasks = `
 	[tasks.hold]
 	argv = ["sleep", "600"]`
 
-// wantResponse posts a body and fails unless status and reason are as they should
-// be; reasons is what the reason must contain.
+// wantResponse sends a request and checks the status of the response. The reason must
+// contain each of reasons.
 func wantResponse(t *testing.T, g *harness.Server, method, path, body string, status int, reasons ...string) (f harness.Workflow) {
 	t.Helper()
 	code := harness.SendJSON(t, method, g.URL+path, body, &f)
@@ -31,18 +31,18 @@ func wantResponse(t *testing.T, g *harness.Server, method, path, body string, st
 	}
 	for _, want := range reasons {
 		if !strings.Contains(f.Reason, want) {
-			t.Errorf("%s %s %.200s: %q does not say %q", method, path, body, f.Reason, want)
+			t.Errorf("%s %s %.200s: reason %q does not contain %q", method, path, body, f.Reason, want)
 		}
 	}
 	return f
 }
 
-// A workflow reserves its ids: nobody else gets one, in any way, and ids that are
-// there twice are refused. What is refused leaves nothing behind.
+// A workflow reserves the ids of its tasks: no other task or workflow can use them. Ids
+// that occur twice are refused. A refused request creates nothing.
 func TestWorkflowIDs(t *testing.T) {
 	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, workflowTasks)
-		// Without a worker everything stays as it is.
+		// Without a worker nothing changes its state.
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-workers", "0", "-tasks", file}, where...)...)
 		task := func(id string) string { return fmt.Sprintf(`{"task":"say","args":["x"],"id":%q}`, id) }
 		link := func(id string) string { return fmt.Sprintf(`{"task":"say","id":%q}`, id) }
@@ -90,12 +90,12 @@ func TestWorkflowIDs(t *testing.T) {
 			wantResponse(t, g, "POST", "/tasks", fmt.Sprintf(`{"task":"say","args":["x"],"id":%q,"unique":"k","unique_for":"1h"}`, id),
 				http.StatusConflict, fmt.Sprintf("id %q", id))
 		}
-		harness.PostTask(t, g, task("new1")) // it is free still
+		harness.PostTask(t, g, task("new1")) // the id is still free
 	})
 }
 
-// What is sent again after a lost response is what is there already, with 200; and
-// something else with the same id is refused.
+// A request that is sent again gets 200 and the same task or workflow. Another one
+// with the same id is refused.
 func TestPostedTwice(t *testing.T) {
 	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, workflowTasks)
@@ -160,8 +160,8 @@ func TestCancelWorkflow(t *testing.T) {
 		server := func(args ...string) string { return harness.Command(t, dir, append(args, where...)...) }
 		running := func(id string) {
 			t.Helper()
-			testutil.Eventually(t, id+" runs", func() bool {
-				var task harness.CommandTask // there only when its turn has come
+			testutil.Eventually(t, id+" is running", func() bool {
+				var task harness.CommandTask // exists when the previous task has ended
 				return harness.SendJSON(t, "GET", g.URL+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
 			})
 		}
@@ -173,7 +173,7 @@ func TestCancelWorkflow(t *testing.T) {
 		harness.PostWorkflow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
 		running("c2")
 		wantResponse(t, g, "DELETE", "/workflows/c2", "", http.StatusConflict, `part of workflow "c1"`)
-		for range 2 { // the second call is what completes a first that was cut off
+		for range 2 { // the second request completes an interrupted first one
 			f := wantResponse(t, g, "DELETE", "/workflows/c1", "", http.StatusOK)
 			if f.State != "cancelled" || f.Kind != "chain" || f.FailedTask != "c2" || f.Error != "cancelled with its workflow" || f.Succeeded != 1 {
 				t.Errorf("%+v", f)
@@ -181,7 +181,7 @@ func TestCancelWorkflow(t *testing.T) {
 		}
 		wantResponse(t, g, "GET", "/tasks/c3", "", http.StatusNotFound)
 		wantResponse(t, g, "POST", "/tasks/c2/retry", "", http.StatusConflict, `workflow "c1" was cancelled`)
-		testutil.Eventually(t, "its program is gone", func() bool {
+		testutil.Eventually(t, "its program has ended", func() bool {
 			var page struct{ Tasks []harness.CommandTask }
 			harness.GetJSON(t, g.URL+"/tasks?state=running", &page)
 			return len(page.Tasks) == 0
@@ -203,16 +203,16 @@ func TestCancelWorkflow(t *testing.T) {
 		harness.PostWorkflow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
 		var w harness.Workflow
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "k1", "-json")), &w); err != nil || w.State != "cancelled" || w.Kind != "chain" {
-			t.Errorf("server tasks cancel says %+v, %v", w, err)
+			t.Errorf("server tasks cancel prints %+v, %v", w, err)
 		}
 		harness.PostTask(t, g, hold("alone"))
 		var task harness.CommandTask
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "alone", "-json")), &task); err != nil || task.State != "cancelled" || task.Error != "cancelled" {
-			t.Errorf("server tasks cancel says %+v, %v", task, err)
+			t.Errorf("server tasks cancel prints %+v, %v", task, err)
 		}
 
 		harness.PostWorkflow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
-		testutil.Eventually(t, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
+		testutil.Eventually(t, "the workflow ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
 		wantResponse(t, g, "DELETE", "/workflows/done", "", http.StatusConflict, "waits or runs")
 		wantResponse(t, g, "DELETE", "/workflows/nobody", "", http.StatusNotFound)
 	})
