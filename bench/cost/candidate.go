@@ -14,20 +14,20 @@ import (
 	"github.com/galeserver/gale/bench/process"
 )
 
-// candidate is a server that takes part, and what it was found to cost.
+// candidate is a server in the comparison, with its measurements.
 type candidate struct {
 	process.Server
 
-	rate []float64       // requests a second, a turn each
-	cost []time.Duration // CPU per request
+	rate []float64       // requests a second, for each turn
+	cost []time.Duration // CPU time per request, for each turn
 }
 
 func newCandidate(name string, command ...string) *candidate {
 	return &candidate{Server: process.Server{Name: name, Command: command}}
 }
 
-// field makes the servers that are compared, each with so many processes.
-func field(self, dir, upstream string, procs int) []*candidate {
+// candidates returns the servers to compare, each with procs processes.
+func candidates(self, dir, upstream string, procs int) []*candidate {
 	n := strconv.Itoa(procs)
 	return []*candidate{
 		// fasthttp's prefork starts a child for each CPU that Go may use.
@@ -38,7 +38,7 @@ func field(self, dir, upstream string, procs int) []*candidate {
 	}
 }
 
-// startAll starts candidates; stopAll ends those that were started.
+// startAll starts all candidates. After an error, too, stopAll must be called.
 func startAll(ctx context.Context, all []*candidate, cpus string) error {
 	for _, c := range all {
 		if err := c.Start(ctx, cpus); err != nil {
@@ -54,7 +54,7 @@ func stopAll(all []*candidate) {
 	}
 }
 
-// load is what wrk does.
+// load is the load that wrk generates.
 type load struct {
 	path        string
 	connections int
@@ -67,8 +67,8 @@ var (
 	rateLine     = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
 )
 
-// turn is one run of wrk against the candidate, or several, each twice as long,
-// where a busy machine let it do too little.
+// turn runs wrk against the candidate. If there were too few requests to measure, it
+// tries again, up to three times, each time twice as long.
 func (c *candidate) turn(ctx context.Context, l load) error {
 	for tries := 3; ; tries-- {
 		var rate float64
@@ -86,7 +86,7 @@ func (c *candidate) turn(ctx context.Context, l load) error {
 	}
 }
 
-// run is a run of wrk: how many requests were answered, and how many a second.
+// run runs wrk once. It returns the number of requests and the rate per second.
 func (l load) run(ctx context.Context, addr string) (n int, rate float64, err error) {
 	cmd := exec.CommandContext(ctx, "taskset", "-c", l.cpus, "wrk", "-t1", "-c", strconv.Itoa(l.connections),
 		"-d", strconv.Itoa(int(l.length.Seconds()))+"s", "--timeout", "10s", "http://"+addr+l.path)
@@ -96,7 +96,7 @@ func (l load) run(ctx context.Context, addr string) (n int, rate float64, err er
 		return 0, 0, fmt.Errorf("wrk: %w: %s", err, out)
 	}
 	if requests == nil || perSecond == nil || strings.Contains(string(out), "Non-2xx") || strings.Contains(string(out), "Socket errors") {
-		return 0, 0, fmt.Errorf("wrk says\n%s", out)
+		return 0, 0, fmt.Errorf("unexpected output of wrk:\n%s", out)
 	}
 	if n, err = strconv.Atoi(string(requests[1])); err != nil {
 		return 0, 0, err
@@ -105,8 +105,8 @@ func (l load) run(ctx context.Context, addr string) (n int, rate float64, err er
 	return n, rate, err
 }
 
-// forget drops what was measured.
-func (c *candidate) forget() { c.rate, c.cost = nil, nil }
+// reset drops the measurements.
+func (c *candidate) reset() { c.rate, c.cost = nil, nil }
 
 func median[T float64 | time.Duration](values []T) T {
 	sorted := slices.Sorted(slices.Values(values))

@@ -9,26 +9,26 @@ import (
 	"github.com/galeserver/gale/bench/figure"
 )
 
-// command is what measures the figures again.
+// command is the command that measures the figures.
 const command = "go run ./bench/cost -out bench/results"
 
-// bench is a run of the program.
+// bench holds the settings of a run.
 type bench struct {
-	self   string // this program, to be the peers
-	dir    string // of Gale's state
-	out    string // where figures go
-	rounds int
-	length time.Duration // of a turn
+	self   string // path of this program, which is also run as the peers
+	dir    string // data folder of Gale
+	out    figure.Output
+	rounds int           // turns of each server
+	length time.Duration // length of a turn
 }
 
-// comparison is one figure of all servers with one process each.
+// comparison is a figure of all servers with one process each.
 type comparison struct {
 	name, title string
 	load
-	rates bool // the figure is of requests a second; else of CPU per request
+	rates bool // whether the figure shows requests a second; else it shows CPU time per request
 }
 
-// waits is how long /delay and the server behind /fetch take.
+// waits is the time that /delay and the upstream of /fetch take, in seconds.
 const waits = "0.1"
 
 func comparisons(length time.Duration, connections int) []comparison {
@@ -37,12 +37,12 @@ func comparisons(length time.Duration, connections int) []comparison {
 	}
 	return []comparison{
 		{name: "root", title: "GET /", load: on("/", connections)},
-		{name: "delay", title: "GET /delay, 256 at once wait for 100 ms", load: on("/delay?s="+waits, 256)},
-		{name: "fetch", title: "GET /fetch, 100 at once from a server that takes 100 ms", load: on("/fetch", 100), rates: true},
+		{name: "delay", title: "GET /delay, 256 concurrent requests that wait 100 ms", load: on("/delay?s="+waits, 256)},
+		{name: "fetch", title: "GET /fetch, 100 concurrent requests, upstream takes 100 ms", load: on("/fetch", 100), rates: true},
 	}
 }
 
-// run measures and prints all there is.
+// run measures and prints all figures.
 func (b *bench) run(ctx context.Context, connections int) error {
 	upstream := newCandidate("upstream", b.self, "-peer", "nethttp", "-addr", "127.0.0.1:PORT")
 	defer upstream.Stop()
@@ -50,16 +50,16 @@ func (b *bench) run(ctx context.Context, connections int) error {
 		return err
 	}
 	url := "http://" + upstream.Addr + "/delay?s=" + waits
-	if err := b.side(ctx, url, connections); err != nil {
+	if err := b.oneProcess(ctx, url, connections); err != nil {
 		return err
 	}
 	return b.processes(ctx, url)
 }
 
-// side compares the servers side by side, each with one process on the first
-// CPU, and how each of them grows with connections.
-func (b *bench) side(ctx context.Context, upstream string, connections int) error {
-	all := field(b.self, b.dir, upstream, 1)
+// oneProcess compares the servers with one process each, on the first CPU, also by the
+// number of connections.
+func (b *bench) oneProcess(ctx context.Context, upstream string, connections int) error {
+	all := candidates(b.self, b.dir, upstream, 1)
 	defer stopAll(all)
 	if err := startAll(ctx, all, "0"); err != nil {
 		return err
@@ -72,9 +72,9 @@ func (b *bench) side(ctx context.Context, upstream string, connections int) erro
 	return b.connections(ctx, all)
 }
 
-// compare gives each candidate its turns and prints what they were.
+// compare runs the turns of each candidate and prints the results.
 func (b *bench) compare(ctx context.Context, all []*candidate, c comparison) error {
-	f := figure.Begin(c.title, command)
+	f := b.out.Begin(c.title, command)
 	f.Y = "CPU per request, µs"
 	if c.rates {
 		f.Y = "requests a second"
@@ -93,14 +93,14 @@ func (b *bench) compare(ctx context.Context, all []*candidate, c comparison) err
 			f.Add(one.Name, 0, micro(cost))
 		}
 	}
-	return f.Write(b.out, c.name)
+	return b.out.Write(f, c.name)
 }
 
-// turns gives every candidate its rounds, all of them one after the other, so
-// that what else the machine does meets each.
+// turns runs all rounds. In a round each candidate has one turn, so that other work of
+// the machine affects all of them.
 func (b *bench) turns(ctx context.Context, all []*candidate, l load) error {
 	for _, c := range all {
-		c.forget()
+		c.reset()
 	}
 	for range b.rounds {
 		for _, c := range all {
@@ -112,39 +112,42 @@ func (b *bench) turns(ctx context.Context, all []*candidate, l load) error {
 	return nil
 }
 
-// short is the length of a turn where there are many, in whole seconds as wrk
-// has it.
-func (b *bench) short() time.Duration { return max((b.length / 2).Truncate(time.Second), time.Second) }
-
-// connections shows how the cost of GET / grows with connections.
-func (b *bench) connections(ctx context.Context, all []*candidate) error {
-	f := figure.Begin("GET / by the number of connections, one process", command)
-	f.X, f.Y, f.Log = "connections", "CPU per request, µs", true
-	for _, n := range []int{1, 16, 64, 256, 1024} {
-		if err := b.turns(ctx, all, load{path: "/", connections: n, length: b.short(), cpus: "1"}); err != nil {
-			return err
-		}
-		b.line(f, all, n, "connections")
-	}
-	return f.Write(b.out, "connections")
+// shortTurn is the length of a turn in a series, in whole seconds: wrk takes no
+// fractions.
+func (b *bench) shortTurn() time.Duration {
+	return max((b.length / 2).Truncate(time.Second), time.Second)
 }
 
-// processes shows how it grows with processes, which have all CPUs, as wrk has.
+// connections measures the cost of GET / by the number of connections.
+func (b *bench) connections(ctx context.Context, all []*candidate) error {
+	f := b.out.Begin("GET / by the number of connections, one process", command)
+	f.X, f.Y, f.Log = "connections", "CPU per request, µs", true
+	for _, n := range []int{1, 16, 64, 256, 1024} {
+		if err := b.turns(ctx, all, load{path: "/", connections: n, length: b.shortTurn(), cpus: "1"}); err != nil {
+			return err
+		}
+		b.addLine(f, all, n, "connections")
+	}
+	return b.out.Write(f, "connections")
+}
+
+// processes measures the cost of GET / by the number of processes. They and wrk use all
+// CPUs.
 func (b *bench) processes(ctx context.Context, upstream string) error {
-	f := figure.Begin("GET / by the number of processes, 64 connections", command)
+	f := b.out.Begin("GET / by the number of processes, 64 connections", command)
 	f.X, f.Y, f.Log = "processes", "CPU per request, µs", true
 	for _, n := range []int{1, 2, 4, 8} {
 		if err := b.withProcesses(ctx, f, upstream, n); err != nil {
 			return err
 		}
 	}
-	return f.Write(b.out, "processes")
+	return b.out.Write(f, "processes")
 }
 
 func (b *bench) withProcesses(ctx context.Context, f *figure.Figure, upstream string, n int) error {
 	var all []*candidate
-	for _, c := range field(b.self, b.dir, upstream, n) {
-		if c.Name != "net/http" { // which has one process only
+	for _, c := range candidates(b.self, b.dir, upstream, n) {
+		if c.Name != "net/http" { // it has only one process
 			all = append(all, c)
 		}
 	}
@@ -152,18 +155,18 @@ func (b *bench) withProcesses(ctx context.Context, f *figure.Figure, upstream st
 	if err := startAll(ctx, all, everyCPU); err != nil {
 		return err
 	}
-	if err := b.turns(ctx, all, load{path: "/", connections: 64, length: b.short(), cpus: everyCPU}); err != nil {
+	if err := b.turns(ctx, all, load{path: "/", connections: 64, length: b.shortTurn(), cpus: everyCPU}); err != nil {
 		return err
 	}
-	b.line(f, all, n, "processes")
+	b.addLine(f, all, n, "processes")
 	return nil
 }
 
-// everyCPU is all CPUs that there are, as taskset names them.
+// everyCPU are all CPUs in the form of taskset.
 const everyCPU = "0-1023"
 
-// line prints what the candidates were at one place of a figure, and adds it.
-func (b *bench) line(f *figure.Figure, all []*candidate, x int, what string) {
+// addLine prints the costs of the candidates for one X of a figure and adds them.
+func (b *bench) addLine(f *figure.Figure, all []*candidate, x int, what string) {
 	fmt.Printf("%5d %-12s", x, what)
 	for _, c := range all {
 		cost := median(c.cost)

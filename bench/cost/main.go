@@ -1,13 +1,12 @@
-// Command cost compares what a request costs: bin/server beside servers that do
-// less for it, on GET /, /delay and /fetch, and by the number of connections and
-// of processes. Every server runs on one core and wrk on the other, in turns, so
-// that what else the machine does meets all of them; by processes, all have all
-// cores.
+// Command cost compares the cost of a request in bin/server, fasthttp's prefork,
+// net/http and Tornado: on GET /, /delay and /fetch, and by the number of connections
+// and processes. Servers run in turns on one core, and wrk on the other, so that other
+// work of the machine affects all of them. By processes, all use all cores.
 //
-//	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER]
+//	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER [-any-load]]
 //
-// Times on a shared machine say little; the last column, CPU per request as a
-// ratio to fasthttp's own prefork, is what to look at.
+// Absolute times on a shared machine vary. Compare the last column, the ratio of CPU
+// time per request to fasthttp's prefork.
 package main
 
 import (
@@ -21,13 +20,13 @@ import (
 
 func main() {
 	b := bench{}
-	flag.IntVar(&b.rounds, "rounds", 3, "turns that each server gets")
+	flag.IntVar(&b.rounds, "rounds", 3, "`number` of turns of each server")
 	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn, in whole seconds")
-	connections := flag.Int("connections", 64, "connections of wrk for GET /")
-	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
-	role := flag.String("peer", "", "be this peer: fasthttp or nethttp")
-	addr := flag.String("addr", "127.0.0.1:0", "address of the peer")
-	upstream := flag.String("upstream", "", "what the peer's /fetch fetches")
+	connections := flag.Int("connections", 64, "`number` of connections of wrk for GET /")
+	b.out.Flags(flag.CommandLine)
+	role := flag.String("peer", "", "run as this `peer`: fasthttp or nethttp")
+	addr := flag.String("addr", "127.0.0.1:0", "`address` of the peer")
+	upstream := flag.String("upstream", "", "`URL` that /fetch of the peer fetches")
 	flag.Parse()
 	var err error
 	if *role != "" {
@@ -44,6 +43,9 @@ func main() {
 func (b *bench) main(connections int) (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if err := b.out.Check(); err != nil {
+		return err
+	}
 	if b.dir, err = os.MkdirTemp("", "gale-cost-"); err != nil {
 		return err
 	}

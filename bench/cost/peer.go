@@ -11,13 +11,13 @@ import (
 	"github.com/valyala/fasthttp/prefork"
 )
 
-// hello is what all peers answer, as bin/server does.
+// hello is the response to GET /, as in bin/server.
 const hello = "Hello, friendly user!"
 
-// page is what /fetch answers.
+// page is the response to GET /fetch.
 const page = "<div>Time Cost</div><div>%v</div>"
 
-// peer is a server as its library's own documentation begins one. It answers /,
+// peer runs a server as the documentation of its library shows it. It responds to GET /,
 // waits in /delay, and fetches upstream in /fetch.
 func peer(name, addr, upstream string) error {
 	switch name {
@@ -30,7 +30,7 @@ func peer(name, addr, upstream string) error {
 }
 
 func fasthttpPeer(addr, upstream string) error {
-	client := &fasthttp.Client{MaxConnsPerHost: 1024} // as many as Gale's
+	client := &fasthttp.Client{MaxConnsPerHost: 1024} // as in Gale's client
 	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("text/plain; charset=utf-8")
 		switch string(ctx.Path()) {
@@ -53,7 +53,7 @@ func fasthttpPeer(addr, upstream string) error {
 
 func nethttpPeer(addr, upstream string) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 1024 // 2 by default, and a new connection for each of the others
+	transport.MaxIdleConnsPerHost = 1024 // the default is 2, with a new connection for every further request
 	transport.MaxIdleConns = 1024
 	client := &http.Client{Transport: transport}
 	mux := http.NewServeMux()
@@ -86,11 +86,11 @@ func fetch(client *http.Client, r *http.Request, upstream string) error {
 		return err
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close() // was read to its end
+	_ = resp.Body.Close() // has been read
 	return err
 }
 
-// seconds is how long /delay waits: the text is wrk's, and always the same.
+// seconds returns the time that /delay waits. The text comes from wrk and is valid.
 func seconds(text string) time.Duration {
 	s, err := strconv.ParseFloat(text, 64)
 	if err != nil {

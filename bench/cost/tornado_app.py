@@ -1,4 +1,4 @@
-"""The peer that Gale replaces: tornado_app.py PORT PROCESSES UPSTREAM."""
+"""The routes of the comparison on Tornado: tornado_app.py PORT PROCESSES UPSTREAM."""
 import asyncio
 import sys
 

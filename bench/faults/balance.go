@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// connections is how many are held.
+// connections is the number of open connections.
 const connections = 400
 
-// balanceKilled kills every child once. Clients come back after a moment, as
-// those do that do not want to hammer a server in trouble; at once there would
-// only be the siblings to come back to.
+// balanceKilled kills every child once. Clients connect again after a pause, as clients
+// with a backoff do. Without it only the other children would accept them.
 func balanceKilled(ctx context.Context, b *bench) (result, error) {
 	return balance(ctx, b, 300*time.Millisecond, func(s *server, back func() error) error {
 		for i := range slots {
@@ -38,7 +37,7 @@ func balanceKilled(ctx context.Context, b *bench) (result, error) {
 	})
 }
 
-// balanceReloaded replaces every child by a reload. Clients come back soon.
+// balanceReloaded replaces every child by a reload. Clients connect again soon.
 func balanceReloaded(ctx context.Context, b *bench) (result, error) {
 	return balance(ctx, b, 50*time.Millisecond, func(s *server, back func() error) error {
 		if err := back(); err != nil {
@@ -46,7 +45,7 @@ func balanceReloaded(ctx context.Context, b *bench) (result, error) {
 		}
 		old := s.pids()
 		s.signal(syscall.SIGHUP)
-		return eventually("the reload is through, and nobody old left", func() bool {
+		return eventually("the reload is done, and the old children have ended", func() bool {
 			for name, pid := range old {
 				if name != "store.0" && syscall.Kill(pid, 0) == nil {
 					return false
@@ -57,8 +56,8 @@ func balanceReloaded(ctx context.Context, b *bench) (result, error) {
 	})
 }
 
-// balance holds connections while all children are replaced, and looks how they
-// are spread when their clients have come back.
+// balance keeps connections open while all children are replaced. It fails if the
+// connections are unbalanced after all clients have connected again.
 func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s *server, back func() error) error) (r result, err error) {
 	s, err := b.start(ctx, b.binary)
 	if err != nil {
@@ -75,7 +74,7 @@ func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s 
 	defer holders.Wait()
 	defer release()
 	back := func() error {
-		return eventually("all connections are held", func() bool {
+		return eventually("all connections are open", func() bool {
 			sum, _, _ := s.held()
 			return sum == connections && len(s.live()) == slots
 		})
@@ -94,8 +93,8 @@ func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s 
 	return r, errors.Join(err, s.stop())
 }
 
-// held adds up the connections of all serve slots, and finds the smallest and
-// the largest number.
+// held returns the sum of the connections of all serve slots, and the smallest and the
+// largest number.
 func (s *server) held() (sum, least, most int) {
 	least = connections
 	for _, sl := range s.live() {
@@ -104,8 +103,8 @@ func (s *server) held() (sum, least, most int) {
 	return sum, least, most
 }
 
-// hold asks once and keeps the connection; when it is lost, it connects again
-// after a pause, more or less.
+// hold sends one request and keeps the connection open. When it is lost, hold connects
+// again after half to one and a half of pause.
 func hold(ctx context.Context, addr string, pause time.Duration) {
 	for ctx.Err() == nil {
 		conn, err := dial(ctx, addr)

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// serving runs a fault against a server under load, whose answers must all
-// come but those that its victims were giving.
-func serving(ctx context.Context, b *bench, binary string, flags []string, break_ func(*server, *load) ([]victim, error)) (result, error) {
+// serving runs a fault against a server under load. Every request must get a response,
+// except those that a killed or stopped child was serving.
+func serving(ctx context.Context, b *bench, binary string, flags []string, fault func(*server, *load) ([]victim, error)) (result, error) {
 	s, err := b.start(ctx, binary, flags...)
 	if err != nil {
 		return result{}, err
 	}
 	l := startLoad(s.addr)
-	victims, err := break_(s, l)
+	victims, err := fault(s, l)
 	r := l.end(victims)
 	if stopErr := s.stop(); err == nil {
 		err = stopErr
@@ -41,7 +41,7 @@ func killChildren(ctx context.Context, b *bench) (result, error) {
 			if len(live) == 0 {
 				continue
 			}
-			v, err := murder(live[kills%len(live)].PID)
+			v, err := killVictim(live[kills%len(live)].PID)
 			if err != nil {
 				return victims, err
 			}
@@ -51,7 +51,7 @@ func killChildren(ctx context.Context, b *bench) (result, error) {
 		return victims, nil
 	})
 	if err == nil && kills < 40 {
-		err = fmt.Errorf("only %d kills: children are not back in time", kills)
+		err = fmt.Errorf("only %d kills: children are restarted too slowly", kills)
 	}
 	if r.note == "" {
 		r.note = fmt.Sprintf("%d kills", kills)
@@ -82,7 +82,7 @@ func stopChildren(ctx context.Context, b *bench) (result, error) {
 			_ = syscall.Kill(pid, syscall.SIGCONT)
 		}
 		if n := s.count(`msg="child hung"`); n != 5 {
-			return victims, fmt.Errorf("%d of 5 were found hung", n)
+			return victims, fmt.Errorf("%d of 5 children were reported as hung", n)
 		}
 		return victims, nil
 	})
@@ -92,7 +92,7 @@ func stopChildren(ctx context.Context, b *bench) (result, error) {
 	return r, err
 }
 
-// crashOnBoot starts a server one of whose slots ends before it is ready.
+// crashOnBoot starts a server in which one child exits before it is ready.
 func crashOnBoot(ctx context.Context, b *bench) (result, error) {
 	binary, err := b.build(ctx, "crashing", patch{
 		"app/child.go", "	roles := map[string]roleWork{",
@@ -115,7 +115,7 @@ func resize(ctx context.Context, b *bench) (result, error) {
 				return nil, err
 			}
 			s.signal(syscall.SIGTTOU)
-			if err := eventually("a slot is gone", func() bool {
+			if err := eventually("a slot is removed", func() bool {
 				return s.serving() == slots-1
 			}); err != nil {
 				return nil, err

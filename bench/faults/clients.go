@@ -13,27 +13,27 @@ import (
 )
 
 const (
-	inFlight    = 64 // requests at once
+	inFlight    = 64 // concurrent requests
 	slowAfter   = 100 * time.Millisecond
 	giveUpAfter = 15 * time.Second
 )
 
-// result is what clients saw.
+// result holds the counts of the clients.
 type result struct {
 	requests int
-	queued   int // lost before the server had accepted them
-	inFlight int // lost while a child was at it
+	queued   int // lost before a child had accepted them
+	inFlight int // lost while a child was serving them
 	late     int // slower than slowAfter
 	note     string
 }
 
 func (r result) slow() float64 { return 100 * float64(r.late) / float64(max(r.requests, 1)) }
 
-// check fails if more was lost than may be.
+// check returns an error if more requests were lost than allowed.
 func (r result) check(inFlight int) error {
 	switch {
 	case r.requests < 1000:
-		return fmt.Errorf("%d requests are no load", r.requests)
+		return fmt.Errorf("only %d requests: too few for a test", r.requests)
 	case r.queued > 0:
 		return fmt.Errorf("%d lost before they were accepted", r.queued)
 	case r.inFlight > inFlight:
@@ -42,28 +42,28 @@ func (r result) check(inFlight int) error {
 	return nil
 }
 
-// loss is a request without an answer.
+// loss is a request without a response.
 type loss struct {
 	port int // of the client
 	at   time.Time
 	err  error
 }
 
-// load asks with inFlight clients, a connection for each request.
+// load sends requests with inFlight clients, on a new connection each.
 type load struct {
 	addr    string
 	stop    chan struct{}
 	clients sync.WaitGroup
 
-	mu       sync.Mutex
-	requests int
-	late     int
-	losses   []loss
-	answers  map[string]int // by body, since the last forget
+	mu        sync.Mutex
+	requests  int
+	late      int
+	losses    []loss
+	responses map[string]int // number by body, since the last takeResponses
 }
 
 func startLoad(addr string) *load {
-	l := &load{addr: addr, stop: make(chan struct{}), answers: map[string]int{}}
+	l := &load{addr: addr, stop: make(chan struct{}), responses: map[string]int{}}
 	for range inFlight {
 		l.clients.Go(func() { // ends with stop
 			for {
@@ -71,7 +71,7 @@ func startLoad(addr string) *load {
 				case <-l.stop:
 					return
 				default:
-					l.ask()
+					l.request()
 				}
 			}
 		})
@@ -79,7 +79,7 @@ func startLoad(addr string) *load {
 	return l
 }
 
-func (l *load) ask() {
+func (l *load) request() {
 	begin := time.Now()
 	port, body, err := get(l.addr, "/")
 	took := time.Since(begin)
@@ -93,20 +93,20 @@ func (l *load) ask() {
 		l.losses = append(l.losses, loss{port, time.Now(), err})
 		return
 	}
-	l.answers[body]++
+	l.responses[body]++
 }
 
-// forget forgets the answers so far and returns them.
-func (l *load) forget() map[string]int {
+// takeResponses returns the number of responses by body since the last call.
+func (l *load) takeResponses() map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	old := l.answers
-	l.answers = map[string]int{}
+	old := l.responses
+	l.responses = map[string]int{}
 	return old
 }
 
-// end stops the clients. What a victim held when it was killed was in flight;
-// any other loss is one that nobody had accepted.
+// end stops the clients. A lost request is in flight if a victim had accepted its
+// connection; any other was in an accept queue.
 func (l *load) end(victims []victim) (r result) {
 	close(l.stop)
 	l.clients.Wait()
@@ -131,13 +131,13 @@ func dial(ctx context.Context, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// get asks once, on a connection of its own.
+// get sends one request on its own connection.
 func get(addr, path string) (port int, body string, err error) {
 	conn, err := dial(context.Background(), addr)
 	if err != nil {
 		return 0, "", err
 	}
-	defer conn.Close() //nolint:errcheck // read to its end
+	defer conn.Close() //nolint:errcheck // has been read
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		port = local.Port
 	}
@@ -145,16 +145,16 @@ func get(addr, path string) (port int, body string, err error) {
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path); err != nil {
 		return port, "", err
 	}
-	answer, err := io.ReadAll(conn)
+	response, err := io.ReadAll(conn)
 	if err != nil {
 		return port, "", err
 	}
-	head, rest, whole := bytes.Cut(answer, []byte("\r\n\r\n"))
+	head, rest, whole := bytes.Cut(response, []byte("\r\n\r\n"))
 	if !whole {
 		return port, "", errors.New("cut off")
 	}
 	if !strings.HasPrefix(string(head), "HTTP/1.1 200") {
-		return port, "", fmt.Errorf("answered %.40q", head)
+		return port, "", fmt.Errorf("response %.40q", head)
 	}
 	return port, string(rest), nil
 }

@@ -1,12 +1,10 @@
-// Command faults breaks a running server in every way that its supervisor is
-// made for, under load, and prints what the clients saw of it. It fails when a
-// figure is worse than promised.
+// Command faults injects faults into a running server under load, and prints the lost
+// and slow requests of its clients. It fails if there are more than promised.
 //
 //	go run ./bench/faults [NAME ...]
 //
-// builds the server itself, runs it on free ports of 127.0.0.1 in a temporary
-// folder, and ends only what it has started. Without names it runs all faults,
-// about three minutes.
+// builds the server, runs it on free ports of 127.0.0.1 in a temporary folder, and ends
+// only its own processes. Without names it runs all faults, in about three minutes.
 package main
 
 import (
@@ -20,7 +18,7 @@ import (
 	"time"
 )
 
-// fault is a way of breaking the server.
+// fault is a fault of the server, and its test.
 type fault struct {
 	name  string
 	title string
@@ -31,9 +29,9 @@ var faults = []fault{
 	{"kill", "kill -9 of a child every 250 ms, 20 s", killChildren},
 	{"stop", "SIGSTOP of a child for 5 s, hang timeout 1 s, ×5", stopChildren},
 	{"hup", "HUP every second, 20 times", hupOften},
-	{"upgrade", "HUP with a new binary that answers differently", upgrade},
+	{"upgrade", "HUP with a new binary that has another response", upgrade},
 	{"broken", "HUP with a binary that exits 1", exitingBinary},
-	{"deaf", "HUP with one that never becomes ready", deafBinary},
+	{"unready", "HUP with a binary that never becomes ready", unreadyBinary},
 	{"config", "HUP with a bad flag in the configuration file", badConfig},
 	{"resize", "TTOU and TTIN, 30 cycles", resize},
 	{"master", "master killed -9", killMaster},

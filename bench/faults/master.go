@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// killMaster kills the master while requests wait for a task: they are
-// answered, then nobody is left.
+// killMaster kills the master while requests wait for a task. They get responses, and
+// then all processes have ended.
 func killMaster(ctx context.Context, b *bench) (r result, err error) {
 	const requests = 32
 	s, err := b.start(ctx, b.binary, "-grace", "8s")
@@ -31,11 +31,11 @@ func killMaster(ctx context.Context, b *bench) (r result, err error) {
 	}
 	id := strings.TrimPrefix(strings.TrimSpace(body), "Task started: ")
 	var clients sync.WaitGroup
-	answers := make(chan error, requests)
+	responses := make(chan error, requests)
 	for range requests {
-		clients.Go(func() { // ends with its answer
+		clients.Go(func() { // ends with the response
 			_, _, err := get(s.addr, "/tasks/"+id+"?wait=3s")
-			answers <- err
+			responses <- err
 		})
 	}
 	if err := eventually("the requests wait", func() bool {
@@ -52,13 +52,13 @@ func killMaster(ctx context.Context, b *bench) (r result, err error) {
 	clients.Wait()
 	for range requests {
 		r.requests++
-		if lost := <-answers; lost != nil {
+		if lost := <-responses; lost != nil {
 			r.inFlight++
 			err = errors.Join(err, lost)
 		}
 	}
 	for _, sl := range st.Slots {
-		err = errors.Join(err, eventually(fmt.Sprintf("%s with PID %d is gone", sl.Slot, sl.PID), func() bool {
+		err = errors.Join(err, eventually(fmt.Sprintf("%s with PID %d has ended", sl.Slot, sl.PID), func() bool {
 			return syscall.Kill(sl.PID, 0) != nil
 		}))
 	}

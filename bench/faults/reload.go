@@ -24,7 +24,7 @@ func hupOften(ctx context.Context, b *bench) (result, error) {
 			s.signal(syscall.SIGHUP)
 			<-tick.C
 		}
-		err := eventually("the last reload is through", func() bool { return s.count("msg=reloaded") >= 2 && s.reloaded() })
+		err := eventually("the last reload is done", func() bool { return s.count("msg=reloaded") >= 2 && s.reloaded() })
 		if n := s.count("msg=reloaded"); err == nil && n < 10 {
 			err = fmt.Errorf("%d reloads of 20", n)
 		}
@@ -32,10 +32,10 @@ func hupOften(ctx context.Context, b *bench) (result, error) {
 	})
 }
 
-// reloaded reports whether every child is younger than the last SIGHUP.
+// reloaded reports whether the last reload is done.
 func (s *server) reloaded() bool { return s.last("msg=reloaded") > s.last(`msg="reload: trying`) }
 
-// last is where in the log a text stands last.
+// last returns the last position of a text in the log.
 func (s *server) last(text string) int {
 	log, err := os.ReadFile(s.path("log"))
 	if err != nil {
@@ -61,16 +61,16 @@ func upgrade(ctx context.Context, b *bench) (result, error) {
 			return nil, err
 		}
 		s.signal(syscall.SIGHUP)
-		if err := eventually("the reload is through", s.reloaded); err != nil {
+		if err := eventually("the reload is done", s.reloaded); err != nil {
 			return nil, err
 		}
-		// The old children answer what they hold; then all is new.
+		// The old children finish their requests. After that all responses are new.
 		<-time.After(time.Second)
-		l.forget()
+		l.takeResponses()
 		<-time.After(time.Second)
-		for answer := range l.forget() {
-			if !strings.Contains(answer, "new user!") {
-				return nil, fmt.Errorf("answered %q at the end", answer)
+		for response := range l.takeResponses() {
+			if !strings.Contains(response, "new user!") {
+				return nil, fmt.Errorf("response %q after the reload", response)
 			}
 		}
 		after, err := s.status()
@@ -89,8 +89,8 @@ func exitingBinary(ctx context.Context, b *bench) (result, error) {
 	return refused(ctx, b, "exit status 1: I cannot", func(s *server) error { return s.install(script) })
 }
 
-func deafBinary(ctx context.Context, b *bench) (result, error) {
-	binary, err := b.build(ctx, "deaf", patch{
+func unreadyBinary(ctx context.Context, b *bench) (result, error) {
+	binary, err := b.build(ctx, "unready", patch{
 		"prefork/child.go", "func (c *Child) Ready() error {\n", "func (c *Child) Ready() error {\n\t<-time.After(time.Hour)\n",
 	})
 	if err != nil {
@@ -103,7 +103,7 @@ func badConfig(ctx context.Context, b *bench) (result, error) {
 	return refused(ctx, b, "unknown flag", func(s *server) error { return s.configure("log-level debug\nno-such-flag 1\n") })
 }
 
-// refused breaks a reload, of which nothing may come but the reason.
+// refused spoils a reload. It must fail with the reason and change nothing.
 func refused(ctx context.Context, b *bench, reason string, spoil func(*server) error) (result, error) {
 	return serving(ctx, b, b.binary, []string{"-boot-timeout", "2s"}, func(s *server, _ *load) ([]victim, error) {
 		if err := s.whole(); err != nil {
@@ -123,18 +123,18 @@ func refused(ctx context.Context, b *bench, reason string, spoil func(*server) e
 			err = errors.New("children have changed")
 		}
 		if st, statusErr := s.status(); statusErr != nil || !strings.Contains(st.ReloadFailed, reason) {
-			err = errors.Join(err, fmt.Errorf("status says %q, %w", st.ReloadFailed, statusErr))
+			err = errors.Join(err, fmt.Errorf("/status: %q, %w", st.ReloadFailed, statusErr))
 		}
 		//nolint:gosec // the server under test
 		out, statusErr := exec.CommandContext(ctx, b.binary, "status", "-admin", s.admin).CombinedOutput()
 		if statusErr != nil || !strings.Contains(string(out), "reload failed: ") || !strings.Contains(string(out), reason) {
-			err = errors.Join(err, fmt.Errorf("server status says %s, %w", out, statusErr))
+			err = errors.Join(err, fmt.Errorf("server status: %s, %w", out, statusErr))
 		}
 		return nil, err
 	})
 }
 
-// pids are those of the children, by slot.
+// pids returns the PIDs of the children by slot.
 func (s *server) pids() map[string]int {
 	pids := map[string]int{}
 	st, err := s.status()

@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// slots is how many serve children there are.
+// slots is the number of serve slots.
 const slots = 4
 
-// bench is what all faults share: binaries in a temporary folder.
+// bench holds what all faults share: binaries in a temporary folder.
 type bench struct {
 	dir    string
-	binary string // the server as it is
+	binary string // the unchanged server
 }
 
-// patch replaces a piece of the server's source for a build.
+// patch replaces a piece of the server's source in a build.
 type patch struct{ file, old, new string }
 
 func newBench(ctx context.Context) (*bench, error) {
@@ -38,8 +38,7 @@ func newBench(ctx context.Context) (*bench, error) {
 	return b, err
 }
 
-// build makes a server, with another source where patches say so (go build
-// -overlay).
+// build builds a server with the patches (go build -overlay).
 func (b *bench) build(ctx context.Context, name string, patches ...patch) (string, error) {
 	replace := map[string]string{}
 	for i, p := range patches {
@@ -48,7 +47,7 @@ func (b *bench) build(ctx context.Context, name string, patches ...patch) (strin
 			return "", err
 		}
 		if strings.Count(string(text), p.old) != 1 {
-			return "", fmt.Errorf("%s: %q is not there once", p.file, p.old)
+			return "", fmt.Errorf("%s: does not contain %q once", p.file, p.old)
 		}
 		path, err := filepath.Abs(p.file)
 		if err != nil {
@@ -75,10 +74,10 @@ func (b *bench) build(ctx context.Context, name string, patches ...patch) (strin
 	return binary, nil
 }
 
-// server is one that runs.
+// server is a running server.
 type server struct {
 	dir    string
-	binary string // the file that it was started from
+	binary string // path of its own copy of the binary
 	cmd    *exec.Cmd
 	exited chan struct{}
 	addr   string
@@ -112,7 +111,7 @@ func (b *bench) start(ctx context.Context, binary string, flags ...string) (*ser
 		return nil, err
 	}
 	go func() { _ = s.cmd.Wait(); close(s.exited) }() // ends with the server
-	err = eventually("the server is there", func() bool {
+	err = eventually("the server is ready", func() bool {
 		s.addr, s.admin = s.logged("msg=listening ", "addr="), s.logged(`msg="admin endpoint"`, "addr=")
 		return s.addr != "" && s.admin != ""
 	})
@@ -121,8 +120,8 @@ func (b *bench) start(ctx context.Context, binary string, flags ...string) (*ser
 
 func (s *server) path(name string) string { return filepath.Join(s.dir, name) }
 
-// install puts another binary in the place of the running one, as a deploy
-// does: under a name beside it, then renamed.
+// install replaces the running binary as a deployment does: it writes a file beside it
+// and renames it.
 func (s *server) install(binary string) error {
 	text, err := os.ReadFile(binary)
 	if err != nil {
@@ -138,13 +137,13 @@ func (s *server) configure(text string) error {
 	return os.WriteFile(s.path("config"), []byte(text), 0o600)
 }
 
-// logged finds a field of the last line of the log that holds a text.
+// logged returns a field of the last line of the log that contains a text.
 func (s *server) logged(text, field string) (value string) {
 	log, err := os.Open(s.path("log"))
 	if err != nil {
 		return ""
 	}
-	defer log.Close() //nolint:errcheck // read only
+	defer log.Close() //nolint:errcheck // only read
 	for scan := bufio.NewScanner(log); scan.Scan(); {
 		if _, rest, ok := strings.Cut(scan.Text(), field); ok && strings.Contains(scan.Text(), text) {
 			value, _, _ = strings.Cut(rest, " ")
@@ -153,7 +152,7 @@ func (s *server) logged(text, field string) (value string) {
 	return value
 }
 
-// count is how many lines of the log hold a text.
+// count returns how often the log contains a text.
 func (s *server) count(text string) int {
 	log, err := os.ReadFile(s.path("log"))
 	if err != nil {
@@ -164,14 +163,14 @@ func (s *server) count(text string) int {
 
 func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
 
-// stop ends the server; it must do so well.
+// stop ends the server. Its exit status must be 0.
 func (s *server) stop() error {
 	s.signal(syscall.SIGTERM)
 	select {
 	case <-s.exited:
 	case <-time.After(40 * time.Second):
 		_ = s.cmd.Process.Kill()
-		return errors.New("the server does not stop")
+		return errors.New("the server has not stopped")
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
 		return fmt.Errorf("the server's exit status is %d", code)
@@ -179,7 +178,7 @@ func (s *server) stop() error {
 	return nil
 }
 
-// status is what the admin endpoint says.
+// status is the response of GET /status.
 type status struct {
 	PID          int    `json:"pid"`
 	ReloadFailed string `json:"reload_failed"`
@@ -199,11 +198,11 @@ func (s *server) status() (st status, err error) {
 	if err != nil {
 		return st, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close() //nolint:errcheck // only read
 	return st, json.NewDecoder(resp.Body).Decode(&st)
 }
 
-// live returns the serve children that do their work.
+// live returns the live serve slots.
 func (s *server) live() (live []slot) {
 	st, err := s.status()
 	if err != nil {
@@ -217,8 +216,7 @@ func (s *server) live() (live []slot) {
 	return live
 }
 
-// serving is how many serve slots there are, whatever they do; -1 if the
-// server does not say.
+// serving returns the number of serve slots in any state, or -1 without a response.
 func (s *server) serving() (n int) {
 	st, err := s.status()
 	if err != nil {
@@ -232,7 +230,7 @@ func (s *server) serving() (n int) {
 	return n
 }
 
-// whole waits until all slots serve.
+// whole waits until all serve slots are live.
 func (s *server) whole() error {
-	return eventually("all slots serve", func() bool { return len(s.live()) == slots })
+	return eventually("all serve slots are live", func() bool { return len(s.live()) == slots })
 }

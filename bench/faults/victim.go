@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// victim is a child that was killed, and whose requests it was answering.
+// victim is a child that was killed or stopped.
 type victim struct {
 	at   time.Time
-	held map[int]bool // ports of the clients whose connections it had accepted
+	held map[int]bool // ports of the clients whose connections it has accepted
 }
 
-// murder kills a process. It is stopped first, so that what it holds can be
-// looked at; to its clients and its master that is all the same.
-func murder(pid int) (v victim, err error) {
+// killVictim kills a process. It stops the process first and reads its connections;
+// clients and master see no difference.
+func killVictim(pid int) (v victim, err error) {
 	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return v, err
@@ -32,7 +32,8 @@ func murder(pid int) (v victim, err error) {
 	return v, err
 }
 
-// state is the third field of /proc/PID/stat (proc_pid_stat(5)).
+// state returns the state of a process: the third field of /proc/PID/stat
+// (proc_pid_stat(5)).
 func state(pid int) byte {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	i := bytes.LastIndexByte(stat, ')')
@@ -42,14 +43,14 @@ func state(pid int) byte {
 	return stat[i+2]
 }
 
-// accepted finds the peers of all TCP connections that a process holds, through
-// copies of its descriptors (pidfd_getfd(2)).
+// accepted returns the remote ports of all TCP connections of a process, through copies
+// of its descriptors (pidfd_getfd(2)).
 func accepted(pid int) (map[int]bool, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
-	defer unix.Close(pidfd) //nolint:errcheck // nothing to lose
+	defer unix.Close(pidfd) //nolint:errcheck // nothing was written
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
 		return nil, err
@@ -72,11 +73,11 @@ func accepted(pid int) (map[int]bool, error) {
 	return ports, nil
 }
 
-// eventually polls until cond holds, half a minute at most.
+// eventually polls until cond returns true, for up to half a minute.
 func eventually(what string, cond func() bool) error {
 	for deadline := time.Now().Add(30 * time.Second); !cond(); {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("waited in vain: %s", what)
+			return fmt.Errorf("timed out: %s", what)
 		}
 		<-time.After(time.Millisecond)
 	}

@@ -1,14 +1,11 @@
-// Package figure is what a benchmark writes down: the values of one plot, with
-// the machine, the day and the command that made them.
+// Package figure holds the results of a benchmark: the values of one plot, with
+// the machine, the time, the load average and the command that measured them.
 package figure
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
-	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -17,19 +14,19 @@ import (
 // Figure is one plot: bars, a value for each series, or lines, values over X.
 type Figure struct {
 	Title   string `json:"title"`
-	Command string `json:"command"` // that measures it again
-	X       string `json:"x"`       // what the values stand over; empty: bars
-	Y       string `json:"y"`       // what they are, with their unit
-	Log     bool   `json:"log"`     // the Y axis is logarithmic
+	Command string `json:"command"` // command that measures the values again
+	X       string `json:"x"`       // unit of the X axis; empty for a bar chart
+	Y       string `json:"y"`       // quantity and unit of the values
+	Log     bool   `json:"log"`     // whether the Y axis is logarithmic
 
-	Taken   time.Time `json:"taken"`
-	Machine string    `json:"machine"`
-	Load    string    `json:"load"` // /proc/loadavg before the first value was measured
+	Taken   time.Time `json:"taken"`   // time of the measurement
+	Machine string    `json:"machine"` // CPUs, kernel and Go version
+	Load    string    `json:"load"`    // load averages over 1, 5 and 15 minutes at the start of the run
 
 	Series []Series `json:"series"`
 }
 
-// Series are the values of one of the programs that are compared.
+// Series holds the values of one of the programs that are compared.
 type Series struct {
 	Name   string  `json:"name"`
 	Points []Point `json:"points"`
@@ -41,13 +38,7 @@ type Point struct {
 	Y float64 `json:"y"`
 }
 
-// Begin notes when and where what follows is measured, and how busy the machine
-// is before.
-func Begin(title, command string) *Figure {
-	return &Figure{Title: title, Command: command, Taken: time.Now().UTC().Truncate(time.Second), Machine: machine(), Load: load()}
-}
-
-// Add adds a value to a series, which it begins if need be.
+// Add adds a value to a series, and the series if the figure does not have it yet.
 func (f *Figure) Add(series string, x, y float64) {
 	for i := range f.Series {
 		if f.Series[i].Name == series {
@@ -58,40 +49,7 @@ func (f *Figure) Add(series string, x, y float64) {
 	f.Series = append(f.Series, Series{series, []Point{{x, y}}})
 }
 
-// Write writes the figure to DIR/NAME.json; an empty dir is for benchmarks whose
-// values nobody wants to keep.
-func (f *Figure) Write(dir, name string) error {
-	if dir == "" {
-		return nil
-	}
-	for _, s := range f.Series {
-		for _, p := range s.Points {
-			if math.IsNaN(p.Y) || p.Y <= 0 {
-				return fmt.Errorf("figure %s: %s is %v at %v, which nothing that was measured is", name, s.Name, p.Y, p.X)
-			}
-		}
-	}
-	text, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, name+".json"), append(text, '\n'), 0o644)
-}
-
-// load is the first line of /proc/loadavg (proc_loadavg(5)), without the last PID.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	fields := strings.Fields(string(text))
-	return strings.Join(fields[:min(3, len(fields))], " ")
-}
-
-// machine says in a line what the values were measured on.
+// machine describes the machine in one line: CPUs, kernel and Go version.
 func machine() string {
 	model := "unknown CPU"
 	if file, err := os.Open("/proc/cpuinfo"); err == nil {

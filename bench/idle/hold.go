@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// dialers is how many connections are opened at a time.
+	// dialers is the number of connections that are opened at a time.
 	dialers = 32
-	// patience is how long one of them may take to say anything.
-	patience = 30 * time.Second
+	// patience is the time that a server may take to respond.
+	patience = time.Minute
 )
 
 const news = "New data available!"
 
-// request is what is sent on a connection, and what shows that it waits then.
+// request is the text to send on a connection, and the text in the response that
+// shows that the request waits.
 type request struct{ text, want string }
 
 var (
@@ -31,7 +32,7 @@ var (
 	stream = request{text: "GET /events/news HTTP/1.1\r\nHost: bench\r\n\r\n", want: "event: subscribed"}
 )
 
-// held are connections that wait.
+// held are connections with waiting requests.
 type held struct{ conns []net.Conn }
 
 func (h *held) close() {
@@ -40,15 +41,15 @@ func (h *held) close() {
 	}
 }
 
-// hold opens n connections with a request. It returns those that there are, with
-// an error, too.
+// hold opens n connections and sends a request on each. After an error it also returns
+// the open connections.
 func hold(ctx context.Context, addr string, n int, r request) (*held, error) {
 	h := &held{}
 	var mu sync.Mutex
 	var failed error
 	var opening sync.WaitGroup
 	for d := range dialers {
-		opening.Go(func() { // ends with its share
+		opening.Go(func() { // ends when its share is open
 			for i := d; i < n; i += dialers {
 				c, err := open(ctx, addr, r)
 				mu.Lock()
@@ -81,7 +82,7 @@ func open(ctx context.Context, addr string, r request) (net.Conn, error) {
 	return c, await(c, r.want)
 }
 
-// await reads until text has come.
+// await reads until text is received.
 func await(c net.Conn, text string) error {
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
@@ -98,12 +99,12 @@ func await(c net.Conn, text string) error {
 	return nil
 }
 
-// arrivals returns how long after began each connection has had the news.
+// arrivals returns the time from began until each connection received the message.
 func arrivals(conns []net.Conn, began time.Time) ([]time.Duration, error) {
 	took, faults := make([]time.Duration, len(conns)), make([]error, len(conns))
 	var reading sync.WaitGroup
 	for i, c := range conns {
-		reading.Go(func() { // ends with the news, or in time
+		reading.Go(func() { // ends with the message or an error
 			faults[i] = await(c, news)
 			took[i] = time.Since(began)
 		})
@@ -117,7 +118,7 @@ func arrivals(conns []net.Conn, began time.Time) ([]time.Duration, error) {
 	return took, nil
 }
 
-// publish sends the message that all wait for.
+// publish publishes the message that all connections wait for.
 func publish(ctx context.Context, addr string) error {
 	h, err := hold(ctx, addr, 1, request{
 		text: "POST /publish/news HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: " + fmt.Sprint(len(news)) + "\r\n\r\n" + news,

@@ -25,13 +25,17 @@ import (
 )
 
 func main() {
-	sockets := flag.Int("sockets", 10_000, "idle WebSockets")
-	waiters := flag.Int("waiters", 5000, "long polls, and as many event streams")
-	rounds := flag.Int("rounds", 2, "turns that each server gets")
-	out := flag.String("out", "", "folder that the figure is written to")
+	sockets := flag.Int("sockets", 10_000, "`number` of idle WebSockets")
+	waiters := flag.Int("waiters", 5000, "`number` of long polls, and of event streams")
+	rounds := flag.Int("rounds", 2, "`number` of turns of each server")
+	var out figure.Output
+	out.Flags(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *sockets, *waiters, *rounds, *out)
+	err := out.Check()
+	if err == nil {
+		err = run(ctx, os.Stdout, *sockets, *waiters, *rounds, &out)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "idle:", err)
@@ -39,16 +43,16 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out string) (err error) {
+func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out *figure.Output) (err error) {
 	dir, err := os.MkdirTemp("", "gale-idle-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("build the server: %w\n%s", err, out)
+	if text, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "server"), ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the server: %w\n%s", err, text)
 	}
-	f := figure.Begin(fmt.Sprintf("%d connections that wait, on one process", sockets), "go run ./bench/idle -out bench/results")
+	f := out.Begin(fmt.Sprintf("%d idle connections, one process", sockets), "go run ./bench/idle -out bench/results")
 	f.Y = "KiB of resident memory for each"
 	fmt.Fprintf(w, "%d idle WebSockets on one process; KiB of resident memory for each\n", sockets)
 	var ratios []float64
@@ -70,16 +74,16 @@ func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out str
 		slices.Sort(costs[i])
 		f.Add(name, 0, costs[i][len(costs[i])/2])
 	}
-	if err := wait(ctx, w, dir, waiters, f); err != nil {
+	if err := measureWaiting(ctx, w, dir, waiters, f); err != nil {
 		return err
 	}
-	return f.Write(out, "idle")
+	return out.Write(f, "idle")
 }
 
-// settle is how long the memory of a process may take to come down.
+// settle is the time that the memory of a process takes to decrease.
 const settle = 3 * time.Second
 
-// measure returns what each of n idle WebSockets costs a server, in KiB.
+// measure returns the memory for each of n idle WebSockets in KiB.
 func measure(ctx context.Context, dir string, start starter, n int) (float64, error) {
 	s, err := start(ctx, dir)
 	defer s.end()
@@ -94,7 +98,7 @@ func measure(ctx context.Context, dir string, start starter, n int) (float64, er
 	return cost(ctx, s, func() (*held, error) { return hold(ctx, s.addr, n, socket) })
 }
 
-// cost returns the KiB that each of the connections adds to a server.
+// cost returns the memory that each of the connections adds to a server in KiB.
 func cost(ctx context.Context, s *server, open func() (*held, error)) (float64, error) {
 	before, err := process.Resident(s.pid)
 	if err != nil {
@@ -114,8 +118,8 @@ func cost(ctx context.Context, s *server, open func() (*held, error)) (float64, 
 	return float64(after-before) / 1024 / float64(len(h.conns)), err
 }
 
-// wait measures long polls and event streams.
-func wait(ctx context.Context, w io.Writer, dir string, n int, f *figure.Figure) error {
+// measureWaiting measures long polls and event streams.
+func measureWaiting(ctx context.Context, w io.Writer, dir string, n int, f *figure.Figure) error {
 	s, err := gale(ctx, dir)
 	defer s.end()
 	if err != nil {
@@ -154,7 +158,7 @@ func wait(ctx context.Context, w io.Writer, dir string, n int, f *figure.Figure)
 		return err
 	}
 	slices.Sort(took)
-	fmt.Fprintf(w, "one message reached all %d: half of them within %v, the last within %v\n",
+	fmt.Fprintf(w, "one message reached all %d: p50 %v, last %v\n",
 		len(took), took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 	return nil
 }

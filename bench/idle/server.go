@@ -8,7 +8,7 @@ import (
 	"github.com/galeserver/gale/bench/process"
 )
 
-// server is one under test: pid is the process that holds the connections.
+// server is a server under test. pid is the process that has the connections.
 type server struct {
 	addr string
 	pid  int
@@ -17,7 +17,7 @@ type server struct {
 
 type starter func(ctx context.Context, dir string) (*server, error)
 
-// gale starts the server with one child.
+// gale starts Gale with one serve child.
 func gale(ctx context.Context, dir string) (*server, error) {
 	s, pid, err := begin(ctx, func(port string) []string {
 		return []string{
@@ -31,7 +31,7 @@ func gale(ctx context.Context, dir string) (*server, error) {
 	if err != nil {
 		return s, err
 	}
-	// It answers before its store slot does, and polls would wait for news in vain.
+	// The server may be ready before its state server, and polls would miss the message.
 	for deadline := time.Now().Add(patience); ; <-time.After(50 * time.Millisecond) {
 		if err = publish(ctx, s.addr); err == nil || time.Now().After(deadline) {
 			return s, err
@@ -39,7 +39,7 @@ func gale(ctx context.Context, dir string) (*server, error) {
 	}
 }
 
-// tornado starts Debian's Tornado with its own interpreter.
+// tornado starts Debian's Tornado with Debian's Python.
 func tornado(ctx context.Context, _ string) (*server, error) {
 	s, pid, err := begin(ctx, func(port string) []string {
 		return []string{"/usr/bin/python3", "bench/idle/tornado_idle.py", port}
@@ -48,7 +48,7 @@ func tornado(ctx context.Context, _ string) (*server, error) {
 	return s, err
 }
 
-// begin starts a server, which end ends, with or without an error.
+// begin starts a server. end must be called, also after an error.
 func begin(ctx context.Context, command func(port string) []string) (s *server, pid int, err error) {
 	s = &server{end: func() {}}
 	port, err := process.FreePort(ctx)

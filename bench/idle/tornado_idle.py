@@ -1,4 +1,4 @@
-"""The peer that Gale replaces: WS /websocket on Tornado, one process."""
+"""WS /websocket on Tornado, in one process."""
 import asyncio
 import sys
 

@@ -14,7 +14,7 @@ import (
 	"github.com/galeserver/gale/internal/redistest"
 )
 
-// celeryApp is the smallest there is; what it keeps is configured below.
+// celeryApp is the smallest application. Its settings follow below.
 const celeryApp = `
 import os
 from celery import Celery
@@ -27,18 +27,18 @@ def noop():
     pass
 `
 
-// celerySend sends so many tasks.
+// celerySend sends the given number of tasks.
 const celerySend = `
 import sys, app
 for _ in range(int(sys.argv[1])):
     app.noop.apply_async(queue="celery")
 `
 
-// debianPython is the interpreter that Debian's celery is installed for.
+// debianPython is the interpreter of Debian's celery.
 const debianPython = "/usr/bin/python3"
 
-// celeryKeeps runs Celery with the promises that Gale's tasks have: a task that
-// its worker did not finish is not acknowledged, and what became of it is kept.
+// celeryKeeps runs Celery with the guarantees of Gale's tasks: a task is acknowledged
+// when it has ended, and its result is stored.
 func celeryKeeps(b *testing.B, server *redistest.Server, n int) float64 {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, DB: 1})
 	defer client.Close()
@@ -48,16 +48,15 @@ func celeryKeeps(b *testing.B, server *redistest.Server, n int) float64 {
 	})
 }
 
-// celeryBare runs Celery as it is when nothing is configured but a broker: a task
-// is acknowledged before it runs, and nothing is known of it afterwards.
+// celeryBare runs Celery with only a broker configured: a task is acknowledged before it
+// runs, and no result is stored.
 func celeryBare(b *testing.B, server *redistest.Server, n int) float64 {
 	return celery(b, server, n, "", func() (int64, error) {
 		return server.Client().LLen(b.Context(), "celery").Result()
 	})
 }
 
-// celery measures how fast n tasks end: from the first that is not left any more
-// to the last.
+// celery measures the rate at which n tasks end, from the first to the last one.
 func celery(b *testing.B, server *redistest.Server, n int, backend string, left func() (int64, error)) float64 {
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "app.py"), []byte(celeryApp), 0o600); err != nil {
@@ -76,7 +75,7 @@ func celery(b *testing.B, server *redistest.Server, n int, backend string, left 
 		b.Fatal(err)
 	}
 	defer func() {
-		_ = syscall.Kill(-w.Process.Pid, syscall.SIGKILL) // its pool, too
+		_ = syscall.Kill(-w.Process.Pid, syscall.SIGKILL) // and its pool
 		_ = w.Wait()
 	}()
 	var began time.Time

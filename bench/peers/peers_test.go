@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -32,25 +33,35 @@ import (
 
 const (
 	noops       = 20_000 // tasks of each peer in a round
-	concurrency = 32     // tasks at once in its one worker
-	rounds      = 3      // of which the median counts
+	concurrency = 32     // concurrent tasks in the one worker of a peer
+	rounds      = 3      // number of rounds; results are medians
 )
 
-var out = flag.String("out", "", "`folder` that figures are written to")
+var out figure.Output
 
-// command measures the figures again.
+func TestMain(m *testing.M) {
+	out.Flags(flag.CommandLine)
+	flag.Parse()
+	if err := out.Check(); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// command is the command that measures the figures.
 const command = "make bench-jobs"
 
-// peer accepts n tasks that do nothing, then runs them in one worker and
-// returns how many a second.
+// peer is a task queue. run enqueues n no-op tasks, runs them in one worker, and returns
+// the rate per second.
 type peer struct {
 	name string
 	run  func(b *testing.B, server *redistest.Server, n int) float64
 	n    int
 }
 
-// BenchmarkNoop prints a table; run it with -benchtime 1x. The peers take turns,
-// so that what else the machine does hits all of them.
+// BenchmarkNoop prints a table. Run it with -benchtime 1x. The peers run in turns, so
+// that other work of the machine affects all of them.
 func BenchmarkNoop(b *testing.B) {
 	peers := []peer{
 		{"gale on Redis Streams", galeRedis, noops},
@@ -61,12 +72,12 @@ func BenchmarkNoop(b *testing.B) {
 		{"celery, only a broker", celeryBare, noops / 10},
 	}
 	for b.Loop() {
-		f := figure.Begin("Tasks that do nothing, in one worker", command)
+		f := out.Begin("No-op tasks, one worker", command)
 		f.Y = "tasks a second"
 		figures := make([][]float64, len(peers))
 		for range rounds {
 			for i, p := range peers {
-				// A server of its own each time: none inherits what others left.
+				// A new server each time, without data of other peers.
 				figures[i] = append(figures[i], p.run(b, redistest.StartAOF(b), p.n))
 			}
 		}
@@ -80,7 +91,7 @@ func BenchmarkNoop(b *testing.B) {
 			b.Logf("%-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", p.name, median, first/median)
 			f.Add(p.name, 0, median)
 		}
-		if err := f.Write(*out, "tasks"); err != nil {
+		if err := out.Write(f, "tasks"); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -107,7 +118,7 @@ func inParallel(b *testing.B, n int, fn func(i int) error) {
 	}
 }
 
-// count is what the tasks do: the last of n closes done.
+// count is the work of the tasks: the last of n closes done.
 type count struct {
 	left atomic.Int64
 	done chan struct{}
@@ -125,7 +136,7 @@ func (c *count) one() {
 	}
 }
 
-// wait returns how many a second ended since began.
+// wait waits for the last task and returns the rate per second since began.
 func (c *count) wait(b *testing.B, n int, began time.Time) float64 {
 	b.Helper()
 	select {
@@ -205,7 +216,7 @@ func asynqRedis(b *testing.B, server *redistest.Server, n int) float64 {
 	opt := asynq.RedisClientOpt{Addr: server.Addr}
 	client := asynq.NewClient(opt)
 	defer client.Close()
-	// Gale keeps what has ended, so asynq does.
+	// asynq keeps ended tasks, as Gale does.
 	inParallel(b, n, func(int) error {
 		_, err := client.Enqueue(asynq.NewTask("noop", nil), asynq.Retention(time.Hour))
 		return err
@@ -221,8 +232,8 @@ func asynqRedis(b *testing.B, server *redistest.Server, n int) float64 {
 	return rate
 }
 
-// BenchmarkEnqueue prints how long Enqueue takes while a thousand tasks a second
-// arrive and a worker runs them.
+// BenchmarkEnqueue prints the time that Enqueue takes at a thousand tasks a second, while
+// a worker runs them.
 func BenchmarkEnqueue(b *testing.B) {
 	const rate, seconds = 1000, 5
 	for b.Loop() {
@@ -239,15 +250,15 @@ func BenchmarkEnqueue(b *testing.B) {
 			}
 			took := arrivals(b, store, rate, rate*seconds)
 			slices.Sort(took)
-			b.Logf("%-14s enqueue at %d/s: median %v, p99 %v, longest %v", name, rate,
+			b.Logf("%-14s enqueue at %d/s: p50 %v, p99 %v, longest %v", name, rate,
 				took[len(took)/2].Round(time.Microsecond), took[len(took)*99/100].Round(time.Microsecond), took[len(took)-1].Round(time.Microsecond))
 			store.Close()
 		}
 	}
 }
 
-// arrivals enqueues n tasks at a rate, whatever each takes, and returns how
-// long they took.
+// arrivals enqueues n tasks at a constant rate and returns the time that each Enqueue
+// took.
 func arrivals(b *testing.B, store driver.Store, rate, n int) []time.Duration {
 	b.Helper()
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "noop", Handler: func(context.Context, *jobs.Job) error { return nil }})

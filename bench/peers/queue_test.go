@@ -3,11 +3,10 @@ package peers
 import (
 	"testing"
 
-	"github.com/galeserver/gale/bench/figure"
 	"github.com/galeserver/gale/internal/redistest"
 )
 
-// BenchmarkQueue prints how fast tasks end when so many of them waited.
+// BenchmarkQueue prints the rate of tasks by the number of queued tasks.
 func BenchmarkQueue(b *testing.B) {
 	peers := []peer{
 		{name: "gale on Redis Streams", run: galeRedis},
@@ -16,7 +15,7 @@ func BenchmarkQueue(b *testing.B) {
 		{name: "asynq", run: asynqRedis},
 	}
 	for b.Loop() {
-		f := figure.Begin("Tasks that do nothing, by how many waited", command)
+		f := out.Begin("No-op tasks, by number of queued tasks", command)
 		f.X, f.Y, f.Log = "tasks in the queue", "tasks a second", true
 		for _, n := range []int{500, 5000, 25_000} {
 			var first float64
@@ -25,11 +24,11 @@ func BenchmarkQueue(b *testing.B) {
 				if i == 0 {
 					first = rate
 				}
-				b.Logf("%6d waited: %-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", n, p.name, rate, first/rate)
+				b.Logf("%6d queued: %-32s %8.0f tasks/s   gale on Redis is %5.2f times as fast", n, p.name, rate, first/rate)
 				f.Add(p.name, float64(n), rate)
 			}
 		}
-		if err := f.Write(*out, "queue"); err != nil {
+		if err := out.Write(f, "queue"); err != nil {
 			b.Fatal(err)
 		}
 	}

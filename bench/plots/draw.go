@@ -14,20 +14,20 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// ours is Gale's colour, and others are those of the rest: of Okabe and Ito, which
-// can be told apart by whoever sees fewer colours.
+// ours is the colour of Gale, others are those of the peers. They are from the palette
+// of Okabe and Ito, which people with colour blindness can distinguish.
 var (
 	ours   = []color.Color{color.RGBA{0, 114, 178, 255}, color.RGBA{86, 180, 233, 255}, color.RGBA{0, 158, 115, 255}}
 	others = []color.Color{color.RGBA{230, 159, 0, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{204, 121, 167, 255}, color.RGBA{110, 110, 110, 255}, color.RGBA{0, 0, 0, 255}}
 )
 
-// Margins leave room for a font that is wider than the one that was measured:
-// an SVG names its fonts, it does not bring them.
+// The margins leave room for a wider font than the measured one: an SVG names its fonts
+// and does not contain them.
 const (
 	width  = 8.2 * vg.Inch
 	margin = 0.15 * vg.Inch
-	names  = 0.45 * vg.Inch // left of bars
-	legend = 2.8 * vg.Inch  // right of lines
+	names  = 0.45 * vg.Inch // space left of bars
+	legend = 2.8 * vg.Inch  // space right of lines
 )
 
 const (
@@ -35,7 +35,7 @@ const (
 	families = "font-family:Liberation Sans,Arial,Helvetica,sans-serif"
 )
 
-// draw makes the SVG.
+// draw returns the SVG.
 func (f figure) draw() ([]byte, error) {
 	plot.DefaultFont.Typeface, plot.DefaultFont.Variant = "Liberation", "Sans"
 	p, key := plot.New(), plot.NewLegend()
@@ -54,7 +54,7 @@ func (f figure) draw() ([]byte, error) {
 	}
 	c := vgsvg.New(width, height)
 	whole := draw.New(c)
-	whole.SetColor(color.White) // legible on a dark page, too
+	whole.SetColor(color.White) // readable on a dark page too
 	whole.Fill(whole.Rectangle.Path())
 	p.BackgroundColor = nil
 	p.Draw(draw.Crop(whole, left, -right, margin, -margin))
@@ -66,7 +66,7 @@ func (f figure) draw() ([]byte, error) {
 	return bytes.ReplaceAll(svg.Bytes(), []byte(measured), []byte(families)), err
 }
 
-// bars draws a bar and its value for each series, the first on top.
+// bars draws a bar with its value for each series, the first one on top.
 func (f figure) bars(p *plot.Plot) error {
 	var axis []string
 	longest := 0.0
@@ -99,7 +99,7 @@ func (f figure) bars(p *plot.Plot) error {
 	return nil
 }
 
-// lines draws a line through the values of each series, X logarithmic.
+// lines draws a line through the values of each series. The X axis is logarithmic.
 func (f figure) lines(p *plot.Plot, key *plot.Legend) error {
 	p.Add(plotter.NewGrid())
 	colours := f.colours()
@@ -139,7 +139,7 @@ func (f figure) lines(p *plot.Plot, key *plot.Legend) error {
 	return nil
 }
 
-// decades marks 1, 2 and 5 of each power of ten.
+// decades places ticks at 1, 2 and 5 times each power of ten.
 type decades struct{}
 
 func (decades) Ticks(least, most float64) (all []plot.Tick) {
@@ -153,7 +153,7 @@ func (decades) Ticks(least, most float64) (all []plot.Tick) {
 	return all
 }
 
-// colours are those of the series, in their order.
+// colours returns the colours of the series in their order.
 func (f figure) colours() (all []color.Color) {
 	var mine, theirs int
 	for _, s := range f.Series {
@@ -173,7 +173,7 @@ func shape(i int) draw.GlyphDrawer {
 	return shapes[i%len(shapes)]
 }
 
-// short is a value with three digits that mean something.
+// short formats a value with three significant digits.
 func short(v float64) string {
 	switch {
 	case v >= 100:

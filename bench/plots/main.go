@@ -1,9 +1,9 @@
-// Command plots draws the figures that benchmarks have written down: for each
-// NAME.json of a folder a NAME.svg, and README.md with the values as tables.
+// Command plots draws the figures of the benchmarks: NAME.svg for each NAME.json in a
+// folder, and README.md with tables of the values.
 //
 //	cd bench/plots && go run . FOLDER
 //
-// It is a module of its own, so that the server does not depend on what draws.
+// It is another module, so that the server does not depend on the plot library.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// figure is what gale/bench/figure writes.
+// figure is a figure that package bench/figure has written.
 type figure struct {
 	Title, Command, X, Y string
 	Log                  bool
@@ -24,7 +24,7 @@ type figure struct {
 	Machine, Load        string
 	Series               []series
 
-	name string // of its file, without the ending
+	name string // file name without .json
 }
 
 type series struct {
@@ -60,7 +60,7 @@ func run(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "README.md"), []byte(tables(all)), 0o644)
 }
 
-// read reads the figures of a folder, sorted by name.
+// read returns the figures of a folder, sorted by name.
 func read(dir string) (all []figure, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -81,15 +81,15 @@ func read(dir string) (all []figure, err error) {
 		all = append(all, f)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s holds no figures: make bench", dir)
+		return nil, fmt.Errorf("no figures in %s: run make bench", dir)
 	}
 	return all, nil
 }
 
-// check finds what cannot be drawn.
+// check returns an error for a figure that cannot be drawn.
 func (f figure) check() error {
 	if f.Title == "" || f.Y == "" || len(f.Series) == 0 {
-		return errors.New("no title, no name for its values, or none of them")
+		return errors.New("title, y or series is missing")
 	}
 	for _, s := range f.Series {
 		if len(s.Points) == 0 || f.X == "" && len(s.Points) != 1 {

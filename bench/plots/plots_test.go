@@ -16,7 +16,7 @@ const bars = `{"title":"GET <&>","command":"go run ./bench/x","y":"µs","taken":
 const lines = `{"title":"growth","command":"go run ./bench/y","x":"connections","y":"µs","log":true,"taken":"2026-01-02T03:04:05Z",
 "series":[{"name":"gale","points":[{"x":1,"y":5},{"x":1000,"y":1234}]},{"name":"other","points":[{"x":1000,"y":7}]}]}`
 
-// Every name and value can be read in what is drawn, and in the tables.
+// The SVG and the tables contain every name and value.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "one.json", bars)
@@ -40,7 +40,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"2026-01-02 03:04:05 UTC, 2 × CPU, load average before 1 2 3: `go run ./bench/x`",
+		"2026-01-02 03:04:05 UTC, 2 × CPU, load average at the start 1 2 3: `go run ./bench/x`",
 		"| fast | 5 | 0.50 |", "| gale | 10.0 | 1.00 |", "| µs | 1 connections | 1000 connections |", "| other |  | 7 |", "| gale | 5 | 1234 |",
 	} {
 		if !strings.Contains(string(page), want) {
@@ -72,7 +72,7 @@ func put(t *testing.T, dir, name, text string) {
 	}
 }
 
-// textsOf returns the texts of an SVG, each between bars.
+// textsOf returns the texts of an SVG, separated by bars.
 func textsOf(t *testing.T, path string) string {
 	t.Helper()
 	file, err := os.Open(path)

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// tables are all values in words.
+// tables returns README.md.
 func tables(all []figure) string {
 	var b strings.Builder
-	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/performance.md) says what they mean.\n")
+	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/performance.md) explains them.\n")
 	for _, f := range all {
-		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.svg)\n\n%s, %s, load average before %s: `%s`\n\n",
+		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.svg)\n\n%s, %s, load average at the start %s: `%s`\n\n",
 			f.Title, f.Title, f.name, f.Taken.UTC().Format(time.DateTime+" MST"), f.Machine, f.Load, f.Command)
 		f.table(&b)
 	}
 	return b.String()
 }
 
-// table writes a row for each series, and a column for each place of X; of bars
-// the last says how many times the value of Gale's first it is.
+// table writes a row for each series and a column for each X. For a bar chart the last
+// column is the ratio to the first series of Gale.
 func (f figure) table(b *strings.Builder) {
 	var at []float64
 	gale := 0.0
@@ -39,7 +39,7 @@ func (f figure) table(b *strings.Builder) {
 		if f.X != "" {
 			fmt.Fprintf(b, " %v %s |", x, f.X)
 		} else {
-			b.WriteString(" | beside gale |")
+			b.WriteString(" | ratio to gale |")
 		}
 	}
 	b.WriteString("\n|---|" + strings.Repeat("--:|", len(at)))

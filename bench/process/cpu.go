@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tick is the unit of times in /proc/PID/stat (proc_pid_stat(5)): USER_HZ, which
-// is 100 on every Linux that Go runs on.
+// tick is the unit of times in /proc/PID/stat (proc_pid_stat(5)). USER_HZ is 100 on every
+// Linux that Go supports.
 const tick = time.Second / 100
 
-// CPU is the CPU time that a process and its descendants have used.
+// CPU returns the CPU time of a process and its descendants.
 func CPU(root int) (total time.Duration, err error) {
 	family, err := familyOf(root)
 	if err != nil {
@@ -37,7 +37,7 @@ func CPU(root int) (total time.Duration, err error) {
 	return total, nil
 }
 
-// Kill ends a process with its descendants, which some peers leave behind.
+// Kill kills a process and its descendants: some peers do not end their children.
 func Kill(root int) {
 	family, err := familyOf(root)
 	if err != nil {
@@ -48,7 +48,7 @@ func Kill(root int) {
 	}
 }
 
-// familyOf lists a process and its descendants, parents first.
+// familyOf returns the PIDs of a process and its descendants, parents first.
 func familyOf(root int) ([]int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -60,7 +60,7 @@ func familyOf(root int) ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		if fields, err := stat(pid); err == nil { // else it is gone by now
+		if fields, err := stat(pid); err == nil { // else it has ended
 			children[fields[1]] = append(children[fields[1]], pid)
 		}
 	}
@@ -71,8 +71,8 @@ func familyOf(root int) ([]int, error) {
 	return family, nil
 }
 
-// stat reads the fields of /proc/PID/stat behind the name, which may hold
-// anything: the state comes first, then the parent.
+// stat returns the fields of /proc/PID/stat after the name: the state, the parent and
+// so on. The name may contain any character.
 func stat(pid int) ([]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package process starts the servers that benchmarks compare, and looks at them.
+// Package process starts the servers of benchmarks and reads their CPU time and memory.
 package process
 
 import (
@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// patience is how long a server may take until it listens, and leave how long
-// until it has ended.
+// patience is the time that a server may take until it listens, and leave the time
+// until it has ended after TERM.
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	leave    = 5 * time.Second
 )
 
 // Begin starts a server on a port of 127.0.0.1 and returns when it accepts
-// connections. It is sent TERM when ctx ends; the caller waits for it.
+// connections. The server gets TERM when ctx ends, and the caller must wait for it.
 func Begin(ctx context.Context, port, command string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, command, args...)
 	cmd.Stderr = os.Stderr
@@ -37,12 +37,12 @@ func Begin(ctx context.Context, port, command string, args ...string) (*exec.Cmd
 			return cmd, conn.Close()
 		}
 		if time.Now().After(deadline) {
-			return cmd, errors.Join(fmt.Errorf("%s does not listen", command), err)
+			return cmd, errors.Join(fmt.Errorf("%s is not listening", command), err)
 		}
 	}
 }
 
-// FreePort returns a port of 127.0.0.1 that nobody listens on.
+// FreePort returns a port of 127.0.0.1 that nothing listens on.
 func FreePort(ctx context.Context) (string, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,8 +52,8 @@ func FreePort(ctx context.Context) (string, error) {
 	return strconv.Itoa(port), ln.Close()
 }
 
-// Child returns the child of a process whose name, as ps shows it, is name. It may
-// still be on its way: a server listens before the process that answers is there.
+// Child returns the PID of the child of a process with the name that ps shows. It waits
+// for the child: a master listens before it has started its children.
 func Child(ctx context.Context, parent int, name string) (int, error) {
 	for deadline := time.Now().Add(patience); ; {
 		pid, err := child(parent, name)
@@ -69,7 +69,7 @@ func Child(ctx context.Context, parent int, name string) (int, error) {
 }
 
 func child(parent int, name string) (int, error) {
-	// proc_pid_task(5): the children of each thread that has begun some.
+	// proc_pid_task(5): the children that each thread has started.
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", parent))
 	if err != nil {
 		return 0, err
@@ -89,7 +89,7 @@ func child(parent int, name string) (int, error) {
 	return 0, fmt.Errorf("process %d has no child %q", parent, name)
 }
 
-// Resident is the memory of a process that is in RAM, in bytes: VmRSS of
+// Resident returns the resident memory of a process in bytes: VmRSS of
 // proc_pid_status(5).
 func Resident(pid int) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// Server is a server that takes part in a comparison.
+// Server is a server in a comparison.
 type Server struct {
 	Name    string
-	Command []string // PORT stands for its port
+	Command []string // PORT is replaced by its port
 
-	Addr string // once it is started: 127.0.0.1:PORT
+	Addr string // 127.0.0.1:PORT, after Start
 
 	root *exec.Cmd
 	end  context.CancelFunc
 }
 
-// ErrTooLittle is that a server did too little to say anything about it.
-var ErrTooLittle = errors.New("too little to say anything, give it longer turns")
+// ErrTooLittle is returned by Cost if there was too little work to measure.
+var ErrTooLittle = errors.New("too little work to measure: use longer turns")
 
-// Start starts it on the CPUs, as taskset(1) names them, and returns when it
-// listens. With an error, too, Stop ends it.
+// Start starts the server on the CPUs, in the form of taskset(1), and returns when it
+// listens. Stop must be called, also after an error.
 func (s *Server) Start(ctx context.Context, cpus string) error {
 	port, err := FreePort(ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func (s *Server) Start(ctx context.Context, cpus string) error {
 	return nil
 }
 
-// Stop ends it with its children.
+// Stop kills the server and its children.
 func (s *Server) Stop() {
 	if s.end != nil {
 		defer s.end()
@@ -53,9 +53,9 @@ func (s *Server) Stop() {
 	}
 }
 
-// Cost runs work, which counts what the server does meanwhile, and returns the
-// CPU time of the server and its children for each. If there
-// was too little of either, that is an ErrTooLittle.
+// Cost runs work, which returns the number of requests, and returns the CPU time of the
+// server and its children per request. It returns ErrTooLittle if there were no requests
+// or no CPU time.
 func (s *Server) Cost(work func() (n int, err error)) (time.Duration, error) {
 	before, err := CPU(s.root.Process.Pid)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Server) Cost(work func() (n int, err error)) (time.Duration, error) {
 	}
 	after, err := CPU(s.root.Process.Pid)
 	if err == nil && (n == 0 || after == before) {
-		err = fmt.Errorf("%s did %d in %v of CPU: %w", s.Name, n, after-before, ErrTooLittle)
+		err = fmt.Errorf("%s: %d requests in %v of CPU time: %w", s.Name, n, after-before, ErrTooLittle)
 	}
 	return (after - before) / time.Duration(max(n, 1)), err
 }

@@ -10,22 +10,22 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// patience is how long a server may take for one answer.
-const patience = 20 * time.Second
+// patience is the time that a server may take for one message.
+const patience = time.Minute
 
-// clients are WebSockets that have been greeted.
+// clients are connected WebSockets.
 type clients []*websocket.Conn
 
-// dial opens n of them; it returns those that there are, with an error, too.
+// dial opens n WebSockets. After an error it also returns those that are open.
 func dial(ctx context.Context, addr, path string, n int) (all clients, err error) {
 	for range n {
 		c, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr+path, nil)
 		if err != nil {
 			return all, err
 		}
-		_ = resp.Body.Close() // of a handshake that went well: empty
+		_ = resp.Body.Close() // empty after a successful handshake
 		all = append(all, c)
-		if _, err := hear(c); err != nil {
+		if _, err := receive(c); err != nil {
 			return all, err
 		}
 	}
@@ -38,8 +38,8 @@ func (all clients) close() {
 	}
 }
 
-// hear returns the next message.
-func hear(c *websocket.Conn) (string, error) {
+// receive returns the next message.
+func receive(c *websocket.Conn) (string, error) {
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return "", err
 	}
@@ -47,16 +47,16 @@ func hear(c *websocket.Conn) (string, error) {
 	return string(text), err
 }
 
-// echo has each client send a message and hear the answer, over and over for so
-// long; it returns how many there were.
+// echo lets each client send messages for the time, one after the response to the
+// other. It returns the number of messages.
 func (all clients) echo(length time.Duration) (total int, err error) {
 	counts, faults := make([]int, len(all)), make([]error, len(all))
 	var talking sync.WaitGroup
 	end := time.Now().Add(length)
 	for i, c := range all {
-		talking.Go(func() { // ends in time, or with an error
+		talking.Go(func() { // ends after the time or with an error
 			for time.Now().Before(end) && faults[i] == nil {
-				faults[i] = ask(c)
+				faults[i] = sendOne(c)
 				counts[i]++
 			}
 		})
@@ -68,32 +68,32 @@ func (all clients) echo(length time.Duration) (total int, err error) {
 	return total, errors.Join(faults...)
 }
 
-func ask(c *websocket.Conn) error {
+func sendOne(c *websocket.Conn) error {
 	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 		return err
 	}
-	answer, err := hear(c)
-	if err == nil && answer != "You said: hello" {
-		err = fmt.Errorf("the answer is %q", answer)
+	response, err := receive(c)
+	if err == nil && response != "You said: hello" {
+		err = fmt.Errorf("the response is %q", response)
 	}
 	return err
 }
 
-// broadcast has the first client say things, each once all have heard the one
-// before, for so long; it returns how many messages were heard.
+// broadcast lets the first client send messages for the time, each after all clients
+// have received the previous one. It returns the number of received messages.
 func (all clients) broadcast(length time.Duration) (deliveries int, err error) {
-	heard := make(chan error, len(all))
+	received := make(chan error, len(all))
 	var listening sync.WaitGroup
-	next := make([]chan int, len(all)) // the number that each is to hear
+	next := make([]chan int, len(all)) // number of the next message for each client
 	for i, c := range all {
 		next[i] = make(chan int, 1)
 		listening.Go(func() { // ends when next is closed
 			for n := range next[i] {
-				text, err := hear(c)
+				text, err := receive(c)
 				if want := fmt.Sprintf("Broadcast: %d", n); err == nil && text != want {
-					err = fmt.Errorf("heard %q, not %q", text, want)
+					err = fmt.Errorf("received %q, want %q", text, want)
 				}
-				heard <- err
+				received <- err
 			}
 		})
 	}
@@ -103,7 +103,7 @@ func (all clients) broadcast(length time.Duration) (deliveries int, err error) {
 		}
 		err = all[0].WriteMessage(websocket.TextMessage, fmt.Append(nil, n))
 		for range all {
-			err = errors.Join(err, <-heard)
+			err = errors.Join(err, <-received)
 		}
 		deliveries += len(all)
 	}

@@ -1,11 +1,11 @@
-// Command sockets compares what WebSockets cost a server: an echo, and a message
-// to all, by how many they are. Gale, which sends a message to all through its
-// store, numbers it and keeps it for a while, stands beside fasthttp's WebSocket
-// library and Tornado, which hand it round in one process.
+// Command sockets compares the cost of WebSocket messages in a server: of an echo, and
+// of a broadcast by the number of clients. Gale sends a broadcast through the embedded
+// state server and keeps it in a history. fasthttp's WebSocket library and Tornado send
+// it within one process.
 //
-//	go run ./bench/sockets [-rounds 3] [-time 2s] [-out FOLDER]
+//	go run ./bench/sockets [-rounds 3] [-time 2s] [-out FOLDER [-any-load]]
 //
-// What is compared is CPU of the server and its children for each message.
+// It compares the CPU time of the server and its children per message.
 package main
 
 import (
@@ -21,21 +21,21 @@ import (
 
 const command = "go run ./bench/sockets -out bench/results"
 
-// echoing is how many clients are answered at a time.
+// echoing is the number of clients of the echo.
 const echoing = 200
 
 type bench struct {
-	out    string
+	out    figure.Output
 	rounds int
 	length time.Duration
 }
 
 func main() {
 	b := bench{}
-	flag.IntVar(&b.rounds, "rounds", 3, "turns that each server gets")
+	flag.IntVar(&b.rounds, "rounds", 3, "`number` of turns of each server")
 	flag.DurationVar(&b.length, "time", 2*time.Second, "length of a turn")
-	flag.StringVar(&b.out, "out", "", "folder that figures are written to")
-	addr := flag.String("peer", "", "be the peer on fasthttp, at this address")
+	b.out.Flags(flag.CommandLine)
+	addr := flag.String("peer", "", "run as the peer on fasthttp at this `address`")
 	flag.Parse()
 	var err error
 	if *addr != "" {
@@ -52,6 +52,9 @@ func main() {
 func (b *bench) main() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if err := b.out.Check(); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "gale-sockets-")
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (b *bench) main() error {
 	if err != nil {
 		return err
 	}
-	all := field(self, dir)
+	all := candidates(self, dir)
 	for _, c := range all {
 		defer c.Stop()
 		if err := c.Start(ctx, "0"); err != nil {
@@ -75,7 +78,7 @@ func (b *bench) main() error {
 }
 
 func (b *bench) echo(ctx context.Context, all []*candidate) error {
-	f := figure.Begin(fmt.Sprintf("WebSocket echo, %d clients at once", echoing), command)
+	f := b.out.Begin(fmt.Sprintf("WebSocket echo, %d clients", echoing), command)
 	f.Y = "CPU per message, µs"
 	err := b.turns(ctx, all, "/websocket", echoing, clients.echo)
 	if err != nil {
@@ -91,11 +94,11 @@ func (b *bench) echo(ctx context.Context, all []*candidate) error {
 		fmt.Printf("%-28s %16v %8.2f\n", c.Name, cost.Round(10*time.Nanosecond), float64(cost)/float64(base))
 		f.Add(c.Name, 0, micro(cost))
 	}
-	return f.Write(b.out, "echo")
+	return b.out.Write(f, "echo")
 }
 
 func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
-	f := figure.Begin("A message to all, by how many they are", command)
+	f := b.out.Begin("WebSocket broadcast, by number of clients", command)
 	f.X, f.Y, f.Log = "clients", "CPU per delivery, µs", true
 	for _, n := range []int{10, 100, 1000} {
 		if err := b.turns(ctx, all, "/broadcast", n, clients.broadcast); err != nil {
@@ -113,10 +116,10 @@ func (b *bench) broadcast(ctx context.Context, all []*candidate) error {
 		}
 		fmt.Println()
 	}
-	return f.Write(b.out, "broadcast")
+	return b.out.Write(f, "broadcast")
 }
 
-// turns gives every server its rounds with n clients of its own.
+// turns runs all rounds. In a round each server has one turn with n clients.
 func (b *bench) turns(ctx context.Context, all []*candidate, path string, n int, work func(clients, time.Duration) (int, error)) error {
 	for range b.rounds {
 		for _, c := range all {

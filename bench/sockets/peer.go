@@ -9,26 +9,26 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// peer is the same on fasthttp with its WebSocket library, as their own examples
-// have it: a goroutine reads each connection, and the one that has a message to
-// all writes it to each, one after the other.
+// peer runs the same routes on fasthttp with its WebSocket library, as in their
+// examples: a goroutine reads each connection, and writes a broadcast to all
+// connections, one after the other.
 func peer(addr string) error {
 	upgrader := websocket.FastHTTPUpgrader{}
 	all := &room{conns: map[*websocket.Conn]bool{}}
 	srv := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) {
-		var talk func(*websocket.Conn)
+		var serve func(*websocket.Conn)
 		switch string(ctx.Path()) {
 		case "/websocket":
-			talk = echo
+			serve = echo
 		case "/broadcast":
-			talk = all.join
+			serve = all.join
 		default:
 			ctx.Error("not found", http.StatusNotFound)
 			return
 		}
-		_ = upgrader.Upgrade(ctx, talk) // has answered, if it is an error
+		_ = upgrader.Upgrade(ctx, serve) // has responded in case of an error
 	}}
-	return errors.Join(errors.New("the peer ends"), srv.ListenAndServe(addr))
+	return errors.Join(errors.New("the peer has ended"), srv.ListenAndServe(addr))
 }
 
 func echo(c *websocket.Conn) {
@@ -43,7 +43,7 @@ func echo(c *websocket.Conn) {
 	}
 }
 
-// room is who is told what anyone says.
+// room is the set of clients of the broadcast.
 type room struct {
 	mu    sync.Mutex
 	conns map[*websocket.Conn]bool
@@ -57,7 +57,7 @@ func (r *room) join(c *websocket.Conn) {
 	for err == nil {
 		var message []byte
 		if _, message, err = c.ReadMessage(); err == nil {
-			r.tell(append([]byte("Broadcast: "), message...))
+			r.send(append([]byte("Broadcast: "), message...))
 		}
 	}
 	r.mu.Lock()
@@ -65,10 +65,10 @@ func (r *room) join(c *websocket.Conn) {
 	r.mu.Unlock()
 }
 
-func (r *room) tell(message []byte) {
+func (r *room) send(message []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := range r.conns {
-		_ = c.WriteMessage(websocket.TextMessage, message) // its reader finds out
+		_ = c.WriteMessage(websocket.TextMessage, message) // its reader gets the same error
 	}
 }

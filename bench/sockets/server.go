@@ -8,19 +8,19 @@ import (
 	"github.com/galeserver/gale/bench/process"
 )
 
-// candidate is a server that takes part.
+// candidate is a server in the comparison.
 type candidate struct {
 	process.Server
-	cost []time.Duration // CPU for a message, or for a delivery
+	cost []time.Duration // CPU time per message or delivery, for each turn
 }
 
 func newCandidate(name string, command ...string) *candidate {
 	return &candidate{Server: process.Server{Name: name, Command: command}}
 }
 
-// field makes the servers that are compared. The second Gale has two processes:
-// what one client says to all has to reach the other.
-func field(self, dir string) []*candidate {
+// candidates returns the servers to compare. The second Gale has two processes, so each
+// broadcast is sent between processes.
+func candidates(self, dir string) []*candidate {
 	gale := func(name, procs string) *candidate {
 		return newCandidate(name, "bin/server", "-port", "PORT", "-admin", "", "-procs", procs, "-workers", "0", "-data", filepath.Join(dir, procs), "-log-level", "error")
 	}
@@ -32,14 +32,14 @@ func field(self, dir string) []*candidate {
 	}
 }
 
-// measure notes what each of the messages that work counts cost the server.
+// measure adds the cost of each message of work.
 func (c *candidate) measure(work func() (int, error)) error {
 	cost, err := c.Cost(work)
 	c.cost = append(c.cost, cost)
 	return err
 }
 
-// median is the median of what was noted, which is forgotten.
+// median returns the median cost and drops the measurements.
 func (c *candidate) median() time.Duration {
 	slices.Sort(c.cost)
 	m := c.cost[len(c.cost)/2]

@@ -1,4 +1,4 @@
-"""The peer that Gale replaces: WS /websocket and /broadcast on Tornado, one process."""
+"""WS /websocket and /broadcast on Tornado, in one process."""
 import asyncio
 import sys
 

@@ -1,13 +1,11 @@
-// Command uploads sends one large file to Gale, to nginx and to Tornado in turn
-// and prints how fast each was beside the others, by the size of the file: make
-// bench-uploads.
+// Command uploads compares the throughput of one large upload in Gale, nginx and Tornado,
+// by the size of the file: make bench-uploads.
 //
-// What counts is a file that is on disk and whose SHA-256 is known. Gale does
-// that while it receives; nginx's dav module takes the file by PUT, then
-// sha256sum and sync do the rest; the seed application, on Tornado, holds the
-// file in memory and writes it, and does no more. Gale gets it once more by tus,
-// in one PATCH. They alternate, and each round is compared within itself: on a
-// busy machine single figures mean little.
+// An upload is complete when the file is on disk and its SHA-256 is known. Gale computes
+// it while it receives, by form, and by tus in one PATCH. nginx's dav module receives a
+// PUT, followed by sha256sum and sync. The seed application, on Tornado, keeps the file
+// in memory and writes it without a SHA-256. The servers run in turns, and ratios are
+// within a round: absolute times vary on a busy machine.
 package main
 
 import (
@@ -27,14 +25,18 @@ import (
 )
 
 func main() {
-	mib := flag.String("mib", "1,16,128,512", "sizes of the file in MiB, comma separated")
-	rounds := flag.Int("rounds", 3, "how often each server gets each")
-	out := flag.String("out", "", "folder that the figure is written to")
+	mib := flag.String("mib", "1,16,128,512", "`sizes` of the file in MiB, comma separated")
+	rounds := flag.Int("rounds", 3, "`number` of uploads of each size to each server")
+	var out figure.Output
+	out.Flags(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	sizes, err := parse(*mib)
 	if err == nil {
-		err = run(ctx, os.Stdout, sizes, *rounds, *out)
+		err = out.Check()
+	}
+	if err == nil {
+		err = run(ctx, os.Stdout, sizes, *rounds, &out)
 	}
 	stop()
 	if err != nil {
@@ -48,25 +50,25 @@ func parse(text string) (sizes []int64, err error) {
 	for part := range strings.SplitSeq(text, ",") {
 		size, err := strconv.ParseInt(part, 10, 64)
 		if err != nil || size < 1 || size > 1024 {
-			return nil, fmt.Errorf("-mib: %q is no number from 1 to 1024", part)
+			return nil, fmt.Errorf("-mib: %q is not a number from 1 to 1024", part)
 		}
 		sizes = append(sizes, size)
 	}
 	return sizes, nil
 }
 
-func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out string) (err error) {
+func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out *figure.Output) (err error) {
 	dir, err := os.MkdirTemp("", "gale-uploads-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ctx, end := context.WithCancel(ctx) // the servers end with it
+	ctx, end := context.WithCancel(ctx) // ends the servers
 	var peers []*peer
 	defer func() {
 		end()
 		for _, p := range peers {
-			_ = p.server.Wait() // killed
+			_ = p.server.Wait() // was killed
 		}
 	}()
 	for _, begin := range []func(context.Context, string) (*peer, error){gale, nginx, galeTus, tornado} {
@@ -76,22 +78,22 @@ func run(ctx context.Context, w io.Writer, sizes []int64, rounds int, out string
 		}
 		peers = append(peers, p)
 	}
-	f := figure.Begin("One upload, by its size: on disk and with its SHA-256", "go run ./bench/uploads -out bench/results")
+	f := out.Begin("One upload, by size: on disk and with its SHA-256", "go run ./bench/uploads -out bench/results")
 	f.X, f.Y, f.Log = "MiB", "MiB a second", true
 	for _, size := range sizes {
 		if err := compare(ctx, w, peers, size, rounds, f); err != nil {
 			return err
 		}
 	}
-	return f.Write(out, "uploads")
+	return out.Write(f, "uploads")
 }
 
-// compare sends files of a size to each peer in turn.
+// compare uploads files of a size to each peer in turn.
 func compare(ctx context.Context, w io.Writer, peers []*peer, size int64, rounds int, f *figure.Figure) error {
-	fmt.Fprintf(w, "%d MiB a round; seconds, and throughput beside that of nginx, sha256sum and sync\n", size)
+	fmt.Fprintf(w, "%d MiB a round; seconds, and throughput relative to nginx, sha256sum and sync\n", size)
 	took := make([][]float64, len(peers))
 	ratios := make([][]float64, len(peers))
-	var resumed []float64 // by tus, beside the form
+	var resumed []float64 // throughput of tus relative to the form
 	for round := range rounds {
 		for i, p := range peers {
 			began := time.Now()
@@ -111,7 +113,7 @@ func compare(ctx context.Context, w io.Writer, peers []*peer, size int64, rounds
 		fmt.Fprintln(w)
 		resumed = append(resumed, took[0][round]/took[2][round])
 	}
-	fmt.Fprintf(w, "median of tus beside the form: %.2f\nmedian:", median(resumed))
+	fmt.Fprintf(w, "median of tus relative to the form: %.2f\nmedian:", median(resumed))
 	for i, p := range peers {
 		fmt.Fprintf(w, "  %s %.2f", p.name, median(ratios[i]))
 		f.Add(p.name, float64(size), float64(size)/median(took[i]))

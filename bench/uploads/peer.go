@@ -16,18 +16,18 @@ import (
 	"github.com/galeserver/gale/bench/process"
 )
 
-// fileName is what every server stores the file as.
+// fileName is the name of the stored file.
 const fileName = "file.bin"
 
-// peer is a server and how it is sent a file.
+// peer is a server and a way to upload to it.
 type peer struct {
 	name   string
 	server *exec.Cmd
-	path   string // where the file lands
+	path   string // path of the stored file
 	upload func(ctx context.Context, size int64) error
 }
 
-// gale builds the server and starts it with one child, for a form.
+// gale builds Gale and starts it with one serve child, for uploads by form.
 func gale(ctx context.Context, dir string) (*peer, error) {
 	binary := filepath.Join(dir, "server")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
@@ -36,7 +36,7 @@ func gale(ctx context.Context, dir string) (*peer, error) {
 	return beginGale(ctx, dir, "gale, a form", form)
 }
 
-// galeTus starts another, for the same by tus: a POST and one PATCH.
+// galeTus starts another one for uploads by tus: a POST and one PATCH.
 func galeTus(ctx context.Context, dir string) (*peer, error) {
 	return beginGale(ctx, dir, "gale, tus", resumable)
 }
@@ -54,7 +54,7 @@ func beginGale(ctx context.Context, dir, name string, upload func(ctx context.Co
 	return p, err
 }
 
-// nginx starts one with the dav module.
+// nginx starts nginx with the dav module.
 func nginx(ctx context.Context, dir string) (*peer, error) {
 	port, err := process.FreePort(ctx)
 	if err != nil {
@@ -98,7 +98,7 @@ http {
 	return p, err
 }
 
-// tornado starts the seed application's way to do it.
+// tornado starts the upload of the seed application.
 func tornado(ctx context.Context, dir string) (*peer, error) {
 	port, err := process.FreePort(ctx)
 	if err != nil {
@@ -106,7 +106,7 @@ func tornado(ctx context.Context, dir string) (*peer, error) {
 	}
 	root := filepath.Join(dir, "tornado")
 	p := &peer{name: "Tornado, no SHA-256", path: filepath.Join(root, "bench", fileName)}
-	// Debian's own interpreter, whose tornado it is.
+	// Debian's tornado needs Debian's Python.
 	p.server, err = process.Begin(ctx, port, "/usr/bin/python3", "bench/uploads/tornado_upload.py", port, root)
 	p.upload = func(ctx context.Context, size int64) error { return form(ctx, port, size) }
 	return p, err
@@ -121,7 +121,7 @@ func form(ctx context.Context, port string, size int64) error {
 	return send(ctx, http.MethodPost, port, "/upload", "multipart/form-data; boundary=b", body, int64(len(head)+len(tail))+size)
 }
 
-// resumable sends the file by tus, whole, in one PATCH.
+// resumable sends the whole file by tus in one PATCH.
 func resumable(ctx context.Context, port string, size int64) error {
 	encode := base64.StdEncoding.EncodeToString
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:"+port+"/tus/", nil)
@@ -162,26 +162,26 @@ func send(ctx context.Context, method, port, path, contentType string, body io.R
 	return err
 }
 
-// do sends a request that must succeed, and returns the head of the answer.
+// do sends a request that must succeed, and returns the header of the response.
 func do(req *http.Request) (http.Header, error) {
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	text, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close() // read to its end
+	_ = resp.Body.Close() // has been read
 	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("status %d: %s", resp.StatusCode, text)
 	}
 	return resp.Header, err
 }
 
-// pattern is content without end that no file system compresses away, and that
-// costs the client no more than a copy.
+// pattern is endless content that file systems cannot compress, and that the client only
+// copies.
 type pattern struct{ at int }
 
 var block = func() []byte {
-	b := make([]byte, 1<<20+7) // not in step with the disk's blocks
+	b := make([]byte, 1<<20+7) // not a multiple of the disk's block size
 	x := uint32(1)
 	for i := range b {
 		x = x*1664525 + 1013904223

@@ -16,9 +16,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestE2EConsole drives the console in Debian's Chromium, a server for each
-// story. What the page looked like is kept in $CONSOLE_SHOTS, or in a folder of
-// its own below the system's temporary one.
+// TestE2EConsole uses the console in Debian's Chromium, with a server for each story.
+// Screenshots are written to $CONSOLE_SHOTS, or to a new temporary folder.
 func TestE2EConsole(t *testing.T) {
 	shots := consoleShots(t)
 	modules := t.TempDir()
@@ -45,8 +44,8 @@ func TestE2EConsole(t *testing.T) {
 		{"token", []string{"-token", token}, []string{token, speech}},
 	} {
 		t.Run(story.name, func(t *testing.T) {
-			// The console asks the admin endpoint where -admin says it is, so its
-			// port cannot be drawn by the server.
+			// The console connects to the address in -admin, so the port cannot be
+			// chosen by the server.
 			g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-admin", "127.0.0.1:" + harness.FreePort(t)}, story.flags...)...)
 			out := t.TempDir()
 			script, err := filepath.Abs(filepath.Join("test/console/testdata", story.name+".mjs"))
@@ -69,7 +68,7 @@ func TestE2EConsole(t *testing.T) {
 	t.Logf("screenshots are in %s", shots)
 }
 
-// consoleShots is the folder where screenshots are kept.
+// consoleShots returns the folder for screenshots.
 func consoleShots(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("CONSOLE_SHOTS")
@@ -82,8 +81,8 @@ func consoleShots(t *testing.T) string {
 	return dir
 }
 
-// keepShots moves the screenshots of a story to those of all, and wants each to
-// be a picture.
+// keepShots moves the screenshots of a story to the folder of all, and checks that
+// each is a picture.
 func keepShots(t *testing.T, from, to string) {
 	t.Helper()
 	pictures, err := filepath.Glob(filepath.Join(from, "*.png"))

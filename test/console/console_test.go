@@ -17,7 +17,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// consoleFiles are all that the page asks for.
+// consoleFiles are all files that the page loads.
 var consoleFiles = []string{
 	"app.js", "api.js", "dom.js", "format.js", "live.js", "plots.js", "processes.js", "queues.js", "realtime.js",
 	"taskdetail.js", "taskform.js", "tasks.js", "tus.js", "uploads.js", "icon.svg", "index.html", "login-wrong.html", "login-late.html",
@@ -27,13 +27,13 @@ func TestConsoleWithoutAToken(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1")
 	b := harness.NewBrowser(t, g)
-	resp, text := b.Wants("GET", "/console", "none", "", 200)
+	resp, text := b.Expect("GET", "/console", "none", "", 200)
 	policy := resp.Header.Get("Content-Security-Policy")
 	if !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || !strings.Contains(text, "/console/app.js") {
 		t.Errorf("%q\n%s", policy, text)
 	}
 	for _, name := range consoleFiles[:15] {
-		resp, _ := b.Wants("GET", "/console/"+name, "same-origin", "", 200)
+		resp, _ := b.Expect("GET", "/console/"+name, "same-origin", "", 200)
 		if resp.Header.Get("Content-Security-Policy") != policy || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", name, resp.Header)
 		}
@@ -48,12 +48,12 @@ func TestConsoleWithoutAToken(t *testing.T) {
 		}
 		again.Body.Close()
 	}
-	b.Wants("GET", "/console/nothing.js", "none", "", 404)
-	b.Wants("GET", "/console/index.html", "none", "", 404)
-	b.Wants("GET", "/console/login", "none", "", 303)
-	b.Wants("POST", "/console/login", "same-origin", "token=x", 303)
+	b.Expect("GET", "/console/nothing.js", "none", "", 404)
+	b.Expect("GET", "/console/index.html", "none", "", 404)
+	b.Expect("GET", "/console/login", "none", "", 303)
+	b.Expect("POST", "/console/login", "same-origin", "token=x", 303)
 
-	// The socket tells all parts at once, and of a task as soon as it is there.
+	// The WebSocket sends all parts first, and a task as soon as it exists.
 	c := consoleSocket(t, g, nil, 101)
 	parts := map[string]json.RawMessage{}
 	for len(parts) < 3 {
@@ -76,12 +76,12 @@ func TestConsoleWithoutAToken(t *testing.T) {
 		_, _, err = c.ReadMessage()
 	}
 	if !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
-		t.Errorf("what a page says is answered %v", err)
+		t.Errorf("after a message from the page: %v", err)
 	}
 	consoleSocket(t, g, http.Header{"Origin": {"http://evil.example"}}, 403)
 }
 
-// consoleSocket opens /console/live and wants a status.
+// consoleSocket opens /console/live and checks the status.
 func consoleSocket(t *testing.T, g *harness.Server, header http.Header, status int) *websocket.Conn {
 	t.Helper()
 	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.URL, "http")+"/console/live", header)
@@ -109,35 +109,35 @@ func consoleFrame(t *testing.T, c *websocket.Conn) (kind string, frame json.RawM
 	return f.Type, text
 }
 
-// With a token, nothing of the console but its login is there without it; the
-// login gives a session that all processes know.
+// If a token is set, only the login of the console is served without a session. The
+// session of a login is valid in every process.
 func TestConsoleWithAToken(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
 	b := harness.NewBrowser(t, g)
-	if resp, _ := b.Wants("GET", "/console", "none", "", 303); resp.Header.Get("Location") != "/console/login" {
+	if resp, _ := b.Expect("GET", "/console", "none", "", 303); resp.Header.Get("Location") != "/console/login" {
 		t.Errorf("location %q", resp.Header.Get("Location"))
 	}
 	for _, name := range consoleFiles {
-		if _, text := b.Wants("GET", "/console/"+name, "same-origin", "", 401); len(text) > 100 {
+		if _, text := b.Expect("GET", "/console/"+name, "same-origin", "", 401); len(text) > 100 {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
 	consoleSocket(t, g, nil, 401)
-	if _, text := b.Wants("GET", "/console/login", "none", "", 200); !strings.Contains(text, `type="password"`) {
+	if _, text := b.Expect("GET", "/console/login", "none", "", 200); !strings.Contains(text, `type="password"`) {
 		t.Errorf("login: %s", text)
 	}
-	b.Wants("GET", "/console/style.css", "same-origin", "", 200)
+	b.Expect("GET", "/console/style.css", "same-origin", "", 200)
 
-	resp, _ := b.Wants("POST", "/console/login", "same-origin", "token=guess", 403)
-	if _, text := b.Ask("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
-		t.Errorf("behind a wrong token: %s", text)
+	resp, _ := b.Expect("POST", "/console/login", "same-origin", "token=guess", 403)
+	if _, text := b.Do("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
+		t.Errorf("after a wrong token: %s", text)
 	}
 	if len(resp.Cookies()) != 0 {
-		t.Errorf("a wrong token gets %v", resp.Cookies())
+		t.Errorf("a wrong token sets %v", resp.Cookies())
 	}
-	b.Wants("POST", "/console/login", "cross-site", "token=to-be-drawn", 403)
-	resp, _ = b.Wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 303)
+	b.Expect("POST", "/console/login", "cross-site", "token=to-be-drawn", 403)
+	resp, _ = b.Expect("POST", "/console/login", "same-origin", "token=to-be-drawn", 303)
 	if len(resp.Cookies()) != 1 {
 		t.Fatalf("cookies: %v", resp.Cookies())
 	}
@@ -145,38 +145,38 @@ func TestConsoleWithAToken(t *testing.T) {
 	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Secure || strings.Contains(cookie.Value, "drawn") || cookie.MaxAge != 12*3600 {
 		t.Errorf("%+v", cookie)
 	}
-	for range 6 { // at either process
-		b.Wants("GET", "/console", "none", "", 200)
-		b.Wants("GET", "/tasks", "same-origin", "", 200)
+	for range 6 { // at both processes
+		b.Expect("GET", "/console", "none", "", 200)
+		b.Expect("GET", "/tasks", "same-origin", "", 200)
 	}
-	b.Wants("GET", "/tasks", "same-site", "", 403)
-	b.Wants("POST", "/start-task", "same-origin", "data=x", 200)
-	b.Wants("POST", "/start-task", "same-site", "data=x", 403)
+	b.Expect("GET", "/tasks", "same-site", "", 403)
+	b.Expect("POST", "/start-task", "same-origin", "data=x", 200)
+	b.Expect("POST", "/start-task", "same-site", "data=x", 403)
 	session := cookie.Name + "=" + cookie.Value
 	c := consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {g.URL}}, 101)
 	consoleFrame(t, c)
 	consoleSocket(t, g, http.Header{"Cookie": {session}, "Origin": {"http://127.0.0.1:1"}}, 403)
 	consoleSocket(t, g, http.Header{"Sec-WebSocket-Protocol": {"bearer.guess"}}, 401)
 
-	b.Wants("POST", "/console/logout", "same-origin", "", 303)
+	b.Expect("POST", "/console/logout", "same-origin", "", 303)
 	if u, err := url.Parse(g.URL); err != nil || len(b.Client.Jar.Cookies(u)) != 0 {
-		t.Errorf("after the logout there is %v, %v", b.Client.Jar.Cookies(u), err)
+		t.Errorf("after the logout: %v, %v", b.Client.Jar.Cookies(u), err)
 	}
-	b.Wants("GET", "/tasks", "same-origin", "", 401)
+	b.Expect("GET", "/tasks", "same-origin", "", 401)
 }
 
-// Ten guesses a minute, whichever process counts them.
+// Ten attempts to log in are allowed a minute, over all processes.
 func TestConsoleLoginIsLimited(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
 	b := harness.NewBrowser(t, g)
 	testutil.Eventually(t, "somebody counts", func() bool {
-		resp, _ := b.Ask("POST", "/console/login", "same-origin", "token=guess")
+		resp, _ := b.Do("POST", "/console/login", "same-origin", "token=guess")
 		return resp.Header.Get("RateLimit") != ""
 	})
 	codes := map[int]int{}
 	for range 15 {
-		resp, _ := b.Ask("POST", "/console/login", "same-origin", "token=guess")
+		resp, _ := b.Do("POST", "/console/login", "same-origin", "token=guess")
 		codes[resp.StatusCode]++
 		if resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
@@ -185,13 +185,13 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	if codes[403] > 11 || codes[429] < 4 || codes[403]+codes[429] != 15 {
 		t.Errorf("%v", codes)
 	}
-	b.Wants("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
+	b.Expect("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
 	if !strings.Contains(g.Log.String(), "too many guesses") {
-		t.Error("the log does not say so")
+		t.Error("the limit is not in the log")
 	}
 }
 
-// The clients of the broadcast are counted in all processes, while they are there.
+// The clients of the broadcast are counted over all processes, while connected.
 func TestBroadcastClientsAreCounted(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2")
@@ -222,14 +222,14 @@ func TestBroadcastClientsAreCounted(t *testing.T) {
 			return sum == want
 		}
 	}
-	testutil.Eventually(t, "all are counted", counted(clients))
+	testutil.Eventually(t, "all clients are counted", counted(clients))
 	for _, c := range all[2:] {
 		c.Close()
 	}
-	testutil.Eventually(t, "those that left are not", counted(2))
+	testutil.Eventually(t, "only connected clients are counted", counted(2))
 }
 
-// A host has as many addresses of IPv6 as it likes: its network is counted.
+// The login is limited by IPv6 network, since a host has many addresses.
 func TestConsoleLoginIsLimitedByNetwork(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-token", "to-be-drawn")

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// composeFile is as much of a compose file as there is something to check in.
+// composeFile is the part of a compose file that the test checks.
 type composeFile struct {
 	Services map[string]struct {
 		Image       string
@@ -35,8 +35,8 @@ type composeFile struct {
 	Volumes map[string]any
 }
 
-// What compose.yaml says is what the image and the binary do, and its parts
-// know of each other what is so.
+// compose.yaml agrees with the image and with the flags of the binary, and its services
+// use the right ports, networks and addresses of each other.
 func TestComposeFile(t *testing.T) {
 	t.Parallel()
 	const folder = "deploy/docker"
@@ -66,22 +66,22 @@ func TestComposeFile(t *testing.T) {
 		all := c.load(t)
 		c.outlasts(t, s.Patience, all)
 		if subnet := f.Networks["front"].IPAM.Config[0].Subnet; all["trusted-proxies"] != subnet {
-			t.Errorf("%s trusts %s; the proxy is in %s", name, all["trusted-proxies"], subnet)
+			t.Errorf("%s trusts %s, but the proxy is in %s", name, all["trusted-proxies"], subnet)
 		}
 		if !slices.Contains(s.Volumes, "data:"+mountedData) || !s.ReadOnly {
-			t.Errorf("%s: volumes %q, read only %v", name, s.Volumes, s.ReadOnly)
+			t.Errorf("%s: volumes %q, read-only %v", name, s.Volumes, s.ReadOnly)
 		}
 		if host := strings.TrimPrefix(all["redis"], "redis://"); host != "redis:6379" || !slices.Contains(s.Networks, "back") {
-			t.Errorf("%s looks for Redis at %s", name, host)
+			t.Errorf("%s connects to Redis at %s", name, host)
 		}
 		if s.Depends["redis"].Condition != "service_healthy" {
-			t.Errorf("%s does not wait for Redis", name)
+			t.Errorf("%s does not depend on Redis", name)
 		}
 		if name == "app" && !slices.Equal(s.Expose, []string{all["port"]}) {
 			t.Errorf("%s exposes %q and listens on %s", name, s.Expose, all["port"])
 		}
 		if len(s.Ports) > 0 {
-			t.Errorf("%s: two of them cannot have the same port %q", name, s.Ports)
+			t.Errorf("%s: two containers cannot publish the same port %q", name, s.Ports)
 		}
 		delete(roles, name)
 	}

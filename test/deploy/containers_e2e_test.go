@@ -12,14 +12,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestE2EImage builds the Dockerfile with buildah, with this machine's Go in
-// place of the image of that name, and runs what comes out as a container would
-// be, by what the image says.
+// TestE2EImage builds the Dockerfile with buildah, with this machine's Go instead of
+// the image golang. It runs the result like a container, by the settings of the image.
 func TestE2EImage(t *testing.T) {
 	checkout, _ := snapshot(t)
 	store := t.TempDir()
@@ -37,13 +35,13 @@ func TestE2EImage(t *testing.T) {
 	}
 	goEnv := func(name string) string { return strings.TrimSpace(harness.Run(t, "go", "env", name)) }
 
-	harness.Run(t, "go", "mod", "download") // the build has no network: the modules that it downloads are here
+	harness.Run(t, "go", "mod", "download") // the build has no network and uses this module cache
 
 	base := buildah("from", "scratch")
 	buildah("config", "--env", "PATH="+goEnv("GOROOT")+"/bin:/usr/bin:/bin", "--env", "HOME=/root", "--env", "GOPROXY=off", "--env", "GOTOOLCHAIN=local",
 		"--env", "GOMODCACHE=/cache/mod", "--env", "GOCACHE=/cache/build", base)
 	buildah("copy", base, "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt")
-	buildah("copy", base, "go.mod", "/tmp/") // go build wants that folder
+	buildah("copy", base, "go.mod", "/tmp/") // go build needs the folder
 	buildah("commit", "--quiet", base, "go-of-this-machine")
 	build := []string{"build", "--quiet", "--isolation", "chroot", "--format", "docker", "--pull-never", "--from", "go-of-this-machine", "--build-arg", "TARGETARCH=" + goEnv("GOARCH")}
 	for _, dir := range []string{"/usr", "/bin", "/lib", "/lib64", goEnv("GOROOT")} {
@@ -78,7 +76,7 @@ func TestE2EImage(t *testing.T) {
 	cmd := inRoot(root, mountedData, true, harness.OnFreePorts([]string{"serve"})...)
 	cmd.Env = append(environ, "GALE_TOKEN=secret")
 	g, err := harness.LaunchAs(cmd)
-	g = harness.EndWith(t, g, err)
+	g = harness.MustStart(t, g, err)
 	if code, body, err := harness.Get(strings.Replace(g.URL, "0.0.0.0", "127.0.0.1", 1) + "/"); err != nil || code != 200 {
 		t.Errorf("%d %s, %v", code, body, err)
 	}
@@ -88,12 +86,12 @@ func TestE2EImage(t *testing.T) {
 	if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Wait(40 * time.Second); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
 }
 
-// checkFiles wants an image that holds what it must, and no more.
+// checkFiles checks that an image contains the needed files and no others.
 func checkFiles(t *testing.T, root string) {
 	t.Helper()
 	var files []string
@@ -115,8 +113,8 @@ func checkFiles(t *testing.T, root string) {
 	}
 }
 
-// TestE2ECompose lets docker-compose itself read the file that is shipped, and
-// refuse it without a token.
+// TestE2ECompose checks that docker-compose accepts compose.yaml, and refuses it without
+// a token.
 func TestE2ECompose(t *testing.T) {
 	compose := func(environ ...string) (string, error) {
 		cmd := exec.Command("docker-compose", "-f", "deploy/docker/compose.yaml", "config")
@@ -129,7 +127,7 @@ func TestE2ECompose(t *testing.T) {
 		t.Fatalf("docker-compose config: %v\n%s", err, out)
 	}
 	if n := strings.Count(out, "GALE_TOKEN: of-the-test"); n != 2 {
-		t.Errorf("%d services have the token in\n%s", n, out)
+		t.Errorf("%d services have the token:\n%s", n, out)
 	}
 	if out, err := compose(fmt.Sprintf("GALE_TOKEN=%s", "")); err == nil {
 		t.Errorf("without a token: %s", out)

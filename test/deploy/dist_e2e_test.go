@@ -13,8 +13,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// snapshot commits the files of this checkout as they are now into a repository
-// of their own, and returns two checkouts of it at different places.
+// snapshot commits the files of this checkout, with uncommitted changes, to a new
+// repository. It returns two checkouts of it in different folders.
 func snapshot(t *testing.T) (first, second string) {
 	t.Helper()
 	here, err := os.Getwd()
@@ -32,7 +32,7 @@ func snapshot(t *testing.T) (first, second string) {
 	return first, second
 }
 
-// dist runs make dist, with more variables, and returns what is in dist/.
+// dist runs make dist with further variables and returns the files in dist/.
 func dist(t *testing.T, checkout string, environ ...string) (sums string, archives []string) {
 	t.Helper()
 	cmd := exec.Command("make", "-s", "dist")
@@ -51,9 +51,9 @@ func dist(t *testing.T, checkout string, environ ...string) (sums string, archiv
 	return string(text), archives
 }
 
-// TestE2EDist builds a release twice, at different places and under different
-// circumstances, unpacks it, and tries what is in it with the programs that it
-// is for.
+// TestE2EDist builds a release twice, in different folders and with different
+// environments, and compares the archives. It unpacks one and checks the contents with
+// the programs that read them.
 func TestE2EDist(t *testing.T) {
 	first, second := snapshot(t)
 	sums, archives := dist(t, first)
@@ -88,7 +88,7 @@ func TestE2EDist(t *testing.T) {
 	}
 }
 
-// checkBinary wants a static binary of the architecture, which runs, and knows
+// checkBinary checks that a binary is static, is of the architecture, runs, and prints
 // its commit.
 func checkBinary(t *testing.T, path string, arm bool, commit string) {
 	t.Helper()
@@ -106,11 +106,11 @@ func checkBinary(t *testing.T, path string, arm bool, commit string) {
 	}
 	said := harness.Run(t, command[0], command[1:]...)
 	if !strings.HasPrefix(said, "gale v") || !strings.Contains(said, commit) || strings.Contains(said, "dirty") {
-		t.Errorf("%q says %q; want commit %s", command, said, commit)
+		t.Errorf("%q prints %q, want commit %s", command, said, commit)
 	}
 }
 
-// checkManual wants a page that a strict reader has nothing to say about.
+// checkManual checks a manual page with mandoc, which must print no warnings.
 func checkManual(t *testing.T, top string) {
 	t.Helper()
 	page := filepath.Join(top, "man/man1/server.1")
@@ -118,11 +118,11 @@ func checkManual(t *testing.T, top string) {
 		t.Errorf("mandoc: %v\n%s", err, out)
 	}
 	if text := harness.Run(t, "mandoc", "-T", "utf8", "-O", "width=200", page); !strings.Contains(text, "tasks list|show ID") {
-		t.Errorf("the page shows\n%s", text)
+		t.Errorf("the page is\n%s", text)
 	}
 }
 
-// checkCompletions types into each shell.
+// checkCompletions types into each shell and checks the completions.
 func checkCompletions(t *testing.T, dir string) {
 	t.Helper()
 	const bash = `source "$0/server.bash"; COMP_WORDS=($1) COMP_CWORD=$2; _gale_server server "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"; printf %s "${COMPREPLY[*]}"`

@@ -14,8 +14,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// sandbox runs a script as root on a machine of its own: what it mounts, writes
-// to the folders below, listens on and starts is gone with it.
+// sandbox runs a script as root in new namespaces. Its mounts, its processes, its
+// network and what it writes to the folders below end with it.
 const sandbox = `set -eu -o pipefail
 mount --make-rprivate /
 ip link set lo up
@@ -36,9 +36,8 @@ PS4='+ '
 set -x
 `
 
-// TestE2EPages runs every command of the pages, as somebody would who follows
-// them from the first to the last; systemd is stood in for by a script that does
-// what the installed units say.
+// TestE2EPages runs every command of the pages, from the first page to the last. A
+// script that reads the installed units replaces systemctl.
 func TestE2EPages(t *testing.T) {
 	script := sandbox
 	for _, path := range pages {
@@ -60,7 +59,7 @@ func TestE2EPages(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", file)
 	cmd.Env = append(os.Environ(), "SANDBOX="+dir)
 	cmd.WaitDelay = 10 * time.Second
-	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} { // HOME is another
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} { // HOME is different in the sandbox
 		cmd.Env = append(cmd.Env, name+"="+strings.TrimSpace(harness.Run(t, "go", "env", name)))
 	}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "all done\n") {

@@ -14,15 +14,13 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// pages are those whose commands are run as they stand, in the order in which
-// somebody would follow them.
+// pages are the pages whose commands are run as they are, in the order of reading.
 var pages = []string{
 	"README.md", "docs/guide.md", "docs/http.md", "docs/tasks.md", "docs/uploads.md", "docs/realtime.md",
 	"docs/deployment.md", "docs/operations.md", "docs/security.md",
 }
 
-// The README names the two commands that a newcomer needs, and the Makefile has
-// both.
+// README.md names the two commands that a new user needs, and the Makefile has both.
 func TestReadmeNamesBothCommands(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -42,14 +40,14 @@ func TestReadmeNamesBothCommands(t *testing.T) {
 	}
 }
 
-// notRun is what the fence of a block says whose commands no test runs, with the
-// reason behind it.
+// notRun is the start of a fence's info string if no test runs the block. The reason
+// follows.
 const notRun = "sh not run: "
 
 // block is a fenced block of a page.
 type block struct {
-	language string // the word behind the fence
-	line     int    // of its first line
+	language string // info string of the fence
+	line     int    // number of its first line
 	text     string
 }
 
@@ -71,9 +69,8 @@ func blocks(page string) (found []block) {
 	return found
 }
 
-// commands are the blocks of a page in a language, as one script for bash -e that
-// says before each command which line it comes from. What the page has left
-// running is ended with it.
+// commands returns the blocks of a page in a language as one script for bash -e. It
+// prints the line number before each command, and ends all processes of the page.
 func commands(page, language string) (script string, n int) {
 	var b strings.Builder
 	for _, block := range blocks(page) {
@@ -88,16 +85,16 @@ func commands(page, language string) (script string, n int) {
 	return b.String() + "jobs -rp | xargs -r kill || true\nwait\n", n
 }
 
-// scripted makes a line of a script of what a person would type.
+// scripted turns a line that a person types into a line of a script.
 func scripted(line string) string {
-	if line == "make run" { // and the next is typed elsewhere, once it serves
+	if line == "make run" { // the next line is for another terminal, when the server is ready
 		return line + " &\nuntil curl -fsS http://127.0.0.1:8888/healthz; do sleep 0.2; done"
 	}
 	return mustFail(line)
 }
 
-// mustFail turns `! command`, which bash -e would let pass either way, into one
-// that ends the script if the command succeeds.
+// mustFail turns `! command` into a command that ends the script if command succeeds:
+// bash -e ignores the status of `! command`.
 func mustFail(line string) string {
 	if bare, ok := strings.CutPrefix(line, "! "); ok {
 		return "if " + bare + "; then exit 1; fi"
@@ -114,7 +111,7 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// everyPage are all pages of the project, with those that are run.
+// everyPage returns all pages of the project.
 func everyPage(t *testing.T) (paths []string) {
 	t.Helper()
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "bench/results/*.md"} {
@@ -132,8 +129,8 @@ func everyPage(t *testing.T) (paths []string) {
 	return paths
 }
 
-// Commands that are no bash, or that no test runs without a reason, flags that do
-// not exist and links to nowhere are found without running anything.
+// Commands that are not valid bash, commands that are not run without a reason, unknown
+// flags and dead links are found without running anything.
 func TestPages(t *testing.T) {
 	flags := helpOf(t)
 	for _, path := range everyPage(t) {
@@ -148,10 +145,10 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// languages are those of blocks that hold no commands.
+// languages are the info strings of blocks without commands.
 var languages = []string{"", "go", "toml", "json", "js"}
 
-// typed is how a line begins that somebody is to type.
+// typed matches the start of a line that the reader types.
 var typed = regexp.MustCompile(`(?m)^(\$|make|curl|go|docker|systemctl|bin/server|server) `)
 
 func checkBlocks(t *testing.T, path, page string) {
@@ -162,7 +159,7 @@ func checkBlocks(t *testing.T, path, page string) {
 		case block.language == "sh" && !slices.Contains(pages, path):
 			t.Errorf("%s:%d: no test runs this page", path, block.line)
 		case unrun && len(reason) < 10:
-			t.Errorf("%s:%d: not run, for what reason?", path, block.line)
+			t.Errorf("%s:%d: no reason after \"not run\"", path, block.line)
 		case block.language == "sh" || unrun:
 			parse := exec.Command("bash", "-n")
 			parse.Stdin = strings.NewReader(block.text)
@@ -170,14 +167,14 @@ func checkBlocks(t *testing.T, path, page string) {
 				t.Errorf("%s:%d: %v\n%s", path, block.line, err, out)
 			}
 		case !slices.Contains(languages, block.language):
-			t.Errorf("%s:%d: a block in %q", path, block.line, block.language)
+			t.Errorf("%s:%d: unknown info string %q", path, block.line, block.language)
 		case block.language == "" && typed.MatchString(block.text):
-			t.Errorf("%s:%d: commands in a block that does not say sh", path, block.line)
+			t.Errorf("%s:%d: commands in a block without the info string sh", path, block.line)
 		}
 	}
 }
 
-// helpOf is what all commands say of their flags.
+// helpOf returns the help texts of all commands.
 func helpOf(t *testing.T) string {
 	t.Helper()
 	var help strings.Builder
@@ -192,15 +189,15 @@ func helpOf(t *testing.T) string {
 }
 
 var (
-	// inText is a flag that a page speaks of.
+	// inText matches a flag in the text of a page.
 	inText = regexp.MustCompile("`(-[a-z][a-z-]+)[ `]")
-	// calls are the calls of the server in a page, in text or in a block, up to
-	// where another command begins.
+	// calls matches the calls of the server in a page, in text or in a block, up to
+	// the next command.
 	calls  = regexp.MustCompile("(?m)(?:^|[`(/ ])server(?: [A-Za-z0-9_.-]+)*? -[^`|&;)\n]*")
 	inCall = regexp.MustCompile(" --?([a-z][a-z-]*)")
 )
 
-// notOurs are flags of other programs that pages speak of.
+// notOurs are flags of other programs in the pages.
 var notOurs = []string{"-race", "-trimpath"}
 
 func checkFlags(t *testing.T, path, page, help string) {
@@ -210,7 +207,7 @@ func checkFlags(t *testing.T, path, page, help string) {
 	}
 	for _, flag := range inText.FindAllStringSubmatch(page, -1) {
 		if !known(flag[1]) {
-			t.Errorf("%s speaks of %s, which no command has", path, flag[1])
+			t.Errorf("%s names %s, which no command has", path, flag[1])
 		}
 	}
 	for _, call := range calls.FindAllString(page, -1) {
@@ -228,7 +225,7 @@ var (
 	notSlug = regexp.MustCompile(`[^a-z0-9 _-]`)
 )
 
-// checkLinks follows the links to files of the project, and to headings in them.
+// checkLinks checks the links to files of the project and to headings in them.
 func checkLinks(t *testing.T, path, page string) {
 	t.Helper()
 	for _, link := range linkTo.FindAllStringSubmatch(page, -1) {
@@ -245,7 +242,7 @@ func checkLinks(t *testing.T, path, page string) {
 			text = string(content)
 		}
 		if link[2] != "" && !slices.Contains(anchors(text), link[2]) {
-			t.Errorf("%s links to %s, a heading that %s has not", path, link[2], target)
+			t.Errorf("%s links to %s, which is no heading of %s", path, link[2], target)
 		}
 	}
 }
@@ -255,7 +252,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// anchors are the headings of a page as links name them.
+// anchors returns the anchors of the headings of a page.
 func anchors(page string) (all []string) {
 	for _, h := range heading.FindAllStringSubmatch(page, -1) {
 		all = append(all, "#"+strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
@@ -263,7 +260,7 @@ func anchors(page string) (all []string) {
 	return all
 }
 
-// What the checks are to find, they find.
+// The patterns of the checks match what they should.
 func TestChecksOfPages(t *testing.T) {
 	if got := calls.FindAllString("`server worker -redis x -nope`\nbin/server -data d -tasks f &\nserver tasks list -json | x -y", -1); len(got) != 3 ||
 		!strings.Contains(got[0], "-nope") || strings.Contains(got[2], "-y") {
@@ -273,11 +270,11 @@ func TestChecksOfPages(t *testing.T) {
 		t.Errorf("anchors %q", got)
 	}
 	if !typed.MatchString("text\ncurl -s x\n") || typed.MatchString("  server [flags]\n") {
-		t.Error("what is typed is not found")
+		t.Error("lines that the reader types are not found")
 	}
 }
 
-// Every alert has its line in the operations page, and every line its alert.
+// Every alert has a line in the operations page, and every line has an alert.
 func TestAlertsAreExplained(t *testing.T) {
 	rules, err := os.ReadFile("deploy/prometheus/gale.rules.yml")
 	if err != nil {

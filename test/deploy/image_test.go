@@ -15,25 +15,25 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// container is a server as a deployment file starts it.
+// container is a server with the arguments and variables of a deployment file.
 type container struct {
 	name string
 	args []string
 	env  map[string]string
 }
 
-// mounted are the paths that deployment files put into containers; load finds
-// folders and files of the test in their place.
+// mounted are the paths in containers that deployment files mount. load replaces them
+// by folders and files of the test.
 const (
 	mountedData  = "/var/lib/gale"
 	mountedToken = "/etc/gale/token"
 )
 
-// settings are the values that the flags of a server have, by flag.
+// settings are the values of the flags of a server, by flag.
 type settings map[string]string
 
-// documentedDefaults are the defaults of all flags, from the page that is made of
-// the flags themselves.
+// documentedDefaults returns the defaults of all flags, from the page that is generated
+// from the flags.
 func documentedDefaults(t *testing.T) settings {
 	t.Helper()
 	page, err := os.ReadFile("docs/configuration.md")
@@ -54,8 +54,8 @@ func documentedDefaults(t *testing.T) settings {
 	return all
 }
 
-// load reads a container's settings as the server in it would, and has the
-// binary check them: each flag and each variable must mean something.
+// load returns a container's settings as the server in it would, and checks them with
+// the binary: each flag and each variable must exist.
 func (c container) load(t *testing.T) settings {
 	t.Helper()
 	here := t.TempDir()
@@ -92,15 +92,15 @@ func (c container) load(t *testing.T) settings {
 		}
 	}
 	if all["data"] != filepath.Join(here, "data") {
-		t.Errorf("%s: its data is in %s, not in the volume", c.name, all["data"])
+		t.Errorf("%s: its data folder %s is not in the volume", c.name, all["data"])
 	}
 	if all["redis"] == "" {
-		t.Errorf("%s shares nothing with the others", c.name)
+		t.Errorf("%s shares no state with the others", c.name)
 	}
 	return all
 }
 
-// set gives a flag that there is its value.
+// set sets an existing flag.
 func (s settings) set(t *testing.T, container, flag, value string) {
 	t.Helper()
 	if _, known := s[flag]; !known {
@@ -109,18 +109,18 @@ func (s settings) set(t *testing.T, container, flag, value string) {
 	s[flag] = value
 }
 
-// outlasts wants the time that a container is left after TERM to be enough for
-// its children's grace time, and what the master adds to that.
+// outlasts checks that the time between TERM and KILL to a container is enough for the
+// grace period of its children and the time that the master adds.
 func (c container) outlasts(t *testing.T, patience time.Duration, all settings) {
 	t.Helper()
-	const lastWords = 2 * time.Second // for a child that has to print its goroutines
+	const lastWords = 2 * time.Second // until a child has printed its goroutines
 	grace, err := time.ParseDuration(all["grace"])
 	if err != nil || patience <= grace+lastWords {
-		t.Errorf("%s is killed after %v; its children may take %v and %v more: %v", c.name, patience, grace, lastWords, err)
+		t.Errorf("%s is killed after %v, but its children may take %v and %v more: %v", c.name, patience, grace, lastWords, err)
 	}
 }
 
-// image is what the Dockerfile says of the image: its last stage.
+// image holds the settings in the last stage of the Dockerfile.
 type image struct {
 	instructions [][2]string
 	env          map[string]string
@@ -151,7 +151,7 @@ func readImage(t *testing.T) (i image) {
 	return i
 }
 
-// one returns what the only instruction of that word says.
+// one returns the value of the only instruction of that name.
 func (i image) one(t *testing.T, word string) string {
 	t.Helper()
 	var found []string
@@ -166,22 +166,21 @@ func (i image) one(t *testing.T, word string) string {
 	return found[0]
 }
 
-// with returns the image's variables and more.
+// with returns the image's variables and further ones.
 func (i image) with(more map[string]string) map[string]string {
 	all := maps.Clone(i.env)
 	maps.Copy(all, more)
 	return all
 }
 
-// What the Dockerfile says of ports, paths, variables and signals is what the
-// binary does, and its health check tells a server that runs from one that
-// does not.
+// The ports, paths, variables and signals in the Dockerfile are those of the binary, and
+// its health check succeeds only while the server runs.
 func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	i := readImage(t)
 	all := container{"image", []string{"serve"}, i.with(map[string]string{"GALE_TOKEN": "secret", "GALE_REDIS": "redis://redis"})}.load(t)
 	if port := i.one(t, "EXPOSE"); port != all["port"] || all["host"] != "0.0.0.0" {
-		t.Errorf("EXPOSE %s, but it listens on %s:%s", port, all["host"], all["port"])
+		t.Errorf("EXPOSE %s, but the server listens on %s:%s", port, all["host"], all["port"])
 	}
 	for word, want := range map[string]string{
 		"FROM": "scratch", "USER": "65532:65532", "WORKDIR": mountedData, "VOLUME": mountedData, "STOPSIGNAL": "SIGTERM", "ENTRYPOINT": `["/server"]`,
@@ -191,7 +190,7 @@ func TestDockerfile(t *testing.T) {
 		}
 	}
 	if !slices.Contains(i.instructions, [2]string{"COPY", "--from=build /out/server /server"}) {
-		t.Error("nothing is copied to where ENTRYPOINT is")
+		t.Error("nothing is copied to the path in ENTRYPOINT")
 	}
 	_, check, _ := strings.Cut(i.one(t, "HEALTHCHECK"), " CMD ")
 	var command []string
@@ -205,10 +204,10 @@ func TestDockerfile(t *testing.T) {
 		return cmd.Run()
 	}
 	if err := healthy(); err != nil {
-		t.Errorf("the health check of a server that runs: %v", err)
+		t.Errorf("the health check of a running server: %v", err)
 	}
 	g.Kill()
 	if healthy() == nil {
-		t.Error("a server that is gone is healthy")
+		t.Error("the health check succeeds after the server has ended")
 	}
 }

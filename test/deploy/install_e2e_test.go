@@ -13,16 +13,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"
 )
 
-// unitFolder is where `make install` puts units.
+// unitFolder is the folder to which `make install` installs units.
 const unitFolder = "usr/local/lib/systemd/system"
 
-// install installs into a folder, which it returns.
+// install runs make install with a new DESTDIR and returns it.
 func install(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -30,8 +29,8 @@ func install(t *testing.T) string {
 	return root
 }
 
-// TestE2EUnitsAreSound lets systemd itself read the installed units, and say how
-// much of the machine they leave in reach.
+// TestE2EUnitsAreSound checks the installed units with systemd-analyze, and their
+// exposure.
 func TestE2EUnitsAreSound(t *testing.T) {
 	root := install(t)
 	dir := t.TempDir()
@@ -65,7 +64,8 @@ func TestE2EUnitsAreSound(t *testing.T) {
 	}
 }
 
-// filter is what SystemCallFilter= of a unit lets through, by systemd's own sets.
+// filter returns the system calls that SystemCallFilter= of a unit allows, by systemd's
+// sets.
 func filter(t *testing.T, unit string) map[string]bool {
 	t.Helper()
 	sets := map[string][]string{}
@@ -105,13 +105,13 @@ func filter(t *testing.T, unit string) map[string]bool {
 	return allowed
 }
 
-// TestE2EUnitAllowsWhatTheServerCalls traces a server through uploads, tasks,
-// a program as task, a reload and a crash, and compares its system calls with
-// the unit's filter. Of those it refuses, the server must not depend on any.
+// TestE2EUnitAllowsWhatTheServerCalls traces a server through uploads, tasks, a command
+// task, a reload and a crash, and compares its system calls with the unit's filter. The
+// server must not depend on calls that the filter refuses.
 func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	allowed := filter(t, "deploy/systemd/gale.service")
 	if len(allowed) < 200 || !allowed["read"] || allowed["reboot"] {
-		t.Fatalf("the filter is not understood: %d calls", len(allowed))
+		t.Fatalf("the filter has only %d calls", len(allowed))
 	}
 	dir := t.TempDir()
 	trace := filepath.Join(dir, "trace")
@@ -119,16 +119,16 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// -D: the server keeps its parent, and the tracer is its grandchild.
+	// -D keeps the server a child of the test: the tracer is its grandchild.
 	cmd := exec.Command("strace", "-D", "-f", "-qq", "-o", trace, harness.Binary(), "serve", "-port", "0", "-admin", "127.0.0.1:0",
 		"-data", filepath.Join(dir, "data"), "-tasks", tasks, "-procs", "2")
 	g, err := harness.LaunchAs(cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	harness.Ending(t, g)
-	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
-	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	harness.MustStart(t, g, nil)
+	response := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
+	if task := harness.AwaitTask(t, g, response.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 	g.Metrics(t)
@@ -136,9 +136,9 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	_ = syscall.Kill(victim, syscall.SIGKILL)
 	testutil.Eventually(t, "a successor", func() bool { s := g.Slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
 	_ = g.Cmd.Process.Signal(syscall.SIGHUP)
-	testutil.Eventually(t, "the reload is through", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
+	testutil.Eventually(t, "the reload is done", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
 	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
-	if err := g.Wait(40 * time.Second); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
 	text, err := os.ReadFile(trace)
@@ -152,8 +152,8 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	if len(called) < 40 || !called["execve"] || !called["memfd_create"] {
 		t.Fatalf("only %d calls were traced", len(called))
 	}
-	// Go raises the soft limit of open files, and does without if it may not;
-	// SQLite gives its files away if it is root, which the unit's user is not.
+	// Go raises the soft limit of open files, and ignores an error. SQLite changes the
+	// owner of its files only as root, and the unit has another user.
 	spared := []string{"setrlimit", "fchown"}
 	for name := range called {
 		if !allowed[name] && !slices.Contains(spared, name) {
@@ -163,7 +163,7 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	t.Logf("%d system calls", len(called))
 }
 
-// launchLine is the command line that a unit starts.
+// launchLine returns the command line of a unit.
 func launchLine(t *testing.T, unit string) []string {
 	t.Helper()
 	text, err := os.ReadFile(unit)
@@ -177,8 +177,8 @@ func launchLine(t *testing.T, unit string) []string {
 	return strings.Fields(string(line[1]))
 }
 
-// cage makes a root of what is installed and the system's programs, all of it
-// read only but the state, and becomes an unprivileged user there.
+// cage is a script that changes to a root with the installed files and the system's
+// programs, read-only except for the state, and to an unprivileged user.
 const cage = `set -e
 root=$1 installed=$2 state=$3; shift 3
 mount --make-rprivate /
@@ -196,8 +196,8 @@ mount -o remount,ro "$root"
 exec chroot --userspec=65534:65534 "$root" "$@"
 `
 
-// TestE2EInstalledTree starts what `make install` has left by the units' own
-// command lines, as a user without rights who can write to the state alone.
+// TestE2EInstalledTree starts the installed files by the command lines of the units, as
+// an unprivileged user who can write only to the state.
 func TestE2EInstalledTree(t *testing.T) {
 	root := install(t)
 	for _, conf := range []string{"server.conf", "worker.conf"} {
@@ -211,7 +211,7 @@ func TestE2EInstalledTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The folders above are for root alone, as the test's are.
+	// The folders above, like all of the test's, are for root only.
 	state := t.TempDir()
 	if err := os.Chown(state, 65534, 65534); err != nil {
 		t.Fatal(err)
@@ -223,16 +223,16 @@ func TestE2EInstalledTree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return harness.Ending(t, g)
+		return harness.MustStart(t, g, nil)
 	}
 	g := caged(launchLine(t, filepath.Join(root, unitFolder, "gale.service")))
 	worker := caged(launchLine(t, filepath.Join(root, unitFolder, "gale-worker.service")))
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Cmd.Process.Pid))
 	if err != nil || !strings.Contains(string(status), "Uid:\t65534\t65534\t65534\t65534") || !strings.Contains(string(status), "CapEff:\t0000000000000000") {
-		t.Errorf("not an unprivileged user: %v\n%s", err, status)
+		t.Errorf("the user is not unprivileged: %v\n%s", err, status)
 	}
-	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
-	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	response := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
+	if task := harness.AwaitTask(t, g, response.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 	if stored, err := os.Stat(filepath.Join(state, "uploads/speech/speech.wav")); err != nil || stored.Size() != 257656 {
@@ -246,12 +246,12 @@ func TestE2EInstalledTree(t *testing.T) {
 	}
 	for _, s := range []*harness.Server{g, worker} {
 		_ = s.Cmd.Process.Signal(syscall.SIGTERM)
-		if err := s.Wait(40 * time.Second); err != nil {
+		if err := s.Wait(); err != nil {
 			t.Error(err)
 		}
 	}
 
-	// What is changed in the configuration stays as it is; uninstall leaves it.
+	// A changed configuration is kept by install and by uninstall.
 	harness.Run(t, "make", "-s", "install", "DESTDIR="+root)
 	text, err := os.ReadFile(filepath.Join(root, "etc/gale/server.conf"))
 	if err != nil || !strings.Contains(string(text), "port 0") {
@@ -270,7 +270,7 @@ func TestE2EInstalledTree(t *testing.T) {
 	}
 }
 
-// TestE2EInstallElsewhere installs below another prefix, which the units then name.
+// TestE2EInstallElsewhere installs with another PREFIX, which the units contain.
 func TestE2EInstallElsewhere(t *testing.T) {
 	root := t.TempDir()
 	harness.Run(t, "make", "-s", "install", "DESTDIR="+root, "PREFIX=/opt/gale", "SYSCONF=/opt/gale/etc")

@@ -22,7 +22,7 @@ type probe struct {
 	HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
 }
 
-// manifest is as much of a Kubernetes object as there is something to check in.
+// manifest is the part of a Kubernetes object that the test checks.
 type manifest struct {
 	Kind     string
 	Metadata struct{ Name string }
@@ -89,8 +89,8 @@ func readManifests(t *testing.T, path string) (all []manifest) {
 	}
 }
 
-// What the Kubernetes example says is what the image and the binary do: flags,
-// ports, paths, probes, and how long it takes to leave.
+// The Kubernetes example agrees with the image and the binary: flags, ports, paths,
+// probes, and the time to drain.
 func TestKubernetesManifests(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
@@ -134,7 +134,7 @@ func checkDeployment(t *testing.T, g *harness.Server, i image, m manifest) (verb
 	as.outlasts(t, time.Duration(pod.Patience)*time.Second-sleep, all)
 	serves := c.Args[0] == "serve"
 	if serves && sleep <= 0 {
-		t.Errorf("%s takes no time to get out of the load balancers' way", name)
+		t.Errorf("%s does not wait for load balancers before it drains", name)
 	}
 	ports := map[string]int{}
 	for _, p := range c.Ports {
@@ -151,10 +151,10 @@ func checkDeployment(t *testing.T, g *harness.Server, i image, m manifest) (verb
 			continue
 		}
 		if port := ports[p.HTTPGet.Port]; ":"+strconv.Itoa(port) != all["admin"] {
-			t.Errorf("%s: the %s probe asks port %d; the admin endpoint is at %s", name, what, port, all["admin"])
+			t.Errorf("%s: the %s probe uses port %d, but the admin endpoint is at %s", name, what, port, all["admin"])
 		}
 		if code, body, err := harness.Get("http://" + g.Admin + p.HTTPGet.Path); err != nil || code != http.StatusOK {
-			t.Errorf("%s: the %s probe of a server that is well: %d %s, %v", name, what, code, body, err)
+			t.Errorf("%s: the %s probe of a live server: %d %s, %v", name, what, code, body, err)
 		}
 	}
 	mounted := []string{}
@@ -162,7 +162,7 @@ func checkDeployment(t *testing.T, g *harness.Server, i image, m manifest) (verb
 		mounted = append(mounted, v.Path)
 	}
 	if !c.Security.ReadOnly || !slices.Contains(mounted, mountedData) || serves && !slices.Contains(mounted, filepath.Dir(mountedToken)) {
-		t.Errorf("%s: mounts %q, read only %v", name, mounted, c.Security.ReadOnly)
+		t.Errorf("%s: mounts %q, read-only %v", name, mounted, c.Security.ReadOnly)
 	}
 	return c.Args[0]
 }

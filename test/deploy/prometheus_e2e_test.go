@@ -17,16 +17,15 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestE2EPromtool lets Prometheus' own tool read what a server answers and what
-// is shipped for it, and looks whether rules and dashboard speak of figures that
-// there are.
+// TestE2EPromtool checks /metrics of a server, the alerts and the dashboard with
+// promtool, and that every metric in alerts and dashboard exists.
 func TestE2EPromtool(t *testing.T) {
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "1")
-	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
-	harness.AwaitTask(t, g, answer.Files[0].Task)
-	harness.StartTask(t, g, "x") // something is in a queue
+	response := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
+	harness.AwaitTask(t, g, response.Files[0].Task)
+	harness.StartTask(t, g, "x") // so that a queue is not empty
 	var text string
-	testutil.Eventually(t, "all is published", func() bool {
+	testutil.Eventually(t, "all metrics are there", func() bool {
 		_, text, _ = harness.Get("http://" + g.Admin + "/metrics")
 		return strings.Contains(text, `event="succeeded"`) && strings.Contains(text, "gale_queue_oldest_seconds") && strings.Contains(text, "gale_upload_duration_seconds_bucket") && strings.Contains(text, "gale_task_duration_seconds_bucket")
 	})
@@ -35,7 +34,7 @@ func TestE2EPromtool(t *testing.T) {
 	promtool(t, "", "test", "rules", "deploy/prometheus/gale.test.yml")
 	promtool(t, "", "check", "config", "deploy/prometheus/prometheus.yml")
 
-	// The dashboard's queries are PromQL, once Grafana has filled in its variables.
+	// The dashboard's queries are PromQL after Grafana has replaced its variables.
 	var rules strings.Builder
 	rules.WriteString("groups:\n- name: dashboard\n  rules:\n")
 	queries := dashboardQueries(t)
@@ -57,16 +56,16 @@ func TestE2EPromtool(t *testing.T) {
 	slices.Sort(named)
 	named = slices.Compact(named)
 	if len(named) < 15 {
-		t.Errorf("only %v are spoken of", named)
+		t.Errorf("only %v are used", named)
 	}
 	for _, name := range named {
 		if !strings.Contains(text, "\n"+name+"{") && !strings.Contains(text, "\n"+name+" ") {
-			t.Errorf("nobody exports %s", name)
+			t.Errorf("%s is not exported", name)
 		}
 	}
 }
 
-// promtool runs the tool, which must have nothing to say against it.
+// promtool runs promtool, which must print no warnings.
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("promtool", args...)

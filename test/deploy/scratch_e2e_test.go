@@ -22,11 +22,11 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// nobodyID is a user that has no name anywhere.
+// nobodyID is a user ID without a name.
 const nobodyID = 65532
 
-// emptyRoot is a folder that holds the binary as /server, and besides only what
-// a container's runtime mounts, and /data, which belongs to nobodyID.
+// emptyRoot returns a folder with the binary as /server, /data, which belongs to
+// nobodyID, and the mount points of a container runtime.
 func emptyRoot(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -44,9 +44,9 @@ func emptyRoot(t *testing.T) string {
 	return root
 }
 
-// inRoot runs /server as PID 1 of that root, as a container would be: no other
-// file system, no other process, no user with rights, and nothing that could be
-// written but the data folder. It needs to be root to build that.
+// inRoot runs /server as PID 1 of that root, like a container: without another file
+// system or process, as an unprivileged user, with /data as the only writable folder. It
+// needs root.
 func inRoot(root, data string, proc bool, args ...string) *exec.Cmd {
 	const script = `set -eu
 		mount --make-rprivate /
@@ -63,7 +63,7 @@ func inRoot(root, data string, proc bool, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestE2EStatic: the binary asks for no interpreter and no library.
+// TestE2EStatic checks that the binary needs no interpreter and no library.
 func TestE2EStatic(t *testing.T) {
 	f, err := elf.Open(harness.Binary())
 	if err != nil {
@@ -75,13 +75,13 @@ func TestE2EStatic(t *testing.T) {
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			t.Error("there is an interpreter")
+			t.Error("the binary has an interpreter")
 		}
 	}
 }
 
-// TestE2EEmptyRoot lives a server's whole life in a root folder with nothing
-// else in it: uploads, tasks, a time zone, a crash, a reload, the end.
+// TestE2EEmptyRoot runs a server in a root without other files, through uploads, tasks,
+// a time zone, a crash, a reload and its end.
 func TestE2EEmptyRoot(t *testing.T) {
 	root := emptyRoot(t)
 	tasks := "[tasks.own]\nargv = [\"/server\", \"version\"]\nschedule = \"CRON_TZ=Europe/Berlin 0 3 1 1 *\"\n"
@@ -89,11 +89,11 @@ func TestE2EEmptyRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := harness.LaunchAs(inRoot(root, "data", true, harness.OnFreePorts([]string{"-data", "data", "-tasks", "/tasks.toml", "-procs", "2"})...))
-	g = harness.EndWith(t, g, err)
+	g = harness.MustStart(t, g, err)
 
-	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
+	response := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
 	var task harness.CommandTask
-	harness.GetJSON(t, g.URL+"/tasks/"+answer.Files[0].Task+"?wait=50s", &task)
+	harness.GetJSON(t, g.URL+"/tasks/"+response.Files[0].Task+"?wait=50s", &task)
 	if task.State != "success" || len(task.Artifacts) == 0 {
 		t.Errorf("%+v", task)
 	}
@@ -130,22 +130,22 @@ func TestE2EEmptyRoot(t *testing.T) {
 	if err := g.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, "it is reloaded", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
+	testutil.Eventually(t, "the reload is done", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
 
-	// The health check of an image needs no /proc, no user and no shell.
+	// The health check of an image must work without /proc, user and shell.
 	if out := harness.Run(t, "chroot", root, "/server", "status", "-ready", "-admin", g.Admin); out != "ready\n" {
 		t.Errorf("status -ready: %q", out)
 	}
 	if err := g.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Wait(40 * time.Second); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestE2ERootWithoutProc: children are started from /proc/self/exe, so where
-// there is none the server says so, and has bound nothing.
+// TestE2ERootWithoutProc checks the error without /proc, before anything is bound:
+// children are started from /proc/self/exe.
 func TestE2ERootWithoutProc(t *testing.T) {
 	cmd := inRoot(emptyRoot(t), "data", false, harness.OnFreePorts([]string{"-data", "/data"})...)
 	var out bytes.Buffer
@@ -161,9 +161,8 @@ func TestE2ERootWithoutProc(t *testing.T) {
 	}
 }
 
-// TestE2ERootsOfTrust: what the binary asks of /etc is the certificates of
-// authorities, where it is to fetch by https or to speak to rediss://; they may
-// be anywhere that SSL_CERT_FILE says.
+// TestE2ERootsOfTrust checks that https and rediss:// use the certificates of
+// authorities in /etc, or those in SSL_CERT_FILE. The binary needs no other file there.
 func TestE2ERootsOfTrust(t *testing.T) {
 	site := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("secret"))
@@ -178,12 +177,12 @@ func TestE2ERootsOfTrust(t *testing.T) {
 		cmd := inRoot(root, "data", true, harness.OnFreePorts([]string{"-data", "/data", "-procs", "1", "-workers", "0", "-fetch-url", site.URL + "/"})...)
 		cmd.Env = append(os.Environ(), variable)
 		g, err := harness.LaunchAs(cmd)
-		g = harness.EndWith(t, g, err)
+		g = harness.MustStart(t, g, err)
 		if code, body, err := harness.Get(g.URL + "/fetch"); err != nil || code != want {
 			t.Errorf("%q: %d %s, %v", variable, code, body, err)
 		}
 		if want == http.StatusBadGateway {
-			testutil.Eventually(t, "the log says why", func() bool {
+			testutil.Eventually(t, "the reason is in the log", func() bool {
 				return strings.Contains(g.Log.String(), "certificate signed by unknown authority")
 			})
 		}
@@ -191,7 +190,7 @@ func TestE2ERootsOfTrust(t *testing.T) {
 	}
 }
 
-// statusLine is a line of /proc/PID/status, its words with a space between.
+// statusLine returns a line of /proc/PID/status with single spaces between its words.
 func statusLine(t *testing.T, pid int, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -207,7 +206,7 @@ func statusLine(t *testing.T, pid int, name string) string {
 	return ""
 }
 
-// children are the processes that a process has started.
+// children returns the PIDs of the children of a process.
 func children(t *testing.T, pid int) (pids []int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))

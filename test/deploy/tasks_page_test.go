@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// docs/tasks.md shows the file of command tasks that is shipped, and tested.
+// docs/tasks.md contains the shipped tasks file, which is tested.
 func TestTasksPageShowsFile(t *testing.T) {
 	shipped, err := os.ReadFile("deploy/tasks.toml")
 	if err != nil {

@@ -27,14 +27,14 @@ func serve(t *testing.T, name string, args ...string) *harness.Server {
 	program := build(t, name)
 	cmd := exec.Command(program, append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data")}, args...)...)
 	g, err := harness.LaunchAs(cmd)
-	return harness.EndWith(t, g, err)
+	return harness.MustStart(t, g, err)
 }
 
 func build(t *testing.T, name string) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), name)
 	cmd := exec.Command("go", "build", "-o", program, "./docs/example/"+name)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as everything else is built
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the binary is built
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -69,8 +69,8 @@ func readChat(t *testing.T, conn *websocket.Conn) (m chatMessage) {
 	return m
 }
 
-// Clients of two processes hear each other, and one that comes later gets the history,
-// also after a process was killed.
+// Clients of two processes receive the messages of each other. A client that connects
+// later gets the history, also after a process was killed.
 func TestChat(t *testing.T) {
 	t.Parallel()
 	g := serve(t, "chat", "-procs", "2", "-workers", "0")
@@ -78,7 +78,7 @@ func TestChat(t *testing.T) {
 		t.Errorf("page: %d, %v", code, err)
 	}
 	var conns []*websocket.Conn
-	for range 8 { // some in each process
+	for range 8 { // so that each process has some
 		conns = append(conns, harness.Socket(t, g, "/chatsocket"))
 	}
 	for i, conn := range conns {
@@ -87,7 +87,7 @@ func TestChat(t *testing.T) {
 		}
 		for at, reader := range conns {
 			if m := readChat(t, reader); m.Body != fmt.Sprint("message ", i) || m.ID == 0 {
-				t.Fatalf("client %d got %+v instead of message %d", at, m, i)
+				t.Fatalf("client %d received %+v, want message %d", at, m, i)
 			}
 		}
 	}
@@ -95,7 +95,7 @@ func TestChat(t *testing.T) {
 	if err := syscall.Kill(before["serve.0"].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, "serve.0 has another process", func() bool {
+	testutil.Eventually(t, "serve.0 has a new process", func() bool {
 		now := g.Slots(t)["serve.0"]
 		return now.PID != 0 && now.PID != before["serve.0"].PID && now.State == "live"
 	})
@@ -103,7 +103,7 @@ func TestChat(t *testing.T) {
 		late := harness.Socket(t, g, "/chatsocket")
 		for i := range conns {
 			if m := readChat(t, late); m.Body != fmt.Sprint("message ", i) {
-				t.Fatalf("a late client got %+v instead of message %d", m, i)
+				t.Fatalf("a late client received %+v, want message %d", m, i)
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func TestChat(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := bad.ReadMessage(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
-		t.Errorf("text that is no message: %v", err)
+		t.Errorf("invalid text: %v", err)
 	}
 }
 
@@ -123,7 +123,7 @@ func TestShop(t *testing.T) {
 	t.Parallel()
 	g := serve(t, "shop", "-procs", "1", "-workers", "1", "-most", "3")
 	var task harness.Task
-	if code := harness.Send(t, http.MethodPost, g.URL+"/orders", `{"customer":"Ann","copies":2}`, &task); code != http.StatusAccepted {
+	if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", `{"customer":"Ann","copies":2}`, &task); code != http.StatusAccepted {
 		t.Fatalf("order: %d", code)
 	}
 	if task = harness.AwaitTask(t, g, task.ID); string(task.Result) != `"printed 2 for Ann"` {
@@ -133,7 +133,7 @@ func TestShop(t *testing.T) {
 		`{"customer":"Ann","copies":4}`: "copies must be within 1 and 3", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
 	} {
 		var fault struct{ Reason string }
-		if code := harness.Send(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {
+		if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {
 			t.Errorf("%s: %d %q, want %q", body, code, fault.Reason, want)
 		}
 	}

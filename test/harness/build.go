@@ -1,12 +1,12 @@
 // Package harness runs the program as its users do: it builds the binary, starts
-// servers on free ports and asks them as clients of each kind.
+// servers on free ports and has clients of each kind.
 //
-// A test package hands itself over to it:
+// A test package calls Main in its TestMain:
 //
 //	func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 //
-// Its tests run in the folder of the module, so that paths in them are those of
-// the repository.
+// Its tests run in the folder of the module, so their paths are relative to the
+// root of the repository.
 package harness
 
 import (
@@ -24,15 +24,14 @@ import (
 // binary is the path of the program under test.
 var binary string
 
-// Binary is the path of the program under test, of which the file name is
-// server.
+// Binary returns the path of the program under test. Its file name is server.
 func Binary() string { return binary }
 
-// Main builds the program, goes to the folder of the module, runs the tests and
-// returns their exit status.
+// Main builds the program, changes to the folder of the module, runs the tests
+// and returns their exit status.
 func Main(m *testing.M) (code int) {
 	if RaceEnabled {
-		// A race-built process otherwise sleeps a second when it exits.
+		// By default a process under the race detector sleeps a second when it exits.
 		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
 	root, err := moduleFolder()
@@ -52,8 +51,8 @@ func Main(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// moduleFolder is the nearest folder above that holds a go.mod: go test starts
-// tests in the folder of their package.
+// moduleFolder returns the nearest folder with a go.mod, upwards from the working
+// directory: go test runs tests in the folder of their package.
 func moduleFolder() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
@@ -69,15 +68,15 @@ func moduleFolder() (string, error) {
 	return "", err
 }
 
-// build is a binary that the test packages of a checkout share. Each has a hard
-// link of its own to it, which a later build does not change.
+// build is a binary that the test packages of a checkout share. Each package has
+// its own hard link to it, which a later build does not change.
 type build struct {
 	root   string
 	shared string // folder of the shared binary
 	own    string // folder of this process
 }
 
-// newBuild builds the program as a user builds it. go build decides whether the
+// newBuild builds the program as make build does. go build decides whether the
 // shared binary is up to date.
 func newBuild(root string) (*build, error) {
 	kind, args, env := "plain", []string{"build", "-o"}, append(os.Environ(), "CGO_ENABLED=0")
@@ -106,7 +105,7 @@ func newBuild(root string) (*build, error) {
 	return b, os.Link(shared, filepath.Join(b.own, "server"))
 }
 
-// makeShared makes the shared folder, which nobody else may own.
+// makeShared makes the shared folder. It must belong to this user.
 func (b *build) makeShared() error {
 	if err := os.Mkdir(b.shared, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -116,13 +115,13 @@ func (b *build) makeShared() error {
 		return err
 	}
 	if !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
-		return fmt.Errorf("%s is not a folder of this user: remove it", b.shared)
+		return fmt.Errorf("%s does not belong to this user or is not a folder: remove it", b.shared)
 	}
 	return nil
 }
 
-// lock waits until no other process builds for this checkout. The lock is on the
-// module's folder itself, so nothing is left to clean up.
+// lock waits until no other process builds for this checkout. It locks the folder
+// of the module, so there is no lock file to remove.
 func (b *build) lock() (unlock func(), err error) {
 	folder, err := os.Open(b.root)
 	if err != nil {
@@ -141,8 +140,8 @@ func (b *build) lock() (unlock func(), err error) {
 	return func() { _ = folder.Close() }, nil
 }
 
-// remove deletes the process's own link, and the shared binary when no other
-// process has one.
+// remove deletes the link of this process, and the shared binary if no other
+// process has a link.
 func (b *build) remove() {
 	_ = os.RemoveAll(b.own)
 	unlock, err := b.lock()

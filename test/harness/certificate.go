@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// WritePair writes a self-signed certificate for 127.0.0.1 and its key into dir.
-func WritePair(t *testing.T, dir string) (cert, key string, roots *x509.CertPool) {
+// WriteCertificate writes a self-signed certificate for 127.0.0.1 and its key to
+// cert.pem and key.pem in dir. roots holds the certificate.
+func WriteCertificate(t *testing.T, dir string) (cert, key string, roots *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

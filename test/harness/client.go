@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Get fetches a page and returns its status and body.
+// Get sends GET and returns the status and the body of the response.
 func Get(url string) (int, string, error) {
 	resp, err := http.Get(url)
 	if err != nil {
@@ -20,7 +20,8 @@ func Get(url string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
-// GetJSON fetches a page that must be JSON.
+// GetJSON sends GET and decodes the response into v. Any other status than 200
+// ends the test.
 func GetJSON(t *testing.T, url string, v any) {
 	t.Helper()
 	code, body, err := Get(url)
@@ -35,9 +36,9 @@ func GetJSON(t *testing.T, url string, v any) {
 	}
 }
 
-// Ask sends a request and returns the response and its body. header is name, value
-// and so on.
-func Ask(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
+// Request sends a request and returns the response and its body. header holds
+// names and values in turn.
+func Request(t *testing.T, method, url, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -58,8 +59,9 @@ func Ask(t *testing.T, method, url, body string, header ...string) (*http.Respon
 	return resp, string(text)
 }
 
-// Send makes a request and decodes the JSON of the response, whatever its status.
-func Send(t *testing.T, method, url, body string, v any) (code int) {
+// SendJSON sends a request and decodes the JSON of the response into v. It returns
+// the status.
+func SendJSON(t *testing.T, method, url, body string, v any) (code int) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {

@@ -8,33 +8,34 @@ import (
 	"testing"
 )
 
-// ConsoleClients are what the scripts of test/console/testdata are run with.
+// ConsoleClients are the npm packages that the scripts in test/console/testdata import.
 var ConsoleClients = []string{"playwright-core@1.65.1", "axe-core@4.14.1", "ws@8.18.0"}
 
-// Browser is a client that keeps cookies, says which page it is at, and follows
-// no redirect.
+// Browser is a client that keeps cookies and sends Sec-Fetch-Site. It follows no
+// redirects.
 type Browser struct {
 	t      *testing.T
 	URL    string
 	Client http.Client
 }
 
-// NewBrowser returns one without cookies, at a server's URL.
+// NewBrowser returns a Browser without cookies for a server.
 func NewBrowser(t *testing.T, g *Server) *Browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A connection for each request, so that both processes answer.
+	// Each request has its own connection, so that any process may get it.
 	return &Browser{t: t, URL: g.URL, Client: http.Client{
 		Jar: jar, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// Ask returns the response and its body. site is Sec-Fetch-Site.
-func (b *Browser) Ask(method, path, site, body string) (*http.Response, string) {
+// Do sends a request and returns the response and its body. site is the value of
+// Sec-Fetch-Site.
+func (b *Browser) Do(method, path, site, body string) (*http.Response, string) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, b.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -56,10 +57,10 @@ func (b *Browser) Ask(method, path, site, body string) (*http.Response, string) 
 	return resp, string(text)
 }
 
-// Wants is Ask where the response must have this status.
-func (b *Browser) Wants(method, path, site, body string, status int) (*http.Response, string) {
+// Expect is like Do. Another status than the given one fails the test.
+func (b *Browser) Expect(method, path, site, body string, status int) (*http.Response, string) {
 	b.t.Helper()
-	resp, text := b.Ask(method, path, site, body)
+	resp, text := b.Do(method, path, site, body)
 	if resp.StatusCode != status {
 		b.t.Errorf("%s %s from %s: %d, want %d: %.200s", method, path, site, resp.StatusCode, status, text)
 	}

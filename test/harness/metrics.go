@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Metrics is one response of /metrics, by name.
+// Metrics holds the metrics of one response of /metrics by name.
 type Metrics map[string]*dto.MetricFamily
 
-// Metrics reads /metrics.
+// Metrics requests /metrics.
 func (g *Server) Metrics(t *testing.T) Metrics {
 	t.Helper()
 	code, body, err := Get("http://" + g.Admin + "/metrics")
@@ -29,7 +29,8 @@ func (g *Server) Metrics(t *testing.T) Metrics {
 	return families
 }
 
-// TryMetrics is Metrics where the master may just be replaced; nil if it is.
+// TryMetrics is like Metrics, but returns nil if the request fails, as it may
+// during a reload of the master.
 func (g *Server) TryMetrics() Metrics {
 	code, body, err := Get("http://" + g.Admin + "/metrics")
 	if err != nil || code != http.StatusOK {
@@ -43,8 +44,8 @@ func (g *Server) TryMetrics() Metrics {
 	return families
 }
 
-// Sum adds up a counter, the counts of a histogram or summary, or a gauge, over
-// the series with these labels (name=value).
+// Sum returns the sum of a metric over the series with these labels (name=value).
+// Of a histogram or summary it adds up the counts.
 func (s Metrics) Sum(name string, labels ...string) (total float64) {
 	for _, m := range s[name].GetMetric() {
 		have := make([]string, 0, len(m.Label))

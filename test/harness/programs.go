@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// Run runs a program and returns what it prints; a failure ends the test.
+// Run runs a program and returns its output. A failure ends the test.
 func Run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()
@@ -25,7 +25,8 @@ func Run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// Command runs the program in a folder and returns what it prints.
+// Command runs the program under test in a folder and returns its output. A
+// failure ends the test.
 func Command(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(Binary(), args...)
@@ -37,8 +38,8 @@ func Command(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// Outcome runs the program in a folder and returns its exit status and what it
-// prints.
+// Outcome runs the program under test in a folder and returns its exit status and
+// its output.
 func Outcome(t *testing.T, dir string, args ...string) (code int, out, errs string) {
 	t.Helper()
 	cmd := exec.Command(Binary(), args...)
@@ -54,14 +55,14 @@ func Outcome(t *testing.T, dir string, args ...string) (code int, out, errs stri
 	return 0, string(text), stderr.String()
 }
 
-// LastLine returns the last line of what a program has printed: ffprobe prints its
-// complaints before the figure.
+// LastLine returns the last line of the output of a program: ffprobe prints its
+// warnings before the value.
 func LastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return lines[len(lines)-1]
 }
 
-// FreePort returns a TCP port of 127.0.0.1 that was free just now.
+// FreePort returns a TCP port of 127.0.0.1 that nothing listens on.
 func FreePort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -72,8 +73,9 @@ func FreePort(t *testing.T) string {
 	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
 
-// StartNginxWith starts an nginx that has these locations and returns its URL.
-func StartNginxWith(t *testing.T, locations string) (url string) {
+// StartNginx starts an nginx with these location blocks and returns its URL. It
+// ends with the test.
+func StartNginx(t *testing.T, locations string) (url string) {
 	t.Helper()
 	dir, own := t.TempDir(), FreePort(t)
 	config := fmt.Sprintf(`daemon off; user root; worker_processes 1; error_log stderr crit; pid %[1]s/pid;
@@ -101,7 +103,7 @@ http {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	testutil.Eventually(t, "nginx listens", func() bool {
+	testutil.Eventually(t, "nginx accepts connections", func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+own)
 		if err == nil {
 			_ = conn.Close()
@@ -111,7 +113,7 @@ http {
 	return "http://127.0.0.1:" + own
 }
 
-// InstallNPM installs packages into a folder of the test's own.
+// InstallNPM installs npm packages into a temporary folder and returns its path.
 func InstallNPM(t *testing.T, packages ...string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -123,7 +125,8 @@ func InstallNPM(t *testing.T, packages ...string) (dir string) {
 	return dir
 }
 
-// PeakMemory is the largest resident memory a process has had, in bytes.
+// PeakMemory returns the peak resident memory of a process in bytes: VmHWM in
+// proc_pid_status(5).
 func PeakMemory(t *testing.T, pid int) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -11,25 +11,27 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// Server is a running server. Exited is closed once its process has ended.
+// Server is a running server.
 type Server struct {
-	Cmd        *exec.Cmd
-	URL, Admin string
-	Log        *testutil.LogBuffer
-	Exited     chan struct{}
-	exitErr    error
+	Cmd    *exec.Cmd
+	URL    string // as in http://127.0.0.1:40123; empty for server worker
+	Admin  string // address of the admin endpoint, as in 127.0.0.1:40124
+	Log    *testutil.LogBuffer
+	Exited chan struct{} // closed when the process has ended
+
+	exitErr error // valid after Exited is closed
 }
 
-// Launch starts a server in dir, on free ports unless args say otherwise, and
-// waits until all of its slots are live.
+// Launch starts a server in dir, on free ports unless args name others, and waits
+// until all of its slots are live.
 func Launch(dir string, args ...string) (*Server, error) {
 	cmd := exec.Command(Binary(), OnFreePorts(args)...)
 	cmd.Dir = dir
 	return LaunchAs(cmd)
 }
 
-// OnFreePorts adds the flags that let a server choose its ports. Without a command
-// in args it is serve.
+// OnFreePorts adds flags with which the server chooses free ports. If args have no
+// verb it is serve.
 func OnFreePorts(args []string) []string {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		args = append([]string{"serve"}, args...)
@@ -37,7 +39,7 @@ func OnFreePorts(args []string) []string {
 	return append([]string{args[0], "-port", "0", "-admin", "127.0.0.1:0"}, args[1:]...)
 }
 
-// LaunchAs starts a server by a command of the caller's, as Launch does.
+// LaunchAs is like Launch for a command that the caller has prepared.
 func LaunchAs(cmd *exec.Cmd) (*Server, error) {
 	g := &Server{Cmd: cmd, Log: &testutil.LogBuffer{}, Exited: make(chan struct{})}
 	g.Cmd.Stdout, g.Cmd.Stderr = g.Log, g.Log
@@ -48,9 +50,9 @@ func LaunchAs(cmd *exec.Cmd) (*Server, error) {
 		g.exitErr = g.Cmd.Wait()
 		close(g.Exited)
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(testutil.Patience); ; {
 		if strings.Contains(g.Log.String(), "msg=ready") {
-			g.scan() // now, and not before: on a busy machine all of it may have come in between
+			g.readAddresses() // the lines with the addresses come before this one
 			return g, nil
 		}
 		select {
@@ -60,13 +62,13 @@ func LaunchAs(cmd *exec.Cmd) (*Server, error) {
 		}
 		if time.Now().After(deadline) {
 			g.Kill()
-			return nil, fmt.Errorf("server is not ready\n%s", g.Log)
+			return nil, fmt.Errorf("server is not ready after %v\n%s", testutil.Patience, g.Log)
 		}
 	}
 }
 
-// scan finds the addresses in the log.
-func (g *Server) scan() {
+// readAddresses sets URL and Admin from the log.
+func (g *Server) readAddresses() {
 	for lines := bufio.NewScanner(strings.NewReader(g.Log.String())); lines.Scan(); {
 		for word := range strings.FieldsSeq(lines.Text()) {
 			if url, ok := strings.CutPrefix(word, "url="); ok {
@@ -79,44 +81,40 @@ func (g *Server) scan() {
 	}
 }
 
-// Kill ends the server and, with it, its children.
+// Kill kills the master and waits until its children have ended too: their output
+// goes to Log.
 func (g *Server) Kill() {
 	_ = g.Cmd.Process.Kill()
 	<-g.Exited
 }
 
 // Wait waits until the server has ended and returns its exit status as exec.Cmd.Wait
-// does. After limit it kills the server and returns an error.
-func (g *Server) Wait(limit time.Duration) error {
+// does. After testutil.Patience it kills the server and returns an error.
+func (g *Server) Wait() error {
 	select {
 	case <-g.Exited:
 		return g.exitErr
-	case <-time.After(limit):
+	case <-time.After(testutil.Patience):
 		g.Kill()
-		return fmt.Errorf("server did not end within %v\n%s", limit, g.Log)
+		return fmt.Errorf("server did not end within %v\n%s", testutil.Patience, g.Log)
 	}
 }
 
-// Start launches a server for a test and ends it with the test.
+// Start launches a server in dir and kills it at the end of the test.
 func Start(t *testing.T, dir string, args ...string) *Server {
 	t.Helper()
 	g, err := Launch(dir, args...)
-	return EndWith(t, g, err)
+	return MustStart(t, g, err)
 }
 
-// EndWith takes what Launch or LaunchAs returned: an error ends the test, a server
-// ends with it.
-func EndWith(t *testing.T, g *Server, err error) *Server {
+// MustStart takes the results of Launch or LaunchAs. An error ends the test. The
+// server is killed at the end of the test, and its log is printed if the test has
+// failed.
+func MustStart(t *testing.T, g *Server, err error) *Server {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Ending(t, g)
-}
-
-// Ending ends a server with the test, and prints its log if the test has failed.
-func Ending(t *testing.T, g *Server) *Server {
-	t.Helper()
 	t.Cleanup(func() {
 		g.Kill()
 		if t.Failed() {

@@ -7,10 +7,10 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// SocketURL is the server's URL with the scheme ws or wss.
+// SocketURL returns the server's URL with the scheme ws or wss.
 func (g *Server) SocketURL() string { return strings.Replace(g.URL, "http", "ws", 1) }
 
-// Socket opens a WebSocket of a server.
+// Socket opens a WebSocket. It is closed at the end of the test.
 func Socket(t *testing.T, g *Server, path string) *websocket.Conn {
 	t.Helper()
 	c, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+path, nil)
@@ -21,7 +21,7 @@ func Socket(t *testing.T, g *Server, path string) *websocket.Conn {
 	return c
 }
 
-// SendMessage sends a message and returns the next one that comes.
+// SendMessage sends a message and returns the next one that is received.
 func SendMessage(t *testing.T, conn *websocket.Conn, kind int, text string) string {
 	t.Helper()
 	if err := conn.WriteMessage(kind, []byte(text)); err != nil {

@@ -8,28 +8,28 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// SlotStatus is a slot in GET /status.
+// SlotStatus is a slot in the response of GET /status.
 type SlotStatus struct {
 	Slot, Role, State string
 	PID, Restarts     int
 	RSS               int64
 }
 
-// Slots returns the slots of GET /status by their name.
+// Slots returns the slots in the response of GET /status by their names.
 func (g *Server) Slots(t *testing.T) map[string]SlotStatus {
 	t.Helper()
-	var answer struct{ Slots []SlotStatus }
-	GetJSON(t, "http://"+g.Admin+"/status", &answer)
+	var status struct{ Slots []SlotStatus }
+	GetJSON(t, "http://"+g.Admin+"/status", &status)
 	bySlot := map[string]SlotStatus{}
-	for _, s := range answer.Slots {
+	for _, s := range status.Slots {
 		bySlot[s.Slot] = s
 	}
 	return bySlot
 }
 
-// Renewed reports whether both of two serve slots have got a new process that is
-// live.
-func (g *Server) Renewed(t *testing.T, before map[string]SlotStatus) bool {
+// ServeSlotsReplaced reports whether serve.0 and serve.1 are live with other
+// processes than before.
+func (g *Server) ServeSlotsReplaced(t *testing.T, before map[string]SlotStatus) bool {
 	t.Helper()
 	_, status, err := Get("http://" + g.Admin + "/status")
 	if err != nil || !strings.Contains(status, "serve.1") {

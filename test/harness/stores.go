@@ -6,24 +6,25 @@ import (
 	"github.com/galeserver/gale/internal/redistest"
 )
 
-// EachStore runs a test with the store slot and with a redis-server.
-func EachStore(t *testing.T, test func(t *testing.T, flags []string)) {
+// OnStateServers runs a test with the embedded state server and with a
+// redis-server, with the flags for it.
+func OnStateServers(t *testing.T, test func(t *testing.T, flags []string)) {
 	t.Helper()
-	t.Run("store slot", func(t *testing.T) { t.Parallel(); test(t, nil) })
+	t.Run("embedded", func(t *testing.T) { t.Parallel(); test(t, nil) })
 	t.Run("redis-server", func(t *testing.T) {
 		t.Parallel()
 		test(t, []string{"-redis", redistest.Start(t).URL()})
 	})
 }
 
-// TaskStores are the flags for each kind of store.
+// TaskStores returns the flags for each kind of task store.
 var TaskStores = map[string]func(t *testing.T) []string{
 	"sqlite": func(*testing.T) []string { return nil },
 	"redis":  func(t *testing.T) []string { return []string{"-broker", redistest.Start(t).URL()} },
 }
 
-// OnStores runs a test on each kind of store, with the flags for it.
-func OnStores(t *testing.T, test func(t *testing.T, where []string)) {
+// OnTaskStores runs a test on each kind of task store, with the flags for it.
+func OnTaskStores(t *testing.T, test func(t *testing.T, where []string)) {
 	t.Parallel()
 	for name, flags := range TaskStores {
 		t.Run(name, func(t *testing.T) {

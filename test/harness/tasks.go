@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// Task is a task object; its result is any JSON.
+// Task is a task object with any result.
 type Task struct {
 	ID, State, Error string
 	Attempts         int
@@ -38,7 +38,7 @@ func AwaitTask(t *testing.T, g *Server, id string) (task Task) {
 	t.Helper()
 	testutil.Eventually(t, "task "+id+" ends", func() bool {
 		if code, _, err := Get(g.URL + "/tasks/" + id); err == nil && code == http.StatusServiceUnavailable {
-			return false // its store is away, or just back
+			return false // the task store is not available
 		}
 		GetJSON(t, g.URL+"/tasks/"+id+"?wait=5s", &task)
 		return task.State == "success" || task.State == "failed" || task.State == "dead"
@@ -56,7 +56,7 @@ func AwaitRunning(t *testing.T, g *Server, id string) {
 	})
 }
 
-// CommandTask is a task object with what commands leave.
+// CommandTask is a task object whose result is that of a command task.
 type CommandTask struct {
 	ID, State, Error, Note, Reason string
 	Progress                       int
@@ -65,7 +65,7 @@ type CommandTask struct {
 	Result                         struct{ Output string }
 }
 
-// TasksFile writes a -tasks file.
+// TasksFile writes a tasks file and returns its path.
 func TasksFile(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "tasks.toml")
@@ -75,21 +75,21 @@ func TasksFile(t *testing.T, text string) string {
 	return file
 }
 
-// RunTask posts a task, waits for its end, and returns it.
+// RunTask posts a task, waits until it has ended, and returns it.
 func RunTask(t *testing.T, g *Server, name string, args ...string) (task CommandTask) {
 	t.Helper()
 	body, err := json.Marshal(map[string]any{"task": name, "args": args})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := Send(t, "POST", g.URL+"/tasks", string(body), &task); code != http.StatusAccepted {
+	if code := SendJSON(t, "POST", g.URL+"/tasks", string(body), &task); code != http.StatusAccepted {
 		t.Fatalf("%s %q: %d %s", name, args, code, task.Reason)
 	}
 	GetJSON(t, g.URL+"/tasks/"+task.ID+"?wait=30s", &task)
 	return task
 }
 
-// PostTask posts to /tasks and returns the task that was accepted.
+// PostTask posts a task to /tasks and returns it. It must be accepted.
 func PostTask(t *testing.T, g *Server, body string) (task CommandTask) {
 	t.Helper()
 	if code := enqueue(t, g, body, &task); code != http.StatusAccepted {
@@ -106,7 +106,7 @@ func enqueue(t *testing.T, g *Server, body string, v any) (code int) {
 	body = withID(t, body)
 	again := false
 	for end := time.Now().Add(testutil.Patience); ; again = true {
-		code = Send(t, "POST", g.URL+"/tasks", body, v)
+		code = SendJSON(t, "POST", g.URL+"/tasks", body, v)
 		if again && code == http.StatusOK {
 			return http.StatusAccepted
 		}
@@ -148,15 +148,15 @@ func withID(t *testing.T, body string) string {
 	return string(text)
 }
 
-// ShowTask returns a task as it is now.
-func ShowTask(t *testing.T, g *Server, id string) (task CommandTask) {
+// GetTask returns the present state of a task.
+func GetTask(t *testing.T, g *Server, id string) (task CommandTask) {
 	t.Helper()
 	GetJSON(t, g.URL+"/tasks/"+id, &task)
 	return task
 }
 
-// Flow is a workflow as HTTP shows it.
-type Flow struct {
+// Workflow is the object of a workflow.
+type Workflow struct {
 	ID, Kind, State, Callback, Error, Reason string
 	FailedTask                               string `json:"failed_task"`
 	Progress, Succeeded, Failed              int
@@ -164,8 +164,8 @@ type Flow struct {
 	Result                                   json.RawMessage
 }
 
-// PostFlow posts a workflow to /tasks and returns what was accepted.
-func PostFlow(t *testing.T, g *Server, body string) (f Flow) {
+// PostWorkflow posts a workflow to /tasks and returns it. It must be accepted.
+func PostWorkflow(t *testing.T, g *Server, body string) (f Workflow) {
 	t.Helper()
 	if code := enqueue(t, g, body, &f); code != http.StatusAccepted {
 		t.Fatalf("%.200s: %d %s", body, code, f.Reason)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// OffsetStream is the header field of a part of an upload.
+// OffsetStream is the header field that the body of an upload needs.
 const OffsetStream = "Content-Type: application/offset+octet-stream"
 
 // Resumable is the header field with the version of the protocol.
@@ -17,15 +17,15 @@ const Resumable = "Tus-Resumable: 1.0.0"
 // TusJSClient is the package of the tus client for browsers and Node.
 const TusJSClient = "tus-js-client@4.3.1"
 
-// TusResponse is a response of the protocol.
+// TusResponse is a response to TusDo.
 type TusResponse struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// TusDo sends a request on a connection of its own, so that any child may get it.
-// Fields are "Name: value", and Tus-Resumable comes by itself.
+// TusDo sends a request on its own connection, so that any process may get it. A
+// header field is "Name: value"; Tus-Resumable is added.
 func TusDo(g *Server, method, path string, body io.Reader, fields ...string) (a TusResponse, err error) {
 	req, err := http.NewRequest(method, g.URL+path, body)
 	if err != nil {
@@ -48,7 +48,7 @@ func TusDo(g *Server, method, path string, body io.Reader, fields ...string) (a 
 	return TusResponse{resp.StatusCode, resp.Header, string(text)}, err
 }
 
-// TusMetadata is a field of pairs: key, value, key, value.
+// TusMetadata returns the field Upload-Metadata for keys and values in turn.
 func TusMetadata(pairs ...string) string {
 	var list []string
 	for i := 0; i < len(pairs); i += 2 {

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// UploadResponse is what POST /upload returns.
+// UploadResponse is the response of POST /upload.
 type UploadResponse struct {
 	Reason string
 	Code   int
@@ -27,8 +27,8 @@ type UploadResponse struct {
 	}
 }
 
-// Upload posts a file by form; it must be stored.
-func Upload(t *testing.T, g *Server, directory, path string) (answer UploadResponse) {
+// Upload posts a file in a multipart form. It must be stored.
+func Upload(t *testing.T, g *Server, directory, path string) (response UploadResponse) {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -48,27 +48,28 @@ func Upload(t *testing.T, g *Server, directory, path string) (answer UploadRespo
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Code != 200 {
-		t.Fatalf("upload: %+v, %v", answer, err)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil || response.Code != 200 {
+		t.Fatalf("upload: %+v, %v", response, err)
 	}
-	return answer
+	return response
 }
 
-// FormOf is a form of one file.
-func FormOf(directory, filename string, content []byte) (contentType string, body []byte) {
+// UploadForm returns a multipart form with one file.
+func UploadForm(directory, filename string, content []byte) (contentType string, body []byte) {
 	head := fmt.Sprintf("--b\r\nContent-Disposition: form-data; name=%q; filename=%q\r\n\r\n", directory, filename)
 	return "multipart/form-data; boundary=b", bytes.Join([][]byte{[]byte(head), content, []byte("\r\n--b--\r\n")}, nil)
 }
 
-// UploadContent is the content of test file i, which depends on i and size alone.
+// UploadContent returns size random bytes. They are the same for the same i and
+// size.
 func UploadContent(i, size int) []byte {
 	content := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(content) // never fails
 	return content
 }
 
-// SumOfFile is the SHA-256 of a file.
-func SumOfFile(t *testing.T, path string) (sum [32]byte) {
+// FileSHA256 returns the SHA-256 of a file.
+func FileSHA256(t *testing.T, path string) (sum [32]byte) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -83,7 +84,7 @@ func SumOfFile(t *testing.T, path string) (sum [32]byte) {
 	return sum
 }
 
-// Zeros is a body of N zero bytes that is not held in memory.
+// Zeros is a reader of N zero bytes, for bodies that must not be held in memory.
 type Zeros struct{ N int64 }
 
 // Read reads zeros.
@@ -97,8 +98,9 @@ func (z *Zeros) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-// TinyDisk mounts a file system of 1 MiB in dir.
-func TinyDisk(t *testing.T, dir string) (disk string) {
+// SmallDisk mounts a file system of 1 MiB in dir until the end of the test and
+// returns its path.
+func SmallDisk(t *testing.T, dir string) (disk string) {
 	t.Helper()
 	disk = filepath.Join(dir, "disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {

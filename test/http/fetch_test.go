@@ -14,7 +14,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// slowSite answers after a delay, as the upstream of /fetch.
+// slowSite is an upstream for /fetch that responds after a delay.
 func slowSite(t *testing.T, delay time.Duration) *httptest.Server {
 	t.Helper()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,10 +54,10 @@ func TestFetch(t *testing.T) {
 			t.Errorf("%s: %s seconds, %v", page, cost[1], err)
 		}
 	}
-	// More than the pool holds fetch at the same time, and none fails.
+	// More requests than the pool has goroutines fetch at the same time.
 	var all sync.WaitGroup
 	for range 100 {
-		all.Go(func() { // ends with its answer
+		all.Go(func() { // ends with its response
 			if code, body, err := harness.Get(g.URL + "/fetch"); code != 200 {
 				t.Errorf("%d %q %v", code, body, err)
 			}

@@ -18,7 +18,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestE2EOtherOrigins lets pages of other origins, in Debian's Chromium, use the
+// TestE2EOtherOrigins loads pages of other origins in Debian's Chromium. They use the
 // server by fetch, tus-js-client and EventSource.
 func TestE2EOtherOrigins(t *testing.T) {
 	library := filepath.Join(harness.InstallNPM(t, harness.TusJSClient), "node_modules/tus-js-client/dist/tus.min.js")
@@ -48,7 +48,7 @@ func TestE2EOtherOrigins(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name, page, origins, token string
-		want                       map[string]string // how each begins
+		want                       map[string]string // prefix of each result
 	}{
 		{"named", page.URL, page.URL, "", named},
 		{"subdomain", "http://app.localhost" + port, "https://other.example,http://*.localhost" + port, "s3cret", named},
@@ -67,7 +67,7 @@ func TestE2EOtherOrigins(t *testing.T) {
 			select {
 			case report = <-reports:
 			case <-time.After(2 * time.Minute):
-				t.Fatal("the browser reports nothing")
+				t.Fatal("the browser sends no report")
 			}
 			for use := range named {
 				want := row.want[use]
@@ -88,7 +88,7 @@ func TestE2EOtherOrigins(t *testing.T) {
 			content, err := os.ReadFile(filepath.Join(dir, "data/uploads", row.name, "a.bin"))
 			if row.want == nil {
 				if err == nil {
-					t.Error("a page of an unnamed origin has stored a file")
+					t.Error("a page of an origin that is not allowed has stored a file")
 				}
 				return
 			}
@@ -99,13 +99,13 @@ func TestE2EOtherOrigins(t *testing.T) {
 				t.Errorf("the resumable file: %d bytes, %v", len(content), err)
 			}
 			if words := strings.Fields(report["task"]); len(words) != 3 || words[2] == "null" {
-				t.Errorf("the page cannot read the request id: %q", report["task"])
+				t.Errorf("the page cannot read X-Request-Id: %q", report["task"])
 			}
 		})
 	}
 }
 
-// browse opens a page in a browser of its own, until the test ends.
+// browse opens a page in a new browser, which is killed at the end of the test.
 func browse(t *testing.T, page string) {
 	t.Helper()
 	browser := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir="+t.TempDir(), page)
@@ -114,7 +114,7 @@ func browse(t *testing.T, page string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // the group it leads
+		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // its process group
 		_ = browser.Wait()
 	})
 }

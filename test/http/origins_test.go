@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Every route, whatever its response, can be used by pages of -origins, and by
-// those of no other origin.
+// Every route can be used by pages of the origins in -origins, whatever its
+// response, and by pages of no other origin.
 func TestOtherOrigins(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -94,7 +94,7 @@ func TestOtherOrigins(t *testing.T) {
 			if page.origin != "" {
 				fields = append(fields, "Origin", page.origin)
 			}
-			resp := answered(t, row.method, g.URL+row.path, row.body, fields...)
+			resp := head(t, row.method, g.URL+row.path, row.body, fields...)
 			refused := page.origin != "" && page.allowed == "" && resp.StatusCode == http.StatusForbidden
 			if resp.StatusCode != status && !refused {
 				t.Errorf("%s %s from %q: %d, want %d", row.method, row.path, page.origin, resp.StatusCode, status)
@@ -108,8 +108,8 @@ func TestOtherOrigins(t *testing.T) {
 			if page.origin == "" || i > 3 {
 				continue
 			}
-			// Before that a browser asks whether it may, without the token.
-			resp = answered(t, "OPTIONS", g.URL+row.path, "", "Origin", page.origin, "Access-Control-Request-Method", row.method, "Access-Control-Request-Headers", "authorization,x-tenant")
+			// A browser sends a preflight request first, without the token.
+			resp = head(t, "OPTIONS", g.URL+row.path, "", "Origin", page.origin, "Access-Control-Request-Method", row.method, "Access-Control-Request-Headers", "authorization,x-tenant")
 			h = resp.Header
 			allowed := page.allowed != ""
 			if h.Get("Access-Control-Allow-Origin") != page.allowed || allowed && resp.StatusCode != http.StatusNoContent ||
@@ -121,9 +121,9 @@ func TestOtherOrigins(t *testing.T) {
 	}
 }
 
-// answered returns the response to a request without its body, which may have no
-// end.
-func answered(t *testing.T, method, url, body string, header ...string) *http.Response {
+// head returns the response to a request without its body, which may be an endless
+// stream.
+func head(t *testing.T, method, url, body string, header ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -144,12 +144,12 @@ func answered(t *testing.T, method, url, body string, header ...string) *http.Re
 	return resp
 }
 
-// A socket is opened by pages of the same origins, wildcards included.
-func TestOtherOriginsSockets(t *testing.T) {
+// WebSockets can be opened by pages of the same origins, wildcards included.
+func TestOtherOriginsWebSockets(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-origins", "https://*.shops.example")
 	for origin, status := range map[string]int{"https://a.shops.example": 101, "https://shops.example": 403, "https://evil.example": 403, "null": 403} {
-		resp := answered(t, "GET", g.URL+"/channels/a", "", "Origin", origin, "Connection", "Upgrade", "Upgrade", "websocket",
+		resp := head(t, "GET", g.URL+"/channels/a", "", "Origin", origin, "Connection", "Upgrade", "Upgrade", "websocket",
 			"Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
 		if resp.StatusCode != status {
 			t.Errorf("from %s: %d, want %d", origin, resp.StatusCode, status)

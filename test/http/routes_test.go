@@ -16,8 +16,9 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestEveryRoute asks two processes for every route, and for what it refuses,
-// with the store slot and with a redis-server. Bodies are regular expressions.
+// TestEveryRoute sends good and bad requests to every route of a server with two
+// serve children, with the embedded state server and with a redis-server. Expected
+// bodies are regular expressions.
 func TestEveryRoute(t *testing.T) {
 	t.Parallel()
 	up := slowSite(t, 0)
@@ -67,7 +68,7 @@ func TestEveryRoute(t *testing.T) {
 		{"POST", "/upload", "", []string{"Authorization", "Bearer s3cret"}, 400, `"code":502`},
 		{"POST", "/upload", "", nil, 401, reason(401, "a bearer token is needed")},
 	}
-	harness.EachStore(t, func(t *testing.T, flags []string) {
+	harness.OnStateServers(t, func(t *testing.T, flags []string) {
 		dir := t.TempDir()
 		if err := os.Mkdir(filepath.Join(dir, "files"), 0o700); err != nil {
 			t.Fatal(err)
@@ -84,7 +85,7 @@ func TestEveryRoute(t *testing.T) {
 			for i := 0; i < len(row.header); i += 2 {
 				req.Header.Set(row.header[i], row.header[i+1])
 			}
-			req.Close = true // whichever process is next
+			req.Close = true // so that any process may get the next one
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatalf("%s %s: %v", row.method, row.target, err)
@@ -100,8 +101,8 @@ func TestEveryRoute(t *testing.T) {
 	})
 }
 
-// attack sends raw bytes and returns the statuses of the answers, up to the end
-// of the connection or until it is quiet.
+// attack sends raw bytes and returns the statuses of the responses until the
+// connection is closed.
 func attack(t *testing.T, addr, raw string) string {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
@@ -132,9 +133,9 @@ func attack(t *testing.T, addr, raw string) string {
 	return strings.Join(statuses, " ")
 }
 
-// TestAttacks is what the guard is for, against the program: behind each attack
-// stands an honest request, which is answered if and only if it is beyond doubt
-// where the attack ends. What is hidden would start a task.
+// TestAttacks sends ambiguous requests, each followed by a valid one. The valid one
+// gets a response only if the end of the request before it is certain. A request
+// that is hidden in a body would start a task.
 func TestAttacks(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
@@ -152,15 +153,15 @@ func TestAttacks(t *testing.T) {
 	}
 	multipart := "Content-Type: multipart/form-data; boundary=b\r\n"
 	for _, row := range []struct{ name, raw, want string }{
-		{"hidden in a body nobody reads", sized("GET /", "", hidden), "200 200"},
-		{"hidden in a chunked one", chunked("GET /", "", hidden), "200 200"},
-		{"hidden behind a form", sized("POST /upload", multipart, strings.Replace(form, "NAME", "one", 1)+hidden), "200 200"},
-		{"hidden behind a chunked form", chunked("POST /upload", multipart, strings.Replace(form, "NAME", "two", 1)+hidden), "200 200"},
-		{"hidden where no route is", sized("POST /none", "", hidden), "404 200"},
+		{"hidden in a body that is not read", sized("GET /", "", hidden), "200 200"},
+		{"hidden in a chunked body", chunked("GET /", "", hidden), "200 200"},
+		{"hidden after a form", sized("POST /upload", multipart, strings.Replace(form, "NAME", "one", 1)+hidden), "200 200"},
+		{"hidden after a chunked form", chunked("POST /upload", multipart, strings.Replace(form, "NAME", "two", 1)+hidden), "200 200"},
+		{"hidden in a request without a route", sized("POST /none", "", hidden), "404 200"},
 		{"half a body", "POST /tasks HTTP/1.1\r\n" + host + "Content-Length: 999999\r\n\r\n{", "400"},
 		{"half a chunk", "POST /tasks HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nff\r\n{", "400"},
-		{"a gigabyte where a megabyte may be", "POST /start-task HTTP/1.1\r\n" + host + "Content-Length: 1073741824\r\n\r\n" + strings.Repeat("x", 8<<20), "413"},
-		{"the same, chunked", chunked("POST /start-task", "", strings.Repeat("x", 8<<20)), "413"},
+		{"a body of a gigabyte with a limit of a megabyte", "POST /start-task HTTP/1.1\r\n" + host + "Content-Length: 1073741824\r\n\r\n" + strings.Repeat("x", 8<<20), "413"},
+		{"a large chunked body", chunked("POST /start-task", "", strings.Repeat("x", 8<<20)), "413"},
 		{"ten thousand fields", "GET / HTTP/1.1\r\n" + host + strings.Repeat("X-A: b\r\n", 10_000) + "\r\n", "431"},
 		{"TE and CL", "POST /tasks HTTP/1.1\r\n" + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden, "400"},
 		{"bare LF", "GET / HTTP/1.1\nHost: test\n\n", "400"},
@@ -182,17 +183,18 @@ func TestAttacks(t *testing.T) {
 		})
 	}
 	if got := attack(t, addr, strings.ReplaceAll(hidden, "smuggled", "accepted")); got != "202" {
-		t.Errorf("what is hidden would not run anyway: %s", got)
+		t.Errorf("the hidden request is not valid by itself: %s", got)
 	}
 	if code, body, err := harness.Get(g.URL + "/tasks/smuggled"); code != http.StatusNotFound {
-		t.Errorf("the hidden request was run: %d %s %v", code, body, err)
+		t.Errorf("the hidden request has started a task: %d %s %v", code, body, err)
 	}
 	if code, _, err := harness.Get(g.URL + "/"); code != http.StatusOK {
-		t.Errorf("after all that: %d, %v", code, err)
+		t.Errorf("GET / after the attacks: %d, %v", code, err)
 	}
 }
 
-// A client that asks before it sends is told 413 and sends nothing.
+// A request with Expect: 100-continue and too large a body gets 413 before the body
+// is sent.
 func TestExpectIsRefused(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")

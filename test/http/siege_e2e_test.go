@@ -17,11 +17,9 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestE2ESiegeOnFetch is the load test that users of the applications know: a
-// hundred clients at once, and an upstream that takes a second. The upstream sends
-// nothing until a hundred requests wait for it at the same time, which no pool of
-// the server may prevent. The rate is printed; how fast it is depends on the
-// machine.
+// TestE2ESiegeOnFetch runs siege with a hundred clients on /fetch. The upstream sends
+// no response until a hundred requests wait for it, so no pool of the server may
+// limit them. The rate is printed and not checked: it depends on the machine.
 func TestE2ESiegeOnFetch(t *testing.T) {
 	const clients, rounds = 100, 5
 	var waiting atomic.Int64
@@ -39,7 +37,7 @@ func TestE2ESiegeOnFetch(t *testing.T) {
 	t.Cleanup(up.Close)
 	g := harness.Start(t, t.TempDir(), "-fetch-url", up.URL+"/")
 	cmd := exec.Command("siege", fmt.Sprint("-c", clients), fmt.Sprint("-r", rounds), "--benchmark", "--json-output", g.URL+"/fetch")
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // where siege keeps its configuration
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // siege writes its configuration there
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("siege: %v\n%s", err, out)

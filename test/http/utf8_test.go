@@ -20,11 +20,11 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// halfPair is an escape that strict readers of JSON, such as Python's, take and
-// then cannot encode.
+// halfPair is the JSON escape of half a surrogate pair. Python's JSON reader accepts
+// it, and then cannot encode the text.
 var halfPair = regexp.MustCompile(`[^\\]\\u[dD][89a-fA-F]`)
 
-// wantText checks that what a server has sent is valid UTF-8.
+// wantText checks that text from the server is valid UTF-8.
 func wantText(t *testing.T, what string, text []byte) {
 	t.Helper()
 	if !utf8.Valid(text) || halfPair.Match(text) {
@@ -32,10 +32,10 @@ func wantText(t *testing.T, what string, text []byte) {
 	}
 }
 
-// Text that is not UTF-8 is refused by whatever way it enters, with the name of
-// what is wrong, and nothing is changed.
+// Text that is not UTF-8 is refused in every part of a request. The error names the
+// part, and nothing is changed.
 func TestTextNotUTF8(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		const token = "s3cret"
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-token", token}, where...)...)
 		const form, multi, tus = "Content-Type: application/x-www-form-urlencoded", "Content-Type: multipart/form-data; boundary=b", "Tus-Resumable: 1.0.0"
@@ -100,31 +100,31 @@ func TestTextNotUTF8(t *testing.T) {
 			if row.header != "" {
 				head += row.header + "\r\n"
 			}
-			status, answer := rawAnswer(t, g, head+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(row.body), row.body))
+			status, response := rawRequest(t, g, head+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(row.body), row.body))
 			what := fmt.Sprintf("%s %s %.60q", row.method, row.target, row.body)
-			wantText(t, what, answer)
+			wantText(t, what, response)
 			var decoded any
-			err := json.Unmarshal(answer, &decoded)
+			err := json.Unmarshal(response, &decoded)
 			if status != http.StatusBadRequest || err != nil || !strings.Contains(fmt.Sprint(decoded), row.reason) {
-				t.Errorf("%s: %d %s; want %s", what, status, answer, row.reason)
+				t.Errorf("%s: %d %s; want %s", what, status, response, row.reason)
 			}
 		}
 		var tasks struct{ Tasks []any }
 		var files struct{ Entries []any }
 		for path, v := range map[string]any{"/tasks": &tasks, "/upload/": &files} {
-			_, body := harness.Ask(t, "GET", g.URL+path, "", "Authorization", "Bearer "+token)
+			_, body := harness.Request(t, "GET", g.URL+path, "", "Authorization", "Bearer "+token)
 			if err := json.Unmarshal([]byte(body), v); err != nil {
 				t.Error(path, err)
 			}
 		}
 		if len(tasks.Tasks)+len(files.Entries) > 0 {
-			t.Errorf("something was changed: %v %v", tasks.Tasks, files.Entries)
+			t.Errorf("a refused request has an effect: %v %v", tasks.Tasks, files.Entries)
 		}
 	})
 }
 
-// rawAnswer sends a request byte by byte as it is and reads the answer.
-func rawAnswer(t *testing.T, g *harness.Server, request string) (status int, body []byte) {
+// rawRequest sends the bytes of a request and reads the response.
+func rawRequest(t *testing.T, g *harness.Server, request string) (status int, body []byte) {
 	t.Helper()
 	nc, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
@@ -146,10 +146,10 @@ func rawAnswer(t *testing.T, g *harness.Server, request string) (status int, bod
 	return resp.StatusCode, body
 }
 
-// What a program writes that is not UTF-8 is made valid, and every response that
-// shows it is.
+// Output of a program that is not UTF-8 is made valid. So is every response that
+// contains it.
 func TestOutputNotUTF8(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, `
 			[tasks.writes]
@@ -166,7 +166,7 @@ func TestOutputNotUTF8(t *testing.T) {
 		watched := harness.PostTask(t, g, `{"task":"writes"}`)
 		conn := harness.Socket(t, g, "/tasks/"+watched.ID+"/watch")
 		console := harness.Socket(t, g, "/console/live")
-		chain := harness.PostFlow(t, g, `{"chain":[{"task":"writes"},{"task":"says"}]}`)
+		chain := harness.PostWorkflow(t, g, `{"chain":[{"task":"writes"},{"task":"says"}]}`)
 		server("tasks", "queues", "resume", "default")
 
 		ids := []string{watched.ID}
@@ -223,7 +223,7 @@ func TestOutputNotUTF8(t *testing.T) {
 	})
 }
 
-// A word of the command line that is not UTF-8 is refused.
+// An argument of the command line that is not UTF-8 is refused.
 func TestCommandLineNotUTF8(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

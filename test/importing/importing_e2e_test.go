@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package importing has the tests of somebody else's program that is built on Gale:
-// a module of its own, which gets Gale with go get and nothing from the network.
+// Package importing tests an application in another module. It gets Gale by go get,
+// without the network.
 package importing
 
 import (
@@ -24,14 +24,14 @@ import (
 
 const modulePath = "github.com/galeserver/gale"
 
-// module is an empty folder that has become a module which requires Gale v0.1.0.
+// module is the folder of a module that requires Gale v0.1.0.
 type module struct {
 	dir     string
 	environ []string
 }
 
-// newModule publishes this checkout, changes included, as v0.1.0 in a bare
-// repository, and gets it from there into a new module.
+// newModule publishes this checkout, with uncommitted changes, as v0.1.0 in a bare
+// repository, and creates a module that gets it from there.
 func newModule(t *testing.T) *module {
 	t.Helper()
 	root, bare := filepath.Join("..", ".."), filepath.Join(t.TempDir(), "gale.git")
@@ -69,7 +69,7 @@ func (m *module) run(t *testing.T, program string, args ...string) string {
 	return run(t, m.dir, m.environ, program, args...)
 }
 
-// build makes text the program's main.go and builds it as name.
+// build writes text to main.go and builds the program as name.
 func (m *module) build(t *testing.T, text, name string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(m.dir, "main.go"), []byte(text), 0o600); err != nil {
@@ -113,7 +113,7 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// shop is the program while it serves.
+// shop is the running program.
 type shop struct {
 	*harness.Server
 	t *testing.T
@@ -124,10 +124,10 @@ func (m *module) serve(t *testing.T, args ...string) *shop {
 	cmd := exec.Command(filepath.Join(m.dir, "bin"), append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
 	cmd.Dir = m.dir
 	g, err := harness.LaunchAs(cmd)
-	return &shop{harness.EndWith(t, g, err), t}
+	return &shop{harness.MustStart(t, g, err), t}
 }
 
-// get returns the status and the body of a page, 0 if there is no response.
+// get sends GET and returns status and body. The status is 0 without a response.
 func (s *shop) get(path string) (status int, body string) {
 	status, body, err := harness.Get(s.URL + path)
 	if err != nil {
@@ -136,11 +136,11 @@ func (s *shop) get(path string) (status int, body string) {
 	return status, body
 }
 
-// order places one and waits for what the worker makes of it.
+// order posts an order and waits for its task.
 func (s *shop) order(customer string) (id string) {
 	s.t.Helper()
 	var task harness.Task
-	if code := harness.Send(s.t, http.MethodPost, s.URL+"/orders", fmt.Sprintf(`{"customer":%q,"copies":2}`, customer), &task); code != http.StatusAccepted || task.ID == "" {
+	if code := harness.SendJSON(s.t, http.MethodPost, s.URL+"/orders", fmt.Sprintf(`{"customer":%q,"copies":2}`, customer), &task); code != http.StatusAccepted || task.ID == "" {
 		s.t.Fatalf("POST /orders: %d", code)
 	}
 	return task.ID
@@ -153,7 +153,7 @@ func (s *shop) awaitPrinted(id, customer string) {
 	}
 }
 
-// kill ends a slot's process and waits for the next one.
+// kill kills the process of a slot and waits for the next one.
 func (s *shop) kill(slot string) {
 	s.t.Helper()
 	was := s.Slots(s.t)[slot].PID
@@ -163,13 +163,13 @@ func (s *shop) kill(slot string) {
 	if err := syscall.Kill(was, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
-	testutil.Eventually(s.t, slot+" has another process", func() bool {
+	testutil.Eventually(s.t, slot+" has a new process", func() bool {
 		now := s.Slots(s.t)[slot].PID
 		return now != 0 && now != was
 	})
 }
 
-// An application in a module of its own has all that Gale's server has.
+// An application in another module has all features of Gale's server.
 func TestE2EApplicationInAnotherModule(t *testing.T) {
 	text, err := os.ReadFile("testdata/main.go.txt")
 	if err != nil {
@@ -185,7 +185,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	}
 	s.awaitPrinted(s.order("Ann"), "Ann")
 	var fault struct{ Reason string }
-	if code := harness.Send(t, http.MethodPost, s.URL+"/orders", `{"customer":"Ann"}`, &fault); code != http.StatusBadRequest || !strings.Contains(fault.Reason, "copies") {
+	if code := harness.SendJSON(t, http.MethodPost, s.URL+"/orders", `{"customer":"Ann"}`, &fault); code != http.StatusBadRequest || !strings.Contains(fault.Reason, "copies") {
 		t.Errorf("an order without copies: %d %s", code, fault.Reason)
 	}
 	s.crossSite()
@@ -206,7 +206,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 		t.Errorf("version: %q", got)
 	}
 
-	// The next version has a flag of its own and says another word.
+	// The next version has an own flag and another response.
 	second := strings.NewReplacer(`"Hello, "`, `"Welcome, "`, "func main() {", "var most int\n\nfunc main() {",
 		`Name:  "shop",`, "Name:  \"shop\",\n\t\tFlags: func(f *flag.FlagSet) { f.IntVar(&most, \"most\", 10, \"copies of an order at most\") },",
 		"import (\n", "import (\n\t\"flag\"\n").Replace(first)
@@ -218,7 +218,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	if err := s.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, "all children are new", func() bool {
+	testutil.Eventually(t, "all children are replaced", func() bool {
 		for name, slot := range s.Slots(t) {
 			if slot.PID == 0 || strings.HasPrefix(name, "serve") && slot.PID == before[name].PID {
 				return false
@@ -230,7 +230,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	m.wrongFlag(t)
 }
 
-// data is the folder of the server's state.
+// data returns the -data folder of the server.
 func (s *shop) data() string {
 	for i, arg := range s.Cmd.Args {
 		if arg == "-data" {
@@ -240,7 +240,7 @@ func (s *shop) data() string {
 	return ""
 }
 
-// crossSite orders as a page of another origin would.
+// crossSite posts an order from a page of another origin.
 func (s *shop) crossSite() {
 	s.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, s.URL+"/orders", strings.NewReader("customer=Eve&copies=1"))
@@ -260,7 +260,7 @@ func (s *shop) crossSite() {
 	}
 }
 
-// wrongFlag has the program refuse values of its own flag, wherever they are from.
+// wrongFlag checks that wrong values of the own flag are refused, from every source.
 func (m *module) wrongFlag(t *testing.T) {
 	t.Helper()
 	for name, try := range map[string]struct {

@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// dialAll opens n connections, a few at a time.
+// dialAll opens n connections, 64 at a time.
 func dialAll(t *testing.T, g *harness.Server, n int) []net.Conn {
 	t.Helper()
 	_, addr, _ := strings.Cut(g.URL, "://")
@@ -49,8 +49,8 @@ func dialAll(t *testing.T, g *harness.Server, n int) []net.Conn {
 	return conns
 }
 
-// ask sends a request on nc and reads the answer.
-func askOn(nc net.Conn, target string) (*http.Response, string, error) {
+// requestOn sends a request on a connection and reads the response.
+func requestOn(nc net.Conn, target string) (*http.Response, string, error) {
 	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", target); err != nil {
 		return nil, "", err
@@ -63,11 +63,11 @@ func askOn(nc net.Conn, target string) (*http.Response, string, error) {
 	return resp, string(body), err
 }
 
-// Ten thousand wait in one child, and what does not wait is answered meanwhile.
+// Ten thousand requests wait in one child, and GET / gets responses meanwhile.
 func TestTenThousandDelays(t *testing.T) {
 	n := 10_000
 	if harness.RaceEnabled {
-		n = 1000 // the detector's own limit is 8128 goroutines
+		n = 1000 // the race detector allows 8128 goroutines
 	}
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
 	conns := dialAll(t, g, n)
@@ -87,7 +87,7 @@ func TestTenThousandDelays(t *testing.T) {
 			case <-time.After(10 * time.Millisecond):
 			}
 			began := time.Now()
-			if _, body, err := askOn(nc, "/"); err != nil || body != "Hello, friendly user!" {
+			if _, body, err := requestOn(nc, "/"); err != nil || body != "Hello, friendly user!" {
 				t.Errorf("/: %q, %v", body, err)
 				return
 			}
@@ -95,9 +95,9 @@ func TestTenThousandDelays(t *testing.T) {
 		}
 	})
 	for _, nc := range conns {
-		waiting.Go(func() { // ends with its answer
+		waiting.Go(func() { // ends with its response
 			began := time.Now()
-			if _, body, err := askOn(nc, "/delay?s=1"); err != nil || body != "Hello, world!" {
+			if _, body, err := requestOn(nc, "/delay?s=1"); err != nil || body != "Hello, world!" {
 				t.Errorf("%q, %v", body, err)
 			}
 			longer(&slowest, time.Since(began))
@@ -111,8 +111,8 @@ func TestTenThousandDelays(t *testing.T) {
 		n, time.Duration(slowest.Load()), time.Duration(slowestOther.Load()), rss)
 }
 
-// The pool runs 20, lets 200 wait, tells the next at once, and gives the place
-// of a client that leaves to another.
+// The pool runs 20 requests and queues 200. The next one gets 503 at once. When a
+// client disconnects, its place in the pool or in the queue is free.
 func TestSleepIsBounded(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-pool", "20", "-pool-queue", "200", "-grace", "1s")
@@ -125,12 +125,12 @@ func TestSleepIsBounded(t *testing.T) {
 	steps := func() int { return strings.Count(g.Log.String(), `msg="step 1"`) }
 	running := dialAll(t, g, 20)
 	send(running)
-	testutil.Eventually(t, "20 run", func() bool { return steps() == 20 })
-	// Of 201 more one is answered, whichever comes last, and 200 wait.
+	testutil.Eventually(t, "20 requests run", func() bool { return steps() == 20 })
+	// Of 201 more requests 200 are queued. The last to arrive gets a response.
 	queued := dialAll(t, g, 201)
 	began := time.Now()
 	send(queued)
-	answers := make(chan int, len(queued))
+	responses := make(chan int, len(queued))
 	for i, nc := range queued {
 		go func() { // ends with the connection
 			resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
@@ -140,35 +140,35 @@ func TestSleepIsBounded(t *testing.T) {
 			if body, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), "too busy, try again") || err != nil {
 				t.Errorf("%d %v %q, %v", resp.StatusCode, resp.Header, body, err)
 			}
-			answers <- i
+			responses <- i
 		}()
 	}
-	last := <-answers
+	last := <-responses
 	refused := time.Since(began)
 	began = time.Now()
 	if code, body, err := harness.Get(g.URL + "/"); code != 200 {
 		t.Errorf("/: %d %q %v", code, body, err)
 	}
-	t.Logf("the next one was refused in %v; / took %v meanwhile", refused, time.Since(began))
+	t.Logf("503 after %v; GET / took %v meanwhile", refused, time.Since(began))
 	if steps() != 20 {
-		t.Errorf("%d run at once", steps())
+		t.Errorf("%d requests run at once", steps())
 	}
-	// One leaves the queue, so one more can wait, and no other; one that runs
-	// leaves, so the first of the queue runs.
+	// A client in the queue disconnects: one more request is queued, and the next
+	// gets 503. A client whose request runs disconnects: the first of the queue runs.
 	queued[(last+100)%201].Close()
 	testutil.Eventually(t, "the place in the queue is free", func() bool {
 		nc := dialAll(t, g, 1)[0]
 		send([]net.Conn{nc})
 		_ = nc.SetDeadline(time.Now().Add(time.Second))
 		_, err := nc.Read(make([]byte, 1))
-		return err != nil // no answer: it waits
+		return err != nil // no response: the request is queued
 	})
-	if len(answers) != 0 {
-		t.Errorf("%d of those that wait were answered", len(answers))
+	if len(responses) != 0 {
+		t.Errorf("%d queued requests got responses", len(responses))
 	}
 	if code, _, err := harness.Get(g.URL + target); code != 503 {
-		t.Errorf("beyond the queue: %d, %v", code, err)
+		t.Errorf("with a full queue: %d, %v", code, err)
 	}
 	running[0].Close()
-	testutil.Eventually(t, "the worker is free", func() bool { return steps() == 21 })
+	testutil.Eventually(t, "a queued request runs", func() bool { return steps() == 21 })
 }

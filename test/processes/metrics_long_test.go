@@ -13,12 +13,12 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// What lives long, is limited or is kept is counted, from the handlers to
-// /metrics, and goes on after kill -9.
+// WebSockets, streams, limits, caches and uploads are counted in /metrics, and the
+// counters continue after a child was killed.
 func TestMetricsOfLongConnections(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "1", "-max-conns", "30")
-	moves := func(what string, want map[string]float64) {
+	await := func(what string, want map[string]float64) {
 		t.Helper()
 		testutil.Eventually(t, what, func() bool {
 			s := g.Metrics(t)
@@ -32,7 +32,7 @@ func TestMetricsOfLongConnections(t *testing.T) {
 			return true
 		})
 	}
-	moves("all begin at nothing", map[string]float64{
+	await("all counters are 0", map[string]float64{
 		"gale_realtime_connections": 0, "gale_realtime_messages_sent_total": 0, "gale_connections_refused_total": 0, "gale_limit_requests_total": 0,
 	})
 
@@ -53,13 +53,13 @@ func TestMetricsOfLongConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	testutil.Eventually(t, "one is too many", func() bool {
+	testutil.Eventually(t, "a request is limited", func() bool {
 		code, _, err := harness.Get(g.URL + "/limited")
 		return err == nil && code == http.StatusTooManyRequests
 	})
-	answer := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
-	harness.AwaitTask(t, g, answer.Files[0].Task)
-	moves("each has moved", map[string]float64{
+	upload := harness.Upload(t, g, "speech", "demo/inspect/testdata/speech.wav")
+	harness.AwaitTask(t, g, upload.Files[0].Task)
+	await("each counter has its value", map[string]float64{
 		"gale_realtime_connections kind=websocket": 1, "gale_realtime_connections kind=event_stream": 1, "gale_realtime_connections kind=long_poll": 0,
 		"gale_realtime_messages_received_total": 1, "gale_realtime_messages_sent_total kind=websocket": 2, // the welcome and the echo
 		"gale_realtime_messages_sent_total kind=event_stream": 2, "gale_realtime_messages_sent_total kind=long_poll": 2,
@@ -88,11 +88,11 @@ func TestMetricsOfLongConnections(t *testing.T) {
 	for _, slot := range []string{"serve.0", "worker.0"} {
 		victim := g.Slots(t)[slot].PID
 		_ = syscall.Kill(victim, syscall.SIGKILL)
-		testutil.Eventually(t, "a successor of "+slot, func() bool {
+		testutil.Eventually(t, slot+" has a new process", func() bool {
 			now := g.Slots(t)[slot]
 			return now.PID != victim && now.State == "live"
 		})
 	}
-	moves("nobody is connected any more", map[string]float64{"gale_realtime_connections": 0})
+	await("no connection is counted", map[string]float64{"gale_realtime_connections": 0})
 	neverLess(t, before, g.Metrics(t))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// neverLess compares the sums over all slots of what only ever grows.
+// neverLess checks that no counter, as the sum over all slots, has decreased.
 func neverLess(t *testing.T, before, after harness.Metrics) {
 	t.Helper()
 	for name, f := range before {
@@ -25,14 +25,14 @@ func neverLess(t *testing.T, before, after harness.Metrics) {
 	}
 }
 
-// Requests on /metrics are those that clients had answered, while children are
-// killed, replaced by reloads, removed and added; no sum ever falls.
+// The requests in /metrics are those that got responses, while children are killed,
+// replaced by reloads, removed and added. No sum ever decreases.
 func TestMetricsThroughKillsAndReloads(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "3", "-workers", "1")
 	addr := strings.TrimPrefix(g.URL, "http://")
 	const clients = 8
-	var answered, lost atomic.Int64
+	var responses, lost atomic.Int64
 	stop := make(chan struct{})
 	var load sync.WaitGroup
 	for range clients {
@@ -44,7 +44,7 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 				case <-time.After(2 * time.Millisecond):
 				}
 				if exchange(addr) == nil {
-					answered.Add(1)
+					responses.Add(1)
 				} else {
 					lost.Add(1)
 				}
@@ -62,7 +62,7 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 			case <-time.After(50 * time.Millisecond):
 			}
 			after := g.TryMetrics()
-			if after == nil { // a reload closes the connection that is being answered
+			if after == nil { // a reload closes the connection of the request
 				continue
 			}
 			neverLess(t, before, after)
@@ -82,18 +82,18 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 		slot := fmt.Sprintf("serve.%d", i%3)
 		victim := g.Slots(t)[slot].PID
 		_ = syscall.Kill(victim, syscall.SIGKILL)
-		testutil.Eventually(t, "a successor of "+slot, replaced(slot, victim))
+		testutil.Eventually(t, slot+" has a new process", replaced(slot, victim))
 	}
 	_ = g.Cmd.Process.Signal(syscall.SIGTTOU)
 	testutil.Eventually(t, "a slot is removed", func() bool { return strings.Contains(g.Log.String(), `msg="slot removed" slot=serve.2`) })
 	removed := g.Metrics(t).Sum("gale_http_requests_total", "slot=serve.2")
-	for range 2 { // the first brings the slot back
+	for range 2 { // the first reload adds the slot again
 		reloads := strings.Count(g.Log.String(), "msg=reloaded")
 		_ = g.Cmd.Process.Signal(syscall.SIGHUP)
-		testutil.Eventually(t, "the reload is through", func() bool { return strings.Count(g.Log.String(), "msg=reloaded") > reloads })
+		testutil.Eventually(t, "the reload is done", func() bool { return strings.Count(g.Log.String(), "msg=reloaded") > reloads })
 	}
 	if got := g.Metrics(t).Sum("gale_http_requests_total", "slot=serve.2"); removed == 0 || got < removed {
-		t.Errorf("serve.2 had %v requests when it was removed, and %v when it is back", removed, got)
+		t.Errorf("serve.2 had %v requests when it was removed, and %v after it was added again", removed, got)
 	}
 
 	close(stop)
@@ -102,10 +102,10 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 	watcher.Wait()
 	end := g.Metrics(t)
 	counted := int64(end.Sum("gale_http_requests_total", "method=GET", "code=200"))
-	t.Logf("%d answered, %d lost with the six that were killed, %d counted, %d scrapes", answered.Load(), lost.Load(), counted, scrapes)
-	// A request that a child had counted when it was killed may not have been answered.
-	if counted < answered.Load() || counted > answered.Load()+lost.Load() || answered.Load() < 500 || scrapes < 20 {
-		t.Errorf("%d requests are counted, of %d answered and %d lost", counted, answered.Load(), lost.Load())
+	t.Logf("%d responses, %d requests lost in six kills, %d counted, %d scrapes", responses.Load(), lost.Load(), counted, scrapes)
+	// A child may be killed after it has counted a request and before it has responded.
+	if counted < responses.Load() || counted > responses.Load()+lost.Load() || responses.Load() < 500 || scrapes < 20 {
+		t.Errorf("%d requests are counted, %d got responses and %d were lost", counted, responses.Load(), lost.Load())
 	}
 	for name, want := range map[string]float64{
 		"gale_upload_bytes_total": 257656, "gale_upload_duration_seconds": 1, "gale_slot_restarts_total": 6,
@@ -121,13 +121,13 @@ func TestMetricsThroughKillsAndReloads(t *testing.T) {
 	if got := end.Sum("gale_http_request_duration_seconds"); got != end.Sum("gale_http_requests_total") {
 		t.Errorf("%v durations of %v requests", got, end.Sum("gale_http_requests_total"))
 	}
-	if got := end.Sum("gale_connections_accepted_total") + end.Sum("gale_connections_adopted_total"); int64(got) < answered.Load() {
-		t.Errorf("%v connections for %d answers", got, answered.Load())
+	if got := end.Sum("gale_connections_accepted_total") + end.Sum("gale_connections_adopted_total"); int64(got) < responses.Load() {
+		t.Errorf("%v connections for %d responses", got, responses.Load())
 	}
 }
 
-// A child that is stopped holds up nobody who looks at figures, and its own
-// are there.
+// A stopped child does not block /metrics, and its own counters are in the
+// response.
 func TestMetricsOfAStoppedChild(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "1")
@@ -152,22 +152,22 @@ func TestMetricsOfAStoppedChild(t *testing.T) {
 		t.Errorf("%v requests", n)
 	}
 	if after.Sum("go_goroutines", "slot=serve.0") == 0 {
-		t.Error("the stopped child's own figures are missing")
+		t.Error("the counters of the stopped child are missing")
 	}
 }
 
-// Queues are counted where they are, once, with what waits in them.
+// Queues and enqueued tasks are counted, once for all processes.
 func TestMetricsOfQueues(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
 	for range 3 {
 		harness.StartTask(t, g, "x")
 	}
-	testutil.Eventually(t, "three wait", func() bool {
+	testutil.Eventually(t, "three tasks are queued", func() bool {
 		s := g.Metrics(t)
 		return s.Sum("gale_queue_tasks", "queue=default", "state=waiting") == 3 && s.Sum("gale_queue_oldest_seconds") > 0
 	})
-	testutil.Eventually(t, "they are counted as enqueued", func() bool {
+	testutil.Eventually(t, "three tasks are counted as enqueued", func() bool {
 		return g.Metrics(t).Sum("gale_task_events_total", "event=enqueued", "task=long_running_task") == 3
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// limitRedis gives a Redis the user of docs/operations.md and returns its address.
+// limitRedis creates the user of docs/operations.md in a Redis and returns its URL.
 func limitRedis(t *testing.T, redis *redistest.Server) string {
 	t.Helper()
 	page, err := os.ReadFile("docs/operations.md")
@@ -30,19 +30,19 @@ func limitRedis(t *testing.T, redis *redistest.Server) string {
 	return strings.Replace(redis.URL(), "//", "//gale:secret@", 1)
 }
 
-// noRestarts fails if a process has died.
+// noRestarts checks that no process has died.
 func noRestarts(t *testing.T, g *harness.Server) {
 	t.Helper()
 	for slot, s := range g.Slots(t) {
 		if s.Restarts != 0 {
-			t.Errorf("%s was started again: %+v", slot, s)
+			t.Errorf("%s was restarted: %+v", slot, s)
 		}
 	}
 }
 
-// The whole server works as a user of Redis that has no more rights than the
-// documentation says; without them it refuses what needs them, says so, and does
-// not restart.
+// The server works as a Redis user with the rights in the documentation. Without
+// them it refuses requests that need them, logs the missing right, and does not
+// restart.
 func TestLimitedRedisUser(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartAOF(t)
@@ -53,7 +53,7 @@ func TestLimitedRedisUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	user("-@all", "resetchannels") // at the start it may do nothing
+	user("-@all", "resetchannels") // at first the user has no rights
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "1", "-broker", address, "-redis", address)
 	for path, want := range map[string]int{"/": 200, "/limited": 200, "/cached": 200, "/tasks/none": 503} {
 		if code, body, err := harness.Get(g.URL + path); err != nil || code != want {
@@ -64,7 +64,7 @@ func TestLimitedRedisUser(t *testing.T) {
 		t.Errorf("POST /tasks without rights: %d, %v", code, err)
 	}
 	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/operations.md") {
-		t.Errorf("/readyz says %s", body)
+		t.Errorf("/readyz: %s", body)
 	}
 	testutil.Eventually(t, "the log names the right and the channel", func() bool {
 		log := g.Log.String()
@@ -78,7 +78,7 @@ func TestLimitedRedisUser(t *testing.T) {
 	if task := harness.AwaitTask(t, g, id); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
-	testutil.Eventually(t, "limits count", func() bool {
+	testutil.Eventually(t, "the limit applies", func() bool {
 		resp, err := http.Get(g.URL + "/limited")
 		if err != nil {
 			return false
@@ -86,20 +86,20 @@ func TestLimitedRedisUser(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode == http.StatusTooManyRequests || resp.Header.Get("RateLimit") != ""
 	})
-	testutil.Eventually(t, "channels are subscribed to", func() bool { return strings.Contains(g.Log.String(), "channels: subscribed again") })
+	testutil.Eventually(t, "channels are subscribed", func() bool { return strings.Contains(g.Log.String(), "channels: subscribed again") })
 	noRestarts(t, g)
-	// What still lacks rights are INFO and CONFIG alone, which are no trouble.
+	// Only INFO and CONFIG are still not allowed, and the server does not need them.
 	before := len(g.Log.String())
 	if code, _, _, _, err := postTask(g, inspectNothing); err != nil || code != http.StatusAccepted {
 		t.Errorf("POST /tasks: %d, %v", code, err)
 	}
 	if late := g.Log.String()[before:]; strings.Contains(late, "redis refuses") {
-		t.Errorf("the log still says:\n%s", late)
+		t.Errorf("the log still reports missing rights:\n%s", late)
 	}
 }
 
-// A stream that is deleted, and one that is replaced by something else, do not
-// stop the other queues of the same worker, and all that was accepted runs.
+// If the stream of a queue is deleted, or its key has another type, the worker still
+// serves its other queues, and all accepted tasks run.
 func TestDeletedStream(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartAOF(t)
@@ -129,10 +129,10 @@ func TestDeletedStream(t *testing.T) {
 	redis.Client().Set(t.Context(), "{gale:jobs}:stream:one", "text", 0)
 	code, _, _, _, err := postTask(g, `{"task":"inspect","args":["no","such"],"queue":"one"}`)
 	if err != nil || code != http.StatusServiceUnavailable {
-		t.Errorf("POST /tasks to a queue whose key is another's: %d, %v", code, err)
+		t.Errorf("POST /tasks to a queue whose key has another type: %d, %v", code, err)
 	}
 	harness.AwaitTask(t, g, post("two"))
-	testutil.Eventually(t, "the operator hears of it", func() bool {
+	testutil.Eventually(t, "readyz, metrics and log name the queue", func() bool {
 		_, body, _ := harness.Get("http://" + g.Admin + "/readyz")
 		_, figures, _ := harness.Get("http://" + g.Admin + "/metrics")
 		return strings.Contains(body, "queue one: ") && strings.Contains(body, "WRONGTYPE") &&
@@ -143,9 +143,9 @@ func TestDeletedStream(t *testing.T) {
 	noRestarts(t, g)
 }
 
-// With Redis away from the start, what does not need it is served, and the rest
-// when it comes.
-func TestRedisAwayAtTheStart(t *testing.T) {
+// Without Redis at the start, requests that do not need it are served, and the
+// others as soon as Redis is available.
+func TestNoRedisAtStart(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartAOF(t)
 	redis.Kill()
@@ -154,7 +154,7 @@ func TestRedisAwayAtTheStart(t *testing.T) {
 		t.Errorf("GET /: %d, %v", code, err)
 	}
 	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "tasks cannot be taken") {
-		t.Errorf("/readyz says %s", body)
+		t.Errorf("/readyz: %s", body)
 	}
 	if code, _, _, _, err := postTask(g, inspectNothing); err != nil || code != http.StatusServiceUnavailable {
 		t.Errorf("POST /tasks: %d, %v", code, err)

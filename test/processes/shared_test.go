@@ -20,7 +20,7 @@ const (
 	refused = "Too many requests. Please try again later."
 )
 
-// page fetches a page on a connection of its own, so from any of the children.
+// page sends GET on its own connection, so any child may get it.
 func page(url string, header ...string) (*http.Response, string, error) {
 	_, rest, _ := strings.Cut(url, "://")
 	addr, path, _ := strings.Cut(rest, "/")
@@ -33,17 +33,17 @@ func page(url string, header ...string) (*http.Response, string, error) {
 	for i := 0; i < len(header); i += 2 {
 		fields.WriteString("\r\n" + header[i] + ": " + header[i+1])
 	}
-	return askOn(nc, "/"+path+" HTTP/1.1"+fields.String()+"\r\nX-Ignored: ")
+	return requestOn(nc, "/"+path+" HTTP/1.1"+fields.String()+"\r\nX-Ignored: ")
 }
 
-// askAll asks for a page n times at once and counts the answers by their text.
-func askAll(t *testing.T, n int, url string, header func(int) []string) map[string]int {
+// requestAll sends n requests at once and counts the responses by their bodies.
+func requestAll(t *testing.T, n int, url string, header func(int) []string) map[string]int {
 	t.Helper()
 	var mu sync.Mutex
 	counts := map[string]int{}
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { // ends with its answer
+		all.Go(func() { // ends with its response
 			_, body, err := page(url, header(i)...)
 			if err != nil {
 				t.Error(err)
@@ -57,32 +57,32 @@ func askAll(t *testing.T, n int, url string, header func(int) []string) map[stri
 	return counts
 }
 
-func nobody(int) []string { return nil }
+func noHeader(int) []string { return nil }
 
-// from names 100 addresses of a network in header.
+// from returns a header field with another address of a network for each request.
 func from(header, network string) func(int) []string {
 	return func(i int) []string { return []string{header, fmt.Sprintf("%s.%d", network, i+1)} }
 }
 
-// windows is how many requests of one client may pass since began: one at a time
-// and in each two seconds.
+// windows returns the number of requests of one client that may have been granted
+// since began: one every two seconds.
 func windows(began time.Time) int { return 1 + int(time.Since(began)/(2*time.Second)) }
 
 func TestLimited(t *testing.T) {
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, flags []string) {
+	harness.OnStateServers(t, func(t *testing.T, flags []string) {
 		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0")...)
 		began := time.Now()
-		got := askAll(t, 100, g.URL+"/limited", nobody)
+		got := requestAll(t, 100, g.URL+"/limited", noHeader)
 		if most := windows(began); got[granted] < 1 || got[granted] > most || got[granted]+got[refused] != 100 {
 			t.Errorf("from one address: %v, want at most %d", got, most)
 		}
 		for header, network := range map[string]string{"X-Forwarded-For": "192.0.2", "X-Real-IP": "198.51.100"} {
-			if got := askAll(t, 100, g.URL+"/limited", from(header, network)); got[granted] != 100 {
-				t.Errorf("from 100 addresses, said by a trusted proxy in %s: %v", header, got)
+			if got := requestAll(t, 100, g.URL+"/limited", from(header, network)); got[granted] != 100 {
+				t.Errorf("from 100 addresses, named by a trusted proxy in %s: %v", header, got)
 			}
 		}
-		twice := 0 // a machine on which two requests take two seconds lets the second one pass, too
+		twice := 0 // if two requests take two seconds, both are granted
 		testutil.Eventually(t, "one of two requests is refused", func() bool {
 			twice++
 			client := fmt.Sprint("203.0.113.", twice)
@@ -100,27 +100,27 @@ func TestLimited(t *testing.T) {
 			return true
 		})
 
-		wary := harness.Start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0", "-trusted-proxies", "192.0.2.0/24")...)
+		distrusting := harness.Start(t, t.TempDir(), append(flags, "-procs", "4", "-workers", "0", "-trusted-proxies", "192.0.2.0/24")...)
 		testutil.Eventually(t, "the two seconds are over", func() bool {
-			_, body, err := page(wary.URL + "/limited")
+			_, body, err := page(distrusting.URL + "/limited")
 			return err == nil && body == granted
 		})
 		began = time.Now()
-		if got := askAll(t, 100, wary.URL+"/limited", from("X-Forwarded-For", "192.0.2")); got[granted] > windows(began) {
-			t.Errorf("the same header from a stranger: %v, want at most %d", got, windows(began))
+		if got := requestAll(t, 100, distrusting.URL+"/limited", from("X-Forwarded-For", "192.0.2")); got[granted] > windows(began) {
+			t.Errorf("the same field from a proxy that is not trusted: %v, want at most %d", got, windows(began))
 		}
 	})
 }
 
 func TestCached(t *testing.T) {
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, flags []string) {
+	harness.OnStateServers(t, func(t *testing.T, flags []string) {
 		g := harness.Start(t, t.TempDir(), append(flags, "-procs", "2", "-workers", "0")...)
-		const fresh, kept = "New response: Expensive operation result", "Cached response: Expensive operation result"
-		// A run that takes ten seconds sees the value expire; nothing else may.
+		const fresh, cached = "New response: Expensive operation result", "Cached response: Expensive operation result"
+		// The value may expire once every ten seconds.
 		began := time.Now()
-		got := askAll(t, 1000, g.URL+"/cached", nobody)
-		if most := 1 + int(time.Since(began)/(10*time.Second)); got[fresh] < 1 || got[fresh] > most || got[fresh]+got[kept] != 1000 {
+		got := requestAll(t, 1000, g.URL+"/cached", noHeader)
+		if most := 1 + int(time.Since(began)/(10*time.Second)); got[fresh] < 1 || got[fresh] > most || got[fresh]+got[cached] != 1000 {
 			t.Errorf("%v", got)
 		}
 		testutil.Eventually(t, "the value expires", func() bool {
@@ -130,22 +130,22 @@ func TestCached(t *testing.T) {
 	})
 }
 
-// The store slot is killed: nobody fails meanwhile, a new one begins where the
-// old one was, and counts.
-func TestStoreSlotIsKilled(t *testing.T) {
+// While the embedded state server is killed no request fails. The next process
+// listens at the same address, and limits apply again.
+func TestStateServerKilled(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
 	limits := func() bool {
-		got := askAll(t, 20, g.URL+"/limited", nobody)
+		got := requestAll(t, 20, g.URL+"/limited", noHeader)
 		if got[granted]+got[refused] != 20 {
 			t.Fatalf("%v", got)
 		}
 		return got[refused] > 0
 	}
-	testutil.Eventually(t, "it limits", limits)
+	testutil.Eventually(t, "the limit applies", limits)
 	for range 2 {
 		victim := g.Slots(t)["store.0"]
-		_ = syscall.Kill(victim.PID, syscall.SIGSTOP) // it takes requests and does not answer
+		_ = syscall.Kill(victim.PID, syscall.SIGSTOP) // connections stay open without responses
 		_ = syscall.Kill(victim.PID, syscall.SIGKILL)
 		for range 20 {
 			for _, path := range []string{"/limited", "/cached"} {
@@ -154,39 +154,39 @@ func TestStoreSlotIsKilled(t *testing.T) {
 				}
 			}
 		}
-		testutil.Eventually(t, "a new store", func() bool {
+		testutil.Eventually(t, "store.0 has a new process", func() bool {
 			s := g.Slots(t)["store.0"]
 			return s.PID != victim.PID && s.State == "live"
 		})
-		testutil.Eventually(t, "it limits again", limits)
+		testutil.Eventually(t, "the limit applies again", limits)
 	}
-	testutil.Eventually(t, "the log says both", func() bool {
+	testutil.Eventually(t, "the log has the outage and its end", func() bool {
 		log := g.Log.String()
 		return strings.Contains(log, "redis answers again") && strings.Contains(log, "redis does not answer, going on without it")
 	})
 }
 
-// Redis is killed and comes back.
-func TestRedisIsKilled(t *testing.T) {
+// While Redis is killed nothing is limited or cached, and no request fails.
+func TestRedisKilled(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-redis", redis.URL())
 	if slots := g.Slots(t); len(slots) != 2 {
-		t.Errorf("with -redis there is a store slot: %v", slots)
+		t.Errorf("with -redis there is an embedded state server: %v", slots)
 	}
 	redis.Kill()
-	if got := askAll(t, 50, g.URL+"/limited", nobody); got[granted] != 50 {
+	if got := requestAll(t, 50, g.URL+"/limited", noHeader); got[granted] != 50 {
 		t.Errorf("without Redis: %v", got)
 	}
 	if _, body, err := page(g.URL + "/cached"); err != nil || body != "New response: Expensive operation result" {
 		t.Errorf("without Redis: %q, %v", body, err)
 	}
 	redis.Restart(t)
-	testutil.Eventually(t, "it limits again", func() bool { return askAll(t, 20, g.URL+"/limited", nobody)[refused] > 0 })
+	testutil.Eventually(t, "the limit applies again", func() bool { return requestAll(t, 20, g.URL+"/limited", noHeader)[refused] > 0 })
 }
 
-// HUP keeps the store's process and what is in it.
-func TestReloadKeepsTheStore(t *testing.T) {
+// A reload keeps the process of the embedded state server and its data.
+func TestReloadKeepsState(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
 	before := g.Slots(t)
@@ -197,9 +197,9 @@ func TestReloadKeepsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	testutil.Eventually(t, "the children are new", func() bool { return g.Renewed(t, before) })
+	testutil.Eventually(t, "the serve children are replaced", func() bool { return g.ServeSlotsReplaced(t, before) })
 	if after := g.Slots(t)["store.0"]; after.PID != before["store.0"].PID {
-		t.Errorf("the store was replaced: %+v", after)
+		t.Errorf("store.0 was replaced: %+v", after)
 	}
 	for range 10 {
 		if _, body, err := page(g.URL + "/cached"); err != nil || !strings.HasPrefix(body, "Cached ") && time.Since(began) < 9*time.Second {

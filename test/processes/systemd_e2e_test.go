@@ -17,17 +17,17 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// supervisor is the socket on which a service manager hears its service
-// (sd_notify(3)).
-type supervisor struct {
-	path  string
-	mu    sync.Mutex
-	heard []string
+// notifySocket is the socket on which a service manager receives the states of its
+// service (sd_notify(3)).
+type notifySocket struct {
+	path     string
+	mu       sync.Mutex
+	received []string
 }
 
-func newSupervisor(t *testing.T) *supervisor {
+func newNotifySocket(t *testing.T) *notifySocket {
 	t.Helper()
-	s := &supervisor{path: filepath.Join(t.TempDir(), "notify")}
+	s := &notifySocket{path: filepath.Join(t.TempDir(), "notify")}
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
@@ -40,18 +40,18 @@ func newSupervisor(t *testing.T) *supervisor {
 				return
 			}
 			s.mu.Lock()
-			s.heard = append(s.heard, strings.Split(string(buf[:n]), "\n")...)
+			s.received = append(s.received, strings.Split(string(buf[:n]), "\n")...)
 			s.mu.Unlock()
 		}
 	}()
 	return s
 }
 
-// count is how often a state was heard.
-func (s *supervisor) count(state string) (n int) {
+// count returns how often a state was received.
+func (s *notifySocket) count(state string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.heard {
+	for _, h := range s.received {
 		if h == state {
 			n++
 		}
@@ -59,10 +59,11 @@ func (s *supervisor) count(state string) (n int) {
 	return n
 }
 
-func (s *supervisor) last(states ...string) string {
+// last returns the last received state of these.
+func (s *notifySocket) last(states ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range slices.Backward(s.heard) {
+	for _, h := range slices.Backward(s.received) {
 		if slices.Contains(states, h) {
 			return h
 		}
@@ -70,19 +71,19 @@ func (s *supervisor) last(states ...string) string {
 	return ""
 }
 
-// TestE2ESocketActivation has systemd's own tool hold the socket: the connection
-// that starts the server waits and is answered; readiness, reload, watchdog and
-// end are told to a real socket.
+// TestE2ESocketActivation starts the server by systemd-socket-activate. The
+// connection that starts it gets a response, and the server sends readiness,
+// reload, watchdog and end to a notification socket.
 func TestE2ESocketActivation(t *testing.T) {
 	const watchdog = time.Second
-	s := newSupervisor(t)
+	s := newNotifySocket(t)
 	addr := "127.0.0.1:" + harness.FreePort(t)
 	cmd := exec.Command("systemd-socket-activate", "-l", addr, "-E", "NOTIFY_SOCKET="+s.path, "-E", "WATCHDOG_USEC=1000000",
 		harness.Binary(), "serve", "-admin", "127.0.0.1:0", "-data", t.TempDir(), "-procs", "2", "-port", "1")
 	first := make(chan error, 1)
-	go func() { // ends with its answer
+	go func() { // ends with the response
 		var err error
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		for deadline := time.Now().Add(testutil.Patience); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 			if err = exchange(addr); err == nil {
 				break
 			}
@@ -90,21 +91,18 @@ func TestE2ESocketActivation(t *testing.T) {
 		first <- err
 	}()
 	g, err := harness.LaunchAs(cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	harness.Ending(t, g)
+	g = harness.MustStart(t, g, err)
 	if err := <-first; err != nil {
 		t.Errorf("the connection that started it: %v", err)
 	}
 	if g.URL != "http://"+addr {
-		t.Errorf("listens on %s; was handed %s", g.URL, addr)
+		t.Errorf("the server listens on %s, and not on the inherited %s", g.URL, addr)
 	}
 	testutil.Eventually(t, "READY=1", func() bool { return s.count("READY=1") > 0 })
-	testutil.Eventually(t, "the watchdog is told", func() bool { return s.count("WATCHDOG=1") >= 3 })
+	testutil.Eventually(t, "WATCHDOG=1 three times", func() bool { return s.count("WATCHDOG=1") >= 3 })
 
 	_ = g.Cmd.Process.Signal(syscall.SIGHUP)
-	testutil.Eventually(t, "the reload is through", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
+	testutil.Eventually(t, "the reload is done", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
 	testutil.Eventually(t, "READY=1 after RELOADING=1", func() bool {
 		return s.count("RELOADING=1") > 0 && s.last("READY=1", "RELOADING=1") == "READY=1"
 	})
@@ -112,22 +110,22 @@ func TestE2ESocketActivation(t *testing.T) {
 		t.Errorf("after the reload: %v", err)
 	}
 
-	// A master that stands still says nothing, which is what systemd acts upon.
+	// A stopped master sends no WATCHDOG=1, so systemd would restart it.
 	_ = g.Cmd.Process.Signal(syscall.SIGSTOP)
-	<-time.After(watchdog / 2) // what was on its way
+	<-time.After(watchdog / 2) // until messages in transit have arrived
 	before := s.count("WATCHDOG=1")
 	<-time.After(2 * watchdog)
 	if n := s.count("WATCHDOG=1"); n != before {
-		t.Errorf("%d more while the master is stopped", n-before)
+		t.Errorf("the stopped master has sent %d more", n-before)
 	}
 	_ = g.Cmd.Process.Signal(syscall.SIGCONT)
-	testutil.Eventually(t, "the watchdog is told again", func() bool { return s.count("WATCHDOG=1") > before })
+	testutil.Eventually(t, "WATCHDOG=1 again", func() bool { return s.count("WATCHDOG=1") > before })
 
 	_ = g.Cmd.Process.Signal(syscall.SIGTERM)
-	if err := g.Wait(40 * time.Second); err != nil {
+	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
 	if s.count("STOPPING=1") != 1 {
-		t.Errorf("heard %q", s.heard)
+		t.Errorf("received %q", s.received)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Locations of an nginx: $1 is the port of a server, $2 that of one with
+// Location blocks of nginx. $1 is the port of a server, $2 the port of a server with
 // -base-path /kept.
 const locations = `
 		client_max_body_size 0;
@@ -26,9 +26,9 @@ const locations = `
 		location /kept/ { proxy_pass http://127.0.0.1:$2; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $gale_connection; proxy_set_header Host $http_host; }
 `
 
-// TestE2EBehindAPath puts servers below paths of an nginx: npm's tus-js-client
-// uploads through each of them, in one piece and in parallel ones, and Chromium
-// uses the console there.
+// TestE2EBehindAPath runs servers below paths of an nginx. tus-js-client uploads
+// through each path, in one and in several parallel requests, and Chromium uses the
+// console there.
 func TestE2EBehindAPath(t *testing.T) {
 	const token = "drawn-for-this-test"
 	modules := harness.InstallNPM(t, append(harness.ConsoleClients, harness.TusJSClient)...)
@@ -56,10 +56,10 @@ func TestE2EBehindAPath(t *testing.T) {
 				out := harness.Run(t, "node", filepath.Join(modules, "tus.mjs"), front, file, folder, parallel, "1000000000", front+path)
 				words := strings.Fields(harness.LastLine(out))
 				if len(words) != 3 || words[0] != "done" || !strings.HasPrefix(words[1], front+path) {
-					t.Errorf("the upload ends with %q", words)
+					t.Errorf("the upload ended with %q", words)
 				}
-				if harness.SumOfFile(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != harness.SumOfFile(t, file) {
-					t.Error("the file is another")
+				if harness.FileSHA256(t, filepath.Join(dir, "data/uploads", folder, "some.bin")) != harness.FileSHA256(t, file) {
+					t.Error("the stored file has other content")
 				}
 			})
 		}
@@ -94,11 +94,11 @@ func TestE2EBehindAPath(t *testing.T) {
 	}
 }
 
-// nginxWith starts an nginx with these locations and returns its address.
+// nginxWith starts an nginx with these location blocks and returns its URL.
 func nginxWith(t *testing.T, locations string, servers ...*harness.Server) (url string) {
 	t.Helper()
 	for i, g := range servers {
 		locations = strings.ReplaceAll(locations, fmt.Sprintf("$%d", i+1), g.URL[strings.LastIndexByte(g.URL, ':')+1:])
 	}
-	return harness.StartNginxWith(t, locations)
+	return harness.StartNginx(t, locations)
 }

@@ -23,16 +23,16 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// cluster are three servers that share a Redis, behind a proxy.
+// cluster is a proxy in front of three servers that share a Redis.
 type cluster struct {
 	servers       []*harness.Server
-	restart       func(i int) // ends a server and starts it again where it was
-	plain, secure string      // addresses of the proxy
+	restart       func(i int) // restarts a server at the same address
+	plain, secure string      // URLs of the proxy
 	roots         *x509.CertPool
 }
 
-// proxies are the configurations that are shipped, each with what has to be
-// replaced to run it here, and how it is started.
+// proxies are the shipped configurations, each with the texts that the test replaces
+// and the command that starts the proxy.
 var proxies = map[string]struct {
 	file  string
 	start func(t *testing.T, c *cluster, text, dir string) *exec.Cmd
@@ -61,7 +61,7 @@ var proxies = map[string]struct {
 	}},
 }
 
-// replaceAll replaces pairs, each of which must be there.
+// replaceAll replaces texts in pairs. Each must occur.
 func replaceAll(t *testing.T, text string, pairs ...string) string {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
@@ -72,13 +72,13 @@ func replaceAll(t *testing.T, text string, pairs ...string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// behind starts three servers and a proxy in front of them.
-func behind(t *testing.T, proxy string) *cluster {
+// startCluster starts three servers and a proxy in front of them.
+func startCluster(t *testing.T, proxy string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
 	c := &cluster{plain: "127.0.0.1:" + harness.FreePort(t), secure: "127.0.0.1:" + harness.FreePort(t)}
 	var cert, key string
-	cert, key, c.roots = harness.WritePair(t, dir)
+	cert, key, c.roots = harness.WriteCertificate(t, dir)
 	both, err := os.ReadFile(cert)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func behind(t *testing.T, proxy string) *cluster {
 	}
 	c.restart = func(i int) {
 		_ = c.servers[i].Cmd.Process.Signal(syscall.SIGTERM)
-		if err := c.servers[i].Wait(40 * time.Second); err != nil {
+		if err := c.servers[i].Wait(); err != nil {
 			t.Error(err)
 		}
 		c.servers[i] = serve(i)
@@ -138,7 +138,7 @@ func behind(t *testing.T, proxy string) *cluster {
 			t.Logf("%s's log:\n%s", proxy, log)
 		}
 	})
-	testutil.Eventually(t, proxy+" answers", func() bool {
+	testutil.Eventually(t, proxy+" responds", func() bool {
 		resp, err := c.client().Get("https://" + c.secure + "/healthz")
 		if err == nil {
 			resp.Body.Close()
@@ -148,7 +148,7 @@ func behind(t *testing.T, proxy string) *cluster {
 	return c
 }
 
-// client speaks TLS with the proxy, from 127.0.0.2, and follows no redirect.
+// client returns a client that connects from 127.0.0.2 and follows no redirects.
 func (c *cluster) client() *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: time.Minute}
 	return &http.Client{
@@ -191,12 +191,12 @@ func (c *cluster) socket(t *testing.T, target string) *websocket.Conn {
 	return conn
 }
 
-// hears reads messages of a WebSocket, which must be these.
-func hears(t *testing.T, conn *websocket.Conn, want ...string) {
+// wantMessages reads messages from a WebSocket and compares them.
+func wantMessages(t *testing.T, conn *websocket.Conn, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if _, got, err := conn.ReadMessage(); err != nil || string(got) != w {
-			t.Errorf("heard %q, %v; want %q", got, err, w)
+			t.Errorf("received %q, %v; want %q", got, err, w)
 		}
 	}
 }

@@ -25,7 +25,7 @@ import (
 func TestE2EProxies(t *testing.T) {
 	for proxy := range proxies {
 		t.Run(proxy, func(t *testing.T) {
-			c := behind(t, proxy)
+			c := startCluster(t, proxy)
 			t.Run("pages", func(t *testing.T) { proxiedPages(t, c) })
 			t.Run("sockets", func(t *testing.T) { proxiedSockets(t, c) })
 			t.Run("uploads", func(t *testing.T) { proxiedUploads(t, c) })
@@ -51,7 +51,7 @@ func proxiedPages(t *testing.T, c *cluster) {
 		{"GET", "/fetch", "", 200, "Time Cost"},
 		{"GET", "/fetch/blocking", "", 200, "Time Cost"},
 		{"GET", "/limited", "", 200, "^Request processed successfully.$"},
-		{"GET", "/limited", "", 429, "^Too many requests. Please try again later.$"}, // whichever server answers
+		{"GET", "/limited", "", 429, "^Too many requests. Please try again later.$"}, // from any server
 		{"GET", "/cached", "", 200, "Expensive operation result$"},
 		{"GET", "/cached", "", 200, "^Cached response: Expensive operation result$"},
 		{"POST", "/tasks", `{"task":"inspect","args":["no","such"],"id":"proxied"}`, 202, `"id":"proxied"`},
@@ -75,15 +75,15 @@ func proxiedPages(t *testing.T, c *cluster) {
 
 func proxiedSockets(t *testing.T, c *cluster) {
 	conn := c.socket(t, "/websocket")
-	hears(t, conn, "Welcome to the WebSocket server!")
+	wantMessages(t, conn, "Welcome to the WebSocket server!")
 	if got := harness.SendMessage(t, conn, websocket.TextMessage, "hi"); got != "You said: hi" {
 		t.Errorf("got %q", got)
 	}
-	hears(t, c.socket(t, "/heartbeat"), "Connected to Heartbeat WebSocket server!")
-	hears(t, c.socket(t, "/backpressure?n=2&ms=1"), "Connected to Backpressure WebSocket server!", "Message 0", "Message 1")
-	hears(t, c.socket(t, "/asyncio?n=2&ms=1"), "Connected to Asyncio WebSocket server!", "Message 0", "Message 1")
+	wantMessages(t, c.socket(t, "/heartbeat"), "Connected to Heartbeat WebSocket server!")
+	wantMessages(t, c.socket(t, "/backpressure?n=2&ms=1"), "Connected to Backpressure WebSocket server!", "Message 0", "Message 1")
+	wantMessages(t, c.socket(t, "/asyncio?n=2&ms=1"), "Connected to Asyncio WebSocket server!", "Message 0", "Message 1")
 
-	// One listener at each server, and some through the proxy: all hear it.
+	// There is a client at each server, and there are some behind the proxy.
 	var all []*websocket.Conn
 	for _, s := range c.servers {
 		all = append(all, harness.Socket(t, s, "/broadcast"))
@@ -93,16 +93,16 @@ func proxiedSockets(t *testing.T, c *cluster) {
 	}
 	for _, conn := range all {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
-		hears(t, conn, "Connected to Broadcast WebSocket server!")
+		wantMessages(t, conn, "Connected to Broadcast WebSocket server!")
 	}
 	if err := all[3].WriteMessage(websocket.TextMessage, []byte("to all")); err != nil {
 		t.Fatal(err)
 	}
 	for _, conn := range all {
-		hears(t, conn, "Broadcast: to all")
+		wantMessages(t, conn, "Broadcast: to all")
 	}
 
-	// An event comes when it is published, not when a buffer is full.
+	// The proxy must not buffer: an event arrives when it is published.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.secure+"/events/proxied", nil)
@@ -116,7 +116,7 @@ func proxiedSockets(t *testing.T, c *cluster) {
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
-	lines.Scan() // the stream is there
+	lines.Scan() // the stream has started
 	if resp, body := c.do(t, "POST", "/publish/proxied", "extra"); resp.StatusCode != http.StatusOK {
 		t.Errorf("publish: %d %s", resp.StatusCode, body)
 	}
@@ -125,7 +125,7 @@ func proxiedSockets(t *testing.T, c *cluster) {
 		found = lines.Text() == "data: extra"
 	}
 	if !found {
-		t.Errorf("the event does not come: %v", lines.Err())
+		t.Errorf("the event does not arrive: %v", lines.Err())
 	}
 }
 
@@ -140,7 +140,7 @@ func proxiedUploads(t *testing.T, c *cluster) {
 	}
 	req.Header.Set("Authorization", "Bearer sesame")
 	req.Header.Set("Content-Type", "multipart/form-data; boundary=b")
-	resp, err := c.client().Do(req) // chunked: nobody knows the length
+	resp, err := c.client().Do(req) // chunked, without a length
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,8 +163,8 @@ func proxiedUploads(t *testing.T, c *cluster) {
 	}
 }
 
-// resumed uploads a file by tus in two requests, at the address that the server
-// gives, which is one of the proxy's.
+// resumed uploads a file by tus in two requests. Location must be a URL of the
+// proxy.
 func resumed(t *testing.T, c *cluster) {
 	t.Helper()
 	metadata := "directory dHVz,filename YS5iaW4=" // tus, a.bin
@@ -184,16 +184,16 @@ func patch(t *testing.T, c *cluster, target, offset, part string) {
 	t.Helper()
 	resp, text := c.do(t, "PATCH", target, part, "Tus-Resumable", "1.0.0", "Content-Type", "application/offset+octet-stream", "Upload-Offset", offset)
 	if resp.StatusCode != http.StatusNoContent {
-		t.Errorf("from %s: %d %q", offset, resp.StatusCode, text)
+		t.Errorf("PATCH at offset %s: %d %q", offset, resp.StatusCode, text)
 	}
 }
 
-// What a proxy says of client and scheme is believed; what the client itself
-// says of them never gets there.
+// The server uses the client address and the scheme that the proxy sends. The proxy
+// replaces the same fields from a client.
 func proxiedClient(t *testing.T, c *cluster) {
 	c.do(t, "GET", "/?greeting=marked", "", "X-Forwarded-For", "192.0.2.7", "X-Real-IP", "192.0.2.8", "X-Scheme", "gopher")
 	line := regexp.MustCompile(`msg=request .*client=127\.0\.0\.2 scheme=https .*greeting=marked`)
-	testutil.Eventually(t, "the line of the request", func() bool {
+	testutil.Eventually(t, "the request is in the log", func() bool {
 		for _, s := range c.servers {
 			if line.MatchString(s.Log.String()) {
 				return true
@@ -203,7 +203,7 @@ func proxiedClient(t *testing.T, c *cluster) {
 	})
 	for _, s := range c.servers {
 		if strings.Contains(s.Log.String(), "192.0.2.") || strings.Contains(s.Log.String(), "gopher") {
-			t.Error("what the client said was believed")
+			t.Error("fields of the client reach the server")
 		}
 	}
 }
@@ -237,10 +237,10 @@ func proxiedStatic(t *testing.T, c *cluster, proxy string) {
 	}
 }
 
-// All three servers are restarted, one after the other, under load, and every
-// request is answered.
+// The three servers are restarted under load, one after the other. Every request gets
+// a response.
 func rollingRestart(t *testing.T, c *cluster) {
-	var answered atomic.Int64
+	var responses atomic.Int64
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 8 {
@@ -263,21 +263,21 @@ func rollingRestart(t *testing.T, c *cluster) {
 				if err != nil || resp.StatusCode != http.StatusOK || string(body) != "Hello, world!" {
 					t.Errorf("client %d, request %d: %d %q %v", i, n, resp.StatusCode, body, err)
 				}
-				answered.Add(1)
+				responses.Add(1)
 			}
 		})
 	}
 	for i := range c.servers {
-		before := answered.Load()
+		before := responses.Load()
 		c.restart(i)
-		testutil.Eventually(t, "the server is found again", func() bool {
-			return answered.Load() > before+100 && strings.Count(c.servers[i].Log.String(), "msg=request") > 10
+		testutil.Eventually(t, "the proxy uses the server again", func() bool {
+			return responses.Load() > before+100 && strings.Count(c.servers[i].Log.String(), "msg=request") > 10
 		})
 	}
 	close(stop)
 	clients.Wait()
-	t.Logf("%d answered over three restarts", answered.Load())
-	if answered.Load() < 500 {
-		t.Error("that is no load")
+	t.Logf("%d responses during three restarts", responses.Load())
+	if responses.Load() < 500 {
+		t.Error("too few requests for a test")
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// nameserver answers every question for an address as Docker's does for a
-// service: with the addresses of all its containers.
+// nameserver is a DNS server that responds like Docker's for the name of a service:
+// with the addresses of all its containers.
 type nameserver struct {
 	conn      net.PacketConn
 	addresses atomic.Pointer[[][4]byte]
@@ -44,8 +44,8 @@ func startNameserver(t *testing.T) *nameserver {
 			if err != nil {
 				return
 			}
-			if answer, err := n.answer(buf[:size]); err == nil {
-				_, _ = conn.WriteTo(answer, client)
+			if response, err := n.response(buf[:size]); err == nil {
+				_, _ = conn.WriteTo(response, client)
 			}
 		}
 	}()
@@ -56,7 +56,7 @@ func startNameserver(t *testing.T) *nameserver {
 	return n
 }
 
-func (n *nameserver) answer(question []byte) ([]byte, error) {
+func (n *nameserver) response(question []byte) ([]byte, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(question); err != nil {
 		return nil, err
@@ -72,9 +72,9 @@ func (n *nameserver) answer(question []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// TestE2EProxy runs the nginx that compose.yaml starts before three servers
-// under one name: all three answer, each client is told from the others, a
-// killed server is not noticed, and one that comes later is found.
+// TestE2EProxy runs the nginx of compose.yaml in front of three servers with one
+// name. Requests reach all three with the addresses of the clients. No request fails
+// when a server is killed, and a server that is started later gets requests.
 func TestE2EProxy(t *testing.T) {
 	names := startNameserver(t)
 	port := harness.FreePort(t)
@@ -89,30 +89,30 @@ func TestE2EProxy(t *testing.T) {
 	names.addresses.Store(&all)
 	url := startShippedNginx(t, names.conn.LocalAddr().String(), port)
 
-	testutil.Eventually(t, "nginx answers", func() bool {
+	testutil.Eventually(t, "nginx responds", func() bool {
 		code, _, err := harness.Get(url + "/")
 		return err == nil && code == http.StatusOK
 	})
-	askProxy(t, url, 30)
+	requestProxy(t, url, 30)
 	for host, g := range servers {
-		testutil.Eventually(t, host+" has answered some", func() bool { return requests(g) > 0 })
+		testutil.Eventually(t, host+" has got requests", func() bool { return requests(g) > 0 })
 	}
 	checkThroughProxy(t, url)
 	servers["127.0.88.2"].Kill()
-	askProxy(t, url, 30)
+	requestProxy(t, url, 30)
 	all = [][4]byte{app(4)}
 	names.addresses.Store(&all)
-	testutil.Eventually(t, "the new server is found", func() bool {
-		askProxy(t, url, 1)
+	testutil.Eventually(t, "the new server has got requests", func() bool {
+		requestProxy(t, url, 1)
 		return requests(servers["127.0.88.4"]) > 0
 	})
 }
 
-// requests are those that a server has logged.
+// requests counts the requests in the log of a server.
 func requests(g *harness.Server) int { return strings.Count(g.Log.String(), "msg=request ") }
 
-// checkThroughProxy sends what a proxy must be told to let through: a WebSocket,
-// and a body of more than nginx takes by default.
+// checkThroughProxy uses what nginx allows only by configuration: a WebSocket, and a
+// body that exceeds its default limit.
 func checkThroughProxy(t *testing.T, url string) {
 	t.Helper()
 	conn, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http")+"/websocket", nil)
@@ -124,18 +124,18 @@ func checkThroughProxy(t *testing.T, url string) {
 	if _, text, err := conn.ReadMessage(); err != nil || string(text) != "Welcome to the WebSocket server!" {
 		t.Errorf("%q, %v", text, err)
 	}
-	contentType, body := harness.FormOf("proxied", "large.bin", harness.UploadContent(1, 3<<20))
-	answer, err := http.Post(url+"/upload", contentType, bytes.NewReader(body))
+	contentType, body := harness.UploadForm("proxied", "large.bin", harness.UploadContent(1, 3<<20))
+	response, err := http.Post(url+"/upload", contentType, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := harness.ReadAll(t, answer); answer.StatusCode != http.StatusOK {
-		t.Errorf("an upload of 3 MiB: %d %s", answer.StatusCode, text)
+	if text := harness.ReadAll(t, response); response.StatusCode != http.StatusOK {
+		t.Errorf("an upload of 3 MiB: %d %s", response.StatusCode, text)
 	}
 }
 
-// askProxy sends requests, none of which may fail.
-func askProxy(t *testing.T, url string, n int) {
+// requestProxy sends requests. None may fail.
+func requestProxy(t *testing.T, url string, n int) {
 	t.Helper()
 	for i := range n {
 		if code, body, err := harness.Get(url + "/?greeting=Hi"); err != nil || code != http.StatusOK || body != "Hi, friendly user!" {
@@ -144,8 +144,8 @@ func askProxy(t *testing.T, url string, n int) {
 	}
 }
 
-// startShippedNginx runs deploy/docker/nginx.conf, at a port of its own, with another
-// nameserver and another port of the app.
+// startShippedNginx runs deploy/docker/nginx.conf with the ports and the nameserver of
+// the test.
 func startShippedNginx(t *testing.T, resolver, port string) (url string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -160,7 +160,7 @@ func startShippedNginx(t *testing.T, resolver, port string) (url string) {
 		"/run/nginx.pid": filepath.Join(dir, "pid"), "worker_processes auto;": "worker_processes 1; daemon off;", "/dev/stdout": filepath.Join(dir, "access"),
 	} {
 		if strings.Count(conf, from) != 1 {
-			t.Fatalf("nginx.conf has %q %d times", from, strings.Count(conf, from))
+			t.Fatalf("nginx.conf contains %q %d times", from, strings.Count(conf, from))
 		}
 		conf = strings.Replace(conf, from, to, 1)
 	}
@@ -179,7 +179,7 @@ func startShippedNginx(t *testing.T, resolver, port string) (url string) {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("nginx says:\n%s", log)
+			t.Logf("log of nginx:\n%s", log)
 		}
 	})
 	return "http://" + listen

@@ -17,19 +17,19 @@ import (
 
 const listeners = 400
 
-// racedListeners are enough for the race detector, with which 400 clients in one
-// process read so slowly that they answer no ping in time.
+// racedListeners is the number of clients under the race detector: 400 clients in one
+// process would read so slowly that they miss pings.
 const racedListeners = 100
 
-// listener is a client of /broadcast: it notes what it heard, per sender.
+// listener is a client of /broadcast. It counts the messages of each sender.
 type listener struct {
-	conn  *websocket.Conn
-	name  string // as a sender
-	sent  int
-	heard atomic.Int64
-	fault atomic.Pointer[string]
-	own   chan struct{}  // one for each of its own messages
-	last  map[string]int // of each sender; of the goroutine that reads
+	conn     *websocket.Conn
+	name     string // its name in messages
+	sent     int
+	received atomic.Int64
+	fault    atomic.Pointer[string]
+	own      chan struct{}  // receives a value for each of its own messages
+	last     map[string]int // number of the last message by sender; owned by read
 }
 
 func (l *listener) fail(format string, args ...any) {
@@ -37,12 +37,12 @@ func (l *listener) fail(format string, args ...any) {
 	l.fault.CompareAndSwap(nil, &text)
 }
 
-// read takes messages `SENDER N …` until the connection ends.
+// read receives messages `SENDER N …` until the connection is closed.
 func (l *listener) read() {
 	for {
 		_, text, err := l.conn.ReadMessage()
 		if err != nil {
-			l.fail("%v", err) // if the test is over nobody looks
+			l.fail("%v", err) // ignored after the end of the test
 			return
 		}
 		var sender string
@@ -55,15 +55,15 @@ func (l *listener) read() {
 			l.fail("of sender %s: %d, want %d", sender, n, want)
 		}
 		l.last[sender] = n
-		l.heard.Add(1)
+		l.received.Add(1)
 		if sender == l.name {
 			l.own <- struct{}{}
 		}
 	}
 }
 
-// send sends messages with size bytes of padding, each when the one before has
-// come back.
+// send sends messages with size bytes of padding. It waits until it has received its
+// message before it sends the next one.
 func (l *listener) send(count, size int) error {
 	for range count {
 		l.sent++
@@ -74,13 +74,13 @@ func (l *listener) send(count, size int) error {
 		select {
 		case <-l.own:
 		case <-time.After(time.Minute):
-			return fmt.Errorf("message %d of %s does not come back", l.sent, l.name)
+			return fmt.Errorf("message %d of %s is not received", l.sent, l.name)
 		}
 	}
 	return nil
 }
 
-// listen connects all clients, to the servers in turn.
+// listen connects all clients, to each server in turn.
 func listen(t *testing.T, servers []*harness.Server) (all []*listener) {
 	t.Helper()
 	n := listeners
@@ -96,12 +96,13 @@ func listen(t *testing.T, servers []*harness.Server) (all []*listener) {
 			t.Fatalf("%q, %v", text, err)
 		}
 		all = append(all, l)
-		go l.read() // ends with the connection, which the cleanup closes
+		go l.read() // ends when the cleanup closes the connection
 	}
 	return all
 }
 
-// round has the first so many clients send, and all hear all of it.
+// round lets the first clients send messages, and waits until all clients have
+// received all of them.
 func round(t *testing.T, all []*listener, senders, each, size int) {
 	t.Helper()
 	var sending sync.WaitGroup
@@ -117,9 +118,9 @@ func round(t *testing.T, all []*listener, senders, each, size int) {
 	for _, l := range all {
 		want += int64(l.sent)
 	}
-	testutil.Eventually(t, "all hear all", func() bool {
+	testutil.Eventually(t, "all clients have all messages", func() bool {
 		for _, l := range all {
-			if l.heard.Load() < want && l.fault.Load() == nil {
+			if l.received.Load() < want && l.fault.Load() == nil {
 				return false
 			}
 		}
@@ -127,33 +128,33 @@ func round(t *testing.T, all []*listener, senders, each, size int) {
 	})
 	for i, l := range all {
 		if fault := l.fault.Load(); fault != nil {
-			t.Fatalf("client %d heard %d of %d: %s", i, l.heard.Load(), want, *fault)
+			t.Fatalf("client %d received %d of %d: %s", i, l.received.Load(), want, *fault)
 		}
-		if n := l.heard.Load(); n != want {
-			t.Fatalf("client %d heard %d of %d", i, n, want)
+		if n := l.received.Load(); n != want {
+			t.Fatalf("client %d received %d of %d", i, n, want)
 		}
 	}
 }
 
-// Two servers that share a Redis, 200 clients on each, 1,000 messages of 10
-// senders: everyone hears each of them once and in its sender's order, and again
-// after Redis was killed. Beside them is a client that never reads. It is paused for
-// longer than this test waits for anything, so nobody can have waited for it.
+// Two servers share a Redis, with 200 clients each. 10 senders send 1,000 messages.
+// Every client receives each message once, in the order of its sender, and again
+// after Redis was killed. A slow consumer, which never reads, does not delay them: the
+// server allows it a longer pause than this test waits for anything.
 func TestBroadcast(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	flags := []string{"-procs", "4", "-workers", "0", "-redis", redis.URL(), "-ws-send-timeout", "10m"}
 	servers := []*harness.Server{harness.Start(t, t.TempDir(), flags...), harness.Start(t, t.TempDir(), flags...)}
-	narrow(t, servers[0], "/broadcast") // it never reads
+	narrow(t, servers[0], "/broadcast") // the slow consumer
 	all := listen(t, servers)
-	round(t, all, 1, 120, 32<<10) // more than what stands between it and the server holds
+	round(t, all, 1, 120, 32<<10) // more than the buffers between the server and the slow consumer hold
 	round(t, all, 10, 100, 0)
 	redis.Kill()
 	redis.Restart(t)
-	// Each of the eight children notices by itself; one that has not would answer
-	// a sender "Not sent".
+	// Each of the eight children subscribes again by itself. Until then it responds
+	// "Not sent" to senders.
 	for _, g := range servers {
-		testutil.Eventually(t, "all have subscribed again", func() bool {
+		testutil.Eventually(t, "every child has subscribed again", func() bool {
 			return strings.Count(g.Log.String(), "channels: subscribed again") >= 4
 		})
 		testutil.Eventually(t, "the gap is in the log", func() bool {
@@ -163,7 +164,7 @@ func TestBroadcast(t *testing.T) {
 	round(t, all, 10, 100, 0)
 	for i, g := range servers {
 		if strings.Contains(g.Log.String(), "client too slow") {
-			t.Errorf("server %d closed a client as too slow", i)
+			t.Errorf("server %d has closed a slow consumer", i)
 		}
 	}
 }

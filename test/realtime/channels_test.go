@@ -20,16 +20,16 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// channelClient follows a channel over restarts, as a client should: it comes
-// back at once, with the last number it has.
+// channelClient follows a channel through restarts, as a client should: it connects
+// again at once, with the number of its last message.
 type channelClient struct {
-	url   string
-	seq   atomic.Uint64
-	heard atomic.Int64
-	gaps  atomic.Int64
-	wrong atomic.Pointer[string]
-	next  int          // the message to come
-	moved atomic.Int64 // when it first lost its connection, Unix time in milliseconds
+	url      string
+	seq      atomic.Uint64
+	received atomic.Int64
+	gaps     atomic.Int64
+	wrong    atomic.Pointer[string]
+	next     int          // number of the next message
+	moved    atomic.Int64 // time of its first disconnect, Unix time in milliseconds
 }
 
 func (c *channelClient) follow(ctx context.Context, ready func()) {
@@ -78,7 +78,7 @@ func (c *channelClient) read(conn *websocket.Conn, ready func()) {
 				c.wrong.CompareAndSwap(nil, &wrong)
 			}
 			c.next++
-			c.heard.Add(1)
+			c.received.Add(1)
 		}
 		c.seq.Store(note.Seq)
 		if note.Event == "subscribed" && ready != nil {
@@ -88,12 +88,12 @@ func (c *channelClient) read(conn *websocket.Conn, ready func()) {
 	}
 }
 
-// A rolling restart under clients that resume: nobody misses a message or gets
-// one twice, with Redis and with the store slot, and they do not all come back
-// in the same instant.
+// During a rolling restart the clients of channels resume. Every client receives every
+// message once, with Redis and with the embedded state server, and they do not all
+// connect again at the same time.
 func TestReloadMovesChannelClients(t *testing.T) {
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 300, flags) })
+	harness.OnStateServers(t, func(t *testing.T, flags []string) { reloadUnder(t, 300, flags) })
 }
 
 // reloadUnder replaces the children of a server while clients follow a channel.
@@ -122,18 +122,18 @@ func reloadUnder(t *testing.T, clients int, flags []string) {
 		resp.Body.Close()
 		published++
 	}
-	testutil.Eventually(t, "the children are new", func() bool {
+	testutil.Eventually(t, "the serve children are replaced", func() bool {
 		publish()
-		return g.Renewed(t, before)
+		return g.ServeSlotsReplaced(t, before)
 	})
-	// A replaced child still closes its clients when its successor is live.
-	testutil.Eventually(t, "all have moved", func() bool {
+	// A child that is replaced still closes connections when the new process is live.
+	testutil.Eventually(t, "every client has connected again", func() bool {
 		publish()
 		return !slices.ContainsFunc(all, func(c *channelClient) bool { return c.moved.Load() == 0 })
 	})
-	testutil.Eventually(t, "all hear all", func() bool {
+	testutil.Eventually(t, "all clients have all messages", func() bool {
 		for _, c := range all {
-			if c.heard.Load() < int64(published) && c.wrong.Load() == nil {
+			if c.received.Load() < int64(published) && c.wrong.Load() == nil {
 				return false
 			}
 		}
@@ -143,18 +143,18 @@ func reloadUnder(t *testing.T, clients int, flags []string) {
 	following.Wait()
 	first, last := all[0].moved.Load(), all[0].moved.Load()
 	for i, c := range all {
-		if wrong := c.wrong.Load(); wrong != nil || c.heard.Load() != int64(published) || c.gaps.Load() != 0 {
-			t.Fatalf("client %d heard %d of %d, gaps %d, %v", i, c.heard.Load(), published, c.gaps.Load(), wrong)
+		if wrong := c.wrong.Load(); wrong != nil || c.received.Load() != int64(published) || c.gaps.Load() != 0 {
+			t.Fatalf("client %d received %d of %d, gaps %d, %v", i, c.received.Load(), published, c.gaps.Load(), wrong)
 		}
 		first, last = min(first, c.moved.Load()), max(last, c.moved.Load())
 	}
 	if last-first < 500 {
-		t.Errorf("all were moved within %d ms", last-first)
+		t.Errorf("all clients were disconnected within %d ms", last-first)
 	}
-	t.Logf("%d messages, %d clients, moved over %d ms", published, clients, last-first)
+	t.Logf("%d messages, %d clients, disconnected within %d ms", published, clients, last-first)
 }
 
-// An event stream says what was published, resumes, and says when it cannot.
+// An event stream sends what is published, resumes, and reports a gap.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
@@ -206,18 +206,18 @@ func TestEvents(t *testing.T) {
 	lines, end = stream("17")
 	find(lines, `data: {"channel":"e",`)
 	if !strings.Contains(lines.Text(), `"gap":true`) {
-		t.Errorf("resumed from what nobody has: %s", lines.Text())
+		t.Errorf("resumed from a number that does not exist: %s", lines.Text())
 	}
-	find(lines, "data: one") // what there is comes all the same
+	find(lines, "data: one") // messages in the history are still sent
 	end()
 }
 
 func TestLongPoll(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0")
-	const waiting, both = "Waiting for data...", "Waiting for data...New data available!"
+	const waiting, all = "Waiting for data...", "Waiting for data...New data available!"
 	began := time.Now()
-	if code, body, err := harness.Get(g.URL + "/longpoll?s=0.3"); err != nil || code != 200 || body != both || time.Since(began) < 300*time.Millisecond {
+	if code, body, err := harness.Get(g.URL + "/longpoll?s=0.3"); err != nil || code != 200 || body != all || time.Since(began) < 300*time.Millisecond {
 		t.Errorf("%d %q, %v", code, body, err)
 	}
 	if code, body, err := harness.Get(g.URL + "/longpoll?s=61"); err != nil || code != 400 || !strings.Contains(body, "not within 0 and 1m0s") {
@@ -227,7 +227,7 @@ func TestLongPoll(t *testing.T) {
 	var begun, ended sync.WaitGroup
 	begun.Add(clients)
 	for range clients {
-		ended.Go(func() { // ends with the answer
+		ended.Go(func() { // ends with the response
 			resp, err := http.Get(g.URL + "/longpoll?s=60")
 			if err != nil {
 				t.Error(err)
@@ -253,7 +253,7 @@ func TestLongPoll(t *testing.T) {
 	}
 	resp.Body.Close()
 	ended.Wait()
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("the news took %v", took)
+	if took := time.Since(began); took > 30*time.Second { // after 60 s they end without a message
+		t.Errorf("the long polls ended %v after the message", took)
 	}
 }

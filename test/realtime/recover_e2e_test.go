@@ -23,19 +23,19 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// clientState is what the clients of test/realtime/testdata/recover.html and fetch.mjs say of
-// themselves.
+// clientState is the state that the clients in testdata/recover.html and fetch.mjs
+// report.
 type clientState struct {
-	Source, Socket     []heard
-	Errors             int  // of the EventSource: streams that ended
-	Closed             bool // the EventSource gave up
-	Sockets            int  // WebSockets that ended
+	Source, Socket     []event
+	Errors             int  // streams of the EventSource that ended
+	Closed             bool // whether the EventSource has given up
+	Sockets            int  // WebSockets that were closed
 	Codes              []int
-	Get, Post, Refused int // responses: sound ones, and 503 with Retry-After
+	Get, Post, Refused int // responses: good ones, and 503 with Retry-After
 	Failed             []string
 }
 
-// reporter keeps the newest state of a client.
+// reporter receives the state of a client and keeps the last one.
 type reporter struct {
 	mu  sync.Mutex
 	now clientState
@@ -74,7 +74,7 @@ func startBrowser(t *testing.T, s *site) *reporter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // the group it leads
+		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // its process group
 		_ = browser.Wait()
 	})
 	return r
@@ -88,7 +88,7 @@ func startNode(t *testing.T, s *site) *reporter {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil || cmd.Start() != nil {
-		t.Fatal("node does not start")
+		t.Fatal("node has not started")
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() { // ends with the process
@@ -105,15 +105,15 @@ func startNode(t *testing.T, s *site) *reporter {
 	return r
 }
 
-// tusUpload is an upload by tus-js-client that goes on beside the faults.
+// tusUpload is an upload by tus-js-client during the faults.
 type tusUpload struct {
 	cmd  *exec.Cmd
 	file string
 	done chan string // the last line
 }
 
-// startTus uploads a file with npm's tus-js-client, below modules, slowly enough to
-// meet every fault.
+// startTus uploads a file with tus-js-client, which is installed in modules, slowly
+// enough to last through every fault.
 func startTus(t *testing.T, s *site, modules string) *tusUpload {
 	t.Helper()
 	u := &tusUpload{file: filepath.Join(t.TempDir(), "slow.bin"), done: make(chan string, 1)}
@@ -124,7 +124,7 @@ func startTus(t *testing.T, s *site, modules string) *tusUpload {
 	u.cmd.Stderr = os.Stderr
 	out, err := u.cmd.StdoutPipe()
 	if err != nil || u.cmd.Start() != nil {
-		t.Fatal("node does not start")
+		t.Fatal("node has not started")
 	}
 	go func() { // ends with the process
 		last := ""
@@ -161,8 +161,9 @@ func curl(t *testing.T, f fault, args ...string) (ended func()) {
 	}
 }
 
-// TestE2EClientsRecover has the stock clients of a browser, of Node, tus-js-client
-// and curl meet all faults: each of them goes on by itself.
+// TestE2EClientsRecover runs stock clients through all faults: EventSource, WebSocket
+// and fetch of a browser, fetch of Node, tus-js-client and curl. Each recovers by
+// itself.
 func TestE2EClientsRecover(t *testing.T) {
 	modules := t.TempDir()
 	script, err := os.ReadFile("test/tus/testdata/tus.mjs")
@@ -183,13 +184,13 @@ func TestE2EClientsRecover(t *testing.T) {
 			s, some := recoverable(t, withRedis, "-static", folder)
 			browser, node := startBrowser(t, s), startNode(t, s)
 			upload := startTus(t, s, modules)
-			testutil.Eventually(t, "the clients are there", func() bool {
+			testutil.Eventually(t, "all clients are connected", func() bool {
 				b, n := browser.state(), node.state()
 				return len(b.Source) > 0 && len(b.Socket) > 0 && b.Get > 0 && b.Post > 0 && n.Get > 0 && n.Post > 0
 			})
 			s.met = func(t *testing.T) {
 				before := browser.state()
-				testutil.Eventually(t, "stream and socket have met the fault", func() bool {
+				testutil.Eventually(t, "stream and socket were disconnected", func() bool {
 					now := browser.state()
 					return now.Closed || now.Errors >= before.Errors+2 && now.Sockets >= before.Sockets+2
 				})
@@ -202,7 +203,7 @@ func TestE2EClientsRecover(t *testing.T) {
 				posted()
 				got()
 				s.published.publish(t, s.Server)
-				testutil.Eventually(t, f.name+": all clients go on", func() bool {
+				testutil.Eventually(t, f.name+": all clients have recovered", func() bool {
 					b, n := browser.state(), node.state()
 					if b.Closed {
 						t.Fatalf("%s: the EventSource gave up after %d streams", f.name, b.Errors)
@@ -215,14 +216,14 @@ func TestE2EClientsRecover(t *testing.T) {
 					failed := after[i].Failed[len(before[i].Failed):]
 					t.Logf("%s, %s: %d requests, %d refused, failed %q", f.name, client,
 						after[i].Get+after[i].Post-before[i].Get-before[i].Post, after[i].Refused-before[i].Refused, failed)
-					// Only who kills a process may break what it was responding to.
+					// Only a killed process may fail the requests that it is serving.
 					if !f.kills && len(failed) > 0 {
 						t.Errorf("%s, %s: requests failed: %q", f.name, client, failed)
 					}
 				}
 			}
 			now := browser.state()
-			for name, all := range map[string][]heard{"EventSource": now.Source, "WebSocket": now.Socket} {
+			for name, all := range map[string][]event{"EventSource": now.Source, "WebSocket": now.Socket} {
 				if err := s.published.check(all); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
@@ -234,11 +235,11 @@ func TestE2EClientsRecover(t *testing.T) {
 					t.Errorf("tus-js-client: %s", last)
 				}
 				stored := filepath.Join(s.Cmd.Dir, "data/uploads/recover/slow.bin")
-				if harness.SumOfFile(t, stored) != harness.SumOfFile(t, upload.file) {
-					t.Error("the file is another")
+				if harness.FileSHA256(t, stored) != harness.FileSHA256(t, upload.file) {
+					t.Error("the stored file has other content")
 				}
 			case <-time.After(5 * time.Minute):
-				t.Error("the upload does not end")
+				t.Error("the upload has not ended")
 			}
 		})
 	}

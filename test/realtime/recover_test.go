@@ -20,29 +20,29 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// heard is what a subscriber of a channel gets.
-type heard struct {
+// event is an event of an event stream.
+type event struct {
 	ID    uint64
 	Event string // subscribed, gap, or empty for a message
 	Data  string
 	Gap   bool
 }
 
-// eventSource follows an event stream as browsers do (WHATWG HTML §9.2): a lost
-// connection is opened again, behind the last message, and a response that is no
-// event stream with status 200 ends it for good.
+// eventSource follows an event stream as browsers do (WHATWG HTML §9.2). When the
+// connection is lost it connects again, with the id of the last message. It gives up
+// if the response is not an event stream with status 200.
 type eventSource struct {
 	url string
 
 	mu     sync.Mutex
-	all    []heard
+	all    []event
 	lastID string
 	retry  time.Duration
-	final  string // why it gave up; empty while it has not
-	ended  int    // streams, and attempts at one
+	final  string // reason for giving up; empty until then
+	ended  int    // number of streams that ended, or failed to start
 }
 
-// run returns when ctx ends or the client has given up.
+// run follows the stream until ctx ends or the client gives up.
 func (s *eventSource) run(ctx context.Context) {
 	s.retry = 100 * time.Millisecond
 	for ctx.Err() == nil && s.connect(ctx) {
@@ -56,7 +56,7 @@ func (s *eventSource) run(ctx context.Context) {
 	}
 }
 
-// connect reads one stream to its end, and reports whether there may be another.
+// connect reads one stream to its end and reports whether to connect again.
 func (s *eventSource) connect(ctx context.Context) (again bool) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *eventSource) connect(ctx context.Context) (again bool) {
 	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		return s.giveUp(fmt.Sprint(resp.Status, " ", kind))
 	}
-	var e heard
+	var e event
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		field, value, _ := strings.Cut(lines.Text(), ": ")
 		switch field {
@@ -82,7 +82,7 @@ func (s *eventSource) connect(ctx context.Context) (again bool) {
 			if e.Data != "" {
 				s.take(e)
 			}
-			e = heard{}
+			e = event{}
 		case "id":
 			s.lastID = value
 			e.ID, _ = strconv.ParseUint(value, 10, 64)
@@ -105,7 +105,7 @@ func (s *eventSource) giveUp(why string) bool {
 	return false
 }
 
-func (s *eventSource) take(e heard) {
+func (s *eventSource) take(e event) {
 	if e.Event != "" {
 		_ = json.Unmarshal([]byte(e.Data), &e) // gap
 	}
@@ -114,22 +114,22 @@ func (s *eventSource) take(e heard) {
 	s.all = append(s.all, e)
 }
 
-// published are the messages that a server has taken, by number.
+// published holds the messages that a server has accepted, by number.
 type published struct {
 	channel string
-	sent    int // attempts
+	sent    int // number of attempts
 	taken   map[uint64]string
 	last    uint64
 }
 
-// publish sends a message until one is taken, each time another one: what was
-// refused may have been sent all the same.
+// publish publishes until a message is accepted. Each attempt has its own text, since
+// a message may be sent although its response is an error.
 func (p *published) publish(t *testing.T, g *harness.Server) {
 	t.Helper()
-	testutil.Eventually(t, "a message is taken", func() bool { return p.try(t, g) == http.StatusOK })
+	testutil.Eventually(t, "a message is accepted", func() bool { return p.try(t, g) == http.StatusOK })
 }
 
-// try sends one message and returns the status, or 0 if there was no response.
+// try publishes once and returns the status, or 0 without a response.
 func (p *published) try(t *testing.T, g *harness.Server) (status int) {
 	t.Helper()
 	p.sent++
@@ -154,10 +154,10 @@ func (p *published) try(t *testing.T, g *harness.Server) (status int) {
 	return http.StatusOK
 }
 
-// check wants all messages from the first on, each once and in order, but for gaps
-// that were reported.
-func (p *published) check(all []heard) error {
-	at := uint64(math.MaxUint64) // number up to which all is there, or reported
+// check checks that a client has all messages from its first one on, each once and in
+// order, except in gaps that were reported.
+func (p *published) check(all []event) error {
+	at := uint64(math.MaxUint64) // highest number up to which each message was received or reported
 	for i, e := range all {
 		switch {
 		case e.Event == "subscribed" && at == math.MaxUint64, e.Gap && e.ID >= at:
@@ -165,43 +165,43 @@ func (p *published) check(all []heard) error {
 		case e.Event == "subscribed" && !e.Gap && e.ID == at:
 		case e.Event == "" && e.ID == at+1:
 			if want, known := p.taken[e.ID]; known && e.Data != want {
-				return fmt.Errorf("number %d: %q, published was %q", e.ID, e.Data, want)
+				return fmt.Errorf("message %d is %q, want %q", e.ID, e.Data, want)
 			}
 			at = e.ID
 		default:
-			return fmt.Errorf("event %d: %+v behind number %d", i, e, at)
+			return fmt.Errorf("event %d: %+v after number %d", i, e, at)
 		}
 	}
 	if at < p.last {
-		return fmt.Errorf("the last number is %d, published were %d", at, p.last)
+		return fmt.Errorf("the last number is %d, want %d", at, p.last)
 	}
 	return nil
 }
 
-// site is a server that faults happen to.
+// site is a server under faults.
 type site struct {
 	*harness.Server
-	redis     *redistest.Server // or nil: it has the store slot
+	redis     *redistest.Server // nil with the embedded state server
 	published *published
-	met       func(t *testing.T) // waits until each client has tried to connect since; for a fault that lasts
+	met       func(t *testing.T) // waits until each client has tried to connect during the fault
 }
 
-// fault is something that breaks under clients, and is over when do returns.
+// fault is a fault under clients. It has ended when do returns.
 type fault struct {
 	name  string
-	store bool // needs the store slot
-	redis bool // needs Redis
-	kills bool // kills serving processes, and with them the requests they were responding to
+	store bool // whether it needs the embedded state server
+	redis bool // whether it needs Redis
+	kills bool // whether it kills serving processes, and the requests they are serving
 	do    func(t *testing.T, s *site)
 }
 
-// refused publishes until nothing is taken any more: Redis is away.
+// refused publishes until messages are refused because Redis is not available.
 func (s *site) refused(t *testing.T) {
 	t.Helper()
 	testutil.Eventually(t, "messages are refused", func() bool { return s.published.try(t, s.Server) == http.StatusServiceUnavailable })
 }
 
-// killed kills a slot's process and waits for the next one.
+// killed kills the process of a slot and waits for the next one.
 func (s *site) killed(t *testing.T, slot string) {
 	t.Helper()
 	pid := s.Slots(t)[slot].PID
@@ -214,7 +214,7 @@ func (s *site) killed(t *testing.T, slot string) {
 	})
 }
 
-// reconnect makes every client connect again while the fault lasts.
+// reconnect closes the connection of every client while the fault lasts.
 func (s *site) reconnect(t *testing.T) {
 	t.Helper()
 	s.killed(t, "serve.0")
@@ -222,7 +222,7 @@ func (s *site) reconnect(t *testing.T) {
 	s.met(t)
 }
 
-// faults are those that every client recovers from.
+// faults are the faults that every client recovers from.
 var faults = []fault{
 	{name: "Redis restarts", redis: true, kills: true, do: func(t *testing.T, s *site) {
 		s.redis.Kill()
@@ -230,7 +230,7 @@ var faults = []fault{
 		s.reconnect(t)
 		s.redis.Restart(t)
 	}},
-	{name: "Redis stands still", redis: true, kills: true, do: func(t *testing.T, s *site) {
+	{name: "Redis is stopped", redis: true, kills: true, do: func(t *testing.T, s *site) {
 		before := strings.Count(s.Log.String(), "subscription lost")
 		s.redis.Stop(t)
 		s.refused(t)
@@ -238,7 +238,7 @@ var faults = []fault{
 		s.reconnect(t)
 		s.redis.Continue(t)
 	}},
-	{name: "the store is killed", store: true, do: func(t *testing.T, s *site) { s.killed(t, "store.0") }},
+	{name: "the state server is killed", store: true, do: func(t *testing.T, s *site) { s.killed(t, "store.0") }},
 	{name: "a child is killed", kills: true, do: func(t *testing.T, s *site) {
 		s.killed(t, "serve.0")
 		s.published.publish(t, s.Server)
@@ -249,9 +249,9 @@ var faults = []fault{
 		if err := s.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		testutil.Eventually(t, "the children are new", func() bool {
+		testutil.Eventually(t, "the serve children are replaced", func() bool {
 			s.published.publish(t, s.Server)
-			return s.Renewed(t, before)
+			return s.ServeSlotsReplaced(t, before)
 		})
 		for _, slot := range []string{"serve.0", "serve.1"} {
 			testutil.Eventually(t, "the old process of "+slot+" has ended", func() bool {
@@ -262,8 +262,8 @@ var faults = []fault{
 	}},
 }
 
-// recoverable starts a server with two children, with a Redis or without, and
-// returns the faults that it may have.
+// recoverable starts a server with two serve children, with or without Redis, and
+// returns the faults that apply to it.
 func recoverable(t *testing.T, withRedis bool, flags ...string) (s *site, some []fault) {
 	t.Helper()
 	s = &site{published: &published{channel: "recover"}}
@@ -281,8 +281,8 @@ func recoverable(t *testing.T, withRedis bool, flags ...string) (s *site, some [
 	return s, some
 }
 
-// A client that gives up at any status but 200 follows a channel through all
-// faults: no message is missing or there twice, unless a gap is reported.
+// A client that gives up at any status but 200 follows a channel through all faults.
+// It receives every message once, except in gaps that are reported.
 func TestEventSourcesRecover(t *testing.T) {
 	t.Parallel()
 	for name, withRedis := range map[string]bool{"redis": true, "store slot": false} {
@@ -299,17 +299,17 @@ func TestEventSourcesRecover(t *testing.T) {
 				running.Go(func() { sources[i].run(ctx) }) // ends with ctx
 			}
 			for _, source := range sources {
-				source.await(t, "it is subscribed", func() bool { return len(source.all) > 0 })
+				source.await(t, "the client has subscribed", func() bool { return len(source.all) > 0 })
 			}
 			s.met = func(t *testing.T) {
-				before := make([]int, len(sources)) // of all first: they connect at the same time
+				before := make([]int, len(sources)) // for all clients first, since they connect at the same time
 				for i, source := range sources {
 					source.mu.Lock()
 					before[i] = source.ended
 					source.mu.Unlock()
 				}
 				for i, source := range sources {
-					source.await(t, "it has connected twice", func() bool { return source.ended >= before[i]+2 })
+					source.await(t, "the client has connected twice", func() bool { return source.ended >= before[i]+2 })
 				}
 			}
 			for _, f := range some {
@@ -317,7 +317,7 @@ func TestEventSourcesRecover(t *testing.T) {
 				f.do(t, s)
 				s.published.publish(t, s.Server)
 				for _, source := range sources {
-					source.await(t, f.name+": it has the last message", func() bool { return source.all[len(source.all)-1].ID >= s.published.last })
+					source.await(t, f.name+": the client has the last message", func() bool { return source.all[len(source.all)-1].ID >= s.published.last })
 				}
 			}
 			for _, source := range sources {
@@ -331,7 +331,7 @@ func TestEventSourcesRecover(t *testing.T) {
 	}
 }
 
-// await waits until a client is as it should be, which cond finds under its lock.
+// await waits until cond returns true. It is called with the lock of the client.
 func (s *eventSource) await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	testutil.Eventually(t, "a client: "+what, func() bool {

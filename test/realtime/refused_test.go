@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// What cannot be published or followed is refused with a reason, and nobody hears
-// of it.
+// Messages and subscriptions that are not allowed are refused with a reason, and no
+// subscriber receives anything.
 func TestRealtimeRefused(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-max-body", "1000")
@@ -48,7 +48,7 @@ func TestRealtimeRefused(t *testing.T) {
 		{"GET", "/longpoll?s=x", "", nil, 400, "s:"},
 		{"GET", "/longpoll?s=-1", "", nil, 400, "s:"},
 	} {
-		resp, body := harness.Ask(t, row.method, g.URL+row.path, row.body, row.header...)
+		resp, body := harness.Request(t, row.method, g.URL+row.path, row.body, row.header...)
 		if resp.StatusCode != row.status || !strings.Contains(body, row.reason) {
 			t.Errorf("%s %.40s %.10q %v: %d %s", row.method, row.path, row.body, row.header, resp.StatusCode, body)
 		}
@@ -61,21 +61,22 @@ func TestRealtimeRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, text, err := long.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
-		t.Errorf("too long for a broadcast: %.20q, %v", text, err)
+		t.Errorf("a broadcast over the limit: %.20q, %v", text, err)
 	}
-	if resp, body := harness.Ask(t, "POST", g.URL+"/publish/a", "heard", "Authorization", token); resp.StatusCode != http.StatusOK {
+	if resp, body := harness.Request(t, "POST", g.URL+"/publish/a", "accepted", "Authorization", token); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), "subscribed") {
 		t.Fatalf("%s, %v", text, err)
 	}
-	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), `"data":"heard"`) {
-		t.Errorf("the first thing that is heard: %s, %v", text, err)
+	if _, text, err := follower.ReadMessage(); err != nil || !strings.Contains(string(text), `"data":"accepted"`) {
+		t.Errorf("the first message is %s, %v", text, err)
 	}
 }
 
-// While Redis is away, publishing and WebSockets of channels fail at once, an event
-// stream ends with the time to come back, and a long poll ends when its time is up.
+// Without Redis, publishing and the WebSockets of channels fail at once. An event
+// stream ends with a time for the client to reconnect, and a long poll ends with its
+// timeout.
 func TestRealtimeWithoutRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -85,10 +86,10 @@ func TestRealtimeWithoutRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	redis.Kill()
-	if resp, body := harness.Ask(t, "POST", g.URL+"/publish/a", "x"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+	if resp, body := harness.Request(t, "POST", g.URL+"/publish/a", "x"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("publish: %d %s", resp.StatusCode, body)
 	}
-	if resp, body := harness.Ask(t, "GET", g.URL+"/events/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
+	if resp, body := harness.Request(t, "GET", g.URL+"/events/a", ""); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
 		!strings.Contains(body, "\nretry: ") || strings.Contains(body, "\nid: ") {
 		t.Errorf("events: %d %q", resp.StatusCode, body)
 	}
@@ -103,7 +104,7 @@ func TestRealtimeWithoutRedis(t *testing.T) {
 		t.Errorf("broadcast: %s, %v", text, err)
 	}
 	began := time.Now()
-	resp, body := harness.Ask(t, "GET", g.URL+"/longpoll?s=0.2", "")
+	resp, body := harness.Request(t, "GET", g.URL+"/longpoll?s=0.2", "")
 	if resp.StatusCode != http.StatusOK || body != "Waiting for data...New data available!" || time.Since(began) < 200*time.Millisecond {
 		t.Errorf("long poll: %d %q", resp.StatusCode, body)
 	}

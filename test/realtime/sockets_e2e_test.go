@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// TestE2EBackpressure reads a million messages at a megabyte a second: they all
-// come, in order, and the child holds no more than the client's share of them.
+// TestE2EBackpressure reads a million messages at a megabyte a second. All are received
+// in order, and the child buffers no more than the limit for a client.
 func TestE2EBackpressure(t *testing.T) {
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
 	pid := g.Slots(t)["serve.0"].PID
@@ -41,16 +41,17 @@ func TestE2EBackpressure(t *testing.T) {
 		read += len(text)
 	}
 	grown := harness.PeakMemory(t, pid) - before
-	t.Logf("%d bytes in %v, the child has grown by %d KiB", read, time.Since(began).Round(time.Second), grown>>10)
+	t.Logf("%d bytes in %v, the memory of the child grew by %d KiB", read, time.Since(began).Round(time.Second), grown>>10)
 	if grown > 16<<20 {
-		t.Errorf("the child has grown by %d KiB", grown>>10)
+		t.Errorf("the memory of the child grew by %d KiB", grown>>10)
 	}
 	if strings.Contains(g.Log.String(), "too slow") {
 		t.Errorf("log: %s", g.Log)
 	}
 }
 
-// TestE2EReloadMovesChannelClients is TestReloadMovesChannelClients with 2,000.
+// TestE2EReloadMovesChannelClients is TestReloadMovesChannelClients with 2,000
+// clients.
 func TestE2EReloadMovesChannelClients(t *testing.T) {
-	harness.EachStore(t, func(t *testing.T, flags []string) { reloadUnder(t, 2000, flags) })
+	harness.OnStateServers(t, func(t *testing.T, flags []string) { reloadUnder(t, 2000, flags) })
 }

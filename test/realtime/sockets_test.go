@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Clients that nobody here wrote, on every route.
+// Stock WebSocket clients use every route.
 func TestForeignClients(t *testing.T) {
 	t.Parallel()
 	for name, argv := range map[string][]string{
@@ -25,7 +25,7 @@ func TestForeignClients(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// Each has a server of its own, or they would hear each other's broadcasts.
+			// Each has its own server, so that it does not receive the broadcasts of others.
 			g := harness.Start(t, t.TempDir(), "-procs", "2", "-workers", "0", "-ws-compress")
 			ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 			defer cancel()
@@ -37,8 +37,8 @@ func TestForeignClients(t *testing.T) {
 	}
 }
 
-// narrow dials a WebSocket whose own buffer for what it receives is small, so
-// that the server soon notices when it does not read.
+// narrow dials a WebSocket with a small receive buffer, so that the server soon
+// notices a client that does not read.
 func narrow(t *testing.T, g *harness.Server, path string) *websocket.Conn {
 	t.Helper()
 	small := func(_, _ string, c syscall.RawConn) (err error) {
@@ -61,8 +61,8 @@ func narrow(t *testing.T, g *harness.Server, path string) *websocket.Conn {
 
 const backpressureHello = "Connected to Backpressure WebSocket server!"
 
-// A client that stops reading is paused with no more than its share of memory,
-// and closed when its time is up; the server says so.
+// A client that stops reading is paused within its memory limit, and closed after
+// -ws-send-timeout. The server logs it.
 func TestBackpressureStops(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-ws-send-timeout", "2s")
@@ -71,21 +71,21 @@ func TestBackpressureStops(t *testing.T) {
 	if _, text, err := c.ReadMessage(); err != nil || string(text) != backpressureHello {
 		t.Fatalf("%q, %v", text, err)
 	}
-	testutil.Eventually(t, "it is closed", func() bool {
+	testutil.Eventually(t, "the connection is closed", func() bool {
 		return strings.Contains(g.Log.String(), "client too slow, connection closed")
 	})
 	slot := g.Slots(t)["serve.0"]
 	if grown := harness.PeakMemory(t, slot.PID) - before; grown > 32<<20 {
-		t.Errorf("the child has grown by %d KiB", grown>>10)
+		t.Errorf("the memory of the child grew by %d KiB", grown>>10)
 	}
-	testutil.Eventually(t, "its connection is gone", func() bool {
+	testutil.Eventually(t, "the connection is not counted any more", func() bool {
 		var status struct{ Slots []struct{ Connections int } }
 		harness.GetJSON(t, "http://"+g.Admin+"/status", &status)
 		return status.Slots[0].Connections == 0
 	})
 }
 
-// Limits on connections hold for those that live long, as long as they live.
+// Connection limits count WebSockets for as long as they are open.
 func TestSocketLimits(t *testing.T) {
 	t.Parallel()
 	for _, flags := range [][]string{
@@ -97,13 +97,13 @@ func TestSocketLimits(t *testing.T) {
 		c, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/websocket", nil)
 		if err == nil {
 			c.Close()
-			t.Fatalf("%v: a fourth connection", flags)
+			t.Fatalf("%v: a fourth connection is accepted", flags)
 		}
 		if resp == nil || resp.StatusCode != http.StatusServiceUnavailable && resp.StatusCode != http.StatusTooManyRequests {
 			t.Errorf("%v: %v, %+v", flags, err, resp)
 		}
 		held[1].Close()
-		testutil.Eventually(t, "there is room again", func() bool {
+		testutil.Eventually(t, "another connection is accepted", func() bool {
 			c, _, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/websocket", nil)
 			if err == nil {
 				c.Close()

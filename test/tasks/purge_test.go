@@ -12,10 +12,10 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// server tasks purge cancels ten thousand tasks that wait, but none of another
-// queue or task, and none that runs; a workflow learns of it.
+// server tasks purge cancels ten thousand queued tasks, but none of another queue or
+// name, and no running task. A workflow of purged tasks fails.
 func TestPurge(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, `
 			[tasks.say]
@@ -29,11 +29,11 @@ func TestPurge(t *testing.T) {
 		}
 		harness.Command(t, dir, append([]string{"tasks", "queues", "pause", "talk"}, where...)...)
 		runs := harness.PostTask(t, g, `{"task":"nap"}`)
-		testutil.Eventually(t, "it runs", func() bool { return harness.ShowTask(t, g, runs.ID).State == "running" })
+		testutil.Eventually(t, "the task is running", func() bool { return harness.GetTask(t, g, runs.ID).State == "running" })
 		members := strings.TrimSuffix(strings.Repeat(`{"task":"say","queue":"talk"},`, 1000), ",")
-		chord := harness.PostFlow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
+		chord := harness.PostWorkflow(t, g, `{"group":[`+members+`],"callback":{"task":"say","immutable":true}}`)
 		for range 9 {
-			harness.PostFlow(t, g, `{"group":[`+members+`]}`)
+			harness.PostWorkflow(t, g, `{"group":[`+members+`]}`)
 		}
 		other := harness.PostTask(t, g, `{"task":"nap","queue":"talk"}`)
 		later := harness.PostTask(t, g, `{"task":"say","countdown":3600}`)
@@ -47,24 +47,24 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
 		for id, state := range map[string]string{runs.ID: "running", other.ID: "queued", later.ID: "scheduled", chord.Tasks[0]: "cancelled", chord.Tasks[999]: "cancelled", chord.Callback: "failed"} {
-			if task := harness.ShowTask(t, g, id); task.State != state || state == "cancelled" && task.Error != "purged" {
+			if task := harness.GetTask(t, g, id); task.State != state || state == "cancelled" && task.Error != "purged" {
 				t.Errorf("%+v, want %s", task, state)
 			}
 		}
-		var f harness.Flow
+		var f harness.Workflow
 		if harness.GetJSON(t, g.URL+"/workflows/"+chord.ID, &f); f.State != "failed" || f.Failed != 1000 || f.Error != "purged" {
 			t.Errorf("%+v", f)
 		}
 		if code, out, errs := purge("-yes", "-json", "-state", "queued,scheduled"); code != 0 || out != `{"purged":2}`+"\n" {
 			t.Errorf("%d %q %q", code, out, errs)
 		}
-		if task := harness.ShowTask(t, g, runs.ID); task.State != "running" {
+		if task := harness.GetTask(t, g, runs.ID); task.State != "running" {
 			t.Errorf("%+v", task)
 		}
 
-		// On a terminal it asks.
+		// On a terminal it asks for confirmation.
 		harness.PostTask(t, g, `{"task":"say","id":"asked","countdown":3600}`)
-		for _, answer := range []string{"n\n", "y\n"} {
+		for _, input := range []string{"n\n", "y\n"} {
 			ptm, pts := terminal(t)
 			cmd := exec.Command(harness.Binary(), append([]string{"tasks", "purge"}, where...)...)
 			cmd.Dir, cmd.Stdin, cmd.Stderr = dir, pts, pts
@@ -79,19 +79,19 @@ func TestPurge(t *testing.T) {
 					t.Logf("terminal: %q", seen.String())
 				}
 			})
-			testutil.Eventually(t, "it asks", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
-			if _, err := fmt.Fprint(ptm, answer); err != nil {
+			testutil.Eventually(t, "it asks for confirmation", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
+			if _, err := fmt.Fprint(ptm, input); err != nil {
 				t.Fatal(err)
 			}
 			err := cmd.Wait()
 			exited, failed := errors.AsType[*exec.ExitError](err)
-			if yes := answer == "y\n"; yes && (err != nil || out.String() != "tasks purged: 1\n") || !yes && (!failed || exited.ExitCode() != 1) {
-				t.Errorf("%q: %v %q %q", answer, err, out.String(), seen.String())
+			if yes := input == "y\n"; yes && (err != nil || out.String() != "tasks purged: 1\n") || !yes && (!failed || exited.ExitCode() != 1) {
+				t.Errorf("%q: %v %q %q", input, err, out.String(), seen.String())
 			}
-			if state := harness.ShowTask(t, g, "asked").State; (state == "cancelled") != (answer == "y\n") {
-				t.Errorf("after %q it is %s", answer, state)
+			if state := harness.GetTask(t, g, "asked").State; (state == "cancelled") != (input == "y\n") {
+				t.Errorf("after the input %q the task is %s", input, state)
 			}
 		}
-		harness.Command(t, dir, append([]string{"tasks", "cancel", runs.ID}, where...)...) // else the server waits for it at its end
+		harness.Command(t, dir, append([]string{"tasks", "cancel", runs.ID}, where...)...) // else the server waits for it at the end of the test
 	})
 }

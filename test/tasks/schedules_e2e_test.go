@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// TestE2EScheduleOfThirtySeconds is what TestScheduleSurvivesAServer shows, for
-// longer: a schedule of every second on two servers, one of which is killed.
+// TestE2EScheduleOfThirtySeconds is TestScheduleSurvivesServer for a longer time.
 func TestE2EScheduleOfThirtySeconds(t *testing.T) {
 	scheduleSurvives(t, 30*time.Second)
 }

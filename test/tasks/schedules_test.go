@@ -9,14 +9,14 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Two servers on one Redis share a schedule; one is killed. Each moment is one
-// task, and ran once.
-func TestScheduleSurvivesAServer(t *testing.T) {
+// Two servers on one Redis share a schedule, and one of them is killed. Each scheduled
+// time has one task, which runs once.
+func TestScheduleSurvivesServer(t *testing.T) {
 	t.Parallel()
 	scheduleSurvives(t, 10*time.Second)
 }
 
-// scheduleSurvives shares a schedule of every second for so long.
+// scheduleSurvives runs a schedule of every second for the time span.
 func scheduleSurvives(t *testing.T, span time.Duration) {
 	file := harness.TasksFile(t, `
 		[tasks.tick]
@@ -26,9 +26,9 @@ func scheduleSurvives(t *testing.T, span time.Duration) {
 	flags := []string{"-procs", "1", "-workers", "1", "-broker", broker, "-tasks", file}
 	first, second := harness.Start(t, t.TempDir(), flags...), harness.Start(t, t.TempDir(), flags...)
 	began := time.Now()
-	testutil.Eventually(t, "half of the time is over", func() bool { return time.Since(began) > span/2 })
+	testutil.Eventually(t, "half of the time has passed", func() bool { return time.Since(began) > span/2 })
 	first.Kill()
-	testutil.Eventually(t, "the time is over", func() bool { return time.Since(began) > span })
+	testutil.Eventually(t, "the time has passed", func() bool { return time.Since(began) > span })
 	var page struct {
 		Tasks []struct {
 			ID, State string
@@ -47,21 +47,21 @@ func scheduleSurvives(t *testing.T, span time.Duration) {
 	states := map[string]int{}
 	for _, task := range page.Tasks {
 		if _, twice := states[task.ID]; twice {
-			t.Errorf("%s is there twice", task.ID)
+			t.Errorf("%s exists twice", task.ID)
 		}
 		states[task.ID] = task.Attempts
 	}
-	missed, again := 0, 0
+	missed, repeated := 0, 0
 	for at := began.Truncate(time.Second); at.Before(began.Add(span)); at = at.Add(time.Second) {
 		attempts, ok := states["tick-"+at.UTC().Format("20060102T150405Z")]
 		if !ok {
 			missed++
 		} else if attempts != 1 {
-			again++
+			repeated++
 		}
 	}
-	t.Logf("%d moments, %d missed, %d begun more than once", len(states), missed, again)
-	if missed > 0 || again > 1 { // one may have been with the worker that was killed
-		t.Errorf("%d moments were missed, %d begun more than once", missed, again)
+	t.Logf("%d scheduled times, %d missed, %d tasks repeated", len(states), missed, repeated)
+	if missed > 0 || repeated > 1 { // the killed worker may have run one
+		t.Errorf("%d scheduled times were missed, %d tasks repeated", missed, repeated)
 	}
 }

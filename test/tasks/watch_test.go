@@ -19,8 +19,8 @@ type watched struct {
 	Progress        int
 }
 
-// watchToEnd reads until the server closes, and returns all that came and the
-// code of the end.
+// watchToEnd reads until the server closes the WebSocket. It returns all messages and
+// the close code.
 func watchToEnd(c *websocket.Conn) (all []watched, code int, err error) {
 	for {
 		_ = c.SetReadDeadline(time.Now().Add(time.Minute))
@@ -39,10 +39,10 @@ func watchToEnd(c *websocket.Conn) (all []watched, code int, err error) {
 	}
 }
 
-// A thousand clients in four processes watch one task: each begins with the task
-// as it is, sees progress, and ends behind its final state.
+// A thousand clients in four processes watch one task. Each receives the current
+// state, progress and the final state, and then the connection is closed.
 func TestWatchers(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, `
 			[tasks.steps]
@@ -66,13 +66,13 @@ func TestWatchers(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil || code != websocket.CloseNormalClosure || len(all) < 2 || all[0].State != "queued" || all[len(all)-1].State != "success" || all[len(all)-1].Progress != 100 {
-					t.Errorf("a watcher saw %+v, %d, %v", all, code, err)
+					t.Errorf("a client received %+v, close code %d, %v", all, code, err)
 					return
 				}
 				final++
 				for i, w := range all {
 					if i > 0 && w.Progress < all[i-1].Progress {
-						t.Errorf("progress goes back: %+v", all)
+						t.Errorf("progress decreases: %+v", all)
 					}
 					if w.Progress > 0 && w.Progress < 100 {
 						progress++
@@ -81,21 +81,21 @@ func TestWatchers(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		t.Logf("%d of %d saw the end, within %v, after %d states of progress", final, n, time.Since(began).Round(time.Millisecond), progress)
+		t.Logf("%d of %d clients received the final state within %v, and %d messages of progress", final, n, time.Since(began).Round(time.Millisecond), progress)
 		if progress < n {
-			t.Errorf("%d watchers saw %d states of progress", n, progress)
+			t.Errorf("%d clients received %d messages of progress", n, progress)
 		}
-		// Who comes when all is over gets the end at once.
+		// A client that connects after the end receives the final state.
 		all, code, err := watchToEnd(harness.Socket(t, g, "/tasks/"+id+"/watch"))
 		if err != nil || code != websocket.CloseNormalClosure || len(all) != 1 || all[0].State != "success" {
-			t.Errorf("too late: %+v, %d, %v", all, code, err)
+			t.Errorf("after the end: %+v, %d, %v", all, code, err)
 		}
 	})
 }
 
-// Watching is refused for what is not there, without the token, and to who does
-// not speak WebSocket; who talks is shown out.
-func TestWatchIsRefused(t *testing.T) {
+// Watching is refused for unknown tasks, without the token, and without a WebSocket
+// handshake. A client that sends a message is disconnected.
+func TestWatchRefused(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
 	req, err := http.NewRequest(http.MethodPost, g.URL+"/tasks", strings.NewReader(`{"task":"long_running_task","id":"a"}`))
@@ -121,7 +121,7 @@ func TestWatchIsRefused(t *testing.T) {
 		return h
 	}
 	if _, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/tasks/nobody/watch", with("")); err == nil || resp.StatusCode != http.StatusNotFound {
-		t.Errorf("a task that is not there: %v", err)
+		t.Errorf("an unknown task: %v", err)
 	}
 	if _, resp, err := websocket.DefaultDialer.Dial(g.SocketURL()+"/tasks/a/watch", with("https://evil.example")); err == nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("from another origin: %v", err)
@@ -135,9 +135,9 @@ func TestWatchIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if all, code, err := watchToEnd(c); err != nil || code != websocket.ClosePolicyViolation || len(all) > 1 {
-		t.Errorf("who talks: %+v, %d, %v", all, code, err)
+		t.Errorf("after a message from the client: %+v, %d, %v", all, code, err)
 	}
 	if code, _, err := harness.Get(g.URL + "/tasks/a/watch"); err != nil || code != http.StatusUnauthorized {
-		t.Errorf("without a handshake and a token: %d, %v", code, err)
+		t.Errorf("without a handshake and without a token: %d, %v", code, err)
 	}
 }

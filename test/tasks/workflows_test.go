@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// workflowTasks are a task that ends at once, one that fails, and one that waits
-// until a file is there.
+// workflowTasks are a task that succeeds, one that fails, and one that runs for ten
+// minutes.
 const workflowTasks = `
 	[tasks.say]
 	argv = ["echo", "{0}"]
@@ -21,28 +21,28 @@ const workflowTasks = `
 	[tasks.hold]
 	argv = ["sleep", "600"]`
 
-// wantResponse posts a body and fails unless status and reason are as they should
-// be; reasons is what the reason must contain.
-func wantResponse(t *testing.T, g *harness.Server, method, path, body string, status int, reasons ...string) (f harness.Flow) {
+// wantResponse sends a request and checks the status of the response. The reason must
+// contain each of reasons.
+func wantResponse(t *testing.T, g *harness.Server, method, path, body string, status int, reasons ...string) (f harness.Workflow) {
 	t.Helper()
-	code := harness.Send(t, method, g.URL+path, body, &f)
+	code := harness.SendJSON(t, method, g.URL+path, body, &f)
 	if code != status {
 		t.Errorf("%s %s %.200s: %d %q, want %d", method, path, body, code, f.Reason, status)
 	}
 	for _, want := range reasons {
 		if !strings.Contains(f.Reason, want) {
-			t.Errorf("%s %s %.200s: %q does not say %q", method, path, body, f.Reason, want)
+			t.Errorf("%s %s %.200s: reason %q does not contain %q", method, path, body, f.Reason, want)
 		}
 	}
 	return f
 }
 
-// A workflow reserves its ids: nobody else gets one, in any way, and ids that are
-// there twice are refused. What is refused leaves nothing behind.
+// A workflow reserves the ids of its tasks: no other task or workflow can use them. Ids
+// that occur twice are refused. A refused request creates nothing.
 func TestWorkflowIDs(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, workflowTasks)
-		// Without a worker everything stays as it is.
+		// Without a worker nothing changes its state.
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "2", "-workers", "0", "-tasks", file}, where...)...)
 		task := func(id string) string { return fmt.Sprintf(`{"task":"say","args":["x"],"id":%q}`, id) }
 		link := func(id string) string { return fmt.Sprintf(`{"task":"say","id":%q}`, id) }
@@ -63,8 +63,8 @@ func TestWorkflowIDs(t *testing.T) {
 		}
 
 		harness.PostTask(t, g, task("alone"))
-		harness.PostFlow(t, g, `{"chain":[`+task("a")+`,`+link("b")+`,`+link("c")+`]}`)
-		harness.PostFlow(t, g, `{"id":"g","group":[`+task("m1")+`,`+task("m2")+`],"callback":{"task":"say","args":["x"],"immutable":true,"id":"cb"}}`)
+		harness.PostWorkflow(t, g, `{"chain":[`+task("a")+`,`+link("b")+`,`+link("c")+`]}`)
+		harness.PostWorkflow(t, g, `{"id":"g","group":[`+task("m1")+`,`+task("m2")+`],"callback":{"task":"say","args":["x"],"immutable":true,"id":"cb"}}`)
 		for id, holder := range map[string]string{
 			"alone": "another task", "a": "another workflow", "b": `workflow "a"`, "c": `workflow "a"`,
 			"g": "another workflow", "m2": `workflow "g"`, "cb": `workflow "g"`,
@@ -90,14 +90,14 @@ func TestWorkflowIDs(t *testing.T) {
 			wantResponse(t, g, "POST", "/tasks", fmt.Sprintf(`{"task":"say","args":["x"],"id":%q,"unique":"k","unique_for":"1h"}`, id),
 				http.StatusConflict, fmt.Sprintf("id %q", id))
 		}
-		harness.PostTask(t, g, task("new1")) // it is free still
+		harness.PostTask(t, g, task("new1")) // the id is still free
 	})
 }
 
-// What is sent again after a lost response is what is there already, with 200; and
-// something else with the same id is refused.
+// A request that is sent again gets 200 and the same task or workflow. Another one
+// with the same id is refused.
 func TestPostedTwice(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		file := harness.TasksFile(t, workflowTasks)
 		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "0", "-tasks", file}, where...)...)
 		for name, c := range map[string]struct{ body, location, other string }{
@@ -153,16 +153,16 @@ func TestPostedTwice(t *testing.T) {
 
 // DELETE /workflows/{id} and server tasks cancel end a workflow as a whole.
 func TestCancelWorkflow(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
+	harness.OnTaskStores(t, func(t *testing.T, where []string) {
 		dir := t.TempDir()
 		file := harness.TasksFile(t, workflowTasks)
 		g := harness.Start(t, dir, append([]string{"-procs", "1", "-workers", "1", "-concurrency", "4", "-tasks", file}, where...)...)
 		server := func(args ...string) string { return harness.Command(t, dir, append(args, where...)...) }
 		running := func(id string) {
 			t.Helper()
-			testutil.Eventually(t, id+" runs", func() bool {
-				var task harness.CommandTask // there only when its turn has come
-				return harness.Send(t, "GET", g.URL+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
+			testutil.Eventually(t, id+" is running", func() bool {
+				var task harness.CommandTask // exists when the previous task has ended
+				return harness.SendJSON(t, "GET", g.URL+"/tasks/"+id, "", &task) == http.StatusOK && task.State == "running"
 			})
 		}
 		hold := func(id string) string { return fmt.Sprintf(`{"task":"hold","id":%q}`, id) }
@@ -170,10 +170,10 @@ func TestCancelWorkflow(t *testing.T) {
 			return fmt.Sprintf(`{"task":"say","args":["never"],"immutable":true,"id":%q}`, id)
 		}
 
-		harness.PostFlow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
+		harness.PostWorkflow(t, g, `{"chain":[{"task":"say","args":["x"],"id":"c1"},{"task":"hold","immutable":true,"id":"c2"},`+then("c3")+`]}`)
 		running("c2")
 		wantResponse(t, g, "DELETE", "/workflows/c2", "", http.StatusConflict, `part of workflow "c1"`)
-		for range 2 { // the second call is what completes a first that was cut off
+		for range 2 { // the second request completes an interrupted first one
 			f := wantResponse(t, g, "DELETE", "/workflows/c1", "", http.StatusOK)
 			if f.State != "cancelled" || f.Kind != "chain" || f.FailedTask != "c2" || f.Error != "cancelled with its workflow" || f.Succeeded != 1 {
 				t.Errorf("%+v", f)
@@ -181,68 +181,39 @@ func TestCancelWorkflow(t *testing.T) {
 		}
 		wantResponse(t, g, "GET", "/tasks/c3", "", http.StatusNotFound)
 		wantResponse(t, g, "POST", "/tasks/c2/retry", "", http.StatusConflict, `workflow "c1" was cancelled`)
-		testutil.Eventually(t, "its program is gone", func() bool {
+		testutil.Eventually(t, "its program has ended", func() bool {
 			var page struct{ Tasks []harness.CommandTask }
 			harness.GetJSON(t, g.URL+"/tasks?state=running", &page)
 			return len(page.Tasks) == 0
 		})
 		harness.PostTask(t, g, `{"id":"c3","task":"say","args":["free again"]}`)
 
-		harness.PostFlow(t, g, `{"id":"g","group":[`+hold("m1")+`,{"task":"hold","id":"m2","countdown":"1h"}],"callback":`+then("cb")+`}`)
+		harness.PostWorkflow(t, g, `{"id":"g","group":[`+hold("m1")+`,{"task":"hold","id":"m2","countdown":"1h"}],"callback":`+then("cb")+`}`)
 		running("m1")
 		f := wantResponse(t, g, "DELETE", "/workflows/g", "", http.StatusOK)
 		if f.State != "cancelled" || f.Failed != 2 || f.Callback != "cb" {
 			t.Errorf("%+v", f)
 		}
 		for _, id := range []string{"m1", "m2", "cb"} {
-			if task := harness.ShowTask(t, g, id); task.State != "cancelled" || task.Error != "cancelled with its workflow" {
+			if task := harness.GetTask(t, g, id); task.State != "cancelled" || task.Error != "cancelled with its workflow" {
 				t.Errorf("%s is %+v", id, task)
 			}
 		}
 
-		harness.PostFlow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
-		var w harness.Flow
+		harness.PostWorkflow(t, g, `{"chain":[`+hold("k1")+`,`+then("k2")+`]}`)
+		var w harness.Workflow
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "k1", "-json")), &w); err != nil || w.State != "cancelled" || w.Kind != "chain" {
-			t.Errorf("server tasks cancel says %+v, %v", w, err)
+			t.Errorf("server tasks cancel prints %+v, %v", w, err)
 		}
 		harness.PostTask(t, g, hold("alone"))
 		var task harness.CommandTask
 		if err := json.Unmarshal([]byte(server("tasks", "cancel", "alone", "-json")), &task); err != nil || task.State != "cancelled" || task.Error != "cancelled" {
-			t.Errorf("server tasks cancel says %+v, %v", task, err)
+			t.Errorf("server tasks cancel prints %+v, %v", task, err)
 		}
 
-		harness.PostFlow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
-		testutil.Eventually(t, "it ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
+		harness.PostWorkflow(t, g, `{"id":"done","group":[{"task":"say","args":["x"]}]}`)
+		testutil.Eventually(t, "the workflow ends", func() bool { return wantResponse(t, g, "GET", "/workflows/done", "", 200).State == "success" })
 		wantResponse(t, g, "DELETE", "/workflows/done", "", http.StatusConflict, "waits or runs")
 		wantResponse(t, g, "DELETE", "/workflows/nobody", "", http.StatusNotFound)
-	})
-}
-
-// A chain of which a task failed keeps its ids, so that it goes on when that task
-// is tried again.
-func TestRetryGoesOnWithChain(t *testing.T) {
-	harness.OnStores(t, func(t *testing.T, where []string) {
-		file := harness.TasksFile(t, `
-			[tasks.say]
-			argv = ["echo", "{0}"]
-			[tasks.once]
-			argv = ["sh", "-c", "test -e \"$0\" || { : > \"$0\"; exit 1; }", "`+t.TempDir()+`/begun"]`)
-		g := harness.Start(t, t.TempDir(), append([]string{"-procs", "1", "-workers", "1", "-tasks", file}, where...)...)
-		harness.PostFlow(t, g, `{"chain":[{"task":"once","id":"r1"},{"task":"say","args":["end"],"immutable":true,"id":"r2"}]}`)
-		var f harness.Flow
-		harness.GetJSON(t, g.URL+"/workflows/r1?wait=50s", &f)
-		if f.State != "failed" || f.FailedTask != "r1" {
-			t.Fatalf("%+v", f)
-		}
-		wantResponse(t, g, "POST", "/tasks", `{"id":"r2","task":"say","args":["x"]}`, http.StatusConflict, `id "r2" belongs to workflow "r1"`)
-		wantResponse(t, g, "DELETE", "/workflows/r1", "", http.StatusConflict)
-		wantResponse(t, g, "POST", "/tasks/r1/retry", "", http.StatusOK)
-		testutil.Eventually(t, "it ends well", func() bool {
-			harness.GetJSON(t, g.URL+"/workflows/r1", &f)
-			return f.State == "success"
-		})
-		if string(f.Result) != `{"output":"end"}` {
-			t.Errorf("%+v %s", f, f.Result)
-		}
 	})
 }

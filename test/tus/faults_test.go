@@ -24,14 +24,14 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// tusFaults counts what TestTusUnderFaults has done.
+// tusFaults counts the faults of TestTusUnderFaults.
 type tusFaults struct{ kills, stalls, breaks, takeovers, mismatches, slowest atomic.Int64 }
 
 func (f *tusFaults) sum() int64 {
 	return f.kills.Load() + f.stalls.Load() + f.breaks.Load() + f.takeovers.Load() + f.mismatches.Load()
 }
 
-// tusClient uploads one file in the worst of ways.
+// tusClient uploads one file with every kind of interruption.
 type tusClient struct {
 	t        *testing.T
 	g        *harness.Server
@@ -39,11 +39,11 @@ type tusClient struct {
 	name     string
 	content  []byte
 	location string
-	acked    int        // what the server has acknowledged
-	hanging  []net.Conn // connections of requests that hang
+	acked    int        // number of bytes that the server has acknowledged
+	hanging  []net.Conn // connections of requests that stopped in the middle
 }
 
-// again repeats a request until a server answers it: children die under it.
+// again repeats a request until it gets a response: children are killed meanwhile.
 func (c *tusClient) again(method, path string, body []byte, fields ...string) harness.TusResponse {
 	for deadline := time.Now().Add(60 * time.Second); ; <-time.After(5 * time.Millisecond) {
 		began := time.Now()
@@ -61,13 +61,13 @@ func (c *tusClient) again(method, path string, body []byte, fields ...string) ha
 	}
 }
 
-// offset asks where to go on. It must never be behind what was acknowledged, and
-// nobody who hangs, or is dead, may hold the upload.
+// offset requests the offset of the upload. It must not be less than what was
+// acknowledged, and no stopped or dead request may lock the upload.
 func (c *tusClient) offset() int {
 	a := c.again("HEAD", c.location, nil)
 	n, err := strconv.Atoi(a.Header.Get("Upload-Offset"))
 	if err != nil || a.Status != 200 || n < c.acked || n > len(c.content) {
-		c.t.Errorf("%s: HEAD says %d, offset %q; acknowledged was %d of %d", c.name, a.Status, a.Header.Get("Upload-Offset"), c.acked, len(c.content))
+		c.t.Errorf("%s: HEAD: %d, offset %q; %d of %d bytes were acknowledged", c.name, a.Status, a.Header.Get("Upload-Offset"), c.acked, len(c.content))
 		return -1
 	}
 	if len(c.hanging) > 0 {
@@ -81,8 +81,8 @@ func (c *tusClient) offset() int {
 	return n
 }
 
-// half announces the rest of the file and sends only a part of it; the connection
-// then hangs, or breaks.
+// half announces the rest of the file and sends only a part of it. Then it leaves the
+// connection open, or closes it.
 func (c *tusClient) half(from int) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.g.URL, "http://"))
 	if err != nil {
@@ -120,11 +120,11 @@ func (c *tusClient) run() {
 		case 0, 1, 2:
 			c.half(at)
 			continue
-		case 3: // bytes that are others than was said
+		case 3: // other bytes than the checksum is of
 			sum := sha256.Sum256([]byte("other"))
 			a := c.patch(at, checksum("sha256", sum[:]))
 			if a.Status == 204 {
-				c.t.Errorf("%s: a wrong checksum was taken", c.name)
+				c.t.Errorf("%s: a wrong checksum was accepted", c.name)
 			}
 			c.faults.mismatches.Add(1)
 		case 4:
@@ -140,7 +140,8 @@ func (c *tusClient) run() {
 	}
 }
 
-// patch sends what is between two places, by default the rest; the child may die.
+// patch sends the bytes between two offsets, by default the rest. The child may be
+// killed meanwhile.
 func (c *tusClient) patch(from int, sum string, to ...int) harness.TusResponse {
 	end := append(to, len(c.content))[0]
 	fields := []string{harness.OffsetStream, fmt.Sprintf("Upload-Offset: %d", from)}
@@ -151,9 +152,9 @@ func (c *tusClient) patch(from int, sum string, to ...int) harness.TusResponse {
 	return a
 }
 
-// 200 kills, stalls, breaks and takeovers, over three children: never a wrong byte,
-// never an offset behind what was acknowledged, never an upload that a dead or
-// hanging request holds.
+// 200 kills, stalls, disconnects and takeovers with three children. The files have no
+// wrong byte, no offset is less than what was acknowledged, and no stopped or dead
+// request locks an upload.
 func TestTusUnderFaults(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -165,7 +166,7 @@ func TestTusUnderFaults(t *testing.T) {
 	var mu sync.Mutex
 	sent := map[string][]byte{}
 	for range clients {
-		load.Go(func() { // ends when there have been faults enough
+		load.Go(func() { // ends after enough faults
 			for (faults.sum() < least || faults.kills.Load() < kills) && !t.Failed() {
 				i := int(next.Add(1))
 				c := &tusClient{t: t, g: g, faults: &faults, name: fmt.Sprintf("%03d.bin", i), content: harness.UploadContent(i, 1+rand.IntN(1<<20))}
@@ -193,15 +194,15 @@ func TestTusUnderFaults(t *testing.T) {
 			reloaded = g.Cmd.Process.Signal(syscall.SIGHUP) == nil
 		}
 	}
-	t.Logf("%d kills, %d stalls, %d breaks, %d takeovers, %d wrong checksums; %d files; the slowest answer took %d ms", faults.kills.Load(),
+	t.Logf("%d kills, %d stalls, %d disconnects, %d takeovers, %d wrong checksums; %d files; the slowest response took %d ms", faults.kills.Load(),
 		faults.stalls.Load(), faults.breaks.Load(), faults.takeovers.Load(), faults.mismatches.Load(), len(sent), faults.slowest.Load())
 	if faults.kills.Load() < kills || faults.takeovers.Load() < 5 || !reloaded {
-		t.Error("nothing was tried")
+		t.Error("too few faults for a test")
 	}
 	for name, content := range sent {
 		got, err := os.ReadFile(filepath.Join(dir, "data/uploads/chaos", name))
 		if err != nil || !bytes.Equal(got, content) {
-			t.Errorf("%s has %d bytes of %d, or others: %v", name, len(got), len(content), err)
+			t.Errorf("%s has %d bytes of %d, or other content: %v", name, len(got), len(content), err)
 		}
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, "data/uploads/chaos"))
@@ -213,12 +214,12 @@ func TestTusUnderFaults(t *testing.T) {
 	}
 }
 
-// A disk that is full in the middle is 507, and what has come stays: after room was
-// made the client goes on.
+// If the disk is full in the middle of an upload the response is 507, and the received
+// bytes are kept. The client continues when there is space again.
 func TestTusOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	disk := harness.TinyDisk(t, dir)
+	disk := harness.SmallDisk(t, dir)
 	g := harness.Start(t, dir, "-procs", "2", "-workers", "0", "-upload-dir", disk, "-on-upload", "")
 	content := harness.UploadContent(1, 3<<20)
 	c := &tusClient{t: t, g: g, faults: &tusFaults{}, name: "big", content: content}
@@ -241,23 +242,23 @@ func TestTusOnAFullDisk(t *testing.T) {
 		t.Errorf("an upload on a full disk: %d %s", a.Status, a.Body)
 	}
 	if at := c.offset(); at < 256<<10 {
-		t.Errorf("offset %d after that", at)
+		t.Errorf("offset %d after the refused upload", at)
 	}
 	if err := syscall.Mount("gale-test", disk, "tmpfs", syscall.MS_REMOUNT, "size=8m"); err != nil {
 		t.Fatal(err)
 	}
 	if a := c.patch(c.offset(), ""); a.Status != 204 {
-		t.Errorf("after room was made: %d %s", a.Status, a.Body)
+		t.Errorf("with space again: %d %s", a.Status, a.Body)
 	}
 	if got, err := os.ReadFile(filepath.Join(disk, "tus/big")); err != nil || !bytes.Equal(got, content) {
 		t.Errorf("%d bytes, or others: %v", len(got), err)
 	}
 	if !strings.Contains(g.Log.String(), "no space left on device") {
-		t.Error("the log does not say what is wrong")
+		t.Error("the error is not in the log")
 	}
 }
 
-// Fifty at once, in pieces and through a pool of two, stay small.
+// Fifty uploads at once, in pieces and through a pool of two, need little memory.
 func TestTusMany(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -277,15 +278,15 @@ func TestTusMany(t *testing.T) {
 			location, whole := a.Header.Get("Location"), sha256.New()
 			for n := range pieces {
 				body := io.TeeReader(io.MultiReader(strings.NewReader(name), &harness.Zeros{N: int64(size/pieces - len(name))}), whole)
-				a, err = harness.TusDo(g, "PATCH", location, body, harness.OffsetStream, fmt.Sprintf("Upload-Offset: %d", n*size/pieces)) // of unknown length
+				a, err = harness.TusDo(g, "PATCH", location, body, harness.OffsetStream, fmt.Sprintf("Upload-Offset: %d", n*size/pieces)) // without a length
 				if err != nil || a.Status != 204 {
 					t.Errorf("%s, piece %d: %+v, %v", name, n, a, err)
 					return
 				}
 			}
 			a, err = harness.TusDo(g, "GET", location, nil)
-			var answer harness.UploadResponse
-			if err != nil || json.Unmarshal([]byte(a.Body), &answer) != nil || len(answer.Files) != 1 || answer.Files[0].SHA256 != hex.EncodeToString(whole.Sum(nil)) {
+			var response harness.UploadResponse
+			if err != nil || json.Unmarshal([]byte(a.Body), &response) != nil || len(response.Files) != 1 || response.Files[0].SHA256 != hex.EncodeToString(whole.Sum(nil)) {
 				t.Errorf("%s: %+v, %v", name, a, err)
 			}
 		})

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a server leave state of every kind and keeps it: what later versions must be
-# able to read. Tasks that wait stand in the queue "later", which no worker takes from
+# Starts a server, creates state of every kind and copies it: later versions must be
+# able to read it. Tasks that must not run are in the queue "later", which has no worker
 # here.
 #
 #   test/upgrade/freeze.sh BINARY FOLDER            tasks in SQLite

@@ -1,5 +1,5 @@
-// Package upgrade_test has the state of an earlier version read by this one. freeze.sh
-// says what the state is and makes more of it.
+// Package upgrade_test starts this version on the state of an earlier one. freeze.sh
+// describes the state and creates it.
 package upgrade_test
 
 import (
@@ -20,8 +20,8 @@ import (
 
 const folder = "test/upgrade/testdata"
 
-// kept copies what a server has left, and returns its folder and the flags that find
-// the tasks.
+// kept copies the state of an earlier version. It returns the folder, and the flags
+// for the task store.
 var kept = map[string]func(t *testing.T) (dir string, flags []string){
 	"sqlite": func(t *testing.T) (string, []string) {
 		dir := copyOf(t, "sqlite")
@@ -43,7 +43,7 @@ func copyOf(t *testing.T, name string) string {
 	return dir
 }
 
-// renew lets the tasks that have ended be kept for as long as if they had ended now.
+// renew sets the end of the ended tasks to now, so that their retention is not over.
 func renew(t *testing.T, file string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", file)
@@ -58,9 +58,9 @@ func renew(t *testing.T, file string) {
 	}
 }
 
-// What an earlier version has accepted runs to its end, and what it has stored is
-// there: tasks that wait, a chain and a chord in flight, files, and half of a resumable
-// upload.
+// Tasks that an earlier version has accepted run, and what it has stored is available:
+// scheduled and paused tasks, an unfinished chain and chord, files, and half of a
+// resumable upload.
 func TestStateOfEarlierVersion(t *testing.T) {
 	t.Parallel()
 	for name, open := range kept {
@@ -82,7 +82,7 @@ func TestStateOfEarlierVersion(t *testing.T) {
 					t.Errorf("%s: %q, want %q", id, got, want)
 				}
 			}
-			if name == "sqlite" { // Redis has let go of what ended a week before
+			if name == "sqlite" { // in Redis the retention of the ended tasks is over
 				ended(t, g, dir)
 			}
 			waiting(t, g)
@@ -91,8 +91,7 @@ func TestStateOfEarlierVersion(t *testing.T) {
 	}
 }
 
-// awaitOutput is what the command of a task has written; the task may not have been
-// accepted yet.
+// awaitOutput waits for a task, which may not exist yet, and returns its output.
 func awaitOutput(t *testing.T, g *harness.Server, id string) string {
 	t.Helper()
 	var task harness.Task
@@ -107,14 +106,14 @@ func awaitOutput(t *testing.T, g *harness.Server, id string) string {
 	return result.Output
 }
 
-// ended looks at what had ended before: results, workflows and an artifact.
+// ended checks what had ended before: results, workflows and an artifact.
 func ended(t *testing.T, g *harness.Server, dir string) {
 	t.Helper()
 	if got := awaitOutput(t, g, "done"); got != "done" {
 		t.Errorf("done: %q", got)
 	}
 	for _, id := range []string{"chain-1", "chord", "new-1"} {
-		var f harness.Flow
+		var f harness.Workflow
 		testutil.Eventually(t, "workflow "+id+" succeeds", func() bool {
 			harness.GetJSON(t, g.URL+"/workflows/"+id, &f)
 			return f.State == "success"
@@ -134,24 +133,24 @@ func ended(t *testing.T, g *harness.Server, dir string) {
 	}
 }
 
-// waiting looks at what still waits: a task for another day, a pause, a unique key.
+// waiting checks what has not started: a scheduled task, a paused queue, a unique key.
 func waiting(t *testing.T, g *harness.Server) {
 	t.Helper()
-	if task := harness.ShowTask(t, g, "scheduled"); task.State != "scheduled" {
-		t.Errorf("scheduled is %s", task.State)
+	if task := harness.GetTask(t, g, "scheduled"); task.State != "scheduled" {
+		t.Errorf("the scheduled task is %s", task.State)
 	}
 	paused := harness.PostTask(t, g, `{"task":"say","args":["x"],"queue":"paused"}`)
 	var again harness.CommandTask
-	if code := harness.Send(t, "POST", g.URL+"/tasks", `{"task":"say","args":["twice"],"queue":"later","unique":"key","unique_for":"1h"}`, &again); code != 200 || again.ID != "unique" {
-		t.Errorf("the unique key is free again: %d %s", code, again.ID)
+	if code := harness.SendJSON(t, "POST", g.URL+"/tasks", `{"task":"say","args":["twice"],"queue":"later","unique":"key","unique_for":"1h"}`, &again); code != 200 || again.ID != "unique" {
+		t.Errorf("the unique key is not held: %d %s", code, again.ID)
 	}
 	harness.AwaitTask(t, g, harness.PostTask(t, g, `{"task":"say","args":["later than the paused one"]}`).ID)
-	if task := harness.ShowTask(t, g, paused.ID); task.State != "queued" {
+	if task := harness.GetTask(t, g, paused.ID); task.State != "queued" {
 		t.Errorf("a task of the paused queue is %s", task.State)
 	}
 }
 
-// files looks at what was uploaded, and completes the resumable upload.
+// files checks the uploaded files, and completes the resumable upload.
 func files(t *testing.T, g *harness.Server, dir string) {
 	t.Helper()
 	want, err := os.ReadFile(filepath.Join(dir, "data", "uploads", "a", "speech.wav"))

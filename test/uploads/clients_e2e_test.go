@@ -24,7 +24,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// seedCodes are what the seed application answers, and the HTTP status beside.
+// seedCodes are the codes of the seed application's responses, and their HTTP status.
 const seedCodes = `form 200 200
 again 501 409
 no-file 502 400
@@ -40,8 +40,7 @@ form-once-more 200 200
 same True 200
 `
 
-// TestE2EUploadSeedRequests sends the seed application's requests with the
-// clients that its users have.
+// TestE2EUploadSeedRequests sends the requests of the seed application's own clients.
 func TestE2EUploadSeedRequests(t *testing.T) {
 	g := harness.Start(t, t.TempDir())
 	for _, library := range []string{"urllib", "http.client"} {
@@ -66,14 +65,14 @@ func TestE2EUploadSeedRequests(t *testing.T) {
 	} {
 		out := harness.Run(t, "curl", append([]string{"-sS", "-w", " %{http_code}"}, append(row.args, g.URL+"/upload")...)...)
 		body, status, _ := strings.Cut(out, "} ")
-		var answer struct{ Code int }
-		if err := json.Unmarshal([]byte(body+"}"), &answer); err != nil || fmt.Sprint(answer.Code, " ", status) != row.want {
+		var response struct{ Code int }
+		if err := json.Unmarshal([]byte(body+"}"), &response); err != nil || fmt.Sprint(response.Code, " ", status) != row.want {
 			t.Errorf("curl %q: %s, %v; want %s", row.args, out, err, row.want)
 		}
 	}
 }
 
-// someFiles makes n files of different sizes and returns their paths.
+// someFiles creates n files of different sizes and returns their paths.
 func someFiles(t *testing.T, n int) (paths []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -87,7 +86,7 @@ func someFiles(t *testing.T, n int) (paths []string) {
 	return paths
 }
 
-// sameFiles compares what is stored with what was sent.
+// sameFiles compares the stored files with the sent ones.
 func sameFiles(t *testing.T, stored string, sent []string) {
 	t.Helper()
 	for _, path := range sent {
@@ -97,7 +96,7 @@ func sameFiles(t *testing.T, stored string, sent []string) {
 		}
 		got, err := os.ReadFile(filepath.Join(stored, filepath.Base(path)))
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %d bytes of %d, or others: %v", filepath.Base(path), len(got), len(want), err)
+			t.Errorf("%s: %d bytes of %d, or other content: %v", filepath.Base(path), len(got), len(want), err)
 		}
 	}
 }
@@ -111,14 +110,14 @@ func TestE2EUploadCurlManyFiles(t *testing.T) {
 	for _, path := range files {
 		args = append(args, "-F", "curl/twenty=@"+path)
 	}
-	var answer harness.UploadResponse
-	if err := json.Unmarshal([]byte(harness.Run(t, "curl", append(args, g.URL+"/upload")...)), &answer); err != nil || answer.Code != 200 || len(answer.Files) != 20 {
-		t.Errorf("%+v, %v", answer, err)
+	var response harness.UploadResponse
+	if err := json.Unmarshal([]byte(harness.Run(t, "curl", append(args, g.URL+"/upload")...)), &response); err != nil || response.Code != 200 || len(response.Files) != 20 {
+		t.Errorf("%+v, %v", response, err)
 	}
 	sameFiles(t, filepath.Join(dir, "data/uploads/curl/twenty"), files)
 }
 
-// TestE2EUploadUndici sends files with the FormData of npm's undici.
+// TestE2EUploadUndici sends files with the FormData of undici.
 func TestE2EUploadUndici(t *testing.T) {
 	dir, client := t.TempDir(), t.TempDir()
 	g := harness.Start(t, dir)
@@ -133,14 +132,14 @@ func TestE2EUploadUndici(t *testing.T) {
 	}
 	files := someFiles(t, 8)
 	out := harness.Run(t, "node", append([]string{filepath.Join(client, "undici.mjs"), g.URL}, files...)...)
-	var answer harness.UploadResponse
-	if err := json.Unmarshal([]byte(harness.LastLine(out)), &answer); err != nil || answer.Code != 200 || len(answer.Files) != len(files) {
+	var response harness.UploadResponse
+	if err := json.Unmarshal([]byte(harness.LastLine(out)), &response); err != nil || response.Code != 200 || len(response.Files) != len(files) {
 		t.Errorf("%s, %v", out, err)
 	}
 	sameFiles(t, filepath.Join(dir, "data/uploads/undici/ünï"), files)
 }
 
-// TestE2EUploadChromium lets a browser send a form, a fetch and a WebSocket.
+// TestE2EUploadChromium uploads from a browser by form, fetch and WebSocket.
 func TestE2EUploadChromium(t *testing.T) {
 	reports := make(chan string, 10)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -161,7 +160,7 @@ func TestE2EUploadChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // the group it leads
+		_ = syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) // its process group
 		_ = browser.Wait()
 	}()
 	for range 3 {
@@ -175,10 +174,10 @@ func TestE2EUploadChromium(t *testing.T) {
 				want = "bearer64.YS9iKz0 Welcome"
 			}
 			if !strings.Contains(text, want) {
-				t.Errorf("the browser reports %s", text)
+				t.Errorf("report of the browser: %s", text)
 			}
 		case <-time.After(time.Minute):
-			t.Fatal("the browser reports nothing")
+			t.Fatal("the browser sends no report")
 		}
 	}
 	for name, size := range map[string]int{"form/a %22quoted%22.bin": 100_000, "form/ünï – 音.bin": 100_000, "fetch/a.bin": 200_000, "socket/a.bin": 300_000} {
@@ -190,8 +189,8 @@ func TestE2EUploadChromium(t *testing.T) {
 	}
 }
 
-// TestE2EUploadMemory holds the memory of a child that takes eight uploads of
-// 512 MiB at once through a pool of four.
+// TestE2EUploadMemory checks the memory of a child that receives eight uploads of
+// 512 MiB at once, with a pool of four.
 func TestE2EUploadMemory(t *testing.T) {
 	dir := t.TempDir()
 	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-upload-pool", "4", "-on-upload", "")
@@ -210,9 +209,9 @@ func TestE2EUploadMemory(t *testing.T) {
 				return
 			}
 			defer resp.Body.Close()
-			var answer harness.UploadResponse
-			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Code != 200 || answer.Files[0].Size != size {
-				t.Errorf("%+v, %v", answer, err)
+			var response harness.UploadResponse
+			if err := json.NewDecoder(resp.Body).Decode(&response); err != nil || response.Code != 200 || response.Files[0].Size != size {
+				t.Errorf("%+v, %v", response, err)
 			}
 			if err := os.Remove(filepath.Join(dir, "data/uploads/big", name)); err != nil {
 				t.Error(err)

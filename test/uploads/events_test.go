@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// uploadEvent is what a channel upload:ID says.
+// uploadEvent is a message of a channel upload:ID.
 type uploadEvent struct {
 	Upload          string
 	Received, Total int64
@@ -48,8 +48,8 @@ func watchUpload(t *testing.T, g *harness.Server, id string) *websocket.Conn {
 	return conn
 }
 
-// A form says how far it is while its body arrives, in whichever process the
-// watcher is, and in the end what its sender is told.
+// While the body of a form arrives, progress is published to subscribers in every
+// process. The last message contains the response to the form.
 func TestUploadEvents(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2")
@@ -75,13 +75,13 @@ func TestUploadEvents(t *testing.T) {
 	}
 	for _, w := range watchers {
 		if e := nextUploadEvent(t, w); e.Received != total || e.Answer == nil || e.Answer.Code != 200 || e.Answer.Files[0].Size != 1001 {
-			t.Errorf("%+v; want %d and the answer", e, total)
+			t.Errorf("%+v; want %d and the response", e, total)
 		}
 	}
 }
 
-// An upload that breaks off says so.
-func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
+// An upload whose connection is lost publishes its failure.
+func TestUploadEventsOfLostConnection(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2")
 	for _, cut := range []bool{false, true} {
@@ -103,7 +103,7 @@ func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 		if e := nextUploadEvent(t, watcher); e.Received != 5 || e.Answer == nil || e.Answer.Code != want {
 			t.Errorf("%+v; want %d", e, want)
 		}
-		if code := harness.Send(t, "DELETE", g.URL+"/upload?directory=websocket&filename=a.bin", "", new(harness.UploadResponse)); code != 200 {
+		if code := harness.SendJSON(t, "DELETE", g.URL+"/upload?directory=websocket&filename=a.bin", "", new(harness.UploadResponse)); code != 200 {
 			t.Errorf("DELETE: %d", code)
 		}
 	}
@@ -120,7 +120,7 @@ func TestUploadEventsOfWhatBreaksOff(t *testing.T) {
 	}
 }
 
-// A resumable upload tells of itself under the id in its address.
+// The channel of a resumable upload is named by the id in its URL.
 func TestResumableUploadEvents(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2")

@@ -30,7 +30,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// postUpload sends a request on a connection of its own.
+// postUpload sends a request on its own connection.
 func postUpload(g *harness.Server, contentType string, body []byte) (a harness.UploadResponse, err error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Post(g.URL+"/upload", contentType, bytes.NewReader(body))
@@ -41,7 +41,7 @@ func postUpload(g *harness.Server, contentType string, body []byte) (a harness.U
 	return a, json.NewDecoder(resp.Body).Decode(&a)
 }
 
-// Of 64 clients that want one name, of two processes, one gets it.
+// 64 clients upload under the same name to two processes. One of them succeeds.
 func TestUploadRace(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -51,7 +51,7 @@ func TestUploadRace(t *testing.T) {
 	var ready, done sync.WaitGroup
 	ready.Add(1)
 	for i := range racers {
-		contentType, body := harness.FormOf("race", "it.bin", harness.UploadContent(i, size))
+		contentType, body := harness.UploadForm("race", "it.bin", harness.UploadContent(i, size))
 		done.Go(func() {
 			ready.Wait()
 			a, err := postUpload(g, contentType, body)
@@ -74,17 +74,17 @@ func TestUploadRace(t *testing.T) {
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "data/uploads/race/it.bin"))
 	if err != nil || won < 0 || !bytes.Equal(content, harness.UploadContent(won, size)) {
-		t.Errorf("the file is not that of racer %d: %d bytes, %v", won, len(content), err)
+		t.Errorf("the file is not that of client %d: %d bytes, %v", won, len(content), err)
 	}
 }
 
-// sentUpload is what a client of TestUploadsUnderKills did and heard.
+// sentUpload is an upload of TestUploadsUnderKills and its response.
 type sentUpload struct {
 	size  int
 	acked bool
 }
 
-// sendOneWay uploads the file called i by one of the ways there are.
+// sendOneWay uploads file i by form, PUT, WebSocket or tus, depending on i.
 func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err error) {
 	name, content := fmt.Sprintf("%03d.mp3", i), harness.UploadContent(i, size)
 	switch i % 4 {
@@ -94,7 +94,7 @@ func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err e
 		}.Encode()))
 		return a.Code == 200, err
 	case 1:
-		contentType, body := harness.FormOf("killed", name, content)
+		contentType, body := harness.UploadForm("killed", name, content)
 		a, err := postUpload(g, contentType, body)
 		return a.Code == 200, err
 	case 2:
@@ -125,9 +125,9 @@ func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err e
 	return strings.Contains(string(text), `"code":200`), err
 }
 
-// 200 uploads by every way, while their processes are killed again and again, and
-// in the end the master: each file is whole or absent, none is missing that a client
-// got a 200 for, and each that is there has its task, once.
+// 200 uploads by every route, while their processes are killed, and in the end the
+// master. Each file is whole or absent, every file with a 200 response is there, and
+// each stored file has exactly one task.
 func TestUploadsUnderKills(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -159,7 +159,7 @@ func TestUploadsUnderKills(t *testing.T) {
 		case <-time.After(rand.N(40 * time.Millisecond)):
 		}
 		if next.Load() > files*9/10 {
-			_ = g.Cmd.Process.Kill() // the master, and with it all
+			_ = g.Cmd.Process.Kill() // the master, which ends its children
 			break
 		}
 		if victim.State == "live" && syscall.Kill(victim.PID, syscall.SIGKILL) == nil {
@@ -169,9 +169,9 @@ func TestUploadsUnderKills(t *testing.T) {
 	<-finished
 	g.Kill()
 	stored := checkKilled(t, filepath.Join(dir, "data/uploads"), sent[:])
-	t.Logf("%d kills, %d of %d uploads broke off, %d are stored", kills, broken.Load(), files, stored)
+	t.Logf("%d kills, %d of %d uploads lost their connection, %d are stored", kills, broken.Load(), files, stored)
 	if kills < 3 || broken.Load() == 0 || stored == 0 {
-		t.Error("nothing was tried")
+		t.Error("too few kills or uploads for a test")
 	}
 	g = harness.Start(t, dir, "-procs", "2", "-workers", "0")
 	checkTasks(t, g, filepath.Join(dir, "data/uploads"))
@@ -181,8 +181,8 @@ func TestUploadsUnderKills(t *testing.T) {
 	}
 }
 
-// checkTasks waits until each file in the folder killed has a task that inspects it,
-// and checks that none has two.
+// checkTasks waits until each file in the folder killed has its inspect task, and
+// checks that none has two.
 func checkTasks(t *testing.T, g *harness.Server, root string) {
 	t.Helper()
 	var counts map[string]int
@@ -209,7 +209,7 @@ func checkTasks(t *testing.T, g *harness.Server, root string) {
 	}
 }
 
-// inspected counts the tasks that inspect the files of a directory, by filename.
+// inspected counts the inspect tasks of a directory by filename.
 func inspected(t *testing.T, g *harness.Server, directory string) map[string]int {
 	t.Helper()
 	var page struct {
@@ -229,9 +229,10 @@ func inspected(t *testing.T, g *harness.Server, directory string) map[string]int
 	return counts
 }
 
-// While no task is accepted files are stored, by every way, and their responses say
-// so; the tasks are started when the store of tasks is back, though the process that
-// stored the files was killed meanwhile, and none for a file that was removed.
+// Without the task store files are still stored, by every route, and the responses say
+// that their tasks start later. They are started when the task store is available
+// again, even if the process that stored the files was killed. A file that was removed
+// gets no task.
 func TestUploadsWithoutTaskStore(t *testing.T) {
 	t.Parallel()
 	redis := redistest.StartAOF(t)
@@ -243,13 +244,13 @@ func TestUploadsWithoutTaskStore(t *testing.T) {
 			t.Errorf("file %d: %v, %v", i, acked, err)
 		}
 	}
-	contentType, body := harness.FormOf("killed", "removed.mp3", []byte("content"))
+	contentType, body := harness.UploadForm("killed", "removed.mp3", []byte("content"))
 	a, err := postUpload(g, contentType, body)
 	if err != nil || a.Code != 200 || len(a.Files) != 1 || a.Files[0].Task == "" ||
 		a.Files[0].Reason != "stored; inspect will be started as soon as tasks are accepted again" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if code := harness.Send(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
+	if code := harness.SendJSON(t, "DELETE", g.URL+"/upload?directory=killed&filename=removed.mp3", "", new(harness.UploadResponse)); code != 200 {
 		t.Errorf("DELETE: %d", code)
 	}
 	for slot, s := range g.Slots(t) {
@@ -265,11 +266,11 @@ func TestUploadsWithoutTaskStore(t *testing.T) {
 	}
 	_, text, err := harness.Get("http://" + g.Admin + "/metrics")
 	if err != nil || !strings.Contains(text, "gale_upload_tasks_deferred_total") {
-		t.Errorf("the metrics do not count it: %v", err)
+		t.Errorf("the metrics do not count the missing tasks: %v", err)
 	}
 }
 
-// checkKilled compares what is there with what was sent.
+// checkKilled compares the stored files with the sent ones.
 func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 	t.Helper()
 	for i, s := range sent {
@@ -277,10 +278,10 @@ func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			if s.acked {
-				t.Errorf("file %d was acknowledged, and is missing", i)
+				t.Errorf("file %d had a 200 response and is missing", i)
 			}
 		case err != nil || !bytes.Equal(content, harness.UploadContent(i, s.size)):
-			t.Errorf("file %d has %d bytes of %d, or others: %v", i, len(content), s.size, err)
+			t.Errorf("file %d has %d bytes of %d, or other content: %v", i, len(content), s.size, err)
 		default:
 			stored++
 		}
@@ -292,12 +293,12 @@ func checkKilled(t *testing.T, root string, sent []sentUpload) (stored int) {
 	return stored
 }
 
-// On a full disk every way answers 507 and leaves nothing; what is small enough
-// for the rest goes on.
+// On a full disk every route responds 507 and leaves no file. Files that fit into the
+// remaining space are stored.
 func TestUploadToAFullDisk(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	disk := harness.TinyDisk(t, dir)
+	disk := harness.SmallDisk(t, dir)
 	g := harness.Start(t, dir, "-procs", "1", "-workers", "0", "-upload-dir", disk, "-max-body", "8MiB", "-on-upload", "")
 	free := func() uint64 {
 		var s syscall.Statfs_t
@@ -310,7 +311,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 2<<20)
 	for name, send := range map[string]func() (string, error){
 		"multipart": func() (string, error) {
-			contentType, body := harness.FormOf("d/new", "big", big)
+			contentType, body := harness.UploadForm("d/new", "big", big)
 			a, err := postUpload(g, contentType, body)
 			return strconv.Itoa(a.Code), err
 		},
@@ -326,26 +327,27 @@ func TestUploadToAFullDisk(t *testing.T) {
 		if got, err := send(); err != nil || !strings.Contains(got, "507") {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
-		testutil.Eventually(t, name+": the space is free again", func() bool { return free() == before })
+		testutil.Eventually(t, name+": its space is free again", func() bool { return free() == before })
 		if left, err := os.ReadDir(filepath.Join(disk, "d")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s left %v, %v", name, left, err)
 		}
-		contentType, body := harness.FormOf("small", name, []byte("content"))
+		contentType, body := harness.UploadForm("small", name, []byte("content"))
 		if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
-			t.Errorf("a small one after %s: %+v, %v", name, a, err)
+			t.Errorf("a small file after %s: %+v, %v", name, a, err)
 		}
 		before = free()
 	}
-	// The log arrives through a pipe, behind the answers.
+	// The log comes through a pipe, and may arrive after the responses.
 	said := func() int { return strings.Count(g.Log.String(), "no space left on device") }
-	testutil.Eventually(t, "the log says three times what is wrong", func() bool { return said() >= 3 })
+	testutil.Eventually(t, "the log has three errors", func() bool { return said() >= 3 })
 	if n := said(); n != 3 {
-		t.Errorf("the log says %d times what is wrong", n)
+		t.Errorf("the log has %d errors", n)
 	}
 }
 
-// Senders that stall in the middle hold no place in the pool, not even one of one.
-func TestSlowSendersHoldNoPlace(t *testing.T) {
+// Clients that stop sending in the middle of a body do not occupy the upload pool,
+// which has one goroutine here.
+func TestSlowSenders(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-upload-pool", "1", "-on-upload", "")
 	type sender struct {
@@ -354,7 +356,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 	}
 	var slow []sender
 	for i := range 16 {
-		contentType, body := harness.FormOf("slow", strconv.Itoa(i), harness.UploadContent(i, 600<<10))
+		contentType, body := harness.UploadForm("slow", strconv.Itoa(i), harness.UploadContent(i, 600<<10))
 		conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
@@ -366,7 +368,7 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 		}
 		slow = append(slow, sender{conn, body[400<<10:]})
 	}
-	contentType, body := harness.FormOf("quick", "a", []byte("content"))
+	contentType, body := harness.UploadForm("quick", "a", []byte("content"))
 	if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
 		t.Errorf("beside them: %+v, %v", a, err)
 	}
@@ -374,10 +376,10 @@ func TestSlowSendersHoldNoPlace(t *testing.T) {
 		if _, err := s.Write(s.rest); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := io.ReadAll(s)
+		response, err := io.ReadAll(s)
 		sum := sha256.Sum256(harness.UploadContent(i, 600<<10))
-		if err != nil || !bytes.Contains(answer, []byte(hex.EncodeToString(sum[:]))) {
-			t.Errorf("slow sender %d: %s, %v", i, answer, err)
+		if err != nil || !bytes.Contains(response, []byte(hex.EncodeToString(sum[:]))) {
+			t.Errorf("slow client %d: %s, %v", i, response, err)
 		}
 	}
 }

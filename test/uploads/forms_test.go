@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Forms as clients really send them: Content-Types that RFC 2046 or Tornado
+// Forms with the variants that clients send: Content-Types that RFC 2046 or Tornado
 // accept, and names without quotes.
 func TestFormsAsClientsSendThem(t *testing.T) {
 	t.Parallel()
@@ -59,7 +59,7 @@ func TestFormsAsClientsSendThem(t *testing.T) {
 	})
 }
 
-// The limits of forms are flags; exceeding one refuses the form as a whole.
+// The limits of forms are flags. A form beyond a limit is refused as a whole.
 func TestLimitsOfForms(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "",
@@ -104,8 +104,8 @@ func TestLimitsOfForms(t *testing.T) {
 	}
 }
 
-// A body with a Content-Encoding is refused on every route: its bytes are not the
-// content, and would be stored or parsed as if they were.
+// A body with a Content-Encoding is refused on every route. Its bytes are encoded, and
+// would be stored or parsed as they are.
 func TestContentEncodingIsRefused(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
@@ -144,12 +144,12 @@ func TestContentEncodingIsRefused(t *testing.T) {
 	}
 }
 
-// A creation whose body is chunked and empty is one without a body.
+// A tus creation with an empty chunked body is a creation without a body.
 func TestTusCreationWithAnEmptyChunkedBody(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-on-upload", "")
 	named := harness.TusMetadata("filename", "a", "directory", "d")
-	empty := func() io.Reader { return io.MultiReader(strings.NewReader("")) } // no length: net/http sends it chunked
+	empty := func() io.Reader { return io.MultiReader(strings.NewReader("")) } // without a length net/http sends it chunked
 	a, err := harness.TusDo(g, http.MethodPost, "/tus/", empty(), "Upload-Length: 5", named)
 	if err != nil || a.Status != 201 {
 		t.Fatalf("created %+v, %v", a, err)

@@ -26,8 +26,8 @@ type report struct {
 	SHA256     string
 }
 
-// TestE2EInspectAgreesWithSox uploads sounds that Debian's own tools have made
-// and compares what Gale finds out with what soxi, sox and sha256sum say.
+// TestE2EInspectAgreesWithSox uploads sounds made by Debian's tools, and compares the
+// result of inspect with the output of soxi, sox and sha256sum.
 func TestE2EInspectAgreesWithSox(t *testing.T) {
 	g := harness.Start(t, t.TempDir())
 	dir := t.TempDir()
@@ -46,8 +46,8 @@ func TestE2EInspectAgreesWithSox(t *testing.T) {
 	}
 	for _, path := range files {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			answer := harness.Upload(t, g, "sounds", path)
-			task := harness.AwaitTask(t, g, answer.Files[0].Task)
+			response := harness.Upload(t, g, "sounds", path)
+			task := harness.AwaitTask(t, g, response.Files[0].Task)
 			var r report
 			if err := json.Unmarshal(task.Result, &r); err != nil || task.State != "success" {
 				t.Fatalf("%+v, %v", task, err)
@@ -61,18 +61,18 @@ func TestE2EInspectAgreesWithSox(t *testing.T) {
 			if sum := strings.Fields(harness.Run(t, "sha256sum", path))[0]; sum != r.SHA256 {
 				t.Errorf("sha256 %s; want %s", r.SHA256, sum)
 			}
-			// soxi's bit rate counts the tags, ffprobe's that of the stream.
+			// soxi's bit rate includes the tags, ffprobe's does not.
 			probe := harness.Run(t, "ffprobe", "-v", "error", "-show_entries", "stream=bit_rate", "-of", "csv=p=0", path)
 			agree(t, "bit rate", float64(r.BitRate), number(t, regexp.MustCompile(`\d+`).FindString(harness.LastLine(probe))))
 		})
 	}
 }
 
-// agree wants two figures to be the same within 1 %.
+// agree checks that two values differ by at most 1 %.
 func agree(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > 0.01*math.Abs(want) {
-		t.Errorf("%s is %v; sox or ffprobe says %v", what, got, want)
+		t.Errorf("%s is %v; of sox or ffprobe %v", what, got, want)
 	}
 }
 
@@ -85,7 +85,7 @@ func number(t *testing.T, text string) float64 {
 	return n
 }
 
-// stat reads the first figure of a line of `sox FILE -n stats`.
+// stat returns the first value of a line of `sox FILE -n stats`.
 func stat(t *testing.T, stats, name string) float64 {
 	t.Helper()
 	m := regexp.MustCompile(fmt.Sprintf(`(?m)^%s\s+(\S+)`, name)).FindStringSubmatch(stats)

@@ -18,8 +18,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// A gigabyte goes through a child without staying in it; half of one leaves
-// nothing behind.
+// An upload of a gigabyte does not grow the memory of a child. One that is cut off
+// halfway leaves no file.
 func TestLargeUploads(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -45,11 +45,11 @@ func TestLargeUploads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answer harness.UploadResponse
-	err = json.NewDecoder(resp.Body).Decode(&answer)
+	var response harness.UploadResponse
+	err = json.NewDecoder(resp.Body).Decode(&response)
 	resp.Body.Close()
-	if err != nil || answer.Code != 200 || answer.Files[0].Size != size || answer.Files[0].SHA256 != hex.EncodeToString(sum.Sum(nil)) {
-		t.Errorf("answer %+v, %v", answer, err)
+	if err != nil || response.Code != 200 || response.Files[0].Size != size || response.Files[0].SHA256 != hex.EncodeToString(sum.Sum(nil)) {
+		t.Errorf("response %+v, %v", response, err)
 	}
 	grown := harness.PeakMemory(t, pid) - idle
 	t.Logf("peak memory: %.1f MiB idle, %.1f MiB more after 1 GiB", float64(idle)/(1<<20), float64(grown)/(1<<20))
@@ -60,7 +60,7 @@ func TestLargeUploads(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Cut off halfway: the length is promised, the connection ends.
+	// Cut off halfway: the connection is closed before Content-Length bytes were sent.
 	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -78,9 +78,9 @@ func TestLargeUploads(t *testing.T) {
 		}
 		return n
 	}
-	testutil.Eventually(t, "the half file is open", func() bool { return open() == 1 })
+	testutil.Eventually(t, "the partial file is open", func() bool { return open() == 1 })
 	conn.Close()
-	testutil.Eventually(t, "the half file is gone", func() bool { return open() == 0 })
+	testutil.Eventually(t, "the partial file is removed", func() bool { return open() == 0 })
 	var left []string
 	err = filepath.WalkDir(filepath.Join(dir, "data/uploads"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && (!d.IsDir() || d.Name() == "big") {

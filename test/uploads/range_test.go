@@ -17,8 +17,8 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// Ranges and conditions are answered as net/http's own ServeContent answers them
-// for the same content, ETag and time.
+// The responses to ranges and conditions equal those of net/http's ServeContent for
+// the same content, ETag and time.
 func TestDownloadAgreesWithNetHTTP(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -83,10 +83,10 @@ func TestDownloadAgreesWithNetHTTP(t *testing.T) {
 	}
 }
 
-// Where net/http and RFC 9110 are not of one mind, the RFC is followed: a suffix
-// of nothing is in no file (§14.1.2), an unknown unit is no range (§14.2); and
-// several ranges are answered with the whole, as §14.2 allows. A position that no
-// number holds is a large one (§14.1.2).
+// Where net/http and RFC 9110 differ, the RFC is followed: a suffix of length 0 is not
+// satisfiable (§14.1.2), and a range with an unknown unit is ignored (§14.2). A request
+// for several ranges gets the whole file, as §14.2 allows. A position beyond 64 bits is
+// a large position (§14.1.2).
 func TestDownloadRangesByTheRFC(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
@@ -111,7 +111,7 @@ func TestDownloadRangesByTheRFC(t *testing.T) {
 	}
 }
 
-// After a part of a file the connection is good for the next request.
+// After a range the connection can be used for the next request.
 func TestDownloadOfAPartKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
@@ -122,12 +122,12 @@ func TestDownloadOfAPartKeepsTheConnection(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	answers := bufio.NewReader(conn)
+	responses := bufio.NewReader(conn)
 	for range 3 {
 		if _, err := io.WriteString(conn, "GET /upload/d/speech.wav HTTP/1.1\r\nHost: a\r\nRange: bytes=0-3\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.ReadResponse(answers, nil)
+		resp, err := http.ReadResponse(responses, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,8 +137,9 @@ func TestDownloadOfAPartKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// A file that was put there by hand has no sum: its ETag is a weak one, and
-// nothing is read for it. One that was changed by hand has its old sum no more.
+// A file that was copied into the folder has no stored SHA-256. Its ETag is weak, and
+// the file is not read to compute one. A stored SHA-256 is not used after the file was
+// changed.
 func TestDownloadOfFilesPutThereByHand(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

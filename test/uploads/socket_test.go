@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// uploadSocket opens an upload by WebSocket.
+// uploadSocket opens a WebSocket for an upload.
 func uploadSocket(t *testing.T, g *harness.Server, query string, header http.Header, protocols ...string) *websocket.Conn {
 	t.Helper()
 	d := websocket.Dialer{Subprotocols: protocols}
@@ -29,7 +29,7 @@ func uploadSocket(t *testing.T, g *harness.Server, query string, header http.Hea
 	return conn
 }
 
-// The seed application's client gives no name and reads no answer.
+// The client of the seed application sends no name and reads no response.
 func TestUploadSocket(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -56,17 +56,17 @@ func TestUploadSocket(t *testing.T) {
 	}
 	conn := uploadSocket(t, g, "?directory=music/live&filename=speech.wav", nil)
 	harness.SendMessage(t, conn, websocket.BinaryMessage, string(sound))
-	var answer harness.UploadResponse
-	if err := json.Unmarshal([]byte(harness.SendMessage(t, conn, websocket.TextMessage, "done")), &answer); err != nil || len(answer.Files) != 1 {
-		t.Fatalf("%+v, %v", answer, err)
+	var response harness.UploadResponse
+	if err := json.Unmarshal([]byte(harness.SendMessage(t, conn, websocket.TextMessage, "done")), &response); err != nil || len(response.Files) != 1 {
+		t.Fatalf("%+v, %v", response, err)
 	}
-	if task := harness.AwaitTask(t, g, answer.Files[0].Task); task.State != "success" {
+	if task := harness.AwaitTask(t, g, response.Files[0].Task); task.State != "success" {
 		t.Errorf("%+v", task)
 	}
 }
 
-// Who may write by form may write by WebSocket, or follow a channel, and nobody
-// else.
+// The rules for tokens and origins are the same for forms, upload WebSockets and
+// channels.
 func TestSocketAccess(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret", "-origins", "https://app.example")
@@ -84,9 +84,9 @@ func TestSocketAccess(t *testing.T) {
 		{"a wrong token and a right one", http.Header{"Authorization": {"Bearer x"}}, []string{"bearer.s3cret"}, 401},
 		{"the token", bearer, nil, 101},
 		{"the token as subprotocol", nil, []string{"chat", "bearer.s3cret"}, 101},
-		{"a foreign page", foreign, []string{"bearer.s3cret"}, 403},
-		{"a page that may", http.Header{"Origin": {"https://app.example"}}, []string{"bearer.s3cret"}, 101},
-		{"a page of its own", http.Header{"Origin": {g.URL}}, []string{"bearer.s3cret"}, 101},
+		{"a page of another origin", foreign, []string{"bearer.s3cret"}, 403},
+		{"a page of an allowed origin", http.Header{"Origin": {"https://app.example"}}, []string{"bearer.s3cret"}, 101},
+		{"a page of the same origin", http.Header{"Origin": {g.URL}}, []string{"bearer.s3cret"}, 101},
 		{"the token as base64url", nil, []string{"chat", "bearer64.czNjcmV0"}, 101},
 		{"a wrong token as base64url", nil, []string{"bearer64.eA"}, 401},
 		{"no base64url", nil, []string{"bearer64.czNjcmV0=", "bearer64.s3cret"}, 401},
@@ -115,9 +115,9 @@ func TestSocketAccess(t *testing.T) {
 	}
 }
 
-// A browser fails a WebSocket for which it has offered subprotocols and of which none
-// is confirmed. So a token is confirmed also where none is needed, whatever it is.
-func TestTokenIsConfirmedWhereNoneIsNeeded(t *testing.T) {
+// A browser fails a WebSocket if it has offered subprotocols and the server selects
+// none. So the token's subprotocol is selected even if no token is set.
+func TestTokenSubprotocolWithoutToken(t *testing.T) {
 	t.Parallel()
 	withToken := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-token", "s3cret")
 	without := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0")
@@ -142,9 +142,8 @@ func TestTokenIsConfirmedWhereNoneIsNeeded(t *testing.T) {
 	}
 }
 
-// A child that is to leave lets an upload by WebSocket end first, and does not
-// wait for one that does not.
-func TestUploadSocketOutlivesTERM(t *testing.T) {
+// A child that drains waits for uploads by WebSocket, but not beyond -grace.
+func TestUploadSocketDrains(t *testing.T) {
 	t.Parallel()
 	for name, finish := range map[string]bool{"ends in time": true, "does not": false} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +162,7 @@ func TestUploadSocketOutlivesTERM(t *testing.T) {
 					t.Errorf("got %s", got)
 				}
 			}
-			if err := g.Wait(20 * time.Second); err != nil {
+			if err := g.Wait(); err != nil {
 				t.Error(err)
 			}
 			content, err := os.ReadFile(filepath.Join(dir, "data/uploads/d/a"))
@@ -174,7 +173,7 @@ func TestUploadSocketOutlivesTERM(t *testing.T) {
 				t.Errorf("cut off: %v", cut)
 			}
 			if !strings.Contains(g.Log.String(), "uploads in all") {
-				t.Error("the child does not say what it has taken")
+				t.Error("the child does not log its uploads")
 			}
 		})
 	}

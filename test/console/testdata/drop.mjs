@@ -16,7 +16,7 @@ await browse(async (browser) => {
     };
     look();
   });
-  // A line of 12 MB a second, so that there is something to be seen.
+  // A connection of 12 MB a second, so that progress can be seen.
   const session = await page.context().newCDPSession(page);
   await session.send("Network.enable");
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 12e6 });
@@ -38,11 +38,11 @@ await browse(async (browser) => {
   check(JSON.parse(result).duration > 300, `the result is shown: ${result}`);
   await shot(page, "task.png");
   await page.keyboard.press("Escape");
-  // The same name once more is refused, and said so.
+  // A second file with the same name is refused with a message.
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   await drop(page, "swell.wav", wav(1000));
-  await page.locator("#uploads .problem").getByText("not stored").waitFor({ timeout: 20000 });
-  // An upload that is paused rests, and goes on where it was.
+  await page.locator("#uploads .problem").getByText("not stored").waitFor({ timeout: 60000 });
+  // A paused upload stops, and continues at its offset.
   await session.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: -1, uploadThroughput: 6e6 });
   await drop(page, "paused.wav", wav(20e6));
   await until("a piece is there", () => page.evaluate(() => document.querySelector("#uploads progress").value > 9e6));
@@ -53,13 +53,13 @@ await browse(async (browser) => {
   await page.getByRole("button", { name: "Go on" }).click();
   await until("it is stored", async () => (await page.locator("#uploads button.link").count()) === 2);
   check(offsets[0] >= 8 << 20, `it went on at ${offsets}`);
-  // Another is cancelled, and the server has nothing of it.
+  // Another upload is cancelled, and the server keeps nothing of it.
   await drop(page, "cancelled.wav", wav(20e6 + 2));
   await until("it is under way", () => page.evaluate(() => document.querySelector("#uploads progress").value > 1e6));
   const gone = page.waitForResponse((r) => r.request().method() === "DELETE");
   await page.getByRole("button", { name: "Cancel", exact: true }).click();
   check((await gone).status() === 204, "the upload is removed");
-  // Progress in steps is what long_running_task has; it is started by its form.
+  // long_running_task, started by the form, shows progress in steps.
   await page.click("#new-task");
   await page.selectOption("#starter-task", "long_running_task");
   await page.fill("#starter-arg-0", "from the console");

@@ -24,7 +24,7 @@ await browse(async (browser) => {
   const passing = new Set();
   await until("all slots have new processes", async () => {
     for (const s of await page.locator("#slot-rows tr.fresh th").allTextContents()) passing.add(s);
-    if (!passing.has("serve.0") || !passing.has("serve.1")) return false; // it is seen as it happens
+    if (!passing.has("serve.0") || !passing.has("serve.1")) return false; // the page must show the restart
     return (await slots()).every((s) => s.state === "live" && (s.generation > generation[s.slot] || s.role === "store"));
   });
   check((await sent()) < 30e6 * 0.9, "the upload is not over yet");

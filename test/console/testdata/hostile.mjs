@@ -23,11 +23,11 @@ await browse(async (browser) => {
   check(JSON.parse(await result.textContent()) === `Processed ${markup}`, "the result is shown as it is");
   check((await page.locator("#detail img, #uploads img, main script").count()) === 0, "no markup came of it");
   await page.keyboard.press("Escape");
-  // The broadcast brings what anyone says.
+  // The broadcast shows messages from any client.
   await page.fill("#words", markup);
   await page.press("#words", "Enter");
   await until("it is heard", async () => (await page.locator("#heard").textContent()).includes(markup));
-  // Script that got into the page all the same would not run.
+  // A script in the page would not run (Content-Security-Policy).
   const blocked = await page.evaluate(() => {
     const attempts = [];
     document.addEventListener("securitypolicyviolation", (e) => attempts.push(e.effectiveDirective));
@@ -75,7 +75,7 @@ await browse(async (browser) => {
   }
   check(page.faults.filter((f) => !/TrustedHTML|Trusted Type/.test(f)).length === 0, page.faults.join("\n"));
 
-  // By keyboard alone: from the top of the page to a task that runs.
+  // By keyboard only: from the top of the page to a running task.
   await page.reload();
   await live(page);
   await page.waitForSelector("#task-rows tr");

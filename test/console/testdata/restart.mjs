@@ -40,5 +40,5 @@ try {
     console.log(`the page was back ${back} ms after the server was started; the upload went on at byte ${offsets[0]} of ${sound.length}`);
   });
 } finally {
-  again?.kill("SIGKILL"); // its children end with it
+  again?.kill("SIGKILL"); // and its children end too
 }

@@ -18,7 +18,7 @@ await browse(async (browser) => {
   await page.keyboard.press("Enter");
   await live(page);
   await page.waitForSelector("#slot-rows tr");
-  // Reading and writing, an upload and a picture, all by the session.
+  // Requests, an upload and a picture are authorized by the session.
   await drop(page, "speech.wav", readFileSync(process.argv[7]));
   await page.locator("#uploads button.link").click();
   await page.waitForSelector('#detail[open] .state[data-state="success"]');
@@ -29,7 +29,7 @@ await browse(async (browser) => {
   check(!`${kept}${JSON.stringify(cookie)}`.includes(token), `the token is kept: ${kept}`);
   check(cookie.httpOnly && cookie.sameSite === "Strict" && !kept.includes(cookie.value), JSON.stringify(cookie));
   check(!asked.some((a) => a.includes(token)), "the token was in an address");
-  // A session that is over leads to the login.
+  // Without a session the page redirects to the login.
   await page.context().clearCookies();
   await page.click("#new-task");
   await page.waitForURL(`${url}/console/login`);

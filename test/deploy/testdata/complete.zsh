@@ -1,5 +1,5 @@
-# Types a line, with \t for tabs, into an interactive zsh that has the completion
-# in FOLDER, and prints what `server` was then called with:
+# Types a line, with \t for tabs, into an interactive zsh with the completion in FOLDER,
+# and prints the arguments with which `server` was called:
 #
 #	zsh -f complete.zsh FOLDER LINE
 zmodload zsh/zpty

@@ -1,4 +1,4 @@
-"""Every WebSocket route, by Tornado's own client. Usage: tornado_client.py ws://HOST:PORT"""
+"""Every WebSocket route with Tornado's client. Usage: tornado_client.py ws://HOST:PORT"""
 import asyncio
 import json
 import sys

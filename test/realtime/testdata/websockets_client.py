@@ -1,4 +1,4 @@
-"""What python3-websockets makes of the server. Usage: websockets_client.py ws://HOST:PORT"""
+"""WebSocket routes with python3-websockets. Usage: websockets_client.py ws://HOST:PORT"""
 import asyncio
 import sys
 

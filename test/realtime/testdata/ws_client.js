@@ -30,7 +30,7 @@ function read(path, n, send = [], protocols = []) {
   assert.strictEqual(many[2000], 'Message 1999');
   assert.strictEqual((await read('/asyncio?n=5&ms=1', 6)).length, 6);
   assert.strictEqual(JSON.parse((await read('/channels/js', 1))[0]).event, 'subscribed');
-  // It fails a connection for which it has offered subprotocols and got none.
+  // The client fails a connection if it has offered subprotocols and the server selects none.
   for (const path of ['/websocket', '/channels/js', '/upload']) {
     for (const protocol of ['bearer.s3cret', 'bearer64.YS9iKz0']) {
       const c = new WebSocket(url + path, ['chat.v1', protocol]);

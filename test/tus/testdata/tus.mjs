@@ -25,7 +25,7 @@ class SlowStack extends DefaultHttpStack {
           setTimeout(() => done(null, chunk), Math.max(0, wait))
         },
       })
-      slow.size = body.size // what Content-Length is made of
+      slow.size = body.size // Content-Length is computed from it
       body.on('error', (err) => slow.destroy(err))
       return send(body.pipe(slow))
     }
