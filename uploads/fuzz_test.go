@@ -57,7 +57,7 @@ func FuzzMultipart(f *testing.F) {
 
 // settle compares what is there with the answer, removes it again and returns
 // it.
-func settle(t *testing.T, parent string, before map[string]string, a Answer, err error) map[string]string {
+func settle(t *testing.T, parent string, before map[string]string, a Response, err error) map[string]string {
 	t.Helper()
 	stored := map[string]string{}
 	root := filepath.Join(parent, "up")

@@ -21,7 +21,7 @@ const maxDelimiter = maxBoundary + 64
 //
 // Nothing is published before the body has been read to its true end, which
 // body must give as io.EOF, and only then: a request that is cut off anywhere
-// leaves nothing. After that each file stands for itself; the Answer has a File
+// leaves nothing. After that each file stands for itself; the Response has a File
 // for each in the order of the form, and those with CodeStored are there for
 // good. A file that fails is read to its end all the same, for the sake of those
 // behind it. Of two with one name the first wins. A part with an empty filename
@@ -40,24 +40,24 @@ const maxDelimiter = maxBoundary + 64
 //   - ErrBody and the body's own error
 //   - pool.ErrFull before the body is read, pool.ErrClosed
 //   - the cause of ctx's end
-func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Answer, error) {
+func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Response, error) {
 	if !validBoundary(boundary) {
-		return Answer{}, Because(ErrMalformed, "the boundary is not usable")
+		return Response{}, Because(ErrMalformed, "the boundary is not usable")
 	}
 	// So that a busy server says so at once, not after the first file's header.
 	if err := s.admit(ctx, func() error { return nil }); err != nil {
-		return Answer{}, fmt.Errorf("begin form: %w", err)
+		return Response{}, fmt.Errorf("begin form: %w", err)
 	}
 	f := &form{store: s, stream: newStream(body, s.options.MaxHead)}
 	f.reader = multipart.NewReader(f.stream, boundary)
 	defer f.discard()
 	if err := f.read(ctx); err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
 	if err := f.publish(ctx); err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
-	return NewAnswer(f.files...), nil
+	return NewResponse(f.files...), nil
 }
 
 // form is a multipart body being read.

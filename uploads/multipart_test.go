@@ -37,7 +37,7 @@ func formBody(parts ...string) string {
 	return strings.Join(parts, "") + "--" + testBoundary + "--\r\n"
 }
 
-func codes(a Answer, want ...int) bool {
+func codes(a Response, want ...int) bool {
 	got := make([]int, len(a.Files))
 	for i, f := range a.Files {
 		got[i] = f.Code
@@ -46,7 +46,7 @@ func codes(a Answer, want ...int) bool {
 }
 
 // submit sends a body and compares what is left with what the answer says.
-func submit(t testing.TB, s *Store, body io.Reader) (Answer, error) {
+func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 	t.Helper()
 	before := tree(t, s.root.Name())
 	a, err := s.Multipart(t.Context(), body, testBoundary)

@@ -72,7 +72,7 @@ func (u *session) serve(h *upgrade.Handshake) {
 var brokenOff = uploads.Refuse(uploads.ErrBody)
 
 // ended tells how the upload ended, once.
-func (u *session) ended(a uploads.Answer) {
+func (u *session) ended(a uploads.Response) {
 	if !u.told {
 		u.told = true
 		u.request.Ended(a)
@@ -103,7 +103,7 @@ func (u *session) run() {
 		u.refuse(err)
 		return
 	}
-	u.answer(uploads.NewAnswer(file))
+	u.answer(uploads.NewResponse(file))
 	u.close(websocket.CloseNormalClosure, "")
 }
 
@@ -262,7 +262,7 @@ func (u *session) send(v any) error {
 
 // answer sends what has become of the file. It is there for good, or it is not:
 // that nobody hears of it changes nothing.
-func (u *session) answer(a uploads.Answer) {
+func (u *session) answer(a uploads.Response) {
 	u.ended(a)
 	var response any = a
 	if u.request.Response != nil {

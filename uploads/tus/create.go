@@ -90,7 +90,7 @@ func (s *Server) created(e *entry, brought bool) Response {
 		}
 	}
 	if e.Phase == phaseStored {
-		a.Body = uploads.NewAnswer(e.file())
+		a.Body = uploads.NewResponse(e.file())
 	}
 	return a
 }

@@ -79,10 +79,10 @@ func (e *entry) fields() [][2]string {
 }
 
 // answer is what a form would be answered.
-func (e *entry) answer() uploads.Answer {
+func (e *entry) answer() uploads.Response {
 	if e.Phase == phaseStored {
-		return uploads.NewAnswer(e.file())
+		return uploads.NewResponse(e.file())
 	}
 	f := uploads.File{Directory: e.Directory, Filename: e.Filename, Size: e.Offset, Code: uploads.CodePartial, Reason: "unfinished"}
-	return uploads.NewAnswer(f)
+	return uploads.NewResponse(f)
 }

@@ -105,7 +105,7 @@ func TestKilledBehindPublishing(t *testing.T) {
 		}
 		sum := sha256.Sum256([]byte("hello"))
 		a := f.want(200, "HEAD", id, "")
-		if file, err := f.want(200, "GET", id, "").Body.(uploads.Answer), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || a.File == nil || a.File.ID != id {
+		if file, err := f.want(200, "GET", id, "").Body.(uploads.Response), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || a.File == nil || a.File.ID != id {
 			t.Errorf("%s: %+v", again, file)
 		}
 		f.stored("a", "hello")
@@ -124,7 +124,7 @@ func TestNameTakenMeanwhile(t *testing.T) {
 	first, second := f.create("5", ""), f.create("5", "hel")
 	f.want(204, "PATCH", first, "first", "Upload-Offset", "0")
 	a := f.want(409, "PATCH", second, "lo", "Upload-Offset", "3")
-	if answer, ok := a.Body.(uploads.Answer); !ok || answer.Code != uploads.CodeExists {
+	if answer, ok := a.Body.(uploads.Response); !ok || answer.Code != uploads.CodeExists {
 		t.Errorf("%+v", a.Body)
 	}
 	f.want(410, "HEAD", second, "")

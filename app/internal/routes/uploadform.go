@@ -18,7 +18,7 @@ import (
 
 // urlencoded stores the field body of such a form, as directory and filename
 // say. It is in memory as a whole, so -max-body limits it.
-func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Answer, error) {
+func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Response, error) {
 	body, err := server.ReadAll(ctx)
 	if errors.Is(err, server.ErrBodyTooLarge) {
 		err = uploads.Because(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
@@ -29,20 +29,20 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 		_, err = io.Copy(io.Discard, digests.Reader(bytes.NewReader(body)))
 	}
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
 	given, err := arguments(ctx, body)
 	if err == nil {
 		err = given.need("directory", "filename", "body")
 	}
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
 	file, err := u.put(ctx, given["directory"], given["filename"], given["body"])
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
-	return uploads.NewAnswer(file), nil
+	return uploads.NewResponse(file), nil
 }
 
 // put stores a file that is in memory.
@@ -81,7 +81,7 @@ func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return u.refuse(ctx, err)
 	}
-	return u.respond(ctx, uploads.Answer{Code: uploads.CodeStored, Reason: "OK"})
+	return u.respond(ctx, uploads.Response{Code: uploads.CodeStored, Reason: "OK"})
 }
 
 // parameters are those of a request, by name.

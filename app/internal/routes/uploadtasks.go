@@ -94,7 +94,7 @@ func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.
 	return err
 }
 
-// uploadResponse is an uploads.Answer as clients get it: with the tasks.
+// uploadResponse is an uploads.Response as clients get it: with the tasks.
 type uploadResponse struct {
 	Code   int            `json:"code"`
 	Reason string         `json:"reason"`
@@ -106,9 +106,9 @@ type uploadedFile struct {
 	Task string `json:"task,omitempty"`
 }
 
-// response adds to an Answer the ids of the first task of each file. One that could
+// response adds to an uploads.Response the ids of the first task of each file. One that could
 // not be started yet will be under that id, so the file says so in its reason.
-func (u *UploadStarter) response(a uploads.Answer) uploadResponse {
+func (u *UploadStarter) response(a uploads.Response) uploadResponse {
 	r := uploadResponse{Code: a.Code, Reason: a.Reason, Files: make([]uploadedFile, 0, len(a.Files))}
 	for _, f := range a.Files {
 		r.Files = append(r.Files, u.file(f))

@@ -45,18 +45,18 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%v: %d, %d, %q", row.err, a.Code, a.Status(), a.Reason)
 		}
 	}
-	if s := (Answer{Code: 999}).Status(); s != 500 {
+	if s := (Response{Code: 999}).Status(); s != 500 {
 		t.Errorf("an unknown code: %d", s)
 	}
 }
 
-func TestAnswerAsJSON(t *testing.T) {
-	for want, a := range map[string]Answer{
-		`{"code":502,"reason":"no file","files":[]}`: NewAnswer(),
+func TestResponseAsJSON(t *testing.T) {
+	for want, a := range map[string]Response{
+		`{"code":502,"reason":"no file","files":[]}`: NewResponse(),
 		`{"code":0,"reason":"","files":[]}`:          {},
 		`{"code":501,"reason":"already exists: d/b","files":[` +
 			`{"directory":"d","filename":"a","size":1,"sha256":"ff","code":200,"reason":"OK"},` +
-			`{"directory":"d","filename":"b","size":0,"sha256":"","code":501,"reason":"already exists: d/b"}]}`: NewAnswer(
+			`{"directory":"d","filename":"b","size":0,"sha256":"","code":501,"reason":"already exists: d/b"}]}`: NewResponse(
 			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, Failed("d", "b", exists("d", "b"))),
 	} {
 		if got, err := json.Marshal(a); err != nil || string(got) != want {

@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// The codes of Answer and File. 200 and the five hundreds up to 504 are those
-// of the applications that Gale replaces, and not HTTP's; Answer.Status is.
+// The codes of Response and File. 200 and the five hundreds up to 504 are those
+// of the applications that Gale replaces, and not HTTP's; Response.Status is.
 const (
 	CodeStored   = 200
 	CodePartial  = 206 // unfinished: more bytes are expected; never the code of a form
@@ -40,8 +40,8 @@ type File struct {
 	Later error `json:"-"`
 }
 
-// Answer is the result of an upload request.
-type Answer struct {
+// Response is the result of an upload request.
+type Response struct {
 	Code   int    `json:"code"`
 	Reason string `json:"reason"`
 	Files  []File `json:"files"`
@@ -63,42 +63,42 @@ func (s *Store) failed(ctx context.Context, directory, filename string, err erro
 	return f
 }
 
-// NewAnswer is the Answer for a request of these files: its code and reason are
+// NewResponse is the Response for a request of these files: its code and reason are
 // those of the last that failed, else 200 and OK. No file at all is ErrNoFile.
-func NewAnswer(files ...File) Answer {
+func NewResponse(files ...File) Response {
 	if len(files) == 0 {
 		return Refuse(ErrNoFile)
 	}
-	a := Answer{Code: CodeStored, Reason: "OK", Files: files}
+	r := Response{Code: CodeStored, Reason: "OK", Files: files}
 	for _, f := range files {
 		if f.Code != CodeStored {
-			a.Code, a.Reason = f.Code, f.Reason
+			r.Code, r.Reason = f.Code, f.Reason
 		}
 	}
-	return a
+	return r
 }
 
-// Refuse is the Answer for a request that err ended as a whole. An error from
+// Refuse is the Response for a request that err ended as a whole. An error from
 // elsewhere is 500 and "internal error", its own text is for the log. A caller
 // that has a response of its own for an error, such as 503 and Retry-After for
 // pool.ErrFull, checks err first.
-func Refuse(err error) Answer {
+func Refuse(err error) Response {
 	code, reason := verdict(err)
-	return Answer{Code: code, Reason: reason, Files: []File{}}
+	return Response{Code: code, Reason: reason, Files: []File{}}
 }
 
 // MarshalJSON writes no files as [], not null.
-func (a Answer) MarshalJSON() ([]byte, error) {
-	type plain Answer
-	if a.Files == nil {
-		a.Files = []File{}
+func (r Response) MarshalJSON() ([]byte, error) {
+	type plain Response
+	if r.Files == nil {
+		r.Files = []File{}
 	}
-	return json.Marshal(plain(a))
+	return json.Marshal(plain(r))
 }
 
-// Status is the HTTP status that says the same as the answer's code.
-func (a Answer) Status() int {
-	switch a.Code {
+// Status is the HTTP status that says the same as the code.
+func (r Response) Status() int {
+	switch r.Code {
 	case CodeExists:
 		return http.StatusConflict
 	case CodeNoFile, CodeMissing:
@@ -106,7 +106,7 @@ func (a Answer) Status() int {
 	case CodeFormat:
 		return http.StatusUnsupportedMediaType
 	case CodeStored, CodeInvalid, CodeTooLarge, CodeInternal, CodeNoSpace:
-		return a.Code
+		return r.Code
 	}
 	return http.StatusInternalServerError
 }
