@@ -15,7 +15,7 @@ func (s *Store) Check(ctx context.Context, directory, filename string) error {
 	if err := CheckName(directory, filename); err != nil {
 		return err
 	}
-	return s.admit(ctx, func() error { return s.check(directory, filename) })
+	return s.Do(ctx, func() error { return s.check(directory, filename) })
 }
 
 // check is Check for an acceptable name, in the caller's goroutine.
@@ -39,5 +39,5 @@ func (s *Store) check(directory, filename string) error {
 }
 
 func exists(directory, filename string) error {
-	return Because(ErrExists, directory+"/"+filename)
+	return WithReason(ErrExists, directory+"/"+filename)
 }

@@ -29,21 +29,21 @@ func ParseContentType(value string) (kind, boundary string, err error) {
 	kind, rest, _ := strings.Cut(value, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	if main, sub, ok := strings.Cut(kind, "/"); !ok || !isToken(main) || !isToken(sub) {
-		return "", "", Because(ErrMalformed, fmt.Sprintf("the Content-Type %q cannot be parsed", shorten(value)))
+		return "", "", WithReason(ErrMalformed, fmt.Sprintf("the Content-Type %q cannot be parsed", shorten(value)))
 	}
 	if kind != KindMultipart {
 		return kind, "", nil
 	}
 	parameters, ok := parseParameters(rest)
 	if !ok {
-		return "", "", Because(ErrMalformed, fmt.Sprintf("the parameters of the Content-Type %q cannot be parsed", shorten(value)))
+		return "", "", WithReason(ErrMalformed, fmt.Sprintf("the parameters of the Content-Type %q cannot be parsed", shorten(value)))
 	}
 	boundary = parameters["boundary"]
 	switch {
 	case boundary == "":
-		return "", "", Because(ErrMalformed, "the Content-Type multipart/form-data has no boundary")
+		return "", "", WithReason(ErrMalformed, "the Content-Type multipart/form-data has no boundary")
 	case !validBoundary(boundary):
-		return "", "", Because(ErrMalformed, fmt.Sprintf("the boundary in the Content-Type has control characters, ends with a space or is longer than %d bytes", maxBoundary))
+		return "", "", WithReason(ErrMalformed, fmt.Sprintf("the boundary in the Content-Type has control characters, ends with a space or is longer than %d bytes", maxBoundary))
 	}
 	return kind, boundary, nil
 }

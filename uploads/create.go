@@ -16,7 +16,7 @@ type Upload struct {
 	store     *Store
 	file      *os.File
 	temporary string // path in the root; empty for an unnamed file
-	kept      bool   // temporary is another's, see Continue
+	kept      bool   // temporary is another's, see Resume
 	id        string // for Options.Stored; drawn when it is needed
 	hash      hash.Hash
 	size      int64
@@ -32,7 +32,7 @@ type Upload struct {
 // A full disk is ENOSPC or EDQUOT, with any call (CodeNoSpace).
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload
-	err := s.admit(ctx, func() (err error) {
+	err := s.Do(ctx, func() (err error) {
 		u, err = s.begin()
 		return err
 	})

@@ -33,7 +33,7 @@ func ParseDigests(fields ...string) (Digests, error) {
 	for _, field := range fields {
 		dictionary, err := httpsfv.UnmarshalDictionary([]string{field})
 		if err != nil {
-			return nil, Because(ErrMalformed, "a digest field is no dictionary of structured fields")
+			return nil, WithReason(ErrMalformed, "a digest field is no dictionary of structured fields")
 		}
 		for _, algorithm := range dictionary.Names() {
 			newHash, known := digestHashes[algorithm]
@@ -44,7 +44,7 @@ func ParseDigests(fields ...string) (Digests, error) {
 			item, _ := member.(httpsfv.Item)
 			sum, ok := item.Value.([]byte)
 			if !ok || len(sum) != newHash().Size() {
-				return nil, Because(ErrMalformed, fmt.Sprintf("the %s of a digest field is no byte sequence of %d bytes", algorithm, newHash().Size()))
+				return nil, WithReason(ErrMalformed, fmt.Sprintf("the %s of a digest field is no byte sequence of %d bytes", algorithm, newHash().Size()))
 			}
 			all = append(all, digest{algorithm, sum})
 		}
@@ -87,7 +87,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	v.err = io.EOF
 	for i, e := range v.expected {
 		if !bytes.Equal(v.hashes[i].Sum(nil), e.sum) {
-			v.err = Because(ErrDigest, "the "+e.algorithm+" of what arrived is another")
+			v.err = WithReason(ErrDigest, "the "+e.algorithm+" of what arrived is another")
 		}
 	}
 	return n, v.err

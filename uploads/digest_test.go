@@ -93,7 +93,7 @@ func TestMultipartWithDigests(t *testing.T) {
 			if !errors.Is(err, want) || errors.Is(err, ErrBody) {
 				t.Errorf("got %+v, %v", a, err)
 			}
-			if r := Refuse(err); r.Code != CodeInvalid || !strings.HasPrefix(r.Reason, "digest does not match: ") {
+			if r := ErrorResponse(err); r.Code != CodeInvalid || !strings.HasPrefix(r.Reason, "digest does not match: ") {
 				t.Errorf("answered %+v", r)
 			}
 		}

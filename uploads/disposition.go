@@ -28,19 +28,19 @@ func parseHeader(h textproto.MIMEHeader) (disposition, error) {
 	switch strings.ToLower(h.Get("Content-Transfer-Encoding")) {
 	case "", "7bit", "8bit", "binary":
 	default: // RFC 7578, section 4.7: not to be sent; the bytes would not be the file's
-		return disposition{}, Because(ErrMalformed, "a part has a content-transfer-encoding")
+		return disposition{}, WithReason(ErrMalformed, "a part has a content-transfer-encoding")
 	}
 	values := h.Values("Content-Disposition")
 	if len(values) != 1 {
-		return disposition{}, Because(ErrMalformed, "a part needs one content-disposition")
+		return disposition{}, WithReason(ErrMalformed, "a part needs one content-disposition")
 	}
 	kind, rest, _ := strings.Cut(values[0], ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "form-data") {
-		return disposition{}, Because(ErrMalformed, "a part is not form-data")
+		return disposition{}, WithReason(ErrMalformed, "a part is not form-data")
 	}
 	parameters, ok := parseParameters(rest)
 	if !ok {
-		return disposition{}, Because(ErrMalformed, "the content-disposition of a part is broken")
+		return disposition{}, WithReason(ErrMalformed, "the content-disposition of a part is broken")
 	}
 	d := disposition{name: parameters["name"]}
 	d.filename, d.file = parameters["filename"]

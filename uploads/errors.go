@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// Reasons to refuse an upload. The text of these errors, and of those that Because
-// returns, may be shown to the client; Refuse shows no other.
+// Reasons to refuse an upload. The text of these errors, and of those that WithReason
+// returns, may be shown to the client; ErrorResponse shows no other.
 var (
 	// ErrName: the name breaks CheckName's rule, or a symbolic link is in it.
 	ErrName = errors.New("unacceptable name")
@@ -38,9 +38,9 @@ type refusal struct {
 	why  string
 }
 
-// Because is kind, one of the sentinels above, with a reason that the client is
+// WithReason is kind, one of the sentinels above, with a reason that the client is
 // shown: lower case, and nothing in it that is not the client's to know.
-func Because(kind error, why string) error { return &refusal{kind, why} }
+func WithReason(kind error, why string) error { return &refusal{kind, why} }
 
 func (r *refusal) Error() string { return r.kind.Error() + ": " + r.why }
 func (r *refusal) Unwrap() error { return r.kind }

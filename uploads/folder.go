@@ -57,9 +57,9 @@ func (f *folder) descend(name string, create bool) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() == fs.ModeSymlink:
-		return Because(ErrName, "a component of the directory is a symbolic link")
+		return WithReason(ErrName, "a component of the directory is a symbolic link")
 	case !info.IsDir():
-		return Because(ErrExists, "a component of the directory is a file")
+		return WithReason(ErrExists, "a component of the directory is a file")
 	}
 	child, err := f.store.sys.opendir(parent, name)
 	if err != nil {
@@ -128,7 +128,7 @@ func (f *folder) close() {
 // mapped turns os.Root's refusal to leave the root into ErrName.
 func (s *Store) mapped(err error) error {
 	if s.escapes != nil && errors.Is(err, s.escapes) {
-		return Because(ErrName, "it leads out of the upload folder")
+		return WithReason(ErrName, "it leads out of the upload folder")
 	}
 	return err
 }

@@ -12,20 +12,20 @@ import (
 	"path"
 )
 
-// Mark is a place in an upload: what was written so far, from where it can go on
+// Checkpoint is a place in an upload: what was written so far, from where it can go on
 // in another process.
-type Mark struct {
+type Checkpoint struct {
 	Size int64 // bytes
-	// Sum is the state of the SHA-256 of those bytes (crypto/sha256,
+	// HashState is the state of the SHA-256 of those bytes (crypto/sha256,
 	// encoding.BinaryMarshaler), so that they need not be read again.
-	Sum []byte
+	HashState []byte
 }
 
-// Private opens a folder inside the store's own for files that outlive a process
+// PrivateFolder opens a folder inside the store's own for files that outlive a process
 // without being stored, and makes it, durably, if it is missing (mode 0700). Its
 // name begins with a dot, so that no upload can be named in it. The caller closes
 // it.
-func (s *Store) Private(name string) (*os.Root, error) {
+func (s *Store) PrivateFolder(name string) (*os.Root, error) {
 	if name == "" || name[0] != '.' {
 		return nil, fmt.Errorf("open private folder %q: its name must begin with a dot", name)
 	}
@@ -42,15 +42,8 @@ func (s *Store) Private(name string) (*os.Root, error) {
 // MaxFile is how many bytes a file may have.
 func (s *Store) MaxFile() int64 { return s.options.MaxFile }
 
-// Do runs fn in the pool, or returns pool.ErrFull at once. It is for work on the
-// disk that belongs to an upload but is no method of one.
-func (s *Store) Do(ctx context.Context, fn func() error) error { return s.admit(ctx, fn) }
-
-// DoLater is Do that waits while the pool is full: for uploads under way.
-func (s *Store) DoLater(ctx context.Context, fn func() error) error { return s.disk(ctx, fn) }
-
-// Continue goes on with a file that its caller keeps: f, open for reading and
-// writing, whose path in the store's folder is name, in a Private folder. The last
+// Resume goes on with a file that its caller keeps: f, open for reading and
+// writing, whose path in the store's folder is name, in a PrivateFolder. The last
 // component of name is the id that Options.Stored gets. What is in the file past the mark counts for nothing and is written over. The file stays the
 // caller's: Publish links it under another name and leaves this one, and neither
 // Publish nor Discard nor Pause closes or removes it. The caller sees to it that
@@ -58,9 +51,9 @@ func (s *Store) DoLater(ctx context.Context, fn func() error) error { return s.d
 //
 // If the file has been published as that name before, by a process that did not
 // live to note it, Publish succeeds again. pool.ErrFull is returned at once.
-func (s *Store) Continue(ctx context.Context, f *os.File, name string, m Mark) (*Upload, error) {
+func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoint) (*Upload, error) {
 	u := &Upload{store: s, file: f, temporary: name, kept: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
-	err := s.admit(ctx, func() error {
+	err := s.Do(ctx, func() error {
 		info, err := f.Stat()
 		if err == nil && info.Size() < m.Size {
 			err = io.ErrUnexpectedEOF
@@ -69,7 +62,7 @@ func (s *Store) Continue(ctx context.Context, f *os.File, name string, m Mark) (
 			return fmt.Errorf("look at kept file: %w", err)
 		}
 		state, ok := u.hash.(encoding.BinaryUnmarshaler)
-		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.Sum) != nil) {
+		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.HashState) != nil) {
 			// Of another version of Go, say: the bytes are there.
 			u.hash = sha256.New()
 			if n, err := io.Copy(u.hash, io.NewSectionReader(f, 0, m.Size)); err != nil || n != m.Size {
@@ -89,17 +82,17 @@ func (s *Store) Continue(ctx context.Context, f *os.File, name string, m Mark) (
 	return u, nil
 }
 
-// Mark is the place up to which everything is written, not yet synced.
-func (u *Upload) Mark() (Mark, error) {
+// Checkpoint is the place up to which everything is written, not yet synced.
+func (u *Upload) Checkpoint() (Checkpoint, error) {
 	state, ok := u.hash.(encoding.BinaryMarshaler)
 	if !ok {
-		return Mark{}, errors.New("mark upload: its sum has no state")
+		return Checkpoint{}, errors.New("mark upload: its sum has no state")
 	}
 	sum, err := state.MarshalBinary()
 	if err != nil {
-		return Mark{}, fmt.Errorf("mark upload: %w", err)
+		return Checkpoint{}, fmt.Errorf("mark upload: %w", err)
 	}
-	return Mark{Size: u.size, Sum: sum}, nil
+	return Checkpoint{Size: u.size, HashState: sum}, nil
 }
 
 // Sync makes what was written durable, in the caller's goroutine. Unlike the

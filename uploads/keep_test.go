@@ -14,7 +14,7 @@ import (
 // keep makes a file in a private folder, as somebody keeps it who goes on later.
 func keep(t *testing.T, s *Store, content string) *os.File {
 	t.Helper()
-	root, err := s.Private(".kept")
+	root, err := s.PrivateFolder(".kept")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,18 +32,18 @@ func keep(t *testing.T, s *Store, content string) *os.File {
 
 // A file goes on from a mark: what is past it does not count, the sum is of the
 // whole, and the caller keeps what is his.
-func TestContinue(t *testing.T) {
+func TestResume(t *testing.T) {
 	counters := new(Counters)
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{MaxFile: 20, Meter: counters})
 	f := keep(t, s, "")
-	u, err := s.Continue(t.Context(), f, ".kept/file", Mark{})
+	u, err := s.Resume(t.Context(), f, ".kept/file", Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := u.Write(t.Context(), []byte("hello ")); err != nil {
 		t.Fatal(err)
 	}
-	mark, err := u.Mark()
+	mark, err := u.Checkpoint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +52,8 @@ func TestContinue(t *testing.T) {
 	}
 	u.Pause()
 	u.Discard()
-	for _, m := range []Mark{mark, {Size: mark.Size}, {Size: mark.Size, Sum: []byte("of another version")}} {
-		if u, err = s.Continue(t.Context(), f, ".kept/file", m); err != nil {
+	for _, m := range []Checkpoint{mark, {Size: mark.Size}, {Size: mark.Size, HashState: []byte("of another version")}} {
+		if u, err = s.Resume(t.Context(), f, ".kept/file", m); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := u.Write(t.Context(), []byte("world")); err != nil {
@@ -72,7 +72,7 @@ func TestContinue(t *testing.T) {
 	if _, err := put(t, s, "d", "b", "another"); err != nil {
 		t.Fatal(err)
 	}
-	if u, err = s.Continue(t.Context(), f, ".kept/file", mark); err != nil {
+	if u, err = s.Resume(t.Context(), f, ".kept/file", mark); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := u.Publish(t.Context(), "d", "b"); !errors.Is(err, ErrExists) {
@@ -85,25 +85,25 @@ func TestContinue(t *testing.T) {
 }
 
 // A mark that is past the end of the file is no place to go on from.
-func TestContinueWhatIsLost(t *testing.T) {
+func TestResumeWithoutTheBytes(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{})
 	hash, f := sha256.New(), keep(t, s, "short")
 	state, err := hash.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []Mark{{Size: 10}, {Size: 10, Sum: state}} {
-		if _, err := s.Continue(t.Context(), f, ".kept/file", m); !errors.Is(err, io.ErrUnexpectedEOF) {
+	for _, m := range []Checkpoint{{Size: 10}, {Size: 10, HashState: state}} {
+		if _, err := s.Resume(t.Context(), f, ".kept/file", m); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("it goes on: %v", err)
 		}
 	}
-	if _, err := s.Private("visible"); err == nil {
+	if _, err := s.PrivateFolder("visible"); err == nil {
 		t.Error("a private folder that uploads could be named in")
 	}
 }
 
 // What could not be synced is told, and the file stays its caller's.
-func TestContinueFailures(t *testing.T) {
+func TestResumeSyncFailure(t *testing.T) {
 	failing := func(c *calls) {
 		c.fsync = func(f *os.File) error {
 			if info, err := f.Stat(); err != nil || info.IsDir() {
@@ -114,7 +114,7 @@ func TestContinueFailures(t *testing.T) {
 	}
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{}, failing)
 	f := keep(t, s, "")
-	u, err := s.Continue(t.Context(), f, ".kept/file", Mark{})
+	u, err := s.Resume(t.Context(), f, ".kept/file", Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}

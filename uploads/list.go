@@ -36,7 +36,7 @@ type Entry struct {
 // fs.ErrNotExist if there is no such folder. A full pool is pool.ErrFull at once.
 func (s *Store) List(ctx context.Context, directory, after string, limit int) (entries []Entry, next string, err error) {
 	limit = min(max(limit, 1), MaxList)
-	err = s.admit(ctx, func() error {
+	err = s.Do(ctx, func() error {
 		entries, next, err = s.list(directory, after, limit)
 		return err
 	})

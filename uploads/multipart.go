@@ -42,10 +42,10 @@ const maxDelimiter = maxBoundary + 64
 //   - the cause of ctx's end
 func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Response, error) {
 	if !validBoundary(boundary) {
-		return Response{}, Because(ErrMalformed, "the boundary is not usable")
+		return Response{}, WithReason(ErrMalformed, "the boundary is not usable")
 	}
 	// So that a busy server says so at once, not after the first file's header.
-	if err := s.admit(ctx, func() error { return nil }); err != nil {
+	if err := s.Do(ctx, func() error { return nil }); err != nil {
 		return Response{}, fmt.Errorf("begin form: %w", err)
 	}
 	f := &form{store: s, stream: newStream(body, s.options.MaxHead)}
@@ -85,7 +85,7 @@ func (f *form) read(ctx context.Context) error {
 			return f.stream.fault(err)
 		}
 		if f.parts++; f.parts > f.store.options.MaxParts {
-			return Because(ErrMalformed, fmt.Sprintf("more than %d parts", f.store.options.MaxParts))
+			return WithReason(ErrMalformed, fmt.Sprintf("more than %d parts", f.store.options.MaxParts))
 		}
 		if headSize(part.Header) > f.store.options.MaxHead { // the reader may have buffered more than the stream's limit
 			return headTooLarge(f.store.options.MaxHead)
@@ -115,7 +115,7 @@ func (f *form) publish(ctx context.Context) error {
 		}
 	}
 	var r *record
-	err := f.store.disk(ctx, func() error {
+	err := f.store.DoWait(ctx, func() error {
 		r = f.store.publish(batch)
 		return nil
 	})

@@ -276,7 +276,7 @@ func TestWhatIsNoForm(t *testing.T) {
 				t.Fatalf("got %+v, %v; want %v", a, err, row.want)
 			}
 			if err != nil {
-				if r := Refuse(err); r.Code != 400 && r.Code != 413 || len(r.Reason) < 10 {
+				if r := ErrorResponse(err); r.Code != 400 && r.Code != 413 || len(r.Reason) < 10 {
 					t.Errorf("answered %+v", r)
 				}
 			}

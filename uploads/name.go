@@ -32,21 +32,21 @@ const (
 func CheckName(directory, filename string) error {
 	switch {
 	case directory == "":
-		return Because(ErrName, "the directory is empty")
+		return WithReason(ErrName, "the directory is empty")
 	case directory[0] == '/':
-		return Because(ErrName, "the directory is absolute")
+		return WithReason(ErrName, "the directory is absolute")
 	case strings.Count(directory, "/") >= maxDepth:
-		return Because(ErrName, fmt.Sprintf("the directory has more than %d levels", maxDepth))
+		return WithReason(ErrName, fmt.Sprintf("the directory has more than %d levels", maxDepth))
 	case strings.Contains(filename, "/"):
-		return Because(ErrName, "the filename holds a slash")
+		return WithReason(ErrName, "the filename holds a slash")
 	}
 	for component := range strings.SplitSeq(directory, "/") {
 		if why := fault(component); why != "" {
-			return Because(ErrName, "a component of the directory "+why)
+			return WithReason(ErrName, "a component of the directory "+why)
 		}
 	}
 	if why := fault(filename); why != "" {
-		return Because(ErrName, "the filename "+why)
+		return WithReason(ErrName, "the filename "+why)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (s *Store) find(directory, filename string) (*folder, fs.FileInfo, error) {
 	case err != nil:
 		err = fmt.Errorf("find file: %w", err)
 	case info.Mode().Type() == fs.ModeSymlink:
-		err = Because(ErrName, "the file is a symbolic link")
+		err = WithReason(ErrName, "the file is a symbolic link")
 	case !info.Mode().IsRegular():
 		err = fmt.Errorf("find file: no regular file: %w", fs.ErrNotExist)
 	}

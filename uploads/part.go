@@ -20,7 +20,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	}
 	if !d.file {
 		if kind, _, _ := strings.Cut(part.Header.Get("Content-Type"), ";"); hasPrefixFold(strings.TrimSpace(kind), "multipart/") {
-			return Because(ErrMalformed, fmt.Sprintf("the part %q holds parts of its own (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
+			return WithReason(ErrMalformed, fmt.Sprintf("the part %q holds parts of its own (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
 		}
 		return f.skip(part, fmt.Sprintf("the text field %q", shorten(d.name)))
 	}
@@ -39,7 +39,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		}
 	}
 	if len(f.files) == f.store.options.MaxFiles {
-		return Because(ErrMalformed, fmt.Sprintf("more than %d files", f.store.options.MaxFiles))
+		return WithReason(ErrMalformed, fmt.Sprintf("more than %d files", f.store.options.MaxFiles))
 	}
 	u, err := f.receive(ctx, d, content)
 	f.uploads = append(f.uploads, u)
@@ -69,7 +69,7 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 		}
 	}
 	var u *Upload
-	err := f.store.disk(ctx, func() (err error) {
+	err := f.store.DoWait(ctx, func() (err error) {
 		if err = f.store.check(d.name, d.filename); err == nil {
 			u, err = f.store.begin()
 		}
@@ -109,7 +109,7 @@ func (f *form) skip(r io.Reader, what string) error {
 	limit := f.store.options.MaxField
 	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))
 	if n > limit {
-		return Because(ErrTooLarge, fmt.Sprintf("%s has more than %d bytes", what, limit))
+		return WithReason(ErrTooLarge, fmt.Sprintf("%s has more than %d bytes", what, limit))
 	}
 	if err != nil {
 		return f.stream.fault(err)

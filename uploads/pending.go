@@ -38,7 +38,7 @@ type pendingFile struct {
 }
 
 func (p pendingFile) file() File {
-	f := Failed(p.Directory, p.Filename, nil)
+	f := NewFile(p.Directory, p.Filename, nil)
 	f.ID, f.Size, f.SHA256 = p.ID, p.Size, p.SHA256
 	return f
 }
@@ -53,7 +53,7 @@ type record struct {
 
 // follows reports whether Options.Stored is to be called for a file of that name.
 func (s *Store) follows(directory, filename string) bool {
-	return s.options.Stored != nil && (s.options.Wanted == nil || s.options.Wanted(directory, filename))
+	return s.options.Stored != nil && (s.options.StoredFilter == nil || s.options.StoredFilter(directory, filename))
 }
 
 // note writes a record, durably. It returns nil for no files.

@@ -64,7 +64,7 @@ func begin(s *Store, way string) (*Upload, error) {
 	if way != "kept" {
 		return s.Create(context.Background())
 	}
-	folder, err := s.Private(".kept")
+	folder, err := s.PrivateFolder(".kept")
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func begin(s *Store, way string) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Continue(context.Background(), f, ".kept/"+keptID, Mark{})
+	return s.Resume(context.Background(), f, ".kept/"+keptID, Checkpoint{})
 }
 
 const keptID = "KEPT"

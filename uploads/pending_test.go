@@ -73,7 +73,7 @@ func TestStoredIsRetried(t *testing.T) {
 		calls := calledFor{fail: away}
 		s := openStore(t, dir, Options{Stored: calls.stored})
 		f, err := put(t, s, "d", "a", "content")
-		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.Later, away) {
+		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, away) {
 			t.Fatalf("%+v, %v", f, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -104,7 +104,7 @@ func TestStoredOfAForm(t *testing.T) {
 	var calls calledFor
 	fail := true
 	s := openStore(t, dir, Options{
-		Wanted: func(_, filename string) bool { return filename != "unwanted" },
+		StoredFilter: func(_, filename string) bool { return filename != "unwanted" },
 		Stored: func(ctx context.Context, id string, f File) error {
 			if err := calls.stored(ctx, id, f); err != nil || f.Filename != "bad" || !fail {
 				return err
@@ -117,7 +117,7 @@ func TestStoredOfAForm(t *testing.T) {
 	if err != nil || !codes(a, CodeStored, CodeStored, CodeStored, CodeInvalid, CodeStored) {
 		t.Fatalf("%+v, %v", a, err)
 	}
-	if !errors.Is(a.Files[2].Later, bad) || a.Files[0].Later != nil || a.Files[1].ID != "" || a.Files[0].ID == a.Files[4].ID {
+	if !errors.Is(a.Files[2].StoredErr, bad) || a.Files[0].StoredErr != nil || a.Files[1].ID != "" || a.Files[0].ID == a.Files[4].ID {
 		t.Errorf("%+v", a)
 	}
 	retry(t, s, 1)
@@ -209,7 +209,7 @@ func TestNoRecordNoFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls calledFor
-			s := openStore(t, t.TempDir(), Options{Stored: calls.stored, Wanted: func(_, filename string) bool { return filename == "wanted" }}, row.fail)
+			s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(_, filename string) bool { return filename == "wanted" }}, row.fail)
 			if f, err := put(t, s, "d", "wanted", "content"); err == nil || f.Code != row.code {
 				t.Errorf("%+v, %v", f, err)
 			}
@@ -282,7 +282,7 @@ func TestHostileRecords(t *testing.T) {
 // records is as good as any.
 func TestNothingFollows(t *testing.T) {
 	var calls calledFor
-	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, Wanted: func(string, string) bool { return false }})
+	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(string, string) bool { return false }})
 	mustPut(t, s, "d", "a", "content")
 	if _, err := os.Lstat(filepath.Join(s.root.Name(), pending)); !os.IsNotExist(err) || len(calls.files) != 0 {
 		t.Errorf("%v, %v", err, calls.files)
@@ -297,7 +297,7 @@ func TestNothingFollows(t *testing.T) {
 
 func TestStoredPanics(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{Stored: func(context.Context, string, File) error { panic("boom") }})
-	if f, err := put(t, s, "d", "a", "content"); err != nil || f.Later == nil || len(records(t, s.root.Name())) != 1 {
+	if f, err := put(t, s, "d", "a", "content"); err != nil || f.StoredErr == nil || len(records(t, s.root.Name())) != 1 {
 		t.Errorf("%+v, %v", f, err)
 	}
 }

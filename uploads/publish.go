@@ -35,11 +35,11 @@ type publication struct {
 
 // file is the File of a publication.
 func (p *publication) file() File {
-	f := Failed(p.directory, p.filename, p.err)
+	f := NewFile(p.directory, p.filename, p.err)
 	if p.err != nil {
 		return f
 	}
-	f.Size, f.SHA256, f.Later = p.upload.size, p.upload.sum(), p.later
+	f.Size, f.SHA256, f.StoredErr = p.upload.size, p.upload.sum(), p.later
 	if p.pending != nil {
 		f.ID = p.pending.ID
 	}
@@ -90,7 +90,7 @@ func (u *Upload) publish(ctx context.Context, p *publication, fn func() *record)
 		return p.file(), p.err
 	}
 	var r *record
-	err := u.store.disk(ctx, func() error {
+	err := u.store.DoWait(ctx, func() error {
 		r = fn()
 		return nil
 	})

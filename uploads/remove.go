@@ -12,7 +12,7 @@ import (
 // it is; the error wraps ErrName for an unacceptable name or a symbolic link in
 // it. A full pool is pool.ErrFull at once.
 func (s *Store) Remove(ctx context.Context, directory, filename string) error {
-	return s.admit(ctx, func() error {
+	return s.Do(ctx, func() error {
 		f, _, err := s.find(directory, filename)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil

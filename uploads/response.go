@@ -35,9 +35,9 @@ type File struct {
 	Reason    string `json:"reason"` // OK, or why not, for the client
 	// ID is what Options.Stored was called with; empty if it was not.
 	ID string `json:"-"`
-	// Later is the error of Options.Stored: the file is stored, and Stored will
+	// StoredErr is the error of Options.Stored: the file is stored, and Stored will
 	// be called again. Nil if it succeeded.
-	Later error `json:"-"`
+	StoredErr error `json:"-"`
 }
 
 // Response is the result of an upload request.
@@ -47,15 +47,15 @@ type Response struct {
 	Files  []File `json:"files"`
 }
 
-// Failed is the File for an upload that err ended.
-func Failed(directory, filename string, err error) File {
+// NewFile is the File for an upload that err ended.
+func NewFile(directory, filename string, err error) File {
 	code, reason := verdict(err)
 	return File{Directory: directory, Filename: filename, Code: code, Reason: reason}
 }
 
-// failed is Failed, and logs what the client must not see.
+// failed is NewFile, and logs what the client must not see.
 func (s *Store) failed(ctx context.Context, directory, filename string, err error) File {
-	f := Failed(directory, filename, err)
+	f := NewFile(directory, filename, err)
 	if f.Code == CodeInternal || f.Code == CodeNoSpace {
 		s.log.ErrorContext(ctx, "upload failed", "directory", directory, "filename", filename,
 			"code", f.Code, "error", err)
@@ -67,7 +67,7 @@ func (s *Store) failed(ctx context.Context, directory, filename string, err erro
 // those of the last that failed, else 200 and OK. No file at all is ErrNoFile.
 func NewResponse(files ...File) Response {
 	if len(files) == 0 {
-		return Refuse(ErrNoFile)
+		return ErrorResponse(ErrNoFile)
 	}
 	r := Response{Code: CodeStored, Reason: "OK", Files: files}
 	for _, f := range files {
@@ -78,11 +78,11 @@ func NewResponse(files ...File) Response {
 	return r
 }
 
-// Refuse is the Response for a request that err ended as a whole. An error from
+// ErrorResponse is the Response for a request that err ended as a whole. An error from
 // elsewhere is 500 and "internal error", its own text is for the log. A caller
 // that has a response of its own for an error, such as 503 and Retry-After for
 // pool.ErrFull, checks err first.
-func Refuse(err error) Response {
+func ErrorResponse(err error) Response {
 	code, reason := verdict(err)
 	return Response{Code: code, Reason: reason, Files: []File{}}
 }

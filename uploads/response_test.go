@@ -23,8 +23,8 @@ func TestCodes(t *testing.T) {
 		reason string
 	}{
 		{nil, 200, 200, "OK"},
-		{Because(ErrName, "why"), 400, 400, "unacceptable name: why"},
-		{fmt.Errorf("open folder /secret: %w", Because(ErrName, "why")), 400, 400, "unacceptable name: why"},
+		{WithReason(ErrName, "why"), 400, 400, "unacceptable name: why"},
+		{fmt.Errorf("open folder /secret: %w", WithReason(ErrName, "why")), 400, 400, "unacceptable name: why"},
 		{fmt.Errorf("secret: %w", ErrMalformed), 400, 400, "malformed form"},
 		{fmt.Errorf("%w: %w", ErrBody, errors.New("secret")), 400, 400, "the body broke off"},
 		{ErrTooLarge, 413, 413, "too large"},
@@ -32,15 +32,15 @@ func TestCodes(t *testing.T) {
 		{&os.PathError{Op: "open", Path: "/secret", Err: syscall.ENAMETOOLONG}, 400, 400, "unacceptable name: longer than the file system takes"},
 		{exists("d", "a"), 501, 409, "already exists: d/a"},
 		{ErrNoFile, 502, 400, "no file"},
-		{Because(ErrMissing, "filename"), 503, 400, "missing argument: filename"},
-		{Because(ErrFormat, ".exe"), 504, 415, "format not supported: .exe"},
+		{WithReason(ErrMissing, "filename"), 503, 400, "missing argument: filename"},
+		{WithReason(ErrFormat, ".exe"), 504, 415, "format not supported: .exe"},
 		{&os.PathError{Op: "write", Path: "/secret", Err: syscall.ENOSPC}, 507, 507, "no space left for uploads"},
 		{syscall.EDQUOT, 507, 507, "no space left for uploads"},
 		{errors.New("secret"), 500, 500, "internal error"},
 		{&pool.PanicError{Value: "secret"}, 500, 500, "internal error"},
 		{pool.ErrFull, 500, 500, "too busy: try again later"},
 	} {
-		a := Refuse(row.err)
+		a := ErrorResponse(row.err)
 		if a.Code != row.code || a.Status() != row.status || a.Reason != row.reason {
 			t.Errorf("%v: %d, %d, %q", row.err, a.Code, a.Status(), a.Reason)
 		}
@@ -57,7 +57,7 @@ func TestResponseAsJSON(t *testing.T) {
 		`{"code":501,"reason":"already exists: d/b","files":[` +
 			`{"directory":"d","filename":"a","size":1,"sha256":"ff","code":200,"reason":"OK"},` +
 			`{"directory":"d","filename":"b","size":0,"sha256":"","code":501,"reason":"already exists: d/b"}]}`: NewResponse(
-			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, Failed("d", "b", exists("d", "b"))),
+			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, NewFile("d", "b", exists("d", "b"))),
 	} {
 		if got, err := json.Marshal(a); err != nil || string(got) != want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)

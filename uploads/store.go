@@ -74,13 +74,13 @@ type Options struct {
 	// returns nil. If the process is killed in between, or Stored returns an
 	// error, Run calls it later, in this or another process that has the folder
 	// open with Stored set. Publish and Multipart wait for the first call; its
-	// error is File.Later and does not make the upload fail. It may be called
+	// error is File.StoredErr and does not make the upload fail. It may be called
 	// from many goroutines at once. Nil: nothing is called, and nothing is
 	// written for it.
 	Stored func(ctx context.Context, id string, f File) error
-	// Wanted reports whether Stored is called for a file of that name. For
+	// StoredFilter reports whether Stored is called for a file of that name. For
 	// others nothing is written. It must not block. Nil: for every file.
-	Wanted func(directory, filename string) bool
+	StoredFilter func(directory, filename string) bool
 	// Pool runs the work on the disk. Nil: the caller's goroutine does.
 	Pool *pool.Pool
 	// Meter counts uploads. Nil: they are not counted.
@@ -159,12 +159,12 @@ func outside(root *os.Root) error {
 // discarded, no longer published.
 func (s *Store) Close() error { return s.root.Close() }
 
-// busyWait is how long an upload that was let in waits for a full pool before
-// it asks again.
+// busyWait is the interval between two attempts to enter a full pool.
 const busyWait = 5 * time.Millisecond
 
-// admit runs fn in the pool, or returns pool.ErrFull at once.
-func (s *Store) admit(ctx context.Context, fn func() error) error {
+// Do runs fn in the pool. If the pool is full it returns pool.ErrFull at once;
+// use it to begin work. Without a pool fn runs in the caller's goroutine.
+func (s *Store) Do(ctx context.Context, fn func() error) error {
 	if s.options.Pool == nil {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -174,11 +174,11 @@ func (s *Store) admit(ctx context.Context, fn func() error) error {
 	return s.options.Pool.Do(ctx, func(context.Context) error { return fn() })
 }
 
-// disk runs fn in the pool and waits while that is full. What a busy disk
-// turns away is a new upload, not one of which a gigabyte has arrived; and the
-// wait is what slows its sender down.
-func (s *Store) disk(ctx context.Context, fn func() error) error {
-	err := s.admit(ctx, fn)
+// DoWait is Do that waits while the pool is full; use it for uploads that have
+// begun. A busy disk refuses new uploads, not one of which a gigabyte has already
+// arrived; the wait slows the sender of that one down.
+func (s *Store) DoWait(ctx context.Context, fn func() error) error {
+	err := s.Do(ctx, fn)
 	if !errors.Is(err, pool.ErrFull) {
 		return err
 	}
@@ -189,7 +189,7 @@ func (s *Store) disk(ctx context.Context, fn func() error) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-again.C:
-			err = s.admit(ctx, fn)
+			err = s.Do(ctx, fn)
 		}
 	}
 	return err

@@ -9,11 +9,11 @@ import (
 )
 
 // errEnd is the end of the body before that of the form.
-var errEnd = Because(ErrMalformed, "the body ends before the form does")
+var errEnd = WithReason(ErrMalformed, "the body ends before the form does")
 
 // headTooLarge ends a form with too much before a part, or in its head.
 func headTooLarge(limit int64) error {
-	return Because(ErrMalformed, fmt.Sprintf("no part begins, or its head does not end, within %d bytes", limit))
+	return WithReason(ErrMalformed, fmt.Sprintf("no part begins, or its head does not end, within %d bytes", limit))
 }
 
 // stream is a body as mime/multipart gets to see it.

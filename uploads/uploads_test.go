@@ -133,11 +133,11 @@ func put(t testing.TB, s *Store, directory, filename, content string) (File, err
 	t.Helper()
 	u, err := s.Create(t.Context())
 	if err != nil {
-		return Failed(directory, filename, err), err
+		return NewFile(directory, filename, err), err
 	}
 	defer u.Discard()
 	if _, err := u.ReadFrom(t.Context(), strings.NewReader(content)); err != nil {
-		return Failed(directory, filename, err), err
+		return NewFile(directory, filename, err), err
 	}
 	return u.Publish(t.Context(), directory, filename)
 }

@@ -53,7 +53,7 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 		return 0, u.err
 	}
 	n := 0
-	err := u.store.disk(ctx, func() error {
+	err := u.store.DoWait(ctx, func() error {
 		n, u.err = u.append(p)
 		return u.err
 	})
@@ -61,7 +61,7 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 }
 
 func (s *Store) tooLarge() error {
-	return Because(ErrTooLarge, fmt.Sprintf("a file may have %d bytes", s.options.MaxFile))
+	return WithReason(ErrTooLarge, fmt.Sprintf("a file may have %d bytes", s.options.MaxFile))
 }
 
 // append writes and hashes p, in the caller's goroutine.

@@ -60,7 +60,7 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 		if errors.Is(err, upgrade.ErrLeaving) {
 			return server.Fail(http.StatusServiceUnavailable, err.Error())
 		}
-		if a := uploads.Refuse(err); err != nil {
+		if a := uploads.ErrorResponse(err); err != nil {
 			return server.Fail(a.Status(), a.Reason)
 		}
 		return nil

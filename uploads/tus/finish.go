@@ -34,7 +34,7 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if u == nil {
 		err := e.openData()
 		if err == nil {
-			u, err = e.server.store.Continue(ctx, e.data, folderName+"/"+openName+"/"+e.ID, e.mark())
+			u, err = e.server.store.Resume(ctx, e.data, folderName+"/"+openName+"/"+e.ID, e.mark())
 		}
 		if err != nil {
 			return err
@@ -53,7 +53,7 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if e.server.opts.Stored != nil {
 		e.server.opts.Stored(e.ID, file)
 	}
-	e.Phase, e.Hash, e.Sum, e.later = phaseStored, nil, file.SHA256, file.Later
+	e.Phase, e.Hash, e.Sum, e.later = phaseStored, nil, file.SHA256, file.StoredErr
 	if err := e.retire(ctx); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 const stateSuffix = ".state"
 
 func (s *Server) openFolders() (err error) {
-	if s.all, err = s.store.Private(folderName); err != nil {
+	if s.all, err = s.store.PrivateFolder(folderName); err != nil {
 		return err
 	}
 	for name, root := range map[string]**os.Root{openName: &s.open, doneName: &s.done} {
@@ -53,7 +53,7 @@ type entry struct {
 	state  *os.File
 	data   *os.File // nil until it is needed
 	lost   error    // why what was written cannot be relied upon
-	later  error    // uploads.File.Later of what this request has stored
+	later  error    // uploads.File.StoredErr of what this request has stored
 	origin
 	progress
 }
@@ -253,7 +253,7 @@ func (e *entry) drop(ctx context.Context, why string) error {
 
 // retire notes the last progress and keeps no more of the upload than that.
 func (e *entry) retire(ctx context.Context) error {
-	return e.server.store.DoLater(context.WithoutCancel(ctx), func() error {
+	return e.server.store.DoWait(context.WithoutCancel(ctx), func() error {
 		if err := e.save(); err != nil {
 			return err
 		}
@@ -283,8 +283,8 @@ func (e *entry) save() error {
 
 // file is the upload as it was stored.
 func (e *entry) file() uploads.File {
-	f := uploads.Failed(e.Directory, e.Filename, nil)
-	f.ID, f.Size, f.SHA256, f.Later = e.ID, e.Length, e.Sum, e.later
+	f := uploads.NewFile(e.Directory, e.Filename, nil)
+	f.ID, f.Size, f.SHA256, f.StoredErr = e.ID, e.Length, e.Sum, e.later
 	return f
 }
 

@@ -71,7 +71,7 @@ func (s *Server) lock(ctx context.Context, f *os.File) error {
 	}
 	again := time.NewTicker(retryEvery)
 	defer again.Stop()
-	late := time.NewTimer(s.opts.TakeOver)
+	late := time.NewTimer(s.opts.TakeoverTimeout)
 	defer late.Stop()
 	for claimed := false; ; {
 		if !claimed {

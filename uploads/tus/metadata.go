@@ -46,7 +46,7 @@ func notKey(r rune) bool { return r <= ' ' || r >= 0x7f }
 func name(metadata map[string]string) (directory, filename string, err error) {
 	filename, ok := metadata[keyFilename]
 	if !ok {
-		return "", "", uploads.Because(uploads.ErrMissing, "filename, in Upload-Metadata")
+		return "", "", uploads.WithReason(uploads.ErrMissing, "filename, in Upload-Metadata")
 	}
 	directory, ok = metadata[keyDirectory]
 	if !ok {

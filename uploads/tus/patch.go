@@ -76,12 +76,12 @@ func (e *entry) declare(ctx context.Context, r *Request) error {
 	if err := e.openData(); err != nil {
 		return err
 	}
-	return e.server.store.DoLater(ctx, func() error { return e.promise(length) })
+	return e.server.store.DoWait(ctx, func() error { return e.promise(length) })
 }
 
 // roomLeft is nil unless the unfinished uploads have all that they may have.
 func (s *Server) roomLeft(ctx context.Context) error {
-	return s.store.DoLater(ctx, func() error { return s.room(0, 0) })
+	return s.store.DoWait(ctx, func() error { return s.room(0, 0) })
 }
 
 // head is HEAD: where to go on. It takes the upload from a request that has it, so

@@ -30,11 +30,11 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 		return nil, err
 	}
 	s, start := e.server, e.mark()
-	u, err := s.store.Continue(ctx, e.data, folderName+"/"+openName+"/"+e.ID, start)
+	u, err := s.store.Resume(ctx, e.data, folderName+"/"+openName+"/"+e.ID, start)
 	if err != nil {
 		return nil, err
 	}
-	watched, stop := e.watch(ctx, r.Cut)
+	watched, stop := e.watch(ctx, r.Interrupt)
 	body := r.Body
 	if e.Length >= 0 { // one more shows that there are too many
 		body = io.LimitReader(body, e.Length-e.Offset+1)
@@ -59,7 +59,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	}
 	mark, markErr := start, error(nil)
 	if keep {
-		mark, markErr = u.Mark()
+		mark, markErr = u.Checkpoint()
 	}
 	if markErr == nil && mark.Size != e.Offset { // else there is nothing to note
 		markErr = e.checkpoint(context.WithoutCancel(ctx), u, mark)
@@ -103,7 +103,7 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 		if saving != nil || !checkpoints {
 			continue
 		}
-		mark, err := u.Mark()
+		mark, err := u.Checkpoint()
 		if err != nil {
 			return err
 		}
@@ -117,8 +117,8 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 // checkpoint makes what mark counts durable, and then the mark itself. If that
 // fails the one before holds, and this request makes no other: what was not synced
 // may be lost although the next sync succeeds (fsync(2)), and has to come again.
-func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.Mark) error {
-	return e.server.store.DoLater(ctx, func() error {
+func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.Checkpoint) error {
+	return e.server.store.DoWait(ctx, func() error {
 		if e.lost == nil {
 			e.lost = u.Sync()
 		}
@@ -128,7 +128,7 @@ func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.
 		// copy may be running beside this and reads e.Length: no more is written
 		// than changes.
 		offset, hash, expires := e.Offset, e.Hash, e.Expires
-		e.Offset, e.Hash = mark.Size, mark.Sum
+		e.Offset, e.Hash = mark.Size, mark.HashState
 		e.Expires = time.Now().Add(e.server.opts.Expiry).Unix()
 		if err := e.save(); err != nil {
 			e.Offset, e.Hash, e.Expires = offset, hash, expires

@@ -77,19 +77,19 @@ func TestNoCheckpointBehindAFailedSync(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failing, err := f.store.Continue(t.Context(), closed, "x", uploads.Mark{})
+	failing, err := f.store.Resume(t.Context(), closed, "x", uploads.Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer failing.Discard()
 	closed.Close()
-	u, err := f.store.Continue(t.Context(), e.data, "x", e.mark())
+	u, err := f.store.Resume(t.Context(), e.data, "x", e.mark())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Discard()
 	for _, upload := range []*uploads.Upload{failing, u} {
-		if err := e.checkpoint(t.Context(), upload, uploads.Mark{Size: 7}); !errors.Is(err, os.ErrClosed) {
+		if err := e.checkpoint(t.Context(), upload, uploads.Checkpoint{Size: 7}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("checkpoint: %v", err)
 		}
 	}

@@ -24,9 +24,9 @@ type Request struct {
 	Length int64
 	// Body must give io.EOF where the body is whole, and nowhere else.
 	Body io.Reader
-	// Cut makes a Read of Body that waits return, with any error. It is called
+	// Interrupt makes a Read of Body that waits return, with any error. It is called
 	// from another goroutine, while Serve runs. Nil: reads are waited for.
-	Cut func()
+	Interrupt func()
 }
 
 // Response is the response to a Request.
@@ -134,7 +134,7 @@ func (s *Server) refuse(ctx context.Context, r *Request, err error) (Response, e
 	if f, ok := errors.AsType[*fault](err); ok {
 		return Response{Status: f.status, Header: f.header, Body: map[string]any{"code": f.status, "reason": f.reason}}, nil
 	}
-	a := uploads.Refuse(err)
+	a := uploads.ErrorResponse(err)
 	if a.Code == uploads.CodeInternal {
 		return Response{}, err
 	}

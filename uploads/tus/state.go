@@ -54,7 +54,9 @@ type progress struct {
 // whole reports whether every byte has come.
 func (p progress) whole() bool { return p.Offset == p.Length }
 
-func (p progress) mark() uploads.Mark { return uploads.Mark{Size: p.Offset, Sum: p.Hash} }
+func (p progress) mark() uploads.Checkpoint {
+	return uploads.Checkpoint{Size: p.Offset, HashState: p.Hash}
+}
 
 func (p progress) expired(now time.Time) bool { return p.Phase == phaseOpen && now.Unix() >= p.Expires }
 

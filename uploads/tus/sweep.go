@@ -26,7 +26,7 @@ const leftover = time.Hour
 // Run removes what has expired, publishes what was whole when its process was
 // killed, and forgets what ended long ago, until ctx ends. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	every := time.NewTicker(max(min(sweepEvery, s.opts.Expiry/4, s.opts.Remember/4), 100*time.Millisecond))
+	every := time.NewTicker(max(min(sweepEvery, s.opts.Expiry/4, s.opts.Retention/4), 100*time.Millisecond))
 	defer every.Stop()
 	for {
 		err := s.sweep(ctx)
@@ -52,7 +52,7 @@ func (s *Server) sweep(ctx context.Context) error {
 		return err
 	}
 	err = each(s.done, func(name string, info fs.FileInfo) error {
-		if time.Since(info.ModTime()) < s.opts.Remember {
+		if time.Since(info.ModTime()) < s.opts.Retention {
 			return nil
 		}
 		return s.done.Remove(name)

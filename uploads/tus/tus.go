@@ -38,12 +38,12 @@ const Version = "1.0.0"
 
 // Defaults of Options.
 const (
-	DefaultBase          = "/tus/"
-	DefaultMaxUnfinished = 16 << 30
-	DefaultMaxUploads    = 10_000
-	DefaultExpiry        = 24 * time.Hour
-	DefaultRemember      = time.Hour
-	DefaultTakeOver      = 5 * time.Second
+	DefaultBase            = "/tus/"
+	DefaultMaxUnfinished   = 16 << 30
+	DefaultMaxUploads      = 10_000
+	DefaultExpiry          = 24 * time.Hour
+	DefaultRetention       = time.Hour
+	DefaultTakeoverTimeout = 5 * time.Second
 )
 
 // Options configure a Server. The zero value is the documented default.
@@ -59,13 +59,13 @@ type Options struct {
 	// Expiry is how long an unfinished upload is kept after its last byte.
 	// Default 24 h.
 	Expiry time.Duration
-	// Remember is how long an upload is known after its end, so that a client
+	// Retention is how long an upload is known after its end, so that a client
 	// whose last response was lost can ask for the outcome. Default 1 h.
-	Remember time.Duration
-	// TakeOver is how long a request waits for another that holds the upload
+	Retention time.Duration
+	// TakeoverTimeout is how long a request waits for another that holds the upload
 	// to let go, which takes a moment unless that one waits for the disk.
 	// Beyond it the response is 423. Default 5 s.
-	TakeOver time.Duration
+	TakeoverTimeout time.Duration
 	// Stored is called with a file when it has been stored, before its sender
 	// gets the response; again, with the same id, if the process was killed
 	// before it could note that. It must not block. What must follow the file
@@ -109,8 +109,8 @@ func New(store *uploads.Store, o Options) (*Server, error) {
 	o.MaxUnfinished = cmp.Or(max(o.MaxUnfinished, 0), DefaultMaxUnfinished)
 	o.MaxUploads = cmp.Or(max(o.MaxUploads, 0), DefaultMaxUploads)
 	o.Expiry = cmp.Or(max(o.Expiry, 0), DefaultExpiry)
-	o.Remember = cmp.Or(max(o.Remember, 0), DefaultRemember)
-	o.TakeOver = cmp.Or(max(o.TakeOver, 0), DefaultTakeOver)
+	o.Retention = cmp.Or(max(o.Retention, 0), DefaultRetention)
+	o.TakeoverTimeout = cmp.Or(max(o.TakeoverTimeout, 0), DefaultTakeoverTimeout)
 	s := &Server{store: store, opts: o, log: o.Logger, cut: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

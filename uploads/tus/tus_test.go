@@ -169,7 +169,7 @@ func TestRoomForLengthsSaidLater(t *testing.T) {
 
 // What has expired is gone, and after a while forgotten.
 func TestExpiry(t *testing.T) {
-	f := newFixture(t, t.TempDir(), Options{Remember: time.Hour})
+	f := newFixture(t, t.TempDir(), Options{Retention: time.Hour})
 	id, alive := f.create("5", "hel"), f.create("5", "")
 	f.edit(id, func(p *progress) { p.Expires = time.Now().Unix() })
 	f.want(410, "PATCH", id, "lo", "Upload-Offset", "3")
@@ -202,9 +202,9 @@ func TestExpiry(t *testing.T) {
 
 // A request that hangs is cut by the next one, of whatever process, and by Close;
 // what it has received stays.
-func TestTakeOver(t *testing.T) {
+func TestTakeover(t *testing.T) {
 	dir := t.TempDir()
-	o := Options{TakeOver: time.Hour} // nobody waits for that
+	o := Options{TakeoverTimeout: time.Hour} // nobody waits for that
 	f, other := newFixture(t, dir, o), newFixture(t, dir, o)
 	id := f.create("10", "")
 	hang := func(offset, sent string) (end func() (Response, error)) {
@@ -213,7 +213,7 @@ func TestTakeOver(t *testing.T) {
 		var err error
 		var done sync.WaitGroup
 		done.Go(func() { // ends when it is cut
-			r := &Request{Method: "PATCH", ID: id, Length: -1, Body: reader, Cut: func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) },
+			r := &Request{Method: "PATCH", ID: id, Length: -1, Body: reader, Interrupt: func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) },
 				Header: func(name string) string {
 					return map[string]string{"Tus-Resumable": Version, "Content-Type": offsetStream, "Upload-Offset": offset}[name]
 				}}
@@ -259,7 +259,7 @@ func TestTakeOver(t *testing.T) {
 
 // Who holds an upload and does not let go is waited for, for a while.
 func TestLocked(t *testing.T) {
-	f := newFixture(t, t.TempDir(), Options{TakeOver: 50 * time.Millisecond})
+	f := newFixture(t, t.TempDir(), Options{TakeoverTimeout: 50 * time.Millisecond})
 	id := f.create("10", "")
 	e, err := f.acquire(t.Context(), id)
 	if err != nil {
@@ -335,7 +335,7 @@ func TestStoreFollowsUploads(t *testing.T) {
 	f := &fixture{s, t, dir}
 	id := f.create("5", "hel")
 	a := f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
-	if a.File == nil || a.File.ID != id || !errors.Is(a.File.Later, away) || a.File.Code != uploads.CodeStored {
+	if a.File == nil || a.File.ID != id || !errors.Is(a.File.StoredErr, away) || a.File.Code != uploads.CodeStored {
 		t.Errorf("%+v", a.File)
 	}
 	if err := s.Close(); err != nil {

@@ -21,7 +21,7 @@ import (
 func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Response, error) {
 	body, err := server.ReadAll(ctx)
 	if errors.Is(err, server.ErrBodyTooLarge) {
-		err = uploads.Because(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
+		err = uploads.WithReason(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
 	} else if err != nil {
 		err = fmt.Errorf("%w: %w", uploads.ErrBody, err)
 	}
@@ -52,7 +52,7 @@ func (u *uploadRoutes) put(ctx context.Context, directory, filename, content str
 	}
 	if ending := strings.ToLower(path.Ext(filename)); !slices.Contains(u.types, "*") && !slices.Contains(u.types, ending) {
 		why := fmt.Sprintf("%q is none of %s, see -upload-types", ending, strings.Join(u.types, " "))
-		return uploads.File{}, uploads.Because(uploads.ErrFormat, why)
+		return uploads.File{}, uploads.WithReason(uploads.ErrFormat, why)
 	}
 	upload, err := u.store.Create(ctx)
 	if err != nil {
@@ -94,7 +94,7 @@ type parameters map[string]string
 func arguments(ctx *fasthttp.RequestCtx, body []byte) (parameters, error) {
 	form, err := server.FormArgs(ctx, body, "body")
 	if err != nil {
-		return nil, uploads.Because(uploads.ErrMalformed, err.Error())
+		return nil, uploads.WithReason(uploads.ErrMalformed, err.Error())
 	}
 	given := parameters{}
 	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), form} {
@@ -111,5 +111,5 @@ func (p parameters) need(names ...string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return uploads.Because(uploads.ErrMissing, strings.Join(missing, ", "))
+	return uploads.WithReason(uploads.ErrMissing, strings.Join(missing, ", "))
 }

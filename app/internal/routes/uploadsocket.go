@@ -41,7 +41,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 		r.Filename = socketFilename
 	}
 	if err = u.sockets.Serve(ctx, shake, r); err != nil {
-		f.end(u.tasks.response(uploads.Refuse(err)))
+		f.end(u.tasks.response(uploads.ErrorResponse(err)))
 	}
 	if errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrExists) {
 		return u.refuse(ctx, err)

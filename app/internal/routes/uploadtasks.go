@@ -127,9 +127,9 @@ func (u *UploadStarter) file(f uploads.File) uploadedFile {
 	}
 	r.Task = uploadTaskID(f.ID)
 	switch {
-	case errors.Is(f.Later, jobs.ErrUnavailable):
+	case errors.Is(f.StoredErr, jobs.ErrUnavailable):
 		r.Reason = "stored; " + names[0] + " will be started as soon as tasks are accepted again"
-	case f.Later != nil:
+	case f.StoredErr != nil:
 		r.Reason = "stored, but " + names[0] + " could not be started yet"
 	}
 	return r
