@@ -20,7 +20,7 @@ func (s *Store) Check(ctx context.Context, directory, filename string) error {
 
 // check is Check for an acceptable name, in the caller's goroutine.
 func (s *Store) check(directory, filename string) error {
-	f, err := s.enter(directory, false)
+	f, err := s.openFolder(directory, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -30,14 +30,14 @@ func (s *Store) check(directory, filename string) error {
 	defer f.close()
 	switch _, err := f.last().root.Lstat(filename); {
 	case err == nil:
-		return exists(directory, filename)
+		return existsError(directory, filename)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		return s.mapped(fmt.Errorf("look for file: %w", err))
+		return s.mapError(fmt.Errorf("look for file: %w", err))
 	}
 }
 
-func exists(directory, filename string) error {
+func existsError(directory, filename string) error {
 	return WithReason(ErrExists, directory+"/"+filename)
 }

@@ -13,18 +13,18 @@ import (
 // are for one goroutine at a time. Whoever made it discards it in the end;
 // after a successful Publish that does nothing.
 type Upload struct {
-	store     *Store
-	file      *os.File
-	temporary string // path in the root; empty for an unnamed file
-	kept      bool   // temporary is another's, see Resume
-	id        string // for Options.Stored; drawn when it is needed
-	hash      hash.Hash
-	size      int64
-	synced    bool
-	began     time.Time
-	counted   bool  // by Options.Meter
-	failure   error // of the last attempt to publish
-	err       error // ends the upload: its content is not what was sent
+	store       *Store
+	file        *os.File
+	temporary   string // path in the root; empty for an unnamed file
+	callersFile bool   // temporary is another's, see Resume
+	id          string // for Options.Stored; drawn when it is needed
+	hash        hash.Hash
+	size        int64
+	synced      bool
+	started     time.Time
+	metered     bool  // by Options.Meter
+	publishErr  error // of the last attempt to publish
+	err         error // ends the upload: its content is not what was sent
 }
 
 // Create begins a file. It returns pool.ErrFull at once if the store's pool has
@@ -33,33 +33,33 @@ type Upload struct {
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload
 	err := s.Do(ctx, func() (err error) {
-		u, err = s.begin()
+		u, err = s.createUpload()
 		return err
 	})
 	return u, err
 }
 
 // begin is Create in the caller's goroutine.
-func (s *Store) begin() (*Upload, error) {
-	u, err := s.create()
+func (s *Store) createUpload() (*Upload, error) {
+	u, err := s.newUpload()
 	if err == nil {
-		u.start()
+		u.startMetering()
 	}
 	return u, err
 }
 
 // start makes u an upload that counts.
-func (u *Upload) start() {
-	u.began, u.counted = time.Now(), true
+func (u *Upload) startMetering() {
+	u.started, u.metered = time.Now(), true
 	u.store.options.Meter.FileBegan()
 }
 
 // create makes a file that is nobody's upload yet.
-func (s *Store) create() (*Upload, error) {
+func (s *Store) newUpload() (*Upload, error) {
 	u := &Upload{store: s, hash: sha256.New()}
 	var err error
-	if s.named {
-		u.file, u.temporary, err = s.temporary(incoming)
+	if s.useTemporaries {
+		u.file, u.temporary, err = s.createTemporary(incoming)
 	} else {
 		u.file, err = s.sys.tmpfile(s.root)
 	}

@@ -46,7 +46,7 @@ func TestFullDisk(t *testing.T) {
 			blocks, inodes := free(t, dir)
 
 			f, err := put(t, s, "new/folder", "big", big)
-			if !full(err) || f.Code != CodeNoSpace || f.Size != 0 {
+			if !isDiskFull(err) || f.Code != CodeNoSpace || f.Size != 0 {
 				t.Errorf("got %+v, %v", f, err)
 			}
 			unchanged(t, dir, before)
@@ -70,7 +70,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestNoInodeLeft(t *testing.T) {
-	eachFull := func(t *testing.T, change func(*calls)) {
+	eachFull := func(t *testing.T, change func(*syscalls)) {
 		s := openStore(t, smallDisk(t, "size=4m,nr_inodes=8"), Options{}, change)
 		dir := s.root.Name()
 		_, inodes := free(t, dir)
@@ -82,7 +82,7 @@ func TestNoInodeLeft(t *testing.T) {
 		}
 		before := tree(t, dir)
 		f, err := put(t, s, "1/2/3/4", "a", "content")
-		if !full(err) || f.Code != CodeNoSpace {
+		if !isDiskFull(err) || f.Code != CodeNoSpace {
 			t.Errorf("got %+v, %v", f, err)
 		}
 		unchanged(t, dir, before)

@@ -47,6 +47,6 @@ func (r *refusal) Unwrap() error { return r.kind }
 
 // full reports whether err means that the disk, or the share of it that this
 // user may have, is used up.
-func full(err error) bool {
+func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -26,21 +26,21 @@ type level struct {
 // link that stays inside, and one file could then be had by two names. The
 // error wraps ErrName for a link, ErrExists for anything else that is no
 // directory, fs.ErrNotExist if a level is missing or was removed again.
-func (s *Store) enter(directory string, create bool) (*folder, error) {
+func (s *Store) openFolder(directory string, create bool) (*folder, error) {
 	f := &folder{store: s, levels: []level{{root: s.root}}}
 	for name := range strings.SplitSeq(directory, "/") {
-		if err := f.descend(name, create); err != nil {
+		if err := f.openLevel(name, create); err != nil {
 			if create {
-				f.undo()
+				f.removeMade()
 			}
 			f.close()
-			return nil, s.mapped(fmt.Errorf("open folder: %w", err))
+			return nil, s.mapError(fmt.Errorf("open folder: %w", err))
 		}
 	}
 	return f, nil
 }
 
-func (f *folder) descend(name string, create bool) error {
+func (f *folder) openLevel(name string, create bool) error {
 	parent := f.last().root
 	info, err := parent.Lstat(name)
 	made := false
@@ -100,12 +100,12 @@ func (f *folder) sync() error {
 
 // undo removes the levels that this call made, as far as they are empty:
 // another upload may be using one already.
-func (f *folder) undo() { f.prune(func(l level) bool { return l.made }) }
+func (f *folder) removeMade() { f.prune(func(l level) bool { return l.made }) }
 
 // prune removes empty levels, the innermost first, up to one that is not empty,
 // that is the store's own root, or that may not go.
-func (f *folder) prune(mayGo func(level) bool) {
-	for i := len(f.levels) - 1; i > 0 && mayGo(f.levels[i]); i-- {
+func (f *folder) prune(mayRemove func(level) bool) {
+	for i := len(f.levels) - 1; i > 0 && mayRemove(f.levels[i]); i-- {
 		if f.store.sys.rmdir(f.levels[i-1].root, f.levels[i].name) != nil {
 			return
 		}
@@ -126,8 +126,8 @@ func (f *folder) close() {
 }
 
 // mapped turns os.Root's refusal to leave the root into ErrName.
-func (s *Store) mapped(err error) error {
-	if s.escapes != nil && errors.Is(err, s.escapes) {
+func (s *Store) mapError(err error) error {
+	if s.errEscapes != nil && errors.Is(err, s.errEscapes) {
 		return WithReason(ErrName, "it leads out of the upload folder")
 	}
 	return err

@@ -49,7 +49,7 @@ func (s *Store) list(directory, after string, limit int) (entries []Entry, next 
 		if err := CheckName(directory, "any"); err != nil {
 			return nil, "", err
 		}
-		f, err := s.enter(directory, false)
+		f, err := s.openFolder(directory, false)
 		if errors.Is(err, ErrExists) {
 			err = fmt.Errorf("list folder: no folder: %w", fs.ErrNotExist)
 		}
@@ -96,7 +96,7 @@ func firstNames(root *os.Root, after string, n int) ([]string, error) {
 		for _, e := range batch {
 			name := e.Name()
 			kind := e.Type()
-			if name <= after || !kind.IsRegular() && !kind.IsDir() || fault(name) != "" {
+			if name <= after || !kind.IsRegular() && !kind.IsDir() || nameProblem(name) != "" {
 				continue
 			}
 			at, _ := slices.BinarySearch(names, name)

@@ -75,20 +75,20 @@ type form struct {
 // read reads the body to its end.
 func (f *form) read(ctx context.Context) error {
 	for {
-		f.stream.left = f.store.options.MaxHead + maxDelimiter
+		f.stream.budget = f.store.options.MaxHead + maxDelimiter
 		part, err := f.reader.NextRawPart()
-		f.stream.left = unlimited
+		f.stream.budget = unlimited
 		if err == io.EOF {
-			return f.drain()
+			return f.readEpilogue()
 		}
 		if err != nil {
-			return f.stream.fault(err)
+			return f.stream.formError(err)
 		}
 		if f.parts++; f.parts > f.store.options.MaxParts {
 			return WithReason(ErrMalformed, fmt.Sprintf("more than %d parts", f.store.options.MaxParts))
 		}
-		if headSize(part.Header) > f.store.options.MaxHead { // the reader may have buffered more than the stream's limit
-			return headTooLarge(f.store.options.MaxHead)
+		if headerSize(part.Header) > f.store.options.MaxHead { // the reader may have buffered more than the stream's limit
+			return headerTooLarge(f.store.options.MaxHead)
 		}
 		if err := f.part(ctx, part); err != nil {
 			return err
@@ -98,8 +98,8 @@ func (f *form) read(ctx context.Context) error {
 
 // drain reads what follows the form (RFC 2046 calls it the epilogue): the body
 // is whole only when its end was seen.
-func (f *form) drain() error {
-	f.stream.end = io.EOF
+func (f *form) readEpilogue() error {
+	f.stream.eof = io.EOF
 	return f.skip(f.stream, "what follows the form")
 }
 
@@ -116,16 +116,16 @@ func (f *form) publish(ctx context.Context) error {
 	}
 	var r *record
 	err := f.store.DoWait(ctx, func() error {
-		r = f.store.publish(batch)
+		r = f.store.publishBatch(batch)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	f.store.follow(ctx, r, batch)
+	f.store.callStoredFor(ctx, r, batch)
 	for i, p := range batch {
 		if p.err != nil {
-			*results[i] = f.store.failed(ctx, p.directory, p.filename, p.err)
+			*results[i] = f.store.failedFile(ctx, p.directory, p.filename, p.err)
 		} else {
 			*results[i] = p.file()
 		}
@@ -144,7 +144,7 @@ func (f *form) discard() {
 
 // headSize is how many bytes the head of a part has on the wire, its white space
 // aside.
-func headSize(h textproto.MIMEHeader) (n int64) {
+func headerSize(h textproto.MIMEHeader) (n int64) {
 	for name, values := range h {
 		for _, value := range values {
 			n += int64(len(name) + len(": ") + len(value) + len("\r\n"))

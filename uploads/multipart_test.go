@@ -330,7 +330,7 @@ func TestContextEnds(t *testing.T) {
 func TestInternalErrorsAreLogged(t *testing.T) {
 	var log bytes.Buffer
 	armed := false
-	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)}, func(c *calls) {
+	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)}, func(c *syscalls) {
 		failSync(false, &os.PathError{Op: "sync", Path: "/secret/path", Err: errors.New("disk on fire")})(c, &armed)
 	})
 	armed = true

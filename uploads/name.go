@@ -41,18 +41,18 @@ func CheckName(directory, filename string) error {
 		return WithReason(ErrName, "the filename holds a slash")
 	}
 	for component := range strings.SplitSeq(directory, "/") {
-		if why := fault(component); why != "" {
+		if why := nameProblem(component); why != "" {
 			return WithReason(ErrName, "a component of the directory "+why)
 		}
 	}
-	if why := fault(filename); why != "" {
+	if why := nameProblem(filename); why != "" {
 		return WithReason(ErrName, "the filename "+why)
 	}
 	return nil
 }
 
 // fault says what is wrong with a component, or nothing.
-func fault(component string) string {
+func nameProblem(component string) string {
 	switch {
 	case component == "":
 		return "is empty"
@@ -66,36 +66,36 @@ func fault(component string) string {
 		return "is not valid UTF-8"
 	case strings.ContainsFunc(component, unicode.IsControl):
 		return "holds a control character"
-	case strings.ContainsFunc(component, misleads):
+	case strings.ContainsFunc(component, isMisleading):
 		return "holds a character that reorders or breaks the line"
-	case reserved(component):
+	case isReserved(component):
 		return "is reserved by Windows"
 	}
 	return ""
 }
 
-func misleads(r rune) bool {
+func isMisleading(r rune) bool {
 	return unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
 // reserved reports whether Windows takes the name for a device: the part
 // before the first dot counts, in any case, without spaces at its end
 // (https://learn.microsoft.com/windows/win32/fileio/naming-a-file).
-func reserved(component string) bool {
+func isReserved(component string) bool {
 	base, _, _ := strings.Cut(component, ".")
 	base = strings.ToUpper(strings.TrimRight(base, " "))
 	if number, ok := strings.CutPrefix(base, "COM"); ok {
-		return port(number)
+		return isPort(number)
 	}
 	if number, ok := strings.CutPrefix(base, "LPT"); ok {
-		return port(number)
+		return isPort(number)
 	}
 	return slices.Contains([]string{"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}, base)
 }
 
 // port reports whether number is that of a serial or parallel port: one digit,
 // or one of the superscripts that Windows takes for digits.
-func port(number string) bool {
+func isPort(number string) bool {
 	r, size := utf8.DecodeRuneInString(number)
 	return size == len(number) && strings.ContainsRune("0123456789¹²³", r)
 }

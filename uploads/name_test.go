@@ -41,7 +41,7 @@ func TestCheckName(t *testing.T) {
 			t.Errorf("%q: %v", n, err)
 			continue
 		}
-		if code, reason := verdict(err); code != CodeInvalid || !strings.HasPrefix(reason, "unacceptable name: ") || !utf8.ValidString(reason) {
+		if code, reason := codeAndReason(err); code != CodeInvalid || !strings.HasPrefix(reason, "unacceptable name: ") || !utf8.ValidString(reason) {
 			t.Errorf("%q: %d %q", n, code, reason)
 		}
 	}
@@ -54,7 +54,7 @@ func TestCheckName(t *testing.T) {
 
 // surrounded makes a store with neighbours: files beside the root, and links in
 // it that lead out, to a file, to nowhere and to themselves.
-func surrounded(t testing.TB, o Options, change ...func(*calls)) (s *Store, parent string) {
+func surrounded(t testing.TB, o Options, change ...func(*syscalls)) (s *Store, parent string) {
 	t.Helper()
 	parent = t.TempDir()
 	s = openStore(t, filepath.Join(parent, "up"), o, change...)
@@ -159,7 +159,7 @@ func eachSurrounded(t *testing.T, test func(t *testing.T, s *Store, parent strin
 func TestAFolderSwappedForALinkIsRefused(t *testing.T) {
 	for _, target := range []string{"../outside", "real"} {
 		t.Run(target, func(t *testing.T) {
-			s, parent := surrounded(t, Options{}, func(c *calls) {
+			s, parent := surrounded(t, Options{}, func(c *syscalls) {
 				c.opendir = func(root *os.Root, name string) (*os.Root, error) {
 					if err := errors.Join(root.Remove(name), root.Symlink(target, name)); err != nil {
 						t.Error(err)

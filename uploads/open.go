@@ -13,7 +13,7 @@ import (
 // wraps ErrName for an unacceptable name or a symbolic link anywhere in it, and
 // fs.ErrNotExist if there is no such regular file. The file's Name is its path.
 func (s *Store) Open(directory, filename string) (*os.File, error) {
-	f, info, err := s.find(directory, filename)
+	f, info, err := s.findFile(directory, filename)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (s *Store) Open(directory, filename string) (*os.File, error) {
 	// Without waiting, should it be a fifo by now.
 	file, err := f.last().root.OpenFile(filename, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, s.mapped(fmt.Errorf("open file: %w", err))
+		return nil, s.mapError(fmt.Errorf("open file: %w", err))
 	}
 	opened, err := file.Stat()
 	if err == nil && !os.SameFile(info, opened) {
@@ -34,11 +34,11 @@ func (s *Store) Open(directory, filename string) (*os.File, error) {
 }
 
 // find enters the directory of a regular file. Its error is Open's.
-func (s *Store) find(directory, filename string) (*folder, fs.FileInfo, error) {
+func (s *Store) findFile(directory, filename string) (*folder, fs.FileInfo, error) {
 	if err := CheckName(directory, filename); err != nil {
 		return nil, nil, err
 	}
-	f, err := s.enter(directory, false)
+	f, err := s.openFolder(directory, false)
 	if errors.Is(err, ErrExists) {
 		return nil, nil, fmt.Errorf("find file: %w", fs.ErrNotExist)
 	}
@@ -56,7 +56,7 @@ func (s *Store) find(directory, filename string) (*folder, fs.FileInfo, error) {
 	}
 	if err != nil {
 		f.close()
-		return nil, nil, s.mapped(err)
+		return nil, nil, s.mapError(err)
 	}
 	return f, info, nil
 }

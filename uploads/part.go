@@ -32,7 +32,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	if d.filename == "" {
 		empty, err := content.empty()
 		if err != nil {
-			return f.stream.fault(err)
+			return f.stream.formError(err)
 		}
 		if empty {
 			return nil // no file was chosen
@@ -48,13 +48,13 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		return nil
 	}
 	switch {
-	case f.stream.failed(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
+	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	f.files = append(f.files, f.store.failed(ctx, d.name, d.filename, err))
-	return f.drop(content)
+	f.files = append(f.files, f.store.failedFile(ctx, d.name, d.filename, err))
+	return f.skipFile(content)
 }
 
 // receive writes a file that may be named later. It returns nil and the error
@@ -65,13 +65,13 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 	}
 	for i, u := range f.uploads {
 		if u != nil && f.files[i].Directory == d.name && f.files[i].Filename == d.filename {
-			return nil, exists(d.name, d.filename)
+			return nil, existsError(d.name, d.filename)
 		}
 	}
 	var u *Upload
 	err := f.store.DoWait(ctx, func() (err error) {
 		if err = f.store.check(d.name, d.filename); err == nil {
-			u, err = f.store.begin()
+			u, err = f.store.createUpload()
 		}
 		return err
 	})
@@ -80,8 +80,8 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 	}
 	if _, err := u.ReadFrom(ctx, content); err != nil {
 		u.Discard() // at once: the space may be what the next file lacks
-		if f.stream.failed(err) {
-			err = f.stream.fault(err)
+		if f.stream.caused(err) {
+			err = f.stream.formError(err)
 		}
 		return nil, err
 	}
@@ -90,16 +90,16 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 
 // drop reads the rest of a file that is not kept. Each may be as large as one
 // that is; what is past that is bounded for the form as a whole.
-func (f *form) drop(c *content) error {
+func (f *form) skipFile(c *content) error {
 	limit := f.store.options.MaxFile
 	bound := limit - c.n + maxExcess - f.excess
 	n, err := io.Copy(io.Discard, io.LimitReader(c, bound+1))
 	f.excess += max(0, c.n-limit)
 	if n > bound {
-		return f.store.tooLarge()
+		return f.store.tooLargeError()
 	}
-	if err != nil && (f.stream.failed(err) || !errors.Is(err, ErrDigest)) { // a part's own ErrDigest is its end
-		return f.stream.fault(err)
+	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // a part's own ErrDigest is its end
+		return f.stream.formError(err)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (f *form) skip(r io.Reader, what string) error {
 		return WithReason(ErrTooLarge, fmt.Sprintf("%s has more than %d bytes", what, limit))
 	}
 	if err != nil {
-		return f.stream.fault(err)
+		return f.stream.formError(err)
 	}
 	return nil
 }

@@ -52,16 +52,16 @@ type record struct {
 }
 
 // follows reports whether Options.Stored is to be called for a file of that name.
-func (s *Store) follows(directory, filename string) bool {
+func (s *Store) needsStored(directory, filename string) bool {
 	return s.options.Stored != nil && (s.options.StoredFilter == nil || s.options.StoredFilter(directory, filename))
 }
 
 // note writes a record, durably. It returns nil for no files.
-func (s *Store) note(files []pendingFile) (*record, error) {
+func (s *Store) writeRecord(files []pendingFile) (*record, error) {
 	if len(files) == 0 {
 		return nil, nil //nolint:nilnil // there is nothing to note
 	}
-	f, name, err := s.temporary(pending)
+	f, name, err := s.createTemporary(pending)
 	if err != nil {
 		return nil, fmt.Errorf("create pending record: %w", err)
 	}
@@ -110,13 +110,13 @@ func (r *record) release() { _ = r.file.Close() } // synced where it matters
 
 // end leaves a record of what is left to do, and none of what is done: Stored must
 // not be called again for that when its outcome is long forgotten.
-func (r *record) end(left []pendingFile) {
+func (r *record) keepOnly(left []pendingFile) {
 	switch {
 	case len(left) == 0:
 		r.remove()
 		return
 	case len(left) < r.lines:
-		rest, err := r.store.note(left)
+		rest, err := r.store.writeRecord(left)
 		if err == nil {
 			rest.release()
 			r.remove()
@@ -130,7 +130,7 @@ func (r *record) end(left []pendingFile) {
 // follow calls Options.Stored for the published files of a batch whose record is r,
 // which may be nil. It runs in the caller's goroutine: what Stored waits for is not
 // the disk.
-func (s *Store) follow(ctx context.Context, r *record, batch []*publication) {
+func (s *Store) callStoredFor(ctx context.Context, r *record, batch []*publication) {
 	if r == nil {
 		return
 	}
@@ -140,17 +140,17 @@ func (s *Store) follow(ctx context.Context, r *record, batch []*publication) {
 		if p.err != nil || p.pending == nil {
 			continue
 		}
-		if p.later = s.stored(ctx, *p.pending); p.later != nil {
+		if p.storedErr = s.callStored(ctx, *p.pending); p.storedErr != nil {
 			left = append(left, *p.pending)
 			s.log.WarnContext(ctx, "what follows a stored file failed, will be tried again", "id", p.pending.ID,
-				"directory", p.directory, "filename", p.filename, "error", p.later)
+				"directory", p.directory, "filename", p.filename, "error", p.storedErr)
 		}
 	}
-	r.end(left)
+	r.keepOnly(left)
 }
 
 // stored calls Options.Stored; a panic is an error.
-func (s *Store) stored(ctx context.Context, p pendingFile) (err error) {
+func (s *Store) callStored(ctx context.Context, p pendingFile) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("Options.Stored panicked: %v", v)
@@ -171,8 +171,8 @@ func (s *Store) openRecord(name string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.claim(f)
-	if !ours || err != nil {
+	locked, err := s.lockTemporary(f)
+	if !locked || err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &record{store: s, file: f, name: name}, nil
@@ -210,7 +210,7 @@ func (r *record) read() (files []pendingFile, err error) {
 
 // there reports whether the file is stored: not if its process was killed before it
 // had its name, if it has been removed or changed since, or if the name is another's.
-func (s *Store) there(p pendingFile) (bool, error) {
+func (s *Store) stillStored(p pendingFile) (bool, error) {
 	f, err := s.Open(p.Directory, p.Filename)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrName) {
 		return false, nil

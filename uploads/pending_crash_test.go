@@ -18,7 +18,7 @@ const crashEnv = "GALE_TEST_UPLOADS_CRASH"
 
 // crasher says when it has come to the moment, and waits there to be killed.
 func crasher(moment, way, dir string) error {
-	sys, armed := system(), false
+	sys, armed := realSyscalls(), false
 	linkat := sys.linkat
 	stop := func() {
 		fmt.Println("stopped")

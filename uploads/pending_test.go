@@ -79,14 +79,14 @@ func TestStoredIsRetried(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
-		time.Sleep(retryFirst*3 + retryFirst/2)
+		time.Sleep(minRetry*3 + minRetry/2)
 		if n := calls.names()["d/a"]; n != 4 { // the first, that of Run's begin, after 5 s and after 10 s more
 			t.Errorf("called %d times", n)
 		}
 		calls.mu.Lock()
 		calls.fail = nil
 		calls.mu.Unlock()
-		time.Sleep(10 * retryMost)
+		time.Sleep(10 * maxRetry)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -186,10 +186,10 @@ func TestTwoRetryAtOnce(t *testing.T) {
 func TestNoRecordNoFile(t *testing.T) {
 	isRecord := func(f *os.File) bool { return strings.Contains(f.Name(), pending) }
 	for name, row := range map[string]struct {
-		fail func(c *calls)
+		fail func(c *syscalls)
 		code int
 	}{
-		"no space": {func(c *calls) {
+		"no space": {func(c *syscalls) {
 			write := c.write
 			c.write = func(f *os.File, p []byte) (int, error) {
 				if isRecord(f) {
@@ -198,7 +198,7 @@ func TestNoRecordNoFile(t *testing.T) {
 				return write(f, p)
 			}
 		}, CodeNoSpace},
-		"sync": {func(c *calls) {
+		"sync": {func(c *syscalls) {
 			c.fsync = func(f *os.File) error {
 				if isRecord(f) {
 					return unix.EIO
@@ -305,7 +305,7 @@ func TestStoredPanics(t *testing.T) {
 // The record is on disk before the name, and one is enough for a form.
 func TestOrderOfRecord(t *testing.T) {
 	var log []string
-	s := openStore(t, t.TempDir(), Options{Stored: new(calledFor).stored}, func(c *calls) { logCalls(c, &log) })
+	s := openStore(t, t.TempDir(), Options{Stored: new(calledFor).stored}, func(c *syscalls) { logCalls(c, &log) })
 	mustPut(t, s, "d", "first", "content")
 	log = nil
 	if a, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(a, CodeStored, CodeStored) {

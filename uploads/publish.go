@@ -30,7 +30,7 @@ type publication struct {
 	filename  string
 	pending   *pendingFile // its line in the pending record; nil if there is none
 	err       error        // why it is not published
-	later     error        // of Options.Stored
+	storedErr error        // of Options.Stored
 }
 
 // file is the File of a publication.
@@ -39,7 +39,7 @@ func (p *publication) file() File {
 	if p.err != nil {
 		return f
 	}
-	f.Size, f.SHA256, f.StoredErr = p.upload.size, p.upload.sum(), p.later
+	f.Size, f.SHA256, f.StoredErr = p.upload.size, p.upload.sum(), p.storedErr
 	if p.pending != nil {
 		f.ID = p.pending.ID
 	}
@@ -57,7 +57,7 @@ func (p *publication) file() File {
 // The File says in either case what the client gets.
 func (u *Upload) Publish(ctx context.Context, directory, filename string) (File, error) {
 	p := &publication{upload: u, directory: directory, filename: filename}
-	return u.publish(ctx, p, func() *record { return u.store.publish([]*publication{p}) })
+	return u.publish(ctx, p, func() *record { return u.store.publishBatch([]*publication{p}) })
 }
 
 // PublishNumbered is Publish, but where the filename is taken it tries
@@ -73,7 +73,7 @@ func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string
 			}
 			// The look is cheaper than the link, which decides.
 			if p.err = u.store.check(directory, p.filename); p.err == nil {
-				r = u.store.publish([]*publication{p})
+				r = u.store.publishBatch([]*publication{p})
 			}
 			if !errors.Is(p.err, ErrExists) {
 				return r
@@ -97,37 +97,37 @@ func (u *Upload) publish(ctx context.Context, p *publication, fn func() *record)
 	if err != nil { // fn was not called
 		p.err = err
 	}
-	u.store.follow(ctx, r, []*publication{p})
+	u.store.callStoredFor(ctx, r, []*publication{p})
 	return p.file(), p.err
 }
 
 // publish publishes what can be of a batch of acceptable names, in the caller's
 // goroutine, and returns the pending record of those that it has, which is nil if
 // there are none. One record for all of them costs one sync more, and not one each.
-func (s *Store) publish(batch []*publication) *record {
-	var noted []pendingFile
+func (s *Store) publishBatch(batch []*publication) *record {
+	var entries []pendingFile
 	for _, p := range batch {
 		p.pending = nil
-		if p.err = p.upload.seal(); p.err == nil && s.follows(p.directory, p.filename) {
-			if p.pending, p.err = p.upload.line(p.directory, p.filename); p.err == nil {
-				noted = append(noted, *p.pending)
+		if p.err = p.upload.syncContent(); p.err == nil && s.needsStored(p.directory, p.filename) {
+			if p.pending, p.err = p.upload.pendingEntry(p.directory, p.filename); p.err == nil {
+				entries = append(entries, *p.pending)
 			}
 		}
 	}
-	r, err := s.note(noted)
+	r, err := s.writeRecord(entries)
 	published := 0
 	for _, p := range batch {
 		if p.err == nil && p.pending != nil {
 			p.err = err
 		}
 		if p.err == nil {
-			p.err = p.upload.name(p.directory, p.filename)
+			p.err = p.upload.linkWithRetry(p.directory, p.filename)
 		}
 		if p.err == nil && p.pending != nil {
 			published++
 		}
 		if p.upload.file != nil { // else it is published, or a caller's mistake
-			p.upload.failure = p.err
+			p.upload.publishErr = p.err
 		}
 	}
 	if r != nil && published == 0 {
@@ -138,7 +138,7 @@ func (s *Store) publish(batch []*publication) *record {
 }
 
 // seal makes the content durable: nothing is written after it.
-func (u *Upload) seal() error {
+func (u *Upload) syncContent() error {
 	switch {
 	case u.file == nil:
 		return errFinished
@@ -147,12 +147,12 @@ func (u *Upload) seal() error {
 	case u.synced:
 		return nil
 	}
-	if u.kept { // and may have been written further than counts
+	if u.callersFile { // and may have been written further than counts
 		if err := u.file.Truncate(u.size); err != nil {
 			return fmt.Errorf("cut file: %w", err)
 		}
 	}
-	u.noteSum()
+	u.storeSum()
 	// Once failed, a second fsync may succeed although the bytes are lost
 	// (fsync(2)), so the error stays.
 	if err := u.store.sys.fsync(u.file); err != nil {
@@ -164,7 +164,7 @@ func (u *Upload) seal() error {
 }
 
 // line is what a pending record says of a sealed upload.
-func (u *Upload) line(directory, filename string) (*pendingFile, error) {
+func (u *Upload) pendingEntry(directory, filename string) (*pendingFile, error) {
 	info, err := u.file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("look at file: %w", err)
@@ -177,9 +177,9 @@ func (u *Upload) line(directory, filename string) (*pendingFile, error) {
 }
 
 // name gives a sealed upload its name.
-func (u *Upload) name(directory, filename string) (err error) {
+func (u *Upload) linkWithRetry(directory, filename string) (err error) {
 	for range maxAttempts {
-		if err = u.place(directory, filename); !errors.Is(err, fs.ErrNotExist) {
+		if err = u.tryLink(directory, filename); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
@@ -188,13 +188,13 @@ func (u *Upload) name(directory, filename string) (err error) {
 	}
 	u.finish(CodeStored)
 	u.store.log.Info("file stored", "directory", directory, "filename", filename,
-		"bytes", u.size, "duration_ms", time.Since(u.began).Milliseconds())
+		"bytes", u.size, "duration_ms", time.Since(u.started).Milliseconds())
 	return nil
 }
 
 // place names the synced file, or leaves everything as it was.
-func (u *Upload) place(directory, filename string) error {
-	f, err := u.store.enter(directory, true)
+func (u *Upload) tryLink(directory, filename string) error {
+	f, err := u.store.openFolder(directory, true)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (u *Upload) place(directory, filename string) error {
 	if err == nil {
 		defer func() { _ = dir.Close() }()
 		err = u.link(dir, filename)
-		if errors.Is(err, fs.ErrExist) && u.linkedBefore(root, filename) {
+		if errors.Is(err, fs.ErrExist) && u.alreadyLinked(root, filename) {
 			return f.sync()
 		}
 	}
@@ -215,10 +215,10 @@ func (u *Upload) place(directory, filename string) error {
 		}
 	}
 	if err != nil {
-		f.undo()
+		f.removeMade()
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return exists(directory, filename)
+		return existsError(directory, filename)
 	}
 	return err
 }
@@ -227,8 +227,8 @@ func (u *Upload) place(directory, filename string) error {
 // so that it always can, and may be called more than once.
 func (u *Upload) Discard() {
 	code := CodeInvalid // the sender went away
-	if err := cmp.Or(u.failure, u.err); err != nil {
-		code, _ = verdict(err)
+	if err := cmp.Or(u.publishErr, u.err); err != nil {
+		code, _ = codeAndReason(err)
 	}
 	u.finish(code)
 }
@@ -240,16 +240,16 @@ func (u *Upload) finish(code int) {
 		return
 	}
 	// The name first: an unlocked temporary is a sweeper's.
-	if u.temporary != "" && !u.kept {
+	if u.temporary != "" && !u.callersFile {
 		if err := u.store.root.Remove(u.temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			u.store.log.Warn("temporary not removed", "file", u.temporary, "error", err)
 		}
 	}
-	if !u.kept {
+	if !u.callersFile {
 		_ = u.file.Close() // published, and then synced, or unwanted
 	}
 	u.file = nil
-	if u.counted {
-		u.store.options.Meter.FileEnded(code, time.Since(u.began))
+	if u.metered {
+		u.store.options.Meter.FileEnded(code, time.Since(u.started))
 	}
 }

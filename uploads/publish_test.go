@@ -87,14 +87,14 @@ func TestFoldersComeAndGo(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "keep", "x")
 		before := tree(t, s.root.Name())
-		failing := openStore(t, s.root.Name(), Options{}, func(c *calls) {
+		failing := openStore(t, s.root.Name(), Options{}, func(c *syscalls) {
 			c.linkat = func(int, string, int, string, int) error { return unix.ENOSPC }
 		})
 		var done sync.WaitGroup
 		for i := range 8 {
 			done.Go(func() {
 				for range 50 {
-					if _, err := put(t, failing, "d/come/go", "a", "x"); !full(err) {
+					if _, err := put(t, failing, "d/come/go", "a", "x"); !isDiskFull(err) {
 						t.Errorf("failing: %v", err)
 					}
 				}
@@ -129,7 +129,7 @@ func TestOrderOfSyncs(t *testing.T) {
 	for _, kind := range []string{"unnamed", "named"} {
 		t.Run(kind, func(t *testing.T) {
 			var log []string
-			s := openStore(t, t.TempDir(), Options{}, kinds[kind], func(c *calls) { logCalls(c, &log) })
+			s := openStore(t, t.TempDir(), Options{}, kinds[kind], func(c *syscalls) { logCalls(c, &log) })
 			mustPut(t, s, "old", "a", "content")
 			log = nil
 			mustPut(t, s, "old/new", "a", "content")
@@ -145,7 +145,7 @@ func TestOrderOfSyncs(t *testing.T) {
 }
 
 // logCalls writes down the calls that make a file durable.
-func logCalls(c *calls, log *[]string) {
+func logCalls(c *syscalls, log *[]string) {
 	real := *c
 	c.write = func(f *os.File, p []byte) (int, error) {
 		*log = append(*log, "write")
@@ -174,10 +174,10 @@ func logCalls(c *calls, log *[]string) {
 }
 
 // failure makes a call fail while it is armed.
-type failure func(c *calls, armed *bool)
+type failure func(c *syscalls, armed *bool)
 
 func failWrite(written int, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		write := c.write
 		c.write = func(f *os.File, p []byte) (int, error) {
 			if !*armed {
@@ -190,7 +190,7 @@ func failWrite(written int, with error) failure {
 }
 
 func failSync(folders bool, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		fsync := c.fsync
 		c.fsync = func(f *os.File) error {
 			info, err := f.Stat()
@@ -203,7 +203,7 @@ func failSync(folders bool, with error) failure {
 }
 
 func failMkdir(called string, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		mkdir := c.mkdir
 		c.mkdir = func(parent *os.Root, name string) error {
 			if *armed && name == called {
@@ -215,7 +215,7 @@ func failMkdir(called string, with error) failure {
 }
 
 func failOpendir(called string, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		opendir := c.opendir
 		c.opendir = func(parent *os.Root, name string) (*os.Root, error) {
 			if *armed && name == called {
@@ -227,7 +227,7 @@ func failOpendir(called string, with error) failure {
 }
 
 func failLink(with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		linkat := c.linkat
 		c.linkat = func(a int, b string, d int, name string, flags int) error {
 			if *armed {
@@ -258,7 +258,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		for kind, change := range kinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				armed := false
-				s := openStore(t, t.TempDir(), Options{}, change, func(c *calls) { row.fail(c, &armed) })
+				s := openStore(t, t.TempDir(), Options{}, change, func(c *syscalls) { row.fail(c, &armed) })
 				mustPut(t, s, "kept", "a", "content")
 				before := tree(t, s.root.Name())
 				armed = true
@@ -277,7 +277,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 // A second fsync may succeed although the first lost the bytes.
 func TestAFailedSyncIsFinal(t *testing.T) {
 	armed := true
-	s := openStore(t, t.TempDir(), Options{}, func(c *calls) { failSync(false, unix.EIO)(c, &armed) })
+	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failSync(false, unix.EIO)(c, &armed) })
 	u, err := s.Create(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +295,7 @@ func TestAFailedSyncIsFinal(t *testing.T) {
 // come into it fails.
 func TestAFailureKeepsAnEmptyFolder(t *testing.T) {
 	armed := true
-	s := openStore(t, t.TempDir(), Options{}, func(c *calls) { failLink(unix.ENOSPC)(c, &armed) })
+	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failLink(unix.ENOSPC)(c, &armed) })
 	if err := os.Mkdir(filepath.Join(s.root.Name(), "kept"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // it. A full pool is pool.ErrFull at once.
 func (s *Store) Remove(ctx context.Context, directory, filename string) error {
 	return s.Do(ctx, func() error {
-		f, _, err := s.find(directory, filename)
+		f, _, err := s.findFile(directory, filename)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

@@ -49,12 +49,12 @@ type Response struct {
 
 // NewFile is the File for an upload that err ended.
 func NewFile(directory, filename string, err error) File {
-	code, reason := verdict(err)
+	code, reason := codeAndReason(err)
 	return File{Directory: directory, Filename: filename, Code: code, Reason: reason}
 }
 
 // failed is NewFile, and logs what the client must not see.
-func (s *Store) failed(ctx context.Context, directory, filename string, err error) File {
+func (s *Store) failedFile(ctx context.Context, directory, filename string, err error) File {
 	f := NewFile(directory, filename, err)
 	if f.Code == CodeInternal || f.Code == CodeNoSpace {
 		s.log.ErrorContext(ctx, "upload failed", "directory", directory, "filename", filename,
@@ -83,7 +83,7 @@ func NewResponse(files ...File) Response {
 // that has a response of its own for an error, such as 503 and Retry-After for
 // pool.ErrFull, checks err first.
 func ErrorResponse(err error) Response {
-	code, reason := verdict(err)
+	code, reason := codeAndReason(err)
 	return Response{Code: code, Reason: reason, Files: []File{}}
 }
 
@@ -113,12 +113,12 @@ func (r Response) Status() int {
 
 // verdict is the one table from error to code. The reason is the error's own
 // text only where that was written for clients.
-func verdict(err error) (code int, reason string) {
+func codeAndReason(err error) (code int, reason string) {
 	reason = "internal error"
 	switch {
 	case err == nil:
 		return CodeStored, "OK"
-	case full(err):
+	case isDiskFull(err):
 		return CodeNoSpace, "no space left for uploads"
 	case errors.Is(err, syscall.EFBIG):
 		return CodeTooLarge, "too large: more than the file system takes"

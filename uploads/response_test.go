@@ -30,7 +30,7 @@ func TestCodes(t *testing.T) {
 		{ErrTooLarge, 413, 413, "too large"},
 		{&os.PathError{Op: "write", Path: "/secret", Err: syscall.EFBIG}, 413, 413, "too large: more than the file system takes"},
 		{&os.PathError{Op: "open", Path: "/secret", Err: syscall.ENAMETOOLONG}, 400, 400, "unacceptable name: longer than the file system takes"},
-		{exists("d", "a"), 501, 409, "already exists: d/a"},
+		{existsError("d", "a"), 501, 409, "already exists: d/a"},
 		{ErrNoFile, 502, 400, "no file"},
 		{WithReason(ErrMissing, "filename"), 503, 400, "missing argument: filename"},
 		{WithReason(ErrFormat, ".exe"), 504, 415, "format not supported: .exe"},
@@ -57,7 +57,7 @@ func TestResponseAsJSON(t *testing.T) {
 		`{"code":501,"reason":"already exists: d/b","files":[` +
 			`{"directory":"d","filename":"a","size":1,"sha256":"ff","code":200,"reason":"OK"},` +
 			`{"directory":"d","filename":"b","size":0,"sha256":"","code":501,"reason":"already exists: d/b"}]}`: NewResponse(
-			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, NewFile("d", "b", exists("d", "b"))),
+			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, NewFile("d", "b", existsError("d", "b"))),
 	} {
 		if got, err := json.Marshal(a); err != nil || string(got) != want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)

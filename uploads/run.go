@@ -14,8 +14,8 @@ import (
 
 // Run looks for pending records this often, and after a failure less and less often.
 const (
-	retryFirst = 5 * time.Second
-	retryMost  = time.Minute
+	minRetry = 5 * time.Second
+	maxRetry = time.Minute
 )
 
 // Run calls Options.Stored, until ctx ends, for the files that are stored and for
@@ -28,7 +28,7 @@ func (s *Store) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	for wait := retryFirst; ; {
+	for wait := minRetry; ; {
 		left, err := s.retry(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "what follows stored files is not done yet", "files", left, "next_try", wait.String(), "error", err)
@@ -40,8 +40,8 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case <-again.C:
 		}
-		if wait = min(2*wait, retryMost); err == nil {
-			wait = retryFirst
+		if wait = min(2*wait, maxRetry); err == nil {
+			wait = minRetry
 		}
 	}
 }
@@ -112,10 +112,10 @@ func (s *Store) retryOne(ctx context.Context, name string) (left int, failed err
 	for _, p := range files {
 		there, err := false, ctx.Err()
 		if err == nil {
-			there, err = s.there(p)
+			there, err = s.stillStored(p)
 		}
 		if err == nil && there {
-			if err = s.stored(ctx, p); err == nil {
+			if err = s.callStored(ctx, p); err == nil {
 				s.log.InfoContext(ctx, "what follows a stored file done later", "id", p.ID, "directory", p.Directory, "filename", p.Filename)
 			}
 		}
@@ -126,6 +126,6 @@ func (s *Store) retryOne(ctx context.Context, name string) (left int, failed err
 			}
 		}
 	}
-	r.end(rest)
+	r.keepOnly(rest)
 	return len(rest), failed
 }

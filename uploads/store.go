@@ -94,14 +94,14 @@ type Options struct {
 // called from any number of goroutines, and any number of processes may have
 // the same folder open.
 type Store struct {
-	options Options
-	log     *slog.Logger
-	root    *os.Root
-	sys     calls
-	named   bool  // the file system has no unnamed files
-	escapes error // what os.Root calls a name that leads out
+	options        Options
+	log            *slog.Logger
+	root           *os.Root
+	sys            syscalls
+	useTemporaries bool  // the file system has no unnamed files
+	errEscapes     error // what os.Root calls a name that leads out
 
-	large               chan struct{} // a place for each chunk that is lent
+	largeChunks         chan struct{} // a place for each chunk that is lent
 	chunks, smallChunks sync.Pool     // of *chunk, *smallChunk
 }
 
@@ -109,9 +109,9 @@ type Store struct {
 // checks that files can be written and named in it, and sweeps the temporaries
 // that killed processes left in its .incoming. A full disk is no reason to
 // fail: what is there can still be read.
-func Open(dir string, o Options) (*Store, error) { return open(dir, o, system()) }
+func Open(dir string, o Options) (*Store, error) { return open(dir, o, realSyscalls()) }
 
-func open(dir string, o Options, sys calls) (*Store, error) {
+func open(dir string, o Options, sys syscalls) (*Store, error) {
 	o.MaxFile = cmp.Or(o.MaxFile, DefaultMaxFile)
 	if o.MaxFile < 0 || o.MaxFile > noLimit {
 		o.MaxFile = noLimit
@@ -134,11 +134,11 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.large = make(chan struct{}, maxChunks)
+	s.largeChunks = make(chan struct{}, maxChunks)
 	s.chunks.New = func() any { return new(chunk) }
 	s.smallChunks.New = func() any { return new(smallChunk) }
-	if path, ok := errors.AsType[*fs.PathError](outside(root)); ok {
-		s.escapes = path.Err
+	if path, ok := errors.AsType[*fs.PathError](escapeError(root)); ok {
+		s.errEscapes = path.Err
 	}
 	if err = s.sweep(); err == nil {
 		err = s.probe()
@@ -150,7 +150,7 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 }
 
 // outside makes os.Root refuse a name: its error for that has no exported name.
-func outside(root *os.Root) error {
+func escapeError(root *os.Root) error {
 	_, err := root.Lstat("..")
 	return err
 }

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// errEnd is the end of the body before that of the form.
-var errEnd = WithReason(ErrMalformed, "the body ends before the form does")
+// errFormCut is the end of the body before that of the form.
+var errFormCut = WithReason(ErrMalformed, "the body ends before the form does")
 
 // headTooLarge ends a form with too much before a part, or in its head.
-func headTooLarge(limit int64) error {
+func headerTooLarge(limit int64) error {
 	return WithReason(ErrMalformed, fmt.Sprintf("no part begins, or its head does not end, within %d bytes", limit))
 }
 
@@ -20,37 +20,37 @@ func headTooLarge(limit int64) error {
 //
 // To that package io.EOF is the end of a body, and also the end of the form:
 // a body that ends within a part's header reads like a complete form. Here the
-// end of the body is errEnd, so only the form's last boundary gives io.EOF. Its
+// end of the body is errFormCut, so only the form's last boundary gives io.EOF. Its
 // line may lack the newline (RFC 2046 leaves it to the epilogue, and some
 // clients send none), which a CRLF after the body makes up for.
 //
 // It also bounds the head of a part, for which the package allows 10 MiB.
 type stream struct {
-	body io.Reader
-	head int64 // limit of a part's head, in bytes
-	left int64 // bytes that may be read before headTooLarge
-	end  error // what the body's io.EOF becomes
-	err  error // sticky
+	body    io.Reader
+	maxHead int64 // limit of a part's head, in bytes
+	budget  int64 // bytes that may be read before headerTooLarge
+	eof     error // what the body's io.EOF becomes
+	err     error // sticky
 }
 
-func newStream(body io.Reader, head int64) *stream {
-	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), head: head, end: errEnd}
+func newStream(body io.Reader, maxHead int64) *stream {
+	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), maxHead: maxHead, eof: errFormCut}
 }
 
 const unlimited = math.MaxInt64
 
 func (s *stream) Read(p []byte) (int, error) {
-	if s.err == nil && s.left <= 0 {
-		s.err = headTooLarge(s.head)
+	if s.err == nil && s.budget <= 0 {
+		s.err = headerTooLarge(s.maxHead)
 	}
 	if s.err != nil {
 		return 0, s.err
 	}
-	n, err := s.body.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
+	n, err := s.body.Read(p[:min(int64(len(p)), s.budget)])
+	s.budget -= int64(n)
 	switch {
 	case err == io.EOF: // and no error around it
-		s.err = s.end
+		s.err = s.eof
 	case errors.Is(err, ErrDigest):
 		s.err = err
 	case err != nil:
@@ -62,8 +62,8 @@ func (s *stream) Read(p []byte) (int, error) {
 // fault is the error of a form whose reading err ended: what mime/multipart
 // finds wrong with the content, unless the stream is the cause. To that package
 // half a header line, of a body that broke off, is a malformed one.
-func (s *stream) fault(err error) error {
-	if s.failed(err) || errors.Is(s.err, ErrBody) || errors.Is(s.err, ErrDigest) {
+func (s *stream) formError(err error) error {
+	if s.caused(err) || errors.Is(s.err, ErrBody) || errors.Is(s.err, ErrDigest) {
 		return s.err
 	}
 	return fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -71,6 +71,6 @@ func (s *stream) fault(err error) error {
 
 // failed reports whether err is that of the stream, and not of what was done
 // with its bytes.
-func (s *stream) failed(err error) bool {
+func (s *stream) caused(err error) bool {
 	return s.err != nil && errors.Is(err, s.err)
 }

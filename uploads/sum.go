@@ -15,10 +15,10 @@ const sumAttribute = "user.gale.sha256"
 // noteSum writes the sum down with the file, to be synced and named together
 // with it. A file system without such attributes, or one that is full, is no
 // reason to fail: Sum does not know it then.
-func (u *Upload) noteSum() {
+func (u *Upload) storeSum() {
 	info, err := u.file.Stat()
 	if err == nil {
-		err = u.store.sys.setxattr(u.file, sumAttribute, []byte(u.sum()+looks(info)))
+		err = u.store.sys.setxattr(u.file, sumAttribute, []byte(u.sum()+fileVersion(info)))
 	}
 	if err != nil {
 		u.store.log.Debug("sum of a file not noted", "error", err)
@@ -39,13 +39,13 @@ func (s *Store) Sum(f *os.File) (sum string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	sum, ok = strings.CutSuffix(string(value[:n]), looks(info))
+	sum, ok = strings.CutSuffix(string(value[:n]), fileVersion(info))
 	if raw, err := hex.DecodeString(sum); !ok || err != nil || len(raw) != 32 {
 		return "", false
 	}
 	return sum, true
 }
 
-func looks(info os.FileInfo) string {
+func fileVersion(info os.FileInfo) string {
 	return fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
 }

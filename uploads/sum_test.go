@@ -71,7 +71,7 @@ func TestSumOfAFileThatWasChanged(t *testing.T) {
 
 func TestNoAttributesIsNoReasonToFail(t *testing.T) {
 	for _, with := range []error{unix.EOPNOTSUPP, unix.ENOSPC} {
-		s := openStore(t, t.TempDir(), Options{}, func(c *calls) {
+		s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) {
 			c.setxattr = func(*os.File, string, []byte) error { return with }
 		})
 		mustPut(t, s, "d", "a", "content")

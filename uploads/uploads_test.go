@@ -20,9 +20,9 @@ import (
 )
 
 // kinds are the ways a file gets its name; what holds for one holds for all.
-var kinds = map[string]func(*calls){
-	"unnamed": func(*calls) {},
-	"unnamed through proc": func(c *calls) {
+var kinds = map[string]func(*syscalls){
+	"unnamed": func(*syscalls) {},
+	"unnamed through proc": func(c *syscalls) {
 		linkat := c.linkat
 		c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 			if flags&unix.AT_EMPTY_PATH != 0 {
@@ -34,7 +34,7 @@ var kinds = map[string]func(*calls){
 	"named": withoutUnnamed,
 }
 
-func withoutUnnamed(c *calls) {
+func withoutUnnamed(c *syscalls) {
 	c.tmpfile = func(*os.Root) (*os.File, error) { return nil, unix.EOPNOTSUPP }
 }
 
@@ -49,9 +49,9 @@ func eachKind(t *testing.T, o Options, test func(t *testing.T, s *Store)) {
 
 // openStore opens a store with changed system calls; the test closes it. It
 // does not wait for the disk: only the order of syncs is to be seen in a test.
-func openStore(t testing.TB, dir string, o Options, change ...func(*calls)) *Store {
+func openStore(t testing.TB, dir string, o Options, change ...func(*syscalls)) *Store {
 	t.Helper()
-	sys := system()
+	sys := realSyscalls()
 	withoutSync(&sys)
 	for _, c := range change {
 		c(&sys)
@@ -154,14 +154,14 @@ func sum(content string) string {
 	return hex.EncodeToString(h[:])
 }
 
-func withoutSync(c *calls) { c.fsync = func(*os.File) error { return nil } }
-func withSync(c *calls)    { c.fsync = system().fsync }
+func withoutSync(c *syscalls) { c.fsync = func(*os.File) error { return nil } }
+func withSync(c *syscalls)    { c.fsync = realSyscalls().fsync }
 
 func TestPublish(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		withSync(&s.sys)
-		if named := strings.HasSuffix(t.Name(), "/named"); s.named != named {
-			t.Fatalf("named temporaries: %v", s.named)
+		if named := strings.HasSuffix(t.Name(), "/named"); s.useTemporaries != named {
+			t.Fatalf("named temporaries: %v", s.useTemporaries)
 		}
 		u, err := s.Create(t.Context())
 		if err != nil {
@@ -180,7 +180,7 @@ func TestPublish(t *testing.T) {
 		if u.Size() != 13 {
 			t.Errorf("size %d", u.Size())
 		}
-		if !s.named {
+		if !s.useTemporaries {
 			unchanged(t, s.root.Name(), before)
 		}
 		got, err := u.Publish(t.Context(), "music/söngs", "a.mp3")

@@ -25,11 +25,11 @@ type (
 )
 
 // borrow returns a buffer to read into and the function that gives it back.
-func (s *Store) borrow() (buffer []byte, giveBack func()) {
+func (s *Store) getBuffer() (buffer []byte, putBack func()) {
 	select {
-	case s.large <- struct{}{}:
+	case s.largeChunks <- struct{}{}:
 		c := s.chunks.Get().(*chunk)
-		return c[:], func() { s.chunks.Put(c); <-s.large }
+		return c[:], func() { s.chunks.Put(c); <-s.largeChunks }
 	default:
 		c := s.smallChunks.Get().(*smallChunk)
 		return c[:], func() { s.smallChunks.Put(c) }
@@ -49,7 +49,7 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 		return 0, u.err
 	}
 	if int64(len(p)) > u.store.options.MaxFile-u.size {
-		u.err = u.store.tooLarge()
+		u.err = u.store.tooLargeError()
 		return 0, u.err
 	}
 	n := 0
@@ -60,7 +60,7 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 	return n, err
 }
 
-func (s *Store) tooLarge() error {
+func (s *Store) tooLargeError() error {
 	return WithReason(ErrTooLarge, fmt.Sprintf("a file may have %d bytes", s.options.MaxFile))
 }
 
@@ -83,8 +83,8 @@ func (u *Upload) append(p []byte) (int, error) {
 // reader's error is wrapped and leaves what came before it in the file; other
 // errors are Write's.
 func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (total int64, err error) {
-	buffer, giveBack := u.store.borrow()
-	defer func() { giveBack() }()
+	buffer, putBack := u.store.getBuffer()
+	defer func() { putBack() }()
 	for {
 		n, end, failed := fill(r, buffer)
 		if n > 0 {
@@ -100,8 +100,8 @@ func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (total int64, err er
 		case end:
 			return total, nil
 		case len(buffer) < chunkSize: // there may be a large one by now
-			giveBack()
-			buffer, giveBack = u.store.borrow()
+			putBack()
+			buffer, putBack = u.store.getBuffer()
 		}
 	}
 }

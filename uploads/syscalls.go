@@ -9,7 +9,7 @@ import (
 
 // calls are the system calls that a promise hangs on, a field each, so that a
 // test can fail one, count it or see in which order they come.
-type calls struct {
+type syscalls struct {
 	// tmpfile makes a file without a name in the folder itself.
 	tmpfile func(root *os.Root) (*os.File, error)
 	write   func(f *os.File, p []byte) (int, error)
@@ -28,8 +28,8 @@ type calls struct {
 	getxattr func(f *os.File, name string, value []byte) (int, error)
 }
 
-func system() calls {
-	return calls{
+func realSyscalls() syscalls {
+	return syscalls{
 		tmpfile: func(root *os.Root) (*os.File, error) {
 			return root.OpenFile(".", os.O_WRONLY|unix.O_TMPFILE, fileMode)
 		},

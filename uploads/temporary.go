@@ -17,7 +17,7 @@ const incoming = ".incoming"
 // temporary makes a file in a folder of the root and locks it for as long as it is
 // open: to a sweeper an unlocked one is a dead process's. A sweeper may come between
 // the file's creation and its lock; then another is made.
-func (s *Store) temporary(folder string) (*os.File, string, error) {
+func (s *Store) createTemporary(folder string) (*os.File, string, error) {
 	for {
 		name := folder + "/" + rand.Text()
 		f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
@@ -29,8 +29,8 @@ func (s *Store) temporary(folder string) (*os.File, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		ours, err := s.claim(f)
-		if ours {
+		locked, err := s.lockTemporary(f)
+		if locked {
 			return f, name, nil
 		}
 		_ = f.Close() // nothing was written
@@ -42,7 +42,7 @@ func (s *Store) temporary(folder string) (*os.File, string, error) {
 
 // claim locks a new temporary and reports whether it is there to stay: not if a
 // sweeper has the lock, or had it and took the file's name.
-func (s *Store) claim(f *os.File) (bool, error) {
+func (s *Store) lockTemporary(f *os.File) (bool, error) {
 	err := s.sys.lock(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
@@ -113,12 +113,12 @@ func (s *Store) sweepOne(name string) error {
 // probe finds out how files get their names here, and that they can. A full
 // disk proves nothing either way and is no failure.
 func (s *Store) probe() error {
-	unnamed := s.try()
-	if unnamed == nil || full(unnamed) {
+	unnamed := s.tryNaming()
+	if unnamed == nil || isDiskFull(unnamed) {
 		return nil
 	}
-	s.named = true
-	if err := s.try(); err != nil && !full(err) {
+	s.useTemporaries = true
+	if err := s.tryNaming(); err != nil && !isDiskFull(err) {
 		return fmt.Errorf("no file can be made and named there: %w", err)
 	}
 	s.log.Info("upload folder has no unnamed files, named temporaries instead", "error", unnamed)
@@ -126,8 +126,8 @@ func (s *Store) probe() error {
 }
 
 // try makes a file, names it and removes it again, all in incoming.
-func (s *Store) try() error {
-	u, err := s.create()
+func (s *Store) tryNaming() error {
+	u, err := s.newUpload()
 	if err != nil {
 		return err
 	}

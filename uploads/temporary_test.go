@@ -36,13 +36,13 @@ func TestMain(m *testing.M) {
 // writer stands for another server: it is in the middle of a named temporary
 // until its standard input ends, and then publishes it.
 func writer(dir string) error {
-	sys := system()
+	sys := realSyscalls()
 	withoutUnnamed(&sys)
 	s, err := open(dir, Options{}, sys)
 	if err != nil {
 		return err
 	}
-	u, err := s.create()
+	u, err := s.newUpload()
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func TestATemporaryLostToASweeperIsMadeAgain(t *testing.T) {
 		t.Run(moment, func(t *testing.T) {
 			dir := t.TempDir()
 			var other *Store
-			s := openStore(t, dir, Options{}, withoutUnnamed, func(c *calls) {
+			s := openStore(t, dir, Options{}, withoutUnnamed, func(c *syscalls) {
 				lock := c.lock
 				c.lock = func(f *os.File) error {
 					if other == nil {
@@ -177,7 +177,7 @@ func TestIncomingIsMadeAgain(t *testing.T) {
 // Without unnamed files and without locks a live temporary cannot be told from
 // a dead one: better not to start.
 func TestOpenNeedsLocksForNamedTemporaries(t *testing.T) {
-	sys := system()
+	sys := realSyscalls()
 	withoutUnnamed(&sys)
 	sys.lock = func(*os.File) error { return unix.ENOLCK }
 	dir := t.TempDir()

@@ -104,7 +104,7 @@ func TestResumeWithoutTheBytes(t *testing.T) {
 
 // What could not be synced is told, and the file stays its caller's.
 func TestResumeSyncFailure(t *testing.T) {
-	failing := func(c *calls) {
+	failing := func(c *syscalls) {
 		c.fsync = func(f *os.File) error {
 			if info, err := f.Stat(); err != nil || info.IsDir() {
 				return err

@@ -52,7 +52,7 @@ func (s *Store) MaxFile() int64 { return s.options.MaxFile }
 // If the file has been published as that name before, by a process that did not
 // live to note it, Publish succeeds again. pool.ErrFull is returned at once.
 func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoint) (*Upload, error) {
-	u := &Upload{store: s, file: f, temporary: name, kept: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
+	u := &Upload{store: s, file: f, temporary: name, callersFile: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
 	err := s.Do(ctx, func() error {
 		info, err := f.Stat()
 		if err == nil && info.Size() < m.Size {
@@ -78,7 +78,7 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 	if err != nil {
 		return nil, err
 	}
-	u.start()
+	u.startMetering()
 	return u, nil
 }
 
@@ -110,8 +110,8 @@ func (u *Upload) Sync() error {
 func (u *Upload) Pause() { u.finish(CodePartial) }
 
 // linkedBefore reports whether filename in folder is the kept file itself.
-func (u *Upload) linkedBefore(folder *os.Root, filename string) bool {
-	if !u.kept {
+func (u *Upload) alreadyLinked(folder *os.Root, filename string) bool {
+	if !u.callersFile {
 		return false
 	}
 	there, err := folder.Lstat(filename)
