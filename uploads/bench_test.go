@@ -47,8 +47,8 @@ func uploadStream(b *testing.B, s *Store, name string) {
 func uploadForm(b *testing.B, s *Store, name string) {
 	head, tail, _ := strings.Cut(formBody(filePart("d", name, "|")), "|")
 	body := io.MultiReader(strings.NewReader(head), synthetic(benchSize), strings.NewReader(tail))
-	if a, err := s.Multipart(b.Context(), body, testBoundary); err != nil || a.Code != CodeStored {
-		b.Fatalf("%+v, %v", a, err)
+	if resp, err := s.Multipart(b.Context(), body, testBoundary); err != nil || resp.Code != CodeStored {
+		b.Fatalf("%+v, %v", resp, err)
 	}
 }
 
@@ -92,8 +92,8 @@ func BenchmarkSmallFiles(b *testing.B) {
 		for i := range 50 {
 			parts = append(parts, filePart("d"+strconv.Itoa(n), strconv.Itoa(i), "content"))
 		}
-		if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
-			b.Fatalf("%+v, %v", a, err)
+		if resp, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || resp.Code != CodeStored {
+			b.Fatalf("%+v, %v", resp, err)
 		}
 	}
 }
@@ -115,8 +115,8 @@ func BenchmarkStored(b *testing.B) {
 					for i := range files {
 						parts = append(parts, filePart("d", strconv.Itoa(n)+"-"+strconv.Itoa(i), "content"))
 					}
-					if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
-						b.Fatalf("%+v, %v", a, err)
+					if resp, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || resp.Code != CodeStored {
+						b.Fatalf("%+v, %v", resp, err)
 					}
 				}
 			})

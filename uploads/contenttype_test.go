@@ -76,8 +76,8 @@ func FuzzParseContentType(f *testing.F) {
 		}
 		s := openStore(t, t.TempDir(), Options{})
 		body := strings.ReplaceAll(formBody(filePart("d", "a", "content")), testBoundary, boundary)
-		if a, err := s.Multipart(t.Context(), strings.NewReader(body), boundary); err != nil || a.Code != CodeStored {
-			t.Errorf("%q: %+v, %v", boundary, a, err)
+		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), boundary); err != nil || resp.Code != CodeStored {
+			t.Errorf("%q: %+v, %v", boundary, resp, err)
 		}
 	})
 }

@@ -89,9 +89,9 @@ func TestMultipartWithDigests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, err := submit(t, s, d.Reader(strings.NewReader(body)))
+			resp, err := submit(t, s, d.Reader(strings.NewReader(body)))
 			if !errors.Is(err, want) || errors.Is(err, ErrBody) {
-				t.Errorf("got %+v, %v", a, err)
+				t.Errorf("got %+v, %v", resp, err)
 			}
 			if r := ErrorResponse(err); r.Code != CodeInvalid || !strings.HasPrefix(r.Reason, "digest does not match: ") {
 				t.Errorf("answered %+v", r)
@@ -101,13 +101,13 @@ func TestMultipartWithDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := submit(t, s, d.Reader(strings.NewReader(body)))
-		if err != nil || !codes(a, 200, 400, 400, 400, 200) || !strings.HasPrefix(a.Files[1].Reason, "digest does not match") {
-			t.Errorf("got %+v, %v", a, err)
+		resp, err := submit(t, s, d.Reader(strings.NewReader(body)))
+		if err != nil || !codes(resp, 200, 400, 400, 400, 200) || !strings.HasPrefix(resp.Files[1].Reason, "digest does not match") {
+			t.Errorf("got %+v, %v", resp, err)
 		}
 		broken := formBody(filePart("d", "first", "content"), with("x", "content", "Content-Digest: sha-256=1"))
-		if a, err := submit(t, s, strings.NewReader(broken)); !errors.Is(err, ErrMalformed) {
-			t.Errorf("a broken field: %+v, %v", a, err)
+		if resp, err := submit(t, s, strings.NewReader(broken)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("a broken field: %+v, %v", resp, err)
 		}
 	})
 }

@@ -57,9 +57,9 @@ func TestFullDisk(t *testing.T) {
 
 			// The file behind the big one gets the space that one gave back.
 			body := formBody(filePart("m", "1", "one"), filePart("m", "big", big), filePart("m", "3", "three"))
-			a, err := s.Multipart(t.Context(), bytes.NewBufferString(body), testBoundary)
-			if err != nil || a.Code != CodeNoSpace || a.Status() != 507 || !codes(a, 200, 507, 200) {
-				t.Errorf("got %+v, %v", a, err)
+			resp, err := s.Multipart(t.Context(), bytes.NewBufferString(body), testBoundary)
+			if err != nil || resp.Code != CodeNoSpace || resp.Status() != 507 || !codes(resp, 200, 507, 200) {
+				t.Errorf("got %+v, %v", resp, err)
 			}
 			after := tree(t, dir)
 			if after["m/1"] != "one" || after["m/3"] != "three" || after["m/big"] != "" {

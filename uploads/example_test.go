@@ -28,12 +28,12 @@ func Example() {
 	defer store.Close()
 	for range 2 {
 		body, boundary := exampleForm()
-		answer, err := store.Multipart(context.Background(), body, boundary)
+		resp, err := store.Multipart(context.Background(), body, boundary)
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println(answer.Code, answer.Files[0].Size, answer.Files[0].Reason)
+		fmt.Println(resp.Code, resp.Files[0].Size, resp.Files[0].Reason)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "notes", "hello.txt"))
 	fmt.Println(string(text), err)

@@ -46,8 +46,8 @@ func FuzzMultipart(f *testing.F) {
 		}
 
 		broken := io.MultiReader(bytes.NewReader(body), iotest.ErrReader(io.ErrUnexpectedEOF))
-		if a, err := s.Multipart(t.Context(), broken, boundary); err == nil {
-			t.Errorf("a body that broke off: %+v", a)
+		if resp, err := s.Multipart(t.Context(), broken, boundary); err == nil {
+			t.Errorf("a body that broke off: %+v", resp)
 		}
 		if after := tree(t, parent); !maps.Equal(before, after) {
 			t.Fatalf("a body that broke off left %v", after)
@@ -57,13 +57,13 @@ func FuzzMultipart(f *testing.F) {
 
 // settle compares what is there with the answer, removes it again and returns
 // it.
-func settle(t *testing.T, parent string, before map[string]string, a Response, err error) map[string]string {
+func settle(t *testing.T, parent string, before map[string]string, resp Response, err error) map[string]string {
 	t.Helper()
 	stored := map[string]string{}
 	root := filepath.Join(parent, "up")
-	for _, file := range a.Files {
+	for _, file := range resp.Files {
 		if file.Code == CodeInternal || err != nil {
-			t.Errorf("%+v, %v", a, err)
+			t.Errorf("%+v, %v", resp, err)
 		}
 		if file.Code != CodeStored {
 			continue

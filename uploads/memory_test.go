@@ -25,10 +25,10 @@ func TestMemoryIsFlat(t *testing.T) {
 		body := io.MultiReader(strings.NewReader(head), synthetic(n), strings.NewReader("\r\n--"+testBoundary+"--\r\n"))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		a, err := s.Multipart(t.Context(), body, testBoundary)
+		resp, err := s.Multipart(t.Context(), body, testBoundary)
 		runtime.ReadMemStats(&after)
-		if err != nil || a.Code != CodeStored || a.Files[0].Size != n {
-			t.Fatalf("%+v, %v", a, err)
+		if err != nil || resp.Code != CodeStored || resp.Files[0].Size != n {
+			t.Fatalf("%+v, %v", resp, err)
 		}
 		return after.TotalAlloc - before.TotalAlloc
 	}

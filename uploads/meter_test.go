@@ -26,8 +26,8 @@ func TestCounters(t *testing.T) {
 		u.Discard() // its sender went away
 		u.Discard()
 		body := formBody(filePart("d", "a", "1"), filePart("d", "c", "22"), filePart("d", "big", strings.Repeat("x", 11)), filePart("..", "x", "y"))
-		if a, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(a, 501, 200, 413, 400) {
-			t.Fatalf("%+v, %v", a, err)
+		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(resp, 501, 200, 413, 400) {
+			t.Fatalf("%+v, %v", resp, err)
 		}
 		s.sys.fsync = failing(unix.ENOSPC)
 		_, _ = put(t, s, "d", "e", "333")

@@ -37,9 +37,9 @@ func formBody(parts ...string) string {
 	return strings.Join(parts, "") + "--" + testBoundary + "--\r\n"
 }
 
-func codes(a Response, want ...int) bool {
-	got := make([]int, len(a.Files))
-	for i, f := range a.Files {
+func codes(resp Response, want ...int) bool {
+	got := make([]int, len(resp.Files))
+	for i, f := range resp.Files {
 		got[i] = f.Code
 	}
 	return slices.Equal(got, want)
@@ -49,13 +49,13 @@ func codes(a Response, want ...int) bool {
 func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 	t.Helper()
 	before := tree(t, s.root.Name())
-	a, err := s.Multipart(t.Context(), body, testBoundary)
+	resp, err := s.Multipart(t.Context(), body, testBoundary)
 	if err != nil {
 		unchanged(t, s.root.Name(), before)
-		return a, err
+		return resp, err
 	}
 	after := tree(t, s.root.Name())
-	for _, f := range a.Files {
+	for _, f := range resp.Files {
 		name := f.Directory + "/" + f.Filename
 		content, there := after[name]
 		if f.Code != CodeStored {
@@ -74,7 +74,7 @@ func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 			t.Errorf("%s was created", name)
 		}
 	}
-	return a, nil
+	return resp, nil
 }
 
 func TestMultipart(t *testing.T) {
@@ -86,9 +86,9 @@ func TestMultipart(t *testing.T) {
 			filePart("music/live", "ü 音.wav", big),
 			filePart("empty", "none", ""),
 		) + "This is the epilogue.\r\n--" + testBoundary + "\r\nContent-Disposition: form-data; name=x; filename=y\r\n\r\n"
-		a, err := submit(t, s, strings.NewReader(body))
-		if err != nil || a.Code != 200 || a.Reason != "OK" || a.Status() != 200 || !codes(a, 200, 200, 200) {
-			t.Fatalf("got %+v, %v", a, err)
+		resp, err := submit(t, s, strings.NewReader(body))
+		if err != nil || resp.Code != 200 || resp.Reason != "OK" || resp.Status() != 200 || !codes(resp, 200, 200, 200) {
+			t.Fatalf("got %+v, %v", resp, err)
 		}
 		if after := tree(t, s.root.Name()); after["music/live/ü 音.wav"] != big || len(after) != 8 {
 			t.Errorf("left %v", slices.Sorted(maps.Keys(after)))
@@ -103,12 +103,12 @@ func TestMultipart(t *testing.T) {
 func TestMultipartByByte(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	body := formBody(filePart("d", "a", "content"), fieldPart("x", "y"), filePart("d", "b", "\r\n--\r\n"))
-	if a, err := submit(t, s, iotest.OneByteReader(strings.NewReader(body))); err != nil || !codes(a, 200, 200) {
-		t.Errorf("got %+v, %v", a, err)
+	if resp, err := submit(t, s, iotest.OneByteReader(strings.NewReader(body))); err != nil || !codes(resp, 200, 200) {
+		t.Errorf("got %+v, %v", resp, err)
 	}
 	body = strings.NewReplacer(`"a"`, `"c"`, `"b"`, `"e"`).Replace(body)
-	if a, err := submit(t, s, iotest.DataErrReader(strings.NewReader(body))); err != nil || !codes(a, 200, 200) {
-		t.Errorf("got %+v, %v", a, err)
+	if resp, err := submit(t, s, iotest.DataErrReader(strings.NewReader(body))); err != nil || !codes(resp, 200, 200) {
+		t.Errorf("got %+v, %v", resp, err)
 	}
 }
 
@@ -127,9 +127,9 @@ func TestCutOffAnywhere(t *testing.T) {
 				if end == io.EOF && n >= whole && n != whole+1 {
 					continue
 				}
-				a, err := s.Multipart(t.Context(), io.MultiReader(strings.NewReader(body[:n]), iotest.ErrReader(end)), testBoundary)
+				resp, err := s.Multipart(t.Context(), io.MultiReader(strings.NewReader(body[:n]), iotest.ErrReader(end)), testBoundary)
 				if err == nil {
-					t.Fatalf("cut at %d of %d with %v: %+v", n, len(body), end, a)
+					t.Fatalf("cut at %d of %d with %v: %+v", n, len(body), end, resp)
 				}
 				want := []error{end, ErrBody}
 				if end == io.EOF {
@@ -143,8 +143,8 @@ func TestCutOffAnywhere(t *testing.T) {
 				}
 			}
 		}
-		if a, err := submit(t, s, strings.NewReader(body[:whole])); err != nil || !codes(a, 200, 400, 200) {
-			t.Errorf("without the last newline: %+v, %v", a, err)
+		if resp, err := submit(t, s, strings.NewReader(body[:whole])); err != nil || !codes(resp, 200, 400, 200) {
+			t.Errorf("without the last newline: %+v, %v", resp, err)
 		}
 	})
 }
@@ -171,7 +171,7 @@ func TestReadFromTellsACutFromAnEnd(t *testing.T) {
 func TestEachFileHasItsOwnCode(t *testing.T) {
 	eachKind(t, Options{MaxFile: 1000}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "taken", "first")
-		a, err := submit(t, s, strings.NewReader(formBody(
+		resp, err := submit(t, s, strings.NewReader(formBody(
 			filePart("d", "1", "one"),
 			filePart("d", "taken", "second"),
 			filePart("d", "../2", "two"),
@@ -187,11 +187,11 @@ func TestEachFileHasItsOwnCode(t *testing.T) {
 			filePart("none", "", ""), // no file was chosen
 			filePart("d", "2", "two"),
 		)))
-		if err != nil || !codes(a, 200, 501, 400, 400, 400, 400, 413, 200, 501, 501, 200, 501, 200) {
-			t.Fatalf("got %+v, %v", a, err)
+		if err != nil || !codes(resp, 200, 501, 400, 400, 400, 400, 413, 200, 501, 501, 200, 501, 200) {
+			t.Fatalf("got %+v, %v", resp, err)
 		}
-		if a.Code != 501 || a.Status() != 409 || a.Reason != a.Files[11].Reason {
-			t.Errorf("the outer code is not the last failure's: %+v", a)
+		if resp.Code != 501 || resp.Status() != 409 || resp.Reason != resp.Files[11].Reason {
+			t.Errorf("the outer code is not the last failure's: %+v", resp)
 		}
 		after := tree(t, s.root.Name())
 		if after["d/same"] != "the first wins" || after["d/taken"] != "first" || after["d/2"] != "two" || len(after) != 9 {
@@ -271,9 +271,9 @@ func TestWhatIsNoForm(t *testing.T) {
 	ok := filePart("d", "a", "content")
 	for name, row := range formCases() {
 		t.Run(name, func(t *testing.T) {
-			a, err := submit(t, s, strings.NewReader(row.body))
+			resp, err := submit(t, s, strings.NewReader(row.body))
 			if row.want == nil && err != nil || row.want != nil && !errors.Is(err, row.want) {
-				t.Fatalf("got %+v, %v; want %v", a, err, row.want)
+				t.Fatalf("got %+v, %v; want %v", resp, err, row.want)
 			}
 			if err != nil {
 				if r := ErrorResponse(err); r.Code != 400 && r.Code != 413 || len(r.Reason) < 10 {
@@ -283,8 +283,8 @@ func TestWhatIsNoForm(t *testing.T) {
 		})
 	}
 	for _, boundary := range []string{"", " ", "a ", strings.Repeat("x", maxBoundary+1), "a\r\nb", "a\x00"} {
-		if a, err := s.Multipart(t.Context(), strings.NewReader(formBody(ok)), boundary); !errors.Is(err, ErrMalformed) {
-			t.Errorf("boundary %q: %+v, %v", boundary, a, err)
+		if resp, err := s.Multipart(t.Context(), strings.NewReader(formBody(ok)), boundary); !errors.Is(err, ErrMalformed) {
+			t.Errorf("boundary %q: %+v, %v", boundary, resp, err)
 		}
 	}
 }
@@ -296,9 +296,9 @@ func TestNoFile(t *testing.T) {
 		"fields only":        formBody(fieldPart("directory", "d"), fieldPart("filename", "a")),
 		"nothing was chosen": formBody(filePart("d", "", ""), fieldPart("x", "y")),
 	} {
-		a, err := submit(t, s, strings.NewReader(body))
-		if err != nil || a.Code != CodeNoFile || a.Status() != 400 || a.Files == nil || len(a.Files) != 0 {
-			t.Errorf("%s: %+v, %v", name, a, err)
+		resp, err := submit(t, s, strings.NewReader(body))
+		if err != nil || resp.Code != CodeNoFile || resp.Status() != 400 || resp.Files == nil || len(resp.Files) != 0 {
+			t.Errorf("%s: %+v, %v", name, resp, err)
 		}
 	}
 }
@@ -317,9 +317,9 @@ func TestContextEnds(t *testing.T) {
 				cancel(leaving)
 				return 0, io.EOF
 			}), strings.NewReader(body[n:]))
-			a, err := s.Multipart(ctx, r, testBoundary)
+			resp, err := s.Multipart(ctx, r, testBoundary)
 			if !errors.Is(err, leaving) {
-				t.Errorf("ended at %d: %+v, %v", n, a, err)
+				t.Errorf("ended at %d: %+v, %v", n, resp, err)
 			}
 			unchanged(t, s.root.Name(), before)
 		}
@@ -334,12 +334,12 @@ func TestInternalErrorsAreLogged(t *testing.T) {
 		failSync(false, &os.PathError{Op: "sync", Path: "/secret/path", Err: errors.New("disk on fire")})(c, &armed)
 	})
 	armed = true
-	a, err := submit(t, s, strings.NewReader(formBody(filePart("d", "a", "x"), filePart("d", "..", "x"))))
-	if err != nil || !codes(a, 500, 400) {
-		t.Fatalf("got %+v, %v", a, err)
+	resp, err := submit(t, s, strings.NewReader(formBody(filePart("d", "a", "x"), filePart("d", "..", "x"))))
+	if err != nil || !codes(resp, 500, 400) {
+		t.Fatalf("got %+v, %v", resp, err)
 	}
-	if a.Files[0].Reason != "internal error" {
-		t.Errorf("the client is told %q", a.Files[0].Reason)
+	if resp.Files[0].Reason != "internal error" {
+		t.Errorf("the client is told %q", resp.Files[0].Reason)
 	}
 	if out := log.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "disk on fire") || !strings.Contains(out, "filename=a") {
 		t.Errorf("log:\n%s", out)

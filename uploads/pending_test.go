@@ -113,12 +113,12 @@ func TestStoredOfAForm(t *testing.T) {
 		},
 	})
 	body := formBody(filePart("d", "one", "1"), filePart("d", "unwanted", "2"), filePart("d", "bad", "3"), filePart("d", "..", "4"), filePart("d", "four", "5"))
-	a, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary)
-	if err != nil || !codes(a, CodeStored, CodeStored, CodeStored, CodeInvalid, CodeStored) {
-		t.Fatalf("%+v, %v", a, err)
+	resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary)
+	if err != nil || !codes(resp, CodeStored, CodeStored, CodeStored, CodeInvalid, CodeStored) {
+		t.Fatalf("%+v, %v", resp, err)
 	}
-	if !errors.Is(a.Files[2].StoredErr, bad) || a.Files[0].StoredErr != nil || a.Files[1].ID != "" || a.Files[0].ID == a.Files[4].ID {
-		t.Errorf("%+v", a)
+	if !errors.Is(resp.Files[2].StoredErr, bad) || resp.Files[0].StoredErr != nil || resp.Files[1].ID != "" || resp.Files[0].ID == resp.Files[4].ID {
+		t.Errorf("%+v", resp)
 	}
 	retry(t, s, 1)
 	fail = false
@@ -213,8 +213,8 @@ func TestNoRecordNoFile(t *testing.T) {
 			if f, err := put(t, s, "d", "wanted", "content"); err == nil || f.Code != row.code {
 				t.Errorf("%+v, %v", f, err)
 			}
-			if a, err := submit(t, s, strings.NewReader(formBody(filePart("d", "wanted", "1"), filePart("d", "not", "2")))); err != nil || !codes(a, row.code, CodeStored) {
-				t.Errorf("%+v, %v", a, err)
+			if resp, err := submit(t, s, strings.NewReader(formBody(filePart("d", "wanted", "1"), filePart("d", "not", "2")))); err != nil || !codes(resp, row.code, CodeStored) {
+				t.Errorf("%+v, %v", resp, err)
 			}
 			if left := tree(t, s.root.Name()); left["d/wanted"] != "" || left["d/not"] != "2" || len(records(t, s.root.Name())) != 0 || len(calls.files) != 0 {
 				t.Errorf("left %v, called %v", left, calls.files)
@@ -308,8 +308,8 @@ func TestOrderOfRecord(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{Stored: new(calledFor).stored}, func(c *syscalls) { logCalls(c, &log) })
 	mustPut(t, s, "d", "first", "content")
 	log = nil
-	if a, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(a, CodeStored, CodeStored) {
-		t.Fatalf("%+v, %v", a, err)
+	if resp, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(resp, CodeStored, CodeStored) {
+		t.Fatalf("%+v, %v", resp, err)
 	}
 	root := filepath.Base(s.root.Name())
 	want := []string{

@@ -167,9 +167,9 @@ func logCalls(c *syscalls, log *[]string) {
 		*log = append(*log, "mkdir "+name)
 		return real.mkdir(parent, name)
 	}
-	c.linkat = func(a int, b string, d int, name string, flags int) error {
+	c.linkat = func(resp int, b string, d int, name string, flags int) error {
 		*log = append(*log, "link")
-		return real.linkat(a, b, d, name, flags)
+		return real.linkat(resp, b, d, name, flags)
 	}
 }
 
@@ -229,11 +229,11 @@ func failOpendir(called string, with error) failure {
 func failLink(with error) failure {
 	return func(c *syscalls, armed *bool) {
 		linkat := c.linkat
-		c.linkat = func(a int, b string, d int, name string, flags int) error {
+		c.linkat = func(resp int, b string, d int, name string, flags int) error {
 			if *armed {
 				return with
 			}
-			return linkat(a, b, d, name, flags)
+			return linkat(resp, b, d, name, flags)
 		}
 	}
 }

@@ -40,9 +40,9 @@ func TestCodes(t *testing.T) {
 		{&pool.PanicError{Value: "secret"}, 500, 500, "internal error"},
 		{pool.ErrFull, 500, 500, "too busy: try again later"},
 	} {
-		a := ErrorResponse(row.err)
-		if a.Code != row.code || a.Status() != row.status || a.Reason != row.reason {
-			t.Errorf("%v: %d, %d, %q", row.err, a.Code, a.Status(), a.Reason)
+		resp := ErrorResponse(row.err)
+		if resp.Code != row.code || resp.Status() != row.status || resp.Reason != row.reason {
+			t.Errorf("%v: %d, %d, %q", row.err, resp.Code, resp.Status(), resp.Reason)
 		}
 	}
 	if s := (Response{Code: 999}).Status(); s != 500 {
@@ -51,7 +51,7 @@ func TestCodes(t *testing.T) {
 }
 
 func TestResponseAsJSON(t *testing.T) {
-	for want, a := range map[string]Response{
+	for want, resp := range map[string]Response{
 		`{"code":502,"reason":"no file","files":[]}`: NewResponse(),
 		`{"code":0,"reason":"","files":[]}`:          {},
 		`{"code":501,"reason":"already exists: d/b","files":[` +
@@ -59,10 +59,10 @@ func TestResponseAsJSON(t *testing.T) {
 			`{"directory":"d","filename":"b","size":0,"sha256":"","code":501,"reason":"already exists: d/b"}]}`: NewResponse(
 			File{"d", "a", 1, "ff", 200, "OK", "t1", nil}, NewFile("d", "b", existsError("d", "b"))),
 	} {
-		if got, err := json.Marshal(a); err != nil || string(got) != want {
+		if got, err := json.Marshal(resp); err != nil || string(got) != want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)
 		}
-		if got, err := json.Marshal(&a); err != nil || string(got) != want {
+		if got, err := json.Marshal(&resp); err != nil || string(got) != want {
 			t.Errorf("by pointer %s, %v", got, err)
 		}
 	}

@@ -33,15 +33,15 @@ func parseChecksum(field string) (*checksum, error) {
 	case "md5":
 		c.Hash = md5.New() //nolint:gosec // see the import
 	default:
-		return nil, fail(http.StatusBadRequest, "Upload-Checksum: the algorithms are "+algorithms)
+		return nil, newError(http.StatusBadRequest, "Upload-Checksum: the algorithms are "+algorithms)
 	}
 	var err error
 	c.want, err = base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(c.want) != c.Size() || strings.ContainsAny(encoded, "\r\n") {
-		return nil, fail(http.StatusBadRequest, "Upload-Checksum is no sum in base64 of the length that "+algorithm+" has")
+		return nil, newError(http.StatusBadRequest, "Upload-Checksum is no sum in base64 of the length that "+algorithm+" has")
 	}
 	return &c, nil
 }
 
 // holds reports whether the bytes are those that were announced.
-func (c *checksum) holds() bool { return bytes.Equal(c.Sum(nil), c.want) }
+func (c *checksum) matches() bool { return bytes.Equal(c.Sum(nil), c.want) }

@@ -28,17 +28,17 @@ func parseConcat(field string) (parts []string, err error) {
 	}
 	kind, list, _ := strings.Cut(field, ";")
 	if strings.TrimSpace(kind) != concatFinal {
-		return nil, fail(http.StatusBadRequest, "Upload-Concat is neither partial nor final and its parts")
+		return nil, newError(http.StatusBadRequest, "Upload-Concat is neither partial nor final and its parts")
 	}
 	for address := range strings.FieldsSeq(list) {
 		id := address[strings.LastIndexByte(address, '/')+1:]
 		if !validID(id) {
-			return nil, fail(http.StatusBadRequest, "Upload-Concat: a part is no address of an upload here")
+			return nil, newError(http.StatusBadRequest, "Upload-Concat: a part is no address of an upload here")
 		}
 		parts = append(parts, id)
 	}
 	if len(parts) == 0 {
-		return nil, fail(http.StatusBadRequest, "Upload-Concat: a final upload needs parts")
+		return nil, newError(http.StatusBadRequest, "Upload-Concat: a final upload needs parts")
 	}
 	return parts, nil
 }
@@ -46,17 +46,17 @@ func parseConcat(field string) (parts []string, err error) {
 // finalID is the id of the final upload of these parts under that name. Nobody
 // can guess it who does not know the parts, and a client that lost the answer, and
 // asks again, gets the same upload.
-func finalID(o origin) string {
-	sum := sha256.Sum256([]byte(strings.Join(o.Parts, " ") + "\x00" + o.Directory + "\x00" + o.Filename))
+func finalID(attr attributes) string {
+	sum := sha256.Sum256([]byte(strings.Join(attr.Parts, " ") + "\x00" + attr.Directory + "\x00" + attr.Filename))
 	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }
 
 // concatenate joins parts to a file and answers when that is published.
-func (s *Server) concatenate(ctx context.Context, o origin, p progress) (Response, error) {
-	o.ID = finalID(o)
-	e, err := s.acquire(ctx, o.ID)
+func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (Response, error) {
+	attr.ID = finalID(attr)
+	e, err := s.acquire(ctx, attr.ID)
 	if errors.Is(err, errNotFound) || errors.Is(err, errGone) {
-		e, err = s.makeFinal(ctx, o, p)
+		e, err = s.createFinal(ctx, attr, p)
 	}
 	if err != nil {
 		return Response{}, err
@@ -67,25 +67,25 @@ func (s *Server) concatenate(ctx context.Context, o origin, p progress) (Respons
 			return Response{}, err
 		}
 	}
-	return s.created(e, false), nil
+	return s.createdResponse(e, false), nil
 }
 
-func (s *Server) makeFinal(ctx context.Context, o origin, p progress) (*entry, error) {
-	if err := s.store.Check(ctx, o.Directory, o.Filename); err != nil {
+func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (*entry, error) {
+	if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
 		return nil, err
 	}
-	parts, err := s.openParts(o.Parts)
+	parts, err := s.openParts(attr.Parts)
 	defer parts.close()
 	if err != nil {
 		return nil, err
 	}
 	if p.Length = parts.length(); p.Length > s.store.MaxFile() {
-		return nil, fail(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+		return nil, newError(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
 	}
-	e, err := s.make(ctx, o, p)
+	e, err := s.newEntry(ctx, attr, p)
 	if err == nil {
-		s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", o.Directory, "filename", o.Filename,
-			"bytes", p.Length, "parts", len(o.Parts))
+		s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", attr.Directory, "filename", attr.Filename,
+			"bytes", p.Length, "parts", len(attr.Parts))
 	}
 	return e, err
 }
@@ -93,17 +93,17 @@ func (s *Server) makeFinal(ctx context.Context, o origin, p progress) (*entry, e
 // join appends what is not there yet of the parts, and publishes the whole. The
 // parts are read once, which is when the sum of the whole is made.
 func (e *entry) join(ctx context.Context) error {
-	if !e.whole() {
+	if !e.complete() {
 		parts, err := e.server.openParts(e.Parts)
 		defer parts.close()
 		if err != nil {
 			return err
 		}
-		u, err := e.receive(ctx, &Request{Body: parts.from(e.Offset)}, nil)
+		u, err := e.receive(ctx, &Request{Body: parts.readerFrom(e.Offset)}, nil)
 		if err != nil {
 			return err
 		}
-		if e.whole() {
+		if e.complete() {
 			return e.finish(ctx, u)
 		}
 		u.Pause()
@@ -114,14 +114,14 @@ func (e *entry) join(ctx context.Context) error {
 
 // dropParts frees the parts of a final upload that is stored. What stays, because
 // somebody holds it, expires.
-func (e *entry) dropParts(ctx context.Context) {
+func (e *entry) discardParts(ctx context.Context) {
 	for _, id := range e.Parts {
 		p, err := e.server.acquire(ctx, id)
 		if errors.Is(err, errGone) || errors.Is(err, errNotFound) {
 			continue
 		}
 		if err == nil {
-			err = p.drop(ctx, "joined")
+			err = p.discard(ctx, "joined")
 			p.close()
 		}
 		if err != nil {
@@ -153,7 +153,7 @@ func (ps parts) length() (n int64) {
 }
 
 // from reads the parts one behind the other from an offset on.
-func (ps parts) from(offset int64) io.Reader {
+func (ps parts) readerFrom(offset int64) io.Reader {
 	var readers []io.Reader
 	for _, p := range ps {
 		skip := min(offset, p.length)
@@ -184,16 +184,16 @@ func (s *Server) openPart(id string) (part, error) {
 	}
 	e := &entry{server: s, state: f}
 	defer e.close()
-	e.origin, e.progress, err = readState(f)
+	e.attributes, e.progress, err = readState(f)
 	switch {
 	case err != nil:
 		return part{}, err
-	case e.Phase != phaseOpen || e.expired(time.Now()):
+	case e.Phase != phaseUnfinished || e.expired(time.Now()):
 		return part{}, errGone
 	case !e.partial():
-		return part{}, fail(http.StatusBadRequest, "Upload-Concat: a part is no partial upload")
-	case !e.whole():
-		return part{}, fail(http.StatusConflict, "Upload-Concat: a part is unfinished")
+		return part{}, newError(http.StatusBadRequest, "Upload-Concat: a part is no partial upload")
+	case !e.complete():
+		return part{}, newError(http.StatusConflict, "Upload-Concat: a part is unfinished")
 	}
 	if err := e.openData(); err != nil {
 		return part{}, err

@@ -34,7 +34,7 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if u == nil {
 		err := e.openData()
 		if err == nil {
-			u, err = e.server.store.Resume(ctx, e.data, folderName+"/"+openName+"/"+e.ID, e.mark())
+			u, err = e.server.store.Resume(ctx, e.data, folderName+"/"+unfinishedName+"/"+e.ID, e.checkpoint())
 		}
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	ctx = context.WithoutCancel(ctx) // from here on nobody can stop it
 	file, err := u.Publish(ctx, e.Directory, e.Filename)
 	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) {
-		return errors.Join(err, e.drop(ctx, file.Reason))
+		return errors.Join(err, e.discard(ctx, file.Reason))
 	}
 	if err != nil {
 		return err
@@ -53,16 +53,16 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if e.server.opts.Stored != nil {
 		e.server.opts.Stored(e.ID, file)
 	}
-	e.Phase, e.Hash, e.Sum, e.later = phaseStored, nil, file.SHA256, file.StoredErr
-	if err := e.retire(ctx); err != nil {
+	e.Phase, e.Hash, e.Sum, e.storedErr = phaseStored, nil, file.SHA256, file.StoredErr
+	if err := e.archive(ctx); err != nil {
 		return err
 	}
-	e.dropParts(ctx)
+	e.discardParts(ctx)
 	return nil
 }
 
 // fields are what an answer says of an upload.
-func (e *entry) fields() [][2]string {
+func (e *entry) headerFields() [][2]string {
 	fields := [][2]string{{"Upload-Offset", strconv.FormatInt(e.Offset, 10)}}
 	if e.Length < 0 {
 		fields = append(fields, [2]string{"Upload-Defer-Length", "1"})
@@ -70,7 +70,7 @@ func (e *entry) fields() [][2]string {
 		fields = append(fields, [2]string{"Upload-Length", strconv.FormatInt(e.Length, 10)})
 	}
 	if e.Phase != phaseStored {
-		return append(fields, [2]string{"Upload-Expires", imfDate(e.Expires)})
+		return append(fields, [2]string{"Upload-Expires", httpDate(e.Expires)})
 	}
 	if raw, err := hex.DecodeString(e.Sum); err == nil {
 		fields = append(fields, [2]string{"Repr-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(raw) + ":"}) // RFC 9530
@@ -79,7 +79,7 @@ func (e *entry) fields() [][2]string {
 }
 
 // answer is what a form would be answered.
-func (e *entry) answer() uploads.Response {
+func (e *entry) response() uploads.Response {
 	if e.Phase == phaseStored {
 		return uploads.NewResponse(e.file())
 	}

@@ -50,8 +50,8 @@ func (f *fixture) do(method, id string, body io.Reader, header ...string) (Respo
 	return f.Serve(f.t.Context(), r)
 }
 
-func (a Response) get(name string) string {
-	for _, field := range a.Header {
+func (resp Response) get(name string) string {
+	for _, field := range resp.Header {
 		if field[0] == name {
 			return field[1]
 		}
@@ -62,28 +62,30 @@ func (a Response) get(name string) string {
 // want is do for a request that must have that status.
 func (f *fixture) want(status int, method, id, body string, header ...string) Response {
 	f.t.Helper()
-	a, err := f.do(method, id, strings.NewReader(body), header...)
-	if err != nil || a.Status != status {
-		f.t.Fatalf("%s %s: %d %v, %v; want %d", method, id, a.Status, a.Body, err, status)
+	resp, err := f.do(method, id, strings.NewReader(body), header...)
+	if err != nil || resp.Status != status {
+		f.t.Fatalf("%s %s: %d %v, %v; want %d", method, id, resp.Status, resp.Body, err, status)
 	}
-	return a
+	return resp
 }
 
 // create makes an upload of so many bytes, of which the body is there.
 func (f *fixture) create(length, body string, header ...string) (id string) {
 	f.t.Helper()
-	a := f.want(http.StatusCreated, "POST", "", body, append(header, "Upload-Length", length)...)
-	return strings.TrimPrefix(a.get("Location"), DefaultBase)
+	resp := f.want(http.StatusCreated, "POST", "", body, append(header, "Upload-Length", length)...)
+	return strings.TrimPrefix(resp.get("Location"), DefaultBase)
 }
 
-func (f *fixture) stored(name, content string) {
+func (f *fixture) wantStored(name, content string) {
 	f.t.Helper()
 	if got, err := os.ReadFile(filepath.Join(f.dir, "tus", name)); err != nil || string(got) != content {
 		f.t.Errorf("%s is %q, %v; want %q", name, got, err, content)
 	}
 }
 
-func (f *fixture) open(id string) string { return filepath.Join(f.dir, folderName, openName, id) }
+func (f *fixture) dataPath(id string) string {
+	return filepath.Join(f.dir, folderName, unfinishedName, id)
+}
 
 // edit changes the state of an upload as another process would have left it.
 func (f *fixture) edit(id string, change func(*progress)) {
@@ -94,7 +96,7 @@ func (f *fixture) edit(id string, change func(*progress)) {
 	}
 	defer e.close()
 	change(&e.progress)
-	if err := e.save(); err != nil {
+	if err := e.saveProgress(); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -35,7 +35,7 @@ func FuzzUploadMetadata(f *testing.F) {
 				t.Errorf("%s: %q, and again %q", key, value, same[key])
 			}
 		}
-		if directory, filename, err := name(pairs); err == nil && uploads.CheckName(directory, filename) != nil {
+		if directory, filename, err := targetName(pairs); err == nil && uploads.CheckName(directory, filename) != nil {
 			t.Errorf("%q/%q", directory, filename)
 		}
 	})
@@ -62,11 +62,11 @@ func FuzzUploadChecksum(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, _ = right.Write(content)
-		if !right.holds() {
+		if !right.matches() {
 			t.Error("the right sum does not hold")
 		}
 		right.want[0] ^= 1
-		if right.holds() {
+		if right.matches() {
 			t.Error("a wrong sum holds")
 		}
 	})

@@ -32,7 +32,7 @@ func parseMetadata(field string) (map[string]string, error) {
 		value, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		_, again := pairs[key]
 		if key == "" || again || err != nil || strings.ContainsFunc(key, notKey) || strings.ContainsAny(encoded, "\r\n") {
-			return nil, fail(http.StatusBadRequest, "Upload-Metadata is not a list of keys, each once, and values in base64")
+			return nil, newError(http.StatusBadRequest, "Upload-Metadata is not a list of keys, each once, and values in base64")
 		}
 		pairs[key] = string(value)
 	}
@@ -43,7 +43,7 @@ func notKey(r rune) bool { return r <= ' ' || r >= 0x7f }
 
 // name finds what the file is to be called. Errors wrap uploads.ErrMissing and
 // uploads.ErrName.
-func name(metadata map[string]string) (directory, filename string, err error) {
+func targetName(metadata map[string]string) (directory, filename string, err error) {
 	filename, ok := metadata[keyFilename]
 	if !ok {
 		return "", "", uploads.WithReason(uploads.ErrMissing, "filename, in Upload-Metadata")

@@ -29,8 +29,8 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	if err := e.openData(); err != nil {
 		return nil, err
 	}
-	s, start := e.server, e.mark()
-	u, err := s.store.Resume(ctx, e.data, folderName+"/"+openName+"/"+e.ID, start)
+	s, start := e.server, e.checkpoint()
+	u, err := s.store.Resume(ctx, e.data, folderName+"/"+unfinishedName+"/"+e.ID, start)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	if check != nil {
 		body = io.TeeReader(body, check)
 	}
-	err = e.copy(ctx, u, watchedReader{watched, body}, check == nil)
+	err = e.copyBody(ctx, u, contextReader{watched, body}, check == nil)
 	stop()
 	if cause := context.Cause(watched); err != nil && cause != nil && ctx.Err() == nil {
 		err = cause
@@ -50,21 +50,21 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 	keep := true
 	switch {
 	case e.Length >= 0 && u.Size() > e.Length, errors.Is(err, uploads.ErrTooLarge):
-		keep, err = false, fail(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+		keep, err = false, newError(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
 	case check == nil:
 	case err != nil:
 		keep = false
-	case !check.holds():
-		keep, err = false, fail(statusChecksum, "checksum mismatch")
+	case !check.matches():
+		keep, err = false, newError(statusChecksum, "checksum mismatch")
 	}
-	mark, markErr := start, error(nil)
+	point, saveErr := start, error(nil)
 	if keep {
-		mark, markErr = u.Checkpoint()
+		point, saveErr = u.Checkpoint()
 	}
-	if markErr == nil && mark.Size != e.Offset { // else there is nothing to note
-		markErr = e.checkpoint(context.WithoutCancel(ctx), u, mark)
+	if saveErr == nil && point.Size != e.Offset { // else there is nothing to note
+		saveErr = e.saveCheckpoint(context.WithoutCancel(ctx), u, point)
 	}
-	if err = errors.Join(err, markErr); err != nil {
+	if err = errors.Join(err, saveErr); err != nil {
 		u.Discard()
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uplo
 // copy appends body, a checkpoint behind every segment. One is made while the next
 // segment is received, so that the disk is busy all the time and the sender does
 // not wait.
-func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, checkpoints bool) (err error) {
+func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader, checkpoints bool) (err error) {
 	var saving chan error // the end of the checkpoint that is being made
 	defer func() {
 		if saving != nil {
@@ -82,12 +82,12 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 		}
 	}()
 	for {
-		seg := segment{r: body, left: segmentBytes, until: time.Now().Add(segmentTime)}
-		if _, err := u.ReadFrom(ctx, &seg); err != nil || seg.end {
+		seg := segment{r: body, remaining: segmentBytes, deadline: time.Now().Add(segmentTime)}
+		if _, err := u.ReadFrom(ctx, &seg); err != nil || seg.eof {
 			return err
 		}
 		if e.Length < 0 { // it grows as it likes
-			if err := e.server.roomLeft(ctx); err != nil {
+			if err := e.server.checkGrowth(ctx); err != nil {
 				return err
 			}
 		}
@@ -103,13 +103,13 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 		if saving != nil || !checkpoints {
 			continue
 		}
-		mark, err := u.Checkpoint()
+		point, err := u.Checkpoint()
 		if err != nil {
 			return err
 		}
 		saving = make(chan error, 1)
 		go func(done chan<- error) { // ends with the checkpoint, which copy waits for
-			done <- e.checkpoint(context.WithoutCancel(ctx), u, mark)
+			done <- e.saveCheckpoint(context.WithoutCancel(ctx), u, point)
 		}(saving)
 	}
 }
@@ -117,20 +117,20 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 // checkpoint makes what mark counts durable, and then the mark itself. If that
 // fails the one before holds, and this request makes no other: what was not synced
 // may be lost although the next sync succeeds (fsync(2)), and has to come again.
-func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.Checkpoint) error {
+func (e *entry) saveCheckpoint(ctx context.Context, u *uploads.Upload, point uploads.Checkpoint) error {
 	return e.server.store.DoWait(ctx, func() error {
-		if e.lost == nil {
-			e.lost = u.Sync()
+		if e.syncErr == nil {
+			e.syncErr = u.Sync()
 		}
-		if e.lost != nil {
-			return e.lost
+		if e.syncErr != nil {
+			return e.syncErr
 		}
 		// copy may be running beside this and reads e.Length: no more is written
 		// than changes.
 		offset, hash, expires := e.Offset, e.Hash, e.Expires
-		e.Offset, e.Hash = mark.Size, mark.HashState
+		e.Offset, e.Hash = point.Size, point.HashState
 		e.Expires = time.Now().Add(e.server.opts.Expiry).Unix()
-		if err := e.save(); err != nil {
+		if err := e.saveProgress(); err != nil {
 			e.Offset, e.Hash, e.Expires = offset, hash, expires
 			return err
 		}
@@ -147,7 +147,7 @@ func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.
 func (e *entry) watch(ctx context.Context, cut func()) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	stopped, ended := make(chan struct{}), make(chan struct{})
-	letGo := func(why error) {
+	stopReading := func(why error) {
 		cancel(why)
 		if cut != nil {
 			cut()
@@ -155,19 +155,19 @@ func (e *entry) watch(ctx context.Context, cut func()) (watched context.Context,
 	}
 	go func() { // ends with stop, or when it has let go
 		defer close(ended)
-		look := time.NewTicker(watchEvery)
+		look := time.NewTicker(takeoverCheckInterval)
 		defer look.Stop()
 		for {
 			select {
 			case <-stopped:
 				return
-			case <-e.server.cut:
-				letGo(pool.ErrClosed)
+			case <-e.server.closing:
+				stopReading(pool.ErrClosed)
 				return
 			case <-look.C:
-				if wanted(e.state) {
+				if takeoverRequested(e.state) {
 					e.server.log.InfoContext(ctx, "upload taken over", "upload", e.ID)
-					letGo(errTaken)
+					stopReading(errTakenOver)
 					return
 				}
 			}
@@ -179,13 +179,13 @@ func (e *entry) watch(ctx context.Context, cut func()) (watched context.Context,
 	}
 }
 
-// watchedReader reads until a context ends, whose cause is its error then.
-type watchedReader struct {
+// contextReader reads until a context ends, whose cause is its error then.
+type contextReader struct {
 	ctx context.Context //nolint:containedctx // io.Reader takes none
 	r   io.Reader
 }
 
-func (w watchedReader) Read(p []byte) (int, error) {
+func (w contextReader) Read(p []byte) (int, error) {
 	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
 	}
@@ -195,20 +195,20 @@ func (w watchedReader) Read(p []byte) (int, error) {
 // segment is a part of a body that ends with it, or when it has become large or
 // old enough.
 type segment struct {
-	r     io.Reader
-	left  int64
-	until time.Time
-	some  bool
-	end   bool // r has ended
+	r         io.Reader
+	remaining int64
+	deadline  time.Time
+	received  bool
+	eof       bool // r has ended
 }
 
 func (s *segment) Read(p []byte) (int, error) {
-	if s.left <= 0 || s.some && time.Now().After(s.until) {
+	if s.remaining <= 0 || s.received && time.Now().After(s.deadline) {
 		return 0, io.EOF
 	}
-	n, err := s.r.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
-	s.some = s.some || n > 0
-	s.end = err == io.EOF // and no error around it
+	n, err := s.r.Read(p[:min(int64(len(p)), s.remaining)])
+	s.remaining -= int64(n)
+	s.received = s.received || n > 0
+	s.eof = err == io.EOF // and no error around it
 	return n, err
 }

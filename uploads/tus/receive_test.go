@@ -20,9 +20,9 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func TestCheckpoints(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var told int64
+		var lastReported int64
 		f := newFixture(t, dir, Options{Progress: func(_ string, offset, length int64) {
-			if told = offset; length != 100 {
+			if lastReported = offset; length != 100 {
 				t.Errorf("told of %d bytes", length)
 			}
 		}})
@@ -30,7 +30,7 @@ func TestCheckpoints(t *testing.T) {
 		var sent, onDisk int64
 		checkpoints := 0
 		slow := readerFunc(func(p []byte) (int, error) {
-			state, err := os.Open(f.open(id) + stateSuffix)
+			state, err := os.Open(f.dataPath(id) + stateSuffix)
 			if err != nil {
 				return 0, err
 			}
@@ -50,13 +50,13 @@ func TestCheckpoints(t *testing.T) {
 			sent += 10
 			return copy(p, "0123456789"), nil
 		})
-		if a, err := f.do("PATCH", id, slow, "Upload-Offset", "0"); err != nil || a.Status != 204 {
-			t.Fatalf("%+v, %v", a, err)
+		if resp, err := f.do("PATCH", id, slow, "Upload-Offset", "0"); err != nil || resp.Status != 204 {
+			t.Fatalf("%+v, %v", resp, err)
 		}
-		if checkpoints < 3 || told != 100 {
-			t.Errorf("%d checkpoints in four seconds, the last told at %d", checkpoints, told)
+		if checkpoints < 3 || lastReported != 100 {
+			t.Errorf("%d checkpoints in four seconds, the last told at %d", checkpoints, lastReported)
 		}
-		f.stored("a", strings.Repeat("0123456789", 10))
+		f.wantStored("a", strings.Repeat("0123456789", 10))
 	})
 }
 
@@ -73,7 +73,7 @@ func TestNoCheckpointBehindAFailedSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.close()
-	closed, err := os.Open(f.open(id))
+	closed, err := os.Open(f.dataPath(id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,13 +83,13 @@ func TestNoCheckpointBehindAFailedSync(t *testing.T) {
 	}
 	defer failing.Discard()
 	closed.Close()
-	u, err := f.store.Resume(t.Context(), e.data, "x", e.mark())
+	u, err := f.store.Resume(t.Context(), e.data, "x", e.checkpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Discard()
 	for _, upload := range []*uploads.Upload{failing, u} {
-		if err := e.checkpoint(t.Context(), upload, uploads.Checkpoint{Size: 7}); !errors.Is(err, os.ErrClosed) {
+		if err := e.saveCheckpoint(t.Context(), upload, uploads.Checkpoint{Size: 7}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("checkpoint: %v", err)
 		}
 	}

@@ -53,15 +53,15 @@ const (
 // is about the upload becomes a Response. The caller adds the field Tus-Resumable
 // to every response, those to errors too.
 func (s *Server) Serve(ctx context.Context, r *Request) (Response, error) {
-	if err := s.begin(); err != nil {
+	if err := s.startRequest(); err != nil {
 		return Response{}, err
 	}
-	defer s.serving.Done()
-	answer, err := s.dispatch(ctx, r)
+	defer s.requests.Done()
+	response, err := s.dispatch(ctx, r)
 	if err != nil {
-		return s.refuse(ctx, r, err)
+		return s.errorResponse(ctx, r, err)
 	}
-	return answer, nil
+	return response, nil
 }
 
 func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
@@ -71,14 +71,14 @@ func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 	}
 	switch method {
 	case http.MethodOptions:
-		return s.describe(), nil
+		return s.options(), nil
 	case http.MethodGet: // no part of the protocol, nor of its versions
 		if r.ID != "" {
-			return s.look(r.ID)
+			return s.get(r.ID)
 		}
 	}
 	if version := r.Header("Tus-Resumable"); version != Version {
-		return Response{}, &fault{status: http.StatusPreconditionFailed, reason: "the version in Tus-Resumable must be " + Version,
+		return Response{}, &requestError{status: http.StatusPreconditionFailed, reason: "the version in Tus-Resumable must be " + Version,
 			header: [][2]string{{"Tus-Version", Version}}}
 	}
 	switch {
@@ -95,11 +95,11 @@ func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 	if r.ID != "" {
 		allow = "GET, HEAD, PATCH, DELETE, OPTIONS"
 	}
-	return Response{}, &fault{status: http.StatusMethodNotAllowed, reason: "method not allowed", header: [][2]string{{"Allow", allow}}}
+	return Response{}, &requestError{status: http.StatusMethodNotAllowed, reason: "method not allowed", header: [][2]string{{"Allow", allow}}}
 }
 
 // describe is the answer to OPTIONS.
-func (s *Server) describe() Response {
+func (s *Server) options() Response {
 	return Response{Status: http.StatusNoContent, Header: [][2]string{
 		{"Tus-Version", Version},
 		{"Tus-Extension", extensions},
@@ -109,59 +109,59 @@ func (s *Server) describe() Response {
 }
 
 // fault is what is wrong with a request, in words for the client.
-type fault struct {
+type requestError struct {
 	status int
 	reason string
 	header [][2]string
 }
 
-func (f *fault) Error() string { return strconv.Itoa(f.status) + " " + f.reason }
+func (f *requestError) Error() string { return strconv.Itoa(f.status) + " " + f.reason }
 
-func fail(status int, reason string) error { return &fault{status: status, reason: reason} }
+func newError(status int, reason string) error { return &requestError{status: status, reason: reason} }
 
 // statusChecksum is the protocol's own status for a checksum that does not match.
 const statusChecksum = 460
 
 var (
-	errNotFound = fail(http.StatusNotFound, "no such upload")
-	errGone     = fail(http.StatusGone, "this upload has ended or expired")
-	errLocked   = fail(http.StatusLocked, "another request holds this upload, try again")
-	errTaken    = fail(http.StatusLocked, "another request has taken this upload over")
+	errNotFound  = newError(http.StatusNotFound, "no such upload")
+	errGone      = newError(http.StatusGone, "this upload has ended or expired")
+	errLocked    = newError(http.StatusLocked, "another request holds this upload, try again")
+	errTakenOver = newError(http.StatusLocked, "another request has taken this upload over")
 )
 
 // refuse returns the response to a request that err ended, if err is about the upload.
-func (s *Server) refuse(ctx context.Context, r *Request, err error) (Response, error) {
-	if f, ok := errors.AsType[*fault](err); ok {
+func (s *Server) errorResponse(ctx context.Context, r *Request, err error) (Response, error) {
+	if f, ok := errors.AsType[*requestError](err); ok {
 		return Response{Status: f.status, Header: f.header, Body: map[string]any{"code": f.status, "reason": f.reason}}, nil
 	}
-	a := uploads.ErrorResponse(err)
-	if a.Code == uploads.CodeInternal {
+	resp := uploads.ErrorResponse(err)
+	if resp.Code == uploads.CodeInternal {
 		return Response{}, err
 	}
-	if a.Code == uploads.CodeNoSpace {
-		s.log.ErrorContext(ctx, "upload failed", "upload", r.ID, "code", a.Code, "error", err)
+	if resp.Code == uploads.CodeNoSpace {
+		s.log.ErrorContext(ctx, "upload failed", "upload", r.ID, "code", resp.Code, "error", err)
 	}
-	return Response{Status: a.Status(), Body: a}, nil
+	return Response{Status: resp.Status(), Body: resp}, nil
 }
 
 // number reads a field that is a count of bytes; ok is false if it is not there.
-func number(r *Request, name string) (n int64, ok bool, err error) {
+func byteCount(r *Request, name string) (n int64, ok bool, err error) {
 	text := r.Header(name)
 	if text == "" {
 		return 0, false, nil
 	}
 	n, err = strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || text[0] == '+' || text[0] == '-' {
-		return 0, false, fail(http.StatusBadRequest, name+" is not a number of bytes")
+		return 0, false, newError(http.StatusBadRequest, name+" is not a number of bytes")
 	}
 	return n, true, nil
 }
 
 // isStream reports whether the body is bytes to be appended.
-func isStream(r *Request) bool {
+func isOffsetStream(r *Request) bool {
 	kind, _, _ := strings.Cut(r.Header("Content-Type"), ";")
 	return strings.EqualFold(strings.TrimSpace(kind), offsetStream)
 }
 
 // imfDate is the time as Upload-Expires has it (RFC 9110 §5.6.7).
-func imfDate(unix int64) string { return time.Unix(unix, 0).UTC().Format(http.TimeFormat) }
+func httpDate(unix int64) string { return time.Unix(unix, 0).UTC().Format(http.TimeFormat) }

@@ -15,7 +15,7 @@ import (
 )
 
 // origin is what an upload is from its creation on.
-type origin struct {
+type attributes struct {
 	ID        string    `json:"id"`
 	Directory string    `json:"directory,omitempty"`
 	Filename  string    `json:"filename,omitempty"`
@@ -25,16 +25,16 @@ type origin struct {
 	Created   time.Time `json:"created"`
 }
 
-func (o origin) partial() bool { return o.Concat == concatPartial }
-func (o origin) final() bool   { return len(o.Parts) > 0 }
+func (attr attributes) partial() bool { return attr.Concat == concatPartial }
+func (attr attributes) final() bool   { return len(attr.Parts) > 0 }
 
 // phase is where an upload stands.
 type phase string
 
 const (
-	phaseOpen   phase = ""
-	phaseStored phase = "stored" // published
-	phaseGone   phase = "gone"   // terminated, expired or failed
+	phaseUnfinished phase = ""
+	phaseStored     phase = "stored" // published
+	phaseDiscarded  phase = "gone"   // terminated, expired or failed
 )
 
 // progress is how far an upload has come. The file that holds it has two places
@@ -52,13 +52,15 @@ type progress struct {
 }
 
 // whole reports whether every byte has come.
-func (p progress) whole() bool { return p.Offset == p.Length }
+func (p progress) complete() bool { return p.Offset == p.Length }
 
-func (p progress) mark() uploads.Checkpoint {
+func (p progress) checkpoint() uploads.Checkpoint {
 	return uploads.Checkpoint{Size: p.Offset, HashState: p.Hash}
 }
 
-func (p progress) expired(now time.Time) bool { return p.Phase == phaseOpen && now.Unix() >= p.Expires }
+func (p progress) expired(now time.Time) bool {
+	return p.Phase == phaseUnfinished && now.Unix() >= p.Expires
+}
 
 // A state file is two slots for the progress, and then the origin; each is a
 // checksum (CRC-32C, hexadecimal) and JSON, of a slot filled up with spaces.
@@ -70,11 +72,11 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errState is a state file that says nothing: its maker was killed, or the disk
+// errStateUnreadable is a state file that says nothing: its maker was killed, or the disk
 // has lost it.
-var errState = errors.New("the state of the upload cannot be read")
+var errStateUnreadable = errors.New("the state of the upload cannot be read")
 
-func seal(v any) ([]byte, error) {
+func encodeChecked(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
@@ -82,14 +84,14 @@ func seal(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s", crc32.Checksum(text, castagnoli), text), nil
 }
 
-func unseal(sealed []byte, v any) bool {
-	sum, text, _ := bytes.Cut(bytes.TrimRight(sealed, " \n"), []byte(" "))
+func decodeChecked(encoded []byte, v any) bool {
+	sum, text, _ := bytes.Cut(bytes.TrimRight(encoded, " \n"), []byte(" "))
 	want, err := strconv.ParseUint(string(sum), 16, 32)
 	return err == nil && crc32.Checksum(text, castagnoli) == uint32(want) && json.Unmarshal(text, v) == nil
 }
 
-func (p progress) slot() ([]byte, error) {
-	text, err := seal(p)
+func (p progress) encodeSlot() ([]byte, error) {
+	text, err := encodeChecked(p)
 	if err == nil && len(text) >= slotSize {
 		err = fmt.Errorf("encode state: %d bytes are too many", len(text))
 	}
@@ -103,12 +105,12 @@ func (p progress) slot() ([]byte, error) {
 }
 
 // writeState fills a new state file, and syncs it.
-func writeState(f *os.File, o origin, p progress) error {
-	slot, err := p.slot()
+func writeState(f *os.File, attr attributes, p progress) error {
+	slot, err := p.encodeSlot()
 	if err != nil {
 		return err
 	}
-	text, err := seal(o)
+	text, err := encodeChecked(attr)
 	if err != nil {
 		return err
 	}
@@ -122,7 +124,7 @@ func writeState(f *os.File, o origin, p progress) error {
 
 // writeProgress makes p the progress, durably.
 func writeProgress(f *os.File, p progress) error {
-	slot, err := p.slot()
+	slot, err := p.encodeSlot()
 	if err != nil {
 		return err
 	}
@@ -139,24 +141,24 @@ func syncState(f *os.File) error {
 	return nil
 }
 
-// readState reads a state file; the error wraps errState if it says nothing.
-func readState(f *os.File) (o origin, p progress, err error) {
+// readState reads a state file; the error wraps errStateUnreadable if it says nothing.
+func readState(f *os.File) (attr attributes, p progress, err error) {
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, originAt+maxOrigin))
 	if err != nil {
-		return o, p, fmt.Errorf("read state: %w", err)
+		return attr, p, fmt.Errorf("read state: %w", err)
 	}
-	if len(text) < originAt || !unseal(text[originAt:], &o) {
-		return o, p, errState
+	if len(text) < originAt || !decodeChecked(text[originAt:], &attr) {
+		return attr, p, errStateUnreadable
 	}
 	found := false
 	for i := range 2 {
 		var slot progress
-		if unseal(text[i*slotSize:(i+1)*slotSize], &slot) && (!found || slot.Seq > p.Seq) {
+		if decodeChecked(text[i*slotSize:(i+1)*slotSize], &slot) && (!found || slot.Seq > p.Seq) {
 			p, found = slot, true
 		}
 	}
 	if !found {
-		return o, p, errState
+		return attr, p, errStateUnreadable
 	}
-	return o, p, nil
+	return attr, p, nil
 }

@@ -15,18 +15,18 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// sweepEvery is how often one of the processes looks for what has expired; with a
+// sweepInterval is how often one of the processes looks for what has expired; with a
 // short Options.Expiry it is more often.
-const sweepEvery = time.Minute
+const sweepInterval = time.Minute
 
-// leftover is how old a file that belongs to no upload must be before it goes: one
+// orphanAge is how old a file that belongs to no upload must be before it goes: one
 // that is being made looks like that for a moment.
-const leftover = time.Hour
+const orphanAge = time.Hour
 
 // Run removes what has expired, publishes what was whole when its process was
 // killed, and forgets what ended long ago, until ctx ends. It returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	every := time.NewTicker(max(min(sweepEvery, s.opts.Expiry/4, s.opts.Retention/4), 100*time.Millisecond))
+	every := time.NewTicker(max(min(sweepInterval, s.opts.Expiry/4, s.opts.Retention/4), 100*time.Millisecond))
 	defer every.Stop()
 	for {
 		err := s.sweep(ctx)
@@ -43,7 +43,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // sweep looks at every upload once, unless another process is doing that.
 func (s *Server) sweep(ctx context.Context) error {
-	dir, err := s.done.Open(".")
+	dir, err := s.ended.Open(".")
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
 	}
@@ -51,21 +51,21 @@ func (s *Server) sweep(ctx context.Context) error {
 	if alone, err := lockFolder(dir); !alone || err != nil {
 		return err
 	}
-	err = each(s.done, func(name string, info fs.FileInfo) error {
+	err = forEachFile(s.ended, func(name string, info fs.FileInfo) error {
 		if time.Since(info.ModTime()) < s.opts.Retention {
 			return nil
 		}
-		return s.done.Remove(name)
+		return s.ended.Remove(name)
 	})
-	return errors.Join(err, each(s.open, func(name string, info fs.FileInfo) error {
+	return errors.Join(err, forEachFile(s.unfinished, func(name string, info fs.FileInfo) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if id, ok := strings.CutSuffix(name, stateSuffix); ok {
 			return s.sweepOne(ctx, id, info)
 		}
-		if _, err := s.open.Lstat(name + stateSuffix); errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) > leftover {
-			return s.open.Remove(name)
+		if _, err := s.unfinished.Lstat(name + stateSuffix); errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) > orphanAge {
+			return s.unfinished.Remove(name)
 		}
 		return nil
 	}))
@@ -91,31 +91,31 @@ func (s *Server) sweepOne(ctx context.Context, id string, info fs.FileInfo) erro
 	}
 	e := &entry{server: s, state: f}
 	defer e.close()
-	if held, err := try(f, holdByte); !held || err != nil {
+	if held, err := tryLock(f, ownerByte); !held || err != nil {
 		return err
 	}
-	e.origin, e.progress, err = readState(f)
+	e.attributes, e.progress, err = readState(f)
 	switch {
-	case errors.Is(err, errState) && time.Since(info.ModTime()) > leftover:
+	case errors.Is(err, errStateUnreadable) && time.Since(info.ModTime()) > orphanAge:
 		s.log.WarnContext(ctx, "upload lost", "upload", id, "error", err)
-		return errors.Join(s.open.Remove(id), s.open.Remove(id+stateSuffix))
-	case errors.Is(err, errState):
+		return errors.Join(s.unfinished.Remove(id), s.unfinished.Remove(id+stateSuffix))
+	case errors.Is(err, errStateUnreadable):
 		return nil
 	case err != nil:
 		return err
-	case e.Phase != phaseOpen: // its process did not live to move it
-		return e.retire(ctx)
-	case e.whole() && !e.partial():
+	case e.Phase != phaseUnfinished: // its process did not live to move it
+		return e.archive(ctx)
+	case e.complete() && !e.partial():
 		return e.finish(ctx, nil)
 	case e.expired(time.Now()):
-		return e.drop(ctx, "expired")
+		return e.discard(ctx, "expired")
 	}
 	return nil
 }
 
 // each calls fn for every regular file in a folder. What goes wrong with one, or
 // has gone meanwhile, keeps it from none of the others.
-func each(root *os.Root, fn func(name string, info fs.FileInfo) error) (failed error) {
+func forEachFile(root *os.Root, fn func(name string, info fs.FileInfo) error) (failed error) {
 	dir, err := root.Open(".")
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)

@@ -88,19 +88,21 @@ type Server struct {
 	opts  Options
 	log   *slog.Logger
 
-	all, open, done *os.Root // the private folder; uploads in it; what is left of those that ended
+	private    *os.Root // private folder of the store
+	unfinished *os.Root // folder in it for the files of unfinished uploads
+	ended      *os.Root // folder in it for the state of uploads that have ended
 
-	cut     chan struct{} // closed when transfers are to stop
-	mu      sync.Mutex
-	leaving bool
-	serving sync.WaitGroup // requests
+	closing  chan struct{} // closed when transfers are to stop
+	mu       sync.Mutex
+	closed   bool
+	requests sync.WaitGroup // requests being served
 }
 
-// folderName is the private folder, openName and doneName those in it.
+// folderName is the private folder, unfinishedName and endedName those in it.
 const (
-	folderName = ".resumable"
-	openName   = "open"
-	doneName   = "done"
+	folderName     = ".resumable"
+	unfinishedName = "open"
+	endedName      = "done"
 )
 
 // New makes a server of uploads into store.
@@ -111,7 +113,7 @@ func New(store *uploads.Store, o Options) (*Server, error) {
 	o.Expiry = cmp.Or(max(o.Expiry, 0), DefaultExpiry)
 	o.Retention = cmp.Or(max(o.Retention, 0), DefaultRetention)
 	o.TakeoverTimeout = cmp.Or(max(o.TakeoverTimeout, 0), DefaultTakeoverTimeout)
-	s := &Server{store: store, opts: o, log: o.Logger, cut: make(chan struct{})}
+	s := &Server{store: store, opts: o, log: o.Logger, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,14 +123,14 @@ func New(store *uploads.Store, o Options) (*Server, error) {
 	return s, nil
 }
 
-// begin counts a request; it must be followed by s.serving.Done unless it fails.
-func (s *Server) begin() error {
+// startRequest counts a request; it must be followed by s.requests.Done unless it fails.
+func (s *Server) startRequest() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaving {
+	if s.closed {
 		return pool.ErrClosed
 	}
-	s.serving.Add(1)
+	s.requests.Add(1)
 	return nil
 }
 
@@ -137,13 +139,13 @@ func (s *Server) begin() error {
 // Requests that come later fail with pool.ErrClosed. A second call does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	again := s.leaving
-	s.leaving = true
+	again := s.closed
+	s.closed = true
 	s.mu.Unlock()
 	if again {
 		return nil
 	}
-	close(s.cut)
-	s.serving.Wait()
+	close(s.closing)
+	s.requests.Wait()
 	return s.closeFolders()
 }
