@@ -124,7 +124,7 @@ func TestNameTakenMeanwhile(t *testing.T) {
 	first, second := f.create("5", ""), f.create("5", "hel")
 	f.want(204, "PATCH", first, "first", "Upload-Offset", "0")
 	resp := f.want(409, "PATCH", second, "lo", "Upload-Offset", "3")
-	if resp, ok := resp.Body.(uploads.Response); !ok || resp.Code != uploads.CodeExists {
+	if body, ok := resp.Body.(uploads.Response); !ok || body.Code != uploads.CodeExists {
 		t.Errorf("%+v", resp.Body)
 	}
 	f.want(410, "HEAD", second, "")
