@@ -7,10 +7,13 @@ import (
 	"io/fs"
 )
 
-// Check looks, before a body is read, whether a file could be published as
-// directory/filename: the name is acceptable (else ErrName), and neither it nor
-// a file in the place of its directory exists (else ErrExists). It is a
-// courtesy to the sender; Publish decides. A full pool is pool.ErrFull at once.
+// Check reports whether a file could be published as directory/filename now. Call it
+// before a body is read, so that the client does not send it in vain. Only Publish
+// reserves the name.
+//
+// The error wraps ErrName for an unacceptable name, and ErrExists if the name is in
+// use or a part of directory is a file. If the pool is full it is pool.ErrFull, at
+// once.
 func (s *Store) Check(ctx context.Context, directory, filename string) error {
 	if err := CheckName(directory, filename); err != nil {
 		return err
@@ -18,7 +21,7 @@ func (s *Store) Check(ctx context.Context, directory, filename string) error {
 	return s.Do(ctx, func() error { return s.check(directory, filename) })
 }
 
-// check is Check for an acceptable name, in the caller's goroutine.
+// check is Check for a name that CheckName accepts, in the calling goroutine.
 func (s *Store) check(directory, filename string) error {
 	f, err := s.openFolder(directory, false)
 	if errors.Is(err, fs.ErrNotExist) {

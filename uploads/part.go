@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// part takes one part of the form. Its error ends the form; what is wrong with
-// a file alone becomes that file's answer.
+// part reads one part of the form. An error ends the form. An error that concerns one
+// file only becomes the result of that file.
 func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	d, err := parseHeader(part.Header)
 	if err != nil {
@@ -20,7 +20,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	}
 	if !d.file {
 		if kind, _, _ := strings.Cut(part.Header.Get("Content-Type"), ";"); hasPrefixFold(strings.TrimSpace(kind), "multipart/") {
-			return WithReason(ErrMalformed, fmt.Sprintf("the part %q holds parts of its own (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
+			return WithReason(ErrMalformed, fmt.Sprintf("the part %q contains other parts (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
 		}
 		return f.skip(part, fmt.Sprintf("the text field %q", shorten(d.name)))
 	}
@@ -35,7 +35,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 			return f.stream.formError(err)
 		}
 		if empty {
-			return nil // no file was chosen
+			return nil // a file input without a chosen file
 		}
 	}
 	if len(f.files) == f.store.options.MaxFiles {
@@ -57,8 +57,8 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	return f.skipFile(content)
 }
 
-// receive writes a file that may be named later. It returns nil and the error
-// if not, with the rest of content unread.
+// receive writes a file, which is published later. After an error it returns no upload,
+// and the rest of content is unread.
 func (f *form) receive(ctx context.Context, d disposition, content *content) (*Upload, error) {
 	if err := CheckName(d.name, d.filename); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 		return nil, err
 	}
 	if _, err := u.ReadFrom(ctx, content); err != nil {
-		u.Discard() // at once: the space may be what the next file lacks
+		u.Discard() // at once: the next file may need the disk space
 		if f.stream.caused(err) {
 			err = f.stream.formError(err)
 		}
@@ -88,8 +88,8 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 	return u, nil
 }
 
-// drop reads the rest of a file that is not kept. Each may be as large as one
-// that is; what is past that is bounded for the form as a whole.
+// skipFile reads the rest of a file that is not kept. Of each file it reads
+// Options.MaxFile bytes, and of all files of the form together maxExcess bytes more.
 func (f *form) skipFile(c *content) error {
 	limit := f.store.options.MaxFile
 	bound := limit - c.n + maxExcess - f.excess
@@ -98,13 +98,13 @@ func (f *form) skipFile(c *content) error {
 	if n > bound {
 		return f.store.tooLargeError()
 	}
-	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // a part's own ErrDigest is its end
+	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // the ErrDigest of a part is its end
 		return f.stream.formError(err)
 	}
 	return nil
 }
 
-// skip reads r, which is no file, to its end. The error names it as what.
+// skip reads data that is not a file to its end. The text of the error calls it what.
 func (f *form) skip(r io.Reader, what string) error {
 	limit := f.store.options.MaxField
 	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))
@@ -117,10 +117,10 @@ func (f *form) skip(r io.Reader, what string) error {
 	return nil
 }
 
-// content is the content of a part, counted.
+// content is the content of a part.
 type content struct {
 	r io.Reader
-	n int64
+	n int64 // bytes read
 }
 
 func (c *content) Read(p []byte) (int, error) {
@@ -129,7 +129,8 @@ func (c *content) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// empty reports whether there is none, at the cost of its first byte.
+// empty reports whether there is no content. It consumes the first byte: a part that is
+// not empty is refused for its empty filename anyway.
 func (c *content) empty() (bool, error) {
 	_, err := io.ReadFull(c, make([]byte, 1))
 	if err == io.EOF {
@@ -138,7 +139,7 @@ func (c *content) empty() (bool, error) {
 	return false, err
 }
 
-// hasPrefixFold is strings.HasPrefix without regard to case.
+// hasPrefixFold is strings.HasPrefix that ignores case.
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }

@@ -264,7 +264,7 @@ func TestHostileRecords(t *testing.T) {
 		if len(calls.files) != 1 || len(calls.files["GOOD"]) != 1 {
 			t.Errorf("called %v", calls.files)
 		}
-		if n := strings.Count(log.String(), "pending record refused"); n != len(bad)+2 {
+		if n := strings.Count(log.String(), "pending record skipped"); n != len(bad)+2 {
 			t.Errorf("%d lines refused of %d:\n%s", n, len(bad)+2, &log)
 		}
 		if left := records(t, dir); len(left) != 2 {

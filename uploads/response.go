@@ -10,12 +10,13 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// The codes of Response and File. 200 and the five hundreds up to 504 are those
-// of the applications that Gale replaces, and not HTTP's; Response.Status is.
+// Codes of a Response and a File. They are not HTTP status codes, although they look
+// like them: clients of the applications that Gale replaces rely on 500 to 504.
+// Response.Status returns the HTTP status.
 const (
 	CodeStored   = 200
-	CodePartial  = 206 // unfinished: more bytes are expected; never the code of a form
-	CodeInvalid  = 400 // unacceptable name, malformed form
+	CodePartial  = 206 // resumable upload that is not complete; never in the response to a form
+	CodeInvalid  = 400 // unacceptable name, malformed form, wrong digest or incomplete body
 	CodeTooLarge = 413
 	CodeInternal = 500
 	CodeExists   = 501
@@ -29,14 +30,14 @@ const (
 type File struct {
 	Directory string `json:"directory"`
 	Filename  string `json:"filename"`
-	Size      int64  `json:"size"`   // bytes; 0 if not stored
-	SHA256    string `json:"sha256"` // hexadecimal; empty if not stored
+	Size      int64  `json:"size"`   // size in bytes; 0 if the file is not stored
+	SHA256    string `json:"sha256"` // hexadecimal SHA-256; empty if the file is not stored
 	Code      int    `json:"code"`
-	Reason    string `json:"reason"` // OK, or why not, for the client
-	// ID is what Options.Stored was called with; empty if it was not.
+	Reason    string `json:"reason"` // "OK" or an error text for the client
+	// ID is the id with which Options.Stored was called; empty if it was not called.
 	ID string `json:"-"`
-	// StoredErr is the error of Options.Stored: the file is stored, and Stored will
-	// be called again. Nil if it succeeded.
+	// StoredErr is the error of Options.Stored. The file is stored all the same, and
+	// Run calls Stored again.
 	StoredErr error `json:"-"`
 }
 
@@ -47,13 +48,15 @@ type Response struct {
 	Files  []File `json:"files"`
 }
 
-// NewFile is the File for an upload that err ended.
+// NewFile returns the File for an upload that ended with err; nil means that it was
+// stored. Size and SHA256 are left to the caller.
 func NewFile(directory, filename string, err error) File {
 	code, reason := codeAndReason(err)
 	return File{Directory: directory, Filename: filename, Code: code, Reason: reason}
 }
 
-// failed is NewFile, and logs what the client must not see.
+// failedFile is NewFile that also logs the errors of the server: the client gets no
+// details of these.
 func (s *Store) failedFile(ctx context.Context, directory, filename string, err error) File {
 	f := NewFile(directory, filename, err)
 	if f.Code == CodeInternal || f.Code == CodeNoSpace {
@@ -63,8 +66,9 @@ func (s *Store) failedFile(ctx context.Context, directory, filename string, err 
 	return f
 }
 
-// NewResponse is the Response for a request of these files: its code and reason are
-// those of the last that failed, else 200 and OK. No file at all is ErrNoFile.
+// NewResponse returns the Response for a request with these files. Its code and reason
+// are those of the last file that failed, or 200 and OK if none failed. Without files it
+// is the response for ErrNoFile.
 func NewResponse(files ...File) Response {
 	if len(files) == 0 {
 		return ErrorResponse(ErrNoFile)
@@ -78,16 +82,16 @@ func NewResponse(files ...File) Response {
 	return r
 }
 
-// ErrorResponse is the Response for a request that err ended as a whole. An error from
-// elsewhere is 500 and "internal error", its own text is for the log. A caller
-// that has a response of its own for an error, such as 503 and Retry-After for
-// pool.ErrFull, checks err first.
+// ErrorResponse returns the Response for a request that failed as a whole with err. For
+// an error that is not one of this package it is CodeInternal and "internal error"; log
+// the text of err. If some errors need another response, such as 503 with Retry-After
+// for pool.ErrFull, check err before the call.
 func ErrorResponse(err error) Response {
 	code, reason := codeAndReason(err)
 	return Response{Code: code, Reason: reason, Files: []File{}}
 }
 
-// MarshalJSON writes no files as [], not null.
+// MarshalJSON encodes nil Files as [], not as null.
 func (r Response) MarshalJSON() ([]byte, error) {
 	type plain Response
 	if r.Files == nil {
@@ -96,7 +100,7 @@ func (r Response) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(r))
 }
 
-// Status is the HTTP status that says the same as the code.
+// Status returns the HTTP status for the code.
 func (r Response) Status() int {
 	switch r.Code {
 	case CodeExists:
@@ -111,8 +115,7 @@ func (r Response) Status() int {
 	return http.StatusInternalServerError
 }
 
-// verdict is the one table from error to code. The reason is the error's own
-// text only where that was written for clients.
+// codeAndReason maps an error to its code and the text for the client.
 func codeAndReason(err error) (code int, reason string) {
 	reason = "internal error"
 	switch {
@@ -121,9 +124,9 @@ func codeAndReason(err error) (code int, reason string) {
 	case isDiskFull(err):
 		return CodeNoSpace, "no space left for uploads"
 	case errors.Is(err, syscall.EFBIG):
-		return CodeTooLarge, "too large: more than the file system takes"
+		return CodeTooLarge, "too large: over the limit of the file system"
 	case errors.Is(err, syscall.ENAMETOOLONG):
-		return CodeInvalid, "unacceptable name: longer than the file system takes"
+		return CodeInvalid, "unacceptable name: too long for the file system"
 	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
 		return CodeInternal, "too busy: try again later"
 	case errors.Is(err, ErrBody):
@@ -139,7 +142,7 @@ func codeAndReason(err error) (code int, reason string) {
 	} {
 		if errors.Is(err, row.kind) {
 			code, reason = row.code, row.kind.Error()
-			if r, ok := errors.AsType[*refusal](err); ok {
+			if r, ok := errors.AsType[*reasonError](err); ok {
 				reason = r.Error()
 			}
 			return code, reason

@@ -12,19 +12,19 @@ import (
 	"path"
 )
 
-// Checkpoint is a place in an upload: what was written so far, from where it can go on
-// in another process.
+// Checkpoint is a position in an upload from which Resume can continue it, also in
+// another process.
 type Checkpoint struct {
-	Size int64 // bytes
-	// HashState is the state of the SHA-256 of those bytes (crypto/sha256,
-	// encoding.BinaryMarshaler), so that they need not be read again.
+	Size int64 // number of bytes before the position
+	// HashState is the state of the SHA-256 of these bytes (crypto/sha256,
+	// encoding.BinaryMarshaler). With it Resume need not read them again.
 	HashState []byte
 }
 
-// PrivateFolder opens a folder inside the store's own for files that outlive a process
-// without being stored, and makes it, durably, if it is missing (mode 0700). Its
-// name begins with a dot, so that no upload can be named in it. The caller closes
-// it.
+// PrivateFolder opens a folder in the store's folder, and creates it if it is missing
+// (mode 0700). It is for the files of unfinished uploads that outlive a process. name
+// must begin with a dot, so that no upload can be published there. The caller must
+// close the returned root.
 func (s *Store) PrivateFolder(name string) (*os.Root, error) {
 	if name == "" || name[0] != '.' {
 		return nil, fmt.Errorf("open private folder %q: its name must begin with a dot", name)
@@ -39,18 +39,21 @@ func (s *Store) PrivateFolder(name string) (*os.Root, error) {
 	return root, nil
 }
 
-// MaxFile is how many bytes a file may have.
+// MaxFile returns the size limit of a file, in bytes.
 func (s *Store) MaxFile() int64 { return s.options.MaxFile }
 
-// Resume goes on with a file that its caller keeps: f, open for reading and
-// writing, whose path in the store's folder is name, in a PrivateFolder. The last
-// component of name is the id that Options.Stored gets. What is in the file past the mark counts for nothing and is written over. The file stays the
-// caller's: Publish links it under another name and leaves this one, and neither
-// Publish nor Discard nor Pause closes or removes it. The caller sees to it that
-// nobody else writes.
+// Resume continues an upload from the checkpoint m. f is the file of the upload, open
+// for reading and writing; name is its path in the store's folder, in a PrivateFolder.
+// Data in the file after the checkpoint is overwritten. Options.Stored gets the last
+// component of name as the id.
 //
-// If the file has been published as that name before, by a process that did not
-// live to note it, Publish succeeds again. pool.ErrFull is returned at once.
+// The file belongs to the caller: Publish adds a second name to it, and neither
+// Publish nor Discard nor Pause closes it or removes its first name. The caller must
+// ensure that nobody else writes to it.
+//
+// Publish succeeds again if the file already has the name. So a caller may repeat it if
+// it does not know whether a killed process has published the file. If the pool is full
+// Resume returns pool.ErrFull at once.
 func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoint) (*Upload, error) {
 	u := &Upload{store: s, file: f, temporary: name, callersFile: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
 	err := s.Do(ctx, func() error {
@@ -59,19 +62,19 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return fmt.Errorf("look at kept file: %w", err)
+			return fmt.Errorf("stat file to resume: %w", err)
 		}
 		state, ok := u.hash.(encoding.BinaryUnmarshaler)
 		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.HashState) != nil) {
-			// Of another version of Go, say: the bytes are there.
+			// The state may be of another version of Go. The bytes are there.
 			u.hash = sha256.New()
 			if n, err := io.Copy(u.hash, io.NewSectionReader(f, 0, m.Size)); err != nil || n != m.Size {
-				return fmt.Errorf("read kept file: %d of %d bytes: %w", n, m.Size, cmp.Or(err, io.ErrUnexpectedEOF))
+				return fmt.Errorf("read file to resume: %d of %d bytes: %w", n, m.Size, cmp.Or(err, io.ErrUnexpectedEOF))
 			}
-			s.log.InfoContext(ctx, "sum of a kept file read again", "file", name, "bytes", m.Size)
+			s.log.InfoContext(ctx, "hash state unusable, file of a resumed upload read again", "file", name, "bytes", m.Size)
 		}
 		if _, err := f.Seek(m.Size, io.SeekStart); err != nil {
-			return fmt.Errorf("seek kept file: %w", err)
+			return fmt.Errorf("seek in file to resume: %w", err)
 		}
 		return nil
 	})
@@ -82,22 +85,24 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 	return u, nil
 }
 
-// Checkpoint is the place up to which everything is written, not yet synced.
+// Checkpoint returns the position after the last byte written. Before a Checkpoint is
+// saved, Sync must have made these bytes durable.
 func (u *Upload) Checkpoint() (Checkpoint, error) {
 	state, ok := u.hash.(encoding.BinaryMarshaler)
 	if !ok {
-		return Checkpoint{}, errors.New("mark upload: its sum has no state")
+		return Checkpoint{}, errors.New("make checkpoint: the hash has no state that can be saved")
 	}
 	sum, err := state.MarshalBinary()
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("mark upload: %w", err)
+		return Checkpoint{}, fmt.Errorf("make checkpoint: %w", err)
 	}
 	return Checkpoint{Size: u.size, HashState: sum}, nil
 }
 
-// Sync makes what was written durable, in the caller's goroutine. Unlike the
-// other methods it may run beside one of them. After an error what was written
-// since the last success may be lost, also if the next Sync succeeds (fsync(2)).
+// Sync makes everything that was written durable, in the calling goroutine. Unlike the
+// other methods it may run at the same time as one of them. After an error the bytes
+// written since the last successful Sync may be lost, even if the next one succeeds
+// (fsync(2)).
 func (u *Upload) Sync() error {
 	if err := u.store.sys.fsync(u.file); err != nil {
 		return fmt.Errorf("sync file: %w", err)
@@ -105,11 +110,11 @@ func (u *Upload) Sync() error {
 	return nil
 }
 
-// Pause ends the writing of a kept file that is not whole yet; for the Meter its
-// code is CodePartial. After it only Discard may be called.
+// Pause ends a resumed upload that is not complete. Options.Meter gets CodePartial.
+// After Pause only Discard may be called.
 func (u *Upload) Pause() { u.finish(CodePartial) }
 
-// linkedBefore reports whether filename in folder is the kept file itself.
+// alreadyLinked reports whether filename in folder is the resumed file itself.
 func (u *Upload) alreadyLinked(folder *os.Root, filename string) bool {
 	if !u.callersFile {
 		return false
