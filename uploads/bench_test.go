@@ -21,7 +21,7 @@ func plainCopy(b *testing.B, s *Store, name string) {
 		b.Fatal(err)
 	}
 	// Without ReadFrom, which would have another buffer.
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, synthetic(benchSize), make([]byte, chunkSize))
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, zeros(benchSize), make([]byte, chunkSize))
 	if err == nil {
 		err = s.sys.fsync(f)
 	}
@@ -36,7 +36,7 @@ func uploadStream(b *testing.B, s *Store, name string) {
 		b.Fatal(err)
 	}
 	defer u.Discard()
-	if _, err := u.ReadFrom(b.Context(), synthetic(benchSize)); err != nil {
+	if _, err := u.ReadFrom(b.Context(), zeros(benchSize)); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := u.Publish(b.Context(), "d", name); err != nil {
@@ -46,7 +46,7 @@ func uploadStream(b *testing.B, s *Store, name string) {
 
 func uploadForm(b *testing.B, s *Store, name string) {
 	head, tail, _ := strings.Cut(formBody(filePart("d", name, "|")), "|")
-	body := io.MultiReader(strings.NewReader(head), synthetic(benchSize), strings.NewReader(tail))
+	body := io.MultiReader(strings.NewReader(head), zeros(benchSize), strings.NewReader(tail))
 	if resp, err := s.Multipart(b.Context(), body, testBoundary); err != nil || resp.Code != CodeStored {
 		b.Fatalf("%+v, %v", resp, err)
 	}

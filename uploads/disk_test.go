@@ -37,7 +37,7 @@ func free(t *testing.T, dir string) (blocks, inodes uint64) {
 
 func TestFullDisk(t *testing.T) {
 	big := string(bytes.Repeat([]byte("big "), 2<<20))
-	for kind, change := range kinds {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			s := openStore(t, smallDisk(t, "size=4m"), Options{Pool: withPool(t, pool.Options{Workers: 2})}, change)
 			dir := s.root.Name()
@@ -49,7 +49,7 @@ func TestFullDisk(t *testing.T) {
 			if !isDiskFull(err) || f.Code != CodeNoSpace || f.Size != 0 {
 				t.Errorf("got %+v, %v", f, err)
 			}
-			unchanged(t, dir, before)
+			wantUnchanged(t, dir, before)
 			if b, i := free(t, dir); b != blocks || i != inodes {
 				t.Errorf("free: %d blocks, %d inodes; before %d, %d", b, i, blocks, inodes)
 			}
@@ -69,7 +69,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-func TestNoInodeLeft(t *testing.T) {
+func TestNoInodesLeft(t *testing.T) {
 	eachFull := func(t *testing.T, change func(*syscalls)) {
 		s := openStore(t, smallDisk(t, "size=4m,nr_inodes=8"), Options{}, change)
 		dir := s.root.Name()
@@ -85,17 +85,17 @@ func TestNoInodeLeft(t *testing.T) {
 		if !isDiskFull(err) || f.Code != CodeNoSpace {
 			t.Errorf("got %+v, %v", f, err)
 		}
-		unchanged(t, dir, before)
+		wantUnchanged(t, dir, before)
 		mustPut(t, s, "a", "small", "content")
 	}
-	for kind, change := range kinds {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) { eachFull(t, change) })
 	}
 }
 
 // A child that cannot start on a full disk cannot serve what is there either.
-func TestOpenOnAFullDisk(t *testing.T) {
-	for kind, change := range kinds {
+func TestOpenOnFullDisk(t *testing.T) {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			dir := smallDisk(t, "size=4m,nr_inodes=8")
 			first := openStore(t, dir, Options{}, change)

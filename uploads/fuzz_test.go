@@ -34,14 +34,14 @@ func FuzzMultipart(f *testing.F) {
 	}
 	f.Add([]byte(seeds[1]), testBoundary)
 	o := Options{MaxFile: 200, MaxParts: 8, MaxFiles: 5, Pool: withPool(f, pool.Options{Workers: 1})}
-	s, parent := surrounded(f, o)
+	s, parent := storeWithNeighbours(f, o)
 	before := tree(f, parent)
 	f.Fuzz(func(t *testing.T, body []byte, boundary string) {
 		first, err := s.Multipart(t.Context(), bytes.NewReader(body), boundary)
-		stored := settle(t, parent, before, first, err)
+		stored := checkAndRemoveStored(t, parent, before, first, err)
 
 		again, errAgain := s.Multipart(t.Context(), iotest.OneByteReader(bytes.NewReader(body)), boundary)
-		if settled := settle(t, parent, before, again, errAgain); !maps.Equal(stored, settled) {
+		if settled := checkAndRemoveStored(t, parent, before, again, errAgain); !maps.Equal(stored, settled) {
 			t.Errorf("stored %v, and byte by byte %v", stored, settled)
 		}
 
@@ -57,7 +57,7 @@ func FuzzMultipart(f *testing.F) {
 
 // settle compares what is there with the answer, removes it again and returns
 // it.
-func settle(t *testing.T, parent string, before map[string]string, resp Response, err error) map[string]string {
+func checkAndRemoveStored(t *testing.T, parent string, before map[string]string, resp Response, err error) map[string]string {
 	t.Helper()
 	stored := map[string]string{}
 	root := filepath.Join(parent, "up")
@@ -76,7 +76,7 @@ func settle(t *testing.T, parent string, before map[string]string, resp Response
 		stored[name] = string(content)
 	}
 	for name := range stored {
-		takeBack(t, root, name, before)
+		removePublished(t, root, name, before)
 	}
 	if after := tree(t, parent); !maps.Equal(before, after) {
 		t.Fatalf("more than the answer's: before %v, after %v", before, after)

@@ -11,18 +11,18 @@ import (
 )
 
 // synthetic is a reader of n bytes that are nowhere.
-func synthetic(n int64) io.Reader {
+func zeros(n int64) io.Reader {
 	return io.LimitReader(readerFunc(func(p []byte) (int, error) { clear(p); return len(p), nil }), n)
 }
 
 // What is allocated in all bounds what is held at any moment, and unlike that it
 // does not depend on when the collector runs.
-func TestMemoryIsFlat(t *testing.T) {
+func TestMemoryOfLargeUpload(t *testing.T) {
 	const size = 1 << 30
 	s := openStore(t, smallDisk(t, "size=1100m"), Options{Pool: withPool(t, pool.Options{Workers: 2})})
 	upload := func(filename string, n int64) uint64 {
 		head := "--" + testBoundary + "\r\nContent-Disposition: form-data; name=d; filename=" + filename + "\r\n\r\n"
-		body := io.MultiReader(strings.NewReader(head), synthetic(n), strings.NewReader("\r\n--"+testBoundary+"--\r\n"))
+		body := io.MultiReader(strings.NewReader(head), zeros(n), strings.NewReader("\r\n--"+testBoundary+"--\r\n"))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		resp, err := s.Multipart(t.Context(), body, testBoundary)
@@ -42,7 +42,7 @@ func TestMemoryIsFlat(t *testing.T) {
 
 // Senders that stall hold chunks; those that come after them read into small
 // ones, until large ones are given back.
-func TestStalledSendersHoldAFewLargeChunks(t *testing.T) {
+func TestStalledClientsUseFewLargeChunks(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	stall, sizes := make(chan struct{}), make(chan int, maxChunks+1)
 	var done sync.WaitGroup

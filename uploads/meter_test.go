@@ -40,7 +40,7 @@ func TestCounters(t *testing.T) {
 }
 
 // What a store tries when it is opened is nobody's upload.
-func TestOpenCountsNothing(t *testing.T) {
+func TestOpenIsNotMetered(t *testing.T) {
 	var c Counters
 	openStore(t, t.TempDir(), Options{Meter: &c})
 	if got := c.Stats(); got.Open != 0 || len(got.Files) != 0 {

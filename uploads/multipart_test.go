@@ -51,7 +51,7 @@ func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 	before := tree(t, s.root.Name())
 	resp, err := s.Multipart(t.Context(), body, testBoundary)
 	if err != nil {
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 		return resp, err
 	}
 	after := tree(t, s.root.Name())
@@ -100,7 +100,7 @@ func TestMultipart(t *testing.T) {
 	})
 }
 
-func TestMultipartByByte(t *testing.T) {
+func TestMultipartOneByteReader(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	body := formBody(filePart("d", "a", "content"), fieldPart("x", "y"), filePart("d", "b", "\r\n--\r\n"))
 	if resp, err := submit(t, s, iotest.OneByteReader(strings.NewReader(body))); err != nil || !codes(resp, 200, 200) {
@@ -115,7 +115,7 @@ func TestMultipartByByte(t *testing.T) {
 // A request that is cut off anywhere leaves nothing, whatever its reader says
 // of the end: of all the cuts only the missing newline after the last boundary
 // is a whole form, and that only if the body ends there by itself.
-func TestCutOffAnywhere(t *testing.T) {
+func TestMultipartIncompleteBody(t *testing.T) {
 	eachKind(t, Options{Pool: withPool(t, pool.Options{Workers: 2})}, func(t *testing.T, s *Store) {
 		body := "preamble\r\n" + formBody(filePart("new/d", "a", "content"), filePart("..", "x", "dropped"),
 			filePart("new", "", ""), fieldPart("x", "y"), filePart("new", "b", "")) + "epilogue"
@@ -151,7 +151,7 @@ func TestCutOffAnywhere(t *testing.T) {
 
 // The content must not be taken for whole when its reader ends with the error
 // that io.ReadFull has for a short read.
-func TestReadFromTellsACutFromAnEnd(t *testing.T) {
+func TestReadFromIncompleteReader(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	u, err := s.Create(t.Context())
 	if err != nil {
@@ -168,7 +168,7 @@ func TestReadFromTellsACutFromAnEnd(t *testing.T) {
 	}
 }
 
-func TestEachFileHasItsOwnCode(t *testing.T) {
+func TestMultipartCodePerFile(t *testing.T) {
 	eachKind(t, Options{MaxFile: 1000}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "taken", "first")
 		resp, err := submit(t, s, strings.NewReader(formBody(
@@ -206,7 +206,7 @@ type formCase struct {
 }
 
 // several is what makes parts of 0 to n-1.
-func several(n int, part func(i int) string) string {
+func repeatPart(n int, part func(i int) string) string {
 	var parts strings.Builder
 	for i := range n {
 		parts.WriteString(part(i))
@@ -250,10 +250,10 @@ func formCases() map[string]formCase {
 		"a head over 20 KiB":      {formBody(withHeader(20<<10 + 1)), ErrMalformed},
 		"a header of 1 MiB":       {formBody(ok, withHeader(1<<20)), ErrMalformed},
 		"many small headers":      {formBody("--" + testBoundary + "\r\n" + strings.Repeat("A: b\r\n", 4000) + "\r\n\r\n"), ErrMalformed},
-		"too many parts":          {formBody(ok, several(5, func(int) string { return fieldPart("x", "") })), ErrMalformed},
-		"parts to the limit":      {formBody(several(5, func(int) string { return fieldPart("x", "") })), nil},
-		"too many files":          {formBody(several(4, func(i int) string { return filePart("f", fmt.Sprint(i), "") })), ErrMalformed},
-		"files to the limit":      {formBody(several(3, func(i int) string { return filePart("g", fmt.Sprint(i), "") })), nil},
+		"too many parts":          {formBody(ok, repeatPart(5, func(int) string { return fieldPart("x", "") })), ErrMalformed},
+		"parts to the limit":      {formBody(repeatPart(5, func(int) string { return fieldPart("x", "") })), nil},
+		"too many files":          {formBody(repeatPart(4, func(i int) string { return filePart("f", fmt.Sprint(i), "") })), ErrMalformed},
+		"files to the limit":      {formBody(repeatPart(3, func(i int) string { return filePart("g", fmt.Sprint(i), "") })), nil},
 		"a field to the limit":    {formBody(fieldPart("x", strings.Repeat("x", DefaultMaxField))), nil},
 		"two fields to the limit": {formBody(fieldPart("x", strings.Repeat("x", DefaultMaxField)), fieldPart("x", strings.Repeat("x", DefaultMaxField))), nil},
 		"a field over it":         {formBody(ok, fieldPart("x", strings.Repeat("x", DefaultMaxField+1))), ErrTooLarge},
@@ -266,7 +266,7 @@ func formCases() map[string]formCase {
 	}
 }
 
-func TestWhatIsNoForm(t *testing.T) {
+func TestMultipartErrors(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{MaxFile: 1 << 20, MaxParts: 5, MaxFiles: 3})
 	ok := filePart("d", "a", "content")
 	for name, row := range formCases() {
@@ -289,7 +289,7 @@ func TestWhatIsNoForm(t *testing.T) {
 	}
 }
 
-func TestNoFile(t *testing.T) {
+func TestMultipartWithoutFile(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	for name, body := range map[string]string{
 		"no part":            formBody(),
@@ -305,7 +305,7 @@ func TestNoFile(t *testing.T) {
 
 // Once the body is there nothing but a fault of its own keeps a file back; until
 // then the end of the context keeps them all.
-func TestContextEnds(t *testing.T) {
+func TestMultipartContextEnds(t *testing.T) {
 	for _, o := range []Options{{}, {Pool: withPool(t, pool.Options{Workers: 2})}} {
 		s := openStore(t, t.TempDir(), o)
 		before := tree(t, s.root.Name())
@@ -321,13 +321,13 @@ func TestContextEnds(t *testing.T) {
 			if !errors.Is(err, leaving) {
 				t.Errorf("ended at %d: %+v, %v", n, resp, err)
 			}
-			unchanged(t, s.root.Name(), before)
+			wantUnchanged(t, s.root.Name(), before)
 		}
 	}
 }
 
 // The failures that are the server's are in its log, and not in the answer.
-func TestInternalErrorsAreLogged(t *testing.T) {
+func TestInternalErrorIsLoggedNotSent(t *testing.T) {
 	var log bytes.Buffer
 	armed := false
 	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)}, func(c *syscalls) {

@@ -17,7 +17,7 @@ import (
 const crashEnv = "GALE_TEST_UPLOADS_CRASH"
 
 // crasher says when it has come to the moment, and waits there to be killed.
-func crasher(moment, way, dir string) error {
+func storeUntilStopped(moment, way, dir string) error {
 	sys, armed := realSyscalls(), false
 	linkat := sys.linkat
 	stop := func() {
@@ -43,7 +43,7 @@ func crasher(moment, way, dir string) error {
 		_, err = s.Multipart(context.Background(), strings.NewReader(formBody(filePart("d", "a.bin", "content"))), testBoundary)
 		return err
 	}
-	u, err := begin(s, way)
+	u, err := beginUpload(s, way)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func crasher(moment, way, dir string) error {
 }
 
 // begin begins an upload of the store's own, or of a file that is kept, as tus does.
-func begin(s *Store, way string) (*Upload, error) {
+func beginUpload(s *Store, way string) (*Upload, error) {
 	if way != "kept" {
 		return s.Create(context.Background())
 	}
@@ -68,19 +68,19 @@ func begin(s *Store, way string) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := folder.OpenFile(keptID, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := folder.OpenFile(resumedID, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return s.Resume(context.Background(), f, ".kept/"+keptID, Checkpoint{})
+	return s.Resume(context.Background(), f, ".kept/"+resumedID, Checkpoint{})
 }
 
-const keptID = "KEPT"
+const resumedID = "KEPT"
 
 // A process that is killed between the name of a file and the call of Stored leaves
 // no file without that call, and one that is killed before the name leaves no call
 // without a file.
-func TestKilledBeforeStored(t *testing.T) {
+func TestKillBeforeStored(t *testing.T) {
 	for _, way := range []string{"multipart", "publish", "numbered", "kept"} {
 		for moment, want := range map[string]int{"noted": 0, "published": 1} {
 			t.Run(way+"/"+moment, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestKilledBeforeStored(t *testing.T) {
 				if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 					t.Fatalf("it did not come that far: %v", err)
 				}
-				var calls calledFor
+				var calls storedCalls
 				s := openStore(t, dir, Options{Stored: calls.stored})
 				if retry(t, s, 0); len(calls.files) != 0 || len(records(t, dir)) != 1 {
 					t.Fatalf("while it lives: %v, %v", calls.files, records(t, dir))
@@ -117,7 +117,7 @@ func TestKilledBeforeStored(t *testing.T) {
 					t.Errorf("called for %v, left %v", calls.names(), records(t, dir))
 				}
 				for id, files := range calls.files {
-					if f := files[0]; f.ID != id || (way == "kept") != (id == keptID) || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
+					if f := files[0]; f.ID != id || (way == "kept") != (id == resumedID) || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
 						t.Errorf("%s: %+v", id, f)
 					}
 				}

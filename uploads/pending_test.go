@@ -18,13 +18,13 @@ import (
 )
 
 // calledFor are the calls of an Options.Stored, by id.
-type calledFor struct {
+type storedCalls struct {
 	mu    sync.Mutex
 	fail  error
 	files map[string][]File
 }
 
-func (c *calledFor) stored(_ context.Context, id string, f File) error {
+func (c *storedCalls) stored(_ context.Context, id string, f File) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil {
@@ -35,7 +35,7 @@ func (c *calledFor) stored(_ context.Context, id string, f File) error {
 }
 
 // names are the files that were called for, with how often.
-func (c *calledFor) names() map[string]int {
+func (c *storedCalls) names() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := map[string]int{}
@@ -70,7 +70,7 @@ func TestStoredIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		away := errors.New("away")
-		calls := calledFor{fail: away}
+		calls := storedCalls{fail: away}
 		s := openStore(t, dir, Options{Stored: calls.stored})
 		f, err := put(t, s, "d", "a", "content")
 		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, away) {
@@ -98,10 +98,10 @@ func TestStoredIsRetried(t *testing.T) {
 }
 
 // Of a form what failed is called for again, and only that.
-func TestStoredOfAForm(t *testing.T) {
+func TestStoredWithMultipart(t *testing.T) {
 	dir := t.TempDir()
 	bad := errors.New("not this one")
-	var calls calledFor
+	var calls storedCalls
 	fail := true
 	s := openStore(t, dir, Options{
 		StoredFilter: func(_, filename string) bool { return filename != "unwanted" },
@@ -129,9 +129,9 @@ func TestStoredOfAForm(t *testing.T) {
 }
 
 // A file that has been removed, or changed, or is another, is not called for.
-func TestStoredOfWhatIsNoLongerThere(t *testing.T) {
+func TestStoredAfterFileChanged(t *testing.T) {
 	dir := t.TempDir()
-	calls := calledFor{fail: errors.New("away")}
+	calls := storedCalls{fail: errors.New("away")}
 	s := openStore(t, dir, Options{Stored: calls.stored})
 	for _, name := range []string{"removed", "changed", "replaced", "stays"} {
 		mustPut(t, s, "d", name, "content")
@@ -153,9 +153,9 @@ func TestStoredOfWhatIsNoLongerThere(t *testing.T) {
 }
 
 // Of two processes that look at once each file gets one call.
-func TestTwoRetryAtOnce(t *testing.T) {
+func TestConcurrentRetry(t *testing.T) {
 	dir := t.TempDir()
-	calls := calledFor{fail: errors.New("away")}
+	calls := storedCalls{fail: errors.New("away")}
 	stores := []*Store{openStore(t, dir, Options{Stored: calls.stored}), openStore(t, dir, Options{Stored: calls.stored})}
 	for i := range 50 {
 		mustPut(t, stores[0], "d", fmt.Sprint(i), "content")
@@ -183,7 +183,7 @@ func TestTwoRetryAtOnce(t *testing.T) {
 }
 
 // A record that cannot be written leaves no file, where one is wanted.
-func TestNoRecordNoFile(t *testing.T) {
+func TestPendingRecordFailure(t *testing.T) {
 	isRecord := func(f *os.File) bool { return strings.Contains(f.Name(), pending) }
 	for name, row := range map[string]struct {
 		fail func(c *syscalls)
@@ -208,7 +208,7 @@ func TestNoRecordNoFile(t *testing.T) {
 		}, CodeInternal},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var calls calledFor
+			var calls storedCalls
 			s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(_, filename string) bool { return filename == "wanted" }}, row.fail)
 			if f, err := put(t, s, "d", "wanted", "content"); err == nil || f.Code != row.code {
 				t.Errorf("%+v, %v", f, err)
@@ -225,8 +225,8 @@ func TestNoRecordNoFile(t *testing.T) {
 
 // Names and ids in records are not trusted, nor is the rest of what lies there.
 func TestHostileRecords(t *testing.T) {
-	eachSurrounded(t, func(t *testing.T, s *Store, parent string) {
-		var calls calledFor
+	eachStoreWithNeighbours(t, func(t *testing.T, s *Store, parent string) {
+		var calls storedCalls
 		var log strings.Builder
 		dir := s.root.Name()
 		s.options.Stored, s.log = calls.stored, textLogger(&log)
@@ -280,8 +280,8 @@ func TestHostileRecords(t *testing.T) {
 
 // Where nothing is to follow nothing is written, and a folder of before there were
 // records is as good as any.
-func TestNothingFollows(t *testing.T) {
-	var calls calledFor
+func TestStoredFilter(t *testing.T) {
+	var calls storedCalls
 	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(string, string) bool { return false }})
 	mustPut(t, s, "d", "a", "content")
 	if _, err := os.Lstat(filepath.Join(s.root.Name(), pending)); !os.IsNotExist(err) || len(calls.files) != 0 {
@@ -303,9 +303,9 @@ func TestStoredPanics(t *testing.T) {
 }
 
 // The record is on disk before the name, and one is enough for a form.
-func TestOrderOfRecord(t *testing.T) {
+func TestPendingRecordSyncOrder(t *testing.T) {
 	var log []string
-	s := openStore(t, t.TempDir(), Options{Stored: new(calledFor).stored}, func(c *syscalls) { logCalls(c, &log) })
+	s := openStore(t, t.TempDir(), Options{Stored: new(storedCalls).stored}, func(c *syscalls) { logCalls(c, &log) })
 	mustPut(t, s, "d", "first", "content")
 	log = nil
 	if resp, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(resp, CodeStored, CodeStored) {

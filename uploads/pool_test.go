@@ -12,7 +12,7 @@ import (
 )
 
 // blocked is a store whose pool has one worker, which is busy until free.
-func blocked(t *testing.T) (s *Store, u *Upload, free func()) {
+func storeWithBusyPool(t *testing.T) (s *Store, u *Upload, free func()) {
 	p := withPool(t, pool.Options{Workers: 1, Queue: -1})
 	s = openStore(t, t.TempDir(), Options{Pool: p})
 	u, err := s.Create(t.Context())
@@ -31,9 +31,9 @@ func blocked(t *testing.T) (s *Store, u *Upload, free func()) {
 	return s, u, func() { close(block); <-ended }
 }
 
-func TestABusyPoolRefusesWhatIsNewOnly(t *testing.T) {
+func TestFullPoolRefusesOnlyNewUploads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, u, free := blocked(t)
+		s, u, free := storeWithBusyPool(t)
 		if _, err := s.Create(t.Context()); !errors.Is(err, pool.ErrFull) {
 			t.Errorf("Create: %v", err)
 		}
@@ -62,9 +62,9 @@ func TestABusyPoolRefusesWhatIsNewOnly(t *testing.T) {
 	})
 }
 
-func TestWaitingForAPlaceEndsWithTheContext(t *testing.T) {
+func TestFullPoolWaitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, u, free := blocked(t)
+		_, u, free := storeWithBusyPool(t)
 		gone := errors.New("client gone")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
 		defer cancel()

@@ -19,8 +19,8 @@ import (
 
 // 64 uploads want one name, through four stores as four processes would have
 // them, and a folder that none of them finds.
-func TestOneOfManyWins(t *testing.T) {
-	for kind, change := range kinds {
+func TestPublishRace(t *testing.T) {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
 			var stores []*Store
@@ -83,7 +83,7 @@ func create(t *testing.T, s *Store) *Upload {
 }
 
 // Losers that made a folder remove it while winners of other names enter it.
-func TestFoldersComeAndGo(t *testing.T) {
+func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "keep", "x")
 		before := tree(t, s.root.Name())
@@ -119,17 +119,17 @@ func TestFoldersComeAndGo(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 	})
 }
 
 // What survives a power cut is a matter of order: the bytes before the name,
 // the name and the folders before the answer.
-func TestOrderOfSyncs(t *testing.T) {
+func TestSyncOrder(t *testing.T) {
 	for _, kind := range []string{"unnamed", "named"} {
 		t.Run(kind, func(t *testing.T) {
 			var log []string
-			s := openStore(t, t.TempDir(), Options{}, kinds[kind], func(c *syscalls) { logCalls(c, &log) })
+			s := openStore(t, t.TempDir(), Options{}, storeKinds[kind], func(c *syscalls) { logCalls(c, &log) })
 			mustPut(t, s, "old", "a", "content")
 			log = nil
 			mustPut(t, s, "old/new", "a", "content")
@@ -167,9 +167,9 @@ func logCalls(c *syscalls, log *[]string) {
 		*log = append(*log, "mkdir "+name)
 		return real.mkdir(parent, name)
 	}
-	c.linkat = func(resp int, b string, d int, name string, flags int) error {
+	c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 		*log = append(*log, "link")
-		return real.linkat(resp, b, d, name, flags)
+		return real.linkat(olddir, oldname, newdir, newname, flags)
 	}
 }
 
@@ -229,17 +229,17 @@ func failOpendir(called string, with error) failure {
 func failLink(with error) failure {
 	return func(c *syscalls, armed *bool) {
 		linkat := c.linkat
-		c.linkat = func(resp int, b string, d int, name string, flags int) error {
+		c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 			if *armed {
 				return with
 			}
-			return linkat(resp, b, d, name, flags)
+			return linkat(olddir, oldname, newdir, newname, flags)
 		}
 	}
 }
 
 // Whatever call fails, and after whatever call, there is no file and no folder.
-func TestFailuresLeaveNothing(t *testing.T) {
+func TestPublishFailureLeavesNothing(t *testing.T) {
 	for name, row := range map[string]struct {
 		fail failure
 		code int
@@ -255,7 +255,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		"folder removed again and again": {failLink(unix.ENOENT), CodeInternal},
 		"another file system below":      {failLink(unix.EXDEV), CodeInternal},
 	} {
-		for kind, change := range kinds {
+		for kind, change := range storeKinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				armed := false
 				s := openStore(t, t.TempDir(), Options{}, change, func(c *syscalls) { row.fail(c, &armed) })
@@ -266,7 +266,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 				if err == nil || f.Code != row.code || strings.Contains(f.Reason, s.root.Name()) {
 					t.Errorf("got %+v, %v; want code %d", f, err, row.code)
 				}
-				unchanged(t, s.root.Name(), before)
+				wantUnchanged(t, s.root.Name(), before)
 				armed = false
 				mustPut(t, s, "kept/new/deeper", "b", "content")
 			})
@@ -275,7 +275,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 }
 
 // A second fsync may succeed although the first lost the bytes.
-func TestAFailedSyncIsFinal(t *testing.T) {
+func TestSyncFailureIsPermanent(t *testing.T) {
 	armed := true
 	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failSync(false, unix.EIO)(c, &armed) })
 	u, err := s.Create(t.Context())
@@ -293,7 +293,7 @@ func TestAFailedSyncIsFinal(t *testing.T) {
 
 // A folder that somebody has made stays, though it is empty, when what was to
 // come into it fails.
-func TestAFailureKeepsAnEmptyFolder(t *testing.T) {
+func TestPublishFailureKeepsExistingFolder(t *testing.T) {
 	armed := true
 	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failLink(unix.ENOSPC)(c, &armed) })
 	if err := os.Mkdir(filepath.Join(s.root.Name(), "kept"), 0o700); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestRemoveTakesEmptyFoldersAlong(t *testing.T) {
+func TestRemoveEmptyFolders(t *testing.T) {
 	var log bytes.Buffer
 	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)})
 	mustPut(t, s, "a/b/c", "1", "x")

@@ -12,7 +12,7 @@ import (
 )
 
 // keep makes a file in a private folder, as somebody keeps it who goes on later.
-func keep(t *testing.T, s *Store, content string) *os.File {
+func createFile(t *testing.T, s *Store, content string) *os.File {
 	t.Helper()
 	root, err := s.PrivateFolder(".kept")
 	if err != nil {
@@ -35,7 +35,7 @@ func keep(t *testing.T, s *Store, content string) *os.File {
 func TestResume(t *testing.T) {
 	counters := new(Counters)
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{MaxFile: 20, Meter: counters})
-	f := keep(t, s, "")
+	f := createFile(t, s, "")
 	u, err := s.Resume(t.Context(), f, ".kept/file", Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestResume(t *testing.T) {
 // A mark that is past the end of the file is no place to go on from.
 func TestResumeWithoutTheBytes(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{})
-	hash, f := sha256.New(), keep(t, s, "short")
+	hash, f := sha256.New(), createFile(t, s, "short")
 	state, err := hash.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestResumeSyncFailure(t *testing.T) {
 		}
 	}
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{}, failing)
-	f := keep(t, s, "")
+	f := createFile(t, s, "")
 	u, err := s.Resume(t.Context(), f, ".kept/file", Checkpoint{})
 	if err != nil {
 		t.Fatal(err)

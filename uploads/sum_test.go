@@ -20,7 +20,7 @@ func sumOf(t *testing.T, s *Store, directory, filename string) (string, bool) {
 	return s.Sum(f)
 }
 
-func TestSumIsNotedWithTheFile(t *testing.T) {
+func TestSum(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "taken", "other")
 		u, err := s.Create(t.Context())
@@ -46,7 +46,7 @@ func TestSumIsNotedWithTheFile(t *testing.T) {
 }
 
 // A sum that may be another content's is none.
-func TestSumOfAFileThatWasChanged(t *testing.T) {
+func TestSumOfChangedFile(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	path := filepath.Join(s.root.Name(), "d", "a")
 	for name, change := range map[string]func() error{
@@ -69,7 +69,7 @@ func TestSumOfAFileThatWasChanged(t *testing.T) {
 	}
 }
 
-func TestNoAttributesIsNoReasonToFail(t *testing.T) {
+func TestSumWithoutAttributes(t *testing.T) {
 	for _, with := range []error{unix.EOPNOTSUPP, unix.ENOSPC} {
 		s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) {
 			c.setxattr = func(*os.File, string, []byte) error { return with }

@@ -20,14 +20,14 @@ const writerEnv = "GALE_TEST_UPLOADS_WRITER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerEnv); dir != "" {
-		if err := writer(dir); err != nil {
+		if err := writeUntilStdinEnds(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	if what := strings.SplitN(os.Getenv(crashEnv), " ", 3); len(what) == 3 {
-		fmt.Fprintln(os.Stderr, "not stopped:", crasher(what[0], what[1], what[2]))
+		fmt.Fprintln(os.Stderr, "not stopped:", storeUntilStopped(what[0], what[1], what[2]))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // writer stands for another server: it is in the middle of a named temporary
 // until its standard input ends, and then publishes it.
-func writer(dir string) error {
+func writeUntilStdinEnds(dir string) error {
 	sys := realSyscalls()
 	withoutUnnamed(&sys)
 	s, err := open(dir, Options{}, sys)
@@ -88,7 +88,7 @@ func startWriter(t *testing.T, dir string) *process {
 	return &process{cmd, stdin, line[:len(line)-1]}
 }
 
-func TestSweepTakesTheDeadOnly(t *testing.T) {
+func TestSweepKeepsFilesOfRunningProcesses(t *testing.T) {
 	dir := t.TempDir()
 	dead, alive := startWriter(t, dir), startWriter(t, dir)
 	own := filepath.Join(dir, incoming, "own")
@@ -135,7 +135,7 @@ func TestSweepTakesTheDeadOnly(t *testing.T) {
 }
 
 // A sweeper may come between the making of a temporary and its lock.
-func TestATemporaryLostToASweeperIsMadeAgain(t *testing.T) {
+func TestTemporaryRemovedBySweep(t *testing.T) {
 	for _, moment := range []string{"it holds the lock", "it was quicker"} {
 		t.Run(moment, func(t *testing.T) {
 			dir := t.TempDir()
@@ -166,7 +166,7 @@ func TestATemporaryLostToASweeperIsMadeAgain(t *testing.T) {
 	}
 }
 
-func TestIncomingIsMadeAgain(t *testing.T) {
+func TestIncomingRemoved(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{}, withoutUnnamed)
 	if err := os.Remove(filepath.Join(s.root.Name(), incoming)); err != nil {
 		t.Fatal(err)

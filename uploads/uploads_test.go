@@ -20,7 +20,7 @@ import (
 )
 
 // kinds are the ways a file gets its name; what holds for one holds for all.
-var kinds = map[string]func(*syscalls){
+var storeKinds = map[string]func(*syscalls){
 	"unnamed": func(*syscalls) {},
 	"unnamed through proc": func(c *syscalls) {
 		linkat := c.linkat
@@ -40,9 +40,9 @@ func withoutUnnamed(c *syscalls) {
 
 // eachKind runs a test against a new store of each kind.
 func eachKind(t *testing.T, o Options, test func(t *testing.T, s *Store)) {
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+	for _, kind := range slices.Sorted(maps.Keys(storeKinds)) {
 		t.Run(kind, func(t *testing.T) {
-			test(t, openStore(t, filepath.Join(t.TempDir(), "up"), o, kinds[kind]))
+			test(t, openStore(t, filepath.Join(t.TempDir(), "up"), o, storeKinds[kind]))
 		})
 	}
 }
@@ -114,7 +114,7 @@ func tree(t testing.TB, dir string) map[string]string {
 }
 
 // unchanged compares a tree with what it was.
-func unchanged(t testing.TB, dir string, before map[string]string) {
+func wantUnchanged(t testing.TB, dir string, before map[string]string) {
 	t.Helper()
 	after := tree(t, dir)
 	for name := range after {
@@ -181,7 +181,7 @@ func TestPublish(t *testing.T) {
 			t.Errorf("size %d", u.Size())
 		}
 		if !s.useTemporaries {
-			unchanged(t, s.root.Name(), before)
+			wantUnchanged(t, s.root.Name(), before)
 		}
 		got, err := u.Publish(t.Context(), "music/söngs", "a.mp3")
 		want := File{
@@ -206,7 +206,7 @@ func TestPublish(t *testing.T) {
 		}
 		u.Discard()
 		u.Discard()
-		unchanged(t, s.root.Name(), after)
+		wantUnchanged(t, s.root.Name(), after)
 	})
 }
 
@@ -221,11 +221,11 @@ func TestDiscardLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.Discard()
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 	})
 }
 
-func TestExistingNameIsKept(t *testing.T) {
+func TestExistingFileIsNotReplaced(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "a", "first")
 		mustPut(t, s, "d/sub", "b", "first")
@@ -253,7 +253,7 @@ func TestExistingNameIsKept(t *testing.T) {
 				t.Errorf("Publish %v: %+v, %v", taken, f, err)
 			}
 		}
-		unchangedButTemporary(t, s, before)
+		wantUnchangedExceptTemporary(t, s, before)
 		// What was refused one name may have another.
 		if f, err := u.Publish(t.Context(), "d", "c"); err != nil || f.Size != 6 {
 			t.Errorf("Publish under another name: %+v, %v", f, err)
@@ -262,7 +262,7 @@ func TestExistingNameIsKept(t *testing.T) {
 }
 
 // unchangedButTemporary leaves out an upload's own file in incoming.
-func unchangedButTemporary(t *testing.T, s *Store, before map[string]string) {
+func wantUnchangedExceptTemporary(t *testing.T, s *Store, before map[string]string) {
 	t.Helper()
 	after := tree(t, s.root.Name())
 	maps.DeleteFunc(after, func(name, _ string) bool { return strings.HasPrefix(name, incoming+"/") })
@@ -279,7 +279,7 @@ func TestMaxFile(t *testing.T) {
 		if !errors.Is(err, ErrTooLarge) || f.Code != CodeTooLarge {
 			t.Errorf("got %+v, %v", f, err)
 		}
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 	})
 	t.Run("the upload is over after it", func(t *testing.T) {
 		s := openStore(t, t.TempDir(), Options{MaxFile: 10})
@@ -328,7 +328,7 @@ func TestOpenAndRemove(t *testing.T) {
 		if err := s.Remove(t.Context(), n[0], n[1]); err != nil {
 			t.Errorf("Remove %v: %v", n, err)
 		}
-		unchanged(t, filepath.Join(s.root.Name(), "d", "sub"), before)
+		wantUnchanged(t, filepath.Join(s.root.Name(), "d", "sub"), before)
 	}
 	if err := s.Remove(t.Context(), "d", "a"); err != nil {
 		t.Errorf("Remove: %v", err)
@@ -341,7 +341,7 @@ func TestOpenAndRemove(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAUselessFolder(t *testing.T) {
+func TestOpenStoreErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

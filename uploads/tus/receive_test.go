@@ -62,7 +62,7 @@ func TestCheckpoints(t *testing.T) {
 
 // Behind a sync that failed there is no checkpoint any more, also if the next sync
 // succeeds: the kernel has forgotten by then what it could not write.
-func TestNoCheckpointBehindAFailedSync(t *testing.T) {
+func TestNoCheckpointAfterFailedSync(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	id := f.create("10", "abc")
 	e, err := f.acquire(t.Context(), id)

@@ -21,7 +21,7 @@ import (
 )
 
 // What broke off stays as far as it came, but not of a chunk with a checksum.
-func TestBodyThatBreaksOff(t *testing.T) {
+func TestIncompleteBody(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	broken := errors.New("connection reset")
 	id := f.create("10", "")
@@ -72,7 +72,7 @@ func TestTornState(t *testing.T) {
 
 // A process that was killed with the file published and nothing noted: the next
 // request, or the sweep, does it again, and it is the same file and the same task.
-func TestKilledBehindPublishing(t *testing.T) {
+func TestKillAfterPublish(t *testing.T) {
 	for _, again := range []string{"HEAD", "sweep"} {
 		var started []string
 		f := newFixture(t, t.TempDir(), Options{Stored: func(id string, file uploads.File) {
@@ -119,7 +119,7 @@ func TestKilledBehindPublishing(t *testing.T) {
 }
 
 // A name that another has taken meanwhile ends the upload: it must not look whole.
-func TestNameTakenMeanwhile(t *testing.T) {
+func TestNameTakenBeforeEnd(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("5", ""), f.create("5", "hel")
 	f.want(204, "PATCH", first, "first", "Upload-Offset", "0")
@@ -132,7 +132,7 @@ func TestNameTakenMeanwhile(t *testing.T) {
 }
 
 // What is promised counts, so that what was begun can be finished.
-func TestRoomForUnfinished(t *testing.T) {
+func TestMaxUnfinished(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10, MaxUploads: 3})
 	id := f.create("6", "")
 	full := f.want(507, "POST", "", "", "Upload-Length", "5")
@@ -150,7 +150,7 @@ func TestRoomForUnfinished(t *testing.T) {
 
 // A length that is said later is a promise like any other: it is counted once, with
 // all that it promises, whether its bytes come at once or never.
-func TestRoomForLengthsSaidLater(t *testing.T) {
+func TestMaxUnfinishedDeferredLength(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10})
 	var ids []string
 	for _, name := range []string{"YQ==", "Yg==", "Yw=="} {
@@ -258,7 +258,7 @@ func TestTakeover(t *testing.T) {
 }
 
 // Who holds an upload and does not let go is waited for, for a while.
-func TestLocked(t *testing.T) {
+func TestLockTimeout(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{TakeoverTimeout: 50 * time.Millisecond})
 	id := f.create("10", "")
 	e, err := f.acquire(t.Context(), id)
@@ -277,7 +277,7 @@ func TestLocked(t *testing.T) {
 }
 
 // A final upload whose joining broke off goes on when it is asked for again.
-func TestJoinGoesOn(t *testing.T) {
+func TestResumeConcatenation(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("3", "hel", "Upload-Concat", concatPartial), f.create("2", "lo", "Upload-Concat", concatPartial)
 	attr := attributes{Directory: "tus", Filename: "a", Parts: []string{first, second}, Concat: "final;" + first + " " + second}
@@ -312,7 +312,7 @@ func TestJoinGoesOn(t *testing.T) {
 
 // What is to follow a file gets the upload's id, and is tried again with it, also
 // if the upload itself is finished twice.
-func TestStoreFollowsUploads(t *testing.T) {
+func TestStoredIDIsUploadID(t *testing.T) {
 	dir := t.TempDir()
 	away := errors.New("away")
 	var ids []string
