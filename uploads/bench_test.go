@@ -52,8 +52,8 @@ func uploadForm(b *testing.B, s *Store, name string) {
 	}
 }
 
-// BenchmarkUpload shows what an upload costs beside a plain copy into a synced
-// file: SHA-256, and then the form's own parsing.
+// BenchmarkUpload compares a plain copy into a synced file, an upload, which adds
+// SHA-256, and a form, which adds parsing.
 func BenchmarkUpload(b *testing.B) {
 	for _, row := range []struct {
 		name   string
@@ -81,8 +81,7 @@ func BenchmarkUpload(b *testing.B) {
 	}
 }
 
-// BenchmarkSmallFiles is a form of many small files, where names and syncs are
-// what costs.
+// BenchmarkSmallFiles uploads a form of many small files. Linking and syncing dominate.
 func BenchmarkSmallFiles(b *testing.B) {
 	s := openStore(b, b.TempDir(), Options{Pool: withPool(b, pool.Options{Workers: 5})}, withSync)
 	n := 0
@@ -98,8 +97,8 @@ func BenchmarkSmallFiles(b *testing.B) {
 	}
 }
 
-// BenchmarkStored shows what a pending record costs: a small file, and a form of 50
-// of them, with Options.Stored and without.
+// BenchmarkStored measures the cost of a pending record: forms of one and of 50 small
+// files, with and without Options.Stored.
 func BenchmarkStored(b *testing.B) {
 	for _, row := range []struct {
 		name   string

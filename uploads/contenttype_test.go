@@ -58,7 +58,7 @@ func TestParseContentType(t *testing.T) {
 	}
 }
 
-// Whatever boundary is accepted, a form that is made with it is read with it.
+// A form with any accepted boundary can be read.
 func FuzzParseContentType(f *testing.F) {
 	for _, seed := range []string{
 		"multipart/form-data;boundary=*****", `multipart/form-data; boundary="===1==="; x`, "multipart/form-data; boundary=a b;",

@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// digestField is a Content-Digest of content.
+// digestField returns the value of a Content-Digest for content.
 func digestField(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
@@ -65,13 +65,13 @@ func TestDigests(t *testing.T) {
 		}
 		cut := errors.New("cut")
 		if _, err := io.ReadAll(d.Reader(io.MultiReader(strings.NewReader("cont"), iotest.ErrReader(cut)))); !errors.Is(err, cut) {
-			t.Errorf("%s: a body that broke off: %v", row.name, err)
+			t.Errorf("%s: incomplete body: %v", row.name, err)
 		}
 	}
 }
 
-// A form whose body is not what was announced stores nothing; a part that is not
-// costs that file alone.
+// A wrong digest of the body fails the whole form, a wrong digest of a part only that
+// file.
 func TestMultipartWithDigests(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		with := func(name, content, field string) string {
@@ -94,7 +94,7 @@ func TestMultipartWithDigests(t *testing.T) {
 				t.Errorf("got %+v, %v", resp, err)
 			}
 			if r := ErrorResponse(err); r.Code != CodeInvalid || !strings.HasPrefix(r.Reason, "digest does not match: ") {
-				t.Errorf("answered %+v", r)
+				t.Errorf("response %+v", r)
 			}
 		}
 		d, err := ParseDigests(digestField(body))

@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// smallDisk mounts a file system of that many bytes. It takes root, which the
-// tests have in CI: what a full disk does is a promise, so there is no skipping.
+// smallDisk mounts a tmpfs with these mount options. It needs root. The test is not
+// skipped without it, because the behaviour on a full disk is documented.
 func smallDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,7 +55,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			mustPut(t, s, "d", "after", "content")
 
-			// The file behind the big one gets the space that one gave back.
+			// The space of the big file is freed for the file after it.
 			body := formBody(filePart("m", "1", "one"), filePart("m", "big", big), filePart("m", "3", "three"))
 			resp, err := s.Multipart(t.Context(), bytes.NewBufferString(body), testBoundary)
 			if err != nil || resp.Code != CodeNoSpace || resp.Status() != 507 || !codes(resp, 200, 507, 200) {
@@ -63,7 +63,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			after := tree(t, dir)
 			if after["m/1"] != "one" || after["m/3"] != "three" || after["m/big"] != "" {
-				t.Error("the files are not those of the answer")
+				t.Error("the files are not those of the response")
 			}
 		})
 	}
@@ -75,7 +75,7 @@ func TestNoInodesLeft(t *testing.T) {
 		dir := s.root.Name()
 		_, inodes := free(t, dir)
 		for i := range inodes - 2 {
-			mustPut(t, s, string(rune('a'+i)), "x", "") // two each, until they are used up
+			mustPut(t, s, string(rune('a'+i)), "x", "") // uses two inodes: folder and file
 			if _, left := free(t, dir); left <= 3 {
 				break
 			}
@@ -93,7 +93,7 @@ func TestNoInodesLeft(t *testing.T) {
 	}
 }
 
-// A child that cannot start on a full disk cannot serve what is there either.
+// A server must start on a full disk, because the stored files can still be read.
 func TestOpenOnFullDisk(t *testing.T) {
 	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// folder is a directory of the store. Every level above it is open too: the next level
-// is looked up in the level that was checked, whatever its path leads to by then.
+// folder is an open directory of the store. All levels above it are open too, because
+// each level is looked up in the open one above it, and not by its path: the path could
+// lead elsewhere by then.
 type folder struct {
 	store  *Store
 	levels []level // the store's root first, the directory itself last

@@ -13,9 +13,9 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// Whatever a body is: nothing is touched but what the answer says is stored,
-// that is stored whole, and the rest of the body says nothing else when it comes
-// byte by byte.
+// For any body the only changes on disk are the files that are stored according to the
+// response, and these are complete. The result is the same if the body is read byte by
+// byte, and an incomplete body stores nothing.
 func FuzzMultipart(f *testing.F) {
 	seeds := []string{
 		formBody(), formBody(filePart("d", "a", "content")),
@@ -27,7 +27,7 @@ func FuzzMultipart(f *testing.F) {
 		"--" + testBoundary + "\nContent-Disposition: form-data; name=d; filename=a\n\nx\n--" + testBoundary + "--\n",
 	}
 	for _, seed := range seeds {
-		// A short boundary is one that mutations leave whole more often.
+		// A short boundary survives mutations more often.
 		seed = strings.ReplaceAll(strings.ReplaceAll(seed, testBoundary, "b"), "Content-Type: application/octet-stream\r\n", "")
 		f.Add([]byte(seed), "b")
 		f.Add([]byte(seed[:len(seed)*2/3]), "b")
@@ -47,16 +47,16 @@ func FuzzMultipart(f *testing.F) {
 
 		broken := io.MultiReader(bytes.NewReader(body), iotest.ErrReader(io.ErrUnexpectedEOF))
 		if resp, err := s.Multipart(t.Context(), broken, boundary); err == nil {
-			t.Errorf("a body that broke off: %+v", resp)
+			t.Errorf("incomplete body: %+v", resp)
 		}
 		if after := tree(t, parent); !maps.Equal(before, after) {
-			t.Fatalf("a body that broke off left %v", after)
+			t.Fatalf("an incomplete body left %v", after)
 		}
 	})
 }
 
-// settle compares what is there with the answer, removes it again and returns
-// it.
+// checkAndRemoveStored compares the files on disk with the response, removes them and
+// returns them by name.
 func checkAndRemoveStored(t *testing.T, parent string, before map[string]string, resp Response, err error) map[string]string {
 	t.Helper()
 	stored := map[string]string{}
@@ -79,7 +79,7 @@ func checkAndRemoveStored(t *testing.T, parent string, before map[string]string,
 		removePublished(t, root, name, before)
 	}
 	if after := tree(t, parent); !maps.Equal(before, after) {
-		t.Fatalf("more than the answer's: before %v, after %v", before, after)
+		t.Fatalf("files that are not in the response: before %v, after %v", before, after)
 	}
 	return stored
 }

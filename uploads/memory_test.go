@@ -10,13 +10,13 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// synthetic is a reader of n bytes that are nowhere.
+// zeros returns a reader of n zero bytes that needs no memory for them.
 func zeros(n int64) io.Reader {
 	return io.LimitReader(readerFunc(func(p []byte) (int, error) { clear(p); return len(p), nil }), n)
 }
 
-// What is allocated in all bounds what is held at any moment, and unlike that it
-// does not depend on when the collector runs.
+// The test measures all allocations, not the memory in use: they are an upper bound of
+// it and do not depend on the garbage collector.
 func TestMemoryOfLargeUpload(t *testing.T) {
 	const size = 1 << 30
 	s := openStore(t, smallDisk(t, "size=1100m"), Options{Pool: withPool(t, pool.Options{Workers: 2})})
@@ -40,8 +40,8 @@ func TestMemoryOfLargeUpload(t *testing.T) {
 	}
 }
 
-// Senders that stall hold chunks; those that come after them read into small
-// ones, until large ones are given back.
+// Stalled clients use up the large chunks. Further uploads use small ones until a large
+// one is free again.
 func TestStalledClientsUseFewLargeChunks(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	stall, sizes := make(chan struct{}), make(chan int, maxChunks+1)
@@ -82,6 +82,6 @@ func TestStalledClientsUseFewLargeChunks(t *testing.T) {
 	}
 	defer u.Discard()
 	if _, err := u.ReadFrom(t.Context(), reader()); err != nil || <-sizes != chunkSize {
-		t.Errorf("after them: %v", err)
+		t.Errorf("after the stalled clients: %v", err)
 	}
 }

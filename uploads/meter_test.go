@@ -23,7 +23,7 @@ func TestCounters(t *testing.T) {
 		if got := c.Stats(); got.Open != 1 {
 			t.Errorf("open %d", got.Open)
 		}
-		u.Discard() // its sender went away
+		u.Discard() // the client has gone away
 		u.Discard()
 		body := formBody(filePart("d", "a", "1"), filePart("d", "c", "22"), filePart("d", "big", strings.Repeat("x", 11)), filePart("..", "x", "y"))
 		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(resp, 501, 200, 413, 400) {
@@ -39,7 +39,7 @@ func TestCounters(t *testing.T) {
 	})
 }
 
-// What a store tries when it is opened is nobody's upload.
+// The files that Open creates as a test are not counted as uploads.
 func TestOpenIsNotMetered(t *testing.T) {
 	var c Counters
 	openStore(t, t.TempDir(), Options{Meter: &c})

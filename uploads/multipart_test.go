@@ -18,7 +18,8 @@ import (
 
 const testBoundary = "----WebKitFormBoundaryx7Vb0"
 
-// filePart and fieldPart are parts as a browser sends them.
+// filePart returns a part with a file, as a browser sends it; fieldPart one with a text
+// field.
 func filePart(directory, filename, content string) string {
 	return part(fmt.Sprintf(`form-data; name="%s"; filename="%s"`, directory, filename), content)
 }
@@ -32,7 +33,7 @@ func part(disposition, content string) string {
 		"\r\nContent-Type: application/octet-stream\r\n\r\n" + content + "\r\n"
 }
 
-// formBody is the body that these parts make.
+// formBody returns the body of a form with these parts.
 func formBody(parts ...string) string {
 	return strings.Join(parts, "") + "--" + testBoundary + "--\r\n"
 }
@@ -45,7 +46,7 @@ func codes(resp Response, want ...int) bool {
 	return slices.Equal(got, want)
 }
 
-// submit sends a body and compares what is left with what the answer says.
+// submit sends a body and compares the files on disk with the response.
 func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 	t.Helper()
 	before := tree(t, s.root.Name())
@@ -65,7 +66,7 @@ func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 			continue
 		}
 		if !there || f.SHA256 != sum(content) || f.Size != int64(len(content)) {
-			t.Errorf("%s is not as answered: %+v", name, f)
+			t.Errorf("%s is not as in the response: %+v", name, f)
 		}
 		delete(after, name)
 	}
@@ -112,9 +113,9 @@ func TestMultipartOneByteReader(t *testing.T) {
 	}
 }
 
-// A request that is cut off anywhere leaves nothing, whatever its reader says
-// of the end: of all the cuts only the missing newline after the last boundary
-// is a whole form, and that only if the body ends there by itself.
+// A body that is cut anywhere stores nothing, whatever error its reader returns. There is
+// one exception: if only the newline after the last boundary is missing and the reader
+// returns io.EOF, the form is complete.
 func TestMultipartIncompleteBody(t *testing.T) {
 	eachKind(t, Options{Pool: withPool(t, pool.Options{Workers: 2})}, func(t *testing.T, s *Store) {
 		body := "preamble\r\n" + formBody(filePart("new/d", "a", "content"), filePart("..", "x", "dropped"),
@@ -149,8 +150,8 @@ func TestMultipartIncompleteBody(t *testing.T) {
 	})
 }
 
-// The content must not be taken for whole when its reader ends with the error
-// that io.ReadFull has for a short read.
+// io.ErrUnexpectedEOF from the reader must not be confused with the same error from
+// io.ReadFull, which means a short read at the end.
 func TestReadFromIncompleteReader(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	u, err := s.Create(t.Context())
@@ -164,7 +165,7 @@ func TestReadFromIncompleteReader(t *testing.T) {
 	}
 	_, err = u.ReadFrom(t.Context(), readerFunc(func([]byte) (int, error) { return 0, nil }))
 	if !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("a reader that gives nothing: %v", err)
+		t.Errorf("a reader that returns no bytes and no error: %v", err)
 	}
 }
 
@@ -184,7 +185,7 @@ func TestMultipartCodePerFile(t *testing.T) {
 			filePart("d/taken", "x", "a file is in the way"),
 			filePart("e", "1", "one"),
 			filePart("e/1", "x", "the file before is in the way"),
-			filePart("none", "", ""), // no file was chosen
+			filePart("none", "", ""), // a file input without a chosen file
 			filePart("d", "2", "two"),
 		)))
 		if err != nil || !codes(resp, 200, 501, 400, 400, 400, 400, 413, 200, 501, 501, 200, 501, 200) {
@@ -202,10 +203,10 @@ func TestMultipartCodePerFile(t *testing.T) {
 
 type formCase struct {
 	body string
-	want error // nil: accepted
+	want error // nil if the form is accepted
 }
 
-// several is what makes parts of 0 to n-1.
+// repeatPart joins part(0) to part(n-1).
 func repeatPart(n int, part func(i int) string) string {
 	var parts strings.Builder
 	for i := range n {
@@ -214,16 +215,16 @@ func repeatPart(n int, part func(i int) string) string {
 	return parts.String()
 }
 
-// withHeader is a file whose part has a header of n bytes more.
+// withHeader returns a file part with an additional header field of n bytes.
 func withHeader(n int) string {
 	delimiter := "--" + testBoundary + "\r\n"
 	return delimiter + "X-Long: " + strings.Repeat("x", n) + "\r\n" + strings.TrimPrefix(filePart("d", "h", ""), delimiter)
 }
 
-// withHeaderRest is how many bytes the head of withHeader has besides.
+// withHeaderRest is the size of the rest of the header that withHeader makes, in bytes.
 var withHeaderRest = len(withHeader(0)) - len("--"+testBoundary+"\r\n"+"\r\n"+"\r\n")
 
-// mixedPart is how RFC 2388, section 4.2, had several files of one field sent.
+// mixedPart is a part with several files, as RFC 2388, section 4.2, defined it.
 const mixedPart = "--" + testBoundary + "\r\nContent-Disposition: form-data; name=\"d\"\r\nContent-Type: Multipart/Mixed; boundary=inner\r\n\r\n" +
 	"--inner\r\nContent-Disposition: file; filename=\"a\"\r\n\r\nx\r\n--inner--\r\n"
 
@@ -277,7 +278,7 @@ func TestMultipartErrors(t *testing.T) {
 			}
 			if err != nil {
 				if r := ErrorResponse(err); r.Code != 400 && r.Code != 413 || len(r.Reason) < 10 {
-					t.Errorf("answered %+v", r)
+					t.Errorf("response %+v", r)
 				}
 			}
 		})
@@ -303,8 +304,7 @@ func TestMultipartWithoutFile(t *testing.T) {
 	}
 }
 
-// Once the body is there nothing but a fault of its own keeps a file back; until
-// then the end of the context keeps them all.
+// If the context ends before the whole body has been read, no file is stored.
 func TestMultipartContextEnds(t *testing.T) {
 	for _, o := range []Options{{}, {Pool: withPool(t, pool.Options{Workers: 2})}} {
 		s := openStore(t, t.TempDir(), o)
@@ -326,7 +326,7 @@ func TestMultipartContextEnds(t *testing.T) {
 	}
 }
 
-// The failures that are the server's are in its log, and not in the answer.
+// The text of an internal error is in the log and not in the response.
 func TestInternalErrorIsLoggedNotSent(t *testing.T) {
 	var log bytes.Buffer
 	armed := false
@@ -339,7 +339,7 @@ func TestInternalErrorIsLoggedNotSent(t *testing.T) {
 		t.Fatalf("got %+v, %v", resp, err)
 	}
 	if resp.Files[0].Reason != "internal error" {
-		t.Errorf("the client is told %q", resp.Files[0].Reason)
+		t.Errorf("the response has the reason %q", resp.Files[0].Reason)
 	}
 	if out := log.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "disk on fire") || !strings.Contains(out, "filename=a") {
 		t.Errorf("log:\n%s", out)

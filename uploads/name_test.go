@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// hostile are directory and filename, each of them wrong.
+// hostileNames are pairs of directory and filename that CheckName must refuse.
 var hostileNames = [][2]string{
 	{"", "a"}, {"d", ""}, {"", ""},
 	{"..", "a"}, {".", "a"}, {"d", ".."}, {"d", "."}, {"../d", "a"}, {"d/..", "a"}, {"d/../..", "a"}, {"d/./e", "a"},
@@ -52,8 +52,8 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// surrounded makes a store with neighbours: files beside the root, and links in
-// it that lead out, to a file, to nowhere and to themselves.
+// storeWithNeighbours opens a store in a folder that contains other files too. In the
+// store there are symbolic links out of it, to a file, to nothing and to themselves.
 func storeWithNeighbours(t testing.TB, o Options, change ...func(*syscalls)) (s *Store, parent string) {
 	t.Helper()
 	parent = t.TempDir()
@@ -153,9 +153,9 @@ func eachStoreWithNeighbours(t *testing.T, test func(t *testing.T, s *Store, par
 	}
 }
 
-// A link that is put in a folder's place between the look and the opening is
-// stopped twice: os.Root does not let it lead out, and a folder that is not the
-// one looked at is refused.
+// A folder may be replaced by a symbolic link between its check and its opening. os.Root
+// does not follow the link out of the root, and the opened folder must be the checked
+// one.
 func TestFolderReplacedByLink(t *testing.T) {
 	for _, target := range []string{"../outside", "real"} {
 		t.Run(target, func(t *testing.T) {
@@ -212,7 +212,7 @@ func FuzzCheckName(f *testing.F) {
 	})
 }
 
-// takeBack removes a published file, and the folders that were not there.
+// removePublished removes a published file and the folders that were created for it.
 func removePublished(t testing.TB, root, name string, before map[string]string) {
 	t.Helper()
 	for ; name != "."; name = path.Dir(name) {

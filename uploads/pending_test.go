@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calledFor are the calls of an Options.Stored, by id.
+// storedCalls records the calls of Options.Stored by id.
 type storedCalls struct {
 	mu    sync.Mutex
 	fail  error
@@ -34,7 +34,7 @@ func (c *storedCalls) stored(_ context.Context, id string, f File) error {
 	return c.fail
 }
 
-// names are the files that were called for, with how often.
+// names returns the number of calls by the name of the file.
 func (c *storedCalls) names() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,8 +64,8 @@ func retry(t *testing.T, s *Store, left int) {
 	}
 }
 
-// What Stored fails for is stored, and called for again with the same id, at
-// intervals, until it succeeds.
+// If Stored fails, the file is stored all the same, and Stored is called again with the
+// same id and a growing interval until it succeeds.
 func TestStoredIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -80,7 +80,7 @@ func TestStoredIsRetried(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
 		time.Sleep(minRetry*3 + minRetry/2)
-		if n := calls.names()["d/a"]; n != 4 { // the first, that of Run's begin, after 5 s and after 10 s more
+		if n := calls.names()["d/a"]; n != 4 { // by Publish, at the start of Run, after 5 s and 10 s later
 			t.Errorf("called %d times", n)
 		}
 		calls.mu.Lock()
@@ -97,7 +97,7 @@ func TestStoredIsRetried(t *testing.T) {
 	})
 }
 
-// Of a form what failed is called for again, and only that.
+// Of the files of a form, Stored is called again only for those for which it failed.
 func TestStoredWithMultipart(t *testing.T) {
 	dir := t.TempDir()
 	bad := errors.New("not this one")
@@ -128,7 +128,7 @@ func TestStoredWithMultipart(t *testing.T) {
 	}
 }
 
-// A file that has been removed, or changed, or is another, is not called for.
+// Stored is not called again for a file that has been removed, changed or replaced.
 func TestStoredAfterFileChanged(t *testing.T) {
 	dir := t.TempDir()
 	calls := storedCalls{fail: errors.New("away")}
@@ -152,7 +152,7 @@ func TestStoredAfterFileChanged(t *testing.T) {
 	}
 }
 
-// Of two processes that look at once each file gets one call.
+// Two processes that retry at the same time call Stored once for each file.
 func TestConcurrentRetry(t *testing.T) {
 	dir := t.TempDir()
 	calls := storedCalls{fail: errors.New("away")}
@@ -182,7 +182,7 @@ func TestConcurrentRetry(t *testing.T) {
 	}
 }
 
-// A record that cannot be written leaves no file, where one is wanted.
+// If the pending record cannot be written, files that need one are not published.
 func TestPendingRecordFailure(t *testing.T) {
 	isRecord := func(f *os.File) bool { return strings.Contains(f.Name(), pending) }
 	for name, row := range map[string]struct {
@@ -223,7 +223,8 @@ func TestPendingRecordFailure(t *testing.T) {
 	}
 }
 
-// Names and ids in records are not trusted, nor is the rest of what lies there.
+// Names and ids in pending records are checked, because somebody else may have written
+// them.
 func TestHostileRecords(t *testing.T) {
 	eachStoreWithNeighbours(t, func(t *testing.T, s *Store, parent string) {
 		var calls storedCalls
@@ -265,7 +266,7 @@ func TestHostileRecords(t *testing.T) {
 			t.Errorf("called %v", calls.files)
 		}
 		if n := strings.Count(log.String(), "pending record skipped"); n != len(bad)+2 {
-			t.Errorf("%d lines refused of %d:\n%s", n, len(bad)+2, &log)
+			t.Errorf("%d lines skipped; want %d:\n%s", n, len(bad)+2, &log)
 		}
 		if left := records(t, dir); len(left) != 2 {
 			t.Errorf("left %v", left)
@@ -278,8 +279,8 @@ func TestHostileRecords(t *testing.T) {
 	})
 }
 
-// Where nothing is to follow nothing is written, and a folder of before there were
-// records is as good as any.
+// Without a file that needs Stored no folder for pending records is created, and retry
+// and Run work without that folder.
 func TestStoredFilter(t *testing.T) {
 	var calls storedCalls
 	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(string, string) bool { return false }})
@@ -302,7 +303,8 @@ func TestStoredPanics(t *testing.T) {
 	}
 }
 
-// The record is on disk before the name, and one is enough for a form.
+// The pending record is synced before the first file gets its name. A form has one
+// record.
 func TestPendingRecordSyncOrder(t *testing.T) {
 	var log []string
 	s := openStore(t, t.TempDir(), Options{Stored: new(storedCalls).stored}, func(c *syscalls) { logCalls(c, &log) })

@@ -11,7 +11,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// blocked is a store whose pool has one worker, which is busy until free.
+// storeWithBusyPool opens a store whose pool has one worker. The worker is busy until
+// free is called.
 func storeWithBusyPool(t *testing.T) (s *Store, u *Upload, free func()) {
 	p := withPool(t, pool.Options{Workers: 1, Queue: -1})
 	s = openStore(t, t.TempDir(), Options{Pool: p})
@@ -46,7 +47,7 @@ func TestFullPoolRefusesOnlyNewUploads(t *testing.T) {
 			_, err := u.Write(t.Context(), []byte("content"))
 			written <- err
 		}()
-		time.Sleep(time.Minute) // the bubble's
+		time.Sleep(time.Minute) // fake time of the synctest bubble
 		select {
 		case err := <-written:
 			t.Errorf("Write did not wait: %v", err)
@@ -73,7 +74,7 @@ func TestFullPoolWaitEndsWithContext(t *testing.T) {
 		}
 		free()
 		if _, err := u.Write(t.Context(), []byte("content")); err != nil {
-			t.Errorf("what never had its turn ended the upload: %v", err)
+			t.Errorf("Write after a Write that never entered the pool: %v", err)
 		}
 	})
 }

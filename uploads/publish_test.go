@@ -17,8 +17,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// 64 uploads want one name, through four stores as four processes would have
-// them, and a folder that none of them finds.
+// 64 uploads publish under one name at the same time, through four stores as in four
+// processes. The folder does not exist before.
 func TestPublishRace(t *testing.T) {
 	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestPublishRace(t *testing.T) {
 				}
 			}
 			if winner < 0 {
-				t.Fatal("nobody won")
+				t.Fatal("no upload was published")
 			}
 			after := tree(t, dir)
 			if after["race/for/it.bin"] != content(winner) || results[winner].SHA256 != sum(content(winner)) {
@@ -69,7 +69,8 @@ func TestPublishRace(t *testing.T) {
 	}
 }
 
-// create waits for a place as no caller should: the racers must all be let in.
+// create repeats Create while the pool is full, so that all uploads take part in the
+// race.
 func create(t *testing.T, s *Store) *Upload {
 	for {
 		u, err := s.Create(t.Context())
@@ -82,7 +83,8 @@ func create(t *testing.T, s *Store) *Upload {
 	}
 }
 
-// Losers that made a folder remove it while winners of other names enter it.
+// Failed uploads remove the folders that they created while other uploads publish in
+// them.
 func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "keep", "x")
@@ -108,7 +110,7 @@ func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 					if err := s.Remove(t.Context(), "d/come/go", name); err != nil {
 						t.Errorf("remove: %v", err)
 					}
-					// As a failing upload would: only if they are empty.
+					// As a failed upload does it: only if the folder is empty.
 					_ = s.sys.rmdir(s.root, "d/come/go")
 				}
 			})
@@ -123,8 +125,8 @@ func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 	})
 }
 
-// What survives a power cut is a matter of order: the bytes before the name,
-// the name and the folders before the answer.
+// To survive a power failure, the content must be synced before the file gets its name,
+// and the folders before the response is sent.
 func TestSyncOrder(t *testing.T) {
 	for _, kind := range []string{"unnamed", "named"} {
 		t.Run(kind, func(t *testing.T) {
@@ -144,7 +146,7 @@ func TestSyncOrder(t *testing.T) {
 	}
 }
 
-// logCalls writes down the calls that make a file durable.
+// logCalls records the system calls that make a file durable.
 func logCalls(c *syscalls, log *[]string) {
 	real := *c
 	c.write = func(f *os.File, p []byte) (int, error) {
@@ -173,7 +175,7 @@ func logCalls(c *syscalls, log *[]string) {
 	}
 }
 
-// failure makes a call fail while it is armed.
+// failure makes a system call fail while *armed is true.
 type failure func(c *syscalls, armed *bool)
 
 func failWrite(written int, with error) failure {
@@ -238,7 +240,7 @@ func failLink(with error) failure {
 	}
 }
 
-// Whatever call fails, and after whatever call, there is no file and no folder.
+// If any system call of an upload fails, no file and no new folder is left.
 func TestPublishFailureLeavesNothing(t *testing.T) {
 	for name, row := range map[string]struct {
 		fail failure
@@ -274,7 +276,7 @@ func TestPublishFailureLeavesNothing(t *testing.T) {
 	}
 }
 
-// A second fsync may succeed although the first lost the bytes.
+// After a failed fsync the next one may succeed although bytes are lost.
 func TestSyncFailureIsPermanent(t *testing.T) {
 	armed := true
 	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failSync(false, unix.EIO)(c, &armed) })
@@ -291,8 +293,7 @@ func TestSyncFailureIsPermanent(t *testing.T) {
 	}
 }
 
-// A folder that somebody has made stays, though it is empty, when what was to
-// come into it fails.
+// A failed upload does not remove an empty folder that existed before.
 func TestPublishFailureKeepsExistingFolder(t *testing.T) {
 	armed := true
 	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failLink(unix.ENOSPC)(c, &armed) })

@@ -28,7 +28,7 @@ func TestSum(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer u.Discard()
-		for _, p := range []string{"con", "tent"} { // a name that is taken, then more of the file
+		for _, p := range []string{"con", "tent"} { // Publish fails, then the file grows
 			if _, err := u.Write(t.Context(), []byte(p)); err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +45,7 @@ func TestSum(t *testing.T) {
 	})
 }
 
-// A sum that may be another content's is none.
+// Sum reports false if the file may have changed since the sum was stored.
 func TestSumOfChangedFile(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	path := filepath.Join(s.root.Name(), "d", "a")

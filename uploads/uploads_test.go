@@ -19,14 +19,14 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// kinds are the ways a file gets its name; what holds for one holds for all.
+// storeKinds are the ways a file gets its name. Most tests run with each of them.
 var storeKinds = map[string]func(*syscalls){
 	"unnamed": func(*syscalls) {},
 	"unnamed through proc": func(c *syscalls) {
 		linkat := c.linkat
 		c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 			if flags&unix.AT_EMPTY_PATH != 0 {
-				return unix.ENOENT // what who lacks CAP_DAC_READ_SEARCH is told
+				return unix.ENOENT // as for a process without CAP_DAC_READ_SEARCH
 			}
 			return linkat(olddir, oldname, newdir, newname, flags)
 		}
@@ -38,7 +38,7 @@ func withoutUnnamed(c *syscalls) {
 	c.tmpfile = func(*os.Root) (*os.File, error) { return nil, unix.EOPNOTSUPP }
 }
 
-// eachKind runs a test against a new store of each kind.
+// eachKind runs a test with a new store of each kind.
 func eachKind(t *testing.T, o Options, test func(t *testing.T, s *Store)) {
 	for _, kind := range slices.Sorted(maps.Keys(storeKinds)) {
 		t.Run(kind, func(t *testing.T) {
@@ -47,8 +47,8 @@ func eachKind(t *testing.T, o Options, test func(t *testing.T, s *Store)) {
 	}
 }
 
-// openStore opens a store with changed system calls; the test closes it. It
-// does not wait for the disk: only the order of syncs is to be seen in a test.
+// openStore opens a store with changed system calls and closes it at the end of the
+// test. fsync does nothing, unless a change replaces it, because it takes long.
 func openStore(t testing.TB, dir string, o Options, change ...func(*syscalls)) *Store {
 	t.Helper()
 	sys := realSyscalls()
@@ -68,7 +68,7 @@ func openStore(t testing.TB, dir string, o Options, change ...func(*syscalls)) *
 	return s
 }
 
-// withPool is Options with a pool that ends with the test.
+// withPool returns a pool that is stopped at the end of the test.
 func withPool(t testing.TB, o pool.Options) *pool.Pool {
 	p := pool.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -83,8 +83,8 @@ func withPool(t testing.TB, o pool.Options) *pool.Pool {
 	return p
 }
 
-// tree is every path below dir with what is there: the content of a file, the
-// target of a link, a slash for a folder.
+// tree returns all paths below dir. The value is the content of a file, "-> " and the
+// target of a symbolic link, or "/" for a folder.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -113,7 +113,7 @@ func tree(t testing.TB, dir string) map[string]string {
 	return found
 }
 
-// unchanged compares a tree with what it was.
+// wantUnchanged reports each difference between a tree and an earlier state of it.
 func wantUnchanged(t testing.TB, dir string, before map[string]string) {
 	t.Helper()
 	after := tree(t, dir)
@@ -254,14 +254,14 @@ func TestExistingFileIsNotReplaced(t *testing.T) {
 			}
 		}
 		wantUnchangedExceptTemporary(t, s, before)
-		// What was refused one name may have another.
+		// After ErrExists the upload can be published under another name.
 		if f, err := u.Publish(t.Context(), "d", "c"); err != nil || f.Size != 6 {
 			t.Errorf("Publish under another name: %+v, %v", f, err)
 		}
 	})
 }
 
-// unchangedButTemporary leaves out an upload's own file in incoming.
+// wantUnchangedExceptTemporary is wantUnchanged that ignores temporary files.
 func wantUnchangedExceptTemporary(t *testing.T, s *Store, before map[string]string) {
 	t.Helper()
 	after := tree(t, s.root.Name())
@@ -281,7 +281,7 @@ func TestMaxFile(t *testing.T) {
 		}
 		wantUnchanged(t, s.root.Name(), before)
 	})
-	t.Run("the upload is over after it", func(t *testing.T) {
+	t.Run("permanent", func(t *testing.T) {
 		s := openStore(t, t.TempDir(), Options{MaxFile: 10})
 		u, err := s.Create(t.Context())
 		if err != nil {
@@ -297,7 +297,7 @@ func TestMaxFile(t *testing.T) {
 			}
 		}
 	})
-	t.Run("negative is no limit", func(t *testing.T) {
+	t.Run("negative means no limit", func(t *testing.T) {
 		s := openStore(t, t.TempDir(), Options{MaxFile: -1})
 		mustPut(t, s, "d", "a", "x")
 	})
