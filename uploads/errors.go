@@ -40,9 +40,9 @@ type reasonError struct {
 	reason string
 }
 
-// WithReason returns an error that wraps kind, one of the errors above, and whose text
-// is that of kind, a colon and reason. The client gets this text, so reason must
-// contain nothing internal. It begins in lower case.
+// WithReason returns an error that wraps kind, one of the Err variables of this package.
+// Its text is that of kind, a colon and reason. The client gets this text, so reason
+// must contain nothing internal. It begins in lower case.
 func WithReason(kind error, reason string) error { return &reasonError{kind, reason} }
 
 func (e *reasonError) Error() string { return e.kind.Error() + ": " + e.reason }

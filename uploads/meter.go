@@ -15,7 +15,7 @@ type Meter interface {
 	// FileWrote is called after each write of n bytes.
 	FileWrote(n int)
 	// FileEnded is called once for each FileBegan. code is the code of the File, or
-	// CodeInvalid if the client broke off; took is the time since FileBegan.
+	// CodeInvalid if the body ended early; took is the time since FileBegan.
 	FileEnded(code int, took time.Duration)
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// create is POST on the collection: a new upload, which may bring its first bytes.
+// create serves POST: it creates an upload, and appends the body if there is one.
 func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 	attr, p, err := s.parseCreate(r)
 	if err != nil {
@@ -24,18 +24,18 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	hasBytes := isOffsetStream(r)
-	if r.Length < 0 && !hasBytes { // chunked, and perhaps without a byte
+	if r.Length < 0 && !hasBytes { // a chunked body, possibly an empty one
 		if r.Length, err = probeLength(r.Body); err != nil {
 			return Response{}, err
 		}
 	}
 	switch {
 	case r.Length != 0 && !hasBytes:
-		return Response{}, newError(http.StatusUnsupportedMediaType, "the content type of bytes for an upload is "+offsetStream)
+		return Response{}, newError(http.StatusUnsupportedMediaType, "the Content-Type of a body must be "+offsetStream)
 	case r.Length != 0 && attr.final():
-		return Response{}, newError(http.StatusBadRequest, "the bytes of a final upload are those of its parts")
+		return Response{}, newError(http.StatusBadRequest, "a final upload must have no body, its content is that of its parts")
 	case p.Length >= 0 && r.Length > p.Length && !attr.final(), r.Length > s.store.MaxFile():
-		return Response{}, newError(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+		return Response{}, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	}
 	if attr.final() {
 		return s.concatenate(ctx, attr, p)
@@ -59,10 +59,10 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		err = e.finishOrPause(ctx, u)
 	}
 	if err != nil {
-		// Its client does not know it, and cannot go on with it.
+		// The client does not get the URL of the upload, so it cannot resume it.
 		if e.Phase == phaseUnfinished {
-			if discardErr := e.discard(ctx, "its creation failed"); discardErr != nil {
-				s.log.ErrorContext(ctx, "upload not dropped", "upload", e.ID, "error", discardErr)
+			if discardErr := e.discard(ctx, "creation failed"); discardErr != nil {
+				s.log.ErrorContext(ctx, "upload not discarded", "upload", e.ID, "error", discardErr)
 			}
 		}
 		return Response{}, err
@@ -70,7 +70,7 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 	return s.createdResponse(e, hasBytes), nil
 }
 
-// lengthOfEmpty is 0 for a body without bytes, else -1. It reads one.
+// probeLength returns 0 for an empty body and -1 for any other. It reads one byte.
 func probeLength(body io.Reader) (int64, error) {
 	switch _, err := io.ReadFull(body, make([]byte, 1)); {
 	case errors.Is(err, io.EOF):
@@ -81,7 +81,7 @@ func probeLength(body io.Reader) (int64, error) {
 	return -1, nil
 }
 
-// created is the answer to a POST that succeeded.
+// createdResponse is the response to a POST that succeeded.
 func (s *Server) createdResponse(e *entry, hasBytes bool) Response {
 	resp := Response{Status: http.StatusCreated, Header: [][2]string{{"Location", s.opts.Base + e.ID}}, File: e.storedFile()}
 	for _, field := range e.headerFields() {
@@ -95,7 +95,7 @@ func (s *Server) createdResponse(e *entry, hasBytes bool) Response {
 	return resp
 }
 
-// settle finishes an upload that is whole and pauses one that is not.
+// finishOrPause finishes a complete upload and pauses any other.
 func (e *entry) finishOrPause(ctx context.Context, u *uploads.Upload) error {
 	if e.complete() {
 		return e.finish(ctx, u)
@@ -106,7 +106,7 @@ func (e *entry) finishOrPause(ctx context.Context, u *uploads.Upload) error {
 	return nil
 }
 
-// ask reads what a POST asks for.
+// parseCreate parses the header of a POST.
 func (s *Server) parseCreate(r *Request) (attr attributes, p progress, err error) {
 	now := time.Now()
 	attr = attributes{ID: rand.Text(), Metadata: r.Header("Upload-Metadata"), Concat: r.Header("Upload-Concat"), Created: now}
@@ -130,15 +130,15 @@ func (s *Server) parseCreate(r *Request) (attr attributes, p progress, err error
 	deferred := strings.TrimSpace(r.Header("Upload-Defer-Length"))
 	switch {
 	case attr.final() && (given || deferred != ""):
-		return attr, p, newError(http.StatusBadRequest, "the length of a final upload is that of its parts")
+		return attr, p, newError(http.StatusBadRequest, "a final upload must have no Upload-Length and no Upload-Defer-Length")
 	case attr.final():
 		return attr, p, nil
 	case deferred != "" && deferred != "1":
 		return attr, p, newError(http.StatusBadRequest, "Upload-Defer-Length must be 1")
 	case given == (deferred != ""):
-		return attr, p, newError(http.StatusBadRequest, "one of Upload-Length and Upload-Defer-Length is needed")
+		return attr, p, newError(http.StatusBadRequest, "exactly one of Upload-Length and Upload-Defer-Length is required")
 	case length > s.store.MaxFile():
-		return attr, p, newError(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+		return attr, p, newError(http.StatusRequestEntityTooLarge, "Upload-Length is over Tus-Max-Size")
 	case given:
 		p.Length = length
 	}

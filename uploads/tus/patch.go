@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// patch is PATCH: bytes for an upload, at its offset.
+// patch serves PATCH: it appends the body to an upload.
 func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 	if !isOffsetStream(r) {
-		return Response{}, newError(http.StatusUnsupportedMediaType, "the content type must be "+offsetStream)
+		return Response{}, newError(http.StatusUnsupportedMediaType, "the Content-Type must be "+offsetStream)
 	}
 	offset, given, err := byteCount(r, "Upload-Offset")
 	if err == nil && !given {
-		err = newError(http.StatusBadRequest, "Upload-Offset is missing")
+		err = newError(http.StatusBadRequest, "missing Upload-Offset")
 	}
 	if err != nil {
 		return Response{}, err
@@ -31,7 +31,7 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 	defer e.close()
 	switch {
 	case e.final():
-		return Response{}, newError(http.StatusForbidden, "a final upload takes no bytes")
+		return Response{}, newError(http.StatusForbidden, "a final upload accepts no bytes")
 	case offset != e.Offset:
 		return Response{}, &requestError{status: http.StatusConflict, reason: fmt.Sprintf("the offset of this upload is %d", e.Offset),
 			header: [][2]string{{"Upload-Offset", fmt.Sprint(e.Offset)}}}
@@ -40,7 +40,7 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	if e.Length >= 0 && r.Length > e.Length-e.Offset {
-		return Response{}, newError(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+		return Response{}, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	}
 	if e.Phase == phaseUnfinished {
 		u, err := e.receive(ctx, r, check)
@@ -54,9 +54,9 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 	return Response{Status: http.StatusNoContent, Header: e.headerFields(), File: e.storedFile()}, nil
 }
 
-// applyLength notes the length that a PATCH brings for an upload that was created
-// without one; of another it must be the same. From then on the upload counts with
-// all of it, like one that was created so: its bytes are not counted again.
+// applyLength applies the Upload-Length of a PATCH. An upload that was created without a
+// length gets this one, and its whole length then counts for Options.MaxUnfinished. For
+// any other upload the length must be the same as before.
 func (e *entry) applyLength(ctx context.Context, r *Request) error {
 	length, given, err := byteCount(r, "Upload-Length")
 	switch {
@@ -67,11 +67,11 @@ func (e *entry) applyLength(ctx context.Context, r *Request) error {
 	case !given || length == e.Length:
 		return nil
 	case e.Length >= 0:
-		return newError(http.StatusBadRequest, "the length of an upload cannot change")
+		return newError(http.StatusBadRequest, "Upload-Length cannot change")
 	case length < e.Offset:
-		return newError(http.StatusBadRequest, "Upload-Length is less than what is there")
+		return newError(http.StatusBadRequest, "Upload-Length is less than Upload-Offset")
 	case length > e.server.store.MaxFile():
-		return newError(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+		return newError(http.StatusRequestEntityTooLarge, "Upload-Length is over Tus-Max-Size")
 	}
 	if err := e.openData(); err != nil {
 		return err
@@ -79,13 +79,13 @@ func (e *entry) applyLength(ctx context.Context, r *Request) error {
 	return e.server.store.DoWait(ctx, func() error { return e.setLength(length) })
 }
 
-// roomLeft is nil unless the unfinished uploads have all that they may have.
+// checkGrowth returns an error if the unfinished uploads are over their limits.
 func (s *Server) checkGrowth(ctx context.Context) error {
 	return s.store.DoWait(ctx, func() error { return s.checkQuota(0, 0) })
 }
 
-// head is HEAD: where to go on. It takes the upload from a request that has it, so
-// that the offset is the last word.
+// head serves HEAD: it returns the offset at which the client can resume. It takes the
+// upload over from a running request, so that the offset does not change any more.
 func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 	e, err := s.acquire(ctx, r.ID)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 	resp := Response{Status: http.StatusOK, Header: [][2]string{{"Cache-Control", "no-store"}}, File: e.storedFile()}
 	for _, field := range e.headerFields() {
 		if field[0] == "Upload-Offset" && e.final() && !e.complete() {
-			continue // the protocol wants it said only when the parts are joined
+			continue // the protocol allows it only after the parts have been joined
 		}
 		resp.Header = append(resp.Header, field)
 	}
@@ -112,8 +112,7 @@ func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 	return resp, nil
 }
 
-// remove is DELETE. A file that has been stored stays: it is no longer the
-// upload's.
+// remove serves DELETE: it discards an upload. A file that has been stored stays.
 func (s *Server) remove(ctx context.Context, r *Request) (Response, error) {
 	e, err := s.acquire(ctx, r.ID)
 	if err != nil {
@@ -126,8 +125,8 @@ func (s *Server) remove(ctx context.Context, r *Request) (Response, error) {
 	return Response{Status: http.StatusNoContent}, nil
 }
 
-// look is GET, which is none of the protocol's: what is known of an upload, as
-// the answer of a form has it. It disturbs nobody.
+// get serves GET, which is not in the protocol: it returns the state of an upload as an
+// uploads.Response. Unlike HEAD it does not interrupt a running request.
 func (s *Server) get(id string) (Response, error) {
 	f, err := s.find(id)
 	if err != nil {

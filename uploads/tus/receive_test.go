@@ -16,14 +16,14 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A slow body has a checkpoint every second, so that a kill costs no more than that.
+// While a slow body is received, a checkpoint is saved every second.
 func TestCheckpoints(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		var lastReported int64
 		f := newFixture(t, dir, Options{Progress: func(_ string, offset, length int64) {
 			if lastReported = offset; length != 100 {
-				t.Errorf("told of %d bytes", length)
+				t.Errorf("Progress called with length %d", length)
 			}
 		}})
 		id := f.create("100", "")
@@ -37,7 +37,7 @@ func TestCheckpoints(t *testing.T) {
 			defer state.Close()
 			_, now, err := readState(state)
 			if err != nil || now.Offset < onDisk || now.Offset > sent || sent-now.Offset > 40 {
-				t.Errorf("of %d bytes %d are on disk, after %d: %v", sent, now.Offset, onDisk, err)
+				t.Errorf("%d bytes received, offset on disk %d, before that %d: %v", sent, now.Offset, onDisk, err)
 			}
 			if now.Offset > onDisk {
 				onDisk = now.Offset
@@ -54,14 +54,14 @@ func TestCheckpoints(t *testing.T) {
 			t.Fatalf("%+v, %v", resp, err)
 		}
 		if checkpoints < 3 || lastReported != 100 {
-			t.Errorf("%d checkpoints in four seconds, the last told at %d", checkpoints, lastReported)
+			t.Errorf("%d checkpoints in four seconds, last offset reported %d", checkpoints, lastReported)
 		}
 		f.wantStored("a", strings.Repeat("0123456789", 10))
 	})
 }
 
-// Behind a sync that failed there is no checkpoint any more, also if the next sync
-// succeeds: the kernel has forgotten by then what it could not write.
+// After a failed sync a request saves no checkpoint, even if the next sync succeeds: the
+// kernel does not report bytes that it failed to write a second time.
 func TestNoCheckpointAfterFailedSync(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	id := f.create("10", "abc")

@@ -20,7 +20,7 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// What broke off stays as far as it came, but not of a chunk with a checksum.
+// The bytes of an incomplete body are kept, unless the request has a checksum.
 func TestIncompleteBody(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	broken := errors.New("connection reset")
@@ -40,7 +40,7 @@ func TestIncompleteBody(t *testing.T) {
 	f.wantStored("a", "helloworld")
 }
 
-// The last good copy of the state counts, whichever slot is torn.
+// If one slot of the state is invalid, the other one is used.
 func TestTornState(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	id := f.create("10", "ab")
@@ -70,8 +70,8 @@ func TestTornState(t *testing.T) {
 	f.want(410, "HEAD", id, "")
 }
 
-// A process that was killed with the file published and nothing noted: the next
-// request, or the sweep, does it again, and it is the same file and the same task.
+// If a process is killed after it has published the file and before it has saved that, the
+// next request or the sweep finishes again. The file and the id for Stored are the same.
 func TestKillAfterPublish(t *testing.T) {
 	for _, again := range []string{"HEAD", "sweep"} {
 		var started []string
@@ -90,14 +90,14 @@ func TestKillAfterPublish(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
-		// As it was between the two: whole, published, not noted.
+		// Restore the files as they were after Publish: complete, state not saved.
 		for _, err := range []error{os.Rename(f.dataPath(id)+"-kept", f.dataPath(id)), os.WriteFile(f.dataPath(id)+stateSuffix, state, 0o600),
 			os.Remove(filepath.Join(f.dir, folderName, endedName, id+stateSuffix))} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		f.edit(id, func(p *progress) { p.Offset, p.Hash = 5, nil }) // and a sum of another version of Go
+		f.edit(id, func(p *progress) { p.Offset, p.Hash = 5, nil }) // the state of the hash may be missing
 		if again == "sweep" {
 			if err := f.sweep(t.Context()); err != nil {
 				t.Error(err)
@@ -118,7 +118,8 @@ func TestKillAfterPublish(t *testing.T) {
 	}
 }
 
-// A name that another has taken meanwhile ends the upload: it must not look whole.
+// If the name is in use when the upload is complete, the upload is discarded. HEAD must
+// not report it as complete.
 func TestNameTakenBeforeEnd(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("5", ""), f.create("5", "hel")
@@ -131,7 +132,7 @@ func TestNameTakenBeforeEnd(t *testing.T) {
 	f.wantStored("a", "first")
 }
 
-// What is promised counts, so that what was begun can be finished.
+// The whole length of an upload counts for MaxUnfinished, so that it can be finished.
 func TestMaxUnfinished(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10, MaxUploads: 3})
 	id := f.create("6", "")
@@ -148,8 +149,8 @@ func TestMaxUnfinished(t *testing.T) {
 	f.want(204, "PATCH", deferred, "e", "Upload-Offset", "4")
 }
 
-// A length that is said later is a promise like any other: it is counted once, with
-// all that it promises, whether its bytes come at once or never.
+// A length that is sent after the creation counts for MaxUnfinished too, once and as a
+// whole.
 func TestMaxUnfinishedDeferredLength(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10})
 	var ids []string
@@ -159,7 +160,7 @@ func TestMaxUnfinishedDeferredLength(t *testing.T) {
 	f.want(204, "PATCH", ids[0], "", "Upload-Offset", "2", "Upload-Length", "6")
 	f.want(507, "PATCH", ids[1], "cde", "Upload-Offset", "2", "Upload-Length", "5")
 	if resp := f.want(200, "HEAD", ids[1], ""); resp.get("Upload-Offset") != "2" || resp.get("Upload-Defer-Length") != "1" {
-		t.Errorf("refused, and changed: %v", resp.Header)
+		t.Errorf("changed by a request that was refused: %v", resp.Header)
 	}
 	f.want(204, "PATCH", ids[1], "", "Upload-Offset", "2", "Upload-Length", "2")
 	f.want(204, "PATCH", ids[0], "cdef", "Upload-Offset", "2", "Upload-Length", "6")
@@ -167,7 +168,7 @@ func TestMaxUnfinishedDeferredLength(t *testing.T) {
 	f.wantStored("b", "ab")
 }
 
-// What has expired is gone, and after a while forgotten.
+// An expired upload is discarded, and after the retention its id is unknown.
 func TestExpiry(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{Retention: time.Hour})
 	id, alive := f.create("5", "hel"), f.create("5", "")
@@ -185,7 +186,7 @@ func TestExpiry(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(f.dir, folderName, endedName, id+stateSuffix), long, long); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"stray", "broken" + stateSuffix} { // of makers that were killed
+	for _, name := range []string{"stray", "broken" + stateSuffix} { // left by killed processes
 		if err := errors.Join(os.WriteFile(f.dataPath(name), nil, 0o600), os.Chtimes(f.dataPath(name), long, long)); err != nil {
 			t.Fatal(err)
 		}
@@ -200,55 +201,55 @@ func TestExpiry(t *testing.T) {
 	f.want(204, "PATCH", alive, "hello", "Upload-Offset", "0")
 }
 
-// A request that hangs is cut by the next one, of whatever process, and by Close;
-// what it has received stays.
+// A request with a stalled client is stopped by the next request for the upload, of any
+// process, and by Close. The bytes it has received are kept.
 func TestTakeover(t *testing.T) {
 	dir := t.TempDir()
-	o := Options{TakeoverTimeout: time.Hour} // nobody waits for that
+	o := Options{TakeoverTimeout: time.Hour} // must not be reached
 	f, other := newFixture(t, dir, o), newFixture(t, dir, o)
 	id := f.create("10", "")
-	hang := func(offset, sent string) (end func() (Response, error)) {
+	stalledPatch := func(offset, sent string) (end func() (Response, error)) {
 		reader, writer := io.Pipe()
 		var resp Response
 		var err error
 		var done sync.WaitGroup
-		done.Go(func() { // ends when it is cut
+		done.Go(func() { // ends when the request is interrupted
 			r := &Request{Method: "PATCH", ID: id, Length: -1, Body: reader, Interrupt: func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) },
 				Header: func(name string) string {
 					return map[string]string{"Tus-Resumable": Version, "Content-Type": offsetStream, "Upload-Offset": offset}[name]
 				}}
 			resp, err = f.Serve(t.Context(), r)
-			_ = reader.CloseWithError(fmt.Errorf("answered %d %v, %w", resp.Status, resp.Body, err))
+			_ = reader.CloseWithError(fmt.Errorf("response %d %v, %w", resp.Status, resp.Body, err))
 		})
 		if _, err := io.WriteString(writer, sent); err != nil {
-			t.Fatal(err) // it was answered before that
+			t.Fatal(err) // the response came before the bytes were read
 		}
 		return func() (Response, error) { done.Wait(); return resp, err }
 	}
-	end := hang("0", "hel")
+	end := stalledPatch("0", "hel")
 	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "3" {
 		t.Errorf("offset %s", got)
 	}
 	if resp, err := end(); err != nil || resp.Status != http.StatusLocked {
-		t.Errorf("who was cut: %d, %v", resp.Status, err)
+		t.Errorf("request interrupted by HEAD: %d, %v", resp.Status, err)
 	}
-	first := hang("3", "l")
-	second := hang("4", "") // returns when that has the upload
+	first := stalledPatch("3", "l")
+	second := stalledPatch("4", "") // returns when the request holds the lock
 	if resp, err := first(); err != nil || resp.Status != http.StatusLocked {
-		t.Errorf("who was cut by a PATCH: %d, %v", resp.Status, err)
+		t.Errorf("request interrupted by PATCH: %d, %v", resp.Status, err)
 	}
-	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "4" { // who took over can be taken over
+	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "4" { // the request that took over can be taken over too
 		t.Errorf("offset %s", got)
 	}
 	if resp, err := second(); err != nil || resp.Status != http.StatusLocked {
-		t.Errorf("who was cut behind that: %d, %v", resp.Status, err)
+		t.Errorf("request interrupted after a takeover: %d, %v", resp.Status, err)
 	}
-	end = hang("4", "o")
+	end = stalledPatch("4", "o")
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := end(); !errors.Is(err, pool.ErrClosed) {
-		t.Errorf("who was cut: %v", err)
+		t.Errorf("request interrupted by Close: %v", err)
 	}
 	if _, err := f.do("HEAD", id, nil); !errors.Is(err, pool.ErrClosed) {
 		t.Errorf("after Close: %v", err)
@@ -257,7 +258,7 @@ func TestTakeover(t *testing.T) {
 	other.wantStored("a", "helloworld")
 }
 
-// Who holds an upload and does not let go is waited for, for a while.
+// A request that cannot get the lock within TakeoverTimeout gets 423.
 func TestLockTimeout(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{TakeoverTimeout: 50 * time.Millisecond})
 	id := f.create("10", "")
@@ -267,7 +268,7 @@ func TestLockTimeout(t *testing.T) {
 	}
 	f.want(423, "HEAD", id, "")
 	if takeoverRequested(e.state) {
-		t.Error("who gave up still claims")
+		t.Error("a request that has given up still holds waiterByte")
 	}
 	if err := f.sweep(t.Context()); err != nil {
 		t.Error(err)
@@ -276,7 +277,7 @@ func TestLockTimeout(t *testing.T) {
 	f.want(200, "HEAD", id, "")
 }
 
-// A final upload whose joining broke off goes on when it is asked for again.
+// If joining the parts was interrupted, the same POST continues it.
 func TestResumeConcatenation(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("3", "hel", "Upload-Concat", concatPartial), f.create("2", "lo", "Upload-Concat", concatPartial)
@@ -297,7 +298,7 @@ func TestResumeConcatenation(t *testing.T) {
 	}
 	f.want(403, "PATCH", attr.ID, "o", "Upload-Offset", "4")
 	resp, err := f.do("POST", "", strings.NewReader(""), "Upload-Concat", attr.Concat, "Content-Type", "")
-	if err == nil && resp.Status == http.StatusUnsupportedMediaType { // of unknown length it might have bytes
+	if err == nil && resp.Status == http.StatusUnsupportedMediaType { // a body of unknown length needs the Content-Type
 		r := &Request{Method: "POST", Header: func(name string) string {
 			return map[string]string{"Tus-Resumable": Version, "Upload-Metadata": "filename YQ==", "Upload-Concat": attr.Concat}[name]
 		}}
@@ -310,8 +311,7 @@ func TestResumeConcatenation(t *testing.T) {
 	f.want(410, "HEAD", first, "")
 }
 
-// What is to follow a file gets the upload's id, and is tried again with it, also
-// if the upload itself is finished twice.
+// uploads.Options.Stored gets the id of the upload, also when it is called again.
 func TestStoredIDIsUploadID(t *testing.T) {
 	dir := t.TempDir()
 	away := errors.New("away")
