@@ -105,7 +105,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 // uploadOptions are those of a process that takes uploads.
 func uploadOptions(c config.Config, starter *routes.UploadStarter, p *pool.Pool, m uploads.Meter, log *slog.Logger) uploads.Options {
 	return uploads.Options{
-		Stored: starter.Stored, Wanted: starter.Wanted,
+		Stored: starter.Stored, StoredFilter: starter.Wanted,
 		MaxFile: c.MaxUpload, MaxHead: c.MaxHead, MaxParts: c.MaxParts, MaxFiles: c.MaxFiles, MaxField: c.MaxField,
 		Pool: p, Meter: m, Logger: log,
 	}

@@ -27,7 +27,7 @@ func New() app.Application {
 	return app.Application{
 		Flags:       d.flags,
 		Check:       d.check,
-		Tasks:       []jobs.Definition{inspect.Task(uploaded{}), longRunningTask},
+		Tasks:       []jobs.Definition{inspect.Task(uploadedFiles{}), longRunningTask},
 		UploadTasks: []app.UploadTask{{Name: inspect.Name, Accepts: inspect.Accepts}},
 		Routes:      d.routes,
 		Start:       d.start,

@@ -34,12 +34,12 @@ type fetchRoutes struct {
 
 // direct is GET /fetch: any number of fetches wait at the same time.
 func (f *fetchRoutes) direct(ctx *fasthttp.RequestCtx) error {
-	return f.answer(ctx, func(fetch func() error) error { return fetch() })
+	return f.respond(ctx, func(fetch func() error) error { return fetch() })
 }
 
 // blocking is GET /fetch/blocking: the same inside the bounded pool.
 func (f *fetchRoutes) blocking(ctx *fasthttp.RequestCtx) error {
-	return f.answer(ctx, func(fetch func() error) error {
+	return f.respond(ctx, func(fetch func() error) error {
 		gone, stop := server.Gone(ctx)
 		defer stop()
 		return f.pool.Do(gone, func(context.Context) error { return fetch() })
@@ -47,7 +47,7 @@ func (f *fetchRoutes) blocking(ctx *fasthttp.RequestCtx) error {
 }
 
 // answer fetches in the way of run and shows the seconds that it took.
-func (f *fetchRoutes) answer(ctx *fasthttp.RequestCtx, run func(func() error) error) error {
+func (f *fetchRoutes) respond(ctx *fasthttp.RequestCtx, run func(func() error) error) error {
 	if f.client == nil {
 		return server.Fail(fasthttp.StatusNotFound, "nothing to fetch: the server was started without -fetch-url")
 	}
@@ -74,7 +74,7 @@ func upstreamError(err error) error {
 	}{
 		{upstream.ErrTimeout, fasthttp.StatusGatewayTimeout},
 		{upstream.ErrUnreachable, fasthttp.StatusBadGateway},
-		{upstream.ErrAnswer, fasthttp.StatusBadGateway},
+		{upstream.ErrBadResponse, fasthttp.StatusBadGateway},
 	} {
 		if errors.Is(err, known.err) {
 			return &server.Error{Status: known.status, Reason: known.err.Error(), Err: err}

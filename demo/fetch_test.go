@@ -12,7 +12,7 @@ import (
 // A client learns that the other server is at fault, and the log why.
 func TestUpstreamError(t *testing.T) {
 	cause := errors.New("certificate signed by unknown authority")
-	for fault, status := range map[error]int{upstream.ErrTimeout: 504, upstream.ErrUnreachable: 502, upstream.ErrAnswer: 502} {
+	for fault, status := range map[error]int{upstream.ErrTimeout: 504, upstream.ErrUnreachable: 502, upstream.ErrBadResponse: 502} {
 		err := upstreamError(fmt.Errorf("%w: %w", fault, cause))
 		got, _ := errors.AsType[*server.Error](err)
 		if got == nil || got.Status != status || got.Reason != fault.Error() || !errors.Is(err, cause) {

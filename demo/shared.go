@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// cachedFor is how long /cached answers from the cache.
-	cachedFor = 10 * time.Second
-	// expense is how long the operation behind /cached takes.
-	expense = 100 * time.Millisecond
+	// cacheTTL is how long /cached answers from the cache.
+	cacheTTL = 10 * time.Second
+	// operationTime is how long the operation behind /cached takes.
+	operationTime = 100 * time.Millisecond
 )
 
 // sharedRoutes answer from what all processes share.
@@ -43,7 +43,7 @@ func (s *sharedRoutes) limited(ctx *fasthttp.RequestCtx) error {
 func (s *sharedRoutes) cached(ctx *fasthttp.RequestCtx) error {
 	gone, stop := server.Gone(ctx)
 	defer stop()
-	value, fresh, err := s.cache.Get(gone, "operation", cachedFor, expensiveOperation)
+	value, fresh, err := s.cache.Get(gone, "operation", cacheTTL, expensiveOperation)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (s *sharedRoutes) cached(ctx *fasthttp.RequestCtx) error {
 
 // expensiveOperation stands for a query that takes its time.
 func expensiveOperation(ctx context.Context) (string, error) {
-	if err := pause(ctx, expense); err != nil {
+	if err := pause(ctx, operationTime); err != nil {
 		return "", err
 	}
 	return "Expensive operation result", nil

@@ -18,11 +18,11 @@ import (
 const (
 	// broadcastChannel is what /broadcast sends through; no client can name it.
 	broadcastChannel = ".broadcast"
-	// beatEvery is the interval of /heartbeat.
-	beatEvery = 10 * time.Second
-	// maxStream and maxGap bound what a client may ask of a stream.
-	maxStream = 10_000_000
-	maxGap    = 60_000 // ms
+	// heartbeatInterval is the interval of /heartbeat.
+	heartbeatInterval = 10 * time.Second
+	// maxStreamCount and maxStreamInterval bound what a client may ask of a stream.
+	maxStreamCount    = 10_000_000
+	maxStreamInterval = 60_000 // ms
 )
 
 // socketRoutes are the demonstrations of Tornado's WebSocketHandler.
@@ -41,30 +41,30 @@ func (s *socketRoutes) echo(ctx *fasthttp.RequestCtx) error {
 func (s *socketRoutes) heartbeat(ctx *fasthttp.RequestCtx) error {
 	return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: &echo{
 		welcome: "Connected to Heartbeat WebSocket server!",
-		begin:   func(c *realtime.Conn) { c.Every(beatEvery, realtime.Text("heartbeat")) },
+		start:   func(c *realtime.Conn) { c.Every(heartbeatInterval, realtime.Text("heartbeat")) },
 	}})
 }
 
 func (s *socketRoutes) asyncio(ctx *fasthttp.RequestCtx) error {
-	stream, err := streamOf(ctx)
+	stream, err := parseStream(ctx)
 	if err != nil {
 		return err
 	}
 	return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: &echo{
 		welcome: "Connected to Asyncio WebSocket server!",
-		begin:   func(c *realtime.Conn) { c.Go(stream.to(c)) },
+		start:   func(c *realtime.Conn) { c.Go(stream.sendTo(c)) },
 	}})
 }
 
 func (s *socketRoutes) backpressure(ctx *fasthttp.RequestCtx) error {
-	stream, err := streamOf(ctx)
+	stream, err := parseStream(ctx)
 	if err != nil {
 		return err
 	}
 	return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: &echo{
 		welcome: "Connected to Backpressure WebSocket server!",
-		begin:   func(c *realtime.Conn) { c.Go(stream.to(c)) },
-		mute:    true,
+		start:   func(c *realtime.Conn) { c.Go(stream.sendTo(c)) },
+		discard: true,
 	}})
 }
 
@@ -74,10 +74,10 @@ func (s *socketRoutes) broadcast(ctx *fasthttp.RequestCtx) error {
 
 // said sends text behind what waits already. That the connection is over is
 // Closed's to hear.
-func said(c *realtime.Conn, text string) { _ = c.Send(context.Background(), realtime.Text(text)) }
+func sendText(c *realtime.Conn, text string) { _ = c.Send(context.Background(), realtime.Text(text)) }
 
 // onlyText closes a connection for a binary message, and reports whether it did.
-func onlyText(c *realtime.Conn, m realtime.Message) (refused bool) {
+func closeIfBinary(c *realtime.Conn, m realtime.Message) (refused bool) {
 	if m.Binary {
 		c.Close(websocket.CloseUnsupportedData, "text is spoken here")
 	}
@@ -87,20 +87,20 @@ func onlyText(c *realtime.Conn, m realtime.Message) (refused bool) {
 // echo greets, and says what it was told.
 type echo struct {
 	welcome string
-	begin   func(*realtime.Conn) // nil: nothing
-	mute    bool                 // it does not listen
+	start   func(*realtime.Conn) // nil: nothing
+	discard bool                 // it does not listen
 }
 
 func (e *echo) Open(c *realtime.Conn) {
-	said(c, e.welcome)
-	if e.begin != nil {
-		e.begin(c)
+	sendText(c, e.welcome)
+	if e.start != nil {
+		e.start(c)
 	}
 }
 
 func (e *echo) Message(c *realtime.Conn, m realtime.Message) {
-	if !onlyText(c, m) && !e.mute {
-		said(c, "You said: "+string(m.Data))
+	if !closeIfBinary(c, m) && !e.discard {
+		sendText(c, "You said: "+string(m.Data))
 	}
 }
 
@@ -108,25 +108,25 @@ func (*echo) Closed(*realtime.Conn, int, string) {}
 
 // stream is a row of messages.
 type stream struct {
-	count int
-	gap   time.Duration
+	count    int
+	interval time.Duration
 }
 
-func streamOf(ctx *fasthttp.RequestCtx) (s stream, err error) {
-	if s.count, err = server.QueryInt(ctx, "n", 10_000, maxStream); err != nil {
+func parseStream(ctx *fasthttp.RequestCtx) (s stream, err error) {
+	if s.count, err = server.QueryInt(ctx, "n", 10_000, maxStreamCount); err != nil {
 		return s, err
 	}
-	ms, err := server.QueryInt(ctx, "ms", 10, maxGap)
-	s.gap = time.Duration(ms) * time.Millisecond
+	ms, err := server.QueryInt(ctx, "ms", 10, maxStreamInterval)
+	s.interval = time.Duration(ms) * time.Millisecond
 	return s, err
 }
 
 // to sends the messages, as fast as the client takes them at most.
-func (s stream) to(c *realtime.Conn) func(context.Context) {
+func (s stream) sendTo(c *realtime.Conn) func(context.Context) {
 	return func(ctx context.Context) {
 		var due <-chan time.Time
-		if s.gap > 0 {
-			ticker := time.NewTicker(s.gap)
+		if s.interval > 0 {
+			ticker := time.NewTicker(s.interval)
 			defer ticker.Stop()
 			due = ticker.C
 		}
@@ -171,7 +171,7 @@ func (b *broadcaster) Open(c *realtime.Conn) {
 
 func (b *broadcaster) Message(c *realtime.Conn, m realtime.Message) {
 	switch {
-	case onlyText(c, m):
+	case closeIfBinary(c, m):
 		return
 	case int64(len(m.Data)) > b.routes.maxMessage:
 		c.Close(websocket.CloseMessageTooBig, "too long for a broadcast")
@@ -179,7 +179,7 @@ func (b *broadcaster) Message(c *realtime.Conn, m realtime.Message) {
 	}
 	if _, err := b.routes.bus.Publish(context.Background(), broadcastChannel, m.Data); err != nil {
 		b.routes.log.Warn("broadcast not sent", "client", c.Client(), "error", err)
-		said(c, "Not sent, try again: "+realtime.ErrAway.Error())
+		sendText(c, "Not sent, try again: "+realtime.ErrAway.Error())
 	}
 }
 

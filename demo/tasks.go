@@ -40,9 +40,9 @@ var longRunningTask = jobs.Definition{
 }
 
 // uploaded lets the task inspect read what was uploaded.
-type uploaded struct{}
+type uploadedFiles struct{}
 
-func (uploaded) Open(ctx context.Context, directory, filename string) (io.ReadSeekCloser, error) {
+func (uploadedFiles) Open(ctx context.Context, directory, filename string) (io.ReadSeekCloser, error) {
 	return app.From(ctx).Uploads.Open(directory, filename)
 }
 

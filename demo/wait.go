@@ -17,9 +17,9 @@ const (
 	// maxDelay is how long a client may ask to be kept waiting.
 	maxDelay = time.Minute
 
-	// maxSteps and maxSleep bound what one client may keep a worker busy with.
-	maxSteps = 1000
-	maxSleep = 10 * time.Minute
+	// maxSleepSteps and maxSleep bound what one client may keep a worker busy with.
+	maxSleepSteps = 1000
+	maxSleep      = 10 * time.Minute
 )
 
 // waitRoutes wait, one way and the other.
@@ -49,7 +49,7 @@ func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	steps, err := server.QueryInt(ctx, "steps", 15, maxSteps)
+	steps, err := server.QueryInt(ctx, "steps", 15, maxSleepSteps)
 	if err != nil {
 		return err
 	}

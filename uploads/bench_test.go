@@ -21,7 +21,7 @@ func plainCopy(b *testing.B, s *Store, name string) {
 		b.Fatal(err)
 	}
 	// Without ReadFrom, which would have another buffer.
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, synthetic(benchSize), make([]byte, chunkSize))
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, zeros(benchSize), make([]byte, chunkSize))
 	if err == nil {
 		err = s.sys.fsync(f)
 	}
@@ -36,7 +36,7 @@ func uploadStream(b *testing.B, s *Store, name string) {
 		b.Fatal(err)
 	}
 	defer u.Discard()
-	if _, err := u.ReadFrom(b.Context(), synthetic(benchSize)); err != nil {
+	if _, err := u.ReadFrom(b.Context(), zeros(benchSize)); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := u.Publish(b.Context(), "d", name); err != nil {
@@ -46,14 +46,14 @@ func uploadStream(b *testing.B, s *Store, name string) {
 
 func uploadForm(b *testing.B, s *Store, name string) {
 	head, tail, _ := strings.Cut(formBody(filePart("d", name, "|")), "|")
-	body := io.MultiReader(strings.NewReader(head), synthetic(benchSize), strings.NewReader(tail))
-	if a, err := s.Multipart(b.Context(), body, testBoundary); err != nil || a.Code != CodeStored {
-		b.Fatalf("%+v, %v", a, err)
+	body := io.MultiReader(strings.NewReader(head), zeros(benchSize), strings.NewReader(tail))
+	if resp, err := s.Multipart(b.Context(), body, testBoundary); err != nil || resp.Code != CodeStored {
+		b.Fatalf("%+v, %v", resp, err)
 	}
 }
 
-// BenchmarkUpload shows what an upload costs beside a plain copy into a synced
-// file: SHA-256, and then the form's own parsing.
+// BenchmarkUpload compares a plain copy into a synced file, an upload, which adds
+// SHA-256, and a form, which adds parsing.
 func BenchmarkUpload(b *testing.B) {
 	for _, row := range []struct {
 		name   string
@@ -81,8 +81,7 @@ func BenchmarkUpload(b *testing.B) {
 	}
 }
 
-// BenchmarkSmallFiles is a form of many small files, where names and syncs are
-// what costs.
+// BenchmarkSmallFiles uploads a form of many small files. Linking and syncing dominate.
 func BenchmarkSmallFiles(b *testing.B) {
 	s := openStore(b, b.TempDir(), Options{Pool: withPool(b, pool.Options{Workers: 5})}, withSync)
 	n := 0
@@ -92,14 +91,14 @@ func BenchmarkSmallFiles(b *testing.B) {
 		for i := range 50 {
 			parts = append(parts, filePart("d"+strconv.Itoa(n), strconv.Itoa(i), "content"))
 		}
-		if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
-			b.Fatalf("%+v, %v", a, err)
+		if resp, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || resp.Code != CodeStored {
+			b.Fatalf("%+v, %v", resp, err)
 		}
 	}
 }
 
-// BenchmarkStored shows what a pending record costs: a small file, and a form of 50
-// of them, with Options.Stored and without.
+// BenchmarkStored measures the cost of a pending record: forms of one and of 50 small
+// files, with and without Options.Stored.
 func BenchmarkStored(b *testing.B) {
 	for _, row := range []struct {
 		name   string
@@ -115,8 +114,8 @@ func BenchmarkStored(b *testing.B) {
 					for i := range files {
 						parts = append(parts, filePart("d", strconv.Itoa(n)+"-"+strconv.Itoa(i), "content"))
 					}
-					if a, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || a.Code != CodeStored {
-						b.Fatalf("%+v, %v", a, err)
+					if resp, err := s.Multipart(b.Context(), strings.NewReader(formBody(parts...)), testBoundary); err != nil || resp.Code != CodeStored {
+						b.Fatalf("%+v, %v", resp, err)
 					}
 				}
 			})

@@ -58,7 +58,7 @@ func TestParseContentType(t *testing.T) {
 	}
 }
 
-// Whatever boundary is accepted, a form that is made with it is read with it.
+// A form with any accepted boundary can be read.
 func FuzzParseContentType(f *testing.F) {
 	for _, seed := range []string{
 		"multipart/form-data;boundary=*****", `multipart/form-data; boundary="===1==="; x`, "multipart/form-data; boundary=a b;",
@@ -76,8 +76,8 @@ func FuzzParseContentType(f *testing.F) {
 		}
 		s := openStore(t, t.TempDir(), Options{})
 		body := strings.ReplaceAll(formBody(filePart("d", "a", "content")), testBoundary, boundary)
-		if a, err := s.Multipart(t.Context(), strings.NewReader(body), boundary); err != nil || a.Code != CodeStored {
-			t.Errorf("%q: %+v, %v", boundary, a, err)
+		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), boundary); err != nil || resp.Code != CodeStored {
+			t.Errorf("%q: %+v, %v", boundary, resp, err)
 		}
 	})
 }

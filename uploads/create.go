@@ -9,57 +9,58 @@ import (
 	"time"
 )
 
-// Upload is a file being written, without a name until Publish. Its methods
-// are for one goroutine at a time. Whoever made it discards it in the end;
-// after a successful Publish that does nothing.
+// Upload is a file that is being written. It has no name before Publish. One
+// goroutine at a time may use it. The caller must call Discard in the end, usually
+// with defer; after a successful Publish that does nothing.
 type Upload struct {
-	store     *Store
-	file      *os.File
-	temporary string // path in the root; empty for an unnamed file
-	kept      bool   // temporary is another's, see Continue
-	id        string // for Options.Stored; drawn when it is needed
-	hash      hash.Hash
-	size      int64
-	synced    bool
-	began     time.Time
-	counted   bool  // by Options.Meter
-	failure   error // of the last attempt to publish
-	err       error // ends the upload: its content is not what was sent
+	store       *Store
+	file        *os.File // nil after the upload has ended
+	temporary   string   // path of the file in the root; empty if it is unnamed
+	callersFile bool     // file and temporary belong to the caller of Resume
+	id          string   // id for Options.Stored; empty until it is needed
+	hash        hash.Hash
+	size        int64 // bytes
+	synced      bool
+	started     time.Time
+	metered     bool  // Options.Meter has counted the start
+	publishErr  error // error of the last attempt to publish
+	err         error // permanent error: the file does not contain what was written
 }
 
-// Create begins a file. It returns pool.ErrFull at once if the store's pool has
-// no room: a busy server refuses uploads here, not in the middle of one.
-// A full disk is ENOSPC or EDQUOT, with any call (CodeNoSpace).
+// Create starts an upload. If the store's pool is full it returns pool.ErrFull at
+// once: a busy server refuses new uploads instead of breaking running ones. If the
+// disk is full, Create and each other method return an error that wraps ENOSPC or
+// EDQUOT (CodeNoSpace).
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload
-	err := s.admit(ctx, func() (err error) {
-		u, err = s.begin()
+	err := s.Do(ctx, func() (err error) {
+		u, err = s.createUpload()
 		return err
 	})
 	return u, err
 }
 
-// begin is Create in the caller's goroutine.
-func (s *Store) begin() (*Upload, error) {
-	u, err := s.create()
+// createUpload is Create in the calling goroutine.
+func (s *Store) createUpload() (*Upload, error) {
+	u, err := s.newUpload()
 	if err == nil {
-		u.start()
+		u.startMetering()
 	}
 	return u, err
 }
 
-// start makes u an upload that counts.
-func (u *Upload) start() {
-	u.began, u.counted = time.Now(), true
+// startMetering reports the start of u to Options.Meter.
+func (u *Upload) startMetering() {
+	u.started, u.metered = time.Now(), true
 	u.store.options.Meter.FileBegan()
 }
 
-// create makes a file that is nobody's upload yet.
-func (s *Store) create() (*Upload, error) {
+// newUpload creates the file of an upload, without reporting it to Options.Meter.
+func (s *Store) newUpload() (*Upload, error) {
 	u := &Upload{store: s, hash: sha256.New()}
 	var err error
-	if s.named {
-		u.file, u.temporary, err = s.temporary(incoming)
+	if s.useTemporaries {
+		u.file, u.temporary, err = s.createTemporary(incoming)
 	} else {
 		u.file, err = s.sys.tmpfile(s.root)
 	}

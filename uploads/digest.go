@@ -11,11 +11,11 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// digestHashes are the algorithms of RFC 9530, section 5, that are verified. The
-// others of its registry are deprecated there.
+// digestHashes are the algorithms that are verified. The registry of RFC 9530, section
+// 5, marks all others as deprecated.
 var digestHashes = map[string]func() hash.Hash{"sha-256": sha256.New, "sha-512": sha512.New}
 
-// Digests are what a sender says of the bytes that it sends.
+// Digests are the digests that a client has sent for a body or a part.
 type Digests []digest
 
 type digest struct {
@@ -23,17 +23,17 @@ type digest struct {
 	sum       []byte
 }
 
-// ParseDigests reads the values of Content-Digest and Repr-Digest fields (RFC
-// 9530; each is a Dictionary of RFC 9651). For bytes that are sent in no coding,
-// and a store takes no others, both mean the same. Algorithms other than sha-256
-// and sha-512 are ignored, as the RFC allows. The error wraps ErrMalformed: what
-// is no such field is refused, not ignored, since its sender wanted it verified.
+// ParseDigests parses the values of Content-Digest and Repr-Digest fields (RFC 9530;
+// each value is a Dictionary of RFC 9651). Both fields mean the same here, because a
+// store accepts no content coding. Algorithms other than sha-256 and sha-512 are
+// ignored, as the RFC allows. The error wraps ErrMalformed: a field that cannot be
+// parsed is not ignored, because the client expects its digest to be verified.
 func ParseDigests(fields ...string) (Digests, error) {
 	var all Digests
 	for _, field := range fields {
 		dictionary, err := httpsfv.UnmarshalDictionary([]string{field})
 		if err != nil {
-			return nil, Because(ErrMalformed, "a digest field is no dictionary of structured fields")
+			return nil, WithReason(ErrMalformed, "a digest field is not a dictionary (RFC 9651)")
 		}
 		for _, algorithm := range dictionary.Names() {
 			newHash, known := digestHashes[algorithm]
@@ -44,7 +44,7 @@ func ParseDigests(fields ...string) (Digests, error) {
 			item, _ := member.(httpsfv.Item)
 			sum, ok := item.Value.([]byte)
 			if !ok || len(sum) != newHash().Size() {
-				return nil, Because(ErrMalformed, fmt.Sprintf("the %s of a digest field is no byte sequence of %d bytes", algorithm, newHash().Size()))
+				return nil, WithReason(ErrMalformed, fmt.Sprintf("the %s of a digest field is not a byte sequence of %d bytes (RFC 9651)", algorithm, newHash().Size()))
 			}
 			all = append(all, digest{algorithm, sum})
 		}
@@ -52,8 +52,8 @@ func ParseDigests(fields ...string) (Digests, error) {
 	return all, nil
 }
 
-// Reader reads r and, where r gives io.EOF, compares: if the bytes are others,
-// the error is one that wraps ErrDigest in its place.
+// Reader returns a reader of r that verifies the digests at the end of r. If the bytes
+// have another digest, it returns an error that wraps ErrDigest instead of io.EOF.
 func (d Digests) Reader(r io.Reader) io.Reader {
 	if len(d) == 0 {
 		return r
@@ -69,7 +69,7 @@ type verifier struct {
 	r        io.Reader
 	expected Digests
 	hashes   []hash.Hash
-	err      error // sticky
+	err      error // error that each further Read returns
 }
 
 func (v *verifier) Read(p []byte) (int, error) {
@@ -80,14 +80,14 @@ func (v *verifier) Read(p []byte) (int, error) {
 	for _, h := range v.hashes {
 		h.Write(p[:n])
 	}
-	if err != io.EOF { // and no error around it
+	if err != io.EOF { // not errors.Is: a wrapped io.EOF is not the end
 		v.err = err
 		return n, err
 	}
 	v.err = io.EOF
 	for i, e := range v.expected {
 		if !bytes.Equal(v.hashes[i].Sum(nil), e.sum) {
-			v.err = Because(ErrDigest, "the "+e.algorithm+" of what arrived is another")
+			v.err = WithReason(ErrDigest, "the received bytes have another "+e.algorithm)
 		}
 	}
 	return n, v.err

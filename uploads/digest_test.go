@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// digestField is a Content-Digest of content.
+// digestField returns the value of a Content-Digest for content.
 func digestField(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
@@ -65,13 +65,13 @@ func TestDigests(t *testing.T) {
 		}
 		cut := errors.New("cut")
 		if _, err := io.ReadAll(d.Reader(io.MultiReader(strings.NewReader("cont"), iotest.ErrReader(cut)))); !errors.Is(err, cut) {
-			t.Errorf("%s: a body that broke off: %v", row.name, err)
+			t.Errorf("%s: incomplete body: %v", row.name, err)
 		}
 	}
 }
 
-// A form whose body is not what was announced stores nothing; a part that is not
-// costs that file alone.
+// A wrong digest of the body fails the whole form, a wrong digest of a part only that
+// file.
 func TestMultipartWithDigests(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		with := func(name, content, field string) string {
@@ -89,25 +89,25 @@ func TestMultipartWithDigests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, err := submit(t, s, d.Reader(strings.NewReader(body)))
+			resp, err := submit(t, s, d.Reader(strings.NewReader(body)))
 			if !errors.Is(err, want) || errors.Is(err, ErrBody) {
-				t.Errorf("got %+v, %v", a, err)
+				t.Errorf("got %+v, %v", resp, err)
 			}
-			if r := Refuse(err); r.Code != CodeInvalid || !strings.HasPrefix(r.Reason, "digest does not match: ") {
-				t.Errorf("answered %+v", r)
+			if r := ErrorResponse(err); r.Code != CodeInvalid || !strings.HasPrefix(r.Reason, "digest does not match: ") {
+				t.Errorf("response %+v", r)
 			}
 		}
 		d, err := ParseDigests(digestField(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := submit(t, s, d.Reader(strings.NewReader(body)))
-		if err != nil || !codes(a, 200, 400, 400, 400, 200) || !strings.HasPrefix(a.Files[1].Reason, "digest does not match") {
-			t.Errorf("got %+v, %v", a, err)
+		resp, err := submit(t, s, d.Reader(strings.NewReader(body)))
+		if err != nil || !codes(resp, 200, 400, 400, 400, 200) || !strings.HasPrefix(resp.Files[1].Reason, "digest does not match") {
+			t.Errorf("got %+v, %v", resp, err)
 		}
 		broken := formBody(filePart("d", "first", "content"), with("x", "content", "Content-Digest: sha-256=1"))
-		if a, err := submit(t, s, strings.NewReader(broken)); !errors.Is(err, ErrMalformed) {
-			t.Errorf("a broken field: %+v, %v", a, err)
+		if resp, err := submit(t, s, strings.NewReader(broken)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("a broken field: %+v, %v", resp, err)
 		}
 	})
 }

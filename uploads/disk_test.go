@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// smallDisk mounts a file system of that many bytes. It takes root, which the
-// tests have in CI: what a full disk does is a promise, so there is no skipping.
+// smallDisk mounts a tmpfs with these mount options. It needs root. The test is not
+// skipped without it, because the behaviour on a full disk is documented.
 func smallDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -37,7 +37,7 @@ func free(t *testing.T, dir string) (blocks, inodes uint64) {
 
 func TestFullDisk(t *testing.T) {
 	big := string(bytes.Repeat([]byte("big "), 2<<20))
-	for kind, change := range kinds {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			s := openStore(t, smallDisk(t, "size=4m"), Options{Pool: withPool(t, pool.Options{Workers: 2})}, change)
 			dir := s.root.Name()
@@ -46,56 +46,56 @@ func TestFullDisk(t *testing.T) {
 			blocks, inodes := free(t, dir)
 
 			f, err := put(t, s, "new/folder", "big", big)
-			if !full(err) || f.Code != CodeNoSpace || f.Size != 0 {
+			if !isDiskFull(err) || f.Code != CodeNoSpace || f.Size != 0 {
 				t.Errorf("got %+v, %v", f, err)
 			}
-			unchanged(t, dir, before)
+			wantUnchanged(t, dir, before)
 			if b, i := free(t, dir); b != blocks || i != inodes {
 				t.Errorf("free: %d blocks, %d inodes; before %d, %d", b, i, blocks, inodes)
 			}
 			mustPut(t, s, "d", "after", "content")
 
-			// The file behind the big one gets the space that one gave back.
+			// The space of the big file is freed for the file after it.
 			body := formBody(filePart("m", "1", "one"), filePart("m", "big", big), filePart("m", "3", "three"))
-			a, err := s.Multipart(t.Context(), bytes.NewBufferString(body), testBoundary)
-			if err != nil || a.Code != CodeNoSpace || a.Status() != 507 || !codes(a, 200, 507, 200) {
-				t.Errorf("got %+v, %v", a, err)
+			resp, err := s.Multipart(t.Context(), bytes.NewBufferString(body), testBoundary)
+			if err != nil || resp.Code != CodeNoSpace || resp.Status() != 507 || !codes(resp, 200, 507, 200) {
+				t.Errorf("got %+v, %v", resp, err)
 			}
 			after := tree(t, dir)
 			if after["m/1"] != "one" || after["m/3"] != "three" || after["m/big"] != "" {
-				t.Error("the files are not those of the answer")
+				t.Error("the files are not those of the response")
 			}
 		})
 	}
 }
 
-func TestNoInodeLeft(t *testing.T) {
-	eachFull := func(t *testing.T, change func(*calls)) {
+func TestNoInodesLeft(t *testing.T) {
+	eachFull := func(t *testing.T, change func(*syscalls)) {
 		s := openStore(t, smallDisk(t, "size=4m,nr_inodes=8"), Options{}, change)
 		dir := s.root.Name()
 		_, inodes := free(t, dir)
 		for i := range inodes - 2 {
-			mustPut(t, s, string(rune('a'+i)), "x", "") // two each, until they are used up
+			mustPut(t, s, string(rune('a'+i)), "x", "") // uses two inodes: folder and file
 			if _, left := free(t, dir); left <= 3 {
 				break
 			}
 		}
 		before := tree(t, dir)
 		f, err := put(t, s, "1/2/3/4", "a", "content")
-		if !full(err) || f.Code != CodeNoSpace {
+		if !isDiskFull(err) || f.Code != CodeNoSpace {
 			t.Errorf("got %+v, %v", f, err)
 		}
-		unchanged(t, dir, before)
+		wantUnchanged(t, dir, before)
 		mustPut(t, s, "a", "small", "content")
 	}
-	for kind, change := range kinds {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) { eachFull(t, change) })
 	}
 }
 
-// A child that cannot start on a full disk cannot serve what is there either.
-func TestOpenOnAFullDisk(t *testing.T) {
-	for kind, change := range kinds {
+// A server must start on a full disk, because the stored files can still be read.
+func TestOpenOnFullDisk(t *testing.T) {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			dir := smallDisk(t, "size=4m,nr_inodes=8")
 			first := openStore(t, dir, Options{}, change)

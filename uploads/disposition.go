@@ -6,41 +6,41 @@ import (
 	"strings"
 )
 
-// disposition is what a part's header says of it.
+// disposition is the Content-Disposition of a part.
 type disposition struct {
 	name     string
 	filename string
-	file     bool // there is a filename, be it empty
+	file     bool // there is a filename, possibly an empty one
 }
 
-// parseHeader reads the header of a form's part (RFC 7578, section 4.2).
+// parseHeader parses the header of a part (RFC 7578, section 4.2).
 //
-// It does so itself because the standard library cleans: Part.FileName turns
-// ../../evil.txt into evil.txt, and mime.ParseMediaType drops the backslash of
-// a\(b, which browsers, curl and Python send as it is. Here names are literal.
-// Undone are only \" and \\, which older clients send, and filename* (RFC 8187,
-// UTF-8 only), which wins over filename as RFC 6266 has it. %22 stays %22: the
-// clients that send it for a quote do not escape the per cent sign, so a file
-// that really is called that reads the same.
+// It does not use the standard library, because that changes names: Part.FileName turns
+// ../../evil.txt into evil.txt, and mime.ParseMediaType removes the backslash of a\(b,
+// which browsers, curl and Python send without an escape. Here names stay as they are
+// sent, with two exceptions: \" and \\ are unescaped, because older clients send them,
+// and filename* (RFC 8187, only UTF-8) is decoded; it has precedence over filename (RFC
+// 6266). %22 stays %22: the clients that send it for a quote do not escape the percent
+// sign, so it could also be a part of the name.
 //
 // The error wraps ErrMalformed.
 func parseHeader(h textproto.MIMEHeader) (disposition, error) {
 	switch strings.ToLower(h.Get("Content-Transfer-Encoding")) {
 	case "", "7bit", "8bit", "binary":
-	default: // RFC 7578, section 4.7: not to be sent; the bytes would not be the file's
-		return disposition{}, Because(ErrMalformed, "a part has a content-transfer-encoding")
+	default: // deprecated by RFC 7578, section 4.7; stored undecoded, the file would be wrong
+		return disposition{}, WithReason(ErrMalformed, "a part has a Content-Transfer-Encoding other than 7bit, 8bit or binary")
 	}
 	values := h.Values("Content-Disposition")
 	if len(values) != 1 {
-		return disposition{}, Because(ErrMalformed, "a part needs one content-disposition")
+		return disposition{}, WithReason(ErrMalformed, "a part must have exactly one Content-Disposition")
 	}
 	kind, rest, _ := strings.Cut(values[0], ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "form-data") {
-		return disposition{}, Because(ErrMalformed, "a part is not form-data")
+		return disposition{}, WithReason(ErrMalformed, "the Content-Disposition of a part is not form-data")
 	}
 	parameters, ok := parseParameters(rest)
 	if !ok {
-		return disposition{}, Because(ErrMalformed, "the content-disposition of a part is broken")
+		return disposition{}, WithReason(ErrMalformed, "the Content-Disposition of a part cannot be parsed")
 	}
 	d := disposition{name: parameters["name"]}
 	d.filename, d.file = parameters["filename"]
@@ -53,11 +53,10 @@ func parseHeader(h textproto.MIMEHeader) (disposition, error) {
 	return d, nil
 }
 
-// parseParameters reads key=value; key="value"; … with the values of keys that
-// end in a star decoded. A parameter without a value (key; and an empty one) is
-// ignored, as Tornado does. It refuses a key that comes twice, of which two readers
-// might choose differently, and RFC 2231's continuations (filename*0), which RFC
-// 8187 rules out and no client sends.
+// parseParameters parses key=value; key="value"; … and decodes the values of keys that
+// end with a star. Like Tornado it ignores a key without a value. It refuses a key that
+// occurs twice, because two programs could choose different values, and the
+// continuations of RFC 2231 (filename*0), which RFC 8187 forbids and no client sends.
 func parseParameters(s string) (map[string]string, bool) {
 	parameters := make(map[string]string, 2)
 	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
@@ -88,8 +87,8 @@ func parseParameters(s string) (map[string]string, bool) {
 	return parameters, true
 }
 
-// cutValue takes a value, quoted or not, and the semicolon after it. One that is
-// not quoted ends at the semicolon and may have anything else in it but quotes:
+// cutValue cuts a value, quoted or not, and the semicolon after it from s. A value
+// without quotes ends at the semicolon and may contain all characters except quotes:
 // some clients send filename=foo bar.txt.
 func cutValue(s string) (value, rest string, ok bool) {
 	if !strings.HasPrefix(s, `"`) {
@@ -114,13 +113,13 @@ func cutValue(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-// decodeExtended decodes an ext-value of RFC 8187, UTF-8'language'text.
+// decodeExtended decodes an ext-value (RFC 8187): UTF-8'language'text.
 func decodeExtended(s string) (string, bool) {
 	charset, rest, ok := strings.Cut(s, "'")
 	_, text, more := strings.Cut(rest, "'")
 	if !ok || !more || !strings.EqualFold(charset, "utf-8") {
 		return "", false
 	}
-	text, err := url.PathUnescape(text) // a plus stays a plus
+	text, err := url.PathUnescape(text) // not QueryUnescape, which turns + into a space
 	return text, err == nil
 }

@@ -5,48 +5,51 @@ import (
 	"syscall"
 )
 
-// Reasons to refuse an upload. The text of these errors, and of those that Because
-// returns, may be shown to the client; Refuse shows no other.
+// Errors of an upload that the client caused. ErrorResponse and NewFile put the text
+// of these errors, and of those that WithReason returns, into the response. The text
+// of any other error stays on the server.
 var (
-	// ErrName: the name breaks CheckName's rule, or a symbolic link is in it.
+	// ErrName is for a name that CheckName refuses, or that contains a symbolic
+	// link.
 	ErrName = errors.New("unacceptable name")
-	// ErrExists: something has the name already, or a file stands where the
-	// directory should be.
+	// ErrExists is for a name that is in use, or a directory that is a file.
 	ErrExists = errors.New("already exists")
-	// ErrTooLarge: a file over Options.MaxFile, or too many bytes in a form
-	// that are no file's.
+	// ErrTooLarge is for a file over Options.MaxFile, or a text field over
+	// Options.MaxField.
 	ErrTooLarge = errors.New("too large")
-	// ErrMalformed: the body is not a form, or not a whole one.
+	// ErrMalformed is for a body that is not a complete form.
 	ErrMalformed = errors.New("malformed form")
-	// ErrNoFile: a form without a file.
+	// ErrNoFile is for a form without files.
 	ErrNoFile = errors.New("no file")
-	// ErrMissing: an argument is missing. For callers with arguments of
-	// their own.
+	// ErrMissing is for a missing argument. This package does not return it; it is
+	// for callers that have arguments of their own.
 	ErrMissing = errors.New("missing argument")
-	// ErrFormat: a file of a kind that is not taken. For callers who look at
-	// that.
+	// ErrFormat is for a file type that is not accepted. This package does not
+	// return it; it is for callers that check file types.
 	ErrFormat = errors.New("format not supported")
-	// ErrDigest: the bytes are not those that Digests announced.
+	// ErrDigest is for bytes that do not have the digest that the client sent.
 	ErrDigest = errors.New("digest does not match")
-	// ErrBody: reading the body failed; the reader's error is wrapped too.
-	ErrBody = errors.New("the body broke off")
+	// ErrBody is for a body that could not be read to its end. The error of the
+	// reader is wrapped too.
+	ErrBody = errors.New("incomplete request body")
 )
 
-// refusal is an error whose text may be shown to the client.
-type refusal struct {
-	kind error // a sentinel above
-	why  string
+// reasonError is an error whose whole text may be sent to the client.
+type reasonError struct {
+	kind   error // one of the errors above
+	reason string
 }
 
-// Because is kind, one of the sentinels above, with a reason that the client is
-// shown: lower case, and nothing in it that is not the client's to know.
-func Because(kind error, why string) error { return &refusal{kind, why} }
+// WithReason returns an error that wraps kind, one of the Err variables of this package.
+// Its text is that of kind, a colon and reason. The client gets this text, so reason
+// must contain nothing internal. It begins in lower case.
+func WithReason(kind error, reason string) error { return &reasonError{kind, reason} }
 
-func (r *refusal) Error() string { return r.kind.Error() + ": " + r.why }
-func (r *refusal) Unwrap() error { return r.kind }
+func (e *reasonError) Error() string { return e.kind.Error() + ": " + e.reason }
+func (e *reasonError) Unwrap() error { return e.kind }
 
-// full reports whether err means that the disk, or the share of it that this
-// user may have, is used up.
-func full(err error) bool {
+// isDiskFull reports whether err means that the disk, or the user's disk quota, is
+// full.
+func isDiskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// A form is streamed to disk: the field's name is the directory. The same once
-// more changes nothing.
+// A form is streamed to disk. The field name is the directory. If the same form is sent
+// again, the stored file stays unchanged and the response says so.
 func Example() {
 	dir, err := os.MkdirTemp("", "uploads-example-")
 	if err != nil {
@@ -28,12 +28,12 @@ func Example() {
 	defer store.Close()
 	for range 2 {
 		body, boundary := exampleForm()
-		answer, err := store.Multipart(context.Background(), body, boundary)
+		resp, err := store.Multipart(context.Background(), body, boundary)
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println(answer.Code, answer.Files[0].Size, answer.Files[0].Reason)
+		fmt.Println(resp.Code, resp.Files[0].Size, resp.Files[0].Reason)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "notes", "hello.txt"))
 	fmt.Println(string(text), err)
@@ -43,11 +43,11 @@ func Example() {
 	// hello <nil>
 }
 
-// exampleForm is a form as a browser sends it, made while it is read.
+// exampleForm returns a form as a browser sends it. It is generated while it is read.
 func exampleForm() (body io.Reader, boundary string) {
 	r, w := io.Pipe()
 	form := multipart.NewWriter(w)
-	go func() { // ends when the form is read, or not read on
+	go func() { // ends when the form has been read
 		part, err := form.CreateFormFile("notes", "hello.txt")
 		if err == nil {
 			_, err = io.WriteString(part, "hello")

@@ -8,39 +8,40 @@ import (
 	"strings"
 )
 
-// folder is a directory of the store, open with every level above it, so that
-// what was checked at one level is what the next is looked up in.
+// folder is an open directory of the store. All levels above it are open too, because
+// each level is looked up in the open one above it, and not by its path: the path could
+// lead elsewhere by then.
 type folder struct {
 	store  *Store
 	levels []level // the store's root first, the directory itself last
 }
 
 type level struct {
-	name string // in the level above
+	name string // name in the level above
 	root *os.Root
-	made bool // by this call
+	made bool // created by this openFolder
 }
 
-// enter opens directory level by level, making what is missing if asked to.
-// Each level is a directory and no symbolic link: os.Root alone would follow a
-// link that stays inside, and one file could then be had by two names. The
-// error wraps ErrName for a link, ErrExists for anything else that is no
-// directory, fs.ErrNotExist if a level is missing or was removed again.
-func (s *Store) enter(directory string, create bool) (*folder, error) {
+// openFolder opens directory level by level and, with create, creates the missing
+// ones. No level may be a symbolic link: os.Root alone would follow a link that stays
+// inside the root, and one file would then have two names. The error wraps ErrName for
+// a symbolic link, ErrExists for anything else that is not a directory, and
+// fs.ErrNotExist if a level is missing or has been removed in the meantime.
+func (s *Store) openFolder(directory string, create bool) (*folder, error) {
 	f := &folder{store: s, levels: []level{{root: s.root}}}
 	for name := range strings.SplitSeq(directory, "/") {
-		if err := f.descend(name, create); err != nil {
+		if err := f.openLevel(name, create); err != nil {
 			if create {
-				f.undo()
+				f.removeMade()
 			}
 			f.close()
-			return nil, s.mapped(fmt.Errorf("open folder: %w", err))
+			return nil, s.mapError(fmt.Errorf("open folder: %w", err))
 		}
 	}
 	return f, nil
 }
 
-func (f *folder) descend(name string, create bool) error {
+func (f *folder) openLevel(name string, create bool) error {
 	parent := f.last().root
 	info, err := parent.Lstat(name)
 	made := false
@@ -49,7 +50,7 @@ func (f *folder) descend(name string, create bool) error {
 		if made = err == nil; made {
 			f.levels = append(f.levels, level{name: name, made: true})
 		}
-		if made || errors.Is(err, fs.ErrExist) { // another upload was quicker
+		if made || errors.Is(err, fs.ErrExist) { // made by another upload in the meantime
 			info, err = parent.Lstat(name)
 		}
 	}
@@ -57,9 +58,9 @@ func (f *folder) descend(name string, create bool) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() == fs.ModeSymlink:
-		return Because(ErrName, "a component of the directory is a symbolic link")
+		return WithReason(ErrName, "a component of the directory is a symbolic link")
 	case !info.IsDir():
-		return Because(ErrExists, "a component of the directory is a file")
+		return WithReason(ErrExists, "a component of the directory is a file")
 	}
 	child, err := f.store.sys.opendir(parent, name)
 	if err != nil {
@@ -69,8 +70,8 @@ func (f *folder) descend(name string, create bool) error {
 		f.levels = append(f.levels, level{name: name})
 	}
 	f.levels[len(f.levels)-1].root = child
-	// Opening follows links; that this is still what was looked at leaves no
-	// moment in which one could be put there. If it is not, it is gone.
+	// OpenRoot follows symbolic links. If the opened folder is not the one that was
+	// checked, somebody replaced it in between; for the caller it has been removed.
 	opened, err := child.Stat(".")
 	if err == nil && !os.SameFile(info, opened) {
 		err = fs.ErrNotExist
@@ -80,9 +81,9 @@ func (f *folder) descend(name string, create bool) error {
 
 func (f *folder) last() level { return f.levels[len(f.levels)-1] }
 
-// sync makes the entries of every level durable, the innermost first. Levels
-// that were there already are no exception: another process may have made one a
-// moment ago and not synced its parent yet, and a clean one costs nothing.
+// sync makes the entries of every level durable, the innermost first. It also syncs the
+// levels that existed before: another process may have created one a moment ago and not
+// synced its parent yet. The sync of an unchanged folder costs nothing.
 func (f *folder) sync() error {
 	for i := len(f.levels) - 1; i >= 0; i-- {
 		dir, err := f.levels[i].root.Open(".")
@@ -90,7 +91,7 @@ func (f *folder) sync() error {
 			return fmt.Errorf("open folder: %w", err)
 		}
 		err = f.store.sys.fsync(dir)
-		_ = dir.Close() // open for reading only: nothing is lost
+		_ = dir.Close() // opened for reading only
 		if err != nil {
 			return fmt.Errorf("sync folder: %w", err)
 		}
@@ -98,14 +99,14 @@ func (f *folder) sync() error {
 	return nil
 }
 
-// undo removes the levels that this call made, as far as they are empty:
-// another upload may be using one already.
-func (f *folder) undo() { f.prune(func(l level) bool { return l.made }) }
+// removeMade removes the levels that openFolder created, as far as they are empty.
+// Another upload may use one already.
+func (f *folder) removeMade() { f.prune(func(l level) bool { return l.made }) }
 
-// prune removes empty levels, the innermost first, up to one that is not empty,
-// that is the store's own root, or that may not go.
-func (f *folder) prune(mayGo func(level) bool) {
-	for i := len(f.levels) - 1; i > 0 && mayGo(f.levels[i]); i-- {
+// prune removes levels, the innermost first. It stops at the first one that is not
+// empty, or that mayRemove excludes, and at the root of the store.
+func (f *folder) prune(mayRemove func(level) bool) {
+	for i := len(f.levels) - 1; i > 0 && mayRemove(f.levels[i]); i-- {
 		if f.store.sys.rmdir(f.levels[i-1].root, f.levels[i].name) != nil {
 			return
 		}
@@ -116,7 +117,7 @@ func (f *folder) prune(mayGo func(level) bool) {
 	}
 }
 
-// close releases every level but the store's own root.
+// close closes every level but the root of the store.
 func (f *folder) close() {
 	for _, l := range f.levels[1:] {
 		if l.root != nil {
@@ -125,10 +126,11 @@ func (f *folder) close() {
 	}
 }
 
-// mapped turns os.Root's refusal to leave the root into ErrName.
-func (s *Store) mapped(err error) error {
-	if s.escapes != nil && errors.Is(err, s.escapes) {
-		return Because(ErrName, "it leads out of the upload folder")
+// mapError turns the error of os.Root for a path that leads out of the root into
+// ErrName.
+func (s *Store) mapError(err error) error {
+	if s.errEscapes != nil && errors.Is(err, s.errEscapes) {
+		return WithReason(ErrName, "the path leads out of the upload folder")
 	}
 	return err
 }

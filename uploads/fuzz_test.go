@@ -13,9 +13,9 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// Whatever a body is: nothing is touched but what the answer says is stored,
-// that is stored whole, and the rest of the body says nothing else when it comes
-// byte by byte.
+// For any body the only changes on disk are the files that are stored according to the
+// response, and these are complete. The result is the same if the body is read byte by
+// byte, and an incomplete body stores nothing.
 func FuzzMultipart(f *testing.F) {
 	seeds := []string{
 		formBody(), formBody(filePart("d", "a", "content")),
@@ -27,43 +27,43 @@ func FuzzMultipart(f *testing.F) {
 		"--" + testBoundary + "\nContent-Disposition: form-data; name=d; filename=a\n\nx\n--" + testBoundary + "--\n",
 	}
 	for _, seed := range seeds {
-		// A short boundary is one that mutations leave whole more often.
+		// A short boundary survives mutations more often.
 		seed = strings.ReplaceAll(strings.ReplaceAll(seed, testBoundary, "b"), "Content-Type: application/octet-stream\r\n", "")
 		f.Add([]byte(seed), "b")
 		f.Add([]byte(seed[:len(seed)*2/3]), "b")
 	}
 	f.Add([]byte(seeds[1]), testBoundary)
 	o := Options{MaxFile: 200, MaxParts: 8, MaxFiles: 5, Pool: withPool(f, pool.Options{Workers: 1})}
-	s, parent := surrounded(f, o)
+	s, parent := storeWithNeighbours(f, o)
 	before := tree(f, parent)
 	f.Fuzz(func(t *testing.T, body []byte, boundary string) {
 		first, err := s.Multipart(t.Context(), bytes.NewReader(body), boundary)
-		stored := settle(t, parent, before, first, err)
+		stored := checkAndRemoveStored(t, parent, before, first, err)
 
 		again, errAgain := s.Multipart(t.Context(), iotest.OneByteReader(bytes.NewReader(body)), boundary)
-		if settled := settle(t, parent, before, again, errAgain); !maps.Equal(stored, settled) {
+		if settled := checkAndRemoveStored(t, parent, before, again, errAgain); !maps.Equal(stored, settled) {
 			t.Errorf("stored %v, and byte by byte %v", stored, settled)
 		}
 
 		broken := io.MultiReader(bytes.NewReader(body), iotest.ErrReader(io.ErrUnexpectedEOF))
-		if a, err := s.Multipart(t.Context(), broken, boundary); err == nil {
-			t.Errorf("a body that broke off: %+v", a)
+		if resp, err := s.Multipart(t.Context(), broken, boundary); err == nil {
+			t.Errorf("incomplete body: %+v", resp)
 		}
 		if after := tree(t, parent); !maps.Equal(before, after) {
-			t.Fatalf("a body that broke off left %v", after)
+			t.Fatalf("an incomplete body left %v", after)
 		}
 	})
 }
 
-// settle compares what is there with the answer, removes it again and returns
-// it.
-func settle(t *testing.T, parent string, before map[string]string, a Answer, err error) map[string]string {
+// checkAndRemoveStored compares the files on disk with the response, removes them and
+// returns them by name.
+func checkAndRemoveStored(t *testing.T, parent string, before map[string]string, resp Response, err error) map[string]string {
 	t.Helper()
 	stored := map[string]string{}
 	root := filepath.Join(parent, "up")
-	for _, file := range a.Files {
+	for _, file := range resp.Files {
 		if file.Code == CodeInternal || err != nil {
-			t.Errorf("%+v, %v", a, err)
+			t.Errorf("%+v, %v", resp, err)
 		}
 		if file.Code != CodeStored {
 			continue
@@ -76,10 +76,10 @@ func settle(t *testing.T, parent string, before map[string]string, a Answer, err
 		stored[name] = string(content)
 	}
 	for name := range stored {
-		takeBack(t, root, name, before)
+		removePublished(t, root, name, before)
 	}
 	if after := tree(t, parent); !maps.Equal(before, after) {
-		t.Fatalf("more than the answer's: before %v, after %v", before, after)
+		t.Fatalf("files that are not in the response: before %v, after %v", before, after)
 	}
 	return stored
 }

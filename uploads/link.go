@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// link gives the file a name in an open folder. That the folder is open, and
-// was checked, leaves nothing on the way that a symbolic link could replace.
+// link gives the file a name in an open folder. Because the folder is open and has
+// been checked, no symbolic link can take the place of a part of its path.
 func (u *Upload) link(folder *os.File, name string) error {
 	var err error
 	if u.temporary == "" {
@@ -23,9 +23,9 @@ func (u *Upload) link(folder *os.File, name string) error {
 	return nil
 }
 
-// linkUnnamed does both of what open(2) says under O_TMPFILE: AT_EMPTY_PATH
-// needs CAP_DAC_READ_SEARCH before Linux 6.10, and says ENOENT to who lacks it;
-// the way through /proc needs only that /proc is mounted.
+// linkUnnamed tries both ways that open(2) describes under O_TMPFILE. AT_EMPTY_PATH
+// needs CAP_DAC_READ_SEARCH before Linux 6.10 and fails with ENOENT without it. The
+// path in /proc needs no capability, but a mounted /proc.
 func (u *Upload) linkUnnamed(folder int, name string) error {
 	fd := int(u.file.Fd())
 	err := u.store.sys.linkat(fd, "", folder, name, unix.AT_EMPTY_PATH)

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// MaxList is how many entries List returns at most.
+// MaxList is the highest number of entries that List returns in one call.
 const MaxList = 1000
 
-// listBatch is how many entries are read from a folder at once.
+// listBatch is the number of entries that are read from a folder at once.
 const listBatch = 256
 
-// Entry is what List finds: a stored file, or a folder.
+// Entry is a stored file or a folder, as List returns it.
 type Entry struct {
 	Name     string
 	Folder   bool
@@ -25,18 +25,20 @@ type Entry struct {
 	Modified time.Time
 }
 
-// List returns the files and folders in directory that come after the name
-// after, in the order of their bytes, at most limit of them (1 to MaxList), and
-// what after must be for those that follow, or "" if there are none. The empty
-// directory is the store itself. Whatever has
-// no acceptable name, is a link or no regular file is left out. It runs in the
-// pool and holds no more than limit entries, however many there are.
+// List returns one page of the files and folders in directory, sorted by the bytes of
+// their names. It returns only names greater than after, and at most limit of them (1
+// to MaxList). For the first page after is "". next is the value of after for the next
+// page, or "" if there is none. The empty directory is the store's own folder.
 //
-// The error wraps ErrName for an unacceptable name or a symbolic link in it, and
-// fs.ErrNotExist if there is no such folder. A full pool is pool.ErrFull at once.
+// List leaves out symbolic links, special files and names that CheckName refuses. It
+// runs in the pool, and its memory depends on limit, not on the size of the folder.
+//
+// The error wraps ErrName for an unacceptable name or one that contains a symbolic
+// link, and fs.ErrNotExist if there is no such folder. If the pool is full it is
+// pool.ErrFull, at once.
 func (s *Store) List(ctx context.Context, directory, after string, limit int) (entries []Entry, next string, err error) {
 	limit = min(max(limit, 1), MaxList)
-	err = s.admit(ctx, func() error {
+	err = s.Do(ctx, func() error {
 		entries, next, err = s.list(directory, after, limit)
 		return err
 	})
@@ -49,9 +51,9 @@ func (s *Store) list(directory, after string, limit int) (entries []Entry, next 
 		if err := CheckName(directory, "any"); err != nil {
 			return nil, "", err
 		}
-		f, err := s.enter(directory, false)
+		f, err := s.openFolder(directory, false)
 		if errors.Is(err, ErrExists) {
-			err = fmt.Errorf("list folder: no folder: %w", fs.ErrNotExist)
+			err = fmt.Errorf("list folder: not a folder: %w", fs.ErrNotExist)
 		}
 		if err != nil {
 			return nil, "", err
@@ -71,7 +73,7 @@ func (s *Store) list(directory, after string, limit int) (entries []Entry, next 
 		info, err := root.Lstat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			continue // removed meanwhile
+			continue // removed in the meantime
 		case err != nil:
 			return nil, "", fmt.Errorf("list folder: %w", err)
 		case info.IsDir():
@@ -83,7 +85,7 @@ func (s *Store) list(directory, after string, limit int) (entries []Entry, next 
 	return entries, next, nil
 }
 
-// firstNames returns the first n names after a name, sorted.
+// firstNames returns the n smallest names greater than after, sorted.
 func firstNames(root *os.Root, after string, n int) ([]string, error) {
 	dir, err := root.Open(".")
 	if err != nil {
@@ -96,7 +98,7 @@ func firstNames(root *os.Root, after string, n int) ([]string, error) {
 		for _, e := range batch {
 			name := e.Name()
 			kind := e.Type()
-			if name <= after || !kind.IsRegular() && !kind.IsDir() || fault(name) != "" {
+			if name <= after || !kind.IsRegular() && !kind.IsDir() || nameProblem(name) != "" {
 				continue
 			}
 			at, _ := slices.BinarySearch(names, name)

@@ -50,8 +50,8 @@ func TestListPages(t *testing.T) {
 	}
 }
 
-func TestListShowsWhatIsStored(t *testing.T) {
-	s, parent := surrounded(t, Options{})
+func TestListContents(t *testing.T) {
+	s, parent := storeWithNeighbours(t, Options{})
 	mustPut(t, s, "d/sub", "a", "content")
 	mustPut(t, s, "d", "b", "more content")
 	up := filepath.Join(parent, "up")
@@ -80,7 +80,7 @@ func TestListShowsWhatIsStored(t *testing.T) {
 	}
 }
 
-func TestListIsRefusedByABusyPool(t *testing.T) {
+func TestListClosedPool(t *testing.T) {
 	p := pool.New(pool.Options{Workers: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -10,25 +10,25 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// synthetic is a reader of n bytes that are nowhere.
-func synthetic(n int64) io.Reader {
+// zeros returns a reader of n zero bytes that needs no memory for them.
+func zeros(n int64) io.Reader {
 	return io.LimitReader(readerFunc(func(p []byte) (int, error) { clear(p); return len(p), nil }), n)
 }
 
-// What is allocated in all bounds what is held at any moment, and unlike that it
-// does not depend on when the collector runs.
-func TestMemoryIsFlat(t *testing.T) {
+// The test measures all allocations, not the memory in use: they are an upper bound of
+// it and do not depend on the garbage collector.
+func TestMemoryOfLargeUpload(t *testing.T) {
 	const size = 1 << 30
 	s := openStore(t, smallDisk(t, "size=1100m"), Options{Pool: withPool(t, pool.Options{Workers: 2})})
 	upload := func(filename string, n int64) uint64 {
 		head := "--" + testBoundary + "\r\nContent-Disposition: form-data; name=d; filename=" + filename + "\r\n\r\n"
-		body := io.MultiReader(strings.NewReader(head), synthetic(n), strings.NewReader("\r\n--"+testBoundary+"--\r\n"))
+		body := io.MultiReader(strings.NewReader(head), zeros(n), strings.NewReader("\r\n--"+testBoundary+"--\r\n"))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		a, err := s.Multipart(t.Context(), body, testBoundary)
+		resp, err := s.Multipart(t.Context(), body, testBoundary)
 		runtime.ReadMemStats(&after)
-		if err != nil || a.Code != CodeStored || a.Files[0].Size != n {
-			t.Fatalf("%+v, %v", a, err)
+		if err != nil || resp.Code != CodeStored || resp.Files[0].Size != n {
+			t.Fatalf("%+v, %v", resp, err)
 		}
 		return after.TotalAlloc - before.TotalAlloc
 	}
@@ -40,9 +40,9 @@ func TestMemoryIsFlat(t *testing.T) {
 	}
 }
 
-// Senders that stall hold chunks; those that come after them read into small
-// ones, until large ones are given back.
-func TestStalledSendersHoldAFewLargeChunks(t *testing.T) {
+// Stalled clients use up the large chunks. Further uploads use small ones until a large
+// one is free again.
+func TestStalledClientsUseFewLargeChunks(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	stall, sizes := make(chan struct{}), make(chan int, maxChunks+1)
 	var done sync.WaitGroup
@@ -82,6 +82,6 @@ func TestStalledSendersHoldAFewLargeChunks(t *testing.T) {
 	}
 	defer u.Discard()
 	if _, err := u.ReadFrom(t.Context(), reader()); err != nil || <-sizes != chunkSize {
-		t.Errorf("after them: %v", err)
+		t.Errorf("after the stalled clients: %v", err)
 	}
 }

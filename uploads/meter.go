@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// Meter counts uploads. Its methods are called from many goroutines at once and
-// between two chunks, so they must not block. They are not called for what was
-// refused before there was a file (an unacceptable name, one that is taken).
+// Meter counts uploads. Its methods are called from several goroutines at once, also
+// while a file is written, and must not block. They are not called for a file that is
+// refused before it is created, for example because of its name.
 type Meter interface {
-	// FileBegan is called when a file has been begun.
+	// FileBegan is called when a file has been created.
 	FileBegan()
-	// FileWrote is called for every chunk that was written, in bytes.
+	// FileWrote is called after each write of n bytes.
 	FileWrote(n int)
-	// FileEnded is called once for each that began. code is one of the codes of
-	// File, CodeInvalid for an upload that broke off; took is since it began.
+	// FileEnded is called once for each FileBegan. code is the code of the File, or
+	// CodeInvalid if the body ended early; took is the time since FileBegan.
 	FileEnded(code int, took time.Duration)
 }
 
@@ -25,35 +25,35 @@ func (noMeter) FileBegan()                   {}
 func (noMeter) FileWrote(int)                {}
 func (noMeter) FileEnded(int, time.Duration) {}
 
-// Counters is a Meter that adds up. The zero value is ready.
+// Counters is a Meter that sums up. The zero value is ready to use.
 type Counters struct {
 	mu    sync.Mutex
 	stats Stats
 }
 
-// Stats are the sums of a Counters.
+// Stats are the sums that Counters.Stats returns.
 type Stats struct {
-	Open     int           // files begun and not ended
-	Bytes    int64         // written, also of files that were not stored
-	Files    map[int]int64 // ended, by their code
-	Duration time.Duration // of all that ended, together
+	Open     int           // files created and not ended
+	Bytes    int64         // bytes written, also of files that were not stored
+	Files    map[int]int64 // number of ended files by code
+	Duration time.Duration // total duration of all ended files
 }
 
-// FileBegan counts a file.
+// FileBegan counts a file that was created.
 func (c *Counters) FileBegan() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Open++
 }
 
-// FileWrote counts bytes.
+// FileWrote counts n bytes.
 func (c *Counters) FileWrote(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Bytes += int64(n)
 }
 
-// FileEnded counts an outcome.
+// FileEnded counts the result of a file.
 func (c *Counters) FileEnded(code int, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +65,7 @@ func (c *Counters) FileEnded(code int, took time.Duration) {
 	c.stats.Duration += took
 }
 
-// Stats returns the sums as they are now.
+// Stats returns the current sums.
 func (c *Counters) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()

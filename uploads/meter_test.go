@@ -23,11 +23,11 @@ func TestCounters(t *testing.T) {
 		if got := c.Stats(); got.Open != 1 {
 			t.Errorf("open %d", got.Open)
 		}
-		u.Discard() // its sender went away
+		u.Discard() // the client has gone away
 		u.Discard()
 		body := formBody(filePart("d", "a", "1"), filePart("d", "c", "22"), filePart("d", "big", strings.Repeat("x", 11)), filePart("..", "x", "y"))
-		if a, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(a, 501, 200, 413, 400) {
-			t.Fatalf("%+v, %v", a, err)
+		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(resp, 501, 200, 413, 400) {
+			t.Fatalf("%+v, %v", resp, err)
 		}
 		s.sys.fsync = failing(unix.ENOSPC)
 		_, _ = put(t, s, "d", "e", "333")
@@ -39,8 +39,8 @@ func TestCounters(t *testing.T) {
 	})
 }
 
-// What a store tries when it is opened is nobody's upload.
-func TestOpenCountsNothing(t *testing.T) {
+// The files that Open creates as a test are not counted as uploads.
+func TestOpenIsNotMetered(t *testing.T) {
 	var c Counters
 	openStore(t, t.TempDir(), Options{Meter: &c})
 	if got := c.Stats(); got.Open != 0 || len(got.Files) != 0 {

@@ -8,87 +8,87 @@ import (
 	"net/textproto"
 )
 
-// maxExcess is how many bytes of all files of a form, past Options.MaxFile of
-// each, are read for the sake of the files after them.
+// maxExcess is the number of bytes over Options.MaxFile, of all files of a form
+// together, that are read and discarded to reach the files after them.
 const maxExcess = 64 << 20
 
-// maxDelimiter is what surrounds the head of a part, in bytes: the line with the
-// boundary, and an empty one.
+// maxDelimiter is the size limit of what surrounds the header of a part: the line with
+// the boundary and the empty line, in bytes.
 const maxDelimiter = maxBoundary + 64
 
-// Multipart stores the files of a multipart/form-data body (RFC 7578): a part's
-// field name is the directory, its filename the name. Plain fields are ignored.
+// Multipart stores the files of a multipart/form-data body (RFC 7578). The field name of
+// a part is the directory, its filename the filename. Text fields are ignored.
 //
-// Nothing is published before the body has been read to its true end, which
-// body must give as io.EOF, and only then: a request that is cut off anywhere
-// leaves nothing. After that each file stands for itself; the Answer has a File
-// for each in the order of the form, and those with CodeStored are there for
-// good. A file that fails is read to its end all the same, for the sake of those
-// behind it. Of two with one name the first wins. A part with an empty filename
-// and no content is what a browser sends where no file was chosen, and is none.
-// A part may carry Content-Digest or Repr-Digest, for its own content; Digests
-// announced for the body as a whole are verified by a body that is Digests.Reader's.
+// No file is published before the body has been read to its end, so a request that
+// breaks off leaves no file. body must return io.EOF only at the end of a complete body.
+// After that, each file succeeds or fails by itself. The Response has one File for each,
+// in the order of the form; files with CodeStored are durable. The content of a file
+// that fails is read and discarded, so that the files after it can be stored. If two
+// files of a form have the same name, the first one is stored. A part with an empty
+// filename and no content is skipped: browsers send it for a file input without a file.
 //
-// The error is for requests that failed as a whole, and nothing of them is
-// kept. It wraps
-//   - ErrMalformed: no form, one cut short, one of too many parts or files, a
-//     part whose head is over Options.MaxHead, or a part that holds parts
-//     (multipart/mixed, RFC 7578, section 4.3)
-//   - ErrTooLarge: a text field, or what follows the form, over Options.MaxField;
-//     or 64 MiB that are past Options.MaxFile
-//   - ErrDigest: the body as a whole is not what was announced
-//   - ErrBody and the body's own error
-//   - pool.ErrFull before the body is read, pool.ErrClosed
-//   - the cause of ctx's end
-func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Answer, error) {
+// A part may have Content-Digest or Repr-Digest for its content. To verify the digests
+// of the whole body, pass the reader that Digests.Reader returns.
+//
+// An error means that the whole request failed and no file was stored. It wraps one of
+//   - ErrMalformed: the body is not a form or not a complete one, there are too many
+//     parts or files, the header of a part is over Options.MaxHead, or a part contains
+//     other parts (multipart/mixed, RFC 7578, section 4.3)
+//   - ErrTooLarge: a text field or the data after the form is over Options.MaxField, or
+//     all files together are over their limits by more than 64 MiB
+//   - ErrDigest: the whole body has another digest
+//   - ErrBody and the error of body
+//   - pool.ErrFull before the body is read, or pool.ErrClosed
+//   - the cause of the end of ctx
+func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Response, error) {
 	if !validBoundary(boundary) {
-		return Answer{}, Because(ErrMalformed, "the boundary is not usable")
+		return Response{}, WithReason(ErrMalformed, "invalid boundary")
 	}
-	// So that a busy server says so at once, not after the first file's header.
-	if err := s.admit(ctx, func() error { return nil }); err != nil {
-		return Answer{}, fmt.Errorf("begin form: %w", err)
+	// A full pool must refuse the request now, not after the header of the first file.
+	if err := s.Do(ctx, func() error { return nil }); err != nil {
+		return Response{}, fmt.Errorf("begin form: %w", err)
 	}
 	f := &form{store: s, stream: newStream(body, s.options.MaxHead)}
 	f.reader = multipart.NewReader(f.stream, boundary)
 	defer f.discard()
 	if err := f.read(ctx); err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
 	if err := f.publish(ctx); err != nil {
-		return Answer{}, err
+		return Response{}, err
 	}
-	return NewAnswer(f.files...), nil
+	return NewResponse(f.files...), nil
 }
 
-// form is a multipart body being read.
+// form is a multipart body that is being read.
 type form struct {
 	store  *Store
 	stream *stream
 	reader *multipart.Reader
 	parts  int
-	excess int64 // bytes of files, past the limit of each
+	excess int64 // bytes over Options.MaxFile, of all files together
 
 	files   []File
-	uploads []*Upload // for each of files; nil for one that failed
+	uploads []*Upload // one for each element of files; nil if that failed
 }
 
 // read reads the body to its end.
 func (f *form) read(ctx context.Context) error {
 	for {
-		f.stream.left = f.store.options.MaxHead + maxDelimiter
+		f.stream.budget = f.store.options.MaxHead + maxDelimiter
 		part, err := f.reader.NextRawPart()
-		f.stream.left = unlimited
+		f.stream.budget = unlimited
 		if err == io.EOF {
-			return f.drain()
+			return f.readEpilogue()
 		}
 		if err != nil {
-			return f.stream.fault(err)
+			return f.stream.formError(err)
 		}
 		if f.parts++; f.parts > f.store.options.MaxParts {
-			return Because(ErrMalformed, fmt.Sprintf("more than %d parts", f.store.options.MaxParts))
+			return WithReason(ErrMalformed, fmt.Sprintf("more than %d parts", f.store.options.MaxParts))
 		}
-		if headSize(part.Header) > f.store.options.MaxHead { // the reader may have buffered more than the stream's limit
-			return headTooLarge(f.store.options.MaxHead)
+		if headerSize(part.Header) > f.store.options.MaxHead { // the reader may have buffered more than the stream's limit
+			return headerTooLarge(f.store.options.MaxHead)
 		}
 		if err := f.part(ctx, part); err != nil {
 			return err
@@ -96,18 +96,18 @@ func (f *form) read(ctx context.Context) error {
 	}
 }
 
-// drain reads what follows the form (RFC 2046 calls it the epilogue): the body
-// is whole only when its end was seen.
-func (f *form) drain() error {
-	f.stream.end = io.EOF
-	return f.skip(f.stream, "what follows the form")
+// readEpilogue reads the data after the form (the epilogue of RFC 2046). The body is
+// complete only if it can be read to its end.
+func (f *form) readEpilogue() error {
+	f.stream.eof = io.EOF
+	return f.skip(f.stream, "the data after the form")
 }
 
-// publish gives every file that is whole its name, all in one go: from here on
-// neither the client nor ctx can stop half of them.
+// publish publishes all complete files in one run of the pool, so that neither the
+// client nor ctx can stop it between two files.
 func (f *form) publish(ctx context.Context) error {
 	var batch []*publication
-	var results []*File // for each of batch
+	var results []*File // one for each element of batch
 	for i, u := range f.uploads {
 		if u != nil {
 			batch = append(batch, &publication{upload: u, directory: f.files[i].Directory, filename: f.files[i].Filename})
@@ -115,17 +115,17 @@ func (f *form) publish(ctx context.Context) error {
 		}
 	}
 	var r *record
-	err := f.store.disk(ctx, func() error {
-		r = f.store.publish(batch)
+	err := f.store.DoWait(ctx, func() error {
+		r = f.store.publishBatch(batch)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	f.store.follow(ctx, r, batch)
+	f.store.callStoredFor(ctx, r, batch)
 	for i, p := range batch {
 		if p.err != nil {
-			*results[i] = f.store.failed(ctx, p.directory, p.filename, p.err)
+			*results[i] = f.store.failedFile(ctx, p.directory, p.filename, p.err)
 		} else {
 			*results[i] = p.file()
 		}
@@ -133,7 +133,7 @@ func (f *form) publish(ctx context.Context) error {
 	return nil
 }
 
-// discard frees whatever was not published.
+// discard removes all files that were not published.
 func (f *form) discard() {
 	for _, u := range f.uploads {
 		if u != nil {
@@ -142,9 +142,9 @@ func (f *form) discard() {
 	}
 }
 
-// headSize is how many bytes the head of a part has on the wire, its white space
-// aside.
-func headSize(h textproto.MIMEHeader) (n int64) {
+// headerSize returns the size of the header of a part in the body, in bytes, without
+// optional white space.
+func headerSize(h textproto.MIMEHeader) (n int64) {
 	for name, values := range h {
 		for _, value := range values {
 			n += int64(len(name) + len(": ") + len(value) + len("\r\n"))

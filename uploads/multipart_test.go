@@ -18,7 +18,8 @@ import (
 
 const testBoundary = "----WebKitFormBoundaryx7Vb0"
 
-// filePart and fieldPart are parts as a browser sends them.
+// filePart returns a part with a file, as a browser sends it; fieldPart one with a text
+// field.
 func filePart(directory, filename, content string) string {
 	return part(fmt.Sprintf(`form-data; name="%s"; filename="%s"`, directory, filename), content)
 }
@@ -32,30 +33,30 @@ func part(disposition, content string) string {
 		"\r\nContent-Type: application/octet-stream\r\n\r\n" + content + "\r\n"
 }
 
-// formBody is the body that these parts make.
+// formBody returns the body of a form with these parts.
 func formBody(parts ...string) string {
 	return strings.Join(parts, "") + "--" + testBoundary + "--\r\n"
 }
 
-func codes(a Answer, want ...int) bool {
-	got := make([]int, len(a.Files))
-	for i, f := range a.Files {
+func codes(resp Response, want ...int) bool {
+	got := make([]int, len(resp.Files))
+	for i, f := range resp.Files {
 		got[i] = f.Code
 	}
 	return slices.Equal(got, want)
 }
 
-// submit sends a body and compares what is left with what the answer says.
-func submit(t testing.TB, s *Store, body io.Reader) (Answer, error) {
+// submit sends a body and compares the files on disk with the response.
+func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 	t.Helper()
 	before := tree(t, s.root.Name())
-	a, err := s.Multipart(t.Context(), body, testBoundary)
+	resp, err := s.Multipart(t.Context(), body, testBoundary)
 	if err != nil {
-		unchanged(t, s.root.Name(), before)
-		return a, err
+		wantUnchanged(t, s.root.Name(), before)
+		return resp, err
 	}
 	after := tree(t, s.root.Name())
-	for _, f := range a.Files {
+	for _, f := range resp.Files {
 		name := f.Directory + "/" + f.Filename
 		content, there := after[name]
 		if f.Code != CodeStored {
@@ -65,7 +66,7 @@ func submit(t testing.TB, s *Store, body io.Reader) (Answer, error) {
 			continue
 		}
 		if !there || f.SHA256 != sum(content) || f.Size != int64(len(content)) {
-			t.Errorf("%s is not as answered: %+v", name, f)
+			t.Errorf("%s is not as in the response: %+v", name, f)
 		}
 		delete(after, name)
 	}
@@ -74,7 +75,7 @@ func submit(t testing.TB, s *Store, body io.Reader) (Answer, error) {
 			t.Errorf("%s was created", name)
 		}
 	}
-	return a, nil
+	return resp, nil
 }
 
 func TestMultipart(t *testing.T) {
@@ -86,9 +87,9 @@ func TestMultipart(t *testing.T) {
 			filePart("music/live", "ü 音.wav", big),
 			filePart("empty", "none", ""),
 		) + "This is the epilogue.\r\n--" + testBoundary + "\r\nContent-Disposition: form-data; name=x; filename=y\r\n\r\n"
-		a, err := submit(t, s, strings.NewReader(body))
-		if err != nil || a.Code != 200 || a.Reason != "OK" || a.Status() != 200 || !codes(a, 200, 200, 200) {
-			t.Fatalf("got %+v, %v", a, err)
+		resp, err := submit(t, s, strings.NewReader(body))
+		if err != nil || resp.Code != 200 || resp.Reason != "OK" || resp.Status() != 200 || !codes(resp, 200, 200, 200) {
+			t.Fatalf("got %+v, %v", resp, err)
 		}
 		if after := tree(t, s.root.Name()); after["music/live/ü 音.wav"] != big || len(after) != 8 {
 			t.Errorf("left %v", slices.Sorted(maps.Keys(after)))
@@ -100,22 +101,22 @@ func TestMultipart(t *testing.T) {
 	})
 }
 
-func TestMultipartByByte(t *testing.T) {
+func TestMultipartOneByteReader(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	body := formBody(filePart("d", "a", "content"), fieldPart("x", "y"), filePart("d", "b", "\r\n--\r\n"))
-	if a, err := submit(t, s, iotest.OneByteReader(strings.NewReader(body))); err != nil || !codes(a, 200, 200) {
-		t.Errorf("got %+v, %v", a, err)
+	if resp, err := submit(t, s, iotest.OneByteReader(strings.NewReader(body))); err != nil || !codes(resp, 200, 200) {
+		t.Errorf("got %+v, %v", resp, err)
 	}
 	body = strings.NewReplacer(`"a"`, `"c"`, `"b"`, `"e"`).Replace(body)
-	if a, err := submit(t, s, iotest.DataErrReader(strings.NewReader(body))); err != nil || !codes(a, 200, 200) {
-		t.Errorf("got %+v, %v", a, err)
+	if resp, err := submit(t, s, iotest.DataErrReader(strings.NewReader(body))); err != nil || !codes(resp, 200, 200) {
+		t.Errorf("got %+v, %v", resp, err)
 	}
 }
 
-// A request that is cut off anywhere leaves nothing, whatever its reader says
-// of the end: of all the cuts only the missing newline after the last boundary
-// is a whole form, and that only if the body ends there by itself.
-func TestCutOffAnywhere(t *testing.T) {
+// A body that is cut anywhere stores nothing, whatever error its reader returns. There is
+// one exception: if only the newline after the last boundary is missing and the reader
+// returns io.EOF, the form is complete.
+func TestMultipartIncompleteBody(t *testing.T) {
 	eachKind(t, Options{Pool: withPool(t, pool.Options{Workers: 2})}, func(t *testing.T, s *Store) {
 		body := "preamble\r\n" + formBody(filePart("new/d", "a", "content"), filePart("..", "x", "dropped"),
 			filePart("new", "", ""), fieldPart("x", "y"), filePart("new", "b", "")) + "epilogue"
@@ -127,9 +128,9 @@ func TestCutOffAnywhere(t *testing.T) {
 				if end == io.EOF && n >= whole && n != whole+1 {
 					continue
 				}
-				a, err := s.Multipart(t.Context(), io.MultiReader(strings.NewReader(body[:n]), iotest.ErrReader(end)), testBoundary)
+				resp, err := s.Multipart(t.Context(), io.MultiReader(strings.NewReader(body[:n]), iotest.ErrReader(end)), testBoundary)
 				if err == nil {
-					t.Fatalf("cut at %d of %d with %v: %+v", n, len(body), end, a)
+					t.Fatalf("cut at %d of %d with %v: %+v", n, len(body), end, resp)
 				}
 				want := []error{end, ErrBody}
 				if end == io.EOF {
@@ -143,15 +144,15 @@ func TestCutOffAnywhere(t *testing.T) {
 				}
 			}
 		}
-		if a, err := submit(t, s, strings.NewReader(body[:whole])); err != nil || !codes(a, 200, 400, 200) {
-			t.Errorf("without the last newline: %+v, %v", a, err)
+		if resp, err := submit(t, s, strings.NewReader(body[:whole])); err != nil || !codes(resp, 200, 400, 200) {
+			t.Errorf("without the last newline: %+v, %v", resp, err)
 		}
 	})
 }
 
-// The content must not be taken for whole when its reader ends with the error
-// that io.ReadFull has for a short read.
-func TestReadFromTellsACutFromAnEnd(t *testing.T) {
+// io.ErrUnexpectedEOF from the reader must not be confused with the same error from
+// io.ReadFull, which means a short read at the end.
+func TestReadFromIncompleteReader(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	u, err := s.Create(t.Context())
 	if err != nil {
@@ -164,14 +165,14 @@ func TestReadFromTellsACutFromAnEnd(t *testing.T) {
 	}
 	_, err = u.ReadFrom(t.Context(), readerFunc(func([]byte) (int, error) { return 0, nil }))
 	if !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("a reader that gives nothing: %v", err)
+		t.Errorf("a reader that returns no bytes and no error: %v", err)
 	}
 }
 
-func TestEachFileHasItsOwnCode(t *testing.T) {
+func TestMultipartCodePerFile(t *testing.T) {
 	eachKind(t, Options{MaxFile: 1000}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "taken", "first")
-		a, err := submit(t, s, strings.NewReader(formBody(
+		resp, err := submit(t, s, strings.NewReader(formBody(
 			filePart("d", "1", "one"),
 			filePart("d", "taken", "second"),
 			filePart("d", "../2", "two"),
@@ -184,14 +185,14 @@ func TestEachFileHasItsOwnCode(t *testing.T) {
 			filePart("d/taken", "x", "a file is in the way"),
 			filePart("e", "1", "one"),
 			filePart("e/1", "x", "the file before is in the way"),
-			filePart("none", "", ""), // no file was chosen
+			filePart("none", "", ""), // a file input without a chosen file
 			filePart("d", "2", "two"),
 		)))
-		if err != nil || !codes(a, 200, 501, 400, 400, 400, 400, 413, 200, 501, 501, 200, 501, 200) {
-			t.Fatalf("got %+v, %v", a, err)
+		if err != nil || !codes(resp, 200, 501, 400, 400, 400, 400, 413, 200, 501, 501, 200, 501, 200) {
+			t.Fatalf("got %+v, %v", resp, err)
 		}
-		if a.Code != 501 || a.Status() != 409 || a.Reason != a.Files[11].Reason {
-			t.Errorf("the outer code is not the last failure's: %+v", a)
+		if resp.Code != 501 || resp.Status() != 409 || resp.Reason != resp.Files[11].Reason {
+			t.Errorf("the outer code is not the last failure's: %+v", resp)
 		}
 		after := tree(t, s.root.Name())
 		if after["d/same"] != "the first wins" || after["d/taken"] != "first" || after["d/2"] != "two" || len(after) != 9 {
@@ -202,11 +203,11 @@ func TestEachFileHasItsOwnCode(t *testing.T) {
 
 type formCase struct {
 	body string
-	want error // nil: accepted
+	want error // nil if the form is accepted
 }
 
-// several is what makes parts of 0 to n-1.
-func several(n int, part func(i int) string) string {
+// repeatPart joins part(0) to part(n-1).
+func repeatPart(n int, part func(i int) string) string {
 	var parts strings.Builder
 	for i := range n {
 		parts.WriteString(part(i))
@@ -214,16 +215,16 @@ func several(n int, part func(i int) string) string {
 	return parts.String()
 }
 
-// withHeader is a file whose part has a header of n bytes more.
+// withHeader returns a file part with an additional header field of n bytes.
 func withHeader(n int) string {
 	delimiter := "--" + testBoundary + "\r\n"
 	return delimiter + "X-Long: " + strings.Repeat("x", n) + "\r\n" + strings.TrimPrefix(filePart("d", "h", ""), delimiter)
 }
 
-// withHeaderRest is how many bytes the head of withHeader has besides.
+// withHeaderRest is the size of the rest of the header that withHeader makes, in bytes.
 var withHeaderRest = len(withHeader(0)) - len("--"+testBoundary+"\r\n"+"\r\n"+"\r\n")
 
-// mixedPart is how RFC 2388, section 4.2, had several files of one field sent.
+// mixedPart is a part with several files, as RFC 2388, section 4.2, defined it.
 const mixedPart = "--" + testBoundary + "\r\nContent-Disposition: form-data; name=\"d\"\r\nContent-Type: Multipart/Mixed; boundary=inner\r\n\r\n" +
 	"--inner\r\nContent-Disposition: file; filename=\"a\"\r\n\r\nx\r\n--inner--\r\n"
 
@@ -250,10 +251,10 @@ func formCases() map[string]formCase {
 		"a head over 20 KiB":      {formBody(withHeader(20<<10 + 1)), ErrMalformed},
 		"a header of 1 MiB":       {formBody(ok, withHeader(1<<20)), ErrMalformed},
 		"many small headers":      {formBody("--" + testBoundary + "\r\n" + strings.Repeat("A: b\r\n", 4000) + "\r\n\r\n"), ErrMalformed},
-		"too many parts":          {formBody(ok, several(5, func(int) string { return fieldPart("x", "") })), ErrMalformed},
-		"parts to the limit":      {formBody(several(5, func(int) string { return fieldPart("x", "") })), nil},
-		"too many files":          {formBody(several(4, func(i int) string { return filePart("f", fmt.Sprint(i), "") })), ErrMalformed},
-		"files to the limit":      {formBody(several(3, func(i int) string { return filePart("g", fmt.Sprint(i), "") })), nil},
+		"too many parts":          {formBody(ok, repeatPart(5, func(int) string { return fieldPart("x", "") })), ErrMalformed},
+		"parts to the limit":      {formBody(repeatPart(5, func(int) string { return fieldPart("x", "") })), nil},
+		"too many files":          {formBody(repeatPart(4, func(i int) string { return filePart("f", fmt.Sprint(i), "") })), ErrMalformed},
+		"files to the limit":      {formBody(repeatPart(3, func(i int) string { return filePart("g", fmt.Sprint(i), "") })), nil},
 		"a field to the limit":    {formBody(fieldPart("x", strings.Repeat("x", DefaultMaxField))), nil},
 		"two fields to the limit": {formBody(fieldPart("x", strings.Repeat("x", DefaultMaxField)), fieldPart("x", strings.Repeat("x", DefaultMaxField))), nil},
 		"a field over it":         {formBody(ok, fieldPart("x", strings.Repeat("x", DefaultMaxField+1))), ErrTooLarge},
@@ -266,46 +267,45 @@ func formCases() map[string]formCase {
 	}
 }
 
-func TestWhatIsNoForm(t *testing.T) {
+func TestMultipartErrors(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{MaxFile: 1 << 20, MaxParts: 5, MaxFiles: 3})
 	ok := filePart("d", "a", "content")
 	for name, row := range formCases() {
 		t.Run(name, func(t *testing.T) {
-			a, err := submit(t, s, strings.NewReader(row.body))
+			resp, err := submit(t, s, strings.NewReader(row.body))
 			if row.want == nil && err != nil || row.want != nil && !errors.Is(err, row.want) {
-				t.Fatalf("got %+v, %v; want %v", a, err, row.want)
+				t.Fatalf("got %+v, %v; want %v", resp, err, row.want)
 			}
 			if err != nil {
-				if r := Refuse(err); r.Code != 400 && r.Code != 413 || len(r.Reason) < 10 {
-					t.Errorf("answered %+v", r)
+				if r := ErrorResponse(err); r.Code != 400 && r.Code != 413 || len(r.Reason) < 10 {
+					t.Errorf("response %+v", r)
 				}
 			}
 		})
 	}
 	for _, boundary := range []string{"", " ", "a ", strings.Repeat("x", maxBoundary+1), "a\r\nb", "a\x00"} {
-		if a, err := s.Multipart(t.Context(), strings.NewReader(formBody(ok)), boundary); !errors.Is(err, ErrMalformed) {
-			t.Errorf("boundary %q: %+v, %v", boundary, a, err)
+		if resp, err := s.Multipart(t.Context(), strings.NewReader(formBody(ok)), boundary); !errors.Is(err, ErrMalformed) {
+			t.Errorf("boundary %q: %+v, %v", boundary, resp, err)
 		}
 	}
 }
 
-func TestNoFile(t *testing.T) {
+func TestMultipartWithoutFile(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	for name, body := range map[string]string{
 		"no part":            formBody(),
 		"fields only":        formBody(fieldPart("directory", "d"), fieldPart("filename", "a")),
 		"nothing was chosen": formBody(filePart("d", "", ""), fieldPart("x", "y")),
 	} {
-		a, err := submit(t, s, strings.NewReader(body))
-		if err != nil || a.Code != CodeNoFile || a.Status() != 400 || a.Files == nil || len(a.Files) != 0 {
-			t.Errorf("%s: %+v, %v", name, a, err)
+		resp, err := submit(t, s, strings.NewReader(body))
+		if err != nil || resp.Code != CodeNoFile || resp.Status() != 400 || resp.Files == nil || len(resp.Files) != 0 {
+			t.Errorf("%s: %+v, %v", name, resp, err)
 		}
 	}
 }
 
-// Once the body is there nothing but a fault of its own keeps a file back; until
-// then the end of the context keeps them all.
-func TestContextEnds(t *testing.T) {
+// If the context ends before the whole body has been read, no file is stored.
+func TestMultipartContextEnds(t *testing.T) {
 	for _, o := range []Options{{}, {Pool: withPool(t, pool.Options{Workers: 2})}} {
 		s := openStore(t, t.TempDir(), o)
 		before := tree(t, s.root.Name())
@@ -317,29 +317,29 @@ func TestContextEnds(t *testing.T) {
 				cancel(leaving)
 				return 0, io.EOF
 			}), strings.NewReader(body[n:]))
-			a, err := s.Multipart(ctx, r, testBoundary)
+			resp, err := s.Multipart(ctx, r, testBoundary)
 			if !errors.Is(err, leaving) {
-				t.Errorf("ended at %d: %+v, %v", n, a, err)
+				t.Errorf("ended at %d: %+v, %v", n, resp, err)
 			}
-			unchanged(t, s.root.Name(), before)
+			wantUnchanged(t, s.root.Name(), before)
 		}
 	}
 }
 
-// The failures that are the server's are in its log, and not in the answer.
-func TestInternalErrorsAreLogged(t *testing.T) {
+// The text of an internal error is in the log and not in the response.
+func TestInternalErrorIsLoggedNotSent(t *testing.T) {
 	var log bytes.Buffer
 	armed := false
-	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)}, func(c *calls) {
+	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)}, func(c *syscalls) {
 		failSync(false, &os.PathError{Op: "sync", Path: "/secret/path", Err: errors.New("disk on fire")})(c, &armed)
 	})
 	armed = true
-	a, err := submit(t, s, strings.NewReader(formBody(filePart("d", "a", "x"), filePart("d", "..", "x"))))
-	if err != nil || !codes(a, 500, 400) {
-		t.Fatalf("got %+v, %v", a, err)
+	resp, err := submit(t, s, strings.NewReader(formBody(filePart("d", "a", "x"), filePart("d", "..", "x"))))
+	if err != nil || !codes(resp, 500, 400) {
+		t.Fatalf("got %+v, %v", resp, err)
 	}
-	if a.Files[0].Reason != "internal error" {
-		t.Errorf("the client is told %q", a.Files[0].Reason)
+	if resp.Files[0].Reason != "internal error" {
+		t.Errorf("the response has the reason %q", resp.Files[0].Reason)
 	}
 	if out := log.String(); strings.Count(out, "\n") != 1 || !strings.Contains(out, "disk on fire") || !strings.Contains(out, "filename=a") {
 		t.Errorf("log:\n%s", out)

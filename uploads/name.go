@@ -14,45 +14,50 @@ const (
 	maxDepth     = 8   // levels of a directory
 )
 
-// CheckName is the one rule for what a file may be called. A name that breaks
-// it is refused, never cleaned: two clients must not mean the same file by
-// different names, nor one client find its file under a name it did not give.
+// CheckName checks the name of a file. A name that breaks a rule is refused and never
+// changed: otherwise two names could mean the same file, or a client would not find its
+// file under the name it sent.
 //
-// directory is one to eight components with a slash between them, filename one
-// component. A component is valid UTF-8 of 1 to 255 bytes, does not begin with
-// a dot (so neither "." nor ".." nor a hidden file), holds no slash, no
-// backslash and no control character (U+0000 to U+001F, U+007F to U+009F), no
-// line or paragraph separator and none of the characters that reorder the text
-// around them (Unicode Bidi_Control: they let exe.mp3 look like 3pm.exe), and
-// is not a name that Windows reserves for a device, with an extension or
-// without: the files are downloaded to such machines. Joiners, emoji tags and
-// all other letters are allowed; no normalisation form is asked for.
+// directory is one to eight components, separated by slashes; filename is one
+// component. These are the rules for a component:
+//   - It is valid UTF-8 of 1 to 255 bytes.
+//   - It does not begin with a dot. So it is not ".", not ".." and not a hidden file.
+//   - It contains no slash, no backslash, no control character (U+0000 to U+001F,
+//     U+007F to U+009F) and no line or paragraph separator.
+//   - It contains no character that changes the direction of text (Unicode
+//     Bidi_Control). Such a character can make exe.mp3 look like 3pm.exe.
+//   - It is not the name of a Windows device such as CON or COM1.txt, because files
+//     are downloaded to Windows machines.
 //
-// The error wraps ErrName and says what is wrong, in words fit for the client.
+// All other characters are allowed, among them joiners and emoji. No Unicode
+// normalisation form is required.
+//
+// The error wraps ErrName. Its text says which rule is broken and may be sent to the
+// client.
 func CheckName(directory, filename string) error {
 	switch {
 	case directory == "":
-		return Because(ErrName, "the directory is empty")
+		return WithReason(ErrName, "the directory is empty")
 	case directory[0] == '/':
-		return Because(ErrName, "the directory is absolute")
+		return WithReason(ErrName, "the directory begins with a slash")
 	case strings.Count(directory, "/") >= maxDepth:
-		return Because(ErrName, fmt.Sprintf("the directory has more than %d levels", maxDepth))
+		return WithReason(ErrName, fmt.Sprintf("the directory has more than %d levels", maxDepth))
 	case strings.Contains(filename, "/"):
-		return Because(ErrName, "the filename holds a slash")
+		return WithReason(ErrName, "the filename contains a slash")
 	}
 	for component := range strings.SplitSeq(directory, "/") {
-		if why := fault(component); why != "" {
-			return Because(ErrName, "a component of the directory "+why)
+		if why := nameProblem(component); why != "" {
+			return WithReason(ErrName, "a component of the directory "+why)
 		}
 	}
-	if why := fault(filename); why != "" {
-		return Because(ErrName, "the filename "+why)
+	if why := nameProblem(filename); why != "" {
+		return WithReason(ErrName, "the filename "+why)
 	}
 	return nil
 }
 
-// fault says what is wrong with a component, or nothing.
-func fault(component string) string {
+// nameProblem returns the rule that a component breaks, or "".
+func nameProblem(component string) string {
 	switch {
 	case component == "":
 		return "is empty"
@@ -61,41 +66,41 @@ func fault(component string) string {
 	case component[0] == '.':
 		return "begins with a dot"
 	case strings.ContainsRune(component, '\\'):
-		return "holds a backslash"
+		return "contains a backslash"
 	case !utf8.ValidString(component):
 		return "is not valid UTF-8"
 	case strings.ContainsFunc(component, unicode.IsControl):
-		return "holds a control character"
-	case strings.ContainsFunc(component, misleads):
-		return "holds a character that reorders or breaks the line"
-	case reserved(component):
-		return "is reserved by Windows"
+		return "contains a control character"
+	case strings.ContainsFunc(component, isMisleading):
+		return "contains a character that changes the text direction or breaks the line"
+	case isReserved(component):
+		return "is a device name on Windows"
 	}
 	return ""
 }
 
-func misleads(r rune) bool {
+func isMisleading(r rune) bool {
 	return unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
-// reserved reports whether Windows takes the name for a device: the part
-// before the first dot counts, in any case, without spaces at its end
+// isReserved reports whether the component is a device name on Windows. Only the part
+// before the first dot counts, in upper or lower case, without trailing spaces
 // (https://learn.microsoft.com/windows/win32/fileio/naming-a-file).
-func reserved(component string) bool {
+func isReserved(component string) bool {
 	base, _, _ := strings.Cut(component, ".")
 	base = strings.ToUpper(strings.TrimRight(base, " "))
 	if number, ok := strings.CutPrefix(base, "COM"); ok {
-		return port(number)
+		return isPort(number)
 	}
 	if number, ok := strings.CutPrefix(base, "LPT"); ok {
-		return port(number)
+		return isPort(number)
 	}
 	return slices.Contains([]string{"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}, base)
 }
 
-// port reports whether number is that of a serial or parallel port: one digit,
-// or one of the superscripts that Windows takes for digits.
-func port(number string) bool {
+// isPort reports whether number is that of a serial or parallel port: one digit, or
+// one of the superscript digits that Windows treats as digits.
+func isPort(number string) bool {
 	r, size := utf8.DecodeRuneInString(number)
 	return size == len(number) && strings.ContainsRune("0123456789¹²³", r)
 }

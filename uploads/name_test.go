@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// hostile are directory and filename, each of them wrong.
-var hostile = [][2]string{
+// hostileNames are pairs of directory and filename that CheckName must refuse.
+var hostileNames = [][2]string{
 	{"", "a"}, {"d", ""}, {"", ""},
 	{"..", "a"}, {".", "a"}, {"d", ".."}, {"d", "."}, {"../d", "a"}, {"d/..", "a"}, {"d/../..", "a"}, {"d/./e", "a"},
 	{"d", "../a"}, {"d", "../../outside/canary"}, {"d", "sub/a"}, {"d", "/a"}, {"d", "a/"},
@@ -27,7 +27,7 @@ var hostile = [][2]string{
 	{"1/2/3/4/5/6/7/8/9", "a"}, {strings.Repeat("d/", 5000) + "d", "a"},
 }
 
-var acceptable = [][2]string{
+var acceptableNames = [][2]string{
 	{"d", "a"}, {"1/2/3/4/5/6/7/8", "a"}, {"d", strings.Repeat("x", 255)}, {strings.Repeat("é", 127), "a"},
 	{"music", "Sigur Rós – ( ).mp3"}, {"音楽", "録音 01.wav"}, {"d", "नमस्ते\u200d.txt"}, {"d", "👩\u200d🚀.png"},
 	{"d", "a b"}, {"d", "a..b"}, {"d", "a."}, {"d", "~"}, {"d", "-rf"}, {"d", `a"b`}, {"d", "a%22b"}, {"d", "%2e%2e%2fa"},
@@ -35,26 +35,26 @@ var acceptable = [][2]string{
 }
 
 func TestCheckName(t *testing.T) {
-	for _, n := range hostile {
+	for _, n := range hostileNames {
 		err := CheckName(n[0], n[1])
 		if !errors.Is(err, ErrName) {
 			t.Errorf("%q: %v", n, err)
 			continue
 		}
-		if code, reason := verdict(err); code != CodeInvalid || !strings.HasPrefix(reason, "unacceptable name: ") || !utf8.ValidString(reason) {
+		if code, reason := codeAndReason(err); code != CodeInvalid || !strings.HasPrefix(reason, "unacceptable name: ") || !utf8.ValidString(reason) {
 			t.Errorf("%q: %d %q", n, code, reason)
 		}
 	}
-	for _, n := range acceptable {
+	for _, n := range acceptableNames {
 		if err := CheckName(n[0], n[1]); err != nil {
 			t.Errorf("%q: %v", n, err)
 		}
 	}
 }
 
-// surrounded makes a store with neighbours: files beside the root, and links in
-// it that lead out, to a file, to nowhere and to themselves.
-func surrounded(t testing.TB, o Options, change ...func(*calls)) (s *Store, parent string) {
+// storeWithNeighbours opens a store in a folder that contains other files too. In the
+// store there are symbolic links out of it, to a file, to nothing and to themselves.
+func storeWithNeighbours(t testing.TB, o Options, change ...func(*syscalls)) (s *Store, parent string) {
 	t.Helper()
 	parent = t.TempDir()
 	s = openStore(t, filepath.Join(parent, "up"), o, change...)
@@ -80,10 +80,10 @@ func surrounded(t testing.TB, o Options, change ...func(*calls)) (s *Store, pare
 	return s, parent
 }
 
-func TestHostileNamesTouchNothing(t *testing.T) {
-	eachSurrounded(t, func(t *testing.T, s *Store, parent string) {
+func TestHostileNames(t *testing.T) {
+	eachStoreWithNeighbours(t, func(t *testing.T, s *Store, parent string) {
 		before := tree(t, parent)
-		for _, n := range hostile {
+		for _, n := range hostileNames {
 			if err := s.Check(t.Context(), n[0], n[1]); !errors.Is(err, ErrName) {
 				t.Errorf("Check(%q): %v", n, err)
 			}
@@ -97,12 +97,12 @@ func TestHostileNamesTouchNothing(t *testing.T) {
 				t.Errorf("Remove(%q): %v", n, err)
 			}
 		}
-		unchanged(t, parent, before)
+		wantUnchanged(t, parent, before)
 	})
 }
 
-func TestSymbolicLinksAreNeverFollowed(t *testing.T) {
-	eachSurrounded(t, func(t *testing.T, s *Store, parent string) {
+func TestSymbolicLinks(t *testing.T) {
+	eachStoreWithNeighbours(t, func(t *testing.T, s *Store, parent string) {
 		before := tree(t, parent)
 		for _, dir := range []string{"out", "absolute", "in", "nowhere", "loop", "dots", "out/deeper", "in/deeper"} {
 			if f, err := put(t, s, dir, "canary", "evil"); !errors.Is(err, ErrName) || f.Code != CodeInvalid || !strings.Contains(f.Reason, "symbolic link") {
@@ -140,26 +140,26 @@ func TestSymbolicLinksAreNeverFollowed(t *testing.T) {
 		if f, err := put(t, s, "file/sub", "a", "evil"); !errors.Is(err, ErrExists) {
 			t.Errorf("Publish below a file: %+v, %v", f, err)
 		}
-		unchanged(t, parent, before)
+		wantUnchanged(t, parent, before)
 	})
 }
 
-func eachSurrounded(t *testing.T, test func(t *testing.T, s *Store, parent string)) {
-	for kind, change := range kinds {
+func eachStoreWithNeighbours(t *testing.T, test func(t *testing.T, s *Store, parent string)) {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
-			s, parent := surrounded(t, Options{}, change)
+			s, parent := storeWithNeighbours(t, Options{}, change)
 			test(t, s, parent)
 		})
 	}
 }
 
-// A link that is put in a folder's place between the look and the opening is
-// stopped twice: os.Root does not let it lead out, and a folder that is not the
-// one looked at is refused.
-func TestAFolderSwappedForALinkIsRefused(t *testing.T) {
+// A folder may be replaced by a symbolic link between its check and its opening. os.Root
+// does not follow the link out of the root, and the opened folder must be the checked
+// one.
+func TestFolderReplacedByLink(t *testing.T) {
 	for _, target := range []string{"../outside", "real"} {
 		t.Run(target, func(t *testing.T) {
-			s, parent := surrounded(t, Options{}, func(c *calls) {
+			s, parent := storeWithNeighbours(t, Options{}, func(c *syscalls) {
 				c.opendir = func(root *os.Root, name string) (*os.Root, error) {
 					if err := errors.Join(root.Remove(name), root.Symlink(target, name)); err != nil {
 						t.Error(err)
@@ -173,19 +173,19 @@ func TestAFolderSwappedForALinkIsRefused(t *testing.T) {
 				t.Errorf("%+v, %v", f, err)
 			}
 			before["up/swapped"] = "-> " + target
-			unchanged(t, parent, before)
+			wantUnchanged(t, parent, before)
 		})
 	}
 }
 
 func FuzzCheckName(f *testing.F) {
-	for _, n := range hostile {
+	for _, n := range hostileNames {
 		f.Add(n[0], n[1])
 	}
-	for _, n := range acceptable {
+	for _, n := range acceptableNames {
 		f.Add(n[0], n[1])
 	}
-	s, parent := surrounded(f, Options{})
+	s, parent := storeWithNeighbours(f, Options{})
 	before := tree(f, parent)
 	f.Fuzz(func(t *testing.T, directory, filename string) {
 		ok := CheckName(directory, filename) == nil
@@ -204,7 +204,7 @@ func FuzzCheckName(f *testing.F) {
 			if content, err := os.ReadFile(filepath.Join(parent, "up", name)); string(content) != "fuzz" {
 				t.Errorf("%q is not there: %v", name, err)
 			}
-			takeBack(t, filepath.Join(parent, "up"), name, before)
+			removePublished(t, filepath.Join(parent, "up"), name, before)
 		}
 		if after := tree(t, parent); !maps.Equal(before, after) {
 			t.Fatalf("%q changed more than itself: %v, then %v", name, before, after)
@@ -212,8 +212,8 @@ func FuzzCheckName(f *testing.F) {
 	})
 }
 
-// takeBack removes a published file, and the folders that were not there.
-func takeBack(t testing.TB, root, name string, before map[string]string) {
+// removePublished removes a published file and the folders that were created for it.
+func removePublished(t testing.TB, root, name string, before map[string]string) {
 	t.Helper()
 	for ; name != "."; name = path.Dir(name) {
 		if _, kept := before["up/"+name]; kept {

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// part takes one part of the form. Its error ends the form; what is wrong with
-// a file alone becomes that file's answer.
+// part reads one part of the form. An error ends the form. An error that concerns one
+// file only becomes the result of that file.
 func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	d, err := parseHeader(part.Header)
 	if err != nil {
@@ -20,7 +20,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	}
 	if !d.file {
 		if kind, _, _ := strings.Cut(part.Header.Get("Content-Type"), ";"); hasPrefixFold(strings.TrimSpace(kind), "multipart/") {
-			return Because(ErrMalformed, fmt.Sprintf("the part %q holds parts of its own (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
+			return WithReason(ErrMalformed, fmt.Sprintf("the part %q contains other parts (%s): send each file as a part of the form (RFC 7578, section 4.3)", shorten(d.name), shorten(kind)))
 		}
 		return f.skip(part, fmt.Sprintf("the text field %q", shorten(d.name)))
 	}
@@ -32,14 +32,14 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	if d.filename == "" {
 		empty, err := content.empty()
 		if err != nil {
-			return f.stream.fault(err)
+			return f.stream.formError(err)
 		}
 		if empty {
-			return nil // no file was chosen
+			return nil // a file input without a chosen file
 		}
 	}
 	if len(f.files) == f.store.options.MaxFiles {
-		return Because(ErrMalformed, fmt.Sprintf("more than %d files", f.store.options.MaxFiles))
+		return WithReason(ErrMalformed, fmt.Sprintf("more than %d files", f.store.options.MaxFiles))
 	}
 	u, err := f.receive(ctx, d, content)
 	f.uploads = append(f.uploads, u)
@@ -48,30 +48,30 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		return nil
 	}
 	switch {
-	case f.stream.failed(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
+	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	f.files = append(f.files, f.store.failed(ctx, d.name, d.filename, err))
-	return f.drop(content)
+	f.files = append(f.files, f.store.failedFile(ctx, d.name, d.filename, err))
+	return f.skipFile(content)
 }
 
-// receive writes a file that may be named later. It returns nil and the error
-// if not, with the rest of content unread.
+// receive writes a file, which is published later. After an error it returns no upload,
+// and the rest of content is unread.
 func (f *form) receive(ctx context.Context, d disposition, content *content) (*Upload, error) {
 	if err := CheckName(d.name, d.filename); err != nil {
 		return nil, err
 	}
 	for i, u := range f.uploads {
 		if u != nil && f.files[i].Directory == d.name && f.files[i].Filename == d.filename {
-			return nil, exists(d.name, d.filename)
+			return nil, existsError(d.name, d.filename)
 		}
 	}
 	var u *Upload
-	err := f.store.disk(ctx, func() (err error) {
+	err := f.store.DoWait(ctx, func() (err error) {
 		if err = f.store.check(d.name, d.filename); err == nil {
-			u, err = f.store.begin()
+			u, err = f.store.createUpload()
 		}
 		return err
 	})
@@ -79,48 +79,48 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 		return nil, err
 	}
 	if _, err := u.ReadFrom(ctx, content); err != nil {
-		u.Discard() // at once: the space may be what the next file lacks
-		if f.stream.failed(err) {
-			err = f.stream.fault(err)
+		u.Discard() // at once: the next file may need the disk space
+		if f.stream.caused(err) {
+			err = f.stream.formError(err)
 		}
 		return nil, err
 	}
 	return u, nil
 }
 
-// drop reads the rest of a file that is not kept. Each may be as large as one
-// that is; what is past that is bounded for the form as a whole.
-func (f *form) drop(c *content) error {
+// skipFile reads the rest of a file that is not kept. Of each file it reads
+// Options.MaxFile bytes, and of all files of the form together maxExcess bytes more.
+func (f *form) skipFile(c *content) error {
 	limit := f.store.options.MaxFile
 	bound := limit - c.n + maxExcess - f.excess
 	n, err := io.Copy(io.Discard, io.LimitReader(c, bound+1))
 	f.excess += max(0, c.n-limit)
 	if n > bound {
-		return f.store.tooLarge()
+		return f.store.tooLargeError()
 	}
-	if err != nil && (f.stream.failed(err) || !errors.Is(err, ErrDigest)) { // a part's own ErrDigest is its end
-		return f.stream.fault(err)
+	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // the ErrDigest of a part is its end
+		return f.stream.formError(err)
 	}
 	return nil
 }
 
-// skip reads r, which is no file, to its end. The error names it as what.
+// skip reads data that is not a file to its end. The text of the error calls it what.
 func (f *form) skip(r io.Reader, what string) error {
 	limit := f.store.options.MaxField
 	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))
 	if n > limit {
-		return Because(ErrTooLarge, fmt.Sprintf("%s has more than %d bytes", what, limit))
+		return WithReason(ErrTooLarge, fmt.Sprintf("%s has more than %d bytes", what, limit))
 	}
 	if err != nil {
-		return f.stream.fault(err)
+		return f.stream.formError(err)
 	}
 	return nil
 }
 
-// content is the content of a part, counted.
+// content is the content of a part.
 type content struct {
 	r io.Reader
-	n int64
+	n int64 // bytes read
 }
 
 func (c *content) Read(p []byte) (int, error) {
@@ -129,7 +129,8 @@ func (c *content) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// empty reports whether there is none, at the cost of its first byte.
+// empty reports whether there is no content. It consumes the first byte: a part that is
+// not empty is refused for its empty filename anyway.
 func (c *content) empty() (bool, error) {
 	_, err := io.ReadFull(c, make([]byte, 1))
 	if err == io.EOF {
@@ -138,7 +139,7 @@ func (c *content) empty() (bool, error) {
 	return false, err
 }
 
-// hasPrefixFold is strings.HasPrefix without regard to case.
+// hasPrefixFold is strings.HasPrefix that ignores case.
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }

@@ -15,19 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pending is the folder of pending records, in the root. A record lists files, a
-// line of JSON each, for which Options.Stored has not returned nil yet. It is on
-// disk before the first of them has its name, and goes when Stored is done with all
-// of them. The process that works on a record holds its lock: one that is not
-// locked was left by a process that was killed, or waits for the next try of Run.
+// pending is the folder in the root for pending records. A record lists files for which
+// Options.Stored has not returned nil yet, one line of JSON for each. It is durable
+// before the first of these files gets its name, and removed when Stored has returned
+// nil for all of them. A process that works on a record holds a lock on it. A record
+// without a lock is one for Run.
 const pending = ".pending"
 
-// maxPendingLine is the limit of a line, in bytes: two names of the longest kind
-// fit, whatever JSON escapes in them.
+// maxPendingLine is the limit of a line, in bytes. The longest directory and filename
+// fit, even if JSON escapes each character.
 const maxPendingLine = 64 << 10
 
-// pendingFile is a line of a record. Size, Modified and SHA256 tell the file from
-// another that was stored under the same name.
+// pendingFile is a line of a record. Size, Modified and SHA256 distinguish the file
+// from a later one with the same name.
 type pendingFile struct {
 	ID        string `json:"id"`
 	Directory string `json:"directory"`
@@ -38,7 +38,7 @@ type pendingFile struct {
 }
 
 func (p pendingFile) file() File {
-	f := Failed(p.Directory, p.Filename, nil)
+	f := NewFile(p.Directory, p.Filename, nil)
 	f.ID, f.Size, f.SHA256 = p.ID, p.Size, p.SHA256
 	return f
 }
@@ -47,21 +47,21 @@ func (p pendingFile) file() File {
 type record struct {
 	store *Store
 	file  *os.File
-	name  string // in the root
+	name  string // path in the root
 	lines int
 }
 
-// follows reports whether Options.Stored is to be called for a file of that name.
-func (s *Store) follows(directory, filename string) bool {
-	return s.options.Stored != nil && (s.options.Wanted == nil || s.options.Wanted(directory, filename))
+// needsStored reports whether Options.Stored must be called for the file.
+func (s *Store) needsStored(directory, filename string) bool {
+	return s.options.Stored != nil && (s.options.StoredFilter == nil || s.options.StoredFilter(directory, filename))
 }
 
-// note writes a record, durably. It returns nil for no files.
-func (s *Store) note(files []pendingFile) (*record, error) {
+// writeRecord writes a record and syncs it. It returns nil if there are no files.
+func (s *Store) writeRecord(files []pendingFile) (*record, error) {
 	if len(files) == 0 {
-		return nil, nil //nolint:nilnil // there is nothing to note
+		return nil, nil //nolint:nilnil // no files, no record
 	}
-	f, name, err := s.temporary(pending)
+	f, name, err := s.createTemporary(pending)
 	if err != nil {
 		return nil, fmt.Errorf("create pending record: %w", err)
 	}
@@ -91,32 +91,32 @@ func (r *record) write(files []pendingFile) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = dir.Close() }() // open for reading only
+	defer func() { _ = dir.Close() }() // opened for reading only
 	return r.store.sys.fsync(dir)
 }
 
-// remove ends a record of which nothing is left to do. If a power cut brings it
-// back, Stored is called once more with the same ids.
+// remove removes the record. The removal is not synced: if a power failure undoes it,
+// Stored is called again with the same ids.
 func (r *record) remove() {
-	// The name first: an unlocked record is Run's.
+	// Remove the name before the lock is released: Run takes records without a lock.
 	if err := r.store.root.Remove(r.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.store.log.Warn("pending record not removed", "file", r.name, "error", err)
 	}
 	r.release()
 }
 
-// release leaves the record to the next try of Run, in any process.
-func (r *record) release() { _ = r.file.Close() } // synced where it matters
+// release closes the record and with it the lock. Run of any process continues with it.
+func (r *record) release() { _ = r.file.Close() } // writes are synced before
 
-// end leaves a record of what is left to do, and none of what is done: Stored must
-// not be called again for that when its outcome is long forgotten.
-func (r *record) end(left []pendingFile) {
+// keepOnly replaces the record by one of the files in left, and releases it. Without
+// the other lines, Stored is not called again for files that it has finished with.
+func (r *record) keepOnly(left []pendingFile) {
 	switch {
 	case len(left) == 0:
 		r.remove()
 		return
 	case len(left) < r.lines:
-		rest, err := r.store.note(left)
+		rest, err := r.store.writeRecord(left)
 		if err == nil {
 			rest.release()
 			r.remove()
@@ -127,30 +127,30 @@ func (r *record) end(left []pendingFile) {
 	r.release()
 }
 
-// follow calls Options.Stored for the published files of a batch whose record is r,
-// which may be nil. It runs in the caller's goroutine: what Stored waits for is not
-// the disk.
-func (s *Store) follow(ctx context.Context, r *record, batch []*publication) {
+// callStoredFor calls Options.Stored for the published files of a batch. r is the
+// record of the batch, or nil. It runs in the calling goroutine and not in the pool,
+// which is for the disk: Stored may wait for something else.
+func (s *Store) callStoredFor(ctx context.Context, r *record, batch []*publication) {
 	if r == nil {
 		return
 	}
-	ctx = context.WithoutCancel(ctx) // the file is there, whoever goes away
+	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has gone away
 	var left []pendingFile
 	for _, p := range batch {
 		if p.err != nil || p.pending == nil {
 			continue
 		}
-		if p.later = s.stored(ctx, *p.pending); p.later != nil {
+		if p.storedErr = s.callStored(ctx, *p.pending); p.storedErr != nil {
 			left = append(left, *p.pending)
-			s.log.WarnContext(ctx, "what follows a stored file failed, will be tried again", "id", p.pending.ID,
-				"directory", p.directory, "filename", p.filename, "error", p.later)
+			s.log.WarnContext(ctx, "callback for stored file failed, will retry", "id", p.pending.ID,
+				"directory", p.directory, "filename", p.filename, "error", p.storedErr)
 		}
 	}
-	r.end(left)
+	r.keepOnly(left)
 }
 
-// stored calls Options.Stored; a panic is an error.
-func (s *Store) stored(ctx context.Context, p pendingFile) (err error) {
+// callStored calls Options.Stored and turns a panic into an error.
+func (s *Store) callStored(ctx context.Context, p pendingFile) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("Options.Stored panicked: %v", v)
@@ -159,28 +159,28 @@ func (s *Store) stored(ctx context.Context, p pendingFile) (err error) {
 	return s.options.Stored(ctx, p.ID, p.file())
 }
 
-// openRecord takes the lock of a record; it returns nil if that is held, or the
-// record has gone.
+// openRecord opens and locks a record. It returns nil if another process holds the
+// lock, or if the record has been removed.
 func (s *Store) openRecord(name string) (*record, error) {
-	// For writing, as NFS wants it for an exclusive lock (flock(2)); without
-	// waiting, should it be a fifo by now.
+	// O_RDWR: on NFS an exclusive lock needs a file opened for writing (flock(2)).
+	// O_NONBLOCK: the file may have been replaced by a FIFO, and opening that blocks.
 	f, err := s.root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // see above
+		return nil, nil //nolint:nilnil // the record has been removed
 	}
 	if err != nil {
 		return nil, err
 	}
-	ours, err := s.claim(f)
-	if !ours || err != nil {
+	locked, err := s.lockTemporary(f)
+	if !locked || err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &record{store: s, file: f, name: name}, nil
 }
 
-// read returns the files of a record. Lines that this package cannot have written
-// are logged and left out. A record that is not whole has nothing to say: no file of
-// it was published.
+// read returns the files of a record. Lines that this package cannot have written are
+// logged and skipped. An incomplete last line does not matter: no file of an incomplete
+// record has been published.
 func (r *record) read() (files []pendingFile, err error) {
 	lines := bufio.NewScanner(io.NewSectionReader(r.file, 0, 1<<62))
 	lines.Buffer(nil, maxPendingLine)
@@ -192,25 +192,26 @@ func (r *record) read() (files []pendingFile, err error) {
 			err = CheckName(p.Directory, p.Filename)
 		}
 		if err == nil && !validID(p.ID) {
-			err = fmt.Errorf("its id %q is none", shorten(p.ID))
+			err = fmt.Errorf("invalid id %q", shorten(p.ID))
 		}
 		if err != nil {
-			r.store.log.Warn("line of a pending record refused", "file", r.name, "error", err)
+			r.store.log.Warn("invalid line of pending record skipped", "file", r.name, "error", err)
 			continue
 		}
 		files = append(files, p)
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		r.store.log.Warn("rest of a pending record refused", "file", r.name, "error", err)
+		r.store.log.Warn("invalid rest of pending record skipped", "file", r.name, "error", err)
 	} else if err != nil {
 		return nil, fmt.Errorf("read pending record: %w", err)
 	}
 	return files, nil
 }
 
-// there reports whether the file is stored: not if its process was killed before it
-// had its name, if it has been removed or changed since, or if the name is another's.
-func (s *Store) there(p pendingFile) (bool, error) {
+// stillStored reports whether the file is stored. It is not if the process was killed
+// before the file got its name, or if the file has been removed, changed or replaced
+// since then.
+func (s *Store) stillStored(p pendingFile) (bool, error) {
 	f, err := s.Open(p.Directory, p.Filename)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrName) {
 		return false, nil
@@ -218,10 +219,10 @@ func (s *Store) there(p pendingFile) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = f.Close() }() // open for reading only
+	defer func() { _ = f.Close() }() // opened for reading only
 	info, err := f.Stat()
 	if err != nil {
-		return false, fmt.Errorf("look at stored file: %w", err)
+		return false, fmt.Errorf("stat stored file: %w", err)
 	}
 	if info.Size() != p.Size || info.ModTime().UnixNano() != p.Modified {
 		return false, nil
@@ -230,7 +231,8 @@ func (s *Store) there(p pendingFile) (bool, error) {
 	return !known || sum == p.SHA256, nil
 }
 
-// validID reports whether an id can be part of a file's name and of most other names.
+// validID reports whether id is 1 to 100 ASCII letters, digits, hyphens and
+// underscores, so that it can be part of a file name.
 func validID(id string) bool {
 	return id != "" && len(id) <= 100 && !strings.ContainsFunc(id, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'

@@ -12,20 +12,21 @@ import (
 	"testing"
 )
 
-// crashEnv makes the test binary a process that stores files in that folder in a
-// way and stops at a moment: "moment way folder".
+// crashEnv, with the value "moment way folder", makes the test binary a process that
+// stores a file in the folder in one of several ways and stops at the moment.
 const crashEnv = "GALE_TEST_UPLOADS_CRASH"
 
-// crasher says when it has come to the moment, and waits there to be killed.
-func crasher(moment, way, dir string) error {
-	sys, armed := system(), false
+// storeUntilStopped prints a line when it has reached the moment, and then waits to be
+// killed.
+func storeUntilStopped(moment, way, dir string) error {
+	sys, armed := realSyscalls(), false
 	linkat := sys.linkat
 	stop := func() {
 		fmt.Println("stopped")
 		_, _ = io.Copy(io.Discard, os.Stdin) // until the test kills it
 	}
 	sys.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
-		if armed && moment == "noted" {
+		if armed && moment == "recorded" {
 			stop()
 		}
 		err := linkat(olddir, oldname, newdir, newname, flags)
@@ -43,7 +44,7 @@ func crasher(moment, way, dir string) error {
 		_, err = s.Multipart(context.Background(), strings.NewReader(formBody(filePart("d", "a.bin", "content"))), testBoundary)
 		return err
 	}
-	u, err := begin(s, way)
+	u, err := beginUpload(s, way)
 	if err != nil {
 		return err
 	}
@@ -59,30 +60,30 @@ func crasher(moment, way, dir string) error {
 	return err
 }
 
-// begin begins an upload of the store's own, or of a file that is kept, as tus does.
-func begin(s *Store, way string) (*Upload, error) {
-	if way != "kept" {
+// beginUpload starts an upload with Create, or with Resume as package tus does.
+func beginUpload(s *Store, way string) (*Upload, error) {
+	if way != "resumed" {
 		return s.Create(context.Background())
 	}
-	folder, err := s.Private(".kept")
+	folder, err := s.PrivateFolder(".resumable-test")
 	if err != nil {
 		return nil, err
 	}
-	f, err := folder.OpenFile(keptID, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := folder.OpenFile(resumedID, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return s.Continue(context.Background(), f, ".kept/"+keptID, Mark{})
+	return s.Resume(context.Background(), f, ".resumable-test/"+resumedID, Checkpoint{})
 }
 
-const keptID = "KEPT"
+const resumedID = "KEPT"
 
-// A process that is killed between the name of a file and the call of Stored leaves
-// no file without that call, and one that is killed before the name leaves no call
-// without a file.
-func TestKilledBeforeStored(t *testing.T) {
-	for _, way := range []string{"multipart", "publish", "numbered", "kept"} {
-		for moment, want := range map[string]int{"noted": 0, "published": 1} {
+// If a process is killed after a file got its name and before Stored was called, another
+// process calls Stored. If it is killed before the file got its name, Stored is not
+// called.
+func TestKillBeforeStored(t *testing.T) {
+	for _, way := range []string{"multipart", "publish", "numbered", "resumed"} {
+		for moment, want := range map[string]int{"recorded": 0, "published": 1} {
 			t.Run(way+"/"+moment, func(t *testing.T) {
 				dir := t.TempDir()
 				cmd := exec.Command(os.Args[0])
@@ -98,14 +99,14 @@ func TestKilledBeforeStored(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { _ = cmd.Process.Kill() }) // an error says that it has ended
+				t.Cleanup(func() { _ = cmd.Process.Kill() }) // fails if the process has ended
 				if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-					t.Fatalf("it did not come that far: %v", err)
+					t.Fatalf("the process has not reached the moment: %v", err)
 				}
-				var calls calledFor
+				var calls storedCalls
 				s := openStore(t, dir, Options{Stored: calls.stored})
 				if retry(t, s, 0); len(calls.files) != 0 || len(records(t, dir)) != 1 {
-					t.Fatalf("while it lives: %v, %v", calls.files, records(t, dir))
+					t.Fatalf("while the process is running: %v, %v", calls.files, records(t, dir))
 				}
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
@@ -117,7 +118,7 @@ func TestKilledBeforeStored(t *testing.T) {
 					t.Errorf("called for %v, left %v", calls.names(), records(t, dir))
 				}
 				for id, files := range calls.files {
-					if f := files[0]; f.ID != id || (way == "kept") != (id == keptID) || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
+					if f := files[0]; f.ID != id || (way == "resumed") != (id == resumedID) || f.SHA256 != sum("content") || f.Size != 7 || f.Code != CodeStored {
 						t.Errorf("%s: %+v", id, f)
 					}
 				}

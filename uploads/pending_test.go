@@ -17,14 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calledFor are the calls of an Options.Stored, by id.
-type calledFor struct {
+// storedCalls records the calls of Options.Stored by id.
+type storedCalls struct {
 	mu    sync.Mutex
 	fail  error
 	files map[string][]File
 }
 
-func (c *calledFor) stored(_ context.Context, id string, f File) error {
+func (c *storedCalls) stored(_ context.Context, id string, f File) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files == nil {
@@ -34,8 +34,8 @@ func (c *calledFor) stored(_ context.Context, id string, f File) error {
 	return c.fail
 }
 
-// names are the files that were called for, with how often.
-func (c *calledFor) names() map[string]int {
+// names returns the number of calls by the name of the file.
+func (c *storedCalls) names() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := map[string]int{}
@@ -64,29 +64,29 @@ func retry(t *testing.T, s *Store, left int) {
 	}
 }
 
-// What Stored fails for is stored, and called for again with the same id, at
-// intervals, until it succeeds.
+// If Stored fails, the file is stored all the same, and Stored is called again with the
+// same id and a growing interval until it succeeds.
 func TestStoredIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		away := errors.New("away")
-		calls := calledFor{fail: away}
+		calls := storedCalls{fail: away}
 		s := openStore(t, dir, Options{Stored: calls.stored})
 		f, err := put(t, s, "d", "a", "content")
-		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.Later, away) {
+		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, away) {
 			t.Fatalf("%+v, %v", f, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- s.Run(ctx) }()
-		time.Sleep(retryFirst*3 + retryFirst/2)
-		if n := calls.names()["d/a"]; n != 4 { // the first, that of Run's begin, after 5 s and after 10 s more
+		time.Sleep(minRetry*3 + minRetry/2)
+		if n := calls.names()["d/a"]; n != 4 { // by Publish, at the start of Run, after 5 s and 10 s later
 			t.Errorf("called %d times", n)
 		}
 		calls.mu.Lock()
 		calls.fail = nil
 		calls.mu.Unlock()
-		time.Sleep(10 * retryMost)
+		time.Sleep(10 * maxRetry)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -97,14 +97,14 @@ func TestStoredIsRetried(t *testing.T) {
 	})
 }
 
-// Of a form what failed is called for again, and only that.
-func TestStoredOfAForm(t *testing.T) {
+// Of the files of a form, Stored is called again only for those for which it failed.
+func TestStoredWithMultipart(t *testing.T) {
 	dir := t.TempDir()
 	bad := errors.New("not this one")
-	var calls calledFor
+	var calls storedCalls
 	fail := true
 	s := openStore(t, dir, Options{
-		Wanted: func(_, filename string) bool { return filename != "unwanted" },
+		StoredFilter: func(_, filename string) bool { return filename != "unwanted" },
 		Stored: func(ctx context.Context, id string, f File) error {
 			if err := calls.stored(ctx, id, f); err != nil || f.Filename != "bad" || !fail {
 				return err
@@ -113,12 +113,12 @@ func TestStoredOfAForm(t *testing.T) {
 		},
 	})
 	body := formBody(filePart("d", "one", "1"), filePart("d", "unwanted", "2"), filePart("d", "bad", "3"), filePart("d", "..", "4"), filePart("d", "four", "5"))
-	a, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary)
-	if err != nil || !codes(a, CodeStored, CodeStored, CodeStored, CodeInvalid, CodeStored) {
-		t.Fatalf("%+v, %v", a, err)
+	resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary)
+	if err != nil || !codes(resp, CodeStored, CodeStored, CodeStored, CodeInvalid, CodeStored) {
+		t.Fatalf("%+v, %v", resp, err)
 	}
-	if !errors.Is(a.Files[2].Later, bad) || a.Files[0].Later != nil || a.Files[1].ID != "" || a.Files[0].ID == a.Files[4].ID {
-		t.Errorf("%+v", a)
+	if !errors.Is(resp.Files[2].StoredErr, bad) || resp.Files[0].StoredErr != nil || resp.Files[1].ID != "" || resp.Files[0].ID == resp.Files[4].ID {
+		t.Errorf("%+v", resp)
 	}
 	retry(t, s, 1)
 	fail = false
@@ -128,10 +128,10 @@ func TestStoredOfAForm(t *testing.T) {
 	}
 }
 
-// A file that has been removed, or changed, or is another, is not called for.
-func TestStoredOfWhatIsNoLongerThere(t *testing.T) {
+// Stored is not called again for a file that has been removed, changed or replaced.
+func TestStoredAfterFileChanged(t *testing.T) {
 	dir := t.TempDir()
-	calls := calledFor{fail: errors.New("away")}
+	calls := storedCalls{fail: errors.New("away")}
 	s := openStore(t, dir, Options{Stored: calls.stored})
 	for _, name := range []string{"removed", "changed", "replaced", "stays"} {
 		mustPut(t, s, "d", name, "content")
@@ -152,10 +152,10 @@ func TestStoredOfWhatIsNoLongerThere(t *testing.T) {
 	}
 }
 
-// Of two processes that look at once each file gets one call.
-func TestTwoRetryAtOnce(t *testing.T) {
+// Two processes that retry at the same time call Stored once for each file.
+func TestConcurrentRetry(t *testing.T) {
 	dir := t.TempDir()
-	calls := calledFor{fail: errors.New("away")}
+	calls := storedCalls{fail: errors.New("away")}
 	stores := []*Store{openStore(t, dir, Options{Stored: calls.stored}), openStore(t, dir, Options{Stored: calls.stored})}
 	for i := range 50 {
 		mustPut(t, stores[0], "d", fmt.Sprint(i), "content")
@@ -182,14 +182,14 @@ func TestTwoRetryAtOnce(t *testing.T) {
 	}
 }
 
-// A record that cannot be written leaves no file, where one is wanted.
-func TestNoRecordNoFile(t *testing.T) {
+// If the pending record cannot be written, files that need one are not published.
+func TestPendingRecordFailure(t *testing.T) {
 	isRecord := func(f *os.File) bool { return strings.Contains(f.Name(), pending) }
 	for name, row := range map[string]struct {
-		fail func(c *calls)
+		fail func(c *syscalls)
 		code int
 	}{
-		"no space": {func(c *calls) {
+		"no space": {func(c *syscalls) {
 			write := c.write
 			c.write = func(f *os.File, p []byte) (int, error) {
 				if isRecord(f) {
@@ -198,7 +198,7 @@ func TestNoRecordNoFile(t *testing.T) {
 				return write(f, p)
 			}
 		}, CodeNoSpace},
-		"sync": {func(c *calls) {
+		"sync": {func(c *syscalls) {
 			c.fsync = func(f *os.File) error {
 				if isRecord(f) {
 					return unix.EIO
@@ -208,13 +208,13 @@ func TestNoRecordNoFile(t *testing.T) {
 		}, CodeInternal},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var calls calledFor
-			s := openStore(t, t.TempDir(), Options{Stored: calls.stored, Wanted: func(_, filename string) bool { return filename == "wanted" }}, row.fail)
+			var calls storedCalls
+			s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(_, filename string) bool { return filename == "wanted" }}, row.fail)
 			if f, err := put(t, s, "d", "wanted", "content"); err == nil || f.Code != row.code {
 				t.Errorf("%+v, %v", f, err)
 			}
-			if a, err := submit(t, s, strings.NewReader(formBody(filePart("d", "wanted", "1"), filePart("d", "not", "2")))); err != nil || !codes(a, row.code, CodeStored) {
-				t.Errorf("%+v, %v", a, err)
+			if resp, err := submit(t, s, strings.NewReader(formBody(filePart("d", "wanted", "1"), filePart("d", "not", "2")))); err != nil || !codes(resp, row.code, CodeStored) {
+				t.Errorf("%+v, %v", resp, err)
 			}
 			if left := tree(t, s.root.Name()); left["d/wanted"] != "" || left["d/not"] != "2" || len(records(t, s.root.Name())) != 0 || len(calls.files) != 0 {
 				t.Errorf("left %v, called %v", left, calls.files)
@@ -223,10 +223,11 @@ func TestNoRecordNoFile(t *testing.T) {
 	}
 }
 
-// Names and ids in records are not trusted, nor is the rest of what lies there.
+// Names and ids in pending records are checked, because somebody else may have written
+// them.
 func TestHostileRecords(t *testing.T) {
-	eachSurrounded(t, func(t *testing.T, s *Store, parent string) {
-		var calls calledFor
+	eachStoreWithNeighbours(t, func(t *testing.T, s *Store, parent string) {
+		var calls storedCalls
 		var log strings.Builder
 		dir := s.root.Name()
 		s.options.Stored, s.log = calls.stored, textLogger(&log)
@@ -264,8 +265,8 @@ func TestHostileRecords(t *testing.T) {
 		if len(calls.files) != 1 || len(calls.files["GOOD"]) != 1 {
 			t.Errorf("called %v", calls.files)
 		}
-		if n := strings.Count(log.String(), "pending record refused"); n != len(bad)+2 {
-			t.Errorf("%d lines refused of %d:\n%s", n, len(bad)+2, &log)
+		if n := strings.Count(log.String(), "pending record skipped"); n != len(bad)+2 {
+			t.Errorf("%d lines skipped; want %d:\n%s", n, len(bad)+2, &log)
 		}
 		if left := records(t, dir); len(left) != 2 {
 			t.Errorf("left %v", left)
@@ -278,11 +279,11 @@ func TestHostileRecords(t *testing.T) {
 	})
 }
 
-// Where nothing is to follow nothing is written, and a folder of before there were
-// records is as good as any.
-func TestNothingFollows(t *testing.T) {
-	var calls calledFor
-	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, Wanted: func(string, string) bool { return false }})
+// Without a file that needs Stored no folder for pending records is created, and retry
+// and Run work without that folder.
+func TestStoredFilter(t *testing.T) {
+	var calls storedCalls
+	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(string, string) bool { return false }})
 	mustPut(t, s, "d", "a", "content")
 	if _, err := os.Lstat(filepath.Join(s.root.Name(), pending)); !os.IsNotExist(err) || len(calls.files) != 0 {
 		t.Errorf("%v, %v", err, calls.files)
@@ -297,19 +298,20 @@ func TestNothingFollows(t *testing.T) {
 
 func TestStoredPanics(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{Stored: func(context.Context, string, File) error { panic("boom") }})
-	if f, err := put(t, s, "d", "a", "content"); err != nil || f.Later == nil || len(records(t, s.root.Name())) != 1 {
+	if f, err := put(t, s, "d", "a", "content"); err != nil || f.StoredErr == nil || len(records(t, s.root.Name())) != 1 {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
 
-// The record is on disk before the name, and one is enough for a form.
-func TestOrderOfRecord(t *testing.T) {
+// The pending record is synced before the first file gets its name. A form has one
+// record.
+func TestPendingRecordSyncOrder(t *testing.T) {
 	var log []string
-	s := openStore(t, t.TempDir(), Options{Stored: new(calledFor).stored}, func(c *calls) { logCalls(c, &log) })
+	s := openStore(t, t.TempDir(), Options{Stored: new(storedCalls).stored}, func(c *syscalls) { logCalls(c, &log) })
 	mustPut(t, s, "d", "first", "content")
 	log = nil
-	if a, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(a, CodeStored, CodeStored) {
-		t.Fatalf("%+v, %v", a, err)
+	if resp, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(resp, CodeStored, CodeStored) {
+		t.Fatalf("%+v, %v", resp, err)
 	}
 	root := filepath.Base(s.root.Name())
 	want := []string{

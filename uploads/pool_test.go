@@ -11,8 +11,9 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// blocked is a store whose pool has one worker, which is busy until free.
-func blocked(t *testing.T) (s *Store, u *Upload, free func()) {
+// storeWithBusyPool opens a store whose pool has one worker. The worker is busy until
+// free is called.
+func storeWithBusyPool(t *testing.T) (s *Store, u *Upload, free func()) {
 	p := withPool(t, pool.Options{Workers: 1, Queue: -1})
 	s = openStore(t, t.TempDir(), Options{Pool: p})
 	u, err := s.Create(t.Context())
@@ -31,9 +32,9 @@ func blocked(t *testing.T) (s *Store, u *Upload, free func()) {
 	return s, u, func() { close(block); <-ended }
 }
 
-func TestABusyPoolRefusesWhatIsNewOnly(t *testing.T) {
+func TestFullPoolRefusesOnlyNewUploads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, u, free := blocked(t)
+		s, u, free := storeWithBusyPool(t)
 		if _, err := s.Create(t.Context()); !errors.Is(err, pool.ErrFull) {
 			t.Errorf("Create: %v", err)
 		}
@@ -46,7 +47,7 @@ func TestABusyPoolRefusesWhatIsNewOnly(t *testing.T) {
 			_, err := u.Write(t.Context(), []byte("content"))
 			written <- err
 		}()
-		time.Sleep(time.Minute) // the bubble's
+		time.Sleep(time.Minute) // fake time of the synctest bubble
 		select {
 		case err := <-written:
 			t.Errorf("Write did not wait: %v", err)
@@ -62,9 +63,9 @@ func TestABusyPoolRefusesWhatIsNewOnly(t *testing.T) {
 	})
 }
 
-func TestWaitingForAPlaceEndsWithTheContext(t *testing.T) {
+func TestFullPoolWaitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, u, free := blocked(t)
+		_, u, free := storeWithBusyPool(t)
 		gone := errors.New("client gone")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
 		defer cancel()
@@ -73,7 +74,7 @@ func TestWaitingForAPlaceEndsWithTheContext(t *testing.T) {
 		}
 		free()
 		if _, err := u.Write(t.Context(), []byte("content")); err != nil {
-			t.Errorf("what never had its turn ended the upload: %v", err)
+			t.Errorf("Write after a Write that never entered the pool: %v", err)
 		}
 	})
 }

@@ -13,55 +13,56 @@ import (
 	"time"
 )
 
-// maxAttempts is how often Publish enters the directory anew because another
-// upload, which made it and failed, removed it again.
+// maxAttempts is how often Publish tries to open the directory and link the file.
+// Another upload that created the directory and then failed may remove it in between.
 const maxAttempts = 20
 
-// maxNumber is how many names PublishNumbered tries.
+// maxNumber is the number of names that PublishNumbered tries.
 const maxNumber = 10_000
 
-// errFinished is a bug of the caller's.
-var errFinished = errors.New("upload is published or discarded already")
+// errFinished is the error of a call after the end of the upload, which is a bug in the
+// caller.
+var errFinished = errors.New("upload already published or discarded")
 
-// publication is an upload that is to get a name.
+// publication is an upload with the name it is to get.
 type publication struct {
 	upload    *Upload
 	directory string
 	filename  string
-	pending   *pendingFile // its line in the pending record; nil if there is none
-	err       error        // why it is not published
-	later     error        // of Options.Stored
+	pending   *pendingFile // line in the pending record; nil if Stored is not called
+	err       error        // reason why the file is not published
+	storedErr error        // error of Options.Stored
 }
 
-// file is the File of a publication.
+// file returns the File of a publication.
 func (p *publication) file() File {
-	f := Failed(p.directory, p.filename, p.err)
+	f := NewFile(p.directory, p.filename, p.err)
 	if p.err != nil {
 		return f
 	}
-	f.Size, f.SHA256, f.Later = p.upload.size, p.upload.sum(), p.later
+	f.Size, f.SHA256, f.StoredErr = p.upload.size, p.upload.sum(), p.storedErr
 	if p.pending != nil {
 		f.ID = p.pending.ID
 	}
 	return f
 }
 
-// Publish gives the file its name, in the pool: sync the file, make the
-// directory if it is missing, link(2), which never replaces, sync the directory
-// and all above it. When it returns nil the file survives a power cut. Then it
-// calls Options.Stored.
+// Publish gives the file its name. It syncs the file, creates the directory if it is
+// missing, links the file and syncs the directory and all folders above it, so that the
+// file survives a power failure. Then it calls Options.Stored. Publish runs in the pool
+// and waits while that is full; Stored runs in the calling goroutine.
 //
-// On an error there is no such file, and no folder that was made for it. The
-// error wraps ErrName for a name against CheckName's rule or through a symbolic
-// link, and ErrExists if anything has that name; then another name may be tried.
-// The File says in either case what the client gets.
+// After an error there is no file of that name, and no folder that Publish created. The
+// error wraps ErrName for a name that CheckName refuses or that contains a symbolic
+// link, and ErrExists if the name is in use; then Publish may be called with another
+// name. The File is the result for the client, also after an error.
 func (u *Upload) Publish(ctx context.Context, directory, filename string) (File, error) {
 	p := &publication{upload: u, directory: directory, filename: filename}
-	return u.publish(ctx, p, func() *record { return u.store.publish([]*publication{p}) })
+	return u.publish(ctx, p, func() *record { return u.store.publishBatch([]*publication{p}) })
 }
 
-// PublishNumbered is Publish, but where the filename is taken it tries
-// name-1.ext, name-2.ext and so on, ten thousand of them.
+// PublishNumbered is Publish that numbers the file if its name is in use: for name.ext
+// it tries name-1.ext to name-9999.ext. The File has the name that the file got.
 func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string) (File, error) {
 	extension := path.Ext(filename)
 	base := strings.TrimSuffix(filename, extension)
@@ -71,9 +72,9 @@ func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string
 			if n > 0 {
 				p.filename = base + "-" + strconv.Itoa(n) + extension
 			}
-			// The look is cheaper than the link, which decides.
+			// The check is only an optimization: it is cheaper than a failed link.
 			if p.err = u.store.check(directory, p.filename); p.err == nil {
-				r = u.store.publish([]*publication{p})
+				r = u.store.publishBatch([]*publication{p})
 			}
 			if !errors.Is(p.err, ErrExists) {
 				return r
@@ -84,50 +85,51 @@ func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string
 	})
 }
 
-// publish runs a function, in the pool, that publishes p and returns its record.
+// publish runs fn in the pool. fn publishes p and returns its pending record.
 func (u *Upload) publish(ctx context.Context, p *publication, fn func() *record) (File, error) {
 	if p.err = CheckName(p.directory, p.filename); p.err != nil {
 		return p.file(), p.err
 	}
 	var r *record
-	err := u.store.disk(ctx, func() error {
+	err := u.store.DoWait(ctx, func() error {
 		r = fn()
 		return nil
 	})
 	if err != nil { // fn was not called
 		p.err = err
 	}
-	u.store.follow(ctx, r, []*publication{p})
+	u.store.callStoredFor(ctx, r, []*publication{p})
 	return p.file(), p.err
 }
 
-// publish publishes what can be of a batch of acceptable names, in the caller's
-// goroutine, and returns the pending record of those that it has, which is nil if
-// there are none. One record for all of them costs one sync more, and not one each.
-func (s *Store) publish(batch []*publication) *record {
-	var noted []pendingFile
+// publishBatch publishes each file of the batch that it can, in the calling goroutine.
+// CheckName must have accepted the names. It returns the pending record of the files
+// published, or nil if there is none. The batch has one record, and not one for each
+// file, because every record costs a sync.
+func (s *Store) publishBatch(batch []*publication) *record {
+	var entries []pendingFile
 	for _, p := range batch {
 		p.pending = nil
-		if p.err = p.upload.seal(); p.err == nil && s.follows(p.directory, p.filename) {
-			if p.pending, p.err = p.upload.line(p.directory, p.filename); p.err == nil {
-				noted = append(noted, *p.pending)
+		if p.err = p.upload.syncContent(); p.err == nil && s.needsStored(p.directory, p.filename) {
+			if p.pending, p.err = p.upload.pendingEntry(p.directory, p.filename); p.err == nil {
+				entries = append(entries, *p.pending)
 			}
 		}
 	}
-	r, err := s.note(noted)
+	r, err := s.writeRecord(entries)
 	published := 0
 	for _, p := range batch {
 		if p.err == nil && p.pending != nil {
 			p.err = err
 		}
 		if p.err == nil {
-			p.err = p.upload.name(p.directory, p.filename)
+			p.err = p.upload.linkWithRetry(p.directory, p.filename)
 		}
 		if p.err == nil && p.pending != nil {
 			published++
 		}
-		if p.upload.file != nil { // else it is published, or a caller's mistake
-			p.upload.failure = p.err
+		if p.upload.file != nil { // otherwise it is published, or had ended before
+			p.upload.publishErr = p.err
 		}
 	}
 	if r != nil && published == 0 {
@@ -137,8 +139,8 @@ func (s *Store) publish(batch []*publication) *record {
 	return r
 }
 
-// seal makes the content durable: nothing is written after it.
-func (u *Upload) seal() error {
+// syncContent makes the content durable.
+func (u *Upload) syncContent() error {
 	switch {
 	case u.file == nil:
 		return errFinished
@@ -147,14 +149,14 @@ func (u *Upload) seal() error {
 	case u.synced:
 		return nil
 	}
-	if u.kept { // and may have been written further than counts
+	if u.callersFile { // the file may have data after the checkpoint it was resumed from
 		if err := u.file.Truncate(u.size); err != nil {
-			return fmt.Errorf("cut file: %w", err)
+			return fmt.Errorf("truncate file: %w", err)
 		}
 	}
-	u.noteSum()
-	// Once failed, a second fsync may succeed although the bytes are lost
-	// (fsync(2)), so the error stays.
+	u.storeSum()
+	// The error is permanent: after a failed fsync the next one may succeed although
+	// bytes are lost (fsync(2)).
 	if err := u.store.sys.fsync(u.file); err != nil {
 		u.err = fmt.Errorf("sync file: %w", err)
 		return u.err
@@ -163,11 +165,11 @@ func (u *Upload) seal() error {
 	return nil
 }
 
-// line is what a pending record says of a sealed upload.
-func (u *Upload) line(directory, filename string) (*pendingFile, error) {
+// pendingEntry returns the line of the pending record for a synced upload.
+func (u *Upload) pendingEntry(directory, filename string) (*pendingFile, error) {
 	info, err := u.file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("look at file: %w", err)
+		return nil, fmt.Errorf("stat file: %w", err)
 	}
 	if u.id == "" {
 		u.id = rand.Text()
@@ -176,10 +178,10 @@ func (u *Upload) line(directory, filename string) (*pendingFile, error) {
 		Size: u.size, Modified: info.ModTime().UnixNano(), SHA256: u.sum()}, nil
 }
 
-// name gives a sealed upload its name.
-func (u *Upload) name(directory, filename string) (err error) {
+// linkWithRetry gives a synced upload its name.
+func (u *Upload) linkWithRetry(directory, filename string) (err error) {
 	for range maxAttempts {
-		if err = u.place(directory, filename); !errors.Is(err, fs.ErrNotExist) {
+		if err = u.tryLink(directory, filename); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
@@ -188,13 +190,13 @@ func (u *Upload) name(directory, filename string) (err error) {
 	}
 	u.finish(CodeStored)
 	u.store.log.Info("file stored", "directory", directory, "filename", filename,
-		"bytes", u.size, "duration_ms", time.Since(u.began).Milliseconds())
+		"bytes", u.size, "duration_ms", time.Since(u.started).Milliseconds())
 	return nil
 }
 
-// place names the synced file, or leaves everything as it was.
-func (u *Upload) place(directory, filename string) error {
-	f, err := u.store.enter(directory, true)
+// tryLink gives a synced upload its name, or leaves everything unchanged.
+func (u *Upload) tryLink(directory, filename string) error {
+	f, err := u.store.openFolder(directory, true)
 	if err != nil {
 		return err
 	}
@@ -204,52 +206,52 @@ func (u *Upload) place(directory, filename string) error {
 	if err == nil {
 		defer func() { _ = dir.Close() }()
 		err = u.link(dir, filename)
-		if errors.Is(err, fs.ErrExist) && u.linkedBefore(root, filename) {
+		if errors.Is(err, fs.ErrExist) && u.alreadyLinked(root, filename) {
 			return f.sync()
 		}
 	}
 	if err == nil {
 		if err = f.sync(); err != nil {
-			// The client is told no, so there must be no file.
+			// The client gets an error, so there must be no file.
 			err = errors.Join(err, root.Remove(filename))
 		}
 	}
 	if err != nil {
-		f.undo()
+		f.removeMade()
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return exists(directory, filename)
+		return existsError(directory, filename)
 	}
 	return err
 }
 
-// Discard frees the file unless it is published. It takes no place in the pool,
-// so that it always can, and may be called more than once.
+// Discard removes the file unless it is published. It does not use the pool, so it works
+// also when that is full. It may be called more than once.
 func (u *Upload) Discard() {
-	code := CodeInvalid // the sender went away
-	if err := cmp.Or(u.failure, u.err); err != nil {
-		code, _ = verdict(err)
+	code := CodeInvalid // the client closed the connection
+	if err := cmp.Or(u.publishErr, u.err); err != nil {
+		code, _ = codeAndReason(err)
 	}
 	u.finish(code)
 }
 
-// finish ends the upload, whose outcome is code: the file has its name, and
-// what goes is the temporary's, or it is unwanted.
+// finish ends the upload with the result code, closes its file and removes the
+// temporary name. A published file keeps its other name.
 func (u *Upload) finish(code int) {
 	if u.file == nil {
 		return
 	}
-	// The name first: an unlocked temporary is a sweeper's.
-	if u.temporary != "" && !u.kept {
+	// Remove the name before the lock is released: sweeps remove files without a lock.
+	if u.temporary != "" && !u.callersFile {
 		if err := u.store.root.Remove(u.temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			u.store.log.Warn("temporary not removed", "file", u.temporary, "error", err)
+			u.store.log.Warn("temporary file not removed", "file", u.temporary, "error", err)
 		}
 	}
-	if !u.kept {
-		_ = u.file.Close() // published, and then synced, or unwanted
+	if !u.callersFile {
+		_ = u.file.Close() // a published file is synced, any other is discarded
 	}
 	u.file = nil
-	if u.counted {
-		u.store.options.Meter.FileEnded(code, time.Since(u.began))
+	if u.metered {
+		u.store.options.Meter.FileEnded(code, time.Since(u.started))
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// 64 uploads want one name, through four stores as four processes would have
-// them, and a folder that none of them finds.
-func TestOneOfManyWins(t *testing.T) {
-	for kind, change := range kinds {
+// 64 uploads publish under one name at the same time, through four stores as in four
+// processes. The folder does not exist before.
+func TestPublishRace(t *testing.T) {
+	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
 			var stores []*Store
@@ -56,7 +56,7 @@ func TestOneOfManyWins(t *testing.T) {
 				}
 			}
 			if winner < 0 {
-				t.Fatal("nobody won")
+				t.Fatal("no upload was published")
 			}
 			after := tree(t, dir)
 			if after["race/for/it.bin"] != content(winner) || results[winner].SHA256 != sum(content(winner)) {
@@ -69,7 +69,8 @@ func TestOneOfManyWins(t *testing.T) {
 	}
 }
 
-// create waits for a place as no caller should: the racers must all be let in.
+// create repeats Create while the pool is full, so that all uploads take part in the
+// race.
 func create(t *testing.T, s *Store) *Upload {
 	for {
 		u, err := s.Create(t.Context())
@@ -82,19 +83,20 @@ func create(t *testing.T, s *Store) *Upload {
 	}
 }
 
-// Losers that made a folder remove it while winners of other names enter it.
-func TestFoldersComeAndGo(t *testing.T) {
+// Failed uploads remove the folders that they created while other uploads publish in
+// them.
+func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "keep", "x")
 		before := tree(t, s.root.Name())
-		failing := openStore(t, s.root.Name(), Options{}, func(c *calls) {
+		failing := openStore(t, s.root.Name(), Options{}, func(c *syscalls) {
 			c.linkat = func(int, string, int, string, int) error { return unix.ENOSPC }
 		})
 		var done sync.WaitGroup
 		for i := range 8 {
 			done.Go(func() {
 				for range 50 {
-					if _, err := put(t, failing, "d/come/go", "a", "x"); !full(err) {
+					if _, err := put(t, failing, "d/come/go", "a", "x"); !isDiskFull(err) {
 						t.Errorf("failing: %v", err)
 					}
 				}
@@ -108,7 +110,7 @@ func TestFoldersComeAndGo(t *testing.T) {
 					if err := s.Remove(t.Context(), "d/come/go", name); err != nil {
 						t.Errorf("remove: %v", err)
 					}
-					// As a failing upload would: only if they are empty.
+					// As a failed upload does it: only if the folder is empty.
 					_ = s.sys.rmdir(s.root, "d/come/go")
 				}
 			})
@@ -119,17 +121,17 @@ func TestFoldersComeAndGo(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 	})
 }
 
-// What survives a power cut is a matter of order: the bytes before the name,
-// the name and the folders before the answer.
-func TestOrderOfSyncs(t *testing.T) {
+// To survive a power failure, the content must be synced before the file gets its name,
+// and the folders before the response is sent.
+func TestSyncOrder(t *testing.T) {
 	for _, kind := range []string{"unnamed", "named"} {
 		t.Run(kind, func(t *testing.T) {
 			var log []string
-			s := openStore(t, t.TempDir(), Options{}, kinds[kind], func(c *calls) { logCalls(c, &log) })
+			s := openStore(t, t.TempDir(), Options{}, storeKinds[kind], func(c *syscalls) { logCalls(c, &log) })
 			mustPut(t, s, "old", "a", "content")
 			log = nil
 			mustPut(t, s, "old/new", "a", "content")
@@ -144,8 +146,8 @@ func TestOrderOfSyncs(t *testing.T) {
 	}
 }
 
-// logCalls writes down the calls that make a file durable.
-func logCalls(c *calls, log *[]string) {
+// logCalls records the system calls that make a file durable.
+func logCalls(c *syscalls, log *[]string) {
 	real := *c
 	c.write = func(f *os.File, p []byte) (int, error) {
 		*log = append(*log, "write")
@@ -167,17 +169,17 @@ func logCalls(c *calls, log *[]string) {
 		*log = append(*log, "mkdir "+name)
 		return real.mkdir(parent, name)
 	}
-	c.linkat = func(a int, b string, d int, name string, flags int) error {
+	c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 		*log = append(*log, "link")
-		return real.linkat(a, b, d, name, flags)
+		return real.linkat(olddir, oldname, newdir, newname, flags)
 	}
 }
 
-// failure makes a call fail while it is armed.
-type failure func(c *calls, armed *bool)
+// failure makes a system call fail while *armed is true.
+type failure func(c *syscalls, armed *bool)
 
 func failWrite(written int, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		write := c.write
 		c.write = func(f *os.File, p []byte) (int, error) {
 			if !*armed {
@@ -190,7 +192,7 @@ func failWrite(written int, with error) failure {
 }
 
 func failSync(folders bool, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		fsync := c.fsync
 		c.fsync = func(f *os.File) error {
 			info, err := f.Stat()
@@ -203,7 +205,7 @@ func failSync(folders bool, with error) failure {
 }
 
 func failMkdir(called string, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		mkdir := c.mkdir
 		c.mkdir = func(parent *os.Root, name string) error {
 			if *armed && name == called {
@@ -215,7 +217,7 @@ func failMkdir(called string, with error) failure {
 }
 
 func failOpendir(called string, with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		opendir := c.opendir
 		c.opendir = func(parent *os.Root, name string) (*os.Root, error) {
 			if *armed && name == called {
@@ -227,19 +229,19 @@ func failOpendir(called string, with error) failure {
 }
 
 func failLink(with error) failure {
-	return func(c *calls, armed *bool) {
+	return func(c *syscalls, armed *bool) {
 		linkat := c.linkat
-		c.linkat = func(a int, b string, d int, name string, flags int) error {
+		c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 			if *armed {
 				return with
 			}
-			return linkat(a, b, d, name, flags)
+			return linkat(olddir, oldname, newdir, newname, flags)
 		}
 	}
 }
 
-// Whatever call fails, and after whatever call, there is no file and no folder.
-func TestFailuresLeaveNothing(t *testing.T) {
+// If any system call of an upload fails, no file and no new folder is left.
+func TestPublishFailureLeavesNothing(t *testing.T) {
 	for name, row := range map[string]struct {
 		fail failure
 		code int
@@ -255,10 +257,10 @@ func TestFailuresLeaveNothing(t *testing.T) {
 		"folder removed again and again": {failLink(unix.ENOENT), CodeInternal},
 		"another file system below":      {failLink(unix.EXDEV), CodeInternal},
 	} {
-		for kind, change := range kinds {
+		for kind, change := range storeKinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				armed := false
-				s := openStore(t, t.TempDir(), Options{}, change, func(c *calls) { row.fail(c, &armed) })
+				s := openStore(t, t.TempDir(), Options{}, change, func(c *syscalls) { row.fail(c, &armed) })
 				mustPut(t, s, "kept", "a", "content")
 				before := tree(t, s.root.Name())
 				armed = true
@@ -266,7 +268,7 @@ func TestFailuresLeaveNothing(t *testing.T) {
 				if err == nil || f.Code != row.code || strings.Contains(f.Reason, s.root.Name()) {
 					t.Errorf("got %+v, %v; want code %d", f, err, row.code)
 				}
-				unchanged(t, s.root.Name(), before)
+				wantUnchanged(t, s.root.Name(), before)
 				armed = false
 				mustPut(t, s, "kept/new/deeper", "b", "content")
 			})
@@ -274,10 +276,10 @@ func TestFailuresLeaveNothing(t *testing.T) {
 	}
 }
 
-// A second fsync may succeed although the first lost the bytes.
-func TestAFailedSyncIsFinal(t *testing.T) {
+// After a failed fsync the next one may succeed although bytes are lost.
+func TestSyncFailureIsPermanent(t *testing.T) {
 	armed := true
-	s := openStore(t, t.TempDir(), Options{}, func(c *calls) { failSync(false, unix.EIO)(c, &armed) })
+	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failSync(false, unix.EIO)(c, &armed) })
 	u, err := s.Create(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -291,11 +293,10 @@ func TestAFailedSyncIsFinal(t *testing.T) {
 	}
 }
 
-// A folder that somebody has made stays, though it is empty, when what was to
-// come into it fails.
-func TestAFailureKeepsAnEmptyFolder(t *testing.T) {
+// A failed upload does not remove an empty folder that existed before.
+func TestPublishFailureKeepsExistingFolder(t *testing.T) {
 	armed := true
-	s := openStore(t, t.TempDir(), Options{}, func(c *calls) { failLink(unix.ENOSPC)(c, &armed) })
+	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failLink(unix.ENOSPC)(c, &armed) })
 	if err := os.Mkdir(filepath.Join(s.root.Name(), "kept"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,13 @@ import (
 	"io/fs"
 )
 
-// Remove removes a stored file, in the pool, and the folders that are empty
-// behind it. What is not there, or is no regular file, is no error and stays as
-// it is; the error wraps ErrName for an unacceptable name or a symbolic link in
-// it. A full pool is pool.ErrFull at once.
+// Remove removes a stored file, and the folders above it that are empty then. If there
+// is no such regular file, Remove does nothing and returns nil. The error wraps ErrName
+// for an unacceptable name or one that contains a symbolic link. Remove runs in the
+// pool; if that is full the error is pool.ErrFull, at once.
 func (s *Store) Remove(ctx context.Context, directory, filename string) error {
-	return s.admit(ctx, func() error {
-		f, _, err := s.find(directory, filename)
+	return s.Do(ctx, func() error {
+		f, _, err := s.findFile(directory, filename)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -23,15 +23,15 @@ func (s *Store) Remove(ctx context.Context, directory, filename string) error {
 		defer f.close()
 		err = f.last().root.Remove(filename)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // another was quicker, and tidies up
+			return nil // removed by another call, which also removes the folders
 		}
 		if err != nil {
 			return fmt.Errorf("remove file: %w", err)
 		}
 		s.log.InfoContext(ctx, "file removed", "directory", directory, "filename", filename)
-		// An upload that is about to use one of them makes it anew (maxAttempts).
+		// An upload that is about to use one of them creates it again (maxAttempts).
 		f.prune(func(level) bool { return true })
-		// A folder that another Remove took meanwhile is synced by that one.
+		// fs.ErrNotExist: another Remove has removed the folder, and syncs the one above.
 		if err := f.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

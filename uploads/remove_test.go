@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestRemoveTakesEmptyFoldersAlong(t *testing.T) {
+func TestRemoveEmptyFolders(t *testing.T) {
 	var log bytes.Buffer
 	s := openStore(t, t.TempDir(), Options{Logger: textLogger(&log)})
 	mustPut(t, s, "a/b/c", "1", "x")
@@ -28,20 +28,20 @@ func TestRemoveTakesEmptyFoldersAlong(t *testing.T) {
 	}
 	remove("a/b/c", "1")
 	if left := tree(t, s.root.Name()); left["a/b/c"] != "" || left["a/b/2"] != "x" {
-		t.Errorf("behind the first: %v", left)
+		t.Errorf("after the first: %v", left)
 	}
 	remove("a/b", "2")
 	remove("a/b", "2")
 	if left := tree(t, s.root.Name()); len(left) != 2 || left["."] == "" { // the root and incoming
-		t.Errorf("behind the last: %v", left)
+		t.Errorf("after the last: %v", left)
 	}
 	if out := log.String(); strings.Count(out, "file removed") != 2 {
 		t.Errorf("log:\n%s", out)
 	}
 }
 
-// A folder that goes behind a Remove never takes an upload with it that was on
-// its way there.
+// Remove removes empty folders while other uploads publish in them. No upload may fail
+// or get lost.
 func TestRemoveRacesWithPublish(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		var done sync.WaitGroup

@@ -12,26 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run looks for pending records this often, and after a failure less and less often.
+// Bounds of the backoff of Run. Without failures it looks for pending records every
+// minRetry.
 const (
-	retryFirst = 5 * time.Second
-	retryMost  = time.Minute
+	minRetry = 5 * time.Second
+	maxRetry = time.Minute
 )
 
-// Run calls Options.Stored, until ctx ends, for the files that are stored and for
-// which it has not returned nil: those of processes that were killed in between, at
-// once, and those for which it failed, again after 5 s and then at intervals that
-// double up to a minute. Files that have been removed or changed since are left out.
-// Of all processes that have the folder open one at a time does this. It returns nil.
+// Run calls Options.Stored until ctx ends, for each stored file for which it has not
+// returned nil yet: because the process was killed in between, or because Stored
+// failed. The first calls are made at once, further ones after 5 s. After failures the
+// interval doubles, up to one minute. Files that have been removed or changed since
+// then are left out. Only one of the processes that have the folder open makes these
+// calls at a time. Run returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	if s.options.Stored == nil {
 		<-ctx.Done()
 		return nil
 	}
-	for wait := retryFirst; ; {
+	for wait := minRetry; ; {
 		left, err := s.retry(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "what follows stored files is not done yet", "files", left, "next_try", wait.String(), "error", err)
+			s.log.ErrorContext(ctx, "callbacks for stored files failed, will retry", "files", left, "next_try", wait.String(), "error", err)
 		}
 		again := time.NewTimer(wait)
 		select {
@@ -40,14 +42,14 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case <-again.C:
 		}
-		if wait = min(2*wait, retryMost); err == nil {
-			wait = retryFirst
+		if wait = min(2*wait, maxRetry); err == nil {
+			wait = minRetry
 		}
 	}
 }
 
-// retry goes through the records once, unless another process is doing that. It
-// returns how many files are left for the next time, and why the first of them is.
+// retry processes all records once, unless another process is doing so. It returns the
+// number of files for which a call failed, and the first error.
 func (s *Store) retry(ctx context.Context) (left int, failed error) {
 	dir, err := s.root.Open(pending)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,7 +58,7 @@ func (s *Store) retry(ctx context.Context) (left int, failed error) {
 	if err != nil {
 		return 0, fmt.Errorf("open folder of pending records: %w", err)
 	}
-	defer func() { _ = dir.Close() }() // and with it the lock
+	defer func() { _ = dir.Close() }() // also releases the lock
 	if err := s.sys.lock(dir); errors.Is(err, unix.EWOULDBLOCK) {
 		return 0, nil
 	} else if err != nil {
@@ -79,7 +81,7 @@ func (s *Store) retry(ctx context.Context) (left int, failed error) {
 	return left, failed
 }
 
-// recordNames lists the regular files of an open folder.
+// recordNames returns the names of the regular files in an open folder.
 func recordNames(dir *os.File) (names []string, err error) {
 	for {
 		batch, err := dir.ReadDir(listBatch)
@@ -97,7 +99,8 @@ func recordNames(dir *os.File) (names []string, err error) {
 	}
 }
 
-// retryOne does what a record asks for, unless a process is doing that already.
+// retryOne calls Options.Stored for the files of a record, unless a process has locked
+// the record.
 func (s *Store) retryOne(ctx context.Context, name string) (left int, failed error) {
 	r, err := s.openRecord(name)
 	if r == nil || err != nil {
@@ -112,11 +115,11 @@ func (s *Store) retryOne(ctx context.Context, name string) (left int, failed err
 	for _, p := range files {
 		there, err := false, ctx.Err()
 		if err == nil {
-			there, err = s.there(p)
+			there, err = s.stillStored(p)
 		}
 		if err == nil && there {
-			if err = s.stored(ctx, p); err == nil {
-				s.log.InfoContext(ctx, "what follows a stored file done later", "id", p.ID, "directory", p.Directory, "filename", p.Filename)
+			if err = s.callStored(ctx, p); err == nil {
+				s.log.InfoContext(ctx, "callback for stored file succeeded on retry", "id", p.ID, "directory", p.Directory, "filename", p.Filename)
 			}
 		}
 		if err != nil {
@@ -126,6 +129,6 @@ func (s *Store) retryOne(ctx context.Context, name string) (left int, failed err
 			}
 		}
 	}
-	r.end(rest)
+	r.keepOnly(rest)
 	return len(rest), failed
 }

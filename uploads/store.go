@@ -1,22 +1,25 @@
-// Package uploads keeps uploaded files: whole under their name or not there at
-// all, never overwritten, never outside one folder, in memory that stays flat
-// whatever their size.
+// Package uploads is a file store for uploads. A file appears under its name only
+// when it is complete and on disk. An existing file is never replaced, and no name
+// leads out of the store's folder. The memory needed does not depend on the size of
+// the files.
 //
-//	Create ──► no name yet ──► Write, ReadFrom ──► Publish ──► directory/filename
-//	                │                                 │
-//	                │ Discard, kill -9                │ ErrExists: try another
-//	                ▼                                 ▼ name, or Discard
-//	             nothing                           nothing
+// The life of one file:
 //
-// A file has no name while it is written (O_TMPFILE, open(2)), so the kernel
-// frees it however the process ends, and gets its name by linkat(2), which
-// refuses to replace. Where a file system has no unnamed files it is a locked
-// temporary in the folder's own .incoming, and the next Open sweeps what a
-// killed process left there. The folder and all below it must be one file
-// system, one with hard links.
+//	Create ──► unnamed file ──► Write, ReadFrom ──► Publish ──► directory/filename
+//	                │                                  │
+//	                │ Discard, kill -9                 │ ErrExists: Publish under
+//	                ▼                                  ▼ another name, or Discard
+//	             no file                            no file
 //
-// Multipart does this for every file of a form, and names them only when the
-// whole body has arrived.
+// While it is written, a file has no name (O_TMPFILE, open(2)), so the kernel frees
+// it when the process ends in any way. Publish names it with linkat(2), which never
+// replaces a file. On file systems without O_TMPFILE the store writes a locked
+// temporary file in its folder .incoming instead; the next Open removes those of
+// killed processes. The store's folder and all folders in it must be on one file
+// system, and that must support hard links.
+//
+// Multipart does this for each file of a multipart/form-data body. It names the
+// files only after the whole body has arrived.
 package uploads
 
 import (
@@ -42,76 +45,78 @@ const (
 	DefaultMaxField = 1 << 20
 )
 
-// Modes of what the store makes, before the umask: a group may be let in to
-// read, nobody else.
+// Modes of new folders and files, before the umask. The group may read, so that for
+// example a web server in that group can serve the files.
 const (
 	folderMode = 0o750
 	fileMode   = 0o640
 )
 
-// noLimit is more than any file system holds, in bytes, and leaves room to add.
+// noLimit is larger than any file, in bytes, and small enough that sums with it do
+// not overflow.
 const noLimit = 1 << 62
 
-// Options configure a Store. The zero value is the documented default.
+// Options configure a Store. Each zero field means the documented default.
 type Options struct {
-	// MaxFile is how many bytes a file may have. Default 1 GiB; negative
-	// means no limit.
+	// MaxFile is the size limit of a file, in bytes. Default 1 GiB; negative means
+	// no limit.
 	MaxFile int64
-	// MaxParts is how many parts, plain fields and files together, a form
-	// may have. Default 1000.
+	// MaxParts is the limit of parts in a form, text fields and files together.
+	// Default 1000.
 	MaxParts int
-	// MaxFiles is how many of them may be files; each holds a descriptor
+	// MaxFiles is the limit of files in a form. Each file needs a file descriptor
 	// until the form has been read to its end. Default 100.
 	MaxFiles int
-	// MaxHead is how many bytes the head of a part may have, and how many may
-	// stand before the first part. Default 16 KiB.
+	// MaxHead is the size limit of the header of a part, and of the data before
+	// the first part, in bytes. Default 16 KiB.
 	MaxHead int64
-	// MaxField is how many bytes a text field of a form may have, and how many
-	// may follow the form. Default 1 MiB.
+	// MaxField is the size limit of a text field of a form, and of the data after
+	// the last part, in bytes. Default 1 MiB.
 	MaxField int64
-	// Stored is called for each file that is stored, with an id that is the
-	// file's alone: at least once, and with the same id each time, until it
-	// returns nil. If the process is killed in between, or Stored returns an
-	// error, Run calls it later, in this or another process that has the folder
-	// open with Stored set. Publish and Multipart wait for the first call; its
-	// error is File.Later and does not make the upload fail. It may be called
-	// from many goroutines at once. Nil: nothing is called, and nothing is
-	// written for it.
+	// Stored is called for each stored file, with an id that is unique to the
+	// file. It is called at least once, and again with the same id until it
+	// returns nil. Publish and Multipart wait for the first call; its error is
+	// returned in File.StoredErr, and the upload succeeds all the same. If Stored
+	// returned an error, or the process was killed before it returned, Run makes
+	// the next call, in any process that has the folder open with Stored set. It
+	// may be called from several goroutines at once. Nil: no call, and no pending
+	// records are written.
 	Stored func(ctx context.Context, id string, f File) error
-	// Wanted reports whether Stored is called for a file of that name. For
-	// others nothing is written. It must not block. Nil: for every file.
-	Wanted func(directory, filename string) bool
-	// Pool runs the work on the disk. Nil: the caller's goroutine does.
+	// StoredFilter reports whether Stored is to be called for the file. It must
+	// not block. Nil: Stored is called for every file.
+	StoredFilter func(directory, filename string) bool
+	// Pool runs the work on the disk. Nil: the calling goroutine runs it.
 	Pool *pool.Pool
-	// Meter counts uploads. Nil: they are not counted.
+	// Meter counts uploads. Nil: uploads are not counted.
 	Meter Meter
-	// Logger gets a line for each file stored or removed, and the errors whose
-	// text clients must not see. Nil: nothing is logged.
+	// Logger gets a line for each file that is stored or removed, and the internal
+	// errors, which are not sent to clients. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Store is a folder of uploaded files. Make one with Open; its methods may be
-// called from any number of goroutines, and any number of processes may have
-// the same folder open.
+// Store is a folder of uploaded files. Open makes one. Its methods may be called
+// from several goroutines at once, and several processes may have the same folder
+// open.
 type Store struct {
-	options Options
-	log     *slog.Logger
-	root    *os.Root
-	sys     calls
-	named   bool  // the file system has no unnamed files
-	escapes error // what os.Root calls a name that leads out
+	options        Options
+	log            *slog.Logger
+	root           *os.Root
+	sys            syscalls
+	useTemporaries bool  // the file system does not support O_TMPFILE
+	errEscapes     error // error of os.Root for a path that leads out of the root
 
-	large               chan struct{} // a place for each chunk that is lent
-	chunks, smallChunks sync.Pool     // of *chunk, *smallChunk
+	largeChunks chan struct{} // semaphore: one element for each chunk in use
+	chunks      sync.Pool     // of *chunk
+	smallChunks sync.Pool     // of *smallChunk
 }
 
-// Open makes the folder dir if it is missing (mode 0750, its parents too),
-// checks that files can be written and named in it, and sweeps the temporaries
-// that killed processes left in its .incoming. A full disk is no reason to
-// fail: what is there can still be read.
-func Open(dir string, o Options) (*Store, error) { return open(dir, o, system()) }
+// Open opens the folder dir, and creates it with its parents if it is missing (mode
+// 0750). It checks that files can be written and named there, and removes the
+// temporary files that killed processes left in its folder .incoming. On a full disk
+// Open succeeds, because the stored files can still be read.
+func Open(dir string, o Options) (*Store, error) { return open(dir, o, realSyscalls()) }
 
-func open(dir string, o Options, sys calls) (*Store, error) {
+func open(dir string, o Options, sys syscalls) (*Store, error) {
 	o.MaxFile = cmp.Or(o.MaxFile, DefaultMaxFile)
 	if o.MaxFile < 0 || o.MaxFile > noLimit {
 		o.MaxFile = noLimit
@@ -134,11 +139,11 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.large = make(chan struct{}, maxChunks)
+	s.largeChunks = make(chan struct{}, maxChunks)
 	s.chunks.New = func() any { return new(chunk) }
 	s.smallChunks.New = func() any { return new(smallChunk) }
-	if path, ok := errors.AsType[*fs.PathError](outside(root)); ok {
-		s.escapes = path.Err
+	if path, ok := errors.AsType[*fs.PathError](escapeError(root)); ok {
+		s.errEscapes = path.Err
 	}
 	if err = s.sweep(); err == nil {
 		err = s.probe()
@@ -149,22 +154,23 @@ func open(dir string, o Options, sys calls) (*Store, error) {
 	return s, nil
 }
 
-// outside makes os.Root refuse a name: its error for that has no exported name.
-func outside(root *os.Root) error {
+// escapeError returns the error of os.Root for a path that leads out of the root. The
+// os package does not export it.
+func escapeError(root *os.Root) error {
 	_, err := root.Lstat("..")
 	return err
 }
 
-// Close releases the folder. Uploads that are not published yet can still be
-// discarded, no longer published.
+// Close closes the folder. After it, uploads that are not published can only be
+// discarded.
 func (s *Store) Close() error { return s.root.Close() }
 
-// busyWait is how long an upload that was let in waits for a full pool before
-// it asks again.
+// busyWait is the interval between two attempts to enter a full pool.
 const busyWait = 5 * time.Millisecond
 
-// admit runs fn in the pool, or returns pool.ErrFull at once.
-func (s *Store) admit(ctx context.Context, fn func() error) error {
+// Do runs fn in the pool. If the pool is full it returns pool.ErrFull at once;
+// use it to begin work. Without a pool fn runs in the caller's goroutine.
+func (s *Store) Do(ctx context.Context, fn func() error) error {
 	if s.options.Pool == nil {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -174,11 +180,11 @@ func (s *Store) admit(ctx context.Context, fn func() error) error {
 	return s.options.Pool.Do(ctx, func(context.Context) error { return fn() })
 }
 
-// disk runs fn in the pool and waits while that is full. What a busy disk
-// turns away is a new upload, not one of which a gigabyte has arrived; and the
-// wait is what slows its sender down.
-func (s *Store) disk(ctx context.Context, fn func() error) error {
-	err := s.admit(ctx, fn)
+// DoWait is Do that waits while the pool is full; use it for uploads that have
+// begun. A busy disk refuses new uploads, not one of which a gigabyte has already
+// arrived; the wait slows the sender of that one down.
+func (s *Store) DoWait(ctx context.Context, fn func() error) error {
+	err := s.Do(ctx, fn)
 	if !errors.Is(err, pool.ErrFull) {
 		return err
 	}
@@ -189,7 +195,7 @@ func (s *Store) disk(ctx context.Context, fn func() error) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-again.C:
-			err = s.admit(ctx, fn)
+			err = s.Do(ctx, fn)
 		}
 	}
 	return err

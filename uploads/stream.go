@@ -8,49 +8,50 @@ import (
 	"strings"
 )
 
-// errEnd is the end of the body before that of the form.
-var errEnd = Because(ErrMalformed, "the body ends before the form does")
+// errFormCut is the error for a body that ends before its last boundary.
+var errFormCut = WithReason(ErrMalformed, "the body ends before the last boundary")
 
-// headTooLarge ends a form with too much before a part, or in its head.
-func headTooLarge(limit int64) error {
-	return Because(ErrMalformed, fmt.Sprintf("no part begins, or its head does not end, within %d bytes", limit))
+// headerTooLarge returns the error for too much data before a part, or in its header.
+func headerTooLarge(limit int64) error {
+	return WithReason(ErrMalformed, fmt.Sprintf("the header of a part, or the data before the first part, is over %d bytes", limit))
 }
 
-// stream is a body as mime/multipart gets to see it.
+// stream is the body of a form, as mime/multipart reads it. It corrects three things:
 //
-// To that package io.EOF is the end of a body, and also the end of the form:
-// a body that ends within a part's header reads like a complete form. Here the
-// end of the body is errEnd, so only the form's last boundary gives io.EOF. Its
-// line may lack the newline (RFC 2046 leaves it to the epilogue, and some
-// clients send none), which a CRLF after the body makes up for.
+// The end of the body. mime/multipart returns io.EOF for the end of the form and also
+// for a body that ends in the header of a part. A stream turns the end of the body into
+// errFormCut, so that io.EOF always means the last boundary.
 //
-// It also bounds the head of a part, for which the package allows 10 MiB.
+// The last newline. Some clients send none after the last boundary; RFC 2046 counts it
+// as a part of the epilogue. A stream adds a CRLF to the body.
+//
+// The size of the header of a part. mime/multipart allows 10 MiB, a stream maxHead.
 type stream struct {
-	body io.Reader
-	head int64 // limit of a part's head, in bytes
-	left int64 // bytes that may be read before headTooLarge
-	end  error // what the body's io.EOF becomes
-	err  error // sticky
+	body    io.Reader
+	maxHead int64 // size limit of the header of a part, in bytes
+	budget  int64 // bytes that may still be read before the header is too large
+	eof     error // error for the end of the body
+	err     error // error that each further Read returns
 }
 
-func newStream(body io.Reader, head int64) *stream {
-	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), head: head, end: errEnd}
+func newStream(body io.Reader, maxHead int64) *stream {
+	return &stream{body: io.MultiReader(body, strings.NewReader("\r\n")), maxHead: maxHead, eof: errFormCut}
 }
 
 const unlimited = math.MaxInt64
 
 func (s *stream) Read(p []byte) (int, error) {
-	if s.err == nil && s.left <= 0 {
-		s.err = headTooLarge(s.head)
+	if s.err == nil && s.budget <= 0 {
+		s.err = headerTooLarge(s.maxHead)
 	}
 	if s.err != nil {
 		return 0, s.err
 	}
-	n, err := s.body.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
+	n, err := s.body.Read(p[:min(int64(len(p)), s.budget)])
+	s.budget -= int64(n)
 	switch {
-	case err == io.EOF: // and no error around it
-		s.err = s.end
+	case err == io.EOF: // not errors.Is: a wrapped io.EOF is not the end
+		s.err = s.eof
 	case errors.Is(err, ErrDigest):
 		s.err = err
 	case err != nil:
@@ -59,18 +60,17 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, s.err
 }
 
-// fault is the error of a form whose reading err ended: what mime/multipart
-// finds wrong with the content, unless the stream is the cause. To that package
-// half a header line, of a body that broke off, is a malformed one.
-func (s *stream) fault(err error) error {
-	if s.failed(err) || errors.Is(s.err, ErrBody) || errors.Is(s.err, ErrDigest) {
+// formError returns the error of a form for err, an error of mime/multipart. That
+// package reports half a header line as malformed even if the body is incomplete; then
+// the error of the stream is the right one.
+func (s *stream) formError(err error) error {
+	if s.caused(err) || errors.Is(s.err, ErrBody) || errors.Is(s.err, ErrDigest) {
 		return s.err
 	}
 	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
 
-// failed reports whether err is that of the stream, and not of what was done
-// with its bytes.
-func (s *stream) failed(err error) bool {
+// caused reports whether err is an error of the stream, and not one of the disk.
+func (s *stream) caused(err error) bool {
 	return s.err != nil && errors.Is(err, s.err)
 }

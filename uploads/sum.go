@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// sumAttribute is the extended attribute that holds a stored file's SHA-256, with
-// what the file looked like then: "<hexadecimal> <size> <modified, ns>". Without
-// that a file that somebody has edited by hand would keep the old one's.
+// sumAttribute is the extended attribute of a stored file for its SHA-256. The value is
+// "<hexadecimal SHA-256> <size in bytes> <modification time in ns>". Size and time show
+// whether somebody has changed the file since then.
 const sumAttribute = "user.gale.sha256"
 
-// noteSum writes the sum down with the file, to be synced and named together
-// with it. A file system without such attributes, or one that is full, is no
-// reason to fail: Sum does not know it then.
-func (u *Upload) noteSum() {
+// storeSum writes the SHA-256 into an attribute of the file. The sync of the file makes
+// it durable. If that fails, because the file system has no extended attributes or is
+// full, the upload does not fail; Sum then reports false.
+func (u *Upload) storeSum() {
 	info, err := u.file.Stat()
 	if err == nil {
-		err = u.store.sys.setxattr(u.file, sumAttribute, []byte(u.sum()+looks(info)))
+		err = u.store.sys.setxattr(u.file, sumAttribute, []byte(u.sum()+fileVersion(info)))
 	}
 	if err != nil {
-		u.store.log.Debug("sum of a file not noted", "error", err)
+		u.store.log.Debug("SHA-256 of file not stored in an extended attribute", "error", err)
 	}
 }
 
-// Sum returns the SHA-256 of an open file of the store, hexadecimal, as it was
-// noted when the file was stored. It reads no content: ok is false for a file
-// that has been changed since or that the store has not made, and where the file
-// system has no extended attributes (xattr(7)).
+// Sum returns the hexadecimal SHA-256 of an open file of the store. It reads an
+// attribute that Publish has written, not the content. ok is false if the file has been
+// changed since then, if no Store made it, or if the file system has no extended
+// attributes (xattr(7)).
 func (s *Store) Sum(f *os.File) (sum string, ok bool) {
 	info, err := f.Stat()
 	if err != nil {
@@ -39,13 +39,14 @@ func (s *Store) Sum(f *os.File) (sum string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	sum, ok = strings.CutSuffix(string(value[:n]), looks(info))
+	sum, ok = strings.CutSuffix(string(value[:n]), fileVersion(info))
 	if raw, err := hex.DecodeString(sum); !ok || err != nil || len(raw) != 32 {
 		return "", false
 	}
 	return sum, true
 }
 
-func looks(info os.FileInfo) string {
+// fileVersion returns the part of sumAttribute that changes with the file.
+func fileVersion(info os.FileInfo) string {
 	return fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
 }

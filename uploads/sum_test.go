@@ -20,7 +20,7 @@ func sumOf(t *testing.T, s *Store, directory, filename string) (string, bool) {
 	return s.Sum(f)
 }
 
-func TestSumIsNotedWithTheFile(t *testing.T) {
+func TestSum(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "taken", "other")
 		u, err := s.Create(t.Context())
@@ -28,7 +28,7 @@ func TestSumIsNotedWithTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer u.Discard()
-		for _, p := range []string{"con", "tent"} { // a name that is taken, then more of the file
+		for _, p := range []string{"con", "tent"} { // Publish fails, then the file grows
 			if _, err := u.Write(t.Context(), []byte(p)); err != nil {
 				t.Fatal(err)
 			}
@@ -45,8 +45,8 @@ func TestSumIsNotedWithTheFile(t *testing.T) {
 	})
 }
 
-// A sum that may be another content's is none.
-func TestSumOfAFileThatWasChanged(t *testing.T) {
+// Sum reports false if the file may have changed since the sum was stored.
+func TestSumOfChangedFile(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
 	path := filepath.Join(s.root.Name(), "d", "a")
 	for name, change := range map[string]func() error{
@@ -69,9 +69,9 @@ func TestSumOfAFileThatWasChanged(t *testing.T) {
 	}
 }
 
-func TestNoAttributesIsNoReasonToFail(t *testing.T) {
+func TestSumWithoutAttributes(t *testing.T) {
 	for _, with := range []error{unix.EOPNOTSUPP, unix.ENOSPC} {
-		s := openStore(t, t.TempDir(), Options{}, func(c *calls) {
+		s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) {
 			c.setxattr = func(*os.File, string, []byte) error { return with }
 		})
 		mustPut(t, s, "d", "a", "content")

@@ -19,14 +19,14 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// kinds are the ways a file gets its name; what holds for one holds for all.
-var kinds = map[string]func(*calls){
-	"unnamed": func(*calls) {},
-	"unnamed through proc": func(c *calls) {
+// storeKinds are the ways a file gets its name. Most tests run with each of them.
+var storeKinds = map[string]func(*syscalls){
+	"unnamed": func(*syscalls) {},
+	"unnamed through proc": func(c *syscalls) {
 		linkat := c.linkat
 		c.linkat = func(olddir int, oldname string, newdir int, newname string, flags int) error {
 			if flags&unix.AT_EMPTY_PATH != 0 {
-				return unix.ENOENT // what who lacks CAP_DAC_READ_SEARCH is told
+				return unix.ENOENT // as for a process without CAP_DAC_READ_SEARCH
 			}
 			return linkat(olddir, oldname, newdir, newname, flags)
 		}
@@ -34,24 +34,24 @@ var kinds = map[string]func(*calls){
 	"named": withoutUnnamed,
 }
 
-func withoutUnnamed(c *calls) {
+func withoutUnnamed(c *syscalls) {
 	c.tmpfile = func(*os.Root) (*os.File, error) { return nil, unix.EOPNOTSUPP }
 }
 
-// eachKind runs a test against a new store of each kind.
+// eachKind runs a test with a new store of each kind.
 func eachKind(t *testing.T, o Options, test func(t *testing.T, s *Store)) {
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+	for _, kind := range slices.Sorted(maps.Keys(storeKinds)) {
 		t.Run(kind, func(t *testing.T) {
-			test(t, openStore(t, filepath.Join(t.TempDir(), "up"), o, kinds[kind]))
+			test(t, openStore(t, filepath.Join(t.TempDir(), "up"), o, storeKinds[kind]))
 		})
 	}
 }
 
-// openStore opens a store with changed system calls; the test closes it. It
-// does not wait for the disk: only the order of syncs is to be seen in a test.
-func openStore(t testing.TB, dir string, o Options, change ...func(*calls)) *Store {
+// openStore opens a store with changed system calls and closes it at the end of the
+// test. fsync does nothing, unless a change replaces it, because it takes long.
+func openStore(t testing.TB, dir string, o Options, change ...func(*syscalls)) *Store {
 	t.Helper()
-	sys := system()
+	sys := realSyscalls()
 	withoutSync(&sys)
 	for _, c := range change {
 		c(&sys)
@@ -68,7 +68,7 @@ func openStore(t testing.TB, dir string, o Options, change ...func(*calls)) *Sto
 	return s
 }
 
-// withPool is Options with a pool that ends with the test.
+// withPool returns a pool that is stopped at the end of the test.
 func withPool(t testing.TB, o pool.Options) *pool.Pool {
 	p := pool.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -83,8 +83,8 @@ func withPool(t testing.TB, o pool.Options) *pool.Pool {
 	return p
 }
 
-// tree is every path below dir with what is there: the content of a file, the
-// target of a link, a slash for a folder.
+// tree returns all paths below dir. The value is the content of a file, "-> " and the
+// target of a symbolic link, or "/" for a folder.
 func tree(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -113,8 +113,8 @@ func tree(t testing.TB, dir string) map[string]string {
 	return found
 }
 
-// unchanged compares a tree with what it was.
-func unchanged(t testing.TB, dir string, before map[string]string) {
+// wantUnchanged reports each difference between a tree and an earlier state of it.
+func wantUnchanged(t testing.TB, dir string, before map[string]string) {
 	t.Helper()
 	after := tree(t, dir)
 	for name := range after {
@@ -133,11 +133,11 @@ func put(t testing.TB, s *Store, directory, filename, content string) (File, err
 	t.Helper()
 	u, err := s.Create(t.Context())
 	if err != nil {
-		return Failed(directory, filename, err), err
+		return NewFile(directory, filename, err), err
 	}
 	defer u.Discard()
 	if _, err := u.ReadFrom(t.Context(), strings.NewReader(content)); err != nil {
-		return Failed(directory, filename, err), err
+		return NewFile(directory, filename, err), err
 	}
 	return u.Publish(t.Context(), directory, filename)
 }
@@ -154,14 +154,14 @@ func sum(content string) string {
 	return hex.EncodeToString(h[:])
 }
 
-func withoutSync(c *calls) { c.fsync = func(*os.File) error { return nil } }
-func withSync(c *calls)    { c.fsync = system().fsync }
+func withoutSync(c *syscalls) { c.fsync = func(*os.File) error { return nil } }
+func withSync(c *syscalls)    { c.fsync = realSyscalls().fsync }
 
 func TestPublish(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		withSync(&s.sys)
-		if named := strings.HasSuffix(t.Name(), "/named"); s.named != named {
-			t.Fatalf("named temporaries: %v", s.named)
+		if named := strings.HasSuffix(t.Name(), "/named"); s.useTemporaries != named {
+			t.Fatalf("named temporaries: %v", s.useTemporaries)
 		}
 		u, err := s.Create(t.Context())
 		if err != nil {
@@ -180,8 +180,8 @@ func TestPublish(t *testing.T) {
 		if u.Size() != 13 {
 			t.Errorf("size %d", u.Size())
 		}
-		if !s.named {
-			unchanged(t, s.root.Name(), before)
+		if !s.useTemporaries {
+			wantUnchanged(t, s.root.Name(), before)
 		}
 		got, err := u.Publish(t.Context(), "music/söngs", "a.mp3")
 		want := File{
@@ -206,7 +206,7 @@ func TestPublish(t *testing.T) {
 		}
 		u.Discard()
 		u.Discard()
-		unchanged(t, s.root.Name(), after)
+		wantUnchanged(t, s.root.Name(), after)
 	})
 }
 
@@ -221,11 +221,11 @@ func TestDiscardLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.Discard()
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 	})
 }
 
-func TestExistingNameIsKept(t *testing.T) {
+func TestExistingFileIsNotReplaced(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "a", "first")
 		mustPut(t, s, "d/sub", "b", "first")
@@ -253,16 +253,16 @@ func TestExistingNameIsKept(t *testing.T) {
 				t.Errorf("Publish %v: %+v, %v", taken, f, err)
 			}
 		}
-		unchangedButTemporary(t, s, before)
-		// What was refused one name may have another.
+		wantUnchangedExceptTemporary(t, s, before)
+		// After ErrExists the upload can be published under another name.
 		if f, err := u.Publish(t.Context(), "d", "c"); err != nil || f.Size != 6 {
 			t.Errorf("Publish under another name: %+v, %v", f, err)
 		}
 	})
 }
 
-// unchangedButTemporary leaves out an upload's own file in incoming.
-func unchangedButTemporary(t *testing.T, s *Store, before map[string]string) {
+// wantUnchangedExceptTemporary is wantUnchanged that ignores temporary files.
+func wantUnchangedExceptTemporary(t *testing.T, s *Store, before map[string]string) {
 	t.Helper()
 	after := tree(t, s.root.Name())
 	maps.DeleteFunc(after, func(name, _ string) bool { return strings.HasPrefix(name, incoming+"/") })
@@ -279,9 +279,9 @@ func TestMaxFile(t *testing.T) {
 		if !errors.Is(err, ErrTooLarge) || f.Code != CodeTooLarge {
 			t.Errorf("got %+v, %v", f, err)
 		}
-		unchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.root.Name(), before)
 	})
-	t.Run("the upload is over after it", func(t *testing.T) {
+	t.Run("permanent", func(t *testing.T) {
 		s := openStore(t, t.TempDir(), Options{MaxFile: 10})
 		u, err := s.Create(t.Context())
 		if err != nil {
@@ -297,7 +297,7 @@ func TestMaxFile(t *testing.T) {
 			}
 		}
 	})
-	t.Run("negative is no limit", func(t *testing.T) {
+	t.Run("negative means no limit", func(t *testing.T) {
 		s := openStore(t, t.TempDir(), Options{MaxFile: -1})
 		mustPut(t, s, "d", "a", "x")
 	})
@@ -328,7 +328,7 @@ func TestOpenAndRemove(t *testing.T) {
 		if err := s.Remove(t.Context(), n[0], n[1]); err != nil {
 			t.Errorf("Remove %v: %v", n, err)
 		}
-		unchanged(t, filepath.Join(s.root.Name(), "d", "sub"), before)
+		wantUnchanged(t, filepath.Join(s.root.Name(), "d", "sub"), before)
 	}
 	if err := s.Remove(t.Context(), "d", "a"); err != nil {
 		t.Errorf("Remove: %v", err)
@@ -341,7 +341,7 @@ func TestOpenAndRemove(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAUselessFolder(t *testing.T) {
+func TestOpenStoreErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)

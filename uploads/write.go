@@ -7,16 +7,15 @@ import (
 	"io"
 )
 
-// chunkSize is how much is read before it is written and hashed, in bytes: so
-// much that the trip through the pool does not count.
+// chunkSize is the size of a read buffer, in bytes. A buffer is written and hashed in
+// one run of the pool; with this size the cost of the pool does not matter.
 const chunkSize = 256 << 10
 
-// Of such chunks a store holds maxChunks at once. What is under way beside them
-// reads into small ones, so that a thousand senders that dawdle cost no more than
-// their connections do.
+// A store uses at most maxChunks buffers of chunkSize. Further uploads use small ones,
+// so that a thousand slow clients need little memory.
 const (
 	maxChunks      = 64
-	smallChunkSize = 16 << 10
+	smallChunkSize = 16 << 10 // bytes
 )
 
 type (
@@ -24,23 +23,22 @@ type (
 	smallChunk [smallChunkSize]byte
 )
 
-// borrow returns a buffer to read into and the function that gives it back.
-func (s *Store) borrow() (buffer []byte, giveBack func()) {
+// getBuffer returns a read buffer and the function that returns it to the store.
+func (s *Store) getBuffer() (buffer []byte, putBack func()) {
 	select {
-	case s.large <- struct{}{}:
+	case s.largeChunks <- struct{}{}:
 		c := s.chunks.Get().(*chunk)
-		return c[:], func() { s.chunks.Put(c); <-s.large }
+		return c[:], func() { s.chunks.Put(c); <-s.largeChunks }
 	default:
 		c := s.smallChunks.Get().(*smallChunk)
 		return c[:], func() { s.smallChunks.Put(c) }
 	}
 }
 
-// Write appends p, in the pool. A file that would pass Options.MaxFile gets
-// nothing of p, and the error is ErrTooLarge. After any error but the end of
-// ctx before its turn the upload can only be discarded.
-//
-// It takes a context where io.Writer has none, since a full pool is waited for.
+// Write appends p. If the file would become larger than Options.MaxFile, nothing of p
+// is written and the error wraps ErrTooLarge. Write runs in the pool and waits while
+// that is full; ctx ends the wait, and then Write may be called again. After any other
+// error the upload can only be discarded.
 func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 	if u.file == nil {
 		return 0, errFinished
@@ -49,22 +47,22 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 		return 0, u.err
 	}
 	if int64(len(p)) > u.store.options.MaxFile-u.size {
-		u.err = u.store.tooLarge()
+		u.err = u.store.tooLargeError()
 		return 0, u.err
 	}
 	n := 0
-	err := u.store.disk(ctx, func() error {
+	err := u.store.DoWait(ctx, func() error {
 		n, u.err = u.append(p)
 		return u.err
 	})
 	return n, err
 }
 
-func (s *Store) tooLarge() error {
-	return Because(ErrTooLarge, fmt.Sprintf("a file may have %d bytes", s.options.MaxFile))
+func (s *Store) tooLargeError() error {
+	return WithReason(ErrTooLarge, fmt.Sprintf("the size limit of a file is %d bytes", s.options.MaxFile))
 }
 
-// append writes and hashes p, in the caller's goroutine.
+// append writes and hashes p, in the calling goroutine.
 func (u *Upload) append(p []byte) (int, error) {
 	u.synced = false
 	n, err := u.store.sys.write(u.file, p)
@@ -77,14 +75,14 @@ func (u *Upload) append(p []byte) (int, error) {
 	return n, nil
 }
 
-// ReadFrom appends everything up to r's io.EOF and returns how many bytes that
-// was. It reads a chunk of 256 KiB, or of 16 KiB while many do, at r's pace in the
-// caller's goroutine and takes a place in the pool only to write and hash it. A
-// reader's error is wrapped and leaves what came before it in the file; other
-// errors are Write's.
+// ReadFrom appends the content of r up to io.EOF and returns the number of bytes
+// appended. It reads in the calling goroutine and enters the pool only to write and
+// hash. It writes in chunks of 256 KiB, or of 16 KiB while 64 other uploads of the
+// store use the large ones. An error of r is wrapped; the bytes read before it stay in
+// the file. Other errors are those of Write.
 func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (total int64, err error) {
-	buffer, giveBack := u.store.borrow()
-	defer func() { giveBack() }()
+	buffer, putBack := u.store.getBuffer()
+	defer func() { putBack() }()
 	for {
 		n, end, failed := fill(r, buffer)
 		if n > 0 {
@@ -99,16 +97,16 @@ func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (total int64, err er
 			return total, fmt.Errorf("read upload: %w", failed)
 		case end:
 			return total, nil
-		case len(buffer) < chunkSize: // there may be a large one by now
-			giveBack()
-			buffer, giveBack = u.store.borrow()
+		case len(buffer) < chunkSize: // a large buffer may be free now
+			putBack()
+			buffer, putBack = u.store.getBuffer()
 		}
 	}
 }
 
-// fill reads until p is full or r ends or fails. io.ReadFull would answer a
-// short read with io.ErrUnexpectedEOF, which is also how many readers say that a
-// body was cut off; here only r's own io.EOF, and no error around it, is an end.
+// fill reads until p is full or r ends or fails. io.ReadFull is no choice here: for a
+// short read it returns io.ErrUnexpectedEOF, which many readers also return for an
+// incomplete body. Here only io.EOF itself, not an error that wraps it, is the end.
 func fill(r io.Reader, p []byte) (n int, end bool, err error) {
 	for empty := 0; n < len(p); {
 		got, err := r.Read(p[n:])
@@ -129,11 +127,12 @@ func fill(r io.Reader, p []byte) (n int, end bool, err error) {
 	return n, false, nil
 }
 
-// maxEmptyReads is how often in a row a reader may return nothing, as in bufio.
+// maxEmptyReads is the limit of consecutive reads without a byte or an error, as in
+// bufio.
 const maxEmptyReads = 100
 
-// Size is how many bytes the file has.
+// Size returns the size of the file, in bytes.
 func (u *Upload) Size() int64 { return u.size }
 
-// sum is the SHA-256 of the file so far, hexadecimal.
+// sum returns the hexadecimal SHA-256 of the bytes written so far.
 func (u *Upload) sum() string { return hex.EncodeToString(u.hash.Sum(nil)) }

@@ -18,7 +18,7 @@ import (
 // fault or away (502), the last that it was too slow (504).
 var (
 	ErrUnreachable = errors.New("upstream cannot be reached")
-	ErrAnswer      = errors.New("upstream does not answer as it should")
+	ErrBadResponse = errors.New("upstream does not answer as it should")
 	ErrTimeout     = errors.New("upstream did not answer in time")
 )
 
@@ -33,7 +33,7 @@ type Options struct {
 	// MaxConns is how many connections may be open at once. Default 1024.
 	MaxConns int
 	// MaxBody is the limit of an answer's body in bytes; a larger one is an
-	// ErrAnswer. Default 10 MiB.
+	// ErrBadResponse. Default 10 MiB.
 	MaxBody int
 }
 
@@ -92,8 +92,8 @@ func Parse(target string) (*url.URL, error) {
 	return u, nil
 }
 
-// Fetch gets the page. Its errors are ErrUnreachable, ErrAnswer and ErrTimeout;
-// an answer that is no success is an ErrAnswer too.
+// Fetch gets the page. Its errors are ErrUnreachable, ErrBadResponse and ErrTimeout;
+// an answer that is no success is an ErrBadResponse too.
 func (c *Client) Fetch() (Result, error) {
 	start := time.Now()
 	deadline := start.Add(c.timeout)
@@ -104,36 +104,36 @@ func (c *Client) Fetch() (Result, error) {
 	for range maxRedirects + 1 {
 		req.SetRequestURI(at.String())
 		if err := c.http.DoDeadline(req, resp, deadline); err != nil {
-			return Result{}, fault(err)
+			return Result{}, mapError(err)
 		}
 		status := resp.StatusCode()
 		if !fasthttp.StatusCodeIsRedirect(status) {
 			if status < 200 || status > 299 {
-				return Result{}, fmt.Errorf("%w: status %d", ErrAnswer, status)
+				return Result{}, fmt.Errorf("%w: status %d", ErrBadResponse, status)
 			}
 			return Result{Status: status, Size: len(resp.Body()), Took: time.Since(start)}, nil
 		}
 		next, err := at.Parse(string(resp.Header.Peek(fasthttp.HeaderLocation)))
 		if err != nil || next.Scheme != at.Scheme || !strings.EqualFold(next.Host, at.Host) {
-			return Result{}, fmt.Errorf("%w: it redirects to elsewhere", ErrAnswer)
+			return Result{}, fmt.Errorf("%w: it redirects to elsewhere", ErrBadResponse)
 		}
 		at = next
 		resp.Reset()
 	}
-	return Result{}, fmt.Errorf("%w: more than %d redirects", ErrAnswer, maxRedirects)
+	return Result{}, fmt.Errorf("%w: more than %d redirects", ErrBadResponse, maxRedirects)
 }
 
 // Close closes the connections that are idle.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // fault names an error of fasthttp.
-func fault(err error) error {
+func mapError(err error) error {
 	switch {
 	case errors.Is(err, fasthttp.ErrTimeout), errors.Is(err, fasthttp.ErrDialTimeout), errors.Is(err, fasthttp.ErrTLSHandshakeTimeout),
 		errors.Is(err, fasthttp.ErrNoFreeConns), errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrTimeout, err)
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return fmt.Errorf("%w: %w", ErrAnswer, err)
+		return fmt.Errorf("%w: %w", ErrBadResponse, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }

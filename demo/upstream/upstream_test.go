@@ -51,7 +51,7 @@ func TestFetch(t *testing.T) {
 
 	for target, want := range map[string]error{
 		srv.URL + "/ok": nil, srv.URL + "/here": nil,
-		srv.URL + "/loop": ErrAnswer, srv.URL + "/away": ErrAnswer, srv.URL + "/error": ErrAnswer, srv.URL + "/large": ErrAnswer,
+		srv.URL + "/loop": ErrBadResponse, srv.URL + "/away": ErrBadResponse, srv.URL + "/error": ErrBadResponse, srv.URL + "/large": ErrBadResponse,
 		srv.URL + "/slow": ErrTimeout, srv.URL + "/cut": ErrUnreachable, srv.URL + "/garbage": ErrUnreachable,
 		"http://" + gone.Addr().String(): ErrUnreachable,
 	} {
@@ -79,7 +79,7 @@ func TestFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nowhere.Fetch(); !errors.Is(err, ErrAnswer) {
+	if _, err := nowhere.Fetch(); !errors.Is(err, ErrBadResponse) {
 		t.Errorf("a redirect without a location: %v", err)
 	}
 	for _, target := range []string{"", "example.com", "/path", "ftp://example.com", "http://", "http://a b/", "%"} {

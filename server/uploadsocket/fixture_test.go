@@ -53,14 +53,14 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 		args := ctx.QueryArgs()
 		err = sockets.Serve(ctx, shake, uploadsocket.Request{
 			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"),
-			Response: func(a uploads.Answer) any {
+			Response: func(a uploads.Response) any {
 				return map[string]any{"code": a.Code, "reason": a.Reason, "files": a.Files, "more": "yes"}
 			},
 		})
 		if errors.Is(err, upgrade.ErrLeaving) {
 			return server.Fail(http.StatusServiceUnavailable, err.Error())
 		}
-		if a := uploads.Refuse(err); err != nil {
+		if a := uploads.ErrorResponse(err); err != nil {
 			return server.Fail(a.Status(), a.Reason)
 		}
 		return nil
@@ -163,9 +163,9 @@ func (c client) offset(want int64) {
 }
 
 // answered reads the answer and the close after it.
-func (c client) answered(code, closeCode int) uploads.Answer {
+func (c client) answered(code, closeCode int) uploads.Response {
 	c.Helper()
-	var a uploads.Answer
+	var a uploads.Response
 	kind, text, err := c.ReadMessage()
 	if err == nil {
 		err = json.Unmarshal(text, &a)

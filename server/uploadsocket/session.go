@@ -39,7 +39,7 @@ var (
 	// errFrames is an upload whose sender broke the protocol.
 	errFrames = errors.New("the client's frames break RFC 6455")
 	errUTF8   = errors.New("text is not UTF-8")
-	errText   = uploads.Because(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
+	errText   = uploads.WithReason(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
 )
 
 // session is an upload under way. All but cut is for its own goroutine.
@@ -69,10 +69,10 @@ func (u *session) serve(h *upgrade.Handshake) {
 }
 
 // brokenOff is how an upload ended that there is nobody to answer for.
-var brokenOff = uploads.Refuse(uploads.ErrBody)
+var brokenOff = uploads.ErrorResponse(uploads.ErrBody)
 
 // ended tells how the upload ended, once.
-func (u *session) ended(a uploads.Answer) {
+func (u *session) ended(a uploads.Response) {
 	if !u.told {
 		u.told = true
 		u.request.Ended(a)
@@ -91,7 +91,7 @@ func (u *session) run() {
 	}
 	switch {
 	case errors.Is(err, errFrames):
-		u.ended(uploads.Refuse(uploads.ErrMalformed))
+		u.ended(uploads.ErrorResponse(uploads.ErrMalformed))
 		code, reason, _ := upgrade.Fault(err)
 		u.log.Debug("upload by websocket broke off", "code", code, "error", err)
 		u.close(code, reason)
@@ -103,7 +103,7 @@ func (u *session) run() {
 		u.refuse(err)
 		return
 	}
-	u.answer(uploads.NewAnswer(file))
+	u.answer(uploads.NewResponse(file))
 	u.close(websocket.CloseNormalClosure, "")
 }
 
@@ -262,7 +262,7 @@ func (u *session) send(v any) error {
 
 // answer sends what has become of the file. It is there for good, or it is not:
 // that nobody hears of it changes nothing.
-func (u *session) answer(a uploads.Answer) {
+func (u *session) answer(a uploads.Response) {
 	u.ended(a)
 	var response any = a
 	if u.request.Response != nil {
@@ -276,11 +276,11 @@ func (u *session) answer(a uploads.Answer) {
 // refuse answers an upload that err ended, and closes with the code that fits.
 func (u *session) refuse(err error) {
 	if errors.Is(err, errUTF8) {
-		u.ended(uploads.Refuse(uploads.ErrMalformed))
+		u.ended(uploads.ErrorResponse(uploads.ErrMalformed))
 		u.close(websocket.CloseInvalidFramePayloadData, errUTF8.Error())
 		return
 	}
-	a := uploads.Refuse(err)
+	a := uploads.ErrorResponse(err)
 	code, level := websocket.ClosePolicyViolation, slog.LevelDebug
 	switch {
 	case errors.Is(err, upgrade.ErrLeaving):

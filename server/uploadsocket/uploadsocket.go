@@ -78,13 +78,13 @@ type Request struct {
 	// Numbered: where the name is taken another is made of it, see
 	// uploads.Upload.PublishNumbered.
 	Numbered bool
-	// Response is what is sent for an Answer, as JSON. Nil: the Answer itself.
-	Response func(a uploads.Answer) any
+	// Response is what is sent for an uploads.Response, as JSON. Nil: the response itself.
+	Response func(a uploads.Response) any
 	// Written is called with the offset after each piece, and Ended once, with
 	// what its sender was told or would have been; not after an error of Serve.
 	// Nil: nothing is.
 	Written func(offset int64)
-	Ended   func(a uploads.Answer)
+	Ended   func(a uploads.Response)
 }
 
 // Serve turns the request that ctx is about, whose handshake has been read, into
@@ -100,7 +100,7 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 	log := s.opts.Logger.With("client", server.Client(ctx))
 	return h.Take(ctx, func(t *server.Taken) {
 		if r.Ended == nil {
-			r.Ended = func(uploads.Answer) {}
+			r.Ended = func(uploads.Response) {}
 		}
 		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
 			_ = t.Close() // Run began to wait in this instant

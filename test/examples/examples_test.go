@@ -69,8 +69,8 @@ func readChat(t *testing.T, conn *websocket.Conn) (m chatMessage) {
 	return m
 }
 
-// Clients of two processes receive the messages of each other. A client that connects
-// later gets the history, also after a process was killed.
+// Clients of two processes get each other's messages. A client that connects later gets
+// the history, also after a process was killed.
 func TestChat(t *testing.T) {
 	t.Parallel()
 	g := serve(t, "chat", "-procs", "2", "-workers", "0")
@@ -121,7 +121,7 @@ func TestChat(t *testing.T) {
 
 func TestShop(t *testing.T) {
 	t.Parallel()
-	g := serve(t, "shop", "-procs", "1", "-workers", "1", "-most", "3")
+	g := serve(t, "shop", "-procs", "1", "-workers", "1", "-max-copies", "3")
 	var task harness.Task
 	if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", `{"customer":"Ann","copies":2}`, &task); code != http.StatusAccepted {
 		t.Fatalf("order: %d", code)
@@ -130,7 +130,7 @@ func TestShop(t *testing.T) {
 		t.Errorf("%+v", task)
 	}
 	for body, want := range map[string]string{
-		`{"customer":"Ann","copies":4}`: "copies must be within 1 and 3", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
+		`{"customer":"Ann","copies":4}`: "copies must be between 1 and 3", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
 	} {
 		var fault struct{ Reason string }
 		if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {
@@ -149,10 +149,10 @@ func TestShop(t *testing.T) {
 	if task = harness.AwaitTask(t, g, stored.Files[0].Task); string(task.Result) != `{"width":30,"height":20}` {
 		t.Errorf("%+v", task)
 	}
-	for _, args := range [][]string{{"check", "-most", "0"}, {"check", "-most", "many"}} {
+	for _, args := range [][]string{{"check", "-max-copies", "0"}, {"check", "-max-copies", "many"}} {
 		cmd := exec.Command(g.Cmd.Path, args...)
 		cmd.Dir = t.TempDir()
-		if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("-most")) {
+		if out, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("-max-copies")) {
 			t.Errorf("%q: %v %s", args, err, out)
 		}
 	}

@@ -50,7 +50,7 @@ func TestFormsAsClientsSendThem(t *testing.T) {
 			"--b\r\nContent-Disposition: form-data; name=d\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n" +
 			"--c\r\nContent-Disposition: file; filename=second\r\n\r\nx\r\n--c--\r\n--b--\r\n"
 		a, err := postUpload(g, "multipart/form-data; boundary=b", []byte(form))
-		if err != nil || a.Code != 400 || !strings.Contains(a.Reason, `the part "d" holds parts of its own`) {
+		if err != nil || a.Code != 400 || !strings.Contains(a.Reason, `the part "d" contains other parts`) {
 			t.Errorf("got %+v, %v", a, err)
 		}
 		if code, _, err := harness.Get(g.URL + "/upload/d/first"); err != nil || code != 404 {
@@ -80,7 +80,7 @@ func TestLimitsOfForms(t *testing.T) {
 		{file("c") + field(0) + field(0) + field(0) + field(0), 400, 400, "malformed form: more than 4 parts"},
 		{file("c") + file("e") + file("f"), 400, 400, "malformed form: more than 2 files"},
 		{file("c") + strings.Replace(file("e"), "\r\n\r\n", "\r\nX-Long: "+strings.Repeat("x", 2048)+"\r\n\r\n", 1), 400, 400,
-			"malformed form: no part begins, or its head does not end, within 2048 bytes"},
+			"malformed form: the header of a part, or the data before the first part, is over 2048 bytes"},
 	} {
 		resp, err := http.Post(g.URL+"/upload", "multipart/form-data; boundary=b", strings.NewReader(row.body+"--b--\r\n"))
 		if err != nil {

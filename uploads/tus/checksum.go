@@ -2,8 +2,8 @@ package tus
 
 import (
 	"bytes"
-	"crypto/md5"  //nolint:gosec // against accidents, as the protocol has it
-	"crypto/sha1" //nolint:gosec // the same: the protocol demands it
+	"crypto/md5"  //nolint:gosec // detects transmission errors only, defined by the protocol
+	"crypto/sha1" //nolint:gosec // detects transmission errors only, required by the protocol
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// checksum is what a client says of the bytes of one request.
+// checksum is the checksum that a client has sent for the body of one request.
 type checksum struct {
-	hash.Hash
-	want []byte
+	hash.Hash        // hash of the bytes received
+	want      []byte // checksum from the header
 }
 
-// parseChecksum reads Upload-Checksum: an algorithm, a space, and the sum in
-// base64. It returns nil for no field.
+// parseChecksum parses Upload-Checksum: an algorithm, a space and the checksum in
+// base64. It returns nil for an empty field.
 func parseChecksum(field string) (*checksum, error) {
 	if field == "" {
 		return nil, nil
@@ -33,15 +33,15 @@ func parseChecksum(field string) (*checksum, error) {
 	case "md5":
 		c.Hash = md5.New() //nolint:gosec // see the import
 	default:
-		return nil, fail(http.StatusBadRequest, "Upload-Checksum: the algorithms are "+algorithms)
+		return nil, newError(http.StatusBadRequest, "Upload-Checksum: the supported algorithms are "+algorithms)
 	}
 	var err error
 	c.want, err = base64.StdEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(c.want) != c.Size() || strings.ContainsAny(encoded, "\r\n") {
-		return nil, fail(http.StatusBadRequest, "Upload-Checksum is no sum in base64 of the length that "+algorithm+" has")
+		return nil, newError(http.StatusBadRequest, "Upload-Checksum: the checksum must be base64 of the length of "+algorithm)
 	}
 	return &c, nil
 }
 
-// holds reports whether the bytes are those that were announced.
-func (c *checksum) holds() bool { return bytes.Equal(c.Sum(nil), c.want) }
+// matches reports whether the received bytes have the checksum.
+func (c *checksum) matches() bool { return bytes.Equal(c.Sum(nil), c.want) }

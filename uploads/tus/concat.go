@@ -13,50 +13,50 @@ import (
 	"time"
 )
 
-// The kinds of Upload-Concat.
+// Values of Upload-Concat, or their first part.
 const (
 	concatPartial = "partial"
 	concatFinal   = "final"
 )
 
-// parseConcat reads Upload-Concat: "partial", or "final;" and the addresses of the
-// parts with spaces between them, of which the ids are returned. Addresses may be
-// of another host or below another path: that is how a proxy shows them.
+// parseConcat parses Upload-Concat: "partial", or "final;" and the URLs of the parts,
+// separated by spaces. It returns the ids of the parts. The URLs may have another host
+// and path prefix than this server, because a proxy may have changed them.
 func parseConcat(field string) (parts []string, err error) {
 	if field == "" || field == concatPartial {
 		return nil, nil
 	}
 	kind, list, _ := strings.Cut(field, ";")
 	if strings.TrimSpace(kind) != concatFinal {
-		return nil, fail(http.StatusBadRequest, "Upload-Concat is neither partial nor final and its parts")
+		return nil, newError(http.StatusBadRequest, "Upload-Concat must be partial, or final with the URLs of its parts")
 	}
 	for address := range strings.FieldsSeq(list) {
 		id := address[strings.LastIndexByte(address, '/')+1:]
 		if !validID(id) {
-			return nil, fail(http.StatusBadRequest, "Upload-Concat: a part is no address of an upload here")
+			return nil, newError(http.StatusBadRequest, "Upload-Concat: a part is not the URL of an upload")
 		}
 		parts = append(parts, id)
 	}
 	if len(parts) == 0 {
-		return nil, fail(http.StatusBadRequest, "Upload-Concat: a final upload needs parts")
+		return nil, newError(http.StatusBadRequest, "Upload-Concat: a final upload must have parts")
 	}
 	return parts, nil
 }
 
-// finalID is the id of the final upload of these parts under that name. Nobody
-// can guess it who does not know the parts, and a client that lost the answer, and
-// asks again, gets the same upload.
-func finalID(o origin) string {
-	sum := sha256.Sum256([]byte(strings.Join(o.Parts, " ") + "\x00" + o.Directory + "\x00" + o.Filename))
+// finalID returns the id of the final upload with these parts and this name. Because it
+// depends on nothing else, a client that has lost the response and repeats the request
+// gets the same upload. Only clients that know the ids of the parts can compute it.
+func finalID(attr attributes) string {
+	sum := sha256.Sum256([]byte(strings.Join(attr.Parts, " ") + "\x00" + attr.Directory + "\x00" + attr.Filename))
 	return base32.StdEncoding.EncodeToString(sum[:])[:26]
 }
 
-// concatenate joins parts to a file and answers when that is published.
-func (s *Server) concatenate(ctx context.Context, o origin, p progress) (Response, error) {
-	o.ID = finalID(o)
-	e, err := s.acquire(ctx, o.ID)
+// concatenate serves POST of a final upload: it joins the parts and publishes the file.
+func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (Response, error) {
+	attr.ID = finalID(attr)
+	e, err := s.acquire(ctx, attr.ID)
 	if errors.Is(err, errNotFound) || errors.Is(err, errGone) {
-		e, err = s.makeFinal(ctx, o, p)
+		e, err = s.createFinal(ctx, attr, p)
 	}
 	if err != nil {
 		return Response{}, err
@@ -67,70 +67,70 @@ func (s *Server) concatenate(ctx context.Context, o origin, p progress) (Respons
 			return Response{}, err
 		}
 	}
-	return s.created(e, false), nil
+	return s.createdResponse(e, false), nil
 }
 
-func (s *Server) makeFinal(ctx context.Context, o origin, p progress) (*entry, error) {
-	if err := s.store.Check(ctx, o.Directory, o.Filename); err != nil {
+func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (*entry, error) {
+	if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
 		return nil, err
 	}
-	parts, err := s.openParts(o.Parts)
+	parts, err := s.openParts(attr.Parts)
 	defer parts.close()
 	if err != nil {
 		return nil, err
 	}
 	if p.Length = parts.length(); p.Length > s.store.MaxFile() {
-		return nil, fail(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+		return nil, newError(http.StatusRequestEntityTooLarge, "the parts together are over Tus-Max-Size")
 	}
-	e, err := s.make(ctx, o, p)
+	e, err := s.newEntry(ctx, attr, p)
 	if err == nil {
-		s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", o.Directory, "filename", o.Filename,
-			"bytes", p.Length, "parts", len(o.Parts))
+		s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", attr.Directory, "filename", attr.Filename,
+			"bytes", p.Length, "parts", len(attr.Parts))
 	}
 	return e, err
 }
 
-// join appends what is not there yet of the parts, and publishes the whole. The
-// parts are read once, which is when the sum of the whole is made.
+// join appends the missing bytes of the parts and publishes the file. It reads the parts
+// once and computes the SHA-256 at the same time.
 func (e *entry) join(ctx context.Context) error {
-	if !e.whole() {
+	if !e.complete() {
 		parts, err := e.server.openParts(e.Parts)
 		defer parts.close()
 		if err != nil {
 			return err
 		}
-		u, err := e.receive(ctx, &Request{Body: parts.from(e.Offset)}, nil)
+		u, err := e.receive(ctx, &Request{Body: parts.readerFrom(e.Offset)}, nil)
 		if err != nil {
 			return err
 		}
-		if e.whole() {
+		if e.complete() {
 			return e.finish(ctx, u)
 		}
 		u.Pause()
-		return fmt.Errorf("join upload: %d of %d bytes are there", e.Offset, e.Length)
+		return fmt.Errorf("join parts: %d of %d bytes copied", e.Offset, e.Length)
 	}
 	return e.finish(ctx, nil)
 }
 
-// dropParts frees the parts of a final upload that is stored. What stays, because
-// somebody holds it, expires.
-func (e *entry) dropParts(ctx context.Context) {
+// discardParts discards the parts of a final upload that has been stored. A part that is
+// locked by another request expires later.
+func (e *entry) discardParts(ctx context.Context) {
 	for _, id := range e.Parts {
 		p, err := e.server.acquire(ctx, id)
 		if errors.Is(err, errGone) || errors.Is(err, errNotFound) {
 			continue
 		}
 		if err == nil {
-			err = p.drop(ctx, "joined")
+			err = p.discard(ctx, "joined")
 			p.close()
 		}
 		if err != nil {
-			e.server.log.WarnContext(ctx, "part not removed", "upload", id, "error", err)
+			e.server.log.WarnContext(ctx, "partial upload not discarded", "upload", id, "error", err)
 		}
 	}
 }
 
-// part is a partial upload, opened to be read; parts are those of a final one.
+// part is the open data of a partial upload; parts are those of a final upload.
 type (
 	part struct {
 		file   *os.File
@@ -141,7 +141,7 @@ type (
 
 func (ps parts) close() {
 	for _, p := range ps {
-		_ = p.file.Close() // read only
+		_ = p.file.Close() // only read from
 	}
 }
 
@@ -152,8 +152,8 @@ func (ps parts) length() (n int64) {
 	return n
 }
 
-// from reads the parts one behind the other from an offset on.
-func (ps parts) from(offset int64) io.Reader {
+// readerFrom returns a reader of all parts, in order, that begins at offset.
+func (ps parts) readerFrom(offset int64) io.Reader {
 	var readers []io.Reader
 	for _, p := range ps {
 		skip := min(offset, p.length)
@@ -163,8 +163,8 @@ func (ps parts) from(offset int64) io.Reader {
 	return io.MultiReader(readers...)
 }
 
-// openParts opens what must be partial uploads that are whole. It returns those
-// that it has opened, also with an error.
+// openParts opens the parts of a final upload. After an error it returns the parts opened
+// so far, which the caller must close.
 func (s *Server) openParts(ids []string) (opened parts, err error) {
 	for _, id := range ids {
 		p, err := s.openPart(id)
@@ -176,7 +176,8 @@ func (s *Server) openParts(ids []string) (opened parts, err error) {
 	return opened, nil
 }
 
-// openPart needs no lock: a part that is whole changes no more.
+// openPart opens a part, which must be a complete partial upload. It needs no lock,
+// because a complete part does not change.
 func (s *Server) openPart(id string) (part, error) {
 	f, err := s.find(id)
 	if err != nil {
@@ -184,21 +185,21 @@ func (s *Server) openPart(id string) (part, error) {
 	}
 	e := &entry{server: s, state: f}
 	defer e.close()
-	e.origin, e.progress, err = readState(f)
+	e.attributes, e.progress, err = readState(f)
 	switch {
 	case err != nil:
 		return part{}, err
-	case e.Phase != phaseOpen || e.expired(time.Now()):
+	case e.Phase != phaseUnfinished || e.expired(time.Now()):
 		return part{}, errGone
 	case !e.partial():
-		return part{}, fail(http.StatusBadRequest, "Upload-Concat: a part is no partial upload")
-	case !e.whole():
-		return part{}, fail(http.StatusConflict, "Upload-Concat: a part is unfinished")
+		return part{}, newError(http.StatusBadRequest, "Upload-Concat: a part is not a partial upload")
+	case !e.complete():
+		return part{}, newError(http.StatusConflict, "Upload-Concat: a part is unfinished")
 	}
 	if err := e.openData(); err != nil {
 		return part{}, err
 	}
 	p := part{e.data, e.Length}
-	e.data = nil // it is the part's now
+	e.data = nil // e.close must not close it
 	return p, nil
 }

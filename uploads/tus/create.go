@@ -13,9 +13,9 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// create is POST on the collection: a new upload, which may bring its first bytes.
+// create serves POST: it creates an upload, and appends the body if there is one.
 func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
-	o, p, err := s.ask(r)
+	attr, p, err := s.parseCreate(r)
 	if err != nil {
 		return Response{}, err
 	}
@@ -23,55 +23,55 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	brings := isStream(r)
-	if r.Length < 0 && !brings { // chunked, and perhaps without a byte
-		if r.Length, err = lengthOfEmpty(r.Body); err != nil {
+	hasBytes := isOffsetStream(r)
+	if r.Length < 0 && !hasBytes { // a chunked body, possibly an empty one
+		if r.Length, err = probeLength(r.Body); err != nil {
 			return Response{}, err
 		}
 	}
 	switch {
-	case r.Length != 0 && !brings:
-		return Response{}, fail(http.StatusUnsupportedMediaType, "the content type of bytes for an upload is "+offsetStream)
-	case r.Length != 0 && o.final():
-		return Response{}, fail(http.StatusBadRequest, "the bytes of a final upload are those of its parts")
-	case p.Length >= 0 && r.Length > p.Length && !o.final(), r.Length > s.store.MaxFile():
-		return Response{}, fail(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+	case r.Length != 0 && !hasBytes:
+		return Response{}, newError(http.StatusUnsupportedMediaType, "the Content-Type of a body must be "+offsetStream)
+	case r.Length != 0 && attr.final():
+		return Response{}, newError(http.StatusBadRequest, "a final upload must have no body, its content is that of its parts")
+	case p.Length >= 0 && r.Length > p.Length && !attr.final(), r.Length > s.store.MaxFile():
+		return Response{}, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	}
-	if o.final() {
-		return s.concatenate(ctx, o, p)
+	if attr.final() {
+		return s.concatenate(ctx, attr, p)
 	}
-	if !o.partial() {
-		if err := s.store.Check(ctx, o.Directory, o.Filename); err != nil {
+	if !attr.partial() {
+		if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
 			return Response{}, err
 		}
 	}
-	e, err := s.make(ctx, o, p)
+	e, err := s.newEntry(ctx, attr, p)
 	if err != nil {
 		return Response{}, err
 	}
 	defer e.close()
-	s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", o.Directory, "filename", o.Filename, "bytes", p.Length)
+	s.log.InfoContext(ctx, "upload created", "upload", e.ID, "directory", attr.Directory, "filename", attr.Filename, "bytes", p.Length)
 	var u *uploads.Upload
-	if brings {
+	if hasBytes {
 		u, err = e.receive(ctx, r, check)
 	}
 	if err == nil {
-		err = e.settle(ctx, u)
+		err = e.finishOrPause(ctx, u)
 	}
 	if err != nil {
-		// Its client does not know it, and cannot go on with it.
-		if e.Phase == phaseOpen {
-			if dropErr := e.drop(ctx, "its creation failed"); dropErr != nil {
-				s.log.ErrorContext(ctx, "upload not dropped", "upload", e.ID, "error", dropErr)
+		// The client does not get the URL of the upload, so it cannot resume it.
+		if e.Phase == phaseUnfinished {
+			if discardErr := e.discard(ctx, "creation failed"); discardErr != nil {
+				s.log.ErrorContext(ctx, "upload not discarded", "upload", e.ID, "error", discardErr)
 			}
 		}
 		return Response{}, err
 	}
-	return s.created(e, brings), nil
+	return s.createdResponse(e, hasBytes), nil
 }
 
-// lengthOfEmpty is 0 for a body without bytes, else -1. It reads one.
-func lengthOfEmpty(body io.Reader) (int64, error) {
+// probeLength returns 0 for an empty body and -1 for any other. It reads one byte.
+func probeLength(body io.Reader) (int64, error) {
 	switch _, err := io.ReadFull(body, make([]byte, 1)); {
 	case errors.Is(err, io.EOF):
 		return 0, nil
@@ -81,23 +81,23 @@ func lengthOfEmpty(body io.Reader) (int64, error) {
 	return -1, nil
 }
 
-// created is the answer to a POST that succeeded.
-func (s *Server) created(e *entry, brought bool) Response {
-	a := Response{Status: http.StatusCreated, Header: [][2]string{{"Location", s.opts.Base + e.ID}}, File: e.stored()}
-	for _, field := range e.fields() {
-		if field[0] != "Upload-Offset" || brought {
-			a.Header = append(a.Header, field)
+// createdResponse is the response to a POST that succeeded.
+func (s *Server) createdResponse(e *entry, hasBytes bool) Response {
+	resp := Response{Status: http.StatusCreated, Header: [][2]string{{"Location", s.opts.Base + e.ID}}, File: e.storedFile()}
+	for _, field := range e.headerFields() {
+		if field[0] != "Upload-Offset" || hasBytes {
+			resp.Header = append(resp.Header, field)
 		}
 	}
 	if e.Phase == phaseStored {
-		a.Body = uploads.NewAnswer(e.file())
+		resp.Body = uploads.NewResponse(e.file())
 	}
-	return a
+	return resp
 }
 
-// settle finishes an upload that is whole and pauses one that is not.
-func (e *entry) settle(ctx context.Context, u *uploads.Upload) error {
-	if e.whole() {
+// finishOrPause finishes a complete upload and pauses any other.
+func (e *entry) finishOrPause(ctx context.Context, u *uploads.Upload) error {
+	if e.complete() {
 		return e.finish(ctx, u)
 	}
 	if u != nil {
@@ -106,41 +106,41 @@ func (e *entry) settle(ctx context.Context, u *uploads.Upload) error {
 	return nil
 }
 
-// ask reads what a POST asks for.
-func (s *Server) ask(r *Request) (o origin, p progress, err error) {
+// parseCreate parses the header of a POST.
+func (s *Server) parseCreate(r *Request) (attr attributes, p progress, err error) {
 	now := time.Now()
-	o = origin{ID: rand.Text(), Metadata: r.Header("Upload-Metadata"), Concat: r.Header("Upload-Concat"), Created: now}
+	attr = attributes{ID: rand.Text(), Metadata: r.Header("Upload-Metadata"), Concat: r.Header("Upload-Concat"), Created: now}
 	p = progress{Length: -1, Expires: now.Add(s.opts.Expiry).Unix()}
-	if o.Parts, err = parseConcat(o.Concat); err != nil {
-		return o, p, err
+	if attr.Parts, err = parseConcat(attr.Concat); err != nil {
+		return attr, p, err
 	}
-	metadata, err := parseMetadata(o.Metadata)
+	metadata, err := parseMetadata(attr.Metadata)
 	if err != nil {
-		return o, p, err
+		return attr, p, err
 	}
-	if !o.partial() {
-		if o.Directory, o.Filename, err = name(metadata); err != nil {
-			return o, p, err
+	if !attr.partial() {
+		if attr.Directory, attr.Filename, err = targetName(metadata); err != nil {
+			return attr, p, err
 		}
 	}
-	length, given, err := number(r, "Upload-Length")
+	length, given, err := byteCount(r, "Upload-Length")
 	if err != nil {
-		return o, p, err
+		return attr, p, err
 	}
 	deferred := strings.TrimSpace(r.Header("Upload-Defer-Length"))
 	switch {
-	case o.final() && (given || deferred != ""):
-		return o, p, fail(http.StatusBadRequest, "the length of a final upload is that of its parts")
-	case o.final():
-		return o, p, nil
+	case attr.final() && (given || deferred != ""):
+		return attr, p, newError(http.StatusBadRequest, "a final upload must have no Upload-Length and no Upload-Defer-Length")
+	case attr.final():
+		return attr, p, nil
 	case deferred != "" && deferred != "1":
-		return o, p, fail(http.StatusBadRequest, "Upload-Defer-Length must be 1")
+		return attr, p, newError(http.StatusBadRequest, "Upload-Defer-Length must be 1")
 	case given == (deferred != ""):
-		return o, p, fail(http.StatusBadRequest, "one of Upload-Length and Upload-Defer-Length is needed")
+		return attr, p, newError(http.StatusBadRequest, "exactly one of Upload-Length and Upload-Defer-Length is required")
 	case length > s.store.MaxFile():
-		return o, p, fail(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+		return attr, p, newError(http.StatusRequestEntityTooLarge, "Upload-Length is over Tus-Max-Size")
 	case given:
 		p.Length = length
 	}
-	return o, p, nil
+	return attr, p, nil
 }

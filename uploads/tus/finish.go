@@ -10,20 +10,20 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// finish publishes an upload that is whole, or does again what of that a process
-// did not live to do: everything in it may be done twice. u has written the end,
-// or is nil. A partial upload is whole and no more.
+// finish publishes a complete upload. If a process was killed in finish, another one
+// calls it again; each step may be repeated. u has written the last bytes, or is nil. A
+// partial upload is not published, only paused.
 //
-// The order is what makes it safe: the file has its name, and the store has noted
-// what is to follow it (uploads.Options.Stored), then the state says so, and only then
-// does the data lose its own name.
+// The order of the steps prevents a loss: first the store publishes the file and records
+// the call of uploads.Options.Stored, then the state is saved, and then the name of the
+// data file is removed.
 //
-// A name that is taken by now, or has become unacceptable, ends the upload: as an
-// upload that is whole and not there, it would look to its client like one that
-// succeeded.
+// If the name is in use by now, or is not acceptable any more, finish discards the upload.
+// Otherwise HEAD would return an offset equal to the length, and the client would believe
+// that the upload had succeeded.
 func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if u != nil {
-		defer u.Discard() // what publishing has not ended
+		defer u.Discard() // does nothing after Publish or Pause
 	}
 	if e.partial() || e.Phase == phaseStored {
 		if u != nil {
@@ -34,17 +34,17 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if u == nil {
 		err := e.openData()
 		if err == nil {
-			u, err = e.server.store.Continue(ctx, e.data, folderName+"/"+openName+"/"+e.ID, e.mark())
+			u, err = e.server.store.Resume(ctx, e.data, folderName+"/"+unfinishedName+"/"+e.ID, e.checkpoint())
 		}
 		if err != nil {
 			return err
 		}
 		defer u.Discard()
 	}
-	ctx = context.WithoutCancel(ctx) // from here on nobody can stop it
+	ctx = context.WithoutCancel(ctx) // neither the client nor a shutdown may stop it halfway
 	file, err := u.Publish(ctx, e.Directory, e.Filename)
 	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) {
-		return errors.Join(err, e.drop(ctx, file.Reason))
+		return errors.Join(err, e.discard(ctx, file.Reason))
 	}
 	if err != nil {
 		return err
@@ -53,16 +53,16 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	if e.server.opts.Stored != nil {
 		e.server.opts.Stored(e.ID, file)
 	}
-	e.Phase, e.Hash, e.Sum, e.later = phaseStored, nil, file.SHA256, file.Later
-	if err := e.retire(ctx); err != nil {
+	e.Phase, e.Hash, e.Sum, e.storedErr = phaseStored, nil, file.SHA256, file.StoredErr
+	if err := e.archive(ctx); err != nil {
 		return err
 	}
-	e.dropParts(ctx)
+	e.discardParts(ctx)
 	return nil
 }
 
-// fields are what an answer says of an upload.
-func (e *entry) fields() [][2]string {
+// headerFields returns the header fields of a response that describe the upload.
+func (e *entry) headerFields() [][2]string {
 	fields := [][2]string{{"Upload-Offset", strconv.FormatInt(e.Offset, 10)}}
 	if e.Length < 0 {
 		fields = append(fields, [2]string{"Upload-Defer-Length", "1"})
@@ -70,7 +70,7 @@ func (e *entry) fields() [][2]string {
 		fields = append(fields, [2]string{"Upload-Length", strconv.FormatInt(e.Length, 10)})
 	}
 	if e.Phase != phaseStored {
-		return append(fields, [2]string{"Upload-Expires", imfDate(e.Expires)})
+		return append(fields, [2]string{"Upload-Expires", httpDate(e.Expires)})
 	}
 	if raw, err := hex.DecodeString(e.Sum); err == nil {
 		fields = append(fields, [2]string{"Repr-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(raw) + ":"}) // RFC 9530
@@ -78,11 +78,11 @@ func (e *entry) fields() [][2]string {
 	return fields
 }
 
-// answer is what a form would be answered.
-func (e *entry) answer() uploads.Answer {
+// response returns the upload as the response to a form would describe it.
+func (e *entry) response() uploads.Response {
 	if e.Phase == phaseStored {
-		return uploads.NewAnswer(e.file())
+		return uploads.NewResponse(e.file())
 	}
 	f := uploads.File{Directory: e.Directory, Filename: e.Filename, Size: e.Offset, Code: uploads.CodePartial, Reason: "unfinished"}
-	return uploads.NewAnswer(f)
+	return uploads.NewResponse(f)
 }

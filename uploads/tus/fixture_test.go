@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// fixture is a server of uploads and where they land.
+// fixture is a server with the folder of its store.
 type fixture struct {
 	*Server
 	t   *testing.T
@@ -37,7 +37,8 @@ func newFixture(t *testing.T, dir string, o Options) *fixture {
 	return &fixture{s, t, dir}
 }
 
-// do sends a request with a body; header is name, value, name, value.
+// do sends a request with a body of unknown length. header is a list of names and values.
+// Tus-Resumable, Content-Type and Upload-Metadata have defaults.
 func (f *fixture) do(method, id string, body io.Reader, header ...string) (Response, error) {
 	r := &Request{Method: method, ID: id, Length: -1, Body: body, Header: func(name string) string {
 		for i := 0; i < len(header); i += 2 {
@@ -50,8 +51,8 @@ func (f *fixture) do(method, id string, body io.Reader, header ...string) (Respo
 	return f.Serve(f.t.Context(), r)
 }
 
-func (a Response) get(name string) string {
-	for _, field := range a.Header {
+func (resp Response) get(name string) string {
+	for _, field := range resp.Header {
 		if field[0] == name {
 			return field[1]
 		}
@@ -59,33 +60,35 @@ func (a Response) get(name string) string {
 	return ""
 }
 
-// want is do for a request that must have that status.
+// want sends a request and fails the test if the response has another status.
 func (f *fixture) want(status int, method, id, body string, header ...string) Response {
 	f.t.Helper()
-	a, err := f.do(method, id, strings.NewReader(body), header...)
-	if err != nil || a.Status != status {
-		f.t.Fatalf("%s %s: %d %v, %v; want %d", method, id, a.Status, a.Body, err, status)
+	resp, err := f.do(method, id, strings.NewReader(body), header...)
+	if err != nil || resp.Status != status {
+		f.t.Fatalf("%s %s: %d %v, %v; want %d", method, id, resp.Status, resp.Body, err, status)
 	}
-	return a
+	return resp
 }
 
-// create makes an upload of so many bytes, of which the body is there.
+// create creates an upload of that length and sends its first bytes.
 func (f *fixture) create(length, body string, header ...string) (id string) {
 	f.t.Helper()
-	a := f.want(http.StatusCreated, "POST", "", body, append(header, "Upload-Length", length)...)
-	return strings.TrimPrefix(a.get("Location"), DefaultBase)
+	resp := f.want(http.StatusCreated, "POST", "", body, append(header, "Upload-Length", length)...)
+	return strings.TrimPrefix(resp.get("Location"), DefaultBase)
 }
 
-func (f *fixture) stored(name, content string) {
+func (f *fixture) wantStored(name, content string) {
 	f.t.Helper()
 	if got, err := os.ReadFile(filepath.Join(f.dir, "tus", name)); err != nil || string(got) != content {
 		f.t.Errorf("%s is %q, %v; want %q", name, got, err, content)
 	}
 }
 
-func (f *fixture) open(id string) string { return filepath.Join(f.dir, folderName, openName, id) }
+func (f *fixture) dataPath(id string) string {
+	return filepath.Join(f.dir, folderName, unfinishedName, id)
+}
 
-// edit changes the state of an upload as another process would have left it.
+// edit changes the state of an upload on disk.
 func (f *fixture) edit(id string, change func(*progress)) {
 	f.t.Helper()
 	e, err := f.acquire(f.t.Context(), id)
@@ -94,7 +97,7 @@ func (f *fixture) edit(id string, change func(*progress)) {
 	}
 	defer e.close()
 	change(&e.progress)
-	if err := e.save(); err != nil {
+	if err := e.saveProgress(); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -15,23 +15,23 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// stateSuffix is what the name of a state file has behind the id; the data has
-// nothing there.
+// stateSuffix is the suffix of the name of a state file. The rest of the name is the id,
+// which is the name of the data file.
 const stateSuffix = ".state"
 
 func (s *Server) openFolders() (err error) {
-	if s.all, err = s.store.Private(folderName); err != nil {
+	if s.private, err = s.store.PrivateFolder(folderName); err != nil {
 		return err
 	}
-	for name, root := range map[string]**os.Root{openName: &s.open, doneName: &s.done} {
-		if err := s.all.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	for name, root := range map[string]**os.Root{unfinishedName: &s.unfinished, endedName: &s.ended} {
+		if err := s.private.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if *root, err = s.all.OpenRoot(name); err != nil {
+		if *root, err = s.private.OpenRoot(name); err != nil {
 			return err
 		}
 	}
-	dir, err := s.all.Open(".")
+	dir, err := s.private.Open(".")
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (s *Server) openFolders() (err error) {
 }
 
 func (s *Server) closeFolders() (err error) {
-	for _, root := range []*os.Root{s.open, s.done, s.all} {
+	for _, root := range []*os.Root{s.unfinished, s.ended, s.private} {
 		if root != nil {
 			err = errors.Join(err, root.Close())
 		}
@@ -47,38 +47,38 @@ func (s *Server) closeFolders() (err error) {
 	return err
 }
 
-// entry is an upload that this request holds.
+// entry is an upload whose lock this request holds.
 type entry struct {
-	server *Server
-	state  *os.File
-	data   *os.File // nil until it is needed
-	lost   error    // why what was written cannot be relied upon
-	later  error    // uploads.File.Later of what this request has stored
-	origin
+	server    *Server
+	state     *os.File
+	data      *os.File // nil until openData
+	syncErr   error    // first failed sync; what was written since the last checkpoint may be lost
+	storedErr error    // uploads.File.StoredErr of the file that this request has stored
+	attributes
 	progress
 }
 
-// close lets the upload go.
+// close closes the files and so releases the lock.
 func (e *entry) close() {
-	_ = e.state.Close() // synced where it matters
+	_ = e.state.Close() // writes are synced before
 	if e.data != nil {
 		_ = e.data.Close()
 	}
 }
 
-// validID is what ids look like: 26 letters and digits of base32.
+// validID reports whether id can be the id of an upload: 26 characters of base32.
 func validID(id string) bool {
 	return len(id) == 26 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
-// find opens the state file of an upload, wherever it stands.
+// find opens the state file of an upload, unfinished or ended.
 func (s *Server) find(id string) (*os.File, error) {
 	if !validID(id) {
 		return nil, errNotFound
 	}
-	f, err := s.open.OpenFile(id+stateSuffix, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) { // or it is being moved
-		f, err = s.done.OpenFile(id+stateSuffix, os.O_RDWR, 0)
+	f, err := s.unfinished.OpenFile(id+stateSuffix, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) { // it may be moved at this moment
+		f, err = s.ended.OpenFile(id+stateSuffix, os.O_RDWR, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNotFound
@@ -89,8 +89,8 @@ func (s *Server) find(id string) (*os.File, error) {
 	return f, nil
 }
 
-// acquire takes an upload, from whoever has it. Errors are errNotFound, errGone
-// and errLocked beside those of the disk.
+// acquire locks an upload, and takes it over from another request if necessary. The error
+// is errNotFound, errGone, errLocked or one of the disk.
 func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
 	f, err := s.find(id)
 	if err != nil {
@@ -98,13 +98,13 @@ func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
 	}
 	e := &entry{server: s, state: f}
 	if err = s.lock(ctx, f); err == nil {
-		// Only now: the one before may have moved it on.
-		e.origin, e.progress, err = readState(f)
+		// Only with the lock: the previous holder may have changed the state.
+		e.attributes, e.progress, err = readState(f)
 	}
-	if err == nil && (e.Phase == phaseGone || e.expired(time.Now())) {
+	if err == nil && (e.Phase == phaseDiscarded || e.expired(time.Now())) {
 		err = errGone
 	}
-	if errors.Is(err, errState) {
+	if errors.Is(err, errStateUnreadable) {
 		s.log.ErrorContext(ctx, "upload lost", "upload", id, "error", err)
 		err = errGone
 	}
@@ -115,12 +115,12 @@ func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
 	return e, nil
 }
 
-// openData opens the file with the bytes.
+// openData opens the data file.
 func (e *entry) openData() error {
 	if e.data != nil {
 		return nil
 	}
-	f, err := e.server.open.OpenFile(e.ID, os.O_RDWR, 0)
+	f, err := e.server.unfinished.OpenFile(e.ID, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("open data: %w", err)
 	}
@@ -128,28 +128,27 @@ func (e *entry) openData() error {
 	return nil
 }
 
-// make creates an upload and takes it. The sum of all that is unfinished, and with
-// it what is promised here, is within Options.MaxUnfinished: looking and making are
-// under one lock.
-func (s *Server) make(ctx context.Context, o origin, p progress) (*entry, error) {
-	e := &entry{server: s, origin: o, progress: p}
+// newEntry creates an upload and locks it. The check of Options.MaxUnfinished and the
+// creation are under one lock, so that concurrent requests cannot exceed the limit.
+func (s *Server) newEntry(ctx context.Context, attr attributes, p progress) (*entry, error) {
+	e := &entry{server: s, attributes: attr, progress: p}
 	err := s.store.Do(ctx, func() error {
-		dir, err := s.reserve(max(p.Length, 0), 1)
+		dir, err := s.lockIfRoom(max(p.Length, 0), 1)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = dir.Close() }() // and with it the lock
-		if err = s.makeFiles(e); err == nil {
+		defer func() { _ = dir.Close() }() // also releases the lock
+		if err = s.createFiles(e); err == nil {
 			err = dir.Sync()
 		}
 		if err != nil {
-			e.abandon()
+			e.removeFiles()
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return errLocked // a final upload is being made by another request
+			return errLocked // another request is creating the same final upload
 		}
 		if err != nil {
-			return fmt.Errorf("make upload: %w", err)
+			return fmt.Errorf("create upload: %w", err)
 		}
 		return nil
 	})
@@ -159,17 +158,17 @@ func (s *Server) make(ctx context.Context, o origin, p progress) (*entry, error)
 	return e, nil
 }
 
-// reserve returns the folder, locked until it is closed, if there is room in it for
-// more bytes and uploads: nobody else promises any until then.
-func (s *Server) reserve(bytes int64, files int) (*os.File, error) {
-	dir, err := s.open.Open(".")
+// lockIfRoom checks whether that many bytes and uploads can be added. It returns the open
+// folder; until that is closed, no other request can add any.
+func (s *Server) lockIfRoom(bytes int64, files int) (*os.File, error) {
+	dir, err := s.unfinished.Open(".")
 	if err != nil {
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
 	if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
 		err = fmt.Errorf("lock folder: %w", err)
 	} else {
-		err = s.room(bytes, files)
+		err = s.checkQuota(bytes, files)
 	}
 	if err != nil {
 		_ = dir.Close()
@@ -178,100 +177,103 @@ func (s *Server) reserve(bytes int64, files int) (*os.File, error) {
 	return dir, nil
 }
 
-// promise notes the length of an upload that had none, if there is room for what
-// is not there of it.
-func (e *entry) promise(length int64) error {
+// setLength sets the length of an upload that had none, if the missing bytes are within
+// Options.MaxUnfinished.
+func (e *entry) setLength(length int64) error {
 	info, err := e.data.Stat()
 	if err != nil {
-		return fmt.Errorf("look at data: %w", err)
+		return fmt.Errorf("stat data: %w", err)
 	}
-	dir, err := e.server.reserve(length-info.Size(), 0)
+	dir, err := e.server.lockIfRoom(length-info.Size(), 0)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = dir.Close() }()              // and with it the lock
-	if err := e.data.Truncate(length); err != nil { // what is there behind Offset was never acknowledged
-		return fmt.Errorf("set the size of an upload: %w", err)
+	defer func() { _ = dir.Close() }()              // also releases the lock
+	if err := e.data.Truncate(length); err != nil { // bytes after Offset were never acknowledged
+		return fmt.Errorf("set size of data: %w", err)
 	}
 	e.Length = length
-	return e.save()
+	return e.saveProgress()
 }
 
-func (s *Server) makeFiles(e *entry) (err error) {
+func (s *Server) createFiles(e *entry) (err error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
-	if e.state, err = s.open.OpenFile(e.ID+stateSuffix, flags, 0o600); err != nil {
+	if e.state, err = s.unfinished.OpenFile(e.ID+stateSuffix, flags, 0o600); err != nil {
 		return err
 	}
-	if _, err = try(e.state, holdByte); err != nil { // nobody else knows it yet
+	if _, err = tryLock(e.state, ownerByte); err != nil { // never held by another request: the file is new
 		return err
 	}
-	if e.data, err = s.open.OpenFile(e.ID, flags, 0o640); err != nil {
+	if e.data, err = s.unfinished.OpenFile(e.ID, flags, 0o640); err != nil {
 		return err
 	}
-	// The size, of which nothing is allocated, says how much is promised.
+	// The size of the sparse file counts for Options.MaxUnfinished.
 	if err = e.data.Truncate(max(e.Length, 0)); err != nil {
 		return err
 	}
-	return writeState(e.state, e.origin, e.progress)
+	return writeState(e.state, e.attributes, e.progress)
 }
 
-// abandon removes what makeFiles has made, and only that.
-func (e *entry) abandon() {
+// removeFiles removes the files that createFiles has created.
+func (e *entry) removeFiles() {
 	for _, f := range []*os.File{e.data, e.state} {
 		if f != nil {
 			_ = f.Close()
-			_ = e.server.open.Remove(f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]) // else the sweep does
+			_ = e.server.unfinished.Remove(f.Name()[strings.LastIndexByte(f.Name(), '/')+1:]) // after an error the sweep removes it
 		}
 	}
 }
 
-// room is nil if there is room for more bytes and uploads beside those there are.
-func (s *Server) room(bytes int64, files int) error {
-	err := each(s.open, func(name string, info fs.FileInfo) error {
+// checkQuota returns an error if that many more bytes and uploads would exceed
+// Options.MaxUnfinished or Options.MaxUploads.
+func (s *Server) checkQuota(bytes int64, files int) error {
+	err := forEachFile(s.unfinished, func(name string, info fs.FileInfo) error {
 		if !strings.HasSuffix(name, stateSuffix) {
 			bytes, files = bytes+info.Size(), files+1
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("look at unfinished uploads: %w", err)
+		return fmt.Errorf("count unfinished uploads: %w", err)
 	}
 	if bytes > s.opts.MaxUnfinished || files > s.opts.MaxUploads {
-		return &fault{status: http.StatusInsufficientStorage, reason: "too much is unfinished here, try again later",
+		return &requestError{status: http.StatusInsufficientStorage, reason: "too many unfinished uploads on the server, try again later",
 			header: [][2]string{{"Retry-After", "60"}}}
 	}
 	return nil
 }
 
-// drop ends an upload that is not published and frees its bytes.
-func (e *entry) drop(ctx context.Context, why string) error {
-	e.server.log.InfoContext(ctx, "upload dropped", "upload", e.ID, "directory", e.Directory, "filename", e.Filename,
+// discard ends an upload that is not stored and removes its data.
+func (e *entry) discard(ctx context.Context, why string) error {
+	e.server.log.InfoContext(ctx, "upload discarded", "upload", e.ID, "directory", e.Directory, "filename", e.Filename,
 		"offset", e.Offset, "reason", why)
-	e.Phase, e.Hash = phaseGone, nil
-	return e.retire(ctx)
+	e.Phase, e.Hash = phaseDiscarded, nil
+	return e.archive(ctx)
 }
 
-// retire notes the last progress and keeps no more of the upload than that.
-func (e *entry) retire(ctx context.Context) error {
-	return e.server.store.DoLater(context.WithoutCancel(ctx), func() error {
-		if err := e.save(); err != nil {
+// archive saves the final progress, removes the data and moves the state file to the
+// folder of ended uploads.
+func (e *entry) archive(ctx context.Context) error {
+	return e.server.store.DoWait(context.WithoutCancel(ctx), func() error {
+		if err := e.saveProgress(); err != nil {
 			return err
 		}
-		if err := e.server.open.Remove(e.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := e.server.unfinished.Remove(e.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove data: %w", err)
 		}
 		name := e.ID + stateSuffix
-		err := e.server.all.Rename(openName+"/"+name, doneName+"/"+name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has been there already
+		err := e.server.private.Rename(unfinishedName+"/"+name, endedName+"/"+name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // fs.ErrNotExist: it was moved before
 			return fmt.Errorf("move state: %w", err)
 		}
 		return nil
 	})
 }
 
-// save makes the progress durable. If that fails the slot may be torn, and the next
-// try goes there again: the other one holds what counts.
-func (e *entry) save() error {
+// saveProgress makes the progress durable. If that fails, the slot may be invalid. Then
+// Seq stays unchanged, so that the next call writes the same slot and the other one stays
+// valid.
+func (e *entry) saveProgress() error {
 	next := e.progress
 	next.Seq++
 	if err := writeProgress(e.state, next); err != nil {
@@ -281,15 +283,15 @@ func (e *entry) save() error {
 	return nil
 }
 
-// file is the upload as it was stored.
+// file returns the File of a stored upload.
 func (e *entry) file() uploads.File {
-	f := uploads.Failed(e.Directory, e.Filename, nil)
-	f.ID, f.Size, f.SHA256, f.Later = e.ID, e.Length, e.Sum, e.later
+	f := uploads.NewFile(e.Directory, e.Filename, nil)
+	f.ID, f.Size, f.SHA256, f.StoredErr = e.ID, e.Length, e.Sum, e.storedErr
 	return f
 }
 
-// stored is file, or nil if the upload is not stored.
-func (e *entry) stored() *uploads.File {
+// storedFile is file, or nil if the upload is not stored.
+func (e *entry) storedFile() *uploads.File {
 	if e.Phase != phaseStored {
 		return nil
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// What is taken for metadata says the same when it is written down again, and a
-// name that comes of it keeps the rule for names.
+// Accepted metadata stays the same when it is encoded and parsed again, and a name from
+// it is acceptable.
 func FuzzUploadMetadata(f *testing.F) {
 	for _, seed := range []string{"", "filename d29ybGQ=", "filename d29ybGQ=,directory ZA==,empty", "a ,b ", "filename !", "a b,a b", "filename Li4vLi4veA==", " k\tv,,", "ключ eA==", "a eA", "a eB=="} {
 		f.Add(seed)
@@ -32,10 +32,10 @@ func FuzzUploadMetadata(f *testing.F) {
 		}
 		for key, value := range pairs {
 			if same[key] != value {
-				t.Errorf("%s: %q, and again %q", key, value, same[key])
+				t.Errorf("%s: %q, parsed again %q", key, value, same[key])
 			}
 		}
-		if directory, filename, err := name(pairs); err == nil && uploads.CheckName(directory, filename) != nil {
+		if directory, filename, err := targetName(pairs); err == nil && uploads.CheckName(directory, filename) != nil {
 			t.Errorf("%q/%q", directory, filename)
 		}
 	})
@@ -54,7 +54,7 @@ func FuzzUploadChecksum(f *testing.F) {
 			return
 		}
 		if algorithm, _, _ := strings.Cut(field, " "); algorithm+" "+base64.StdEncoding.EncodeToString(c.want) != field {
-			t.Errorf("%q is not what %x is written like", field, c.want)
+			t.Errorf("%q is not the encoding of %x", field, c.want)
 		}
 		_, _ = c.Write(content) // a hash never fails
 		right, err := parseChecksum(strings.Split(field, " ")[0] + " " + base64.StdEncoding.EncodeToString(c.Sum(nil)))
@@ -62,12 +62,12 @@ func FuzzUploadChecksum(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, _ = right.Write(content)
-		if !right.holds() {
-			t.Error("the right sum does not hold")
+		if !right.matches() {
+			t.Error("the right checksum does not match")
 		}
 		right.want[0] ^= 1
-		if right.holds() {
-			t.Error("a wrong sum holds")
+		if right.matches() {
+			t.Error("a wrong checksum matches")
 		}
 	})
 }

@@ -11,25 +11,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The bytes of a state file that are locked. Who has holdByte has the upload; who
-// waits for it has claimByte, which tells the holder to let go. These locks are of
-// the open file description (fcntl(2), F_OFD_SETLK): two goroutines exclude each
-// other as two processes do, and the kernel drops them with the last descriptor,
-// however its process ends. So neither a lock nor a wish for one can be stale.
+// Byte ranges of a state file for locks. The request that holds ownerByte may use the
+// upload. A request that waits for ownerByte holds waiterByte, and the owner then releases
+// its lock. These are open file description locks (fcntl(2), F_OFD_SETLK): they work
+// between goroutines and between processes alike, and the kernel releases them when the
+// process ends in any way. So neither lock can be stale.
 const (
-	holdByte = iota
-	claimByte
+	ownerByte = iota
+	waiterByte
 )
 
 const (
-	// retryEvery is how often who waits tries again.
-	retryEvery = 5 * time.Millisecond
-	// watchEvery is how often a holder looks whether anybody waits.
-	watchEvery = 50 * time.Millisecond
+	// lockRetryInterval is the time between two attempts of a waiting request to get
+	// the lock.
+	lockRetryInterval = 5 * time.Millisecond
+	// takeoverCheckInterval is the time between two checks of the owner for a waiting
+	// request.
+	takeoverCheckInterval = 50 * time.Millisecond
 )
 
-// try locks a byte and reports whether it could.
-func try(f *os.File, b int64) (bool, error) {
+// tryLock locks byte b. It reports false if the byte is locked already.
+func tryLock(f *os.File, b int64) (bool, error) {
 	err := fcntl(f, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: b, Len: 1})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
@@ -48,9 +50,9 @@ func unlock(f *os.File, b int64) error {
 	return nil
 }
 
-// wanted reports whether somebody waits for what f holds.
-func wanted(f *os.File) bool {
-	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: claimByte, Len: 1}
+// takeoverRequested reports whether another request waits for the upload.
+func takeoverRequested(f *os.File) bool {
+	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: waiterByte, Len: 1}
 	return fcntl(f, unix.F_OFD_GETLK, &l) == nil && l.Type != unix.F_UNLCK
 }
 
@@ -62,32 +64,32 @@ func fcntl(f *os.File, command int, l *unix.Flock_t) error {
 	}
 }
 
-// lock takes the upload whose state file f is, from whoever has it. The error is
-// errLocked if that one does not let go in time.
+// lock locks the upload with the state file f. If another request holds the lock, lock
+// asks it to release the lock; after Options.TakeoverTimeout the error is errLocked.
 func (s *Server) lock(ctx context.Context, f *os.File) error {
-	held, err := try(f, holdByte)
+	held, err := tryLock(f, ownerByte)
 	if held || err != nil {
 		return err
 	}
-	again := time.NewTicker(retryEvery)
+	again := time.NewTicker(lockRetryInterval)
 	defer again.Stop()
-	late := time.NewTimer(s.opts.TakeOver)
-	defer late.Stop()
-	for claimed := false; ; {
-		if !claimed {
-			if claimed, err = try(f, claimByte); err != nil {
+	timeout := time.NewTimer(s.opts.TakeoverTimeout)
+	defer timeout.Stop()
+	for waiting := false; ; {
+		if !waiting {
+			if waiting, err = tryLock(f, waiterByte); err != nil {
 				return err
 			}
 		}
-		if held, err = try(f, holdByte); err != nil {
+		if held, err = tryLock(f, ownerByte); err != nil {
 			return err
 		}
 		if held {
-			return unlock(f, claimByte)
+			return unlock(f, waiterByte)
 		}
 		select {
 		case <-again.C:
-		case <-late.C:
+		case <-timeout.C:
 			return errLocked
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -8,20 +8,20 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// The keys of Upload-Metadata that mean something here.
+// Keys of Upload-Metadata that the server uses.
 const (
 	keyFilename  = "filename"
 	keyDirectory = "directory"
 )
 
-// defaultDirectory is where a file goes that does not say: the clients that there
-// are send a filename and no directory.
+// defaultDirectory is the directory for an upload without one. Most tus clients send
+// only a filename.
 const defaultDirectory = "tus"
 
-// parseMetadata reads Upload-Metadata: pairs with a comma between them, of a key,
-// a space, and a value in base64 (RFC 4648 §4); of an empty value the space may be
-// left out. Keys are ASCII without spaces and commas, and each comes once. What
-// breaks that is refused, since a name that was lost on the way is no name.
+// parseMetadata parses Upload-Metadata: a comma-separated list of pairs of a key, a space
+// and a value in base64 (RFC 4648, section 4). The space may be missing if the value is
+// empty. Keys are ASCII without spaces and commas, and unique. A field that breaks a rule
+// is refused, not ignored, because it could contain the filename.
 func parseMetadata(field string) (map[string]string, error) {
 	pairs := map[string]string{}
 	if strings.Trim(field, " \t") == "" {
@@ -32,7 +32,7 @@ func parseMetadata(field string) (map[string]string, error) {
 		value, err := base64.StdEncoding.Strict().DecodeString(encoded)
 		_, again := pairs[key]
 		if key == "" || again || err != nil || strings.ContainsFunc(key, notKey) || strings.ContainsAny(encoded, "\r\n") {
-			return nil, fail(http.StatusBadRequest, "Upload-Metadata is not a list of keys, each once, and values in base64")
+			return nil, newError(http.StatusBadRequest, "Upload-Metadata must be a comma-separated list of unique keys, each with a value in base64")
 		}
 		pairs[key] = string(value)
 	}
@@ -41,12 +41,12 @@ func parseMetadata(field string) (map[string]string, error) {
 
 func notKey(r rune) bool { return r <= ' ' || r >= 0x7f }
 
-// name finds what the file is to be called. Errors wrap uploads.ErrMissing and
+// targetName returns the name for the file. The error wraps uploads.ErrMissing or
 // uploads.ErrName.
-func name(metadata map[string]string) (directory, filename string, err error) {
+func targetName(metadata map[string]string) (directory, filename string, err error) {
 	filename, ok := metadata[keyFilename]
 	if !ok {
-		return "", "", uploads.Because(uploads.ErrMissing, "filename, in Upload-Metadata")
+		return "", "", uploads.WithReason(uploads.ErrMissing, "filename in Upload-Metadata")
 	}
 	directory, ok = metadata[keyDirectory]
 	if !ok {

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// patch is PATCH: bytes for an upload, at its offset.
+// patch serves PATCH: it appends the body to an upload.
 func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
-	if !isStream(r) {
-		return Response{}, fail(http.StatusUnsupportedMediaType, "the content type must be "+offsetStream)
+	if !isOffsetStream(r) {
+		return Response{}, newError(http.StatusUnsupportedMediaType, "the Content-Type must be "+offsetStream)
 	}
-	offset, given, err := number(r, "Upload-Offset")
+	offset, given, err := byteCount(r, "Upload-Offset")
 	if err == nil && !given {
-		err = fail(http.StatusBadRequest, "Upload-Offset is missing")
+		err = newError(http.StatusBadRequest, "missing Upload-Offset")
 	}
 	if err != nil {
 		return Response{}, err
@@ -31,116 +31,115 @@ func (s *Server) patch(ctx context.Context, r *Request) (Response, error) {
 	defer e.close()
 	switch {
 	case e.final():
-		return Response{}, fail(http.StatusForbidden, "a final upload takes no bytes")
+		return Response{}, newError(http.StatusForbidden, "a final upload accepts no bytes")
 	case offset != e.Offset:
-		return Response{}, &fault{status: http.StatusConflict, reason: fmt.Sprintf("the offset of this upload is %d", e.Offset),
+		return Response{}, &requestError{status: http.StatusConflict, reason: fmt.Sprintf("the offset of this upload is %d", e.Offset),
 			header: [][2]string{{"Upload-Offset", fmt.Sprint(e.Offset)}}}
 	}
-	if err := e.declare(ctx, r); err != nil {
+	if err := e.applyLength(ctx, r); err != nil {
 		return Response{}, err
 	}
 	if e.Length >= 0 && r.Length > e.Length-e.Offset {
-		return Response{}, fail(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+		return Response{}, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	}
-	if e.Phase == phaseOpen {
+	if e.Phase == phaseUnfinished {
 		u, err := e.receive(ctx, r, check)
 		if err == nil {
-			err = e.settle(ctx, u)
+			err = e.finishOrPause(ctx, u)
 		}
 		if err != nil {
 			return Response{}, err
 		}
 	}
-	return Response{Status: http.StatusNoContent, Header: e.fields(), File: e.stored()}, nil
+	return Response{Status: http.StatusNoContent, Header: e.headerFields(), File: e.storedFile()}, nil
 }
 
-// declare notes the length that a PATCH brings for an upload that was created
-// without one; of another it must be the same. From then on the upload counts with
-// all of it, like one that was created so: its bytes are not counted again.
-func (e *entry) declare(ctx context.Context, r *Request) error {
-	length, given, err := number(r, "Upload-Length")
+// applyLength applies the Upload-Length of a PATCH. An upload that was created without a
+// length gets this one, and its whole length then counts for Options.MaxUnfinished. For
+// any other upload the length must be the same as before.
+func (e *entry) applyLength(ctx context.Context, r *Request) error {
+	length, given, err := byteCount(r, "Upload-Length")
 	switch {
 	case err != nil:
 		return err
 	case !given && e.Length < 0:
-		return e.server.roomLeft(ctx)
+		return e.server.checkGrowth(ctx)
 	case !given || length == e.Length:
 		return nil
 	case e.Length >= 0:
-		return fail(http.StatusBadRequest, "the length of an upload cannot change")
+		return newError(http.StatusBadRequest, "Upload-Length cannot change")
 	case length < e.Offset:
-		return fail(http.StatusBadRequest, "Upload-Length is less than what is there")
+		return newError(http.StatusBadRequest, "Upload-Length is less than Upload-Offset")
 	case length > e.server.store.MaxFile():
-		return fail(http.StatusRequestEntityTooLarge, "larger than a file may be, see Tus-Max-Size")
+		return newError(http.StatusRequestEntityTooLarge, "Upload-Length is over Tus-Max-Size")
 	}
 	if err := e.openData(); err != nil {
 		return err
 	}
-	return e.server.store.DoLater(ctx, func() error { return e.promise(length) })
+	return e.server.store.DoWait(ctx, func() error { return e.setLength(length) })
 }
 
-// roomLeft is nil unless the unfinished uploads have all that they may have.
-func (s *Server) roomLeft(ctx context.Context) error {
-	return s.store.DoLater(ctx, func() error { return s.room(0, 0) })
+// checkGrowth returns an error if the unfinished uploads are over their limits.
+func (s *Server) checkGrowth(ctx context.Context) error {
+	return s.store.DoWait(ctx, func() error { return s.checkQuota(0, 0) })
 }
 
-// head is HEAD: where to go on. It takes the upload from a request that has it, so
-// that the offset is the last word.
+// head serves HEAD: it returns the offset at which the client can resume. It takes the
+// upload over from a running request, so that the offset does not change any more.
 func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 	e, err := s.acquire(ctx, r.ID)
 	if err != nil {
 		return Response{}, err
 	}
 	defer e.close()
-	if e.whole() && !e.partial() && e.Phase == phaseOpen {
+	if e.complete() && !e.partial() && e.Phase == phaseUnfinished {
 		if err := e.finish(ctx, nil); err != nil {
 			return Response{}, err
 		}
 	}
-	a := Response{Status: http.StatusOK, Header: [][2]string{{"Cache-Control", "no-store"}}, File: e.stored()}
-	for _, field := range e.fields() {
-		if field[0] == "Upload-Offset" && e.final() && !e.whole() {
-			continue // the protocol wants it said only when the parts are joined
+	resp := Response{Status: http.StatusOK, Header: [][2]string{{"Cache-Control", "no-store"}}, File: e.storedFile()}
+	for _, field := range e.headerFields() {
+		if field[0] == "Upload-Offset" && e.final() && !e.complete() {
+			continue // the protocol allows it only after the parts have been joined
 		}
-		a.Header = append(a.Header, field)
+		resp.Header = append(resp.Header, field)
 	}
 	for name, value := range map[string]string{"Upload-Metadata": e.Metadata, "Upload-Concat": e.Concat} {
 		if value != "" {
-			a.Header = append(a.Header, [2]string{name, value})
+			resp.Header = append(resp.Header, [2]string{name, value})
 		}
 	}
-	return a, nil
+	return resp, nil
 }
 
-// remove is DELETE. A file that has been stored stays: it is no longer the
-// upload's.
+// remove serves DELETE: it discards an upload. A file that has been stored stays.
 func (s *Server) remove(ctx context.Context, r *Request) (Response, error) {
 	e, err := s.acquire(ctx, r.ID)
 	if err != nil {
 		return Response{}, err
 	}
 	defer e.close()
-	if err := e.drop(ctx, "terminated"); err != nil {
+	if err := e.discard(ctx, "terminated"); err != nil {
 		return Response{}, err
 	}
 	return Response{Status: http.StatusNoContent}, nil
 }
 
-// look is GET, which is none of the protocol's: what is known of an upload, as
-// the answer of a form has it. It disturbs nobody.
-func (s *Server) look(id string) (Response, error) {
+// get serves GET, which is not in the protocol: it returns the state of an upload as an
+// uploads.Response. Unlike HEAD it does not interrupt a running request.
+func (s *Server) get(id string) (Response, error) {
 	f, err := s.find(id)
 	if err != nil {
 		return Response{}, err
 	}
 	e := &entry{server: s, state: f}
 	defer e.close()
-	e.origin, e.progress, err = readState(f)
-	if errors.Is(err, errState) || err == nil && (e.Phase == phaseGone || e.expired(time.Now())) {
+	e.attributes, e.progress, err = readState(f)
+	if errors.Is(err, errStateUnreadable) || err == nil && (e.Phase == phaseDiscarded || e.expired(time.Now())) {
 		return Response{}, errGone
 	}
 	if err != nil {
 		return Response{}, err
 	}
-	return Response{Status: http.StatusOK, Header: append(e.fields(), [2]string{"Cache-Control", "no-store"}), Body: e.answer(), File: e.stored()}, nil
+	return Response{Status: http.StatusOK, Header: append(e.headerFields(), [2]string{"Cache-Control", "no-store"}), Body: e.response(), File: e.storedFile()}, nil
 }

@@ -11,83 +11,84 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// A checkpoint is made behind every segment: so much may be lost to a kill, and
-// has to be sent again.
+// A body is received in segments of at most segmentBytes, or of segmentTime if it
+// arrives slowly. A checkpoint is saved after each segment. If the process is killed,
+// the client must send the bytes after the last checkpoint again.
 const (
 	segmentTime  = time.Second
 	segmentBytes = 64 << 20
 )
 
-// receive appends the body of a request and makes the offset that comes of it
-// durable. The Upload is for finish, or for its caller to pause; it is nil with an
-// error.
+// errTextTooLong is the text for a body with too many bytes.
+const errTextTooLong = "the body exceeds Upload-Length or Tus-Max-Size"
+
+// receive appends the body of a request and makes the new offset durable. The caller
+// must finish or pause the Upload that it returns. After an error it returns nil.
 //
-// Whatever ends the body early, what came before that stays, with two exceptions,
-// of which nothing stays: bytes that a checksum was announced for, and more bytes
-// than the upload has room for.
+// If the body ends early, the bytes received before that are kept. They are discarded in
+// two cases: if the request has a checksum, and if the body is too long.
 func (e *entry) receive(ctx context.Context, r *Request, check *checksum) (*uploads.Upload, error) {
 	if err := e.openData(); err != nil {
 		return nil, err
 	}
-	s, start := e.server, e.mark()
-	u, err := s.store.Continue(ctx, e.data, folderName+"/"+openName+"/"+e.ID, start)
+	s, start := e.server, e.checkpoint()
+	u, err := s.store.Resume(ctx, e.data, folderName+"/"+unfinishedName+"/"+e.ID, start)
 	if err != nil {
 		return nil, err
 	}
-	watched, stop := e.watch(ctx, r.Cut)
+	readCtx, stop := e.watch(ctx, r.Interrupt)
 	body := r.Body
-	if e.Length >= 0 { // one more shows that there are too many
+	if e.Length >= 0 { // one byte more, to detect a body that is too long
 		body = io.LimitReader(body, e.Length-e.Offset+1)
 	}
 	if check != nil {
 		body = io.TeeReader(body, check)
 	}
-	err = e.copy(ctx, u, watchedReader{watched, body}, check == nil)
+	err = e.copyBody(ctx, u, contextReader{readCtx, body}, check == nil)
 	stop()
-	if cause := context.Cause(watched); err != nil && cause != nil && ctx.Err() == nil {
+	if cause := context.Cause(readCtx); err != nil && cause != nil && ctx.Err() == nil {
 		err = cause
 	}
 	keep := true
 	switch {
 	case e.Length >= 0 && u.Size() > e.Length, errors.Is(err, uploads.ErrTooLarge):
-		keep, err = false, fail(http.StatusRequestEntityTooLarge, "more bytes than the upload has")
+		keep, err = false, newError(http.StatusRequestEntityTooLarge, errTextTooLong)
 	case check == nil:
 	case err != nil:
 		keep = false
-	case !check.holds():
-		keep, err = false, fail(statusChecksum, "checksum mismatch")
+	case !check.matches():
+		keep, err = false, newError(statusChecksum, "checksum mismatch")
 	}
-	mark, markErr := start, error(nil)
+	point, saveErr := start, error(nil)
 	if keep {
-		mark, markErr = u.Mark()
+		point, saveErr = u.Checkpoint()
 	}
-	if markErr == nil && mark.Size != e.Offset { // else there is nothing to note
-		markErr = e.checkpoint(context.WithoutCancel(ctx), u, mark)
+	if saveErr == nil && point.Size != e.Offset { // otherwise the state on disk is right already
+		saveErr = e.saveCheckpoint(context.WithoutCancel(ctx), u, point)
 	}
-	if err = errors.Join(err, markErr); err != nil {
+	if err = errors.Join(err, saveErr); err != nil {
 		u.Discard()
 		return nil, err
 	}
 	return u, nil
 }
 
-// copy appends body, a checkpoint behind every segment. One is made while the next
-// segment is received, so that the disk is busy all the time and the sender does
-// not wait.
-func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, checkpoints bool) (err error) {
-	var saving chan error // the end of the checkpoint that is being made
+// copyBody appends body and saves a checkpoint after each segment. It saves it while the
+// next segment is received, so that the client does not wait for the sync.
+func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader, checkpoints bool) (err error) {
+	var saving chan error // result of the checkpoint that is being saved; nil if none is
 	defer func() {
 		if saving != nil {
 			err = errors.Join(err, <-saving)
 		}
 	}()
 	for {
-		seg := segment{r: body, left: segmentBytes, until: time.Now().Add(segmentTime)}
-		if _, err := u.ReadFrom(ctx, &seg); err != nil || seg.end {
+		seg := segment{r: body, remaining: segmentBytes, deadline: time.Now().Add(segmentTime)}
+		if _, err := u.ReadFrom(ctx, &seg); err != nil || seg.eof {
 			return err
 		}
-		if e.Length < 0 { // it grows as it likes
-			if err := e.server.roomLeft(ctx); err != nil {
+		if e.Length < 0 { // no length was reserved for it
+			if err := e.server.checkGrowth(ctx); err != nil {
 				return err
 			}
 		}
@@ -103,34 +104,34 @@ func (e *entry) copy(ctx context.Context, u *uploads.Upload, body io.Reader, che
 		if saving != nil || !checkpoints {
 			continue
 		}
-		mark, err := u.Mark()
+		point, err := u.Checkpoint()
 		if err != nil {
 			return err
 		}
 		saving = make(chan error, 1)
-		go func(done chan<- error) { // ends with the checkpoint, which copy waits for
-			done <- e.checkpoint(context.WithoutCancel(ctx), u, mark)
+		go func(done chan<- error) { // ends with saveCheckpoint; copyBody waits for it
+			done <- e.saveCheckpoint(context.WithoutCancel(ctx), u, point)
 		}(saving)
 	}
 }
 
-// checkpoint makes what mark counts durable, and then the mark itself. If that
-// fails the one before holds, and this request makes no other: what was not synced
-// may be lost although the next sync succeeds (fsync(2)), and has to come again.
-func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.Mark) error {
-	return e.server.store.DoLater(ctx, func() error {
-		if e.lost == nil {
-			e.lost = u.Sync()
+// saveCheckpoint makes the bytes before point durable, and then point itself. If the
+// sync fails the previous checkpoint stays valid, and this request saves no other one:
+// bytes may be lost even if the next sync succeeds (fsync(2)).
+func (e *entry) saveCheckpoint(ctx context.Context, u *uploads.Upload, point uploads.Checkpoint) error {
+	return e.server.store.DoWait(ctx, func() error {
+		if e.syncErr == nil {
+			e.syncErr = u.Sync()
 		}
-		if e.lost != nil {
-			return e.lost
+		if e.syncErr != nil {
+			return e.syncErr
 		}
-		// copy may be running beside this and reads e.Length: no more is written
-		// than changes.
+		// copyBody may read e.Length at the same time, so only these fields are
+		// written.
 		offset, hash, expires := e.Offset, e.Hash, e.Expires
-		e.Offset, e.Hash = mark.Size, mark.Sum
+		e.Offset, e.Hash = point.Size, point.HashState
 		e.Expires = time.Now().Add(e.server.opts.Expiry).Unix()
-		if err := e.save(); err != nil {
+		if err := e.saveProgress(); err != nil {
 			e.Offset, e.Hash, e.Expires = offset, hash, expires
 			return err
 		}
@@ -141,74 +142,74 @@ func (e *entry) checkpoint(ctx context.Context, u *uploads.Upload, mark uploads.
 	})
 }
 
-// watch returns a context that ends when somebody wants the upload, or the server
-// is closed; a Read that waits is cut then. stop must be called. The context is for
-// reading: what has been read is written all the same.
-func (e *entry) watch(ctx context.Context, cut func()) (watched context.Context, stop func()) {
-	watched, cancel := context.WithCancelCause(ctx)
+// watch returns a context for reading the body. It ends when another request wants the
+// upload, or when the server is closed; then watch also calls interrupt. The bytes that
+// have been read by then are still written. The caller must call stop.
+func (e *entry) watch(ctx context.Context, interrupt func()) (readCtx context.Context, stop func()) {
+	readCtx, cancel := context.WithCancelCause(ctx)
 	stopped, ended := make(chan struct{}), make(chan struct{})
-	letGo := func(why error) {
-		cancel(why)
-		if cut != nil {
-			cut()
+	stopReading := func(cause error) {
+		cancel(cause)
+		if interrupt != nil {
+			interrupt()
 		}
 	}
-	go func() { // ends with stop, or when it has let go
+	go func() { // ends with stop, or after stopReading
 		defer close(ended)
-		look := time.NewTicker(watchEvery)
+		look := time.NewTicker(takeoverCheckInterval)
 		defer look.Stop()
 		for {
 			select {
 			case <-stopped:
 				return
-			case <-e.server.cut:
-				letGo(pool.ErrClosed)
+			case <-e.server.closing:
+				stopReading(pool.ErrClosed)
 				return
 			case <-look.C:
-				if wanted(e.state) {
+				if takeoverRequested(e.state) {
 					e.server.log.InfoContext(ctx, "upload taken over", "upload", e.ID)
-					letGo(errTaken)
+					stopReading(errTakenOver)
 					return
 				}
 			}
 		}
 	}()
-	return watched, func() {
+	return readCtx, func() {
 		close(stopped)
 		<-ended
 	}
 }
 
-// watchedReader reads until a context ends, whose cause is its error then.
-type watchedReader struct {
-	ctx context.Context //nolint:containedctx // io.Reader takes none
+// contextReader is a reader whose Read fails with the cause of ctx when that has ended.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // io.Reader has no context
 	r   io.Reader
 }
 
-func (w watchedReader) Read(p []byte) (int, error) {
+func (w contextReader) Read(p []byte) (int, error) {
 	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
 	}
 	return w.r.Read(p)
 }
 
-// segment is a part of a body that ends with it, or when it has become large or
-// old enough.
+// segment is a reader of the next part of a body. It ends with the body, after a number
+// of bytes, or at the deadline if it has read at least one byte.
 type segment struct {
-	r     io.Reader
-	left  int64
-	until time.Time
-	some  bool
-	end   bool // r has ended
+	r         io.Reader
+	remaining int64
+	deadline  time.Time
+	received  bool
+	eof       bool // r has ended
 }
 
 func (s *segment) Read(p []byte) (int, error) {
-	if s.left <= 0 || s.some && time.Now().After(s.until) {
+	if s.remaining <= 0 || s.received && time.Now().After(s.deadline) {
 		return 0, io.EOF
 	}
-	n, err := s.r.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
-	s.some = s.some || n > 0
-	s.end = err == io.EOF // and no error around it
+	n, err := s.r.Read(p[:min(int64(len(p)), s.remaining)])
+	s.remaining -= int64(n)
+	s.received = s.received || n > 0
+	s.eof = err == io.EOF // not errors.Is: a wrapped io.EOF is not the end
 	return n, err
 }

@@ -16,28 +16,28 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A slow body has a checkpoint every second, so that a kill costs no more than that.
+// While a slow body is received, a checkpoint is saved every second.
 func TestCheckpoints(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var told int64
+		var lastReported int64
 		f := newFixture(t, dir, Options{Progress: func(_ string, offset, length int64) {
-			if told = offset; length != 100 {
-				t.Errorf("told of %d bytes", length)
+			if lastReported = offset; length != 100 {
+				t.Errorf("Progress called with length %d", length)
 			}
 		}})
 		id := f.create("100", "")
 		var sent, onDisk int64
 		checkpoints := 0
 		slow := readerFunc(func(p []byte) (int, error) {
-			state, err := os.Open(f.open(id) + stateSuffix)
+			state, err := os.Open(f.dataPath(id) + stateSuffix)
 			if err != nil {
 				return 0, err
 			}
 			defer state.Close()
 			_, now, err := readState(state)
 			if err != nil || now.Offset < onDisk || now.Offset > sent || sent-now.Offset > 40 {
-				t.Errorf("of %d bytes %d are on disk, after %d: %v", sent, now.Offset, onDisk, err)
+				t.Errorf("%d bytes received, offset on disk %d, before that %d: %v", sent, now.Offset, onDisk, err)
 			}
 			if now.Offset > onDisk {
 				onDisk = now.Offset
@@ -50,19 +50,19 @@ func TestCheckpoints(t *testing.T) {
 			sent += 10
 			return copy(p, "0123456789"), nil
 		})
-		if a, err := f.do("PATCH", id, slow, "Upload-Offset", "0"); err != nil || a.Status != 204 {
-			t.Fatalf("%+v, %v", a, err)
+		if resp, err := f.do("PATCH", id, slow, "Upload-Offset", "0"); err != nil || resp.Status != 204 {
+			t.Fatalf("%+v, %v", resp, err)
 		}
-		if checkpoints < 3 || told != 100 {
-			t.Errorf("%d checkpoints in four seconds, the last told at %d", checkpoints, told)
+		if checkpoints < 3 || lastReported != 100 {
+			t.Errorf("%d checkpoints in four seconds, last offset reported %d", checkpoints, lastReported)
 		}
-		f.stored("a", strings.Repeat("0123456789", 10))
+		f.wantStored("a", strings.Repeat("0123456789", 10))
 	})
 }
 
-// Behind a sync that failed there is no checkpoint any more, also if the next sync
-// succeeds: the kernel has forgotten by then what it could not write.
-func TestNoCheckpointBehindAFailedSync(t *testing.T) {
+// After a failed sync a request saves no checkpoint, even if the next sync succeeds: the
+// kernel does not report bytes that it failed to write a second time.
+func TestNoCheckpointAfterFailedSync(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	id := f.create("10", "abc")
 	e, err := f.acquire(t.Context(), id)
@@ -73,23 +73,23 @@ func TestNoCheckpointBehindAFailedSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.close()
-	closed, err := os.Open(f.open(id))
+	closed, err := os.Open(f.dataPath(id))
 	if err != nil {
 		t.Fatal(err)
 	}
-	failing, err := f.store.Continue(t.Context(), closed, "x", uploads.Mark{})
+	failing, err := f.store.Resume(t.Context(), closed, "x", uploads.Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer failing.Discard()
 	closed.Close()
-	u, err := f.store.Continue(t.Context(), e.data, "x", e.mark())
+	u, err := f.store.Resume(t.Context(), e.data, "x", e.checkpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Discard()
 	for _, upload := range []*uploads.Upload{failing, u} {
-		if err := e.checkpoint(t.Context(), upload, uploads.Mark{Size: 7}); !errors.Is(err, os.ErrClosed) {
+		if err := e.saveCheckpoint(t.Context(), upload, uploads.Checkpoint{Size: 7}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("checkpoint: %v", err)
 		}
 	}

@@ -13,72 +13,73 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// Request is what a request says.
+// Request is an HTTP request for a Server.
 type Request struct {
 	Method string
-	// ID is what follows the base in the path: empty for the collection.
+	// ID is the path after Options.Base. It is empty for POST, which creates an
+	// upload.
 	ID string
-	// Header returns the value of a field, or nothing.
+	// Header returns the value of a header field, or "".
 	Header func(name string) string
-	// Length is how many bytes the body has, -1 if that is not known.
+	// Length is the length of the body in bytes, or -1 if it is unknown.
 	Length int64
-	// Body must give io.EOF where the body is whole, and nowhere else.
+	// Body is the body. It must return io.EOF only at the end of a complete body.
 	Body io.Reader
-	// Cut makes a Read of Body that waits return, with any error. It is called
-	// from another goroutine, while Serve runs. Nil: reads are waited for.
-	Cut func()
+	// Interrupt makes a blocked Read of Body return an error. Serve calls it from
+	// another goroutine to stop a request. Nil: Serve waits until Read returns.
+	Interrupt func()
 }
 
 // Response is the response to a Request.
 type Response struct {
 	Status int
-	Header [][2]string
-	Body   any // as JSON; nil for none
-	// File is the file that the request is about, once that is stored, with the
-	// upload's id; else nil.
+	Header [][2]string // names and values
+	Body   any         // value to encode as JSON; nil for no body
+	// File is the stored file of the upload, with the upload's id as ID. It is nil
+	// if the upload is not stored.
 	File *uploads.File
 }
 
-// offsetStream is the content type of bytes that are appended to an upload.
+// offsetStream is the Content-Type of a body that is appended to an upload.
 const offsetStream = "application/offset+octet-stream"
 
-// extensions is what Tus-Extension says, algorithms what Tus-Checksum-Algorithm.
+// Values of Tus-Extension and Tus-Checksum-Algorithm.
 const (
 	extensions = "creation,creation-with-upload,creation-defer-length,termination,checksum,expiration,concatenation"
 	algorithms = "sha256,sha1,md5"
 )
 
-// Serve handles a request. An error is for the caller's own table of errors: one
-// of reading Body, pool.ErrFull or pool.ErrClosed, or an internal one; whatever
-// is about the upload becomes a Response. The caller adds the field Tus-Resumable
-// to every response, those to errors too.
+// Serve handles a request. Errors that concern the upload become a Response. Serve
+// returns only errors that the caller must map to a response: an error of Body,
+// pool.ErrFull, pool.ErrClosed or an internal error. The caller must add the header
+// field Tus-Resumable to each response, also to that for an error.
 func (s *Server) Serve(ctx context.Context, r *Request) (Response, error) {
-	if err := s.begin(); err != nil {
+	if err := s.startRequest(); err != nil {
 		return Response{}, err
 	}
-	defer s.serving.Done()
-	answer, err := s.dispatch(ctx, r)
+	defer s.requests.Done()
+	response, err := s.dispatch(ctx, r)
 	if err != nil {
-		return s.refuse(ctx, r, err)
+		return s.errorResponse(ctx, r, err)
 	}
-	return answer, nil
+	return response, nil
 }
 
 func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 	method := r.Method
-	if method == http.MethodPost { // of another method it would pass who is not let in for this one
+	if method == http.MethodPost { // of another method it could bypass the access check of that method
 		method = cmp.Or(r.Header("X-HTTP-Method-Override"), method)
 	}
 	switch method {
 	case http.MethodOptions:
-		return s.describe(), nil
-	case http.MethodGet: // no part of the protocol, nor of its versions
+		return s.options(), nil
+	case http.MethodGet: // not in the protocol, so Tus-Resumable is not required
 		if r.ID != "" {
-			return s.look(r.ID)
+			return s.get(r.ID)
 		}
 	}
 	if version := r.Header("Tus-Resumable"); version != Version {
-		return Response{}, &fault{status: http.StatusPreconditionFailed, reason: "the version in Tus-Resumable must be " + Version,
+		return Response{}, &requestError{status: http.StatusPreconditionFailed, reason: "Tus-Resumable must be " + Version,
 			header: [][2]string{{"Tus-Version", Version}}}
 	}
 	switch {
@@ -95,11 +96,11 @@ func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 	if r.ID != "" {
 		allow = "GET, HEAD, PATCH, DELETE, OPTIONS"
 	}
-	return Response{}, &fault{status: http.StatusMethodNotAllowed, reason: "method not allowed", header: [][2]string{{"Allow", allow}}}
+	return Response{}, &requestError{status: http.StatusMethodNotAllowed, reason: "method not allowed", header: [][2]string{{"Allow", allow}}}
 }
 
-// describe is the answer to OPTIONS.
-func (s *Server) describe() Response {
+// options is the response to OPTIONS.
+func (s *Server) options() Response {
 	return Response{Status: http.StatusNoContent, Header: [][2]string{
 		{"Tus-Version", Version},
 		{"Tus-Extension", extensions},
@@ -108,60 +109,61 @@ func (s *Server) describe() Response {
 	}}
 }
 
-// fault is what is wrong with a request, in words for the client.
-type fault struct {
+// requestError is an error in a request. Its reason is sent to the client.
+type requestError struct {
 	status int
 	reason string
 	header [][2]string
 }
 
-func (f *fault) Error() string { return strconv.Itoa(f.status) + " " + f.reason }
+func (f *requestError) Error() string { return strconv.Itoa(f.status) + " " + f.reason }
 
-func fail(status int, reason string) error { return &fault{status: status, reason: reason} }
+func newError(status int, reason string) error { return &requestError{status: status, reason: reason} }
 
-// statusChecksum is the protocol's own status for a checksum that does not match.
+// statusChecksum is the status for a wrong checksum. It is defined by tus, not by HTTP.
 const statusChecksum = 460
 
 var (
-	errNotFound = fail(http.StatusNotFound, "no such upload")
-	errGone     = fail(http.StatusGone, "this upload has ended or expired")
-	errLocked   = fail(http.StatusLocked, "another request holds this upload, try again")
-	errTaken    = fail(http.StatusLocked, "another request has taken this upload over")
+	errNotFound  = newError(http.StatusNotFound, "no such upload")
+	errGone      = newError(http.StatusGone, "this upload was deleted, has failed or has expired")
+	errLocked    = newError(http.StatusLocked, "upload locked by another request, try again")
+	errTakenOver = newError(http.StatusLocked, "upload taken over by another request")
 )
 
-// refuse returns the response to a request that err ended, if err is about the upload.
-func (s *Server) refuse(ctx context.Context, r *Request, err error) (Response, error) {
-	if f, ok := errors.AsType[*fault](err); ok {
+// errorResponse returns the response for err if it concerns the upload, and otherwise
+// err.
+func (s *Server) errorResponse(ctx context.Context, r *Request, err error) (Response, error) {
+	if f, ok := errors.AsType[*requestError](err); ok {
 		return Response{Status: f.status, Header: f.header, Body: map[string]any{"code": f.status, "reason": f.reason}}, nil
 	}
-	a := uploads.Refuse(err)
-	if a.Code == uploads.CodeInternal {
+	resp := uploads.ErrorResponse(err)
+	if resp.Code == uploads.CodeInternal {
 		return Response{}, err
 	}
-	if a.Code == uploads.CodeNoSpace {
-		s.log.ErrorContext(ctx, "upload failed", "upload", r.ID, "code", a.Code, "error", err)
+	if resp.Code == uploads.CodeNoSpace {
+		s.log.ErrorContext(ctx, "upload failed", "upload", r.ID, "code", resp.Code, "error", err)
 	}
-	return Response{Status: a.Status(), Body: a}, nil
+	return Response{Status: resp.Status(), Body: resp}, nil
 }
 
-// number reads a field that is a count of bytes; ok is false if it is not there.
-func number(r *Request, name string) (n int64, ok bool, err error) {
+// byteCount parses a header field with a number of bytes. ok is false without the field.
+func byteCount(r *Request, name string) (n int64, ok bool, err error) {
 	text := r.Header(name)
 	if text == "" {
 		return 0, false, nil
 	}
 	n, err = strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || text[0] == '+' || text[0] == '-' {
-		return 0, false, fail(http.StatusBadRequest, name+" is not a number of bytes")
+		return 0, false, newError(http.StatusBadRequest, name+" must be a number of bytes")
 	}
 	return n, true, nil
 }
 
-// isStream reports whether the body is bytes to be appended.
-func isStream(r *Request) bool {
+// isOffsetStream reports whether the body is to be appended to the upload.
+func isOffsetStream(r *Request) bool {
 	kind, _, _ := strings.Cut(r.Header("Content-Type"), ";")
 	return strings.EqualFold(strings.TrimSpace(kind), offsetStream)
 }
 
-// imfDate is the time as Upload-Expires has it (RFC 9110 §5.6.7).
-func imfDate(unix int64) string { return time.Unix(unix, 0).UTC().Format(http.TimeFormat) }
+// httpDate formats a time for Upload-Expires (RFC 9110, section 5.6.7).
+func httpDate(unix int64) string { return time.Unix(unix, 0).UTC().Format(http.TimeFormat) }

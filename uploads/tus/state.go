@@ -14,65 +14,71 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// origin is what an upload is from its creation on.
-type origin struct {
+// attributes are the properties of an upload that do not change after its creation.
+type attributes struct {
 	ID        string    `json:"id"`
 	Directory string    `json:"directory,omitempty"`
 	Filename  string    `json:"filename,omitempty"`
-	Metadata  string    `json:"metadata,omitempty"` // Upload-Metadata as it came
-	Concat    string    `json:"concat,omitempty"`   // Upload-Concat as it came
-	Parts     []string  `json:"parts,omitempty"`    // of a final upload, their ids
+	Metadata  string    `json:"metadata,omitempty"` // value of Upload-Metadata
+	Concat    string    `json:"concat,omitempty"`   // value of Upload-Concat
+	Parts     []string  `json:"parts,omitempty"`    // ids of the parts of a final upload
 	Created   time.Time `json:"created"`
 }
 
-func (o origin) partial() bool { return o.Concat == concatPartial }
-func (o origin) final() bool   { return len(o.Parts) > 0 }
+func (attr attributes) partial() bool { return attr.Concat == concatPartial }
+func (attr attributes) final() bool   { return len(attr.Parts) > 0 }
 
-// phase is where an upload stands.
+// phase is the phase in the life of an upload.
 type phase string
 
 const (
-	phaseOpen   phase = ""
-	phaseStored phase = "stored" // published
-	phaseGone   phase = "gone"   // terminated, expired or failed
+	phaseUnfinished phase = ""
+	phaseStored     phase = "stored" // published
+	phaseDiscarded  phase = "gone"   // terminated, expired or failed
 )
 
-// progress is how far an upload has come. The file that holds it has two places
-// for it, which are written in turn, in place, each with a number and a checksum:
-// a copy that a crash has torn leaves the one before. That takes one sync and no
-// space, so it works on a full disk too.
+// progress is the part of the state that changes. The state file has two slots for it.
+// They are overwritten in turn, each with a sequence number and a checksum. If a crash
+// destroys one slot, the other one has the previous progress. A write needs one sync and
+// no additional disk space, so it also works on a full disk.
 type progress struct {
-	Seq     uint64 `json:"seq"`
+	Seq     uint64 `json:"seq"` // sequence number; the slot with the highest one is valid
 	Offset  int64  `json:"offset"`
-	Length  int64  `json:"length"`         // -1: not known yet
-	Expires int64  `json:"expires"`        // Unix time, s
+	Length  int64  `json:"length"`         // -1 while it is unknown
+	Expires int64  `json:"expires"`        // Unix time in seconds
 	Hash    []byte `json:"hash,omitempty"` // state of the SHA-256 at Offset
 	Phase   phase  `json:"phase,omitempty"`
-	Sum     string `json:"sum,omitempty"` // of what was stored
+	Sum     string `json:"sum,omitempty"` // hexadecimal SHA-256 of the stored file
 }
 
-// whole reports whether every byte has come.
-func (p progress) whole() bool { return p.Offset == p.Length }
+// complete reports whether all bytes have been received.
+func (p progress) complete() bool { return p.Offset == p.Length }
 
-func (p progress) mark() uploads.Mark { return uploads.Mark{Size: p.Offset, Sum: p.Hash} }
+func (p progress) checkpoint() uploads.Checkpoint {
+	return uploads.Checkpoint{Size: p.Offset, HashState: p.Hash}
+}
 
-func (p progress) expired(now time.Time) bool { return p.Phase == phaseOpen && now.Unix() >= p.Expires }
+func (p progress) expired(now time.Time) bool {
+	return p.Phase == phaseUnfinished && now.Unix() >= p.Expires
+}
 
-// A state file is two slots for the progress, and then the origin; each is a
-// checksum (CRC-32C, hexadecimal) and JSON, of a slot filled up with spaces.
+// A state file consists of two slots for the progress, and the attributes. Each of them
+// is a hexadecimal CRC-32C, a space and JSON; slots are padded with spaces. Sizes are in
+// bytes.
 const (
-	slotSize  = 512
-	originAt  = 2 * slotSize
-	maxOrigin = 64 << 10 // a request's head is smaller by far
+	slotSize         = 512
+	attributesOffset = 2 * slotSize
+	maxAttributes    = 64 << 10 // more than the header of a request may have
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errState is a state file that says nothing: its maker was killed, or the disk
-// has lost it.
-var errState = errors.New("the state of the upload cannot be read")
+// errStateUnreadable is the error for a state file without valid content. The process
+// that created it was killed, or the disk has lost the content.
+var errStateUnreadable = errors.New("state of the upload unreadable")
 
-func seal(v any) ([]byte, error) {
+// encodeChecked returns v as JSON, with its CRC-32C before it.
+func encodeChecked(v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("encode state: %w", err)
@@ -80,16 +86,17 @@ func seal(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s", crc32.Checksum(text, castagnoli), text), nil
 }
 
-func unseal(sealed []byte, v any) bool {
-	sum, text, _ := bytes.Cut(bytes.TrimRight(sealed, " \n"), []byte(" "))
+// decodeChecked decodes v and reports whether the checksum is right.
+func decodeChecked(encoded []byte, v any) bool {
+	sum, text, _ := bytes.Cut(bytes.TrimRight(encoded, " \n"), []byte(" "))
 	want, err := strconv.ParseUint(string(sum), 16, 32)
 	return err == nil && crc32.Checksum(text, castagnoli) == uint32(want) && json.Unmarshal(text, v) == nil
 }
 
-func (p progress) slot() ([]byte, error) {
-	text, err := seal(p)
+func (p progress) encodeSlot() ([]byte, error) {
+	text, err := encodeChecked(p)
 	if err == nil && len(text) >= slotSize {
-		err = fmt.Errorf("encode state: %d bytes are too many", len(text))
+		err = fmt.Errorf("encode state: %d bytes do not fit into a slot of %d", len(text), slotSize)
 	}
 	if err != nil {
 		return nil, err
@@ -100,27 +107,27 @@ func (p progress) slot() ([]byte, error) {
 	return slot, nil
 }
 
-// writeState fills a new state file, and syncs it.
-func writeState(f *os.File, o origin, p progress) error {
-	slot, err := p.slot()
+// writeState writes a new state file and syncs it.
+func writeState(f *os.File, attr attributes, p progress) error {
+	slot, err := p.encodeSlot()
 	if err != nil {
 		return err
 	}
-	text, err := seal(o)
+	text, err := encodeChecked(attr)
 	if err != nil {
 		return err
 	}
-	whole := bytes.Repeat([]byte(" "), originAt)
-	copy(whole[int(p.Seq%2)*slotSize:], slot)
-	if _, err := f.Write(append(append(whole, text...), '\n')); err != nil {
+	slots := bytes.Repeat([]byte(" "), attributesOffset)
+	copy(slots[int(p.Seq%2)*slotSize:], slot)
+	if _, err := f.Write(append(append(slots, text...), '\n')); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	return syncState(f)
 }
 
-// writeProgress makes p the progress, durably.
+// writeProgress overwrites the slot that p.Seq selects, and syncs the file.
 func writeProgress(f *os.File, p progress) error {
-	slot, err := p.slot()
+	slot, err := p.encodeSlot()
 	if err != nil {
 		return err
 	}
@@ -137,24 +144,24 @@ func syncState(f *os.File) error {
 	return nil
 }
 
-// readState reads a state file; the error wraps errState if it says nothing.
-func readState(f *os.File) (o origin, p progress, err error) {
-	text, err := io.ReadAll(io.NewSectionReader(f, 0, originAt+maxOrigin))
+// readState reads a state file. Without valid content the error is errStateUnreadable.
+func readState(f *os.File) (attr attributes, p progress, err error) {
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, attributesOffset+maxAttributes))
 	if err != nil {
-		return o, p, fmt.Errorf("read state: %w", err)
+		return attr, p, fmt.Errorf("read state: %w", err)
 	}
-	if len(text) < originAt || !unseal(text[originAt:], &o) {
-		return o, p, errState
+	if len(text) < attributesOffset || !decodeChecked(text[attributesOffset:], &attr) {
+		return attr, p, errStateUnreadable
 	}
 	found := false
 	for i := range 2 {
 		var slot progress
-		if unseal(text[i*slotSize:(i+1)*slotSize], &slot) && (!found || slot.Seq > p.Seq) {
+		if decodeChecked(text[i*slotSize:(i+1)*slotSize], &slot) && (!found || slot.Seq > p.Seq) {
 			p, found = slot, true
 		}
 	}
 	if !found {
-		return o, p, errState
+		return attr, p, errStateUnreadable
 	}
-	return o, p, nil
+	return attr, p, nil
 }

@@ -15,23 +15,25 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// sweepEvery is how often one of the processes looks for what has expired; with a
-// short Options.Expiry it is more often.
-const sweepEvery = time.Minute
+// sweepInterval is the time between two sweeps. It is shorter if Options.Expiry or
+// Options.Retention is short.
+const sweepInterval = time.Minute
 
-// leftover is how old a file that belongs to no upload must be before it goes: one
-// that is being made looks like that for a moment.
-const leftover = time.Hour
+// orphanAge is the minimum age of a file without an upload for its removal. The files of
+// an upload that is being created look the same for a moment.
+const orphanAge = time.Hour
 
-// Run removes what has expired, publishes what was whole when its process was
-// killed, and forgets what ended long ago, until ctx ends. It returns nil.
+// Run sweeps the uploads until ctx ends. A sweep discards expired uploads, publishes
+// complete ones whose process was killed, and removes the state of uploads that ended
+// longer than Options.Retention ago. Only one of the processes sweeps at a time. Run
+// returns nil.
 func (s *Server) Run(ctx context.Context) error {
-	every := time.NewTicker(max(min(sweepEvery, s.opts.Expiry/4, s.opts.Remember/4), 100*time.Millisecond))
+	every := time.NewTicker(max(min(sweepInterval, s.opts.Expiry/4, s.opts.Retention/4), 100*time.Millisecond))
 	defer every.Stop()
 	for {
 		err := s.sweep(ctx)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, pool.ErrClosed) {
-			s.log.ErrorContext(ctx, "unfinished uploads not swept", "error", err)
+			s.log.ErrorContext(ctx, "sweep of unfinished uploads failed, will retry", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -41,37 +43,37 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// sweep looks at every upload once, unless another process is doing that.
+// sweep visits each upload once, unless another process is sweeping.
 func (s *Server) sweep(ctx context.Context) error {
-	dir, err := s.done.Open(".")
+	dir, err := s.ended.Open(".")
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
 	}
-	defer func() { _ = dir.Close() }() // and with it the lock
-	if alone, err := lockFolder(dir); !alone || err != nil {
+	defer func() { _ = dir.Close() }() // also releases the lock
+	if locked, err := lockFolder(dir); !locked || err != nil {
 		return err
 	}
-	err = each(s.done, func(name string, info fs.FileInfo) error {
-		if time.Since(info.ModTime()) < s.opts.Remember {
+	err = forEachFile(s.ended, func(name string, info fs.FileInfo) error {
+		if time.Since(info.ModTime()) < s.opts.Retention {
 			return nil
 		}
-		return s.done.Remove(name)
+		return s.ended.Remove(name)
 	})
-	return errors.Join(err, each(s.open, func(name string, info fs.FileInfo) error {
+	return errors.Join(err, forEachFile(s.unfinished, func(name string, info fs.FileInfo) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if id, ok := strings.CutSuffix(name, stateSuffix); ok {
 			return s.sweepOne(ctx, id, info)
 		}
-		if _, err := s.open.Lstat(name + stateSuffix); errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) > leftover {
-			return s.open.Remove(name)
+		if _, err := s.unfinished.Lstat(name + stateSuffix); errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) > orphanAge {
+			return s.unfinished.Remove(name)
 		}
 		return nil
 	}))
 }
 
-// lockFolder locks a folder until it is closed, and reports whether it could.
+// lockFolder locks a folder until it is closed. It reports false if it is locked already.
 func lockFolder(dir *os.File) (bool, error) {
 	err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
@@ -80,42 +82,42 @@ func lockFolder(dir *os.File) (bool, error) {
 	return err == nil, nil
 }
 
-// sweepOne ends an upload that has expired, unless somebody holds it.
+// sweepOne ends an upload if that is due, unless a request holds its lock.
 func (s *Server) sweepOne(ctx context.Context, id string, info fs.FileInfo) error {
 	f, err := s.find(id)
 	if errors.Is(err, errNotFound) {
-		return nil // ended meanwhile, or none of ours
+		return nil // ended in the meantime, or not an upload
 	}
 	if err != nil {
 		return err
 	}
 	e := &entry{server: s, state: f}
 	defer e.close()
-	if held, err := try(f, holdByte); !held || err != nil {
+	if held, err := tryLock(f, ownerByte); !held || err != nil {
 		return err
 	}
-	e.origin, e.progress, err = readState(f)
+	e.attributes, e.progress, err = readState(f)
 	switch {
-	case errors.Is(err, errState) && time.Since(info.ModTime()) > leftover:
+	case errors.Is(err, errStateUnreadable) && time.Since(info.ModTime()) > orphanAge:
 		s.log.WarnContext(ctx, "upload lost", "upload", id, "error", err)
-		return errors.Join(s.open.Remove(id), s.open.Remove(id+stateSuffix))
-	case errors.Is(err, errState):
+		return errors.Join(s.unfinished.Remove(id), s.unfinished.Remove(id+stateSuffix))
+	case errors.Is(err, errStateUnreadable):
 		return nil
 	case err != nil:
 		return err
-	case e.Phase != phaseOpen: // its process did not live to move it
-		return e.retire(ctx)
-	case e.whole() && !e.partial():
+	case e.Phase != phaseUnfinished: // its process was killed before it moved the state
+		return e.archive(ctx)
+	case e.complete() && !e.partial():
 		return e.finish(ctx, nil)
 	case e.expired(time.Now()):
-		return e.drop(ctx, "expired")
+		return e.discard(ctx, "expired")
 	}
 	return nil
 }
 
-// each calls fn for every regular file in a folder. What goes wrong with one, or
-// has gone meanwhile, keeps it from none of the others.
-func each(root *os.Root, fn func(name string, info fs.FileInfo) error) (failed error) {
+// forEachFile calls fn for every regular file in a folder. It continues after an error and
+// returns all errors joined. Files that have been removed in the meantime are no error.
+func forEachFile(root *os.Root, fn func(name string, info fs.FileInfo) error) (failed error) {
 	dir, err := root.Open(".")
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)

@@ -1,23 +1,26 @@
-// Package tus takes uploads that can be resumed, by the tus protocol 1.0.0
-// (https://tus.io/protocols/resumable-upload): core, creation,
-// creation-with-upload, creation-defer-length, termination, checksum, expiration,
-// concatenation. It knows no HTTP server: Serve takes a Request and returns a
-// Response.
+// Package tus implements resumable uploads with the tus protocol 1.0.0
+// (https://tus.io/protocols/resumable-upload). It supports the core protocol and the
+// extensions creation, creation-with-upload, creation-defer-length, termination,
+// checksum, expiration and concatenation. It does not depend on an HTTP server: Serve
+// takes a Request and returns a Response.
 //
-//	POST ──► open ──PATCH──► open ──last byte──► published by the Store
-//	           │  ▲            │                    │
-//	           │  └─ kill -9 ──┘                    ▼
-//	           └─ DELETE, expiry ──► gone ◄──── remembered for a while
+// The life of one upload:
 //
-// An upload is two files in a private folder of the store: its data, and its
-// state, of which the last good copy counts (see progress). What a client is told
-// of an offset is on disk: the data is synced first and the state after it, so
-// the state is never ahead of the data. A process that is killed loses what came
-// since the last checkpoint, about a second, and nothing that was acknowledged.
+//	POST ──► unfinished ──last PATCH──► stored in the uploads.Store
+//	          │    │  ▲                    │
+//	          │    └──┘                    │ Options.Retention
+//	          │   PATCH, kill -9           ▼
+//	          └─ DELETE, expiry ───────► id unknown
 //
-// A request holds its upload by a lock on the state file that the kernel gives
-// back however the process ends. Whoever comes next asks for it, and the holder,
-// whose client hangs or is gone, lets go (see lock).
+// An upload has two files in a private folder of the store: the data and the state. The
+// server syncs the data before it writes the state, and syncs the state before it sends
+// an offset to the client. So the state is never ahead of the data, and a killed process
+// loses no byte that was acknowledged. Of a request that was running, it loses the bytes
+// after the last checkpoint; there is a checkpoint about every second.
+//
+// A request that uses an upload holds a lock on the state file. The kernel releases it
+// when the process ends in any way. If another request wants the same upload, the first
+// one stops reading and releases the lock: its client has usually lost the connection.
 package tus
 
 import (
@@ -38,80 +41,82 @@ const Version = "1.0.0"
 
 // Defaults of Options.
 const (
-	DefaultBase          = "/tus/"
-	DefaultMaxUnfinished = 16 << 30
-	DefaultMaxUploads    = 10_000
-	DefaultExpiry        = 24 * time.Hour
-	DefaultRemember      = time.Hour
-	DefaultTakeOver      = 5 * time.Second
+	DefaultBase            = "/tus/"
+	DefaultMaxUnfinished   = 16 << 30
+	DefaultMaxUploads      = 10_000
+	DefaultExpiry          = 24 * time.Hour
+	DefaultRetention       = time.Hour
+	DefaultTakeoverTimeout = 5 * time.Second
 )
 
-// Options configure a Server. The zero value is the documented default.
+// Options configure a Server. Each zero field means the documented default.
 type Options struct {
-	// Base is the path that uploads are below; it ends in a slash. Default /tus/.
+	// Base is the path prefix of the URLs of uploads. It must end with a slash.
+	// Default /tus/.
 	Base string
-	// MaxUnfinished is how many bytes the unfinished uploads of all processes
-	// may have together; one of a known length counts with all of it, so what
-	// was begun can be finished. Default 16 GiB.
+	// MaxUnfinished is the limit of bytes for all unfinished uploads of all
+	// processes together. An upload of a known length counts with its whole length
+	// from the start, so that it can always be finished. Default 16 GiB.
 	MaxUnfinished int64
-	// MaxUploads is how many there may be. Default 10,000.
+	// MaxUploads is the limit of unfinished uploads. Default 10,000.
 	MaxUploads int
-	// Expiry is how long an unfinished upload is kept after its last byte.
-	// Default 24 h.
+	// Expiry is the time that an unfinished upload is kept after the last byte was
+	// received. Default 24 h.
 	Expiry time.Duration
-	// Remember is how long an upload is known after its end, so that a client
-	// whose last response was lost can ask for the outcome. Default 1 h.
-	Remember time.Duration
-	// TakeOver is how long a request waits for another that holds the upload
-	// to let go, which takes a moment unless that one waits for the disk.
-	// Beyond it the response is 423. Default 5 s.
-	TakeOver time.Duration
-	// Stored is called with a file when it has been stored, before its sender
-	// gets the response; again, with the same id, if the process was killed
-	// before it could note that. It must not block. What must follow the file
-	// for certain is uploads.Options.Stored's, which gets the same id. Nil:
-	// nothing is called.
+	// Retention is the time that the id of a stored or discarded upload stays
+	// known. If the last response was lost, the client can ask for the result until
+	// then. Default 1 h.
+	Retention time.Duration
+	// TakeoverTimeout is the time that a request waits for the lock of an upload
+	// that another request holds. After it the response is 423. The lock is
+	// released at once unless the other request waits for the disk. Default 5 s.
+	TakeoverTimeout time.Duration
+	// Stored is called when a file has been stored, before the response is sent. If
+	// the process was killed just then, it is called again with the same id. It
+	// must not block. For work that must not be lost use uploads.Options.Stored,
+	// which gets the same id. Nil: no call.
 	Stored func(id string, f uploads.File)
-	// Progress is called for every offset that is on disk, with the length, or
-	// -1 while that is unknown. It must not block. Nil: nothing is.
+	// Progress is called for each offset that is durable. length is -1 while it is
+	// unknown. It must not block. Nil: no call.
 	Progress func(id string, offset, length int64)
-	// Logger gets a line for each upload that begins, ends unfinished or is
-	// taken over, and the errors whose text clients must not see. Nil: nothing is
-	// logged.
+	// Logger gets a line for each upload that is created, discarded or taken over,
+	// and the internal errors, which are not sent to clients. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Server takes uploads. Make one with New; any number of processes may have one
-// on the same folder.
+// Server serves the requests of the tus protocol. New makes one. Several processes may
+// have servers on the same folder.
 type Server struct {
 	store *uploads.Store
 	opts  Options
 	log   *slog.Logger
 
-	all, open, done *os.Root // the private folder; uploads in it; what is left of those that ended
+	private    *os.Root // private folder of the store
+	unfinished *os.Root // folder in it for the files of unfinished uploads
+	ended      *os.Root // folder in it for the state of uploads that have ended
 
-	cut     chan struct{} // closed when transfers are to stop
-	mu      sync.Mutex
-	leaving bool
-	serving sync.WaitGroup // requests
+	closing  chan struct{} // closed by Close to stop the running requests
+	mu       sync.Mutex
+	closed   bool
+	requests sync.WaitGroup // requests being served
 }
 
-// folderName is the private folder, openName and doneName those in it.
+// Names of the private folder of the store, and of the folders in it.
 const (
-	folderName = ".resumable"
-	openName   = "open"
-	doneName   = "done"
+	folderName     = ".resumable"
+	unfinishedName = "open"
+	endedName      = "done"
 )
 
-// New makes a server of uploads into store.
+// New returns a server that publishes complete uploads in store.
 func New(store *uploads.Store, o Options) (*Server, error) {
 	o.Base = cmp.Or(o.Base, DefaultBase)
 	o.MaxUnfinished = cmp.Or(max(o.MaxUnfinished, 0), DefaultMaxUnfinished)
 	o.MaxUploads = cmp.Or(max(o.MaxUploads, 0), DefaultMaxUploads)
 	o.Expiry = cmp.Or(max(o.Expiry, 0), DefaultExpiry)
-	o.Remember = cmp.Or(max(o.Remember, 0), DefaultRemember)
-	o.TakeOver = cmp.Or(max(o.TakeOver, 0), DefaultTakeOver)
-	s := &Server{store: store, opts: o, log: o.Logger, cut: make(chan struct{})}
+	o.Retention = cmp.Or(max(o.Retention, 0), DefaultRetention)
+	o.TakeoverTimeout = cmp.Or(max(o.TakeoverTimeout, 0), DefaultTakeoverTimeout)
+	s := &Server{store: store, opts: o, log: o.Logger, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,29 +126,30 @@ func New(store *uploads.Store, o Options) (*Server, error) {
 	return s, nil
 }
 
-// begin counts a request; it must be followed by s.serving.Done unless it fails.
-func (s *Server) begin() error {
+// startRequest counts a running request. Unless it returns an error, the caller must call
+// s.requests.Done.
+func (s *Server) startRequest() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaving {
+	if s.closed {
 		return pool.ErrClosed
 	}
-	s.serving.Add(1)
+	s.requests.Add(1)
 	return nil
 }
 
-// Close stops the requests that are under way, waits until what they have
-// received is on disk, and releases the folder, for which Run must have returned.
-// Requests that come later fail with pool.ErrClosed. A second call does nothing.
+// Close stops the running requests, waits until the bytes that they have received are
+// durable, and closes the folder. Run must have returned before. Later requests fail
+// with pool.ErrClosed. A second call does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
-	again := s.leaving
-	s.leaving = true
+	again := s.closed
+	s.closed = true
 	s.mu.Unlock()
 	if again {
 		return nil
 	}
-	close(s.cut)
-	s.serving.Wait()
+	close(s.closing)
+	s.requests.Wait()
 	return s.closeFolders()
 }

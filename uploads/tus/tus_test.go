@@ -20,8 +20,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// What broke off stays as far as it came, but not of a chunk with a checksum.
-func TestBodyThatBreaksOff(t *testing.T) {
+// The bytes of an incomplete body are kept, unless the request has a checksum.
+func TestIncompleteBody(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	broken := errors.New("connection reset")
 	id := f.create("10", "")
@@ -37,15 +37,15 @@ func TestBodyThatBreaksOff(t *testing.T) {
 	}
 	f.want(413, "PATCH", id, "world!", "Upload-Offset", "5")
 	f.want(204, "PATCH", id, "world", "Upload-Offset", "5")
-	f.stored("a", "helloworld")
+	f.wantStored("a", "helloworld")
 }
 
-// The last good copy of the state counts, whichever slot is torn.
+// If one slot of the state is invalid, the other one is used.
 func TestTornState(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	id := f.create("10", "ab")
 	f.want(204, "PATCH", id, "cd", "Upload-Offset", "2")
-	path := f.open(id) + stateSuffix
+	path := f.dataPath(id) + stateSuffix
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -70,9 +70,9 @@ func TestTornState(t *testing.T) {
 	f.want(410, "HEAD", id, "")
 }
 
-// A process that was killed with the file published and nothing noted: the next
-// request, or the sweep, does it again, and it is the same file and the same task.
-func TestKilledBehindPublishing(t *testing.T) {
+// If a process is killed after it has published the file and before it has saved that, the
+// next request or the sweep finishes again. The file and the id for Stored are the same.
+func TestKillAfterPublish(t *testing.T) {
 	for _, again := range []string{"HEAD", "sweep"} {
 		var started []string
 		f := newFixture(t, t.TempDir(), Options{Stored: func(id string, file uploads.File) {
@@ -82,57 +82,58 @@ func TestKilledBehindPublishing(t *testing.T) {
 			}
 		}})
 		id := f.create("5", "hel")
-		state, err := os.ReadFile(f.open(id) + stateSuffix)
+		state, err := os.ReadFile(f.dataPath(id) + stateSuffix)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Link(f.open(id), f.open(id)+"-kept"); err != nil {
+		if err := os.Link(f.dataPath(id), f.dataPath(id)+"-kept"); err != nil {
 			t.Fatal(err)
 		}
 		f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
-		// As it was between the two: whole, published, not noted.
-		for _, err := range []error{os.Rename(f.open(id)+"-kept", f.open(id)), os.WriteFile(f.open(id)+stateSuffix, state, 0o600),
-			os.Remove(filepath.Join(f.dir, folderName, doneName, id+stateSuffix))} {
+		// Restore the files as they were after Publish: complete, state not saved.
+		for _, err := range []error{os.Rename(f.dataPath(id)+"-kept", f.dataPath(id)), os.WriteFile(f.dataPath(id)+stateSuffix, state, 0o600),
+			os.Remove(filepath.Join(f.dir, folderName, endedName, id+stateSuffix))} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		f.edit(id, func(p *progress) { p.Offset, p.Hash = 5, nil }) // and a sum of another version of Go
+		f.edit(id, func(p *progress) { p.Offset, p.Hash = 5, nil }) // the state of the hash may be missing
 		if again == "sweep" {
 			if err := f.sweep(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}
 		sum := sha256.Sum256([]byte("hello"))
-		a := f.want(200, "HEAD", id, "")
-		if file, err := f.want(200, "GET", id, "").Body.(uploads.Answer), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || a.File == nil || a.File.ID != id {
+		resp := f.want(200, "HEAD", id, "")
+		if file, err := f.want(200, "GET", id, "").Body.(uploads.Response), error(nil); err != nil || file.Files[0].SHA256 != hex.EncodeToString(sum[:]) || resp.File == nil || resp.File.ID != id {
 			t.Errorf("%s: %+v", again, file)
 		}
-		f.stored("a", "hello")
+		f.wantStored("a", "hello")
 		if len(started) != 2 || started[0] != id || started[1] != id {
 			t.Errorf("%s: started %q", again, started)
 		}
-		if left, err := os.ReadDir(filepath.Join(f.dir, folderName, openName)); err != nil || len(left) != 0 {
+		if left, err := os.ReadDir(filepath.Join(f.dir, folderName, unfinishedName)); err != nil || len(left) != 0 {
 			t.Errorf("%s: left %v, %v", again, left, err)
 		}
 	}
 }
 
-// A name that another has taken meanwhile ends the upload: it must not look whole.
-func TestNameTakenMeanwhile(t *testing.T) {
+// If the name is in use when the upload is complete, the upload is discarded. HEAD must
+// not report it as complete.
+func TestNameTakenBeforeEnd(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("5", ""), f.create("5", "hel")
 	f.want(204, "PATCH", first, "first", "Upload-Offset", "0")
-	a := f.want(409, "PATCH", second, "lo", "Upload-Offset", "3")
-	if answer, ok := a.Body.(uploads.Answer); !ok || answer.Code != uploads.CodeExists {
-		t.Errorf("%+v", a.Body)
+	resp := f.want(409, "PATCH", second, "lo", "Upload-Offset", "3")
+	if body, ok := resp.Body.(uploads.Response); !ok || body.Code != uploads.CodeExists {
+		t.Errorf("%+v", resp.Body)
 	}
 	f.want(410, "HEAD", second, "")
-	f.stored("a", "first")
+	f.wantStored("a", "first")
 }
 
-// What is promised counts, so that what was begun can be finished.
-func TestRoomForUnfinished(t *testing.T) {
+// The whole length of an upload counts for MaxUnfinished, so that it can be finished.
+func TestMaxUnfinished(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10, MaxUploads: 3})
 	id := f.create("6", "")
 	full := f.want(507, "POST", "", "", "Upload-Length", "5")
@@ -148,9 +149,9 @@ func TestRoomForUnfinished(t *testing.T) {
 	f.want(204, "PATCH", deferred, "e", "Upload-Offset", "4")
 }
 
-// A length that is said later is a promise like any other: it is counted once, with
-// all that it promises, whether its bytes come at once or never.
-func TestRoomForLengthsSaidLater(t *testing.T) {
+// A length that is sent after the creation counts for MaxUnfinished too, once and as a
+// whole.
+func TestMaxUnfinishedDeferredLength(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{MaxUnfinished: 10})
 	var ids []string
 	for _, name := range []string{"YQ==", "Yg==", "Yw=="} {
@@ -158,18 +159,18 @@ func TestRoomForLengthsSaidLater(t *testing.T) {
 	}
 	f.want(204, "PATCH", ids[0], "", "Upload-Offset", "2", "Upload-Length", "6")
 	f.want(507, "PATCH", ids[1], "cde", "Upload-Offset", "2", "Upload-Length", "5")
-	if a := f.want(200, "HEAD", ids[1], ""); a.get("Upload-Offset") != "2" || a.get("Upload-Defer-Length") != "1" {
-		t.Errorf("refused, and changed: %v", a.Header)
+	if resp := f.want(200, "HEAD", ids[1], ""); resp.get("Upload-Offset") != "2" || resp.get("Upload-Defer-Length") != "1" {
+		t.Errorf("changed by a request that was refused: %v", resp.Header)
 	}
 	f.want(204, "PATCH", ids[1], "", "Upload-Offset", "2", "Upload-Length", "2")
 	f.want(204, "PATCH", ids[0], "cdef", "Upload-Offset", "2", "Upload-Length", "6")
-	f.stored("a", "abcdef")
-	f.stored("b", "ab")
+	f.wantStored("a", "abcdef")
+	f.wantStored("b", "ab")
 }
 
-// What has expired is gone, and after a while forgotten.
+// An expired upload is discarded, and after the retention its id is unknown.
 func TestExpiry(t *testing.T) {
-	f := newFixture(t, t.TempDir(), Options{Remember: time.Hour})
+	f := newFixture(t, t.TempDir(), Options{Retention: time.Hour})
 	id, alive := f.create("5", "hel"), f.create("5", "")
 	f.edit(id, func(p *progress) { p.Expires = time.Now().Unix() })
 	f.want(410, "PATCH", id, "lo", "Upload-Offset", "3")
@@ -177,16 +178,16 @@ func TestExpiry(t *testing.T) {
 	if err := f.sweep(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(f.open(id)); err == nil {
+	if _, err := os.Stat(f.dataPath(id)); err == nil {
 		t.Error("the data is still there")
 	}
 	f.want(410, "HEAD", id, "")
 	long := time.Now().Add(-2 * time.Hour)
-	if err := os.Chtimes(filepath.Join(f.dir, folderName, doneName, id+stateSuffix), long, long); err != nil {
+	if err := os.Chtimes(filepath.Join(f.dir, folderName, endedName, id+stateSuffix), long, long); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"stray", "broken" + stateSuffix} { // of makers that were killed
-		if err := errors.Join(os.WriteFile(f.open(name), nil, 0o600), os.Chtimes(f.open(name), long, long)); err != nil {
+	for _, name := range []string{"stray", "broken" + stateSuffix} { // left by killed processes
+		if err := errors.Join(os.WriteFile(f.dataPath(name), nil, 0o600), os.Chtimes(f.dataPath(name), long, long)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,80 +195,80 @@ func TestExpiry(t *testing.T) {
 		t.Error(err)
 	}
 	f.want(404, "HEAD", id, "")
-	if _, err := os.Stat(f.open("stray")); err == nil {
+	if _, err := os.Stat(f.dataPath("stray")); err == nil {
 		t.Error("a stray file is still there")
 	}
 	f.want(204, "PATCH", alive, "hello", "Upload-Offset", "0")
 }
 
-// A request that hangs is cut by the next one, of whatever process, and by Close;
-// what it has received stays.
-func TestTakeOver(t *testing.T) {
+// A request with a stalled client is stopped by the next request for the upload, of any
+// process, and by Close. The bytes it has received are kept.
+func TestTakeover(t *testing.T) {
 	dir := t.TempDir()
-	o := Options{TakeOver: time.Hour} // nobody waits for that
+	o := Options{TakeoverTimeout: time.Hour} // must not be reached
 	f, other := newFixture(t, dir, o), newFixture(t, dir, o)
 	id := f.create("10", "")
-	hang := func(offset, sent string) (end func() (Response, error)) {
+	stalledPatch := func(offset, sent string) (end func() (Response, error)) {
 		reader, writer := io.Pipe()
-		var a Response
+		var resp Response
 		var err error
 		var done sync.WaitGroup
-		done.Go(func() { // ends when it is cut
-			r := &Request{Method: "PATCH", ID: id, Length: -1, Body: reader, Cut: func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) },
+		done.Go(func() { // ends when the request is interrupted
+			r := &Request{Method: "PATCH", ID: id, Length: -1, Body: reader, Interrupt: func() { _ = writer.CloseWithError(io.ErrUnexpectedEOF) },
 				Header: func(name string) string {
 					return map[string]string{"Tus-Resumable": Version, "Content-Type": offsetStream, "Upload-Offset": offset}[name]
 				}}
-			a, err = f.Serve(t.Context(), r)
-			_ = reader.CloseWithError(fmt.Errorf("answered %d %v, %w", a.Status, a.Body, err))
+			resp, err = f.Serve(t.Context(), r)
+			_ = reader.CloseWithError(fmt.Errorf("response %d %v, %w", resp.Status, resp.Body, err))
 		})
 		if _, err := io.WriteString(writer, sent); err != nil {
-			t.Fatal(err) // it was answered before that
+			t.Fatal(err) // the response came before the bytes were read
 		}
-		return func() (Response, error) { done.Wait(); return a, err }
+		return func() (Response, error) { done.Wait(); return resp, err }
 	}
-	end := hang("0", "hel")
+	end := stalledPatch("0", "hel")
 	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "3" {
 		t.Errorf("offset %s", got)
 	}
-	if a, err := end(); err != nil || a.Status != http.StatusLocked {
-		t.Errorf("who was cut: %d, %v", a.Status, err)
+	if resp, err := end(); err != nil || resp.Status != http.StatusLocked {
+		t.Errorf("request interrupted by HEAD: %d, %v", resp.Status, err)
 	}
-	first := hang("3", "l")
-	second := hang("4", "") // returns when that has the upload
-	if a, err := first(); err != nil || a.Status != http.StatusLocked {
-		t.Errorf("who was cut by a PATCH: %d, %v", a.Status, err)
+	first := stalledPatch("3", "l")
+	second := stalledPatch("4", "") // returns when the request holds the lock
+	if resp, err := first(); err != nil || resp.Status != http.StatusLocked {
+		t.Errorf("request interrupted by PATCH: %d, %v", resp.Status, err)
 	}
-	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "4" { // who took over can be taken over
+	if got := other.want(200, "HEAD", id, "").get("Upload-Offset"); got != "4" { // the request that took over can be taken over too
 		t.Errorf("offset %s", got)
 	}
-	if a, err := second(); err != nil || a.Status != http.StatusLocked {
-		t.Errorf("who was cut behind that: %d, %v", a.Status, err)
+	if resp, err := second(); err != nil || resp.Status != http.StatusLocked {
+		t.Errorf("request interrupted after a takeover: %d, %v", resp.Status, err)
 	}
-	end = hang("4", "o")
+	end = stalledPatch("4", "o")
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := end(); !errors.Is(err, pool.ErrClosed) {
-		t.Errorf("who was cut: %v", err)
+		t.Errorf("request interrupted by Close: %v", err)
 	}
 	if _, err := f.do("HEAD", id, nil); !errors.Is(err, pool.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 	other.want(204, "PATCH", id, "world", "Upload-Offset", "5")
-	other.stored("a", "helloworld")
+	other.wantStored("a", "helloworld")
 }
 
-// Who holds an upload and does not let go is waited for, for a while.
-func TestLocked(t *testing.T) {
-	f := newFixture(t, t.TempDir(), Options{TakeOver: 50 * time.Millisecond})
+// A request that cannot get the lock within TakeoverTimeout gets 423.
+func TestLockTimeout(t *testing.T) {
+	f := newFixture(t, t.TempDir(), Options{TakeoverTimeout: 50 * time.Millisecond})
 	id := f.create("10", "")
 	e, err := f.acquire(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.want(423, "HEAD", id, "")
-	if wanted(e.state) {
-		t.Error("who gave up still claims")
+	if takeoverRequested(e.state) {
+		t.Error("a request that has given up still holds waiterByte")
 	}
 	if err := f.sweep(t.Context()); err != nil {
 		t.Error(err)
@@ -276,13 +277,13 @@ func TestLocked(t *testing.T) {
 	f.want(200, "HEAD", id, "")
 }
 
-// A final upload whose joining broke off goes on when it is asked for again.
-func TestJoinGoesOn(t *testing.T) {
+// If joining the parts was interrupted, the same POST continues it.
+func TestResumeConcatenation(t *testing.T) {
 	f := newFixture(t, t.TempDir(), Options{})
 	first, second := f.create("3", "hel", "Upload-Concat", concatPartial), f.create("2", "lo", "Upload-Concat", concatPartial)
-	o := origin{Directory: "tus", Filename: "a", Parts: []string{first, second}, Concat: "final;" + first + " " + second}
-	o.ID = finalID(o)
-	e, err := f.make(t.Context(), o, progress{Length: 5, Expires: time.Now().Add(time.Hour).Unix()})
+	attr := attributes{Directory: "tus", Filename: "a", Parts: []string{first, second}, Concat: "final;" + first + " " + second}
+	attr.ID = finalID(attr)
+	e, err := f.newEntry(t.Context(), attr, progress{Length: 5, Expires: time.Now().Add(time.Hour).Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,27 +293,26 @@ func TestJoinGoesOn(t *testing.T) {
 	}
 	u.Pause()
 	e.close()
-	if got := f.want(200, "HEAD", o.ID, "").get("Upload-Offset"); got != "" {
+	if got := f.want(200, "HEAD", attr.ID, "").get("Upload-Offset"); got != "" {
 		t.Errorf("offset %s of an upload that is not joined", got)
 	}
-	f.want(403, "PATCH", o.ID, "o", "Upload-Offset", "4")
-	a, err := f.do("POST", "", strings.NewReader(""), "Upload-Concat", o.Concat, "Content-Type", "")
-	if err == nil && a.Status == http.StatusUnsupportedMediaType { // of unknown length it might have bytes
+	f.want(403, "PATCH", attr.ID, "o", "Upload-Offset", "4")
+	resp, err := f.do("POST", "", strings.NewReader(""), "Upload-Concat", attr.Concat, "Content-Type", "")
+	if err == nil && resp.Status == http.StatusUnsupportedMediaType { // a body of unknown length needs the Content-Type
 		r := &Request{Method: "POST", Header: func(name string) string {
-			return map[string]string{"Tus-Resumable": Version, "Upload-Metadata": "filename YQ==", "Upload-Concat": o.Concat}[name]
+			return map[string]string{"Tus-Resumable": Version, "Upload-Metadata": "filename YQ==", "Upload-Concat": attr.Concat}[name]
 		}}
-		a, err = f.Serve(t.Context(), r)
+		resp, err = f.Serve(t.Context(), r)
 	}
-	if err != nil || a.get("Location") != DefaultBase+o.ID {
-		t.Errorf("%+v, %v", a, err)
+	if err != nil || resp.get("Location") != DefaultBase+attr.ID {
+		t.Errorf("%+v, %v", resp, err)
 	}
-	f.stored("a", "hello")
+	f.wantStored("a", "hello")
 	f.want(410, "HEAD", first, "")
 }
 
-// What is to follow a file gets the upload's id, and is tried again with it, also
-// if the upload itself is finished twice.
-func TestStoreFollowsUploads(t *testing.T) {
+// uploads.Options.Stored gets the id of the upload, also when it is called again.
+func TestStoredIDIsUploadID(t *testing.T) {
 	dir := t.TempDir()
 	away := errors.New("away")
 	var ids []string
@@ -334,9 +334,9 @@ func TestStoreFollowsUploads(t *testing.T) {
 	}
 	f := &fixture{s, t, dir}
 	id := f.create("5", "hel")
-	a := f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
-	if a.File == nil || a.File.ID != id || !errors.Is(a.File.Later, away) || a.File.Code != uploads.CodeStored {
-		t.Errorf("%+v", a.File)
+	resp := f.want(204, "PATCH", id, "lo", "Upload-Offset", "3")
+	if resp.File == nil || resp.File.ID != id || !errors.Is(resp.File.StoredErr, away) || resp.File.Code != uploads.CodeStored {
+		t.Errorf("%+v", resp.File)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

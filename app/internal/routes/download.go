@@ -108,7 +108,7 @@ func absent(err error, reason string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return server.Fail(fasthttp.StatusNotFound, reason)
 	case errors.Is(err, uploads.ErrName):
-		return server.Fail(fasthttp.StatusBadRequest, uploads.Refuse(err).Reason)
+		return server.Fail(fasthttp.StatusBadRequest, uploads.ErrorResponse(err).Reason)
 	}
 	return err
 }

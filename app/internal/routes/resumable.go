@@ -16,7 +16,7 @@ import (
 // event of the upload.
 func Stored(events *UploadEvents, tasks *UploadStarter) func(id string, f uploads.File) {
 	return func(id string, f uploads.File) {
-		response := tasks.response(uploads.NewAnswer(f))
+		response := tasks.response(uploads.NewResponse(f))
 		events.note(uploadEvent{Upload: id, Received: f.Size, Total: f.Size, Answer: &response})
 	}
 }
@@ -57,7 +57,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	answer, err := r.server.Serve(ctx, &tus.Request{
 		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
 		Header: func(name string) string { return server.List(h, name) },
-		Length: length, Body: server.Body(ctx), Cut: server.Cutter(ctx),
+		Length: length, Body: server.Body(ctx), Interrupt: server.Cutter(ctx),
 	})
 	if errors.Is(err, server.ErrBodyTimeout) {
 		// Not 408: what came is kept, and clients of the protocol take every 4xx
@@ -82,7 +82,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	switch body := answer.Body.(type) {
 	case nil:
 		return nil
-	case uploads.Answer:
+	case uploads.Response:
 		return server.WriteJSON(ctx, answer.Status, r.tasks.response(body))
 	default:
 		return server.WriteJSON(ctx, answer.Status, body)

@@ -49,32 +49,32 @@ func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	}
 	answer, err := u.form(ctx, f)
 	if err != nil {
-		f.end(u.tasks.response(uploads.Refuse(err)))
+		f.end(u.tasks.response(uploads.ErrorResponse(err)))
 		return u.refuse(ctx, err)
 	}
 	f.end(u.tasks.response(answer))
 	return u.respond(ctx, answer)
 }
 
-func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Answer, error) {
+func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Response, error) {
 	digests, err := announced(&ctx.Request.Header)
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
 	given := string(ctx.Request.Header.ContentType())
 	if given == "" {
-		return uploads.Answer{}, uploads.Because(uploads.ErrNoFile, "the request has no Content-Type: send "+uploads.KindMultipart)
+		return uploads.Response{}, uploads.WithReason(uploads.ErrNoFile, "the request has no Content-Type: send "+uploads.KindMultipart)
 	}
 	kind, boundary, err := uploads.ParseContentType(given)
 	switch {
 	case err != nil:
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	case kind == uploads.KindMultipart:
 		return u.store.Multipart(ctx, digests.Reader(f.reader(server.Body(ctx))), boundary)
 	case kind == uploads.KindURLEncoded:
 		return u.urlencoded(ctx, digests)
 	}
-	return uploads.Answer{}, uploads.Because(uploads.ErrNoFile, fmt.Sprintf("the Content-Type is %s, not %s", kind, uploads.KindMultipart))
+	return uploads.Response{}, uploads.WithReason(uploads.ErrNoFile, fmt.Sprintf("the Content-Type is %s, not %s", kind, uploads.KindMultipart))
 }
 
 // announced are the digests that a request's head announces for its body.
@@ -93,7 +93,7 @@ func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 	if errors.Is(err, uploads.ErrBody) || errors.Is(err, pool.ErrFull) || errors.Is(err, pool.ErrClosed) {
 		return err // about the connection or the server, not about what was sent
 	}
-	answer := uploads.Refuse(err)
+	answer := uploads.ErrorResponse(err)
 	level := slog.LevelDebug
 	if answer.Code == uploads.CodeInternal || answer.Code == uploads.CodeNoSpace {
 		level = slog.LevelError
@@ -102,6 +102,6 @@ func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 	return u.respond(ctx, answer)
 }
 
-func (u *uploadRoutes) respond(ctx *fasthttp.RequestCtx, a uploads.Answer) error {
+func (u *uploadRoutes) respond(ctx *fasthttp.RequestCtx, a uploads.Response) error {
 	return server.WriteJSON(ctx, a.Status(), u.tasks.response(a))
 }

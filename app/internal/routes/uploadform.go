@@ -18,10 +18,10 @@ import (
 
 // urlencoded stores the field body of such a form, as directory and filename
 // say. It is in memory as a whole, so -max-body limits it.
-func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Answer, error) {
+func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Response, error) {
 	body, err := server.ReadAll(ctx)
 	if errors.Is(err, server.ErrBodyTooLarge) {
-		err = uploads.Because(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
+		err = uploads.WithReason(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
 	} else if err != nil {
 		err = fmt.Errorf("%w: %w", uploads.ErrBody, err)
 	}
@@ -29,20 +29,20 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 		_, err = io.Copy(io.Discard, digests.Reader(bytes.NewReader(body)))
 	}
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
 	given, err := arguments(ctx, body)
 	if err == nil {
 		err = given.need("directory", "filename", "body")
 	}
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
 	file, err := u.put(ctx, given["directory"], given["filename"], given["body"])
 	if err != nil {
-		return uploads.Answer{}, err
+		return uploads.Response{}, err
 	}
-	return uploads.NewAnswer(file), nil
+	return uploads.NewResponse(file), nil
 }
 
 // put stores a file that is in memory.
@@ -52,7 +52,7 @@ func (u *uploadRoutes) put(ctx context.Context, directory, filename, content str
 	}
 	if ending := strings.ToLower(path.Ext(filename)); !slices.Contains(u.types, "*") && !slices.Contains(u.types, ending) {
 		why := fmt.Sprintf("%q is none of %s, see -upload-types", ending, strings.Join(u.types, " "))
-		return uploads.File{}, uploads.Because(uploads.ErrFormat, why)
+		return uploads.File{}, uploads.WithReason(uploads.ErrFormat, why)
 	}
 	upload, err := u.store.Create(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return u.refuse(ctx, err)
 	}
-	return u.respond(ctx, uploads.Answer{Code: uploads.CodeStored, Reason: "OK"})
+	return u.respond(ctx, uploads.Response{Code: uploads.CodeStored, Reason: "OK"})
 }
 
 // parameters are those of a request, by name.
@@ -94,7 +94,7 @@ type parameters map[string]string
 func arguments(ctx *fasthttp.RequestCtx, body []byte) (parameters, error) {
 	form, err := server.FormArgs(ctx, body, "body")
 	if err != nil {
-		return nil, uploads.Because(uploads.ErrMalformed, err.Error())
+		return nil, uploads.WithReason(uploads.ErrMalformed, err.Error())
 	}
 	given := parameters{}
 	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), form} {
@@ -111,5 +111,5 @@ func (p parameters) need(names ...string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return uploads.Because(uploads.ErrMissing, strings.Join(missing, ", "))
+	return uploads.WithReason(uploads.ErrMissing, strings.Join(missing, ", "))
 }

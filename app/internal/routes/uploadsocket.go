@@ -31,8 +31,8 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	r := uploadsocket.Request{
 		Directory: string(args.Peek("directory")), Filename: string(args.Peek("filename")),
 		Written:  f.received,
-		Response: func(a uploads.Answer) any { return u.tasks.response(a) },
-		Ended:    func(a uploads.Answer) { f.end(u.tasks.response(a)) },
+		Response: func(a uploads.Response) any { return u.tasks.response(a) },
+		Ended:    func(a uploads.Response) { f.end(u.tasks.response(a)) },
 	}
 	if !args.Has("directory") {
 		r.Directory = socketDirectory
@@ -41,7 +41,7 @@ func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
 		r.Filename = socketFilename
 	}
 	if err = u.sockets.Serve(ctx, shake, r); err != nil {
-		f.end(u.tasks.response(uploads.Refuse(err)))
+		f.end(u.tasks.response(uploads.ErrorResponse(err)))
 	}
 	if errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrExists) {
 		return u.refuse(ctx, err)

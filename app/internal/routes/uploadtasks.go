@@ -94,7 +94,7 @@ func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.
 	return err
 }
 
-// uploadResponse is an uploads.Answer as clients get it: with the tasks.
+// uploadResponse is an uploads.Response as clients get it: with the tasks.
 type uploadResponse struct {
 	Code   int            `json:"code"`
 	Reason string         `json:"reason"`
@@ -106,9 +106,9 @@ type uploadedFile struct {
 	Task string `json:"task,omitempty"`
 }
 
-// response adds to an Answer the ids of the first task of each file. One that could
+// response adds to an uploads.Response the ids of the first task of each file. One that could
 // not be started yet will be under that id, so the file says so in its reason.
-func (u *UploadStarter) response(a uploads.Answer) uploadResponse {
+func (u *UploadStarter) response(a uploads.Response) uploadResponse {
 	r := uploadResponse{Code: a.Code, Reason: a.Reason, Files: make([]uploadedFile, 0, len(a.Files))}
 	for _, f := range a.Files {
 		r.Files = append(r.Files, u.file(f))
@@ -127,9 +127,9 @@ func (u *UploadStarter) file(f uploads.File) uploadedFile {
 	}
 	r.Task = uploadTaskID(f.ID)
 	switch {
-	case errors.Is(f.Later, jobs.ErrUnavailable):
+	case errors.Is(f.StoredErr, jobs.ErrUnavailable):
 		r.Reason = "stored; " + names[0] + " will be started as soon as tasks are accepted again"
-	case f.Later != nil:
+	case f.StoredErr != nil:
 		r.Reason = "stored, but " + names[0] + " could not be started yet"
 	}
 	return r

@@ -1,9 +1,11 @@
-// Command shop has a part of each kind: routes with input, typed tasks, a task for
-// uploaded pictures, a schedule and a flag of its own.
+// Command shop is an application with one part of each kind: a route that reads JSON,
+// typed tasks, a task for uploaded pictures, a schedule and a flag of its own.
 //
-//	go run ./docs/example/shop -port 8000 -most 5
+//	go run ./docs/example/shop -port 8000 -max-copies 5
 //	curl -d '{"customer":"Ann","copies":2}' -H 'Content-Type: application/json' http://127.0.0.1:8000/orders
 //	curl -F 'pictures=@cover.png' http://127.0.0.1:8000/upload
+//
+// Open http://127.0.0.1:8000/console to see the tasks run.
 package main
 
 import (
@@ -25,12 +27,17 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Order is what a customer wants.
+// Order is the body of POST /orders and the input of the task print_order. A field
+// without a default is required; a request without it gets a 400 response.
 type Order struct {
 	Customer string `json:"customer"`
 	Copies   int    `json:"copies" default:"1"`
 }
 
+// printOrder is a typed task: its input is an Order and its result a string. A worker
+// runs it. If the worker is killed, another one runs it again, so a task must be safe to
+// repeat. It must also return soon after the end of ctx, for example when the task is
+// cancelled or the timeout is reached.
 var printOrder = jobs.Define("print_order", func(ctx context.Context, job *jobs.Job, in Order) (string, error) {
 	for i := range in.Copies {
 		job.Progress(100*i/in.Copies, fmt.Sprintf("copy %d", i+1))
@@ -43,24 +50,27 @@ var printOrder = jobs.Define("print_order", func(ctx context.Context, job *jobs.
 	return fmt.Sprintf("printed %d for %s", in.Copies, in.Customer), nil
 }, jobs.Retries(3), jobs.Timeout(time.Minute))
 
-// Picture is an uploaded file.
+// Picture is the input of measure_picture. A task for uploaded files gets the directory
+// and the filename, in this order.
 type Picture struct {
 	Directory string `json:"directory"`
 	Filename  string `json:"filename"`
 }
 
-// Size is that of a picture in pixels.
+// Size is the size of a picture in pixels.
 type Size struct {
 	Width  int `json:"width"`
 	Height int `json:"height"`
 }
 
-var measure = jobs.Define("measure_picture", func(ctx context.Context, _ *jobs.Job, in Picture) (Size, error) {
+// measurePicture reads an uploaded picture. app.From returns the services in a task.
+// NoRetry marks errors that another attempt cannot fix: the task fails at once.
+var measurePicture = jobs.Define("measure_picture", func(ctx context.Context, _ *jobs.Job, in Picture) (Size, error) {
 	file, err := app.From(ctx).Uploads.Open(in.Directory, in.Filename)
 	if err != nil {
 		return Size{}, jobs.NoRetry(err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close() //nolint:errcheck // opened for reading only
 	config, _, err := image.DecodeConfig(file)
 	if err != nil {
 		return Size{}, jobs.NoRetry(err)
@@ -68,45 +78,58 @@ var measure = jobs.Define("measure_picture", func(ctx context.Context, _ *jobs.J
 	return Size{config.Width, config.Height}, nil
 })
 
+// closeDay is started by a schedule. It has no input, which is struct{}.
 var closeDay = jobs.Define("close_day", func(context.Context, *jobs.Job, struct{}) (string, error) {
 	return "closed " + time.Now().UTC().Format(time.DateOnly), nil
 })
 
-// shop is the application with the values of its flags.
-type shop struct{ most int }
+// shop holds the values of the flags.
+type shop struct{ maxCopies int }
 
 func main() {
 	s := &shop{}
 	app.Main(app.Application{
 		Name:        "shop",
-		Flags:       func(f *flag.FlagSet) { f.IntVar(&s.most, "most", 10, "`number` of copies that an order may have") },
+		Flags:       s.flags,
 		Check:       s.check,
-		Tasks:       []jobs.Definition{printOrder.Definition(), measure.Definition(), closeDay.Definition()},
+		Tasks:       []jobs.Definition{printOrder.Definition(), measurePicture.Definition(), closeDay.Definition()},
 		UploadTasks: []app.UploadTask{{Name: "measure_picture", Accepts: isPicture}},
-		Schedules:   []app.Schedule{{Task: "close_day", At: "CRON_TZ=Europe/Berlin 0 20 * * *"}},
+		Schedules:   []app.Schedule{{Task: "close_day", At: "CRON_TZ=Europe/Berlin 0 20 * * *"}}, // each day at 20:00
 		Routes:      s.routes,
 	})
 }
 
+// flags declares the flags of the application. Each of them can also be set in the
+// environment; for this one the variable is SHOP_MAX_COPIES.
+func (s *shop) flags(f *flag.FlagSet) {
+	f.IntVar(&s.maxCopies, "max-copies", 10, "highest `number` of copies in an order")
+}
+
+// check returns an error for each flag with an invalid value. Gale reports them together
+// with the errors of its own flags, and does not start.
 func (s *shop) check() []error {
-	if s.most < 1 {
-		return []error{fmt.Errorf("-most: %d is less than 1", s.most)}
+	if s.maxCopies < 1 {
+		return []error{fmt.Errorf("-max-copies: %d is less than 1", s.maxCopies)}
 	}
 	return nil
 }
 
+// isPicture reports whether measure_picture can be started for an uploaded file.
 func isPicture(filename string) bool {
 	return slices.Contains([]string{".png", ".jpg", ".jpeg"}, strings.ToLower(path.Ext(filename)))
 }
 
+// routes returns the route POST /orders. Bind reads the body into an Order, and its
+// error names each wrong field. Enqueue stores the task and returns at once; the
+// response contains its id, and GET /tasks/{id} returns its state.
 func (s *shop) routes(services *app.Services) ([]server.Route, error) {
 	return []server.Route{{Method: "POST", Path: "/orders", Handler: func(ctx *fasthttp.RequestCtx) error {
 		var in Order
 		if err := server.Bind(ctx, &in); err != nil {
 			return err
 		}
-		if in.Copies < 1 || in.Copies > s.most {
-			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("copies must be within 1 and %d", s.most))
+		if in.Copies < 1 || in.Copies > s.maxCopies {
+			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("copies must be between 1 and %d", s.maxCopies))
 		}
 		task, err := printOrder.Enqueue(ctx, services.Tasks, in)
 		if err != nil {

@@ -1,5 +1,6 @@
-// Command small is the smallest application: one route, and everything that the
-// platform has.
+// Command small is the smallest Gale application: one route. The program also has
+// everything else that Gale provides: uploads, tasks, channels, the console, and all
+// flags and verbs of the command server.
 //
 //	go run ./docs/example/small -port 8000
 //	curl http://127.0.0.1:8000/hello/ada
@@ -13,11 +14,19 @@ import (
 )
 
 func main() {
-	app.Main(app.Application{Name: "small", Routes: func(*app.Services) ([]server.Route, error) {
-		return []server.Route{{Method: "GET", Path: "/hello/{name}", Handler: hello}}, nil
-	}})
+	// The name appears in the help texts, in the log and in ps.
+	app.Main(app.Application{Name: "small", Routes: routes})
 }
 
+// routes returns the routes of the application. It must do nothing else, because it is
+// also called when only the configuration is checked. Handlers that need tasks, uploads
+// or channels get them from the Services.
+func routes(*app.Services) ([]server.Route, error) {
+	return []server.Route{{Method: "GET", Path: "/hello/{name}", Handler: hello}}, nil
+}
+
+// hello writes a response in plain text. If a handler returns an error instead, the
+// client gets a JSON response: 500, or the status of the error if it is a *server.Error.
 func hello(ctx *fasthttp.RequestCtx) error {
 	server.WriteText(ctx, fasthttp.StatusOK, "Hello, "+server.Param(ctx, "name"))
 	return nil

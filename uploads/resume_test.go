@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// keep makes a file in a private folder, as somebody keeps it who goes on later.
-func keep(t *testing.T, s *Store, content string) *os.File {
+// createFile creates a file in a private folder, as a caller of Resume does.
+func createFile(t *testing.T, s *Store, content string) *os.File {
 	t.Helper()
-	root, err := s.Private(".kept")
+	root, err := s.PrivateFolder(".resumable-test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,20 +30,20 @@ func keep(t *testing.T, s *Store, content string) *os.File {
 	return f
 }
 
-// A file goes on from a mark: what is past it does not count, the sum is of the
-// whole, and the caller keeps what is his.
-func TestContinue(t *testing.T) {
+// An upload continues at its checkpoint: later data in the file is overwritten, the
+// SHA-256 is that of the whole file, and the caller's file stays.
+func TestResume(t *testing.T) {
 	counters := new(Counters)
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{MaxFile: 20, Meter: counters})
-	f := keep(t, s, "")
-	u, err := s.Continue(t.Context(), f, ".kept/file", Mark{})
+	f := createFile(t, s, "")
+	u, err := s.Resume(t.Context(), f, ".resumable-test/file", Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := u.Write(t.Context(), []byte("hello ")); err != nil {
 		t.Fatal(err)
 	}
-	mark, err := u.Mark()
+	checkpoint, err := u.Checkpoint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +52,8 @@ func TestContinue(t *testing.T) {
 	}
 	u.Pause()
 	u.Discard()
-	for _, m := range []Mark{mark, {Size: mark.Size}, {Size: mark.Size, Sum: []byte("of another version")}} {
-		if u, err = s.Continue(t.Context(), f, ".kept/file", m); err != nil {
+	for _, m := range []Checkpoint{checkpoint, {Size: checkpoint.Size}, {Size: checkpoint.Size, HashState: []byte("of another version")}} {
+		if u, err = s.Resume(t.Context(), f, ".resumable-test/file", m); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := u.Write(t.Context(), []byte("world")); err != nil {
@@ -64,7 +64,7 @@ func TestContinue(t *testing.T) {
 		}
 		u.Discard()
 	}
-	for _, name := range []string{"d/a", ".kept/file"} {
+	for _, name := range []string{"d/a", ".resumable-test/file"} {
 		if content, err := os.ReadFile(filepath.Join(s.root.Name(), name)); err != nil || string(content) != "hello world" {
 			t.Errorf("%s: %q, %v", name, content, err)
 		}
@@ -72,11 +72,11 @@ func TestContinue(t *testing.T) {
 	if _, err := put(t, s, "d", "b", "another"); err != nil {
 		t.Fatal(err)
 	}
-	if u, err = s.Continue(t.Context(), f, ".kept/file", mark); err != nil {
+	if u, err = s.Resume(t.Context(), f, ".resumable-test/file", checkpoint); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := u.Publish(t.Context(), "d", "b"); !errors.Is(err, ErrExists) {
-		t.Errorf("over another file: %v", err)
+		t.Errorf("Publish under the name of another file: %v", err)
 	}
 	u.Discard()
 	if got := counters.Stats(); got.Open != 0 || got.Files[CodePartial] != 1 || got.Files[CodeStored] != 4 || got.Files[CodeExists] != 1 {
@@ -84,27 +84,27 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// A mark that is past the end of the file is no place to go on from.
-func TestContinueWhatIsLost(t *testing.T) {
+// Resume fails if the checkpoint is after the end of the file.
+func TestResumeWithoutTheBytes(t *testing.T) {
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{})
-	hash, f := sha256.New(), keep(t, s, "short")
+	hash, f := sha256.New(), createFile(t, s, "short")
 	state, err := hash.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []Mark{{Size: 10}, {Size: 10, Sum: state}} {
-		if _, err := s.Continue(t.Context(), f, ".kept/file", m); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("it goes on: %v", err)
+	for _, m := range []Checkpoint{{Size: 10}, {Size: 10, HashState: state}} {
+		if _, err := s.Resume(t.Context(), f, ".resumable-test/file", m); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("Resume: %v", err)
 		}
 	}
-	if _, err := s.Private("visible"); err == nil {
-		t.Error("a private folder that uploads could be named in")
+	if _, err := s.PrivateFolder("visible"); err == nil {
+		t.Error("PrivateFolder accepted a name that uploads can use")
 	}
 }
 
-// What could not be synced is told, and the file stays its caller's.
-func TestContinueFailures(t *testing.T) {
-	failing := func(c *calls) {
+// Sync returns the error of fsync, and Discard does not remove the caller's file.
+func TestResumeSyncFailure(t *testing.T) {
+	failing := func(c *syscalls) {
 		c.fsync = func(f *os.File) error {
 			if info, err := f.Stat(); err != nil || info.IsDir() {
 				return err
@@ -113,8 +113,8 @@ func TestContinueFailures(t *testing.T) {
 		}
 	}
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{}, failing)
-	f := keep(t, s, "")
-	u, err := s.Continue(t.Context(), f, ".kept/file", Mark{})
+	f := createFile(t, s, "")
+	u, err := s.Resume(t.Context(), f, ".resumable-test/file", Checkpoint{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestContinueFailures(t *testing.T) {
 		t.Errorf("sync: %v", err)
 	}
 	u.Discard()
-	if _, err := os.Stat(filepath.Join(s.root.Name(), ".kept/file")); err != nil {
+	if _, err := os.Stat(filepath.Join(s.root.Name(), ".resumable-test/file")); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,34 +15,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writerEnv makes the test binary a process that writes into that folder.
+// writerEnv makes the test binary a process that writes a file into the named folder.
 const writerEnv = "GALE_TEST_UPLOADS_WRITER"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerEnv); dir != "" {
-		if err := writer(dir); err != nil {
+		if err := writeUntilStdinEnds(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	if what := strings.SplitN(os.Getenv(crashEnv), " ", 3); len(what) == 3 {
-		fmt.Fprintln(os.Stderr, "not stopped:", crasher(what[0], what[1], what[2]))
+		fmt.Fprintln(os.Stderr, "not stopped:", storeUntilStopped(what[0], what[1], what[2]))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-// writer stands for another server: it is in the middle of a named temporary
-// until its standard input ends, and then publishes it.
-func writer(dir string) error {
-	sys := system()
+// writeUntilStdinEnds is another server: it writes half a file, waits for the end of its
+// standard input and then publishes the file.
+func writeUntilStdinEnds(dir string) error {
+	sys := realSyscalls()
 	withoutUnnamed(&sys)
 	s, err := open(dir, Options{}, sys)
 	if err != nil {
 		return err
 	}
-	u, err := s.create()
+	u, err := s.newUpload()
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ type process struct {
 	temporary string
 }
 
-// startWriter returns when the process is in the middle of its file.
+// startWriter starts a writer process and returns when that has written half its file.
 func startWriter(t *testing.T, dir string) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -80,19 +80,19 @@ func startWriter(t *testing.T, dir string) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // an error says that it has ended
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // fails if the process has ended
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the writer says nothing: %v", err)
+		t.Fatalf("no line from the writer: %v", err)
 	}
 	return &process{cmd, stdin, line[:len(line)-1]}
 }
 
-func TestSweepTakesTheDeadOnly(t *testing.T) {
+func TestSweepKeepsFilesOfRunningProcesses(t *testing.T) {
 	dir := t.TempDir()
 	dead, alive := startWriter(t, dir), startWriter(t, dir)
 	own := filepath.Join(dir, incoming, "own")
-	if err := os.Mkdir(own, 0o700); err != nil { // none of the store's
+	if err := os.Mkdir(own, 0o700); err != nil { // not made by a store
 		t.Fatal(err)
 	}
 	if err := dead.Process.Kill(); err != nil {
@@ -107,20 +107,20 @@ func TestSweepTakesTheDeadOnly(t *testing.T) {
 
 	openStore(t, dir, Options{})
 	if _, err := os.Lstat(filepath.Join(dir, dead.temporary)); !os.IsNotExist(err) {
-		t.Errorf("the dead process's temporary: %v", err)
+		t.Errorf("temporary file of the killed process: %v", err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, alive.temporary)); err != nil {
-		t.Errorf("the live process's temporary: %v", err)
+		t.Errorf("temporary file of the running process: %v", err)
 	}
 	if _, err := os.Lstat(own); err != nil {
-		t.Errorf("somebody's folder: %v", err)
+		t.Errorf("folder of somebody else: %v", err)
 	}
 
 	if err := alive.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := alive.Wait(); err != nil {
-		t.Fatalf("the live writer: %v", err)
+		t.Fatalf("the running writer: %v", err)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "d", "survived"))
 	if err != nil || !bytes.Equal(content, make([]byte, 1<<20)) {
@@ -134,13 +134,14 @@ func TestSweepTakesTheDeadOnly(t *testing.T) {
 	}
 }
 
-// A sweeper may come between the making of a temporary and its lock.
-func TestATemporaryLostToASweeperIsMadeAgain(t *testing.T) {
+// A sweep of another process may lock or remove a temporary file before its writer has
+// locked it. Then the writer creates another one.
+func TestTemporaryRemovedBySweep(t *testing.T) {
 	for _, moment := range []string{"it holds the lock", "it was quicker"} {
 		t.Run(moment, func(t *testing.T) {
 			dir := t.TempDir()
 			var other *Store
-			s := openStore(t, dir, Options{}, withoutUnnamed, func(c *calls) {
+			s := openStore(t, dir, Options{}, withoutUnnamed, func(c *syscalls) {
 				lock := c.lock
 				c.lock = func(f *os.File) error {
 					if other == nil {
@@ -166,7 +167,7 @@ func TestATemporaryLostToASweeperIsMadeAgain(t *testing.T) {
 	}
 }
 
-func TestIncomingIsMadeAgain(t *testing.T) {
+func TestIncomingRemoved(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{}, withoutUnnamed)
 	if err := os.Remove(filepath.Join(s.root.Name(), incoming)); err != nil {
 		t.Fatal(err)
@@ -174,10 +175,10 @@ func TestIncomingIsMadeAgain(t *testing.T) {
 	mustPut(t, s, "d", "a", "content")
 }
 
-// Without unnamed files and without locks a live temporary cannot be told from
-// a dead one: better not to start.
+// Without O_TMPFILE and without locks, a sweep could not distinguish files of running
+// and killed processes. So Open must fail.
 func TestOpenNeedsLocksForNamedTemporaries(t *testing.T) {
-	sys := system()
+	sys := realSyscalls()
 	withoutUnnamed(&sys)
 	sys.lock = func(*os.File) error { return unix.ENOLCK }
 	dir := t.TempDir()

@@ -7,29 +7,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calls are the system calls that a promise hangs on, a field each, so that a
-// test can fail one, count it or see in which order they come.
-type calls struct {
-	// tmpfile makes a file without a name in the folder itself.
+// syscalls are the system calls that durability and safety depend on. A test can
+// replace each of them, to make it fail, to count it or to record the order.
+type syscalls struct {
+	// tmpfile creates an unnamed file in the folder root.
 	tmpfile func(root *os.Root) (*os.File, error)
 	write   func(f *os.File, p []byte) (int, error)
 	fsync   func(f *os.File) error
 	mkdir   func(parent *os.Root, name string) error
 	rmdir   func(parent *os.Root, name string) error
 	opendir func(parent *os.Root, name string) (*os.Root, error)
-	// linkat is linkat(2), which neither replaces nor, without
-	// AT_SYMLINK_FOLLOW, follows anything.
+	// linkat is linkat(2). It never replaces a file and, without
+	// AT_SYMLINK_FOLLOW, does not follow symbolic links.
 	linkat func(olddir int, oldname string, newdir int, newname string, flags int) error
-	// lock takes the lock that tells a live writer's temporary from a dead
-	// one's, and fails with EWOULDBLOCK if another holds it.
+	// lock takes an exclusive flock(2) lock, or fails with EWOULDBLOCK. A
+	// temporary file without a lock belongs to a process that has ended.
 	lock func(f *os.File) error
 	// setxattr and getxattr are fsetxattr(2) and fgetxattr(2).
 	setxattr func(f *os.File, name string, value []byte) error
 	getxattr func(f *os.File, name string, value []byte) (int, error)
 }
 
-func system() calls {
-	return calls{
+func realSyscalls() syscalls {
+	return syscalls{
 		tmpfile: func(root *os.Root) (*os.File, error) {
 			return root.OpenFile(".", os.O_WRONLY|unix.O_TMPFILE, fileMode)
 		},
@@ -53,8 +53,8 @@ func system() calls {
 	}
 }
 
-// rmdir removes an empty directory and nothing else: os.Root.Remove would take
-// a file that meanwhile has the same name.
+// rmdir removes an empty folder and nothing else. os.Root.Remove would also remove a
+// file that has got the same name in the meantime.
 func rmdir(parent *os.Root, name string) error {
 	dir, err := parent.Open(".")
 	if err != nil {
@@ -64,8 +64,9 @@ func rmdir(parent *os.Root, name string) error {
 	return restart(func() error { return unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR) })
 }
 
-// restart repeats a call that a signal interrupted; Go installs its handlers
-// with SA_RESTART, which not every file system honours (golang/go#38033).
+// restart repeats a system call that a signal interrupted. Go installs its signal
+// handlers with SA_RESTART, but not every file system honours that
+// (golang/go#38033).
 func restart(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, unix.EINTR) {

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// incoming is the folder of named temporaries, in the root. It begins with a
-// dot, so no upload can have a name in it.
+// incoming is the folder in the root for temporary files. CheckName accepts no name
+// that begins with a dot, so no upload can be published in it.
 const incoming = ".incoming"
 
-// temporary makes a file in a folder of the root and locks it for as long as it is
-// open: to a sweeper an unlocked one is a dead process's. A sweeper may come between
-// the file's creation and its lock; then another is made.
-func (s *Store) temporary(folder string) (*os.File, string, error) {
+// createTemporary creates a file in a folder of the root and locks it until it is
+// closed. Sweeps remove files without a lock. If a sweep of another process removes the
+// file before it is locked, createTemporary creates another one.
+func (s *Store) createTemporary(folder string) (*os.File, string, error) {
 	for {
 		name := folder + "/" + rand.Text()
 		f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
@@ -29,8 +29,8 @@ func (s *Store) temporary(folder string) (*os.File, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		ours, err := s.claim(f)
-		if ours {
+		locked, err := s.lockTemporary(f)
+		if locked {
 			return f, name, nil
 		}
 		_ = f.Close() // nothing was written
@@ -40,24 +40,24 @@ func (s *Store) temporary(folder string) (*os.File, string, error) {
 	}
 }
 
-// claim locks a new temporary and reports whether it is there to stay: not if a
-// sweeper has the lock, or had it and took the file's name.
-func (s *Store) claim(f *os.File) (bool, error) {
+// lockTemporary locks a new temporary file. It reports false if a sweep of another
+// process holds the lock, or has removed the file already.
+func (s *Store) lockTemporary(f *os.File) (bool, error) {
 	err := s.sys.lock(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("lock temporary: %w", err)
+		return false, fmt.Errorf("lock temporary file: %w", err)
 	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &stat); err != nil {
-		return false, fmt.Errorf("stat temporary: %w", err)
+		return false, fmt.Errorf("stat temporary file: %w", err)
 	}
 	return stat.Nlink > 0, nil
 }
 
-// makeFolder makes a folder of the store's own in the root, durably.
+// makeFolder creates a folder in the root for the store's own files and syncs the root.
 func (s *Store) makeFolder(name string) error {
 	if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -65,15 +65,15 @@ func (s *Store) makeFolder(name string) error {
 	return (&folder{store: s, levels: []level{{root: s.root}}}).sync()
 }
 
-// sweep removes the temporaries whose writers were killed. Other processes may
-// have the same folder open and be writing into it: what they write is locked.
+// sweep removes the temporary files of killed processes. Files that other processes are
+// writing are locked and stay.
 func (s *Store) sweep() error {
 	info, err := s.root.Lstat(incoming)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && !info.IsDir() {
-		err = errors.New("it is not a folder")
+		err = errors.New("not a folder")
 	}
 	if err != nil {
 		return fmt.Errorf("open %s: %w", incoming, err)
@@ -84,18 +84,18 @@ func (s *Store) sweep() error {
 	}
 	for _, e := range entries {
 		if !e.Type().IsRegular() {
-			continue // none of ours
+			continue // not made by a store
 		}
 		if err := s.sweepOne(incoming + "/" + e.Name()); err != nil {
-			s.log.Warn("temporary not removed", "file", e.Name(), "error", err)
+			s.log.Warn("temporary file not removed", "file", e.Name(), "error", err)
 		}
 	}
 	return nil
 }
 
 func (s *Store) sweepOne(name string) error {
-	// For writing, as NFS wants it for an exclusive lock (flock(2)); without
-	// waiting, should it be a fifo by now.
+	// O_RDWR: on NFS an exclusive lock needs a file opened for writing (flock(2)).
+	// O_NONBLOCK: the file may have been replaced by a FIFO, and opening that blocks.
 	f, err := s.root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err == nil {
 		defer func() { _ = f.Close() }()
@@ -105,29 +105,29 @@ func (s *Store) sweepOne(name string) error {
 		err = s.root.Remove(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK) {
-		return nil // finished meanwhile, or alive
+		return nil // the upload has ended in the meantime, or its process is running
 	}
 	return err
 }
 
-// probe finds out how files get their names here, and that they can. A full
-// disk proves nothing either way and is no failure.
+// probe tests whether files can be created and named in the folder, with O_TMPFILE or
+// with temporary files. On a full disk it reports success without a result.
 func (s *Store) probe() error {
-	unnamed := s.try()
-	if unnamed == nil || full(unnamed) {
+	unnamed := s.tryNaming()
+	if unnamed == nil || isDiskFull(unnamed) {
 		return nil
 	}
-	s.named = true
-	if err := s.try(); err != nil && !full(err) {
-		return fmt.Errorf("no file can be made and named there: %w", err)
+	s.useTemporaries = true
+	if err := s.tryNaming(); err != nil && !isDiskFull(err) {
+		return fmt.Errorf("create and link a file: %w", err)
 	}
-	s.log.Info("upload folder has no unnamed files, named temporaries instead", "error", unnamed)
+	s.log.Info("upload folder does not support O_TMPFILE, using temporary files in "+incoming, "error", unnamed)
 	return nil
 }
 
-// try makes a file, names it and removes it again, all in incoming.
-func (s *Store) try() error {
-	u, err := s.create()
+// tryNaming creates a file, names it in incoming and removes it again.
+func (s *Store) tryNaming() error {
+	u, err := s.newUpload()
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *Store) try() error {
 	if err := u.link(dir, name); err != nil {
 		return err
 	}
-	// Not there any more if another process has swept it.
+	// A sweep of another process may have removed it.
 	if err := s.root.Remove(incoming + "/" + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
