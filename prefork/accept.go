@@ -14,7 +14,7 @@ import (
 type listener struct {
 	slot    string
 	addr    net.Addr
-	lane    *Lane
+	lane    *Counters
 	conns   chan acceptance
 	drained chan struct{} // closed when Close was called and nothing accepted is left
 
@@ -31,7 +31,7 @@ type acceptance struct {
 	err  error
 }
 
-func newListener(slot string, own net.Listener, lane *Lane) *listener {
+func newListener(slot string, own net.Listener, lane *Counters) *listener {
 	l := &listener{
 		slot: slot, addr: own.Addr(), lane: lane,
 		conns: make(chan acceptance), drained: make(chan struct{}), sockets: map[string]net.Listener{},

@@ -23,7 +23,7 @@ func lateListener(t *testing.T) (l *listener, fd int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = newListener("serve.0", own, &Lane{})
+	l = newListener("serve.0", own, &Counters{})
 	t.Cleanup(func() { _ = l.Close() })
 	return l, fds[0]
 }

@@ -37,11 +37,11 @@ type Child struct {
 	// Config is the master's Options.Config.
 	Config []byte
 
-	control socket
-	page    *page
-	lane    *Lane
-	report  *report // nil: the master is of an older release without reports
-	visits  visits
+	control    socket
+	page       *page
+	lane       *Counters
+	report     *report // nil: the master is of an older release without reports
+	fromMaster masterListener
 
 	mu       sync.Mutex
 	listener *listener // once Listener has been called
@@ -55,7 +55,7 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if !ok {
 		return nil, false, nil
 	}
-	c = &Child{Instance: vars[envInstance], visits: newVisits()}
+	c = &Child{Instance: vars[envInstance], fromMaster: newMasterListener()}
 	role, number, _ := strings.Cut(name, ".")
 	c.Role = role
 	var errNumber, errGeneration error
@@ -100,16 +100,16 @@ func (c *Child) Slot() string { return fmt.Sprintf("%s.%d", c.Role, c.Number) }
 // All processes of the slot have the same.
 func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 
-// Lane is where this process counts connections and requests.
-func (c *Child) Lane() *Lane { return c.lane }
+// Counters is where this process counts connections and requests.
+func (c *Child) Counters() *Counters { return c.lane }
 
-// Tally are the slot's counters for the application, of this process and all
+// AppCounters are the slot's counters for the application, of this process and all
 // earlier ones.
-func (c *Child) Tally() *Tally { return &c.page.tally }
+func (c *Child) AppCounters() *AppCounters { return &c.page.tally }
 
-// Alone reports whether no earlier process of the slot is alive. The caller may
+// OnlyProcess reports whether no earlier process of the slot is alive. The caller may
 // then take over what that process held under the slot's name.
-func (c *Child) Alone() bool { return c.page.alone(c.Generation) }
+func (c *Child) OnlyProcess() bool { return c.page.alone(c.Generation) }
 
 // Listener accepts from the slot's socket, and from those of siblings that do
 // not accept at the moment, as the master decides. Close closes this process's
@@ -183,13 +183,13 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 func (c *Child) sendHeartbeats(alive context.Context, leave context.CancelCauseFunc, signals <-chan os.Signal) {
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
-	c.Lane().beat(time.Now())
+	c.Counters().beat(time.Now())
 	for {
 		select {
 		case <-alive.Done():
 			return
 		case now := <-beat.C:
-			c.Lane().beat(now)
+			c.Counters().beat(now)
 		case sig := <-signals:
 			if sig == syscall.SIGTERM {
 				leave(ErrTerminated)
@@ -209,8 +209,8 @@ func (c *Child) handleMessages(leave context.CancelCauseFunc) {
 			return
 		}
 		text := string(buf[:n])
-		if text == visitMessage {
-			c.visits.announce(connFrom(rights[:nr]))
+		if text == dialMessage {
+			c.fromMaster.deliver(connFrom(rights[:nr]))
 			continue
 		}
 		socket := socketFrom(rights[:nr])

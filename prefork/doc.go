@@ -70,7 +70,7 @@
 //
 //	fd 3  control socket (SOCK_SEQPACKET): the configuration as its
 //	      first message, then "adopt SLOT" with that slot's socket and "release
-//	      SLOT", "visit" with a connection for Child.Visits; from the child
+//	      SLOT", "visit" with a connection for Child.MasterListener; from the child
 //	      "ready"; end of file: the master is dead
 //	fd 4  the slot's page of the scoreboard
 //	fd 5  the slot's listening socket, if its role listens
@@ -102,7 +102,7 @@ const (
 	configMessage  = "config "  // the first to a child, followed by the configuration
 	adoptMessage   = "adopt "   // accept from the socket of that slot, too
 	releaseMessage = "release " // stop accepting from it
-	visitMessage   = "visit"    // a connection from Master.Visit
+	dialMessage    = "visit"    // a connection from Master.Dial
 	readyMessage   = "ready"    // from a child that works now
 )
 

@@ -175,12 +175,12 @@ func (v *supervisor) kill(p *process, why string) {
 // its slot.
 func (v *supervisor) keepReport(p *process) {
 	last := p.slot.reports.read(p.place)
-	if len(last) == 0 || v.opt.Merge == nil {
+	if len(last) == 0 || v.opt.MergeReports == nil {
 		return
 	}
 	p.slot.reports.clear(p.place)
 	if err := pool.Protect(func() error {
-		p.slot.past = v.opt.Merge(p.slot.past, last)
+		p.slot.past = v.opt.MergeReports(p.slot.past, last)
 		return nil
 	}); err != nil {
 		v.log.Error("report lost", "slot", p.slot.name(), "pid", p.pid, "error", err)

@@ -23,60 +23,61 @@ const (
 )
 
 // savedMaster is the state that a master hands over to its successor. Its
-// descriptors stay open over execve(2). Field names are read by other releases.
+// descriptors stay open over execve(2). The JSON keys never change, because a
+// master of another release reads them.
 type savedMaster struct {
-	Layout   int    // of the scoreboard
-	Address  string // as configured
-	Bound    string // as the sockets are; empty: there are none
-	Instance string
-	Release  int
-	Started  bool
-	Again    bool   // another reload was asked for
-	Config   []byte // of the new release
-	Binary   string // identity of what was tried
-	Shared   bool
-	Handed   bool
-	Aside    map[string]int
-	Reloads  int                     // that reached every slot
-	Refused  int                     // that changed nothing
-	Former   map[string]savedFigures // of slots that were removed, by name
-	Slots    []savedSlot
+	Layout        int    // layout of the scoreboard pages
+	Address       string // listen address, as configured
+	Bound         string // address that the sockets are bound to; empty: no sockets
+	Instance      string
+	Release       int
+	Started       bool
+	ReloadPending bool                  `json:"Again"` // another reload was requested
+	Config        []byte                // configuration of the new release
+	TestedBinary  string                `json:"Binary"` // identity of the binary that was tested
+	SharedSocket  bool                  `json:"Shared"` // all slots share one listening socket
+	FromSystemd   bool                  `json:"Handed"` // systemd passed the listening sockets
+	Parked        map[string]int        `json:"Aside"`  // descriptors of the master's own listeners
+	Reloads       int                   // reloads that reached every slot
+	Refused       int                   // reloads that changed nothing
+	RemovedStats  map[string]savedStats `json:"Former"` // statistics of removed slots, by slot name
+	Slots         []savedSlot
 }
 
 type savedSlot struct {
-	Role         string
-	Number       int
-	Listener     int
-	Page         int
-	Generation   int
-	Restarts     int
-	Hangs        int
-	Reports      int    // descriptor; 0: none, from a master of a release without reports
-	Past         []byte // sum of the reports of processes that are gone
-	Deaths       []time.Time
-	LastExit     string
-	Again        time.Time
-	Retiring     bool
-	Retired      bool
-	Adopter      int // its PID; 0: none
-	Current      *savedProcess
-	Next         *savedProcess
-	StateLeaving []*savedProcess
+	Role           string
+	Number         int
+	Listener       int
+	Page           int
+	Generation     int
+	Restarts       int
+	Hangs          int
+	Reports        int         // descriptor; 0: none, the previous master does not support reports
+	MergedReport   []byte      `json:"Past"` // merged reports of processes that have exited
+	UnplannedExits []time.Time `json:"Deaths"`
+	LastExit       string
+	StartAt        time.Time `json:"Again"` // time of the next start
+	Removing       bool      `json:"Retiring"`
+	Removed        bool      `json:"Retired"`
+	Adopter        int       // PID of the adopter; 0: none
+	Current        *savedProcess
+	Next           *savedProcess
+	Leaving        []*savedProcess `json:"StateLeaving"`
 }
 
 type savedProcess struct {
-	PID        int
-	Control    int
-	Generation int
-	Release    int
-	State      State
-	Since      time.Time
-	Deadline   time.Time
-	Booted     time.Time
-	Quit       bool
-	Doom       string
-	Enough     int64
-	Share      string
+	PID         int
+	Control     int
+	Generation  int
+	Release     int
+	State       State
+	Since       time.Time
+	Deadline    time.Time
+	ReadySince  time.Time `json:"Booted"`
+	QuitSent    bool      `json:"Quit"`
+	ExitReason  string    `json:"Doom"`
+	MaxRequests int64     `json:"Enough"`
+	Resources   string    `json:"Share"`
 }
 
 // handOver executes the new binary in the master's place. It returns only if
@@ -123,30 +124,35 @@ func (m *Master) handlePendingSignals() {
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
-		Again: m.reloader.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
-		Reloads: m.rollout.reloads, Refused: m.reloader.refused, Former: m.slots.former,
+		ReloadPending: m.reloader.again, SharedSocket: m.sockets.shared, FromSystemd: m.sockets.handed, Parked: m.parked.descriptors(),
+		Reloads: m.rollout.reloads, Refused: m.reloader.refused, RemovedStats: m.slots.former,
 	}
 	if m.sockets.address != nil {
 		saved.Bound = m.sockets.address.String()
 	}
 	if r := m.reloader.current; r != nil {
-		saved.Config, saved.Binary = r.next.config, r.binary
+		saved.Config, saved.TestedBinary = r.next.config, r.binary
 	}
 	for _, s := range m.slots.all {
-		one := savedSlot{
-			Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
-			Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), Past: s.past, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
-			Retiring: s.retiring, Retired: s.retired, Current: s.current.save(), Next: s.next.save(),
-		}
-		if s.adopter != nil {
-			one.Adopter = s.adopter.pid
-		}
-		for _, p := range s.leaving {
-			one.StateLeaving = append(one.StateLeaving, p.save())
-		}
-		saved.Slots = append(saved.Slots, one)
+		saved.Slots = append(saved.Slots, s.save())
 	}
 	return json.Marshal(saved)
+}
+
+func (s *slot) save() savedSlot {
+	saved := savedSlot{
+		Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
+		Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), MergedReport: s.past,
+		UnplannedExits: s.deaths, LastExit: s.lastExit, StartAt: s.again,
+		Removing: s.retiring, Removed: s.retired, Current: s.current.save(), Next: s.next.save(),
+	}
+	if s.adopter != nil {
+		saved.Adopter = s.adopter.pid
+	}
+	for _, p := range s.leaving {
+		saved.Leaving = append(saved.Leaving, p.save())
+	}
+	return saved
 }
 
 func (p *process) save() *savedProcess {
@@ -155,7 +161,7 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.exitReason, Enough: p.maxRequests, Share: p.share,
+		Since: p.since, Deadline: p.deadline, ReadySince: p.booted, QuitSent: p.quit, ExitReason: p.exitReason, MaxRequests: p.maxRequests, Resources: p.share,
 	}
 }
 
@@ -232,10 +238,10 @@ func inheritFile(number string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inherited"), nil
 }
 
-// Tested is the configuration that the trial has read and the canaries run
+// TestedConfig is the configuration that the trial has read and the canaries run
 // with, if this process is about to take over from a master; else nil. To read
 // it from its source again would be to find it changed when it is too late.
-func Tested(environ []string) []byte {
+func TestedConfig(environ []string) []byte {
 	vars := variables(environ)
 	fd, err := strconv.Atoi(vars[envState])
 	if err != nil || fd < firstHanded || vars[envTrial] != "" {

@@ -44,7 +44,7 @@ func masterMain(file string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if tested := Tested(os.Environ()); tested != nil {
+	if tested := TestedConfig(os.Environ()); tested != nil {
 		text = tested
 	}
 	behaviour, slots := string(text), 2
@@ -58,7 +58,7 @@ func masterMain(file string) int {
 		bootTimeout = 5 * time.Second // the others are ready by then
 	}
 	m, err := New(Options{
-		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, Keep: true}},
+		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, KeepOnReload: true}},
 		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: text, Environ: os.Environ(),
 		Grace: time.Minute, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
 		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
@@ -157,8 +157,8 @@ func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 		}
 		serving.Go(func() { // ends with the connection
 			defer conn.Close()
-			c.Lane().Connections.Add(1)
-			defer c.Lane().Connections.Add(-1)
+			c.Counters().Connections.Add(1)
+			defer c.Counters().Connections.Add(-1)
 			buf := make([]byte, 64)
 			n, err := conn.Read(buf)
 			if err != nil {
@@ -171,7 +171,7 @@ func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 			}
 			behaviour, _, _ := strings.Cut(string(c.Config), " ")
 			fmt.Fprintf(conn, "%s %d %s %s", c.Slot(), os.Getpid(), behaviour, buf[:n])
-			c.Lane().Requests.Add(1)
+			c.Counters().Requests.Add(1)
 		})
 	}
 }

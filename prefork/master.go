@@ -48,7 +48,7 @@ type Master struct {
 
 // New makes a master; nothing is bound and no process started yet. If the
 // environment says that another master executed this one in its place, its
-// slots, sockets and processes are taken over. The error is ErrNoProc where
+// slots, sockets and processes are taken over. The error is ErrProcNotMounted where
 // children could not be started.
 func New(o Options) (*Master, error) {
 	m := &Master{
@@ -58,7 +58,7 @@ func New(o Options) (*Master, error) {
 		parked:  &parkedListeners{open: map[string]net.Listener{}},
 		signals: make(chan os.Signal, 64),
 		calls:   make(chan func()),
-		slots:   &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
+		slots:   &slotTable{roles: o.Roles, former: map[string]savedStats{}},
 		ended:   make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
@@ -71,7 +71,7 @@ func New(o Options) (*Master, error) {
 		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
 	}
 	if m.sys.identity(ownBinary) == "" {
-		return nil, ErrNoProc
+		return nil, ErrProcNotMounted
 	}
 	var err error
 	if m.reloader.program, err = program(o.Command); err != nil {

@@ -101,7 +101,7 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 		f.exit(1)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if s := status(t, m); s.State != StateWaiting || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
+		if s := status(t, m); s.State != StateBackoff || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
 			t.Errorf("status %+v", s)
 		}
 		time.Sleep(time.Second)
@@ -159,7 +159,7 @@ func TestNoHeartbeat(t *testing.T) {
 		}
 		time.Sleep(10*time.Second + 2*idleEvery)
 		synctest.Wait()
-		if o, err := m.Figures(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
+		if o, err := m.Stats(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
 			t.Errorf("%+v, %v; want one that hung", o, err)
 		}
 		if s := status(t, m); s.State != StateHung || s.PID != 1 {

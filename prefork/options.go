@@ -19,8 +19,8 @@ type Role struct {
 	Slots int
 	// Listens gives each slot a listening socket on Options.Address.
 	Listens bool
-	// Keep makes reloads keep its processes.
-	Keep bool
+	// KeepOnReload makes reloads keep its processes.
+	KeepOnReload bool
 }
 
 // Options configure a Master. The zero value of a field is its default.
@@ -61,11 +61,11 @@ type Options struct {
 	// MaxRSS is the resident memory in bytes at which a process is replaced.
 	// Default: unlimited.
 	MaxRSS int64
-	// Merge adds the last report of a process that is gone to past, the sum of
-	// those of earlier processes of its slot, and returns the new sum. past is
-	// nil at first. Merge is called by Run's goroutine and must be quick.
+	// MergeReports adds the last report of a process that is gone to past, the sum of
+	// &
+	// nil at first. MergeReports is called by Run's goroutine and must be quick.
 	// Default: such reports are dropped.
-	Merge func(past, last []byte) []byte
+	MergeReports func(past, last []byte) []byte
 	// Logger gets a record for every change of a slot. Default: none.
 	Logger *slog.Logger
 }

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListenAside binds a listening socket of the master's own, in addition to those
+// ListenPersistent binds a listening socket of the master's own, in addition to those
 // of the slots; it stays open over a reload. network is "tcp" or "unix".
-func (m *Master) ListenAside(ctx context.Context, network, address string) (net.Listener, error) {
+func (m *Master) ListenPersistent(ctx context.Context, network, address string) (net.Listener, error) {
 	return m.parked.listen(ctx, network, address)
 }
 

@@ -159,8 +159,8 @@ func (r *report) read() []byte {
 }
 
 // Report publishes a report of this process: an opaque text, which replaces the
-// previous one. The master returns it in Figures, even when this process is gone;
-// see Options.Merge. It returns ErrReportTooLarge or ErrNoReports.
+// previous one. The master returns it in Stats, even when this process is gone;
+// see Options.MergeReports. It returns ErrReportTooLarge or ErrNoReports.
 func (c *Child) Report(text []byte) error {
 	switch {
 	case c.report == nil:

@@ -91,7 +91,7 @@ func TestReportEndsWithItsProcess(t *testing.T) {
 	s.reports.place(s.current.place).write([]byte("old"))
 	m.supervisor.gone(s.current, "killed")
 	_ = m.supervisor.start(s)
-	if f := m.overview().Slots[0]; len(f.Reports) != 0 {
+	if f := m.stats().Slots[0]; len(f.Reports) != 0 {
 		t.Errorf("reports %q", f.Reports)
 	}
 }
@@ -124,7 +124,7 @@ func add(past, last []byte) []byte { return append(append([]byte(nil), past...),
 
 func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 	t.Helper()
-	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Command: []string{"/bin/true"}, Merge: merge})
+	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Command: []string{"/bin/true"}, MergeReports: merge})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 }
 
 // What a slot has counted survives its processes, and a removal too.
-func TestFiguresSurvive(t *testing.T) {
+func TestStatsSurvive(t *testing.T) {
 	m := testMaster(t, add)
 	s := m.slots.all[0]
 	_ = m.supervisor.start(s)
@@ -144,8 +144,8 @@ func TestFiguresSurvive(t *testing.T) {
 	s.reports.place(p.place).write([]byte("one,"))
 	check := func(when, past string, living int) {
 		t.Helper()
-		f := m.overview().Slots[0]
-		if f.Slot != "serve.0" || f.Accepted != 5 || f.Adopted != 2 || f.Tally[7] != 42 || string(f.Past) != past || len(f.Reports) != living {
+		f := m.stats().Slots[0]
+		if f.Slot != "serve.0" || f.Accepted != 5 || f.Adopted != 2 || f.AppCounters[7] != 42 || string(f.MergedReport) != past || len(f.Reports) != living {
 			t.Errorf("%s: %+v", when, f)
 		}
 	}
@@ -205,7 +205,7 @@ func TestResumeFromAMasterWithoutReports(t *testing.T) {
 	}
 }
 
-func TestVisit(t *testing.T) {
+func TestDial(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestVisit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Child{control: theirs, visits: newVisits()}
+	c := &Child{control: theirs, fromMaster: newMasterListener()}
 	go c.handleMessages(func(error) {}) // ends with ours
 
 	m := testMaster(t, nil)
@@ -228,17 +228,17 @@ func TestVisit(t *testing.T) {
 			(<-m.calls)()
 		}
 	}()
-	if _, err := m.Visit(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {
+	if _, err := m.Dial(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {
 		t.Errorf("a slot that is not: %v", err)
 	}
-	conn, err := m.Visit(t.Context(), "serve.0")
+	conn, err := m.Dial(t.Context(), "serve.0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	visitor, err := c.Visits().Accept()
+	visitor, err := c.MasterListener().Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,17 +249,17 @@ func TestVisit(t *testing.T) {
 	_, _ = conn.Close(), visitor.Close()
 
 	// Too many that are not accepted are closed, and the child goes on.
-	for range maxVisits + 1 {
+	for range maxPendingConns + 1 {
 		a, b := net.Pipe()
 		defer a.Close()
-		c.visits.announce(b)
+		c.fromMaster.deliver(b)
 	}
-	if n := len(c.visits.conns); n != maxVisits {
+	if n := len(c.fromMaster.pending); n != maxPendingConns {
 		t.Errorf("%d wait", n)
 	}
-	_ = c.Visits().Close()
+	_ = c.MasterListener().Close()
 	_ = ours.Close()
-	if _, err := m.Visit(ended(t), "serve.0"); !errors.Is(err, context.Canceled) {
+	if _, err := m.Dial(ended(t), "serve.0"); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }

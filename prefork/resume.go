@@ -22,11 +22,11 @@ func (m *Master) resume(saved *savedMaster) error {
 		return errForeignState
 	}
 	m.supervisor.instance, m.supervisor.release.number = saved.Instance, saved.Release+1
-	m.started, m.reloader.again, m.reloader.tested = saved.Started, saved.Again, saved.Binary
+	m.started, m.reloader.again, m.reloader.tested = saved.Started, saved.ReloadPending, saved.TestedBinary
 	m.rollout.reloads, m.reloader.refused = saved.Reloads, saved.Refused
-	m.parked.inherited = saved.Aside
-	maps.Copy(m.slots.former, saved.Former)
-	m.sockets.shared, m.sockets.handed, m.resumed, m.rollout.reloading = saved.Shared, saved.Handed, saved, true
+	m.parked.inherited = saved.Parked
+	maps.Copy(m.slots.former, saved.RemovedStats)
+	m.sockets.shared, m.sockets.handed, m.resumed, m.rollout.reloading = saved.SharedSocket, saved.FromSystemd, saved, true
 	var err error
 	if saved.Bound != "" {
 		if m.sockets.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
@@ -49,11 +49,11 @@ func (m *Master) resume(saved *savedMaster) error {
 func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	s := &slot{
 		role: old.Role, number: old.Number, listener: old.Listener, generation: old.Generation,
-		restarts: old.Restarts, hangs: old.Hangs, past: old.Past, deaths: old.Deaths, lastExit: old.LastExit, again: old.Again,
-		retiring: old.Retiring, retired: old.Retired,
+		restarts: old.Restarts, hangs: old.Hangs, past: old.MergedReport, deaths: old.UnplannedExits, lastExit: old.LastExit, again: old.StartAt,
+		retiring: old.Removing, retired: old.Removed,
 	}
 	if i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role }); i >= 0 {
-		s.keep = m.opt.Roles[i].Keep
+		s.keep = m.opt.Roles[i].KeepOnReload
 	}
 	var err error
 	if s.page, err = mapPage(old.Page); err != nil {
@@ -66,7 +66,7 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	m.sockets.resume(s)
 	s.current = s.resumeProcess(old.Current)
 	s.next = s.resumeProcess(old.Next)
-	for _, p := range old.StateLeaving {
+	for _, p := range old.Leaving {
 		s.leaving = append(s.leaving, s.resumeProcess(p))
 	}
 	return s, nil
@@ -78,11 +78,11 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	}
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
-		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, exitReason: old.Doom,
-		maxRequests: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
+		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.ReadySince, quit: old.QuitSent, exitReason: old.ExitReason,
+		maxRequests: old.MaxRequests, share: old.Resources, pulse: pulse{stalled: old.Since},
 	}
 	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
-		p.lane = &Lane{} // not on the scoreboard any more
+		p.lane = &Counters{} // not on the scoreboard any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {

@@ -36,27 +36,27 @@ type page struct {
 
 // pageContent is what the bytes of a page mean.
 type pageContent struct {
-	lanes [lanes]Lane
+	lanes [lanes]Counters
 	past  struct { // of processes that are gone, set by the master
 		accepted atomic.Int64
 		adopted  atomic.Int64
 		_        [14]int64
 	}
-	tally Tally
+	tally AppCounters
 }
 
-// TallySize is how many counters a slot has for its application.
-const TallySize = 240
+// NumAppCounters is how many counters a slot has for its application.
+const NumAppCounters = 240
 
-// Tally are counters of the application, which all processes of a slot share:
+// AppCounters are counters of the application, which all processes of a slot share:
 // they begin at 0 with the slot and survive its processes, kill -9 and reloads.
 // A word never changes its meaning between releases, since processes of two
 // count at the same time.
-type Tally [TallySize]atomic.Int64
+type AppCounters [NumAppCounters]atomic.Int64
 
-// Lane holds the figures of one process of a slot. It fills two cache lines, so that
+// Counters holds the figures of one process of a slot. It fills two cache lines, so that
 // neighbours do not slow each other down.
-type Lane struct {
+type Counters struct {
 	pid         atomic.Int64 // set by the master; 0: no process
 	generation  atomic.Int64 // set by the master
 	heartbeat   atomic.Int64 // Unix time in nanoseconds
@@ -105,7 +105,7 @@ func (p *page) close() {
 
 // claim readies a free lane for a new process, before it can write to it, and
 // returns its number too.
-func (p *page) claim(generation int) (*Lane, int) {
+func (p *page) claim(generation int) (*Counters, int) {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		if l.pid.Load() != 0 {
@@ -123,7 +123,7 @@ func (p *page) claim(generation int) (*Lane, int) {
 }
 
 // lane finds the lane of a generation and its number; nil if it has none.
-func (p *page) lane(generation int) (*Lane, int) {
+func (p *page) lane(generation int) (*Counters, int) {
 	for i := range p.lanes {
 		if p.lanes[i].generation.Load() == int64(generation) {
 			return &p.lanes[i], i
@@ -144,14 +144,14 @@ func (p *page) alone(generation int) bool {
 
 // vacate frees the lane of a process that is gone, and adds what it has accepted
 // to the slot's past.
-func (p *page) vacate(l *Lane) {
+func (p *page) vacate(l *Counters) {
 	l.pid.Store(0)
 	l.Connections.Store(0)
 	p.past.accepted.Add(l.accepted.Swap(0))
 	p.past.adopted.Add(l.adopted.Swap(0))
 }
 
-func (l *Lane) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
+func (l *Counters) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
 
 // arrived adds up what the slot's processes have ever accepted, from its own
 // socket and from those of siblings.
@@ -162,6 +162,15 @@ func (p *page) arrived() (own, adopted int64) {
 		adopted += p.lanes[i].adopted.Load()
 	}
 	return own, adopted
+}
+
+// appCounterValues is a copy of the application's counters.
+func (p *page) appCounterValues() []int64 {
+	values := make([]int64, NumAppCounters)
+	for i := range values {
+		values[i] = p.tally[i].Load()
+	}
+	return values
 }
 
 // connections adds up what the slot's processes hold open.

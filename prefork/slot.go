@@ -12,7 +12,7 @@ type State string
 
 // The states of a slot.
 const (
-	StateWaiting State = "backoff" // no process; the next one starts after the delay
+	StateBackoff State = "backoff" // no process; the next one starts after the delay
 	StateBooting State = "booting"
 	StateLive    State = "live"
 	StateStalled State = "stalled" // connections wait and none is accepted, or no heartbeat
@@ -23,7 +23,7 @@ const (
 
 // States are all states of a slot.
 func States() []State {
-	return []State{StateWaiting, StateBooting, StateLive, StateStalled, StateHung, StateLeaving, StateStopped}
+	return []State{StateBackoff, StateBooting, StateLive, StateStalled, StateHung, StateLeaving, StateStopped}
 }
 
 // maxLeaving bounds the processes of one slot that leave at the same time; the
@@ -67,7 +67,7 @@ type process struct {
 	control    control
 	generation int
 	release    int // of the master that started it: which binary and configuration
-	lane       *Lane
+	lane       *Counters
 	place      int // number of the lane; -1: it has none
 
 	state       State
@@ -94,7 +94,7 @@ func (s *slot) state() State {
 	case s.current != nil:
 		return s.current.state
 	}
-	return StateWaiting
+	return StateBackoff
 }
 
 // accepting returns the process that takes connections from the slot's own

@@ -12,13 +12,13 @@ import (
 type slotTable struct {
 	roles  []Role
 	all    []*slot
-	former map[string]savedFigures // by slot name
+	former map[string]savedStats // by slot name
 }
 
 // create makes a slot, which is not in the table yet. It continues the figures
 // of a removed slot of the same name.
 func (t *slotTable) create(role Role, number int) (*slot, error) {
-	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
+	s := &slot{role: role.Name, keep: role.KeepOnReload, number: number, listener: -1}
 	var err error
 	if s.page, err = newPage(s.name()); err != nil {
 		return nil, fmt.Errorf("make scoreboard: %w", err)
@@ -27,7 +27,7 @@ func (t *slotTable) create(role Role, number int) (*slot, error) {
 		s.page.close()
 		return nil, fmt.Errorf("make report memory: %w", err)
 	}
-	s.restore(t.former[s.name()])
+	s.restoreStats(t.former[s.name()])
 	delete(t.former, s.name())
 	return s, nil
 }
@@ -48,7 +48,7 @@ func (t *slotTable) insert(s *slot) {
 
 // release frees the memory of a slot and keeps its figures.
 func (t *slotTable) release(s *slot) {
-	t.former[s.name()] = s.save()
+	t.former[s.name()] = s.saveStats()
 	s.page.close()
 	s.reports.close()
 }
@@ -163,14 +163,15 @@ func (t *slotTable) descriptors() (fds []int) {
 	return fds
 }
 
-// removedFigures are those of removed slots, in the order of their names.
-func (t *slotTable) removedFigures() (figures []Figures) {
+// removedStats are the statistics of removed slots, sorted by slot name.
+func (t *slotTable) removedStats() (stats []SlotStats) {
 	for _, name := range slices.Sorted(maps.Keys(t.former)) {
-		f := t.former[name]
-		figures = append(figures, Figures{
-			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: StateStopped, Generation: f.Generation, Restarts: f.Restarts},
-			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
+		saved := t.former[name]
+		stats = append(stats, SlotStats{
+			SlotStatus: SlotStatus{Slot: name, Role: saved.Role, State: StateStopped, Generation: saved.Generation, Restarts: saved.Restarts},
+			Accepted:   saved.Accepted, Adopted: saved.Adopted, Hangs: saved.Hangs,
+			AppCounters: saved.AppCounters, MergedReport: saved.MergedReport,
 		})
 	}
-	return figures
+	return stats
 }

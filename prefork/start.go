@@ -24,9 +24,9 @@ type release struct {
 // siblings.
 const ownBinary = "/proc/self/exe"
 
-// ErrNoProc is New's error if the path to the running binary does not exist, as
+// ErrProcNotMounted is New's error if the path to the running binary does not exist, as
 // in a root folder without a mounted /proc.
-var ErrNoProc = errors.New("no /proc/self/exe, which children are started from: mount -t proc proc /proc")
+var ErrProcNotMounted = errors.New("no /proc/self/exe, which children are started from: mount -t proc proc /proc")
 
 // supervisor starts, watches and ends the processes of the slots.
 type supervisor struct {

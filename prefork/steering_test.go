@@ -21,7 +21,7 @@ func (c *recordedControl) Send(text string, _ int) error {
 // slots in the last program.
 func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl, attached *[]int) {
 	t.Helper()
-	table := &slotTable{former: map[string]savedFigures{}}
+	table := &slotTable{former: map[string]savedStats{}}
 	attached = new([]int)
 	sys := &system{
 		queue: func(int) int { return 0 },
