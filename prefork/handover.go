@@ -62,7 +62,7 @@ type savedSlot struct {
 	Adopter        int       // PID of the adopter; 0: none
 	Current        *savedProcess
 	Next           *savedProcess
-	Leaving        []*savedProcess `json:"StateLeaving"`
+	Leaving        []*savedProcess `json:"Leaving"`
 }
 
 type savedProcess struct {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +53,37 @@ func TestStateThatIsNotUnderstood(t *testing.T) {
 		}
 		if c.want == "not understood" && !errors.Is(err, errForeignState) {
 			t.Errorf("%s: %v is not errForeignState", name, err)
+		}
+	}
+}
+
+// A master of another release reads the saved state, so its keys are fixed.
+func TestSavedStateKeepsItsKeys(t *testing.T) {
+	p := &savedProcess{}
+	text, err := json.Marshal(savedMaster{
+		RemovedStats: map[string]savedStats{"serve.7": {}},
+		Slots:        []savedSlot{{Current: p, Next: p, Leaving: []*savedProcess{p}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type object = map[string]any
+	saved := object{}
+	if err := json.Unmarshal(text, &saved); err != nil {
+		t.Fatal(err)
+	}
+	slot := saved["Slots"].([]any)[0].(object)
+	for name, c := range map[string]struct {
+		got  object
+		want string
+	}{
+		"master":       {saved, "Address Again Aside Binary Bound Config Former Handed Instance Layout Refused Release Reloads Shared Slots Started"},
+		"slot":         {slot, "Adopter Again Current Deaths Generation Hangs LastExit Leaving Listener Next Number Page Past Reports Restarts Retired Retiring Role"},
+		"process":      {slot["Leaving"].([]any)[0].(object), "Booted Control Deadline Doom Enough Generation PID Quit Release Share Since State"},
+		"removed slot": {saved["Former"].(object)["serve.7"].(object), "Accepted Adopted Generation Hangs Past Restarts Role Tally"},
+	} {
+		if keys := strings.Join(slices.Sorted(maps.Keys(c.got)), " "); keys != c.want {
+			t.Errorf("%s has keys %q; want %q", name, keys, c.want)
 		}
 	}
 }
