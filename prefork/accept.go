@@ -12,11 +12,11 @@ import (
 // of siblings that do not accept at the moment. To a server it is one
 // net.Listener.
 type listener struct {
-	slot    string
-	addr    net.Addr
-	lane    *Counters
-	conns   chan acceptance
-	drained chan struct{} // closed when Close was called and nothing accepted is left
+	slot     string
+	addr     net.Addr
+	counters *Counters
+	conns    chan acceptResult
+	drained  chan struct{} // closed when Close was called and nothing accepted is left
 
 	mu        sync.Mutex
 	sockets   map[string]net.Listener // by slot
@@ -25,23 +25,23 @@ type listener struct {
 	acceptors sync.WaitGroup
 }
 
-// acceptance is the result of an accept(2).
-type acceptance struct {
+// acceptResult is the result of an accept(2).
+type acceptResult struct {
 	conn net.Conn
 	err  error
 }
 
-func newListener(slot string, own net.Listener, lane *Counters) *listener {
+func newListener(slot string, own net.Listener, counters *Counters) *listener {
 	l := &listener{
-		slot: slot, addr: own.Addr(), lane: lane,
-		conns: make(chan acceptance), drained: make(chan struct{}), sockets: map[string]net.Listener{},
+		slot: slot, addr: own.Addr(), counters: counters,
+		conns: make(chan acceptResult), drained: make(chan struct{}), sockets: map[string]net.Listener{},
 	}
 	l.add(slot, own)
 	return l
 }
 
 // listen makes a net.Listener of a descriptor, which it takes over.
-func listen(fd uintptr) (net.Listener, error) {
+func listenerFromFD(fd uintptr) (net.Listener, error) {
 	f := os.NewFile(fd, "listener")
 	if f == nil {
 		return nil, errors.New("no such descriptor")
@@ -94,11 +94,11 @@ func (l *listener) accept(slot string, socket net.Listener) {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EINVAL): // shut down by the master
 			return
 		case err == nil && slot == l.slot:
-			l.lane.accepted.Add(1)
+			l.counters.accepted.Add(1)
 		case err == nil:
-			l.lane.adopted.Add(1)
+			l.counters.adopted.Add(1)
 		}
-		l.conns <- acceptance{conn, err}
+		l.conns <- acceptResult{conn, err}
 	}
 }
 

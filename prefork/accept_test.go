@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// lateListener makes a listener on one socket of its own, not yet opened.
-func lateListener(t *testing.T) (l *listener, fd int) {
+// newUnopenedListener makes a listener on one socket of its own, not yet opened.
+func newUnopenedListener(t *testing.T) (l *listener, fd int) {
 	t.Helper()
 	fds, _, err := listenGroup("127.0.0.1:0", 1)
 	if err != nil {
@@ -42,7 +42,7 @@ func dupFile(t *testing.T, fd int) *os.File {
 // Until it is opened a listener leaves connections to others: its process may
 // never get ready.
 func TestListenerWaitsUntilItIsOpened(t *testing.T) {
-	l, fd := lateListener(t)
+	l, fd := newUnopenedListener(t)
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -68,21 +68,21 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 		t.Error(err)
 	}
 	testutil.Eventually(t, "the queue is empty", func() bool { return acceptQueue(fd) == 0 })
-	if n := l.lane.accepted.Load(); n != 1 {
+	if n := l.counters.accepted.Load(); n != 1 {
 		t.Errorf("%d accepted", n)
 	}
 }
 
 // What was accepted before Close is returned after it.
 func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
-	l, fd := lateListener(t)
+	l, fd := newUnopenedListener(t)
 	l.open()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	testutil.Eventually(t, "accepted", func() bool { return l.lane.accepted.Load() == 1 && acceptQueue(fd) == 0 })
+	testutil.Eventually(t, "accepted", func() bool { return l.counters.accepted.Load() == 1 && acceptQueue(fd) == 0 })
 	for range 2 {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -99,7 +99,7 @@ func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
 }
 
 func TestListenerThatIsClosedUnopened(t *testing.T) {
-	l, _ := lateListener(t)
+	l, _ := newUnopenedListener(t)
 	_ = l.Close()
 	l.open()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {

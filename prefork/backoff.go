@@ -28,13 +28,13 @@ func (b Backoff) withDefaults() Backoff {
 	return b
 }
 
-// deaths are the times at which a slot's processes died, oldest first.
-type deaths []time.Time
+// exitTimes are the times at which a slot's processes died, oldest first.
+type exitTimes []time.Time
 
 // add notes a death and forgets those outside the window; it returns how long
 // to wait before the next start, with up to a tenth of jitter so that slots
 // which died together do not come back together.
-func (d *deaths) add(now time.Time, b Backoff) time.Duration {
+func (d *exitTimes) add(now time.Time, b Backoff) time.Duration {
 	*d = append(slices.DeleteFunc(*d, func(t time.Time) bool { return now.Sub(t) >= b.Window }), now)
 	n := len(*d)
 	if n == 1 {

@@ -13,16 +13,16 @@ const skfAdRandom = 0xfffff000 + 56
 
 // share is a socket of a SO_REUSEPORT group and how much of the new
 // connections it is to get, relative to the others.
-type share struct {
+type socketWeight struct {
 	index  int // in the order of listen(2) within the group
 	weight int
 }
 
-// steer attaches a classic BPF program (socket(7), SO_ATTACH_REUSEPORT_CBPF) to
+// attachSteering attaches a classic BPF program (socket(7), SO_ATTACH_REUSEPORT_CBPF) to
 // the group that fd is of: from now on a new connection goes to one of the
 // shares, by chance and by weight. Any socket of the group will do; it needs no
 // privilege, and replaces the program before at once.
-func steer(fd int, shares []share) error {
+func attachSteering(fd int, shares []socketWeight) error {
 	program := steeringProgram(shares)
 	if program == nil {
 		return nil
@@ -39,7 +39,7 @@ func steer(fd int, shares []share) error {
 //	1: if A >= w0+w1 goto 2; return index 1   …   return last index
 //
 // If all weights are zero there is no program.
-func steeringProgram(shares []share) []unix.SockFilter {
+func steeringProgram(shares []socketWeight) []unix.SockFilter {
 	total := uint32(0)
 	for _, s := range shares {
 		total += uint32(s.weight)
@@ -62,12 +62,12 @@ func steeringProgram(shares []share) []unix.SockFilter {
 	return program
 }
 
-// weigh turns the connections that each slot holds into weights: of the next
+// connectionWeights turns the connections that each slot holds into weights: of the next
 // arrivals each slot is to get what it lacks of an equal share of them all. A
 // guess at how many these will be keeps a burst that comes before the weights
 // can change again from going to the emptiest slot alone. Every slot gets a
 // little, since a number read a moment ago is only nearly true.
-func weigh(held []int, arrivals int) []int {
+func connectionWeights(held []int, arrivals int) []int {
 	sum := 0
 	for _, n := range held {
 		sum += n

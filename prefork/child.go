@@ -23,9 +23,9 @@ var (
 	ErrOrphaned   = errors.New("the master is gone")
 )
 
-// heartbeatEvery is the interval of the heartbeat, and so the longest that a child
+// heartbeatInterval is the interval of the heartbeat, and so the longest that a child
 // stays stalled once it works again.
-const heartbeatEvery = 250 * time.Millisecond
+const heartbeatInterval = 250 * time.Millisecond
 
 // Child is the child's side of a slot.
 type Child struct {
@@ -39,7 +39,7 @@ type Child struct {
 
 	control    socket
 	page       *page
-	lane       *Counters
+	counters   *Counters
 	report     *report // nil: the master is of an older release without reports
 	fromMaster masterListener
 
@@ -68,12 +68,12 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", envSlot, name, err)
 	}
 	unix.CloseOnExec(fdPage)
-	var place int
-	if c.lane, place = c.page.lane(c.Generation); c.lane == nil {
+	var index int
+	if c.counters, index = c.page.find(c.Generation); c.counters == nil {
 		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no place for it", envSlot, name)
 	}
 	if vars[envReports] != "" {
-		if c.report, err = inheritReport(place); err != nil {
+		if c.report, err = inheritReport(index); err != nil {
 			return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", envSlot, name, err)
 		}
 	}
@@ -101,11 +101,11 @@ func (c *Child) Slot() string { return fmt.Sprintf("%s.%d", c.Role, c.Number) }
 func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 
 // Counters is where this process counts connections and requests.
-func (c *Child) Counters() *Counters { return c.lane }
+func (c *Child) Counters() *Counters { return c.counters }
 
 // AppCounters are the slot's counters for the application, of this process and all
 // earlier ones.
-func (c *Child) AppCounters() *AppCounters { return &c.page.tally }
+func (c *Child) AppCounters() *AppCounters { return &c.page.appCounters }
 
 // OnlyProcess reports whether no earlier process of the slot is alive. The caller may
 // then take over what that process held under the slot's name.
@@ -116,13 +116,13 @@ func (c *Child) OnlyProcess() bool { return c.page.alone(c.Generation) }
 // copies; the master's stay open. Accept still returns the connections that were
 // accepted before Close, and then net.ErrClosed.
 func (c *Child) Listener() (net.Listener, error) {
-	own, err := listen(fdListener)
+	own, err := listenerFromFD(fdListener)
 	if err != nil {
 		return nil, fmt.Errorf("inherit listening socket: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listener = newListener(c.Slot(), own, c.lane)
+	c.listener = newListener(c.Slot(), own, c.counters)
 	return c.listener, nil
 }
 
@@ -181,15 +181,15 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 
 // sendHeartbeats sends heartbeats and listens for TERM, until alive ends.
 func (c *Child) sendHeartbeats(alive context.Context, leave context.CancelCauseFunc, signals <-chan os.Signal) {
-	beat := time.NewTicker(heartbeatEvery)
+	beat := time.NewTicker(heartbeatInterval)
 	defer beat.Stop()
-	c.Counters().beat(time.Now())
+	c.Counters().setHeartbeat(time.Now())
 	for {
 		select {
 		case <-alive.Done():
 			return
 		case now := <-beat.C:
-			c.Counters().beat(now)
+			c.Counters().setHeartbeat(now)
 		case sig := <-signals:
 			if sig == syscall.SIGTERM {
 				leave(ErrTerminated)
@@ -238,7 +238,7 @@ func socketFrom(rights []byte) net.Listener {
 	if fd < 0 {
 		return nil
 	}
-	socket, err := listen(uintptr(fd))
+	socket, err := listenerFromFD(uintptr(fd))
 	if err != nil {
 		return nil
 	}

@@ -29,7 +29,7 @@
 // A slot that is removed (TTOU) gets no new connections. Its socket is closed when
 // the accept queue has been empty for a while, and then its process leaves:
 //
-//	leaving (retiring) ──queue empty for 500 ms──► leaving ──exit──► stopped
+//	leaving (removing) ──queue empty for 500 ms──► leaving ──exit──► stopped
 //
 // TERM and INT make all processes leave; a second one kills them.
 //

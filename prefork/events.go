@@ -27,7 +27,7 @@ func (m *Master) promote(s *slot) {
 	s.current, s.next = s.next, nil
 	if old != nil {
 		m.steering.update() // before its clients reconnect
-		m.supervisor.leave(old, cmp.Or(s.replaceReason, "replaced"))
+		m.supervisor.drain(old, cmp.Or(s.replaceReason, "replaced"))
 		s.replaceReason = ""
 	}
 }
@@ -36,7 +36,7 @@ func (m *Master) promote(s *slot) {
 // first time that makes the server ready, and later it ends a reload.
 func (m *Master) checkSettled() {
 	for _, s := range m.slots.all {
-		if !s.retiring && !s.retired && (s.accepting() == nil || m.rollout.outdated(s)) {
+		if !s.removing && !s.removed && (s.liveProcess() == nil || m.rollout.outdated(s)) {
 			return
 		}
 	}
@@ -67,26 +67,26 @@ func (m *Master) reap() {
 // handleExit handles the end of a process.
 func (m *Master) handleExit(pid int, status syscall.WaitStatus) {
 	if p := m.slots.process(pid); p != nil {
-		m.handleChildExit(p, reason(status))
+		m.handleChildExit(p, describeExit(status))
 		return
 	}
 	if !m.reloader.handleExit(pid, status) {
-		m.log.Debug("reaped unknown process", "pid", pid, "reason", reason(status))
+		m.log.Debug("reaped unknown process", "pid", pid, "reason", describeExit(status))
 	}
 }
 
 func (m *Master) handleChildExit(p *process, why string) {
 	successor := p == p.slot.next
-	why = m.supervisor.gone(p, why)
-	if !m.reloader.childGone(p, successor, why) && successor {
-		m.successorFailed(p.slot, why)
+	why = m.supervisor.handleExit(p, why)
+	if !m.reloader.handleChildExit(p, successor, why) && successor {
+		m.handleSuccessorFailure(p.slot, why)
 	}
 }
 
-// successorFailed handles the failure of a process that was to replace another
+// handleSuccessorFailure handles the failure of a process that was to replace another
 // one. The rollout tries again.
-func (m *Master) successorFailed(s *slot, why string) {
-	if m.rollout.failed(s, why) {
+func (m *Master) handleSuccessorFailure(s *slot, why string) {
+	if m.rollout.recordFailure(s, why) {
 		m.notifyReady() // systemctl reload must not wait for the next attempt
 	}
 }
@@ -98,7 +98,7 @@ func (m *Master) continueRollingReplace() {
 		return
 	}
 	if s, err := m.rollout.step(m.sys.now()); err != nil {
-		m.successorFailed(s, err.Error())
+		m.handleSuccessorFailure(s, err.Error())
 	}
 }
 

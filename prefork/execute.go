@@ -19,7 +19,7 @@ import (
 // It must be called on the main thread, as spawn: Pdeathsig of the children
 // depends on it.
 func execute(program string, args, env []string, state []byte) error {
-	fd, err := filled("gale-state", state)
+	fd, err := newMemfd("gale-state", state)
 	if err != nil {
 		return err
 	}
@@ -84,29 +84,29 @@ func signalSet(signals ...os.Signal) *unix.Sigset_t {
 	return set
 }
 
-// try runs a binary as a master that only checks whether it could take over.
-func try(c trialCommand) (_ *trial, err error) {
+// startTrial runs a binary as a master that only checks whether it could take over.
+func startTrial(c trialCommand) (_ *trial, err error) {
 	t := &trial{} // not the result: that is nil when err is not
 	defer func() {
 		if err != nil {
-			_, _ = t.report.Close(), t.errors.Close()
+			_, _ = t.report.Close(), t.output.Close()
 		}
 	}()
-	state, err := filled("gale-state", c.state)
+	state, err := newMemfd("gale-state", c.state)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(state) //nolint:errcheck // the child has its own
-	if t.report, err = scratch("gale-report", len(configMessage)+maxConfig); err != nil {
+	if t.report, err = newLimitedMemfd("gale-report", len(configMessage)+maxConfig); err != nil {
 		return nil, err
 	}
-	if t.errors, err = scratch("gale-errors", 16<<10); err != nil {
+	if t.output, err = newLimitedMemfd("gale-errors", 16<<10); err != nil {
 		return nil, err
 	}
-	env := append(slices.Clone(c.env), fmt.Sprintf("%s=%d", envState, firstHanded), fmt.Sprintf("%s=%d", envTrial, firstHanded+1))
+	env := append(slices.Clone(c.env), fmt.Sprintf("%s=%d", envState, firstInheritedFD), fmt.Sprintf("%s=%d", envTrial, firstInheritedFD+1))
 	t.pid, err = syscall.ForkExec(c.program, c.args, &syscall.ProcAttr{
 		Env:   env,
-		Files: []uintptr{0, t.errors.Fd(), t.errors.Fd(), uintptr(state), t.report.Fd()},
+		Files: []uintptr{0, t.output.Fd(), t.output.Fd(), uintptr(state), t.report.Fd()},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
@@ -115,8 +115,8 @@ func try(c trialCommand) (_ *trial, err error) {
 	return t, nil
 }
 
-// filled is a file in memory (memfd_create(2)) with that content.
-func filled(name string, content []byte) (fd int, err error) {
+// newMemfd makes a file in memory (memfd_create(2)) with that content.
+func newMemfd(name string, content []byte) (fd int, err error) {
 	fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return -1, os.NewSyscallError("memfd_create", err)
@@ -132,9 +132,9 @@ func filled(name string, content []byte) (fd int, err error) {
 	return fd, nil
 }
 
-// scratch is an empty file in memory that takes no more than limit bytes: what
+// newLimitedMemfd makes an empty file in memory that takes no more than limit bytes: what
 // is written beyond fails (fcntl(2), F_SEAL_GROW).
-func scratch(name string, limit int) (*os.File, error) {
+func newLimitedMemfd(name string, limit int) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
@@ -151,9 +151,9 @@ func scratch(name string, limit int) (*os.File, error) {
 	return f, nil
 }
 
-// contents is what was written to a scratch file, which it closes: the writer
+// readMemfd returns what was written to a scratch file, which it closes: the writer
 // shares the offset.
-func contents(f *os.File) []byte {
+func readMemfd(f *os.File) []byte {
 	defer f.Close() //nolint:errcheck // in memory
 	end, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {

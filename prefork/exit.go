@@ -9,18 +9,18 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// gone handles the end of a slot's process. It returns the reason, which is more
+// handleExit handles the end of a slot's process. It returns the reason, which is more
 // than the exit status if the master ended it.
-func (v *supervisor) gone(p *process, why string) string {
+func (v *supervisor) handleExit(p *process, why string) string {
 	if p.exitReason != "" {
 		why = fmt.Sprintf("%s (%s)", p.exitReason, why)
 	}
 	_ = p.control.Close()
-	p.slot.page.vacate(p.lane)
-	v.keepReport(p)
+	p.slot.page.free(p.counters)
+	v.mergeReport(p)
 	p.state = StateStopped // as an adopter, and for a message that is still queued
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
-		v.died(p, why)
+		v.handleUnexpectedExit(p, why)
 	} else {
 		p.slot.leaving = slices.Delete(p.slot.leaving, i, i+1)
 		p.slot.lastExit = why
@@ -29,17 +29,17 @@ func (v *supervisor) gone(p *process, why string) string {
 	return why
 }
 
-// died handles the end of a process that was not asked to leave, and schedules
+// handleUnexpectedExit handles the end of a process that was not asked to leave, and schedules
 // the next start in its slot.
-func (v *supervisor) died(p *process, why string) {
+func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 	s, now := p.slot, v.sys.now()
 	s.lastExit = why
-	delay := s.deaths.add(now, v.opt.Backoff)
+	delay := s.unexpectedExits.add(now, v.opt.Backoff)
 	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why}
 	if p == s.next {
 		s.next = nil
 		v.log.Warn("replacement died, the old process serves on", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
-		s.again = now.Add(delay)
+		s.startAt = now.Add(delay)
 		return
 	}
 	s.current = nil
@@ -50,13 +50,13 @@ func (v *supervisor) died(p *process, why string) {
 		s.current, s.next = s.next, nil
 		return
 	}
-	if s.retiring {
+	if s.removing {
 		v.log.Warn("child died", attrs...)
 		return
 	}
 	delay = min(delay, v.maxDelay(s.role, now))
 	v.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
-	s.again = now.Add(delay)
+	s.startAt = now.Add(delay)
 }
 
 // maxRoleOutage is how long a role without any process waits before it starts
@@ -85,8 +85,8 @@ func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 // if none has to.
 func (v *supervisor) nextDeadline(now time.Time) (next time.Time) {
 	for _, s := range v.slots.all {
-		if s.current == nil || now.Before(s.again) {
-			next = earliest(next, s.again)
+		if s.current == nil || now.Before(s.startAt) {
+			next = earliest(next, s.startAt)
 		}
 		for p := range s.processes() {
 			next = earliest(next, p.deadline)
@@ -109,24 +109,24 @@ func (v *supervisor) expire(now time.Time) {
 	for p := range v.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
-		case late > pausedAfter: // the master itself was stopped; messages that came meanwhile are handled first
-			p.deadline = now.Add(pausedAfter)
+		case late > pauseThreshold: // the master itself was stopped; messages that came meanwhile are handled first
+			p.deadline = now.Add(pauseThreshold)
 		default:
 			p.deadline = time.Time{}
-			v.overdue(p)
+			v.handleTimeout(p)
 		}
 	}
 	for _, s := range v.slots.all {
-		if s.current == nil && !s.again.IsZero() && !now.Before(s.again) {
+		if s.current == nil && !s.startAt.IsZero() && !now.Before(s.startAt) {
 			_ = v.start(s) // logged, and tried again
 		}
 	}
 }
 
-// overdue acts on a process that should have left its state by now.
-func (v *supervisor) overdue(p *process) {
+// handleTimeout acts on a process that should have left its state by now.
+func (v *supervisor) handleTimeout(p *process) {
 	switch {
-	case p.quit:
+	case p.quitSent:
 		v.kill(p, p.exitReason)
 	case p.state == StateBooting:
 		v.kill(p, fmt.Sprintf("not ready within %v", v.opt.BootTimeout))
@@ -135,9 +135,9 @@ func (v *supervisor) overdue(p *process) {
 	}
 }
 
-// leave lets a process finish its work: TERM, then within the grace time QUIT,
+// drain lets a process finish its work: TERM, then within the grace time QUIT,
 // then KILL.
-func (v *supervisor) leave(p *process, why string) {
+func (v *supervisor) drain(p *process, why string) {
 	s := p.slot
 	if s.current == p {
 		s.current = nil
@@ -146,7 +146,7 @@ func (v *supervisor) leave(p *process, why string) {
 		s.next = nil
 	}
 	s.leaving = append(s.leaving, p)
-	if p.quit { // hung: QUIT was sent already
+	if p.quitSent { // hung: QUIT was sent already
 		p.state = StateLeaving
 		return
 	}
@@ -159,8 +159,8 @@ func (v *supervisor) leave(p *process, why string) {
 // quit makes a process print its goroutines and exit; KILL follows.
 func (v *supervisor) quit(p *process, why string) {
 	v.log.Error("sending QUIT to child for a goroutine dump", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.exitReason, p.quit = why, true
-	p.deadline = v.sys.now().Add(dumpTime)
+	p.exitReason, p.quitSent = why, true
+	p.deadline = v.sys.now().Add(dumpTimeout)
 	_ = v.sys.kill(p.pid, syscall.SIGQUIT)
 }
 
@@ -171,16 +171,16 @@ func (v *supervisor) kill(p *process, why string) {
 	_ = v.sys.kill(p.pid, syscall.SIGKILL)
 }
 
-// keepReport merges the last report of a process that is gone into the sum of
+// mergeReport merges the last report of a process that is gone into the sum of
 // its slot.
-func (v *supervisor) keepReport(p *process) {
-	last := p.slot.reports.read(p.place)
+func (v *supervisor) mergeReport(p *process) {
+	last := p.slot.reports.read(p.index)
 	if len(last) == 0 || v.opt.MergeReports == nil {
 		return
 	}
-	p.slot.reports.clear(p.place)
+	p.slot.reports.clear(p.index)
 	if err := pool.Protect(func() error {
-		p.slot.past = v.opt.MergeReports(p.slot.past, last)
+		p.slot.mergedReport = v.opt.MergeReports(p.slot.mergedReport, last)
 		return nil
 	}); err != nil {
 		v.log.Error("report lost", "slot", p.slot.name(), "pid", p.pid, "error", err)

@@ -33,13 +33,13 @@ type fakeSystem struct {
 const trialPID = 99
 
 type fakeControl struct {
-	said      chan string
+	messages  chan string
 	interrupt chan struct{}
 }
 
 func (c fakeControl) Read(p []byte) (int, error) {
 	select {
-	case text, ok := <-c.said:
+	case text, ok := <-c.messages:
 		if !ok {
 			return 0, os.ErrClosed
 		}
@@ -48,7 +48,7 @@ func (c fakeControl) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 }
-func (c fakeControl) Close() error           { close(c.said); return nil }
+func (c fakeControl) Close() error           { close(c.messages); return nil }
 func (c fakeControl) Send(string, int) error { return nil }
 func (c fakeControl) SetReadDeadline(at time.Time) error {
 	if !at.IsZero() {
@@ -95,8 +95,8 @@ func (f *fakeSystem) system() system {
 			}
 			return pid, syscall.WaitStatus(syscall.SIGKILL), true
 		},
-		try: func(trialCommand) (*trial, error) {
-			report, err := scratch("report", 10)
+		startTrial: func(trialCommand) (*trial, error) {
+			report, err := newLimitedMemfd("report", 10)
 			if err != nil {
 				return nil, err
 			}
@@ -104,8 +104,8 @@ func (f *fakeSystem) system() system {
 				_, _ = report.WriteString(configMessage)
 				f.exit(trialPID)
 			}
-			said, err := scratch("errors", 10)
-			return &trial{pid: trialPID, report: report, errors: said}, err
+			output, err := newLimitedMemfd("output", 10)
+			return &trial{pid: trialPID, report: report, output: output}, err
 		},
 		holdSignals: func(chan<- os.Signal) {},
 		identity:    func(string) string { return "" },
@@ -115,7 +115,7 @@ func (f *fakeSystem) system() system {
 			defer f.mu.Unlock()
 			return f.rss
 		},
-		queue: func(int) int { return 0 },
+		acceptQueue: func(int) int { return 0 },
 		sdNotify: func(state string) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -144,15 +144,15 @@ func (f *fakeSystem) exit(pid int) {
 	}
 }
 
-// saw returns copies of when processes were started and which signals sent.
-func (f *fakeSystem) saw() (starts []time.Time, kills []string) {
+// recorded returns copies of when processes were started and which signals sent.
+func (f *fakeSystem) recorded() (starts []time.Time, kills []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.starts), slices.Clone(f.kills)
 }
 
-// say speaks as the newest process, and returns its PID.
-func (f *fakeSystem) say(text string) (pid int) {
+// send speaks as the newest process, and returns its PID.
+func (f *fakeSystem) send(text string) (pid int) {
 	f.mu.Lock()
 	pid = f.nextPID
 	said := f.controls[pid]

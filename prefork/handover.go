@@ -45,24 +45,24 @@ type savedMaster struct {
 }
 
 type savedSlot struct {
-	Role           string
-	Number         int
-	Listener       int
-	Page           int
-	Generation     int
-	Restarts       int
-	Hangs          int
-	Reports        int         // descriptor; 0: none, the previous master does not support reports
-	MergedReport   []byte      `json:"Past"` // merged reports of processes that have exited
-	UnplannedExits []time.Time `json:"Deaths"`
-	LastExit       string
-	StartAt        time.Time `json:"Again"` // time of the next start
-	Removing       bool      `json:"Retiring"`
-	Removed        bool      `json:"Retired"`
-	Adopter        int       // PID of the adopter; 0: none
-	Current        *savedProcess
-	Next           *savedProcess
-	Leaving        []*savedProcess `json:"Leaving"`
+	Role            string
+	Number          int
+	Listener        int
+	Page            int
+	Generation      int
+	Restarts        int
+	Hangs           int
+	Reports         int         // descriptor; 0: none, the previous master does not support reports
+	MergedReport    []byte      `json:"Past"` // merged reports of processes that have exited
+	UnexpectedExits []time.Time `json:"Deaths"`
+	LastExit        string
+	StartAt         time.Time `json:"Again"` // time of the next start
+	Removing        bool      `json:"Retiring"`
+	Removed         bool      `json:"Retired"`
+	Adopter         int       // PID of the adopter; 0: none
+	Current         *savedProcess
+	Next            *savedProcess
+	Leaving         []*savedProcess `json:"Leaving"`
 }
 
 type savedProcess struct {
@@ -73,7 +73,7 @@ type savedProcess struct {
 	State       State
 	Since       time.Time
 	Deadline    time.Time
-	ReadySince  time.Time `json:"Booted"`
+	ReadyAt     time.Time `json:"Booted"`
 	QuitSent    bool      `json:"Quit"`
 	ExitReason  string    `json:"Doom"`
 	MaxRequests int64     `json:"Enough"`
@@ -124,8 +124,8 @@ func (m *Master) handlePendingSignals() {
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
-		ReloadPending: m.reloader.again, SharedSocket: m.sockets.shared, FromSystemd: m.sockets.handed, Parked: m.parked.descriptors(),
-		Reloads: m.rollout.reloads, Refused: m.reloader.refused, RemovedStats: m.slots.former,
+		ReloadPending: m.reloader.pending, SharedSocket: m.sockets.shared, FromSystemd: m.sockets.fromSystemd, Parked: m.parked.descriptors(),
+		Reloads: m.rollout.reloads, Refused: m.reloader.refused, RemovedStats: m.slots.removed,
 	}
 	if m.sockets.address != nil {
 		saved.Bound = m.sockets.address.String()
@@ -142,9 +142,9 @@ func (m *Master) save() ([]byte, error) {
 func (s *slot) save() savedSlot {
 	saved := savedSlot{
 		Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
-		Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), MergedReport: s.past,
-		UnplannedExits: s.deaths, LastExit: s.lastExit, StartAt: s.again,
-		Removing: s.retiring, Removed: s.retired, Current: s.current.save(), Next: s.next.save(),
+		Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), MergedReport: s.mergedReport,
+		UnexpectedExits: s.unexpectedExits, LastExit: s.lastExit, StartAt: s.startAt,
+		Removing: s.removing, Removed: s.removed, Current: s.current.save(), Next: s.next.save(),
 	}
 	if s.adopter != nil {
 		saved.Adopter = s.adopter.pid
@@ -161,7 +161,7 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, ReadySince: p.booted, QuitSent: p.quit, ExitReason: p.exitReason, MaxRequests: p.maxRequests, Resources: p.share,
+		Since: p.since, Deadline: p.deadline, ReadyAt: p.readyAt, QuitSent: p.quitSent, ExitReason: p.exitReason, MaxRequests: p.maxRequests, Resources: p.resources,
 	}
 }
 
@@ -191,8 +191,8 @@ func setCloseOnExec(fds []int, on bool) {
 	}
 }
 
-// errForeignState: this binary cannot read the saved state.
-var errForeignState = errors.New("the state of the running master is not understood: restart instead of reload")
+// errUnreadableState: this binary cannot read the saved state.
+var errUnreadableState = errors.New("the state of the running master is not understood: restart instead of reload")
 
 // inheritState reads the state that the previous master has saved for this
 // process, and in a trial where to report to. It returns nil if there is none.
@@ -208,11 +208,11 @@ func inheritState(environ []string) (saved *savedMaster, report *os.File, err er
 	defer state.Close() //nolint:errcheck // read only
 	text, err := io.ReadAll(io.NewSectionReader(state, 0, maxState))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errForeignState, err)
+		return nil, nil, fmt.Errorf("%w: %w", errUnreadableState, err)
 	}
 	saved = &savedMaster{}
 	if err := json.Unmarshal(text, saved); err != nil || len(saved.Slots) == 0 {
-		return nil, nil, errors.Join(errForeignState, err)
+		return nil, nil, errors.Join(errUnreadableState, err)
 	}
 	if vars[envTrial] != "" {
 		if report, err = inheritFile(vars[envTrial]); err != nil {
@@ -228,7 +228,7 @@ const maxState = 64 << 20
 // inheritFile takes over a descriptor that a variable names.
 func inheritFile(number string) (*os.File, error) {
 	fd, err := strconv.Atoi(number)
-	if err != nil || fd < firstHanded {
+	if err != nil || fd < firstInheritedFD {
 		return nil, errors.New("no descriptor")
 	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
@@ -244,7 +244,7 @@ func inheritFile(number string) (*os.File, error) {
 func TestedConfig(environ []string) []byte {
 	vars := variables(environ)
 	fd, err := strconv.Atoi(vars[envState])
-	if err != nil || fd < firstHanded || vars[envTrial] != "" {
+	if err != nil || fd < firstInheritedFD || vars[envTrial] != "" {
 		return nil
 	}
 	var st unix.Stat_t

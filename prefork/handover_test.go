@@ -15,7 +15,7 @@ import (
 // environState puts a state where the next master finds it.
 func environState(t *testing.T, state string) []string {
 	t.Helper()
-	fd, err := filled("state", []byte(state))
+	fd, err := newMemfd("state", []byte(state))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +51,8 @@ func TestStateThatIsNotUnderstood(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
-		if c.want == "not understood" && !errors.Is(err, errForeignState) {
-			t.Errorf("%s: %v is not errForeignState", name, err)
+		if c.want == "not understood" && !errors.Is(err, errUnreadableState) {
+			t.Errorf("%s: %v is not errUnreadableState", name, err)
 		}
 	}
 }

@@ -69,14 +69,14 @@ func TestListenGroup(t *testing.T) {
 }
 
 // Steering works unprivileged and at once, for a group of one too.
-func TestSteer(t *testing.T) {
+func TestAttachSteering(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		fds, addr, err := listenGroup("127.0.0.1:0", n)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer closeAll(fds)
-		if err := steer(fds[0], []share{{index: n - 1, weight: 1}}); err != nil {
+		if err := attachSteering(fds[0], []socketWeight{{index: n - 1, weight: 1}}); err != nil {
 			t.Fatal(err)
 		}
 		for range 20 {

@@ -176,15 +176,15 @@ func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 	}
 }
 
-// answer is who answered.
-type answer struct {
+// response names the process that sent it.
+type response struct {
 	slot      string
 	pid       int
 	behaviour string
 }
 
-// ask sends a line to the server.
-func ask(addr string) (a answer, err error) {
+// request sends a line to the server.
+func request(addr string) (a response, err error) {
 	conn, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
 		return a, err

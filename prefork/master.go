@@ -58,7 +58,7 @@ func New(o Options) (*Master, error) {
 		parked:  &parkedListeners{open: map[string]net.Listener{}},
 		signals: make(chan os.Signal, 64),
 		calls:   make(chan func()),
-		slots:   &slotTable{roles: o.Roles, former: map[string]savedStats{}},
+		slots:   &slotTable{roles: o.Roles, removed: map[string]savedStats{}},
 		ended:   make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
@@ -74,7 +74,7 @@ func New(o Options) (*Master, error) {
 		return nil, ErrProcNotMounted
 	}
 	var err error
-	if m.reloader.program, err = program(o.Command); err != nil {
+	if m.reloader.program, err = findProgram(o.Command); err != nil {
 		return nil, err
 	}
 	saved, report, err := inheritState(o.Environ)
@@ -116,9 +116,9 @@ func (m *Master) assemble() {
 	}
 }
 
-// program finds the file that a command line names, as the shell did. A
+// findProgram finds the file that a command line names, as the shell did. A
 // symbolic link is kept: it may name another file by the next reload.
-func program(command []string) (string, error) {
+func findProgram(command []string) (string, error) {
 	if len(command) == 0 {
 		return "", nil
 	}
@@ -137,15 +137,15 @@ func program(command []string) (string, error) {
 // makeSlots makes the slots that the options ask for; as many serve as systemd
 // has handed over sockets, if it was more than one.
 func (m *Master) makeSlots() error {
-	handed, err := handedOver(m.opt.Environ, os.Getpid())
+	count, err := systemdSocketCount(m.opt.Environ, os.Getpid())
 	if err != nil {
 		return err
 	}
 	for _, role := range m.opt.Roles {
-		if role.Listens && handed > 0 {
-			m.sockets.handed, m.sockets.shared = true, handed == 1
-			if handed > 1 {
-				role.Slots = handed
+		if role.Listens && count > 0 {
+			m.sockets.fromSystemd, m.sockets.shared = true, count == 1
+			if count > 1 {
+				role.Slots = count
 			}
 		}
 		for n := range role.Slots {
@@ -226,7 +226,7 @@ func (m *Master) run(ctx context.Context) error {
 		case <-deadline.C:
 			m.expire()
 		case <-check.C:
-			check.Reset(m.examine())
+			check.Reset(m.checkProcesses())
 		case <-watchdog:
 			m.notifier.watchdog()
 		case call := <-m.calls:
@@ -253,14 +253,14 @@ func (m *Master) handleSignal(sig os.Signal) {
 	}
 }
 
-// examine checks the processes and the sockets, and returns when to check again.
-func (m *Master) examine() time.Duration {
+// checkProcesses checks the processes and the sockets, and returns when to check again.
+func (m *Master) checkProcesses() time.Duration {
 	now := m.sys.now()
 	next := m.steering.observe(now)
-	if m.resizer.closeQuiet(now) {
-		next = min(next, examineEvery)
+	if m.resizer.closeEmptySockets(now) {
+		next = min(next, checkInterval)
 	}
-	recovered, again := m.monitor.examine(now)
+	recovered, again := m.monitor.check(now)
 	if recovered {
 		m.checkSettled()
 	}

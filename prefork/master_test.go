@@ -22,15 +22,15 @@ func status(t *testing.T, m *Master) SlotStatus {
 // each time until the next one was started.
 func crash(f *fakeSystem, pid, n int) (gaps []time.Duration) {
 	for range n {
-		before, _ := f.saw()
+		before, _ := f.recorded()
 		died := time.Now()
 		f.exit(pid)
-		for now := before; len(now) == len(before); now, _ = f.saw() {
+		for now := before; len(now) == len(before); now, _ = f.recorded() {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
 		gaps = append(gaps, time.Since(died))
-		pid = f.say("")
+		pid = f.send("")
 	}
 	return gaps
 }
@@ -48,7 +48,7 @@ func TestTheLastSlotIsNotLeftWaiting(t *testing.T) {
 
 func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage) // the second slot is well
+		f.send(readyMessage) // the second slot is well
 		for i, gap := range crash(f, 1, 20) {
 			want := min(100*time.Millisecond<<(max(i, 1)-1), 5*time.Second)
 			if i == 0 {
@@ -58,13 +58,13 @@ func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 				t.Errorf("death %d: waited %v; want %v", i, gap, want)
 			}
 		}
-		f.say(readyMessage)
+		f.send(readyMessage)
 		time.Sleep(5*time.Minute + time.Second)
-		f.exit(f.say(""))
+		f.exit(f.send(""))
 		began := time.Now()
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		starts, _ := f.saw()
+		starts, _ := f.recorded()
 		if last := starts[len(starts)-1]; last.Before(began) {
 			t.Errorf("a death after five good minutes still waits")
 		}
@@ -84,7 +84,7 @@ func TestBootTimeout(t *testing.T) {
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
 			t.Errorf("status %+v; want a second process", s)
 		}
-		f.say(readyMessage)
+		f.send(readyMessage)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 2 {
@@ -114,16 +114,16 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 
 func TestGraceIsOver(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.signals <- syscall.SIGTERM
 		synctest.Wait()
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if s := status(t, m); s.State != StateLeaving || len(kills) != 1 || kills[0] != "terminated" {
 			t.Errorf("status %+v, kills %q", s, kills)
 		}
 		start := time.Now()
 		<-m.ended
-		_, kills = f.saw()
+		_, kills = f.recorded()
 		if d := time.Since(start); d < 12*time.Second || d > 13*time.Second || !slices.Equal(kills, []string{"terminated", "quit", "killed"}) {
 			t.Errorf("ended after %v with %q; want QUIT after the grace time, then KILL", d, kills)
 		}
@@ -133,7 +133,7 @@ func TestGraceIsOver(t *testing.T) {
 func TestStaleReadyIsPassedOver(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: StateLeaving}, readyMessage}
-		f.say("nonsense")
+		f.send("nonsense")
 		if s := status(t, m); s.State != StateBooting {
 			t.Errorf("state %s; want booting", s.State)
 		}
@@ -143,21 +143,21 @@ func TestStaleReadyIsPassedOver(t *testing.T) {
 // A process without a heartbeat is stalled, then hung: QUIT, KILL, the next.
 func TestNoHeartbeat(t *testing.T) {
 	inBubble(t, 1, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
-		time.Sleep(silentAfter + idleEvery)
+		f.send(readyMessage)
+		time.Sleep(heartbeatTimeout + idleInterval)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateStalled {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
 		// One beat, and it is trusted again.
-		lane, _ := m.slots.all[0].page.lane(1)
-		lane.beat(time.Now())
-		time.Sleep(idleEvery)
+		counters, _ := m.slots.all[0].page.find(1)
+		counters.setHeartbeat(time.Now())
+		time.Sleep(idleInterval)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 1 {
 			t.Errorf("after a heartbeat: %+v", s)
 		}
-		time.Sleep(10*time.Second + 2*idleEvery)
+		time.Sleep(10*time.Second + 2*idleInterval)
 		synctest.Wait()
 		if o, err := m.Stats(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
 			t.Errorf("%+v, %v; want one that hung", o, err)
@@ -165,9 +165,9 @@ func TestNoHeartbeat(t *testing.T) {
 		if s := status(t, m); s.State != StateHung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}
-		time.Sleep(dumpTime + idleEvery)
+		time.Sleep(dumpTimeout + idleInterval)
 		synctest.Wait()
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "hung for 10") || !slices.Equal(kills, []string{"quit", "killed"}) {
 			t.Errorf("in the end: %+v, signals %q", s, kills)
 		}

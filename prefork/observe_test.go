@@ -28,8 +28,8 @@ func TestClockThatIsSetKillsNobody(t *testing.T) {
 					return
 				case <-time.After(time.Second):
 					for _, s := range m.slots.all {
-						lane, _ := s.page.lane(1)
-						lane.beat(now())
+						counters, _ := s.page.find(1)
+						counters.setHeartbeat(now())
 					}
 				}
 			}
@@ -38,7 +38,7 @@ func TestClockThatIsSetKillsNobody(t *testing.T) {
 		ahead.Store(int64(time.Minute))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if _, kills := f.saw(); len(kills) > 0 {
+		if _, kills := f.recorded(); len(kills) > 0 {
 			t.Errorf("signals %q", kills)
 		}
 		close(stop)
@@ -50,11 +50,11 @@ func TestClockThatIsSetKillsNobody(t *testing.T) {
 // nothing about it.
 func TestCrashDuringATrial(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
-		time.Sleep(memoryEvery + idleEvery)
+		time.Sleep(memoryInterval + idleInterval)
 		synctest.Wait() // a successor boots, since the first one holds too much
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
@@ -93,7 +93,7 @@ func TestFailedReloadIsNotReady(t *testing.T) {
 		synctest.Wait()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if told := strings.Join(f.notified, "\n"); strings.Contains(told, "READY=1") || !strings.Contains(told, "reload failed") {
+		if states := strings.Join(f.notified, "\n"); strings.Contains(states, "READY=1") || !strings.Contains(states, "reload failed") {
 			t.Errorf("systemd was notified of %q", f.notified)
 		}
 	})
@@ -103,7 +103,7 @@ func TestFailedReloadIsNotReady(t *testing.T) {
 // too, ends the reload.
 func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
 		f.mu.Lock()
 		f.exec = func() error { return syscall.ENOEXEC }
@@ -129,7 +129,7 @@ func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
 }
 
 func TestTrialOfWhatIsNotThere(t *testing.T) {
-	if trial, err := try(trialCommand{program: "/nowhere", args: []string{"x"}}); err == nil {
+	if trial, err := startTrial(trialCommand{program: "/nowhere", args: []string{"x"}}); err == nil {
 		t.Errorf("%+v; want an error", trial)
 	}
 }

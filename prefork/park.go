@@ -45,7 +45,7 @@ func (l *parkedListeners) claim(name string) (net.Listener, error) {
 		return nil, nil
 	}
 	delete(l.inherited, name)
-	ln, err := listen(uintptr(fd))
+	ln, err := listenerFromFD(uintptr(fd))
 	if u, ok := ln.(*net.UnixListener); ok && err == nil {
 		u.SetUnlinkOnClose(true)
 	}

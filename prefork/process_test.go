@@ -40,7 +40,7 @@ func startServer(t *testing.T, behaviour string) *server {
 func newServer(t *testing.T, behaviour string) *server {
 	t.Helper()
 	s := &server{file: filepath.Join(t.TempDir(), "behaviour"), out: &testutil.LogBuffer{}, exit: make(chan error, 1)}
-	s.behave(t, behaviour)
+	s.setBehaviour(t, behaviour)
 	return s
 }
 
@@ -77,8 +77,8 @@ func (s *server) start(t *testing.T) {
 	})
 }
 
-// behave says what the master is to do when it reads the file next.
-func (s *server) behave(t *testing.T, behaviour string) {
+// setBehaviour says what the master is to do when it reads the file next.
+func (s *server) setBehaviour(t *testing.T, behaviour string) {
 	t.Helper()
 	if err := os.WriteFile(s.file, []byte(behaviour), 0o600); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func (s *server) behave(t *testing.T, behaviour string) {
 
 func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
 
-func (s *server) said(text string) bool { return strings.Contains(s.out.String(), text) }
+func (s *server) logged(text string) bool { return strings.Contains(s.out.String(), text) }
 
 // children returns the PIDs of the master's children by the name ps shows.
 func (s *server) children() map[string]int {
@@ -124,7 +124,7 @@ func processState(pid int) string {
 
 func (s *server) awaitReady(t *testing.T) {
 	t.Helper()
-	testutil.Eventually(t, "ready", func() bool { return s.said("msg=ready") })
+	testutil.Eventually(t, "ready", func() bool { return s.logged("msg=ready") })
 }
 
 func TestEverySlotServesUnderItsName(t *testing.T) {
@@ -132,7 +132,7 @@ func TestEverySlotServesUnderItsName(t *testing.T) {
 	s.awaitReady(t)
 	seen := map[string]bool{}
 	testutil.Eventually(t, "answers of both slots", func() bool {
-		a, err := ask(s.addr)
+		a, err := request(s.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +180,7 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 				default:
 				}
 				asked.Add(1)
-				if _, err := ask(s.addr); err != nil {
+				if _, err := request(s.addr); err != nil {
 					failed.Add(1)
 				}
 			}
@@ -204,7 +204,7 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 	}
 	t.Logf("%d asked, %d lost in flight, %d kills", asked.Load(), failed.Load(), kills)
 	for range 50 {
-		if _, err := ask(s.addr); err != nil {
+		if _, err := request(s.addr); err != nil {
 			t.Errorf("after the kills: %v", err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
 	var answered atomic.Int64
 	for range 40 {
 		go func() { // ends with its timeout at the latest
-			if a, err := ask(s.addr); err == nil && a.slot == "serve.0" {
+			if a, err := request(s.addr); err == nil && a.slot == "serve.0" {
 				answered.Add(1)
 			}
 		}()
@@ -229,7 +229,7 @@ func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
 func TestNeverReadyIsKilledAndReplaced(t *testing.T) {
 	s := startServer(t, "never-ready")
 	testutil.Eventually(t, "boot timeout and a second generation", func() bool {
-		return s.said("not ready within 5s") && s.said("msg=ready")
+		return s.logged("not ready within 5s") && s.logged("msg=ready")
 	})
 }
 
@@ -242,7 +242,7 @@ func TestSecondSignalKills(t *testing.T) {
 	if err := <-s.exit; err != nil {
 		t.Errorf("exit: %v", err)
 	}
-	if !s.said("stopping at once") {
+	if !s.logged("stopping at once") {
 		t.Error("the second signal was not noticed")
 	}
 }
@@ -289,7 +289,7 @@ func TestSiblingAdoptsTheSocketOfABrokenSlot(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
 	testutil.Eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
 	for range 200 {
-		a, err := ask(s.addr)
+		a, err := request(s.addr)
 		if err != nil || a.slot != "serve.0" {
 			t.Fatalf("answered by %+v, %v", a, err)
 		}
@@ -309,19 +309,19 @@ func TestStoppedChildIsSteeredAround(t *testing.T) {
 	for range 16 {
 		clients.Go(func() { // ends with its answers
 			for range 50 {
-				if _, err := ask(s.addr); err != nil {
+				if _, err := request(s.addr); err != nil {
 					t.Errorf("while a child is stopped: %v", err)
 				}
 			}
 		})
 	}
 	clients.Wait()
-	if !s.said("child stalled") {
+	if !s.logged("child stalled") {
 		t.Error("the stall was not noticed")
 	}
 	_ = syscall.Kill(victim, syscall.SIGCONT)
 	testutil.Eventually(t, "it answers again", func() bool {
-		a, err := ask(s.addr)
+		a, err := request(s.addr)
 		if err != nil {
 			t.Fatal(err)
 		}

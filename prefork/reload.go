@@ -23,11 +23,11 @@ import (
 //
 // The new master then replaces the processes one by one (rollout.go).
 type reload struct {
-	trial    *trial
-	next     release
-	binary   string   // identity of the file that was tried
-	canary   *process // boots now
-	untested []string // roles that have had no canary yet
+	trial         *trial
+	next          release
+	binary        string   // identity of the file that was tried
+	canary        *process // boots now
+	untestedRoles []string // roles that have had no canary yet
 }
 
 // trial is a run of the new binary that takes nothing over.
@@ -36,8 +36,8 @@ type trial struct {
 	pid      int
 	deadline time.Time
 	report   *os.File // the configuration for its children
-	errors   *os.File // its stdout and stderr
-	late     bool     // killed after the deadline
+	output   *os.File // its stdout and stderr
+	timedOut bool     // killed after the deadline
 }
 
 // reloader carries out reloads up to the moment when the master executes itself.
@@ -52,7 +52,7 @@ type reloader struct {
 	program    string // path of the binary that a reload executes
 
 	current *reload // the one under way
-	again   bool    // another one was requested meanwhile
+	pending bool    // another one was requested meanwhile
 	tested  string  // identity of the binary that this master was tried as
 	failure string  // why the last one failed; empty: it did not
 	refused int     // reloads that did not change anything
@@ -83,13 +83,13 @@ func (l *reloader) trial() *trial {
 // request begins a reload, or another one after the one under way.
 func (l *reloader) request() {
 	if l.current != nil {
-		l.again = true
+		l.pending = true
 		return
 	}
-	l.again = false
+	l.pending = false
 	l.log.Info("reload: trying the new binary and configuration")
 	l.notifier.reloading()
-	if err := l.try(false); err != nil {
+	if err := l.startTrial(false); err != nil {
 		l.fail(err.Error())
 	}
 }
@@ -97,11 +97,11 @@ func (l *reloader) request() {
 // recheck begins a reload if one was requested before, or if the configuration
 // or the binary has changed while the master took over and got no SIGHUP.
 func (l *reloader) recheck() {
-	if l.again {
+	if l.pending {
 		l.request()
 		return
 	}
-	if err := l.try(true); err != nil {
+	if err := l.startTrial(true); err != nil {
 		l.log.Warn("cannot check for a missed reload", "error", err)
 		l.finishRecheck()
 	}
@@ -110,15 +110,15 @@ func (l *reloader) recheck() {
 // finishRecheck goes on when nothing has changed.
 func (l *reloader) finishRecheck() {
 	l.current = nil
-	if l.again {
+	if l.pending {
 		l.request()
 		return
 	}
 	l.host.checkSettled()
 }
 
-// try starts the trial that a reload begins with.
-func (l *reloader) try(recheck bool) error {
+// startTrial starts the trial that a reload begins with.
+func (l *reloader) startTrial(recheck bool) error {
 	l.current = &reload{binary: l.sys.identity(l.program)}
 	if len(l.opt.Command) == 0 {
 		return errors.New("the master does not know its command line")
@@ -127,7 +127,7 @@ func (l *reloader) try(recheck bool) error {
 	if err != nil {
 		return err
 	}
-	t, err := l.sys.try(trialCommand{program: l.program, args: l.opt.Command, env: nextEnviron(l.opt.Environ), state: state})
+	t, err := l.sys.startTrial(trialCommand{program: l.program, args: l.opt.Command, env: nextEnviron(l.opt.Environ), state: state})
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (l *reloader) try(recheck bool) error {
 
 // nextDeadline is when the trial has to be done; zero if none runs.
 func (l *reloader) nextDeadline() time.Time {
-	if t := l.trial(); t != nil && !t.late {
+	if t := l.trial(); t != nil && !t.timedOut {
 		return t.deadline
 	}
 	return time.Time{}
@@ -146,8 +146,8 @@ func (l *reloader) nextDeadline() time.Time {
 
 // expire kills a trial that takes longer than a child may take to boot.
 func (l *reloader) expire(now time.Time) {
-	if t := l.trial(); t != nil && !t.late && !now.Before(t.deadline) {
-		t.late = true
+	if t := l.trial(); t != nil && !t.timedOut && !now.Before(t.deadline) {
+		t.timedOut = true
 		_ = l.sys.kill(t.pid, syscall.SIGKILL)
 	}
 }
@@ -165,22 +165,22 @@ func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
 func (l *reloader) finishTrial(status syscall.WaitStatus) {
 	t := l.current.trial
 	l.current.trial = nil
-	said := strings.TrimSpace(string(contents(t.errors)))
-	config, understood := bytes.CutPrefix(contents(t.report), []byte(configMessage))
+	said := strings.TrimSpace(string(readMemfd(t.output)))
+	config, understood := bytes.CutPrefix(readMemfd(t.report), []byte(configMessage))
 	switch {
 	case t.recheck && (status != 0 || !understood || l.current.binary == l.tested && bytes.Equal(config, l.opt.Config)):
 		l.finishRecheck()
-	case t.late:
+	case t.timedOut:
 		l.fail(fmt.Sprintf("%s has not finished its check within %v", l.program, l.opt.BootTimeout))
 	case status != 0:
-		l.fail(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", l.program, reason(status), said)))
+		l.fail(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", l.program, describeExit(status), said)))
 	case !understood:
 		l.fail(strings.TrimSpace(fmt.Sprintf("%s cannot take over: %s", l.program, said)))
 	default:
 		l.current.next = release{l.supervisor.release.number + 1, l.program, config}
 		for _, s := range l.slots.all {
-			if !s.keep && !slices.Contains(l.current.untested, s.role) {
-				l.current.untested = append(l.current.untested, s.role)
+			if !s.keep && !slices.Contains(l.current.untestedRoles, s.role) {
+				l.current.untestedRoles = append(l.current.untestedRoles, s.role)
 			}
 		}
 		l.nextCanary()
@@ -192,18 +192,18 @@ func (l *reloader) finishTrial(status syscall.WaitStatus) {
 func (l *reloader) nextCanary() {
 	r := l.current
 	r.canary = nil
-	for len(r.untested) > 0 {
-		role := r.untested[0]
-		r.untested = r.untested[1:]
+	for len(r.untestedRoles) > 0 {
+		role := r.untestedRoles[0]
+		r.untestedRoles = r.untestedRoles[1:]
 		i := slices.IndexFunc(l.slots.all, func(s *slot) bool {
-			return s.role == role && s.accepting() != nil && !s.retiring && len(s.leaving) < maxLeaving
+			return s.role == role && s.liveProcess() != nil && !s.removing && len(s.leaving) < maxLeaving
 		})
 		if i < 0 {
 			continue // no live process to test beside
 		}
 		s := l.slots.all[i]
 		if s.next != nil { // of an earlier reload, which this one overtakes
-			l.supervisor.leave(s.next, "superseded by another reload")
+			l.supervisor.drain(s.next, "superseded by another reload")
 		}
 		s.replaceReason = "reload"
 		if err := l.supervisor.startRelease(s, r.next); err != nil {
@@ -216,9 +216,9 @@ func (l *reloader) nextCanary() {
 	l.host.handOver()
 }
 
-// childGone fails the reload if the process was its canary, or a successor of
+// handleChildExit fails the reload if the process was its canary, or a successor of
 // its release, and reports whether that was so.
-func (l *reloader) childGone(p *process, successor bool, why string) bool {
+func (l *reloader) handleChildExit(p *process, successor bool, why string) bool {
 	r := l.current
 	follows := r != nil && successor && r.next.number != 0 && p.release == r.next.number
 	if r == nil || p != r.canary && !follows {
@@ -237,21 +237,21 @@ func (l *reloader) fail(why string) {
 	l.failure = why
 	l.refused++
 	l.log.Error("reload failed, nothing is changed", "reason", why)
-	l.drop()
+	l.cleanUp()
 	l.host.notifyReady()
-	if l.again {
+	if l.pending {
 		l.request()
 	}
 }
 
 // stop ends the reload under way; no other one follows.
 func (l *reloader) stop() {
-	l.again = false
-	l.drop()
+	l.pending = false
+	l.cleanUp()
 }
 
-// drop ends what a reload has begun.
-func (l *reloader) drop() {
+// cleanUp ends what a reload has begun.
+func (l *reloader) cleanUp() {
 	r := l.current
 	l.current = nil
 	if r == nil {
@@ -259,11 +259,11 @@ func (l *reloader) drop() {
 	}
 	if r.trial != nil {
 		_ = l.sys.kill(r.trial.pid, syscall.SIGKILL)
-		_, _ = r.trial.report.Close(), r.trial.errors.Close()
+		_, _ = r.trial.report.Close(), r.trial.output.Close()
 	}
 	for _, s := range l.slots.all {
 		if s.next != nil && s.next.release == r.next.number && r.next.number != 0 {
-			l.supervisor.leave(s.next, "reload failed")
+			l.supervisor.drain(s.next, "reload failed")
 		}
 	}
 }

@@ -37,7 +37,7 @@ func startLoad(t *testing.T, addr string) *load {
 				default:
 				}
 				l.asked.Add(1)
-				if _, err := ask(addr); err != nil {
+				if _, err := request(addr); err != nil {
 					l.failed.Add(1)
 					t.Logf("lost: %v", err)
 				}
@@ -68,9 +68,9 @@ func TestReloadReplacesEveryProcessAndLosesNothing(t *testing.T) {
 	before := s.children()
 	l := startLoad(t, s.addr)
 	for i := range 3 {
-		s.behave(t, fmt.Sprintf("release-%d", i))
+		s.setBehaviour(t, fmt.Sprintf("release-%d", i))
 		s.signal(syscall.SIGHUP)
-		testutil.Eventually(t, "reloaded", func() bool { return s.said(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
+		testutil.Eventually(t, "reloaded", func() bool { return s.logged(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
 	}
 	l.end(t)
 	after := s.children()
@@ -84,7 +84,7 @@ func TestReloadReplacesEveryProcessAndLosesNothing(t *testing.T) {
 		}
 	}
 	for range 20 {
-		if a, err := ask(s.addr); err != nil || a.behaviour != "release-2" {
+		if a, err := request(s.addr); err != nil || a.behaviour != "release-2" {
 			t.Errorf("%+v, %v; want the last release", a, err)
 		}
 	}
@@ -98,15 +98,15 @@ func TestReloadsInARow(t *testing.T) {
 	l := startLoad(t, s.addr)
 	for range 50 {
 		s.signal(syscall.SIGHUP)
-		if _, err := ask(s.addr); err != nil {
+		if _, err := request(s.addr); err != nil {
 			t.Error(err)
 		}
 	}
-	s.behave(t, "last")
+	s.setBehaviour(t, "last")
 	s.signal(syscall.SIGHUP)
 	testutil.Eventually(t, "the last release everywhere", func() bool {
 		for range 20 {
-			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
+			if a, err := request(s.addr); err != nil || a.behaviour != "last" {
 				return false
 			}
 		}
@@ -121,15 +121,15 @@ func TestNoReloadIsMissed(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	for delay := range 30 {
-		s.behave(t, fmt.Sprintf("first-%d", delay))
+		s.setBehaviour(t, fmt.Sprintf("first-%d", delay))
 		s.signal(syscall.SIGHUP)
 		<-time.After(time.Duration(2*delay) * time.Millisecond)
 		last := fmt.Sprintf("second-%d", delay)
-		s.behave(t, last)
+		s.setBehaviour(t, last)
 		s.signal(syscall.SIGHUP)
 		testutil.Eventually(t, last, func() bool {
 			for range 10 {
-				if a, err := ask(s.addr); err != nil || a.behaviour != last {
+				if a, err := request(s.addr); err != nil || a.behaviour != last {
 					return false
 				}
 			}
@@ -154,14 +154,14 @@ func TestWhatHappensDuringAReload(t *testing.T) {
 		}
 		s.signal(syscall.SIGTTOU)
 	}
-	s.behave(t, "last")
+	s.setBehaviour(t, "last")
 	s.signal(syscall.SIGHUP)
 	testutil.Eventually(t, "every slot again, and all of the last release", func() bool {
 		if len(s.children()) != 4 {
 			return false
 		}
 		for range 10 {
-			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
+			if a, err := request(s.addr); err != nil || a.behaviour != "last" {
 				return false
 			}
 		}
@@ -175,13 +175,13 @@ func TestConfigurationThatBreaksDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	l := startLoad(t, s.addr)
-	s.behave(t, "slow")
+	s.setBehaviour(t, "slow")
 	s.signal(syscall.SIGHUP)
 	testutil.Eventually(t, "a canary starts", func() bool { return strings.Count(s.out.String(), "generation=2") >= 1 })
-	s.behave(t, "bad-config")
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=1") })
+	s.setBehaviour(t, "bad-config")
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded release=1") })
 	l.end(t)
-	if a, err := ask(s.addr); err != nil || a.behaviour != "slow" {
+	if a, err := request(s.addr); err != nil || a.behaviour != "slow" {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
@@ -192,12 +192,12 @@ func TestStalledChildOutlivesAReload(t *testing.T) {
 	s.awaitReady(t)
 	victim := s.children()["test: serve.1"]
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
-	testutil.Eventually(t, "it stalls", func() bool { return s.said("child stalled") })
+	testutil.Eventually(t, "it stalls", func() bool { return s.logged("child stalled") })
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 	_ = syscall.Kill(victim, syscall.SIGCONT)
 	testutil.Eventually(t, "it leaves by itself", func() bool { return !alive(victim) })
-	if s.said("child hung") || s.said("killing child") {
+	if s.logged("child hung") || s.logged("killing child") {
 		t.Error("it was given up")
 	}
 }
@@ -211,10 +211,10 @@ func TestSlotOfAStoppedChildIsRemoved(t *testing.T) {
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	s.signal(syscall.SIGTTOU)
-	testutil.Eventually(t, "its socket is closed", func() bool { return s.said(`msg="child draining" slot=serve.1`) })
+	testutil.Eventually(t, "its socket is closed", func() bool { return s.logged(`msg="child draining" slot=serve.1`) })
 	s.signal(syscall.SIGTTIN)
 	testutil.Eventually(t, "a new process", func() bool {
-		return s.said(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
+		return s.logged(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
 	})
 	startLoad(t, s.addr).end(t)
 }
@@ -236,12 +236,12 @@ func TestReloadWhileTheBinaryIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "a failure", func() bool { return s.said("reload failed, nothing is changed") })
+	testutil.Eventually(t, "a failure", func() bool { return s.logged("reload failed, nothing is changed") })
 	if err := os.Rename(program+".gone", program); err != nil {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 }
 
 func TestABrokenReleaseChangesNothing(t *testing.T) {
@@ -260,22 +260,22 @@ func TestABrokenReleaseChangesNothing(t *testing.T) {
 			s.awaitReady(t)
 			before := s.children()
 			l := startLoad(t, s.addr)
-			s.behave(t, behaviour)
+			s.setBehaviour(t, behaviour)
 			s.signal(syscall.SIGHUP)
-			testutil.Eventually(t, "failure", func() bool { return s.said("reload failed, nothing is changed") })
+			testutil.Eventually(t, "failure", func() bool { return s.logged("reload failed, nothing is changed") })
 			l.end(t)
-			if !s.said(want) {
+			if !s.logged(want) {
 				t.Errorf("no reason %q", want)
 			}
 			if after := s.children(); !maps.Equal(before, after) {
 				t.Errorf("%v became %v", before, after)
 			}
-			s.behave(t, "mended")
+			s.setBehaviour(t, "mended")
 			s.signal(syscall.SIGHUP)
-			testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+			testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 			// A child that leaves may still take what came to its socket before.
 			testutil.Eventually(t, "the new release responds", func() bool {
-				a, err := ask(s.addr)
+				a, err := request(s.addr)
 				return err == nil && a.behaviour == "mended"
 			})
 		})
@@ -289,15 +289,15 @@ func TestAReleaseThatFailsLaterLosesNothing(t *testing.T) {
 	s.awaitReady(t)
 	old := s.children()["test: serve.1"]
 	l := startLoad(t, s.addr)
-	s.behave(t, "crash-on-boot")
+	s.setBehaviour(t, "crash-on-boot")
 	s.signal(syscall.SIGHUP)
 	testutil.Eventually(t, "several attempts", func() bool { return strings.Count(s.out.String(), "the old process serves on") >= 3 })
 	if now := s.children()["test: serve.1"]; now != old && alive(old) == false {
 		t.Errorf("the old process %d is gone", old)
 	}
-	s.behave(t, "mended")
+	s.setBehaviour(t, "mended")
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=2") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded release=2") })
 	l.end(t)
 }
 
@@ -307,7 +307,7 @@ func TestReloadResizes(t *testing.T) {
 	s.awaitReady(t)
 	l := startLoad(t, s.addr)
 	for _, slots := range []int{4, 1, 3} {
-		s.behave(t, fmt.Sprintf("ok %d", slots))
+		s.setBehaviour(t, fmt.Sprintf("ok %d", slots))
 		s.signal(syscall.SIGHUP)
 		testutil.Eventually(t, fmt.Sprintf("%d slots", slots), func() bool { return len(s.children()) == slots+2 })
 	}
@@ -327,9 +327,9 @@ func TestSlotsComeAndGo(t *testing.T) {
 	s.signal(syscall.SIGTTOU)
 	testutil.Eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
 	s.signal(syscall.SIGTTOU)
-	testutil.Eventually(t, "a warning", func() bool { return s.said("cannot remove the last slot") })
+	testutil.Eventually(t, "a warning", func() bool { return s.logged("cannot remove the last slot") })
 	l.end(t)
-	if _, err := ask(s.addr); err != nil {
+	if _, err := request(s.addr); err != nil {
 		t.Error(err)
 	}
 }
@@ -347,7 +347,7 @@ func TestSlotIsCalledBack(t *testing.T) {
 		return strings.Count(s.out.String(), "slot removal cancelled")+strings.Count(s.out.String(), "slot added") >= 1
 	})
 	for range 20 {
-		if _, err := ask(s.addr); err != nil {
+		if _, err := request(s.addr); err != nil {
 			t.Error(err)
 		}
 	}

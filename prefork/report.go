@@ -38,7 +38,7 @@ type reports struct {
 }
 
 func newReports(slot string) (*reports, error) {
-	f, err := scratch("gale-reports-"+slot, lanes*reportStride)
+	f, err := newLimitedMemfd("gale-reports-"+slot, maxProcesses*reportStride)
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +57,13 @@ func resumeReports(slot string, fd int) (*reports, error) {
 
 func mapReports(f *os.File) (*reports, error) {
 	info, err := f.Stat()
-	if err == nil && info.Size() != lanes*reportStride {
+	if err == nil && info.Size() != maxProcesses*reportStride {
 		err = fmt.Errorf("map reports: %s has %d bytes", f.Name(), info.Size())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	mem, err := unix.Mmap(descriptor(f), 0, lanes*reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(descriptor(f), 0, maxProcesses*reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("mmap", err), f.Close())
 	}
@@ -79,24 +79,24 @@ func (r *reports) descriptor() int {
 }
 
 // place is the memory of a lane.
-func (r *reports) place(lane int) *report {
-	return &report{mem: r.mem[lane*reportStride : (lane+1)*reportStride]}
+func (r *reports) at(index int) *report {
+	return &report{mem: r.mem[index*reportStride : (index+1)*reportStride]}
 }
 
 // clear forgets what the lane's last process has reported.
-func (r *reports) clear(lane int) {
+func (r *reports) clear(index int) {
 	if r != nil {
-		r.place(lane).head().Store(0)
+		r.at(index).head().Store(0)
 	}
 }
 
 // read returns a copy of what the lane's process has reported last; nil if it
 // has not.
-func (r *reports) read(lane int) []byte {
-	if r == nil || lane < 0 {
+func (r *reports) read(index int) []byte {
+	if r == nil || index < 0 {
 		return nil
 	}
-	return r.place(lane).read()
+	return r.at(index).read()
 }
 
 func (r *reports) close() {
@@ -118,8 +118,8 @@ type report struct {
 }
 
 // inheritReport maps the place of a lane, in the child.
-func inheritReport(lane int) (*report, error) {
-	mem, err := unix.Mmap(fdReports, int64(lane)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+func inheritReport(index int) (*report, error) {
+	mem, err := unix.Mmap(fdReports, int64(index)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map place for reports: %w", err)
 	}

@@ -14,14 +14,14 @@ import (
 )
 
 // twoSides are the master's and the child's mapping of a lane's place.
-func twoSides(t *testing.T, lane int) (*reports, *report) {
+func twoSides(t *testing.T, index int) (*reports, *report) {
 	t.Helper()
 	r, err := newReports("test.0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	mem, err := unix.Mmap(r.descriptor(), int64(lane)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(r.descriptor(), int64(index)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,8 +30,8 @@ func twoSides(t *testing.T, lane int) (*reports, *report) {
 }
 
 func TestReportIsTheLastWholeOne(t *testing.T) {
-	r, child := twoSides(t, lanes-1)
-	if got := r.read(lanes - 1); len(got) != 0 {
+	r, child := twoSides(t, maxProcesses-1)
+	if got := r.read(maxProcesses - 1); len(got) != 0 {
 		t.Errorf("before the first: %q", got)
 	}
 	child.write([]byte("first"))
@@ -40,14 +40,14 @@ func TestReportIsTheLastWholeOne(t *testing.T) {
 	// A process that is killed while it writes has not moved the head.
 	head := child.head().Load()
 	copy(child.buffer(^head&(1<<31)), strings.Repeat("x", 100))
-	if got := string(r.read(lanes - 1)); got != "third, longer" {
+	if got := string(r.read(maxProcesses - 1)); got != "third, longer" {
 		t.Errorf("read %q", got)
 	}
-	if got := r.read(lanes - 2); len(got) != 0 {
+	if got := r.read(maxProcesses - 2); len(got) != 0 {
 		t.Errorf("the neighbour has %q", got)
 	}
-	r.clear(lanes - 1)
-	if got := r.read(lanes - 1); len(got) != 0 {
+	r.clear(maxProcesses - 1)
+	if got := r.read(maxProcesses - 1); len(got) != 0 {
 		t.Errorf("after clear: %q", got)
 	}
 }
@@ -88,8 +88,8 @@ func TestReportEndsWithItsProcess(t *testing.T) {
 	m := testMaster(t, nil)
 	s := m.slots.all[0]
 	_ = m.supervisor.start(s)
-	s.reports.place(s.current.place).write([]byte("old"))
-	m.supervisor.gone(s.current, "killed")
+	s.reports.at(s.current.index).write([]byte("old"))
+	m.supervisor.handleExit(s.current, "killed")
 	_ = m.supervisor.start(s)
 	if f := m.stats().Slots[0]; len(f.Reports) != 0 {
 		t.Errorf("reports %q", f.Reports)
@@ -138,10 +138,10 @@ func TestStatsSurvive(t *testing.T) {
 	s := m.slots.all[0]
 	_ = m.supervisor.start(s)
 	p := s.current
-	p.lane.accepted.Store(5)
-	p.lane.adopted.Store(2)
-	s.page.tally[7].Store(42)
-	s.reports.place(p.place).write([]byte("one,"))
+	p.counters.accepted.Store(5)
+	p.counters.adopted.Store(2)
+	s.page.appCounters[7].Store(42)
+	s.reports.at(p.index).write([]byte("one,"))
 	check := func(when, past string, living int) {
 		t.Helper()
 		f := m.stats().Slots[0]
@@ -150,12 +150,12 @@ func TestStatsSurvive(t *testing.T) {
 		}
 	}
 	check("alive", "", 1)
-	m.supervisor.gone(p, "killed")
+	m.supervisor.handleExit(p, "killed")
 	check("dead", "one,", 0)
 	_ = m.supervisor.start(s)
-	s.reports.place(s.current.place).write([]byte("two,"))
+	s.reports.at(s.current.index).write([]byte("two,"))
 	check("the next one", "one,", 1)
-	m.supervisor.gone(s.current, "killed")
+	m.supervisor.handleExit(s.current, "killed")
 	check("dead, too", "one,two,", 0)
 	m.slots.release(s)
 	m.slots.all = nil
@@ -166,8 +166,8 @@ func TestStatsSurvive(t *testing.T) {
 	}
 	m.slots.all = append(m.slots.all, s)
 	check("added again", "one,two,", 0)
-	if len(m.slots.former) != 0 || s.generation != 2 {
-		t.Errorf("former %v, generation %d", m.slots.former, s.generation)
+	if len(m.slots.removed) != 0 || s.generation != 2 {
+		t.Errorf("removed %v, generation %d", m.slots.removed, s.generation)
 	}
 }
 
@@ -181,11 +181,11 @@ func TestMergeThatPanicsLosesOneReport(t *testing.T) {
 	s := m.slots.all[0]
 	for _, text := range []string{"good", "bad"} {
 		_ = m.supervisor.start(s)
-		s.reports.place(s.current.place).write([]byte(text))
-		m.supervisor.gone(s.current, "killed")
+		s.reports.at(s.current.index).write([]byte(text))
+		m.supervisor.handleExit(s.current, "killed")
 	}
-	if string(s.past) != "good" {
-		t.Errorf("past %q", s.past)
+	if string(s.mergedReport) != "good" {
+		t.Errorf("past %q", s.mergedReport)
 	}
 }
 

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// quietFor is how long the accept queue of a slot that is removed has to be
+// queueEmptyFor is how long the accept queue of a slot that is removed has to be
 // empty before the socket is closed. A handshake that began before new
 // connections were steered away still ends in this socket, a round trip later.
-const quietFor = 500 * time.Millisecond
+const queueEmptyFor = 500 * time.Millisecond
 
 // resizer adds and removes slots.
 type resizer struct {
@@ -40,16 +40,16 @@ func (r *resizer) shrink(role Role, why string) {
 	r.remove(s, why)
 }
 
-// fit gives every role as many slots as it asks for.
-func (r *resizer) fit(roles []Role, why string) {
+// resize gives every role as many slots as it asks for.
+func (r *resizer) resize(roles []Role, why string) {
 	for _, s := range slices.Clone(r.slots.all) {
 		i := slices.IndexFunc(roles, func(role Role) bool { return role.Name == s.role })
-		if !s.retired && !s.retiring && (i < 0 || !r.sockets.fixed(roles[i]) && s.number >= roles[i].Slots) {
+		if !s.removed && !s.removing && (i < 0 || !r.sockets.fixedCount(roles[i]) && s.number >= roles[i].Slots) {
 			r.remove(s, why)
 		}
 	}
 	for _, role := range roles {
-		for !r.sockets.fixed(role) && r.slots.count(role.Name) < role.Slots {
+		for !r.sockets.fixedCount(role) && r.slots.count(role.Name) < role.Slots {
 			if !r.grow(role, why) {
 				break
 			}
@@ -61,10 +61,10 @@ func (r *resizer) fit(roles []Role, why string) {
 // or a new one.
 func (r *resizer) add(role Role, why string) error {
 	for _, s := range r.slots.all {
-		if s.role != role.Name || !s.retiring {
+		if s.role != role.Name || !s.removing {
 			continue
 		}
-		s.retiring = false
+		s.removing = false
 		if s.current == nil { // it died meanwhile and was not restarted
 			_ = r.supervisor.start(s) // logged, and tried again
 		}
@@ -96,7 +96,7 @@ func (r *resizer) create(role Role, number int) (s *slot, err error) {
 			return nil, err
 		}
 	}
-	s.retired = false
+	s.removed = false
 	if create {
 		r.slots.insert(s)
 	}
@@ -108,49 +108,49 @@ func (r *resizer) create(role Role, number int) (s *slot, err error) {
 // connection waits in it any more.
 func (r *resizer) remove(s *slot, why string) {
 	r.log.Info("removing slot", "slot", s.name(), "reason", why)
-	if r.sockets.own(s) {
-		s.retiring, s.quietSince = true, time.Time{}
+	if r.sockets.hasOwnSocket(s) {
+		s.removing, s.queueEmptySince = true, time.Time{}
 		return
 	}
-	r.finish(s)
+	r.drainSlot(s)
 }
 
-// closeQuiet closes the sockets of slots that are being removed, once they have
+// closeEmptySockets closes the sockets of slots that are being removed, once they have
 // been quiet for long enough. It reports whether there are such slots.
-func (r *resizer) closeQuiet(now time.Time) (some bool) {
+func (r *resizer) closeEmptySockets(now time.Time) (some bool) {
 	for _, s := range r.slots.all {
-		if s.retiring {
+		if s.removing {
 			some = true
-			r.closeIfQuiet(s, now)
+			r.closeIfEmpty(s, now)
 		}
 	}
 	return some
 }
 
-// closeIfQuiet closes the socket of a slot if it is the last of the group:
+// closeIfEmpty closes the socket of a slot if it is the last of the group:
 // closing another one would renumber those after it.
-func (r *resizer) closeIfQuiet(s *slot, now time.Time) {
-	if r.sockets.queue(s) > 0 {
-		s.quietSince = time.Time{}
+func (r *resizer) closeIfEmpty(s *slot, now time.Time) {
+	if r.sockets.acceptQueue(s) > 0 {
+		s.queueEmptySince = time.Time{}
 		return
 	}
-	if s.quietSince.IsZero() {
-		s.quietSince = now
+	if s.queueEmptySince.IsZero() {
+		s.queueEmptySince = now
 	}
-	if now.Sub(s.quietSince) < quietFor || !r.sockets.isLast(s) {
+	if now.Sub(s.queueEmptySince) < queueEmptyFor || !r.sockets.isLast(s) {
 		return
 	}
-	r.steering.disown(s)
+	r.steering.endAdoption(s)
 	r.sockets.closeLast()
-	r.finish(s)
+	r.drainSlot(s)
 }
 
-// finish ends a slot that gets no more connections.
-func (r *resizer) finish(s *slot) {
-	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
+// drainSlot ends a slot that gets no more connections.
+func (r *resizer) drainSlot(s *slot) {
+	s.listener, s.removing, s.removed, s.startAt = -1, false, true, time.Time{}
 	for p := range s.processes() {
 		if p.state != StateLeaving {
-			r.supervisor.leave(p, "slot removed")
+			r.supervisor.drain(p, "slot removed")
 		}
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// shareOfMachine is a child's part of the CPUs and the memory that the server
+// resourceLimits is a child's part of the CPUs and the memory that the server
 // may use, as variables for its Go runtime, with a space between them.
 //
 // The processors are divided among the slots of its role, rounded up: roles
 // work at different times. They are what the Go runtime found, which knows the
 // CPU quota of the cgroup and the master's own GOMAXPROCS. Memory is divided
 // among all slots, if there is a limit.
-func (v *supervisor) shareOfMachine(role string) string {
+func (v *supervisor) resourceLimits(role string) string {
 	n := max(v.slots.count(role), 1)
 	share := fmt.Sprintf("GOMAXPROCS=%d", (v.sys.cpus()+n-1)/n)
 	if limit := v.sys.memoryLimit(); limit > 0 {

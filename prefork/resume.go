@@ -19,18 +19,18 @@ func (m *Master) resume(saved *savedMaster) error {
 		return fmt.Errorf("the address has changed from %s to %s: restart instead of reload", saved.Address, m.opt.Address)
 	}
 	if saved.Layout != pageLayout {
-		return errForeignState
+		return errUnreadableState
 	}
 	m.supervisor.instance, m.supervisor.release.number = saved.Instance, saved.Release+1
-	m.started, m.reloader.again, m.reloader.tested = saved.Started, saved.ReloadPending, saved.TestedBinary
+	m.started, m.reloader.pending, m.reloader.tested = saved.Started, saved.ReloadPending, saved.TestedBinary
 	m.rollout.reloads, m.reloader.refused = saved.Reloads, saved.Refused
 	m.parked.inherited = saved.Parked
-	maps.Copy(m.slots.former, saved.RemovedStats)
-	m.sockets.shared, m.sockets.handed, m.resumed, m.rollout.reloading = saved.SharedSocket, saved.FromSystemd, saved, true
+	maps.Copy(m.slots.removed, saved.RemovedStats)
+	m.sockets.shared, m.sockets.fromSystemd, m.resumed, m.rollout.reloading = saved.SharedSocket, saved.FromSystemd, saved, true
 	var err error
 	if saved.Bound != "" {
 		if m.sockets.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
-			return errForeignState
+			return errUnreadableState
 		}
 	}
 	if m.report != nil {
@@ -49,8 +49,8 @@ func (m *Master) resume(saved *savedMaster) error {
 func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	s := &slot{
 		role: old.Role, number: old.Number, listener: old.Listener, generation: old.Generation,
-		restarts: old.Restarts, hangs: old.Hangs, past: old.MergedReport, deaths: old.UnplannedExits, lastExit: old.LastExit, again: old.StartAt,
-		retiring: old.Removing, retired: old.Removed,
+		restarts: old.Restarts, hangs: old.Hangs, mergedReport: old.MergedReport, unexpectedExits: old.UnexpectedExits, lastExit: old.LastExit, startAt: old.StartAt,
+		removing: old.Removing, removed: old.Removed,
 	}
 	if i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role }); i >= 0 {
 		s.keep = m.opt.Roles[i].KeepOnReload
@@ -78,11 +78,11 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	}
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
-		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.ReadySince, quit: old.QuitSent, exitReason: old.ExitReason,
-		maxRequests: old.MaxRequests, share: old.Resources, pulse: pulse{stalled: old.Since},
+		state: old.State, since: old.Since, deadline: old.Deadline, readyAt: old.ReadyAt, quitSent: old.QuitSent, exitReason: old.ExitReason,
+		maxRequests: old.MaxRequests, resources: old.Resources, health: health{stalledSince: old.Since},
 	}
-	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
-		p.lane = &Counters{} // not on the scoreboard any more
+	if p.counters, p.index = s.page.find(old.Generation); p.counters == nil {
+		p.counters = &Counters{} // not on the scoreboard any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {
@@ -113,7 +113,7 @@ func (m *Master) takeOver() {
 			m.promote(s)
 		}
 	}
-	m.resizer.fit(m.opt.Roles, "reload")
+	m.resizer.resize(m.opt.Roles, "reload")
 	m.parked.closeUnclaimed()
 	m.resumed = nil
 	m.reloader.recheck()

@@ -21,7 +21,7 @@ type rollout struct {
 	maxRSS     int64
 
 	reloading bool   // a new release has not reached every slot yet
-	err       string // why it has not
+	failure   string // why it has not
 	reloads   int    // that reached every slot
 }
 
@@ -39,9 +39,9 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 		}
 	}
 	for _, s := range r.slots.all {
-		if p := s.current; p != nil && (p.state == StateLive || p.state == StateStalled) && r.outdated(s) && !s.retiring {
+		if p := s.current; p != nil && (p.state == StateLive || p.state == StateStalled) && r.outdated(s) && !s.removing {
 			// A release that does not start in one slot is not tried in others.
-			if !now.Before(s.again) && len(s.leaving) < maxLeaving {
+			if !now.Before(s.startAt) && len(s.leaving) < maxLeaving {
 				return s, r.replace(p, "reload")
 			}
 			return nil, nil
@@ -50,11 +50,11 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 	return r.recycle(now)
 }
 
-// failed notes that a successor failed, and reports whether that delays a
+// recordFailure notes that a successor failed, and reports whether that delays a
 // reload.
-func (r *rollout) failed(s *slot, why string) bool {
+func (r *rollout) recordFailure(s *slot, why string) bool {
 	if r.reloading {
-		r.err = fmt.Sprintf("%s: %s", s.name(), why)
+		r.failure = fmt.Sprintf("%s: %s", s.name(), why)
 	}
 	return r.reloading
 }
@@ -65,7 +65,7 @@ func (r *rollout) finish() bool {
 	if !r.reloading {
 		return false
 	}
-	r.reloading, r.err = false, ""
+	r.reloading, r.failure = false, ""
 	r.reloads++
 	return true
 }
@@ -74,7 +74,7 @@ func (r *rollout) finish() bool {
 // a share of the machine for which a reload has left too many slots or too few.
 func (r *rollout) outdated(s *slot) bool {
 	return !s.keep && s.current != nil &&
-		(s.current.release != r.supervisor.release.number || r.reloading && s.current.share != r.supervisor.shareOfMachine(s.role))
+		(s.current.release != r.supervisor.release.number || r.reloading && s.current.resources != r.supervisor.resourceLimits(s.role))
 }
 
 // replace starts the successor of a process.
@@ -93,7 +93,7 @@ func (r *rollout) recycle(now time.Time) (*slot, error) {
 		if len(s.leaving) > 0 {
 			return nil, nil
 		}
-		if a := s.accepting(); p == nil && a != nil && !s.retiring && !now.Before(s.again) {
+		if a := s.liveProcess(); p == nil && a != nil && !s.removing && !now.Before(s.startAt) {
 			if reached = r.reachedLimit(a); reached != "" {
 				p = a
 			}
@@ -107,7 +107,7 @@ func (r *rollout) recycle(now time.Time) (*slot, error) {
 
 // reachedLimit says which limit a process has reached; empty if none.
 func (r *rollout) reachedLimit(p *process) string {
-	if n := p.lane.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
+	if n := p.counters.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
 		return fmt.Sprintf("request limit reached: %d", n)
 	}
 	if r.maxRSS > 0 && p.rss >= r.maxRSS {

@@ -12,11 +12,11 @@ import (
 // A process over -max-rss is replaced once, and the successor stays.
 func TestMemoryReplacesAProcess(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
-		time.Sleep(memoryEvery + idleEvery)
+		time.Sleep(memoryInterval + idleInterval)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 1 || s.Generation != 2 {
 			t.Errorf("while the successor boots: %+v", s)
@@ -24,9 +24,9 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		f.mu.Lock()
 		f.rss = 1 << 20
 		f.mu.Unlock()
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if s := status(t, m); s.PID != 2 || !slices.Equal(kills, []string{"terminated"}) {
 			t.Errorf("afterwards: %+v, signals %q", s, kills)
 		}
@@ -42,7 +42,7 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 // A successor that never gets ready leaves the old process in its place.
 func TestSuccessorThatFails(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
@@ -62,7 +62,7 @@ func TestSuccessorThatFails(t *testing.T) {
 
 func TestTrialThatHangs(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.signals <- syscall.SIGHUP
 		f.signals <- syscall.SIGHUP // waits for the first, and hangs too
 		for range 2 {
@@ -70,7 +70,7 @@ func TestTrialThatHangs(t *testing.T) {
 			synctest.Wait()
 		}
 		all, err := m.Status(t.Context())
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if err != nil || !strings.Contains(all.ReloadFailed, "has not finished its check within 3s") || len(kills) != 2 {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
@@ -84,7 +84,7 @@ func TestTrialThatHangs(t *testing.T) {
 // more: what was read would be lost. When that fails, all goes on.
 func TestExecThatFails(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
 		f.exec = func() error {
 			for pid, said := range f.controls {
@@ -98,10 +98,10 @@ func TestExecThatFails(t *testing.T) {
 		}
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
-		f.say(readyMessage) // the canary
+		f.send(readyMessage) // the canary
 		synctest.Wait()
 		all, err := m.Status(t.Context())
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if err != nil || !strings.Contains(all.ReloadFailed, "exec format error") || !slices.Equal(kills, []string{"terminated"}) {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
@@ -114,7 +114,7 @@ func TestExecThatFails(t *testing.T) {
 		f.exit(1)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
 		if s := status(t, m); s.PID != 3 || s.State != StateLive {
 			t.Errorf("%+v; want a new process", s)

@@ -20,9 +20,9 @@ const pageSize = 4096
 // leaves it alone.
 const pageLayout = 1
 
-// lanes is how many processes of a slot can report at once: the current one,
+// maxProcesses is how many processes of a slot can report at once: the current one,
 // the next, those that leave, and some to spare.
-const lanes = 16
+const maxProcesses = 16
 
 // page is a slot's page of the scoreboard: memory that the master and the
 // slot's processes map together (memfd_create(2)), so that what a child wrote
@@ -36,13 +36,13 @@ type page struct {
 
 // pageContent is what the bytes of a page mean.
 type pageContent struct {
-	lanes [lanes]Counters
-	past  struct { // of processes that are gone, set by the master
+	counters [maxProcesses]Counters
+	exited   struct { // of processes that are gone, set by the master
 		accepted atomic.Int64
 		adopted  atomic.Int64
 		_        [14]int64
 	}
-	tally AppCounters
+	appCounters AppCounters
 }
 
 // NumAppCounters is how many counters a slot has for its application.
@@ -106,8 +106,8 @@ func (p *page) close() {
 // claim readies a free lane for a new process, before it can write to it, and
 // returns its number too.
 func (p *page) claim(generation int) (*Counters, int) {
-	for i := range p.lanes {
-		l := &p.lanes[i]
+	for i := range p.counters {
+		l := &p.counters[i]
 		if l.pid.Load() != 0 {
 			continue
 		}
@@ -122,11 +122,11 @@ func (p *page) claim(generation int) (*Counters, int) {
 	return nil, -1
 }
 
-// lane finds the lane of a generation and its number; nil if it has none.
-func (p *page) lane(generation int) (*Counters, int) {
-	for i := range p.lanes {
-		if p.lanes[i].generation.Load() == int64(generation) {
-			return &p.lanes[i], i
+// find returns the lane of a generation and its number; nil if it has none.
+func (p *page) find(generation int) (*Counters, int) {
+	for i := range p.counters {
+		if p.counters[i].generation.Load() == int64(generation) {
+			return &p.counters[i], i
 		}
 	}
 	return nil, -1
@@ -134,32 +134,32 @@ func (p *page) lane(generation int) (*Counters, int) {
 
 // alone reports whether no process of the slot lives but the given one.
 func (p *page) alone(generation int) bool {
-	for i := range p.lanes {
-		if p.lanes[i].pid.Load() != 0 && p.lanes[i].generation.Load() != int64(generation) {
+	for i := range p.counters {
+		if p.counters[i].pid.Load() != 0 && p.counters[i].generation.Load() != int64(generation) {
 			return false
 		}
 	}
 	return true
 }
 
-// vacate frees the lane of a process that is gone, and adds what it has accepted
+// free frees the lane of a process that is gone, and adds what it has accepted
 // to the slot's past.
-func (p *page) vacate(l *Counters) {
+func (p *page) free(l *Counters) {
 	l.pid.Store(0)
 	l.Connections.Store(0)
-	p.past.accepted.Add(l.accepted.Swap(0))
-	p.past.adopted.Add(l.adopted.Swap(0))
+	p.exited.accepted.Add(l.accepted.Swap(0))
+	p.exited.adopted.Add(l.adopted.Swap(0))
 }
 
-func (l *Counters) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
+func (l *Counters) setHeartbeat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
 
-// arrived adds up what the slot's processes have ever accepted, from its own
+// acceptedTotals adds up what the slot's processes have ever accepted, from its own
 // socket and from those of siblings.
-func (p *page) arrived() (own, adopted int64) {
-	own, adopted = p.past.accepted.Load(), p.past.adopted.Load()
-	for i := range p.lanes {
-		own += p.lanes[i].accepted.Load()
-		adopted += p.lanes[i].adopted.Load()
+func (p *page) acceptedTotals() (own, adopted int64) {
+	own, adopted = p.exited.accepted.Load(), p.exited.adopted.Load()
+	for i := range p.counters {
+		own += p.counters[i].accepted.Load()
+		adopted += p.counters[i].adopted.Load()
 	}
 	return own, adopted
 }
@@ -168,15 +168,15 @@ func (p *page) arrived() (own, adopted int64) {
 func (p *page) appCounterValues() []int64 {
 	values := make([]int64, NumAppCounters)
 	for i := range values {
-		values[i] = p.tally[i].Load()
+		values[i] = p.appCounters[i].Load()
 	}
 	return values
 }
 
 // connections adds up what the slot's processes hold open.
 func (p *page) connections() (n int) {
-	for i := range p.lanes {
-		n += int(p.lanes[i].Connections.Load())
+	for i := range p.counters {
+		n += int(p.counters[i].Connections.Load())
 	}
 	return n
 }

@@ -32,30 +32,30 @@ const maxLeaving = 8
 
 // slot is a place for a process. Only the master's goroutine touches it.
 type slot struct {
-	role     string
-	number   int
-	keep     bool // a reload leaves its process alone
-	listener int  // descriptor of its socket, -1 if it has none
-	page     *page
-	reports  *reports // of its processes; nil: none
-	past     []byte   // sum of the reports of those that are gone
+	role         string
+	number       int
+	keep         bool // a reload leaves its process alone
+	listener     int  // descriptor of its socket, -1 if it has none
+	page         *page
+	reports      *reports // of its processes; nil: none
+	mergedReport []byte   // sum of the reports of those that are gone
 
 	current *process   // does the slot's work, or is about to; nil: none
 	next    *process   // boots to take current's place; nil: none
 	leaving []*process // finish what they do
 
-	again         time.Time // when a process may be started again; zero: no need
-	generation    int       // processes so far
-	restarts      int       // of those, how many replaced one that died by itself
-	hangs         int       // how many were killed because they hung
-	deaths        deaths
-	started       time.Time // when the last process was
-	replaceReason string    // why the current process is replaced by the next
-	lastExit      string
+	startAt         time.Time // when a process may be started again; zero: no need
+	generation      int       // processes so far
+	restarts        int       // of those, how many replaced one that died by itself
+	hangs           int       // how many were killed because they hung
+	unexpectedExits exitTimes
+	started         time.Time // when the last process was
+	replaceReason   string    // why the current process is replaced by the next
+	lastExit        string
 
-	retiring   bool      // no new connections; the slot is removed when none waits
-	quietSince time.Time // since when no connection waits in the socket; zero: some do
-	retired    bool      // the socket is closed, no process will come
+	removing        bool      // no new connections; the slot is removed when none waits
+	queueEmptySince time.Time // since when no connection waits in the socket; zero: some do
+	removed         bool      // the socket is closed, no process will come
 
 	adopter *process // sibling that accepts from the socket meanwhile; nil: none
 }
@@ -67,19 +67,19 @@ type process struct {
 	control    control
 	generation int
 	release    int // of the master that started it: which binary and configuration
-	lane       *Counters
-	place      int // number of the lane; -1: it has none
+	counters   *Counters
+	index      int // number of the lane; -1: it has none
 
 	state       State
 	since       time.Time // when the state was entered
 	deadline    time.Time // when the state must have changed; zero: never
-	booted      time.Time // when it became ready
-	quit        bool      // SIGQUIT was sent, SIGKILL is next
+	readyAt     time.Time // when it became ready
+	quitSent    bool      // SIGQUIT was sent, SIGKILL is next
 	exitReason  string    // why the master made it leave or killed it; empty: it did not
-	share       string    // of the machine, as variables for the Go runtime
+	resources   string    // of the machine, as variables for the Go runtime
 	maxRequests int64     // requests after which it is replaced; 0: never
 	rss         int64     // resident memory in bytes when it was last weighed
-	pulse       pulse
+	health      health
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
@@ -87,9 +87,9 @@ func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
 // state is that of the slot's current process, if it has one.
 func (s *slot) state() State {
 	switch {
-	case s.retiring || s.retired && len(s.leaving) > 0:
+	case s.removing || s.removed && len(s.leaving) > 0:
 		return StateLeaving
-	case s.retired:
+	case s.removed:
 		return StateStopped
 	case s.current != nil:
 		return s.current.state
@@ -97,9 +97,9 @@ func (s *slot) state() State {
 	return StateBackoff
 }
 
-// accepting returns the process that takes connections from the slot's own
+// liveProcess returns the process that takes connections from the slot's own
 // socket; nil if none does.
-func (s *slot) accepting() *process {
+func (s *slot) liveProcess() *process {
 	if s.current != nil && s.current.state == StateLive {
 		return s.current
 	}

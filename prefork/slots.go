@@ -10,9 +10,9 @@ import (
 // slotTable holds the slots in the order of their roles and numbers, and the
 // figures of slots that were removed.
 type slotTable struct {
-	roles  []Role
-	all    []*slot
-	former map[string]savedStats // by slot name
+	roles   []Role
+	all     []*slot
+	removed map[string]savedStats // by slot name
 }
 
 // create makes a slot, which is not in the table yet. It continues the figures
@@ -27,8 +27,8 @@ func (t *slotTable) create(role Role, number int) (*slot, error) {
 		s.page.close()
 		return nil, fmt.Errorf("make report memory: %w", err)
 	}
-	s.restoreStats(t.former[s.name()])
-	delete(t.former, s.name())
+	s.restoreStats(t.removed[s.name()])
+	delete(t.removed, s.name())
 	return s, nil
 }
 
@@ -48,7 +48,7 @@ func (t *slotTable) insert(s *slot) {
 
 // release frees the memory of a slot and keeps its figures.
 func (t *slotTable) release(s *slot) {
-	t.former[s.name()] = s.saveStats()
+	t.removed[s.name()] = s.saveStats()
 	s.page.close()
 	s.reports.close()
 }
@@ -119,7 +119,7 @@ func (t *slotTable) process(pid int) *process {
 // live counts the slots whose current process is live.
 func (t *slotTable) live() (n int) {
 	for _, s := range t.all {
-		if s.accepting() != nil {
+		if s.liveProcess() != nil {
 			n++
 		}
 	}
@@ -129,7 +129,7 @@ func (t *slotTable) live() (n int) {
 // count returns how many slots of a role are here to stay.
 func (t *slotTable) count(role string) (n int) {
 	for _, s := range t.all {
-		if s.role == role && !s.retired && !s.retiring {
+		if s.role == role && !s.removed && !s.removing {
 			n++
 		}
 	}
@@ -140,7 +140,7 @@ func (t *slotTable) count(role string) (n int) {
 // none.
 func (t *slotTable) last(role string) (last *slot) {
 	for _, s := range t.all {
-		if s.role == role && !s.retired && !s.retiring {
+		if s.role == role && !s.removed && !s.removing {
 			last = s
 		}
 	}
@@ -165,8 +165,8 @@ func (t *slotTable) descriptors() (fds []int) {
 
 // removedStats are the statistics of removed slots, sorted by slot name.
 func (t *slotTable) removedStats() (stats []SlotStats) {
-	for _, name := range slices.Sorted(maps.Keys(t.former)) {
-		saved := t.former[name]
+	for _, name := range slices.Sorted(maps.Keys(t.removed)) {
+		saved := t.removed[name]
 		stats = append(stats, SlotStats{
 			SlotStatus: SlotStatus{Slot: name, Role: saved.Role, State: StateStopped, Generation: saved.Generation, Restarts: saved.Restarts},
 			Accepted:   saved.Accepted, Adopted: saved.Adopted, Hangs: saved.Hangs,

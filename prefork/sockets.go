@@ -28,11 +28,11 @@ func (m *Master) Listen() (net.Addr, error) {
 // sockets are the listening sockets of the slots: a SO_REUSEPORT group with one
 // for each slot, or a single one that all slots share.
 type sockets struct {
-	sys     *system
-	address *net.TCPAddr // nil: there are none
-	handed  bool         // they came from systemd
-	shared  bool         // there is one, for all
-	group   []*slot      // slots with a socket of their own, in the order of listen(2)
+	sys         *system
+	address     *net.TCPAddr // nil: there are none
+	fromSystemd bool         // they came from systemd
+	shared      bool         // there is one, for all
+	group       []*slot      // slots with a socket of their own, in the order of listen(2)
 }
 
 // bind gives every slot its socket.
@@ -44,9 +44,9 @@ func (l *sockets) bind(address string, slots []*slot) error {
 	var err error
 	switch {
 	case l.shared:
-		fds, l.address, err = takeHanded(1)
-	case l.handed:
-		fds, l.address, err = takeHanded(len(slots))
+		fds, l.address, err = inheritSystemdSockets(1)
+	case l.fromSystemd:
+		fds, l.address, err = inheritSystemdSockets(len(slots))
 	default:
 		fds, l.address, err = listenGroup(address, len(slots))
 	}
@@ -83,7 +83,7 @@ func (l *sockets) join(s, sibling *slot) error {
 	case l.shared:
 		s.listener = sibling.listener
 		return nil
-	case l.handed:
+	case l.fromSystemd:
 		return errors.New("the sockets were handed over, and their number is fixed")
 	}
 	fd, err := listenOne(l.address, true)
@@ -95,20 +95,20 @@ func (l *sockets) join(s, sibling *slot) error {
 	return nil
 }
 
-// own reports whether the slot has a socket that no other slot uses.
-func (l *sockets) own(s *slot) bool { return s.listener >= 0 && !l.shared }
+// hasOwnSocket reports whether the slot has a socket that no other slot uses.
+func (l *sockets) hasOwnSocket(s *slot) bool { return s.listener >= 0 && !l.shared }
 
-// fixed reports whether the number of sockets from systemd determines how many
+// fixedCount reports whether the number of sockets from systemd determines how many
 // slots the role has.
-func (l *sockets) fixed(role Role) bool { return role.Listens && l.handed && !l.shared }
+func (l *sockets) fixedCount(role Role) bool { return role.Listens && l.fromSystemd && !l.shared }
 
-// queue is how many connections wait in the slot's own socket. The queue of a
+// acceptQueue is how many connections wait in the slot's own socket. The queue of a
 // shared one is no sign for a single slot.
-func (l *sockets) queue(s *slot) int {
-	if !l.own(s) {
+func (l *sockets) acceptQueue(s *slot) int {
+	if !l.hasOwnSocket(s) {
 		return 0
 	}
-	return l.sys.queue(s.listener)
+	return l.sys.acceptQueue(s.listener)
 }
 
 // isLast reports whether the slot's socket is the last of the group. Closing
@@ -121,7 +121,7 @@ func (l *sockets) closeLast() {
 	l.group = slices.Delete(l.group, len(l.group)-1, len(l.group))
 	// Not only this copy: while a stopped child or adopter has one, the socket
 	// would keep its place in the group, and the next slot get another number.
-	if !l.handed { // systemd uses its own again
+	if !l.fromSystemd { // systemd uses its own again
 		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
 	}
 	_ = unix.Close(s.listener)

@@ -56,7 +56,7 @@ func (v *supervisor) start(s *slot) error { return v.startRelease(s, v.release) 
 // counts as one that died, so the slot tries again after its backoff.
 func (v *supervisor) startRelease(s *slot, r release) error {
 	now := v.sys.now()
-	s.again, s.started = time.Time{}, now
+	s.startAt, s.started = time.Time{}, now
 	p := &process{slot: s, generation: s.generation + 1, release: r.number, maxRequests: v.drawMaxRequests()}
 	if s.current == nil {
 		s.current = p
@@ -64,7 +64,7 @@ func (v *supervisor) startRelease(s *slot, r release) error {
 		s.next = p
 	}
 	if err := v.spawn(p, r); err != nil {
-		v.died(p, err.Error())
+		v.handleUnexpectedExit(p, err.Error())
 		return err
 	}
 	s.generation = p.generation
@@ -75,10 +75,10 @@ func (v *supervisor) startRelease(s *slot, r release) error {
 }
 
 func (v *supervisor) spawn(p *process, r release) (err error) {
-	if p.lane, p.place = p.slot.page.claim(p.generation); p.lane == nil {
+	if p.counters, p.index = p.slot.page.claim(p.generation); p.counters == nil {
 		return errors.New("too many processes in the slot")
 	}
-	p.slot.reports.clear(p.place)
+	p.slot.reports.clear(p.index)
 	p.pid, p.control, err = v.sys.spawn(command{
 		program:  r.program,
 		argv0:    v.opt.Program + ": " + p.slot.name(),
@@ -89,7 +89,7 @@ func (v *supervisor) spawn(p *process, r release) (err error) {
 		reports:  p.slot.reports.descriptor(),
 	})
 	if err == nil {
-		p.lane.pid.Store(int64(p.pid))
+		p.counters.pid.Store(int64(p.pid))
 	}
 	return err
 }
@@ -148,8 +148,8 @@ func (v *supervisor) environ(p *process) []string {
 	if p.slot.reports != nil {
 		env = append(env, envReports+"=1")
 	}
-	p.share = v.shareOfMachine(p.slot.role)
-	env = append(env, strings.Fields(p.share)...)
+	p.resources = v.resourceLimits(p.slot.role)
+	env = append(env, strings.Fields(p.resources)...)
 	return append(env,
 		envSlot+"="+p.slot.name(),
 		envGeneration+"="+strconv.Itoa(p.generation),
@@ -167,7 +167,7 @@ func (v *supervisor) markReady(msg message) bool {
 	now := v.sys.now()
 	v.log.Info("child ready", "slot", p.slot.name(), "pid", p.pid, "boot_time", now.Sub(p.since).Round(time.Millisecond))
 	p.enter(StateLive, now, 0)
-	p.booted = now
+	p.readyAt = now
 	return true
 }
 

@@ -45,10 +45,10 @@ func (m *Master) stats() Stats {
 	status := m.status()
 	stats := Stats{Reloads: m.rollout.reloads, RefusedReloads: m.reloader.refused, ReloadFailed: status.ReloadFailed}
 	for i, s := range m.slots.all {
-		one := SlotStats{SlotStatus: status.Slots[i], Hangs: s.hangs, AppCounters: s.page.appCounterValues(), MergedReport: s.past}
-		one.Accepted, one.Adopted = s.page.arrived()
+		one := SlotStats{SlotStatus: status.Slots[i], Hangs: s.hangs, AppCounters: s.page.appCounterValues(), MergedReport: s.mergedReport}
+		one.Accepted, one.Adopted = s.page.acceptedTotals()
 		for p := range s.processes() {
-			if text := s.reports.read(p.place); len(text) > 0 {
+			if text := s.reports.read(p.index); len(text) > 0 {
 				one.Reports = append(one.Reports, text)
 			}
 		}
@@ -73,18 +73,18 @@ type savedStats struct {
 func (s *slot) saveStats() savedStats {
 	saved := savedStats{
 		Role: s.role, Generation: s.generation, Restarts: s.restarts, Hangs: s.hangs,
-		AppCounters: s.page.appCounterValues(), MergedReport: s.past,
+		AppCounters: s.page.appCounterValues(), MergedReport: s.mergedReport,
 	}
-	saved.Accepted, saved.Adopted = s.page.arrived()
+	saved.Accepted, saved.Adopted = s.page.acceptedTotals()
 	return saved
 }
 
 // restoreStats makes a new slot continue the statistics of a removed one.
 func (s *slot) restoreStats(saved savedStats) {
-	s.generation, s.restarts, s.hangs, s.past = saved.Generation, saved.Restarts, saved.Hangs, saved.MergedReport
-	s.page.past.accepted.Store(saved.Accepted)
-	s.page.past.adopted.Store(saved.Adopted)
+	s.generation, s.restarts, s.hangs, s.mergedReport = saved.Generation, saved.Restarts, saved.Hangs, saved.MergedReport
+	s.page.exited.accepted.Store(saved.Accepted)
+	s.page.exited.adopted.Store(saved.Adopted)
 	for i, n := range saved.AppCounters[:min(len(saved.AppCounters), NumAppCounters)] {
-		s.page.tally[i].Store(n)
+		s.page.appCounters[i].Store(n)
 	}
 }

@@ -67,7 +67,7 @@ func (m *Master) status() Status {
 			one.PID, one.RSS = s.current.pid, m.sys.memory(s.current.pid)
 		}
 		if s.listener >= 0 {
-			one.AcceptQueue = m.sys.queue(s.listener)
+			one.AcceptQueue = m.sys.acceptQueue(s.listener)
 		}
 		status.Slots[i] = one
 	}

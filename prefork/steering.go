@@ -15,12 +15,12 @@ type steering struct {
 	log     *slog.Logger
 	sockets *sockets
 
-	shares   []share   // of the attached program
-	refused  bool      // the kernel refused the program
-	accepted int64     // connections accepted before the last observation
-	arrivals int       // connections accepted between the last two
-	busy     time.Time // when one was last seen to arrive
-	uneven   bool      // some slots hold many more connections than others
+	attached    []socketWeight // of the attached program
+	refused     bool           // the kernel refused the program
+	accepted    int64          // connections accepted before the last observation
+	arrivals    int            // connections accepted between the last two
+	lastArrival time.Time      // when one was last seen to arrive
+	uneven      bool           // some slots hold many more connections than others
 }
 
 // observe counts the connections that have arrived since the last call, and
@@ -30,27 +30,27 @@ type steering struct {
 func (t *steering) observe(now time.Time) time.Duration {
 	var accepted int64
 	for _, s := range t.sockets.group {
-		own, adopted := s.page.arrived()
+		own, adopted := s.page.acceptedTotals()
 		accepted += own + adopted
 	}
 	// A slot that is removed takes its count along: one observation is too low.
 	t.arrivals, t.accepted = int(max(accepted-t.accepted, 0)), accepted
 	if t.arrivals > 0 {
-		t.busy = now
+		t.lastArrival = now
 	}
 	switch {
 	case t.uneven && t.arrivals > 0:
-		return unevenEvery
-	case t.uneven || now.Sub(t.busy) < idleAfter:
-		return examineEvery
+		return unevenInterval
+	case t.uneven || now.Sub(t.lastArrival) < idleAfter:
+		return checkInterval
 	}
-	return idleEvery
+	return idleInterval
 }
 
 // reset makes what has been accepted so far no burst.
 func (t *steering) reset() {
 	t.observe(time.Time{})
-	t.arrivals, t.busy = 0, time.Time{}
+	t.arrivals, t.lastArrival = 0, time.Time{}
 }
 
 // update steers new connections to the slots that accept, and finds for the
@@ -60,12 +60,12 @@ func (t *steering) reset() {
 func (t *steering) update() {
 	var live []*process
 	for _, s := range t.sockets.group {
-		p := s.accepting()
+		p := s.liveProcess()
 		if s.adopter != nil && (p != nil || s.adopter.state != StateLive) {
 			// The adopter may still accept what is steered to s, so s is
-			// steered to from the next update on, at most examineEvery from now.
-			t.disown(s)
-		} else if p != nil && !s.retiring {
+			// steered to from the next update on, at most checkInterval from now.
+			t.endAdoption(s)
+		} else if p != nil && !s.removing {
 			live = append(live, p)
 		}
 	}
@@ -74,7 +74,7 @@ func (t *steering) update() {
 	}
 	t.attach(live)
 	for _, s := range t.sockets.group {
-		if s.accepting() == nil && s.adopter == nil {
+		if s.liveProcess() == nil && s.adopter == nil {
 			t.adopt(s, live)
 		}
 	}
@@ -85,24 +85,24 @@ func (t *steering) update() {
 func (t *steering) attach(live []*process) {
 	held := make([]int, len(live))
 	for i, p := range live {
-		held[i] = p.connections() + t.sockets.queue(p.slot)
+		held[i] = p.connections() + t.sockets.acceptQueue(p.slot)
 	}
-	t.uneven = slices.Max(held)-slices.Min(held) > evenEnough
-	shares := make([]share, len(live))
-	for i, weight := range weigh(held, t.expected()) {
-		shares[i] = share{slices.Index(t.sockets.group, live[i].slot), weight}
+	t.uneven = slices.Max(held)-slices.Min(held) > unevenAbove
+	weights := make([]socketWeight, len(live))
+	for i, weight := range connectionWeights(held, t.expected()) {
+		weights[i] = socketWeight{slices.Index(t.sockets.group, live[i].slot), weight}
 	}
-	if slices.Equal(shares, t.shares) {
+	if slices.Equal(weights, t.attached) {
 		return
 	}
-	if err := t.sys.steer(t.sockets.group[0].listener, shares); err != nil && !t.refused {
+	if err := t.sys.attachSteering(t.sockets.group[0].listener, weights); err != nil && !t.refused {
 		t.refused = true
 		t.log.Warn("cannot steer connections, the kernel distributes them", "error", err)
 	}
-	if !slices.EqualFunc(shares, t.shares, func(a, b share) bool { return a.index == b.index }) {
-		t.log.Debug("connections steered", "slots", names(live), "held", held)
+	if !slices.EqualFunc(weights, t.attached, func(a, b socketWeight) bool { return a.index == b.index }) {
+		t.log.Debug("connections steered", "slots", slotNames(live), "held", held)
 	}
-	t.shares = shares
+	t.attached = weights
 }
 
 // expected estimates how many connections arrive before the weights can change
@@ -117,7 +117,7 @@ func (t *steering) expected() (n int) {
 	return cmp.Or(n, t.arrivals)
 }
 
-func names(live []*process) []string {
+func slotNames(live []*process) []string {
 	names := make([]string, len(live))
 	for i, p := range live {
 		names[i] = p.slot.name()
@@ -126,7 +126,7 @@ func names(live []*process) []string {
 }
 
 // connections is how many the process holds open.
-func (p *process) connections() int { return int(p.lane.Connections.Load()) }
+func (p *process) connections() int { return int(p.counters.Connections.Load()) }
 
 // adopt lets the live process that holds the fewest connections accept from
 // the socket of s too.
@@ -140,8 +140,8 @@ func (t *steering) adopt(s *slot, live []*process) {
 	s.adopter = adopter
 }
 
-// disown ends an adoption.
-func (t *steering) disown(s *slot) {
+// endAdoption ends an adoption.
+func (t *steering) endAdoption(s *slot) {
 	if s.adopter != nil {
 		// A process that does not get the message goes on accepting, which
 		// loses no connection.

@@ -21,11 +21,11 @@ func (c *recordedControl) Send(text string, _ int) error {
 // slots in the last program.
 func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl, attached *[]int) {
 	t.Helper()
-	table := &slotTable{former: map[string]savedStats{}}
+	table := &slotTable{removed: map[string]savedStats{}}
 	attached = new([]int)
 	sys := &system{
-		queue: func(int) int { return 0 },
-		steer: func(_ int, shares []share) error {
+		acceptQueue: func(int) int { return 0 },
+		attachSteering: func(_ int, shares []socketWeight) error {
 			*attached = nil
 			for _, s := range shares {
 				*attached = append(*attached, s.index)
@@ -43,7 +43,7 @@ func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl
 		s.listener = i // never used: sys does not ask the kernel
 		c := &recordedControl{}
 		p := &process{slot: s, state: StateLive, control: c}
-		p.lane, p.place = s.page.claim(1)
+		p.counters, p.index = s.page.claim(1)
 		s.current = p
 		controls = append(controls, c)
 		group.group = append(group.group, s)
@@ -54,7 +54,7 @@ func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl
 func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
 	st, controls, attached := newSteering(t, 3)
 	stalled := st.sockets.group[1]
-	st.sockets.group[0].current.lane.Connections.Store(7)
+	st.sockets.group[0].current.counters.Connections.Store(7)
 	st.update()
 	if !slices.Equal(*attached, []int{0, 1, 2}) {
 		t.Errorf("steered to %v; want all slots", *attached)
@@ -83,7 +83,7 @@ func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
 func TestSteeringReplacesAStalledAdopter(t *testing.T) {
 	st, controls, _ := newSteering(t, 3)
 	st.sockets.group[0].current = nil
-	st.sockets.group[2].current.lane.Connections.Store(7)
+	st.sockets.group[2].current.counters.Connections.Store(7)
 	st.update()
 	st.sockets.group[1].current.state = StateStalled
 	st.update()

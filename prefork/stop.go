@@ -20,10 +20,10 @@ func (m *Master) stop(why string) {
 	// connections are refused, and a load balancer uses another server.
 	m.sockets.closeAll(m.slots.all)
 	for _, s := range m.slots.all {
-		s.retiring, s.retired, s.again = false, true, time.Time{}
+		s.removing, s.removed, s.startAt = false, true, time.Time{}
 		for p := range s.processes() {
 			if p.state != StateLeaving {
-				m.supervisor.leave(p, why)
+				m.supervisor.drain(p, why)
 			}
 		}
 	}

@@ -14,30 +14,30 @@ import (
 
 // system are the master's calls to the operating system; tests replace them.
 type system struct {
-	now   func() time.Time
-	spawn func(command) (pid int, control control, err error)
-	try   func(trialCommand) (*trial, error)
-	exec  func(program string, args, env []string, state []byte) error
+	now        func() time.Time
+	spawn      func(command) (pid int, control control, err error)
+	startTrial func(trialCommand) (*trial, error)
+	exec       func(program string, args, env []string, state []byte) error
 	// identity changes when the file does.
 	identity func(program string) string
 	kill     func(pid int, sig syscall.Signal) error
 	// wait reaps one child that has exited, any child: as PID 1 the master
 	// inherits unknown processes. ok is false when there is none.
-	wait        func() (pid int, status syscall.WaitStatus, ok bool)
-	subscribe   func(chan<- os.Signal, ...os.Signal)
-	holdSignals func(chan<- os.Signal)
-	steer       func(listener int, shares []share) error
-	queue       func(listener int) int // connections that wait to be accepted
-	sdNotify    func(state string) error
-	memory      func(pid int) int64 // resident, in bytes
-	cpus        func() int
-	memoryLimit func() int64
+	wait           func() (pid int, status syscall.WaitStatus, ok bool)
+	subscribe      func(chan<- os.Signal, ...os.Signal)
+	holdSignals    func(chan<- os.Signal)
+	attachSteering func(listener int, shares []socketWeight) error
+	acceptQueue    func(listener int) int // connections that wait to be accepted
+	sdNotify       func(state string) error
+	memory         func(pid int) int64 // resident, in bytes
+	cpus           func() int
+	memoryLimit    func() int64
 }
 
 func linux() *system {
 	return &system{
-		now: time.Now, spawn: spawn, try: try, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, subscribe: subscribe, holdSignals: holdSignals,
-		steer: steer, queue: acceptQueue, sdNotify: sdNotify, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
+		now: time.Now, spawn: spawn, startTrial: startTrial, exec: execute, identity: identity, kill: syscall.Kill, wait: wait, subscribe: subscribe, holdSignals: holdSignals,
+		attachSteering: attachSteering, acceptQueue: acceptQueue, sdNotify: sdNotify, memory: residentMemory, cpus: cpus, memoryLimit: memoryLimit,
 	}
 }
 
@@ -156,8 +156,8 @@ func wait() (pid int, status syscall.WaitStatus, ok bool) {
 	}
 }
 
-// reason words how a process ended.
-func reason(status syscall.WaitStatus) string {
+// describeExit says how a process ended.
+func describeExit(status syscall.WaitStatus) string {
 	if status.Signaled() {
 		return "killed by " + unix.SignalName(status.Signal())
 	}

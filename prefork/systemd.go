@@ -23,21 +23,21 @@ const (
 	envNotify      = "NOTIFY_SOCKET"
 )
 
-// firstHanded is SD_LISTEN_FDS_START: the first descriptor handed over.
-const firstHanded = 3
+// firstInheritedFD is SD_LISTEN_FDS_START: the first descriptor handed over.
+const firstInheritedFD = 3
 
-// maxHanded bounds what LISTEN_FDS may claim.
-const maxHanded = 1024
+// maxSystemdSockets bounds what LISTEN_FDS may claim.
+const maxSystemdSockets = 1024
 
-// handedOver returns how many descriptors systemd has handed to the process
+// systemdSocketCount returns how many descriptors systemd has handed to the process
 // with that PID.
-func handedOver(environ []string, pid int) (int, error) {
+func systemdSocketCount(environ []string, pid int) (int, error) {
 	vars := variables(environ)
 	if vars[envListenPID] != strconv.Itoa(pid) || vars[envListenFDs] == "" {
 		return 0, nil // none, or meant for another process
 	}
 	n, err := strconv.Atoi(vars[envListenFDs])
-	if err != nil || n < 0 || n > maxHanded {
+	if err != nil || n < 0 || n > maxSystemdSockets {
 		return 0, fmt.Errorf("%s=%s: not a number of sockets", envListenFDs, vars[envListenFDs])
 	}
 	return n, nil
@@ -53,10 +53,10 @@ func variables(environ []string) map[string]string {
 	return vars
 }
 
-// takeHanded readies the sockets that systemd bound. They are used as raw
+// inheritSystemdSockets readies the sockets that systemd bound. They are used as raw
 // descriptors, as those the master makes itself are, see listenGroup.
-func takeHanded(n int) (fds []int, addr *net.TCPAddr, err error) {
-	for fd := firstHanded; fd < firstHanded+n; fd++ {
+func inheritSystemdSockets(n int) (fds []int, addr *net.TCPAddr, err error) {
+	for fd := firstInheritedFD; fd < firstInheritedFD+n; fd++ {
 		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		if err != nil || listening == 0 {
 			return nil, nil, fmt.Errorf("descriptor %d from systemd is no listening socket", fd)
@@ -147,7 +147,7 @@ func (m *Master) summary() string {
 
 // reloadError is why the last reload changed nothing, or has not reached every
 // slot; empty if it did.
-func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.err) }
+func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.failure) }
 
 // watchdog ticks as often as the master has to notify systemd's watchdog.
 func watchdog() (tick <-chan time.Time, stop func()) {

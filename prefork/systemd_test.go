@@ -29,8 +29,8 @@ func startAs(t *testing.T, behaviour, prepare string, files ...*os.File) *server
 	return s
 }
 
-// handedSockets makes n listening sockets as systemd does, and their address.
-func handedSockets(t *testing.T, n int) (files []*os.File, addr string) {
+// systemdSockets makes n listening sockets as systemd does, and their address.
+func systemdSockets(t *testing.T, n int) (files []*os.File, addr string) {
 	t.Helper()
 	reuse := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
@@ -63,18 +63,18 @@ func TestSocketsFromSystemd(t *testing.T) {
 		{"three are slots", 3, []string{"test: serve.0", "test: serve.1", "test: serve.2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			files, addr := handedSockets(t, c.sockets)
+			files, addr := systemdSockets(t, c.sockets)
 			s := startAs(t, "ok", fmt.Sprintf("export LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=http;", c.sockets), files...)
 			s.awaitReady(t)
 			if s.addr != addr {
 				t.Fatalf("listens on %s; was handed %s", s.addr, addr)
 			}
 			l := startLoad(t, addr)
-			s.behave(t, "reloaded")
+			s.setBehaviour(t, "reloaded")
 			s.signal(syscall.SIGHUP)
-			testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+			testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 			_ = syscall.Kill(s.children()["test: serve.0"], syscall.SIGSTOP)
-			testutil.Eventually(t, "the stopped child is noticed", func() bool { return s.said("child stalled") })
+			testutil.Eventually(t, "the stopped child is noticed", func() bool { return s.logged("child stalled") })
 			_ = syscall.Kill(s.children()["test: serve.0"], syscall.SIGCONT)
 			l.end(t)
 			children := s.children()
@@ -89,14 +89,14 @@ func TestSocketsFromSystemd(t *testing.T) {
 			if c.sockets == 1 {
 				testutil.Eventually(t, "a third slot", func() bool { return s.children()["test: serve.2"] != 0 })
 			} else {
-				testutil.Eventually(t, "a refusal", func() bool { return s.said("their number is fixed") })
+				testutil.Eventually(t, "a refusal", func() bool { return s.logged("their number is fixed") })
 			}
 		})
 	}
 }
 
 func TestSocketsForAnotherProcessAreNotTaken(t *testing.T) {
-	files, addr := handedSockets(t, 1)
+	files, addr := systemdSockets(t, 1)
 	s := startAs(t, "ok", "export LISTEN_PID=1 LISTEN_FDS=1;", files...)
 	s.awaitReady(t)
 	if s.addr == addr {
@@ -115,7 +115,7 @@ func TestWhatIsHandedOverMustListen(t *testing.T) {
 	s.cmd = exec.Command("/bin/sh", "-c", `export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0"`, os.Args[0])
 	s.cmd.ExtraFiles = []*os.File{r}
 	s.launch(t)
-	if err := <-s.exit; err == nil || !s.said("descriptor 3 from systemd is no listening socket") {
+	if err := <-s.exit; err == nil || !s.logged("descriptor 3 from systemd is no listening socket") {
 		t.Errorf("%v: %s", err, s.out)
 	}
 }
@@ -166,7 +166,7 @@ func TestSystemdIsTold(t *testing.T) {
 	testutil.Eventually(t, "READY", func() bool { return n.index("READY=1") >= 0 })
 	testutil.Eventually(t, "WATCHDOG", func() bool { return n.index("WATCHDOG=1") >= 0 })
 	before := len(n.all())
-	s.behave(t, "reloaded")
+	s.setBehaviour(t, "reloaded")
 	s.signal(syscall.SIGHUP)
 	after := func(state string) int {
 		return slices.IndexFunc(n.all()[before:], func(s string) bool { return slices.Contains(strings.Split(s, "\n"), state) })
@@ -183,7 +183,7 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Errorf("%q; the clock is at %d", reloading, now.Nano()/1000)
 	}
 	testutil.Eventually(t, "a status that counts all", func() bool { return n.index("STATUS=4 of 4 slots live") >= 0 })
-	s.behave(t, "bad-config")
+	s.setBehaviour(t, "bad-config")
 	s.signal(syscall.SIGHUP)
 	testutil.Eventually(t, "the failure in the status", func() bool {
 		return slices.ContainsFunc(n.all(), func(s string) bool {
@@ -214,7 +214,7 @@ func TestAsPID1(t *testing.T) {
 	s.awaitReady(t)
 	pids := s.children()
 	testutil.Eventually(t, "unknown processes are reaped", func() bool { return strings.Count(s.out.String(), "reaped unknown process") >= 4 })
-	if a, err := ask(s.addr); err != nil || a.pid > 1000 {
+	if a, err := request(s.addr); err != nil || a.pid > 1000 {
 		t.Errorf("%+v, %v; want a PID of the container's", a, err)
 	}
 	s.signal(syscall.SIGTERM)
@@ -228,7 +228,7 @@ func TestAsPID1(t *testing.T) {
 	}
 }
 
-func TestHandedOver(t *testing.T) {
+func TestSystemdSocketCount(t *testing.T) {
 	for _, c := range []struct {
 		environ []string
 		n       int
@@ -242,13 +242,13 @@ func TestHandedOver(t *testing.T) {
 		{[]string{"LISTEN_PID=7", "LISTEN_FDS=-1"}, 0, true},
 		{[]string{"LISTEN_PID=7", "LISTEN_FDS=99999"}, 0, true},
 	} {
-		if n, err := handedOver(c.environ, 7); n != c.n || (err != nil) != c.fails {
+		if n, err := systemdSocketCount(c.environ, 7); n != c.n || (err != nil) != c.fails {
 			t.Errorf("%q: %d, %v", c.environ, n, err)
 		}
 	}
 }
 
-func TestShareOfMachine(t *testing.T) {
+func TestResourceLimits(t *testing.T) {
 	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 3}, {Name: "worker", Slots: 1}}})
 	if err != nil {
 		t.Fatal(err)
@@ -259,12 +259,12 @@ func TestShareOfMachine(t *testing.T) {
 		"serve":  "GOMAXPROCS=2 GOMEMLIMIT=104857600",
 		"worker": "GOMAXPROCS=4 GOMEMLIMIT=104857600",
 	} {
-		if got := m.supervisor.shareOfMachine(role); got != want {
+		if got := m.supervisor.resourceLimits(role); got != want {
 			t.Errorf("%s: %q; want %q", role, got, want)
 		}
 	}
 	m.sys.memoryLimit = func() int64 { return 0 }
-	if got := m.supervisor.shareOfMachine("serve"); got != "GOMAXPROCS=2" {
+	if got := m.supervisor.resourceLimits("serve"); got != "GOMAXPROCS=2" {
 		t.Errorf("no limit: %q", got)
 	}
 }
