@@ -11,7 +11,8 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// newUnopenedListener makes a listener on one socket of its own, not yet opened.
+// newUnopenedListener makes a listener with one socket, on which open was not called. fd
+// is a copy of the socket.
 func newUnopenedListener(t *testing.T) (l *listener, fd int) {
 	t.Helper()
 	fds, _, err := listenGroup("127.0.0.1:0", 1)
@@ -39,9 +40,8 @@ func dupFile(t *testing.T, fd int) *os.File {
 	return f
 }
 
-// Until it is opened a listener leaves connections to others: its process may
-// never get ready.
-func TestListenerWaitsUntilItIsOpened(t *testing.T) {
+// Before open, a listener leaves the connections in the accept queue.
+func TestListenerAcceptsNothingBeforeOpen(t *testing.T) {
 	l, fd := newUnopenedListener(t)
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -56,14 +56,14 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 		}
 		got <- err
 	}()
-	testutil.Eventually(t, "the connection waits", func() bool { return acceptQueue(fd) == 1 })
+	testutil.Eventually(t, "the connection is in the accept queue", func() bool { return acceptQueue(fd) == 1 })
 	select {
 	case err := <-got:
-		t.Fatalf("accepted, %v", err)
+		t.Fatalf("Accept returned before open: %v", err)
 	default:
 	}
 	l.open()
-	l.open() // once is enough
+	l.open() // has no effect
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
@@ -73,8 +73,8 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 	}
 }
 
-// What was accepted before Close is returned after it.
-func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
+// Accept returns connections after Close that were accepted before.
+func TestListenerAcceptAfterClose(t *testing.T) {
 	l, fd := newUnopenedListener(t)
 	l.open()
 	conn, err := net.Dial("tcp", l.Addr().String())
@@ -94,11 +94,11 @@ func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
 	}
 	_ = c.Close()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("at the end: %v", err)
+		t.Errorf("after the last connection: %v; want net.ErrClosed", err)
 	}
 }
 
-func TestListenerThatIsClosedUnopened(t *testing.T) {
+func TestListenerClosedBeforeOpen(t *testing.T) {
 	l, _ := newUnopenedListener(t)
 	_ = l.Close()
 	l.open()

@@ -98,7 +98,7 @@ func (l masterListener) Close() error {
 // Addr implements net.Listener.
 func (masterListener) Addr() net.Addr { return &net.UnixAddr{Name: "master", Net: "unix"} }
 
-// connFrom takes a connection out of a control message; nil if there is none.
+// connFrom returns the connection in a control message, or nil if there is none.
 func connFrom(rights []byte) net.Conn {
 	fd := descriptorFrom(rights)
 	if fd < 0 {

@@ -9,8 +9,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// handleExit handles the end of a slot's process. It returns the reason, which is more
-// than the exit status if the master ended it.
+// handleExit handles the exit of a child. It returns the reason of the exit: the exit
+// status, after the reason why the master ended the process if it did.
 func (v *supervisor) handleExit(p *process, why string) string {
 	if p.exitReason != "" {
 		why = fmt.Sprintf("%s (%s)", p.exitReason, why)
@@ -18,7 +18,7 @@ func (v *supervisor) handleExit(p *process, why string) string {
 	_ = p.control.Close()
 	p.slot.page.free(p.counters)
 	v.mergeReport(p)
-	p.state = StateStopped // as an adopter, and for a message that is still queued
+	p.state = StateStopped // so that steering ends its adoptions, and queued messages are ignored
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
 		v.handleUnexpectedExit(p, why)
 	} else {
@@ -29,8 +29,8 @@ func (v *supervisor) handleExit(p *process, why string) string {
 	return why
 }
 
-// handleUnexpectedExit handles the end of a process that was not asked to leave, and schedules
-// the next start in its slot.
+// handleUnexpectedExit handles the exit of a process that was not draining, and
+// schedules the next start in its slot.
 func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 	s, now := p.slot, v.sys.now()
 	s.lastExit = why
@@ -38,33 +38,32 @@ func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why}
 	if p == s.next {
 		s.next = nil
-		v.log.Warn("replacement died, the old process serves on", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
+		v.log.Warn("replacement failed, the old process stays", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
 		s.startAt = now.Add(delay)
 		return
 	}
 	s.current = nil
 	s.restarts++
 	if s.next != nil {
-		// Its successor is booting.
-		v.log.Warn("child died", attrs...)
+		v.log.Warn("child exited unexpectedly, its replacement is already starting", attrs...)
 		s.current, s.next = s.next, nil
 		return
 	}
 	if s.removing {
-		v.log.Warn("child died", attrs...)
+		v.log.Warn("child exited unexpectedly, its slot is being removed", attrs...)
 		return
 	}
 	delay = min(delay, v.maxDelay(s.role, now))
-	v.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
+	v.log.Warn("child exited unexpectedly", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
 	s.startAt = now.Add(delay)
 }
 
-// maxRoleOutage is how long a role without any process waits before it starts
-// one, whatever the backoff of its slots.
+// maxRoleOutage limits the backoff of a role that has no process at all: one is
+// started after this time.
 const maxRoleOutage = 250 * time.Millisecond
 
-// maxDelay is how long a slot may be left without a process: without limit
-// while another one of its role has one.
+// maxDelay returns the longest time for which a slot of a role may have no process.
+// The limit applies only while no slot of the role has one.
 func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 	last := time.Time{}
 	for _, s := range v.slots.all {
@@ -72,7 +71,7 @@ func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 			continue
 		}
 		if s.current != nil {
-			return time.Hour
+			return time.Hour // no limit: longer than any backoff
 		}
 		if s.started.After(last) {
 			last = s.started
@@ -81,8 +80,8 @@ func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 	return max(last.Add(maxRoleOutage).Sub(now), 0)
 }
 
-// nextDeadline is when the first process or slot has to change its state; zero
-// if none has to.
+// nextDeadline returns the time of the next deadline of a process, or of the next
+// start in a slot. It is zero if there is none.
 func (v *supervisor) nextDeadline(now time.Time) (next time.Time) {
 	for _, s := range v.slots.all {
 		if s.current == nil || now.Before(s.startAt) {
@@ -95,7 +94,7 @@ func (v *supervisor) nextDeadline(now time.Time) (next time.Time) {
 	return next
 }
 
-// earliest returns the earlier of two times, of which a zero one is none.
+// earliest returns the earlier of two times. A zero time does not count.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -103,13 +102,13 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// expire acts on every process whose deadline has passed, and starts processes
-// in slots whose backoff is over.
+// expire handles every deadline that has passed, and starts processes in slots whose
+// backoff is over.
 func (v *supervisor) expire(now time.Time) {
 	for p := range v.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
-		case late > pauseThreshold: // the master itself was stopped; messages that came meanwhile are handled first
+		case late > pauseThreshold: // the master itself was stopped: it must first read the messages that arrived meanwhile
 			p.deadline = now.Add(pauseThreshold)
 		default:
 			p.deadline = time.Time{}
@@ -118,12 +117,12 @@ func (v *supervisor) expire(now time.Time) {
 	}
 	for _, s := range v.slots.all {
 		if s.current == nil && !s.startAt.IsZero() && !now.Before(s.startAt) {
-			_ = v.start(s) // logged, and tried again
+			_ = v.start(s) // an error is logged, and the start is tried again
 		}
 	}
 }
 
-// handleTimeout acts on a process that should have left its state by now.
+// handleTimeout handles a process that stays in its state for too long.
 func (v *supervisor) handleTimeout(p *process) {
 	switch {
 	case p.quitSent:
@@ -131,12 +130,12 @@ func (v *supervisor) handleTimeout(p *process) {
 	case p.state == StateBooting:
 		v.kill(p, fmt.Sprintf("not ready within %v", v.opt.BootTimeout))
 	case p.state == StateLeaving:
-		v.quit(p, fmt.Sprintf("%s, still running after %v", p.exitReason, v.opt.Grace))
+		v.quit(p, fmt.Sprintf("%s, drain not finished within %v", p.exitReason, v.opt.Grace))
 	}
 }
 
-// drain lets a process finish its work: TERM, then within the grace time QUIT,
-// then KILL.
+// drain sends SIGTERM to a process, which then finishes its work and exits. If it has
+// not exited within the grace time it gets SIGQUIT, and then SIGKILL.
 func (v *supervisor) drain(p *process, why string) {
 	s := p.slot
 	if s.current == p {
@@ -146,7 +145,7 @@ func (v *supervisor) drain(p *process, why string) {
 		s.next = nil
 	}
 	s.leaving = append(s.leaving, p)
-	if p.quitSent { // hung: QUIT was sent already
+	if p.quitSent { // it hangs, and SIGKILL follows
 		p.state = StateLeaving
 		return
 	}
@@ -156,7 +155,8 @@ func (v *supervisor) drain(p *process, why string) {
 	_ = v.sys.kill(p.pid, syscall.SIGTERM)
 }
 
-// quit makes a process print its goroutines and exit; KILL follows.
+// quit sends SIGQUIT, so that a process prints its goroutines and exits. If it has not
+// exited within dumpTimeout it gets SIGKILL.
 func (v *supervisor) quit(p *process, why string) {
 	v.log.Error("sending QUIT to child for a goroutine dump", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	p.exitReason, p.quitSent = why, true
@@ -164,15 +164,15 @@ func (v *supervisor) quit(p *process, why string) {
 	_ = v.sys.kill(p.pid, syscall.SIGQUIT)
 }
 
-// kill ends a process; its exit does the rest.
+// kill sends SIGKILL. handleExit does the rest.
 func (v *supervisor) kill(p *process, why string) {
 	v.log.Error("killing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	p.exitReason = why
 	_ = v.sys.kill(p.pid, syscall.SIGKILL)
 }
 
-// mergeReport merges the last report of a process that is gone into the sum of
-// its slot.
+// mergeReport adds the last report of a process that has exited to the merged report
+// of its slot.
 func (v *supervisor) mergeReport(p *process) {
 	last := p.slot.reports.read(p.index)
 	if len(last) == 0 || v.opt.MergeReports == nil {
@@ -183,6 +183,6 @@ func (v *supervisor) mergeReport(p *process) {
 		p.slot.mergedReport = v.opt.MergeReports(p.slot.mergedReport, last)
 		return nil
 	}); err != nil {
-		v.log.Error("report lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
+		v.log.Error("cannot merge the last report of a child, its metrics are lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
 	}
 }

@@ -15,11 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Variables that a master sets for its successor: the descriptor of the state,
-// and in a trial that of the report.
+// Environment variables that a master sets for the next one.
 const (
-	envState = "GALE_STATE"
-	envTrial = "GALE_TRIAL"
+	envState = "GALE_STATE" // descriptor of the saved state
+	envTrial = "GALE_TRIAL" // in a trial: descriptor of the file for the result
 )
 
 // savedMaster is the state that a master hands over to its successor. Its
@@ -80,11 +79,11 @@ type savedProcess struct {
 	Resources   string    `json:"Share"`
 }
 
-// handOver executes the new binary in the master's place. It returns only if
-// that failed, or a signal to stop arrived.
+// handOver executes the new binary in the master's process. It returns only if that
+// fails, or if a signal to stop has arrived.
 func (m *Master) handOver() {
 	m.sys.holdSignals(m.signals)
-	if m.handlePendingSignals(); !m.reloader.active() { // stopping
+	if m.handlePendingSignals(); !m.reloader.active() { // a signal to stop has ended the reload
 		m.sys.subscribe(m.signals, masterSignals...)
 		return
 	}
@@ -105,10 +104,10 @@ func (m *Master) handOver() {
 			m.promote(s)
 		}
 	}
-	m.checkSettled()
+	m.checkReady()
 }
 
-// handlePendingSignals handles those that arrived before holdSignals.
+// handlePendingSignals handles the signals that arrived before holdSignals.
 func (m *Master) handlePendingSignals() {
 	for {
 		select {
@@ -120,7 +119,7 @@ func (m *Master) handlePendingSignals() {
 	}
 }
 
-// save encodes the state for the next master.
+// save returns the encoded state for the next master.
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
@@ -165,8 +164,8 @@ func (p *process) save() *savedProcess {
 	}
 }
 
-// descriptor is the number of a socket's descriptor, which stays the socket's; -1
-// if it has none.
+// descriptor returns the descriptor of a socket or file, which keeps it; -1 if there
+// is none.
 func descriptor(socket any) int {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
@@ -192,10 +191,10 @@ func setCloseOnExec(fds []int, on bool) {
 }
 
 // errUnreadableState: this binary cannot read the saved state.
-var errUnreadableState = errors.New("the state of the running master is not understood: restart instead of reload")
+var errUnreadableState = errors.New("cannot read the state of the running master: restart instead of reload")
 
-// inheritState reads the state that the previous master has saved for this
-// process, and in a trial where to report to. It returns nil if there is none.
+// inheritState reads the state that the previous master has saved. It returns nil if
+// there is no previous master. In a trial it also returns the file for the result.
 func inheritState(environ []string) (saved *savedMaster, report *os.File, err error) {
 	vars := variables(environ)
 	if vars[envState] == "" {
@@ -203,7 +202,7 @@ func inheritState(environ []string) (saved *savedMaster, report *os.File, err er
 	}
 	state, err := inheritFile(vars[envState])
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s=%s is set, but not by a master: unset it", envState, vars[envState])
+		return nil, nil, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it", envState, vars[envState])
 	}
 	defer state.Close() //nolint:errcheck // read only
 	text, err := io.ReadAll(io.NewSectionReader(state, 0, maxState))
@@ -216,20 +215,22 @@ func inheritState(environ []string) (saved *savedMaster, report *os.File, err er
 	}
 	if vars[envTrial] != "" {
 		if report, err = inheritFile(vars[envTrial]); err != nil {
-			return nil, nil, fmt.Errorf("%s=%s is set, but not by a master: unset it", envTrial, vars[envTrial])
+			return nil, nil, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it", envTrial, vars[envTrial])
 		}
 	}
 	return saved, report, nil
 }
 
-// maxState bounds a saved state in bytes: far more than the largest one.
+// maxState is the maximum size of a saved state in bytes. It is far more than any
+// state needs.
 const maxState = 64 << 20
 
-// inheritFile takes over a descriptor that a variable names.
+// inheritFile opens an inherited descriptor, given as the value of an environment
+// variable.
 func inheritFile(number string) (*os.File, error) {
 	fd, err := strconv.Atoi(number)
 	if err != nil || fd < firstInheritedFD {
-		return nil, errors.New("no descriptor")
+		return nil, errors.New("not a descriptor")
 	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -238,9 +239,11 @@ func inheritFile(number string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inherited"), nil
 }
 
-// TestedConfig is the configuration that the trial has read and the canaries run
-// with, if this process is about to take over from a master; else nil. To read
-// it from its source again would be to find it changed when it is too late.
+// TestedConfig returns the configuration that the trial has read and the canaries
+// run with. It returns nil if this process does not take over from a master. The
+// caller must use this configuration and not read it from its source again: that may
+// have changed meanwhile, and has not been tested. environ is the environment in the
+// form of os.Environ.
 func TestedConfig(environ []string) []byte {
 	vars := variables(environ)
 	fd, err := strconv.Atoi(vars[envState])
@@ -260,10 +263,11 @@ func TestedConfig(environ []string) []byte {
 	return saved.Config
 }
 
-// Trial reports whether this process is only to show whether it could take
-// over from a running master: the configuration is sound, the state that is
-// handed over is understood. The caller then returns, and binds nothing. The
-// error is that of telling the running master so.
+// Trial reports whether this process runs only to test whether it can take over from
+// the running master. The test has passed when New and Trial return without an error:
+// the configuration is valid and the state of the running master is readable. The
+// caller then exits with status 0, and does not call Listen or Run. The error says
+// that the result could not be sent to the running master.
 func (m *Master) Trial() (bool, error) {
 	if m.report == nil {
 		return false, nil
@@ -272,5 +276,5 @@ func (m *Master) Trial() (bool, error) {
 	return true, err
 }
 
-// Resumed reports whether this master has taken over from another one.
+// Resumed reports whether this master has taken over from another one, by a reload.
 func (m *Master) Resumed() bool { return m.supervisor.release.number > 0 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// environState puts a state where the next master finds it.
+// environState returns the environment of a master that inherits a state.
 func environState(t *testing.T, state string) []string {
 	t.Helper()
 	fd, err := newMemfd("state", []byte(state))
@@ -23,7 +23,7 @@ func environState(t *testing.T, state string) []string {
 	return []string{fmt.Sprintf("%s=%d", envState, fd)}
 }
 
-func TestStateThatIsNotUnderstood(t *testing.T) {
+func TestUnreadableState(t *testing.T) {
 	saved := func(change func(*savedMaster)) string {
 		s := savedMaster{Layout: pageLayout, Address: "127.0.0.1:8888", Slots: []savedSlot{{Role: "serve", Listener: -1, Page: -1}}}
 		change(&s)
@@ -37,21 +37,21 @@ func TestStateThatIsNotUnderstood(t *testing.T) {
 		environ []string
 		want    string
 	}{
-		"no number":        {[]string{envState + "=x"}, "not by a master"},
-		"a low descriptor": {[]string{envState + "=1"}, "not by a master"},
-		"not open":         {[]string{envState + "=9999"}, "not by a master"},
-		"empty":            {environState(t, ""), "not understood"},
-		"no JSON":          {environState(t, "{"), "not understood"},
-		"no slots":         {environState(t, "{}"), "not understood"},
-		"another layout":   {environState(t, saved(func(s *savedMaster) { s.Layout++ })), "not understood"},
-		"another address":  {environState(t, saved(func(s *savedMaster) { s.Address = "127.0.0.1:9999" })), "the address has changed"},
-		"no such page":     {environState(t, saved(func(*savedMaster) {})), "take over serve.0"},
+		"not a number":    {[]string{envState + "=x"}, "was not started by a master"},
+		"descriptor 1":    {[]string{envState + "=1"}, "was not started by a master"},
+		"not open":        {[]string{envState + "=9999"}, "was not started by a master"},
+		"empty":           {environState(t, ""), "cannot read the state"},
+		"not JSON":        {environState(t, "{"), "cannot read the state"},
+		"no slots":        {environState(t, "{}"), "cannot read the state"},
+		"another layout":  {environState(t, saved(func(s *savedMaster) { s.Layout++ })), "cannot read the state"},
+		"another address": {environState(t, saved(func(s *savedMaster) { s.Address = "127.0.0.1:9999" })), "the address has changed"},
+		"no such page":    {environState(t, saved(func(*savedMaster) {})), "take over serve.0"},
 	} {
 		_, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Address: "127.0.0.1:8888", Environ: c.environ})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
-		if c.want == "not understood" && !errors.Is(err, errUnreadableState) {
+		if c.want == "cannot read the state" && !errors.Is(err, errUnreadableState) {
 			t.Errorf("%s: %v is not errUnreadableState", name, err)
 		}
 	}

@@ -18,44 +18,44 @@ func status(t *testing.T, m *Master) SlotStatus {
 	return all.Slots[0]
 }
 
-// crash ends processes of the first slot n times, and returns how long it took
-// each time until the next one was started.
+// crash lets the newest process exit n times, beginning with pid. It returns the times
+// between each exit and the next start.
 func crash(f *fakeSystem, pid, n int) (gaps []time.Duration) {
 	for range n {
 		before, _ := f.recorded()
-		died := time.Now()
+		exited := time.Now()
 		f.exit(pid)
 		for now := before; len(now) == len(before); now, _ = f.recorded() {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
-		gaps = append(gaps, time.Since(died))
+		gaps = append(gaps, time.Since(exited))
 		pid = f.send("")
 	}
 	return gaps
 }
 
-// A role of which nothing lives does not wait for the backoff of its slots.
-func TestTheLastSlotIsNotLeftWaiting(t *testing.T) {
+// The backoff of a role that has no other process is limited.
+func TestBackoffOfARoleWithoutProcesses(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
 		for i, gap := range crash(f, 1, 20) {
 			if gap > maxRoleOutage+2*time.Millisecond || i > 3 && gap < maxRoleOutage-2*time.Millisecond {
-				t.Errorf("death %d: waited %v; want %v at most, and not much less in the end", i, gap, maxRoleOutage)
+				t.Errorf("exit %d: delay %v; want at most %v, and not much less after some exits", i, gap, maxRoleOutage)
 			}
 		}
 	})
 }
 
-func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
+func TestBackoffDoublesUpToMax(t *testing.T) {
 	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.send(readyMessage) // the second slot is well
+		f.send(readyMessage) // the second slot is live
 		for i, gap := range crash(f, 1, 20) {
 			want := min(100*time.Millisecond<<(max(i, 1)-1), 5*time.Second)
 			if i == 0 {
 				want = 0
 			}
 			if gap < want || gap > want+want/10+2*time.Millisecond {
-				t.Errorf("death %d: waited %v; want %v", i, gap, want)
+				t.Errorf("exit %d: delay %v; want %v", i, gap, want)
 			}
 		}
 		f.send(readyMessage)
@@ -66,7 +66,7 @@ func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
 		synctest.Wait()
 		starts, _ := f.recorded()
 		if last := starts[len(starts)-1]; last.Before(began) {
-			t.Errorf("a death after five good minutes still waits")
+			t.Errorf("an exit after five minutes without another one was delayed")
 		}
 		if s := status(t, m); s.Restarts != 21 || s.Generation != 22 || s.LastExit != "killed by SIGKILL" {
 			t.Errorf("status %+v", s)
@@ -93,7 +93,7 @@ func TestBootTimeout(t *testing.T) {
 	})
 }
 
-func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
+func TestFailedStartIsTriedAgain(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.mu.Lock()
 		f.fail = syscall.EAGAIN
@@ -112,7 +112,7 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 	})
 }
 
-func TestGraceIsOver(t *testing.T) {
+func TestGraceTimeout(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.send(readyMessage)
 		f.signals <- syscall.SIGTERM
@@ -130,7 +130,7 @@ func TestGraceIsOver(t *testing.T) {
 	})
 }
 
-func TestStaleReadyIsPassedOver(t *testing.T) {
+func TestReadyFromALeavingProcessIsIgnored(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: StateLeaving}, readyMessage}
 		f.send("nonsense")
@@ -140,8 +140,9 @@ func TestStaleReadyIsPassedOver(t *testing.T) {
 	})
 }
 
-// A process without a heartbeat is stalled, then hung: QUIT, KILL, the next.
-func TestNoHeartbeat(t *testing.T) {
+// A process without a heartbeat is stalled, then hung. It gets SIGQUIT and SIGKILL, and
+// another process is started.
+func TestMissingHeartbeat(t *testing.T) {
 	inBubble(t, 1, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.send(readyMessage)
 		time.Sleep(heartbeatTimeout + idleInterval)
@@ -149,7 +150,7 @@ func TestNoHeartbeat(t *testing.T) {
 		if s := status(t, m); s.State != StateStalled {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
-		// One beat, and it is trusted again.
+		// With one heartbeat it has recovered.
 		counters, _ := m.slots.all[0].page.find(1)
 		counters.setHeartbeat(time.Now())
 		time.Sleep(idleInterval)
@@ -160,7 +161,7 @@ func TestNoHeartbeat(t *testing.T) {
 		time.Sleep(10*time.Second + 2*idleInterval)
 		synctest.Wait()
 		if o, err := m.Stats(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
-			t.Errorf("%+v, %v; want one that hung", o, err)
+			t.Errorf("%+v, %v; want one hang", o, err)
 		}
 		if s := status(t, m); s.State != StateHung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)

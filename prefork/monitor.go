@@ -7,40 +7,41 @@ import (
 )
 
 const (
-	// checkInterval is how often the master reads the scoreboard while
-	// connections arrive. Weights hold from one reading to the next, so it reads
-	// more often while slots hold numbers of connections that differ by more than
-	// unevenAbove, and less often when none has arrived for idleAfter.
+	// checkInterval is the time between two readings of the scoreboard while
+	// connections arrive. The weights of steering do not change between two
+	// readings. The interval is therefore unevenInterval while the numbers of
+	// connections that the slots hold differ by more than unevenAbove. It is
+	// idleInterval when no connection has arrived for idleAfter.
 	checkInterval  = 10 * time.Millisecond
 	unevenInterval = time.Millisecond
 	idleInterval   = 50 * time.Millisecond
 	idleAfter      = time.Second
 	unevenAbove    = 16
-	// acceptTimeout is how long connections may wait while none is accepted before
-	// new ones are steered to other slots. A false alarm loses nothing.
+	// acceptTimeout is the time after which a child counts as stalled if it accepts
+	// nothing although its accept queue is not empty. A false alarm does no harm.
 	acceptTimeout = 100 * time.Millisecond
-	// heartbeatTimeout is how long a child may be without a heartbeat before it counts
-	// as stalled too.
+	// heartbeatTimeout is the time after which a child without a heartbeat counts as
+	// stalled.
 	heartbeatTimeout = 3 * time.Second
-	// pauseThreshold is the gap between two readings from which on the master assumes
+	// pauseThreshold is the time between two readings above which the master assumes
 	// that it was stopped itself.
 	pauseThreshold = time.Second
-	// dumpTimeout is how long a child has to print its goroutines after QUIT.
+	// dumpTimeout is the time that a child has to print its goroutines after SIGQUIT.
 	dumpTimeout = 2 * time.Second
 )
 
-// health is what the monitor has seen of a process.
+// health is what the monitor records about a process.
 type health struct {
-	accepted        int64     // connections, when it was last looked
-	stuckSince      time.Time // since when connections wait and none is accepted; zero: not
-	stalledSince    time.Time // since when the process is, or was, stalled
-	stalledAccepted int64     // connections accepted by then
-	notAccepting    bool      // it did not accept; else the heartbeat was missing
+	accepted        int64     // connections accepted before the last check
+	stuckSince      time.Time // begin of the time without an accept although the queue is not empty; zero: none
+	stalledSince    time.Time // begin of the present or last stall
+	stalledAccepted int64     // connections accepted before that stall
+	notAccepting    bool      // cause of that stall: it accepted nothing; false: its heartbeat was missing
 }
 
-// monitor watches the processes that should be at work: does the heartbeat go
-// on, and are the connections in the socket accepted? A heartbeat alone is not
-// enough: its goroutine lives on while the others are deadlocked.
+// monitor finds processes that do not work: their heartbeat is missing, or they do not
+// accept the connections in their accept queue. The heartbeat alone is not enough,
+// because its goroutine still runs when all others are deadlocked.
 type monitor struct {
 	sys         *system
 	log         *slog.Logger
@@ -50,12 +51,12 @@ type monitor struct {
 	maxRSS      int64
 	quit        func(p *process, why string)
 
-	lastCheck      time.Time // by the wall clock
+	lastCheck      time.Time // without monotonic clock reading
 	lastMemoryRead time.Time
 }
 
-// check checks every current process. It reports whether one has recovered,
-// and when to check again.
+// check checks all current processes. It reports whether a process has recovered, and
+// returns the time until the next check.
 func (m *monitor) check(now time.Time) (recovered bool, next time.Duration) {
 	next = idleInterval
 	m.resetAfterPause(now)
@@ -92,13 +93,13 @@ func (m *monitor) checkProcess(p *process, now time.Time) (recovered bool) {
 	return recovered
 }
 
-// stallStart returns since when a process has sent no heartbeat, or accepted
-// nothing while connections wait; zero if it works.
+// stallStart returns when a process stopped sending heartbeats, or stopped accepting
+// although its accept queue is not empty. It is zero if the process works.
 func (m *monitor) stallStart(p *process, now time.Time) time.Time {
 	if m.hangTimeout > 0 {
 		beat := time.Unix(0, p.counters.heartbeat.Load())
 		if beat.Before(p.readyAt) {
-			beat = p.readyAt // the first heartbeat follows
+			beat = p.readyAt // the first heartbeat has not arrived yet
 		}
 		if now.Sub(beat) >= heartbeatTimeout {
 			return beat
@@ -117,36 +118,38 @@ func (m *monitor) stallStart(p *process, now time.Time) time.Time {
 	return time.Time{}
 }
 
-// heartbeatSinceStall reports whether a stalled process has sent a heartbeat
-// since. Its accept queue is no sign, since a sibling empties it.
+// heartbeatSinceStall reports whether a stalled process has sent a heartbeat since it
+// stalled. Its accept queue says nothing, because an adopter empties it.
 func (p *process) heartbeatSinceStall() bool { return p.counters.heartbeat.Load() > p.since.UnixNano() }
 
-// markStalled takes a process out of steering. One that sends heartbeats but accepts
-// nothing recovers and stalls again: that is one stall, from the first on.
+// markStalled moves a process to the state stalled, so that it gets no new
+// connections. A process that sends heartbeats but accepts nothing recovers and stalls
+// again and again. This counts as one stall, so that the hang timeout applies.
 func (m *monitor) markStalled(p *process, now, since time.Time) {
-	m.log.Warn("child stalled, connections go elsewhere", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.sockets.acceptQueue(p.slot))
-	notAccepting := !p.health.stuckSince.IsZero() // else the heartbeat is missing
-	if again := notAccepting && p.health.notAccepting && p.health.accepted == p.health.stalledAccepted && now.Sub(p.since) < m.hangTimeout; !again {
+	m.log.Warn("child stalled, new connections go to other slots", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.sockets.acceptQueue(p.slot))
+	notAccepting := !p.health.stuckSince.IsZero()
+	if same := notAccepting && p.health.notAccepting && p.health.accepted == p.health.stalledAccepted && now.Sub(p.since) < m.hangTimeout; !same {
 		p.health.stalledSince, p.health.stalledAccepted = since, p.health.accepted
 	}
 	p.health.notAccepting = notAccepting
 	p.enter(StateStalled, now, 0)
 }
 
-// handleHang ends a process that stays stalled: its exit starts the next one.
+// handleHang ends a process that has been stalled for the hang timeout. Its exit starts
+// the next process.
 func (m *monitor) handleHang(p *process, now time.Time) {
-	silence := now.Sub(p.health.stalledSince).Round(time.Millisecond)
-	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", silence)
+	stalledFor := now.Sub(p.health.stalledSince).Round(time.Millisecond)
+	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", stalledFor)
 	p.slot.hangs++
 	p.enter(StateHung, now, 0)
-	m.quit(p, fmt.Sprintf("hung for %v", silence))
+	m.quit(p, fmt.Sprintf("hung for %v", stalledFor))
 }
 
-// resetAfterPause starts all observation afresh when the last one was too long
-// ago, or the clock was set: then the machine, the container or the
-// process group was stopped, and a missing heartbeat is no sign.
+// resetAfterPause discards all records if the last check was too long ago, or if the
+// clock was set. In the first case the machine, the container or the process group was
+// stopped, and missing heartbeats prove nothing.
 func (m *monitor) resetAfterPause(now time.Time) {
-	gap := now.Round(0).Sub(m.lastCheck) // of the wall clock, which heartbeats are in
+	gap := now.Round(0).Sub(m.lastCheck) // by the wall clock, because heartbeats are wall clock times
 	if !m.lastCheck.IsZero() && gap.Abs() > pauseThreshold {
 		for p := range m.slots.processes() {
 			p.readyAt = now
@@ -156,7 +159,7 @@ func (m *monitor) resetAfterPause(now time.Time) {
 	m.lastCheck = now.Round(0)
 }
 
-// memoryInterval is how often resident memory is read, if it is limited.
+// memoryInterval is the time between two readings of resident memory, if it is limited.
 const memoryInterval = time.Second
 
 // readMemory reads the resident memory of every process, if it is limited.

@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resume takes over from the previous master: its slots, their sockets and their
-// processes. In a trial the descriptors are not there, and only the form is
-// checked.
+// resume takes over the slots of the previous master, with their sockets and processes.
+// In a trial it only checks the state, because the descriptors are not inherited.
 func (m *Master) resume(saved *savedMaster) error {
 	if saved.Address != m.opt.Address {
 		return fmt.Errorf("the address has changed from %s to %s: restart instead of reload", saved.Address, m.opt.Address)
@@ -82,18 +81,18 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 		maxRequests: old.MaxRequests, resources: old.Resources, health: health{stalledSince: old.Since},
 	}
 	if p.counters, p.index = s.page.find(old.Generation); p.counters == nil {
-		p.counters = &Counters{} // not on the scoreboard any more
+		p.counters = &Counters{} // the scoreboard has no entry for it any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {
-		p.control = closedControl{} // the child sees end of file, and leaves
+		p.control = closedControl{} // the child reads end of file and drains
 	} else {
 		p.control = socket
 	}
 	return p
 }
 
-// takeOver continues the work of the previous master.
+// takeOver continues the work of the previous master, in the goroutine of Run.
 func (m *Master) takeOver() {
 	for p := range m.slots.processes() {
 		m.supervisor.watch(p)
@@ -105,7 +104,7 @@ func (m *Master) takeOver() {
 			}
 		}
 	}
-	m.log.Info("took over", "release", m.supervisor.release.number, "pid", os.Getpid(), "slots", len(m.slots.all))
+	m.log.Info("reload: the new binary has taken over", "release", m.supervisor.release.number, "pid", os.Getpid(), "slots", len(m.slots.all))
 	m.steering.reset()
 	m.reap()
 	for _, s := range m.slots.all {

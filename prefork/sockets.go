@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen binds the sockets of the role that listens, or takes those that
-// systemd or the previous master has handed over, and returns the address, with
-// the port the kernel chose if it was 0. It returns nil if no role listens.
-// Errors wrap the system's: syscall.EADDRINUSE, syscall.EACCES.
+// Listen opens the listening sockets of the slots, or takes over the sockets from
+// systemd (sd_listen_fds(3)) or from the previous master. It returns their address; if
+// the port in Options.Address is 0, with the port that the kernel chose. It returns
+// nil if no role listens. Errors wrap those of the system, such as
+// syscall.EADDRINUSE and syscall.EACCES.
 func (m *Master) Listen() (net.Addr, error) {
 	if m.resumed == nil {
 		if err := m.sockets.bind(m.opt.Address, m.slots.listening()); err != nil {
@@ -25,17 +26,17 @@ func (m *Master) Listen() (net.Addr, error) {
 	return m.sockets.address, nil
 }
 
-// sockets are the listening sockets of the slots: a SO_REUSEPORT group with one
-// for each slot, or a single one that all slots share.
+// sockets are the listening sockets of the slots: a SO_REUSEPORT group with one socket
+// for each slot, or one socket that all slots share.
 type sockets struct {
 	sys         *system
-	address     *net.TCPAddr // nil: there are none
-	fromSystemd bool         // they came from systemd
-	shared      bool         // there is one, for all
+	address     *net.TCPAddr // nil: there are no sockets
+	fromSystemd bool         // systemd passed the sockets
+	shared      bool         // all slots share one socket
 	group       []*slot      // slots with a socket of their own, in the order of listen(2)
 }
 
-// bind gives every slot its socket.
+// bind opens the sockets of some slots, or takes them over from systemd.
 func (l *sockets) bind(address string, slots []*slot) error {
 	if len(slots) == 0 {
 		return nil
@@ -76,15 +77,15 @@ func (l *sockets) resume(s *slot) {
 	}
 }
 
-// join gives a new slot a socket: another one of the group, or the one that
-// sibling has if all share it.
+// join gives a new slot its socket: a new one in the group, or that of sibling if all
+// slots share one.
 func (l *sockets) join(s, sibling *slot) error {
 	switch {
 	case l.shared:
 		s.listener = sibling.listener
 		return nil
 	case l.fromSystemd:
-		return errors.New("the sockets were handed over, and their number is fixed")
+		return errors.New("systemd passed the sockets and their number is fixed: change it in the socket unit")
 	}
 	fd, err := listenOne(l.address, true)
 	if err != nil {
@@ -98,12 +99,12 @@ func (l *sockets) join(s, sibling *slot) error {
 // hasOwnSocket reports whether the slot has a socket that no other slot uses.
 func (l *sockets) hasOwnSocket(s *slot) bool { return s.listener >= 0 && !l.shared }
 
-// fixedCount reports whether the number of sockets from systemd determines how many
-// slots the role has.
+// fixedCount reports whether the number of sockets from systemd fixes the number of
+// slots of a role.
 func (l *sockets) fixedCount(role Role) bool { return role.Listens && l.fromSystemd && !l.shared }
 
-// acceptQueue is how many connections wait in the slot's own socket. The queue of a
-// shared one is no sign for a single slot.
+// acceptQueue returns the number of connections in the accept queue of a slot. It is 0
+// for a shared socket, whose queue says nothing about one slot.
 func (l *sockets) acceptQueue(s *slot) int {
 	if !l.hasOwnSocket(s) {
 		return 0
@@ -111,24 +112,24 @@ func (l *sockets) acceptQueue(s *slot) int {
 	return l.sys.acceptQueue(s.listener)
 }
 
-// isLast reports whether the slot's socket is the last of the group. Closing
-// another one would renumber those after it.
+// isLast reports whether the socket of a slot is the last of the group.
 func (l *sockets) isLast(s *slot) bool { return len(l.group) > 0 && s == l.group[len(l.group)-1] }
 
 // closeLast closes the last socket of the group.
 func (l *sockets) closeLast() {
 	s := l.group[len(l.group)-1]
 	l.group = slices.Delete(l.group, len(l.group)-1, len(l.group))
-	// Not only this copy: while a stopped child or adopter has one, the socket
-	// would keep its place in the group, and the next slot get another number.
-	if !l.fromSystemd { // systemd uses its own again
+	// Children may have copies of the socket, and a stopped child does not close its
+	// copy. The socket would then stay in the group, and the next slot would get
+	// another index. shutdown(2) removes the socket from the group.
+	if !l.fromSystemd { // systemd keeps a copy, which it uses again
 		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
 	}
 	_ = unix.Close(s.listener)
 	s.listener = -1
 }
 
-// closeAll closes the sockets of the slots, once each: they may share one.
+// closeAll closes the sockets of some slots, each once even if slots share it.
 func (l *sockets) closeAll(slots []*slot) {
 	closed := map[int]bool{-1: true}
 	for _, s := range slots {

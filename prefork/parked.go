@@ -8,26 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListenPersistent binds a listening socket of the master's own, in addition to those
-// of the slots; it stays open over a reload. network is "tcp" or "unix".
+// ListenPersistent opens a listening socket for the master itself, in addition to the
+// sockets of the slots. The socket stays open during a reload. If the previous master
+// had a socket with the same network and address, it is taken over. network is "tcp"
+// or "unix". Errors are those of net.Listen.
 func (m *Master) ListenPersistent(ctx context.Context, network, address string) (net.Listener, error) {
 	return m.parked.listen(ctx, network, address)
 }
 
-// parkedListeners are the master's own listening sockets. After a reload the
-// new master claims those it still wants and closes the others.
+// parkedListeners are the master's own listening sockets. After a reload the new
+// master takes over the sockets that it still needs, and closes the others.
 type parkedListeners struct {
-	open      map[string]net.Listener // by network and address
-	inherited map[string]int          // descriptors not yet claimed
+	open      map[string]net.Listener // by network and address, such as "tcp 127.0.0.1:9090"
+	inherited map[string]int          // descriptors that are not taken over yet, by network and address
 }
 
-// listen claims the inherited socket of that address, or binds a new one.
+// listen takes over the inherited socket of an address, or opens a new one.
 func (l *parkedListeners) listen(ctx context.Context, network, address string) (net.Listener, error) {
 	name := network + " " + address
 	ln, err := l.claim(name)
 	if ln == nil && err == nil {
 		ln, err = new(net.ListenConfig).Listen(ctx, network, address)
-		if errors.Is(err, unix.EADDRINUSE) && l.closeUnclaimed() { // it may have been by one of our own
+		if errors.Is(err, unix.EADDRINUSE) && l.closeUnclaimed() { // an inherited socket may have used the address
 			ln, err = new(net.ListenConfig).Listen(ctx, network, address)
 		}
 	}
@@ -38,7 +40,7 @@ func (l *parkedListeners) listen(ctx context.Context, network, address string) (
 	return ln, nil
 }
 
-// claim takes over an inherited socket; nil if there is none of that name.
+// claim takes over an inherited socket. It returns nil if there is none of that name.
 func (l *parkedListeners) claim(name string) (net.Listener, error) {
 	fd, ok := l.inherited[name]
 	if !ok {
@@ -52,19 +54,19 @@ func (l *parkedListeners) claim(name string) (net.Listener, error) {
 	return ln, err
 }
 
-// closeUnclaimed closes the inherited sockets that were not claimed, and
-// reports whether there was any.
+// closeUnclaimed closes the inherited sockets that were not taken over, and reports
+// whether there were any.
 func (l *parkedListeners) closeUnclaimed() bool {
-	some := len(l.inherited) > 0
+	found := len(l.inherited) > 0
 	for name := range l.inherited {
 		if ln, err := l.claim(name); err == nil {
-			_ = ln.Close() // a Unix socket's file, too
+			_ = ln.Close() // this removes the file of a Unix socket
 		}
 	}
-	return some
+	return found
 }
 
-// descriptors are those of the open sockets, by name.
+// descriptors returns the descriptors of the open sockets, by network and address.
 func (l *parkedListeners) descriptors() map[string]int {
 	fds := map[string]int{}
 	for name, ln := range l.open {
