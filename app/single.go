@@ -53,7 +53,7 @@ type single struct {
 // runSingle serves until ctx ends or a signal comes.
 func runSingle(ctx context.Context, e env, c config.Config) error {
 	log := newLogger(c, e.stderr)
-	redisdb.Log(log)
+	redisdb.SetLogger(log)
 	if c.Redis == "" {
 		place, err := stateserver.Reserve("")
 		if err != nil {
