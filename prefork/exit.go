@@ -35,7 +35,7 @@ func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 	s, now := p.slot, v.sys.now()
 	s.lastExit = why
 	delay := s.unexpectedExits.add(now, v.opt.Backoff)
-	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why}
+	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why, "recent_exits", len(s.unexpectedExits), "todo", exitAdvice(why)}
 	if p == s.next {
 		s.next = nil
 		v.log.Warn("replacement failed, the old process stays", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
@@ -56,6 +56,14 @@ func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 	delay = min(delay, v.maxDelay(s.role, now))
 	v.log.Warn("child exited unexpectedly", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
 	s.startAt = now.Add(delay)
+}
+
+// exitAdvice returns what to do about an unexpected exit.
+func exitAdvice(why string) string {
+	if why == describeExit(syscall.WaitStatus(syscall.SIGKILL)) {
+		return "if nobody has sent SIGKILL, the kernel has for lack of memory: see dmesg"
+	}
+	return "see the output of the child before this line"
 }
 
 // maxRoleOutage limits the backoff of a role that has no process at all: one is
@@ -158,7 +166,7 @@ func (v *supervisor) drain(p *process, why string) {
 // quit sends SIGQUIT, so that a process prints its goroutines and exits. If it has not
 // exited within dumpTimeout it gets SIGKILL.
 func (v *supervisor) quit(p *process, why string) {
-	v.log.Error("sending QUIT to child for a goroutine dump", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	v.log.Error("sending SIGQUIT to child, its goroutine dump follows", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	p.exitReason, p.quitSent = why, true
 	p.deadline = v.sys.now().Add(dumpTimeout)
 	_ = v.sys.kill(p.pid, syscall.SIGQUIT)

@@ -92,7 +92,7 @@ func (m *Master) handOver() {
 	if err == nil {
 		inherited := append(m.slots.descriptors(), slices.Collect(maps.Values(m.parked.descriptors()))...)
 		setCloseOnExec(inherited, false)
-		m.log.Info("reload: the new binary takes over", "program", m.reloader.program, "release", m.supervisor.release.number+1)
+		m.log.Info("reload: executing the new binary", "program", m.reloader.program, "release", m.supervisor.release.number+1)
 		err = m.sys.exec(m.reloader.program, m.opt.Command, nextEnviron(m.opt.Environ), state)
 		setCloseOnExec(inherited, true)
 	}

@@ -74,6 +74,19 @@ func TestBackoffDoublesUpToMax(t *testing.T) {
 	})
 }
 
+// The log says what to do about an exit that nobody expects.
+func TestExitAdvice(t *testing.T) {
+	killed := exitAdvice(describeExit(syscall.WaitStatus(syscall.SIGKILL)))
+	if !strings.Contains(killed, "dmesg") {
+		t.Errorf("after SIGKILL: %q; want the log of the kernel", killed)
+	}
+	for _, why := range []string{"exit status 2", "not ready within 3s (killed by SIGKILL)"} {
+		if advice := exitAdvice(why); advice == killed || !strings.Contains(advice, "output of the child") {
+			t.Errorf("%s: %q; want the output of the child", why, advice)
+		}
+	}
+}
+
 func TestBootTimeout(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		if s := status(t, m); s.State != StateBooting {
