@@ -50,7 +50,7 @@ var floors = map[string]int{
 	"demo/inspect":  28,
 	"demo":          35,
 
-	"internal/span":          0,
+	"internal/duration":      0,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
 	"app/internal/access":    25,

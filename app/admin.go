@@ -54,7 +54,7 @@ type statusAnswer struct {
 // empty address.
 func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, log *slog.Logger) (*admin, error) {
 	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return lookIntoTasks(ctx, c) })}
-	a.collector = metrics.NewCollector(m.Figures, a.queues, version)
+	a.collector = metrics.NewCollector(m.Stats, a.queues, version)
 	address := c.Admin
 	if address == "" {
 		return a, nil
@@ -65,7 +65,7 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 		removeStaleSocket(ctx, path)
 	}
 	var err error
-	if a.ln, err = m.ListenAside(ctx, network, address); err != nil && !m.Resumed() {
+	if a.ln, err = m.ListenPersistent(ctx, network, address); err != nil && !m.Resumed() {
 		return nil, fmt.Errorf("admin endpoint: %w; give another -admin, or an empty one for none", err)
 	} else if err != nil {
 		// Behind a reload the server goes on: its children have not changed.

@@ -37,7 +37,7 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	if !ok {
 		return fmt.Errorf("unknown role %q", child.Role)
 	}
-	redisdb.Log(log)
+	redisdb.SetLogger(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, e.app, c, log) })
 	if err != nil {
 		log.Error("child ends", "error", err)

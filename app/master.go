@@ -87,7 +87,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 // after a reload, or else what arguments, environment and files say. A table of routes
 // that cannot be built refuses a reload.
 func configure(command config.Command, e env) (c config.Config, err error) {
-	if tested := prefork.Tested(e.environ); tested != nil {
+	if tested := prefork.TestedConfig(e.environ); tested != nil {
 		if err = json.Unmarshal(tested, &c); err == nil {
 			err = e.program.Apply(c.Own)
 		}
@@ -107,27 +107,27 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		return nil, fmt.Errorf("encode configuration: %w", err)
 	}
 	o := prefork.Options{
-		Command:     e.command,
-		Program:     e.app.command(),
-		Address:     c.Address(),
-		Config:      settings,
-		ConfigFor:   configFor,
-		Environ:     e.environ,
-		EnvironFor:  environFor,
-		Grace:       c.Grace,
-		BootTimeout: c.BootTimeout,
-		HangTimeout: orNever(c.HangTimeout),
-		MaxRequests: c.MaxRequests,
-		MaxRSS:      c.MaxRSS,
-		Merge:       metrics.Merge,
-		Logger:      log,
+		Command:      e.command,
+		Program:      e.app.command(),
+		Address:      c.Address(),
+		Config:       settings,
+		ConfigFor:    configFor,
+		Environ:      e.environ,
+		EnvironFor:   environFor,
+		Grace:        c.Grace,
+		BootTimeout:  c.BootTimeout,
+		HangTimeout:  orNever(c.HangTimeout),
+		MaxRequests:  c.MaxRequests,
+		MaxRSS:       c.MaxRSS,
+		MergeReports: metrics.Merge,
+		Logger:       log,
 	}
 	if command == config.Worker {
 		o.Roles = []prefork.Role{{Name: roleWorker, Slots: c.Procs}}
 	} else {
 		o.Roles = []prefork.Role{{Name: roleServe, Slots: c.Procs, Listens: true}, {Name: roleWorker, Slots: c.Workers}}
 		if c.Store.Address != "" {
-			o.Roles = append(o.Roles, prefork.Role{Name: roleStore, Slots: 1, Keep: true})
+			o.Roles = append(o.Roles, prefork.Role{Name: roleStore, Slots: 1, KeepOnReload: true})
 		}
 	}
 	return prefork.New(o)

@@ -25,7 +25,7 @@ func observe(child process, c config.Config, figures prometheus.Gatherer, log *s
 	visited := http.Server{Handler: profiles(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	var observers sync.WaitGroup
 	observers.Go(func() { _ = metrics.Publish(ctx, child, figures, log) }) // ends with stop; its error is always nil
-	observers.Go(func() { _ = visited.Serve(child.Visits()) })             // ends with stop, which is its error
+	observers.Go(func() { _ = visited.Serve(child.MasterListener()) })     // ends with stop, which is its error
 	return func() {
 		cancel()
 		_ = visited.Close() // a profile that is being taken is cut short

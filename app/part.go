@@ -26,8 +26,8 @@ type part struct {
 	app        Application
 	listener   *net.TCPListener // of which each run has a copy; nil: it does not listen
 	log        *slog.Logger
-	lane       prefork.Lane
-	tally      prefork.Tally
+	lane       prefork.Counters
+	tally      prefork.AppCounters
 
 	booted   sync.Once // at the first run that is ready
 	mu       sync.Mutex
@@ -68,14 +68,14 @@ var instance = func() string {
 	return fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixNano())
 }()
 
-// Alone reports whether no other run of the part was left when this one began.
-func (r *partRun) Alone() bool { return r.alone }
+// OnlyProcess reports whether no other run of the part was left when this one began.
+func (r *partRun) OnlyProcess() bool { return r.alone }
 
-// Lane holds the part's counts of connections and requests.
-func (r *partRun) Lane() *prefork.Lane { return &r.lane }
+// Counters holds the part's counts of connections and requests.
+func (r *partRun) Counters() *prefork.Counters { return &r.lane }
 
-// Tally holds the part's other counts.
-func (r *partRun) Tally() *prefork.Tally { return &r.tally }
+// AppCounters holds the part's other counts.
+func (r *partRun) AppCounters() *prefork.AppCounters { return &r.tally }
 
 // Listener returns a copy of the part's socket, which is the run's to close.
 func (r *partRun) Listener() (net.Listener, error) {
@@ -104,8 +104,8 @@ func (r *partRun) Report(text []byte) error {
 	return nil
 }
 
-// Visits are the connections of those who want profiles.
-func (r *partRun) Visits() net.Listener { return r.visits }
+// MasterListener accepts the connections of those who want profiles.
+func (r *partRun) MasterListener() net.Listener { return r.visits }
 
 // start begins a run with a configuration.
 func (p *part) start(ctx context.Context, c config.Config) *partRun {
@@ -152,19 +152,19 @@ func (p *part) become(r *partRun, state prefork.State) {
 }
 
 // figures are the part's as those of a slot.
-func (p *part) figures() prefork.Figures {
+func (p *part) figures() prefork.SlotStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := prefork.Figures{SlotStatus: prefork.SlotStatus{
+	f := prefork.SlotStats{SlotStatus: prefork.SlotStatus{
 		Slot: p.name, Role: p.role, PID: os.Getpid(), State: p.state, Restarts: p.restarts, LastExit: p.lastExit,
 		Connections: int(p.lane.Connections.Load()), RSS: residentMemory(),
-	}, Past: p.past}
+	}, MergedReport: p.past}
 	if p.current != nil {
 		f.Generation = p.current.number
 	}
-	f.Tally = make([]int64, prefork.TallySize)
-	for i := range f.Tally {
-		f.Tally[i] = p.tally[i].Load()
+	f.AppCounters = make([]int64, prefork.NumAppCounters)
+	for i := range f.AppCounters {
+		f.AppCounters[i] = p.tally[i].Load()
 	}
 	for _, r := range p.runs {
 		if len(r.report) > 0 {
@@ -242,5 +242,5 @@ func (p *part) failed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.restarts++
-	p.current, p.state = nil, prefork.StateWaiting
+	p.current, p.state = nil, prefork.StateBackoff
 }

@@ -11,24 +11,24 @@ import (
 // *prefork.Child, or with -single a part of this process.
 type process interface {
 	Slot() string
-	// Owner holds the leases of tasks; Alone reports that no other process of the slot
+	// Owner holds the leases of tasks; OnlyProcess reports that no other process of the slot
 	// lives, so what its owner holds is lost.
 	Owner() string
-	Alone() bool
+	OnlyProcess() bool
 	Listener() (net.Listener, error)
 	Ready() error
-	Lane() *prefork.Lane
-	Tally() *prefork.Tally
+	Counters() *prefork.Counters
+	AppCounters() *prefork.AppCounters
 	Report(text []byte) error
-	Visits() net.Listener
+	MasterListener() net.Listener
 }
 
 // supervisor is what the admin endpoint asks about slots: a *prefork.Master, or with
 // -single the one in this process.
 type supervisor interface {
 	Status(ctx context.Context) (prefork.Status, error)
-	Figures(ctx context.Context) (prefork.Overview, error)
-	Visit(ctx context.Context, slot string) (net.Conn, error)
-	ListenAside(ctx context.Context, network, address string) (net.Listener, error)
+	Stats(ctx context.Context) (prefork.Stats, error)
+	Dial(ctx context.Context, slot string) (net.Conn, error)
+	ListenPersistent(ctx context.Context, network, address string) (net.Listener, error)
 	Resumed() bool
 }

@@ -35,7 +35,7 @@ func newProfiler(m supervisor, c config.Config, log *slog.Logger) *profiler {
 		// The address is the slot's name, with a port that means nothing.
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			slot, _, _ := net.SplitHostPort(addr)
-			return m.Visit(ctx, slot)
+			return m.Dial(ctx, slot)
 		},
 		DisableKeepAlives:     true,
 		ResponseHeaderTimeout: maxProfile + 5*time.Second,

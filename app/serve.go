@@ -93,7 +93,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, origins, all, requestMeter{child.Lane(), metrics.Requests{Tally: child.Tally()}, counted.Refused}, log)
+	srv, err := newServer(c, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counted.Refused}, log)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func tlsConfig(c config.Config) (*tls.Config, error) {
 // requestMeter counts on the slot's page of the scoreboard; refusals, which are rare, in
 // the child's registry.
 type requestMeter struct {
-	lane     *prefork.Lane
+	lane     *prefork.Counters
 	requests metrics.Requests
 	*metrics.Refused
 }

@@ -53,7 +53,7 @@ type single struct {
 // runSingle serves until ctx ends or a signal comes.
 func runSingle(ctx context.Context, e env, c config.Config) error {
 	log := newLogger(c, e.stderr)
-	redisdb.Log(log)
+	redisdb.SetLogger(log)
 	if c.Redis == "" {
 		place, err := stateserver.Reserve("")
 		if err != nil {
@@ -319,10 +319,10 @@ func (s *single) status() (status prefork.Status) {
 // Status is that of a supervisor.
 func (s *single) Status(context.Context) (prefork.Status, error) { return s.status(), nil }
 
-// Figures is that of a supervisor.
-func (s *single) Figures(context.Context) (o prefork.Overview, err error) {
+// Stats is that of a supervisor.
+func (s *single) Stats(context.Context) (o prefork.Stats, err error) {
 	s.mu.Lock()
-	o = prefork.Overview{Reloads: s.reloads, RefusedReloads: s.refused, ReloadFailed: s.failure}
+	o = prefork.Stats{Reloads: s.reloads, RefusedReloads: s.refused, ReloadFailed: s.failure}
 	s.mu.Unlock()
 	for _, p := range s.all() {
 		o.Slots = append(o.Slots, p.figures())
@@ -330,8 +330,8 @@ func (s *single) Figures(context.Context) (o prefork.Overview, err error) {
 	return o, nil
 }
 
-// Visit is that of a supervisor.
-func (s *single) Visit(ctx context.Context, slot string) (net.Conn, error) {
+// Dial is that of a supervisor.
+func (s *single) Dial(ctx context.Context, slot string) (net.Conn, error) {
 	for _, p := range s.all() {
 		if p.name != slot {
 			continue
@@ -346,8 +346,8 @@ func (s *single) Visit(ctx context.Context, slot string) (net.Conn, error) {
 	return nil, prefork.ErrNoProcess
 }
 
-// ListenAside is that of a supervisor.
-func (*single) ListenAside(ctx context.Context, network, address string) (net.Listener, error) {
+// ListenPersistent is that of a supervisor.
+func (*single) ListenPersistent(ctx context.Context, network, address string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, network, address)
 }
 

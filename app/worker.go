@@ -51,7 +51,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		log.Warn("what a killed worker left of its commands is still there", "error", err)
 	}
 	w, err := machinery.New(s.store, tasks, machinery.Options{
-		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
+		Owner: child.Owner(), Successor: child.OnlyProcess(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
 		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted.Tasks, Stopwatch: counted.Tasks, Logger: log,
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 	if kwargs, err = typed.MembersOf(n.Kwargs); err != nil || len(n.Kwargs) > 0 && !json.Valid(n.Kwargs) {
 		return nil, nil, fmt.Errorf("%w: keywords of %s are not a JSON object", ErrArgs, n.Name)
 	}
-	if name, twice := kwargs.Twice(); twice {
+	if name, twice := kwargs.Duplicate(); twice {
 		return nil, nil, fmt.Errorf("%w: %s of %s is given twice", ErrArgs, name, n.Name)
 	}
 	return given, kwargs, nil
@@ -49,7 +49,7 @@ func (d Definition) accept(given []json.RawMessage, kwargs typed.Members, result
 		}
 	}
 	if len(wrong) > 0 {
-		return nil, fmt.Errorf("%w: %s", ErrArgs, typed.Join(wrong))
+		return nil, fmt.Errorf("%w: %s", ErrArgs, typed.JoinProblems(wrong))
 	}
 	if given == nil {
 		given = []json.RawMessage{}
@@ -78,7 +78,7 @@ func (d Definition) Places() (types []ArgType, object bool) {
 	}
 	for _, f := range all {
 		of, _ := argTypeOf(f.Type.Kind())
-		if typed.Custom(f.Type) {
+		if typed.HasUnmarshaler(f.Type) {
 			of = ""
 		}
 		types = append(types, of)

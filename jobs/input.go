@@ -41,7 +41,7 @@ func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results i
 		return in.acceptOne(given, kwargs, results)
 	}
 	object, wrong := in.object(given, kwargs)
-	known := in.fields.Names()
+	known := in.fields.KnownNames()
 	for _, m := range object {
 		if at := in.fields.Index(m.Name); at >= 0 {
 			wrong = append(wrong, typed.Check(m.Name, in.fields[at].Type, m.Value, stored)...)
@@ -58,8 +58,8 @@ func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results i
 	for _, f := range in.fields {
 		switch {
 		case object.Has(f.Name):
-		case f.Preset != nil:
-			object = append(object, typed.Member{Name: f.Name, Value: f.Preset})
+		case f.Default != nil:
+			object = append(object, typed.Member{Name: f.Name, Value: f.Default})
 		case !f.Optional:
 			wrong = append(wrong, f.Name+" is missing")
 		}

@@ -68,7 +68,7 @@ func (j *Job) Args(targets ...any) error {
 	}
 	for i, target := range targets {
 		if err := json.Unmarshal(j.args[i], target); err != nil {
-			return fmt.Errorf("%w: argument %d of %s %w", ErrArgs, i+1, j.Name, typed.Misfit(err))
+			return fmt.Errorf("%w: argument %d of %s %w", ErrArgs, i+1, j.Name, typed.DecodeError(err))
 		}
 	}
 	return nil

@@ -122,12 +122,12 @@ func (d *describer) object(t reflect.Type) ArgSchema {
 	var properties typed.Members
 	for _, f := range fields {
 		p := d.value(f.Type)
-		if f.Preset != nil {
-			p.Default = f.Preset
+		if f.Default != nil {
+			p.Default = f.Default
 		}
 		text, _ := json.Marshal(p) // it holds JSON only
 		properties = append(properties, typed.Member{Name: f.Name, Value: text})
-		if !f.Optional && f.Preset == nil {
+		if !f.Optional && f.Default == nil {
 			s.Required = append(s.Required, f.Name)
 		}
 	}
@@ -145,7 +145,7 @@ var errType = errors.New("has no form in JSON that a task can take")
 
 // supported returns an error that names a type which a task cannot take.
 func supported(t reflect.Type, under []reflect.Type) error {
-	if typed.Custom(t) || slices.Contains(under, t) {
+	if typed.HasUnmarshaler(t) || slices.Contains(under, t) {
 		return nil
 	}
 	under = append(under, t)

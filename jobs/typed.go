@@ -43,7 +43,7 @@ func Define[In, Out any](name string, do func(ctx context.Context, job *Job, in 
 		var in In
 		if len(job.args) > 0 {
 			if err := json.Unmarshal(job.args[0], &in); err != nil {
-				return fmt.Errorf("%w: %s %w", ErrArgs, name, typed.Misfit(err))
+				return fmt.Errorf("%w: %s %w", ErrArgs, name, typed.DecodeError(err))
 			}
 		}
 		out, err := do(ctx, job, in)

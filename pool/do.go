@@ -7,77 +7,77 @@ import (
 	"runtime/debug"
 )
 
-// PanicError is a panic inside foreign work, kept with the stack of the place
-// where it happened.
+// PanicError is a panic of a function called by Protect or by a Pool.
 type PanicError struct {
-	Value any
-	Stack []byte
+	Value any    // argument of panic
+	Stack []byte // stack trace of the panic, as from debug.Stack
 }
 
-// Error says what was panicked with; the stack is for the log.
+// Error returns a text with the value, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap returns the panic's value if it was an error.
+// Unwrap returns the value if it is an error, else nil.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-type task struct {
-	ctx  context.Context //nolint:containedctx // a task waits with its caller's
+// call is one call of Do.
+type call struct {
+	ctx  context.Context //nolint:containedctx // the context of the caller, for fn
 	fn   func(context.Context) error
-	done chan error // capacity 1: the worker never waits for the caller
+	done chan error // capacity 1: the worker does not wait for the caller
 }
 
-// Do runs fn on a worker and returns its error; a panic comes back as a
-// *PanicError. If no worker is free fn waits in the queue; if that is full Do
-// returns ErrFull at once, and ErrClosed if the pool drains.
+// Do calls fn on a worker and returns its error. If fn panics, Do returns a
+// *PanicError. If no worker is free, fn waits in the queue. If the queue is full, Do
+// returns ErrFull immediately. If the pool drains, Do returns ErrClosed.
 //
-// When ctx ends while fn waits, its place in the queue is free at once, fn is
-// never called, and Do returns context.Cause(ctx). When ctx ends while fn runs,
-// Do waits for fn: it was handed ctx, and what it uses must not be touched by
-// two (fasthttp reuses a request as soon as its handler returns).
+// If ctx ends while fn waits, Do removes fn from the queue without calling it, and
+// returns context.Cause(ctx). If ctx ends while fn runs, Do still waits until fn
+// returns, because fn may use data that the caller reuses after Do (fasthttp reuses a
+// request as soon as its handler returns). fn gets ctx and should return soon.
 func (p *Pool) Do(ctx context.Context, fn func(context.Context) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	t := &task{ctx: ctx, fn: fn, done: make(chan error, 1)}
+	c := &call{ctx: ctx, fn: fn, done: make(chan error, 1)}
 	p.mu.Lock()
 	if !p.open {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	// A task that an idle worker will take counts as waiting only until that
-	// worker wakes, so the room is what workers and queue hold together.
+	// An idle worker takes a call from the list only when it wakes up. So the limit is
+	// that of the workers and the queue together.
 	if p.running+p.waiting.Len() >= p.stats.Workers+p.stats.Queue {
 		p.stats.Refused++
 		p.mu.Unlock()
 		return ErrFull
 	}
-	place := p.waiting.PushBack(t)
+	element := p.waiting.PushBack(c)
 	p.mu.Unlock()
 	p.work.Signal()
 
 	select {
-	case err := <-t.done:
+	case err := <-c.done:
 		return err
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
-	abandoned := place.Value != nil
+	abandoned := element.Value != nil // no worker has taken it
 	if abandoned {
-		place.Value = nil
-		p.waiting.Remove(place)
+		element.Value = nil
+		p.waiting.Remove(element)
 		p.stats.Abandoned++
 	}
 	p.mu.Unlock()
 	if abandoned {
 		return context.Cause(ctx)
 	}
-	return <-t.done
+	return <-c.done
 }
 
-// worker takes tasks in order until the pool is closed and none waits.
+// worker runs calls in order until the pool is closed and its queue is empty.
 func (p *Pool) worker() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,13 +88,13 @@ func (p *Pool) worker() {
 			}
 			p.work.Wait()
 		}
-		place := p.waiting.Front()
-		t := p.waiting.Remove(place).(*task)
-		place.Value = nil // tells Do that it is too late to leave the queue
+		element := p.waiting.Front()
+		c := p.waiting.Remove(element).(*call)
+		element.Value = nil // Do must not remove it any more
 		p.running++
 		p.mu.Unlock()
 
-		err := Protect(func() error { return t.fn(t.ctx) })
+		err := Protect(func() error { return c.fn(c.ctx) })
 
 		p.mu.Lock()
 		p.running--
@@ -102,12 +102,12 @@ func (p *Pool) worker() {
 		if _, ok := errors.AsType[*PanicError](err); ok {
 			p.stats.Panicked++
 		}
-		t.done <- err
+		c.done <- err
 	}
 }
 
-// Protect calls fn and turns a panic into a *PanicError. It stands wherever
-// foreign work enters: a pool's function, an HTTP handler, a job.
+// Protect calls fn and returns its error. If fn panics, Protect returns a *PanicError.
+// Use it to call code of the application, such as an HTTP handler or a task.
 func Protect(fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

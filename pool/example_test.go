@@ -8,7 +8,7 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// One worker and no queue: who comes while it works is told so at once.
+// A pool with one worker and no queue. While the worker is busy, Do returns ErrFull.
 func Example() {
 	p := pool.New(pool.Options{Workers: 1, Queue: -1})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -17,17 +17,17 @@ func Example() {
 
 	err := p.Do(ctx, func(ctx context.Context) error {
 		second := p.Do(ctx, func(context.Context) error { return nil })
-		fmt.Println("meanwhile:", second, errors.Is(second, pool.ErrFull))
-		return errors.New("the work's own error")
+		fmt.Println("second call:", second, errors.Is(second, pool.ErrFull))
+		return errors.New("disk is full")
 	})
-	fmt.Println("then:", err)
+	fmt.Println("first call:", err)
 	fmt.Println("refused:", p.Stats().Refused)
 
 	cancel()
 	fmt.Println("drained:", <-ended)
 	// Output:
-	// meanwhile: pool is full true
-	// then: the work's own error
+	// second call: pool is full true
+	// first call: disk is full
 	// refused: 1
 	// drained: <nil>
 }

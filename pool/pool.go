@@ -1,14 +1,15 @@
-// Package pool runs blocking work on a bounded number of goroutines.
+// Package pool runs blocking functions on a bounded number of goroutines.
 //
-// Tornado hands a blocking function to a ThreadPoolExecutor so that the event
-// loop goes on; a Go server needs no such thing to go on, but it needs the
-// bound: a thousand requests that all block on one slow disk must become a
-// short queue and a quick "busy", not a thousand stacks. A Pool is that bound:
-// so many workers, so many waiting, and everything beyond is told at once.
+// Tornado passes a blocking function to a ThreadPoolExecutor, so that its event loop
+// is not blocked. A Go server has no event loop, but it needs the limit: if a thousand
+// requests wait for one slow disk, most of them should get an error immediately
+// instead of a goroutine each. A Pool has a fixed number of workers and a queue of
+// bounded length. When both are full, Do returns ErrFull.
 //
-//	Do ──► waiting (Options.Queue) ──► running (Options.Workers) ──► result
-//	 │          │ ctx ends: leaves the queue
-//	 └ ErrFull  └ never started
+//	Do ──► queue (Options.Queue) ──► worker (Options.Workers) ──► result
+//	 │          │
+//	 │          └─ctx ends─► removed from the queue, never called
+//	 └─queue full─► ErrFull
 package pool
 
 import (
@@ -19,49 +20,52 @@ import (
 )
 
 var (
-	// ErrFull is what Do returns, at once, when every worker is busy and the
-	// queue has no room.
+	// ErrFull is returned by Do if all workers are busy and the queue is full.
 	ErrFull = errors.New("pool is full")
-	// ErrClosed is what Do returns once the pool drains.
+	// ErrClosed is returned by Do when the context of Run has ended.
 	ErrClosed = errors.New("pool is closed")
 )
 
-// Defaults of Options, Tornado's own ThreadPoolExecutor(20) among them.
+// Default values of Options. Tornado's documentation recommends a
+// ThreadPoolExecutor(20).
 const (
 	DefaultWorkers = 20
 	DefaultQueue   = 200
 )
 
-// Options configure a Pool. The zero value is the documented default.
+// Options configure a Pool. The zero value of a field means the documented default.
 type Options struct {
-	// Workers is how many functions run at once. Default 20.
+	// Workers is the maximum number of functions that run at the same time.
+	// Default 20.
 	Workers int
-	// Queue is how many may wait for a worker. Default 200; negative means
-	// that none may: work starts at once or is refused.
+	// Queue is the maximum number of functions that wait for a worker. Default 200.
+	// If it is negative there is no queue: Do returns ErrFull if all workers are busy.
 	Queue int
 }
 
-// Stats is a snapshot of a Pool.
+// Stats are the statistics of a Pool.
 type Stats struct {
+	// Workers and Queue are the limits, Running and Waiting the numbers of
+	// functions that run and that wait now.
 	Workers, Running, Queue, Waiting int
-	// Done, Panicked, Refused and Abandoned count since the pool was made:
-	// functions that returned, those of them that panicked, calls of Do
-	// refused with ErrFull, and those whose context ended while they waited.
+	// Done counts the functions that have returned or panicked, Panicked those that
+	// have panicked. Refused counts the calls of Do that returned ErrFull, Abandoned
+	// those whose context ended while the function waited. All count from New on.
 	Done, Panicked, Refused, Abandoned uint64
 }
 
-// Pool is a bounded set of workers with a bounded queue. Make one with New,
-// start it with Run, use it with Do from any number of goroutines.
+// Pool is a bounded set of workers with a bounded queue. Make one with New, start it
+// with Run, and call Do from any number of goroutines.
 type Pool struct {
 	mu      sync.Mutex
-	work    sync.Cond // a task is waiting, or the pool is closing
-	waiting list.List // of *task, first in first out
-	running int
-	open    bool
-	stats   Stats
+	work    sync.Cond // signalled when a call waits or the pool is closed
+	waiting list.List // of *call, first in first out
+	running int       // number of functions that run
+	open    bool      // Do accepts calls
+	stats   Stats     // without Running and Waiting
 }
 
-// New makes a pool. What Do is given before Run waits in the queue.
+// New makes a pool. Functions passed to Do before Run wait in the queue.
 func New(o Options) *Pool {
 	if o.Workers <= 0 {
 		o.Workers = DefaultWorkers
@@ -78,7 +82,7 @@ func New(o Options) *Pool {
 	return p
 }
 
-// Stats returns the pool's figures as they are now.
+// Stats returns the present statistics.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,13 +91,12 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-// Run starts the workers and blocks until ctx ends and the pool has drained:
-// from then on Do refuses new work, and what was waiting or running is
-// finished. It returns nil. Call it once.
+// Run starts the workers. When ctx ends it drains the pool: Do returns ErrClosed, and
+// the functions that wait or run are finished. Then Run returns nil. Call it once.
 func (p *Pool) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	for range p.stats.Workers {
-		workers.Go(p.worker) // ends when the pool is closed and its queue empty
+		workers.Go(p.worker) // ends when the pool is closed and its queue is empty
 	}
 	<-ctx.Done()
 	p.mu.Lock()

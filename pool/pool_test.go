@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// run starts a pool that ends with the test and returns a function that
-// drains it and waits for that.
+// run starts a pool that ends with the test. The function that it returns drains the pool
+// and waits until it is drained.
 func run(t *testing.T, o pool.Options) (*pool.Pool, func()) {
 	t.Helper()
 	p := pool.New(o)
@@ -51,7 +51,7 @@ func TestWorkersAndQueueAreBounded(t *testing.T) {
 			t.Errorf("Do on a full pool: %v; want ErrFull", err)
 		}
 		if d := time.Since(start); d != 0 {
-			t.Errorf("ErrFull took %v; want at once", d)
+			t.Errorf("ErrFull after %v; want it immediately", d)
 		}
 		close(block)
 		done.Wait()
@@ -70,24 +70,24 @@ func TestNoQueue(t *testing.T) {
 		go func() { first <- p.Do(t.Context(), func(context.Context) error { <-block; return nil }) }() // ends with block
 		synctest.Wait()
 		if err := p.Do(t.Context(), nil); !errors.Is(err, pool.ErrFull) {
-			t.Errorf("second: %v; want ErrFull", err)
+			t.Errorf("second call: %v; want ErrFull", err)
 		}
 		close(block)
 		if err := <-first; err != nil {
-			t.Errorf("first: %v", err)
+			t.Errorf("first call: %v", err)
 		}
 	})
 }
 
-func TestErrorComesBack(t *testing.T) {
+func TestDoReturnsTheError(t *testing.T) {
 	p, _ := run(t, pool.Options{})
-	want := errors.New("disk on fire")
+	want := errors.New("disk is full")
 	if err := p.Do(t.Context(), func(context.Context) error { return want }); err != want {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
 
-func TestPanicIsAnErrorWithItsStack(t *testing.T) {
+func TestPanicError(t *testing.T) {
 	p, _ := run(t, pool.Options{Workers: 1})
 	err := p.Do(t.Context(), func(context.Context) error { panicHere(); return nil })
 	var pe *pool.PanicError
@@ -102,16 +102,16 @@ func TestPanicIsAnErrorWithItsStack(t *testing.T) {
 		t.Errorf("panic(error): %v; want it to wrap the error", err)
 	}
 	if err := p.Do(t.Context(), func(context.Context) error { return nil }); err != nil {
-		t.Errorf("the worker did not survive: %v", err)
+		t.Errorf("after the panics: %v", err)
 	}
 	if s := p.Stats(); s.Panicked != 2 {
-		t.Errorf("panicked %d; want 2", s.Panicked)
+		t.Errorf("%d panics counted; want 2", s.Panicked)
 	}
 }
 
 func panicHere() { panic("boom") }
 
-func TestWaitingLeavesTheQueueWithItsContext(t *testing.T) {
+func TestContextEndsWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, drain := run(t, pool.Options{Workers: 1, Queue: 1})
 		block := make(chan struct{})
@@ -120,18 +120,18 @@ func TestWaitingLeavesTheQueueWithItsContext(t *testing.T) {
 		}()
 		synctest.Wait()
 
-		gone := errors.New("client gone")
+		cause := errors.New("client has disconnected")
 		ctx, cancel := context.WithCancelCause(t.Context())
-		left := make(chan error, 1)
+		result := make(chan error, 1)
 		go func() { // ends with ctx
-			left <- p.Do(ctx, func(context.Context) error { t.Error("ran although its context ended"); return nil })
+			result <- p.Do(ctx, func(context.Context) error { t.Error("called although its context has ended"); return nil })
 		}()
 		synctest.Wait()
-		cancel(gone)
-		if err := <-left; err != gone {
+		cancel(cause)
+		if err := <-result; err != cause {
 			t.Errorf("got %v, want the context's cause", err)
 		}
-		// Its place is free for another although the worker is still busy.
+		// Another call can wait in the queue, although the worker is still busy.
 		next := make(chan error, 1)
 		go func() { next <- p.Do(t.Context(), func(context.Context) error { return nil }) }() // ends after block
 		synctest.Wait()
@@ -146,7 +146,7 @@ func TestWaitingLeavesTheQueueWithItsContext(t *testing.T) {
 	})
 }
 
-func TestRunningIsWaitedForAlthoughItsContextEnds(t *testing.T) {
+func TestContextEndsWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, drain := run(t, pool.Options{Workers: 1})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -154,7 +154,7 @@ func TestRunningIsWaitedForAlthoughItsContextEnds(t *testing.T) {
 		start := time.Now()
 		err := p.Do(ctx, func(ctx context.Context) error {
 			<-ctx.Done()
-			time.Sleep(time.Second) // slow to notice
+			time.Sleep(time.Second) // returns late
 			return nil
 		})
 		if err != nil || time.Since(start) != 2*time.Second {
@@ -164,16 +164,16 @@ func TestRunningIsWaitedForAlthoughItsContextEnds(t *testing.T) {
 	})
 }
 
-func TestEndedContextIsNeverStarted(t *testing.T) {
+func TestContextEndedBeforeDo(t *testing.T) {
 	p, _ := run(t, pool.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := p.Do(ctx, func(context.Context) error { t.Error("ran"); return nil }); !errors.Is(err, context.Canceled) {
+	if err := p.Do(ctx, func(context.Context) error { t.Error("called"); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestDrainFinishesWhatWaits(t *testing.T) {
+func TestDrainFinishesWaitingCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, drain := run(t, pool.Options{Workers: 1, Queue: 5})
 		var results sync.WaitGroup
@@ -200,7 +200,7 @@ func TestDrainFinishesWhatWaits(t *testing.T) {
 	})
 }
 
-func TestManyAtOnceUnderRace(t *testing.T) {
+func TestConcurrentCallers(t *testing.T) {
 	p, drain := run(t, pool.Options{Workers: 4, Queue: 8})
 	var mu sync.Mutex
 	var ok, full uint64

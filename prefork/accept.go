@@ -8,40 +8,40 @@ import (
 	"syscall"
 )
 
-// listener accepts, once it is opened, from the slot's own socket and from those
-// of siblings that do not accept at the moment. To a server it is one
-// net.Listener.
+// listener combines the sockets that a child accepts from into one net.Listener:
+// the slot's own socket, and the sockets of other slots that do not accept at the
+// moment. It accepts nothing before open.
 type listener struct {
-	slot    string
-	addr    net.Addr
-	lane    *Lane
-	conns   chan acceptance
-	drained chan struct{} // closed when Close was called and nothing accepted is left
+	slot     string
+	addr     net.Addr
+	counters *Counters
+	results  chan acceptResult
+	drained  chan struct{} // closed after Close, when all accepted connections are handed out
 
 	mu        sync.Mutex
-	sockets   map[string]net.Listener // by slot
+	sockets   map[string]net.Listener // by slot name
 	opened    bool
 	closed    bool
 	acceptors sync.WaitGroup
 }
 
-// acceptance is the result of an accept(2).
-type acceptance struct {
+// acceptResult is the result of an accept(2).
+type acceptResult struct {
 	conn net.Conn
 	err  error
 }
 
-func newListener(slot string, own net.Listener, lane *Lane) *listener {
+func newListener(slot string, own net.Listener, counters *Counters) *listener {
 	l := &listener{
-		slot: slot, addr: own.Addr(), lane: lane,
-		conns: make(chan acceptance), drained: make(chan struct{}), sockets: map[string]net.Listener{},
+		slot: slot, addr: own.Addr(), counters: counters,
+		results: make(chan acceptResult), drained: make(chan struct{}), sockets: map[string]net.Listener{},
 	}
 	l.add(slot, own)
 	return l
 }
 
-// listen makes a net.Listener of a descriptor, which it takes over.
-func listen(fd uintptr) (net.Listener, error) {
+// listenerFromFD makes a net.Listener of a descriptor, and closes the descriptor.
+func listenerFromFD(fd uintptr) (net.Listener, error) {
 	f := os.NewFile(fd, "listener")
 	if f == nil {
 		return nil, errors.New("no such descriptor")
@@ -50,7 +50,8 @@ func listen(fd uintptr) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// add accepts from a slot's socket, too.
+// add starts to accept from the socket of another slot. It closes the socket if
+// the listener is closed or has a socket of that slot already.
 func (l *listener) add(slot string, socket net.Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,7 +65,7 @@ func (l *listener) add(slot string, socket net.Listener) {
 	}
 }
 
-// open begins to accept.
+// open starts to accept from all sockets.
 func (l *listener) open() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +78,8 @@ func (l *listener) open() {
 	}
 }
 
-// remove stops accepting from a slot's socket. What was accepted is served.
+// remove stops accepting from the socket of a slot. Connections that were accepted
+// before are still returned by Accept.
 func (l *listener) remove(slot string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,30 +93,30 @@ func (l *listener) accept(slot string, socket net.Listener) {
 	for {
 		conn, err := socket.Accept()
 		switch {
-		case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EINVAL): // shut down by the master
+		case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EINVAL): // EINVAL: the master has shut the socket down
 			return
 		case err == nil && slot == l.slot:
-			l.lane.accepted.Add(1)
+			l.counters.accepted.Add(1)
 		case err == nil:
-			l.lane.adopted.Add(1)
+			l.counters.adopted.Add(1)
 		}
-		l.conns <- acceptance{conn, err}
+		l.results <- acceptResult{conn, err}
 	}
 }
 
-// Accept returns the next connection, also after Close as long as one is left
-// that had been accepted by then; only then net.ErrClosed.
+// Accept returns the next connection. After Close it returns the connections that
+// were accepted before, and then an error that wraps net.ErrClosed.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
-	case a := <-l.conns:
-		return a.conn, a.err
+	case r := <-l.results:
+		return r.conn, r.err
 	case <-l.drained:
 		return nil, &net.OpError{Op: "accept", Net: l.addr.Network(), Addr: l.addr, Err: net.ErrClosed}
 	}
 }
 
-// Close closes this process's copies of all sockets; those of the master stay
-// open. It may be called more than once.
+// Close closes this process's copies of all sockets. The copies in the master stay
+// open. Close may be called more than once.
 func (l *listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +128,7 @@ func (l *listener) Close() error {
 	for _, socket := range l.sockets {
 		err = errors.Join(err, socket.Close())
 	}
-	go func() { // ends when Accept has handed out what was accepted
+	go func() { // ends when Accept has returned the last accepted connection
 		l.acceptors.Wait()
 		close(l.drained)
 	}()

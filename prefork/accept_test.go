@@ -11,8 +11,9 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// lateListener makes a listener on one socket of its own, not yet opened.
-func lateListener(t *testing.T) (l *listener, fd int) {
+// newUnopenedListener makes a listener with one socket, on which open was not called. fd
+// is a copy of the socket.
+func newUnopenedListener(t *testing.T) (l *listener, fd int) {
 	t.Helper()
 	fds, _, err := listenGroup("127.0.0.1:0", 1)
 	if err != nil {
@@ -23,7 +24,7 @@ func lateListener(t *testing.T) (l *listener, fd int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = newListener("serve.0", own, &Lane{})
+	l = newListener("serve.0", own, &Counters{})
 	t.Cleanup(func() { _ = l.Close() })
 	return l, fds[0]
 }
@@ -39,10 +40,9 @@ func dupFile(t *testing.T, fd int) *os.File {
 	return f
 }
 
-// Until it is opened a listener leaves connections to others: its process may
-// never get ready.
-func TestListenerWaitsUntilItIsOpened(t *testing.T) {
-	l, fd := lateListener(t)
+// Before open, a listener leaves the connections in the accept queue.
+func TestListenerAcceptsNothingBeforeOpen(t *testing.T) {
+	l, fd := newUnopenedListener(t)
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -56,33 +56,33 @@ func TestListenerWaitsUntilItIsOpened(t *testing.T) {
 		}
 		got <- err
 	}()
-	testutil.Eventually(t, "the connection waits", func() bool { return acceptQueue(fd) == 1 })
+	testutil.Eventually(t, "the connection is in the accept queue", func() bool { return acceptQueue(fd) == 1 })
 	select {
 	case err := <-got:
-		t.Fatalf("accepted, %v", err)
+		t.Fatalf("Accept returned before open: %v", err)
 	default:
 	}
 	l.open()
-	l.open() // once is enough
+	l.open() // has no effect
 	if err := <-got; err != nil {
 		t.Error(err)
 	}
 	testutil.Eventually(t, "the queue is empty", func() bool { return acceptQueue(fd) == 0 })
-	if n := l.lane.accepted.Load(); n != 1 {
+	if n := l.counters.accepted.Load(); n != 1 {
 		t.Errorf("%d accepted", n)
 	}
 }
 
-// What was accepted before Close is returned after it.
-func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
-	l, fd := lateListener(t)
+// Accept returns connections after Close that were accepted before.
+func TestListenerAcceptAfterClose(t *testing.T) {
+	l, fd := newUnopenedListener(t)
 	l.open()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	testutil.Eventually(t, "accepted", func() bool { return l.lane.accepted.Load() == 1 && acceptQueue(fd) == 0 })
+	testutil.Eventually(t, "accepted", func() bool { return l.counters.accepted.Load() == 1 && acceptQueue(fd) == 0 })
 	for range 2 {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -94,12 +94,12 @@ func TestListenerHandsOutWhatItHasAccepted(t *testing.T) {
 	}
 	_ = c.Close()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("at the end: %v", err)
+		t.Errorf("after the last connection: %v; want net.ErrClosed", err)
 	}
 }
 
-func TestListenerThatIsClosedUnopened(t *testing.T) {
-	l, _ := lateListener(t)
+func TestListenerClosedBeforeOpen(t *testing.T) {
+	l, _ := newUnopenedListener(t)
 	_ = l.Close()
 	l.open()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// Backoff is the delay before a slot starts a process after the last one died by
-// itself. There is none after the first death; each further one within the
-// window doubles it. There is no lifetime cap: a slot without a death for a
-// whole window starts again without delay.
+// Backoff configures the delay between the unexpected exit of a process and the
+// next start in its slot. The first unexpected exit causes no delay. Each further
+// one within Window doubles the delay, up to Max. The number of restarts is not
+// limited. Exits older than Window no longer count.
 type Backoff struct {
-	Window   time.Duration // how long a death counts. Default 5 min
-	Min, Max time.Duration // delay after the second death, and its cap. Default 100 ms, 5 s
+	Window time.Duration // time for which an exit counts. Default 5 min
+	Min    time.Duration // delay after the second exit within Window. Default 100 ms
+	Max    time.Duration // longest delay. Default 5 s
 }
 
 func (b Backoff) withDefaults() Backoff {
@@ -28,13 +29,13 @@ func (b Backoff) withDefaults() Backoff {
 	return b
 }
 
-// deaths are the times at which a slot's processes died, oldest first.
-type deaths []time.Time
+// exitTimes are the times of the unexpected exits in a slot, oldest first.
+type exitTimes []time.Time
 
-// add notes a death and forgets those outside the window; it returns how long
-// to wait before the next start, with up to a tenth of jitter so that slots
-// which died together do not come back together.
-func (d *deaths) add(now time.Time, b Backoff) time.Duration {
+// add records an exit, drops the exits outside the window, and returns the delay
+// before the next start. The delay has up to 10 % of jitter, so that slots whose
+// processes exited together do not start together.
+func (d *exitTimes) add(now time.Time, b Backoff) time.Duration {
 	*d = append(slices.DeleteFunc(*d, func(t time.Time) bool { return now.Sub(t) >= b.Window }), now)
 	n := len(*d)
 	if n == 1 {

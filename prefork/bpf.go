@@ -7,23 +7,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// skfAdRandom is SKF_AD_OFF + SKF_AD_RANDOM of linux/filter.h: loading from
-// there yields 32 random bits.
+// skfAdRandom is SKF_AD_OFF + SKF_AD_RANDOM of linux/filter.h: a load from this
+// offset returns 32 random bits.
 const skfAdRandom = 0xfffff000 + 56
 
-// share is a socket of a SO_REUSEPORT group and how much of the new
-// connections it is to get, relative to the others.
-type share struct {
-	index  int // in the order of listen(2) within the group
+// socketWeight is the share of new connections that one socket of a SO_REUSEPORT
+// group gets, relative to the weights of the other sockets.
+type socketWeight struct {
+	index  int // position of the socket in its group, in the order of listen(2)
 	weight int
 }
 
-// steer attaches a classic BPF program (socket(7), SO_ATTACH_REUSEPORT_CBPF) to
-// the group that fd is of: from now on a new connection goes to one of the
-// shares, by chance and by weight. Any socket of the group will do; it needs no
-// privilege, and replaces the program before at once.
-func steer(fd int, shares []share) error {
-	program := steeringProgram(shares)
+// attachSteering attaches a classic BPF program (socket(7),
+// SO_ATTACH_REUSEPORT_CBPF) to the group of the socket fd. The program distributes
+// new connections at random, by weight. It replaces the previous program
+// immediately. fd may be any socket of the group. No privilege is needed.
+func attachSteering(fd int, weights []socketWeight) error {
+	program := steeringProgram(weights)
 	if program == nil {
 		return nil
 	}
@@ -31,18 +31,18 @@ func steer(fd int, shares []share) error {
 		&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}))
 }
 
-// steeringProgram draws a number below the sum of all weights and returns the
-// index of the share that it falls into:
+// steeringProgram returns a program that draws a random number below the sum of
+// all weights, and returns the index of the socket whose range contains it:
 //
 //	A = random % total
 //	if A >= w0      goto 1; return index 0
 //	1: if A >= w0+w1 goto 2; return index 1   …   return last index
 //
-// If all weights are zero there is no program.
-func steeringProgram(shares []share) []unix.SockFilter {
+// It returns nil if all weights are zero.
+func steeringProgram(weights []socketWeight) []unix.SockFilter {
 	total := uint32(0)
-	for _, s := range shares {
-		total += uint32(s.weight)
+	for _, w := range weights {
+		total += uint32(w.weight)
 	}
 	if total == 0 {
 		return nil
@@ -51,32 +51,34 @@ func steeringProgram(shares []share) []unix.SockFilter {
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: skfAdRandom},
 		{Code: unix.BPF_ALU | unix.BPF_MOD | unix.BPF_K, K: total},
 	}
-	below := uint32(0)
-	for i, s := range shares {
-		below += uint32(s.weight)
-		if i < len(shares)-1 {
-			program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, Jt: 1, K: below})
+	end := uint32(0) // of the range of this socket
+	for i, w := range weights {
+		end += uint32(w.weight)
+		if i < len(weights)-1 {
+			program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, Jt: 1, K: end})
 		}
-		program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(s.index)})
+		program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(w.index)})
 	}
 	return program
 }
 
-// weigh turns the connections that each slot holds into weights: of the next
-// arrivals each slot is to get what it lacks of an equal share of them all. A
-// guess at how many these will be keeps a burst that comes before the weights
-// can change again from going to the emptiest slot alone. Every slot gets a
-// little, since a number read a moment ago is only nearly true.
-func weigh(held []int, arrivals int) []int {
+// connectionWeights returns the weights that even out the numbers of open
+// connections. The next arrivals are distributed so that all slots then hold the
+// same number of connections. arrivals is an estimate of how many connections
+// arrive before the weights can change again. Without it, a burst would go to the
+// slot with the fewest connections alone. Every slot gets a small weight at least,
+// because the numbers in held are slightly out of date.
+func connectionWeights(held []int, arrivals int) []int {
 	sum := 0
 	for _, n := range held {
 		sum += n
 	}
-	// Weights are in thousandths of a connection, for the sake of small numbers.
-	share := (sum + max(arrivals, 1)) * 1000 / max(len(held), 1)
+	// Weights are in thousandths of a connection, to keep precision with few
+	// connections.
+	target := (sum + max(arrivals, 1)) * 1000 / max(len(held), 1)
 	weights := make([]int, len(held))
 	for i, n := range held {
-		weights[i] = min(max(share-n*1000, 1), 1<<21)
+		weights[i] = min(max(target-n*1000, 1), 1<<21)
 	}
 	least := slices.Max(weights) / 32
 	for i := range weights {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// choose runs a steering program on a random number, as the kernel would.
+// choose interprets a steering program with a given random number.
 func choose(t *testing.T, program []unix.SockFilter, random uint32) uint32 {
 	t.Helper()
 	var a uint32
@@ -29,13 +29,13 @@ func choose(t *testing.T, program []unix.SockFilter, random uint32) uint32 {
 			t.Fatalf("unknown instruction %+v", ins)
 		}
 	}
-	t.Fatal("the program has no end")
+	t.Fatal("the program ends without a return")
 	return 0
 }
 
 func TestSteeringProgramFollowsTheWeights(t *testing.T) {
-	shares := []share{{index: 2, weight: 1}, {index: 0, weight: 3}, {index: 5, weight: 6}}
-	program := steeringProgram(shares)
+	weights := []socketWeight{{index: 2, weight: 1}, {index: 0, weight: 3}, {index: 5, weight: 6}}
+	program := steeringProgram(weights)
 	got := map[uint32]int{}
 	for random := range uint32(1000) {
 		got[choose(t, program, random)]++
@@ -43,12 +43,12 @@ func TestSteeringProgramFollowsTheWeights(t *testing.T) {
 	if got[2] != 100 || got[0] != 300 || got[5] != 600 || len(got) != 3 {
 		t.Errorf("of 1000: %v", got)
 	}
-	if steeringProgram(nil) != nil || steeringProgram([]share{{0, 0}}) != nil {
-		t.Error("a program that can choose no socket")
+	if steeringProgram(nil) != nil || steeringProgram([]socketWeight{{0, 0}}) != nil {
+		t.Error("a program without any weight")
 	}
-	many := make([]share, 1000)
+	many := make([]socketWeight, 1000)
 	for i := range many {
-		many[i] = share{i, 1 << 21}
+		many[i] = socketWeight{i, 1 << 21}
 	}
 	if p := steeringProgram(many); len(p) > unix.BPF_MAXINSNS {
 		t.Errorf("%d instructions for 1000 slots; the kernel takes %d", len(p), unix.BPF_MAXINSNS)
@@ -57,7 +57,7 @@ func TestSteeringProgramFollowsTheWeights(t *testing.T) {
 	}
 }
 
-func TestWeigh(t *testing.T) {
+func TestConnectionWeights(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		held     []int
@@ -65,15 +65,15 @@ func TestWeigh(t *testing.T) {
 		want     []int
 	}{
 		{"equal", []int{7, 7}, 2, []int{1000, 1000}},
-		{"nothing yet", []int{0, 0, 0, 0}, 0, []int{250, 250, 250, 250}},
-		{"all arrivals are needed to fill one up", []int{0, 100}, 100, []int{100000, 3125}},
-		{"more arrivals than lacking", []int{0, 100}, 300, []int{200000, 100000}},
+		{"no connections", []int{0, 0, 0, 0}, 0, []int{250, 250, 250, 250}},
+		{"one slot needs all arrivals", []int{0, 100}, 100, []int{100000, 3125}},
+		{"more arrivals than one slot needs", []int{0, 100}, 300, []int{200000, 100000}},
 	} {
-		if got := weigh(c.held, c.arrivals); !slices.Equal(got, c.want) {
+		if got := connectionWeights(c.held, c.arrivals); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v; want %v", c.name, got, c.want)
 		}
 	}
-	if got := weigh([]int{1 << 40, 0}, 0); got[0] < 1 || got[1] > 1<<21 {
-		t.Errorf("absurd numbers: %v", got)
+	if got := connectionWeights([]int{1 << 40, 0}, 0); got[0] < 1 || got[1] > 1<<21 {
+		t.Errorf("very large number: %v", got)
 	}
 }

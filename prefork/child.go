@@ -17,68 +17,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Why a child drains: the causes of the context that Run hands out.
+// Causes of the end of the context that Child.Run passes to its function.
 var (
+	// ErrTerminated: the master sent SIGTERM.
 	ErrTerminated = errors.New("terminated by the master")
-	ErrOrphaned   = errors.New("the master is gone")
+	// ErrOrphaned: the master has exited.
+	ErrOrphaned = errors.New("the master has exited")
 )
 
-// heartbeatEvery is the interval of the heartbeat, and so the longest that a child
-// stays stalled once it works again.
-const heartbeatEvery = 250 * time.Millisecond
+// heartbeatInterval is the time between two heartbeats. The master detects
+// within this time that a stalled child works again.
+const heartbeatInterval = 250 * time.Millisecond
 
-// Child is the child's side of a slot.
+// Child is this process, as a child of a Master.
 type Child struct {
-	Role       string
-	Number     int
+	// Role and Number identify the slot, such as serve and 0.
+	Role   string
+	Number int
+	// Generation counts the processes that the slot has had, from 1.
 	Generation int
-	// Instance is the master's, the same for all of its children.
+	// Instance identifies the master. It is the same for all of its children.
 	Instance string
-	// Config is the master's Options.Config.
+	// Config is what Options.ConfigFor returned for the role, by default
+	// Options.Config.
 	Config []byte
 
-	control socket
-	page    *page
-	lane    *Lane
-	report  *report // nil: the master is of an older release without reports
-	visits  visits
+	control    socket
+	page       *page
+	counters   *Counters
+	report     *report // nil: the master is of an older release and does not support reports
+	fromMaster masterListener
 
 	mu       sync.Mutex
-	listener *listener // once Listener has been called
+	listener *listener // nil before the first call of Listener
 }
 
-// Inherit reports whether this process is a child of a Master, by environ (in
-// the form of os.Environ), and takes over what it inherited.
+// Inherit reports whether this process is a child of a Master, and returns its
+// Child. environ is the environment in the form of os.Environ. The error says that
+// the environment names a slot, but what a master passes to a child is missing.
 func Inherit(environ []string) (c *Child, ok bool, err error) {
 	vars := variables(environ)
 	name, ok := vars[envSlot]
 	if !ok {
 		return nil, false, nil
 	}
-	c = &Child{Instance: vars[envInstance], visits: newVisits()}
+	c = &Child{Instance: vars[envInstance], fromMaster: newMasterListener()}
 	role, number, _ := strings.Cut(name, ".")
 	c.Role = role
 	var errNumber, errGeneration error
 	c.Number, errNumber = strconv.Atoi(number)
 	c.Generation, errGeneration = strconv.Atoi(vars[envGeneration])
 	if errNumber != nil || errGeneration != nil || role == "" {
-		return nil, true, fmt.Errorf("%s=%s is set, but not by a master: unset it", envSlot, name)
+		return nil, true, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it", envSlot, name)
 	}
 	if c.page, err = mapPage(fdPage); err != nil {
-		return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", envSlot, name, err)
+		return nil, true, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it: %w", envSlot, name, err)
 	}
 	unix.CloseOnExec(fdPage)
-	var place int
-	if c.lane, place = c.page.lane(c.Generation); c.lane == nil {
-		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no place for it", envSlot, name)
+	var index int
+	if c.counters, index = c.page.find(c.Generation); c.counters == nil {
+		return nil, true, fmt.Errorf("%s=%s is set, but the scoreboard has no entry for generation %d: unset it", envSlot, name, c.Generation)
 	}
 	if vars[envReports] != "" {
-		if c.report, err = inheritReport(place); err != nil {
-			return nil, true, fmt.Errorf("%s=%s is set, but there is no master: %w", envSlot, name, err)
+		if c.report, err = inheritReport(index); err != nil {
+			return nil, true, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it: %w", envSlot, name, err)
 		}
 	}
 	if c.control, err = newSocket(fdControl, "control"); err != nil {
-		return nil, true, fmt.Errorf("reach the master: %w", err)
+		return nil, true, fmt.Errorf("connect to the master: %w", err)
 	}
 	buf := make([]byte, len(configMessage)+maxConfig)
 	n, err := c.control.Read(buf)
@@ -88,47 +94,48 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if c.Config, ok = bytes.CutPrefix(buf[:n], []byte(configMessage)); !ok {
 		return nil, true, fmt.Errorf("read configuration from the master: unexpected message")
 	}
-	// What ps and top show as the command, instead of "exe".
+	// ps and top show this name, instead of "exe".
 	_ = os.WriteFile("/proc/self/comm", []byte(c.Slot()), 0)
 	return c, true, nil
 }
 
-// Slot is the slot's name, role and number.
+// Slot is the name of the slot: role and number, such as serve.0.
 func (c *Child) Slot() string { return fmt.Sprintf("%s.%d", c.Role, c.Number) }
 
-// Owner names the slot among those of all masters, for leases on shared stores.
-// All processes of the slot have the same.
+// Owner identifies the slot among the slots of all masters, for leases in a shared
+// store. All processes of the slot have the same owner.
 func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 
-// Lane is where this process counts connections and requests.
-func (c *Child) Lane() *Lane { return c.lane }
+// Counters are the connection and request counters of this process.
+func (c *Child) Counters() *Counters { return c.counters }
 
-// Tally are the slot's counters for the application, of this process and all
-// earlier ones.
-func (c *Child) Tally() *Tally { return &c.page.tally }
+// AppCounters are the application's own counters. All processes of the slot share
+// them, and they survive each of the processes.
+func (c *Child) AppCounters() *AppCounters { return &c.page.appCounters }
 
-// Alone reports whether no earlier process of the slot is alive. The caller may
-// then take over what that process held under the slot's name.
-func (c *Child) Alone() bool { return c.page.alone(c.Generation) }
+// OnlyProcess reports whether no other process of the slot is running. The caller
+// may then take over leases that an earlier process held under the same Owner.
+func (c *Child) OnlyProcess() bool { return c.page.onlyProcess(c.Generation) }
 
-// Listener accepts from the slot's socket, and from those of siblings that do
-// not accept at the moment, as the master decides. Close closes this process's
-// copies; the master's stay open. Accept still returns the connections that were
-// accepted before Close, and then net.ErrClosed.
+// Listener returns the listener of the slot, which accepts nothing before Ready.
+// It accepts from the slot's own socket, and at the master's request from the
+// sockets of other slots that do not accept at the moment. Close closes this
+// process's copies of the sockets; the copies in the master stay open. After Close,
+// Accept returns the connections that were accepted before, and then net.ErrClosed.
 func (c *Child) Listener() (net.Listener, error) {
-	own, err := listen(fdListener)
+	own, err := listenerFromFD(fdListener)
 	if err != nil {
 		return nil, fmt.Errorf("inherit listening socket: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.listener = newListener(c.Slot(), own, c.lane)
+	c.listener = newListener(c.Slot(), own, c.counters)
 	return c.listener, nil
 }
 
-// Ready notifies the master that the child works now. Until then its listener
-// accepts nothing: a child that fails to start must not take connections that a
-// sibling could serve.
+// Ready opens the listener and notifies the master that this process is ready.
+// Before that the listener accepts nothing: a process that fails to start must not
+// take connections that another slot could serve.
 func (c *Child) Ready() error {
 	c.mu.Lock()
 	if c.listener != nil {
@@ -141,28 +148,29 @@ func (c *Child) Ready() error {
 	return nil
 }
 
-// Run calls work with a context that ends, with the cause ErrTerminated or
-// ErrOrphaned, when the child has to leave; work then has grace to finish what
-// it does. Run returns what work returns, or an error if work has not returned
-// within grace. It sends the heartbeat until then.
+// Run calls work, and sends heartbeats until work returns. When the process has to
+// exit, the context of work ends with the cause ErrTerminated or ErrOrphaned, and
+// work must return within grace. Run returns the error of work, or an error if
+// work has not returned in time.
 //
-// SIGINT and SIGHUP, which a terminal sends to the whole process group, are
-// the master's business and are ignored; SIGQUIT prints all goroutines.
+// SIGINT and SIGHUP are ignored: a terminal sends them to the whole process group,
+// and only the master acts on them. SIGQUIT prints all goroutines and ends the
+// process.
 func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.Context) error) error {
-	ctx, leave := context.WithCancelCause(ctx)
-	defer leave(nil)
-	go c.handleMessages(leave) // ends with the master, or the process
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go c.handleMessages(cancel) // ends with the master, or the process
 
 	var others sync.WaitGroup
 	defer others.Wait()
-	alive, finished := context.WithCancel(context.Background())
-	defer finished()
-	// Before work reports ready: TERM may follow at once.
+	running, stop := context.WithCancel(context.Background())
+	defer stop()
+	// Before work calls Ready, because the master may send TERM right after that.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)       // as in the master
-	others.Go(func() { c.sendHeartbeats(alive, leave, signals) }) // ends when Run returns
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)          // see Master.Run
+	others.Go(func() { c.sendHeartbeats(running, cancel, signals) }) // ends when Run returns
 
 	done := make(chan error, 1)
 	go func() { done <- work(ctx) }() // ends with work
@@ -175,42 +183,43 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 	case err := <-done:
 		return err
 	case <-time.After(grace):
-		return fmt.Errorf("%w, and work is not finished within %v", context.Cause(ctx), grace)
+		return fmt.Errorf("%w, and work has not finished within %v", context.Cause(ctx), grace)
 	}
 }
 
-// sendHeartbeats sends heartbeats and listens for TERM, until alive ends.
-func (c *Child) sendHeartbeats(alive context.Context, leave context.CancelCauseFunc, signals <-chan os.Signal) {
-	beat := time.NewTicker(heartbeatEvery)
-	defer beat.Stop()
-	c.Lane().beat(time.Now())
+// sendHeartbeats sends heartbeats and handles signals until ctx ends. SIGTERM calls
+// cancel.
+func (c *Child) sendHeartbeats(ctx context.Context, cancel context.CancelCauseFunc, signals <-chan os.Signal) {
+	tick := time.NewTicker(heartbeatInterval)
+	defer tick.Stop()
+	c.Counters().setHeartbeat(time.Now())
 	for {
 		select {
-		case <-alive.Done():
+		case <-ctx.Done():
 			return
-		case now := <-beat.C:
-			c.Lane().beat(now)
+		case now := <-tick.C:
+			c.Counters().setHeartbeat(now)
 		case sig := <-signals:
 			if sig == syscall.SIGTERM {
-				leave(ErrTerminated)
+				cancel(ErrTerminated)
 			}
 		}
 	}
 }
 
-// handleMessages does what the messages on the control socket ask for, until
-// its end.
-func (c *Child) handleMessages(leave context.CancelCauseFunc) {
+// handleMessages handles the messages on the control socket. When the master closes
+// the socket, it calls cancel and returns.
+func (c *Child) handleMessages(cancel context.CancelCauseFunc) {
 	buf, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
 	for {
 		n, nr, _, _, err := c.control.ReadMsgUnix(buf, rights)
 		if err != nil || n == 0 {
-			leave(ErrOrphaned)
+			cancel(ErrOrphaned)
 			return
 		}
 		text := string(buf[:n])
-		if text == visitMessage {
-			c.visits.announce(connFrom(rights[:nr]))
+		if text == dialMessage {
+			c.fromMaster.deliver(connFrom(rights[:nr]))
 			continue
 		}
 		socket := socketFrom(rights[:nr])
@@ -231,21 +240,21 @@ func (c *Child) handleMessages(leave context.CancelCauseFunc) {
 	}
 }
 
-// socketFrom takes the listening socket out of a control message (unix(7),
-// SCM_RIGHTS); nil if there is none.
+// socketFrom returns the listening socket in a control message (unix(7),
+// SCM_RIGHTS), or nil if there is none.
 func socketFrom(rights []byte) net.Listener {
 	fd := descriptorFrom(rights)
 	if fd < 0 {
 		return nil
 	}
-	socket, err := listen(uintptr(fd))
+	socket, err := listenerFromFD(uintptr(fd))
 	if err != nil {
 		return nil
 	}
 	return socket
 }
 
-// descriptorFrom takes the descriptor out of a control message; -1 if there is
+// descriptorFrom returns the descriptor in a control message, or -1 if there is
 // none.
 func descriptorFrom(rights []byte) int {
 	messages, err := unix.ParseSocketControlMessage(rights)

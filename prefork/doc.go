@@ -1,16 +1,20 @@
-// Package prefork runs one program as a master and a set of children, as
-// Tornado's HTTPServer.start(n), gunicorn and nginx do, and keeps them running.
+// Package prefork runs one program as a master process and a number of child
+// processes, as Tornado's HTTPServer.start(n), gunicorn and nginx do.
 //
-// The master binds the listening sockets, starts the children and restarts them
-// when they die. It runs no application code, so little in it can fail. A child
-// is the same binary executed again; Inherit reports that a process is one.
+// The master binds the listening sockets, starts the children, and restarts each
+// child that exits. It runs no application code, so that errors in the application
+// cannot stop it. A child is another process of the same binary. A program calls
+// Inherit first: it returns a Child in a child, and false in a process that is to
+// be a master. A master is made with New; then call Master.Trial, Master.Listen and
+// Master.Run, in this order.
 //
 // # Slots
 //
-// A slot has a role, a number and, if its role listens, a socket. It keeps them
-// while its processes are replaced. The socket stays open in the master, so
-// connections that a dead child had not yet accepted wait in the kernel for its
-// successor. The states of a slot's current process:
+// A slot is a place for one process. It has a role, a number and, if its role
+// listens, a listening socket. The slot keeps them while its processes are replaced.
+// The socket stays open in the master. If a child exits, the connections in its
+// accept queue therefore stay in the kernel, and the next process accepts them. The
+// states of a slot are those of its current process:
 //
 //	         spawn           "ready"          nothing accepted
 //	backoff ───────► booting ───────► live ◄───────────────────► stalled
@@ -19,74 +23,85 @@
 //	   │                │             hung: QUIT, then KILL ◄───────┘
 //	   └─────── exit ───┴──────────────┴─────────────────────────────
 //
-// A process that is replaced, by a reload or because it has reached its limit of
-// requests or memory, stays current until its successor is ready:
+// A process is replaced by a reload, or when it reaches its limit of requests or
+// memory. It stays the current process until its successor is ready:
 //
-//	next:    booting ──"ready"──► live, the current one from now on
-//	            └─exit, boot timeout─► tried again later, nothing else changes
-//	current: live ──── leaving: TERM ──grace is over──► QUIT ──2 s──► KILL
+//	successor: booting ──"ready"──► live, and current from now on
+//	              └─exit, boot timeout─► started again later, no other change
+//	current:   live ──► leaving: TERM ──grace time──► QUIT ──2 s──► KILL
 //
-// A slot that is removed (TTOU) gets no new connections. Its socket is closed when
-// the accept queue has been empty for a while, and then its process leaves:
+// SIGTTOU removes a slot. The slot gets no new connections. When its accept queue
+// has been empty for 500 ms, the master closes the socket and drains the process:
 //
-//	leaving (retiring) ──queue empty for 500 ms──► leaving ──exit──► stopped
+//	leaving ──queue empty for 500 ms──► leaving, TERM ──exit──► stopped
 //
-// TERM and INT make all processes leave; a second one kills them.
+// SIGTERM and SIGINT drain all processes. A second one kills them.
 //
 // # Reload
 //
-// HUP tests a new binary and configuration before anything changes (reload.go).
-// Then the master executes it in its own place, and hands over its slots in a
-// file in memory (handover.go, resume.go). The new master replaces the processes
-// one by one (rollout.go).
+// SIGHUP reloads the program. The master tests the new binary and configuration
+// before it changes anything (reload.go). Then it executes the new binary in its own
+// process (execve(2)), and passes its state on in a memory file (handover.go,
+// resume.go). The new master replaces the children one by one (rollout.go).
 //
 // # Steering
 //
-// New connections go to live slots only, and more of them to slots that hold
-// fewer: a BPF program on the group of sockets distributes them (bpf.go,
-// steering.go), and is replaced when slots or their connections change. If a
-// slot is not live, a live sibling gets a copy of its socket and accepts what
-// waits in it.
+// The kernel distributes new connections among the sockets of the slots. A BPF
+// program, which the master attaches to the sockets, restricts them to live slots
+// and prefers slots with fewer connections (bpf.go, steering.go). The master replaces
+// the program when slots change their state or their number of connections. If a slot
+// is not live, a live slot adopts its socket: it gets a copy and accepts the
+// connections in the queue.
 //
 // # The parts of a master
 //
-// One goroutine, which calls Master.Run, owns all state; signals, exits and
-// messages from children are events of its loop, so there is no lock. The state
-// is divided among types that do not know the master:
+// The goroutine that calls Master.Run owns all state. Signals, exits and messages
+// from children are events of its loop, so no lock is needed. The state is divided
+// among these types, which have no reference to the master:
 //
-//	slotTable        the slots, and the figures of removed ones
-//	supervisor       starts and ends processes, backoff, deadlines
-//	sockets          the listening sockets
-//	steering         which slots new connections go to
-//	monitor          heartbeats, accept queues, memory
+//	slotTable        the slots, and the statistics of removed slots
+//	supervisor       starts and stops processes: backoff, deadlines
+//	sockets          the listening sockets of the slots
+//	steering         distributes new connections among the slots
+//	monitor          checks heartbeats, accept queues and memory
 //	resizer          adds and removes slots
 //	rollout          replaces processes one by one
-//	reloader         trial and canaries of a new release
-//	notifier         systemd
-//	parkedListeners  the master's own sockets
-//	system           every call to the operating system
+//	reloader         tests a new release: trial and canaries
+//	notifier         sends the state of the server to systemd
+//	parkedListeners  the master's own listening sockets
+//	system           all calls to the operating system
 //
 // # What a child inherits
 //
-//	fd 3  control socket (SOCK_SEQPACKET): the configuration as its
-//	      first message, then "adopt SLOT" with that slot's socket and "release
-//	      SLOT", "visit" with a connection for Child.Visits; from the child
-//	      "ready"; end of file: the master is dead
-//	fd 4  the slot's page of the scoreboard
-//	fd 5  the slot's listening socket, if its role listens
-//	fd 6  the place for its reports (report.go), if GALE_REPORTS is set
+// A child inherits these descriptors:
 //
-// and in its environment GALE_SLOT (serve.0), GALE_GENERATION (how many
-// processes the slot has had) and GALE_INSTANCE (drawn by each master).
+//	fd 3  control socket (SOCK_SEQPACKET), see below
+//	fd 4  the slot's page of the scoreboard (scoreboard.go)
+//	fd 5  the slot's listening socket, if its role listens
+//	fd 6  memory for its reports (report.go), if GALE_REPORTS is set
+//
+// These environment variables:
+//
+//	GALE_SLOT        name of the slot, such as serve.0
+//	GALE_GENERATION  number of processes that the slot has had, this one included
+//	GALE_INSTANCE    identifies the master; a random text
+//
+// And these messages on the control socket, whose end of file means that the master
+// has exited:
+//
+//	config CONFIG  from the master, the first message
+//	adopt SLOT     from the master, with the socket of that slot: accept from it
+//	release SLOT   from the master: stop accepting from the socket of that slot
+//	visit          from the master, with a connection for Child.MasterListener
+//	ready          from the child: it is ready
 package prefork
 
-// Names of the variables in a child's environment.
+// Environment variables of a child, see the package comment.
 const (
 	envSlot       = "GALE_SLOT"
 	envGeneration = "GALE_GENERATION"
 	envInstance   = "GALE_INSTANCE"
-
-	envReports = "GALE_REPORTS"
+	envReports    = "GALE_REPORTS"
 )
 
 // File descriptors of a child, see the package comment.
@@ -97,15 +112,16 @@ const (
 	fdReports
 )
 
-// Messages on the control socket.
+// Messages on the control socket, see the package comment. Processes of other
+// releases use them, so they never change.
 const (
-	configMessage  = "config "  // the first to a child, followed by the configuration
-	adoptMessage   = "adopt "   // accept from the socket of that slot, too
-	releaseMessage = "release " // stop accepting from it
-	visitMessage   = "visit"    // a connection from Master.Visit
-	readyMessage   = "ready"    // from a child that works now
+	configMessage  = "config "
+	adoptMessage   = "adopt "
+	releaseMessage = "release "
+	dialMessage    = "visit"
+	readyMessage   = "ready"
 )
 
-// maxConfig is the largest configuration in bytes: what fits into one message
-// of a socket with the kernel's default buffer, with room to spare.
+// maxConfig is the maximum size of a configuration in bytes. It must fit into one
+// message of a socket with the kernel's default buffer size.
 const maxConfig = 128 << 10

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// handleMessage handles a message from a child.
+// handleMessage handles a message from a child: "ready" is the only one.
 func (m *Master) handleMessage(msg message) {
 	p := msg.process
 	if !m.supervisor.markReady(msg) {
@@ -18,25 +18,27 @@ func (m *Master) handleMessage(msg message) {
 	case p == p.slot.next:
 		m.promote(p.slot)
 	}
-	m.checkSettled()
+	m.checkReady()
 }
 
-// promote makes a slot's next process its current one; the old one leaves.
+// promote makes the successor in a slot its current process, and drains the old
+// process.
 func (m *Master) promote(s *slot) {
 	old := s.current
 	s.current, s.next = s.next, nil
 	if old != nil {
-		m.steering.update() // before its clients reconnect
-		m.supervisor.leave(old, cmp.Or(s.replaceReason, "replaced"))
+		m.steering.update() // before the clients of the old process reconnect
+		m.supervisor.drain(old, cmp.Or(s.replaceReason, "replaced"))
 		s.replaceReason = ""
 	}
 }
 
-// checkSettled checks whether every slot is live and of the running release. The
-// first time that makes the server ready, and later it ends a reload.
-func (m *Master) checkSettled() {
+// checkReady checks whether every slot has a live process of the running release.
+// When that is so for the first time, the server is ready. Later it completes a
+// reload.
+func (m *Master) checkReady() {
 	for _, s := range m.slots.all {
-		if !s.retiring && !s.retired && (s.accepting() == nil || m.rollout.outdated(s)) {
+		if !s.removing && !s.removed && (s.liveProcess() == nil || m.rollout.outdated(s)) {
 			return
 		}
 	}
@@ -52,8 +54,8 @@ func (m *Master) checkSettled() {
 	}
 }
 
-// reap takes every child that has exited, and unknown processes too if the
-// master is PID 1.
+// reap collects the exit status of all processes that have exited (waitpid(2)).
+// These are children, and as PID 1 also unknown processes.
 func (m *Master) reap() {
 	for {
 		pid, status, ok := m.sys.wait()
@@ -64,52 +66,52 @@ func (m *Master) reap() {
 	}
 }
 
-// handleExit handles the end of a process.
+// handleExit handles the exit of any process.
 func (m *Master) handleExit(pid int, status syscall.WaitStatus) {
 	if p := m.slots.process(pid); p != nil {
-		m.handleChildExit(p, reason(status))
+		m.handleChildExit(p, describeExit(status))
 		return
 	}
 	if !m.reloader.handleExit(pid, status) {
-		m.log.Debug("reaped unknown process", "pid", pid, "reason", reason(status))
+		m.log.Debug("reaped unknown process", "pid", pid, "reason", describeExit(status))
 	}
 }
 
 func (m *Master) handleChildExit(p *process, why string) {
 	successor := p == p.slot.next
-	why = m.supervisor.gone(p, why)
-	if !m.reloader.childGone(p, successor, why) && successor {
-		m.successorFailed(p.slot, why)
+	why = m.supervisor.handleExit(p, why)
+	if !m.reloader.handleChildExit(p, successor, why) && successor {
+		m.handleSuccessorFailure(p.slot, why)
 	}
 }
 
-// successorFailed handles the failure of a process that was to replace another
-// one. The rollout tries again.
-func (m *Master) successorFailed(s *slot, why string) {
-	if m.rollout.failed(s, why) {
-		m.notifyReady() // systemctl reload must not wait for the next attempt
+// handleSuccessorFailure handles the exit of a successor that has not become ready.
+// The rollout tries again later.
+func (m *Master) handleSuccessorFailure(s *slot, why string) {
+	if m.rollout.recordFailure(s, why) {
+		m.notifyReady() // so that systemctl reload does not wait for the next attempt
 	}
 }
 
-// continueRollingReplace replaces the next process that should be, if it is
-// time.
+// continueRollingReplace replaces the next outdated process, if there is one and no
+// other replacement is under way.
 func (m *Master) continueRollingReplace() {
 	if m.stopping != "" || m.reloader.active() {
 		return
 	}
 	if s, err := m.rollout.step(m.sys.now()); err != nil {
-		m.successorFailed(s, err.Error())
+		m.handleSuccessorFailure(s, err.Error())
 	}
 }
 
-// expire acts on deadlines that have passed.
+// expire handles the deadlines that have passed.
 func (m *Master) expire() {
 	now := m.sys.now()
 	m.supervisor.expire(now)
 	m.reloader.expire(now)
 }
 
-// removeStopped removes slots whose last process is gone.
+// removeStopped removes the slots that have no process any more and get none.
 func (m *Master) removeStopped() {
 	if m.stopping != "" {
 		return
@@ -119,6 +121,6 @@ func (m *Master) removeStopped() {
 		m.log.Info("slot removed", "slot", name)
 	}
 	if len(removed) > 0 {
-		m.checkSettled() // the server may be ready without them
+		m.checkReady() // the removed slots may have been the only ones not ready
 	}
 }

@@ -13,32 +13,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// execute replaces the running program, which keeps its PID, its children and
-// the descriptors that are not close-on-exec. It returns only if that failed.
+// execute runs a program in this process (execve(2)). The process keeps its PID, its
+// children, and all descriptors without the close-on-exec flag. execute returns only
+// if it fails.
 //
-// It must be called on the main thread, as spawn: Pdeathsig of the children
-// depends on it.
+// It must be called on the main thread, as spawn must, because of Pdeathsig.
 func execute(program string, args, env []string, state []byte) error {
-	fd, err := filled("gale-state", state)
+	fd, err := newMemfd("gale-state", state)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd) //nolint:errcheck // written already
+	defer unix.Close(fd) //nolint:errcheck // nothing is written any more
 	setCloseOnExec([]int{fd}, false)
 	env = append(env, envState+"="+strconv.Itoa(fd))
 	return syscall.Exec(program, args, env)
 }
 
 // holdSignals prepares for the time between execve(2) and the moment when the new
-// master subscribes to its signals. When it returns, those that arrived before
-// are in ch; signal.Reset would drop them.
+// master subscribes to its signals. When it returns, all signals that arrived before
+// are in ch. signal.Reset would lose them.
 //
-// SIGHUP is ignored, which a Go program inherits; the new master checks whether
-// it has missed a reload (recheck). SIGTERM and SIGINT end the program, whose
-// children then drain by themselves: Go unblocks these three when it starts, so
-// they cannot be kept. SIGTTIN and SIGTTOU are blocked, and wait; ignored too,
-// since Go lets them through before it has a handler, and by default they
-// suspend the process.
+// SIGHUP is ignored, and a Go program inherits that. The new master checks whether it
+// has missed a reload, see recheck. SIGTERM and SIGINT end the program, and its
+// children then drain. These three cannot be kept for the new master, because the Go
+// runtime unblocks them when it starts. SIGTTIN and SIGTTOU are blocked and stay
+// pending. They are ignored as well: the runtime unblocks them before it installs a
+// handler, and their default action is to stop the process.
 func holdSignals(ch chan<- os.Signal) {
 	kept := []os.Signal{syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU}
 	signal.Notify(make(chan os.Signal, 1), kept...)
@@ -47,18 +47,20 @@ func holdSignals(ch chan<- os.Signal) {
 	signal.Ignore(kept...)
 }
 
-// subscribe subscribes to signals, and delivers those that holdSignals has blocked.
+// subscribe makes signals arrive on ch. Signals that arrived after holdSignals arrive
+// as well.
 func subscribe(ch chan<- os.Signal, signals ...os.Signal) {
-	waited := pending(signals)
+	held := pendingSignals(signals)
 	signal.Notify(ch, signals...)
 	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, signalSet(signals...), nil)
-	for _, sig := range waited {
+	for _, sig := range held {
 		ch <- sig
 	}
 }
 
-// pending takes those of the signals that are blocked and wait (signalfd(2)).
-func pending(signals []os.Signal) (waited []os.Signal) {
+// pendingSignals consumes and returns the blocked signals that are pending
+// (signalfd(2)).
+func pendingSignals(signals []os.Signal) (pending []os.Signal) {
 	fd, err := unix.Signalfd(-1, signalSet(signals...), unix.SFD_NONBLOCK|unix.SFD_CLOEXEC)
 	if err != nil {
 		return nil
@@ -68,13 +70,13 @@ func pending(signals []os.Signal) (waited []os.Signal) {
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info))
 	for {
 		if n, err := unix.Read(fd, buf); err != nil || n != len(buf) {
-			return waited
+			return pending
 		}
-		waited = append(waited, syscall.Signal(info.Signo))
+		pending = append(pending, syscall.Signal(info.Signo))
 	}
 }
 
-// signalSet is a sigset_t: a bit for each signal, from 1.
+// signalSet returns the sigset_t of some signals. Bit 0 is signal 1.
 func signalSet(signals ...os.Signal) *unix.Sigset_t {
 	set := &unix.Sigset_t{}
 	for _, sig := range signals {
@@ -84,29 +86,29 @@ func signalSet(signals ...os.Signal) *unix.Sigset_t {
 	return set
 }
 
-// try runs a binary as a master that only checks whether it could take over.
-func try(c trialCommand) (_ *trial, err error) {
-	t := &trial{} // not the result: that is nil when err is not
+// startTrial starts a binary as a master that only checks whether it can take over.
+func startTrial(c trialCommand) (_ *trial, err error) {
+	t := &trial{} // not the result, which is nil if err is not
 	defer func() {
 		if err != nil {
-			_, _ = t.report.Close(), t.errors.Close()
+			_, _ = t.report.Close(), t.output.Close()
 		}
 	}()
-	state, err := filled("gale-state", c.state)
+	state, err := newMemfd("gale-state", c.state)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(state) //nolint:errcheck // the child has its own
-	if t.report, err = scratch("gale-report", len(configMessage)+maxConfig); err != nil {
+	defer unix.Close(state) //nolint:errcheck // the child has a copy
+	if t.report, err = newLimitedMemfd("gale-report", len(configMessage)+maxConfig); err != nil {
 		return nil, err
 	}
-	if t.errors, err = scratch("gale-errors", 16<<10); err != nil {
+	if t.output, err = newLimitedMemfd("gale-errors", 16<<10); err != nil {
 		return nil, err
 	}
-	env := append(slices.Clone(c.env), fmt.Sprintf("%s=%d", envState, firstHanded), fmt.Sprintf("%s=%d", envTrial, firstHanded+1))
+	env := append(slices.Clone(c.env), fmt.Sprintf("%s=%d", envState, firstInheritedFD), fmt.Sprintf("%s=%d", envTrial, firstInheritedFD+1))
 	t.pid, err = syscall.ForkExec(c.program, c.args, &syscall.ProcAttr{
 		Env:   env,
-		Files: []uintptr{0, t.errors.Fd(), t.errors.Fd(), uintptr(state), t.report.Fd()},
+		Files: []uintptr{0, t.output.Fd(), t.output.Fd(), uintptr(state), t.report.Fd()},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
@@ -115,8 +117,8 @@ func try(c trialCommand) (_ *trial, err error) {
 	return t, nil
 }
 
-// filled is a file in memory (memfd_create(2)) with that content.
-func filled(name string, content []byte) (fd int, err error) {
+// newMemfd makes a memory file (memfd_create(2)) with some content.
+func newMemfd(name string, content []byte) (fd int, err error) {
 	fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return -1, os.NewSyscallError("memfd_create", err)
@@ -132,9 +134,9 @@ func filled(name string, content []byte) (fd int, err error) {
 	return fd, nil
 }
 
-// scratch is an empty file in memory that takes no more than limit bytes: what
-// is written beyond fails (fcntl(2), F_SEAL_GROW).
-func scratch(name string, limit int) (*os.File, error) {
+// newLimitedMemfd makes an empty memory file. A write beyond limit bytes fails
+// (fcntl(2), F_SEAL_GROW).
+func newLimitedMemfd(name string, limit int) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
@@ -151,10 +153,10 @@ func scratch(name string, limit int) (*os.File, error) {
 	return f, nil
 }
 
-// contents is what was written to a scratch file, which it closes: the writer
-// shares the offset.
-func contents(f *os.File) []byte {
-	defer f.Close() //nolint:errcheck // in memory
+// readMemfd returns what was written to a memory file, and closes it. The writer must
+// be a process that inherited the file, because the two share its offset.
+func readMemfd(f *os.File) []byte {
+	defer f.Close() //nolint:errcheck // a memory file
 	end, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return nil
@@ -164,8 +166,8 @@ func contents(f *os.File) []byte {
 	return text[:n]
 }
 
-// identity changes when the file does: another one has another inode or a later
-// modification time. It is empty if there is no such file.
+// identity returns a text that changes when the file is changed or replaced: inode,
+// size and modification time. It is empty if the file does not exist.
 func identity(program string) string {
 	var st unix.Stat_t
 	if unix.Stat(program, &st) != nil {

@@ -9,18 +9,18 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// gone handles the end of a slot's process. It returns the reason, which is more
-// than the exit status if the master ended it.
-func (v *supervisor) gone(p *process, why string) string {
+// handleExit handles the exit of a child. It returns the reason of the exit: the exit
+// status, after the reason why the master ended the process if it did.
+func (v *supervisor) handleExit(p *process, why string) string {
 	if p.exitReason != "" {
 		why = fmt.Sprintf("%s (%s)", p.exitReason, why)
 	}
 	_ = p.control.Close()
-	p.slot.page.vacate(p.lane)
-	v.keepReport(p)
-	p.state = StateStopped // as an adopter, and for a message that is still queued
+	p.slot.page.free(p.counters)
+	v.mergeReport(p)
+	p.state = StateStopped // so that steering ends its adoptions, and queued messages are ignored
 	if i := slices.Index(p.slot.leaving, p); i < 0 {
-		v.died(p, why)
+		v.handleUnexpectedExit(p, why)
 	} else {
 		p.slot.leaving = slices.Delete(p.slot.leaving, i, i+1)
 		p.slot.lastExit = why
@@ -29,42 +29,49 @@ func (v *supervisor) gone(p *process, why string) string {
 	return why
 }
 
-// died handles the end of a process that was not asked to leave, and schedules
-// the next start in its slot.
-func (v *supervisor) died(p *process, why string) {
+// handleUnexpectedExit handles the exit of a process that was not draining, and
+// schedules the next start in its slot.
+func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 	s, now := p.slot, v.sys.now()
 	s.lastExit = why
-	delay := s.deaths.add(now, v.opt.Backoff)
-	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why}
+	delay := s.unexpectedExits.add(now, v.opt.Backoff)
+	attrs := []any{"slot", s.name(), "pid", p.pid, "reason", why, "recent_exits", len(s.unexpectedExits), "todo", exitAdvice(why)}
 	if p == s.next {
 		s.next = nil
-		v.log.Warn("replacement died, the old process serves on", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
-		s.again = now.Add(delay)
+		v.log.Warn("replacement failed, the old process stays", append(attrs, "next_attempt_in", delay.Round(time.Millisecond))...)
+		s.startAt = now.Add(delay)
 		return
 	}
 	s.current = nil
 	s.restarts++
 	if s.next != nil {
-		// Its successor is booting.
-		v.log.Warn("child died", attrs...)
+		v.log.Warn("child exited unexpectedly, its replacement is already starting", attrs...)
 		s.current, s.next = s.next, nil
 		return
 	}
-	if s.retiring {
-		v.log.Warn("child died", attrs...)
+	if s.removing {
+		v.log.Warn("child exited unexpectedly, its slot is being removed", attrs...)
 		return
 	}
 	delay = min(delay, v.maxDelay(s.role, now))
-	v.log.Warn("child died", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
-	s.again = now.Add(delay)
+	v.log.Warn("child exited unexpectedly", append(attrs, "restart_in", delay.Round(time.Millisecond))...)
+	s.startAt = now.Add(delay)
 }
 
-// maxRoleOutage is how long a role without any process waits before it starts
-// one, whatever the backoff of its slots.
+// exitAdvice returns what to do about an unexpected exit.
+func exitAdvice(why string) string {
+	if why == describeExit(syscall.WaitStatus(syscall.SIGKILL)) {
+		return "if nobody has sent SIGKILL, the kernel has for lack of memory: see dmesg"
+	}
+	return "see the output of the child before this line"
+}
+
+// maxRoleOutage limits the backoff of a role that has no process at all: one is
+// started after this time.
 const maxRoleOutage = 250 * time.Millisecond
 
-// maxDelay is how long a slot may be left without a process: without limit
-// while another one of its role has one.
+// maxDelay returns the longest time for which a slot of a role may have no process.
+// The limit applies only while no slot of the role has one.
 func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 	last := time.Time{}
 	for _, s := range v.slots.all {
@@ -72,7 +79,7 @@ func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 			continue
 		}
 		if s.current != nil {
-			return time.Hour
+			return time.Hour // no limit: longer than any backoff
 		}
 		if s.started.After(last) {
 			last = s.started
@@ -81,12 +88,12 @@ func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 	return max(last.Add(maxRoleOutage).Sub(now), 0)
 }
 
-// nextDeadline is when the first process or slot has to change its state; zero
-// if none has to.
+// nextDeadline returns the time of the next deadline of a process, or of the next
+// start in a slot. It is zero if there is none.
 func (v *supervisor) nextDeadline(now time.Time) (next time.Time) {
 	for _, s := range v.slots.all {
-		if s.current == nil || now.Before(s.again) {
-			next = earliest(next, s.again)
+		if s.current == nil || now.Before(s.startAt) {
+			next = earliest(next, s.startAt)
 		}
 		for p := range s.processes() {
 			next = earliest(next, p.deadline)
@@ -95,7 +102,7 @@ func (v *supervisor) nextDeadline(now time.Time) (next time.Time) {
 	return next
 }
 
-// earliest returns the earlier of two times, of which a zero one is none.
+// earliest returns the earlier of two times. A zero time does not count.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -103,41 +110,41 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// expire acts on every process whose deadline has passed, and starts processes
-// in slots whose backoff is over.
+// expire handles every deadline that has passed, and starts processes in slots whose
+// backoff is over.
 func (v *supervisor) expire(now time.Time) {
 	for p := range v.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
-		case late > pausedAfter: // the master itself was stopped; messages that came meanwhile are handled first
-			p.deadline = now.Add(pausedAfter)
+		case late > pauseThreshold: // the master itself was stopped: it must first read the messages that arrived meanwhile
+			p.deadline = now.Add(pauseThreshold)
 		default:
 			p.deadline = time.Time{}
-			v.overdue(p)
+			v.handleTimeout(p)
 		}
 	}
 	for _, s := range v.slots.all {
-		if s.current == nil && !s.again.IsZero() && !now.Before(s.again) {
-			_ = v.start(s) // logged, and tried again
+		if s.current == nil && !s.startAt.IsZero() && !now.Before(s.startAt) {
+			_ = v.start(s) // an error is logged, and the start is tried again
 		}
 	}
 }
 
-// overdue acts on a process that should have left its state by now.
-func (v *supervisor) overdue(p *process) {
+// handleTimeout handles a process that stays in its state for too long.
+func (v *supervisor) handleTimeout(p *process) {
 	switch {
-	case p.quit:
+	case p.quitSent:
 		v.kill(p, p.exitReason)
 	case p.state == StateBooting:
 		v.kill(p, fmt.Sprintf("not ready within %v", v.opt.BootTimeout))
 	case p.state == StateLeaving:
-		v.quit(p, fmt.Sprintf("%s, still running after %v", p.exitReason, v.opt.Grace))
+		v.quit(p, fmt.Sprintf("%s, drain not finished within %v", p.exitReason, v.opt.Grace))
 	}
 }
 
-// leave lets a process finish its work: TERM, then within the grace time QUIT,
-// then KILL.
-func (v *supervisor) leave(p *process, why string) {
+// drain sends SIGTERM to a process, which then finishes its work and exits. If it has
+// not exited within the grace time it gets SIGQUIT, and then SIGKILL.
+func (v *supervisor) drain(p *process, why string) {
 	s := p.slot
 	if s.current == p {
 		s.current = nil
@@ -146,7 +153,7 @@ func (v *supervisor) leave(p *process, why string) {
 		s.next = nil
 	}
 	s.leaving = append(s.leaving, p)
-	if p.quit { // hung: QUIT was sent already
+	if p.quitSent { // it hangs, and SIGKILL follows
 		p.state = StateLeaving
 		return
 	}
@@ -156,33 +163,34 @@ func (v *supervisor) leave(p *process, why string) {
 	_ = v.sys.kill(p.pid, syscall.SIGTERM)
 }
 
-// quit makes a process print its goroutines and exit; KILL follows.
+// quit sends SIGQUIT, so that a process prints its goroutines and exits. If it has not
+// exited within dumpTimeout it gets SIGKILL.
 func (v *supervisor) quit(p *process, why string) {
-	v.log.Error("sending QUIT to child for a goroutine dump", "slot", p.slot.name(), "pid", p.pid, "reason", why)
-	p.exitReason, p.quit = why, true
-	p.deadline = v.sys.now().Add(dumpTime)
+	v.log.Error("sending SIGQUIT to child, its goroutine dump follows", "slot", p.slot.name(), "pid", p.pid, "reason", why)
+	p.exitReason, p.quitSent = why, true
+	p.deadline = v.sys.now().Add(dumpTimeout)
 	_ = v.sys.kill(p.pid, syscall.SIGQUIT)
 }
 
-// kill ends a process; its exit does the rest.
+// kill sends SIGKILL. handleExit does the rest.
 func (v *supervisor) kill(p *process, why string) {
 	v.log.Error("killing child", "slot", p.slot.name(), "pid", p.pid, "reason", why)
 	p.exitReason = why
 	_ = v.sys.kill(p.pid, syscall.SIGKILL)
 }
 
-// keepReport merges the last report of a process that is gone into the sum of
-// its slot.
-func (v *supervisor) keepReport(p *process) {
-	last := p.slot.reports.read(p.place)
-	if len(last) == 0 || v.opt.Merge == nil {
+// mergeReport adds the last report of a process that has exited to the merged report
+// of its slot.
+func (v *supervisor) mergeReport(p *process) {
+	last := p.slot.reports.read(p.index)
+	if len(last) == 0 || v.opt.MergeReports == nil {
 		return
 	}
-	p.slot.reports.clear(p.place)
+	p.slot.reports.clear(p.index)
 	if err := pool.Protect(func() error {
-		p.slot.past = v.opt.Merge(p.slot.past, last)
+		p.slot.mergedReport = v.opt.MergeReports(p.slot.mergedReport, last)
 		return nil
 	}); err != nil {
-		v.log.Error("report lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
+		v.log.Error("cannot merge the last report of a child, its metrics are lost", "slot", p.slot.name(), "pid", p.pid, "error", err)
 	}
 }

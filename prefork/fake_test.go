@@ -12,34 +12,34 @@ import (
 	"time"
 )
 
-// fakeSystem is a kernel in a synctest bubble: processes are numbers, and the
-// test decides when they speak and die.
+// fakeSystem is an operating system for tests in a synctest bubble. Its processes are
+// only numbers. The test sends their messages and lets them exit.
 type fakeSystem struct {
-	mu       sync.Mutex // the test looks while the master works
+	mu       sync.Mutex // the test and the master run at the same time
 	nextPID  int
-	fail     error // of the next spawn
+	fail     error // error of the next spawn
 	starts   []time.Time
 	controls map[int]chan string
 	exits    []int
 	kills    []string
 	children chan<- os.Signal
 	signals  chan<- os.Signal
-	rss      int64 // of every process
+	rss      int64 // resident memory of every process
 	exec     func() error
 	notified []string // states sent to systemd
 }
 
-// trialPID is the process that tries the new binary.
+// trialPID is the PID of the trial of a reload.
 const trialPID = 99
 
 type fakeControl struct {
-	said      chan string
+	messages  chan string
 	interrupt chan struct{}
 }
 
 func (c fakeControl) Read(p []byte) (int, error) {
 	select {
-	case text, ok := <-c.said:
+	case text, ok := <-c.messages:
 		if !ok {
 			return 0, os.ErrClosed
 		}
@@ -48,7 +48,7 @@ func (c fakeControl) Read(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 }
-func (c fakeControl) Close() error           { close(c.said); return nil }
+func (c fakeControl) Close() error           { close(c.messages); return nil }
 func (c fakeControl) Send(string, int) error { return nil }
 func (c fakeControl) SetReadDeadline(at time.Time) error {
 	if !at.IsZero() {
@@ -69,9 +69,9 @@ func (f *fakeSystem) system() system {
 				return 0, nil, err
 			}
 			f.nextPID++
-			said := make(chan string)
-			f.controls[f.nextPID] = said
-			return f.nextPID, fakeControl{said, make(chan struct{}, 1)}, nil
+			messages := make(chan string)
+			f.controls[f.nextPID] = messages
+			return f.nextPID, fakeControl{messages, make(chan struct{}, 1)}, nil
 		},
 		kill: func(pid int, sig syscall.Signal) error {
 			f.mu.Lock()
@@ -95,17 +95,17 @@ func (f *fakeSystem) system() system {
 			}
 			return pid, syscall.WaitStatus(syscall.SIGKILL), true
 		},
-		try: func(trialCommand) (*trial, error) {
-			report, err := scratch("report", 10)
+		startTrial: func(trialCommand) (*trial, error) {
+			report, err := newLimitedMemfd("report", 10)
 			if err != nil {
 				return nil, err
 			}
-			if f.exec != nil { // it finds everything in order
+			if f.exec != nil { // the trial succeeds
 				_, _ = report.WriteString(configMessage)
 				f.exit(trialPID)
 			}
-			said, err := scratch("errors", 10)
-			return &trial{pid: trialPID, report: report, errors: said}, err
+			output, err := newLimitedMemfd("output", 10)
+			return &trial{pid: trialPID, report: report, output: output}, err
 		},
 		holdSignals: func(chan<- os.Signal) {},
 		identity:    func(string) string { return "" },
@@ -115,7 +115,7 @@ func (f *fakeSystem) system() system {
 			defer f.mu.Unlock()
 			return f.rss
 		},
-		queue: func(int) int { return 0 },
+		acceptQueue: func(int) int { return 0 },
 		sdNotify: func(state string) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -144,26 +144,27 @@ func (f *fakeSystem) exit(pid int) {
 	}
 }
 
-// saw returns copies of when processes were started and which signals sent.
-func (f *fakeSystem) saw() (starts []time.Time, kills []string) {
+// recorded returns the times of the starts of processes, and the signals sent to them.
+func (f *fakeSystem) recorded() (starts []time.Time, kills []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.starts), slices.Clone(f.kills)
 }
 
-// say speaks as the newest process, and returns its PID.
-func (f *fakeSystem) say(text string) (pid int) {
+// send sends a message from the newest process unless text is empty, and returns the PID
+// of the process.
+func (f *fakeSystem) send(text string) (pid int) {
 	f.mu.Lock()
 	pid = f.nextPID
-	said := f.controls[pid]
+	messages := f.controls[pid]
 	f.mu.Unlock()
 	if text != "" {
-		said <- text
+		messages <- text
 	}
 	return pid
 }
 
-// inBubble runs a master on a fake system and drives it with test.
+// inBubble runs a master with a fake system in a synctest bubble, and calls test.
 func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *testing.T, m *Master, f *fakeSystem)) {
 	synctest.Test(t, func(t *testing.T) {
 		m, err := New(Options{
@@ -177,7 +178,7 @@ func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *t
 		*m.sys = f.system()
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error)
-		go func() { ended <- m.run(ctx) }() // ends when the slot is stopped
+		go func() { ended <- m.run(ctx) }() // ends after cancel
 		synctest.Wait()
 		test(t, m, f)
 		cancel()

@@ -15,75 +15,75 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Variables that a master sets for its successor: the descriptor of the state,
-// and in a trial that of the report.
+// Environment variables that a master sets for the next one.
 const (
-	envState = "GALE_STATE"
-	envTrial = "GALE_TRIAL"
+	envState = "GALE_STATE" // descriptor of the saved state
+	envTrial = "GALE_TRIAL" // in a trial: descriptor of the file for the result
 )
 
 // savedMaster is the state that a master hands over to its successor. Its
-// descriptors stay open over execve(2). Field names are read by other releases.
+// descriptors stay open over execve(2). The JSON keys never change, because a
+// master of another release reads them.
 type savedMaster struct {
-	Layout   int    // of the scoreboard
-	Address  string // as configured
-	Bound    string // as the sockets are; empty: there are none
-	Instance string
-	Release  int
-	Started  bool
-	Again    bool   // another reload was asked for
-	Config   []byte // of the new release
-	Binary   string // identity of what was tried
-	Shared   bool
-	Handed   bool
-	Aside    map[string]int
-	Reloads  int                     // that reached every slot
-	Refused  int                     // that changed nothing
-	Former   map[string]savedFigures // of slots that were removed, by name
-	Slots    []savedSlot
+	Layout        int    // layout of the scoreboard pages
+	Address       string // listen address, as configured
+	Bound         string // address that the sockets are bound to; empty: no sockets
+	Instance      string
+	Release       int
+	Started       bool
+	ReloadPending bool                  `json:"Again"` // another reload was requested
+	Config        []byte                // configuration of the new release
+	TestedBinary  string                `json:"Binary"` // identity of the binary that was tested
+	SharedSocket  bool                  `json:"Shared"` // all slots share one listening socket
+	FromSystemd   bool                  `json:"Handed"` // systemd passed the listening sockets
+	Parked        map[string]int        `json:"Aside"`  // descriptors of the master's own listeners
+	Reloads       int                   // reloads that reached every slot
+	Refused       int                   // reloads that changed nothing
+	RemovedStats  map[string]savedStats `json:"Former"` // statistics of removed slots, by slot name
+	Slots         []savedSlot
 }
 
 type savedSlot struct {
-	Role         string
-	Number       int
-	Listener     int
-	Page         int
-	Generation   int
-	Restarts     int
-	Hangs        int
-	Reports      int    // descriptor; 0: none, from a master of a release without reports
-	Past         []byte // sum of the reports of processes that are gone
-	Deaths       []time.Time
-	LastExit     string
-	Again        time.Time
-	Retiring     bool
-	Retired      bool
-	Adopter      int // its PID; 0: none
-	Current      *savedProcess
-	Next         *savedProcess
-	StateLeaving []*savedProcess
+	Role            string
+	Number          int
+	Listener        int
+	Page            int
+	Generation      int
+	Restarts        int
+	Hangs           int
+	Reports         int         // descriptor; 0: none, the previous master does not support reports
+	MergedReport    []byte      `json:"Past"` // merged reports of processes that have exited
+	UnexpectedExits []time.Time `json:"Deaths"`
+	LastExit        string
+	StartAt         time.Time `json:"Again"` // time of the next start
+	Removing        bool      `json:"Retiring"`
+	Removed         bool      `json:"Retired"`
+	Adopter         int       // PID of the adopter; 0: none
+	Current         *savedProcess
+	Next            *savedProcess
+	Leaving         []*savedProcess `json:"Leaving"`
 }
 
 type savedProcess struct {
-	PID        int
-	Control    int
-	Generation int
-	Release    int
-	State      State
-	Since      time.Time
-	Deadline   time.Time
-	Booted     time.Time
-	Quit       bool
-	Doom       string
-	Enough     int64
-	Share      string
+	PID         int
+	Control     int
+	Generation  int
+	Release     int
+	State       State
+	Since       time.Time
+	Deadline    time.Time
+	ReadyAt     time.Time `json:"Booted"`
+	QuitSent    bool      `json:"Quit"`
+	ExitReason  string    `json:"Doom"`
+	MaxRequests int64     `json:"Enough"`
+	Resources   string    `json:"Share"`
 }
 
-// handOver executes the new binary in the master's place. It returns only if
-// that failed, or a signal to stop arrived.
+// handOver executes the new binary in the master's process. It returns only if that
+// fails, or if a signal to stop has arrived.
 func (m *Master) handOver() {
 	m.sys.holdSignals(m.signals)
-	if m.handlePendingSignals(); !m.reloader.active() { // stopping
+	if m.handlePendingSignals(); !m.reloader.active() { // a signal to stop has ended the reload
 		m.sys.subscribe(m.signals, masterSignals...)
 		return
 	}
@@ -92,7 +92,7 @@ func (m *Master) handOver() {
 	if err == nil {
 		inherited := append(m.slots.descriptors(), slices.Collect(maps.Values(m.parked.descriptors()))...)
 		setCloseOnExec(inherited, false)
-		m.log.Info("reload: the new binary takes over", "program", m.reloader.program, "release", m.supervisor.release.number+1)
+		m.log.Info("reload: executing the new binary", "program", m.reloader.program, "release", m.supervisor.release.number+1)
 		err = m.sys.exec(m.reloader.program, m.opt.Command, nextEnviron(m.opt.Environ), state)
 		setCloseOnExec(inherited, true)
 	}
@@ -104,10 +104,10 @@ func (m *Master) handOver() {
 			m.promote(s)
 		}
 	}
-	m.checkSettled()
+	m.checkReady()
 }
 
-// handlePendingSignals handles those that arrived before holdSignals.
+// handlePendingSignals handles the signals that arrived before holdSignals.
 func (m *Master) handlePendingSignals() {
 	for {
 		select {
@@ -119,34 +119,39 @@ func (m *Master) handlePendingSignals() {
 	}
 }
 
-// save encodes the state for the next master.
+// save returns the encoded state for the next master.
 func (m *Master) save() ([]byte, error) {
 	saved := savedMaster{
 		Layout: pageLayout, Address: m.opt.Address, Instance: m.supervisor.instance, Release: m.supervisor.release.number, Started: m.started,
-		Again: m.reloader.again, Shared: m.sockets.shared, Handed: m.sockets.handed, Aside: m.parked.descriptors(),
-		Reloads: m.rollout.reloads, Refused: m.reloader.refused, Former: m.slots.former,
+		ReloadPending: m.reloader.pending, SharedSocket: m.sockets.shared, FromSystemd: m.sockets.fromSystemd, Parked: m.parked.descriptors(),
+		Reloads: m.rollout.reloads, Refused: m.reloader.refused, RemovedStats: m.slots.removed,
 	}
 	if m.sockets.address != nil {
 		saved.Bound = m.sockets.address.String()
 	}
 	if r := m.reloader.current; r != nil {
-		saved.Config, saved.Binary = r.next.config, r.binary
+		saved.Config, saved.TestedBinary = r.next.config, r.binary
 	}
 	for _, s := range m.slots.all {
-		one := savedSlot{
-			Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
-			Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), Past: s.past, Deaths: s.deaths, LastExit: s.lastExit, Again: s.again,
-			Retiring: s.retiring, Retired: s.retired, Current: s.current.save(), Next: s.next.save(),
-		}
-		if s.adopter != nil {
-			one.Adopter = s.adopter.pid
-		}
-		for _, p := range s.leaving {
-			one.StateLeaving = append(one.StateLeaving, p.save())
-		}
-		saved.Slots = append(saved.Slots, one)
+		saved.Slots = append(saved.Slots, s.save())
 	}
 	return json.Marshal(saved)
+}
+
+func (s *slot) save() savedSlot {
+	saved := savedSlot{
+		Role: s.role, Number: s.number, Listener: s.listener, Page: s.page.fd, Generation: s.generation,
+		Restarts: s.restarts, Hangs: s.hangs, Reports: max(s.reports.descriptor(), 0), MergedReport: s.mergedReport,
+		UnexpectedExits: s.unexpectedExits, LastExit: s.lastExit, StartAt: s.startAt,
+		Removing: s.removing, Removed: s.removed, Current: s.current.save(), Next: s.next.save(),
+	}
+	if s.adopter != nil {
+		saved.Adopter = s.adopter.pid
+	}
+	for _, p := range s.leaving {
+		saved.Leaving = append(saved.Leaving, p.save())
+	}
+	return saved
 }
 
 func (p *process) save() *savedProcess {
@@ -155,12 +160,12 @@ func (p *process) save() *savedProcess {
 	}
 	return &savedProcess{
 		PID: p.pid, Control: descriptor(p.control), Generation: p.generation, Release: p.release, State: p.state,
-		Since: p.since, Deadline: p.deadline, Booted: p.booted, Quit: p.quit, Doom: p.exitReason, Enough: p.maxRequests, Share: p.share,
+		Since: p.since, Deadline: p.deadline, ReadyAt: p.readyAt, QuitSent: p.quitSent, ExitReason: p.exitReason, MaxRequests: p.maxRequests, Resources: p.resources,
 	}
 }
 
-// descriptor is the number of a socket's descriptor, which stays the socket's; -1
-// if it has none.
+// descriptor returns the descriptor of a socket or file, which keeps it; -1 if there
+// is none.
 func descriptor(socket any) int {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
@@ -185,11 +190,11 @@ func setCloseOnExec(fds []int, on bool) {
 	}
 }
 
-// errForeignState: this binary cannot read the saved state.
-var errForeignState = errors.New("the state of the running master is not understood: restart instead of reload")
+// errUnreadableState: this binary cannot read the saved state.
+var errUnreadableState = errors.New("cannot read the state of the running master: restart instead of reload")
 
-// inheritState reads the state that the previous master has saved for this
-// process, and in a trial where to report to. It returns nil if there is none.
+// inheritState reads the state that the previous master has saved. It returns nil if
+// there is no previous master. In a trial it also returns the file for the result.
 func inheritState(environ []string) (saved *savedMaster, report *os.File, err error) {
 	vars := variables(environ)
 	if vars[envState] == "" {
@@ -197,33 +202,35 @@ func inheritState(environ []string) (saved *savedMaster, report *os.File, err er
 	}
 	state, err := inheritFile(vars[envState])
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s=%s is set, but not by a master: unset it", envState, vars[envState])
+		return nil, nil, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it", envState, vars[envState])
 	}
 	defer state.Close() //nolint:errcheck // read only
 	text, err := io.ReadAll(io.NewSectionReader(state, 0, maxState))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errForeignState, err)
+		return nil, nil, fmt.Errorf("%w: %w", errUnreadableState, err)
 	}
 	saved = &savedMaster{}
 	if err := json.Unmarshal(text, saved); err != nil || len(saved.Slots) == 0 {
-		return nil, nil, errors.Join(errForeignState, err)
+		return nil, nil, errors.Join(errUnreadableState, err)
 	}
 	if vars[envTrial] != "" {
 		if report, err = inheritFile(vars[envTrial]); err != nil {
-			return nil, nil, fmt.Errorf("%s=%s is set, but not by a master: unset it", envTrial, vars[envTrial])
+			return nil, nil, fmt.Errorf("%s=%s is set, but this process was not started by a master: unset it", envTrial, vars[envTrial])
 		}
 	}
 	return saved, report, nil
 }
 
-// maxState bounds a saved state in bytes: far more than the largest one.
+// maxState is the maximum size of a saved state in bytes. It is far more than any
+// state needs.
 const maxState = 64 << 20
 
-// inheritFile takes over a descriptor that a variable names.
+// inheritFile opens an inherited descriptor, given as the value of an environment
+// variable.
 func inheritFile(number string) (*os.File, error) {
 	fd, err := strconv.Atoi(number)
-	if err != nil || fd < firstHanded {
-		return nil, errors.New("no descriptor")
+	if err != nil || fd < firstInheritedFD {
+		return nil, errors.New("not a descriptor")
 	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -232,13 +239,15 @@ func inheritFile(number string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "inherited"), nil
 }
 
-// Tested is the configuration that the trial has read and the canaries run
-// with, if this process is about to take over from a master; else nil. To read
-// it from its source again would be to find it changed when it is too late.
-func Tested(environ []string) []byte {
+// TestedConfig returns the configuration that the trial has read and the canaries
+// run with. It returns nil if this process does not take over from a master. The
+// caller must use this configuration and not read it from its source again: that may
+// have changed meanwhile, and has not been tested. environ is the environment in the
+// form of os.Environ.
+func TestedConfig(environ []string) []byte {
 	vars := variables(environ)
 	fd, err := strconv.Atoi(vars[envState])
-	if err != nil || fd < firstHanded || vars[envTrial] != "" {
+	if err != nil || fd < firstInheritedFD || vars[envTrial] != "" {
 		return nil
 	}
 	var st unix.Stat_t
@@ -254,10 +263,11 @@ func Tested(environ []string) []byte {
 	return saved.Config
 }
 
-// Trial reports whether this process is only to show whether it could take
-// over from a running master: the configuration is sound, the state that is
-// handed over is understood. The caller then returns, and binds nothing. The
-// error is that of telling the running master so.
+// Trial reports whether this process runs only to test whether it can take over from
+// the running master. The test has passed when New and Trial return without an error:
+// the configuration is valid and the state of the running master is readable. The
+// caller then exits with status 0, and does not call Listen or Run. The error says
+// that the result could not be sent to the running master.
 func (m *Master) Trial() (bool, error) {
 	if m.report == nil {
 		return false, nil
@@ -266,5 +276,5 @@ func (m *Master) Trial() (bool, error) {
 	return true, err
 }
 
-// Resumed reports whether this master has taken over from another one.
+// Resumed reports whether this master has taken over from another one, by a reload.
 func (m *Master) Resumed() bool { return m.supervisor.release.number > 0 }

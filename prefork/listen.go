@@ -9,28 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backlog is what listen(2) is asked for; the kernel caps it at
-// net.core.somaxconn.
+// backlog is the length of an accept queue passed to listen(2). The kernel limits it
+// to net.core.somaxconn.
 const backlog = 4096
 
-// listenGroup opens n listening sockets on one TCP address, a SO_REUSEPORT
-// group (socket(7)) over which the kernel spreads new connections. Port 0
-// picks a free one for all of them.
+// listenGroup opens n listening sockets on one TCP address. They form a SO_REUSEPORT
+// group (socket(7)), over which the kernel distributes new connections. With port 0
+// the kernel chooses a free port for the group.
 //
-// The first socket is bound without SO_REUSEPORT, which is set before listen:
-// so a second server on the port gets "address already in use", as from any other
-// program, instead of quietly taking half of the connections.
+// The first socket is bound without SO_REUSEPORT, which is set between bind and
+// listen. A second server on the same port therefore gets "address already in use".
+// Otherwise it would silently get half of the connections.
 //
-// The descriptors are raw, non-blocking and close-on-exec: os.File.Fd would
-// make the file description, which the children share, blocking
-// (golang/go#24942, #29277).
+// The descriptors are raw, non-blocking and close-on-exec. os.File is not used,
+// because os.File.Fd would make the open file description blocking, and the children
+// share it (golang/go#24942, #29277).
 func listenGroup(address string, n int) (fds []int, addr *net.TCPAddr, err error) {
 	addr, err = net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("resolve address: %w", err)
 	}
 	if addr.IP.Equal(net.IPv6unspecified) {
-		addr.IP = nil // all addresses of both families, see listenOne
+		addr.IP = nil // all IPv4 and IPv6 addresses, see listenOne
 	}
 	defer func() {
 		if err != nil {
@@ -51,12 +51,12 @@ func listenGroup(address string, n int) (fds []int, addr *net.TCPAddr, err error
 	return fds, addr, nil
 }
 
-// listenOne makes one socket of the group; a joining one is bound with
-// SO_REUSEPORT from the start.
+// listenOne opens one socket of a group. join is false for the first socket, which is
+// bound without SO_REUSEPORT.
 func listenOne(addr *net.TCPAddr, join bool) (fd int, err error) {
 	family, sa := sockaddr(addr)
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if errors.Is(err, unix.EAFNOSUPPORT) && len(addr.IP) == 0 { // no IPv6 on this machine
+	if errors.Is(err, unix.EAFNOSUPPORT) && len(addr.IP) == 0 { // the kernel has no IPv6
 		family, sa = unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port}
 		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	}
@@ -76,7 +76,7 @@ func listenOne(addr *net.TCPAddr, join bool) (fd int, err error) {
 	set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if family == unix.AF_INET6 {
 		v6only := 1
-		if len(addr.IP) == 0 { // all addresses of both families, as net.Listen does
+		if len(addr.IP) == 0 { // all IPv4 and IPv6 addresses, as net.Listen does
 			v6only = 0
 		}
 		set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, v6only)
@@ -96,8 +96,8 @@ func listenOne(addr *net.TCPAddr, join bool) (fd int, err error) {
 	return fd, err
 }
 
-// sockaddr turns an address into what bind(2) wants. An empty IP is all
-// addresses of both families.
+// sockaddr converts an address for bind(2). An empty IP means all IPv4 and IPv6
+// addresses.
 func sockaddr(addr *net.TCPAddr) (family int, sa unix.Sockaddr) {
 	if ip := addr.IP.To4(); ip != nil {
 		return unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(ip)}
@@ -110,7 +110,8 @@ func sockaddr(addr *net.TCPAddr) (family int, sa unix.Sockaddr) {
 	return unix.AF_INET6, sa6
 }
 
-// boundTo returns the address a socket has, with the port the kernel chose.
+// boundTo returns the address that a socket is bound to, with the port that the kernel
+// chose.
 func boundTo(fd int) (*net.TCPAddr, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -132,8 +133,8 @@ func boundTo(fd int) (*net.TCPAddr, error) {
 	return nil, fmt.Errorf("unexpected socket address %T", sa)
 }
 
-// acceptQueue is how many connections wait in a listening socket to be
-// accepted: tcpi_unacked of TCP_INFO, for a socket in the state LISTEN.
+// acceptQueue returns the number of connections in the accept queue of a listening
+// socket: tcpi_unacked of TCP_INFO, for a socket in the state LISTEN.
 func acceptQueue(fd int) int {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

@@ -14,7 +14,7 @@ func TestListenGroup(t *testing.T) {
 	ipv6 := err == nil
 	for _, c := range []struct {
 		address string
-		reached []string // hosts that lead there
+		hosts   []string // hosts that clients connect to
 		ipv6    bool
 	}{
 		{"127.0.0.1:0", []string{"127.0.0.1"}, false},
@@ -28,7 +28,7 @@ func TestListenGroup(t *testing.T) {
 			defer closeAll(fds)
 			if c.ipv6 && !ipv6 {
 				if err == nil {
-					t.Error("no IPv6 here, and no error")
+					t.Error("no error, although the machine has no IPv6")
 				}
 				return
 			}
@@ -36,11 +36,11 @@ func TestListenGroup(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, _, err := listenGroup(addr.String(), 2); !errors.Is(err, syscall.EADDRINUSE) {
-				t.Errorf("a second group: %v; want address already in use", err)
+				t.Errorf("second group: %v; want address already in use", err)
 			}
 			const clients = 60
-			for range clients / len(c.reached) {
-				for _, host := range c.reached {
+			for range clients / len(c.hosts) {
+				for _, host := range c.hosts {
 					conn, err := net.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(addr.Port)))
 					if err != nil {
 						t.Fatal(err)
@@ -48,16 +48,16 @@ func TestListenGroup(t *testing.T) {
 					defer conn.Close()
 				}
 			}
-			waiting := 0
+			queued := 0
 			for _, fd := range fds {
 				n := acceptQueue(fd)
 				if n == 0 {
-					t.Error("a socket got no connection of 60")
+					t.Error("a socket got none of 60 connections")
 				}
-				waiting += n
+				queued += n
 			}
-			if waiting != clients {
-				t.Errorf("%d connections wait; want %d", waiting, clients)
+			if queued != clients {
+				t.Errorf("%d connections in the queues; want %d", queued, clients)
 			}
 		})
 	}
@@ -68,15 +68,15 @@ func TestListenGroup(t *testing.T) {
 	}
 }
 
-// Steering works unprivileged and at once, for a group of one too.
-func TestSteer(t *testing.T) {
+// A program works without privileges and immediately, also for a group of one socket.
+func TestAttachSteering(t *testing.T) {
 	for _, n := range []int{1, 3} {
 		fds, addr, err := listenGroup("127.0.0.1:0", n)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer closeAll(fds)
-		if err := steer(fds[0], []share{{index: n - 1, weight: 1}}); err != nil {
+		if err := attachSteering(fds[0], []socketWeight{{index: n - 1, weight: 1}}); err != nil {
 			t.Fatal(err)
 		}
 		for range 20 {

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// The test binary plays all parts: it is the test, a master when
-// PREFORK_TEST_MASTER says so, and a child when the master has made it one.
+// The test binary runs as the test, as a master if PREFORK_TEST_MASTER is set, and as a
+// child if a master has started it.
 func init() { runtime.LockOSThread() } // the master must run on the main thread
 
 const envMaster = "PREFORK_TEST_MASTER"
@@ -36,29 +36,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// masterMain runs two listening slots, or as many as the file says, and a
-// silent one. The file's first word says what the children do.
+// masterMain runs a master with the roles serve, worker and store. The first word of the
+// file is the behaviour of the children. The second, if there is one, is the number of
+// serve slots, by default 2.
 func masterMain(file string) int {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if tested := Tested(os.Environ()); tested != nil {
+	if tested := TestedConfig(os.Environ()); tested != nil {
 		text = tested
 	}
 	behaviour, slots := string(text), 2
 	_, _ = fmt.Sscanf(string(text), "%s %d", &behaviour, &slots)
 	if behaviour == "bad-config" {
-		fmt.Fprintln(os.Stderr, "configuration: nobody can run with that")
+		fmt.Fprintln(os.Stderr, "configuration: bad value")
 		return 2
 	}
 	bootTimeout := time.Minute
-	if behaviour == "never-ready" || behaviour == "deaf" {
-		bootTimeout = 5 * time.Second // the others are ready by then
+	if behaviour == "never-ready" || behaviour == "hang-on-boot" {
+		bootTimeout = 5 * time.Second // enough for the other children
 	}
 	m, err := New(Options{
-		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, Keep: true}},
+		Roles:   []Role{{Name: "serve", Slots: slots, Listens: true}, {Name: "worker", Slots: 1}, {Name: "store", Slots: 1, KeepOnReload: true}},
 		Command: os.Args, Address: "127.0.0.1:0", Program: "test", Config: text, Environ: os.Environ(),
 		Grace: time.Minute, BootTimeout: bootTimeout, MaxRequests: maxRequests(behaviour),
 		Backoff: Backoff{Min: 10 * time.Millisecond, Max: 50 * time.Millisecond},
@@ -91,11 +92,11 @@ func maxRequests(behaviour string) int64 {
 	return 0
 }
 
-// hang does nothing for longer than any test. A bare select would be noticed by
-// the runtime, which ends a program all of whose goroutines wait for ever.
+// hang blocks for longer than any test runs. It does not use select{}, because the
+// runtime ends a program whose goroutines are all blocked forever.
 func hang() { <-time.After(time.Hour) }
 
-// childMain serves a line protocol that says who answers.
+// childMain runs a child. If its role is serve, it serves the protocol of serveLines.
 func childMain(c *Child) int {
 	behaviour, _, _ := strings.Cut(string(c.Config), " ")
 	if behaviour == "slow" {
@@ -104,12 +105,12 @@ func childMain(c *Child) int {
 	if behaviour == "crash" || behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
 		return 7
 	}
-	if behaviour == "orphans" { // leave a process behind that nobody waits for
+	if behaviour == "orphans" { // leave an orphan process behind
 		if err := exec.Command("/bin/sh", "-c", "sleep 0.1 & exit").Run(); err != nil {
 			return 8
 		}
 	}
-	if behaviour == "deaf" { // the new release of a reload
+	if behaviour == "hang-on-boot" {
 		hang()
 	}
 	if behaviour == "never-ready" && c.Slot() == "serve.1" && c.Generation == 1 {
@@ -134,7 +135,7 @@ func childMain(c *Child) int {
 			return err
 		}
 		<-ctx.Done()
-		fmt.Printf("%s leaves: %v\n", c.Slot(), context.Cause(ctx))
+		fmt.Printf("%s drains: %v\n", c.Slot(), context.Cause(ctx))
 		if behaviour == "stubborn" {
 			hang()
 		}
@@ -147,8 +148,8 @@ func childMain(c *Child) int {
 	return 0
 }
 
-// serveLines answers each connection with the slot, the PID, what the children
-// are told to do, and what it sent.
+// serveLines reads one message from each connection, and responds with the slot, the
+// PID, the behaviour and the message.
 func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 	for {
 		conn, err := ln.Accept()
@@ -157,8 +158,8 @@ func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 		}
 		serving.Go(func() { // ends with the connection
 			defer conn.Close()
-			c.Lane().Connections.Add(1)
-			defer c.Lane().Connections.Add(-1)
+			c.Counters().Connections.Add(1)
+			defer c.Counters().Connections.Add(-1)
 			buf := make([]byte, 64)
 			n, err := conn.Read(buf)
 			if err != nil {
@@ -171,38 +172,38 @@ func serveLines(ln net.Listener, c *Child, serving *sync.WaitGroup) {
 			}
 			behaviour, _, _ := strings.Cut(string(c.Config), " ")
 			fmt.Fprintf(conn, "%s %d %s %s", c.Slot(), os.Getpid(), behaviour, buf[:n])
-			c.Lane().Requests.Add(1)
+			c.Counters().Requests.Add(1)
 		})
 	}
 }
 
-// answer is who answered.
-type answer struct {
+// response is the response of serveLines.
+type response struct {
 	slot      string
 	pid       int
 	behaviour string
 }
 
-// ask sends a line to the server.
-func ask(addr string) (a answer, err error) {
+// request sends a message to the server, and reads the response.
+func request(addr string) (r response, err error) {
 	conn, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
-		return a, err
+		return r, err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
 	if _, err := io.WriteString(conn, "hello"); err != nil {
-		return a, err
+		return r, err
 	}
 	text, err := io.ReadAll(conn)
 	if err != nil {
-		return a, err
+		return r, err
 	}
 	if !strings.HasSuffix(string(text), " hello") {
-		return a, fmt.Errorf("answer %q", text)
+		return r, fmt.Errorf("response %q", text)
 	}
-	_, err = fmt.Sscanf(string(text), "%s %d %s", &a.slot, &a.pid, &a.behaviour)
-	return a, err
+	_, err = fmt.Sscanf(string(text), "%s %d %s", &r.slot, &r.pid, &r.behaviour)
+	return r, err
 }
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }

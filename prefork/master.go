@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Master supervises the slots. Make one with New, bind with Listen, then Run.
+// Master starts and supervises the children. Make one with New, call Trial and return
+// if this is a trial, bind the sockets with Listen, then call Run.
 type Master struct {
 	opt   Options
 	log   *slog.Logger
@@ -36,20 +37,21 @@ type Master struct {
 	notifier   *notifier
 	parked     *parkedListeners
 
-	stopping string       // why the master stops; empty while it does not
-	started  bool         // every slot has been live
-	resumed  *savedMaster // what the previous master has left, until Run
-	report   *os.File     // where a trial reports to; nil: this is none
+	stopping string       // reason why the master stops; empty: it does not
+	started  bool         // all slots have been live
+	resumed  *savedMaster // state of the previous master, until Run has used it
+	report   *os.File     // file for the result of a trial; nil: this is no trial
 
 	signals chan os.Signal
-	calls   chan func() // run by Run's goroutine
-	ended   chan struct{}
+	calls   chan func()   // functions for the goroutine of Run
+	ended   chan struct{} // closed when Run returns
 }
 
-// New makes a master; nothing is bound and no process started yet. If the
-// environment says that another master executed this one in its place, its
-// slots, sockets and processes are taken over. The error is ErrNoProc where
-// children could not be started.
+// New makes a master. It binds no socket and starts no process. If the environment
+// says that another master has executed this program for a reload, New takes over the
+// slots, sockets and processes of that master. The error is ErrProcNotMounted, or says
+// which option or environment variable is wrong, or that a restart is needed instead
+// of a reload.
 func New(o Options) (*Master, error) {
 	m := &Master{
 		opt:     o,
@@ -58,7 +60,7 @@ func New(o Options) (*Master, error) {
 		parked:  &parkedListeners{open: map[string]net.Listener{}},
 		signals: make(chan os.Signal, 64),
 		calls:   make(chan func()),
-		slots:   &slotTable{roles: o.Roles, former: map[string]savedFigures{}},
+		slots:   &slotTable{roles: o.Roles, removed: map[string]savedStats{}},
 		ended:   make(chan struct{}),
 	}
 	m.opt.Program = cmp.Or(o.Program, "server")
@@ -68,13 +70,13 @@ func New(o Options) (*Master, error) {
 	m.opt.Backoff = o.Backoff.withDefaults()
 	m.assemble()
 	if len(o.Config) > maxConfig {
-		return nil, fmt.Errorf("configuration of %d bytes is larger than %d", len(o.Config), maxConfig)
+		return nil, fmt.Errorf("configuration has %d bytes, the limit is %d", len(o.Config), maxConfig)
 	}
 	if m.sys.identity(ownBinary) == "" {
-		return nil, ErrNoProc
+		return nil, ErrProcNotMounted
 	}
 	var err error
-	if m.reloader.program, err = program(o.Command); err != nil {
+	if m.reloader.program, err = findProgram(o.Command); err != nil {
 		return nil, err
 	}
 	saved, report, err := inheritState(o.Environ)
@@ -89,13 +91,13 @@ func New(o Options) (*Master, error) {
 		return m, m.resume(saved)
 	}
 	if len(o.Roles) == 0 || o.Roles[0].Slots == 0 {
-		return nil, errors.New("no slots: nothing to run")
+		return nil, errors.New("no slots: the first role needs at least one")
 	}
 	return m, m.makeSlots()
 }
 
-// assemble makes the parts of the master. Each has its own state; none knows the
-// master, except the reloader as its reloadHost.
+// assemble makes the parts of the master. Each has its own state. None has a reference
+// to the master, except the reloader, which has it as its reloadHost.
 func (m *Master) assemble() {
 	m.notifier = &notifier{sys: m.sys, log: m.log}
 	m.supervisor = &supervisor{
@@ -116,16 +118,17 @@ func (m *Master) assemble() {
 	}
 }
 
-// program finds the file that a command line names, as the shell did. A
-// symbolic link is kept: it may name another file by the next reload.
-func program(command []string) (string, error) {
+// findProgram returns the path of the program that a command line names, found as a
+// shell finds it. A symbolic link is not resolved, because it may point to another
+// file at the next reload.
+func findProgram(command []string) (string, error) {
 	if len(command) == 0 {
 		return "", nil
 	}
 	path, err := exec.LookPath(command[0])
 	if err == nil {
 		path, err = filepath.Abs(path)
-	} else { // started under another name than its file's
+	} else { // argv[0] is not the name of a file
 		path, err = os.Executable()
 	}
 	if err != nil {
@@ -134,18 +137,18 @@ func program(command []string) (string, error) {
 	return path, nil
 }
 
-// makeSlots makes the slots that the options ask for; as many serve as systemd
-// has handed over sockets, if it was more than one.
+// makeSlots makes the slots of all roles. If systemd has passed more than one socket,
+// a role that listens gets a slot for each of them.
 func (m *Master) makeSlots() error {
-	handed, err := handedOver(m.opt.Environ, os.Getpid())
+	count, err := systemdSocketCount(m.opt.Environ, os.Getpid())
 	if err != nil {
 		return err
 	}
 	for _, role := range m.opt.Roles {
-		if role.Listens && handed > 0 {
-			m.sockets.handed, m.sockets.shared = true, handed == 1
-			if handed > 1 {
-				role.Slots = handed
+		if role.Listens && count > 0 {
+			m.sockets.fromSystemd, m.sockets.shared = true, count == 1
+			if count > 1 {
+				role.Slots = count
 			}
 		}
 		for n := range role.Slots {
@@ -159,8 +162,8 @@ func (m *Master) makeSlots() error {
 	return nil
 }
 
-// instance names this master among all that ever run: leases that its workers
-// hold on shared stores carry it.
+// instance returns a unique name for this master. It is part of the owner of leases
+// in a shared store.
 func instance() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -169,22 +172,23 @@ func instance() string {
 	return host + "-" + strings.ToLower(rand.Text()[:10])
 }
 
-// Run starts every slot and supervises them until SIGTERM, SIGINT or the end
-// of ctx; then it lets the children finish within the grace time and returns
-// nil when none is left. A second signal kills them at once.
+// Run starts a process in every slot and supervises the processes until SIGTERM,
+// SIGINT or the end of ctx. Then it drains the children within Options.Grace, and
+// returns nil when all have exited. A second SIGTERM or SIGINT kills them.
 //
-// It must be called on the main goroutine, locked to the main thread (see
-// spawn), and once.
+// Call Run once, on the main goroutine, which must be locked to the main thread with
+// runtime.LockOSThread in an init function (see spawn). Otherwise it returns an error.
 func (m *Master) Run(ctx context.Context) error {
 	if unix.Gettid() != os.Getpid() {
 		return errors.New("prefork: Run must be called on the main thread")
 	}
-	// Otherwise a log pipe without a reader ends the server (os/signal, SIGPIPE).
+	// Without this, the server would end when the reader of its log exits (os/signal,
+	// section SIGPIPE).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return m.run(ctx)
 }
 
-// masterSignals are those that mean something to a master.
+// masterSignals are the signals that a master handles, besides SIGCHLD.
 var masterSignals = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU,
 }
@@ -192,13 +196,13 @@ var masterSignals = []os.Signal{
 func (m *Master) run(ctx context.Context) error {
 	defer close(m.ended)
 	m.sys.subscribe(m.signals, masterSignals...)
-	children := make(chan os.Signal, 1) // one is enough: reap handles all exits
+	children := make(chan os.Signal, 1) // capacity 1 is enough: reap collects all exits
 	m.sys.subscribe(children, syscall.SIGCHLD)
 	if m.resumed != nil {
 		m.takeOver()
 	} else {
 		for _, s := range m.slots.all {
-			_ = m.supervisor.start(s) // logged, and tried again
+			_ = m.supervisor.start(s) // an error is logged, and the start is tried again
 		}
 	}
 	quit := ctx.Done()
@@ -226,7 +230,7 @@ func (m *Master) run(ctx context.Context) error {
 		case <-deadline.C:
 			m.expire()
 		case <-check.C:
-			check.Reset(m.examine())
+			check.Reset(m.checkProcesses())
 		case <-watchdog:
 			m.notifier.watchdog()
 		case call := <-m.calls:
@@ -237,7 +241,7 @@ func (m *Master) run(ctx context.Context) error {
 	return nil
 }
 
-// handleSignal does what a signal asks for.
+// handleSignal handles SIGTERM, SIGINT, SIGHUP, SIGTTIN and SIGTTOU.
 func (m *Master) handleSignal(sig os.Signal) {
 	name := unix.SignalName(sig.(syscall.Signal))
 	switch {
@@ -253,16 +257,17 @@ func (m *Master) handleSignal(sig os.Signal) {
 	}
 }
 
-// examine checks the processes and the sockets, and returns when to check again.
-func (m *Master) examine() time.Duration {
+// checkProcesses checks the processes and the accept queues, and returns the time
+// until the next check.
+func (m *Master) checkProcesses() time.Duration {
 	now := m.sys.now()
 	next := m.steering.observe(now)
-	if m.resizer.closeQuiet(now) {
-		next = min(next, examineEvery)
+	if m.resizer.closeEmptySockets(now) {
+		next = min(next, checkInterval)
 	}
-	recovered, again := m.monitor.examine(now)
+	recovered, again := m.monitor.check(now)
 	if recovered {
-		m.checkSettled()
+		m.checkReady()
 	}
 	return min(next, again)
 }
@@ -277,7 +282,7 @@ func (m *Master) stopped() bool {
 	return true
 }
 
-// nextDeadline is the time until the first state has to change.
+// nextDeadline returns the time until the next deadline.
 func (m *Master) nextDeadline() time.Duration {
 	now := m.sys.now()
 	next := earliest(now.Add(time.Hour), m.supervisor.nextDeadline(now))

@@ -18,60 +18,73 @@ func status(t *testing.T, m *Master) SlotStatus {
 	return all.Slots[0]
 }
 
-// crash ends processes of the first slot n times, and returns how long it took
-// each time until the next one was started.
+// crash lets the newest process exit n times, beginning with pid. It returns the times
+// between each exit and the next start.
 func crash(f *fakeSystem, pid, n int) (gaps []time.Duration) {
 	for range n {
-		before, _ := f.saw()
-		died := time.Now()
+		before, _ := f.recorded()
+		exited := time.Now()
 		f.exit(pid)
-		for now := before; len(now) == len(before); now, _ = f.saw() {
+		for now := before; len(now) == len(before); now, _ = f.recorded() {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
-		gaps = append(gaps, time.Since(died))
-		pid = f.say("")
+		gaps = append(gaps, time.Since(exited))
+		pid = f.send("")
 	}
 	return gaps
 }
 
-// A role of which nothing lives does not wait for the backoff of its slots.
-func TestTheLastSlotIsNotLeftWaiting(t *testing.T) {
+// The backoff of a role that has no other process is limited.
+func TestBackoffOfARoleWithoutProcesses(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
 		for i, gap := range crash(f, 1, 20) {
 			if gap > maxRoleOutage+2*time.Millisecond || i > 3 && gap < maxRoleOutage-2*time.Millisecond {
-				t.Errorf("death %d: waited %v; want %v at most, and not much less in the end", i, gap, maxRoleOutage)
+				t.Errorf("exit %d: delay %v; want at most %v, and not much less after some exits", i, gap, maxRoleOutage)
 			}
 		}
 	})
 }
 
-func TestBackoffGrowsToItsCapAndIsForgotten(t *testing.T) {
+func TestBackoffDoublesUpToMax(t *testing.T) {
 	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage) // the second slot is well
+		f.send(readyMessage) // the second slot is live
 		for i, gap := range crash(f, 1, 20) {
 			want := min(100*time.Millisecond<<(max(i, 1)-1), 5*time.Second)
 			if i == 0 {
 				want = 0
 			}
 			if gap < want || gap > want+want/10+2*time.Millisecond {
-				t.Errorf("death %d: waited %v; want %v", i, gap, want)
+				t.Errorf("exit %d: delay %v; want %v", i, gap, want)
 			}
 		}
-		f.say(readyMessage)
+		f.send(readyMessage)
 		time.Sleep(5*time.Minute + time.Second)
-		f.exit(f.say(""))
+		f.exit(f.send(""))
 		began := time.Now()
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		starts, _ := f.saw()
+		starts, _ := f.recorded()
 		if last := starts[len(starts)-1]; last.Before(began) {
-			t.Errorf("a death after five good minutes still waits")
+			t.Errorf("an exit after five minutes without another one was delayed")
 		}
 		if s := status(t, m); s.Restarts != 21 || s.Generation != 22 || s.LastExit != "killed by SIGKILL" {
 			t.Errorf("status %+v", s)
 		}
 	})
+}
+
+// The log says what to do about an exit that nobody expects.
+func TestExitAdvice(t *testing.T) {
+	killed := exitAdvice(describeExit(syscall.WaitStatus(syscall.SIGKILL)))
+	if !strings.Contains(killed, "dmesg") {
+		t.Errorf("after SIGKILL: %q; want the log of the kernel", killed)
+	}
+	for _, why := range []string{"exit status 2", "not ready within 3s (killed by SIGKILL)"} {
+		if advice := exitAdvice(why); advice == killed || !strings.Contains(advice, "output of the child") {
+			t.Errorf("%s: %q; want the output of the child", why, advice)
+		}
+	}
 }
 
 func TestBootTimeout(t *testing.T) {
@@ -84,7 +97,7 @@ func TestBootTimeout(t *testing.T) {
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "not ready within 3s") {
 			t.Errorf("status %+v; want a second process", s)
 		}
-		f.say(readyMessage)
+		f.send(readyMessage)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 2 {
@@ -93,7 +106,7 @@ func TestBootTimeout(t *testing.T) {
 	})
 }
 
-func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
+func TestFailedStartIsTriedAgain(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.mu.Lock()
 		f.fail = syscall.EAGAIN
@@ -101,7 +114,7 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 		f.exit(1)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if s := status(t, m); s.State != StateWaiting || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
+		if s := status(t, m); s.State != StateBackoff || !strings.Contains(s.LastExit, "resource temporarily unavailable") {
 			t.Errorf("status %+v", s)
 		}
 		time.Sleep(time.Second)
@@ -112,62 +125,63 @@ func TestSpawnFailureBacksOffLikeADeath(t *testing.T) {
 	})
 }
 
-func TestGraceIsOver(t *testing.T) {
+func TestGraceTimeout(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.signals <- syscall.SIGTERM
 		synctest.Wait()
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if s := status(t, m); s.State != StateLeaving || len(kills) != 1 || kills[0] != "terminated" {
 			t.Errorf("status %+v, kills %q", s, kills)
 		}
 		start := time.Now()
 		<-m.ended
-		_, kills = f.saw()
+		_, kills = f.recorded()
 		if d := time.Since(start); d < 12*time.Second || d > 13*time.Second || !slices.Equal(kills, []string{"terminated", "quit", "killed"}) {
 			t.Errorf("ended after %v with %q; want QUIT after the grace time, then KILL", d, kills)
 		}
 	})
 }
 
-func TestStaleReadyIsPassedOver(t *testing.T) {
+func TestReadyFromALeavingProcessIsIgnored(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: StateLeaving}, readyMessage}
-		f.say("nonsense")
+		f.send("nonsense")
 		if s := status(t, m); s.State != StateBooting {
 			t.Errorf("state %s; want booting", s.State)
 		}
 	})
 }
 
-// A process without a heartbeat is stalled, then hung: QUIT, KILL, the next.
-func TestNoHeartbeat(t *testing.T) {
+// A process without a heartbeat is stalled, then hung. It gets SIGQUIT and SIGKILL, and
+// another process is started.
+func TestMissingHeartbeat(t *testing.T) {
 	inBubble(t, 1, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
-		time.Sleep(silentAfter + idleEvery)
+		f.send(readyMessage)
+		time.Sleep(heartbeatTimeout + idleInterval)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateStalled {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
-		// One beat, and it is trusted again.
-		lane, _ := m.slots.all[0].page.lane(1)
-		lane.beat(time.Now())
-		time.Sleep(idleEvery)
+		// With one heartbeat it has recovered.
+		counters, _ := m.slots.all[0].page.find(1)
+		counters.setHeartbeat(time.Now())
+		time.Sleep(idleInterval)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 1 {
 			t.Errorf("after a heartbeat: %+v", s)
 		}
-		time.Sleep(10*time.Second + 2*idleEvery)
+		time.Sleep(10*time.Second + 2*idleInterval)
 		synctest.Wait()
-		if o, err := m.Figures(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
-			t.Errorf("%+v, %v; want one that hung", o, err)
+		if o, err := m.Stats(t.Context()); err != nil || o.Slots[0].Hangs != 1 {
+			t.Errorf("%+v, %v; want one hang", o, err)
 		}
 		if s := status(t, m); s.State != StateHung || s.PID != 1 {
 			t.Errorf("after the hang timeout: %+v", s)
 		}
-		time.Sleep(dumpTime + idleEvery)
+		time.Sleep(dumpTimeout + idleInterval)
 		synctest.Wait()
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if s := status(t, m); s.PID != 2 || !strings.HasPrefix(s.LastExit, "hung for 10") || !slices.Equal(kills, []string{"quit", "killed"}) {
 			t.Errorf("in the end: %+v, signals %q", s, kills)
 		}

@@ -7,40 +7,41 @@ import (
 )
 
 const (
-	// examineEvery is how often the master reads the scoreboard while
-	// connections arrive. Weights hold from one reading to the next, so it reads
-	// more often while slots hold numbers of connections that differ by more than
-	// evenEnough, and less often when none has arrived for idleAfter.
-	examineEvery = 10 * time.Millisecond
-	unevenEvery  = time.Millisecond
-	idleEvery    = 50 * time.Millisecond
-	idleAfter    = time.Second
-	evenEnough   = 16
-	// stallAfter is how long connections may wait while none is accepted before
-	// new ones are steered to other slots. A false alarm loses nothing.
-	stallAfter = 100 * time.Millisecond
-	// silentAfter is how long a child may be without a heartbeat before it counts
-	// as stalled too.
-	silentAfter = 3 * time.Second
-	// pausedAfter is the gap between two readings from which on the master assumes
+	// checkInterval is the time between two readings of the scoreboard while
+	// connections arrive. The weights of steering do not change between two
+	// readings. The interval is therefore unevenInterval while the numbers of
+	// connections that the slots hold differ by more than unevenAbove. It is
+	// idleInterval when no connection has arrived for idleAfter.
+	checkInterval  = 10 * time.Millisecond
+	unevenInterval = time.Millisecond
+	idleInterval   = 50 * time.Millisecond
+	idleAfter      = time.Second
+	unevenAbove    = 16
+	// acceptTimeout is the time after which a child counts as stalled if it accepts
+	// nothing although its accept queue is not empty. A false alarm does no harm.
+	acceptTimeout = 100 * time.Millisecond
+	// heartbeatTimeout is the time after which a child without a heartbeat counts as
+	// stalled.
+	heartbeatTimeout = 3 * time.Second
+	// pauseThreshold is the time between two readings above which the master assumes
 	// that it was stopped itself.
-	pausedAfter = time.Second
-	// dumpTime is how long a child has to print its goroutines after QUIT.
-	dumpTime = 2 * time.Second
+	pauseThreshold = time.Second
+	// dumpTimeout is the time that a child has to print its goroutines after SIGQUIT.
+	dumpTimeout = 2 * time.Second
 )
 
-// pulse is what the monitor has seen of a process.
-type pulse struct {
-	accepted        int64     // connections, when it was last looked
-	waiting         time.Time // since when connections wait and none is accepted; zero: not
-	stalled         time.Time // since when the process is, or was, stalled
-	stalledAccepted int64     // connections accepted by then
-	notAccepting    bool      // it did not accept; else the heartbeat was missing
+// health is what the monitor records about a process.
+type health struct {
+	accepted        int64     // connections accepted before the last check
+	stuckSince      time.Time // begin of the time without an accept although the queue is not empty; zero: none
+	stalledSince    time.Time // begin of the present or last stall
+	stalledAccepted int64     // connections accepted before that stall
+	notAccepting    bool      // cause of that stall: it accepted nothing; false: its heartbeat was missing
 }
 
-// monitor watches the processes that should be at work: does the heartbeat go
-// on, and are the connections in the socket accepted? A heartbeat alone is not
-// enough: its goroutine lives on while the others are deadlocked.
+// monitor finds processes that do not work: their heartbeat is missing, or they do not
+// accept the connections in their accept queue. The heartbeat alone is not enough,
+// because its goroutine still runs when all others are deadlocked.
 type monitor struct {
 	sys         *system
 	log         *slog.Logger
@@ -50,121 +51,123 @@ type monitor struct {
 	maxRSS      int64
 	quit        func(p *process, why string)
 
-	lastExamined time.Time // by the wall clock
-	lastWeighed  time.Time
+	lastCheck      time.Time // without monotonic clock reading
+	lastMemoryRead time.Time
 }
 
-// examine checks every current process. It reports whether one has recovered,
-// and when to check again.
-func (m *monitor) examine(now time.Time) (recovered bool, next time.Duration) {
-	next = idleEvery
-	m.forgetAfterPause(now)
+// check checks all current processes. It reports whether a process has recovered, and
+// returns the time until the next check.
+func (m *monitor) check(now time.Time) (recovered bool, next time.Duration) {
+	next = idleInterval
+	m.resetAfterPause(now)
 	for _, s := range m.slots.all {
 		p := s.current
 		if p == nil || p.state != StateLive && p.state != StateStalled {
 			continue
 		}
-		if m.examineProcess(p, now) {
+		if m.checkProcess(p, now) {
 			recovered = true
 		}
-		if p.state != StateLive || !p.pulse.waiting.IsZero() {
-			next = min(next, examineEvery)
+		if p.state != StateLive || !p.health.stuckSince.IsZero() {
+			next = min(next, checkInterval)
 		}
 	}
-	m.weighMemory(now)
+	m.readMemory(now)
 	return recovered, next
 }
 
-func (m *monitor) examineProcess(p *process, now time.Time) (recovered bool) {
-	since := m.stalledSince(p, now)
+func (m *monitor) checkProcess(p *process, now time.Time) (recovered bool) {
+	since := m.stallStart(p, now)
 	switch {
 	case p.state == StateLive && !since.IsZero():
-		m.stall(p, now, since)
+		m.markStalled(p, now, since)
 	case p.state == StateStalled && since.IsZero() && p.heartbeatSinceStall():
 		m.log.Info("child recovered", "slot", p.slot.name(), "pid", p.pid, "after", now.Sub(p.since).Round(time.Millisecond))
 		p.enter(StateLive, now, 0)
-		p.pulse.waiting = time.Time{}
+		p.health.stuckSince = time.Time{}
 		recovered = true
 	}
-	if p.state == StateStalled && m.hangTimeout > 0 && now.Sub(p.pulse.stalled) >= m.hangTimeout {
-		m.hang(p, now)
+	if p.state == StateStalled && m.hangTimeout > 0 && now.Sub(p.health.stalledSince) >= m.hangTimeout {
+		m.handleHang(p, now)
 	}
 	return recovered
 }
 
-// stalledSince returns since when a process has sent no heartbeat, or accepted
-// nothing while connections wait; zero if it works.
-func (m *monitor) stalledSince(p *process, now time.Time) time.Time {
+// stallStart returns when a process stopped sending heartbeats, or stopped accepting
+// although its accept queue is not empty. It is zero if the process works.
+func (m *monitor) stallStart(p *process, now time.Time) time.Time {
 	if m.hangTimeout > 0 {
-		beat := time.Unix(0, p.lane.heartbeat.Load())
-		if beat.Before(p.booted) {
-			beat = p.booted // the first heartbeat follows
+		beat := time.Unix(0, p.counters.heartbeat.Load())
+		if beat.Before(p.readyAt) {
+			beat = p.readyAt // the first heartbeat has not arrived yet
 		}
-		if now.Sub(beat) >= silentAfter {
+		if now.Sub(beat) >= heartbeatTimeout {
 			return beat
 		}
 	}
-	if accepted := p.lane.accepted.Load(); accepted != p.pulse.accepted || m.sockets.queue(p.slot) == 0 {
-		p.pulse.accepted, p.pulse.waiting = accepted, time.Time{}
+	if accepted := p.counters.accepted.Load(); accepted != p.health.accepted || m.sockets.acceptQueue(p.slot) == 0 {
+		p.health.accepted, p.health.stuckSince = accepted, time.Time{}
 		return time.Time{}
 	}
-	if p.pulse.waiting.IsZero() {
-		p.pulse.waiting = now
+	if p.health.stuckSince.IsZero() {
+		p.health.stuckSince = now
 	}
-	if now.Sub(p.pulse.waiting) >= stallAfter {
-		return p.pulse.waiting
+	if now.Sub(p.health.stuckSince) >= acceptTimeout {
+		return p.health.stuckSince
 	}
 	return time.Time{}
 }
 
-// heartbeatSinceStall reports whether a stalled process has sent a heartbeat
-// since. Its accept queue is no sign, since a sibling empties it.
-func (p *process) heartbeatSinceStall() bool { return p.lane.heartbeat.Load() > p.since.UnixNano() }
+// heartbeatSinceStall reports whether a stalled process has sent a heartbeat since it
+// stalled. Its accept queue says nothing, because an adopter empties it.
+func (p *process) heartbeatSinceStall() bool { return p.counters.heartbeat.Load() > p.since.UnixNano() }
 
-// stall takes a process out of steering. One that sends heartbeats but accepts
-// nothing recovers and stalls again: that is one stall, from the first on.
-func (m *monitor) stall(p *process, now, since time.Time) {
-	m.log.Warn("child stalled, connections go elsewhere", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.sockets.queue(p.slot))
-	notAccepting := !p.pulse.waiting.IsZero() // else the heartbeat is missing
-	if again := notAccepting && p.pulse.notAccepting && p.pulse.accepted == p.pulse.stalledAccepted && now.Sub(p.since) < m.hangTimeout; !again {
-		p.pulse.stalled, p.pulse.stalledAccepted = since, p.pulse.accepted
+// markStalled moves a process to the state stalled, so that it gets no new
+// connections. A process that sends heartbeats but accepts nothing recovers and stalls
+// again and again. This counts as one stall, so that the hang timeout applies.
+func (m *monitor) markStalled(p *process, now, since time.Time) {
+	m.log.Warn("child stalled, new connections go to other slots", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.sockets.acceptQueue(p.slot))
+	notAccepting := !p.health.stuckSince.IsZero()
+	if same := notAccepting && p.health.notAccepting && p.health.accepted == p.health.stalledAccepted && now.Sub(p.since) < m.hangTimeout; !same {
+		p.health.stalledSince, p.health.stalledAccepted = since, p.health.accepted
 	}
-	p.pulse.notAccepting = notAccepting
+	p.health.notAccepting = notAccepting
 	p.enter(StateStalled, now, 0)
 }
 
-// hang ends a process that stays stalled: its exit starts the next one.
-func (m *monitor) hang(p *process, now time.Time) {
-	silence := now.Sub(p.pulse.stalled).Round(time.Millisecond)
-	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", silence)
+// handleHang ends a process that has been stalled for the hang timeout. Its exit starts
+// the next process.
+func (m *monitor) handleHang(p *process, now time.Time) {
+	stalledFor := now.Sub(p.health.stalledSince).Round(time.Millisecond)
+	m.log.Error("child hung", "slot", p.slot.name(), "pid", p.pid, "for", stalledFor)
 	p.slot.hangs++
 	p.enter(StateHung, now, 0)
-	m.quit(p, fmt.Sprintf("hung for %v", silence))
+	m.quit(p, fmt.Sprintf("hung for %v", stalledFor))
 }
 
-// forgetAfterPause starts all observation afresh when the last one was too long
-// ago, or the clock was set: then the machine, the container or the
-// process group was stopped, and a missing heartbeat is no sign.
-func (m *monitor) forgetAfterPause(now time.Time) {
-	gap := now.Round(0).Sub(m.lastExamined) // of the wall clock, which heartbeats are in
-	if !m.lastExamined.IsZero() && gap.Abs() > pausedAfter {
+// resetAfterPause discards all records if the last check was too long ago, or if the
+// clock was set. In the first case the machine, the container or the process group was
+// stopped, and missing heartbeats prove nothing.
+func (m *monitor) resetAfterPause(now time.Time) {
+	gap := now.Round(0).Sub(m.lastCheck) // by the wall clock, because heartbeats are wall clock times
+	if !m.lastCheck.IsZero() && gap.Abs() > pauseThreshold {
 		for p := range m.slots.processes() {
-			p.booted = now
-			p.pulse = pulse{accepted: p.pulse.accepted, stalled: now}
+			p.readyAt = now
+			p.health = health{accepted: p.health.accepted, stalledSince: now}
 		}
 	}
-	m.lastExamined = now.Round(0)
+	m.lastCheck = now.Round(0)
 }
 
-// memoryEvery is how often resident memory is read, if it is limited.
-const memoryEvery = time.Second
+// memoryInterval is the time between two readings of resident memory, if it is limited.
+const memoryInterval = time.Second
 
-// weighMemory reads the resident memory of every process, if it is limited.
-func (m *monitor) weighMemory(now time.Time) {
-	if m.maxRSS <= 0 || now.Sub(m.lastWeighed) < memoryEvery {
+// readMemory reads the resident memory of every process, if it is limited.
+func (m *monitor) readMemory(now time.Time) {
+	if m.maxRSS <= 0 || now.Sub(m.lastMemoryRead) < memoryInterval {
 		return
 	}
-	m.lastWeighed = now
+	m.lastMemoryRead = now
 	for p := range m.slots.processes() {
 		p.rss = m.sys.memory(p.pid)
 	}

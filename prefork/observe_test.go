@@ -10,26 +10,25 @@ import (
 	"time"
 )
 
-// When the clock is set forward, or all was stopped for a while, silence says
-// nothing.
-func TestClockThatIsSetKillsNobody(t *testing.T) {
+// If the clock is set forward, missing heartbeats do not count.
+func TestClockIsSetForward(t *testing.T) {
 	inBubble(t, 2, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
 		var ahead atomic.Int64
 		now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		m.sys.now = now
 		f.controls[1] <- readyMessage
 		f.controls[2] <- readyMessage
-		var hearts sync.WaitGroup
+		var heartbeats sync.WaitGroup
 		stop := make(chan struct{})
-		hearts.Go(func() { // ends with stop
+		heartbeats.Go(func() { // ends with stop
 			for {
 				select {
 				case <-stop:
 					return
 				case <-time.After(time.Second):
 					for _, s := range m.slots.all {
-						lane, _ := s.page.lane(1)
-						lane.beat(now())
+						counters, _ := s.page.find(1)
+						counters.setHeartbeat(now())
 					}
 				}
 			}
@@ -38,24 +37,23 @@ func TestClockThatIsSetKillsNobody(t *testing.T) {
 		ahead.Store(int64(time.Minute))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if _, kills := f.saw(); len(kills) > 0 {
+		if _, kills := f.recorded(); len(kills) > 0 {
 			t.Errorf("signals %q", kills)
 		}
 		close(stop)
-		hearts.Wait()
+		heartbeats.Wait()
 	})
 }
 
-// A process of the running release that dies while a new one is tried says
-// nothing about it.
-func TestCrashDuringATrial(t *testing.T) {
+// A successor of the running release that exits during a trial does not fail the reload.
+func TestUnexpectedExitDuringATrial(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
-		time.Sleep(memoryEvery + idleEvery)
-		synctest.Wait() // a successor boots, since the first one holds too much
+		time.Sleep(memoryInterval + idleInterval)
+		synctest.Wait() // a successor boots, because the first process has reached the memory limit
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
 		f.exit(2)
@@ -66,7 +64,7 @@ func TestCrashDuringATrial(t *testing.T) {
 	})
 }
 
-// When the only slot that was not ready is removed, all are.
+// The server becomes ready when the only slot that is not ready is removed.
 func TestReadyAfterARemoval(t *testing.T) {
 	inBubble(t, 2, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.controls[1] <- readyMessage
@@ -84,8 +82,8 @@ func TestReadyAfterARemoval(t *testing.T) {
 	})
 }
 
-// While nothing is ready yet, a reload that fails does not make it so.
-func TestFailedReloadIsNotReady(t *testing.T) {
+// A failed reload does not make a server ready whose slots are still booting.
+func TestFailedReloadBeforeReady(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
@@ -93,17 +91,17 @@ func TestFailedReloadIsNotReady(t *testing.T) {
 		synctest.Wait()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if told := strings.Join(f.notified, "\n"); strings.Contains(told, "READY=1") || !strings.Contains(told, "reload failed") {
+		if states := strings.Join(f.notified, "\n"); strings.Contains(states, "READY=1") || !strings.Contains(states, "reload failed") {
 			t.Errorf("systemd was notified of %q", f.notified)
 		}
 	})
 }
 
-// A canary that became the current process, since that one died, and then dies
-// too, ends the reload.
-func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
+// If the current process exits, its canary becomes the current process. When that exits
+// too, the reload fails.
+func TestExitOfACanaryThatBecameCurrent(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
 		f.mu.Lock()
 		f.exec = func() error { return syscall.ENOEXEC }
@@ -117,7 +115,7 @@ func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
 		if all, err := m.Status(t.Context()); err != nil || !strings.Contains(all.ReloadFailed, "serve.0 of the new release: killed by SIGKILL") {
 			t.Errorf("%+v, %v", all, err)
 		}
-		// The next reload does not wait for it.
+		// The next reload does not wait for that canary.
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
 		time.Sleep(time.Second)
@@ -128,8 +126,8 @@ func TestCanaryThatBecameCurrentAndDies(t *testing.T) {
 	})
 }
 
-func TestTrialOfWhatIsNotThere(t *testing.T) {
-	if trial, err := try(trialCommand{program: "/nowhere", args: []string{"x"}}); err == nil {
+func TestTrialOfAMissingBinary(t *testing.T) {
+	if trial, err := startTrial(trialCommand{program: "/nowhere", args: []string{"x"}}); err == nil {
 		t.Errorf("%+v; want an error", trial)
 	}
 }

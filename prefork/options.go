@@ -5,70 +5,77 @@ import (
 	"time"
 )
 
-// Defaults of Options.
+// Default values of Options.
 const (
 	DefaultGrace       = 30 * time.Second
 	DefaultBootTimeout = 30 * time.Second
 	DefaultHangTimeout = 30 * time.Second
 )
 
-// Role is a kind of child.
+// Role is a group of slots whose processes do the same work.
 type Role struct {
-	Name string // a short word: serve, worker
-	// Slots is how many processes of it run at once.
+	// Name is a short word, such as serve or worker.
+	Name string
+	// Slots is the number of slots, and so of processes at the same time.
 	Slots int
 	// Listens gives each slot a listening socket on Options.Address.
 	Listens bool
-	// Keep makes reloads keep its processes.
-	Keep bool
+	// KeepOnReload excludes the role from reloads: its processes are not replaced.
+	KeepOnReload bool
 }
 
-// Options configure a Master. The zero value of a field is its default.
+// Options configure a Master. The zero value of a field means the documented
+// default.
 type Options struct {
-	// Roles are the kinds of children, and how many of each. SIGTTIN and
-	// SIGTTOU add and remove slots of the first.
+	// Roles are the roles and their numbers of slots. SIGTTIN adds a slot to the
+	// first role, and SIGTTOU removes one. Required.
 	Roles []Role
-	// Command is the command line of this process, the program first; a reload
-	// executes it again. Default: no reload.
+	// Command is the command line of this process, the program first. A reload
+	// executes it again. Default: reloads are refused.
 	Command []string
 	// Address is the TCP address of the roles that listen, host:port.
 	Address string
-	// Program is the name that children show in ps, before their slot.
+	// Program is the name of the children in the output of ps, before the slot.
 	// Default "server".
 	Program string
-	// Config is handed to every child unchanged, so children run with what the
-	// master has checked even if files change meanwhile. At most 128 KiB.
+	// Config is the configuration for the children, at most 128 KiB. The master
+	// passes it to them unchanged, so that they run with what the master has checked
+	// even if files have changed since. Default: empty.
 	Config []byte
-	// ConfigFor, if it is set, returns the part of a configuration that children of
-	// a role get; the configuration may be that of the next binary.
+	// ConfigFor returns the part of a configuration that children of a role get.
+	// During a reload config is that of the new release. Default: all of config.
 	ConfigFor func(role string, config []byte) []byte
-	// Environ is what children inherit, in the form of os.Environ.
+	// Environ is the environment of this process, in the form of os.Environ. Children
+	// inherit it.
 	Environ []string
-	// EnvironFor, if it is set, returns the part of Environ that children of a role
-	// inherit. It must not change what it is given.
+	// EnvironFor returns the part of Environ that children of a role inherit. It must
+	// not change its argument. Default: all of Environ.
 	EnvironFor func(role string, environ []string) []string
-	// Grace is how long a leaving child may finish its work; then it gets QUIT,
-	// which prints its goroutines, and 2 s later KILL. Default 30 s.
+	// Grace is the time that a child has to finish its work after SIGTERM. Then it
+	// gets SIGQUIT, which prints its goroutines, and 2 s later SIGKILL. Default 30 s.
 	Grace time.Duration
-	// BootTimeout is how long a child may take to become ready; then it is
-	// killed and started again. Default 30 s.
+	// BootTimeout is the time that a child has to become ready. Then it is killed and
+	// started again. Default 30 s.
 	BootTimeout time.Duration
-	Backoff     Backoff
-	// HangTimeout is how long a child may send no heartbeat, or accept nothing
-	// while connections wait, before it is killed and replaced. Default 30 s;
-	// negative is never, and heartbeats are not checked.
+	// Backoff is the delay before a process is started again in a slot.
+	Backoff Backoff
+	// HangTimeout is the time after which a child is killed and replaced if it sends
+	// no heartbeat, or does not accept the connections in its accept queue. Default
+	// 30 s. If it is negative, no child is killed for that and heartbeats are not
+	// checked.
 	HangTimeout time.Duration
-	// MaxRequests is the number of requests after which a process is replaced,
-	// plus a random tenth at most. Default: unlimited.
+	// MaxRequests is the number of requests after which a process is replaced. A
+	// random number of up to a tenth is added, so that slots are not replaced at the
+	// same time. Default: unlimited.
 	MaxRequests int64
 	// MaxRSS is the resident memory in bytes at which a process is replaced.
 	// Default: unlimited.
 	MaxRSS int64
-	// Merge adds the last report of a process that is gone to past, the sum of
-	// those of earlier processes of its slot, and returns the new sum. past is
-	// nil at first. Merge is called by Run's goroutine and must be quick.
-	// Default: such reports are dropped.
-	Merge func(past, last []byte) []byte
-	// Logger gets a record for every change of a slot. Default: none.
+	// MergeReports is called when a process has exited. It adds the last report of the
+	// process to merged, the sum of the reports of earlier processes of the slot, and
+	// returns the new sum. merged is nil for the first one. The goroutine of Run
+	// calls MergeReports, so it must be quick. Default: such reports are dropped.
+	MergeReports func(merged, last []byte) []byte
+	// Logger gets a record for every change of a slot. Default: no log.
 	Logger *slog.Logger
 }

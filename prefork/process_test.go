@@ -20,9 +20,9 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// server is a master in a process of its own.
+// server is a master that runs in a separate process.
 type server struct {
-	file string // what the master and its children are to do
+	file string // its content selects the behaviour of the master and its children
 	cmd  *exec.Cmd
 	addr string
 	out  *testutil.LogBuffer
@@ -40,7 +40,7 @@ func startServer(t *testing.T, behaviour string) *server {
 func newServer(t *testing.T, behaviour string) *server {
 	t.Helper()
 	s := &server{file: filepath.Join(t.TempDir(), "behaviour"), out: &testutil.LogBuffer{}, exit: make(chan error, 1)}
-	s.behave(t, behaviour)
+	s.setBehaviour(t, behaviour)
 	return s
 }
 
@@ -77,8 +77,8 @@ func (s *server) start(t *testing.T) {
 	})
 }
 
-// behave says what the master is to do when it reads the file next.
-func (s *server) behave(t *testing.T, behaviour string) {
+// setBehaviour writes the file that the master reads when it starts or reloads.
+func (s *server) setBehaviour(t *testing.T, behaviour string) {
 	t.Helper()
 	if err := os.WriteFile(s.file, []byte(behaviour), 0o600); err != nil {
 		t.Fatal(err)
@@ -87,9 +87,9 @@ func (s *server) behave(t *testing.T, behaviour string) {
 
 func (s *server) signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
 
-func (s *server) said(text string) bool { return strings.Contains(s.out.String(), text) }
+func (s *server) logged(text string) bool { return strings.Contains(s.out.String(), text) }
 
-// children returns the PIDs of the master's children by the name ps shows.
+// children returns the PIDs of the master's children, by their name in ps.
 func (s *server) children() map[string]int {
 	found := map[string]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -105,8 +105,8 @@ func (s *server) children() map[string]int {
 	return found
 }
 
-// processStat reads the fields from the third on of a /proc/PID/stat: state,
-// parent (proc_pid_stat(5)).
+// processStat returns the fields of a /proc/PID/stat from the third on, which are the
+// state and the PID of the parent (proc_pid_stat(5)).
 func processStat(path string) []string {
 	stat, err := os.ReadFile(path)
 	if err != nil {
@@ -124,19 +124,19 @@ func processState(pid int) string {
 
 func (s *server) awaitReady(t *testing.T) {
 	t.Helper()
-	testutil.Eventually(t, "ready", func() bool { return s.said("msg=ready") })
+	testutil.Eventually(t, "ready", func() bool { return s.logged("msg=ready") })
 }
 
-func TestEverySlotServesUnderItsName(t *testing.T) {
+func TestEverySlotServes(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	seen := map[string]bool{}
-	testutil.Eventually(t, "answers of both slots", func() bool {
-		a, err := ask(s.addr)
+	testutil.Eventually(t, "responses of both slots", func() bool {
+		r, err := request(s.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		seen[a.slot] = true
+		seen[r.slot] = true
 		return seen["serve.0"] && seen["serve.1"]
 	})
 	for _, name := range []string{"test: serve.0", "test: serve.1", "test: worker.0", "test: store.0"} {
@@ -150,12 +150,12 @@ func TestEverySlotServesUnderItsName(t *testing.T) {
 	if err := <-s.exit; err != nil {
 		t.Errorf("exit: %v", err)
 	}
-	if n := strings.Count(s.out.String(), "leaves: terminated by the master"); n != 4 {
+	if n := strings.Count(s.out.String(), "drains: terminated by the master"); n != 4 {
 		t.Errorf("%d children drained; want 4", n)
 	}
 }
 
-func TestPortInUseIsSaid(t *testing.T) {
+func TestPortInUse(t *testing.T) {
 	s := startServer(t, "ok")
 	fds, _, err := listenGroup(s.addr, 2)
 	if !errors.Is(err, syscall.EADDRINUSE) {
@@ -163,12 +163,12 @@ func TestPortInUseIsSaid(t *testing.T) {
 	}
 }
 
-// Connections that a killed child had not accepted are answered by its
-// successor: clients see nothing but the loss of what it was answering.
-func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
+// The next process accepts the connections in the accept queue of a killed child. Only
+// the requests that the child was handling are lost.
+func TestKilledChildLosesNoQueuedConnection(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
-	var asked, failed atomic.Int64
+	var sent, failed atomic.Int64
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
 	for range 16 {
@@ -179,8 +179,8 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 					return
 				default:
 				}
-				asked.Add(1)
-				if _, err := ask(s.addr); err != nil {
+				sent.Add(1)
+				if _, err := request(s.addr); err != nil {
 					failed.Add(1)
 				}
 			}
@@ -188,48 +188,48 @@ func TestKilledChildLosesNoWaitingConnection(t *testing.T) {
 	}
 	const kills = 8
 	for i := range kills {
-		victim := "test: serve." + strconv.Itoa(i%2)
-		before := s.children()[victim]
+		name := "test: serve." + strconv.Itoa(i%2)
+		before := s.children()[name]
 		_ = syscall.Kill(before, syscall.SIGKILL)
-		testutil.Eventually(t, "a successor", func() bool {
-			now := s.children()[victim]
+		testutil.Eventually(t, "the next process is ready", func() bool {
+			now := s.children()[name]
 			return now != 0 && now != before && strings.Contains(s.out.String(), fmt.Sprintf("pid=%d boot_time", now))
 		})
 	}
 	close(stop)
 	clients.Wait()
-	// 16 clients: what a child holds accepted when it is killed is at most 16.
-	if f := failed.Load(); f > kills*16 || asked.Load() < 100 {
-		t.Errorf("%d of %d lost in %d kills", f, asked.Load(), kills)
+	// With 16 clients, a killed child has accepted at most 16 connections.
+	if f := failed.Load(); f > kills*16 || sent.Load() < 100 {
+		t.Errorf("%d of %d requests failed in %d kills", f, sent.Load(), kills)
 	}
-	t.Logf("%d asked, %d lost in flight, %d kills", asked.Load(), failed.Load(), kills)
+	t.Logf("%d of %d requests failed in %d kills", failed.Load(), sent.Load(), kills)
 	for range 50 {
-		if _, err := ask(s.addr); err != nil {
+		if _, err := request(s.addr); err != nil {
 			t.Errorf("after the kills: %v", err)
 		}
 	}
 }
 
-func TestCrashOnBootLeavesTheOthersServing(t *testing.T) {
+func TestCrashOnBootDoesNotAffectOtherSlots(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
-	testutil.Eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
-	// Connections that the kernel gives to the broken slot wait; those of the
-	// other are answered.
-	var answered atomic.Int64
+	testutil.Eventually(t, "several exits", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
+	// Connections that the kernel assigns to the failing slot may wait. Those of the
+	// other slot get a response.
+	var responses atomic.Int64
 	for range 40 {
 		go func() { // ends with its timeout at the latest
-			if a, err := ask(s.addr); err == nil && a.slot == "serve.0" {
-				answered.Add(1)
+			if r, err := request(s.addr); err == nil && r.slot == "serve.0" {
+				responses.Add(1)
 			}
 		}()
 	}
-	testutil.Eventually(t, "answers from the healthy slot", func() bool { return answered.Load() >= 5 })
+	testutil.Eventually(t, "responses of the healthy slot", func() bool { return responses.Load() >= 5 })
 }
 
 func TestNeverReadyIsKilledAndReplaced(t *testing.T) {
 	s := startServer(t, "never-ready")
-	testutil.Eventually(t, "boot timeout and a second generation", func() bool {
-		return s.said("not ready within 5s") && s.said("msg=ready")
+	testutil.Eventually(t, "boot timeout, then a second process", func() bool {
+		return s.logged("not ready within 5s") && s.logged("msg=ready")
 	})
 }
 
@@ -237,13 +237,13 @@ func TestSecondSignalKills(t *testing.T) {
 	s := startServer(t, "stubborn")
 	s.awaitReady(t)
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
-	testutil.Eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "leaves:") == 4 })
+	testutil.Eventually(t, "children drain", func() bool { return strings.Count(s.out.String(), "drains:") == 4 })
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
 	if err := <-s.exit; err != nil {
 		t.Errorf("exit: %v", err)
 	}
-	if !s.said("stopping at once") {
-		t.Error("the second signal was not noticed")
+	if !s.logged("second signal, killing all children") {
+		t.Error("the second signal is not in the log")
 	}
 }
 
@@ -259,7 +259,7 @@ func TestNoChildOutlivesTheMaster(t *testing.T) {
 			_ = s.cmd.Process.Kill()
 			<-s.exit
 			for name, pid := range pids {
-				testutil.Eventually(t, name+" gone", func() bool { return !alive(pid) })
+				testutil.Eventually(t, name+" has exited", func() bool { return !alive(pid) })
 			}
 			fds, _, err := listenGroup(s.addr, 1)
 			if err != nil {
@@ -283,55 +283,55 @@ func TestInheritWithoutMaster(t *testing.T) {
 	}
 }
 
-// A slot that cannot start delays no client: its connections are accepted by
-// the other.
-func TestSiblingAdoptsTheSocketOfABrokenSlot(t *testing.T) {
+// A slot whose process cannot start delays no client, because another slot adopts its
+// socket.
+func TestSocketOfAFailingSlotIsAdopted(t *testing.T) {
 	s := startServer(t, "crash-on-boot")
-	testutil.Eventually(t, "several deaths", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
+	testutil.Eventually(t, "several exits", func() bool { return strings.Count(s.out.String(), `reason="exit status 7"`) >= 5 })
 	for range 200 {
-		a, err := ask(s.addr)
-		if err != nil || a.slot != "serve.0" {
-			t.Fatalf("answered by %+v, %v", a, err)
+		r, err := request(s.addr)
+		if err != nil || r.slot != "serve.0" {
+			t.Fatalf("response %+v, %v; want one of serve.0", r, err)
 		}
 	}
 }
 
-// A stopped process loses no connection and, once that is noticed, holds none
-// up; when it goes on it gets its share again.
-func TestStoppedChildIsSteeredAround(t *testing.T) {
+// A stopped process (SIGSTOP) loses no connection, and gets no new ones once it counts
+// as stalled. After SIGCONT it gets new connections again.
+func TestStoppedChildGetsNoConnections(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
-	victim := s.children()["test: serve.0"]
-	_ = syscall.Kill(victim, syscall.SIGSTOP)
-	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
-	testutil.Eventually(t, "it stops", func() bool { return processState(victim) == "T" })
+	stopped := s.children()["test: serve.0"]
+	_ = syscall.Kill(stopped, syscall.SIGSTOP)
+	t.Cleanup(func() { _ = syscall.Kill(stopped, syscall.SIGCONT) })
+	testutil.Eventually(t, "the child is stopped", func() bool { return processState(stopped) == "T" })
 	var clients sync.WaitGroup
 	for range 16 {
-		clients.Go(func() { // ends with its answers
+		clients.Go(func() { // ends with its responses
 			for range 50 {
-				if _, err := ask(s.addr); err != nil {
+				if _, err := request(s.addr); err != nil {
 					t.Errorf("while a child is stopped: %v", err)
 				}
 			}
 		})
 	}
 	clients.Wait()
-	if !s.said("child stalled") {
-		t.Error("the stall was not noticed")
+	if !s.logged("child stalled") {
+		t.Error("the stall is not in the log")
 	}
-	_ = syscall.Kill(victim, syscall.SIGCONT)
-	testutil.Eventually(t, "it answers again", func() bool {
-		a, err := ask(s.addr)
+	_ = syscall.Kill(stopped, syscall.SIGCONT)
+	testutil.Eventually(t, "a response of the continued child", func() bool {
+		r, err := request(s.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a.pid == victim
+		return r.pid == stopped
 	})
 }
 
-// New connections go to who holds fewer: a slot that has lost its connections
-// with its process is filled up before the others get more.
-func TestHeldConnectionsAreBalanced(t *testing.T) {
+// New connections go to the slots with the fewest connections. When a process has been
+// killed, its slot gets new connections until it holds as many as the others.
+func TestOpenConnectionsAreBalanced(t *testing.T) {
 	s := startServer(t, "hold")
 	s.awaitReady(t)
 	held := map[string][]net.Conn{}
@@ -349,12 +349,13 @@ func TestHeldConnectionsAreBalanced(t *testing.T) {
 				t.Fatal(err)
 			}
 			held[string(buf[:k])] = append(held[string(buf[:k])], conn)
-			// A child that got no CPU for a moment is steered around.
-			testutil.Eventually(t, "both get connections", func() bool {
+			// A child that gets no CPU for a moment counts as stalled.
+			testutil.Eventually(t, "both slots get connections", func() bool {
 				log := s.out.String()
 				return strings.Contains(log[strings.LastIndex(log, "connections steered"):], `slots="[serve.0 serve.1]"`)
 			})
-			// All at once would go by what the master saw before the first.
+			// The master updates the weights once a millisecond. Without a pause,
+			// all connections would use the weights from before the first one.
 			<-time.After(time.Millisecond)
 		}
 	}
@@ -362,7 +363,7 @@ func TestHeldConnectionsAreBalanced(t *testing.T) {
 	pid := s.children()["test: serve.0"]
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 	delete(held, "serve.0")
-	testutil.Eventually(t, "a successor that gets connections", func() bool {
+	testutil.Eventually(t, "the next process gets connections", func() bool {
 		_, after, ready := strings.Cut(s.out.String(), fmt.Sprintf("pid=%d boot_time", s.children()["test: serve.0"]))
 		return ready && s.children()["test: serve.0"] != pid && strings.Contains(after, `slots="[serve.0 serve.1]"`)
 	})

@@ -12,35 +12,37 @@ import (
 	"time"
 )
 
-// A reload, SIGHUP, has three stages. A failure in any of them changes nothing:
+// reload is a reload that is under way. It has three stages. If one of them fails, the
+// running release continues unchanged:
 //
-//	trial    the binary on disk is run as a master would be: it reads its
-//	         configuration and the saved state, binds nothing, and returns
-//	         the configuration for its children
-//	canary   one process of each role is started from it and must become ready
-//	exec     the master executes the new binary in its own place, with the same
-//	         PID, children and sockets (handover.go)
+//	trial    The master runs the binary on disk as a second master. That one reads
+//	         its configuration and the saved state, binds nothing, and returns
+//	         the configuration for its children.
+//	canary   The master starts one process of each role from the new binary. Each
+//	         must become ready.
+//	exec     The master executes the new binary in its own process, with the same
+//	         PID, children and sockets (handover.go).
 //
 // The new master then replaces the processes one by one (rollout.go).
 type reload struct {
-	trial    *trial
-	next     release
-	binary   string   // identity of the file that was tried
-	canary   *process // boots now
-	untested []string // roles that have had no canary yet
+	trial         *trial   // nil: not running
+	next          release  // the new release, after the trial
+	binary        string   // identity of the tested binary
+	canary        *process // canary that is starting; nil: none
+	untestedRoles []string // roles that have had no canary yet
 }
 
-// trial is a run of the new binary that takes nothing over.
+// trial is a test run of the new binary.
 type trial struct {
-	recheck  bool // looks for a SIGHUP that was missed
+	recheck  bool // run to find out whether a SIGHUP was missed
 	pid      int
 	deadline time.Time
-	report   *os.File // the configuration for its children
-	errors   *os.File // its stdout and stderr
-	late     bool     // killed after the deadline
+	report   *os.File // its result: the configuration for its children
+	output   *os.File // its stdout and stderr
+	timedOut bool     // killed after the deadline
 }
 
-// reloader carries out reloads up to the moment when the master executes itself.
+// reloader carries out reloads until the master executes the new binary.
 type reloader struct {
 	sys        *system
 	log        *slog.Logger
@@ -51,28 +53,28 @@ type reloader struct {
 	host       reloadHost
 	program    string // path of the binary that a reload executes
 
-	current *reload // the one under way
-	again   bool    // another one was requested meanwhile
-	tested  string  // identity of the binary that this master was tried as
-	failure string  // why the last one failed; empty: it did not
-	refused int     // reloads that did not change anything
+	current *reload // reload under way; nil: none
+	pending bool    // another reload was requested meanwhile
+	tested  string  // identity of the binary in the trial of this master
+	failure string  // reason why the last reload failed; empty: it did not
+	refused int     // number of reloads that failed
 }
 
-// reloadHost is what a reload needs of the master.
+// reloadHost are the methods of the master that the reloader needs.
 type reloadHost interface {
-	save() ([]byte, error) // the state for the next master
+	save() ([]byte, error)
 	handOver()
 	notifyReady()
-	checkSettled()
+	checkReady()
 }
 
 // active reports whether a reload is under way.
 func (l *reloader) active() bool { return l.current != nil }
 
-// isCanary reports whether the reload waits for that process to become ready.
+// isCanary reports whether a process is the canary that must become ready now.
 func (l *reloader) isCanary(p *process) bool { return l.current != nil && p == l.current.canary }
 
-// trial is the trial that runs; nil if none does.
+// trial returns the running trial, or nil if there is none.
 func (l *reloader) trial() *trial {
 	if l.current == nil {
 		return nil
@@ -80,54 +82,55 @@ func (l *reloader) trial() *trial {
 	return l.current.trial
 }
 
-// request begins a reload, or another one after the one under way.
+// request begins a reload. If one is under way, another one follows.
 func (l *reloader) request() {
 	if l.current != nil {
-		l.again = true
+		l.pending = true
 		return
 	}
-	l.again = false
+	l.pending = false
 	l.log.Info("reload: trying the new binary and configuration")
 	l.notifier.reloading()
-	if err := l.try(false); err != nil {
+	if err := l.startTrial(false); err != nil {
 		l.fail(err.Error())
 	}
 }
 
-// recheck begins a reload if one was requested before, or if the configuration
-// or the binary has changed while the master took over and got no SIGHUP.
+// recheck is called after a reload. It begins another one if it was requested before,
+// or if the configuration or the binary has changed since the trial: a SIGHUP may have
+// been missed while the new binary started.
 func (l *reloader) recheck() {
-	if l.again {
+	if l.pending {
 		l.request()
 		return
 	}
-	if err := l.try(true); err != nil {
-		l.log.Warn("cannot check for a missed reload", "error", err)
+	if err := l.startTrial(true); err != nil {
+		l.log.Warn("cannot check whether a reload was missed, send SIGHUP again if one was", "error", err)
 		l.finishRecheck()
 	}
 }
 
-// finishRecheck goes on when nothing has changed.
+// finishRecheck ends a recheck that has found no change.
 func (l *reloader) finishRecheck() {
 	l.current = nil
-	if l.again {
+	if l.pending {
 		l.request()
 		return
 	}
-	l.host.checkSettled()
+	l.host.checkReady()
 }
 
-// try starts the trial that a reload begins with.
-func (l *reloader) try(recheck bool) error {
+// startTrial begins the first stage of a reload.
+func (l *reloader) startTrial(recheck bool) error {
 	l.current = &reload{binary: l.sys.identity(l.program)}
 	if len(l.opt.Command) == 0 {
-		return errors.New("the master does not know its command line")
+		return errors.New("the command line of the master is unknown: restart instead of reload")
 	}
 	state, err := l.host.save()
 	if err != nil {
 		return err
 	}
-	t, err := l.sys.try(trialCommand{program: l.program, args: l.opt.Command, env: nextEnviron(l.opt.Environ), state: state})
+	t, err := l.sys.startTrial(trialCommand{program: l.program, args: l.opt.Command, env: nextEnviron(l.opt.Environ), state: state})
 	if err != nil {
 		return err
 	}
@@ -136,23 +139,23 @@ func (l *reloader) try(recheck bool) error {
 	return nil
 }
 
-// nextDeadline is when the trial has to be done; zero if none runs.
+// nextDeadline returns the deadline of the trial, or zero if none is running.
 func (l *reloader) nextDeadline() time.Time {
-	if t := l.trial(); t != nil && !t.late {
+	if t := l.trial(); t != nil && !t.timedOut {
 		return t.deadline
 	}
 	return time.Time{}
 }
 
-// expire kills a trial that takes longer than a child may take to boot.
+// expire kills the trial if it takes longer than Options.BootTimeout.
 func (l *reloader) expire(now time.Time) {
-	if t := l.trial(); t != nil && !t.late && !now.Before(t.deadline) {
-		t.late = true
+	if t := l.trial(); t != nil && !t.timedOut && !now.Before(t.deadline) {
+		t.timedOut = true
 		_ = l.sys.kill(t.pid, syscall.SIGKILL)
 	}
 }
 
-// handleExit takes the end of the trial, and reports whether the PID was that of the trial.
+// handleExit handles the exit of the trial. It reports whether pid was the trial.
 func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
 	if t := l.trial(); t == nil || t.pid != pid {
 		return false
@@ -161,49 +164,49 @@ func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
 	return true
 }
 
-// finishTrial acts on the result of the trial.
+// finishTrial continues or fails the reload by the result of its trial.
 func (l *reloader) finishTrial(status syscall.WaitStatus) {
 	t := l.current.trial
 	l.current.trial = nil
-	said := strings.TrimSpace(string(contents(t.errors)))
-	config, understood := bytes.CutPrefix(contents(t.report), []byte(configMessage))
+	output := strings.TrimSpace(string(readMemfd(t.output)))
+	config, ok := bytes.CutPrefix(readMemfd(t.report), []byte(configMessage))
 	switch {
-	case t.recheck && (status != 0 || !understood || l.current.binary == l.tested && bytes.Equal(config, l.opt.Config)):
+	case t.recheck && (status != 0 || !ok || l.current.binary == l.tested && bytes.Equal(config, l.opt.Config)):
 		l.finishRecheck()
-	case t.late:
-		l.fail(fmt.Sprintf("%s has not finished its check within %v", l.program, l.opt.BootTimeout))
+	case t.timedOut:
+		l.fail(fmt.Sprintf("%s has not finished its trial run within %v", l.program, l.opt.BootTimeout))
 	case status != 0:
-		l.fail(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", l.program, reason(status), said)))
-	case !understood:
-		l.fail(strings.TrimSpace(fmt.Sprintf("%s cannot take over: %s", l.program, said)))
+		l.fail(strings.TrimSpace(fmt.Sprintf("%s: %s: %s", l.program, describeExit(status), output)))
+	case !ok:
+		l.fail(strings.TrimSpace(fmt.Sprintf("%s has not returned a configuration from its trial run: %s", l.program, output)))
 	default:
 		l.current.next = release{l.supervisor.release.number + 1, l.program, config}
 		for _, s := range l.slots.all {
-			if !s.keep && !slices.Contains(l.current.untested, s.role) {
-				l.current.untested = append(l.current.untested, s.role)
+			if !s.keep && !slices.Contains(l.current.untestedRoles, s.role) {
+				l.current.untestedRoles = append(l.current.untestedRoles, s.role)
 			}
 		}
 		l.nextCanary()
 	}
 }
 
-// nextCanary starts a process of the new release in a slot of each role in
-// turn, beside the live one; when all are ready, the master hands over.
+// nextCanary starts the canary of the next role, as a successor of a live process.
+// When all roles have been tested, the master executes the new binary.
 func (l *reloader) nextCanary() {
 	r := l.current
 	r.canary = nil
-	for len(r.untested) > 0 {
-		role := r.untested[0]
-		r.untested = r.untested[1:]
+	for len(r.untestedRoles) > 0 {
+		role := r.untestedRoles[0]
+		r.untestedRoles = r.untestedRoles[1:]
 		i := slices.IndexFunc(l.slots.all, func(s *slot) bool {
-			return s.role == role && s.accepting() != nil && !s.retiring && len(s.leaving) < maxLeaving
+			return s.role == role && s.liveProcess() != nil && !s.removing && len(s.leaving) < maxLeaving
 		})
 		if i < 0 {
-			continue // no live process to test beside
+			continue // the role has no live process that a canary could replace
 		}
 		s := l.slots.all[i]
-		if s.next != nil { // of an earlier reload, which this one overtakes
-			l.supervisor.leave(s.next, "superseded by another reload")
+		if s.next != nil { // a successor of an earlier release
+			l.supervisor.drain(s.next, "replaced by a newer reload")
 		}
 		s.replaceReason = "reload"
 		if err := l.supervisor.startRelease(s, r.next); err != nil {
@@ -216,12 +219,12 @@ func (l *reloader) nextCanary() {
 	l.host.handOver()
 }
 
-// childGone fails the reload if the process was its canary, or a successor of
-// its release, and reports whether that was so.
-func (l *reloader) childGone(p *process, successor bool, why string) bool {
+// handleChildExit fails the reload if the process was a canary or another successor of
+// the new release. It reports whether it was.
+func (l *reloader) handleChildExit(p *process, successor bool, why string) bool {
 	r := l.current
-	follows := r != nil && successor && r.next.number != 0 && p.release == r.next.number
-	if r == nil || p != r.canary && !follows {
+	ofNewRelease := r != nil && successor && r.next.number != 0 && p.release == r.next.number
+	if r == nil || p != r.canary && !ofNewRelease {
 		return false
 	}
 	l.canaryFailed(p.slot, why)
@@ -232,26 +235,26 @@ func (l *reloader) canaryFailed(s *slot, why string) {
 	l.fail(fmt.Sprintf("%s of the new release: %s", s.name(), why))
 }
 
-// fail ends the reload; the running release goes on unchanged.
+// fail ends the reload. The running release continues unchanged.
 func (l *reloader) fail(why string) {
 	l.failure = why
 	l.refused++
 	l.log.Error("reload failed, nothing is changed", "reason", why)
-	l.drop()
+	l.cleanUp()
 	l.host.notifyReady()
-	if l.again {
+	if l.pending {
 		l.request()
 	}
 }
 
-// stop ends the reload under way; no other one follows.
+// stop ends the reload under way, and drops a pending one.
 func (l *reloader) stop() {
-	l.again = false
-	l.drop()
+	l.pending = false
+	l.cleanUp()
 }
 
-// drop ends what a reload has begun.
-func (l *reloader) drop() {
+// cleanUp ends the processes that the reload has started.
+func (l *reloader) cleanUp() {
 	r := l.current
 	l.current = nil
 	if r == nil {
@@ -259,16 +262,16 @@ func (l *reloader) drop() {
 	}
 	if r.trial != nil {
 		_ = l.sys.kill(r.trial.pid, syscall.SIGKILL)
-		_, _ = r.trial.report.Close(), r.trial.errors.Close()
+		_, _ = r.trial.report.Close(), r.trial.output.Close()
 	}
 	for _, s := range l.slots.all {
 		if s.next != nil && s.next.release == r.next.number && r.next.number != 0 {
-			l.supervisor.leave(s.next, "reload failed")
+			l.supervisor.drain(s.next, "reload failed")
 		}
 	}
 }
 
-// nextEnviron is the environment of the next master.
+// nextEnviron returns the environment for the next master.
 func nextEnviron(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")

@@ -17,12 +17,12 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// load asks without a pause, and counts what goes wrong.
+// load sends requests without a pause from 8 clients, and counts the failures.
 type load struct {
-	asked, failed atomic.Int64
-	clients       sync.WaitGroup
-	stop          chan struct{}
-	once          sync.Once
+	sent, failed atomic.Int64
+	clients      sync.WaitGroup
+	stop         chan struct{}
+	once         sync.Once
 }
 
 func startLoad(t *testing.T, addr string) *load {
@@ -36,10 +36,10 @@ func startLoad(t *testing.T, addr string) *load {
 					return
 				default:
 				}
-				l.asked.Add(1)
-				if _, err := ask(addr); err != nil {
+				l.sent.Add(1)
+				if _, err := request(addr); err != nil {
 					l.failed.Add(1)
-					t.Logf("lost: %v", err)
+					t.Logf("request failed: %v", err)
 				}
 			}
 		})
@@ -47,13 +47,13 @@ func startLoad(t *testing.T, addr string) *load {
 	return l
 }
 
-// end stops the load and fails the test if anything was lost.
+// end stops the load after 100 requests at least. It fails the test if a request failed.
 func (l *load) end(t *testing.T) {
 	t.Helper()
-	testutil.Eventually(t, "a hundred questions", func() bool { return l.asked.Load() >= 100 })
+	testutil.Eventually(t, "100 requests", func() bool { return l.sent.Load() >= 100 })
 	l.halt()
 	if l.failed.Load() > 0 {
-		t.Errorf("%d of %d lost", l.failed.Load(), l.asked.Load())
+		t.Errorf("%d of %d requests failed", l.failed.Load(), l.sent.Load())
 	}
 }
 
@@ -62,19 +62,19 @@ func (l *load) halt() {
 	l.clients.Wait()
 }
 
-func TestReloadReplacesEveryProcessAndLosesNothing(t *testing.T) {
+func TestReloadReplacesEveryProcess(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	before := s.children()
 	l := startLoad(t, s.addr)
 	for i := range 3 {
-		s.behave(t, fmt.Sprintf("release-%d", i))
+		s.setBehaviour(t, fmt.Sprintf("release-%d", i))
 		s.signal(syscall.SIGHUP)
-		testutil.Eventually(t, "reloaded", func() bool { return s.said(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
+		testutil.Eventually(t, "reloaded", func() bool { return s.logged(fmt.Sprintf("msg=reloaded release=%d pid=%d", i+1, s.cmd.Process.Pid)) })
 	}
 	l.end(t)
 	after := s.children()
-	testutil.Eventually(t, "old processes gone", func() bool { after = s.children(); return len(after) == 4 })
+	testutil.Eventually(t, "old processes have exited", func() bool { after = s.children(); return len(after) == 4 })
 	if !slices.Equal(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after))) {
 		t.Errorf("slots %v became %v", before, after)
 	}
@@ -84,29 +84,29 @@ func TestReloadReplacesEveryProcessAndLosesNothing(t *testing.T) {
 		}
 	}
 	for range 20 {
-		if a, err := ask(s.addr); err != nil || a.behaviour != "release-2" {
-			t.Errorf("%+v, %v; want the last release", a, err)
+		if r, err := request(s.addr); err != nil || r.behaviour != "release-2" {
+			t.Errorf("%+v, %v; want the last release", r, err)
 		}
 	}
 }
 
-// Reloads that come faster than they can be done are done one after another,
-// and one that arrives while the master executes itself is not lost.
+// Reloads that are requested faster than the master can carry them out follow one another.
+// A SIGHUP that arrives while the master executes the new binary is not lost.
 func TestReloadsInARow(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	l := startLoad(t, s.addr)
 	for range 50 {
 		s.signal(syscall.SIGHUP)
-		if _, err := ask(s.addr); err != nil {
+		if _, err := request(s.addr); err != nil {
 			t.Error(err)
 		}
 	}
-	s.behave(t, "last")
+	s.setBehaviour(t, "last")
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "the last release everywhere", func() bool {
+	testutil.Eventually(t, "the last release in all slots", func() bool {
 		for range 20 {
-			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
+			if r, err := request(s.addr); err != nil || r.behaviour != "last" {
 				return false
 			}
 		}
@@ -115,21 +115,21 @@ func TestReloadsInARow(t *testing.T) {
 	l.end(t)
 }
 
-// While the master executes itself it misses a SIGHUP, and finds out by
-// itself what that one was for.
-func TestNoReloadIsMissed(t *testing.T) {
+// The master misses a SIGHUP while it executes the new binary. It then detects the changed
+// configuration itself.
+func TestMissedReloadIsDetected(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	for delay := range 30 {
-		s.behave(t, fmt.Sprintf("first-%d", delay))
+		s.setBehaviour(t, fmt.Sprintf("first-%d", delay))
 		s.signal(syscall.SIGHUP)
 		<-time.After(time.Duration(2*delay) * time.Millisecond)
 		last := fmt.Sprintf("second-%d", delay)
-		s.behave(t, last)
+		s.setBehaviour(t, last)
 		s.signal(syscall.SIGHUP)
 		testutil.Eventually(t, last, func() bool {
 			for range 10 {
-				if a, err := ask(s.addr); err != nil || a.behaviour != last {
+				if r, err := request(s.addr); err != nil || r.behaviour != last {
 					return false
 				}
 			}
@@ -138,8 +138,8 @@ func TestNoReloadIsMissed(t *testing.T) {
 	}
 }
 
-// Nor does it miss the death of a child, or a signal to add or remove a slot.
-func TestWhatHappensDuringAReload(t *testing.T) {
+// The master misses no exit of a child during a reload, and no SIGTTIN or SIGTTOU.
+func TestExitsAndSignalsDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	for delay := range 20 {
@@ -154,14 +154,14 @@ func TestWhatHappensDuringAReload(t *testing.T) {
 		}
 		s.signal(syscall.SIGTTOU)
 	}
-	s.behave(t, "last")
+	s.setBehaviour(t, "last")
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "every slot again, and all of the last release", func() bool {
+	testutil.Eventually(t, "all slots, of the last release", func() bool {
 		if len(s.children()) != 4 {
 			return false
 		}
 		for range 10 {
-			if a, err := ask(s.addr); err != nil || a.behaviour != "last" {
+			if r, err := request(s.addr); err != nil || r.behaviour != "last" {
 				return false
 			}
 		}
@@ -169,57 +169,57 @@ func TestWhatHappensDuringAReload(t *testing.T) {
 	})
 }
 
-// What the trial has read is what the new master runs on: the file may break
-// while canaries start.
-func TestConfigurationThatBreaksDuringAReload(t *testing.T) {
+// The new master uses the configuration that the trial has read, although the file becomes
+// invalid while canaries start.
+func TestConfigurationBecomesInvalidDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	l := startLoad(t, s.addr)
-	s.behave(t, "slow")
+	s.setBehaviour(t, "slow")
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "a canary starts", func() bool { return strings.Count(s.out.String(), "generation=2") >= 1 })
-	s.behave(t, "bad-config")
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=1") })
+	testutil.Eventually(t, "a canary has started", func() bool { return strings.Count(s.out.String(), "generation=2") >= 1 })
+	s.setBehaviour(t, "bad-config")
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded release=1") })
 	l.end(t)
-	if a, err := ask(s.addr); err != nil || a.behaviour != "slow" {
-		t.Errorf("%+v, %v", a, err)
+	if r, err := request(s.addr); err != nil || r.behaviour != "slow" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
-// A stalled child may come back: a reload does not kill it for that.
-func TestStalledChildOutlivesAReload(t *testing.T) {
+// A reload drains a stalled child, and does not kill it: the child may recover.
+func TestStalledChildDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	victim := s.children()["test: serve.1"]
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
-	testutil.Eventually(t, "it stalls", func() bool { return s.said("child stalled") })
+	testutil.Eventually(t, "the child stalls", func() bool { return s.logged("child stalled") })
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 	_ = syscall.Kill(victim, syscall.SIGCONT)
-	testutil.Eventually(t, "it leaves by itself", func() bool { return !alive(victim) })
-	if s.said("child hung") || s.said("killing child") {
-		t.Error("it was given up")
+	testutil.Eventually(t, "the child exits", func() bool { return !alive(victim) })
+	if s.logged("child hung") || s.logged("killing child") {
+		t.Error("the child was killed")
 	}
 }
 
-// The socket of a removed slot is closed although a stopped child has a copy:
-// it would keep its place in the group, and the next slot would get none.
-func TestSlotOfAStoppedChildIsRemoved(t *testing.T) {
+// The socket of a removed slot leaves its group although a stopped child has a copy.
+// Otherwise the next slot would get no connections.
+func TestRemovalOfTheSlotOfAStoppedChild(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	victim := s.children()["test: serve.1"]
 	_ = syscall.Kill(victim, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
 	s.signal(syscall.SIGTTOU)
-	testutil.Eventually(t, "its socket is closed", func() bool { return s.said(`msg="child draining" slot=serve.1`) })
+	testutil.Eventually(t, "the socket is closed", func() bool { return s.logged(`msg="child draining" slot=serve.1`) })
 	s.signal(syscall.SIGTTIN)
 	testutil.Eventually(t, "a new process", func() bool {
-		return s.said(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
+		return s.logged(`msg="child ready" slot=serve.1`) && s.children()["test: serve.1"] != victim
 	})
 	startLoad(t, s.addr).end(t)
 }
 
-func TestReloadWhileTheBinaryIsGone(t *testing.T) {
+func TestReloadWithoutTheBinary(t *testing.T) {
 	binary, err := os.ReadFile(os.Args[0])
 	if err != nil {
 		t.Fatal(err)
@@ -232,89 +232,89 @@ func TestReloadWhileTheBinaryIsGone(t *testing.T) {
 	s.cmd = exec.Command(program)
 	s.start(t)
 	s.awaitReady(t)
-	if err := os.Rename(program, program+".gone"); err != nil {
+	if err := os.Rename(program, program+".old"); err != nil {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "a failure", func() bool { return s.said("reload failed, nothing is changed") })
-	if err := os.Rename(program+".gone", program); err != nil {
+	testutil.Eventually(t, "the failure", func() bool { return s.logged("reload failed, nothing is changed") })
+	if err := os.Rename(program+".old", program); err != nil {
 		t.Fatal(err)
 	}
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 }
 
-func TestABrokenReleaseChangesNothing(t *testing.T) {
+func TestFailingReleaseChangesNothing(t *testing.T) {
 	for behaviour, want := range map[string]string{
-		"bad-config": "exit status 2: configuration: nobody can run with that",
-		"crash":      "serve.0 of the new release: exit status 7",
-		"deaf":       "serve.0 of the new release: not ready within",
+		"bad-config":   "exit status 2: configuration: bad value",
+		"crash":        "serve.0 of the new release: exit status 7",
+		"hang-on-boot": "serve.0 of the new release: not ready within",
 	} {
 		t.Run(behaviour, func(t *testing.T) {
-			// The boot timeout is that of the running master.
+			// The boot timeout of the running master applies.
 			first := "ok"
-			if behaviour == "deaf" {
+			if behaviour == "hang-on-boot" {
 				first = "never-ready"
 			}
 			s := startServer(t, first)
 			s.awaitReady(t)
 			before := s.children()
 			l := startLoad(t, s.addr)
-			s.behave(t, behaviour)
+			s.setBehaviour(t, behaviour)
 			s.signal(syscall.SIGHUP)
-			testutil.Eventually(t, "failure", func() bool { return s.said("reload failed, nothing is changed") })
+			testutil.Eventually(t, "failure", func() bool { return s.logged("reload failed, nothing is changed") })
 			l.end(t)
-			if !s.said(want) {
-				t.Errorf("no reason %q", want)
+			if !s.logged(want) {
+				t.Errorf("%q is not in the log", want)
 			}
 			if after := s.children(); !maps.Equal(before, after) {
 				t.Errorf("%v became %v", before, after)
 			}
-			s.behave(t, "mended")
+			s.setBehaviour(t, "repaired")
 			s.signal(syscall.SIGHUP)
-			testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
-			// A child that leaves may still take what came to its socket before.
+			testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
+			// A child that drains may still accept connections from its queue.
 			testutil.Eventually(t, "the new release responds", func() bool {
-				a, err := ask(s.addr)
-				return err == nil && a.behaviour == "mended"
+				r, err := request(s.addr)
+				return err == nil && r.behaviour == "repaired"
 			})
 		})
 	}
 }
 
-// Where a release does not start in one slot alone, the old process goes on
-// there, and the next release replaces it.
-func TestAReleaseThatFailsLaterLosesNothing(t *testing.T) {
+// If a new release does not start in one of the slots, the old process stays there, and
+// the next release replaces it.
+func TestReleaseThatFailsInOneSlot(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	old := s.children()["test: serve.1"]
 	l := startLoad(t, s.addr)
-	s.behave(t, "crash-on-boot")
+	s.setBehaviour(t, "crash-on-boot")
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "several attempts", func() bool { return strings.Count(s.out.String(), "the old process serves on") >= 3 })
+	testutil.Eventually(t, "several attempts", func() bool { return strings.Count(s.out.String(), "the old process stays") >= 3 })
 	if now := s.children()["test: serve.1"]; now != old && alive(old) == false {
-		t.Errorf("the old process %d is gone", old)
+		t.Errorf("the old process %d has exited", old)
 	}
-	s.behave(t, "mended")
+	s.setBehaviour(t, "repaired")
 	s.signal(syscall.SIGHUP)
-	testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded release=2") })
+	testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded release=2") })
 	l.end(t)
 }
 
-// A reload follows the configuration in how many slots there are.
-func TestReloadResizes(t *testing.T) {
+// A reload changes the number of slots to that in the configuration.
+func TestReloadChangesTheNumberOfSlots(t *testing.T) {
 	s := startServer(t, "ok 2")
 	s.awaitReady(t)
 	l := startLoad(t, s.addr)
 	for _, slots := range []int{4, 1, 3} {
-		s.behave(t, fmt.Sprintf("ok %d", slots))
+		s.setBehaviour(t, fmt.Sprintf("ok %d", slots))
 		s.signal(syscall.SIGHUP)
 		testutil.Eventually(t, fmt.Sprintf("%d slots", slots), func() bool { return len(s.children()) == slots+2 })
 	}
 	l.end(t)
 }
 
-func TestSlotsComeAndGo(t *testing.T) {
+func TestAddAndRemoveSlots(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	l := startLoad(t, s.addr)
@@ -327,15 +327,15 @@ func TestSlotsComeAndGo(t *testing.T) {
 	s.signal(syscall.SIGTTOU)
 	testutil.Eventually(t, "one slot", func() bool { return s.children()["test: serve.1"] == 0 })
 	s.signal(syscall.SIGTTOU)
-	testutil.Eventually(t, "a warning", func() bool { return s.said("cannot remove the last slot") })
+	testutil.Eventually(t, "a warning", func() bool { return s.logged("cannot remove the last slot") })
 	l.end(t)
-	if _, err := ask(s.addr); err != nil {
+	if _, err := request(s.addr); err != nil {
 		t.Error(err)
 	}
 }
 
-// One that is to go and is asked for again stays, with its process.
-func TestSlotIsCalledBack(t *testing.T) {
+// SIGTTIN cancels a removal that has not finished.
+func TestSlotRemovalIsCancelled(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
 	before := s.children()
@@ -343,11 +343,11 @@ func TestSlotIsCalledBack(t *testing.T) {
 		s.signal(syscall.SIGTTOU)
 		s.signal(syscall.SIGTTIN)
 	}
-	testutil.Eventually(t, "signals are through", func() bool {
+	testutil.Eventually(t, "the signals are handled", func() bool {
 		return strings.Count(s.out.String(), "slot removal cancelled")+strings.Count(s.out.String(), "slot added") >= 1
 	})
 	for range 20 {
-		if _, err := ask(s.addr); err != nil {
+		if _, err := request(s.addr); err != nil {
 			t.Error(err)
 		}
 	}
@@ -356,7 +356,7 @@ func TestSlotIsCalledBack(t *testing.T) {
 	}
 }
 
-func TestProcessIsReplacedAfterItsRequests(t *testing.T) {
+func TestRequestLimit(t *testing.T) {
 	s := startServer(t, "recycle")
 	s.awaitReady(t)
 	before := s.children()

@@ -11,42 +11,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxReport is the largest report in bytes.
+// MaxReport is the maximum size of a report in bytes.
 const MaxReport = 1 << 20
 
 var (
 	// ErrReportTooLarge: the report is larger than MaxReport.
 	ErrReportTooLarge = errors.New("report is too large")
-	// ErrNoReports: the master is of an older release, which takes no reports.
-	ErrNoReports = errors.New("the master takes no reports")
+	// ErrNoReports: the master is of an older release, which does not support reports.
+	ErrNoReports = errors.New("the master does not support reports")
 )
 
-// reportHead is what stands before the two buffers of a report.
-const reportHead = pageSize
+// reportHeadSize is the size of the head before the two buffers of a report.
+const reportHeadSize = pageSize
 
-// reportStride is what one process has of its slot's memory. Only what is
-// written to is ever backed by a page.
-const reportStride = reportHead + 2*MaxReport
+// reportSize is the size of the memory for the report of one process. The kernel
+// allocates only the pages that were written to.
+const reportSize = reportHeadSize + 2*MaxReport
 
-// reports is memory that the master and the slot's processes share, with a
-// place for each lane of the slot's page: the last report
-// of a process outlives it, and reading it waits for no process. The file is sealed, so that no
-// process can make it shorter under the eyes of another (fcntl(2)).
+// reports is memory that the master and the processes of one slot share. It holds one
+// report for each Counters of the slot's page, with the same index. The last report of
+// a process therefore remains after its exit, and the master reads it without waiting
+// for the process. The file is sealed, so that no process can shorten it while others
+// have it mapped (fcntl(2)).
 type reports struct {
 	file *os.File
 	mem  []byte
 }
 
 func newReports(slot string) (*reports, error) {
-	f, err := scratch("gale-reports-"+slot, lanes*reportStride)
+	f, err := newLimitedMemfd("gale-reports-"+slot, maxProcesses*reportSize)
 	if err != nil {
 		return nil, err
 	}
 	return mapReports(f)
 }
 
-// resumeReports takes over the memory of a descriptor. 0 is none: the previous
-// master was of a release without reports.
+// resumeReports takes over the memory from the previous master. fd is 0 if that one
+// does not support reports.
 func resumeReports(slot string, fd int) (*reports, error) {
 	if fd == 0 {
 		return newReports(slot)
@@ -57,20 +58,20 @@ func resumeReports(slot string, fd int) (*reports, error) {
 
 func mapReports(f *os.File) (*reports, error) {
 	info, err := f.Stat()
-	if err == nil && info.Size() != lanes*reportStride {
+	if err == nil && info.Size() != maxProcesses*reportSize {
 		err = fmt.Errorf("map reports: %s has %d bytes", f.Name(), info.Size())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	mem, err := unix.Mmap(descriptor(f), 0, lanes*reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(descriptor(f), 0, maxProcesses*reportSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("mmap", err), f.Close())
 	}
 	return &reports{f, mem}, nil
 }
 
-// descriptor is that of the memory, -1 if there is none.
+// descriptor returns the descriptor of the memory, or -1 if there is none.
 func (r *reports) descriptor() int {
 	if r == nil {
 		return -1
@@ -78,25 +79,24 @@ func (r *reports) descriptor() int {
 	return descriptor(r.file)
 }
 
-// place is the memory of a lane.
-func (r *reports) place(lane int) *report {
-	return &report{mem: r.mem[lane*reportStride : (lane+1)*reportStride]}
+// at returns the report with an index.
+func (r *reports) at(index int) *report {
+	return &report{mem: r.mem[index*reportSize : (index+1)*reportSize]}
 }
 
-// clear forgets what the lane's last process has reported.
-func (r *reports) clear(lane int) {
+// clear deletes the report with an index.
+func (r *reports) clear(index int) {
 	if r != nil {
-		r.place(lane).head().Store(0)
+		r.at(index).head().Store(0)
 	}
 }
 
-// read returns a copy of what the lane's process has reported last; nil if it
-// has not.
-func (r *reports) read(lane int) []byte {
-	if r == nil || lane < 0 {
+// read returns a copy of the report with an index. It is empty if there is none.
+func (r *reports) read(index int) []byte {
+	if r == nil || index < 0 {
 		return nil
 	}
-	return r.place(lane).read()
+	return r.at(index).read()
 }
 
 func (r *reports) close() {
@@ -106,22 +106,24 @@ func (r *reports) close() {
 	}
 }
 
-// report is the place of one process: a head and two buffers. The head says
-// which of them holds the last report, and how long it is; the next one is
-// written to the other, so a process that is killed while it writes has left a
-// whole one.
+// report is the memory for the report of one process: a head and two buffers. The head
+// says which buffer holds the last report, and its length. The next report is written
+// to the other buffer. If a process is killed while it writes, its last complete
+// report is therefore still there. The head is one 64-bit word:
 //
-//	bits 0–30 length   31 buffer   32–63 number of the report
+//	bits 0–30   length of the report in bytes
+//	bit  31     buffer, 0 or 1
+//	bits 32–63  sequence number of the report
 type report struct {
-	mu  sync.Mutex // writers; only the process itself writes
+	mu  sync.Mutex // held while writing; only the process itself writes
 	mem []byte
 }
 
-// inheritReport maps the place of a lane, in the child.
-func inheritReport(lane int) (*report, error) {
-	mem, err := unix.Mmap(fdReports, int64(lane)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+// inheritReport maps the memory for this process's report, in a child.
+func inheritReport(index int) (*report, error) {
+	mem, err := unix.Mmap(fdReports, int64(index)*reportSize, reportSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map place for reports: %w", err)
+		return nil, fmt.Errorf("map memory for reports: %w", err)
 	}
 	unix.CloseOnExec(fdReports)
 	return &report{mem: mem}, nil
@@ -132,7 +134,7 @@ func (r *report) head() *atomic.Uint64 {
 }
 
 func (r *report) buffer(head uint64) []byte {
-	begin := reportHead + int(head>>31&1)*MaxReport
+	begin := reportHeadSize + int(head>>31&1)*MaxReport
 	return r.mem[begin : begin+MaxReport]
 }
 
@@ -145,12 +147,12 @@ func (r *report) write(text []byte) {
 	r.head().Store(next)
 }
 
-// read copies the last report. It begins again if there is another one by then:
-// the one after that would be written over what was copied.
+// read returns a copy of the last report. It copies again if the process has written
+// another report meanwhile, because a third one overwrites the buffer that was copied.
 func (r *report) read() []byte {
 	for {
 		head := r.head().Load()
-		size := min(head&(1<<31-1), MaxReport) // the process may have written anything
+		size := min(head&(1<<31-1), MaxReport) // a faulty process may have written any length
 		text := append([]byte(nil), r.buffer(head)[:size]...)
 		if r.head().Load() == head {
 			return text
@@ -158,9 +160,10 @@ func (r *report) read() []byte {
 	}
 }
 
-// Report publishes a report of this process: an opaque text, which replaces the
-// previous one. The master returns it in Figures, even when this process is gone;
-// see Options.Merge. It returns ErrReportTooLarge or ErrNoReports.
+// Report publishes a report of this process, such as its metrics. It replaces the
+// previous report. The master does not interpret the text. Master.Stats returns it
+// while the process runs; for the time after its exit, see Options.MergeReports. The
+// error is ErrReportTooLarge or ErrNoReports.
 func (c *Child) Report(text []byte) error {
 	switch {
 	case c.report == nil:

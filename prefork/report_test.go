@@ -13,15 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// twoSides are the master's and the child's mapping of a lane's place.
-func twoSides(t *testing.T, lane int) (*reports, *report) {
+// mapTwice returns the reports of a slot as the master maps them, and one of them as the
+// child with that index maps it.
+func mapTwice(t *testing.T, index int) (*reports, *report) {
 	t.Helper()
 	r, err := newReports("test.0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	mem, err := unix.Mmap(r.descriptor(), int64(lane)*reportStride, reportStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(r.descriptor(), int64(index)*reportSize, reportSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,76 +30,76 @@ func twoSides(t *testing.T, lane int) (*reports, *report) {
 	return r, &report{mem: mem}
 }
 
-func TestReportIsTheLastWholeOne(t *testing.T) {
-	r, child := twoSides(t, lanes-1)
-	if got := r.read(lanes - 1); len(got) != 0 {
-		t.Errorf("before the first: %q", got)
+func TestLastCompleteReportIsRead(t *testing.T) {
+	r, child := mapTwice(t, maxProcesses-1)
+	if got := r.read(maxProcesses - 1); len(got) != 0 {
+		t.Errorf("before the first report: %q", got)
 	}
 	child.write([]byte("first"))
 	child.write([]byte("second"))
 	child.write([]byte("third, longer"))
-	// A process that is killed while it writes has not moved the head.
+	// A process that is killed while it writes has not written the head.
 	head := child.head().Load()
 	copy(child.buffer(^head&(1<<31)), strings.Repeat("x", 100))
-	if got := string(r.read(lanes - 1)); got != "third, longer" {
+	if got := string(r.read(maxProcesses - 1)); got != "third, longer" {
 		t.Errorf("read %q", got)
 	}
-	if got := r.read(lanes - 2); len(got) != 0 {
-		t.Errorf("the neighbour has %q", got)
+	if got := r.read(maxProcesses - 2); len(got) != 0 {
+		t.Errorf("another index has %q", got)
 	}
-	r.clear(lanes - 1)
-	if got := r.read(lanes - 1); len(got) != 0 {
+	r.clear(maxProcesses - 1)
+	if got := r.read(maxProcesses - 1); len(got) != 0 {
 		t.Errorf("after clear: %q", got)
 	}
 }
 
 func TestReportIsNeverTorn(t *testing.T) {
-	r, child := twoSides(t, 0)
+	r, child := mapTwice(t, 0)
 	child.write([]byte("a"))
-	const largest = 512 << 10 // a copy takes long enough to be overtaken
+	const largest = 512 << 10 // so that copying takes longer than writing three times
 	var texts [][]byte
 	for i := range 26 {
 		texts = append(texts, bytes.Repeat([]byte{'a' + byte(i)}, largest-i))
 	}
 	var writer sync.WaitGroup
-	began := make(chan struct{})
-	writer.Go(func() { // ends with began
+	start := make(chan struct{})
+	writer.Go(func() { // ends with start
 		n := 0
-		for range began {
-			for range 3 { // the second is written over what is being read
+		for range start {
+			for range 3 { // the second one overwrites the buffer that is being read
 				n++
 				child.write(texts[n%len(texts)])
 			}
 		}
 	})
 	for range 200 {
-		began <- struct{}{}
+		start <- struct{}{}
 		text := r.read(0)
 		if len(text) == 0 || len(bytes.Trim(text, string(text[:1]))) != 0 {
 			t.Errorf("torn: %d bytes", len(text))
 			break
 		}
 	}
-	close(began)
+	close(start)
 	writer.Wait()
 }
 
-// Without Merge the next process does not begin with what the last one said.
-func TestReportEndsWithItsProcess(t *testing.T) {
+// Without MergeReports the report of a process is dropped when the process exits.
+func TestReportIsDroppedWithoutMergeReports(t *testing.T) {
 	m := testMaster(t, nil)
 	s := m.slots.all[0]
 	_ = m.supervisor.start(s)
-	s.reports.place(s.current.place).write([]byte("old"))
-	m.supervisor.gone(s.current, "killed")
+	s.reports.at(s.current.index).write([]byte("old"))
+	m.supervisor.handleExit(s.current, "killed")
 	_ = m.supervisor.start(s)
-	if f := m.overview().Slots[0]; len(f.Reports) != 0 {
+	if f := m.stats().Slots[0]; len(f.Reports) != 0 {
 		t.Errorf("reports %q", f.Reports)
 	}
 }
 
-// A length that makes no sense is cut, whatever a process does to its memory.
-func TestReportOfANonsensicalLength(t *testing.T) {
-	r, child := twoSides(t, 0)
+// A faulty process may write any length to its memory. The master limits it.
+func TestReportWithInvalidLength(t *testing.T) {
+	r, child := mapTwice(t, 0)
 	child.head().Store(1<<31 - 1)
 	if got := r.read(0); len(got) != MaxReport {
 		t.Errorf("%d bytes", len(got))
@@ -106,8 +107,8 @@ func TestReportOfANonsensicalLength(t *testing.T) {
 }
 
 func TestReportLimits(t *testing.T) {
-	_, place := twoSides(t, 0)
-	c := &Child{report: place}
+	_, r := mapTwice(t, 0)
+	c := &Child{report: r}
 	if err := c.Report(make([]byte, MaxReport)); err != nil {
 		t.Error(err)
 	}
@@ -115,16 +116,16 @@ func TestReportLimits(t *testing.T) {
 		t.Errorf("too large: %v", err)
 	}
 	if err := (&Child{}).Report(nil); !errors.Is(err, ErrNoReports) {
-		t.Errorf("without a place: %v", err)
+		t.Errorf("without memory for reports: %v", err)
 	}
 }
 
-// add is a Merge that can be read.
-func add(past, last []byte) []byte { return append(append([]byte(nil), past...), last...) }
+// concat merges reports to a readable text.
+func concat(merged, last []byte) []byte { return append(append([]byte(nil), merged...), last...) }
 
-func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
+func testMaster(t *testing.T, merge func(merged, last []byte) []byte) *Master {
 	t.Helper()
-	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Command: []string{"/bin/true"}, Merge: merge})
+	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 1}}, Command: []string{"/bin/true"}, MergeReports: merge})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,31 +133,32 @@ func testMaster(t *testing.T, merge func(past, last []byte) []byte) *Master {
 	return m
 }
 
-// What a slot has counted survives its processes, and a removal too.
-func TestFiguresSurvive(t *testing.T) {
-	m := testMaster(t, add)
+// The statistics of a slot include processes that have exited, and remain when the slot
+// is removed and added again.
+func TestStatsAfterExitAndRemoval(t *testing.T) {
+	m := testMaster(t, concat)
 	s := m.slots.all[0]
 	_ = m.supervisor.start(s)
 	p := s.current
-	p.lane.accepted.Store(5)
-	p.lane.adopted.Store(2)
-	s.page.tally[7].Store(42)
-	s.reports.place(p.place).write([]byte("one,"))
-	check := func(when, past string, living int) {
+	p.counters.accepted.Store(5)
+	p.counters.adopted.Store(2)
+	s.page.appCounters[7].Store(42)
+	s.reports.at(p.index).write([]byte("one,"))
+	check := func(when, merged string, running int) {
 		t.Helper()
-		f := m.overview().Slots[0]
-		if f.Slot != "serve.0" || f.Accepted != 5 || f.Adopted != 2 || f.Tally[7] != 42 || string(f.Past) != past || len(f.Reports) != living {
+		f := m.stats().Slots[0]
+		if f.Slot != "serve.0" || f.Accepted != 5 || f.Adopted != 2 || f.AppCounters[7] != 42 || string(f.MergedReport) != merged || len(f.Reports) != running {
 			t.Errorf("%s: %+v", when, f)
 		}
 	}
-	check("alive", "", 1)
-	m.supervisor.gone(p, "killed")
-	check("dead", "one,", 0)
+	check("running", "", 1)
+	m.supervisor.handleExit(p, "killed")
+	check("after the exit", "one,", 0)
 	_ = m.supervisor.start(s)
-	s.reports.place(s.current.place).write([]byte("two,"))
-	check("the next one", "one,", 1)
-	m.supervisor.gone(s.current, "killed")
-	check("dead, too", "one,two,", 0)
+	s.reports.at(s.current.index).write([]byte("two,"))
+	check("second process", "one,", 1)
+	m.supervisor.handleExit(s.current, "killed")
+	check("after the second exit", "one,two,", 0)
 	m.slots.release(s)
 	m.slots.all = nil
 	check("removed", "one,two,", 0)
@@ -166,12 +168,12 @@ func TestFiguresSurvive(t *testing.T) {
 	}
 	m.slots.all = append(m.slots.all, s)
 	check("added again", "one,two,", 0)
-	if len(m.slots.former) != 0 || s.generation != 2 {
-		t.Errorf("former %v, generation %d", m.slots.former, s.generation)
+	if len(m.slots.removed) != 0 || s.generation != 2 {
+		t.Errorf("removed %v, generation %d", m.slots.removed, s.generation)
 	}
 }
 
-func TestMergeThatPanicsLosesOneReport(t *testing.T) {
+func TestPanicInMergeReportsLosesOneReport(t *testing.T) {
 	m := testMaster(t, func(_, last []byte) []byte {
 		if string(last) == "bad" {
 			panic(last)
@@ -181,31 +183,31 @@ func TestMergeThatPanicsLosesOneReport(t *testing.T) {
 	s := m.slots.all[0]
 	for _, text := range []string{"good", "bad"} {
 		_ = m.supervisor.start(s)
-		s.reports.place(s.current.place).write([]byte(text))
-		m.supervisor.gone(s.current, "killed")
+		s.reports.at(s.current.index).write([]byte(text))
+		m.supervisor.handleExit(s.current, "killed")
 	}
-	if string(s.past) != "good" {
-		t.Errorf("past %q", s.past)
+	if string(s.mergedReport) != "good" {
+		t.Errorf("merged report %q; want good", s.mergedReport)
 	}
 }
 
-// A master before reports has saved no place for them.
+// A master of an older release, without reports, passes no memory for them on.
 func TestResumeFromAMasterWithoutReports(t *testing.T) {
 	page, err := newPage("serve.0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := testMaster(t, add)
+	m := testMaster(t, concat)
 	s, err := m.resumeSlot(savedSlot{Role: "serve", Page: page.fd, Listener: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.reports.descriptor() < 0 || s.reports.read(0) != nil && len(s.reports.read(0)) > 0 {
-		t.Error("no place for reports")
+		t.Error("no memory for reports")
 	}
 }
 
-func TestVisit(t *testing.T) {
+func TestDial(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +220,7 @@ func TestVisit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Child{control: theirs, visits: newVisits()}
+	c := &Child{control: theirs, fromMaster: newMasterListener()}
 	go c.handleMessages(func(error) {}) // ends with ours
 
 	m := testMaster(t, nil)
@@ -228,43 +230,43 @@ func TestVisit(t *testing.T) {
 			(<-m.calls)()
 		}
 	}()
-	if _, err := m.Visit(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {
-		t.Errorf("a slot that is not: %v", err)
+	if _, err := m.Dial(t.Context(), "serve.7"); !errors.Is(err, ErrNoProcess) {
+		t.Errorf("unknown slot: %v; want ErrNoProcess", err)
 	}
-	conn, err := m.Visit(t.Context(), "serve.0")
+	conn, err := m.Dial(t.Context(), "serve.0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, "hello"); err != nil {
 		t.Fatal(err)
 	}
-	visitor, err := c.Visits().Accept()
+	accepted, err := c.MasterListener().Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 5)
-	if _, err := io.ReadFull(visitor, buf); err != nil || string(buf) != "hello" {
+	if _, err := io.ReadFull(accepted, buf); err != nil || string(buf) != "hello" {
 		t.Errorf("got %q, %v", buf, err)
 	}
-	_, _ = conn.Close(), visitor.Close()
+	_, _ = conn.Close(), accepted.Close()
 
-	// Too many that are not accepted are closed, and the child goes on.
-	for range maxVisits + 1 {
+	// If too many connections are pending, further ones are closed.
+	for range maxPendingConns + 1 {
 		a, b := net.Pipe()
 		defer a.Close()
-		c.visits.announce(b)
+		c.fromMaster.deliver(b)
 	}
-	if n := len(c.visits.conns); n != maxVisits {
-		t.Errorf("%d wait", n)
+	if n := len(c.fromMaster.pending); n != maxPendingConns {
+		t.Errorf("%d connections are pending; want %d", n, maxPendingConns)
 	}
-	_ = c.Visits().Close()
+	_ = c.MasterListener().Close()
 	_ = ours.Close()
-	if _, err := m.Visit(ended(t), "serve.0"); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+	if _, err := m.Dial(cancelled(t), "serve.0"); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a cancelled context: %v", err)
 	}
 }
 
-func ended(t *testing.T) context.Context {
+func cancelled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx

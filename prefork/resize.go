@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// quietFor is how long the accept queue of a slot that is removed has to be
-// empty before the socket is closed. A handshake that began before new
-// connections were steered away still ends in this socket, a round trip later.
-const quietFor = 500 * time.Millisecond
+// queueEmptyFor is the time for which the accept queue of a slot must be empty before
+// its socket is closed. New connections already go to other slots, but a TCP handshake
+// that began before still adds its connection to this queue, one round trip later.
+const queueEmptyFor = 500 * time.Millisecond
 
 // resizer adds and removes slots.
 type resizer struct {
@@ -30,7 +30,7 @@ func (r *resizer) grow(role Role, why string) (ok bool) {
 	return err == nil
 }
 
-// shrink removes the last slot of a role, but not the only one.
+// shrink removes the last slot of a role, unless it is the only one.
 func (r *resizer) shrink(role Role, why string) {
 	s := r.slots.last(role.Name)
 	if s == nil || s.number == 0 {
@@ -40,16 +40,16 @@ func (r *resizer) shrink(role Role, why string) {
 	r.remove(s, why)
 }
 
-// fit gives every role as many slots as it asks for.
-func (r *resizer) fit(roles []Role, why string) {
+// resize adds and removes slots until each role has the number in its options.
+func (r *resizer) resize(roles []Role, why string) {
 	for _, s := range slices.Clone(r.slots.all) {
 		i := slices.IndexFunc(roles, func(role Role) bool { return role.Name == s.role })
-		if !s.retired && !s.retiring && (i < 0 || !r.sockets.fixed(roles[i]) && s.number >= roles[i].Slots) {
+		if !s.removed && !s.removing && (i < 0 || !r.sockets.fixedCount(roles[i]) && s.number >= roles[i].Slots) {
 			r.remove(s, why)
 		}
 	}
 	for _, role := range roles {
-		for !r.sockets.fixed(role) && r.slots.count(role.Name) < role.Slots {
+		for !r.sockets.fixedCount(role) && r.slots.count(role.Name) < role.Slots {
 			if !r.grow(role, why) {
 				break
 			}
@@ -57,16 +57,16 @@ func (r *resizer) fit(roles []Role, why string) {
 	}
 }
 
-// add gives a role another slot: the first one whose removal has not finished,
-// or a new one.
+// add adds a slot to a role. If a slot of the role is being removed, its removal is
+// cancelled instead.
 func (r *resizer) add(role Role, why string) error {
 	for _, s := range r.slots.all {
-		if s.role != role.Name || !s.retiring {
+		if s.role != role.Name || !s.removing {
 			continue
 		}
-		s.retiring = false
-		if s.current == nil { // it died meanwhile and was not restarted
-			_ = r.supervisor.start(s) // logged, and tried again
+		s.removing = false
+		if s.current == nil { // its process exited during the removal
+			_ = r.supervisor.start(s) // an error is logged, and the start is tried again
 		}
 		r.log.Info("slot removal cancelled", "slot", s.name(), "reason", why)
 		return nil
@@ -78,8 +78,8 @@ func (r *resizer) add(role Role, why string) error {
 	return err
 }
 
-// create gives a role the slot of that number, and starts its process. If the
-// one that had the number has not quite left, the slot is used again.
+// create adds the slot of that number to a role, and starts its process. If a removed
+// slot of that number still has a leaving process, create uses the slot again.
 func (r *resizer) create(role Role, number int) (s *slot, err error) {
 	s = r.slots.find(fmt.Sprintf("%s.%d", role.Name, number))
 	create := s == nil
@@ -96,61 +96,61 @@ func (r *resizer) create(role Role, number int) (s *slot, err error) {
 			return nil, err
 		}
 	}
-	s.retired = false
+	s.removed = false
 	if create {
 		r.slots.insert(s)
 	}
-	_ = r.supervisor.start(s) // logged, and tried again
+	_ = r.supervisor.start(s) // an error is logged, and the start is tried again
 	return s, nil
 }
 
-// remove removes a slot: at once if it has no socket of its own, else when no
-// connection waits in it any more.
+// remove removes a slot. If the slot has a socket of its own, its process is drained
+// only when the accept queue has been empty for queueEmptyFor.
 func (r *resizer) remove(s *slot, why string) {
 	r.log.Info("removing slot", "slot", s.name(), "reason", why)
-	if r.sockets.own(s) {
-		s.retiring, s.quietSince = true, time.Time{}
+	if r.sockets.hasOwnSocket(s) {
+		s.removing, s.queueEmptySince = true, time.Time{}
 		return
 	}
-	r.finish(s)
+	r.drainSlot(s)
 }
 
-// closeQuiet closes the sockets of slots that are being removed, once they have
-// been quiet for long enough. It reports whether there are such slots.
-func (r *resizer) closeQuiet(now time.Time) (some bool) {
+// closeEmptySockets closes the sockets of slots that are being removed, if their accept
+// queues have been empty for queueEmptyFor. It reports whether there are such slots.
+func (r *resizer) closeEmptySockets(now time.Time) (found bool) {
 	for _, s := range r.slots.all {
-		if s.retiring {
-			some = true
-			r.closeIfQuiet(s, now)
+		if s.removing {
+			found = true
+			r.closeIfEmpty(s, now)
 		}
 	}
-	return some
+	return found
 }
 
-// closeIfQuiet closes the socket of a slot if it is the last of the group:
-// closing another one would renumber those after it.
-func (r *resizer) closeIfQuiet(s *slot, now time.Time) {
-	if r.sockets.queue(s) > 0 {
-		s.quietSince = time.Time{}
+// closeIfEmpty closes the socket of one slot. The socket must be the last of its group,
+// because the kernel renumbers the sockets after a closed one.
+func (r *resizer) closeIfEmpty(s *slot, now time.Time) {
+	if r.sockets.acceptQueue(s) > 0 {
+		s.queueEmptySince = time.Time{}
 		return
 	}
-	if s.quietSince.IsZero() {
-		s.quietSince = now
+	if s.queueEmptySince.IsZero() {
+		s.queueEmptySince = now
 	}
-	if now.Sub(s.quietSince) < quietFor || !r.sockets.isLast(s) {
+	if now.Sub(s.queueEmptySince) < queueEmptyFor || !r.sockets.isLast(s) {
 		return
 	}
-	r.steering.disown(s)
+	r.steering.endAdoption(s)
 	r.sockets.closeLast()
-	r.finish(s)
+	r.drainSlot(s)
 }
 
-// finish ends a slot that gets no more connections.
-func (r *resizer) finish(s *slot) {
-	s.listener, s.retiring, s.retired, s.again = -1, false, true, time.Time{}
+// drainSlot drains the processes of a slot that gets no more connections.
+func (r *resizer) drainSlot(s *slot) {
+	s.listener, s.removing, s.removed, s.startAt = -1, false, true, time.Time{}
 	for p := range s.processes() {
 		if p.state != StateLeaving {
-			r.supervisor.leave(p, "slot removed")
+			r.supervisor.drain(p, "slot removed")
 		}
 	}
 }

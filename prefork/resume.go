@@ -11,26 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resume takes over from the previous master: its slots, their sockets and their
-// processes. In a trial the descriptors are not there, and only the form is
-// checked.
+// resume takes over the slots of the previous master, with their sockets and processes.
+// In a trial it only checks the state, because the descriptors are not inherited.
 func (m *Master) resume(saved *savedMaster) error {
 	if saved.Address != m.opt.Address {
 		return fmt.Errorf("the address has changed from %s to %s: restart instead of reload", saved.Address, m.opt.Address)
 	}
 	if saved.Layout != pageLayout {
-		return errForeignState
+		return errUnreadableState
 	}
 	m.supervisor.instance, m.supervisor.release.number = saved.Instance, saved.Release+1
-	m.started, m.reloader.again, m.reloader.tested = saved.Started, saved.Again, saved.Binary
+	m.started, m.reloader.pending, m.reloader.tested = saved.Started, saved.ReloadPending, saved.TestedBinary
 	m.rollout.reloads, m.reloader.refused = saved.Reloads, saved.Refused
-	m.parked.inherited = saved.Aside
-	maps.Copy(m.slots.former, saved.Former)
-	m.sockets.shared, m.sockets.handed, m.resumed, m.rollout.reloading = saved.Shared, saved.Handed, saved, true
+	m.parked.inherited = saved.Parked
+	maps.Copy(m.slots.removed, saved.RemovedStats)
+	m.sockets.shared, m.sockets.fromSystemd, m.resumed, m.rollout.reloading = saved.SharedSocket, saved.FromSystemd, saved, true
 	var err error
 	if saved.Bound != "" {
 		if m.sockets.address, err = net.ResolveTCPAddr("tcp", saved.Bound); err != nil {
-			return errForeignState
+			return errUnreadableState
 		}
 	}
 	if m.report != nil {
@@ -49,11 +48,11 @@ func (m *Master) resume(saved *savedMaster) error {
 func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	s := &slot{
 		role: old.Role, number: old.Number, listener: old.Listener, generation: old.Generation,
-		restarts: old.Restarts, hangs: old.Hangs, past: old.Past, deaths: old.Deaths, lastExit: old.LastExit, again: old.Again,
-		retiring: old.Retiring, retired: old.Retired,
+		restarts: old.Restarts, hangs: old.Hangs, mergedReport: old.MergedReport, unexpectedExits: old.UnexpectedExits, lastExit: old.LastExit, startAt: old.StartAt,
+		removing: old.Removing, removed: old.Removed,
 	}
 	if i := slices.IndexFunc(m.opt.Roles, func(r Role) bool { return r.Name == s.role }); i >= 0 {
-		s.keep = m.opt.Roles[i].Keep
+		s.keep = m.opt.Roles[i].KeepOnReload
 	}
 	var err error
 	if s.page, err = mapPage(old.Page); err != nil {
@@ -66,7 +65,7 @@ func (m *Master) resumeSlot(old savedSlot) (*slot, error) {
 	m.sockets.resume(s)
 	s.current = s.resumeProcess(old.Current)
 	s.next = s.resumeProcess(old.Next)
-	for _, p := range old.StateLeaving {
+	for _, p := range old.Leaving {
 		s.leaving = append(s.leaving, s.resumeProcess(p))
 	}
 	return s, nil
@@ -78,22 +77,22 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	}
 	p := &process{
 		slot: s, pid: old.PID, generation: old.Generation, release: old.Release,
-		state: old.State, since: old.Since, deadline: old.Deadline, booted: old.Booted, quit: old.Quit, exitReason: old.Doom,
-		maxRequests: old.Enough, share: old.Share, pulse: pulse{stalled: old.Since},
+		state: old.State, since: old.Since, deadline: old.Deadline, readyAt: old.ReadyAt, quitSent: old.QuitSent, exitReason: old.ExitReason,
+		maxRequests: old.MaxRequests, resources: old.Resources, health: health{stalledSince: old.Since},
 	}
-	if p.lane, p.place = s.page.lane(old.Generation); p.lane == nil {
-		p.lane = &Lane{} // not on the scoreboard any more
+	if p.counters, p.index = s.page.find(old.Generation); p.counters == nil {
+		p.counters = &Counters{} // the scoreboard has no entry for it any more
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {
-		p.control = closedControl{} // the child sees end of file, and leaves
+		p.control = closedControl{} // the child reads end of file and drains
 	} else {
 		p.control = socket
 	}
 	return p
 }
 
-// takeOver continues the work of the previous master.
+// takeOver continues the work of the previous master, in the goroutine of Run.
 func (m *Master) takeOver() {
 	for p := range m.slots.processes() {
 		m.supervisor.watch(p)
@@ -105,7 +104,7 @@ func (m *Master) takeOver() {
 			}
 		}
 	}
-	m.log.Info("took over", "release", m.supervisor.release.number, "pid", os.Getpid(), "slots", len(m.slots.all))
+	m.log.Info("reload: the new binary has taken over", "release", m.supervisor.release.number, "pid", os.Getpid(), "slots", len(m.slots.all))
 	m.steering.reset()
 	m.reap()
 	for _, s := range m.slots.all {
@@ -113,7 +112,7 @@ func (m *Master) takeOver() {
 			m.promote(s)
 		}
 	}
-	m.resizer.fit(m.opt.Roles, "reload")
+	m.resizer.resize(m.opt.Roles, "reload")
 	m.parked.closeUnclaimed()
 	m.resumed = nil
 	m.reloader.recheck()

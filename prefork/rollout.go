@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// replaceGap is the least time between two processes that begin to leave, unless
-// the first exits sooner. Its clients reconnect at once, and should find its
-// successor with fewer connections than the other processes.
+// replaceGap is the minimum time between the begin of two drains, unless the first
+// process exits sooner. The clients of a drained process reconnect immediately. In this
+// time most of them reach its successor, which has the fewest connections.
 const replaceGap = time.Second
 
-// rollout replaces processes by successors, one at a time over all slots, and
-// the successor is ready before the old process leaves: processes of an earlier
-// release, and those that have reached the limit of requests or memory.
+// rollout replaces processes of an earlier release, and processes that have reached the
+// limit of requests or memory. It replaces one process at a time. The old process is
+// drained when its successor is ready.
 type rollout struct {
 	log        *slog.Logger
 	slots      *slotTable
 	supervisor *supervisor
 	maxRSS     int64
 
-	reloading bool   // a new release has not reached every slot yet
-	err       string // why it has not
-	reloads   int    // that reached every slot
+	reloading bool   // a reload has not reached every slot yet
+	failure   string // reason why the last replacement of the reload failed; empty: it did not
+	reloads   int    // number of reloads that have reached every slot
 }
 
-// step replaces the next process if it is time. The error is why its successor
-// could not be started in the slot.
+// step starts the next replacement if no other one is under way. If its successor
+// cannot be started, step returns the slot and the error.
 func (r *rollout) step(now time.Time) (*slot, error) {
 	for _, s := range r.slots.all {
 		if s.next != nil {
@@ -39,9 +39,9 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 		}
 	}
 	for _, s := range r.slots.all {
-		if p := s.current; p != nil && (p.state == StateLive || p.state == StateStalled) && r.outdated(s) && !s.retiring {
-			// A release that does not start in one slot is not tried in others.
-			if !now.Before(s.again) && len(s.leaving) < maxLeaving {
+		if p := s.current; p != nil && (p.state == StateLive || p.state == StateStalled) && r.outdated(s) && !s.removing {
+			// While a release does not start in one slot, it is not tried in others.
+			if !now.Before(s.startAt) && len(s.leaving) < maxLeaving {
 				return s, r.replace(p, "reload")
 			}
 			return nil, nil
@@ -50,31 +50,31 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 	return r.recycle(now)
 }
 
-// failed notes that a successor failed, and reports whether that delays a
+// recordFailure records that a successor failed. It reports whether that delays a
 // reload.
-func (r *rollout) failed(s *slot, why string) bool {
+func (r *rollout) recordFailure(s *slot, why string) bool {
 	if r.reloading {
-		r.err = fmt.Sprintf("%s: %s", s.name(), why)
+		r.failure = fmt.Sprintf("%s: %s", s.name(), why)
 	}
 	return r.reloading
 }
 
-// finish notes that no slot is outdated, and reports whether a reload has ended
-// with that.
+// finish is called when no slot is outdated. It reports whether that completes a
+// reload.
 func (r *rollout) finish() bool {
 	if !r.reloading {
 		return false
 	}
-	r.reloading, r.err = false, ""
+	r.reloading, r.failure = false, ""
 	r.reloads++
 	return true
 }
 
-// outdated reports whether the slot's process is of an earlier release, or has
-// a share of the machine for which a reload has left too many slots or too few.
+// outdated reports whether the process of a slot is of an earlier release, or has
+// resource limits for a number of slots that a reload has changed.
 func (r *rollout) outdated(s *slot) bool {
 	return !s.keep && s.current != nil &&
-		(s.current.release != r.supervisor.release.number || r.reloading && s.current.share != r.supervisor.shareOfMachine(s.role))
+		(s.current.release != r.supervisor.release.number || r.reloading && s.current.resources != r.supervisor.resourceLimits(s.role))
 }
 
 // replace starts the successor of a process.
@@ -84,8 +84,7 @@ func (r *rollout) replace(p *process, why string) error {
 	return r.supervisor.start(p.slot)
 }
 
-// recycle replaces a process that has reached a limit. It waits until no other
-// one leaves: there is no hurry.
+// recycle replaces a process that has reached a limit, if no other process is leaving.
 func (r *rollout) recycle(now time.Time) (*slot, error) {
 	var p *process
 	var reached string
@@ -93,9 +92,9 @@ func (r *rollout) recycle(now time.Time) (*slot, error) {
 		if len(s.leaving) > 0 {
 			return nil, nil
 		}
-		if a := s.accepting(); p == nil && a != nil && !s.retiring && !now.Before(s.again) {
-			if reached = r.reachedLimit(a); reached != "" {
-				p = a
+		if live := s.liveProcess(); p == nil && live != nil && !s.removing && !now.Before(s.startAt) {
+			if reached = r.reachedLimit(live); reached != "" {
+				p = live
 			}
 		}
 	}
@@ -105,9 +104,10 @@ func (r *rollout) recycle(now time.Time) (*slot, error) {
 	return p.slot, r.replace(p, reached)
 }
 
-// reachedLimit says which limit a process has reached; empty if none.
+// reachedLimit returns a text about the limit that a process has reached. It is empty
+// if there is none.
 func (r *rollout) reachedLimit(p *process) string {
-	if n := p.lane.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
+	if n := p.counters.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
 		return fmt.Sprintf("request limit reached: %d", n)
 	}
 	if r.maxRSS > 0 && p.rss >= r.maxRSS {

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// A process over -max-rss is replaced once, and the successor stays.
-func TestMemoryReplacesAProcess(t *testing.T) {
+// A process that reaches the memory limit is replaced once.
+func TestMemoryLimit(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
-		time.Sleep(memoryEvery + idleEvery)
+		time.Sleep(memoryInterval + idleInterval)
 		synctest.Wait()
 		if s := status(t, m); s.State != StateLive || s.PID != 1 || s.Generation != 2 {
 			t.Errorf("while the successor boots: %+v", s)
@@ -24,9 +24,9 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 		f.mu.Lock()
 		f.rss = 1 << 20
 		f.mu.Unlock()
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if s := status(t, m); s.PID != 2 || !slices.Equal(kills, []string{"terminated"}) {
 			t.Errorf("afterwards: %+v, signals %q", s, kills)
 		}
@@ -39,10 +39,10 @@ func TestMemoryReplacesAProcess(t *testing.T) {
 	})
 }
 
-// A successor that never gets ready leaves the old process in its place.
-func TestSuccessorThatFails(t *testing.T) {
+// If a successor does not become ready, the old process stays.
+func TestFailingSuccessor(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.mu.Lock()
 		f.rss = 2 << 30
 		f.mu.Unlock()
@@ -55,23 +55,23 @@ func TestSuccessorThatFails(t *testing.T) {
 		f.exit(1)
 		synctest.Wait()
 		if s := status(t, m); s.PID == 1 || s.Restarts != 1 {
-			t.Errorf("the old process died: %+v; want its successor in its place", s)
+			t.Errorf("after the exit of the old process: %+v; want its successor", s)
 		}
 	})
 }
 
 func TestTrialThatHangs(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		f.signals <- syscall.SIGHUP
-		f.signals <- syscall.SIGHUP // waits for the first, and hangs too
+		f.signals <- syscall.SIGHUP // runs after the first, and hangs too
 		for range 2 {
 			time.Sleep(3*time.Second + time.Millisecond)
 			synctest.Wait()
 		}
 		all, err := m.Status(t.Context())
-		_, kills := f.saw()
-		if err != nil || !strings.Contains(all.ReloadFailed, "has not finished its check within 3s") || len(kills) != 2 {
+		_, kills := f.recorded()
+		if err != nil || !strings.Contains(all.ReloadFailed, "has not finished its trial run within 3s") || len(kills) != 2 {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
 		if s := all.Slots[0]; s.PID != 1 || s.State != StateLive {
@@ -80,17 +80,17 @@ func TestTrialThatHangs(t *testing.T) {
 	})
 }
 
-// When the master is about to execute itself the children are not read from any
-// more: what was read would be lost. When that fails, all goes on.
-func TestExecThatFails(t *testing.T) {
+// The master reads no messages from children when it executes the new binary, because
+// they would be lost. If execve fails, it reads them again.
+func TestFailingExec(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
 		f.exec = func() error {
-			for pid, said := range f.controls {
+			for pid, messages := range f.controls {
 				select {
-				case said <- "lost":
-					t.Errorf("somebody still reads what %d says", pid)
+				case messages <- "lost":
+					t.Errorf("the messages of process %d are still read", pid)
 				default:
 				}
 			}
@@ -98,10 +98,10 @@ func TestExecThatFails(t *testing.T) {
 		}
 		f.signals <- syscall.SIGHUP
 		synctest.Wait()
-		f.say(readyMessage) // the canary
+		f.send(readyMessage) // the canary
 		synctest.Wait()
 		all, err := m.Status(t.Context())
-		_, kills := f.saw()
+		_, kills := f.recorded()
 		if err != nil || !strings.Contains(all.ReloadFailed, "exec format error") || !slices.Equal(kills, []string{"terminated"}) {
 			t.Errorf("%+v, %v, signals %q", all, err, kills)
 		}
@@ -110,11 +110,11 @@ func TestExecThatFails(t *testing.T) {
 		if s := status(t, m); s.PID != 1 || s.State != StateLive {
 			t.Errorf("%+v; want the old process", s)
 		}
-		// Its messages are read again.
+		// Messages are read again.
 		f.exit(1)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		f.say(readyMessage)
+		f.send(readyMessage)
 		synctest.Wait()
 		if s := status(t, m); s.PID != 3 || s.State != StateLive {
 			t.Errorf("%+v; want a new process", s)

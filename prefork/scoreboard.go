@@ -10,60 +10,60 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pageSize is one page of every Linux that Go runs on; what the lanes leave of
-// it holds the slot's own sums, and the application's counters.
+// pageSize is the size of a scoreboard page in bytes: one memory page on most
+// machines.
 const pageSize = 4096
 
-// pageLayout changes with the meaning of a page's bytes: a master of another
-// layout cannot take over, since children of both would write to it. What was
-// unused, and so is zero, may be given a meaning without that: an older binary
-// leaves it alone.
+// pageLayout is the version of pageContent. It must change when a field gets another
+// meaning. A master with another version cannot take over, because children of both
+// releases would write to the same page. Unused bytes are zero, and may be used without
+// a new version.
 const pageLayout = 1
 
-// lanes is how many processes of a slot can report at once: the current one,
-// the next, those that leave, and some to spare.
-const lanes = 16
+// maxProcesses is the maximum number of processes of a slot at the same time: the
+// current one, its successor, maxLeaving leaving ones, and a reserve.
+const maxProcesses = 16
 
-// page is a slot's page of the scoreboard: memory that the master and the
-// slot's processes map together (memfd_create(2)), so that what a child wrote
-// last outlives it and costs no system call. All fields are atomics.
-//
-// Each process of the slot has a lane of its own, distinguished by generation.
+// page is the scoreboard page of a slot: memory that the master and the processes of
+// the slot share (memfd_create(2)). A child updates it without a system call, and its
+// last values remain after its exit. All fields are atomics.
 type page struct {
 	fd int
 	*pageContent
 }
 
-// pageContent is what the bytes of a page mean.
+// pageContent is the content of a page.
 type pageContent struct {
-	lanes [lanes]Lane
-	past  struct { // of processes that are gone, set by the master
+	counters [maxProcesses]Counters
+	exited   struct { // sums over processes that have exited, written by the master
 		accepted atomic.Int64
 		adopted  atomic.Int64
 		_        [14]int64
 	}
-	tally Tally
+	appCounters AppCounters
 }
 
-// TallySize is how many counters a slot has for its application.
-const TallySize = 240
+// NumAppCounters is the number of counters that the application has in each slot.
+const NumAppCounters = 240
 
-// Tally are counters of the application, which all processes of a slot share:
-// they begin at 0 with the slot and survive its processes, kill -9 and reloads.
-// A word never changes its meaning between releases, since processes of two
-// count at the same time.
-type Tally [TallySize]atomic.Int64
+// AppCounters are counters of the application. All processes of a slot share them.
+// They are 0 when the slot is made, and keep their values when a process exits, also
+// after kill -9, and during a reload. A counter must have the same meaning in all
+// releases, because processes of two releases count at the same time.
+type AppCounters [NumAppCounters]atomic.Int64
 
-// Lane holds the figures of one process of a slot. It fills two cache lines, so that
-// neighbours do not slow each other down.
-type Lane struct {
-	pid         atomic.Int64 // set by the master; 0: no process
-	generation  atomic.Int64 // set by the master
+// Counters are the counters of one process, in the scoreboard page of its slot. The
+// server that uses the process must update Connections and Requests; prefork reads
+// them to steer connections and for Options.MaxRequests. The struct fills two cache
+// lines, so that two processes never write to the same one.
+type Counters struct {
+	pid         atomic.Int64 // written by the master; 0: no process
+	generation  atomic.Int64 // written by the master
 	heartbeat   atomic.Int64 // Unix time in nanoseconds
-	Connections atomic.Int64 // open now
-	Requests    atomic.Int64 // served since the process began
-	accepted    atomic.Int64 // connections taken from the slot's own socket
-	adopted     atomic.Int64 // and from those of siblings
+	Connections atomic.Int64 // open connections
+	Requests    atomic.Int64 // requests served since the start of the process
+	accepted    atomic.Int64 // connections accepted from the slot's own socket
+	adopted     atomic.Int64 // connections accepted from the sockets of other slots
 	_           [9]int64
 }
 
@@ -84,11 +84,11 @@ func newPage(slot string) (*page, error) {
 	return p, err
 }
 
-// mapPage maps the page of a descriptor.
+// mapPage maps the page that fd refers to.
 func mapPage(fd int) (*page, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Size != pageSize {
-		return nil, fmt.Errorf("map scoreboard: fd %d is not a page of it", fd)
+		return nil, fmt.Errorf("map scoreboard: descriptor %d is not a scoreboard page", fd)
 	}
 	mem, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -97,77 +97,88 @@ func mapPage(fd int) (*page, error) {
 	return &page{fd: fd, pageContent: (*pageContent)(unsafe.Pointer(unsafe.SliceData(mem)))}, nil
 }
 
-// close unmaps the page, in the master, when the slot is no more.
+// close frees the page, in the master.
 func (p *page) close() {
 	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(p.pageContent)), pageSize))
 	_ = unix.Close(p.fd)
 }
 
-// claim readies a free lane for a new process, before it can write to it, and
-// returns its number too.
-func (p *page) claim(generation int) (*Lane, int) {
-	for i := range p.lanes {
-		l := &p.lanes[i]
-		if l.pid.Load() != 0 {
+// claim resets free counters for a new process, before its start. It returns them and
+// their index, or nil and -1 if none are free.
+func (p *page) claim(generation int) (*Counters, int) {
+	for i := range p.counters {
+		c := &p.counters[i]
+		if c.pid.Load() != 0 {
 			continue
 		}
-		l.generation.Store(int64(generation))
-		l.heartbeat.Store(0)
-		l.Connections.Store(0)
-		l.Requests.Store(0)
-		l.accepted.Store(0)
-		l.adopted.Store(0)
-		return l, i
+		c.generation.Store(int64(generation))
+		c.heartbeat.Store(0)
+		c.Connections.Store(0)
+		c.Requests.Store(0)
+		c.accepted.Store(0)
+		c.adopted.Store(0)
+		return c, i
 	}
 	return nil, -1
 }
 
-// lane finds the lane of a generation and its number; nil if it has none.
-func (p *page) lane(generation int) (*Lane, int) {
-	for i := range p.lanes {
-		if p.lanes[i].generation.Load() == int64(generation) {
-			return &p.lanes[i], i
+// find returns the counters of a generation and their index, or nil and -1 if it has
+// none.
+func (p *page) find(generation int) (*Counters, int) {
+	for i := range p.counters {
+		if p.counters[i].generation.Load() == int64(generation) {
+			return &p.counters[i], i
 		}
 	}
 	return nil, -1
 }
 
-// alone reports whether no process of the slot lives but the given one.
-func (p *page) alone(generation int) bool {
-	for i := range p.lanes {
-		if p.lanes[i].pid.Load() != 0 && p.lanes[i].generation.Load() != int64(generation) {
+// onlyProcess reports whether no process of the slot is running, except the one with
+// the given generation.
+func (p *page) onlyProcess(generation int) bool {
+	for i := range p.counters {
+		if p.counters[i].pid.Load() != 0 && p.counters[i].generation.Load() != int64(generation) {
 			return false
 		}
 	}
 	return true
 }
 
-// vacate frees the lane of a process that is gone, and adds what it has accepted
-// to the slot's past.
-func (p *page) vacate(l *Lane) {
-	l.pid.Store(0)
-	l.Connections.Store(0)
-	p.past.accepted.Add(l.accepted.Swap(0))
-	p.past.adopted.Add(l.adopted.Swap(0))
+// free frees the counters of a process that has exited, and adds them to the sums of
+// the slot.
+func (p *page) free(c *Counters) {
+	c.pid.Store(0)
+	c.Connections.Store(0)
+	p.exited.accepted.Add(c.accepted.Swap(0))
+	p.exited.adopted.Add(c.adopted.Swap(0))
 }
 
-func (l *Lane) beat(now time.Time) { l.heartbeat.Store(now.UnixNano()) }
+func (c *Counters) setHeartbeat(now time.Time) { c.heartbeat.Store(now.UnixNano()) }
 
-// arrived adds up what the slot's processes have ever accepted, from its own
-// socket and from those of siblings.
-func (p *page) arrived() (own, adopted int64) {
-	own, adopted = p.past.accepted.Load(), p.past.adopted.Load()
-	for i := range p.lanes {
-		own += p.lanes[i].accepted.Load()
-		adopted += p.lanes[i].adopted.Load()
+// acceptedTotals returns the numbers of connections that all processes of the slot have
+// ever accepted, from its own socket and from the sockets of other slots.
+func (p *page) acceptedTotals() (own, adopted int64) {
+	own, adopted = p.exited.accepted.Load(), p.exited.adopted.Load()
+	for i := range p.counters {
+		own += p.counters[i].accepted.Load()
+		adopted += p.counters[i].adopted.Load()
 	}
 	return own, adopted
 }
 
-// connections adds up what the slot's processes hold open.
+// appCounterValues returns a copy of the application's counters.
+func (p *page) appCounterValues() []int64 {
+	values := make([]int64, NumAppCounters)
+	for i := range values {
+		values[i] = p.appCounters[i].Load()
+	}
+	return values
+}
+
+// connections returns the number of connections that the processes of the slot hold.
 func (p *page) connections() (n int) {
-	for i := range p.lanes {
-		n += int(p.lanes[i].Connections.Load())
+	for i := range p.counters {
+		n += int(p.counters[i].Connections.Load())
 	}
 	return n
 }

@@ -6,107 +6,108 @@ import (
 	"time"
 )
 
-// State is the state of a process and of its slot; the package comment shows the
+// State is the state of a process and of its slot. The package comment shows the
 // transitions.
 type State string
 
 // The states of a slot.
 const (
-	StateWaiting State = "backoff" // no process; the next one starts after the delay
-	StateBooting State = "booting"
-	StateLive    State = "live"
-	StateStalled State = "stalled" // connections wait and none is accepted, or no heartbeat
-	StateHung    State = "hung"    // stalled for the hang timeout; about to be killed
-	StateLeaving State = "leaving"
-	StateStopped State = "stopped"
+	StateBackoff State = "backoff" // no process; the next one starts after a delay
+	StateBooting State = "booting" // started, but not ready
+	StateLive    State = "live"    // ready and working
+	StateStalled State = "stalled" // does not accept connections, or sends no heartbeat
+	StateHung    State = "hung"    // stalled for Options.HangTimeout, about to be killed
+	StateLeaving State = "leaving" // drains, or the slot is being removed
+	StateStopped State = "stopped" // the slot is removed and its last process has exited
 )
 
-// States are all states of a slot.
+// States returns all states of a slot.
 func States() []State {
-	return []State{StateWaiting, StateBooting, StateLive, StateStalled, StateHung, StateLeaving, StateStopped}
+	return []State{StateBackoff, StateBooting, StateLive, StateStalled, StateHung, StateLeaving, StateStopped}
 }
 
-// maxLeaving bounds the processes of one slot that leave at the same time; the
-// next replacement waits.
+// maxLeaving is the maximum number of leaving processes in a slot. While a slot has that
+// many, its current process is not replaced.
 const maxLeaving = 8
 
-// slot is a place for a process. Only the master's goroutine touches it.
+// slot is a place for one process, and for its predecessors while they drain. Only the
+// goroutine of Run uses it.
 type slot struct {
-	role     string
-	number   int
-	keep     bool // a reload leaves its process alone
-	listener int  // descriptor of its socket, -1 if it has none
-	page     *page
-	reports  *reports // of its processes; nil: none
-	past     []byte   // sum of the reports of those that are gone
+	role         string
+	number       int
+	keep         bool // a reload does not replace its process
+	listener     int  // descriptor of its listening socket; -1: none
+	page         *page
+	reports      *reports // reports of its processes; nil: none
+	mergedReport []byte   // merged reports of processes that have exited
 
-	current *process   // does the slot's work, or is about to; nil: none
-	next    *process   // boots to take current's place; nil: none
-	leaving []*process // finish what they do
+	current *process   // does the work of the slot, or will do it when ready; nil: none
+	next    *process   // successor of current, not ready yet; nil: none
+	leaving []*process // draining
 
-	again         time.Time // when a process may be started again; zero: no need
-	generation    int       // processes so far
-	restarts      int       // of those, how many replaced one that died by itself
-	hangs         int       // how many were killed because they hung
-	deaths        deaths
-	started       time.Time // when the last process was
-	replaceReason string    // why the current process is replaced by the next
-	lastExit      string
+	startAt         time.Time // when the next process may be started; zero: none has to be
+	generation      int       // number of processes that were started
+	restarts        int       // number of unexpected exits, without failed successors
+	hangs           int       // number of processes that were killed because they hung
+	unexpectedExits exitTimes
+	started         time.Time // when the last process was started
+	replaceReason   string    // reason why next replaces current
+	lastExit        string    // reason of the last exit
 
-	retiring   bool      // no new connections; the slot is removed when none waits
-	quietSince time.Time // since when no connection waits in the socket; zero: some do
-	retired    bool      // the socket is closed, no process will come
+	removing        bool      // gets no new connections, and is removed when its accept queue is empty
+	queueEmptySince time.Time // while removing: when its accept queue became empty; zero: it is not
+	removed         bool      // its socket is closed, and no process is started any more
 
-	adopter *process // sibling that accepts from the socket meanwhile; nil: none
+	adopter *process // process of another slot that accepts from the socket; nil: none
 }
 
-// process is one child. Only the master's goroutine touches it.
+// process is one child. Only the goroutine of Run uses it.
 type process struct {
 	slot       *slot
 	pid        int
 	control    control
 	generation int
-	release    int // of the master that started it: which binary and configuration
-	lane       *Lane
-	place      int // number of the lane; -1: it has none
+	release    int // number of the release that it was started from
+	counters   *Counters
+	index      int // index of its counters and report; -1: it has none
 
 	state       State
-	since       time.Time // when the state was entered
-	deadline    time.Time // when the state must have changed; zero: never
-	booted      time.Time // when it became ready
-	quit        bool      // SIGQUIT was sent, SIGKILL is next
-	exitReason  string    // why the master made it leave or killed it; empty: it did not
-	share       string    // of the machine, as variables for the Go runtime
-	maxRequests int64     // requests after which it is replaced; 0: never
-	rss         int64     // resident memory in bytes when it was last weighed
-	pulse       pulse
+	since       time.Time // begin of the state
+	deadline    time.Time // when the state must have ended; zero: no deadline
+	readyAt     time.Time // when it became ready
+	quitSent    bool      // SIGQUIT was sent, SIGKILL follows
+	exitReason  string    // reason why the master drains or kills it; empty: it does not
+	resources   string    // its resource limits, see resourceLimits
+	maxRequests int64     // number of requests after which it is replaced; 0: unlimited
+	rss         int64     // resident memory in bytes, at the last reading
+	health      health
 }
 
 func (s *slot) name() string { return fmt.Sprintf("%s.%d", s.role, s.number) }
 
-// state is that of the slot's current process, if it has one.
+// state returns the state of the slot. Unless the slot is being removed, that is the
+// state of its current process.
 func (s *slot) state() State {
 	switch {
-	case s.retiring || s.retired && len(s.leaving) > 0:
+	case s.removing || s.removed && len(s.leaving) > 0:
 		return StateLeaving
-	case s.retired:
+	case s.removed:
 		return StateStopped
 	case s.current != nil:
 		return s.current.state
 	}
-	return StateWaiting
+	return StateBackoff
 }
 
-// accepting returns the process that takes connections from the slot's own
-// socket; nil if none does.
-func (s *slot) accepting() *process {
+// liveProcess returns the current process if it is live, else nil.
+func (s *slot) liveProcess() *process {
 	if s.current != nil && s.current.state == StateLive {
 		return s.current
 	}
 	return nil
 }
 
-// processes are all of the slot's, in any state.
+// processes iterates over all processes of the slot.
 func (s *slot) processes() iter.Seq[*process] {
 	return func(yield func(*process) bool) {
 		for _, p := range append([]*process{s.current, s.next}, s.leaving...) {
@@ -117,7 +118,8 @@ func (s *slot) processes() iter.Seq[*process] {
 	}
 }
 
-// enter moves the process to a state that must end within limit; 0 is no limit.
+// enter changes the state of a process. The state must end within limit; 0 means no
+// limit.
 func (p *process) enter(state State, now time.Time, limit time.Duration) {
 	p.state, p.since, p.deadline = state, now, time.Time{}
 	if limit > 0 {

@@ -7,32 +7,32 @@ import (
 	"slices"
 )
 
-// slotTable holds the slots in the order of their roles and numbers, and the
-// figures of slots that were removed.
+// slotTable holds the slots, in the order of their roles and numbers, and the statistics
+// of removed slots.
 type slotTable struct {
-	roles  []Role
-	all    []*slot
-	former map[string]savedFigures // by slot name
+	roles   []Role
+	all     []*slot
+	removed map[string]savedStats // by slot name
 }
 
-// create makes a slot, which is not in the table yet. It continues the figures
-// of a removed slot of the same name.
+// create makes a slot, but does not put it into the table. The slot continues the
+// statistics of a removed slot of the same name.
 func (t *slotTable) create(role Role, number int) (*slot, error) {
-	s := &slot{role: role.Name, keep: role.Keep, number: number, listener: -1}
+	s := &slot{role: role.Name, keep: role.KeepOnReload, number: number, listener: -1}
 	var err error
 	if s.page, err = newPage(s.name()); err != nil {
-		return nil, fmt.Errorf("make scoreboard: %w", err)
+		return nil, fmt.Errorf("create scoreboard page: %w", err)
 	}
 	if s.reports, err = newReports(s.name()); err != nil {
 		s.page.close()
-		return nil, fmt.Errorf("make report memory: %w", err)
+		return nil, fmt.Errorf("create memory for reports: %w", err)
 	}
-	s.restore(t.former[s.name()])
-	delete(t.former, s.name())
+	s.restoreStats(t.removed[s.name()])
+	delete(t.removed, s.name())
 	return s, nil
 }
 
-// insert puts a slot after the last one of its role.
+// insert puts a slot into the table, after the last slot of its role.
 func (t *slotTable) insert(s *slot) {
 	after := 0
 	for _, role := range t.roles {
@@ -46,15 +46,15 @@ func (t *slotTable) insert(s *slot) {
 	t.all = slices.Insert(t.all, after, s)
 }
 
-// release frees the memory of a slot and keeps its figures.
+// release frees the memory of a slot, and keeps its statistics.
 func (t *slotTable) release(s *slot) {
-	t.former[s.name()] = s.save()
+	t.removed[s.name()] = s.saveStats()
 	s.page.close()
 	s.reports.close()
 }
 
-// removeStopped takes slots without a process and without a future out of the
-// table, and returns their names.
+// removeStopped removes slots in the state stopped from the table, and returns their
+// names.
 func (t *slotTable) removeStopped() (names []string) {
 	stopped := func(s *slot) bool { return s.state() == StateStopped }
 	if !slices.ContainsFunc(t.all, stopped) {
@@ -71,7 +71,7 @@ func (t *slotTable) removeStopped() (names []string) {
 	return names
 }
 
-// listening are the slots of the roles that listen.
+// listening returns the slots of the roles that listen.
 func (t *slotTable) listening() (slots []*slot) {
 	for _, role := range t.roles {
 		for _, s := range t.all {
@@ -83,7 +83,7 @@ func (t *slotTable) listening() (slots []*slot) {
 	return slots
 }
 
-// find returns the slot of that name; nil if there is none.
+// find returns the slot with a name, or nil if there is none.
 func (t *slotTable) find(name string) *slot {
 	for _, s := range t.all {
 		if s.name() == name {
@@ -93,7 +93,7 @@ func (t *slotTable) find(name string) *slot {
 	return nil
 }
 
-// processes are those of all slots.
+// processes iterates over the processes of all slots.
 func (t *slotTable) processes() iter.Seq[*process] {
 	return func(yield func(*process) bool) {
 		for _, s := range t.all {
@@ -106,7 +106,7 @@ func (t *slotTable) processes() iter.Seq[*process] {
 	}
 }
 
-// process returns the process with that PID; nil if no slot has it.
+// process returns the process with a PID, or nil if there is none.
 func (t *slotTable) process(pid int) *process {
 	for p := range t.processes() {
 		if p.pid == pid {
@@ -116,38 +116,38 @@ func (t *slotTable) process(pid int) *process {
 	return nil
 }
 
-// live counts the slots whose current process is live.
+// live returns the number of slots with a live process.
 func (t *slotTable) live() (n int) {
 	for _, s := range t.all {
-		if s.accepting() != nil {
+		if s.liveProcess() != nil {
 			n++
 		}
 	}
 	return n
 }
 
-// count returns how many slots of a role are here to stay.
+// count returns the number of slots of a role, without those that are being removed.
 func (t *slotTable) count(role string) (n int) {
 	for _, s := range t.all {
-		if s.role == role && !s.retired && !s.retiring {
+		if s.role == role && !s.removed && !s.removing {
 			n++
 		}
 	}
 	return n
 }
 
-// last returns the last slot of a role that is here to stay; nil if there is
+// last returns the last slot of a role that is not being removed, or nil if there is
 // none.
 func (t *slotTable) last(role string) (last *slot) {
 	for _, s := range t.all {
-		if s.role == role && !s.retired && !s.retiring {
+		if s.role == role && !s.removed && !s.removing {
 			last = s
 		}
 	}
 	return last
 }
 
-// descriptors are those of all slots and processes.
+// descriptors returns the descriptors of all slots and processes.
 func (t *slotTable) descriptors() (fds []int) {
 	for _, s := range t.all {
 		fds = append(fds, s.page.fd)
@@ -163,14 +163,15 @@ func (t *slotTable) descriptors() (fds []int) {
 	return fds
 }
 
-// removedFigures are those of removed slots, in the order of their names.
-func (t *slotTable) removedFigures() (figures []Figures) {
-	for _, name := range slices.Sorted(maps.Keys(t.former)) {
-		f := t.former[name]
-		figures = append(figures, Figures{
-			SlotStatus: SlotStatus{Slot: name, Role: f.Role, State: StateStopped, Generation: f.Generation, Restarts: f.Restarts},
-			Accepted:   f.Accepted, Adopted: f.Adopted, Hangs: f.Hangs, Tally: f.Tally, Past: f.Past,
+// removedStats returns the statistics of removed slots, sorted by slot name.
+func (t *slotTable) removedStats() (stats []SlotStats) {
+	for _, name := range slices.Sorted(maps.Keys(t.removed)) {
+		saved := t.removed[name]
+		stats = append(stats, SlotStats{
+			SlotStatus: SlotStatus{Slot: name, Role: saved.Role, State: StateStopped, Generation: saved.Generation, Restarts: saved.Restarts},
+			Accepted:   saved.Accepted, Adopted: saved.Adopted, Hangs: saved.Hangs,
+			AppCounters: saved.AppCounters, MergedReport: saved.MergedReport,
 		})
 	}
-	return figures
+	return stats
 }

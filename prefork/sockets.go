@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen binds the sockets of the role that listens, or takes those that
-// systemd or the previous master has handed over, and returns the address, with
-// the port the kernel chose if it was 0. It returns nil if no role listens.
-// Errors wrap the system's: syscall.EADDRINUSE, syscall.EACCES.
+// Listen opens the listening sockets of the slots, or takes over the sockets from
+// systemd (sd_listen_fds(3)) or from the previous master. It returns their address; if
+// the port in Options.Address is 0, with the port that the kernel chose. It returns
+// nil if no role listens. Errors wrap those of the system, such as
+// syscall.EADDRINUSE and syscall.EACCES.
 func (m *Master) Listen() (net.Addr, error) {
 	if m.resumed == nil {
 		if err := m.sockets.bind(m.opt.Address, m.slots.listening()); err != nil {
@@ -25,17 +26,17 @@ func (m *Master) Listen() (net.Addr, error) {
 	return m.sockets.address, nil
 }
 
-// sockets are the listening sockets of the slots: a SO_REUSEPORT group with one
-// for each slot, or a single one that all slots share.
+// sockets are the listening sockets of the slots: a SO_REUSEPORT group with one socket
+// for each slot, or one socket that all slots share.
 type sockets struct {
-	sys     *system
-	address *net.TCPAddr // nil: there are none
-	handed  bool         // they came from systemd
-	shared  bool         // there is one, for all
-	group   []*slot      // slots with a socket of their own, in the order of listen(2)
+	sys         *system
+	address     *net.TCPAddr // nil: there are no sockets
+	fromSystemd bool         // systemd passed the sockets
+	shared      bool         // all slots share one socket
+	group       []*slot      // slots with a socket of their own, in the order of listen(2)
 }
 
-// bind gives every slot its socket.
+// bind opens the sockets of some slots, or takes them over from systemd.
 func (l *sockets) bind(address string, slots []*slot) error {
 	if len(slots) == 0 {
 		return nil
@@ -44,9 +45,9 @@ func (l *sockets) bind(address string, slots []*slot) error {
 	var err error
 	switch {
 	case l.shared:
-		fds, l.address, err = takeHanded(1)
-	case l.handed:
-		fds, l.address, err = takeHanded(len(slots))
+		fds, l.address, err = inheritSystemdSockets(1)
+	case l.fromSystemd:
+		fds, l.address, err = inheritSystemdSockets(len(slots))
 	default:
 		fds, l.address, err = listenGroup(address, len(slots))
 	}
@@ -76,15 +77,15 @@ func (l *sockets) resume(s *slot) {
 	}
 }
 
-// join gives a new slot a socket: another one of the group, or the one that
-// sibling has if all share it.
+// join gives a new slot its socket: a new one in the group, or that of sibling if all
+// slots share one.
 func (l *sockets) join(s, sibling *slot) error {
 	switch {
 	case l.shared:
 		s.listener = sibling.listener
 		return nil
-	case l.handed:
-		return errors.New("the sockets were handed over, and their number is fixed")
+	case l.fromSystemd:
+		return errors.New("systemd passed the sockets and their number is fixed: change it in the socket unit")
 	}
 	fd, err := listenOne(l.address, true)
 	if err != nil {
@@ -95,40 +96,40 @@ func (l *sockets) join(s, sibling *slot) error {
 	return nil
 }
 
-// own reports whether the slot has a socket that no other slot uses.
-func (l *sockets) own(s *slot) bool { return s.listener >= 0 && !l.shared }
+// hasOwnSocket reports whether the slot has a socket that no other slot uses.
+func (l *sockets) hasOwnSocket(s *slot) bool { return s.listener >= 0 && !l.shared }
 
-// fixed reports whether the number of sockets from systemd determines how many
-// slots the role has.
-func (l *sockets) fixed(role Role) bool { return role.Listens && l.handed && !l.shared }
+// fixedCount reports whether the number of sockets from systemd fixes the number of
+// slots of a role.
+func (l *sockets) fixedCount(role Role) bool { return role.Listens && l.fromSystemd && !l.shared }
 
-// queue is how many connections wait in the slot's own socket. The queue of a
-// shared one is no sign for a single slot.
-func (l *sockets) queue(s *slot) int {
-	if !l.own(s) {
+// acceptQueue returns the number of connections in the accept queue of a slot. It is 0
+// for a shared socket, whose queue says nothing about one slot.
+func (l *sockets) acceptQueue(s *slot) int {
+	if !l.hasOwnSocket(s) {
 		return 0
 	}
-	return l.sys.queue(s.listener)
+	return l.sys.acceptQueue(s.listener)
 }
 
-// isLast reports whether the slot's socket is the last of the group. Closing
-// another one would renumber those after it.
+// isLast reports whether the socket of a slot is the last of the group.
 func (l *sockets) isLast(s *slot) bool { return len(l.group) > 0 && s == l.group[len(l.group)-1] }
 
 // closeLast closes the last socket of the group.
 func (l *sockets) closeLast() {
 	s := l.group[len(l.group)-1]
 	l.group = slices.Delete(l.group, len(l.group)-1, len(l.group))
-	// Not only this copy: while a stopped child or adopter has one, the socket
-	// would keep its place in the group, and the next slot get another number.
-	if !l.handed { // systemd uses its own again
+	// Children may have copies of the socket, and a stopped child does not close its
+	// copy. The socket would then stay in the group, and the next slot would get
+	// another index. shutdown(2) removes the socket from the group.
+	if !l.fromSystemd { // systemd keeps a copy, which it uses again
 		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
 	}
 	_ = unix.Close(s.listener)
 	s.listener = -1
 }
 
-// closeAll closes the sockets of the slots, once each: they may share one.
+// closeAll closes the sockets of some slots, each once even if slots share it.
 func (l *sockets) closeAll(slots []*slot) {
 	closed := map[int]bool{-1: true}
 	for _, s := range slots {

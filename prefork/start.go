@@ -2,6 +2,7 @@ package prefork
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -11,52 +12,52 @@ import (
 	"time"
 )
 
-// release is what a process is started from: the binary and the configuration
-// that the master runs with, or the next one's.
+// release is a binary and a configuration that processes are started from: those of the
+// running master or, during a reload, the new ones.
 type release struct {
-	number  int
+	number  int    // 0 for the first master, one more after each reload
 	program string // path of the binary
 	config  []byte
 }
 
-// ownBinary is the running program, also when its file has been replaced since:
-// a child that is started again after a crash is the same program as its
-// siblings.
+// ownBinary is the path of the running binary. It stays valid when the file of the
+// binary is replaced. A child that is started again is therefore of the same release as
+// the other children.
 const ownBinary = "/proc/self/exe"
 
-// ErrNoProc is New's error if the path to the running binary does not exist, as
-// in a root folder without a mounted /proc.
-var ErrNoProc = errors.New("no /proc/self/exe, which children are started from: mount -t proc proc /proc")
+// ErrProcNotMounted is returned by New if /proc/self/exe does not exist, for example in
+// a chroot without /proc. The master starts children from that path.
+var ErrProcNotMounted = errors.New("no /proc/self/exe to start children from: mount -t proc proc /proc")
 
-// supervisor starts, watches and ends the processes of the slots.
+// supervisor starts and stops the processes of the slots, and reads their messages.
 type supervisor struct {
 	sys      *system
 	log      *slog.Logger
 	opt      *Options
 	slots    *slotTable
 	instance string
-	release  release // what processes are started from
+	release  release // the running release
 
 	messages chan message
-	readers  sync.WaitGroup // goroutines that read from children
+	readers  sync.WaitGroup // goroutines that read the control sockets
 	ended    chan struct{}  // closed when messages are no longer received
 }
 
-// message is one that a child sent on its control socket.
+// message is a message from a child, received on its control socket.
 type message struct {
 	process *process
 	text    string
 }
 
-// start gives a slot a process of the running release: its current one if it
-// has none, else the next.
+// start starts a process of the running release in a slot: its current process if it
+// has none, else the successor of that.
 func (v *supervisor) start(s *slot) error { return v.startRelease(s, v.release) }
 
-// startRelease is start with another release. A process that cannot be started
-// counts as one that died, so the slot tries again after its backoff.
+// startRelease is start with another release. A failed start is handled as an
+// unexpected exit, so that the start is tried again after the backoff.
 func (v *supervisor) startRelease(s *slot, r release) error {
 	now := v.sys.now()
-	s.again, s.started = time.Time{}, now
+	s.startAt, s.started = time.Time{}, now
 	p := &process{slot: s, generation: s.generation + 1, release: r.number, maxRequests: v.drawMaxRequests()}
 	if s.current == nil {
 		s.current = p
@@ -64,7 +65,7 @@ func (v *supervisor) startRelease(s *slot, r release) error {
 		s.next = p
 	}
 	if err := v.spawn(p, r); err != nil {
-		v.died(p, err.Error())
+		v.handleUnexpectedExit(p, err.Error())
 		return err
 	}
 	s.generation = p.generation
@@ -75,10 +76,10 @@ func (v *supervisor) startRelease(s *slot, r release) error {
 }
 
 func (v *supervisor) spawn(p *process, r release) (err error) {
-	if p.lane, p.place = p.slot.page.claim(p.generation); p.lane == nil {
-		return errors.New("too many processes in the slot")
+	if p.counters, p.index = p.slot.page.claim(p.generation); p.counters == nil {
+		return fmt.Errorf("the slot has reached the limit of %d processes", maxProcesses)
 	}
-	p.slot.reports.clear(p.place)
+	p.slot.reports.clear(p.index)
 	p.pid, p.control, err = v.sys.spawn(command{
 		program:  r.program,
 		argv0:    v.opt.Program + ": " + p.slot.name(),
@@ -89,12 +90,12 @@ func (v *supervisor) spawn(p *process, r release) (err error) {
 		reports:  p.slot.reports.descriptor(),
 	})
 	if err == nil {
-		p.lane.pid.Store(int64(p.pid))
+		p.counters.pid.Store(int64(p.pid))
 	}
 	return err
 }
 
-// configFor returns what a child of a role gets of a configuration.
+// configFor returns the part of a configuration for the children of a role.
 func (v *supervisor) configFor(role string, config []byte) []byte {
 	if v.opt.ConfigFor == nil {
 		return config
@@ -102,8 +103,8 @@ func (v *supervisor) configFor(role string, config []byte) []byte {
 	return v.opt.ConfigFor(role, config)
 }
 
-// drawMaxRequests draws after how many requests a process is replaced: up to a
-// tenth more than MaxRequests, so that slots are not replaced in step.
+// drawMaxRequests returns the request limit of a new process: MaxRequests plus up to a
+// tenth at random, so that slots are not replaced at the same time.
 func (v *supervisor) drawMaxRequests() int64 {
 	if v.opt.MaxRequests <= 0 {
 		return 0
@@ -111,13 +112,13 @@ func (v *supervisor) drawMaxRequests() int64 {
 	return v.opt.MaxRequests + rand.N(v.opt.MaxRequests/10+1)
 }
 
-// watch begins to read a child's messages.
+// watch starts a goroutine that reads the messages of a child.
 func (v *supervisor) watch(p *process) {
 	v.readers.Go(func() { v.read(p) }) // ends when the control socket is closed
 }
 
-// read turns a child's messages into events. End of file is none: SIGCHLD
-// announces the exit of the process.
+// read passes the messages of a child to the loop of Run. It ignores end of file,
+// because SIGCHLD reports the exit of the process.
 func (v *supervisor) read(p *process) {
 	buf := make([]byte, 256)
 	for {
@@ -133,8 +134,8 @@ func (v *supervisor) read(p *process) {
 	}
 }
 
-// environ is a child's environment: the master's without the variables for the
-// master alone, and with the child's share of the machine.
+// environ returns the environment of a child: that of the master, without the variables
+// for the master alone, with the child's slot and resource limits.
 func (v *supervisor) environ(p *process) []string {
 	env := slices.Clone(v.opt.Environ)
 	if v.opt.EnvironFor != nil {
@@ -152,8 +153,8 @@ func (v *supervisor) environ(p *process) []string {
 	if p.slot.reports != nil {
 		env = append(env, envReports+"=1")
 	}
-	p.share = v.shareOfMachine(p.slot.role)
-	env = append(env, strings.Fields(p.share)...)
+	p.resources = v.resourceLimits(p.slot.role)
+	env = append(env, strings.Fields(p.resources)...)
 	return append(env,
 		envSlot+"="+p.slot.name(),
 		envGeneration+"="+strconv.Itoa(p.generation),
@@ -161,8 +162,8 @@ func (v *supervisor) environ(p *process) []string {
 	)
 }
 
-// markReady makes a booting process live if the message says that it is ready,
-// and reports whether it did.
+// markReady makes a booting process live if it has sent readyMessage. It reports whether
+// it did.
 func (v *supervisor) markReady(msg message) bool {
 	p := msg.process
 	if p.state != StateBooting || msg.text != readyMessage {
@@ -171,19 +172,19 @@ func (v *supervisor) markReady(msg message) bool {
 	now := v.sys.now()
 	v.log.Info("child ready", "slot", p.slot.name(), "pid", p.pid, "boot_time", now.Sub(p.since).Round(time.Millisecond))
 	p.enter(StateLive, now, 0)
-	p.booted = now
+	p.readyAt = now
 	return true
 }
 
-// pauseReading stops the goroutines that read from children: what they have
-// read would be lost with them when the master executes itself. What is unread
-// stays in the sockets.
+// pauseReading stops the goroutines that read from children. Messages that they have
+// read would be lost when the master executes the new binary. Unread messages stay in
+// the sockets.
 func (v *supervisor) pauseReading() {
 	for p := range v.slots.processes() {
 		_ = p.control.SetReadDeadline(time.Unix(1, 0))
 	}
 	paused := make(chan struct{})
-	go func() { // ends when the readers have, which the deadlines see to
+	go func() { // ends with the readers, which the deadlines end
 		v.readers.Wait()
 		close(paused)
 	}()

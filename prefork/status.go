@@ -9,39 +9,41 @@ import (
 	"strconv"
 )
 
-// SlotStatus is the state of a slot.
+// SlotStatus is the status of a slot.
 type SlotStatus struct {
-	Slot        string `json:"slot"`
-	Role        string `json:"role"`
-	PID         int    `json:"pid"`
-	State       State  `json:"state"`
-	Generation  int    `json:"generation"`
-	Restarts    int    `json:"restarts"`
-	LastExit    string `json:"last_exit"`
-	Connections int    `json:"connections"`
-	AcceptQueue int    `json:"accept_queue"`
-	RSS         int64  `json:"rss"` // resident memory in bytes
+	Slot        string `json:"slot"`         // name, such as serve.0
+	Role        string `json:"role"`         // name of the role
+	PID         int    `json:"pid"`          // current process; 0: none
+	State       State  `json:"state"`        // state of the slot
+	Generation  int    `json:"generation"`   // number of processes that were started
+	Restarts    int    `json:"restarts"`     // number of unexpected exits
+	LastExit    string `json:"last_exit"`    // reason of the last exit; empty: none
+	Connections int    `json:"connections"`  // open connections of all its processes
+	AcceptQueue int    `json:"accept_queue"` // connections that no process has accepted yet
+	RSS         int64  `json:"rss"`          // resident memory of the current process in bytes
 }
 
-// Status is the state of all slots.
+// Status is the status of a master.
 type Status struct {
-	// ReloadFailed is why the last reload changed nothing, or has not reached
-	// every slot; empty if there was none, or it succeeded.
+	// ReloadFailed is the reason why the last reload changed nothing, or has not
+	// reached every slot. It is empty if the last reload succeeded, or if there was
+	// none.
 	ReloadFailed string
-	Slots        []SlotStatus
+	// Slots are the slots, in the order of their roles and numbers.
+	Slots []SlotStatus
 }
 
-// ErrNotRunning: Run has ended.
+// ErrNotRunning: Master.Run has returned.
 var ErrNotRunning = errors.New("master is not running")
 
-// Status returns the state of the slots, in their order. It may be
-// called from any goroutine while Run runs.
+// Status returns the status. It may be called from any goroutine while Run runs. The
+// error is ErrNotRunning, or the cause of ctx if that ends first.
 func (m *Master) Status(ctx context.Context) (status Status, err error) {
 	err = m.call(ctx, func() { status = m.status() })
 	return status, err
 }
 
-// call runs f on Run's goroutine, which owns all slots. f must be quick.
+// call runs f in the goroutine of Run, which owns all state. f must be quick.
 func (m *Master) call(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
@@ -67,15 +69,15 @@ func (m *Master) status() Status {
 			one.PID, one.RSS = s.current.pid, m.sys.memory(s.current.pid)
 		}
 		if s.listener >= 0 {
-			one.AcceptQueue = m.sys.queue(s.listener)
+			one.AcceptQueue = m.sys.acceptQueue(s.listener)
 		}
 		status.Slots[i] = one
 	}
 	return status
 }
 
-// residentMemory reads the second field of /proc/PID/statm, in pages
-// (proc_pid_statm(5)). It is 0 if there is no such process.
+// residentMemory returns the resident memory of a process in bytes: the second field of
+// /proc/PID/statm (proc_pid_statm(5)). It is 0 if there is no such process.
 func residentMemory(pid int) int64 {
 	if pid == 0 {
 		return 0

@@ -7,107 +7,105 @@ import (
 	"time"
 )
 
-// steering distributes new connections over the sockets of the group: by a BPF
-// program with a weight for each slot that accepts, and by adoption, in which a
-// live process accepts from the socket of a slot that does not.
+// steering distributes new connections among the slots. A BPF program distributes them
+// among the sockets of live slots, by weight. The socket of a slot that is not live is
+// adopted: a live process of another slot accepts from it.
 type steering struct {
 	sys     *system
 	log     *slog.Logger
 	sockets *sockets
 
-	shares   []share   // of the attached program
-	refused  bool      // the kernel refused the program
-	accepted int64     // connections accepted before the last observation
-	arrivals int       // connections accepted between the last two
-	busy     time.Time // when one was last seen to arrive
-	uneven   bool      // some slots hold many more connections than others
+	attached    []socketWeight // weights in the attached program
+	refused     bool           // the kernel refused a program
+	accepted    int64          // connections accepted before the last observation, by all slots
+	arrivals    int            // connections accepted between the last two observations
+	lastArrival time.Time      // time of the last observation with arrivals
+	uneven      bool           // the numbers of connections of the slots differ by more than unevenAbove
 }
 
-// observe counts the connections that have arrived since the last call, and
-// returns when the weights need another look. The weights hold until then, so
-// that is sooner while connections arrive at slots that hold different numbers
-// of them, and later when none have arrived for a while.
+// observe counts the connections that were accepted since the last call, and returns the
+// time until the weights must be computed again. See checkInterval.
 func (t *steering) observe(now time.Time) time.Duration {
 	var accepted int64
 	for _, s := range t.sockets.group {
-		own, adopted := s.page.arrived()
+		own, adopted := s.page.acceptedTotals()
 		accepted += own + adopted
 	}
-	// A slot that is removed takes its count along: one observation is too low.
+	// When a slot is removed, the sum decreases, and this observation is too low.
 	t.arrivals, t.accepted = int(max(accepted-t.accepted, 0)), accepted
 	if t.arrivals > 0 {
-		t.busy = now
+		t.lastArrival = now
 	}
 	switch {
 	case t.uneven && t.arrivals > 0:
-		return unevenEvery
-	case t.uneven || now.Sub(t.busy) < idleAfter:
-		return examineEvery
+		return unevenInterval
+	case t.uneven || now.Sub(t.lastArrival) < idleAfter:
+		return checkInterval
 	}
-	return idleEvery
+	return idleInterval
 }
 
-// reset makes what has been accepted so far no burst.
+// reset excludes the connections accepted so far from the next observation.
 func (t *steering) reset() {
 	t.observe(time.Time{})
-	t.arrivals, t.busy = 0, time.Time{}
+	t.arrivals, t.lastArrival = 0, time.Time{}
 }
 
-// update steers new connections to the slots that accept, and finds for the
-// socket of each other slot a process that accepts from it meanwhile. It is
-// called after every change, and does something only where something has
-// changed.
+// update steers new connections to the live slots, and finds an adopter for the socket
+// of each other slot. It must be called after every change, and does nothing if nothing
+// has changed.
 func (t *steering) update() {
 	var live []*process
 	for _, s := range t.sockets.group {
-		p := s.accepting()
+		p := s.liveProcess()
 		if s.adopter != nil && (p != nil || s.adopter.state != StateLive) {
-			// The adopter may still accept what is steered to s, so s is
-			// steered to from the next update on, at most examineEvery from now.
-			t.disown(s)
-		} else if p != nil && !s.retiring {
+			// The adopter may still accept from the socket of s for a moment.
+			// So s gets new connections only from the next update on, which
+			// follows within checkInterval.
+			t.endAdoption(s)
+		} else if p != nil && !s.removing {
 			live = append(live, p)
 		}
 	}
 	if len(live) == 0 {
-		return // connections wait in the sockets
+		return // connections stay in the accept queues
 	}
 	t.attach(live)
 	for _, s := range t.sockets.group {
-		if s.accepting() == nil && s.adopter == nil {
+		if s.liveProcess() == nil && s.adopter == nil {
 			t.adopt(s, live)
 		}
 	}
 }
 
-// attach attaches a program for the live processes unless it is attached
-// already.
+// attach attaches a program for the live processes, unless it is attached already.
 func (t *steering) attach(live []*process) {
 	held := make([]int, len(live))
 	for i, p := range live {
-		held[i] = p.connections() + t.sockets.queue(p.slot)
+		held[i] = p.connections() + t.sockets.acceptQueue(p.slot)
 	}
-	t.uneven = slices.Max(held)-slices.Min(held) > evenEnough
-	shares := make([]share, len(live))
-	for i, weight := range weigh(held, t.expected()) {
-		shares[i] = share{slices.Index(t.sockets.group, live[i].slot), weight}
+	t.uneven = slices.Max(held)-slices.Min(held) > unevenAbove
+	weights := make([]socketWeight, len(live))
+	for i, weight := range connectionWeights(held, t.expected()) {
+		weights[i] = socketWeight{slices.Index(t.sockets.group, live[i].slot), weight}
 	}
-	if slices.Equal(shares, t.shares) {
+	if slices.Equal(weights, t.attached) {
 		return
 	}
-	if err := t.sys.steer(t.sockets.group[0].listener, shares); err != nil && !t.refused {
+	if err := t.sys.attachSteering(t.sockets.group[0].listener, weights); err != nil && !t.refused {
 		t.refused = true
-		t.log.Warn("cannot steer connections, the kernel distributes them", "error", err)
+		t.log.Warn("cannot attach a BPF program, the kernel distributes connections evenly among all slots", "error", err)
 	}
-	if !slices.EqualFunc(shares, t.shares, func(a, b share) bool { return a.index == b.index }) {
-		t.log.Debug("connections steered", "slots", names(live), "held", held)
+	if !slices.EqualFunc(weights, t.attached, func(a, b socketWeight) bool { return a.index == b.index }) {
+		t.log.Debug("connections steered", "slots", slotNames(live), "held", held)
 	}
-	t.shares = shares
+	t.attached = weights
 }
 
-// expected estimates how many connections arrive before the weights can change
-// again: those that leaving processes still hold, whose clients reconnect, else
-// as many as arrived between the last two observations.
+// expected estimates the number of connections that arrive before the weights can change
+// again. The clients of leaving processes reconnect, so it is the number of their
+// connections. If there are none, it is the number of arrivals between the last two
+// observations.
 func (t *steering) expected() (n int) {
 	for _, s := range t.sockets.group {
 		for _, p := range s.leaving {
@@ -117,7 +115,7 @@ func (t *steering) expected() (n int) {
 	return cmp.Or(n, t.arrivals)
 }
 
-func names(live []*process) []string {
+func slotNames(live []*process) []string {
 	names := make([]string, len(live))
 	for i, p := range live {
 		names[i] = p.slot.name()
@@ -125,26 +123,25 @@ func names(live []*process) []string {
 	return names
 }
 
-// connections is how many the process holds open.
-func (p *process) connections() int { return int(p.lane.Connections.Load()) }
+// connections returns the number of open connections of the process.
+func (p *process) connections() int { return int(p.counters.Connections.Load()) }
 
-// adopt lets the live process that holds the fewest connections accept from
-// the socket of s too.
+// adopt makes the live process with the fewest connections accept from the socket of s.
 func (t *steering) adopt(s *slot, live []*process) {
 	adopter := slices.MinFunc(live, func(a, b *process) int { return a.connections() - b.connections() })
 	if err := adopter.control.Send(adoptMessage+s.name(), s.listener); err != nil {
-		t.log.Debug("adoption failed, trying again", "slot", s.name(), "adopter", adopter.slot.name(), "error", err)
+		t.log.Debug("cannot pass a socket to its adopter, trying again", "slot", s.name(), "adopter", adopter.slot.name(), "error", err)
 		return
 	}
 	t.log.Debug("socket adopted", "slot", s.name(), "adopter", adopter.slot.name())
 	s.adopter = adopter
 }
 
-// disown ends an adoption.
-func (t *steering) disown(s *slot) {
+// endAdoption ends an adoption.
+func (t *steering) endAdoption(s *slot) {
 	if s.adopter != nil {
-		// A process that does not get the message goes on accepting, which
-		// loses no connection.
+		// If the message is lost, the adopter continues to accept, which does no
+		// harm.
 		_ = s.adopter.control.Send(releaseMessage+s.name(), -1)
 	}
 	s.adopter = nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// recordedControl keeps what the master sends to a child.
+// recordedControl records the messages to a child.
 type recordedControl struct {
 	closedControl
 	sent []string
@@ -17,18 +17,18 @@ func (c *recordedControl) Send(text string, _ int) error {
 	return nil
 }
 
-// newSteering makes a steering of n live slots. attached are the indexes of the
-// slots in the last program.
+// newSteering makes a steering with n live slots. attached are the indexes of the
+// sockets in the last program.
 func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl, attached *[]int) {
 	t.Helper()
-	table := &slotTable{former: map[string]savedFigures{}}
+	table := &slotTable{removed: map[string]savedStats{}}
 	attached = new([]int)
 	sys := &system{
-		queue: func(int) int { return 0 },
-		steer: func(_ int, shares []share) error {
+		acceptQueue: func(int) int { return 0 },
+		attachSteering: func(_ int, weights []socketWeight) error {
 			*attached = nil
-			for _, s := range shares {
-				*attached = append(*attached, s.index)
+			for _, w := range weights {
+				*attached = append(*attached, w.index)
 			}
 			return nil
 		},
@@ -40,10 +40,10 @@ func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { table.release(s) })
-		s.listener = i // never used: sys does not ask the kernel
+		s.listener = i // not a real descriptor: the functions of sys do not use it
 		c := &recordedControl{}
 		p := &process{slot: s, state: StateLive, control: c}
-		p.lane, p.place = s.page.claim(1)
+		p.counters, p.index = s.page.claim(1)
 		s.current = p
 		controls = append(controls, c)
 		group.group = append(group.group, s)
@@ -54,24 +54,24 @@ func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl
 func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
 	st, controls, attached := newSteering(t, 3)
 	stalled := st.sockets.group[1]
-	st.sockets.group[0].current.lane.Connections.Store(7)
+	st.sockets.group[0].current.counters.Connections.Store(7)
 	st.update()
 	if !slices.Equal(*attached, []int{0, 1, 2}) {
 		t.Errorf("steered to %v; want all slots", *attached)
 	}
 	stalled.current.state = StateStalled
 	st.update()
-	st.update() // adopts once
+	st.update() // must not adopt a second time
 	if !slices.Equal(*attached, []int{0, 2}) {
 		t.Errorf("steered to %v; want all but the stalled slot", *attached)
 	}
 	if !slices.Equal(controls[2].sent, []string{"adopt serve.1"}) || len(controls[0].sent)+len(controls[1].sent) > 0 {
-		t.Errorf("sent %q, %q, %q; want the slot with the fewest connections to adopt", controls[0].sent, controls[1].sent, controls[2].sent)
+		t.Errorf("sent %q, %q, %q; want an adoption by the slot with the fewest connections", controls[0].sent, controls[1].sent, controls[2].sent)
 	}
 	stalled.current.state = StateLive
 	st.update()
 	if !slices.Equal(controls[2].sent, []string{"adopt serve.1", "release serve.1"}) || slices.Contains(*attached, 1) {
-		t.Errorf("sent %q, steered to %v; want the adoption to end before connections come", controls[2].sent, *attached)
+		t.Errorf("sent %q, steered to %v; want the adoption to end before new connections go to the slot", controls[2].sent, *attached)
 	}
 	st.update()
 	if !slices.Equal(*attached, []int{0, 1, 2}) {
@@ -79,22 +79,23 @@ func TestSteeringAvoidsAStalledSlotUntilItRecovers(t *testing.T) {
 	}
 }
 
-// An adopter that stalls itself is replaced by another one.
+// If an adopter stalls, another process adopts the socket.
 func TestSteeringReplacesAStalledAdopter(t *testing.T) {
 	st, controls, _ := newSteering(t, 3)
 	st.sockets.group[0].current = nil
-	st.sockets.group[2].current.lane.Connections.Store(7)
+	st.sockets.group[2].current.counters.Connections.Store(7)
 	st.update()
 	st.sockets.group[1].current.state = StateStalled
 	st.update()
 	st.update()
 	if !slices.Equal(controls[2].sent, []string{"adopt serve.1", "adopt serve.0"}) &&
 		!slices.Equal(controls[2].sent, []string{"adopt serve.0", "adopt serve.1"}) {
-		t.Errorf("sent %q; want the last live slot to adopt both", controls[2].sent)
+		t.Errorf("sent %q; want both sockets adopted by the last live slot", controls[2].sent)
 	}
 }
 
-// With no live slot the last program stays: connections wait in the sockets.
+// Without a live slot the last program stays attached, and connections stay in the accept
+// queues.
 func TestSteeringWithoutALiveSlot(t *testing.T) {
 	st, controls, attached := newSteering(t, 1)
 	st.update()

@@ -2,11 +2,10 @@ package prefork
 
 import "time"
 
-// stop drains every child: TERM now, QUIT and KILL after the grace time. A second
-// call, by a second signal, kills them at once.
+// stop drains all children. A second call kills them.
 func (m *Master) stop(why string) {
 	if m.stopping != "" {
-		m.log.Warn("stopping at once", "signal", why)
+		m.log.Warn("second signal, killing all children", "signal", why)
 		for p := range m.slots.processes() {
 			m.supervisor.kill(p, "second "+why)
 		}
@@ -16,14 +15,15 @@ func (m *Master) stop(why string) {
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
 	m.notifier.stopping()
 	m.reloader.stop()
-	// The children close their copies as they begin to drain. From then on new
-	// connections are refused, and a load balancer uses another server.
+	// The children close their copies of the sockets when they begin to drain. From
+	// then on the kernel refuses new connections, so that a load balancer uses another
+	// server.
 	m.sockets.closeAll(m.slots.all)
 	for _, s := range m.slots.all {
-		s.retiring, s.retired, s.again = false, true, time.Time{}
+		s.removing, s.removed, s.startAt = false, true, time.Time{}
 		for p := range s.processes() {
 			if p.state != StateLeaving {
-				m.supervisor.leave(p, why)
+				m.supervisor.drain(p, why)
 			}
 		}
 	}

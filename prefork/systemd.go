@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Variables of systemd's protocols (sd_listen_fds(3), sd_notify(3)).
+// Environment variables of systemd (sd_listen_fds(3), sd_notify(3)).
 const (
 	envListenFDs   = "LISTEN_FDS"
 	envListenPID   = "LISTEN_PID"
@@ -23,27 +23,28 @@ const (
 	envNotify      = "NOTIFY_SOCKET"
 )
 
-// firstHanded is SD_LISTEN_FDS_START: the first descriptor handed over.
-const firstHanded = 3
+// firstInheritedFD is the first descriptor after the standard ones. systemd passes
+// sockets from there on (SD_LISTEN_FDS_START).
+const firstInheritedFD = 3
 
-// maxHanded bounds what LISTEN_FDS may claim.
-const maxHanded = 1024
+// maxSystemdSockets is the maximum value of LISTEN_FDS.
+const maxSystemdSockets = 1024
 
-// handedOver returns how many descriptors systemd has handed to the process
-// with that PID.
-func handedOver(environ []string, pid int) (int, error) {
+// systemdSocketCount returns the number of sockets that systemd has passed to the
+// process with a PID.
+func systemdSocketCount(environ []string, pid int) (int, error) {
 	vars := variables(environ)
 	if vars[envListenPID] != strconv.Itoa(pid) || vars[envListenFDs] == "" {
-		return 0, nil // none, or meant for another process
+		return 0, nil // none, or they are for another process
 	}
 	n, err := strconv.Atoi(vars[envListenFDs])
-	if err != nil || n < 0 || n > maxHanded {
-		return 0, fmt.Errorf("%s=%s: not a number of sockets", envListenFDs, vars[envListenFDs])
+	if err != nil || n < 0 || n > maxSystemdSockets {
+		return 0, fmt.Errorf("%s=%s: not a number of sockets from 0 to 1024", envListenFDs, vars[envListenFDs])
 	}
 	return n, nil
 }
 
-// variables makes a map of an environment.
+// variables converts an environment to a map.
 func variables(environ []string) map[string]string {
 	vars := make(map[string]string, len(environ))
 	for _, v := range environ {
@@ -53,20 +54,20 @@ func variables(environ []string) map[string]string {
 	return vars
 }
 
-// takeHanded readies the sockets that systemd bound. They are used as raw
-// descriptors, as those the master makes itself are, see listenGroup.
-func takeHanded(n int) (fds []int, addr *net.TCPAddr, err error) {
-	for fd := firstHanded; fd < firstHanded+n; fd++ {
+// inheritSystemdSockets returns the descriptors of n sockets from systemd and their
+// address. It makes them non-blocking and close-on-exec, see listenGroup.
+func inheritSystemdSockets(n int) (fds []int, addr *net.TCPAddr, err error) {
+	for fd := firstInheritedFD; fd < firstInheritedFD+n; fd++ {
 		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		if err != nil || listening == 0 {
-			return nil, nil, fmt.Errorf("descriptor %d from systemd is no listening socket", fd)
+			return nil, nil, fmt.Errorf("descriptor %d from systemd is not a listening socket", fd)
 		}
 		bound, err := boundTo(fd)
 		if err != nil {
-			return nil, nil, fmt.Errorf("descriptor %d from systemd is no TCP socket: %w", fd, err)
+			return nil, nil, fmt.Errorf("descriptor %d from systemd is not a TCP socket: %w", fd, err)
 		}
 		if addr != nil && addr.String() != bound.String() {
-			return nil, nil, fmt.Errorf("sockets from systemd have different addresses, %s and %s: give one, or one a slot with ReusePort=", addr, bound)
+			return nil, nil, fmt.Errorf("sockets from systemd have different addresses, %s and %s: use one address in the socket unit, and ReusePort=yes for several sockets", addr, bound)
 		}
 		addr = bound
 		unix.CloseOnExec(fd)
@@ -81,12 +82,12 @@ func takeHanded(n int) (fds []int, addr *net.TCPAddr, err error) {
 	return fds, addr, nil
 }
 
-// notifier reports the state of the server to systemd (sd_notify(3)), if the
-// service is one of Type=notify.
+// notifier sends the state of the server to systemd (sd_notify(3)), if the service has
+// Type=notify or Type=notify-reload.
 type notifier struct {
 	sys          *system
 	log          *slog.Logger
-	lastNotified string // status line
+	lastNotified string // last status line sent
 }
 
 func (n *notifier) send(state string) {
@@ -95,14 +96,14 @@ func (n *notifier) send(state string) {
 	}
 }
 
-// reloading announces that a reload has begun; ready ends it.
+// reloading reports that a reload has begun. ready reports its end.
 func (n *notifier) reloading() {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	n.send(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d\nSTATUS=checking the new binary and configuration", now.Nano()/1000))
 }
 
-// ready announces that the server serves, at the start and after a reload.
+// ready reports that the server is ready, after the start or a reload.
 func (n *notifier) ready(status string) {
 	n.lastNotified = status
 	n.send("READY=1\nSTATUS=" + status)
@@ -125,15 +126,15 @@ func sdNotify(state string) error {
 	return err
 }
 
-// notifyReady notifies systemd that the server serves, once every slot has been
-// live.
+// notifyReady notifies systemd that the server is ready, but not before all slots have
+// been live.
 func (m *Master) notifyReady() {
 	if m.started {
 		m.notifier.ready(m.summary())
 	}
 }
 
-// summary is the state of the server in a line.
+// summary returns the state of the server in one line.
 func (m *Master) summary() string {
 	if m.stopping != "" {
 		return "stopping: " + m.stopping
@@ -145,11 +146,12 @@ func (m *Master) summary() string {
 	return line
 }
 
-// reloadError is why the last reload changed nothing, or has not reached every
-// slot; empty if it did.
-func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.err) }
+// reloadError returns the reason why the last reload changed nothing, or has not reached
+// every slot. It is empty if the reload succeeded.
+func (m *Master) reloadError() string { return cmp.Or(m.reloader.failure, m.rollout.failure) }
 
-// watchdog ticks as often as the master has to notify systemd's watchdog.
+// watchdog returns a ticker for the notifications to systemd's watchdog. tick is nil if
+// systemd does not expect any.
 func watchdog() (tick <-chan time.Time, stop func()) {
 	every := watchdogInterval()
 	if every <= 0 {
@@ -159,8 +161,8 @@ func watchdog() (tick <-chan time.Time, stop func()) {
 	return t.C, t.Stop
 }
 
-// watchdogInterval is systemd's WatchdogSec=, halved as sd_watchdog_enabled(3)
-// advises; 0 if there is none.
+// watchdogInterval returns half of systemd's WatchdogSec=, as sd_watchdog_enabled(3)
+// recommends. It is 0 if the watchdog is off.
 func watchdogInterval() time.Duration {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// startAs runs the test's master under a shell that first does what prepare
-// says, as systemd would, with files from descriptor 3 on.
-func startAs(t *testing.T, behaviour, prepare string, files ...*os.File) *server {
+// startWithShell starts a master from a shell, which first runs prepare. files are its
+// descriptors from 3 on, as from systemd.
+func startWithShell(t *testing.T, behaviour, prepare string, files ...*os.File) *server {
 	t.Helper()
 	s := newServer(t, behaviour)
 	s.cmd = exec.Command("/bin/sh", "-c", prepare+` exec "$0"`, os.Args[0])
@@ -29,8 +29,8 @@ func startAs(t *testing.T, behaviour, prepare string, files ...*os.File) *server
 	return s
 }
 
-// handedSockets makes n listening sockets as systemd does, and their address.
-func handedSockets(t *testing.T, n int) (files []*os.File, addr string) {
+// systemdSockets returns n listening sockets, as systemd passes them, and their address.
+func systemdSockets(t *testing.T, n int) (files []*os.File, addr string) {
 	t.Helper()
 	reuse := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
@@ -59,22 +59,22 @@ func TestSocketsFromSystemd(t *testing.T) {
 		sockets int
 		slots   []string
 	}{
-		{"one is shared", 1, []string{"test: serve.0", "test: serve.1"}},
-		{"three are slots", 3, []string{"test: serve.0", "test: serve.1", "test: serve.2"}},
+		{"one socket is shared", 1, []string{"test: serve.0", "test: serve.1"}},
+		{"each of three is a slot", 3, []string{"test: serve.0", "test: serve.1", "test: serve.2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			files, addr := handedSockets(t, c.sockets)
-			s := startAs(t, "ok", fmt.Sprintf("export LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=http;", c.sockets), files...)
+			files, addr := systemdSockets(t, c.sockets)
+			s := startWithShell(t, "ok", fmt.Sprintf("export LISTEN_PID=$$ LISTEN_FDS=%d LISTEN_FDNAMES=http;", c.sockets), files...)
 			s.awaitReady(t)
 			if s.addr != addr {
-				t.Fatalf("listens on %s; was handed %s", s.addr, addr)
+				t.Fatalf("listens on %s; want the socket from systemd, %s", s.addr, addr)
 			}
 			l := startLoad(t, addr)
-			s.behave(t, "reloaded")
+			s.setBehaviour(t, "reloaded")
 			s.signal(syscall.SIGHUP)
-			testutil.Eventually(t, "reloaded", func() bool { return s.said("msg=reloaded") })
+			testutil.Eventually(t, "reloaded", func() bool { return s.logged("msg=reloaded") })
 			_ = syscall.Kill(s.children()["test: serve.0"], syscall.SIGSTOP)
-			testutil.Eventually(t, "the stopped child is noticed", func() bool { return s.said("child stalled") })
+			testutil.Eventually(t, "the stopped child stalls", func() bool { return s.logged("child stalled") })
 			_ = syscall.Kill(s.children()["test: serve.0"], syscall.SIGCONT)
 			l.end(t)
 			children := s.children()
@@ -89,22 +89,22 @@ func TestSocketsFromSystemd(t *testing.T) {
 			if c.sockets == 1 {
 				testutil.Eventually(t, "a third slot", func() bool { return s.children()["test: serve.2"] != 0 })
 			} else {
-				testutil.Eventually(t, "a refusal", func() bool { return s.said("their number is fixed") })
+				testutil.Eventually(t, "a refusal", func() bool { return s.logged("their number is fixed") })
 			}
 		})
 	}
 }
 
-func TestSocketsForAnotherProcessAreNotTaken(t *testing.T) {
-	files, addr := handedSockets(t, 1)
-	s := startAs(t, "ok", "export LISTEN_PID=1 LISTEN_FDS=1;", files...)
+func TestSystemdSocketsForAnotherProcess(t *testing.T) {
+	files, addr := systemdSockets(t, 1)
+	s := startWithShell(t, "ok", "export LISTEN_PID=1 LISTEN_FDS=1;", files...)
 	s.awaitReady(t)
 	if s.addr == addr {
 		t.Error("took a socket that was meant for PID 1")
 	}
 }
 
-func TestWhatIsHandedOverMustListen(t *testing.T) {
+func TestSystemdDescriptorThatIsNotASocket(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -115,21 +115,21 @@ func TestWhatIsHandedOverMustListen(t *testing.T) {
 	s.cmd = exec.Command("/bin/sh", "-c", `export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0"`, os.Args[0])
 	s.cmd.ExtraFiles = []*os.File{r}
 	s.launch(t)
-	if err := <-s.exit; err == nil || !s.said("descriptor 3 from systemd is no listening socket") {
+	if err := <-s.exit; err == nil || !s.logged("descriptor 3 from systemd is not a listening socket") {
 		t.Errorf("%v: %s", err, s.out)
 	}
 }
 
-// notifications receives what a service of Type=notify says.
+// notifications are the notifications of a service to systemd.
 type notifications struct {
-	mu   sync.Mutex
-	said []string
+	mu       sync.Mutex
+	received []string
 }
 
 func (n *notifications) all() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.said)
+	return slices.Clone(n.received)
 }
 
 func (n *notifications) index(state string) int {
@@ -153,20 +153,20 @@ func listenNotifications(t *testing.T) (path string, n *notifications) {
 				return
 			}
 			n.mu.Lock()
-			n.said = append(n.said, string(buf[:k]))
+			n.received = append(n.received, string(buf[:k]))
 			n.mu.Unlock()
 		}
 	}()
 	return path, n
 }
 
-func TestSystemdIsTold(t *testing.T) {
+func TestSystemdNotifications(t *testing.T) {
 	path, n := listenNotifications(t)
-	s := startAs(t, "ok", "export NOTIFY_SOCKET="+path+" WATCHDOG_PID=$$ WATCHDOG_USEC=100000;")
+	s := startWithShell(t, "ok", "export NOTIFY_SOCKET="+path+" WATCHDOG_PID=$$ WATCHDOG_USEC=100000;")
 	testutil.Eventually(t, "READY", func() bool { return n.index("READY=1") >= 0 })
 	testutil.Eventually(t, "WATCHDOG", func() bool { return n.index("WATCHDOG=1") >= 0 })
 	before := len(n.all())
-	s.behave(t, "reloaded")
+	s.setBehaviour(t, "reloaded")
 	s.signal(syscall.SIGHUP)
 	after := func(state string) int {
 		return slices.IndexFunc(n.all()[before:], func(s string) bool { return slices.Contains(strings.Split(s, "\n"), state) })
@@ -180,14 +180,14 @@ func TestSystemdIsTold(t *testing.T) {
 	_, rest, _ := strings.Cut(reloading, "MONOTONIC_USEC=")
 	var usec int64
 	if _, err := fmt.Sscan(rest, &usec); err != nil || usec > now.Nano()/1000 || usec < now.Nano()/1000-int64(time.Minute/time.Microsecond) {
-		t.Errorf("%q; the clock is at %d", reloading, now.Nano()/1000)
+		t.Errorf("%q; the monotonic clock is at %d", reloading, now.Nano()/1000)
 	}
-	testutil.Eventually(t, "a status that counts all", func() bool { return n.index("STATUS=4 of 4 slots live") >= 0 })
-	s.behave(t, "bad-config")
+	testutil.Eventually(t, "the status of all slots", func() bool { return n.index("STATUS=4 of 4 slots live") >= 0 })
+	s.setBehaviour(t, "bad-config")
 	s.signal(syscall.SIGHUP)
 	testutil.Eventually(t, "the failure in the status", func() bool {
 		return slices.ContainsFunc(n.all(), func(s string) bool {
-			return strings.Contains(s, "READY=1") && strings.Contains(s, "reload failed: ") && strings.Contains(s, "nobody can run with that")
+			return strings.Contains(s, "READY=1") && strings.Contains(s, "reload failed: ") && strings.Contains(s, "bad value")
 		})
 	})
 	s.signal(syscall.SIGTERM)
@@ -195,12 +195,11 @@ func TestSystemdIsTold(t *testing.T) {
 		t.Errorf("exit: %v", err)
 	}
 	if n.index("STOPPING=1") < 0 {
-		t.Errorf("no STOPPING in %q", n.all())
+		t.Errorf("notifications %q; want STOPPING=1", n.all())
 	}
 }
 
-// As PID 1, in a container, the master reaps what its children leave behind,
-// and TERM to it stops everything.
+// As PID 1, in a container, the master reaps orphans, and SIGTERM stops all processes.
 func TestAsPID1(t *testing.T) {
 	s := newServer(t, "orphans")
 	s.cmd = exec.Command(os.Args[0])
@@ -214,8 +213,8 @@ func TestAsPID1(t *testing.T) {
 	s.awaitReady(t)
 	pids := s.children()
 	testutil.Eventually(t, "unknown processes are reaped", func() bool { return strings.Count(s.out.String(), "reaped unknown process") >= 4 })
-	if a, err := ask(s.addr); err != nil || a.pid > 1000 {
-		t.Errorf("%+v, %v; want a PID of the container's", a, err)
+	if r, err := request(s.addr); err != nil || r.pid > 1000 {
+		t.Errorf("%+v, %v; want a PID of the container", r, err)
 	}
 	s.signal(syscall.SIGTERM)
 	if err := <-s.exit; err != nil {
@@ -223,12 +222,12 @@ func TestAsPID1(t *testing.T) {
 	}
 	for name, pid := range pids {
 		if alive(pid) {
-			t.Errorf("%s is left", name)
+			t.Errorf("%s still runs", name)
 		}
 	}
 }
 
-func TestHandedOver(t *testing.T) {
+func TestSystemdSocketCount(t *testing.T) {
 	for _, c := range []struct {
 		environ []string
 		n       int
@@ -242,13 +241,13 @@ func TestHandedOver(t *testing.T) {
 		{[]string{"LISTEN_PID=7", "LISTEN_FDS=-1"}, 0, true},
 		{[]string{"LISTEN_PID=7", "LISTEN_FDS=99999"}, 0, true},
 	} {
-		if n, err := handedOver(c.environ, 7); n != c.n || (err != nil) != c.fails {
+		if n, err := systemdSocketCount(c.environ, 7); n != c.n || (err != nil) != c.fails {
 			t.Errorf("%q: %d, %v", c.environ, n, err)
 		}
 	}
 }
 
-func TestShareOfMachine(t *testing.T) {
+func TestResourceLimits(t *testing.T) {
 	m, err := New(Options{Roles: []Role{{Name: "serve", Slots: 3}, {Name: "worker", Slots: 1}}})
 	if err != nil {
 		t.Fatal(err)
@@ -259,12 +258,12 @@ func TestShareOfMachine(t *testing.T) {
 		"serve":  "GOMAXPROCS=2 GOMEMLIMIT=104857600",
 		"worker": "GOMAXPROCS=4 GOMEMLIMIT=104857600",
 	} {
-		if got := m.supervisor.shareOfMachine(role); got != want {
+		if got := m.supervisor.resourceLimits(role); got != want {
 			t.Errorf("%s: %q; want %q", role, got, want)
 		}
 	}
 	m.sys.memoryLimit = func() int64 { return 0 }
-	if got := m.supervisor.shareOfMachine("serve"); got != "GOMAXPROCS=2" {
+	if got := m.supervisor.resourceLimits("serve"); got != "GOMAXPROCS=2" {
 		t.Errorf("no limit: %q", got)
 	}
 }

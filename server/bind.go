@@ -154,16 +154,16 @@ func bodyFault(err error) error {
 func (t *target) set(members typed.Members, wrong []string) error {
 	wrong = append(wrong, typed.CheckMembers("", t.fields, members, false)...)
 	if len(wrong) > 0 {
-		return Fail(http.StatusBadRequest, typed.Join(wrong))
+		return Fail(http.StatusBadRequest, typed.JoinProblems(wrong))
 	}
 	for _, f := range t.fields {
-		if f.Preset != nil && !members.Has(f.Name) {
-			members = append(members, typed.Member{Name: f.Name, Value: f.Preset})
+		if f.Default != nil && !members.Has(f.Name) {
+			members = append(members, typed.Member{Name: f.Name, Value: f.Default})
 		}
 	}
 	fresh := reflect.New(t.value.Type())
 	if err := json.Unmarshal(members.JSON(), fresh.Interface()); err != nil {
-		return &Error{Status: http.StatusBadRequest, Reason: "body: " + typed.Misfit(err).Error(), Err: err}
+		return &Error{Status: http.StatusBadRequest, Reason: "body: " + typed.DecodeError(err).Error(), Err: err}
 	}
 	t.value.Set(fresh.Elem())
 	return nil
@@ -239,7 +239,7 @@ func formValue(t reflect.Type, text string) json.RawMessage {
 			return quoted
 		}
 		return json.RawMessage(text)
-	case typed.Custom(t) && !isJSONString(text):
+	case typed.HasUnmarshaler(t) && !isJSONString(text):
 		return quoted // time.Time and the like read a text
 	case json.Valid([]byte(text)):
 		return json.RawMessage(text)

@@ -93,8 +93,8 @@ func TestBindFaults(t *testing.T) {
 		status     int
 		want       []string
 	}{
-		{json, `{"copies":"two","custmer":"x"}`, 400, []string{"copies must be an integer", "custmer is unknown, there are: customer, copies", "customer is missing"}},
-		{json, `{"customer":"a","items":[{"name":"x","copies":1},{"name":"y","copies":500},{"name":"z"}]}`, 400, []string{"items[1].copies must be an integer within -128 and 127", "items[2].copies is missing"}},
+		{json, `{"copies":"two","custmer":"x"}`, 400, []string{"copies must be an integer", "custmer is unknown; there are: customer, copies", "customer is missing"}},
+		{json, `{"customer":"a","items":[{"name":"x","copies":1},{"name":"y","copies":500},{"name":"z"}]}`, 400, []string{"items[1].copies must be an integer from -128 to 127", "items[2].copies is missing"}},
 		{json, `{"customer":"a","customer":"b"}`, 400, []string{"customer is given twice"}},
 		{json, `{"customer":null}`, 400, []string{"customer must not be null"}},
 		{json, `["customer"]`, 400, []string{"must be a JSON object"}},

@@ -10,7 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/galeserver/gale/internal/span"
+	"github.com/galeserver/gale/internal/duration"
 )
 
 // QueryText returns a parameter of the query, and whether it is there: an empty one
@@ -42,9 +42,9 @@ func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Dura
 	if !given {
 		return value, nil
 	}
-	d, err := span.ParseSpan(text)
+	d, err := duration.Parse(text)
 	if err != nil {
-		d, err = span.ParseSeconds(text)
+		d, err = duration.ParseSeconds(text)
 	}
 	if err != nil || d > limit {
 		return 0, Fail(http.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, limit))

@@ -12,23 +12,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrAway is what commands fail with at once while Redis does not answer.
-var ErrAway = errors.New("redis does not answer")
+// ErrUnavailable is the error of commands while Redis is unavailable, see FailFast.
+var ErrUnavailable = errors.New("redis does not respond")
 
-// probeEvery is how often one command is let through to see whether Redis
-// answers again.
-const probeEvery = 100 * time.Millisecond
+// probeInterval is the time between two commands that are sent while Redis is
+// unavailable, to find out whether it responds again.
+const probeInterval = 100 * time.Millisecond
 
-// FailFast makes c fail at once while Redis is away, where each request would
-// otherwise wait for its own time-out, and writes a line when that begins and
-// when it ends. It is for users that can do without an answer.
+// FailFast adds a circuit breaker to a client. While Redis is unavailable, commands fail
+// immediately with ErrUnavailable; otherwise each would wait for its own timeout. The
+// begin and the end of that time are logged. Use it only where commands may fail.
 func FailFast(c redis.UniversalClient, log *slog.Logger) { c.AddHook(&breaker{log: log}) }
 
-// breaker is open while Redis is away.
+// breaker is the circuit breaker of FailFast. All times are Unix times in nanoseconds.
 type breaker struct {
 	log   *slog.Logger
-	away  atomic.Int64 // since when, Unix time in nanoseconds; 0: not away
-	probe atomic.Int64 // when the next command is let through
+	since atomic.Int64 // begin of the time in which Redis is unavailable; 0: it is available
+	probe atomic.Int64 // time at which the next command may be sent
 }
 
 func (b *breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -36,7 +36,7 @@ func (b *breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (b *breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := b.run(ctx, func(ctx context.Context) error { return next(ctx, cmd) })
-		if errors.Is(err, ErrAway) {
+		if errors.Is(err, ErrUnavailable) {
 			cmd.SetErr(err)
 		}
 		return err
@@ -46,7 +46,7 @@ func (b *breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (b *breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := b.run(ctx, func(ctx context.Context) error { return next(ctx, cmds) })
-		if errors.Is(err, ErrAway) {
+		if errors.Is(err, ErrUnavailable) {
 			for _, cmd := range cmds {
 				cmd.SetErr(err)
 			}
@@ -55,58 +55,61 @@ func (b *breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// admitted marks the context of a command that was let through: what go-redis
-// sends first on a new connection comes here again, inside of it.
-type admitted struct{}
+// allowed is the key of a context value that marks commands which may be sent. On a new
+// connection go-redis sends further commands within the context of the first one, and
+// they pass the hooks again.
+type allowed struct{}
 
-// run is a command, or several, unless Redis is away.
+// run sends one or more commands, unless Redis is unavailable.
 func (b *breaker) run(ctx context.Context, next func(context.Context) error) error {
-	if ctx.Value(admitted{}) != nil {
+	if ctx.Value(allowed{}) != nil {
 		return next(ctx)
 	}
-	if err := b.admit(time.Now()); err != nil {
+	if err := b.allow(time.Now()); err != nil {
 		return err
 	}
-	err := next(context.WithValue(ctx, admitted{}, true))
-	b.note(err, time.Now())
+	err := next(context.WithValue(ctx, allowed{}, true))
+	b.record(err, time.Now())
 	return err
 }
 
-func (b *breaker) admit(now time.Time) error {
-	if b.away.Load() == 0 {
+// allow returns ErrUnavailable if a command must not be sent now.
+func (b *breaker) allow(now time.Time) error {
+	if b.since.Load() == 0 {
 		return nil
 	}
 	next := b.probe.Load()
-	if now.UnixNano() >= next && b.probe.CompareAndSwap(next, now.Add(probeEvery).UnixNano()) {
+	if now.UnixNano() >= next && b.probe.CompareAndSwap(next, now.Add(probeInterval).UnixNano()) {
 		return nil
 	}
-	return ErrAway
+	return ErrUnavailable
 }
 
-// note draws the conclusion from how a command ended.
-func (b *breaker) note(err error, now time.Time) {
-	if !gone(err) {
-		if since := b.away.Load(); since != 0 && answered(err) && b.away.CompareAndSwap(since, 0) {
-			b.log.Info("redis answers again", "away_for", now.Sub(time.Unix(0, since)).Round(time.Millisecond))
+// record opens or closes the breaker by the result of a command.
+func (b *breaker) record(err error, now time.Time) {
+	if !isUnavailable(err) {
+		if since := b.since.Load(); since != 0 && isResponse(err) && b.since.CompareAndSwap(since, 0) {
+			b.log.Info("redis responds again", "away_for", now.Sub(time.Unix(0, since)).Round(time.Millisecond))
 		}
 		return
 	}
-	b.probe.Store(now.Add(probeEvery).UnixNano())
-	if b.away.CompareAndSwap(0, now.UnixNano()) {
-		b.log.Warn("redis does not answer, going on without it", "error", err)
+	b.probe.Store(now.Add(probeInterval).UnixNano())
+	if b.since.CompareAndSwap(0, now.UnixNano()) {
+		b.log.Warn("redis does not respond, continuing without it", "error", err)
 	}
 }
 
-// answered reports whether Redis itself said what err says.
-func answered(err error) bool {
+// isResponse reports whether err is the result of a response of Redis, which may be an
+// error response.
+func isResponse(err error) bool {
 	_, reply := errors.AsType[redis.Error](err)
 	return err == nil || reply
 }
 
-// gone reports whether err is about the way to Redis: a reply is not, nor is a
-// caller that gave up, nor a pool with no free connection.
-func gone(err error) bool {
-	if answered(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) {
+// isUnavailable reports whether err is an error of the connection to Redis. A response is
+// not, nor is the end of the caller's context, nor a pool without a free connection.
+func isUnavailable(err error) bool {
+	if isResponse(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) {
 		return false
 	}
 	_, network := errors.AsType[net.Error](err)

@@ -1,5 +1,5 @@
-// Package redisdb makes the one client through which Gale speaks to Redis: a
-// server, a cluster, or the store slot, which to a client are all the same.
+// Package redisdb makes the client with which Gale uses Redis: a server, a cluster, or
+// the embedded state server.
 package redisdb
 
 import (
@@ -17,10 +17,10 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// What a URL may say otherwise by parameters such as ?read_timeout=5s
-// (go-redis, ParseURL). go-redis by itself dials five times and tries each
-// command four times: with Redis away that is ten seconds, and a write that
-// was only answered late is done twice.
+// Default values. Parameters in the address, such as ?read_timeout=5s, override them
+// (go-redis, ParseURL). The defaults of go-redis itself are not suitable: it dials five
+// times and sends each command up to four times. A command then fails only after ten
+// seconds if Redis is unavailable, and a write whose response is late is done twice.
 const (
 	dialTimeout = time.Second
 	ioTimeout   = 2 * time.Second
@@ -28,26 +28,27 @@ const (
 	poolSize    = 32 // connections per process and server
 )
 
-// Options are what a user of Redis may need otherwise. The zero value of a
-// field is its default; what a URL says wins.
+// Options configure a client. The zero value of a field means the documented default.
+// Parameters in the address override them.
 type Options struct {
-	// Dial and IO are how long a connection, and an answer on it, may take.
+	// Dial is the timeout of a new connection, IO that of a read or write on it.
 	// Defaults 1 s and 2 s.
 	Dial, IO time.Duration
-	// Retries is how often a command is sent again that got no answer: only
-	// for those that bear it. Default 0.
+	// Retries is the number of times that a command is sent again if there was no
+	// response. Set it only if all commands may be executed more than once.
+	// Default 0.
 	Retries int
 	// OnConnect is called for each new connection. Default: none.
 	OnConnect func(context.Context, *redis.Conn) error
-	// Logger gets a line, at most one a minute for each kind, when Redis refuses
-	// commands, with what to do about it. Default: none.
+	// Logger gets a line if Redis refuses a command, with what to do about it. Each
+	// kind of refusal is logged once a minute at most. Default: no log.
 	Logger *slog.Logger
 }
 
-// Open makes a client for addresses: redis://, rediss:// (TLS) or unix://; or
-// several of the first two, comma separated, which are members of one cluster
-// with the same user and password. Nothing is dialled yet. The
-// error says what is wrong with the addresses and holds no password.
+// Open makes a client. addresses is one URL with the scheme redis, rediss (TLS) or unix,
+// or several redis or rediss URLs, separated by commas. These are nodes of one cluster
+// with the same user and password. Open does not connect. The error says what is wrong
+// with the addresses, and does not contain the password.
 func Open(addresses string, o Options) (redis.UniversalClient, error) {
 	single, cluster, err := parse(addresses, o)
 	var c redis.UniversalClient
@@ -60,26 +61,26 @@ func Open(addresses string, o Options) (redis.UniversalClient, error) {
 		c = redis.NewClient(single)
 	}
 	if o.Logger != nil {
-		c.AddHook(refusals{NewTroubles(o.Logger)})
+		c.AddHook(refusals{NewProblemLog(o.Logger)})
 	}
 	return c, nil
 }
 
-// Log sends what go-redis itself has to say, about connections that broke, to
-// log at the level debug. go-redis has one logger for the whole process: call it
-// once, where the process begins. Who uses a client learns by its errors.
-func Log(log *slog.Logger) { redis.SetLogger(driverLog{log}) }
+// SetLogger makes log the logger of go-redis itself, which logs broken connections. The
+// level is debug, because users of a client get errors. go-redis has one logger in a
+// process, so call SetLogger once, at the start.
+func SetLogger(log *slog.Logger) { redis.SetLogger(driverLog{log}) }
 
 type driverLog struct{ log *slog.Logger }
 
 // Printf implements go-redis's internal.Logging.
 func (l driverLog) Printf(ctx context.Context, format string, args ...any) {
 	if l.log.Enabled(ctx, slog.LevelDebug) {
-		l.log.DebugContext(ctx, "go-redis reports", "text", fmt.Sprintf(format, args...))
+		l.log.DebugContext(ctx, "message of go-redis", "text", fmt.Sprintf(format, args...))
 	}
 }
 
-// Check says what is wrong with addresses, as Open would.
+// Check returns the error that Open would return for addresses.
 func Check(addresses string) error {
 	_, _, err := parse(addresses, Options{})
 	return err
@@ -107,7 +108,7 @@ func parse(addresses string, options Options) (*redis.Options, *redis.ClusterOpt
 	}
 	if c.TLSConfig != nil {
 		c.TLSConfig = c.TLSConfig.Clone()
-		c.TLSConfig.ServerName = "" // each node has its own
+		c.TLSConfig.ServerName = "" // it differs between nodes
 	}
 	for _, o := range all {
 		switch {
@@ -129,12 +130,12 @@ func parseOne(address string, options Options) (*redis.Options, error) {
 	o, err := redis.ParseURL(address)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // the whole of it shows the password
+			err = u.Err // u itself contains the password
 		}
-		return nil, fmt.Errorf("no Redis address: %s", strings.TrimPrefix(err.Error(), "redis: "))
+		return nil, fmt.Errorf("not a Redis address: %s", strings.TrimPrefix(err.Error(), "redis: "))
 	}
 	if o.Addr == "" {
-		return nil, errors.New("no Redis address: unix:// names no socket")
+		return nil, errors.New("not a Redis address: unix:// without the path of a socket")
 	}
 	o.DialTimeout = cmp.Or(o.DialTimeout, options.Dial, dialTimeout)
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, options.IO, ioTimeout)
@@ -142,10 +143,10 @@ func parseOne(address string, options Options) (*redis.Options, error) {
 	o.PoolTimeout = cmp.Or(o.PoolTimeout, poolTimeout)
 	o.PoolSize = cmp.Or(o.PoolSize, poolSize)
 	o.MaxRetries = cmp.Or(o.MaxRetries, options.Retries, -1)
-	if q, err := url.Parse(address); err == nil { // what a zero in it means go-redis does not tell
+	if q, err := url.Parse(address); err == nil { // go-redis does not distinguish a zero from a missing parameter
 		switch given := q.Query(); {
 		case isZero(given, "pool_size"):
-			return nil, errors.New("no Redis address: pool_size must be more than zero")
+			return nil, errors.New("not a Redis address: pool_size must be more than zero")
 		case isZero(given, "max_retries"):
 			o.MaxRetries = -1
 		}
@@ -153,12 +154,12 @@ func parseOne(address string, options Options) (*redis.Options, error) {
 	o.DialerRetries = 1
 	o.OnConnect = options.OnConnect
 	o.ContextTimeoutEnabled = true
-	o.DisableIdentity = true // two commands less on every connection
+	o.DisableIdentity = true // saves two commands on each connection
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return o, nil
 }
 
-// isZero reports whether a parameter is there with a number that is zero.
+// isZero reports whether a parameter exists and is zero.
 func isZero(given url.Values, name string) bool {
 	if !given.Has(name) {
 		return false

@@ -22,19 +22,19 @@ func TestAddresses(t *testing.T) {
 		"redis://127.0.0.1": "", "redis://:pw@host:1/2": "", "rediss://u:pw@host": "", "unix:///run/redis.sock?db=1": "",
 		"redis://a:1,redis://b:2": "", "rediss://a:1, rediss://b:2": "", "redis://h?read_timeout=5s": "",
 		"redis://h?max_retries=0":        "",
-		"redis://h?pool_size=0":          "no Redis address: pool_size must be more than zero",
-		"":                               "no Redis address: invalid URL scheme",
-		"localhost:6379":                 "no Redis address: ",
-		"http://host":                    "no Redis address: invalid URL scheme: http",
-		"redis://host/x":                 "no Redis address: invalid database number",
-		"redis://host?nonsense=1":        "no Redis address: unexpected option: nonsense",
-		"unix://":                        "no Redis address: ",
-		"redis://:se cret@host:port":     "no Redis address: ",
-		"redis://a,":                     "no Redis address: invalid URL scheme",
+		"redis://h?pool_size=0":          "not a Redis address: pool_size must be more than zero",
+		"":                               "not a Redis address: invalid URL scheme",
+		"localhost:6379":                 "not a Redis address: ",
+		"http://host":                    "not a Redis address: invalid URL scheme: http",
+		"redis://host/x":                 "not a Redis address: invalid database number",
+		"redis://host?nonsense=1":        "not a Redis address: unexpected option: nonsense",
+		"unix://":                        "not a Redis address: ",
+		"redis://:se cret@host:port":     "not a Redis address: ",
+		"redis://a,":                     "not a Redis address: invalid URL scheme",
 		"redis://a,unix:///run/x":        "a cluster cannot be reached over unix://",
 		"redis://a,rediss://b":           "all addresses of a cluster are redis://, or all are rediss://",
 		"redis://a/1,redis://b":          "a cluster has database 0 only",
-		"redis://:s3cret@ho st,redis://": "no Redis address: ",
+		"redis://:s3cret@ho st,redis://": "not a Redis address: ",
 	} {
 		err := redisdb.Check(address)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
@@ -49,7 +49,7 @@ func TestAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A client turns none into its own word for it.
+		// A client represents no retries by another number.
 		if got := c.(*redis.Client).Options().MaxRetries; max(got, 0) != max(want, 0) {
 			t.Errorf("%s: %d retries, want %d", address, got, want)
 		}
@@ -58,12 +58,12 @@ func TestAddresses(t *testing.T) {
 	if c, err := redisdb.Open("redis://a:1,redis://b:2", redisdb.Options{}); err != nil {
 		t.Error(err)
 	} else if _, ok := c.(*redis.ClusterClient); !ok {
-		t.Errorf("several addresses are a %T", c)
+		t.Errorf("several addresses: %T; want a cluster client", c)
 	}
 }
 
-// While Redis is away commands fail at once, one line says so, and one that it
-// is back.
+// While Redis is unavailable commands fail immediately. One line is logged when that begins,
+// and one when it ends.
 func TestFailFast(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -74,41 +74,41 @@ func TestFailFast(t *testing.T) {
 	if err := c.Set(ctx, "a", "b", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	// Replies, and callers who give up, are no sign of anything.
+	// An error response and a cancelled context do not mean that Redis is unavailable.
 	if err := c.Get(ctx, "nothing").Err(); !errors.Is(err, redis.Nil) {
 		t.Error(err)
 	}
 	if err := c.Incr(ctx, "a").Err(); err == nil {
-		t.Error("b is no number")
+		t.Error("no error from INCR of a text")
 	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	_ = c.Get(cancelled, "a").Err()
 	if strings.Count(log.String(), "\n") != 0 {
-		t.Error("a line, and Redis is there")
+		t.Errorf("a line, although Redis is available: %s", log.String())
 	}
 
 	server.Kill()
 	var refused int
 	for range 1000 {
 		if _, err := c.Pipelined(ctx, func(p redis.Pipeliner) error { p.Get(ctx, "a"); return nil }); err == nil {
-			t.Fatal("Redis is dead and answers")
+			t.Fatal("no error, although Redis is killed")
 		}
-		if errors.Is(c.Get(ctx, "a").Err(), redisdb.ErrAway) {
+		if errors.Is(c.Get(ctx, "a").Err(), redisdb.ErrUnavailable) {
 			refused++
 		}
 	}
-	if refused < 900 || strings.Count(log.String(), "redis does not answer") != 1 {
-		t.Errorf("%d of 1000 failed at once, %d lines", refused, strings.Count(log.String(), "redis does not answer"))
+	if refused < 900 || strings.Count(log.String(), "redis does not respond") != 1 {
+		t.Errorf("%d of 1000 failed immediately, %d lines; want 900 and 1", refused, strings.Count(log.String(), "redis does not respond"))
 	}
 	server.Restart(t)
 	for deadline := time.Now().Add(time.Minute); c.Get(ctx, "a").Err() != redis.Nil; {
 		if time.Now().After(deadline) {
-			t.Fatal("Redis is back and nobody notices")
+			t.Fatal("commands still fail, although Redis is available again")
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	if strings.Count(log.String(), "redis answers again") != 1 {
-		t.Error("no line that it is back")
+	if strings.Count(log.String(), "redis responds again") != 1 {
+		t.Errorf("want one line that Redis responds again: %s", log.String())
 	}
 }

@@ -1,6 +1,6 @@
-// Package redistest runs real redis-servers for tests: each on a free port of
-// 127.0.0.1, in a temporary folder, ended with its test. A machine without
-// redis-server fails the test.
+// Package redistest runs redis-server processes for tests. Each uses a free port of
+// 127.0.0.1 and a temporary folder, and is killed at the end of its test. The test fails
+// if redis-server is not installed.
 package redistest
 
 import (
@@ -20,13 +20,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// patience is how long a server may take to answer.
-const patience = time.Minute
+// timeout is the time that a server has to become ready.
+const timeout = time.Minute
 
-// Server is one redis-server. It keeps its port and its folder over Kill and
-// Restart.
+// Server is one redis-server. It has the same port and folder after Kill and Restart.
 type Server struct {
-	Addr string
+	Addr string // host:port
 
 	dir    string
 	args   []string
@@ -35,8 +34,8 @@ type Server struct {
 	client *redis.Client
 }
 
-// Start starts a server with settings as redis-server takes them, such as
-// "--appendonly", "yes". Without any it keeps nothing on disk.
+// Start starts a server. settings are arguments of redis-server, such as "--appendonly",
+// "yes". Without settings the server stores nothing on disk.
 func Start(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
 	port := freePort(tb)
@@ -57,39 +56,39 @@ func Start(tb testing.TB, settings ...string) *Server {
 	return s
 }
 
-// StartAOF starts a server that survives kill -9, as one for tasks should be
-// configured.
+// StartAOF starts a server with an append-only file that is synced once a second, as
+// recommended for tasks. Its data survives kill -9.
 func StartAOF(tb testing.TB) *Server {
 	tb.Helper()
 	return Start(tb, "--appendonly", "yes", "--appendfsync", "everysec")
 }
 
-// StartDurable starts a server that has on disk whatever it has answered: with
-// everysec, a kill in the middle of a slow fsync loses what came behind it.
+// StartDurable starts a server that syncs its append-only file before each response. With
+// StartAOF, a kill during a slow fsync can lose the writes after it.
 func StartDurable(tb testing.TB) *Server {
 	tb.Helper()
 	return Start(tb, "--appendonly", "yes", "--appendfsync", "always")
 }
 
-// URL is the address as redis.ParseURL takes it.
+// URL is the address for redis.ParseURL.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
-// Client is a client of the server; it ends with the test.
+// Client is a client of the server, which is closed at the end of the test.
 func (s *Server) Client() *redis.Client { return s.client }
 
-// Restart starts the server again after Kill and waits until it answers.
+// Restart starts the server after Kill, and waits until it responds.
 func (s *Server) Restart(tb testing.TB) {
 	tb.Helper()
 	s.cmd = exec.CommandContext(context.Background(), "redis-server", s.args...) // Kill ends it
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves none behind
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // ends it if the test panics
 	if err := s.cmd.Start(); err != nil {
 		tb.Fatalf("redis-server: %v; install Debian's redis-server", err)
 	}
 	eventually(tb, s, func(ctx context.Context) error { return s.client.Ping(ctx).Err() })
 }
 
-// Kill ends the server with SIGKILL.
+// Kill sends SIGKILL, and waits until the server has exited.
 func (s *Server) Kill() {
 	if s.cmd != nil && s.cmd.Process != nil {
 		_ = s.cmd.Process.Kill()
@@ -97,10 +96,10 @@ func (s *Server) Kill() {
 	}
 }
 
-// Stop stops the server with SIGSTOP: connections stay and nothing answers.
+// Stop sends SIGSTOP: connections stay open, and the server does not respond.
 func (s *Server) Stop(tb testing.TB) { s.signal(tb, syscall.SIGSTOP) }
 
-// Continue undoes Stop.
+// Continue sends SIGCONT.
 func (s *Server) Continue(tb testing.TB) { s.signal(tb, syscall.SIGCONT) }
 
 func (s *Server) signal(tb testing.TB, sig syscall.Signal) {
@@ -110,8 +109,8 @@ func (s *Server) signal(tb testing.TB, sig syscall.Signal) {
 	}
 }
 
-// StartCluster starts a cluster of three masters and returns its address, that
-// of its nodes, comma separated.
+// StartCluster starts a cluster of three masters. It returns their URLs, separated by
+// commas.
 func StartCluster(tb testing.TB) string {
 	tb.Helper()
 	const nodes, slots = 3, 16384
@@ -121,7 +120,7 @@ func StartCluster(tb testing.TB) string {
 		s := Start(tb, "--cluster-enabled", "yes", "--cluster-config-file", filepath.Join(tb.TempDir(), "nodes.conf"))
 		all, urls = append(all, s), append(urls, s.URL())
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	ctx, cancel := context.WithTimeout(tb.Context(), timeout)
 	defer cancel()
 	for i, s := range all {
 		if err := s.client.ClusterAddSlotsRange(ctx, i*slots/nodes, (i+1)*slots/nodes-1).Err(); err != nil {
@@ -138,9 +137,9 @@ func StartCluster(tb testing.TB) string {
 	for _, s := range all {
 		eventually(tb, s, func(ctx context.Context) error {
 			info, err := s.client.ClusterInfo(ctx).Result()
-			together := strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", nodes))
-			if err == nil && !together {
-				err = fmt.Errorf("not together yet: %s", info)
+			complete := strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", nodes))
+			if err == nil && !complete {
+				err = fmt.Errorf("the cluster is not complete: %s", info)
 			}
 			return err
 		})
@@ -153,20 +152,20 @@ func eventually(tb testing.TB, s *Server, ok func(context.Context) error) {
 	tb.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); ; <-tick.C {
+	for end := time.Now().Add(timeout); ; <-tick.C {
 		err := ok(context.Background())
 		if err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			s.Kill() // its log is whole then
+			s.Kill() // completes its log
 			tb.Fatalf("redis-server at %s: %v\n%s", s.Addr, err, s.log.String())
 		}
 	}
 }
 
-// freePort finds a port that nobody listens on, here or, as a cluster needs it
-// too, 10,000 above.
+// freePort returns a port that is free together with the one 10,000 above it, which a node
+// of a cluster needs as well.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	var listen net.ListenConfig

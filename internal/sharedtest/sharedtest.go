@@ -1,5 +1,5 @@
-// Package sharedtest gives tests the two servers that Gale shares state through:
-// a redis-server of their own, and the store slot.
+// Package sharedtest starts, for tests, the two kinds of servers in which processes of
+// Gale share state: a redis-server, and the embedded state server.
 package sharedtest
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/galeserver/gale/internal/stateserver"
 )
 
-// Each runs test against either server; address is for redisdb.Open.
+// Each runs test as two subtests, with each kind of server. address is for redisdb.Open.
 func Each(t *testing.T, test func(t *testing.T, address string)) {
 	t.Helper()
-	t.Run("store slot", func(t *testing.T) { test(t, Memory(t)) })
+	t.Run("state server", func(t *testing.T) { test(t, StateServer(t)) })
 	t.Run("redis-server", func(t *testing.T) { test(t, redistest.Start(t).URL()) })
 }
 
-// Open opens a client that ends with the test.
+// Open makes a client that is closed at the end of the test.
 func Open(t *testing.T, address string) redis.UniversalClient {
 	t.Helper()
 	c, err := redisdb.Open(address, redisdb.Options{})
@@ -32,14 +32,15 @@ func Open(t *testing.T, address string) redis.UniversalClient {
 	return c
 }
 
-// Memory runs a store slot's server until the test ends and returns its address.
-func Memory(t *testing.T) string {
+// StateServer runs an embedded state server until the test ends. It returns its address,
+// for redisdb.Open.
+func StateServer(t *testing.T) string {
 	t.Helper()
-	place, err := stateserver.Reserve("")
+	reservation, err := stateserver.Reserve("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := stateserver.Listen(t.Context(), place.Addr)
+	ln, err := stateserver.Listen(t.Context(), reservation.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +52,9 @@ func Memory(t *testing.T) string {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if err := place.Release(); err != nil {
+		if err := reservation.Release(); err != nil {
 			t.Error(err)
 		}
 	})
-	return "redis://:secret@" + place.Addr
+	return "redis://:secret@" + reservation.Addr
 }

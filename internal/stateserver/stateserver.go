@@ -1,6 +1,7 @@
-// Package stateserver is the store slot: a Redis-protocol server inside the program,
-// for what processes of one machine share and may forget. It is miniredis, with
-// its clock ticking and on a port of its own.
+// Package stateserver is the embedded state server: a server inside the program that
+// speaks the Redis protocol. The processes of one machine share state in it that may be
+// lost. It is based on miniredis; this package adds the expiry of keys in real time, and a
+// port that is reserved while the server's process is replaced.
 package stateserver
 
 import (
@@ -19,58 +20,59 @@ import (
 )
 
 const (
-	// tick is how often keys grow older: by themselves those of miniredis never
-	// expire, and its own real-time mode looks at every key for each command. A key
-	// may expire as much too early as it was set after a tick.
-	tick = 100 * time.Millisecond
-	// lastCalls is how often a leaving store looks whether anyone is still there.
-	lastCalls = 20 * time.Millisecond
+	// expiryInterval is the time between two updates of the expiry of all keys.
+	// miniredis does not expire keys by itself, and its real-time mode checks all keys
+	// at each command. A key may expire too early, by one interval at most.
+	expiryInterval = 100 * time.Millisecond
+	// drainInterval is the time between two checks whether clients are still
+	// connected, while the server drains.
+	drainInterval = 20 * time.Millisecond
 )
 
-// Place is a port on loopback that is kept for a store while processes of it
-// come and go.
-type Place struct {
-	Addr string
+// Reservation is a reserved port on the loopback interface. The port stays reserved while
+// the process that listens on it is replaced.
+type Reservation struct {
+	Addr string // host:port
 	fd   int
 }
 
-// Reserve keeps the port of addr, or finds a free one if addr is empty: the socket is bound and never
-// listens, so nobody else gets the port, while processes of the same user may
-// bind beside it (SO_REUSEPORT, socket(7)). Until one listens, connections are
-// refused.
-func Reserve(addr string) (*Place, error) {
+// Reserve reserves the port of addr (host:port), or a free port if addr is empty. It binds
+// a socket to the port and does not listen on it. Other users cannot use the port then,
+// but processes of the same user can also bind to it, with SO_REUSEPORT (socket(7)).
+// Connections are refused while no process listens.
+func Reserve(addr string) (*Reservation, error) {
 	want := unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
 	if addr != "" {
-		before, err := netip.ParseAddrPort(addr)
-		if err != nil || before.Addr() != netip.AddrFrom4(want.Addr) {
-			return nil, fmt.Errorf("reserve a port for the store: %q is no address on loopback", addr)
+		given, err := netip.ParseAddrPort(addr)
+		if err != nil || given.Addr() != netip.AddrFrom4(want.Addr) {
+			return nil, fmt.Errorf("reserve a port for the embedded state server: %q is not an address on 127.0.0.1", addr)
 		}
-		want.Port = int(before.Port())
+		want.Port = int(given.Port())
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	p := &Place{fd: fd}
+	r := &Reservation{fd: fd}
 	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err == nil {
 		err = unix.Bind(fd, &want)
 	}
-	var at unix.Sockaddr
+	var bound unix.Sockaddr
 	if err == nil {
-		at, err = unix.Getsockname(fd)
+		bound, err = unix.Getsockname(fd)
 	}
-	in4, ok := at.(*unix.SockaddrInet4)
+	in4, ok := bound.(*unix.SockaddrInet4)
 	if err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("reserve a port for the store: %w", err), p.Release())
+		return nil, errors.Join(fmt.Errorf("reserve a port for the embedded state server: %w", err), r.Release())
 	}
-	p.Addr = (&net.TCPAddr{IP: in4.Addr[:], Port: in4.Port}).String()
-	return p, nil
+	r.Addr = (&net.TCPAddr{IP: in4.Addr[:], Port: in4.Port}).String()
+	return r, nil
 }
 
-// Release gives the port up.
-func (p *Place) Release() error { return os.NewSyscallError("close", unix.Close(p.fd)) }
+// Release frees the port.
+func (r *Reservation) Release() error { return os.NewSyscallError("close", unix.Close(r.fd)) }
 
-// Listen listens on the address of a Place.
+// Listen listens on the address of a Reservation.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		controlErr := raw.Control(func(fd uintptr) {
@@ -80,36 +82,36 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	}}
 	ln, err := lc.Listen(ctx, "tcp4", addr)
 	if err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
+		return nil, fmt.Errorf("listen for clients of the embedded state server: %w", err)
 	}
 	return ln, nil
 }
 
-// Serve answers clients that know the password, and takes ln over. When ctx has
-// ended it goes on until the last client has left, at most grace: those who are
-// about to leave still need it. It returns nil, or the error with which ln
-// failed.
+// Serve serves clients that authenticate with the password, and closes ln at the end.
+// When ctx ends, Serve continues until all clients have disconnected, but for grace at
+// most, because other draining processes still need it. It returns nil, or the error of
+// ln if that fails before.
 func Serve(ctx context.Context, ln net.Listener, password string, grace time.Duration) error {
 	m := miniredis.NewMiniRedis()
 	m.RequireAuth(password)
-	probe, err := m.Dial() // starts it, without a listener of its own
+	probe, err := m.Dial() // starts miniredis without a listener
 	if err != nil {
-		return errors.Join(fmt.Errorf("start the store: %w", err), ln.Close())
+		return errors.Join(fmt.Errorf("start the embedded state server: %w", err), ln.Close())
 	}
 	_ = probe.Close()
 	defer m.Close() // waits for its goroutines
 
 	var others sync.WaitGroup
 	defer others.Wait()
-	over, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	others.Go(func() { age(over, m) })
-	others.Go(func() { // ends with over, and ends the loop below
-		defer ln.Close() //nolint:errcheck // it has been of no use since
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	others.Go(func() { expireKeys(serving, m) }) // ends with serving
+	others.Go(func() {                           // ends with serving, and ends the loop below
+		defer ln.Close() //nolint:errcheck // it is not used any more
 		select {
-		case <-over.Done():
+		case <-serving.Done():
 		case <-ctx.Done():
-			await(over, m, grace)
+			drain(serving, m, grace)
 		}
 	})
 	for {
@@ -118,19 +120,19 @@ func Serve(ctx context.Context, ln net.Listener, password string, grace time.Dur
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("accept a client of the store: %w", err)
+			return fmt.Errorf("accept a client of the embedded state server: %w", err)
 		}
 		m.Server().ServeConn(nc)
 	}
 }
 
-// age lets time pass for the keys until over ends.
-func age(over context.Context, m *miniredis.Miniredis) {
-	ticker := time.NewTicker(tick)
+// expireKeys advances the clock of the keys until ctx ends.
+func expireKeys(ctx context.Context, m *miniredis.Miniredis) {
+	ticker := time.NewTicker(expiryInterval)
 	defer ticker.Stop()
 	for last := time.Now(); ; {
 		select {
-		case <-over.Done():
+		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
@@ -140,14 +142,14 @@ func age(over context.Context, m *miniredis.Miniredis) {
 	}
 }
 
-// await returns when no client is left, or the grace time is over.
-func await(over context.Context, m *miniredis.Miniredis, grace time.Duration) {
-	ticker := time.NewTicker(lastCalls)
+// drain returns when all clients have disconnected, grace has passed, or ctx ends.
+func drain(ctx context.Context, m *miniredis.Miniredis, grace time.Duration) {
+	ticker := time.NewTicker(drainInterval)
 	defer ticker.Stop()
 	deadline := time.After(grace)
 	for m.CurrentConnectionCount() > 0 {
 		select {
-		case <-over.Done():
+		case <-ctx.Done():
 			return
 		case <-deadline:
 			return

@@ -16,7 +16,7 @@ import (
 
 func TestKeysExpireByThemselves(t *testing.T) {
 	t.Parallel()
-	c := sharedtest.Open(t, sharedtest.Memory(t))
+	c := sharedtest.Open(t, sharedtest.StateServer(t))
 	if err := c.Set(t.Context(), "short", "1", 200*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -25,72 +25,72 @@ func TestKeysExpireByThemselves(t *testing.T) {
 	}
 	for deadline := time.Now().Add(time.Minute); c.Get(t.Context(), "short").Err() == nil; {
 		if time.Now().After(deadline) {
-			t.Fatal("it does not expire")
+			t.Fatal("the key does not expire")
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 	if left := c.TTL(t.Context(), "long").Val(); left > time.Hour || left < time.Hour-time.Minute {
-		t.Errorf("an hour has become %v", left)
+		t.Errorf("TTL %v; want an hour", left)
 	}
 }
 
-func TestPasswordIsNeeded(t *testing.T) {
+func TestPasswordIsRequired(t *testing.T) {
 	t.Parallel()
-	right := sharedtest.Memory(t)
-	o, err := redis.ParseURL(right)
+	address := sharedtest.StateServer(t)
+	o, err := redis.ParseURL(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, url := range []string{"redis://" + o.Addr, "redis://:wrong@" + o.Addr} {
 		if err := sharedtest.Open(t, url).Set(t.Context(), "a", "b", 0).Err(); err == nil {
-			t.Errorf("%s may write", url)
+			t.Errorf("%s: SET succeeded; want an error", url)
 		}
 	}
 }
 
-// The port stays with the place while nobody listens, and while one after the
-// other does.
-func TestPlaceIsKept(t *testing.T) {
+// A port stays reserved while no process listens on it, and while several listen one after
+// another.
+func TestPortStaysReserved(t *testing.T) {
 	t.Parallel()
-	place, err := stateserver.Reserve("")
+	reservation, err := stateserver.Reserve("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := net.Dial("tcp", place.Addr); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("nobody listens, and dialling says %v", err)
+	if _, err := net.Dial("tcp", reservation.Addr); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dial without a listener: %v; want connection refused", err)
 	}
-	if _, err := net.Listen("tcp", place.Addr); !errors.Is(err, syscall.EADDRINUSE) {
-		t.Errorf("somebody else gets the port: %v", err)
+	if _, err := net.Listen("tcp", reservation.Addr); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("listen without SO_REUSEPORT: %v; want address already in use", err)
 	}
 	for range 3 {
-		ln, err := stateserver.Listen(t.Context(), place.Addr)
+		ln, err := stateserver.Listen(t.Context(), reservation.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		nc, err := net.Dial("tcp", place.Addr)
+		nc, err := net.Dial("tcp", reservation.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		nc.Close()
 		ln.Close()
 	}
-	// The master that follows keeps the same place, also while somebody listens.
-	again, err := stateserver.Reserve(place.Addr)
-	if err != nil || again.Addr != place.Addr {
+	// After a reload the new master reserves the same port.
+	again, err := stateserver.Reserve(reservation.Addr)
+	if err != nil || again.Addr != reservation.Addr {
 		t.Errorf("%+v, %v", again, err)
 	}
 	for _, addr := range []string{"nonsense", "192.0.2.1:80", "127.0.0.1:99999"} {
 		if _, err := stateserver.Reserve(addr); err == nil {
-			t.Errorf("%s is reserved", addr)
+			t.Errorf("%s: no error", addr)
 		}
 	}
-	if err := errors.Join(place.Release(), again.Release()); err != nil {
+	if err := errors.Join(reservation.Release(), again.Release()); err != nil {
 		t.Error(err)
 	}
 }
 
-// A leaving store waits for those that still use it.
-func TestServeLeavesLast(t *testing.T) {
+// A draining server serves its clients until they disconnect.
+func TestServeDrains(t *testing.T) {
 	t.Parallel()
 	ln, err := stateserver.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -104,15 +104,15 @@ func TestServeLeavesLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	for range 20 { // for as long as one that does not wait would need to be gone
+	for range 20 { // long enough for a server that does not wait to return
 		if err := c.Set(t.Context(), "a", "b", 0).Err(); err != nil {
-			t.Fatalf("a client that is still there: %v", err)
+			t.Fatalf("SET of a connected client: %v", err)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
 	select {
 	case err := <-done:
-		t.Fatalf("it left before its client: %v", err)
+		t.Fatalf("Serve returned before the client disconnected: %v", err)
 	default:
 	}
 	_ = c.Close()
@@ -122,6 +122,6 @@ func TestServeLeavesLast(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(time.Minute):
-		t.Error("it stays for nobody")
+		t.Error("Serve does not return although no client is connected")
 	}
 }

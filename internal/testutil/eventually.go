@@ -1,4 +1,5 @@
-// Package testutil holds what tests of every package wait and log with.
+// Package testutil has helpers for tests: Eventually polls a condition, and LogBuffer
+// collects log lines.
 package testutil
 
 import (
@@ -6,15 +7,15 @@ import (
 	"time"
 )
 
-// Patience is how long tests wait for what must happen: two minutes. It is long,
-// so that they pass on a machine that is busy with other work.
+// Patience is the time that tests wait for a condition: two minutes. It is long, so that
+// tests pass on a machine that is busy with other work.
 const Patience = 2 * time.Minute
 
-// pause is the time between two looks at a condition.
+// pause is the time between two checks of a condition.
 const pause = 10 * time.Millisecond
 
-// Eventually polls until cond returns true. After Patience it ends the test with
-// what did not happen, on the caller's line.
+// Eventually polls cond until it returns true. After Patience it fails the test. what
+// describes the condition in the failure, such as "the child has exited".
 func Eventually(tb testing.TB, what string, cond func() bool) {
 	tb.Helper()
 	if !poll(Patience, cond) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// LogBuffer keeps what is written to it. The zero value is empty and ready to
-// use; all methods may be called at the same time.
+// LogBuffer collects everything that is written to it. The zero value is empty and ready
+// to use. Its methods may be called by several goroutines at the same time.
 type LogBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -21,15 +21,15 @@ func (l *LogBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String returns all that was written so far.
+// String returns everything that was written so far.
 func (l *LogBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
 }
 
-// Await waits until text was written. After Patience it ends the test and prints
-// the log.
+// Await waits until text has been written. After Patience it fails the test with the
+// content of the buffer.
 func (l *LogBuffer) Await(tb testing.TB, text string) {
 	tb.Helper()
 	if !poll(Patience, func() bool { return strings.Contains(l.String(), text) }) {

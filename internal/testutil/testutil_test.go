@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// recorder is a test that may fail.
+// recorder is a test that records its failure.
 type recorder struct {
 	testing.TB
 	failure string
@@ -20,14 +20,14 @@ func (r *recorder) Fatalf(format string, args ...any) { r.failure = fmt.Sprintf(
 
 func TestEventually(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		began, r := time.Now(), &recorder{TB: t}
-		Eventually(r, "a minute passes", func() bool { return time.Since(began) >= time.Minute })
-		if waited := time.Since(began); r.failure != "" || waited < time.Minute || waited > time.Minute+pause {
+		start, r := time.Now(), &recorder{TB: t}
+		Eventually(r, "a minute passes", func() bool { return time.Since(start) >= time.Minute })
+		if waited := time.Since(start); r.failure != "" || waited < time.Minute || waited > time.Minute+pause {
 			t.Errorf("after %v: %q", waited, r.failure)
 		}
-		Eventually(r, "the moon falls", func() bool { return false })
-		if !strings.Contains(r.failure, "the moon falls") || time.Since(began) < time.Minute+Patience {
-			t.Errorf("after %v: %q", time.Since(began), r.failure)
+		Eventually(r, "never true", func() bool { return false })
+		if !strings.Contains(r.failure, "never true") || time.Since(start) < time.Minute+Patience {
+			t.Errorf("after %v: %q", time.Since(start), r.failure)
 		}
 	})
 }

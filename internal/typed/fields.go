@@ -1,5 +1,6 @@
-// Package typed compares JSON with Go types, more strictly than encoding/json does: what
-// is unknown, missing, doubled or of another type is said by its path.
+// Package typed checks JSON against Go types. It is stricter than encoding/json: it finds
+// members that are unknown, missing or there twice, and reports all problems with their
+// paths.
 package typed
 
 import (
@@ -11,34 +12,34 @@ import (
 	"strings"
 )
 
-// Field is a member of the object that a struct stands for.
+// Field describes a member of the JSON object of a struct.
 type Field struct {
-	Name     string
-	Type     reflect.Type
-	Optional bool
-	Preset   json.RawMessage // default tag; nil if there is none
-	depth    int             // of embedding
-	tagged   bool
+	Name     string          // name of the member
+	Type     reflect.Type    // type of its value
+	Optional bool            // it may be missing: a pointer, or tagged omitempty or omitzero
+	Default  json.RawMessage // value of the default tag; nil: none
+	depth    int             // depth of embedding
+	tagged   bool            // the name is from the json tag
 }
 
-// What types that read themselves implement.
+// Interfaces of types that decode themselves.
 var (
 	JSONUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
 	TextUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// Custom reports whether values of a type read themselves.
-func Custom(t reflect.Type) bool {
+// HasUnmarshaler reports whether a type decodes itself, by one of these interfaces.
+func HasUnmarshaler(t reflect.Type) bool {
 	p := reflect.PointerTo(t)
 	return p.Implements(JSONUnmarshaler) || p.Implements(TextUnmarshaler)
 }
 
-// IsObject reports whether values of a type are objects with known Members.
-func IsObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !Custom(t) }
+// IsObject reports whether values of a type are JSON objects with known members.
+func IsObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !HasUnmarshaler(t) }
 
-// FieldsOf returns the Members of a struct's object in the order of its fields, by
-// the rules of encoding/json: those of embedded structs are in their place, and of
-// two with one name the one that is less deep counts.
+// FieldsOf returns the fields of a struct, by the rules of encoding/json. The fields of an
+// embedded struct take its place. If two fields have the same name, the one that is
+// embedded less deeply counts. The error says which field has an invalid tag.
 func FieldsOf(t reflect.Type) ([]Field, error) {
 	all, err := collect(t, 0, nil)
 	if err != nil {
@@ -49,7 +50,7 @@ func FieldsOf(t reflect.Type) ([]Field, error) {
 	}), nil
 }
 
-// hiddenBy reports whether another field of the same name takes the place of f.
+// hiddenBy reports whether g, a field of the same name, hides f.
 func (f Field) hiddenBy(g Field) bool {
 	switch {
 	case g.depth != f.depth:
@@ -95,7 +96,7 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err e
 		last := &all[len(all)-1]
 		last.Optional = s.Type.Kind() == reflect.Pointer || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
 		if preset, ok := s.Tag.Lookup("default"); ok {
-			if last.Preset, err = presetOf(s.Type, preset); err != nil {
+			if last.Default, err = defaultOf(s.Type, preset); err != nil {
 				return nil, fmt.Errorf("default of field %s: %w", s.Name, err)
 			}
 		}
@@ -103,11 +104,12 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err e
 	return all, nil
 }
 
-// presetOf is a default tag as JSON: a string as it is, anything else is JSON.
-func presetOf(t reflect.Type, text string) (json.RawMessage, error) {
+// defaultOf returns the value of a default tag as JSON. The text of the tag is a string if
+// the type is one, otherwise JSON.
+func defaultOf(t reflect.Type, text string) (json.RawMessage, error) {
 	raw := json.RawMessage(text)
 	if t.Kind() == reflect.String {
-		raw, _ = json.Marshal(text) // a string always can be
+		raw, _ = json.Marshal(text) // never fails for a string
 	}
 	return raw, json.Unmarshal(raw, reflect.New(t).Interface())
 }

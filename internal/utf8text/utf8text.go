@@ -1,9 +1,9 @@
-// Package utf8text checks and repairs text from outside. Gale keeps and sends
-// text in UTF-8 only, since that is all that JSON (RFC 8259, section 8.1) and the
-// text frames of a WebSocket (RFC 6455, section 5.6) can carry.
+// Package utf8text checks and repairs text from clients and programs. Gale stores and
+// sends text only in UTF-8, because JSON (RFC 8259, section 8.1) and text frames of
+// WebSockets (RFC 6455, section 5.6) allow nothing else.
 //
-// What a client sends is checked, and refused if it is invalid. What a program
-// writes is repaired: the work is done, and its output must not be lost.
+// Text from clients is checked, and refused if it is invalid. Output of programs is
+// repaired, because it must not be lost.
 package utf8text
 
 import (
@@ -17,17 +17,17 @@ import (
 	"unicode/utf8"
 )
 
-// ErrInvalid is text that is not valid UTF-8.
+// ErrInvalid: the text is not valid UTF-8.
 var ErrInvalid = errors.New("not valid UTF-8")
 
-// escape is the length of an escape such as \ud800.
-const escape = len(`\ud800`)
+// escapeLen is the length of an escape such as \ud800.
+const escapeLen = len(`\ud800`)
 
-// Repair replaces each run of bytes that are not UTF-8 by U+FFFD.
+// Repair replaces each sequence of invalid bytes by U+FFFD.
 func Repair(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// Cut bounds a text to n bytes of valid UTF-8, which is all that JSON can
-// show; what was longer ends in an ellipsis.
+// Cut repairs a text, and shortens it to n bytes at most. A shortened text ends with an
+// ellipsis. n must be at least 3.
 func Cut(s string, n int) string {
 	const ellipsis = "…"
 	s = Repair(s)
@@ -44,16 +44,16 @@ func Cut(s string, n int) string {
 // ValidJSON reports whether data is JSON that CheckJSON accepts.
 func ValidJSON(data []byte) bool { return json.Valid(data) && CheckJSON(data) == nil }
 
-// CheckJSON returns an error wrapping ErrInvalid if a JSON value holds bytes that
-// are not UTF-8, or an escape of half a surrogate pair, such as "\ud800", which no
-// UTF-8 can hold (RFC 8259, section 8.2). The error names the member of an object,
-// or the element of an array, that the text is in. Otherwise CheckJSON accepts
-// what is not JSON: the decoder has better words for that.
+// CheckJSON returns an error that wraps ErrInvalid if a JSON value contains invalid bytes,
+// or an escape of half a surrogate pair such as "\ud800", which UTF-8 cannot represent
+// (RFC 8259, section 8.2). The error names the member of the object, or the element of
+// the array, that contains it. CheckJSON finds no other errors in JSON, because the
+// decoder reports them better.
 //
-// encoding/json replaces both by U+FFFD in strings that it decodes, without an
-// error, and copies both unchanged into a json.RawMessage.
+// encoding/json replaces both by U+FFFD in strings that it decodes, without an error, and
+// copies both unchanged to a json.RawMessage.
 func CheckJSON(data []byte) error {
-	if plain(data) {
+	if surelyValid(data) {
 		return nil
 	}
 	at, length := invalid(data)
@@ -67,10 +67,10 @@ func CheckJSON(data []byte) error {
 	return fmt.Errorf("%s is %w: byte 0x%02x", where, ErrInvalid, data[at])
 }
 
-// RepairJSON replaces by U+FFFD what CheckJSON refuses. It returns data itself if
-// that is valid.
+// RepairJSON replaces everything that CheckJSON refuses by U+FFFD. It returns data itself
+// if data is valid.
 func RepairJSON(data []byte) []byte {
-	if plain(data) {
+	if surelyValid(data) {
 		return data
 	}
 	at, length := invalid(data)
@@ -86,22 +86,23 @@ func RepairJSON(data []byte) []byte {
 	return append(repaired, data...)
 }
 
-// plain reports, faster than invalid, that nearly all JSON is valid.
-func plain(data []byte) bool { return utf8.Valid(data) && !bytes.Contains(data, []byte(`\u`)) }
+// surelyValid reports whether JSON is valid, if that can be decided quickly. It is false
+// for JSON with any escape of the form \uXXXX.
+func surelyValid(data []byte) bool { return utf8.Valid(data) && !bytes.Contains(data, []byte(`\u`)) }
 
-// invalid finds the first place in JSON that is not UTF-8. The length is 0 if
-// there is none.
+// invalid returns the position and length of the first invalid bytes or escape in JSON. The
+// length is 0 if there are none.
 func invalid(data []byte) (at, length int) {
 	for at < len(data) {
 		c := data[at]
 		switch {
 		case c == '\\' && surrogate(data[at:]) != 0:
-			if utf16.DecodeRune(surrogate(data[at:]), surrogate(data[at+escape:])) == utf8.RuneError {
-				return at, escape
+			if utf16.DecodeRune(surrogate(data[at:]), surrogate(data[at+escapeLen:])) == utf8.RuneError {
+				return at, escapeLen
 			}
-			at += 2 * escape
+			at += 2 * escapeLen
 		case c == '\\' && bytes.HasPrefix(data[at+1:], []byte{'\\'}):
-			at += 2 // the second begins no escape
+			at += 2 // an escaped backslash: the second one begins no escape
 		case c < utf8.RuneSelf:
 			at++
 		default:
@@ -115,19 +116,21 @@ func invalid(data []byte) (at, length int) {
 	return 0, 0
 }
 
-// surrogate returns the surrogate that data begins with an escape of, else 0.
+// surrogate returns the surrogate whose escape is at the begin of data, or 0 if there is
+// none.
 func surrogate(data []byte) rune {
-	if len(data) < escape || data[0] != '\\' || data[1] != 'u' {
+	if len(data) < escapeLen || data[0] != '\\' || data[1] != 'u' {
 		return 0
 	}
-	n, err := strconv.ParseUint(string(data[2:escape]), 16, 16)
+	n, err := strconv.ParseUint(string(data[2:escapeLen]), 16, 16)
 	if r := rune(n); err == nil && utf16.IsSurrogate(r) {
 		return r
 	}
 	return 0
 }
 
-// member names the part of a JSON value that a byte is in.
+// member returns a text that names the member or element of a JSON value which contains
+// the byte at a position.
 func member(data []byte, at int) string {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	start, err := dec.Token()

@@ -40,8 +40,8 @@ func TestCheckJSON(t *testing.T) {
 	}
 }
 
-// FuzzJSON holds the check against encoding/json, which replaces by U+FFFD, in
-// strings that it decodes, exactly what is not UTF-8.
+// FuzzJSON compares the check with encoding/json, which replaces exactly the invalid parts
+// of strings by U+FFFD when it decodes them.
 func FuzzJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":["\ud800","` + "\xff" + `"]}`, `["\ud83d\ude00\\ud800\u0041"]`, "\xed\xa0\x80", `"\`, `"\u12`, `"\ud800\`, `["€",{"\udc00":1}]`,
@@ -72,7 +72,7 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// decoded is the value of JSON as encoding/json reads it.
+// decoded returns JSON after decoding and encoding it with encoding/json.
 func decoded(t *testing.T, data []byte) string {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(data))

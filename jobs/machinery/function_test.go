@@ -41,7 +41,7 @@ func TestFunctions(t *testing.T) {
 	f.work(t, machinery.Options{})
 	for _, row := range []struct{ name, args, result, fails string }{
 		{"add", `[9007199254740993,7]`, "9007199254741000", ""},
-		{"add", `[1,300]`, "", "wrong arguments: argument 2 of add must be an integer within 0 and 255, not number 300"},
+		{"add", `[1,300]`, "", "wrong arguments: argument 2 of add must be an integer from 0 to 255, not number 300"},
 		{"mixed", `["a",0.5,true]`, `["a0.5",false]`, ""},
 		{"fails", `[]`, "", "as it must"},
 		{"again", `[]`, "", ""},

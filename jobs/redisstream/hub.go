@@ -41,7 +41,7 @@ type waiter struct {
 type hub struct {
 	client   redis.UniversalClient
 	always   string // the channel that is always subscribed to
-	troubles *redisdb.Troubles
+	problems *redisdb.ProblemLog
 
 	mu       sync.Mutex
 	waiters  map[string]map[*waiter]struct{} // by channel
@@ -52,9 +52,9 @@ type hub struct {
 	ended    sync.WaitGroup
 }
 
-func newHub(client redis.UniversalClient, always string, troubles *redisdb.Troubles) *hub {
+func newHub(client redis.UniversalClient, always string, problems *redisdb.ProblemLog) *hub {
 	return &hub{
-		client: client, always: always, troubles: troubles, waiters: map[string]map[*waiter]struct{}{},
+		client: client, always: always, problems: problems, waiters: map[string]map[*waiter]struct{}{},
 		changed: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
 }
@@ -118,8 +118,8 @@ func (h *hub) run() {
 		if steady {
 			delay = subscribeMin
 		}
-		h.troubles.Note(troubleSubscription, "", err)
-		if _, refused := redisdb.Refusal(err); refused {
+		h.problems.Report(troubleSubscription, "", err)
+		if _, refused := redisdb.Advice(err); refused {
 			h.wakeAll() // who waits looks by itself meanwhile
 		}
 		select {
@@ -171,7 +171,7 @@ func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 		asked = false
 		if !steady && time.Since(began) > healthCheck {
 			steady = true
-			h.troubles.Over(troubleSubscription, "", "subscribed again")
+			h.problems.Resolve(troubleSubscription, "", "subscribed again")
 		}
 		switch e := got.(type) {
 		case *redis.Message:

@@ -189,10 +189,10 @@ func (s *Store) noteQueues(queues []string, answer []any) error {
 	var first error
 	for _, q := range queues {
 		if err := broken[q]; err != nil {
-			s.troubles.Note(troubleQueue, q, err, "queue", q)
+			s.problems.Report(troubleQueue, q, err, "queue", q)
 			first = cmp.Or(first, fmt.Errorf("queue %s: %w", q, unavailable(err)))
 		} else {
-			s.troubles.Over(troubleQueue, q, "queue can be served again", "queue", q)
+			s.problems.Resolve(troubleQueue, q, "queue can be served again", "queue", q)
 		}
 	}
 	if len(broken) < len(queues) {

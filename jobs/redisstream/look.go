@@ -32,7 +32,7 @@ func (s *Store) look(ctx context.Context) error {
 	}
 	if err == nil {
 		s.looked.Store(true)
-		s.troubles.Over(troubleAway, "", "redis answers; tasks are accepted")
+		s.problems.Resolve(troubleAway, "", "redis answers; tasks are accepted")
 	}
 	return err
 }

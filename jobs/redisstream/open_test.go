@@ -92,7 +92,7 @@ func TestOpen(t *testing.T) {
 	if _, err := s.Get(t.Context(), "a"); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "NOAUTH") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("without the password: %v", err)
 	}
-	if !strings.Contains(refused.String(), "give the address the user and password") {
+	if !strings.Contains(refused.String(), "Redis requires a user and password") {
 		t.Errorf("log: %s", refused.String())
 	}
 	open(t, strings.Replace(locked.URL(), "//", "//:secret@", 1), redisstream.Options{})

@@ -98,7 +98,7 @@ type Store struct {
 	closed  chan struct{}
 	close   func() error
 
-	troubles *redisdb.Troubles
+	problems *redisdb.ProblemLog
 	period   time.Duration // from one audit to the next
 }
 
@@ -130,7 +130,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	}
 	s := newStore(client, j, o)
 	if err := s.look(ctx); err != nil {
-		s.troubles.Note(troubleAway, "", err)
+		s.problems.Report(troubleAway, "", err)
 	}
 	return s, nil
 }
@@ -139,13 +139,13 @@ func newStore(client redis.UniversalClient, j *journal, o Options) *Store {
 	o = o.withDefaults()
 	s := &Store{opts: o, client: client, journal: j, key: "{" + o.Prefix + ":jobs}", closed: make(chan struct{})}
 	s.batch = &batcher{send: s.sendAll}
-	s.troubles = redisdb.NewTroubles(o.Logger)
+	s.problems = redisdb.NewProblemLog(o.Logger)
 	s.period = auditPeriod
 	j.ping = s.ping
 	j.log = o.Logger
 	j.again = func(ctx context.Context, e entry) error { _, err := s.soon(ctx, e.script, e.args...); return err }
 	s.calls.handle = jobs.NewID()
-	s.hub = newHub(client, s.key+":due", s.troubles)
+	s.hub = newHub(client, s.key+":due", s.problems)
 	s.close = sync.OnceValue(s.shut)
 	return s
 }

@@ -130,7 +130,7 @@ func (s *Store) unavailable(ctx context.Context, err error) error {
 // unavailable wraps err in jobs.ErrUnavailable if the server is at fault and
 // not a script.
 func unavailable(err error) error {
-	todo, refused := redisdb.Refusal(err)
+	todo, refused := redisdb.Advice(err)
 	if _, reply := errors.AsType[redis.Error](err); reply && !refused && strings.HasPrefix(err.Error(), "ERR ") {
 		return err
 	}

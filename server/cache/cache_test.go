@@ -160,7 +160,7 @@ func TestAway(t *testing.T) {
 
 func TestCallerLeaves(t *testing.T) {
 	t.Parallel()
-	c := cache.New(sharedtest.Open(t, sharedtest.Memory(t)), cache.Options{})
+	c := cache.New(sharedtest.Open(t, sharedtest.StateServer(t)), cache.Options{})
 	inside, gate, kept := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	left := errors.New("left")
 	ctx, leave := context.WithCancelCause(t.Context())

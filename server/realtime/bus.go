@@ -97,7 +97,7 @@ type BusOptions struct {
 type Bus struct {
 	client   redis.UniversalClient
 	opts     BusOptions
-	troubles *redisdb.Troubles
+	problems *redisdb.ProblemLog
 
 	mu     sync.Mutex
 	topics map[string]*topic // that somebody here subscribes to
@@ -114,7 +114,7 @@ func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
 	if o.Meter == nil {
 		o.Meter = noMeter{}
 	}
-	return &Bus{client: client, opts: o, troubles: redisdb.NewTroubles(o.Logger), topics: make(map[string]*topic)}
+	return &Bus{client: client, opts: o, problems: redisdb.NewProblemLog(o.Logger), topics: make(map[string]*topic)}
 }
 
 // keysOf are the keys of a channel; the braces keep them on one node of a cluster.
@@ -189,7 +189,7 @@ func (b *Bus) Run(ctx context.Context) error {
 				b.opts.Meter.SubscriptionLost()
 			}
 			lost = true
-			b.troubles.Note(subscriptionLost, "", err)
+			b.problems.Report(subscriptionLost, "", err)
 		}
 		if delay = min(2*delay, retryBusMax); subscribed {
 			delay = retryBus
@@ -230,7 +230,7 @@ func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error
 			subscribed = true
 			b.catchUpAll(ctx)
 			if again {
-				b.troubles.Over(subscriptionLost, "", "channels: subscribed again")
+				b.problems.Resolve(subscriptionLost, "", "channels: subscribed again")
 			}
 		case *redis.Message:
 			b.ingest(ctx, m.Payload)

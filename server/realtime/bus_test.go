@@ -130,7 +130,7 @@ func TestChannel(t *testing.T) {
 // no gap.
 func TestResumeAhead(t *testing.T) {
 	t.Parallel()
-	address := sharedtest.Memory(t)
+	address := sharedtest.StateServer(t)
 	deaf := realtime.NewBus(sharedtest.Open(t, address), realtime.BusOptions{}) // it does not run
 	there := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{})
 	first, _ := place(t, dial(t, open(t, realtime.Options{}, subscriberOf(deaf, realtime.Start{Channel: "a"}))))
@@ -253,7 +253,7 @@ func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Ha
 // nobody until then: the others have each message before the next is sent.
 func TestSlowSubscriber(t *testing.T) {
 	t.Parallel()
-	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
+	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
 	log := new(testutil.LogBuffer)
 	codes := make(chan int, 3)
 	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, wholeOf(t, b, codes))
@@ -289,7 +289,7 @@ func TestSlowSubscriber(t *testing.T) {
 // form has no word for a gap: nothing is left out in silence.
 func TestOvertaken(t *testing.T) {
 	t.Parallel()
-	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: 3})
+	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: 3})
 	codes := make(chan int, 1)
 	s := open(t, realtime.Options{}, wholeOf(t, b, codes))
 	c := dial(t, s)

@@ -21,7 +21,7 @@ func heap() int64 {
 // A client that does not read costs no more than what its channel keeps for all,
 // however much passes it by. No other test runs beside this one.
 func TestSlowSubscriberMemory(t *testing.T) {
-	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
+	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
 	s := open(t, realtime.Options{}, wholeOf(t, b, nil))
 	wantText(t, dial(t, s), "begin") // the last thing that it reads
 	reader := dial(t, s)

@@ -97,7 +97,7 @@ func TestMeterOfHandshakes(t *testing.T) {
 // A client that is too slow is counted once, whatever else becomes of it.
 func TestMeterOfSlowClients(t *testing.T) {
 	t.Parallel()
-	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: 3})
+	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: 3})
 	var c realtime.Counters
 	whole := &realtime.Form{Encode: func(e realtime.Event) []byte { return append([]byte("message"), e.Data...) }}
 	s := open(t, realtime.Options{Meter: &c, SendTimeout: time.Second}, func() realtime.Handler {

@@ -35,7 +35,7 @@ type overtaking struct {
 func overtake(t *testing.T) *overtaking {
 	t.Helper()
 	o := new(overtaking)
-	o.bus = startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{History: kept, Meter: &o.count})
+	o.bus = startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: kept, Meter: &o.count})
 	o.live = dial(t, o.open(t, subscriberOf(o.bus, realtime.Start{Channel: "a"})))
 	o.first, _ = place(t, o.live)
 	o.publish(t, 1, kept)

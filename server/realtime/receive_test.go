@@ -19,7 +19,7 @@ var errDone = errors.New("that is all")
 // gets a gap when the channel has moved on past it.
 func TestBackgroundSubscription(t *testing.T) {
 	t.Parallel()
-	client := sharedtest.Open(t, sharedtest.Memory(t))
+	client := sharedtest.Open(t, sharedtest.StateServer(t))
 	here := startBus(t, client, realtime.BusOptions{History: 2})
 	there := realtime.NewBus(client, realtime.BusOptions{History: 2})
 	first := publish(t, there, "news", "one")
@@ -66,7 +66,7 @@ func awaitEvent(t *testing.T, b *realtime.Bus, seq uint64) {
 // A background subscription ends with its context, and says what it cannot begin with.
 func TestBackgroundSubscriptionEnds(t *testing.T) {
 	t.Parallel()
-	b := startBus(t, sharedtest.Open(t, sharedtest.Memory(t)), realtime.BusOptions{})
+	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	if _, err := b.Publish(ctx, "news", []byte("one")); err != nil {
 		t.Fatal(err)

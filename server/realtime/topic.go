@@ -144,9 +144,9 @@ func (t *topic) catchUp(ctx context.Context) {
 	t.fetch.Lock()
 	defer t.fetch.Unlock()
 	if err := t.refresh(ctx); err == nil {
-		t.bus.troubles.Over(historyUnread, "", "channels: history can be read again")
+		t.bus.problems.Resolve(historyUnread, "", "channels: history can be read again")
 	} else if ctx.Err() == nil {
-		t.bus.troubles.Note(historyUnread, "", err, "channel", t.name)
+		t.bus.problems.Report(historyUnread, "", err, "channel", t.name)
 	}
 }
 

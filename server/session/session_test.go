@@ -129,7 +129,7 @@ func TestSession(t *testing.T) {
 // brings back a session that another has ended.
 func TestRequestsAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	s := session.New(sharedtest.Open(t, sharedtest.Memory(t)), keys(t), session.Options{})
+	s := session.New(sharedtest.Open(t, sharedtest.StateServer(t)), keys(t), session.Options{})
 	ada := &browser{t: t}
 	ada.must(s, func(s *session.Session) { s.Login("ada"); s.Set("a", "0"); s.Set("b", "0") })
 	tab := &browser{t: t, cookie: ada.cookie}
@@ -174,7 +174,7 @@ func TestEndAll(t *testing.T) {
 
 func TestSubjectOfAHeader(t *testing.T) {
 	t.Parallel()
-	s := session.New(sharedtest.Open(t, sharedtest.Memory(t)), keys(t), session.Options{})
+	s := session.New(sharedtest.Open(t, sharedtest.StateServer(t)), keys(t), session.Options{})
 	ada := &browser{t: t}
 	ada.must(s, func(s *session.Session) { s.Login("ada") })
 	for text, want := range map[string]string{ada.cookie: "ada", "": "", ada.cookie + "x": "", "forged": ""} {
@@ -235,7 +235,7 @@ func TestSessionExpires(t *testing.T) {
 
 func TestSessionFaults(t *testing.T) {
 	t.Parallel()
-	s := session.New(sharedtest.Open(t, sharedtest.Memory(t)), keys(t), session.Options{})
+	s := session.New(sharedtest.Open(t, sharedtest.StateServer(t)), keys(t), session.Options{})
 	ada := &browser{t: t}
 	if err := ada.request(s, func(s *session.Session) { s.Set("a", strings.Repeat("x", session.MaxSize)) }); !errors.Is(err, session.ErrTooLarge) || ada.cookie != "" {
 		t.Errorf("too large: %v", err)

@@ -162,7 +162,7 @@ func TestStateServerKilled(t *testing.T) {
 	}
 	testutil.Eventually(t, "the log has the outage and its end", func() bool {
 		log := g.Log.String()
-		return strings.Contains(log, "redis answers again") && strings.Contains(log, "redis does not answer, going on without it")
+		return strings.Contains(log, "redis responds again") && strings.Contains(log, "redis does not respond, continuing without it")
 	})
 }
 

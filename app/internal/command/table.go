@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/galeserver/gale/internal/span"
+	"github.com/galeserver/gale/internal/duration"
 )
 
 // table is a task as the file has it, read key by key: a value that is there,
@@ -82,9 +82,9 @@ func (t *table) span(key string, otherwise time.Duration) (d time.Duration) {
 	case nil:
 		return otherwise
 	case string:
-		d, err = span.ParseSpan(value)
+		d, err = duration.Parse(value)
 	case int64, float64:
-		d, err = span.ParseSeconds(fmt.Sprint(value))
+		d, err = duration.ParseSeconds(fmt.Sprint(value))
 	default:
 		t.fault("%s: must be a duration, such as \"90s\", or a number of seconds, not %s", key, kindOf(value))
 		return otherwise

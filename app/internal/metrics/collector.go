@@ -20,7 +20,7 @@ const master = "master"
 
 // Collector answers for all processes of a server, in its master.
 type Collector struct {
-	figures func(context.Context) (prefork.Overview, error)
+	figures func(context.Context) (prefork.Stats, error)
 	queues  *Queues
 	version string
 	own     *prometheus.Registry
@@ -28,7 +28,7 @@ type Collector struct {
 
 // NewCollector makes a Collector of what the master has counted. queues may be
 // nil: then nobody is asked.
-func NewCollector(figures func(context.Context) (prefork.Overview, error), queues *Queues, version string) *Collector {
+func NewCollector(figures func(context.Context) (prefork.Stats, error), queues *Queues, version string) *Collector {
 	return &Collector{figures, queues, version, NewRegistry(Sources{})}
 }
 
@@ -62,7 +62,7 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return endsWithARelease(f) || ofTheMachine(f) })
 	join(byName, own, master)
 	for _, s := range o.Slots {
-		families, err := slotSum(s.Reports, s.Past)
+		families, err := slotSum(s.Reports, s.MergedReport)
 		if err != nil {
 			unread = errors.Join(unread, fmt.Errorf("%s: %w", s.Slot, err))
 		}
@@ -123,7 +123,7 @@ var (
 
 // overview renders what the master knows.
 type overview struct {
-	prefork.Overview
+	prefork.Stats
 	version string
 }
 
@@ -133,10 +133,10 @@ func (overview) Describe(chan<- *prometheus.Desc) {}
 // Collect implements prometheus.Collector.
 func (o overview) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range o.Slots {
-		for key, n := range requestsOf(s.Tally) {
+		for key, n := range requestsOf(s.AppCounters) {
 			counter(ch, requests, n, s.Slot, key[0], key[1])
 		}
-		if count, sum, upTo := durationsOf(s.Tally); count > 0 {
+		if count, sum, upTo := durationsOf(s.AppCounters); count > 0 {
 			ch <- prometheus.MustNewConstHistogram(duration, count, sum, upTo, s.Slot)
 		}
 		gauge(ch, connections, s.Connections, s.Slot)

@@ -17,17 +17,17 @@ import (
 )
 
 func TestCollectorJoinsTheSlots(t *testing.T) {
-	var tally prefork.Tally
+	var tally prefork.AppCounters
 	Requests{&tally}.Count("GET", 200, time.Millisecond)
-	slot := func(name string, state prefork.State) prefork.Figures {
-		return prefork.Figures{
+	slot := func(name string, state prefork.State) prefork.SlotStats {
+		return prefork.SlotStats{
 			SlotStatus: prefork.SlotStatus{Slot: name, State: state, Generation: 3, Restarts: 2, Connections: 4, AcceptQueue: 5},
-			Accepted:   6, Adopted: 7, Hangs: 1, Tally: words(&tally), Past: Merge(nil, process(t, 10, 0, 0)),
+			Accepted:   6, Adopted: 7, Hangs: 1, AppCounters: words(&tally), MergedReport: Merge(nil, process(t, 10, 0, 0)),
 		}
 	}
-	o := prefork.Overview{Slots: []prefork.Figures{slot("serve.0", prefork.StateLive), slot("serve.1", prefork.StateStopped)}, Reloads: 2, RefusedReloads: 1, ReloadFailed: "why"}
+	o := prefork.Stats{Slots: []prefork.SlotStats{slot("serve.0", prefork.StateLive), slot("serve.1", prefork.StateStopped)}, Reloads: 2, RefusedReloads: 1, ReloadFailed: "why"}
 	o.Slots[0].Reports = [][]byte{process(t, 1, 1, 1)}
-	c := NewCollector(func(context.Context) (prefork.Overview, error) { return o, nil }, nil, "test 1")
+	c := NewCollector(func(context.Context) (prefork.Stats, error) { return o, nil }, nil, "test 1")
 	families, err := c.Gather(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestCollectorJoinsTheSlots(t *testing.T) {
 		t.Errorf("with a report that cannot be read: %d families, %v", len(families), err)
 	}
 	gone := errors.New("gone")
-	c = NewCollector(func(context.Context) (prefork.Overview, error) { return o, gone }, nil, "")
+	c = NewCollector(func(context.Context) (prefork.Stats, error) { return o, gone }, nil, "")
 	if families, err := c.Gather(t.Context()); families != nil || !errors.Is(err, gone) {
 		t.Errorf("without a master: %v, %v", families, err)
 	}

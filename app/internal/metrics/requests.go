@@ -36,7 +36,7 @@ const (
 
 // Requests counts requests on a slot's tally, from many goroutines and
 // processes at once.
-type Requests struct{ Tally *prefork.Tally }
+type Requests struct{ Tally *prefork.AppCounters }
 
 // Count counts a request that was answered with a code, and how long it took.
 func (r Requests) Count(method string, code int, took time.Duration) {
@@ -44,7 +44,7 @@ func (r Requests) Count(method string, code int, took time.Duration) {
 	t[durationWord+class(took)].Add(1)
 	t[sumWord].Add(took.Microseconds())
 	key := keyOf(method, code)
-	size := prefork.TallySize - tableWord
+	size := prefork.NumAppCounters - tableWord
 	for i, at := 0, int(key)*31%size; i < size; i, at = i+1, (at+1)%size {
 		word := &t[tableWord+at]
 		had := word.Load() >> countBits

@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-func words(t *prefork.Tally) []int64 {
-	all := make([]int64, prefork.TallySize)
+func words(t *prefork.AppCounters) []int64 {
+	all := make([]int64, prefork.NumAppCounters)
 	for i := range t {
 		all[i] = t[i].Load()
 	}
@@ -19,7 +19,7 @@ func words(t *prefork.Tally) []int64 {
 }
 
 func TestRequestsAreCountedByMethodAndCode(t *testing.T) {
-	var tally prefork.Tally
+	var tally prefork.AppCounters
 	r := Requests{&tally}
 	want := map[[2]string]int64{}
 	for _, c := range []struct {
@@ -49,7 +49,7 @@ func TestRequestsAreCountedByMethodAndCode(t *testing.T) {
 }
 
 func TestDurationsBeyondTheLastClass(t *testing.T) {
-	var tally prefork.Tally
+	var tally prefork.AppCounters
 	r := Requests{&tally}
 	r.Count("GET", 200, time.Hour)
 	r.Count("GET", 200, time.Minute)
@@ -61,7 +61,7 @@ func TestDurationsBeyondTheLastClass(t *testing.T) {
 // More pairs than there is room for are counted as other: the sum stays exact,
 // whoever claims a word at the same time.
 func TestRequestsBeyondTheTable(t *testing.T) {
-	var tally prefork.Tally
+	var tally prefork.AppCounters
 	const codes, clients = 60, 8
 	var counting sync.WaitGroup
 	for range clients {
@@ -80,13 +80,13 @@ func TestRequestsBeyondTheTable(t *testing.T) {
 			t.Errorf("%v: %d", key, n)
 		}
 	}
-	if sum != clients*codes*int64(len(methods)) || len(got) != prefork.TallySize-tableWord+1 {
+	if sum != clients*codes*int64(len(methods)) || len(got) != prefork.NumAppCounters-tableWord+1 {
 		t.Errorf("%d requests in %d series", sum, len(got))
 	}
 }
 
 func BenchmarkCount(b *testing.B) {
-	var tally prefork.Tally
+	var tally prefork.AppCounters
 	r := Requests{&tally}
 	for i := range 100 {
 		r.Count("POST", 400+i, 0)
@@ -99,8 +99,8 @@ func BenchmarkCount(b *testing.B) {
 func FuzzRequestsOf(f *testing.F) {
 	f.Add(uint16(1), int64(1)<<countBits)
 	f.Fuzz(func(t *testing.T, at uint16, word int64) {
-		tally := make([]int64, prefork.TallySize)
-		tally[int(at)%prefork.TallySize] = word
+		tally := make([]int64, prefork.NumAppCounters)
+		tally[int(at)%prefork.NumAppCounters] = word
 		for key := range requestsOf(tally) {
 			if _, err := strconv.Atoi(key[1]); err != nil && key[1] != other {
 				t.Errorf("code %q", key[1])

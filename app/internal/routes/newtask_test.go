@@ -36,7 +36,7 @@ func TestRefusedBodies(t *testing.T) {
 		`{"task":"t","max_retries":true}`:          {"max_retries: must be a number, not true or false"},
 		`{"task":"t","timeout":-1}`:                {"timeout: -1 is negative"},
 		`{"task":"t","timeout":"-1s"}`:             {`timeout: "-1s" is negative`},
-		`{"task":"t","timeout":"soon"}`:            {`timeout: "soon" is no duration`},
+		`{"task":"t","timeout":"soon"}`:            {`timeout: "soon" is not a duration`},
 		`{"task":"t","timeout":""}`:                {"timeout: "},
 		`{"task":"t","timeout":[1]}`:               {"timeout: must be a number of seconds or a duration", "not an array"},
 		`{"task":"t","timeout":1e300}`:             {"timeout: 1e300 is too long"},

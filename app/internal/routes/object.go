@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/galeserver/gale/internal/span"
+	"github.com/galeserver/gale/internal/duration"
 	"github.com/galeserver/gale/internal/typed"
 	"github.com/galeserver/gale/internal/utf8text"
 )
@@ -27,7 +27,7 @@ const (
 type faults struct{ all []string }
 
 // Error names the first of them.
-func (f *faults) Error() string { return typed.Join(f.all) }
+func (f *faults) Error() string { return typed.JoinProblems(f.all) }
 
 func (f *faults) add(key, format string, args ...any) {
 	f.all = append(f.all, utf8text.Cut(key, shownValue)+": "+fmt.Sprintf(format, args...))
@@ -181,11 +181,11 @@ func (o *object) span(key string) (d time.Duration, given bool) {
 	var err error
 	switch kindOf(raw) {
 	case kindNumber:
-		d, err = span.ParseSeconds(string(raw))
+		d, err = duration.ParseSeconds(string(raw))
 	case kindText:
 		var text string
 		if err = json.Unmarshal(raw, &text); err == nil {
-			d, err = span.ParseSpan(text)
+			d, err = duration.Parse(text)
 		}
 	default:
 		o.fault(key, "must be a number of seconds or a duration, such as \"90s\", not %s", kindOf(raw))

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handDown is what execve(2) does to the sockets of the previous master: the
-// next one has descriptors only.
-func handDown(t *testing.T, from *parkedListeners) *parkedListeners {
+// inherit returns the listeners of the next master, which inherits only the descriptors
+// of the previous one.
+func inherit(t *testing.T, from *parkedListeners) *parkedListeners {
 	t.Helper()
 	next := &parkedListeners{open: map[string]net.Listener{}, inherited: map[string]int{}}
 	for name, fd := range from.descriptors() {
@@ -36,7 +36,7 @@ func TestParkedListenersOverAReload(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	next := handDown(t, first)
+	next := inherit(t, first)
 	ln, err := next.listen(t.Context(), "unix", kept)
 	if err != nil {
 		t.Fatal(err)
@@ -58,21 +58,21 @@ func TestParkedListenersOverAReload(t *testing.T) {
 	}
 }
 
-// A socket that is configured under another name may be in the way of its own
-// successor.
-func TestParkedListenerMovesToAnotherNetworkName(t *testing.T) {
+// An inherited socket with another name may use the address of a new one. It is closed
+// first.
+func TestParkedListenerGetsAnotherName(t *testing.T) {
 	first := &parkedListeners{open: map[string]net.Listener{}}
 	ln, err := first.listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := ln.Addr().String() // another name than port 0
-	next := handDown(t, first)
-	moved, err := next.listen(t.Context(), "tcp", address)
+	address := ln.Addr().String() // another name than 127.0.0.1:0
+	next := inherit(t, first)
+	renamed, err := next.listen(t.Context(), "tcp", address)
 	if err != nil {
-		t.Fatalf("%v; want the inherited socket to give way", err)
+		t.Fatalf("%v; want the inherited socket to be closed first", err)
 	}
-	_ = moved.Close()
+	_ = renamed.Close()
 	if len(next.inherited) != 0 {
 		t.Errorf("still inherited: %v", next.inherited)
 	}

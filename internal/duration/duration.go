@@ -1,4 +1,5 @@
-package span
+// Package duration parses durations that users write.
+package duration
 
 import (
 	"errors"
@@ -8,20 +9,21 @@ import (
 	"time"
 )
 
-// ErrSpan: the text is no length of time; the error says why.
+// Errors of Parse and ParseSeconds. Each continues a sentence that begins with the name
+// of the value.
 var (
-	ErrSpan     = errors.New("is no duration, such as 90s")
+	ErrInvalid  = errors.New("is not a duration, such as 90s")
 	errNegative = errors.New("is negative")
 	errTooLong  = errors.New("is too long")
 )
 
-// ParseSpan reads a Go duration such as 90s, which must not be negative. What
-// is more than zero stays so, however little it is.
-func ParseSpan(text string) (time.Duration, error) {
+// Parse parses a Go duration such as 90s (time.ParseDuration), which must not be
+// negative. A duration of less than a nanosecond, but not zero, is rounded up to one.
+func Parse(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return 0, ErrSpan
+		return 0, ErrInvalid
 	case d < 0:
 		return 0, errNegative
 	case d == 0 && strings.ContainsAny(text, "123456789"):
@@ -30,7 +32,7 @@ func ParseSpan(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// ParseSeconds is ParseSpan for a number of seconds, decimal or not.
+// ParseSeconds is Parse for a number of seconds, which may have a fraction.
 func ParseSeconds(text string) (time.Duration, error) {
 	s, err := strconv.ParseFloat(text, 64)
 	ns := math.Round(s * float64(time.Second))
@@ -38,7 +40,7 @@ func ParseSeconds(text string) (time.Duration, error) {
 	case ns >= math.MaxInt64:
 		return 0, errTooLong
 	case err != nil || math.IsNaN(s):
-		return 0, ErrSpan
+		return 0, ErrInvalid
 	case s < 0:
 		return 0, errNegative
 	case s > 0:

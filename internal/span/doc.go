@@ -1,2 +1,0 @@
-// Package span reads lengths of time as users write them.
-package span
