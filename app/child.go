@@ -27,7 +27,7 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// runChild does the work of a slot.
+// runChild runs the slot that the master started this process for.
 func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	var c config.Config
 	if err := json.Unmarshal(child.Config, &c); err != nil {
@@ -38,7 +38,7 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	}
 	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
 	roles := map[string]roleWork{
-		roleServe: serve, roleWorker: work, roleStore: keepStore,
+		roleServe: serve, roleWorker: work, roleStore: runStateServer,
 	}
 	run, ok := roles[child.Role]
 	if !ok {
@@ -47,26 +47,27 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	redisdb.Log(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, e.app, c, log) })
 	if err != nil {
-		log.Error("child ends", "error", err)
+		log.Error("process failed", "error", err)
 		return reported{}
 	}
 	return nil
 }
 
-// reported ends a child whose log has the reason already: it says nothing more.
+// reported is the error of a child that has logged its error. Its text is empty, so
+// that Main prints nothing.
 type reported struct{}
 
 func (reported) Error() string { return "" }
 
-// state is what serving children and workers share on disk.
+// state is the durable state that serving processes and workers share.
 type state struct {
 	store     driver.Store
 	artifacts *artifacts.Folder
 	uploads   *uploads.Store
-	temp      string // where commands get their folders; empty: where all do
+	temp      string // parent of the temporary folders of command tasks; empty: the system's
 }
 
-// openState opens the folders and the store of tasks below -data.
+// openState opens the task store and the folders in -data.
 func openState(ctx context.Context, c config.Config, o uploads.Options, meter meter.Meter) (s *state, err error) {
 	s = &state{}
 	defer func() {
@@ -90,8 +91,8 @@ func openState(ctx context.Context, c config.Config, o uploads.Options, meter me
 	return s, err
 }
 
-// tempFolder is a folder in data where the system's cannot be written, as in a
-// container of which only data can be.
+// tempFolder returns a folder in data if the system's temporary folder is not writable,
+// as in a container with a read-only file system. Otherwise it returns an empty string.
 func tempFolder(data string) (string, error) {
 	if unix.Access(os.TempDir(), unix.W_OK|unix.X_OK) == nil {
 		return "", nil
@@ -101,7 +102,7 @@ func tempFolder(data string) (string, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return "", fmt.Errorf("make a folder for temporary files: %w", err)
+		return "", fmt.Errorf("create folder for temporary files: %w", err)
 	}
 	return dir, nil
 }
@@ -119,13 +120,13 @@ func (s *state) close() (err error) {
 	return err
 }
 
-// work is the work of a worker slot: tasks until ctx ends, then those that
-// are under way.
+// work runs a worker slot. When ctx is done, it takes no more tasks and waits for those
+// that are running.
 func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
-	counted := metrics.NewTasks()
-	figures := metrics.NewRegistry(metrics.Sources{Tasks: counted})
-	defer observe(child, c, figures, log)() // the last to end
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted)
+	meter := metrics.NewTasks()
+	figures := metrics.NewRegistry(metrics.Sources{Tasks: meter})
+	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, meter)
 	if err != nil {
 		return err
 	}
@@ -134,17 +135,17 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if err != nil {
 		return err
 	}
-	tasks, err := registry(services.reaching(a.tasks()), commands(c, s))
+	tasks, err := registry(services.attach(a.tasks()), commands(c, s))
 	if err != nil {
 		return err
 	}
-	services.Tasks = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted}
-	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
-		log.Warn("what a killed worker left of its commands is still there", "error", err)
+	services.Tasks = &jobs.Client{Store: s.store, Tasks: tasks, Meter: meter}
+	if err := command.Sweep(s.temp); err != nil { // must come before a lost task is started again
+		log.Warn("cannot remove processes and temporary files that a killed worker left", "error", err)
 	}
 	w, err := machinery.New(s.store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.Alone(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
-		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted, Stopwatch: counted, Logger: log,
+		Grace: drainTime(c.Grace), Artifacts: s.artifacts, Meter: meter, Stopwatch: meter, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -154,19 +155,19 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		return err
 	}
 	if err := child.Ready(); err != nil {
-		log.Warn("cannot tell the master", "error", err)
+		log.Warn("cannot notify the master that the slot is ready", "error", err)
 	}
 	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return scheduler.Run(ctx) }) // ends with ctx
 	g.Go(func() error { return sweeper.Run(ctx) })   // ends with ctx
-	g.Go(func() error { return w.Run(ctx) })         // ends with ctx, and what is under way; or with a handler that is stuck
+	g.Go(func() error { return w.Run(ctx) })         // ends with ctx and the running tasks, or when a handler is stuck
 	return g.Wait()
 }
 
-// lessThan leaves a child time to put things away before the master's patience
-// ends: two seconds, or a tenth of a short grace time.
-func lessThan(grace time.Duration) time.Duration {
+// drainTime returns how long a child may drain. It is shorter than the grace period,
+// after which the master kills the child, by a tenth of it, and at most by two seconds.
+func drainTime(grace time.Duration) time.Duration {
 	return grace - min(2*time.Second, grace/10)
 }

@@ -20,12 +20,13 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// ErrOffline is what calls of Services return while only the table of routes is
-// built: in the verb check, and in the master before anything starts.
-var ErrOffline = errors.New("services are offline: only the table of routes is built")
+// ErrOffline is the error of all methods of Services while Application.Routes only
+// builds the table: in the command "check", and in the master before it starts
+// processes.
+var ErrOffline = errors.New("services are offline while the table of routes is built")
 
-// checkRoutes builds the table of routes as a serving process would, and returns
-// what is wrong with it.
+// checkRoutes builds the table of routes as a serving process does, and returns what is
+// wrong with it.
 func checkRoutes(a Application, c config.Config) error {
 	tasks, err := jobs.NewRegistry(a.tasks()...)
 	if err != nil {
@@ -33,7 +34,7 @@ func checkRoutes(a Application, c config.Config) error {
 	}
 	log := slog.New(slog.DiscardHandler)
 	services, closeRedis := offlineServices(tasks, c, log)
-	defer closeRedis() //nolint:errcheck // it has no connection
+	defer closeRedis() //nolint:errcheck // the client has no connection
 	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
 	if err != nil {
 		return err
@@ -48,18 +49,18 @@ func checkRoutes(a Application, c config.Config) error {
 	return c.MayServe(paths)
 }
 
-// offlineServices are services whose calls return ErrOffline.
+// offlineServices returns services whose methods return ErrOffline.
 func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s *Services, closeRedis func() error) {
-	away := redis.NewClient(&redis.Options{MaxRetries: -1})
-	away.AddHook(offlineRedis{})
+	client := redis.NewClient(&redis.Options{MaxRetries: -1})
+	client.AddHook(offlineRedis{})
 	return &Services{
-		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Channels: realtime.NewBus(away, realtime.BusOptions{}),
-		Cache: cache.New(away, cache.Options{}), Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
-		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}), redis: away,
-	}, away.Close
+		Tasks: &jobs.Client{Store: offlineStore{}, Tasks: tasks}, Uploads: offlineUploads{}, Channels: realtime.NewBus(client, realtime.BusOptions{}),
+		Cache: cache.New(client, cache.Options{}), Pool: offlinePool{}, Hub: realtime.New(realtime.Options{}),
+		Metrics: prometheus.NewRegistry(), Data: dataFolder(c), MaxBody: c.MaxBody, Log: log, Leaving: make(chan struct{}), redis: client,
+	}, client.Close
 }
 
-// offlineRedis refuses every command, without a connection.
+// offlineRedis fails every Redis command with ErrOffline before it needs a connection.
 type offlineRedis struct{}
 
 func (offlineRedis) DialHook(redis.DialHook) redis.DialHook {
@@ -82,7 +83,7 @@ func (offlineRedis) ProcessPipelineHook(redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// offlineStore is a store of tasks whose calls return ErrOffline.
+// offlineStore is a jobs.Store whose methods return ErrOffline.
 type offlineStore struct{}
 
 func (offlineStore) Enqueue(context.Context, jobs.NewTask) (*jobs.Task, bool, error) {
@@ -93,7 +94,6 @@ func (offlineStore) EnqueueGroup(context.Context, jobs.NewGroup) (bool, error) {
 	return false, ErrOffline
 }
 
-// Get implements jobs.Store, as all that follow do.
 func (offlineStore) Get(context.Context, string) (*jobs.Task, error) { return nil, ErrOffline }
 
 func (offlineStore) Watch(context.Context, string, int64) (*jobs.Task, error) {
@@ -120,7 +120,7 @@ func (offlineStore) Purge(context.Context, []string, []jobs.State) (int, error) 
 	return 0, ErrOffline
 }
 
-// offlineUploads has no files.
+// offlineUploads implements Uploads; its methods return ErrOffline.
 type offlineUploads struct{}
 
 func (offlineUploads) Open(string, string) (io.ReadSeekCloser, error) { return nil, ErrOffline }
@@ -131,7 +131,7 @@ func (offlineUploads) List(context.Context, string, string, int) ([]uploads.Entr
 	return nil, "", ErrOffline
 }
 
-// offlinePool runs nothing.
+// offlinePool implements Pool; Do returns ErrOffline.
 type offlinePool struct{}
 
 func (offlinePool) Do(context.Context, func(context.Context) error) error { return ErrOffline }

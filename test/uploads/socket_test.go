@@ -173,7 +173,7 @@ func TestUploadSocketOutlivesTERM(t *testing.T) {
 			if cut := strings.Contains(g.Log.String(), "uploads by websocket cut off"); cut == finish {
 				t.Errorf("cut off: %v", cut)
 			}
-			if !strings.Contains(g.Log.String(), "uploads in all") {
+			if !strings.Contains(g.Log.String(), "upload totals") {
 				t.Error("the child does not say what it has taken")
 			}
 		})
