@@ -39,13 +39,13 @@ func usage(a Application) string {
 	name := a.command()
 	width := 17 + len("server") - len(name) // a longer form has its description on the next line
 	for _, v := range config.Verbs() {
-		for _, form := range v.Forms[:len(v.Forms)-1] {
+		for _, form := range v.Synopsis[:len(v.Synopsis)-1] {
 			fmt.Fprintf(&b, "  %s %s\n", name, form)
 		}
-		if last := v.Forms[len(v.Forms)-1]; len(last) > width {
-			fmt.Fprintf(&b, "  %s %s\n%*s%s\n", name, last, 28, "", v.Does)
+		if last := v.Synopsis[len(v.Synopsis)-1]; len(last) > width {
+			fmt.Fprintf(&b, "  %s %s\n%*s%s\n", name, last, 28, "", v.Summary)
 		} else {
-			fmt.Fprintf(&b, "  %s %-*s  %s\n", name, width, last, v.Does)
+			fmt.Fprintf(&b, "  %s %-*s  %s\n", name, width, last, v.Summary)
 		}
 	}
 	variables := ""

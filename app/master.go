@@ -47,7 +47,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
-	if err := c.MayListen(addr); err != nil {
+	if err := c.CheckListener(addr); err != nil {
 		return err
 	}
 	if trial, err := m.Trial(); trial {

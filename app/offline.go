@@ -46,7 +46,7 @@ func checkRoutes(a Application, c config.Config) error {
 	for i, r := range all {
 		paths[i] = r.Path
 	}
-	return c.MayServe(paths)
+	return c.CheckPaths(paths)
 }
 
 // offlineServices returns services whose methods return ErrOffline.

@@ -69,7 +69,7 @@ func runSingle(ctx context.Context, e env, c config.Config) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer ln.Close() //nolint:errcheck // the server has ended
-	if err := c.MayListen(ln.Addr()); err != nil {
+	if err := c.CheckListener(ln.Addr()); err != nil {
 		return err
 	}
 	s := newSingle(e, c, ln.(*net.TCPListener), log)
@@ -248,7 +248,7 @@ func (s *single) stopRun(r *partRun) {
 func (s *single) reload(changes []chan config.Config) {
 	was := s.settings()
 	e := s.env
-	e.program = e.program.Frozen() // handlers read the current values of the application's flags
+	e.program = e.program.ReadOnly() // handlers read the current values of the application's flags
 	c, err := configure(config.Serve, e)
 	switch {
 	case err != nil:

@@ -50,8 +50,8 @@ func TestHelpDescribesEveryCommand(t *testing.T) {
 		if _, unknown := errors.AsType[usageError](dispatch(t.Context(), v.Name, e)); unknown {
 			t.Errorf("the help text has command %s, which is unknown", v.Name)
 		}
-		forms := strings.Join(v.Forms, "\n")
-		for _, word := range v.Words {
+		forms := strings.Join(v.Synopsis, "\n")
+		for _, word := range v.Arguments {
 			if !strings.Contains(forms, word) {
 				t.Errorf("%s %s is not in %q", v.Name, word, forms)
 			}
@@ -59,7 +59,7 @@ func TestHelpDescribesEveryCommand(t *testing.T) {
 		if v.Name != string(config.Tasks) {
 			continue
 		}
-		words := slices.Sorted(slices.Values(v.Words))
+		words := slices.Sorted(slices.Values(v.Arguments))
 		if there := slices.Sorted(maps.Keys(tasksVerbs)); !slices.Equal(words, there) {
 			t.Errorf("the help text has tasks %q, the command has %q", words, there)
 		}

@@ -13,7 +13,7 @@ func TestBrowserSettings(t *testing.T) {
 		t.Errorf("%q, %q, %q, %v", c.Origins, c.CORSHeaders, c.BasePath, err)
 	}
 	for path, clashes := range map[string]bool{"/a/b": true, "/a": true, "/ab": false, "/gale/a": false, "/{name}": false, "/": false} {
-		if err := c.MayServe([]string{"/x", path}); (err != nil) != clashes {
+		if err := c.CheckPaths([]string{"/x", path}); (err != nil) != clashes {
 			t.Errorf("-base-path /a/gale beside %s: %v", path, err)
 		}
 	}

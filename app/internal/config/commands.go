@@ -8,7 +8,7 @@ import (
 )
 
 // commands reads -tasks and returns the names of all tasks.
-func (f *flags) commands(c *Config, environ, tasks []string) []string {
+func (f *flags) loadTasksFile(c *Config, environ, tasks []string) []string {
 	vars := map[string]string{}
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")

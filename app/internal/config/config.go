@@ -146,10 +146,10 @@ func Load(command Command, p *Program, args, environ []string) (Config, error) {
 		return Config{}, err
 	}
 	f.resolve(command, &c)
-	f.validate(command, &c, f.commands(&c, environ, p.Tasks))
-	f.checkOwn()
+	f.validate(command, &c, f.loadTasksFile(&c, environ, p.Tasks))
+	f.checkProgram()
 	c.Own = f.settings
-	f.size(c)
+	f.checkSize(c)
 	if len(f.faults) > 0 {
 		return Config{}, f.faults
 	}
@@ -161,7 +161,7 @@ func Load(command Command, p *Program, args, environ []string) (Config, error) {
 const MaxSize = 128 << 10
 
 // size checks that the configuration can be handed to children.
-func (f *flags) size(c Config) {
+func (f *flags) checkSize(c Config) {
 	if text, err := json.Marshal(c); err != nil {
 		f.fault("configuration: %v", err)
 	} else if len(text) > MaxSize {
@@ -190,7 +190,7 @@ func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 	if err := f.load(args, environ); err != nil {
 		return o, err
 	}
-	f.admin(o.Admin)
+	f.checkAdmin(o.Admin)
 	if len(f.faults) > 0 {
 		return o, f.faults
 	}
@@ -225,15 +225,15 @@ func (f *flags) resolve(command Command, c *Config) {
 	if command == Worker && !f.given["admin"] {
 		c.Admin = ""
 	}
-	c.Queues, c.Weights = f.queues(list(f.queue))
-	c.Origins = list(f.origins)
-	c.CORSHeaders = list(f.corsHeaders)
-	c.UploadTypes = list(strings.ToLower(f.uploadTypes))
-	c.Proxies = f.networks(list(f.proxies))
+	c.Queues, c.Weights = f.parseQueues(splitList(f.queue))
+	c.Origins = splitList(f.origins)
+	c.CORSHeaders = splitList(f.corsHeaders)
+	c.UploadTypes = splitList(strings.ToLower(f.uploadTypes))
+	c.Proxies = f.parseNetworks(splitList(f.proxies))
 }
 
 // list splits a comma separated value; spaces around its parts do not count.
-func list(s string) (parts []string) {
+func splitList(s string) (parts []string) {
 	for part := range strings.SplitSeq(s, ",") {
 		if part = strings.TrimSpace(part); part != "" {
 			parts = append(parts, part)

@@ -11,33 +11,33 @@ import (
 // completions have it.
 type Verb struct {
 	Name  string
-	Forms []string // what is typed behind the program's name
-	Does  string   // half a sentence
-	Words []string // what may follow the verb, beside flags
+	Synopsis []string // what is typed behind the program's name
+	Summary  string   // half a sentence
+	Arguments []string // what may follow the verb, beside flags
 	Flags bool     // whether it takes any
 }
 
 // Verbs returns the commands in the order in which they are explained.
 func Verbs() []Verb {
 	return []Verb{
-		{Name: "serve", Forms: []string{"[serve] [flags]"}, Does: "serve HTTP from N processes, with job workers beside them", Flags: true},
-		{Name: "worker", Forms: []string{"worker [flags]"}, Does: "job workers only", Flags: true},
-		{Name: "check", Forms: []string{"check [flags]"}, Does: "say all that is wrong with the configuration", Flags: true},
-		{Name: "status", Forms: []string{"status [flags]"}, Does: "what the master knows of its slots", Flags: true},
+		{Name: "serve", Synopsis: []string{"[serve] [flags]"}, Summary: "serve HTTP from N processes, with job workers beside them", Flags: true},
+		{Name: "worker", Synopsis: []string{"worker [flags]"}, Summary: "job workers only", Flags: true},
+		{Name: "check", Synopsis: []string{"check [flags]"}, Summary: "say all that is wrong with the configuration", Flags: true},
+		{Name: "status", Synopsis: []string{"status [flags]"}, Summary: "what the master knows of its slots", Flags: true},
 		{
-			Name: "tasks", Does: "look at tasks and change them", Flags: true,
-			Forms: []string{
+			Name: "tasks", Summary: "look at tasks and change them", Flags: true,
+			Synopsis: []string{
 				"tasks list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
 				"tasks run NAME [ARGS] [flags] [-- ARGS]",
 				"tasks queues [pause NAME|resume NAME] [flags]",
 				"tasks purge [-state STATES] [-task NAME] [-queue NAME] [-yes] [flags]",
 			},
-			Words: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
+			Arguments: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
 		},
-		{Name: "version", Forms: []string{"version"}, Does: "print the version"},
+		{Name: "version", Synopsis: []string{"version"}, Summary: "print the version"},
 		{
-			Name: "help", Forms: []string{"help [serve|worker|status|tasks]"}, Does: "print the commands, and the flags of one",
-			Words: []string{"serve", "worker", "status", "tasks"},
+			Name: "help", Synopsis: []string{"help [serve|worker|status|tasks]"}, Summary: "print the commands, and the flags of one",
+			Arguments: []string{"serve", "worker", "status", "tasks"},
 		},
 	}
 }
@@ -55,7 +55,7 @@ type Flag struct {
 // FlagsOf returns the flags of a command, sorted by name. Those of check are those
 // of serve.
 func (p *Program) FlagsOf(command Command) (all []Flag) {
-	p.defined(command).set.VisitAll(func(fl *flag.Flag) {
+	p.declare(command).set.VisitAll(func(fl *flag.Flag) {
 		value, usage := flag.UnquoteUsage(fl)
 		described := Flag{Name: fl.Name, Value: value, Usage: strings.ReplaceAll(usage, "\n", " "), Variable: p.variable(fl.Name)}
 		if !slices.Contains([]string{"", "0", "false", "off"}, fl.DefValue) {
@@ -68,13 +68,13 @@ func (p *Program) FlagsOf(command Command) (all []Flag) {
 
 // Usage writes the flags of a command with their defaults.
 func (p *Program) Usage(w io.Writer, command Command) {
-	f := p.defined(command)
+	f := p.declare(command)
 	f.set.SetOutput(w)
 	f.set.PrintDefaults()
 }
 
 // defined declares the flags of a command.
-func (p *Program) defined(command Command) *flags {
+func (p *Program) declare(command Command) *flags {
 	switch command {
 	case Status:
 		return defineStatus(p, new(StatusOptions))

@@ -25,10 +25,10 @@ type flags struct {
 	given  map[string]bool // set by file, environment or command line
 	faults Faults
 
-	program *Program      // whose flags are among them
-	others  *flag.FlagSet // flags of other commands, which a file may name
-	own     []string      // flags that the command line alone gives
-	filled  []string      // flags of which an empty value means nothing
+	program         *Program      // whose flags are among them
+	otherFlags      *flag.FlagSet // flags of other commands, which a file may name
+	commandLineOnly []string      // flags that the command line alone gives
+	nonEmpty        []string      // flags of which an empty value means nothing
 
 	settings []Setting // of the application's own flags, in order
 
@@ -55,7 +55,7 @@ func defineStatus(p *Program, o *StatusOptions) *flags {
 func define(command Command, p *Program, c *Config) *flags {
 	f := newFlags(command, p)
 	s := f.set
-	f.filled = []string{"token", "token-file", "tls-cert", "tls-key", "upload-dir", "broker", "config"}
+	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "upload-dir", "broker", "config"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 picks a free one")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots (server worker: of worker slots); 0 is one per CPU")
@@ -106,17 +106,17 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&f.file, "config", "", "`file` of flags, one a line: port 8888")
 	s.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	s.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.addOwn()
+	f.addProgram()
 	return f
 }
 
 // setting is a value for a flag and where it comes from.
-type setting struct{ name, value, source string }
+type sourced struct{ name, value, source string }
 
 // load applies file, environment and command line, in this order, so that the
 // last one wins. What is wrong with any of them becomes a fault.
 func (f *flags) load(args, environ []string) error {
-	f.faults = append(f.faults, f.program.clashes()...)
+	f.faults = append(f.faults, f.program.flagClashes()...)
 	line, err := f.commandLine(args)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (f *flags) load(args, environ []string) error {
 		}
 	}
 	for _, s := range append(append(f.configFile(), env...), line...) {
-		if s.value == "" && slices.Contains(f.filled, s.name) {
+		if s.value == "" && slices.Contains(f.nonEmpty, s.name) {
 			f.fault("%s: is empty; leave it out for the default", s.source)
 		}
 		if !utf8.ValidString(s.value) { // its children get it as JSON, which cannot hold it
@@ -161,13 +161,13 @@ func (f *flags) fault(format string, args ...any) {
 
 // commandLine parses the arguments without stopping at the first fault, as the
 // flag package would.
-func (f *flags) commandLine(args []string) (found []setting, err error) {
+func (f *flags) commandLine(args []string) (found []sourced, err error) {
 	lenient := flag.NewFlagSet(f.set.Name(), flag.ContinueOnError)
 	lenient.SetOutput(io.Discard)
 	f.set.VisitAll(func(fl *flag.Flag) {
 		_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
 		lenient.Var(recorder{isBool, func(value string) {
-			found = append(found, setting{fl.Name, value, "-" + fl.Name})
+			found = append(found, sourced{fl.Name, value, "-" + fl.Name})
 		}}, fl.Name, "")
 	})
 	for {
@@ -203,7 +203,7 @@ func (r recorder) Set(v string) error { r.record(v); return nil }
 
 // environment finds the flags that are set as GALE_NAME, GALE_MAX_BODY for
 // max-body, and the application's by its own prefix. Variables that name no flag are somebody else's.
-func (f *flags) environment(environ []string) (found []setting) {
+func (f *flags) environment(environ []string) (found []sourced) {
 	vars := map[string]string{}
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
@@ -211,19 +211,19 @@ func (f *flags) environment(environ []string) (found []setting) {
 	}
 	f.set.VisitAll(func(fl *flag.Flag) {
 		name := f.program.variable(fl.Name)
-		if value, ok := vars[name]; ok && !f.ownOnly(fl) {
-			found = append(found, setting{fl.Name, value, name})
+		if value, ok := vars[name]; ok && !f.isCommandLineOnly(fl) {
+			found = append(found, sourced{fl.Name, value, name})
 		}
 	})
 	return found
 }
 
 // variable is the name under which the environment holds a flag of Gale's.
-func variable(name string) string { return "GALE_" + upper(name) }
+func variable(name string) string { return "GALE_" + variablePart(name) }
 
 // configFile reads the file of flags: a flag and its value a line, # begins a
 // comment.
-func (f *flags) configFile() (found []setting) {
+func (f *flags) configFile() (found []sourced) {
 	if f.file == "" {
 		return nil
 	}
@@ -236,14 +236,14 @@ func (f *flags) configFile() (found []setting) {
 		source := f.file + ": " + name
 		fl := f.set.Lookup(name)
 		switch {
-		case f.elsewhere(name), fl != nil && f.ownOnly(fl):
+		case f.isOfOtherCommand(name), fl != nil && f.isCommandLineOnly(fl):
 		case fl == nil || name == "config":
 			f.fault("%s: unknown flag", source)
 		default:
 			if _, isBool := fl.Value.(interface{ IsBoolFlag() bool }); isBool && value == "" {
 				value = "true"
 			}
-			found = append(found, setting{name, value, source})
+			found = append(found, sourced{name, value, source})
 		}
 		return nil
 	})

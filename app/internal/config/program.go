@@ -34,7 +34,7 @@ type Setting struct{ Name, Value string }
 func (p *Program) Command() string { return cmp.Or(p.Name, "server") }
 
 // own returns the program's own flags.
-func (p *Program) own() *flag.FlagSet {
+func (p *Program) ownFlags() *flag.FlagSet {
 	p.once.Do(func() {
 		p.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
 		if p.Flags != nil {
@@ -45,23 +45,23 @@ func (p *Program) own() *flag.FlagSet {
 }
 
 // owns reports whether a flag is the program's own.
-func (p *Program) owns(name string) bool { return p.own().Lookup(name) != nil }
+func (p *Program) owns(name string) bool { return p.ownFlags().Lookup(name) != nil }
 
 // variable is the name under which the environment holds a flag.
 func (p *Program) variable(name string) string {
 	if p.Name == "" || !p.owns(name) {
 		return variable(name)
 	}
-	return upper(p.Name) + "_" + upper(name)
+	return variablePart(p.Name) + "_" + variablePart(name)
 }
 
 // upper is a name as a variable has it.
-func upper(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
+func variablePart(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
 
 // Apply sets the program's own flags as the master has set them.
 func (p *Program) Apply(settings []Setting) error {
 	for _, s := range settings {
-		if err := p.own().Set(s.Name, s.Value); err != nil {
+		if err := p.ownFlags().Set(s.Name, s.Value); err != nil {
 			return fmt.Errorf("set -%s: %w", s.Name, err)
 		}
 	}
@@ -70,11 +70,11 @@ func (p *Program) Apply(settings []Setting) error {
 
 // Frozen is the program with its own flags as they are: they are read, and nothing is
 // set. It is for a process that reads its configuration again while it uses them.
-func (p *Program) Frozen() *Program {
+func (p *Program) ReadOnly() *Program {
 	f := &Program{Name: p.Name, Tasks: p.Tasks, OnUpload: p.OnUpload}
 	f.once.Do(func() {
 		f.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
-		p.own().VisitAll(func(fl *flag.Flag) {
+		p.ownFlags().VisitAll(func(fl *flag.Flag) {
 			_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
 			f.set.Var(recorder{isBool, func(string) {}}, fl.Name, fl.Usage)
 		})
@@ -86,18 +86,18 @@ func (p *Program) Frozen() *Program {
 var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "STATE", "TRIAL", "STORE_SLOT"}
 
 // clashes says which of the program's own flags cannot be told from Gale's.
-func (p *Program) clashes() (faults Faults) {
+func (p *Program) flagClashes() (faults Faults) {
 	taken, variables := map[string]bool{"h": true, "help": true}, map[string]bool{}
 	for _, name := range reserved {
 		variables["GALE_"+name] = true
 	}
 	alone := &Program{}
 	for _, command := range []Command{Serve, Status, Tasks} {
-		alone.defined(command).set.VisitAll(func(fl *flag.Flag) {
+		alone.declare(command).set.VisitAll(func(fl *flag.Flag) {
 			taken[fl.Name], variables[variable(fl.Name)] = true, true
 		})
 	}
-	p.own().VisitAll(func(fl *flag.Flag) {
+	p.ownFlags().VisitAll(func(fl *flag.Flag) {
 		switch {
 		case taken[fl.Name]:
 			faults = append(faults, fmt.Sprintf("-%s: a flag of %s has the name of one of Gale's", fl.Name, p.Command()))
@@ -113,8 +113,8 @@ func (p *Program) clashes() (faults Faults) {
 
 // addOwn declares the program's own flags beside Gale's. One with the name of
 // Gale's is left out: clashes reports it.
-func (f *flags) addOwn() {
-	f.program.own().VisitAll(func(fl *flag.Flag) {
+func (f *flags) addProgram() {
+	f.program.ownFlags().VisitAll(func(fl *flag.Flag) {
 		if f.set.Lookup(fl.Name) == nil {
 			f.set.Var(fl.Value, fl.Name, fl.Usage)
 			f.set.Lookup(fl.Name).DefValue = fl.DefValue
@@ -123,7 +123,7 @@ func (f *flags) addOwn() {
 }
 
 // checkOwn notes what the program itself finds wrong with its flags.
-func (f *flags) checkOwn() {
+func (f *flags) checkProgram() {
 	if f.program.Check == nil {
 		return
 	}

@@ -10,7 +10,7 @@ const maxWeight = 1000
 
 // queues reads -queue: names alone, which are in order of priority, or each with
 // a weight. A name that is wrong is validate's to find.
-func (f *flags) queues(parts []string) (names []string, weights []int) {
+func (f *flags) parseQueues(parts []string) (names []string, weights []int) {
 	for _, part := range parts {
 		name, text, weighted := strings.Cut(part, "=")
 		names = append(names, name)

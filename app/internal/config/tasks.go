@@ -46,7 +46,7 @@ func (s states) String() string {
 
 // Set adds what String prints.
 func (s states) Set(text string) error {
-	for _, name := range list(text) {
+	for _, name := range splitList(text) {
 		if !slices.Contains(jobs.States, jobs.State(name)) {
 			return fmt.Errorf("the states of a task are %s", jobs.StateNames())
 		}
@@ -65,13 +65,13 @@ func LoadTasks(p *Program, args, environ []string, readFile bool) (TasksOptions,
 		return o, err
 	}
 	o.Broker = cmp.Or(o.Broker, o.Redis, SQLite)
-	f.folderOrRedis(o.Config)
+	f.checkTaskStore(o.Config)
 	if readFile {
-		f.commands(&o.Config, environ, p.Tasks)
+		f.loadTasksFile(&o.Config, environ, p.Tasks)
 	}
-	f.oneOf("log-format", o.LogFormat, "text", "json")
-	f.oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
-	f.within("limit", o.Query.Limit, 1, maxListed)
+	f.checkOneOf("log-format", o.LogFormat, "text", "json")
+	f.checkOneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
+	f.checkRange("limit", o.Query.Limit, 1, maxListed)
 	if len(f.faults) > 0 {
 		return o, f.faults
 	}
@@ -85,14 +85,14 @@ const maxListed = 1_000_000
 // and its own.
 func defineTasks(p *Program, o *TasksOptions) *flags {
 	all, f := define(Serve, p, &o.Config), newFlags(Tasks, p)
-	f.others = all.set
-	f.filled = []string{"broker", "config", "state", "task", "queue"}
+	f.otherFlags = all.set
+	f.nonEmpty = []string{"broker", "config", "state", "task", "queue"}
 	for _, name := range []string{"data", "redis", "broker", "tasks", "log-format", "log-level"} {
 		fl := all.set.Lookup(name)
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
 	f.set.StringVar(&f.file, "config", "", "`file` of flags; those of the server that mean nothing here are passed over")
-	f.own = []string{"state", "task", "queue", "limit", "json", "yes", "kwargs"}
+	f.commandLineOnly = []string{"state", "task", "queue", "limit", "json", "yes", "kwargs"}
 	f.set.Var(states{&o.Query.States}, "state", "list only tasks in this `state`: "+jobs.StateNames()+";\npurge: those in one of these, comma separated (default scheduled,queued,retrying)")
 	f.set.StringVar(&o.Query.Task, "task", "", "list or purge only tasks of this `name`")
 	f.set.StringVar(&o.Query.Queue, "queue", "", "list or purge only tasks of this `queue`; run: where the task waits")
@@ -105,21 +105,21 @@ func defineTasks(p *Program, o *TasksOptions) *flags {
 
 // elsewhere reports whether a flag is one of another command, so that a file
 // may name it.
-func (f *flags) elsewhere(name string) bool {
-	return f.others != nil && f.others.Lookup(name) != nil && f.set.Lookup(name) == nil
+func (f *flags) isOfOtherCommand(name string) bool {
+	return f.otherFlags != nil && f.otherFlags.Lookup(name) != nil && f.set.Lookup(name) == nil
 }
 
 // ownOnly reports whether a flag is for the command line alone: a variable or a
 // file that says the same word means the server's flag.
-func (f *flags) ownOnly(fl *flag.Flag) bool { return slices.Contains(f.own, fl.Name) }
+func (f *flags) isCommandLineOnly(fl *flag.Flag) bool { return slices.Contains(f.commandLineOnly, fl.Name) }
 
 // folderOrRedis checks where the tasks are.
-func (f *flags) folderOrRedis(c Config) {
+func (f *flags) checkTaskStore(c Config) {
 	if c.Broker == SQLite {
 		if c.Data == "" {
 			f.fault("-data: names no folder")
 		}
 		return
 	}
-	f.broker(c)
+	f.checkBroker(c)
 }

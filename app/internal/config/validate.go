@@ -40,41 +40,41 @@ const minHangTimeout = time.Second
 
 // validate looks at every setting and notes all that is wrong.
 func (f *flags) validate(command Command, c *Config, tasks []string) {
-	f.within("port", c.Port, 0, 65535)
-	f.within("procs", c.Procs, 0, maxSlots)
-	f.within("workers", c.Workers, 0, maxSlots)
+	f.checkRange("port", c.Port, 0, 65535)
+	f.checkRange("procs", c.Procs, 0, maxSlots)
+	f.checkRange("workers", c.Workers, 0, maxSlots)
 	switch {
 	case c.Single && command == Worker:
 		f.fault("-single: is for serve; a worker has processes")
 	case c.Single && c.Procs != 1:
 		f.fault("-single: is one process, but -procs is %d", c.Procs)
 	}
-	f.within("concurrency", c.Concurrency, 0, 100_000)
-	f.within("pool", c.Pool, 1, 100_000)
-	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
-	f.sources(c)
-	f.within("upload-pool", c.UploadPool, 1, 100_000)
-	f.positive("grace", c.Grace > 0)
-	f.positive("ws-send-timeout", c.WSSendTimeout > 0)
-	f.positive("boot-timeout", c.BootTimeout > 0)
+	f.checkRange("concurrency", c.Concurrency, 0, 100_000)
+	f.checkRange("pool", c.Pool, 1, 100_000)
+	f.checkRange("pool-queue", c.PoolQueue, 0, 1_000_000)
+	f.checkRedisAndStatic(c)
+	f.checkRange("upload-pool", c.UploadPool, 1, 100_000)
+	f.checkPositive("grace", c.Grace > 0)
+	f.checkPositive("ws-send-timeout", c.WSSendTimeout > 0)
+	f.checkPositive("boot-timeout", c.BootTimeout > 0)
 	if c.HangTimeout != 0 && c.HangTimeout < minHangTimeout {
 		f.fault("-hang-timeout: %v is less than %v, within which a busy child may show no life; 0 turns it off", c.HangTimeout, minHangTimeout)
 	}
 	if c.MaxRequests < 0 {
 		f.fault("-max-requests: must not be negative")
 	}
-	f.positive("max-body", c.MaxBody > 0)
+	f.checkPositive("max-body", c.MaxBody > 0)
 	if c.MaxHead < minHead || c.MaxHead > maxHead {
 		f.fault("-max-head: %d is not within %d and %d bytes", c.MaxHead, minHead, maxHead)
 	}
-	f.within("max-parts", c.MaxParts, 1, maxParts)
-	f.within("max-files", c.MaxFiles, 1, maxFiles)
-	f.positive("max-field", c.MaxField > 0)
-	f.uploads(c)
-	f.oneOf("log-format", c.LogFormat, "text", "json")
-	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
+	f.checkRange("max-parts", c.MaxParts, 1, maxParts)
+	f.checkRange("max-files", c.MaxFiles, 1, maxFiles)
+	f.checkPositive("max-field", c.MaxField > 0)
+	f.checkUploads(c)
+	f.checkOneOf("log-format", c.LogFormat, "text", "json")
+	f.checkOneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
 	if c.OnUpload != "" {
-		f.oneOf("on-upload", c.OnUpload, tasks...)
+		f.checkOneOf("on-upload", c.OnUpload, tasks...)
 	}
 	if len(c.Queues) == 0 {
 		f.fault("-queue: names no queue")
@@ -84,15 +84,15 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 			f.fault("-queue: %q: a queue is named by letters, digits, dots, underscores and hyphens", q)
 		}
 	}
-	f.browsers(c)
-	f.broker(*c)
-	f.folder("data", c.Data)
-	f.folder("upload-dir", c.UploadDir)
-	f.token(c)
-	f.certificate(c)
-	f.admin(c.Admin)
+	f.checkBrowsers(c)
+	f.checkBroker(*c)
+	f.checkFolder("data", c.Data)
+	f.checkFolder("upload-dir", c.UploadDir)
+	f.loadToken(c)
+	f.checkCertificate(c)
+	f.checkAdmin(c.Admin)
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
-		f.folder("admin", filepath.Dir(path))
+		f.checkFolder("admin", filepath.Dir(path))
 	}
 	if host, _, _ := net.SplitHostPort(c.Admin); c.Pprof && c.Token == "" && c.Admin != "" && !strings.HasPrefix(c.Admin, "unix:") && !loopback(host) {
 		f.fault("-pprof: %q can be reached from other machines, and profiles show what is in memory: give -token-file, or another -admin", c.Admin)
@@ -107,10 +107,10 @@ const exposedFault = "%s: %q can be reached from other machines, and anyone coul
 // exposed reports whether anyone who reaches the host could write.
 func (c Config) exposed(host string) bool { return c.Token == "" && !c.Open && !loopback(host) }
 
-// MayListen checks the address of a socket that somebody else has bound,
+// CheckListener checks the address of a socket that somebody else has bound,
 // systemd for instance: what holds for -host holds for it too. The error is of
 // type Faults.
-func (c Config) MayListen(addr net.Addr) error {
+func (c Config) CheckListener(addr net.Addr) error {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !c.exposed(tcp.IP.String()) {
 		return nil
@@ -118,19 +118,19 @@ func (c Config) MayListen(addr net.Addr) error {
 	return Faults{fmt.Sprintf(exposedFault, "socket", addr)}
 }
 
-func (f *flags) within(name string, n, low, high int) {
+func (f *flags) checkRange(name string, n, low, high int) {
 	if n < low || n > high {
 		f.fault("-%s: %d is not within %d and %d", name, n, low, high)
 	}
 }
 
-func (f *flags) positive(name string, ok bool) {
+func (f *flags) checkPositive(name string, ok bool) {
 	if !ok {
 		f.fault("-%s: must be more than zero", name)
 	}
 }
 
-func (f *flags) oneOf(name, value string, allowed ...string) {
+func (f *flags) checkOneOf(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		f.fault("-%s: %q is none of: %s", name, value, strings.Join(allowed, ", "))
 	}
@@ -138,7 +138,7 @@ func (f *flags) oneOf(name, value string, allowed ...string) {
 
 // folder checks that a folder is there and writable, or can be made, without
 // making it.
-func (f *flags) folder(name, path string) {
+func (f *flags) checkFolder(name, path string) {
 	if path == "" {
 		f.fault("-%s: names no folder", name)
 		return
@@ -160,7 +160,7 @@ func (f *flags) folder(name, path string) {
 }
 
 // token takes the token out of its file and checks that it can be sent.
-func (f *flags) token(c *Config) {
+func (f *flags) loadToken(c *Config) {
 	if f.tokenFile != "" {
 		if c.Token != "" {
 			f.fault("-token and -token-file: give one of them")
@@ -190,7 +190,7 @@ func (f *flags) token(c *Config) {
 }
 
 // admin checks the address of the admin endpoint.
-func (f *flags) admin(address string) {
+func (f *flags) checkAdmin(address string) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok && path != "" || address == "" {
 		return
 	}
@@ -201,7 +201,7 @@ func (f *flags) admin(address string) {
 }
 
 // broker checks where tasks wait.
-func (f *flags) broker(c Config) {
+func (f *flags) checkBroker(c Config) {
 	if c.Broker == SQLite {
 		return
 	}
@@ -211,12 +211,12 @@ func (f *flags) broker(c Config) {
 }
 
 // uploads checks what may be uploaded, and how much.
-func (f *flags) uploads(c *Config) {
-	f.positive("max-upload", c.MaxUpload > 0)
+func (f *flags) checkUploads(c *Config) {
+	f.checkPositive("max-upload", c.MaxUpload > 0)
 	if c.MaxUnfinished < c.MaxUpload {
 		f.fault("-max-unfinished: less than -max-upload, so that the largest upload could never begin")
 	}
-	f.positive("upload-expiry", c.UploadExpiry > 0)
+	f.checkPositive("upload-expiry", c.UploadExpiry > 0)
 	for _, ending := range c.UploadTypes {
 		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
 			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
@@ -225,7 +225,7 @@ func (f *flags) uploads(c *Config) {
 }
 
 // sources checks where answers come from: Redis, another server, a folder.
-func (f *flags) sources(c *Config) {
+func (f *flags) checkRedisAndStatic(c *Config) {
 	if c.Redis != "" {
 		if err := redisdb.Check(c.Redis); err != nil {
 			f.fault("-redis: %v", err)
@@ -240,7 +240,7 @@ func (f *flags) sources(c *Config) {
 
 // browsers checks what pages of other origins may do, and what is in front of
 // every path for them.
-func (f *flags) browsers(c *Config) {
+func (f *flags) checkBrowsers(c *Config) {
 	for _, origin := range c.Origins {
 		if _, err := server.ParseOrigins([]string{origin}); err != nil {
 			f.fault("-origins: %v", err)
@@ -259,9 +259,9 @@ func (f *flags) browsers(c *Config) {
 	}
 }
 
-// MayServe checks the base path against the paths of all routes: one that begins
+// CheckPaths checks the base path against the paths of all routes: one that begins
 // like a route would make a request mean either. The error is of type Faults.
-func (c Config) MayServe(paths []string) error {
+func (c Config) CheckPaths(paths []string) error {
 	base, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/")
 	for _, path := range paths {
 		if first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/"); base != "" && first == base {
@@ -272,7 +272,7 @@ func (c Config) MayServe(paths []string) error {
 }
 
 // networks reads -trusted-proxies: networks, addresses, or the word loopback.
-func (f *flags) networks(names []string) (found []netip.Prefix) {
+func (f *flags) parseNetworks(names []string) (found []netip.Prefix) {
 	for _, name := range names {
 		prefix, err := netip.ParsePrefix(name)
 		addr, errAddr := netip.ParseAddr(name)
@@ -292,7 +292,7 @@ func (f *flags) networks(names []string) (found []netip.Prefix) {
 }
 
 // certificate reads the pair that HTTPS needs, as every child will.
-func (f *flags) certificate(c *Config) {
+func (f *flags) checkCertificate(c *Config) {
 	switch {
 	case c.TLSCert == "" && c.TLSKey == "":
 		return

@@ -59,10 +59,10 @@ func (c contents) Command(name string) command {
 	return c.Commands[slices.IndexFunc(c.Commands, func(v command) bool { return v.Name == name })]
 }
 
-// Forms are all that may be typed behind the program's name.
-func (c contents) Forms() (all []string) {
+// Synopsis returns all that may be typed behind the program's name.
+func (c contents) Synopsis() (all []string) {
 	for _, v := range c.Commands {
-		all = append(all, v.Forms...)
+		all = append(all, v.Synopsis...)
 	}
 	return all
 }
