@@ -123,16 +123,16 @@ func TestFaults(t *testing.T) {
 		want   []string
 	}{
 		"values":             {func(*Application) {}, []string{"-page-limit", "0", "-port", "x"}, []string{"-page-limit: 0 is less than 1", `-port: "x"`}},
-		"wrong form":         {func(*Application) {}, []string{"-page-limit", "many"}, []string{`-page-limit: "many" is not valid: wrong form`}},
-		"name of Gale's":     {func(a *Application) { a.Flags = func(f *flag.FlagSet) { f.Int("port", 1, "") } }, nil, []string{"-port: a flag of shop has the name of one of Gale's"}},
-		"variable of Gale's": {func(a *Application) { a.Name, a.Flags = "gale-max", func(f *flag.FlagSet) { f.Int("body", 1, "") } }, nil, []string{"GALE_MAX_BODY, is one of Gale's"}},
+		"wrong form":         {func(*Application) {}, []string{"-page-limit", "many"}, []string{`-page-limit: "many" is not valid: wrong syntax`}},
+		"name of Gale's":     {func(a *Application) { a.Flags = func(f *flag.FlagSet) { f.Int("port", 1, "") } }, nil, []string{"-port: a flag of shop has the same name as one of Gale's flags"}},
+		"variable of Gale's": {func(a *Application) { a.Name, a.Flags = "gale-max", func(f *flag.FlagSet) { f.Int("body", 1, "") } }, nil, []string{"variable GALE_MAX_BODY of this flag of gale-max is used by Gale"}},
 		"name":               {func(a *Application) { a.Name = "My Shop" }, nil, []string{`application name "My Shop"`}},
 		"clash":              {func(a *Application) { a.Platform, a.Routes = Platform{}, route("GET", "/tasks/mine") }, nil, []string{"GET /tasks/mine of shop clashes with GET /tasks/{id} of Gale"}},
 		"clash of /healthz":  {func(a *Application) { a.Routes = route("GET", "/{name}") }, nil, []string{"GET /{name} of shop clashes with GET /healthz of Gale"}},
 		"twice":              {func(a *Application) { a.Routes = twice(noop) }, nil, []string{"/a/{y}"}},
 		"error":              {func(a *Application) { a.Routes = failing }, nil, []string{"routes of shop: services are offline"}},
 		"base path":          {func(a *Application) { a.Routes = route("GET", "/gale/x") }, []string{"-base-path", "/gale"}, []string{"-base-path: "}},
-		"prefix and groups":  {func(a *Application) { a.Platform = Platform{Prefix: "x", Off: []string{"moon"}} }, nil, []string{"platform prefix: ", `platform off: "moon" is none of: uploads`}},
+		"prefix and groups":  {func(a *Application) { a.Platform = Platform{Prefix: "x", Off: []string{"moon"}} }, nil, []string{"platform prefix: ", `platform off: "moon" is not one of: uploads`}},
 		"schedules": {func(a *Application) {
 			a.Schedules = append(a.Schedules, Schedule{Task: "keep", At: "@every 10m", Args: []any{"x"}}, Schedule{Task: "moon", At: "@every 10m"}, Schedule{Task: "keep", At: "never"})
 		}, nil, []string{"schedule of keep: the task has two schedules", "schedule of moon: unknown task"}},

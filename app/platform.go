@@ -31,7 +31,7 @@ func (p Platform) faults() (all []error) {
 	}
 	for _, group := range p.Off {
 		if !slices.Contains(routes.Groups, group) {
-			all = append(all, fmt.Errorf("platform off: %q is none of: %s", group, strings.Join(routes.Groups, ", ")))
+			all = append(all, fmt.Errorf("platform off: %q is not one of: %s", group, strings.Join(routes.Groups, ", ")))
 		}
 	}
 	return all

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What a child gets is what was given, entry by entry.
+// Lists are split into their entries, and -base-path must not overlap with a route.
 func TestBrowserSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	c, err := Load(Serve, program, []string{"-origins", "https://a.example, https://*.b.example,", "-cors-headers", "X-A, X-B", "-base-path", "/a/gale"}, nil)
