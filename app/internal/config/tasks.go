@@ -111,7 +111,9 @@ func (f *flags) isOfOtherCommand(name string) bool {
 
 // isCommandLineOnly reports whether a flag is only read from the command line. In the
 // environment and in a file, a flag with the same name is the server's.
-func (f *flags) isCommandLineOnly(fl *flag.Flag) bool { return slices.Contains(f.commandLineOnly, fl.Name) }
+func (f *flags) isCommandLineOnly(fl *flag.Flag) bool {
+	return slices.Contains(f.commandLineOnly, fl.Name)
+}
 
 // checkTaskStore checks -data or -broker, whichever names the task store.
 func (f *flags) checkTaskStore(c Config) {
