@@ -45,7 +45,7 @@ func (a *Application) allRoutes(d routes.Deps, s *Services) ([]server.Route, err
 		return nil, err
 	}
 	d.Prefix, d.Off = a.Platform.Prefix, a.Platform.Off
-	return a.join(routes.All(d), d.Guard.Own(own))
+	return a.join(routes.All(d), d.Guard.Protect(own))
 }
 
 // join returns the routes of the platform followed by those of the application. Its

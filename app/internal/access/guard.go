@@ -48,7 +48,7 @@ type Identity struct {
 // Guard admits requests. Its methods Read, Write and Page are for
 // server.Route.Admit; who is an *Identity, or nil.
 type Guard struct {
-	o        Options
+	options  Options
 	digest   *[sha256.Size]byte // of the token; nil: none is set
 	sessions sessions           // of those who gave the token at the console
 }
@@ -58,7 +58,7 @@ func New(o Options) *Guard {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Guard{o: o, sessions: newSessions(o.Token)}
+	g := &Guard{options: o, sessions: newSessions(o.Token)}
 	if o.Token != "" {
 		digest := sha256.Sum256([]byte(o.Token))
 		g.digest = &digest
@@ -67,7 +67,7 @@ func New(o Options) *Guard {
 }
 
 // Secret reports whether a token is set.
-func (g *Guard) Secret() bool { return g.digest != nil }
+func (g *Guard) HasToken() bool { return g.digest != nil }
 
 // Write admits a request that carries the token, where one is set, and that no
 // foreign page has sent.
@@ -80,7 +80,7 @@ func (g *Guard) Write(h *fasthttp.RequestHeader) (who any, err error) {
 
 // Page refuses what a page of another origin has sent: a browser lets every page
 // send a form, or open a WebSocket, to anywhere (RFC 6455 §10.2).
-func (g *Guard) Page(h *fasthttp.RequestHeader) (who any, err error) { return nil, g.origin(h) }
+func (g *Guard) SameOrigin(h *fasthttp.RequestHeader) (who any, err error) { return nil, g.origin(h) }
 
 // Read admits a request of the administrator, where a token is set. An identity
 // that comes from a cookie counts for pages of this server only, also where nothing
@@ -95,26 +95,26 @@ func (g *Guard) Read(h *fasthttp.RequestHeader) (who any, err error) {
 		return nil, err
 	case id == nil:
 		return nil, errNoToken()
-	case id.Cookie && !g.sameOrigin(h):
-		return nil, errForeign()
+	case id.Cookie && !g.isSameOrigin(h):
+		return nil, errOtherOrigin()
 	case !id.Admin:
 		return nil, server.Fail(fasthttp.StatusForbidden, "only the administrator may do this")
 	}
 	return id, nil
 }
 
-// errNoToken and errForeign are made anew: a response may be written from them.
+// errNoToken and errOtherOrigin are made anew: a response may be written from them.
 func errNoToken() error {
 	return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
 }
 
-func errForeign() error {
+func errOtherOrigin() error {
 	return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
 }
 
 func (g *Guard) origin(h *fasthttp.RequestHeader) error {
-	if !g.sameOrigin(h) {
-		return errForeign()
+	if !g.isSameOrigin(h) {
+		return errOtherOrigin()
 	}
 	return nil
 }
@@ -123,29 +123,29 @@ func (g *Guard) origin(h *fasthttp.RequestHeader) error {
 // the console's session come first.
 func (g *Guard) identify(h *fasthttp.RequestHeader) (*Identity, error) {
 	given := string(h.Peek(fasthttp.HeaderAuthorization))
-	if session := h.Cookie(sessionCookie); g.digest != nil && given == "" && len(session) > 0 && g.sessions.holds(string(session), time.Now()) {
+	if session := h.Cookie(sessionCookie); g.digest != nil && given == "" && len(session) > 0 && g.sessions.valid(string(session), time.Now()) {
 		return &Identity{Admin: true, Cookie: true}, nil
 	}
-	if scheme, token, _ := strings.Cut(given, " "); strings.EqualFold(scheme, "Bearer") && g.Matches(token) {
+	if scheme, token, _ := strings.Cut(given, " "); strings.EqualFold(scheme, "Bearer") && g.IsToken(token) {
 		return &Identity{Admin: true}, nil
 	}
-	if g.o.Authenticate == nil {
+	if g.options.Authenticate == nil {
 		return nil, nil
 	}
-	id, err := g.o.Authenticate(h)
+	id, err := g.options.Authenticate(h)
 	if err == nil {
 		return id, nil
 	}
 	if own, ok := err.(*server.Error); ok { //nolint:errorlint // a wrapped one is an internal error
 		return nil, own
 	}
-	g.o.Logger.Log(context.Background(), slog.LevelDebug, "request not authenticated", "error", err)
+	g.options.Logger.Log(context.Background(), slog.LevelDebug, "request not authenticated", "error", err)
 	return nil, &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "not authenticated", Challenge: `Bearer realm="gale"`}
 }
 
 // Matches reports whether token is the one that is set. Comparing digests takes
 // the same time whatever its length.
-func (g *Guard) Matches(token string) bool {
+func (g *Guard) IsToken(token string) bool {
 	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	return g.digest != nil && subtle.ConstantTimeCompare(digest[:], g.digest[:]) == 1
 }
@@ -154,9 +154,9 @@ func (g *Guard) Matches(token string) bool {
 // page of this server or of a trusted origin: Sec-Fetch-Site (Fetch Metadata
 // §2.3) where there is one, else Origin (see server.SameOrigin). What sends
 // neither is no browser that could be misused.
-func (g *Guard) sameOrigin(h *fasthttp.RequestHeader) bool {
+func (g *Guard) isSameOrigin(h *fasthttp.RequestHeader) bool {
 	origin := string(h.Peek(fasthttp.HeaderOrigin))
-	if g.o.Origins.Match([]byte(origin)) {
+	if g.options.Origins.Match([]byte(origin)) {
 		return true
 	}
 	switch server.List(h, "Sec-Fetch-Site") {
@@ -166,7 +166,7 @@ func (g *Guard) sameOrigin(h *fasthttp.RequestHeader) bool {
 		if origin == "" {
 			return true
 		}
-		return server.SameOrigin(h, origin, g.o.HTTPS)
+		return server.SameOrigin(h, origin, g.options.HTTPS)
 	}
 	return false
 }

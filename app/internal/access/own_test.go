@@ -63,7 +63,7 @@ func TestOwnRoutes(t *testing.T) {
 			for name, value := range row.fields {
 				h.Set(name, value)
 			}
-			who, err := g.Own([]server.Route{row.route})[0].Admit(&h)
+			who, err := g.Protect([]server.Route{row.route})[0].Admit(&h)
 			if got := statusOf(err); got != row.status || err != nil && got == 0 {
 				t.Fatalf("%v, want status %d", err, row.status)
 			}
@@ -147,7 +147,7 @@ func TestIdentitiesOnPlatformRoutes(t *testing.T) {
 func TestOwnAdmit(t *testing.T) {
 	g := New(Options{Token: "secret", Authenticate: users})
 	called := false
-	admit := g.Own([]server.Route{{Method: "POST", Admit: func(h *fasthttp.RequestHeader) (any, error) {
+	admit := g.Protect([]server.Route{{Method: "POST", Admit: func(h *fasthttp.RequestHeader) (any, error) {
 		called = true
 		if len(h.Peek("X-Tenant")) == 0 {
 			return nil, server.Fail(400, "tenant is missing")

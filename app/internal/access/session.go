@@ -17,8 +17,8 @@ import (
 const (
 	// sessionCookie is the cookie of who has given the token at the console.
 	sessionCookie = "gale_session"
-	// sessionFor is how long it is good for.
-	sessionFor = 12 * time.Hour
+	// sessionDuration is how long it is good for.
+	sessionDuration = 12 * time.Hour
 )
 
 // sessions are proofs that somebody has given the token: a time and a message
@@ -37,22 +37,24 @@ func newSessions(token string) sessions {
 
 // Begin makes the cookie of a new session, for a browser that reached the server by
 // scheme under path.
-func (g *Guard) Begin(scheme, path string) *fasthttp.Cookie {
-	return g.sessions.cookie(g.sessions.begin(time.Now().Add(sessionFor)), scheme, path)
+func (g *Guard) NewSession(scheme, path string) *fasthttp.Cookie {
+	return g.sessions.cookie(g.sessions.create(time.Now().Add(sessionDuration)), scheme, path)
 }
 
 // End makes the cookie that removes a session.
-func (g *Guard) End(scheme, path string) *fasthttp.Cookie { return g.sessions.cookie("", scheme, path) }
+func (g *Guard) EndSession(scheme, path string) *fasthttp.Cookie {
+	return g.sessions.cookie("", scheme, path)
+}
 
 // begin makes a session that is good until a time.
-func (s sessions) begin(until time.Time) string {
+func (s sessions) create(until time.Time) string {
 	text := strconv.FormatInt(until.Unix(), 10) + "." + rand.Text()
 	return text + "." + s.sign(text)
 }
 
 // holds reports whether a session was begun here, or at a sibling, and is not
 // over.
-func (s sessions) holds(session string, now time.Time) bool {
+func (s sessions) valid(session string, now time.Time) bool {
 	cut := strings.LastIndexByte(session, '.')
 	if len(s.key) == 0 || cut < 0 || !hmac.Equal([]byte(session[cut+1:]), []byte(s.sign(session[:cut]))) {
 		return false
@@ -82,6 +84,6 @@ func (s sessions) cookie(session, scheme, path string) *fasthttp.Cookie {
 		c.SetExpire(fasthttp.CookieExpireDelete)
 		return &c
 	}
-	c.SetMaxAge(int(sessionFor.Seconds()))
+	c.SetMaxAge(int(sessionDuration.Seconds()))
 	return &c
 }

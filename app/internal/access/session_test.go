@@ -14,12 +14,12 @@ import (
 func TestSessions(t *testing.T) {
 	now := time.Now()
 	ours, sibling, others := newSessions("the token"), newSessions("the token"), newSessions("another token")
-	s := ours.begin(now.Add(time.Hour))
+	s := ours.create(now.Add(time.Hour))
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 || strings.Contains(s, "token") {
 		t.Fatalf("session %q", s)
 	}
-	if s == ours.begin(now.Add(time.Hour)) {
+	if s == ours.create(now.Add(time.Hour)) {
 		t.Error("two sessions are the same")
 	}
 	for _, row := range []struct {
@@ -39,9 +39,9 @@ func TestSessions(t *testing.T) {
 		{"empty code", ours, parts[0] + "." + parts[1] + ".", now, false},
 		{"empty", ours, "", now, false},
 		{"dots", ours, "..", now, false},
-		{"no key", sessions{}, sessions{}.begin(now.Add(time.Hour)), now, false},
+		{"no key", sessions{}, sessions{}.create(now.Add(time.Hour)), now, false},
 	} {
-		if got := row.by.holds(row.session, row.now); got != row.want {
+		if got := row.by.valid(row.session, row.now); got != row.want {
 			t.Errorf("%s: %v", row.name, got)
 		}
 	}
@@ -55,7 +55,7 @@ func TestWhomASessionLetsIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := New(Options{Token: "secret", Origins: origins})
-	s := a.sessions.begin(time.Now().Add(time.Hour))
+	s := a.sessions.create(time.Now().Add(time.Hour))
 	for _, row := range []struct {
 		name   string
 		fields map[string]string

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-func nothing(string) (string, bool) { return "", false }
+func noVariables(string) (string, bool) { return "", false }
 
 func load(t *testing.T, text string) []Spec {
 	t.Helper()
-	specs, faults := parse(text, nothing)
+	specs, faults := parse(text, noVariables)
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
@@ -46,10 +46,10 @@ func TestFile(t *testing.T) {
 	}
 	s := specs[0]
 	if s.Name != "flac" || s.Timeout != 90*time.Second || s.MaxOutput != 1000 || !slices.Equal(s.Env, []string{"LANG=C", "MODE=fast"}) ||
-		!slices.Equal(s.RetryCodes, []int{75}) || s.takes() != 2 || !s.accepts("x.wav") || s.accepts("x.mp3") {
+		!slices.Equal(s.RetryCodes, []int{75}) || s.argCount() != 2 || !s.accepts("x.wav") || s.accepts("x.mp3") {
 		t.Errorf("%+v", s)
 	}
-	if n := specs[1]; n.Timeout != DefaultTimeout || n.MaxOutput != DefaultMaxOutput || n.takes() != 0 {
+	if n := specs[1]; n.Timeout != DefaultTimeout || n.MaxOutput != DefaultMaxOutput || n.argCount() != 0 {
 		t.Errorf("%+v", n)
 	}
 	if periodic, err := Schedules(specs); err != nil || len(periodic) != 1 || periodic[0].Task.Name != "nightly" || !periodic[0].Once {
@@ -105,17 +105,17 @@ func TestFileRefused(t *testing.T) {
 		`tasks = 7`: "wants tables",
 		`[tasks`:    "line 1",
 	} {
-		if _, faults := parse(text, nothing); !strings.Contains(strings.Join(faults, "\n"), want) {
+		if _, faults := parse(text, noVariables); !strings.Contains(strings.Join(faults, "\n"), want) {
 			t.Errorf("%q: %q, want %q", text, faults, want)
 		}
 	}
-	if _, faults := parse("[tasks.a]\n[tasks.b]\nargv = [\"x\"]\ntimeout = \"0s\"", nothing); len(faults) != 2 {
+	if _, faults := parse("[tasks.a]\n[tasks.b]\nargv = [\"x\"]\ntimeout = \"0s\"", noVariables); len(faults) != 2 {
 		t.Errorf("%q", faults)
 	}
-	if _, faults := Load(filepath.Join(t.TempDir(), "none.toml"), nothing); len(faults) != 1 {
+	if _, faults := Load(filepath.Join(t.TempDir(), "none.toml"), noVariables); len(faults) != 1 {
 		t.Errorf("%q", faults)
 	}
-	if _, faults := Load("/dev/zero", nothing); len(faults) != 1 {
+	if _, faults := Load("/dev/zero", noVariables); len(faults) != 1 {
 		t.Errorf("%q", faults)
 	}
 }
@@ -124,8 +124,8 @@ func TestFileRefused(t *testing.T) {
 func TestExpand(t *testing.T) {
 	s := load(t, `[tasks.a]
 		argv = ["x", "-n={0}", "{0}", "a {1} {id} {9}"]`)[0]
-	if s.takes() != 10 {
-		t.Fatalf("takes %d", s.takes())
+	if s.argCount() != 10 {
+		t.Fatalf("takes %d", s.argCount())
 	}
 	args := []string{"{1} {file} $(id) `id`; rm -rf / \"' \n", "{0}", "", "", "", "", "", "", "", "*"}
 	got, err := s.expand(args, "/f", "the-id")
@@ -149,7 +149,7 @@ func FuzzExpand(f *testing.F) {
 	f.Add("{file}", "-x")
 	f.Add("a\nb", "{0}{1}")
 	specs, faults := parse(`[tasks.a]
-		argv = ["x", "{0}", "-k={1}", "{0}{1}"]`, nothing)
+		argv = ["x", "{0}", "-k={1}", "{0}{1}"]`, noVariables)
 	if len(faults) > 0 {
 		f.Fatal(faults)
 	}
@@ -279,12 +279,12 @@ func alive(pid int) bool {
 func FuzzParse(f *testing.F) {
 	f.Add("[tasks.a]\nargv = [\"x\", \"{0}\"]\nschedule = \"TZ=UTC\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		specs, faults := parse(text, nothing)
+		specs, faults := parse(text, noVariables)
 		if len(faults) > 0 {
 			return
 		}
 		for _, s := range specs {
-			if len(s.Argv) == 0 || s.takes() > maxArgs || s.Timeout <= 0 {
+			if len(s.Argv) == 0 || s.argCount() > maxArgs || s.Timeout <= 0 {
 				t.Errorf("%q: %+v", text, s)
 			}
 		}

@@ -14,14 +14,14 @@ import (
 // placeholder stands for a value, within one element of argv.
 var placeholder = regexp.MustCompile(`\{[a-z0-9_]+\}`)
 
-// named are the placeholders that are no numbers.
-var named = []string{"{file}", "{directory}", "{filename}", "{id}"}
+// fixedPlaceholders are the placeholders that are no numbers.
+var fixedPlaceholders = []string{"{file}", "{directory}", "{filename}", "{id}"}
 
 // ofFile reports whether the task is about an uploaded file: then its first two
 // arguments are the file's directory and filename.
-func (s Spec) ofFile() bool {
+func (s Spec) isForFile() bool {
 	for _, element := range s.Argv {
-		for _, p := range named[:3] {
+		for _, p := range fixedPlaceholders[:3] {
 			if strings.Contains(element, p) {
 				return true
 			}
@@ -31,16 +31,16 @@ func (s Spec) ofFile() bool {
 }
 
 // first is the position of the first argument that has a name in Args.
-func (s Spec) first() int {
-	if s.ofFile() {
+func (s Spec) firstNamed() int {
+	if s.isForFile() {
 		return 2
 	}
 	return 0
 }
 
 // takes is how many arguments the task takes.
-func (s Spec) takes() (n int) {
-	n = s.first() + len(s.Args)
+func (s Spec) argCount() (n int) {
+	n = s.firstNamed() + len(s.Args)
 	for _, element := range s.Argv {
 		for _, p := range placeholder.FindAllString(element, -1) {
 			if i, err := strconv.Atoi(p[1 : len(p)-1]); err == nil {
@@ -53,15 +53,15 @@ func (s Spec) takes() (n int) {
 
 // args are the task's arguments, all of them texts.
 func (s Spec) args() []jobs.Arg {
-	all := make([]jobs.Arg, s.takes())
+	all := make([]jobs.Arg, s.argCount())
 	for i := range all {
 		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.ArgString, Check: checkText}
 	}
-	if s.ofFile() {
+	if s.isForFile() {
 		all[0].Name, all[1].Name = "directory", "filename"
 	}
 	for i, name := range s.Args {
-		all[s.first()+i].Name = name
+		all[s.firstNamed()+i].Name = name
 	}
 	return all
 }
@@ -86,7 +86,7 @@ func (s Spec) check(raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	return fits(argv, s.Env)
+	return checkExecSize(argv, s.Env)
 }
 
 // expand puts the values into argv. Each element is gone over once, so what
@@ -103,11 +103,11 @@ func (s Spec) expand(args []string, file, id string) ([]string, error) {
 	for i, a := range args {
 		values[fmt.Sprintf("{%d}", i)] = a
 	}
-	if s.ofFile() && len(args) > 1 {
+	if s.isForFile() && len(args) > 1 {
 		values["{directory}"], values["{filename}"] = args[0], args[1]
 	}
 	for i, name := range s.Args {
-		if at := s.first() + i; at < len(args) {
+		if at := s.firstNamed() + i; at < len(args) {
 			values["{"+name+"}"] = args[at]
 		}
 	}

@@ -105,11 +105,11 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // spec checks a table.
 func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 	s := Spec{
-		Name: name, Argv: t.texts("argv"), Args: t.texts("args"), OnUpload: t.texts("on_upload"), Timeout: t.span("timeout", DefaultTimeout),
-		MaxOutput: t.whole("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.codes("retry_codes"),
-		Schedule: t.text("schedule", ""), Missed: t.text("missed", "skip"), Queue: t.text("queue", ""), Rate: t.text("rate", ""),
+		Name: name, Argv: t.strings("argv"), Args: t.strings("args"), OnUpload: t.strings("on_upload"), Timeout: t.duration("timeout", DefaultTimeout),
+		MaxOutput: t.integer("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.exitCodes("retry_codes"),
+		Schedule: t.string("schedule", ""), Missed: t.string("missed", "skip"), Queue: t.string("queue", ""), Rate: t.string("rate", ""),
 	}
-	env := t.texts("env")
+	env := t.strings("env")
 	if !jobs.ValidID(name) || len(name) > 64 {
 		t.fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
 	}
@@ -137,7 +137,7 @@ func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 			s.Env = append(s.Env, e)
 		}
 	}
-	if err := fits(s.Argv, s.Env); err != nil {
+	if err := checkExecSize(s.Argv, s.Env); err != nil {
 		t.fault("argv, env: %v", err)
 	}
 	s.checkTimes(t.fault)
@@ -159,7 +159,7 @@ func (s Spec) checkTimes(fault func(string, ...any)) {
 		if _, err := schedule.Parse(s.Schedule); err != nil {
 			fault("schedule: %v", err)
 		}
-		if s.takes() > 0 {
+		if s.argCount() > 0 {
 			fault("schedule: a task that takes arguments cannot be scheduled: nobody gives them")
 		}
 	}
@@ -176,7 +176,7 @@ func (s Spec) checkArgs(fault func(string, ...any)) {
 		switch {
 		case !argName.MatchString(name):
 			fault("args: %q is not a lower-case letter and letters, digits or underscores", name)
-		case slices.Contains(named, "{"+name+"}"):
+		case slices.Contains(fixedPlaceholders, "{"+name+"}"):
 			fault("args: %s stands for the uploaded file or the task", name)
 		case slices.Contains(s.Args[:i], name):
 			fault("args: %s is there twice", name)
@@ -202,8 +202,8 @@ func (s Spec) checkArgv(fault func(string, ...any)) {
 				continue
 			}
 			n, err := strconv.Atoi(p[1 : len(p)-1])
-			if !slices.Contains(named, p) && (err != nil || n >= maxArgs || strconv.Itoa(n) != p[1:len(p)-1]) {
-				fault("argv: unknown placeholder %s; there are %s, {0} to {%d} and the names in args", p, strings.Join(named, ", "), maxArgs-1)
+			if !slices.Contains(fixedPlaceholders, p) && (err != nil || n >= maxArgs || strconv.Itoa(n) != p[1:len(p)-1]) {
+				fault("argv: unknown placeholder %s; there are %s, {0} to {%d} and the names in args", p, strings.Join(fixedPlaceholders, ", "), maxArgs-1)
 			}
 		}
 	}

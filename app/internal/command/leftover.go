@@ -16,8 +16,8 @@ import (
 // folderPrefix begins the names of the folders in which commands run.
 const folderPrefix = "gale-command-"
 
-// dieWait is how long a process may take to be gone that was killed, in ms.
-const dieWait = 2000
+// exitTimeout is how long a process may take to be gone that was killed, in ms.
+const exitTimeout = 2000
 
 // folder is where a command runs. It is locked for as long, by a lock that the
 // kernel gives back however the worker ends (flock(2)): a folder that nobody has
@@ -95,20 +95,20 @@ func Sweep(temp string) (err error) {
 			continue // in use, gone, or somebody else's
 		}
 		left := folder{path, lock}
-		err = errors.Join(err, endAll("ARTIFACTS="+left.artifacts()), left.remove())
+		err = errors.Join(err, killAll("ARTIFACTS="+left.artifacts()), left.remove())
 	}
 	return err
 }
 
 // endAll kills the processes that have a variable in their environment.
-func endAll(variable string) (err error) {
+func killAll(variable string) (err error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return fmt.Errorf("look for processes: %w", err)
 	}
 	for _, entry := range entries {
 		if pid, notOne := strconv.Atoi(entry.Name()); notOne == nil {
-			err = errors.Join(err, end(pid, variable))
+			err = errors.Join(err, kill(pid, variable))
 		}
 	}
 	return err
@@ -117,7 +117,7 @@ func endAll(variable string) (err error) {
 // end kills a process if it has the variable, and waits until it is gone. The
 // descriptor comes first: behind it the number cannot become another process's
 // (pidfd_open(2)).
-func end(pid int, variable string) error {
+func kill(pid int, variable string) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil // it is gone
@@ -130,7 +130,7 @@ func end(pid int, variable string) error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
 		return fmt.Errorf("end process %d of a command: %w", pid, err)
 	}
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, dieWait)
+	_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, exitTimeout)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return fmt.Errorf("wait for process %d of a command: %w", pid, err)
 	}

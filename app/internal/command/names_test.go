@@ -20,11 +20,11 @@ func TestNamedArguments(t *testing.T) {
 		s := load(t, "[tasks.print]\n"+text)[0]
 		d := Task(s, Env{})
 		values := []string{"a", "2"}
-		if s.ofFile() {
+		if s.isForFile() {
 			values = []string{"a", "b.wav", "c"}
 		}
-		if len(d.Args) != len(values) || s.takes() != len(values) {
-			t.Errorf("%s: takes %d, %+v", text, s.takes(), d.Args)
+		if len(d.Args) != len(values) || s.argCount() != len(values) {
+			t.Errorf("%s: takes %d, %+v", text, s.argCount(), d.Args)
 			continue
 		}
 		if argv, err := s.expand(values, "/file", "id"); err != nil || !slices.Equal(argv, want) {
@@ -61,7 +61,7 @@ func TestWrongNames(t *testing.T) {
 		`[1]`:        "args[0]: must be a text",
 		`["title"]`:  "unknown placeholder {a}",
 	} {
-		_, faults := parse("[tasks.t]\nargv = [\"x\", \"{a}\"]\nargs = "+args, nothing)
+		_, faults := parse("[tasks.t]\nargv = [\"x\", \"{a}\"]\nargs = "+args, noVariables)
 		if !strings.Contains(strings.Join(faults, "\n"), why) {
 			t.Errorf("%s: %q, want %q", args, faults, why)
 		}

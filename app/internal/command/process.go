@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// politeness is the time between TERM and KILL to a command that must end.
-	politeness = time.Second
+	// killDelay is the time between TERM and KILL to a command that must end.
+	killDelay = time.Second
 	// pipeWait is how long a process that left the group may hold the output.
 	pipeWait = time.Second
 )
@@ -47,7 +47,7 @@ func (p *process) run(ctx context.Context) (code int, err error) {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // the file names it, no client
 	cmd.Args, cmd.Dir, cmd.WaitDelay = p.argv, p.work, pipeWait
 	cmd.Env = append([]string{"PATH=" + p.path, "ARTIFACTS=" + p.artifacts}, p.env...)
-	if err := fits(cmd.Args, cmd.Env); err != nil {
+	if err := checkExecSize(cmd.Args, cmd.Env); err != nil {
 		return 0, jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
 	}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
@@ -124,7 +124,7 @@ func (p *process) await(ctx context.Context, pid int) (why error) {
 		_ = unix.Kill(-pid, unix.SIGTERM)
 		select {
 		case <-exited:
-		case <-time.After(politeness):
+		case <-time.After(killDelay):
 		}
 	}
 	_ = unix.Kill(-pid, unix.SIGKILL) // what is left, or nothing

@@ -21,8 +21,8 @@ func (t *table) fault(format string, args ...any) {
 	t.faults = append(t.faults, fmt.Sprintf(format, args...))
 }
 
-// kindOf is the type of a value in words.
-func kindOf(value any) string {
+// typeName is the type of a value in words.
+func typeName(value any) string {
 	switch value.(type) {
 	case string:
 		return "a text"
@@ -47,12 +47,12 @@ func valueOf[T any](t *table, key string) (value T, ok bool) {
 		return value, false
 	}
 	if value, ok = found.(T); !ok {
-		t.fault("%s: must be %s, not %s", key, kindOf(any(value)), kindOf(found))
+		t.fault("%s: must be %s, not %s", key, typeName(any(value)), typeName(found))
 	}
 	return value, ok
 }
 
-func (t *table) text(key, otherwise string) string {
+func (t *table) string(key, otherwise string) string {
 	s, ok := valueOf[string](t, key)
 	switch {
 	case !ok:
@@ -63,7 +63,7 @@ func (t *table) text(key, otherwise string) string {
 	return s
 }
 
-func (t *table) whole(key string, low, high, otherwise int) int {
+func (t *table) integer(key string, low, high, otherwise int) int {
 	n, ok := valueOf[int64](t, key)
 	switch {
 	case !ok:
@@ -76,7 +76,7 @@ func (t *table) whole(key string, low, high, otherwise int) int {
 }
 
 // span is a Go duration, or a number of seconds, more than zero.
-func (t *table) span(key string, otherwise time.Duration) (d time.Duration) {
+func (t *table) duration(key string, otherwise time.Duration) (d time.Duration) {
 	var err error
 	switch value := t.values[key].(type) {
 	case nil:
@@ -86,7 +86,7 @@ func (t *table) span(key string, otherwise time.Duration) (d time.Duration) {
 	case int64, float64:
 		d, err = span.ParseSeconds(fmt.Sprint(value))
 	default:
-		t.fault("%s: must be a duration, such as \"90s\", or a number of seconds, not %s", key, kindOf(value))
+		t.fault("%s: must be a duration, such as \"90s\", or a number of seconds, not %s", key, typeName(value))
 		return otherwise
 	}
 	switch {
@@ -98,12 +98,12 @@ func (t *table) span(key string, otherwise time.Duration) (d time.Duration) {
 	return d
 }
 
-func (t *table) texts(key string) (all []string) {
+func (t *table) strings(key string) (all []string) {
 	list, _ := valueOf[[]any](t, key)
 	for i, value := range list {
 		s, ok := value.(string)
 		if !ok {
-			t.fault("%s[%d]: must be a text, not %s", key, i, kindOf(value))
+			t.fault("%s[%d]: must be a text, not %s", key, i, typeName(value))
 		}
 		all = append(all, s)
 	}
@@ -111,7 +111,7 @@ func (t *table) texts(key string) (all []string) {
 }
 
 // codes are exit statuses.
-func (t *table) codes(key string) (all []int) {
+func (t *table) exitCodes(key string) (all []int) {
 	list, _ := valueOf[[]any](t, key)
 	for _, value := range list {
 		code, ok := value.(int64)

@@ -56,15 +56,15 @@ func Task(s Spec, e Env) jobs.Definition {
 }
 
 func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
-	args, err := texts(job)
+	args, err := stringArgs(job)
 	if err != nil {
 		return jobs.NoRetry(err)
 	}
-	if len(args) != s.takes() {
-		return fmt.Errorf("%w: %s takes %d, got %d", jobs.ErrArgs, s.Name, s.takes(), len(args))
+	if len(args) != s.argCount() {
+		return fmt.Errorf("%w: %s takes %d, got %d", jobs.ErrArgs, s.Name, s.argCount(), len(args))
 	}
 	file := ""
-	if s.ofFile() && len(args) > 1 {
+	if s.isForFile() && len(args) > 1 {
 		if file, err = e.Files.Path(args[0], args[1]); err != nil {
 			return jobs.NoRetry(err)
 		}
@@ -99,7 +99,7 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 		}
 		return jobs.NoRetry(failed)
 	}
-	if err := keep(job, p.artifacts); err != nil {
+	if err := storeArtifacts(job, p.artifacts); err != nil {
 		return err
 	}
 	return job.Return(result{p.output.tail()})
@@ -108,7 +108,7 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 // texts are the arguments as argv can hold them. Clients send texts only; what
 // else there is are results of other tasks: the output of a command stands for
 // that command's result, any other for itself, as JSON.
-func texts(job *jobs.Job) ([]string, error) {
+func stringArgs(job *jobs.Job) ([]string, error) {
 	raw := make([]json.RawMessage, job.Len())
 	targets := make([]any, len(raw))
 	for i := range raw {
@@ -135,7 +135,7 @@ func texts(job *jobs.Job) ([]string, error) {
 
 // keep hands over what the command left. Anything but plain files under names
 // that artifacts may have is an error: it would be lost in silence.
-func keep(job *jobs.Job, dir string) error {
+func storeArtifacts(job *jobs.Job, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("read artifacts: %w", err)

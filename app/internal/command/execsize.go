@@ -16,7 +16,7 @@ const maxString = 32*4096 - 1
 // fits reports whether the system takes argv and environment, as execve(2) has
 // it: each element must be within maxString, and all of them, with a pointer to
 // each and the name of the program, within a quarter of the stack's limit.
-func fits(argv, env []string) error {
+func checkExecSize(argv, env []string) error {
 	total := unix.PathMax
 	for _, list := range [][]string{argv, env} {
 		for _, s := range list {
@@ -26,14 +26,14 @@ func fits(argv, env []string) error {
 			total += len(s) + 1 + 8
 		}
 	}
-	if room := room(); total > room {
-		return fmt.Errorf("together they are %d bytes long, more than the %d that a program can be given", total, room)
+	if limit := execSizeLimit(); total > limit {
+		return fmt.Errorf("together they are %d bytes long, more than the %d that a program can be given", total, limit)
 	}
 	return nil
 }
 
 // room is the limit on all of argv and environment.
-func room() int {
+func execSizeLimit() int {
 	var stack unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_STACK, &stack); err != nil {
 		stack.Cur = 8 << 20

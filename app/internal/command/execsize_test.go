@@ -20,7 +20,7 @@ func TestArgumentsThatFit(t *testing.T) {
 		[tasks.pre]
 		argv = ["echo", "pre{0}"]
 		[tasks.many]
-		argv = ["echo"`+strings.Repeat(`, "{0}"`, 100)+"]", nothing)
+		argv = ["echo"`+strings.Repeat(`, "{0}"`, 100)+"]", noVariables)
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
