@@ -291,7 +291,7 @@ func TestRunTask(t *testing.T) {
 			t.Errorf("a cancelled task ends with %d", code)
 		}
 		status, text, err := harness.Get(g.URL + "/tasks/" + said.ID + "/log")
-		if err != nil || status != http.StatusOK || !strings.Contains(text, `level=INFO msg="command begins" program=printf arguments=2`) {
+		if err != nil || status != http.StatusOK || !strings.Contains(text, `level=INFO msg="command started" program=printf arguments=2`) {
 			t.Errorf("log: %d %q, %v", status, text, err)
 		}
 		if out := harness.Command(t, dir, append([]string{"tasks", "log", said.ID}, where...)...); out != text {

@@ -29,10 +29,10 @@ func TestSessions(t *testing.T) {
 		now     time.Time
 		want    bool
 	}{
-		{"begun here", ours, s, now, true},
-		{"begun by a sibling", sibling, s, now, true},
+		{"created here", ours, s, now, true},
+		{"created by another process", sibling, s, now, true},
 		{"another token", others, s, now, false},
-		{"over", ours, s, now.Add(time.Hour + time.Second), false},
+		{"expired", ours, s, now.Add(time.Hour + time.Second), false},
 		{"a later time", ours, "9" + s, now, false},
 		{"another nonce", ours, parts[0] + ".x." + parts[2], now, false},
 		{"no code", ours, parts[0] + "." + parts[1], now, false},
@@ -47,9 +47,9 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// A browser sends cookies by itself, whichever page made it: a session counts
-// for pages of this origin only, and never beside a token that is wrong.
-func TestWhomASessionLetsIn(t *testing.T) {
+// A browser sends cookies with requests of any page. A session is therefore only accepted
+// for pages of this server and of allowed origins, and never together with a wrong token.
+func TestSessionOrigins(t *testing.T) {
 	origins, err := server.ParseOrigins([]string{"https://app.example"})
 	if err != nil {
 		t.Fatal(err)
@@ -66,8 +66,8 @@ func TestWhomASessionLetsIn(t *testing.T) {
 		{"another port", map[string]string{"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:9"}, 403},
 		{"another port, and no Origin", map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
 		{"another site", map[string]string{"Origin": "http://evil.example"}, 403},
-		{"an origin that may", map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 0},
-		{"a wrong token beside it", map[string]string{"Authorization": "Bearer wrong"}, 401},
+		{"an allowed origin", map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 0},
+		{"with a wrong token", map[string]string{"Authorization": "Bearer wrong"}, 401},
 		{"the token", map[string]string{"Authorization": "Bearer secret", "Cookie": ""}, 0},
 		{"a forged session", map[string]string{"Cookie": sessionCookie + "=" + s + "x"}, 401},
 		{"none", map[string]string{"Cookie": ""}, 401},
@@ -89,7 +89,7 @@ func TestWhomASessionLetsIn(t *testing.T) {
 	}
 }
 
-// statusOf is the status that a request is refused with; 0 if it is not.
+// statusOf returns the status of a refused request, or 0.
 func statusOf(err error) int {
 	if e, ok := errors.AsType[*server.Error](err); ok {
 		return e.Status

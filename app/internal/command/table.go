@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/internal/span"
 )
 
-// table is a task as the file has it, read key by key: a value that is there,
-// zero and empty ones among them, never turns into the default.
+// table is a table [tasks.NAME] of the tasks file. A key that is present never gets its
+// default, even if its value is zero or empty.
 type table struct {
 	values map[string]any
 	faults []string
@@ -21,26 +21,26 @@ func (t *table) fault(format string, args ...any) {
 	t.faults = append(t.faults, fmt.Sprintf(format, args...))
 }
 
-// typeName is the type of a value in words.
+// typeName returns the TOML type of a value, for error messages.
 func typeName(value any) string {
 	switch value.(type) {
 	case string:
-		return "a text"
+		return "a string"
 	case int64:
-		return "a whole number"
+		return "an integer"
 	case float64:
-		return "a number"
+		return "a float"
 	case bool:
-		return "true or false"
+		return "a boolean"
 	case []any:
 		return "an array"
 	case map[string]any, []map[string]any:
 		return "a table"
 	}
-	return "a time"
+	return "a date or time"
 }
 
-// valueOf returns the value of a key; of another type it is a fault.
+// valueOf returns the value of a key. It adds a fault if the value has another type.
 func valueOf[T any](t *table, key string) (value T, ok bool) {
 	found, given := t.values[key]
 	if !given {
@@ -58,7 +58,7 @@ func (t *table) string(key, otherwise string) string {
 	case !ok:
 		return otherwise
 	case s == "":
-		t.fault("%s: is empty; leave it out for the default", key)
+		t.fault("%s: is empty; remove it for the default", key)
 	}
 	return s
 }
@@ -69,13 +69,13 @@ func (t *table) integer(key string, low, high, otherwise int) int {
 	case !ok:
 		return otherwise
 	case n < int64(low) || n > int64(high):
-		t.fault("%s: %d is not within %d and %d", key, n, low, high)
+		t.fault("%s: %d is not between %d and %d", key, n, low, high)
 		return otherwise
 	}
 	return int(n)
 }
 
-// span is a Go duration, or a number of seconds, more than zero.
+// duration returns a Go duration or a number of seconds, greater than zero.
 func (t *table) duration(key string, otherwise time.Duration) (d time.Duration) {
 	var err error
 	switch value := t.values[key].(type) {
@@ -93,7 +93,7 @@ func (t *table) duration(key string, otherwise time.Duration) (d time.Duration) 
 	case err != nil:
 		t.fault("%s: %q %v", key, fmt.Sprint(t.values[key]), err)
 	case d == 0:
-		t.fault("%s: must be more than zero: a command always has a limit", key)
+		t.fault("%s: must be greater than zero; every command has a time limit", key)
 	}
 	return d
 }
@@ -103,20 +103,20 @@ func (t *table) strings(key string) (all []string) {
 	for i, value := range list {
 		s, ok := value.(string)
 		if !ok {
-			t.fault("%s[%d]: must be a text, not %s", key, i, typeName(value))
+			t.fault("%s[%d]: must be a string, not %s", key, i, typeName(value))
 		}
 		all = append(all, s)
 	}
 	return all
 }
 
-// codes are exit statuses.
+// exitCodes returns a list of exit statuses.
 func (t *table) exitCodes(key string) (all []int) {
 	list, _ := valueOf[[]any](t, key)
 	for _, value := range list {
 		code, ok := value.(int64)
 		if !ok || code < 1 || code > 255 {
-			t.fault("%s: %v is no exit status within 1 and 255", key, value)
+			t.fault("%s: %v is not an exit status between 1 and 255", key, value)
 			continue
 		}
 		all = append(all, int(code))
@@ -130,9 +130,9 @@ func (t *table) unknown(known ...string) (faults []string) {
 		switch lower := strings.ToLower(key); {
 		case slices.Contains(known, key):
 		case slices.Contains(known, lower):
-			faults = append(faults, fmt.Sprintf("%s: unknown key; it is written %s", key, lower))
+			faults = append(faults, fmt.Sprintf("%s: unknown key; use %s", key, lower))
 		default:
-			faults = append(faults, fmt.Sprintf("%s: unknown key; there are %s", key, strings.Join(known, ", ")))
+			faults = append(faults, fmt.Sprintf("%s: unknown key; valid keys are %s", key, strings.Join(known, ", ")))
 		}
 	}
 	return faults
