@@ -24,14 +24,14 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// adminTimeout bounds how long the master may take to answer about itself.
+// adminTimeout is how long the admin endpoint waits for the master's status.
 const adminTimeout = 2 * time.Second
 
-// admin is the endpoint for people and machines that watch the server. It is
-// net/http, not fasthttp: it answers a few requests a minute, and profiles and
-// metrics are made for net/http.
+// admin is the admin endpoint: status, health, metrics and profiles. It uses net/http
+// and not fasthttp, because the handlers for metrics and profiles are net/http handlers
+// and a few requests per minute need no speed.
 type admin struct {
-	ln      net.Listener // nil: turned off
+	ln      net.Listener // nil if the endpoint is off
 	server  http.Server
 	master  supervisor
 	version string
@@ -41,19 +41,19 @@ type admin struct {
 	queues    *metrics.Queues
 }
 
-// statusAnswer is what GET /status answers.
-type statusAnswer struct {
+// statusResponse is the body of GET /status.
+type statusResponse struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
-	// ReloadFailed is why the last reload changed nothing, if it did not.
+	// ReloadFailed is the error of the last reload, or empty if it succeeded.
 	ReloadFailed string               `json:"reload_failed,omitempty"`
 	Slots        []prefork.SlotStatus `json:"slots"`
 }
 
-// listenAdmin binds the endpoint: host:port, unix:/path, or nothing for an
-// empty address.
+// listenAdmin opens the admin endpoint on the address of -admin: host:port or
+// unix:/path. If the address is empty, the endpoint is off.
 func listenAdmin(ctx context.Context, c config.Config, m supervisor, version string, log *slog.Logger) (*admin, error) {
-	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return lookIntoTasks(ctx, c) })}
+	a := &admin{master: m, version: version, log: log, queues: metrics.NewQueues(func(ctx context.Context) (metrics.Store, error) { return openTasksForMetrics(ctx, c) })}
 	a.collector = metrics.NewCollector(m.Stats, a.queues, version)
 	address := c.Admin
 	if address == "" {
@@ -66,10 +66,10 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 	}
 	var err error
 	if a.ln, err = m.ListenPersistent(ctx, network, address); err != nil && !m.Resumed() {
-		return nil, fmt.Errorf("admin endpoint: %w; give another -admin, or an empty one for none", err)
+		return nil, fmt.Errorf("admin endpoint: %w; change -admin, or set it to \"\" to switch the endpoint off", err)
 	} else if err != nil {
-		// Behind a reload the server goes on: its children have not changed.
-		log.Error("admin endpoint is off", "addr", address, "error", err)
+		// After a reload the children still serve, so the master must not end.
+		log.Error("cannot open the admin endpoint, it is off until the next reload; check -admin", "addr", address, "error", err)
 		return a, nil
 	}
 	mux := http.NewServeMux()
@@ -86,7 +86,7 @@ func listenAdmin(ctx context.Context, c config.Config, m supervisor, version str
 	return a, nil
 }
 
-// removeStaleSocket removes a socket that no process listens on any more.
+// removeStaleSocket removes the Unix socket at path if no process listens on it.
 func removeStaleSocket(ctx context.Context, path string) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != fs.ModeSocket {
@@ -105,12 +105,12 @@ func (a *admin) serve() error {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var asking errgroup.Group
-	asking.Go(func() error { return a.queues.Run(ctx) }) // ends when Serve has
+	var background errgroup.Group
+	background.Go(func() error { return a.queues.Run(ctx) }) // ends after Serve
 	err := a.server.Serve(a.ln)
 	cancel()
-	if asked := asking.Wait(); asked != nil {
-		a.log.Warn("task store was not closed well", "error", asked)
+	if closeErr := background.Wait(); closeErr != nil {
+		a.log.Warn("cannot close the admin endpoint's task store", "error", closeErr)
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin endpoint: %w", err)
@@ -124,36 +124,37 @@ func (a *admin) close() {
 	}
 }
 
-// ask asks the master, whose answer also says that it is alive.
-func (a *admin) ask(r *http.Request) (prefork.Status, error) {
+// masterStatus returns the master's status. It fails if the master's goroutine does not
+// respond within adminTimeout.
+func (a *admin) masterStatus(r *http.Request) (prefork.Status, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
 	return a.master.Status(ctx)
 }
 
-// healthz says that the master goes round.
+// healthz reports whether the master responds.
 func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
-	if _, err := a.ask(r); err != nil {
-		reply(w, http.StatusServiceUnavailable, map[string]string{"status": "no answer from the master"})
+	if _, err := a.masterStatus(r); err != nil {
+		reply(w, http.StatusServiceUnavailable, map[string]string{"status": "the master does not respond"})
 		return
 	}
 	reply(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz says whether traffic should be sent here: at least one process of
-// every role does its work, and tasks can be taken. A queue that cannot be served
-// while others are is a warning.
+// readyz reports whether a load balancer should send traffic to this server: at least
+// one slot of every role is live, and the task store accepts tasks. If only some queues
+// fail, the server is ready and the response has warnings.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
-	s, err := a.ask(r)
+	s, err := a.masterStatus(r)
 	if err != nil {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": []string{"no answer from the master"}})
+		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": []string{"the master does not respond"}})
 		return
 	}
 	reasons := notReady(s.Slots)
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
 	if err := a.queues.Trouble(ctx); err != nil {
-		reasons = append(reasons, "tasks cannot be taken: "+err.Error())
+		reasons = append(reasons, "the task store does not accept tasks: "+err.Error())
 	}
 	if len(reasons) > 0 {
 		reply(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": reasons})
@@ -166,9 +167,9 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, ready)
 }
 
-// notReady lists the roles of which no slot is live, with what their slots do.
+// notReady returns one reason for each slot of a role that has no live slot.
 func notReady(slots []prefork.SlotStatus) (reasons []string) {
-	live := map[string]bool{roleStore: true} // its users go on without it
+	live := map[string]bool{roleStore: true} // the other roles work without the embedded state server
 	for _, s := range slots {
 		live[s.Role] = live[s.Role] || s.State == prefork.StateLive
 	}
@@ -185,31 +186,31 @@ func notReady(slots []prefork.SlotStatus) (reasons []string) {
 }
 
 func (a *admin) status(w http.ResponseWriter, r *http.Request) {
-	s, err := a.ask(r)
+	s, err := a.masterStatus(r)
 	if err != nil {
-		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "no answer from the master"})
+		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "the master does not respond"})
 		return
 	}
-	reply(w, http.StatusOK, statusAnswer{a.version, os.Getpid(), s.ReloadFailed, s.Slots})
+	reply(w, http.StatusOK, statusResponse{a.version, os.Getpid(), s.ReloadFailed, s.Slots})
 }
 
-// metrics is GET /metrics, in the format that whoever asks prefers.
+// metrics handles GET /metrics, in the exposition format that the Accept header prefers.
 func (a *admin) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 	defer cancel()
 	families, err := a.collector.Gather(ctx)
 	if families == nil && err != nil {
-		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "no answer from the master"})
+		reply(w, http.StatusServiceUnavailable, map[string]string{"reason": "the master does not respond"})
 		return
 	}
 	if err != nil {
-		a.log.Warn("metrics of a child cannot be read", "error", err)
+		a.log.Warn("cannot read the metrics of a child, /metrics lacks them", "error", err)
 	}
 	gathered := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
 	promhttp.HandlerFor(gathered, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 
-// reply writes JSON; a client that is gone cannot be told so.
+// reply writes v as JSON. Write errors are ignored: the client has disconnected.
 func reply(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)

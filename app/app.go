@@ -1,6 +1,11 @@
-// Package app is the platform: it makes a server of an Application, with all
-// commands and flags, prefork, reload, workers, uploads, channels, console and
-// metrics. A program of your own is a main function that calls Main.
+// Package app turns an Application into a complete server: HTTP and WebSockets in
+// several processes, reloads without lost connections, task workers, uploads,
+// channels, the console, metrics, and all commands and flags. These parts are called
+// the platform; the Application adds flags, tasks and routes of its own.
+//
+// A program is a main function that calls Main with its Application. The handlers of
+// its routes and tasks work with Services. Tests start the application with package
+// apptest.
 package app
 
 import (
@@ -19,11 +24,11 @@ import (
 const usageHead = "Gale: Tornado's server model as one program"
 
 const usageTail = `
-Flags follow the verb. Each can be set as GALE_NAME too%s, or in the file that
--config names.
+Flags follow the command. Each flag can also be set as the environment variable
+GALE_NAME%s, or in the file that -config names.
 `
 
-// usage lists the commands.
+// usage returns the list of commands.
 func usage(a Application) string {
 	var b strings.Builder
 	head := usageHead
@@ -32,15 +37,15 @@ func usage(a Application) string {
 	}
 	fmt.Fprintf(&b, "%s\n\nusage:\n", head)
 	name := a.command()
-	width := 17 + len("server") - len(name) // beyond it what a command does stands on the next line
+	width := 17 + len("server") - len(name) // a longer form has its description on the next line
 	for _, v := range config.Verbs() {
-		for _, form := range v.Forms[:len(v.Forms)-1] {
+		for _, form := range v.Synopsis[:len(v.Synopsis)-1] {
 			fmt.Fprintf(&b, "  %s %s\n", name, form)
 		}
-		if last := v.Forms[len(v.Forms)-1]; len(last) > width {
-			fmt.Fprintf(&b, "  %s %s\n%*s%s\n", name, last, 28, "", v.Does)
+		if last := v.Synopsis[len(v.Synopsis)-1]; len(last) > width {
+			fmt.Fprintf(&b, "  %s %s\n%*s%s\n", name, last, 28, "", v.Summary)
 		} else {
-			fmt.Fprintf(&b, "  %s %-*s  %s\n", name, width, last, v.Does)
+			fmt.Fprintf(&b, "  %s %-*s  %s\n", name, width, last, v.Summary)
 		}
 	}
 	variables := ""
@@ -51,21 +56,25 @@ func usage(a Application) string {
 	return b.String()
 }
 
-// env is what a command runs with.
+// env holds the arguments and streams of a command.
 type env struct {
 	app            Application
-	program        *config.Program // the application as its configuration knows it
-	command        []string        // the program and all of its arguments
-	args           []string        // what follows the verb
+	program        *config.Program // the application's name, flags and tasks
+	command        []string        // the complete command line
+	args           []string        // the arguments after the verb
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-// Run runs the application: args begin with the program's name, environ is in the
-// form of os.Environ. It returns when the command has ended; an error may have a
-// method ExitCode, and one whose text is empty has been logged. It must be called
-// on the main thread, as Main does: a master starts its children from there.
+// Run runs the command in args and returns when it has ended. The first element of
+// args is the program's name; environ has the form of os.Environ.
+//
+// An error may have a method ExitCode() int with the exit status. An error with an
+// empty text has already been logged.
+//
+// Run must be called on the main thread, as Main does, because the master starts its
+// children from there. With -single it may be called on any goroutine.
 func Run(ctx context.Context, a Application, args, environ []string, stdout, stderr io.Writer) error {
 	e := env{app: a, program: a.program(), command: args, args: args[1:], environ: environ, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	child, ok, err := prefork.Inherit(environ)
@@ -104,18 +113,18 @@ func dispatch(ctx context.Context, verb string, e env) error {
 	case "help":
 		return help(e, append(e.args, "")[0])
 	}
-	return usageError(fmt.Sprintf("unknown command %q; %s help lists them", verb, e.app.command()))
+	return usageError(fmt.Sprintf("unknown command %q: run %s help for a list", verb, e.app.command()))
 }
 
-// usageError is a command line that means nothing.
+// usageError reports a command line that is not valid.
 type usageError string
 
 func (u usageError) Error() string { return string(u) }
 
-// ExitCode is 2, as for a fault in the configuration.
+// ExitCode returns 2, as for a configuration error.
 func (usageError) ExitCode() int { return 2 }
 
-// help prints the commands and, for one that has them, its flags.
+// help prints the list of commands, and the flags of verb or of serve.
 func help(e env, verb string) error {
 	if _, err := io.WriteString(e.stdout, usage(e.app)); err != nil {
 		return err
@@ -129,7 +138,7 @@ func help(e env, verb string) error {
 	return nil
 }
 
-// check is the command of that name.
+// check runs the command "check".
 func check(e env) error {
 	c, err := config.Load(config.Serve, e.program, e.args, e.environ)
 	if err != nil {
@@ -147,10 +156,11 @@ func check(e env) error {
 	return err
 }
 
-// newLogger makes the log of a process, on stderr.
+// newLogger returns the logger of a process, with the level and format of the
+// configuration.
 func newLogger(c config.Config, w io.Writer) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // config has checked it
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // validated by package config
 	o := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))

@@ -19,97 +19,109 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// Application is a server of your own: what is not Gale's. The zero value is the
-// platform alone.
+// Application describes a server: its name, flags, tasks, routes and background
+// work. Main and Run add everything else. The zero value is Gale's own server, which
+// has the platform's routes only.
 type Application struct {
-	// Name is the command, in lower-case letters, digits and hyphens: usage texts,
-	// log prefix and ps show it. Its own flags are read from the environment as
-	// <NAME>_<FLAG>, Gale's as GALE_<FLAG>. Empty is Gale's own server: the command
-	// is named server, and all flags are read as GALE_<FLAG>.
+	// Name is the name of the command, in lower-case letters, digits and hyphens.
+	// Usage texts, error messages and ps show it. The application's own flags are read
+	// from the environment as <NAME>_<FLAG>, Gale's flags as GALE_<FLAG>. Default:
+	// "server", and all flags are read as GALE_<FLAG>.
 	Name string
-	// Version is what the verb version prints beside Gale's. Default: the version
-	// of the main module.
+	// Version is the application's version, which the command "version" prints beside
+	// Gale's. Default: the version of the main module.
 	Version string
-	// Flags declares flags of the application. They are read like Gale's: from the
-	// command line, the environment and the file of -config. Called once per process
-	// on a fresh set. A name of Gale's is a fault.
+	// Flags declares the application's own flags. They are read like Gale's, from the
+	// command line, the environment and the file that -config names. Flags is called
+	// once per process, with a new FlagSet. A flag with the name of one of Gale's is a
+	// configuration error.
 	Flags func(*flag.FlagSet)
-	// Check returns all that is wrong with the flags once they are set; each error
-	// names its flag. Faults are reported together with Gale's, exit status 2.
+	// Check validates the application's own flags after they have been set. It returns
+	// one error per fault, and each error names its flag. The faults are reported
+	// together with Gale's own, with exit status 2.
 	Check func() []error
-	// Tasks are what workers run. A handler reaches the rest of the application by
-	// From.
+	// Tasks are the tasks that workers run. A task's handler gets the Services of its
+	// worker from From.
 	Tasks []jobs.Definition
-	// UploadTasks are those of Tasks that can be started for an uploaded file. The
-	// first one is the default of -on-upload.
+	// UploadTasks are the tasks, out of Tasks, that may be started for an uploaded
+	// file. The first one is the default of -on-upload.
 	UploadTasks []UploadTask
-	// OnUpload is called for each stored file, in a worker: at least once, and also if
-	// processes are killed between the file and the call. It is the task OnUploadTask,
-	// whose id is in the response to the upload unless one of UploadTasks is started for
-	// the file too. An error is tried again, five times, with backoff; see jobs.NoRetry.
+	// OnUpload is called in a worker for each stored file. It is called at least once
+	// per file, even if processes are killed after the file was stored. Each call is a
+	// task named OnUploadTask. The response to the upload holds the id of that task,
+	// unless one of UploadTasks is started for the same file. A call that fails is
+	// retried up to five times, with backoff; jobs.NoRetry prevents that.
 	OnUpload func(ctx context.Context, s *Services, f uploads.File) error
-	// Schedules start tasks again and again, beside those of the tasks file.
+	// Schedules start tasks periodically, in addition to the schedules of the tasks
+	// file.
 	Schedules []Schedule
-	// Routes returns the routes of the application. It only builds the table: it is
-	// called once in each serving process, and before anything starts, by check and by
-	// the master, with Services whose calls return ErrOffline. So an error, or a route
-	// that clashes with one of Gale's, is found before anything is bound, and on a
-	// reload refuses the new binary. A path that ends in {name:*} is for what no other
-	// route takes.
+	// Routes returns the application's routes. It only builds the table and must not
+	// do any work. It is called once in each serving process. It is also called by
+	// "check", and by the master before it binds a socket, with Services whose methods
+	// return ErrOffline. An error, or a route that clashes with one of Gale's, is
+	// therefore reported before anything starts; on a reload, the new binary is
+	// refused. A path that ends in {name:*} matches what no other route matches.
 	//
-	// The routes are guarded like the platform's: a page of another origin can neither
-	// write nor open a WebSocket, and where -token is set POST, PUT, PATCH, DELETE and
-	// a GET with Writes need the token or an Identity, unless the route is Public.
+	// The routes are protected like the platform's. Writes and WebSockets from pages of
+	// other origins are refused. If -token is set, the methods POST, PUT, PATCH and
+	// DELETE, and GET on a route with Writes, need the token or an Identity, unless the
+	// route is Public.
 	Routes func(*Services) ([]server.Route, error)
-	// Middleware is around the handlers of Routes, the first outermost, and outside of
-	// that of a route. It runs after the guard, and does not see responses that no
-	// handler made, such as 404: see server.Middleware.
+	// Middleware wraps the handlers of Routes. The first entry is the outermost, and
+	// all entries are outside the middleware of a single route. Middleware runs after
+	// access control and does not see responses that no handler made, such as 404; see
+	// server.Middleware.
 	Middleware []server.Middleware
-	// Authenticate says who sends a request: nil is an anonymous caller, an error is
-	// 401, or its own status if it is a *server.Error. It is called once per request
-	// and holds up the connection, so it must not block for long: verify a signature or
-	// look into memory. A panic is a 500. A caller who sends -token or has a session of
-	// the console is the administrator; Authenticate is not called then. It replaces
-	// neither -token nor -open on a public address.
+	// Authenticate returns the sender of a request, or nil for an anonymous one. An
+	// error is sent as a 401 response, or with its own status if it is a *server.Error;
+	// a panic becomes a 500 response. Authenticate is called once per request, and
+	// the connection waits for it. It must not block for long: verify a signature or
+	// read memory. It is not called for a request with the token of -token or with a
+	// console session, which is the administrator's. It does not replace -token or
+	// -open on a public address.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
-	// Sessions gives each client of the application a session, see package session: a
-	// handler reaches it by Services.Sessions, and what Session.Login was called with is
-	// the Subject of the client's Identity, if Authenticate does not know the caller. Nil
-	// is none.
+	// Sessions gives each client of the application a session, see package session.
+	// Handlers use it through Services.Sessions. If Authenticate does not know the
+	// caller, the subject of Session.Login is the Subject of the Identity. Nil: no
+	// sessions.
 	Sessions *session.Options
-	// Start is background work of each serving process, ended by ctx. An error ends
-	// the process, which the master starts again after a backoff; nil before the end
-	// of ctx means that there is nothing more to do.
+	// Start runs background work in each serving process until ctx is done. If it
+	// returns an error, the process ends and the master starts it again after a
+	// backoff. If it returns nil, the process keeps running.
 	Start func(ctx context.Context, s *Services) error
-	// Platform moves the platform's routes, or switches off some.
+	// Platform sets the path prefix of the platform's routes, and which of them are
+	// off.
 	Platform Platform
 }
 
-// UploadTask is a task for uploaded files. Its arguments are two strings, the
-// directory and the filename.
+// UploadTask is a task that may be started for an uploaded file. The task takes two
+// strings as its arguments, the directory and the filename.
 type UploadTask struct {
-	// Name is that of a task in Application.Tasks.
+	// Name is the name of a task in Application.Tasks.
 	Name string
-	// Accepts reports whether the task is for a file of that name. Nil: for any.
+	// Accepts reports whether the task may be started for a file of that name.
+	// Default: for every file.
 	Accepts func(filename string) bool
 }
 
-// Identity is who sends a request.
-//   - Subject and Scopes are the application's own words for the caller and what the
-//     caller may do.
-//   - Admin may do what -token may do on the platform's routes.
-//   - Cookie says that the identity comes from a cookie. It counts only for pages of
-//     this server and of -origins, and for links that a person follows.
+// Identity is the sender of a request, as Application.Authenticate returns it.
+//   - Subject names the sender, and Scopes lists the sender's rights. Only the
+//     application uses them.
+//   - Admin gives the sender the rights of -token on the platform's routes.
+//   - Cookie must be set if the identity comes from a cookie. The identity is then
+//     accepted only in requests from pages of this server or of an origin in
+//     -origins, and when a person follows a link.
 type Identity = access.Identity
 
-// IdentityOf returns who sent a request of the application's own routes; nil is an
-// anonymous caller. A route whose Admit returns a value of its own has none.
+// IdentityOf returns the sender of a request to one of the application's routes. It
+// returns nil for an anonymous sender, and on a route whose Admit function returns
+// another type.
 func IdentityOf(ctx *fasthttp.RequestCtx) *Identity {
 	id, _ := server.Admitted(ctx).(*Identity)
 	return id
 }
 
-// program is the application as its configuration knows it.
+// program returns what package config needs of the application.
 func (a *Application) program() *config.Program {
 	p := &config.Program{Name: a.Name, Flags: a.Flags, Check: func() []error {
 		all := a.faults()
@@ -127,11 +139,11 @@ func (a *Application) program() *config.Program {
 	return p
 }
 
-// command is what is typed to run the application.
+// command returns the name of the application's command.
 func (a *Application) command() string { return cmp.Or(a.Name, "server") }
 
-// table returns the application's routes.
-func (a *Application) table(s *Services) ([]server.Route, error) {
+// ownRoutes returns the application's own routes, without access control.
+func (a *Application) ownRoutes(s *Services) ([]server.Route, error) {
 	if a.Routes == nil {
 		return nil, nil
 	}
@@ -145,13 +157,13 @@ func (a *Application) table(s *Services) ([]server.Route, error) {
 		outer = append(outer, s.Sessions.Middleware)
 	}
 	for i := range own {
-		own[i].Yields = true // a catch-all
+		own[i].Yields = true // a catch-all route of the application yields to the platform's routes
 		own[i].Middleware = slices.Concat(outer, a.Middleware, own[i].Middleware)
 	}
 	return own, errors.Join(s.faults...)
 }
 
-// background is Start as a function that lasts as long as the process.
+// background returns a function that calls Start, with its panics as errors.
 func (a *Application) background(s *Services) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if a.Start == nil {
@@ -169,7 +181,7 @@ func (a *Application) hasTask(name string) bool {
 	return slices.ContainsFunc(a.tasks(), func(d jobs.Definition) bool { return d.Name == name })
 }
 
-// faults says what is wrong with an application whatever its flags are.
+// faults returns the faults of the application that do not depend on its flags.
 func (a *Application) faults() []error {
 	all := a.Platform.faults()
 	if _, err := jobs.NewRegistry(a.tasks()...); err != nil {
@@ -177,7 +189,7 @@ func (a *Application) faults() []error {
 	}
 	for _, t := range a.UploadTasks {
 		if !a.hasTask(t.Name) {
-			all = append(all, fmt.Errorf("upload task %s: there is no task of that name", t.Name))
+			all = append(all, fmt.Errorf("upload task %s: no such task in Application.Tasks", t.Name))
 		}
 	}
 	if _, err := a.periodic(); err != nil {

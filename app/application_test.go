@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -20,8 +19,8 @@ import (
 	"github.com/galeserver/gale/server/limit"
 )
 
-// An application with everything serves, guards its routes, and runs its tasks with
-// the flags that the master was given.
+// An application that uses all fields serves its routes with access control and runs its
+// tasks with the flags of the master.
 func TestApplication(t *testing.T) {
 	t.Parallel()
 	url, _, log := start(t, []string{"SHOP_GREETING=Salut", "GALE_TOKEN=s3cret"}, "-page-limit", "7")
@@ -71,8 +70,8 @@ func TestApplication(t *testing.T) {
 	awaitLog(t, log, "shop is open")
 }
 
-// A reload whose routes cannot be built is refused, and the server goes on; one that is
-// sound gives own flags their new values.
+// A reload is refused if Routes fails, and the server keeps running. A valid reload
+// changes the application's own flags.
 func TestReloadOfAnApplication(t *testing.T) {
 	t.Parallel()
 	conf := t.TempDir() + "/conf"
@@ -97,25 +96,20 @@ func TestReloadOfAnApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitLog(t, log, "msg=reloaded")
-	for end := time.Now().Add(testutil.Patience); ; <-time.After(20 * time.Millisecond) { // the old process may still have a connection
+	testutil.Eventually(t, "the new greeting", func() bool { // the old process may still accept connections
 		_, _, body := send(t, "GET", url+"/hello/ada")
-		if body == "Salut, ada from nobody" {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("after a reload: %q", body)
-		}
-	}
+		return body == "Salut, ada from nobody"
+	})
 }
 
-// Background work that fails ends the process, and the log says why.
+// An error of Start ends the process and is logged.
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	_, _, log := start(t, nil, "-fail", "start")
 	awaitLog(t, log, "background work of shop: the door is stuck")
 }
 
-// A fault of any kind is found by check, with Gale's own, and nothing is made.
+// The commands check and serve report every kind of fault and create no files.
 func TestFaults(t *testing.T) {
 	t.Chdir(t.TempDir())
 	noop := func(*fasthttp.RequestCtx) error { return nil }
@@ -130,22 +124,22 @@ func TestFaults(t *testing.T) {
 		want   []string
 	}{
 		"values":             {func(*Application) {}, []string{"-page-limit", "0", "-port", "x"}, []string{"-page-limit: 0 is less than 1", `-port: "x"`}},
-		"wrong form":         {func(*Application) {}, []string{"-page-limit", "many"}, []string{`-page-limit: "many" is not valid: wrong form`}},
-		"name of Gale's":     {func(a *Application) { a.Flags = func(f *flag.FlagSet) { f.Int("port", 1, "") } }, nil, []string{"-port: a flag of shop has the name of one of Gale's"}},
-		"variable of Gale's": {func(a *Application) { a.Name, a.Flags = "gale-max", func(f *flag.FlagSet) { f.Int("body", 1, "") } }, nil, []string{"GALE_MAX_BODY, is one of Gale's"}},
+		"wrong form":         {func(*Application) {}, []string{"-page-limit", "many"}, []string{`-page-limit: "many" is not valid: wrong syntax`}},
+		"name of Gale's":     {func(a *Application) { a.Flags = func(f *flag.FlagSet) { f.Int("port", 1, "") } }, nil, []string{"-port: a flag of shop has the same name as one of Gale's flags"}},
+		"variable of Gale's": {func(a *Application) { a.Name, a.Flags = "gale-max", func(f *flag.FlagSet) { f.Int("body", 1, "") } }, nil, []string{"variable GALE_MAX_BODY of this flag of gale-max is used by Gale"}},
 		"name":               {func(a *Application) { a.Name = "My Shop" }, nil, []string{`application name "My Shop"`}},
 		"clash":              {func(a *Application) { a.Platform, a.Routes = Platform{}, route("GET", "/tasks/mine") }, nil, []string{"GET /tasks/mine of shop clashes with GET /tasks/{id} of Gale"}},
 		"clash of /healthz":  {func(a *Application) { a.Routes = route("GET", "/{name}") }, nil, []string{"GET /{name} of shop clashes with GET /healthz of Gale"}},
 		"twice":              {func(a *Application) { a.Routes = twice(noop) }, nil, []string{"/a/{y}"}},
 		"error":              {func(a *Application) { a.Routes = failing }, nil, []string{"routes of shop: services are offline"}},
 		"base path":          {func(a *Application) { a.Routes = route("GET", "/gale/x") }, []string{"-base-path", "/gale"}, []string{"-base-path: "}},
-		"prefix and groups":  {func(a *Application) { a.Platform = Platform{Prefix: "x", Off: []string{"moon"}} }, nil, []string{"platform prefix: ", `platform off: "moon" is none of: uploads`}},
+		"prefix and groups":  {func(a *Application) { a.Platform = Platform{Prefix: "x", Off: []string{"moon"}} }, nil, []string{"platform prefix: ", `platform off: "moon" is not one of: uploads`}},
 		"schedules": {func(a *Application) {
 			a.Schedules = append(a.Schedules, Schedule{Task: "keep", At: "@every 10m", Args: []any{"x"}}, Schedule{Task: "moon", At: "@every 10m"}, Schedule{Task: "keep", At: "never"})
-		}, nil, []string{"schedule of keep: there are two", "schedule of moon: unknown task"}},
+		}, nil, []string{"schedule of keep: the task has two schedules", "schedule of moon: unknown task"}},
 		"arguments of a schedule": {func(a *Application) { a.Schedules = []Schedule{{Task: "keep", At: "@every 10m"}} }, nil, []string{"schedule of keep: wrong arguments"}},
 		"tasks":                   {func(a *Application) { a.Schedules, a.Tasks = nil, append(a.Tasks, a.Tasks[0]) }, nil, []string{`register task "keep"`}},
-		"upload task":             {func(a *Application) { a.UploadTasks = []UploadTask{{Name: "moon"}} }, nil, []string{"upload task moon"}},
+		"upload task":             {func(a *Application) { a.UploadTasks = []UploadTask{{Name: "moon"}} }, nil, []string{"upload task moon: no such task"}},
 	} {
 		a := shop()
 		row.change(&a)
@@ -156,7 +150,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("%s, %s: %v, want %q", name, verb, err, want)
 				}
 			}
-			a = shop() // flags are declared once per process; a new one per run
+			a = shop() // an application runs once: its flags are declared once per process
 			row.change(&a)
 		}
 	}
@@ -171,7 +165,7 @@ func twice(h server.Handler) func(*Services) ([]server.Route, error) {
 	}
 }
 
-// failing calls what is not there yet.
+// failing fails with ErrOffline, after all other services have done so.
 func failing(s *Services) ([]server.Route, error) {
 	if _, _, err := s.Tasks.Enqueue(context.Background(), jobs.NewTask{Name: "keep", Args: []byte(`["x"]`)}); !errors.Is(err, ErrOffline) {
 		return nil, err
@@ -188,7 +182,7 @@ func failing(s *Services) ([]server.Route, error) {
 	return nil, s.Pool.Do(context.Background(), nil)
 }
 
-// The verbs speak of the application by its name.
+// Version, help and errors use the name of the application.
 func TestNamesAndVersions(t *testing.T) {
 	out, _, err := run(t, shop(), nil, "version")
 	if err != nil || !strings.HasPrefix(out, "shop v1.2.3, gale ") {
@@ -206,7 +200,7 @@ func TestNamesAndVersions(t *testing.T) {
 	}
 }
 
-// Own flags in the file and the environment are no fault of any verb.
+// Every command accepts the application's own flags in the file and the environment.
 func TestOwnFlagsEverywhere(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("conf", []byte("greeting Moin\npage-limit 3\n"), 0o600); err != nil {
@@ -224,7 +218,8 @@ func TestOwnFlagsEverywhere(t *testing.T) {
 	}
 }
 
-// Only the embedded state server gets less than the whole configuration.
+// The embedded state server gets no secrets of the others; serve and worker slots get
+// the complete configuration.
 func TestConfigurationOfARole(t *testing.T) {
 	settings := []byte(`{"Token":"s3cret","Store":{"Address":"127.0.0.1:1","Password":"own"}}`)
 	if got := string(configFor(roleStore, settings)); strings.Contains(got, "s3cret") || !strings.Contains(got, "127.0.0.1:1") {

@@ -15,42 +15,43 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// openTasks opens the store of tasks that -broker names. The meter counts tasks
-// whose workers were lost.
+// openTasks opens the task store that -broker names. The meter counts the tasks that
+// were lost with their worker.
 func openTasks(ctx context.Context, c config.Config, meter meter.Meter, log *slog.Logger) (driver.Store, error) {
 	return openTasksFor(ctx, c, redisstream.DefaultPatience, meter, log)
 }
 
-// openTasksFor is openTasks for a caller that waits so long for Redis.
+// openTasksFor is like openTasks. Calls to Redis fail after patience.
 func openTasksFor(ctx context.Context, c config.Config, patience time.Duration, meter meter.Meter, log *slog.Logger) (driver.Store, error) {
 	if c.Broker != config.SQLite {
-		return noStoreIf(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: patience, Meter: meter, Logger: log}))
+		return asStore(redisstream.Open(ctx, c.Broker, redisstream.Options{Patience: patience, Meter: meter, Logger: log}))
 	}
-	return noStoreIf(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
+	return asStore(sqlite.Open(taskFile(c), sqlite.Options{Meter: meter, Logger: log}))
 }
 
-// How long Redis may take where no client of the server waits.
+// Timeouts of Redis calls that no client of the server waits for.
 const (
-	lookPatience    = 5 * time.Second  // for reading figures
-	commandPatience = 30 * time.Second // for server tasks, whose user can interrupt it
+	metricsPatience = 5 * time.Second  // the admin endpoint's metrics
+	commandPatience = 30 * time.Second // the command "tasks", which the user can interrupt
 )
 
-// taskFile is the file of the store without Redis.
+// taskFile returns the path of the SQLite database.
 func taskFile(c config.Config) string { return filepath.Join(c.Data, "jobs.db") }
 
-// lookIntoTasks opens the store for somebody who only looks: it does not make
-// one, and says nothing that those who work on it say too.
-func lookIntoTasks(ctx context.Context, c config.Config) (metrics.Store, error) {
+// openTasksForMetrics opens the task store for reading its figures. It does not create
+// a store, and it logs nothing, since the other processes log the same errors.
+func openTasksForMetrics(ctx context.Context, c config.Config) (metrics.Store, error) {
 	if c.Broker == config.SQLite {
 		if _, err := os.Stat(taskFile(c)); err != nil {
 			return nil, err
 		}
 	}
-	return openTasksFor(ctx, c, lookPatience, meter.NoMeter{}, slog.New(slog.DiscardHandler))
+	return openTasksFor(ctx, c, metricsPatience, meter.NoMeter{}, slog.New(slog.DiscardHandler))
 }
 
-// noStoreIf keeps a nil pointer from becoming a store that is not nil.
-func noStoreIf[S driver.Store](s S, err error) (driver.Store, error) {
+// asStore returns a nil interface on an error, and not an interface that holds a nil
+// pointer.
+func asStore[S driver.Store](s S, err error) (driver.Store, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// runChild does the work of a slot.
+// runChild runs the slot that the master started this process for.
 func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	var c config.Config
 	if err := json.Unmarshal(child.Config, &c); err != nil {
@@ -31,7 +31,7 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	}
 	log := newLogger(c, e.stderr).With("slot", child.Slot(), "pid", os.Getpid())
 	roles := map[string]roleWork{
-		roleServe: serve, roleWorker: work, roleStore: keepStore,
+		roleServe: serve, roleWorker: work, roleStore: runStateServer,
 	}
 	run, ok := roles[child.Role]
 	if !ok {
@@ -40,26 +40,27 @@ func runChild(ctx context.Context, child *prefork.Child, e env) error {
 	redisdb.SetLogger(log)
 	err := child.Run(ctx, c.Grace, func(ctx context.Context) error { return run(ctx, child, e.app, c, log) })
 	if err != nil {
-		log.Error("child ends", "error", err)
+		log.Error("process failed", "error", err)
 		return reported{}
 	}
 	return nil
 }
 
-// reported ends a child whose log has the reason already: it says nothing more.
+// reported is the error of a child that has logged its error. Its text is empty, so
+// that Main prints nothing.
 type reported struct{}
 
 func (reported) Error() string { return "" }
 
-// state is what serving children and workers share on disk.
+// state is the durable state that serving processes and workers share.
 type state struct {
 	store     driver.Store
 	artifacts *artifacts.Folder
 	uploads   *uploads.Store
-	temp      string // where commands get their folders; empty: where all do
+	temp      string // parent of the temporary folders of command tasks; empty: the system's
 }
 
-// openState opens the folders and the store of tasks below -data.
+// openState opens the task store and the folders in -data.
 func openState(ctx context.Context, c config.Config, o uploads.Options, meter meter.Meter) (s *state, err error) {
 	s = &state{}
 	defer func() {
@@ -83,8 +84,8 @@ func openState(ctx context.Context, c config.Config, o uploads.Options, meter me
 	return s, err
 }
 
-// tempFolder is a folder in data where the system's cannot be written, as in a
-// container of which only data can be.
+// tempFolder returns a folder in data if the system's temporary folder is not writable,
+// as in a container with a read-only file system. Otherwise it returns an empty string.
 func tempFolder(data string) (string, error) {
 	if unix.Access(os.TempDir(), unix.W_OK|unix.X_OK) == nil {
 		return "", nil
@@ -94,7 +95,7 @@ func tempFolder(data string) (string, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return "", fmt.Errorf("make a folder for temporary files: %w", err)
+		return "", fmt.Errorf("create folder for temporary files: %w", err)
 	}
 	return dir, nil
 }
@@ -112,8 +113,8 @@ func (s *state) close() (err error) {
 	return err
 }
 
-// lessThan leaves a child time to put things away before the master's patience
-// ends: two seconds, or a tenth of a short grace time.
-func lessThan(grace time.Duration) time.Duration {
+// drainTime returns how long a child may drain. It is shorter than the grace period,
+// after which the master kills the child, by a tenth of it, and at most by two seconds.
+func drainTime(grace time.Duration) time.Duration {
 	return grace - min(2*time.Second, grace/10)
 }

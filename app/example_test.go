@@ -24,7 +24,7 @@ var printOrder = jobs.Definition{
 	},
 }
 
-// A whole program, as docs/application.md has it: a route, and a task that it starts.
+// A complete program with two routes, of which one starts a task.
 func Example() {
 	app.Main(app.Application{
 		Name:  "shop",

@@ -9,15 +9,17 @@ import (
 	_ "time/tzdata" // schedules name time zones, and a container may have none
 )
 
-// The master starts its children from the main thread, and only an init function
-// can keep the main goroutine on it (runtime.LockOSThread): once main.main runs it
-// may have left. The cost for programs that only import this package is that their
-// main goroutine has a thread of its own.
+// The master starts its children from the main thread. Only an init function can lock
+// the main goroutine to it (runtime.LockOSThread), because the goroutine may have moved
+// to another thread before main.main runs. A program that only imports this package
+// pays with a thread for its main goroutine.
 func init() { runtime.LockOSThread() }
 
-// Main runs the application with the arguments and the environment of the process,
-// and ends the process with the exit status of the command: 0, 1, or 2 for a
-// faulty configuration or command line. Call it from main.
+// Main runs the command in the arguments of the process, with its environment and
+// standard streams, and is called from the main function. On success Main returns.
+// On an error it prints the error to stderr and ends the process with exit status 1,
+// or 2 for an error in the configuration or the command line. The command "tasks run"
+// has further exit statuses; see docs/tasks.md.
 func Main(a Application) {
 	err := Run(context.Background(), a, os.Args, os.Environ(), os.Stdout, os.Stderr)
 	if err == nil {

@@ -25,7 +25,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// asShop makes the test binary the application shop.
+// asShop is the environment variable that makes the test binary run the application
+// shop instead of the tests.
 const asShop = "APP_TEST_SHOP"
 
 func TestMain(m *testing.M) {
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// shop is an application with a part of each kind.
+// shop returns an application that uses all fields of Application.
 func shop() Application {
 	var greeting, fail string
 	var limit int
@@ -150,7 +151,7 @@ func shop() Application {
 	}
 }
 
-// run runs a verb of an application in this process.
+// run runs a command of an application in this process.
 func run(t *testing.T, a Application, environ []string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, errOut bytes.Buffer
@@ -158,7 +159,7 @@ func run(t *testing.T, a Application, environ []string, args ...string) (stdout,
 	return out.String(), errOut.String(), err
 }
 
-// send sends a request and returns the status and the body.
+// send sends a request with header fields "Name: value" and returns the response.
 func send(t *testing.T, method, url string, fields ...string) (int, http.Header, string) {
 	t.Helper()
 	return sendBody(t, method, url, "", fields...)
@@ -186,8 +187,8 @@ func sendBody(t *testing.T, method, url, content string, fields ...string) (int,
 	return resp.StatusCode, resp.Header, string(body)
 }
 
-// start starts shop with its master and children, and returns its address once it
-// responds. It ends with the test.
+// start starts shop as a master with children and waits until it responds. The server
+// ends with the test.
 func start(t *testing.T, environ []string, args ...string) (url string, master *os.Process, log func() string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

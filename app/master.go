@@ -16,15 +16,15 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// The roles of children.
+// Roles of slots.
 const (
 	roleServe  = "serve"
 	roleWorker = "worker"
 	roleStore  = "store"
 )
 
-// runMaster is the command serve, or worker: it supervises children until a
-// signal ends it.
+// runMaster runs the command "serve" or "worker": it supervises the slots until ctx is
+// done or a signal ends it.
 func runMaster(ctx context.Context, command config.Command, e env) error {
 	c, err := configure(command, e)
 	if err != nil {
@@ -34,8 +34,8 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 		return runSingle(ctx, e, c)
 	}
 	log := newLogger(c, e.stderr)
-	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // as configured, or as tried by the master before
-		release, err := reserveStore(&c, &e)
+	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // a reload passes on an address of the embedded state server
+		release, err := reserveStateServer(&c, &e)
 		if err != nil {
 			return err
 		}
@@ -45,11 +45,11 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if err != nil {
 		return err
 	}
-	addr, err := m.Listen() // in a trial, the address that there is
+	addr, err := m.Listen() // during a trial start, the address of the running master
 	if err != nil {
 		return err
 	}
-	if err := c.MayListen(addr); err != nil {
+	if err := c.CheckListener(addr); err != nil {
 		return err
 	}
 	if trial, err := m.Trial(); trial {
@@ -64,7 +64,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 		log.Info("listening", "addr", addr.String(), "url", c.Scheme()+"://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
 	}
 
-	// The master stays on this goroutine, the main thread's.
+	// The master must run on this goroutine, which is locked to the main thread.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var others errgroup.Group
@@ -83,9 +83,9 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	return err
 }
 
-// configure returns the configuration of a master: what the one before it has tried,
-// after a reload, or else what arguments, environment and files say. A table of routes
-// that cannot be built refuses a reload.
+// configure returns the configuration of a master. After a reload, it is the one that
+// the previous master has tested; otherwise it is read from arguments, environment and
+// files. For serve, configure also fails if the table of routes cannot be built.
 func configure(command config.Command, e env) (c config.Config, err error) {
 	if tested := prefork.TestedConfig(e.environ); tested != nil {
 		if err = json.Unmarshal(tested, &c); err == nil {
@@ -100,7 +100,7 @@ func configure(command config.Command, e env) (c config.Config, err error) {
 	return c, err
 }
 
-// newMaster turns the configuration into slots.
+// newMaster returns a master with the slots of the configuration.
 func newMaster(command config.Command, c config.Config, e env, log *slog.Logger) (*prefork.Master, error) {
 	settings, err := json.Marshal(c)
 	if err != nil {
@@ -116,7 +116,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 		EnvironFor:   environFor,
 		Grace:        c.Grace,
 		BootTimeout:  c.BootTimeout,
-		HangTimeout:  orNever(c.HangTimeout),
+		HangTimeout:  negativeIfOff(c.HangTimeout),
 		MaxRequests:  c.MaxRequests,
 		MaxRSS:       c.MaxRSS,
 		MergeReports: metrics.Merge,
@@ -133,8 +133,9 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 	return prefork.New(o)
 }
 
-// configFor keeps secrets from children that have no use for them. What is no
-// configuration, as another binary's may be, is for the child to refuse.
+// configFor returns the configuration for the children of a role. The embedded state
+// server gets no secrets of the others. Settings that cannot be decoded, as after an
+// update of the binary, are passed on unchanged: the child refuses them.
 func configFor(role string, settings []byte) []byte {
 	var c config.Config
 	if role != roleStore || json.Unmarshal(settings, &c) != nil {
@@ -156,8 +157,8 @@ func environFor(role string, environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, "GALE_") })
 }
 
-// orNever turns a timeout's 0, which is off, into what prefork takes for that.
-func orNever(timeout time.Duration) time.Duration {
+// negativeIfOff converts a timeout that is off from a flag's 0 to prefork's -1.
+func negativeIfOff(timeout time.Duration) time.Duration {
 	if timeout == 0 {
 		return -1
 	}

@@ -14,27 +14,27 @@ import (
 	"github.com/galeserver/gale/app/internal/metrics"
 )
 
-// observe lets the master see what a child does: its figures, which are
-// published until stop is called, the last ones then; and its profiles, for
-// whoever visits it.
-func observe(child process, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
+// startReporting gives the master access to the metrics and profiles of a child. It
+// publishes the metrics until stop is called, the last time at that moment, and serves
+// the profiles on the child's own listener.
+func startReporting(child process, c config.Config, figures prometheus.Gatherer, log *slog.Logger) (stop func()) {
 	if c.Admin == "" {
-		return func() {} // nobody asks
+		return func() {} // without the admin endpoint, nothing reads them
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	visited := http.Server{Handler: profiles(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	var observers sync.WaitGroup
-	observers.Go(func() { _ = metrics.Publish(ctx, child, figures, log) }) // ends with stop; its error is always nil
-	observers.Go(func() { _ = visited.Serve(child.MasterListener()) })     // ends with stop, which is its error
+	server := http.Server{Handler: profiles(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	var background sync.WaitGroup
+	background.Go(func() { _ = metrics.Publish(ctx, child, figures, log) }) // ends with stop; its error is always nil
+	background.Go(func() { _ = server.Serve(child.MasterListener()) })      // ends with stop, with ErrServerClosed
 	return func() {
 		cancel()
-		_ = visited.Close() // a profile that is being taken is cut short
-		observers.Wait()
+		_ = server.Close() // ends a running profile early
+		background.Wait()
 	}
 }
 
-// profiles serves the profiles of this process (net/http/pprof), under the
-// paths that go tool pprof knows.
+// profiles returns the handler of net/http/pprof with the profiles of this process, at
+// the paths that "go tool pprof" expects.
 func profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

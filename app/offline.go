@@ -18,12 +18,13 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// ErrOffline is what calls of Services return while only the table of routes is
-// built: in the verb check, and in the master before anything starts.
-var ErrOffline = errors.New("services are offline: only the table of routes is built")
+// ErrOffline is the error of all methods of Services while Application.Routes only
+// builds the table: in the command "check", and in the master before it starts
+// processes.
+var ErrOffline = errors.New("services are offline while the table of routes is built")
 
-// checkRoutes builds the table of routes as a serving process would, and returns
-// what is wrong with it.
+// checkRoutes builds the table of routes as a serving process does, and returns what is
+// wrong with it.
 func checkRoutes(a Application, c config.Config) error {
 	tasks, err := jobs.NewRegistry(a.tasks()...)
 	if err != nil {
@@ -31,7 +32,7 @@ func checkRoutes(a Application, c config.Config) error {
 	}
 	log := slog.New(slog.DiscardHandler)
 	services, closeRedis := offlineServices(tasks, c, log)
-	defer closeRedis() //nolint:errcheck // it has no connection
+	defer closeRedis() //nolint:errcheck // the client has no connection
 	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
@@ -46,10 +47,10 @@ func checkRoutes(a Application, c config.Config) error {
 	for i, r := range all {
 		paths[i] = r.Path
 	}
-	return c.MayServe(paths)
+	return c.CheckPaths(paths)
 }
 
-// offlineServices are services whose calls return ErrOffline.
+// offlineServices returns services whose methods return ErrOffline.
 func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s *Services, closeRedis func() error) {
 	away := refuseShared(ErrOffline)
 	s = &Services{
@@ -60,7 +61,7 @@ func offlineServices(tasks *jobs.Registry, c config.Config, log *slog.Logger) (s
 	return s, away.redis.Close
 }
 
-// offlineStore is a store of tasks whose calls return ErrOffline.
+// offlineStore is a jobs.Store whose methods return ErrOffline.
 type offlineStore struct{}
 
 func (offlineStore) Enqueue(context.Context, jobs.NewTask) (*jobs.Task, bool, error) {
@@ -71,7 +72,6 @@ func (offlineStore) EnqueueGroup(context.Context, jobs.NewGroup) (bool, error) {
 	return false, ErrOffline
 }
 
-// Get implements jobs.Store, as all that follow do.
 func (offlineStore) Get(context.Context, string) (*jobs.Task, error) { return nil, ErrOffline }
 
 func (offlineStore) Watch(context.Context, string, int64) (*jobs.Task, error) {
@@ -98,7 +98,7 @@ func (offlineStore) Purge(context.Context, []string, []jobs.State) (int, error) 
 	return 0, ErrOffline
 }
 
-// offlineUploads has no files.
+// offlineUploads implements Uploads; its methods return ErrOffline.
 type offlineUploads struct{}
 
 func (offlineUploads) Open(string, string) (io.ReadSeekCloser, error) { return nil, ErrOffline }
@@ -109,7 +109,7 @@ func (offlineUploads) List(context.Context, string, string, int) ([]uploads.Entr
 	return nil, "", ErrOffline
 }
 
-// offlinePool runs nothing.
+// offlinePool implements Pool; Do returns ErrOffline.
 type offlinePool struct{}
 
 func (offlinePool) Do(context.Context, func(context.Context) error) error { return ErrOffline }

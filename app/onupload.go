@@ -11,10 +11,10 @@ import (
 // OnUploadTask is the name of the task that calls Application.OnUpload.
 const OnUploadTask = "on_upload"
 
-// onUploadRetries is how often a failed OnUpload is tried again, with backoff.
+// onUploadRetries is the number of retries of a failed OnUpload, with backoff.
 const onUploadRetries = 5
 
-// tasks are the application's own and the one that calls OnUpload.
+// tasks returns the application's tasks and, if OnUpload is set, the task that calls it.
 func (a *Application) tasks() []jobs.Definition {
 	if a.OnUpload == nil {
 		return a.Tasks

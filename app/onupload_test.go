@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// OnUpload is called by a worker for each file of a form; its end is that of a task.
+// A worker calls OnUpload for each file of a form, and an error of OnUpload fails the
+// task.
 func TestOnUpload(t *testing.T) {
 	t.Parallel()
 	url, _, log := start(t, nil)
@@ -31,13 +32,13 @@ func TestOnUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var answer struct {
+	var response struct {
 		Files []struct{ Filename, Task, SHA256 string }
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || len(answer.Files) != 2 {
-		t.Fatalf("%+v, %v", answer, err)
+	if err := json.NewDecoder(resp.Body).Decode(&response); err != nil || len(response.Files) != 2 {
+		t.Fatalf("%+v, %v", response, err)
 	}
-	for _, f := range answer.Files {
+	for _, f := range response.Files {
 		want := map[string]string{"good.txt": `"state":"success"`, "bad.txt": "the shop does not take it"}[f.Filename]
 		_, _, task := send(t, "GET", url+"/-/tasks/"+f.Task+"?wait=60s")
 		if !strings.Contains(task, want) || !strings.Contains(task, `"task":"on_upload"`) {

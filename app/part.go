@@ -16,59 +16,60 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// roleWork is what the processes of a role do.
+// roleWork is the function that runs a slot of a role until ctx is done.
 type roleWork func(context.Context, process, Application, config.Config, *slog.Logger) error
 
-// part is a slot of a server in one process. Its figures are those of all its runs.
+// part is a slot of a server in one process (-single). It takes the place of a child
+// process: its work runs in a goroutine and can be started again. Its figures add up
+// those of all its runs.
 type part struct {
 	name, role string
 	work       roleWork
 	app        Application
-	listener   *net.TCPListener // of which each run has a copy; nil: it does not listen
+	listener   *net.TCPListener // copied for each run; nil if the part does not listen
 	log        *slog.Logger
 	lane       prefork.Counters
 	tally      prefork.AppCounters
 
-	booted   sync.Once // at the first run that is ready
+	booted   sync.Once // done when a run is ready for the first time
 	mu       sync.Mutex
 	current  *partRun
-	runs     []*partRun // that have not ended
+	runs     []*partRun // runs that have not ended, the current one and those that drain
 	restarts int
 	lastExit string
-	past     []byte // the sum of the reports of runs that have ended
+	past     []byte // merged reports of the runs that have ended
 	state    prefork.State
-	number   int
+	number   int // number of runs that were started
 }
 
-// partRun is the work of a part from its start to its end. It is the process that the work
-// sees.
+// partRun is one run of a part, from its start to its end. It implements process.
 type partRun struct {
 	*part
-	number int
-	stop   context.CancelFunc
-	ready  chan struct{}
-	once   sync.Once
-	done   chan struct{}
-	err    error // after done
-	report []byte
-	alone  bool
-	visits *visits
+	number   int
+	stop     context.CancelFunc
+	ready    chan struct{} // closed when the run is ready
+	once     sync.Once     // closes ready
+	done     chan struct{} // closed when the run has ended
+	err      error         // error of the run; valid after done is closed
+	report   []byte        // latest metrics of the run
+	alone    bool
+	profiles *pipeListener
 }
 
-// Slot is the part's name, as that of a slot.
+// Slot returns the name of the part.
 func (r *partRun) Slot() string { return r.name }
 
-// Owner is another one for each server, so that two with one task store do not take
-// each other's leases for their own.
+// Owner is unique to this process and part: two servers on one task store must not
+// take over each other's leases.
 func (r *partRun) Owner() string { return fmt.Sprintf("%s/%s", instance, r.name) }
 
-// instance tells this process from all others.
+// instance identifies this process among all processes and machines.
 var instance = func() string {
-	host, _ := os.Hostname() // without one the rest tells it too
+	host, _ := os.Hostname() // pid and time are enough without it
 	return fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixNano())
 }()
 
-// OnlyProcess reports whether no other run of the part was left when this one began.
+// OnlyProcess reports whether all earlier runs of the part had ended when this one started.
 func (r *partRun) OnlyProcess() bool { return r.alone }
 
 // Counters holds the part's counts of connections and requests.
@@ -77,7 +78,7 @@ func (r *partRun) Counters() *prefork.Counters { return &r.lane }
 // AppCounters holds the part's other counts.
 func (r *partRun) AppCounters() *prefork.AppCounters { return &r.tally }
 
-// Listener returns a copy of the part's socket, which is the run's to close.
+// Listener returns a copy of the part's listener. The run closes it.
 func (r *partRun) Listener() (net.Listener, error) {
 	if r.listener == nil {
 		return nil, fmt.Errorf("%s has no listener", r.name)
@@ -86,17 +87,17 @@ func (r *partRun) Listener() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("copy the listener of %s: %w", r.name, err)
 	}
-	defer file.Close() //nolint:errcheck // the copy of the copy stays
+	defer file.Close() //nolint:errcheck // FileListener makes another copy
 	return net.FileListener(file)
 }
 
-// Ready says that the run does its work.
+// Ready marks the run as ready.
 func (r *partRun) Ready() error {
 	r.once.Do(func() { close(r.ready) })
 	return nil
 }
 
-// Report keeps the latest figures of the run.
+// Report stores the latest metrics of the run.
 func (r *partRun) Report(text []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,29 +105,29 @@ func (r *partRun) Report(text []byte) error {
 	return nil
 }
 
-// MasterListener accepts the connections of those who want profiles.
-func (r *partRun) MasterListener() net.Listener { return r.visits }
+// MasterListener returns the listener on which the run serves its profiles.
+func (r *partRun) MasterListener() net.Listener { return r.profiles }
 
-// start begins a run with a configuration.
+// start starts a run with a configuration.
 func (p *part) start(ctx context.Context, c config.Config) *partRun {
 	ctx, stop := context.WithCancel(ctx)
 	p.mu.Lock()
 	p.number++
-	r := &partRun{part: p, number: p.number, stop: stop, ready: make(chan struct{}), done: make(chan struct{}), alone: len(p.runs) == 0, visits: newVisits()}
+	r := &partRun{part: p, number: p.number, stop: stop, ready: make(chan struct{}), done: make(chan struct{}), alone: len(p.runs) == 0, profiles: newPipeListener()}
 	p.runs = append(p.runs, r)
 	p.mu.Unlock()
 	go func() { // ends with the work, which ends with ctx
 		defer close(r.done)
 		r.err = pool.Protect(func() error { return p.work(ctx, r, p.app, c, p.log.With("slot", p.name, "run", r.number)) })
-		_ = r.visits.Close()
+		_ = r.profiles.Close()
 		stop()
-		p.ended(r)
+		p.removeRun(r)
 	}()
 	return r
 }
 
-// ended adds up what a run has counted.
-func (p *part) ended(r *partRun) {
+// removeRun removes a run that has ended, and merges its metrics into those of the part.
+func (p *part) removeRun(r *partRun) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, other := range p.runs {
@@ -144,14 +145,14 @@ func (p *part) ended(r *partRun) {
 	}
 }
 
-// become makes r what the part does now.
-func (p *part) become(r *partRun, state prefork.State) {
+// setCurrent sets the current run, which may be nil, and the state of the part.
+func (p *part) setCurrent(r *partRun, state prefork.State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.current, p.state = r, state
 }
 
-// figures are the part's as those of a slot.
+// figures returns the status and metrics of the part in the form of a slot's.
 func (p *part) figures() prefork.SlotStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,7 +175,8 @@ func (p *part) figures() prefork.SlotStats {
 	return f
 }
 
-// residentMemory is that of this process in bytes, or 0 where it cannot be read.
+// residentMemory returns the resident memory of this process in bytes (proc(5), statm),
+// or 0 if it cannot be read.
 func residentMemory() int64 {
 	text, err := os.ReadFile("/proc/self/statm")
 	var size, resident int64
@@ -187,46 +189,46 @@ func residentMemory() int64 {
 	return resident * int64(os.Getpagesize())
 }
 
-// visits is a listener for connections within this process.
-type visits struct {
+// pipeListener is a net.Listener for connections within this process (net.Pipe).
+type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
-	once   sync.Once
+	once   sync.Once // closes closed
 }
 
-func newVisits() *visits {
-	return &visits{conns: make(chan net.Conn), closed: make(chan struct{})}
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Accept waits for a visitor.
-func (v *visits) Accept() (net.Conn, error) {
+// Accept implements net.Listener.
+func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
-	case c := <-v.conns:
+	case c := <-l.conns:
 		return c, nil
-	case <-v.closed:
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 }
 
-// Close ends Accept.
-func (v *visits) Close() error {
-	v.once.Do(func() { close(v.closed) })
+// Close implements net.Listener.
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
-// Addr means nothing.
-func (v *visits) Addr() net.Addr { return &net.UnixAddr{Name: "visits", Net: "unix"} }
+// Addr returns an address for log messages only.
+func (*pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// dial connects to who accepts.
-func (v *visits) dial(ctx context.Context) (net.Conn, error) {
-	ours, theirs := net.Pipe()
+// dial connects to the listener. After Close it fails with prefork.ErrNoProcess.
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
 	select {
-	case v.conns <- theirs:
-		return ours, nil
-	case <-v.closed:
-		return nil, errors.Join(prefork.ErrNoProcess, ours.Close(), theirs.Close())
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, errors.Join(prefork.ErrNoProcess, client.Close(), server.Close())
 	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), ours.Close(), theirs.Close())
+		return nil, errors.Join(context.Cause(ctx), client.Close(), server.Close())
 	}
 }
 
@@ -237,8 +239,8 @@ func (p *part) live() bool {
 	return p.state == prefork.StateLive
 }
 
-// failed counts a run that ended by itself.
-func (p *part) failed() {
+// countFailure records that the current run ended without being stopped.
+func (p *part) countFailure() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.restarts++

@@ -10,18 +10,19 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Platform is where the platform's routes are. The zero value has all of them at
-// the paths of docs/http.md.
+// Platform configures the routes of the platform. With the zero value, all of them are
+// on, at the paths in docs/http.md.
 type Platform struct {
-	// Prefix is in front of the paths of the platform's routes, such as /-. Links and
-	// redirects follow it. /healthz, and the admin endpoint with /readyz, do not move.
+	// Prefix is put in front of the paths of the platform's routes, for example "/-".
+	// Links and redirects include it. The path /healthz and the admin endpoint do not
+	// change.
 	Prefix string
-	// Off are the groups of routes that are not there: uploads, tus, tasks, channels,
-	// console, static.
+	// Off lists the groups of routes that are switched off: uploads, tus, tasks,
+	// channels, console, static.
 	Off []string
 }
 
-// faults says what is wrong with the platform's settings.
+// faults returns what is wrong with the platform's settings.
 func (p Platform) faults() (all []error) {
 	if p.Prefix != "" {
 		if err := server.CheckBasePath(p.Prefix); err != nil {
@@ -30,25 +31,25 @@ func (p Platform) faults() (all []error) {
 	}
 	for _, group := range p.Off {
 		if !slices.Contains(routes.Groups, group) {
-			all = append(all, fmt.Errorf("platform off: %q is none of: %s", group, strings.Join(routes.Groups, ", ")))
+			all = append(all, fmt.Errorf("platform off: %q is not one of: %s", group, strings.Join(routes.Groups, ", ")))
 		}
 	}
 	return all
 }
 
-// allRoutes are those of the platform, as the application wants them, and its own,
-// guarded.
+// allRoutes returns the routes of the platform, as a.Platform configures them, and the
+// application's own routes with access control.
 func (a *Application) allRoutes(d routes.Deps, s *Services) ([]server.Route, error) {
-	own, err := a.table(s)
+	own, err := a.ownRoutes(s)
 	if err != nil {
 		return nil, err
 	}
 	d.Prefix, d.Off = a.Platform.Prefix, a.Platform.Off
-	return a.join(routes.All(d), d.Guard.Own(own))
+	return a.join(routes.All(d), d.Guard.Protect(own))
 }
 
-// join puts the routes of the platform and of the application together. The error,
-// of type config.Faults, names routes of both that a request could be for.
+// join returns the routes of the platform followed by those of the application. Its
+// error, of type config.Faults, names each pair of routes that match the same request.
 func (a *Application) join(platform, own []server.Route) ([]server.Route, error) {
 	var faults config.Faults
 	for _, r := range own {

@@ -7,13 +7,14 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// process is what the work of a slot needs of the process that it runs in. It is a
-// *prefork.Child, or with -single a part of this process.
+// process is the environment of a slot's work. It is implemented by *prefork.Child and,
+// with -single, by *partRun.
 type process interface {
 	Slot() string
-	// Owner holds the leases of tasks; OnlyProcess reports that no other process of the slot
-	// lives, so what its owner holds is lost.
+	// Owner is the name under which this process leases tasks.
 	Owner() string
+	// OnlyProcess reports whether no other process of the slot is alive. Leases of the same
+	// owner are then left from a dead process.
 	OnlyProcess() bool
 	Listener() (net.Listener, error)
 	Ready() error
@@ -23,8 +24,8 @@ type process interface {
 	MasterListener() net.Listener
 }
 
-// supervisor is what the admin endpoint asks about slots: a *prefork.Master, or with
-// -single the one in this process.
+// supervisor gives the admin endpoint access to the slots. It is implemented by
+// *prefork.Master and, with -single, by *single.
 type supervisor interface {
 	Status(ctx context.Context) (prefork.Status, error)
 	Stats(ctx context.Context) (prefork.Stats, error)

@@ -18,11 +18,11 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// maxProfile is how long a profile may be taken.
+// maxProfile is the longest duration of a profile.
 const maxProfile = time.Minute
 
-// profiler serves /debug/pprof/SLOT/…: the profiles of the slot's process, or of
-// the master.
+// profiler serves /debug/pprof/SLOT/…: the profiles of the process in a slot, or of the
+// master if SLOT is "master".
 type profiler struct {
 	master supervisor
 	allow  func(*http.Request) (code int, reason string)
@@ -31,8 +31,8 @@ type profiler struct {
 }
 
 func newProfiler(m supervisor, c config.Config, log *slog.Logger) *profiler {
-	visitor := &http.Transport{
-		// The address is the slot's name, with a port that means nothing.
+	transport := &http.Transport{
+		// The host of the address is the slot's name; the port is not used.
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			slot, _, _ := net.SplitHostPort(addr)
 			return m.Dial(ctx, slot)
@@ -44,7 +44,7 @@ func newProfiler(m supervisor, c config.Config, log *slog.Logger) *profiler {
 		master: m, allow: mayProfile(c), own: profiles(),
 		proxy: &httputil.ReverseProxy{
 			Rewrite:  func(*httputil.ProxyRequest) {},
-			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Transport: visitor,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), Transport: transport,
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 				code := http.StatusBadGateway
 				if errors.Is(err, prefork.ErrNoProcess) {
@@ -56,9 +56,9 @@ func newProfiler(m supervisor, c config.Config, log *slog.Logger) *profiler {
 	}
 }
 
-// mayProfile says who may see profiles, which show what is in memory and cost
-// time: whoever has the token; without one everybody who reaches the endpoint,
-// if -pprof says so, save pages that a browser here has opened.
+// mayProfile returns the access check for profiles, which show the memory of a process
+// and cost CPU time. With a token set, the token is required. Without one, profiles
+// need -pprof, and then every local client except web pages of other sites has access.
 func mayProfile(c config.Config) func(*http.Request) (int, string) {
 	want := sha256.Sum256([]byte(c.Token))
 	return func(r *http.Request) (int, string) {
@@ -66,21 +66,21 @@ func mayProfile(c config.Config) func(*http.Request) (int, string) {
 		got := sha256.Sum256([]byte(token))
 		switch {
 		case c.Token == "" && !c.Pprof:
-			return http.StatusForbidden, "profiles are off: set -token-file, or -pprof"
+			return http.StatusForbidden, "profiles are off: set -token-file or -pprof"
 		case c.Token != "" && (!strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1):
 			return http.StatusUnauthorized, "a bearer token is needed"
-		case c.Token == "" && !strings.HasPrefix(c.Admin, "unix:") && !ofThisMachine(r): // no browser speaks to a unix socket
-			return http.StatusForbidden, "profiles without a token are for this machine, by its own name: localhost, 127.0.0.1"
+		case c.Token == "" && !strings.HasPrefix(c.Admin, "unix:") && !fromLoopback(r): // browsers cannot connect to a Unix socket
+			return http.StatusForbidden, "without a token, profiles are only served to this machine: use the host localhost or 127.0.0.1, or set -token-file"
 		}
 		return 0, ""
 	}
 }
 
-// ofThisMachine is false for what a page of elsewhere had a browser send: with a
-// name of its own, which it has let become this machine's address, it could read
-// the answer (DNS rebinding), and any page can ask for one that costs a minute.
-// -pprof without a token is for loopback only, so no other name is anybody's.
-func ofThisMachine(r *http.Request) bool {
+// fromLoopback reports whether a request names a loopback host and was not sent by a
+// web page of another site. A page could resolve its own domain to 127.0.0.1 and read
+// the response (DNS rebinding), and any page can request a profile that takes a minute.
+// -pprof without a token requires a loopback address, so no other host name is valid.
+func fromLoopback(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -111,7 +111,7 @@ func (p *profiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	slot := r.PathValue("slot")
 	inside := r.Clone(r.Context())
-	inside.Header.Del("Authorization") // what a child shows need not hold the token
+	inside.Header.Del("Authorization") // children must not see the token: profiles show their memory
 	inside.URL = &url.URL{Scheme: "http", Host: net.JoinHostPort(slot, "80"), Path: "/debug/pprof/" + r.PathValue("profile"), RawQuery: r.URL.RawQuery}
 	if slot == "master" {
 		p.own.ServeHTTP(w, inside)

@@ -8,8 +8,8 @@ import (
 	"github.com/galeserver/gale/app/internal/config"
 )
 
-// Without a token, profiles are for programs of this machine and for nothing that a
-// page has sent.
+// Without a token, profiles are served to local programs only, and not to requests that
+// a web page of another site has sent.
 func TestWhoMayProfile(t *testing.T) {
 	for _, row := range []struct {
 		c          config.Config

@@ -10,22 +10,22 @@ import (
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
-// Schedule starts a task of the application again and again, like a schedule of the
-// tasks file. A task has one schedule.
+// Schedule starts a task of the application periodically, like a schedule of the tasks
+// file. A task has at most one schedule.
 type Schedule struct {
 	// Task is the name of a task in Application.Tasks.
 	Task string
-	// At is when, as in the tasks file: five fields of cron, which may follow
-	// CRON_TZ=Europe/Berlin, or @every 10m.
+	// At is the time in the syntax of the tasks file: the five fields of cron, with an
+	// optional CRON_TZ=Europe/Berlin in front, or @every 10m.
 	At string
-	// Args are the arguments of the task, by position.
+	// Args are the task's positional arguments.
 	Args []any
-	// Once makes up for moments at which no worker was there: the last of them is
-	// started, once. Otherwise they are skipped.
+	// Once starts the task once, as soon as a worker runs, if one or more start times
+	// passed while no worker was running. By default, missed start times are skipped.
 	Once bool
 }
 
-// periodic are the application's schedules as workers start them.
+// periodic returns the application's schedules in the form that workers use.
 func (a *Application) periodic() ([]schedule.Periodic, error) {
 	var all []schedule.Periodic
 	var faults []error
@@ -39,7 +39,7 @@ func (a *Application) periodic() ([]schedule.Periodic, error) {
 		p, err := s.periodic(client)
 		switch {
 		case seen[s.Task]:
-			faults = append(faults, fmt.Errorf("schedule of %s: there are two", s.Task))
+			faults = append(faults, fmt.Errorf("schedule of %s: the task has two schedules", s.Task))
 		case err != nil:
 			faults = append(faults, fmt.Errorf("schedule of %s: %w", s.Task, err))
 		}
@@ -49,7 +49,8 @@ func (a *Application) periodic() ([]schedule.Periodic, error) {
 	return all, errors.Join(faults...)
 }
 
-// periodic checks the schedule by a client that accepts nothing.
+// periodic validates and converts a schedule. The client checks the task's arguments;
+// its store accepts nothing.
 func (s Schedule) periodic(offline *jobs.Client) (p schedule.Periodic, err error) {
 	if p.Schedule, err = schedule.Parse(s.At); err != nil {
 		return p, err

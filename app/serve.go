@@ -32,21 +32,21 @@ import (
 	"github.com/galeserver/gale/uploads/tus"
 )
 
-// uploadQueue is how many chunks of uploads may wait for the disk in one
-// child. An upload waits with one chunk at a time, so this is how many uploads
-// may be under way; what comes beyond is told 503.
+// uploadQueue is the number of upload chunks that may wait for the disk in one process.
+// An upload waits with one chunk at a time, so this is also the number of concurrent
+// uploads. Further uploads get a 503 response.
 const uploadQueue = 10_000
 
-// serve is the work of a serve slot: HTTP until ctx ends, then what is in
-// flight.
+// serve runs a serve slot. When ctx is done, it drains: it finishes the requests in
+// flight and accepts no connections.
 func serve(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	uploadPool := pool.New(pool.Options{Workers: c.UploadPool, Queue: uploadQueue})
-	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
-	counted := counters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
-	figures := metrics.NewRegistry(counted)
-	defer observe(child, c, figures, log)() // the last to end
-	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Deferred: counted.Uploads.TaskDeferred, Logger: log}
-	s, err := openState(ctx, c, uploadOptions(c, starter, uploadPool, counted.Uploads, log), counted.Tasks)
+	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // -pool-queue 0 is no queue; pool's 0 is its default
+	counters := newCounters(map[string]*pool.Pool{"handlers": blocking, "uploads": uploadPool})
+	figures := metrics.NewRegistry(counters)
+	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	starter := &routes.UploadStarter{OnUpload: c.OnUpload, Deferred: counters.Uploads.TaskDeferred, Logger: log}
+	s, err := openState(ctx, c, uploadOptions(c, starter, uploadPool, counters.Uploads, log), counters.Tasks)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	services, err := openServices(ctx, c, s, counted, figures, log)
+	services, err := openServices(ctx, c, s, counters, figures, log)
 	if err != nil {
 		return err
 	}
@@ -63,8 +63,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
-	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}
-	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: lessThan(c.Grace), Logger: log})
+	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
+	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log})
 	d := routes.Deps{
 		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,
 		Leaving: ctx, Logger: log,
@@ -87,22 +87,22 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Hub, d.Watches, d.Console = newHub(c, counted.Realtime, log), watch.New(s.store, log), newConsole(c, s.store, log)
+	d.Hub, d.Watches, d.Console = newHub(c, counters.Realtime, log), watch.New(s.store, log), newConsole(c, s.store, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counted.Refused}, log)
+	srv, err := newServer(c, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, log)
 	if err != nil {
 		return err
 	}
-	err = answer(ctx, child, log, srv, d, a.background(services), []*pool.Pool{blocking, uploadPool})
-	logUploads(log, counted.Uploads.Stats())
+	err = runServer(ctx, child, log, srv, d, a.background(services), []*pool.Pool{blocking, uploadPool})
+	logUploads(log, counters.Uploads.Stats())
 	return err
 }
 
-// uploadOptions are those of a process that takes uploads.
+// uploadOptions returns the options of the file store in a serving process.
 func uploadOptions(c config.Config, starter *routes.UploadStarter, p *pool.Pool, m uploads.Meter, log *slog.Logger) uploads.Options {
 	return uploads.Options{
 		Stored: starter.Stored, StoredFilter: starter.Wanted,
@@ -111,70 +111,71 @@ func uploadOptions(c config.Config, starter *routes.UploadStarter, p *pool.Pool,
 	}
 }
 
-// counters are what a serve slot counts by.
-func counters(pools map[string]*pool.Pool) metrics.Sources {
+// newCounters returns the counters of a serving process.
+func newCounters(pools map[string]*pool.Pool) metrics.Sources {
 	return metrics.Sources{
 		Pools: pools, Uploads: metrics.NewUploads(), Tasks: metrics.NewTasks(), Realtime: new(realtime.Counters),
 		Refused: new(metrics.Refused), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
 }
 
-// answer answers requests until ctx ends, and then those in flight, which need
-// pools, bus and watches to the end.
-func answer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own func(context.Context) error, pools []*pool.Pool) error {
+// runServer serves requests until ctx is done and the requests in flight have finished.
+// The pools, the bus and the watches end after them, because requests use them. own is
+// the application's background work.
+func runServer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own func(context.Context) error, pools []*pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
 		return err
 	}
-	pooling, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var behind errgroup.Group // ends after the servers
+	sharedCtx, stopShared := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopShared()
+	var shared errgroup.Group // ends after the servers
 	for _, p := range pools {
-		behind.Go(func() error { return p.Run(pooling) })
+		shared.Go(func() error { return p.Run(sharedCtx) })
 	}
 	for _, run := range []func(context.Context) error{d.Bus.Run, d.Events.Run, d.Watches.Run} {
-		behind.Go(func() error { return run(pooling) })
+		shared.Go(func() error { return run(sharedCtx) })
 	}
-	servers, serving := errgroup.WithContext(ctx) // all end with ctx, or if one of them fails
-	servers.Go(func() error { return srv.Run(serving, ln) })
+	servers, serversCtx := errgroup.WithContext(ctx) // all end with ctx, or when one of them fails
+	servers.Go(func() error { return srv.Run(serversCtx, ln) })
 	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run, own} {
-		servers.Go(func() error { return run(serving) })
+		servers.Go(func() error { return run(serversCtx) })
 	}
 	if err := child.Ready(); err != nil {
-		log.Warn("cannot tell the master", "error", err)
+		log.Warn("cannot notify the master that the slot is ready", "error", err)
 	}
 	err = servers.Wait()
-	// What the server has cut off is to be on disk as far as it came.
+	// Close writes the received part of interrupted uploads to disk.
 	err = errors.Join(err, d.Resumable.Close())
-	stop()
-	return errors.Join(err, behind.Wait())
+	stopShared()
+	return errors.Join(err, shared.Wait())
 }
 
-// logUploads says what a child has taken in its life, if it has.
+// logUploads logs the upload totals of a process that has received uploads.
 func logUploads(log *slog.Logger, s uploads.Stats) {
 	if s.Duration > 0 {
-		log.Info("uploads in all", "bytes", s.Bytes, "files_by_code", s.Files, "duration_ms", s.Duration.Milliseconds())
+		log.Info("upload totals", "bytes", s.Bytes, "files_by_code", s.Files, "duration_ms", s.Duration.Milliseconds())
 	}
 }
 
-// newConsole makes the console, which asks the master by its admin endpoint, as
-// everybody does.
+// newConsole returns the console, which reads the master's status from the admin
+// endpoint.
 func newConsole(c config.Config, store driver.Store, log *slog.Logger) *console.Console {
 	o := console.Options{Login: c.Token != "", Logger: log}
 	if c.Admin != "" {
-		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return ask(ctx, c.Admin, page) }
+		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return getAdmin(ctx, c.Admin, page) }
 	}
 	return console.New(store, o)
 }
 
-// newServer makes the server of the platform's routes and those of the application.
+// newServer returns the HTTP server of all routes.
 func newServer(c config.Config, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	return server.New(server.Options{
-		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: lessThan(c.Grace), Errors: routes.Statuses, Meter: m,
+		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
 		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
@@ -182,14 +183,14 @@ func newServer(c config.Config, origins server.Origins, all []server.Route, m se
 	}, all)
 }
 
-// newGuard makes what admits requests.
+// newGuard makes the access control of all routes.
 func newGuard(c config.Config, a Application, origins server.Origins, s *Services) *access.Guard {
 	return access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.identify(s.Sessions), Logger: s.Log})
 }
 
-// newHub makes what holds the connections that live long.
+// newHub makes the hub of WebSockets and event streams.
 func newHub(c config.Config, m realtime.Meter, log *slog.Logger) *realtime.Hub {
-	return realtime.New(realtime.Options{Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: m, Logger: log})
+	return realtime.New(realtime.Options{Grace: drainTime(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: m, Logger: log})
 }
 
 // openStatic opens the folder of -static, if there is one.
@@ -203,8 +204,8 @@ func openStatic(c config.Config, d *routes.Deps) (closeIt func() error, err erro
 	return d.Static.Close, nil
 }
 
-// tlsConfig loads the certificate: each child does when it starts, so a renewed
-// one is served once the children have been replaced. It is nil without one.
+// tlsConfig loads the certificate, or returns nil without -tls-cert. Each child calls it
+// when it starts, so a reload picks up a renewed certificate.
 func tlsConfig(c config.Config) (*tls.Config, error) {
 	if c.TLSCert == "" {
 		return nil, nil
@@ -216,8 +217,8 @@ func tlsConfig(c config.Config) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
 }
 
-// requestMeter counts on the slot's page of the scoreboard; refusals, which are rare, in
-// the child's registry.
+// requestMeter counts connections and requests on the slot's page of the scoreboard, and
+// refused requests, which are rare, in the registry of the process.
 type requestMeter struct {
 	lane     *prefork.Counters
 	requests metrics.Requests

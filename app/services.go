@@ -22,34 +22,39 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// Services are what an application works with: one of each for a process. They
-// are safe for concurrent use.
+// Services give handlers access to tasks, files, channels and the other parts of the
+// server. Each process has one Services, which is safe for concurrent use. In a worker
+// some fields are nil, as noted.
 type Services struct {
-	// Tasks accepts tasks.
+	// Tasks starts tasks and reads their state.
 	Tasks *jobs.Client
-	// Uploads are the stored files.
+	// Uploads opens, lists and removes uploaded files.
 	Uploads Uploads
-	// Channels carry messages between all processes and machines. In a worker of its
-	// own without -redis their errors wrap ErrNoSharedState.
+	// Channels publishes messages to the subscribers of all processes and machines.
+	// In "server worker" without -redis its errors wrap ErrNoSharedState.
 	Channels *realtime.Bus
-	// Cache keeps values for all processes and machines. Without -redis, a worker of
-	// its own computes each value anew.
+	// Cache is shared by all processes and machines. "server worker" without -redis
+	// computes each value anew.
 	Cache *cache.Cache
-	// Pool is where handlers do work that blocks.
+	// Pool runs the blocking work of handlers; its size is set by -pool and
+	// -pool-queue.
 	Pool Pool
-	// Hub holds WebSockets. Nil in a worker.
+	// Hub manages the WebSockets of this process. Nil in a worker.
 	Hub *realtime.Hub
-	// Sessions are those of the clients. Nil in a worker, and without
+	// Sessions gives access to the sessions of clients. Nil in a worker, and without
 	// Application.Sessions.
 	Sessions *session.Sessions
-	// Metrics are merged over all processes and served by the admin endpoint.
+	// Metrics registers metrics of the application. The admin endpoint serves them as
+	// sums over all processes.
 	Metrics prometheus.Registerer
-	// Data is a folder of the application's own, inside -data.
+	// Data is the path of a folder for the application's own files, inside -data.
 	Data string
-	// MaxBody is -max-body: the limit of a request's body, in bytes.
+	// MaxBody is the value of -max-body: the largest request body, in bytes.
 	MaxBody int64
-	Log     *slog.Logger
-	// Leaving is closed when the process is to leave: what only waits ends then.
+	// Log is the logger of this process.
+	Log *slog.Logger
+	// Leaving is closed when the process begins to drain. Handlers that only wait
+	// should then return.
 	Leaving <-chan struct{}
 
 	redis  redis.UniversalClient
@@ -58,25 +63,27 @@ type Services struct {
 	faults []error                      // of methods that return none
 }
 
-// Uploads are the stored files. A name that no file can have is an error wrapping
-// uploads.ErrName, a file that is not there one wrapping fs.ErrNotExist.
+// Uploads gives access to uploaded files. Its errors wrap uploads.ErrName if a name is
+// not valid, and fs.ErrNotExist if there is no such file.
 type Uploads interface {
+	// Open opens a file for reading.
 	Open(directory, filename string) (io.ReadSeekCloser, error)
+	// Remove removes a file.
 	Remove(ctx context.Context, directory, filename string) error
-	// List returns at most limit entries behind the name after, and the name behind
-	// which the rest follows, if there is any.
+	// List returns up to limit entries whose names sort after the name after. If more
+	// entries follow, next is the value of after for the next call; else it is empty.
 	List(ctx context.Context, directory, after string, limit int) (entries []uploads.Entry, next string, err error)
 }
 
-// Pool runs functions that block, a limited number of them at once. Do returns
-// what fn returns, or pool.ErrFull without calling it: 503 for the client.
+// Pool runs blocking functions, a limited number at a time.
 type Pool interface {
+	// Do runs fn in the pool and returns its error. If pool and queue are full, Do
+	// returns pool.ErrFull without calling fn; the client then gets a 503 response.
 	Do(ctx context.Context, fn func(context.Context) error) error
 }
 
-// Limit makes a limiter that counts over all processes and machines. Limiters of
-// the same name share their counts. In a worker of its own without -redis, Take
-// returns an error that wraps ErrNoSharedState.
+// Limit returns a rate limiter that counts over all processes and machines. Limiters
+// with the same name share their counts. Limit must not be called in a worker.
 func (s *Services) Limit(o limit.Options) *limit.Limiter {
 	if o.Counters == nil {
 		o.Counters = s.limits
@@ -84,18 +91,18 @@ func (s *Services) Limit(o limit.Options) *limit.Limiter {
 	return limit.New(s.redis, o)
 }
 
-// servicesKey is where a task's context holds the services.
+// servicesKey is the context key of the services of a worker.
 type servicesKey struct{}
 
-// From returns the services of the worker that runs a task, by the context of its
-// handler; nil outside of one.
+// From returns the services of the worker that runs a task. ctx is the context of the
+// task's handler. From returns nil for any other context.
 func From(ctx context.Context) *Services {
 	s, _ := ctx.Value(servicesKey{}).(*Services)
 	return s
 }
 
-// reaching returns the tasks with the services in the contexts of their handlers.
-func (s *Services) reaching(tasks []jobs.Definition) []jobs.Definition {
+// attach returns a copy of tasks whose handlers find the services with From.
+func (s *Services) attach(tasks []jobs.Definition) []jobs.Definition {
 	all := make([]jobs.Definition, len(tasks))
 	for i, d := range tasks {
 		handle := d.Handler
@@ -109,33 +116,33 @@ func (s *Services) reaching(tasks []jobs.Definition) []jobs.Definition {
 	return all
 }
 
-// openServices makes what serving processes and workers have. Its client of Redis is the
-// caller's to close.
-func openServices(ctx context.Context, c config.Config, s *state, counted metrics.Sources, r prometheus.Registerer, log *slog.Logger) (*Services, error) {
+// openServices returns the services that serving processes and workers have in common.
+// The caller closes its Redis client.
+func openServices(ctx context.Context, c config.Config, s *state, counters metrics.Sources, r prometheus.Registerer, log *slog.Logger) (*Services, error) {
 	data := dataFolder(c)
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
-	common, err := openShared(c, counted.Realtime, log)
+	common, err := openShared(c, counters.Realtime, log)
 	if err != nil {
 		return nil, err
 	}
 	services := &Services{Uploads: uploadedFiles{s.uploads}, Metrics: r, Data: data, MaxBody: c.MaxBody, Log: log, Leaving: ctx.Done(), keys: cookieKeys(c)}
-	services.share(common, counted)
+	services.share(common, counters)
 	return services, nil
 }
 
-// share adds what works on the shared state.
-func (s *Services) share(common shared, counted metrics.Sources) {
+// share sets the fields that use the shared state.
+func (s *Services) share(common shared, counters metrics.Sources) {
 	s.Channels = common.bus
-	s.Cache = cache.New(common.redis, cache.Options{Counters: counted.Cache})
-	s.redis, s.limits = common.redis, counted.Limit
+	s.Cache = cache.New(common.redis, cache.Options{Counters: counters.Cache})
+	s.redis, s.limits = common.redis, counters.Limit
 }
 
-// dataFolder is the application's own.
+// dataFolder returns the path of the application's own folder.
 func dataFolder(c config.Config) string { return filepath.Join(c.Data, "app") }
 
-// uploadedFiles are the files of a store.
+// uploadedFiles implements Uploads on the file store.
 type uploadedFiles struct{ *uploads.Store }
 
 // Open implements Uploads.

@@ -23,52 +23,53 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// restartMin and restartMax bound the pause before a part that has failed begins again.
+// The backoff before a failed part is started again doubles from restartMin to
+// restartMax.
 const (
 	restartMin = 100 * time.Millisecond
 	restartMax = 5 * time.Second
 )
 
-// errTwice is the end of a server that was told to end a second time.
-var errTwice = errors.New("ended at once: a second signal came")
+// errSecondSignal is the error of a server that a second signal ended during its drain.
+var errSecondSignal = errors.New("stopped without draining: received a second signal")
 
-// single is a server in one process: what its master and children do is done by
-// goroutines. A crash of the process takes all of it down.
+// single is a server in one process (-single): goroutines take the place of the master
+// and its children. A crash of the process ends all of them.
 type single struct {
 	env   env
 	log   *slog.Logger
-	store *part   // the embedded state server; nil with -redis
-	parts []*part // that use it
+	store *part   // embedded state server; nil with -redis
+	parts []*part // all other parts
 
-	booting atomic.Int64   // parts that have not been ready yet
-	leaving sync.WaitGroup // runs that were replaced
+	booting  atomic.Int64   // number of parts that have never been ready
+	draining sync.WaitGroup // runs that were replaced and have not ended
 
 	mu      sync.Mutex
 	config  config.Config
-	reloads int
-	refused int
-	failure string // why the last reload changed nothing; empty if it succeeded
+	reloads int    // number of successful reloads
+	refused int    // number of failed reloads
+	failure string // error of the last reload; empty if it succeeded
 }
 
-// runSingle serves until ctx ends or a signal comes.
+// runSingle serves until ctx is done or a signal ends the server.
 func runSingle(ctx context.Context, e env, c config.Config) error {
 	log := newLogger(c, e.stderr)
 	redisdb.SetLogger(log)
 	if c.Redis == "" {
-		place, err := stateserver.Reserve("")
+		reserved, err := stateserver.Reserve("")
 		if err != nil {
 			return err
 		}
-		defer place.Release() //nolint:errcheck // the server ends with it
-		c.Store = config.Store{Address: place.Addr, Password: rand.Text()}
+		defer reserved.Release() //nolint:errcheck // the server has ended
+		c.Store = config.Store{Address: reserved.Addr, Password: rand.Text()}
 		c.Redis = "redis://:" + c.Store.Password + "@" + c.Store.Address
 	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Address())
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	defer ln.Close() //nolint:errcheck // nothing waits for it
-	if err := c.MayListen(ln.Addr()); err != nil {
+	defer ln.Close() //nolint:errcheck // the server has ended
+	if err := c.CheckListener(ln.Addr()); err != nil {
 		return err
 	}
 	s := newSingle(e, c, ln.(*net.TCPListener), log)
@@ -90,35 +91,36 @@ func newSingle(e env, c config.Config, ln *net.TCPListener, log *slog.Logger) *s
 		return &part{name: fmt.Sprintf("%s.%d", role, number), role: role, work: work, app: e.app, listener: ln, log: log, state: prefork.StateBooting}
 	}
 	if c.Store.Address != "" {
-		s.store = add(roleStore, 0, keepStore, nil)
+		s.store = add(roleStore, 0, runStateServer, nil)
 	}
 	s.parts = append(s.parts, add(roleServe, 0, serve, ln))
 	for n := range c.Workers {
 		s.parts = append(s.parts, add(roleWorker, n, work, nil))
 	}
-	s.booting.Store(int64(len(s.all())))
+	s.booting.Store(int64(len(s.allParts())))
 	return s
 }
 
-// run runs the parts until ctx ends or TERM or INT comes; HUP starts them again with
-// the configuration as it is then. The embedded state server is the last to end.
+// run runs the parts until ctx is done or the process receives TERM or INT. HUP reads
+// the configuration again and replaces the parts. The embedded state server ends after
+// all other parts.
 func (s *single) run(ctx context.Context) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	using, stopUsing := context.WithCancel(ctx)
-	defer stopUsing()
-	storing, stopStoring := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopStoring()
-	var store, users sync.WaitGroup
+	partsCtx, stopParts := context.WithCancel(ctx)
+	defer stopParts()
+	storeCtx, stopStore := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStore()
+	var store, parts sync.WaitGroup
 	changes := make([]chan config.Config, len(s.parts))
 	if s.store != nil {
-		store.Go(func() { s.keep(storing, s.store, nil) }) // ends with storing
+		store.Go(func() { s.supervise(storeCtx, s.store, nil) }) // ends with storeCtx
 	}
 	for i, p := range s.parts {
 		changes[i] = make(chan config.Config, 1)
-		users.Go(func() { s.keep(using, p, changes[i]) }) // ends with using
+		parts.Go(func() { s.supervise(partsCtx, p, changes[i]) }) // ends with partsCtx
 	}
 	for done := false; !done; {
 		select {
@@ -132,12 +134,12 @@ func (s *single) run(ctx context.Context) error {
 			}
 		}
 	}
-	stopUsing()
+	stopParts()
 	ended := make(chan struct{})
 	go func() { // ends with the parts
-		users.Wait()
-		s.leaving.Wait()
-		stopStoring()
+		parts.Wait()
+		s.draining.Wait()
+		stopStore()
 		store.Wait()
 		close(ended)
 	}()
@@ -148,19 +150,18 @@ func (s *single) run(ctx context.Context) error {
 			return nil
 		case got := <-signals:
 			if got != syscall.SIGHUP {
-				return errTwice
+				return errSecondSignal
 			}
 		}
 	}
 }
 
-// keep has a part at work until ctx ends: it begins again when it has failed, after a
-// pause that grows, and with each configuration of changes: the new run is ready before
-// the old one stops.
-func (s *single) keep(ctx context.Context, p *part, changes <-chan config.Config) {
-	work := context.WithoutCancel(ctx) // runs are stopped one by one
+// supervise runs a part until ctx is done. It starts the part again with backoff when it
+// has failed, and replaces its run for each configuration from changes.
+func (s *single) supervise(ctx context.Context, p *part, changes <-chan config.Config) {
+	work := context.WithoutCancel(ctx) // stopRun ends each run
 	current := p.start(work, s.settings())
-	p.become(current, prefork.StateBooting)
+	p.setCurrent(current, prefork.StateBooting)
 	pause := restartMin
 	for {
 		ready := current.ready
@@ -169,64 +170,66 @@ func (s *single) keep(ctx context.Context, p *part, changes <-chan config.Config
 		}
 		select {
 		case <-ready:
-			s.goLive(p, current)
+			s.markLive(p, current)
 			s.log.Info("part ready", "slot", p.name, "run", current.number)
 		case c := <-changes:
 			current = s.replace(ctx, p, current, c)
 		case <-ctx.Done():
-			p.become(current, prefork.StateLeaving)
-			s.end(current)
-			p.become(nil, prefork.StateStopped)
+			p.setCurrent(current, prefork.StateLeaving)
+			s.stopRun(current)
+			p.setCurrent(nil, prefork.StateStopped)
 			return
 		case <-current.done:
 			s.log.Error("part failed", "slot", p.name, "run", current.number, "error", current.err, "restart_in", pause)
-			p.failed()
-			if !wait(ctx, pause) {
-				p.become(nil, prefork.StateStopped)
+			p.countFailure()
+			if !sleep(ctx, pause) {
+				p.setCurrent(nil, prefork.StateStopped)
 				return
 			}
 			pause = min(2*pause, restartMax)
 			current = p.start(work, s.settings())
-			p.become(current, prefork.StateBooting)
+			p.setCurrent(current, prefork.StateBooting)
 		}
 	}
 }
 
-// goLive notes that a run is ready, and says when all parts are for the first time.
-func (s *single) goLive(p *part, r *partRun) {
-	p.become(r, prefork.StateLive)
+// markLive marks a part as live. It logs "ready" once all parts have been live.
+func (s *single) markLive(p *part, r *partRun) {
+	p.setCurrent(r, prefork.StateLive)
 	p.booted.Do(func() {
 		if s.booting.Add(-1) == 0 {
-			s.log.Info("ready", "slots", len(s.all()))
+			s.log.Info("ready", "slots", len(s.allParts()))
 		}
 	})
 }
 
-// replace returns the run that a part goes on with: a new one with c, or the old one if
-// the new one does not become ready within -boot-timeout.
+// replace starts a new run with c and stops the old one when the new one is ready. If
+// the new run fails or is not ready within -boot-timeout, the old run stays. replace
+// returns the run that is then current.
 func (s *single) replace(ctx context.Context, p *part, old *partRun, c config.Config) *partRun {
 	next := p.start(context.WithoutCancel(ctx), c)
 	timer := time.NewTimer(c.BootTimeout)
 	defer timer.Stop()
 	select {
 	case <-next.ready:
-		s.goLive(p, next)
+		s.markLive(p, next)
 		s.log.Info("part replaced", "slot", p.name, "run", next.number)
-		s.leaving.Go(func() { s.end(old) }) // ends when the run has put away its work
+		s.draining.Go(func() { s.stopRun(old) }) // ends after the grace period at the latest
 		return next
 	case <-next.done:
-		s.log.Error("part not replaced", "slot", p.name, "error", next.err)
+		s.log.Error("part not replaced, it keeps its old configuration", "slot", p.name, "error", next.err)
 	case <-timer.C:
 		next.stop()
-		s.log.Error("part not replaced", "slot", p.name, "error", "not ready within "+c.BootTimeout.String())
+		s.log.Error("part not replaced, it keeps its old configuration", "slot", p.name, "error", "not ready within -boot-timeout of "+c.BootTimeout.String())
 	case <-ctx.Done():
 		next.stop()
 	}
 	return old
 }
 
-// end stops a run and waits for it, not much longer than the grace time.
-func (s *single) end(r *partRun) {
+// stopRun stops a run and waits until it has ended, at most two seconds longer than the
+// grace period.
+func (s *single) stopRun(r *partRun) {
 	r.stop()
 	timer := time.NewTimer(s.settings().Grace + 2*time.Second)
 	defer timer.Stop()
@@ -236,23 +239,23 @@ func (s *single) end(r *partRun) {
 			s.log.Warn("part ended", "slot", r.name, "run", r.number, "error", r.err)
 		}
 	case <-timer.C:
-		s.log.Error("part still running after its grace time", "slot", r.name, "run", r.number)
+		s.log.Error("part still running after the grace period", "slot", r.name, "run", r.number)
 	}
 }
 
-// reload reads the configuration again and hands it to the parts. What is wrong with it
-// changes nothing.
+// reload reads the configuration again and sends it to the parts. If it has a fault,
+// nothing changes.
 func (s *single) reload(changes []chan config.Config) {
 	was := s.settings()
 	e := s.env
-	e.program = e.program.Frozen() // handlers are using the values of its flags
+	e.program = e.program.ReadOnly() // handlers read the current values of the application's flags
 	c, err := configure(config.Serve, e)
 	switch {
 	case err != nil:
 	case !slices.Equal(c.Own, was.Own):
-		err = fmt.Errorf("the flags of %s need a new process", e.app.command())
+		err = fmt.Errorf("with -single, a change to the flags of %s needs a new process: restart the server", e.app.command())
 	case c.Address() != was.Address() || c.Admin != was.Admin || c.Workers != was.Workers || !c.Single:
-		err = errors.New("-host, -port, -admin, -workers and -single need a new process")
+		err = errors.New("with -single, a change to -host, -port, -admin, -workers or -single needs a new process: restart the server")
 	}
 	s.mu.Lock()
 	if s.failure = ""; err != nil {
@@ -273,7 +276,7 @@ func (s *single) reload(changes []chan config.Config) {
 	s.mu.Unlock()
 	for _, change := range changes {
 		select {
-		case <-change: // one that was not begun
+		case <-change: // an earlier change that the part has not received
 		default:
 		}
 		change <- c
@@ -287,8 +290,8 @@ func (s *single) settings() config.Config {
 	return s.config
 }
 
-// wait waits for d, or reports false when ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
+// sleep waits for d. It returns false if ctx is done first.
+func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -299,7 +302,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *single) all() []*part {
+func (s *single) allParts() []*part {
 	if s.store == nil {
 		return s.parts
 	}
@@ -310,29 +313,29 @@ func (s *single) status() (status prefork.Status) {
 	s.mu.Lock()
 	status.ReloadFailed = s.failure
 	s.mu.Unlock()
-	for _, p := range s.all() {
+	for _, p := range s.allParts() {
 		status.Slots = append(status.Slots, p.figures().SlotStatus)
 	}
 	return status
 }
 
-// Status is that of a supervisor.
+// Status implements supervisor.
 func (s *single) Status(context.Context) (prefork.Status, error) { return s.status(), nil }
 
-// Stats is that of a supervisor.
+// Stats implements supervisor.
 func (s *single) Stats(context.Context) (o prefork.Stats, err error) {
 	s.mu.Lock()
 	o = prefork.Stats{Reloads: s.reloads, RefusedReloads: s.refused, ReloadFailed: s.failure}
 	s.mu.Unlock()
-	for _, p := range s.all() {
+	for _, p := range s.allParts() {
 		o.Slots = append(o.Slots, p.figures())
 	}
 	return o, nil
 }
 
-// Dial is that of a supervisor.
+// Dial implements supervisor.
 func (s *single) Dial(ctx context.Context, slot string) (net.Conn, error) {
-	for _, p := range s.all() {
+	for _, p := range s.allParts() {
 		if p.name != slot {
 			continue
 		}
@@ -340,16 +343,16 @@ func (s *single) Dial(ctx context.Context, slot string) (net.Conn, error) {
 		current := p.current
 		p.mu.Unlock()
 		if current != nil {
-			return current.visits.dial(ctx)
+			return current.profiles.dial(ctx)
 		}
 	}
 	return nil, prefork.ErrNoProcess
 }
 
-// ListenPersistent is that of a supervisor.
+// ListenPersistent implements supervisor.
 func (*single) ListenPersistent(ctx context.Context, network, address string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, network, address)
 }
 
-// Resumed is that of a supervisor: there is no master before this one.
+// Resumed implements supervisor. It is false: a reload does not execute a new master.
 func (*single) Resumed() bool { return false }

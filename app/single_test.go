@@ -29,13 +29,13 @@ func startSingle(t *testing.T, a Application, args ...string) (log *testutil.Log
 		case err := <-done:
 			return err
 		case <-time.After(testutil.Patience):
-			return errors.New("it does not end")
+			return errors.New("the server does not end")
 		}
 	}
 	return log, stop
 }
 
-// A part that fails or panics begins again, and the process stays.
+// A part that fails or panics is started again in the same process.
 func TestSinglePartFails(t *testing.T) {
 	var starts atomic.Int64
 	log, stop := startSingle(t, Application{Start: func(ctx context.Context, _ *Services) error {
@@ -59,7 +59,7 @@ func TestSinglePartFails(t *testing.T) {
 	}
 }
 
-// A reload that cannot be done is refused by name, and changes nothing.
+// A reload that is not possible changes nothing, and the log names the reason.
 func TestSingleReloadRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "conf")
 	write := func(text string) {
@@ -73,7 +73,7 @@ func TestSingleReloadRefused(t *testing.T) {
 		return nil, nil
 	}}, "-config", file)
 	testutil.Eventually(t, "it is ready", func() bool { return strings.Contains(log.String(), "msg=ready") })
-	for text, want := range map[string]string{"log-level loud\n": "log-level", "host 127.0.0.2\n": "need a new process", "nonsense 1\n": "unknown flag"} {
+	for text, want := range map[string]string{"log-level loud\n": "log-level", "host 127.0.0.2\n": "needs a new process", "nonsense 1\n": "unknown flag"} {
 		write(text)
 		before := strings.Count(log.String(), "reload failed, nothing is changed")
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {

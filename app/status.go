@@ -14,8 +14,7 @@ import (
 	"github.com/galeserver/gale/app/internal/config"
 )
 
-// status is the command of that name: it asks a running server's admin
-// endpoint.
+// status runs the command "status", which reads the admin endpoint of a running server.
 func status(ctx context.Context, e env) error {
 	o, err := config.LoadStatus(e.program, e.args, e.environ)
 	if err != nil {
@@ -24,27 +23,27 @@ func status(ctx context.Context, e env) error {
 	if o.Ready {
 		return ready(ctx, e.stdout, o.Admin)
 	}
-	code, body, err := ask(ctx, o.Admin, "/status")
+	code, body, err := getAdmin(ctx, o.Admin, "/status")
 	if err != nil {
 		return err
 	}
 	if code != http.StatusOK {
-		return fmt.Errorf("%s answers %d: %s", o.Admin, code, strings.TrimSpace(string(body)))
+		return fmt.Errorf("%s: /status returned status %d: %s", o.Admin, code, strings.TrimSpace(string(body)))
 	}
 	if o.JSON {
 		_, err := e.stdout.Write(body)
 		return err
 	}
-	var answer statusAnswer
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("%s does not speak like a server: %w", o.Admin, err)
+	var response statusResponse
+	if err := json.Unmarshal(body, &response); err != nil {
+		return fmt.Errorf("%s is not the admin endpoint of a server: %w", o.Admin, err)
 	}
-	return printStatus(e.stdout, answer)
+	return printStatus(e.stdout, response)
 }
 
-// ready asks whether every role does its work; the error says which does not.
+// ready reports whether the server is ready. If it is not, the error gives the reasons.
 func ready(ctx context.Context, w io.Writer, address string) error {
-	code, body, err := ask(ctx, address, "/readyz")
+	code, body, err := getAdmin(ctx, address, "/readyz")
 	if err != nil {
 		return err
 	}
@@ -52,15 +51,15 @@ func ready(ctx context.Context, w io.Writer, address string) error {
 		_, err := fmt.Fprintln(w, "ready")
 		return err
 	}
-	var answer struct{ Reasons []string }
-	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Reasons) == 0 {
-		return fmt.Errorf("%s does not speak like a server: it answers %d", address, code)
+	var response struct{ Reasons []string }
+	if err := json.Unmarshal(body, &response); err != nil || len(response.Reasons) == 0 {
+		return fmt.Errorf("%s is not the admin endpoint of a server: /readyz returned status %d", address, code)
 	}
-	return fmt.Errorf("not ready: %s", strings.Join(answer.Reasons, "; "))
+	return fmt.Errorf("not ready: %s", strings.Join(response.Reasons, "; "))
 }
 
-// ask fetches a page of the admin endpoint.
-func ask(ctx context.Context, address, page string) (code int, body []byte, err error) {
+// getAdmin requests a page of the admin endpoint at address, host:port or unix:/path.
+func getAdmin(ctx context.Context, address, page string) (code int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	network, dialled, host := "tcp", address, address
@@ -79,18 +78,18 @@ func ask(ctx context.Context, address, page string) (code int, body []byte, err 
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("no server answers on %s: %w", address, err)
+		return 0, nil, fmt.Errorf("no server responds on %s: %w; check -admin", address, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 	if err != nil {
-		return 0, nil, fmt.Errorf("%s breaks off its answer: %w", address, err)
+		return 0, nil, fmt.Errorf("read response of %s: %w", address, err)
 	}
 	return resp.StatusCode, body, nil
 }
 
 // printStatus prints a line for each slot.
-func printStatus(w io.Writer, a statusAnswer) error {
+func printStatus(w io.Writer, a statusResponse) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "%s, pid %d\n", a.Version, a.PID)
 	if a.ReloadFailed != "" {

@@ -13,8 +13,7 @@ import (
 	"github.com/galeserver/gale/app/internal/config"
 )
 
-// What server status -ready makes of an answer, which is what a health check
-// goes by.
+// status -ready succeeds or fails as /readyz says, which health checks rely on.
 func TestReady(t *testing.T) {
 	for _, c := range []struct {
 		code       int
@@ -22,37 +21,37 @@ func TestReady(t *testing.T) {
 	}{
 		{http.StatusOK, `{"ready":true}`, ""},
 		{http.StatusServiceUnavailable, `{"ready":false,"reasons":["serve.0 is booting","worker.0 is backoff"]}`, "not ready: serve.0 is booting; worker.0 is backoff"},
-		{http.StatusServiceUnavailable, `<html>try again</html>`, "does not speak like a server: it answers 503"},
-		{http.StatusNotFound, `{"code":404}`, "does not speak like a server: it answers 404"},
+		{http.StatusServiceUnavailable, `<html>try again</html>`, "is not the admin endpoint of a server: /readyz returned status 503"},
+		{http.StatusNotFound, `{"code":404}`, "is not the admin endpoint of a server: /readyz returned status 404"},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/readyz" {
-				t.Errorf("asked for %s", r.URL)
+				t.Errorf("requested %s", r.URL)
 			}
 			w.WriteHeader(c.code)
 			_, _ = w.Write([]byte(c.body))
 		}))
-		var said strings.Builder
-		err := ready(t.Context(), &said, s.Listener.Addr().String())
+		var out strings.Builder
+		err := ready(t.Context(), &out, s.Listener.Addr().String())
 		s.Close()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d %s: %v, want %q", c.code, c.body, err, c.want)
 		}
-		if (said.String() == "ready\n") != (c.want == "") {
-			t.Errorf("%d %s: says %q", c.code, c.body, said.String())
+		if (out.String() == "ready\n") != (c.want == "") {
+			t.Errorf("%d %s: printed %q", c.code, c.body, out.String())
 		}
 	}
 }
 
-// The commands that are explained are those that there are.
-func TestEveryCommandIsExplained(t *testing.T) {
+// The help text describes all commands and subcommands, and no others.
+func TestHelpDescribesEveryCommand(t *testing.T) {
 	for _, v := range config.Verbs() {
 		e := env{program: &config.Program{}, args: []string{"-h"}, stdout: io.Discard, stderr: io.Discard}
 		if _, unknown := errors.AsType[usageError](dispatch(t.Context(), v.Name, e)); unknown {
-			t.Errorf("there is no command %s", v.Name)
+			t.Errorf("the help text has command %s, which is unknown", v.Name)
 		}
-		forms := strings.Join(v.Forms, "\n")
-		for _, word := range v.Words {
+		forms := strings.Join(v.Synopsis, "\n")
+		for _, word := range v.Arguments {
 			if !strings.Contains(forms, word) {
 				t.Errorf("%s %s is not in %q", v.Name, word, forms)
 			}
@@ -60,9 +59,9 @@ func TestEveryCommandIsExplained(t *testing.T) {
 		if v.Name != string(config.Tasks) {
 			continue
 		}
-		words := slices.Sorted(slices.Values(v.Words))
+		words := slices.Sorted(slices.Values(v.Arguments))
 		if there := slices.Sorted(maps.Keys(tasksVerbs)); !slices.Equal(words, there) {
-			t.Errorf("tasks %q are explained, and there are %q", words, there)
+			t.Errorf("the help text has tasks %q, the command has %q", words, there)
 		}
 	}
 }

@@ -11,35 +11,37 @@ import (
 	"github.com/galeserver/gale/internal/stateserver"
 )
 
-// reserveStore gives a server without -redis its store slot: a place on
-// loopback and a password. Both are part of what the children are told, and of
-// the environment of the master that follows on a reload, so a store that died
-// or was kept is found where it was. release gives the place up.
-func reserveStore(c *config.Config, e *env) (release func() error, err error) {
-	c.Store = config.StoreIn(e.environ)
-	known := c.Store.Address != "" && c.Store.Password != ""
-	place, err := stateserver.Reserve(c.Store.Address)
+// reserveStateServer reserves a loopback address for the embedded state server of a
+// server without -redis, and makes a password. Address and password are part of the
+// children's configuration. They are also in the environment of the master that a
+// reload executes, so that they stay the same for the life of the server. release frees
+// the address.
+func reserveStateServer(c *config.Config, e *env) (release func() error, err error) {
+	c.Store = config.StoreFrom(e.environ)
+	known := c.Store.Address != "" && c.Store.Password != "" // set by the master before a reload
+	reserved, err := stateserver.Reserve(c.Store.Address)
 	if err != nil {
 		return nil, err
 	}
 	if !known {
-		c.Store = config.Store{Address: place.Addr, Password: rand.Text()}
-		e.environ = c.Store.Tell(e.environ)
+		c.Store = config.Store{Address: reserved.Addr, Password: rand.Text()}
+		e.environ = c.Store.AddTo(e.environ)
 	}
 	c.Redis = "redis://:" + c.Store.Password + "@" + c.Store.Address
-	return place.Release, nil
+	return reserved.Release, nil
 }
 
-// keepStore is the work of the store slot: what the serving children share,
-// until ctx has ended and they have left.
-func keepStore(ctx context.Context, child process, _ Application, c config.Config, log *slog.Logger) error {
+// runStateServer runs the slot store.0: the embedded state server, which holds the
+// channels, caches and rate limits of the serving processes. When ctx is done, it waits
+// until they have disconnected.
+func runStateServer(ctx context.Context, child process, _ Application, c config.Config, log *slog.Logger) error {
 	ln, err := stateserver.Listen(ctx, c.Store.Address)
 	if err != nil {
-		return fmt.Errorf("%w; it was %s's since the server started", err, child.Slot())
+		return fmt.Errorf("%w; another process has taken the address of %s: stop it, or restart the server", err, child.Slot())
 	}
-	defer observe(child, c, metrics.NewRegistry(metrics.Sources{}), log)()
+	defer startReporting(child, c, metrics.NewRegistry(metrics.Sources{}), log)()
 	if err := child.Ready(); err != nil {
-		log.Warn("cannot tell the master", "error", err)
+		log.Warn("cannot notify the master that the slot is ready", "error", err)
 	}
-	return stateserver.Serve(ctx, ln, c.Store.Password, lessThan(c.Grace))
+	return stateserver.Serve(ctx, ln, c.Store.Password, drainTime(c.Grace))
 }

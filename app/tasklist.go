@@ -19,54 +19,55 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-const tasksUsage = "tasks list|show ID|log ID|cancel ID|retry ID|dead|run NAME [ARGS]|queues [pause|resume NAME]|schedules|purge [flags]"
+// subcommands lists the subcommands of "tasks" for error messages.
+const subcommands = "list, show, log, cancel, retry, dead, run, queues, schedules or purge"
 
-// tasksVerbs are what server tasks can do, and the words that follow each.
+// tasksVerbs holds the subcommands of "tasks".
 var tasksVerbs = map[string]struct {
-	words   wordsOf
-	noStore bool
-	file    bool // reads -tasks
+	split   splitArgs
+	noStore bool // does not open the task store
+	file    bool // reads the tasks file
 	run     func(*tasksRun, context.Context) error
 }{
-	"list":      {noWords, false, false, (*tasksRun).list},
-	"show":      {anID, false, false, (*tasksRun).show},
-	"log":       {anID, false, false, (*tasksRun).log},
-	"cancel":    {anID, false, false, (*tasksRun).cancel},
-	"retry":     {anID, false, false, (*tasksRun).retry},
-	"dead":      {noWords, false, false, (*tasksRun).dead},
-	"run":       {aCall, false, true, (*tasksRun).runTask},
-	"queues":    {aQueue, false, false, (*tasksRun).queues},
-	"schedules": {noWords, true, true, (*tasksRun).schedules},
-	"purge":     {noWords, false, false, (*tasksRun).purge},
+	"list":      {takeNone, false, false, (*tasksRun).list},
+	"show":      {takeID, false, false, (*tasksRun).show},
+	"log":       {takeID, false, false, (*tasksRun).log},
+	"cancel":    {takeID, false, false, (*tasksRun).cancel},
+	"retry":     {takeID, false, false, (*tasksRun).retry},
+	"dead":      {takeNone, false, false, (*tasksRun).dead},
+	"run":       {takeCall, false, true, (*tasksRun).runTask},
+	"queues":    {takeQueue, false, false, (*tasksRun).queues},
+	"schedules": {takeNone, true, true, (*tasksRun).schedules},
+	"purge":     {takeNone, false, false, (*tasksRun).purge},
 }
 
-// tasksRun is one call of the command tasks.
+// tasksRun is one run of the command "tasks".
 type tasksRun struct {
 	app         Application
 	store       driver.Store
 	opt         config.TasksOptions
-	words       []string // what follows the verb, before the flags
+	words       []string // positional arguments of the subcommand
 	in          io.Reader
 	out, errOut io.Writer
 }
 
-// tasksCommand is the command tasks. It works on the store itself, whether a
-// server runs or not.
+// tasksCommand runs the command "tasks". It opens the task store itself, so it works
+// without a running server.
 func tasksCommand(ctx context.Context, e env) (err error) {
 	if len(e.args) == 0 {
-		return usageError("what about the tasks? " + e.app.command() + " " + tasksUsage)
+		return usageError("missing subcommand: " + subcommands + "; see " + e.app.command() + " help")
 	}
 	if strings.TrimLeft(e.args[0], "-") == "help" || e.args[0] == "-h" {
 		return config.ErrHelp
 	}
 	verb, known := tasksVerbs[e.args[0]]
 	if !known {
-		return usageError(fmt.Sprintf("unknown command tasks %q: %s %s", e.args[0], e.app.command(), tasksUsage))
+		return usageError(fmt.Sprintf("unknown subcommand %q: must be %s; see %s help", e.args[0], subcommands, e.app.command()))
 	}
 	r := &tasksRun{app: e.app, in: e.stdin, out: e.stdout, errOut: e.stderr}
-	words, flags, err := verb.words(e.args[1:])
+	words, flags, err := verb.split(e.args[1:])
 	if err != nil {
-		return usageError(e.app.command() + " tasks " + e.args[0] + " " + err.Error())
+		return usageError(e.app.command() + " tasks " + e.args[0] + ": " + err.Error())
 	}
 	r.words = words
 	if r.opt, err = config.LoadTasks(e.program, flags, e.environ, verb.file); err != nil {
@@ -82,18 +83,18 @@ func tasksCommand(ctx context.Context, e env) (err error) {
 	return verb.run(r, ctx)
 }
 
-// open opens the store, which must be there: who only wants to look must not
-// make one.
+// open opens the task store. It does not create one.
 func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 	if r.opt.Broker == config.SQLite {
 		if _, err := os.Stat(taskFile(r.opt.Config)); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("no tasks in %s: give -data, or -redis, as the server has it", r.opt.Data)
+			return fmt.Errorf("no task store in %s: set -data, -redis or -broker as for the server", r.opt.Data)
 		}
 	}
 	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, meter.NoMeter{}, newLogger(r.opt.Config, e.stderr))
 	return err
 }
 
+// list lists the tasks that match the flags.
 func (r *tasksRun) list(ctx context.Context) error {
 	f := r.opt.Query
 	q := jobs.Query{Name: f.Task, Queue: f.Queue}
@@ -102,7 +103,7 @@ func (r *tasksRun) list(ctx context.Context) error {
 	case 1:
 		q.State = f.States[0]
 	default:
-		return usageError(r.app.command() + " tasks list: -state: give one state")
+		return usageError(r.app.command() + " tasks list: -state: more than one state")
 	}
 	return r.pages(ctx, q)
 }
@@ -112,7 +113,7 @@ func (r *tasksRun) dead(ctx context.Context) error {
 	return r.pages(ctx, jobs.Query{State: jobs.StateDead, Name: r.opt.Query.Task, Queue: r.opt.Query.Queue})
 }
 
-// pages prints the tasks that a query asks for, page after page.
+// pages prints the tasks that a query selects, up to -limit.
 func (r *tasksRun) pages(ctx context.Context, q jobs.Query) error {
 	w := tabwriter.NewWriter(r.out, 0, 4, 2, ' ', 0)
 	if !r.opt.JSON {
@@ -142,7 +143,8 @@ func (r *tasksRun) pages(ctx context.Context, q jobs.Query) error {
 	return w.Flush()
 }
 
-// oneLine fits a text of a task, which may hold anything, into a table.
+// oneLine replaces control characters with spaces and cuts s, so that it fits into a
+// table.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
@@ -153,11 +155,13 @@ func oneLine(s string) string {
 	return utf8text.Cut(s, 80)
 }
 
+// show prints a task.
 func (r *tasksRun) show(ctx context.Context) error {
 	return r.print(r.store.Get(ctx, r.words[0]))
 }
 
-// cancel ends the workflow of that id, or the task if it begins none.
+// cancel cancels the workflow with the given id, or the task if there is no such
+// workflow, and prints it.
 func (r *tasksRun) cancel(ctx context.Context) error {
 	w, t, err := jobs.CancelAny(ctx, r.store, r.words[0])
 	if w != nil {
@@ -166,11 +170,12 @@ func (r *tasksRun) cancel(ctx context.Context) error {
 	return r.print(t, err)
 }
 
+// retry runs a task again that has ended, and prints it.
 func (r *tasksRun) retry(ctx context.Context) error {
 	return r.print(r.store.Requeue(ctx, r.words[0]))
 }
 
-// log prints what the task's handler has logged.
+// log prints the log of a task.
 func (r *tasksRun) log(ctx context.Context) error {
 	text, err := r.store.Log(ctx, r.words[0])
 	if err != nil {
@@ -180,7 +185,7 @@ func (r *tasksRun) log(ctx context.Context) error {
 	return err
 }
 
-// print writes the object of a task or a workflow, in one line for machines.
+// print prints a task or a workflow as JSON, on one line with -json.
 func (r *tasksRun) print(t any, err error) error {
 	if err != nil {
 		return err

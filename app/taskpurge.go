@@ -15,11 +15,11 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// errDeclined is the end of a purge that was asked about.
+// errDeclined is returned if the user does not confirm a purge.
 var errDeclined = errors.New("nothing was purged")
 
-// purge cancels what waits, a page at a time, and prints how many that were. It
-// asks first, on a terminal.
+// purge cancels all tasks in the states of -state and prints their number. Without -yes
+// it asks for confirmation, which needs a terminal.
 func (r *tasksRun) purge(ctx context.Context) error {
 	states := r.opt.Query.States
 	if len(states) == 0 {
@@ -27,30 +27,30 @@ func (r *tasksRun) purge(ctx context.Context) error {
 	}
 	for _, state := range states {
 		if !slices.Contains(driver.Purgeable, state) {
-			return usageError(fmt.Sprintf("%s tasks purge: -state: %q: only scheduled, queued, retrying and dead tasks are purged", r.app.command(), state))
+			return usageError(fmt.Sprintf("%s tasks purge: -state: %q: must be scheduled, queued, retrying or dead", r.app.command(), state))
 		}
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	if !r.opt.Yes {
 		if !terminal(r.in) || !terminal(r.errOut) {
-			return usageError(r.app.command() + " tasks purge: give -yes where nobody can be asked")
+			return usageError(r.app.command() + " tasks purge: no terminal for the confirmation: give -yes")
 		}
-		if err := r.askToPurge(ctx, states); err != nil {
+		if err := r.confirmPurge(ctx, states); err != nil {
 			return err
 		}
 	}
 	n := 0
-	err := r.waiting(ctx, states, func(ids []string) error {
+	err := r.eachPage(ctx, states, func(ids []string) error {
 		done, err := r.store.Purge(ctx, ids, states)
 		n += done
 		return err
 	})
 	if ctx.Err() != nil {
-		return endError{fmt.Sprintf("interrupted; %d tasks were purged", n), exitInterrupted}
+		return exitError{fmt.Sprintf("interrupted after %d tasks were purged", n), exitInterrupted}
 	}
 	if err != nil {
-		return fmt.Errorf("%d tasks were purged, then: %w", n, err)
+		return fmt.Errorf("purge failed after %d tasks: %w", n, err)
 	}
 	if r.opt.JSON {
 		return json.NewEncoder(r.out).Encode(map[string]int{"purged": n})
@@ -59,22 +59,22 @@ func (r *tasksRun) purge(ctx context.Context) error {
 	return err
 }
 
-// askToPurge counts what would be purged, and returns nil for a yes.
-func (r *tasksRun) askToPurge(ctx context.Context, states []jobs.State) error {
+// confirmPurge prints the number of tasks and asks the user. It returns nil for yes.
+func (r *tasksRun) confirmPurge(ctx context.Context, states []jobs.State) error {
 	n := 0
-	if err := r.waiting(ctx, states, func(ids []string) error { n += len(ids); return nil }); err != nil {
+	if err := r.eachPage(ctx, states, func(ids []string) error { n += len(ids); return nil }); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(r.errOut, "purge %d tasks, which ends them as cancelled? [y/N] ", n)
-	said := make(chan string, 1)
-	go func() { // ends with a line, or with the process
+	_, _ = fmt.Fprintf(r.errOut, "cancel %d tasks? [y/N] ", n)
+	input := make(chan string, 1)
+	go func() { // ends when a line was read, or with the process
 		line, _ := bufio.NewReader(r.in).ReadString('\n')
-		said <- strings.ToLower(strings.TrimSpace(line))
+		input <- strings.ToLower(strings.TrimSpace(line))
 	}()
 	select {
 	case <-ctx.Done():
-		return endError{errDeclined.Error(), exitInterrupted}
-	case line := <-said:
+		return exitError{errDeclined.Error(), exitInterrupted}
+	case line := <-input:
 		if line != "y" && line != "yes" {
 			return errDeclined
 		}
@@ -82,10 +82,10 @@ func (r *tasksRun) askToPurge(ctx context.Context, states []jobs.State) error {
 	return nil
 }
 
-// waiting gives do the ids of the tasks in the states, a page at a time: first
-// those that others follow, so that none that comes to another state meanwhile is
-// missed.
-func (r *tasksRun) waiting(ctx context.Context, states []jobs.State, do func(ids []string) error) error {
+// eachPage calls do with the ids of the tasks in the given states, a page at a time. It
+// visits the states in the order in which tasks pass through them, so that a task whose
+// state changes meanwhile is not missed.
+func (r *tasksRun) eachPage(ctx context.Context, states []jobs.State, do func(ids []string) error) error {
 	for _, state := range driver.Purgeable {
 		if !slices.Contains(states, state) {
 			continue

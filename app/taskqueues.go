@@ -11,19 +11,19 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// aQueue wants nothing, or pause or resume and the name of a queue.
-func aQueue(args []string) (words, flags []string, err error) {
-	words, flags = leading(args)
+// takeQueue takes no arguments, or pause or resume followed by the name of a queue.
+func takeQueue(args []string) (words, flags []string, err error) {
+	words, flags = splitAtFlag(args)
 	if len(words) == 0 {
 		return nil, flags, nil
 	}
 	if len(words) != 2 || words[0] != "pause" && words[0] != "resume" || !jobs.ValidID(words[1]) {
-		return nil, nil, errors.New("wants nothing, or pause NAME or resume NAME")
+		return nil, nil, errors.New("invalid arguments: give none, pause NAME or resume NAME")
 	}
 	return words, flags, nil
 }
 
-// queues shows what the queues hold, after it has paused or resumed one.
+// queues pauses or resumes a queue if the arguments say so, and lists all queues.
 func (r *tasksRun) queues(ctx context.Context) error {
 	if len(r.words) > 0 {
 		change := r.store.Pause

@@ -18,26 +18,26 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// What server tasks run ends with, beside 0 for success and 1 for what failed.
+// Exit statuses of "tasks run", in addition to 0 for success and 1 for failed.
 const (
 	exitCancelled   = 3
 	exitDead        = 4
-	exitInterrupted = 130 // as shells say it of SIGINT
+	exitInterrupted = 130 // 128 + SIGINT, as in shells
 )
 
-// endError is the end of a task that is no success.
-type endError struct {
+// exitError is an error with an exit status.
+type exitError struct {
 	text string
 	code int
 }
 
-func (e endError) Error() string { return e.text }
+func (e exitError) Error() string { return e.text }
 
-// ExitCode says which end it was.
-func (e endError) ExitCode() int { return e.code }
+// ExitCode returns the exit status.
+func (e exitError) ExitCode() int { return e.code }
 
-// runTask starts a task, shows how far it is, and prints its result. The task
-// does not depend on it: interrupted, it leaves the task to the workers.
+// runTask starts a task, shows its progress and prints its result. An interrupt ends
+// the command but not the task.
 func (r *tasksRun) runTask(ctx context.Context) error {
 	tasks, err := registry(r.app.tasks(), definitions(r.opt.Commands, command.Env{}))
 	if err != nil {
@@ -47,7 +47,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	args, err := typed(d, r.words[1:])
+	args, err := encodeArgs(d, r.words[1:])
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	task, err = jobs.Follow(ctx, r.store, id, bar.show)
 	bar.end()
 	if ctx.Err() != nil {
-		return endError{fmt.Sprintf("task %s goes on; see %s tasks show %s, and cancel", id, r.app.command(), id), exitInterrupted}
+		return exitError{fmt.Sprintf("interrupted: task %s was not cancelled; see %[2]s tasks show %[1]s, or %[2]s tasks cancel %[1]s", id, r.app.command()), exitInterrupted}
 	}
 	if err != nil {
 		return err
@@ -78,15 +78,16 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	}
 	codes := map[jobs.State]int{jobs.StateFailed: 1, jobs.StateCancelled: exitCancelled, jobs.StateDead: exitDead}
 	if code := codes[task.State]; code != 0 {
-		return endError{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
+		return exitError{fmt.Sprintf("task %s: %s: %s", id, task.State, task.Error), code}
 	}
 	return nil
 }
 
-// typed makes JSON of words, each as its argument's type wants it; what does
-// not fit is left for the check, which names it. A JSON object alone is the input
-// of a task that takes one.
-func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
+// encodeArgs encodes command-line arguments as the JSON array of a task's arguments. An
+// argument that is not a string is taken as JSON. If it is not valid JSON, it is encoded
+// as a string, and validating the task reports it. A single JSON object is the input of
+// a task that takes an object.
+func encodeArgs(d jobs.Definition, words []string) (json.RawMessage, error) {
 	places, object := d.Places()
 	if object && len(words) == 1 && strings.HasPrefix(words[0], "{") && json.Valid([]byte(words[0])) {
 		return json.Marshal([]json.RawMessage{json.RawMessage(words[0])})
@@ -104,7 +105,7 @@ func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
 	return json.Marshal(values)
 }
 
-// printResult prints a text as it is and anything else as JSON.
+// printResult prints the result of a task: a string without quotes, else JSON.
 func (r *tasksRun) printResult(t *jobs.Task) error {
 	var text string
 	if len(t.Result) == 0 {
@@ -117,7 +118,7 @@ func (r *tasksRun) printResult(t *jobs.Task) error {
 	return err
 }
 
-// bar shows progress on a terminal, and nowhere else.
+// bar is a progress bar. It prints nothing if its writer is not a terminal.
 type bar struct {
 	w        io.Writer
 	terminal bool
@@ -128,7 +129,7 @@ func newBar(w io.Writer) *bar {
 	return &bar{w: w, terminal: terminal(w)}
 }
 
-// terminal reports whether a stream is one.
+// terminal reports whether a stream is a terminal.
 func terminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	if ok {
@@ -138,9 +139,10 @@ func terminal(stream any) bool {
 	return ok
 }
 
-// barWidth is the width of the bar itself, in characters.
+// barWidth is the width of the progress bar without its text, in characters.
 const barWidth = 30
 
+// show draws the bar for the present state of the task.
 func (b *bar) show(t *jobs.Task) {
 	if !b.terminal {
 		return
@@ -151,7 +153,7 @@ func (b *bar) show(t *jobs.Task) {
 		strings.Repeat("#", done), strings.Repeat(".", barWidth-done), t.Progress, t.State, utf8text.Cut(oneLine(t.Note), 30))
 }
 
-// end leaves the line.
+// end ends the line of the bar.
 func (b *bar) end() {
 	if b.shown {
 		_, _ = fmt.Fprintln(b.w)

@@ -7,9 +7,9 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Words become what the arguments want; an object alone is the input of a typed
-// task, and a text for any other.
-func TestWordsOfACall(t *testing.T) {
+// Command-line arguments are encoded by the types of the task's arguments. A single
+// object is the input of a typed task, and a string for any other task.
+func TestEncodeArgs(t *testing.T) {
 	type in struct {
 		Name  string `json:"name"`
 		Count int    `json:"count"`
@@ -28,7 +28,7 @@ func TestWordsOfACall(t *testing.T) {
 		{positional, []string{`{}`, "x"}, `["{}","x"]`},
 		{positional, nil, `[]`},
 	} {
-		if got, err := typed(c.d, c.words); err != nil || string(got) != c.want {
+		if got, err := encodeArgs(c.d, c.words); err != nil || string(got) != c.want {
 			t.Errorf("%s %q: %s, %v; want %s", c.d.Name, c.words, got, err, c.want)
 		}
 	}

@@ -14,13 +14,13 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// registry holds the tasks of the application and the commands.
+// registry returns the registry of the application's tasks and the command tasks.
 func registry(own, commands []jobs.Definition) (*jobs.Registry, error) {
 	return jobs.NewRegistry(slices.Concat(own, commands)...)
 }
 
-// uploadTasks are all that can be started for an uploaded file, sorted by name:
-// those of the application, and commands that ask for it.
+// uploadTasks returns the tasks of the application and the command tasks that may be
+// started for an uploaded file, sorted by name.
 func uploadTasks(a Application, specs []command.Spec) (all []routes.UploadTask) {
 	for _, t := range a.UploadTasks {
 		all = append(all, routes.UploadTask{Name: t.Name, Accepts: t.Accepts})
@@ -35,7 +35,7 @@ func uploadTasks(a Application, specs []command.Spec) (all []routes.UploadTask) 
 	return all
 }
 
-// commands are the tasks that -tasks names.
+// commands returns the command tasks, which the tasks file defines.
 func commands(c config.Config, s *state) []jobs.Definition {
 	return definitions(c.Commands, command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path, Temp: s.temp})
 }
@@ -48,7 +48,7 @@ func definitions(specs []command.Spec, env command.Env) []jobs.Definition {
 	return all
 }
 
-// schedules are those of the application and of the tasks file.
+// schedules returns the schedules of the application and of the tasks file.
 func schedules(a Application, c config.Config) ([]schedule.Periodic, error) {
 	own, err := a.periodic()
 	if err != nil {
@@ -61,13 +61,14 @@ func schedules(a Application, c config.Config) ([]schedule.Periodic, error) {
 	return slices.Concat(own, commands), nil
 }
 
-// storedFiles gives commands the paths of what was uploaded.
+// storedFiles gives command tasks the paths of uploaded files.
 type storedFiles struct {
 	store *uploads.Store
 	dir   string
 }
 
-// Path opens the file first: the store knows which names are files of its own.
+// Path returns the absolute path of a file. It opens the file first, because only the
+// file store can tell which names are valid.
 func (s storedFiles) Path(directory, filename string) (string, error) {
 	f, err := s.store.Open(directory, filename)
 	if err != nil {

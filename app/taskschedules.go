@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// nextRuns is how many moments of each schedule are shown.
+// nextRuns is the number of upcoming start times to print for each schedule.
 const nextRuns = 3
 
-// scheduleLine is a schedule in the answer of server tasks schedules -json.
+// scheduleLine is a line of "tasks schedules -json".
 type scheduleLine struct {
 	Task     string      `json:"task"`
 	Schedule string      `json:"schedule"`
@@ -19,8 +19,8 @@ type scheduleLine struct {
 	Next     []time.Time `json:"next"`
 }
 
-// schedules lists the schedules of the application and of -tasks, and when they come
-// next.
+// schedules lists the schedules of the application and of the tasks file, with their
+// next start times.
 func (r *tasksRun) schedules(context.Context) error {
 	w := tabwriter.NewWriter(r.out, 0, 4, 2, ' ', 0)
 	if !r.opt.JSON {

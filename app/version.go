@@ -6,11 +6,11 @@ import (
 	"runtime/debug"
 )
 
-// modulePath is where an application finds Gale.
+// modulePath is the path of Gale's module in the build information of an application.
 const modulePath = "github.com/galeserver/gale"
 
-// version says what runs: Gale's own server, or an application and the Gale that
-// it is built on, as far as the build recorded it.
+// version returns the version of Gale, preceded by the version of the application if
+// there is one, and the version of Go, from the build information.
 func version(a Application) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -26,33 +26,33 @@ import (
 // those that have begun.
 func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
-	counted := metrics.Sources{
+	counters := metrics.Sources{
 		Pools: map[string]*pool.Pool{"tasks": blocking}, Tasks: metrics.NewTasks(),
 		Realtime: new(realtime.Counters), Limit: new(limit.Counters), Cache: new(cache.Counters),
 	}
-	figures := metrics.NewRegistry(counted)
-	defer observe(child, c, figures, log)() // the last to end
-	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counted.Tasks)
+	figures := metrics.NewRegistry(counters)
+	defer startReporting(child, c, figures, log)() // runs last, with the final counts
+	s, err := openState(ctx, c, uploads.Options{MaxFile: c.MaxUpload, Logger: log}, counters.Tasks)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	services, err := openServices(ctx, c, s, counted, figures, log)
+	services, err := openServices(ctx, c, s, counters, figures, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, services.redis.Close()) }()
-	tasks, err := registry(services.reaching(a.tasks()), commands(c, s))
+	tasks, err := registry(services.attach(a.tasks()), commands(c, s))
 	if err != nil {
 		return err
 	}
-	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counted.Tasks}, blocking
-	if err := command.Sweep(s.temp); err != nil { // before a task that was lost begins anew
-		log.Warn("what a killed worker left of its commands is still there", "error", err)
+	services.Tasks, services.Pool = &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}, blocking
+	if err := command.Sweep(s.temp); err != nil { // must come before a lost task is started again
+		log.Warn("cannot remove processes and temporary files that a killed worker left", "error", err)
 	}
 	w, err := machinery.New(s.store, tasks, machinery.Options{
 		Owner: child.Owner(), Successor: child.OnlyProcess(), Queues: c.Queues, Weights: c.Weights, Concurrency: c.Concurrency,
-		Grace: lessThan(c.Grace), Artifacts: s.artifacts, Meter: counted.Tasks, Stopwatch: counted.Tasks, Logger: log,
+		Grace: drainTime(c.Grace), Artifacts: s.artifacts, Meter: counters.Tasks, Stopwatch: counters.Tasks, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 		return err
 	}
 	if err := child.Ready(); err != nil {
-		log.Warn("cannot tell the master", "error", err)
+		log.Warn("cannot notify the master that the slot is ready", "error", err)
 	}
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
 	return runTasks(ctx, []runner{w, schedule.New(services.Tasks, s.store, periodic, log), sweeper}, runners(c, services, blocking))

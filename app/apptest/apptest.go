@@ -1,5 +1,5 @@
-// Package apptest starts an application for tests: in the process of the test, or as a
-// server with a master and children.
+// Package apptest starts an application in tests. Start runs it inside the test's
+// process. StartProcesses runs it as a real server, with a master and child processes.
 //
 //	func TestMain(m *testing.M) { apptest.Main(m, shop()) }
 //
@@ -28,12 +28,12 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// asServer makes the test binary the application of Main.
+// asServer is the environment variable that makes the test binary run the application
+// of Main instead of the tests.
 const asServer = "GALE_APPTEST_SERVER"
 
-// Main runs the tests of a package, and is to be called by its TestMain. StartProcesses
-// executes the test binary again, which is then the application and no test. It does
-// not return.
+// Main runs the tests of a package and ends the process. Call it from TestMain, so that
+// StartProcesses can execute the test binary again as the server of the application a.
 func Main(m *testing.M, a app.Application) {
 	if os.Getenv(asServer) != "" {
 		app.Main(a)
@@ -43,42 +43,45 @@ func Main(m *testing.M, a app.Application) {
 	os.Exit(m.Run())
 }
 
-// mainCalled says that the test binary can be a server.
+// mainCalled reports whether the test binary can run as a server.
 var mainCalled bool
 
-// Server is an application that serves.
+// Server is a running application.
 type Server struct {
-	// URL is its address, such as http://127.0.0.1:40123, and Admin that of its admin
-	// endpoint.
-	URL, Admin string
-	// Client sends the requests of the methods. It follows no redirects.
+	// URL is the address of the server, for example http://127.0.0.1:40123.
+	URL string
+	// Admin is the address of the admin endpoint, in the same form.
+	Admin string
+	// Client sends the requests of Get, Post and AwaitTask. It follows no redirects,
+	// and opens a new connection for each request.
 	Client *http.Client
 
 	t   testing.TB
 	log *testutil.LogBuffer
 }
 
-// Start starts the application in this process, as -single does, on free ports and with a
-// data folder of its own. Flags are those of serve. It waits until all of it is ready.
-// At the end of the test the server drains; that it ends with an error fails the test,
-// and its log is shown if the test has failed.
+// Start starts the application in this process, as with -single, and waits until it is
+// ready. The server uses free ports and a temporary data folder; flags are further flags
+// of serve.
+//
+// When the test ends, the server drains. If the server ends with an error, the test
+// fails. If the test has failed, it shows the log of the server.
 func Start(t testing.TB, a app.Application, flags ...string) *Server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := &testutil.LogBuffer{}
-	args := append([]string{"server", "serve", "-single"}, own(t, flags)...)
+	args := append([]string{"server", "serve", "-single"}, withDefaults(t, flags)...)
 	done := make(chan error, 1)
 	go func() { done <- app.Run(ctx, a, args, nil, log, log) }() // ends with ctx
 	t.Cleanup(func() {
 		cancel()
-		ended(t, log, done)
+		awaitEnd(t, log, done)
 	})
-	return serving(t, log, done)
+	return awaitReady(t, log, done)
 }
 
-// StartProcesses starts the application of Main as a server with a master and children:
-// what Start does, but with real processes, which a test can kill. Flags are those of
-// serve; -procs is 1 unless they say otherwise.
+// StartProcesses is like Start, but starts the application of Main as a master with
+// child processes, which the test can kill. The default of -procs is 1.
 func StartProcesses(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	if !mainCalled {
@@ -89,7 +92,7 @@ func StartProcesses(t testing.TB, flags ...string) *Server {
 		t.Fatal(err)
 	}
 	log := &testutil.LogBuffer{}
-	cmd := exec.Command(program, append([]string{"serve", "-procs", "1"}, own(t, flags)...)...)
+	cmd := exec.Command(program, append([]string{"serve", "-procs", "1"}, withDefaults(t, flags)...)...)
 	cmd.Env = append(os.Environ(), asServer+"=1")
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -99,23 +102,23 @@ func StartProcesses(t testing.TB, flags ...string) *Server {
 	go func() { done <- cmd.Wait() }() // ends with the process
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		ended(t, log, done)
+		awaitEnd(t, log, done)
 	})
-	return serving(t, log, done)
+	return awaitReady(t, log, done)
 }
 
-// own are the flags that each server of a test has, followed by those of the test.
-func own(t testing.TB, flags []string) []string {
+// withDefaults returns the flags of every test server, followed by those of the test.
+func withDefaults(t testing.TB, flags []string) []string {
 	return append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", t.TempDir(), "-grace", "10s"}, flags...)
 }
 
-// ended waits for the end of a server.
-func ended(t testing.TB, log *testutil.LogBuffer, done <-chan error) {
+// awaitEnd waits for the end of a server and checks its error.
+func awaitEnd(t testing.TB, log *testutil.LogBuffer, done <-chan error) {
 	t.Helper()
 	select {
 	case err := <-done:
 		if err != nil {
-			t.Errorf("the server ended with: %v", err)
+			t.Errorf("the server ended with an error: %v", err)
 		}
 	case <-time.After(testutil.Patience):
 		t.Errorf("the server does not end")
@@ -125,19 +128,20 @@ func ended(t testing.TB, log *testutil.LogBuffer, done <-chan error) {
 	}
 }
 
-// serving waits until the log says that all is ready, and reads the addresses in it.
-func serving(t testing.TB, log *testutil.LogBuffer, done chan error) *Server {
+// awaitReady waits until the server has logged that it is ready, and reads its addresses
+// from the log.
+func awaitReady(t testing.TB, log *testutil.LogBuffer, done chan error) *Server {
 	t.Helper()
 	s := &Server{t: t, log: log, Client: &http.Client{
 		Timeout:       testutil.Patience,
-		Transport:     &http.Transport{DisableKeepAlives: true}, // each request may get another process
+		Transport:     &http.Transport{DisableKeepAlives: true}, // so that every process may get a request
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	testutil.Eventually(t, "the server is ready", func() bool {
 		select {
 		case err := <-done:
-			done <- err // for the end of the test
-			t.Fatalf("the server does not start: %v", err)
+			done <- err // awaitEnd reads it again
+			t.Fatalf("the server failed to start: %v", err)
 		default:
 		}
 		return strings.Contains(log.String(), "msg=ready ")
@@ -155,17 +159,19 @@ func serving(t testing.TB, log *testutil.LogBuffer, done chan error) *Server {
 	return s
 }
 
-// Log is what the server has logged until now.
+// Log returns what the server has logged so far.
 func (s *Server) Log() string { return s.log.String() }
 
-// Get sends GET to a path and returns the status and the body.
+// Get sends a GET request and returns the status and the body of the response. Path is
+// the path with an optional query. An error in the connection fails the test, as for
+// Post.
 func (s *Server) Get(path string) (status int, body string) {
 	s.t.Helper()
 	return s.send(http.MethodGet, path, nil)
 }
 
-// Post sends v as JSON to a path. It returns the status, and stores the response, which
-// must be JSON, in what into points to, unless that is nil.
+// Post sends v as JSON in a POST request and returns the status of the response. If into
+// is not nil, the body of the response must be JSON and is stored in *into.
 func (s *Server) Post(path string, v, into any) (status int) {
 	s.t.Helper()
 	text, err := json.Marshal(v)
@@ -202,15 +208,15 @@ func (s *Server) send(method, path string, json []byte) (status int, body string
 	return resp.StatusCode, string(text)
 }
 
-// Task is the end of a task.
+// Task holds the main fields of a task object. Task.Task is the name of the task.
 type Task struct {
 	ID, Task, State, Error string
 	Attempts               int
 	Result                 json.RawMessage
 }
 
-// AwaitTask waits until a task has ended, however it has. The platform's routes must be
-// where they are by default.
+// AwaitTask waits until a task has ended, with any final state, and returns it. It needs
+// the task routes of the platform, without a prefix.
 func (s *Server) AwaitTask(id string) (t Task) {
 	s.t.Helper()
 	for end := time.Now().Add(testutil.Patience); ; {

@@ -67,7 +67,7 @@ func shop() app.Application {
 
 func TestMain(m *testing.M) { apptest.Main(m, shop()) }
 
-// works has a server do a bit of everything.
+// works tests routes, tasks, channels and the console of a server.
 func works(t *testing.T, s *apptest.Server) {
 	t.Helper()
 	var task apptest.Task
@@ -88,15 +88,14 @@ func works(t *testing.T, s *apptest.Server) {
 	}
 }
 
-// One application does the same in one process and in several.
+// The application works the same way in one process and in several.
 func TestStart(t *testing.T) {
 	t.Run("single", func(t *testing.T) { t.Parallel(); works(t, apptest.Start(t, shop())) })
 	t.Run("another at the same time", func(t *testing.T) { t.Parallel(); works(t, apptest.Start(t, shop())) })
 	t.Run("processes", func(t *testing.T) { t.Parallel(); works(t, apptest.StartProcesses(t, "-procs", "2")) })
 }
 
-// HUP replaces the parts of a server in one process, and no request is lost meanwhile;
-// a configuration that cannot be read changes nothing.
+// HUP replaces the parts of a server in one process without losing a request.
 func TestReload(t *testing.T) {
 	s := apptest.Start(t, shop())
 	stop := make(chan struct{})

@@ -173,7 +173,7 @@ func TestRunTaskOnATerminal(t *testing.T) {
 	if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 130 {
 		t.Errorf("after SIGINT: %v", err)
 	}
-	testutil.Eventually(t, "it prints that the task continues", func() bool { return strings.Contains(seen.String(), "goes on; see server tasks show") })
+	testutil.Eventually(t, "it names the task", func() bool { return strings.Contains(seen.String(), "was not cancelled; see server tasks show") })
 	var page struct{ Tasks []harness.CommandTask }
 	harness.GetJSON(t, g.URL+"/tasks?state=running", &page)
 	if len(page.Tasks) != 1 || page.Tasks[0].Progress != 50 {

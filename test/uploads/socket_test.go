@@ -172,8 +172,8 @@ func TestUploadSocketDrains(t *testing.T) {
 			if cut := strings.Contains(g.Log.String(), "uploads by websocket cut off"); cut == finish {
 				t.Errorf("cut off: %v", cut)
 			}
-			if !strings.Contains(g.Log.String(), "uploads in all") {
-				t.Error("the child does not log its uploads")
+			if !strings.Contains(g.Log.String(), "upload totals") {
+				t.Error("the child does not say what it has taken")
 			}
 		})
 	}

@@ -1,6 +1,6 @@
-// Package access decides which requests may read and write: by the token, by the
-// console's session, by the application's own identities, and by the origin of the
-// page that a browser sent them for.
+// Package access controls which requests may read and write. It checks the token, the
+// console's session, the identities of the application, and the origin of the web page
+// that sent the request.
 package access
 
 import (
@@ -17,48 +17,50 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Options configure a Guard. The zero value lets everybody in.
+// Options configure a Guard. The zero value admits every request, except writes from
+// pages of other origins.
 type Options struct {
-	// Token is what the administrator sends; empty for none.
+	// Token is the administrator's bearer token; empty for none.
 	Token string
-	// Origins may write from a browser, beside the server's own.
+	// Origins are the other origins whose pages may write. The server's own origin
+	// always may.
 	Origins server.Origins
-	// HTTPS says that the server itself speaks TLS.
+	// HTTPS is true if the server itself serves TLS.
 	HTTPS bool
-	// Authenticate says who sends a request, for an application that knows: nil is
-	// an anonymous caller, an error is 401, or its own status if it is a *server.Error.
+	// Authenticate returns the sender of a request, or nil for an anonymous one. An
+	// error becomes a 401 response, or has its own status if it is a *server.Error.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
-	// Logger gets the errors of Authenticate. Default: nowhere.
+	// Logger gets the errors of Authenticate. Default: none.
 	Logger *slog.Logger
 }
 
-// Identity is who sends a request.
+// Identity is the sender of a request.
 type Identity struct {
-	// Subject names the caller in the application's own terms. Empty for the token.
+	// Subject is the application's name for the sender. It is empty for the token.
 	Subject string
-	// Scopes are what the caller may do, for the application itself to read.
+	// Scopes are the rights of the sender. Only the application uses them.
 	Scopes []string
-	// Admin may do what the token may do.
+	// Admin gives the sender the rights of the token.
 	Admin bool
-	// Cookie says that the identity comes from a cookie, which a browser sends by
-	// itself, whichever page made it send the request.
+	// Cookie is true if the identity comes from a cookie. A browser sends cookies with
+	// requests of any page.
 	Cookie bool
 }
 
-// Guard admits requests. Its methods Read, Write and Page are for
+// Guard checks requests. Its methods Read, Write and SameOrigin are values for
 // server.Route.Admit; who is an *Identity, or nil.
 type Guard struct {
-	o        Options
-	digest   *[sha256.Size]byte // of the token; nil: none is set
-	sessions sessions           // of those who gave the token at the console
+	options  Options
+	digest   *[sha256.Size]byte // SHA-256 of the token; nil if no token is set
+	sessions sessions           // console sessions
 }
 
-// New makes a guard.
+// New returns a guard.
 func New(o Options) *Guard {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Guard{o: o, sessions: newSessions(o.Token)}
+	g := &Guard{options: o, sessions: newSessions(o.Token)}
 	if o.Token != "" {
 		digest := sha256.Sum256([]byte(o.Token))
 		g.digest = &digest
@@ -66,11 +68,10 @@ func New(o Options) *Guard {
 	return g
 }
 
-// Secret reports whether a token is set.
-func (g *Guard) Secret() bool { return g.digest != nil }
+// HasToken reports whether a token is set.
+func (g *Guard) HasToken() bool { return g.digest != nil }
 
-// Write admits a request that carries the token, where one is set, and that no
-// foreign page has sent.
+// Write admits a request that Read admits, unless a page of another origin has sent it.
 func (g *Guard) Write(h *fasthttp.RequestHeader) (who any, err error) {
 	if who, err = g.Read(h); err != nil {
 		return who, err
@@ -78,13 +79,13 @@ func (g *Guard) Write(h *fasthttp.RequestHeader) (who any, err error) {
 	return who, g.origin(h)
 }
 
-// Page refuses what a page of another origin has sent: a browser lets every page
-// send a form, or open a WebSocket, to anywhere (RFC 6455 §10.2).
-func (g *Guard) Page(h *fasthttp.RequestHeader) (who any, err error) { return nil, g.origin(h) }
+// SameOrigin refuses requests from pages of other origins. A browser lets every page send
+// forms and open WebSockets to any server (RFC 6455 section 10.2).
+func (g *Guard) SameOrigin(h *fasthttp.RequestHeader) (who any, err error) { return nil, g.origin(h) }
 
-// Read admits a request of the administrator, where a token is set. An identity
-// that comes from a cookie counts for pages of this server only, also where nothing
-// is written.
+// Read admits a request of the administrator, or every request if no token is set. A
+// request whose identity comes from a cookie must have been sent by a page of this server
+// or of an allowed origin.
 func (g *Guard) Read(h *fasthttp.RequestHeader) (who any, err error) {
 	if g.digest == nil {
 		return nil, nil
@@ -95,68 +96,69 @@ func (g *Guard) Read(h *fasthttp.RequestHeader) (who any, err error) {
 		return nil, err
 	case id == nil:
 		return nil, errNoToken()
-	case id.Cookie && !g.sameOrigin(h):
-		return nil, errForeign()
+	case id.Cookie && !g.isSameOrigin(h):
+		return nil, errOtherOrigin()
 	case !id.Admin:
 		return nil, server.Fail(fasthttp.StatusForbidden, "only the administrator may do this")
 	}
 	return id, nil
 }
 
-// errNoToken and errForeign are made anew: a response may be written from them.
+// errNoToken and errOtherOrigin return new values, because a response may be written
+// into them.
 func errNoToken() error {
 	return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "a bearer token is needed", Challenge: `Bearer realm="gale"`}
 }
 
-func errForeign() error {
+func errOtherOrigin() error {
 	return server.Fail(fasthttp.StatusForbidden, "refused: sent by a page of another origin, see -origins")
 }
 
 func (g *Guard) origin(h *fasthttp.RequestHeader) error {
-	if !g.sameOrigin(h) {
-		return errForeign()
+	if !g.isSameOrigin(h) {
+		return errOtherOrigin()
 	}
 	return nil
 }
 
-// identify returns who sends a request; nil is an anonymous caller. The token and
-// the console's session come first.
+// identify returns the sender of a request, or nil for an anonymous one. The token and
+// the console's session have precedence over Authenticate.
 func (g *Guard) identify(h *fasthttp.RequestHeader) (*Identity, error) {
 	given := string(h.Peek(fasthttp.HeaderAuthorization))
-	if session := h.Cookie(sessionCookie); g.digest != nil && given == "" && len(session) > 0 && g.sessions.holds(string(session), time.Now()) {
+	if session := h.Cookie(sessionCookie); g.digest != nil && given == "" && len(session) > 0 && g.sessions.valid(string(session), time.Now()) {
 		return &Identity{Admin: true, Cookie: true}, nil
 	}
-	if scheme, token, _ := strings.Cut(given, " "); strings.EqualFold(scheme, "Bearer") && g.Matches(token) {
+	if scheme, token, _ := strings.Cut(given, " "); strings.EqualFold(scheme, "Bearer") && g.IsToken(token) {
 		return &Identity{Admin: true}, nil
 	}
-	if g.o.Authenticate == nil {
+	if g.options.Authenticate == nil {
 		return nil, nil
 	}
-	id, err := g.o.Authenticate(h)
+	id, err := g.options.Authenticate(h)
 	if err == nil {
 		return id, nil
 	}
-	if own, ok := err.(*server.Error); ok { //nolint:errorlint // a wrapped one is an internal error
+	if own, ok := err.(*server.Error); ok { //nolint:errorlint // a wrapped server.Error is an internal error
 		return nil, own
 	}
-	g.o.Logger.Log(context.Background(), slog.LevelDebug, "request not authenticated", "error", err)
+	g.options.Logger.Log(context.Background(), slog.LevelDebug, "request not authenticated", "error", err)
 	return nil, &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "not authenticated", Challenge: `Bearer realm="gale"`}
 }
 
-// Matches reports whether token is the one that is set. Comparing digests takes
-// the same time whatever its length.
-func (g *Guard) Matches(token string) bool {
+// IsToken reports whether token is the administrator's. It compares digests, so that its
+// duration does not depend on the token.
+func (g *Guard) IsToken(token string) bool {
 	digest := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	return g.digest != nil && subtle.ConstantTimeCompare(digest[:], g.digest[:]) == 1
 }
 
-// sameOrigin reports whether a browser, if it was one, sent the request for a
-// page of this server or of a trusted origin: Sec-Fetch-Site (Fetch Metadata
-// §2.3) where there is one, else Origin (see server.SameOrigin). What sends
-// neither is no browser that could be misused.
-func (g *Guard) sameOrigin(h *fasthttp.RequestHeader) bool {
+// isSameOrigin reports whether a request comes from a page of this server or of an allowed
+// origin, or not from a web page at all. It reads Sec-Fetch-Site (Fetch Metadata section
+// 2.3), or Origin if that is missing (see server.SameOrigin). A client that sends neither
+// is not a browser.
+func (g *Guard) isSameOrigin(h *fasthttp.RequestHeader) bool {
 	origin := string(h.Peek(fasthttp.HeaderOrigin))
-	if g.o.Origins.Match([]byte(origin)) {
+	if g.options.Origins.Match([]byte(origin)) {
 		return true
 	}
 	switch server.List(h, "Sec-Fetch-Site") {
@@ -166,13 +168,13 @@ func (g *Guard) sameOrigin(h *fasthttp.RequestHeader) bool {
 		if origin == "" {
 			return true
 		}
-		return server.SameOrigin(h, origin, g.o.HTTPS)
+		return server.SameOrigin(h, origin, g.options.HTTPS)
 	}
 	return false
 }
 
-// WithToken lets a token through that came as a subprotocol, as a browser sends it
-// with a WebSocket's handshake.
+// WithToken returns an Admit function that also accepts the token as a subprotocol.
+// Browsers can send it with a WebSocket handshake only in this way.
 func WithToken(admit func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
 	return func(h *fasthttp.RequestHeader) (any, error) {
 		if token, offered := upgrade.Bearer(h); offered && len(h.Peek(fasthttp.HeaderAuthorization)) == 0 {

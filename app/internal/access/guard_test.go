@@ -6,7 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Where the server itself speaks TLS, a page by http is of another origin.
+// If the server serves TLS, a page loaded by http has another origin.
 func TestPagesOfAServerWithTLS(t *testing.T) {
 	t.Parallel()
 	for origin, allowed := range map[string]bool{"https://shop.example": true, "https://shop.example:443": true, "http://shop.example": false} {

@@ -6,34 +6,34 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Own returns the routes of an application as they are guarded. What a page of
-// another origin writes, and its WebSocket handshakes, get 403. Where a token is set,
-// writes need it, or an identity, unless the route is Public. A write is every method
-// but GET, HEAD, OPTIONS and TRACE, and a GET that says so.
-func (g *Guard) Own(own []server.Route) []server.Route {
+// Protect returns the routes of an application with access control. Writes and WebSocket
+// handshakes from pages of other origins get a 403 response. If a token is set, writes
+// need the token or an identity, unless the route is Public. Writes are requests with a
+// method other than GET, HEAD, OPTIONS and TRACE, and those to routes with Writes.
+func (g *Guard) Protect(own []server.Route) []server.Route {
 	all := make([]server.Route, len(own))
 	for i, r := range own {
-		r.Admit = both(WithToken(g.own(r)), r.Admit)
+		r.Admit = inSequence(WithToken(g.admitOwn(r)), r.Admit)
 		all[i] = r
 	}
 	return all
 }
 
-// own is what a route of an application needs.
-func (g *Guard) own(r server.Route) func(*fasthttp.RequestHeader) (any, error) {
+// admitOwn returns the Admit function for a route of an application.
+func (g *Guard) admitOwn(r server.Route) func(*fasthttp.RequestHeader) (any, error) {
 	writes := isWrite(r)
 	return func(h *fasthttp.RequestHeader) (any, error) {
-		if (writes || len(h.Peek(fasthttp.HeaderUpgrade)) > 0) && !g.sameOrigin(h) {
-			return nil, errForeign()
+		if (writes || len(h.Peek(fasthttp.HeaderUpgrade)) > 0) && !g.isSameOrigin(h) {
+			return nil, errOtherOrigin()
 		}
-		if g.digest == nil && g.o.Authenticate == nil {
+		if g.digest == nil && g.options.Authenticate == nil {
 			return nil, nil
 		}
 		id, err := g.identify(h)
 		switch {
 		case err != nil:
 			return nil, err
-		case id != nil && id.Cookie && !g.mayKnow(h):
+		case id != nil && id.Cookie && !g.acceptsCookie(h):
 			id = nil
 		}
 		if id == nil && writes && !r.Public && g.digest != nil {
@@ -46,11 +46,12 @@ func (g *Guard) own(r server.Route) func(*fasthttp.RequestHeader) (any, error) {
 	}
 }
 
-// mayKnow reports whether an identity from a cookie counts: for pages of this
-// server, and for a link that a person follows from anywhere, since no page can read
-// the response (Fetch Metadata §2.2 and §2.3). Else the caller is anonymous.
-func (g *Guard) mayKnow(h *fasthttp.RequestHeader) bool {
-	return g.sameOrigin(h) || server.List(h, "Sec-Fetch-Mode") == "navigate" && server.List(h, "Sec-Fetch-Dest") == "document"
+// acceptsCookie reports whether an identity from a cookie is accepted: in requests from
+// pages of this server or of an allowed origin, and when a person follows a link on any
+// page, because that page cannot read the response (Fetch Metadata sections 2.2 and 2.3).
+// Otherwise the sender is anonymous.
+func (g *Guard) acceptsCookie(h *fasthttp.RequestHeader) bool {
+	return g.isSameOrigin(h) || server.List(h, "Sec-Fetch-Mode") == "navigate" && server.List(h, "Sec-Fetch-Dest") == "document"
 }
 
 func isWrite(r server.Route) bool {
@@ -61,9 +62,9 @@ func isWrite(r server.Route) bool {
 	return true
 }
 
-// both admits what first and then second, if there is one, admit. What second
-// returns is what handlers get, unless it is nil.
-func both(first, second func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
+// inSequence returns an Admit function that calls first and then second, which may be
+// nil. Handlers get the value of second, or of first if that is nil.
+func inSequence(first, second func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
 	if second == nil {
 		return first
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// What each kind of route of an application asks for.
+// Each kind of request to a route of an application is admitted or refused as documented.
 func TestOwnRoutes(t *testing.T) {
 	foreign := map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
 	link := map[string]string{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -30,25 +30,25 @@ func TestOwnRoutes(t *testing.T) {
 		who    string // the identity's subject; - for none, token for the administrator
 	}{
 		{"a read", "secret", server.Route{Method: "GET"}, nil, 0, "-"},
-		{"a read of a foreign page", "secret", server.Route{Method: "GET"}, foreign, 0, "-"},
+		{"a read by a page of another origin", "secret", server.Route{Method: "GET"}, foreign, 0, "-"},
 		{"a write", "secret", server.Route{Method: "POST"}, nil, 401, ""},
 		{"a write by another method", "secret", server.Route{Method: "PURGE"}, nil, 401, ""},
 		{"a write with the token", "secret", server.Route{Method: "PUT"}, token, 0, "token"},
 		{"a write by a user", "secret", server.Route{Method: "DELETE"}, user, 0, "ada"},
 		{"a write without a token set", "", server.Route{Method: "PATCH"}, nil, 0, "-"},
-		{"a write of a foreign page", "", server.Route{Method: "POST"}, foreign, 403, ""},
+		{"a write by a page of another origin", "", server.Route{Method: "POST"}, foreign, 403, ""},
 		{"a GET that writes", "secret", server.Route{Method: "GET", Writes: true}, nil, 401, ""},
-		{"a GET that writes, of a foreign page", "", server.Route{Method: "GET", Writes: true}, foreign, 403, ""},
+		{"a GET that writes, by a page of another origin", "", server.Route{Method: "GET", Writes: true}, foreign, 403, ""},
 		{"a public write", "secret", server.Route{Method: "POST", Public: true}, nil, 0, "-"},
-		{"a public write of a foreign page", "secret", server.Route{Method: "POST", Public: true}, foreign, 403, ""},
+		{"a public write by a page of another origin", "secret", server.Route{Method: "POST", Public: true}, foreign, 403, ""},
 		{"a public write by a user", "secret", server.Route{Method: "POST", Public: true}, user, 0, "ada"},
 		{"a WebSocket", "secret", server.Route{Method: "GET"}, map[string]string{"Upgrade": "websocket", "Origin": "http://shop.example"}, 0, "-"},
-		{"a WebSocket of a foreign page", "", server.Route{Method: "GET"}, map[string]string{"Upgrade": "websocket", "Origin": "https://evil.example"}, 403, ""},
+		{"a WebSocket by a page of another origin", "", server.Route{Method: "GET"}, map[string]string{"Upgrade": "websocket", "Origin": "https://evil.example"}, 403, ""},
 		{"a WebSocket with a subprotocol", "secret", server.Route{Method: "GET"}, map[string]string{"Upgrade": "websocket", "Sec-WebSocket-Protocol": "bearer.ada"}, 0, "ada"},
 		{"a cookie", "secret", server.Route{Method: "POST"}, cookie(nil), 0, "ada"},
-		{"a cookie of a foreign page's write", "secret", server.Route{Method: "POST"}, cookie(foreign), 403, ""},
-		{"a cookie of a foreign page's read", "secret", server.Route{Method: "GET"}, cookie(foreign), 0, "-"},
-		{"a cookie behind a link", "secret", server.Route{Method: "GET"}, cookie(link), 0, "ada"},
+		{"a cookie with a write by a page of another origin", "secret", server.Route{Method: "POST"}, cookie(foreign), 403, ""},
+		{"a cookie with a read by a page of another origin", "secret", server.Route{Method: "GET"}, cookie(foreign), 0, "-"},
+		{"a cookie with a followed link", "secret", server.Route{Method: "GET"}, cookie(link), 0, "ada"},
 		{"a caller that is refused", "", server.Route{Method: "GET"}, map[string]string{"Authorization": "Bearer nobody"}, 401, ""},
 		{"a caller with a status", "", server.Route{Method: "GET", Public: true}, map[string]string{"Authorization": "Bearer late"}, 419, ""},
 	} {
@@ -63,7 +63,7 @@ func TestOwnRoutes(t *testing.T) {
 			for name, value := range row.fields {
 				h.Set(name, value)
 			}
-			who, err := g.Own([]server.Route{row.route})[0].Admit(&h)
+			who, err := g.Protect([]server.Route{row.route})[0].Admit(&h)
 			if got := statusOf(err); got != row.status || err != nil && got == 0 {
 				t.Fatalf("%v, want status %d", err, row.status)
 			}
@@ -71,13 +71,13 @@ func TestOwnRoutes(t *testing.T) {
 				t.Errorf("admitted %q, want %q", nameOf(who), row.who)
 			}
 			if calls > 1 {
-				t.Errorf("asked %d times", calls)
+				t.Errorf("Authenticate was called %d times", calls)
 			}
 		})
 	}
 }
 
-// users is what an application may say.
+// users is the Authenticate function of an application.
 func users(h *fasthttp.RequestHeader) (*Identity, error) {
 	switch {
 	case string(h.Peek("Authorization")) == "Bearer ada":
@@ -107,8 +107,8 @@ func nameOf(who any) string {
 	return id.Subject
 }
 
-// On the platform's routes an identity that is Admin counts as the token, and no
-// other does.
+// On the platform's routes, an identity with Admin has the rights of the token, and other
+// identities have none.
 func TestIdentitiesOnPlatformRoutes(t *testing.T) {
 	g := New(Options{Token: "secret", Authenticate: users})
 	for _, row := range []struct {
@@ -139,15 +139,15 @@ func TestIdentitiesOnPlatformRoutes(t *testing.T) {
 		return &h
 	}())
 	if e, ok := errors.AsType[*server.Error](err); !ok || e.Reason != "not authenticated" {
-		t.Errorf("an error of the application is shown: %v", err)
+		t.Errorf("the response contains an error of the application: %v", err)
 	}
 }
 
-// A route's own Admit comes after the guard, and what it returns is what handlers get.
+// A route's own Admit runs after the guard's, and handlers get its value.
 func TestOwnAdmit(t *testing.T) {
 	g := New(Options{Token: "secret", Authenticate: users})
 	called := false
-	admit := g.Own([]server.Route{{Method: "POST", Admit: func(h *fasthttp.RequestHeader) (any, error) {
+	admit := g.Protect([]server.Route{{Method: "POST", Admit: func(h *fasthttp.RequestHeader) (any, error) {
 		called = true
 		if len(h.Peek("X-Tenant")) == 0 {
 			return nil, server.Fail(400, "tenant is missing")

@@ -15,44 +15,45 @@ import (
 )
 
 const (
-	// sessionCookie is the cookie of who has given the token at the console.
+	// sessionCookie is the name of the cookie of a console session.
 	sessionCookie = "gale_session"
-	// sessionFor is how long it is good for.
-	sessionFor = 12 * time.Hour
+	// sessionDuration is the time until a session expires.
+	sessionDuration = 12 * time.Hour
 )
 
-// sessions are proofs that somebody has given the token: a time and a message
-// authentication code of it (RFC 2104), under a key that is made of the token
-// (HKDF, RFC 5869). So each process knows those of the others, nothing needs to
-// be kept, the token itself is in no cookie, and a new token ends them all.
+// sessions creates and validates console sessions. A session consists of an expiry time, a
+// nonce, and their message authentication code (RFC 2104) with a key derived from the
+// token (HKDF, RFC 5869). Every process can therefore validate the sessions of the others
+// without shared state, no cookie contains the token, and a new token ends all sessions.
 type sessions struct{ key []byte }
 
 func newSessions(token string) sessions {
 	key, err := hkdf.Key(sha256.New, []byte(token), nil, "gale console session", sha256.Size)
-	if err != nil { // only of too long a key, or a short token under FIPS 140: then nobody has a session
+	if err != nil { // a short token in FIPS 140 mode: sessions are then never valid
 		return sessions{}
 	}
 	return sessions{key}
 }
 
-// Begin makes the cookie of a new session, for a browser that reached the server by
-// scheme under path.
-func (g *Guard) Begin(scheme, path string) *fasthttp.Cookie {
-	return g.sessions.cookie(g.sessions.begin(time.Now().Add(sessionFor)), scheme, path)
+// NewSession returns the cookie of a new session. The browser has reached the server with
+// scheme, under the path prefix path.
+func (g *Guard) NewSession(scheme, path string) *fasthttp.Cookie {
+	return g.sessions.cookie(g.sessions.create(time.Now().Add(sessionDuration)), scheme, path)
 }
 
-// End makes the cookie that removes a session.
-func (g *Guard) End(scheme, path string) *fasthttp.Cookie { return g.sessions.cookie("", scheme, path) }
+// EndSession returns a cookie that removes the session's cookie.
+func (g *Guard) EndSession(scheme, path string) *fasthttp.Cookie {
+	return g.sessions.cookie("", scheme, path)
+}
 
-// begin makes a session that is good until a time.
-func (s sessions) begin(until time.Time) string {
+// create returns a session that expires at until.
+func (s sessions) create(until time.Time) string {
 	text := strconv.FormatInt(until.Unix(), 10) + "." + rand.Text()
 	return text + "." + s.sign(text)
 }
 
-// holds reports whether a session was begun here, or at a sibling, and is not
-// over.
-func (s sessions) holds(session string, now time.Time) bool {
+// valid reports whether a session was created with the same token and has not expired.
+func (s sessions) valid(session string, now time.Time) bool {
 	cut := strings.LastIndexByte(session, '.')
 	if len(s.key) == 0 || cut < 0 || !hmac.Equal([]byte(session[cut+1:]), []byte(s.sign(session[:cut]))) {
 		return false
@@ -68,13 +69,14 @@ func (s sessions) sign(text string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// cookie makes the Set-Cookie for a session, or for none, which removes it. No
-// script can read it and no page of another site can send it (RFC 6265bis §5.4.7).
+// cookie returns the cookie of a session; an empty session removes the cookie. Scripts
+// cannot read the cookie, and pages of other sites cannot send it (RFC 6265bis section
+// 5.4.7).
 func (s sessions) cookie(session, scheme, path string) *fasthttp.Cookie {
 	var c fasthttp.Cookie
 	c.SetKey(sessionCookie)
 	c.SetValue(session)
-	c.SetPath(cmp.Or(path, "/")) // else it would go to whatever shares the host
+	c.SetPath(cmp.Or(path, "/")) // other servers may share the host
 	c.SetHTTPOnly(true)
 	c.SetSecure(scheme == "https")
 	c.SetSameSite(fasthttp.CookieSameSiteStrictMode)
@@ -82,6 +84,6 @@ func (s sessions) cookie(session, scheme, path string) *fasthttp.Cookie {
 		c.SetExpire(fasthttp.CookieExpireDelete)
 		return &c
 	}
-	c.SetMaxAge(int(sessionFor.Seconds()))
+	c.SetMaxAge(int(sessionDuration.Seconds()))
 	return &c
 }

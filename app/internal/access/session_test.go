@@ -14,12 +14,12 @@ import (
 func TestSessions(t *testing.T) {
 	now := time.Now()
 	ours, sibling, others := newSessions("the token"), newSessions("the token"), newSessions("another token")
-	s := ours.begin(now.Add(time.Hour))
+	s := ours.create(now.Add(time.Hour))
 	parts := strings.Split(s, ".")
 	if len(parts) != 3 || strings.Contains(s, "token") {
 		t.Fatalf("session %q", s)
 	}
-	if s == ours.begin(now.Add(time.Hour)) {
+	if s == ours.create(now.Add(time.Hour)) {
 		t.Error("two sessions are the same")
 	}
 	for _, row := range []struct {
@@ -29,33 +29,33 @@ func TestSessions(t *testing.T) {
 		now     time.Time
 		want    bool
 	}{
-		{"begun here", ours, s, now, true},
-		{"begun by a sibling", sibling, s, now, true},
+		{"created here", ours, s, now, true},
+		{"created by another process", sibling, s, now, true},
 		{"another token", others, s, now, false},
-		{"over", ours, s, now.Add(time.Hour + time.Second), false},
+		{"expired", ours, s, now.Add(time.Hour + time.Second), false},
 		{"a later time", ours, "9" + s, now, false},
 		{"another nonce", ours, parts[0] + ".x." + parts[2], now, false},
 		{"no code", ours, parts[0] + "." + parts[1], now, false},
 		{"empty code", ours, parts[0] + "." + parts[1] + ".", now, false},
 		{"empty", ours, "", now, false},
 		{"dots", ours, "..", now, false},
-		{"no key", sessions{}, sessions{}.begin(now.Add(time.Hour)), now, false},
+		{"no key", sessions{}, sessions{}.create(now.Add(time.Hour)), now, false},
 	} {
-		if got := row.by.holds(row.session, row.now); got != row.want {
+		if got := row.by.valid(row.session, row.now); got != row.want {
 			t.Errorf("%s: %v", row.name, got)
 		}
 	}
 }
 
-// A browser sends cookies by itself, whichever page made it: a session counts
-// for pages of this origin only, and never beside a token that is wrong.
-func TestWhomASessionLetsIn(t *testing.T) {
+// A browser sends cookies with requests of any page. A session is therefore only accepted
+// for pages of this server and of allowed origins, and never together with a wrong token.
+func TestSessionOrigins(t *testing.T) {
 	origins, err := server.ParseOrigins([]string{"https://app.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := New(Options{Token: "secret", Origins: origins})
-	s := a.sessions.begin(time.Now().Add(time.Hour))
+	s := a.sessions.create(time.Now().Add(time.Hour))
 	for _, row := range []struct {
 		name   string
 		fields map[string]string
@@ -66,8 +66,8 @@ func TestWhomASessionLetsIn(t *testing.T) {
 		{"another port", map[string]string{"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:9"}, 403},
 		{"another port, and no Origin", map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
 		{"another site", map[string]string{"Origin": "http://evil.example"}, 403},
-		{"an origin that may", map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 0},
-		{"a wrong token beside it", map[string]string{"Authorization": "Bearer wrong"}, 401},
+		{"an allowed origin", map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 0},
+		{"with a wrong token", map[string]string{"Authorization": "Bearer wrong"}, 401},
 		{"the token", map[string]string{"Authorization": "Bearer secret", "Cookie": ""}, 0},
 		{"a forged session", map[string]string{"Cookie": sessionCookie + "=" + s + "x"}, 401},
 		{"none", map[string]string{"Cookie": ""}, 401},
@@ -89,7 +89,7 @@ func TestWhomASessionLetsIn(t *testing.T) {
 	}
 }
 
-// statusOf is the status that a request is refused with; 0 if it is not.
+// statusOf returns the status of a refused request, or 0.
 func statusOf(err error) int {
 	if e, ok := errors.AsType[*server.Error](err); ok {
 		return e.Status

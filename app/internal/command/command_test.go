@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-func nothing(string) (string, bool) { return "", false }
+func noVariables(string) (string, bool) { return "", false }
 
 func load(t *testing.T, text string) []Spec {
 	t.Helper()
-	specs, faults := parse(text, nothing)
+	specs, faults := parse(text, noVariables)
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
@@ -46,10 +46,10 @@ func TestFile(t *testing.T) {
 	}
 	s := specs[0]
 	if s.Name != "flac" || s.Timeout != 90*time.Second || s.MaxOutput != 1000 || !slices.Equal(s.Env, []string{"LANG=C", "MODE=fast"}) ||
-		!slices.Equal(s.RetryCodes, []int{75}) || s.takes() != 2 || !s.accepts("x.wav") || s.accepts("x.mp3") {
+		!slices.Equal(s.RetryCodes, []int{75}) || s.argCount() != 2 || !s.accepts("x.wav") || s.accepts("x.mp3") {
 		t.Errorf("%+v", s)
 	}
-	if n := specs[1]; n.Timeout != DefaultTimeout || n.MaxOutput != DefaultMaxOutput || n.takes() != 0 {
+	if n := specs[1]; n.Timeout != DefaultTimeout || n.MaxOutput != DefaultMaxOutput || n.argCount() != 0 {
 		t.Errorf("%+v", n)
 	}
 	if periodic, err := Schedules(specs); err != nil || len(periodic) != 1 || periodic[0].Task.Name != "nightly" || !periodic[0].Once {
@@ -63,36 +63,36 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// All that is wrong with a file is said at once.
+// All faults of a file are reported together.
 func TestFileRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		`[tasks.a]`:                                                                     "names no program",
-		"[tasks.a]\nargv = [\"{0}\"]":                                                   "program itself",
+		`[tasks.a]`:                                                                     "argv: is empty",
+		"[tasks.a]\nargv = [\"{0}\"]":                                                   "the program must not contain a placeholder",
 		"[tasks.a]\nargv = [\"x\", \"{name}\"]":                                         "unknown placeholder {name}",
 		"[tasks.a]\nargv = [\"x\", \"{32}\"]":                                           "unknown placeholder {32}",
 		"[tasks.a]\nargv = [\"x\", \"{007}\"]":                                          "unknown placeholder {007}",
 		"[tasks.a]\nargv = [\"x\\u0000\"]":                                              "zero byte",
-		"[tasks.\"a b\"]\nargv = [\"x\"]":                                               "the name is not",
-		"[tasks.types]\nargv = [\"x\"]":                                                 "the name is not",
+		"[tasks.\"a b\"]\nargv = [\"x\"]":                                               "the name must consist",
+		"[tasks.types]\nargv = [\"x\"]":                                                 "the name must consist",
 		"[tasks.a]\nargv = [\"x\"]\nshell = true":                                       "tasks.a.shell: unknown key",
-		"[tasks.a]\nargv = \"x\"":                                                       "argv: must be an array, not a text",
-		"[tasks.a]\nargv = [7]":                                                         "argv[0]: must be a text, not a whole number",
-		"[tasks.a]\nargv = [\"x\"]\nArgv = [\"y\"]":                                     "tasks.a.Argv: unknown key; it is written argv",
-		"[tasks.a]\nargv = [\"x\"]\ntimeout = 0":                                        "timeout: must be more than zero",
-		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"0s\"":                                   "timeout: must be more than zero",
-		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"\"":                                     "timeout: \"\" is not a duration",
+		"[tasks.a]\nargv = \"x\"":                                                       "argv: must be an array, not a string",
+		"[tasks.a]\nargv = [7]":                                                         "argv[0]: must be a string, not an integer",
+		"[tasks.a]\nargv = [\"x\"]\nArgv = [\"y\"]":                                     "tasks.a.Argv: unknown key; use argv",
+		"[tasks.a]\nargv = [\"x\"]\ntimeout = 0":                                        "timeout: must be greater than zero",
+		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"0s\"":                                   "timeout: must be greater than zero",
+		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"\"":                                     "timeout: \"\" is no duration",
 		"[tasks.a]\nargv = [\"x\"]\ntimeout = true":                                     "timeout: must be a duration",
-		"[tasks.a]\nargv = [\"x\"]\nmax_output = 0":                                     "max_output: 0 is not within 1 and",
-		"[tasks.a]\nargv = [\"x\"]\nmax_output = \"1\"":                                 "max_output: must be a whole number, not a text",
+		"[tasks.a]\nargv = [\"x\"]\nmax_output = 0":                                     "max_output: 0 is not between 1 and",
+		"[tasks.a]\nargv = [\"x\"]\nmax_output = \"1\"":                                 "max_output: must be an integer, not a string",
 		"[tasks.a]\nargv = [\"x\"]\nretry_codes = [\"1\"]":                              "retry_codes:",
 		"[tasks.a]\nargv = [\"x\"]\nrate = \"\"":                                        "rate: is empty",
 		"[tasks.a]\nargv = [\"x\"]\nrate = \"0/s\"":                                     "rate:",
 		"[tasks.a]\nargv = [\"x\"]\nqueue = \"\"":                                       "queue: is empty",
 		"[tasks.a]\nargv = [\"x\"]\nmissed = \"\"":                                      "missed: is empty",
 		"[tasks.a]\nargv = [\"x\"]\nschedule = \"\"":                                    "schedule: is empty",
-		"[tasks.a]\nargv = [\"x\"]\nenv = [\"A=" + strings.Repeat("a", 200_000) + "\"]": "argv, env: one of them is 200002 bytes long",
-		"[tasks.a]\nargv = [\"x\", \"" + strings.Repeat("a", 200_000) + "\"]":           "argv, env: one of them is 200000 bytes long",
-		"[tasks]\na = 7":                                                                "tasks.a: wants a table",
+		"[tasks.a]\nargv = [\"x\"]\nenv = [\"A=" + strings.Repeat("a", 200_000) + "\"]": "argv, env: one element is 200002 bytes long",
+		"[tasks.a]\nargv = [\"x\", \"" + strings.Repeat("a", 200_000) + "\"]":           "argv, env: one element is 200000 bytes long",
+		"[tasks]\na = 7":                                                                "tasks.a: must be a table",
 		"[other]":                                                                       "other: unknown key",
 		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"soon\"":                                 "timeout:",
 		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"-1s\"":                                  "timeout:",
@@ -102,30 +102,30 @@ func TestFileRefused(t *testing.T) {
 		"[tasks.a]\nargv = [\"x\"]\non_upload = [\"[\"]":                                "on_upload:",
 		"[tasks.a]\nargv = [\"x\"]\nschedule = \"TZ=UTC\"":                              "schedule:",
 		"[tasks.a]\nargv = [\"x\", \"{0}\"]\nschedule = \"@hourly\"":                    "takes arguments",
-		`tasks = 7`: "wants tables",
+		`tasks = 7`: "must be tables",
 		`[tasks`:    "line 1",
 	} {
-		if _, faults := parse(text, nothing); !strings.Contains(strings.Join(faults, "\n"), want) {
+		if _, faults := parse(text, noVariables); !strings.Contains(strings.Join(faults, "\n"), want) {
 			t.Errorf("%q: %q, want %q", text, faults, want)
 		}
 	}
-	if _, faults := parse("[tasks.a]\n[tasks.b]\nargv = [\"x\"]\ntimeout = \"0s\"", nothing); len(faults) != 2 {
+	if _, faults := parse("[tasks.a]\n[tasks.b]\nargv = [\"x\"]\ntimeout = \"0s\"", noVariables); len(faults) != 2 {
 		t.Errorf("%q", faults)
 	}
-	if _, faults := Load(filepath.Join(t.TempDir(), "none.toml"), nothing); len(faults) != 1 {
+	if _, faults := Load(filepath.Join(t.TempDir(), "none.toml"), noVariables); len(faults) != 1 {
 		t.Errorf("%q", faults)
 	}
-	if _, faults := Load("/dev/zero", nothing); len(faults) != 1 {
+	if _, faults := Load("/dev/zero", noVariables); len(faults) != 1 {
 		t.Errorf("%q", faults)
 	}
 }
 
-// A value is a part of one element and nothing else, whatever it holds.
+// A value stays within one element, whatever it contains.
 func TestExpand(t *testing.T) {
 	s := load(t, `[tasks.a]
 		argv = ["x", "-n={0}", "{0}", "a {1} {id} {9}"]`)[0]
-	if s.takes() != 10 {
-		t.Fatalf("takes %d", s.takes())
+	if s.argCount() != 10 {
+		t.Fatalf("takes %d", s.argCount())
 	}
 	args := []string{"{1} {file} $(id) `id`; rm -rf / \"' \n", "{0}", "", "", "", "", "", "", "", "*"}
 	got, err := s.expand(args, "/f", "the-id")
@@ -149,7 +149,7 @@ func FuzzExpand(f *testing.F) {
 	f.Add("{file}", "-x")
 	f.Add("a\nb", "{0}{1}")
 	specs, faults := parse(`[tasks.a]
-		argv = ["x", "{0}", "-k={1}", "{0}{1}"]`, nothing)
+		argv = ["x", "{0}", "-k={1}", "{0}{1}"]`, noVariables)
 	if len(faults) > 0 {
 		f.Fatal(faults)
 	}
@@ -164,7 +164,7 @@ func FuzzExpand(f *testing.F) {
 	})
 }
 
-// newProcess is a shell script, to have a program that does as it is told.
+// newProcess returns a process that runs a shell script.
 func newProcess(t *testing.T, script string, limit int, report func(int, string)) *process {
 	t.Helper()
 	dir := t.TempDir()
@@ -214,7 +214,7 @@ func TestProcessThatEndsBadly(t *testing.T) {
 	if _, err := p.run(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no program: %v", err)
 	}
-	// Never from the folder it works in, whatever PATH says.
+	// A program is not found in the working folder, even if PATH contains it.
 	p.path, p.argv = ".:", []string{"here"}
 	if err := os.WriteFile(filepath.Join(p.work, "here"), []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -224,10 +224,9 @@ func TestProcessThatEndsBadly(t *testing.T) {
 	}
 }
 
-// Whoever ignores TERM, and whoever went to the background, is gone when the
-// command is cancelled, or has ended. Nobody can have waited for them to end by
-// themselves: that takes longer than a test may.
-func TestNothingRemains(t *testing.T) {
+// When a command was cancelled or has ended, its processes have ended too, even those that
+// ignore TERM or run in the background. They would otherwise run longer than any test.
+func TestAllProcessesEnd(t *testing.T) {
 	for name, script := range map[string]string{
 		"cancelled":    `trap '' TERM; (trap '' TERM; echo $$ >pids; sleep 36000) & sleep 36000 & echo $! >>pids; sh -c 'trap "" TERM; echo $$ >>pids; sleep 36000' & echo progress 1; wait; wait; sleep 36000`,
 		"ended itself": `sleep 36000 & echo $! >pids; echo $$ >>pids; echo progress 1`,
@@ -259,7 +258,7 @@ func TestNothingRemains(t *testing.T) {
 				}
 				for deadline := time.Now().Add(time.Minute); alive(pid); <-time.After(5 * time.Millisecond) {
 					if time.Now().After(deadline) {
-						t.Fatalf("%d remains", pid)
+						t.Fatalf("process %d is still running", pid)
 					}
 				}
 			}
@@ -267,7 +266,7 @@ func TestNothingRemains(t *testing.T) {
 	}
 }
 
-// alive reports whether a process is there and no zombie: init reaps those.
+// alive reports whether a process exists and is not a zombie, which init reaps.
 func alive(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
@@ -279,12 +278,12 @@ func alive(pid int) bool {
 func FuzzParse(f *testing.F) {
 	f.Add("[tasks.a]\nargv = [\"x\", \"{0}\"]\nschedule = \"TZ=UTC\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		specs, faults := parse(text, nothing)
+		specs, faults := parse(text, noVariables)
 		if len(faults) > 0 {
 			return
 		}
 		for _, s := range specs {
-			if len(s.Argv) == 0 || s.takes() > maxArgs || s.Timeout <= 0 {
+			if len(s.Argv) == 0 || s.argCount() > maxArgs || s.Timeout <= 0 {
 				t.Errorf("%q: %+v", text, s)
 			}
 		}

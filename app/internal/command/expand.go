@@ -11,17 +11,17 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// placeholder stands for a value, within one element of argv.
+// placeholder matches what may be a placeholder in an element of argv.
 var placeholder = regexp.MustCompile(`\{[a-z0-9_]+\}`)
 
-// named are the placeholders that are no numbers.
-var named = []string{"{file}", "{directory}", "{filename}", "{id}"}
+// fixedPlaceholders are the placeholders that exist in every task, besides numbers.
+var fixedPlaceholders = []string{"{file}", "{directory}", "{filename}", "{id}"}
 
-// ofFile reports whether the task is about an uploaded file: then its first two
-// arguments are the file's directory and filename.
-func (s Spec) ofFile() bool {
+// isForFile reports whether the task is for an uploaded file. The first two arguments
+// are then the file's directory and filename.
+func (s Spec) isForFile() bool {
 	for _, element := range s.Argv {
-		for _, p := range named[:3] {
+		for _, p := range fixedPlaceholders[:3] {
 			if strings.Contains(element, p) {
 				return true
 			}
@@ -30,17 +30,17 @@ func (s Spec) ofFile() bool {
 	return len(s.OnUpload) > 0
 }
 
-// first is the position of the first argument that has a name in Args.
-func (s Spec) first() int {
-	if s.ofFile() {
+// firstNamed returns the position of the first argument that Args names.
+func (s Spec) firstNamed() int {
+	if s.isForFile() {
 		return 2
 	}
 	return 0
 }
 
-// takes is how many arguments the task takes.
-func (s Spec) takes() (n int) {
-	n = s.first() + len(s.Args)
+// argCount returns the number of arguments that the task takes.
+func (s Spec) argCount() (n int) {
+	n = s.firstNamed() + len(s.Args)
 	for _, element := range s.Argv {
 		for _, p := range placeholder.FindAllString(element, -1) {
 			if i, err := strconv.Atoi(p[1 : len(p)-1]); err == nil {
@@ -51,22 +51,22 @@ func (s Spec) takes() (n int) {
 	return n
 }
 
-// args are the task's arguments, all of them texts.
+// args returns the task's arguments, all of type string.
 func (s Spec) args() []jobs.Arg {
-	all := make([]jobs.Arg, s.takes())
+	all := make([]jobs.Arg, s.argCount())
 	for i := range all {
 		all[i] = jobs.Arg{Name: fmt.Sprint("arg", i), Type: jobs.ArgString, Check: checkText}
 	}
-	if s.ofFile() {
+	if s.isForFile() {
 		all[0].Name, all[1].Name = "directory", "filename"
 	}
 	for i, name := range s.Args {
-		all[s.first()+i].Name = name
+		all[s.firstNamed()+i].Name = name
 	}
 	return all
 }
 
-// accepts reports whether the task is started for an uploaded file of that name.
+// accepts reports whether the task is started for an uploaded file with that name.
 func (s Spec) accepts(filename string) bool {
 	for _, p := range s.OnUpload {
 		if ok, err := path.Match(strings.ToLower(p), strings.ToLower(filename)); ok && err == nil {
@@ -76,7 +76,8 @@ func (s Spec) accepts(filename string) bool {
 	return false
 }
 
-// check refuses arguments that could mean more to the program than a value.
+// check validates the arguments: the command line must expand without an error and must
+// not be too long.
 func (s Spec) check(raw json.RawMessage) error {
 	var args []string
 	if err := json.Unmarshal(raw, &args); err != nil {
@@ -86,28 +87,27 @@ func (s Spec) check(raw json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	return fits(argv, s.Env)
+	return checkExecSize(argv, s.Env)
 }
 
-// expand puts the values into argv. Each element is gone over once, so what
-// looks like a placeholder in a value stays as it is. A value at the beginning
-// of an element must not begin with a hyphen: the program would take it for an
-// option.
+// expand returns argv with the placeholders replaced by values. Values are not expanded
+// again. A value at the start of an element must not begin with a hyphen, because the
+// program would parse it as an option.
 func (s Spec) expand(args []string, file, id string) ([]string, error) {
 	for i, a := range args {
 		if strings.ContainsRune(a, 0) {
-			return nil, fmt.Errorf("argument %d holds a zero byte", i+1)
+			return nil, fmt.Errorf("argument %d contains a zero byte", i+1)
 		}
 	}
 	values := map[string]string{"{file}": file, "{id}": id}
 	for i, a := range args {
 		values[fmt.Sprintf("{%d}", i)] = a
 	}
-	if s.ofFile() && len(args) > 1 {
+	if s.isForFile() && len(args) > 1 {
 		values["{directory}"], values["{filename}"] = args[0], args[1]
 	}
 	for i, name := range s.Args {
-		if at := s.first() + i; at < len(args) {
+		if at := s.firstNamed() + i; at < len(args) {
 			values["{"+name+"}"] = args[at]
 		}
 	}
@@ -117,10 +117,10 @@ func (s Spec) expand(args []string, file, id string) ([]string, error) {
 			if value, ok := values[p]; ok {
 				return value
 			}
-			return p // no placeholder: it has an underscore and is no name
+			return p // has an underscore and is not a name: not a placeholder
 		})
 		if strings.HasPrefix(argv[i], "-") && !strings.HasPrefix(element, "-") {
-			return nil, fmt.Errorf("%.80q must not begin with a hyphen: it would be taken for an option", argv[i])
+			return nil, fmt.Errorf("%.80q must not begin with a hyphen: the program would parse it as an option", argv[i])
 		}
 	}
 	return argv, nil

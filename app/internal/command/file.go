@@ -1,6 +1,6 @@
-// Package command makes tasks of programs: what a TOML file says may be run,
-// with which arguments, and within which limits. No shell takes part, and what
-// a client sends never becomes more than a part of one argument.
+// Package command runs programs as tasks. A TOML file, the tasks file, defines the
+// programs, their arguments and their limits. Programs run without a shell, and a value
+// that a client sends can only become part of one argument.
 package command
 
 import (
@@ -21,44 +21,45 @@ import (
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
-// Defaults of a table of the file.
+// Defaults of the keys of a table [tasks.NAME].
 const (
 	DefaultTimeout   = 10 * time.Minute
-	DefaultMaxOutput = 1 << 20
-	// DefaultRetries is how often a task with retry_codes is tried again for
-	// which nothing else was asked.
+	DefaultMaxOutput = 1 << 20 // bytes
+	// DefaultRetries is the number of retries of a task with retry_codes, unless the
+	// client sets another number.
 	DefaultRetries = 5
 )
 
-// Bounds of the file.
+// Limits of the tasks file.
 const (
-	maxFile   = 1 << 20
-	maxOutput = 1 << 30
-	maxArgs   = 32 // {31} is the last
+	maxFile   = 1 << 20 // bytes of the file
+	maxOutput = 1 << 30 // largest max_output
+	maxArgs   = 32      // arguments of a task; {31} is the last placeholder
 )
 
-// Spec is a command task, as a table [tasks.NAME] of the file has it.
+// Spec is a command task, as a table [tasks.NAME] defines it.
 type Spec struct {
 	Name       string
-	Argv       []string
-	Args       []string // names of the arguments, for placeholders and keywords
-	OnUpload   []string // patterns of path.Match, without regard to case
-	Env        []string // NAME=value, all that the program gets beside PATH and ARTIFACTS
+	Argv       []string // program and arguments, with placeholders
+	Args       []string // names of the arguments
+	OnUpload   []string // patterns for names of uploaded files (path.Match), case-insensitive
+	Env        []string // environment of the program besides PATH and ARTIFACTS, as NAME=value
 	Timeout    time.Duration
-	MaxOutput  int
-	RetryCodes []int
-	Schedule   string
-	Missed     string // once or skip: what becomes of moments that nobody was there for
-	Queue      string // where the task waits; empty: jobs.DefaultQueue
-	Rate       string // how often it begins at most, over all workers; empty: no limit
+	MaxOutput  int    // limit on the output, in bytes
+	RetryCodes []int  // exit statuses after which the task is retried
+	Schedule   string // schedule, or empty
+	Missed     string // missed start times: "skip", or "once" to make up for the last one
+	Queue      string // queue of the task; empty: jobs.DefaultQueue
+	Rate       string // rate limit over all workers; empty: none
 }
 
-// Load reads a file of command tasks. lookup finds the variables that env names
-// without a value. It returns all that is wrong with the file, a line each.
+// Load reads a tasks file. lookup returns the value of an environment variable that env
+// names without a value. faults lists everything that is wrong with the file, a line
+// each.
 func Load(file string, lookup func(name string) (value string, ok bool)) (specs []Spec, faults []string) {
 	info, err := os.Stat(file)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFile) {
-		err = fmt.Errorf("%s is no file of at most 1 MiB", file)
+		err = fmt.Errorf("%s is not a regular file of at most 1 MiB", file)
 	}
 	var text []byte
 	if err == nil {
@@ -82,12 +83,12 @@ func parse(text string, lookup func(string) (string, bool)) (specs []Spec, fault
 	}
 	tasks, ok := all["tasks"].(map[string]any)
 	if _, given := all["tasks"]; given && !ok {
-		faults = append(faults, "tasks: wants tables, [tasks.NAME]")
+		faults = append(faults, "tasks: must be tables [tasks.NAME]")
 	}
 	for _, name := range slices.Sorted(maps.Keys(tasks)) {
 		t := table{}
 		if t.values, ok = tasks[name].(map[string]any); !ok {
-			t.fault("wants a table, [tasks.%s]", name)
+			t.fault("must be a table [tasks.%s]", name)
 		}
 		specs = append(specs, t.spec(name, lookup))
 		for _, w := range t.unknown("argv", "args", "on_upload", "env", "timeout", "max_output", "retry_codes", "schedule", "missed", "queue", "rate") {
@@ -102,28 +103,28 @@ func parse(text string, lookup func(string) (string, bool)) (specs []Spec, fault
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// spec checks a table.
+// spec returns the task that the table defines, and adds a fault for each error.
 func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 	s := Spec{
-		Name: name, Argv: t.texts("argv"), Args: t.texts("args"), OnUpload: t.texts("on_upload"), Timeout: t.span("timeout", DefaultTimeout),
-		MaxOutput: t.whole("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.codes("retry_codes"),
-		Schedule: t.text("schedule", ""), Missed: t.text("missed", "skip"), Queue: t.text("queue", ""), Rate: t.text("rate", ""),
+		Name: name, Argv: t.strings("argv"), Args: t.strings("args"), OnUpload: t.strings("on_upload"), Timeout: t.duration("timeout", DefaultTimeout),
+		MaxOutput: t.integer("max_output", 1, maxOutput, DefaultMaxOutput), RetryCodes: t.exitCodes("retry_codes"),
+		Schedule: t.string("schedule", ""), Missed: t.string("missed", "skip"), Queue: t.string("queue", ""), Rate: t.string("rate", ""),
 	}
-	env := t.texts("env")
+	env := t.strings("env")
 	if !jobs.ValidID(name) || len(name) > 64 {
-		t.fault("the name is not 1 to 64 letters, digits, dots, underscores and hyphens")
+		t.fault("the name must consist of 1 to 64 letters, digits, dots, underscores and hyphens, and must not be \"types\"")
 	}
 	s.checkArgs(t.fault)
 	s.checkArgv(t.fault)
 	for _, p := range s.OnUpload {
 		if _, err := path.Match(p, "x"); err != nil || p == "" {
-			t.fault("on_upload: %q is no pattern, such as *.wav", p)
+			t.fault("on_upload: %q is not a valid pattern, such as *.wav", p)
 		}
 	}
 	for _, e := range env {
 		key, _, set := strings.Cut(e, "=")
 		if !variable.MatchString(key) || strings.ContainsRune(e, 0) {
-			t.fault("env: %q is neither NAME nor NAME=value", e)
+			t.fault("env: %q must be NAME or NAME=value", e)
 			continue
 		}
 		if value, ok := lookup(key); !set && ok {
@@ -131,79 +132,79 @@ func (t *table) spec(name string, lookup func(string) (string, bool)) Spec {
 		}
 		switch {
 		case !set:
-		case !utf8.ValidString(e): // of the environment: the file is in UTF-8
+		case !utf8.ValidString(e): // from the environment; TOML is always UTF-8
 			t.fault("env: the value of %s is not valid UTF-8", key)
 		default:
 			s.Env = append(s.Env, e)
 		}
 	}
-	if err := fits(s.Argv, s.Env); err != nil {
+	if err := checkExecSize(s.Argv, s.Env); err != nil {
 		t.fault("argv, env: %v", err)
 	}
 	s.checkTimes(t.fault)
 	return s
 }
 
-// checkTimes looks at what says where and when the task runs.
+// checkTimes checks queue, rate and schedule.
 func (s Spec) checkTimes(fault func(string, ...any)) {
 	if s.Queue != "" && !jobs.ValidID(s.Queue) {
-		fault("queue: %q is not letters, digits, dots, underscores and hyphens", s.Queue)
+		fault("queue: %q must consist of letters, digits, dots, underscores and hyphens", s.Queue)
 	}
 	if _, err := jobs.ParseRate(s.Rate); s.Rate != "" && err != nil {
 		fault("rate: %v", err)
 	}
 	if s.Missed != "skip" && s.Missed != "once" {
-		fault("missed: %q is neither skip nor once", s.Missed)
+		fault("missed: %q must be skip or once", s.Missed)
 	}
 	if s.Schedule != "" {
 		if _, err := schedule.Parse(s.Schedule); err != nil {
 			fault("schedule: %v", err)
 		}
-		if s.takes() > 0 {
-			fault("schedule: a task that takes arguments cannot be scheduled: nobody gives them")
+		if s.argCount() > 0 {
+			fault("schedule: a task that takes arguments cannot have a schedule")
 		}
 	}
 }
 
 var argName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
-// checkArgs looks at the names of the arguments.
+// checkArgs checks the names of the arguments.
 func (s Spec) checkArgs(fault func(string, ...any)) {
 	if len(s.Args) > maxArgs-2 {
-		fault("args: %d names are more than %d", len(s.Args), maxArgs-2)
+		fault("args: %d names; at most %d are allowed", len(s.Args), maxArgs-2)
 	}
 	for i, name := range s.Args {
 		switch {
 		case !argName.MatchString(name):
-			fault("args: %q is not a lower-case letter and letters, digits or underscores", name)
-		case slices.Contains(named, "{"+name+"}"):
-			fault("args: %s stands for the uploaded file or the task", name)
+			fault("args: %q must consist of a lower-case letter followed by lower-case letters, digits and underscores", name)
+		case slices.Contains(fixedPlaceholders, "{"+name+"}"):
+			fault("args: %s is reserved for the uploaded file or the task", name)
 		case slices.Contains(s.Args[:i], name):
-			fault("args: %s is there twice", name)
+			fault("args: %s is given twice", name)
 		}
 	}
 }
 
-// checkArgv looks at the program and at every placeholder.
+// checkArgv checks the program and the placeholders.
 func (s Spec) checkArgv(fault func(string, ...any)) {
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
-		fault("argv: names no program")
+		fault("argv: is empty; give a program")
 		return
 	}
 	if strings.Contains(s.Argv[0], "{") {
-		fault("argv: the program itself cannot be a placeholder")
+		fault("argv: the program must not contain a placeholder")
 	}
 	for _, element := range s.Argv {
 		if strings.ContainsRune(element, 0) {
-			fault("argv: %q holds a zero byte", element)
+			fault("argv: %q contains a zero byte", element)
 		}
 		for _, p := range placeholder.FindAllString(element, -1) {
-			if slices.Contains(s.Args, p[1:len(p)-1]) || strings.Contains(p, "_") { // an underscore is in names only
+			if slices.Contains(s.Args, p[1:len(p)-1]) || strings.Contains(p, "_") { // without a name in args, text with an underscore is not a placeholder
 				continue
 			}
 			n, err := strconv.Atoi(p[1 : len(p)-1])
-			if !slices.Contains(named, p) && (err != nil || n >= maxArgs || strconv.Itoa(n) != p[1:len(p)-1]) {
-				fault("argv: unknown placeholder %s; there are %s, {0} to {%d} and the names in args", p, strings.Join(named, ", "), maxArgs-1)
+			if !slices.Contains(fixedPlaceholders, p) && (err != nil || n >= maxArgs || strconv.Itoa(n) != p[1:len(p)-1]) {
+				fault("argv: unknown placeholder %s; valid are %s, {0} to {%d} and the names in args", p, strings.Join(fixedPlaceholders, ", "), maxArgs-1)
 			}
 		}
 	}

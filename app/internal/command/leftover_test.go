@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// runningIn starts a process as a command has it that runs in a folder.
+// runningIn starts a process with the environment of a command that runs in a folder.
 func runningIn(t *testing.T, f folder) (ended chan error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sleep", "60")
@@ -20,7 +20,7 @@ func runningIn(t *testing.T, f folder) (ended chan error) {
 	return ended
 }
 
-// What a killed worker has left is ended, and what runs is not.
+// Sweep ends the commands of a killed worker, and no others.
 func TestSweep(t *testing.T) {
 	temp := t.TempDir()
 	lost, errLost := newFolder(temp)

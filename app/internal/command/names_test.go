@@ -9,7 +9,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Arguments that have names are asked for by them, and by position.
+// Named arguments can be given by name and by position.
 func TestNamedArguments(t *testing.T) {
 	for text, want := range map[string][]string{
 		`argv = ["print", "-n{copies}", "--to={customer_id}", "{0}", "{no_name}"]
@@ -20,11 +20,11 @@ func TestNamedArguments(t *testing.T) {
 		s := load(t, "[tasks.print]\n"+text)[0]
 		d := Task(s, Env{})
 		values := []string{"a", "2"}
-		if s.ofFile() {
+		if s.isForFile() {
 			values = []string{"a", "b.wav", "c"}
 		}
-		if len(d.Args) != len(values) || s.takes() != len(values) {
-			t.Errorf("%s: takes %d, %+v", text, s.takes(), d.Args)
+		if len(d.Args) != len(values) || s.argCount() != len(values) {
+			t.Errorf("%s: takes %d, %+v", text, s.argCount(), d.Args)
 			continue
 		}
 		if argv, err := s.expand(values, "/file", "id"); err != nil || !slices.Equal(argv, want) {
@@ -54,14 +54,14 @@ func TestNamedArguments(t *testing.T) {
 
 func TestWrongNames(t *testing.T) {
 	for args, why := range map[string]string{
-		`["Title"]`:  `args: "Title" is not`,
-		`["1"]`:      `args: "1" is not`,
-		`["file"]`:   "args: file stands for",
-		`["a", "a"]`: "args: a is there twice",
-		`[1]`:        "args[0]: must be a text",
+		`["Title"]`:  `args: "Title" must consist`,
+		`["1"]`:      `args: "1" must consist`,
+		`["file"]`:   "args: file is reserved for",
+		`["a", "a"]`: "args: a is given twice",
+		`[1]`:        "args[0]: must be a string",
 		`["title"]`:  "unknown placeholder {a}",
 	} {
-		_, faults := parse("[tasks.t]\nargv = [\"x\", \"{a}\"]\nargs = "+args, nothing)
+		_, faults := parse("[tasks.t]\nargv = [\"x\", \"{a}\"]\nargs = "+args, noVariables)
 		if !strings.Contains(strings.Join(faults, "\n"), why) {
 			t.Errorf("%s: %q, want %q", args, faults, why)
 		}

@@ -11,34 +11,34 @@ import (
 )
 
 const (
-	// maxTail is how much of the output the task object shows.
+	// maxTail is how much of the end of the output is stored as the result, in bytes.
 	maxTail = 16 << 10
-	// maxLine bounds a line that may be progress.
+	// maxLine is the longest line that can report progress, in bytes.
 	maxLine = 4 << 10
 )
 
-// progressLine is how a command says how far it is.
+// progressLine matches a line with which a command reports its progress.
 var progressLine = regexp.MustCompile(`^progress (\d{1,3})(?: (.*))?$`)
 
-// output takes what a command writes: lines of progress are reported, of the
-// rest the end is kept. It never refuses a write, so that the command does not
-// die of a broken pipe before it is told to end.
+// output receives the output of a command. It reports lines with progress and keeps the
+// end of the rest. Write never fails: a broken pipe would end the command before await
+// stops it.
 type output struct {
 	limit  int
 	report func(percent int, note string)
-	over   chan struct{} // closed when more than limit was written
+	over   chan struct{} // closed when the output exceeds limit
 
 	mu    sync.Mutex
-	total int
-	line  []byte
-	kept  []byte
+	total int    // bytes written
+	line  []byte // incomplete last line
+	kept  []byte // end of the output without progress lines
 }
 
 func newOutput(limit int, report func(int, string)) *output {
 	return &output{limit: limit, report: report, over: make(chan struct{})}
 }
 
-// Write is called by stdout and stderr.
+// Write implements io.Writer for both stdout and stderr.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,7 +64,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// endLine reports the line, or keeps it.
+// endLine reports the line as progress or appends it to kept.
 func (o *output) endLine() {
 	defer func() { o.line = o.line[:0] }()
 	m := progressLine.FindStringSubmatch(strings.TrimRight(string(o.line), "\r\n"))
@@ -81,7 +81,7 @@ func (o *output) endLine() {
 	}
 }
 
-// flush ends a last line that has no end.
+// flush handles a last line without a newline.
 func (o *output) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -90,7 +90,7 @@ func (o *output) flush() {
 	}
 }
 
-// tail is the end of what was written, without progress.
+// tail returns the end of the output, without progress lines.
 func (o *output) tail() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -18,41 +18,42 @@ import (
 )
 
 const (
-	// politeness is the time between TERM and KILL to a command that must end.
-	politeness = time.Second
-	// pipeWait is how long a process that left the group may hold the output.
+	// killDelay is the time between TERM and KILL when a command is stopped.
+	killDelay = time.Second
+	// pipeWait is how long to wait for the end of the output after the command has
+	// ended, if a process outside its group holds the pipe.
 	pipeWait = time.Second
 )
 
-// ErrOutput: the command wrote more than max_output.
+// ErrOutput reports that the command wrote more than max_output.
 var ErrOutput = errors.New("wrote more than max_output")
 
 // process is one run of a program.
 type process struct {
 	argv            []string
-	path            string // the variable PATH
-	work, artifacts string // folders
+	path            string // value of PATH
+	work, artifacts string // folders of the command: working folder and $ARTIFACTS
 	env             []string
 	output          *output
 }
 
-// run returns the exit status, or why there is none: the context's cause, a
-// signal, too much output. When it returns nothing of the process group is
-// left; what has made a session of its own is not of the group.
+// run runs the program and returns its exit status. The error says why there is none: the
+// context's cause, a signal, or too much output. When run returns, the process group has
+// ended. A process that has started a session of its own is not in the group.
 func (p *process) run(ctx context.Context) (code int, err error) {
 	program, err := p.find()
 	if err != nil {
 		return 0, jobs.NoRetry(err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // the file names it, no client
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program) //nolint:gosec // the program comes from the tasks file and not from a client
 	cmd.Args, cmd.Dir, cmd.WaitDelay = p.argv, p.work, pipeWait
 	cmd.Env = append([]string{"PATH=" + p.path, "ARTIFACTS=" + p.artifacts}, p.env...)
-	if err := fits(cmd.Args, cmd.Env); err != nil {
+	if err := checkExecSize(cmd.Args, cmd.Env); err != nil {
 		return 0, jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
 	}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
-	// The kernel sends Pdeathsig when the thread that started the process ends
-	// (prctl(2), PR_SET_PDEATHSIG), so it is kept until then.
+	// The kernel sends Pdeathsig when the thread that started the process ends (prctl(2),
+	// PR_SET_PDEATHSIG), so this goroutine stays on its thread.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -73,12 +74,12 @@ func (p *process) run(ctx context.Context) (code int, err error) {
 	case failed:
 		return 0, jobs.NoRetry(fmt.Errorf("ended by %v: %s", exited.Sys().(syscall.WaitStatus).Signal(), p.output.tail()))
 	case errors.Is(err, exec.ErrWaitDelay):
-		return 0, nil // it went well; something of it still held the output
+		return 0, nil // exit status 0; a process outside the group held the output
 	}
 	return 0, err
 }
 
-// find looks for the program as execvp(3) does, but never in the working folder.
+// find finds the program like execvp(3), but ignores relative folders in PATH.
 func (p *process) find() (string, error) {
 	name := p.argv[0]
 	if strings.Contains(name, "/") {
@@ -99,9 +100,9 @@ func (p *process) find() (string, error) {
 	return "", fmt.Errorf("find %s: %w in PATH", name, fs.ErrNotExist)
 }
 
-// await waits for the end of the process, brings it about when ctx ends or too
-// much was written, and leaves nothing of its group. The process is not reaped
-// yet: until then its number, which is the group's, is nobody else's.
+// await waits until the process has ended, and then kills its group. If ctx is done or
+// the output is too long, it stops the process and returns the reason. It does not reap
+// the process, so that the kernel cannot reuse its pid, which is also the id of the group.
 func (p *process) await(ctx context.Context, pid int) (why error) {
 	exited := make(chan struct{})
 	go func() { // ends with the process
@@ -124,10 +125,10 @@ func (p *process) await(ctx context.Context, pid int) (why error) {
 		_ = unix.Kill(-pid, unix.SIGTERM)
 		select {
 		case <-exited:
-		case <-time.After(politeness):
+		case <-time.After(killDelay):
 		}
 	}
-	_ = unix.Kill(-pid, unix.SIGKILL) // what is left, or nothing
+	_ = unix.Kill(-pid, unix.SIGKILL) // fails if the group has ended
 	<-exited
 	return why
 }

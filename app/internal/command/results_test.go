@@ -13,9 +13,8 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// What comes as an argument without having been checked, the result of another
-// task or what a program without the registry sends, is made a text, counted,
-// and no more trusted than what clients send.
+// Arguments that were not validated when the task was accepted, such as the result of
+// another task, are converted to strings and validated before the program starts.
 func TestUncheckedArguments(t *testing.T) {
 	store, err := sqlite.Open(filepath.Join(t.TempDir(), "jobs.db"), sqlite.Options{})
 	if err != nil {
@@ -50,9 +49,9 @@ func TestUncheckedArguments(t *testing.T) {
 		`["only one"]`:                       "wrong arguments: print takes 2, got 1",
 		`["a","b","c"]`:                      "wrong arguments: print takes 2, got 3",
 		`[{"output":"-n"},"b"]`:              "must not begin with a hyphen",
-		`["a\u0000","b"]`:                    "zero byte",
-		`["` + strings.Repeat("a", 131_072) + `","b"]`:            "131072 bytes long, more than the 131071",
-		`["a",{"output":"` + strings.Repeat("a", 131_071) + `"}]`: "131072 bytes long, more than the 131071", // with its x
+		`["a\u0000","b"]`:                    "contains a zero byte",
+		`["` + strings.Repeat("a", 131_072) + `","b"]`:            "131072 bytes long, more than the limit of 131071",
+		`["a",{"output":"` + strings.Repeat("a", 131_071) + `"}]`: "131072 bytes long, more than the limit of 131071", // with its x
 	} {
 		task, _, err := client.Enqueue(ctx, jobs.NewTask{Name: "print", Args: json.RawMessage(args), MaxRetries: 3})
 		if err == nil {

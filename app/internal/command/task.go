@@ -17,37 +17,39 @@ import (
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
-// Files finds what was uploaded.
+// Files gives access to uploaded files.
 type Files interface {
-	// Path returns the absolute path of a stored file, or an error if there is
-	// none.
+	// Path returns the absolute path of an uploaded file, or an error if there is no
+	// such file.
 	Path(directory, filename string) (string, error)
 }
 
-// Env is where commands run.
+// Env is the environment in which commands run.
 type Env struct {
+	// Files finds the files that tasks are started for.
 	Files Files
-	// Path is the variable PATH, by which programs are found.
+	// Path is the value of PATH, to find programs and as their environment.
 	Path string
-	// Temp is where folders of running commands are made. Default: os.TempDir.
+	// Temp is the parent folder for the folders of running commands. Default:
+	// os.TempDir.
 	Temp string
 }
 
-// result is what the task object says of a command that ended well.
+// result is the result of a task whose program has exited with status 0.
 type result struct {
-	Output string `json:"output"` // the end of it
+	Output string `json:"output"` // end of the output
 }
 
-// Task makes the task of a command. A task with retry_codes is tried again
-// after one of these, DefaultRetries times unless the task says otherwise; any
-// other status than 0 is the end.
+// Task returns the task definition of a command. After an exit status in retry_codes, the
+// task is retried, by default up to DefaultRetries times. After any other status except
+// 0, it fails.
 func Task(s Spec, e Env) jobs.Definition {
 	d := jobs.Definition{
 		Name: s.Name, Args: s.args(), Check: s.check, Timeout: s.Timeout, Queue: s.Queue,
 		Handler: func(ctx context.Context, job *jobs.Job) error { return run(ctx, job, s, e) },
 	}
 	if s.Rate != "" {
-		d.Rate, _ = jobs.ParseRate(s.Rate) // Load has checked it
+		d.Rate, _ = jobs.ParseRate(s.Rate) // validated by Load
 	}
 	if len(s.RetryCodes) > 0 {
 		d.MaxRetries = DefaultRetries
@@ -56,15 +58,15 @@ func Task(s Spec, e Env) jobs.Definition {
 }
 
 func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
-	args, err := texts(job)
+	args, err := stringArgs(job)
 	if err != nil {
 		return jobs.NoRetry(err)
 	}
-	if len(args) != s.takes() {
-		return fmt.Errorf("%w: %s takes %d, got %d", jobs.ErrArgs, s.Name, s.takes(), len(args))
+	if len(args) != s.argCount() {
+		return fmt.Errorf("%w: %s takes %d, got %d", jobs.ErrArgs, s.Name, s.argCount(), len(args))
 	}
 	file := ""
-	if s.ofFile() && len(args) > 1 {
+	if s.isForFile() && len(args) > 1 {
 		if file, err = e.Files.Path(args[0], args[1]); err != nil {
 			return jobs.NoRetry(err)
 		}
@@ -84,10 +86,10 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 	}
 	for _, d := range []string{p.work, p.artifacts} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			return fmt.Errorf("make a folder for the command: %w", err)
+			return fmt.Errorf("create folder for the command: %w", err)
 		}
 	}
-	job.Log.Info("command begins", "program", argv[0], "arguments", len(argv)-1)
+	job.Log.Info("command started", "program", argv[0], "arguments", len(argv)-1)
 	code, err := p.run(ctx)
 	if err != nil {
 		return err
@@ -99,16 +101,16 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 		}
 		return jobs.NoRetry(failed)
 	}
-	if err := keep(job, p.artifacts); err != nil {
+	if err := storeArtifacts(job, p.artifacts); err != nil {
 		return err
 	}
 	return job.Return(result{p.output.tail()})
 }
 
-// texts are the arguments as argv can hold them. Clients send texts only; what
-// else there is are results of other tasks: the output of a command stands for
-// that command's result, any other for itself, as JSON.
-func texts(job *jobs.Job) ([]string, error) {
+// stringArgs returns the job's arguments as strings. Clients can only send strings; other
+// values are results of other tasks. The result of a command is converted to its output,
+// and any other value to its JSON text.
+func stringArgs(job *jobs.Job) ([]string, error) {
 	raw := make([]json.RawMessage, job.Len())
 	targets := make([]any, len(raw))
 	for i := range raw {
@@ -133,9 +135,9 @@ func texts(job *jobs.Job) ([]string, error) {
 	return all, nil
 }
 
-// keep hands over what the command left. Anything but plain files under names
-// that artifacts may have is an error: it would be lost in silence.
-func keep(job *jobs.Job, dir string) error {
+// storeArtifacts stores the files in dir as artifacts of the job. Anything other than a
+// regular file with a valid name is an error, so that nothing is lost silently.
+func storeArtifacts(job *jobs.Job, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("read artifacts: %w", err)
@@ -147,10 +149,10 @@ func keep(job *jobs.Job, dir string) error {
 	defer root.Close() //nolint:errcheck // read only
 	for _, entry := range entries {
 		if !entry.Type().IsRegular() {
-			return jobs.NoRetry(fmt.Errorf("artifact %q is no file", entry.Name()))
+			return jobs.NoRetry(fmt.Errorf("artifact %q is not a regular file", entry.Name()))
 		}
 		if err := copyFile(job, root, entry); err != nil {
-			return fmt.Errorf("keep artifact %q: %w", entry.Name(), err)
+			return fmt.Errorf("store artifact %q: %w", entry.Name(), err)
 		}
 	}
 	return nil
@@ -173,8 +175,8 @@ func copyFile(job *jobs.Job, root *os.Root, entry fs.DirEntry) error {
 	return errors.Join(err, to.Close())
 }
 
-// Uploads are the commands that are started for each uploaded file of certain
-// names, and which these are.
+// Uploads returns the command tasks that are started for uploaded files. The function of
+// a task reports whether it accepts a filename.
 func Uploads(specs []Spec) map[string]func(filename string) bool {
 	all := map[string]func(string) bool{}
 	for _, s := range specs {
@@ -185,7 +187,7 @@ func Uploads(specs []Spec) map[string]func(filename string) bool {
 	return all
 }
 
-// Schedules are the schedules of the commands that have one.
+// Schedules returns the schedules of the command tasks.
 func Schedules(specs []Spec) (all []schedule.Periodic, err error) {
 	for _, s := range specs {
 		if s.Schedule == "" {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What a child gets is what was given, entry by entry.
+// Lists are split into their entries, and -base-path must not overlap with a route.
 func TestBrowserSettings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	c, err := Load(Serve, program, []string{"-origins", "https://a.example, https://*.b.example,", "-cors-headers", "X-A, X-B", "-base-path", "/a/gale"}, nil)
@@ -13,7 +13,7 @@ func TestBrowserSettings(t *testing.T) {
 		t.Errorf("%q, %q, %q, %v", c.Origins, c.CORSHeaders, c.BasePath, err)
 	}
 	for path, clashes := range map[string]bool{"/a/b": true, "/a": true, "/ab": false, "/gale/a": false, "/{name}": false, "/": false} {
-		if err := c.MayServe([]string{"/x", path}); (err != nil) != clashes {
+		if err := c.CheckPaths([]string{"/x", path}); (err != nil) != clashes {
 			t.Errorf("-base-path /a/gale beside %s: %v", path, err)
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"github.com/galeserver/gale/app/internal/command"
 )
 
-// commands reads -tasks and returns the names of all tasks.
-func (f *flags) commands(c *Config, environ, tasks []string) []string {
+// loadTasksFile reads the file of -tasks and returns the names of its tasks and of the
+// application's tasks.
+func (f *flags) loadTasksFile(c *Config, environ, tasks []string) []string {
 	vars := map[string]string{}
 	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
@@ -29,7 +30,7 @@ func (f *flags) commands(c *Config, environ, tasks []string) []string {
 	all := slices.Clone(tasks)
 	for _, s := range c.Commands {
 		if slices.Contains(tasks, s.Name) {
-			f.fault("-tasks: %s: tasks.%s: there is a task of that name already", c.TasksFile, s.Name)
+			f.fault("-tasks: %s: tasks.%s: the application has a task with this name", c.TasksFile, s.Name)
 		}
 		all = append(all, s.Name)
 	}

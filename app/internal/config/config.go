@@ -1,6 +1,6 @@
-// Package config turns the command line, the environment and a file of flags
-// into the settings of a server, and says everything that is wrong with them
-// at once. It alone in Gale knows flags, variables and file names.
+// Package config reads the configuration of a server from the command line, the
+// environment and a file of flags, and reports all faults at once. No other package
+// reads flags or environment variables.
 package config
 
 import (
@@ -19,78 +19,77 @@ import (
 	"github.com/galeserver/gale/app/internal/command"
 )
 
-// DefaultAdmin is where the admin endpoint listens unless told otherwise.
+// DefaultAdmin is the default of -admin.
 const DefaultAdmin = "127.0.0.1:9888"
 
-// SQLite is the value of -broker for the store that needs no server.
+// SQLite is the value of -broker for a task store in -data, without Redis.
 const SQLite = "sqlite"
 
-// Config holds the settings. The master reads them once; its children get them
-// as JSON, so a file that is changed later changes nothing until it is reread.
+// Config is the configuration of a server. The master reads it when it starts and on
+// each reload, and passes it to its children as JSON.
 type Config struct {
 	Host          string
 	Port          int
-	Procs         int  // serve slots; resolved, never 0
-	Single        bool // all in one process
-	Workers       int  // worker slots under a serving master
-	Concurrency   int  // tasks at once in each worker; resolved, never 0
-	Queues        []string
-	Weights       []int  // of the queues; none: in their order
-	Pool          int    // goroutines per child for blocking handlers
-	PoolQueue     int    // how many may wait for one
-	Redis         string // addresses for redisdb.Open; empty: the store slot, and then its own
-	Store         Store  // the store slot, where there is one
-	Static        string // folder served under /static/, or empty
-	UploadPool    int    // goroutines per child for uploads
+	Procs         int      // number of serve slots, at least 1; of worker slots for the command worker
+	Single        bool     // run everything in one process
+	Workers       int      // number of worker slots of a serving master
+	Concurrency   int      // concurrent tasks per worker, at least 1
+	Queues        []string // queues of the workers
+	Weights       []int    // weights of Queues; empty: Queues is in order of priority
+	Pool          int      // goroutines per process for blocking handlers
+	PoolQueue     int      // blocking handlers per process that may wait for one of them
+	Redis         string   // addresses for redisdb.Open; empty: the embedded state server, whose address the master fills in
+	Store         Store    // embedded state server, or zero
+	Static        string   // folder served under /static/, or empty
+	UploadPool    int      // goroutines per process that write uploads
 	Data          string
-	Broker        string // where tasks wait: SQLite, or addresses of Redis
+	Broker        string // task store: SQLite, or addresses of Redis
 	UploadDir     string
 	Token         string
 	Open          bool
-	Origins       []string       // beside the server's own, for server.ParseOrigins
-	CORSHeaders   []string       // more fields that their pages may send and read
-	BasePath      string         // what is in front of every path for clients, or empty
+	Origins       []string       // other allowed origins, for server.ParseOrigins
+	CORSHeaders   []string       // additional header fields for pages of these origins
+	BasePath      string         // path prefix that a proxy adds for clients, or empty
 	MaxBody       int64          // bytes
-	MaxHead       int64          // bytes, of a request's head and of the head of a part of a form
-	MaxParts      int            // of a form
-	MaxFiles      int            // of them, those that are files
+	MaxHead       int64          // bytes; for a request's head and for the head of a part of a form
+	MaxParts      int            // parts of a form, files included
+	MaxFiles      int            // files of a form
 	MaxField      int64          // bytes of a text field of a form
 	MaxUpload     int64          // bytes
-	MaxUnfinished int64          // bytes, of all resumable uploads that are under way
-	UploadExpiry  time.Duration  // how long one of them is kept after its last byte
-	MaxConns      int            // per child; 0 is no limit
-	MaxPerClient  int            // connections per child and client address; 0 is no limit
-	Proxies       []netip.Prefix // whose word about a client is believed
-	AccessLog     int            // one request in so many is logged; 0 is none
+	MaxUnfinished int64          // bytes of all unfinished resumable uploads
+	UploadExpiry  time.Duration  // retention of an unfinished upload after its last byte
+	MaxConns      int            // connections per process; 0 is no limit
+	MaxPerClient  int            // connections per process and client address; 0 is no limit
+	Proxies       []netip.Prefix // proxies whose X-Forwarded-For and related fields are trusted
+	AccessLog     int            // n: one request in n is logged; 0: none
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
-	CookieKeyFile string // of the keys that sign cookies; empty: one is made in Data
-	OnUpload      string
-	UploadTypes   []string       // endings with their dot, in lower case, or *
-	TasksFile     string         // of command tasks, or empty
-	Commands      []command.Spec // what it holds
-	Path          string         // the variable PATH, by which commands are found
+	CookieKeyFile string         // file with the keys that sign cookies; empty: a key is made in Data
+	OnUpload      string         // task for each stored file, or empty
+	UploadTypes   []string       // allowed filename endings of the urlencoded form: lower case with a dot, or *
+	TasksFile     string         // file with command tasks, or empty
+	Commands      []command.Spec // content of TasksFile
+	Path          string         // environment variable PATH, to find the programs of command tasks
 	WSCompress    bool
-	// WSSendTimeout is how long a long-lived connection may make no room.
-	WSSendTimeout time.Duration
+	WSSendTimeout time.Duration // limit on how long a slow consumer is paused
 	Grace         time.Duration
 	BootTimeout   time.Duration
-	HangTimeout   time.Duration // 0: off
-	MaxRequests   int64         // 0: off
-	MaxRSS        int64         // bytes; 0: off
+	HangTimeout   time.Duration // 0 is off
+	MaxRequests   int64         // 0 is off
+	MaxRSS        int64         // bytes; 0 is off
 	Admin         string        // host:port, unix:/path, or empty for none
-	Pprof         bool          // profiles there without a token
+	Pprof         bool          // serve profiles without a token
 	LogFormat     string
 	LogLevel      string
-	// Own are the application's own flags that were given, in the order in which they
-	// were set.
+	// Own holds the values of the application's own flags that were set, in the order
+	// in which they were set.
 	Own []Setting
 }
 
-// Address is what the server listens on.
+// Address returns the address to listen on, host:port.
 func (c Config) Address() string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
 
-// Scheme is https where there is a certificate, else http.
+// Scheme returns "https" if a certificate is set, else "http".
 func (c Config) Scheme() string {
 	if c.TLSCert != "" {
 		return "https"
@@ -98,21 +97,22 @@ func (c Config) Scheme() string {
 	return "http"
 }
 
-// Warnings are what works, but perhaps not as it is meant, a line each.
+// Warnings returns settings that are valid but may have an unexpected effect, a line
+// each.
 func (c Config) Warnings() (all []string) {
-	// A subprotocol is a token (RFC 6455 §4.1, RFC 9110 §5.6.2), which holds all
-	// that validate lets through but these two.
+	// A subprotocol is a token (RFC 6455 section 4.1, RFC 9110 section 5.6.2). loadToken
+	// accepts two characters that a token cannot contain.
 	if strings.ContainsAny(c.Token, "/=") {
-		all = append(all, "token: browsers cannot send it with a WebSocket as the subprotocol bearer.<token>, because it holds / or =; "+
+		all = append(all, "token: it contains / or =, so browsers cannot send it as the WebSocket subprotocol bearer.<token>; "+
 			"they must send bearer64.<token in base64url without padding>")
 	}
 	return all
 }
 
-// Faults are all that is wrong with a configuration, a line each.
-type Faults []string //nolint:errname // several, and not only an error: check lists them
+// Faults lists everything that is wrong with a configuration, a line each.
+type Faults []string //nolint:errname // a list of faults
 
-// Error lists the faults, one a line.
+// Error returns all faults, one per line.
 func (f Faults) Error() string {
 	if len(f) == 1 {
 		return "configuration: " + f[0]
@@ -120,26 +120,26 @@ func (f Faults) Error() string {
 	return fmt.Sprintf("configuration: %d faults\n  %s", len(f), strings.Join(f, "\n  "))
 }
 
-// ExitCode is what the process ends with: 2, as for the flag package.
+// ExitCode returns 2, the exit status that package flag uses for errors.
 func (Faults) ExitCode() int { return 2 }
 
-// ErrHelp is what Load returns when the arguments ask for help.
+// ErrHelp is the error of Load if the arguments contain -h or -help.
 var ErrHelp = flag.ErrHelp
 
-// Command is the verb that a configuration is for.
+// Command is the name of a command that takes flags.
 type Command string
 
-// The commands that take flags.
+// Commands with flags; see also Tasks. The command "check" has the flags of Serve.
 const (
 	Serve  Command = "serve"
 	Worker Command = "worker"
 	Status Command = "status"
 )
 
-// Load reads the settings for a command: a flag wins over the variable
-// GALE_NAME, that over the file that -config names, that over the default. The
-// flags of the program itself are set, too. The error is ErrHelp if help was asked
-// for, else of type Faults.
+// Load reads and validates the configuration for a command. A flag has precedence over
+// the environment variable GALE_NAME, the variable over the file that -config names, and
+// the file over the default. Load also sets the program's own flags. Its error is
+// ErrHelp or of type Faults.
 func Load(command Command, p *Program, args, environ []string) (Config, error) {
 	c := Config{}
 	f := define(command, p, &c)
@@ -147,60 +147,60 @@ func Load(command Command, p *Program, args, environ []string) (Config, error) {
 		return Config{}, err
 	}
 	f.resolve(command, &c)
-	f.validate(command, &c, f.commands(&c, environ, p.Tasks))
-	f.checkOwn()
+	f.validate(command, &c, f.loadTasksFile(&c, environ, p.Tasks))
+	f.checkProgram()
 	c.Own = f.settings
-	f.size(c)
+	f.checkSize(c)
 	if len(f.faults) > 0 {
 		return Config{}, f.faults
 	}
 	return c, nil
 }
 
-// MaxSize is the largest configuration in bytes of JSON, which is how children get
-// it: long values and large tasks files add up.
+// MaxSize is the largest size of a configuration as JSON, in bytes: package prefork
+// passes it to a child in one message.
 const MaxSize = 128 << 10
 
-// size checks that the configuration can be handed to children.
-func (f *flags) size(c Config) {
+// checkSize checks that the configuration can be passed to children.
+func (f *flags) checkSize(c Config) {
 	if text, err := json.Marshal(c); err != nil {
 		f.fault("configuration: %v", err)
 	} else if len(text) > MaxSize {
-		f.fault("configuration: %d bytes with the tasks file and all values are more than %d, which is what processes can be given; "+
-			"put long values into files", len(text), MaxSize)
+		f.fault("configuration: all flags and the tasks file together have %d bytes as JSON, more than the limit of %d; "+
+			"move long values into files", len(text), MaxSize)
 	}
 }
 
-// ForStateServer returns what the embedded state server needs: no token, no flags of
-// the application, no tasks.
+// ForStateServer returns the part of the configuration that the embedded state server
+// needs: without token, Redis addresses, tasks and the application's flags.
 func (c Config) ForStateServer() Config {
 	return Config{Store: c.Store, Grace: c.Grace, Admin: c.Admin, LogFormat: c.LogFormat, LogLevel: c.LogLevel}
 }
 
 // StatusOptions are the settings of the command status.
 type StatusOptions struct {
-	Admin string // address of the endpoint to ask
+	Admin string // address of the server's admin endpoint
 	JSON  bool
-	Ready bool // say only whether the server is ready
+	Ready bool // check only whether the server is ready
 }
 
-// LoadStatus reads the settings of the command status, as Load does.
+// LoadStatus is like Load for the command status.
 func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 	var o StatusOptions
 	f := defineStatus(p, &o)
 	if err := f.load(args, environ); err != nil {
 		return o, err
 	}
-	f.admin(o.Admin)
+	f.checkAdmin(o.Admin)
 	if len(f.faults) > 0 {
 		return o, f.faults
 	}
 	return o, nil
 }
 
-// resolve fills in the defaults that depend on the machine or on other flags.
+// resolve sets the defaults that depend on the machine or on other flags.
 func (f *flags) resolve(command Command, c *Config) {
-	// GOMAXPROCS, not NumCPU: it knows the CPU quota of the cgroup.
+	// GOMAXPROCS respects the CPU quota of the cgroup; NumCPU does not.
 	cpus := runtime.GOMAXPROCS(0)
 	if c.Single && !f.given["procs"] {
 		c.Procs = 1
@@ -214,27 +214,28 @@ func (f *flags) resolve(command Command, c *Config) {
 	if c.Broker == "" {
 		c.Broker = cmp.Or(c.Redis, SQLite)
 	}
-	if c.Redis != "" && !f.given["workers"] { // they run where they are wanted, on any machine
+	if c.Redis != "" && !f.given["workers"] { // with a shared task store, workers may run on other machines
 		c.Workers = 0
 	}
 	if c.UploadDir == "" && c.Data != "" {
 		c.UploadDir = c.Data + "/uploads"
 	}
-	if !f.given["max-unfinished"] && c.MaxUpload > 0 { // room for several of the largest
+	if !f.given["max-unfinished"] && c.MaxUpload > 0 { // enough for several uploads of the maximum size
 		c.MaxUnfinished = max(c.MaxUnfinished, min(c.MaxUpload, math.MaxInt64/4)*4)
 	}
 	if command == Worker && !f.given["admin"] {
 		c.Admin = ""
 	}
-	c.Queues, c.Weights = f.queues(list(f.queue))
-	c.Origins = list(f.origins)
-	c.CORSHeaders = list(f.corsHeaders)
-	c.UploadTypes = list(strings.ToLower(f.uploadTypes))
-	c.Proxies = f.networks(list(f.proxies))
+	c.Queues, c.Weights = f.parseQueues(splitList(f.queue))
+	c.Origins = splitList(f.origins)
+	c.CORSHeaders = splitList(f.corsHeaders)
+	c.UploadTypes = splitList(strings.ToLower(f.uploadTypes))
+	c.Proxies = f.parseNetworks(splitList(f.proxies))
 }
 
-// list splits a comma separated value; spaces around its parts do not count.
-func list(s string) (parts []string) {
+// splitList splits a comma-separated value and trims the spaces around its parts. Empty
+// parts are ignored.
+func splitList(s string) (parts []string) {
 	for part := range strings.SplitSeq(s, ",") {
 		if part = strings.TrimSpace(part); part != "" {
 			parts = append(parts, part)

@@ -28,7 +28,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	if _, err := os.Stat("data"); err == nil {
-		t.Error("looking at the configuration made the data folder")
+		t.Error("Load created the data folder")
 	}
 	if c, err = Load(Worker, program, nil, nil); err != nil || c.Admin != "" {
 		t.Errorf("server worker: admin %q, %v; want none", c.Admin, err)
@@ -82,21 +82,21 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"-port: 99999", "unknown flag -nope", "-procs: -1", `-max-body: "lots"`, `-log-format: "xml"`,
-		`-on-upload: "explode" is none of: inspect, long_running_task`, `-upload-types: "mp3" is no ending`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
+		`-on-upload: "explode" is not one of: inspect, long_running_task`, `-upload-types: "mp3" is not an ending`, `-queue: "a b"`, "-data: ", "-token-file: empty is empty",
 		`-host: "0.0.0.0" can be reached from other machines`, `conf: grace: "never"`, "conf: nonsense: unknown flag",
 		"-origins: ", "-admin: ", "-broker: ", `-trusted-proxies: "proxy.example"`, "-tls-cert and -tls-key: give both",
-		"-max-unfinished: less than -max-upload", "-upload-expiry: must be more than zero", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
+		"-max-unfinished: is less than -max-upload", "-upload-expiry: must be greater than zero", `unexpected argument "stray"`, `GALE_CONCURRENCY: "many"`,
 	} {
 		if !slices.ContainsFunc(faults, func(f string) bool { return strings.HasPrefix(f, want) }) {
 			t.Errorf("no fault %q in\n%v", want, err)
 		}
 	}
 	if strings.Contains(err.Error(), "s3cret") {
-		t.Errorf("a fault tells a password:\n%v", err)
+		t.Errorf("a fault contains a password:\n%v", err)
 	}
 }
 
-// An empty value is not the default, above all not for what protects.
+// An empty value is a fault and does not mean the default, especially for -token.
 func TestEmptyValuesAreFaults(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range []string{"-token=", "-token-file=", "-tls-cert=", "-tls-key=", "-upload-dir=", "-broker=", "-config="} {
@@ -157,7 +157,7 @@ func TestToken(t *testing.T) {
 	}
 	for _, token := range []string{"two words", "tab\tinside", "line\nend", "sch\u00f6n", "nul\x00", "\x7f"} {
 		_, err := Load(Serve, program, []string{"-token", token}, nil)
-		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.Contains(faults[0], "sent as a bearer token") {
+		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.Contains(faults[0], "be sent as a bearer token") {
 			t.Errorf("%q: %v", token, err)
 		}
 		if strings.Contains(fmt.Sprint(err), token) {
@@ -166,8 +166,8 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// A token that is no subprotocol can be used, but browsers have to send it in another
-// form.
+// A token that is not valid as a subprotocol gets a warning: browsers must send it as
+// bearer64.
 func TestTokenThatIsNoSubprotocol(t *testing.T) {
 	for token, warned := range map[string]bool{
 		"s3cret": false, "a-._~+Z0": false, "a/b": true, "YS9iKz0=": true, "==": true,
@@ -215,7 +215,7 @@ func TestTrustedProxies(t *testing.T) {
 	if err != nil || len(c.Proxies) != 2 {
 		t.Errorf("by default: %v, %v", c.Proxies, err)
 	}
-	// What children get is what was given.
+	// Children get the same networks.
 	data, err := json.Marshal(c)
 	var again Config
 	if err != nil || json.Unmarshal(data, &again) != nil || !slices.Equal(again.Proxies, c.Proxies) {
@@ -272,8 +272,8 @@ func TestStatusOptions(t *testing.T) {
 	}
 }
 
-// With -redis tasks wait there, and workers run where they are asked for.
-func TestWhereTasksWait(t *testing.T) {
+// With -redis, the task store is in Redis, and the default of -workers is 0.
+func TestTaskStoreAndWorkers(t *testing.T) {
 	for args, want := range map[string]struct {
 		broker  string
 		workers int
@@ -292,16 +292,16 @@ func TestWhereTasksWait(t *testing.T) {
 	}
 }
 
-// -single is one process, of serve.
+// -single works with serve only, and with one process.
 func TestSingle(t *testing.T) {
 	c, err := Load(Serve, program, []string{"-single"}, nil)
 	if err != nil || !c.Single || c.Procs != 1 {
 		t.Errorf("%v, %d processes, %v", c.Single, c.Procs, err)
 	}
-	if _, err := Load(Serve, program, []string{"-single", "-procs", "2"}, nil); err == nil || !strings.Contains(err.Error(), "-single: is one process, but -procs is 2") {
+	if _, err := Load(Serve, program, []string{"-single", "-procs", "2"}, nil); err == nil || !strings.Contains(err.Error(), "-single: runs one process, but -procs is 2") {
 		t.Errorf("two processes: %v", err)
 	}
-	if _, err := Load(Worker, program, []string{"-single"}, nil); err == nil || !strings.Contains(err.Error(), "-single: is for serve") {
+	if _, err := Load(Worker, program, []string{"-single"}, nil); err == nil || !strings.Contains(err.Error(), "-single: cannot be used with worker") {
 		t.Errorf("a worker: %v", err)
 	}
 }

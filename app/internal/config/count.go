@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// count is a flag.Value: a positive number, or off, which is 0.
+// count is a flag.Value for a positive number, or "off", which is stored as 0.
 type count struct{ n *int }
 
-// String words the count.
+// String returns the number or "off".
 func (c count) String() string {
 	if c.n == nil || *c.n == 0 {
 		return "off"
@@ -17,23 +17,24 @@ func (c count) String() string {
 	return strconv.Itoa(*c.n)
 }
 
-// Set parses what String prints.
+// Set parses the form that String returns.
 func (c count) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	switch {
 	case text == "off":
 		n = 0
 	case err != nil || n <= 0:
-		return errors.New("a number above zero, or off")
+		return errors.New("must be a number above zero, or off")
 	}
 	*c.n = n
 	return nil
 }
 
-// sampling is a flag.Value: off, all, or 1 in N, which may come as N alone.
+// sampling is a flag.Value for a sampling rate: "off" (stored as 0), "all" (1), or
+// "1 in N" or "N" (N).
 type sampling struct{ every *int }
 
-// String words the sampling.
+// String returns the rate as "off", "all" or "1 in N".
 func (s sampling) String() string {
 	switch {
 	case s.every == nil || *s.every == 0:
@@ -44,7 +45,7 @@ func (s sampling) String() string {
 	return "1 in " + strconv.Itoa(*s.every)
 }
 
-// Set parses what String prints.
+// Set parses the forms that String returns, and a number alone.
 func (s sampling) Set(text string) error {
 	switch text {
 	case "off":
@@ -56,7 +57,7 @@ func (s sampling) Set(text string) error {
 	}
 	n, err := strconv.Atoi(strings.TrimPrefix(text, "1 in "))
 	if err != nil || n <= 0 {
-		return errors.New("off, all, or 1 in N")
+		return errors.New("must be off, all, or 1 in N")
 	}
 	*s.every = n
 	return nil

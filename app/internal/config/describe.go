@@ -7,55 +7,53 @@ import (
 	"strings"
 )
 
-// Verb is a command of the program as help, the manual page and the shells'
-// completions have it.
+// Verb describes a command for the help text, the manual page and shell completion.
 type Verb struct {
-	Name  string
-	Forms []string // what is typed behind the program's name
-	Does  string   // half a sentence
-	Words []string // what may follow the verb, beside flags
-	Flags bool     // whether it takes any
+	Name      string
+	Synopsis  []string // command lines without the program's name
+	Summary   string   // one line, lower case, without a full stop
+	Arguments []string // possible first arguments, for shell completion
+	Flags     bool     // whether the command has flags
 }
 
-// Verbs returns the commands in the order in which they are explained.
+// Verbs returns the commands in the order of the help text.
 func Verbs() []Verb {
 	return []Verb{
-		{Name: "serve", Forms: []string{"[serve] [flags]"}, Does: "serve HTTP from N processes, with job workers beside them", Flags: true},
-		{Name: "worker", Forms: []string{"worker [flags]"}, Does: "job workers only", Flags: true},
-		{Name: "check", Forms: []string{"check [flags]"}, Does: "say all that is wrong with the configuration", Flags: true},
-		{Name: "status", Forms: []string{"status [flags]"}, Does: "what the master knows of its slots", Flags: true},
+		{Name: "serve", Synopsis: []string{"[serve] [flags]"}, Summary: "serve HTTP from N processes, and run task workers", Flags: true},
+		{Name: "worker", Synopsis: []string{"worker [flags]"}, Summary: "run task workers only", Flags: true},
+		{Name: "check", Synopsis: []string{"check [flags]"}, Summary: "validate flags and files, and report every fault", Flags: true},
+		{Name: "status", Synopsis: []string{"status [flags]"}, Summary: "print the state of each slot of a running server", Flags: true},
 		{
-			Name: "tasks", Does: "look at tasks and change them", Flags: true,
-			Forms: []string{
+			Name: "tasks", Summary: "list, start, cancel and retry tasks", Flags: true,
+			Synopsis: []string{
 				"tasks list|show ID|log ID|cancel ID|retry ID|dead|schedules [flags]",
 				"tasks run NAME [ARGS] [flags] [-- ARGS]",
 				"tasks queues [pause NAME|resume NAME] [flags]",
 				"tasks purge [-state STATES] [-task NAME] [-queue NAME] [-yes] [flags]",
 			},
-			Words: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
+			Arguments: []string{"list", "show", "log", "cancel", "retry", "dead", "run", "queues", "schedules", "purge"},
 		},
-		{Name: "version", Forms: []string{"version"}, Does: "print the version"},
+		{Name: "version", Synopsis: []string{"version"}, Summary: "print the version"},
 		{
-			Name: "help", Forms: []string{"help [serve|worker|status|tasks]"}, Does: "print the commands, and the flags of one",
-			Words: []string{"serve", "worker", "status", "tasks"},
+			Name: "help", Synopsis: []string{"help [serve|worker|status|tasks]"}, Summary: "print all commands, and the flags of one",
+			Arguments: []string{"serve", "worker", "status", "tasks"},
 		},
 	}
 }
 
-// Flag is a flag of a command in words.
+// Flag describes a flag of a command.
 type Flag struct {
-	Name    string
-	Value   string // what stands for its value; empty: it takes none
-	Usage   string
-	Default string // empty: none, or the usage says it
-	// Variable is the variable of the environment that sets the flag, too.
-	Variable string
+	Name     string
+	Value    string // placeholder for the value; empty: a boolean flag
+	Usage    string
+	Default  string // empty: no default, or the usage gives it
+	Variable string // environment variable that also sets the flag
 }
 
-// FlagsOf returns the flags of a command, sorted by name. Those of check are those
-// of serve.
+// FlagsOf returns the flags of a command, sorted by name. The command "check" has the
+// flags of serve.
 func (p *Program) FlagsOf(command Command) (all []Flag) {
-	p.defined(command).set.VisitAll(func(fl *flag.Flag) {
+	p.declare(command).set.VisitAll(func(fl *flag.Flag) {
 		value, usage := flag.UnquoteUsage(fl)
 		described := Flag{Name: fl.Name, Value: value, Usage: strings.ReplaceAll(usage, "\n", " "), Variable: p.variable(fl.Name)}
 		if !slices.Contains([]string{"", "0", "false", "off"}, fl.DefValue) {
@@ -66,15 +64,15 @@ func (p *Program) FlagsOf(command Command) (all []Flag) {
 	return all
 }
 
-// Usage writes the flags of a command with their defaults.
+// Usage writes the flags of a command, with usage texts and defaults.
 func (p *Program) Usage(w io.Writer, command Command) {
-	f := p.defined(command)
+	f := p.declare(command)
 	f.set.SetOutput(w)
 	f.set.PrintDefaults()
 }
 
-// defined declares the flags of a command.
-func (p *Program) defined(command Command) *flags {
+// declare returns the flags of a command.
+func (p *Program) declare(command Command) *flags {
 	switch command {
 	case Status:
 		return defineStatus(p, new(StatusOptions))

@@ -9,32 +9,34 @@ import (
 	"sync"
 )
 
-// Program is the application that a configuration is for, as far as commands, flags
-// and their documents know it. The zero value is Gale alone.
+// Program is the application whose configuration is read: its name, its own flags and
+// its tasks. The zero value is Gale's own server.
 type Program struct {
-	// Name is the command, and in capitals the prefix of the variables of its own
-	// flags. Empty: it is Gale's own server, whose flags have Gale's prefix.
+	// Name is the name of the command. In upper case it is the prefix of the
+	// environment variables for the program's own flags. If it is empty, the command is
+	// "server" and the prefix is GALE.
 	Name string
-	// Flags declares the program's own flags. Called at most once.
+	// Flags declares the program's own flags. It is called at most once.
 	Flags func(*flag.FlagSet)
-	// Check says what is wrong with them once they are set.
+	// Check validates the program's own flags after they have been set.
 	Check func() []error
-	// Tasks are the names of its tasks, OnUpload is the default of -on-upload.
-	Tasks    []string
+	// Tasks are the names of the program's tasks.
+	Tasks []string
+	// OnUpload is the default of -on-upload.
 	OnUpload string
 
-	once sync.Once
-	set  *flag.FlagSet // its own flags; see own
+	once sync.Once     // declares set
+	set  *flag.FlagSet // the program's own flags; use ownFlags
 }
 
-// Setting is a flag with the text that it was set to.
+// Setting is the name of a flag and the text of its value.
 type Setting struct{ Name, Value string }
 
-// Command returns what is typed to run the program.
+// Command returns the name of the command.
 func (p *Program) Command() string { return cmp.Or(p.Name, "server") }
 
-// own returns the program's own flags.
-func (p *Program) own() *flag.FlagSet {
+// ownFlags returns the program's own flags.
+func (p *Program) ownFlags() *flag.FlagSet {
 	p.once.Do(func() {
 		p.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
 		if p.Flags != nil {
@@ -44,37 +46,37 @@ func (p *Program) own() *flag.FlagSet {
 	return p.set
 }
 
-// owns reports whether a flag is the program's own.
-func (p *Program) owns(name string) bool { return p.own().Lookup(name) != nil }
+// owns reports whether a flag is one of the program's own.
+func (p *Program) owns(name string) bool { return p.ownFlags().Lookup(name) != nil }
 
-// variable is the name under which the environment holds a flag.
+// variable returns the name of the environment variable for a flag.
 func (p *Program) variable(name string) string {
 	if p.Name == "" || !p.owns(name) {
 		return variable(name)
 	}
-	return upper(p.Name) + "_" + upper(name)
+	return variablePart(p.Name) + "_" + variablePart(name)
 }
 
-// upper is a name as a variable has it.
-func upper(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
+// variablePart converts a name to the form that environment variables use.
+func variablePart(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
 
-// Apply sets the program's own flags as the master has set them.
+// Apply sets the program's own flags in a child, to the values that the master has read.
 func (p *Program) Apply(settings []Setting) error {
 	for _, s := range settings {
-		if err := p.own().Set(s.Name, s.Value); err != nil {
+		if err := p.ownFlags().Set(s.Name, s.Value); err != nil {
 			return fmt.Errorf("set -%s: %w", s.Name, err)
 		}
 	}
 	return nil
 }
 
-// Frozen is the program with its own flags as they are: they are read, and nothing is
-// set. It is for a process that reads its configuration again while it uses them.
-func (p *Program) Frozen() *Program {
+// ReadOnly returns a copy of the program whose own flags are parsed but not set. With
+// it, a process can read its configuration again while it uses the flags.
+func (p *Program) ReadOnly() *Program {
 	f := &Program{Name: p.Name, Tasks: p.Tasks, OnUpload: p.OnUpload}
 	f.once.Do(func() {
 		f.set = flag.NewFlagSet(p.Command(), flag.ContinueOnError)
-		p.own().VisitAll(func(fl *flag.Flag) {
+		p.ownFlags().VisitAll(func(fl *flag.Flag) {
 			_, isBool := fl.Value.(interface{ IsBoolFlag() bool })
 			f.set.Var(recorder{isBool, func(string) {}}, fl.Name, fl.Usage)
 		})
@@ -82,39 +84,41 @@ func (p *Program) Frozen() *Program {
 	return f
 }
 
-// reserved are variables that the master sets for its children.
+// reserved are the names, without the prefix GALE_, of the variables that the master sets
+// for its children.
 var reserved = []string{"SLOT", "GENERATION", "INSTANCE", "REPORTS", "STATE", "TRIAL", "STORE_SLOT"}
 
-// clashes says which of the program's own flags cannot be told from Gale's.
-func (p *Program) clashes() (faults Faults) {
+// flagClashes returns the faults of the program's name, and of own flags whose name or
+// environment variable Gale already uses.
+func (p *Program) flagClashes() (faults Faults) {
 	taken, variables := map[string]bool{"h": true, "help": true}, map[string]bool{}
 	for _, name := range reserved {
 		variables["GALE_"+name] = true
 	}
 	alone := &Program{}
 	for _, command := range []Command{Serve, Status, Tasks} {
-		alone.defined(command).set.VisitAll(func(fl *flag.Flag) {
+		alone.declare(command).set.VisitAll(func(fl *flag.Flag) {
 			taken[fl.Name], variables[variable(fl.Name)] = true, true
 		})
 	}
-	p.own().VisitAll(func(fl *flag.Flag) {
+	p.ownFlags().VisitAll(func(fl *flag.Flag) {
 		switch {
 		case taken[fl.Name]:
-			faults = append(faults, fmt.Sprintf("-%s: a flag of %s has the name of one of Gale's", fl.Name, p.Command()))
+			faults = append(faults, fmt.Sprintf("-%s: a flag of %s has the same name as one of Gale's flags", fl.Name, p.Command()))
 		case variables[p.variable(fl.Name)]:
-			faults = append(faults, fmt.Sprintf("-%s: the variable of this flag of %s, %s, is one of Gale's", fl.Name, p.Command(), p.variable(fl.Name)))
+			faults = append(faults, fmt.Sprintf("-%s: the environment variable %s of this flag of %s is used by Gale", fl.Name, p.variable(fl.Name), p.Command()))
 		}
 	})
 	if p.Name != "" && strings.Trim(p.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.HasPrefix(p.Name, "-") {
-		faults = append(faults, fmt.Sprintf("application name %q: lower-case letters, digits and hyphens only", p.Name))
+		faults = append(faults, fmt.Sprintf("application name %q: must consist of lower-case letters, digits and hyphens", p.Name))
 	}
 	return faults
 }
 
-// addOwn declares the program's own flags beside Gale's. One with the name of
-// Gale's is left out: clashes reports it.
-func (f *flags) addOwn() {
-	f.program.own().VisitAll(func(fl *flag.Flag) {
+// addProgram adds the program's own flags. It skips those with the name of one of Gale's
+// flags, which flagClashes reports.
+func (f *flags) addProgram() {
+	f.program.ownFlags().VisitAll(func(fl *flag.Flag) {
 		if f.set.Lookup(fl.Name) == nil {
 			f.set.Var(fl.Value, fl.Name, fl.Usage)
 			f.set.Lookup(fl.Name).DefValue = fl.DefValue
@@ -122,8 +126,8 @@ func (f *flags) addOwn() {
 	})
 }
 
-// checkOwn notes what the program itself finds wrong with its flags.
-func (f *flags) checkOwn() {
+// checkProgram adds the faults that the program's Check returns.
+func (f *flags) checkProgram() {
 	if f.program.Check == nil {
 		return
 	}

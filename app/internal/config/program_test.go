@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// shop is a program with flags of its own, and their values.
+// shop returns a program with two flags of its own, and their values.
 func shop(name string) (p *Program, greeting *string, loud *bool) {
 	greeting, loud = new(string), new(bool)
 	return &Program{Name: name, Flags: func(f *flag.FlagSet) {
@@ -19,8 +19,8 @@ func shop(name string) (p *Program, greeting *string, loud *bool) {
 	}}, greeting, loud
 }
 
-// Own flags come from the command line, the environment and the file, in that order,
-// and children set the same texts in the same order.
+// Own flags are read from the file, the environment and the command line. Apply sets a
+// child's flags to the same values in the same order.
 func TestOwnFlags(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("conf", []byte("greeting Moin\nloud\n"), 0o600); err != nil {
@@ -50,11 +50,11 @@ func TestOwnFlags(t *testing.T) {
 	}
 	p, _, _ := shop("shop")
 	if err := p.Apply([]Setting{{"loud", "perhaps"}}); err == nil {
-		t.Error("a child takes what its flags refuse")
+		t.Error("Apply accepts an invalid value")
 	}
 }
 
-// Flags is called once, whatever asks for the flags.
+// Flags is called once, however often the flags are read or described.
 func TestFlagsAreDeclaredOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
 	calls := 0
@@ -76,12 +76,12 @@ func TestConfigurationThatIsTooLarge(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p, _, _ := shop("shop")
 	_, err := Load(Serve, p, []string{"-greeting", strings.Repeat("x", MaxSize)}, nil)
-	if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.Contains(faults[0], "bytes with the tasks file") {
+	if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.Contains(faults[0], "more than the limit of") {
 		t.Errorf("%.300v", err)
 	}
 }
 
-// The embedded state server gets no secret but its own.
+// The embedded state server gets its own password and no other secrets.
 func TestStateServerGetsLittle(t *testing.T) {
 	c := Config{Token: "the-token", Redis: "redis://the-redis", Broker: "redis://the-broker", Own: []Setting{{"key", "the-key"}}, Store: Store{"127.0.0.1:1", "own"}}
 	text, err := json.Marshal(c.ForStateServer())

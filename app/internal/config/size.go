@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// size is a flag.Value: a number of bytes, bare or with KiB, MiB or GiB.
+// size is a flag.Value for a number of bytes, with an optional unit KiB, MiB or GiB.
 type size struct{ n *int64 }
 
 func newSize(n *int64, value int64) size {
@@ -20,9 +20,9 @@ var units = []struct {
 	shift  uint
 }{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}}
 
-// String words the size in the largest unit that fits.
+// String returns the size in the largest unit that divides it.
 func (s size) String() string {
-	if s.n == nil { // the flag package asks a zero value for its default
+	if s.n == nil { // package flag calls String on a zero value
 		return ""
 	}
 	for _, u := range units {
@@ -33,7 +33,7 @@ func (s size) String() string {
 	return strconv.FormatInt(*s.n, 10)
 }
 
-// Set parses what String prints.
+// Set parses the form that String returns, with optional spaces before the unit.
 func (s size) Set(text string) error {
 	shift := uint(0)
 	number := text
@@ -45,7 +45,7 @@ func (s size) Set(text string) error {
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64>>shift {
-		return errors.New("a size is bytes, or a number with KiB, MiB or GiB")
+		return errors.New("must be a number of bytes, or a number with KiB, MiB or GiB")
 	}
 	*s.n = n << shift
 	return nil

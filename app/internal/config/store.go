@@ -2,17 +2,17 @@ package config
 
 import "strings"
 
-// storeVariable carries the store slot over a reload: the master that follows
-// must find the store, which goes on, where it was.
+// storeVariable is the environment variable that passes address and password of the
+// embedded state server to the master after a reload. The state server itself is not
+// restarted by a reload.
 const storeVariable = "GALE_STORE_SLOT"
 
-// Store is where the store slot listens, and what its clients must know. The
-// master fills it in.
+// Store is the address and the password of the embedded state server. The master sets
+// it; there is no flag.
 type Store struct{ Address, Password string }
 
-// StoreIn returns the store slot that environ, in the form of os.Environ, tells
-// of; the zero Store if it tells of none.
-func StoreIn(environ []string) (s Store) {
+// StoreFrom returns the Store that AddTo has added to an environment, or the zero Store.
+func StoreFrom(environ []string) (s Store) {
 	for _, v := range environ {
 		if value, ok := strings.CutPrefix(v, storeVariable+"="); ok {
 			s.Address, s.Password, _ = strings.Cut(value, " ")
@@ -21,7 +21,7 @@ func StoreIn(environ []string) (s Store) {
 	return s
 }
 
-// Tell adds the store slot to environ.
-func (s Store) Tell(environ []string) []string {
+// AddTo returns environ, which has the form of os.Environ, with a variable for s.
+func (s Store) AddTo(environ []string) []string {
 	return append(environ[:len(environ):len(environ)], storeVariable+"="+s.Address+" "+s.Password)
 }

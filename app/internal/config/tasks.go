@@ -10,31 +10,32 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Tasks is the command that looks at tasks and changes them.
+// Tasks is the command that lists and changes tasks.
 const Tasks Command = "tasks"
 
 // TasksOptions are the settings of the command tasks.
 type TasksOptions struct {
-	Config        // of these Data, Broker, Commands, LogFormat and LogLevel
-	Query  Filter // for list and dead
+	Config        // only Data, Redis, Broker, TasksFile, Commands, Path, LogFormat and LogLevel are set
+	Query  Filter // tasks to list or purge
 	JSON   bool
-	Yes    bool   // for purge: do not ask
-	Kwargs string // for run: a JSON object, or empty
+	Yes    bool   // purge without confirmation
+	Kwargs string // arguments of run by name, a JSON object, or empty
 }
 
-// Filter is which tasks are listed, or purged.
+// Filter selects tasks.
 type Filter struct {
-	States      []jobs.State // empty: any
-	Task, Queue string       // empty: any
-	Limit       int
+	States      []jobs.State // empty: all
+	Task, Queue string       // empty: all
+	Limit       int          // maximum number of tasks to list
 }
 
-// states is a flag.Value: states of tasks, comma separated or given one by one.
+// states is a flag.Value for a comma-separated list of task states. The flag may be
+// repeated.
 type states struct{ all *[]jobs.State }
 
-// String lists the states.
+// String returns the states, comma-separated.
 func (s states) String() string {
-	if s.all == nil { // the flag package asks a zero value for its default
+	if s.all == nil { // package flag calls String on a zero value
 		return ""
 	}
 	names := make([]string, len(*s.all))
@@ -44,20 +45,20 @@ func (s states) String() string {
 	return strings.Join(names, ",")
 }
 
-// Set adds what String prints.
+// Set adds states in the form that String returns.
 func (s states) Set(text string) error {
-	for _, name := range list(text) {
+	for _, name := range splitList(text) {
 		if !slices.Contains(jobs.States, jobs.State(name)) {
-			return fmt.Errorf("the states of a task are %s", jobs.StateNames())
+			return fmt.Errorf("%q is not a task state; the states are %s", name, jobs.StateNames())
 		}
 		*s.all = append(*s.all, jobs.State(name))
 	}
 	return nil
 }
 
-// LoadTasks reads the settings of the command tasks, as Load does; a file of
-// flags for the server serves here too. The file of -tasks is read if readFile says
-// so: a broken one must not keep anyone from cancelling a task.
+// LoadTasks is like Load for the command tasks. The file that -config names may contain
+// flags of other commands, so that the server's file can be used. The tasks file is only
+// read if readFile is true: its faults must not prevent a user from cancelling a task.
 func LoadTasks(p *Program, args, environ []string, readFile bool) (TasksOptions, error) {
 	var o TasksOptions
 	f := defineTasks(p, &o)
@@ -65,61 +66,62 @@ func LoadTasks(p *Program, args, environ []string, readFile bool) (TasksOptions,
 		return o, err
 	}
 	o.Broker = cmp.Or(o.Broker, o.Redis, SQLite)
-	f.folderOrRedis(o.Config)
+	f.checkTaskStore(o.Config)
 	if readFile {
-		f.commands(&o.Config, environ, p.Tasks)
+		f.loadTasksFile(&o.Config, environ, p.Tasks)
 	}
-	f.oneOf("log-format", o.LogFormat, "text", "json")
-	f.oneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
-	f.within("limit", o.Query.Limit, 1, maxListed)
+	f.checkOneOf("log-format", o.LogFormat, "text", "json")
+	f.checkOneOf("log-level", o.LogLevel, "debug", "info", "warn", "error")
+	f.checkRange("limit", o.Query.Limit, 1, maxListed)
 	if len(f.faults) > 0 {
 		return o, f.faults
 	}
 	return o, nil
 }
 
-// maxListed bounds server tasks list.
+// maxListed is the largest value of -limit.
 const maxListed = 1_000_000
 
-// defineTasks declares the flags of the command tasks: some of the server's,
-// and its own.
+// defineTasks declares the flags of the command tasks. Some are flags of the server.
 func defineTasks(p *Program, o *TasksOptions) *flags {
 	all, f := define(Serve, p, &o.Config), newFlags(Tasks, p)
-	f.others = all.set
-	f.filled = []string{"broker", "config", "state", "task", "queue"}
+	f.otherFlags = all.set
+	f.nonEmpty = []string{"broker", "config", "state", "task", "queue"}
 	for _, name := range []string{"data", "redis", "broker", "tasks", "log-format", "log-level"} {
 		fl := all.set.Lookup(name)
 		f.set.Var(fl.Value, name, fl.Usage)
 	}
-	f.set.StringVar(&f.file, "config", "", "`file` of flags; those of the server that mean nothing here are passed over")
-	f.own = []string{"state", "task", "queue", "limit", "json", "yes", "kwargs"}
-	f.set.Var(states{&o.Query.States}, "state", "list only tasks in this `state`: "+jobs.StateNames()+";\npurge: those in one of these, comma separated (default scheduled,queued,retrying)")
-	f.set.StringVar(&o.Query.Task, "task", "", "list or purge only tasks of this `name`")
-	f.set.StringVar(&o.Query.Queue, "queue", "", "list or purge only tasks of this `queue`; run: where the task waits")
-	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "`number` of tasks to list at most, newest first")
-	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
-	f.set.StringVar(&o.Kwargs, "kwargs", "", "run: arguments by name, a JSON `object`")
-	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask")
+	f.set.StringVar(&f.file, "config", "", "`file` of flags; flags of other commands in it are ignored")
+	f.commandLineOnly = []string{"state", "task", "queue", "limit", "json", "yes", "kwargs"}
+	f.set.Var(states{&o.Query.States}, "state", "list: only tasks in this `state`, one of "+jobs.StateNames()+";\npurge: the states of the tasks to purge, comma-separated (default scheduled,queued,retrying)")
+	f.set.StringVar(&o.Query.Task, "task", "", "list, dead and purge: only tasks with this `name`")
+	f.set.StringVar(&o.Query.Queue, "queue", "", "list, dead and purge: only tasks of this `queue`; run: queue of the new task")
+	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "maximum `number` of tasks to list, newest first")
+	f.set.BoolVar(&o.JSON, "json", false, "print JSON; list and dead print one object per line")
+	f.set.StringVar(&o.Kwargs, "kwargs", "", "run: the task's arguments by name, as a JSON `object`")
+	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask for confirmation")
 	return f
 }
 
-// elsewhere reports whether a flag is one of another command, so that a file
-// may name it.
-func (f *flags) elsewhere(name string) bool {
-	return f.others != nil && f.others.Lookup(name) != nil && f.set.Lookup(name) == nil
+// isOfOtherCommand reports whether only other commands have the flag. A file may contain
+// such flags.
+func (f *flags) isOfOtherCommand(name string) bool {
+	return f.otherFlags != nil && f.otherFlags.Lookup(name) != nil && f.set.Lookup(name) == nil
 }
 
-// ownOnly reports whether a flag is for the command line alone: a variable or a
-// file that says the same word means the server's flag.
-func (f *flags) ownOnly(fl *flag.Flag) bool { return slices.Contains(f.own, fl.Name) }
+// isCommandLineOnly reports whether a flag is only read from the command line. In the
+// environment and in a file, a flag with the same name is the server's.
+func (f *flags) isCommandLineOnly(fl *flag.Flag) bool {
+	return slices.Contains(f.commandLineOnly, fl.Name)
+}
 
-// folderOrRedis checks where the tasks are.
-func (f *flags) folderOrRedis(c Config) {
+// checkTaskStore checks -data or -broker, whichever names the task store.
+func (f *flags) checkTaskStore(c Config) {
 	if c.Broker == SQLite {
 		if c.Data == "" {
-			f.fault("-data: names no folder")
+			f.fault("-data: is empty; give a folder")
 		}
 		return
 	}
-	f.broker(c)
+	f.checkBroker(c)
 }

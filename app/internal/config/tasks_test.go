@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// The command tasks finds its store as the server does, passes over what is
-// only for the server, and takes no variable of the server's for a filter.
+// The command tasks finds its store as the server does, ignores flags of the server in
+// the file, and does not read its filters from the environment.
 func TestTasksOptions(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gale.conf")
 	if err := os.WriteFile(file, []byte("port 1001\nqueue a,b\ndata /elsewhere\n"), 0o600); err != nil {
@@ -40,6 +40,6 @@ func TestTasksOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := LoadTasks(program, []string{"-config", file}, nil, false); err == nil {
-		t.Error("a flag that no command has is passed over")
+		t.Error("an unknown flag in the file is ignored")
 	}
 }

@@ -22,12 +22,13 @@ import (
 	"github.com/galeserver/gale/server/cookie"
 )
 
-// maxSlots is far beyond any machine; a larger number is a slip.
+// maxSlots is the largest value of -procs and -workers. A larger number is most likely
+// a typing error.
 const maxSlots = 1024
 
-// Bounds of the limits of requests. Each connection that reads a request holds a
-// buffer of -max-head; each file of a form holds a descriptor until the form has
-// been read.
+// Bounds of the request limits. Each connection that reads a request needs a buffer of
+// -max-head bytes. Each file of a form needs a file descriptor until the form has been
+// read.
 const (
 	minHead  = 1 << 10
 	maxHead  = 1 << 20
@@ -35,83 +36,83 @@ const (
 	maxFiles = 10_000
 )
 
-// minHangTimeout is the shortest -hang-timeout: a child sends four heartbeats a
-// second.
+// minHangTimeout is the smallest value of -hang-timeout. A child sends four heartbeats
+// per second.
 const minHangTimeout = time.Second
 
-// validate looks at every setting and notes all that is wrong.
+// validate adds a fault for each setting that is not valid. tasks are the names of all
+// tasks.
 func (f *flags) validate(command Command, c *Config, tasks []string) {
-	f.within("port", c.Port, 0, 65535)
-	f.within("procs", c.Procs, 0, maxSlots)
-	f.within("workers", c.Workers, 0, maxSlots)
+	f.checkRange("port", c.Port, 0, 65535)
+	f.checkRange("procs", c.Procs, 0, maxSlots)
+	f.checkRange("workers", c.Workers, 0, maxSlots)
 	switch {
 	case c.Single && command == Worker:
-		f.fault("-single: is for serve; a worker has processes")
+		f.fault("-single: cannot be used with worker")
 	case c.Single && c.Procs != 1:
-		f.fault("-single: is one process, but -procs is %d", c.Procs)
+		f.fault("-single: runs one process, but -procs is %d", c.Procs)
 	}
-	f.within("concurrency", c.Concurrency, 0, 100_000)
-	f.within("pool", c.Pool, 1, 100_000)
-	f.within("pool-queue", c.PoolQueue, 0, 1_000_000)
-	f.sources(c)
-	f.within("upload-pool", c.UploadPool, 1, 100_000)
-	f.positive("grace", c.Grace > 0)
-	f.positive("ws-send-timeout", c.WSSendTimeout > 0)
-	f.positive("boot-timeout", c.BootTimeout > 0)
+	f.checkRange("concurrency", c.Concurrency, 0, 100_000)
+	f.checkRange("pool", c.Pool, 1, 100_000)
+	f.checkRange("pool-queue", c.PoolQueue, 0, 1_000_000)
+	f.checkRedisAndStatic(c)
+	f.checkRange("upload-pool", c.UploadPool, 1, 100_000)
+	f.checkPositive("grace", c.Grace > 0)
+	f.checkPositive("ws-send-timeout", c.WSSendTimeout > 0)
+	f.checkPositive("boot-timeout", c.BootTimeout > 0)
 	if c.HangTimeout != 0 && c.HangTimeout < minHangTimeout {
-		f.fault("-hang-timeout: %v is less than %v, within which a busy child may show no life; 0 turns it off", c.HangTimeout, minHangTimeout)
+		f.fault("-hang-timeout: %v is less than %v; a busy process may send no heartbeat for that long; 0 is off", c.HangTimeout, minHangTimeout)
 	}
 	if c.MaxRequests < 0 {
 		f.fault("-max-requests: must not be negative")
 	}
-	f.positive("max-body", c.MaxBody > 0)
+	f.checkPositive("max-body", c.MaxBody > 0)
 	if c.MaxHead < minHead || c.MaxHead > maxHead {
-		f.fault("-max-head: %d is not within %d and %d bytes", c.MaxHead, minHead, maxHead)
+		f.fault("-max-head: %d is not between %d and %d bytes", c.MaxHead, minHead, maxHead)
 	}
-	f.within("max-parts", c.MaxParts, 1, maxParts)
-	f.within("max-files", c.MaxFiles, 1, maxFiles)
-	f.positive("max-field", c.MaxField > 0)
-	f.uploads(c)
-	f.oneOf("log-format", c.LogFormat, "text", "json")
-	f.oneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
+	f.checkRange("max-parts", c.MaxParts, 1, maxParts)
+	f.checkRange("max-files", c.MaxFiles, 1, maxFiles)
+	f.checkPositive("max-field", c.MaxField > 0)
+	f.checkUploads(c)
+	f.checkOneOf("log-format", c.LogFormat, "text", "json")
+	f.checkOneOf("log-level", c.LogLevel, "debug", "info", "warn", "error")
 	if c.OnUpload != "" {
-		f.oneOf("on-upload", c.OnUpload, tasks...)
+		f.checkOneOf("on-upload", c.OnUpload, tasks...)
 	}
 	if len(c.Queues) == 0 {
-		f.fault("-queue: names no queue")
+		f.fault("-queue: is empty; give at least one queue")
 	}
 	for _, q := range c.Queues {
 		if !jobs.ValidID(q) {
-			f.fault("-queue: %q: a queue is named by letters, digits, dots, underscores and hyphens", q)
+			f.fault("-queue: %q: the name of a queue must consist of letters, digits, dots, underscores and hyphens", q)
 		}
 	}
-	f.browsers(c)
-	f.broker(*c)
-	f.folder("data", c.Data)
-	f.folder("upload-dir", c.UploadDir)
-	f.token(c)
-	f.certificate(c)
-	f.admin(c.Admin)
+	f.checkBrowsers(c)
+	f.checkBroker(*c)
+	f.checkFolder("data", c.Data)
+	f.checkFolder("upload-dir", c.UploadDir)
+	f.loadToken(c)
+	f.checkCertificate(c)
+	f.checkAdmin(c.Admin)
 	if path, ok := strings.CutPrefix(c.Admin, "unix:"); ok {
-		f.folder("admin", filepath.Dir(path))
+		f.checkFolder("admin", filepath.Dir(path))
 	}
 	if host, _, _ := net.SplitHostPort(c.Admin); c.Pprof && c.Token == "" && c.Admin != "" && !strings.HasPrefix(c.Admin, "unix:") && !loopback(host) {
-		f.fault("-pprof: %q can be reached from other machines, and profiles show what is in memory: give -token-file, or another -admin", c.Admin)
+		f.fault("-pprof: %q can be reached from other machines, and profiles show the content of the memory: set -token-file, or a loopback address in -admin", c.Admin)
 	}
 	if command == Serve && c.exposed(c.Host) {
 		f.fault(exposedFault, "-host", c.Host)
 	}
 }
 
-const exposedFault = "%s: %q can be reached from other machines, and anyone could write: give -token-file, or -open if that is meant"
+const exposedFault = "%s: %q can be reached from other machines, which could then write without a token: set -token-file, or -open to allow it"
 
-// exposed reports whether anyone who reaches the host could write.
+// exposed reports whether other machines can write without a token.
 func (c Config) exposed(host string) bool { return c.Token == "" && !c.Open && !loopback(host) }
 
-// MayListen checks the address of a socket that somebody else has bound,
-// systemd for instance: what holds for -host holds for it too. The error is of
-// type Faults.
-func (c Config) MayListen(addr net.Addr) error {
+// CheckListener checks the address of a listener that another process has opened, such
+// as systemd, by the rule for -host. Its error is of type Faults.
+func (c Config) CheckListener(addr net.Addr) error {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || !c.exposed(tcp.IP.String()) {
 		return nil
@@ -119,29 +120,29 @@ func (c Config) MayListen(addr net.Addr) error {
 	return Faults{fmt.Sprintf(exposedFault, "socket", addr)}
 }
 
-func (f *flags) within(name string, n, low, high int) {
+func (f *flags) checkRange(name string, n, low, high int) {
 	if n < low || n > high {
-		f.fault("-%s: %d is not within %d and %d", name, n, low, high)
+		f.fault("-%s: %d is not between %d and %d", name, n, low, high)
 	}
 }
 
-func (f *flags) positive(name string, ok bool) {
+func (f *flags) checkPositive(name string, ok bool) {
 	if !ok {
-		f.fault("-%s: must be more than zero", name)
+		f.fault("-%s: must be greater than zero", name)
 	}
 }
 
-func (f *flags) oneOf(name, value string, allowed ...string) {
+func (f *flags) checkOneOf(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
-		f.fault("-%s: %q is none of: %s", name, value, strings.Join(allowed, ", "))
+		f.fault("-%s: %q is not one of: %s", name, value, strings.Join(allowed, ", "))
 	}
 }
 
-// folder checks that a folder is there and writable, or can be made, without
-// making it.
-func (f *flags) folder(name, path string) {
+// checkFolder checks that a folder is writable, or can be created if it does not exist.
+// It does not create it.
+func (f *flags) checkFolder(name, path string) {
 	if path == "" {
-		f.fault("-%s: names no folder", name)
+		f.fault("-%s: is empty; give a folder", name)
 		return
 	}
 	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
@@ -160,11 +161,11 @@ func (f *flags) folder(name, path string) {
 	}
 }
 
-// token takes the token out of its file and checks that it can be sent.
-func (f *flags) token(c *Config) {
+// loadToken reads the token from its file, and checks that clients can send it.
+func (f *flags) loadToken(c *Config) {
 	if f.tokenFile != "" {
 		if c.Token != "" {
-			f.fault("-token and -token-file: give one of them")
+			f.fault("-token and -token-file: give only one of them")
 			return
 		}
 		text, err := os.ReadFile(f.tokenFile)
@@ -176,22 +177,21 @@ func (f *flags) token(c *Config) {
 			f.fault("-token-file: %s is empty", f.tokenFile)
 		}
 	}
-	// RFC 6750 section 2.1: b64token. With anything else, white space and what is
-	// not ASCII above all, the field of a request could not hold it, or not in a
-	// way that every client writes alike.
+	// RFC 6750 section 2.1, b64token. Clients encode other characters in different ways,
+	// or cannot send them in a header field at all.
 	const other = "-._~+/="
 	for _, r := range c.Token {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 		digit := r >= '0' && r <= '9'
 		if !letter && !digit && !strings.ContainsRune(other, r) {
-			f.fault("token: only letters, digits and %s can be sent as a bearer token", other)
+			f.fault("token: contains a character other than letters, digits and %s, and cannot be sent as a bearer token", other)
 			return
 		}
 	}
 }
 
-// admin checks the address of the admin endpoint.
-func (f *flags) admin(address string) {
+// checkAdmin checks the address of the admin endpoint.
+func (f *flags) checkAdmin(address string) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok && path != "" || address == "" {
 		return
 	}
@@ -201,32 +201,32 @@ func (f *flags) admin(address string) {
 	}
 }
 
-// broker checks where tasks wait.
-func (f *flags) broker(c Config) {
+// checkBroker checks the address of the task store.
+func (f *flags) checkBroker(c Config) {
 	if c.Broker == SQLite {
 		return
 	}
 	if err := redisdb.Check(c.Broker); err != nil {
-		f.fault("-broker: neither sqlite nor an address: %v", err)
+		f.fault("-broker: neither sqlite nor an address of Redis: %v", err)
 	}
 }
 
-// uploads checks what may be uploaded, and how much.
-func (f *flags) uploads(c *Config) {
-	f.positive("max-upload", c.MaxUpload > 0)
+// checkUploads checks the limits on uploads.
+func (f *flags) checkUploads(c *Config) {
+	f.checkPositive("max-upload", c.MaxUpload > 0)
 	if c.MaxUnfinished < c.MaxUpload {
-		f.fault("-max-unfinished: less than -max-upload, so that the largest upload could never begin")
+		f.fault("-max-unfinished: is less than -max-upload, so an upload of the maximum size could never start")
 	}
-	f.positive("upload-expiry", c.UploadExpiry > 0)
+	f.checkPositive("upload-expiry", c.UploadExpiry > 0)
 	for _, ending := range c.UploadTypes {
 		if ending != "*" && (len(ending) < 2 || strings.LastIndexAny(ending, "./\\ ") != 0 || ending[0] != '.') {
-			f.fault("-upload-types: %q is no ending of a name, such as .mp3, and not *", ending)
+			f.fault("-upload-types: %q is not an ending of a filename, such as .mp3, or *", ending)
 		}
 	}
 }
 
-// sources checks where answers come from: Redis, another server, a folder.
-func (f *flags) sources(c *Config) {
+// checkRedisAndStatic checks the addresses of -redis and the folder of -static.
+func (f *flags) checkRedisAndStatic(c *Config) {
 	if c.Redis != "" {
 		if err := redisdb.Check(c.Redis); err != nil {
 			f.fault("-redis: %v", err)
@@ -244,9 +244,8 @@ func (f *flags) sources(c *Config) {
 	}
 }
 
-// browsers checks what pages of other origins may do, and what is in front of
-// every path for them.
-func (f *flags) browsers(c *Config) {
+// checkBrowsers checks the settings for pages of other origins, and the base path.
+func (f *flags) checkBrowsers(c *Config) {
 	for _, origin := range c.Origins {
 		if _, err := server.ParseOrigins([]string{origin}); err != nil {
 			f.fault("-origins: %v", err)
@@ -265,20 +264,20 @@ func (f *flags) browsers(c *Config) {
 	}
 }
 
-// MayServe checks the base path against the paths of all routes: one that begins
-// like a route would make a request mean either. The error is of type Faults.
-func (c Config) MayServe(paths []string) error {
+// CheckPaths checks that the base path does not begin like the path of a route: a request
+// could then mean either. Its error is of type Faults.
+func (c Config) CheckPaths(paths []string) error {
 	base, _, _ := strings.Cut(strings.TrimPrefix(c.BasePath, "/"), "/")
 	for _, path := range paths {
 		if first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/"); base != "" && first == base {
-			return Faults{fmt.Sprintf("-base-path: %q begins like a path of the server itself, so that requests could mean either", c.BasePath)}
+			return Faults{fmt.Sprintf("-base-path: %q begins like the path of a route, so requests would be ambiguous; choose another path", c.BasePath)}
 		}
 	}
 	return nil
 }
 
-// networks reads -trusted-proxies: networks, addresses, or the word loopback.
-func (f *flags) networks(names []string) (found []netip.Prefix) {
+// parseNetworks parses -trusted-proxies: networks, addresses, or the word loopback.
+func (f *flags) parseNetworks(names []string) (found []netip.Prefix) {
 	for _, name := range names {
 		prefix, err := netip.ParsePrefix(name)
 		addr, errAddr := netip.ParseAddr(name)
@@ -291,14 +290,14 @@ func (f *flags) networks(names []string) (found []netip.Prefix) {
 			addr = addr.Unmap()
 			found = append(found, netip.PrefixFrom(addr, addr.BitLen()))
 		default:
-			f.fault("-trusted-proxies: %q is neither a network, such as 10.0.0.0/8, nor an address, nor loopback", name)
+			f.fault("-trusted-proxies: %q is not a network such as 10.0.0.0/8, an address, or loopback", name)
 		}
 	}
 	return found
 }
 
-// certificate reads the pair that HTTPS needs, as every child will.
-func (f *flags) certificate(c *Config) {
+// checkCertificate loads the certificate and its key once, as every child does.
+func (f *flags) checkCertificate(c *Config) {
 	switch {
 	case c.TLSCert == "" && c.TLSKey == "":
 		return
@@ -311,8 +310,8 @@ func (f *flags) certificate(c *Config) {
 	}
 }
 
-// loopback reports whether only this machine can reach an address. Names are
-// not looked up: what they mean can change under a running server.
+// loopback reports whether host is a loopback address or localhost. Other names are not
+// resolved, because their addresses can change while the server runs.
 func loopback(host string) bool {
 	if host == "localhost" {
 		return true

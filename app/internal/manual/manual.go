@@ -1,6 +1,5 @@
-// Package manual writes the manual page of `server`, the page about its
-// configuration and the completions of shells from what config knows of commands and flags, so that they say what
-// the program does.
+// Package manual generates documents from the commands and flags of package config: the
+// manual page, docs/configuration.md and the completions of shells.
 package manual
 
 import (
@@ -30,13 +29,13 @@ var zshText string
 //go:embed server.fish.tmpl
 var fishText string
 
-// command is a verb with its flags.
+// command is a command with its flags.
 type command struct {
 	config.Verb
 	Flags []config.Flag
 }
 
-// contents are what the templates are filled with.
+// contents is the data of the templates.
 type contents struct {
 	Version  string
 	Date     string
@@ -54,35 +53,39 @@ func gather(p *config.Program) (c contents) {
 	return c
 }
 
-// Command returns the verb of that name.
+// Command returns the command with the given name.
 func (c contents) Command(name string) command {
 	return c.Commands[slices.IndexFunc(c.Commands, func(v command) bool { return v.Name == name })]
 }
 
-// Forms are all that may be typed behind the program's name.
-func (c contents) Forms() (all []string) {
+// Synopsis returns all that may be typed behind the program's name.
+func (c contents) Synopsis() (all []string) {
 	for _, v := range c.Commands {
-		all = append(all, v.Forms...)
+		all = append(all, v.Synopsis...)
 	}
 	return all
 }
 
-// Files are the flags, of any command, whose value is a file, Folders those
-// where it is a folder, and Others those where it is something else.
-func (c contents) Files() []string { return c.taking(func(v string) bool { return v == "file" }) }
-
-// Folders: see Files.
-func (c contents) Folders() []string { return c.taking(func(v string) bool { return v == "folder" }) }
-
-// Others: see Files.
-func (c contents) Others() []string {
-	return c.taking(func(v string) bool { return v != "" && v != "file" && v != "folder" })
+// FileFlags returns the names of the flags of all commands whose value is a file.
+func (c contents) FileFlags() []string {
+	return c.flagsByValue(func(v string) bool { return v == "file" })
 }
 
-func (c contents) taking(what func(value string) bool) (names []string) {
+// FolderFlags returns the names of the flags whose value is a folder.
+func (c contents) FolderFlags() []string {
+	return c.flagsByValue(func(v string) bool { return v == "folder" })
+}
+
+// OtherFlags returns the names of the flags with any other value.
+func (c contents) OtherFlags() []string {
+	return c.flagsByValue(func(v string) bool { return v != "" && v != "file" && v != "folder" })
+}
+
+// flagsByValue returns the names of the flags whose placeholder matches, sorted.
+func (c contents) flagsByValue(matches func(value string) bool) (names []string) {
 	for _, v := range c.Commands {
 		for _, f := range v.Flags {
-			if what(f.Value) && !slices.Contains(names, f.Name) {
+			if matches(f.Value) && !slices.Contains(names, f.Name) {
 				names = append(names, f.Name)
 			}
 		}
@@ -91,25 +94,26 @@ func (c contents) taking(what func(value string) bool) (names []string) {
 	return names
 }
 
-// Page writes the manual page, for man(1), of a version made on a day.
+// Page writes the manual page for man(1). The version and the day appear in its header
+// and footer; an empty version is shown as (devel).
 func Page(w io.Writer, p *config.Program, version string, day time.Time) error {
 	c := gather(p)
 	c.Version, c.Date = cmp.Or(version, "(devel)"), day.UTC().Format(time.DateOnly)
 	return write(w, pageText, c)
 }
 
-// Configuration writes the page about flags, in Markdown.
+// Configuration writes docs/configuration.md.
 func Configuration(w io.Writer, p *config.Program) error {
 	return write(w, configurationText, gather(p))
 }
 
-// Bash writes the completion for bash, to be sourced.
+// Bash writes a completion script for bash.
 func Bash(w io.Writer, p *config.Program) error { return write(w, bashText, gather(p)) }
 
-// Zsh writes the completion for zsh, a file _server in its fpath.
+// Zsh writes a completion function for zsh, to be installed as _server.
 func Zsh(w io.Writer, p *config.Program) error { return write(w, zshText, gather(p)) }
 
-// Fish writes the completion for fish, a file server.fish in its completions.
+// Fish writes completions for fish, to be installed as server.fish.
 func Fish(w io.Writer, p *config.Program) error { return write(w, fishText, gather(p)) }
 
 func write(w io.Writer, text string, c contents) error {
@@ -123,8 +127,8 @@ func write(w io.Writer, text string, c contents) error {
 	return t.Execute(w, c)
 }
 
-// roff escapes a text for man(7): hyphens that can be copied, and no line that
-// a leading dot or quote would turn into a request.
+// roff escapes a text for man(7). Escaped hyphens can be copied from the page; an escaped
+// dot or quote at the start of a line is not read as a request.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`).Replace(text)
 	if strings.HasPrefix(text, ".") {
@@ -133,16 +137,16 @@ func roff(text string) string {
 	return text
 }
 
-// cell escapes a text for a table in Markdown.
+// cell escapes a text for a cell of a Markdown table.
 func cell(text string) string {
 	return strings.NewReplacer("|", `\|`, "*", `\*`, "<", "&lt;").Replace(text)
 }
 
-// quote makes one word of a text in a shell.
+// quote quotes a text as one word of a shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// zsh escapes what means something in the specifications of _arguments and
-// _describe; it goes between single quotes.
+// zsh escapes a text for the specifications of _arguments and _describe, inside single
+// quotes.
 func zsh(text string) string {
 	return strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`).Replace(text)
 }

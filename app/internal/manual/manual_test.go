@@ -10,8 +10,8 @@ import (
 	"github.com/galeserver/gale/demo"
 )
 
-// Every command and every flag is in everything that is generated.
-func TestNothingIsLeftOut(t *testing.T) {
+// Every generated document contains all commands and flags.
+func TestDocumentsAreComplete(t *testing.T) {
 	var page, bash, zsh, fish strings.Builder
 	p := &config.Program{}
 	day := time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC)
@@ -48,7 +48,7 @@ func TestNothingIsLeftOut(t *testing.T) {
 	}
 }
 
-// docs/configuration.md is what the flags are.
+// docs/configuration.md is up to date.
 func TestConfigurationIsCurrent(t *testing.T) {
 	const path = "../../../docs/configuration.md"
 	have, err := os.ReadFile(path)
@@ -67,11 +67,11 @@ func TestConfigurationIsCurrent(t *testing.T) {
 		}
 	}
 	if string(have) != want.String() {
-		t.Errorf("%s is not what the flags are: make docs", path)
+		t.Errorf("%s does not match the flags: run make docs", path)
 	}
 }
 
-// What a usage may hold must not mean anything to whoever reads the result.
+// Special characters of each format are escaped.
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{roff(`.mp3 and -x of 'a\b'`), `\&.mp3 and \-x of \(aqa\eb\(aq`},

@@ -57,8 +57,8 @@ func newConsoleRoutes(d Deps) []server.Route {
 		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style},
 		{Method: get, Path: consolePath + "/live", Admit: access.WithToken(guard.Write), Handler: c.live},
 		{Method: get, Path: loginPath, Handler: c.login},
-		{Method: post, Path: loginPath, Admit: guard.Page, Handler: c.enter, MaxBody: maxLogin},
-		{Method: post, Path: consolePath + "/logout", Admit: guard.Page, Handler: c.leave},
+		{Method: post, Path: loginPath, Admit: guard.SameOrigin, Handler: c.enter, MaxBody: maxLogin},
+		{Method: post, Path: consolePath + "/logout", Admit: guard.SameOrigin, Handler: c.leave},
 	}
 }
 
@@ -122,7 +122,7 @@ func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
 
 // enter is POST /console/login: the token for a session.
 func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
-	if !c.guard.Secret() {
+	if !c.guard.HasToken() {
 		return c.seeOther(ctx, consolePath)
 	}
 	d, err := c.guesses.Take(ctx, guesser(server.Client(ctx)))
@@ -141,13 +141,13 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return server.Fail(fasthttp.StatusBadRequest, err.Error())
 	}
-	if !c.guard.Matches(string(form.Peek("token"))) {
+	if !c.guard.IsToken(string(form.Peek("token"))) {
 		c.log.Warn("console: wrong token", "client", server.Client(ctx))
 		// Not 401, which would have to say how to authenticate in a field (RFC 9110 §15.5.2).
 		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)
 	}
 	c.log.Info("console: logged in", "client", server.Client(ctx))
-	ctx.Response.Header.SetCookie(c.guard.Begin(server.Scheme(ctx), server.Link(ctx, c.prefix)))
+	ctx.Response.Header.SetCookie(c.guard.NewSession(server.Scheme(ctx), server.Link(ctx, c.prefix)))
 	return c.seeOther(ctx, consolePath)
 }
 
@@ -162,7 +162,7 @@ func guesser(client netip.Addr) string {
 
 // leave is POST /console/logout: this browser forgets the session.
 func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
-	ctx.Response.Header.SetCookie(c.guard.End(server.Scheme(ctx), server.Link(ctx, c.prefix)))
+	ctx.Response.Header.SetCookie(c.guard.EndSession(server.Scheme(ctx), server.Link(ctx, c.prefix)))
 	return c.seeOther(ctx, loginPath)
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Arguments that the system would not take are refused when the task is asked
-// for, the largest that it takes is not.
+// Arguments that are too long for execve are refused when the task is enqueued; the
+// longest possible argument is accepted.
 func TestArgumentsThatFit(t *testing.T) {
 	specs, faults := parse(`
 		[tasks.say]
@@ -20,7 +20,7 @@ func TestArgumentsThatFit(t *testing.T) {
 		[tasks.pre]
 		argv = ["echo", "pre{0}"]
 		[tasks.many]
-		argv = ["echo"`+strings.Repeat(`, "{0}"`, 100)+"]", nothing)
+		argv = ["echo"`+strings.Repeat(`, "{0}"`, 100)+"]", noVariables)
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
@@ -40,11 +40,11 @@ func TestArgumentsThatFit(t *testing.T) {
 		want       string // empty: accepted
 	}{
 		"the largest":   {"say", text(131_071), ""},
-		"one more":      {"say", text(131_072), "argument 1 of say, arg0, is 131072 bytes long, more than the 131071"},
+		"one more":      {"say", text(131_072), "argument 1 of say, arg0, is 131072 bytes long, more than the limit of 131071"},
 		"much":          {"say", text(200_000), "argument 1 of say, arg0, is 200000 bytes long"},
-		"with the rest": {"pre", text(131_071), "one of them is 131074 bytes long"},
-		"together":      {"many", text(130_000), "together they are 13"},
-		"zero byte":     {"say", "a\x00b", "argument 1 of say, arg0, holds a zero byte"},
+		"with the rest": {"pre", text(131_071), "one element is 131074 bytes long"},
+		"together":      {"many", text(130_000), "all elements together are 13"},
+		"zero byte":     {"say", "a\x00b", "argument 1 of say, arg0, contains a zero byte"},
 	} {
 		args, err := json.Marshal([]string{row.text})
 		if err != nil {
@@ -56,7 +56,7 @@ func TestArgumentsThatFit(t *testing.T) {
 			t.Errorf("%s: %.200v, want %q", name, err, row.want)
 		}
 	}
-	// The second of a chain takes the first's result besides.
+	// In a chain, the second task gets the first one's result as an additional argument.
 	tasks, err = jobs.NewRegistry(append(defs, Task(Spec{Name: "two", Argv: []string{"echo", "{0}", "{1}"}}, Env{}))...)
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func TestArgumentsThatFit(t *testing.T) {
 	}
 }
 
-// refusing is a store that takes no task.
+// refusing is a store whose methods return err.
 type refusing struct {
 	jobs.Store
 	err error
