@@ -122,9 +122,9 @@ bench-idle: ## memory of idle WebSockets beside Tornado; 5,000 long polls and ev
 	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/idle -out $(RESULTS)
 
-docs: ## write docs/configuration.md from the flags
-	$(GO) run ./app/internal/reference > docs/configuration.md.new
-	mv docs/configuration.md.new docs/configuration.md
+docs: ## write docs/reference/configuration.md from the flags
+	$(GO) run ./app/internal/reference > docs/reference/configuration.md.new
+	mv docs/reference/configuration.md.new docs/reference/configuration.md
 
 dist: ## archives for linux/amd64 and linux/arm64, reproducible, in dist/
 	$(GO) run ./app/internal/dist

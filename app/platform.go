@@ -11,7 +11,7 @@ import (
 )
 
 // Platform is where the platform's routes are. The zero value has all of them at
-// the paths of docs/http.md.
+// the paths of docs/reference/routes.md.
 type Platform struct {
 	// Prefix is in front of the paths of the platform's routes, such as /-. Links and
 	// redirects follow it. /healthz, and the admin endpoint with /readyz, do not move.

@@ -10,7 +10,7 @@ import (
 // tables are all values in words.
 func tables(all []figure) string {
 	var b strings.Builder
-	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/performance.md) says what they mean.\n")
+	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/explanation/performance.md) says what they mean.\n")
 	for _, f := range all {
 		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.svg)\n\n%s, %s, load average before %s: `%s`\n\n",
 			f.Title, f.Title, f.name, f.Taken.UTC().Format(time.DateTime+" MST"), f.Machine, f.Load, f.Command)

@@ -48,9 +48,9 @@ func TestNothingIsLeftOut(t *testing.T) {
 	}
 }
 
-// docs/configuration.md is what the flags are.
+// docs/reference/configuration.md is what the flags are.
 func TestConfigurationIsCurrent(t *testing.T) {
-	const path = "../../../docs/configuration.md"
+	const path = "../../../docs/reference/configuration.md"
 	have, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
