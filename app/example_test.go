@@ -24,7 +24,7 @@ var printOrder = jobs.Definition{
 	},
 }
 
-// A whole program, as docs/reference/application.md has it: a route, and a task that it starts.
+// A whole program, as docs/tutorial/first-application.md has it: a route, and a task that it starts.
 func Example() {
 	app.Main(app.Application{
 		Name:  "shop",

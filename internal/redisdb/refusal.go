@@ -38,7 +38,7 @@ var advice = []struct{ text, todo string }{
 	{"ERR max number of clients reached", "Redis has no room for more connections: raise maxclients"},
 }
 
-const aclTodo = "the user lacks a right: give it those in docs/howto/operate.md, with ACL SETUSER"
+const aclTodo = "the user lacks a right: give it those in docs/howto/redis.md, with ACL SETUSER"
 
 // Refusal reports whether err is Redis itself refusing to work, as one that is
 // full or that does not know the user does, and what to do about it.

@@ -17,9 +17,13 @@ import (
 // pages are those whose commands are run as they stand, in the order in which
 // somebody would follow them.
 var pages = []string{
-	"README.md", "docs/tutorial/first-server.md",
+	"README.md", "docs/tutorial/first-server.md", "docs/tutorial/first-application.md",
+	"docs/tutorial/from-tornado.md", "docs/tutorial/from-celery.md",
 	"docs/reference/routes.md", "docs/reference/tasks.md", "docs/reference/uploads.md", "docs/reference/realtime.md",
-	"docs/howto/deploy.md", "docs/howto/operate.md", "docs/howto/secure.md",
+	"docs/howto/write-a-command-task.md", "docs/howto/allow-other-origins.md",
+	"docs/howto/deploy.md", "docs/howto/secure.md", "docs/howto/back-up-and-restore.md", "docs/howto/reverse-proxy.md",
+	"docs/howto/scale.md", "docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/debug-a-stuck-task.md",
+	"docs/howto/profile.md",
 }
 
 // The README names the two commands that a newcomer needs, and the Makefile has
@@ -284,7 +288,7 @@ func TestAlertsAreExplained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("docs/howto/operate.md")
+	page, err := os.ReadFile("docs/howto/monitor.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// docs/reference/tasks.md shows the file of command tasks that is shipped, and tested.
+// docs/howto/write-a-command-task.md shows the file of command tasks that is shipped, and tested.
 func TestTasksPageShowsFile(t *testing.T) {
 	shipped, err := os.ReadFile("deploy/tasks.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("docs/reference/tasks.md")
+	page, err := os.ReadFile("docs/howto/write-a-command-task.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,6 +23,6 @@ func TestTasksPageShowsFile(t *testing.T) {
 		}
 	}
 	if want := "```toml\n" + strings.Join(bare, "") + "```\n"; !strings.Contains(string(page), want) {
-		t.Errorf("docs/reference/tasks.md does not show deploy/tasks.toml:\n%s", want)
+		t.Errorf("docs/howto/write-a-command-task.md does not show deploy/tasks.toml:\n%s", want)
 	}
 }

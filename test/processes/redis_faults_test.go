@@ -13,10 +13,10 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// limitRedis gives a Redis the user of docs/howto/operate.md and returns its address.
+// limitRedis gives a Redis the user of docs/howto/redis.md and returns its address.
 func limitRedis(t *testing.T, redis *redistest.Server) string {
 	t.Helper()
-	page, err := os.ReadFile("docs/howto/operate.md")
+	page, err := os.ReadFile("docs/howto/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestLimitedRedisUser(t *testing.T) {
 	if code, _, _, header, err := postTask(g, inspectNothing); err != nil || code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("POST /tasks without rights: %d, %v", code, err)
 	}
-	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/howto/operate.md") {
+	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/howto/redis.md") {
 		t.Errorf("/readyz says %s", body)
 	}
 	testutil.Eventually(t, "the log names the right and the channel", func() bool {

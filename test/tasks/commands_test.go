@@ -18,7 +18,7 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// An uploaded .wav becomes a .flac, by the file that docs/reference/tasks.md shows.
+// An uploaded .wav becomes a .flac, by the file that docs/howto/write-a-command-task.md shows.
 func TestUploadToFLAC(t *testing.T) {
 	t.Parallel()
 	for name, flags := range harness.TaskStores {
