@@ -122,7 +122,7 @@ func TestBlocks(t *testing.T) {
 // everyPage are all pages of the project, with those that are run.
 func everyPage(t *testing.T) (paths []string) {
 	t.Helper()
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "bench/results/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "docs/example/*/*.md", "bench/results/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -282,7 +282,26 @@ func TestChecksOfPages(t *testing.T) {
 	}
 }
 
-// Every alert has its line in the operations page, and every line its alert.
+// The index links every page, so a reader who looks there finds it.
+func TestIndexLinksEveryPage(t *testing.T) {
+	index, err := os.ReadFile("docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"tutorial", "howto", "reference", "explanation"} {
+		pages, err := filepath.Glob("docs/" + folder + "/*.md")
+		if err != nil || len(pages) == 0 {
+			t.Fatalf("docs/%s: %d pages, %v", folder, len(pages), err)
+		}
+		for _, page := range pages {
+			if link := "](" + strings.TrimPrefix(page, "docs/") + ")"; !strings.Contains(string(index), link) {
+				t.Errorf("docs/README.md does not link %s", page)
+			}
+		}
+	}
+}
+
+// Every alert has its line in the monitoring page, and every line its alert.
 func TestAlertsAreExplained(t *testing.T) {
 	rules, err := os.ReadFile("deploy/prometheus/gale.rules.yml")
 	if err != nil {
