@@ -60,8 +60,9 @@ func upper(name string) string { return strings.ToUpper(strings.ReplaceAll(name,
 
 // Apply sets the program's own flags as the master has set them.
 func (p *Program) Apply(settings []Setting) error {
+	flags := p.own() // declares them, so that flags without a setting have their defaults
 	for _, s := range settings {
-		if err := p.own().Set(s.Name, s.Value); err != nil {
+		if err := flags.Set(s.Name, s.Value); err != nil {
 			return fmt.Errorf("set -%s: %w", s.Name, err)
 		}
 	}
