@@ -128,9 +128,9 @@ bench-idle: ## memory of idle WebSockets, compared with Tornado, and of long pol
 	.ci/need /usr/bin/python3:python3 /usr/lib/python3/dist-packages/tornado:python3-tornado
 	$(GO) run ./bench/idle $(BENCH_OUT)
 
-docs: ## generate docs/configuration.md from the flags
-	$(GO) run ./app/internal/reference > docs/configuration.md.new
-	mv docs/configuration.md.new docs/configuration.md
+docs: ## generate docs/reference/configuration.md from the flags
+	$(GO) run ./app/internal/reference > docs/reference/configuration.md.new
+	mv docs/reference/configuration.md.new docs/reference/configuration.md
 
 dist: ## build reproducible archives for linux/amd64 and linux/arm64 in dist/
 	$(GO) run ./app/internal/dist

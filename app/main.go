@@ -19,7 +19,7 @@ func init() { runtime.LockOSThread() }
 // standard streams, and is called from the main function. On success Main returns.
 // On an error it prints the error to stderr and ends the process with exit status 1,
 // or 2 for an error in the configuration or the command line. The command "tasks run"
-// has further exit statuses; see docs/tasks.md.
+// has further exit statuses; see docs/reference/tasks.md.
 func Main(a Application) {
 	err := Run(context.Background(), a, os.Args, os.Environ(), os.Stdout, os.Stderr)
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // Platform configures the routes of the platform. With the zero value, all of them are
-// on, at the paths in docs/http.md.
+// on, at the paths in docs/reference/routes.md.
 type Platform struct {
 	// Prefix is put in front of the paths of the platform's routes, for example "/-".
 	// Links and redirects include it. The path /healthz and the admin endpoint do not

@@ -10,7 +10,7 @@ import (
 // tables returns README.md.
 func tables(all []figure) string {
 	var b strings.Builder
-	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/performance.md) explains them.\n")
+	b.WriteString("# Results\n\nWritten by `make bench`; [performance](../../docs/explanation/performance.md) explains them.\n")
 	for _, f := range all {
 		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.svg)\n\n%s, %s, load average at the start %s: `%s`\n\n",
 			f.Title, f.Title, f.name, f.Taken.UTC().Format(time.DateTime+" MST"), f.Machine, f.Load, f.Command)

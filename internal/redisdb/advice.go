@@ -38,7 +38,7 @@ var advice = []struct{ text, todo string }{
 }
 
 const (
-	aclTodo     = "the user lacks a permission: grant those in docs/operations.md with ACL SETUSER"
+	aclTodo     = "the user lacks a permission: grant those in docs/howto/redis.md with ACL SETUSER"
 	clusterTodo = "the address is that of one node of a cluster: use the addresses of several nodes, separated by commas"
 )
 

@@ -19,11 +19,11 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// limit gives the server the user of docs/operations.md, changed by more rules,
+// limit gives the server the user of docs/howto/redis.md, changed by more rules,
 // and returns the address with it. Its keys are those of every prefix.
 func limit(t *testing.T, server *redistest.Server, more ...any) string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/operations.md")
+	page, err := os.ReadFile("../../docs/howto/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestLimitedUser(t *testing.T) {
 // Scripts use no command that Ready does not try, and that the documentation does
 // not name.
 func TestRightsAreComplete(t *testing.T) {
-	page, err := os.ReadFile("../../docs/operations.md")
+	page, err := os.ReadFile("../../docs/howto/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestRightsAreComplete(t *testing.T) {
 				right += "|" + strings.ToLower(m[2])
 			}
 			if !slices.Contains(rights, right) {
-				t.Errorf("%s uses %s, which docs/operations.md does not name", file.Name(), right)
+				t.Errorf("%s uses %s, which docs/howto/redis.md does not name", file.Name(), right)
 			}
 			if word := "'" + m[1] + "'"; !strings.Contains(string(probe), word) && word != "'PUBLISH'" && word != "'TIME'" {
 				t.Errorf("%s uses %s, which probe.lua does not try", file.Name(), word)
@@ -136,7 +136,7 @@ func TestMissingRight(t *testing.T) {
 					break // the task is there by half, and waits for its place
 				}
 			}
-			if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "docs/operations.md") {
+			if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "docs/howto/redis.md") {
 				t.Errorf("the log does not name %s:\n%s", want, log.String())
 			}
 			if n := strings.Count(log.String(), "\n"); n > 8 {

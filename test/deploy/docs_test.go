@@ -16,8 +16,13 @@ import (
 
 // pages are the pages whose commands are run as they are, in the order of reading.
 var pages = []string{
-	"README.md", "docs/guide.md", "docs/http.md", "docs/tasks.md", "docs/uploads.md", "docs/realtime.md",
-	"docs/deployment.md", "docs/operations.md", "docs/security.md",
+	"README.md", "docs/tutorial/first-server.md", "docs/tutorial/first-application.md",
+	"docs/tutorial/from-tornado.md", "docs/tutorial/from-celery.md",
+	"docs/reference/routes.md", "docs/reference/tasks.md", "docs/reference/uploads.md", "docs/reference/realtime.md",
+	"docs/howto/write-a-command-task.md", "docs/howto/allow-other-origins.md",
+	"docs/howto/deploy.md", "docs/howto/secure.md", "docs/howto/back-up-and-restore.md", "docs/howto/reverse-proxy.md",
+	"docs/howto/scale.md", "docs/howto/monitor.md", "docs/howto/upgrade.md", "docs/howto/debug-a-stuck-task.md",
+	"docs/howto/profile.md",
 }
 
 // README.md names the two commands that a new user needs, and the Makefile has both.
@@ -114,7 +119,7 @@ func TestBlocks(t *testing.T) {
 // everyPage returns all pages of the project.
 func everyPage(t *testing.T) (paths []string) {
 	t.Helper()
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "bench/results/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "docs/example/*/*.md", "bench/results/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -274,13 +279,32 @@ func TestChecksOfPages(t *testing.T) {
 	}
 }
 
-// Every alert has a line in the operations page, and every line has an alert.
+// The index links every page, so a reader who looks there finds it.
+func TestIndexLinksEveryPage(t *testing.T) {
+	index, err := os.ReadFile("docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"tutorial", "howto", "reference", "explanation"} {
+		pages, err := filepath.Glob("docs/" + folder + "/*.md")
+		if err != nil || len(pages) == 0 {
+			t.Fatalf("docs/%s: %d pages, %v", folder, len(pages), err)
+		}
+		for _, page := range pages {
+			if link := "](" + strings.TrimPrefix(page, "docs/") + ")"; !strings.Contains(string(index), link) {
+				t.Errorf("docs/README.md does not link %s", page)
+			}
+		}
+	}
+}
+
+// Every alert has a line in the monitoring page, and every line has an alert.
 func TestAlertsAreExplained(t *testing.T) {
 	rules, err := os.ReadFile("deploy/prometheus/gale.rules.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("docs/operations.md")
+	page, err := os.ReadFile("docs/howto/monitor.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ type settings map[string]string
 // from the flags.
 func documentedDefaults(t *testing.T) settings {
 	t.Helper()
-	page, err := os.ReadFile("docs/configuration.md")
+	page, err := os.ReadFile("docs/reference/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func documentedDefaults(t *testing.T) settings {
 		all[cells[1]] = cells[3]
 	}
 	if len(all) < 50 {
-		t.Fatalf("docs/configuration.md names only %d flags", len(all))
+		t.Fatalf("docs/reference/configuration.md names only %d flags", len(all))
 	}
 	return all
 }

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// docs/tasks.md contains the shipped tasks file, which is tested.
+// docs/howto/write-a-command-task.md contains the shipped tasks file, which is tested.
 func TestTasksPageShowsFile(t *testing.T) {
 	shipped, err := os.ReadFile("deploy/tasks.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("docs/tasks.md")
+	page, err := os.ReadFile("docs/howto/write-a-command-task.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,6 +23,6 @@ func TestTasksPageShowsFile(t *testing.T) {
 		}
 	}
 	if want := "```toml\n" + strings.Join(bare, "") + "```\n"; !strings.Contains(string(page), want) {
-		t.Errorf("docs/tasks.md does not show deploy/tasks.toml:\n%s", want)
+		t.Errorf("docs/howto/write-a-command-task.md does not show deploy/tasks.toml:\n%s", want)
 	}
 }

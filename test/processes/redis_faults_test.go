@@ -13,10 +13,10 @@ import (
 	"github.com/galeserver/gale/test/harness"
 )
 
-// limitRedis creates the user of docs/operations.md in a Redis and returns its URL.
+// limitRedis creates the user of docs/howto/redis.md in a Redis and returns its URL.
 func limitRedis(t *testing.T, redis *redistest.Server) string {
 	t.Helper()
-	page, err := os.ReadFile("docs/operations.md")
+	page, err := os.ReadFile("docs/howto/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestLimitedRedisUser(t *testing.T) {
 	if code, _, _, header, err := postTask(g, inspectNothing); err != nil || code != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("POST /tasks without rights: %d, %v", code, err)
 	}
-	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/operations.md") {
+	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "NOPERM") || !strings.Contains(body, "docs/howto/redis.md") {
 		t.Errorf("/readyz: %s", body)
 	}
 	testutil.Eventually(t, "the log names the right and the channel", func() bool {

@@ -62,8 +62,9 @@ func variablePart(name string) string { return strings.ToUpper(strings.ReplaceAl
 
 // Apply sets the program's own flags in a child, to the values that the master has read.
 func (p *Program) Apply(settings []Setting) error {
+	flags := p.ownFlags() // declares them, so that flags without a setting have their defaults
 	for _, s := range settings {
-		if err := p.ownFlags().Set(s.Name, s.Value); err != nil {
+		if err := flags.Set(s.Name, s.Value); err != nil {
 			return fmt.Errorf("set -%s: %w", s.Name, err)
 		}
 	}

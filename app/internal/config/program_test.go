@@ -97,3 +97,11 @@ func TestStateServerGetsLittle(t *testing.T) {
 		t.Error("it does not get its address")
 	}
 }
+
+// A child whose master has set none of the program's own flags has their defaults.
+func TestApplyWithoutSettings(t *testing.T) {
+	p, greeting, _ := shop("shop")
+	if err := p.Apply(nil); err != nil || *greeting != "Hello" {
+		t.Errorf("greeting %q, want Hello: %v", *greeting, err)
+	}
+}

@@ -1,5 +1,5 @@
 // Package manual generates documents from the commands and flags of package config: the
-// manual page, docs/configuration.md and the completions of shells.
+// manual page, docs/reference/configuration.md and the completions of shells.
 package manual
 
 import (
@@ -102,7 +102,7 @@ func Page(w io.Writer, p *config.Program, version string, day time.Time) error {
 	return write(w, pageText, c)
 }
 
-// Configuration writes docs/configuration.md.
+// Configuration writes docs/reference/configuration.md.
 func Configuration(w io.Writer, p *config.Program) error {
 	return write(w, configurationText, gather(p))
 }

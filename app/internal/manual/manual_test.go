@@ -48,9 +48,9 @@ func TestDocumentsAreComplete(t *testing.T) {
 	}
 }
 
-// docs/configuration.md is up to date.
+// docs/reference/configuration.md is up to date.
 func TestConfigurationIsCurrent(t *testing.T) {
-	const path = "../../../docs/configuration.md"
+	const path = "../../../docs/reference/configuration.md"
 	have, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

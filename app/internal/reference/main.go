@@ -1,6 +1,6 @@
-// Command reference writes docs/configuration.md from the flags of the server.
+// Command reference writes docs/reference/configuration.md from the flags of the server.
 //
-//	go run ./app/internal/reference > docs/configuration.md
+//	go run ./app/internal/reference > docs/reference/configuration.md
 package main
 
 import (
