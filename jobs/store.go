@@ -2,17 +2,12 @@ package jobs
 
 import "context"
 
-// ClientStore is what a Client works on. What the authors of stores and workers need
-// besides is jobs/driver's.
+// Store is what a Client works on. What the authors of stores and workers need
+// besides is in jobs/driver.
 type Store interface {
-	Enqueuer
 	Reader
-	Lister
 	Changer
-}
 
-// Enqueuer accepts tasks.
-type Enqueuer interface {
 	// Enqueue accepts a task; when it returns without error the task survives
 	// kill -9 and power loss. The same ID twice is one task: the second call
 	// changes nothing and returns the first's as it stands, created false. So
@@ -31,6 +26,9 @@ type Enqueuer interface {
 	// callback and of all Followers are reserved. If one of g.IDs is anybody's the
 	// error is a TakenError, and nothing is accepted.
 	EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error)
+	// List returns the tasks asked for, in the reverse order of acceptance. A
+	// task that is accepted meanwhile is on no later page.
+	List(ctx context.Context, q Query) (*Page, error)
 }
 
 // Reader looks at tasks. One that has ended, and a group whose members all
@@ -47,13 +45,6 @@ type Reader interface {
 	Group(ctx context.Context, id string) (*Group, error)
 	// Log returns what AppendLog has kept of all attempts, or ErrNotFound.
 	Log(ctx context.Context, id string) (string, error)
-}
-
-// Lister shows what a store holds.
-type Lister interface {
-	// List returns the tasks asked for, in the reverse order of acceptance. A
-	// task that is accepted meanwhile is on no later page.
-	List(ctx context.Context, q Query) (*Page, error)
 }
 
 // Changer does to tasks what people want done to them.

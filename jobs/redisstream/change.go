@@ -8,7 +8,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// List implements jobs.Lister.
+// List implements jobs.Store.
 func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	p, err := s.list(ctx, q)
 	if err != nil {

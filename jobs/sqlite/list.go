@@ -23,7 +23,7 @@ const listSQL = `
 // lastSQL is where that look ends.
 const lastSQL = `SELECT count(*), coalesce(min(seq), 0) FROM (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)`
 
-// List implements jobs.Lister. It never waits for a writer.
+// List implements jobs.Store. It never waits for a writer.
 func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	p, err := s.list(ctx, q)
 	if err != nil {
