@@ -88,7 +88,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	d.Hub = realtime.New(realtime.Options{
 		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: counted.Realtime, Logger: log,
 	})
-	d.Watches = watch.New(s.store, log)
+	d.Watches = watch.New(d.Client, log)
 	d.Console = newConsole(c, s.store, log)
 	services.serve(d, counted, blocking)
 	all, err := a.allRoutes(d, services)

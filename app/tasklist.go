@@ -159,7 +159,7 @@ func (r *tasksRun) show(ctx context.Context) error {
 
 // cancel ends the workflow of that id, or the task if it begins none.
 func (r *tasksRun) cancel(ctx context.Context) error {
-	w, t, err := jobs.CancelAny(ctx, r.store, r.words[0])
+	w, t, err := (&jobs.Client{Store: r.store}).CancelAny(ctx, r.words[0])
 	if w != nil {
 		return r.print(w, err)
 	}

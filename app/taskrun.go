@@ -61,7 +61,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	defer stop()
 	bar := newBar(r.errOut)
 	id := task.ID
-	task, err = jobs.Follow(ctx, r.store, id, bar.show)
+	task, err = client.Follow(ctx, id, bar.show)
 	bar.end()
 	if ctx.Err() != nil {
 		return endError{fmt.Sprintf("task %s goes on; see %s tasks show %s, and cancel", id, r.app.command(), id), exitInterrupted}

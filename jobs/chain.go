@@ -20,7 +20,7 @@ type Link struct {
 
 // EnqueueChain accepts tasks of which each begins when the one before it has
 // succeeded, being accepted in the same step. If one does not succeed those
-// behind it are never accepted, see WorkflowOf; when it is tried again and
+// behind it are never accepted, see Client.Workflow; when it is tried again and
 // does, the chain goes on. Only the first may have a time, expire or be unique.
 // It returns the first; the chain has that one's id. The ids of all are reserved.
 // The same chain once more with the same id, whatever its times are, is one chain,

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -142,29 +141,6 @@ func (t *Task) Heads() error {
 		return StateError(fmt.Sprintf("task is part of workflow %q", part))
 	}
 	return nil
-}
-
-// CancelAny cancels the workflow that has the id, and if that is a task which
-// begins none, the task. One of the two is returned.
-func CancelAny(ctx context.Context, store Store, id string) (*Workflow, *Task, error) {
-	_, err := store.Group(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		t, err := store.Get(ctx, id)
-		if err != nil {
-			return nil, nil, err
-		}
-		if t.Heads() != nil || len(t.Possible()) == 0 {
-			t, err = store.Cancel(ctx, id)
-			return nil, t, err
-		}
-	} else if err != nil {
-		return nil, nil, err
-	}
-	if err := store.CancelWorkflow(ctx, id); err != nil {
-		return nil, nil, err
-	}
-	w, err := WorkflowOf(ctx, store, id)
-	return w, nil, err
 }
 
 // digest tells one workflow from another. It is made of what the caller gave, not

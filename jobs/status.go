@@ -30,22 +30,22 @@ type Workflow struct {
 	Finished   *time.Time      `json:"finished"`
 }
 
-// WorkflowOf returns how far the group or chord of that id is, or the chain of
-// which the first task has it; a task alone is a chain of one. The error wraps
-// ErrNotFound if there is neither.
-func WorkflowOf(ctx context.Context, store Reader, id string) (*Workflow, error) {
-	g, err := store.Group(ctx, id)
+// Workflow returns the status of the group or chord with the id, or of the chain
+// whose first task has the id. A single task counts as a chain of one. The error
+// wraps ErrNotFound if there is none of these.
+func (c *Client) Workflow(ctx context.Context, id string) (*Workflow, error) {
+	g, err := c.Store.Group(ctx, id)
 	if err == nil {
-		return groupStatus(ctx, store, g)
+		return groupStatus(ctx, c.Store, g)
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	first, err := store.Get(ctx, id)
+	first, err := c.Store.Get(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("look at workflow: %w", err)
 	}
-	return chainStatus(ctx, store, first)
+	return chainStatus(ctx, c.Store, first)
 }
 
 func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error) {

@@ -153,7 +153,7 @@ func TestSameWorkflowInGo(t *testing.T) {
 		t.Errorf("the second was %s and is %s", before.Tasks[1], now.Tasks[1])
 	}
 	// A chain goes on to be the same when it is under way.
-	if w, _, err := jobs.CancelAny(t.Context(), f.store, "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
+	if w, _, err := f.client.CancelAny(t.Context(), "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
 		t.Errorf("CancelAny = %+v, %v", w, err)
 	}
 	if _, created, err := f.client.EnqueueChain(t.Context(), chain(time.Hour, `[1]`)); err != nil || created {

@@ -100,7 +100,7 @@ func TestClientWithoutRegistry(t *testing.T) {
 		t.Fatalf("Enqueue = %+v, %v, %v", task, created, err)
 	}
 	f.work(t, machinery.Options{})
-	if task, err = jobs.Wait(t.Context(), f.store, task.ID); err != nil || string(task.Result) != "42" {
+	if task, err = client.Wait(t.Context(), task.ID); err != nil || string(task.Result) != "42" {
 		t.Errorf("Wait = %+v, %v", task, err)
 	}
 	if _, _, err := client.Enqueue(t.Context(), jobs.NewTask{Name: "no name"}); !errors.Is(err, jobs.ErrUnknownTask) {

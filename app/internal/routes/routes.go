@@ -76,7 +76,7 @@ var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static"
 // All returns the platform's routes.
 func All(d Deps) []server.Route {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
-	manage := &manageRoutes{store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
+	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	parts := map[string][]server.Route{

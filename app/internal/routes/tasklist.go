@@ -17,6 +17,7 @@ import (
 
 // manageRoutes look at tasks and change them.
 type manageRoutes struct {
+	client *jobs.Client
 	store  driver.Store
 	tasks  *jobs.Registry
 	prefix string // in front of the paths here
