@@ -28,7 +28,7 @@ const MaxRetries = 100
 
 // Bounds of the unique key of a task, in bytes, and of its time.
 const (
-	MaxUnique    = 256
+	maxUnique    = 256
 	MaxUniqueFor = 366 * 24 * time.Hour
 )
 
@@ -37,7 +37,7 @@ const MaxArgs = 1 << 20
 
 // Enqueue checks the task and hands it to the store. A missing id is drawn,
 // missing arguments take their defaults. Errors wrap ErrUnknownTask, ErrArgs,
-// ErrID, ErrOption, ErrTaken or what else the store returns; with any but the last
+// ErrOption, ErrTaken or what else the store returns; with any but the last
 // nothing was accepted.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
 	if err := c.complete(&n); err != nil {
@@ -57,7 +57,7 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
 	g.ID = cmp.Or(g.ID, NewID())
 	if !ValidID(g.ID) {
-		return false, ErrID
+		return false, invalidID("group", g.ID)
 	}
 	given := g
 	if n := len(g.Members); n == 0 || n > MaxMembers {
@@ -138,7 +138,7 @@ func (c *Client) completeFollower(n *NewTask, results int) error {
 	d.complete(n)
 	n.ID = cmp.Or(n.ID, NewID())
 	if !ValidID(n.ID) {
-		return ErrID
+		return invalidID("task", n.ID)
 	}
 	if !ValidID(n.Name) {
 		return fmt.Errorf("%w %q", ErrUnknownTask, n.Name)
@@ -207,7 +207,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 		{n.RunAt.After(now.AddDate(10, 0, 0)), "eta is more than ten years away"},
 		{!n.Expires.IsZero() && !n.Expires.After(now), "expires is over already"},
 		{!n.Expires.IsZero() && !n.Expires.After(n.RunAt), "expires is not after eta"},
-		{len(n.Unique) > MaxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is no text of at most %d bytes", MaxUnique)},
+		{len(n.Unique) > maxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is no text of at most %d bytes", maxUnique)},
 		{n.UniqueFor < 0 || n.UniqueFor > MaxUniqueFor, fmt.Sprintf("unique_for %v is not within 1ms and %v", n.UniqueFor, MaxUniqueFor)},
 		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "unique and unique_for belong together"},
 	} {

@@ -8,8 +8,8 @@ import (
 var (
 	// ErrNotFound: no task has that id.
 	ErrNotFound = errors.New("no such task")
-	// ErrTaken: an id that something was to be accepted with belongs to something
-	// else, see TakenError.
+	// ErrTaken: an id of the task or workflow that was to be accepted is in use or is
+	// reserved; the error says which. It is a driver.TakenError.
 	ErrTaken = errors.New("id is taken")
 	// ErrLeaseLost: the attempt that speaks is not the task's current one;
 	// another worker has it, or it has ended. Nothing was changed.
@@ -21,17 +21,9 @@ var (
 	ErrUnavailable = errors.New("task store is unavailable")
 )
 
-// ErrState: what was asked for cannot be done to the task as it is; the error
-// says why. Nothing was changed.
+// ErrState: the state of the task or workflow does not allow the change; the error
+// says why. Nothing was changed. It is a driver.StateError.
 var ErrState = errors.New("not possible in this state")
-
-// StateError is an ErrState whose text, which says why, is for users.
-type StateError string
-
-func (e StateError) Error() string { return string(e) }
-
-// Unwrap returns ErrState.
-func (StateError) Unwrap() error { return ErrState }
 
 // Why a handler's context ends.
 var (

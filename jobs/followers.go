@@ -12,47 +12,6 @@ import (
 // maxFollowers is how many tasks may follow others in one workflow.
 const maxFollowers = 1000
 
-// TakenError names the id that keeps something from being accepted. It wraps
-// ErrTaken, and its text is for users.
-type TakenError struct {
-	ID string
-	// Workflow has the id or has reserved it. It is empty if the id is that of
-	// a task that belongs to no workflow.
-	Workflow string
-}
-
-func (e TakenError) Error() string {
-	switch e.Workflow {
-	case "":
-		return fmt.Sprintf("id %q is taken by another task", e.ID)
-	case e.ID:
-		return fmt.Sprintf("id %q is taken by another workflow", e.ID)
-	}
-	return fmt.Sprintf("id %q belongs to workflow %q", e.ID, e.Workflow)
-}
-
-// Unwrap returns ErrTaken.
-func (TakenError) Unwrap() error { return ErrTaken }
-
-// Conflict returns a TakenError if t, a task with the id of n, begins another
-// workflow than n does, or none. Every store asks it. A task that was accepted
-// before there were digests is not compared.
-func (n NewTask) Conflict(t *Task) error {
-	old := t.Digest == "" && len(t.Signature) > 0 && t.Part() == ""
-	if n.Digest == "" || n.Digest == t.Digest || n.ID != t.ID || old {
-		return nil
-	}
-	return TakenError{t.ID, t.Part()}
-}
-
-// Conflict is NewTask.Conflict for the digest of a group with the id of g.
-func (g NewGroup) Conflict(digest string) error {
-	if g.Digest == "" || digest == "" || g.Digest == digest {
-		return nil
-	}
-	return TakenError{g.ID, g.ID}
-}
-
 // Followers are the ids of all tasks that may follow those of g.
 func (g NewGroup) Followers() []string {
 	var all []string
@@ -83,7 +42,7 @@ func distinct(ids []string) error {
 	seen := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		if !ValidID(id) {
-			return fmt.Errorf("%w: %q", ErrID, id)
+			return invalidID("task", id)
 		}
 		if seen[id] {
 			return fmt.Errorf("%w: id %q is in the workflow twice", ErrOption, id)
@@ -132,15 +91,6 @@ func (t *Task) Possible() []string {
 		return nil
 	}
 	return ids
-}
-
-// Heads returns nil if the task begins what CancelWorkflow ends, else an error
-// wrapping ErrState. Every store asks it.
-func (t *Task) Heads() error {
-	if part := t.Part(); part != "" && part != t.ID {
-		return StateError(fmt.Sprintf("task is part of workflow %q", part))
-	}
-	return nil
 }
 
 // digest tells one workflow from another. It is made of what the caller gave, not

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// ErrFunction: the value is no function that can be a task; the error says why.
-var ErrFunction = errors.New("not a task function")
+// errFunction begins the errors of Function.
+var errFunction = errors.New("not a task function")
 
 var (
 	contextType = reflect.TypeFor[context.Context]()
@@ -22,18 +22,18 @@ var (
 // before that is the task's result, several values as an array. An error
 // with a method RetryIn() time.Duration, as machinery's tasks.ErrRetryTaskLater,
 // says when to try again. The rest of the
-// Definition is the caller's to fill in. Errors wrap ErrFunction.
+// Definition is the caller's to fill in. The error says why fn cannot be a task.
 func Function(name string, fn any) (Definition, error) {
 	if fn == nil {
-		return Definition{}, fmt.Errorf("%w: %s is nil", ErrFunction, name)
+		return Definition{}, fmt.Errorf("%w: %s is nil", errFunction, name)
 	}
 	f := reflect.ValueOf(fn)
 	t := f.Type()
 	if t.Kind() != reflect.Func || t.NumOut() == 0 || !t.Out(t.NumOut()-1).Implements(errorType) {
-		return Definition{}, fmt.Errorf("%w: %s is not a function whose last result is an error", ErrFunction, name)
+		return Definition{}, fmt.Errorf("%w: %s is not a function whose last result is an error", errFunction, name)
 	}
 	if f.IsNil() || t.IsVariadic() || t.Out(t.NumOut()-1) != errorType {
-		return Definition{}, fmt.Errorf("%w: %s is nil, variadic, or returns an error of its own type", ErrFunction, name)
+		return Definition{}, fmt.Errorf("%w: %s is nil, variadic, or returns an error of its own type", errFunction, name)
 	}
 	first := 0
 	if t.NumIn() > 0 && t.In(0) == contextType {
@@ -43,7 +43,7 @@ func Function(name string, fn any) (Definition, error) {
 	for i := first; i < t.NumIn(); i++ {
 		kind, ok := argTypeOf(t.In(i).Kind())
 		if !ok {
-			return Definition{}, fmt.Errorf("%w: %s: parameter %d is a %v, no string, number or boolean", ErrFunction, name, i+1, t.In(i))
+			return Definition{}, fmt.Errorf("%w: %s: parameter %d is a %v, no string, number or boolean", errFunction, name, i+1, t.In(i))
 		}
 		d.Args = append(d.Args, Arg{Name: fmt.Sprint("arg", i-first), Type: kind})
 	}

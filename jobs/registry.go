@@ -16,10 +16,8 @@ var (
 	ErrUnknownTask = errors.New("unknown task")
 	// ErrArgs: the arguments are not what the task takes; the error says which.
 	ErrArgs = errors.New("wrong arguments")
-	// ErrID: the id is not one that a task may have.
-	ErrID = errors.New("invalid id: 1 to 128 letters, digits, dots, underscores and hyphens, not types")
-	// ErrOption: a queue, time, number or key is out of range; the error says
-	// which.
+	// ErrOption: an id, queue, time, number, key or rate is invalid; the error
+	// says which one and what is allowed.
 	ErrOption = errors.New("invalid option")
 )
 
@@ -109,7 +107,7 @@ func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) 
 func (r *Registry) Rates() map[string]Rate {
 	rates := map[string]Rate{}
 	for name, d := range r.byName {
-		if d.Rate.Every() > 0 {
+		if d.Rate.Interval() > 0 {
 			rates[name] = d.Rate
 		}
 	}

@@ -134,7 +134,7 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 				return nil, err
 			}
 			if by := last.Part(); by != "" && by != cmp.Or(first.Workflow, first.ID) {
-				taken = TakenError{id, by}
+				taken = fmt.Errorf("id %q belongs to workflow %q", id, by)
 				break
 			}
 		}

@@ -17,14 +17,14 @@ type Store interface {
 	// until the one before them has ended with Success without them, is gone, or the
 	// workflow was cancelled.
 	//
-	// Errors wrap ErrUnavailable if it could not be written. They are a TakenError,
+	// Errors wrap ErrUnavailable if it could not be written. They wrap ErrTaken,
 	// and nothing is accepted, if n.ID is reserved or a group's, if one of
-	// n.Followers is anybody's, or by n.Conflict.
+	// n.Followers is anybody's, or n.Digest differs.
 	Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error)
 	// EnqueueGroup accepts all members in one step, with the same promise. The
-	// same ID twice is one group, created false, but for g.Conflict. The ids of the
+	// same ID twice is one group, created false, unless g.Digest differs. The ids of the
 	// callback and of all Followers are reserved. If one of g.IDs is anybody's the
-	// error is a TakenError, and nothing is accepted.
+	// error wraps ErrTaken, and nothing is accepted.
 	EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error)
 	// List returns the tasks asked for, in the reverse order of acceptance. A
 	// task that is accepted meanwhile is on no later page.

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,17 +29,19 @@ const (
 	StateDead      State = "dead" // killed its worker too often, or unreadable
 )
 
-// States are all of them.
-var States = []State{StateScheduled, StateQueued, StateRunning, StateRetrying, StateSuccess, StateFailed, StateCancelled, StateDead}
+var states = []State{StateScheduled, StateQueued, StateRunning, StateRetrying, StateSuccess, StateFailed, StateCancelled, StateDead}
 
-// StateNames lists them, comma separated.
+// StateNames lists all states, separated by a comma and a space.
 func StateNames() string {
-	names := make([]string, len(States))
-	for i, s := range States {
+	names := make([]string, len(states))
+	for i, s := range states {
 		names[i] = string(s)
 	}
 	return strings.Join(names, ", ")
 }
+
+// Valid reports whether s is one of the states.
+func (s State) Valid() bool { return slices.Contains(states, s) }
 
 // Final reports whether nothing will happen to the task any more.
 func (s State) Final() bool {
@@ -158,6 +162,11 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 // "." or ".." (ids are folder names).
 func ValidID(id string) bool {
 	return idPattern.MatchString(id) && id != "types" && id != "." && id != ".."
+}
+
+// invalidID is the error of an id that ValidID refuses. kind says what has the id.
+func invalidID(kind, id string) error {
+	return fmt.Errorf("%w: %s id %q: use 1 to 128 letters, digits, dots, underscores and hyphens, but not \"types\", \".\" or \"..\"", ErrOption, kind, utf8text.Cut(id, 200))
 }
 
 // NewID draws an id that no other task has: 130 random bits.

@@ -145,11 +145,10 @@ func Timeout(d time.Duration) Option {
 	}}
 }
 
-// RateLimit bounds how many attempts begin, over all workers of the store: a text
-// such as 10/s, see ParseRate. It is for Define only.
+// RateLimit limits how many attempts start, over all workers of the store. rate is a
+// text such as 10/s, 100/m or 5/h. It is for Define only.
 func RateLimit(rate string) Option {
-	return Option{name: "RateLimit", define: func(d *Definition) (err error) {
-		d.Rate, err = ParseRate(rate)
-		return err
+	return Option{name: "RateLimit", define: func(d *Definition) error {
+		return d.Rate.UnmarshalText([]byte(rate))
 	}}
 }

@@ -18,7 +18,7 @@ func CheckPurge(ids []string, states []jobs.State) error {
 	}
 	for _, state := range states {
 		if !slices.Contains(Purgeable, state) {
-			return jobs.StateError("a task that is " + string(state) + " cannot be purged")
+			return StateError("a task that is " + string(state) + " cannot be purged")
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/galeserver/gale/internal/utf8text"
-	"github.com/galeserver/gale/jobs"
 )
 
 // Why a task is Cancelled.
@@ -18,9 +17,6 @@ const (
 	// PurgedReason is the Error of a task that was purged.
 	PurgedReason = "purged"
 )
-
-// ErrWorkflowEnded is the error of CancelWorkflow for one that has ended.
-const ErrWorkflowEnded = jobs.StateError("nothing of the workflow waits or runs any more")
 
 // LostReason is the Error of a task that was lost too often.
 func LostReason(times int) string { return fmt.Sprintf("took its worker down %d times", times) }

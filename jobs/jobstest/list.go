@@ -138,7 +138,7 @@ func (s *suite) listForgets(t *testing.T) {
 
 func (s *suite) pageBytes(t *testing.T) {
 	st := s.handle(t)
-	large := make([]byte, jobs.PageBytes/4)
+	large := make([]byte, driver.PageBytes/4)
 	for i := range large {
 		large[i] = 'x'
 	}

@@ -3,6 +3,7 @@ package jobstest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,8 @@ func (s *suite) oneOfEach(t *testing.T, st driver.Store) (all []string) {
 	later.RunAt = time.Now().Add(time.Hour)
 	enqueue(t, st, later)
 	enqueue(t, st, task("queued"))
-	for _, state := range jobs.States {
+	for name := range strings.SplitSeq(jobs.StateNames(), ", ") {
+		state := jobs.State(name)
 		wantState(t, st, string(state), state)
 		all = append(all, string(state))
 	}

@@ -40,7 +40,7 @@ func first(id string, followers ...string) jobs.NewTask {
 // wantTaken fails unless err says which id is taken, and by which workflow.
 func wantTaken(t *testing.T, what string, err error, id, workflow string) {
 	t.Helper()
-	taken, ok := errors.AsType[jobs.TakenError](err)
+	taken, ok := errors.AsType[driver.TakenError](err)
 	if !ok || taken.ID != id || taken.Workflow != workflow || !errors.Is(err, jobs.ErrTaken) {
 		t.Errorf("%s: %v; want that %s is taken by %q", what, err, id, workflow)
 	}

@@ -64,7 +64,7 @@ func (s *Store) parts(ctx context.Context, id string) (kind string, ids []string
 	}
 	first, err := s.get(ctx, id)
 	if err == nil {
-		err = first.Heads()
+		err = driver.CheckCancelWorkflow(first)
 	}
 	if err != nil {
 		return "", nil, err

@@ -18,7 +18,7 @@ func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 }
 
 func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
-	answer, err := s.soon(ctx, listScript, q.Before, q.Size(), string(q.State), q.Name, q.Queue, jobs.ScanLimit, jobs.PageBytes)
+	answer, err := s.soon(ctx, listScript, q.Before, q.Size(), string(q.State), q.Name, q.Queue, driver.ScanLimit, driver.PageBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "cancel")
 	if err == nil && !done && t.State != jobs.StateCancelled {
-		err = t.Ended()
+		err = driver.EndedError(t)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cancel task %s: %w", id, err)
@@ -76,7 +76,7 @@ func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (i
 func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "requeue")
 	if err == nil && !done {
-		if err = t.Requeueable(); err == nil {
+		if err = driver.CheckRequeue(t); err == nil {
 			err = errAnswer
 		}
 	}

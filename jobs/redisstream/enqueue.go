@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 var errAnswer = errors.New("redis answers what was not asked")
@@ -48,11 +49,11 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 		return nil, false, errAnswer
 	}
 	if created == -1 {
-		return nil, false, jobs.TakenError{ID: fmt.Sprint(answer[2]), Workflow: fmt.Sprint(answer[3])}
+		return nil, false, driver.TakenError{ID: fmt.Sprint(answer[2]), Workflow: fmt.Sprint(answer[3])}
 	}
 	t, err := decodeTask(fmt.Sprint(answer[3]), answer[2], now)
 	if err == nil {
-		err = n.Conflict(t)
+		err = driver.CheckSameTask(n, t)
 	}
 	return t, false, err
 }
@@ -132,9 +133,9 @@ func (s *Store) enqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error)
 	case err != nil:
 		return false, err
 	case len(answer) == 3:
-		return false, jobs.TakenError{ID: fmt.Sprint(answer[1]), Workflow: fmt.Sprint(answer[2])}
+		return false, driver.TakenError{ID: fmt.Sprint(answer[1]), Workflow: fmt.Sprint(answer[2])}
 	case len(answer) == 2:
-		return false, g.Conflict(fmt.Sprint(answer[1]))
+		return false, driver.CheckSameGroup(g, fmt.Sprint(answer[1]))
 	case len(answer) != 1:
 		return false, errAnswer
 	}

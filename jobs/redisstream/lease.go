@@ -75,12 +75,12 @@ func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*dri
 	defer s.calls.mu.Unlock()
 	s.calls.last++
 	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(),
-		jobs.RateSlack.Microseconds(), s.period.Milliseconds(), len(r.Queues)}
+		driver.RateSlack.Microseconds(), s.period.Milliseconds(), len(r.Queues)}
 	for _, q := range r.Queues {
 		args = append(args, q)
 	}
 	for _, n := range r.Names {
-		args = append(args, n, r.Rates[n].Every().Microseconds())
+		args = append(args, n, r.Rates[n].Interval().Microseconds())
 	}
 	answer, err := s.run(ctx, leaseScript, args...)
 	if err != nil {

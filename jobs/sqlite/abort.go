@@ -79,7 +79,7 @@ func (t *tx) workflowOf(ctx context.Context, id string) (w workflow, err error) 
 		if err != nil {
 			return w, err
 		}
-		if err := first.Heads(); err != nil {
+		if err := driver.CheckCancelWorkflow(first); err != nil {
 			return w, err
 		}
 		w.mark = `UPDATE tasks SET aborted = 1 WHERE id = ?`

@@ -18,7 +18,7 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 			if r.task.State == jobs.StateCancelled {
 				return nil
 			}
-			return r.task.Ended()
+			return driver.EndedError(&r.task)
 		}
 		return tx.cancel(ctx, r, driver.CancelReason)
 	})
@@ -77,7 +77,7 @@ func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
 // Requeue implements jobs.Changer.
 func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	t, err := s.change(ctx, id, func(ctx context.Context, tx *tx, r *row) error {
-		if err := r.task.Requeueable(); err != nil {
+		if err := driver.CheckRequeue(&r.task); err != nil {
 			return err
 		}
 		now := tx.now.UnixMicro()

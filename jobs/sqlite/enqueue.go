@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // Enqueue implements jobs.Store. An invalid id, no name, or arguments that
@@ -72,7 +73,7 @@ func (t *tx) begin(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error
 	case errors.Is(err, jobs.ErrNotFound): // what has the id is no task
 		return nil, false, t.taken(ctx, n.ID)
 	case err == nil && !created:
-		err = n.Conflict(task)
+		err = driver.CheckSameTask(n, task)
 	}
 	return task, created, err
 }

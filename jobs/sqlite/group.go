@@ -54,7 +54,7 @@ func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, er
 	}
 	var there string
 	if found, err := t.queryRow(ctx, `SELECT digest FROM groups WHERE id = ?`, []any{g.ID}, &there); err != nil || found {
-		return false, errors.Join(err, g.Conflict(there))
+		return false, errors.Join(err, driver.CheckSameGroup(g, there))
 	}
 	if err := t.taken(ctx, g.ID); err != nil {
 		return false, err

@@ -96,7 +96,7 @@ func newWanted(r driver.LeaseRequest) (*wanted, error) {
 	}
 	every := make(map[string]int64, len(r.Rates))
 	for name, rate := range r.Rates {
-		every[name] = rate.Every().Microseconds()
+		every[name] = rate.Interval().Microseconds()
 	}
 	limited, err := json.Marshal(every)
 	return &wanted{r, queues, names, string(limited)}, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // listSQL looks at the newest tasks before ?1 and returns those that are asked
@@ -36,14 +37,14 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	now, before := time.Now(), cmp.Or(q.Before, math.MaxInt64)
 	var seen int
 	var last int64
-	if err := s.read.QueryRowContext(ctx, lastSQL, before, jobs.ScanLimit).Scan(&seen, &last); err != nil {
+	if err := s.read.QueryRowContext(ctx, lastSQL, before, driver.ScanLimit).Scan(&seen, &last); err != nil {
 		return nil, err
 	}
 	stored := q.State
 	if stored == jobs.StateScheduled {
 		stored = jobs.StateQueued
 	}
-	rows, err := s.read.QueryContext(ctx, listSQL, before, jobs.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
+	rows, err := s.read.QueryContext(ctx, listSQL, before, driver.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
 	if err != nil {
 		return nil, err
 	}
@@ -59,14 +60,14 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 		}
 		p.Tasks = append(p.Tasks, &r.task)
 		size += len(r.task.Args) + len(r.task.Result)
-		if len(p.Tasks) == q.Size() || size >= jobs.PageBytes {
-			if r.seq > last || seen == jobs.ScanLimit {
+		if len(p.Tasks) == q.Size() || size >= driver.PageBytes {
+			if r.seq > last || seen == driver.ScanLimit {
 				p.Next = r.seq
 			}
 			return p, nil
 		}
 	}
-	if seen == jobs.ScanLimit {
+	if seen == driver.ScanLimit {
 		p.Next = last
 	}
 	return p, rows.Err()

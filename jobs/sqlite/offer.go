@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"slices"
+
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // offer is what a worker may still get.
@@ -19,7 +21,7 @@ func (o *offer) take(r *row, now int64) bool {
 		return false
 	}
 	if rate, limited := o.Rates[r.task.Name]; limited {
-		next, ok := rate.Take(o.next[r.task.Name], now)
+		next, ok := driver.Start(rate, o.next[r.task.Name], now)
 		if !ok {
 			return false
 		}
@@ -38,7 +40,7 @@ func (o *offer) open(now int64) (string, error) {
 	}
 	return jsonText(slices.DeleteFunc(slices.Clone(o.Names), func(name string) bool {
 		rate, limited := o.Rates[name]
-		return limited && !rate.Due(o.next[name], now)
+		return limited && !driver.MayStart(rate, o.next[name], now)
 	}))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
 // What a reservation comes after: statements that point one at the task, or the
@@ -13,7 +14,7 @@ const (
 	afterGroup = `INSERT INTO reserved (id, workflow, after_group) VALUES (?, ?, (SELECT seq FROM groups WHERE id = ?))`
 )
 
-// reserve reserves ids for a workflow; the error is a jobs.TakenError if one of
+// reserve reserves ids for a workflow; the error is a driver.TakenError if one of
 // them is anybody's.
 func (t *tx) reserve(ctx context.Context, ids []string, workflow, after, carrier string) error {
 	for _, id := range ids {
@@ -80,9 +81,9 @@ const takenSQL = `
 	UNION ALL SELECT id FROM groups WHERE id = ?1
 	UNION ALL SELECT workflow FROM reserved WHERE id = ?1 LIMIT 1`
 
-// taken returns a jobs.TakenError if somebody has the id or has reserved it.
+// taken returns a driver.TakenError if somebody has the id or has reserved it.
 func (t *tx) taken(ctx context.Context, id string) error {
-	by := jobs.TakenError{ID: id}
+	by := driver.TakenError{ID: id}
 	found, err := t.queryRow(ctx, takenSQL, []any{id}, &by.Workflow)
 	if err == nil && found {
 		err = by

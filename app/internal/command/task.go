@@ -47,7 +47,7 @@ func Task(s Spec, e Env) jobs.Definition {
 		Handler: func(ctx context.Context, job *jobs.Job) error { return run(ctx, job, s, e) },
 	}
 	if s.Rate != "" {
-		d.Rate, _ = jobs.ParseRate(s.Rate) // Load has checked it
+		_ = d.Rate.UnmarshalText([]byte(s.Rate)) // Load has checked it
 	}
 	if len(s.RetryCodes) > 0 {
 		d.MaxRetries = DefaultRetries

@@ -110,7 +110,6 @@ var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrTaken, Status: 409},
 	{Err: jobs.ErrUnknownTask, Status: 404},
 	{Err: jobs.ErrArgs, Status: 400},
-	{Err: jobs.ErrID, Status: 400},
 	{Err: jobs.ErrOption, Status: 400},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
