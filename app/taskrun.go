@@ -87,7 +87,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 // not fit is left for the check, which names it. A JSON object alone is the input
 // of a task that takes one.
 func typed(d jobs.Definition, words []string) (json.RawMessage, error) {
-	places, object := d.Places()
+	places, object := d.ArgTypes()
 	if object && len(words) == 1 && strings.HasPrefix(words[0], "{") && json.Valid([]byte(words[0])) {
 		return json.Marshal([]json.RawMessage{json.RawMessage(words[0])})
 	}

@@ -9,10 +9,10 @@ import (
 	"slices"
 )
 
-// maxFollowers is how many tasks may follow others in one workflow.
+// maxFollowers is the largest number of reserved ids in one workflow.
 const maxFollowers = 1000
 
-// Followers are the ids of all tasks that may follow those of g.
+// Followers returns the ids of all tasks that may follow the tasks of g.
 func (g NewGroup) Followers() []string {
 	var all []string
 	for _, n := range g.Members {
@@ -24,8 +24,8 @@ func (g NewGroup) Followers() []string {
 	return all
 }
 
-// IDs are those that a group takes or reserves: its own, its members', its
-// callback's, and those of all that follow.
+// IDs returns all ids that a group uses or reserves: its own, its members', its
+// callback's, and those of Followers.
 func (g NewGroup) IDs() []string {
 	all := []string{g.ID}
 	for _, n := range g.Members {
@@ -37,64 +37,64 @@ func (g NewGroup) IDs() []string {
 	return append(all, g.Followers()...)
 }
 
-// distinct returns an error that names an id if one is not valid or is there twice.
-func distinct(ids []string) error {
+// checkIDs returns an error that names the first id that is invalid or occurs twice.
+func checkIDs(ids []string) error {
 	seen := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		if !ValidID(id) {
-			return invalidID("task", id)
+			return idError("task", id)
 		}
 		if seen[id] {
-			return fmt.Errorf("%w: id %q is in the workflow twice", ErrOption, id)
+			return fmt.Errorf("%w: id %q is used twice in the workflow", ErrOption, id)
 		}
 		seen[id] = true
 	}
 	return nil
 }
 
-// follow returns the ids of the tasks that a message carries, however deep. It
-// gives an id to those that have none.
-func follow(s *message) ([]string, error) {
+// followerIDs returns the ids of all tasks nested in a message, at any depth. A nested
+// task without an id gets a random one.
+func followerIDs(s *message) ([]string, error) {
 	var all []string
 	for _, next := range slices.Concat(s.OnSuccess, s.OnError) {
 		switch {
 		case next == nil:
-			return nil, fmt.Errorf("%w: a task after %s is missing", ErrOption, s.Name)
+			return nil, fmt.Errorf("%w: a task that follows %s is null", ErrOption, s.Name)
 		case next.ChordCallback != nil || next.GroupUUID != "":
-			return nil, fmt.Errorf("%s after %s: a member of a group cannot follow a task: %w", next.Name, s.Name, errors.ErrUnsupported)
+			return nil, fmt.Errorf("%s after %s: a task of a group cannot follow a task: %w", next.Name, s.Name, errors.ErrUnsupported)
 		case next.UUID == "":
 			next.UUID = NewID()
 		}
-		deeper, err := follow(next)
+		deeper, err := followerIDs(next)
 		if err != nil {
 			return nil, err
 		}
 		if all = append(append(all, next.UUID), deeper...); len(all) > maxFollowers {
-			return nil, fmt.Errorf("%w: more than %d tasks follow %s", ErrOption, maxFollowers, s.Name)
+			return nil, fmt.Errorf("%w: more than %d tasks follow task %s", ErrOption, maxFollowers, s.Name)
 		}
 	}
 	return all, nil
 }
 
-// Possible are the ids of the tasks that may follow t, whenever it was accepted:
-// before there were Followers only the message had them.
-func (t *Task) Possible() []string {
+// FollowerIDs returns the ids of the tasks that may follow t. For a task that an older
+// version has stored without Followers, they are read from Signature.
+func (t *Task) FollowerIDs() []string {
 	if len(t.Followers) > 0 || len(t.Signature) == 0 {
 		return t.Followers
 	}
 	s, err := messageOf(t)
 	if err != nil {
-		return nil // the worker refuses it, and nothing follows
+		return nil // the worker will refuse the task, so nothing follows
 	}
-	ids, err := follow(s)
+	ids, err := followerIDs(s)
 	if err != nil {
 		return nil
 	}
 	return ids
 }
 
-// digest tells one workflow from another. It is made of what the caller gave, not
-// of ids that were drawn, so that the same one has it again.
+// digest identifies a workflow. It is computed before random ids are set, so that the
+// same workflow has the same digest when it is sent again.
 func digest(workflow any) (string, error) {
 	text, err := json.Marshal(workflow)
 	if err != nil {
@@ -104,9 +104,9 @@ func digest(workflow any) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// timeless is a task without its times: those that were given as a duration are
-// others each time.
-func (n NewTask) timeless() NewTask {
+// withoutTimes returns the task without RunAt and Expires: if the caller computed them
+// from a duration, they differ when the same task is sent again.
+func (n NewTask) withoutTimes() NewTask {
 	n.RunAt, n.Expires = NewTask{}.RunAt, NewTask{}.Expires
 	return n
 }

@@ -1,41 +1,41 @@
 package jobs
 
-// Bounds of a page of tasks.
-const (
-	defaultPage = 50
-	MaxPage     = 500
-)
+// MaxPage is the largest number of tasks on a page of Store.List, and of ids in a call
+// of Store.Purge.
+const MaxPage = 500
 
-// Query asks for tasks. Its zero value asks for all.
+// defaultPage is the default of Query.Limit.
+const defaultPage = 50
+
+// Query selects tasks for Store.List. The zero value selects all.
 type Query struct {
-	State State  // only these; empty: any
-	Name  string // only tasks of that name; empty: any
-	Queue string // only what was accepted for that queue; empty: any
-	// Limit is how many at most. Default 50; more than MaxPage is
-	// MaxPage.
+	State State  // only tasks in this state; empty is any
+	Name  string // only tasks with this name; empty is any
+	Queue string // only tasks of this queue; empty is any
+	// Limit is the largest number of tasks on the page. Default 50, at most MaxPage.
 	Limit int
-	// Before is the Next of the page before; 0 begins with the newest.
+	// Before is the Next of the page before this one; 0 starts with the newest task.
 	Before int64
 }
 
-// Size is the limit that holds.
-func (q Query) Size() int {
+// PageSize returns Limit with its default and bound applied.
+func (q Query) PageSize() int {
 	if q.Limit <= 0 {
 		return defaultPage
 	}
 	return min(q.Limit, MaxPage)
 }
 
-// Matches reports whether the query asks for the task.
+// Matches reports whether the query selects the task.
 func (q Query) Matches(t *Task) bool {
 	return (q.State == "" || q.State == t.State) && (q.Name == "" || q.Name == t.Name) && (q.Queue == "" || q.Queue == t.Queue)
 }
 
-// Page is a part of the tasks, newest first.
+// Page is a page of tasks, the newest first.
 type Page struct {
 	Tasks []*Task
-	// Next continues behind this page; 0 if nothing is left. A page may be
-	// short, or empty, and have a Next: the store bounds how much it reads for one
-	// page.
+	// Next is the Query.Before of the next page; 0 if this is the last one. A page
+	// that has a Next may be short or even empty, because a store limits how much it
+	// reads for one page.
 	Next int64
 }

@@ -16,17 +16,17 @@ type schema struct {
 	Schema string        `json:"$schema"`
 	Type   string        `json:"type"`
 	Prefix []valueSchema `json:"prefixItems"`
-	Items  bool          `json:"items"` // false: nothing behind Prefix
+	Items  bool          `json:"items"` // false: no element after Prefix
 	Min    int           `json:"minItems"`
 	Max    int           `json:"maxItems"`
-	// Defs are types that hold themselves.
+	// Defs are the schemas of recursive types.
 	Defs map[string]valueSchema `json:"$defs,omitempty"`
 }
 
 // valueSchema describes an argument, or a value inside one.
 type valueSchema struct {
 	Title string `json:"title,omitempty"`
-	// Type is a name, or several as a list; nil is any.
+	// Type is a type name or a list of them; nil is any type.
 	Type       any             `json:"type,omitempty"`
 	Format     string          `json:"format,omitempty"`
 	Encoding   string          `json:"contentEncoding,omitempty"`
@@ -36,8 +36,8 @@ type valueSchema struct {
 	Items      *valueSchema    `json:"items,omitempty"`
 	Properties json.RawMessage `json:"properties,omitempty"` // in the order of the fields
 	Required   []string        `json:"required,omitempty"`
-	// Additional describes the members of an object that have no name in
-	// Properties; false: there are none.
+	// Additional is the schema of members that Properties does not name, or false if
+	// there can be none.
 	Additional any `json:"additionalProperties,omitempty"`
 }
 
@@ -55,9 +55,9 @@ func (d Definition) Schema() (json.RawMessage, error) {
 func (d Definition) schema() schema {
 	s := schema{Schema: "https://json-schema.org/draft/2020-12/schema", Type: "array", Prefix: []valueSchema{}, Max: len(d.Args)}
 	if d.input != nil {
-		if d.input.one || len(d.input.fields) > 0 {
-			d := describer{defs: map[string]valueSchema{}, of: d.input.typ}
-			s.Prefix, s.Min, s.Max = append(s.Prefix, d.value(d.of)), 1, 1
+		if d.input.single || len(d.input.fields) > 0 {
+			d := schemaBuilder{defs: map[string]valueSchema{}, root: d.input.typ}
+			s.Prefix, s.Min, s.Max = append(s.Prefix, d.value(d.root)), 1, 1
 			s.Prefix[0].Title = inputName
 			s.Defs = d.defs
 		}
@@ -72,15 +72,15 @@ func (d Definition) schema() schema {
 	return s
 }
 
-// describer makes schemas of types.
-type describer struct {
-	of      reflect.Type
-	defs    map[string]valueSchema
-	under   []reflect.Type // types that are being described
-	selfish []reflect.Type // those among them that hold themselves
+// schemaBuilder makes the schemas of Go types.
+type schemaBuilder struct {
+	root      reflect.Type
+	defs      map[string]valueSchema
+	stack     []reflect.Type // types whose schemas are being made, the outermost first
+	recursive []reflect.Type // types that occur inside themselves
 }
 
-func (d *describer) value(t reflect.Type) valueSchema {
+func (d *schemaBuilder) value(t reflect.Type) valueSchema {
 	switch kind := t.Kind(); {
 	case t == reflect.TypeFor[time.Time]():
 		return valueSchema{Type: "string", Format: "date-time"}
@@ -111,7 +111,7 @@ func (d *describer) value(t reflect.Type) valueSchema {
 	}
 }
 
-// nullable lets a value be null, as nil is written.
+// nullable also allows null, the JSON form of nil.
 func nullable(s valueSchema) valueSchema {
 	if name, ok := s.Type.(string); ok {
 		s.Type = []string{name, "null"}
@@ -119,14 +119,14 @@ func nullable(s valueSchema) valueSchema {
 	return s
 }
 
-func (d *describer) object(t reflect.Type) valueSchema {
+func (d *schemaBuilder) object(t reflect.Type) valueSchema {
 	ref := valueSchema{Ref: "#/$defs/" + t.Name()}
-	if slices.Contains(d.under, t) {
-		d.selfish = append(d.selfish, t)
+	if slices.Contains(d.stack, t) {
+		d.recursive = append(d.recursive, t)
 		return ref
 	}
-	d.under = append(d.under, t)
-	fields, _ := typed.FieldsOf(t) // Define has looked at it
+	d.stack = append(d.stack, t)
+	fields, _ := typed.FieldsOf(t) // Define has checked the type
 	s := valueSchema{Type: "object", Additional: false}
 	var properties typed.Members
 	for _, f := range fields {
@@ -134,25 +134,25 @@ func (d *describer) object(t reflect.Type) valueSchema {
 		if f.Preset != nil {
 			p.Default = f.Preset
 		}
-		text, _ := json.Marshal(p) // it holds JSON only
+		text, _ := json.Marshal(p) // cannot fail: it holds nothing but JSON
 		properties = append(properties, typed.Member{Name: f.Name, Value: text})
 		if !f.Optional && f.Preset == nil {
 			s.Required = append(s.Required, f.Name)
 		}
 	}
 	s.Properties = properties.JSON()
-	d.under = d.under[:len(d.under)-1]
-	if slices.Contains(d.selfish, t) {
+	d.stack = d.stack[:len(d.stack)-1]
+	if slices.Contains(d.recursive, t) {
 		d.defs[t.Name()] = s
 		return ref
 	}
 	return s
 }
 
-// errType: JSON has nothing for it.
-var errType = errors.New("has no form in JSON that a task can take")
+// errType ends the errors of types that JSON cannot represent.
+var errType = errors.New("cannot be used in the input of a task")
 
-// supported returns an error that names a type which a task cannot take.
+// supported returns an error if t, or a type inside it, cannot be the input of a task.
 func supported(t reflect.Type, under []reflect.Type) error {
 	if typed.Custom(t) || slices.Contains(under, t) {
 		return nil

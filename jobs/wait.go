@@ -51,7 +51,7 @@ func (c *Client) CancelAny(ctx context.Context, id string) (*Workflow, *Task, er
 		if err != nil {
 			return nil, nil, err
 		}
-		if part := t.Part(); part != "" && part != t.ID || len(t.Possible()) == 0 {
+		if part := t.WorkflowID(); part != "" && part != t.ID || len(t.FollowerIDs()) == 0 {
 			t, err = c.Store.Cancel(ctx, id)
 			return nil, t, err
 		}

@@ -17,7 +17,7 @@ func (e StateError) Error() string { return string(e) }
 func (StateError) Unwrap() error { return jobs.ErrState }
 
 // ErrWorkflowEnded is the error of CancelWorkflow for a workflow that has ended.
-const ErrWorkflowEnded = StateError("nothing of the workflow waits or runs any more")
+const ErrWorkflowEnded = StateError("workflow has ended: none of its tasks waits or runs")
 
 // TakenError is the error of Enqueue and EnqueueGroup for an id that is in use or
 // reserved. It wraps jobs.ErrTaken, and its text is for users.
@@ -45,11 +45,11 @@ func (TakenError) Unwrap() error { return jobs.ErrTaken }
 // else a TakenError: n starts another workflow, or the stored task starts none. A task
 // that was stored before there were digests is not compared.
 func CheckSameTask(n jobs.NewTask, stored *jobs.Task) error {
-	old := stored.Digest == "" && len(stored.Signature) > 0 && stored.Part() == ""
+	old := stored.Digest == "" && len(stored.Signature) > 0 && stored.WorkflowID() == ""
 	if n.Digest == "" || n.Digest == stored.Digest || n.ID != stored.ID || old {
 		return nil
 	}
-	return TakenError{stored.ID, stored.Part()}
+	return TakenError{stored.ID, stored.WorkflowID()}
 }
 
 // CheckSameGroup is CheckSameTask for a group and the digest that is stored with its
@@ -64,7 +64,7 @@ func CheckSameGroup(g jobs.NewGroup, stored string) error {
 // CheckCancelWorkflow returns nil if CancelWorkflow may cancel the chain that t starts,
 // else a StateError.
 func CheckCancelWorkflow(t *jobs.Task) error {
-	if part := t.Part(); part != "" && part != t.ID {
+	if part := t.WorkflowID(); part != "" && part != t.ID {
 		return StateError(fmt.Sprintf("task is part of workflow %q", part))
 	}
 	return nil
@@ -74,16 +74,18 @@ func CheckCancelWorkflow(t *jobs.Task) error {
 func CheckRequeue(t *jobs.Task) error {
 	switch {
 	case t.State != jobs.StateFailed && t.State != jobs.StateCancelled && t.State != jobs.StateDead:
-		return StateError("task is " + string(t.State) + "; only what failed, was cancelled or is dead can be tried again")
+		return StateError("task is " + string(t.State) + "; only failed, cancelled and dead tasks can be retried")
 	case t.Aborted:
-		return StateError(fmt.Sprintf("workflow %q was cancelled, with all of its tasks", cmp.Or(t.Part(), t.ID)))
+		return StateError(fmt.Sprintf("workflow %q was cancelled; its tasks cannot be retried", cmp.Or(t.WorkflowID(), t.ID)))
 	case t.Group != "":
-		return StateError("task is a member of group " + t.Group + ", which has counted it")
+		return StateError("task is a member of group " + t.Group + ", which has counted its result already; members cannot be retried")
 	case t.State == jobs.StateFailed && t.Attempts == 0:
-		return StateError("task never began, since a member of its group failed")
+		return StateError("task never started, because a member of its group failed; it cannot be retried")
 	}
 	return nil
 }
 
 // EndedError is the error of Cancel for a task that has ended in another state.
-func EndedError(t *jobs.Task) error { return StateError("task has ended: " + string(t.State)) }
+func EndedError(t *jobs.Task) error {
+	return StateError("task has already ended; its state is " + string(t.State))
+}

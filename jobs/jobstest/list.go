@@ -27,8 +27,8 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 		if err != nil {
 			t.Fatalf("List %+v: %v", q, err)
 		}
-		if len(p.Tasks) > q.Size() {
-			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.Size())
+		if len(p.Tasks) > q.PageSize() {
+			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.PageSize())
 		}
 		for _, each := range p.Tasks {
 			all = append(all, each.ID)

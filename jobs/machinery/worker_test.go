@@ -211,7 +211,7 @@ func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
 		return nil
 	}})
 	stopping := make(chan struct{})
-	log := slog.New(onMessage{slog.DiscardHandler, "worker takes no more tasks", sync.OnceFunc(func() { close(stopping) })})
+	log := slog.New(onMessage{slog.DiscardHandler, "worker stopping; waiting for running tasks", sync.OnceFunc(func() { close(stopping) })})
 	stop := f.work(t, machinery.Options{Concurrency: 1, Logger: log})
 	first := f.enqueue(t, jobs.NewTask{Name: "wait"})
 	<-began

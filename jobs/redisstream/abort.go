@@ -69,5 +69,5 @@ func (s *Store) parts(ctx context.Context, id string) (kind string, ids []string
 	if err != nil {
 		return "", nil, err
 	}
-	return "task", append([]string{id}, first.Possible()...), nil
+	return "task", append([]string{id}, first.FollowerIDs()...), nil
 }

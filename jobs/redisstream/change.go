@@ -18,7 +18,7 @@ func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 }
 
 func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
-	answer, err := s.soon(ctx, listScript, q.Before, q.Size(), string(q.State), q.Name, q.Queue, driver.ScanLimit, driver.PageBytes)
+	answer, err := s.soon(ctx, listScript, q.Before, q.PageSize(), string(q.State), q.Name, q.Queue, driver.ScanLimit, driver.PageBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (t *tx) abort(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 || found[0].task.Part() != id && (!w.old || found[0].task.Part() != "") {
+		if len(found) == 0 || found[0].task.WorkflowID() != id && (!w.old || found[0].task.WorkflowID() != "") {
 			continue
 		}
 		r := found[0]
@@ -83,7 +83,7 @@ func (t *tx) workflowOf(ctx context.Context, id string) (w workflow, err error) 
 			return w, err
 		}
 		w.mark = `UPDATE tasks SET aborted = 1 WHERE id = ?`
-		w.parts, w.old, w.aborted = append([]string{id}, first.Possible()...), first.Workflow == "", first.Aborted
+		w.parts, w.old, w.aborted = append([]string{id}, first.FollowerIDs()...), first.Workflow == "", first.Aborted
 		return w, nil
 	}
 	w.mark, w.old = `UPDATE groups SET aborted = 1 WHERE id = ?`, followers == nil

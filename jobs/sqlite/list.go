@@ -60,7 +60,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 		}
 		p.Tasks = append(p.Tasks, &r.task)
 		size += len(r.task.Args) + len(r.task.Result)
-		if len(p.Tasks) == q.Size() || size >= driver.PageBytes {
+		if len(p.Tasks) == q.PageSize() || size >= driver.PageBytes {
 			if r.seq > last || seen == driver.ScanLimit {
 				p.Next = r.seq
 			}

@@ -117,7 +117,7 @@ func TestZeroIsAValue(t *testing.T) {
 			`{"task":"say","countdown":"30"}`:                         "countdown: ",
 			`{"task":"say","retries":3}`:                              "retries: unknown key; use max_retries",
 			`{"task":"say","unique":"k","unique_for":0}`:              "unique_for: ",
-			`{"task":"say","expires":0}`:                              "expires is over already",
+			`{"task":"say","expires":0}`:                              "expires is in the past",
 			`{"task":"say","queue":""}`:                               "queue: is empty",
 			`{"chain":[{"task":"say"},{"task":"say","timeout":"x"}]}`: "chain[1].timeout: ",
 			`{"chain":[{"task":"say"},{"task":"nope"}]}`:              "chain[1]: unknown task",
@@ -271,7 +271,7 @@ func TestRunTask(t *testing.T) {
 		if code, _, errs := try(append([]string{"say"}, where...)...); code != 1 || !strings.Contains(errs, "argument 1 of say, arg0, is missing") {
 			t.Errorf("%d %q", code, errs)
 		}
-		if code, _, errs := try(append([]string{"nope"}, where...)...); code != 1 || !strings.Contains(errs, "there are: fail, inspect") {
+		if code, _, errs := try(append([]string{"nope"}, where...)...); code != 1 || !strings.Contains(errs, "known tasks: fail, inspect") {
 			t.Errorf("%d %q", code, errs)
 		}
 		ended := make(chan int, 1)

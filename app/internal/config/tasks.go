@@ -96,7 +96,7 @@ func defineTasks(p *Program, o *TasksOptions) *flags {
 	f.set.Var(states{&o.Query.States}, "state", "list only tasks in this `state`: "+jobs.StateNames()+";\npurge: those in one of these, comma separated (default scheduled,queued,retrying)")
 	f.set.StringVar(&o.Query.Task, "task", "", "list or purge only tasks of this `name`")
 	f.set.StringVar(&o.Query.Queue, "queue", "", "list or purge only tasks of this `queue`; run: where the task waits")
-	f.set.IntVar(&o.Query.Limit, "limit", jobs.Query{}.Size(), "`number` of tasks to list at most, newest first")
+	f.set.IntVar(&o.Query.Limit, "limit", jobs.Query{}.PageSize(), "`number` of tasks to list at most, newest first")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON, for machines: list and dead an object a line")
 	f.set.StringVar(&o.Kwargs, "kwargs", "", "run: arguments by name, a JSON `object`")
 	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask")
