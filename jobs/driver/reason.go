@@ -19,7 +19,9 @@ const (
 )
 
 // LostReason is the Error of a task whose lease was lost too often.
-func LostReason(times int) string { return fmt.Sprintf("took its worker down %d times", times) }
+func LostReason(times int) string {
+	return fmt.Sprintf("lease lost %d times: the task may crash or block its worker", times)
+}
 
 // GroupReason cuts the error of the first failed member to the size that a group stores.
 // With the words of ChordError around it, it still fits into a Failure.

@@ -11,9 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// listSQL looks at the newest tasks before ?1 and returns those that are asked
-// for. The state scheduled is not stored, so queued stands for both here. What
-// has expired and is not swept yet is left out.
+// listSQL reads the newest ?2 tasks before ?1 and returns those that match. The state
+// scheduled is stored as queued. Tasks past their retention time are left out.
 const listSQL = `
 	SELECT ` + columns + ` FROM tasks
 	WHERE seq IN (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)
@@ -21,7 +20,7 @@ const listSQL = `
 		AND (finished IS NULL OR finished >= ?6)
 	ORDER BY seq DESC`
 
-// lastSQL is where that look ends.
+// lastSQL returns the number and the last of the tasks that listSQL reads.
 const lastSQL = `SELECT count(*), coalesce(min(seq), 0) FROM (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)`
 
 // List implements jobs.Store. It never waits for a writer.
@@ -48,7 +47,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	p, size := &jobs.Page{Tasks: []*jobs.Task{}}, 0
 	for rows.Next() {
 		r := new(row)

@@ -379,7 +379,7 @@ local function lost(q, id, owner, excused)
     changed(id)
     return h[1], 'queued'
   end
-  local reason = 'took its worker down ' .. times .. ' times'
+  local reason = 'lease lost ' .. times .. ' times: the task may crash or block its worker'
   redis.call('HSET', key, 'state', 'dead', 'lost', times, 'finished', int(now), 'error', reason,
     'failures', failure(h[8], h[3], cjson.encode(reason)))
   bury(q, id)
