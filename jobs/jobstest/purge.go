@@ -11,11 +11,11 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var purgeStories = []story{
-	{"what waits is purged, what runs or has ended is not", (*suite).purges},
-	{"a purge takes only the states that were asked for", (*suite).purgesStates},
-	{"a purged member is counted, a dead one not twice", (*suite).purgesMembers},
-	{"ten thousand are purged page by page", (*suite).purgesMany},
+var purgeChecks = []check{
+	{"waiting tasks are purged, running and ended ones are not", (*suite).purges},
+	{"a purge ends only tasks in the given states", (*suite).purgesStates},
+	{"a purged member is counted once, also if it was dead", (*suite).purgesMembers},
+	{"ten thousand tasks are purged page by page", (*suite).purgesMany},
 }
 
 func purge(t *testing.T, st driver.Store, ids []string, states ...jobs.State) int {

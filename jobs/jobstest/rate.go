@@ -10,14 +10,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var rateStories = []story{
-	{"a limited task begins no more often than that, whoever asks", (*suite).rates},
-	{"a limited task does not hold up others, and keeps its order", (*suite).rateKeepsOrder},
-	{"a limit holds for what is tried again", (*suite).rateOfRetries},
-	{"a limit that was another does not hold", (*suite).rateChanges},
+var rateChecks = []check{
+	{"the rate of a task limits all workers together", (*suite).rates},
+	{"a rate-limited task does not delay other tasks, and keeps its order", (*suite).rateKeepsOrder},
+	{"a rate also limits retries", (*suite).rateOfRetries},
+	{"a changed rate applies at once", (*suite).rateChanges},
 }
 
-// limited is a request for tasks of the names limited and work.
+// limited returns a request for tasks named limited and work.
 func limited(owner string, max int, every time.Duration) driver.LeaseRequest {
 	r := by(owner, max)
 	r.Names = append(r.Names, "limited")
