@@ -87,7 +87,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Hub, d.Watches, d.Console = newHub(c, counters.Realtime, log), watch.New(s.store, log), newConsole(c, s.store, log)
+	d.Hub, d.Watches, d.Console = newHub(c, counters.Realtime, log), watch.New(d.Client, log), newConsole(c, s.store, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
 	if err != nil {

@@ -163,7 +163,7 @@ func (r *tasksRun) show(ctx context.Context) error {
 // cancel cancels the workflow with the given id, or the task if there is no such
 // workflow, and prints it.
 func (r *tasksRun) cancel(ctx context.Context) error {
-	w, t, err := jobs.CancelAny(ctx, r.store, r.words[0])
+	w, t, err := (&jobs.Client{Store: r.store}).CancelAny(ctx, r.words[0])
 	if w != nil {
 		return r.print(w, err)
 	}

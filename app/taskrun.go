@@ -61,7 +61,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 	defer stop()
 	bar := newBar(r.errOut)
 	id := task.ID
-	task, err = jobs.Follow(ctx, r.store, id, bar.show)
+	task, err = client.Follow(ctx, id, bar.show)
 	bar.end()
 	if ctx.Err() != nil {
 		return exitError{fmt.Sprintf("interrupted: task %s was not cancelled; see %[2]s tasks show %[1]s, or %[2]s tasks cancel %[1]s", id, r.app.command()), exitInterrupted}
@@ -88,7 +88,7 @@ func (r *tasksRun) runTask(ctx context.Context) error {
 // as a string, and validating the task reports it. A single JSON object is the input of
 // a task that takes an object.
 func encodeArgs(d jobs.Definition, words []string) (json.RawMessage, error) {
-	places, object := d.Places()
+	places, object := d.ArgTypes()
 	if object && len(words) == 1 && strings.HasPrefix(words[0], "{") && json.Valid([]byte(words[0])) {
 		return json.Marshal([]json.RawMessage{json.RawMessage(words[0])})
 	}

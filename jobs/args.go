@@ -10,10 +10,10 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// decodeArgs reads the arguments of a task that is to be accepted, once.
+// decodeArgs decodes Args and Kwargs and checks their size and encoding.
 func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, err error) {
 	if size := len(n.Args) + len(n.Kwargs); size > MaxArgs {
-		return nil, nil, fmt.Errorf("%w: %d bytes are more than %d", ErrArgs, size, MaxArgs)
+		return nil, nil, fmt.Errorf("%w: %d bytes of JSON, more than the limit of %d", ErrArgs, size, MaxArgs)
 	}
 	for _, text := range []json.RawMessage{n.Args, n.Kwargs} {
 		if err := utf8text.CheckJSON(text); err != nil {
@@ -21,10 +21,10 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 		}
 	}
 	if len(n.Args) > 0 && json.Unmarshal(n.Args, &given) != nil {
-		return nil, nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, n.Name)
+		return nil, nil, fmt.Errorf("%w: args of %s must be a JSON array", ErrArgs, n.Name)
 	}
 	if kwargs, err = typed.MembersOf(n.Kwargs); err != nil || len(n.Kwargs) > 0 && !json.Valid(n.Kwargs) {
-		return nil, nil, fmt.Errorf("%w: keywords of %s are not a JSON object", ErrArgs, n.Name)
+		return nil, nil, fmt.Errorf("%w: kwargs of %s must be a JSON object", ErrArgs, n.Name)
 	}
 	if name, twice := kwargs.Duplicate(); twice {
 		return nil, nil, fmt.Errorf("%w: %s of %s is given twice", ErrArgs, name, n.Name)
@@ -32,24 +32,25 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 	return given, kwargs, nil
 }
 
-// accept returns the stored form of arguments. results is how many results of
-// other tasks follow them, which may be anything.
-func (d Definition) accept(given []json.RawMessage, kwargs typed.Members, results int) (json.RawMessage, error) {
-	var wrong []string
+// storedArgs checks arguments and returns them as the store keeps them. results is
+// the number of results of other tasks that will be appended; their types are not
+// known yet.
+func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, results int) (json.RawMessage, error) {
+	var faults []string
 	switch {
 	case d.input != nil:
-		given, wrong = d.input.accept(given, kwargs, results, false)
-		for i, why := range wrong {
-			wrong[i] = "input of " + d.Name + ": " + why
+		given, faults = d.input.validate(given, kwargs, results, false)
+		for i, why := range faults {
+			faults[i] = "input of " + d.Name + ": " + why
 		}
-	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // it takes what comes
+	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a command task without declared arguments takes any results
 	default:
-		if given, wrong = d.place(given, kwargs); len(wrong) == 0 {
-			given, wrong = d.compare(given, results)
+		if given, faults = d.placeKeywords(given, kwargs); len(faults) == 0 {
+			given, faults = d.checkPositional(given, results)
 		}
 	}
-	if len(wrong) > 0 {
-		return nil, fmt.Errorf("%w: %s", ErrArgs, typed.JoinProblems(wrong))
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("%w: %s", ErrArgs, typed.JoinProblems(faults))
 	}
 	if given == nil {
 		given = []json.RawMessage{}
@@ -63,9 +64,9 @@ func (d Definition) accept(given []json.RawMessage, kwargs typed.Members, result
 	return args, err
 }
 
-// Places are the types of the arguments that the task takes by position; empty is
-// any. object reports whether it takes one JSON object in place of them.
-func (d Definition) Places() (types []ArgType, object bool) {
+// ArgTypes returns the types of the arguments by position; an empty type is any JSON
+// value. object reports whether the task also takes one JSON object in place of them.
+func (d Definition) ArgTypes() (types []ArgType, object bool) {
 	for _, arg := range d.Args {
 		types = append(types, arg.Type)
 	}
@@ -73,7 +74,7 @@ func (d Definition) Places() (types []ArgType, object bool) {
 		return types, false
 	}
 	all := d.input.fields
-	if d.input.one {
+	if d.input.single {
 		all = []typed.Field{{Type: d.input.typ}}
 	}
 	for _, f := range all {
@@ -83,12 +84,12 @@ func (d Definition) Places() (types []ArgType, object bool) {
 		}
 		types = append(types, of)
 	}
-	return types, !d.input.one
+	return types, !d.input.single
 }
 
-// place puts keywords in the places of the arguments that they name. A place that
-// is left open before another has its default.
-func (d Definition) place(given []json.RawMessage, kwargs typed.Members) (all []json.RawMessage, wrong []string) {
+// placeKeywords appends keyword arguments to the positional ones, in the order of
+// d.Args. Arguments left out before the last given one get their defaults.
+func (d Definition) placeKeywords(given []json.RawMessage, kwargs typed.Members) (all []json.RawMessage, faults []string) {
 	if len(kwargs) == 0 {
 		return given, nil
 	}
@@ -103,9 +104,9 @@ func (d Definition) place(given []json.RawMessage, kwargs typed.Members) (all []
 		}
 		switch {
 		case at < 0:
-			wrong = append(wrong, fmt.Sprintf("%s has no argument %s", d.Name, m.Name))
+			faults = append(faults, fmt.Sprintf("%s has no argument %s", d.Name, m.Name))
 		case at < len(given):
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is given twice", at+1, d.Name, m.Name))
+			faults = append(faults, fmt.Sprintf("argument %d of %s, %s, is given twice", at+1, d.Name, m.Name))
 		default:
 			named[at], last = m.Value, max(last, at)
 		}
@@ -114,44 +115,44 @@ func (d Definition) place(given []json.RawMessage, kwargs typed.Members) (all []
 	for i := len(given); i <= last; i++ {
 		value, ok := named[i]
 		if arg := d.Args[i]; !ok && arg.Default == nil {
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
+			faults = append(faults, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
 		} else if !ok {
-			value, _ = json.Marshal(arg.Default) // it was in the schema
+			value, _ = json.Marshal(arg.Default) // fillDefaults reports a default that cannot be encoded
 		}
 		all = append(all, value)
 	}
-	return all, wrong
+	return all, faults
 }
 
-// compare says all that is wrong with arguments by position, and fills in the
-// defaults unless results follow.
-func (d Definition) compare(given []json.RawMessage, results int) (all []json.RawMessage, wrong []string) {
+// checkPositional returns all faults of positional arguments. It adds the defaults if
+// there are none and no results follow.
+func (d Definition) checkPositional(given []json.RawMessage, results int) (all []json.RawMessage, faults []string) {
 	for i, arg := range d.Args {
 		switch {
 		case i < len(given) && !arg.Type.matches(given[i]):
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, must be %s", i+1, d.Name, arg.Name, arg.Type.article()))
+			faults = append(faults, fmt.Sprintf("argument %d of %s, %s, must be %s", i+1, d.Name, arg.Name, arg.Type.withArticle()))
 		case i < len(given) && arg.Check != nil:
 			if err := arg.Check(given[i]); err != nil {
-				wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, %v", i+1, d.Name, arg.Name, err))
+				faults = append(faults, fmt.Sprintf("argument %d of %s, %s, %v", i+1, d.Name, arg.Name, err))
 			}
 		case i >= len(given)+results && arg.Default == nil:
-			wrong = append(wrong, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
+			faults = append(faults, fmt.Sprintf("argument %d of %s, %s, is missing", i+1, d.Name, arg.Name))
 		}
 	}
 	if n := len(given) + results; n > len(d.Args) {
-		wrong = append(wrong, fmt.Sprintf("%s takes at most %d, got %d", d.Name, len(d.Args), n))
+		faults = append(faults, fmt.Sprintf("%s takes at most %d arguments, got %d", d.Name, len(d.Args), n))
 	}
-	if results > 0 || len(wrong) > 0 {
-		return given, wrong
+	if results > 0 || len(faults) > 0 {
+		return given, faults
 	}
-	return d.fill(given)
+	return d.fillDefaults(given)
 }
 
-// fill adds the defaults of the last arguments, as far as there are any.
-func (d Definition) fill(given []json.RawMessage) (all []json.RawMessage, wrong []string) {
+// fillDefaults appends the defaults of the arguments that were left out.
+func (d Definition) fillDefaults(given []json.RawMessage) (all []json.RawMessage, faults []string) {
 	for _, arg := range d.Args[min(len(given), len(d.Args)):] {
 		if arg.Default == nil {
-			break // the handler says what is missing
+			break // Job.Args reports the missing argument
 		}
 		value, err := json.Marshal(arg.Default)
 		if err != nil {
@@ -162,16 +163,16 @@ func (d Definition) fill(given []json.RawMessage) (all []json.RawMessage, wrong 
 	return given, nil
 }
 
-// article is the type as a sentence has it.
-func (t ArgType) article() string {
+// withArticle returns "a" or "an" and the type.
+func (t ArgType) withArticle() string {
 	if t == ArgInteger {
 		return "an " + string(t)
 	}
 	return "a " + string(t)
 }
 
-// matches reports whether a JSON value is of the type. Its first byte says so, but
-// for integers.
+// matches reports whether a valid JSON value is of the type. For all types but
+// integers the first byte is enough.
 func (t ArgType) matches(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {

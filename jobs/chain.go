@@ -7,43 +7,46 @@ import (
 	"fmt"
 )
 
-// MaxChain is how many tasks a chain may have: each carries those behind it.
+// MaxChain is the largest number of tasks in a chain. The first task stores the data of
+// all others.
 const MaxChain = 100
 
 // Link is a task in a chain.
 type Link struct {
 	NewTask
-	// Immutable leaves the task's arguments as they are. Otherwise the result of
-	// the one before it follows them.
+	// Immutable keeps the result of the task before it out of the arguments, as an
+	// immutable signature does in Celery. Otherwise the result is appended to them.
 	Immutable bool
 }
 
-// EnqueueChain accepts tasks of which each begins when the one before it has
-// succeeded, being accepted in the same step. If one does not succeed those
-// behind it are never accepted, see WorkflowOf; when it is tried again and
-// does, the chain goes on. Only the first may have a time, expire or be unique.
-// It returns the first; the chain has that one's id. The ids of all are reserved.
-// The same chain once more with the same id, whatever its times are, is one chain,
-// created false; another one is an error that wraps ErrTaken. Errors are those of
-// Enqueue and name the place.
+// EnqueueChain accepts a chain of tasks. Each task is enqueued in the step in which the
+// task before it succeeds. If a task does not succeed, the tasks after it are not
+// enqueued; if it is requeued and succeeds then, the chain continues. Only the first
+// task may have RunAt, Expires or Unique.
+//
+// EnqueueChain returns the first task, whose id is also the id of the chain. The ids of
+// the other tasks are reserved. A second call with the same id and an equal chain,
+// apart from times, returns the first chain with created false; a different chain is an
+// error that wraps ErrTaken. Errors are those of Enqueue, and name the index of the
+// task.
 func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, created bool, err error) {
 	if len(chain) == 0 || len(chain) > MaxChain {
-		return nil, false, fmt.Errorf("%w: a chain of %d is not within 1 to %d", ErrOption, len(chain), MaxChain)
+		return nil, false, fmt.Errorf("%w: the chain has %d tasks; a chain has 1 to %d", ErrOption, len(chain), MaxChain)
 	}
 	head := chain[0].NewTask
 	if chain[0].Immutable {
-		return nil, false, fmt.Errorf("%w: the first of a chain has no result before it", ErrOption)
+		return nil, false, fmt.Errorf("%w: the first task of a chain cannot be immutable: no result precedes it", ErrOption)
 	}
 	var next *message
 	size := 0
 	for i := len(chain) - 1; i > 0; i-- {
 		link := chain[i]
-		if err := c.completeLink(&link); err != nil {
+		if err := c.completeFollower(&link); err != nil {
 			return nil, false, fmt.Errorf("chain[%d]: %w", i, err)
 		}
-		link.keepNone(chain[i].NewTask)
+		link.restoreNone(chain[i].NewTask)
 		if size += len(link.Args); size > MaxArgs {
-			return nil, false, fmt.Errorf("%w: those of the chain are more than %d bytes", ErrArgs, MaxArgs)
+			return nil, false, fmt.Errorf("%w: the arguments of the whole chain are longer than %d bytes", ErrArgs, MaxArgs)
 		}
 		s, err := link.message()
 		if err != nil {
@@ -59,14 +62,14 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	}
 	if next != nil {
 		s := &message{UUID: head.ID, Name: head.Name, OnSuccess: []*message{next}, Immutable: chain[1].Immutable}
-		if head.Followers, err = follow(s); err != nil {
+		if head.Followers, err = followerIDs(s); err != nil {
 			return nil, false, err
 		}
 		if head.Signature, err = json.Marshal(s); err != nil {
 			return nil, false, fmt.Errorf("encode chain: %w", err)
 		}
 	}
-	if err := distinct(append([]string{head.ID}, head.Followers...)); err != nil {
+	if err := checkIDs(append([]string{head.ID}, head.Followers...)); err != nil {
 		return nil, false, err
 	}
 	if head.Digest, err = chainDigest(chain); err != nil {
@@ -79,41 +82,41 @@ func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, c
 	return first, created, err
 }
 
-// chainDigest is that of a chain as the caller gave it.
+// chainDigest returns the Digest of a chain, made of the tasks as the caller gave them.
 func chainDigest(chain []Link) (string, error) {
 	given := make([]Link, len(chain))
 	for i, l := range chain {
-		given[i] = Link{NewTask: l.timeless(), Immutable: l.Immutable}
+		given[i] = Link{NewTask: l.withoutTimes(), Immutable: l.Immutable}
 	}
 	return digest(given)
 }
 
-// completeLink checks a task that is not the first. How many arguments it has
-// with the result, which may be anything, is for its definition to bear.
-func (c *Client) completeLink(l *Link) error {
+// completeFollower checks a task that is not the first of its chain and sets its
+// defaults.
+func (c *Client) completeFollower(l *Link) error {
 	switch {
 	case !l.RunAt.IsZero() || !l.Expires.IsZero():
-		return fmt.Errorf("%w: only the first of a chain has eta or expires", ErrOption)
+		return fmt.Errorf("%w: only the first task of a chain may have eta or expires", ErrOption)
 	case l.Unique != "":
-		return fmt.Errorf("%w: only the first of a chain can be unique", ErrOption)
+		return fmt.Errorf("%w: only the first task of a chain may be unique", ErrOption)
 	case l.Immutable:
 		return c.complete(&l.NewTask)
 	}
-	return c.completeFollower(&l.NewTask, 1)
+	return c.completeWithResults(&l.NewTask, 1)
 }
 
-// keepNone restores the sentinels in a link that was completed from what was
-// asked: its options are completed once more when it is accepted.
-func (l *Link) keepNone(asked NewTask) {
-	if asked.Timeout == NoTimeout {
+// restoreNone sets NoTimeout and NoRetries again after the link was completed: when the
+// link is enqueued it is completed a second time, and there zero means the default.
+func (l *Link) restoreNone(given NewTask) {
+	if given.Timeout == NoTimeout {
 		l.Timeout = NoTimeout
 	}
-	if asked.MaxRetries == NoRetries {
+	if given.MaxRetries == NoRetries {
 		l.MaxRetries = NoRetries
 	}
 }
 
-// message is the task as the one before it carries it.
+// message returns the form of the task in which the task before it stores it.
 func (l Link) message() (*message, error) {
 	m := &message{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
 	if l.Timeout != 0 {
@@ -122,7 +125,7 @@ func (l Link) message() (*message, error) {
 	var args []json.RawMessage
 	if len(l.Args) > 0 {
 		if err := json.Unmarshal(l.Args, &args); err != nil {
-			return nil, fmt.Errorf("%w: %s takes a JSON array, by position", ErrArgs, l.Name)
+			return nil, fmt.Errorf("%w: args of %s must be a JSON array", ErrArgs, l.Name)
 		}
 	}
 	for _, a := range args {
@@ -131,7 +134,7 @@ func (l Link) message() (*message, error) {
 	return m, nil
 }
 
-// chainOf returns the ids of the chain that a task begins, at least its own.
+// chainOf returns the ids of the chain that t starts. The first is the id of t.
 func chainOf(t *Task) ([]string, error) {
 	ids := []string{t.ID}
 	s, err := messageOf(t)

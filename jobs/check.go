@@ -9,8 +9,9 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// Check refuses what a store could keep but never show or name: the caller's
-// fault, so not ErrUnavailable. Every Store calls it.
+// Check returns an error if the task breaks a rule that all stores rely on. Every Store
+// calls it before it accepts a task. The error is the caller's fault, so it does not
+// wrap ErrUnavailable.
 func (n NewTask) Check() error {
 	switch {
 	case !ValidID(n.ID):
@@ -20,24 +21,25 @@ func (n NewTask) Check() error {
 	case n.Args != nil && !utf8text.ValidJSON(n.Args):
 		return fmt.Errorf("arguments of task %s are not JSON in UTF-8", n.ID)
 	case len(n.Kwargs) > 0:
-		return fmt.Errorf("task %s has keywords, which a client puts in their places", n.ID)
+		return fmt.Errorf("task %s has keyword arguments; only a Client accepts them", n.ID)
 	case len(n.Followers) > maxFollowers:
-		return fmt.Errorf("task %s: %w: more than %d tasks follow", n.ID, ErrOption, maxFollowers)
+		return fmt.Errorf("task %s: %w: more than %d tasks follow it", n.ID, ErrOption, maxFollowers)
 	case (n.Unique == "") != (n.UniqueFor < time.Millisecond):
-		return fmt.Errorf("task %s: a unique task has a key and a time of at least a millisecond", n.ID)
+		return fmt.Errorf("task %s: Unique needs a UniqueFor of at least 1ms, and UniqueFor needs Unique", n.ID)
 	case len(n.Followers) > 0:
-		return distinct(append([]string{n.ID}, n.Followers...))
+		return checkIDs(append([]string{n.ID}, n.Followers...))
 	}
 	return nil
 }
 
-// Check is NewTask.Check for all tasks of the group. All of its ids must differ.
+// Check is NewTask.Check for all tasks of the group. It also returns an error if two
+// ids of the group are equal.
 func (g NewGroup) Check() error {
 	if !ValidID(g.ID) {
 		return fmt.Errorf("group id %q is not valid", g.ID)
 	}
 	if n := len(g.Members); n == 0 || n > MaxMembers {
-		return fmt.Errorf("group %s has %d members, not 1 to %d", g.ID, n, MaxMembers)
+		return fmt.Errorf("group %s has %d members; a group has 1 to %d", g.ID, n, MaxMembers)
 	}
 	all := g.Members
 	if g.Callback != nil {
@@ -58,16 +60,16 @@ func (g NewGroup) Check() error {
 	if len(g.Followers()) > maxFollowers {
 		return fmt.Errorf("group %s: %w: more than %d tasks follow its members", g.ID, ErrOption, maxFollowers)
 	}
-	return distinct(g.IDs())
+	return checkIDs(g.IDs())
 }
 
-// JoinResults returns the arguments of a callback with results behind them. A
-// result that is empty is null.
+// JoinResults returns the arguments of a callback followed by the results. An empty
+// result becomes null.
 func (n NewTask) JoinResults(results []json.RawMessage) (json.RawMessage, error) {
 	var given []json.RawMessage
 	if len(n.Args) > 0 {
 		if err := json.Unmarshal(n.Args, &given); err != nil {
-			return nil, fmt.Errorf("pass results on: %w", err)
+			return nil, fmt.Errorf("append results to the arguments of task %s: %w", n.ID, err)
 		}
 	}
 	all := slices.Concat(given, results)

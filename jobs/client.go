@@ -11,34 +11,36 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// Client accepts tasks for a store: it refuses what no worker of this program
-// could run, and fills in what was left out.
+// Client enqueues tasks in a store and reads, awaits and cancels them. It checks each
+// task against its Definition and sets the defaults of what was left out. Methods may
+// be called from many goroutines.
 type Client struct {
 	Store Store
-	// Tasks are those of the workers. Nil: any name and any arguments are
-	// accepted, for a program that does not know them; a task that no worker
-	// knows waits until one does.
+	// Tasks are the definitions that the workers have. Nil accepts any name and any
+	// arguments, for a program that does not have the definitions; a task that no
+	// worker knows waits until a worker does.
 	Tasks *Registry
-	Meter meter.Meter // default NoMeter
+	Meter meter.Meter // counts enqueued tasks; default NoMeter
 }
 
-// MaxRetries is the most that a task may ask for. Stores keep at least as many
-// of its failures, which is how those that are left are counted.
+// MaxRetries is the largest NewTask.MaxRetries. Stores keep at least as many failures
+// of a task, because they count its retries by them.
 const MaxRetries = 100
 
-// Bounds of the unique key of a task, in bytes, and of its time.
-const (
-	MaxUnique    = 256
-	MaxUniqueFor = 366 * 24 * time.Hour
-)
+// MaxUniqueFor is the largest NewTask.UniqueFor.
+const MaxUniqueFor = 366 * 24 * time.Hour
 
-// MaxArgs is the largest list of arguments, in bytes of JSON.
+// maxUnique is the largest size of NewTask.Unique, in bytes.
+const maxUnique = 256
+
+// MaxArgs is the largest size of the arguments of a task, in bytes of JSON.
 const MaxArgs = 1 << 20
 
-// Enqueue checks the task and hands it to the store. A missing id is drawn,
-// missing arguments take their defaults. Errors wrap ErrUnknownTask, ErrArgs,
-// ErrID, ErrOption, ErrTaken or what else the store returns; with any but the last
-// nothing was accepted.
+// Enqueue checks the task, sets the defaults of what was left out and hands the task to
+// the store. A task without an id gets a random one. created is false if the task was
+// there already, see Store.Enqueue. Errors wrap ErrUnknownTask, ErrArgs, ErrOption,
+// ErrTaken or ErrUnavailable. Only after ErrUnavailable may the task have been accepted
+// all the same; to enqueue it again with the same id is safe.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
 	if err := c.complete(&n); err != nil {
 		return nil, false, err
@@ -50,23 +52,25 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 	return t, created, err
 }
 
-// EnqueueGroup checks all tasks of a group and hands them to the store in one
-// step. The results that a callback takes are checked when it runs. The same group
-// once more with the same id, whatever its times are, is one group, created false;
-// another one is an error that wraps ErrTaken. Errors are those of Enqueue.
+// EnqueueGroup checks all tasks of a group and enqueues them in one step. A group
+// without an id gets a random one; set g.ID to read the group later. A second call with
+// the same id and an equal group, apart from times, returns created false; a different
+// group is an error that wraps ErrTaken. Whether the results fit the arguments of the
+// callback is checked when the callback runs. Errors are those of Enqueue, and name the
+// index of the member.
 func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
 	g.ID = cmp.Or(g.ID, NewID())
 	if !ValidID(g.ID) {
-		return false, ErrID
+		return false, idError("group", g.ID)
 	}
 	given := g
 	if n := len(g.Members); n == 0 || n > MaxMembers {
-		return false, fmt.Errorf("%w: a group of %d is not within 1 to %d", ErrOption, n, MaxMembers)
+		return false, fmt.Errorf("%w: the group has %d members; a group has 1 to %d", ErrOption, n, MaxMembers)
 	}
-	members := make([]NewTask, len(g.Members)) // the caller's stay as they are
+	members := make([]NewTask, len(g.Members)) // a copy: the caller's tasks stay unchanged
 	for i, n := range g.Members {
 		if n.Unique != "" {
-			return false, fmt.Errorf("group[%d]: %w: it cannot be unique", i, ErrOption)
+			return false, fmt.Errorf("group[%d]: %w: a member cannot be unique", i, ErrOption)
 		}
 		if err := c.complete(&n); err != nil {
 			return false, fmt.Errorf("group[%d]: %w", i, err)
@@ -77,18 +81,18 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	if g.Callback != nil {
 		callback := *g.Callback
 		if callback.Unique != "" {
-			return false, fmt.Errorf("callback: %w: it cannot be unique", ErrOption)
+			return false, fmt.Errorf("callback: %w: a callback cannot be unique", ErrOption)
 		}
 		check := c.complete
 		if !g.Immutable {
-			check = func(n *NewTask) error { return c.completeFollower(n, len(g.Members)) }
+			check = func(n *NewTask) error { return c.completeWithResults(n, len(g.Members)) }
 		}
 		if err := check(&callback); err != nil {
 			return false, fmt.Errorf("callback: %w", err)
 		}
 		g.Callback = &callback
 	}
-	if err := distinct(g.IDs()); err != nil {
+	if err := checkIDs(g.IDs()); err != nil {
 		return false, err
 	}
 	if g.Digest, err = groupDigest(given); err != nil {
@@ -103,15 +107,15 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	return created, err
 }
 
-// groupDigest is that of a group as the caller gave it.
+// groupDigest returns the Digest of a group, made of the tasks as the caller gave them.
 func groupDigest(g NewGroup) (string, error) {
 	members := make([]NewTask, len(g.Members))
 	for i, n := range g.Members {
-		members[i] = n.timeless()
+		members[i] = n.withoutTimes()
 	}
 	g.Members = members
 	if g.Callback != nil {
-		callback := g.Callback.timeless()
+		callback := g.Callback.withoutTimes()
 		g.Callback = &callback
 	}
 	return digest(g)
@@ -123,11 +127,12 @@ func (c *Client) count(n NewTask) {
 	}
 }
 
-// complete checks a task and fills in what was left out.
-func (c *Client) complete(n *NewTask) error { return c.completeFollower(n, 0) }
+// complete checks a task and sets the defaults of what was left out.
+func (c *Client) complete(n *NewTask) error { return c.completeWithResults(n, 0) }
 
-// completeFollower is complete for a task whose arguments are followed by results.
-func (c *Client) completeFollower(n *NewTask, results int) error {
+// completeWithResults is complete for a task to whose arguments the results of other
+// tasks will be appended.
+func (c *Client) completeWithResults(n *NewTask, results int) error {
 	var d Definition
 	if c.Tasks != nil {
 		var err error
@@ -138,7 +143,7 @@ func (c *Client) completeFollower(n *NewTask, results int) error {
 	d.complete(n)
 	n.ID = cmp.Or(n.ID, NewID())
 	if !ValidID(n.ID) {
-		return ErrID
+		return idError("task", n.ID)
 	}
 	if !ValidID(n.Name) {
 		return fmt.Errorf("%w %q", ErrUnknownTask, n.Name)
@@ -147,7 +152,7 @@ func (c *Client) completeFollower(n *NewTask, results int) error {
 	if err != nil {
 		return err
 	}
-	if err := n.reserve(); err != nil {
+	if err := n.setFollowers(); err != nil {
 		return err
 	}
 	if err := n.checkOptions(time.Now()); err != nil {
@@ -155,18 +160,18 @@ func (c *Client) completeFollower(n *NewTask, results int) error {
 	}
 	if c.Tasks == nil {
 		if len(kwargs) > 0 {
-			return fmt.Errorf("%w: keywords of %s need a client that knows the task", ErrArgs, n.Name)
+			return fmt.Errorf("%w: kwargs of %s need a Client with Tasks, which have the names of the arguments", ErrArgs, n.Name)
 		}
 		n.Kwargs = nil
 		return nil
 	}
 	n.Kwargs = nil
-	n.Args, err = d.accept(given, kwargs, results)
+	n.Args, err = d.storedArgs(given, kwargs, results)
 	return err
 }
 
-// reserve finds the ids of the tasks that the message of a task carries.
-func (n *NewTask) reserve() error {
+// setFollowers sets Followers to the ids of the tasks in Signature.
+func (n *NewTask) setFollowers() error {
 	if n.Followers != nil || len(n.Signature) == 0 {
 		return nil
 	}
@@ -174,49 +179,49 @@ func (n *NewTask) reserve() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOption, err)
 	}
-	n.Followers, err = follow(s)
+	n.Followers, err = followerIDs(s)
 	return err
 }
 
-// complete fills in the options that a task leaves to its definition. What it
-// leaves behind is what holds: zero is none.
+// complete sets the options that n leaves to its definition. Afterwards zero means no
+// timeout and no retries.
 func (d Definition) complete(n *NewTask) {
-	n.Timeout, n.MaxRetries = asked(n.Timeout, d.Timeout, NoTimeout), asked(n.MaxRetries, d.MaxRetries, NoRetries)
+	n.Timeout, n.MaxRetries = firstSet(n.Timeout, d.Timeout, NoTimeout), firstSet(n.MaxRetries, d.MaxRetries, NoRetries)
 	n.Queue = cmp.Or(n.Queue, d.Queue, DefaultQueue)
 }
 
-// asked is the first of two values that is not zero; none stands for a zero that
-// was asked for.
-func asked[T comparable](first, second, none T) (value T) {
+// firstSet returns the first of two values that is not zero. The value none, which
+// callers use for an explicit zero, becomes zero.
+func firstSet[T comparable](first, second, none T) (value T) {
 	if value = cmp.Or(first, second); value == none {
 		return *new(T)
 	}
 	return value
 }
 
-// checkOptions says all that is wrong with them.
+// checkOptions returns one error with all invalid options.
 func (n NewTask) checkOptions(now time.Time) error {
-	var wrong []string
+	var faults []string
 	for _, c := range []struct {
-		wrong bool
-		why   string
+		invalid bool
+		why     string
 	}{
-		{!ValidID(n.Queue), fmt.Sprintf("queue %q", n.Queue)},
+		{!ValidID(n.Queue), fmt.Sprintf("queue %q: use 1 to 128 letters, digits, dots, underscores and hyphens", n.Queue)},
 		{n.Timeout < 0, fmt.Sprintf("timeout %v is negative", n.Timeout)},
-		{n.MaxRetries < 0 || n.MaxRetries > MaxRetries, fmt.Sprintf("max_retries %d is not within 0 to %d", n.MaxRetries, MaxRetries)},
+		{n.MaxRetries < 0 || n.MaxRetries > MaxRetries, fmt.Sprintf("max_retries %d is not between 0 and %d", n.MaxRetries, MaxRetries)},
 		{n.RunAt.After(now.AddDate(10, 0, 0)), "eta is more than ten years away"},
-		{!n.Expires.IsZero() && !n.Expires.After(now), "expires is over already"},
+		{!n.Expires.IsZero() && !n.Expires.After(now), "expires is in the past"},
 		{!n.Expires.IsZero() && !n.Expires.After(n.RunAt), "expires is not after eta"},
-		{len(n.Unique) > MaxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is no text of at most %d bytes", MaxUnique)},
-		{n.UniqueFor < 0 || n.UniqueFor > MaxUniqueFor, fmt.Sprintf("unique_for %v is not within 1ms and %v", n.UniqueFor, MaxUniqueFor)},
-		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "unique and unique_for belong together"},
+		{len(n.Unique) > maxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is not UTF-8 text of at most %d bytes", maxUnique)},
+		{n.UniqueFor < 0 || n.UniqueFor > MaxUniqueFor, fmt.Sprintf("unique_for %v is not between 1ms and %v", n.UniqueFor, MaxUniqueFor)},
+		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "set both unique and unique_for, or neither"},
 	} {
-		if c.wrong {
-			wrong = append(wrong, c.why)
+		if c.invalid {
+			faults = append(faults, c.why)
 		}
 	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("%w: %s", ErrOption, strings.Join(wrong, "; "))
+	if len(faults) > 0 {
+		return fmt.Errorf("%w: %s", ErrOption, strings.Join(faults, "; "))
 	}
 	return nil
 }

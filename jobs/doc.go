@@ -1,21 +1,25 @@
-// Package jobs runs long tasks in worker processes and loses none of them.
+// Package jobs runs long tasks in worker processes. An accepted task is never lost.
 //
-// A task is accepted by a Store, which has it on disk before the caller is
-// told so. Workers lease tasks from the store; a lease is kept alive by
-// heartbeats and fenced by the number of the attempt, so that a worker which
-// was killed, hung or cut off loses its tasks to another, and cannot spoil
-// them when it comes back:
+// A Client hands tasks to a Store, which writes them to disk before it accepts them.
+// Workers lease tasks from the store and extend their leases with heartbeats. If a
+// worker is killed, hangs or is cut off, its leases expire and other workers run its
+// tasks. Each attempt has a number; the store refuses everything that comes from an
+// attempt that is not the current one.
 //
 //	Client.Enqueue ──► Store ──Lease──► Worker ──► machinery ──► Handler
 //	                     ▲                │                         │
 //	                     │   Extend       │ heartbeat               │ Progress
 //	                     └── Finish ──────┴─────────────────────────┘
 //
-// This package is for those who have tasks run and who write handlers. A Client
-// accepts tasks for a Store, a Registry holds the Definitions. The workers are in
-// jobs/machinery, what authors of stores and workers need is in jobs/driver,
-// periodic tasks are in jobs/schedule, the files that tasks leave in
-// jobs/artifacts. A program that only enqueues links none of machinery.
+// A task can therefore run more than once; write handlers so that this is harmless.
+//
+// # Terms
+//
+// For readers who know Celery: a Definition is a task of the application, made with
+// Define, Function or by hand. A Registry is the set of all of them. A Task is one
+// call, with a State and a result; its Handler gets a Job, as a bound Celery task gets
+// self. Client.Enqueue is apply_async, Client.Wait is AsyncResult.get. A Link is a
+// signature in a chain; a NewGroup is a group, or a chord if it has a Callback.
 //
 // # States
 //
@@ -25,5 +29,12 @@
 //	                     └────────────────┤
 //	                                      └─ lost too often ─► dead
 //
-// success, failed, cancelled and dead are final.
+// The states success, failed, cancelled and dead are final.
+//
+// # Other packages
+//
+// Workers are in jobs/machinery, periodic tasks in jobs/schedule, the files that tasks
+// create in jobs/artifacts, and stores in jobs/sqlite and jobs/redisstream.
+// jobs/driver has what authors of stores and workers need. A program that only
+// enqueues tasks does not link machinery.
 package jobs

@@ -5,41 +5,34 @@ import (
 	"fmt"
 )
 
+// Errors of a Store.
 var (
-	// ErrNotFound: no task has that id.
+	// ErrNotFound: no task or group has the id. It may have ended so long ago that
+	// the store no longer keeps it.
 	ErrNotFound = errors.New("no such task")
-	// ErrTaken: an id that something was to be accepted with belongs to something
-	// else, see TakenError.
+	// ErrTaken: an id of the task or workflow that was to be accepted is in use or is
+	// reserved; the error says which. It is a driver.TakenError.
 	ErrTaken = errors.New("id is taken")
-	// ErrLeaseLost: the attempt that speaks is not the task's current one;
-	// another worker has it, or it has ended. Nothing was changed.
+	// ErrLeaseLost: the attempt is not the current one of its task. Another worker
+	// has the task, or the task has ended. Nothing was changed.
 	ErrLeaseLost = errors.New("lease lost")
-	// ErrUnavailable: the store cannot answer now (disk full, locked, gone).
-	// Adapters wrap it around the cause. What was asked for has not happened,
-	// unless the store is on another machine and the answer was lost or late:
-	// whoever asks again with the same id or lease is safe either way.
+	// ErrUnavailable: the store cannot be used now, because its disk is full, its file
+	// is locked or its server is unreachable; the error says why. Nothing was changed,
+	// except perhaps in a store on another machine whose response was lost or late. To
+	// repeat the call with the same id or lease is safe in both cases.
 	ErrUnavailable = errors.New("task store is unavailable")
+	// ErrState: the state of the task or workflow does not allow the change; the error
+	// says why. Nothing was changed. It is a driver.StateError.
+	ErrState = errors.New("not possible in this state")
 )
 
-// ErrState: what was asked for cannot be done to the task as it is; the error
-// says why. Nothing was changed.
-var ErrState = errors.New("not possible in this state")
-
-// StateError is an ErrState whose text, which says why, is for users.
-type StateError string
-
-func (e StateError) Error() string { return string(e) }
-
-// Unwrap returns ErrState.
-func (StateError) Unwrap() error { return ErrState }
-
-// Why a handler's context ends.
+// Causes with which the context of a handler ends, besides ErrLeaseLost.
 var (
-	ErrTimeout  = errors.New("timed out")
+	// ErrTimeout: the time limit of the attempt is over.
+	ErrTimeout = errors.New("timed out")
+	// ErrShutdown: the worker stops. The task goes to another worker.
 	ErrShutdown = errors.New("worker is stopping")
+	// ErrCancelled: the task was cancelled. Its state is final, so what the handler
+	// still reports or returns is dropped. It wraps ErrLeaseLost.
+	ErrCancelled = fmt.Errorf("task was cancelled: %w", ErrLeaseLost)
 )
-
-// ErrCancelled is why the context of a handler ends whose task was cancelled. It
-// wraps ErrLeaseLost: the task has come to its end, and nothing that the
-// handler still says or returns is kept.
-var ErrCancelled = fmt.Errorf("task was cancelled: %w", ErrLeaseLost)

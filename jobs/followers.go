@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,51 +9,10 @@ import (
 	"slices"
 )
 
-// maxFollowers is how many tasks may follow others in one workflow.
+// maxFollowers is the largest number of reserved ids in one workflow.
 const maxFollowers = 1000
 
-// TakenError names the id that keeps something from being accepted. It wraps
-// ErrTaken, and its text is for users.
-type TakenError struct {
-	ID string
-	// Workflow has the id or has reserved it. It is empty if the id is that of
-	// a task that belongs to no workflow.
-	Workflow string
-}
-
-func (e TakenError) Error() string {
-	switch e.Workflow {
-	case "":
-		return fmt.Sprintf("id %q is taken by another task", e.ID)
-	case e.ID:
-		return fmt.Sprintf("id %q is taken by another workflow", e.ID)
-	}
-	return fmt.Sprintf("id %q belongs to workflow %q", e.ID, e.Workflow)
-}
-
-// Unwrap returns ErrTaken.
-func (TakenError) Unwrap() error { return ErrTaken }
-
-// Conflict returns a TakenError if t, a task with the id of n, begins another
-// workflow than n does, or none. Every store asks it. A task that was accepted
-// before there were digests is not compared.
-func (n NewTask) Conflict(t *Task) error {
-	old := t.Digest == "" && len(t.Signature) > 0 && t.Part() == ""
-	if n.Digest == "" || n.Digest == t.Digest || n.ID != t.ID || old {
-		return nil
-	}
-	return TakenError{t.ID, t.Part()}
-}
-
-// Conflict is NewTask.Conflict for the digest of a group with the id of g.
-func (g NewGroup) Conflict(digest string) error {
-	if g.Digest == "" || digest == "" || g.Digest == digest {
-		return nil
-	}
-	return TakenError{g.ID, g.ID}
-}
-
-// Followers are the ids of all tasks that may follow those of g.
+// Followers returns the ids of all tasks that may follow the tasks of g.
 func (g NewGroup) Followers() []string {
 	var all []string
 	for _, n := range g.Members {
@@ -66,8 +24,8 @@ func (g NewGroup) Followers() []string {
 	return all
 }
 
-// IDs are those that a group takes or reserves: its own, its members', its
-// callback's, and those of all that follow.
+// IDs returns all ids that a group uses or reserves: its own, its members', its
+// callback's, and those of Followers.
 func (g NewGroup) IDs() []string {
 	all := []string{g.ID}
 	for _, n := range g.Members {
@@ -79,96 +37,64 @@ func (g NewGroup) IDs() []string {
 	return append(all, g.Followers()...)
 }
 
-// distinct returns an error that names an id if one is not valid or is there twice.
-func distinct(ids []string) error {
+// checkIDs returns an error that names the first id that is invalid or occurs twice.
+func checkIDs(ids []string) error {
 	seen := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		if !ValidID(id) {
-			return fmt.Errorf("%w: %q", ErrID, id)
+			return idError("task", id)
 		}
 		if seen[id] {
-			return fmt.Errorf("%w: id %q is in the workflow twice", ErrOption, id)
+			return fmt.Errorf("%w: id %q is used twice in the workflow", ErrOption, id)
 		}
 		seen[id] = true
 	}
 	return nil
 }
 
-// follow returns the ids of the tasks that a message carries, however deep. It
-// gives an id to those that have none.
-func follow(s *message) ([]string, error) {
+// followerIDs returns the ids of all tasks nested in a message, at any depth. A nested
+// task without an id gets a random one.
+func followerIDs(s *message) ([]string, error) {
 	var all []string
 	for _, next := range slices.Concat(s.OnSuccess, s.OnError) {
 		switch {
 		case next == nil:
-			return nil, fmt.Errorf("%w: a task after %s is missing", ErrOption, s.Name)
+			return nil, fmt.Errorf("%w: a task that follows %s is null", ErrOption, s.Name)
 		case next.ChordCallback != nil || next.GroupUUID != "":
-			return nil, fmt.Errorf("%s after %s: a member of a group cannot follow a task: %w", next.Name, s.Name, errors.ErrUnsupported)
+			return nil, fmt.Errorf("%s after %s: a task of a group cannot follow a task: %w", next.Name, s.Name, errors.ErrUnsupported)
 		case next.UUID == "":
 			next.UUID = NewID()
 		}
-		deeper, err := follow(next)
+		deeper, err := followerIDs(next)
 		if err != nil {
 			return nil, err
 		}
 		if all = append(append(all, next.UUID), deeper...); len(all) > maxFollowers {
-			return nil, fmt.Errorf("%w: more than %d tasks follow %s", ErrOption, maxFollowers, s.Name)
+			return nil, fmt.Errorf("%w: more than %d tasks follow task %s", ErrOption, maxFollowers, s.Name)
 		}
 	}
 	return all, nil
 }
 
-// Possible are the ids of the tasks that may follow t, whenever it was accepted:
-// before there were Followers only the message had them.
-func (t *Task) Possible() []string {
+// FollowerIDs returns the ids of the tasks that may follow t. For a task that an older
+// version has stored without Followers, they are read from Signature.
+func (t *Task) FollowerIDs() []string {
 	if len(t.Followers) > 0 || len(t.Signature) == 0 {
 		return t.Followers
 	}
 	s, err := messageOf(t)
 	if err != nil {
-		return nil // the worker refuses it, and nothing follows
+		return nil // the worker will refuse the task, so nothing follows
 	}
-	ids, err := follow(s)
+	ids, err := followerIDs(s)
 	if err != nil {
 		return nil
 	}
 	return ids
 }
 
-// Heads returns nil if the task begins what CancelWorkflow ends, else an error
-// wrapping ErrState. Every store asks it.
-func (t *Task) Heads() error {
-	if part := t.Part(); part != "" && part != t.ID {
-		return StateError(fmt.Sprintf("task is part of workflow %q", part))
-	}
-	return nil
-}
-
-// CancelAny cancels the workflow that has the id, and if that is a task which
-// begins none, the task. One of the two is returned.
-func CancelAny(ctx context.Context, store Store, id string) (*Workflow, *Task, error) {
-	_, err := store.Group(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		t, err := store.Get(ctx, id)
-		if err != nil {
-			return nil, nil, err
-		}
-		if t.Heads() != nil || len(t.Possible()) == 0 {
-			t, err = store.Cancel(ctx, id)
-			return nil, t, err
-		}
-	} else if err != nil {
-		return nil, nil, err
-	}
-	if err := store.CancelWorkflow(ctx, id); err != nil {
-		return nil, nil, err
-	}
-	w, err := WorkflowOf(ctx, store, id)
-	return w, nil, err
-}
-
-// digest tells one workflow from another. It is made of what the caller gave, not
-// of ids that were drawn, so that the same one has it again.
+// digest identifies a workflow. It is computed before random ids are set, so that the
+// same workflow has the same digest when it is sent again.
 func digest(workflow any) (string, error) {
 	text, err := json.Marshal(workflow)
 	if err != nil {
@@ -178,9 +104,9 @@ func digest(workflow any) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// timeless is a task without its times: those that were given as a duration are
-// others each time.
-func (n NewTask) timeless() NewTask {
+// withoutTimes returns the task without RunAt and Expires: if the caller computed them
+// from a duration, they differ when the same task is sent again.
+func (n NewTask) withoutTimes() NewTask {
 	n.RunAt, n.Expires = NewTask{}.RunAt, NewTask{}.Expires
 	return n
 }

@@ -8,32 +8,34 @@ import (
 	"time"
 )
 
-// ErrFunction: the value is no function that can be a task; the error says why.
-var ErrFunction = errors.New("not a task function")
+// errFunction is the prefix of all errors of Function.
+var errFunction = errors.New("not a task function")
 
 var (
 	contextType = reflect.TypeFor[context.Context]()
 	errorType   = reflect.TypeFor[error]()
 )
 
-// Function makes a task of a function as machinery's Server.RegisterTask takes
-// one: it may begin with a context, has parameters that are strings, whole
-// numbers, numbers or booleans, and returns an error last. What it returns
-// before that is the task's result, several values as an array. An error
-// with a method RetryIn() time.Duration, as machinery's tasks.ErrRetryTaskLater,
-// says when to try again. The rest of the
-// Definition is the caller's to fill in. Errors wrap ErrFunction.
+// Function makes a Definition from a function of the form that machinery's
+// Server.RegisterTask takes. The first parameter may be a context.Context; all others
+// are strings, integers, floating-point numbers or booleans. The last result is an
+// error. The results before it are the result of the task; several become an array.
+// An error with a method RetryIn() time.Duration, such as machinery's
+// tasks.ErrRetryTaskLater, sets the delay before the next attempt.
+//
+// The caller sets the other fields of the Definition. The error says why fn cannot be a
+// task.
 func Function(name string, fn any) (Definition, error) {
 	if fn == nil {
-		return Definition{}, fmt.Errorf("%w: %s is nil", ErrFunction, name)
+		return Definition{}, fmt.Errorf("%w: %s is nil", errFunction, name)
 	}
 	f := reflect.ValueOf(fn)
 	t := f.Type()
 	if t.Kind() != reflect.Func || t.NumOut() == 0 || !t.Out(t.NumOut()-1).Implements(errorType) {
-		return Definition{}, fmt.Errorf("%w: %s is not a function whose last result is an error", ErrFunction, name)
+		return Definition{}, fmt.Errorf("%w: %s must be a function whose last result is an error", errFunction, name)
 	}
 	if f.IsNil() || t.IsVariadic() || t.Out(t.NumOut()-1) != errorType {
-		return Definition{}, fmt.Errorf("%w: %s is nil, variadic, or returns an error of its own type", ErrFunction, name)
+		return Definition{}, fmt.Errorf("%w: %s must not be nil or variadic, and its last result must have the type error", errFunction, name)
 	}
 	first := 0
 	if t.NumIn() > 0 && t.In(0) == contextType {
@@ -43,7 +45,7 @@ func Function(name string, fn any) (Definition, error) {
 	for i := first; i < t.NumIn(); i++ {
 		kind, ok := argTypeOf(t.In(i).Kind())
 		if !ok {
-			return Definition{}, fmt.Errorf("%w: %s: parameter %d is a %v, no string, number or boolean", ErrFunction, name, i+1, t.In(i))
+			return Definition{}, fmt.Errorf("%w: %s: parameter %d has the type %v; use a string, number or boolean", errFunction, name, i+1, t.In(i))
 		}
 		d.Args = append(d.Args, Arg{Name: fmt.Sprint("arg", i-first), Type: kind})
 	}
@@ -60,12 +62,12 @@ func Function(name string, fn any) (Definition, error) {
 		if err := job.Args(targets...); err != nil {
 			return err
 		}
-		return returned(job, f.Call(in))
+		return storeResults(job, f.Call(in))
 	}
 	return d, nil
 }
 
-// argTypeOf is the type that a parameter has on the wire.
+// argTypeOf returns the JSON type of a Go kind, and false if there is none.
 func argTypeOf(k reflect.Kind) (ArgType, bool) {
 	switch {
 	case k == reflect.String:
@@ -80,15 +82,16 @@ func argTypeOf(k reflect.Kind) (ArgType, bool) {
 	return "", false
 }
 
-// retriable is an error that says when to try again, as machinery's
-// tasks.ErrRetryTaskLater does.
+// retriable is an error that sets the delay before the next attempt, such as
+// machinery's tasks.ErrRetryTaskLater.
 type retriable interface {
 	error
 	RetryIn() time.Duration
 }
 
-// returned makes a task's end of what a function has returned.
-func returned(job *Job, out []reflect.Value) error {
+// storeResults sets the result of the job from the results of a function, and returns
+// its error.
+func storeResults(job *Job, out []reflect.Value) error {
 	last := len(out) - 1
 	if err, failed := out[last].Interface().(error); failed {
 		if again, ok := errors.AsType[retriable](err); ok {

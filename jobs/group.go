@@ -2,39 +2,40 @@ package jobs
 
 import "time"
 
-// MaxMembers is how many tasks a group may have: they are accepted in one
-// step, which the whole store waits for.
+// MaxMembers is the largest number of tasks in a group. They are stored in one step,
+// and the store accepts nothing else meanwhile.
 const MaxMembers = 1000
 
-// NewGroup is tasks that are accepted together, all or none, and whose ends
-// are counted. With a Callback it is what Celery and machinery call a chord.
+// NewGroup is a group of tasks to enqueue with Client.EnqueueGroup: all are accepted or
+// none. With a Callback it is a chord, in Celery's and machinery's terms.
 type NewGroup struct {
-	ID      string
+	ID      string // default random
 	Members []NewTask
-	// Callback is accepted in the step in which the last member ends, once and
-	// only if all of them succeeded. As soon as one ends otherwise, the callback
-	// is there as a failed task whose Error names that member.
+	// Callback is enqueued once, in the step in which the last member ends, if all
+	// members succeeded. As soon as a member ends in another state, the callback is
+	// stored as a failed task whose Error names that member.
 	Callback *NewTask
-	// Immutable leaves the callback's arguments as they are. Otherwise the
-	// members' results follow them, in the order of the members; a member
-	// without a result gives null.
+	// Immutable keeps the results of the members out of the arguments of Callback.
+	// Otherwise they are appended in the order of Members; null stands for a member
+	// without a result.
 	Immutable bool
-	// Digest, if there is one, tells the group from others with its ID.
+	// Digest identifies the content of the group: a group with the same ID and another
+	// Digest is refused. Client.EnqueueGroup sets it.
 	Digest string
 }
 
-// Group is how far a group is.
+// Group is the status of a group of tasks.
 type Group struct {
 	ID        string   `json:"id"`
-	Members   []string `json:"members"`  // their ids
-	Callback  string   `json:"callback"` // its id, empty if there is none
-	Succeeded int      `json:"succeeded"`
-	Failed    int      `json:"failed"` // ended in any other way
-	// FailedMember is the first of these, and Error what it says.
+	Members   []string `json:"members"`   // ids of the members
+	Callback  string   `json:"callback"`  // id of the callback; empty if there is none
+	Succeeded int      `json:"succeeded"` // number of members that ended as success
+	Failed    int      `json:"failed"`    // number of members that ended in another state
+	// FailedMember is the id of the first member that failed, and Error its error.
 	FailedMember string `json:"failed_member"`
 	Error        string `json:"error"`
-	// Aborted: the group was cancelled as a whole.
+	// Aborted is true if CancelWorkflow has cancelled the group.
 	Aborted  bool       `json:"-"`
 	Created  time.Time  `json:"created"`
-	Finished *time.Time `json:"finished"` // when the last member ended
+	Finished *time.Time `json:"finished"` // time at which the last member ended
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/galeserver/gale/internal/typed"
 )
 
-// input is what a typed task takes: an object, one value, or nothing.
+// input describes the In type of a typed task.
 type input struct {
 	typ    reflect.Type
-	fields typed.Fields // of an object
-	one    bool         // a value that is not an object
+	fields typed.Fields // the members, if typ is a struct; none for struct{}
+	single bool         // typ is not a struct, so the input is one value
 }
 
-// inputName is what the one value of an input is called that is no object.
+// inputName is the keyword for an input that is not a struct.
 const inputName = "input"
 
 func inputOf(t reflect.Type) (*input, error) {
@@ -23,7 +23,7 @@ func inputOf(t reflect.Type) (*input, error) {
 		t = t.Elem()
 	}
 	if !typed.IsObject(t) {
-		return &input{typ: t, one: true}, supported(t, nil)
+		return &input{typ: t, single: true}, supported(t, nil)
 	}
 	fields, err := typed.FieldsOf(t)
 	if err != nil {
@@ -32,28 +32,28 @@ func inputOf(t reflect.Type) (*input, error) {
 	return &input{typ: t, fields: fields}, supported(t, nil)
 }
 
-// accept returns the stored form of arguments: [{…}], [value] or []. With results,
-// which follow them and may be anything, it checks what is given only. Unknown
-// members are an error, unless stored is true: then they are those of another
-// version of the program, and are dropped.
-func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results int, stored bool) ([]json.RawMessage, []string) {
-	if in.one {
-		return in.acceptOne(given, kwargs, results)
+// validate returns the arguments as the store keeps them, [{…}], [value] or [], and all
+// faults. If results of other tasks will follow, members may be missing. stored is true
+// for arguments that come from the store: then unknown members, which another version
+// of the program may have written, are no fault.
+func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results int, stored bool) ([]json.RawMessage, []string) {
+	if in.single {
+		return in.validateSingle(given, kwargs, results)
 	}
-	object, wrong := in.object(given, kwargs)
+	object, faults := in.merge(given, kwargs)
 	known := in.fields.KnownNames()
 	for _, m := range object {
 		if at := in.fields.Index(m.Name); at >= 0 {
-			wrong = append(wrong, typed.Check(m.Name, in.fields[at].Type, m.Value, stored)...)
+			faults = append(faults, typed.Check(m.Name, in.fields[at].Type, m.Value, stored)...)
 		} else if !stored {
-			wrong = append(wrong, m.Name+" is unknown"+known)
+			faults = append(faults, m.Name+" is unknown"+known)
 		}
 	}
 	if results > 0 {
 		if len(object) == 0 {
-			return []json.RawMessage{}, wrong
+			return []json.RawMessage{}, faults
 		}
-		return []json.RawMessage{object.JSON()}, wrong
+		return []json.RawMessage{object.JSON()}, faults
 	}
 	for _, f := range in.fields {
 		switch {
@@ -61,44 +61,44 @@ func (in *input) accept(given []json.RawMessage, kwargs typed.Members, results i
 		case f.Default != nil:
 			object = append(object, typed.Member{Name: f.Name, Value: f.Default})
 		case !f.Optional:
-			wrong = append(wrong, f.Name+" is missing")
+			faults = append(faults, f.Name+" is missing")
 		}
 	}
 	if len(in.fields) == 0 {
-		return []json.RawMessage{}, wrong
+		return []json.RawMessage{}, faults
 	}
-	return []json.RawMessage{object.JSON()}, wrong
+	return []json.RawMessage{object.JSON()}, faults
 }
 
-func (in *input) acceptOne(given []json.RawMessage, kwargs typed.Members, results int) (args []json.RawMessage, wrong []string) {
+func (in *input) validateSingle(given []json.RawMessage, kwargs typed.Members, results int) (args []json.RawMessage, faults []string) {
 	for _, m := range kwargs {
 		switch {
 		case m.Name != inputName:
-			wrong = append(wrong, m.Name+" is unknown, there is: "+inputName)
+			faults = append(faults, m.Name+" is unknown; use "+inputName)
 		case len(given) > 0:
-			wrong = append(wrong, m.Name+" is given twice")
+			faults = append(faults, m.Name+" is given twice")
 		default:
 			given = append(given, m.Value)
 		}
 	}
 	if n := len(given) + results; n > 1 {
-		wrong = append(wrong, fmt.Sprintf("it takes at most 1, got %d", n))
+		faults = append(faults, fmt.Sprintf("takes one argument, got %d", n))
 	} else if n == 0 {
-		wrong = append(wrong, inputName+" is missing")
+		faults = append(faults, inputName+" is missing")
 	}
 	if len(given) > 0 {
-		wrong = append(wrong, typed.Check(inputName, in.typ, given[0], false)...)
+		faults = append(faults, typed.Check(inputName, in.typ, given[0], false)...)
 	}
-	return given, wrong
+	return given, faults
 }
 
-// object puts together what is given: objects, values in the order of the fields
-// that are not given yet, keywords.
-func (in *input) object(given []json.RawMessage, kwargs typed.Members) (object typed.Members, wrong []string) {
+// merge makes one object of the arguments: objects, then values for the fields in
+// their order, then keywords.
+func (in *input) merge(given []json.RawMessage, kwargs typed.Members) (object typed.Members, faults []string) {
 	has := map[string]bool{}
 	add := func(m typed.Member) {
 		if has[m.Name] {
-			wrong = append(wrong, m.Name+" is given twice")
+			faults = append(faults, m.Name+" is given twice")
 			return
 		}
 		has[m.Name] = true
@@ -106,7 +106,7 @@ func (in *input) object(given []json.RawMessage, kwargs typed.Members) (object t
 	}
 	next := 0
 	for i, value := range given {
-		if more, err := typed.MembersOf(value); err == nil && (i == 0 || i == len(given)-1) && in.takes(more, len(given)) {
+		if more, err := typed.MembersOf(value); err == nil && (i == 0 || i == len(given)-1) && in.isInput(more, len(given)) {
 			for _, m := range more {
 				add(m)
 			}
@@ -116,20 +116,20 @@ func (in *input) object(given []json.RawMessage, kwargs typed.Members) (object t
 			next++
 		}
 		if next == len(in.fields) {
-			return object, append(wrong, fmt.Sprintf("it takes at most %d, got %d", len(in.fields), len(given)+len(kwargs)))
+			return object, append(faults, fmt.Sprintf("takes at most %d arguments, got %d", len(in.fields), len(given)+len(kwargs)))
 		}
 		add(typed.Member{Name: in.fields[next].Name, Value: value})
 	}
 	for _, m := range kwargs {
 		add(m)
 	}
-	return object, wrong
+	return object, faults
 }
 
-// takes reports whether an object among several arguments is the input, and not
-// the value of a field: alone it always is, beside others if all its members are
-// fields.
-func (in *input) takes(object typed.Members, arguments int) bool {
+// isInput reports whether an object among the arguments is the input itself and not
+// the value of a field. A single argument always is; one of several is if all its
+// members are fields.
+func (in *input) isInput(object typed.Members, arguments int) bool {
 	if arguments == 1 {
 		return true
 	}

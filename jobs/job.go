@@ -12,13 +12,15 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// Job is one attempt at a task, as its handler sees it.
+// Job is one attempt at a task. A Handler reads its arguments from it and reports to it.
+// Its methods may be called from many goroutines, except Return.
 type Job struct {
 	ID      string
 	Name    string
 	Attempt int // 1 for the first
-	// Log carries the task's id, name and attempt. From level info on it is kept
-	// with the task besides, the last MaxLog bytes, for those who look at it.
+	// Log adds the id and name of the task and the attempt to each record. Records of
+	// level info and above are also stored with the task, the last 64 KiB of them; see
+	// Reader.Log.
 	Log *slog.Logger
 
 	args   []json.RawMessage
@@ -26,45 +28,46 @@ type Job struct {
 	worker Reporter
 }
 
-// Reporter is what a worker does for the handler of an attempt. Its methods may
-// be called from many goroutines.
+// Reporter is the part of a worker to which a Job reports. Its methods may be called
+// from many goroutines.
 type Reporter interface {
-	// Progress takes how far the work is, 0 to 100, and what it does now.
+	// Progress implements Job.Progress.
 	Progress(percent int, note string)
-	// Artifact is Job.Artifact.
+	// Artifact implements Job.Artifact.
 	Artifact(name string) (io.WriteCloser, error)
 }
 
-// maxProgressNote bounds what a handler says with its progress, in bytes.
+// maxProgressNote is the largest size of the note of Job.Progress, in bytes.
 const maxProgressNote = 1000
 
-// Job prepares an attempt at a task for the handler of d, with the defaults of
-// arguments that are left out. log is the attempt's; r may be nil, for one that
-// nobody watches. Errors wrap ErrArgs.
+// Job makes the Job of an attempt at t for the handler of d. Arguments that were left
+// out get their defaults. r may be nil, in a test of a handler: then progress is dropped
+// and Artifact returns an error. Errors wrap ErrArgs.
 func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Job, error) {
 	j := &Job{ID: t.ID, Name: t.Name, Attempt: attempt, Log: log, worker: r}
 	if err := json.Unmarshal(t.Args, &j.args); err != nil {
 		return nil, fmt.Errorf("%w: not a JSON array: %w", ErrArgs, err)
 	}
 	if d.input != nil {
-		var wrong []string
-		if j.args, wrong = d.input.accept(j.args, nil, 0, true); len(wrong) > 0 {
-			return nil, fmt.Errorf("%w: input of %s: %s", ErrArgs, d.Name, strings.Join(wrong, "; "))
+		var faults []string
+		if j.args, faults = d.input.validate(j.args, nil, 0, true); len(faults) > 0 {
+			return nil, fmt.Errorf("%w: input of %s: %s", ErrArgs, d.Name, strings.Join(faults, "; "))
 		}
 		return j, nil
 	}
-	var wrong []string
-	if j.args, wrong = d.fill(j.args); len(wrong) > 0 {
-		return nil, errors.New(wrong[0])
+	var faults []string
+	if j.args, faults = d.fillDefaults(j.args); len(faults) > 0 {
+		return nil, errors.New(faults[0])
 	}
 	return j, nil
 }
 
-// Args stores the arguments, by position, in what targets point to. Fewer
-// targets than arguments, more, or a type that does not fit, is an error.
+// Args stores the arguments, by position, in the variables that targets point to. The
+// error wraps ErrArgs if the number of targets is not that of the arguments, or if a
+// value does not fit its target.
 func (j *Job) Args(targets ...any) error {
 	if len(targets) != len(j.args) {
-		return fmt.Errorf("%w: %s got %d, takes %d", ErrArgs, j.Name, len(j.args), len(targets))
+		return fmt.Errorf("%w: %s got %d arguments, takes %d", ErrArgs, j.Name, len(j.args), len(targets))
 	}
 	for i, target := range targets {
 		if err := json.Unmarshal(j.args[i], target); err != nil {
@@ -74,20 +77,20 @@ func (j *Job) Args(targets ...any) error {
 	return nil
 }
 
-// Len is how many arguments there are.
+// Len returns the number of arguments.
 func (j *Job) Len() int { return len(j.args) }
 
-// Progress says how far the work is, 0 to 100, and what it does now. It may be
-// called as often as you like: what comes faster than ten times a second is
-// kept back, and the last word is written with the outcome.
+// Progress reports how much of the work is done, 0 to 100 percent, and a note for those
+// who watch the task. It may be called at any rate: at most ten reports a second are
+// stored, and the last one is stored when the attempt ends.
 func (j *Job) Progress(percent int, note string) {
 	if j.worker != nil {
 		j.worker.Progress(min(max(percent, 0), 100), utf8text.Cut(note, maxProgressNote))
 	}
 }
 
-// Return sets the task's result, any value that JSON can hold. What is not valid
-// UTF-8 becomes U+FFFD, also in a json.RawMessage.
+// Return sets the result of the task to v, encoded as JSON. Invalid UTF-8 becomes
+// U+FFFD. It is an error if v cannot be encoded.
 func (j *Job) Return(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -97,12 +100,12 @@ func (j *Job) Return(v any) error {
 	return nil
 }
 
-// Result returns what Return has set, or nil.
+// Result returns the result that Return has set, or nil.
 func (j *Job) Result() json.RawMessage { return j.result }
 
-// Artifact makes a file that stays with the task under a name, for clients to
-// fetch. It is there, whole, once Close has returned nil; a later attempt at
-// the task replaces it. An invalid name is an error wrapping artifacts.ErrName.
+// Artifact creates a file that is stored with the task and that clients can download
+// by its name. The file becomes visible when Close returns nil. A later attempt at the
+// task replaces it. The error wraps artifacts.ErrName if the name is invalid.
 func (j *Job) Artifact(name string) (io.WriteCloser, error) {
 	if j.worker == nil {
 		return nil, errNoArtifacts
@@ -110,4 +113,4 @@ func (j *Job) Artifact(name string) (io.WriteCloser, error) {
 	return j.worker.Artifact(name)
 }
 
-var errNoArtifacts = errors.New("this worker keeps no artifacts")
+var errNoArtifacts = errors.New("this worker stores no artifacts")

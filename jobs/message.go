@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// message is how a task carries those that follow it: machinery's
-// tasks.Signature, field for field and in its order. Stores hold it as JSON, so
-// its form never changes.
+// message is the form in which a task stores the tasks that follow it. It has the
+// fields of machinery's tasks.Signature, in the same order. Stores keep it as JSON, so
+// it must not change.
 type message struct {
 	UUID                        string
 	Name                        string
@@ -41,10 +41,11 @@ type messageArg struct {
 	Value json.RawMessage
 }
 
-// FromMessage returns the task that a message is, a tasks.Signature of machinery
-// as JSON. Arguments go by position; callbacks travel in the message itself, and
-// get ids if they have none. Errors wrap errors.ErrUnsupported for members of
-// groups, which are accepted together, and else are those of Client.Enqueue.
+// FromMessage makes a NewTask from a tasks.Signature of machinery, encoded as JSON. The
+// names of arguments are ignored. The callbacks in OnSuccess and OnError become
+// followers; those without an id get a random one. The error wraps
+// errors.ErrUnsupported for a member of a group: enqueue the whole group with
+// Client.EnqueueGroup. Other errors wrap ErrOption or are those of encoding/json.
 func FromMessage(data []byte) (NewTask, error) {
 	m := &message{}
 	if err := decodeMessage(data, m); err != nil {
@@ -55,7 +56,7 @@ func FromMessage(data []byte) (NewTask, error) {
 
 func decodeMessage(data []byte, m *message) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber() // else 64-bit integers lose digits
+	dec.UseNumber() // float64 would round 64-bit integers
 	if err := dec.Decode(m); err != nil {
 		return fmt.Errorf("decode signature: %w", err)
 	}
@@ -64,7 +65,7 @@ func decodeMessage(data []byte, m *message) error {
 
 func (m *message) task() (NewTask, error) {
 	if m.ChordCallback != nil || m.GroupUUID != "" {
-		return NewTask{}, fmt.Errorf("enqueue %s: members of groups are accepted together: %w", m.Name, errors.ErrUnsupported)
+		return NewTask{}, fmt.Errorf("enqueue %s: the task is a member of a group; enqueue the whole group: %w", m.Name, errors.ErrUnsupported)
 	}
 	values := make([]json.RawMessage, len(m.Args))
 	for i, arg := range m.Args {
@@ -79,7 +80,7 @@ func (m *message) task() (NewTask, error) {
 		n.RunAt = *m.ETA
 	}
 	if len(m.OnSuccess)+len(m.OnError) > 0 {
-		if n.Followers, err = follow(m); err != nil {
+		if n.Followers, err = followerIDs(m); err != nil {
 			return NewTask{}, fmt.Errorf("enqueue %s: %w", m.Name, err)
 		}
 		if n.Signature, err = json.Marshal(m); err != nil {
@@ -89,7 +90,7 @@ func (m *message) task() (NewTask, error) {
 	return n, nil
 }
 
-// messageOf is the message of a task, which carries those that follow it.
+// messageOf decodes the Signature of a task.
 func messageOf(t *Task) (*message, error) {
 	m := &message{}
 	if len(t.Signature) > 0 {
@@ -101,11 +102,11 @@ func messageOf(t *Task) (*message, error) {
 	return m, nil
 }
 
-// timeoutHeader is where a message carries what machinery has no field for. 0s
-// is no limit; without it the definition's holds.
+// timeoutHeader is the header with the Timeout of a task, for which machinery has no
+// field. 0s is no limit; without the header the definition's Timeout applies.
 const timeoutHeader = "gale-timeout"
 
-// timeout is the time limit that a message carries.
+// timeout returns the NewTask.Timeout in the headers of a message.
 func (m *message) timeout() time.Duration {
 	text, _ := m.Headers[timeoutHeader].(string)
 	d, err := time.ParseDuration(text)
@@ -118,63 +119,64 @@ func (m *message) timeout() time.Duration {
 	return d
 }
 
-// Next returns which tasks are accepted with the end of t, as a function of how
-// it ends: after Success those of its message get its result as their last
-// argument, unless they take none, after any other end the error as their first.
-// They have the options of their definitions where the message has none; one that
-// r does not know waits for a worker that does. The error says why the message
-// cannot be read.
+// Next returns a function of the outcome of t: its state, result and error. The function
+// returns the tasks to enqueue in the step in which t ends. On success these are the
+// OnSuccess tasks of Signature, with the result appended to their arguments unless the
+// signature is immutable. Otherwise they are its OnError tasks, with the error before
+// their arguments. Options that a signature leaves out come from the Definition; a
+// task without one in r waits for a worker that has it. Next returns an error if
+// Signature cannot be decoded.
 func (r *Registry) Next(t *Task) (func(State, json.RawMessage, string) []NewTask, error) {
 	m, err := messageOf(t)
 	if err != nil {
 		return nil, err
 	}
-	onSuccess, err := r.followers(m.OnSuccess)
+	onSuccess, err := r.followerTasks(m.OnSuccess)
 	if err != nil {
 		return nil, err
 	}
-	onError, err := r.followers(m.OnError)
+	onError, err := r.followerTasks(m.OnError)
 	if err != nil {
 		return nil, err
 	}
 	return func(end State, result json.RawMessage, reason string) []NewTask {
 		if end != StateSuccess {
 			for i, n := range onError {
-				onError[i].Args = withReason(n.Args, reason)
+				onError[i].Args = prependReason(n.Args, reason)
 			}
 			return onError
 		}
 		for i, n := range onSuccess {
 			if !m.Immutable {
-				onSuccess[i].Args, _ = n.JoinResults([]json.RawMessage{result}) // behind an array, made by followers
+				onSuccess[i].Args, _ = n.JoinResults([]json.RawMessage{result}) // cannot fail: followerTasks made an array
 			}
 		}
 		return onSuccess
 	}, nil
 }
 
-// withReason puts the reason of a failure before the arguments, an array.
-func withReason(args json.RawMessage, reason string) json.RawMessage {
+// prependReason inserts the error text before the arguments, a JSON array.
+func prependReason(args json.RawMessage, reason string) json.RawMessage {
 	var given []json.RawMessage
 	_ = json.Unmarshal(args, &given)
-	text, _ := json.Marshal(reason) // a string always can be
+	text, _ := json.Marshal(reason) // cannot fail for a string
 	all, _ := json.Marshal(append([]json.RawMessage{text}, given...))
 	return all
 }
 
-// followers are the tasks of messages.
-func (r *Registry) followers(all []*message) ([]NewTask, error) {
+// followerTasks makes the tasks of nested messages.
+func (r *Registry) followerTasks(all []*message) ([]NewTask, error) {
 	tasks := make([]NewTask, len(all))
 	for i, m := range all {
 		if m == nil {
-			return nil, fmt.Errorf("decode signature: %w: a task is missing", ErrOption)
+			return nil, fmt.Errorf("decode signature: %w: a task in it is null", ErrOption)
 		}
 		m.UUID = cmp.Or(m.UUID, NewID())
 		n, err := m.task()
 		if err != nil {
 			return nil, err
 		}
-		d, _ := r.Lookup(n.Name) // the zero Definition if it is unknown
+		d, _ := r.Lookup(n.Name) // unknown: the zero Definition
 		d.complete(&n)
 		tasks[i] = n
 	}

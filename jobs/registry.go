@@ -11,28 +11,30 @@ import (
 	"time"
 )
 
+// Errors of Client.Enqueue for an invalid task.
 var (
-	// ErrUnknownTask: no task of that name is registered.
+	// ErrUnknownTask: the Registry has no definition with that name.
 	ErrUnknownTask = errors.New("unknown task")
-	// ErrArgs: the arguments are not what the task takes; the error says which.
+	// ErrArgs: the arguments do not match those of the definition; the error names
+	// each of them.
 	ErrArgs = errors.New("wrong arguments")
-	// ErrID: the id is not one that a task may have.
-	ErrID = errors.New("invalid id: 1 to 128 letters, digits, dots, underscores and hyphens, not types")
-	// ErrOption: a queue, time, number or key is out of range; the error says
-	// which.
+	// ErrOption: an id, queue, time, number, key or rate is invalid; the error
+	// says which one and what is allowed.
 	ErrOption = errors.New("invalid option")
 )
 
-// Handler does a task's work. A returned error is a failed attempt, a panic
-// too. ctx ends when the task runs out of time, its lease is lost, or the
-// worker stops; a handler that returns an error after that has not failed, its
-// task goes to the next worker.
+// Handler does the work of a task. A returned error or a panic is a failed attempt.
+//
+// ctx ends when the time limit of the attempt is over, the task is cancelled, its lease
+// is lost, or the worker stops; context.Cause says which: ErrTimeout, ErrCancelled,
+// ErrLeaseLost or ErrShutdown. If the lease was lost or the worker stops, an error that
+// the handler returns is no failure: another worker runs the task.
 type Handler func(ctx context.Context, job *Job) error
 
 // ArgType is the JSON type of an argument.
 type ArgType string
 
-// The types an argument may have.
+// Types of arguments.
 const (
 	ArgString  ArgType = "string"
 	ArgInteger ArgType = "integer"
@@ -40,50 +42,52 @@ const (
 	ArgBoolean ArgType = "boolean"
 )
 
-// Arg is one argument of a task, by position.
+// Arg describes one positional argument of a task.
 type Arg struct {
 	Name string
 	Type ArgType
-	// Default stands for an argument that is left out; nil: it must be given.
-	// Arguments with a default come last.
+	// Default is the value of an argument that is left out. Nil makes the argument
+	// required. Arguments with a default come after all others.
 	Default any
-	// Check refuses a value, which is of the type, that the task cannot take all
-	// the same. Nil: it takes all. The results of other tasks are not checked.
+	// Check returns an error for a value that has the type but is not allowed. Nil
+	// allows all. It is not called for results of other tasks.
 	Check func(value json.RawMessage) error
 }
 
-// Definition is a task that workers can run and clients can ask for.
+// Definition describes a task of the application: its name, arguments, options and
+// handler.
 type Definition struct {
 	Name    string
 	Handler Handler
 	Args    []Arg
-	// Check refuses arguments of the right types, a JSON array, that the task
-	// cannot take all the same. Nil: it takes all.
+	// Check returns an error for arguments, a JSON array, that have the right types but
+	// are not allowed together. Nil allows all.
 	Check func(args json.RawMessage) error
-	// Timeout, MaxRetries and Queue hold for tasks that leave them open. Zero is
-	// no limit, no retry and DefaultQueue. A worker must take from that queue.
+	// Timeout, MaxRetries and Queue are the defaults of the fields of NewTask. Zero is
+	// no time limit, no retry, and DefaultQueue. A worker must serve that queue.
 	Timeout    time.Duration
 	MaxRetries int
 	Queue      string
-	// Rate limits how many attempts begin, over all workers of the store.
+	// Rate limits how many attempts start, over all workers of the store.
 	Rate Rate
 
-	input   *input // of a typed task, see Define
-	invalid error  // why it cannot be one
+	input   *input // input type of a typed task, see Define; nil for all others
+	invalid error  // fault in the call of Define, reported by NewRegistry
 }
 
-// Registry holds the tasks of a program by name. It does not change once made.
+// Registry holds the definitions of a program by name. It cannot be changed.
 type Registry struct {
 	byName map[string]Definition
 }
 
-// NewRegistry makes a registry. A task without name or handler, with a name
-// that is taken or no valid id, is an error.
+// NewRegistry makes a registry. It returns an error if a definition has no handler, has a
+// name that ValidID refuses or that another one has, or comes from a call of Define with
+// invalid types or options.
 func NewRegistry(tasks ...Definition) (*Registry, error) {
 	r := &Registry{byName: make(map[string]Definition, len(tasks))}
 	for _, d := range tasks {
 		if _, taken := r.byName[d.Name]; taken || !ValidID(d.Name) || d.Handler == nil {
-			return nil, fmt.Errorf("register task %q: needs a handler and a name of its own", d.Name)
+			return nil, fmt.Errorf("register task %q: it needs a handler and a unique name of letters, digits, dots, underscores and hyphens", d.Name)
 		}
 		if d.invalid != nil {
 			return nil, fmt.Errorf("register task %q: %w", d.Name, d.invalid)
@@ -93,11 +97,11 @@ func NewRegistry(tasks ...Definition) (*Registry, error) {
 	return r, nil
 }
 
-// Lookup returns the task of that name, or an error wrapping ErrUnknownTask.
+// Lookup returns the definition with the name, or an error that wraps ErrUnknownTask.
 func (r *Registry) Lookup(name string) (Definition, error) {
 	d, ok := r.byName[name]
 	if !ok {
-		return Definition{}, fmt.Errorf("%w %q; there are: %s", ErrUnknownTask, name, strings.Join(r.Names(), ", "))
+		return Definition{}, fmt.Errorf("%w %q; known tasks: %s", ErrUnknownTask, name, strings.Join(r.Names(), ", "))
 	}
 	return d, nil
 }
@@ -105,11 +109,11 @@ func (r *Registry) Lookup(name string) (Definition, error) {
 // Names returns the registered names, sorted.
 func (r *Registry) Names() []string { return slices.Sorted(maps.Keys(r.byName)) }
 
-// Rates are those of the tasks that are limited.
+// Rates returns the rates by task name, without the tasks that have no limit.
 func (r *Registry) Rates() map[string]Rate {
 	rates := map[string]Rate{}
 	for name, d := range r.byName {
-		if d.Rate.Every() > 0 {
+		if d.Rate.Interval() > 0 {
 			rates[name] = d.Rate
 		}
 	}

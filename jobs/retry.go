@@ -4,21 +4,22 @@ import (
 	"time"
 )
 
-// RetryError is a failure that says when the next attempt shall be: what a
-// handler returns that knows better than the backoff.
+// RetryError is an error of a handler that overrides the backoff before the next
+// attempt. Make it with RetryAfter or NoRetry.
 type RetryError struct {
-	// After is the time until the next attempt; 0 is the backoff.
+	// After is the delay before the next attempt; 0 is the backoff.
 	After time.Duration
-	// Never ends the task as failed, whatever MaxRetries allows.
+	// Never ends the task as failed, even if MaxRetries allows another attempt.
 	Never bool
 	Err   error
 }
 
-// RetryAfter asks for the next attempt in d, if MaxRetries allows one. The
-// error reads as err, and errors.AsType finds the *RetryError.
+// RetryAfter returns an error that makes the worker start the next attempt after d, if
+// MaxRetries allows another one. Its text is that of err.
 func RetryAfter(d time.Duration, err error) error { return &RetryError{After: max(d, 1), Err: err} }
 
-// NoRetry ends the task: no attempt could do better.
+// NoRetry returns an error that ends the task as failed, because another attempt cannot
+// succeed. Its text is that of err.
 func NoRetry(err error) error { return &RetryError{Never: true, Err: err} }
 
 func (e *RetryError) Error() string {

@@ -9,43 +9,44 @@ import (
 	"time"
 )
 
-// Workflow is how far a chain, a group or a chord is.
+// Workflow is the status of a chain, a group or a chord.
 type Workflow struct {
 	ID   string `json:"id"`
 	Kind string `json:"kind"` // chain, group or chord
-	// State is Queued until something of it has begun, then Running; Success,
-	// or Failed as soon as it cannot succeed any more. A group without a callback
-	// fails when all of it has ended. It is Cancelled if CancelWorkflow ended it.
+	// State is StateQueued until a task has started, then StateRunning. It becomes
+	// StateSuccess, or StateFailed as soon as the workflow can no longer succeed. A group
+	// without a callback fails only when all members have ended. StateCancelled means
+	// that CancelWorkflow ended it.
 	State     State    `json:"state"`
-	Progress  int      `json:"progress"` // 0 to 100, of the whole
-	Tasks     []string `json:"tasks"`    // the ids, in order; of a chord without the callback
-	Callback  string   `json:"callback"` // its id, or empty
-	Succeeded int      `json:"succeeded"`
-	Failed    int      `json:"failed"` // ended in any other way
-	// FailedTask is the first that did not succeed, and Error what it says.
+	Progress  int      `json:"progress"`  // percent of the whole workflow, 0 to 100
+	Tasks     []string `json:"tasks"`     // ids in order, without the callback
+	Callback  string   `json:"callback"`  // id of the callback of a chord, else empty
+	Succeeded int      `json:"succeeded"` // number of tasks that ended as success
+	Failed    int      `json:"failed"`    // number of tasks that ended in another state
+	// FailedTask is the id of the first task that failed, and Error its error.
 	FailedTask string          `json:"failed_task"`
 	Error      string          `json:"error"`
-	Result     json.RawMessage `json:"result"` // of the last of a chain, of a chord's callback
+	Result     json.RawMessage `json:"result"` // of the last task of a chain or the callback of a chord
 	Created    time.Time       `json:"created"`
 	Finished   *time.Time      `json:"finished"`
 }
 
-// WorkflowOf returns how far the group or chord of that id is, or the chain of
-// which the first task has it; a task alone is a chain of one. The error wraps
-// ErrNotFound if there is neither.
-func WorkflowOf(ctx context.Context, store Reader, id string) (*Workflow, error) {
-	g, err := store.Group(ctx, id)
+// Workflow returns the status of the group or chord with the id, or of the chain
+// whose first task has the id. A single task counts as a chain of one. The error
+// wraps ErrNotFound if there is none of these.
+func (c *Client) Workflow(ctx context.Context, id string) (*Workflow, error) {
+	g, err := c.Store.Group(ctx, id)
 	if err == nil {
-		return groupStatus(ctx, store, g)
+		return groupStatus(ctx, c.Store, g)
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	first, err := store.Get(ctx, id)
+	first, err := c.Store.Get(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("look at workflow: %w", err)
+		return nil, fmt.Errorf("read workflow: %w", err)
 	}
-	return chainStatus(ctx, store, first)
+	return chainStatus(ctx, c.Store, first)
 }
 
 func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error) {
@@ -61,7 +62,7 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 		callback, err := store.Get(ctx, g.Callback)
 		switch {
 		case err == nil:
-			w.follow(callback)
+			w.addCallback(callback)
 			done += callback.Progress
 		case !errors.Is(err, ErrNotFound):
 			return nil, err
@@ -75,11 +76,11 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 		w.State = StateCancelled
 	}
 	if done == 0 && w.State == StateRunning {
-		began, err := anyBegun(ctx, store, g.Members)
+		started, err := anyStarted(ctx, store, g.Members)
 		if err != nil {
 			return nil, err
 		}
-		if !began {
+		if !started {
 			w.State = StateQueued
 		}
 	}
@@ -87,9 +88,8 @@ func groupStatus(ctx context.Context, store Reader, g *Group) (*Workflow, error)
 	return w, nil
 }
 
-// follow takes over what a chord's callback has come to. One that failed because
-// of a member says so itself.
-func (w *Workflow) follow(callback *Task) {
+// addCallback sets the fields that follow from the callback of a chord.
+func (w *Workflow) addCallback(callback *Task) {
 	w.Finished, w.Result = callback.Finished, callback.Result
 	switch {
 	case callback.State == StateSuccess:
@@ -102,8 +102,8 @@ func (w *Workflow) follow(callback *Task) {
 	}
 }
 
-// anyBegun looks at the first members only: they are the first to begin.
-func anyBegun(ctx context.Context, store Reader, ids []string) (bool, error) {
+// anyStarted reads the first members only, because they start first.
+func anyStarted(ctx context.Context, store Reader, ids []string) (bool, error) {
 	for _, id := range ids[:min(len(ids), 3)] {
 		t, err := store.Get(ctx, id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -123,18 +123,18 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	}
 	w := &Workflow{ID: first.ID, Kind: "chain", State: StateRunning, Tasks: ids, Created: first.Created}
 	done, last := 0, first
-	var taken error // a chain that was accepted by an older version has reserved nothing
+	var taken error // older versions reserved no ids, so another workflow may have taken one
 	for i, id := range ids {
 		if i > 0 {
 			last, err = store.Get(ctx, id)
 			if errors.Is(err, ErrNotFound) {
-				break // never accepted, or not yet
+				break // not enqueued yet
 			}
 			if err != nil {
 				return nil, err
 			}
-			if by := last.Part(); by != "" && by != cmp.Or(first.Workflow, first.ID) {
-				taken = TakenError{id, by}
+			if by := last.WorkflowID(); by != "" && by != cmp.Or(first.Workflow, first.ID) {
+				taken = fmt.Errorf("id %q belongs to workflow %q", id, by)
 				break
 			}
 		}

@@ -2,89 +2,83 @@ package jobs
 
 import "context"
 
-// ClientStore is what a Client works on. What the authors of stores and workers need
-// besides is jobs/driver's.
+// Store is what a Client needs of a task store. jobs/driver has the methods that
+// workers need.
 type Store interface {
-	Enqueuer
 	Reader
-	Lister
 	Changer
-}
 
-// Enqueuer accepts tasks.
-type Enqueuer interface {
-	// Enqueue accepts a task; when it returns without error the task survives
-	// kill -9 and power loss. The same ID twice is one task: the second call
-	// changes nothing and returns the first's as it stands, created false. So
-	// does a second one of the same name with the same n.Unique within the
-	// first's UniqueFor, whatever has become of that. The ids of n.Followers are
-	// reserved in the same step, for as long as those tasks may still be accepted:
-	// until the one before them has ended with Success without them, is gone, or the
-	// workflow was cancelled.
+	// Enqueue accepts a task. When it returns without an error, the task survives
+	// kill -9 and power loss.
 	//
-	// Errors wrap ErrUnavailable if it could not be written. They are a TakenError,
-	// and nothing is accepted, if n.ID is reserved or a group's, if one of
-	// n.Followers is anybody's, or by n.Conflict.
+	// The same ID twice is one task: the second call changes nothing and returns the
+	// first task as it is now, with created false. The same holds for a second task
+	// with the same Name and Unique within the UniqueFor of the first, in whatever
+	// state the first is.
+	//
+	// The ids in n.Followers are reserved in the same step. A reservation ends when
+	// the task before it succeeds without enqueueing that follower, when the task
+	// before it is removed, or when the workflow is cancelled.
+	//
+	// The error wraps ErrUnavailable if the task could not be written. It wraps
+	// ErrTaken if n.ID is reserved or is the id of a group, if one of n.Followers is in
+	// use, or if the task with n.ID has another Digest; then nothing is accepted.
 	Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error)
-	// EnqueueGroup accepts all members in one step, with the same promise. The
-	// same ID twice is one group, created false, but for g.Conflict. The ids of the
-	// callback and of all Followers are reserved. If one of g.IDs is anybody's the
-	// error is a TakenError, and nothing is accepted.
+	// EnqueueGroup accepts all members in one step, as durably as Enqueue. The same ID
+	// twice is one group, created false, unless the Digest differs. The ids of the
+	// callback and of all Followers are reserved. If one of g.IDs is in use, the error
+	// wraps ErrTaken and nothing is accepted.
 	EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error)
-}
-
-// Reader looks at tasks. One that has ended, and a group whose members all
-// have, is there for as long as the store keeps it (DefaultKeep), then gone; its
-// id is free again. A task that has not ended never expires.
-type Reader interface {
-	// Get returns the task, or ErrNotFound.
-	Get(ctx context.Context, id string) (*Task, error)
-	// Watch waits until the task's Version is greater than after, then returns
-	// it; a change made by another process is seen within 100 ms. It returns
-	// ErrNotFound, or context.Cause(ctx) when ctx ends first.
-	Watch(ctx context.Context, id string, after int64) (*Task, error)
-	// Group returns how far the group is, or ErrNotFound.
-	Group(ctx context.Context, id string) (*Group, error)
-	// Log returns what AppendLog has kept of all attempts, or ErrNotFound.
-	Log(ctx context.Context, id string) (string, error)
-}
-
-// Lister shows what a store holds.
-type Lister interface {
-	// List returns the tasks asked for, in the reverse order of acceptance. A
-	// task that is accepted meanwhile is on no later page.
+	// List returns the tasks that match q, the newest first. A task that is accepted
+	// meanwhile does not appear on later pages.
 	List(ctx context.Context, q Query) (*Page, error)
 }
 
-// Changer does to tasks what people want done to them.
+// Reader reads tasks. The store keeps a task that has ended, and a group whose members
+// have all ended, for a retention time (driver.DefaultKeep). Then it is removed and its
+// id is free again. A task that has not ended is never removed.
+type Reader interface {
+	// Get returns the task, or ErrNotFound.
+	Get(ctx context.Context, id string) (*Task, error)
+	// Watch waits until the Version of the task is greater than after, then returns
+	// the task. It notices a change by another process within 100 ms. It returns
+	// ErrNotFound, or context.Cause(ctx) when ctx ends first.
+	Watch(ctx context.Context, id string, after int64) (*Task, error)
+	// Group returns the group, or ErrNotFound.
+	Group(ctx context.Context, id string) (*Group, error)
+	// Log returns the log lines of all attempts, see Job.Log, or ErrNotFound.
+	Log(ctx context.Context, id string) (string, error)
+}
+
+// Changer makes the changes to tasks and queues that an operator asks for.
 type Changer interface {
-	// Cancel ends a task as Cancelled, at once and whatever it is at: one that
-	// waits never starts; of one that runs the lease is lost, which its worker
-	// learns from Held, and what it still says is refused. A group counts it as
-	// failed. It returns the task; to cancel twice is no error. Errors wrap
-	// ErrNotFound, or ErrState if the task has ended otherwise.
+	// Cancel ends a task as StateCancelled at once. A task that waits never starts. A
+	// task that runs loses its lease; its worker ends the attempt, and the result of
+	// the attempt is dropped. A group counts the task as failed. Cancel returns the
+	// task; to cancel it again is no error. Errors wrap ErrNotFound, or ErrState if
+	// the task has ended in another state.
 	Cancel(ctx context.Context, id string) (*Task, error)
-	// CancelWorkflow ends, in one step, all tasks that wait or run of the group of
-	// that id, or of the chain that the task of that id begins, as Cancel does.
-	// No task of it is accepted afterwards, its callback ends as Cancelled, and
-	// its reservations are gone. To cancel twice is no error. Errors wrap
-	// ErrNotFound, or ErrState if nothing of it waits or runs any more.
+	// CancelWorkflow ends all tasks of a workflow that wait or run, in one step and as
+	// Cancel does. id is that of a group, or of the first task of a chain. No further
+	// task of the workflow is accepted, a callback ends as StateCancelled, and the
+	// reserved ids are free again. To cancel it again is no error. Errors wrap
+	// ErrNotFound, or ErrState if no task of the workflow waits or runs.
 	CancelWorkflow(ctx context.Context, id string) error
-	// Requeue makes a task due again that is Failed, Cancelled or Dead; what was
-	// lost is forgotten, failures stay, so none that MaxRetries allowed and has
-	// had is had again. Errors wrap ErrNotFound, or ErrState: for other states,
-	// for a member of a group, which has counted it, for a callback that waited
-	// for results that will never be, and for what was cancelled by CancelWorkflow.
+	// Requeue makes a task due again whose state is StateFailed, StateCancelled or
+	// StateDead. Lost leases are no longer counted. Failures still are, so retries that
+	// were used up are not granted again. Errors wrap ErrNotFound, or ErrState for a
+	// task in another state, a member of a group, a callback whose group failed, and a
+	// task that CancelWorkflow has ended.
 	Requeue(ctx context.Context, id string) (*Task, error)
-	// Pause keeps all workers from beginning tasks of a queue until Resume. What
-	// runs goes on, and tasks are accepted as ever. Both may be called twice.
+	// Pause keeps all workers from starting tasks of a queue until Resume is called.
+	// Running tasks continue, and new tasks are accepted. To pause twice is no error.
 	Pause(ctx context.Context, queue string) error
-	// Resume ends Pause.
+	// Resume ends Pause. To resume a queue that is not paused is no error.
 	Resume(ctx context.Context, queue string) error
-	// Purge ends as Cancelled, with PurgedReason, those of the tasks that are in
-	// one of the states, and returns how many these were. The states are among
-	// Purgeable, so what runs goes on; the ids are at most MaxPage. Ids that no task
-	// has are passed over. All of them end in one step, or none; groups count them
-	// as Cancel has it, but for the dead, which they have counted.
+	// Purge ends as StateCancelled those of the tasks with these ids whose state is one
+	// of states, and returns their number. Either all of them end or none. states may
+	// have the states in driver.Purgeable; running tasks cannot be purged. At most
+	// MaxPage ids are allowed. Unknown ids are skipped. A group counts a purged task as
+	// failed, unless it was dead, which the group has counted already.
 	Purge(ctx context.Context, ids []string, states []State) (int, error)
 }

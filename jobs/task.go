@@ -4,42 +4,46 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// State is where a task stands. The picture is in the package comment.
+// State is the state of a task. The package comment has a diagram.
 type State string
 
 // The states of a task.
 const (
-	StateScheduled State = "scheduled" // accepted, its eta is in the future
+	StateScheduled State = "scheduled" // accepted, RunAt is in the future
 	StateQueued    State = "queued"    // accepted, waiting for a worker
 	StateRunning   State = "running"   // leased by a worker
-	StateRetrying  State = "retrying"  // failed, waiting for its next attempt
+	StateRetrying  State = "retrying"  // an attempt failed, waiting for the next one
 	StateSuccess   State = "success"
 	StateFailed    State = "failed"
 	StateCancelled State = "cancelled"
-	StateDead      State = "dead" // killed its worker too often, or unreadable
+	StateDead      State = "dead" // dead letter: its worker died too often, or its data is unreadable
 )
 
-// States are all of them.
-var States = []State{StateScheduled, StateQueued, StateRunning, StateRetrying, StateSuccess, StateFailed, StateCancelled, StateDead}
+var allStates = []State{StateScheduled, StateQueued, StateRunning, StateRetrying, StateSuccess, StateFailed, StateCancelled, StateDead}
 
-// StateNames lists them, comma separated.
+// StateNames lists all states, separated by a comma and a space.
 func StateNames() string {
-	names := make([]string, len(States))
-	for i, s := range States {
+	names := make([]string, len(allStates))
+	for i, s := range allStates {
 		names[i] = string(s)
 	}
 	return strings.Join(names, ", ")
 }
 
-// Final reports whether nothing will happen to the task any more.
+// Valid reports whether s is one of the states.
+func (s State) Valid() bool { return slices.Contains(allStates, s) }
+
+// Final reports whether the task has ended. Only Requeue leaves a final state.
 func (s State) Final() bool {
 	switch s {
 	case StateSuccess, StateFailed, StateCancelled, StateDead:
@@ -48,107 +52,107 @@ func (s State) Final() bool {
 	return false
 }
 
-// Task is the task object that clients see, and what the store knows besides.
+// Task is a task as a store returns it. Fields with a JSON name are those that HTTP
+// clients get.
 type Task struct {
 	ID        string          `json:"id"`
 	Name      string          `json:"task"`
 	Queue     string          `json:"queue"`
 	Args      json.RawMessage `json:"args"` // a JSON array, by position
 	State     State           `json:"state"`
-	Progress  int             `json:"progress"` // 0 to 100
-	Note      string          `json:"note"`     // what the handler said last
-	Attempts  int             `json:"attempts"` // how often a worker began it
-	Worker    string          `json:"worker"`   // owner of the last lease
+	Progress  int             `json:"progress"` // percent, 0 to 100
+	Note      string          `json:"note"`     // last note of Job.Progress
+	Attempts  int             `json:"attempts"` // number of attempts that started
+	Worker    string          `json:"worker"`   // LeaseRequest.Owner of the last lease
 	Created   time.Time       `json:"created"`
-	Started   *time.Time      `json:"started"`  // begin of the last attempt
-	Finished  *time.Time      `json:"finished"` // when the state became final
+	Started   *time.Time      `json:"started"`  // start of the last attempt
+	Finished  *time.Time      `json:"finished"` // time at which the state became final
 	Result    json.RawMessage `json:"result"`
 	Error     string          `json:"error"`
 	Failures  []Failure       `json:"failures"`
 	Artifacts []string        `json:"artifacts"`
 
-	// Version grows with every change of the task; Watch waits for it.
+	// Version increases with every change of the task, see Reader.Watch.
 	Version int64 `json:"-"`
-	// RunAt is when the task is due: its eta, or its next attempt.
+	// RunAt is the time at which the task is due: its eta, or that of the next attempt.
 	RunAt time.Time `json:"-"`
-	// Timeout ends one attempt; zero is none.
+	// Timeout is the time limit of each attempt; zero is none.
 	Timeout time.Duration `json:"-"`
-	// MaxRetries is how many failures are followed by another attempt.
+	// MaxRetries is the number of failures after which another attempt is made.
 	MaxRetries int `json:"-"`
-	// Signature is machinery's own message for a task that carries more than
-	// its arguments (callbacks); nil for all others.
+	// Signature is the tasks.Signature of machinery, as JSON, for a task with
+	// callbacks; nil for all others.
 	Signature []byte `json:"-"`
-	// Group is the id of the group that the task is a member of, or empty.
+	// Group is the id of the group of which the task is a member, or empty.
 	Group string `json:"-"`
-	// Workflow is the id of the workflow that the task is part of, or empty. A
-	// member of a group has a Group instead, see Part.
+	// Workflow is the id of the workflow to which the task belongs, or empty. A member
+	// of a group has a Group instead; WorkflowID returns either.
 	Workflow string `json:"-"`
-	// Followers are the ids that are reserved for the tasks that may follow.
+	// Followers are the ids reserved for the tasks that may follow.
 	Followers []string `json:"-"`
-	// Digest is that of the workflow that the task begins, or empty.
+	// Digest is the digest of the workflow that starts with this task, or empty.
 	Digest string `json:"-"`
-	// Aborted: the workflow that the task is part of was cancelled.
+	// Aborted is true if CancelWorkflow has cancelled the workflow of the task.
 	Aborted bool `json:"-"`
 }
 
-// Part returns the id of the workflow that the task is part of, or "".
-func (t *Task) Part() string { return cmp.Or(t.Workflow, t.Group) }
+// WorkflowID returns the id of the workflow or group to which the task belongs, or "".
+func (t *Task) WorkflowID() string { return cmp.Or(t.Workflow, t.Group) }
 
-// Repair replaces by U+FFFD what is not valid UTF-8 in a task that an older version
-// of the program has stored, or that was cut within a character. Every Store does
-// so with each task it reads. Failures come out of their JSON valid.
+// Repair replaces invalid UTF-8 in the texts of the task by U+FFFD. Older versions have
+// stored such texts. Every Store calls it for each task that it reads. Failures need no
+// repair: decoding their JSON does it.
 func (t *Task) Repair() {
 	t.Args, t.Result = utf8text.RepairJSON(t.Args), utf8text.RepairJSON(t.Result)
 	t.Note, t.Error = utf8text.Repair(t.Note), utf8text.Repair(t.Error)
 }
 
-// Failure is one attempt that ended with an error.
+// Failure is an attempt that ended with an error.
 type Failure struct {
 	Time    time.Time `json:"time"`
 	Attempt int       `json:"attempt"`
 	Error   string    `json:"error"`
 }
 
-// NewTask is a task to be accepted. Name and ID must be set; Client.Enqueue
-// does that, with everything else that a caller may leave out.
+// NewTask is a task to enqueue with Client.Enqueue. All fields but Name may be left out.
+// A Store, called without a Client, also needs ID, and Args by position.
 type NewTask struct {
 	ID    string
 	Name  string
 	Queue string          // default DefaultQueue
 	Args  json.RawMessage // a JSON array; nil is []
-	// Kwargs are arguments by name, a JSON object. A Client puts them where Args
-	// has them; a Store takes none.
+	// Kwargs are arguments by name, a JSON object. A Client turns them into Args; a
+	// Store refuses them.
 	Kwargs     json.RawMessage `json:",omitempty"`
-	RunAt      time.Time       // zero is now
-	Timeout    time.Duration   // one attempt's limit; 0 is the definition's, see NoTimeout
-	MaxRetries int             // failures that are followed by another attempt; 0 is the definition's, see NoRetries
+	RunAt      time.Time       // earliest start; zero is now
+	Timeout    time.Duration   // time limit of each attempt; 0 is that of the definition, see NoTimeout
+	MaxRetries int             // failures after which another attempt is made; 0 is that of the definition, see NoRetries
 	Signature  []byte          // see Task.Signature
-	// Expires ends the task as Cancelled, with ExpiredReason, if no attempt has
-	// begun by then. Zero is never.
+	// Expires is the time at which the task ends as StateCancelled, with the error
+	// driver.ExpiredReason, unless an attempt has started. Zero is never.
 	Expires time.Time
-	// Unique makes this task the only one of its name with that key which is
-	// accepted within UniqueFor: the first is what all others get. Both or
-	// neither; not for members of groups and callbacks.
+	// Unique is a key that prevents duplicates: within UniqueFor after a task was
+	// accepted, another one with the same Name and Unique is not accepted, and Enqueue
+	// returns the first. Set both fields or neither. Members of groups and callbacks
+	// cannot be unique.
 	Unique    string
 	UniqueFor time.Duration
-	// Followers are the ids of the tasks that Signature carries. They are
-	// reserved when the task is accepted: until one of them is accepted as a Next
-	// of the task before it, nobody else can take its id.
+	// Followers are the ids of the tasks in Signature. They are reserved when the task
+	// is accepted: no other task can use them. Client.Enqueue sets them.
 	Followers []string
-	// Digest, if there is one, tells the workflow that this task begins from
-	// others: a second one with the same ID must have the same Digest.
+	// Digest identifies the content of the workflow that starts with this task: one
+	// with the same ID and another Digest is refused. Client.EnqueueChain sets it.
 	Digest string
 }
 
-// NoRetries and NoTimeout are how a NewTask asks for none, whatever the task's
-// definition says: zero leaves the choice to the definition. No other negative
-// value is accepted.
+// NoRetries and NoTimeout are values of NewTask.MaxRetries and NewTask.Timeout that mean
+// none, where zero means the value of the definition. Other negative values are invalid.
 const (
 	NoRetries int           = math.MinInt32
 	NoTimeout time.Duration = math.MinInt64
 )
 
-// DefaultQueue is where a task waits that names no queue.
+// DefaultQueue is the queue of tasks that name none.
 const DefaultQueue = "default"
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
@@ -160,5 +164,10 @@ func ValidID(id string) bool {
 	return idPattern.MatchString(id) && id != "types" && id != "." && id != ".."
 }
 
-// NewID draws an id that no other task has: 130 random bits.
+// idError is the error of an id that ValidID refuses. kind says what has the id.
+func idError(kind, id string) error {
+	return fmt.Errorf("%w: %s id %q: use 1 to 128 letters, digits, dots, underscores and hyphens, but not \"types\", \".\" or \"..\"", ErrOption, kind, utf8text.Cut(id, 200))
+}
+
+// NewID returns a random id of 130 bits.
 func NewID() string { return strings.ToLower(rand.Text()) }

@@ -11,30 +11,32 @@ import (
 	"github.com/galeserver/gale/internal/typed"
 )
 
-// Typed is a task whose input and result have Go types.
+// Typed is a task whose input and result have Go types. Make one with Define.
 type Typed[In, Out any] struct {
 	definition Definition
 }
 
-// Define makes a task of a function. Its input and its result are JSON, by the
-// rules of encoding/json; the schema of the arguments comes from In.
+// Define makes a task from a function. Its input and result are encoded as JSON, by the
+// rules of encoding/json, and the schema of the arguments comes from the type In.
 //
-// Stored arguments are [{…}], one object. Also accepted are keywords, and values in
-// the order of the fields, embedded structs in their place. A field is required
-// unless it is a pointer, has omitempty or omitzero, or a tag such as default:"5".
-// An In that is no struct is one argument, struct{} is none. What is unknown,
-// doubled or missing is refused with its name when a task is accepted; a worker
-// passes over members that it does not know, which another version of the program
-// may have accepted. An Out of struct{} is no result.
+// Arguments are stored as [{…}], one object. A client may also send keyword arguments,
+// or values in the order of the fields, where the fields of an embedded struct stand in
+// its place. A field is required unless it is a pointer, has omitempty or omitzero, or
+// has a tag such as default:"5". An In that is not a struct is one argument, and
+// struct{} is none. An Out of struct{} is no result.
 //
-// Queue, Retries, Timeout and RateLimit hold for all tasks that do not ask for
-// another value. An In or an option that cannot be used is an error of NewRegistry.
+// Unknown, duplicate and missing members are refused, with their names, when a task is
+// enqueued. A worker ignores members that it does not know, because another version of
+// the program may have enqueued the task.
+//
+// The options Queue, Retries, Timeout and RateLimit are the defaults for all tasks of
+// this name. NewRegistry reports an In or an option that cannot be used.
 func Define[In, Out any](name string, do func(ctx context.Context, job *Job, in In) (Out, error), options ...Option) *Typed[In, Out] {
 	d := Definition{Name: name}
 	d.input, d.invalid = inputOf(reflect.TypeFor[In]())
 	for _, o := range options {
 		if o.define == nil {
-			d.invalid = errors.Join(d.invalid, fmt.Errorf("%w: %s is not for Define", ErrOption, o.name))
+			d.invalid = errors.Join(d.invalid, fmt.Errorf("%w: %s is an option of Enqueue, not of Define", ErrOption, o.name))
 			continue
 		}
 		d.invalid = errors.Join(d.invalid, o.define(&d))
@@ -55,18 +57,17 @@ func Define[In, Out any](name string, do func(ctx context.Context, job *Job, in 
 	return &Typed[In, Out]{d}
 }
 
-// Definition is the task for a Registry.
+// Definition returns the definition of the task, for NewRegistry.
 func (t *Typed[In, Out]) Definition() Definition { return t.definition }
 
-// Enqueue has the client accept a task with that input. Errors are those of
-// Client.Enqueue; one that wraps ErrOption is also that of an option that is not for
-// a single task.
+// Enqueue enqueues a task with the input in. Errors are those of Client.Enqueue. RateLimit
+// is an ErrOption here.
 func (t *Typed[In, Out]) Enqueue(ctx context.Context, c *Client, in In, options ...Option) (*Task, error) {
 	n := NewTask{Name: t.definition.Name, Args: json.RawMessage("[]")}
 	if t.definition.input == nil {
 		return nil, fmt.Errorf("enqueue %s: %w", n.Name, t.definition.invalid)
 	}
-	if t.definition.input.one || len(t.definition.input.fields) > 0 {
+	if t.definition.input.single || len(t.definition.input.fields) > 0 {
 		args, err := json.Marshal([]any{in})
 		if err != nil {
 			return nil, fmt.Errorf("enqueue %s: %w: %w", n.Name, ErrArgs, err)
@@ -75,7 +76,7 @@ func (t *Typed[In, Out]) Enqueue(ctx context.Context, c *Client, in In, options 
 	}
 	for _, o := range options {
 		if o.task == nil {
-			return nil, fmt.Errorf("enqueue %s: %w: %s is for Define only", n.Name, ErrOption, o.name)
+			return nil, fmt.Errorf("enqueue %s: %w: %s is an option of Define, not of Enqueue", n.Name, ErrOption, o.name)
 		}
 		o.task(&n)
 	}
@@ -83,37 +84,37 @@ func (t *Typed[In, Out]) Enqueue(ctx context.Context, c *Client, in In, options 
 	return task, err
 }
 
-// Option is an option of a typed task.
+// Option is an option of Define or Typed.Enqueue.
 type Option struct {
 	name   string
 	task   func(*NewTask)
 	define func(*Definition) error
 }
 
-// In has the task begin after d, not at once.
+// In delays the start of the task by d. Celery: countdown.
 func In(d time.Duration) Option {
 	return Option{name: "In", task: func(n *NewTask) { n.RunAt = time.Now().Add(d) }}
 }
 
-// At has the task begin at t, not at once.
+// At delays the start of the task until t. Celery: eta.
 func At(t time.Time) Option { return Option{name: "At", task: func(n *NewTask) { n.RunAt = t }} }
 
-// Expires ends the task if no attempt has begun by t, see NewTask.Expires.
+// Expires cancels the task if no attempt has started by t, see NewTask.Expires.
 func Expires(t time.Time) Option {
 	return Option{name: "Expires", task: func(n *NewTask) { n.Expires = t }}
 }
 
-// ID gives the task an id; the same id twice is one task.
+// ID sets the id of the task. Two tasks with the same id are one task.
 func ID(id string) Option { return Option{name: "ID", task: func(n *NewTask) { n.ID = id }} }
 
-// Unique makes the task the only one of its name with that key within a time, see
-// NewTask.Unique.
+// Unique prevents duplicates of the task: within the given time only one task of this
+// name with the key is accepted, see NewTask.Unique.
 func Unique(key string, within time.Duration) Option {
 	return Option{name: "Unique", task: func(n *NewTask) { n.Unique, n.UniqueFor = key, within }}
 }
 
-// Queue is where the task waits, or with Define all of its name. Default:
-// DefaultQueue.
+// Queue sets the queue of the task, or with Define that of all tasks of this name.
+// Default: DefaultQueue.
 func Queue(name string) Option {
 	return Option{"Queue", func(n *NewTask) { n.Queue = name }, func(d *Definition) error {
 		d.Queue = name
@@ -121,7 +122,7 @@ func Queue(name string) Option {
 	}}
 }
 
-// Retries is how many failures are followed by another attempt; 0 is none.
+// Retries sets how many failures are followed by another attempt; 0 is none.
 func Retries(count int) Option {
 	return Option{"Retries", func(n *NewTask) {
 		if n.MaxRetries = count; count == 0 {
@@ -133,7 +134,7 @@ func Retries(count int) Option {
 	}}
 }
 
-// Timeout limits each attempt; 0 is no limit.
+// Timeout sets the time limit of each attempt; 0 is no limit.
 func Timeout(d time.Duration) Option {
 	return Option{"Timeout", func(n *NewTask) {
 		if n.Timeout = d; d == 0 {
@@ -145,11 +146,10 @@ func Timeout(d time.Duration) Option {
 	}}
 }
 
-// RateLimit bounds how many attempts begin, over all workers of the store: a text
-// such as 10/s, see ParseRate. It is for Define only.
+// RateLimit limits how many attempts start, over all workers of the store. rate is a
+// text such as 10/s, 100/m or 5/h. It is for Define only.
 func RateLimit(rate string) Option {
-	return Option{name: "RateLimit", define: func(d *Definition) (err error) {
-		d.Rate, err = ParseRate(rate)
-		return err
+	return Option{name: "RateLimit", define: func(d *Definition) error {
+		return d.Rate.UnmarshalText([]byte(rate))
 	}}
 }

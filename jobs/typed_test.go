@@ -98,8 +98,8 @@ func TestTypedArguments(t *testing.T) {
 		{"map", `["a"]`, `{"tags":{"b":"c"}}`, "tags.b must be an integer"},
 		{"time", `["a"]`, `{"due":"soon"}`, "due cannot be read"},
 		{"too many", `["a",1,[],{},null,1,2]`, ``, "takes at most 6"},
-		{"no object", `["a"]`, `[1]`, "not a JSON object"},
-		{"more than an object", ``, `{"customer":"a"}]`, "not a JSON object"},
+		{"no object", `["a"]`, `[1]`, "must be a JSON object"},
+		{"more than an object", ``, `{"customer":"a"}]`, "must be a JSON object"},
 		{"several", `[{"copies":"x","y":1}]`, ``, "copies must be an integer"},
 	} {
 		_, _, err := client.Enqueue(t.Context(), jobs.NewTask{Name: "print_order", Args: json.RawMessage(c.args), Kwargs: json.RawMessage(c.kwargs)})
@@ -243,7 +243,7 @@ func TestTypedSchema(t *testing.T) {
 		"forest": {forest.Definition(), `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"array","prefixItems":[{"title":"input","$ref":"#/$defs/tree"}],"items":false,"minItems":1,"maxItems":1,` +
 			`"$defs":{"tree":{"type":"object","properties":{"name":{"type":"string"},"children":{"type":["array","null"],"items":{"$ref":"#/$defs/tree"}}},"required":["name"],"additionalProperties":false}}}`},
 	} {
-		got, err := json.Marshal(c.d.Schema())
+		got, err := c.d.Schema()
 		if err != nil || string(got) != c.want {
 			t.Errorf("%s: %v\n%s\nwant\n%s", name, err, got, c.want)
 		}
@@ -301,7 +301,7 @@ func TestPlaces(t *testing.T) {
 		"one value":  {list.Definition(), "", false},
 		"positional": {jobs.Definition{Args: []jobs.Arg{{Type: jobs.ArgNumber}, {Type: jobs.ArgString}}}, "number string", false},
 	} {
-		types, object := c.d.Places()
+		types, object := c.d.ArgTypes()
 		var text []string
 		for _, of := range types {
 			text = append(text, string(of))

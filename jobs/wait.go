@@ -1,21 +1,28 @@
 package jobs
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
-// Wait returns the task once its state is final. Errors are those of
-// Reader.Watch: ErrNotFound, or context.Cause(ctx) when ctx ends first.
-func Wait(ctx context.Context, store Reader, id string) (*Task, error) {
-	return Follow(ctx, store, id, func(*Task) {})
+// Get returns the task with the id, or an error that wraps ErrNotFound.
+func (c *Client) Get(ctx context.Context, id string) (*Task, error) { return c.Store.Get(ctx, id) }
+
+// Wait returns the task once its state is final. Errors are those of Reader.Watch:
+// ErrNotFound, or context.Cause(ctx) when ctx ends first.
+func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
+	return c.Follow(ctx, id, func(*Task) {})
 }
 
-// Follow is Wait that calls see for the task as it is, and whenever it has
-// changed since see returned, the last time with its end.
-func Follow(ctx context.Context, store Reader, id string, see func(*Task)) (*Task, error) {
+// Follow is Wait, and calls see with the current task and with each later version of
+// it. Versions that replace each other while see runs are skipped, except the final
+// one.
+func (c *Client) Follow(ctx context.Context, id string, see func(*Task)) (*Task, error) {
 	for version := int64(0); ; {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
-		t, err := store.Watch(ctx, id, version)
+		t, err := c.Store.Watch(ctx, id, version)
 		if err != nil {
 			return nil, err
 		}
@@ -27,15 +34,33 @@ func Follow(ctx context.Context, store Reader, id string, see func(*Task)) (*Tas
 	}
 }
 
-// Get returns the task of that id, or an error that wraps ErrNotFound.
-func (c *Client) Get(ctx context.Context, id string) (*Task, error) { return c.Store.Get(ctx, id) }
-
-// Wait returns the task of that id once its state is final. Errors are those of
-// the function Wait.
-func (c *Client) Wait(ctx context.Context, id string) (*Task, error) { return Wait(ctx, c.Store, id) }
-
-// Cancel ends the task of that id, whatever it is at, see Changer.Cancel. Errors
-// wrap ErrNotFound, or ErrState if it has ended otherwise.
+// Cancel cancels the task with the id in any state that is not final, see
+// Changer.Cancel. Errors wrap ErrNotFound, or ErrState if the task has already
+// ended in another state.
 func (c *Client) Cancel(ctx context.Context, id string) (*Task, error) {
 	return c.Store.Cancel(ctx, id)
+}
+
+// CancelAny cancels the workflow with the id. If the id is that of a task which
+// starts no workflow, it cancels the task. It returns the one that was cancelled;
+// the other is nil.
+func (c *Client) CancelAny(ctx context.Context, id string) (*Workflow, *Task, error) {
+	_, err := c.Store.Group(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		t, err := c.Store.Get(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		if part := t.WorkflowID(); part != "" && part != t.ID || len(t.FollowerIDs()) == 0 {
+			t, err = c.Store.Cancel(ctx, id)
+			return nil, t, err
+		}
+	} else if err != nil {
+		return nil, nil, err
+	}
+	if err := c.Store.CancelWorkflow(ctx, id); err != nil {
+		return nil, nil, err
+	}
+	w, err := c.Workflow(ctx, id)
+	return w, nil, err
 }

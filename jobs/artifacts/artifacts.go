@@ -13,16 +13,15 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// ErrName: the name is not one that an artifact may have.
+// ErrName: the name of an artifact is invalid.
 var ErrName = errors.New("invalid artifact name: 1 to 128 letters, digits, dots, underscores and hyphens, no leading dot")
 
-// Folder is the folder in which tasks leave files: a folder for each task
-// id, in it the files by name.
+// Folder stores the files of tasks, in one subfolder for each task id.
 type Folder struct {
 	root *os.Root
 }
 
-// Open opens the folder, and makes it if need be.
+// Open opens the folder and creates it if it does not exist.
 func Open(dir string) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open artifacts: %w", err)
@@ -37,8 +36,8 @@ func Open(dir string) (*Folder, error) {
 // Close closes the folder.
 func (a *Folder) Close() error { return a.root.Close() }
 
-// Open opens a task's file for reading. Errors wrap fs.ErrNotExist, also for
-// names that no artifact can have.
+// Open opens a file of a task for reading. Errors wrap fs.ErrNotExist, also if the id or
+// name is invalid.
 func (a *Folder) Open(id, name string) (*os.File, error) {
 	if !jobs.ValidID(id) || !validArtifact(name) {
 		return nil, fmt.Errorf("open artifact: %w", fs.ErrNotExist)
@@ -50,7 +49,7 @@ func (a *Folder) Open(id, name string) (*os.File, error) {
 	return f, nil
 }
 
-// artifact is a file on its way: it takes its name when it is closed.
+// artifact is a file that is being written. Close renames it to its final name.
 type artifact struct {
 	*os.File
 	root     *os.Root
@@ -60,9 +59,9 @@ type artifact struct {
 	failed   error
 }
 
-// Create begins a task's file. Until Close it has a name that no one can ask for;
-// a Close that returns nil has called closed. An invalid name is an error wrapping
-// ErrName.
+// Create creates a file of a task. Until Close it has a temporary name that Open refuses.
+// Close calls closed before it returns nil. The error wraps ErrName if the name is
+// invalid.
 func (a *Folder) Create(id, name string, attempt int, closed func()) (io.WriteCloser, error) {
 	if !validArtifact(name) {
 		return nil, ErrName
@@ -79,7 +78,7 @@ func (a *Folder) Create(id, name string, attempt int, closed func()) (io.WriteCl
 	return w, nil
 }
 
-// Write remembers a failure, so that Close cannot publish half a file.
+// Write records a failed write, so that Close does not publish a partial file.
 func (w *artifact) Write(p []byte) (int, error) {
 	n, err := w.File.Write(p)
 	if err != nil {
@@ -88,7 +87,7 @@ func (w *artifact) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close puts the file on disk and gives it its name.
+// Close syncs the file to disk and renames it to its final name.
 func (w *artifact) Close() error {
 	err := w.failed
 	if err == nil {
@@ -109,11 +108,11 @@ func (w *artifact) Close() error {
 	return nil
 }
 
-// Clean removes what attempts at a task that were killed left half written.
+// Clean removes the partial files of attempts that were killed.
 func (a *Folder) Clean(id string) {
 	dir, err := a.root.Open(id)
 	if err != nil {
-		return // most tasks leave nothing
+		return // most tasks have no artifacts
 	}
 	defer dir.Close() //nolint:errcheck // read only
 	names, _ := dir.Readdirnames(-1)
@@ -124,7 +123,7 @@ func (a *Folder) Clean(id string) {
 	}
 }
 
-// syncDir makes a rename in dir last (fsync(2): the folder needs its own).
+// syncDir makes a rename in dir durable, see fsync(2).
 func syncDir(root *os.Root, dir string) error {
 	d, err := root.Open(dir)
 	if err != nil {

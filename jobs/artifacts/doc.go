@@ -1,3 +1,3 @@
-// Package artifacts keeps the files that tasks leave, and removes those of tasks
-// that are gone.
+// Package artifacts stores the files that tasks create, and removes those of tasks that
+// the store no longer keeps.
 package artifacts

@@ -14,22 +14,21 @@ import (
 )
 
 const (
-	// sweepEvery is how often a worker looks for artifacts of tasks that are
-	// gone, the first time within as long of its start.
+	// sweepEvery is the interval of sweeps. The first one is at a random time within
+	// it.
 	sweepEvery = time.Hour
-	// sweepBatch is how many names of the folder are read at once.
+	// sweepBatch is the number of directory entries that are read at a time.
 	sweepBatch = 256
 )
 
-// Sweeper removes the artifacts of tasks that the store has forgotten. Any
-// number may run on one folder.
+// Sweeper removes the artifacts of tasks that the store no longer has. Any number of
+// sweepers may run on one folder.
 type Sweeper struct {
 	Artifacts *Folder
 	Store     jobs.Reader
-	// Keep is how long a folder stays in which nothing has changed, whatever the
-	// store says: no shorter than tasks are kept there, so that files of tasks
-	// that another store knows are not taken for forgotten at once. Default
-	// DefaultKeep.
+	// Keep is the age, since its last change, before which a subfolder is never
+	// removed. It should be at least the retention time of the store, so that the files
+	// of another store's tasks are not removed at once. Default driver.DefaultKeep.
 	Keep   time.Duration
 	Logger *slog.Logger
 }
@@ -42,15 +41,15 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			s.Logger.Warn("cannot remove old artifacts", "error", err)
 		}
 		if n > 0 {
-			s.Logger.Info("artifacts of tasks that are gone were removed", "tasks", n)
+			s.Logger.Info("removed artifacts of tasks that the store no longer has", "tasks", n)
 		}
 	}
 	return nil
 }
 
-// Sweep looks at every folder once and returns how many it has removed. A folder
-// goes only if it is old and the store says that there is no such task; a store
-// that does not answer ends the sweep. What is not a task's folder stays.
+// Sweep checks every subfolder once and returns the number of those it has removed. It
+// removes a subfolder only if it is older than Keep and the store has no such task. An
+// error of the store ends the sweep. Entries whose name is not a task id are kept.
 func (s *Sweeper) Sweep(ctx context.Context) (removed int, err error) {
 	old := time.Now().Add(-s.keep())
 	dir, err := s.Artifacts.root.Open(".")
@@ -85,7 +84,8 @@ func (s *Sweeper) keep() time.Duration {
 	return driver.DefaultKeep
 }
 
-// gone reports whether an entry is the old folder of a task that is not there.
+// gone reports whether the entry is an old subfolder of a task that the store does not
+// have.
 func (s *Sweeper) gone(ctx context.Context, entry fs.DirEntry, old time.Time) (bool, error) {
 	if !entry.IsDir() || !jobs.ValidID(entry.Name()) {
 		return false, nil
@@ -104,7 +104,7 @@ func (s *Sweeper) gone(ctx context.Context, entry fs.DirEntry, old time.Time) (b
 	return false, err
 }
 
-// sweepPause waits for d, or until ctx ends.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():

@@ -6,60 +6,61 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// LeaseRequest says what a worker can take.
+// LeaseRequest is what a worker asks for in Leaser.Lease.
 type LeaseRequest struct {
-	// Owner is who will hold the leases: master instance and slot.
+	// Owner identifies the worker: the instance of the master and the slot.
 	Owner string
-	// Queues in order of priority: all that is due in the first is handed out
-	// before anything of the second.
+	// Queues are the queues to lease from, in order of priority: a task of the second
+	// queue is leased only when no task of the first is due.
 	Queues []string
-	// Names of the tasks the worker knows. Others wait for one that does.
+	// Names are the tasks that the worker can run. Other tasks stay in the queue.
 	Names []string
-	// Rates limit how many attempts at tasks of a name begin, counted over all
-	// workers of the store. A name without one is not limited.
+	// Rates limit how many attempts start, by task name and over all workers of the
+	// store. A name without a rate is not limited.
 	Rates map[string]jobs.Rate
-	// Max is how many to lease at most.
+	// Max is the largest number of tasks to lease, at least 1.
 	Max int
 }
 
-// Lease is one attempt at a task. Attempt and Owner fence it: whatever is said
-// of a task with a lease that is no longer its current one is refused.
+// Lease is the right to run one attempt at a task. Owner and Attempt identify it: the
+// store refuses every change with a lease that is not the current one of its task.
 type Lease struct {
-	Task    *jobs.Task // as it is at the start of this attempt
+	Task    *jobs.Task // the task at the start of the attempt
 	Owner   string
 	Attempt int
 }
 
-// Leaser hands tasks to workers.
+// Leaser leases tasks to workers.
 //
-// A lease that ends without a word, because it expired or was reclaimed, is
-// lost, and a task that was lost MaxLost times is Dead: it may be what kills the
-// workers. So that it does not take its neighbours with it, a task that was
-// lost SuspectAfter times is a suspect: an owner holds at most one suspect at a
-// time, and if it goes down with one, only the suspect counts as lost. An
-// innocent neighbour of a poisonous task is therefore blamed SuspectAfter times
-// at most, and goes on being run.
+// A lease is lost if it expires or is reclaimed before the attempt ends. A task whose
+// lease was lost MaxLost times becomes jobs.StateDead, because the task itself may crash
+// the workers.
+//
+// The other tasks of a crashed worker must not become dead with it. Therefore a task
+// whose lease was lost SuspectAfter times is a suspect: an owner holds at most one
+// suspect at a time, and if that owner crashes, only the suspect's lease is counted as
+// lost. A task that runs beside a crashing one is thus counted at most SuspectAfter
+// times.
 type Leaser interface {
-	// Lease waits until something is due for the worker, moves up to r.Max
-	// tasks to Running and returns them, in the order in which they came due
-	// within a queue, suspects and tasks that were given back apart.
-	// It returns context.Cause(ctx) when ctx ends first, though it may return
-	// tasks all the same. A task whose lease has expired is due again; after
-	// MaxLost of these it is Dead instead. A lost lease is no Failure. Nothing
-	// is leased from a queue that is paused, and no task that has expired: those
-	// are ended in the same step.
+	// Lease waits until a task is due for the worker, moves up to r.Max tasks to
+	// StateRunning and returns them. Within a queue they are in the order in which they
+	// became due, except suspects and released tasks. It returns context.Cause(ctx) when
+	// ctx ends first, but may also return tasks then.
+	//
+	// A task whose lease has expired is due again, or becomes StateDead after MaxLost
+	// lost leases; a lost lease is no Failure. Tasks of a paused queue are not leased.
+	// Tasks past NewTask.Expires are cancelled in the same step.
 	Lease(ctx context.Context, r LeaseRequest) ([]*Lease, error)
-	// Extend gives the leases their full time again and returns those that are
-	// lost; their work must stop.
+	// Extend renews the leases for their full time. It returns those that are lost: the
+	// worker must stop these attempts.
 	Extend(ctx context.Context, leases []*Lease) (lost []*Lease, err error)
-	// Release gives a lease back unharmed: the task is due at once, and the
-	// attempt does not count as lost. ErrLeaseLost if it was not held.
+	// Release returns a lease: the task is due at once, and the lease is not counted as
+	// lost. The error wraps ErrLeaseLost if the lease is not current.
 	Release(ctx context.Context, l *Lease) error
-	// Reclaim makes every task leased by owner due again at once and counts it
-	// as lost, as if the leases had expired. It is for the successor of a
-	// process that is known to be dead. It returns how many there were.
+	// Reclaim ends all leases of owner as lost, as if they had expired, and returns
+	// their number. It is called when the process of that owner is known to be dead.
 	Reclaim(ctx context.Context, owner string) (int, error)
-	// Held returns those of the leases that are lost, as Extend does, and
-	// extends none: a worker asks often, to learn that a task was cancelled.
+	// Held returns the leases that are lost, as Extend does, but renews none. A worker
+	// calls it often, to detect cancelled tasks soon.
 	Held(ctx context.Context, leases []*Lease) (lost []*Lease, err error)
 }

@@ -11,30 +11,30 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Outcome is how an attempt ended.
+// Outcome is the end of an attempt.
 type Outcome struct {
-	// State is Success, Failed, Retrying, Cancelled or Dead.
+	// State is StateSuccess, StateFailed, StateRetrying, StateCancelled or StateDead.
 	State jobs.State
-	// Result is the handler's, as JSON; for Success.
+	// Result is the result of the handler, as JSON, for StateSuccess.
 	Result json.RawMessage
-	// Error is the reason; for all but Success. It is kept among Failures.
+	// Error is the error text for all other states. It is added to Failures.
 	Error string
-	// RetryAt is when a Retrying task is due again.
+	// RetryAt is the time at which a StateRetrying task is due again.
 	RetryAt time.Time
-	// Artifacts are the names of the files that the task left.
+	// Artifacts are the names of the files that the task has stored.
 	Artifacts []string
-	// Next are accepted in the same atomic step as the outcome: a crash
-	// neither loses nor doubles them. They are part of the task's workflow, whose
-	// reservations they take up. One whose id is anybody else's is left out. After
-	// a task that is part of no workflow, nothing is reserved for their Followers.
+	// Next are tasks to enqueue in the same step, so that a crash can neither lose nor
+	// duplicate them. They belong to the workflow of the task and use the ids that it
+	// has reserved. A task whose id is in use elsewhere is skipped. If the task belongs
+	// to no workflow, the Followers of Next are not reserved.
 	Next []jobs.NewTask
 }
 
-// Check refuses what is no end of an attempt, a result that is not JSON in UTF-8, and
-// next tasks that cannot be accepted. Every Store calls it.
+// Check returns an error if State cannot be the end of an attempt, Result is not JSON in
+// UTF-8, or NewTask.Check refuses one of Next. Every Store calls it.
 func (o Outcome) Check() error {
 	if !o.State.Final() && o.State != jobs.StateRetrying {
-		return fmt.Errorf("%q is not how an attempt ends", o.State)
+		return fmt.Errorf("state %q cannot be the end of an attempt", o.State)
 	}
 	if o.Result != nil && !utf8text.ValidJSON(o.Result) {
 		return errors.New("the result is not JSON in UTF-8")
@@ -47,22 +47,21 @@ func (o Outcome) Check() error {
 	return nil
 }
 
-// Recorder takes what running attempts report.
+// Recorder records what running attempts report.
 type Recorder interface {
-	// Progress records how far the attempt is, 0 to 100, and what it does.
+	// Progress stores the progress of the attempt, 0 to 100 percent, and a note.
 	Progress(ctx context.Context, l *Lease, percent int, note string) error
-	// Finish ends the attempt and accepts o.Next, in one step and only if the
-	// lease is current; else ErrLeaseLost and nothing is changed. A lease that
-	// has expired is current until another worker has it. At least the newest
-	// MaxRetries failures of a task are kept.
+	// Finish ends the attempt and enqueues o.Next in one step. If the lease is not
+	// current, the error wraps ErrLeaseLost and nothing is changed; an expired lease
+	// stays current until another worker leases the task. The store keeps at least the
+	// newest jobs.MaxRetries failures of a task.
 	Finish(ctx context.Context, l *Lease, o Outcome) error
-	// AppendLog adds whole lines to the task's log, of which the last MaxLog
-	// bytes are kept, for as long as the task. It is no change of the task.
+	// AppendLog appends whole lines to the log of the task and keeps the last MaxLog
+	// bytes of it. It does not change Task.Version.
 	AppendLog(ctx context.Context, l *Lease, lines string) error
 }
 
-// Bounded returns the outcome with its Error as Task.Error keeps it; a success
-// has none.
+// Bounded returns the outcome with Error cut to MaxError, and empty for a success.
 func (o Outcome) Bounded() Outcome {
 	if o.Error = utf8text.Cut(o.Error, MaxError); o.State == jobs.StateSuccess {
 		o.Error = ""

@@ -7,18 +7,19 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Purgeable are the states of tasks that wait, in the order in which a task comes
-// by them, and of those that wait for a person.
+// Purgeable are the states that Purge accepts: those of waiting tasks, in the order in
+// which a task passes them, and StateDead.
 var Purgeable = []jobs.State{jobs.StateScheduled, jobs.StateQueued, jobs.StateRetrying, jobs.StateDead}
 
-// CheckPurge refuses what Purge must not do. Every store asks it.
+// CheckPurge returns an error for arguments of Purge that are not allowed. Every Store
+// calls it.
 func CheckPurge(ids []string, states []jobs.State) error {
 	if len(ids) > jobs.MaxPage {
-		return fmt.Errorf("%w: %d ids are more than %d", jobs.ErrOption, len(ids), jobs.MaxPage)
+		return fmt.Errorf("%w: %d ids in one purge; at most %d are allowed", jobs.ErrOption, len(ids), jobs.MaxPage)
 	}
 	for _, state := range states {
 		if !slices.Contains(Purgeable, state) {
-			return jobs.StateError("a task that is " + string(state) + " cannot be purged")
+			return StateError("tasks in the state " + string(state) + " cannot be purged")
 		}
 	}
 	return nil

@@ -4,32 +4,30 @@ import (
 	"fmt"
 
 	"github.com/galeserver/gale/internal/utf8text"
-	"github.com/galeserver/gale/jobs"
 )
 
-// Why a task is Cancelled.
+// Values of Task.Error in the state jobs.StateCancelled.
 const (
-	// CancelReason is the Error of a task that was cancelled.
+	// CancelReason: by Cancel.
 	CancelReason = "cancelled"
-	// AbortReason is the Error of a task whose workflow was cancelled.
+	// AbortReason: by CancelWorkflow.
 	AbortReason = "cancelled with its workflow"
-	// ExpiredReason is the Error of a task that was not begun in time.
+	// ExpiredReason: no attempt had started before NewTask.Expires.
 	ExpiredReason = "expired before it was begun"
-	// PurgedReason is the Error of a task that was purged.
+	// PurgedReason: by Purge.
 	PurgedReason = "purged"
 )
 
-// ErrWorkflowEnded is the error of CancelWorkflow for one that has ended.
-const ErrWorkflowEnded = jobs.StateError("nothing of the workflow waits or runs any more")
+// LostReason is the Error of a task whose lease was lost too often.
+func LostReason(times int) string {
+	return fmt.Sprintf("lease lost %d times: the task may crash or block its worker", times)
+}
 
-// LostReason is the Error of a task that was lost too often.
-func LostReason(times int) string { return fmt.Sprintf("took its worker down %d times", times) }
-
-// GroupReason is what a group keeps of the error of its first member that did
-// not succeed. With ChordError around it, it still fits into a Failure.
+// GroupReason cuts the error of the first failed member to the size that a group stores.
+// With the words of ChordError around it, it still fits into a Failure.
 func GroupReason(reason string) string { return utf8text.Cut(reason, MaxReason) }
 
-// ChordError is the Error of a callback that will never run.
+// ChordError is the Error of a callback that cannot run because a member failed.
 func ChordError(member, reason string) string {
 	if reason == "" {
 		return "member " + member + " of the group did not succeed"

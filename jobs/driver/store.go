@@ -8,24 +8,23 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Defaults that every store shares.
+// Defaults of all stores.
 const (
-	// DefaultLeaseTTL is how long a task stays with a worker that has not
-	// been heard of. Shorter gave duplicates under lock contention.
+	// DefaultLeaseTTL is the time after which a lease expires unless it is extended.
+	// Shorter times caused duplicate attempts under lock contention.
 	DefaultLeaseTTL = 30 * time.Second
-	// DefaultMaxLost is how often a task may take its worker down, or be with
-	// one that goes down, before it is dead.
+	// DefaultMaxLost is the number of lost leases after which a task is dead.
 	DefaultMaxLost = 5
-	// SuspectAfter is how many lost leases make a task a suspect, see Leaser.
+	// SuspectAfter is the number of lost leases after which a task is a suspect, see
+	// Leaser.
 	SuspectAfter = 2
-	// DefaultKeep is how long a task that has ended can be looked at.
+	// DefaultKeep is the retention time of tasks and groups that have ended.
 	DefaultKeep = 7 * 24 * time.Hour
 )
 
-// Store keeps accepted tasks until they have ended, and their results after.
-// The delivery guarantee rests on it: once Enqueue has returned, the task is
-// on disk and will be leased, again and again if need be, until an attempt of
-// it is finished. Every implementation passes the suite in jobs/jobstest.
+// Store is a task store. It keeps a task until it has ended, and its result for the
+// retention time after that. The delivery guarantee depends on it: once Enqueue has
+// returned, the task is on disk, and it is leased again until an attempt is finished.
 //
 // All methods may be called from many goroutines and processes at once.
 type Store interface {
@@ -34,32 +33,32 @@ type Store interface {
 	Recorder
 	Gauger
 	Marker
-	// Close releases the store; leases that are held stay until they expire.
+	// Close releases the store. Current leases stay valid until they expire.
 	Close() error
 }
 
-// Gauger says how much there is to do.
+// Gauger measures the queues.
 type Gauger interface {
-	// Depth returns a Depth for each queue in which something waits, runs or is
-	// dead, and for each that is paused, sorted by name. It may read all of that.
+	// Depth returns a Depth for each queue that has waiting, running or dead tasks or is
+	// paused, sorted by name. It may read all of these tasks.
 	Depth(ctx context.Context) ([]Depth, error)
 }
 
-// Depth is what a queue holds now.
+// Depth counts the tasks of a queue.
 type Depth struct {
 	Queue     string        `json:"queue"`
-	Waiting   int           `json:"waiting"`   // due, and with no worker
-	Scheduled int           `json:"scheduled"` // not due yet: an eta, or the next attempt
-	Running   int           `json:"running"`   // with a worker
-	Dead      int           `json:"dead"`      // dead letters that are still kept
-	Oldest    time.Duration `json:"-"`         // how long the oldest of Waiting has been due; 0 if none is
-	Paused    bool          `json:"paused"`    // nothing is leased from it
+	Waiting   int           `json:"waiting"`   // due, without a worker
+	Scheduled int           `json:"scheduled"` // not due yet: RunAt is in the future
+	Running   int           `json:"running"`   // leased by a worker
+	Dead      int           `json:"dead"`      // dead letters
+	Oldest    time.Duration `json:"-"`         // age of the oldest waiting task since it was due; 0 if none waits
+	Paused    bool          `json:"paused"`    // true if no tasks are leased from the queue
 
-	// Broken is why the store cannot serve the queue; empty if it can.
+	// Broken is the reason why the store cannot serve the queue; empty if it can.
 	Broken string `json:"broken,omitempty"`
 }
 
-// MarshalJSON writes Oldest as oldest_seconds.
+// MarshalJSON encodes Oldest as oldest_seconds.
 func (d Depth) MarshalJSON() ([]byte, error) {
 	type plain Depth
 	return json.Marshal(struct {
@@ -68,9 +67,9 @@ func (d Depth) MarshalJSON() ([]byte, error) {
 	}{plain(d), d.Oldest.Seconds()})
 }
 
-// Marker remembers moments by name, for as long as the store.
+// Marker stores times by name, without a time limit. The scheduler uses it.
 type Marker interface {
-	// Mark moves the named mark forward to a moment, of which microseconds are
-	// kept, and returns where it was: zero if it is new. It never moves back.
+	// Mark sets the named time to the given one if that is later, with microseconds, and
+	// returns the time before: zero if there was none.
 	Mark(ctx context.Context, name string, to time.Time) (was time.Time, err error)
 }

@@ -7,35 +7,34 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Bounds of the texts that a task collects. A task is written anew at each
-// change, so it must stay of a size. Stores cut nothing themselves: they keep
-// what Outcome.Bounded, GroupReason, Note and LogLines return.
+// Limits of the texts of a task. They are limited because a store writes the whole task
+// at each change. Stores do not cut texts themselves: they store what Outcome.Bounded,
+// GroupReason, Note and LogLines return.
 const (
 	MaxError   = 64 << 10         // bytes of Task.Error
 	MaxFailure = 4 << 10          // bytes of each text in Task.Failures
 	MaxNote    = 4 << 10          // bytes of Task.Note
 	MaxLog     = 64 << 10         // bytes of a task's log
-	MaxLogLine = 16 << 10         // bytes of a line of it
-	MaxReason  = MaxFailure - 256 // bytes of Group.Error; leaves room for an id and ChordError's words
+	MaxLogLine = 16 << 10         // bytes of a line of the log
+	MaxReason  = MaxFailure - 256 // bytes of Group.Error, with room for the words of ChordError
 
-	// MaxFailures is how many Failures are kept, the newest.
+	// MaxFailures is the number of failures that are kept, the newest ones.
 	MaxFailures = jobs.MaxRetries
 )
 
-// AddFailure appends to a task's failures and drops the oldest beyond
-// MaxFailures.
+// AddFailure appends a failure, cut to MaxFailure, and keeps the newest MaxFailures.
 func AddFailure(all []jobs.Failure, f jobs.Failure) []jobs.Failure {
 	f.Error = utf8text.Cut(f.Error, MaxFailure)
 	all = append(all, f)
 	return all[max(0, len(all)-MaxFailures):]
 }
 
-// Note is what a task keeps of what its handler says.
+// Note cuts the note of Job.Progress to MaxNote.
 func Note(text string) string { return utf8text.Cut(text, MaxNote) }
 
-// LogLines returns lines as they are added to a task's log: each ends, none is
-// longer than MaxLogLine, and together they are at most MaxLog bytes, the last
-// ones. So a store may cut the log at any end of a line, see CutLog.
+// LogLines returns the lines of text as a log stores them: each ends with a newline and
+// has at most MaxLogLine bytes, and the last MaxLog bytes are kept. A store can thus cut
+// a log at any newline, see CutLog.
 func LogLines(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -45,7 +44,7 @@ func LogLines(text string) string {
 	return CutLog(b.String())
 }
 
-// CutLog keeps the last whole lines of a log that fit into MaxLog bytes.
+// CutLog returns the last whole lines of a log that fit into MaxLog bytes.
 func CutLog(text string) string {
 	if len(text) <= MaxLog {
 		return text

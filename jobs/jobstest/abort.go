@@ -10,15 +10,15 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var abortStories = []story{
-	{"a cancelled workflow that waits never starts", (*suite).abortsWaiting},
-	{"a cancelled workflow goes no further", (*suite).abortsChain},
+var abortChecks = []check{
+	{"the waiting tasks of a cancelled workflow never start", (*suite).abortsWaiting},
+	{"a cancelled chain enqueues no further task", (*suite).abortsChain},
 	{"a cancelled group ends with all of its members", (*suite).abortsGroup},
 	{"a cancelled chord ends its callback", (*suite).abortsCallback},
-	{"what a failed chord has left can be cancelled", (*suite).abortsRest},
-	{"a task alone can be cancelled as a workflow", (*suite).abortsTask},
-	{"what has ended, or is part of another, is no workflow to cancel", (*suite).abortsNothing},
-	{"a workflow is cancelled while it goes on", (*suite).abortsAtOnce},
+	{"the remaining members of a failed chord can be cancelled", (*suite).abortsRest},
+	{"a single task can be cancelled as a workflow", (*suite).abortsTask},
+	{"ended workflows and tasks inside a workflow cannot be cancelled as one", (*suite).abortsNothing},
+	{"cancelling a workflow while its tasks finish leaves no task", (*suite).abortsAtOnce},
 }
 
 func abort(t *testing.T, st driver.Store, id string) {
@@ -30,7 +30,7 @@ func abort(t *testing.T, st driver.Store, id string) {
 	}
 }
 
-// wantAborted fails unless a task was cancelled with its workflow, for good.
+// wantAborted fails unless a task was cancelled with its workflow and cannot be requeued.
 func wantAborted(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	got := wantState(t, st, id, jobs.StateCancelled)
@@ -177,8 +177,8 @@ func (s *suite) abortsNothing(t *testing.T) {
 	}
 }
 
-// However a cancel and the step of a chain to its next task fall together, nothing
-// of the chain is left.
+// If a cancel and the end of a task of the chain happen at the same time, no task of the
+// chain is left.
 func (s *suite) abortsAtOnce(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	for round := range 20 {

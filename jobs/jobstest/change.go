@@ -9,14 +9,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var changeStories = []story{
-	{"a cancelled task that waits never starts", (*suite).cancelsWaiting},
-	{"a cancelled task that runs is lost to its worker", (*suite).cancelsRunning},
-	{"a cancelled suspect makes room for the next", (*suite).cancelsSuspect},
+var changeChecks = []check{
+	{"a waiting task that is cancelled never starts", (*suite).cancelsWaiting},
+	{"the worker of a cancelled task loses its lease", (*suite).cancelsRunning},
+	{"after a suspect is cancelled its owner can lease another", (*suite).cancelsSuspect},
 	{"a cancelled member is counted and ends the chord", (*suite).cancelsMember},
-	{"what has ended cannot be cancelled", (*suite).cancelsNothing},
-	{"a failed, cancelled or dead task can be tried again", (*suite).requeues},
-	{"what has not failed by itself cannot be tried again", (*suite).requeuesNothing},
+	{"a task that has ended cannot be cancelled", (*suite).cancelsNothing},
+	{"a failed, cancelled or dead task can be requeued", (*suite).requeues},
+	{"other tasks cannot be requeued", (*suite).requeuesNothing},
 }
 
 func cancel(t *testing.T, st driver.Store, id string) *jobs.Task {

@@ -9,12 +9,12 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var chordStories = []story{
+var chordChecks = []check{
 	{"a chord of a hundred runs its callback once, with a hundred results", (*suite).hundredSucceed},
 	{"a chord of a hundred names the member that failed", (*suite).hundredFail},
 }
 
-// hundred accepts a chord of a hundred and leases all of it.
+// hundred enqueues a chord of a hundred members and leases all of them.
 func (s *suite) hundred(t *testing.T, st driver.Store) []*driver.Lease {
 	t.Helper()
 	callback := task("callback")

@@ -7,10 +7,10 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var closeStories = []story{
+var closeChecks = []check{
 	{"a closed store is unavailable", (*suite).closed},
-	{"closing ends those who wait", (*suite).closeEndsWaiting},
-	{"leases outlive the handle they were made with", (*suite).leasesOutlive},
+	{"closing a store ends waiting calls", (*suite).closeEndsWaiting},
+	{"leases stay valid after their store handle is closed", (*suite).leasesOutlive},
 }
 
 func (s *suite) closed(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var depthStories = []story{
-	{"depth counts what is in each queue", (*suite).depths},
+var depthChecks = []check{
+	{"depth counts the tasks of each queue", (*suite).depths},
 	{"an empty store has no queues", (*suite).noDepth},
 }
 

@@ -15,13 +15,13 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var enqueueStories = []story{
+var enqueueChecks = []check{
 	{"a task reads back as it was given", (*suite).readsBack},
-	{"what is left out has its default", (*suite).defaults},
-	{"arguments survive whatever their size and script", (*suite).arguments},
+	{"fields that are left out get their defaults", (*suite).defaults},
+	{"arguments of any size and script are stored unchanged", (*suite).arguments},
 	{"the same id is one task", (*suite).sameID},
-	{"the same id from everywhere at once is one task", (*suite).sameIDAtOnce},
-	{"a task that is not there is ErrNotFound", (*suite).notFound},
+	{"the same id enqueued concurrently is one task", (*suite).sameIDAtOnce},
+	{"a missing task is ErrNotFound", (*suite).notFound},
 }
 
 func (s *suite) readsBack(t *testing.T) {

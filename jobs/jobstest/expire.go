@@ -11,15 +11,15 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var expireStories = []story{
-	{"a task that was not begun in time is cancelled, and never starts", (*suite).expiresWaiting},
-	{"a task that was not begun in time ends although nobody looks for work", (*suite).expiresAlone},
-	{"a task that was begun in time does not expire", (*suite).expiresNotBegun},
+var expireChecks = []check{
+	{"an expired task is cancelled and never starts", (*suite).expiresWaiting},
+	{"an expired task ends even if no worker calls Lease", (*suite).expiresAlone},
+	{"a task that has started does not expire", (*suite).expiresNotBegun},
 	{"an expired member ends the chord", (*suite).expiresMember},
-	{"an expired task can be tried again, and has time then", (*suite).expiresRequeued},
+	{"an expired task can be requeued and does not expire again", (*suite).expiresRequeued},
 }
 
-// soonGone is a task that expires shortly.
+// soonGone returns a task that expires soon.
 func (s *suite) soonGone(id string) jobs.NewTask {
 	n := task(id)
 	n.Expires = time.Now().Add(shortly)
@@ -38,7 +38,7 @@ func wantExpired(t *testing.T, st driver.Store, id string) *jobs.Task {
 func (s *suite) expiresWaiting(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	r := by("w", 10)
-	r.Queues = []string{"elsewhere"} // it looks for other work, and finds this on the way
+	r.Queues = []string{"elsewhere"} // Lease for another queue also cancels expired tasks
 	later := s.soonGone("later")
 	later.RunAt = time.Now().Add(time.Hour)
 	before := enqueue(t, st, s.soonGone("queued"))
@@ -101,8 +101,8 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 	}
 }
 
-// begunInTime leases a task that expires soon after, when past is over. Where
-// the machine was too slow for that, it gives the next one more time.
+// begunInTime leases a task before its Expires, and returns when that is past. If the
+// machine is too slow, it tries again with more time.
 func begunInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, past time.Time) {
 	t.Helper()
 	for in := shortly; in < patience; in *= 2 {

@@ -13,14 +13,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var finishStories = []story{
-	{"success keeps result and artifacts", (*suite).succeeds},
-	{"an attempt that ends the task without success keeps its error", (*suite).fails},
-	{"a retrying task waits for its time and keeps every failure", (*suite).retries},
-	{"what is no outcome is refused", (*suite).noOutcome},
-	{"next tasks are accepted with the outcome", (*suite).next},
-	{"a next task that is there already is left alone", (*suite).nextTwice},
-	{"one attempt finishes once, however many say so", (*suite).finishOnce},
+var finishChecks = []check{
+	{"a success stores result and artifacts", (*suite).succeeds},
+	{"a failed task stores its error", (*suite).fails},
+	{"a retrying task waits until RetryAt and keeps all failures", (*suite).retries},
+	{"an invalid outcome is refused", (*suite).noOutcome},
+	{"next tasks are enqueued with the outcome", (*suite).next},
+	{"a next task that exists already is not changed", (*suite).nextTwice},
+	{"an attempt finishes once, also with concurrent calls", (*suite).finishOnce},
 }
 
 func (s *suite) succeeds(t *testing.T) {

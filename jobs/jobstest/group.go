@@ -13,20 +13,20 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var groupStories = []story{
+var groupChecks = []check{
 	{"a group counts its members", (*suite).groupCounts},
-	{"a chord runs once, with the results in order", (*suite).chord},
+	{"a callback runs once, with the results in order", (*suite).chord},
 	{"an immutable callback keeps its arguments", (*suite).chordImmutable},
-	{"a member that does not succeed ends the chord", (*suite).chordFails},
-	{"a member that dies ends the chord", (*suite).chordDies},
+	{"a member that fails ends the chord", (*suite).chordFails},
+	{"a dead member ends the chord", (*suite).chordDies},
 	{"a member that is retried is counted once", (*suite).chordRetries},
-	{"members that end at once trigger one callback", (*suite).chordAtOnce},
-	{"the same group is one", (*suite).sameGroup},
-	{"a group is accepted whole or not at all", (*suite).groupTaken},
-	{"a group that is not there is ErrNotFound", (*suite).noGroup},
+	{"members that end concurrently enqueue one callback", (*suite).chordAtOnce},
+	{"enqueueing a group twice is one group", (*suite).sameGroup},
+	{"a group is accepted completely or not at all", (*suite).groupTaken},
+	{"a missing group is ErrNotFound", (*suite).noGroup},
 }
 
-// members are tasks that id begins, n of them.
+// members returns n tasks whose ids start with id.
 func members(id string, n int) (all []jobs.NewTask) {
 	for i := range n {
 		all = append(all, task(fmt.Sprint(id, "-", i)))
@@ -50,7 +50,7 @@ func group(t *testing.T, st driver.Store) *jobs.Group {
 	return g
 }
 
-// chordOf is a group of two with a callback that only callback knows.
+// chordOf returns a chord of two members whose callback only the request callback gets.
 func chordOf(n int) jobs.NewGroup {
 	return jobs.NewGroup{ID: "g", Members: members("m", n), Callback: &jobs.NewTask{ID: "c", Name: "callback", Queue: "after", Args: json.RawMessage(`["first"]`)}}
 }
@@ -150,7 +150,7 @@ func (s *suite) chordFails(t *testing.T) {
 	}
 }
 
-// wantEnded fails unless the callback has failed and says why.
+// wantEnded fails unless the callback has failed with the right error.
 func (s *suite) wantEnded(t *testing.T, st driver.Store, member, reason string) {
 	t.Helper()
 	c := wantState(t, st, "c", jobs.StateFailed)

@@ -12,19 +12,19 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// patience is how long a story waits for what must happen at all.
+// patience is the time limit for what must happen.
 const patience = 60 * time.Second
 
-// errDone is the cause that the suite ends contexts with.
-var errDone = errors.New("the story has seen enough")
+// errDone is the cause with which the suite ends contexts.
+var errDone = errors.New("the check is done")
 
-// handle is a handle whose leases do not expire during a story.
+// handle opens a handle whose leases do not expire during a check.
 func (s *suite) handle(t *testing.T) driver.Store {
 	t.Helper()
 	return s.closing(t, s.options())
 }
 
-// expiring is a handle whose leases expire after shortLease.
+// expiring opens a handle whose leases expire after shortLease.
 func (s *suite) expiring(t *testing.T) driver.Store {
 	t.Helper()
 	o := s.options()
@@ -32,7 +32,7 @@ func (s *suite) expiring(t *testing.T) driver.Store {
 	return s.closing(t, o)
 }
 
-// keeping is a handle that keeps what has ended for so long.
+// keeping opens a handle with the retention time keep.
 func (s *suite) keeping(t *testing.T, keep time.Duration) driver.Store {
 	t.Helper()
 	o := s.options()
@@ -42,7 +42,7 @@ func (s *suite) keeping(t *testing.T, keep time.Duration) driver.Store {
 
 func (s *suite) options() Options { return Options{LeaseTTL: longLease, MaxLost: s.MaxLost} }
 
-// closing is a handle that is closed with the test.
+// closing opens a handle that is closed at the end of the test.
 func (s *suite) closing(t *testing.T, o Options) driver.Store {
 	t.Helper()
 	st := s.open(t, o)
@@ -56,7 +56,7 @@ func (s *suite) closing(t *testing.T, o Options) driver.Store {
 
 func task(id string) jobs.NewTask { return jobs.NewTask{ID: id, Name: "work"} }
 
-// by is a request of owner for tasks made by task.
+// by returns a request of owner for tasks that the function task makes.
 func by(owner string, max int) driver.LeaseRequest {
 	return driver.LeaseRequest{Owner: owner, Queues: []string{jobs.DefaultQueue}, Names: []string{"work"}, Max: max}
 }
@@ -68,20 +68,20 @@ func enqueue(t *testing.T, st driver.Store, n jobs.NewTask) *jobs.Task {
 		t.Fatalf("Enqueue %s: %v", n.ID, err)
 	}
 	if !created {
-		t.Fatalf("Enqueue %s: there was one already", n.ID)
+		t.Fatalf("Enqueue %s: the task exists already", n.ID)
 	}
 	return got
 }
 
-// due is a task that has been due for as long as others made by it.
+// due returns a task that has been due for a minute.
 func due(id string) jobs.NewTask {
 	n := task(id)
 	n.RunAt = time.Now().Add(-time.Minute)
 	return n
 }
 
-// enqueueMany accepts n tasks like one, with -0000 and so on after its id, from
-// many goroutines at once.
+// enqueueMany enqueues n tasks like one, with -0000 and so on after its id, from many
+// goroutines at once.
 func enqueueMany(t *testing.T, st driver.Store, one jobs.NewTask, n int) {
 	t.Helper()
 	const callers = 32
@@ -107,7 +107,7 @@ func enqueueMany(t *testing.T, st driver.Store, one jobs.NewTask, n int) {
 	}
 }
 
-// lease takes what is due, and fails if nothing comes within patience.
+// lease leases what is due, and fails if there is nothing within patience.
 func lease(t *testing.T, st driver.Store, r driver.LeaseRequest) []*driver.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -127,7 +127,7 @@ func leaseOne(t *testing.T, st driver.Store, owner string) *driver.Lease {
 	return lease(t, st, by(owner, 1))[0]
 }
 
-// leaseSoon is leaseOne for goroutines: nil and an error instead of FailNow.
+// leaseSoon is leaseOne for other goroutines: it returns nil instead of calling FailNow.
 func leaseSoon(t *testing.T, st driver.Store) *driver.Lease {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -139,14 +139,14 @@ func leaseSoon(t *testing.T, st driver.Store) *driver.Lease {
 	return got[0]
 }
 
-// leaseNone fails if anything is due now or becomes so within a short time.
+// leaseNone fails if a task is due now or becomes due within a short time.
 func (s *suite) leaseNone(t *testing.T, st driver.Store, r driver.LeaseRequest) {
 	t.Helper()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), shortly, errDone)
 	defer cancel()
 	got, err := st.Lease(ctx, r)
 	if !errors.Is(err, errDone) {
-		t.Fatalf("Lease = %v, %v; want nothing until the context's end", ids(got), err)
+		t.Fatalf("Lease = %v, %v; want no tasks until the end of the context", ids(got), err)
 	}
 }
 
@@ -182,7 +182,7 @@ func wantError(t *testing.T, what string, got, want error) {
 	}
 }
 
-// wantSame fails if a task is not what it was.
+// wantSame fails if a task has changed.
 func wantSame(t *testing.T, st driver.Store, before *jobs.Task) {
 	t.Helper()
 	if now := get(t, st, before.ID); !reflect.DeepEqual(now, before) {
@@ -198,12 +198,12 @@ func ids(leases []*driver.Lease) []string {
 	return out
 }
 
-// wantLate fails if something came before its time. By how much it came late is
-// the machine's and for benchmarks; it is logged.
+// wantLate fails if something happened too early. How late it was depends on the machine;
+// it is logged only.
 func wantLate(t *testing.T, what string, late time.Duration) {
 	t.Helper()
 	if late < 0 {
-		t.Errorf("%s came %v before its time", what, -late)
+		t.Errorf("%s happened %v too early", what, -late)
 	}
-	t.Logf("%s came %v late", what, late)
+	t.Logf("%s happened %v late", what, late)
 }

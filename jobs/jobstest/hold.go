@@ -10,15 +10,15 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var holdStories = []story{
-	{"a lease lasts its time from when it was last extended", (*suite).extends},
-	{"an expired lease is handed over as the next attempt", (*suite).expires},
-	{"an expired lease that nobody took is still current", (*suite).expiredButCurrent},
+var holdChecks = []check{
+	{"a lease expires its full time after the last extension", (*suite).extends},
+	{"a task with an expired lease is leased as the next attempt", (*suite).expires},
+	{"an expired lease stays current until another worker leases the task", (*suite).expiredButCurrent},
 	{"a stale lease changes nothing", (*suite).stale},
 	{"the lease of an ended attempt is lost", (*suite).ended},
 	{"a released task is due at once", (*suite).releases},
-	{"a released task keeps its place", (*suite).releaseKeepsPlace},
-	{"progress is clear for the next attempt", (*suite).progressCleared},
+	{"a released task keeps its place in the queue", (*suite).releaseKeepsPlace},
+	{"progress and note are empty at the next attempt", (*suite).progressCleared},
 }
 
 func (s *suite) extends(t *testing.T) {
@@ -39,7 +39,7 @@ func (s *suite) extends(t *testing.T) {
 			t.Fatalf("Extend: %v", err)
 		}
 		if len(lost) > 0 {
-			break // the story was late itself, or the store was early: see below
+			break // the check was late, or the store too early: see below
 		}
 		extended = now
 	}
@@ -127,7 +127,7 @@ func (s *suite) stale(t *testing.T) {
 	finish(t, other, current, driver.Outcome{State: jobs.StateSuccess})
 }
 
-// refused tries all that can be said with a lease that is not current.
+// refused tries all calls with a lease that is not current.
 func (s *suite) refused(t *testing.T, st driver.Store, l *driver.Lease, id string) {
 	t.Helper()
 	ctx := t.Context()

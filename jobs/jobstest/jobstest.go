@@ -1,7 +1,6 @@
-// Package jobstest is the conformance suite that every jobs.Store passes. Each
-// story in it states one promise of the interface and tries to break it; what
-// only one technology promises, power loss and full disks among it, is tested
-// where that is implemented.
+// Package jobstest is the conformance suite that every driver.Store must pass. Each check
+// states one promise of the interface and tries to break it. Promises of a single store,
+// such as those about power loss and full disks, are tested in its own package.
 package jobstest
 
 import (
@@ -11,67 +10,67 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Options are the settings of a store that a story needs.
+// Options are the settings of a store that a check needs.
 type Options struct {
 	LeaseTTL time.Duration
 	MaxLost  int
-	// Keep is how long ended tasks are kept; 0 means the default of the store.
+	// Keep is the retention time; 0 is the default of the store.
 	Keep time.Duration
 }
 
 const (
-	// longLease is the lease time of stories that are not about expiry: no
-	// machine is so slow that a lease expires before the story has ended.
+	// longLease is the lease time of checks that are not about expiry. It is so long
+	// that no lease expires during a check, even on a slow machine.
 	longLease = time.Hour
-	// shortLease is the lease time of stories that wait for leases to expire.
-	// They hold however late the story itself is: they check the order of
-	// events, and that nothing came before its time.
+	// shortLease is the lease time of checks that wait for leases to expire. They pass
+	// on a slow machine, too: they check the order of events, and that nothing happens
+	// too early.
 	shortLease = 400 * time.Millisecond
-	// shortly is how far ahead stories set a time that they wait for, and how
-	// long they watch that nothing happens.
+	// shortly is the delay of times that checks wait for, and the time during which they
+	// check that nothing happens.
 	shortly = 100 * time.Millisecond
 	maxLost = 3
 )
 
-// Run runs the suite as parallel subtests of t. open returns another handle on a
-// store: all calls with one t share it, as processes would, and for each t it is
-// a new, empty one. The suite closes the handles.
+// Run runs the suite as parallel subtests of t. open opens a handle of a store. All calls
+// with the same t must return handles of one store, as several processes have them; each
+// t gets a new, empty store. The suite closes the handles.
 func Run(t *testing.T, open func(t *testing.T, o Options) driver.Store) {
 	s := &suite{open: open, MaxLost: maxLost}
 	for _, g := range []struct {
-		name    string
-		stories []story
+		name   string
+		checks []check
 	}{
-		{"Enqueue", enqueueStories},
-		{"Lease", leaseStories},
-		{"Schedule", scheduleStories},
-		{"Hold", holdStories},
-		{"Lost", lostStories},
-		{"Suspect", suspectStories},
-		{"Finish", finishStories},
-		{"Group", groupStories},
-		{"Chord", chordStories},
-		{"Reserve", reserveStories},
-		{"Abort", abortStories},
-		{"Keep", keepStories},
-		{"Depth", depthStories},
-		{"Watch", watchStories},
-		{"List", listStories},
-		{"Change", changeStories},
-		{"Purge", purgeStories},
-		{"Expire", expireStories},
-		{"Unique", uniqueStories},
-		{"Pause", pauseStories},
-		{"Rate", rateStories},
-		{"Log", logStories},
-		{"Text", textStories},
-		{"Close", closeStories},
+		{"Enqueue", enqueueChecks},
+		{"Lease", leaseChecks},
+		{"Schedule", scheduleChecks},
+		{"Hold", holdChecks},
+		{"Lost", lostChecks},
+		{"Suspect", suspectChecks},
+		{"Finish", finishChecks},
+		{"Group", groupChecks},
+		{"Chord", chordChecks},
+		{"Reserve", reserveChecks},
+		{"Abort", abortChecks},
+		{"Keep", keepChecks},
+		{"Depth", depthChecks},
+		{"Watch", watchChecks},
+		{"List", listChecks},
+		{"Change", changeChecks},
+		{"Purge", purgeChecks},
+		{"Expire", expireChecks},
+		{"Unique", uniqueChecks},
+		{"Pause", pauseChecks},
+		{"Rate", rateChecks},
+		{"Log", logChecks},
+		{"Text", textChecks},
+		{"Close", closeChecks},
 	} {
 		t.Run(g.name, func(t *testing.T) {
-			for _, st := range g.stories {
-				t.Run(st.promise, func(t *testing.T) {
+			for _, c := range g.checks {
+				t.Run(c.promise, func(t *testing.T) {
 					t.Parallel()
-					st.tell(s, t)
+					c.run(s, t)
 				})
 			}
 		})
@@ -83,8 +82,8 @@ type suite struct {
 	MaxLost int
 }
 
-// story is one promise and the attempt to break it.
-type story struct {
+// check is a promise and the test that tries to break it.
+type check struct {
 	promise string
-	tell    func(*suite, *testing.T)
+	run     func(*suite, *testing.T)
 }

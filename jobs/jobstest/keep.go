@@ -11,16 +11,16 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var keepStories = []story{
-	{"what has ended is kept for its time, then gone", (*suite).keeps},
-	{"what has not ended never expires", (*suite).keepsWaiting},
-	{"a group outlives its members' results", (*suite).keepsResults},
+var keepChecks = []check{
+	{"an ended task is kept for its retention time, then removed", (*suite).keeps},
+	{"a task that has not ended is never removed", (*suite).keepsWaiting},
+	{"a group and its members are kept until the group has ended", (*suite).keepsResults},
 }
 
-// keep is how long these stories let ended tasks be kept.
+// keep is the retention time of these checks.
 const keep = 300 * time.Millisecond
 
-// wantGone waits until a task is not there any more.
+// wantGone waits until a task is removed.
 func wantGone(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	testutil.Eventually(t, id+" is gone", func() bool {

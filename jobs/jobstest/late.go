@@ -11,9 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// BenchmarkLateness measures how late scheduled tasks are leased: a thousand of
-// them, accepted by one handle and leased by another. It reports the median, the
-// 99th percentile and the maximum.
+// BenchmarkLateness measures how late scheduled tasks are leased: a thousand tasks, accepted
+// by one handle and leased by another. It reports p50, p99 and the maximum.
 func BenchmarkLateness(b *testing.B, accepts, leases driver.Store) {
 	for _, apart := range []time.Duration{0, time.Millisecond} {
 		b.Run(fmt.Sprint("apart=", apart), func(b *testing.B) {
@@ -32,8 +31,8 @@ func BenchmarkLateness(b *testing.B, accepts, leases driver.Store) {
 	}
 }
 
-// lateness schedules a thousand tasks, each due that much after the one before,
-// and returns by how much the lease of each was late.
+// lateness schedules a thousand tasks, each due the same time after the one before, and
+// returns how late the lease of each was.
 func lateness(b *testing.B, accepts, leases driver.Store, apart time.Duration) (late []time.Duration) {
 	b.Helper()
 	const tasks = 1000

@@ -14,16 +14,16 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var leaseStories = []story{
-	{"a lease begins an attempt", (*suite).beginsAttempt},
+var leaseChecks = []check{
+	{"a lease starts an attempt", (*suite).beginsAttempt},
 	{"first in, first out", (*suite).fifo},
-	{"what came due first comes first", (*suite).oldestFirst},
-	{"queues come in order of priority", (*suite).priority},
-	{"a worker gets only what it knows", (*suite).names},
-	{"no more than Max", (*suite).max},
-	{"a task goes to one worker of many", (*suite).oneOfMany},
-	{"a waiting lease sees what another handle accepts", (*suite).leaseWakes},
-	{"a lease ends with its context", (*suite).leaseEnds},
+	{"the task that became due first is leased first", (*suite).oldestFirst},
+	{"queues are served in order of priority", (*suite).priority},
+	{"a worker gets only tasks that it can run", (*suite).names},
+	{"Lease returns no more than Max tasks", (*suite).max},
+	{"a task is leased by one of many workers", (*suite).oneOfMany},
+	{"a waiting Lease returns a task that another handle accepts", (*suite).leaseWakes},
+	{"Lease ends with its context", (*suite).leaseEnds},
 }
 
 func (s *suite) beginsAttempt(t *testing.T) {
@@ -135,8 +135,8 @@ func (s *suite) oneOfMany(t *testing.T) {
 	handles := []driver.Store{s.handle(t), s.handle(t)}
 	enqueueMany(t, handles[0], task("t"), tasks)
 
-	story := t.Context()
-	ctx, cancel := context.WithCancelCause(story)
+	test := t.Context()
+	ctx, cancel := context.WithCancelCause(test)
 	defer cancel(nil)
 	var mu sync.Mutex
 	taken := map[string]int{}
@@ -159,7 +159,7 @@ func (s *suite) oneOfMany(t *testing.T) {
 				}
 				mu.Unlock()
 				for _, l := range got {
-					if err := st.Finish(story, l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
+					if err := st.Finish(test, l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 						t.Error(err)
 					}
 				}

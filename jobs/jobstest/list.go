@@ -11,15 +11,15 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var listStories = []story{
-	{"a list is newest first and its pages hold each task once", (*suite).pages},
+var listChecks = []check{
+	{"a list is newest first, with each task on one page", (*suite).pages},
 	{"a list is filtered by state, name and queue", (*suite).filters},
 	{"an empty store lists nothing", (*suite).listsNothing},
-	{"what has expired is on no list", (*suite).listForgets},
+	{"tasks past their retention time are not listed", (*suite).listForgets},
 	{"a page of large tasks ends early", (*suite).pageBytes},
 }
 
-// listAll follows the pages.
+// listAll reads all pages.
 func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 	t.Helper()
 	for range 1000 {
@@ -27,8 +27,8 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 		if err != nil {
 			t.Fatalf("List %+v: %v", q, err)
 		}
-		if len(p.Tasks) > q.Size() {
-			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.Size())
+		if len(p.Tasks) > q.PageSize() {
+			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.PageSize())
 		}
 		for _, each := range p.Tasks {
 			all = append(all, each.ID)
@@ -138,7 +138,7 @@ func (s *suite) listForgets(t *testing.T) {
 
 func (s *suite) pageBytes(t *testing.T) {
 	st := s.handle(t)
-	large := make([]byte, jobs.PageBytes/4)
+	large := make([]byte, driver.PageBytes/4)
 	for i := range large {
 		large[i] = 'x'
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var logStories = []story{
-	{"a log holds the lines of all attempts", (*suite).logs},
-	{"of a long log the last whole lines are kept", (*suite).logIsBounded},
-	{"a log goes with its task", (*suite).logForgets},
+var logChecks = []check{
+	{"a log has the lines of all attempts", (*suite).logs},
+	{"the last whole lines of a long log are kept", (*suite).logIsBounded},
+	{"a log is removed with its task", (*suite).logForgets},
 	{"a stale lease logs nothing", (*suite).logFenced},
-	{"a mark moves forward only", (*suite).marks},
+	{"a mark never moves back", (*suite).marks},
 }
 
 func appendLog(t *testing.T, st driver.Store, l *driver.Lease, lines string) {
@@ -25,7 +25,7 @@ func appendLog(t *testing.T, st driver.Store, l *driver.Lease, lines string) {
 	}
 }
 
-// wantLog looks at the log of the task a.
+// wantLog checks the log of the task a.
 func wantLog(t *testing.T, st driver.Store, want string) {
 	t.Helper()
 	if got, err := st.Log(t.Context(), "a"); err != nil || got != want {
@@ -98,7 +98,7 @@ func (s *suite) logForgets(t *testing.T) {
 	wantLog(t, st, "")
 }
 
-// cancelSoon cancels a task that may be gone in an instant.
+// cancelSoon cancels a task that may be removed at any time.
 func cancelSoon(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	if _, err := st.Cancel(t.Context(), id); err != nil {

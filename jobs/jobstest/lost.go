@@ -11,10 +11,10 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var lostStories = []story{
-	{"what a dead worker held is due at once", (*suite).reclaims},
-	{"reclaiming from nobody is harmless", (*suite).reclaimsNothing},
-	{"a task that loses MaxLost workers is dead", (*suite).deadByReclaim},
+var lostChecks = []check{
+	{"the tasks of a dead worker are due at once after Reclaim", (*suite).reclaims},
+	{"Reclaim of an unknown owner changes nothing", (*suite).reclaimsNothing},
+	{"a task that is reclaimed MaxLost times is dead", (*suite).deadByReclaim},
 	{"a task whose leases expire MaxLost times is dead", (*suite).deadByExpiry},
 	{"a dead task does not delay the others", (*suite).othersGoOn},
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var pauseStories = []story{
-	{"nothing begins in a paused queue, and all does when it is resumed", (*suite).pauses},
-	{"what runs in a paused queue goes on", (*suite).pausesRunning},
-	{"a queue that nobody has used can be paused", (*suite).pausesNothing},
+var pauseChecks = []check{
+	{"tasks of a paused queue start when it is resumed", (*suite).pauses},
+	{"running tasks of a paused queue continue", (*suite).pausesRunning},
+	{"an unused queue can be paused", (*suite).pausesNothing},
 }
 
 func (s *suite) pauses(t *testing.T) {

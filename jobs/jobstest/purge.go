@@ -3,6 +3,7 @@ package jobstest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,11 +11,11 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var purgeStories = []story{
-	{"what waits is purged, what runs or has ended is not", (*suite).purges},
-	{"a purge takes only the states that were asked for", (*suite).purgesStates},
-	{"a purged member is counted, a dead one not twice", (*suite).purgesMembers},
-	{"ten thousand are purged page by page", (*suite).purgesMany},
+var purgeChecks = []check{
+	{"waiting tasks are purged, running and ended ones are not", (*suite).purges},
+	{"a purge ends only tasks in the given states", (*suite).purgesStates},
+	{"a purged member is counted once, also if it was dead", (*suite).purgesMembers},
+	{"ten thousand tasks are purged page by page", (*suite).purgesMany},
 }
 
 func purge(t *testing.T, st driver.Store, ids []string, states ...jobs.State) int {
@@ -41,7 +42,8 @@ func (s *suite) oneOfEach(t *testing.T, st driver.Store) (all []string) {
 	later.RunAt = time.Now().Add(time.Hour)
 	enqueue(t, st, later)
 	enqueue(t, st, task("queued"))
-	for _, state := range jobs.States {
+	for name := range strings.SplitSeq(jobs.StateNames(), ", ") {
+		state := jobs.State(name)
 		wantState(t, st, string(state), state)
 		all = append(all, string(state))
 	}

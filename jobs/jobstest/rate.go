@@ -10,14 +10,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var rateStories = []story{
-	{"a limited task begins no more often than that, whoever asks", (*suite).rates},
-	{"a limited task does not hold up others, and keeps its order", (*suite).rateKeepsOrder},
-	{"a limit holds for what is tried again", (*suite).rateOfRetries},
-	{"a limit that was another does not hold", (*suite).rateChanges},
+var rateChecks = []check{
+	{"the rate of a task limits all workers together", (*suite).rates},
+	{"a rate-limited task does not delay other tasks, and keeps its order", (*suite).rateKeepsOrder},
+	{"a rate also limits retries", (*suite).rateOfRetries},
+	{"a changed rate applies at once", (*suite).rateChanges},
 }
 
-// limited is a request for tasks of the names limited and work.
+// limited returns a request for tasks named limited and work.
 func limited(owner string, max int, every time.Duration) driver.LeaseRequest {
 	r := by(owner, max)
 	r.Names = append(r.Names, "limited")
@@ -27,7 +27,7 @@ func limited(owner string, max int, every time.Duration) driver.LeaseRequest {
 
 func (s *suite) rates(t *testing.T) {
 	handles := []driver.Store{s.handle(t), s.handle(t)}
-	every := jobs.RateSlack + shortly
+	every := driver.RateSlack + shortly
 	const n = 4
 	for i := range n {
 		one := task(fmt.Sprint("t", i))
@@ -43,7 +43,7 @@ func (s *suite) rates(t *testing.T) {
 		finish(t, handles[0], got[0], driver.Outcome{State: jobs.StateSuccess})
 	}
 	took := time.Since(began)
-	if least := (n-1)*every - jobs.RateSlack; took < least {
+	if least := (n-1)*every - driver.RateSlack; took < least {
 		t.Errorf("%d began within %v, the limit says %v", n, took, least)
 	}
 	// Without a limit, all at once.
@@ -67,7 +67,7 @@ func (s *suite) rateKeepsOrder(t *testing.T) {
 		enqueue(t, st, one)
 		enqueue(t, st, task(fmt.Sprint("quick-", i)))
 	}
-	every := jobs.RateSlack + shortly/2
+	every := driver.RateSlack + shortly/2
 	leases := lease(t, st, limited("w", 10, every))
 	got := ids(leases)
 	slices.Sort(got)
@@ -113,7 +113,7 @@ func (s *suite) rateChanges(t *testing.T) {
 	}
 	leaseOneOf(t, st, limited("w", 3, time.Hour), "a")
 	s.leaseNone(t, st, limited("w", 3, time.Hour))
-	every := jobs.RateSlack + shortly/2
+	every := driver.RateSlack + shortly/2
 	leaseOneOf(t, st, limited("w", 3, every), "b")
 	leaseOneOf(t, st, limited("w", 3, every), "c")
 }

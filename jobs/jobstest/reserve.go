@@ -15,38 +15,38 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var reserveStories = []story{
-	{"the ids of a workflow are taken from its acceptance on", (*suite).reserves},
+var reserveChecks = []check{
+	{"the ids of a workflow are reserved when it is accepted", (*suite).reserves},
 	{"tasks, groups and reservations share one space of ids", (*suite).oneSpace},
-	{"a workflow of which an id is taken is refused whole", (*suite).reservesAllOrNothing},
-	{"of workflows that share an id one is accepted", (*suite).reservesAtOnce},
-	{"a reservation goes over to the task that comes next", (*suite).handsOn},
-	{"success frees what can follow no more", (*suite).freesUnreached},
+	{"a workflow with an id that is in use is refused completely", (*suite).reservesAllOrNothing},
+	{"one of several workflows with a common id is accepted", (*suite).reservesAtOnce},
+	{"reservations pass to the next task of the workflow", (*suite).handsOn},
+	{"success frees the ids of tasks that can no longer follow", (*suite).freesUnreached},
 	{"a failed task keeps its reservations for another try", (*suite).keepsForRetry},
-	{"a reservation goes with the task that it comes after", (*suite).reservationExpires},
-	{"members and callback hand on what is reserved after them", (*suite).groupHandsOn},
-	{"the same workflow twice is one, and another is refused", (*suite).sameWorkflow},
-	{"ids that do not differ are refused", (*suite).sameIDInside},
-	{"after a task of no workflow nothing is reserved", (*suite).noWorkflow},
+	{"a reservation is removed with the task that precedes it", (*suite).reservationExpires},
+	{"members and callback pass on their reservations", (*suite).groupHandsOn},
+	{"the same workflow twice is one workflow, and a different one is refused", (*suite).sameWorkflow},
+	{"equal ids in a workflow are refused", (*suite).sameIDInside},
+	{"next tasks of a task without a workflow reserve no ids", (*suite).noWorkflow},
 }
 
-// first is a task that begins a workflow.
+// first returns a task that starts a workflow.
 func first(id string, followers ...string) jobs.NewTask {
 	n := task(id)
 	n.Followers = followers
 	return n
 }
 
-// wantTaken fails unless err says which id is taken, and by which workflow.
+// wantTaken fails unless err names the id that is in use and its workflow.
 func wantTaken(t *testing.T, what string, err error, id, workflow string) {
 	t.Helper()
-	taken, ok := errors.AsType[jobs.TakenError](err)
+	taken, ok := errors.AsType[driver.TakenError](err)
 	if !ok || taken.ID != id || taken.Workflow != workflow || !errors.Is(err, jobs.ErrTaken) {
 		t.Errorf("%s: %v; want that %s is taken by %q", what, err, id, workflow)
 	}
 }
 
-// refuseID tries every way to take an id.
+// refuseID tries every way to use an id.
 func refuseID(t *testing.T, st driver.Store, id, workflow string) {
 	t.Helper()
 	_, _, err := st.Enqueue(t.Context(), task(id))
@@ -87,7 +87,7 @@ func refuseLater(t *testing.T, st driver.Store, id, workflow string) {
 	}
 }
 
-// wantFree fails if a task, or anything else, has the id.
+// wantFree fails if the id is in use.
 func wantFree(t *testing.T, st driver.Store, id string) {
 	t.Helper()
 	n := task(id)
@@ -184,7 +184,7 @@ func (s *suite) reservesAtOnce(t *testing.T) {
 	}
 }
 
-// succeed ends the only task that is due, and is followed by next.
+// succeed finishes the only due task, with next as its next tasks.
 func succeed(t *testing.T, st driver.Store, id string, next ...jobs.NewTask) {
 	t.Helper()
 	l := leaseOne(t, st, "w")
@@ -224,8 +224,8 @@ func (s *suite) freesUnreached(t *testing.T) {
 	wantFree(t, st, "c")
 }
 
-// retryKeep is for how long stories keep what has ended in which something is done
-// with it before it is gone: long enough for a busy machine.
+// retryKeep is the retention time of checks that change an ended task before it is removed:
+// long enough for a busy machine.
 const retryKeep = 5 * time.Second
 
 func (s *suite) keepsForRetry(t *testing.T) {

@@ -10,11 +10,11 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var scheduleStories = []story{
+var scheduleChecks = []check{
 	{"a scheduled task is leased at its time", (*suite).atItsTime},
 	{"a thousand scheduled tasks are leased, none before its time", (*suite).thousand},
 	{"a scheduled task that is due reads as queued", (*suite).readsQueued},
-	{"an earlier task overtakes the one that is waited for", (*suite).overtakes},
+	{"an earlier task is leased before the one that Lease waits for", (*suite).overtakes},
 }
 
 func (s *suite) atItsTime(t *testing.T) {
@@ -33,8 +33,8 @@ func (s *suite) atItsTime(t *testing.T) {
 	}
 }
 
-// wantNotBefore fails if an attempt began before its task was due. A store may
-// count in milliseconds.
+// wantNotBefore fails if an attempt started before its task was due. A store may have a
+// resolution of a millisecond.
 func wantNotBefore(t *testing.T, l *driver.Lease, due time.Time) {
 	t.Helper()
 	if l.Task.Started.Before(due.Truncate(time.Millisecond)) {

@@ -10,13 +10,13 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var suspectStories = []story{
-	{"the neighbours of a suspect are not to blame", (*suite).neighbours},
-	{"nor if their leases expire with its own", (*suite).neighboursExpire},
+var suspectChecks = []check{
+	{"leases beside that of a suspect are not counted as lost", (*suite).neighbours},
+	{"leases that expire with that of a suspect are not counted as lost", (*suite).neighboursExpire},
 	{"an owner holds one suspect at a time", (*suite).oneSuspect},
 }
 
-// lose takes whatever is due, as one owner, and loses it.
+// lose leases all due tasks for one owner and loses these leases.
 func lose(t *testing.T, st driver.Store, r driver.LeaseRequest) []string {
 	t.Helper()
 	got := ids(lease(t, st, r))

@@ -12,10 +12,10 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var textStories = []story{
+var textChecks = []check{
 	{"arguments and results that are not UTF-8 are refused", (*suite).refusesInvalidText},
-	{"what a program writes is made valid", (*suite).repairsText},
-	{"long texts are cut between characters, in every place alike", (*suite).cutsTexts},
+	{"texts of handlers are made valid UTF-8", (*suite).repairsText},
+	{"long texts are cut between characters, to the same size in all stores", (*suite).cutsTexts},
 	{"a long line of a log is cut, not lost", (*suite).cutsLines},
 }
 
@@ -63,8 +63,8 @@ func (s *suite) repairsText(t *testing.T) {
 	wantLog(t, other, "line \uFFFD\n")
 }
 
-// EnqueueForRepair accepts the task a in the group g. A store's own test then writes
-// invalid bytes behind the store's back, as in WantRepaired.
+// EnqueueForRepair enqueues the task a in the group g. The test of a store then writes
+// invalid bytes directly into the database, see WantRepaired.
 func EnqueueForRepair(t *testing.T, st driver.Store) {
 	t.Helper()
 	if _, err := st.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{task("a")}}); err != nil {
@@ -72,9 +72,9 @@ func EnqueueForRepair(t *testing.T, st driver.Store) {
 	}
 }
 
-// WantRepaired checks that what the store reads is valid UTF-8 if it holds of the task
-// a the arguments "a\xff\xfeb" and "\ud800", the result "\xff", the note n\xff, the
-// error e\xff and the log l\xff, and of the group g the reason r\xff.
+// WantRepaired checks that the store returns valid UTF-8 if the database has for the task a
+// the arguments "a\xff\xfeb" and "\ud800", the result "\xff", the note n\xff, the
+// error e\xff and the log l\xff, and for the group g the reason r\xff.
 func WantRepaired(t *testing.T, st driver.Store) {
 	t.Helper()
 	got := get(t, st, "a")
@@ -91,11 +91,11 @@ func WantRepaired(t *testing.T, st driver.Store) {
 	wantLog(t, st, "l\uFFFD")
 }
 
-// long is a text of 100,002 bytes, two for a character, none of which ends at an
-// even place, with a byte that no text may hold.
+// long is a text of 100,002 bytes: characters of two bytes at odd offsets, and an invalid
+// byte.
 var long = "x\xff" + strings.Repeat("ü", 50_000)
 
-// wantText compares texts that are too long to be shown.
+// wantText compares texts that are too long to print.
 func wantText(t *testing.T, what, got, want string, most int) {
 	t.Helper()
 	if got != want || len(got) > most || !utf8.ValidString(got) {

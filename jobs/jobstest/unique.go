@@ -11,14 +11,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var uniqueStories = []story{
-	{"of tasks with one key one is accepted within its time", (*suite).unique},
+var uniqueChecks = []check{
+	{"one task with a unique key is accepted within its time", (*suite).unique},
 	{"a key is free when its time is over", (*suite).uniqueEnds},
-	{"from everywhere at once one of them is accepted", (*suite).uniqueAtOnce},
-	{"a key without a time is refused, and in a group", (*suite).uniqueRefused},
+	{"one of several concurrent tasks with the same key is accepted", (*suite).uniqueAtOnce},
+	{"a unique key without a time, or in a group, is refused", (*suite).uniqueRefused},
 }
 
-// keyed is a task with a unique key.
+// keyed returns a task with a unique key.
 func keyed(id, name string, d time.Duration) jobs.NewTask {
 	n := task(id)
 	n.Name, n.Unique, n.UniqueFor = name, "the key", d

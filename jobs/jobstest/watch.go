@@ -12,11 +12,11 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-var watchStories = []story{
-	{"watch returns at once what is newer", (*suite).watchNewer},
-	{"watch sees every step, whoever takes it", (*suite).watchSteps},
-	{"of many watchers only those concerned are woken", (*suite).watchMany},
-	{"watch ends with its context", (*suite).watchEnds},
+var watchChecks = []check{
+	{"Watch returns at once if the task has a newer version", (*suite).watchNewer},
+	{"Watch returns every change, by any handle", (*suite).watchSteps},
+	{"only the watchers of a changed task are woken", (*suite).watchMany},
+	{"Watch ends with its context", (*suite).watchEnds},
 }
 
 func (s *suite) watchNewer(t *testing.T) {
@@ -42,8 +42,7 @@ func (s *suite) watchSteps(t *testing.T) {
 	}
 }
 
-// watchLife watches all that happens to a task and returns by how much the
-// slowest step was late.
+// watchLife watches all changes of a task and returns the delay of the slowest one.
 func (s *suite) watchLife(t *testing.T, st, other driver.Store, id string) (late time.Duration) {
 	last := enqueue(t, st, task(id))
 	var l *driver.Lease
@@ -78,7 +77,7 @@ func (s *suite) watchLife(t *testing.T, st, other driver.Store, id string) (late
 	return late
 }
 
-// watchSoon waits for a newer version of a task; it returns nil after patience.
+// watchSoon waits for a newer version of a task, and returns nil after patience.
 func watchSoon(t *testing.T, st driver.Store, last *jobs.Task) *jobs.Task {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

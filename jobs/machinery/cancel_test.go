@@ -28,7 +28,7 @@ func TestCancelRunning(t *testing.T) {
 				causes <- context.Cause(ctx)
 				return answer(ctx, job)
 			}}, echo)
-			stop := f.work(t, machinery.Options{Concurrency: 1, Look: 10 * time.Millisecond})
+			stop := f.work(t, machinery.Options{Concurrency: 1, CancelPoll: 10 * time.Millisecond})
 			task := f.enqueue(t, jobs.NewTask{Name: "wait", MaxRetries: 3})
 			f.await(t, task.ID, in(jobs.StateRunning))
 			cancelled, err := f.client.Cancel(t.Context(), task.ID)

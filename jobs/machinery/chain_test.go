@@ -19,7 +19,7 @@ func link(name string, args string) jobs.Link {
 
 func workflow(t *testing.T, f *fixture, id string) *jobs.Workflow {
 	t.Helper()
-	w, err := jobs.WorkflowOf(t.Context(), f.store, id)
+	w, err := f.client.Workflow(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,8 +109,8 @@ func TestChainIsRefusedWhole(t *testing.T) {
 	if _, err := f.store.Get(t.Context(), "first"); !errors.Is(err, jobs.ErrNotFound) {
 		t.Errorf("the first was accepted: %v", err)
 	}
-	if _, err := jobs.WorkflowOf(t.Context(), f.store, "nobody"); !errors.Is(err, jobs.ErrNotFound) {
-		t.Errorf("WorkflowOf nothing: %v", err)
+	if _, err := f.client.Workflow(t.Context(), "nobody"); !errors.Is(err, jobs.ErrNotFound) {
+		t.Errorf("Workflow of an unknown id: %v", err)
 	}
 }
 

@@ -13,33 +13,33 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// How long the store is left alone after it failed, at first and at most.
+// Smallest and largest backoff after an error of the store.
 const (
-	retryStoreMin = 100 * time.Millisecond
-	retryStoreMax = 5 * time.Second
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 5 * time.Second
 )
 
-// repeatTrouble is how often a worker writes to the log that it still cannot
+// warnInterval is the interval at which a worker repeats the log message that it cannot
 // lease tasks.
-const repeatTrouble = time.Minute
+const warnInterval = time.Minute
 
-// reportTimeout bounds a report to the store that a handler waits for.
+// reportTimeout limits calls of the store for which a handler waits.
 const reportTimeout = 5 * time.Second
 
-// consume leases as many tasks as there are free places, never more, and runs
-// them, until leasing ends and the last attempt with it.
+// consume leases as many tasks as there are free places and runs them. It returns when
+// leaseCtx has ended and the last attempt is finished.
 func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 	free := make(chan struct{}, places)
 	for range places {
 		free <- struct{}{}
 	}
-	delay, told := retryStoreMin, time.Time{}
-	for w.leasing.Err() == nil {
-		n := w.takePlaces(free)
+	delay, lastWarning := minBackoff, time.Time{}
+	for w.leaseCtx.Err() == nil {
+		n := w.acquirePlaces(free)
 		if n == 0 {
 			break
 		}
-		leases, err := w.store.Lease(w.leasing, driver.LeaseRequest{
+		leases, err := w.store.Lease(w.leaseCtx, driver.LeaseRequest{
 			Owner: w.opt.Owner, Queues: weighted(w.opt.Queues, w.opt.Weights), Names: w.tasks.Names(), Rates: w.tasks.Rates(), Max: n,
 		})
 		for range n - len(leases) {
@@ -47,8 +47,8 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 		}
 		for _, l := range leases {
 			w.attempts.Go(func() { // ends with the attempt
-				if w.leasing.Err() != nil { // too late to begin
-					w.giveBack(l)
+				if w.leaseCtx.Err() != nil { // the worker is stopping
+					w.release(l)
 					return
 				}
 				w.attempt(l, process)
@@ -56,24 +56,24 @@ func (w *Worker) consume(places int, process func(*tasks.Signature) error) {
 			})
 		}
 		if err == nil {
-			delay = retryStoreMin
-		} else if w.leasing.Err() == nil {
-			if delay == retryStoreMin || time.Since(told) >= repeatTrouble {
-				told = time.Now()
-				w.log.Warn("cannot lease tasks, trying again and again", "error", err)
+			delay = minBackoff
+		} else if w.leaseCtx.Err() == nil {
+			if delay == minBackoff || time.Since(lastWarning) >= warnInterval {
+				lastWarning = time.Now()
+				w.log.Warn("cannot lease tasks; retrying with backoff", "error", err)
 			}
-			pause(w.leasing, delay)
-			delay = min(2*delay, retryStoreMax)
+			pause(w.leaseCtx, delay)
+			delay = min(2*delay, maxBackoff)
 		}
 	}
 	w.attempts.Wait()
 }
 
-// takePlaces waits for one free place and takes all that there are. It
-// returns 0 when leasing ends.
-func (w *Worker) takePlaces(free <-chan struct{}) (n int) {
+// acquirePlaces waits for a free place and takes all free ones. It returns 0 when
+// leaseCtx ends.
+func (w *Worker) acquirePlaces(free <-chan struct{}) (n int) {
 	select {
-	case <-w.leasing.Done():
+	case <-w.leaseCtx.Done():
 		return 0
 	case <-free:
 	}
@@ -86,7 +86,7 @@ func (w *Worker) takePlaces(free <-chan struct{}) (n int) {
 	}
 }
 
-// attempt runs a leased task and finishes it.
+// attempt runs a leased task and stores its outcome.
 func (w *Worker) attempt(l *driver.Lease, process func(*tasks.Signature) error) {
 	r, err := w.prepare(l)
 	defer r.cancel(nil)
@@ -107,25 +107,25 @@ func (w *Worker) attempt(l *driver.Lease, process func(*tasks.Signature) error) 
 		r.log.Info("task cancelled", "took", time.Since(began).Round(time.Millisecond))
 		return
 	case errors.Is(context.Cause(r.ctx), jobs.ErrLeaseLost):
-		r.log.Warn("task given up: its lease was lost")
+		r.log.Warn("attempt dropped: its lease was lost")
 		return
 	case r.abandoned():
-		w.keepLog(context.WithoutCancel(r.ctx), r)
-		w.giveBack(r.lease)
+		w.flushLog(context.WithoutCancel(r.ctx), r)
+		w.release(r.lease)
 		return
 	case r.outcome.State == "":
-		// machinery did not get as far as the handler, or broke behind it.
+		// machinery failed before it called the handler, or after.
 		r.outcome = driver.Outcome{State: jobs.StateFailed, Error: fmt.Sprintf("worker: %v", err)}
 	}
 	w.finish(r)
 	r.log.Info("task ended", "state", r.outcome.State, "took", time.Since(began).Round(time.Millisecond), "error", r.outcome.Error)
 }
 
-// prepare makes a run of a lease.
+// prepare makes the run of a lease.
 func (w *Worker) prepare(l *driver.Lease) (*run, error) {
-	r := &run{lease: l, overrun: w.opt.Overrun, stuck: w.recycle}
+	r := &run{lease: l, overrun: w.opt.Overrun, stuck: w.setStuck}
 	r.log = w.log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
-	r.ctx, r.cancel = context.WithCancelCause(w.working)
+	r.ctx, r.cancel = context.WithCancelCause(w.workCtx)
 	d, err := w.tasks.Lookup(l.Task.Name)
 	if err != nil {
 		return r, err
@@ -134,48 +134,47 @@ func (w *Worker) prepare(l *driver.Lease) (*run, error) {
 	if r.next, err = w.tasks.Next(l.Task); err != nil {
 		return r, err
 	}
-	// It has neither arguments nor callbacks nor retries: the handler takes its
-	// arguments from its Job, and the run decides about the rest.
+	// The signature has no arguments, callbacks or retries: the handler reads its
+	// arguments from the Job, and the run does the rest.
 	r.signature = &tasks.Signature{UUID: l.Task.ID, Name: l.Task.Name, RoutingKey: l.Task.Queue}
 	r.report = &report{
 		id: l.Task.ID, attempt: l.Attempt, files: w.opt.Artifacts,
 		write: func(percent int, note string) { w.progress(r, percent, note) },
 	}
-	r.job, err = d.Job(l.Task, l.Attempt, r.kept.logger(r.log), r.report)
+	r.job, err = d.Job(l.Task, l.Attempt, r.taskLog.logger(r.log), r.report)
 	return r, err
 }
 
-// progress reports how far an attempt is; a handler whose lease is lost learns
-// it here, from its context.
+// progress stores the progress of an attempt. If the lease is lost, it ends the context
+// of the handler.
 func (w *Worker) progress(r *run, percent int, note string) {
 	ctx, cancel := context.WithTimeout(r.ctx, reportTimeout)
 	defer cancel()
 	err := w.store.Progress(ctx, r.lease, percent, note)
 	if errors.Is(err, jobs.ErrLeaseLost) {
-		w.lost(context.WithoutCancel(r.ctx), r)
+		w.endLost(context.WithoutCancel(r.ctx), r)
 	} else if err != nil {
 		r.log.Debug("cannot record progress", "error", err)
 	}
 }
 
-// finish hands the outcome to the store. The work is done, so a store that
-// cannot take it now is asked again, while heartbeats keep the lease, until
-// the worker is out of time.
+// finish stores the outcome. If the store is unavailable, it retries until the worker is
+// out of time, because the work is already done; heartbeats extend the lease meanwhile.
 func (w *Worker) finish(r *run) {
 	if r.job != nil {
-		r.outcome.Artifacts = r.report.made()
-		w.keepLog(context.WithoutCancel(r.ctx), r)
-		if said, ok := r.report.unsaid(); ok {
-			w.progress(r, said.percent, said.note)
+		r.outcome.Artifacts = r.report.names()
+		w.flushLog(context.WithoutCancel(r.ctx), r)
+		if p, ok := r.report.pending(); ok {
+			w.progress(r, p.percent, p.note)
 		}
 	}
-	for delay := retryStoreMin; ; delay = min(2*delay, retryStoreMax) {
+	for delay := minBackoff; ; delay = min(2*delay, maxBackoff) {
 		err := w.store.Finish(context.WithoutCancel(r.ctx), r.lease, r.outcome)
 		switch {
 		case err == nil:
-			w.count(ends[r.outcome.State], r.lease)
-			if r.took > 0 { // else it did not begin
-				w.opt.Stopwatch.Took(ends[r.outcome.State], r.lease.Task.Name, r.took)
+			w.count(outcomeEvents[r.outcome.State], r.lease)
+			if r.took > 0 { // 0: the handler did not start
+				w.opt.Stopwatch.Took(outcomeEvents[r.outcome.State], r.lease.Task.Name, r.took)
 			}
 			if w.opt.Artifacts != nil {
 				w.opt.Artifacts.Clean(r.lease.Task.ID)
@@ -183,18 +182,18 @@ func (w *Worker) finish(r *run) {
 			return
 		case errors.Is(err, jobs.ErrLeaseLost), r.ctx.Err() != nil:
 			if errors.Is(err, jobs.ErrLeaseLost) {
-				w.lost(context.WithoutCancel(r.ctx), r)
+				w.endLost(context.WithoutCancel(r.ctx), r)
 			}
-			w.log.Warn("outcome is not kept: the task was cancelled, or will run again", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err)
+			w.log.Warn("result of the attempt dropped: the task was cancelled or goes to another worker", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err)
 			return
 		}
-		w.log.Warn("cannot record the outcome of a task", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err, "retry_in", delay)
+		w.log.Warn("cannot store the result of a task; retrying", "task", r.lease.Task.Name, "id", r.lease.Task.ID, "error", err, "retry_in", delay)
 		pause(r.ctx, delay)
 	}
 }
 
-// ends are the outcomes of attempts as they are counted.
-var ends = map[jobs.State]meter.Event{
+// outcomeEvents are the events that count the outcomes of attempts.
+var outcomeEvents = map[jobs.State]meter.Event{
 	jobs.StateSuccess: meter.EventSucceeded, jobs.StateFailed: meter.EventFailed, jobs.StateCancelled: meter.EventFailed, jobs.StateRetrying: meter.EventRetried, jobs.StateDead: meter.EventDead,
 }
 
@@ -202,17 +201,17 @@ func (w *Worker) count(e meter.Event, l *driver.Lease) {
 	w.opt.Meter.Count(e, l.Task.Name, l.Task.Queue)
 }
 
-// giveBack releases a task that the worker has no time for: the next may take
-// it at once.
-func (w *Worker) giveBack(l *driver.Lease) {
+// release returns a task that the worker has no time for, so that another worker can
+// lease it at once.
+func (w *Worker) release(l *driver.Lease) {
 	log := w.log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 	defer cancel()
 	if err := w.store.Release(ctx, l); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
-		log.Warn("cannot give the task back; its lease will expire", "error", err)
+		log.Warn("cannot release the task; it is due again when its lease expires", "error", err)
 		return
 	}
-	log.Info("task given back")
+	log.Info("task released for another worker")
 }
 
 // pause waits for d, or until ctx ends.

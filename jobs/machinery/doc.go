@@ -1,10 +1,9 @@
-// Package machinery runs tasks with the engine of RichardKnop/machinery: its
-// registry, its Worker, its signatures. What machinery would write to a broker and
-// a result backend step by step is gathered while a task runs, and given to the
-// store as one driver.Outcome when the task has ended (engine.go). Arguments and
-// results do not pass through machinery: a handler takes the one from its jobs.Job
-// and leaves the other there.
+// Package machinery has the Worker that runs tasks, on the engine of
+// RichardKnop/machinery: its registry, worker and signatures. machinery writes the end of
+// a task to its broker and result backend in several steps; this package collects these
+// writes and stores them as one driver.Outcome (engine.go). Arguments and results do not
+// pass through machinery: a handler reads and sets them in its jobs.Job.
 //
-// SendChain, SendGroup and SendChord accept workflows that are built with
-// machinery's types.
+// SendChain, SendGroup and SendChord enqueue workflows that are built with machinery's
+// types.
 package machinery

@@ -15,19 +15,18 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// engine is machinery's broker and its result backend, over a Store.
+// engine implements machinery's broker and result backend on a Store.
 //
-// machinery's worker writes what a task comes to in several steps: its state,
-// then each callback, then the acknowledgement; a crash between two of them
-// loses or doubles something. The engine keeps these steps while the task runs
-// and hands them to the store as one Outcome.
+// machinery's worker writes the end of a task in several steps: its state, each callback,
+// the acknowledgement. A crash between two steps loses or duplicates something. The
+// engine collects the steps and stores them as one Outcome.
 type engine struct {
 	worker *Worker
 	config *config.Config
 
 	mu    sync.Mutex
 	names []string
-	runs  map[string]*run // by task id
+	runs  map[string]*run // attempts under way, by task id
 }
 
 var (
@@ -49,7 +48,7 @@ func (e *engine) end(r *run) {
 	}
 }
 
-// running returns the attempts under way.
+// running returns all attempts under way.
 func (e *engine) running() []*run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -60,7 +59,7 @@ func (e *engine) running() []*run {
 	return all
 }
 
-// runOf returns the attempt that a message belongs to.
+// runOf returns the attempt to which a signature belongs.
 func (e *engine) runOf(s *tasks.Signature) (*run, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -69,10 +68,10 @@ func (e *engine) runOf(s *tasks.Signature) (*run, error) {
 			return r, nil
 		}
 	}
-	return nil, errors.New("no such task is running here")
+	return nil, errors.New("the task is not running in this worker")
 }
 
-// invoke is what machinery calls for every task, whatever its name.
+// invoke is registered with machinery as the function of every task.
 func (e *engine) invoke(ctx context.Context) error {
 	r, err := e.runOf(tasks.SignatureFromContext(ctx))
 	if err != nil {
@@ -81,7 +80,7 @@ func (e *engine) invoke(ctx context.Context) error {
 	return r.call()
 }
 
-// The broker.
+// Methods of the broker.
 
 func (e *engine) GetConfig() *config.Config { return e.config }
 
@@ -97,8 +96,8 @@ func (e *engine) IsTaskRegistered(name string) bool {
 	return slices.Contains(e.names, name)
 }
 
-// StartConsuming works until StopConsuming, then returns when the attempts
-// under way have ended. It never asks to be called again.
+// StartConsuming runs tasks until StopConsuming is called, and returns when all attempts
+// have ended. Its first result is false: machinery must not call it again.
 func (e *engine) StartConsuming(_ string, concurrency int, p brokers.TaskProcessor) (bool, error) {
 	e.worker.consume(concurrency, p.Process)
 	return false, nil
@@ -106,10 +105,11 @@ func (e *engine) StartConsuming(_ string, concurrency int, p brokers.TaskProcess
 
 func (e *engine) StopConsuming() { e.worker.stopLeasing(jobs.ErrShutdown) }
 
-// Publish accepts a task, or keeps it for the outcome of the one that sends it.
+// Publish enqueues a task. If it is the retry of a running task, it becomes part of that
+// task's outcome.
 func (e *engine) Publish(ctx context.Context, s *tasks.Signature) error {
 	for _, r := range e.running() {
-		if r.publishes(s) {
+		if r.setRetry(s) {
 			return nil
 		}
 	}
@@ -131,14 +131,14 @@ func (e *engine) AdjustRoutingKey(s *tasks.Signature) {
 func (e *engine) GetPendingTasks(string) ([]*tasks.Signature, error) { return nil, unsupported() }
 func (e *engine) GetDelayedTasks() ([]*tasks.Signature, error)       { return nil, unsupported() }
 
-// The backend. What the store knows from the lease needs no second writing.
+// Methods of the result backend. The store sets the first states itself, in Lease.
 
 func (e *engine) SetStatePending(*tasks.Signature) error  { return nil }
 func (e *engine) SetStateReceived(*tasks.Signature) error { return nil }
 func (e *engine) SetStateStarted(*tasks.Signature) error  { return nil }
 
 func (e *engine) SetStateRetry(s *tasks.Signature) error {
-	_, err := e.runOf(s) // Publish follows, with the time of the next attempt
+	_, err := e.runOf(s) // machinery calls Publish next, with the time of the next attempt
 	return err
 }
 
@@ -147,7 +147,7 @@ func (e *engine) SetStateSuccess(s *tasks.Signature, _ []*tasks.TaskResult) erro
 	if err != nil {
 		return err
 	}
-	r.ends(jobs.StateSuccess, r.job.Result(), "")
+	r.setOutcome(jobs.StateSuccess, r.job.Result(), "")
 	return nil
 }
 
@@ -156,7 +156,7 @@ func (e *engine) SetStateFailure(s *tasks.Signature, reason string) error {
 	if err != nil {
 		return err
 	}
-	r.ends(jobs.StateFailed, nil, reason)
+	r.setOutcome(jobs.StateFailed, nil, reason)
 	return nil
 }
 
@@ -170,10 +170,9 @@ func (e *engine) GetState(id string) (*tasks.TaskState, error) {
 
 func (e *engine) IsAMQP() bool { return false }
 
-// Groups are the store's: it counts members in the step in which they end and
-// accepts the callback in the same one. machinery's way, to ask afterwards who
-// was the last, loses chords, so its worker is never told of a group
-// (SendGroup), and its server cannot send one.
+// The store implements groups: it counts a member, and enqueues the callback, in the step
+// in which the member ends. machinery determines the last member in a later step and can
+// lose chords, so it never gets a group (see SendGroup) and cannot send one.
 
 func (e *engine) InitGroup(string, []string) error         { return unsupported() }
 func (e *engine) GroupCompleted(string, int) (bool, error) { return false, unsupported() }
@@ -185,5 +184,5 @@ func (e *engine) GroupTaskStates(string, int) ([]*tasks.TaskState, error) {
 }
 
 func unsupported() error {
-	return fmt.Errorf("not offered by this task store: %w", errors.ErrUnsupported)
+	return fmt.Errorf("not supported by this task store: %w", errors.ErrUnsupported)
 }

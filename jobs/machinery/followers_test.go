@@ -10,6 +10,7 @@ import (
 	"github.com/RichardKnop/machinery/v2/tasks"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
@@ -24,7 +25,7 @@ func named(id, name string, args ...int64) *tasks.Signature {
 func wantReserved(t *testing.T, f *fixture, id, workflow string) {
 	t.Helper()
 	_, _, err := f.client.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "collect"})
-	if taken, ok := errors.AsType[jobs.TakenError](err); !ok || taken.ID != id || taken.Workflow != workflow {
+	if taken, ok := errors.AsType[driver.TakenError](err); !ok || taken.ID != id || taken.Workflow != workflow {
 		t.Errorf("a task %s: %v; want that workflow %s has it", id, err, workflow)
 	}
 }
@@ -153,7 +154,7 @@ func TestSameWorkflowInGo(t *testing.T) {
 		t.Errorf("the second was %s and is %s", before.Tasks[1], now.Tasks[1])
 	}
 	// A chain goes on to be the same when it is under way.
-	if w, _, err := jobs.CancelAny(t.Context(), f.store, "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
+	if w, _, err := f.client.CancelAny(t.Context(), "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
 		t.Errorf("CancelAny = %+v, %v", w, err)
 	}
 	if _, created, err := f.client.EnqueueChain(t.Context(), chain(time.Hour, `[1]`)); err != nil || created {

@@ -10,28 +10,28 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// every asks again and again, until ctx ends, which of the attempts under way
-// have lost their leases: by Extend, the heartbeat, and by Held, which finds
-// those that were cancelled long before a heartbeat would.
-func (w *Worker) every(ctx context.Context, d time.Duration, ask func(context.Context, []*driver.Lease) ([]*driver.Lease, error)) {
-	w.tick(ctx, d, func(runs []*run) {
+// checkLeases calls check at the interval d until ctx ends, and ends the attempts whose
+// leases are lost. check is Extend, the heartbeat, or Held, which detects cancelled tasks
+// sooner.
+func (w *Worker) checkLeases(ctx context.Context, d time.Duration, check func(context.Context, []*driver.Lease) ([]*driver.Lease, error)) {
+	w.eachTick(ctx, d, func(runs []*run) {
 		leases := make([]*driver.Lease, len(runs))
 		byLease := make(map[*driver.Lease]*run, len(runs))
 		for i, r := range runs {
 			leases[i], byLease[r.lease] = r.lease, r
 		}
-		lost, err := ask(ctx, leases)
+		lost, err := check(ctx, leases)
 		if err != nil && ctx.Err() == nil {
-			w.log.Warn("cannot hold leases", "error", err, "tasks", len(leases))
+			w.log.Warn("cannot extend or check leases", "error", err, "tasks", len(leases))
 		}
 		for _, l := range lost {
-			w.lost(ctx, byLease[l])
+			w.endLost(ctx, byLease[l])
 		}
 	})
 }
 
-// tick calls do with the attempts under way, if there are any, until ctx ends.
-func (w *Worker) tick(ctx context.Context, d time.Duration, do func([]*run)) {
+// eachTick calls do with the attempts under way at the interval d, until ctx ends.
+func (w *Worker) eachTick(ctx context.Context, d time.Duration, do func([]*run)) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
@@ -46,9 +46,9 @@ func (w *Worker) tick(ctx context.Context, d time.Duration, do func([]*run)) {
 	}
 }
 
-// lost tells an attempt, once, that its task is no longer its own, and whether
-// it was cancelled.
-func (w *Worker) lost(ctx context.Context, r *run) {
+// endLost ends the context of an attempt whose lease is lost, with jobs.ErrCancelled if
+// the task was cancelled and jobs.ErrLeaseLost otherwise. Further calls do nothing.
+func (w *Worker) endLost(ctx context.Context, r *run) {
 	if errors.Is(context.Cause(r.ctx), jobs.ErrLeaseLost) {
 		return
 	}
@@ -62,7 +62,7 @@ func (w *Worker) lost(ctx context.Context, r *run) {
 			w.count(meter.EventFailed, r.lease)
 			return
 		case jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying:
-			return // its own outcome, written while the question was on its way
+			return // the outcome of this attempt, stored during the check
 		}
 	}
 	r.cancel(jobs.ErrLeaseLost)

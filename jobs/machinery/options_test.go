@@ -31,15 +31,15 @@ func TestRefusedTasks(t *testing.T) {
 		{jobs.NewTask{Args: json.RawMessage(`[1,"x"]`)}, jobs.ErrArgs, []string{
 			"argument 1 of typed, text, must be a string", "argument 2 of typed, count, must be an integer", "argument 3 of typed, ratio, is missing"}},
 		{jobs.NewTask{Args: json.RawMessage(`["a",1.5,"x",0,null]`)}, jobs.ErrArgs, []string{
-			"argument 2 of", "argument 3 of", "argument 4 of typed, sure, must be a boolean", "takes at most 4, got 5"}},
+			"argument 2 of", "argument 3 of", "argument 4 of typed, sure, must be a boolean", "takes at most 4 arguments, got 5"}},
 		{jobs.NewTask{Args: json.RawMessage(`["a",12345678901234567890,1]`)}, jobs.ErrArgs, []string{"argument 2 of"}},
 		{jobs.NewTask{Args: json.RawMessage(`{"text":"a"}`)}, jobs.ErrArgs, []string{"JSON array"}},
 		{jobs.NewTask{Args: good, Timeout: -1, MaxRetries: 101, Queue: "a b"}, jobs.ErrOption, []string{"timeout", "max_retries 101", `queue "a b"`}},
-		{jobs.NewTask{Args: good, Expires: time.Now().Add(-time.Second)}, jobs.ErrOption, []string{"expires is over already"}},
+		{jobs.NewTask{Args: good, Expires: time.Now().Add(-time.Second)}, jobs.ErrOption, []string{"expires is in the past"}},
 		{jobs.NewTask{Args: good, RunAt: time.Now().Add(time.Hour), Expires: time.Now().Add(time.Minute)}, jobs.ErrOption, []string{"expires is not after eta"}},
-		{jobs.NewTask{Args: good, Unique: "key"}, jobs.ErrOption, []string{"unique and unique_for belong together"}},
-		{jobs.NewTask{Args: good, UniqueFor: time.Hour}, jobs.ErrOption, []string{"belong together"}},
-		{jobs.NewTask{Args: good, Unique: strings.Repeat("k", 257), UniqueFor: 1e6 * time.Hour}, jobs.ErrOption, []string{"unique is no text", "unique_for"}},
+		{jobs.NewTask{Args: good, Unique: "key"}, jobs.ErrOption, []string{"both unique and unique_for"}},
+		{jobs.NewTask{Args: good, UniqueFor: time.Hour}, jobs.ErrOption, []string{"both unique and unique_for"}},
+		{jobs.NewTask{Args: good, Unique: strings.Repeat("k", 257), UniqueFor: 1e6 * time.Hour}, jobs.ErrOption, []string{"unique is not UTF-8 text", "unique_for"}},
 	} {
 		row.task.ID, row.task.Name = "refused", "typed"
 		_, created, err := f.client.Enqueue(t.Context(), row.task)
@@ -78,7 +78,7 @@ func TestRouting(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told atomic.Int32
-	warned := onMessage{message: "task waits in a queue that this worker does not take from", call: func() { told.Add(1) }}
+	warned := onMessage{message: "worker does not serve the queue of a task", call: func() { told.Add(1) }}
 	f.work(t, machinery.Options{Owner: "other", Logger: slog.New(warned)})()
 	stop := f.work(t, machinery.Options{Queues: []string{"media"}, Logger: slog.New(warned)})
 	f.await(t, chain.Tasks[0].UUID, in(jobs.StateSuccess))
@@ -100,7 +100,7 @@ func TestClientWithoutRegistry(t *testing.T) {
 		t.Fatalf("Enqueue = %+v, %v, %v", task, created, err)
 	}
 	f.work(t, machinery.Options{})
-	if task, err = jobs.Wait(t.Context(), f.store, task.ID); err != nil || string(task.Result) != "42" {
+	if task, err = client.Wait(t.Context(), task.ID); err != nil || string(task.Result) != "42" {
 		t.Errorf("Wait = %+v, %v", task, err)
 	}
 	if _, _, err := client.Enqueue(t.Context(), jobs.NewTask{Name: "no name"}); !errors.Is(err, jobs.ErrUnknownTask) {

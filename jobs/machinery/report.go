@@ -10,7 +10,7 @@ import (
 	"github.com/galeserver/gale/jobs/artifacts"
 )
 
-// report is the Reporter of an attempt.
+// report is the jobs.Reporter of an attempt.
 type report struct {
 	id      string
 	attempt int
@@ -19,9 +19,9 @@ type report struct {
 
 	mu        sync.Mutex
 	artifacts []string
-	said      progress // what Progress was called with last
-	written   progress // what the store has of it
-	writtenAt time.Time
+	latest    progress // arguments of the last call of Progress
+	stored    progress // last progress that was written to the store
+	storedAt  time.Time
 }
 
 type progress struct {
@@ -29,29 +29,28 @@ type progress struct {
 	note    string
 }
 
-// progressEvery is the shortest time between two writes of progress to the
-// store: faster than anyone reads, slower than a disk minds.
+// progressEvery is the shortest time between two writes of progress to the store.
 const progressEvery = 100 * time.Millisecond
 
-// Progress implements jobs.Reporter. What comes too fast is kept back.
+// Progress implements jobs.Reporter. It writes at most once in progressEvery; see pending.
 func (r *report) Progress(percent int, note string) {
 	r.mu.Lock()
-	said := progress{percent, note}
-	r.said = said
-	due := said != r.written && time.Since(r.writtenAt) >= progressEvery
+	latest := progress{percent, note}
+	r.latest = latest
+	due := latest != r.stored && time.Since(r.storedAt) >= progressEvery
 	if due {
-		r.written, r.writtenAt = said, time.Now()
+		r.stored, r.storedAt = latest, time.Now()
 	}
 	r.mu.Unlock()
 	if due {
-		r.write(said.percent, said.note)
+		r.write(latest.percent, latest.note)
 	}
 }
 
 // Artifact implements jobs.Reporter.
 func (r *report) Artifact(name string) (io.WriteCloser, error) {
 	if r.files == nil {
-		return nil, errors.New("this worker keeps no artifacts")
+		return nil, errors.New("this worker stores no artifacts")
 	}
 	return r.files.Create(r.id, name, r.attempt, func() {
 		r.mu.Lock()
@@ -62,15 +61,15 @@ func (r *report) Artifact(name string) (io.WriteCloser, error) {
 	})
 }
 
-// unsaid returns what Progress has kept back, if it has.
-func (r *report) unsaid() (progress, bool) {
+// pending returns the last progress, and true if it is not stored yet.
+func (r *report) pending() (progress, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.said, r.said != r.written
+	return r.latest, r.latest != r.stored
 }
 
-// made returns the names of the artifacts that are complete.
-func (r *report) made() []string {
+// names returns the names of the artifacts that are complete.
+func (r *report) names() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.artifacts)

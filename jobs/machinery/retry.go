@@ -8,11 +8,11 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// retry reports whether a failed attempt is followed by another, and when.
+// retry returns the delay before the next attempt, and false if there is none.
 func (r *run) retry(err error) (time.Duration, bool) {
 	failures := len(r.lease.Task.Failures)
 	if failures >= r.lease.Task.MaxRetries || errors.Is(err, jobs.ErrArgs) {
-		return 0, false // what it cannot take now it cannot take later
+		return 0, false // wrong arguments stay wrong
 	}
 	asked, ok := errors.AsType[*jobs.RetryError](err)
 	switch {
@@ -24,8 +24,8 @@ func (r *run) retry(err error) (time.Duration, bool) {
 	return asked.After, true
 }
 
-// retryDelay is 1 s after the first failure and doubles to at most 10 min;
-// of that a random half, so that tasks that failed together come back apart.
+// retryDelay is the backoff: 1 s after the first failure, doubled with each further one,
+// at most 10 min. Half of it is random, so that tasks which failed together are spread.
 func retryDelay(failures int) time.Duration {
 	delay := min(time.Second<<min(failures, 20), 10*time.Minute)
 	return delay/2 + rand.N(delay/2)

@@ -15,30 +15,30 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// run is one attempt on its way through machinery.
+// run is an attempt under way.
 type run struct {
 	lease     *driver.Lease
 	handler   jobs.Handler
 	job       *jobs.Job
 	report    *report
-	kept      keptLog
+	taskLog   taskLog
 	signature *tasks.Signature
 	ctx       context.Context //nolint:containedctx // an attempt is its context
 	cancel    context.CancelCauseFunc
-	next      func(jobs.State, json.RawMessage, string) []jobs.NewTask // what follows the task
-	log       *slog.Logger                                             // for what the handler need not hear of
-	overrun   time.Duration                                            // how long the handler may ignore the end of ctx
-	stuck     func()                                                   // called if it does
-	took      time.Duration                                            // from its beginning until the handler had ended; 0 if it did not begin
+	next      func(jobs.State, json.RawMessage, string) []jobs.NewTask // tasks to enqueue with the outcome, see Registry.Next
+	log       *slog.Logger                                             // log of the worker, with the attributes of the attempt
+	overrun   time.Duration                                            // time after the end of ctx in which the handler must return
+	stuck     func()                                                   // called if the handler does not
+	took      time.Duration                                            // run time of the handler; 0 if it did not start
 
-	// outcome is gathered from what machinery tells broker and backend; its
-	// State stays empty if the attempt did not come to an end of its own.
+	// outcome is set by the calls that machinery makes to broker and backend. Its State
+	// stays empty if machinery reports no end of the attempt.
 	outcome driver.Outcome
 }
 
-// call does the handler's work and words its end for machinery: nil is a
-// success, ErrRetryTaskLater another attempt, any other error the end. The result
-// stays with the job: machinery would reflect on it and write it as text.
+// call runs the handler and returns its result in machinery's terms: nil for a success,
+// ErrRetryTaskLater for another attempt, any other error for a final failure. The result
+// value stays in the Job, because machinery would convert it to text.
 func (r *run) call() error {
 	ctx := r.ctx
 	if limit := r.lease.Task.Timeout; limit > 0 {
@@ -54,7 +54,7 @@ func (r *run) call() error {
 		return nil
 	}
 	if errors.Is(context.Cause(ctx), jobs.ErrTimeout) && !errors.Is(err, jobs.ErrTimeout) {
-		err = context.Cause(ctx) // whatever the handler made of it
+		err = context.Cause(ctx) // the handler may have returned any other error
 	}
 	r.outcome.Error = err.Error()
 	if delay, again := r.retry(err); again {
@@ -63,16 +63,16 @@ func (r *run) call() error {
 	return err
 }
 
-// abandoned reports whether the attempt was taken from the handler before it
-// ended: what it returned says nothing about the task.
+// abandoned reports whether the attempt was ended from outside, by shutdown or a lost
+// lease. Then an error of the handler is no failure of the task.
 func (r *run) abandoned() bool {
 	cause := context.Cause(r.ctx)
 	return r.outcome.State != jobs.StateSuccess && (errors.Is(cause, jobs.ErrShutdown) || errors.Is(cause, jobs.ErrLeaseLost))
 }
 
-// publishes takes a message that machinery sends while the task runs: the task
-// itself once more is a retry. It reports whether the message is the run's.
-func (r *run) publishes(s *tasks.Signature) bool {
+// setRetry records a retry if s, which machinery publishes, is the signature of the run.
+// It reports whether it is.
+func (r *run) setRetry(s *tasks.Signature) bool {
 	if s != r.signature {
 		return false
 	}
@@ -80,8 +80,8 @@ func (r *run) publishes(s *tasks.Signature) bool {
 	return true
 }
 
-// ends takes the end of the attempt, with the tasks that follow it.
-func (r *run) ends(state jobs.State, result json.RawMessage, reason string) {
+// setOutcome records the end of the attempt and the tasks that follow it.
+func (r *run) setOutcome(state jobs.State, result json.RawMessage, reason string) {
 	r.outcome.State, r.outcome.Result, r.outcome.Error = state, result, reason
 	r.outcome.Next = r.next(state, result, reason)
 }

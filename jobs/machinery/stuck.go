@@ -9,15 +9,16 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// ErrStuck is why Worker.Run ends by itself: a handler went on although its
-// context had ended. Go cannot stop it, so the process must end.
-var ErrStuck = errors.New("a handler did not stop when it was told to; the process has to be replaced")
+// ErrStuck is returned by Worker.Run when a handler does not return within
+// Options.Overrun after its context has ended. A goroutine cannot be stopped from
+// outside, so the process must exit.
+var ErrStuck = errors.New("a handler did not return after its context ended; restart the worker process")
 
-// handle runs the handler, and leaves it behind if it goes on for
-// Options.Overrun after its context has ended: the hard limit.
+// handle runs the handler. It stops waiting for it Options.Overrun after the end of its
+// context.
 func (r *run) handle(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() { // ends with the handler, or, if that is stuck, with the process
+	go func() { // ends with the handler, or with the process if that is stuck
 		ended <- pool.Protect(func() error { return r.handler(ctx, r.job) })
 	}()
 	select {
@@ -32,7 +33,7 @@ func (r *run) handle(ctx context.Context) error {
 		return err
 	case <-limit.C:
 	}
-	r.log.Error("handler does not stop; the worker is replaced", "cause", context.Cause(ctx), "waited", r.overrun)
+	r.log.Error("handler did not return after its context ended; stopping this worker", "cause", context.Cause(ctx), "waited", r.overrun)
 	r.stuck()
 	return fmt.Errorf("%w, and did not stop within %v", context.Cause(ctx), r.overrun)
 }

@@ -30,7 +30,7 @@ func TestStuckHandler(t *testing.T) {
 		return nil
 	}}
 	f := newFixture(t, deaf, neighbour)
-	w, err := machinery.New(f.store, f.tasks, machinery.Options{Owner: "w", Overrun: 50 * time.Millisecond, Look: 10 * time.Millisecond})
+	w, err := machinery.New(f.store, f.tasks, machinery.Options{Owner: "w", Overrun: 50 * time.Millisecond, CancelPoll: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestStuckHandlerIsTriedAgain(t *testing.T) {
 	}}
 	f := newFixture(t, deaf, forever)
 	run := func() error {
-		w, err := machinery.New(f.store, f.tasks, machinery.Options{Owner: "w", Overrun: 20 * time.Millisecond, Look: 10 * time.Millisecond})
+		w, err := machinery.New(f.store, f.tasks, machinery.Options{Owner: "w", Overrun: 20 * time.Millisecond, CancelPoll: 10 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,17 +7,18 @@ import (
 	"slices"
 )
 
-// checkWeights refuses weights that do not fit the queues.
+// checkWeights returns an error unless there are no weights or one of at least 1 for each
+// queue.
 func checkWeights(queues []string, weights []int) error {
 	if len(weights) > 0 && len(weights) != len(queues) || slices.ContainsFunc(weights, func(w int) bool { return w < 1 }) {
-		return fmt.Errorf("%d queues have the weights %v", len(queues), weights)
+		return fmt.Errorf("weights %v: give one weight of at least 1 for each of the %d queues", weights, len(queues))
 	}
 	return nil
 }
 
-// weighted returns the queues in an order drawn so that each is first as often
-// as its weight says, and so on for the rest (Efraimidis and Spirakis, Weighted
-// random sampling with a reservoir, 2006).
+// weighted returns the queues in random order: the probability that a queue comes first is
+// proportional to its weight, and likewise for the rest (Efraimidis and Spirakis,
+// Weighted random sampling with a reservoir, 2006).
 func weighted(queues []string, weights []int) []string {
 	if len(weights) == 0 {
 		return queues

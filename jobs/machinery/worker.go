@@ -22,47 +22,47 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// Options configure a Worker. The zero value of a field is its default,
-// except Owner, which must be given.
+// Options configure a Worker. Owner is required; for all other fields the zero value is
+// the documented default.
 type Options struct {
-	// Owner names the worker among all that share the store.
+	// Owner identifies the worker among all that use the store.
 	Owner string
-	// Successor says that an earlier process had the same owner and is dead:
-	// its tasks are taken over at once instead of when their leases expire.
+	// Successor means that an earlier process with the same Owner is dead: its tasks are
+	// due at once, not only when their leases expire.
 	Successor bool
-	// Queues to take from. Default: DefaultQueue.
+	// Queues are the queues to serve, in order of priority. Default: jobs.DefaultQueue.
 	Queues []string
-	// Weights of the queues, one for each: how often one of them comes before
-	// the others. None: in their order, strictly.
+	// Weights has one weight of at least 1 for each queue: the probability that a queue
+	// is served first is proportional to its weight. Nil: strictly in the order of Queues.
 	Weights []int
-	// Concurrency is how many tasks run at once. Default: two per CPU.
+	// Concurrency is the number of tasks that run at the same time. Default: two per CPU.
 	Concurrency int
-	// Grace is how long tasks may go on after ctx has ended; then theirs
-	// ends, and a second later they are given back. Default 28 s.
+	// Grace is the time for running tasks to finish after the ctx of Run has ended. Then
+	// the contexts of their handlers end, and a second later they are released for other
+	// workers. Default 28 s.
 	Grace time.Duration
-	// Heartbeat is how often leases are extended. Default 10 s, a third of
-	// DefaultLeaseTTL.
+	// Heartbeat is the interval at which leases are extended. Default 10 s, a third of
+	// driver.DefaultLeaseTTL.
 	Heartbeat time.Duration
-	// Look is how often the worker looks whether its tasks were cancelled.
-	// Default 500 ms.
-	Look time.Duration
-	// Overrun is for how long a handler may go on after its context has ended.
-	// Then its attempt is over, with the end of its time as the reason, and the
-	// worker with it: it lets the others finish within Grace, and Run returns
-	// ErrStuck. Default 10 s.
+	// CancelPoll is the interval at which the worker checks whether its tasks were
+	// cancelled. Default 500 ms.
+	CancelPoll time.Duration
+	// Overrun is the time in which a handler must return after its context has ended.
+	// Otherwise the attempt fails with the cause of that context, the worker lets its
+	// other tasks finish within Grace, and Run returns ErrStuck. Default 10 s.
 	Overrun time.Duration
-	// Artifacts is where tasks leave files. Default: nowhere.
+	// Artifacts stores the files of tasks. Nil: Job.Artifact returns an error.
 	Artifacts *artifacts.Folder
 	Meter     meter.Meter     // default NoMeter
 	Stopwatch meter.Stopwatch // default NoMeter
 	Logger    *slog.Logger    // default: none
 }
 
-// lastWords is how long a handler has to notice that its context has ended
-// with the grace time.
-const lastWords = time.Second
+// exitDelay is the time for handlers to return after the grace period.
+const exitDelay = time.Second
 
-// Worker leases tasks from a store and runs them on machinery's worker.
+// Worker leases tasks from a store and runs them with machinery's worker. Make one with
+// New.
 type Worker struct {
 	store  driver.Store
 	tasks  *jobs.Registry
@@ -71,19 +71,19 @@ type Worker struct {
 	engine *engine
 	server *machinery.Server
 
-	leasing     context.Context //nolint:containedctx // ends leasing, by the broker's StopConsuming
+	leaseCtx    context.Context //nolint:containedctx // ends when no more tasks are to be leased, see StopConsuming
 	stopLeasing context.CancelCauseFunc
-	working     context.Context //nolint:containedctx // ends what handlers do, when the grace time is over
+	workCtx     context.Context //nolint:containedctx // parent of the contexts of handlers; ends after the grace period
 	stopWorking context.CancelCauseFunc
 	attempts    sync.WaitGroup
-	recycled    chan struct{} // closed by recycle
-	recycle     func()        // ends Run with ErrStuck
+	stuck       chan struct{} // closed by setStuck
+	setStuck    func()        // makes Run return ErrStuck
 }
 
-// New makes a worker for the tasks of a registry.
+// New makes a worker for the tasks of a registry. It starts nothing.
 func New(store driver.Store, registry *jobs.Registry, o Options) (*Worker, error) {
 	if o.Owner == "" {
-		return nil, errors.New("worker has no owner")
+		return nil, errors.New("machinery.Options: Owner is empty")
 	}
 	if len(o.Queues) == 0 {
 		o.Queues = []string{jobs.DefaultQueue}
@@ -91,7 +91,7 @@ func New(store driver.Store, registry *jobs.Registry, o Options) (*Worker, error
 	o.Concurrency = cmp.Or(o.Concurrency, 2*runtime.GOMAXPROCS(0))
 	o.Grace = cmp.Or(o.Grace, 28*time.Second)
 	o.Heartbeat = cmp.Or(o.Heartbeat, driver.DefaultLeaseTTL/3)
-	o.Look = cmp.Or(o.Look, 500*time.Millisecond)
+	o.CancelPoll = cmp.Or(o.CancelPoll, 500*time.Millisecond)
 	o.Overrun = cmp.Or(o.Overrun, 10*time.Second)
 	if err := checkWeights(o.Queues, o.Weights); err != nil {
 		return nil, err
@@ -103,14 +103,14 @@ func New(store driver.Store, registry *jobs.Registry, o Options) (*Worker, error
 		o.Stopwatch = meter.NoMeter{}
 	}
 	w := &Worker{store: store, tasks: registry, opt: o, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler))}
-	w.recycled = make(chan struct{})
-	w.recycle = sync.OnceFunc(func() { close(w.recycled) })
+	w.stuck = make(chan struct{})
+	w.setStuck = sync.OnceFunc(func() { close(w.stuck) })
 	w.engine = &engine{
 		worker: w, runs: map[string]*run{},
 		config: &config.Config{DefaultQueue: jobs.DefaultQueue, NoUnixSignals: true},
 	}
-	w.leasing, w.stopLeasing = context.WithCancelCause(context.Background())
-	w.working, w.stopWorking = context.WithCancelCause(context.Background())
+	w.leaseCtx, w.stopLeasing = context.WithCancelCause(context.Background())
+	w.workCtx, w.stopWorking = context.WithCancelCause(context.Background())
 	w.server = machinery.NewServer(w.engine.config, w.engine, w.engine, locks.New())
 	for _, name := range registry.Names() {
 		if err := w.server.RegisterTask(name, w.engine.invoke); err != nil {
@@ -120,88 +120,87 @@ func New(store driver.Store, registry *jobs.Registry, o Options) (*Worker, error
 	return w, nil
 }
 
-// Run takes tasks and works until ctx ends, then lets those under way finish
-// within the grace time and gives the rest back. It returns nil, also when it
-// had to leave handlers behind then that would not stop; ErrStuck if one would
-// not before. Call it once.
+// Run leases and runs tasks until ctx ends. Then it waits for running tasks up to
+// Options.Grace and releases those that are left. It returns nil, even if handlers are
+// still running then, or ErrStuck if a handler had not returned before, see
+// Options.Overrun. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
 	logMachinery(w.log)
 	if w.opt.Successor {
 		w.reclaim(ctx)
 	}
-	alive, dead := context.WithCancel(context.Background())
+	beatCtx, stopBeats := context.WithCancel(context.Background())
 	var beats sync.WaitGroup
-	beats.Go(func() { w.every(alive, w.opt.Heartbeat, w.store.Extend) }) // ends with alive
-	beats.Go(func() { w.every(alive, w.opt.Look, w.store.Held) })        // ends with alive
-	beats.Go(func() { w.keepLogs(alive) })                               // ends with alive
+	beats.Go(func() { w.checkLeases(beatCtx, w.opt.Heartbeat, w.store.Extend) }) // ends with beatCtx
+	beats.Go(func() { w.checkLeases(beatCtx, w.opt.CancelPoll, w.store.Held) })  // ends with beatCtx
+	beats.Go(func() { w.flushLogs(beatCtx) })                                    // ends with beatCtx
 	defer beats.Wait()
-	defer dead()
+	defer stopBeats()
 
 	worker := w.server.NewWorker(w.opt.Owner, w.opt.Concurrency)
-	worker.SetErrorHandler(func(error) {}) // finish has a line for it
+	worker.SetErrorHandler(func(error) {}) // finish logs it
 	ended := make(chan error, 1)
 	worker.LaunchAsync(ended) // ends after worker.Quit
 	for _, name := range w.tasks.Names() {
 		if q := w.queueOf(name); q != "" && !slices.Contains(w.opt.Queues, q) {
-			w.log.Info("task waits in a queue that this worker does not take from", "task", name, "queue", q)
+			w.log.Info("worker does not serve the queue of a task", "task", name, "queue", q)
 		}
 	}
-	w.log.Info("worker takes tasks", "queues", w.opt.Queues, "concurrency", w.opt.Concurrency, "tasks", w.tasks.Names())
+	w.log.Info("worker started", "queues", w.opt.Queues, "concurrency", w.opt.Concurrency, "tasks", w.tasks.Names())
 
 	var why error
 	select {
 	case <-ctx.Done():
-	case <-w.recycled:
+	case <-w.stuck:
 		why = ErrStuck
 	}
 	worker.Quit()
 	return errors.Join(why, w.drain(ended))
 }
 
-// queueOf is the queue that the definition of a task names, or empty.
+// queueOf returns Definition.Queue of a task.
 func (w *Worker) queueOf(name string) string {
 	d, _ := w.tasks.Lookup(name) // it is registered
 	return d.Queue
 }
 
-// drain lets what is under way end.
+// drain waits for running tasks, see Run.
 func (w *Worker) drain(ended <-chan error) error {
-	w.log.Info("worker takes no more tasks", "running", len(w.engine.running()), "grace", w.opt.Grace)
+	w.log.Info("worker stopping; waiting for running tasks", "running", len(w.engine.running()), "grace", w.opt.Grace)
 	select {
 	case err := <-ended:
 		return err
 	case <-time.After(w.opt.Grace):
-		w.log.Warn("grace time is over", "running", len(w.engine.running()))
+		w.log.Warn("grace period is over; ending running tasks", "running", len(w.engine.running()))
 	}
 	w.stopWorking(jobs.ErrShutdown)
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(lastWords):
+	case <-time.After(exitDelay):
 		for _, r := range w.engine.running() {
-			w.giveBack(r.lease)
+			w.release(r.lease)
 		}
 		return nil
 	}
 }
 
-// reclaim takes over what a dead process with this worker's name had leased.
-// If the store cannot do it now, the leases expire by themselves.
+// reclaim ends the leases of the dead process that had the same owner. If the store is
+// unavailable, these leases expire by themselves.
 func (w *Worker) reclaim(ctx context.Context) {
 	n, err := w.store.Reclaim(ctx, w.opt.Owner)
 	if err != nil {
-		w.log.Warn("cannot take over the tasks of the last process", "error", err)
+		w.log.Warn("cannot requeue the tasks of the previous process; they are due when their leases expire", "error", err)
 	} else if n > 0 {
-		w.log.Info("tasks of the last process are due again", "tasks", n)
+		w.log.Info("tasks of the previous process are due again", "tasks", n)
 	}
 }
 
-// machineryLog makes sure that machinery's loggers, which are global, are set
-// by one worker only.
+// machineryLog is used once, because machinery's loggers are global.
 var machineryLog sync.Once
 
-// logMachinery sends what machinery logs to the program's log. Its lines for
-// every task and setting are for debugging only.
+// logMachinery redirects machinery's log to log. Its lines about tasks and settings get
+// level debug.
 func logMachinery(log *slog.Logger) {
 	machineryLog.Do(func() {
 		debug := slog.NewLogLogger(log.Handler(), slog.LevelDebug)

@@ -48,10 +48,10 @@ func TestWhatCannotRunIsNotAccepted(t *testing.T) {
 		"null":           {jobs.NewTask{Name: "echo", Args: json.RawMessage(`[null]`)}, jobs.ErrArgs},
 		"no array":       {jobs.NewTask{Name: "echo", Args: json.RawMessage(`{"text":"a"}`)}, jobs.ErrArgs},
 		"too large":      {jobs.NewTask{Name: "echo", Args: json.RawMessage(`["` + strings.Repeat("x", jobs.MaxArgs) + `"]`)}, jobs.ErrArgs},
-		"id types":       {jobs.NewTask{Name: "echo", ID: "types"}, jobs.ErrID},
-		"id with slash":  {jobs.NewTask{Name: "echo", ID: "../x"}, jobs.ErrID},
-		"id dots":        {jobs.NewTask{Name: "echo", ID: ".."}, jobs.ErrID},
-		"id too long":    {jobs.NewTask{Name: "echo", ID: strings.Repeat("x", 129)}, jobs.ErrID},
+		"id types":       {jobs.NewTask{Name: "echo", ID: "types"}, jobs.ErrOption},
+		"id with slash":  {jobs.NewTask{Name: "echo", ID: "../x"}, jobs.ErrOption},
+		"id dots":        {jobs.NewTask{Name: "echo", ID: ".."}, jobs.ErrOption},
+		"id too long":    {jobs.NewTask{Name: "echo", ID: strings.Repeat("x", 129)}, jobs.ErrOption},
 		"queue":          {jobs.NewTask{Name: "echo", Queue: "a b"}, jobs.ErrOption},
 		"timeout":        {jobs.NewTask{Name: "echo", Timeout: -1}, jobs.ErrOption},
 		"retries":        {jobs.NewTask{Name: "echo", MaxRetries: -1}, jobs.ErrOption},
@@ -211,7 +211,7 @@ func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
 		return nil
 	}})
 	stopping := make(chan struct{})
-	log := slog.New(onMessage{slog.DiscardHandler, "worker takes no more tasks", sync.OnceFunc(func() { close(stopping) })})
+	log := slog.New(onMessage{slog.DiscardHandler, "worker stopping; waiting for running tasks", sync.OnceFunc(func() { close(stopping) })})
 	stop := f.work(t, machinery.Options{Concurrency: 1, Logger: log})
 	first := f.enqueue(t, jobs.NewTask{Name: "wait"})
 	<-began

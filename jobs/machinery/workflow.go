@@ -14,14 +14,13 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// machinery's own sending of workflows publishes step by step: a crash in the
-// middle leaves half a group, and an error of one member may be swallowed. Its
-// types are taken here, its sending is not.
+// machinery publishes the tasks of a workflow one by one: a crash leaves half a group, and
+// the error of a member may be dropped. Therefore the functions below accept machinery's
+// types but enqueue the workflow in one step.
 
-// SendChain accepts a chain of machinery's: the next task is accepted in the
-// step in which the one before it succeeds, with its result as the last
-// argument. It returns the first task; errors are those of Enqueue, and of
-// EnqueueChain for one that was sent before.
+// SendChain enqueues a chain of machinery's. Each task is enqueued in the step in which
+// the task before it succeeds, with the result appended to its arguments. It returns the
+// first task. Errors are those of jobs.Client.EnqueueChain.
 func SendChain(ctx context.Context, c *jobs.Client, chain *tasks.Chain) (*jobs.Task, error) {
 	n, err := newTask(chain.Tasks[0])
 	if err != nil {
@@ -41,8 +40,8 @@ func SendChain(ctx context.Context, c *jobs.Client, chain *tasks.Chain) (*jobs.T
 	return t, err
 }
 
-// SendGroup accepts a group of machinery's in one step. Its id is the group's
-// GroupUUID; errors are those of EnqueueGroup.
+// SendGroup enqueues a group of machinery's in one step. The GroupUUID is its id. Errors
+// are those of jobs.Client.EnqueueGroup.
 func SendGroup(ctx context.Context, c *jobs.Client, group *tasks.Group) error {
 	g, err := newGroup(group)
 	if err == nil {
@@ -51,8 +50,8 @@ func SendGroup(ctx context.Context, c *jobs.Client, group *tasks.Group) error {
 	return err
 }
 
-// SendChord accepts a chord of machinery's: see NewGroup for when its callback
-// runs. Errors are those of EnqueueGroup.
+// SendChord enqueues a chord of machinery's; jobs.NewGroup describes when its callback
+// runs. Errors are those of jobs.Client.EnqueueGroup.
 func SendChord(ctx context.Context, c *jobs.Client, chord *tasks.Chord) error {
 	g, err := newGroup(chord.Group)
 	if err != nil {
@@ -67,8 +66,8 @@ func SendChord(ctx context.Context, c *jobs.Client, chord *tasks.Chord) error {
 	return err
 }
 
-// newGroup turns machinery's group into one for the store, which knows the
-// members by itself: their messages need not say that they are some.
+// newGroup converts a group of machinery's. The signatures of its members do not refer to
+// the group, because the store stores the membership itself.
 func newGroup(group *tasks.Group) (jobs.NewGroup, error) {
 	g := jobs.NewGroup{ID: group.GroupUUID, Members: make([]jobs.NewTask, len(group.Tasks))}
 	for i, s := range group.Tasks {
@@ -82,10 +81,10 @@ func newGroup(group *tasks.Group) (jobs.NewGroup, error) {
 	return g, nil
 }
 
-// newTask turns machinery's message into a task for the store. It gives an id to
-// those that follow and have none: the caller's, who can look for them.
+// newTask converts a signature of machinery's. Followers without an id get one in the
+// caller's signature, so that the caller can read them later.
 func newTask(s *tasks.Signature) (jobs.NewTask, error) {
-	identify(s)
+	setIDs(s)
 	message, err := json.Marshal(s)
 	if err != nil {
 		return jobs.NewTask{}, fmt.Errorf("enqueue %s: encode signature: %w", s.Name, err)
@@ -93,16 +92,17 @@ func newTask(s *tasks.Signature) (jobs.NewTask, error) {
 	return jobs.FromMessage(message)
 }
 
-func identify(s *tasks.Signature) {
+// setIDs sets the id of each follower that has none.
+func setIDs(s *tasks.Signature) {
 	for _, next := range slices.Concat(s.OnSuccess, s.OnError) {
-		if next != nil { // jobs.FromMessage refuses it
+		if next != nil { // jobs.FromMessage reports nil
 			next.UUID = cmp.Or(next.UUID, jobs.NewID())
-			identify(next)
+			setIDs(next)
 		}
 	}
 }
 
-// digestOf tells one chain from another, as the caller gave it.
+// digestOf returns the Digest of a chain.
 func digestOf(s tasks.Signature) (string, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -112,7 +112,7 @@ func digestOf(s tasks.Signature) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// stateOf is a task as machinery's result backend shows it.
+// stateOf converts a task to the form of machinery's result backend.
 func stateOf(t *jobs.Task) *tasks.TaskState {
 	state := map[jobs.State]string{
 		jobs.StateScheduled: tasks.StatePending, jobs.StateQueued: tasks.StatePending, jobs.StateRunning: tasks.StateStarted,

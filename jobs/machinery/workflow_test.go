@@ -130,7 +130,7 @@ func TestGroupIsRefusedWhole(t *testing.T) {
 		"wrong arguments":  {jobs.NewGroup{Members: []jobs.NewTask{{ID: "a", Name: "double", Args: json.RawMessage(`["x"]`)}}}, jobs.ErrArgs},
 		"unknown callback": {jobs.NewGroup{Members: []jobs.NewTask{{ID: "a", Name: "double", Args: json.RawMessage(`[1]`)}}, Callback: &jobs.NewTask{Name: "nope"}}, jobs.ErrUnknownTask},
 		"callback's args":  {jobs.NewGroup{Members: []jobs.NewTask{{ID: "a", Name: "double", Args: json.RawMessage(`[1]`)}}, Callback: &jobs.NewTask{Name: "collect", Args: json.RawMessage(`{}`)}}, jobs.ErrArgs},
-		"group's id":       {jobs.NewGroup{ID: "../x", Members: []jobs.NewTask{{ID: "a", Name: "double", Args: json.RawMessage(`[1]`)}}}, jobs.ErrID},
+		"group's id":       {jobs.NewGroup{ID: "../x", Members: []jobs.NewTask{{ID: "a", Name: "double", Args: json.RawMessage(`[1]`)}}}, jobs.ErrOption},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if created, err := f.client.EnqueueGroup(t.Context(), c.g); created || !errors.Is(err, c.want) {

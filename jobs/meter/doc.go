@@ -1,2 +1,2 @@
-// Package meter counts what happens to tasks.
+// Package meter counts the events of tasks, for metrics.
 package meter

@@ -8,38 +8,38 @@ import (
 	"time"
 )
 
-// Event is something that happens to tasks and is counted.
+// Event is a kind of event that is counted.
 type Event string
 
-// The events. Who counts them: the Client the first, the Worker those of an
-// attempt, a Store those of attempts that ended without a word.
+// The events. The Client counts EventEnqueued, the worker the events of its attempts,
+// and the store those of lost leases.
 const (
-	EventEnqueued    Event = "enqueued"    // accepted; not the same id once more
-	EventStarted     Event = "started"     // an attempt began
-	EventSucceeded   Event = "succeeded"   //
-	EventFailed      Event = "failed"      // ended with an error, or cancelled
-	EventRetried     Event = "retried"     // failed, and will be tried again
-	EventRedelivered Event = "redelivered" // its worker was lost, and it is due again
-	EventDead        Event = "dead"        // became a dead letter
-	EventLeaseLost   Event = "lease_lost"  // a worker learnt that a task is no longer its own
-	EventRestored    Event = "restored"    // was in no queue, since keys of the store were deleted, and is again
-	EventMissing     Event = "missing"     // its data was deleted from the store before it had ended
+	EventEnqueued    Event = "enqueued"    // a task was accepted; not counted again for the same id
+	EventStarted     Event = "started"     // an attempt started
+	EventSucceeded   Event = "succeeded"   // a task ended as success
+	EventFailed      Event = "failed"      // a task failed or was cancelled
+	EventRetried     Event = "retried"     // an attempt failed, and another one follows
+	EventRedelivered Event = "redelivered" // a lease was lost, and the task is due again
+	EventDead        Event = "dead"        // a task became a dead letter
+	EventLeaseLost   Event = "lease_lost"  // a worker noticed that it had lost a lease
+	EventRestored    Event = "restored"    // a task was put back into its queue after keys of the store were deleted
+	EventMissing     Event = "missing"     // the data of a task was deleted from the store before the task ended
 )
 
-// Meter is told of what happens. It is called from many goroutines and must
-// not block.
+// Meter counts events. It is called from many goroutines and must not block.
 type Meter interface {
 	Count(e Event, task, queue string)
 }
 
-// Stopwatch is told how long each attempt took that a Worker ran to its end, from
-// its beginning until the handler had ended. e is Succeeded, Faulted, Retried or
-// Buried, task the name of a registered one. It is called as a Meter is.
+// Stopwatch measures attempts. Took is called after each attempt that a worker finished,
+// with the time from its start until the handler returned. e is EventSucceeded,
+// EventFailed, EventRetried or EventDead; task is the name of a registered task. It is
+// called from many goroutines and must not block.
 type Stopwatch interface {
 	Took(e Event, task string, took time.Duration)
 }
 
-// NoMeter counts nothing.
+// NoMeter is a Meter and a Stopwatch that does nothing.
 type NoMeter struct{}
 
 // Count implements Meter.
@@ -48,12 +48,12 @@ func (NoMeter) Count(Event, string, string) {}
 // Took implements Stopwatch.
 func (NoMeter) Took(Event, string, time.Duration) {}
 
-// Other is what Counters call the tasks and queues that came too late to be
-// counted by name.
+// Other is the name of task and queue under which Counters count further pairs once
+// there are too many.
 const Other = "other"
 
-// maxSeries bounds the pairs of task and queue that Counters tell apart: a
-// queue's name may come from a client.
+// maxSeries is the largest number of pairs of task and queue. It is limited because the
+// name of a queue may come from a client.
 const maxSeries = 1000
 
 // Counters is a Meter in memory. The zero value is ready.
@@ -81,14 +81,14 @@ func (c *Counters) Count(e Event, task, queue string) {
 	c.series[key][e]++
 }
 
-// Counted is one figure of Counters.
+// Counted is one count of Counters.
 type Counted struct {
 	Event       Event
 	Task, Queue string
 	Total       uint64
 }
 
-// All returns the figures, sorted by event, task and queue.
+// All returns the counts, sorted by event, task and queue.
 func (c *Counters) All() []Counted {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// CancelWorkflow implements jobs.Changer. Which tasks may be part of a workflow
-// does not change, so they are looked up before the step.
+// CancelWorkflow implements jobs.Changer. The tasks that may belong to a workflow never
+// change, so they are read before the step.
 func (s *Store) CancelWorkflow(ctx context.Context, id string) error {
 	err := s.abort(ctx, id)
 	if err != nil {
@@ -30,14 +30,14 @@ func (s *Store) abort(ctx context.Context, id string) error {
 	for _, part := range parts {
 		args = append(args, part)
 	}
-	answer, err := s.soon(ctx, abortScript, args...)
+	reply, err := s.callInTime(ctx, abortScript, args...)
 	if err != nil {
 		return err
 	}
-	if len(answer) != 1 {
-		return errAnswer
+	if len(reply) != 1 {
+		return errReply
 	}
-	switch answer[0] {
+	switch reply[0] {
 	case int64(1):
 		return nil
 	case int64(0):
@@ -45,11 +45,11 @@ func (s *Store) abort(ctx context.Context, id string) error {
 	case int64(-1):
 		return jobs.ErrNotFound
 	}
-	return errAnswer
+	return errReply
 }
 
-// parts returns the ids of all that may be tasks of the group of that id, or of
-// the chain that the task of that id begins.
+// parts returns the ids of all tasks that may belong to the group with the id, or to the
+// chain whose first task has the id.
 func (s *Store) parts(ctx context.Context, id string) (kind string, ids []string, err error) {
 	f, err := s.groupFields(ctx, id)
 	if err == nil {
@@ -64,10 +64,10 @@ func (s *Store) parts(ctx context.Context, id string) (kind string, ids []string
 	}
 	first, err := s.get(ctx, id)
 	if err == nil {
-		err = first.Heads()
+		err = driver.CheckCancelWorkflow(first)
 	}
 	if err != nil {
 		return "", nil, err
 	}
-	return "task", append([]string{id}, first.Possible()...), nil
+	return "task", append([]string{id}, first.FollowerIDs()...), nil
 }

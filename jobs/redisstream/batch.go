@@ -11,9 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// batcher sends the calls that come while others are under way together: one
-// write and one read for all, here and in the server, and one turn of its loop.
-// It changes nothing else: each is a script of its own.
+// batcher sends the calls that arrive during a round trip together in the next one. It
+// saves system calls here and in the server. Each call stays a script of its own.
 //
 // Its goroutine runs while calls wait; stop waits for it.
 type batcher struct {
@@ -22,25 +21,25 @@ type batcher struct {
 	mu      sync.Mutex
 	waiting []*pending
 	running bool
-	stopped bool // no call is taken any more
+	stopped bool // new calls are refused
 	ended   sync.WaitGroup
 }
 
-// batchLimit bounds how many calls share a round, so that the first of them is
-// not kept waiting by all that follow.
+// batchLimit is the largest number of calls in a round trip, so that the first of them
+// does not wait too long for the others.
 const batchLimit = 128
 
-// pending is a call that waits.
+// pending is a call that waits for its reply.
 type pending struct {
 	script *redis.Script
 	args   []any
-	answer any
+	reply  any
 	err    error
 	done   chan struct{}
 }
 
-// do returns the answer, or the cause of the end of ctx; a call that was sent by
-// then may be carried out all the same. After stop it returns errClosed.
+// do returns the reply. If ctx ends first, it returns jobs.ErrUnavailable with the cause;
+// a call that was sent by then may still be executed. After stop it returns errClosed.
 func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any, error) {
 	p := &pending{script: script, args: args, done: make(chan struct{})}
 	b.mu.Lock()
@@ -56,10 +55,10 @@ func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any
 	b.mu.Unlock()
 	select {
 	case <-p.done:
-		return p.answer, p.err
+		return p.reply, p.err
 	case <-ctx.Done():
 		b.withdraw(p)
-		return nil, fmt.Errorf("%w: no answer in time: %w", jobs.ErrUnavailable, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: redis did not respond in time: %w", jobs.ErrUnavailable, context.Cause(ctx))
 	}
 }
 
@@ -74,7 +73,7 @@ func (b *batcher) run() {
 		if n == 0 {
 			return
 		}
-		// No caller's context: it is everybody's call.
+		// Not the context of a caller, since the round trip serves several.
 		b.send(context.Background(), calls)
 		for _, p := range calls {
 			close(p.done)
@@ -82,14 +81,14 @@ func (b *batcher) run() {
 	}
 }
 
-// withdraw keeps a call that still waits from being sent.
+// withdraw removes a call that has not been sent yet.
 func (b *batcher) withdraw(p *pending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = slices.DeleteFunc(b.waiting, func(q *pending) bool { return p == q })
 }
 
-// stop lets no call in any more and returns when none waits.
+// stop refuses new calls and returns when none waits.
 func (b *batcher) stop() {
 	b.mu.Lock()
 	b.stopped = true
@@ -97,15 +96,15 @@ func (b *batcher) stop() {
 	b.ended.Wait()
 }
 
-// round is a script as it is sent, for one call or for several.
+// round is a script to send, for one or several calls.
 type round struct {
 	script *redis.Script
 	args   []any
 	calls  []*pending
 }
 
-// rounds joins the calls of finish.lua, which takes many at once: what it costs
-// the server to begin a script, and to take entries off a stream, is shared.
+// rounds combines the calls of finish.lua, which accepts several at once. They share the
+// cost of starting a script and of removing entries from a stream.
 func rounds(calls []*pending) (all []*round) {
 	var finishes *round
 	for _, p := range calls {
@@ -114,63 +113,63 @@ func rounds(calls []*pending) (all []*round) {
 			continue
 		}
 		if finishes == nil {
-			finishes = &round{script: p.script, args: append(slices.Clone(p.args[:preamble]), 0)}
+			finishes = &round{script: p.script, args: append(slices.Clone(p.args[:commonArgs]), 0)}
 			all = append(all, finishes)
 		}
-		own := p.args[preamble:]
+		own := p.args[commonArgs:]
 		finishes.calls = append(finishes.calls, p)
-		finishes.args[preamble] = len(finishes.calls)
+		finishes.args[commonArgs] = len(finishes.calls)
 		finishes.args = append(append(finishes.args, len(own)), own...)
 	}
 	return all
 }
 
-// scriptError is what Redis says went wrong in one of several calls.
+// scriptError is the error text of one of several calls in a script.
 type scriptError string
 
 func (e scriptError) Error() string { return string(e) }
 func (scriptError) RedisError()     {}
 
-// answer gives each call its answer.
-func (r *round) answer(answer any, err error) {
+// deliver sets the reply of each call.
+func (r *round) deliver(reply any, err error) {
 	if r.script != finishScript || err != nil {
 		for _, p := range r.calls {
-			p.answer, p.err = answer, err
+			p.reply, p.err = reply, err
 		}
 		return
 	}
-	list, _ := answer.([]any)
+	list, _ := reply.([]any)
 	for i, p := range r.calls {
 		if len(list) != len(r.calls) {
-			p.err = errAnswer
+			p.err = errReply
 			continue
 		}
 		if text, failed := list[i].(string); failed {
 			p.err = scriptError(text)
 		}
-		p.answer = list[i]
+		p.reply = list[i]
 	}
 }
 
-// sendAll sends scripts in one pipeline. What the server does not know yet it is
-// sent in full.
+// sendAll sends scripts in one pipeline, by their hash. A script that the server does not
+// have yet is sent again in full.
 func (s *Store) sendAll(ctx context.Context, calls []*pending) {
 	all := rounds(calls)
 	cmds := make([]*redis.Cmd, len(all))
-	_, failed := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its error
+	_, failed := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
 		for i, r := range all {
 			cmds[i] = r.script.EvalSha(ctx, pipe, []string{s.key}, r.args...)
 		}
 		return nil
 	})
 	for i, r := range all {
-		answer, err := cmds[i].Result()
-		if err == nil && answer == nil {
-			err = failed // but for that of a connection that was refused, as with a wrong password
+		reply, err := cmds[i].Result()
+		if err == nil && reply == nil {
+			err = failed // the connection was refused, for example because of a wrong password
 		}
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			answer, err = r.script.Run(ctx, s.client, []string{s.key}, r.args...).Result()
+			reply, err = r.script.Run(ctx, s.client, []string{s.key}, r.args...).Result()
 		}
-		r.answer(answer, err)
+		r.deliver(reply, err)
 	}
 }

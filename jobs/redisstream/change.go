@@ -8,7 +8,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// List implements jobs.Lister.
+// List implements jobs.Store.
 func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	p, err := s.list(ctx, q)
 	if err != nil {
@@ -18,17 +18,17 @@ func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 }
 
 func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
-	answer, err := s.soon(ctx, listScript, q.Before, q.Size(), string(q.State), q.Name, q.Queue, jobs.ScanLimit, jobs.PageBytes)
+	reply, err := s.callInTime(ctx, listScript, q.Before, q.PageSize(), string(q.State), q.Name, q.Queue, driver.ScanLimit, driver.PageBytes)
 	if err != nil {
 		return nil, err
 	}
-	now, next, err := numbers(answer)
+	now, next, err := numbers(reply)
 	if err != nil {
 		return nil, err
 	}
 	p := &jobs.Page{Tasks: []*jobs.Task{}, Next: next}
-	for i := 2; i+1 < len(answer); i += 2 {
-		t, err := decodeTask(fmt.Sprint(answer[i]), answer[i+1], now)
+	for i := 2; i+1 < len(reply); i += 2 {
+		t, err := decodeTask(fmt.Sprint(reply[i]), reply[i+1], now)
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +41,7 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "cancel")
 	if err == nil && !done && t.State != jobs.StateCancelled {
-		err = t.Ended()
+		err = driver.EndedError(t)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cancel task %s: %w", id, err)
@@ -61,9 +61,9 @@ func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (i
 		for _, id := range ids {
 			args = append(args, id)
 		}
-		var answer []any
-		if answer, err = s.soon(ctx, purgeScript, args...); err == nil {
-			done, _, err = numbers(answer)
+		var reply []any
+		if reply, err = s.callInTime(ctx, purgeScript, args...); err == nil {
+			done, _, err = numbers(reply)
 		}
 	}
 	if err != nil {
@@ -76,8 +76,8 @@ func (s *Store) Purge(ctx context.Context, ids []string, states []jobs.State) (i
 func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	t, done, err := s.change(ctx, id, "requeue")
 	if err == nil && !done {
-		if err = t.Requeueable(); err == nil {
-			err = errAnswer
+		if err = driver.CheckRequeue(t); err == nil {
+			err = errReply
 		}
 	}
 	if err != nil {
@@ -86,20 +86,21 @@ func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	return t, nil
 }
 
-// change returns the task as it is after the step, and whether that was done.
+// change cancels or requeues a task. It returns the task after the step, and whether the
+// step changed it.
 func (s *Store) change(ctx context.Context, id, what string) (t *jobs.Task, done bool, err error) {
-	answer, err := s.soon(ctx, changeScript, id, what, driver.CancelReason)
+	reply, err := s.callInTime(ctx, changeScript, id, what, driver.CancelReason)
 	if err != nil {
 		return nil, false, err
 	}
-	did, now, err := numbers(answer)
+	did, now, err := numbers(reply)
 	if err != nil {
 		return nil, false, err
 	}
-	if len(answer) < 3 {
+	if len(reply) < 3 {
 		return nil, false, jobs.ErrNotFound
 	}
-	t, err = decodeTask(id, answer[2], now)
+	t, err = decodeTask(id, reply[2], now)
 	return t, did == 1, err
 }
 
@@ -107,7 +108,7 @@ func (s *Store) change(ctx context.Context, id, what string) (t *jobs.Task, done
 func (s *Store) Held(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
 	lost, err := s.askLeases(ctx, heldScript, leases)
 	if err != nil {
-		return nil, fmt.Errorf("look at leases: %w", err)
+		return nil, fmt.Errorf("check leases: %w", err)
 	}
 	return lost, nil
 }

@@ -9,16 +9,18 @@ import (
 	"slices"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-var errAnswer = errors.New("redis answers what was not asked")
+var errReply = errors.New("unexpected reply from redis; check that the address is that of a Redis server of version 7 or newer")
 
-// Enqueue implements jobs.Store. The server has the task when it returns;
-// whether a disk has it too is for the server's appendfsync to say, and for a
-// while the store remembers it, see journal. If the
-// answer does not come within Patience, the error wraps jobs.ErrUnavailable, and
-// the task may have been accepted, or may be so later, when the server wakes up:
-// whoever sends it again with the same id has one task in any case.
+// Enqueue implements jobs.Store. When it returns, the server has the task. Whether it is on
+// disk depends on the appendfsync setting of the server; the journal covers a short time
+// after that.
+//
+// If there is no reply within Options.Patience, the error wraps jobs.ErrUnavailable. The
+// task may have been accepted, or may be accepted later when a stopped server continues.
+// To enqueue it again with the same id is safe.
 func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	t, created, err := s.enqueue(ctx, n)
 	if err != nil {
@@ -32,11 +34,11 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 		return nil, false, err
 	}
 	args := append(taskArgs(n), n.Unique, n.UniqueFor.Milliseconds())
-	answer, err := s.soon(ctx, enqueueScript, args...)
+	reply, err := s.callInTime(ctx, enqueueScript, args...)
 	if err != nil {
 		return nil, false, err
 	}
-	created, now, err := numbers(answer)
+	created, now, err := numbers(reply)
 	if err != nil {
 		return nil, false, err
 	}
@@ -44,30 +46,31 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 		s.journal.add(enqueueScript, args)
 		return accepted(n, args, now), true, nil
 	}
-	if len(answer) < 4 {
-		return nil, false, errAnswer
+	if len(reply) < 4 {
+		return nil, false, errReply
 	}
 	if created == -1 {
-		return nil, false, jobs.TakenError{ID: fmt.Sprint(answer[2]), Workflow: fmt.Sprint(answer[3])}
+		return nil, false, driver.TakenError{ID: fmt.Sprint(reply[2]), Workflow: fmt.Sprint(reply[3])}
 	}
-	t, err := decodeTask(fmt.Sprint(answer[3]), answer[2], now)
+	t, err := decodeTask(fmt.Sprint(reply[3]), reply[2], now)
 	if err == nil {
-		err = n.Conflict(t)
+		err = driver.CheckSameTask(n, t)
 	}
 	return t, false, err
 }
 
-// numbers reads the first two parts of an answer; times come as texts.
-func numbers(answer []any) (a, b int64, err error) {
-	if len(answer) < 2 {
-		return 0, 0, errAnswer
+// numbers reads the first two values of a reply as integers. Scripts return times as
+// texts.
+func numbers(reply []any) (a, b int64, err error) {
+	if len(reply) < 2 {
+		return 0, 0, errReply
 	}
-	f := fields{values: map[string]string{"a": fmt.Sprint(answer[0]), "b": fmt.Sprint(answer[1])}}
+	f := fields{values: map[string]string{"a": fmt.Sprint(reply[0]), "b": fmt.Sprint(reply[1])}}
 	a, b = f.number("a"), f.number("b")
 	return a, b, f.err
 }
 
-// accepted is what a task reads as that was accepted now.
+// accepted returns a task that was accepted at now, without reading it.
 func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	t := &jobs.Task{
 		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.StateQueued,
@@ -87,8 +90,8 @@ func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	return t
 }
 
-// EnqueueGroup implements jobs.Store. Redis does nothing else meanwhile: a
-// thousand members take some 20 ms.
+// EnqueueGroup implements jobs.Store. It blocks Redis for about 20 ms for a thousand
+// members.
 func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error) {
 	created, err := s.enqueueGroup(ctx, g)
 	if err != nil {
@@ -109,7 +112,7 @@ func (s *Store) enqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error)
 	callbacks := 0
 	if g.Callback != nil {
 		n := *g.Callback
-		var compact bytes.Buffer // the script puts results before the last bracket
+		var compact bytes.Buffer // the script inserts results before the last bracket
 		if n.Args != nil {
 			if err := json.Compact(&compact, n.Args); err != nil {
 				return false, err
@@ -127,16 +130,16 @@ func (s *Store) enqueueGroup(ctx context.Context, g jobs.NewGroup) (bool, error)
 		immutable = 1
 	}
 	args := append([]any{g.ID, g.Digest, members, immutable, callbacks, len(ids)}, tasks...)
-	answer, err := s.soon(ctx, groupScript, args...)
+	reply, err := s.callInTime(ctx, groupScript, args...)
 	switch {
 	case err != nil:
 		return false, err
-	case len(answer) == 3:
-		return false, jobs.TakenError{ID: fmt.Sprint(answer[1]), Workflow: fmt.Sprint(answer[2])}
-	case len(answer) == 2:
-		return false, g.Conflict(fmt.Sprint(answer[1]))
-	case len(answer) != 1:
-		return false, errAnswer
+	case len(reply) == 3:
+		return false, driver.TakenError{ID: fmt.Sprint(reply[1]), Workflow: fmt.Sprint(reply[2])}
+	case len(reply) == 2:
+		return false, driver.CheckSameGroup(g, fmt.Sprint(reply[1]))
+	case len(reply) != 1:
+		return false, errReply
 	}
 	s.journal.add(groupScript, args)
 	return true, nil

@@ -330,8 +330,8 @@ func TestUnknownTasksStandAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(stats) {
-			if rest, ok := strings.CutPrefix(line, "cmdstat_xreadgroup:calls="); ok {
-				fmt.Sscanf(rest, "%d", &n)
+			if wakeDelay, ok := strings.CutPrefix(line, "cmdstat_xreadgroup:calls="); ok {
+				fmt.Sscanf(wakeDelay, "%d", &n)
 			}
 		}
 		return n

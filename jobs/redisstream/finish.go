@@ -9,8 +9,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Progress implements driver.Recorder. A percent outside 0 to 100 is taken for
-// the nearer of them; a note is cut to 4 KiB.
+// Progress implements driver.Recorder. percent is limited to 0 to 100, and note to 4 KiB.
 func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note string) error {
 	percent, note = min(max(percent, 0), 100), driver.Note(note)
 	if err := held(s.call(ctx, progressScript, append(fence(l), percent, note)...)); err != nil {
@@ -19,14 +18,10 @@ func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note
 	return nil
 }
 
-// Finish implements driver.Recorder. Every outcome but Success is added to the
-// failures, of which the newest 100 are kept, each cut to 4 KiB; the task's
-// Error is cut to 64 KiB. A Retrying outcome without a time is due at once. To
-// finish once more with the same outcome, because the first answer was lost, is
-// no error.
-//
-// A state that is no outcome, a result that is not JSON and a next task that
-// Enqueue would refuse are errors, and nothing is changed.
+// Finish implements driver.Recorder. Every outcome but a success is added to the failures,
+// each cut to 4 KiB; the newest 100 are kept. Task.Error is cut to 64 KiB. A retrying
+// task without RetryAt is due at once. A second call with the same outcome, after a lost
+// reply, is no error. If Outcome.Check returns an error, nothing is changed.
 func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	args, err := outcomeArgs(l, o)
 	if err == nil {
@@ -57,7 +52,7 @@ func outcomeArgs(l *driver.Lease, o driver.Outcome) ([]any, error) {
 	for _, n := range o.Next {
 		args = append(args, taskArgs(n)...)
 	}
-	// The same outcome has the same token, and no other.
+	// The token identifies the outcome, so that a repeated call is recognized.
 	h := fnv.New128a()
 	fmt.Fprintf(h, "%q", args)
 	return append(append(fence(l), fmt.Sprintf("%x", h.Sum(nil))), args...), nil

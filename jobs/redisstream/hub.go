@@ -14,40 +14,39 @@ import (
 	"github.com/galeserver/gale/internal/redisdb"
 )
 
-// healthCheck is how often a silent subscription is asked whether it lives.
+// healthCheck is the time without a message after which the subscription is pinged.
 const healthCheck = time.Second
 
-// How long to wait before the next attempt to subscribe, at first and at most.
-// Those who wait look by themselves at each attempt.
+// Smallest and largest backoff before the next attempt to subscribe. Waiters read at each
+// attempt.
 const (
 	subscribeMin = 200 * time.Millisecond
 	subscribeMax = 2 * time.Second
 )
 
-const troubleSubscription = "subscription lost; who waits for a task looks again and again"
+const troubleSubscription = "subscription lost; polling for changes of tasks until it is back"
 
-// waiter is a Lease or a Watch that waits. To be woken means to look again.
+// waiter is a waiting Lease or Watch. When it is woken, it reads again.
 type waiter struct {
 	channel string
-	wake    chan struct{} // capacity 1: one call says as much as many
+	wake    chan struct{} // capacity 1: several signals count as one
 }
 
-// hub wakes waiters when something is published on their channel, and whenever
-// the subscription to it begins, at first or again: what was published before
-// nobody has heard.
+// hub wakes waiters when a message arrives on their channel, and whenever the subscription
+// to it starts or is restored, because earlier messages were missed.
 //
-// One connection serves all waiters of a process. It is made with the first
-// and lives until stop, which waits for the goroutine that owns it.
+// One connection serves all waiters of a process. It is opened for the first waiter and
+// closed by stop, which waits for the goroutine that owns it.
 type hub struct {
 	client   redis.UniversalClient
-	always   string // the channel that is always subscribed to
+	always   string // channel that stays subscribed without waiters
 	problems *redisdb.ProblemLog
 
 	mu       sync.Mutex
 	waiters  map[string]map[*waiter]struct{} // by channel
 	running  bool
 	stopped  bool
-	changed  chan struct{} // capacity 1: channels came or went
+	changed  chan struct{} // capacity 1: the set of channels has changed
 	stopping chan struct{}
 	ended    sync.WaitGroup
 }
@@ -73,9 +72,9 @@ func (h *hub) join(channel string) *waiter {
 		h.ended.Go(h.run) // ends by stop
 	}
 	if first {
-		call(h.changed)
+		signal(h.changed)
 	}
-	call(w.wake) // the subscription may be there already: look once more
+	signal(w.wake) // the channel may be subscribed already; read once more
 	return w
 }
 
@@ -85,7 +84,7 @@ func (h *hub) leave(w *waiter) {
 	delete(h.waiters[w.channel], w)
 	if len(h.waiters[w.channel]) == 0 {
 		delete(h.waiters, w.channel)
-		call(h.changed)
+		signal(h.changed)
 	}
 }
 
@@ -120,7 +119,7 @@ func (h *hub) run() {
 		}
 		h.problems.Report(troubleSubscription, "", err)
 		if _, refused := redisdb.Advice(err); refused {
-			h.wakeAll() // who waits looks by itself meanwhile
+			h.wakeAll() // waiters poll meanwhile
 		}
 		select {
 		case <-h.stopping:
@@ -130,15 +129,15 @@ func (h *hub) run() {
 	}
 }
 
-// receive subscribes, and wakes waiters until something fails; steady reports
-// whether that was not at once.
+// receive subscribes and wakes waiters until an error occurs. steady reports whether the
+// subscription worked for longer than healthCheck.
 func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 	began := time.Now()
 	sub := h.client.Subscribe(ctx, h.always)
 	unblock := context.AfterFunc(ctx, func() { _ = sub.Close() }) // ends ReceiveTimeout
 	defer func() {
 		unblock()
-		_ = sub.Close() // a subscription has nothing to lose
+		_ = sub.Close() // an error on close does not matter
 	}()
 	have := map[string]bool{h.always: true}
 	following, stop := context.WithCancel(ctx)
@@ -149,13 +148,13 @@ func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 			case <-following.Done():
 				return
 			case <-h.changed:
-				h.follow(ctx, sub, have)
+				h.updateChannels(ctx, sub, have)
 			}
 		}
 	})
 	defer follower.Wait()
 	defer stop()
-	call(h.changed) // channels of waiters that were there before
+	signal(h.changed) // subscribe to the channels of existing waiters
 	for asked := false; ; {
 		got, err := sub.ReceiveTimeout(ctx, healthCheck)
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked && ctx.Err() == nil {
@@ -182,33 +181,33 @@ func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 	}
 }
 
-// follow subscribes to what is waited for and to nothing else. An error is a
-// broken connection, which receive notices too.
-func (h *hub) follow(ctx context.Context, sub *redis.PubSub, have map[string]bool) {
+// updateChannels subscribes to the channels of all waiters and unsubscribes from others. It
+// drops errors, because receive gets them, too.
+func (h *hub) updateChannels(ctx context.Context, sub *redis.PubSub, have map[string]bool) {
 	h.mu.Lock()
-	var come, gone []string
+	var added, removed []string
 	for channel := range h.waiters {
 		if !have[channel] {
-			come = append(come, channel)
+			added = append(added, channel)
 		}
 	}
 	for _, channel := range slices.Collect(maps.Keys(have)) {
 		if h.waiters[channel] == nil && channel != h.always {
-			gone = append(gone, channel)
+			removed = append(removed, channel)
 		}
 	}
 	h.mu.Unlock()
-	for _, channel := range come {
+	for _, channel := range added {
 		have[channel] = true
 	}
-	for _, channel := range gone {
+	for _, channel := range removed {
 		delete(have, channel)
 	}
-	if len(come) > 0 {
-		_ = sub.Subscribe(ctx, come...)
+	if len(added) > 0 {
+		_ = sub.Subscribe(ctx, added...)
 	}
-	if len(gone) > 0 {
-		_ = sub.Unsubscribe(ctx, gone...)
+	if len(removed) > 0 {
+		_ = sub.Unsubscribe(ctx, removed...)
 	}
 }
 
@@ -217,7 +216,7 @@ func (h *hub) wakeAll() {
 	defer h.mu.Unlock()
 	for _, waiters := range h.waiters {
 		for w := range waiters {
-			call(w.wake)
+			signal(w.wake)
 		}
 	}
 }
@@ -226,11 +225,11 @@ func (h *hub) wake(channel string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.waiters[channel] {
-		call(w.wake)
+		signal(w.wake)
 	}
 }
 
-func call(c chan struct{}) {
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

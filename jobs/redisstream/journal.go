@@ -12,42 +12,40 @@ import (
 )
 
 const (
-	// journalSpan is for how long an accepted task may be missing from the
-	// server's append-only file. With appendfsync everysec Redis answers before
-	// it has written while an earlier fsync is under way, for up to two seconds
-	// (aof.c, flushAppendOnlyFile); then a kill loses what was answered. A
-	// replica that takes over lacks the last moments as well.
+	// journalSpan is the time in which an accepted task may be missing from the
+	// server's append-only file. With appendfsync everysec Redis delays its write for up
+	// to two seconds while an earlier fsync runs (aof.c, flushAppendOnlyFile), but
+	// replies at once; a kill then loses acknowledged writes. A replica that takes over
+	// also lacks the last writes.
 	journalSpan = 3 * time.Second
-	// journalLimit bounds the bytes of arguments that are remembered.
+	// journalLimit is the largest total size of the arguments in a journal, in bytes.
 	journalLimit = 64 << 20
-	// journalBeat is how often a server is asked whether it is still the one
-	// that accepted what is remembered.
+	// journalBeat is the interval at which the server is checked for a restart.
 	journalBeat = 500 * time.Millisecond
 )
 
-// journal remembers what was accepted lately, and accepts it once more from a
-// server that was started since, or whose data is older than it was (a replica
-// took over, or somebody deleted all): the same id is the same task, so that this
-// adds what is missing and nothing else. A task is lost only if this process
-// dies within the same moment as the server.
+// journal keeps the calls that accepted tasks lately. It replays them if the server was
+// restarted, or if its data is older than before because a replica took over or the data
+// was deleted. The same id is one task, so a replay adds only what is missing. A task is
+// lost only if this process and the server die within journalSpan.
 type journal struct {
-	again func(ctx context.Context, e entry) error
-	ping  func(ctx context.Context) (accepted int64, err error) // how many tasks the server ever has
-	log   *slog.Logger
+	replay func(ctx context.Context, e entry) error
+	ping   func(ctx context.Context) (accepted int64, err error) // number of tasks ever accepted by the server
+	log    *slog.Logger
 
-	mu      sync.Mutex
-	entries []entry // oldest first
-	bytes   int
-	run     map[string]bool // the servers that were seen, by run id
-	renewed bool            // one of them is new
-	behind  bool            // and lacks, perhaps, what is remembered
-	highest int64           // of what ping has returned
-	running bool
-	stopped chan struct{}
-	ended   sync.WaitGroup
+	mu         sync.Mutex
+	entries    []entry // oldest first
+	bytes      int
+	run        map[string]bool // run ids of the servers seen so far
+	restarted  bool            // a new server was seen; a replay is needed
+	incomplete bool            // the server may lack tasks until the replay ends
+	highest    int64           // largest result of ping
+	running    bool
+	stopped    chan struct{}
+	ended      sync.WaitGroup
 }
 
-// entry is the call of a script.
+// entry is a call of a script that accepted tasks.
 type entry struct {
 	at     time.Time
 	script *redis.Script
@@ -59,11 +57,11 @@ func newJournal() *journal {
 	return &journal{run: map[string]bool{}, stopped: make(chan struct{})}
 }
 
-// greet is called for each new connection: the server says who it is.
-func (j *journal) greet(ctx context.Context, c *redis.Conn) error {
+// onConnect reads the run id of the server on each new connection.
+func (j *journal) onConnect(ctx context.Context, c *redis.Conn) error {
 	info, err := c.Info(ctx, "server").Result()
 	if _, refused := errors.AsType[redis.Error](err); refused {
-		return nil // without INFO there is no telling servers apart
+		return nil // without INFO, servers cannot be told apart
 	}
 	if err != nil {
 		return err
@@ -72,7 +70,7 @@ func (j *journal) greet(ctx context.Context, c *redis.Conn) error {
 		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "run_id:"); ok {
 			j.mu.Lock()
 			if !j.run[id] && len(j.run) > 0 {
-				j.renewed, j.behind = true, len(j.entries) > 0
+				j.restarted, j.incomplete = true, len(j.entries) > 0
 			}
 			j.run[id] = true
 			j.mu.Unlock()
@@ -81,14 +79,14 @@ func (j *journal) greet(ctx context.Context, c *redis.Conn) error {
 	return nil
 }
 
-// lacking reports whether the server may not have again yet what was accepted.
-func (j *journal) lacking() bool {
+// isIncomplete reports whether accepted tasks may be missing until a replay ends.
+func (j *journal) isIncomplete() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.behind
+	return j.incomplete
 }
 
-// add remembers a call that was answered.
+// add adds a call whose reply has arrived.
 func (j *journal) add(script *redis.Script, args []any) {
 	e := entry{at: time.Now(), script: script, args: args}
 	for _, a := range args {
@@ -108,13 +106,13 @@ func (j *journal) add(script *redis.Script, args []any) {
 	}
 	if !j.running {
 		j.running = true
-		j.ended.Go(j.keep) // ends when nothing is remembered, or by stop
+		j.ended.Go(j.loop) // ends when the journal is empty, or by stop
 	}
 }
 
 func (j *journal) drop() {
 	j.bytes -= j.entries[0].size
-	j.entries[0] = entry{} // its arguments are garbage now, not when the slice is
+	j.entries[0] = entry{} // frees the arguments before the slice
 	j.entries = j.entries[1:]
 }
 
@@ -124,7 +122,7 @@ func (j *journal) stop() {
 	j.ended.Wait()
 }
 
-func (j *journal) keep() {
+func (j *journal) loop() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	tick := time.NewTicker(journalBeat)
@@ -140,52 +138,52 @@ func (j *journal) keep() {
 		if err != nil {
 			continue
 		}
-		j.compare(accepted)
-		if j.settle(ctx, asked) {
+		j.checkCount(accepted)
+		if j.replayOrDrop(ctx, asked) {
 			return
 		}
 	}
 }
 
-// compare notices a server that has forgotten tasks and has the same run id, or
-// does not tell it: it has accepted fewer than it had.
-func (j *journal) compare(accepted int64) {
+// checkCount detects a server that has lost tasks without a new run id: it has accepted
+// fewer tasks than before.
+func (j *journal) checkCount(accepted int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if accepted < j.highest && !j.renewed {
-		j.renewed, j.behind = true, len(j.entries) > 0
-		j.log.Error("redis has lost tasks: its data was deleted, or is older than it was; those of the last seconds are accepted again",
+	if accepted < j.highest && !j.restarted {
+		j.restarted, j.incomplete = true, len(j.entries) > 0
+		j.log.Error("redis has lost tasks: its data was deleted or is older than before; replaying the tasks of the last seconds",
 			"accepted_before", j.highest, "accepted_now", accepted, "again", len(j.entries))
 	}
 	j.highest = accepted
 }
 
-// settle forgets what the server, which answered at the given time and is the
-// same as ever, must have written by now; after a change of servers it accepts
-// all once more. It reports whether nothing is left.
-func (j *journal) settle(ctx context.Context, answered time.Time) (empty bool) {
+// replayOrDrop replays all entries if the server was restarted. Otherwise it drops those
+// that the server, which replied at the given time, must have written by now. It reports
+// whether the journal is empty.
+func (j *journal) replayOrDrop(ctx context.Context, answered time.Time) (empty bool) {
 	j.mu.Lock()
-	renewed := j.renewed
-	j.renewed = false
+	restarted := j.restarted
+	j.restarted = false
 	entries := j.entries
 	j.mu.Unlock()
-	if renewed {
+	if restarted {
 		for _, e := range entries {
-			if err := j.again(ctx, e); err != nil {
+			if err := j.replay(ctx, e); err != nil {
 				j.mu.Lock()
-				j.renewed = true // and from the beginning
+				j.restarted = true // replay all entries again
 				j.mu.Unlock()
 				return false
 			}
 		}
 		j.mu.Lock()
-		j.behind = j.renewed
+		j.incomplete = j.restarted
 		j.mu.Unlock()
 		return false
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !j.renewed && len(j.entries) > 0 && answered.Sub(j.entries[0].at) > journalSpan {
+	for !j.restarted && len(j.entries) > 0 && answered.Sub(j.entries[0].at) > journalSpan {
 		j.drop()
 	}
 	j.running = len(j.entries) > 0

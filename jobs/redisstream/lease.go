@@ -14,19 +14,18 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// lookAgain is how often a waiting Lease looks by itself, for expired leases
-// and for messages that were lost.
-const lookAgain = time.Second
+// pollInterval is the interval at which a waiting Lease reads without a message, because of
+// expired leases and lost messages.
+const pollInterval = time.Second
 
-// rest is how long a Lease that was woken for nothing waits before it looks
-// again: one task wakes all who wait, and only one gets it.
-const rest = 5 * time.Millisecond
+// wakeDelay is the delay after a wake-up that found no task: one task wakes all waiting
+// workers, and only one of them gets it.
+const wakeDelay = 5 * time.Millisecond
 
-// calls numbers the calls of Lease that reach the server, one at a time. An
-// answer may be lost while the server hands out tasks all the same, be it that
-// it was stopped and wakes up later: the next call says which one was answered
-// last, and what the others were given is due again at once. One that is
-// late comes to nothing.
+// calls numbers the calls of lease.lua, of which one runs at a time. A reply may be lost
+// although the server has leased tasks, for example when a stopped server continues
+// later. Each call therefore sends the number of the last call with a reply: tasks leased
+// by later calls are due again at once, and a call that arrives late leases nothing.
 type calls struct {
 	mu       sync.Mutex
 	handle   string
@@ -34,12 +33,12 @@ type calls struct {
 	answered int64
 }
 
-// Lease implements driver.Leaser. The order within a queue is that in which tasks
-// came due, but for those that were given back and those that this worker
-// knows and others did not, which come first. A Max below 1 is refused.
+// Lease implements driver.Leaser. Within a queue, tasks are leased in the order in which
+// they became due, except that released tasks, and tasks that another worker could not
+// run, come first.
 func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lease, error) {
 	if r.Max < 1 {
-		return nil, fmt.Errorf("lease tasks: at most %d tasks are asked for", r.Max)
+		return nil, fmt.Errorf("lease tasks: LeaseRequest.Max is %d; it must be at least 1", r.Max)
 	}
 	var w *waiter
 	for {
@@ -58,10 +57,10 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 			continue
 		}
 		if w == nil {
-			w = s.hub.join(s.key + ":due") // wakes it once it listens
+			w = s.hub.join(s.key + ":due") // also wakes it once the channel is subscribed
 			defer s.hub.leave(w)
 		} else {
-			pause(ctx, min(rest, wait))
+			pause(ctx, min(wakeDelay, wait))
 		}
 		if err := s.sleep(ctx, w, wait); err != nil {
 			return nil, err
@@ -69,55 +68,55 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 	}
 }
 
-// lease asks once. wait is for how long nothing will be due by itself.
+// lease calls lease.lua once. wait is the time until the next task is due.
 func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*driver.Lease, wait time.Duration, err error) {
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
 	s.calls.last++
 	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(),
-		jobs.RateSlack.Microseconds(), s.period.Milliseconds(), len(r.Queues)}
+		driver.RateSlack.Microseconds(), s.period.Milliseconds(), len(r.Queues)}
 	for _, q := range r.Queues {
 		args = append(args, q)
 	}
 	for _, n := range r.Names {
-		args = append(args, n, r.Rates[n].Every().Microseconds())
+		args = append(args, n, r.Rates[n].Interval().Microseconds())
 	}
-	answer, err := s.run(ctx, leaseScript, args...)
+	reply, err := s.run(ctx, leaseScript, args...)
 	if err != nil {
 		return nil, 0, err
 	}
 	s.calls.answered = s.calls.last
-	brokenErr := s.noteQueues(r.Queues, answer)
-	leases, wait, lost, err := decodeLeases(answer, r.Owner)
+	brokenErr := s.reportQueues(r.Queues, reply)
+	leases, wait, lost, err := decodeLeases(reply, r.Owner)
 	if err != nil {
 		return nil, 0, err
 	}
-	s.countLost(lost)
+	s.reportLost(lost)
 	if len(leases) == 0 && brokenErr != nil {
 		return nil, 0, brokenErr
 	}
-	return leases, min(wait, lookAgain, max(s.opts.LeaseTTL/20, 5*time.Millisecond)), nil
+	return leases, min(wait, pollInterval, max(s.opts.LeaseTTL/20, 5*time.Millisecond)), nil
 }
 
-// leased are the values that lease.lua returns of each lease: LEASED there, and
-// what it adds.
+// leased names the values that lease.lua returns for each lease: LEASED in that file, and
+// those that follow it.
 var leased = []string{
 	"name", "state", "run_at", "attempts", "version", "created", "args", "timeout", "retries", "sig",
 	"group", "failures", "error", "result", "artifacts", "id", "queue", "worker", "started",
 }
 
-func decodeLeases(answer []any, owner string) (leases []*driver.Lease, wait time.Duration, lost []any, err error) {
-	if len(answer) != 4 {
-		return nil, 0, nil, errAnswer
+func decodeLeases(reply []any, owner string) (leases []*driver.Lease, wait time.Duration, lost []any, err error) {
+	if len(reply) != 4 {
+		return nil, 0, nil, errReply
 	}
-	lost, _ = answer[1].([]any)
-	given, ok := answer[2].([]any)
+	lost, _ = reply[1].([]any)
+	given, ok := reply[2].([]any)
 	if !ok {
-		return nil, 0, nil, errAnswer
+		return nil, 0, nil, errReply
 	}
-	us, _, err := numbers([]any{answer[0], 0})
+	us, _, err := numbers([]any{reply[0], 0})
 	if wait = time.Duration(us) * time.Microsecond; us < 0 {
-		wait = lookAgain
+		wait = pollInterval
 	}
 	for _, each := range given {
 		f, rowErr := decodeRow(leased, each)
@@ -126,8 +125,8 @@ func decodeLeases(answer []any, owner string) (leases []*driver.Lease, wait time
 		}
 		t, taskErr := f.task(f.text("id"), 0)
 		if taskErr != nil {
-			// Whoever wrote it: the worker refuses arguments that are no array,
-			// and the task becomes a dead letter.
+			// The worker refuses a task whose arguments are no array, and the task
+			// becomes a dead letter.
 			t = &jobs.Task{ID: f.text("id"), Name: f.text("name"), Queue: f.text("queue"), Attempts: int(f.number("attempts"))}
 		}
 		leases = append(leases, &driver.Lease{Task: t, Owner: owner, Attempt: t.Attempts})
@@ -135,9 +134,9 @@ func decodeLeases(answer []any, owner string) (leases []*driver.Lease, wait time
 	return leases, wait, lost, err
 }
 
-// countLost tells meter and log what a script says of lost leases: id, name,
-// queue and state of each.
-func (s *Store) countLost(lost []any) {
+// reportLost counts and logs the lost leases that a script returns: id, name, queue and
+// state of each.
+func (s *Store) reportLost(lost []any) {
 	restored, missing := 0, []string(nil)
 	for _, each := range lost {
 		v, ok := each.([]any)
@@ -160,26 +159,25 @@ func (s *Store) countLost(lost []any) {
 		}
 		if v[3] == string(jobs.StateDead) {
 			s.opts.Meter.Count(meter.EventDead, name, queue)
-			s.opts.Logger.Warn("task is a dead letter", "id", id, "task", name, "queue", queue)
+			s.opts.Logger.Warn("task is a dead letter: its lease was lost too often or its data is not a task", "id", id, "task", name, "queue", queue)
 		}
 	}
 	if restored > 0 {
-		s.opts.Logger.Warn("tasks are back in their queues: somebody deleted keys of Redis that held them", "tasks", restored)
+		s.opts.Logger.Warn("tasks are back in their queues: keys of Redis that held them were deleted or evicted", "tasks", restored)
 	}
 	if len(missing) > 0 {
-		s.opts.Logger.Error("tasks are lost: Redis has their ids but not their data, which was deleted or evicted",
+		s.opts.Logger.Error("tasks are lost: their data was deleted or evicted from Redis; set maxmemory-policy noeviction",
 			"tasks", len(missing), "first", missing[0])
 	}
 }
 
-// noteQueues tells the log of queues that cannot be served, as lease.lua lists
-// them, and of those that can again. The error is that of the first, if there is
-// no other queue.
-func (s *Store) noteQueues(queues []string, answer []any) error {
-	if len(answer) != 4 {
-		return nil // decodeLeases says so
+// reportQueues logs the queues that lease.lua could not serve, and those that it can serve
+// again. If no queue can be served, it returns the error of the first.
+func (s *Store) reportQueues(queues []string, reply []any) error {
+	if len(reply) != 4 {
+		return nil // decodeLeases reports it
 	}
-	list, _ := answer[3].([]any)
+	list, _ := reply[3].([]any)
 	broken := map[string]error{}
 	for _, each := range list {
 		if v, ok := each.([]any); ok && len(v) == 2 {
@@ -201,10 +199,10 @@ func (s *Store) noteQueues(queues []string, answer []any) error {
 	return first
 }
 
-// malformed is the name of what was found in a stream and is no task.
+// malformed is the task name of a dead letter made from a stream entry that is no task.
 const malformed = "malformed"
 
-// sleep returns when there is reason to look again.
+// sleep returns when a task may be due.
 func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -227,17 +225,17 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// fence is a lease as scripts check it.
+// fence returns the arguments by which scripts check a lease.
 func fence(l *driver.Lease) []any { return []any{l.Task.ID, l.Owner, l.Attempt} }
 
-// held reads the answer of a script that returns 1, or 0 for a lost lease.
-func held(answer []any, err error) error {
+// held checks the reply of a script that returns 1, or 0 for a lost lease.
+func held(reply []any, err error) error {
 	switch {
 	case err != nil:
 		return err
-	case len(answer) != 1:
-		return errAnswer
-	case answer[0] != int64(1):
+	case len(reply) != 1:
+		return errReply
+	case reply[0] != int64(1):
 		return jobs.ErrLeaseLost
 	}
 	return nil
@@ -252,7 +250,7 @@ func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) ([]*driver.L
 	return lost, nil
 }
 
-// askLeases runs a script that says of each lease whether it is held.
+// askLeases runs a script that returns for each lease whether it is current.
 func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*driver.Lease) (lost []*driver.Lease, err error) {
 	if len(leases) == 0 {
 		return nil, nil
@@ -261,23 +259,22 @@ func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*d
 	for _, l := range leases {
 		args = append(args, fence(l)...)
 	}
-	answer, err := s.run(ctx, script, args...)
+	reply, err := s.run(ctx, script, args...)
 	if err != nil {
 		return nil, err
 	}
-	if len(answer) != len(leases) {
-		return nil, errAnswer
+	if len(reply) != len(leases) {
+		return nil, errReply
 	}
 	for i, l := range leases {
-		if answer[i] != int64(1) {
+		if reply[i] != int64(1) {
 			lost = append(lost, l)
 		}
 	}
 	return lost, nil
 }
 
-// Release implements driver.Leaser. The task keeps its place in front of what came
-// due later.
+// Release implements driver.Leaser. The task comes before those that became due later.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	if err := held(s.call(ctx, releaseScript, fence(l)...)); err != nil {
 		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
@@ -285,14 +282,14 @@ func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	return nil
 }
 
-// Reclaim implements driver.Leaser. The tasks are due from now on, behind what
-// was due before: one of them may have killed the worker. Those that lost their
-// worker for the last time are dead, and counted too.
+// Reclaim implements driver.Leaser. The tasks are due from now, after all that were due
+// before, because one of them may have crashed the worker. The number includes the tasks
+// that become dead.
 func (s *Store) Reclaim(ctx context.Context, owner string) (int, error) {
-	answer, err := s.run(ctx, reclaimScript, owner)
+	reply, err := s.run(ctx, reclaimScript, owner)
 	if err != nil {
 		return 0, fmt.Errorf("reclaim tasks of %s: %w", owner, err)
 	}
-	s.countLost(answer)
-	return len(answer), nil
+	s.reportLost(reply)
+	return len(reply), nil
 }

@@ -12,23 +12,23 @@ import (
 // AppendLog implements driver.Recorder.
 func (s *Store) AppendLog(ctx context.Context, l *driver.Lease, lines string) error {
 	if err := held(s.call(ctx, logScript, append(fence(l), driver.LogLines(lines), driver.MaxLog)...)); err != nil {
-		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
+		return fmt.Errorf("store log of task %s: %w", l.Task.ID, err)
 	}
 	return nil
 }
 
 // Log implements jobs.Reader.
 func (s *Store) Log(ctx context.Context, id string) (string, error) {
-	answer, err := s.soon(ctx, readLogScript, id)
+	reply, err := s.callInTime(ctx, readLogScript, id)
 	switch {
 	case err != nil:
-	case len(answer) != 2:
-		err = errAnswer
-	case answer[0] != int64(1):
+	case len(reply) != 2:
+		err = errReply
+	case reply[0] != int64(1):
 		err = jobs.ErrNotFound
 	}
 	if err != nil {
 		return "", fmt.Errorf("get log of task %s: %w", id, err)
 	}
-	return utf8text.Repair(fmt.Sprint(answer[1])), nil
+	return utf8text.Repair(fmt.Sprint(reply[1])), nil
 }

@@ -11,40 +11,40 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-var errOld = errors.New("redis is too old: version 7.0 or newer is needed, for scripts that write by the server's clock")
+var errOld = errors.New("redis is too old: upgrade it to version 7.0 or newer, which the scripts of the task store need")
 
-// look finds out, once, what kind of servers these are. What is dangerous in
-// their configuration is said in the log: nothing but the operator can tell
-// whether it is meant so.
-func (s *Store) look(ctx context.Context) error {
+// checkServers checks the version of the servers, until that succeeds once. It logs
+// settings with which tasks can be lost; whether they are intended, only the operator can
+// decide.
+func (s *Store) checkServers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
 	defer cancel()
 	var err error
 	if c, ok := s.client.(*redis.ClusterClient); ok {
-		var mu sync.Mutex // the log lines of one node stay together
+		var mu sync.Mutex // keeps the log lines of a node together
 		err = c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
 			mu.Lock()
 			defer mu.Unlock()
-			return s.lookAt(ctx, node, node.Options().Addr)
+			return s.checkServer(ctx, node, node.Options().Addr)
 		})
 	} else {
-		err = s.lookAt(ctx, s.client, "")
+		err = s.checkServer(ctx, s.client, "")
 	}
 	if err == nil {
-		s.looked.Store(true)
-		s.problems.Resolve(troubleAway, "", "redis answers; tasks are accepted")
+		s.checked.Store(true)
+		s.problems.Resolve(troubleStore, "", "redis responds again; tasks are accepted")
 	}
 	return err
 }
 
-// commander is what clients of one server and of many have in common.
+// commander has the methods of clients for one server and for a cluster.
 type commander interface {
 	redis.Cmdable
 	Do(ctx context.Context, args ...any) *redis.Cmd
 }
 
-// versionOf returns the major version of a server. HELLO, unlike INFO, is a
-// right that each user has.
+// versionOf returns the major version of a server. It uses HELLO because every user may
+// run it, unlike INFO.
 func versionOf(ctx context.Context, server commander) (int, error) {
 	hello, err := server.Do(ctx, "HELLO").Result()
 	if err != nil {
@@ -55,19 +55,19 @@ func versionOf(ctx context.Context, server commander) (int, error) {
 	}
 	fields, ok := hello.(map[any]any)
 	if !ok {
-		return 0, errAnswer
+		return 0, errReply
 	}
 	version, _, _ := strings.Cut(fmt.Sprint(fields["version"]), ".")
 	return strconv.Atoi(version)
 }
 
-func (s *Store) lookAt(ctx context.Context, server commander, addr string) error {
+func (s *Store) checkServer(ctx context.Context, server commander, addr string) error {
 	major, err := versionOf(ctx, server)
 	if err != nil {
 		return err
 	}
 	if major < 7 {
-		return fmt.Errorf("%w; this is %d", errOld, major)
+		return fmt.Errorf("%w; the server has version %d", errOld, major)
 	}
 	log := s.opts.Logger
 	if addr != "" {
@@ -77,7 +77,7 @@ func (s *Store) lookAt(ctx context.Context, server commander, addr string) error
 	for _, name := range []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy"} {
 		one, err := server.ConfigGet(ctx, name).Result()
 		if _, refused := errors.AsType[redis.Error](err); refused {
-			log.Warn("cannot check the configuration of redis; tasks need appendonly yes and maxmemory-policy noeviction", "error", err, "todo", "check it yourself, or give the user +config|get")
+			log.Warn("cannot read the configuration of redis; tasks need appendonly yes and maxmemory-policy noeviction", "error", err, "todo", "check the configuration, or give the user +config|get")
 			return nil
 		}
 		if err != nil {
@@ -87,14 +87,14 @@ func (s *Store) lookAt(ctx context.Context, server commander, addr string) error
 	}
 	switch {
 	case settings["appendonly"] != "yes":
-		log.Warn("redis has no append-only file: tasks that were accepted are lost when it restarts; set appendonly yes")
+		log.Warn("redis has no append-only file: accepted tasks are lost when it restarts; set appendonly yes")
 	case settings["appendfsync"] == "everysec":
-		log.Info("redis syncs once a second: a power failure may lose tasks of the last two; appendfsync always loses none")
+		log.Info("redis syncs to disk once a second: a power failure can lose the tasks of the last two seconds; set appendfsync always to lose none")
 	case settings["appendfsync"] == "no":
-		log.Warn("redis leaves fsync to the system: a power failure loses tasks of the last half minute; set appendfsync everysec, or always")
+		log.Warn("redis never syncs to disk itself: a power failure can lose the tasks of the last 30 seconds; set appendfsync everysec or always")
 	}
 	if p := settings["maxmemory-policy"]; p != "noeviction" && settings["maxmemory"] != "0" {
-		log.Warn("redis may evict tasks when its memory is full; set maxmemory-policy noeviction", "policy", p)
+		log.Warn("redis may evict tasks when it reaches maxmemory; set maxmemory-policy noeviction", "policy", p)
 	}
 	return nil
 }

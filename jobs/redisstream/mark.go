@@ -12,9 +12,9 @@ func (s *Store) Mark(ctx context.Context, name string, to time.Time) (time.Time,
 	if !to.IsZero() {
 		at = to.UnixMicro()
 	}
-	answer, err := s.soon(ctx, markScript, name, at)
+	reply, err := s.callInTime(ctx, markScript, name, at)
 	if err == nil {
-		at, _, err = numbers(answer)
+		at, _, err = numbers(reply)
 	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("mark %s: %w", name, err)

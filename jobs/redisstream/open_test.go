@@ -69,7 +69,7 @@ func TestOpen(t *testing.T) {
 	server.Kill()
 	var log lines
 	s := open(t, server.URL(), redisstream.Options{Logger: logTo(&log)})
-	if !strings.Contains(log.String(), "does not answer") {
+	if !strings.Contains(log.String(), "does not respond") {
 		t.Errorf("log: %s", log.String())
 	}
 	server.Restart(t)

@@ -7,7 +7,7 @@ import (
 
 // Pause implements jobs.Changer.
 func (s *Store) Pause(ctx context.Context, queue string) error {
-	if _, err := s.soon(ctx, pauseScript, queue, "pause"); err != nil {
+	if _, err := s.callInTime(ctx, pauseScript, queue, "pause"); err != nil {
 		return fmt.Errorf("pause queue %s: %w", queue, err)
 	}
 	return nil
@@ -15,7 +15,7 @@ func (s *Store) Pause(ctx context.Context, queue string) error {
 
 // Resume implements jobs.Changer.
 func (s *Store) Resume(ctx context.Context, queue string) error {
-	if _, err := s.soon(ctx, pauseScript, queue, "resume"); err != nil {
+	if _, err := s.callInTime(ctx, pauseScript, queue, "resume"); err != nil {
 		return fmt.Errorf("resume queue %s: %w", queue, err)
 	}
 	return nil

@@ -13,9 +13,9 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// errLacking is the answer for what is not there while a server that was started
-// since is being told what was accepted.
-var errLacking = fmt.Errorf("%w: redis was started again and is told what it has lost", jobs.ErrUnavailable)
+// errIncomplete is the error for a missing task while the journal is replayed to a
+// restarted server.
+var errIncomplete = fmt.Errorf("%w: redis was restarted, and the last tasks are being restored; try again", jobs.ErrUnavailable)
 
 // Get implements jobs.Reader.
 func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
@@ -34,28 +34,27 @@ func (s *Store) get(ctx context.Context, id string) (*jobs.Task, error) {
 	return decodeTask(id, hash, now)
 }
 
-// hash reads one, or returns jobs.ErrNotFound.
+// hash reads the hash of a task or group, or returns jobs.ErrNotFound.
 func (s *Store) hash(ctx context.Context, kind, id string) (hash any, now int64, err error) {
-	answer, err := s.soon(ctx, getScript, kind, id)
+	reply, err := s.callInTime(ctx, getScript, kind, id)
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(answer) != 2 {
-		return nil, 0, errAnswer
+	if len(reply) != 2 {
+		return nil, 0, errReply
 	}
-	if list, _ := answer[1].([]any); len(list) == 0 {
-		if s.journal.lacking() {
-			return nil, 0, errLacking
+	if list, _ := reply[1].([]any); len(list) == 0 {
+		if s.journal.isIncomplete() {
+			return nil, 0, errIncomplete
 		}
 		return nil, 0, jobs.ErrNotFound
 	}
-	now, _, err = numbers([]any{answer[0], 0})
-	return answer[1], now, err
+	now, _, err = numbers([]any{reply[0], 0})
+	return reply[1], now, err
 }
 
-// Watch implements jobs.Reader. A task's version grows by one with every
-// change that its object shows, not with an extended lease, and not when its
-// eta comes.
+// Watch implements jobs.Reader. The version increases by one with every change of a visible
+// field, but not when a lease is extended or the eta comes.
 func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, error) {
 	var w *waiter
 	for {
@@ -72,7 +71,7 @@ func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, 
 			return t, nil
 		}
 		if w == nil {
-			w = s.hub.join(s.key + ":changed:" + id) // wakes it once it listens
+			w = s.hub.join(s.key + ":changed:" + id) // also wakes it once the channel is subscribed
 			defer s.hub.leave(w)
 		}
 		select {
@@ -110,21 +109,21 @@ func (s *Store) group(ctx context.Context, id string) (*jobs.Group, error) {
 	return g, json.Unmarshal(f.raw("members"), &g.Members)
 }
 
-// ping returns how many tasks were ever accepted.
+// ping returns the number of tasks that the server has ever accepted.
 func (s *Store) ping(ctx context.Context) (int64, error) {
-	answer, err := s.soon(ctx, pingScript)
+	reply, err := s.callInTime(ctx, pingScript)
 	if err != nil {
 		return 0, err
 	}
-	n, _, err := numbers(append(answer, 0))
+	n, _, err := numbers(append(reply, 0))
 	return n, err
 }
 
-// Ready does with keys of its own what tasks need, and returns the error, which
-// wraps jobs.ErrUnavailable, if Redis does not respond or refuses any of it.
+// Ready runs all commands that the store needs, on keys of its own. The error wraps
+// jobs.ErrUnavailable if Redis does not respond or refuses one of them.
 func (s *Store) Ready(ctx context.Context) error {
 	if _, err := s.run(ctx, probeScript); err != nil {
-		return fmt.Errorf("try the task store: %w", err)
+		return fmt.Errorf("test the task store: %w", err)
 	}
 	return nil
 }
@@ -137,18 +136,18 @@ func (s *Store) groupFields(ctx context.Context, id string) (*fields, error) {
 	return decodeHash(hash)
 }
 
-// Depth implements driver.Gauger. It reads no task: what it costs depends on the
-// number of queues.
+// Depth implements driver.Gauger. It reads no tasks; its cost depends on the number of
+// queues.
 func (s *Store) Depth(ctx context.Context) ([]driver.Depth, error) {
-	answer, err := s.soon(ctx, depthScript)
+	reply, err := s.callInTime(ctx, depthScript)
 	if err != nil {
 		return nil, fmt.Errorf("measure queues: %w", err)
 	}
 	var all []driver.Depth
-	for _, each := range answer {
+	for _, each := range reply {
 		v, ok := each.([]any)
 		if !ok || len(v) != 8 {
-			return nil, fmt.Errorf("measure queues: %w", errAnswer)
+			return nil, fmt.Errorf("measure queues: %w", errReply)
 		}
 		f := fields{values: map[string]string{}}
 		for i, name := range []string{"queue", "waiting", "scheduled", "running", "dead", "oldest", "paused"} {

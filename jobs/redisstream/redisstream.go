@@ -1,5 +1,5 @@
-// Package redisstream keeps tasks in Redis Streams (go-redis/v9, Redis 7 or
-// newer, alone or a cluster): the jobs.Store of many machines.
+// Package redisstream is the task store for many machines: it stores tasks in Redis
+// Streams (go-redis/v9), on a Redis 7 or newer, single or cluster.
 //
 //	Enqueue ──► stream:<queue> ──XREADGROUP──► pending of the owner
 //	   │  eta       ▲                             │
@@ -7,16 +7,14 @@
 //	                ▲                             └─ lost ────► stream, suspects or dead
 //	                └──────── retry ──────────────┘
 //
-// Every method is one Lua script (lua/), so each step is whole or has not
-// happened, whoever is killed; its clock is the server's. The task itself is a
-// hash; the streams hold ids. A lease is an entry that is pending for its
-// owner, and its idle time is the time since it was last extended. All keys of
-// a store begin with one hash tag: a cluster keeps them together on one of its
-// nodes, which is what lets a step span queues.
+// Every method is one Lua script (lua/), so that it happens completely or not at all, even
+// if a process is killed. Scripts use the clock of the server. A task is a hash; the
+// streams contain ids. A lease is an entry that is pending for its owner, and the idle
+// time of the entry is the time since the last extension. All keys of a store start with
+// one hash tag, so that a cluster stores them on one node and a script can use them all.
 //
-// What wakes those who wait, Lease and Watch, is PUBLISH. A message that is
-// lost costs a second at most: Lease looks again by itself, and everybody does
-// when the connection is back.
+// PUBLISH wakes a waiting Lease or Watch. A lost message delays it by at most a second:
+// Lease also polls, and all waiters read again when the connection is back.
 package redisstream
 
 import (
@@ -36,11 +34,11 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// DefaultPatience is how long a call that a client waits for may take.
+// DefaultPatience is the default of Options.Patience.
 const DefaultPatience = 800 * time.Millisecond
 
-// How long a connection may take: long enough for a busy server, short enough
-// for a caller who waits. Calls that a client waits for have Patience besides.
+// Time limits of connections: long enough for a busy server, short enough for a waiting
+// caller. Options.Patience also limits the calls for which a client waits.
 const (
 	dialTimeout = 700 * time.Millisecond
 	ioTimeout   = 3 * time.Second
@@ -48,26 +46,27 @@ const (
 
 // Options configure a Store. The zero value is the documented default.
 type Options struct {
-	// Prefix tells the stores in one Redis apart. Default "gale". It must have
-	// no braces: it becomes a part of the hash tag.
+	// Prefix distinguishes several stores in one Redis. Default "gale". It becomes part
+	// of the hash tag, so it must not contain braces.
 	Prefix string
-	// LeaseTTL is how long a task stays with a worker that has not been heard
-	// of. Default driver.DefaultLeaseTTL, 30 s.
+	// LeaseTTL is the time after which a lease expires unless it is extended. Default
+	// driver.DefaultLeaseTTL, 30 s.
 	LeaseTTL time.Duration
-	// MaxLost is how many lost leases make a task dead. Default
+	// MaxLost is the number of lost leases after which a task is dead. Default
 	// driver.DefaultMaxLost, 5.
 	MaxLost int
-	// Keep is how long a task that has ended stays. Default driver.DefaultKeep,
-	// 7 days.
+	// Keep is the retention time of tasks and groups that have ended. Default
+	// driver.DefaultKeep, 7 days.
 	Keep time.Duration
-	// Patience is how long Enqueue, EnqueueGroup, Get, Group and Depth may
-	// take, after which they return jobs.ErrUnavailable. Default
-	// DefaultPatience, 800 ms.
+	// Patience is the time limit of the calls for which a client waits, such as Enqueue,
+	// Get and Depth. Then they return jobs.ErrUnavailable. Default DefaultPatience,
+	// 800 ms.
 	Patience time.Duration
-	// Meter counts tasks whose workers were lost. Default meter.NoMeter.
+	// Meter counts lost leases, dead letters, and restored and missing tasks. Default
+	// meter.NoMeter.
 	Meter meter.Meter
-	// Logger is told of tasks that end as dead, and of what is dangerous in
-	// the configuration of the server. Default: none.
+	// Logger logs dead letters, errors of the server and settings of the server with
+	// which tasks can be lost. Default: none.
 	Logger *slog.Logger
 }
 
@@ -84,53 +83,53 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store is a jobs.Store in Redis. Make one with Open; one per process is
-// enough, and several are harmless.
+// Store is a driver.Store in Redis. Make one with Open. One Store for each process is
+// enough; several work, too.
 type Store struct {
 	opts    Options
 	client  redis.UniversalClient
-	key     string // what all keys begin with
+	key     string // prefix of all keys
 	calls   calls
 	hub     *hub
 	batch   *batcher
 	journal *journal
-	looked  atomic.Bool // the server's configuration was looked at
+	checked atomic.Bool // checkServers has succeeded
 	closed  chan struct{}
 	close   func() error
 
 	problems *redisdb.ProblemLog
-	period   time.Duration // from one audit to the next
+	period   time.Duration // interval of audits, see auditPeriod
 }
 
-// auditPeriod is how often a store looks for tasks whose place was deleted, and
-// how long a queue must have been unused for its keys to be removed.
+// auditPeriod is the interval at which a store searches for tasks that are in no queue
+// because keys were deleted. It is also the time after which the keys of an unused queue
+// are removed.
 const auditPeriod = time.Hour
 
-// What the log is told of that does not pass by itself.
+// Log messages of lasting faults.
 const (
-	troubleAway  = "redis does not answer; tasks are refused until it does"
-	troubleQueue = "queue cannot be served; others go on"
+	troubleStore = "redis does not respond; tasks are refused until it does"
+	troubleQueue = "queue cannot be served; other queues are not affected"
 )
 
 var _ driver.Store = (*Store)(nil)
 
-// Open makes a store on the servers that address names: redis://,
-// rediss:// or unix://; several, comma separated, are a cluster. Only an address
-// that is none is an error. Whatever else is wrong, be it a server that does not
-// respond, that is older than Redis 7 or that refuses the password, may be
-// repaired: it is written to the log, and every call returns jobs.ErrUnavailable
-// until then.
+// Open makes a store on the servers at address, a redis://, rediss:// or unix:// URL, or
+// several of them, comma separated, for a cluster. It returns an error only for an invalid
+// address. Other faults, such as a server that does not respond, is older than Redis 7 or
+// refuses the password, are logged, and every call returns jobs.ErrUnavailable until they
+// are repaired.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	j := newJournal()
-	// A call is sent twice if need be, which a connection that was closed by a
-	// restart of the server needs and every script bears.
-	client, err := redisdb.Open(address, redisdb.Options{Dial: dialTimeout, IO: ioTimeout, Retries: 1, OnConnect: j.greet, Logger: o.Logger})
+	// A call is sent again once if the connection was closed by a restart of the server.
+	// Every script may run twice.
+	client, err := redisdb.Open(address, redisdb.Options{Dial: dialTimeout, IO: ioTimeout, Retries: 1, OnConnect: j.onConnect, Logger: o.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("open task store: %w", err)
 	}
 	s := newStore(client, j, o)
-	if err := s.look(ctx); err != nil {
-		s.problems.Report(troubleAway, "", err)
+	if err := s.checkServers(ctx); err != nil {
+		s.problems.Report(troubleStore, "", err)
 	}
 	return s, nil
 }
@@ -143,19 +142,19 @@ func newStore(client redis.UniversalClient, j *journal, o Options) *Store {
 	s.period = auditPeriod
 	j.ping = s.ping
 	j.log = o.Logger
-	j.again = func(ctx context.Context, e entry) error { _, err := s.soon(ctx, e.script, e.args...); return err }
+	j.replay = func(ctx context.Context, e entry) error { _, err := s.callInTime(ctx, e.script, e.args...); return err }
 	s.calls.handle = jobs.NewID()
 	s.hub = newHub(client, s.key+":due", s.problems)
-	s.close = sync.OnceValue(s.shut)
+	s.close = sync.OnceValue(s.closeAll)
 	return s
 }
 
-// Close ends every waiting Lease and Watch and closes the connections. Leases
-// stay until they expire. Methods called later return jobs.ErrUnavailable. A
-// second Close waits for the first and returns the same.
+// Close ends every waiting Lease and Watch and closes the connections. Current leases stay
+// valid until they expire. Later calls return jobs.ErrUnavailable. A second Close waits
+// for the first and returns the same error.
 func (s *Store) Close() error { return s.close() }
 
-func (s *Store) shut() error {
+func (s *Store) closeAll() error {
 	close(s.closed)
 	s.hub.stop()
 	s.batch.stop()

@@ -66,7 +66,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
 		t.Errorf("cancel an old chain: %v", err)
 	}
-	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.StateCancelled {
+	if w, err := (&jobs.Client{Store: s}).Workflow(t.Context(), "gone-1"); err != nil || w.State != jobs.StateCancelled {
 		t.Errorf("a cancelled old chain is %+v, %v", w, err)
 	}
 	succeedWork(t, s, "m")
@@ -74,7 +74,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	succeedWork(t, s, "c")
 	succeedWork(t, s, "old-3")
 	for _, id := range []string{"old-1", "g"} {
-		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.StateSuccess {
+		if w, err := (&jobs.Client{Store: s}).Workflow(t.Context(), id); err != nil || w.State != jobs.StateSuccess {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}

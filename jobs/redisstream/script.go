@@ -18,9 +18,9 @@ import (
 //go:embed lua/*.lua
 var sources embed.FS
 
-// Scripts touch keys that they name themselves. Redis asks that keys be passed,
-// so that a cluster can tell where a script belongs: the one that is passed says
-// it for all, since they share its hash tag.
+// Scripts compute the names of their keys. Redis requires keys as arguments, so that a
+// cluster finds the right node; the one key that is passed is enough, because all others
+// have its hash tag.
 var (
 	enqueueScript  = script("enqueue")
 	groupScript    = script("group")
@@ -45,11 +45,11 @@ var (
 	probeScript    = script("probe")
 )
 
-// whenFull makes a script run in a Redis that has reached maxmemory, too: what
-// ends tasks is what makes room. The others are refused then (OOM).
+// whenFull lets a script run in a Redis that has reached maxmemory: the scripts that end
+// tasks must run, because they free memory. Redis refuses all others then (OOM).
 const whenFull = "#!lua flags=allow-oom"
 
-// script joins files below lua to one script, behind lib.lua.
+// script concatenates lib.lua and further files of the folder lua.
 func script(names ...string) *redis.Script {
 	var text strings.Builder
 	if names[0] == whenFull {
@@ -59,62 +59,62 @@ func script(names ...string) *redis.Script {
 	for _, name := range append([]string{"lib"}, names...) {
 		part, err := sources.ReadFile("lua/" + name + ".lua")
 		if err != nil {
-			panic(err) // embedded: a fault of the build
+			panic(err) // cannot fail: the files are embedded
 		}
 		text.Write(append(part, '\n'))
 	}
 	return redisdb.NewScript(text.String())
 }
 
-var errClosed = fmt.Errorf("%w: it is closed", jobs.ErrUnavailable)
+var errClosed = fmt.Errorf("%w: it was closed in this process", jobs.ErrUnavailable)
 
-// run runs a script by itself and returns its answer.
+// run runs a script alone and returns its reply.
 func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
-	return s.ask(ctx, args, func(args []any) (any, error) {
+	return s.send(ctx, args, func(args []any) (any, error) {
 		return script.Run(ctx, s.client, []string{s.key}, args...).Result()
 	})
 }
 
-// call runs a script together with others that are called meanwhile.
+// call runs a script in a batch with others, see batcher.
 func (s *Store) call(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
-	return s.ask(ctx, args, func(args []any) (any, error) { return s.batch.do(ctx, script, args) })
+	return s.send(ctx, args, func(args []any) (any, error) { return s.batch.do(ctx, script, args) })
 }
 
-// preamble is how many values all scripts are told before their own.
-const preamble = 4
+// commonArgs is the number of arguments that all scripts get before their own.
+const commonArgs = 4
 
-// ask puts what all scripts are told before the arguments.
-func (s *Store) ask(ctx context.Context, args []any, send func(args []any) (any, error)) ([]any, error) {
+// send sends a script with the common arguments before args.
+func (s *Store) send(ctx context.Context, args []any, do func(args []any) (any, error)) ([]any, error) {
 	select {
 	case <-s.closed:
 		return nil, errClosed
 	default:
 	}
-	all := make([]any, 0, preamble+len(args))
+	all := make([]any, 0, commonArgs+len(args))
 	all = append(all, driver.SuspectAfter, s.opts.MaxLost, s.opts.Keep.Milliseconds(), driver.MaxFailures)
-	if !s.looked.Load() {
-		if err := s.look(ctx); errors.Is(err, errOld) {
+	if !s.checked.Load() {
+		if err := s.checkServers(ctx); errors.Is(err, errOld) {
 			return nil, unavailable(err)
 		}
 	}
-	answer, err := send(append(all, args...))
+	reply, err := do(append(all, args...))
 	if err != nil {
 		return nil, s.unavailable(ctx, err)
 	}
-	if list, ok := answer.([]any); ok {
+	if list, ok := reply.([]any); ok {
 		return list, nil
 	}
-	return []any{answer}, nil
+	return []any{reply}, nil
 }
 
-// soon runs a script that a client waits for.
-func (s *Store) soon(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
+// callInTime is call with the time limit Options.Patience.
+func (s *Store) callInTime(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
 	within, cancel := context.WithTimeout(ctx, s.opts.Patience)
 	defer cancel()
 	return s.call(within, script, args...)
 }
 
-// unavailable words an error of a call.
+// unavailable wraps the error of a call.
 func (s *Store) unavailable(ctx context.Context, err error) error {
 	select {
 	case <-s.closed:
@@ -127,8 +127,7 @@ func (s *Store) unavailable(ctx context.Context, err error) error {
 	return unavailable(err)
 }
 
-// unavailable wraps err in jobs.ErrUnavailable if the server is at fault and
-// not a script.
+// unavailable wraps err in jobs.ErrUnavailable, unless it is an error of a script.
 func unavailable(err error) error {
 	todo, refused := redisdb.Advice(err)
 	if _, reply := errors.AsType[redis.Error](err); reply && !refused && strings.HasPrefix(err.Error(), "ERR ") {

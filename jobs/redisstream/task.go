@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// taskArgs are the values by which scripts are given a task; lib.lua counts them
-// and takes them in accept.
+// taskArgs returns the arguments for a task in scripts. accept in lib.lua reads them; their
+// number is FIELDS there.
 func taskArgs(n jobs.NewTask) []any {
 	queue, args := n.Queue, string(n.Args)
 	if queue == "" {
@@ -27,10 +27,10 @@ func taskArgs(n jobs.NewTask) []any {
 	}
 }
 
-// decodeTask reads a task's hash, a list of fields and values; of a field that
-// is there twice the last one counts. now tells scheduled from queued.
-func decodeTask(id string, answer any, now int64) (*jobs.Task, error) {
-	f, err := decodeHash(answer)
+// decodeTask decodes the hash of a task, a list of fields and values. If a field occurs
+// twice, the last value counts. A queued task whose RunAt is after now becomes scheduled.
+func decodeTask(id string, reply any, now int64) (*jobs.Task, error) {
+	f, err := decodeHash(reply)
 	if err != nil {
 		return nil, fmt.Errorf("decode task %s: %w", id, err)
 	}
@@ -64,16 +64,16 @@ func (f *fields) task(id string, now int64) (*jobs.Task, error) {
 	return t, nil
 }
 
-// fields is a hash; the first value that cannot be read is its error.
+// fields is a decoded hash. err is the error of the first value that could not be decoded.
 type fields struct {
 	values map[string]string
 	err    error
 }
 
-func decodeHash(answer any) (*fields, error) {
-	list, ok := answer.([]any)
+func decodeHash(reply any) (*fields, error) {
+	list, ok := reply.([]any)
 	if !ok || len(list)%2 != 0 {
-		return nil, fmt.Errorf("%T is no hash", answer)
+		return nil, fmt.Errorf("the reply is %T, not a hash", reply)
 	}
 	f := &fields{values: make(map[string]string, len(list)/2)}
 	for i := 0; i < len(list); i += 2 {
@@ -86,11 +86,11 @@ func decodeHash(answer any) (*fields, error) {
 	return f, nil
 }
 
-// decodeRow reads the values of names, of which some may not be there.
-func decodeRow(names []string, answer any) (*fields, error) {
-	list, ok := answer.([]any)
+// decodeRow decodes a list of values with the given names. Values may be missing.
+func decodeRow(names []string, reply any) (*fields, error) {
+	list, ok := reply.([]any)
 	if !ok || len(list) != len(names) {
-		return nil, fmt.Errorf("%T does not hold %d values", answer, len(names))
+		return nil, fmt.Errorf("the reply is %T, not a list of %d values", reply, len(names))
 	}
 	f := &fields{values: make(map[string]string, len(list))}
 	for i, v := range list {
@@ -99,7 +99,7 @@ func decodeRow(names []string, answer any) (*fields, error) {
 		}
 		text, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("%s: %T is no text", names[i], v)
+			return nil, fmt.Errorf("%s: the value is %T, not text", names[i], v)
 		}
 		f.values[names[i]] = text
 	}
@@ -110,14 +110,14 @@ func textPair(a, b any) (string, string, error) {
 	x, ok := a.(string)
 	y, ok2 := b.(string)
 	if !ok || !ok2 {
-		return "", "", fmt.Errorf("%T and %T are no texts", a, b)
+		return "", "", fmt.Errorf("field and value are %T and %T, not text", a, b)
 	}
 	return x, y, nil
 }
 
 func (f *fields) text(name string) string { return f.values[name] }
 
-// raw is nil for what is not there, and for an empty text.
+// raw returns nil for a missing or empty value.
 func (f *fields) raw(name string) []byte {
 	if v := f.values[name]; v != "" {
 		return []byte(v)
@@ -145,8 +145,8 @@ func (f *fields) time(name string) *time.Time {
 	return &t
 }
 
-// failures are lines of JSON, so that a script can add one without reading
-// the others.
+// failures decodes the failures, one line of JSON each, so that a script can append one
+// without decoding the others.
 func (f *fields) failures() []jobs.Failure {
 	all := []jobs.Failure{}
 	for line := range strings.Lines(f.values["failures"]) {
@@ -163,7 +163,7 @@ func (f *fields) failures() []jobs.Failure {
 	return all
 }
 
-// jsonText is v as JSON on one line, with no escapes that would cost space.
+// jsonText returns v as JSON on one line, without HTML escapes.
 func jsonText(v any) (string, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -2,26 +2,27 @@ package schedule
 
 import "time"
 
-// When the clocks of a zone are changed by no more than three hours, schedules
-// do as cron(8) of Debian does. Those of fixed times, without a wildcard in
-// second, minute or hour, neither miss a time nor run one twice: what falls into
-// the skipped hour runs right after it, and what falls into the repeated hour
-// runs in the first of the two. Those with a wildcard follow the new time at
-// once: they go on at their interval, also through both hours. systemd.time(7)
-// leaves it open; systemd's timers skip what falls into the skipped hour.
-// A greater change, of a zone that moves to the other side of the date line, is
-// a correction of the clock: all schedules follow the new time.
-const greatestChange = 3 * time.Hour
+// maxChange is the largest clock change that schedules compensate, as cron(8) of Debian
+// does. A schedule of fixed times, without a wildcard in second, minute or hour, neither
+// misses a time nor runs it twice: a time in the skipped hour runs right after that hour,
+// and a time in the repeated hour runs in the first of the two. A schedule with a
+// wildcard follows the new clock at once and continues at its interval, also through
+// both hours. (systemd.time(7) does not define this; systemd timers skip the times in
+// the skipped hour.)
+//
+// A larger change, such as that of a zone which moves across the date line, is treated
+// as a correction of the clock: all schedules follow the new clock.
+const maxChange = 3 * time.Hour
 
-// maxMakeUp is for how long what was skipped runs, a time in each second: long
-// enough for every minute of greatestChange.
-const maxMakeUp = 5 * time.Minute
+// maxCatchUp is the time after a change in which skipped times run, one in each second:
+// long enough for every minute of maxChange.
+const maxCatchUp = 5 * time.Minute
 
-// period is a span of time in which the clocks of a zone are not changed.
+// period is the time between two clock changes of a zone.
 type period struct {
-	start, end time.Time     // zero if there is none
-	offset     time.Duration // of its clocks to UTC
-	change     time.Duration // by how much they were put forward at its start
+	start, end time.Time     // zero if unlimited
+	offset     time.Duration // offset of the clocks to UTC
+	change     time.Duration // clock change at start; positive is forward
 }
 
 func periodAt(t time.Time) period {
@@ -32,27 +33,26 @@ func periodAt(t time.Time) period {
 	p := period{offset: offset(t)}
 	p.start, p.end = t.ZoneBounds()
 	if !p.end.IsZero() && !p.end.After(t) {
-		// Behind the table of a zone, ZoneBounds takes every year for 365 days,
-		// so that 31 December of a leap year is after its end.
+		// After the end of a zone's table, ZoneBounds assumes years of 365 days, so
+		// it ends the period of 31 December of a leap year too early.
 		p.end = t.Add(24 * time.Hour)
 	}
 	if !p.start.IsZero() {
 		p.change = p.offset - offset(p.start.Add(-time.Second))
 	}
-	if p.change.Abs() > greatestChange {
+	if p.change.Abs() > maxChange {
 		p.change = 0
 	}
 	return p
 }
 
-// clock is what a clock on the wall shows in the period, as if it were UTC.
+// clock returns the local time at t, expressed as if it were UTC.
 func (p period) clock(t time.Time) time.Time { return t.UTC().Add(p.offset) }
 
-// nextIn returns the first moment after t, if the clocks were never changed
-// again after those of the period.
+// nextIn returns the first occurrence after t under the assumption that p never ends.
 func (s Schedule) nextIn(p period, t time.Time) time.Time {
 	from := p.clock(t)
-	if s.fixed && p.change < 0 { // what the clock shows again has run
+	if s.fixed && p.change < 0 { // the times of the repeated hour have already run
 		if repeated := p.clock(p.start).Add(-p.change - time.Second); from.Before(repeated) {
 			from = repeated
 		}
@@ -67,13 +67,13 @@ func (s Schedule) nextIn(p period, t time.Time) time.Time {
 	return at
 }
 
-// nextSkipped returns the first moment after t at which a time is run that was
-// skipped at the start of the period; zero if there is none. Each has a second
-// of its own, the first that the schedule does not need for another, since a
-// moment is one task. What finds none within maxMakeUp is skipped after all: it
-// takes a schedule of more than one second in a minute.
+// nextSkipped returns the first occurrence after t that replaces a time skipped at the
+// start of the period, or zero. Each replaced time gets a second of its own in which the
+// schedule has no other occurrence, because all occurrences in one second are one task.
+// A time that gets no second within maxCatchUp is dropped; this takes a schedule with
+// more than one occurrence a minute.
 func (s Schedule) nextSkipped(p period, t time.Time) time.Time {
-	free, limit := p.start, p.start.Add(min(p.change, maxMakeUp))
+	free, limit := p.start, p.start.Add(min(p.change, maxCatchUp))
 	if !s.fixed || !t.Before(limit) {
 		return time.Time{}
 	}

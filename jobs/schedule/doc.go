@@ -1,3 +1,3 @@
-// Package schedule starts tasks again and again: cron expressions, intervals and a
-// Scheduler that any number of processes may run at once.
+// Package schedule enqueues periodic tasks, by cron expressions or intervals. Any number
+// of processes may run a Scheduler at the same time; each occurrence is one task.
 package schedule

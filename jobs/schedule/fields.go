@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// wildcards stand for all values of a field.
+// wildcards are the characters that match all values of a field.
 const wildcards = "*?"
 
-// zonePrefix returns what follows CRON_TZ= or TZ= at the start of a schedule.
+// zonePrefix cuts CRON_TZ= or TZ= from the start of a schedule.
 func zonePrefix(spec string) (rest string, ok bool) {
 	if rest, ok = strings.CutPrefix(spec, "CRON_TZ="); ok {
 		return rest, true
@@ -19,13 +19,13 @@ func zonePrefix(spec string) (rest string, ok bool) {
 	return strings.CutPrefix(spec, "TZ=")
 }
 
-// loadZone loads a time zone that is the same on every machine.
+// loadZone loads a time zone. It refuses zones that differ between machines.
 func loadZone(name string) (*time.Location, error) {
 	switch strings.ToLower(name) {
 	case "":
-		return nil, errors.New("CRON_TZ is empty: name a time zone, like CRON_TZ=Europe/Berlin")
+		return nil, errors.New("CRON_TZ is empty: set a time zone, such as CRON_TZ=Europe/Berlin")
 	case "local", "localtime":
-		return nil, fmt.Errorf("CRON_TZ=%s is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin", name)
+		return nil, fmt.Errorf("CRON_TZ=%s differs between machines: set a time zone by name, such as CRON_TZ=Europe/Berlin", name)
 	}
 	zone, err := time.LoadLocation(name)
 	if err != nil {
@@ -34,7 +34,8 @@ func loadZone(name string) (*time.Location, error) {
 	return zone, nil
 }
 
-// fieldBounds are the values of each field, and their names of three letters.
+// fieldBounds are the smallest and largest value of each field, and the three-letter
+// names of its values.
 var fieldBounds = [...]struct {
 	name     string
 	min, max int
@@ -48,8 +49,8 @@ var fieldBounds = [...]struct {
 	{"day of week", 0, 7, "sunmontuewedthufrisat"},
 }
 
-// checkFields refuses ranges that the parser would take for others: it counts
-// 61-5 and 70/5 from the start again, and FRI-MON/2 with one day too many.
+// checkFields refuses ranges that the parser would misread: it wraps 61-5 and 70/5
+// around, and it counts one day too many in FRI-MON/2.
 func checkFields(fields []string) error {
 	bounds := fieldBounds[len(fieldBounds)-len(fields):]
 	for i, field := range fields {
@@ -58,7 +59,7 @@ func checkFields(fields []string) error {
 			if n := strings.Index(b.names, strings.ToLower(text)); len(text) == 3 && n >= 0 && n%3 == 0 {
 				return b.min + n/3
 			}
-			n, _ := strconv.Atoi(text) // the parser refuses what is neither
+			n, _ := strconv.Atoi(text) // the parser refuses any other text
 			return n
 		}
 		for part := range strings.SplitSeq(field, ",") {
@@ -70,7 +71,7 @@ func checkFields(fields []string) error {
 			case value(low) > b.max:
 				return fmt.Errorf("%s: %s is above %d", b.name, low, b.max)
 			case isRange && value(low) > value(high):
-				return fmt.Errorf("%s: the range %s ends before it begins", b.name, span)
+				return fmt.Errorf("%s: the end of the range %s is before its start", b.name, span)
 			}
 		}
 	}

@@ -12,56 +12,56 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Periodic is a task that is started again and again.
+// Periodic is a task that is enqueued at each occurrence of a schedule.
 type Periodic struct {
 	Schedule Schedule
-	// Task is what is started; its ID must be empty: the schedule gives one.
+	// Task is the task to enqueue. Its ID must be empty: the scheduler sets it.
 	Task jobs.NewTask
-	// Once makes up for moments that nobody was there for: the last of them is
-	// started, once. Otherwise what is older than MakeUp is skipped.
+	// Once catches up after a time in which no scheduler ran: the last missed
+	// occurrence is enqueued, once. Otherwise occurrences older than MakeUp are skipped.
 	Once bool
 }
 
-// MakeUp is for how long a moment can be made up that nobody was there for.
+// MakeUp is the age up to which every missed occurrence is enqueued.
 const MakeUp = 10 * time.Second
 
-// retryAfter is the time until a store that failed is asked again.
+// retryAfter is the delay before the next attempt after an error of the store.
 const retryAfter = 100 * time.Millisecond
 
-// Scheduler starts periodic tasks. Any number of them may run at once, in all
-// processes of all machines: the id of a task is made of its name and its
-// moment, and the same id is one task, so there is no leader that could die.
+// Scheduler enqueues periodic tasks. Any number of schedulers may run at the same time,
+// in all processes on all machines, without a leader: the id of a task is made of its
+// name and the time of the occurrence, and enqueueing the same id twice is one task.
 type Scheduler struct {
 	client *jobs.Client
 	marks  driver.Marker
-	all    []Periodic
+	tasks  []Periodic
 	log    *slog.Logger
 }
 
-// New makes a scheduler. marks remembers what was started last, for
-// those with Once; log may be nil.
-func New(client *jobs.Client, marks driver.Marker, all []Periodic, log *slog.Logger) *Scheduler {
-	return &Scheduler{client: client, marks: marks, all: all, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
+// New makes a scheduler. marks stores the last occurrence of each task with Once, and may
+// be nil if there is none. log may be nil.
+func New(client *jobs.Client, marks driver.Marker, tasks []Periodic, log *slog.Logger) *Scheduler {
+	return &Scheduler{client: client, marks: marks, tasks: tasks, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
 }
 
-// Run starts what is due until ctx ends, and returns nil. What was due in the
-// last MakeUp before it began is started too, unless somebody has; what is
-// older is skipped, or made up for once. While the store is away each moment is
-// tried again for MakeUp.
+// Run enqueues the tasks of each occurrence until ctx ends, and returns nil. It starts
+// with the occurrences of the last MakeUp, unless another scheduler has enqueued them.
+// Older ones are skipped, or replaced by the last one if Once is set. While the store is
+// unavailable, each occurrence is retried for MakeUp.
 func (s *Scheduler) Run(ctx context.Context) error {
-	if len(s.all) == 0 {
+	if len(s.tasks) == 0 {
 		<-ctx.Done()
 		return nil
 	}
-	plans := make([]plan, len(s.all))
-	for i, p := range s.all {
-		plans[i] = plan{Periodic: p, from: time.Now().Add(-MakeUp), behind: p.Once}
+	plans := make([]plan, len(s.tasks))
+	for i, p := range s.tasks {
+		plans[i] = plan{Periodic: p, from: time.Now().Add(-MakeUp), catchUp: p.Once}
 		s.log.Info("task is scheduled", "task", p.Task.Name, "schedule", p.Schedule.String(), "next", p.Schedule.Next(time.Now()))
 	}
 	for ctx.Err() == nil {
 		next := time.Now().Add(MakeUp)
 		for i := range plans {
-			if at := s.start(ctx, &plans[i]); !at.IsZero() && at.Before(next) {
+			if at := s.enqueueDue(ctx, &plans[i]); !at.IsZero() && at.Before(next) {
 				next = at
 			}
 		}
@@ -70,51 +70,51 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return nil
 }
 
-// plan is where a scheduler is with a schedule.
+// plan is the state of one periodic task in a scheduler.
 type plan struct {
 	Periodic
-	from   time.Time // the last moment that was seen to
-	behind bool      // what came before is still to be made up for
+	from    time.Time // occurrences up to this time are done
+	catchUp bool      // the last occurrence before from is still to be enqueued
 }
 
-// start starts what has come due since p.from, which it moves on, and returns
-// when to look again.
-func (s *Scheduler) start(ctx context.Context, p *plan) time.Time {
+// enqueueDue enqueues all occurrences since p.from, advances p.from, and returns the time
+// at which to call it again.
+func (s *Scheduler) enqueueDue(ctx context.Context, p *plan) time.Time {
 	now := time.Now()
 	if old := now.Add(-MakeUp); p.from.Before(old) {
 		if missed := p.Schedule.Next(p.from); !missed.IsZero() && missed.Before(old) {
-			s.log.Warn("moments of a schedule were missed", "task", p.Task.Name, "since", missed, "made_up", p.Once)
-			p.behind = p.Once
+			s.log.Warn("scheduled times were missed", "task", p.Task.Name, "since", missed, "catch_up", p.Once)
+			p.catchUp = p.Once
 		}
 		p.from = old
 	}
-	if p.behind {
-		if err := s.makeUp(ctx, *p); err != nil {
-			s.log.Warn("cannot make up for a scheduled task", "task", p.Task.Name, "error", err)
+	if p.catchUp {
+		if err := s.enqueueMissed(ctx, *p); err != nil {
+			s.log.Warn("cannot enqueue the missed run of a scheduled task", "task", p.Task.Name, "error", err)
 			return now.Add(retryAfter)
 		}
-		p.behind = false
+		p.catchUp = false
 	}
 	for {
 		at := p.Schedule.Next(p.from)
 		if at.IsZero() || at.After(now) {
 			return at
 		}
-		if err := s.begin(ctx, *p, at); err != nil {
-			s.log.Warn("cannot start a scheduled task", "task", p.Task.Name, "at", at, "error", err)
+		if err := s.enqueue(ctx, *p, at); err != nil {
+			s.log.Warn("cannot enqueue a scheduled task", "task", p.Task.Name, "at", at, "error", err)
 			return now.Add(retryAfter)
 		}
 		p.from = at
 	}
 }
 
-// begin starts the task of a moment, unless somebody has.
-func (s *Scheduler) begin(ctx context.Context, p plan, at time.Time) error {
+// enqueue enqueues the task of one occurrence, unless another scheduler has done it.
+func (s *Scheduler) enqueue(ctx context.Context, p plan, at time.Time) error {
 	n := p.Task
 	n.ID = ID(n.Name, at)
 	_, created, err := s.client.Enqueue(ctx, n)
-	if errors.Is(err, jobs.ErrTaken) { // to try again would keep the schedule from going on
-		s.log.Warn("scheduled task is skipped: its id is taken", "task", n.Name, "at", at, "error", err)
+	if errors.Is(err, jobs.ErrTaken) { // a retry would block all later occurrences
+		s.log.Warn("scheduled task skipped: its id is taken", "task", n.Name, "at", at, "error", err)
 		return nil
 	}
 	if err != nil || !created {
@@ -124,16 +124,16 @@ func (s *Scheduler) begin(ctx context.Context, p plan, at time.Time) error {
 	if !p.Once {
 		return nil
 	}
-	// If this is lost, the moment is made up for by the same id.
+	// If this write is lost, the occurrence is enqueued again with the same id.
 	_, err = s.marks.Mark(ctx, p.mark(), at)
 	return err
 }
 
 func (p Periodic) mark() string { return "schedule:" + p.Task.Name }
 
-// makeUp starts the last moment since the mark that nobody was there for. A
-// schedule without a mark is new and has missed nothing; it is marked now.
-func (s *Scheduler) makeUp(ctx context.Context, p plan) error {
+// enqueueMissed enqueues the last occurrence after the mark, if there is one. A task
+// without a mark is new and has missed nothing; it gets its mark now.
+func (s *Scheduler) enqueueMissed(ctx context.Context, p plan) error {
 	was, err := s.marks.Mark(ctx, p.mark(), time.Time{})
 	if err != nil {
 		return err
@@ -146,16 +146,16 @@ func (s *Scheduler) makeUp(ctx context.Context, p plan) error {
 	if last.IsZero() {
 		return nil
 	}
-	s.log.Info("missed moment is made up for", "task", p.Task.Name, "at", last)
-	return s.begin(ctx, p, last)
+	s.log.Info("enqueuing the last missed run of a scheduled task", "task", p.Task.Name, "at", last)
+	return s.enqueue(ctx, p, last)
 }
 
-// ID is the id of the task that a schedule starts at a moment.
+// ID returns the id of the task with the name for the occurrence at a time.
 func ID(name string, at time.Time) string {
 	return fmt.Sprintf("%s-%s", name, at.UTC().Format("20060102T150405Z"))
 }
 
-// schedulePause waits for d, or until ctx ends.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():

@@ -9,35 +9,39 @@ import (
 	"github.com/netresearch/go-cron"
 )
 
-// ErrInvalid: the text is no schedule; the error says what it should be.
+// ErrInvalid: the text is not a schedule; the error says why.
 var ErrInvalid = errors.New("invalid schedule")
 
-// maxSchedule bounds the text of a schedule, in bytes.
+// maxSchedule is the largest size of the text of a schedule, in bytes.
 const maxSchedule = 256
 
-// minEvery is the shortest interval.
-const minEvery = time.Second
+// minInterval is the smallest interval of @every.
+const minInterval = time.Second
 
-// searchYears is the longest time between two moments of a schedule: from
-// 29 February on one day of the week to the next, over a year 2100 without one.
+// searchYears is the longest time between two occurrences of a schedule: from a
+// 29 February on a given day of the week to the next one, across the year 2100, which
+// has none.
 const searchYears = 40
 
-// Schedule is a sequence of moments, the same for everyone who asks: also that
-// of an interval does not depend on when somebody began to count.
+// Schedule is a sequence of times, its occurrences. It is the same in all processes: an
+// interval is counted from 1970, not from the start of the process.
 type Schedule struct {
 	text  string
-	every time.Duration // else the fields below
-	// clock yields times on the clock on the wall, written as if they were UTC.
+	every time.Duration // interval of @every; 0 for a cron expression
+	// clock returns local times, expressed as if they were UTC.
 	clock cron.Schedule
 	zone  *time.Location
-	fixed bool // times of day, as opposed to a schedule with a wildcard
+	fixed bool // true if second, minute and hour have no wildcard
 }
 
-// Parse reads a schedule: five cron fields (minute, hour, day of month,
-// month, day of week), or six with the second first; @hourly, @daily, @weekly,
-// @monthly, @yearly; or "@every 90s", at whole multiples of the interval since
-// 1970, UTC. CRON_TZ=Europe/Berlin before the fields names the time zone, which
-// otherwise is UTC on every machine. Errors wrap ErrInvalid.
+// Parse reads a schedule in one of these forms:
+//   - five cron fields (minute, hour, day of month, month, day of week), or six with the
+//     second first
+//   - @hourly, @daily, @weekly, @monthly or @yearly
+//   - @every 90s: at whole multiples of the interval since 1970, UTC
+//
+// CRON_TZ=Europe/Berlin before the fields sets the time zone; the default is UTC. Errors
+// wrap ErrInvalid.
 func Parse(text string) (Schedule, error) {
 	if len(text) > maxSchedule {
 		return Schedule{}, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, maxSchedule)
@@ -45,7 +49,7 @@ func Parse(text string) (Schedule, error) {
 	s := Schedule{text: text}
 	err := s.parse()
 	if err == nil && s.Next(time.Now()).IsZero() {
-		err = errors.New("never comes")
+		err = errors.New("it has no occurrence")
 	}
 	if err != nil {
 		return Schedule{}, fmt.Errorf("%w: %q: %w", ErrInvalid, text, err)
@@ -62,13 +66,13 @@ func (s *Schedule) parse() (err error) {
 			return err
 		}
 		if spec = strings.TrimSpace(spec); strings.HasPrefix(spec, "@every") {
-			return errors.New("an interval has no time zone")
+			return errors.New("@every takes no time zone")
 		}
 	}
 	if every, ok := strings.CutPrefix(spec, "@every "); ok {
 		s.every, err = time.ParseDuration(strings.TrimSpace(every))
-		if err != nil || s.every < minEvery || s.every%time.Second != 0 {
-			return fmt.Errorf("%q is no interval of whole seconds, at least one", every)
+		if err != nil || s.every < minInterval || s.every%time.Second != 0 {
+			return fmt.Errorf("%q must be a duration of whole seconds, at least 1s", every)
 		}
 		return nil
 	}
@@ -76,7 +80,7 @@ func (s *Schedule) parse() (err error) {
 	fields := strings.Fields(spec)
 	switch {
 	case len(fields) == 0:
-		return errors.New("no fields")
+		return errors.New("it is empty")
 	case len(fields) == 1:
 		s.fixed = spec != "@hourly"
 	case len(fields) == 5 || len(fields) == 6:
@@ -85,9 +89,9 @@ func (s *Schedule) parse() (err error) {
 		}
 		ofTime, ofDay := fields[:len(fields)-3], fields[len(fields)-3:]
 		s.fixed = !strings.ContainsAny(strings.Join(ofTime, " "), wildcards)
-		// Of two restricted fields for the day either is enough: crontab(5). One
-		// that begins with a wildcard does not restrict, also with a step: cron's
-		// entry.c.
+		// If both day fields are restricted, a match of either is enough: crontab(5).
+		// A field that starts with a wildcard is not restricted, even with a step:
+		// entry.c of cron.
 		if !strings.ContainsAny(ofDay[0][:1]+ofDay[2][:1], wildcards) {
 			options |= cron.DowOrDom
 		}
@@ -96,7 +100,7 @@ func (s *Schedule) parse() (err error) {
 	return err
 }
 
-// Next returns the first moment after t, in whole seconds; zero if there is none.
+// Next returns the first occurrence after t, in whole seconds, or zero if there is none.
 func (s Schedule) Next(t time.Time) time.Time {
 	if s.every > 0 {
 		step := int64(s.every / time.Second)
@@ -114,9 +118,9 @@ func (s Schedule) Next(t time.Time) time.Time {
 	}
 }
 
-// last returns the last moment after one time and not after another; zero if
-// there is none. It looks back over spans that grow, so that years of seconds
-// are not gone through.
+// last returns the last occurrence later than after and not later than until, or zero. It
+// searches backwards in growing steps, so that it need not compute every occurrence of
+// years.
 func (s Schedule) last(after, until time.Time) (last time.Time) {
 	for span := time.Minute; ; span *= 2 {
 		from := until.Add(-span)
@@ -133,5 +137,5 @@ func (s Schedule) last(after, until time.Time) (last time.Time) {
 	}
 }
 
-// String is the text that it was read from.
+// String returns the text that Parse has read.
 func (s Schedule) String() string { return s.text }

@@ -64,17 +64,17 @@ func TestSchedule(t *testing.T) {
 // A time zone is the same on every machine, and the error says what to write.
 func TestScheduleZones(t *testing.T) {
 	for text, want := range map[string]string{
-		"CRON_TZ=Local 0 3 * * *":     "CRON_TZ=Local is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin",
-		"TZ=Local 0 3 * * *":          "CRON_TZ=Local is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin",
-		"CRON_TZ=localtime 0 3 * * *": "CRON_TZ=localtime is another time zone on every machine: name one, like CRON_TZ=Europe/Berlin",
-		"CRON_TZ= 0 3 * * *":          "CRON_TZ is empty: name a time zone, like CRON_TZ=Europe/Berlin",
-		"TZ=":                         "CRON_TZ is empty: name a time zone, like CRON_TZ=Europe/Berlin",
+		"CRON_TZ=Local 0 3 * * *":     "CRON_TZ=Local differs between machines: set a time zone by name, such as CRON_TZ=Europe/Berlin",
+		"TZ=Local 0 3 * * *":          "CRON_TZ=Local differs between machines: set a time zone by name, such as CRON_TZ=Europe/Berlin",
+		"CRON_TZ=localtime 0 3 * * *": "CRON_TZ=localtime differs between machines: set a time zone by name, such as CRON_TZ=Europe/Berlin",
+		"CRON_TZ= 0 3 * * *":          "CRON_TZ is empty: set a time zone, such as CRON_TZ=Europe/Berlin",
+		"TZ=":                         "CRON_TZ is empty: set a time zone, such as CRON_TZ=Europe/Berlin",
 		"CRON_TZ=Mars/Base 0 3 * * *": "CRON_TZ: unknown time zone Mars/Base",
-		"CRON_TZ=UTC":                 "no fields",
-		"CRON_TZ=UTC @every 90s":      "an interval has no time zone",
-		"0 0 30 2 *":                  "never comes",
+		"CRON_TZ=UTC":                 "it is empty",
+		"CRON_TZ=UTC @every 90s":      "@every takes no time zone",
+		"0 0 30 2 *":                  "it has no occurrence",
 		"0 0 * * 8":                   "day of week: 8 is above 7",
-		"0 22-2 * * *":                "hour: the range 22-2 ends before it begins",
+		"0 22-2 * * *":                "hour: the end of the range 22-2 is before its start",
 	} {
 		_, err := schedule.Parse(text)
 		if want := fmt.Sprintf("invalid schedule: %q: %s", text, want); err == nil || err.Error() != want {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
@@ -19,7 +20,7 @@ type takenOnce struct {
 
 func (s *takenOnce) Enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	if n.ID == s.id {
-		return nil, false, jobs.TakenError{ID: n.ID, Workflow: "somebody's"}
+		return nil, false, driver.TakenError{ID: n.ID, Workflow: "somebody's"}
 	}
 	return s.counting.Enqueue(ctx, n)
 }

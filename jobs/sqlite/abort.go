@@ -17,12 +17,12 @@ func (s *Store) CancelWorkflow(ctx context.Context, id string) error {
 	return nil
 }
 
-// workflow is what abort must know of one.
+// workflow is the data that abort needs of a workflow.
 type workflow struct {
-	parts   []string // ids of all that may be its tasks
-	old     bool     // accepted before there were reservations: its tasks do not name it
+	parts   []string // ids of the tasks that may belong to it
+	old     bool     // accepted by schema 2: its tasks have no column workflow
 	aborted bool
-	mark    string // the statement that marks it as aborted
+	mark    string // statement that sets aborted
 }
 
 func (t *tx) abort(ctx context.Context, id string) error {
@@ -30,7 +30,7 @@ func (t *tx) abort(ctx context.Context, id string) error {
 	if err != nil || w.aborted {
 		return err
 	}
-	// Before its tasks: the end of a member ends the callback.
+	// Must come before the tasks: the end of a member ends the callback.
 	if err := t.exec(ctx, w.mark, id); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (t *tx) abort(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 || found[0].task.Part() != id && (!w.old || found[0].task.Part() != "") {
+		if len(found) == 0 || found[0].task.WorkflowID() != id && (!w.old || found[0].task.WorkflowID() != "") {
 			continue
 		}
 		r := found[0]
@@ -61,10 +61,9 @@ func (t *tx) abort(ctx context.Context, id string) error {
 	return t.unreserve(ctx, w.parts, id)
 }
 
-// workflowOf finds the group of that id, or the chain that the task of that id
-// begins.
+// workflowOf returns the group with the id, or the chain whose first task has the id.
 func (t *tx) workflowOf(ctx context.Context, id string) (w workflow, err error) {
-	if _, err := t.free(ctx, id); err != nil {
+	if _, err := t.removeExpired(ctx, id); err != nil {
 		return w, err
 	}
 	var members, followers []byte
@@ -79,11 +78,11 @@ func (t *tx) workflowOf(ctx context.Context, id string) (w workflow, err error) 
 		if err != nil {
 			return w, err
 		}
-		if err := first.Heads(); err != nil {
+		if err := driver.CheckCancelWorkflow(first); err != nil {
 			return w, err
 		}
 		w.mark = `UPDATE tasks SET aborted = 1 WHERE id = ?`
-		w.parts, w.old, w.aborted = append([]string{id}, first.Possible()...), first.Workflow == "", first.Aborted
+		w.parts, w.old, w.aborted = append([]string{id}, first.FollowerIDs()...), first.Workflow == "", first.Aborted
 		return w, nil
 	}
 	w.mark, w.old = `UPDATE groups SET aborted = 1 WHERE id = ?`, followers == nil

@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// tx is what a write sees of the transaction it runs in. Its statements are
-// prepared once, for the life of the connection. The context that they are given
-// is the committer's and never ends: to interrupt one caller's statement would
-// be to undo the whole batch.
+// tx is the transaction in which a write runs. Its statements are prepared once, for the
+// life of the connection. Their context is that of the committer and never ends, because
+// to interrupt the statement of one caller would roll back the whole batch.
 type tx struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	opts  Options
-	swept time.Time // when all that has expired was last removed
+	swept time.Time // time at which no expired rows were left
 
-	now  time.Time       // read once the lock is held: it may have been long in coming
-	rows map[int64]int64 // changed rows and their new version
-	due  bool            // a task is due that was not, or sooner
+	now  time.Time       // read after the lock was acquired, which may take long
+	rows map[int64]int64 // changed rows, seq to new version
+	due  bool            // a task became due or is due earlier
 }
 
 func (t *tx) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -34,8 +33,8 @@ func (t *tx) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	return s, err
 }
 
-// close also closes the statements: those of one connection database/sql does
-// not, and SQLite would keep the file open for them.
+// close also closes the statements. database/sql does not close those of a single
+// connection, and SQLite would keep the file open for them.
 func (t *tx) close() error {
 	var errs []error
 	for _, s := range t.stmts {
@@ -83,8 +82,8 @@ func (t *tx) queryRow(ctx context.Context, query string, args []any, dest ...any
 	return err == nil, err
 }
 
-// setSync makes the next transaction durable if a waiting write asks for it.
-// SQLite does not let it change inside a transaction.
+// setSync makes the next transaction durable if a waiting write needs it. SQLite does not
+// allow this change inside a transaction.
 func (c *committer) setSync(ctx context.Context) error {
 	c.mu.Lock()
 	full := false
@@ -108,8 +107,8 @@ func (c *committer) setSync(ctx context.Context) error {
 	return nil
 }
 
-// take returns the writes for the transaction that has begun. What must be
-// durable and came too late for setSync stays for the next.
+// take returns the writes for the transaction that has begun. Durable writes that arrived
+// after setSync stay for the next one.
 func (c *committer) take() []*op {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +124,7 @@ func (c *committer) take() []*op {
 	return batch
 }
 
-// commit runs the batch, commits it and answers its callers.
+// commit runs the batch, commits it and returns the results to the callers.
 func (c *committer) commit(ctx context.Context, batch []*op) {
 	t := c.tx
 	t.now, t.due = time.Now(), false
@@ -138,9 +137,8 @@ func (c *committer) commit(ctx context.Context, batch []*op) {
 		err = t.exec(ctx, "COMMIT")
 	}
 	if err != nil {
-		// SQLite itself has rolled back after some errors, and then says that
-		// there is no transaction; whichever it is, there is none afterwards
-		// (https://www.sqlite.org/lang_transaction.html, § 3).
+		// After some errors SQLite has rolled back already, and ROLLBACK fails; either
+		// way no transaction is left (https://www.sqlite.org/lang_transaction.html, § 3).
 		_ = t.exec(ctx, "ROLLBACK")
 		err = unavailable(err)
 	} else {
@@ -154,9 +152,8 @@ func (c *committer) commit(ctx context.Context, batch []*op) {
 	}
 }
 
-// runAll gives each write a savepoint: one that fails leaves nothing behind
-// and does not touch its neighbours. It returns an error only if the whole
-// transaction is lost.
+// runAll runs each write in a savepoint, so that a failed write changes nothing and does
+// not affect the others. It returns an error only if the whole transaction is lost.
 func (t *tx) runAll(ctx context.Context, batch []*op) error {
 	for _, o := range batch {
 		if err := t.exec(ctx, "SAVEPOINT op"); err != nil {

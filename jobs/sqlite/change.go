@@ -18,7 +18,7 @@ func (s *Store) Cancel(ctx context.Context, id string) (*jobs.Task, error) {
 			if r.task.State == jobs.StateCancelled {
 				return nil
 			}
-			return r.task.Ended()
+			return driver.EndedError(&r.task)
 		}
 		return tx.cancel(ctx, r, driver.CancelReason)
 	})
@@ -53,7 +53,7 @@ func (t *tx) purge(ctx context.Context, ids []string, states []jobs.State) (n in
 		}
 		r := found[0]
 		if r.task.State == jobs.StateDead {
-			r.member = member{} // its group has counted it
+			r.member = member{} // the group has already counted it
 		}
 		if err := t.cancel(ctx, r, driver.PurgedReason); err != nil {
 			return 0, err
@@ -63,9 +63,9 @@ func (t *tx) purge(ctx context.Context, ids []string, states []jobs.State) (n in
 	return n, nil
 }
 
-// cancel ends a task that has not ended, or is dead.
+// cancel ends a task as cancelled. The task is dead or has not ended.
 func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
-	t.rows[r.seq], t.due = r.task.Version+1, true // a suspect's owner may take the next
+	t.rows[r.seq], t.due = r.task.Version+1, true // the owner of a suspect may lease another one now
 	err := t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'cancelled', due = NULL, finished = ?, error = ? WHERE seq = ?`,
 		t.now.UnixMicro(), reason, r.seq)
 	if err != nil {
@@ -77,7 +77,7 @@ func (t *tx) cancel(ctx context.Context, r *row, reason string) error {
 // Requeue implements jobs.Changer.
 func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	t, err := s.change(ctx, id, func(ctx context.Context, tx *tx, r *row) error {
-		if err := r.task.Requeueable(); err != nil {
+		if err := driver.CheckRequeue(&r.task); err != nil {
 			return err
 		}
 		now := tx.now.UnixMicro()
@@ -92,7 +92,7 @@ func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	return t, nil
 }
 
-// change does something to a task and returns what it is then.
+// change runs do on the row of a task, in a transaction, and returns the changed task.
 func (s *Store) change(ctx context.Context, id string, do func(context.Context, *tx, *row) error) (t *jobs.Task, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
 		found, err := tx.rowsOf(ctx, getTask, id)
@@ -111,17 +111,17 @@ func (s *Store) change(ctx context.Context, id string, do func(context.Context, 
 	return t, err
 }
 
-// lostSQL finds the places of the leases that are not held.
+// lostSQL returns the indexes of the leases that are not current.
 const lostSQL = `
 	SELECT l.key FROM json_each(?) AS l LEFT JOIN tasks AS t
 		ON t.id = l.value ->> 0 AND t.attempts = l.value ->> 1 AND t.worker = l.value ->> 2 AND t.state = 'running'
 	WHERE t.seq IS NULL ORDER BY l.key`
 
-// Held implements driver.Leaser. It reads, and takes no lock.
+// Held implements driver.Leaser. It only reads, so it takes no write lock.
 func (s *Store) Held(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
 	lost, err := s.notHeld(ctx, leases)
 	if err != nil {
-		return nil, fmt.Errorf("look at leases: %w", s.readError(ctx, err))
+		return nil, fmt.Errorf("check leases: %w", s.readError(ctx, err))
 	}
 	return lost, nil
 }

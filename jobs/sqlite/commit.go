@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// lockLimit is how long a write waits for other processes.
+	// lockLimit is how long a write waits for the write lock of other processes.
 	lockLimit = 5 * time.Second
-	// batchLimit bounds how many writes share a transaction, so that the
-	// first of them is not kept waiting by all that follow.
+	// batchLimit is the largest number of writes in a transaction, so that the first
+	// of them does not wait too long for the others.
 	batchLimit = 256
 )
 
-// op is one write. It shares a transaction with others but not their fate.
+// op is one write. It shares a transaction with others, but it can fail alone.
 type op struct {
 	durable bool // must survive a power failure
 	run     func(context.Context, *tx) error
@@ -31,21 +31,20 @@ type op struct {
 	done    chan error // capacity 1: the committer never waits for a caller
 }
 
-// committer is the only writer of this Store. Writes that come while one
-// transaction is being committed share the next one, and so its fsync.
+// committer is the only writer of this Store. Writes that arrive during a commit share
+// the next transaction, and thus its fsync.
 //
-// Its goroutine runs while writes wait. Making the first of those callers
-// commit for all, as is usual, would tie them to that caller's context; a
-// goroutine that begins with Open would be one for every program that only
-// looks at a task.
+// Its goroutine runs while writes wait. If the first caller committed for all, the others
+// would depend on that caller's context. If Open started the goroutine, every program
+// that only reads a task would have one.
 type committer struct {
 	path      string
-	file      os.FileInfo // as it was opened
+	file      os.FileInfo // the file that was opened
 	lock      *lock
 	db        *sql.DB
 	tx        *tx
 	full      bool                               // PRAGMA synchronous is FULL
-	committed func(rows map[int64]int64, d bool) // told of each commit
+	committed func(rows map[int64]int64, d bool) // called after each commit, see poller.committed
 
 	mu      sync.Mutex
 	waiting []*op
@@ -75,10 +74,10 @@ func newCommitter(path string, o Options) (*committer, error) {
 	}, nil
 }
 
-// do runs fn in a transaction and returns its error, or the commit's, both
-// meaning that nothing was changed. If ctx ends while the write still waits for
-// its transaction, do withdraws it and returns jobs.ErrUnavailable with the
-// cause; once begun a write is waited for, so that the answer is always true.
+// do runs fn in a transaction and returns the error of fn or of the commit; after an error
+// nothing was changed. If ctx ends while the write waits for its transaction, do
+// withdraws it and returns jobs.ErrUnavailable with the cause. A write that has started
+// is always awaited, so that its result is known.
 func (c *committer) do(ctx context.Context, durable bool, fn func(context.Context, *tx) error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -102,7 +101,7 @@ func (c *committer) do(ctx context.Context, durable bool, fn func(context.Contex
 	case <-ctx.Done():
 	}
 	if c.withdraw(o) {
-		return fmt.Errorf("%w: it was not writable in time: %w", jobs.ErrUnavailable, context.Cause(ctx))
+		return fmt.Errorf("%w: the write did not start before the time limit of the call: %w", jobs.ErrUnavailable, context.Cause(ctx))
 	}
 	return <-o.done
 }
@@ -117,7 +116,7 @@ func (c *committer) withdraw(o *op) bool {
 	return i >= 0
 }
 
-// stop refuses further writes and returns when those that wait are done.
+// stop refuses new writes and returns when all waiting writes are done.
 func (c *committer) stop() {
 	c.mu.Lock()
 	c.stopped = true
@@ -131,19 +130,18 @@ func (c *committer) close() error {
 
 // run commits batches until nothing waits.
 func (c *committer) run() {
-	ctx := context.Background() // no caller's: see tx
+	ctx := context.Background() // see tx
 	for c.more() {
 		switch err := c.begin(ctx); {
 		case err == nil:
 			c.commit(ctx, c.take())
-		case !errors.Is(err, errGivenUp):
-			c.refuse(unavailable(err), time.Now())
+		case !errors.Is(err, errNotNeeded):
+			c.fail(unavailable(err), time.Now())
 		}
 	}
 }
 
-// more reports whether writes wait; once it has said no, the next write
-// starts another goroutine.
+// more reports whether writes wait. After false, the next write starts a new goroutine.
 func (c *committer) more() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,13 +149,13 @@ func (c *committer) more() bool {
 	return c.running
 }
 
-// begin gets the write lock, refusing what has waited too long for it.
+// begin acquires the write lock. It fails the writes that have waited too long for it.
 func (c *committer) begin(ctx context.Context) error {
-	// SQLite would go on writing to a file that was deleted or replaced, and
-	// all of it would be gone with the process.
+	// SQLite would continue to write to a file that was deleted or replaced, and the
+	// data would be lost with the process.
 	now, err := os.Stat(c.path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, c.file) {
-		return fmt.Errorf("%w: %s was removed or replaced; restart to use what is there now", jobs.ErrUnavailable, c.path)
+		return fmt.Errorf("%w: the file %s was removed or replaced while it was open; restart the server to use the new file", jobs.ErrUnavailable, c.path)
 	}
 	if err := c.setSync(ctx); err != nil {
 		return err
@@ -165,15 +163,15 @@ func (c *committer) begin(ctx context.Context) error {
 	return c.lock.acquire(
 		func() error { return c.tx.exec(ctx, "BEGIN IMMEDIATE") },
 		func(err error) bool {
-			if err == nil { // still in line
+			if err == nil { // it still waits for its turn
 				err = errTurn
 			}
-			c.refuse(unavailable(err), time.Now().Add(-lockLimit))
+			c.fail(unavailable(err), time.Now().Add(-lockLimit))
 			return c.waits()
 		})
 }
 
-var errTurn = fmt.Errorf("%w: other processes are writing", jobs.ErrUnavailable)
+var errTurn = fmt.Errorf("%w: other processes have held the write lock for too long", jobs.ErrUnavailable)
 
 func (c *committer) waits() bool {
 	c.mu.Lock()
@@ -181,8 +179,8 @@ func (c *committer) waits() bool {
 	return len(c.waiting) > 0
 }
 
-// refuse answers the writes that have waited since before the given time.
-func (c *committer) refuse(err error, before time.Time) {
+// fail returns err to the writes that have waited since before the given time.
+func (c *committer) fail(err error, before time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = slices.DeleteFunc(c.waiting, func(o *op) bool {

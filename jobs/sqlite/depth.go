@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// depthSQL reads what has not ended and the dead letters, by their indexes.
+// depthSQL reads the tasks that have not ended and the dead letters, by index.
 const depthSQL = `
 	SELECT queue, sum(waiting), sum(scheduled), sum(running), sum(dead), min(oldest) FROM (
 		SELECT queue, state <> 'running' AND due <= ?1 AS waiting, state <> 'running' AND due > ?1 AS scheduled,
@@ -21,8 +21,8 @@ const depthSQL = `
 		SELECT queue, 0, 0, 0, 1, NULL FROM tasks INDEXED BY tasks_dead WHERE state = 'dead' AND finished >= ?2)
 	GROUP BY queue ORDER BY queue`
 
-// Depth implements driver.Gauger. A queue in which nothing waits, runs or is dead
-// is left out. It reads every task that has not ended: some 100 ms for 100,000.
+// Depth implements driver.Gauger. It reads every task that has not ended: about 100 ms for
+// 100,000 tasks.
 func (s *Store) Depth(ctx context.Context) ([]driver.Depth, error) {
 	now := time.Now()
 	all, err := s.depth(ctx, now)
@@ -37,7 +37,7 @@ func (s *Store) depth(ctx context.Context, now time.Time) (all []driver.Depth, e
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	for rows.Next() {
 		var d driver.Depth
 		var oldest sql.Null[int64]
@@ -55,14 +55,13 @@ func (s *Store) depth(ctx context.Context, now time.Time) (all []driver.Depth, e
 	return s.withPaused(ctx, all)
 }
 
-// withPaused says which of the queues are paused, and adds those in which
-// there is nothing else to say.
+// withPaused sets Paused, and adds the paused queues that have no tasks.
 func (s *Store) withPaused(ctx context.Context, all []driver.Depth) ([]driver.Depth, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT queue FROM paused ORDER BY queue`)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	for rows.Next() {
 		d := driver.Depth{Paused: true}
 		if err := rows.Scan(&d.Queue); err != nil {

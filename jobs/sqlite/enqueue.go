@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Enqueue implements jobs.Store. An invalid id, no name, or arguments that
-// are not JSON are refused. If ctx ends before the task could be written, the
-// error wraps both jobs.ErrUnavailable and the context's cause; after any error
-// the task was not accepted.
+// Enqueue implements jobs.Store. If ctx ends before the write has started, the error wraps
+// both jobs.ErrUnavailable and the cause of ctx. After any error the task was not
+// accepted.
 func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, created bool, err error) {
 	if err = n.Check(); err == nil {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
@@ -27,11 +27,11 @@ func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, crea
 	return t, created, nil
 }
 
-// enqueue accepts a task unless its id, or its key, is taken, and returns what
-// is there then.
+// enqueue accepts a task unless one with its id or unique key exists; then it returns the
+// existing one.
 func (t *tx) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	if n.Unique == "" {
-		return t.begin(ctx, n)
+		return t.enqueueNew(ctx, n)
 	}
 	var first string
 	found, err := t.queryRow(ctx, `SELECT task FROM uniques JOIN tasks ON tasks.id = uniques.task
@@ -43,7 +43,7 @@ func (t *tx) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, err
 		task, err := t.get(ctx, first)
 		return task, false, err
 	}
-	task, created, err := t.begin(ctx, n)
+	task, created, err := t.enqueueNew(ctx, n)
 	if err == nil && created {
 		err = t.exec(ctx, `INSERT OR REPLACE INTO uniques (name, key, until, task) VALUES (?, ?, ?, ?)`,
 			n.Name, n.Unique, micro(t.now.Add(n.UniqueFor)), n.ID)
@@ -51,9 +51,9 @@ func (t *tx) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, err
 	return task, created, err
 }
 
-// begin accepts a task that is part of nothing yet, and reserves the ids of those
-// that may follow.
-func (t *tx) begin(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
+// enqueueNew accepts a task that belongs to no workflow yet, and reserves the ids of its
+// followers.
+func (t *tx) enqueueNew(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	workflow := ""
 	if len(n.Followers) > 0 {
 		workflow = n.ID
@@ -69,22 +69,22 @@ func (t *tx) begin(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error
 	}
 	task, err := t.get(ctx, n.ID)
 	switch {
-	case errors.Is(err, jobs.ErrNotFound): // what has the id is no task
+	case errors.Is(err, jobs.ErrNotFound): // the id is that of a group or is reserved
 		return nil, false, t.taken(ctx, n.ID)
 	case err == nil && !created:
-		err = n.Conflict(task)
+		err = driver.CheckSameTask(n, task)
 	}
 	return task, created, err
 }
 
-// member is a task's place in a group.
+// member is the position of a task in a group.
 type member struct {
-	group sql.Null[int64] // its row
+	group sql.Null[int64] // seq of the group
 	place int
 }
 
-// insert accepts a checked task unless its id is taken, as part of a workflow if
-// that is not empty. An id that this workflow has reserved is free for it.
+// insert inserts a task unless its id is in use. workflow is the workflow to which it
+// belongs, or empty; an id that this workflow has reserved may be used.
 func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member, workflow string) (created bool, err error) {
 	now := t.now.UnixMicro()
 	runAt := now
@@ -122,7 +122,7 @@ func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member, workflow stri
 			t.due = t.due || changed > 0
 			return changed > 0, err
 		}
-		if freed, err := t.free(ctx, n.ID); err != nil || !freed {
+		if freed, err := t.removeExpired(ctx, n.ID); err != nil || !freed {
 			return false, err
 		}
 	}

@@ -11,26 +11,26 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-var errClosed = fmt.Errorf("%w: it is closed", jobs.ErrUnavailable)
+var errClosed = fmt.Errorf("%w: it was closed in this process", jobs.ErrUnavailable)
 
-// reasons are SQLite's primary result codes that say something of the file or
-// the machine, not of the statement (https://www.sqlite.org/rescode.html).
+// reasons are the texts for SQLite's primary result codes that are caused by the file or
+// the machine, not by the statement (https://www.sqlite.org/rescode.html).
 var reasons = map[int]string{
 	sqlite3.SQLITE_BUSY:     "another process holds the lock",
 	sqlite3.SQLITE_LOCKED:   "another process holds the lock",
 	sqlite3.SQLITE_PROTOCOL: "another process holds the lock",
-	sqlite3.SQLITE_FULL:     "the disk is full",
-	sqlite3.SQLITE_IOERR:    "the disk fails",
-	sqlite3.SQLITE_READONLY: "the file is read-only",
-	sqlite3.SQLITE_PERM:     "the file may not be opened",
-	sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+	sqlite3.SQLITE_FULL:     "the disk is full; free space in the folder of the file",
+	sqlite3.SQLITE_IOERR:    "the disk reports an input/output error; check the disk and the system log",
+	sqlite3.SQLITE_READONLY: "the file is read-only; check its owner and mode and those of its folder",
+	sqlite3.SQLITE_PERM:     "no permission to open the file; check its owner and mode",
+	sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; check that it is a file and its folder exists",
 	sqlite3.SQLITE_NOMEM:    "out of memory",
-	sqlite3.SQLITE_CORRUPT:  "the file is damaged",
-	sqlite3.SQLITE_NOTADB:   "the file is not a task store, or damaged",
+	sqlite3.SQLITE_CORRUPT:  "the file is damaged; restore it from a backup",
+	sqlite3.SQLITE_NOTADB:   "the file is damaged or not a task store; choose another -data or restore a backup",
 }
 
-// code returns SQLite's primary result code, or 0 if err is not SQLite's. The
-// driver turns extended codes on; the low byte is the primary one.
+// code returns the primary result code of an error of SQLite, or 0. The driver returns
+// extended codes; their low byte is the primary code.
 func code(err error) int {
 	if e, ok := errors.AsType[*driver.Error](err); ok {
 		return e.Code() & 0xff
@@ -43,9 +43,8 @@ func busy(err error) bool {
 	return c == sqlite3.SQLITE_BUSY || c == sqlite3.SQLITE_LOCKED
 }
 
-// unavailable wraps err in jobs.ErrUnavailable with a reason if the file or
-// the machine is at fault. The error of a statement is a fault of this package
-// and comes back as it is.
+// unavailable wraps err in jobs.ErrUnavailable, with a reason, if the file or the machine
+// is the cause. Any other error is a fault of this package and is returned unchanged.
 func unavailable(err error) error {
 	if reason, ok := reasons[code(err)]; ok && !errors.Is(err, jobs.ErrUnavailable) {
 		return fmt.Errorf("%w: %s: %w", jobs.ErrUnavailable, reason, err)
@@ -53,8 +52,8 @@ func unavailable(err error) error {
 	return err
 }
 
-// readError is unavailable for the read pool, where database/sql has errors of
-// its own: the context's, and that of a pool that Close has closed.
+// readError is unavailable for the read pool, where database/sql also returns errors of
+// its own: that of the context, and that of a pool which Close has closed.
 func (s *Store) readError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

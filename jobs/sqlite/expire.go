@@ -7,14 +7,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// expireLimit bounds the tasks that one transaction ends besides its own work.
+// expireLimit is the largest number of tasks that expire ends in one transaction.
 const expireLimit = 200
 
 const expiredSQL = `
 	SELECT ` + columns + ` FROM tasks INDEXED BY tasks_expires
 	WHERE expires <= ? AND expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT ?`
 
-// expire ends what was not begun in time.
+// expire cancels tasks that have not started before their Expires.
 func (t *tx) expire(ctx context.Context) error {
 	rows, err := t.rowsOf(ctx, expiredSQL, t.now.UnixMicro(), expireLimit)
 	for _, r := range rows {

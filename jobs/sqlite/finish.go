@@ -9,8 +9,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Progress implements driver.Recorder. A percent outside 0 to 100 is taken for
-// the nearer of them; a note is cut to 4 KiB.
+// Progress implements driver.Recorder. percent is limited to 0 to 100, and note to 4 KiB.
 func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note string) error {
 	percent, note = min(max(percent, 0), 100), driver.Note(note)
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
@@ -22,12 +21,10 @@ func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note
 	return nil
 }
 
-// Finish implements driver.Recorder. Every outcome but Success is added to the
-// failures, of which the newest 100 are kept, each cut to 4 KiB; the task's
-// Error is cut to 64 KiB. A Retrying outcome without a time is due at once.
-//
-// A state that is no outcome, a result that is not JSON and a next task that
-// Enqueue would refuse are errors, and nothing is changed.
+// Finish implements driver.Recorder. Every outcome but a success is added to the failures,
+// each cut to 4 KiB; the newest 100 are kept. Task.Error is cut to 64 KiB. A retrying
+// task without RetryAt is due at once. If Outcome.Check returns an error, nothing is
+// changed.
 func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	err := o.Check()
 	if err == nil {
@@ -69,7 +66,7 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 			return err
 		}
 	}
-	t.due = t.due || r.lost >= driver.SuspectAfter // its owner may take the next one
+	t.due = t.due || r.lost >= driver.SuspectAfter // the owner of a suspect may lease another one now
 	err = t.changeHeld(ctx, l, set, string(o.State), due, due, finished, progress,
 		result, o.Error, artifacts, failures)
 	for _, n := range o.Next {
@@ -78,7 +75,7 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 		}
 	}
 	if err == nil && o.State == jobs.StateSuccess && r.followed {
-		// What was not accepted now never will be.
+		// Followers that were not enqueued now never will be.
 		err = t.exec(ctx, `DELETE FROM reserved WHERE after_task = ?`, r.seq)
 	}
 	if err == nil && o.State.Final() {
@@ -87,20 +84,20 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 	return err
 }
 
-// heldRow is what Finish must know of a task before it changes it.
+// heldRow is the data that Finish needs of a task before it changes it.
 type heldRow struct {
 	seq      int64
 	failures string // JSON
 	lost     int
 	member   member
-	workflow string // that the task is part of, or that of its group
-	followed bool   // others may follow
+	workflow string // id of the workflow of the task
+	followed bool   // the task has followers
 }
 
 const heldSQL = `SELECT seq, failures, lost, group_seq, member, followers IS NOT NULL,
 	coalesce((SELECT id FROM groups WHERE seq = group_seq), workflow) FROM tasks` + held
 
-// held returns the lease's task, or jobs.ErrLeaseLost.
+// held returns the task of a lease, or jobs.ErrLeaseLost if the lease is not current.
 func (t *tx) held(ctx context.Context, l *driver.Lease) (r heldRow, err error) {
 	found, err := t.queryRow(ctx, heldSQL, fence(l), &r.seq, &r.failures, &r.lost, &r.member.group, &r.member.place, &r.followed, &r.workflow)
 	if err == nil && !found {
@@ -109,7 +106,7 @@ func (t *tx) held(ctx context.Context, l *driver.Lease) (r heldRow, err error) {
 	return r, err
 }
 
-// addFailure is jobs.AddFailure on the JSON of a row.
+// addFailure is driver.AddFailure on the JSON of a row.
 func addFailure(text string, f jobs.Failure) (string, error) {
 	var all []jobs.Failure
 	if err := json.Unmarshal([]byte(text), &all); err != nil {

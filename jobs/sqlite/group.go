@@ -13,8 +13,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// EnqueueGroup implements jobs.Store. The members' results are read from
-// their rows when the last has ended, so those stay until the group has.
+// EnqueueGroup implements jobs.Store. The results of the members are read from their rows
+// when the last member has ended, so these rows are kept until then.
 func (s *Store) EnqueueGroup(ctx context.Context, g jobs.NewGroup) (created bool, err error) {
 	if err = g.Check(); err == nil {
 		err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) (err error) {
@@ -49,12 +49,12 @@ func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, er
 	if err != nil {
 		return false, err
 	}
-	if _, err := t.free(ctx, g.ID); err != nil {
+	if _, err := t.removeExpired(ctx, g.ID); err != nil {
 		return false, err
 	}
-	var there string
-	if found, err := t.queryRow(ctx, `SELECT digest FROM groups WHERE id = ?`, []any{g.ID}, &there); err != nil || found {
-		return false, errors.Join(err, g.Conflict(there))
+	var stored string
+	if found, err := t.queryRow(ctx, `SELECT digest FROM groups WHERE id = ?`, []any{g.ID}, &stored); err != nil || found {
+		return false, errors.Join(err, driver.CheckSameGroup(g, stored))
 	}
 	if err := t.taken(ctx, g.ID); err != nil {
 		return false, err
@@ -85,7 +85,7 @@ func (t *tx) insertGroup(ctx context.Context, g jobs.NewGroup) (created bool, er
 	return true, t.reserve(ctx, later, g.ID, afterGroup, g.ID)
 }
 
-// text is a nullable column's value.
+// text returns the value of a nullable column.
 func text(b []byte) any {
 	if b == nil {
 		return nil
@@ -93,8 +93,9 @@ func text(b []byte) any {
 	return string(b)
 }
 
-// memberEnded counts a member in the step in which it ends. The last one, if all
-// succeeded, accepts the callback; the first that did not, ends it.
+// memberEnded counts a member in the step in which it ends. If it is the last one and all
+// have succeeded, the callback is enqueued. If it is the first that failed, the callback
+// is stored as ended.
 func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.State, reason string) error {
 	if !m.group.Valid {
 		return nil
@@ -146,7 +147,7 @@ func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Nu
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	var results []json.RawMessage
 	for rows.Next() {
 		var r []byte
@@ -161,8 +162,8 @@ func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Nu
 	return jobs.NewTask{Args: args}.JoinResults(results)
 }
 
-// insertEnded accepts a callback that has ended before it began, as Failed or
-// Cancelled. Nothing follows it.
+// insertEnded stores a callback that will never start, as failed or cancelled. Its
+// followers will not be enqueued.
 func (t *tx) insertEnded(ctx context.Context, n jobs.NewTask, workflow string, state jobs.State, reason string) error {
 	err := t.unreserve(ctx, n.Followers, workflow)
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// held is the fence: it matches the task only while the lease in its arguments
-// (id, attempt, owner) is the current one. An expired lease that nobody else
-// has taken is still current, and its work is not in vain.
+// held matches the task of a lease (id, attempt, owner) if the lease is current. An expired
+// lease stays current until another worker leases the task, so its work is not lost.
 const held = ` WHERE id = ? AND attempts = ? AND worker = ? AND state = 'running'`
 
 func fence(l *driver.Lease) []any { return []any{l.Task.ID, l.Attempt, l.Owner} }
@@ -40,8 +39,8 @@ func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) (lost []*dri
 	return lost, nil
 }
 
-// Release implements driver.Leaser. The task keeps its place: it is as due as it
-// was before the lease.
+// Release implements driver.Leaser. The task is due since the same time as before the
+// lease.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		tx.due = true
@@ -55,14 +54,14 @@ func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 
 const runningOf = `SELECT ` + columns + ` FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running' ORDER BY seq`
 
-// Reclaim implements driver.Leaser. The tasks are due from now on, behind what
-// was due before: one of them may have killed the worker. Those that lost their
-// worker for the last time are dead, and counted too.
+// Reclaim implements driver.Leaser. The tasks are due from now, after all that were due
+// before, because one of them may have crashed the worker. The number includes the tasks
+// that become dead.
 func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
 		rows, err := tx.rowsOf(ctx, runningOf, owner)
 		n = len(rows)
-		// The suspect first: it excuses the others.
+		// The suspect first: then the other leases are not counted as lost.
 		slices.SortStableFunc(rows, func(a, b *row) int { return b.lost - a.lost })
 		for _, r := range rows {
 			dead, lostErr := tx.countLost(ctx, r)
@@ -81,15 +80,15 @@ func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 	return n, nil
 }
 
-// requeue ends a lease without an outcome. The attempt's number is spent: a
-// message from it that is still under way must not match the next one.
+// requeue ends a lease without an outcome. The number of the attempt is not used again, so
+// that a late call of its worker does not match the next lease.
 func (t *tx) requeue(ctx context.Context, r *row, due int64) error {
 	t.rows[r.seq], t.due = r.task.Version+1, true
 	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', due = ?, lost = ? WHERE seq = ?`,
 		due, r.lost, r.seq)
 }
 
-// changeHeld sets columns of a lease's task, or returns jobs.ErrLeaseLost.
+// changeHeld sets columns of the task of a lease, or returns jobs.ErrLeaseLost.
 func (t *tx) changeHeld(ctx context.Context, l *driver.Lease, set string, args ...any) error {
 	var seq, version int64
 	found, err := t.queryRow(ctx, `UPDATE tasks SET version = version + 1, `+set+held+` RETURNING seq, version`,

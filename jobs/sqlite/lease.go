@@ -11,14 +11,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// lookAgain bounds the sleep until a task is due, for a clock that is set
+// pollInterval limits the sleep until the next task is due, in case the clock is set
 // forward meanwhile.
-const lookAgain = time.Second
+const pollInterval = time.Second
 
-// Lease implements driver.Leaser. A task is due at its run time; one whose lease
-// has expired, since the end of that lease; one that was reclaimed, since then.
-// The tasks come back even if ctx ends while they are being leased: nobody else
-// would have them before their leases expire. A Max below 1 is refused.
+// Lease implements driver.Leaser. A task is due from its RunAt, from the end of a lease that
+// expired, or from the time at which its lease was reclaimed. If ctx ends during the
+// write, the leased tasks are returned all the same, because no other worker would get
+// them before their leases expire.
 func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lease, error) {
 	want, err := newWanted(r)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 			continue // another worker was faster
 		}
 		if w == nil {
-			// And look again, as Watch does.
+			// Check once more, since changes before this were not signalled.
 			w = s.poller.lease()
 			defer s.poller.leave(w)
 			continue
@@ -52,9 +52,9 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 	}
 }
 
-// sleep returns when there is reason to look again.
+// sleep returns when a task may be due.
 func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
-	timer := time.NewTimer(min(d, s.lookAgain))
+	timer := time.NewTimer(min(d, s.pollInterval))
 	defer timer.Stop()
 	select {
 	case <-w.wake:
@@ -68,7 +68,7 @@ func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
 	}
 }
 
-// leaseError is the plain cause if that is why the lease failed.
+// leaseError returns the plain cause of ctx if the lease failed because of it.
 func leaseError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
 		return cause
@@ -76,7 +76,7 @@ func leaseError(ctx context.Context, err error) error {
 	return fmt.Errorf("lease tasks: %w", err)
 }
 
-// wanted is a LeaseRequest as the statements take it.
+// wanted is a LeaseRequest with the arguments of the statements.
 type wanted struct {
 	driver.LeaseRequest
 	queues, names, limited string // JSON
@@ -84,7 +84,7 @@ type wanted struct {
 
 func newWanted(r driver.LeaseRequest) (*wanted, error) {
 	if r.Max < 1 {
-		return nil, fmt.Errorf("at most %d tasks are asked for", r.Max)
+		return nil, fmt.Errorf("LeaseRequest.Max is %d; it must be at least 1", r.Max)
 	}
 	queues, err := jsonText(r.Queues)
 	if err != nil {
@@ -96,24 +96,23 @@ func newWanted(r driver.LeaseRequest) (*wanted, error) {
 	}
 	every := make(map[string]int64, len(r.Rates))
 	for name, rate := range r.Rates {
-		every[name] = rate.Every().Microseconds()
+		every[name] = rate.Interval().Microseconds()
 	}
 	limited, err := json.Marshal(every)
 	return &wanted{r, queues, names, string(limited)}, err
 }
 
-// never is when a task is due that does not exist.
+// never is the due time if there is no task.
 const never = int64(1) << 62
 
-// holdsSuspect matches if the owner ?3 is at a suspect at the time ?4.
+// holdsSuspect is true if the owner ?3 has leased a suspect at the time ?4.
 const holdsSuspect = `EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_running
 	WHERE worker = ?3 AND state = 'running' AND lost >= 2 AND due > ?4)`
 
-// nextDueSQL asks the index once for each queue and name, so it costs the same
-// whatever is stored. Suspects do not count for an owner that holds one, and
-// what is limited, by ?5, is due when the next of its name may begin (jobs.Rate,
-// Due). What expires
-// is to be looked after, whoever could run it.
+// nextDueSQL searches the index once for each queue and name, so its cost does not depend
+// on the number of tasks. Suspects are ignored for an owner that has one. A task with a
+// rate limit, ?5, is due when its rate allows the next start (driver.MayStart). The next
+// Expires counts for every worker, because any worker cancels expired tasks.
 const nextDueSQL = `
 	SELECT min(coalesce(min(max((
 		SELECT due FROM tasks INDEXED BY tasks_due
@@ -125,10 +124,10 @@ const nextDueSQL = `
 			WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT 1), ?6))
 	FROM json_each(?1) AS q, json_each(?2) AS n WHERE q.value NOT IN (SELECT queue FROM paused)`
 
-// The statements say 2 where they mean driver.SuspectAfter.
+// The statements contain driver.SuspectAfter as the number 2.
 var _ = [1]struct{}{}[driver.SuspectAfter-2]
 
-// nextDue looks without the write lock, so that an idle worker takes none.
+// nextDue reads without the write lock, so that an idle worker never takes it.
 func (s *Store) nextDue(ctx context.Context, want *wanted) (int64, error) {
 	var next int64
 	err := s.read.QueryRowContext(ctx, nextDueSQL, want.queues, want.names, want.Owner, time.Now().UnixMicro(), want.limited, never).Scan(&next)
@@ -171,7 +170,7 @@ func (s *Store) lease(ctx context.Context, want *wanted) (leases []*driver.Lease
 	return leases, nil
 }
 
-// dueSQL takes the earliest of each name from the index and merges them.
+// dueSQL reads the earliest tasks of each name from the index and merges them.
 const dueSQL = `
 	SELECT ` + columns + ` FROM tasks WHERE seq IN (
 		SELECT t.seq FROM json_each(?1) AS n JOIN tasks AS t ON t.seq IN (
@@ -180,7 +179,7 @@ const dueSQL = `
 		ORDER BY t.due, t.seq LIMIT ?4)
 	ORDER BY due, seq`
 
-// lease hands out up to limit tasks of one queue.
+// lease leases up to limit tasks of one queue.
 func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*driver.Lease, error) {
 	var leases []*driver.Lease
 	for len(leases) < limit {
@@ -204,13 +203,13 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*d
 			case dead:
 			case o.take(r, t.now.UnixMicro()):
 				alive = append(alive, r)
-			case expired: // now a suspect, and for another owner; or for later
+			case expired: // it is a suspect now or its rate is used up: for another owner, or later
 				if err := t.requeue(ctx, r, t.now.UnixMicro()); err != nil {
 					return nil, err
 				}
 			}
 		}
-		more, err := t.handOut(ctx, alive, o.Owner)
+		more, err := t.startAttempts(ctx, alive, o.Owner)
 		if err != nil {
 			return nil, err
 		}
@@ -219,8 +218,8 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*d
 	return leases, nil
 }
 
-// handOut begins attempts. Each reads as new: no progress, no note.
-func (t *tx) handOut(ctx context.Context, rows []*row, owner string) ([]*driver.Lease, error) {
+// startAttempts leases the tasks of the rows. Progress and note start empty.
+func (t *tx) startAttempts(ctx context.Context, rows []*row, owner string) ([]*driver.Lease, error) {
 	now, until := t.now.UnixMicro(), t.now.Add(t.opts.LeaseTTL).UnixMicro()
 	seqs := make([]int64, len(rows))
 	leases := make([]*driver.Lease, len(rows))
@@ -242,13 +241,13 @@ func (t *tx) handOut(ctx context.Context, rows []*row, owner string) ([]*driver.
 		WHERE seq IN (SELECT value FROM json_each(?))`, until, owner, now, list)
 }
 
-// rowsOf reads all rows before the caller changes any.
+// rowsOf reads all rows, so that the caller can change them.
 func (t *tx) rowsOf(ctx context.Context, query string, args ...any) ([]*row, error) {
 	rows, err := t.query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	var all []*row
 	for rows.Next() {
 		r := new(row)

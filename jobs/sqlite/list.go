@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// listSQL looks at the newest tasks before ?1 and returns those that are asked
-// for. The state scheduled is not stored, so queued stands for both here. What
-// has expired and is not swept yet is left out.
+// listSQL reads the newest ?2 tasks before ?1 and returns those that match. The state
+// scheduled is stored as queued. Tasks past their retention time are left out.
 const listSQL = `
 	SELECT ` + columns + ` FROM tasks
 	WHERE seq IN (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)
@@ -20,10 +20,10 @@ const listSQL = `
 		AND (finished IS NULL OR finished >= ?6)
 	ORDER BY seq DESC`
 
-// lastSQL is where that look ends.
+// lastSQL returns the number and the last of the tasks that listSQL reads.
 const lastSQL = `SELECT count(*), coalesce(min(seq), 0) FROM (SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2)`
 
-// List implements jobs.Lister. It never waits for a writer.
+// List implements jobs.Store. It never waits for a writer.
 func (s *Store) List(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	p, err := s.list(ctx, q)
 	if err != nil {
@@ -36,18 +36,18 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 	now, before := time.Now(), cmp.Or(q.Before, math.MaxInt64)
 	var seen int
 	var last int64
-	if err := s.read.QueryRowContext(ctx, lastSQL, before, jobs.ScanLimit).Scan(&seen, &last); err != nil {
+	if err := s.read.QueryRowContext(ctx, lastSQL, before, driver.ScanLimit).Scan(&seen, &last); err != nil {
 		return nil, err
 	}
 	stored := q.State
 	if stored == jobs.StateScheduled {
 		stored = jobs.StateQueued
 	}
-	rows, err := s.read.QueryContext(ctx, listSQL, before, jobs.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
+	rows, err := s.read.QueryContext(ctx, listSQL, before, driver.ScanLimit, string(stored), q.Name, q.Queue, now.Add(-s.opts.Keep).UnixMicro())
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	p, size := &jobs.Page{Tasks: []*jobs.Task{}}, 0
 	for rows.Next() {
 		r := new(row)
@@ -59,14 +59,14 @@ func (s *Store) list(ctx context.Context, q jobs.Query) (*jobs.Page, error) {
 		}
 		p.Tasks = append(p.Tasks, &r.task)
 		size += len(r.task.Args) + len(r.task.Result)
-		if len(p.Tasks) == q.Size() || size >= jobs.PageBytes {
-			if r.seq > last || seen == jobs.ScanLimit {
+		if len(p.Tasks) == q.PageSize() || size >= driver.PageBytes {
+			if r.seq > last || seen == driver.ScanLimit {
 				p.Next = r.seq
 			}
 			return p, nil
 		}
 	}
-	if seen == jobs.ScanLimit {
+	if seen == driver.ScanLimit {
 		p.Next = last
 	}
 	return p, rows.Err()

@@ -10,48 +10,47 @@ import (
 )
 
 const (
-	minPause = 50 * time.Microsecond
-	maxPause = time.Millisecond
+	minDelay = 50 * time.Microsecond
+	maxDelay = time.Millisecond
 
-	// courtesy bounds how long the turn file is respected. A process that was
-	// stopped while it stood first in line must not hold up the others.
-	courtesy = 250 * time.Millisecond
+	// turnTimeout is how long a writer waits for the turn file before it goes on
+	// without it: a stopped process that has the turn must not block the others.
+	turnTimeout = 250 * time.Millisecond
 
-	// slowLock is the wait after which the log is told.
+	// slowLock is the wait after which a warning is logged.
 	slowLock = time.Second
 )
 
-// pause waits before another attempt, for a quarter of the time that was waited
-// so far: what is locked briefly is asked for often.
+// pause waits before another attempt, for about a quarter of the time since the first one:
+// a short lock is tried often.
 func pause(since time.Time) {
-	d := min(max(time.Since(since)/4, minPause), maxPause)
+	d := min(max(time.Since(since)/4, minDelay), maxDelay)
 	<-time.After(d/2 + rand.N(d))
 }
 
-// errGivenUp is what lock.acquire returns when nobody needs the lock any more.
-var errGivenUp = errors.New("nobody waits for the write lock any more")
+// errNotNeeded is returned by lock.acquire when no write waits for the lock any more.
+var errNotNeeded = errors.New("no write waits for the write lock any more")
 
-// lock is SQLite's write lock with a line in front of it.
+// lock is SQLite's write lock, made fair between processes.
 //
-// SQLite's own waiting is a poll with growing pauses, up to 100 ms. A process
-// that writes without pause takes the lock again within microseconds, so the
-// others all but never find it free: of four such processes three got nothing
-// within 4 s, whatever the pauses. So whoever wants the write lock first takes
-// the turn, an flock on an empty file, and passes it on as soon as it has the
-// write lock: the one that has just written finds the turn taken and cannot
-// come first again. Everybody waits for at most one round of the others.
+// SQLite waits for its lock by polling, with pauses of up to 100 ms. A process that writes
+// all the time takes the lock again within microseconds, so other processes almost never
+// find it free: of four such processes, three got nothing within 4 s. Therefore a writer
+// first acquires the turn, an flock on an empty file, and releases it as soon as it has
+// the write lock. The process that has just written finds the turn taken by another one,
+// so each process waits at most until all others have written once.
 //
-// The turn is a courtesy. What keeps writers apart is SQLite's lock alone.
+// The turn only adds fairness. Exclusion depends on SQLite's lock alone.
 type lock struct {
-	turn *os.File // nil: go without
+	turn *os.File // nil if it could not be opened
 	log  *slog.Logger
 }
 
-// openLock opens the turn file; without one writers are only less fair.
+// openLock opens the turn file. Without it, waiting is not fair, but still correct.
 func openLock(path string, log *slog.Logger) *lock {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		log.Warn("no turns for writers to a task store", "error", err)
+		log.Warn("cannot open the turn file of the task store; its writers may wait longer", "error", err)
 	}
 	return &lock{turn: f, log: log}
 }
@@ -63,38 +62,38 @@ func (l *lock) close() error {
 	return l.turn.Close()
 }
 
-// acquire calls begin until it does not report busy, and returns what it
-// returned. Between two attempts it asks needed, with the last attempt's
-// error, whether to go on; if not it returns errGivenUp.
+// acquire calls begin until it does not return busy, and returns its result. Between two
+// attempts it calls needed with the last error; if that returns false, acquire returns
+// errNotNeeded.
 func (l *lock) acquire(begin func() error, needed func(error) bool) error {
 	start := time.Now()
 	warned := false
-	ours := false
+	hasTurn := false
 	defer func() {
-		if ours {
-			_ = syscall.Flock(int(l.turn.Fd()), syscall.LOCK_UN) // only a closed file has none
+		if hasTurn {
+			_ = syscall.Flock(int(l.turn.Fd()), syscall.LOCK_UN) // fails only for a closed file
 		}
 	}()
 	for {
 		var err error
-		ours = ours || l.takeTurn()
-		if ours || l.turn == nil || time.Since(start) > courtesy {
+		hasTurn = hasTurn || l.takeTurn()
+		if hasTurn || l.turn == nil || time.Since(start) > turnTimeout {
 			if err = begin(); !busy(err) {
 				return err
 			}
 		}
 		if !needed(err) {
-			return errGivenUp
+			return errNotNeeded
 		}
 		if !warned && time.Since(start) > slowLock {
 			warned = true
-			l.log.Warn("waiting for the write lock of a task store", "waited", time.Since(start))
+			l.log.Warn("waiting long for the write lock of the task store; another process holds it", "waited", time.Since(start))
 		}
 		pause(start)
 	}
 }
 
-// takeTurn does not wait: a blocked flock would outlast a closed Store.
+// takeTurn does not block: a blocked flock would outlive a closed Store.
 func (l *lock) takeTurn() bool {
 	return l.turn != nil && syscall.Flock(int(l.turn.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }

@@ -27,7 +27,7 @@ func (s *Store) AppendLog(ctx context.Context, l *driver.Lease, lines string) er
 		return tx.exec(ctx, `INSERT OR REPLACE INTO logs (seq, text) VALUES (?, ?)`, seq, driver.CutLog(utf8text.Repair(kept+lines)))
 	})
 	if err != nil {
-		return fmt.Errorf("keep log of task %s: %w", l.Task.ID, err)
+		return fmt.Errorf("store log of task %s: %w", l.Task.ID, err)
 	}
 	return nil
 }

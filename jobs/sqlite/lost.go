@@ -8,14 +8,14 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// countLost counts a lease that ended without a word, unless a suspect in the
-// same hands is to blame. A task that has lost too many is dead: it may well be
-// what kills its workers. The row must still read as running.
+// countLost counts a lost lease of a task, unless the same owner held a suspect. After too
+// many lost leases the task is dead, because it may crash its workers. The state of the
+// row must still be running.
 func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	task := &r.task
 	t.opts.Meter.Count(meter.EventRedelivered, task.Name, task.Queue)
-	guilty, err := t.guilty(ctx, r)
-	if err != nil || !guilty {
+	counts, err := t.countsAsLost(ctx, r)
+	if err != nil || !counts {
 		return false, err
 	}
 	r.lost++
@@ -27,7 +27,7 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	t.opts.Logger.Warn("task took its worker down too often", "id", task.ID, "task", task.Name, "lost", r.lost)
+	t.opts.Logger.Warn("task is a dead letter: its lease was lost too often", "id", task.ID, "task", task.Name, "lost", r.lost)
 	t.opts.Meter.Count(meter.EventDead, task.Name, task.Queue)
 	t.rows[r.seq] = task.Version + 1
 	err = t.exec(ctx, `
@@ -40,19 +40,20 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 }
 
 const (
-	// excuseSQL remembers for the neighbours of a lost suspect, whose leases may
-	// expire after its own, that they are not to blame.
+	// excuseSQL marks the other running tasks of the owner of a lost suspect: their
+	// leases may expire later and then are not counted as lost.
 	excuseSQL = `UPDATE tasks SET excused = 1 WHERE seq IN (
 		SELECT seq FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running' AND seq <> ?)`
-	// excusedSQL also finds the suspect whose lease expires after its neighbours'.
+	// excusedSQL is also true if the owner still has a suspect, whose lease expires
+	// later.
 	excusedSQL = `SELECT excused OR EXISTS (
 		SELECT 1 FROM tasks AS other INDEXED BY tasks_running
 		WHERE other.worker = tasks.worker AND other.state = 'running' AND other.lost >= 2)
 		FROM tasks WHERE seq = ?`
 )
 
-// guilty reports whether a lost task counts as lost.
-func (t *tx) guilty(ctx context.Context, r *row) (bool, error) {
+// countsAsLost reports whether the lost lease of the row is counted.
+func (t *tx) countsAsLost(ctx context.Context, r *row) (bool, error) {
 	if r.suspect() {
 		return true, t.exec(ctx, excuseSQL, r.task.Worker, r.seq)
 	}

@@ -133,7 +133,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	if err := s.CancelWorkflow(t.Context(), "gone-1"); err != nil {
 		t.Errorf("cancel a chain of schema 2: %v", err)
 	}
-	if w, err := jobs.WorkflowOf(t.Context(), s, "gone-1"); err != nil || w.State != jobs.StateCancelled {
+	if w, err := (&jobs.Client{Store: s}).Workflow(t.Context(), "gone-1"); err != nil || w.State != jobs.StateCancelled {
 		t.Errorf("a cancelled chain of schema 2 is %+v, %v", w, err)
 	}
 	succeed("m")
@@ -141,7 +141,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	succeed("c")
 	succeed("old-3")
 	for _, id := range []string{"old-1", "g"} {
-		if w, err := jobs.WorkflowOf(t.Context(), s, id); err != nil || w.State != jobs.StateSuccess {
+		if w, err := (&jobs.Client{Store: s}).Workflow(t.Context(), id); err != nil || w.State != jobs.StateSuccess {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}

@@ -3,23 +3,25 @@ package sqlite
 import (
 	"context"
 	"slices"
+
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// offer is what a worker may still get.
+// offer is what a call of Lease may still lease.
 type offer struct {
 	*wanted
-	suspects int              // how many of them may be suspects
-	next     map[string]int64 // for each limited name when the next may begin
-	spent    map[string]bool  // of those, what has changed
+	suspects int              // number of suspects
+	next     map[string]int64 // by limited name: the earliest next start
+	spent    map[string]bool  // names whose next has changed
 }
 
-// take reports whether the task may be handed out, and counts it.
+// take reports whether the task may be leased, and counts it.
 func (o *offer) take(r *row, now int64) bool {
 	if r.suspect() && o.suspects <= 0 {
 		return false
 	}
 	if rate, limited := o.Rates[r.task.Name]; limited {
-		next, ok := rate.Take(o.next[r.task.Name], now)
+		next, ok := driver.Start(rate, o.next[r.task.Name], now)
 		if !ok {
 			return false
 		}
@@ -31,18 +33,18 @@ func (o *offer) take(r *row, now int64) bool {
 	return true
 }
 
-// open are the names, as JSON, of which one may begin now.
+// open returns, as JSON, the names whose rate allows a start now.
 func (o *offer) open(now int64) (string, error) {
 	if len(o.Rates) == 0 {
 		return o.names, nil
 	}
 	return jsonText(slices.DeleteFunc(slices.Clone(o.Names), func(name string) bool {
 		rate, limited := o.Rates[name]
-		return limited && !rate.Due(o.next[name], now)
+		return limited && !driver.MayStart(rate, o.next[name], now)
 	}))
 }
 
-// readRates begins an offer.
+// readRates reads the stored rates into the offer.
 func (t *tx) readRates(ctx context.Context, o *offer) error {
 	o.next, o.spent = map[string]int64{}, map[string]bool{}
 	for name := range o.Rates {
@@ -55,7 +57,7 @@ func (t *tx) readRates(ctx context.Context, o *offer) error {
 	return nil
 }
 
-// writeRates ends an offer.
+// writeRates stores the changed rates of the offer.
 func (t *tx) writeRates(ctx context.Context, o *offer) error {
 	for name := range o.spent {
 		if err := t.exec(ctx, `INSERT OR REPLACE INTO rates (name, next) VALUES (?, ?)`, name, o.next[name]); err != nil {

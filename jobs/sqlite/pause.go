@@ -29,7 +29,7 @@ func (s *Store) Resume(ctx context.Context, queue string) error {
 	return nil
 }
 
-// unpaused are those of the queues that are not paused.
+// unpaused returns the queues that are not paused.
 func (t *tx) unpaused(ctx context.Context, queues []string) ([]string, error) {
 	var some bool
 	if _, err := t.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM paused)`, nil, &some); err != nil || !some {

@@ -9,26 +9,25 @@ import (
 	"time"
 )
 
-// waiter is a Lease or a Watch that waits. To be woken means to look again.
+// waiter is a waiting Lease or Watch. When it is woken, it reads again.
 type waiter struct {
-	wake  chan struct{} // capacity 1: one call says as much as many
-	seq   int64         // the row that is watched; 0 for a Lease
-	after int64         // the version that its watcher knows
+	wake  chan struct{} // capacity 1: several signals count as one
+	seq   int64         // seq of the watched row; 0 for a Lease
+	after int64         // version that the watcher has seen
 }
 
-func (w *waiter) call() {
+func (w *waiter) signal() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-// poller wakes waiters when what they wait for may have happened. What this
-// Store commits it is told; for what other processes commit it reads PRAGMA
-// data_version, which costs no disk access, and only when that has changed the
-// watched rows, all in one query however many watch.
+// poller wakes waiters when a row may have changed. Commits of this Store are reported to
+// committed. For commits of other processes it polls PRAGMA data_version, which needs no
+// disk access; only when that changes does it read the watched rows, in one query.
 //
-// Its goroutine runs while somebody waits and is waited for by stop.
+// Its goroutine runs while there are waiters; stop waits for it.
 type poller struct {
 	read  *sql.DB
 	every time.Duration
@@ -85,8 +84,8 @@ func (p *poller) leave(w *waiter) {
 	}
 }
 
-// stop ends the goroutine and returns when it has ended; call it once. The
-// waiters themselves learn of Close by Store.closed.
+// stop ends the goroutine and returns when it has ended. Call it once. The waiters
+// themselves select on Store.closed.
 func (p *poller) stop() {
 	p.mu.Lock()
 	p.stopped = true
@@ -96,8 +95,8 @@ func (p *poller) stop() {
 }
 
 func (p *poller) run() {
-	var conn *sql.Conn // data_version compares within one connection only
-	last := int64(-1)  // at first all are woken: they looked before this did
+	var conn *sql.Conn // values of data_version are comparable within one connection only
+	last := int64(-1)  // wakes all waiters first, because they have read before this goroutine
 	for p.needed() {
 		if conn == nil {
 			conn, _ = p.read.Conn(context.Background())
@@ -106,15 +105,15 @@ func (p *poller) run() {
 		version, err := dataVersion(conn)
 		if err == nil && version != last {
 			last = version
-			err = p.lookForAll(conn)
+			err = p.checkWatched(conn)
 		}
 		if err != nil {
-			// The waiters look for themselves and report what they meet.
-			p.callAll()
+			// The waiters read themselves and return the error.
+			p.wakeAll()
 			closeConn(conn)
 			conn, last = nil, -1
 		}
-		// With so many watchers that looking takes long, a quarter of the time.
+		// If reading takes long, use at most a quarter of the time for it.
 		select {
 		case <-time.After(max(p.every, 3*time.Since(begin))):
 		case <-p.stopping:
@@ -125,12 +124,12 @@ func (p *poller) run() {
 
 func closeConn(c *sql.Conn) {
 	if c != nil {
-		_ = c.Close() // gives it back to the pool
+		_ = c.Close() // returns it to the pool
 	}
 }
 
-// needed reports whether anybody waits; once it has said no, the next waiter
-// starts another goroutine.
+// needed reports whether there are waiters. After false, the next waiter starts a new
+// goroutine.
 func (p *poller) needed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -146,23 +145,23 @@ func dataVersion(conn *sql.Conn) (v int64, err error) {
 	return v, err
 }
 
-// committed is told what this Store has changed: rows with their new version,
-// and whether a task came due.
+// committed is called after each commit of this Store, with the new versions of changed
+// rows and whether a task became due.
 func (p *poller) committed(rows map[int64]int64, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for seq, version := range rows {
-		p.callWatchers(seq, version)
+		p.wakeWatchers(seq, version)
 	}
 	if due {
-		p.callLeasers()
+		p.wakeLeasers()
 	}
 }
 
-// lookForAll reads the watched rows after a change from elsewhere.
-func (p *poller) lookForAll(conn *sql.Conn) error {
+// checkWatched reads the watched rows after a commit of another process.
+func (p *poller) checkWatched(conn *sql.Conn) error {
 	p.mu.Lock()
-	p.callLeasers()
+	p.wakeLeasers()
 	seqs := make([]int64, 0, len(p.watchers))
 	for seq := range p.watchers {
 		seqs = append(seqs, seq)
@@ -179,14 +178,14 @@ func (p *poller) lookForAll(conn *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err says it
+	defer rows.Close() //nolint:errcheck // rows.Err reports it
 	for rows.Next() {
 		var seq, version int64
 		if err := rows.Scan(&seq, &version); err != nil {
 			return err
 		}
 		p.mu.Lock()
-		p.callWatchers(seq, version)
+		p.wakeWatchers(seq, version)
 		p.mu.Unlock()
 	}
 	return rows.Err()
@@ -194,27 +193,27 @@ func (p *poller) lookForAll(conn *sql.Conn) error {
 
 const versionsOf = `SELECT seq, version FROM tasks WHERE seq IN (SELECT value FROM json_each(?))`
 
-func (p *poller) callWatchers(seq, version int64) {
+func (p *poller) wakeWatchers(seq, version int64) {
 	for _, w := range p.watchers[seq] {
 		if version > w.after {
-			w.call()
+			w.signal()
 		}
 	}
 }
 
-func (p *poller) callLeasers() {
+func (p *poller) wakeLeasers() {
 	for w := range p.leasers {
-		w.call()
+		w.signal()
 	}
 }
 
-func (p *poller) callAll() {
+func (p *poller) wakeAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.callLeasers()
+	p.wakeLeasers()
 	for _, all := range p.watchers {
 		for _, w := range all {
-			w.call()
+			w.signal()
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 // nothing is missed between a look and the wait for the next change.
 func TestOwnChangesNeedNoPoll(t *testing.T) {
 	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
-	s.lookAgain = time.Hour
+	s.pollInterval = time.Hour
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

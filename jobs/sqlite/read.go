@@ -9,7 +9,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Get implements jobs.Reader. It never waits for a writer.
+// Get implements jobs.Reader. It does not wait for writers, except to end a task past its
+// Expires.
 func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
 	r, err := s.get(ctx, id)
 	if err != nil {
@@ -21,7 +22,7 @@ func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
 func (s *Store) get(ctx context.Context, id string) (*row, error) {
 	r, err := readTask(s.read.QueryRowContext(ctx, getTask, id), time.Now())
 	if err == nil && r.expired(time.Now()) {
-		// Nobody has looked for work since; whoever looks at the task ends it.
+		// No worker has called Lease since it expired, so this call ends it.
 		if err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.expire(ctx) }); err != nil {
 			return nil, err
 		}
@@ -36,9 +37,9 @@ func (s *Store) get(ctx context.Context, id string) (*row, error) {
 	return r, err
 }
 
-// Watch implements jobs.Reader. A task's version grows by one with every
-// change that its object shows, not with an extended lease, and not when its
-// eta comes: that makes a scheduled task read as queued and is no write.
+// Watch implements jobs.Reader. The version increases by one with every change of a visible
+// field. It does not increase when a lease is extended, nor when a scheduled task becomes
+// queued because its eta has come, which is no write.
 func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, error) {
 	var w *waiter
 	for {
@@ -52,8 +53,7 @@ func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, 
 			return &r.task, nil
 		}
 		if w == nil {
-			// And look again: what changed since the first look nobody
-			// would report.
+			// Read once more: a change since the first read was not signalled.
 			w = s.poller.watch(r.seq, after)
 			defer s.poller.leave(w)
 			continue

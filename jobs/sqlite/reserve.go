@@ -4,20 +4,21 @@ import (
 	"context"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/jobs/driver"
 )
 
-// What a reservation comes after: statements that point one at the task, or the
-// group, of that id.
+// Statements that insert a reservation which ends with the task, or the group, with the
+// id.
 const (
 	afterTask  = `INSERT INTO reserved (id, workflow, after_task) VALUES (?, ?, (SELECT seq FROM tasks WHERE id = ?))`
 	afterGroup = `INSERT INTO reserved (id, workflow, after_group) VALUES (?, ?, (SELECT seq FROM groups WHERE id = ?))`
 )
 
-// reserve reserves ids for a workflow; the error is a jobs.TakenError if one of
-// them is anybody's.
+// reserve reserves ids for a workflow. The error is a driver.TakenError if one of them is
+// in use.
 func (t *tx) reserve(ctx context.Context, ids []string, workflow, after, carrier string) error {
 	for _, id := range ids {
-		if _, err := t.free(ctx, id); err != nil {
+		if _, err := t.removeExpired(ctx, id); err != nil {
 			return err
 		}
 		if err := t.taken(ctx, id); err != nil {
@@ -30,7 +31,7 @@ func (t *tx) reserve(ctx context.Context, ids []string, workflow, after, carrier
 	return nil
 }
 
-// unreserve gives up those of the ids that the workflow has reserved.
+// unreserve deletes the reservations of the workflow for these ids.
 func (t *tx) unreserve(ctx context.Context, ids []string, workflow string) error {
 	if len(ids) == 0 {
 		return nil
@@ -42,9 +43,9 @@ func (t *tx) unreserve(ctx context.Context, ids []string, workflow string) error
 	return t.exec(ctx, `DELETE FROM reserved WHERE id IN (SELECT value FROM json_each(?)) AND workflow = ?`, list, workflow)
 }
 
-// next accepts a task that follows others of a workflow, if it is part of one; what
-// is reserved for those behind it goes with it from now on. A task whose id is
-// somebody else's is left out.
+// next enqueues a task that follows others. If it belongs to a workflow, the reservations
+// for its followers end with this task from now on. A task whose id is in use is
+// skipped.
 func (t *tx) next(ctx context.Context, n jobs.NewTask, workflow string) error {
 	created, err := t.insert(ctx, n, member{}, workflow)
 	if err != nil || !created || workflow == "" || len(n.Followers) == 0 {
@@ -59,8 +60,9 @@ func (t *tx) next(ctx context.Context, n jobs.NewTask, workflow string) error {
 		WHERE id IN (SELECT value FROM json_each(?)) AND workflow = ?`, n.ID, list, workflow)
 }
 
-// free removes what had an id, has expired and was not swept yet.
-func (t *tx) free(ctx context.Context, id string) (freed bool, err error) {
+// removeExpired deletes what uses the id if its retention time is over and sweep has not
+// deleted it yet.
+func (t *tx) removeExpired(ctx context.Context, id string) (freed bool, err error) {
 	for _, query := range []string{
 		`DELETE FROM groups WHERE id = ? AND finished < ?`,
 		`DELETE FROM tasks WHERE id = ? AND ` + expired,
@@ -80,9 +82,9 @@ const takenSQL = `
 	UNION ALL SELECT id FROM groups WHERE id = ?1
 	UNION ALL SELECT workflow FROM reserved WHERE id = ?1 LIMIT 1`
 
-// taken returns a jobs.TakenError if somebody has the id or has reserved it.
+// taken returns a driver.TakenError if the id is in use or reserved.
 func (t *tx) taken(ctx context.Context, id string) error {
-	by := jobs.TakenError{ID: id}
+	by := driver.TakenError{ID: id}
 	found, err := t.queryRow(ctx, takenSQL, []any{id}, &by.Workflow)
 	if err == nil && found {
 		err = by

@@ -15,31 +15,29 @@ import (
 const (
 	driverName = "sqlite" // as modernc.org/sqlite registers itself
 
-	// applicationID marks the file as a task store ("Gale"), so that another
-	// program's database is not taken for an empty one.
+	// applicationID marks the file as a task store ("Gale"), so that the database of
+	// another program is recognized.
 	applicationID = 0x47616c65
 
-	// setupLimit bounds Open when many processes create one file at once.
+	// setupLimit limits the time of Open when many processes create the file at once.
 	setupLimit = 10 * time.Second
 )
 
-// migrations lead from one user_version to the next; the first makes a new
-// file. A released one is never changed, and each must leave a file in which
-// processes of the version before can go on: while a server is reexecuted its
-// old children still have it open.
+// migrations lead from one user_version to the next; the first one creates the tables. A
+// released migration must not be changed. Processes of the version before must be able
+// to use the file after each, because old children have it open while a server is
+// re-executed.
 var migrations = []string{schema1, schema2, schema3}
 
 // schema1: times are microseconds since 1970, UTC.
 //
-// due is the one thing that Lease looks at: run_at of a task that waits, the
-// end of the lease of one that runs, NULL once it has ended. So a single
-// partial index serves waiting and expired tasks alike, and finished ones,
-// however many, are not in it. The name comes before the time in it because a
-// worker must not wade through a backlog of tasks that it does not know.
+// Lease searches by the column due: run_at for a waiting task, the end of the lease for a
+// running one, NULL for one that has ended. Thus one partial index finds waiting tasks
+// and expired leases, without the tasks that have ended. In this index the name comes
+// before the time, so that a worker does not read a backlog of tasks that it cannot run.
 //
-// The state scheduled is not stored: it is queued with run_at still to come.
-// Small columns come first; SQLite then reads them without following the
-// overflow pages of a large args.
+// The state scheduled is not stored: it is queued with run_at in the future. Small columns
+// come first, so that SQLite reads them without the overflow pages of large args.
 const schema1 = `
 CREATE TABLE tasks (
 	seq         INTEGER PRIMARY KEY, -- order of acceptance
@@ -91,8 +89,8 @@ CREATE INDEX tasks_group ON tasks (group_seq, member) WHERE group_seq IS NOT NUL
 CREATE INDEX groups_finished ON groups (finished) WHERE finished IS NOT NULL;
 `
 
-// schema2: what has to happen before a task begins, and what is kept beside it.
-// A task of which an attempt has begun does not expire, whatever the column says.
+// schema2 adds expiry, unique keys, paused queues, rates, marks and logs. The column
+// expires has no effect once an attempt has started.
 const schema2 = `
 ALTER TABLE tasks ADD COLUMN expires INTEGER;
 CREATE INDEX tasks_expires ON tasks (expires) WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0;
@@ -113,10 +111,9 @@ CREATE TABLE logs (seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks BEGIN DELETE FROM logs WHERE seq = old.seq; END;
 `
 
-// schema3: a workflow reserves the ids of the tasks that may come later. A
-// reservation goes with the task or the group after which that task comes. Triggers
-// also serve processes of the version before, which accept these tasks without
-// knowing of reservations.
+// schema3 adds reservations: a workflow reserves the ids of its later tasks. A reservation
+// ends with the task or the group that precedes the reserved one. Triggers maintain the
+// reservations also for processes of the version before, which do not have them.
 const schema3 = `
 ALTER TABLE tasks ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- that it is part of; a member has its group
 ALTER TABLE tasks ADD COLUMN followers TEXT;                    -- JSON, the ids that may come after it
@@ -141,22 +138,20 @@ CREATE TRIGGER reserved_task_deleted AFTER DELETE ON tasks BEGIN DELETE FROM res
 CREATE TRIGGER reserved_group_deleted AFTER DELETE ON groups BEGIN DELETE FROM reserved WHERE after_group = old.seq; END;
 `
 
-// dsn names the file as a URI, so that no character of its path is taken for a
-// parameter, and never lets SQLite create it: create has set its mode.
+// dsn returns the path as a URI, which escapes all characters. SQLite must not create the
+// file: create does, with the right mode.
 func dsn(path string, pragmas ...string) string {
 	u := url.URL{Scheme: "file", Path: path}
-	// What does not fit into the cache stays in memory: beside the file itself
-	// there may be no folder that can be written, as in a container
-	// (https://www.sqlite.org/tempfiles.html, § 5).
+	// Temporary data stays in memory: in a container there may be no other writable
+	// folder than that of the file (https://www.sqlite.org/tempfiles.html, § 5).
 	pragmas = append(pragmas, "temp_store(MEMORY)")
 	u.RawQuery = url.Values{"mode": {"rw"}, "_pragma": pragmas}.Encode()
 	return u.String()
 }
 
-// create makes an empty file of mode 0600 unless there is one; SQLite gives
-// the same mode to -wal and -shm. It appears under its name by link, already
-// closed: closing a descriptor of a file drops all POSIX locks that the process
-// holds on it, those of another Store included
+// create creates an empty file of mode 0600 unless it exists; SQLite gives the same mode to
+// -wal and -shm. The file is closed before it gets its name: to close a descriptor of a
+// file drops all POSIX locks that the process has on it, also those of another Store
 // (https://www.sqlite.org/howtocorrupt.html, § 2.2).
 func create(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -166,7 +161,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it has no content
+	defer os.Remove(f.Name()) //nolint:errcheck // the file is empty
 	if err := f.Close(); err != nil {
 		return err
 	}
@@ -176,10 +171,9 @@ func create(path string) error {
 	return nil
 }
 
-// setup connects and brings the file to WAL mode and the newest schema. SQLite
-// reports busy at once, without asking a busy handler, to those who connect
-// while another changes the journal mode or recovers the WAL, so all of it is
-// tried again.
+// setup connects and brings the file to WAL mode and the newest schema. It retries all of
+// it, because SQLite returns busy at once, without calling a busy handler, while another
+// process changes the journal mode or recovers the WAL.
 func setup(db *sql.DB) (*sql.Conn, error) {
 	for start := time.Now(); ; pause(start) {
 		conn, err := db.Conn(context.Background())
@@ -196,7 +190,7 @@ func setup(db *sql.DB) (*sql.Conn, error) {
 }
 
 func trySetup(c *sql.Conn) error {
-	// Before anything is changed: a newer Gale's file must stay as it is.
+	// Before any change: a file of a newer version must stay as it is.
 	version, err := schemaVersion(c)
 	if err != nil {
 		return err
@@ -207,7 +201,7 @@ func trySetup(c *sql.Conn) error {
 		return err
 	}
 	if mode != "wal" {
-		return fmt.Errorf("the file system has no shared memory for WAL mode (journal mode is %s)", mode)
+		return fmt.Errorf("the file system does not support WAL mode (journal mode is %s); use a local file system for -data", mode)
 	}
 	if version == len(migrations) {
 		return nil
@@ -223,7 +217,7 @@ func trySetup(c *sql.Conn) error {
 	return err
 }
 
-// migrate runs inside a transaction; another process may have been first.
+// migrate runs inside a transaction. Another process may have migrated before.
 func migrate(c *sql.Conn) error {
 	version, err := schemaVersion(c)
 	if err != nil {
@@ -239,7 +233,7 @@ func migrate(c *sql.Conn) error {
 	return err
 }
 
-// schemaVersion returns how many migrations the file has had, 0 for a new one.
+// schemaVersion returns the number of migrations of the file, 0 for a new one.
 func schemaVersion(c *sql.Conn) (version int, err error) {
 	var id, objects int
 	row := c.QueryRowContext(context.Background(), `
@@ -250,9 +244,9 @@ func schemaVersion(c *sql.Conn) (version int, err error) {
 	}
 	switch {
 	case id == applicationID && version > len(migrations):
-		return 0, fmt.Errorf("it has schema %d, made by a newer version; this one knows up to %d", version, len(migrations))
+		return 0, fmt.Errorf("its schema %d was made by a newer version of the program; this version supports up to schema %d", version, len(migrations))
 	case id == applicationID, objects == 0 && id == 0 && version == 0:
 		return version, nil
 	}
-	return 0, errors.New("it is the database of another program")
+	return 0, errors.New("it is the database of another program; choose another -data")
 }

@@ -1,7 +1,6 @@
-// Package sqlite keeps tasks in one SQLite file (modernc.org/sqlite, pure Go):
-// the jobs.Store of a machine on which nothing is installed. Every process that
-// takes part opens the file itself, and WAL mode lets them read while one
-// writes.
+// Package sqlite is the task store for one machine, with nothing to install: it stores
+// tasks in one SQLite file (modernc.org/sqlite, pure Go). Every process opens the file
+// itself; WAL mode lets processes read while one writes.
 //
 //	Enqueue Lease Finish …         Get          Lease and Watch, waiting
 //	         │                      │                     │
@@ -12,13 +11,12 @@
 //	         └──────────────────────┼─────────────────────┘
 //	            jobs.db  jobs.db-wal  jobs.db-shm  jobs.db-turn
 //
-// Neither goroutine exists while there is nothing for it to do: the committer
-// is started by the first write that waits and ends with the last, the poller
-// likewise by the first Lease or Watch that must wait. Close waits for both.
+// The goroutine of the committer runs only while writes wait, and that of the poller only
+// while a Lease or Watch waits. Close waits for both.
 //
-// What is durable: Enqueue, Lease, Finish and Reclaim return after an fsync
-// (synchronous=FULL); Extend, Release and Progress survive kill -9 but may be
-// undone by a power failure, which ends their workers too.
+// Durability: Enqueue, Lease, Finish and Reclaim return after an fsync (synchronous=FULL).
+// Extend, Release and Progress survive kill -9, but a power failure may undo them; it
+// ends their workers, too.
 package sqlite
 
 import (
@@ -35,33 +33,31 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// DefaultPoll is how often a waiting Store looks for changes that another
-// process made.
+// DefaultPoll is the default of Options.Poll.
 const DefaultPoll = 25 * time.Millisecond
 
-// readers is how many connections read at once, the poller's included: a read
-// takes some 50 µs, and each connection may cache 2 MiB.
+// readers is the number of connections for reading, including that of the poller. A read
+// takes about 50 µs, and each connection may cache 2 MiB.
 const readers = 4
 
 // Options configure a Store. The zero value is the documented default.
 type Options struct {
-	// LeaseTTL is how long a task stays with a worker that has not been heard
-	// of. Default driver.DefaultLeaseTTL, 30 s.
+	// LeaseTTL is the time after which a lease expires unless it is extended. Default
+	// driver.DefaultLeaseTTL, 30 s.
 	LeaseTTL time.Duration
-	// MaxLost is how many lost leases make a task dead. Default
+	// MaxLost is the number of lost leases after which a task is dead. Default
 	// driver.DefaultMaxLost, 5.
 	MaxLost int
-	// Poll is how often a Store with a waiting Lease or Watch looks for what
-	// other processes changed; changes made through this Store are seen at
-	// once. Default DefaultPoll, 25 ms.
+	// Poll is the interval at which a waiting Lease or Watch detects changes by other
+	// processes. Changes through this Store are detected at once. Default DefaultPoll,
+	// 25 ms.
 	Poll time.Duration
-	// Keep is how long a task that has ended stays. Default driver.DefaultKeep,
-	// 7 days.
+	// Keep is the retention time of tasks and groups that have ended. Default
+	// driver.DefaultKeep, 7 days.
 	Keep time.Duration
-	// Meter counts tasks whose workers were lost. Default meter.NoMeter.
+	// Meter counts lost leases and dead letters. Default meter.NoMeter.
 	Meter meter.Meter
-	// Logger is told of tasks that end as dead and of long waits for another
-	// process. Default: none.
+	// Logger logs dead letters and long waits for the write lock. Default: none.
 	Logger *slog.Logger
 }
 
@@ -77,27 +73,26 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store is a jobs.Store in a SQLite file. Make one with Open; one per process
-// and file is enough, and several are harmless.
+// Store is a driver.Store in a SQLite file. Make one with Open. One Store for each process
+// and file is enough; several work, too.
 type Store struct {
-	opts      Options
-	committer *committer
-	read      *sql.DB
-	poller    *poller
-	lookAgain time.Duration // see the constant; tests set it
-	closed    chan struct{}
-	close     func() error
+	opts         Options
+	committer    *committer
+	read         *sql.DB
+	poller       *poller
+	pollInterval time.Duration // pollInterval, except in tests
+	closed       chan struct{}
+	close        func() error
 }
 
 var _ driver.Store = (*Store)(nil)
 
-// Open opens the task store in the file path and creates it, readable by its
-// owner only, if it is not there; the folder must exist. It waits up to 10 s
-// for other processes that open the same file.
+// Open opens the task store in the file path. It creates the file, with mode 0600, if it
+// does not exist; the folder must exist. It waits up to 10 s for other processes that
+// open the same file.
 //
-// A file of a newer Gale, another program's database and a file that is no
-// database at all are refused with an error that names it, and left as they
-// are.
+// The error names the file. A file of a newer version of the program, the database of
+// another program, and a file that is no database are not changed.
 func Open(path string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	abs, err := filepath.Abs(path)
@@ -119,9 +114,9 @@ func open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	// query_only and not mode=ro: a read-only connection cannot recover the
-	// WAL after a crash of its writer and would fail with READONLY_RECOVERY
-	// until somebody writes (https://www.sqlite.org/wal.html#readonly).
+	// query_only and not mode=ro: a read-only connection cannot recover the WAL after
+	// a crash of a writer, and would fail with READONLY_RECOVERY until the next write
+	// (https://www.sqlite.org/wal.html#readonly).
 	read, err := sql.Open(driverName, dsn(path, "busy_timeout(5000)", "query_only(1)"))
 	if err != nil {
 		return nil, errors.Join(err, c.close())
@@ -129,20 +124,20 @@ func open(path string, o Options) (*Store, error) {
 	read.SetMaxOpenConns(readers)
 	read.SetMaxIdleConns(readers)
 	read.SetConnMaxIdleTime(time.Minute)
-	s := &Store{opts: o, committer: c, read: read, lookAgain: lookAgain, closed: make(chan struct{})}
+	s := &Store{opts: o, committer: c, read: read, pollInterval: pollInterval, closed: make(chan struct{})}
 	s.poller = newPoller(read, o.Poll)
 	c.committed = s.poller.committed
-	s.close = sync.OnceValue(s.shut)
+	s.close = sync.OnceValue(s.closeAll)
 	return s, nil
 }
 
-// Close ends every waiting Lease and Watch, lets writes that already wait
-// finish, and releases the file; the last process to close it folds the WAL
-// back in. Leases stay until they expire. Methods called later return
-// jobs.ErrUnavailable. A second Close waits for the first and returns the same.
+// Close ends every waiting Lease and Watch, finishes waiting writes and closes the file.
+// The last process to close it merges the WAL into the file. Current leases stay valid
+// until they expire. Later calls return jobs.ErrUnavailable. A second Close waits for
+// the first and returns the same error.
 func (s *Store) Close() error { return s.close() }
 
-func (s *Store) shut() error {
+func (s *Store) closeAll() error {
 	close(s.closed)
 	s.committer.stop()
 	s.poller.stop()

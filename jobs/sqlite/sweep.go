@@ -5,22 +5,25 @@ import (
 	"time"
 )
 
-// sweepLimit bounds the rows that one transaction removes besides its own work.
+// sweepLimit is the largest number of rows that sweep deletes from a table in one
+// transaction.
 const sweepLimit = 200
 
-// expired matches, given the expiry, a task that nobody shall see any more. A
-// member waits for the end of its group, which may need its result.
+// expired matches a task whose retention time is over at the time of its argument, see
+// expiry. A member is kept until its group has ended, which may need its result.
 const expired = `finished < ? AND (group_seq IS NULL
 	OR NOT EXISTS (SELECT 1 FROM groups WHERE seq = group_seq AND groups.finished IS NULL))`
 
 const sweepSQL = `DELETE FROM tasks WHERE seq IN (
 	SELECT seq FROM tasks INDEXED BY tasks_finished WHERE ` + expired + ` ORDER BY finished LIMIT ?)`
 
-// expiry is before when a task must have ended to be expired.
+// expiry returns the time before which a task must have ended to be past its retention
+// time.
 func (t *tx) expiry() int64 { return t.now.Add(-t.opts.Keep).UnixMicro() }
 
-// sweep removes expired rows now and then, beside other writes: where nothing is
-// written nothing grows. Reading hides what is not swept yet.
+// sweep deletes rows past their retention time, from time to time and together with other
+// writes: without writes the file does not grow. Reads hide rows that are not deleted
+// yet.
 func (t *tx) sweep(ctx context.Context) error {
 	if t.now.Sub(t.swept) < min(t.opts.Keep/10, time.Minute) {
 		return nil
@@ -37,12 +40,13 @@ func (t *tx) sweep(ctx context.Context) error {
 	uniques, err := t.change(ctx, `DELETE FROM uniques WHERE (name, key) IN (
 		SELECT name, key FROM uniques INDEXED BY uniques_until WHERE until <= ? ORDER BY until LIMIT ?)`, t.now.UnixMicro(), sweepLimit)
 	if err == nil && max(tasks, groups, uniques) < sweepLimit {
-		t.swept = t.now // else the next transaction goes on
+		t.swept = t.now // else the next transaction continues
 	}
 	return err
 }
 
-// gone reports whether what has ended then has expired.
+// gone reports whether the retention time of a task or group that ended at finished is
+// over.
 func (s *Store) gone(finished *time.Time, now time.Time) bool {
 	return finished != nil && now.Sub(*finished) > s.opts.Keep
 }

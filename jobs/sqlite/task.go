@@ -11,12 +11,12 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// columns in the order of row.scan.
+// columns are those that row.scan reads, in its order.
 const columns = `seq, version, lost, id, queue, name, state, run_at, created, started, finished,
 	timeout, max_retries, attempts, worker, progress, note, error, artifacts, failures, result, args, signature,
 	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires, workflow, followers, digest, aborted`
 
-// row is a task as it is stored.
+// row is a stored task.
 type row struct {
 	seq    int64
 	lost   int
@@ -28,7 +28,7 @@ type row struct {
 
 func (r *row) suspect() bool { return r.lost >= driver.SuspectAfter }
 
-// scan reads columns; now tells scheduled from queued.
+// scan reads columns. A queued task whose RunAt is after now becomes scheduled.
 func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	t := &r.task
 	var runAt, created int64
@@ -60,8 +60,8 @@ func (r *row) scan(rows interface{ Scan(...any) error }, now time.Time) error {
 	return nil
 }
 
-// jsonText is v as a JSON column holds it: text, so that the sqlite3 shell
-// shows it, and [] for a nil slice.
+// jsonText returns v as the text of a JSON column, with [] for a nil slice. It is text, not
+// a blob, so that the sqlite3 shell shows it.
 func jsonText[T any](v []T) (string, error) {
 	if len(v) == 0 {
 		return "[]", nil

@@ -55,10 +55,10 @@ func TestFile(t *testing.T) {
 	if periodic, err := Schedules(specs); err != nil || len(periodic) != 1 || periodic[0].Task.Name != "nightly" || !periodic[0].Once {
 		t.Errorf("%+v, %v", periodic, err)
 	}
-	if d := Task(specs[1], Env{}); d.Queue != "night" || d.Rate.Every() != 12*time.Minute {
+	if d := Task(specs[1], Env{}); d.Queue != "night" || d.Rate.Interval() != 12*time.Minute {
 		t.Errorf("%+v", d)
 	}
-	if d := Task(specs[0], Env{}); d.Queue != "" || d.Rate.Every() != 0 || specs[0].Missed != "skip" {
+	if d := Task(specs[0], Env{}); d.Queue != "" || d.Rate.Interval() != 0 || specs[0].Missed != "skip" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -150,7 +150,7 @@ func (s Spec) checkTimes(fault func(string, ...any)) {
 	if s.Queue != "" && !jobs.ValidID(s.Queue) {
 		fault("queue: %q must consist of letters, digits, dots, underscores and hyphens", s.Queue)
 	}
-	if _, err := jobs.ParseRate(s.Rate); s.Rate != "" && err != nil {
+	if err := new(jobs.Rate).UnmarshalText([]byte(s.Rate)); s.Rate != "" && err != nil {
 		fault("rate: %v", err)
 	}
 	if s.Missed != "skip" && s.Missed != "once" {

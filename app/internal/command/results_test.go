@@ -55,7 +55,7 @@ func TestUncheckedArguments(t *testing.T) {
 	} {
 		task, _, err := client.Enqueue(ctx, jobs.NewTask{Name: "print", Args: json.RawMessage(args), MaxRetries: 3})
 		if err == nil {
-			task, err = jobs.Wait(ctx, store, task.ID)
+			task, err = client.Wait(ctx, task.ID)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -49,7 +49,7 @@ func Task(s Spec, e Env) jobs.Definition {
 		Handler: func(ctx context.Context, job *jobs.Job) error { return run(ctx, job, s, e) },
 	}
 	if s.Rate != "" {
-		d.Rate, _ = jobs.ParseRate(s.Rate) // validated by Load
+		_ = d.Rate.UnmarshalText([]byte(s.Rate)) // validated by Load
 	}
 	if len(s.RetryCodes) > 0 {
 		d.MaxRetries = DefaultRetries

@@ -48,7 +48,7 @@ func (s states) String() string {
 // Set adds states in the form that String returns.
 func (s states) Set(text string) error {
 	for _, name := range splitList(text) {
-		if !slices.Contains(jobs.States, jobs.State(name)) {
+		if !jobs.State(name).Valid() {
 			return fmt.Errorf("%q is not a task state; the states are %s", name, jobs.StateNames())
 		}
 		*s.all = append(*s.all, jobs.State(name))
@@ -96,7 +96,7 @@ func defineTasks(p *Program, o *TasksOptions) *flags {
 	f.set.Var(states{&o.Query.States}, "state", "list: only tasks in this `state`, one of "+jobs.StateNames()+";\npurge: the states of the tasks to purge, comma-separated (default scheduled,queued,retrying)")
 	f.set.StringVar(&o.Query.Task, "task", "", "list, dead and purge: only tasks with this `name`")
 	f.set.StringVar(&o.Query.Queue, "queue", "", "list, dead and purge: only tasks of this `queue`; run: queue of the new task")
-	f.set.IntVar(&o.Query.Limit, "limit", jobs.DefaultPage, "maximum `number` of tasks to list, newest first")
+	f.set.IntVar(&o.Query.Limit, "limit", jobs.Query{}.PageSize(), "maximum `number` of tasks to list, newest first")
 	f.set.BoolVar(&o.JSON, "json", false, "print JSON; list and dead print one object per line")
 	f.set.StringVar(&o.Kwargs, "kwargs", "", "run: the task's arguments by name, as a JSON `object`")
 	f.set.BoolVar(&o.Yes, "yes", false, "purge: do not ask for confirmation")

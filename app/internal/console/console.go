@@ -36,7 +36,8 @@ const (
 // Tasks is what a Console shows of a task store.
 type Tasks interface {
 	driver.Gauger
-	jobs.Lister
+	// List is jobs.Store's.
+	List(ctx context.Context, q jobs.Query) (*jobs.Page, error)
 }
 
 // Options configure a Console. The zero value is the documented default.

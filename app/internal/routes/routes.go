@@ -77,7 +77,7 @@ var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static"
 // All returns the platform's routes.
 func All(d Deps) []server.Route {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
-	manage := &manageRoutes{store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
+	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
 	parts := map[string][]server.Route{
@@ -111,7 +111,6 @@ var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrTaken, Status: 409},
 	{Err: jobs.ErrUnknownTask, Status: 404},
 	{Err: jobs.ErrArgs, Status: 400},
-	{Err: jobs.ErrID, Status: 400},
 	{Err: jobs.ErrOption, Status: 400},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},

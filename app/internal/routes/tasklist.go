@@ -1,10 +1,10 @@
 package routes
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -17,6 +17,7 @@ import (
 
 // manageRoutes look at tasks and change them.
 type manageRoutes struct {
+	client *jobs.Client
 	store  driver.Store
 	tasks  *jobs.Registry
 	prefix string // in front of the paths here
@@ -70,7 +71,7 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 		switch name {
 		case "state":
 			q.State = jobs.State(value)
-			if !slices.Contains(jobs.States, q.State) {
+			if !q.State.Valid() {
 				return q, nil, fmt.Errorf("state: %q is none of %s", value, jobs.StateNames())
 			}
 		case "task":
@@ -94,8 +95,8 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 
 // taskType is a registered task in GET /tasks/types.
 type taskType struct {
-	Task string      `json:"task"`
-	Args jobs.Schema `json:"args"`
+	Task string          `json:"task"`
+	Args json.RawMessage `json:"args"`
 }
 
 // types is GET /tasks/types.
@@ -106,7 +107,11 @@ func (m *manageRoutes) types(ctx *fasthttp.RequestCtx) error {
 		if err != nil {
 			return err
 		}
-		all = append(all, taskType{name, d.Schema()})
+		schema, err := d.Schema()
+		if err != nil {
+			return err
+		}
+		all = append(all, taskType{name, schema})
 	}
 	return server.WriteJSON(ctx, fasthttp.StatusOK, all)
 }
@@ -133,7 +138,7 @@ func changed(ctx *fasthttp.RequestCtx) func(*jobs.Task, error) error {
 
 // stateError makes a 409 of an error that says why nothing was changed.
 func stateError(err error) error {
-	if state, ok := errors.AsType[jobs.StateError](err); ok {
+	if state, ok := errors.AsType[driver.StateError](err); ok {
 		return server.Fail(fasthttp.StatusConflict, state.Error())
 	}
 	return err

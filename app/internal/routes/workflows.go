@@ -24,7 +24,7 @@ func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 	if err != nil {
 		return err
 	}
-	state, err := jobs.WorkflowOf(ctx, t.store, id)
+	state, err := t.client.Workflow(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 	within, cancel := context.WithTimeout(t.leaving, wait)
 	defer cancel()
 	for {
-		w, err := jobs.WorkflowOf(ctx, t.store, id)
+		w, err := t.client.Workflow(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (m *manageRoutes) cancelWorkflow(ctx *fasthttp.RequestCtx) error {
 	if err := m.store.CancelWorkflow(ctx, id); err != nil {
 		return stateError(err)
 	}
-	w, err := jobs.WorkflowOf(ctx, m.store, id)
+	w, err := m.client.Workflow(ctx, id)
 	if err != nil {
 		return err
 	}

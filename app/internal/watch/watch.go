@@ -27,8 +27,8 @@ const retry = time.Second
 // Watches are the tasks that are watched in one process. Make one with New, and
 // Run it once.
 type Watches struct {
-	store jobs.Reader
-	log   *slog.Logger
+	client *jobs.Client
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	tasks   map[string]*task
@@ -54,9 +54,9 @@ type state struct {
 	why     string // of the end
 }
 
-// New makes Watches on a store; log may be nil.
-func New(store jobs.Reader, log *slog.Logger) *Watches {
-	return &Watches{store: store, log: cmp.Or(log, slog.New(slog.DiscardHandler)), tasks: map[string]*task{}}
+// New makes Watches of the tasks that a client reads; log may be nil.
+func New(client *jobs.Client, log *slog.Logger) *Watches {
+	return &Watches{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler)), tasks: map[string]*task{}}
 }
 
 // Run returns when ctx has ended and nobody follows a task any more. Those who
@@ -169,7 +169,7 @@ func (w *Watches) follow(ctx context.Context, id string, t *task) {
 		w.forget(id, t)
 	}()
 	for {
-		_, err := jobs.Follow(ctx, w.store, id, t.see)
+		_, err := w.client.Follow(ctx, id, t.see)
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return

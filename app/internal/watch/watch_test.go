@@ -13,7 +13,7 @@ import (
 
 // reader is a store of one task that counts how often it is asked.
 type reader struct {
-	jobs.Reader
+	jobs.Store
 	mu      sync.Mutex
 	task    jobs.Task
 	changed chan struct{}
@@ -65,7 +65,7 @@ func newReader() *reader {
 
 func running(t *testing.T, r *reader) *Watches {
 	t.Helper()
-	w := New(r, nil)
+	w := New(&jobs.Client{Store: r}, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { // ends with ctx

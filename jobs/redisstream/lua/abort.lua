@@ -1,11 +1,12 @@
--- id, group or task, the reason, then the ids of all that may be tasks of the workflow.
--- It returns: 1 if it is cancelled now, 0 if nothing of it waits or runs, -1 if it is gone.
+-- Arguments: id, "group" or "task", reason, ids of all tasks that may belong to the workflow.
+-- Returns 1 if the workflow is cancelled now, 0 if none of its tasks waits or runs, -1 if
+-- it does not exist.
 local id, kind, reason = unpack(ARGV, FIRST, FIRST + 2)
 local root = base .. kind .. ':' .. id
 if redis.call('EXISTS', root) == 0 then return -1 end
 local h = redis.call('HMGET', root, 'aborted', 'workflow', 'followers')
 if h[1] then return 1 end
--- What was accepted before there were reservations does not say what it is part of.
+-- Tasks that an older version accepted have no field workflow.
 local old = not (kind == 'group' and h[3] or h[2])
 local parts, left = {}, false
 for i = FIRST + 3, #ARGV do
@@ -17,10 +18,10 @@ for i = FIRST + 3, #ARGV do
   end
 end
 if not left then return 0 end
-redis.call('HSET', root, 'aborted', '1') -- before its tasks: the end of a member ends the callback
+redis.call('HSET', root, 'aborted', '1') -- must come before the tasks: the end of a member ends the callback
 for _, part in ipairs(parts) do
   redis.call('HSET', base .. 'task:' .. part, 'aborted', '1')
   cancel(part, reason)
 end
-for i = FIRST + 3, #ARGV do give_up(ARGV[i], id) end
+for i = FIRST + 3, #ARGV do unreserve(ARGV[i], id) end
 return 1

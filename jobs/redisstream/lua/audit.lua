@@ -1,12 +1,11 @@
--- What lease.lua begins with, beside lib.lua: the search for tasks that are in
--- no place where a worker would find them, since somebody has deleted a key, and
--- for queues that nobody uses any more. A script looks at a part of them; the
--- hash audit holds how far the search has come: cursor, the score in the list of
--- all tasks; scan, the cursor in the set of queues; urgent, whether workers shall
--- not wait with the next part; next, when to begin again.
+-- Part of lease.lua. The audit searches for tasks that no worker would find because a key
+-- was deleted, and for unused queues. Each call checks a part of them. The hash audit
+-- stores the position: cursor is the score in the list of all tasks, scan the cursor in
+-- the set of queues, urgent whether the next part follows at once, and next the time of
+-- the next audit.
 local AUDITED, SCANNED = 500, 50 -- tasks and queues in one script
 
--- in_place reports whether a task that waits is where it will be found.
+-- in_place reports whether a waiting task is in a place where workers find it.
 local function in_place(q, id, name, entry)
   if entry and #redis.call('XRANGE', base .. 'stream:' .. q, entry, entry) > 0 then return true end
   if redis.call('ZSCORE', base .. 'later:' .. q, id) or redis.call('ZSCORE', base .. 'suspects:' .. q, id) then return true end
@@ -15,7 +14,7 @@ local function in_place(q, id, name, entry)
   return true
 end
 
--- restore puts a task back that is misplaced, and adds it to found.
+-- restore puts a misplaced task back into its queue, and adds it to found.
 local function restore(id, found)
   local key = base .. 'task:' .. id
   local state, q, name, lost_times, at, entry, lease, owner =
@@ -24,7 +23,7 @@ local function restore(id, found)
     local kind, pending = string.match(lease or '', '^(%a+):(.+)$')
     redis.call('SADD', base .. 'queues', q)
     if kind and #grouped(q, 'XPENDING', base .. kind .. ':' .. q, GROUP, pending, pending, 1) > 0 then return end
-    redis.call('HSET', key, 'at', pend(q, owner, id)) -- its owner goes on, or the lease expires
+    redis.call('HSET', key, 'at', pend(q, owner, id)) -- its owner continues, or the lease expires
   elseif state == 'queued' or state == 'retrying' then
     open_queue(q)
     if in_place(q, id, name, entry) then return end
@@ -35,18 +34,18 @@ local function restore(id, found)
   found[#found + 1] = { id, name, q, 'restored' }
 end
 
--- prune takes off a group what masters have left there that are gone.
+-- prune deletes the consumers of masters that no longer exist from a group.
 local function prune(key, period)
   for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', key, GROUP)) do
     local f = {}
     for i = 1, #c, 2 do f[c[i]] = c[i + 1] end
-    -- Deleting a consumer drops what is pending for it, so never one that has any.
+    -- Deleting a consumer drops its pending entries, so it must have none.
     if f.pending == 0 and f.idle > period then redis.call('XGROUP', 'DELCONSUMER', key, GROUP, f.name) end
   end
 end
 
--- close_queue removes a queue in which nothing has happened for a period, and
--- which holds nothing. Enqueue creates it again.
+-- close_queue removes an empty queue that was unused for a period. Enqueue creates it
+-- again.
 local function close_queue(q, period)
   local stream, side = base .. 'stream:' .. q, base .. 'side:' .. q
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
@@ -66,8 +65,8 @@ local function close_queue(q, period)
   redis.call('SREM', base .. 'queues', q)
 end
 
--- audit looks at the next part, and reports whether more of it is urgent. period
--- is the time from one search to the next in milliseconds.
+-- audit checks the next part, and returns whether another part is urgent. period is the
+-- interval of audits in milliseconds.
 local function audit(period, found)
   local key = base .. 'audit'
   local cursor, scan, urgent, next_at = unpack(redis.call('HMGET', key, 'cursor', 'scan', 'urgent', 'next'))
@@ -80,7 +79,7 @@ local function audit(period, found)
   if cursor then
     local ids = redis.call('ZRANGEBYSCORE', base .. 'tasks', '(' .. cursor, '+inf', 'WITHSCORES', 'LIMIT', 0, AUDITED)
     audit_requested = false
-    for i = 1, #ids, 2 do pcall(restore, ids[i], found) end -- of a broken queue: next time
+    for i = 1, #ids, 2 do pcall(restore, ids[i], found) end -- an error means a broken queue: next time
     if audit_requested then return true end
     if #ids == 2 * AUDITED then
       redis.call('HSET', key, 'cursor', ids[#ids])

@@ -1,5 +1,5 @@
--- id, cancel or requeue, the reason. It returns: 1 if that was done, now, the
--- task's hash, if there is one.
+-- Arguments: id, "cancel" or "requeue", reason. Returns 1 if the task was changed, else 0;
+-- now; and the hash of the task, if it exists.
 local id, what, reason = unpack(ARGV, FIRST, FIRST + 2)
 local key = base .. 'task:' .. id
 local h = redis.call('HMGET', key, 'state', 'queue', 'group', 'attempts', 'aborted', 'followers')
@@ -18,7 +18,7 @@ local function requeue()
   redis.call('HSET', key, 'state', 'queued', 'run_at', int(now), 'lost', '0', 'excused', '0', 'progress', '0', 'note', '', 'error', '')
   route(q, id, 0)
   redis.call('HINCRBY', key, 'version', 1)
-  changed(id)
+  publish_changed(id)
   return 1
 end
 

@@ -1,5 +1,5 @@
--- For each queue: name, waiting, scheduled, running, dead, age of the oldest in
--- microseconds, whether it is paused, and what is wrong with its keys or ''.
+-- Returns for each queue: name, waiting, scheduled, running, dead, age of the oldest
+-- waiting task in microseconds, 1 if paused, and the error of its keys or ''.
 local all = {}
 local function oldest(key)
   local z = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')

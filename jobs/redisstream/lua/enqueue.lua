@@ -1,6 +1,6 @@
--- A task, its unique key or nothing, and for how many milliseconds it holds that.
--- It returns: 1 if it was accepted, now, the hash of the one that was there, its id;
--- or -1, now, an id that is taken, and the workflow that has it.
+-- Arguments: a task, its unique key or '', and the time of the key in milliseconds.
+-- Returns 1 and now if it was accepted; 0, now, and the hash and id of the existing task;
+-- or -1, now, an id that is in use, and its workflow.
 local id, name, key, period = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + FIELDS], ARGV[FIRST + FIELDS + 1]
 local lock = base .. 'unique:' .. #name .. ':' .. name .. ':' .. key
 local holder = key ~= '' and redis.call('GET', lock)

@@ -1,4 +1,4 @@
--- id, owner and attempt of each lease; returns 1 for each that is held.
+-- Arguments: id, owner and attempt of each lease. Returns 1 for each current lease, else 0.
 local held = {}
 for i = FIRST, #ARGV, 3 do
   local key = base .. 'task:' .. ARGV[i]

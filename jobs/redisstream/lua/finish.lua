@@ -1,18 +1,18 @@
--- number of finishes; then each of them: the number of its values, and these: id,
--- owner, attempt, token, state, result, error, the same as JSON for a failure,
--- the same as the group keeps it, artifacts, run time, number of next tasks; then
--- those. It returns what became of each: 1, 0
--- for a lost lease, or the text of an error, which is that one's alone.
-local gone = {} -- entries that are done with, by their stream
-local over = {} -- what goes on the list of those that have ended
+-- Arguments: number of outcomes; then for each the number of its values, and the values: id,
+-- owner, attempt, token, state, result, error, the error as JSON for a failure, the error
+-- for the group, artifacts, run time, number of next tasks, and the next tasks.
+-- Returns for each outcome 1, 0 for a lost lease, or the text of an error that concerns
+-- this outcome only.
+local entries_of = {} -- entries to remove, by stream
+local ended_ids = {} -- times and ids to add to the list of ended tasks
 
--- part adds an entry to those that all leave together: to acknowledge and to
--- delete many costs little more than one.
-local function part(q, at)
+-- drop_entry adds an entry to those that are removed together at the end: to remove many
+-- costs little more than one.
+local function drop_entry(q, at)
   local kind, entry = string.match(at, '^(%a+):(.+)$')
   local key = base .. kind .. ':' .. q
-  if not gone[key] then gone[key] = {} end
-  gone[key][#gone[key] + 1] = entry
+  if not entries_of[key] then entries_of[key] = {} end
+  entries_of[key][#entries_of[key] + 1] = entry
 end
 
 local function finish(first)
@@ -21,23 +21,23 @@ local function finish(first)
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version',
     'logged', 'workflow', 'followers')
   if h[1] ~= 'running' or h[2] ~= owner or h[3] ~= attempt then
-    -- The answer to the same call may have been lost.
+    -- A repeated call after a lost reply returns 1 again.
     return (h[10] == token and h[2] == owner and h[3] == attempt) and 1 or 0
   end
   local q = h[5]
-  -- What may fail fails before anything is written.
+  -- Check everything that can fail before the first write.
   if state == 'retrying' then ready(q, at) end
   for i = 0, n - 1 do ready(ARGV[first + 12 + i * FIELDS + 2], ARGV[first + 12 + i * FIELDS + 4]) end
   local after = h[7] and redis.call('HMGET', base .. 'group:' .. h[7], 'queue', 'at')
   if after and after[1] then ready(after[1], after[2]) end
-  part(q, h[4])
+  drop_entry(q, h[4])
   if tonumber(h[6] or 0) >= tonumber(SUSPECT) then
-    let_go(owner, id)
-    ring(q) -- the owner may take the next one
+    release_suspect(owner, id)
+    publish_due(q) -- the owner may lease another suspect now
   end
   local set = { 'state', state, 'fin', token, 'version', int(h[11] + 1) }
   local function put(k, v) set[#set + 1], set[#set + 2] = k, v end
-  -- A first attempt has nothing to overwrite.
+  -- A first attempt has no old values.
   if text ~= '' or attempt ~= '1' then put('error', text) end
   if artifacts ~= '[]' or attempt ~= '1' then put('artifacts', artifacts) end
   if state == 'retrying' then
@@ -56,35 +56,35 @@ local function finish(first)
   if state == 'retrying' then
     schedule(q, id, h[6], at)
   elseif state == 'dead' then
-    bury(q, id)
+    make_dead(q, id)
   else
     redis.call('PEXPIRE', key, KEEP)
     if h[12] then redis.call('PEXPIRE', base .. 'log:' .. id, KEEP) end
-    over[#over + 1], over[#over + 2] = int(now), id
+    ended_ids[#ended_ids + 1], ended_ids[#ended_ids + 2] = int(now), id
   end
   if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, reason) end
   local workflow = h[13] or h[7]
   if not workflow and n ~= '0' then workflow = part_of(id) end
   for i = 0, n - 1 do accept(first + 12 + i * FIELDS, workflow or nil) end
   if h[14] and state == 'success' then
-    reserved(h[14], id, 'DEL') -- what was not accepted now never will be
+    reserved(h[14], id, 'DEL') -- followers that were not enqueued now never will be
   elseif h[14] and state ~= 'retrying' then
     reserved(h[14], id, 'PEXPIRE', KEEP)
   end
-  changed(id)
+  publish_changed(id)
   return 1
 end
 
-local answers, i = {}, FIRST + 1
+local replies, i = {}, FIRST + 1
 for _ = 1, tonumber(ARGV[FIRST]) do
-  local ok, answer = pcall(finish, i + 1)
-  if not ok then answer = errtext(answer) end
-  answers[#answers + 1] = answer
+  local ok, reply = pcall(finish, i + 1)
+  if not ok then reply = errtext(reply) end
+  replies[#replies + 1] = reply
   i = i + 1 + ARGV[i]
 end
-for key, entries in pairs(gone) do
+for key, entries in pairs(entries_of) do
   try('WRONGTYPE', 'XACK', key, GROUP, unpack(entries))
   try('WRONGTYPE', 'XDEL', key, unpack(entries))
 end
-if #over > 0 then redis.call('ZADD', base .. 'ended', unpack(over)) end
-return answers
+if #ended_ids > 0 then redis.call('ZADD', base .. 'ended', unpack(ended_ids)) end
+return replies

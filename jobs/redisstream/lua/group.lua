@@ -1,6 +1,6 @@
--- id, digest, members' ids as JSON, immutable, 1 or 0 callbacks, number of members; then
--- the members, then the callback. It returns: 1 if it was accepted; 0 and the digest
--- of the one that was there; or -1, an id that is taken, and the workflow that has it.
+-- Arguments: id, digest, ids of the members as JSON, immutable, number of callbacks (0 or 1),
+-- number of members, the members, the callback. Returns 1 if the group was accepted; 0 and
+-- the digest of the existing group; or -1, an id that is in use, and its workflow.
 local id, digest, ids, immutable, has, size = unpack(ARGV, FIRST, FIRST + 5)
 local key, first = base .. 'group:' .. id, FIRST + 6
 if redis.call('EXISTS', key) == 1 then return { 0, redis.call('HGET', key, 'digest') or '' } end

@@ -1,39 +1,39 @@
--- handle, number of the call, number of the last call that was answered, owner,
--- max, ttl in ms, microseconds that a rate may lag, milliseconds from one audit
--- to the next, number of queues, queues; then names, each with the microseconds
--- from one start to the next or 0. It returns: microseconds until something is
--- due or -1, what was lost, the leases: the values of LEASED; queues that cannot
--- be served, each with the error.
+-- Arguments: handle, number of the call, number of the last call whose reply arrived, owner,
+-- max, lease time in ms, slack of rates in microseconds, interval of audits in ms, number
+-- of queues, the queues; then the names, each with the interval of its rate in
+-- microseconds or 0.
+-- Returns the time until a task is due in microseconds or -1; the lost leases; the leases,
+-- each with the values of LEASED; and the queues that cannot be served, with the error.
 local handle, call, answered, owner, max, ttl, slack, period, nq = unpack(ARGV, FIRST, FIRST + 8)
 local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
 for i = FIRST + 9 + nq, #ARGV, 2 do names[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 local expiring = redis.call('EXISTS', base .. 'expiring') == 1
 
--- may reports whether a task of that name may begin now: jobs.Rate in Lua.
-local begins = {} -- when the next of a limited name may
-local function may(name)
+-- may_start reports whether the rate of a name allows a start now, as driver.MayStart does.
+local next_start = {} -- earliest next start of a limited name
+local function may_start(name)
   local every = names[name]
   if not every then return false end
   if every == 0 then return true end
-  if not begins[name] then begins[name] = tonumber(redis.call('HGET', base .. 'rates', name) or 0) end
-  return begins[name] <= now or begins[name] > now + every
+  if not next_start[name] then next_start[name] = tonumber(redis.call('HGET', base .. 'rates', name) or 0) end
+  return next_start[name] <= now or next_start[name] > now + every
 end
 
-local function spend(name)
+local function use_rate(name)
   if names[name] == 0 then return end
-  begins[name] = math.max(math.min(begins[name], now), now - slack) + names[name]
-  redis.call('HSET', base .. 'rates', name, int(begins[name]))
+  next_start[name] = math.max(math.min(next_start[name], now), now - slack) + names[name]
+  redis.call('HSET', base .. 'rates', name, int(next_start[name]))
 end
 
--- LEASED are the fields that a worker is told, in the order that lease.go knows.
--- They are read once: each value that crosses between Redis and Lua has its price.
+-- LEASED are the fields that a worker gets, in the order of leased in lease.go. They are read
+-- once, because each value that passes between Redis and Lua takes time.
 local LEASED = { 'name', 'state', 'run_at', 'attempts', 'version', 'created', 'args', 'timeout', 'retries', 'sig',
   'group', 'failures', 'error', 'result', 'artifacts' }
 local function read(id) return redis.call('HMGET', base .. 'task:' .. id, unpack(LEASED)) end
 
--- begin hands a task out; t are its values as they were.
-local function begin(q, id, at, t)
+-- start leases a task; t are its values before.
+local function start(q, id, at, t)
   local key = base .. 'task:' .. id
   t[4], t[5] = int(t[4] + 1), int(t[5] + 1)
   redis.call('HSET', key, 'state', 'running', 'worker', owner, 'started', int(now), 'at', at, 'attempts', t[4], 'version', t[5])
@@ -44,37 +44,37 @@ local function begin(q, id, at, t)
   given[#given + 1] = q .. '\n' .. id .. '\n' .. t[4] .. '\n'
   left = left - 1
   if expiring then redis.call('ZREM', base .. 'expiring', id) end
-  changed(id)
+  publish_changed(id)
 end
 
--- take makes an id pending that is in no stream.
-local function take(q, id)
-  begin(q, id, pend(q, owner, id), read(id))
+-- lease_id leases a task whose id is in no stream.
+local function lease_id(q, id)
+  start(q, id, pend(q, owner, id), read(id))
 end
 
-local function put_aside(q, id, name, at)
+local function set_aside(q, id, name, at)
   redis.call('ZADD', aside(q, name), at, id)
   redis.call('SADD', base .. 'asides:' .. q, name)
-  ring(q)
+  publish_due(q)
 end
 
 local function missing(q, id) lost_ones[#lost_ones + 1] = { id, 'missing', q, 'missing' } end
 
--- malformed keeps a message that is no task as a dead letter.
+-- malformed makes a dead letter from a stream entry that is no task.
 local function malformed(q, entry, fields)
   local id = 'malformed-' .. entry
-  local text = 'message ' .. entry .. ' is no task'
-  if fields[1] == 'id' then text = text .. ': the data of ' .. fields[2] .. ' is incomplete, or was deleted from Redis' end
+  local text = 'stream entry ' .. entry .. ' is not a task'
+  if fields[1] == 'id' then text = text .. ': the data of ' .. fields[2] .. ' is incomplete or was deleted from Redis' end
   redis.call('HSET', base .. 'task:' .. id, 'name', 'malformed', 'queue', q, 'args', cjson.encode(fields), 'run_at', int(now),
     'created', int(now), 'timeout', '0', 'retries', '0', 'state', 'dead', 'attempts', '0', 'version', '1',
     'finished', int(now), 'error', text, 'failures', failure('', 0, cjson.encode(text)))
   enlist(id)
-  bury(q, id)
+  make_dead(q, id)
   lost_ones[#lost_ones + 1] = { id, 'malformed', q, 'dead' }
 end
 
--- recall gives back what was leased to a call whose answer never arrived.
-local function recall()
+-- release_unanswered releases the tasks that were leased to a call whose reply was lost.
+local function release_unanswered()
   local key = base .. 'call:' .. handle
   local last = redis.call('HMGET', key, 'n', 'leases')
   if last[1] and tonumber(last[1]) >= tonumber(call) then return false end
@@ -82,26 +82,26 @@ local function recall()
     for q, id, attempt in string.gmatch(last[2], '([^\n]+)\n([^\n]+)\n([^\n]+)\n') do
       local task = base .. 'task:' .. id
       if current(task, owner, attempt) then
-        leave(q, redis.call('HGET', task, 'at'))
-        let_go(owner, id)
+        remove_entry(q, redis.call('HGET', task, 'at'))
+        release_suspect(owner, id)
         redis.call('HSET', task, 'state', 'queued')
         redis.call('HINCRBY', task, 'version', 1)
-        -- Of a broken queue the audit does it, when it is repaired.
+        -- For a broken queue the audit does this once it is repaired.
         pcall(route, q, id, redis.call('HGET', task, 'lost'))
-        changed(id)
+        publish_changed(id)
       end
     end
   end
   return true
 end
 
--- reap finds expired leases: what XAUTOCLAIM does, and in the same step counts
--- the loss and makes the task anybody's. Somebody looks at a queue that often.
-local function reap(q)
+-- expire_leases ends expired leases. Unlike XAUTOCLAIM it also counts the lost lease and makes
+-- the task due for all workers. It runs once per interval for each queue.
+local function expire_leases(q)
   if not redis.call('SET', base .. 'reaped:' .. q, '1', 'NX', 'PX', int(math.max(math.min(ttl / 20, 1000), 5))) then return end
   local before = #lost_ones
-  lose(q, lost_ones, nil, 'IDLE', ttl, '-', '+', 100)
-  if #lost_ones > before then now = clock() end -- else the next attempt began before the lease was over
+  lose_leases(q, lost_ones, nil, 'IDLE', ttl, '-', '+', 100)
+  if #lost_ones > before then now = clock() end -- else the next attempt would start before the end of the lease
 end
 
 local function promote(q)
@@ -114,26 +114,26 @@ local function promote(q)
   end
 end
 
-local function suspects(q)
+local function lease_suspect(q)
   if redis.call('EXISTS', base .. 'held:' .. owner) == 1 then return end
   for _, id in ipairs(redis.call('ZRANGE', base .. 'suspects:' .. q, 0, 99)) do
     local name = redis.call('HGET', base .. 'task:' .. id, 'name')
     if not name then
       redis.call('ZREM', base .. 'suspects:' .. q, id)
       missing(q, id)
-    elseif may(name) then
-      spend(name)
+    elseif may_start(name) then
+      use_rate(name)
       redis.call('ZREM', base .. 'suspects:' .. q, id)
       redis.call('SET', base .. 'held:' .. owner, id)
-      return take(q, id)
+      return lease_id(q, id)
     end
   end
 end
 
-local function from_aside(q)
+local function lease_aside(q)
   local found = {}
   for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
-    if may(name) then
+    if may_start(name) then
       local z = redis.call('ZRANGE', aside(q, name), 0, left - 1, 'WITHSCORES')
       for i = 1, #z, 2 do found[#found + 1] = { z[i], tonumber(z[i + 1]), name } end
     end
@@ -141,12 +141,12 @@ local function from_aside(q)
   table.sort(found, function(a, b) return a[2] < b[2] end)
   for _, f in ipairs(found) do
     local id, name = f[1], f[3]
-    if left > 0 and may(name) then
+    if left > 0 and may_start(name) then
       redis.call('ZREM', aside(q, name), id)
       if redis.call('EXISTS', aside(q, name)) == 0 then redis.call('SREM', base .. 'asides:' .. q, name) end
       if redis.call('EXISTS', base .. 'task:' .. id) == 1 then
-        spend(name)
-        take(q, id)
+        use_rate(name)
+        lease_id(q, id)
       else
         missing(q, id)
       end
@@ -154,9 +154,9 @@ local function from_aside(q)
   end
 end
 
--- fresh reads the stream. What the worker does not know, or may not begin now,
--- steps aside, so that it is read once and not again and again.
-local function fresh(q, budget)
+-- read_stream leases tasks from the stream. A task that the worker cannot run, or that its
+-- rate does not allow now, is set aside, so that it is not read again and again.
+local function read_stream(q, budget)
   local key = base .. 'stream:' .. q
   while left > 0 and budget > 0 do
     local r = grouped(q, 'XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', left, 'STREAMS', key, '>')
@@ -168,42 +168,42 @@ local function fresh(q, budget)
       local t = id and read(id) or {}
       local name, state = t[1], t[2]
       if not (name and t[3] and t[4] and t[5] and t[6]) then
-        leave(q, 'stream:' .. entry)
+        remove_entry(q, 'stream:' .. entry)
         malformed(q, entry, fields or {})
       elseif state ~= 'queued' and state ~= 'retrying' then
-        leave(q, 'stream:' .. entry) -- it has ended meanwhile
-      elseif may(name) then
-        spend(name)
-        begin(q, id, 'stream:' .. entry, t)
+        remove_entry(q, 'stream:' .. entry) -- the task has ended meanwhile
+      elseif may_start(name) then
+        use_rate(name)
+        start(q, id, 'stream:' .. entry, t)
       else
-        leave(q, 'stream:' .. entry)
-        put_aside(q, id, name, t[3])
+        remove_entry(q, 'stream:' .. entry)
+        set_aside(q, id, name, t[3])
       end
     end
   end
   return budget <= 0
 end
 
-if not recall() then return { '-1', {}, {} } end
+if not release_unanswered() then return { '-1', {}, {} } end
 local more, wait = false, -1
-local function soon(at)
+local function due_at(at)
   if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
 end
 if expiring then expire() end
 
 local function serve(q)
-  reap(q)
+  expire_leases(q)
   promote(q)
-  suspects(q)
-  if left > 0 then from_aside(q) end
-  more = fresh(q, 1000) or more
-  soon(redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')[2])
+  lease_suspect(q)
+  if left > 0 then lease_aside(q) end
+  more = read_stream(q, 1000) or more
+  due_at(redis.call('ZRANGE', base .. 'later:' .. q, 0, 0, 'WITHSCORES')[2])
   for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
-    if names[name] and names[name] > 0 and not may(name) then soon(begins[name]) end
+    if names[name] and names[name] > 0 and not may_start(name) then due_at(next_start[name]) end
   end
 end
 
-local broken = {} -- one queue's trouble is not that of the others
+local broken = {} -- an error of one queue does not affect the others
 for i = FIRST + 9, FIRST + 8 + nq do
   local q = ARGV[i]
   if left > 0 and redis.call('SISMEMBER', base .. 'queues', q) == 1 and redis.call('SISMEMBER', base .. 'paused', q) == 0 then
@@ -212,7 +212,7 @@ for i = FIRST + 9, FIRST + 8 + nq do
   end
 end
 if audit(tonumber(period), lost_ones) then more = true end
-soon(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2])
+due_at(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2])
 redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(given))
 redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)
 return { int(more and 0 or wait), lost_ones, leases, broken }

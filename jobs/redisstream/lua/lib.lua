@@ -1,36 +1,35 @@
--- What every script begins with. KEYS[1] is the one key that all others begin
--- with; its hash tag puts them in one slot, so that a step is one script, also
--- in a cluster. The keys below it:
+-- The start of every script. KEYS[1] is the prefix of all keys; its hash tag puts them in
+-- one slot, so that one script can use all of them, also in a cluster. The keys:
 --
---   task:<id>       hash, the task; its fields are named in task.go
---   queues          set of the queues that ever held a task
---   stream:<queue>  stream of ids that are due; what a worker has is pending
---   side:<queue>    stream through which ids from elsewhere become pending
---   later:<queue>   ids by the time when they are due
---   asides:<queue>  names of tasks that are aside: given back, or unknown to
---                   those who asked
---   aside:…         for each of them, ids by time
---   suspects:<queue> ids that were lost too often to share a worker
---   dead:<queue>    ids of dead letters by the time of their death
---   held:<owner>    the suspect that an owner is at
---   tasks           all ids by the order of their acceptance, count the last
---   ended           those that have ended, by the time of it
---   expiring        ids by the time before which they must have begun
---   unique:…        the id that holds a key, for as long as it does
---   paused          set of the queues from which nothing is leased
---   rates           hash, for each limited name when the next may begin
---   marks           hash of moments
---   log:<id>        what the task's handler has logged
---   group:<id>      hash, the group; below it the results of its members
---   audit           hash, how far the search for misplaced tasks has come
---   reserved:<id>   what the task of that id will come after, task:<id> or
---                   group:<id>, and the workflow that both are part of
+--   task:<id>       hash, the task; task.go names its fields
+--   queues          set of the queues that have their keys
+--   stream:<queue>  stream of due ids; the entries of leased tasks are pending
+--   side:<queue>    stream to make ids pending that come from elsewhere
+--   later:<queue>   ids by due time
+--   asides:<queue>  names of tasks that are set aside: released, or skipped by a
+--                   worker that could not run them
+--   aside:…         for each of these names, ids by time
+--   suspects:<queue> ids of suspects
+--   dead:<queue>    ids of dead letters by time of end
+--   held:<owner>    id of the suspect that the owner has leased
+--   tasks           all ids in the order of acceptance; count is the last number
+--   ended           ids of ended tasks by time of end
+--   expiring        ids by Expires
+--   unique:…        id of the task that has a unique key, with a time to live
+--   paused          set of the paused queues
+--   rates           hash, earliest next start of each limited name
+--   marks           hash of marks
+--   log:<id>        log of the task
+--   group:<id>      hash, the group; group:<id>:results has the results of its members
+--   audit           hash, position of the audit
+--   reserved:<id>   task:<id> or group:<id> that precedes the reserved task, and its
+--                   workflow
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
-local FIRST = 5 -- of the script's own arguments
+local FIRST = 5 -- index of the script's own first argument
 local base = KEYS[1] .. ':'
 local GROUP = 'workers'
-local EXPIRED = 'expired before it was begun' -- jobs.ExpiredReason
-local FIELDS = 11 -- of a task, as scripts are given it
+local EXPIRED = 'expired before it was begun' -- driver.ExpiredReason
+local FIELDS = 11 -- number of arguments of a task
 
 local function clock()
   local t = redis.call('TIME')
@@ -41,26 +40,25 @@ local now = clock()
 -- Lua would write a large number as 1.79e+15.
 local function int(n) return string.format('%.0f', n) end
 
-local function changed(id) redis.call('PUBLISH', base .. 'changed:' .. id, '') end
-local function ring(q) redis.call('PUBLISH', base .. 'due', q) end
+local function publish_changed(id) redis.call('PUBLISH', base .. 'changed:' .. id, '') end
+local function publish_due(q) redis.call('PUBLISH', base .. 'due', q) end
 
--- aside is the key of the ids of a name; its length keeps a:b and c apart
--- from a and b:c.
+-- aside is the key of the ids of a name. It contains a length because both parts may contain
+-- a colon.
 local function aside(q, name) return base .. 'aside:' .. #q .. ':' .. q .. ':' .. name end
 
 local function starts(text, prefix) return string.sub(text, 1, #prefix) == prefix end
 
--- errtext is the text of what pcall has caught.
+-- errtext is the text of an error that pcall has caught.
 local function errtext(e) return type(e) == 'table' and e.err or tostring(e) end
 
--- named adds to an error for want of a right which command it was: Redis 7.0
--- does not say that.
+-- named adds the command to a permission error: Redis 7.0 leaves it out.
 local function named(r, command)
   if starts(r.err, 'ERR The user') then r.err = string.gsub(r.err, '%s+$', '') .. ' (' .. command .. ')' end
   return r
 end
 
--- try is redis.call that ignores errors with a prefix, for which it returns nil.
+-- try is redis.call, but returns nil for errors that start with the prefix ignored.
 local function try(ignored, ...)
   local r = redis.pcall(...)
   if type(r) == 'table' and r.err then
@@ -80,8 +78,8 @@ local function open_queue(q)
   if redis.call('SADD', base .. 'queues', q) == 1 then make_groups(q) end
 end
 
--- ready raises an error if a task cannot be put into q: call it before the
--- first write of a step, since Redis does not undo what a script has done.
+-- ready raises an error if a task cannot be put into q. Call it before the first write of a
+-- script, since Redis does not roll back.
 local function ready(q, at)
   open_queue(q)
   if tonumber(at) > now then
@@ -91,15 +89,15 @@ local function ready(q, at)
   end
 end
 
--- request_audit starts the search for misplaced tasks from the beginning.
+-- request_audit restarts the audit from its start.
 local audit_requested = false -- by this script
 local function request_audit()
   audit_requested = true
   redis.call('HSET', base .. 'audit', 'cursor', '0', 'urgent', '1')
 end
 
--- grouped is redis.call for a command that needs the groups of q. If somebody
--- has deleted them, it creates them and requests an audit for what they held.
+-- grouped is redis.call for a command that needs the consumer groups of q. If they were
+-- deleted, it creates them and requests an audit for the tasks that they held.
 local function grouped(q, ...)
   local r = try('NOGROUP', ...)
   if r ~= nil then return r end
@@ -108,38 +106,38 @@ local function grouped(q, ...)
   return redis.call(...)
 end
 
--- pend makes an id pending for owner that is in no stream, and returns where.
+-- pend makes an id that is in no stream pending for owner, and returns the entry.
 local function pend(q, owner, id)
   local key = base .. 'side:' .. q
   local entry, last = redis.call('XADD', key, '*', 'id', id), nil
-  repeat -- what somebody left unread is in front of it; leases of it expire
+  repeat -- unread entries come first; their leases expire
     local r = grouped(q, 'XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 100, 'STREAMS', key, '>')
     last = r and r[1][2][#r[1][2]][1]
   until not last or last == entry
   return 'side:' .. entry
 end
 
--- route puts an id that is due where workers find it.
+-- route puts a due id where workers find it.
 local function route(q, id, lost)
   if tonumber(lost or 0) >= tonumber(SUSPECT) then
     redis.call('ZADD', base .. 'suspects:' .. q, int(now), id)
   else
     redis.call('HSET', base .. 'task:' .. id, 'entry', redis.call('XADD', base .. 'stream:' .. q, '*', 'id', id))
   end
-  ring(q)
+  publish_due(q)
 end
 
 local function schedule(q, id, lost, at)
   if tonumber(at) > now then
     redis.call('ZADD', base .. 'later:' .. q, at, id)
-    ring(q)
+    publish_due(q)
   else
     route(q, id, lost)
   end
 end
 
--- taken returns nil if an id is free, else the workflow that has it, '' for none, and
--- whether it is only reserved. A reservation holds while there is what it comes after.
+-- taken returns nil if an id is free, else its workflow ('' for none) and whether it is only
+-- reserved. A reservation ends when the key that precedes it is deleted.
 local function taken(id)
   local task, group, reserved = base .. 'task:' .. id, base .. 'group:' .. id, base .. 'reserved:' .. id
   if redis.call('EXISTS', task, group, reserved) == 0 then return nil end
@@ -152,8 +150,8 @@ local function taken(id)
   return nil
 end
 
--- reserve takes ids, separated by spaces, for what comes after a task or a group of a
--- workflow; ids that the workflow has reserved already go over to it.
+-- reserve reserves ids, separated by spaces, that follow a task or group of a workflow. It
+-- takes over earlier reservations of the workflow.
 local function reserve(ids, after, workflow)
   for id in string.gmatch(ids, '%S+') do
     local by, waits = taken(id)
@@ -161,7 +159,7 @@ local function reserve(ids, after, workflow)
   end
 end
 
--- reserved does a command with those of the ids that are reserved after a task.
+-- reserved runs a command on the reservations among ids that follow the task.
 local function reserved(ids, task, command, ...)
   for id in string.gmatch(ids or '', '%S+') do
     local key = base .. 'reserved:' .. id
@@ -170,30 +168,30 @@ local function reserved(ids, task, command, ...)
   end
 end
 
--- part_of is the workflow of a task that does not name it: a process of an older version
--- has accepted it, and has left its reservation.
+-- part_of is the workflow of a task that an older version accepted without the field
+-- workflow: its reservation still exists.
 local function part_of(id)
   return string.match(redis.call('GET', base .. 'reserved:' .. id) or '', ' (%S+)$')
 end
 
--- give_up frees those of the ids that a workflow has reserved.
-local function give_up(ids, workflow)
+-- unreserve deletes the reservations of a workflow for the ids.
+local function unreserve(ids, workflow)
   for id in string.gmatch(ids or '', '%S+') do
     local by, waits = taken(id)
     if waits and by == workflow then redis.call('DEL', base .. 'reserved:' .. id) end
   end
 end
 
--- ended lets a task expire, which leaves the list of all with it. What is reserved
--- after it expires with it.
-local function ended(id)
+-- set_retention starts the retention time of a task, its log and the reservations that
+-- follow it.
+local function set_retention(id)
   reserved(redis.call('HGET', base .. 'task:' .. id, 'followers'), id, 'PEXPIRE', KEEP)
   redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
   redis.call('PEXPIRE', base .. 'log:' .. id, KEEP)
   redis.call('ZADD', base .. 'ended', int(now), id)
 end
 
--- enlist puts an id on the list of all and takes some off that have expired.
+-- enlist adds an id to the list of all tasks and removes a few that no longer exist.
 local function enlist(id)
   redis.call('ZREM', base .. 'ended', id)
   redis.call('ZADD', base .. 'tasks', int(redis.call('INCR', base .. 'count')), id)
@@ -203,16 +201,16 @@ local function enlist(id)
   end
 end
 
--- expires notes until when a task must have begun, 0 for none.
-local function expires(id, at)
+-- set_expires stores the Expires of a task, 0 for none.
+local function set_expires(id, at)
   if not at or at == '0' then return end
   redis.call('ZADD', base .. 'expiring', at, id)
   redis.call('HSET', base .. 'task:' .. id, 'expires', at)
 end
 
--- accept takes the values of a task from ARGV, beginning at i, and returns
--- whether its id was free, or reserved by the workflow that it is part of. With a
--- place the workflow is a group that the task is a member of.
+-- accept stores the task whose values start at ARGV[i]. It returns false if the id is in use
+-- or reserved by another workflow. If place is given, the task is a member of the group
+-- workflow.
 local function accept(i, workflow, place)
   local id, name, q, args, at, timeout, retries, sig, until_, followers, digest = unpack(ARGV, i, i + FIELDS - 1)
   local key = base .. 'task:' .. id
@@ -221,7 +219,7 @@ local function accept(i, workflow, place)
   if at == '0' then at = int(now) end
   ready(q, at)
   enlist(id) -- before the hash: an error here must not leave half a task
-  expires(id, until_)
+  set_expires(id, until_)
   redis.call('HSET', key, 'name', name, 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
   if sig ~= '' then redis.call('HSET', key, 'sig', sig) end
@@ -242,20 +240,20 @@ local function accept(i, workflow, place)
   return true
 end
 
--- leave takes an id out of the hands of whoever has it.
-local function leave(q, at)
+-- remove_entry ends the lease of an entry.
+local function remove_entry(q, at)
   local kind, entry = string.match(at, '^(%a+):(.+)$')
   try('WRONGTYPE', 'XACK', base .. kind .. ':' .. q, GROUP, entry)
   try('WRONGTYPE', 'XDEL', base .. kind .. ':' .. q, entry)
 end
 
-local function let_go(owner, id)
+local function release_suspect(owner, id)
   if redis.call('GET', base .. 'held:' .. owner) == id then
     redis.call('DEL', base .. 'held:' .. owner)
   end
 end
 
--- failure adds a line to those that a task has; text is JSON.
+-- failure appends a failure to the lines of a task; text is JSON.
 local function failure(lines, attempt, text)
   lines = lines or ''
   local _, n = string.gsub(lines, '\n', '')
@@ -263,8 +261,8 @@ local function failure(lines, attempt, text)
   return lines .. '{"us":' .. int(now) .. ',"attempt":' .. attempt .. ',"error":' .. text .. '}\n'
 end
 
--- member_ended counts a member of a group and accepts its callback, as a task
--- or as one that has failed. reason is as jobs.GroupReason has it.
+-- member_ended counts a member of a group. It stores the callback if the group has succeeded,
+-- or as failed with the first failed member. reason is cut by driver.GroupReason.
 local function member_ended(group, place, id, success, result, reason)
   if not group then return end
   local key, results = base .. 'group:' .. group, base .. 'group:' .. group .. ':results'
@@ -306,25 +304,25 @@ local function member_ended(group, place, id, success, result, reason)
     redis.call('DEL', base .. 'reserved:' .. cb)
     if c[6] ~= '' then redis.call('HSET', task, 'sig', c[6]) end
     if first_bad then
-      give_up(c[9], group)
+      unreserve(c[9], group)
     elseif c[9] and c[9] ~= '' then
       redis.call('HSET', task, 'followers', c[9])
       reserve(c[9], 'task:' .. cb, group)
     end
-    if not first_bad then expires(cb, c[8]) end
+    if not first_bad then set_expires(cb, c[8]) end
     enlist(cb)
     open_queue(q)
     if first_bad and c[10] then
       redis.call('HSET', task, 'state', 'cancelled', 'finished', int(now), 'error', reason, 'aborted', '1')
-      ended(cb)
-      changed(cb)
+      set_retention(cb)
+      publish_changed(cb)
     elseif first_bad then
       local text = 'member ' .. id .. ' of the group did not succeed'
       if reason ~= '' then text = text .. ': ' .. reason end
       redis.call('HSET', task, 'state', 'failed', 'finished', int(now), 'error', text,
         'failures', failure('', 0, cjson.encode(text)))
-      ended(cb)
-      changed(cb)
+      set_retention(cb)
+      publish_changed(cb)
     else
       schedule(q, cb, 0, at)
     end
@@ -332,21 +330,21 @@ local function member_ended(group, place, id, success, result, reason)
   redis.call('DEL', results)
 end
 
-local function bury(q, id)
+local function make_dead(q, id)
   redis.call('ZADD', base .. 'dead:' .. q, int(now), id)
-  ended(id)
+  set_retention(id)
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
 end
 
--- owned lists the pending entries of an owner in a stream, none of a broken one.
+-- owned lists the pending entries of an owner in a stream; none if the stream is broken.
 local function owned(stream, owner)
   local r = redis.pcall('XPENDING', base .. stream, GROUP, '-', '+', 1000, owner)
   return r.err and {} or r
 end
 
--- excuse remembers, for those who went down with a suspect and whose leases
--- expire later, that they are not to blame.
-local function excuse(owner)
+-- excuse_others marks the other running tasks of the owner of a lost suspect: their leases
+-- expire later and then are not counted as lost.
+local function excuse_others(owner)
   for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
     for _, kind in ipairs({ 'stream:', 'side:' }) do
       for _, p in ipairs(owned(kind .. q, owner)) do
@@ -357,41 +355,41 @@ local function excuse(owner)
   end
 end
 
--- lost ends a lease that ended without a word. It returns name and state.
-local function lost(q, id, owner, excused)
+-- lease_lost ends a lost lease. It returns the name and new state of the task.
+local function lease_lost(q, id, owner, excused)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'name', 'lost', 'attempts', 'excused', 'at', 'group', 'place', 'failures')
   local times = tonumber(h[2] or 0)
   local held = redis.call('GET', base .. 'held:' .. owner)
-  leave(q, h[5])
-  local guilty = true
+  remove_entry(q, h[5])
+  local counts = true
   if times >= tonumber(SUSPECT) then
-    let_go(owner, id)
-    excuse(owner)
+    release_suspect(owner, id)
+    excuse_others(owner)
   elseif excused or h[4] == '1' or (held and held ~= id) then
-    guilty = false
+    counts = false
   end
-  if guilty then times = times + 1 end
+  if counts then times = times + 1 end
   redis.call('HINCRBY', key, 'version', 1)
   if times < tonumber(MAX_LOST) then
     redis.call('HSET', key, 'state', 'queued', 'lost', times)
     route(q, id, times)
-    changed(id)
+    publish_changed(id)
     return h[1], 'queued'
   end
-  local reason = 'took its worker down ' .. times .. ' times'
+  local reason = 'lease lost ' .. times .. ' times: the task may crash or block its worker'
   redis.call('HSET', key, 'state', 'dead', 'lost', times, 'finished', int(now), 'error', reason,
     'failures', failure(h[8], h[3], cjson.encode(reason)))
-  bury(q, id)
+  make_dead(q, id)
   member_ended(h[6], h[7], id, false, '', reason)
-  changed(id)
+  publish_changed(id)
   return h[1], 'dead'
 end
 
--- lose ends the leases in a queue that XPENDING finds with the arguments given,
--- and adds id, name, queue and state of each to all. All but the suspect, if
--- there is one, are excused.
-local function lose(q, all, suspect, ...)
+-- lose_leases ends the leases in a queue that XPENDING finds with the given arguments, as
+-- lost, and adds id, name, queue and state of each to all. If there is a suspect, only
+-- its lease is counted.
+local function lose_leases(q, all, suspect, ...)
   for _, kind in ipairs({ 'stream', 'side' }) do
     local key = base .. kind .. ':' .. q
     for _, p in ipairs(grouped(q, 'XPENDING', key, GROUP, ...)) do
@@ -399,24 +397,24 @@ local function lose(q, all, suspect, ...)
       local id = e[1] and e[1][2][2]
       if id and redis.call('EXISTS', base .. 'task:' .. id) == 0 then
         all[#all + 1] = { id, 'missing', q, 'missing' }
-        leave(q, kind .. ':' .. p[1])
+        remove_entry(q, kind .. ':' .. p[1])
       elseif id and redis.call('HGET', base .. 'task:' .. id, 'at') == kind .. ':' .. p[1] then
-        local name, state = lost(q, id, p[2], suspect and suspect ~= id)
+        local name, state = lease_lost(q, id, p[2], suspect and suspect ~= id)
         all[#all + 1] = { id, name, q, state }
       else
-        leave(q, kind .. ':' .. p[1])
+        remove_entry(q, kind .. ':' .. p[1])
       end
     end
   end
 end
 
--- current reports whether a lease is the task's.
+-- current reports whether a lease is the current one of the task.
 local function current(key, owner, attempt)
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts')
   return h[1] == 'running' and h[2] == owner and h[3] == attempt
 end
 
--- cancel ends a task that has not ended; it returns 1 if there was one.
+-- cancel ends a task as cancelled. It returns 0 if the task has ended already, else 1.
 local function cancel(id, reason)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'state', 'queue', 'at', 'lost', 'group', 'place', 'worker', 'name', 'entry')
@@ -424,28 +422,28 @@ local function cancel(id, reason)
   local waits = state == 'queued' or state == 'retrying'
   if not waits and state ~= 'running' then return 0 end
   if waits then
-    -- It is in one of these; the entry of a stream is nobody's yet.
+    -- It is in one of these; its stream entry is not pending.
     redis.call('ZREM', base .. 'later:' .. q, id)
     redis.call('ZREM', base .. 'suspects:' .. q, id)
     redis.call('ZREM', aside(q, h[8]), id)
     if h[9] then try('WRONGTYPE', 'XDEL', base .. 'stream:' .. q, h[9]) end
   else
-    leave(q, h[3])
+    remove_entry(q, h[3])
     if tonumber(h[4] or 0) >= tonumber(SUSPECT) then
-      let_go(h[7], id)
-      ring(q)
+      release_suspect(h[7], id)
+      publish_due(q)
     end
   end
   redis.call('ZREM', base .. 'expiring', id)
   redis.call('HSET', key, 'state', 'cancelled', 'finished', int(now), 'error', reason)
   redis.call('HINCRBY', key, 'version', 1)
-  ended(id)
+  set_retention(id)
   member_ended(h[5], h[6], id, false, '', reason)
-  changed(id)
+  publish_changed(id)
   return 1
 end
 
--- expire ends what was not begun in time.
+-- expire cancels tasks that have not started before their Expires.
 local function expire()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'expiring', '-inf', int(now), 'LIMIT', 0, 200)) do
     redis.call('ZREM', base .. 'expiring', id)

@@ -1,4 +1,4 @@
--- id, owner, attempt, lines, bytes kept.
+-- Arguments: id, owner, attempt, lines, size of the log in bytes. Returns 0 for a lost lease.
 local id, owner, attempt, lines, most = unpack(ARGV, FIRST, FIRST + 4)
 if not current(base .. 'task:' .. id, owner, attempt) then return 0 end
 local key = base .. 'log:' .. id

@@ -1,2 +1,2 @@
--- It returns how many tasks were ever accepted.
+-- Returns the number of tasks that were ever accepted.
 return redis.call('GET', base .. 'count') or '0'

@@ -1,5 +1,5 @@
--- All that the other scripts do, on keys of its own that are gone in a minute:
--- it fails if a task could not be taken, or not be worked on.
+-- Runs all commands of the other scripts, on keys of its own that expire in a minute. It
+-- fails if tasks could not be accepted or run.
 local function use(kind, command, ...)
   local key = base .. 'probe:' .. kind
   local r = redis.pcall(command, key, ...)
@@ -51,5 +51,5 @@ redis.call('XINFO', 'CONSUMERS', stream, GROUP)
 redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, 'probe')
 redis.call('EXISTS', stream)
 redis.call('DEL', base .. 'probe:count')
-changed('probe')
+publish_changed('probe')
 return 1

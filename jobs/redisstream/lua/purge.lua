@@ -1,5 +1,5 @@
--- reason, number of states, states, then ids. It returns how many of these tasks
--- were in one of the states, and were ended.
+-- Arguments: reason, number of states, the states, ids. Returns the number of tasks that were
+-- in one of the states and are ended now.
 local reason, n, states, done = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), {}, 0
 for i = FIRST + 2, FIRST + 1 + n do states[ARGV[i]] = true end
 
@@ -9,8 +9,8 @@ local function unbury(id, q)
   redis.call('ZREM', base .. 'dead:' .. q, id)
   redis.call('HSET', key, 'state', 'cancelled', 'finished', int(now), 'error', reason)
   redis.call('HINCRBY', key, 'version', 1)
-  ended(id)
-  changed(id)
+  set_retention(id)
+  publish_changed(id)
   return 1
 end
 

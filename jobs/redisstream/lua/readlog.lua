@@ -1,2 +1,2 @@
--- id. It returns whether there is such a task, and its log.
+-- Arguments: id. Returns 1 if the task exists, else 0, and its log.
 return { redis.call('EXISTS', base .. 'task:' .. ARGV[FIRST]), redis.call('GET', base .. 'log:' .. ARGV[FIRST]) or '' }

@@ -1,18 +1,19 @@
--- id, owner, attempt. The task keeps its place: it is aside by its run time.
+-- Arguments: id, owner, attempt. Returns 0 for a lost lease. The task is set aside with its run
+-- time, so that it comes before tasks that became due later.
 local id, owner, attempt = unpack(ARGV, FIRST, FIRST + 2)
 local key = base .. 'task:' .. id
 if not current(key, owner, attempt) then return 0 end
 local at, q, times, name, run_at = unpack(redis.call('HMGET', key, 'at', 'queue', 'lost', 'name', 'run_at'))
-leave(q, at)
+remove_entry(q, at)
 redis.call('HSET', key, 'state', 'queued')
 redis.call('HINCRBY', key, 'version', 1)
 if tonumber(times or 0) >= tonumber(SUSPECT) then
-  let_go(owner, id)
+  release_suspect(owner, id)
   route(q, id, times)
 else
   redis.call('ZADD', aside(q, name), run_at, id)
   redis.call('SADD', base .. 'asides:' .. q, name)
-  ring(q)
+  publish_due(q)
 end
-changed(id)
+publish_changed(id)
 return 1
