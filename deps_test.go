@@ -16,6 +16,7 @@ import (
 var floors = map[string]int{
 	"pool":                 0,
 	"internal/utf8text":    0,
+	"internal/byterange":   0,
 	"internal/typed":       0,
 	"internal/redistest":   0,
 	"internal/testutil":    0,

@@ -102,7 +102,7 @@ func (t *target) bindJSON(ctx *fasthttp.RequestCtx) error {
 }
 
 func (t *target) bindArgs(args *fasthttp.Args, what string) error {
-	if err := CheckArgs(args, what); err != nil {
+	if err := checkArgs(args, what); err != nil {
 		return Fail(http.StatusBadRequest, err.Error())
 	}
 	form := newForm(t.fields)

@@ -74,6 +74,9 @@ type conn struct {
 	linger    bool          // the server ends this connection, not the client
 	lingerFor time.Duration // what the client may take to leave then; 0: lingerTime
 	kept      bool          // its new owner closes it, see Take
+	tail      *exchange     // response whose body Close has to write, or nil
+
+	exchange atomic.Pointer[exchange] // in progress: see HTTP
 }
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }

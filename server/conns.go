@@ -93,6 +93,9 @@ func (cs *conns) nudge() {
 	defer cs.mu.Unlock()
 	for c := range cs.open {
 		c.nudge()
+		if x := c.exchange.Load(); x != nil {
+			x.drain()
+		}
 	}
 }
 
@@ -104,6 +107,9 @@ func (cs *conns) cut() (requests int) {
 	for c := range cs.open {
 		if !c.waits() && !c.closed.Load() {
 			requests++
+		}
+		if x := c.exchange.Load(); x != nil {
+			x.cancel(ErrGrace)
 		}
 		_ = c.Conn.Close()
 	}

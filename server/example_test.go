@@ -73,3 +73,42 @@ func say(url, text string) {
 	}
 	fmt.Println(resp.StatusCode, strings.TrimSpace(string(answer)))
 }
+
+// A router of net/http serves all paths below /debug/.
+func ExampleHTTP() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /vars/{name}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s is unset", r.PathValue("name"))
+	})
+	s, err := server.New(server.Options{}, []server.Route{{
+		Method: http.MethodGet, Path: "/debug/{path:*}",
+		Handler: server.HTTP(http.StripPrefix("/debug", mux)),
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, ln) }() // ends with ctx
+
+	resp, err := http.Get("http://" + ln.Addr().String() + "/debug/vars/LANG")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close() // read to its end
+	fmt.Println(resp.StatusCode, string(body), err)
+	cancel()
+	fmt.Println(<-ended)
+	// Output:
+	// 200 LANG is unset <nil>
+	// <nil>
+}

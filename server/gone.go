@@ -25,28 +25,36 @@ const statusClientGone = 499
 // handler returns. Watching costs two system calls and no goroutine.
 func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
 	gone, cancel := context.WithCancelCause(context.Background())
-	release := func() { cancel(nil) }
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
-		return gone, release
+		return gone, func() { cancel(nil) }
 	}
+	release := c.watch(func() { cancel(ErrClientGone) })
+	return gone, func() {
+		cancel(nil)
+		release()
+	}
+}
+
+// watch calls gone, once, when the client closes the connection or its sending side.
+// gone must not block. stop must be called before the connection is closed. If the
+// connection cannot be watched gone is never called.
+func (c *conn) watch(gone func()) (stop func()) {
+	nothing := func() {}
 	sc, ok := c.raw.(syscall.Conn)
 	if !ok {
-		return gone, release
+		return nothing
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return gone, release
+		return nothing
 	}
 	var id uint64
-	if raw.Control(func(fd uintptr) { id, err = c.srv.watch.add(int(fd), func() { cancel(ErrClientGone) }) }) != nil || err != nil {
-		return gone, release // not watched: the handler waits as if nobody left
+	if raw.Control(func(fd uintptr) { id, err = c.srv.watch.add(int(fd), gone) }) != nil || err != nil {
+		return nothing
 	}
-	return gone, func() {
-		cancel(nil)
-		// An error means that the descriptor is closed, and with it out of the set.
-		_ = raw.Control(func(fd uintptr) { c.srv.watch.remove(int(fd), id) })
-	}
+	// An error means that the descriptor is closed, and with it out of the set.
+	return func() { _ = raw.Control(func(fd uintptr) { c.srv.watch.remove(int(fd), id) }) }
 }
 
 // watch is an epoll(7) set of connections whose handlers wait, for EPOLLRDHUP

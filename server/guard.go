@@ -147,6 +147,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		err = pool.Protect(func() error { return r.Handler(ctx) })
 		c.body = nil
 	}
+	if c.tail != nil && (err != nil || !ctx.Response.SkipBody) { // middleware has another response
+		c.tail.close(nil)
+		c.tail = nil
+	}
 	if err != nil {
 		s.answerError(ctx, err)
 	}

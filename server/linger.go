@@ -29,6 +29,10 @@ func (c *conn) Close() error {
 	if c.kept {
 		return nil
 	}
+	if c.tail != nil {
+		c.tail.writeTail()
+		c.tail = nil
+	}
 	return c.end()
 }
 

@@ -82,5 +82,5 @@ func FormArgs(ctx *fasthttp.RequestCtx, body []byte, binary ...string) (*fasthtt
 	if strings.EqualFold(string(bytes.TrimSpace(kind)), "application/x-www-form-urlencoded") {
 		args.ParseBytes(body)
 	}
-	return &args, CheckArgs(&args, "form field", binary...)
+	return &args, checkArgs(&args, "form field", binary...)
 }

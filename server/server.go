@@ -48,14 +48,14 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Defaults of Options.
+// The defaults of Options, which its comments state too.
 const (
-	DefaultMaxBody      = 1 << 20
-	DefaultMaxHeader    = 8 << 10
-	DefaultGrace        = 30 * time.Second
-	DefaultIdleTimeout  = 75 * time.Second
-	DefaultReadTimeout  = 60 * time.Second
-	DefaultWriteTimeout = 60 * time.Second
+	defaultMaxBody      = 1 << 20
+	defaultMaxHeader    = 8 << 10
+	defaultGrace        = 30 * time.Second
+	defaultIdleTimeout  = 75 * time.Second
+	defaultReadTimeout  = 60 * time.Second
+	defaultWriteTimeout = 60 * time.Second
 )
 
 // Options configure a Server. The zero value is the documented default.
@@ -241,12 +241,12 @@ func (o *Options) setDefaults() {
 	if o.Meter == nil {
 		o.Meter = noMeter{}
 	}
-	defaultTo(&o.MaxBody, DefaultMaxBody)
-	defaultTo(&o.MaxHeader, DefaultMaxHeader)
-	defaultTo(&o.Grace, DefaultGrace)
-	defaultTo(&o.IdleTimeout, DefaultIdleTimeout)
-	defaultTo(&o.ReadTimeout, DefaultReadTimeout)
-	defaultTo(&o.WriteTimeout, DefaultWriteTimeout)
+	defaultTo(&o.MaxBody, defaultMaxBody)
+	defaultTo(&o.MaxHeader, defaultMaxHeader)
+	defaultTo(&o.Grace, defaultGrace)
+	defaultTo(&o.IdleTimeout, defaultIdleTimeout)
+	defaultTo(&o.ReadTimeout, defaultReadTimeout)
+	defaultTo(&o.WriteTimeout, defaultWriteTimeout)
 }
 
 func defaultTo[T ~int | ~int64](field *T, value T) {

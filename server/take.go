@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -127,20 +126,4 @@ func (t *Taken) Reset() error {
 // Watch calls gone, once, when the client closes the connection or its sending
 // side; gone must not block. It costs no goroutine. stop must be called before
 // the connection is closed. What cannot be watched is found out by writing.
-func (t *Taken) Watch(gone func()) (stop func()) {
-	nothing := func() {}
-	sc, ok := t.c.raw.(syscall.Conn)
-	if !ok {
-		return nothing
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nothing
-	}
-	var id uint64
-	if raw.Control(func(fd uintptr) { id, err = t.c.srv.watch.add(int(fd), gone) }) != nil || err != nil {
-		return nothing
-	}
-	// An error means that the descriptor is closed, and with it out of the set.
-	return func() { _ = raw.Control(func(fd uintptr) { t.c.srv.watch.remove(int(fd), id) }) }
-}
+func (t *Taken) Watch(gone func()) (stop func()) { return t.c.watch(gone) }

@@ -13,10 +13,10 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// CheckArgs returns an error that names the first parameter whose name or value
+// checkArgs returns an error that names the first parameter whose name or value
 // is not valid UTF-8. kind says what the parameters are: "query parameter". The
 // values of those named binary may be any bytes.
-func CheckArgs(args *fasthttp.Args, kind string, binary ...string) error {
+func checkArgs(args *fasthttp.Args, kind string, binary ...string) error {
 	for name, value := range args.All() {
 		switch {
 		case !utf8.Valid(name):
@@ -54,7 +54,7 @@ func checkTarget(target []byte) error {
 	_, query, _ := bytes.Cut(target, []byte("?"))
 	var args fasthttp.Args
 	args.ParseBytes(query)
-	if err := CheckArgs(&args, "query parameter"); err != nil {
+	if err := checkArgs(&args, "query parameter"); err != nil {
 		return badHead(err.Error())
 	}
 	return nil

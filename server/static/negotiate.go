@@ -7,18 +7,19 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/byterange"
 	"github.com/galeserver/gale/server"
 )
 
 // wanted returns the part of f that a request asks for; asked is false if it is
 // the whole. An If-Range that does not hold makes it the whole too (RFC 9110
 // §13.1.5). A length of 0 is a part that there is not.
-func wanted(h *fasthttp.RequestHeader, f *file) (part server.ByteRange, asked bool) {
+func wanted(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked bool) {
 	condition, single := server.Single(h, fasthttp.HeaderIfRange)
 	if !single || condition != "" && condition != f.etag() && condition != f.info.ModTime().UTC().Format(http.TimeFormat) {
-		return server.ByteRange{}, false
+		return byterange.Range{}, false
 	}
-	part, asked, err := server.Range(h, f.info.Size())
+	part, asked, err := byterange.Parse(h, f.info.Size())
 	return part, asked && err == nil // what is malformed is ignored
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/byterange"
 	"github.com/galeserver/gale/server"
 )
 
@@ -172,9 +173,9 @@ func send(ctx *fasthttp.RequestCtx, f *file) error {
 	part, asked := wanted(&ctx.Request.Header, f)
 	switch {
 	case !asked:
-		part = server.ByteRange{Length: size}
+		part = byterange.Range{Length: size}
 	case part.Length == 0:
-		h.Set(fasthttp.HeaderContentRange, server.NoContentRange(size))
+		h.Set(fasthttp.HeaderContentRange, byterange.Unsatisfied(size))
 		ctx.SetStatusCode(http.StatusRequestedRangeNotSatisfiable)
 		return f.Close()
 	default:

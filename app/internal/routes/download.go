@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/byterange"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/uploads"
 )
@@ -69,12 +70,12 @@ func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 		return f.Close()
 	}
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
-	part, asked, err := server.Range(&ctx.Request.Header, size)
+	part, asked, err := byterange.Parse(&ctx.Request.Header, size)
 	switch {
 	case !asked || !v.inRange(&ctx.Request.Header):
-		part = server.ByteRange{Length: size}
+		part = byterange.Range{Length: size}
 	case err != nil || part.Length == 0:
-		h.Set(fasthttp.HeaderContentRange, server.NoContentRange(size))
+		h.Set(fasthttp.HeaderContentRange, byterange.Unsatisfied(size))
 		return errors.Join(unsatisfiable(ctx), f.Close())
 	default:
 		h.Set(fasthttp.HeaderContentRange, part.ContentRange(size))

@@ -1,0 +1,234 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/galeserver/gale/pool"
+)
+
+var (
+	// errGoexit is the failure of a handler that called runtime.Goexit.
+	errGoexit = errors.New("handler ended its goroutine")
+
+	// errResponseOver is the error of a Write after the response has ended, or after
+	// middleware has dropped it.
+	errResponseOver = errors.New("response has ended")
+)
+
+// exchange is a request to an http.Handler and its response.
+//
+// Two goroutines use it: the handler's and the connection's. Until ready is closed the
+// fields after mu belong to the handler alone. Then the connection reads those that do
+// not change any more, and the two exchange the body through stream.
+type exchange struct {
+	conn    *conn // nil outside of a Server
+	request *http.Request
+	id      string // of the request, for the log
+	cancel  context.CancelCauseFunc
+	client  clientWatch
+	stream  stream
+	events  atomic.Bool   // the response has begun and is an event stream
+	done    chan struct{} // closed when the handler has returned
+	ready   chan struct{} // closed when the response begins or the handler has returned
+
+	mu       sync.Mutex // held by the methods of the http.ResponseWriter
+	header   http.Header
+	sent     http.Header // header as it was at WriteHeader
+	status   int         // 0 before WriteHeader
+	length   int64       // declared Content-Length; -1 is none
+	written  int64       // length of the body so far
+	buffer   []byte      // end of the body that was not passed to stream
+	begun    bool        // the response is a stream
+	flushed  bool        // Flush was called before the response began
+	returned bool        // the handler has returned
+	failure  error       // panic of the handler
+}
+
+// newExchange copies from ctx all that the handler needs: the handler may run longer
+// than ctx is valid.
+func newExchange(ctx *fasthttp.RequestCtx) (*exchange, error) {
+	x := &exchange{
+		id:     RequestID(ctx),
+		done:   make(chan struct{}),
+		ready:  make(chan struct{}),
+		header: make(http.Header),
+		length: -1,
+		stream: newStream(),
+	}
+	x.conn, _ = ctx.Conn().(*conn)
+	if err := x.makeRequest(ctx); err != nil {
+		return nil, err
+	}
+	if x.conn != nil {
+		x.conn.exchange.Store(x)
+	}
+	if x.request.Body == http.NoBody {
+		x.watchClient()
+	}
+	return x, nil
+}
+
+// run calls the handler.
+func (x *exchange) run(h http.Handler) {
+	failure := errGoexit
+	defer func() {
+		x.finish(failure)
+		x.cancel(nil)
+		close(x.done)
+	}()
+	failure = pool.Protect(func() error {
+		h.ServeHTTP(&responseWriter{x}, x.request)
+		return nil
+	})
+}
+
+// finish ends the response after the handler. If it has not begun, respond sends it as
+// a whole.
+func (x *exchange) finish(failure error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.returned, x.failure = true, failure
+	if failure == nil {
+		x.writeHeader(http.StatusOK)
+		if !x.begun && x.sendsBody() && x.length >= 0 && x.length != x.written {
+			x.flushed = true
+			x.begin(nil) // the body is shorter than declared, so the connection must end
+		}
+		if x.begun {
+			_ = x.sendBuffer(x.flushed) // there is nobody left to handle an error
+		}
+	}
+	if !x.begun {
+		close(x.ready)
+		return
+	}
+	if failure != nil {
+		x.logFailure()
+	}
+	x.stream.end(failure)
+}
+
+// respond turns what the handler has done so far into the response of ctx.
+func (x *exchange) respond(ctx *fasthttp.RequestCtx) error {
+	if x.begun {
+		x.writeFields(ctx)
+		x.respondStream(ctx)
+		return nil
+	}
+	x.close(nil)
+	switch {
+	case errors.Is(x.failure, http.ErrAbortHandler):
+		ctx.SetStatusCode(http.StatusInternalServerError)
+		return Take(ctx, func(t *Taken) { _ = t.Close() })
+	case x.failure != nil:
+		return x.failure
+	}
+	x.writeFields(ctx)
+	switch {
+	case x.sendsBody():
+		ctx.Response.SetBodyRaw(x.buffer)
+	case x.length >= 0:
+		ctx.Response.Header.SetContentLength(int(x.length))
+	case x.written > 0 && !x.flushed:
+		ctx.Response.Header.SetContentLength(int(x.written))
+	}
+	return nil
+}
+
+// respondStream makes the exchange the body of the response. For HTTP/1.0 a body of
+// unknown length ends with the connection: fasthttp would send chunks, which such a
+// client does not understand (RFC 9112 §6.1).
+func (x *exchange) respondStream(ctx *fasthttp.RequestCtx) {
+	if x.conn == nil || x.length >= 0 || ctx.Request.Header.IsHTTP11() {
+		ctx.Response.ImmediateHeaderFlush = x.flushed
+		ctx.Response.SetBodyStream(&exchangeBody{x}, int(x.length))
+		return
+	}
+	h := &ctx.Response.Header
+	h.SetContentLength(-2)
+	h.Del(fasthttp.HeaderTransferEncoding)
+	ctx.SetConnectionClose()
+	ctx.Response.SkipBody = true
+	x.conn.tail = x
+}
+
+// close ends the exchange on the side of the connection and waits for the handler,
+// whose further writes fail. A cause ends the context of the request.
+func (x *exchange) close(cause error) {
+	if cause != nil {
+		x.cancel(cause)
+	}
+	x.stream.close()
+	<-x.done
+	x.client.stop()
+	if x.conn != nil {
+		x.conn.exchange.CompareAndSwap(x, nil)
+	}
+}
+
+// watchClient makes the request's context end when the client leaves.
+func (x *exchange) watchClient() {
+	if x.conn != nil {
+		x.client.start(x.conn, func() { x.cancel(ErrClientGone) })
+	}
+}
+
+// drain ends the context of an event stream, whose client will connect again. It is
+// called when Run begins to drain, from any goroutine.
+func (x *exchange) drain() {
+	if x.events.Load() {
+		x.cancel(http.ErrServerClosed)
+	}
+}
+
+// logFailure logs a panic after the response has begun, as logFailure of Server does
+// for those that become a response.
+func (x *exchange) logFailure() {
+	if x.conn == nil || errors.Is(x.failure, http.ErrAbortHandler) {
+		return
+	}
+	attrs := []any{
+		"request_id", x.id,
+		"method", x.request.Method,
+		"target", x.request.RequestURI,
+		"client", x.request.RemoteAddr,
+		"status", x.status,
+		"error", x.failure,
+	}
+	if p, ok := errors.AsType[*pool.PanicError](x.failure); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	x.conn.srv.opts.Logger.Error("response incomplete", attrs...)
+}
+
+// clientWatch is the watch on a connection that is started once, by either goroutine.
+type clientWatch struct {
+	mu      sync.Mutex
+	stopped bool
+	release func() // nil before the start
+}
+
+func (w *clientWatch) start(c *conn, gone func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.release != nil || w.stopped {
+		return
+	}
+	w.release = c.watch(gone)
+}
+
+func (w *clientWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	if w.release != nil {
+		w.release()
+		w.release = nil
+	}
+}
