@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
 	"app/internal/access":    25,
+	"app/internal/openapi":   25,
 	"app/internal/console":   27, // routes serve it
 	"app/internal/config":    28,
 	"app/internal/metrics":   28,

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ type Platform struct {
 	// redirects follow it. /healthz, and the admin endpoint with /readyz, do not move.
 	Prefix string
 	// Off are the groups of routes that are not there: uploads, tus, tasks, channels,
-	// console, static.
+	// console, static, openapi.
 	Off []string
 }
 
@@ -44,6 +45,7 @@ func (a *Application) allRoutes(d routes.Deps, s *Services) ([]server.Route, err
 		return nil, err
 	}
 	d.Prefix, d.Off = a.Platform.Prefix, a.Platform.Off
+	d.Own, d.Program, d.Version = own, cmp.Or(a.Name, "gale"), release(*a)
 	return a.join(routes.All(d), d.Guard.Own(own))
 }
 

@@ -89,7 +89,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		Grace: lessThan(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: counted.Realtime, Logger: log,
 	})
 	d.Watches = watch.New(s.store, log)
-	d.Console = newConsole(c, s.store, log)
+	d.Console = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log)
 	services.serve(d, counted, blocking)
 	all, err := a.allRoutes(d, services)
 	if err != nil {
@@ -161,8 +161,8 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 
 // newConsole makes the console, which asks the master by its admin endpoint, as
 // everybody does.
-func newConsole(c config.Config, store driver.Store, log *slog.Logger) *console.Console {
-	o := console.Options{Login: c.Token != "", Logger: log}
+func newConsole(c config.Config, description bool, store driver.Store, log *slog.Logger) *console.Console {
+	o := console.Options{Login: c.Token != "", Description: description, Logger: log}
 	if c.Admin != "" {
 		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return ask(ctx, c.Admin, page) }
 	}
