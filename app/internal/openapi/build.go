@@ -102,7 +102,9 @@ func (b *builder) add(method string, op Operation) {
 		return
 	}
 	op.Parameters = parameters(t, op.Parameters)
-	op.Responses = maps.Clone(op.Responses)
+	described := op.Responses
+	op.Responses = map[string]*Response{}
+	maps.Copy(op.Responses, described) // the table stays as it is
 	b.secure(&op)
 	b.refer(&op, op.Problems)
 	item[method] = &op

@@ -23,7 +23,9 @@ func (d *Document) Encode() (*Encoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, after, found := bytes.Cut(text, []byte(`"`+serverMark+`"`))
+	const place = `"servers":[{"url":` // no string in the document can hold it: quotes are escaped there
+	before, after, found := bytes.Cut(text, []byte(place+`"`+serverMark+`"`))
+	before = append(bytes.Clone(before), place...)
 	if !found {
 		return nil, errors.New("the document has no place for the address of the server")
 	}

@@ -70,15 +70,16 @@ func Own(name string, routes []server.Route, taken []Group) Group {
 		}
 	}
 	g := Group{Name: name, Description: "Routes of the application itself.", Operations: map[string][]Operation{}}
-	ids := map[string]int{}
+	ids := map[string]bool{}
 	for _, r := range routes {
 		if methodField(r.Method) == "" {
 			continue
 		}
 		id := ownID(r)
-		if ids[id]++; ids[id] > 1 {
-			id += "_" + strconv.Itoa(ids[id])
+		for first, n := id, 2; ids[id]; n++ {
+			id = first + "_" + strconv.Itoa(n)
 		}
+		ids[id] = true
 		g.Routes = append(g.Routes, r)
 		g.Operations[key(r)] = []Operation{{
 			ID: id, Access: ownAccess(r), Summary: r.Method + " " + r.Path,
