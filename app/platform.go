@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ type Platform struct {
 	// change.
 	Prefix string
 	// Off lists the groups of routes that are switched off: uploads, tus, tasks,
-	// channels, console, static.
+	// channels, console, static, openapi.
 	Off []string
 }
 
@@ -45,6 +46,7 @@ func (a *Application) allRoutes(d routes.Deps, s *Services) ([]server.Route, err
 		return nil, err
 	}
 	d.Prefix, d.Off = a.Platform.Prefix, a.Platform.Off
+	d.Own, d.Program, d.Version = own, cmp.Or(a.Name, "gale"), release(*a)
 	return a.join(routes.All(d), d.Guard.Protect(own))
 }
 

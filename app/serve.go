@@ -87,7 +87,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Hub, d.Watches, d.Console = newHub(c, counters.Realtime, log), watch.New(d.Client, log), newConsole(c, s.store, log)
+	d.Hub, d.Watches = newHub(c, counters.Realtime, log), watch.New(d.Client, log)
+	d.Console = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
 	if err != nil {
@@ -159,9 +160,9 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 }
 
 // newConsole returns the console, which reads the master's status from the admin
-// endpoint.
-func newConsole(c config.Config, store driver.Store, log *slog.Logger) *console.Console {
-	o := console.Options{Login: c.Token != "", Logger: log}
+// endpoint. If description is true, it links the OpenAPI document.
+func newConsole(c config.Config, description bool, store driver.Store, log *slog.Logger) *console.Console {
+	o := console.Options{Login: c.Token != "", Description: description, Logger: log}
 	if c.Admin != "" {
 		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return getAdmin(ctx, c.Admin, page) }
 	}

@@ -20,6 +20,25 @@ func version(a Application) string {
 }
 
 func versionOf(a Application, info *debug.BuildInfo) string {
+	own, gale := releases(a, info)
+	if a.Name == "" {
+		return fmt.Sprintf("gale %s %s", own, info.GoVersion)
+	}
+	return fmt.Sprintf("%s %s, gale %s %s", a.Name, own, gale, info.GoVersion)
+}
+
+// release is the version of an application alone, or that of Gale's own server.
+func release(a Application) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return cmp.Or(a.Version, "unknown")
+	}
+	own, _ := releases(a, info)
+	return own
+}
+
+// releases returns the versions of an application and of the Gale that it is built on.
+func releases(a Application, info *debug.BuildInfo) (own, gale string) {
 	set := map[string]string{}
 	for _, s := range info.Settings {
 		set[s.Key] = s.Value
@@ -31,7 +50,7 @@ func versionOf(a Application, info *debug.BuildInfo) string {
 			main += "+dirty"
 		}
 	}
-	gale := main
+	gale = main
 	for _, m := range info.Deps {
 		if m.Path == modulePath && m.Replace != nil {
 			gale = cmp.Or(m.Replace.Version, "(devel)")
@@ -40,7 +59,7 @@ func versionOf(a Application, info *debug.BuildInfo) string {
 		}
 	}
 	if a.Name == "" {
-		return fmt.Sprintf("gale %s %s", cmp.Or(a.Version, gale), info.GoVersion)
+		return cmp.Or(a.Version, gale), gale
 	}
-	return fmt.Sprintf("%s %s, gale %s %s", a.Name, cmp.Or(a.Version, main), gale, info.GoVersion)
+	return cmp.Or(a.Version, main), gale
 }

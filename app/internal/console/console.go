@@ -47,6 +47,8 @@ type Options struct {
 	Ask func(ctx context.Context, page string) (code int, body []byte, err error)
 	// Login says that people log in here, and may want to log out.
 	Login bool
+	// Description says that the server has an OpenAPI description, which the page links.
+	Description bool
 	// Interval is how often a process looks. Default DefaultInterval.
 	Interval time.Duration
 	// Logger is told, at level debug, of pages that come and go. Nil: nobody.

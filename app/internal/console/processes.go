@@ -19,9 +19,11 @@ type processesFrame struct {
 	Type string `json:"type"` // processes
 	// At is when it was asked, in milliseconds since 1970: rates are made of two
 	// frames, and their distance is not always a second.
-	At      int64  `json:"at"`
-	Login   bool   `json:"login"`
-	Problem string `json:"problem,omitempty"`
+	At    int64 `json:"at"`
+	Login bool  `json:"login"`
+	// Description says that the page links the OpenAPI description of the server.
+	Description bool   `json:"description"`
+	Problem     string `json:"problem,omitempty"`
 	// Status is the answer of /status as it is.
 	Status json.RawMessage `json:"status,omitempty"`
 	// Bounds are the upper ends of the classes of durations, in seconds.
@@ -49,7 +51,7 @@ type poolLevel struct {
 }
 
 func (c *Console) processes(ctx context.Context) processesFrame {
-	f := processesFrame{Type: "processes", At: time.Now().UnixMilli(), Login: c.opts.Login, Bounds: []float64{}, Figures: map[string]*figures{}}
+	f := processesFrame{Type: "processes", At: time.Now().UnixMilli(), Login: c.opts.Login, Description: c.opts.Description, Bounds: []float64{}, Figures: map[string]*figures{}}
 	if c.opts.Ask == nil {
 		f.Problem = "there is no admin endpoint to be asked: see -admin"
 		return f

@@ -13,6 +13,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/console"
+	"github.com/galeserver/gale/app/internal/openapi"
 	"github.com/galeserver/gale/app/internal/watch"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
@@ -61,6 +62,10 @@ type Deps struct {
 	Prefix string
 	// Off are the groups that there are no routes for, see Groups.
 	Off []string
+	// Own are the routes of the application, for the description of all routes; Program
+	// and Version are its name and version.
+	Own              []server.Route
+	Program, Version string
 	// Guard admits requests.
 	Guard *access.Guard
 	// Leaving ends when the process is to leave: requests that only wait are
@@ -71,33 +76,45 @@ type Deps struct {
 
 // Groups are the parts of the platform that an application can switch off: forms,
 // WebSockets and downloads below /upload; resumable uploads below /tus; /tasks and
-// /workflows; /channels, /events, /publish and /longpoll; /console; /static.
-var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static"}
+// /workflows; /channels, /events, /publish and /longpoll; /console; /static;
+// /openapi.json.
+var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static", DescriptionGroup}
 
 // All returns the platform's routes.
-func All(d Deps) []server.Route {
+func All(d Deps) (all []server.Route) {
+	for _, g := range groupsOf(d) {
+		for _, r := range g.Routes {
+			r.Path = g.Prefix + r.Path
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// groupsOf returns the groups of the platform's routes that are on, with the routes and
+// their descriptions.
+func groupsOf(d Deps) []openapi.Group {
 	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	channels := &channelRoutes{hub: d.Hub, bus: d.Bus, log: d.Logger}
+	description := &description{}
+	get := fasthttp.MethodGet
 	parts := map[string][]server.Route{
-		"uploads":  newUploadRoutes(d).routes(d.Guard),
-		"tus":      resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
-		"tasks":    slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
-		"channels": channels.routes(d.Guard),
-		"console":  newConsoleRoutes(d),
-		"static":   {{Method: fasthttp.MethodGet, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
+		healthGroup:      {{Method: get, Path: HealthPath, Handler: healthz}},
+		"uploads":        newUploadRoutes(d).routes(d.Guard),
+		"tus":            resumableRoutes(d.Resumable, d.UploadStarter, d.Guard),
+		"tasks":          slices.Concat(manage.routes(d.Guard), tasks.routes(d.Guard), watching.routes(d.Guard)),
+		"channels":       channels.routes(d.Guard),
+		"console":        newConsoleRoutes(d),
+		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
+		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve}},
 	}
-	all := []server.Route{{Method: fasthttp.MethodGet, Path: HealthPath, Handler: healthz}}
-	for _, group := range Groups {
-		if slices.Contains(d.Off, group) {
-			continue
-		}
-		for _, r := range parts[group] {
-			r.Path = d.Prefix + r.Path
-			all = append(all, r)
-		}
+	all := described(d)
+	for i := range all {
+		all[i].Routes = parts[all[i].Name]
 	}
+	description.of(d, all)
 	return all
 }
 

@@ -25,6 +25,7 @@ const parts = {
   },
   processes: (frame) => {
     $("logout").hidden = !frame.login;
+    $("description").hidden = !frame.description;
     processes.update(frame);
     plots.processes(frame);
     realtime.clients(frame.clients);

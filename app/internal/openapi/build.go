@@ -1,0 +1,161 @@
+package openapi
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/galeserver/gale/server"
+)
+
+// Options are what a document says of the server as a whole.
+type Options struct {
+	Title       string
+	Description string
+	Version     string // of the program
+	Token       bool   // a token is set, and needed where Access says so
+	Cookie      string // name of the cookie of a session of the console
+}
+
+// Build describes the routes of groups. The error names each route without a
+// description and each description without a route.
+func Build(o Options, groups []Group) (*Document, error) {
+	b := builder{token: o.Token, shapes: map[string]pathTemplate{}}
+	b.doc = &Document{
+		OpenAPI: Version, Info: Info{Title: o.Title, Description: o.Description, Version: o.Version},
+		Servers: []Server{{URL: "/"}}, Tags: []Tag{}, Paths: map[string]PathItem{},
+		Components: Components{Responses: map[string]*Response{}},
+	}
+	types := []Type{errorType}
+	var faults []error
+	for _, g := range groups {
+		faults = append(faults, b.group(g)...)
+		for _, t := range g.Types {
+			if !slices.ContainsFunc(types, func(other Type) bool { return other.Name == t.Name }) {
+				types = append(types, t)
+			}
+		}
+	}
+	if o.Token {
+		b.doc.Components.SecuritySchemes = securitySchemes(o.Cookie)
+	}
+	var err error
+	b.doc.Components.Schemas, err = schemas(types)
+	return b.doc, errors.Join(append(faults, err)...)
+}
+
+// builder puts a document together.
+type builder struct {
+	doc    *Document
+	token  bool
+	shapes map[string]pathTemplate // of the paths in doc, by shape
+}
+
+func (b *builder) group(g Group) (faults []error) {
+	described := maps.Clone(g.Operations)
+	for _, r := range g.Routes {
+		operations := described[key(r)]
+		delete(described, key(r))
+		if len(operations) == 0 && !slices.Contains(g.Refused, key(r)) {
+			faults = append(faults, fmt.Errorf("the route %s has no description", key(r)))
+		}
+		for _, op := range operations {
+			if op.Path == "" {
+				op.Path = r.Path
+			}
+			op.Path = g.Prefix + op.Path
+			op.Tags = []string{g.Name}
+			b.add(methodField(r.Method), op)
+		}
+	}
+	for name := range described {
+		faults = append(faults, fmt.Errorf("there is no route %s, but a description", name))
+	}
+	for _, name := range g.Refused {
+		if !slices.ContainsFunc(g.Routes, func(r server.Route) bool { return key(r) == name }) {
+			faults = append(faults, fmt.Errorf("there is no route %s to be refused", name))
+		}
+	}
+	if len(g.Routes) > 0 {
+		b.doc.Tags = append(b.doc.Tags, Tag{Name: g.Name, Description: g.Description})
+	}
+	return faults
+}
+
+// add puts an operation under its path. OpenAPI takes templates that differ in the names
+// of parameters for one path, so a second one gets the names of the first. Of two
+// operations with one method there, which differ in a regular expression only, the first
+// stays and names the second.
+func (b *builder) add(method string, op Operation) {
+	t := template(op.Path)
+	if first, ok := b.shapes[t.shape]; ok {
+		t = first
+	} else {
+		b.shapes[t.shape] = t
+		b.doc.Paths[t.path] = PathItem{}
+	}
+	item := b.doc.Paths[t.path]
+	if same := item[method]; same != nil {
+		same.Description += " Other values of the parameters are handled by the route " + op.Path + "."
+		return
+	}
+	op.Parameters = parameters(t, op.Parameters)
+	described := op.Responses
+	op.Responses = map[string]*Response{}
+	maps.Copy(op.Responses, described) // the table stays as it is
+	b.secure(&op)
+	b.refer(&op, op.Problems)
+	item[method] = &op
+}
+
+// parameters are those of a path and those of its description. What that says of a
+// parameter of the path replaces what the template says.
+func parameters(t pathTemplate, described []Parameter) []Parameter {
+	all := slices.Clone(t.params)
+	for _, p := range described {
+		p.Required = p.Required || p.In == "path"
+		at := slices.IndexFunc(all, func(other Parameter) bool { return other.In == p.In && other.Name == p.Name })
+		if at < 0 {
+			all = append(all, p)
+		} else {
+			all[at] = p
+		}
+	}
+	return all
+}
+
+// Names of the security schemes.
+const (
+	tokenScheme       = "token"
+	sessionScheme     = "session"
+	subprotocolScheme = "subprotocol"
+)
+
+func securitySchemes(cookie string) map[string]SecurityScheme {
+	return map[string]SecurityScheme{
+		tokenScheme:   {Type: "http", Scheme: "bearer", Description: "The token of -token-file."},
+		sessionScheme: {Type: "apiKey", In: "cookie", Name: cookie, Description: "A session of the console, begun at its login; it counts only for pages of this server."},
+		subprotocolScheme: {
+			Type: "apiKey", In: "header", Name: "Sec-WebSocket-Protocol",
+			Description: "The token in the handshake of a WebSocket, as bearer.TOKEN, or in base64url as bearer64.TOKEN.",
+		},
+	}
+}
+
+// secure adds what the access to an operation needs, and the responses to those who
+// have it not.
+func (b *builder) secure(op *Operation) {
+	if op.Access == SameSite || op.Access == Write || op.Access == Handshake {
+		b.refer(op, []int{http.StatusForbidden})
+	}
+	if !b.token || op.Access == Open || op.Access == SameSite {
+		return
+	}
+	op.Security = []map[string][]string{{tokenScheme: {}}, {sessionScheme: {}}}
+	if op.Access == Handshake {
+		op.Security = append(op.Security, map[string][]string{subprotocolScheme: {}})
+	}
+	b.refer(op, []int{http.StatusUnauthorized, http.StatusForbidden})
+}
