@@ -80,7 +80,7 @@ func TestFileRefused(t *testing.T) {
 		"[tasks.a]\nargv = [\"x\"]\nArgv = [\"y\"]":                                     "tasks.a.Argv: unknown key; use argv",
 		"[tasks.a]\nargv = [\"x\"]\ntimeout = 0":                                        "timeout: must be greater than zero",
 		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"0s\"":                                   "timeout: must be greater than zero",
-		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"\"":                                     "timeout: \"\" is no duration",
+		"[tasks.a]\nargv = [\"x\"]\ntimeout = \"\"":                                     "timeout: \"\" is not a duration",
 		"[tasks.a]\nargv = [\"x\"]\ntimeout = true":                                     "timeout: must be a duration",
 		"[tasks.a]\nargv = [\"x\"]\nmax_output = 0":                                     "max_output: 0 is not between 1 and",
 		"[tasks.a]\nargv = [\"x\"]\nmax_output = \"1\"":                                 "max_output: must be an integer, not a string",
