@@ -13,6 +13,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/prefork"
 )
 
@@ -34,6 +35,7 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 		return runSingle(ctx, e, c)
 	}
 	log := newLogger(c, e.stderr)
+	redisdb.SetLogger(log)
 	if command == config.Serve && (c.Redis == "" || c.Store.Address != "") { // a reload passes on an address of the embedded state server
 		release, err := reserveStateServer(&c, &e)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/internal/redisdb"
 	"github.com/galeserver/gale/internal/utf8text"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/driver"
@@ -90,7 +91,9 @@ func (r *tasksRun) open(ctx context.Context, e env) (err error) {
 			return fmt.Errorf("no task store in %s: set -data, -redis or -broker as for the server", r.opt.Data)
 		}
 	}
-	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, meter.NoMeter{}, newLogger(r.opt.Config, e.stderr))
+	log := newLogger(r.opt.Config, e.stderr)
+	redisdb.SetLogger(log)
+	r.store, err = openTasksFor(ctx, r.opt.Config, commandPatience, meter.NoMeter{}, log)
 	return err
 }
 

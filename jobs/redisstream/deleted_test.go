@@ -173,7 +173,7 @@ func TestWrongType(t *testing.T) {
 	enqueueIn(t, s, "b", "b0")
 	ctx := t.Context()
 	server.Client().Set(ctx, base+"stream:a", "text", 0)
-	if _, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "a1", Name: "work", Queue: "a"}); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "delete it") {
+	if _, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "a1", Name: "work", Queue: "a"}); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "another program has written to a key") {
 		t.Errorf("Enqueue: %v", err)
 	}
 	if _, err := s.Get(ctx, "a1"); !errors.Is(err, jobs.ErrNotFound) {

@@ -42,10 +42,10 @@ func TestWarnsOfDangerousServers(t *testing.T) {
 		want     []string
 	}{
 		"no file":  {nil, []string{"no append-only file"}},
-		"no fsync": {[]string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"leaves fsync to the system"}},
+		"no fsync": {[]string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"never syncs to disk itself"}},
 		"eviction": {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, []string{"may evict tasks", "allkeys-lru"}},
 		"sound":    {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction"}, nil},
-		"secret":   {[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []string{"cannot check the configuration"}},
+		"secret":   {[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []string{"cannot read the configuration of redis"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log lines

@@ -275,7 +275,7 @@ func TestOneNodeOfACluster(t *testing.T) {
 		s := open(t, node, redisstream.Options{})
 		if err := s.Ready(t.Context()); err != nil {
 			refused++
-			if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "comma separated") {
+			if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "separated by commas") {
 				t.Error(fmt.Sprint(node, ": ", err))
 			}
 		}
