@@ -75,7 +75,7 @@ func TestCollectorJoinsTheSlots(t *testing.T) {
 	}
 }
 
-// store is a task store that answers when it is let, or not at all.
+// store is a task store that responds when the test lets it.
 type store struct {
 	calls  int
 	answer chan error // nil: at once
@@ -132,7 +132,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		}
 		readers.Wait()
 
-		// One that does not answer holds up nobody for long.
+		// A store that does not respond delays Latest only for a short time.
 		s.answer = make(chan error)
 		time.Sleep(queuesFresh)
 		began := time.Now()
@@ -151,7 +151,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 	})
 }
 
-// reporter keeps what it is told.
+// reporter records reports.
 type reporter struct {
 	mu      sync.Mutex
 	reports [][]byte

@@ -53,7 +53,7 @@ func runs(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// page fetches a page; fields are lines of the head.
+// page requests a page; fields are header lines.
 func page(t *testing.T, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -76,8 +76,8 @@ func page(t *testing.T, url string, fields ...string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// realtimeSite serves the routes of connections that live long, without a Redis. A
-// hub that leaves has come to its end before.
+// realtimeSite serves the routes of long-lived connections without Redis. If leaving is
+// true, its hub has already ended.
 func realtimeSite(t *testing.T, leaving bool) (addr string) {
 	t.Helper()
 	client, err := redisdb.Open("unix://"+t.TempDir()+"/nobody.sock", redisdb.Options{})
@@ -98,8 +98,8 @@ func realtimeSite(t *testing.T, leaving bool) (addr string) {
 	return serveRoutes(t, server.Options{}, channels.routes(access.New(access.Options{})))
 }
 
-// A fault that passes never ends an EventSource, whoever has it; one that does not
-// pass has its status. Other clients get what makes them try again.
+// After a temporary fault, an EventSource and other clients try again. A permanent fault
+// has its own status.
 func TestPassingFaults(t *testing.T) {
 	t.Parallel()
 	for name, leaving := range map[string]bool{"Redis is away": false, "the process leaves": true} {
@@ -135,8 +135,8 @@ func TestPassingFaults(t *testing.T) {
 	}
 }
 
-// A client of tus whose bytes stop coming gets a status that it does not take for
-// the end of the upload, and continues at the offset.
+// A tus client that stops sending gets a status after which it resumes at the offset and
+// does not give up.
 func TestResumableStalls(t *testing.T) {
 	t.Parallel()
 	disk := pool.New(pool.Options{})

@@ -90,7 +90,7 @@ func TestRefusedBodies(t *testing.T) {
 	}
 }
 
-// No body makes the decoder panic, and what it accepts is a task or a workflow.
+// The decoder never panics, and every body that it accepts is a task or a workflow.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		`{"task":"t","args":[1],"eta":"2030-01-01T00:00:00Z","expires":60,"timeout":"1s","max_retries":0}`,
@@ -113,7 +113,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// keys is that many keys, and the end of an object.
+// keys returns n keys and the closing brace of an object.
 func keys(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -122,7 +122,7 @@ func keys(n int) string {
 	return b.String() + "}"
 }
 
-// What is there is told from what is not, and numbers are seconds.
+// A zero value is distinguished from a missing key, and numbers are seconds.
 func TestBodyOfATask(t *testing.T) {
 	now := time.Now()
 	for body, want := range map[string]func(jobs.NewTask) bool{
@@ -146,7 +146,7 @@ func TestBodyOfATask(t *testing.T) {
 		`{"task":"t","expires":7200}`:               func(n jobs.NewTask) bool { return n.Expires.After(now.Add(time.Hour)) },
 		`{"task":"t","expires":"2h"}`:               func(n jobs.NewTask) bool { return n.Expires.After(now.Add(time.Hour)) },
 		`{"task":"t","expires":0}`:                  func(n jobs.NewTask) bool { return !n.Expires.IsZero() && n.Expires.Before(now.Add(time.Hour)) },
-		// No client means never by the first of all years.
+		// Go's zero time from a client must not mean "no time".
 		`{"task":"t","expires":"0001-01-01T00:00:00Z"}`:      func(n jobs.NewTask) bool { return !n.Expires.IsZero() && n.Expires.Before(now) },
 		`{"task":"t","eta":"2030-01-01T00:00:00.123+02:00"}`: func(n jobs.NewTask) bool { return n.RunAt.UTC().Hour() == 22 },
 	} {

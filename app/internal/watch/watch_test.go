@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// reader is a store of one task that counts how often it is asked.
+// reader is a store with one task that counts calls.
 type reader struct {
 	jobs.Reader
 	mu      sync.Mutex
@@ -76,8 +76,8 @@ func running(t *testing.T, r *reader) *Watches {
 	return w
 }
 
-// A thousand watchers cost one question for each change, the first finds the
-// current state, and when they have left nobody follows the task.
+// With a thousand watchers, each change is read once. A watcher gets the present state first.
+// After the last watcher has left, the task is no longer followed.
 func TestOneLookForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReader()
@@ -101,7 +101,7 @@ func TestOneLookForAll(t *testing.T) {
 		if n := r.questions(); n != 4 {
 			t.Errorf("the store was asked %d times for four states", n)
 		}
-		// Tried again meanwhile, it is watched anew.
+		// The task was retried, and is followed again.
 		r.change(6, jobs.StateQueued)
 		again := w.join("a")
 		synctest.Wait()
@@ -122,8 +122,8 @@ func TestOneLookForAll(t *testing.T) {
 	})
 }
 
-// Trouble with the store is waited out, a task that is gone ends the watch, and
-// so does the process.
+// Watching continues after an error of the store. It ends if the task no longer exists, and
+// when the process ends.
 func TestTroubleWhileWatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReader()
