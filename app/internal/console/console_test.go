@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// store is a task store that answers what it is told to.
+// store is a task store with given results.
 type store struct {
 	mu    sync.Mutex
 	tasks []*jobs.Task
@@ -45,14 +45,14 @@ func (s *store) looks() int {
 	return s.asked
 }
 
-// change replaces the first task by one of another state.
+// change replaces the first task by one in another state.
 func (s *store) change(state jobs.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tasks = []*jobs.Task{{ID: s.tasks[0].ID, State: state}}
 }
 
-// viewed is a page that keeps what it was sent, by type.
+// viewed is a page that records the frames it gets, by type.
 type viewed struct {
 	mu     sync.Mutex
 	frames map[string][]string
@@ -63,7 +63,7 @@ func (v *viewed) Send(ctx context.Context, m realtime.Message) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.full {
-		return context.Cause(ctx) // as a connection does that has no room
+		return context.Cause(ctx) // like a connection without room
 	}
 	var f struct{ Type string }
 	if err := json.Unmarshal(m.Data, &f); err != nil {
@@ -82,7 +82,7 @@ func (v *viewed) count(kind string) int {
 	return len(v.frames[kind])
 }
 
-// kinds is of how many parts it was told.
+// kinds returns the number of types of frames that the page has received.
 func (v *viewed) kinds() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -102,7 +102,7 @@ func (v *viewed) last(t *testing.T, kind string, into any) {
 	}
 }
 
-// running runs a Console for the time of a story, within a bubble.
+// running runs a Console during story, within a bubble.
 func running(t *testing.T, s *store, o Options, story func(c *Console)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(s, o)
@@ -117,7 +117,7 @@ func running(t *testing.T, s *store, o Options, story func(c *Console)) {
 	})
 }
 
-// pass lets time go by, and all that happens then.
+// pass lets time pass and waits until all goroutines are blocked.
 func pass(d time.Duration) {
 	time.Sleep(d) // in a bubble
 	synctest.Wait()
@@ -134,7 +134,7 @@ func TestNothingWhileThereIsNoPage(t *testing.T) {
 func TestOneLookASecondForAllPages(t *testing.T) {
 	s := &store{tasks: []*jobs.Task{{ID: "a"}}}
 	asked := map[string]int{}
-	o := Options{Ask: func(_ context.Context, page string) (int, []byte, error) {
+	o := Options{GetAdmin: func(_ context.Context, page string) (int, []byte, error) {
 		asked[page]++
 		return 200, []byte(`{"slots":[]}`), nil
 	}}
@@ -142,7 +142,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 		pages := make([]*viewed, 50)
 		for i := range pages {
 			pages[i] = &viewed{}
-			c.enter(pages[i])
+			c.addPage(pages[i])
 		}
 		pass(10*time.Second + time.Millisecond)
 		if s.looks() != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
@@ -155,7 +155,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			}
 		}
 		late := &viewed{}
-		c.enter(late)
+		c.addPage(late)
 		if late.kinds() != 3 {
 			t.Errorf("who comes late begins with %d parts", late.kinds())
 		}
@@ -165,7 +165,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			t.Errorf("a change was told %d times", late.count("tasks")-1)
 		}
 		for _, v := range append(pages, late) {
-			c.leave(v)
+			c.removePage(v)
 		}
 		before := s.looks()
 		pass(time.Minute)
@@ -173,7 +173,7 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			t.Errorf("looked %d times for nobody", s.looks()-before)
 		}
 		next := &viewed{}
-		c.enter(next)
+		c.addPage(next)
 		if next.kinds() != 0 {
 			t.Errorf("begins with what is a minute old: %d parts", next.kinds())
 		}
@@ -187,8 +187,8 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
 	running(t, &store{}, Options{}, func(c *Console) {
 		good, full := &viewed{}, &viewed{full: true}
-		c.enter(full)
-		c.enter(good)
+		c.addPage(full)
+		c.addPage(good)
 		pass(5 * time.Second)
 		if n := good.count("processes"); n < 5 {
 			t.Errorf("told %d times", n)
@@ -196,12 +196,12 @@ func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// What a page had no room for it gets when it has, also if nothing changes any more.
+// A frame for which a page had no room is sent later, even without another change.
 func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
 	s := &store{}
 	running(t, s, Options{}, func(c *Console) {
 		slow := &viewed{}
-		c.enter(slow)
+		c.addPage(slow)
 		synctest.Wait()
 		c.mu.Lock()
 		slow.full, s.tasks = true, []*jobs.Task{{ID: "late"}}
@@ -220,8 +220,7 @@ func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
 	})
 }
 
-// What takes long is done more seldom: a tenth of the time at most, but for the
-// longest pause there is.
+// If reading the state takes long, the interval grows, up to its maximum.
 func TestALookThatTakesLong(t *testing.T) {
 	for _, row := range []struct {
 		takes time.Duration
@@ -229,7 +228,7 @@ func TestALookThatTakesLong(t *testing.T) {
 	}{{500 * time.Millisecond, 21}, {4 * time.Second, 9}} {
 		s := &store{takes: row.takes}
 		running(t, s, Options{}, func(c *Console) {
-			c.enter(&viewed{})
+			c.addPage(&viewed{})
 			pass(100 * time.Second)
 		})
 		if s.looks() > row.most || s.looks() < row.most/2 {
@@ -246,7 +245,7 @@ func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
 	}
 	running(t, s, Options{}, func(c *Console) {
 		v := &viewed{}
-		c.enter(v)
+		c.addPage(v)
 		synctest.Wait()
 		var tasks tasksFrame
 		v.last(t, "tasks", &tasks)
@@ -267,33 +266,33 @@ func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
 	})
 }
 
-func answer(code int, body string, err error) func() (int, []byte, error) {
+func response(code int, body string, err error) func() (int, []byte, error) {
 	return func() (int, []byte, error) { return code, []byte(body), err }
 }
 
 func TestProblemsAreSaidWithoutTheirCauses(t *testing.T) {
 	secret := errors.New("dial 10.0.0.1: secret")
-	answers := map[string]func() (int, []byte, error){}
-	o := Options{Ask: func(_ context.Context, page string) (int, []byte, error) { return answers[page]() }}
+	responses := map[string]func() (int, []byte, error){}
+	o := Options{GetAdmin: func(_ context.Context, page string) (int, []byte, error) { return responses[page]() }}
 	for _, row := range []struct {
 		name            string
 		status, metrics func() (int, []byte, error)
 		o               Options
 		want            string
 	}{
-		{"no endpoint", nil, nil, Options{}, "see -admin"},
-		{"no answer", answer(0, "", secret), nil, o, "does not answer"},
-		{"another answer", answer(503, "{}", nil), nil, o, "does not answer"},
-		{"no figures", answer(200, "{}", nil), answer(0, "", secret), o, "figures cannot be read"},
-		{"no metrics", answer(200, "{}", nil), answer(404, "not found", nil), o, "figures cannot be read"},
-		{"bad figures", answer(200, "{}", nil), answer(200, "a{b\n", nil), o, "figures cannot be read"},
-		{"no JSON", answer(200, "<html>", nil), answer(200, "", nil), o, "does not speak like a server"},
+		{"no endpoint", nil, nil, Options{}, "set -admin"},
+		{"no answer", response(0, "", secret), nil, o, "does not respond"},
+		{"another answer", response(503, "{}", nil), nil, o, "does not respond"},
+		{"no figures", response(200, "{}", nil), response(0, "", secret), o, "metrics cannot be read"},
+		{"no metrics", response(200, "{}", nil), response(404, "not found", nil), o, "metrics cannot be read"},
+		{"bad figures", response(200, "{}", nil), response(200, "a{b\n", nil), o, "metrics cannot be read"},
+		{"no JSON", response(200, "<html>", nil), response(200, "", nil), o, "is not valid"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			answers["/status"], answers["/metrics"] = row.status, row.metrics
+			responses["/status"], responses["/metrics"] = row.status, row.metrics
 			running(t, &store{err: secret}, row.o, func(c *Console) {
 				v := &viewed{}
-				c.enter(v)
+				c.addPage(v)
 				synctest.Wait()
 				var f processesFrame
 				v.last(t, "processes", &f)
