@@ -25,7 +25,7 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// What the long run consists of: 2,000 tasks of 20 ms.
+// The tasks of the long run: 2,000 tasks of 20 ms in all.
 const (
 	singles = 1400 // over HTTP, three children accepting them
 	chains  = 60   // of three
@@ -36,8 +36,7 @@ const (
 	workerKills, serveKills, redisKills = 10, 3, 2
 )
 
-// TestE2EChaos kills workers, servers and Redis under load and counts what came
-// of it.
+// TestE2EChaos kills workers, servers and Redis under load and counts the results.
 func TestE2EChaos(t *testing.T) {
 	onEachStore(t, 5*time.Second, func(t *testing.T, s settings, store driver.Store, redis *redistest.Server) {
 		r := &chaos{t: t, store: store, redis: redis}
@@ -145,7 +144,7 @@ func (r *chaos) progress() int {
 	return len(r.accepted)
 }
 
-// postSingles posts tasks at a steady rate, each until it is accepted.
+// postSingles posts single tasks at a constant rate and repeats each until it is accepted.
 func (r *chaos) postSingles() {
 	client := &http.Client{Timeout: 5 * time.Second}
 	var all sync.WaitGroup
@@ -192,13 +191,13 @@ func (r *chaos) post(client *http.Client, id string) bool {
 	return false
 }
 
-// nap is a task of 20 ms; in a chain it gets the result of the one before as its
-// second argument.
+// nap returns a task of 20 ms. In a chain, its second argument is the result of the task
+// before it.
 func nap(id string) *tasks.Signature {
 	return &tasks.Signature{UUID: id, Name: "nap", Args: []tasks.Arg{{Type: "int64", Value: 20}}}
 }
 
-// sendWorkflows sends chains, groups and chords while the singles arrive.
+// sendWorkflows sends chains, groups and chords while postSingles runs.
 func (r *chaos) sendWorkflows() {
 	ctx := context.Background()
 	for i := range chains {
@@ -235,10 +234,10 @@ func (r *chaos) sendWorkflows() {
 	}
 }
 
-// rest spreads the workflows over the time that the singles take.
+// rest waits between workflows, so that they are spread over the duration of postSingles.
 func (r *chaos) rest() { <-time.After(time.Second * singles / rate / (chains + groups + chords)) }
 
-// persist tries until the store can do it.
+// persist calls do until it succeeds.
 func persist(t testing.TB, what string, do func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -254,7 +253,7 @@ func persist(t testing.TB, what string, do func() error) {
 	}
 }
 
-// killAll kills while tasks are being accepted, each kind evenly.
+// killAll kills processes of each kind at a constant rate while tasks are accepted.
 func (r *chaos) killAll() {
 	const total = singles + 3*chains + 10*groups + 11*chords
 	type kill struct {

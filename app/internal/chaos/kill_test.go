@@ -9,7 +9,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// awaitRunning waits until n tasks are with a worker.
+// awaitRunning waits until n tasks are running.
 func awaitRunning(t *testing.T, store driver.Store, n int) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -23,8 +23,8 @@ func awaitRunning(t *testing.T, store driver.Store, n int) {
 	t.Fatalf("no %d tasks run", n)
 }
 
-// Twenty tasks of two seconds, ten at once, take four: the worker is killed in
-// the middle of the first ten, and its successor, or another, finishes all.
+// A worker is killed while it runs the first ten of twenty tasks. Its successor, or another
+// worker, finishes all of them.
 func TestKilledWorker(t *testing.T) {
 	const ttl = 4 * time.Second
 	for _, c := range []struct {
@@ -64,8 +64,8 @@ func TestKilledWorker(t *testing.T) {
 	}
 }
 
-// A task that ends its worker is a dead letter after five of them; the others
-// in the same hands are not, and wait no longer than a respawn takes.
+// A task that has ended its worker five times becomes a dead letter. The other tasks of these
+// workers do not, and are only delayed by the restarts.
 func TestPoison(t *testing.T) {
 	onEachStore(t, 4*time.Second, func(t *testing.T, s settings, store driver.Store, _ *redistest.Server) {
 		t.Parallel()

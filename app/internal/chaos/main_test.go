@@ -27,7 +27,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// settings are what a child is told, as JSON in its environment.
+// settings are the settings of a child, which gets them as JSON in its environment.
 type settings struct {
 	Role        string // worker or serve
 	Store       string // a file, or an address of Redis
@@ -40,7 +40,7 @@ type settings struct {
 
 const settingsKey = "CHAOS_CHILD"
 
-// TestMain lets the test binary be its own children.
+// TestMain runs the test binary as a child if its environment has settings.
 func TestMain(m *testing.M) {
 	text := os.Getenv(settingsKey)
 	if text == "" {
@@ -101,8 +101,8 @@ func (s settings) open(ctx context.Context, log *slog.Logger) (driver.Store, err
 	return sqlite.Open(s.Store, sqlite.Options{LeaseTTL: s.LeaseTTL, Logger: log})
 }
 
-// tasks: nap sleeps so many milliseconds and returns them, sum takes any
-// number of results, crash ends its process.
+// tasks returns the registry: nap sleeps for ms and returns it, sum returns the number of its
+// arguments, and crash ends its process.
 func (s settings) tasks() (*jobs.Registry, error) {
 	runs := os.Stderr
 	if s.Runs != "" {
@@ -139,12 +139,11 @@ func (s settings) tasks() (*jobs.Registry, error) {
 	)
 }
 
-// child is a slot: its process is started again whenever it ends, as a master
-// would.
+// child is a slot. Its process is restarted whenever it ends.
 type child struct {
 	t      *testing.T
 	s      settings
-	file   *os.File // its descriptor 3
+	file   *os.File // passed to the process as descriptor 3; may be nil
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	starts int
@@ -160,7 +159,7 @@ func spawn(t *testing.T, s settings, file *os.File) *child {
 		defer close(c.ended)
 		for {
 			_ = c.cmd.Wait()
-			if !c.again() {
+			if !c.restart() {
 				return
 			}
 		}
@@ -169,8 +168,8 @@ func spawn(t *testing.T, s settings, file *os.File) *child {
 	return c
 }
 
-// again starts the next process, unless there shall be none.
-func (c *child) again() bool {
+// restart starts the next process. After retire it returns false.
+func (c *child) restart() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.quit {
@@ -199,14 +198,14 @@ func (c *child) start() {
 	c.starts++
 }
 
-// kill ends the process with SIGKILL; the next one starts at once.
+// kill kills the process. The next one starts at once.
 func (c *child) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.cmd.Process.Kill()
 }
 
-// retire kills the process for good.
+// retire kills the process. No other one starts.
 func (c *child) retire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -59,7 +59,7 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 		byName[f.GetName()] = f
 	}
 	own, unread := c.own.Gather()
-	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return endsWithARelease(f) || ofTheMachine(f) })
+	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return resetsOnReload(f) || ofNetworkNamespace(f) })
 	join(byName, own, master)
 	for _, s := range o.Slots {
 		families, err := slotSum(s.Reports, s.Past)
@@ -76,9 +76,9 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	return all, unread
 }
 
-// endsWithARelease reports whether a metric is a counter of the Go runtime. A reload resets
+// resetsOnReload reports whether a metric is a counter of the Go runtime. A reload resets
 // the master's, although its process stays the same.
-func endsWithARelease(f *dto.MetricFamily) bool {
+func resetsOnReload(f *dto.MetricFamily) bool {
 	return strings.HasPrefix(f.GetName(), "go_") && f.GetType() != dto.MetricType_GAUGE
 }
 

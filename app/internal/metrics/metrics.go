@@ -109,9 +109,9 @@ func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.L
 	}
 }
 
-// ofTheMachine reports whether a metric describes the network namespace. All processes
+// ofNetworkNamespace reports whether a metric describes the network namespace. All processes
 // share it, so its sum over the processes would be wrong.
-func ofTheMachine(f *dto.MetricFamily) bool {
+func ofNetworkNamespace(f *dto.MetricFamily) bool {
 	return strings.HasPrefix(f.GetName(), "process_network_")
 }
 
@@ -120,7 +120,7 @@ func report(r Reporter, g prometheus.Gatherer) error {
 	if err != nil {
 		return err
 	}
-	families = slices.DeleteFunc(families, ofTheMachine)
+	families = slices.DeleteFunc(families, ofNetworkNamespace)
 	text, err := encode(families)
 	if err != nil {
 		return err

@@ -118,8 +118,8 @@ func ready(ctx context.Context, store Store) error {
 	return r.Ready(ctx)
 }
 
-// errSilent is the reason if the store does not respond.
-var errSilent = errors.New("task store does not respond")
+// errNoResponse is the reason if the store does not respond.
+var errNoResponse = errors.New("task store does not respond")
 
 // Trouble returns why the store does not accept tasks, or nil. A store that does not respond
 // counts as ready for 15 seconds after its last response.
@@ -128,7 +128,7 @@ func (q *Queues) Trouble(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err == nil && time.Since(q.at) > readyFor {
-		return errSilent
+		return errNoResponse
 	}
 	return q.err
 }

@@ -12,7 +12,7 @@ import (
 const (
 	durationWord = 0  // first word of the histogram of durations: a word per bucket
 	sumWord      = 16 // sum of the durations, in microseconds
-	elseWord     = 17 // requests that did not fit into the table
+	overflowWord = 17 // requests that did not fit into the table
 	tableWord    = 48 // first word of the table of requests by method and code, up to the end
 )
 
@@ -58,7 +58,7 @@ func (r Requests) Count(method string, code int, took time.Duration) {
 			return
 		}
 	}
-	t[elseWord].Add(1)
+	t[overflowWord].Add(1)
 }
 
 // class returns the index of the bucket for a duration.
@@ -104,7 +104,7 @@ func requestsOf(tally []int64) map[[2]string]int64 {
 		}
 		found[[2]string{method, code}] += word & countMask
 	}
-	if n := tally[elseWord]; n > 0 {
+	if n := tally[overflowWord]; n > 0 {
 		found[[2]string{other, other}] += n
 	}
 	return found

@@ -1,4 +1,4 @@
-// Command reference writes docs/configuration.md from the flags of the server.
+// Command reference generates docs/configuration.md from the flags of the server.
 //
 //	go run ./app/internal/reference > docs/configuration.md
 package main
