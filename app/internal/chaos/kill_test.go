@@ -79,7 +79,7 @@ func TestPoison(t *testing.T) {
 		w := spawn(t, s, nil)
 		for id, task := range awaitFinal(t, store, append(slow, quick...), 30*time.Second) {
 			if task.State != jobs.StateSuccess {
-				t.Errorf("%s beside the poison: %+v", id, task)
+				t.Errorf("%s, which shared a worker with the poison task: %+v", id, task)
 			}
 		}
 		took := time.Since(began)
@@ -89,7 +89,7 @@ func TestPoison(t *testing.T) {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		t.Logf("47 tasks beside the poison ended within %v, the poison after %d workers", took.Round(10*time.Millisecond), w.starts-1)
+		t.Logf("47 other tasks ended within %v, the poison task after %d workers", took.Round(10*time.Millisecond), w.starts-1)
 		if w.starts-1 != driver.DefaultMaxLost {
 			t.Errorf("%d workers died, want %d", w.starts-1, driver.DefaultMaxLost)
 		}

@@ -22,7 +22,7 @@ type store struct {
 	depth []driver.Depth
 	err   error
 	takes time.Duration
-	asked int
+	calls int
 }
 
 func (s *store) Depth(context.Context) ([]driver.Depth, error) { return s.depth, s.err }
@@ -31,7 +31,7 @@ func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 	time.Sleep(s.takes) // in a bubble
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.calls++
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -39,10 +39,10 @@ func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 	return &jobs.Page{Tasks: s.tasks[:n], Next: int64(len(s.tasks) - n)}, nil
 }
 
-func (s *store) looks() int {
+func (s *store) reads() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked
+	return s.calls
 }
 
 // change replaces the first task by one in another state.
@@ -123,19 +123,19 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-func TestNothingWhileThereIsNoPage(t *testing.T) {
+func TestNoReadsWithoutAPage(t *testing.T) {
 	s := &store{}
 	running(t, s, Options{}, func(*Console) { pass(time.Hour) })
-	if s.looks() != 0 {
-		t.Errorf("asked %d times", s.looks())
+	if s.reads() != 0 {
+		t.Errorf("the store was read %d times", s.reads())
 	}
 }
 
-func TestOneLookASecondForAllPages(t *testing.T) {
+func TestOneReadPerSecondForAllPages(t *testing.T) {
 	s := &store{tasks: []*jobs.Task{{ID: "a"}}}
-	asked := map[string]int{}
+	requested := map[string]int{}
 	o := Options{GetAdmin: func(_ context.Context, page string) (int, []byte, error) {
-		asked[page]++
+		requested[page]++
 		return 200, []byte(`{"slots":[]}`), nil
 	}}
 	running(t, s, o, func(c *Console) {
@@ -145,11 +145,11 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 			c.addPage(pages[i])
 		}
 		pass(10*time.Second + time.Millisecond)
-		if s.looks() != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
-			t.Errorf("looked %d times, %v", s.looks(), asked)
+		if s.reads() != 11 || requested["/status"] != 11 || requested["/metrics"] != 11 {
+			t.Errorf("the store was read %d times, the admin endpoint %v", s.reads(), requested)
 		}
 		for _, v := range pages {
-			// Time goes on, so processes change; the task does not.
+			// The frame of processes contains the time, so it always changes; the task does not.
 			if v.count("processes") != 11 || v.count("tasks") != 1 || v.count("queues") != 1 {
 				t.Fatalf("frames: %d %d %d", v.count("processes"), v.count("tasks"), v.count("queues"))
 			}
@@ -157,47 +157,47 @@ func TestOneLookASecondForAllPages(t *testing.T) {
 		late := &viewed{}
 		c.addPage(late)
 		if late.kinds() != 3 {
-			t.Errorf("who comes late begins with %d parts", late.kinds())
+			t.Errorf("a page that opens later gets %d frames", late.kinds())
 		}
 		s.change(jobs.StateRunning)
 		pass(time.Second)
 		if late.count("tasks") != 2 || pages[7].count("tasks") != 2 {
-			t.Errorf("a change was told %d times", late.count("tasks")-1)
+			t.Errorf("a change was sent %d times", late.count("tasks")-1)
 		}
 		for _, v := range append(pages, late) {
 			c.removePage(v)
 		}
-		before := s.looks()
+		before := s.reads()
 		pass(time.Minute)
-		if s.looks() > before+1 {
-			t.Errorf("looked %d times for nobody", s.looks()-before)
+		if s.reads() > before+1 {
+			t.Errorf("the store was read %d times without a page", s.reads()-before)
 		}
 		next := &viewed{}
 		c.addPage(next)
 		if next.kinds() != 0 {
-			t.Errorf("begins with what is a minute old: %d parts", next.kinds())
+			t.Errorf("a new page gets data that is a minute old: %d frames", next.kinds())
 		}
 		synctest.Wait()
 		if next.kinds() != 3 {
-			t.Errorf("begins with %d parts", next.kinds())
+			t.Errorf("a new page gets %d frames", next.kinds())
 		}
 	})
 }
 
-func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
+func TestSlowPageDoesNotDelayOthers(t *testing.T) {
 	running(t, &store{}, Options{}, func(c *Console) {
 		good, full := &viewed{}, &viewed{full: true}
 		c.addPage(full)
 		c.addPage(good)
 		pass(5 * time.Second)
 		if n := good.count("processes"); n < 5 {
-			t.Errorf("told %d times", n)
+			t.Errorf("got %d frames", n)
 		}
 	})
 }
 
 // A frame for which a page had no room is sent later, even without another change.
-func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
+func TestSlowPageCatchesUp(t *testing.T) {
 	s := &store{}
 	running(t, s, Options{}, func(c *Console) {
 		slow := &viewed{}
@@ -215,13 +215,13 @@ func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
 		var f tasksFrame
 		slow.last(t, "tasks", &f)
 		if len(f.Tasks) != 1 || f.Tasks[0].ID != "late" || len(slow.frames["tasks"]) != 2 {
-			t.Errorf("shows %v, told of tasks %d times", f.Tasks, len(slow.frames["tasks"]))
+			t.Errorf("shows %v after %d frames with tasks", f.Tasks, len(slow.frames["tasks"]))
 		}
 	})
 }
 
 // If reading the state takes long, the interval grows, up to its maximum.
-func TestALookThatTakesLong(t *testing.T) {
+func TestSlowReadsAreLessFrequent(t *testing.T) {
 	for _, row := range []struct {
 		takes time.Duration
 		most  int
@@ -231,13 +231,13 @@ func TestALookThatTakesLong(t *testing.T) {
 			c.addPage(&viewed{})
 			pass(100 * time.Second)
 		})
-		if s.looks() > row.most || s.looks() < row.most/2 {
-			t.Errorf("asked %d times in 100 s for what takes %v", s.looks(), row.takes)
+		if s.reads() > row.most || s.reads() < row.most/2 {
+			t.Errorf("the store was read %d times in 100 s, at %v per read", s.reads(), row.takes)
 		}
 	}
 }
 
-func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
+func TestLongTextsAreCut(t *testing.T) {
 	long := strings.Repeat("é", 10_000)
 	s := &store{depth: []driver.Depth{{Queue: "q", Waiting: 2, Oldest: 1500 * time.Millisecond, Dead: 1, Paused: true}}}
 	for range 70 {
@@ -270,7 +270,7 @@ func response(code int, body string, err error) func() (int, []byte, error) {
 	return func() (int, []byte, error) { return code, []byte(body), err }
 }
 
-func TestProblemsAreSaidWithoutTheirCauses(t *testing.T) {
+func TestProblemsHideTheirCauses(t *testing.T) {
 	secret := errors.New("dial 10.0.0.1: secret")
 	responses := map[string]func() (int, []byte, error){}
 	o := Options{GetAdmin: func(_ context.Context, page string) (int, []byte, error) { return responses[page]() }}
@@ -281,8 +281,8 @@ func TestProblemsAreSaidWithoutTheirCauses(t *testing.T) {
 		want            string
 	}{
 		{"no endpoint", nil, nil, Options{}, "set -admin"},
-		{"no answer", response(0, "", secret), nil, o, "does not respond"},
-		{"another answer", response(503, "{}", nil), nil, o, "does not respond"},
+		{"no response", response(0, "", secret), nil, o, "does not respond"},
+		{"another status", response(503, "{}", nil), nil, o, "does not respond"},
 		{"no figures", response(200, "{}", nil), response(0, "", secret), o, "metrics cannot be read"},
 		{"no metrics", response(200, "{}", nil), response(404, "not found", nil), o, "metrics cannot be read"},
 		{"bad figures", response(200, "{}", nil), response(200, "a{b\n", nil), o, "metrics cannot be read"},

@@ -34,7 +34,7 @@ func TestFilesKeepThePolicy(t *testing.T) {
 		for _, m := range used.FindAllSubmatch(f.Body, -1) {
 			found++
 			if _, ok := files[string(m[1])]; !ok {
-				t.Errorf("%s asks for %s", name, m[1])
+				t.Errorf("%s refers to %s, which does not exist", name, m[1])
 			}
 		}
 	}

@@ -68,7 +68,7 @@ func FuzzFigures(f *testing.F) {
 		p := processesFrame{Type: "processes", Figures: map[string]*figures{}}
 		_ = p.parse(text)
 		if !json.Valid(frame(p)) {
-			t.Errorf("%q is told as %q", text, frame(p))
+			t.Errorf("%q gives the frame %q", text, frame(p))
 		}
 	})
 }

@@ -110,7 +110,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		if _, ok := q.Latest(ctx); ok {
-			t.Error("before Run: an answer")
+			t.Error("before Run: Latest returned a result")
 		}
 		go func() { ended <- q.Run(ctx) }() // ends with ctx
 		synctest.Wait()
@@ -124,7 +124,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		time.Sleep(queuesFresh)
 		var readers sync.WaitGroup
 		for range 5 {
-			readers.Go(func() { // ends with its answer
+			readers.Go(func() { // ends with the result of Latest
 				if depths, ok := q.Latest(ctx); !ok || depths[0].Waiting != 2 {
 					t.Errorf("then: %v, %v", depths, ok)
 				}

@@ -156,7 +156,7 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadStarter{Client: &jobs.Client{Tasks: noTasks}}, access.New(access.Options{})))
-	ask := func(head, body string) *http.Response {
+	request := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -172,19 +172,19 @@ func TestResumableStalls(t *testing.T) {
 		}
 		return resp
 	}
-	created := ask("POST /tus/", "Upload-Length: 10\r\nUpload-Metadata: filename YS5iaW4=\r\nContent-Length: 0\r\n\r\n")
+	created := request("POST /tus/", "Upload-Length: 10\r\nUpload-Metadata: filename YS5iaW4=\r\nContent-Length: 0\r\n\r\n")
 	if created.StatusCode != http.StatusCreated {
 		t.Fatalf("create: %d", created.StatusCode)
 	}
 	at := created.Header.Get("Location")
-	stalled := ask("PATCH "+at, "Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 10\r\n\r\n01234")
+	stalled := request("PATCH "+at, "Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 10\r\n\r\n01234")
 	if stalled.StatusCode != http.StatusServiceUnavailable || stalled.Header.Get("Retry-After") == "" || stalled.Header.Get("Tus-Resumable") == "" {
 		t.Errorf("stalled: %d %v", stalled.StatusCode, stalled.Header)
 	}
-	if found := ask("GET "+at, "\r\n"); found.Header.Get("Upload-Offset") != "5" {
+	if found := request("GET "+at, "\r\n"); found.Header.Get("Upload-Offset") != "5" {
 		t.Errorf("offset: %d %v", found.StatusCode, found.Header)
 	}
-	rest := ask("PATCH "+at, "Upload-Offset: 5\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n56789")
+	rest := request("PATCH "+at, "Upload-Offset: 5\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n56789")
 	if rest.StatusCode != http.StatusNoContent || rest.Header.Get("Upload-Offset") != "10" {
 		t.Errorf("the rest: %d %v", rest.StatusCode, rest.Header)
 	}

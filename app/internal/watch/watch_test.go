@@ -99,7 +99,7 @@ func TestOneLookForAll(t *testing.T) {
 			}
 		}
 		if n := r.questions(); n != 4 {
-			t.Errorf("the store was asked %d times for four states", n)
+			t.Errorf("the store was read %d times for four states", n)
 		}
 		// The task was retried, and is followed again.
 		r.change(6, jobs.StateQueued)
@@ -112,12 +112,12 @@ func TestOneLookForAll(t *testing.T) {
 			w.leave("a", task)
 		}
 		if !w.Watched("a") {
-			t.Error("nobody watches, though one does")
+			t.Error("the task is not watched, though a watcher is left")
 		}
 		w.leave("a", again)
 		synctest.Wait()
 		if w.Watched("a") {
-			t.Error("somebody watches whom all have left")
+			t.Error("the task is still watched after all watchers have left")
 		}
 	})
 }
