@@ -164,7 +164,7 @@ func logUploads(log *slog.Logger, s uploads.Stats) {
 func newConsole(c config.Config, description bool, store driver.Store, log *slog.Logger) *console.Console {
 	o := console.Options{Login: c.Token != "", Description: description, Logger: log}
 	if c.Admin != "" {
-		o.Ask = func(ctx context.Context, page string) (int, []byte, error) { return getAdmin(ctx, c.Admin, page) }
+		o.GetAdmin = func(ctx context.Context, page string) (int, []byte, error) { return getAdmin(ctx, c.Admin, page) }
 	}
 	return console.New(store, o)
 }

@@ -130,7 +130,7 @@ func TestConsoleWithAToken(t *testing.T) {
 	b.Expect("GET", "/console/style.css", "same-origin", "", 200)
 
 	resp, _ := b.Expect("POST", "/console/login", "same-origin", "token=guess", 403)
-	if _, text := b.Do("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "not the token") || !strings.Contains(text, `type="password"`) {
+	if _, text := b.Do("POST", "/console/login", "same-origin", "token=guess"); !strings.Contains(text, "Wrong token") || !strings.Contains(text, `type="password"`) {
 		t.Errorf("after a wrong token: %s", text)
 	}
 	if len(resp.Cookies()) != 0 {
@@ -186,8 +186,8 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 		t.Errorf("%v", codes)
 	}
 	b.Expect("POST", "/console/login", "same-origin", "token=to-be-drawn", 429)
-	if !strings.Contains(g.Log.String(), "too many guesses") {
-		t.Error("the limit is not in the log")
+	if !strings.Contains(g.Log.String(), "too many login attempts") {
+		t.Error("the log does not say so")
 	}
 }
 

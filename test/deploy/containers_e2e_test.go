@@ -70,7 +70,7 @@ func TestE2EImage(t *testing.T) {
 	environ := strings.Fields(strings.Trim(said(".OCIv1.Config.Env"), "[]"))
 	refused := inRoot(root, mountedData, true, "check")
 	refused.Env = environ
-	if out, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(out), "give -token-file, or -open") {
+	if out, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(out), "set -token-file, or -open") {
 		t.Errorf("a container without a token: %v: %s", err, out)
 	}
 	cmd := inRoot(root, mountedData, true, harness.OnFreePorts([]string{"serve"})...)

@@ -153,8 +153,8 @@ func TestNoRedisAtStart(t *testing.T) {
 	if code, _, err := harness.Get(g.URL + "/"); err != nil || code != http.StatusOK {
 		t.Errorf("GET /: %d, %v", code, err)
 	}
-	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "the task store does not accept tasks") {
-		t.Errorf("/readyz: %s", body)
+	if body := harness.AwaitReady(t, g, http.StatusServiceUnavailable); !strings.Contains(body, "task store does not accept tasks") {
+		t.Errorf("/readyz says %s", body)
 	}
 	if code, _, _, _, err := postTask(g, inspectNothing); err != nil || code != http.StatusServiceUnavailable {
 		t.Errorf("POST /tasks: %d, %v", code, err)

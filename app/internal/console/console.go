@@ -1,14 +1,13 @@
-// Package console is the page that shows what a Gale server does, and what keeps
-// it up to date.
+// Package console serves the console, a web page that shows the state of a server and is
+// updated once per second.
 //
 //	task store ──List, Depth──┐
 //	                          ├─► Console ──frames──► every open page
 //	admin endpoint ──/status, /metrics──┘  once a second, while there is a page
 //
-// A process looks once for all of its pages, and not at all while it has none.
-// What it saw goes out as frames, one for each part of the page, and only those
-// that a page does not have; one that opens gets all of them. So a page that has lost
-// its process goes on at any other, with nothing to be resumed.
+// A process reads the state once for all of its open pages, and not at all without one. It
+// sends the state in frames, one for each part of the page, and only frames that have
+// changed. A new page gets all frames, so a page can reconnect to any process.
 package console
 
 import (
@@ -24,47 +23,46 @@ import (
 )
 
 const (
-	// DefaultInterval is how often a process looks, unless that takes longer than
-	// a tenth of it.
+	// DefaultInterval is the default interval at which the state is read. It grows if
+	// reading takes longer than a tenth of it.
 	DefaultInterval = time.Second
-	// slowest is how far apart two looks are at most.
-	slowest = 10 * time.Second
-	// lookTimeout bounds one look.
-	lookTimeout = 5 * time.Second
+	// maxInterval is the longest interval.
+	maxInterval = 10 * time.Second
+	// collectTimeout is the timeout for reading the state once.
+	collectTimeout = 5 * time.Second
 )
 
-// Tasks is what a Console shows of a task store.
+// Tasks is the part of a task store that a Console reads.
 type Tasks interface {
 	driver.Gauger
 	// List is jobs.Store's.
 	List(ctx context.Context, q jobs.Query) (*jobs.Page, error)
 }
 
-// Options configure a Console. The zero value is the documented default.
+// Options configure a Console.
 type Options struct {
-	// Ask fetches a page of the master's admin endpoint, such as /status, and
-	// returns the HTTP status, too. Nil: there is none, and the page says so.
-	Ask func(ctx context.Context, page string) (code int, body []byte, err error)
-	// Login says that people log in here, and may want to log out.
+	// GetAdmin requests a page of the master's admin endpoint, such as /status, and
+	// returns the status and the body of the response. It is nil if the endpoint is off.
+	GetAdmin func(ctx context.Context, page string) (code int, body []byte, err error)
+	// Login is true if users log in, so that the page shows a button to log out.
 	Login bool
-	// Description says that the server has an OpenAPI description, which the page links.
+	// Description is true if the server has an OpenAPI description, which the page links.
 	Description bool
-	// Interval is how often a process looks. Default DefaultInterval.
+	// Interval is the interval at which the state is read. Default: DefaultInterval.
 	Interval time.Duration
-	// Logger is told, at level debug, of pages that come and go. Nil: nobody.
+	// Logger logs opened and closed pages at level debug. Default: none.
 	Logger *slog.Logger
 }
 
-// Console are the pages that are open at one process. Make one with New, and Run
-// it once.
+// Console holds the open pages of one process. Create it with New and call Run once.
 type Console struct {
 	tasks Tasks
 	opts  Options
-	first chan struct{} // there is a page, where there was none
+	first chan struct{} // capacity 1: signals that a page was opened
 
 	mu    sync.Mutex
-	pages map[viewer]frames // what each has
-	last  frames            // empty while there is no page
+	pages map[viewer]frames // frames that each page has received
+	last  frames            // latest state; empty while no page is open
 }
 
 // viewer is the WebSocket of a page.
@@ -72,7 +70,7 @@ type viewer interface {
 	Send(ctx context.Context, m realtime.Message) error
 }
 
-// New makes a Console with no pages.
+// New returns a Console without pages.
 func New(tasks Tasks, o Options) *Console {
 	o.Interval = cmp.Or(max(o.Interval, 0), DefaultInterval)
 	if o.Logger == nil {
@@ -81,7 +79,7 @@ func New(tasks Tasks, o Options) *Console {
 	return &Console{tasks: tasks, opts: o, first: make(chan struct{}, 1), pages: make(map[viewer]frames)}
 }
 
-// Run looks and tells the pages until ctx ends. It returns nil.
+// Run updates the pages until ctx is done. It returns nil.
 func (c *Console) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -93,29 +91,29 @@ func (c *Console) Run(ctx context.Context) error {
 		}
 		for c.Len() > 0 {
 			began := time.Now()
-			c.tell(c.look(ctx))
-			// Where looking is hard, because the store or the machine is busy, it
-			// must not be what keeps them so.
-			timer.Reset(min(max(c.opts.Interval-time.Since(began), 9*time.Since(began)), slowest))
+			c.sendAll(c.collect(ctx))
+			// If the task store or the machine is busy, the console must not add to the
+			// load: it spends at most a tenth of the time on reading.
+			timer.Reset(min(max(c.opts.Interval-time.Since(began), 9*time.Since(began)), maxInterval))
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-timer.C:
 			}
 		}
-		c.forget()
+		c.clear()
 	}
 }
 
-// Len returns how many pages are open.
+// Len returns the number of open pages.
 func (c *Console) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pages)
 }
 
-// tell sends all pages the frames that they do not have.
-func (c *Console) tell(now frames) {
+// sendAll sends all pages the frames that they do not have.
+func (c *Console) sendAll(now frames) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = now
@@ -124,29 +122,29 @@ func (c *Console) tell(now frames) {
 	}
 }
 
-// enter shows a page what is known, and has it told of the rest.
-func (c *Console) enter(v viewer) (pages int) {
+// addPage adds a page, sends it the latest state and signals Run.
+func (c *Console) addPage(v viewer) (pages int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pages[v] = send(v, c.last, frames{})
 	select {
 	case c.first <- struct{}{}:
-	default: // Run knows already
+	default: // Run has been signalled
 	}
 	return len(c.pages)
 }
 
-// leave forgets a page.
-func (c *Console) leave(v viewer) (pages int) {
+// removePage removes a page.
+func (c *Console) removePage(v viewer) (pages int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.pages, v)
 	return len(c.pages)
 }
 
-// forget drops what was seen if there is still nobody to be shown it: the next
-// page must not begin with what is old.
-func (c *Console) forget() {
+// clear drops the latest state if no page is open, so that the next page does not get old
+// data.
+func (c *Console) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.pages) == 0 {

@@ -15,14 +15,14 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// store is a task store that answers what it is told to.
+// store is a task store with given results.
 type store struct {
 	mu    sync.Mutex
 	tasks []*jobs.Task
 	depth []driver.Depth
 	err   error
 	takes time.Duration
-	asked int
+	calls int
 }
 
 func (s *store) Depth(context.Context) ([]driver.Depth, error) { return s.depth, s.err }
@@ -31,7 +31,7 @@ func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 	time.Sleep(s.takes) // in a bubble
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.calls++
 	if s.err != nil {
 		return nil, s.err
 	}
@@ -39,20 +39,20 @@ func (s *store) List(_ context.Context, q jobs.Query) (*jobs.Page, error) {
 	return &jobs.Page{Tasks: s.tasks[:n], Next: int64(len(s.tasks) - n)}, nil
 }
 
-func (s *store) looks() int {
+func (s *store) reads() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked
+	return s.calls
 }
 
-// change replaces the first task by one of another state.
+// change replaces the first task by one in another state.
 func (s *store) change(state jobs.State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tasks = []*jobs.Task{{ID: s.tasks[0].ID, State: state}}
 }
 
-// viewed is a page that keeps what it was sent, by type.
+// viewed is a page that records the frames it gets, by type.
 type viewed struct {
 	mu     sync.Mutex
 	frames map[string][]string
@@ -63,7 +63,7 @@ func (v *viewed) Send(ctx context.Context, m realtime.Message) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.full {
-		return context.Cause(ctx) // as a connection does that has no room
+		return context.Cause(ctx) // like a connection without room
 	}
 	var f struct{ Type string }
 	if err := json.Unmarshal(m.Data, &f); err != nil {
@@ -82,7 +82,7 @@ func (v *viewed) count(kind string) int {
 	return len(v.frames[kind])
 }
 
-// kinds is of how many parts it was told.
+// kinds returns the number of types of frames that the page has received.
 func (v *viewed) kinds() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -102,7 +102,7 @@ func (v *viewed) last(t *testing.T, kind string, into any) {
 	}
 }
 
-// running runs a Console for the time of a story, within a bubble.
+// running runs a Console during story, within a bubble.
 func running(t *testing.T, s *store, o Options, story func(c *Console)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(s, o)
@@ -117,91 +117,91 @@ func running(t *testing.T, s *store, o Options, story func(c *Console)) {
 	})
 }
 
-// pass lets time go by, and all that happens then.
+// pass lets time pass and waits until all goroutines are blocked.
 func pass(d time.Duration) {
 	time.Sleep(d) // in a bubble
 	synctest.Wait()
 }
 
-func TestNothingWhileThereIsNoPage(t *testing.T) {
+func TestNoReadsWithoutAPage(t *testing.T) {
 	s := &store{}
 	running(t, s, Options{}, func(*Console) { pass(time.Hour) })
-	if s.looks() != 0 {
-		t.Errorf("asked %d times", s.looks())
+	if s.reads() != 0 {
+		t.Errorf("the store was read %d times", s.reads())
 	}
 }
 
-func TestOneLookASecondForAllPages(t *testing.T) {
+func TestOneReadPerSecondForAllPages(t *testing.T) {
 	s := &store{tasks: []*jobs.Task{{ID: "a"}}}
-	asked := map[string]int{}
-	o := Options{Ask: func(_ context.Context, page string) (int, []byte, error) {
-		asked[page]++
+	requested := map[string]int{}
+	o := Options{GetAdmin: func(_ context.Context, page string) (int, []byte, error) {
+		requested[page]++
 		return 200, []byte(`{"slots":[]}`), nil
 	}}
 	running(t, s, o, func(c *Console) {
 		pages := make([]*viewed, 50)
 		for i := range pages {
 			pages[i] = &viewed{}
-			c.enter(pages[i])
+			c.addPage(pages[i])
 		}
 		pass(10*time.Second + time.Millisecond)
-		if s.looks() != 11 || asked["/status"] != 11 || asked["/metrics"] != 11 {
-			t.Errorf("looked %d times, %v", s.looks(), asked)
+		if s.reads() != 11 || requested["/status"] != 11 || requested["/metrics"] != 11 {
+			t.Errorf("the store was read %d times, the admin endpoint %v", s.reads(), requested)
 		}
 		for _, v := range pages {
-			// Time goes on, so processes change; the task does not.
+			// The frame of processes contains the time, so it always changes; the task does not.
 			if v.count("processes") != 11 || v.count("tasks") != 1 || v.count("queues") != 1 {
 				t.Fatalf("frames: %d %d %d", v.count("processes"), v.count("tasks"), v.count("queues"))
 			}
 		}
 		late := &viewed{}
-		c.enter(late)
+		c.addPage(late)
 		if late.kinds() != 3 {
-			t.Errorf("who comes late begins with %d parts", late.kinds())
+			t.Errorf("a page that opens later gets %d frames", late.kinds())
 		}
 		s.change(jobs.StateRunning)
 		pass(time.Second)
 		if late.count("tasks") != 2 || pages[7].count("tasks") != 2 {
-			t.Errorf("a change was told %d times", late.count("tasks")-1)
+			t.Errorf("a change was sent %d times", late.count("tasks")-1)
 		}
 		for _, v := range append(pages, late) {
-			c.leave(v)
+			c.removePage(v)
 		}
-		before := s.looks()
+		before := s.reads()
 		pass(time.Minute)
-		if s.looks() > before+1 {
-			t.Errorf("looked %d times for nobody", s.looks()-before)
+		if s.reads() > before+1 {
+			t.Errorf("the store was read %d times without a page", s.reads()-before)
 		}
 		next := &viewed{}
-		c.enter(next)
+		c.addPage(next)
 		if next.kinds() != 0 {
-			t.Errorf("begins with what is a minute old: %d parts", next.kinds())
+			t.Errorf("a new page gets data that is a minute old: %d frames", next.kinds())
 		}
 		synctest.Wait()
 		if next.kinds() != 3 {
-			t.Errorf("begins with %d parts", next.kinds())
+			t.Errorf("a new page gets %d frames", next.kinds())
 		}
 	})
 }
 
-func TestAPageWithoutRoomHoldsNobodyUp(t *testing.T) {
+func TestSlowPageDoesNotDelayOthers(t *testing.T) {
 	running(t, &store{}, Options{}, func(c *Console) {
 		good, full := &viewed{}, &viewed{full: true}
-		c.enter(full)
-		c.enter(good)
+		c.addPage(full)
+		c.addPage(good)
 		pass(5 * time.Second)
 		if n := good.count("processes"); n < 5 {
-			t.Errorf("told %d times", n)
+			t.Errorf("got %d frames", n)
 		}
 	})
 }
 
-// What a page had no room for it gets when it has, also if nothing changes any more.
-func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
+// A frame for which a page had no room is sent later, even without another change.
+func TestSlowPageCatchesUp(t *testing.T) {
 	s := &store{}
 	running(t, s, Options{}, func(c *Console) {
 		slow := &viewed{}
-		c.enter(slow)
+		c.addPage(slow)
 		synctest.Wait()
 		c.mu.Lock()
 		slow.full, s.tasks = true, []*jobs.Task{{ID: "late"}}
@@ -215,30 +215,29 @@ func TestAPageThatHadNoRoomCatchesUp(t *testing.T) {
 		var f tasksFrame
 		slow.last(t, "tasks", &f)
 		if len(f.Tasks) != 1 || f.Tasks[0].ID != "late" || len(slow.frames["tasks"]) != 2 {
-			t.Errorf("shows %v, told of tasks %d times", f.Tasks, len(slow.frames["tasks"]))
+			t.Errorf("shows %v after %d frames with tasks", f.Tasks, len(slow.frames["tasks"]))
 		}
 	})
 }
 
-// What takes long is done more seldom: a tenth of the time at most, but for the
-// longest pause there is.
-func TestALookThatTakesLong(t *testing.T) {
+// If reading the state takes long, the interval grows, up to its maximum.
+func TestSlowReadsAreLessFrequent(t *testing.T) {
 	for _, row := range []struct {
 		takes time.Duration
 		most  int
 	}{{500 * time.Millisecond, 21}, {4 * time.Second, 9}} {
 		s := &store{takes: row.takes}
 		running(t, s, Options{}, func(c *Console) {
-			c.enter(&viewed{})
+			c.addPage(&viewed{})
 			pass(100 * time.Second)
 		})
-		if s.looks() > row.most || s.looks() < row.most/2 {
-			t.Errorf("asked %d times in 100 s for what takes %v", s.looks(), row.takes)
+		if s.reads() > row.most || s.reads() < row.most/2 {
+			t.Errorf("the store was read %d times in 100 s, at %v per read", s.reads(), row.takes)
 		}
 	}
 }
 
-func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
+func TestLongTextsAreCut(t *testing.T) {
 	long := strings.Repeat("é", 10_000)
 	s := &store{depth: []driver.Depth{{Queue: "q", Waiting: 2, Oldest: 1500 * time.Millisecond, Dead: 1, Paused: true}}}
 	for range 70 {
@@ -246,7 +245,7 @@ func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
 	}
 	running(t, s, Options{}, func(c *Console) {
 		v := &viewed{}
-		c.enter(v)
+		c.addPage(v)
 		synctest.Wait()
 		var tasks tasksFrame
 		v.last(t, "tasks", &tasks)
@@ -267,33 +266,33 @@ func TestTasksAreShownWithoutWhatMayBeLarge(t *testing.T) {
 	})
 }
 
-func answer(code int, body string, err error) func() (int, []byte, error) {
+func response(code int, body string, err error) func() (int, []byte, error) {
 	return func() (int, []byte, error) { return code, []byte(body), err }
 }
 
-func TestProblemsAreSaidWithoutTheirCauses(t *testing.T) {
+func TestProblemsHideTheirCauses(t *testing.T) {
 	secret := errors.New("dial 10.0.0.1: secret")
-	answers := map[string]func() (int, []byte, error){}
-	o := Options{Ask: func(_ context.Context, page string) (int, []byte, error) { return answers[page]() }}
+	responses := map[string]func() (int, []byte, error){}
+	o := Options{GetAdmin: func(_ context.Context, page string) (int, []byte, error) { return responses[page]() }}
 	for _, row := range []struct {
 		name            string
 		status, metrics func() (int, []byte, error)
 		o               Options
 		want            string
 	}{
-		{"no endpoint", nil, nil, Options{}, "see -admin"},
-		{"no answer", answer(0, "", secret), nil, o, "does not answer"},
-		{"another answer", answer(503, "{}", nil), nil, o, "does not answer"},
-		{"no figures", answer(200, "{}", nil), answer(0, "", secret), o, "figures cannot be read"},
-		{"no metrics", answer(200, "{}", nil), answer(404, "not found", nil), o, "figures cannot be read"},
-		{"bad figures", answer(200, "{}", nil), answer(200, "a{b\n", nil), o, "figures cannot be read"},
-		{"no JSON", answer(200, "<html>", nil), answer(200, "", nil), o, "does not speak like a server"},
+		{"no endpoint", nil, nil, Options{}, "set -admin"},
+		{"no response", response(0, "", secret), nil, o, "does not respond"},
+		{"another status", response(503, "{}", nil), nil, o, "does not respond"},
+		{"no figures", response(200, "{}", nil), response(0, "", secret), o, "metrics cannot be read"},
+		{"no metrics", response(200, "{}", nil), response(404, "not found", nil), o, "metrics cannot be read"},
+		{"bad figures", response(200, "{}", nil), response(200, "a{b\n", nil), o, "metrics cannot be read"},
+		{"no JSON", response(200, "<html>", nil), response(200, "", nil), o, "is not valid"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			answers["/status"], answers["/metrics"] = row.status, row.metrics
+			responses["/status"], responses["/metrics"] = row.status, row.metrics
 			running(t, &store{err: secret}, row.o, func(c *Console) {
 				v := &viewed{}
-				c.enter(v)
+				c.addPage(v)
 				synctest.Wait()
 				var f processesFrame
 				v.last(t, "processes", &f)

@@ -14,27 +14,27 @@ import (
 //go:embed page
 var embedded embed.FS
 
-// File is one of the files that the page is made of.
+// File is a file of the console.
 type File struct {
-	Type string // the content type
-	ETag string // a strong one (RFC 9110 §8.8.3), quotes included
+	Type string // content type
+	ETag string // strong ETag with quotes (RFC 9110 section 8.8.3)
 	Body []byte
 }
 
-// The files that are asked for under addresses that are not their names.
+// Names of files that handlers use.
 const (
 	PageFile  = "index.html"
 	StyleFile = "style.css"
 	LoginFile = "login.html"
-	WrongFile = "login-wrong.html" // the login, behind a wrong token
-	LateFile  = "login-late.html"  // and behind too many of them
+	WrongFile = "login-wrong.html" // login page after a wrong token
+	LateFile  = "login-late.html"  // login page after too many attempts
 )
 
-// logins are what the login says, by file.
+// logins are the messages on the login pages, by file.
 var logins = map[string]string{
 	LoginFile: "",
-	WrongFile: "This is not the token of this server.",
-	LateFile:  "Too many attempts from your address; wait a minute.",
+	WrongFile: "Wrong token.",
+	LateFile:  "Too many attempts from your address. Try again in a minute.",
 }
 
 var types = map[string]string{
@@ -44,7 +44,7 @@ var types = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// Files returns all files of the page by name.
+// Files returns all files of the console by name.
 func Files() (map[string]File, error) {
 	entries, err := fs.ReadDir(embedded, "page")
 	if err != nil {

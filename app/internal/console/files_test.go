@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// The policy of the page forbids what a browser would refuse to run: better that
-// a test says so than a page that does nothing.
+// The files contain nothing that the page's Content-Security-Policy forbids.
 func TestFilesKeepThePolicy(t *testing.T) {
 	files, err := Files()
 	if err != nil {
@@ -28,14 +27,14 @@ func TestFilesKeepThePolicy(t *testing.T) {
 			t.Errorf("%s is empty", name)
 		}
 	}
-	// What the pages ask for is there.
+	// All files that the pages refer to exist.
 	used := regexp.MustCompile(`(?:"/console/|from "\./)([a-z]+\.[a-z]+)"`)
 	found := 0
 	for name, f := range files {
 		for _, m := range used.FindAllSubmatch(f.Body, -1) {
 			found++
 			if _, ok := files[string(m[1])]; !ok {
-				t.Errorf("%s asks for %s", name, m[1])
+				t.Errorf("%s refers to %s, which does not exist", name, m[1])
 			}
 		}
 	}

@@ -12,38 +12,37 @@ import (
 // Page returns the handler of the WebSocket of one page.
 func (c *Console) Page() realtime.Handler { return page{c} }
 
-// page hears what happens to the WebSocket of one page.
+// page handles the WebSocket of one page.
 type page struct{ console *Console }
 
 func (p page) Open(conn *realtime.Conn) {
-	pages := p.console.enter(conn)
+	pages := p.console.addPage(conn)
 	p.console.opts.Logger.Debug("console opened", "client", conn.Client(), "pages", pages)
 }
 
-// Message refuses what a page has no reason to send.
+// Message closes the connection: a page sends no messages.
 func (page) Message(conn *realtime.Conn, _ realtime.Message) {
-	conn.Close(websocket.ClosePolicyViolation, "nothing is taken here")
+	conn.Close(websocket.ClosePolicyViolation, "this WebSocket accepts no messages")
 }
 
 func (p page) Closed(conn *realtime.Conn, _ int, _ string) {
-	pages := p.console.leave(conn)
+	pages := p.console.removePage(conn)
 	p.console.opts.Logger.Debug("console closed", "client", conn.Client(), "pages", pages)
 }
 
-// over is a context that has ended: what is sent with it goes where there is room
-// for it, and is dropped where there is none. A page that does not read must not
-// hold up the others.
-var over = func() context.Context {
+// ended is a context that is done. With it, Send fails at once if the connection has no room,
+// so that a slow page does not delay the others.
+var ended = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// send sends a page what it has not of now, and returns what it has then: what
-// there was no room for it is sent the next time, also if nothing changes any more.
+// send sends a page the frames of now that differ from has, and returns the frames that the
+// page then has. A frame that could not be sent is sent again the next time.
 func send(v viewer, now, has frames) frames {
 	for i, part := range now {
-		if len(part) > 0 && !bytes.Equal(part, has[i]) && v.Send(over, realtime.Message{Data: part}) == nil {
+		if len(part) > 0 && !bytes.Equal(part, has[i]) && v.Send(ended, realtime.Message{Data: part}) == nil {
 			has[i] = part
 		}
 	}

@@ -14,33 +14,32 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// processesFrame is what the master knows of its slots.
+// processesFrame holds the state and the metrics of the slots.
 type processesFrame struct {
 	Type string `json:"type"` // processes
-	// At is when it was asked, in milliseconds since 1970: rates are made of two
-	// frames, and their distance is not always a second.
+	// At is the time of the state in Unix milliseconds. The page computes rates from two
+	// frames, whose distance varies.
 	At    int64 `json:"at"`
 	Login bool  `json:"login"`
-	// Description says that the page links the OpenAPI description of the server.
+	// Description is true if the page links the OpenAPI description of the server.
 	Description bool   `json:"description"`
 	Problem     string `json:"problem,omitempty"`
-	// Status is the answer of /status as it is.
+	// Status is the body of /status.
 	Status json.RawMessage `json:"status,omitempty"`
-	// Bounds are the upper ends of the classes of durations, in seconds.
+	// Bounds are the upper bounds of the buckets of durations, in seconds.
 	Bounds  []float64           `json:"bounds"`
 	Figures map[string]*figures `json:"figures"` // by slot
-	// Clients is how many clients /broadcast has in all processes; absent if it is
-	// not known.
+	// Clients is the number of clients of /broadcast in all processes; nil if unknown.
 	Clients *float64 `json:"clients,omitempty"`
 }
 
-// figures are those of a slot on /metrics that the page plots. Counters are as
-// they are there: they never fall, and the page makes rates of them.
+// figures are the metrics of a slot that the page plots. Counters never decrease; the page
+// computes rates from them.
 type figures struct {
 	Requests  float64              `json:"requests"`
-	Errors    float64              `json:"errors"`    // requests that were answered 5xx
-	Durations []float64            `json:"durations"` // requests within each of Bounds, and all
-	Started   float64              `json:"started"`   // of its process, seconds since 1970
+	Errors    float64              `json:"errors"`    // responses with a 5xx status
+	Durations []float64            `json:"durations"` // cumulative counts for each of Bounds, and the total
+	Started   float64              `json:"started"`   // start time of the process, Unix seconds
 	Pools     map[string]poolLevel `json:"pools"`
 }
 
@@ -52,33 +51,33 @@ type poolLevel struct {
 
 func (c *Console) processes(ctx context.Context) processesFrame {
 	f := processesFrame{Type: "processes", At: time.Now().UnixMilli(), Login: c.opts.Login, Description: c.opts.Description, Bounds: []float64{}, Figures: map[string]*figures{}}
-	if c.opts.Ask == nil {
-		f.Problem = "there is no admin endpoint to be asked: see -admin"
+	if c.opts.GetAdmin == nil {
+		f.Problem = "the admin endpoint is off; set -admin to see processes and plots"
 		return f
 	}
-	status, err := c.ask(ctx, "/status")
+	status, err := c.getAdmin(ctx, "/status")
 	f.Status = status
 	if err != nil {
-		f.Problem = "the admin endpoint does not answer"
-		c.opts.Logger.Debug("console: no answer from the master", "error", err)
+		f.Problem = "the admin endpoint does not respond; check -admin"
+		c.opts.Logger.Debug("console: cannot read the admin endpoint", "error", err)
 		return f
 	}
-	text, err := c.ask(ctx, "/metrics")
+	text, err := c.getAdmin(ctx, "/metrics")
 	if err == nil {
-		err = f.read(text)
+		err = f.parse(text)
 	}
 	if err != nil {
-		f.Problem = "figures cannot be read from the admin endpoint"
-		c.opts.Logger.Debug("console: no figures", "error", err)
+		f.Problem = "metrics cannot be read from the admin endpoint"
+		c.opts.Logger.Debug("console: cannot read metrics", "error", err)
 	}
 	return f
 }
 
-// ask fetches a page that must be answered 200.
-func (c *Console) ask(ctx context.Context, page string) ([]byte, error) {
-	code, body, err := c.opts.Ask(ctx, page)
+// getAdmin requests a page of the admin endpoint. A status other than 200 is an error.
+func (c *Console) getAdmin(ctx context.Context, page string) ([]byte, error) {
+	code, body, err := c.opts.GetAdmin(ctx, page)
 	if err == nil && code != http.StatusOK {
-		err = fmt.Errorf("%s is answered %d", page, code)
+		err = fmt.Errorf("%s returned status %d", page, code)
 	}
 	if err != nil {
 		return nil, err
@@ -86,8 +85,8 @@ func (c *Console) ask(ctx context.Context, page string) ([]byte, error) {
 	return body, nil
 }
 
-// read takes what is plotted out of a page in Prometheus' text format.
-func (f *processesFrame) read(text []byte) error {
+// parse reads the plotted metrics from a page in Prometheus' text format.
+func (f *processesFrame) parse(text []byte) error {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
@@ -96,7 +95,7 @@ func (f *processesFrame) read(text []byte) error {
 	each := func(name string, take func(s *figures, m *dto.Metric)) {
 		for _, m := range families[name].GetMetric() {
 			if slot := label(m, "slot"); slot != "" {
-				take(f.of(slot), m)
+				take(f.slot(slot), m)
 			}
 		}
 	}
@@ -129,11 +128,11 @@ func (f *processesFrame) read(text []byte) error {
 	return nil
 }
 
-// durations notes a histogram; all slots have the same bounds.
+// durations stores a histogram. All slots have the same bounds.
 func (f *processesFrame) durations(s *figures, h *dto.Histogram) {
 	bounds, upTo := []float64{}, []float64{}
 	for _, b := range h.GetBucket() {
-		if b.GetUpperBound() < 1e9 { // else it is +Inf, which JSON has no word for
+		if b.GetUpperBound() < 1e9 { // JSON cannot represent the bound +Inf
 			bounds = append(bounds, b.GetUpperBound())
 			upTo = append(upTo, float64(b.GetCumulativeCount()))
 		}
@@ -142,7 +141,7 @@ func (f *processesFrame) durations(s *figures, h *dto.Histogram) {
 	f.Bounds, s.Durations = bounds, upTo
 }
 
-func (f *processesFrame) of(slot string) *figures {
+func (f *processesFrame) slot(slot string) *figures {
 	if f.Figures[slot] == nil {
 		f.Figures[slot] = &figures{Durations: []float64{}, Pools: map[string]poolLevel{}}
 	}

@@ -32,7 +32,7 @@ gale_broadcast_clients{slot="serve.1"} 4
 
 func TestFiguresOfSlots(t *testing.T) {
 	f := processesFrame{Figures: map[string]*figures{}}
-	if err := f.read([]byte(metricsPage)); err != nil {
+	if err := f.parse([]byte(metricsPage)); err != nil {
 		t.Fatal(err)
 	}
 	s := f.Figures["serve.0"]
@@ -50,10 +50,10 @@ func TestFiguresOfSlots(t *testing.T) {
 	}
 }
 
-// Without the figure the page says that it is not known, not that it is 0.
+// Without the metric, the number of clients is unknown and not 0.
 func TestUnknownNumberOfClients(t *testing.T) {
 	f := processesFrame{Figures: map[string]*figures{}}
-	if err := f.read(nil); err != nil {
+	if err := f.parse(nil); err != nil {
 		t.Fatal(err)
 	}
 	if text := frame(f); strings.Contains(string(text), "clients") {
@@ -66,9 +66,9 @@ func FuzzFigures(f *testing.F) {
 	f.Add([]byte(`gale_http_requests_total{slot="a",code="200"} NaN`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p := processesFrame{Type: "processes", Figures: map[string]*figures{}}
-		_ = p.read(text)
+		_ = p.parse(text)
 		if !json.Valid(frame(p)) {
-			t.Errorf("%q is told as %q", text, frame(p))
+			t.Errorf("%q gives the frame %q", text, frame(p))
 		}
 	})
 }

@@ -20,9 +20,9 @@ type file struct {
 	executable bool
 }
 
-// archive packs files below a folder. The order is that of their names, all
-// belong to root, and all were made at the same time: nothing tells where and
-// when it was packed.
+// archive returns a compressed tar archive of files in a folder named top. Files are sorted
+// by name, belong to root and have the modification time at, so that the archive does not
+// depend on where and when it was built.
 func archive(top string, files map[string]file, at time.Time) ([]byte, error) {
 	var out bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
@@ -50,7 +50,7 @@ func archive(top string, files map[string]file, at time.Time) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// checksums are lines for sha256sum -c.
+// checksums returns the input of "sha256sum -c" for files in a folder.
 func checksums(folder string, names []string) ([]byte, error) {
 	var lines bytes.Buffer
 	for _, name := range slices.Sorted(slices.Values(names)) {

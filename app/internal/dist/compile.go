@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// binary is a program that was built, and what the build has noted in it.
+// binary is a built program with its build information.
 type binary struct {
 	content []byte
-	version string    // of the commit: its tag, or a pseudo-version
-	time    time.Time // of the commit
-	environ []string  // what it was built with
+	version string    // tag or pseudo-version of the commit
+	time    time.Time // time of the commit
+	environ []string  // environment of the build
 }
 
-// errNoCommit is what a folder gives that is no checkout.
-var errNoCommit = errors.New("the build does not know its commit: build in a git checkout")
+// errNoCommit is the error of a build outside of a Git checkout.
+var errNoCommit = errors.New("the binary contains no commit: build in a git checkout")
 
-// compile builds the server. Nothing of this machine gets into it: no paths, no
-// C library, and no features of its processor.
+// compile builds the server. The binary does not depend on this machine: it contains no
+// paths, no C library, and no instructions of newer processors.
 func compile(ctx context.Context, arch string, environ []string) (b binary, err error) {
 	dir, err := os.MkdirTemp("", "gale-dist-")
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/galeserver/gale/demo"
 )
 
-// contents are the files of an archive by name.
+// contents returns the files of an archive by name.
 func contents(ctx context.Context, b binary) (map[string]file, error) {
 	a := demo.New()
 	p := &config.Program{Name: a.Name, Flags: a.Flags, OnUpload: a.UploadTasks[0].Name}
@@ -41,8 +41,7 @@ func contents(ctx context.Context, b binary) (map[string]file, error) {
 	return files, errors.Join(addTracked(ctx, files), addLicences(ctx, b, files))
 }
 
-// addTracked adds what the commit holds for those who run the server: its
-// documents and deployment files.
+// addTracked adds the documents and the deployment files of the commit.
 func addTracked(ctx context.Context, files map[string]file) error {
 	out, err := exec.CommandContext(ctx, "git", "ls-files", "-z", "--", "LICENSE", ":(glob)*.md", "docs", "deploy").Output()
 	if err != nil {
@@ -65,7 +64,7 @@ func addTracked(ctx context.Context, files map[string]file) error {
 	return nil
 }
 
-// licence matches the files that must go where the code goes.
+// licence matches the names of files that must be distributed together with the code.
 var licence = regexp.MustCompile(`(?i)^(licen[cs]e|copying|copyright|notice|patents)([.-].*)?$`)
 
 // addLicences adds the licences of all modules in the binary, and of Go.
@@ -103,7 +102,7 @@ func addLicences(ctx context.Context, b binary, files map[string]file) error {
 			return err
 		}
 		if len(found) == 0 {
-			return fmt.Errorf("%s has no licence that could be shipped", module)
+			return fmt.Errorf("module %s has no licence file", module)
 		}
 		for name, content := range found {
 			files["licenses/"+module+"/"+name] = file{content: content}
@@ -112,11 +111,11 @@ func addLicences(ctx context.Context, b binary, files map[string]file) error {
 	return nil
 }
 
-// licencesIn reads the licences of a module, which are at its top.
+// licencesIn reads the licence files in the root folder of a module.
 func licencesIn(dir string) (map[string][]byte, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; go mod download fetches it", err)
+		return nil, fmt.Errorf("%w; run go mod download", err)
 	}
 	found := map[string][]byte{}
 	for _, e := range entries {

@@ -1,7 +1,7 @@
-// Command dist makes what is handed out of a commit: an archive for each
-// architecture with the static binary, its manual page, completions for shells,
-// the deployment files and the licences, and a file of checksums. The same
-// commit gives the same bytes wherever it is built, with the same Go.
+// Command dist builds the release files of a commit: an archive for each architecture and a
+// file of checksums. An archive contains the static binary, its manual page, shell
+// completions, documents, deployment files and licences. Builds are reproducible: the same
+// commit and the same version of Go give the same bytes.
 //
 //	go run ./app/internal/dist [FOLDER]
 package main
@@ -16,7 +16,7 @@ import (
 	"syscall"
 )
 
-// architectures are those of Linux that are built for.
+// architectures are the values of GOARCH to build for Linux.
 var architectures = []string{"amd64", "arm64"}
 
 func main() {
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// run fills the folder and says what is in it.
+// run builds the release files into folder and prints their checksums.
 func run(ctx context.Context, folder string, environ []string, stdout io.Writer) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -57,7 +57,7 @@ func run(ctx context.Context, folder string, environ []string, stdout io.Writer)
 	return err
 }
 
-// release makes the archive for one architecture and returns its name.
+// release builds the archive for one architecture and returns its name.
 func release(ctx context.Context, folder, arch string, environ []string) (name string, err error) {
 	b, err := compile(ctx, arch, environ)
 	if err != nil {

@@ -58,7 +58,7 @@ func (c contents) Command(name string) command {
 	return c.Commands[slices.IndexFunc(c.Commands, func(v command) bool { return v.Name == name })]
 }
 
-// Synopsis returns all that may be typed behind the program's name.
+// Synopsis returns the command lines of all commands, without the program's name.
 func (c contents) Synopsis() (all []string) {
 	for _, v := range c.Commands {
 		all = append(all, v.Synopsis...)

@@ -15,10 +15,10 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// master is the value of the label slot for the master itself.
+// master is the value of the label slot for the master.
 const master = "master"
 
-// Collector answers for all processes of a server, in its master.
+// Collector gathers the metrics of all processes of a server. It runs in the master.
 type Collector struct {
 	figures func(context.Context) (prefork.Stats, error)
 	queues  *Queues
@@ -26,15 +26,15 @@ type Collector struct {
 	own     *prometheus.Registry
 }
 
-// NewCollector makes a Collector of what the master has counted. queues may be
-// nil: then nobody is asked.
+// NewCollector returns a Collector. figures returns the data that the master has. queues
+// may be nil: there are then no metrics of queues.
 func NewCollector(figures func(context.Context) (prefork.Stats, error), queues *Queues, version string) *Collector {
 	return &Collector{figures, queues, version, NewRegistry(Sources{})}
 }
 
-// Gather returns all figures, the families by name. It waits at most for ctx and
-// for the task store, see Queues. An error together with families concerns a
-// report of a child that cannot be read; without, the master has not answered.
+// Gather returns all metrics, sorted by name. It waits for the task store as described at
+// Queues, and no longer than ctx. An error together with metrics means that the report of
+// a child cannot be read. An error without metrics means that the master did not respond.
 func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	o, err := c.figures(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 		byName[f.GetName()] = f
 	}
 	own, unread := c.own.Gather()
-	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return endsWithARelease(f) || ofTheMachine(f) })
+	own = slices.DeleteFunc(own, func(f *dto.MetricFamily) bool { return resetsOnReload(f) || ofNetworkNamespace(f) })
 	join(byName, own, master)
 	for _, s := range o.Slots {
 		families, err := slotSum(s.Reports, s.MergedReport)
@@ -76,13 +76,13 @@ func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	return all, unread
 }
 
-// endsWithARelease tells the counters of the Go runtime: those of the master
-// begin anew with every reload, while its process goes on.
-func endsWithARelease(f *dto.MetricFamily) bool {
+// resetsOnReload reports whether a metric is a counter of the Go runtime. A reload resets
+// the master's, although its process stays the same.
+func resetsOnReload(f *dto.MetricFamily) bool {
 	return strings.HasPrefix(f.GetName(), "go_") && f.GetType() != dto.MetricType_GAUGE
 }
 
-// join adds a slot's families to those of all.
+// join adds the metrics of a slot to all, with the label slot.
 func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot string) { //nolint:unparam // it does not know new(slot)
 	for _, f := range families {
 		for _, m := range f.Metric {
@@ -93,41 +93,41 @@ func join(all map[string]*dto.MetricFamily, families []*dto.MetricFamily, slot s
 		switch {
 		case had == nil:
 			all[f.GetName()] = f
-		case agree(had, f): // else of another release, and soon gone
+		case agree(had, f): // else the child is of another release and will be replaced
 			had.Metric = append(had.Metric, f.Metric...)
 		}
 	}
 }
 
 var (
-	requests      = desc("gale_http_requests_total", "Requests answered.", "slot", "method", "code")
-	duration      = desc("gale_http_request_duration_seconds", "From the end of a request's head to the moment its answer was decided.", "slot")
-	connections   = desc("gale_connections", "Connections that are open now.", "slot")
-	accepted      = desc("gale_connections_accepted_total", "Connections taken from the slot's own socket.", "slot")
-	adopted       = desc("gale_connections_adopted_total", "Connections taken from the sockets of siblings that could not.", "slot")
-	acceptQueue   = desc("gale_accept_queue", "Connections that wait in the slot's socket now.", "slot")
-	slotState     = desc("gale_slot_state", "1 for the state that the slot is in.", "slot", "state")
-	processes     = desc("gale_slot_processes_total", "Processes that the slot has had.", "slot")
-	restarts      = desc("gale_slot_restarts_total", "Processes of the slot that died by themselves.", "slot")
-	hangs         = desc("gale_slot_hangs_total", "Processes of the slot that were killed because they hung.", "slot")
-	reloads       = desc("gale_reloads_total", "Reloads by what became of them: done, or refused, which changed nothing.", "outcome")
-	reloadFailed  = desc("gale_reload_failed", "1 if the last reload changed nothing or has not reached every slot.")
-	buildInfo     = desc("gale_build_info", "1, labelled with the master's release.", "version", "go")
-	storeReady    = desc("gale_task_store_ready", "1 if the task store takes tasks.")
+	requests      = desc("gale_http_requests_total", "Requests with a response.", "slot", "method", "code")
+	duration      = desc("gale_http_request_duration_seconds", "Time from the end of a request's head until its response is complete, before it is written.", "slot")
+	connections   = desc("gale_connections", "Open connections.", "slot")
+	accepted      = desc("gale_connections_accepted_total", "Connections accepted from the slot's own listener.", "slot")
+	adopted       = desc("gale_connections_adopted_total", "Connections accepted from the listeners of other slots that did not accept them.", "slot")
+	acceptQueue   = desc("gale_accept_queue", "Connections in the accept queue of the slot's listener.", "slot")
+	slotState     = desc("gale_slot_state", "1 for the present state of the slot, else 0.", "slot", "state")
+	processes     = desc("gale_slot_processes_total", "Processes started in the slot.", "slot")
+	restarts      = desc("gale_slot_restarts_total", "Processes of the slot that ended without being stopped.", "slot")
+	hangs         = desc("gale_slot_hangs_total", "Processes of the slot that were killed because they sent no heartbeat.", "slot")
+	reloads       = desc("gale_reloads_total", "Reloads by outcome: done, or refused without a change.", "outcome")
+	reloadFailed  = desc("gale_reload_failed", "1 if the last reload was refused or has not reached every slot.")
+	buildInfo     = desc("gale_build_info", "Always 1; its labels are the versions of the master and of Go.", "version", "go")
+	storeReady    = desc("gale_task_store_ready", "1 if the task store accepts tasks.")
 	queueBroken   = desc("gale_queue_broken", "1 if the task store cannot serve the queue.", "queue")
-	queuesUp      = desc("gale_queues_up", "1 if the task store said how much waits in it.")
-	queueTasks    = desc("gale_queue_tasks", "Tasks in the queue now.", "queue", "state")
-	queuePaused   = desc("gale_queue_paused", "1 if nothing is taken from the queue.", "queue")
-	oldestWaiting = desc("gale_queue_oldest_seconds", "How long the oldest task that waits has been due.", "queue")
+	queuesUp      = desc("gale_queues_up", "1 if the metrics of queues are available.")
+	queueTasks    = desc("gale_queue_tasks", "Tasks in the queue by state.", "queue", "state")
+	queuePaused   = desc("gale_queue_paused", "1 if the queue is paused.", "queue")
+	oldestWaiting = desc("gale_queue_oldest_seconds", "Time that the oldest waiting task of the queue has been due.", "queue")
 )
 
-// overview renders what the master knows.
+// overview collects the metrics that the master has of its slots.
 type overview struct {
 	prefork.Stats
 	version string
 }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (overview) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

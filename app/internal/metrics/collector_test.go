@@ -75,7 +75,7 @@ func TestCollectorJoinsTheSlots(t *testing.T) {
 	}
 }
 
-// store is a task store that answers when it is let, or not at all.
+// store is a task store that responds when the test lets it.
 type store struct {
 	calls  int
 	answer chan error // nil: at once
@@ -110,7 +110,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		if _, ok := q.Latest(ctx); ok {
-			t.Error("before Run: an answer")
+			t.Error("before Run: Latest returned a result")
 		}
 		go func() { ended <- q.Run(ctx) }() // ends with ctx
 		synctest.Wait()
@@ -124,7 +124,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		time.Sleep(queuesFresh)
 		var readers sync.WaitGroup
 		for range 5 {
-			readers.Go(func() { // ends with its answer
+			readers.Go(func() { // ends with the result of Latest
 				if depths, ok := q.Latest(ctx); !ok || depths[0].Waiting != 2 {
 					t.Errorf("then: %v, %v", depths, ok)
 				}
@@ -132,7 +132,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 		}
 		readers.Wait()
 
-		// One that does not answer holds up nobody for long.
+		// A store that does not respond delays Latest only for a short time.
 		s.answer = make(chan error)
 		time.Sleep(queuesFresh)
 		began := time.Now()
@@ -151,7 +151,7 @@ func TestQueuesAreAskedOnceASecond(t *testing.T) {
 	})
 }
 
-// reporter keeps what it is told.
+// reporter records reports.
 type reporter struct {
 	mu      sync.Mutex
 	reports [][]byte

@@ -12,20 +12,20 @@ import (
 )
 
 var (
-	longLived   = desc("gale_realtime_connections", "Connections that live long and are open now.", "kind")
-	received    = desc("gale_realtime_messages_received_total", "Messages of clients of WebSockets.")
-	sent        = desc("gale_realtime_messages_sent_total", "Messages that were written to clients; signs of life are none.", "kind")
-	tooSlow     = desc("gale_realtime_too_slow_total", "Clients that were closed since they made no room for -ws-send-timeout.", "kind")
-	gaps        = desc("gale_channel_gaps_total", "Gaps in channels: messages were lost to a process and all its subscribers, or to one client that was further behind than its channel keeps.", "lost_to")
-	lost        = desc("gale_channel_subscriptions_lost_total", "Times that Redis, which brings the messages of channels, went away.")
-	connRefused = desc("gale_connections_refused_total", "Connections that were one too many for a limit.", "limit")
-	limited     = desc("gale_limit_requests_total", "Requests whose rate is limited, by what became of them.", "outcome")
-	cached      = desc("gale_cache_requests_total", "Questions to the cache, by what became of them.", "outcome")
+	longLived   = desc("gale_realtime_connections", "Open long-lived connections.", "kind")
+	received    = desc("gale_realtime_messages_received_total", "Messages received from WebSocket clients.")
+	sent        = desc("gale_realtime_messages_sent_total", "Messages written to clients, without pings and keep-alive comments.", "kind")
+	tooSlow     = desc("gale_realtime_too_slow_total", "Slow consumers disconnected after -ws-send-timeout.", "kind")
+	gaps        = desc("gale_channel_gaps_total", "Gaps in channels: messages lost by a process and all its subscribers, or by one client that was further behind than the channel's history.", "lost_to")
+	lost        = desc("gale_channel_subscriptions_lost_total", "Lost subscriptions to Redis, which delivers the messages of channels.")
+	connRefused = desc("gale_connections_refused_total", "Connections refused because of a limit.", "limit")
+	limited     = desc("gale_limit_requests_total", "Requests to rate limiters by outcome.", "outcome")
+	cached      = desc("gale_cache_requests_total", "Requests to the cache by outcome.", "outcome")
 )
 
 type realtimeCollector struct{ counters *realtime.Counters }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (realtimeCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -43,10 +43,10 @@ func (r realtimeCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, lost, s.SubscriptionsLost)
 }
 
-// Refused counts connections over a limit. The zero value is ready.
+// Refused counts refused connections. The zero value is ready for use.
 type Refused struct{ server, client atomic.Uint64 }
 
-// ConnRefused is that of server.Meter.
+// ConnRefused implements server.Meter.
 func (r *Refused) ConnRefused(over server.Limit) {
 	if over == server.OfClient {
 		r.client.Add(1)
@@ -55,7 +55,7 @@ func (r *Refused) ConnRefused(over server.Limit) {
 	}
 }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (*Refused) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -66,7 +66,7 @@ func (r *Refused) Collect(ch chan<- prometheus.Metric) {
 
 type limitCollector struct{ *limit.Counters }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (limitCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -78,7 +78,7 @@ func (l limitCollector) Collect(ch chan<- prometheus.Metric) {
 
 type cacheCollector struct{ *cache.Counters }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (cacheCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

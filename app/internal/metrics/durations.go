@@ -11,23 +11,23 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// longBounds are the upper ends of the classes of what may take long, in seconds.
+// longBounds are the upper bounds of the buckets for long durations, in seconds.
 var longBounds = []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 
-// Uploads counts uploads and how long they took. Make one with NewUploads.
+// Uploads counts uploads and measures their duration.
 type Uploads struct {
 	uploads.Counters
 	took     *prometheus.HistogramVec
 	deferred atomic.Int64
 }
 
-// TaskDeferred counts an attempt to start the tasks of a stored file that failed.
+// TaskDeferred counts a failed attempt to start the tasks of a stored file.
 func (u *Uploads) TaskDeferred() { u.deferred.Add(1) }
 
-// NewUploads makes one that has counted nothing.
+// NewUploads returns Uploads with all counters at zero.
 func NewUploads() *Uploads {
 	return &Uploads{took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "gale_upload_duration_seconds", Help: "How long files took from their first byte to their end, by code.", Buckets: longBounds,
+		Name: "gale_upload_duration_seconds", Help: "Duration of uploads from the first byte to the end, by code.", Buckets: longBounds,
 	}, []string{"code"})}
 }
 
@@ -37,22 +37,21 @@ func (u *Uploads) FileEnded(code int, took time.Duration) {
 	u.took.WithLabelValues(strconv.Itoa(code)).Observe(took.Seconds())
 }
 
-// Tasks counts what happens to tasks and how long attempts took. Make one with
-// NewTasks.
+// Tasks counts events of tasks and measures the duration of attempts.
 type Tasks struct {
 	meter.Counters
 	took *prometheus.HistogramVec
 }
 
-// NewTasks makes one that has counted nothing.
+// NewTasks returns Tasks with all counters at zero.
 func NewTasks() *Tasks {
 	return &Tasks{took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "gale_task_duration_seconds", Help: "How long attempts at tasks took, by what they came to.", Buckets: longBounds,
+		Name: "gale_task_duration_seconds", Help: "Duration of attempts to run tasks, by outcome.", Buckets: longBounds,
 	}, []string{"task", "outcome"})}
 }
 
-// Took implements meter.Stopwatch. A worker runs only tasks that it knows, so
-// there are not many names.
+// Took implements meter.Stopwatch. The number of label values is small, because a worker
+// only runs registered tasks.
 func (t *Tasks) Took(e meter.Event, task string, took time.Duration) {
 	t.took.WithLabelValues(task, string(e)).Observe(took.Seconds())
 }

@@ -7,9 +7,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// agree reports whether two families can be added up. One that is a histogram
-// and was a summary in another release can, as a histogram that says only how
-// many there were and what they come to.
+// agree reports whether two families can be added. A metric that is a histogram now and was
+// a summary in another release can be added: the summary is converted to a histogram
+// without buckets.
 func agree(a, b *dto.MetricFamily) bool {
 	if a.GetType() == b.GetType() {
 		return true
@@ -37,9 +37,9 @@ func toHistogram(f *dto.MetricFamily) {
 	}
 }
 
-// addHistogram adds h to had. Where one of them does not have a bound that the
-// other has, what it has up to the last one before counts: too little rather
-// than too much, and no less after the next addition.
+// addHistogram adds h to had. If a bound exists in only one of them, the other contributes
+// its count up to the next lower bound. That count may be too small but never too large,
+// and no later addition decreases it.
 func addHistogram(had, h *dto.Histogram) {
 	bounds := make([]float64, 0, len(had.GetBucket()))
 	for _, b := range slices.Concat(had.GetBucket(), h.GetBucket()) {
@@ -58,7 +58,7 @@ func addHistogram(had, h *dto.Histogram) {
 	had.SampleSum = new(had.GetSampleSum() + h.GetSampleSum())
 }
 
-// upTo is how many values a histogram knows to be no larger than a bound.
+// upTo returns the number of values that are certainly not larger than bound.
 func upTo(h *dto.Histogram, bound float64) (count uint64) {
 	for _, b := range h.GetBucket() {
 		if b.GetUpperBound() <= bound {

@@ -16,8 +16,8 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// took is the report of a process whose histogram has values; no bounds make it
-// the summary of an older release.
+// took returns the report of a process with a histogram. Without bounds it is a summary, as
+// in an older release.
 func took(t testing.TB, bounds []float64, values ...float64) []byte {
 	t.Helper()
 	return process(t, 0, 0, 0, tookMetric(bounds, values))
@@ -42,7 +42,7 @@ func tookMetric(bounds, values []float64) prometheus.Metric {
 	return prometheus.MustNewConstHistogram(d, uint64(len(values)), sum, upTo, "200")
 }
 
-// long are the lines of that histogram.
+// long returns the lines of that histogram.
 func long(t testing.TB, families []*dto.MetricFamily) string {
 	t.Helper()
 	var lines strings.Builder
@@ -64,7 +64,7 @@ func TestHistogramsAddUp(t *testing.T) {
 			took(t, coarse, .5, 5), took(t, coarse, 50), took(t, coarse, .5, .5),
 			"bucket{le=\"1\"} 3\nbucket{le=\"10\"} 4\nbucket{le=\"+Inf\"} 5\nsum{code=\"200\"} 56.5\ncount{code=\"200\"} 5\n",
 		},
-		// What is not known to be no larger than 5 is not counted there.
+		// Values that may be larger than 5 are not counted in the bucket of 5.
 		"a bound more": {
 			took(t, coarse, .5, 4), took(t, fine, 4, 7), took(t, fine, 11),
 			"bucket{le=\"1\"} 1\nbucket{le=\"5\"} 2\nbucket{le=\"10\"} 4\nbucket{le=\"+Inf\"} 5\nsum{code=\"200\"} 26.5\ncount{code=\"200\"} 5\n",
@@ -85,8 +85,7 @@ func TestHistogramsAddUp(t *testing.T) {
 	}
 }
 
-// No bucket falls when a process dies or another begins, whatever bounds they
-// have.
+// No bucket decreases when a process ends or starts, whatever bounds the processes have.
 func TestHistogramsNeverFall(t *testing.T) {
 	kinds := [][]float64{{1, 10}, {1, 5, 10}, {.1, 5, 100}}
 	var past []byte
@@ -124,7 +123,7 @@ func TestHistogramsNeverFall(t *testing.T) {
 	}
 }
 
-// What a process counts by is on its registry, under these names.
+// The registry of a process has these metrics.
 func TestNames(t *testing.T) {
 	tasks, live, refused, limited, cached := NewTasks(), new(realtime.Counters), new(Refused), new(limit.Counters), new(cache.Counters)
 	g := NewRegistry(Sources{Tasks: tasks, Realtime: live, Refused: refused, Limit: limited, Cache: cached})

@@ -13,24 +13,23 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// format is that of reports: the protobuf of Prometheus, each family behind its
-// length.
+// format is the format of reports: length-delimited protobuf messages of Prometheus.
 var format = expfmt.NewFormat(expfmt.TypeProtoDelim)
 
-// maxSeries bounds the series of a family that the past of a slot tells apart.
-// What comes later is counted in one whose labels are all "other".
+// maxSeries is the largest number of series of a metric in a slot. Further series are added
+// to one whose labels all have the value "other".
 const maxSeries = 4000
 
-// notAdded are gauges that say something about a process which a sum over
-// several would not; that of the slot's current process stands for them all.
+// notAdded are gauges whose sum over several processes has no meaning. The value of the
+// slot's current process is used.
 var notAdded = []string{
 	"go_info", "go_gc_gogc_percent", "go_gc_gomemlimit_bytes", "go_sched_gomaxprocs_threads", "go_memstats_last_gc_time_seconds",
 	"process_max_fds", "process_start_time_seconds", "process_virtual_memory_max_bytes",
 }
 
-// Merge adds the last report of a process that is gone to the past of its slot:
-// its counters and sums; how many goroutines it had is no longer true of
-// anything. It is for prefork.Options. What it cannot read changes nothing.
+// Merge adds the last report of a process that has ended to the past of its slot. It adds
+// counters, histograms and summaries, but not gauges. A report that cannot be decoded is
+// ignored. Merge is a callback for prefork.Options.
 func Merge(past, last []byte) []byte {
 	s := newSum()
 	for _, text := range [][]byte{past, last} {
@@ -47,8 +46,9 @@ func Merge(past, last []byte) []byte {
 	return text
 }
 
-// slotSum is what a slot comes to: its living processes, the current one first,
-// and its past. The error is that of the first report that could not be read.
+// slotSum returns the metrics of a slot: the sum of the reports of its running processes,
+// the current one first, and of its past. The error is that of the first report that could
+// not be decoded.
 func slotSum(reports [][]byte, past []byte) ([]*dto.MetricFamily, error) {
 	s := newSum()
 	var failed error
@@ -63,19 +63,20 @@ func slotSum(reports [][]byte, past []byte) ([]*dto.MetricFamily, error) {
 	return s.sorted(), failed
 }
 
-// sum adds up families of several processes.
+// sum adds the metrics of several processes.
 type sum struct {
 	byName map[string]*family
 }
 
 type family struct {
 	*dto.MetricFamily
-	series map[string]*dto.Metric // by labels
+	series map[string]*dto.Metric // by signature of the labels
 }
 
 func newSum() *sum { return &sum{map[string]*family{}} }
 
-// add adds the families of a process that lives, or of one that is gone.
+// add adds the metrics of a process. living is false if the process has ended; its gauges
+// are then ignored.
 func (s *sum) add(families []*dto.MetricFamily, living bool) {
 	for _, f := range families {
 		switch f.GetType() {
@@ -93,7 +94,7 @@ func (s *sum) add(families []*dto.MetricFamily, living bool) {
 			s.byName[f.GetName()] = total
 		}
 		if !agree(total.MetricFamily, f) {
-			continue // another release thinks otherwise; the current process is right
+			continue // another type in another release: the current process counts
 		}
 		for _, m := range f.GetMetric() {
 			total.add(m, living)
@@ -138,19 +139,19 @@ func (f *family) add(m *dto.Metric, living bool) {
 	}
 }
 
-// signature tells series of a family apart.
+// signature returns a key that is unique for a set of labels.
 func signature(labels []*dto.LabelPair) string {
 	var b strings.Builder
 	for _, l := range labels {
 		b.WriteString(l.GetName())
-		b.WriteByte(0xff) // in no UTF-8
+		b.WriteByte(0xff) // never occurs in UTF-8
 		b.WriteString(l.GetValue())
 		b.WriteByte(0xff)
 	}
 	return b.String()
 }
 
-// sorted returns the families by name.
+// sorted returns the families, sorted by name.
 func (s *sum) sorted() []*dto.MetricFamily {
 	all := make([]*dto.MetricFamily, 0, len(s.byName))
 	for _, f := range s.byName {
@@ -171,8 +172,8 @@ func encode(families []*dto.MetricFamily) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decode reads what encode has written. It looks at lengths before it trusts
-// them, which the decoder of expfmt does not.
+// decode decodes the output of encode. Unlike the decoder of expfmt, it checks lengths before
+// it allocates memory.
 func decode(text []byte) (families []*dto.MetricFamily, err error) {
 	for len(text) > 0 {
 		message, size := protowire.ConsumeBytes(text)

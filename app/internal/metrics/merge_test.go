@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// process is the report of a process with these figures.
+// process returns the report of a process with these metrics.
 func process(t testing.TB, done, running, goroutines float64, more ...prometheus.Metric) []byte {
 	t.Helper()
 	r := prometheus.NewRegistry()
@@ -40,7 +40,7 @@ type collected func(chan<- prometheus.Metric)
 func (collected) Describe(chan<- *prometheus.Desc)      {}
 func (c collected) Collect(ch chan<- prometheus.Metric) { c(ch) }
 
-// text is how Prometheus is told of families, without comments.
+// text returns families in Prometheus' text format, without comments.
 func text(t testing.TB, families []*dto.MetricFamily) string {
 	t.Helper()
 	var all, lines strings.Builder
@@ -57,8 +57,8 @@ func text(t testing.TB, families []*dto.MetricFamily) string {
 	return lines.String()
 }
 
-// Counters add up over the living and the dead, gauges over the living; what
-// is true of one process only is the current one's.
+// Counters are added over all processes, and gauges over the running ones. For gauges in
+// notAdded, the value of the current process counts.
 func TestASlotIsTheSumOfItsProcesses(t *testing.T) {
 	past := Merge(nil, process(t, 100, 50, 1))
 	past = Merge(past, process(t, 20, 50, 2))
@@ -100,7 +100,7 @@ func TestWhatCannotBeReadChangesNothing(t *testing.T) {
 	}
 }
 
-// A family of another type than the current process says is another release's.
+// A metric whose type differs from that of the current process is ignored.
 func TestTypesThatDisagree(t *testing.T) {
 	was := prometheus.MustNewConstMetric(desc("odd_total", "Odd."), prometheus.CounterValue, 5)
 	is := prometheus.MustNewConstMetric(desc("odd_total", "Odd."), prometheus.GaugeValue, 7)
@@ -110,8 +110,8 @@ func TestTypesThatDisagree(t *testing.T) {
 	}
 }
 
-// The names of queues may come from clients: what a slot keeps of its past is
-// bounded, and the sum is right all the same.
+// Names of queues come from clients, so the number of series in a slot's past is limited. The
+// sum stays correct.
 func TestThePastIsBounded(t *testing.T) {
 	var past []byte
 	const reports, each = 6, 1000

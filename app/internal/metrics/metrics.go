@@ -1,7 +1,7 @@
-// Package metrics is what a Gale server tells Prometheus of itself.
+// Package metrics collects the metrics of all processes of a server for Prometheus.
 //
-// Figures go two ways, and neither waits for a process: the master answers
-// /metrics from memory alone.
+// Metrics reach the master in two ways. In both, the master serves /metrics from its own
+// memory and does not wait for another process:
 //
 //	request ─► Requests ──► the slot's tally, words of shared memory ─────┐
 //	                        exact, through kill -9 and reloads            │
@@ -12,9 +12,9 @@
 //	queues of the task store ─► Queues ────►│ Collector, in the master     │
 //	once a second per master                └──────────────────────────────┘
 //
-// A slot's figures are those of its living processes and the sum of those that
-// are gone, so no sum falls while the master lives: a new process counts from
-// nothing, its slot does not. The label is slot, never pid.
+// The metrics of a slot are the sums over its running processes and those that have ended.
+// A new process starts at zero, but the counters of its slot never decrease while the
+// master runs. The label is slot, never pid.
 package metrics
 
 import (
@@ -36,25 +36,25 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// publishEvery is how often a child publishes its registry.
+// publishEvery is the interval at which a child publishes its metrics.
 const publishEvery = 500 * time.Millisecond
 
-// Sources are what a child counts beside requests. The zero value of a field
-// is: it does not.
+// Sources are the counters of a child, besides those of requests. Every field may be nil.
 type Sources struct {
-	Pools   map[string]*pool.Pool // by what they are for
+	Pools   map[string]*pool.Pool // by purpose
 	Uploads *Uploads
 	Tasks   *Tasks
-	// Realtime counts connections that live long and what channels lose.
+	// Realtime counts long-lived connections and lost messages of channels.
 	Realtime *realtime.Counters
 	Refused  *Refused
-	// Limit counts what limiters of the application are asked, Cache what its cache is.
+	// Limit counts the calls of the application's rate limiters.
 	Limit *limit.Counters
+	// Cache counts the calls of the application's cache.
 	Cache *cache.Counters
 }
 
-// NewRegistry makes the registry of a process: its sources, the Go runtime and
-// what the kernel says of the process.
+// NewRegistry returns the registry of a process: its sources, and metrics of the Go
+// runtime and of the process.
 func NewRegistry(s Sources) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -82,21 +82,20 @@ func NewRegistry(s Sources) *prometheus.Registry {
 	return r
 }
 
-// Reporter takes what a process has to say of itself, as *prefork.Child does.
+// Reporter receives the encoded metrics of a process. It is implemented by *prefork.Child.
 type Reporter interface{ Report(text []byte) error }
 
-// Publish reports what g gathers, at once, every half second, and once more when
-// ctx has ended, which should be when there is nothing left to be counted. It
-// returns nil.
+// Publish reports the metrics of g immediately, every half second, and a last time when ctx
+// is done. The caller ends ctx after the last event to count. Publish returns nil.
 func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.Logger) error {
 	tick := time.NewTicker(publishEvery)
 	defer tick.Stop()
-	told := false
+	logged := false
 	publish := func() {
 		err := report(r, g)
-		if err != nil && !told && !errors.Is(err, prefork.ErrNoReports) {
-			log.Warn("metrics cannot be published", "error", err)
-			told = true
+		if err != nil && !logged && !errors.Is(err, prefork.ErrNoReports) {
+			log.Warn("cannot publish metrics, /metrics lacks those of this process", "error", err)
+			logged = true
 		}
 	}
 	for {
@@ -110,9 +109,9 @@ func Publish(ctx context.Context, r Reporter, g prometheus.Gatherer, log *slog.L
 	}
 }
 
-// ofTheMachine tells figures that a process reads of its network namespace,
-// which each of them would tell again.
-func ofTheMachine(f *dto.MetricFamily) bool {
+// ofNetworkNamespace reports whether a metric describes the network namespace. All processes
+// share it, so its sum over the processes would be wrong.
+func ofNetworkNamespace(f *dto.MetricFamily) bool {
 	return strings.HasPrefix(f.GetName(), "process_network_")
 }
 
@@ -121,7 +120,7 @@ func report(r Reporter, g prometheus.Gatherer) error {
 	if err != nil {
 		return err
 	}
-	families = slices.DeleteFunc(families, ofTheMachine)
+	families = slices.DeleteFunc(families, ofNetworkNamespace)
 	text, err := encode(families)
 	if err != nil {
 		return err

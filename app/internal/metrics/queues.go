@@ -14,43 +14,43 @@ import (
 )
 
 const (
-	// queuesFresh is how old an answer of the task store may be.
+	// queuesFresh is how long a result of the task store is used.
 	queuesFresh = time.Second
-	// queuesPatience is how long a scrape waits for it.
+	// queuesPatience is how long Latest waits for a new result.
 	queuesPatience = 700 * time.Millisecond
-	// queuesTimeout is how long the store is given to answer.
+	// queuesTimeout is the timeout of calls to the store.
 	queuesTimeout = 5 * time.Second
-	// readyFor is how long a store that does not answer counts as ready.
+	// readyFor is how long a store that does not respond still counts as ready.
 	readyFor = 15 * time.Second
 )
 
-// Store is what Queues asks, and closes.
+// Store is a task store that Queues reads and closes.
 type Store interface {
 	driver.Gauger
 	Close() error
 }
 
-// Queues asks the task store how much there is to do: when somebody wants to
-// know, at most once a second, and never twice at once.
+// Queues reads the depth of all queues from the task store. It reads only on demand, at most
+// once per second, and makes one call at a time.
 type Queues struct {
 	open func(context.Context) (Store, error)
-	asks chan struct{}
+	asks chan struct{} // capacity 1: signals Run to read the store
 
 	mu      sync.Mutex
-	depths  []driver.Depth
-	at      time.Time     // of the answer
-	err     error         // of the last question: why tasks cannot be taken
-	changed chan struct{} // closed when the store has answered, or failed
+	depths  []driver.Depth // last successful result
+	at      time.Time      // time of that result
+	err     error          // why the store did not accept tasks at the last read, or nil
+	changed chan struct{}  // closed after the next read
 }
 
-// NewQueues makes Queues of a store that open opens, which is not done until
-// somebody asks.
+// NewQueues returns Queues for the store that open opens. Run calls open when the depths are
+// needed for the first time.
 func NewQueues(open func(context.Context) (Store, error)) *Queues {
 	return &Queues{open: open, asks: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
-// Run asks the store whenever Latest wants to know, until ctx ends; then it
-// closes it and returns how that went.
+// Run reads the store for Latest until ctx is done. It then closes the store and returns the
+// error of that.
 func (q *Queues) Run(ctx context.Context) error {
 	var store Store
 	var openErr error
@@ -64,14 +64,14 @@ func (q *Queues) Run(ctx context.Context) error {
 		case <-q.asks:
 		}
 		if q.fresh() {
-			continue // whoever asked has had the answer that another one asked for
+			continue // an earlier read has served this call
 		}
 		if store == nil {
-			store, openErr = q.open(ctx) // Latest and Trouble say that it failed
+			store, openErr = q.open(ctx) // Latest and Trouble report the error
 		}
 		depths, err := depth(ctx, store)
-		answered := err == nil
-		if answered {
+		responded := err == nil
+		if responded {
 			err = ready(ctx, store)
 		}
 		q.mu.Lock()
@@ -79,7 +79,7 @@ func (q *Queues) Run(ctx context.Context) error {
 		if store == nil {
 			q.err = cmp.Or(openErr, err)
 		}
-		if answered {
+		if responded {
 			q.depths, q.at = depths, time.Now()
 		}
 		close(q.changed)
@@ -88,7 +88,7 @@ func (q *Queues) Run(ctx context.Context) error {
 	}
 }
 
-// fresh reports whether the last answer may still be given.
+// fresh reports whether the last result may still be used.
 func (q *Queues) fresh() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -104,7 +104,8 @@ func depth(ctx context.Context, store Store) ([]driver.Depth, error) {
 	return store.Depth(ctx)
 }
 
-// ready asks a store that can tell whether tasks can be taken now.
+// ready returns why the store does not accept tasks, or nil. A store without a method Ready
+// is always ready.
 func ready(ctx context.Context, store Store) error {
 	r, ok := store.(interface {
 		Ready(ctx context.Context) error
@@ -117,23 +118,22 @@ func ready(ctx context.Context, store Store) error {
 	return r.Ready(ctx)
 }
 
-// errSilent is why tasks cannot be taken if the store says nothing.
-var errSilent = errors.New("task store does not respond")
+// errNoResponse is the reason if the store does not respond.
+var errNoResponse = errors.New("task store does not respond")
 
-// Trouble returns why tasks cannot be taken, or nil. A store that is slow counts
-// as ready for 15 seconds since it last was.
+// Trouble returns why the store does not accept tasks, or nil. A store that does not respond
+// counts as ready for 15 seconds after its last response.
 func (q *Queues) Trouble(ctx context.Context) error {
 	q.Latest(ctx)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err == nil && time.Since(q.at) > readyFor {
-		return errSilent
+		return errNoResponse
 	}
 	return q.err
 }
 
-// Broken lists the queues that could not be served when the store last answered,
-// each with the reason.
+// Broken returns a reason for each queue that the store could not serve at its last response.
 func (q *Queues) Broken() (reasons []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -145,8 +145,8 @@ func (q *Queues) Broken() (reasons []string) {
 	return reasons
 }
 
-// Latest returns what the store has said, no more than a second ago. ok is
-// false if it cannot say within 700 ms, or while Run does not run.
+// Latest returns the depths of the queues, not older than a second. ok is false if the store
+// does not respond within 700 ms, or if Run is not running.
 func (q *Queues) Latest(ctx context.Context) (depths []driver.Depth, ok bool) {
 	q.mu.Lock()
 	depths, at, changed := q.depths, q.at, q.changed
@@ -156,7 +156,7 @@ func (q *Queues) Latest(ctx context.Context) (depths []driver.Depth, ok bool) {
 	}
 	select {
 	case q.asks <- struct{}{}:
-	default: // it is asked already
+	default: // Run has been signalled
 	}
 	patience := time.NewTimer(queuesPatience)
 	defer patience.Stop()
@@ -170,14 +170,14 @@ func (q *Queues) Latest(ctx context.Context) (depths []driver.Depth, ok bool) {
 	return q.depths, time.Since(q.at) < queuesFresh
 }
 
-// queueCollector renders an answer of the task store, if there is one.
+// queueCollector collects the metrics of queues.
 type queueCollector struct {
 	depths []driver.Depth
-	ok     bool
-	ready  bool // tasks can be taken
+	ok     bool // depths is valid
+	ready  bool // the store accepts tasks
 }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (queueCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

@@ -7,38 +7,38 @@ import (
 	"github.com/galeserver/gale/prefork"
 )
 
-// What the words of a slot's tally mean. This is never changed, only added to:
-// processes of two releases write to the same page.
+// Layout of the words of a slot's tally. It must not change, except for additions, because
+// processes of two releases may write to the same page.
 const (
-	durationWord = 0  // requests by duration, a word for each of bounds and one beyond
-	sumWord      = 16 // of their durations, in microseconds
-	elseWord     = 17 // requests that the table had no room for
-	tableWord    = 48 // to the end: requests by method and code
+	durationWord = 0  // first word of the histogram of durations: a word per bucket
+	sumWord      = 16 // sum of the durations, in microseconds
+	overflowWord = 17 // requests that did not fit into the table
+	tableWord    = 48 // first word of the table of requests by method and code, up to the end
 )
 
-// bounds are the upper ends of the classes of durations, in seconds.
+// bounds are the upper bounds of the buckets of durations, in seconds.
 var bounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
-// methods are those that are told apart; they stand in the table by number.
+// methods are the values of the label method. The table contains their indices.
 var methods = [...]string{"other", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
-// other is what methods and codes are called that are not told apart.
+// other is the label value for all other methods and codes.
 const other = "other"
 
-// A word of the table says what it counts in its upper 16 bits (0: nothing yet)
-// and how many there were in the others: a word that is claimed is counted in
-// with one atomic addition, whoever else does so.
+// A word of the table has its key, method and code, in the upper 16 bits (0 if it is free)
+// and its count in the lower 48 bits. After the key is set, goroutines and processes count
+// with one atomic addition.
 const (
 	countBits = 48
 	countMask = 1<<countBits - 1
 	codeBits  = 10
 )
 
-// Requests counts requests on a slot's tally, from many goroutines and
-// processes at once.
+// Requests counts requests in a slot's tally. Goroutines and processes may count
+// concurrently.
 type Requests struct{ Tally *prefork.AppCounters }
 
-// Count counts a request that was answered with a code, and how long it took.
+// Count counts a request with the status code and the duration of its response.
 func (r Requests) Count(method string, code int, took time.Duration) {
 	t := r.Tally
 	t[durationWord+class(took)].Add(1)
@@ -49,7 +49,7 @@ func (r Requests) Count(method string, code int, took time.Duration) {
 		word := &t[tableWord+at]
 		had := word.Load() >> countBits
 		if had == 0 && !word.CompareAndSwap(0, key<<countBits) {
-			had = word.Load() >> countBits // somebody was faster
+			had = word.Load() >> countBits // another one has set the key
 		} else if had == 0 {
 			had = key
 		}
@@ -58,10 +58,10 @@ func (r Requests) Count(method string, code int, took time.Duration) {
 			return
 		}
 	}
-	t[elseWord].Add(1)
+	t[overflowWord].Add(1)
 }
 
-// class is the number of the class that a duration belongs to.
+// class returns the index of the bucket for a duration.
 func class(took time.Duration) int {
 	for i, bound := range bounds {
 		if took.Seconds() <= bound {
@@ -71,8 +71,8 @@ func class(took time.Duration) int {
 	return len(bounds)
 }
 
-// keyOf packs method and code into a number from 1 to 1<<15. A code that no
-// answer of HTTP has is 0.
+// keyOf packs method and code into a number from 1 to 1<<15. A code that is not valid in HTTP
+// is stored as 0.
 func keyOf(method string, code int) int64 {
 	number := int64(0)
 	for i, m := range methods {
@@ -86,8 +86,8 @@ func keyOf(method string, code int) int64 {
 	return (number+1)<<codeBits | int64(code)
 }
 
-// requestsOf reads what Count has written: how many requests of which method
-// and code. Codes are texts since one is "other".
+// requestsOf returns the number of requests by method and code. Codes are strings, because
+// one of them is "other".
 func requestsOf(tally []int64) map[[2]string]int64 {
 	found := map[[2]string]int64{}
 	for _, word := range tally[tableWord:] {
@@ -104,14 +104,14 @@ func requestsOf(tally []int64) map[[2]string]int64 {
 		}
 		found[[2]string{method, code}] += word & countMask
 	}
-	if n := tally[elseWord]; n > 0 {
+	if n := tally[overflowWord]; n > 0 {
 		found[[2]string{other, other}] += n
 	}
 	return found
 }
 
-// durationsOf reads the histogram of durations: how many there were, their sum
-// in seconds, and how many took no longer than each of bounds.
+// durationsOf returns the histogram of durations: the number of requests, the sum in seconds,
+// and the cumulative counts by upper bound.
 func durationsOf(tally []int64) (count uint64, sum float64, upTo map[float64]uint64) {
 	upTo = map[float64]uint64{}
 	for i, bound := range bounds {

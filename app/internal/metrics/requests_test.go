@@ -58,8 +58,8 @@ func TestDurationsBeyondTheLastClass(t *testing.T) {
 	}
 }
 
-// More pairs than there is room for are counted as other: the sum stays exact,
-// whoever claims a word at the same time.
+// Pairs that do not fit into the table are counted as other. The sum is exact, even with
+// concurrent counting.
 func TestRequestsBeyondTheTable(t *testing.T) {
 	var tally prefork.AppCounters
 	const codes, clients = 60, 8

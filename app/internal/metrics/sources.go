@@ -13,25 +13,26 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	poolWorkers    = desc("gale_pool_workers", "Functions that the pool runs at once.", "pool")
-	poolRunning    = desc("gale_pool_running", "Functions that run now.", "pool")
-	poolCapacity   = desc("gale_pool_queue_capacity", "Functions that may wait for a worker.", "pool")
-	poolWaiting    = desc("gale_pool_waiting", "Functions that wait for a worker now.", "pool")
+	poolWorkers    = desc("gale_pool_workers", "Maximum number of functions that the pool runs concurrently.", "pool")
+	poolRunning    = desc("gale_pool_running", "Running functions.", "pool")
+	poolCapacity   = desc("gale_pool_queue_capacity", "Maximum number of functions that may wait for a worker.", "pool")
+	poolWaiting    = desc("gale_pool_waiting", "Functions that wait for a worker.", "pool")
 	poolDone       = desc("gale_pool_done_total", "Functions that have returned.", "pool")
 	poolPanics     = desc("gale_pool_panics_total", "Functions that panicked.", "pool")
-	poolRefused    = desc("gale_pool_refused_total", "Functions that were refused since the queue was full.", "pool")
-	poolAbandoned  = desc("gale_pool_abandoned_total", "Functions whose caller left while they waited.", "pool")
-	uploadsRunning = desc("gale_uploads_running", "Files that are being received now.")
-	uploadBytes    = desc("gale_upload_bytes_total", "Bytes written of uploaded files, also of those that were not stored.")
-	uploadFiles    = desc("gale_upload_files_total", "Files that were begun and have ended, by code: 200 is stored.", "code")
-	uploadDeferred = desc("gale_upload_tasks_deferred_total", "Attempts to start the tasks of a stored file that failed and will be repeated.")
-	taskEvents     = desc("gale_task_events_total", "What has happened to tasks.", "event", "task", "queue")
+	poolRefused    = desc("gale_pool_refused_total", "Functions refused because the queue was full.", "pool")
+	poolAbandoned  = desc("gale_pool_abandoned_total", "Functions that did not run because their caller stopped waiting.", "pool")
+	uploadsRunning = desc("gale_uploads_running", "Files that are being received.")
+	uploadBytes    = desc("gale_upload_bytes_total", "Bytes written for uploads, including files that were not stored.")
+	uploadFiles    = desc("gale_upload_files_total", "Finished uploads by code: 200 is stored.", "code")
+	uploadDeferred = desc("gale_upload_tasks_deferred_total", "Failed attempts to start the tasks of a stored file, which will be repeated.")
+	taskEvents     = desc("gale_task_events_total", "Events of tasks.", "event", "task", "queue")
 )
 
-// poolCollector are pools by what they are for.
+// poolCollector collects the metrics of pools, by purpose.
 type poolCollector map[string]*pool.Pool
 
-// Describe says nothing: which series there are is known when they are collected.
+// Describe implements prometheus.Collector. It describes no metrics, because the series are
+// only known when they are collected.
 func (poolCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -51,7 +52,7 @@ func (p poolCollector) Collect(ch chan<- prometheus.Metric) {
 
 type uploadCollector struct{ *Uploads }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (uploadCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -68,7 +69,7 @@ func (u uploadCollector) Collect(ch chan<- prometheus.Metric) {
 
 type taskCollector struct{ *Tasks }
 
-// Describe says nothing, see poolCollector.
+// Describe implements prometheus.Collector; see poolCollector.
 func (taskCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.

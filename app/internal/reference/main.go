@@ -1,4 +1,4 @@
-// Command reference writes docs/reference/configuration.md from the flags of the server.
+// Command reference generates docs/configuration.md from the flags of the server.
 //
 //	go run ./app/internal/reference > docs/reference/configuration.md
 package main

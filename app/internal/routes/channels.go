@@ -22,13 +22,14 @@ import (
 )
 
 const (
-	// newsChannel ends the long polls.
+	// newsChannel is the channel whose messages end long polls.
 	newsChannel = "news"
-	// signOfLife is how often an event stream says something.
-	signOfLife = 15 * time.Second
+	// keepAlive is the interval of comments in an event stream, so that proxies do not
+	// close an idle stream.
+	keepAlive = 15 * time.Second
 )
 
-// channelRoutes bring the messages of channels to clients.
+// channelRoutes are the routes of channels.
 type channelRoutes struct {
 	hub *realtime.Hub
 	bus *realtime.Bus
@@ -45,8 +46,8 @@ func (c *channelRoutes) routes(guard *access.Guard) []server.Route {
 	}
 }
 
-// channelOf is the channel that a request names. Names that begin with a dot are
-// the server's own.
+// channelOf returns the channel that a request names. Names that begin with a dot are
+// reserved for the server.
 func channelOf(ctx *fasthttp.RequestCtx) (string, error) {
 	name := server.Param(ctx, "channel")
 	if strings.HasPrefix(name, ".") {
@@ -55,8 +56,8 @@ func channelOf(ctx *fasthttp.RequestCtx) (string, error) {
 	return name, nil
 }
 
-// startOf is where a client wants to begin: behind the last event that it names
-// in a header, if it does, else behind the parameter since.
+// startOf returns the channel of a subscription and the sequence number after which it
+// starts. That number is last, the value of a header, or the parameter since.
 func startOf(ctx *fasthttp.RequestCtx, last []byte) (start realtime.Start, err error) {
 	if start.Channel, err = channelOf(ctx); err != nil {
 		return start, err
@@ -69,7 +70,7 @@ func startOf(ctx *fasthttp.RequestCtx, last []byte) (start realtime.Start, err e
 		return start, nil
 	}
 	if start.Since, err = strconv.ParseUint(since, 10, 64); err != nil {
-		return start, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("since: %q is no number of a message", since))
+		return start, server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("since: %q is not a sequence number", since))
 	}
 	return start, nil
 }
@@ -81,7 +82,7 @@ func (c *channelRoutes) publish(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	if strings.Contains(channel, ":") {
-		return server.Fail(fasthttp.StatusBadRequest, "channels with a colon are told by the server itself")
+		return server.Fail(fasthttp.StatusBadRequest, "channels with a colon are reserved for the server")
 	}
 	data, err := server.ReadAll(ctx)
 	if err != nil {
@@ -94,8 +95,8 @@ func (c *channelRoutes) publish(ctx *fasthttp.RequestCtx) error {
 	return server.WriteJSON(ctx, fasthttp.StatusOK, note{Channel: channel, Seq: seq})
 }
 
-// note is what a client is told, of a message or, with an event, of something
-// else. gap behind the number seq: what was between is lost.
+// note is a message of a channel as sent to clients, or an event. With Gap, messages
+// before the sequence number Seq were lost.
 type note struct {
 	Channel string  `json:"channel"`
 	Seq     uint64  `json:"seq"`
@@ -107,7 +108,7 @@ type note struct {
 func (n note) text() []byte {
 	text, err := json.Marshal(n)
 	if err != nil {
-		return nil // cannot be: numbers and strings
+		return nil // cannot happen: only numbers and strings
 	}
 	return text
 }
@@ -137,7 +138,7 @@ func (c *channelRoutes) socket(ctx *fasthttp.RequestCtx) error {
 	return c.hub.Upgrade(ctx, realtime.Upgrade{Handler: &subscriber{bus: c.bus, start: start}})
 }
 
-// subscriber is one client of a channel.
+// subscriber handles the WebSocket of one subscriber.
 type subscriber struct {
 	bus   *realtime.Bus
 	start realtime.Start
@@ -151,7 +152,7 @@ func (s *subscriber) Open(c *realtime.Conn) {
 }
 
 func (*subscriber) Message(c *realtime.Conn, _ realtime.Message) {
-	c.Close(websocket.ClosePolicyViolation, "nothing is taken here; POST /publish sends")
+	c.Close(websocket.ClosePolicyViolation, "this WebSocket accepts no messages; use POST /publish")
 }
 
 func (*subscriber) Closed(*realtime.Conn, int, string) {}
@@ -163,8 +164,8 @@ var eventForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	return sse("", e.Seq, e.Data)
 }}
 
-// sse is an event as in the HTML standard, §9.2.6: every line of data in a
-// field of its own, whatever ends it.
+// sse encodes a server-sent event (HTML standard, section 9.2.6). Each line of data
+// becomes a field of its own.
 func sse(event string, seq uint64, data string) []byte {
 	var b bytes.Buffer
 	if event != "" {
@@ -190,12 +191,12 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 	}
 	ctx.SetContentType(server.EventStream)
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")
-	ctx.Response.Header.Set("X-Accel-Buffering", "no") // a proxy must pass events on
+	ctx.Response.Header.Set("X-Accel-Buffering", "no") // nginx must not buffer events
 	if ctx.IsHead() {
 		return nil
 	}
 	err = c.hub.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
-		// Clients that are sent away together come back one by one.
+		// A random delay spreads the reconnects of clients after a reload.
 		if err := s.Send(fmt.Appendf(nil, "retry: %d\n\n", 500+rand.IntN(2000))); err != nil {
 			return err
 		}
@@ -205,20 +206,20 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 		if err := s.Subscribe(ctx, c.bus, start, eventForm, tell); err != nil {
 			return err
 		}
-		s.Every(signOfLife, []byte(":\n\n"))
+		s.Every(keepAlive, []byte(":\n\n"))
 		return nil
 	})
-	if reason, passing := passingFault(err); passing {
-		c.log.Debug("event stream sent away", "channel", start.Channel, "client", server.Client(ctx), "error", err)
+	if reason, temporary := temporaryFault(err); temporary {
+		c.log.Debug("event stream refused, the client will reconnect", "channel", start.Channel, "client", server.Client(ctx), "error", err)
 		ctx.SetBody(server.ComeBack(reason))
 		return nil
 	}
 	return err
 }
 
-// passingFault reports whether a stream could not begin for a reason that will
-// pass, and words it for the client.
-func passingFault(err error) (reason string, passing bool) {
+// temporaryFault reports whether err is a temporary fault, and returns the reason for the
+// client.
+func temporaryFault(err error) (reason string, temporary bool) {
 	for _, fault := range []error{upgrade.ErrLeaving, realtime.ErrAway} {
 		if errors.Is(err, fault) {
 			return fault.Error() + ", connect again", true
@@ -227,7 +228,7 @@ func passingFault(err error) (reason string, passing bool) {
 	return "", false
 }
 
-// The two parts of the response to a long poll.
+// Parts of the response to a long poll.
 const (
 	waitingText = "Waiting for data..."
 	newsText    = "New data available!"
@@ -235,9 +236,8 @@ const (
 
 var newsForm = &realtime.Form{Once: true, Encode: func(e realtime.Event) []byte { return []byte(newsText) }}
 
-// longpoll is GET /longpoll. While channels cannot be reached it waits for the
-// time alone, and a process that leaves responds at once, as it does to those that
-// wait.
+// longpoll is GET /longpoll. If the channels are not available, it only waits until the
+// time is up. A process that drains ends all long polls at once.
 func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 	wait, err := server.QueryDuration(ctx, "s", 10*time.Second, maxWait)
 	if err != nil {
@@ -254,7 +254,7 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 		}
 		s.Goodbye([]byte(newsText))
 		if err := s.Subscribe(ctx, c.bus, realtime.Start{Channel: newsChannel}, newsForm, nil); err != nil {
-			c.log.Warn("long poll without news", "error", err)
+			c.log.Warn("long poll cannot subscribe to the channel, it ends when its time is up", "channel", newsChannel, "error", err)
 		}
 		s.After(wait, func() { _ = s.Finish([]byte(newsText)) })
 		return nil

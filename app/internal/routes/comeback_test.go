@@ -53,7 +53,7 @@ func runs(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// page fetches a page; fields are lines of the head.
+// page requests a page; fields are header lines.
 func page(t *testing.T, url string, fields ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -76,8 +76,8 @@ func page(t *testing.T, url string, fields ...string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// realtimeSite serves the routes of connections that live long, without a Redis. A
-// hub that leaves has come to its end before.
+// realtimeSite serves the routes of long-lived connections without Redis. If leaving is
+// true, its hub has already ended.
 func realtimeSite(t *testing.T, leaving bool) (addr string) {
 	t.Helper()
 	client, err := redisdb.Open("unix://"+t.TempDir()+"/nobody.sock", redisdb.Options{})
@@ -98,8 +98,8 @@ func realtimeSite(t *testing.T, leaving bool) (addr string) {
 	return serveRoutes(t, server.Options{}, channels.routes(access.New(access.Options{})))
 }
 
-// A fault that passes never ends an EventSource, whoever has it; one that does not
-// pass has its status. Other clients get what makes them try again.
+// After a temporary fault, an EventSource and other clients try again. A permanent fault
+// has its own status.
 func TestPassingFaults(t *testing.T) {
 	t.Parallel()
 	for name, leaving := range map[string]bool{"Redis is away": false, "the process leaves": true} {
@@ -135,8 +135,8 @@ func TestPassingFaults(t *testing.T) {
 	}
 }
 
-// A client of tus whose bytes stop coming gets a status that it does not take for
-// the end of the upload, and continues at the offset.
+// A tus client that stops sending gets a status after which it resumes at the offset and
+// does not give up.
 func TestResumableStalls(t *testing.T) {
 	t.Parallel()
 	disk := pool.New(pool.Options{})
@@ -156,7 +156,7 @@ func TestResumableStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := serveRoutes(t, server.Options{ReadTimeout: 300 * time.Millisecond}, resumableRoutes(resumable, &UploadStarter{Client: &jobs.Client{Tasks: noTasks}}, access.New(access.Options{})))
-	ask := func(head, body string) *http.Response {
+	request := func(head, body string) *http.Response {
 		t.Helper()
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -172,19 +172,19 @@ func TestResumableStalls(t *testing.T) {
 		}
 		return resp
 	}
-	created := ask("POST /tus/", "Upload-Length: 10\r\nUpload-Metadata: filename YS5iaW4=\r\nContent-Length: 0\r\n\r\n")
+	created := request("POST /tus/", "Upload-Length: 10\r\nUpload-Metadata: filename YS5iaW4=\r\nContent-Length: 0\r\n\r\n")
 	if created.StatusCode != http.StatusCreated {
 		t.Fatalf("create: %d", created.StatusCode)
 	}
 	at := created.Header.Get("Location")
-	stalled := ask("PATCH "+at, "Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 10\r\n\r\n01234")
+	stalled := request("PATCH "+at, "Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 10\r\n\r\n01234")
 	if stalled.StatusCode != http.StatusServiceUnavailable || stalled.Header.Get("Retry-After") == "" || stalled.Header.Get("Tus-Resumable") == "" {
 		t.Errorf("stalled: %d %v", stalled.StatusCode, stalled.Header)
 	}
-	if found := ask("GET "+at, "\r\n"); found.Header.Get("Upload-Offset") != "5" {
+	if found := request("GET "+at, "\r\n"); found.Header.Get("Upload-Offset") != "5" {
 		t.Errorf("offset: %d %v", found.StatusCode, found.Header)
 	}
-	rest := ask("PATCH "+at, "Upload-Offset: 5\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n56789")
+	rest := request("PATCH "+at, "Upload-Offset: 5\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: 5\r\n\r\n56789")
 	if rest.StatusCode != http.StatusNoContent || rest.Header.Get("Upload-Offset") != "10" {
 		t.Errorf("the rest: %d %v", rest.StatusCode, rest.Header)
 	}

@@ -18,20 +18,19 @@ import (
 const (
 	consolePath = "/console"
 	loginPath   = "/console/login"
-	// Guesses at the token that one client has, counted across all processes.
+	// Limit on login attempts of one client, over all processes.
 	guesses, guessWindow = 10, time.Minute
-	// maxLogin is the limit of the body of the form.
+	// maxLogin is the largest body of the login form, in bytes.
 	maxLogin = 8 << 10
-	// consolePolicy lets the page's own files be used, and nothing else at all. What
-	// a page of other origins may do here access decides.
+	// consolePolicy allows the console's own files and nothing else.
 	consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
-// consoleRoutes serve the console.
+// consoleRoutes are the routes of the console.
 type consoleRoutes struct {
 	guard   *access.Guard
-	prefix  string // in front of the paths here
+	prefix  string // path prefix of these routes
 	hub     *realtime.Hub
 	console *console.Console
 	files   map[string]console.File
@@ -45,8 +44,8 @@ func newConsoleRoutes(d Deps) []server.Route {
 		guard: d.Guard, prefix: d.Prefix, hub: d.Hub, console: d.Console, files: files, log: d.Logger,
 		guesses: limit.New(d.Redis, limit.Options{Name: "login", Limit: guesses, Window: guessWindow}),
 	}
-	if err != nil { // cannot be: a test reads them all
-		d.Logger.Error("console is not there", "error", err)
+	if err != nil { // cannot happen: a test reads all files
+		d.Logger.Error("console is off, its files cannot be read", "error", err)
 		return nil
 	}
 	guard := d.Guard
@@ -62,7 +61,7 @@ func newConsoleRoutes(d Deps) []server.Route {
 	}
 }
 
-// page is GET /console: the page for who may read, else the way to the login.
+// page is GET /console: the page, or a redirect to the login.
 func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
 	if _, err := c.guard.Read(&ctx.Request.Header); err != nil {
 		return c.seeOther(ctx, loginPath)
@@ -70,7 +69,7 @@ func (c *consoleRoutes) page(ctx *fasthttp.RequestCtx) error {
 	return c.send(ctx, console.PageFile, fasthttp.StatusOK)
 }
 
-// file is GET /console/{file}. Pages have addresses of their own.
+// file is GET /console/{file}, except for HTML pages, which have routes of their own.
 func (c *consoleRoutes) file(ctx *fasthttp.RequestCtx) error {
 	name := server.Param(ctx, "file")
 	if _, ok := c.files[name]; !ok || strings.HasSuffix(name, ".html") {
@@ -79,13 +78,13 @@ func (c *consoleRoutes) file(ctx *fasthttp.RequestCtx) error {
 	return c.send(ctx, name, fasthttp.StatusOK)
 }
 
-// style is what page and login look like.
+// style is GET /console/style.css, which the login page needs too.
 func (c *consoleRoutes) style(ctx *fasthttp.RequestCtx) error {
 	return c.send(ctx, console.StyleFile, fasthttp.StatusOK)
 }
 
-// send answers with a file of the page. A reload replaces the processes one by
-// one, so a file is asked for again each time: it may be of another release.
+// send responds with a file of the console. Browsers must revalidate it every time,
+// because a reload may replace it by the file of another release.
 func (c *consoleRoutes) send(ctx *fasthttp.RequestCtx, name string, status int) error {
 	f := c.files[name]
 	h := &ctx.Response.Header
@@ -120,7 +119,7 @@ func (c *consoleRoutes) login(ctx *fasthttp.RequestCtx) error {
 	return c.send(ctx, console.LoginFile, fasthttp.StatusOK)
 }
 
-// enter is POST /console/login: the token for a session.
+// enter is POST /console/login: it creates a session if the token is right.
 func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 	if !c.guard.HasToken() {
 		return c.seeOther(ctx, consolePath)
@@ -130,7 +129,7 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 		d.WriteHeader(&ctx.Response.Header)
 	}
 	if err == nil && !d.Granted {
-		c.log.Warn("console: too many guesses at the token", "client", server.Client(ctx))
+		c.log.Warn("console: too many login attempts", "client", server.Client(ctx))
 		return c.send(ctx, console.LateFile, fasthttp.StatusTooManyRequests)
 	}
 	body, err := server.ReadAll(ctx)
@@ -142,17 +141,17 @@ func (c *consoleRoutes) enter(ctx *fasthttp.RequestCtx) error {
 		return server.Fail(fasthttp.StatusBadRequest, err.Error())
 	}
 	if !c.guard.IsToken(string(form.Peek("token"))) {
-		c.log.Warn("console: wrong token", "client", server.Client(ctx))
-		// Not 401, which would have to say how to authenticate in a field (RFC 9110 §15.5.2).
+		c.log.Warn("console: login with a wrong token", "client", server.Client(ctx))
+		// A 401 response would need WWW-Authenticate (RFC 9110 section 15.5.2).
 		return c.send(ctx, console.WrongFile, fasthttp.StatusForbidden)
 	}
-	c.log.Info("console: logged in", "client", server.Client(ctx))
+	c.log.Info("console: login", "client", server.Client(ctx))
 	ctx.Response.Header.SetCookie(c.guard.NewSession(server.Scheme(ctx), server.Link(ctx, c.prefix)))
 	return c.seeOther(ctx, consolePath)
 }
 
-// guesser is who a client is when guesses are counted: with IPv6 its network, since
-// a host draws addresses in that as it likes (RFC 8981), and has 2^64 of them.
+// guesser returns the key under which the login attempts of a client are counted. For
+// IPv6 it is the /64 network, in which a host can choose any address (RFC 8981).
 func guesser(client netip.Addr) string {
 	if network, err := client.Prefix(64); err == nil && client.Is6() {
 		return network.String()
@@ -160,14 +159,14 @@ func guesser(client netip.Addr) string {
 	return client.String()
 }
 
-// leave is POST /console/logout: this browser forgets the session.
+// leave is POST /console/logout: it removes the browser's session cookie.
 func (c *consoleRoutes) leave(ctx *fasthttp.RequestCtx) error {
 	ctx.Response.Header.SetCookie(c.guard.EndSession(server.Scheme(ctx), server.Link(ctx, c.prefix)))
 	return c.seeOther(ctx, loginPath)
 }
 
-// seeOther sends a browser to another page (RFC 9110 §15.4.4), by an address
-// without a host: whom the client asked a proxy may know better.
+// seeOther redirects a browser to another page (RFC 9110 section 15.4.4). The location has
+// no host, because the server may be behind a proxy with another host name.
 func (c *consoleRoutes) seeOther(ctx *fasthttp.RequestCtx, path string) error {
 	ctx.Response.Header.Set(fasthttp.HeaderLocation, server.Location(ctx, c.prefix+path))
 	ctx.Response.Header.Set(fasthttp.HeaderCacheControl, "no-store")

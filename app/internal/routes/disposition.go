@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// attachment is a Content-Disposition that has a file saved under its name (RFC 6266).
-// filename is for clients that do not know filename*: ASCII, without what some of
-// them read as an escape (appendix D). All others take filename*, which is exact.
+// attachment returns a Content-Disposition with which browsers save a file under its name
+// (RFC 6266). The parameter filename is for old clients: it is ASCII, without characters
+// that some of them unescape (appendix D). Other clients use filename*, which is exact.
 func attachment(filename string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || strings.ContainsRune(`"\%/`, r) {

@@ -16,8 +16,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// get is GET /upload/{directory}/{filename}, and with nothing behind the last
-// slash the list of the directory.
+// get is GET /upload/{directory}/{filename}. A path that ends with a slash lists the
+// directory.
 func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	directory, filename := path.Split(server.Param(ctx, "path"))
 	directory = strings.TrimSuffix(directory, "/")
@@ -25,7 +25,7 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	case filename == "":
 		return u.list(ctx, directory)
 	case directory == "":
-		return server.Fail(fasthttp.StatusNotFound, "no such file; the address of a list ends in a slash")
+		return server.Fail(fasthttp.StatusNotFound, "no such file; to list a directory, end the path with a slash")
 	}
 	f, err := u.store.Open(directory, filename)
 	if err != nil {
@@ -44,9 +44,8 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	return send(ctx, f, info.Size(), v)
 }
 
-// describe says what a file is to a browser: something to be saved, whatever it
-// holds. It came from a stranger, and on this origin it could do what the
-// console can.
+// describe sets header fields with which browsers save a file and do not display it. An
+// uploaded HTML page would otherwise run scripts on the origin of the console.
 func describe(h *fasthttp.ResponseHeader, filename string) {
 	kind := inline[strings.ToLower(path.Ext(filename))]
 	if kind == "" {
@@ -56,12 +55,12 @@ func describe(h *fasthttp.ResponseHeader, filename string) {
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
 	h.Set(fasthttp.HeaderContentDisposition, attachment(filename))
 	h.Set(fasthttp.HeaderContentSecurityPolicy, "sandbox; default-src 'none'")
-	// It may be removed and another stored in its place: keep it, but ask.
+	// Caches must revalidate: the file may have been replaced by another one.
 	h.Set(fasthttp.HeaderCacheControl, "private, no-cache")
 }
 
-// send sends a file as the request's conditions and its Range demand, and closes it.
-// Several ranges are answered with the whole, as RFC 9110 §14.2 allows.
+// send sends a file, subject to the request's conditions and its Range, and closes it. A
+// request with several ranges gets the whole file, as RFC 9110 section 14.2 allows.
 func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 	h := &ctx.Response.Header
 	v.write(h)
@@ -84,8 +83,8 @@ func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 	if _, err := f.Seek(part.Start, io.SeekStart); err != nil {
 		return errors.Join(fmt.Errorf("read upload: %w", err), f.Close())
 	}
-	// Limited, since fasthttp breaks the connection of a stream that has more
-	// than was said, as a file has that grows.
+	// The limit is for a file that grows: fasthttp closes the connection if a stream has
+	// more bytes than announced.
 	ctx.SetBodyStream(struct {
 		io.Reader
 		io.Closer
@@ -93,17 +92,17 @@ func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 	return nil
 }
 
-// unsatisfiable is the answer to a range that is not in the file. It is written
-// here since Content-Range, which it must have, is no part of a server.Error.
+// unsatisfiable responds to a range outside of the file. A server.Error cannot have the
+// field Content-Range, which this response needs.
 func unsatisfiable(ctx *fasthttp.RequestCtx) error {
 	ctx.Response.Header.Del(fasthttp.HeaderContentDisposition)
 	return server.WriteJSON(ctx, fasthttp.StatusRequestedRangeNotSatisfiable, map[string]any{
-		"code": fasthttp.StatusRequestedRangeNotSatisfiable, "reason": "the file has no such range",
+		"code": fasthttp.StatusRequestedRangeNotSatisfiable, "reason": "the range is outside of the file",
 	})
 }
 
-// absent answers the errors of a look into the store: 404 with reason for what
-// is not there, 400 for a name that nothing can have.
+// absent converts errors of the file store: a missing file becomes a 404 response with the
+// given reason, and an invalid name a 400 response.
 func absent(err error, reason string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -16,18 +16,18 @@ import (
 // newTask is a task in the body of POST /tasks.
 type newTask struct {
 	jobs.NewTask
-	Immutable bool // in a workflow: takes no results
+	Immutable bool // in a workflow: the task gets no results of other tasks
 }
 
-// newWork is the body of POST /tasks: a task, or one of the workflows.
+// newWork is the body of POST /tasks: a task, a chain or a group.
 type newWork struct {
 	newTask
 	Chain    []newTask
 	Group    []newTask
-	Callback *newTask // makes a chord of the group
+	Callback *newTask // with a group: the callback of a chord
 }
 
-// The keys of the body.
+// Allowed keys of the body and its parts.
 var (
 	taskKeys = []string{
 		"task", "args", "kwargs", "queue", "eta", "countdown", "expires", "timeout", "max_retries", "id", "unique", "unique_for",
@@ -37,34 +37,34 @@ var (
 	bodyKeys   = append(slices.Clone(memberKeys), "chain", "group", "callback")
 )
 
-// celeryKeys are words of Celery's, and what is meant by them here.
+// celeryKeys are options of Celery with a hint to the option to use instead.
 var celeryKeys = map[string]string{
-	"name":            "the task's name is task",
+	"name":            "use task",
 	"task_id":         "use id",
 	"retries":         "use max_retries",
 	"retry_policy":    "use max_retries",
 	"delay":           "use countdown",
 	"time_limit":      "use timeout",
-	"soft_time_limit": "there is one limit, timeout",
+	"soft_time_limit": "use timeout, the only limit",
 	"routing_key":     "use queue",
 	"exchange":        "use queue",
-	"priority":        "use queue: workers take from several in order, or by weights",
+	"priority":        "use queue: workers serve queues in order of priority or by weights",
 	"link":            "use chain",
-	"link_error":      "a workflow says which of its tasks failed; see GET /workflows/{id}",
+	"link_error":      "GET /workflows/{id} shows which tasks failed",
 	"tasks":           "use chain or group",
 	"header":          "use group",
 	"body":            "use callback",
 	"chord":           "use group with callback",
-	"group_id":        "a group has an id",
-	"rate_limit":      "the task's definition has a rate",
-	"headers":         "a task carries args only",
-	"ignore_result":   "a result is kept for as long as the task",
+	"group_id":        "use id",
+	"rate_limit":      "set the rate in the task's definition",
+	"headers":         "use args or kwargs",
+	"ignore_result":   "the result has the retention of the task",
 	"serializer":      "args are JSON",
 	"compression":     "args are JSON",
 }
 
-// post is POST /tasks: 202 once the task, or the workflow, is durable; 200 if it
-// was there already.
+// post is POST /tasks. It responds with 202 once the task or workflow is durable, and with
+// 200 if it already existed.
 func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	body, err := server.ReadJSON(ctx)
 	if err != nil {
@@ -85,8 +85,7 @@ func (t *taskRoutes) post(ctx *fasthttp.RequestCtx) error {
 	return server.WriteJSON(ctx, acceptedStatus(created), task)
 }
 
-// acceptedStatus is the status of a response that shows what was accepted now, or
-// what was there already.
+// acceptedStatus returns the status for a task that was created, or that already existed.
 func acceptedStatus(created bool) int {
 	if created {
 		return fasthttp.StatusAccepted
@@ -94,8 +93,8 @@ func acceptedStatus(created bool) int {
 	return fasthttp.StatusOK
 }
 
-// decodeWork reads the body. What it does not know it refuses: a misspelt option
-// would be lost in silence. The error names all that is wrong.
+// decodeWork decodes the body. Unknown keys are errors, so that a misspelt option is not
+// ignored. The error names everything that is wrong.
 func decodeWork(body []byte) (w newWork, err error) {
 	o, err := readBody(body)
 	if err != nil {
@@ -119,18 +118,18 @@ func decodeWork(body []byte) (w newWork, err error) {
 		w.flow(o)
 	default:
 		if o.has("immutable") {
-			o.fault("immutable", "is for tasks in a chain, and for a callback")
+			o.fault("immutable", "is only valid for tasks in a chain and for a callback")
 		}
 		w.newTask = decodeTask(o)
 	}
 	return w, o.wrong.err()
 }
 
-// flow reads the tasks of a workflow.
+// flow decodes the tasks of a workflow.
 func (w *newWork) flow(o *object) {
 	for _, key := range o.keys {
 		if o.has(key) && slices.Contains(bodyKeys, key) && !slices.Contains(flowKeys, key) {
-			o.fault(key, "the options of a workflow are those of its tasks; beside these it has an id only")
+			o.fault(key, "is an option of the tasks; a workflow itself has only an id")
 		}
 	}
 	w.ID = o.text("id")
@@ -143,7 +142,7 @@ func (w *newWork) flow(o *object) {
 		for i, each := range list {
 			each.only(memberKeys, celeryKeys)
 			if key == "group" && each.has("immutable") {
-				each.fault("immutable", "is for the callback")
+				each.fault("immutable", "is only valid for the callback")
 			}
 			all[i] = decodeTask(each)
 		}
@@ -159,7 +158,7 @@ func (w *newWork) flow(o *object) {
 	}
 }
 
-// decodeTask reads the options of a task.
+// decodeTask decodes the options of a task.
 func decodeTask(o *object) (n newTask) {
 	n.ID, n.Queue, n.Unique, n.Immutable = o.text("id"), o.text("queue"), o.text("unique"), o.boolean("immutable")
 	if n.Name = o.text("task"); !o.has("task") {
@@ -172,7 +171,7 @@ func decodeTask(o *object) (n newTask) {
 		n.Kwargs = o.values["kwargs"]
 	}
 	if n.Queue != "" && !jobs.ValidID(n.Queue) {
-		o.fault("queue", "%q is not letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))
+		o.fault("queue", "%q must consist of letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))
 	}
 	if retries, given := o.whole("max_retries", jobs.MaxRetries); given {
 		if n.MaxRetries = retries; retries == 0 {
@@ -186,7 +185,7 @@ func decodeTask(o *object) (n newTask) {
 	}
 	if period, given := o.span("unique_for"); given {
 		if n.UniqueFor = period; period < time.Millisecond || period > jobs.MaxUniqueFor {
-			o.fault("unique_for", "%v is not within 1ms and %v", period, jobs.MaxUniqueFor)
+			o.fault("unique_for", "%v is not between 1ms and %v", period, jobs.MaxUniqueFor)
 		}
 	}
 	if o.has("unique") != o.has("unique_for") {
@@ -196,13 +195,13 @@ func decodeTask(o *object) (n newTask) {
 	return n
 }
 
-// when reads the times of a task.
+// when decodes eta, countdown and expires.
 func (n *newTask) when(o *object) {
 	eta, timed := o.moment("eta", "; or countdown, in seconds")
 	countdown, counted := o.span("countdown")
 	switch {
 	case timed && counted:
-		o.fault("countdown", "give one of eta and countdown")
+		o.fault("countdown", "give either eta or countdown")
 	case timed:
 		n.RunAt = eta
 	case counted:
@@ -214,7 +213,7 @@ func (n *newTask) when(o *object) {
 	var text string
 	if json.Unmarshal(o.values["expires"], &text) == nil {
 		if _, err := time.ParseDuration(text); err != nil {
-			n.Expires, _ = o.moment("expires", "; or within how long from now: seconds as a number, or a duration, such as \"90s\"")
+			n.Expires, _ = o.moment("expires", "; or the time from now: a number of seconds, or a duration, such as \"90s\"")
 			return
 		}
 	}

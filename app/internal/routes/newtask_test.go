@@ -9,31 +9,31 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Each fault of a body is named by its key and place, and none by a type of Go.
+// Each fault of a body begins with its key and path, and none contains a Go type.
 func TestRefusedBodies(t *testing.T) {
 	many := `{"task":"t"` + strings.Repeat(`,"x":1`, 30) + `}`
 	for body, want := range map[string][]string{
 		``:                                         {"body: is empty"},
 		`{`:                                        {"body: is not JSON"},
 		`7`:                                        {"body: must be an object, not a number"},
-		`{"task":"t"} {}`:                          {"body: one JSON object is wanted"},
+		`{"task":"t"} {}`:                          {"body: has data after the JSON object"},
 		`{}`:                                       {`body: "task" is missing`},
 		`{"task":null}`:                            {`body: "task" is missing`},
 		`{"task":""}`:                              {"task: is empty"},
-		`{"task":7}`:                               {"task: must be a text, not a number"},
+		`{"task":7}`:                               {"task: must be a string, not a number"},
 		`{"task":"t","chain":[]}`:                  {"give one of"},
 		`{"task":"t","callback":{"task":"t"}}`:     {`"callback" belongs to a "group"`},
-		`{"task":"t","immutable":false}`:           {"immutable: is for tasks in a chain"},
+		`{"task":"t","immutable":false}`:           {"immutable: is only valid for tasks in a chain"},
 		`{"task":"t","args":{"a":1}}`:              {"args: must be an array, not an object"},
-		`{"task":"t","args":"a"}`:                  {"args: must be an array, not a text"},
+		`{"task":"t","args":"a"}`:                  {"args: must be an array, not a string"},
 		`{"task":"t","queue":""}`:                  {"queue: is empty"},
-		`{"task":"t","queue":"a b"}`:               {`queue: "a b" is not letters`},
+		`{"task":"t","queue":"a b"}`:               {`queue: "a b" must consist of letters`},
 		`{"task":"t","id":"","unique":""}`:         {"id: is empty", "unique: is empty"},
-		`{"task":"t","max_retries":-1}`:            {"max_retries: -1 is not a whole number within 0 and 100"},
+		`{"task":"t","max_retries":-1}`:            {"max_retries: -1 is not an integer between 0 and 100"},
 		`{"task":"t","max_retries":101}`:           {"max_retries: 101 is not"},
 		`{"task":"t","max_retries":1.5}`:           {"max_retries: 1.5 is not"},
-		`{"task":"t","max_retries":"3"}`:           {"max_retries: must be a number, not a text"},
-		`{"task":"t","max_retries":true}`:          {"max_retries: must be a number, not true or false"},
+		`{"task":"t","max_retries":"3"}`:           {"max_retries: must be a number, not a string"},
+		`{"task":"t","max_retries":true}`:          {"max_retries: must be a number, not a boolean"},
 		`{"task":"t","timeout":-1}`:                {"timeout: -1 is negative"},
 		`{"task":"t","timeout":"-1s"}`:             {`timeout: "-1s" is negative`},
 		`{"task":"t","timeout":"soon"}`:            {`timeout: "soon" is not a duration`},
@@ -42,35 +42,35 @@ func TestRefusedBodies(t *testing.T) {
 		`{"task":"t","timeout":1e300}`:             {"timeout: 1e300 is too long"},
 		`{"task":"t","timeout":1e999}`:             {"timeout: 1e999 is too long"},
 		`{"task":"t","countdown":"30"}`:            {"countdown: ", "seconds as a number"},
-		`{"task":"t","eta":30}`:                    {"eta: a number is no time", "countdown"},
-		`{"task":"t","eta":"2030-01-01T00:00:00"}`: {"eta: ", "with its zone"},
-		`{"task":"t","eta":{}}`:                    {"eta: must be a text"},
-		`{"task":"t","eta":"2030-01-01T00:00:00Z","countdown":0}`:                    {"countdown: give one of eta and countdown"},
-		`{"task":"t","expires":"never"}`:                                             {"expires: ", "is no time"},
+		`{"task":"t","eta":30}`:                    {"eta: must be a time as in RFC 3339", "countdown"},
+		`{"task":"t","eta":"2030-01-01T00:00:00"}`: {"eta: ", "with a time zone"},
+		`{"task":"t","eta":{}}`:                    {"eta: must be a string"},
+		`{"task":"t","eta":"2030-01-01T00:00:00Z","countdown":0}`:                    {"countdown: give either eta or countdown"},
+		`{"task":"t","expires":"never"}`:                                             {"expires: ", "is not a time"},
 		`{"task":"t","expires":true}`:                                                {"expires: must be a number of seconds"},
-		`{"task":"t","unique":"k","unique_for":0}`:                                   {"unique_for: 0s is not within 1ms"},
+		`{"task":"t","unique":"k","unique_for":0}`:                                   {"unique_for: 0s is not between 1ms"},
 		`{"task":"t","unique":"k","unique_for":1e9}`:                                 {"unique_for: "},
-		`{"task":"t","max_retries":0,"max_retries":5}`:                               {"max_retries: is there twice"},
-		`{"task":"t","Max_Retries":0}`:                                               {"Max_Retries: unknown key; it is written max_retries"},
-		`{"task":"t","maxRetries":0}`:                                                {"maxRetries: unknown key; it is written max_retries"},
-		`{"task":"t","Task":"u"}`:                                                    {"Task: unknown key; it is written task"},
+		`{"task":"t","max_retries":0,"max_retries":5}`:                               {"max_retries: is given twice"},
+		`{"task":"t","Max_Retries":0}`:                                               {"Max_Retries: unknown key; use max_retries"},
+		`{"task":"t","maxRetries":0}`:                                                {"maxRetries: unknown key; use max_retries"},
+		`{"task":"t","Task":"u"}`:                                                    {"Task: unknown key; use task"},
 		`{"task":"t","kwargs":[]}`:                                                   {"kwargs: "},
 		`{"task":"t","retries":1,"time_limit":1,"task_id":"x"}`:                      {"retries: unknown key; use max_retries", "time_limit: unknown key; use timeout", "task_id: unknown key; use id"},
 		`{"task":"t","soft_time_limit":1,"link":1,"priority":1}`:                     {"soft_time_limit: unknown key", "link: unknown key; use chain", "priority: unknown key; use queue"},
-		`{"task":"t","nonsense":1}`:                                                  {"nonsense: unknown key; there are task, args"},
+		`{"task":"t","nonsense":1}`:                                                  {"nonsense: unknown key; valid keys are task, args"},
 		`{"chain":{}}`:                                                               {"chain: must be an array, not an object"},
 		`{"chain":[{"task":"t"},7]}`:                                                 {"chain[1]: must be an object, not a number"},
-		`{"chain":[{"task":"t"},{"task":"t","max_retries":"x"}]}`:                    {"chain[1].max_retries: must be a number, not a text"},
+		`{"chain":[{"task":"t"},{"task":"t","max_retries":"x"}]}`:                    {"chain[1].max_retries: must be a number, not a string"},
 		`{"chain":[{"task":"t"},{"task":"t","max_retries":101,"retries":1}]}`:        {"chain[1].max_retries: 101", "chain[1].retries: unknown key; use max_retries"},
 		`{"chain":[{"args":[]}]}`:                                                    {"chain[0].task: is missing"},
-		`{"chain":[{"task":"t"}],"max_retries":0}`:                                   {"max_retries: the options of a workflow are those of its tasks"},
-		`{"group":[{"task":"t","immutable":true}]}`:                                  {"group[0].immutable: is for the callback"},
+		`{"chain":[{"task":"t"}],"max_retries":0}`:                                   {"max_retries: is an option of the tasks"},
+		`{"group":[{"task":"t","immutable":true}]}`:                                  {"group[0].immutable: is only valid for the callback"},
 		`{"group":[{"task":"t","chain":[]}]}`:                                        {"group[0].chain: unknown key"},
 		`{"group":[{"task":"t"}],"callback":[]}`:                                     {"callback: must be an object, not an array"},
-		`{"group":[{"task":"t"}],"callback":{"task":"t","timeout":"x","timeout":1}}`: {"callback.timeout: is there twice", "callback.timeout: \"x\""},
-		`{"task":"t"` + keys(200):                                                    {"k99: is one key too many"},
-		`{"chain":[` + strings.Repeat(`{},`, 100) + `{}]}`:                           {"chain: has 101 tasks, more than 100"},
-		many: {"x: is there twice", "and 20 more"},
+		`{"group":[{"task":"t"}],"callback":{"task":"t","timeout":"x","timeout":1}}`: {"callback.timeout: is given twice", "callback.timeout: \"x\""},
+		`{"task":"t"` + keys(200):                                                    {"k99: too many keys"},
+		`{"chain":[` + strings.Repeat(`{},`, 100) + `{}]}`:                           {"chain: has 101 tasks, more than the limit of 100"},
+		many: {"x: is given twice", "and 20 more"},
 	} {
 		_, err := decodeWork([]byte(body))
 		if err == nil {
@@ -90,7 +90,7 @@ func TestRefusedBodies(t *testing.T) {
 	}
 }
 
-// No body makes the decoder panic, and what it accepts is a task or a workflow.
+// The decoder never panics, and every body that it accepts is a task or a workflow.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		`{"task":"t","args":[1],"eta":"2030-01-01T00:00:00Z","expires":60,"timeout":"1s","max_retries":0}`,
@@ -113,7 +113,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// keys is that many keys, and the end of an object.
+// keys returns n keys and the closing brace of an object.
 func keys(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -122,7 +122,7 @@ func keys(n int) string {
 	return b.String() + "}"
 }
 
-// What is there is told from what is not, and numbers are seconds.
+// A zero value is distinguished from a missing key, and numbers are seconds.
 func TestBodyOfATask(t *testing.T) {
 	now := time.Now()
 	for body, want := range map[string]func(jobs.NewTask) bool{
@@ -146,7 +146,7 @@ func TestBodyOfATask(t *testing.T) {
 		`{"task":"t","expires":7200}`:               func(n jobs.NewTask) bool { return n.Expires.After(now.Add(time.Hour)) },
 		`{"task":"t","expires":"2h"}`:               func(n jobs.NewTask) bool { return n.Expires.After(now.Add(time.Hour)) },
 		`{"task":"t","expires":0}`:                  func(n jobs.NewTask) bool { return !n.Expires.IsZero() && n.Expires.Before(now.Add(time.Hour)) },
-		// No client means never by the first of all years.
+		// Go's zero time from a client must not mean "no time".
 		`{"task":"t","expires":"0001-01-01T00:00:00Z"}`:      func(n jobs.NewTask) bool { return !n.Expires.IsZero() && n.Expires.Before(now) },
 		`{"task":"t","eta":"2030-01-01T00:00:00.123+02:00"}`: func(n jobs.NewTask) bool { return n.RunAt.UTC().Hour() == 22 },
 	} {

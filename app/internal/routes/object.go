@@ -17,23 +17,23 @@ import (
 )
 
 const (
-	// shownValue is how much of a value is shown in a fault, in bytes.
+	// shownValue is the length to which values in faults are cut, in bytes.
 	shownValue = 64
-	// maxKeys is how many keys of an object are read: no object has as many.
+	// maxKeys is the largest number of keys in an object.
 	maxKeys = 100
 )
 
-// faults are what is wrong with a body, each behind the key that it is about.
+// faults lists what is wrong with a body. Each fault begins with its key.
 type faults struct{ all []string }
 
-// Error names the first of them.
+// Error returns the first faults, and the number of the others.
 func (f *faults) Error() string { return typed.JoinProblems(f.all) }
 
 func (f *faults) add(key, format string, args ...any) {
 	f.all = append(f.all, utf8text.Cut(key, shownValue)+": "+fmt.Sprintf(format, args...))
 }
 
-// err is nil if nothing is wrong.
+// err returns the faults as an error, or nil if there are none.
 func (f *faults) err() error {
 	if len(f.all) == 0 {
 		return nil
@@ -41,26 +41,26 @@ func (f *faults) err() error {
 	return f
 }
 
-// object is a JSON object of a client, read key by key: what is there, with
-// which value, is told from what is not. A null counts as not there.
+// object is a JSON object that a client has sent. It distinguishes a key with a zero value
+// from a missing key. A key whose value is null counts as missing.
 type object struct {
-	place  string // put before its keys: "chain[1]."
+	place  string // path of the object in the body, for faults: "chain[1]."
 	keys   []string
 	values map[string]json.RawMessage
 	wrong  *faults
 }
 
-// readBody reads one JSON object and nothing behind it.
+// readBody decodes a body that must be exactly one JSON object.
 func readBody(body []byte) (*object, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	var all json.RawMessage
 	if err := dec.Decode(&all); errors.Is(err, io.EOF) {
-		return nil, errors.New("body: is empty; a JSON object is wanted")
+		return nil, errors.New("body: is empty; send a JSON object")
 	} else if err != nil {
 		return nil, fmt.Errorf("body: is not JSON: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("body: one JSON object is wanted, and nothing behind it")
+		return nil, errors.New("body: has data after the JSON object; send one object")
 	}
 	o := &object{wrong: new(faults)}
 	if !o.read(all) {
@@ -69,27 +69,27 @@ func readBody(body []byte) (*object, error) {
 	return o, nil
 }
 
-// read takes a valid JSON value apart if it is an object.
+// read decodes the keys of a valid JSON value. It returns false if that is not an object.
 func (o *object) read(raw json.RawMessage) bool {
 	if kindOf(raw) != kindObject {
 		return false
 	}
 	o.values = map[string]json.RawMessage{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = dec.Token() // its brace
+	_, _ = dec.Token() // the opening brace
 	for dec.More() {
 		var value json.RawMessage
 		key, err := dec.Token()
 		if err != nil || dec.Decode(&value) != nil {
-			return false // it was valid before
+			return false // cannot happen: the JSON is valid
 		}
 		name, _ := key.(string)
 		if len(o.keys) == maxKeys {
-			o.fault(name, "is one key too many; an object has at most %d", maxKeys)
+			o.fault(name, "too many keys; an object has at most %d", maxKeys)
 			break
 		}
 		if _, twice := o.values[name]; twice {
-			o.fault(name, "is there twice")
+			o.fault(name, "is given twice")
 			continue
 		}
 		o.keys, o.values[name] = append(o.keys, name), value
@@ -97,17 +97,17 @@ func (o *object) read(raw json.RawMessage) bool {
 	return true
 }
 
-// What a JSON value may be.
+// Types of JSON values, as faults name them.
 const (
 	kindObject = "an object"
 	kindArray  = "an array"
-	kindText   = "a text"
+	kindString = "a string"
 	kindNumber = "a number"
-	kindBool   = "true or false"
+	kindBool   = "a boolean"
 	kindNull   = "null"
 )
 
-// kindOf tells a JSON value by its first byte.
+// kindOf returns the type of a valid JSON value, which its first byte determines.
 func kindOf(raw json.RawMessage) string {
 	switch raw = bytes.TrimLeft(raw, " \t\r\n"); raw[0] {
 	case '{':
@@ -115,7 +115,7 @@ func kindOf(raw json.RawMessage) string {
 	case '[':
 		return kindArray
 	case '"':
-		return kindText
+		return kindString
 	case 't', 'f':
 		return kindBool
 	case 'n':
@@ -126,14 +126,13 @@ func kindOf(raw json.RawMessage) string {
 
 func (o *object) fault(key, format string, args ...any) { o.wrong.add(o.place+key, format, args...) }
 
-// has reports whether a key is there.
+// has reports whether a key is present.
 func (o *object) has(key string) bool {
 	raw, ok := o.values[key]
 	return ok && kindOf(raw) != kindNull
 }
 
-// is reports whether a key is there with a value of a kind; of another kind it
-// is a fault.
+// is reports whether a key is present with a value of a type. Another type is a fault.
 func (o *object) is(key, kind string) bool {
 	if !o.has(key) {
 		return false
@@ -145,13 +144,13 @@ func (o *object) is(key, kind string) bool {
 	return true
 }
 
-// text is empty if the key is not there; an empty text is a fault.
+// text returns a string, or "" if the key is missing. An empty string is a fault.
 func (o *object) text(key string) (s string) {
-	if !o.is(key, kindText) {
+	if !o.is(key, kindString) {
 		return ""
 	}
 	if err := json.Unmarshal(o.values[key], &s); err != nil || s == "" {
-		o.fault(key, "is empty; leave it out for the default")
+		o.fault(key, "is empty; remove it for the default")
 	}
 	return s
 }
@@ -160,19 +159,19 @@ func (o *object) boolean(key string) bool {
 	return o.is(key, kindBool) && string(o.values[key]) == "true"
 }
 
-// whole is a whole number from 0 to limit.
+// whole returns an integer from 0 to limit.
 func (o *object) whole(key string, limit int) (n int, given bool) {
 	if !o.is(key, kindNumber) {
 		return 0, false
 	}
 	n, err := strconv.Atoi(string(o.values[key]))
 	if err != nil || n < 0 || n > limit {
-		o.fault(key, "%s is not a whole number within 0 and %d", utf8text.Cut(string(o.values[key]), shownValue), limit)
+		o.fault(key, "%s is not an integer between 0 and %d", utf8text.Cut(string(o.values[key]), shownValue), limit)
 	}
 	return n, true
 }
 
-// span is a length of time: a number of seconds, or a Go duration as a text.
+// span returns a duration: a number of seconds, or a string with a Go duration.
 func (o *object) span(key string) (d time.Duration, given bool) {
 	if !o.has(key) {
 		return 0, false
@@ -182,7 +181,7 @@ func (o *object) span(key string) (d time.Duration, given bool) {
 	switch kindOf(raw) {
 	case kindNumber:
 		d, err = duration.ParseSeconds(string(raw))
-	case kindText:
+	case kindString:
 		var text string
 		if err = json.Unmarshal(raw, &text); err == nil {
 			d, err = duration.Parse(text)
@@ -197,24 +196,24 @@ func (o *object) span(key string) (d time.Duration, given bool) {
 	return d, true
 }
 
-// moment is a time, RFC 3339. One that is long over is not the zero time, which
-// would be none.
+// moment returns a time in the format of RFC 3339. Go's zero time, which would mean no
+// time, is converted to another one in the past.
 func (o *object) moment(key, instead string) (at time.Time, given bool) {
 	if !o.has(key) {
 		return at, false
 	}
 	raw := o.values[key]
 	if kindOf(raw) == kindNumber {
-		o.fault(key, "a number is no time; give RFC 3339, such as \"2030-01-01T00:00:00Z\"%s", instead)
+		o.fault(key, "must be a time as in RFC 3339, such as \"2030-01-01T00:00:00Z\", not a number%s", instead)
 		return at, true
 	}
 	var text string
-	if !o.is(key, kindText) || json.Unmarshal(raw, &text) != nil {
+	if !o.is(key, kindString) || json.Unmarshal(raw, &text) != nil {
 		return at, true
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		o.fault(key, "%s is no time with its zone, such as \"2030-01-01T00:00:00Z\"%s", utf8text.Cut(string(raw), shownValue), instead)
+		o.fault(key, "%s is not a time with a time zone, such as \"2030-01-01T00:00:00Z\"%s", utf8text.Cut(string(raw), shownValue), instead)
 	}
 	if at.IsZero() {
 		at = time.Unix(0, 0)
@@ -222,18 +221,18 @@ func (o *object) moment(key, instead string) (at time.Time, given bool) {
 	return at, true
 }
 
-// objects are those in an array, each placed by its index; nil if the key is not
-// there, or holds more than limit.
+// objects returns the objects in an array, or nil if the key is missing or the array has
+// more than limit elements.
 func (o *object) objects(key string, limit int) []*object {
 	if !o.is(key, kindArray) {
 		return nil
 	}
 	var raw []json.RawMessage
 	if err := json.Unmarshal(o.values[key], &raw); err != nil {
-		return nil // it was valid before
+		return nil // cannot happen: the JSON is valid
 	}
 	if len(raw) > limit {
-		o.fault(key, "has %d tasks, more than %d", len(raw), limit)
+		o.fault(key, "has %d tasks, more than the limit of %d", len(raw), limit)
 		return nil
 	}
 	all := make([]*object, 0, len(raw))
@@ -249,8 +248,8 @@ func (o *object) objects(key string, limit int) []*object {
 	return all
 }
 
-// only makes a fault of each key that is not known; instead says what stands for
-// some of them.
+// only adds a fault for each key that is not in known. instead has hints for some unknown
+// keys.
 func (o *object) only(known []string, instead map[string]string) {
 	for _, key := range o.keys {
 		if slices.Contains(known, key) {
@@ -260,16 +259,16 @@ func (o *object) only(known []string, instead map[string]string) {
 		hint, ok := instead[key]
 		switch {
 		case like >= 0:
-			o.fault(key, "unknown key; it is written %s", known[like])
+			o.fault(key, "unknown key; use %s", known[like])
 		case ok:
 			o.fault(key, "unknown key; %s", hint)
 		default:
-			o.fault(key, "unknown key; there are %s", strings.Join(known, ", "))
+			o.fault(key, "unknown key; valid keys are %s", strings.Join(known, ", "))
 		}
 	}
 }
 
-// bare is a key without regard to case and to what joins its words.
+// bare returns a key in lower case, without underscores and hyphens.
 func bare(key string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(key))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/uploads/tus"
 )
 
-// Stored returns what tus.Options calls for a file that came by tus: it sends the last
+// Stored returns the callback of tus.Options for a stored file. It publishes the last
 // event of the upload.
 func Stored(events *UploadEvents, tasks *UploadStarter) func(id string, f uploads.File) {
 	return func(id string, f uploads.File) {
@@ -21,24 +21,24 @@ func Stored(events *UploadEvents, tasks *UploadStarter) func(id string, f upload
 	}
 }
 
-// resumable responds to what is below /tus/.
+// resumable handles the requests below /tus/.
 type resumable struct {
 	server *tus.Server
 	tasks  *UploadStarter
 }
 
-// resumableRoutes are the routes of the tus protocol. They are told apart by the
-// protocol, not here: the method of a POST may be in a field of its head, and so a
-// POST needs what any of them needs.
+// resumableRoutes returns the routes of the tus protocol. All have the same handler,
+// because a POST request can override its method in a header field. A POST therefore needs
+// the rights of every method.
 func resumableRoutes(s *tus.Server, tasks *UploadStarter, guard *access.Guard) (all []server.Route) {
 	r := resumable{s, tasks}
 	header := [][2]string{{"Tus-Resumable", tus.Version}}
 	for _, method := range []string{fasthttp.MethodGet, fasthttp.MethodHead, fasthttp.MethodPost, fasthttp.MethodPatch, fasthttp.MethodDelete, fasthttp.MethodOptions} {
 		for _, path := range []string{tus.DefaultBase, tus.DefaultBase + "{id}"} {
-			route := server.Route{Method: method, Path: path, Admit: guard.Write, Header: header, Handler: r.serve, MaxBody: -1} // the protocol knows how much may come
+			route := server.Route{Method: method, Path: path, Admit: guard.Write, Header: header, Handler: r.serve, MaxBody: -1} // package tus limits the body
 			switch method {
 			case fasthttp.MethodOptions:
-				route.Admit = nil // what there is, and a browser asks without the token
+				route.Admit = nil // browsers send OPTIONS without the token
 			case fasthttp.MethodGet:
 				route.Admit = guard.Read
 			}
@@ -51,7 +51,7 @@ func resumableRoutes(s *tus.Server, tasks *UploadStarter, guard *access.Guard) (
 func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	h := &ctx.Request.Header
 	length := int64(h.ContentLength())
-	if length < -1 { // fasthttp's word for none
+	if length < -1 { // fasthttp: the request has no body
 		length = 0
 	}
 	answer, err := r.server.Serve(ctx, &tus.Request{
@@ -60,9 +60,9 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 		Length: length, Body: server.Body(ctx), Interrupt: server.Cutter(ctx),
 	})
 	if errors.Is(err, server.ErrBodyTimeout) {
-		// Not 408: what came is kept, and clients of the protocol take every 4xx
-		// but 409 and 423 for the end of the upload (tus-js-client, #shouldRetry).
-		return &server.Error{Status: fasthttp.StatusServiceUnavailable, Reason: server.ErrBodyTimeout.Error() + ", go on at the offset", RetryAfter: time.Second}
+		// Not 408: the received bytes are kept, and tus clients give up on every 4xx except
+		// 409 and 423 (tus-js-client, #shouldRetry).
+		return &server.Error{Status: fasthttp.StatusServiceUnavailable, Reason: server.ErrBodyTimeout.Error() + ", resume at the offset", RetryAfter: time.Second}
 	}
 	if err != nil {
 		return err
@@ -89,8 +89,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	}
 }
 
-// Fields of the requests and responses of tus, for pages of other origins: see
-// server.Options.
+// Header fields of tus that pages of other origins may send and read; see server.Options.
 var (
 	TusRequestFields = []string{
 		"Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",

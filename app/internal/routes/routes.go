@@ -1,5 +1,5 @@
-// Package routes is the platform's part of HTTP: it knows what a request means in
-// terms of uploads, jobs and channels, and guards the routes of an application.
+// Package routes holds the HTTP routes of the platform. Its handlers translate requests to
+// calls of the packages for tasks, uploads and channels.
 package routes
 
 import (
@@ -28,56 +28,57 @@ import (
 	"github.com/galeserver/gale/uploads/tus"
 )
 
-// Deps are what the handlers work with.
+// Deps are the services that the handlers use. The caller runs and closes those that have
+// methods Run and Close.
 type Deps struct {
 	Tasks     *jobs.Registry
-	Client    *jobs.Client // accepts them
+	Client    *jobs.Client // accepts tasks
 	Store     driver.Store
 	Artifacts *artifacts.Folder
 	Uploads   *uploads.Store
-	// Static are the files under /static/; nil for none.
+	// Static holds the files under /static/; nil for none.
 	Static *static.Folder
-	// Redis is what all processes share: the store slot or a real one.
+	// Redis is Redis or the embedded state server, which all processes share.
 	Redis redis.Scripter
-	// Hub holds the connections that live long, Bus brings them messages.
+	// Hub manages long-lived connections.
 	Hub *realtime.Hub
+	// Bus delivers the messages of channels to them.
 	Bus *realtime.Bus
-	// Watches follow the tasks that clients watch. Its Run is the caller's to call.
+	// Watches follows the tasks that clients watch.
 	Watches *watch.Watches
-	// Events tell how uploads go. Its Run is the caller's to call.
+	// Events publishes the progress of uploads.
 	Events *UploadEvents
-	// Console are the open pages of the console. Its Run is the caller's to call.
+	// Console serves the open pages of the console.
 	Console *console.Console
 	// UploadStarter starts the tasks of stored files.
 	UploadStarter *UploadStarter
-	// UploadTypes are the endings, such as .mp3, that a urlencoded form may
-	// hold; * is any.
+	// UploadTypes are the filename endings, such as .mp3, that a urlencoded form may
+	// upload; * allows all.
 	UploadTypes []string
-	// Sockets takes the uploads by WebSocket. Its Run is the caller's to call.
+	// Sockets receives uploads by WebSocket.
 	Sockets *uploadsocket.Server
-	// Resumable takes the uploads by tus. Its Run and Close are the caller's to
-	// call.
+	// Resumable receives uploads by the tus protocol.
 	Resumable *tus.Server
-	// Prefix is in front of the paths of all routes but /healthz; empty for none.
+	// Prefix is put in front of the paths of all routes except /healthz.
 	Prefix string
-	// Off are the groups that there are no routes for, see Groups.
+	// Off lists the groups of routes that are switched off; see Groups.
 	Off []string
-	// Own are the routes of the application, for the description of all routes; Program
+	// Own are the routes of the application, for the description of all routes. Program
 	// and Version are its name and version.
 	Own              []server.Route
 	Program, Version string
-	// Guard admits requests.
+	// Guard controls access.
 	Guard *access.Guard
-	// Leaving ends when the process is to leave: requests that only wait are
-	// answered at once then.
-	Leaving context.Context //nolint:containedctx // the process's, not a request's
+	// Leaving is done when the process begins to drain. Requests that only wait are then
+	// responded to at once.
+	Leaving context.Context //nolint:containedctx // of the process, not of a request
 	Logger  *slog.Logger
 }
 
-// Groups are the parts of the platform that an application can switch off: forms,
-// WebSockets and downloads below /upload; resumable uploads below /tus; /tasks and
-// /workflows; /channels, /events, /publish and /longpoll; /console; /static;
-// /openapi.json.
+// Groups are the groups of routes that an application can switch off. "uploads" is
+// /upload, "tus" is /tus, "tasks" is /tasks and /workflows, "channels" is /channels,
+// /events, /publish and /longpoll, "console" is /console, "static" is /static, and
+// "openapi" is /openapi.json.
 var Groups = []string{"uploads", "tus", "tasks", "channels", "console", "static", DescriptionGroup}
 
 // All returns the platform's routes.
@@ -118,26 +119,25 @@ func groupsOf(d Deps) []openapi.Group {
 	return all
 }
 
-// HealthPath is where it is for every application.
+// HealthPath is the path of the health check. It has no prefix in any application.
 const HealthPath = "/healthz"
 
-// Statuses are the rows of the table from error to status that the errors of the
-// platform's packages need.
+// Statuses maps the errors of the platform's packages to HTTP statuses.
 var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrNotFound, Status: 404, Reason: "no such task"},
 	{Err: jobs.ErrTaken, Status: 409},
 	{Err: jobs.ErrUnknownTask, Status: 404},
 	{Err: jobs.ErrArgs, Status: 400},
 	{Err: jobs.ErrOption, Status: 400},
-	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
+	{Err: jobs.ErrUnavailable, Status: 503, Reason: "the task store is not available, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
-	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},
-	{Err: session.ErrAway, Status: 503, Reason: "sessions cannot be read or written now, try again", RetryAfter: time.Second},
+	{Err: realtime.ErrAway, Status: 503, Reason: "channels are not available, try again", RetryAfter: time.Second},
+	{Err: session.ErrAway, Status: 503, Reason: "sessions are not available, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrChannel, Status: 400, Reason: realtime.ErrChannel.Error()},
 	{Err: realtime.ErrText, Status: 400, Reason: "body: " + realtime.ErrText.Error()},
 }
 
-// healthz is GET /healthz: that it is answered is the answer.
+// healthz is GET /healthz. It responds if the process can serve requests.
 func healthz(ctx *fasthttp.RequestCtx) error {
 	server.WriteText(ctx, fasthttp.StatusOK, "ok\n")
 	return nil

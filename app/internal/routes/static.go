@@ -7,7 +7,7 @@ import (
 	"github.com/galeserver/gale/server/static"
 )
 
-// staticFile is GET /static/…; without a folder nothing is there.
+// staticFile is GET /static/…. Without -static, every request gets a 404 response.
 func staticFile(folder *static.Folder) server.Handler {
 	return func(ctx *fasthttp.RequestCtx) error {
 		if folder == nil {

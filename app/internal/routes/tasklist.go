@@ -15,12 +15,12 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// manageRoutes look at tasks and change them.
+// manageRoutes are the routes that list, cancel and retry tasks.
 type manageRoutes struct {
 	client *jobs.Client
 	store  driver.Store
 	tasks  *jobs.Registry
-	prefix string // in front of the paths here
+	prefix string // path prefix of these routes
 }
 
 func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
@@ -33,10 +33,10 @@ func (m *manageRoutes) routes(guard *access.Guard) []server.Route {
 	}
 }
 
-// taskPage is the answer of GET /tasks.
+// taskPage is the body of the response to GET /tasks.
 type taskPage struct {
 	Tasks []*jobs.Task `json:"tasks"`
-	Next  *string      `json:"next"` // where the list goes on
+	Next  *string      `json:"next"` // link to the next page, or null
 }
 
 // list is GET /tasks?state=&task=&queue=&limit=&before=.
@@ -58,21 +58,21 @@ func (m *manageRoutes) list(ctx *fasthttp.RequestCtx) error {
 	return server.WriteJSON(ctx, fasthttp.StatusOK, answer)
 }
 
-// taskQuery reads the parameters, refuses those it does not know, and returns
-// them for the link to the next page.
+// taskQuery decodes the parameters and also returns them for the link to the next page.
+// Unknown parameters are errors.
 func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error) {
 	params = url.Values{}
 	for k, v := range args.All() {
 		name, value := string(k), string(v)
 		params.Set(name, value)
 		if value == "" {
-			return q, nil, fmt.Errorf("%s: is empty; leave it out", name)
+			return q, nil, fmt.Errorf("%s: is empty; remove it", name)
 		}
 		switch name {
 		case "state":
 			q.State = jobs.State(value)
 			if !q.State.Valid() {
-				return q, nil, fmt.Errorf("state: %q is none of %s", value, jobs.StateNames())
+				return q, nil, fmt.Errorf("state: %q is not one of %s", value, jobs.StateNames())
 			}
 		case "task":
 			q.Name = value
@@ -80,14 +80,14 @@ func taskQuery(args *fasthttp.Args) (q jobs.Query, params url.Values, err error)
 			q.Queue = value
 		case "limit":
 			if q.Limit, err = strconv.Atoi(value); err != nil || q.Limit < 1 || q.Limit > jobs.MaxPage {
-				return q, nil, fmt.Errorf("limit: %q is not within 1 and %d", value, jobs.MaxPage)
+				return q, nil, fmt.Errorf("limit: %q is not between 1 and %d", value, jobs.MaxPage)
 			}
 		case "before":
 			if q.Before, err = strconv.ParseInt(value, 10, 64); err != nil || q.Before < 1 {
-				return q, nil, fmt.Errorf("before: %q is no page; follow next", value)
+				return q, nil, fmt.Errorf("before: %q is not valid; use the link in next", value)
 			}
 		default:
-			return q, nil, fmt.Errorf("unknown parameter %q; there are state, task, queue, limit, before", name)
+			return q, nil, fmt.Errorf("unknown parameter %q; valid are state, task, queue, limit, before", name)
 		}
 	}
 	return q, params, nil
@@ -126,7 +126,8 @@ func (m *manageRoutes) retry(ctx *fasthttp.RequestCtx) error {
 	return changed(ctx)(m.store.Requeue(ctx, server.Param(ctx, "id")))
 }
 
-// changed answers with the task, or says why it was not changed.
+// changed returns a function that responds with the task, or with the reason why it was
+// not changed.
 func changed(ctx *fasthttp.RequestCtx) func(*jobs.Task, error) error {
 	return func(t *jobs.Task, err error) error {
 		if err != nil {
@@ -136,7 +137,7 @@ func changed(ctx *fasthttp.RequestCtx) func(*jobs.Task, error) error {
 	}
 }
 
-// stateError makes a 409 of an error that says why nothing was changed.
+// stateError converts a jobs.StateError to a 409 response.
 func stateError(err error) error {
 	if state, ok := errors.AsType[driver.StateError](err); ok {
 		return server.Fail(fasthttp.StatusConflict, state.Error())

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// maxTask is the limit of the body of POST /tasks: the largest arguments
-	// and what stands around them.
+	// maxTask is the largest body of POST /tasks, in bytes: the largest arguments and the
+	// other options.
 	maxTask = jobs.MaxArgs + 64<<10
-	// maxWait is how long a client may ask to be kept waiting.
+	// maxWait is the largest value of the parameters wait and s.
 	maxWait = time.Minute
-	// retryStore is what clients are told when the store of tasks is away.
+	// retryStore is the Retry-After of responses while the task store is not available.
 	retryStore = 2 * time.Second
 )
 
@@ -30,8 +30,8 @@ type taskRoutes struct {
 	client    *jobs.Client
 	store     jobs.Reader
 	artifacts *artifacts.Folder
-	leaving   context.Context //nolint:containedctx // the process's, not a request's
-	prefix    string          // in front of the paths here
+	leaving   context.Context //nolint:containedctx // of the process, not of a request
+	prefix    string          // path prefix of these routes
 }
 
 func (t *taskRoutes) routes(guard *access.Guard) []server.Route {
@@ -45,7 +45,8 @@ func (t *taskRoutes) routes(guard *access.Guard) []server.Route {
 	}
 }
 
-// get is GET /tasks/{id}; with wait it is held until the task has ended.
+// get is GET /tasks/{id}. With the parameter wait, the response is sent when the task has
+// ended or the time is up.
 func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
 	wait, err := server.QueryDuration(ctx, "wait", 0, maxWait)
@@ -64,8 +65,8 @@ func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
 	return server.WriteJSON(ctx, fasthttp.StatusOK, task)
 }
 
-// await watches a task until it has ended, the time is up, or this process is
-// to leave; then it returns the task as it is.
+// await waits until a task has ended, the time is up, or this process begins to drain, and
+// returns the task in its state at that moment.
 func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, error) {
 	ctx, cancel := context.WithTimeout(t.leaving, wait)
 	defer cancel()
@@ -82,8 +83,8 @@ func (t *taskRoutes) await(task *jobs.Task, wait time.Duration) (*jobs.Task, err
 	return task, nil
 }
 
-// inline are the artifacts that a browser may show; all others it saves, so
-// that no task can put a page on this origin.
+// inline holds the content types of artifacts that browsers may display. They save all
+// others, so that an artifact cannot run scripts on this origin.
 var inline = map[string]string{
 	".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
 	".wav": "audio/wav", ".mp3": "audio/mpeg", ".opus": "audio/ogg", ".ogg": "audio/ogg", ".flac": "audio/flac",
@@ -116,7 +117,7 @@ func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
 	return send(ctx, f, info.Size(), validatorOf(info))
 }
 
-// pause waits, or returns why ctx ended.
+// pause waits for d. If ctx is done first, it returns the cause.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -17,7 +17,7 @@ import (
 type uploadRoutes struct {
 	store   *uploads.Store
 	tasks   *UploadStarter
-	types   []string // what a urlencoded form may hold: .ext, or *
+	types   []string // allowed filename endings of a urlencoded form, or *
 	sockets *uploadsocket.Server
 	events  *UploadEvents
 	log     *slog.Logger
@@ -33,7 +33,7 @@ func newUploadRoutes(d Deps) *uploadRoutes {
 func (u *uploadRoutes) routes(guard *access.Guard) []server.Route {
 	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
 	return []server.Route{
-		// The store limits each file and the form as a whole.
+		// The file store limits each file and the whole form.
 		{Method: post, Path: "/upload", Admit: guard.Write, Handler: u.post, MaxBody: -1},
 		{Method: get, Path: "/upload", Admit: access.WithToken(guard.Write), Handler: u.socket},
 		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: u.remove},
@@ -41,7 +41,7 @@ func (u *uploadRoutes) routes(guard *access.Guard) []server.Route {
 	}
 }
 
-// post is POST /upload, a form of either kind.
+// post is POST /upload with a multipart or urlencoded form.
 func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	f, err := u.events.follow(ctx, ctx.Request.Header.ContentLength())
 	if err != nil {
@@ -77,7 +77,7 @@ func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Resp
 	return uploads.Response{}, uploads.WithReason(uploads.ErrNoFile, fmt.Sprintf("the Content-Type is %s, not %s", kind, uploads.KindMultipart))
 }
 
-// announced are the digests that a request's head announces for its body.
+// announced returns the digests of the body that the request's header contains.
 func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 	var fields []string
 	for _, name := range []string{"Content-Digest", "Repr-Digest"} {
@@ -88,10 +88,10 @@ func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 	return uploads.ParseDigests(fields...)
 }
 
-// refuse answers a request that err ended as a whole.
+// refuse responds to a request that failed as a whole.
 func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 	if errors.Is(err, uploads.ErrBody) || errors.Is(err, pool.ErrFull) || errors.Is(err, pool.ErrClosed) {
-		return err // about the connection or the server, not about what was sent
+		return err // an error of the connection or the server, not of the request
 	}
 	answer := uploads.ErrorResponse(err)
 	level := slog.LevelDebug

@@ -16,65 +16,64 @@ import (
 )
 
 const (
-	// uploadChannel and an upload's id are where it says how far it is.
+	// uploadChannel is the prefix of the channel of an upload; the upload's id follows.
 	uploadChannel = "upload:"
-	// eventEvery is how often it does, at most.
-	eventEvery = 250 * time.Millisecond
-	// eventsKept is how long an upload's channel is kept behind its last event.
-	eventsKept = 10 * time.Minute
-	// tellTimeout bounds how long an event may take to be sent.
-	tellTimeout = time.Second
+	// eventInterval is the shortest time between two events of an upload.
+	eventInterval = 250 * time.Millisecond
+	// eventRetention is the retention of an upload's channel after its last event.
+	eventRetention = 10 * time.Minute
+	// publishTimeout is the timeout for publishing an event.
+	publishTimeout = time.Second
 )
 
 var uploadID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
-// UploadEvents tell the subscribers of the channel upload:ID how an upload goes: a
-// resumable one, whose id is in its address, and any other that is sent with the
-// parameter id=ID. No upload waits for it: of what cannot be sent at once only the
-// latest is. Make one with NewUploadEvents, and Run it once.
+// UploadEvents publishes the progress of uploads to the channels upload:ID. ID is the id
+// in the path of a resumable upload, or the parameter id of another upload. Uploads do not
+// wait for events: if events cannot be published at once, only the latest one of each
+// upload is kept. Create it with NewUploadEvents and call Run once.
 type UploadEvents struct {
 	bus  *realtime.Bus
 	log  *slog.Logger
-	wake chan struct{} // capacity 1: there is something to tell
+	wake chan struct{} // capacity 1: signals that latest is not empty
 
 	mu     sync.Mutex
-	latest map[string]uploadEvent // that is not told yet, by upload
+	latest map[string]uploadEvent // unpublished events by upload
 }
 
-// uploadEvent is what subscribers are told. Received is in bytes, of the body or,
-// where pieces of a file come, of the file; Total is what was announced, if it was.
+// uploadEvent is the message that subscribers get.
 type uploadEvent struct {
 	Upload   string          `json:"upload"`
-	Received int64           `json:"received"`
-	Total    int64           `json:"total,omitempty"`
-	Answer   *uploadResponse `json:"answer,omitempty"` // the last event's: how it ended
+	Received int64           `json:"received"`         // bytes of the body, or of the file for resumable and WebSocket uploads
+	Total    int64           `json:"total,omitempty"`  // announced size in bytes
+	Answer   *uploadResponse `json:"answer,omitempty"` // response to the upload; only in the last event
 }
 
-// NewUploadEvents makes events for the channels of bus.
+// NewUploadEvents returns UploadEvents that publish on bus.
 func NewUploadEvents(bus *realtime.Bus, log *slog.Logger) *UploadEvents {
 	return &UploadEvents{bus: bus, log: log, wake: make(chan struct{}, 1), latest: make(map[string]uploadEvent)}
 }
 
-// Run tells what there is to tell until ctx ends, and then what is left.
+// Run publishes events until ctx is done, and then the remaining ones. It returns nil.
 func (u *UploadEvents) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			u.tellAll()
+			u.publishAll()
 			return nil
 		case <-u.wake:
 		}
-		u.tellAll()
+		u.publishAll()
 		select {
 		case <-ctx.Done():
-		case <-time.After(eventEvery):
+		case <-time.After(eventInterval):
 		}
 	}
 }
 
-// tellAll publishes what has not been told. That Redis is away is no trouble of
-// an upload's.
-func (u *UploadEvents) tellAll() {
+// publishAll publishes the unpublished events. Errors are only logged: an upload does not
+// fail because Redis is not available.
+func (u *UploadEvents) publishAll() {
 	u.mu.Lock()
 	latest := u.latest
 	u.latest = make(map[string]uploadEvent)
@@ -82,17 +81,17 @@ func (u *UploadEvents) tellAll() {
 	for id, e := range latest {
 		data, err := json.Marshal(e)
 		if err == nil {
-			ctx, cancel := context.WithTimeout(context.Background(), tellTimeout)
-			_, err = u.bus.PublishFor(ctx, uploadChannel+id, data, eventsKept)
+			ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+			_, err = u.bus.PublishFor(ctx, uploadChannel+id, data, eventRetention)
 			cancel()
 		}
 		if err != nil {
-			u.log.Debug("cannot tell how an upload goes", "upload", id, "error", err)
+			u.log.Debug("cannot publish the progress of an upload", "upload", id, "error", err)
 		}
 	}
 }
 
-// note is told soon.
+// note queues an event for publishing.
 func (u *UploadEvents) note(e uploadEvent) {
 	u.mu.Lock()
 	u.latest[e.Upload] = e
@@ -103,32 +102,33 @@ func (u *UploadEvents) note(e uploadEvent) {
 	}
 }
 
-// Offset says how much of a resumable upload is there; length is -1 while that is
-// unknown.
+// Offset publishes the offset of a resumable upload. length is its size, or -1 if that is
+// not known yet.
 func (u *UploadEvents) Offset(id string, offset, length int64) {
 	u.note(uploadEvent{Upload: id, Received: offset, Total: max(length, 0)})
 }
 
-// followed is an upload that somebody may watch. Nil is one that nobody can.
+// followed publishes the progress of one upload. The methods of a nil pointer do nothing:
+// it stands for an upload without an id.
 type followed struct {
 	events *UploadEvents
-	last   uploadEvent // of the goroutine that receives
+	last   uploadEvent // only used by the goroutine that receives the upload
 }
 
-// follow begins to tell of the upload that ctx asks for. The error is an id that
-// is none.
+// follow returns the followed upload for a request with the parameter id, or nil without
+// that parameter. The error is a 400 response for an invalid id.
 func (u *UploadEvents) follow(ctx *fasthttp.RequestCtx, total int) (*followed, error) {
 	if !ctx.QueryArgs().Has("id") {
 		return nil, nil //nolint:nilnil // see followed
 	}
 	id := string(ctx.QueryArgs().Peek("id"))
 	if !uploadID.MatchString(id) {
-		return nil, server.Fail(fasthttp.StatusBadRequest, "id: 1 to 100 letters, digits, dots, underscores and hyphens")
+		return nil, server.Fail(fasthttp.StatusBadRequest, "id: must consist of 1 to 100 letters, digits, dots, underscores and hyphens")
 	}
 	return &followed{events: u, last: uploadEvent{Upload: id, Total: int64(max(total, 0))}}, nil
 }
 
-// received says that n bytes have arrived so far.
+// received publishes that n bytes have been received so far.
 func (f *followed) received(n int64) {
 	if f != nil {
 		f.last.Received = n
@@ -136,7 +136,7 @@ func (f *followed) received(n int64) {
 	}
 }
 
-// reader counts what is read from body.
+// reader returns a reader that publishes the number of bytes read from body.
 func (f *followed) reader(body io.Reader) io.Reader {
 	if f == nil {
 		return body
@@ -144,7 +144,7 @@ func (f *followed) reader(body io.Reader) io.Reader {
 	return &followedBody{body: body, followed: f}
 }
 
-// end tells how the upload ended.
+// end publishes the response to the upload.
 func (f *followed) end(a uploadResponse) {
 	if f != nil {
 		f.last.Answer = &a

@@ -16,12 +16,12 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// urlencoded stores the field body of such a form, as directory and filename
-// say. It is in memory as a whole, so -max-body limits it.
+// urlencoded stores the field "body" of a urlencoded form under its fields "directory" and
+// "filename". The whole form is in memory, so -max-body limits it.
 func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Digests) (uploads.Response, error) {
 	body, err := server.ReadAll(ctx)
 	if errors.Is(err, server.ErrBodyTooLarge) {
-		err = uploads.WithReason(uploads.ErrTooLarge, "send it as multipart/form-data, which takes larger files")
+		err = uploads.WithReason(uploads.ErrTooLarge, "larger files must be sent as multipart/form-data")
 	} else if err != nil {
 		err = fmt.Errorf("%w: %w", uploads.ErrBody, err)
 	}
@@ -45,13 +45,13 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 	return uploads.NewResponse(file), nil
 }
 
-// put stores a file that is in memory.
+// put stores a file from memory.
 func (u *uploadRoutes) put(ctx context.Context, directory, filename, content string) (uploads.File, error) {
 	if err := uploads.CheckName(directory, filename); err != nil {
 		return uploads.File{}, err
 	}
 	if ending := strings.ToLower(path.Ext(filename)); !slices.Contains(u.types, "*") && !slices.Contains(u.types, ending) {
-		why := fmt.Sprintf("%q is none of %s, see -upload-types", ending, strings.Join(u.types, " "))
+		why := fmt.Sprintf("%q is not one of %s, see -upload-types", ending, strings.Join(u.types, " "))
 		return uploads.File{}, uploads.WithReason(uploads.ErrFormat, why)
 	}
 	upload, err := u.store.Create(ctx)
@@ -65,7 +65,7 @@ func (u *uploadRoutes) put(ctx context.Context, directory, filename, content str
 	return upload.Publish(ctx, directory, filename)
 }
 
-// remove is DELETE /upload. What is not there is removed already.
+// remove is DELETE /upload. Removing a file that does not exist is a success.
 func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 	body, err := server.ReadAll(ctx)
 	if err != nil {
@@ -84,13 +84,13 @@ func (u *uploadRoutes) remove(ctx *fasthttp.RequestCtx) error {
 	return u.respond(ctx, uploads.Response{Code: uploads.CodeStored, Reason: "OK"})
 }
 
-// parameters are those of a request, by name.
+// parameters are the parameters of a request by name.
 type parameters map[string]string
 
-// arguments finds the parameters in the query and in a urlencoded body; of those
-// with one name the last one counts, as with Tornado's get_argument. The field
-// body, which is a file, may hold any bytes; another that is not valid UTF-8 is an
-// error wrapping uploads.ErrMalformed.
+// arguments returns the parameters of the query and of a urlencoded body. If a name occurs
+// more than once, the last value counts, as with Tornado's get_argument. The field "body",
+// which is a file, may contain any bytes. Any other value that is not valid UTF-8 is an
+// error that wraps uploads.ErrMalformed.
 func arguments(ctx *fasthttp.RequestCtx, body []byte) (parameters, error) {
 	form, err := server.FormArgs(ctx, body, "body")
 	if err != nil {
@@ -105,7 +105,7 @@ func arguments(ctx *fasthttp.RequestCtx, body []byte) (parameters, error) {
 	return given, nil
 }
 
-// need is ErrMissing for the parameters that are missing or empty.
+// need returns an error wrapping uploads.ErrMissing if a parameter is missing or empty.
 func (p parameters) need(names ...string) error {
 	missing := slices.DeleteFunc(names, func(name string) bool { return p[name] != "" })
 	if len(missing) == 0 {

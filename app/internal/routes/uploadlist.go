@@ -11,14 +11,14 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// listDefault is how many entries a page has unless the client says otherwise.
+// listDefault is the default of the parameter limit.
 const listDefault = 100
 
-// listing is the answer of GET /upload/{directory}/.
+// listing is the body of the response to GET /upload/{directory}/.
 type listing struct {
 	Directory string  `json:"directory"`
 	Entries   []entry `json:"entries"`
-	// Next is what the parameter after must be for the next page.
+	// Next is the parameter after for the next page.
 	Next string `json:"next,omitempty"`
 }
 
@@ -29,14 +29,14 @@ type entry struct {
 	Modified time.Time `json:"modified"`
 }
 
-// list lists a directory, sorted by the bytes of the names.
+// list responds with the entries of a directory, sorted by the bytes of their names.
 func (u *uploadRoutes) list(ctx *fasthttp.RequestCtx, directory string) error {
 	args := ctx.QueryArgs()
 	limit := listDefault
 	if text, given := server.QueryText(ctx, "limit"); given {
 		var err error
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > uploads.MaxList {
-			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("limit: %q is not within 1 and %d", text, uploads.MaxList))
+			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("limit: %q is not between 1 and %d", text, uploads.MaxList))
 		}
 	}
 	found, next, err := u.store.List(ctx, directory, string(args.Peek("after")), limit)

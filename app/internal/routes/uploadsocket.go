@@ -10,8 +10,7 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// What an upload by WebSocket is called that does not say: the seeds' client
-// gives no name at all.
+// Default names of an upload by WebSocket.
 const (
 	socketDirectory = "websocket"
 	socketFilename  = "uploaded_file.bin"
@@ -19,7 +18,7 @@ const (
 
 // socket is GET /upload: an upload by WebSocket.
 func (u *uploadRoutes) socket(ctx *fasthttp.RequestCtx) error {
-	shake, err := upgrade.Read(ctx, "a WebSocket is taken here; POST sends a form, and the address of a list ends in a slash")
+	shake, err := upgrade.Read(ctx, "this path needs a WebSocket; send forms by POST, and end the path with a slash to list files")
 	if shake == nil || err != nil {
 		return err
 	}

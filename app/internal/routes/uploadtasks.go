@@ -12,34 +12,34 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// UploadTask is a task that can be started for an uploaded file. It takes the
-// directory and the filename.
+// UploadTask is a task that may be started for an uploaded file. Its arguments are the
+// file's directory and filename.
 type UploadTask struct {
 	Name string
-	// Accepts reports whether the task is for a file of that name. Nil: for any.
+	// Accepts reports whether the task may be started for a file with that name. Nil
+	// accepts every file.
 	Accepts func(filename string) bool
-	// Always starts the task for each file that it accepts, whatever -on-upload says.
+	// Always starts the task for each file that it accepts, independent of -on-upload.
 	Always bool
-	// Details hands the task the file's size and SHA-256 after its names.
+	// Details adds the file's size and SHA-256 to the arguments.
 	Details bool
 }
 
-// UploadStarter starts the tasks of stored files: that of -on-upload, and those that
-// ask for uploads by themselves. Its Wanted and Stored are for uploads.Options, which
-// needs them before there is a client.
+// UploadStarter starts the tasks of stored files: the task of -on-upload, and those with
+// Always. Wanted and Stored are callbacks for uploads.Options.
 type UploadStarter struct {
-	OnUpload string       // started for each stored file that it accepts; empty for none
-	Tasks    []UploadTask // by name
+	OnUpload string       // task for each stored file that it accepts; empty for none
+	Tasks    []UploadTask // all tasks, sorted by name
 	Client   *jobs.Client // must be set before the first upload
-	Deferred func()       // called for each attempt that failed; nil for nobody
+	Deferred func()       // called for each failed attempt; nil for none
 	Logger   *slog.Logger
 }
 
-// Wanted reports whether a task is to be started for a file of that name.
+// Wanted reports whether Stored would start a task for a file with that name.
 func (u *UploadStarter) Wanted(_, filename string) bool { return len(u.tasks(filename)) > 0 }
 
-// Stored starts the tasks of a file under ids that are made of id: however often it
-// is called, each starts once. The error says that it must be called again.
+// Stored starts the tasks of a file. Their ids are derived from id, so that a task starts
+// only once if Stored is called again. After an error, it must be called again.
 func (u *UploadStarter) Stored(ctx context.Context, id string, f uploads.File) (failed error) {
 	for i, name := range u.tasks(f.Filename) {
 		as := uploadTaskID(id)
@@ -48,8 +48,8 @@ func (u *UploadStarter) Stored(ctx context.Context, id string, f uploads.File) (
 		}
 		err := u.enqueue(ctx, as, name, f)
 		if errors.Is(err, jobs.ErrTaken) {
-			// -on-upload has changed since, and the task of before was started.
-			u.Logger.WarnContext(ctx, "another task was started for an upload before", "task", name, "id", as)
+			// -on-upload has changed since an earlier call.
+			u.Logger.WarnContext(ctx, "task not started: the task of the earlier -on-upload was already started for the file", "task", name, "id", as)
 			err = nil
 		}
 		if err != nil {
@@ -64,7 +64,7 @@ func (u *UploadStarter) Stored(ctx context.Context, id string, f uploads.File) (
 
 func uploadTaskID(id string) string { return "upload-" + id }
 
-// tasks are the tasks to start for a file, that of -on-upload first.
+// tasks returns the names of the tasks to start for a file, the one of -on-upload first.
 func (u *UploadStarter) tasks(filename string) (names []string) {
 	first := u.OnUpload != ""
 	for _, t := range u.Tasks {
@@ -94,7 +94,8 @@ func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.
 	return err
 }
 
-// uploadResponse is an uploads.Response as clients get it: with the tasks.
+// uploadResponse is the body of the response to an upload: an uploads.Answer with the ids
+// of tasks.
 type uploadResponse struct {
 	Code   int            `json:"code"`
 	Reason string         `json:"reason"`
@@ -106,8 +107,8 @@ type uploadedFile struct {
 	Task string `json:"task,omitempty"`
 }
 
-// response adds to an uploads.Response the ids of the first task of each file. One that could
-// not be started yet will be under that id, so the file says so in its reason.
+// response adds the id of each file's first task to a Response. If that task could not be
+// started yet, it will be started later with the same id, and the reason says so.
 func (u *UploadStarter) response(a uploads.Response) uploadResponse {
 	r := uploadResponse{Code: a.Code, Reason: a.Reason, Files: make([]uploadedFile, 0, len(a.Files))}
 	for _, f := range a.Files {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The task of -on-upload comes first, then those that are always started; none is
-// for a file that it does not accept, and one without a rule accepts all.
+// The task of -on-upload comes first, followed by the tasks with Always. A task is not
+// started for a file that it does not accept; without Accepts, it accepts every file.
 func TestTasksForAnUpload(t *testing.T) {
 	ending := func(end string) func(string) bool {
 		return func(name string) bool { return strings.HasSuffix(name, end) }

@@ -14,13 +14,13 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// validator is what tells one content of a file from another (RFC 9110 §8.8).
+// validator holds the validators of a file's content (RFC 9110 section 8.8).
 type validator struct {
-	etag     string // "…" if it is the content's SHA-256, else W/"…"
+	etag     string // strong if it is the SHA-256 of the content, else weak: W/"…"
 	modified time.Time
 }
 
-// validatorOf is the one of a file whose content nobody has summed.
+// validatorOf returns the validator of a file whose SHA-256 is not known.
 func validatorOf(info fs.FileInfo) validator {
 	return validator{etag: fmt.Sprintf(`W/"%x-%x"`, info.ModTime().UnixNano(), info.Size()), modified: info.ModTime()}
 }
@@ -35,8 +35,8 @@ func (v validator) write(h *fasthttp.ResponseHeader) {
 	}
 }
 
-// precondition evaluates the conditions of a GET in the order of RFC 9110
-// §13.2.2: 0 is to go on, else 412 or 304 is the answer.
+// precondition evaluates the conditions of a GET request in the order of RFC 9110 section
+// 13.2.2. It returns the status of the response, 412 or 304, or 0 to continue.
 func (v validator) precondition(h *fasthttp.RequestHeader) int {
 	if match := server.List(h, fasthttp.HeaderIfMatch); match != "" {
 		if !v.among(match, false) {
@@ -55,8 +55,9 @@ func (v validator) precondition(h *fasthttp.RequestHeader) int {
 	return 0
 }
 
-// inRange reports whether a Range may be answered with a part: there is no
-// If-Range, or it holds (§13.1.5), for which the comparison is the strong one.
+// inRange reports whether the response to a Range request may be a part of the file: the
+// request has no If-Range, or its condition is true (RFC 9110 section 13.1.5). If-Range
+// uses the strong comparison.
 func (v validator) inRange(h *fasthttp.RequestHeader) bool {
 	condition, single := server.Single(h, fasthttp.HeaderIfRange)
 	if !single {
@@ -69,7 +70,8 @@ func (v validator) inRange(h *fasthttp.RequestHeader) bool {
 	return err == nil && since.Equal(v.modified.Truncate(time.Second))
 }
 
-// among reports whether the ETag is in a list, or the list is *.
+// among reports whether the ETag is in a list, or the list is *. With weakly, it uses the
+// weak comparison.
 func (v validator) among(list string, weakly bool) bool {
 	if list == "*" {
 		return true

@@ -10,7 +10,7 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// watchRoutes let clients watch tasks.
+// watchRoutes is the route for watching tasks.
 type watchRoutes struct {
 	hub     *realtime.Hub
 	watches *watch.Watches
@@ -21,7 +21,7 @@ func (w *watchRoutes) routes(guard *access.Guard) []server.Route {
 	return []server.Route{{Method: fasthttp.MethodGet, Path: "/tasks/{id}/watch", Admit: access.WithToken(guard.Write), Handler: w.watch}}
 }
 
-// watch is WS /tasks/{id}/watch; a task that is not there is 404.
+// watch is WS /tasks/{id}/watch. An unknown task gets a 404 response.
 func (w *watchRoutes) watch(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
 	if !w.watches.Watched(id) {

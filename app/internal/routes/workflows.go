@@ -10,11 +10,11 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// lookAtWorkflow is how often a workflow is looked at that somebody waits for.
+// lookAtWorkflow is the polling interval while a client waits for a workflow.
 const lookAtWorkflow = 250 * time.Millisecond
 
-// postWorkflow is POST /tasks for a chain, a group or a chord, which has the id
-// of the body, if that has one.
+// postWorkflow is POST /tasks with a chain, a group or a chord. The workflow gets the id
+// in the body, or else a new one.
 func (t *taskRoutes) postWorkflow(ctx *fasthttp.RequestCtx, w newWork) error {
 	send := t.sendGroup
 	if w.Chain != nil {
@@ -39,7 +39,7 @@ func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, creat
 	}
 	if w.ID != "" && len(chain) > 0 {
 		if chain[0].ID != "" && chain[0].ID != w.ID {
-			return "", false, server.Fail(fasthttp.StatusBadRequest, "body: a chain has the id of its first task")
+			return "", false, server.Fail(fasthttp.StatusBadRequest, "body: the id of a chain and the id of its first task must be equal")
 		}
 		chain[0].ID = w.ID
 	}
@@ -67,7 +67,8 @@ func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, creat
 	return g.ID, created, nil
 }
 
-// workflow is GET /workflows/{id}; with wait it is held until that has ended.
+// workflow is GET /workflows/{id}. With the parameter wait, the response is sent when the
+// workflow has ended or the time is up.
 func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
 	wait, err := server.QueryDuration(ctx, "wait", 0, maxWait)
@@ -87,8 +88,7 @@ func (t *taskRoutes) workflow(ctx *fasthttp.RequestCtx) error {
 	}
 }
 
-// cancelWorkflow is DELETE /workflows/{id}: 200 with the workflow, 409 if it has
-// ended.
+// cancelWorkflow is DELETE /workflows/{id}. An ended workflow gets a 409 response.
 func (m *manageRoutes) cancelWorkflow(ctx *fasthttp.RequestCtx) error {
 	id := server.Param(ctx, "id")
 	if err := m.store.CancelWorkflow(ctx, id); err != nil {

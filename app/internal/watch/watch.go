@@ -1,9 +1,8 @@
-// Package watch brings the changes of tasks to the WebSockets that watch them.
+// Package watch sends the changes of tasks to the WebSockets that watch them.
 //
-// However many watch a task in this process, it is looked at once for each of
-// its changes: by the one who follows it, while anybody watches. A watcher gets
-// the newest state whenever it has taken the one before, so that a slow one
-// skips states and never the last.
+// While a task is watched in this process, one goroutine follows it and reads each change
+// once, for any number of watchers. A watcher gets the newest state after it has received the
+// one before. A slow watcher therefore skips states, but never the last one.
 package watch
 
 import (
@@ -21,11 +20,10 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// retry is how long the store is left alone after it failed.
+// retry is the delay after an error of the task store.
 const retry = time.Second
 
-// Watches are the tasks that are watched in one process. Make one with New, and
-// Run it once.
+// Watches holds the watched tasks of one process. Create it with New and call Run once.
 type Watches struct {
 	client *jobs.Client
 	log    *slog.Logger
@@ -33,34 +31,34 @@ type Watches struct {
 	mu      sync.Mutex
 	tasks   map[string]*task
 	stopped bool
-	follows sync.WaitGroup // one for each of tasks
+	follows sync.WaitGroup // goroutines that follow tasks
 }
 
-// task is one that is watched.
+// task is a watched task.
 type task struct {
-	stop     context.CancelFunc // ends who follows it
-	watchers int                // under Watches.mu
+	stop     context.CancelFunc // ends the goroutine that follows the task
+	watchers int                // number of watchers, guarded by Watches.mu
 
 	mu      sync.Mutex
 	latest  state
-	changed chan struct{} // closed when latest is no longer that
+	changed chan struct{} // closed when latest changes
 }
 
-// state is what watchers are sent.
+// state is a state of a task as sent to watchers.
 type state struct {
 	version int64
-	data    []byte
-	last    bool
-	why     string // of the end
+	data    []byte // the task as JSON
+	last    bool   // no other state follows
+	why     string // if last: reason for the close frame
 }
 
-// New makes Watches of the tasks that a client reads; log may be nil.
+// New returns Watches of the tasks that client reads; log may be nil.
 func New(client *jobs.Client, log *slog.Logger) *Watches {
 	return &Watches{client: client, log: cmp.Or(log, slog.New(slog.DiscardHandler)), tasks: map[string]*task{}}
 }
 
-// Run returns when ctx has ended and nobody follows a task any more. Those who
-// watch then are sent nothing more; to close them is the Hub's.
+// Run stops following tasks when ctx is done, and returns nil when all goroutines have ended.
+// Watchers then get no more changes; the Hub closes their connections.
 func (w *Watches) Run(ctx context.Context) error {
 	<-ctx.Done()
 	w.mu.Lock()
@@ -73,16 +71,16 @@ func (w *Watches) Run(ctx context.Context) error {
 	return nil
 }
 
-// Watched reports whether somebody here watches the task: then it is there.
+// Watched reports whether a task is watched in this process, and therefore exists.
 func (w *Watches) Watched(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.tasks[id] != nil
 }
 
-// Handler is the one for a connection that watches a task: it sends the task as
-// JSON, as it is and whenever it has changed, and closes the connection with
-// 1000 behind its final state. It takes no messages.
+// Handler returns the handler for the connection of a watcher. It sends the task as JSON, at
+// first in its present state and then after each change. After the final state it closes the
+// connection with close code 1000. It accepts no messages.
 func (w *Watches) Handler(id string) realtime.Handler { return &handler{w, id} }
 
 type handler struct {
@@ -95,16 +93,16 @@ func (h *handler) Open(c *realtime.Conn) {
 }
 
 func (*handler) Message(c *realtime.Conn, _ realtime.Message) {
-	c.Close(websocket.ClosePolicyViolation, "nothing is taken here")
+	c.Close(websocket.ClosePolicyViolation, "this WebSocket accepts no messages")
 }
 
 func (*handler) Closed(*realtime.Conn, int, string) {}
 
-// serve sends to one watcher until the task or the connection has ended.
+// serve sends states to one watcher until the task or the connection has ended.
 func (w *Watches) serve(ctx context.Context, c *realtime.Conn, id string) {
 	t := w.join(id)
 	if t == nil {
-		return // the process ends, and the connection with it
+		return // the process drains, and the Hub closes the connection
 	}
 	defer w.leave(id, t)
 	for sent := int64(0); ; {
@@ -127,7 +125,8 @@ func (w *Watches) serve(ctx context.Context, c *realtime.Conn, id string) {
 	}
 }
 
-// join counts a watcher, and follows the task for the first one.
+// join adds a watcher. For the first watcher of a task it starts to follow the task. It
+// returns nil after Run has ended.
 func (w *Watches) join(id string) *task {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,16 +153,16 @@ func (w *Watches) leave(id string, t *task) {
 	}
 }
 
-// forget makes the next watcher of the task the first. It needs mu.
+// forget removes the task, so that the next watcher follows it again. The caller holds mu.
 func (w *Watches) forget(id string, t *task) {
 	if w.tasks[id] == t {
 		delete(w.tasks, id)
 	}
 }
 
-// follow sees to it that t is the newest state until there is no newer one.
+// follow updates t until the task has ended or ctx is done.
 func (w *Watches) follow(ctx context.Context, id string, t *task) {
-	defer func() { // who comes later asks anew: the task may have been tried again
+	defer func() { // a later watcher follows the task again, because it may be retried
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.forget(id, t)
@@ -177,7 +176,7 @@ func (w *Watches) follow(ctx context.Context, id string, t *task) {
 			t.set(state{last: true, why: "no such task"})
 			return
 		}
-		w.log.Warn("cannot watch a task", "id", id, "error", err, "retry_in", retry)
+		w.log.Warn("cannot read a watched task from the task store", "id", id, "error", err, "retry_in", retry)
 		select {
 		case <-ctx.Done():
 			return
@@ -186,11 +185,11 @@ func (w *Watches) follow(ctx context.Context, id string, t *task) {
 	}
 }
 
-// see takes a state; the first after trouble with the store may be known.
+// see stores a new state. After an error of the store, the first one may be known already.
 func (t *task) see(now *jobs.Task) {
 	data, err := json.Marshal(now)
 	if err != nil {
-		t.set(state{last: true, why: "the task cannot be shown"})
+		t.set(state{last: true, why: "the task cannot be encoded"})
 		return
 	}
 	if old, _ := t.now(); old.version < now.Version {

@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// reader is a store of one task that counts how often it is asked.
+// reader is a store with one task that counts calls.
 type reader struct {
 	jobs.Store
 	mu      sync.Mutex
@@ -76,8 +76,8 @@ func running(t *testing.T, r *reader) *Watches {
 	return w
 }
 
-// A thousand watchers cost one question for each change, the first finds the
-// current state, and when they have left nobody follows the task.
+// With a thousand watchers, each change is read once. A watcher gets the present state first.
+// After the last watcher has left, the task is no longer followed.
 func TestOneLookForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReader()
@@ -99,9 +99,9 @@ func TestOneLookForAll(t *testing.T) {
 			}
 		}
 		if n := r.questions(); n != 4 {
-			t.Errorf("the store was asked %d times for four states", n)
+			t.Errorf("the store was read %d times for four states", n)
 		}
-		// Tried again meanwhile, it is watched anew.
+		// The task was retried, and is followed again.
 		r.change(6, jobs.StateQueued)
 		again := w.join("a")
 		synctest.Wait()
@@ -112,18 +112,18 @@ func TestOneLookForAll(t *testing.T) {
 			w.leave("a", task)
 		}
 		if !w.Watched("a") {
-			t.Error("nobody watches, though one does")
+			t.Error("the task is not watched, though a watcher is left")
 		}
 		w.leave("a", again)
 		synctest.Wait()
 		if w.Watched("a") {
-			t.Error("somebody watches whom all have left")
+			t.Error("the task is still watched after all watchers have left")
 		}
 	})
 }
 
-// Trouble with the store is waited out, a task that is gone ends the watch, and
-// so does the process.
+// Watching continues after an error of the store. It ends if the task no longer exists, and
+// when the process ends.
 func TestTroubleWhileWatching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReader()

@@ -50,7 +50,7 @@ await browse(async (browser) => {
   await page.getByText("paused at").waitFor();
   const offsets = [];
   page.on("request", (r) => r.method() === "PATCH" && offsets.push(Number(r.headers()["upload-offset"])));
-  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("button", { name: "Resume" }).click();
   await until("it is stored", async () => (await page.locator("#uploads button.link").count()) === 2);
   check(offsets[0] >= 8 << 20, `it went on at ${offsets}`);
   // Another upload is cancelled, and the server keeps nothing of it.

@@ -22,7 +22,7 @@ try {
     process.kill(Number(master), "SIGKILL");
     await page.waitForSelector("#lost:not([hidden])");
     check(/lost since .* old/.test(await page.locator("#lost").textContent()), "the page says that it has lost the server");
-    check((await page.locator("#live").textContent()) === "server lost", "so does its head");
+    check((await page.locator("#live").textContent()) === "disconnected", "so does its head");
     await page.locator("#uploads").getByText("trying again").waitFor();
     await shot(page, "lost.png");
     const offsets = [];

@@ -13,7 +13,7 @@ await browse(async (browser) => {
   await shot(page, "login.png");
   await page.fill("#token", "not it");
   await page.keyboard.press("Enter");
-  await page.getByText("not the token").waitFor();
+  await page.getByText("Wrong token").waitFor();
   await page.fill("#token", token);
   await page.keyboard.press("Enter");
   await live(page);

@@ -1,10 +1,10 @@
-// Requests to the server. The session is a cookie, so nothing is said of it here.
+// Requests to the server. The browser sends the session's cookie.
 
-// at returns the address of a path of the server, such as /tasks, which may be
-// behind a prefix that only the address of this file knows. Whole addresses stay.
+// at returns the URL of a path of the server, such as /tasks. The path may have a prefix,
+// which is derived from the URL of this file. Absolute URLs are returned unchanged.
 export const at = (path) => new URL(path.startsWith("/") ? `..${path}` : path, import.meta.url).href;
 
-// loggedOut leads to the login.
+// loggedOut opens the login page.
 export const loggedOut = () => location.assign(at("/console/login"));
 
 export class Refused extends Error {
@@ -14,26 +14,26 @@ export class Refused extends Error {
   }
 }
 
-// request returns the answer if it is 2xx. A 401 means that the session is over:
-// then the page leads to the login.
+// request returns a response with a 2xx status, and throws Refused otherwise. After a 401
+// response, which means that the session has expired, it opens the login page.
 export async function request(path, options = {}) {
-  let answer;
+  let response;
   try {
-    answer = await fetch(at(path), { cache: "no-store", ...options });
+    response = await fetch(at(path), { cache: "no-store", ...options });
   } catch {
-    throw new Refused(0, "the server does not answer");
+    throw new Refused(0, "the server does not respond");
   }
-  if (answer.status === 401) loggedOut();
-  if (!answer.ok) throw new Refused(answer.status, await reason(answer));
-  return answer;
+  if (response.status === 401) loggedOut();
+  if (!response.ok) throw new Refused(response.status, await reason(response));
+  return response;
 }
 
-async function reason(answer) {
+async function reason(response) {
   try {
-    const body = await answer.json();
-    return body.reason || `status ${answer.status}`;
+    const body = await response.json();
+    return body.reason || `status ${response.status}`;
   } catch {
-    return `status ${answer.status}`;
+    return `status ${response.status}`;
   }
 }
 

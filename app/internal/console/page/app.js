@@ -1,8 +1,8 @@
-// The console: one WebSocket brings all that changes, a frame for each part.
+// The console. One WebSocket delivers all changes, in a frame for each part of the page.
 
 import { $, show, write } from "./dom.js";
 import { request } from "./api.js";
-import { Line } from "./live.js";
+import { LiveSocket } from "./live.js";
 import { Plots } from "./plots.js";
 import { Processes } from "./processes.js";
 import { Queues } from "./queues.js";
@@ -34,22 +34,23 @@ const parts = {
 
 let lostAt = 0;
 
-new Line("/console/live", {
-  heard: (text) => {
+new LiveSocket("/console/live", {
+  onMessage: (text) => {
     const frame = JSON.parse(text);
     parts[frame.type]?.(frame);
   },
-  changed: (state, seconds) => {
+  onState: (state, seconds) => {
     const live = $("live");
-    if (state === "connecting" && lostAt) return; // still lost, until something comes
+    if (state === "connecting" && lostAt) return; // disconnected until a message arrives
     live.dataset.state = state;
-    write(live, { live: "live", lost: "server lost", connecting: "connecting" }[state]);
+    write(live, { live: "live", lost: "disconnected", connecting: "connecting" }[state]);
     if (state === "live") lostAt = 0;
     if (state === "lost") {
       lostAt ||= Date.now();
-      // Whether it is the server or the session that is gone a socket cannot tell.
+      // The session may have expired, which a WebSocket does not show: a 401 response opens
+      // the login page.
       request("/console/app.js", { method: "HEAD" }).catch(() => {});
     }
-    show($("lost"), state === "lost" && Date.now() - lostAt > 1500 ? `The server is lost since ${new Date(lostAt).toLocaleTimeString("en-GB")}. What you see is old. Trying again in ${seconds} s.` : state === "live" ? "" : $("lost").textContent);
+    show($("lost"), state === "lost" && Date.now() - lostAt > 1500 ? `Connection to the server lost since ${new Date(lostAt).toLocaleTimeString("en-GB")}. The data on this page is old. Reconnecting in ${seconds} s.` : state === "live" ? "" : $("lost").textContent);
   },
 });

@@ -1,10 +1,9 @@
-// What the page is made of. Whatever comes from outside becomes text: there is no
-// way here to turn a string into markup.
+// Elements of the page. All data becomes text; no function turns a string into markup.
 
 export const $ = (id) => document.getElementById(id);
 
-// el makes an element. Children are elements or text; properties are those of
-// the element, or attributes where the name has a hyphen.
+// el creates an element. Children are elements or text. A property whose name has a hyphen
+// is set as an attribute.
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -15,25 +14,25 @@ export function el(tag, props = {}, ...children) {
   return node;
 }
 
-// write sets text only where it is another: what has not changed must not be
-// read aloud again, nor lose its selection.
+// write sets the text of an element if it differs. Unchanged text would otherwise lose its
+// selection and be read aloud again by screen readers.
 export function write(node, text) {
   const value = String(text);
   if (node.textContent !== value) node.textContent = value;
 }
 
-// show writes a problem, or hides the place for one.
+// show shows a problem in an element, or hides the element if there is none.
 export function show(node, problem) {
   node.hidden = !problem;
   write(node, problem ?? "");
 }
 
-// Rows keeps one row per key, in order, and touches only what has changed, so
-// that focus stays where it is while the list lives.
+// Rows keeps one row per key, in the order of the items. It changes only what differs, so
+// that the focus stays on its row.
 export class Rows {
   #rows = new Map();
 
-  // make(item) returns the row: an element with a method update(item).
+  // make(item) returns the row: an object with node, an element, and a method update(item).
   constructor(body, key, make) {
     Object.assign(this, { body, key, make });
   }
@@ -61,7 +60,7 @@ export class Rows {
   }
 }
 
-// cells makes a table row of a header cell and others, and returns both.
+// cells creates a table row with a header cell and count other cells.
 export function cells(count, first = el("span")) {
   const tds = Array.from({ length: count }, () => el("td"));
   const node = el("tr", {}, el("th", { scope: "row", className: "text" }, first), ...tds);

@@ -1,4 +1,4 @@
-// Figures in words.
+// Formatting of numbers and times.
 
 const units = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -11,7 +11,7 @@ export function bytes(n) {
   return `${unit === 0 ? n : n.toFixed(1)} ${units[unit]}`;
 }
 
-// duration says seconds in at most two units.
+// duration formats seconds with at most two units.
 export function duration(s) {
   if (!Number.isFinite(s) || s < 0) return "–";
   if (s < 10) return `${s.toFixed(1)} s`;
@@ -29,19 +29,19 @@ export function number(n) {
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
-// time is the clock for today, and the date too for any other day.
+// time formats a time, with the date if it is not today.
 export function time(text) {
   if (!text) return "–";
   const at = new Date(text);
   return at.toDateString() === new Date().toDateString() ? clock.format(at) : day.format(at);
 }
 
-// took is how long a task has run, or runs.
+// took formats the duration of a task, until now if it is running.
 export function took(task) {
   if (!task.started) return "–";
   const end = task.finished ? new Date(task.finished) : new Date();
   return duration(Math.max(0, (end - new Date(task.started)) / 1000));
 }
 
-// slot is the part of a worker's name that people know it by.
+// slot returns the name of the slot from the name of a worker.
 export const slot = (worker) => worker.slice(worker.lastIndexOf("/") + 1) || "–";

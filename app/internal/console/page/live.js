@@ -1,26 +1,26 @@
-// One WebSocket, which comes back by itself.
+// A WebSocket that reconnects.
 
 import { at } from "./api.js";
 
-const first = 500;
-const longest = 15000;
-// silence is how long the server may say nothing: it has something each second,
-// or the least often that it allows itself.
-const silence = 25000;
+const firstPause = 500;
+const longestPause = 15000;
+// maxSilence is the time without a message after which the connection counts as lost, in ms.
+// The server sends at least every 10 seconds.
+const maxSilence = 25000;
 
-// Line keeps a WebSocket to path. It calls heard(text) for each message, and
-// changed(state, seconds) with "connecting", "live", or "lost" and when it tries
-// again.
-export class Line {
+// LiveSocket keeps a WebSocket to path open. It calls onMessage(text) for each message and
+// onState(state, seconds) with "connecting", "live" or "lost", and for "lost" with the time
+// until it reconnects. With quiet, the server may send nothing for any time.
+export class LiveSocket {
   #socket = null;
-  #wait = first;
+  #wait = firstPause;
   #timer = 0;
-  #watch = 0;
+  #watchdog = 0;
 
-  constructor(path, { heard, changed, quiet = false }) {
-    Object.assign(this, { path, heard, changed, quiet });
-    addEventListener("online", () => this.#soon());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#soon());
+  constructor(path, { onMessage, onState, quiet = false }) {
+    Object.assign(this, { path, onMessage, onState, quiet });
+    addEventListener("online", () => this.#reconnectNow());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#reconnectNow());
     this.#open();
   }
 
@@ -30,50 +30,50 @@ export class Line {
     return true;
   }
 
-  // soon does not wait for the end of the pause: something has changed.
-  #soon() {
+  // reconnectNow ends the pause, for example when the network is back.
+  #reconnectNow() {
     if (this.#socket) return;
     clearTimeout(this.#timer);
-    this.#wait = first;
+    this.#wait = firstPause;
     this.#open();
   }
 
   #open() {
-    this.changed("connecting");
+    this.onState("connecting");
     const socket = new WebSocket(at(this.path).replace(/^http/, "ws"));
     this.#socket = socket;
     socket.onmessage = (event) => {
       if (socket !== this.#socket) return;
-      this.#wait = first;
-      this.#alive();
-      this.changed("live");
-      this.heard(event.data);
+      this.#wait = firstPause;
+      this.#restartWatchdog();
+      this.onState("live");
+      this.onMessage(event.data);
     };
-    socket.onopen = () => this.#alive();
+    socket.onopen = () => this.#restartWatchdog();
     socket.onclose = () => socket === this.#socket && this.#lost();
-    this.#alive();
+    this.#restartWatchdog();
   }
 
-  // alive notes a sign of life; without one for long the line is given up, which
-  // a browser does not do by itself.
-  #alive() {
-    clearTimeout(this.#watch);
+  // restartWatchdog is called for each message. It closes a connection without messages,
+  // which browsers do not do.
+  #restartWatchdog() {
+    clearTimeout(this.#watchdog);
     if (this.quiet && this.#socket.readyState === WebSocket.OPEN) return;
     const socket = this.#socket;
-    this.#watch = setTimeout(() => {
+    this.#watchdog = setTimeout(() => {
       if (socket !== this.#socket) return;
       socket.close();
       this.#lost();
-    }, silence);
+    }, maxSilence);
   }
 
   #lost() {
-    clearTimeout(this.#watch);
+    clearTimeout(this.#watchdog);
     this.#socket = null;
-    // Those who lost the server together must not come back together.
+    // A random pause spreads the reconnects of many pages.
     const pause = this.#wait * (0.5 + Math.random());
-    this.#wait = Math.min(this.#wait * 2, longest);
-    this.changed("lost", Math.ceil(pause / 1000));
+    this.#wait = Math.min(this.#wait * 2, longestPause);
+    this.onState("lost", Math.ceil(pause / 1000));
     this.#timer = setTimeout(() => this.#open(), pause);
   }
 }

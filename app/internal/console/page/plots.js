@@ -1,32 +1,30 @@
-// Plots over the last minutes, drawn from the frames as they come. Counters are
-// turned into rates here: they never fall, through kills and reloads, so two
-// frames of different processes make as good a rate as two of one.
+// Plots of the last minutes. Counters are converted to rates. Counters of a slot never
+// decrease, even if its process is replaced, so any two frames give a correct rate.
 
 import { $, el, write } from "./dom.js";
 import { duration, number } from "./format.js";
 
-// kept is how far back the plots go, in milliseconds, and shortest what they show
-// of a page that has just been opened.
-const kept = 5 * 60 * 1000;
-const shortest = 60 * 1000;
+// historyLength is the longest and minSpan the shortest time span of the plots, in ms.
+const historyLength = 5 * 60 * 1000;
+const minSpan = 60 * 1000;
 const svg = "http://www.w3.org/2000/svg";
 
-const of = (read) => (now, before) => {
+const rate = (read) => (now, before) => {
   const seconds = (now.at - before.at) / 1000;
   return seconds > 0 ? Math.max(0, read(now) - read(before)) / seconds : null;
 };
-const levels = (now, what) => Object.values(now.pools).reduce((sum, p) => sum + p[what], 0);
+const sumOf = (now, what) => Object.values(now.pools).reduce((sum, p) => sum + p[what], 0);
 
 const charts = [
-  { title: "Requests a second", series: [["requests", of((p) => p.requests)], ["errors", of((p) => p.errors)]], say: number },
-  { title: "Latency", series: [["half", percentile(0.5)], ["95 %", percentile(0.95)], ["99 %", percentile(0.99)]], say: (v) => (v === null ? "–" : v < 1 ? `${number(v * 1000)} ms` : duration(v)) },
-  { title: "Connections", series: [["open", (p) => p.connections], ["not accepted yet", (p) => p.accept]], say: number },
-  { title: "Pools", series: [["running", (p) => levels(p, "running")], ["waiting", (p) => levels(p, "waiting")]], say: number },
-  { title: "Queues", whole: true, series: [["waiting", (p) => p.waiting], ["running", (p) => p.runningTasks]], say: number },
+  { title: "Requests per second", series: [["requests", rate((p) => p.requests)], ["errors", rate((p) => p.errors)]], format: number },
+  { title: "Latency", series: [["p50", percentile(0.5)], ["p95", percentile(0.95)], ["p99", percentile(0.99)]], format: (v) => (v === null ? "–" : v < 1 ? `${number(v * 1000)} ms` : duration(v)) },
+  { title: "Connections", series: [["open", (p) => p.connections], ["in accept queue", (p) => p.accept]], format: number },
+  { title: "Pools", series: [["running", (p) => sumOf(p, "running")], ["waiting", (p) => sumOf(p, "waiting")]], format: number },
+  { title: "Queues", whole: true, series: [["waiting", (p) => p.waiting], ["running", (p) => p.runningTasks]], format: number },
 ];
 
-// percentile finds the share'th duration among those between two frames; within a
-// class it is taken to grow evenly.
+// percentile estimates a percentile of the durations between two frames from the histogram,
+// by linear interpolation within a bucket.
 function percentile(share) {
   return (now, before) => {
     const count = now.durations.map((n, i) => n - (before.durations[i] ?? 0));
@@ -41,7 +39,7 @@ function percentile(share) {
 }
 
 export class Plots {
-  #history = []; // of { at, slots: Map of points, with "" for all }
+  #history = []; // entries { at, slots }: a Map of points by slot, with "" for the sum
   #depth = { waiting: 0, running: 0 };
 
   constructor() {
@@ -63,14 +61,14 @@ export class Plots {
       slots.set(s.slot, p);
       add(whole, p);
     }
-    // Of a slot that was removed the counters go on to be part of the sum.
+    // Counters of a removed slot remain part of the sum.
     for (const [slot, f] of Object.entries(frame.figures)) {
       if (!slots.has(slot) && slot !== "master") add(whole, point(frame, { connections: 0, accept_queue: 0 }, f));
     }
     whole.waiting = this.#depth.waiting;
     whole.runningTasks = this.#depth.running;
     this.#history.push({ at: frame.at, slots });
-    while (this.#history[0].at < frame.at - kept) this.#history.shift();
+    while (this.#history[0].at < frame.at - historyLength) this.#history.shift();
     this.#offer([...slots.keys()]);
     if (!document.hidden) this.#draw();
   }
@@ -106,18 +104,18 @@ export class Plots {
 
   #draw() {
     const end = this.#history.at(-1)?.at ?? 0;
-    const span = Math.max(shortest, end - (this.#history[0]?.at ?? end));
+    const span = Math.max(minSpan, end - (this.#history[0]?.at ?? end));
     for (const chart of charts) {
       const slot = chart.whole ? "" : this.choice.value;
       const all = chart.series.map(([, read]) => this.#values(slot, read));
       const most = Math.max(0, ...all.flat().map(([, v]) => v ?? 0));
       all.forEach((values, i) => {
         const last = values.at(-1)?.[1] ?? null;
-        write(chart.values[i], chart.say(last));
+        write(chart.values[i], chart.format(last));
         chart.lines[i].setAttribute("d", line(values, end, span, most));
       });
-      write(chart.most, most ? `up to ${chart.say(most)}` : "");
-      chart.plot.setAttribute("aria-label", `${chart.title}: ${chart.now.textContent}; up to ${chart.say(most)} in the last ${Math.ceil(span / 60000)} min`);
+      write(chart.most, most ? `up to ${chart.format(most)}` : "");
+      chart.plot.setAttribute("aria-label", `${chart.title}: ${chart.now.textContent}; up to ${chart.format(most)} in the last ${Math.ceil(span / 60000)} min`);
     }
   }
 
@@ -152,7 +150,7 @@ function add(sum, p) {
   }
 }
 
-// line is the path of a plot 300 wide and 100 high; what is not known is a gap.
+// line returns the SVG path of a plot that is 300 wide and 100 high. Unknown values are gaps.
 function line(values, end, span, most) {
   let path = "";
   let pen = false;

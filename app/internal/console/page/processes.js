@@ -1,9 +1,9 @@
-// The slots, as the master sees them.
+// The table of slots.
 
 import { $, Rows, cells, el, setState, show, write } from "./dom.js";
 import { bytes, duration, number } from "./format.js";
 
-// fresh is for how long a new process is marked as one, in seconds.
+// fresh is how long a new process is highlighted, in seconds.
 const fresh = 10;
 
 export class Processes {
@@ -24,16 +24,16 @@ export class Processes {
     for (const s of slots) this.#started[s.slot] = frame.figures[s.slot]?.started;
     this.at = frame.at / 1000;
     this.rows.update(slots);
-    this.#tell(slots);
+    this.#announce(slots);
   }
 
-  // tell says aloud which slots are in another state than before.
-  #tell(slots) {
+  // announce writes state changes to the status line that screen readers read aloud.
+  #announce(slots) {
     const changes = [];
     for (const s of slots) {
       const was = this.#states.get(s.slot);
       this.#states.set(s.slot, s);
-      if (was && was.pid !== s.pid && s.pid) changes.push(`${s.slot} has a new process, which is ${s.state}`);
+      if (was && was.pid !== s.pid && s.pid) changes.push(`${s.slot} has a new process in state ${s.state}`);
       else if (was && was.state !== s.state) changes.push(`${s.slot} is ${s.state}`);
     }
     if (changes.length) write($("slot-news"), changes.join(", "));

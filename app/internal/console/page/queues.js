@@ -1,10 +1,10 @@
-// What the queues hold.
+// The table of queues.
 
 import { $, Rows, cells, el, show, write } from "./dom.js";
 import { duration, number } from "./format.js";
 
 export class Queues {
-  // dead is told how many dead letters there are.
+  // dead is called with the number of dead letters.
   constructor(dead) {
     this.dead = dead;
     this.rows = new Rows($("queue-rows"), (q) => q.queue, () => {

@@ -1,24 +1,24 @@
-// The broadcast, joined like any client joins it.
+// The broadcast. The page is one of its clients.
 
 import { $, el, write } from "./dom.js";
 import { number, time } from "./format.js";
-import { Line } from "./live.js";
+import { LiveSocket } from "./live.js";
 
-const kept = 50;
+const maxMessages = 50;
 
 export class Realtime {
   constructor() {
-    this.line = new Line("/broadcast", {
+    this.line = new LiveSocket("/broadcast", {
       quiet: true,
-      heard: (text) => this.#heard(text),
-      changed: (state) => write($("broadcast-state"), { live: "", lost: "Not joined, trying again.", connecting: "Joining." }[state]),
+      onMessage: (text) => this.#show(text),
+      onState: (state) => write($("broadcast-state"), { live: "", lost: "Not connected, reconnecting.", connecting: "Connecting." }[state]),
     });
     $("say").onsubmit = (event) => {
       event.preventDefault();
       const words = $("words");
       if (!words.value) return;
       if (this.line.send(words.value)) words.value = "";
-      else write($("broadcast-state"), "Not sent: not joined.");
+      else write($("broadcast-state"), "Not sent: not connected.");
     };
   }
 
@@ -26,11 +26,11 @@ export class Realtime {
     write($("clients"), number(count));
   }
 
-  #heard(text) {
+  #show(text) {
     const list = $("heard");
     const follow = list.scrollHeight - list.scrollTop - list.clientHeight < 20;
     list.append(el("div", {}, el("span", { className: "quiet" }, `${time(new Date())} `), text));
-    while (list.childElementCount > kept) list.firstElementChild.remove();
+    while (list.childElementCount > maxMessages) list.firstElementChild.remove();
     if (follow) list.scrollTop = list.scrollHeight;
   }
 }

@@ -1,4 +1,4 @@
-// One task: all that is known of it, and what can be done to it.
+// The dialog with the details of one task.
 
 import { $, el, setState, show, write } from "./dom.js";
 import { at, getJSON, request, send } from "./api.js";
@@ -49,8 +49,7 @@ export class Detail {
     if (this.#id === id && !this.dialog.open) this.dialog.showModal();
   }
 
-  // seen is told of each task that the list has: where it is another than was
-  // shown, all of it is fetched.
+  // seen is called for each task in the list. If the shown task has changed, it is fetched.
   seen(task) {
     const now = `${task.state} ${task.progress} ${task.attempts} ${task.note}`;
     if (task.id !== this.#id || now === this.#seen) return;
@@ -77,7 +76,7 @@ export class Detail {
       const text = await (await request(`/tasks/${encodeURIComponent(id)}/log`)).text();
       return text.slice(-maxLog);
     } catch (err) {
-      if (err.status === 404) return ""; // it has none
+      if (err.status === 404) return ""; // no log
       throw err;
     }
   }
@@ -119,7 +118,7 @@ export class Detail {
     const names = t.artifacts ?? [];
     const { head, body } = this.parts.Artifacts;
     head.hidden = body.hidden = !names.length;
-    // The task of an id that was tried again may have made them anew.
+    // A retried task may have replaced its artifacts.
     const version = `${t.id} ${t.finished} ${names}`;
     if (version === this.#shownArtifacts) return;
     this.#shownArtifacts = version;

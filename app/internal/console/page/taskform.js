@@ -1,10 +1,10 @@
-// A form for any registered task, made from the JSON Schema of its arguments.
+// The form to start a task. Its fields are generated from the JSON Schema of the arguments.
 
 import { $, el, show } from "./dom.js";
 import { getJSON, send } from "./api.js";
 
 export class Starter {
-  // started is told of the task that was accepted.
+  // started is called with the accepted task.
   constructor(started) {
     this.started = started;
     this.form = $("starter");
@@ -84,7 +84,7 @@ function field(arg, i, required) {
   return el("input", { id, type: "text", required, placeholder: shown, autocomplete: "off", spellcheck: false });
 }
 
-// value is what the field holds, or undefined if it holds nothing.
+// value returns the value of a field, or undefined if it is empty.
 function value(arg, input) {
   switch (arg.type) {
     case "boolean":
@@ -99,6 +99,6 @@ function value(arg, input) {
   try {
     return JSON.parse(input.value);
   } catch {
-    throw new Error(`${arg.title}: this is no JSON`);
+    throw new Error(`${arg.title}: not valid JSON`);
   }
 }

@@ -1,4 +1,4 @@
-// The list of tasks: the newest live, others page by page.
+// The list of tasks. The newest are updated live, older ones are loaded page by page.
 
 import { $, Rows, cells, el, setState, show, write } from "./dom.js";
 import { getJSON } from "./api.js";
@@ -7,13 +7,13 @@ import { Detail } from "./taskdetail.js";
 import { Starter } from "./taskform.js";
 
 const states = ["scheduled", "queued", "running", "retrying", "success", "failed", "cancelled", "dead"];
-// refreshEvery is how often a list that is filtered, which the socket does not
-// bring, is fetched again, in milliseconds.
+// refreshEvery is the interval at which a filtered list is fetched, in milliseconds. The
+// WebSocket only delivers the list without a filter.
 const refreshEvery = 2000;
 
 export class Tasks {
   #live = { tasks: [], more: false };
-  #older = []; // pages that were asked for
+  #older = []; // tasks of the pages loaded by the user
   #next = null;
   #fetched = 0;
   #dead = 0;
@@ -47,7 +47,7 @@ export class Tasks {
     else this.#draw();
   }
 
-  // deadLetters is told their number, which the button shows.
+  // deadLetters sets the number of dead letters on the button.
   deadLetters(count) {
     if (count !== this.#dead && this.filter.value === "dead") this.#refresh();
     this.#dead = count;
@@ -66,7 +66,7 @@ export class Tasks {
     const state = this.filter.value;
     if (Date.now() - this.#fetched < refreshEvery) return;
     this.#fetched = Date.now();
-    await this.#ask(async () => {
+    await this.#fetch(async () => {
       const page = await getJSON(`/tasks?state=${state}`);
       if (state !== this.filter.value) return;
       this.filtered = page.tasks;
@@ -77,9 +77,9 @@ export class Tasks {
 
   async #more() {
     const last = this.#live.tasks.at(-1);
-    if (!this.filter.value && !this.#older.length && last) this.#next = (await this.#behind()) ?? this.#next;
+    if (!this.filter.value && !this.#older.length && last) this.#next = (await this.#nextPage()) ?? this.#next;
     if (!this.#next) return;
-    await this.#ask(async () => {
+    await this.#fetch(async () => {
       const page = await getJSON(this.#next);
       this.#older.push(...page.tasks);
       this.#next = page.next;
@@ -87,10 +87,10 @@ export class Tasks {
     });
   }
 
-  // behind finds the page that follows what the socket brings.
-  async #behind() {
+  // nextPage returns the link to the page after the tasks that the WebSocket delivers.
+  async #nextPage() {
     let next = null;
-    await this.#ask(async () => {
+    await this.#fetch(async () => {
       const page = await getJSON("/tasks?limit=50");
       this.#older.push(...page.tasks);
       next = page.next;
@@ -98,7 +98,7 @@ export class Tasks {
     return next;
   }
 
-  async #ask(what) {
+  async #fetch(what) {
     try {
       await what();
       show($("tasks-problem"), "");
@@ -115,7 +115,7 @@ export class Tasks {
     $("older").hidden = !(this.#next || (!this.filter.value && !this.#older.length && this.#live.more));
   }
 
-  // tick lets the durations of what runs go on.
+  // tick updates the durations of running tasks.
   #tick() {
     if (!document.hidden && this.#live.tasks.some((t) => t.state === "running")) this.#draw();
   }

@@ -1,12 +1,12 @@
-// The panel for uploads: files in, bars, links to their tasks.
+// The panel for uploads.
 
 import { $, el, write } from "./dom.js";
 import { bytes, duration } from "./format.js";
 import { Upload, unfinished } from "./tus.js";
 
-// atOnce is how many files are sent at the same time.
-const atOnce = 2;
-// window is how far back the speed looks, in milliseconds.
+// maxConcurrent is the number of files that are sent at the same time.
+const maxConcurrent = 2;
+// span is the time over which the speed is measured, in milliseconds.
 const span = 5000;
 
 export class Uploads {
@@ -23,14 +23,14 @@ export class Uploads {
       this.#take(input.files);
       input.value = "";
     };
-    for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault()); // else the browser leaves the page
+    for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault()); // otherwise the browser opens the file
     drop.ondragover = () => drop.classList.add("over");
     drop.ondragleave = () => drop.classList.remove("over");
     drop.ondrop = (event) => {
       drop.classList.remove("over");
       this.#take(event.dataTransfer.files);
     };
-    for (const one of unfinished()) this.#remind(one);
+    for (const one of unfinished()) this.#addUnfinished(one);
     addEventListener("beforeunload", (event) => this.#running && event.preventDefault());
   }
 
@@ -39,7 +39,7 @@ export class Uploads {
     for (const file of files) {
       const item = new Item(file, directory, this);
       if (this.#known.has(item.upload.key)) {
-        this.#say(`${file.name} is being sent already`);
+        this.#announce(`${file.name} is already being sent`);
         continue;
       }
       this.#known.add(item.upload.key);
@@ -48,32 +48,32 @@ export class Uploads {
     }
   }
 
-  // queue sends an item when its turn has come.
+  // queue sends an item as soon as fewer than maxConcurrent files are being sent.
   queue(item) {
     if (!this.#waiting.includes(item)) this.#waiting.push(item);
-    item.say("waiting for its turn");
+    item.say("queued");
     this.#next();
   }
 
   async #next() {
-    if (this.#running >= atOnce || !this.#waiting.length) return;
+    if (this.#running >= maxConcurrent || !this.#waiting.length) return;
     this.#running++;
     const item = this.#waiting.shift();
     const news = await item.send();
     this.#running--;
-    if (news) this.#say(news);
-    if (item.over) this.#known.delete(item.upload.key);
+    if (news) this.#announce(news);
+    if (item.finished) this.#known.delete(item.upload.key);
     this.#next();
   }
 
-  #say(text) {
+  #announce(text) {
     write($("upload-news"), text);
   }
 
-  // remind tells of an upload that an earlier page has begun: no page may keep a
-  // file, so it has to be chosen again.
-  #remind(one) {
-    const node = el("li", {}, `${one.directory}/${one.name} (${bytes(one.size)}) is not finished: choose it again to go on. `);
+  // addUnfinished lists an unfinished upload of an earlier page. The user must choose the file
+  // again, because a page cannot keep access to it.
+  #addUnfinished(one) {
+    const node = el("li", {}, `${one.directory}/${one.name} (${bytes(one.size)}) is not finished. Choose the file again to resume. `);
     node.append(el("button", { type: "button", onclick: () => {
       one.forget();
       node.remove();
@@ -84,14 +84,14 @@ export class Uploads {
 
 // Item is one file in the list.
 class Item {
-  over = false;
+  finished = false;
   #marks = []; // of [time, bytes], for the speed
   #sending = false;
 
   constructor(file, directory, panel) {
     this.file = file;
     this.panel = panel;
-    this.upload = new Upload(file, directory, (...news) => this.#told(...news));
+    this.upload = new Upload(file, directory, (...news) => this.#onProgress(...news));
     this.status = el("span", { className: "quiet" });
     this.bar = el("progress", { max: Math.max(1, file.size), value: 0, "aria-label": `Upload of ${file.name}` });
     this.hold = el("button", { type: "button", onclick: () => this.#toggle() }, "Pause");
@@ -104,15 +104,15 @@ class Item {
     write(this.status, text);
   }
 
-  // send sends the file and returns what there is to be said of it aloud.
+  // send sends the file and returns a message for screen readers.
   async send() {
-    if (this.over || this.upload.paused) return "";
+    if (this.finished || this.upload.paused) return "";
     this.#sending = true;
     this.#marks = [];
     try {
       const stored = await this.upload.run();
       if (stored) return this.#stored(stored);
-      if (this.upload.paused && !this.over) this.say(`paused at ${bytes(this.upload.offset)}`);
+      if (this.upload.paused && !this.finished) this.say(`paused at ${bytes(this.upload.offset)}`);
       return "";
     } catch (err) {
       this.#finish();
@@ -124,18 +124,18 @@ class Item {
     }
   }
 
-  #stored(answer) {
+  #stored(response) {
     this.#finish();
     this.bar.value = this.bar.max;
     this.say(`stored, ${bytes(this.file.size)} `);
-    if (answer.task) {
-      this.status.append(el("button", { type: "button", className: "link", onclick: () => this.panel.open(answer.task) }, `Task ${answer.task.slice(0, 16)}`));
+    if (response.task) {
+      this.status.append(el("button", { type: "button", className: "link", onclick: () => this.panel.open(response.task) }, `Task ${response.task.slice(0, 16)}`));
     }
     return `${this.file.name} is stored`;
   }
 
   #finish() {
-    this.over = true;
+    this.finished = true;
     this.buttons.remove();
   }
 
@@ -145,8 +145,8 @@ class Item {
       this.upload.paused = false;
       this.panel.queue(this);
     } else {
-      write(this.hold, "Go on");
-      this.hold.disabled = this.#sending; // until it has come to rest
+      write(this.hold, "Resume");
+      this.hold.disabled = this.#sending; // until the upload has stopped
       this.upload.pause();
       this.say(`paused at ${bytes(this.upload.offset)}`);
     }
@@ -158,8 +158,8 @@ class Item {
     await this.upload.cancel();
   }
 
-  #told(state, value, reason) {
-    if (this.over) return;
+  #onProgress(state, value, reason) {
+    if (this.finished) return;
     if (state === "waiting") {
       this.#marks = [];
       this.say(`${reason}; trying again in ${Math.ceil(value / 1000)} s, at ${bytes(this.upload.offset)} of ${bytes(this.file.size)}`);

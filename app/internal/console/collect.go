@@ -12,41 +12,40 @@ import (
 )
 
 const (
-	// shownTasks is how many tasks a page is kept told of; for the others there is
-	// GET /tasks.
+	// shownTasks is the number of tasks in a frame. Pages read older tasks by GET /tasks.
 	shownTasks = 50
-	// shownText cuts what tasks say of themselves, in bytes.
+	// shownText is the length to which notes and errors are cut, in bytes.
 	shownText = 300
 )
 
-// frames are the parts of the page, each as it is sent: processes, queues, tasks.
+// frames are the encoded parts of the page: processes, queues and tasks.
 type frames [3][]byte
 
-// look asks all that there is to be asked.
-func (c *Console) look(ctx context.Context) frames {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+// collect reads the state of the server.
+func (c *Console) collect(ctx context.Context) frames {
+	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
 	defer cancel()
 	return frames{frame(c.processes(ctx)), frame(c.queues(ctx)), frame(c.newest(ctx))}
 }
 
 func frame(v any) []byte {
 	text, err := json.Marshal(v)
-	if err != nil { // only the master's answer could be at fault
-		text, _ = json.Marshal(processesFrame{Type: "processes", Problem: "the admin endpoint does not speak like a server"})
+	if err != nil { // only the master's response can be invalid JSON
+		text, _ = json.Marshal(processesFrame{Type: "processes", Problem: "the response of the admin endpoint is not valid; check -admin"})
 	}
 	return text
 }
 
-// queuesFrame is what the queues hold.
+// queuesFrame holds the depths of the queues.
 type queuesFrame struct {
 	Type    string         `json:"type"` // queues
 	Problem string         `json:"problem,omitempty"`
 	Queues  []driver.Depth `json:"queues"`
 }
 
-// problemStore is what a page says while the task store does not answer. Why it
-// does not is for the log: redisdb and the stores write it.
-const problemStore = "the task store does not answer"
+// problemStore is the message while the task store does not respond. The stores log the
+// cause.
+const problemStore = "the task store does not respond; see the log of the server"
 
 func (c *Console) queues(ctx context.Context) queuesFrame {
 	f := queuesFrame{Type: "queues", Queues: []driver.Depth{}}
@@ -61,15 +60,15 @@ func (c *Console) queues(ctx context.Context) queuesFrame {
 	return f
 }
 
-// tasksFrame are the newest tasks.
+// tasksFrame holds the newest tasks.
 type tasksFrame struct {
 	Type    string `json:"type"` // tasks
 	Problem string `json:"problem,omitempty"`
 	Tasks   []task `json:"tasks"`
-	More    bool   `json:"more"` // there are older ones
+	More    bool   `json:"more"` // older tasks exist
 }
 
-// task is a task object without what may be large.
+// task is a task object without the fields that may be large.
 type task struct {
 	ID       string     `json:"id"`
 	Name     string     `json:"task"`

@@ -85,7 +85,7 @@ func users(h *fasthttp.RequestHeader) (*Identity, error) {
 	case string(h.Peek("Authorization")) == "Bearer root":
 		return &Identity{Subject: "root", Admin: true}, nil
 	case string(h.Peek("Authorization")) == "Bearer nobody":
-		return nil, errors.New("the password of nobody is wrong")
+		return nil, errors.New("wrong password")
 	case string(h.Peek("Authorization")) == "Bearer late":
 		return nil, server.Fail(419, "sign in again")
 	case string(h.Cookie("user")) == "ada":
