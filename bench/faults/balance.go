@@ -63,7 +63,7 @@ func balance(ctx context.Context, b *bench, pause time.Duration, replace func(s 
 	if err != nil {
 		return r, err
 	}
-	if err := s.whole(); err != nil {
+	if err := s.awaitLive(); err != nil {
 		return r, err
 	}
 	holding, release := context.WithCancel(ctx)

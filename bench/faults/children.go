@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// serving runs a fault against a server under load. Every request must get a response,
+// underLoad runs a fault against a server under load. Every request must get a response,
 // except those that a killed or stopped child was serving.
-func serving(ctx context.Context, b *bench, binary string, flags []string, fault func(*server, *load) ([]victim, error)) (result, error) {
+func underLoad(ctx context.Context, b *bench, binary string, flags []string, fault func(*server, *load) ([]victim, error)) (result, error) {
 	s, err := b.start(ctx, binary, flags...)
 	if err != nil {
 		return result{}, err
@@ -30,8 +30,8 @@ func serving(ctx context.Context, b *bench, binary string, flags []string, fault
 
 func killChildren(ctx context.Context, b *bench) (result, error) {
 	kills := 0
-	r, err := serving(ctx, b, b.binary, nil, func(s *server, _ *load) (victims []victim, err error) {
-		if err := s.whole(); err != nil {
+	r, err := underLoad(ctx, b, b.binary, nil, func(s *server, _ *load) (victims []victim, err error) {
+		if err := s.awaitLive(); err != nil {
 			return nil, err
 		}
 		tick := time.NewTicker(250 * time.Millisecond)
@@ -60,9 +60,9 @@ func killChildren(ctx context.Context, b *bench) (result, error) {
 }
 
 func stopChildren(ctx context.Context, b *bench) (result, error) {
-	r, err := serving(ctx, b, b.binary, []string{"-hang-timeout", "1s"}, func(s *server, _ *load) (victims []victim, err error) {
+	r, err := underLoad(ctx, b, b.binary, []string{"-hang-timeout", "1s"}, func(s *server, _ *load) (victims []victim, err error) {
 		for i := range 5 {
-			if err := s.whole(); err != nil {
+			if err := s.awaitLive(); err != nil {
 				return victims, err
 			}
 			pid := s.live()[i%slots].PID
@@ -101,7 +101,7 @@ func crashOnBoot(ctx context.Context, b *bench) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return serving(ctx, b, binary, nil, func(s *server, _ *load) ([]victim, error) {
+	return underLoad(ctx, b, binary, nil, func(s *server, _ *load) ([]victim, error) {
 		return nil, eventually("the backoff is at its cap", func() bool {
 			return s.count("slot=serve.1") > 0 && s.count("restart_in=5") >= 2 && len(s.live()) == slots-1
 		})
@@ -109,19 +109,19 @@ func crashOnBoot(ctx context.Context, b *bench) (result, error) {
 }
 
 func resize(ctx context.Context, b *bench) (result, error) {
-	return serving(ctx, b, b.binary, nil, func(s *server, _ *load) ([]victim, error) {
+	return underLoad(ctx, b, b.binary, nil, func(s *server, _ *load) ([]victim, error) {
 		for range 30 {
-			if err := s.whole(); err != nil {
+			if err := s.awaitLive(); err != nil {
 				return nil, err
 			}
 			s.signal(syscall.SIGTTOU)
 			if err := eventually("a slot is removed", func() bool {
-				return s.serving() == slots-1
+				return s.serveSlots() == slots-1
 			}); err != nil {
 				return nil, err
 			}
 			s.signal(syscall.SIGTTIN)
 		}
-		return nil, s.whole()
+		return nil, s.awaitLive()
 	})
 }

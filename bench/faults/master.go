@@ -18,7 +18,7 @@ func killMaster(ctx context.Context, b *bench) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := s.whole(); err != nil {
+	if err := s.awaitLive(); err != nil {
 		return r, err
 	}
 	st, err := s.status()

@@ -14,8 +14,8 @@ import (
 )
 
 func hupOften(ctx context.Context, b *bench) (result, error) {
-	return serving(ctx, b, b.binary, nil, func(s *server, _ *load) ([]victim, error) {
-		if err := s.whole(); err != nil {
+	return underLoad(ctx, b, b.binary, nil, func(s *server, _ *load) ([]victim, error) {
+		if err := s.awaitLive(); err != nil {
 			return nil, err
 		}
 		tick := time.NewTicker(time.Second)
@@ -49,8 +49,8 @@ func upgrade(ctx context.Context, b *bench) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return serving(ctx, b, b.binary, nil, func(s *server, l *load) ([]victim, error) {
-		if err := s.whole(); err != nil {
+	return underLoad(ctx, b, b.binary, nil, func(s *server, l *load) ([]victim, error) {
+		if err := s.awaitLive(); err != nil {
 			return nil, err
 		}
 		before, err := s.status()
@@ -105,8 +105,8 @@ func badConfig(ctx context.Context, b *bench) (result, error) {
 
 // refused spoils a reload. It must fail with the reason and change nothing.
 func refused(ctx context.Context, b *bench, reason string, spoil func(*server) error) (result, error) {
-	return serving(ctx, b, b.binary, []string{"-boot-timeout", "2s"}, func(s *server, _ *load) ([]victim, error) {
-		if err := s.whole(); err != nil {
+	return underLoad(ctx, b, b.binary, []string{"-boot-timeout", "2s"}, func(s *server, _ *load) ([]victim, error) {
+		if err := s.awaitLive(); err != nil {
 			return nil, err
 		}
 		before := s.pids()

@@ -216,8 +216,8 @@ func (s *server) live() (live []slot) {
 	return live
 }
 
-// serving returns the number of serve slots in any state, or -1 without a response.
-func (s *server) serving() (n int) {
+// serveSlots returns the number of serve slots in any state, or -1 without a response.
+func (s *server) serveSlots() (n int) {
 	st, err := s.status()
 	if err != nil {
 		return -1
@@ -230,7 +230,7 @@ func (s *server) serving() (n int) {
 	return n
 }
 
-// whole waits until all serve slots are live.
-func (s *server) whole() error {
+// awaitLive waits until all serve slots are live.
+func (s *server) awaitLive() error {
 	return eventually("all serve slots are live", func() bool { return len(s.live()) == slots })
 }

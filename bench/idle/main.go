@@ -1,10 +1,9 @@
-// Command idle holds many connections that wait, and prints what they cost the
-// one process that has them: make bench-idle.
+// Command idle opens many connections to one process and prints the memory that they
+// need: make bench-idle.
 //
-// First idle WebSockets, on Gale and on Tornado in turns: resident memory of the
-// process, by the number of connections. Then as many long polls as event
-// streams, on Gale: what they cost while they wait, and how long it takes until
-// one published message has ended each poll and reached each stream.
+// First it measures the resident memory of Gale and of Tornado with idle WebSockets, in
+// turns. Then it opens long polls and event streams on Gale, measures their memory, and
+// the time until one published message has ended every poll and reached every stream.
 package main
 
 import (

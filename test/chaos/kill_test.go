@@ -100,7 +100,7 @@ func TestPoison(t *testing.T) {
 		w := start(t, dir, append([]string{"worker", "-procs", "1", "-concurrency", "8"}, flags...)...)
 		for _, id := range ids {
 			if task := harness.AwaitTask(t, g, id); task.State != "success" {
-				t.Errorf("beside the poison: %+v", task)
+				t.Errorf("a task that ran with the poison: %+v", task)
 			}
 		}
 		took := time.Since(began)
@@ -115,6 +115,6 @@ func TestPoison(t *testing.T) {
 		if restarts := w.Slots(t)["worker.0"].Restarts; restarts != driver.DefaultMaxLost {
 			t.Errorf("%d workers died, want %d", restarts, driver.DefaultMaxLost)
 		}
-		t.Logf("47 tasks beside the poison ended within %v", took.Round(10*time.Millisecond))
+		t.Logf("the other 47 tasks ended within %v", took.Round(10*time.Millisecond))
 	})
 }

@@ -123,12 +123,12 @@ func (l *load) post(body object, ids ...string) {
 	l.accepted = append(l.accepted, ids...)
 }
 
-// try posts a body once and reports whether it is accepted. 200 says that an
-// earlier request was accepted whose response was lost.
+// try posts a body once and reports whether it is accepted. 200 means that an earlier
+// request was accepted and its response was lost.
 func (l *load) try(body string) bool {
 	resp, err := l.client.Post(l.url+"/tasks", "application/json", strings.NewReader(body))
 	if err == nil {
-		_, _ = io.Copy(io.Discard, resp.Body) // the status says all
+		_, _ = io.Copy(io.Discard, resp.Body) // only the status matters
 		_ = resp.Body.Close()
 		switch resp.StatusCode {
 		case http.StatusAccepted, http.StatusOK:

@@ -170,7 +170,7 @@ func TestConsoleLoginIsLimited(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "2", "-token", "to-be-drawn")
 	b := harness.NewBrowser(t, g)
-	testutil.Eventually(t, "somebody counts", func() bool {
+	testutil.Eventually(t, "the limit applies", func() bool {
 		resp, _ := b.Do("POST", "/console/login", "same-origin", "token=guess")
 		return resp.Header.Get("RateLimit") != ""
 	})
@@ -247,7 +247,7 @@ func TestConsoleLoginIsLimitedByNetwork(t *testing.T) {
 		_ = resp.Body.Close()
 		return resp
 	}
-	testutil.Eventually(t, "somebody counts", func() bool { return guess("192.0.2.1").Header.Get("RateLimit") != "" })
+	testutil.Eventually(t, "the limit applies", func() bool { return guess("192.0.2.1").Header.Get("RateLimit") != "" })
 	codes := map[int]int{}
 	for i := range 15 {
 		codes[guess(fmt.Sprintf("2001:db8::%x", i+1)).StatusCode]++

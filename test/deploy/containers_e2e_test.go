@@ -25,11 +25,11 @@ func TestE2EImage(t *testing.T) {
 		t.Helper()
 		cmd := exec.Command("buildah", append([]string{"--root", filepath.Join(store, "root"), "--runroot", filepath.Join(store, "run"), "--storage-driver", "vfs"}, args...)...)
 		cmd.Dir = checkout
-		var said strings.Builder
-		cmd.Stderr = &said
+		var setting strings.Builder
+		cmd.Stderr = &setting
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("buildah %q: %v\n%s%s", args, err, out, said.String())
+			t.Fatalf("buildah %q: %v\n%s%s", args, err, out, setting.String())
 		}
 		return strings.TrimSpace(string(out))
 	}
@@ -52,8 +52,8 @@ func TestE2EImage(t *testing.T) {
 	buildah(append(build, "-v", goEnv("GOMODCACHE")+":/cache/mod", "-v", goEnv("GOCACHE")+":/cache/build", "-t", "gale", "-f", "deploy/docker/Dockerfile", ".")...)
 
 	container := buildah("from", "--pull-never", "gale")
-	said := func(format string) string { return buildah("inspect", "--format", "{{"+format+"}}", container) }
-	if got := said(".Docker.Config.Healthcheck.Test") + said(".Docker.Config.StopSignal"); got != "[CMD /server status -ready]SIGTERM" {
+	setting := func(format string) string { return buildah("inspect", "--format", "{{"+format+"}}", container) }
+	if got := setting(".Docker.Config.Healthcheck.Test") + setting(".Docker.Config.StopSignal"); got != "[CMD /server status -ready]SIGTERM" {
 		t.Errorf("health check and signal: %s", got)
 	}
 	root := t.TempDir()
@@ -67,7 +67,7 @@ func TestE2EImage(t *testing.T) {
 	}
 	harness.Run(t, "touch", filepath.Join(root, "dev/null"))
 
-	environ := strings.Fields(strings.Trim(said(".OCIv1.Config.Env"), "[]"))
+	environ := strings.Fields(strings.Trim(setting(".OCIv1.Config.Env"), "[]"))
 	refused := inRoot(root, mountedData, true, "check")
 	refused.Env = environ
 	if out, err := refused.CombinedOutput(); err == nil || !strings.Contains(string(out), "set -token-file, or -open") {

@@ -134,7 +134,7 @@ func TestE2EUnitAllowsWhatTheServerCalls(t *testing.T) {
 	g.Metrics(t)
 	victim := g.Slots(t)["serve.0"].PID
 	_ = syscall.Kill(victim, syscall.SIGKILL)
-	testutil.Eventually(t, "a successor", func() bool { s := g.Slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
+	testutil.Eventually(t, "serve.0 has a new process", func() bool { s := g.Slots(t)["serve.0"]; return s.PID != victim && s.State == "live" })
 	_ = g.Cmd.Process.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, "the reload is done", func() bool { return strings.Contains(g.Log.String(), "msg=reloaded") })
 	_ = g.Cmd.Process.Signal(syscall.SIGTERM)

@@ -62,36 +62,41 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%+v", task)
 		}
 
-		// On a terminal it asks for confirmation.
-		harness.PostTask(t, g, `{"task":"say","id":"asked","countdown":3600}`)
-		for _, input := range []string{"n\n", "y\n"} {
-			ptm, pts := terminal(t)
-			cmd := exec.Command(harness.Binary(), append([]string{"tasks", "purge"}, where...)...)
-			cmd.Dir, cmd.Stdin, cmd.Stderr = dir, pts, pts
-			var seen, out testutil.LogBuffer
-			cmd.Stdout = &out
-			go io.Copy(&seen, ptm) // ends with the terminal
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("terminal: %q", seen.String())
-				}
-			})
-			testutil.Eventually(t, "it asks for confirmation", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
-			if _, err := fmt.Fprint(ptm, input); err != nil {
-				t.Fatal(err)
-			}
-			err := cmd.Wait()
-			exited, failed := errors.AsType[*exec.ExitError](err)
-			if yes := input == "y\n"; yes && (err != nil || out.String() != "tasks purged: 1\n") || !yes && (!failed || exited.ExitCode() != 1) {
-				t.Errorf("%q: %v %q %q", input, err, out.String(), seen.String())
-			}
-			if state := harness.GetTask(t, g, "asked").State; (state == "cancelled") != (input == "y\n") {
-				t.Errorf("after the input %q the task is %s", input, state)
-			}
-		}
+		purgeOnTerminal(t, g, dir, where)
 		harness.Command(t, dir, append([]string{"tasks", "cancel", runs.ID}, where...)...) // else the server waits for it at the end of the test
 	})
+}
+
+// purgeOnTerminal runs server tasks purge on a terminal, where it asks for confirmation.
+func purgeOnTerminal(t *testing.T, g *harness.Server, dir string, where []string) {
+	t.Helper()
+	harness.PostTask(t, g, `{"task":"say","id":"asked","countdown":3600}`)
+	for _, input := range []string{"n\n", "y\n"} {
+		ptm, pts := terminal(t)
+		cmd := exec.Command(harness.Binary(), append([]string{"tasks", "purge"}, where...)...)
+		cmd.Dir, cmd.Stdin, cmd.Stderr = dir, pts, pts
+		var seen, out testutil.LogBuffer
+		cmd.Stdout = &out
+		go io.Copy(&seen, ptm) // ends with the terminal
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("terminal: %q", seen.String())
+			}
+		})
+		testutil.Eventually(t, "it asks for confirmation", func() bool { return strings.Contains(seen.String(), "[y/N] ") })
+		if _, err := fmt.Fprint(ptm, input); err != nil {
+			t.Fatal(err)
+		}
+		err := cmd.Wait()
+		exited, failed := errors.AsType[*exec.ExitError](err)
+		if yes := input == "y\n"; yes && (err != nil || out.String() != "tasks purged: 1\n") || !yes && (!failed || exited.ExitCode() != 1) {
+			t.Errorf("%q: %v %q %q", input, err, out.String(), seen.String())
+		}
+		if state := harness.GetTask(t, g, "asked").State; (state == "cancelled") != (input == "y\n") {
+			t.Errorf("after the input %q the task is %s", input, state)
+		}
+	}
 }

@@ -55,7 +55,7 @@ func (c *tusClient) again(method, path string, body []byte, fields ...string) ha
 			return a
 		}
 		if time.Now().After(deadline) {
-			c.t.Errorf("%s %s: never answered: %d, %v", method, path, a.Status, err)
+			c.t.Errorf("%s %s: no response: %d, %v", method, path, a.Status, err)
 			return a
 		}
 	}

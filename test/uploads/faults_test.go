@@ -370,7 +370,7 @@ func TestSlowSenders(t *testing.T) {
 	}
 	contentType, body := harness.UploadForm("quick", "a", []byte("content"))
 	if a, err := postUpload(g, contentType, body); err != nil || a.Code != 200 {
-		t.Errorf("beside them: %+v, %v", a, err)
+		t.Errorf("an upload with slow clients: %+v, %v", a, err)
 	}
 	for i, s := range slow {
 		if _, err := s.Write(s.rest); err != nil {

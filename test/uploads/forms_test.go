@@ -54,7 +54,7 @@ func TestFormsAsClientsSendThem(t *testing.T) {
 			t.Errorf("got %+v, %v", a, err)
 		}
 		if code, _, err := harness.Get(g.URL + "/upload/d/first"); err != nil || code != 404 {
-			t.Errorf("a file of the refused form is there: %d, %v", code, err)
+			t.Errorf("a file of the refused form is stored: %d, %v", code, err)
 		}
 	})
 }
@@ -94,7 +94,7 @@ func TestLimitsOfForms(t *testing.T) {
 		}
 	}
 	if code, _, err := harness.Get(g.URL + "/upload/d/c"); err != nil || code != 404 {
-		t.Errorf("a file of a refused form is there: %d, %v", code, err)
+		t.Errorf("a file of a refused form is stored: %d, %v", code, err)
 	}
 	for size, want := range map[int]int{1 << 10: 200, 3 << 10: 431} {
 		a, err := harness.TusDo(g, http.MethodGet, "/", nil, "X-Long: "+strings.Repeat("x", size))

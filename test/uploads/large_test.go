@@ -89,6 +89,6 @@ func TestLargeUploads(t *testing.T) {
 		return err
 	})
 	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("remaining files: %v, %v", left, err)
 	}
 }
