@@ -1,5 +1,5 @@
-// Command server is Gale: Tornado's server model, its process manager, its
-// task queue and its upload handling as one program. See README.md.
+// Command server is Gale with the demonstration application: a web server, a process
+// manager, a task queue and a file store for uploads in one program. See README.md.
 package main
 
 import (

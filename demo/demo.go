@@ -1,6 +1,5 @@
-// Package demo is the application that bin/server runs: the demonstrations that
-// users of Tornado know, written on Gale's public packages as any other
-// application is.
+// Package demo is the application in bin/server. It has the demonstrations that users of
+// Tornado know, and uses only Gale's public packages, like any other application.
 package demo
 
 import (
@@ -20,8 +19,8 @@ import (
 	"github.com/galeserver/gale/server/limit"
 )
 
-// New returns the application. It has no name: Gale's own server is the command
-// server, and the application's flags are set by GALE_ variables as Gale's are.
+// New returns the application. It has no name, so the command is called server and the
+// flags of the application are read from GALE_ variables, like Gale's own.
 func New() app.Application {
 	d := &demo{}
 	return app.Application{
@@ -34,17 +33,17 @@ func New() app.Application {
 	}
 }
 
-// demo is the application in one process.
+// demo is the state of the application in one process.
 type demo struct {
-	fetchURL string                          // the flag
-	upstream atomic.Pointer[upstream.Client] // nil: nothing to fetch
+	fetchURL string                          // value of -fetch-url
+	upstream atomic.Pointer[upstream.Client] // client for fetchURL; nil without that flag
 }
 
 func (d *demo) flags(f *flag.FlagSet) {
 	f.StringVar(&d.fetchURL, "fetch-url", "", "http or https `address` that /fetch fetches (default none)")
 }
 
-// check says what is wrong with the flags.
+// check returns an error for each flag with an invalid value.
 func (d *demo) check() []error {
 	if d.fetchURL == "" {
 		return nil
@@ -61,11 +60,11 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.upstream.Store(client) // with -single, while the part before this one ends
+		d.upstream.Store(client) // atomic: with -single, start of the previous part may still read it
 	}
 	clients := new(atomic.Int64)
 	if err := s.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "gale_broadcast_clients", Help: "Clients of /broadcast that are connected now.",
+		Name: "gale_broadcast_clients", Help: "Clients of /broadcast that are connected.",
 	}, func() float64 { return float64(clients.Load()) })); err != nil {
 		return nil, fmt.Errorf("count clients of /broadcast: %w", err)
 	}
@@ -85,7 +84,7 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 		{Method: get, Path: "/cached", Handler: shared.cached},
 		{Method: get, Path: "/start-task", Writes: true, Handler: tasks.start},
 		{Method: fasthttp.MethodPost, Path: "/start-task", Handler: tasks.start},
-		// Open to everybody, but to no page of another origin.
+		// No token is needed, but pages of other origins are refused.
 		{Method: get, Path: "/websocket", Handler: sockets.echo, Writes: true, Public: true},
 		{Method: get, Path: "/heartbeat", Handler: sockets.heartbeat, Writes: true, Public: true},
 		{Method: get, Path: "/asyncio", Handler: sockets.asyncio, Writes: true, Public: true},
@@ -94,7 +93,7 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 	}, nil
 }
 
-// start closes the connections of the upstream client when the process leaves.
+// start closes the idle connections of the upstream client when the process ends.
 func (d *demo) start(ctx context.Context, _ *app.Services) error {
 	<-ctx.Done()
 	if client := d.upstream.Load(); client != nil {
@@ -103,7 +102,7 @@ func (d *demo) start(ctx context.Context, _ *app.Services) error {
 	return nil
 }
 
-// greet is GET /.
+// greet serves GET /.
 func greet(ctx *fasthttp.RequestCtx) error {
 	greeting := "Hello"
 	if given := ctx.QueryArgs().Peek("greeting"); given != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// fetchPage shows how long a fetch took; it needs nothing but its own styles.
+// fetchPage shows the duration of a fetch. fetchPolicy allows only its inline styles.
 const (
 	fetchPage = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Time Cost</title></head><body>
@@ -27,17 +27,17 @@ const (
 
 // fetchRoutes fetch a page from another server.
 type fetchRoutes struct {
-	client *upstream.Client // nil: nothing to fetch
+	client *upstream.Client // nil without -fetch-url
 	pool   app.Pool
 	log    *slog.Logger
 }
 
-// direct is GET /fetch: any number of fetches wait at the same time.
+// direct serves GET /fetch. The number of concurrent fetches is not limited by a pool.
 func (f *fetchRoutes) direct(ctx *fasthttp.RequestCtx) error {
 	return f.respond(ctx, func(fetch func() error) error { return fetch() })
 }
 
-// blocking is GET /fetch/blocking: the same inside the bounded pool.
+// blocking serves GET /fetch/blocking, which fetches in the bounded pool.
 func (f *fetchRoutes) blocking(ctx *fasthttp.RequestCtx) error {
 	return f.respond(ctx, func(fetch func() error) error {
 		gone, stop := server.Gone(ctx)
@@ -46,7 +46,7 @@ func (f *fetchRoutes) blocking(ctx *fasthttp.RequestCtx) error {
 	})
 }
 
-// answer fetches in the way of run and shows the seconds that it took.
+// respond fetches the page with run and responds with the duration in seconds.
 func (f *fetchRoutes) respond(ctx *fasthttp.RequestCtx, run func(func() error) error) error {
 	if f.client == nil {
 		return server.Fail(fasthttp.StatusNotFound, "nothing to fetch: the server was started without -fetch-url")
@@ -57,7 +57,7 @@ func (f *fetchRoutes) respond(ctx *fasthttp.RequestCtx, run func(func() error) e
 		return err
 	})
 	if err != nil {
-		f.log.Debug("cannot fetch", "request_id", server.RequestID(ctx), "error", err)
+		f.log.Debug("fetch failed", "request_id", server.RequestID(ctx), "error", err)
 		return upstreamError(err)
 	}
 	ctx.SetContentType("text/html; charset=utf-8")
@@ -66,7 +66,8 @@ func (f *fetchRoutes) respond(ctx *fasthttp.RequestCtx, run func(func() error) e
 	return nil
 }
 
-// upstreamError gives the errors of a fetch their statuses. The log gets the cause.
+// upstreamError maps the errors of a fetch to a status. The client gets only the kind of
+// the error; the cause is for the log.
 func upstreamError(err error) error {
 	for _, known := range []struct {
 		err    error

@@ -9,7 +9,8 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// A client learns that the other server is at fault, and the log why.
+// The response says that the other server is at fault; the cause is in the error for the
+// log.
 func TestUpstreamError(t *testing.T) {
 	cause := errors.New("certificate signed by unknown authority")
 	for fault, status := range map[error]int{upstream.ErrTimeout: 504, upstream.ErrUnreachable: 502, upstream.ErrBadResponse: 502} {

@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	// cacheTTL is how long /cached answers from the cache.
+	// cacheTTL is the time that the value of /cached is cached.
 	cacheTTL = 10 * time.Second
-	// operationTime is how long the operation behind /cached takes.
+	// operationTime is the duration of the operation whose result /cached caches.
 	operationTime = 100 * time.Millisecond
 )
 
-// sharedRoutes answer from what all processes share.
+// sharedRoutes use the rate limit and the cache that all processes share.
 type sharedRoutes struct {
 	limit *limit.Limiter
 	cache *cache.Cache
 }
 
-// limited is GET /limited. While nobody counts nobody is refused; the log says
-// when that begins (redisdb.FailFast).
+// limited serves GET /limited. If the rate limit is not available, no request is refused;
+// Gale logs that.
 func (s *sharedRoutes) limited(ctx *fasthttp.RequestCtx) error {
 	d, err := s.limit.Take(ctx, server.Client(ctx).String())
 	if err == nil {
@@ -39,7 +39,7 @@ func (s *sharedRoutes) limited(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// cached is GET /cached.
+// cached serves GET /cached.
 func (s *sharedRoutes) cached(ctx *fasthttp.RequestCtx) error {
 	gone, stop := server.Gone(ctx)
 	defer stop()
@@ -55,7 +55,7 @@ func (s *sharedRoutes) cached(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// expensiveOperation stands for a query that takes its time.
+// expensiveOperation stands for a slow query.
 func expensiveOperation(ctx context.Context) (string, error) {
 	if err := pause(ctx, operationTime); err != nil {
 		return "", err

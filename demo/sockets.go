@@ -16,11 +16,12 @@ import (
 )
 
 const (
-	// broadcastChannel is what /broadcast sends through; no client can name it.
+	// broadcastChannel is the channel of /broadcast. Clients cannot subscribe to it in
+	// another way, because their channel names must not begin with a dot.
 	broadcastChannel = ".broadcast"
 	// heartbeatInterval is the interval of /heartbeat.
 	heartbeatInterval = 10 * time.Second
-	// maxStreamCount and maxStreamInterval bound what a client may ask of a stream.
+	// Limits of the query parameters of a stream.
 	maxStreamCount    = 10_000_000
 	maxStreamInterval = 60_000 // ms
 )
@@ -30,14 +31,16 @@ type socketRoutes struct {
 	hub        *realtime.Hub
 	bus        *realtime.Bus
 	log        *slog.Logger
-	maxMessage int64         // of a broadcast
-	clients    *atomic.Int64 // of the broadcast
+	maxMessage int64         // size limit of a message to /broadcast, in bytes
+	clients    *atomic.Int64 // number of clients of /broadcast
 }
 
+// echo serves /websocket.
 func (s *socketRoutes) echo(ctx *fasthttp.RequestCtx) error {
 	return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: &echo{welcome: "Welcome to the WebSocket server!"}})
 }
 
+// heartbeat serves /heartbeat.
 func (s *socketRoutes) heartbeat(ctx *fasthttp.RequestCtx) error {
 	return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: &echo{
 		welcome: "Connected to Heartbeat WebSocket server!",
@@ -45,6 +48,7 @@ func (s *socketRoutes) heartbeat(ctx *fasthttp.RequestCtx) error {
 	}})
 }
 
+// asyncio serves /asyncio, which streams and echoes at the same time.
 func (s *socketRoutes) asyncio(ctx *fasthttp.RequestCtx) error {
 	stream, err := parseStream(ctx)
 	if err != nil {
@@ -56,6 +60,7 @@ func (s *socketRoutes) asyncio(ctx *fasthttp.RequestCtx) error {
 	}})
 }
 
+// backpressure serves /backpressure, which only streams.
 func (s *socketRoutes) backpressure(ctx *fasthttp.RequestCtx) error {
 	stream, err := parseStream(ctx)
 	if err != nil {
@@ -68,27 +73,29 @@ func (s *socketRoutes) backpressure(ctx *fasthttp.RequestCtx) error {
 	}})
 }
 
+// broadcast serves /broadcast.
 func (s *socketRoutes) broadcast(ctx *fasthttp.RequestCtx) error {
 	return s.hub.Upgrade(ctx, realtime.Upgrade{Handler: &broadcaster{routes: s}})
 }
 
-// said sends text behind what waits already. That the connection is over is
-// Closed's to hear.
+// sendText queues a text message. An error means that the connection has ended, and then
+// the hub calls Closed.
 func sendText(c *realtime.Conn, text string) { _ = c.Send(context.Background(), realtime.Text(text)) }
 
-// onlyText closes a connection for a binary message, and reports whether it did.
-func closeIfBinary(c *realtime.Conn, m realtime.Message) (refused bool) {
+// closeIfBinary closes the connection if the message is binary, and reports whether it
+// did.
+func closeIfBinary(c *realtime.Conn, m realtime.Message) (closed bool) {
 	if m.Binary {
-		c.Close(websocket.CloseUnsupportedData, "text is spoken here")
+		c.Close(websocket.CloseUnsupportedData, "send text messages only")
 	}
 	return m.Binary
 }
 
-// echo greets, and says what it was told.
+// echo sends a welcome message and returns each message that it receives.
 type echo struct {
 	welcome string
-	start   func(*realtime.Conn) // nil: nothing
-	discard bool                 // it does not listen
+	start   func(*realtime.Conn) // additional work after the welcome message; may be nil
+	discard bool                 // received messages are not returned
 }
 
 func (e *echo) Open(c *realtime.Conn) {
@@ -106,12 +113,13 @@ func (e *echo) Message(c *realtime.Conn, m realtime.Message) {
 
 func (*echo) Closed(*realtime.Conn, int, string) {}
 
-// stream is a row of messages.
+// stream is a number of messages at a fixed interval.
 type stream struct {
 	count    int
 	interval time.Duration
 }
 
+// parseStream reads the query parameters n and ms.
 func parseStream(ctx *fasthttp.RequestCtx) (s stream, err error) {
 	if s.count, err = server.QueryInt(ctx, "n", 10_000, maxStreamCount); err != nil {
 		return s, err
@@ -121,7 +129,8 @@ func parseStream(ctx *fasthttp.RequestCtx) (s stream, err error) {
 	return s, err
 }
 
-// to sends the messages, as fast as the client takes them at most.
+// sendTo returns a function that sends the messages to c. Send waits while the client is
+// slower than the stream.
 func (s stream) sendTo(c *realtime.Conn) func(context.Context) {
 	return func(ctx context.Context) {
 		var due <-chan time.Time
@@ -139,7 +148,7 @@ func (s stream) sendTo(c *realtime.Conn) func(context.Context) {
 					return
 				}
 			}
-			// The queue keeps what it is given.
+			// A new slice for each message, because the queue keeps it.
 			m := realtime.Message{Data: strconv.AppendInt(bytes.Clone(text), int64(i), 10)}
 			if c.Send(ctx, m) != nil {
 				return
@@ -148,11 +157,11 @@ func (s stream) sendTo(c *realtime.Conn) func(context.Context) {
 	}
 }
 
-// broadcaster is one client of /broadcast.
+// broadcaster handles one connection of /broadcast.
 type broadcaster struct{ routes *socketRoutes }
 
-// broadcastForm is what a broadcast looks like. Of a gap there is nothing to be
-// said in the words of the demonstration; the log says it.
+// broadcastForm converts an event of the channel to a message. The protocol of this
+// demonstration has no message for a gap, so the connection is closed then.
 var broadcastForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	if e.Gap {
 		return nil
@@ -174,7 +183,7 @@ func (b *broadcaster) Message(c *realtime.Conn, m realtime.Message) {
 	case closeIfBinary(c, m):
 		return
 	case int64(len(m.Data)) > b.routes.maxMessage:
-		c.Close(websocket.CloseMessageTooBig, "too long for a broadcast")
+		c.Close(websocket.CloseMessageTooBig, "message too long for a broadcast")
 		return
 	}
 	if _, err := b.routes.bus.Publish(context.Background(), broadcastChannel, m.Data); err != nil {

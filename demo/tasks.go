@@ -14,8 +14,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// longRunningTask stands for anything that takes a while: five seconds, a
-// second a step.
+// longRunningTask stands for slow work. It takes five steps of one second each.
 var longRunningTask = jobs.Definition{
 	Name: "long_running_task",
 	Args: []jobs.Arg{{Name: "data", Type: jobs.ArgString, Default: "example data"}},
@@ -39,17 +38,17 @@ var longRunningTask = jobs.Definition{
 	},
 }
 
-// uploaded lets the task inspect read what was uploaded.
+// uploadedFiles gives the task inspect access to the uploaded files.
 type uploadedFiles struct{}
 
 func (uploadedFiles) Open(ctx context.Context, directory, filename string) (io.ReadSeekCloser, error) {
 	return app.From(ctx).Uploads.Open(directory, filename)
 }
 
-// taskRoutes start the long running task.
+// taskRoutes start longRunningTask.
 type taskRoutes struct{ client *jobs.Client }
 
-// start is GET and POST /start-task.
+// start serves GET and POST /start-task.
 func (t *taskRoutes) start(ctx *fasthttp.RequestCtx) error {
 	data, given, err := server.Argument(ctx, "data")
 	if err != nil {

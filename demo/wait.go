@@ -14,21 +14,23 @@ import (
 )
 
 const (
-	// maxDelay is how long a client may ask to be kept waiting.
+	// maxDelay is the limit of the query parameter s.
 	maxDelay = time.Minute
 
-	// maxSleepSteps and maxSleep bound what one client may keep a worker busy with.
+	// Limits of /sleep, which keeps a worker of the pool busy: number of steps, and
+	// total duration.
 	maxSleepSteps = 1000
 	maxSleep      = 10 * time.Minute
 )
 
-// waitRoutes wait, one way and the other.
+// waitRoutes wait without blocking a worker of the pool, or in the pool.
 type waitRoutes struct {
 	pool app.Pool
 	log  *slog.Logger
 }
 
-// delay is GET /delay: it waits and holds nothing but its connection.
+// delay serves GET /delay. While it waits it uses only its connection, no worker of the
+// pool.
 func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
 	wait, err := server.QueryDuration(ctx, "s", time.Second, maxDelay)
 	if err != nil {
@@ -43,7 +45,7 @@ func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// sleep is GET /sleep: a blocking task in the bounded pool.
+// sleep serves GET /sleep: blocking work in the bounded pool.
 func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
 	each, err := server.QueryDuration(ctx, "s", time.Second, maxDelay)
 	if err != nil {
@@ -54,7 +56,7 @@ func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	if total := time.Duration(steps) * each; total > maxSleep {
-		return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("steps, s: %v in all is more than %v", total, maxSleep))
+		return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("steps * s: %v is more than the limit of %v", total, maxSleep))
 	}
 	gone, stop := server.Gone(ctx)
 	defer stop()
@@ -62,7 +64,7 @@ func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
 	err = w.pool.Do(gone, func(gone context.Context) error {
 		started = time.Now()
 		for n := range steps {
-			w.log.Info("step " + strconv.Itoa(n+1)) // in these words, which users of the application look for
+			w.log.Info("step " + strconv.Itoa(n+1)) // users of the replaced application search the log for this text
 			if err := pause(gone, each); err != nil {
 				return err
 			}
@@ -76,7 +78,7 @@ func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// pause waits, or returns why ctx ended.
+// pause waits for d. If ctx ends before, it returns the cause.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,6 +1,6 @@
-// Package upstream fetches pages of one other server for handlers: over a pool
-// of connections, within limits of time and size, and never from anywhere else
-// than where it was told to, whatever redirects say.
+// Package upstream is an HTTP client for one URL of another server. It reuses
+// connections, limits the time and the size of a fetch, and follows redirects only to the
+// same origin.
 package upstream
 
 import (
@@ -14,44 +14,44 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// What a fetch can fail with. The first two mean that the other server is at
-// fault or away (502), the last that it was too slow (504).
+// Errors of a fetch. A handler should respond with 502 to the first two and with 504 to
+// ErrTimeout.
 var (
 	ErrUnreachable = errors.New("upstream cannot be reached")
-	ErrBadResponse = errors.New("upstream does not answer as it should")
-	ErrTimeout     = errors.New("upstream did not answer in time")
+	ErrBadResponse = errors.New("invalid response from upstream")
+	ErrTimeout     = errors.New("upstream timed out")
 )
 
-// maxRedirects is how many redirects, all on the same origin, are followed.
+// maxRedirects is the limit of redirects in one fetch.
 const maxRedirects = 5
 
-// Options configure a Client. The zero value is the documented default.
+// Options configure a Client. Each zero field means the documented default.
 type Options struct {
-	// Timeout is for a fetch as a whole, redirects and the wait for a free
-	// connection included. Default 30 s.
+	// Timeout is the limit for a whole fetch, including redirects and the wait for
+	// a free connection. Default 30 s.
 	Timeout time.Duration
-	// MaxConns is how many connections may be open at once. Default 1024.
+	// MaxConns is the limit of open connections. Default 1024.
 	MaxConns int
-	// MaxBody is the limit of an answer's body in bytes; a larger one is an
+	// MaxBody is the size limit of a response body, in bytes. A larger body is an
 	// ErrBadResponse. Default 10 MiB.
 	MaxBody int
 }
 
-// Client fetches one address. It is safe for concurrent use.
+// Client fetches one URL. It is safe for concurrent use.
 type Client struct {
 	target  *url.URL
 	timeout time.Duration
 	http    *fasthttp.Client
 }
 
-// Result is what came of a fetch.
+// Result describes a successful fetch.
 type Result struct {
-	Status int
-	Size   int // of the body, bytes
-	Took   time.Duration
+	Status int           // HTTP status
+	Size   int           // size of the body in bytes
+	Took   time.Duration // duration of the fetch
 }
 
-// New makes a client for target, an absolute http or https address.
+// New returns a client for target, an absolute http or https URL.
 func New(target string, o Options) (*Client, error) {
 	u, err := Parse(target)
 	if err != nil {
@@ -72,28 +72,28 @@ func New(target string, o Options) (*Client, error) {
 		MaxConnWaitTimeout:  o.Timeout,
 		MaxIdleConnDuration: 30 * time.Second,
 		MaxResponseBodySize: o.MaxBody,
-		// A connection that was idle may have been closed under the request; once
-		// more is for that, and no way to double the load on a server in trouble.
+		// One retry, because the server may have closed an idle connection just
+		// then. More retries would add load to a server in trouble.
 		MaxIdemponentCallAttempts: 2,
-		// Both families: fasthttp dials IPv4 only unless told so.
+		// By default fasthttp dials IPv4 only.
 		DialDualStack: true,
 	}}, nil
 }
 
-// Parse checks that target is an address that can be fetched.
+// Parse parses target. The error says why it is not an absolute http or https URL.
 func Parse(target string) (*url.URL, error) {
 	u, err := url.Parse(target)
 	if err != nil {
-		return nil, fmt.Errorf("parse address: %w", err)
+		return nil, fmt.Errorf("parse URL: %w", err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, fmt.Errorf("%q is no http or https address", target)
+		return nil, fmt.Errorf("%q is not an http or https URL", target)
 	}
 	return u, nil
 }
 
 // Fetch gets the page. Its errors are ErrUnreachable, ErrBadResponse and ErrTimeout;
-// an answer that is no success is an ErrBadResponse too.
+// a status outside of 200 to 299 is an ErrBadResponse too.
 func (c *Client) Fetch() (Result, error) {
 	start := time.Now()
 	deadline := start.Add(c.timeout)
@@ -115,7 +115,7 @@ func (c *Client) Fetch() (Result, error) {
 		}
 		next, err := at.Parse(string(resp.Header.Peek(fasthttp.HeaderLocation)))
 		if err != nil || next.Scheme != at.Scheme || !strings.EqualFold(next.Host, at.Host) {
-			return Result{}, fmt.Errorf("%w: it redirects to elsewhere", ErrBadResponse)
+			return Result{}, fmt.Errorf("%w: redirect to another origin", ErrBadResponse)
 		}
 		at = next
 		resp.Reset()
@@ -123,10 +123,10 @@ func (c *Client) Fetch() (Result, error) {
 	return Result{}, fmt.Errorf("%w: more than %d redirects", ErrBadResponse, maxRedirects)
 }
 
-// Close closes the connections that are idle.
+// Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// fault names an error of fasthttp.
+// mapError wraps an error of fasthttp in one of the errors of this package.
 func mapError(err error) error {
 	switch {
 	case errors.Is(err, fasthttp.ErrTimeout), errors.Is(err, fasthttp.ErrDialTimeout), errors.Is(err, fasthttp.ErrTLSHandshakeTimeout),

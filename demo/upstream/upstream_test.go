@@ -84,12 +84,12 @@ func TestFetch(t *testing.T) {
 	}
 	for _, target := range []string{"", "example.com", "/path", "ftp://example.com", "http://", "http://a b/", "%"} {
 		if _, err := New(target, Options{}); err == nil {
-			t.Errorf("%q is accepted", target)
+			t.Errorf("New accepted %q", target)
 		}
 	}
 }
 
-// More fetches than connections wait for one, within their time.
+// If all connections are in use, a fetch waits for one until its timeout.
 func TestFetchesWaitForAConnection(t *testing.T) {
 	t.Parallel()
 	var now, most atomic.Int64
@@ -108,7 +108,7 @@ func TestFetchesWaitForAConnection(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for range 6 {
-		all.Go(func() { // ends with its answer
+		all.Go(func() { // ends with the response
 			if _, err := c.Fetch(); err != nil {
 				t.Error(err)
 			}

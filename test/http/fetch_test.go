@@ -79,8 +79,8 @@ func TestFetchFaults(t *testing.T) {
 		reason string
 	}{
 		"":                                {404, "nothing to fetch: the server was started without -fetch-url"},
-		up.URL + "/broken":                {502, "upstream does not answer as it should"},
-		up.URL + "/away":                  {502, "upstream does not answer as it should"},
+		up.URL + "/broken":                {502, "invalid response from upstream"},
+		up.URL + "/away":                  {502, "invalid response from upstream"},
 		"http://" + gone.Addr().String():  {502, "upstream cannot be reached"},
 		"https://" + gone.Addr().String(): {502, "upstream cannot be reached"},
 	} {
