@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// accepting is a store that keeps what it is given.
+// accepting is a store that keeps the tasks it gets.
 type accepting struct {
 	jobs.Store
 	all []jobs.NewTask
@@ -112,7 +112,8 @@ func TestTypedArguments(t *testing.T) {
 	}
 }
 
-// What Go enqueues is what the handler gets, and its result is the next one's input.
+// The handler gets the input that Enqueue got, and its result can be the input of the
+// next task.
 func TestTypedEnqueueAndRun(t *testing.T) {
 	client, store := clientOf(t, printOrder.Definition())
 	at := time.Now().Add(time.Hour)
@@ -186,7 +187,7 @@ func TestTypedChainArguments(t *testing.T) {
 	}
 }
 
-// Inputs that are no structs, and none at all.
+// Inputs that are not structs, and empty ones.
 func TestOtherInputs(t *testing.T) {
 	list := jobs.Define("list", func(_ context.Context, _ *jobs.Job, in []int) (int, error) { return len(in), nil })
 	when := jobs.Define("when", func(_ context.Context, _ *jobs.Job, in time.Time) (int, error) { return in.Year(), nil })
@@ -223,7 +224,7 @@ func TestOtherInputs(t *testing.T) {
 	}
 }
 
-// tree holds itself.
+// tree is a recursive type.
 type tree struct {
 	Name     string  `json:"name"`
 	Children []*tree `json:"children,omitempty"`
@@ -250,7 +251,7 @@ func TestTypedSchema(t *testing.T) {
 	}
 }
 
-// A task with arguments by position takes keywords too.
+// A task with positional arguments accepts keyword arguments, too.
 func TestKeywords(t *testing.T) {
 	client, store := clientOf(t, jobs.Definition{
 		Name: "mail", Handler: func(context.Context, *jobs.Job) error { return nil },

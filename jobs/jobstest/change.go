@@ -102,7 +102,7 @@ func (s *suite) cancelsSuspect(t *testing.T) {
 			}
 		}
 		if id == "a" {
-			cancel(t, st, "a") // a suspect that waits
+			cancel(t, st, "a") // a waiting suspect
 		}
 	}
 	l := leaseOne(t, st, "w")

@@ -10,8 +10,7 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// The handler of a task that is cancelled learns it, soon, and what it makes of
-// that changes nothing.
+// The handler of a cancelled task is notified soon, and its result changes nothing.
 func TestCancelRunning(t *testing.T) {
 	for name, answer := range map[string]func(context.Context, *jobs.Job) error{
 		"and fails":    func(ctx context.Context, _ *jobs.Job) error { return context.Cause(ctx) },
@@ -43,7 +42,7 @@ func TestCancelRunning(t *testing.T) {
 			case <-time.After(60 * time.Second):
 				t.Fatal("the handler is not told")
 			}
-			// The place is free again.
+			// The worker has a free place again.
 			f.await(t, f.enqueue(t, jobs.NewTask{Name: "echo"}).ID, in(jobs.StateSuccess))
 			stop()
 			if got := f.await(t, task.ID, final); got.Version != cancelled.Version || got.State != jobs.StateCancelled {
@@ -53,7 +52,7 @@ func TestCancelRunning(t *testing.T) {
 	}
 }
 
-// A handler may say when it wants to be tried again, and that it does not.
+// A handler can set the delay of the next attempt, or refuse one.
 func TestRetryAsTheHandlerSays(t *testing.T) {
 	inner := errors.New("upstream is away")
 	f := newFixture(t,

@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// All that is wrong with a task is said at once, and nothing is accepted.
+// All faults of a task are reported at once, and nothing is accepted.
 func TestRefusedTasks(t *testing.T) {
 	nothing := func(context.Context, *jobs.Job) error { return nil }
 	f := newFixture(t, jobs.Definition{Name: "typed", Handler: nothing, Args: []jobs.Arg{
@@ -58,8 +58,8 @@ func TestRefusedTasks(t *testing.T) {
 	}
 }
 
-// A task goes where its definition routes it, unless it says otherwise, and the
-// next of a chain does too.
+// A task goes to the queue of its definition unless it names one, also as the next task
+// of a chain.
 func TestRouting(t *testing.T) {
 	routed := double
 	routed.Queue, routed.MaxRetries, routed.Timeout = "media", 3, time.Minute
@@ -91,7 +91,7 @@ func TestRouting(t *testing.T) {
 	}
 }
 
-// A program that does not know the tasks can ask for them all the same.
+// A client without definitions can enqueue tasks, too.
 func TestClientWithoutRegistry(t *testing.T) {
 	f := newFixture(t, double)
 	client := &jobs.Client{Store: f.store}

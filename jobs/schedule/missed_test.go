@@ -31,8 +31,8 @@ func (m *marking) Mark(_ context.Context, name string, to time.Time) (was time.T
 	return was, nil
 }
 
-// Of the moments that nobody was there for the last is made up for, once, where
-// that is configured; a schedule that is new has missed nothing.
+// With Once, the last missed occurrence is enqueued, once. A new schedule has missed
+// nothing.
 func TestMissedMoments(t *testing.T) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{Name: "nightly", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	if err != nil {

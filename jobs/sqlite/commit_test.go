@@ -99,8 +99,8 @@ func TestWritesThatWaitShareACommit(t *testing.T) {
 	}
 }
 
-// A power failure cannot be had in a test; the setting that survives it can be
-// read back.
+// A test cannot cause a power failure, but it can read back the setting that protects
+// from it.
 func TestWhatIsDurable(t *testing.T) {
 	s := openTemp(t)
 	ctx := t.Context()
@@ -156,8 +156,7 @@ func TestWhatIsDurable(t *testing.T) {
 	}
 }
 
-// What must be durable and comes when a transaction has begun that is not,
-// waits for the next.
+// A durable write that arrives during a transaction without fsync waits for the next one.
 func TestLateDurableWriteWaits(t *testing.T) {
 	s := openTemp(t)
 	c := s.committer

@@ -8,8 +8,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// A worker sleeps while all that is due is paused, limited, or for others: it
-// would otherwise ask for the write lock again and again.
+// A worker sleeps if all due tasks are paused, rate-limited or for other workers, and
+// does not take the write lock again and again.
 func TestNothingToDoIsNotDue(t *testing.T) {
 	s := openTemp(t)
 	request := driver.LeaseRequest{
