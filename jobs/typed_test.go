@@ -108,7 +108,7 @@ func TestTypedArguments(t *testing.T) {
 		}
 	}
 	if len(store.all) != accepted {
-		t.Error("something wrong was accepted")
+		t.Error("invalid arguments were accepted")
 	}
 }
 
@@ -154,7 +154,7 @@ func TestTypedEnqueueAndRun(t *testing.T) {
 		t.Errorf("first result %+v", out)
 	}
 	if out := run(task); out.Copies != 8 {
-		t.Errorf("the second got %s: %+v", task.Args, out)
+		t.Errorf("the second task has the arguments %s, result %+v", task.Args, out)
 	}
 	for name, args := range map[string]string{"a later version's": `[{"customer":"a","copies":1,"new":true}]`, "a result behind keywords": `[{"copies":1},"a"]`, "an object behind keywords": `[{"copies":1},{"customer":"a"}]`} {
 		if out := run(&jobs.Task{Name: "print_order", Args: json.RawMessage(args)}); out.Copies != 2 || out.Customer != "a" {
@@ -178,7 +178,7 @@ func TestTypedChainArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	if message := string(store.all[0].Signature); !strings.Contains(message, `{"level":1}`) {
-		t.Errorf("the chain carries %s", message)
+		t.Errorf("the stored chain is %s", message)
 	}
 	for kwargs, why := range map[string]string{`{"levels":1}`: "chain[1]: wrong arguments: input of print_order: levels is unknown", `{"level":"x"}`: "level must be an integer"} {
 		if _, _, err := client.EnqueueChain(t.Context(), []jobs.Link{link(`{"customer":"a"}`), link(kwargs)}); !errors.Is(err, jobs.ErrArgs) || !strings.Contains(err.Error(), why) {
@@ -287,7 +287,7 @@ func TestKeywords(t *testing.T) {
 		t.Errorf("a client without tasks: %v", err)
 	}
 	if err := (jobs.NewTask{ID: "a", Name: "mail", Kwargs: json.RawMessage(`{}`)}).Check(); err == nil {
-		t.Error("a store takes keywords")
+		t.Error("a store accepts kwargs")
 	}
 }
 

@@ -152,6 +152,6 @@ func (s *suite) pageBytes(t *testing.T) {
 		t.Fatalf("a page of %d, next %d, %v", len(p.Tasks), p.Next, err)
 	}
 	if got := listAll(t, st, jobs.Query{Before: p.Next}); !slices.Equal(got, []string{"t1", "t0"}) {
-		t.Errorf("behind it %v", got)
+		t.Errorf("after the last page: %v", got)
 	}
 }

@@ -78,7 +78,7 @@ func (s *suite) uniqueAtOnce(t *testing.T) {
 		seen[<-got] = true
 	}
 	if len(seen) != 1 {
-		t.Errorf("they were told of %v", seen)
+		t.Errorf("their callers got %v", seen)
 	}
 	leaseOne(t, handles[0], "w")
 	s.leaseNone(t, handles[1], by("w", 1))

@@ -145,7 +145,7 @@ func TestWorkflowOfGroups(t *testing.T) {
 	group("late", &jobs.NewTask{ID: "wrong", Name: "echo", MaxRetries: 3}, 1) // a number is not a string
 	f.await(t, "late-0", final)
 	if task := f.await(t, "wrong", final); task.Attempts != 1 {
-		t.Errorf("wrong results are tried %d times", task.Attempts)
+		t.Errorf("a callback with invalid results had %d attempts, want 1", task.Attempts)
 	}
 	if w := workflow(t, f, "late"); w.State != jobs.StateFailed || w.FailedTask != "wrong" || w.Failed != 0 {
 		t.Errorf("a chord with a broken callback is %+v", w)

@@ -27,7 +27,7 @@ func wantReserved(t *testing.T, f *fixture, id, workflow string) {
 	t.Helper()
 	_, _, err := f.client.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "collect"})
 	if taken, ok := errors.AsType[driver.TakenError](err); !ok || taken.ID != id || taken.Workflow != workflow {
-		t.Errorf("a task %s: %v; want that workflow %s has it", id, err, workflow)
+		t.Errorf("task %s: error %v; want that workflow %s has reserved it", id, err, workflow)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestSameWorkflowInGo(t *testing.T) {
 		t.Errorf("another: %v", err)
 	}
 	if now := workflow(t, f, "a"); now.Tasks[1] != before.Tasks[1] {
-		t.Errorf("the second was %s and is %s", before.Tasks[1], now.Tasks[1])
+		t.Errorf("the second task was %s, now it is %s", before.Tasks[1], now.Tasks[1])
 	}
 	// The same holds while the chain runs.
 	if w, _, err := f.client.CancelAny(t.Context(), "a"); err != nil || w == nil || w.State != jobs.StateCancelled {

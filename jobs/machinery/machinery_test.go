@@ -156,7 +156,7 @@ func (s *late) Release(_ context.Context, l *driver.Lease) error {
 // A task that is leased while the worker stops is released at once and not started.
 func TestTaskLeasedTooLateIsGivenBack(t *testing.T) {
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "first", Handler: func(context.Context, *jobs.Job) error {
-		t.Error("it was begun")
+		t.Error("the task was started")
 		return nil
 	}})
 	if err != nil {

@@ -70,7 +70,7 @@ func TestMessagesAreSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := store.task.Signature; again(t, got) != string(got) && !sameValue(t, again(t, got), got) {
-		t.Errorf("a chain is stored as\n%s\nwhich machinery writes as\n%s", got, again(t, got))
+		t.Errorf("stored chain\n%s\nencoded by machinery\n%s", got, again(t, got))
 	}
 	before := `{"UUID":"a","Name":"t","RoutingKey":"","ETA":null,"GroupUUID":"","GroupTaskCount":0,"Args":null,"Headers":null,"Priority":0,"Immutable":true,"RetryCount":0,"RetryTimeout":0,"OnSuccess":[` +
 		`{"UUID":"b","Name":"t","RoutingKey":"default","ETA":null,"GroupUUID":"","GroupTaskCount":0,"Args":[{"Name":"","Type":"","Value":{"b":1,"a":[1.50,null,"\u003c"]}}],"Headers":{"gale-timeout":"1m0s"},"Priority":0,"Immutable":false,"RetryCount":4,"RetryTimeout":0,"OnSuccess":[` +
@@ -78,7 +78,7 @@ func TestMessagesAreSignatures(t *testing.T) {
 		`],"OnError":null,"ChordCallback":null,"BrokerMessageGroupId":"","SQSReceiptHandle":"","StopTaskDeletionOnError":false,"IgnoreWhenTaskNotRegistered":false}` +
 		`],"OnError":null,"ChordCallback":null,"BrokerMessageGroupId":"","SQSReceiptHandle":"","StopTaskDeletionOnError":false,"IgnoreWhenTaskNotRegistered":false}`
 	if got := string(store.task.Signature); got != before {
-		t.Errorf("a chain is stored as\n%s\nand was stored as\n%s", got, before)
+		t.Errorf("stored chain\n%s\nstored by the older version\n%s", got, before)
 	}
 }
 

@@ -167,7 +167,7 @@ func TestWeightedQueues(t *testing.T) {
 		}
 	}
 	if seldom < 5 || seldom > n/2 { // expected: a ninth of 300; outside of these bounds once in a million runs
-		t.Errorf("%d of the seldom queue beside %d of the other", seldom, n)
+		t.Errorf("%d tasks of the low-weight queue, %d of the other", seldom, n)
 	}
 	f.await(t, fmt.Sprint("seldom", n-1), in(jobs.StateSuccess))
 }

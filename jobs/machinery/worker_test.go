@@ -140,7 +140,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 		t.Errorf("midway: %+v", task)
 	}
 	if _, err := f.files.Open(id, "picture.txt"); err == nil {
-		t.Error("an artifact is there before it is written")
+		t.Error("the artifact is visible before Close")
 	}
 	close(step)
 	task = f.await(t, id, final)
@@ -199,7 +199,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 		f.await(t, id, in(jobs.StateSuccess))
 	}
 	if most.Load() != 3 {
-		t.Errorf("%d at once; want 3", most.Load())
+		t.Errorf("%d tasks ran at once; want 3", most.Load())
 	}
 }
 
@@ -260,7 +260,7 @@ func TestGraceIsOver(t *testing.T) {
 	stop()
 	for _, id := range []string{polite.ID, deaf.ID} {
 		if task, _ := f.store.Get(t.Context(), id); task.State != jobs.StateQueued || len(task.Failures) != 0 {
-			t.Errorf("given back: %+v", task)
+			t.Errorf("released task: %+v", task)
 		}
 	}
 	f.work(t, machinery.Options{Owner: "test/worker.1"})

@@ -232,6 +232,6 @@ func TestCountersAreBounded(t *testing.T) {
 		}
 	}
 	if n := len(c.All()); n > 1001 || sum != many || other == 0 {
-		t.Errorf("%d figures, %d counted, %d of them as %s", n, sum, other, meter.Other)
+		t.Errorf("%d series, %d events counted, %d of them as %s", n, sum, other, meter.Other)
 	}
 }

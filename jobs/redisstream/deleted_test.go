@@ -119,7 +119,7 @@ func TestDeletedKeys(t *testing.T) {
 				t.Errorf("%d tasks count as missing or redelivered", n)
 			}
 			if strings.HasPrefix(name, "stream") && total(&counters, meter.EventRestored) == 0 {
-				t.Error("nothing counts as restored")
+				t.Error("no task was counted as restored")
 			}
 		})
 	}
@@ -205,7 +205,7 @@ func TestWrongType(t *testing.T) {
 		lease(t, s, both("w", 1), 100*time.Millisecond)
 	}
 	if n := strings.Count(log.String(), "queue cannot be served"); n != 1 || !strings.Contains(log.String(), "WRONGTYPE") {
-		t.Errorf("%d lines of the queue:\n%s", n, log.String())
+		t.Errorf("the queue was logged %d times:\n%s", n, log.String())
 	}
 	depth, err := s.Depth(ctx)
 	if err != nil || len(depth) != 2 || !strings.Contains(depth[0].Broken, "WRONGTYPE") || depth[1].Broken != "" || depth[1].Running != 1 {

@@ -131,7 +131,7 @@ func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // by then it is sent
 	defer cancel()
 	if got, err := s.Lease(ctx, work("w", 1)); err == nil {
-		t.Fatalf("leased %v from a server that is stopped", ids(got))
+		t.Fatalf("leased %v from a stopped server", ids(got))
 	}
 	server.Continue(t) // and the script runs
 	testutil.Eventually(t, "the unheard lease", func() bool {
@@ -224,7 +224,7 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 			t.Errorf("Watch: %v", err)
 		}
 	case <-time.After(60 * time.Second):
-		t.Error("the watcher was forgotten")
+		t.Error("the watcher was not woken")
 	}
 }
 
@@ -264,7 +264,7 @@ func TestWatcherMissesNothing(t *testing.T) {
 			t.Errorf("Watch: %v", err)
 		}
 	case <-time.After(60 * time.Second):
-		t.Error("the watcher has missed the change")
+		t.Error("the watcher did not see the change")
 	}
 }
 
@@ -340,13 +340,13 @@ func TestUnknownTasksStandAside(t *testing.T) {
 		t.Errorf("leased %v", ids(got))
 	}
 	if n, took := reads()-before, time.Since(began); n > 5+2*int64(took/time.Second) {
-		t.Errorf("%d reads within %v of a worker that has nothing to do", n, took)
+		t.Errorf("an idle worker made %d reads within %v", n, took)
 	}
 	seen := map[string]bool{}
 	for len(seen) < unknown {
 		got := lease(t, s, work("w2", 1000, "unknown"), 60*time.Second)
 		if len(got) == 0 {
-			t.Fatalf("%d of %d after a worker came that knows them", len(seen), unknown)
+			t.Fatalf("a worker that can run them leased %d of %d", len(seen), unknown)
 		}
 		for _, l := range got {
 			seen[l.Task.ID] = true

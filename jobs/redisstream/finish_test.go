@@ -69,6 +69,6 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 		}
 	}
 	if pending := redis.XPending(t.Context(), "{gale:jobs}:stream:default", "workers").Val(); pending.Count != 0 {
-		t.Errorf("%d entries are still somebody's", pending.Count)
+		t.Errorf("%d entries are still pending", pending.Count)
 	}
 }

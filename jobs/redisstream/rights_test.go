@@ -93,7 +93,7 @@ func TestRightsAreComplete(t *testing.T) {
 				t.Errorf("%s uses %s, which docs/operations.md does not name", file.Name(), right)
 			}
 			if word := "'" + m[1] + "'"; !strings.Contains(string(probe), word) && word != "'PUBLISH'" && word != "'TIME'" {
-				t.Errorf("%s uses %s, which probe.lua does not try", file.Name(), word)
+				t.Errorf("%s uses %s, which probe.lua does not test", file.Name(), word)
 			}
 		}
 	}
@@ -174,7 +174,7 @@ func TestMayNotSubscribe(t *testing.T) {
 			t.Errorf("Watch: %v", err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Error("the watcher does not see the change")
+		t.Error("the watcher did not see the change")
 	}
 	setUser(t, server, "allchannels")
 	testutil.Eventually(t, "it subscribes again", func() bool { return strings.Contains(log.String(), "subscribed again") })
@@ -281,6 +281,6 @@ func TestOneNodeOfACluster(t *testing.T) {
 		}
 	}
 	if refused != 2 {
-		t.Errorf("%d of three nodes refuse; one has the slot", refused)
+		t.Errorf("%d of three nodes refused; want two, since one has the slot", refused)
 	}
 }

@@ -246,7 +246,7 @@ func sameMoments(t *testing.T, text string, from, to time.Time, want []time.Time
 	got := moments(t, text, from, to)
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !got[i].Equal(want[i]) {
-			t.Errorf("%s: of %d moments, want %d, number %d differs:\n got %v\nwant %v", text, len(got), len(want), i,
+			t.Errorf("%s: %d occurrences, want %d; occurrence %d differs:\n got %v\nwant %v", text, len(got), len(want), i,
 				got[min(i, len(got)):min(i+3, len(got))], want[min(i, len(want)):min(i+3, len(want))])
 			return
 		}

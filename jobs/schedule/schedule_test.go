@@ -162,7 +162,7 @@ func TestSchedulerMoments(t *testing.T) {
 		first()
 		time.Sleep(5 * time.Second)
 		second()
-		time.Sleep(5 * time.Second) // nobody is there, for less than MakeUp
+		time.Sleep(5 * time.Second) // no scheduler runs, for less than MakeUp
 		third := run()
 		store.mu.Lock()
 		store.away = true
@@ -176,7 +176,7 @@ func TestSchedulerMoments(t *testing.T) {
 		for i := range 26 {
 			id := schedule.ID("tick", began.Add(time.Duration(i)*time.Second))
 			if store.accepted[id] == 0 {
-				t.Errorf("moment %d was missed", i)
+				t.Errorf("occurrence %d was missed", i)
 			}
 		}
 		time.Sleep(time.Minute)
@@ -185,7 +185,7 @@ func TestSchedulerMoments(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		fourth()
 		if made := len(store.accepted) - before; made < 10 || made > 12 {
-			t.Errorf("%d moments were made up after a minute, not those of ten seconds", made)
+			t.Errorf("%d occurrences were enqueued after a minute; want those of the last ten seconds", made)
 		}
 	})
 }
@@ -235,7 +235,7 @@ func TestSchedulersOnOneStore(t *testing.T) {
 	cancel()
 	all.Wait()
 	if len(ran) < 12 {
-		t.Errorf("only %d moments", len(ran))
+		t.Errorf("only %d occurrences", len(ran))
 	}
 	for id, times := range ran {
 		if times != 1 {

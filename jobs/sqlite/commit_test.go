@@ -67,8 +67,8 @@ func TestBadWriteLeavesItsNeighboursAlone(t *testing.T) {
 func TestWritesThatWaitShareACommit(t *testing.T) {
 	s := openTemp(t)
 	// Counts the commits; only the committer's goroutine calls it.
-	commits, told := 0, s.committer.committed
-	s.committer.committed = func(rows map[int64]int64, due bool) { commits++; told(rows, due) }
+	commits, onCommit := 0, s.committer.committed
+	s.committer.committed = func(rows map[int64]int64, due bool) { commits++; onCommit(rows, due) }
 
 	started, goOn := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
@@ -229,7 +229,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	defer tick.Stop()
 	for end := time.Now().Add(60 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatal("waited a minute in vain")
+			t.Fatal("nothing happened within a minute")
 		}
 	}
 }

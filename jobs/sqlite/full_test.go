@@ -81,7 +81,7 @@ func TestFullDisk(t *testing.T) {
 		t.Helper()
 		for _, id := range ids {
 			if got, err := s.Get(t.Context(), id); err != nil || got.State != state {
-				t.Errorf("task %s: %v, %v; want it %s", id, got, err, state)
+				t.Errorf("task %s: %v, %v; want the state %s", id, got, err, state)
 			}
 		}
 	}

@@ -67,6 +67,6 @@ func TestNobodyStarves(t *testing.T) {
 	}
 	t.Logf("transactions of others before each write: %d", before)
 	if mean := sum / int64(len(before)); mean > 45 {
-		t.Errorf("before a write came %d of others, on average", mean)
+		t.Errorf("%d writes of others came before each write, on average", mean)
 	}
 }

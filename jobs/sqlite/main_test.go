@@ -100,11 +100,11 @@ func (p *process) await(t *testing.T) string {
 	select {
 	case line, ok := <-p.lines:
 		if !ok {
-			t.Fatal("the process ended without a word")
+			t.Fatal("the process ended without output")
 		}
 		return line
 	case <-time.After(time.Minute):
-		t.Fatal("the process says nothing")
+		t.Fatal("the process printed nothing")
 	}
 	return ""
 }
@@ -294,8 +294,8 @@ func raw(t testing.TB, path string) *sql.DB {
 // wantSound fails if SQLite reports damage in the file.
 func wantSound(t *testing.T, path string) {
 	t.Helper()
-	var answer string
-	if err := raw(t, path).QueryRow("PRAGMA integrity_check").Scan(&answer); err != nil || answer != "ok" {
-		t.Errorf("integrity check: %s, %v", answer, err)
+	var result string
+	if err := raw(t, path).QueryRow("PRAGMA integrity_check").Scan(&result); err != nil || result != "ok" {
+		t.Errorf("integrity check: %s, %v", result, err)
 	}
 }

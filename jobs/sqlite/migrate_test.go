@@ -187,6 +187,6 @@ func TestReservationsAreSwept(t *testing.T) {
 		}
 	}
 	if left != 0 {
-		t.Errorf("%d ids are reserved still", left)
+		t.Errorf("%d ids are still reserved", left)
 	}
 }

@@ -29,7 +29,7 @@ func TestManyProcessesOpenAtOnce(t *testing.T) {
 		}
 		for _, p := range all {
 			if said := p.await(t); said != "done" {
-				t.Errorf("said %q", said)
+				t.Errorf("output %q", said)
 			}
 			if err := p.Wait(); err != nil {
 				t.Error(err)
