@@ -15,10 +15,10 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// Another program starts a task and waits for what comes of it. It opens the
-// store that the workers have: the file jobs.db in their -data, as here, or with
-// redisstream.Open the Redis that -redis names. The worker of this example is
-// there so that the task is run; with `server` running it is not needed.
+// A program enqueues a task and waits for its result. It opens the store of the workers:
+// here a file jobs.db, as in the folder of -data, or with redisstream.Open the Redis of
+// -broker. The worker is part of this example only so that the task runs; with a running
+// server it is not needed.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -37,8 +37,8 @@ func Example() {
 	stop := exampleWorker(ctx, store)
 	defer stop()
 
-	client := jobs.Client{Store: store}                                                                                      // with Tasks, arguments are checked here already
-	task, err := greet.Enqueue(ctx, &client, Greeting{Whom: "Tornado", Times: 1}, jobs.Expires(time.Now().Add(time.Minute))) // not worth having later
+	client := jobs.Client{Store: store}                                                                                      // with Tasks, Enqueue would check the arguments
+	task, err := greet.Enqueue(ctx, &client, Greeting{Whom: "Tornado", Times: 1}, jobs.Expires(time.Now().Add(time.Minute))) // cancel it unless it starts within a minute
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -57,7 +57,7 @@ func Example() {
 	// Output: success Hello, Tornado!
 }
 
-// Greeting is what the task greet takes.
+// Greeting is the input of the task greet.
 type Greeting struct {
 	Whom  string `json:"whom"`
 	Times int    `json:"times" default:"1"`
@@ -69,7 +69,7 @@ var greet = jobs.Define("greet", func(_ context.Context, job *jobs.Job, in Greet
 	return strings.Repeat("Hello, "+in.Whom+"!", in.Times), nil
 }, jobs.Retries(3), jobs.Timeout(time.Minute))
 
-// exampleWorker runs a worker that knows the task greet.
+// exampleWorker runs a worker for the task greet.
 func exampleWorker(ctx context.Context, store driver.Store) (stop func()) {
 	tasks, err := jobs.NewRegistry(greet.Definition())
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// accepting is a store that keeps what it is given.
+// accepting is a store that keeps the tasks it gets.
 type accepting struct {
 	jobs.Store
 	all []jobs.NewTask
@@ -108,11 +108,12 @@ func TestTypedArguments(t *testing.T) {
 		}
 	}
 	if len(store.all) != accepted {
-		t.Error("something wrong was accepted")
+		t.Error("invalid arguments were accepted")
 	}
 }
 
-// What Go enqueues is what the handler gets, and its result is the next one's input.
+// The handler gets the input that Enqueue got, and its result can be the input of the
+// next task.
 func TestTypedEnqueueAndRun(t *testing.T) {
 	client, store := clientOf(t, printOrder.Definition())
 	at := time.Now().Add(time.Hour)
@@ -153,7 +154,7 @@ func TestTypedEnqueueAndRun(t *testing.T) {
 		t.Errorf("first result %+v", out)
 	}
 	if out := run(task); out.Copies != 8 {
-		t.Errorf("the second got %s: %+v", task.Args, out)
+		t.Errorf("the second task has the arguments %s, result %+v", task.Args, out)
 	}
 	for name, args := range map[string]string{"a later version's": `[{"customer":"a","copies":1,"new":true}]`, "a result behind keywords": `[{"copies":1},"a"]`, "an object behind keywords": `[{"copies":1},{"customer":"a"}]`} {
 		if out := run(&jobs.Task{Name: "print_order", Args: json.RawMessage(args)}); out.Copies != 2 || out.Customer != "a" {
@@ -177,7 +178,7 @@ func TestTypedChainArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	if message := string(store.all[0].Signature); !strings.Contains(message, `{"level":1}`) {
-		t.Errorf("the chain carries %s", message)
+		t.Errorf("the stored chain is %s", message)
 	}
 	for kwargs, why := range map[string]string{`{"levels":1}`: "chain[1]: wrong arguments: input of print_order: levels is unknown", `{"level":"x"}`: "level must be an integer"} {
 		if _, _, err := client.EnqueueChain(t.Context(), []jobs.Link{link(`{"customer":"a"}`), link(kwargs)}); !errors.Is(err, jobs.ErrArgs) || !strings.Contains(err.Error(), why) {
@@ -186,7 +187,7 @@ func TestTypedChainArguments(t *testing.T) {
 	}
 }
 
-// Inputs that are no structs, and none at all.
+// Inputs that are not structs, and empty ones.
 func TestOtherInputs(t *testing.T) {
 	list := jobs.Define("list", func(_ context.Context, _ *jobs.Job, in []int) (int, error) { return len(in), nil })
 	when := jobs.Define("when", func(_ context.Context, _ *jobs.Job, in time.Time) (int, error) { return in.Year(), nil })
@@ -223,7 +224,7 @@ func TestOtherInputs(t *testing.T) {
 	}
 }
 
-// tree holds itself.
+// tree is a recursive type.
 type tree struct {
 	Name     string  `json:"name"`
 	Children []*tree `json:"children,omitempty"`
@@ -250,7 +251,7 @@ func TestTypedSchema(t *testing.T) {
 	}
 }
 
-// A task with arguments by position takes keywords too.
+// A task with positional arguments accepts keyword arguments, too.
 func TestKeywords(t *testing.T) {
 	client, store := clientOf(t, jobs.Definition{
 		Name: "mail", Handler: func(context.Context, *jobs.Job) error { return nil },
@@ -286,7 +287,7 @@ func TestKeywords(t *testing.T) {
 		t.Errorf("a client without tasks: %v", err)
 	}
 	if err := (jobs.NewTask{ID: "a", Name: "mail", Kwargs: json.RawMessage(`{}`)}).Check(); err == nil {
-		t.Error("a store takes keywords")
+		t.Error("a store accepts kwargs")
 	}
 }
 

@@ -14,13 +14,13 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// away is a store that does not answer.
+// away is a store that does not respond.
 type away struct{ jobs.Reader }
 
 func (away) Get(context.Context, string) (*jobs.Task, error) { return nil, jobs.ErrUnavailable }
 
-// Only old folders of tasks that are gone are swept; nothing is while the store
-// is away, and nothing that is not a task's.
+// Only old folders of removed tasks are deleted. Nothing is deleted while the store is
+// unavailable, and other entries stay.
 func TestSweepArtifacts(t *testing.T) {
 	store, err := sqlite.Open(filepath.Join(t.TempDir(), "jobs.db"), sqlite.Options{})
 	if err != nil {

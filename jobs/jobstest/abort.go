@@ -78,7 +78,7 @@ func (s *suite) abortsChain(t *testing.T) {
 	s.leaseNone(t, st, by("w", 5))
 	wantFree(t, st, "c")
 	wantFree(t, st, "on-error")
-	abort(t, st, "a") // what has taken the ids since is left alone
+	abort(t, st, "a") // tasks that use the free ids now are not changed
 	wantState(t, st, "c", jobs.StateQueued)
 }
 
@@ -117,7 +117,7 @@ func (s *suite) abortsCallback(t *testing.T) {
 		t.Errorf("group is %+v", got)
 	}
 
-	g = chordOf(1) // and one that runs
+	g = chordOf(1) // and a running one
 	g.ID, g.Members, g.Callback.ID = "g2", members("k", 1), "c2"
 	enqueueGroup(t, st, g)
 	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})

@@ -102,7 +102,7 @@ func (s *suite) cancelsSuspect(t *testing.T) {
 			}
 		}
 		if id == "a" {
-			cancel(t, st, "a") // a suspect that waits
+			cancel(t, st, "a") // a waiting suspect
 		}
 	}
 	l := leaseOne(t, st, "w")
@@ -171,7 +171,7 @@ func (s *suite) requeues(t *testing.T) {
 			t.Fatalf("Requeue: %+v, %v", got, err)
 		}
 		if !reflect.DeepEqual(got.Failures, before.Failures) || string(got.Args) != `["kept"]` {
-			t.Errorf("then it is %+v", got)
+			t.Errorf("at the end the task is %+v", got)
 		}
 		s.refused(t, st, l, id)
 		if d, err := st.Depth(t.Context()); err != nil || len(d) != 1 || d[0].Waiting != 1 || d[0].Dead != 0 {

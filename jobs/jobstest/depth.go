@@ -46,8 +46,8 @@ func (s *suite) depths(t *testing.T) {
 		{Queue: "b", Waiting: 1},
 		{Queue: jobs.DefaultQueue, Waiting: 2, Scheduled: 2, Running: 1, Dead: 1},
 	}
-	// One of t waits, and the unknown one, which the worker did not take; the
-	// task of the future and the one to be tried again are scheduled.
+	// Waiting: one of t, and the unknown one, which the worker did not lease.
+	// Scheduled: the task of the future, and the one that will be retried.
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Depth is %+v\n    want %+v", got, want)
 	}

@@ -36,7 +36,7 @@ func (s *suite) readsBack(t *testing.T) {
 		got.Timeout != n.Timeout || got.MaxRetries != n.MaxRetries || !bytes.Equal(got.Signature, n.Signature) {
 		t.Errorf("given %+v\n  got %+v", n, got)
 	}
-	// A store may count in milliseconds, but never makes a task due early.
+	// A store may have a resolution of a millisecond, but a task must not be due early.
 	if d := got.RunAt.Sub(n.RunAt); d < 0 || d > 2*time.Millisecond {
 		t.Errorf("run time is off by %v", d)
 	}

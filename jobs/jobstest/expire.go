@@ -118,7 +118,7 @@ func begunInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, pas
 		}
 		wantError(t, "Lease", err, errDone)
 		testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
-		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased as the context ended
+		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased when the context ended
 			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
 		}
 	}

@@ -143,7 +143,7 @@ func (s *suite) next(t *testing.T) {
 		if got := ids(leased); !slices.Equal(got, []string{now.ID, large.ID}) {
 			t.Errorf("after %s leased %v", state, got)
 		}
-		for _, l := range leased { // or they come again, when their leases expire
+		for _, l := range leased { // otherwise they are due again when their leases expire
 			finish(t, other, l, driver.Outcome{State: jobs.StateSuccess})
 		}
 		if got := get(t, st, large.ID); string(got.Args) != string(large.Args) {

@@ -220,7 +220,7 @@ func (s *suite) chordAtOnce(t *testing.T) {
 		if !slices.Equal(ids(got), []string{g.Callback.ID}) {
 			t.Errorf("leased %v, want %s", ids(got), g.Callback.ID)
 		}
-		finish(t, handles[round%2], got[0], driver.Outcome{State: jobs.StateSuccess}) // else it is due again, on a slow machine
+		finish(t, handles[round%2], got[0], driver.Outcome{State: jobs.StateSuccess}) // otherwise it is due again on a slow machine
 	}
 }
 

@@ -27,7 +27,7 @@ func (s *suite) extends(t *testing.T) {
 	extended := time.Now()
 	l := leaseOne(t, st, "w")
 	taken := make(chan *driver.Lease, 1)
-	go func() { taken <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
+	go func() { taken <- leaseSoon(t, other) }() // ends when it has a lease, or after patience
 	beat := time.NewTicker(shortLease / 5)
 	defer beat.Stop()
 	beats := 0
@@ -84,7 +84,7 @@ func (s *suite) expiredButCurrent(t *testing.T) {
 	r := by("w", 1)
 	r.Queues = []string{"later"}
 	lease(t, st, r)
-	lease(t, other, r) // its first lease has expired, and so have the older ones
+	lease(t, other, r) // its first lease has expired, and so have older ones
 
 	for _, l := range []*driver.Lease{slow, slower} {
 		if err := st.Progress(t.Context(), l, 50, "still there"); err != nil {
@@ -165,7 +165,7 @@ func (s *suite) ended(t *testing.T) {
 func (s *suite) releases(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueue(t, st, task("a"))
-	// More often than a task may be lost: a release is no loss.
+	// More often than MaxLost: a released lease is not counted as lost.
 	for i := range s.MaxLost + 2 {
 		l := leaseOne(t, st, "w")
 		if l.Attempt != i+1 {
@@ -179,7 +179,7 @@ func (s *suite) releases(t *testing.T) {
 		}
 		s.refused(t, st, l, "a")
 	}
-	// So the first loss is the first.
+	// Therefore this is the first lost lease.
 	leaseOne(t, st, "w")
 	if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 		t.Fatal(err)

@@ -78,7 +78,7 @@ func (s *suite) keepsResults(t *testing.T) {
 	enqueueGroup(t, st, chordOf(2))
 	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`"long ago"`)})
 	wantGone(t, st, "m-0")
-	enqueue(t, st, due("other")) // whatever sweeps has an occasion
+	enqueue(t, st, due("other")) // a write, with which the store may remove old tasks
 	l := lease(t, st, by("w", 2))
 	for _, l := range l {
 		finish(t, st, l, driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`1`)})

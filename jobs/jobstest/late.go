@@ -40,7 +40,7 @@ func lateness(b *testing.B, accepts, leases driver.Store, apart time.Duration) (
 	defer cancel()
 	r := by("w", 64)
 	r.Queues = []string{jobs.NewID()}
-	// All are accepted by then, or those that are not count as late.
+	// Tasks that are not accepted by then count as late.
 	begin := time.Now().Add(2 * time.Second)
 	due := make(map[string]time.Time, tasks)
 	accepted := make(chan error, tasks)

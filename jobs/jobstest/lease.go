@@ -177,8 +177,8 @@ func (s *suite) oneOfMany(t *testing.T) {
 func (s *suite) leaseWakes(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	got := make(chan *driver.Lease, 1)
-	go func() { got <- leaseSoon(t, st) }() // ends when it has leased, or patience is over
-	s.leaseNone(t, other, by("x", 1))       // let it begin to wait
+	go func() { got <- leaseSoon(t, st) }() // ends when it has a lease, or after patience
+	s.leaseNone(t, other, by("x", 1))       // gives it time to start waiting
 	id := "t"
 	enqueue(t, other, task(id))
 	accepted := time.Now()
@@ -198,7 +198,7 @@ func (s *suite) leaseEnds(t *testing.T) {
 	if _, err := st.Lease(ended, by("w", 1)); !errors.Is(err, errDone) {
 		t.Errorf("with a context that has ended: %v, want its cause", err)
 	}
-	s.leaseNone(t, st, by("w", 1)) // one that ends meanwhile
+	s.leaseNone(t, st, by("w", 1)) // a Lease that ends meanwhile
 
 	enqueue(t, st, task("a"))
 	if _, err := st.Lease(ended, by("w", 1)); !errors.Is(err, errDone) {

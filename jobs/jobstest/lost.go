@@ -23,7 +23,7 @@ func (s *suite) reclaims(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueueMany(t, st, due("t"), 3)
 	dead := lease(t, st, by("box/worker.0", 2))
-	alive := leaseOne(t, st, "box/worker.00") // a name that only begins alike
+	alive := leaseOne(t, st, "box/worker.00") // a different name with the same prefix
 
 	n, err := other.Reclaim(t.Context(), "box/worker.0")
 	if err != nil || n != 2 {
@@ -81,9 +81,9 @@ func (s *suite) deadByExpiry(t *testing.T) {
 	for range s.MaxLost {
 		leaseOne(t, st, "w")
 	}
-	// Whoever asks next finds it expired once more.
+	// The next Lease finds its lease expired once more.
 	got := make(chan *driver.Lease, 1)
-	go func() { got <- leaseSoon(t, other) }() // ends when it has leased, or patience is over
+	go func() { got <- leaseSoon(t, other) }() // ends when it has a lease, or after patience
 	testutil.Eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.StateDead })
 	s.wantDead(t, st, "poison")
 	enqueue(t, st, task("good"))
@@ -109,7 +109,7 @@ func (s *suite) othersGoOn(t *testing.T) {
 	enqueue(t, st, task("poison"))
 	enqueueMany(t, st, due("good"), 2*s.MaxLost)
 	done := 0
-	// One worker that is killed whenever it holds the poison.
+	// A worker that is killed each time it has leased the crashing task.
 	for rounds := 0; done < 2*s.MaxLost; rounds++ {
 		if rounds > 4*s.MaxLost {
 			t.Fatalf("%d done after %d rounds", done, rounds)

@@ -46,7 +46,7 @@ func (s *suite) rates(t *testing.T) {
 	if least := (n-1)*every - driver.RateSlack; took < least {
 		t.Errorf("%d began within %v, the limit says %v", n, took, least)
 	}
-	// Without a limit, all at once.
+	// Without a rate, all are leased at once.
 	for i := range n {
 		one := task(fmt.Sprint("u", i))
 		one.Name = "limited"

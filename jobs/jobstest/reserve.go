@@ -245,7 +245,7 @@ func (s *suite) keepsForRetry(t *testing.T) {
 			if _, err := st.Requeue(t.Context(), "a"); err != nil {
 				t.Fatal(err)
 			}
-			// For longer than what has ended is kept.
+			// For longer than the retention time.
 			end := time.Now().Add(retryKeep + time.Second)
 			testutil.Eventually(t, "the time is over", func() bool { return time.Now().After(end) })
 			refuseID(t, st, "b", "a")
@@ -370,7 +370,7 @@ func (s *suite) noWorkflow(t *testing.T) {
 	enqueue(t, st, first("other", "c"))
 	l := lease(t, st, by("w", 2))
 	for _, each := range l {
-		if each.Task.ID == "a" { // c is somebody's, b is not
+		if each.Task.ID == "a" { // the id c is in use, b is not
 			finish(t, st, each, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{first("b", "d"), task("c")}})
 		}
 	}

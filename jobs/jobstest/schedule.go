@@ -82,8 +82,8 @@ func (s *suite) overtakes(t *testing.T) {
 	far.RunAt = time.Now().Add(time.Hour)
 	enqueue(t, other, far)
 	got := make(chan *driver.Lease, 1)
-	go func() { got <- leaseSoon(t, st) }() // ends when it has leased, or patience is over
-	s.leaseNone(t, other, by("x", 1))       // let it begin to wait
+	go func() { got <- leaseSoon(t, st) }() // ends when it has a lease, or after patience
+	s.leaseNone(t, other, by("x", 1))       // gives it time to start waiting
 	near := task("near")
 	near.RunAt = time.Now().Add(150 * time.Millisecond)
 	enqueue(t, other, near)

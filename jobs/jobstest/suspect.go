@@ -34,7 +34,7 @@ func (s *suite) neighbours(t *testing.T) {
 		lose(t, st, by("w", 1))
 	}
 	enqueue(t, st, due("good"))
-	// However often the suspect takes the worker down with both.
+	// The suspect crashes the worker again and again, while it has leased both.
 	for range s.MaxLost - driver.SuspectAfter {
 		if got := lose(t, st, by("w", 2)); !slices.Equal(got, []string{"good", "poison"}) {
 			t.Fatalf("leased %v", got)
@@ -42,7 +42,7 @@ func (s *suite) neighbours(t *testing.T) {
 	}
 	wantState(t, st, "poison", jobs.StateDead)
 	wantState(t, st, "good", jobs.StateQueued)
-	// The good one has lost nothing yet: it may go down MaxLost times more.
+	// No lost lease of the good task is counted yet: MaxLost more are allowed.
 	for range s.MaxLost - 1 {
 		lose(t, st, by("w", 1))
 	}
@@ -60,20 +60,20 @@ func (s *suite) neighboursExpire(t *testing.T) {
 	if len(both) != 2 {
 		t.Fatalf("leased %v", ids(both))
 	}
-	// Nobody looks for work, so that it matters not if the story comes late.
+	// No call of Lease runs, so it does not matter if this test is late.
 	half := time.Now().Add(shortLease / 2)
 	testutil.Eventually(t, "half of the lease is over", func() bool { return time.Now().After(half) })
 	good := slices.DeleteFunc(both, func(l *driver.Lease) bool { return l.Task.ID != "good" })
 	if lost, err := st.Extend(t.Context(), good); err != nil || len(lost) > 0 {
 		t.Fatalf("Extend lost %v, %v", ids(lost), err)
 	}
-	// The suspect's lease expires first, and is somebody else's, or its last, when
-	// the other's does.
+	// The lease of the suspect expires first. When the other lease expires, the suspect
+	// is leased by another owner or dead.
 	var again []*driver.Lease
 	for len(again) < 2 {
 		again = append(again, lease(t, st, by("x", 2-len(again)))...)
 		if s.MaxLost == driver.SuspectAfter+1 {
-			break // that was the suspect's end
+			break // the suspect is dead now
 		}
 	}
 	if _, err := st.Reclaim(t.Context(), "x"); err != nil {

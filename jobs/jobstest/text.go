@@ -138,10 +138,10 @@ func (s *suite) cutsLines(t *testing.T) {
 	cut := utf8text.Cut(long, driver.MaxLogLine-1) + "\n"
 	appendLog(t, st, l, long+"\n")
 	wantLog(t, st, cut)
-	appendLog(t, st, l, "short\n"+long) // and no end of a line
+	appendLog(t, st, l, "short\n"+long) // without a newline at the end
 	wantLog(t, st, cut+"short\n"+cut)
 	for range 3 {
 		appendLog(t, st, l, long+"\n")
 	}
-	wantLog(t, st, strings.Repeat(cut, 3)) // of five and a bit, what fits
+	wantLog(t, st, strings.Repeat(cut, 3)) // as many of the lines as fit
 }

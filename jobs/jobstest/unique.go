@@ -47,11 +47,11 @@ func (s *suite) unique(t *testing.T) {
 
 func (s *suite) uniqueEnds(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
-	end := time.Now().Add(shortly) // at the earliest
+	end := time.Now().Add(shortly) // earliest end of the key
 	enqueue(t, st, keyed("first", "work", shortly))
 	testutil.Eventually(t, "the key is free", func() bool {
 		_, created, err := other.Enqueue(t.Context(), keyed("second", "work", time.Hour))
-		if created && time.Now().Before(end.Add(-2*time.Millisecond)) { // a store may count in milliseconds
+		if created && time.Now().Before(end.Add(-2*time.Millisecond)) { // resolution of a millisecond
 			t.Errorf("free before its time")
 		}
 		return err == nil && created
@@ -78,7 +78,7 @@ func (s *suite) uniqueAtOnce(t *testing.T) {
 		seen[<-got] = true
 	}
 	if len(seen) != 1 {
-		t.Errorf("they were told of %v", seen)
+		t.Errorf("their callers got %v", seen)
 	}
 	leaseOne(t, handles[0], "w")
 	s.leaseNone(t, handles[1], by("w", 1))

@@ -62,7 +62,7 @@ func (s *suite) watchLife(t *testing.T, st, other driver.Store, id string) (late
 		{"the end", func() error { return other.Finish(ctx, l, driver.Outcome{State: jobs.StateSuccess}) }, func(t *jobs.Task) bool { return t.State == jobs.StateSuccess }},
 	} {
 		got := make(chan *jobs.Task, 1)
-		go func() { got <- watchSoon(t, st, last) }() // ends when it has seen the step, or patience is over
+		go func() { got <- watchSoon(t, st, last) }() // ends with the change, or after patience
 		if err := step.do(); err != nil {
 			t.Fatalf("%s: %v", step.what, err)
 		}

@@ -10,13 +10,12 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// The handler of a task that is cancelled learns it, soon, and what it makes of
-// that changes nothing.
+// The handler of a cancelled task is notified soon, and its result changes nothing.
 func TestCancelRunning(t *testing.T) {
-	for name, answer := range map[string]func(context.Context, *jobs.Job) error{
+	for name, handler := range map[string]func(context.Context, *jobs.Job) error{
 		"and fails":    func(ctx context.Context, _ *jobs.Job) error { return context.Cause(ctx) },
 		"and succeeds": func(_ context.Context, job *jobs.Job) error { return job.Return("too late") },
-		"and goes on": func(_ context.Context, job *jobs.Job) error {
+		"ignores it": func(_ context.Context, job *jobs.Job) error {
 			job.Progress(99, "still here")
 			return errors.New("gave up later")
 		},
@@ -26,7 +25,7 @@ func TestCancelRunning(t *testing.T) {
 			f := newFixture(t, jobs.Definition{Name: "wait", Handler: func(ctx context.Context, job *jobs.Job) error {
 				<-ctx.Done()
 				causes <- context.Cause(ctx)
-				return answer(ctx, job)
+				return handler(ctx, job)
 			}}, echo)
 			stop := f.work(t, machinery.Options{Concurrency: 1, CancelPoll: 10 * time.Millisecond})
 			task := f.enqueue(t, jobs.NewTask{Name: "wait", MaxRetries: 3})
@@ -41,19 +40,19 @@ func TestCancelRunning(t *testing.T) {
 					t.Errorf("the context ended with %v", cause)
 				}
 			case <-time.After(60 * time.Second):
-				t.Fatal("the handler is not told")
+				t.Fatal("the context of the handler did not end")
 			}
-			// The place is free again.
+			// The worker has a free place again.
 			f.await(t, f.enqueue(t, jobs.NewTask{Name: "echo"}).ID, in(jobs.StateSuccess))
 			stop()
 			if got := f.await(t, task.ID, final); got.Version != cancelled.Version || got.State != jobs.StateCancelled {
-				t.Errorf("then it is %+v", got)
+				t.Errorf("at the end the task is %+v", got)
 			}
 		})
 	}
 }
 
-// A handler may say when it wants to be tried again, and that it does not.
+// A handler can set the delay of the next attempt, or refuse one.
 func TestRetryAsTheHandlerSays(t *testing.T) {
 	inner := errors.New("upstream is away")
 	f := newFixture(t,
@@ -69,7 +68,7 @@ func TestRetryAsTheHandlerSays(t *testing.T) {
 	f.work(t, machinery.Options{})
 	later := f.await(t, f.enqueue(t, jobs.NewTask{Name: "later", MaxRetries: 1}).ID, in(jobs.StateRetrying))
 	if d := time.Until(later.RunAt); d < 50*time.Minute || d > time.Hour {
-		t.Errorf("the next attempt is in %v, not in an hour", d)
+		t.Errorf("next attempt in %v, want an hour", d)
 	}
 	if soon := f.await(t, f.enqueue(t, jobs.NewTask{Name: "soon", MaxRetries: 2}).ID, final); soon.State != jobs.StateSuccess || len(soon.Failures) != 2 {
 		t.Errorf("%+v", soon)

@@ -26,8 +26,8 @@ func workflow(t *testing.T, f *fixture, id string) *jobs.Workflow {
 	return w
 }
 
-// A chain hands its results on, keeps the options of its tasks, and says how far
-// it is and, in the end, which of them failed.
+// A chain passes results on, keeps the options of its tasks, and reports its progress and
+// the task that failed.
 func TestEnqueueChain(t *testing.T) {
 	limited := double
 	limited.Name, limited.Queue, limited.Timeout = "limited", "media", time.Minute
@@ -56,7 +56,7 @@ func TestEnqueueChain(t *testing.T) {
 	}
 	stop()
 	f.work(t, machinery.Options{Queues: []string{"default", "media", "mine"}})
-	for _, id := range ids { // each is accepted as the one before it ends
+	for _, id := range ids { // each is enqueued when the one before it ends
 		f.await(t, id, in(jobs.StateSuccess))
 	}
 	third := f.await(t, ids[2], in(jobs.StateSuccess))
@@ -114,8 +114,8 @@ func TestChainIsRefusedWhole(t *testing.T) {
 	}
 }
 
-// Groups and chords say how far they are, which member failed, and what came of
-// the callback.
+// Groups and chords report their progress, the member that failed and the result of the
+// callback.
 func TestWorkflowOfGroups(t *testing.T) {
 	f := newFixture(t, double, collect, echo)
 	group := func(id string, callback *jobs.NewTask, numbers ...int) {
@@ -142,10 +142,10 @@ func TestWorkflowOfGroups(t *testing.T) {
 	if w := workflow(t, f, "bad"); w.State != jobs.StateFailed || w.FailedTask != "bad-1" || w.Error != "negative" {
 		t.Errorf("a broken chord is %+v", w)
 	}
-	group("late", &jobs.NewTask{ID: "wrong", Name: "echo", MaxRetries: 3}, 1) // a number is no text
+	group("late", &jobs.NewTask{ID: "wrong", Name: "echo", MaxRetries: 3}, 1) // a number is not a string
 	f.await(t, "late-0", final)
 	if task := f.await(t, "wrong", final); task.Attempts != 1 {
-		t.Errorf("wrong results are tried %d times", task.Attempts)
+		t.Errorf("a callback with invalid results had %d attempts, want 1", task.Attempts)
 	}
 	if w := workflow(t, f, "late"); w.State != jobs.StateFailed || w.FailedTask != "wrong" || w.Failed != 0 {
 		t.Errorf("a chord with a broken callback is %+v", w)
@@ -165,7 +165,7 @@ func TestWorkflowOfGroups(t *testing.T) {
 	}
 }
 
-// A task in a chain gets the result, and behind it the defaults that it has.
+// A task in a chain gets the result, followed by the defaults of its arguments.
 func TestChainFillsDefaults(t *testing.T) {
 	scaled := jobs.Definition{
 		Name: "scaled", Args: []jobs.Arg{{Name: "n", Type: jobs.ArgInteger}, {Name: "by", Type: jobs.ArgInteger, Default: 10}},

@@ -14,7 +14,7 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// fixture is a store with a worker on it.
+// fixture is a store with a worker.
 type fixture struct {
 	store  *sqlite.Store
 	client *jobs.Client
@@ -32,7 +32,7 @@ func newFixture(t *testing.T, defs ...jobs.Definition) *fixture {
 		t.Fatal(err)
 	}
 	f.client = &jobs.Client{Tasks: f.tasks}
-	f.leaseFor(t, time.Hour) // no lease expires while a test runs
+	f.leaseFor(t, time.Hour) // no lease expires during a test
 	if f.files, err = artifacts.Open(filepath.Join(dir, "artifacts")); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func newFixture(t *testing.T, defs ...jobs.Definition) *fixture {
 	return f
 }
 
-// leaseFor replaces the store by one with that lease time.
+// leaseFor replaces the store by one with the given lease time.
 func (f *fixture) leaseFor(t *testing.T, ttl time.Duration) {
 	t.Helper()
 	store, err := sqlite.Open(filepath.Join(t.TempDir(), "jobs.db"), sqlite.Options{LeaseTTL: ttl})
@@ -84,7 +84,7 @@ func (f *fixture) enqueue(t *testing.T, n jobs.NewTask) *jobs.Task {
 	return task
 }
 
-// await waits until the task is as cond wants it.
+// await waits until cond is true for the task.
 func (f *fixture) await(t *testing.T, id string, cond func(*jobs.Task) bool) *jobs.Task {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -106,7 +106,7 @@ func in(s jobs.State) func(*jobs.Task) bool {
 	return func(t *jobs.Task) bool { return t.State == s }
 }
 
-// onMessage is a log that calls a function when a message comes by.
+// onMessage is a log handler that calls a function for records with a message.
 type onMessage struct {
 	slog.Handler
 	message string

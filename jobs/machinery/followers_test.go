@@ -14,23 +14,24 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// named is a signature with an id.
+// named returns a signature with an id.
 func named(id, name string, args ...int64) *tasks.Signature {
 	s := signature(name, args...)
 	s.UUID = id
 	return s
 }
 
-// wantReserved fails unless a task with that id is refused because of a workflow.
+// wantReserved fails unless a task with the id is refused because a workflow has reserved
+// it.
 func wantReserved(t *testing.T, f *fixture, id, workflow string) {
 	t.Helper()
 	_, _, err := f.client.Enqueue(t.Context(), jobs.NewTask{ID: id, Name: "collect"})
 	if taken, ok := errors.AsType[driver.TakenError](err); !ok || taken.ID != id || taken.Workflow != workflow {
-		t.Errorf("a task %s: %v; want that workflow %s has it", id, err, workflow)
+		t.Errorf("task %s: error %v; want that workflow %s has reserved it", id, err, workflow)
 	}
 }
 
-// Whatever way a workflow is sent, all of its ids must differ, and are reserved.
+// In every kind of workflow all ids must differ and are reserved.
 func TestWorkflowsReserveTheirIDs(t *testing.T) {
 	f := newFixture(t, double, collect)
 	ctx := t.Context()
@@ -96,7 +97,7 @@ func TestWorkflowsReserveTheirIDs(t *testing.T) {
 		}
 	}
 
-	// A message that a caller has made by himself.
+	// A message that the caller has built itself.
 	own, _ := tasks.NewChain(named("own", "collect"), named("own-2", "collect"), named("own-3", "collect"))
 	message, err := json.Marshal(own.Tasks[0])
 	if err != nil {
@@ -109,7 +110,7 @@ func TestWorkflowsReserveTheirIDs(t *testing.T) {
 	wantReserved(t, f, "own-3", "own")
 }
 
-// Workers hand reservations on, and end with none that nobody needs.
+// Workers pass reservations on and remove those that are no longer needed.
 func TestWorkflowUsesItsReservations(t *testing.T) {
 	f := newFixture(t, double, collect)
 	chain, _ := tasks.NewChain(named("a", "double", 1), named("b", "double"), named("c", "collect"))
@@ -131,8 +132,7 @@ func TestWorkflowUsesItsReservations(t *testing.T) {
 	}
 }
 
-// The same chain or group once more is the one that is there, whatever ids were drawn
-// for it and however its times are given.
+// The same chain or group sent twice is one, even if it gets other random ids or times.
 func TestSameWorkflowInGo(t *testing.T) {
 	f := newFixture(t, double, collect)
 	chain := func(after time.Duration, n string) []jobs.Link {
@@ -151,9 +151,9 @@ func TestSameWorkflowInGo(t *testing.T) {
 		t.Errorf("another: %v", err)
 	}
 	if now := workflow(t, f, "a"); now.Tasks[1] != before.Tasks[1] {
-		t.Errorf("the second was %s and is %s", before.Tasks[1], now.Tasks[1])
+		t.Errorf("the second task was %s, now it is %s", before.Tasks[1], now.Tasks[1])
 	}
-	// A chain goes on to be the same when it is under way.
+	// The same holds while the chain runs.
 	if w, _, err := f.client.CancelAny(t.Context(), "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
 		t.Errorf("CancelAny = %+v, %v", w, err)
 	}

@@ -24,7 +24,7 @@ func function(t *testing.T, name string, fn any) jobs.Definition {
 	return d
 }
 
-// machinery's functions run as they are, with arguments checked by their types.
+// Functions in the form of machinery run unchanged, and their arguments are checked.
 func TestFunctions(t *testing.T) {
 	tried := 0
 	again := function(t, "again", func() error {

@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// memory is as much of a Store as machinery's engine needs to be looked at.
+// memory has the methods of a Store that machinery's engine calls.
 type memory struct {
 	driver.Store
 	mu       sync.Mutex
@@ -35,8 +35,8 @@ func (m *memory) Finish(_ context.Context, _ *driver.Lease, o driver.Outcome) er
 	return nil
 }
 
-// attemptOn runs one task through machinery's worker and returns what the
-// store was told.
+// attemptOn runs a task through machinery's worker and returns the outcome that the store
+// got.
 func attemptOn(t *testing.T, handler jobs.Handler, signature *tasks.Signature) (*memory, driver.Outcome) {
 	t.Helper()
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "first", Handler: handler}, jobs.Definition{Name: "next", Handler: handler})
@@ -68,8 +68,8 @@ func chain(immutable bool) *tasks.Signature {
 	}
 }
 
-// machinery publishes callbacks after it has set the state; between the two a
-// crash would lose the chain. Here both are one outcome.
+// machinery publishes callbacks after it has set the state; a crash in between would lose
+// the chain. Here both are one outcome.
 func TestCallbacksArePartOfTheOutcome(t *testing.T) {
 	ok := func(_ context.Context, job *jobs.Job) error { return job.Return(map[string]int{"n": 7}) }
 	for _, c := range []struct {
@@ -114,8 +114,8 @@ func TestUnreadableTaskIsDead(t *testing.T) {
 	}
 }
 
-// What machinery's server sends by itself goes to the store; what the store
-// cannot keep whole is refused.
+// Tasks that machinery's server sends go to the store; what the store cannot accept in
+// one step is refused.
 func TestPublish(t *testing.T) {
 	registry, _ := jobs.NewRegistry(jobs.Definition{Name: "first", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	m := &memory{}
@@ -135,7 +135,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// late hands out a task when the worker has already been told to stop.
+// late is a store that leases a task after the worker was stopped.
 type late struct {
 	memory
 	stop     context.CancelFunc
@@ -153,11 +153,10 @@ func (s *late) Release(_ context.Context, l *driver.Lease) error {
 	return nil
 }
 
-// A task that is leased while the worker comes to its end is given back at once,
-// not begun.
+// A task that is leased while the worker stops is released at once and not started.
 func TestTaskLeasedTooLateIsGivenBack(t *testing.T) {
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "first", Handler: func(context.Context, *jobs.Job) error {
-		t.Error("it was begun")
+		t.Error("the task was started")
 		return nil
 	}})
 	if err != nil {

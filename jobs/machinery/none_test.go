@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// A definition's retries and timeout hold for tasks that leave them open; none
-// that was asked for stays none, also for tasks that are accepted later.
+// Retries and timeout of a definition apply to tasks that do not set them. An explicit
+// none stays none, also for tasks that are enqueued later.
 func TestNoneIsNotTheDefault(t *testing.T) {
 	generous := double
 	generous.MaxRetries, generous.Timeout = 5, time.Minute
@@ -69,7 +69,7 @@ func TestNoneIsNotTheDefault(t *testing.T) {
 	}
 }
 
-// awaitAny waits until a task of that id is there.
+// awaitAny waits until the task exists.
 func (f *fixture) awaitAny(t *testing.T, id string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// All that is wrong with a task is said at once, and nothing is accepted.
+// All faults of a task are reported at once, and nothing is accepted.
 func TestRefusedTasks(t *testing.T) {
 	nothing := func(context.Context, *jobs.Job) error { return nil }
 	f := newFixture(t, jobs.Definition{Name: "typed", Handler: nothing, Args: []jobs.Arg{
@@ -49,7 +49,7 @@ func TestRefusedTasks(t *testing.T) {
 		}
 		for _, says := range row.says {
 			if !strings.Contains(err.Error(), says) {
-				t.Errorf("%v does not say %q", err, says)
+				t.Errorf("error %v, want one that contains %q", err, says)
 			}
 		}
 	}
@@ -58,8 +58,8 @@ func TestRefusedTasks(t *testing.T) {
 	}
 }
 
-// A task goes where its definition routes it, unless it says otherwise, and the
-// next of a chain does too.
+// A task goes to the queue of its definition unless it names one, also as the next task
+// of a chain.
 func TestRouting(t *testing.T) {
 	routed := double
 	routed.Queue, routed.MaxRetries, routed.Timeout = "media", 3, time.Minute
@@ -77,21 +77,21 @@ func TestRouting(t *testing.T) {
 	if _, err := machinery.SendChain(t.Context(), f.client, chain); err != nil {
 		t.Fatal(err)
 	}
-	var told atomic.Int32
-	warned := onMessage{message: "worker does not serve the queue of a task", call: func() { told.Add(1) }}
+	var warnings atomic.Int32
+	warned := onMessage{message: "worker does not serve the queue of a task", call: func() { warnings.Add(1) }}
 	f.work(t, machinery.Options{Owner: "other", Logger: slog.New(warned)})()
 	stop := f.work(t, machinery.Options{Queues: []string{"media"}, Logger: slog.New(warned)})
 	f.await(t, chain.Tasks[0].UUID, in(jobs.StateSuccess))
 	stop()
-	if n := told.Load(); n != 1 {
-		t.Errorf("%d workers say that they do not take from its queue, want one of two", n)
+	if n := warnings.Load(); n != 1 {
+		t.Errorf("%d of two workers warned about the queue, want 1", n)
 	}
 	if next := f.await(t, chain.Tasks[1].UUID, func(*jobs.Task) bool { return true }); next.Queue != "media" || next.MaxRetries != 3 || next.Timeout != time.Minute {
 		t.Errorf("the next of a chain is %+v", next)
 	}
 }
 
-// A program that does not know the tasks can ask for them all the same.
+// A client without definitions can enqueue tasks, too.
 func TestClientWithoutRegistry(t *testing.T) {
 	f := newFixture(t, double)
 	client := &jobs.Client{Store: f.store}
@@ -109,6 +109,6 @@ func TestClientWithoutRegistry(t *testing.T) {
 	gone, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("enough"))
 	if _, err := client.Wait(gone, task.ID); err == nil {
-		t.Error("Wait does not heed its context")
+		t.Error("Wait did not end with its context")
 	}
 }

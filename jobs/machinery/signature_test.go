@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// accepting keeps what it is given.
+// accepting is a store that keeps the tasks it gets.
 type accepting struct {
 	jobs.Store
 	task jobs.NewTask
@@ -23,7 +23,7 @@ func (a *accepting) Enqueue(_ context.Context, n jobs.NewTask) (*jobs.Task, bool
 	return &jobs.Task{ID: n.ID}, true, nil
 }
 
-// again is a stored message as machinery reads and writes it.
+// again decodes a stored message into machinery's type and encodes it again.
 func again(t *testing.T, message []byte) string {
 	t.Helper()
 	var s tasks.Signature
@@ -40,8 +40,8 @@ func again(t *testing.T, message []byte) string {
 	return string(text)
 }
 
-// Stored chains have the JSON of machinery's signatures, byte for byte: those that
-// an older version has accepted go on, and an older version reads ours.
+// Stored chains are the JSON of machinery's signatures, byte for byte: chains of an older
+// version continue, and an older version can read ours.
 func TestMessagesAreSignatures(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC)
 	next := tasks.Signature{
@@ -70,7 +70,7 @@ func TestMessagesAreSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := store.task.Signature; again(t, got) != string(got) && !sameValue(t, again(t, got), got) {
-		t.Errorf("a chain is stored as\n%s\nwhich machinery writes as\n%s", got, again(t, got))
+		t.Errorf("stored chain\n%s\nencoded by machinery\n%s", got, again(t, got))
 	}
 	before := `{"UUID":"a","Name":"t","RoutingKey":"","ETA":null,"GroupUUID":"","GroupTaskCount":0,"Args":null,"Headers":null,"Priority":0,"Immutable":true,"RetryCount":0,"RetryTimeout":0,"OnSuccess":[` +
 		`{"UUID":"b","Name":"t","RoutingKey":"default","ETA":null,"GroupUUID":"","GroupTaskCount":0,"Args":[{"Name":"","Type":"","Value":{"b":1,"a":[1.50,null,"\u003c"]}}],"Headers":{"gale-timeout":"1m0s"},"Priority":0,"Immutable":false,"RetryCount":4,"RetryTimeout":0,"OnSuccess":[` +
@@ -78,12 +78,12 @@ func TestMessagesAreSignatures(t *testing.T) {
 		`],"OnError":null,"ChordCallback":null,"BrokerMessageGroupId":"","SQSReceiptHandle":"","StopTaskDeletionOnError":false,"IgnoreWhenTaskNotRegistered":false}` +
 		`],"OnError":null,"ChordCallback":null,"BrokerMessageGroupId":"","SQSReceiptHandle":"","StopTaskDeletionOnError":false,"IgnoreWhenTaskNotRegistered":false}`
 	if got := string(store.task.Signature); got != before {
-		t.Errorf("a chain is stored as\n%s\nand was stored as\n%s", got, before)
+		t.Errorf("stored chain\n%s\nstored by the older version\n%s", got, before)
 	}
 }
 
-// sameValue compares two JSON texts without the order of keys in objects: machinery
-// decodes arguments into maps.
+// sameValue compares two JSON texts without the order of keys, because machinery decodes
+// arguments into maps.
 func sameValue(t *testing.T, a string, b []byte) bool {
 	t.Helper()
 	var x, y any

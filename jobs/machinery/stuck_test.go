@@ -13,8 +13,8 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// A handler that ignores the end of its time is left behind: its task fails by
-// its own rule, what runs beside it ends in peace, and the worker is over.
+// If a handler ignores the end of its context, its task fails by the usual rule, other
+// tasks finish, and the worker ends.
 func TestStuckHandler(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -55,8 +55,8 @@ func TestStuckHandler(t *testing.T) {
 	}
 }
 
-// One that ignores that it was cancelled ends the worker too; its task stays
-// cancelled, and one with retries is tried again by the next worker.
+// A handler that ignores a cancellation also ends the worker. Its task stays cancelled;
+// another one with retries goes to the next worker.
 func TestStuckHandlerIsTriedAgain(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
@@ -99,7 +99,7 @@ func TestStuckHandlerIsTriedAgain(t *testing.T) {
 	f.await(t, cancelled, in(jobs.StateCancelled))
 }
 
-// What a handler logs can be read while it runs and after, over all attempts.
+// The log of a task can be read while it runs and later, over all attempts.
 func TestTaskLog(t *testing.T) {
 	goOn := make(chan struct{})
 	talk := jobs.Definition{Name: "talk", MaxRetries: 1, Handler: func(_ context.Context, job *jobs.Job) error {
@@ -139,7 +139,7 @@ func TestTaskLog(t *testing.T) {
 	}
 }
 
-// Weights say how often a queue comes first, and leave none out.
+// Weights determine how often a queue is first, and no queue is left out.
 func TestWeightedQueues(t *testing.T) {
 	nothing := jobs.Definition{Name: "nothing", Handler: func(context.Context, *jobs.Job) error { return nil }}
 	f := newFixture(t, nothing)
@@ -166,8 +166,8 @@ func TestWeightedQueues(t *testing.T) {
 			seldom++
 		}
 	}
-	if seldom < 5 || seldom > n/2 { // a ninth of 300, of which one in a million draws is out of this
-		t.Errorf("%d of the seldom queue beside %d of the other", seldom, n)
+	if seldom < 5 || seldom > n/2 { // expected: a ninth of 300; outside of these bounds once in a million runs
+		t.Errorf("%d tasks of the low-weight queue, %d of the other", seldom, n)
 	}
 	f.await(t, fmt.Sprint("seldom", n-1), in(jobs.StateSuccess))
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// Arguments that are not UTF-8 are refused by the client, in a task, a chain and a
-// group, and the error names the place.
+// The client refuses arguments that are not UTF-8, in a task, a chain and a group, and
+// the error names the place.
 func TestArgumentsNotUTF8(t *testing.T) {
 	f := newFixture(t, echo)
 	for text, why := range map[string]string{
@@ -37,7 +37,7 @@ func TestArgumentsNotUTF8(t *testing.T) {
 	}
 }
 
-// What a handler returns, says, logs, fails or panics with is made valid.
+// Invalid UTF-8 in results, notes, logs, errors and panics of a handler is replaced.
 func TestHandlerNotUTF8(t *testing.T) {
 	f := newFixture(t,
 		jobs.Definition{Name: "raw", Handler: func(_ context.Context, job *jobs.Job) error {

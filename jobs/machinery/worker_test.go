@@ -130,7 +130,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 		if _, err := job.Artifact("../../evil"); !errors.Is(err, artifacts.ErrName) {
 			return errors.New("an artifact may be called ../../evil")
 		}
-		job.Progress(90, "signing") // too soon after the first: kept back
+		job.Progress(90, "signing") // too soon after the first: stored with the outcome
 		return w.Close()
 	}})
 	f.work(t, machinery.Options{})
@@ -140,7 +140,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 		t.Errorf("midway: %+v", task)
 	}
 	if _, err := f.files.Open(id, "picture.txt"); err == nil {
-		t.Error("an artifact is there before it is written")
+		t.Error("the artifact is visible before Close")
 	}
 	close(step)
 	task = f.await(t, id, final)
@@ -162,7 +162,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 	}
 }
 
-// No more tasks are leased than can run, and never more than that run.
+// A worker leases no more tasks than it can run, and runs no more at once.
 func TestConcurrencyIsBounded(t *testing.T) {
 	var running, most atomic.Int32
 	began, release := make(chan struct{}, 10), make(chan struct{})
@@ -199,7 +199,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 		f.await(t, id, in(jobs.StateSuccess))
 	}
 	if most.Load() != 3 {
-		t.Errorf("%d at once; want 3", most.Load())
+		t.Errorf("%d tasks ran at once; want 3", most.Load())
 	}
 }
 
@@ -229,8 +229,8 @@ func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
 	}
 }
 
-// A handler that heeds its context, and one that does not, are given back when
-// the grace time is over, and another worker begins at once.
+// After the grace period all tasks are released, whether their handlers heed the context
+// or not, and another worker starts them at once.
 func TestGraceIsOver(t *testing.T) {
 	var attempts atomic.Int32
 	forever := make(chan struct{})
@@ -260,7 +260,7 @@ func TestGraceIsOver(t *testing.T) {
 	stop()
 	for _, id := range []string{polite.ID, deaf.ID} {
 		if task, _ := f.store.Get(t.Context(), id); task.State != jobs.StateQueued || len(task.Failures) != 0 {
-			t.Errorf("given back: %+v", task)
+			t.Errorf("released task: %+v", task)
 		}
 	}
 	f.work(t, machinery.Options{Owner: "test/worker.1"})
@@ -271,7 +271,7 @@ func TestGraceIsOver(t *testing.T) {
 	}
 }
 
-// beats is a store that tells of each lease that was extended.
+// beats is a store that reports each extended lease.
 type beats struct {
 	driver.Store
 	extended chan string
@@ -287,7 +287,7 @@ func (b *beats) Extend(ctx context.Context, leases []*driver.Lease) ([]*driver.L
 	return lost, err
 }
 
-// The lease of a task that runs is extended again and again.
+// The lease of a running task is extended again and again.
 func TestHeartbeatKeepsTheLease(t *testing.T) {
 	end := make(chan struct{})
 	f := newFixture(t, jobs.Definition{Name: "long", Handler: func(context.Context, *jobs.Job) error {
@@ -323,8 +323,7 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 	close(b.extended)
 }
 
-// A worker whose lease was lost stops its handler, and its outcome counts for
-// nothing.
+// A worker that has lost a lease ends the handler, and its outcome is dropped.
 func TestLostLeaseStopsTheHandler(t *testing.T) {
 	cause := make(chan error, 1)
 	f := newFixture(t, jobs.Definition{Name: "slow", Handler: func(ctx context.Context, job *jobs.Job) error {
@@ -350,7 +349,7 @@ func TestLostLeaseStopsTheHandler(t *testing.T) {
 	stop()
 }
 
-// A successor takes the tasks of its dead predecessor over at once.
+// With Successor, the tasks of the dead process are due at once.
 func TestSuccessorTakesOver(t *testing.T) {
 	f := newFixture(t, echo)
 	id := f.enqueue(t, jobs.NewTask{Name: "echo"}).ID

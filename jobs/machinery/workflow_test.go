@@ -18,7 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// double returns twice its argument, collect all that it got.
+// double returns twice its argument; collect returns all its arguments.
 var (
 	double = jobs.Definition{
 		Name: "double", Args: []jobs.Arg{{Name: "n", Type: jobs.ArgInteger}},
@@ -68,7 +68,7 @@ func TestChain(t *testing.T) {
 	if err != nil || first.ID != chain.Tasks[0].UUID {
 		t.Fatalf("SendChain = %+v, %v", first, err)
 	}
-	for _, s := range chain.Tasks { // each is accepted as the one before it ends
+	for _, s := range chain.Tasks { // each is enqueued when the one before it ends
 		f.await(t, s.UUID, in(jobs.StateSuccess))
 	}
 	if last, _ := f.store.Get(t.Context(), chain.Tasks[2].UUID); string(last.Result) != fmt.Sprintf("[7,%d]", int64(1<<53+1)*4) {
@@ -76,7 +76,8 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// chord is one of machinery's: members double numbers, collect gets all.
+// chord returns a chord of machinery's: the members double numbers, the callback collects
+// the results.
 func chord(t *testing.T, numbers ...int64) *tasks.Chord {
 	t.Helper()
 	var members []*tasks.Signature
@@ -175,7 +176,7 @@ func TestCounters(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
-	// The store has an outcome a moment before it is counted.
+	// The outcome is stored a moment before it is counted.
 	for end := time.Now().Add(60 * time.Second); seen() != want && time.Now().Before(end); {
 		<-time.After(5 * time.Millisecond)
 	}
@@ -197,7 +198,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// stopwatch has a line for each attempt that took more than no time.
+// stopwatch records the attempts that took time.
 type stopwatch chan string
 
 func (s stopwatch) Took(e meter.Event, task string, took time.Duration) {
@@ -206,7 +207,7 @@ func (s stopwatch) Took(e meter.Event, task string, took time.Duration) {
 	}
 }
 
-// flaky fails once.
+// flaky fails at its first attempt.
 func flaky() jobs.Definition {
 	return jobs.Definition{Name: "flaky", Handler: func(_ context.Context, job *jobs.Job) error {
 		if job.Attempt == 1 {
@@ -216,7 +217,7 @@ func flaky() jobs.Definition {
 	}}
 }
 
-// Whoever may choose names cannot fill the memory with them.
+// Clients that choose names of queues cannot make the counters grow without limit.
 func TestCountersAreBounded(t *testing.T) {
 	var c meter.Counters
 	const many = 5000
@@ -231,6 +232,6 @@ func TestCountersAreBounded(t *testing.T) {
 		}
 	}
 	if n := len(c.All()); n > 1001 || sum != many || other == 0 {
-		t.Errorf("%d figures, %d counted, %d of them as %s", n, sum, other, meter.Other)
+		t.Errorf("%d series, %d events counted, %d of them as %s", n, sum, other, meter.Other)
 	}
 }

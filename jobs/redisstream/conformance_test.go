@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// The set-ups mostly wait, so they run at the same time.
+// The configurations mostly wait, so they run in parallel.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name, address := range map[string]func(*testing.T) string{
@@ -30,9 +30,9 @@ func conform(t *testing.T, address string) {
 	jobstest.Run(t, func(t *testing.T, o jobstest.Options) driver.Store {
 		t.Helper()
 		s, err := redisstream.Open(t.Context(), address, redisstream.Options{
-			// The handles of one story share a prefix.
+			// The handles of one check share a prefix.
 			Prefix: strings.ReplaceAll(t.Name(), "/", "."), LeaseTTL: o.LeaseTTL, MaxLost: o.MaxLost, Keep: o.Keep,
-			Patience: time.Minute, // a busy machine is no server that is gone
+			Patience: time.Minute, // a busy machine must not look like an unreachable server
 		})
 		if err != nil {
 			t.Fatal(err)

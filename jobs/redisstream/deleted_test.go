@@ -22,7 +22,7 @@ import (
 
 const base = "{gale:jobs}:"
 
-// both is work from two queues.
+// both returns a request for the tasks of two queues.
 func both(owner string, max int) driver.LeaseRequest {
 	r := work(owner, max)
 	r.Queues = []string{"a", "b"}
@@ -38,9 +38,8 @@ func enqueueIn(t *testing.T, s driver.Store, queue string, ids ...string) {
 	}
 }
 
-// finishAll leases and finishes tasks until n have succeeded, and returns them.
-// A lease call whose time ends while its response is on the way leases in vain, so
-// it has time enough.
+// finishAll leases and finishes tasks until n have succeeded, and returns them. Its Lease
+// calls have enough time: one that ends before its response arrives leases in vain.
 func finishAll(t *testing.T, s driver.Store, r driver.LeaseRequest, n int) []string {
 	t.Helper()
 	done := map[string]bool{}
@@ -65,8 +64,8 @@ func total(c *meter.Counters, e meter.Event) (n uint64) {
 	return n
 }
 
-// Whatever key of a queue somebody deletes, its tasks run, and those of other
-// queues do meanwhile.
+// If any key of a queue is deleted, its tasks still run, and those of other queues run
+// meanwhile.
 func TestDeletedKeys(t *testing.T) {
 	for name, destroy := range map[string]func(ctx context.Context, c *redis.Client){
 		"streams": func(ctx context.Context, c *redis.Client) { c.Del(ctx, base+"stream:a", base+"side:a") },
@@ -120,13 +119,13 @@ func TestDeletedKeys(t *testing.T) {
 				t.Errorf("%d tasks count as missing or redelivered", n)
 			}
 			if strings.HasPrefix(name, "stream") && total(&counters, meter.EventRestored) == 0 {
-				t.Error("nothing counts as restored")
+				t.Error("no task was counted as restored")
 			}
 		})
 	}
 }
 
-// A worker that dies after its stream was deleted loses its task to another one.
+// If a worker dies after its stream was deleted, another worker gets its task.
 func TestDeletedWhileLeased(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{LeaseTTL: 500 * time.Millisecond})
@@ -138,7 +137,7 @@ func TestDeletedWhileLeased(t *testing.T) {
 	}
 }
 
-// What cannot be restored is counted, and stops nobody.
+// Tasks that cannot be restored are counted and do not stop the queue.
 func TestDeletedTasks(t *testing.T) {
 	server := redistest.Start(t)
 	var counters meter.Counters
@@ -162,8 +161,8 @@ func TestDeletedTasks(t *testing.T) {
 	}
 }
 
-// A key of another type stops its queue, which the log and Depth say, and no
-// other; nothing is accepted by half, and all go on when it is gone.
+// A key of a wrong type blocks only its own queue; log and Depth report it. No task is
+// accepted partially, and the queue continues once the key is deleted.
 func TestWrongType(t *testing.T) {
 	server := redistest.Start(t)
 	var log lines
@@ -179,7 +178,7 @@ func TestWrongType(t *testing.T) {
 	if _, err := s.Get(ctx, "a1"); !errors.Is(err, jobs.ErrNotFound) {
 		t.Errorf("a task that was refused: %v", err)
 	}
-	// The next task of another one goes there: it must not end without it.
+	// The next task of another task goes to that queue: the other must not end without it.
 	enqueueIn(t, s, "b", "b1")
 	for range 2 {
 		l := lease(t, s, both("w", 1), 5*time.Second)[0]
@@ -206,7 +205,7 @@ func TestWrongType(t *testing.T) {
 		lease(t, s, both("w", 1), 100*time.Millisecond)
 	}
 	if n := strings.Count(log.String(), "queue cannot be served"); n != 1 || !strings.Contains(log.String(), "WRONGTYPE") {
-		t.Errorf("%d lines of the queue:\n%s", n, log.String())
+		t.Errorf("the queue was logged %d times:\n%s", n, log.String())
 	}
 	depth, err := s.Depth(ctx)
 	if err != nil || len(depth) != 2 || !strings.Contains(depth[0].Broken, "WRONGTYPE") || depth[1].Broken != "" || depth[1].Running != 1 {
@@ -221,15 +220,14 @@ func TestWrongType(t *testing.T) {
 	}
 }
 
-// Of a server that somebody flushes what was accepted lately is there again, and
-// what comes later runs.
+// After FLUSHALL the tasks of the last seconds are restored, and later tasks run.
 func TestFlushed(t *testing.T) {
 	server := redistest.Start(t)
 	var log lines
 	s := open(t, server.URL(), redisstream.Options{Logger: logTo(&log)})
 	enqueue(t, s, "before")
 	finishAll(t, s, work("w", 5), 1)
-	// The journal looks twice a second how many tasks the server has accepted.
+	// The journal checks twice a second how many tasks the server has accepted.
 	testutil.Eventually(t, "the journal has looked", func() bool {
 		stats := server.Client().InfoMap(t.Context(), "commandstats").Val()["Commandstats"]["cmdstat_get"]
 		return strings.HasPrefix(stats, "calls=") && !strings.HasPrefix(stats, "calls=1,")
@@ -247,7 +245,7 @@ func TestFlushed(t *testing.T) {
 	}
 }
 
-// A server that forgets the scripts is told them again.
+// Scripts are sent again to a server that no longer has them.
 func TestScriptFlush(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
@@ -263,8 +261,8 @@ func TestScriptFlush(t *testing.T) {
 	}
 }
 
-// The keys of queues that are empty and unused go away, and so do consumers that
-// are gone; what is pending for one stays.
+// The keys of empty, unused queues and consumers without pending entries are removed;
+// consumers with pending entries stay.
 func TestUnusedQueues(t *testing.T) {
 	server := redistest.Start(t)
 	c, ctx := server.Client(), t.Context()
@@ -311,7 +309,7 @@ func TestUnusedQueues(t *testing.T) {
 	if err := s.Finish(ctx, l, driver.Outcome{State: jobs.StateSuccess}); err != nil {
 		t.Errorf("finish what was leased meanwhile: %v", err)
 	}
-	// One that comes while its queue goes is not lost.
+	// A task that is enqueued while its queue is removed is not lost.
 	for i := range 200 {
 		enqueueIn(t, s, "flicker", fmt.Sprint("f", i))
 		r.Queues = []string{"flicker"}

@@ -2,6 +2,6 @@ package redisstream
 
 import "time"
 
-// SetPeriod sets the time from one audit to the next, and for how long a queue
-// must be unused before it is removed.
+// SetPeriod sets the interval of audits, which is also the time after which an unused
+// queue is removed.
 func (s *Store) SetPeriod(d time.Duration) { s.period = d }

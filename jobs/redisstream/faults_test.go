@@ -21,7 +21,7 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// open opens a store that waits for a busy machine, unless o says otherwise.
+// open opens a store with time limits for a busy machine, unless o sets others.
 func open(t testing.TB, address string, o redisstream.Options) *redisstream.Store {
 	t.Helper()
 	o.Patience = cmp.Or(o.Patience, time.Minute)
@@ -46,7 +46,7 @@ func enqueue(t testing.TB, s driver.Store, ids ...string) {
 	}
 }
 
-// lease takes what is due within a time, or nothing.
+// lease leases what is due within a time, or returns nothing.
 func lease(t testing.TB, s driver.Store, r driver.LeaseRequest, within time.Duration) (leases []*driver.Lease) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -65,8 +65,8 @@ func ids(leases []*driver.Lease) (all []string) {
 	return all
 }
 
-// awaitAccepted waits until a server that was started again has a task that was
-// accepted, of which nobody may hear meanwhile that there is none.
+// awaitAccepted waits until a restarted server has an accepted task again. Until then no
+// call may return that it does not exist.
 func awaitAccepted(t *testing.T, s *redisstream.Store, id string) {
 	t.Helper()
 	testutil.Eventually(t, id+" is there again", func() bool {
@@ -78,8 +78,8 @@ func awaitAccepted(t *testing.T, s *redisstream.Store, id string) {
 	})
 }
 
-// A server that does not answer, be it gone or stopped, is noticed within a
-// second by those whom a client waits for, and forgotten once it is back.
+// If the server is gone or stopped, calls for which a client waits fail within a second,
+// and succeed once it is back.
 func TestEnqueueFailsFast(t *testing.T) {
 	server := redistest.StartAOF(t)
 	patient := open(t, server.URL(), redisstream.Options{})
@@ -95,7 +95,7 @@ func TestEnqueueFailsFast(t *testing.T) {
 			"Get":   func() error { _, err := s.Get(t.Context(), "before"); return err },
 			"Depth": func() error { _, err := s.Depth(t.Context()); return err },
 		} {
-			// The call has no deadline of its own: only the store's ends it.
+			// The call has no deadline of its own; the time limit of the store ends it.
 			if err := call(); !errors.Is(err, jobs.ErrUnavailable) {
 				t.Errorf("%s while the server is %s: %v", name, what, err)
 			}
@@ -120,18 +120,18 @@ func TestEnqueueFailsFast(t *testing.T) {
 	}
 }
 
-// A lease whose answer was lost is not waited for until it expires: the next
-// call has the task at once, and nothing counts as lost.
+// If the reply of a Lease is lost, the next call gets the task at once, and no lease
+// counts as lost.
 func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 	server := redistest.Start(t)
 	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "first", "a")
-	lease(t, s, work("w", 1), 60*time.Second) // the server knows the script from now on
+	lease(t, s, work("w", 1), 60*time.Second) // the server has the script from now on
 	server.Stop(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // by then it is sent
 	defer cancel()
 	if got, err := s.Lease(ctx, work("w", 1)); err == nil {
-		t.Fatalf("leased %v from a server that is stopped", ids(got))
+		t.Fatalf("leased %v from a stopped server", ids(got))
 	}
 	server.Continue(t) // and the script runs
 	testutil.Eventually(t, "the unheard lease", func() bool {
@@ -147,7 +147,7 @@ func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// To finish twice with the same outcome is to finish once.
+// Finishing twice with the same outcome is finishing once.
 func TestFinishAgain(t *testing.T) {
 	s := open(t, redistest.Start(t).URL(), redisstream.Options{})
 	enqueue(t, s, "a")
@@ -167,8 +167,7 @@ func TestFinishAgain(t *testing.T) {
 	}
 }
 
-// Killed with the tasks it has, the server has them again when it is back, in
-// the same hands.
+// After kill -9 and a restart the server has the same tasks, leased by the same owners.
 func TestServerIsKilled(t *testing.T) {
 	server := redistest.StartDurable(t)
 	s := open(t, server.URL(), redisstream.Options{})
@@ -192,7 +191,7 @@ func TestServerIsKilled(t *testing.T) {
 	}
 }
 
-// Those who wait when the server is restarted hear of what comes afterwards.
+// Calls that wait during a restart of the server are woken by later changes.
 func TestWaitersOutliveTheServer(t *testing.T) {
 	server := redistest.StartAOF(t)
 	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
@@ -201,7 +200,7 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 	go func() { // ends when the task has changed
 		for {
 			_, err := s.Watch(t.Context(), "a", 1)
-			if !errors.Is(err, jobs.ErrUnavailable) { // else it looked in the moment of the kill
+			if !errors.Is(err, jobs.ErrUnavailable) { // otherwise it was reading at the moment of the kill
 				seen <- err
 				return
 			}
@@ -225,11 +224,11 @@ func TestWaitersOutliveTheServer(t *testing.T) {
 			t.Errorf("Watch: %v", err)
 		}
 	case <-time.After(60 * time.Second):
-		t.Error("the watcher was forgotten")
+		t.Error("the watcher was not woken")
 	}
 }
 
-// watch has the task a watched, and returns when the watcher listens.
+// watch starts a Watch of the task a, and returns when its channel is subscribed.
 func watch(t *testing.T, server *redistest.Server, s driver.Store) (seen <-chan error) {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -244,8 +243,8 @@ func watch(t *testing.T, server *redistest.Server, s driver.Store) (seen <-chan 
 	return ended
 }
 
-// What was published while the connection was broken nobody has heard: watchers
-// look again when it is back.
+// Messages are lost while the connection is broken, so watchers read again when it is
+// back.
 func TestWatcherMissesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
@@ -265,11 +264,11 @@ func TestWatcherMissesNothing(t *testing.T) {
 			t.Errorf("Watch: %v", err)
 		}
 	case <-time.After(60 * time.Second):
-		t.Error("the watcher has missed the change")
+		t.Error("the watcher did not see the change")
 	}
 }
 
-// What is in a stream and is no task becomes a dead letter, once.
+// A stream entry that is no task becomes a dead letter, once.
 func TestMalformedMessages(t *testing.T) {
 	server := redistest.Start(t)
 	var counters meter.Counters
@@ -309,8 +308,8 @@ func TestMalformedMessages(t *testing.T) {
 	}
 }
 
-// Tasks that a worker does not know are read once and stand aside: they cost it
-// nothing, however many they are.
+// Tasks that a worker cannot run are read once and set aside; after that they cost
+// nothing.
 func TestUnknownTasksStandAside(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
@@ -341,13 +340,13 @@ func TestUnknownTasksStandAside(t *testing.T) {
 		t.Errorf("leased %v", ids(got))
 	}
 	if n, took := reads()-before, time.Since(began); n > 5+2*int64(took/time.Second) {
-		t.Errorf("%d reads within %v of a worker that has nothing to do", n, took)
+		t.Errorf("an idle worker made %d reads within %v", n, took)
 	}
 	seen := map[string]bool{}
 	for len(seen) < unknown {
 		got := lease(t, s, work("w2", 1000, "unknown"), 60*time.Second)
 		if len(got) == 0 {
-			t.Fatalf("%d of %d after a worker came that knows them", len(seen), unknown)
+			t.Fatalf("a worker that can run them leased %d of %d", len(seen), unknown)
 		}
 		for _, l := range got {
 			seen[l.Task.ID] = true
@@ -355,10 +354,10 @@ func TestUnknownTasksStandAside(t *testing.T) {
 	}
 }
 
-// A server that was answered for and forgot, as one does that is killed while an
-// fsync is under way, is told again.
+// Tasks that a server acknowledged and then lost, for example when it was killed during
+// an fsync, are enqueued again.
 func TestForgetfulServer(t *testing.T) {
-	server := redistest.Start(t) // forgets all
+	server := redistest.Start(t) // loses all data when it restarts
 	s := open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "a")
 	if _, err := s.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{{ID: "m", Name: "work"}}}); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// Finishes that come together share a script, but not each other's errors.
+// Outcomes in one script call do not share each other's errors.
 func TestAFinishThatFailsIsAlone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -32,7 +32,7 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 	if err != nil || len(leases) != n {
 		t.Fatalf("%d leases, %v", len(leases), err)
 	}
-	// Somebody has overwritten the group of every eighth.
+	// The group of every eighth task is overwritten.
 	redis := server.Client()
 	redis.Set(t.Context(), "{gale:jobs}:group:g", "text", 0)
 	for i := 0; i < n; i += 8 {
@@ -61,7 +61,7 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 			t.Errorf("%s: %v, %v, %+v", id, err, getErr, task)
 		}
 	}
-	// Nothing of the others was written, so that they end when it is repaired.
+	// Nothing was written for the failed ones, so they can finish after the repair.
 	redis.Del(t.Context(), "{gale:jobs}:group:g")
 	for i := 0; i < n; i += 8 {
 		if err := store.Finish(t.Context(), leases[i], driver.Outcome{State: jobs.StateSuccess}); err != nil {
@@ -69,6 +69,6 @@ func TestAFinishThatFailsIsAlone(t *testing.T) {
 		}
 	}
 	if pending := redis.XPending(t.Context(), "{gale:jobs}:stream:default", "workers").Val(); pending.Count != 0 {
-		t.Errorf("%d entries are still somebody's", pending.Count)
+		t.Errorf("%d entries are still pending", pending.Count)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// lines is a log.
+// lines is a log in memory.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -42,17 +42,17 @@ func TestWarnsOfDangerousServers(t *testing.T) {
 		want     []string
 	}{
 		"no file":  {nil, []string{"no append-only file"}},
-		"no fsync": {[]string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"never syncs to disk itself"}},
+		"no fsync": {[]string{"--appendonly", "yes", "--appendfsync", "no"}, []string{"never syncs to disk"}},
 		"eviction": {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"}, []string{"may evict tasks", "allkeys-lru"}},
 		"sound":    {[]string{"--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "noeviction"}, nil},
-		"secret":   {[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []string{"cannot read the configuration of redis"}},
+		"secret":   {[]string{"--appendonly", "yes", "--rename-command", "CONFIG", ""}, []string{"cannot read the configuration"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log lines
 			enqueue(t, open(t, redistest.Start(t, c.settings...).URL(), redisstream.Options{Logger: logTo(&log)}), "a")
 			for _, want := range c.want {
 				if !strings.Contains(log.String(), want) {
-					t.Errorf("the log does not say %q:\n%s", want, log.String())
+					t.Errorf("the log does not contain %q:\n%s", want, log.String())
 				}
 			}
 			if len(c.want) == 0 && strings.Contains(log.String(), "WARN") {
@@ -62,8 +62,8 @@ func TestWarnsOfDangerousServers(t *testing.T) {
 	}
 }
 
-// A server that is away when the program starts is waited for, and looked at
-// when it comes; a fault that will not pass is an error.
+// A server that is unreachable at the start of the program is checked once it responds;
+// an invalid address is an error.
 func TestOpen(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
@@ -98,7 +98,7 @@ func TestOpen(t *testing.T) {
 	open(t, strings.Replace(locked.URL(), "//", "//:secret@", 1), redisstream.Options{})
 }
 
-// A full server that evicts nothing refuses tasks, and keeps those it has.
+// A server at maxmemory with noeviction refuses new tasks and keeps those it has.
 func TestFullServer(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 	s := open(t, server.URL(), redisstream.Options{})

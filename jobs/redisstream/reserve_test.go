@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// leaseWork leases the only task that is due.
+// leaseWork leases the only due task.
 func leaseWork(t *testing.T, s *redisstream.Store, id string) *driver.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -30,8 +30,8 @@ func succeedWork(t *testing.T, s *redisstream.Store, id string, next ...jobs.New
 	}
 }
 
-// What a version without reservations has accepted runs on. What that version would
-// have written is made by taking away what it did not write.
+// Tasks of a version without reservations continue. The test deletes the keys and fields
+// that this version did not write.
 func TestWorkflowsOfOlderVersions(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
@@ -107,7 +107,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	}
 }
 
-// No key outlives what it belongs to.
+// Every key is removed with its task.
 func TestReservationsExpire(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{Keep: 50 * time.Millisecond})

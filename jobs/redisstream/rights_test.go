@@ -19,8 +19,8 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// limit gives the server the user of docs/howto/redis.md, changed by more rules,
-// and returns the address with it. Its keys are those of every prefix.
+// limit creates the user of docs/operations.md with additional rules and returns the
+// address with that user. It may use the keys of every prefix.
 func limit(t *testing.T, server *redistest.Server, more ...any) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/howto/redis.md")
@@ -46,7 +46,7 @@ func setUser(t *testing.T, server *redistest.Server, rules ...any) {
 	}
 }
 
-// The rights in the documentation are enough for all that a store does.
+// The permissions in the documentation are enough for everything that a store does.
 func TestLimitedUser(t *testing.T) {
 	t.Parallel()
 	address := limit(t, redistest.Start(t))
@@ -57,8 +57,7 @@ func TestLimitedUser(t *testing.T) {
 	conform(t, address)
 }
 
-// Scripts use no command that Ready does not try, and that the documentation does
-// not name.
+// Scripts use only commands that Ready tests and that the documentation names.
 func TestRightsAreComplete(t *testing.T) {
 	page, err := os.ReadFile("../../docs/howto/redis.md")
 	if err != nil {
@@ -94,7 +93,7 @@ func TestRightsAreComplete(t *testing.T) {
 				t.Errorf("%s uses %s, which docs/howto/redis.md does not name", file.Name(), right)
 			}
 			if word := "'" + m[1] + "'"; !strings.Contains(string(probe), word) && word != "'PUBLISH'" && word != "'TIME'" {
-				t.Errorf("%s uses %s, which probe.lua does not try", file.Name(), word)
+				t.Errorf("%s uses %s, which probe.lua does not test", file.Name(), word)
 			}
 		}
 	}
@@ -103,8 +102,8 @@ func TestRightsAreComplete(t *testing.T) {
 	}
 }
 
-// Without one of its rights a store says which, refuses what needs it, and goes
-// on when it has it again.
+// Without one of its permissions, a store logs which one is missing, refuses calls that
+// need it, and continues once it has it again.
 func TestMissingRight(t *testing.T) {
 	for right, want := range map[string]string{
 		"+xadd": "+xadd", "+hset": "+hset", "+xreadgroup": "XREADGROUP", "+evalsha": "evalsha",
@@ -124,7 +123,7 @@ func TestMissingRight(t *testing.T) {
 			s.SetPeriod(300 * time.Millisecond)
 			for range 20 {
 				_, _, err := s.Enqueue(ctx, jobs.NewTask{ID: "a", Name: "work"})
-				if right == "+xreadgroup" { // accepted, and nobody may take it
+				if right == "+xreadgroup" { // accepted, but no worker may lease it
 					within, cancel := context.WithTimeout(ctx, 20*time.Second)
 					_, err = s.Lease(within, work("w", 1))
 					cancel()
@@ -133,7 +132,7 @@ func TestMissingRight(t *testing.T) {
 					t.Fatalf("not refused: %v", err)
 				}
 				if right == "+xadd" {
-					break // the task is there by half, and waits for its place
+					break // the task is stored but not in its queue yet
 				}
 			}
 			if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "docs/howto/redis.md") {
@@ -157,7 +156,7 @@ func TestMissingRight(t *testing.T) {
 	}
 }
 
-// A watcher that may not subscribe says so in the log, and looks by itself.
+// A watcher without the permission to subscribe logs it and polls.
 func TestMayNotSubscribe(t *testing.T) {
 	server := redistest.Start(t)
 	var log lines
@@ -175,13 +174,14 @@ func TestMayNotSubscribe(t *testing.T) {
 			t.Errorf("Watch: %v", err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Error("the watcher does not see the change")
+		t.Error("the watcher did not see the change")
 	}
 	setUser(t, server, "allchannels")
 	testutil.Eventually(t, "it subscribes again", func() bool { return strings.Contains(log.String(), "subscribed again") })
 }
 
-// Workers go on in a server that is full: what they end makes room.
+// Workers continue on a server that has reached maxmemory, because ended tasks free
+// memory.
 func TestWorkersInAFullServer(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
@@ -208,8 +208,8 @@ func TestWorkersInAFullServer(t *testing.T) {
 	enqueue(t, s, "d")
 }
 
-// What a server refuses for a while is an unavailable store with a reason, and
-// none when that has passed.
+// Temporary errors of the server are ErrUnavailable with a reason, and end when the
+// server recovers.
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		begin, end []any
@@ -267,7 +267,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A node of a cluster that is taken for a whole server says what is wrong.
+// If the address is that of one node of a cluster, the error says what to change.
 func TestOneNodeOfACluster(t *testing.T) {
 	nodes := strings.Split(redistest.StartCluster(t), ",")
 	refused := 0
@@ -281,6 +281,6 @@ func TestOneNodeOfACluster(t *testing.T) {
 		}
 	}
 	if refused != 2 {
-		t.Errorf("%d of three nodes refuse; one has the slot", refused)
+		t.Errorf("%d of three nodes refused; want two, since one has the slot", refused)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
-// moments returns the moments of a schedule that are not before one time and
-// before another.
+// moments returns the occurrences of a schedule from one time up to, but not including,
+// another.
 func moments(t *testing.T, text string, from, to time.Time) (all []time.Time) {
 	t.Helper()
 	s, err := schedule.Parse(text)
@@ -32,8 +32,8 @@ func moments(t *testing.T, text string, from, to time.Time) (all []time.Time) {
 	return all
 }
 
-// A fixed time that the clocks skip runs right after the gap, one that they
-// show twice runs the first time; a wildcard follows the clock.
+// A fixed time in a skipped hour runs right after it, and one in a repeated hour runs the
+// first time only. Schedules with a wildcard follow the clock.
 func TestScheduleOverClockChanges(t *testing.T) {
 	for _, c := range []struct{ text, from, to, want string }{
 		// Berlin: 02:00 to 03:00 on 29 March 2026, 03:00 to 02:00 on 25 October.
@@ -80,8 +80,8 @@ func TestScheduleOverClockChanges(t *testing.T) {
 	}
 }
 
-// walk is the second implementation: it goes through real time in steps,
-// looks at the clock on the wall, and follows the rule to the letter.
+// walk is an independent implementation: it steps through real time, reads the local
+// clock and applies the rules literally.
 func walk(specs []cronSpec, zone *time.Location, from, to time.Time, step time.Duration) [][]time.Time {
 	shows := func(t time.Time) time.Time {
 		_, offset := t.In(zone).Zone()
@@ -115,8 +115,8 @@ func walk(specs []cronSpec, zone *time.Location, from, to time.Time, step time.D
 	return all
 }
 
-// makeUp returns when that runs which the clock skipped by showing wall at t:
-// in the seconds that are not taken, within five minutes.
+// makeUp returns the time at which the skipped local time wall runs, if the clock was
+// changed at t: in a free second within five minutes.
 func makeUp(spec *cronSpec, t, wall time.Time, jump, step time.Duration) (all []time.Time) {
 	second, span := t, min(jump, 5*time.Minute)
 	for missed := wall.Add(-jump); missed.Before(wall); missed = missed.Add(step) {
@@ -135,7 +135,7 @@ func makeUp(spec *cronSpec, t, wall time.Time, jump, step time.Duration) (all []
 	return all
 }
 
-// cronSpec is a schedule of six fields of numbers, read anew.
+// cronSpec is a schedule of six numeric fields, parsed independently.
 type cronSpec struct {
 	second, minute, hour, dom, month, dow [60]bool
 	wild, either                          bool
@@ -187,8 +187,8 @@ var clockZones = []string{
 	"Australia/Lord_Howe", "Africa/Cairo", "Africa/Casablanca", "Asia/Beirut", "Asia/Kolkata", "Pacific/Apia", "Antarctica/Troll",
 }
 
-// All moments of two years, in steps of five minutes, and of one behind the tables of the zones, are
-// those of the second implementation.
+// All occurrences in two years, in steps of five minutes, and in a year after the end of
+// the zone tables, equal those of walk.
 func TestScheduleInEveryZone(t *testing.T) {
 	t.Parallel()
 	specs := []string{
@@ -203,7 +203,7 @@ func TestScheduleInEveryZone(t *testing.T) {
 	}
 }
 
-// Schedules with seconds, second by second, on the days of a change.
+// Schedules with seconds, in steps of a second, on the days of clock changes.
 func TestScheduleWithSecondsInEveryZone(t *testing.T) {
 	t.Parallel()
 	changes := func(name string, specs ...string) {
@@ -225,7 +225,7 @@ func TestScheduleWithSecondsInEveryZone(t *testing.T) {
 	changes("Australia/Lord_Howe", "0-59 0-59 0-23 * * *", "0-59/2 0-59 0-23 * * *", "0-59 0-59 2 * * 7")
 }
 
-// compare compares the moments of schedules in a zone with those of walk.
+// compare compares the occurrences of schedules in a zone with those of walk.
 func compare(t *testing.T, name string, from, to time.Time, step time.Duration, texts ...string) {
 	t.Helper()
 	zone, err := time.LoadLocation(name)
@@ -246,15 +246,15 @@ func sameMoments(t *testing.T, text string, from, to time.Time, want []time.Time
 	got := moments(t, text, from, to)
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || !got[i].Equal(want[i]) {
-			t.Errorf("%s: of %d moments, want %d, number %d differs:\n got %v\nwant %v", text, len(got), len(want), i,
+			t.Errorf("%s: %d occurrences, want %d; occurrence %d differs:\n got %v\nwant %v", text, len(got), len(want), i,
 				got[min(i, len(got)):min(i+3, len(got))], want[min(i, len(want)):min(i+3, len(want))])
 			return
 		}
 	}
 }
 
-// Across a change each moment is one task, whether a scheduler was there, came
-// within MakeUp, or came later and makes up for the last.
+// Across a clock change each occurrence is one task, whether a scheduler was running,
+// started within MakeUp, or started later and enqueues only the last one.
 func TestSchedulerOverClockChanges(t *testing.T) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{Name: "night", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	if err != nil {

@@ -31,8 +31,8 @@ func (m *marking) Mark(_ context.Context, name string, to time.Time) (was time.T
 	return was, nil
 }
 
-// Of the moments that nobody was there for the last is made up for, once, where
-// that is configured; a schedule that is new has missed nothing.
+// With Once, the last missed occurrence is enqueued, once. A new schedule has missed
+// nothing.
 func TestMissedMoments(t *testing.T) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{Name: "nightly", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	if err != nil {
@@ -58,7 +58,7 @@ func TestMissedMoments(t *testing.T) {
 					ended.Go(func() { _ = s.Run(ctx) }) // ends with ctx
 					return func() { cancel(); ended.Wait() }
 				}
-				time.Sleep(90 * time.Minute) // half past one: no moment at which somebody begins or ends
+				time.Sleep(90 * time.Minute) // not at an occurrence, where a scheduler starts or ends
 				first := run()
 				time.Sleep(3 * time.Hour)
 				first()
@@ -84,12 +84,12 @@ func TestMissedMoments(t *testing.T) {
 				slices.Sort(got)
 				expect := slices.Clone(want)
 				if want == nil {
-					made := 3 + 24 // while somebody was there
+					made := 3 + 24 // while a scheduler ran
 					if once {
 						made++
 					}
 					if len(got) != made {
-						t.Errorf("%s, once %v: %d moments, want %d: %v", spec, once, len(got), made, got)
+						t.Errorf("%s, once %v: %d occurrences, want %d: %v", spec, once, len(got), made, got)
 					}
 					return
 				}
@@ -97,7 +97,7 @@ func TestMissedMoments(t *testing.T) {
 					expect = slices.Delete(expect, 1, 2)
 				}
 				if n := store.accepted["nightly-20000101T030000Z"]; n != 1 { // by then the store may have forgotten it
-					t.Errorf("%s, once %v: a moment that was not missed was started %d times", spec, once, n)
+					t.Errorf("%s, once %v: an occurrence that was not missed was enqueued %d times", spec, once, n)
 				}
 				if !slices.Equal(got, expect) {
 					t.Errorf("%s, once %v: %v, want %v", spec, once, got, expect)

@@ -61,7 +61,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// A time zone is the same on every machine, and the error says what to write.
+// Time zones must be the same on every machine, and the error says what to write.
 func TestScheduleZones(t *testing.T) {
 	for text, want := range map[string]string{
 		"CRON_TZ=Local 0 3 * * *":     "CRON_TZ=Local differs between machines: set a time zone by name, such as CRON_TZ=Europe/Berlin",
@@ -118,7 +118,7 @@ func FuzzSchedule(f *testing.F) {
 	})
 }
 
-// counting is a store that is only asked to accept, and may be away.
+// counting is a store that only accepts tasks and can be made unavailable.
 type counting struct {
 	jobs.Store
 	mu       sync.Mutex
@@ -136,8 +136,8 @@ func (c *counting) Enqueue(_ context.Context, n jobs.NewTask) (*jobs.Task, bool,
 	return &jobs.Task{ID: n.ID}, c.accepted[n.ID] == 1, nil
 }
 
-// Schedulers come and go, the store is away for a while, and each moment is one
-// task; only what nobody could start in time is missed.
+// Schedulers start and stop and the store is unavailable for a while; each occurrence is
+// still one task. Only those that no scheduler could enqueue in time are missed.
 func TestSchedulerMoments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tasks, err := jobs.NewRegistry(jobs.Definition{Name: "tick", Handler: func(context.Context, *jobs.Job) error { return nil }})
@@ -162,7 +162,7 @@ func TestSchedulerMoments(t *testing.T) {
 		first()
 		time.Sleep(5 * time.Second)
 		second()
-		time.Sleep(5 * time.Second) // nobody is there, for less than MakeUp
+		time.Sleep(5 * time.Second) // no scheduler runs, for less than MakeUp
 		third := run()
 		store.mu.Lock()
 		store.away = true
@@ -176,7 +176,7 @@ func TestSchedulerMoments(t *testing.T) {
 		for i := range 26 {
 			id := schedule.ID("tick", began.Add(time.Duration(i)*time.Second))
 			if store.accepted[id] == 0 {
-				t.Errorf("moment %d was missed", i)
+				t.Errorf("occurrence %d was missed", i)
 			}
 		}
 		time.Sleep(time.Minute)
@@ -185,12 +185,12 @@ func TestSchedulerMoments(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		fourth()
 		if made := len(store.accepted) - before; made < 10 || made > 12 {
-			t.Errorf("%d moments were made up after a minute, not those of ten seconds", made)
+			t.Errorf("%d occurrences were enqueued after a minute; want those of the last ten seconds", made)
 		}
 	})
 }
 
-// Two schedulers on one store start each moment once.
+// Two schedulers on one store enqueue each occurrence once.
 func TestSchedulersOnOneStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	every, err := schedule.Parse("@every 1s")
@@ -235,7 +235,7 @@ func TestSchedulersOnOneStore(t *testing.T) {
 	cancel()
 	all.Wait()
 	if len(ran) < 12 {
-		t.Errorf("only %d moments", len(ran))
+		t.Errorf("only %d occurrences", len(ran))
 	}
 	for id, times := range ran {
 		if times != 1 {

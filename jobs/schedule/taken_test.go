@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
-// takenOnce refuses one id.
+// takenOnce is a store that refuses one id.
 type takenOnce struct {
 	counting
 	id string
@@ -25,8 +25,7 @@ func (s *takenOnce) Enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bo
 	return s.counting.Enqueue(ctx, n)
 }
 
-// A workflow that has the id of a scheduled task keeps that one from being accepted,
-// and none of those after it.
+// If a workflow uses the id of a scheduled task, only that occurrence is skipped.
 func TestScheduleGoesOnAfterATakenID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		every, err := schedule.Parse("@every 1h")

@@ -67,8 +67,8 @@ func TestBadWriteLeavesItsNeighboursAlone(t *testing.T) {
 func TestWritesThatWaitShareACommit(t *testing.T) {
 	s := openTemp(t)
 	// Counts the commits; only the committer's goroutine calls it.
-	commits, told := 0, s.committer.committed
-	s.committer.committed = func(rows map[int64]int64, due bool) { commits++; told(rows, due) }
+	commits, onCommit := 0, s.committer.committed
+	s.committer.committed = func(rows map[int64]int64, due bool) { commits++; onCommit(rows, due) }
 
 	started, goOn := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
@@ -99,8 +99,8 @@ func TestWritesThatWaitShareACommit(t *testing.T) {
 	}
 }
 
-// A power failure cannot be had in a test; the setting that survives it can be
-// read back.
+// A test cannot cause a power failure, but it can read back the setting that protects
+// from it.
 func TestWhatIsDurable(t *testing.T) {
 	s := openTemp(t)
 	ctx := t.Context()
@@ -156,8 +156,7 @@ func TestWhatIsDurable(t *testing.T) {
 	}
 }
 
-// What must be durable and comes when a transaction has begun that is not,
-// waits for the next.
+// A durable write that arrives during a transaction without fsync waits for the next one.
 func TestLateDurableWriteWaits(t *testing.T) {
 	s := openTemp(t)
 	c := s.committer
@@ -230,7 +229,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	defer tick.Stop()
 	for end := time.Now().Add(60 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatal("waited a minute in vain")
+			t.Fatal("nothing happened within a minute")
 		}
 	}
 }

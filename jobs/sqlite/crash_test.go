@@ -9,11 +9,11 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// kills is how often each of these tests kills its process.
+// kills is the number of kills in each of these tests.
 const kills = 10
 
-// runFor lets a process run for a random time once it is ready, kills it and
-// returns what it said.
+// runFor kills a process after a random time from when it is ready, and returns its
+// output.
 func runFor(t *testing.T, p *process) (said []string) {
 	t.Helper()
 	p.await(t)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// InMemory is a folder whose fsync costs nothing, for tests that measure time
-// or write much: what fsync takes on a shared machine is anybody's guess.
+// InMemory returns a folder on which fsync costs nothing, for tests that measure time or
+// write much: the time of fsync on a shared machine is unpredictable.
 func InMemory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "gale-test-")

@@ -15,7 +15,7 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// smallDisk mounts a file system of its own, which needs root.
+// smallDisk mounts a small file system, which needs root.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,8 +34,8 @@ func large(id string) jobs.NewTask {
 	return jobs.NewTask{ID: id, Name: "work", Args: json.RawMessage(`["` + strings.Repeat("x", 16<<10) + `"]`)}
 }
 
-// enqueueUntilFull returns which tasks were accepted, and 20 that were refused
-// for want of room.
+// enqueueUntilFull returns the ids of accepted tasks, and 20 that were refused because
+// the disk was full.
 func enqueueUntilFull(t *testing.T, s *sqlite.Store) (accepted, refused []string) {
 	t.Helper()
 	for i := 0; len(refused) < 20; i++ {
@@ -81,7 +81,7 @@ func TestFullDisk(t *testing.T) {
 		t.Helper()
 		for _, id := range ids {
 			if got, err := s.Get(t.Context(), id); err != nil || got.State != state {
-				t.Errorf("task %s: %v, %v; want it %s", id, got, err, state)
+				t.Errorf("task %s: %v, %v; want the state %s", id, got, err, state)
 			}
 		}
 	}

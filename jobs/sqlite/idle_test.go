@@ -8,8 +8,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// A worker sleeps while all that is due is paused, limited, or for others: it
-// would otherwise ask for the write lock again and again.
+// A worker sleeps if all due tasks are paused, rate-limited or for other workers, and
+// does not take the write lock again and again.
 func TestNothingToDoIsNotDue(t *testing.T) {
 	s := openTemp(t)
 	request := driver.LeaseRequest{
@@ -40,7 +40,7 @@ func TestNothingToDoIsNotDue(t *testing.T) {
 	enqueue(jobs.NewTask{ID: "a", Name: "work", Queue: "paused"})
 	enqueue(jobs.NewTask{ID: "b", Name: "other", Queue: "open"})
 	if d := due(); d < 24*time.Hour {
-		t.Errorf("with a paused queue and a task of others it is due in %v", d)
+		t.Errorf("with a paused queue and a task of another worker the next task is due in %v", d)
 	}
 	for _, id := range []string{"c", "d"} {
 		enqueue(jobs.NewTask{ID: id, Name: "limited", Queue: "open"})
@@ -56,6 +56,6 @@ func TestNothingToDoIsNotDue(t *testing.T) {
 	}
 	enqueue(jobs.NewTask{ID: "e", Name: "other", Queue: "elsewhere", Expires: time.Now().Add(time.Hour)})
 	if d := due(); d < 50*time.Minute || d > time.Hour {
-		t.Errorf("what expires is looked after in %v", d)
+		t.Errorf("the expiring task is due in %v", d)
 	}
 }

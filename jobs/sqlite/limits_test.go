@@ -55,7 +55,7 @@ func TestTextsAreBounded(t *testing.T) {
 	}
 }
 
-// What could never be shown is refused, and is not the store's fault.
+// Invalid tasks are refused, and the error does not wrap ErrUnavailable.
 func TestCallersFaults(t *testing.T) {
 	s := open(t, temp(t), sqlite.Options{})
 	accept(t, s, "a")
@@ -87,8 +87,8 @@ func TestCallersFaults(t *testing.T) {
 	}
 }
 
-// A task that was given back is not put behind those that came after it; one
-// that took its worker down is.
+// A released task keeps its place in the queue; a task whose lease was lost goes to the
+// end.
 func TestPlaceInLine(t *testing.T) {
 	s := open(t, temp(t), sqlite.Options{})
 	accept(t, s, "a", "b", "c")

@@ -20,11 +20,10 @@ func openInside(t *testing.T, path string, o Options) *Store {
 	return s
 }
 
-// Stores that write without pause, each transaction taking as long as on a slow
-// disk, must not keep another one out: it comes after a round of the others, and
-// without taking turns after many (13 and 75 of their transactions, on average).
-// A process that gets no CPU for a moment misses its turn, so that one write
-// says nothing.
+// Several stores write all the time, with transactions as long as on a slow disk. Another
+// store must still get the write lock: after one round of the others, or without turns
+// after many (13 and 75 transactions of the others, on average). A process that gets no
+// CPU for a moment misses its turn, so a single write proves nothing.
 func TestNobodyStarves(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	s := openInside(t, path, Options{})
@@ -49,7 +48,7 @@ func TestNobodyStarves(t *testing.T) {
 	var before [31]int64
 	for i := range before {
 		began := written.Load()
-		waitFor(t, func() bool { return written.Load() > began+4 }) // so that it competes anew
+		waitFor(t, func() bool { return written.Load() > began+4 }) // so that it waits for the lock again
 		began = written.Load()
 		err := s.committer.do(ctx, false, func(context.Context, *tx) error {
 			before[i] = written.Load() - began
@@ -68,6 +67,6 @@ func TestNobodyStarves(t *testing.T) {
 	}
 	t.Logf("transactions of others before each write: %d", before)
 	if mean := sum / int64(len(before)); mean > 45 {
-		t.Errorf("before a write came %d of others, on average", mean)
+		t.Errorf("%d writes of others came before each write, on average", mean)
 	}
 }

@@ -23,11 +23,11 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// roleKey says in the environment which process of a test this is.
+// roleKey is the environment variable with the role of a test process.
 const roleKey = "SQLITE_TEST_ROLE"
 
-// TestMain lets the test binary be the other processes of a test as well:
-// it is started again with a role and the store's file.
+// TestMain runs the test binary in the role of another process of a test, with the file
+// of the store.
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleKey)
 	if role == "" {
@@ -47,14 +47,14 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// process is the test binary in a role.
+// process is a process of the test binary in a role.
 type process struct {
 	*exec.Cmd
 	stdin io.WriteCloser
 	lines chan string // what it printed; closed at its end
 }
 
-// start runs a role until the test ends, or the role.
+// start runs a role until it or the test ends.
 func start(t *testing.T, role, path string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0], path), lines: make(chan string, 1<<16)}
@@ -75,7 +75,7 @@ func start(t *testing.T, role, path string) *process {
 		for r := bufio.NewReader(out); ; {
 			line, err := r.ReadString('\n')
 			if err != nil {
-				return // half a line is not an answer
+				return // an incomplete line
 			}
 			p.lines <- strings.TrimSuffix(line, "\n")
 		}
@@ -84,7 +84,7 @@ func start(t *testing.T, role, path string) *process {
 	return p
 }
 
-// kill ends the process with SIGKILL and returns the lines not yet read.
+// kill sends SIGKILL to the process and returns the unread lines.
 func (p *process) kill() (rest []string) {
 	p.Process.Kill()
 	for line := range p.lines {
@@ -100,18 +100,18 @@ func (p *process) await(t *testing.T) string {
 	select {
 	case line, ok := <-p.lines:
 		if !ok {
-			t.Fatal("the process ended without a word")
+			t.Fatal("the process ended without output")
 		}
 		return line
 	case <-time.After(time.Minute):
-		t.Fatal("the process says nothing")
+		t.Fatal("the process printed nothing")
 	}
 	return ""
 }
 
 var stdout sync.Mutex
 
-// say prints a line in one write, so that a kill leaves none half written.
+// say prints a line in one write, so that a kill cannot cut it.
 func say(line string) {
 	stdout.Lock()
 	defer stdout.Unlock()
@@ -127,7 +127,7 @@ func inParallel(n int, fn func(i int) error) error {
 	return <-errs
 }
 
-// enqueueForever says each id once it is accepted.
+// enqueueForever prints each id once it is accepted.
 func enqueueForever(path string) error {
 	s, err := sqlite.Open(path, sqlite.Options{})
 	if err != nil {
@@ -145,8 +145,8 @@ func enqueueForever(path string) error {
 	})
 }
 
-// workForever finishes tasks, each with a next one named after task and
-// attempt, and says what it has finished.
+// workForever finishes tasks, each with a next task named after task and attempt, and
+// prints what it has finished.
 func workForever(path string) error {
 	s, err := sqlite.Open(path, workOptions)
 	if err != nil {
@@ -173,7 +173,7 @@ func workForever(path string) error {
 	})
 }
 
-// A killed worker's leases expire soon, and no task is ever given up.
+// The leases of a killed worker expire soon, and no task becomes dead.
 var workOptions = sqlite.Options{LeaseTTL: 300 * time.Millisecond, MaxLost: 1000}
 
 func work(owner string, max int) driver.LeaseRequest {
@@ -191,7 +191,7 @@ func finishWithNext(s *sqlite.Store, l *driver.Lease) error {
 	return nil
 }
 
-// openOnce waits for the signal to open, so that many do it at once.
+// openOnce waits for the signal to open the store, so that many processes do it at once.
 func openOnce(path string) error {
 	say("ready")
 	io.Copy(io.Discard, os.Stdin)
@@ -240,7 +240,7 @@ func open(t testing.TB, path string, o sqlite.Options) *sqlite.Store {
 	return s
 }
 
-// accept enqueues tasks, one after the other.
+// accept enqueues tasks one after the other.
 func accept(t testing.TB, s *sqlite.Store, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
@@ -250,7 +250,7 @@ func accept(t testing.TB, s *sqlite.Store, ids ...string) {
 	}
 }
 
-// fill accepts the tasks t0 to t(n-1), many at once.
+// fill enqueues the tasks t0 to t(n-1), many at once.
 func fill(t testing.TB, s *sqlite.Store, n int) {
 	t.Helper()
 	var next atomic.Int64
@@ -280,7 +280,7 @@ func callers(n int, fn func() error) error {
 	return first
 }
 
-// raw opens the file as any SQLite program would.
+// raw opens the file as another SQLite program would.
 func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -291,11 +291,11 @@ func raw(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-// wantSound fails if SQLite finds the file damaged.
+// wantSound fails if SQLite reports damage in the file.
 func wantSound(t *testing.T, path string) {
 	t.Helper()
-	var answer string
-	if err := raw(t, path).QueryRow("PRAGMA integrity_check").Scan(&answer); err != nil || answer != "ok" {
-		t.Errorf("integrity check: %s, %v", answer, err)
+	var result string
+	if err := raw(t, path).QueryRow("PRAGMA integrity_check").Scan(&result); err != nil || result != "ok" {
+		t.Errorf("integrity check: %s, %v", result, err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// fileOfSchema is a file that an older version has made with the schemas up to
-// its own, and a connection of that version.
+// fileOfSchema makes a file as an older version with the given schemas does, and returns
+// a connection of that version.
 func fileOfSchema(t *testing.T, schemas ...string) (path string, before *sql.DB, exec func(statement string, args ...any)) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "jobs.db")
@@ -39,8 +39,8 @@ func fileOfSchema(t *testing.T, schemas ...string) (path string, before *sql.DB,
 	return path, before, exec
 }
 
-// A file of schema 1 is brought up to date with what is in it, and a process
-// of the version before that still has it open goes on.
+// A file of schema 1 is migrated with its data, and a process of the older version that
+// has it open continues.
 func TestMigrateFromSchema1(t *testing.T) {
 	path, before, exec := fileOfSchema(t, schema1)
 	insert := func(id, state string, due any) { // as schema 1 did
@@ -87,8 +87,8 @@ func TestMigrateFromSchema1(t *testing.T) {
 	}
 }
 
-// A chain and a chord that schema 2 accepted run on, with nothing reserved; a process
-// of that version that is still there accepts what a new chain has reserved.
+// A chain and a chord that schema 2 accepted continue without reservations. A process of
+// that version can still enqueue tasks whose ids a new chain has reserved.
 func TestMigrateFromSchema2(t *testing.T) {
 	path, before, exec := fileOfSchema(t, schema1, schema2)
 	insert := func(id, signature string, group any, place int) { // as schema 2 did
@@ -145,7 +145,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 			t.Errorf("workflow %s is %+v, %v", id, w, err)
 		}
 	}
-	// Posted again after the upgrade, by one who lost the response before.
+	// Sent again after the upgrade, after a lost response.
 	again := jobs.NewTask{ID: "old-1", Name: "work", Digest: "any", Followers: []string{"drawn"}}
 	if _, created, err := s.Enqueue(t.Context(), again); err != nil || created {
 		t.Errorf("the same chain: %v, %v", created, err)
@@ -155,7 +155,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := lease("new-1")
-	insert("new-2", "", nil, 0) // the step of the process before
+	insert("new-2", "", nil, 0) // the write of the older process
 	exec(`UPDATE tasks SET version = version + 1, state = 'success', due = NULL, finished = ? WHERE id = 'new-1'`, time.Now().UnixMicro())
 	if got, err := s.Get(t.Context(), "new-2"); err != nil || got.Workflow != l.Task.ID {
 		t.Errorf("the second is %+v, %v", got, err)
@@ -168,7 +168,7 @@ func TestMigrateFromSchema2(t *testing.T) {
 	}
 }
 
-// Reservations are swept with what they come after.
+// Reservations are removed with the task or group that precedes them.
 func TestReservationsAreSwept(t *testing.T) {
 	s := openInside(t, filepath.Join(t.TempDir(), "jobs.db"), Options{Keep: time.Millisecond})
 	if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "a", Name: "work", Followers: []string{"b"}}); err != nil {
@@ -178,7 +178,7 @@ func TestReservationsAreSwept(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := 1
-	for i := 0; left > 0 && i < 10_000; i++ { // any write sweeps
+	for i := 0; left > 0 && i < 10_000; i++ { // any write removes old rows
 		if _, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: fmt.Sprint("t", i), Name: "work"}); err != nil {
 			t.Fatal(err)
 		}
@@ -187,6 +187,6 @@ func TestReservationsAreSwept(t *testing.T) {
 		}
 	}
 	if left != 0 {
-		t.Errorf("%d ids are reserved still", left)
+		t.Errorf("%d ids are still reserved", left)
 	}
 }

@@ -29,7 +29,7 @@ func TestManyProcessesOpenAtOnce(t *testing.T) {
 		}
 		for _, p := range all {
 			if said := p.await(t); said != "done" {
-				t.Errorf("said %q", said)
+				t.Errorf("output %q", said)
 			}
 			if err := p.Wait(); err != nil {
 				t.Error(err)
@@ -136,7 +136,7 @@ func TestOpenTakesAnEmptyFile(t *testing.T) {
 	}
 }
 
-// SQLite would write on into a file that has no name any more.
+// SQLite would continue to write to a deleted file.
 func TestRemovedFile(t *testing.T) {
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
@@ -187,7 +187,7 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// emptyStore is the path of a file that holds the schema and nothing else.
+// emptyStore returns the path of a file that has only the schema.
 func emptyStore(t *testing.T) string {
 	t.Helper()
 	path := temp(t)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Statements that run all the time must find their rows by an index, whatever
-// is stored besides. BenchmarkBacklog shows what that is worth.
+// Frequent statements must find their rows by an index. BenchmarkBacklog shows the
+// effect.
 func TestQueryPlans(t *testing.T) {
 	s := openTemp(t)
 	for _, q := range []struct {

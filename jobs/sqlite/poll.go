@@ -66,7 +66,7 @@ func (p *poller) join(w *waiter) *waiter {
 	}
 	if !p.running && !p.stopped {
 		p.running = true
-		p.ended.Go(p.run) // ends when nobody waits, or by stop
+		p.ended.Go(p.run) // ends when there are no waiters, or by stop
 	}
 	return w
 }

@@ -8,8 +8,7 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// Texts that an older version has stored as they came are valid when they are
-// read.
+// Invalid texts that an older version has stored are valid when they are read.
 func TestStoredTextIsRepaired(t *testing.T) {
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
