@@ -25,7 +25,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := l.srv.adopt(nc)
+		c, err := l.srv.newConn(nc)
 		if err == nil {
 			return c, nil
 		}
@@ -42,17 +42,17 @@ func (l *listener) accept() (net.Conn, error) {
 			return nc, nil
 		}
 		// net/http.Server.Serve uses the same deprecated sign; there is no other.
-		passing, ok := errors.AsType[interface {
+		temporary, ok := errors.AsType[interface {
 			error
 			Temporary() bool
 		}](err)
-		if !ok || !passing.Temporary() {
+		if !ok || !temporary.Temporary() {
 			return nil, err
 		}
 		l.srv.opts.Logger.Warn("cannot accept a connection", "error", err, "retry_in", delay)
 		select {
 		case <-time.After(delay):
-		case <-l.srv.leaving:
+		case <-l.srv.drainStarted:
 		}
 		delay = min(2*delay, maxAcceptDelay)
 	}
@@ -60,13 +60,13 @@ func (l *listener) accept() (net.Conn, error) {
 
 // adopt makes nc one of the connections that Run waits for, or says which limit
 // that would break. Whatever nc is wrapped in, the *conn is outermost.
-func (s *Server) adopt(nc net.Conn) (*conn, error) {
+func (s *Server) newConn(nc net.Conn) (*conn, error) {
 	c := &conn{Conn: nc, raw: nc, srv: s, accepted: time.Now(), peer: peerOf(nc)}
 	c.trusted = c.peer != netip.Addr{} && s.trusts(c.peer)
 	if s.opts.TLS != nil {
 		c.tls = tls.Server(nc, s.opts.TLS)
 		c.Conn = c.tls
-		c.setPhase(shaking)
+		c.setPhase(handshaking)
 	}
 	if err := s.conns.add(c); err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func (t *target) bindJSON(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return Fail(http.StatusBadRequest, "body: must be a JSON object")
 	}
-	return t.set(members, nil)
+	return t.assign(members, nil)
 }
 
 func (t *target) bindArgs(args *fasthttp.Args, what string) error {
@@ -109,7 +109,7 @@ func (t *target) bindArgs(args *fasthttp.Args, what string) error {
 	for name, value := range args.All() {
 		form.add(string(name), string(value))
 	}
-	return t.set(form.members(), form.wrong)
+	return t.assign(form.members(), form.faults)
 }
 
 func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error {
@@ -120,19 +120,19 @@ func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error 
 	for parts := multipart.NewReader(Body(ctx), boundary); ; {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
-			return t.set(form.members(), form.wrong)
+			return t.assign(form.members(), form.faults)
 		}
 		if err != nil {
-			return bodyFault(err)
+			return multipartError(err)
 		}
 		text, err := io.ReadAll(part)
 		switch {
 		case err != nil:
-			return bodyFault(err)
+			return multipartError(err)
 		case part.FileName() != "":
-			form.wrong = append(form.wrong, part.FormName()+" is a file; send files to /upload")
+			form.faults = append(form.faults, part.FormName()+" is a file; send files to /upload")
 		case !utf8.Valid(text) || !utf8.ValidString(part.FormName()):
-			form.wrong = append(form.wrong, fmt.Sprintf("%q is not valid UTF-8", part.FormName()))
+			form.faults = append(form.faults, fmt.Sprintf("%q is not valid UTF-8", part.FormName()))
 		default:
 			form.add(part.FormName(), string(text))
 		}
@@ -140,7 +140,7 @@ func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error 
 }
 
 // bodyFault is the error for a multipart body that ends or is not as it should be.
-func bodyFault(err error) error {
+func multipartError(err error) error {
 	for _, known := range []error{ErrBodyTooLarge, ErrBodyTruncated, ErrBodyMalformed, ErrBodyTimeout, ErrClientGone} {
 		if errors.Is(err, known) {
 			return err
@@ -151,7 +151,7 @@ func bodyFault(err error) error {
 
 // set checks the members of an object and stores them, with the defaults of those that
 // are missing.
-func (t *target) set(members typed.Members, wrong []string) error {
+func (t *target) assign(members typed.Members, wrong []string) error {
 	wrong = append(wrong, typed.CheckMembers("", t.fields, members, false)...)
 	if len(wrong) > 0 {
 		return Fail(http.StatusBadRequest, typed.Join(wrong))
@@ -174,7 +174,7 @@ type form struct {
 	fields typed.Fields
 	values map[string][]json.RawMessage
 	names  []string // in the order in which they came
-	wrong  []string
+	faults []string
 }
 
 func newForm(fields typed.Fields) *form {

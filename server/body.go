@@ -84,7 +84,7 @@ func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 // must not go on. The function may be called from any goroutine, more than once,
 // but not after the handler has returned. The answer is still sent; then the
 // connection ends.
-func Cutter(ctx *fasthttp.RequestCtx) (cut func()) {
+func BodyAborter(ctx *fasthttp.RequestCtx) (abort func()) {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
 		return func() {}
@@ -101,9 +101,9 @@ type body struct {
 	left      int64          // more bytes
 	unlimited bool           // the route sets no limit
 
-	err  error      // sticky
-	over bool       // the handler has returned
-	mu   sync.Mutex // held by Read: a handler may leave a goroutine behind that reads
+	err      error      // sticky
+	released bool       // the handler has returned
+	mu       sync.Mutex // held by Read: a handler may leave a goroutine behind that reads
 }
 
 // openBody returns the body whose framing is f, or nil if there is none to read.
@@ -122,7 +122,7 @@ func openBody(ctx *fasthttp.RequestCtx, c *conn, f frame, limit int64) (b *body,
 		if limit < 0 {
 			limit = lengthRaw
 		}
-		b.chunked = &chunkedReader{src: b.raw, room: limit}
+		b.chunked = &chunkedReader{src: b.raw, limit: limit}
 		return b, true
 	case f.length > 0 && int64(length) == f.length:
 		b.left = f.length
@@ -133,13 +133,13 @@ func openBody(ctx *fasthttp.RequestCtx, c *conn, f frame, limit int64) (b *body,
 
 // intact reports whether fasthttp's stream is still this body's. If something of
 // fasthttp has read the body, the stream belongs to another request by now.
-func (b *body) intact() bool { return b.ctx.RequestBodyStream() == b.raw }
+func (b *body) ownsStream() bool { return b.ctx.RequestBodyStream() == b.raw }
 
 // Read reads the body.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over {
+	if b.released {
 		return 0, ErrBodyClosed
 	}
 	return b.read(p)
@@ -149,7 +149,7 @@ func (b *body) read(p []byte) (n int, err error) {
 	switch {
 	case b.err != nil:
 		return 0, b.err
-	case !b.intact():
+	case !b.ownsStream():
 		err = ErrBodyClosed
 	case len(p) == 0:
 		return 0, nil
@@ -172,12 +172,12 @@ func (b *body) read(p []byte) (n int, err error) {
 	if n > 0 && err == nil {
 		return n, nil
 	}
-	b.err = b.fault(err)
+	b.err = b.mapError(err)
 	return n, b.err
 }
 
 // fault names an error of the source.
-func (b *body) fault(err error) error {
+func (b *body) mapError(err error) error {
 	for _, known := range []error{io.EOF, ErrBodyTooLarge, ErrBodyMalformed, ErrBodyClosed} {
 		if errors.Is(err, known) {
 			return known
@@ -192,14 +192,14 @@ func (b *body) fault(err error) error {
 // take ends the handler's time with the body and reports whether it has been
 // read to its end. A Read that is still under way is cut short, and with it the
 // connection: its bytes may have gone anywhere.
-func (b *body) take() (whole bool) {
+func (b *body) release() (whole bool) {
 	if !b.mu.TryLock() {
 		b.conn.abort()
 		b.mu.Lock()
 		b.err = ErrBodyClosed
 	}
 	defer b.mu.Unlock()
-	b.over = true
+	b.released = true
 	return errors.Is(b.err, io.EOF) || b.err == nil && b.chunked == nil && b.left == 0
 }
 

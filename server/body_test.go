@@ -73,7 +73,7 @@ func TestBodyEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, hurried)
 			c.send(raw)
-			if got := c.answer(); got.status != 408 || !got.close {
+			if got := c.response(); got.status != 408 || !got.close {
 				t.Errorf("got %+v", got)
 			}
 			checkBody(t, <-hurried.bodies, "01234", server.ErrBodyTimeout)
@@ -108,7 +108,7 @@ func TestBodyHasNoDeadlineAsAWhole(t *testing.T) {
 		<-tick.C
 		c.send("x")
 	}
-	if got := c.answer(); got.status != 200 || time.Since(begin) < 2*timeout {
+	if got := c.response(); got.status != 200 || time.Since(begin) < 2*timeout {
 		t.Errorf("after %v: %+v", time.Since(begin), got)
 	}
 }
@@ -189,19 +189,19 @@ func TestBodyEndsWithItsHandler(t *testing.T) {
 	t.Run("later", func(t *testing.T) {
 		c := dial(t, s)
 		c.send(post("/keep", "abc"))
-		c.answer()
+		c.response()
 		if _, err := body.Read(make([]byte, 1)); err != server.ErrBodyClosed {
 			t.Errorf("got %v", err)
 		}
 		c.send(get("/"))
-		if got := c.answer(); got.body != "hello" {
+		if got := c.response(); got.body != "hello" {
 			t.Errorf("got %+v", got)
 		}
 	})
 	t.Run("meanwhile", func(t *testing.T) {
 		c := dial(t, s)
 		c.send("POST /leak HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n01234")
-		if got := c.answer(); got.status != 200 || !got.close {
+		if got := c.response(); got.status != 200 || !got.close {
 			t.Errorf("got %+v", got)
 		}
 		if err := <-ended; err == nil || err == io.EOF {

@@ -25,12 +25,12 @@ const (
 // Its errors are ErrBodyMalformed, ErrBodyTooLarge, and those of the source,
 // where io.EOF becomes io.ErrUnexpectedEOF. After one it must not be read again.
 type chunkedReader struct {
-	src  io.Reader
-	room int64 // content that may still come; the limit
-	left int64 // content of this chunk that has not been read yet
-	open bool  // inside the body, that is past the first chunk's size line
-	ext  int   // bytes of extensions so far
-	one  [1]byte
+	src            io.Reader
+	limit          int64 // content that may still come; the limit
+	chunkLeft      int64 // content of this chunk that has not been read yet
+	started        bool  // inside the body, that is past the first chunk's size line
+	extensionBytes int   // bytes of extensions so far
+	one            [1]byte
 }
 
 // Read reads content, at most to the end of a chunk.
@@ -38,13 +38,13 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.left == 0 {
+	if c.chunkLeft == 0 {
 		if err := c.nextChunk(); err != nil {
 			return 0, err
 		}
 	}
-	n, err := c.src.Read(p[:min(int64(len(p)), c.left)])
-	c.left -= int64(n)
+	n, err := c.src.Read(p[:min(int64(len(p)), c.chunkLeft)])
+	c.chunkLeft -= int64(n)
 	if err == io.EOF && n == 0 {
 		err = io.ErrUnexpectedEOF
 	}
@@ -57,12 +57,12 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 // nextChunk reads up to the content of the next chunk. It returns io.EOF after
 // the last one, when the trailers have been read too.
 func (c *chunkedReader) nextChunk() error {
-	if c.open {
+	if c.started {
 		if err := c.crlf(); err != nil {
 			return err
 		}
 	}
-	c.open = true
+	c.started = true
 	size, err := c.sizeLine()
 	if err != nil {
 		return err
@@ -70,11 +70,11 @@ func (c *chunkedReader) nextChunk() error {
 	if size == 0 {
 		return cmp.Or(c.trailers(), io.EOF)
 	}
-	if size > c.room {
+	if size > c.limit {
 		return ErrBodyTooLarge
 	}
-	c.room -= size
-	c.left = size
+	c.limit -= size
+	c.chunkLeft = size
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (c *chunkedReader) sizeLine() (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		digit := unhex(b)
+		digit := hexValue(b)
 		if digit < 0 {
 			if digits == 0 {
 				return 0, ErrBodyMalformed
@@ -115,7 +115,7 @@ func (c *chunkedReader) extensions(b byte) error {
 		case padding || isControl(b):
 			return ErrBodyMalformed
 		}
-		if c.ext++; c.ext > maxChunkExtensions {
+		if c.extensionBytes++; c.extensionBytes > maxChunkExtensions {
 			return ErrBodyMalformed
 		}
 		var err error

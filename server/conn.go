@@ -19,13 +19,13 @@ import (
 type phase = int32
 
 const (
-	fresh     phase = iota // nothing read yet
-	shaking                // a TLS handshake is to come, or under way
-	idle                   // between two requests
-	head                   // part of a head has come
-	serving                // a handler runs, and may read the body
-	answering              // it returned; its answer is written
-	taken                  // hijacked: deadlines and end are the new owner's
+	fresh       phase = iota // nothing read yet
+	handshaking              // a TLS handshake is to come, or under way
+	idle                     // between two requests
+	head                     // part of a head has come
+	serving                  // a handler runs, and may read the body
+	responding               // it returned; its answer is written
+	taken                    // hijacked: deadlines and end are the new owner's
 )
 
 const (
@@ -73,7 +73,7 @@ type conn struct {
 	body      *body         // of that request, or nil
 	linger    bool          // the server ends this connection, not the client
 	lingerFor time.Duration // what the client may take to leave then; 0: lingerTime
-	kept      bool          // its new owner closes it, see Take
+	detached  bool          // its new owner closes it, see Take
 	tail      *exchange     // response whose body Close has to write, or nil
 
 	exchange atomic.Pointer[exchange] // in progress: see HTTP
@@ -89,14 +89,14 @@ func (c *conn) Read(p []byte) (int, error) {
 	switch c.phase.Load() {
 	case taken:
 		return c.Conn.Read(p)
-	case shaking:
-		c.readErr = c.handshake()
+	case handshaking:
+		c.readErr = c.tlsHandshake()
 	}
-	if c.lines.bad && c.phase.Load() != serving { // fasthttp wants more of a head
+	if c.lines.malformed && c.phase.Load() != serving { // fasthttp wants more of a head
 		c.readErr = cmp.Or(c.readErr, errLineEnd)
 	}
 	for c.readErr == nil {
-		if err := c.armRead(); err != nil {
+		if err := c.setReadDeadline(); err != nil {
 			c.readErr = err
 			break
 		}
@@ -104,24 +104,24 @@ func (c *conn) Read(p []byte) (int, error) {
 		switch {
 		case n > 0:
 			c.readErr = err
-			if c.waits() {
+			if c.betweenRequests() {
 				c.setPhase(head)
 				c.headBy = time.Time{}
 			}
 			if c.phase.Load() == head {
-				c.lines.note(p[:n])
+				c.lines.add(p[:n])
 			}
 			return n, nil
 		case err == nil:
 			return 0, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(c.readBy):
 			c.readBy = time.Time{} // nudged: look again
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits() && c.unread():
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && c.hasUnread():
 			// A request came in the instant in which the wait ended, and this
 			// process was late to look: a client would not send a POST again.
 			c.setPhase(head)
 			c.headBy = time.Time{}
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits():
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests():
 			c.readErr = io.EOF
 		default:
 			c.readErr = err
@@ -131,14 +131,14 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // waits reports whether the connection is between requests.
-func (c *conn) waits() bool {
+func (c *conn) betweenRequests() bool {
 	p := c.phase.Load()
-	return p == fresh || p == shaking || p == idle
+	return p == fresh || p == handshaking || p == idle
 }
 
 // unread reports whether bytes from the client wait in the kernel. It looks without
 // waiting, also when the read deadline is over.
-func (c *conn) unread() (waiting bool) {
+func (c *conn) hasUnread() (waiting bool) {
 	sc, ok := c.raw.(syscall.Conn)
 	if !ok {
 		return false
@@ -157,8 +157,8 @@ func (c *conn) unread() (waiting bool) {
 // nudge makes a Read that is under way look at the situation again: whether the
 // server is to end, whether it was aborted. It may be called from any goroutine.
 // A handshake is left alone: it would fail for good, and the Read after it looks.
-func (c *conn) nudge() {
-	if c.phase.Load() != shaking {
+func (c *conn) interruptRead() {
+	if c.phase.Load() != handshaking {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -166,16 +166,16 @@ func (c *conn) nudge() {
 // abort ends a Read of another goroutine, and all reading.
 func (c *conn) abort() {
 	c.aborted.Store(true)
-	c.nudge()
+	c.interruptRead()
 }
 
 // armRead sets the read deadline. nudge sets it too, and whoever nudges has
 // changed something before: so look, set, and look whether it changed meanwhile.
-func (c *conn) armRead() error {
+func (c *conn) setReadDeadline() error {
 	for {
 		draining := c.srv.draining()
-		by, slack := c.readLimit(draining)
-		if err := armBy(c.SetReadDeadline, &c.readBy, by, slack); err != nil {
+		by, slack := c.readDeadline(draining)
+		if err := extendDeadline(c.SetReadDeadline, &c.readBy, by, slack); err != nil {
 			return err
 		}
 		if c.aborted.Load() {
@@ -189,9 +189,9 @@ func (c *conn) armRead() error {
 
 // readLimit returns when a read that begins now must end, and by how much less
 // will do.
-func (c *conn) readLimit(draining bool) (by time.Time, slack time.Duration) {
+func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	o, now := &c.srv.opts, time.Now()
-	if c.phase.Load() == answering {
+	if c.phase.Load() == responding {
 		c.setPhase(idle)
 	}
 	switch p := c.phase.Load(); p {
@@ -219,7 +219,7 @@ func (c *conn) readLimit(draining bool) (by time.Time, slack time.Duration) {
 
 // armBy sets a deadline unless the one that is set is early by no more than
 // slack: on a busy connection that spares nearly all the calls.
-func armBy(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
+func extendDeadline(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
 	if early := by.Sub(*current); 0 <= early && early <= slack {
 		return nil
 	}
@@ -234,7 +234,7 @@ func (c *conn) Write(p []byte) (written int, err error) {
 	}
 	timeout := c.srv.opts.WriteTimeout
 	for {
-		err = armBy(c.SetWriteDeadline, &c.writeBy, time.Now().Add(timeout), timeout/16)
+		err = extendDeadline(c.SetWriteDeadline, &c.writeBy, time.Now().Add(timeout), timeout/16)
 		if err != nil {
 			return written, err
 		}

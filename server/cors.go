@@ -18,7 +18,7 @@ const (
 
 // preflightAge is how long a browser may keep the response to a preflight, in
 // seconds. Chromium caps it at two hours, Firefox at a day.
-const preflightAge = "7200"
+const preflightMaxAge = "7200"
 
 // requestFields are what a page of another origin may send to any route, beside
 // the fields of Options.RequestFields.
@@ -36,7 +36,7 @@ var responseFields = []string{
 }
 
 // usualMethods are the order in which methods are listed; others follow.
-var usualMethods = []string{
+var methodOrder = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
@@ -78,7 +78,7 @@ func ValidField(name string) bool {
 
 // stamp adds to a response what a page of the request's origin needs to read it.
 // Responses differ by Origin, so all of them say so to caches.
-func (c *cors) stamp(h *fasthttp.ResponseHeader, origin []byte) {
+func (c *cors) addFields(h *fasthttp.ResponseHeader, origin []byte) {
 	switch vary := h.Peek(fasthttp.HeaderVary); {
 	case len(vary) == 0:
 		h.Set(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
@@ -94,7 +94,7 @@ func (c *cors) stamp(h *fasthttp.ResponseHeader, origin []byte) {
 // stampUnread does the same for the response to a head that could not be read to
 // its end, whose origin nobody knows: any page may read it, since it says nothing
 // but that the request was refused.
-func (c *cors) stampUnread(ctx *fasthttp.RequestCtx) {
+func (c *cors) addFieldsForAnyOrigin(ctx *fasthttp.RequestCtx) {
 	if c == nil || len(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) > 0 {
 		return
 	}
@@ -124,12 +124,12 @@ func (s *Server) preflight(target []byte, options *Route) *Route {
 	r.Handler = func(ctx *fasthttp.RequestCtx) error {
 		asked := string(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod))
 		if !ValidField(asked) { // methods are tokens, too
-			return badHead("Access-Control-Request-Method is not the name of a method")
+			return badRequest("Access-Control-Request-Method is not the name of a method")
 		}
 		h := &ctx.Response.Header
 		h.Set(fasthttp.HeaderAccessControlAllowMethods, s.routes.allowed(name, asked))
 		h.Set(fasthttp.HeaderAccessControlAllowHeaders, s.cors.allow)
-		h.Set(fasthttp.HeaderAccessControlMaxAge, preflightAge)
+		h.Set(fasthttp.HeaderAccessControlMaxAge, preflightMaxAge)
 		if string(ctx.Request.Header.Peek(headerPrivateNetwork)) == "true" {
 			h.Set(headerAllowPrivateNetwork, "true")
 		}
@@ -147,10 +147,10 @@ func (t *routes) allowed(path, asked string) string {
 		found = append(found, t.methodsOf(path)...)
 	}
 	rank := func(method string) int {
-		if i := slices.Index(usualMethods, method); i >= 0 {
+		if i := slices.Index(methodOrder, method); i >= 0 {
 			return i
 		}
-		return len(usualMethods)
+		return len(methodOrder)
 	}
 	slices.SortFunc(found, func(a, b string) int {
 		if d := rank(a) - rank(b); d != 0 {

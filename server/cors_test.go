@@ -68,7 +68,7 @@ func TestResponsesForOtherOrigins(t *testing.T) {
 			c := dial(t, s)
 			c.send(strings.Replace(row.request, "$", field, 1))
 			c.endSending()
-			got := c.answer()
+			got := c.response()
 			if got.status != row.status {
 				t.Errorf("%s: %+v", row.name, got)
 				continue
@@ -101,15 +101,15 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 	s = open(t, o)
 	first := dial(t, s)
 	first.send(get("/"))
-	first.answer()
-	if got := dial(t, s).answer(); got.status != 503 || got.header.Get("Access-Control-Allow-Origin") != "*" || got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
+	first.response()
+	if got := dial(t, s).response(); got.status != 503 || got.header.Get("Access-Control-Allow-Origin") != "*" || got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
 		t.Errorf("a connection too many: %+v", got)
 	}
 	// Without Origins there is nothing of it.
 	s = open(t, server.Options{MaxConns: 1})
 	first = dial(t, s)
 	first.send("GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\n\r\n")
-	for _, got := range []answer{first.answer(), dial(t, s).answer()} {
+	for _, got := range []response{first.response(), dial(t, s).response()} {
 		for name := range got.header {
 			if strings.HasPrefix(name, "Access-Control-") || name == "Vary" {
 				t.Errorf("%d: %s", got.status, name)

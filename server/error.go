@@ -125,7 +125,7 @@ func dropContent(r *fasthttp.Response) {
 // answerError replaces the body that the handler has written by the one for err.
 // Behind a 5xx that has a cause is a line in the log, under the id that the
 // client gets as X-Request-Id (see stamp).
-func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
+func (s *Server) respondError(ctx *fasthttp.RequestCtx, err error) {
 	e := s.classify(err)
 	dropContent(&ctx.Response)
 	ctx.Hijack(nil) // if the handler failed after it asked for the connection

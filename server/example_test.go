@@ -66,12 +66,12 @@ func say(url, text string) {
 		fmt.Println(err)
 		return
 	}
-	answer, err := io.ReadAll(resp.Body)
+	response, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close() // read to its end
 	if err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println(resp.StatusCode, strings.TrimSpace(string(answer)))
+	fmt.Println(resp.StatusCode, strings.TrimSpace(string(response)))
 }
 
 // A router of net/http serves all paths below /debug/.

@@ -42,7 +42,7 @@ func Single(h *fasthttp.RequestHeader, name string) (value string, ok bool) {
 
 // lastOf returns the last element of a list-valued field: what the nearest proxy
 // has written (see Scheme).
-func lastOf(h *fasthttp.RequestHeader, name string) string {
+func lastElement(h *fasthttp.RequestHeader, name string) string {
 	list := List(h, name)
 	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
 }

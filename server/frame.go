@@ -56,14 +56,14 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		end := bytes.IndexByte(raw, '\n')
 		if end < 1 || raw[end-1] != '\r' {
-			return f, badHead(errLineEnd.Error())
+			return f, badRequest(errLineEnd.Error())
 		}
 		line := raw[:end-1]
 		raw = raw[end+1:]
 		if len(line) == 0 {
 			break
 		}
-		if err := fields.note(line); err != nil {
+		if err := fields.add(line); err != nil {
 			return f, err
 		}
 	}
@@ -87,21 +87,21 @@ type framingFields struct {
 }
 
 // note takes one line of a head, without its CRLF.
-func (fields *framingFields) note(line []byte) error {
+func (fields *framingFields) add(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 || line[0] == '\t' || bytes.IndexByte(line[:colon], ' ') >= 0 {
-		return badHead("a folded line, or a space in a field name")
+		return badRequest("a folded line, or a space in a field name")
 	}
 	name := line[:colon]
 	switch line[0] | 0x20 { // most fields are none of ours
 	case 'a':
-		return once(name, fasthttp.HeaderAuthorization, &fields.credentials)
+		return countField(name, fasthttp.HeaderAuthorization, &fields.credentials)
 	case 'o':
-		return once(name, fasthttp.HeaderOrigin, &fields.origins)
+		return countField(name, fasthttp.HeaderOrigin, &fields.origins)
 	case 'c':
 		switch {
 		case isName(name, fasthttp.HeaderContentType):
-			return once(name, fasthttp.HeaderContentType, &fields.types)
+			return countField(name, fasthttp.HeaderContentType, &fields.types)
 		case isName(name, fasthttp.HeaderContentLength):
 			fields.lengths++
 			fields.contentLength = bytes.Trim(line[colon+1:], " \t")
@@ -122,12 +122,12 @@ func (fields *framingFields) note(line []byte) error {
 }
 
 // once counts a field that a head may hold once.
-func once(name []byte, field string, count *int) error {
+func countField(name []byte, field string, count *int) error {
 	if !isName(name, field) {
 		return nil
 	}
 	if *count++; *count > 1 {
-		return badHead(field + " is repeated")
+		return badRequest(field + " is repeated")
 	}
 	return nil
 }
@@ -136,11 +136,11 @@ func once(name []byte, field string, count *int) error {
 func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 	switch {
 	case fields.codings > 0 && fields.lengths > 0:
-		return lengthUnknown, badHead("both Transfer-Encoding and Content-Length")
+		return lengthUnknown, badRequest("both Transfer-Encoding and Content-Length")
 	case fields.codings > 1 || fields.lengths > 1:
-		return lengthUnknown, badHead("Transfer-Encoding or Content-Length is repeated")
+		return lengthUnknown, badRequest("Transfer-Encoding or Content-Length is repeated")
 	case fields.codings == 1 && !h.IsHTTP11():
-		return lengthUnknown, badHead("Transfer-Encoding in HTTP/1.0")
+		return lengthUnknown, badRequest("Transfer-Encoding in HTTP/1.0")
 	case fields.codings == 1 && !isName(fields.coding, "chunked"):
 		return lengthUnknown, Fail(http.StatusNotImplemented, "the only transfer coding here is chunked")
 	case fields.codings == 1:
@@ -150,7 +150,7 @@ func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 	}
 	n, err := fasthttp.ParseUint(fields.contentLength)
 	if err != nil {
-		return lengthUnknown, badHead("Content-Length is not a number")
+		return lengthUnknown, badRequest("Content-Length is not a number")
 	}
 	if n >= lengthRaw {
 		return lengthUnknown, ErrBodyTooLarge
@@ -158,7 +158,7 @@ func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 	return int64(n), nil
 }
 
-func badHead(reason string) error { return Fail(http.StatusBadRequest, reason) }
+func badRequest(reason string) error { return Fail(http.StatusBadRequest, reason) }
 
 // isName compares without regard to case, as field names and codings are.
 func isName(b []byte, name string) bool {

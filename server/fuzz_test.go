@@ -130,7 +130,7 @@ func FuzzChunked(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, segment uint8) {
 		src := &segments{data: data, size: int(segment)}
-		got, err := io.ReadAll(&chunkedReader{src: src, room: lengthRaw})
+		got, err := io.ReadAll(&chunkedReader{src: src, limit: lengthRaw})
 		content, rest, ok := strictChunked(data)
 		switch {
 		case err == nil && !ok:

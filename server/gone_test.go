@@ -66,10 +66,10 @@ func TestClientGoesAway(t *testing.T) {
 				t.Fatal("nobody noticed")
 			}
 			s.gate <- struct{}{}
-			if got := stayer.answer(); got.body != "still here" {
+			if got := stayer.response(); got.body != "still here" {
 				t.Errorf("the one that stayed: %+v", got)
 			}
-			if got := stayer.answer(); got.body != "hello" {
+			if got := stayer.response(); got.body != "hello" {
 				t.Errorf("its next request: %+v", got)
 			}
 			testutil.Eventually(t, "it is counted as gone", func() bool { return strings.Contains(strings.Join(s.meter.seen(), ","), "GET 499") })
@@ -112,10 +112,10 @@ func TestTLS(t *testing.T) {
 		t.Errorf("%s, %x", state.NegotiatedProtocol, state.Version)
 	}
 	c.send(get("/whoami") + post("/ignore", getHidden) + get("/"))
-	if got := c.answer(); !strings.HasPrefix(got.body, "127.0.0.1 https ") {
+	if got := c.response(); !strings.HasPrefix(got.body, "127.0.0.1 https ") {
 		t.Errorf("got %+v", got)
 	}
-	if c.answer().body != "ignored" || c.answer().body != "hello" || s.hidden.Load() != 0 {
+	if c.response().body != "ignored" || c.response().body != "hello" || s.hidden.Load() != 0 {
 		t.Error("the guard does not stand over TLS")
 	}
 	if _, _, err := secure(&tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
@@ -127,7 +127,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() { _, _ = io.WriteString(c.Conn, post("/read", strings.Repeat("x", 4<<20))) }() // ends with the connection
-		if got := c.answer(); got.status != 413 {
+		if got := c.response(); got.status != 413 {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -164,7 +164,7 @@ func TestTLS(t *testing.T) {
 		}
 		c := &client{TB: t, Conn: over, in: newReader(over)}
 		c.send(get("/"))
-		if got := c.answer(); got.body != "hello" || !got.close {
+		if got := c.response(); got.body != "hello" || !got.close {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -190,7 +190,7 @@ func TestAdmitComesBeforeTheBody(t *testing.T) {
 	})
 	c := dial(t, s)
 	c.send("POST /guarded HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
-	if got := c.answer(); got.status != 401 || !got.close {
+	if got := c.response(); got.status != 401 || !got.close {
 		t.Errorf("got %+v", got)
 	}
 	if got := talk(t, s, post("/guarded", getHidden)+get("/")); statuses(got) != "401 200" {

@@ -18,7 +18,7 @@ import (
 type admission struct {
 	frame frame
 	route *Route // that handles the request, or that refused it; nil without one
-	who   any    // what Route.Admit returned
+	value any    // what Route.Admit returned
 	err   error  // why the request is refused
 }
 
@@ -29,7 +29,7 @@ func Admitted(ctx *fasthttp.RequestCtx) any {
 	if !ok {
 		return nil
 	}
-	return c.admission.who
+	return c.admission.value
 }
 
 // preview runs when fasthttp has parsed a head and has read nothing of the body.
@@ -90,14 +90,14 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a a
 	}
 	if a.route.Admit != nil {
 		a.err = pool.Protect(func() (err error) {
-			a.who, err = a.route.Admit(h)
+			a.value, err = a.route.Admit(h)
 			return err
 		})
 	}
 	switch {
 	case a.err != nil:
-	case a.frame.hasBody() && isCoded(h):
-		a.err = errCoded
+	case a.frame.hasBody() && hasContentCoding(h):
+		a.err = errContentCoding
 	case a.route.MaxBody >= 0 && a.frame.length > a.route.MaxBody:
 		a.err = ErrBodyTooLarge
 	}
@@ -107,14 +107,14 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a a
 // errCoded refuses a body with a Content-Encoding, for which RFC 9110, section
 // 15.5.16, has this status and Accept-Encoding. A handler would take the coded
 // bytes for the content, and a small body may decode to a huge one.
-var errCoded = &Error{
+var errContentCoding = &Error{
 	Status: http.StatusUnsupportedMediaType, Reason: "a body with a Content-Encoding is not accepted: send it as it is",
 	acceptEncoding: "identity",
 }
 
 // isCoded reports whether the content of a request is coded. The name identity is
 // reserved for none (RFC 9110, section 8.4.1).
-func isCoded(h *fasthttp.RequestHeader) bool {
+func hasContentCoding(h *fasthttp.RequestHeader) bool {
 	for coding := range strings.SplitSeq(List(h, fasthttp.HeaderContentEncoding), ",") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
 			return true
@@ -141,7 +141,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	switch {
 	case err != nil:
 	case !given:
-		err = badHead("this request ends where nobody can tell")
+		err = badRequest("this request ends where nobody can tell")
 	default:
 		c.body = b
 		err = pool.Protect(func() error { return r.Handler(ctx) })
@@ -152,7 +152,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		c.tail = nil
 	}
 	if err != nil {
-		s.answerError(ctx, err)
+		s.respondError(ctx, err)
 	}
 	if r != nil {
 		for _, field := range r.Header {
@@ -160,19 +160,19 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	s.finish(ctx, c, f, b, given)
-	stamp(ctx, c)
+	addCommonFields(ctx, c)
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
 	c.admission = admission{}
-	c.setPhase(answering)
+	c.setPhase(responding)
 }
 
 // finish leaves the connection at the first byte of the next request, or sees to
 // it that there will be none. It runs before the answer is written, which is
 // when Connection: close can still be said.
 func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, given bool) {
-	whole := given && (b == nil || b.take())
+	whole := given && (b == nil || b.release())
 	switch {
 	case f.close:
 		// The client expects the end, so it need not be waited for; if it is
@@ -203,20 +203,20 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &small):
 		err = Fail(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is too large")
 	case errors.Is(err, errLineEnd):
-		err = badHead(errLineEnd.Error())
+		err = badRequest(errLineEnd.Error())
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = Fail(http.StatusRequestTimeout, "the request did not come in time")
 	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
 		err = Fail(http.StatusNotImplemented, "the only transfer coding here is chunked, in HTTP/1.1, once")
 		unread = false
 	default:
-		err = badHead("malformed request")
+		err = badRequest("malformed request")
 		unread = false // no browser sends one
 	}
-	s.answerError(ctx, err)
-	stamp(ctx, c)
+	s.respondError(ctx, err)
+	addCommonFields(ctx, c)
 	if unread {
-		s.cors.stampUnread(ctx)
+		s.cors.addFieldsForAnyOrigin(ctx)
 	}
 	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode(), 0)
 	s.logAccess(ctx, c)

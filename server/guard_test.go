@@ -188,7 +188,7 @@ func TestContinue(t *testing.T) {
 		t.Run("wanted, "+framing, func(t *testing.T) {
 			c := dial(t, s)
 			c.send(expect("/read", framing))
-			if got := c.answer(); got.status != 100 {
+			if got := c.response(); got.status != 100 {
 				t.Fatalf("got %+v", got)
 			}
 			if strings.HasPrefix(framing, "T") {
@@ -196,11 +196,11 @@ func TestContinue(t *testing.T) {
 			} else {
 				c.send("some body")
 			}
-			if got := c.answer(); got.status != 200 || got.close {
+			if got := c.response(); got.status != 200 || got.close {
 				t.Errorf("got %+v", got)
 			}
 			c.send(get("/"))
-			if got := c.answer(); got.body != "hello" {
+			if got := c.response(); got.body != "hello" {
 				t.Errorf("got %+v", got)
 			}
 		})
@@ -217,7 +217,7 @@ func TestContinue(t *testing.T) {
 		t.Run(fmt.Sprint("refused, ", row.status), func(t *testing.T) {
 			c := dial(t, s)
 			c.send(expect(row.path, row.framing))
-			if got := c.answer(); got.status != row.status || !got.close {
+			if got := c.response(); got.status != row.status || !got.close {
 				t.Fatalf("got %+v", got)
 			}
 			c.send(getHidden) // the body, for all the server knows
@@ -228,7 +228,7 @@ func TestContinue(t *testing.T) {
 	t.Run("413 without expectation needs no byte of the body", func(t *testing.T) {
 		c := dial(t, s)
 		c.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n")
-		if got := c.answer(); got.status != 413 || !got.close {
+		if got := c.response(); got.status != 413 || !got.close {
 			t.Fatalf("got %+v", got)
 		}
 	})
@@ -258,7 +258,7 @@ func TestRefusalIsRead(t *testing.T) {
 		if _, err := io.WriteString(c, raw); err != nil {
 			t.Fatalf("send %d: %v", i, err)
 		}
-		if got := c.answer(); got.status != 413 || !got.close {
+		if got := c.response(); got.status != 413 || !got.close {
 			t.Fatalf("answer %d: %+v", i, got)
 		}
 	}

@@ -13,7 +13,7 @@ const handshakeTime = 10 * time.Second
 
 // handshake runs before the first read of a TLS connection. One that fails is
 // the client's affair, or a scanner's: io.EOF ends the connection in silence.
-func (c *conn) handshake() error {
+func (c *conn) tlsHandshake() error {
 	if c.Conn.SetDeadline(time.Now().Add(min(handshakeTime, c.srv.opts.ReadTimeout))) != nil {
 		return io.EOF
 	}

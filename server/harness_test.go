@@ -182,7 +182,7 @@ func readForm(ctx *fasthttp.RequestCtx) error {
 }
 
 // answer is what came back for one request.
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   string
@@ -190,12 +190,12 @@ type answer struct {
 }
 
 // talk sends raw and ends the sending side, and returns all answers.
-func talk(t testing.TB, s *site, raw string) []answer {
+func talk(t testing.TB, s *site, raw string) []response {
 	t.Helper()
 	c := dial(t, s)
 	c.send(raw)
 	c.endSending()
-	return c.answersToEnd()
+	return c.responsesToEnd()
 }
 
 // client is a connection with nothing between the test and the wire.
@@ -232,32 +232,32 @@ func (c *client) endSending() {
 }
 
 // answer reads the answer to a GET or POST; it fails the test if there is none.
-func (c *client) answer() answer {
+func (c *client) response() response {
 	c.Helper()
-	a, err := c.nextAnswer()
+	a, err := c.nextResponse()
 	if err != nil {
 		c.Fatalf("read answer: %v", err)
 	}
 	return a
 }
 
-func (c *client) nextAnswer() (answer, error) {
+func (c *client) nextResponse() (response, error) {
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	return answer{resp.StatusCode, resp.Header, string(body), resp.Close}, nil
+	return response{resp.StatusCode, resp.Header, string(body), resp.Close}, nil
 }
 
-func (c *client) answersToEnd() []answer {
+func (c *client) responsesToEnd() []response {
 	c.Helper()
-	var all []answer
+	var all []response
 	for {
-		a, err := c.nextAnswer()
+		a, err := c.nextResponse()
 		if err == io.EOF || err == io.ErrUnexpectedEOF && c.in.Buffered() == 0 {
 			return all
 		}
@@ -276,7 +276,7 @@ func (c *client) closed() {
 	}
 }
 
-func statuses(all []answer) string {
+func statuses(all []response) string {
 	var words []string
 	for _, a := range all {
 		words = append(words, strconv.Itoa(a.status))
@@ -304,7 +304,7 @@ const getHidden = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n"
 func get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: test\r\n\r\n" }
 
 // headAnswer reads the answer to a HEAD, which has a length but no body.
-func (c *client) headAnswer() answer {
+func (c *client) headResponse() response {
 	c.Helper()
 	resp, err := http.ReadResponse(c.in, &http.Request{Method: http.MethodHead})
 	if err != nil {
@@ -313,5 +313,5 @@ func (c *client) headAnswer() answer {
 	if resp.ContentLength <= 0 {
 		c.Errorf("content length %d", resp.ContentLength)
 	}
-	return answer{resp.StatusCode, resp.Header, "", resp.Close}
+	return response{resp.StatusCode, resp.Header, "", resp.Close}
 }

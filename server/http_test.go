@@ -235,7 +235,7 @@ func TestHTTPOtherFraming(t *testing.T) {
 		}
 	}
 	c.send(get("/"))
-	if got := c.answer(); got.body != "hello" {
+	if got := c.response(); got.body != "hello" {
 		t.Errorf("after HEAD: %+v", got)
 	}
 	for path, size := range map[string]int{"small": 5, "large": 50_000, "declared": 12345} {
@@ -347,10 +347,10 @@ func TestHTTPServeMux(t *testing.T) {
 	}
 	c := dial(t, s)
 	c.send("POST /m/items HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n\r\nname=abc" + get("/"))
-	if got := c.answer(); got.status != 201 || got.body != "abc" {
+	if got := c.response(); got.status != 201 || got.body != "abc" {
 		t.Errorf("form: %+v", got)
 	}
-	if got := c.answer(); got.body != "hello" {
+	if got := c.response(); got.body != "hello" {
 		t.Errorf("next request: %+v", got)
 	}
 }
@@ -377,7 +377,7 @@ func TestHTTPInsideMiddleware(t *testing.T) {
 	for _, version := range []string{"1.1", "1.0"} {
 		c := dial(t, s)
 		c.send("GET /m HTTP/" + version + "\r\nHost: test\r\n\r\n")
-		if got := c.answer(); got.status != 409 || got.header.Get("Content-Length") != strconv.Itoa(len(got.body)) {
+		if got := c.response(); got.status != 409 || got.header.Get("Content-Length") != strconv.Itoa(len(got.body)) {
 			t.Errorf("HTTP/%s: %+v", version, got)
 		}
 		if err := <-over; err == nil || errors.Is(err, net.ErrClosed) {

@@ -132,13 +132,13 @@ func Scheme(ctx *fasthttp.RequestCtx) string {
 	case !ok || !c.trusted:
 		return "http"
 	}
-	return saidScheme(&ctx.Request.Header)
+	return forwardedScheme(&ctx.Request.Header)
 }
 
 // saidScheme returns the scheme that X-Scheme or X-Forwarded-Proto names, whoever set them.
-func saidScheme(h *fasthttp.RequestHeader) string {
+func forwardedScheme(h *fasthttp.RequestHeader) string {
 	for _, name := range []string{headerScheme, headerForwardedProto} {
-		if scheme := lastOf(h, name); scheme != "" {
+		if scheme := lastElement(h, name); scheme != "" {
 			if strings.EqualFold(scheme, "https") {
 				return "https"
 			}
@@ -170,7 +170,7 @@ func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 		}
 	}
 	c.id = append(append(c.id[:0], s.idPrefix...), '-')
-	c.id = strconv.AppendUint(c.id, s.ids.Add(1), 36)
+	c.id = strconv.AppendUint(c.id, s.lastID.Add(1), 36)
 }
 
 func validID(id string) bool {

@@ -74,7 +74,7 @@ func TestIdleTimeoutMeetsRequest(t *testing.T) {
 	for range 3 {
 		<-late.ends
 		c.send(post("/read", "12345"))
-		if got := c.answer(); got.status != 200 || got.body != "5" || got.close {
+		if got := c.response(); got.status != 200 || got.body != "5" || got.close {
 			t.Fatalf("got %+v", got)
 		}
 	}

@@ -18,54 +18,54 @@ var errLineEnd = errors.New("a line does not end in CRLF")
 // What follows the end of a head is taken for the next one. If it is a body, reset
 // must be called when that is known, before the next head is read.
 type headLines struct {
-	begun bool // the request line has come
-	bare  bool // the last line, a field, ended in a bare LF
-	part  int  // bytes of the current line so far
-	cr    bool // the last of them is a CR
-	bad   bool // no sound head can come of this
+	begun      bool // the request line has come
+	bareLF     bool // the last line, a field, ended in a bare LF
+	lineLength int  // bytes of the current line so far
+	endsInCR   bool // the last of them is a CR
+	malformed  bool // no sound head can come of this
 }
 
 func (l *headLines) reset() { *l = headLines{} }
 
 // note takes what has come.
-func (l *headLines) note(data []byte) {
+func (l *headLines) add(data []byte) {
 	if bytes.HasSuffix(data, []byte("\r\n\r\n")) { // nearly always: fasthttp waits for no more
 		l.reset()
 		return
 	}
-	for !l.bad && len(data) > 0 {
+	for !l.malformed && len(data) > 0 {
 		line, rest, whole := bytes.Cut(data, []byte("\n"))
 		if !whole {
-			l.partial(line)
+			l.addPartial(line)
 			return
 		}
-		l.line(line)
+		l.addLine(line)
 		data = rest
 	}
 }
 
 // line takes the rest of a line, without its LF.
-func (l *headLines) line(rest []byte) {
-	size, cr := l.part+len(rest), l.cr
+func (l *headLines) addLine(rest []byte) {
+	size, cr := l.lineLength+len(rest), l.endsInCR
 	if len(rest) > 0 {
 		cr = rest[len(rest)-1] == '\r'
 	}
-	l.part, l.cr = 0, false
+	l.lineLength, l.endsInCR = 0, false
 	switch empty := size == 0 || size == 1 && cr; {
 	case empty && !l.begun: // before the request line (RFC 9112 §2.2)
 	case empty:
-		l.begun, l.bad = false, l.bare || !cr
+		l.begun, l.malformed = false, l.bareLF || !cr
 	case l.begun:
-		l.bare = !cr
+		l.bareLF = !cr
 	default:
-		l.begun, l.bare = true, false
+		l.begun, l.bareLF = true, false
 	}
 }
 
 // partial takes a piece of a line whose end has not come.
-func (l *headLines) partial(piece []byte) {
+func (l *headLines) addPartial(piece []byte) {
 	inside := bytes.IndexByte(piece, '\r')
-	l.bad = l.cr || inside >= 0 && inside < len(piece)-1
-	l.part += len(piece)
-	l.cr = inside == len(piece)-1
+	l.malformed = l.endsInCR || inside >= 0 && inside < len(piece)-1
+	l.lineLength += len(piece)
+	l.endsInCR = inside == len(piece)-1
 }

@@ -48,7 +48,7 @@ func TestLineEnds(t *testing.T) {
 				raw = raw[n:]
 			}
 			for i, want := range row.statuses {
-				if got := c.answer(); got.status != want || want == 400 && !got.close {
+				if got := c.response(); got.status != want || want == 400 && !got.close {
 					t.Errorf("%s, by %d: response %d is %+v, want %d", row.name, piece, i, got, want)
 				}
 			}

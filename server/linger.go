@@ -26,7 +26,7 @@ const (
 //
 // A connection that was taken (see Take) is closed by who took it alone.
 func (c *conn) Close() error {
-	if c.kept {
+	if c.detached {
 		return nil
 	}
 	if c.tail != nil {
@@ -40,24 +40,24 @@ func (c *conn) end() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
-	return c.shut()
+	return c.finishClose()
 }
 
 // shut is end for whoever has set closed.
-func (c *conn) shut() error {
-	ended := c.linger || c.phase.Load() == answering && c.srv.draining()
+func (c *conn) finishClose() error {
+	ended := c.linger || c.phase.Load() == responding && c.srv.draining()
 	present := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
 	if ended && present {
-		c.lingerOn()
+		c.discardInput()
 	}
 	err := c.Conn.Close()
-	c.srv.conns.leave(c)
+	c.srv.conns.release(c)
 	c.srv.opts.Meter.ConnClosed()
 	c.srv.conns.remove(c) // last: Run returns with it, and all is counted by then
 	return err
 }
 
-func (c *conn) lingerOn() {
+func (c *conn) discardInput() {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return

@@ -122,7 +122,7 @@ func TestErrorsKeepFields(t *testing.T) {
 			return server.Fail(http.StatusConflict, "no")
 		})},
 		server.Route{Method: "GET", Path: "/panics", Middleware: []server.Middleware{set}, Handler: handler(func(*fasthttp.RequestCtx) error { panic("no") })})
-	for path, want := range map[string]answer{
+	for path, want := range map[string]response{
 		"/fails":  {status: 409, body: `{"code":409,"reason":"no"}`},
 		"/panics": {status: 500, body: `{"code":500,"reason":"internal error"}`},
 	} {

@@ -42,10 +42,10 @@ func cleanPath(path []byte) bool {
 	for i := 1; i < len(path); i++ {
 		c := path[i]
 		if c == '%' {
-			if i+2 >= len(path) || unhex(path[i+1]) < 0 || unhex(path[i+2]) < 0 {
+			if i+2 >= len(path) || hexValue(path[i+1]) < 0 || hexValue(path[i+2]) < 0 {
 				return false
 			}
-			c = byte(unhex(path[i+1])<<4 | unhex(path[i+2]))
+			c = byte(hexValue(path[i+1])<<4 | hexValue(path[i+2]))
 			i += 2
 		}
 		switch {
@@ -66,7 +66,7 @@ func cleanPath(path []byte) bool {
 }
 
 // unhex returns the value of a hexadecimal digit, or -1.
-func unhex(c byte) int {
+func hexValue(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return int(c - '0')

@@ -161,7 +161,7 @@ func Clash(a, b Route) bool {
 	}
 	pathA, errA := parsePath(a.Path)
 	pathB, errB := parsePath(b.Path)
-	if errA != nil || errB != nil || !meet(pathA, pathB) {
+	if errA != nil || errB != nil || !overlap(pathA, pathB) {
 		return false
 	}
 	yields := a.Yields && covers(pathA, pathB) || b.Yields && covers(pathB, pathA)
@@ -177,14 +177,14 @@ func methodOf(r Route) string {
 }
 
 // meet reports whether some path matches both a and b.
-func meet(a, b []segment) bool {
+func overlap(a, b []segment) bool {
 	for i := range max(len(a), len(b)) {
 		switch {
 		case i >= len(a) || i >= len(b):
 			return false
 		case a[i].rest || b[i].rest:
 			return true
-		case !a[i].meets(b[i]):
+		case !a[i].overlaps(b[i]):
 			return false
 		}
 	}
@@ -192,7 +192,7 @@ func meet(a, b []segment) bool {
 }
 
 // meets reports whether some text matches both s and o, neither of which is a rest.
-func (s segment) meets(o segment) bool {
+func (s segment) overlaps(o segment) bool {
 	switch {
 	case s.fixed() && o.fixed():
 		return s.text == o.text

@@ -71,7 +71,7 @@ func Location(ctx *fasthttp.RequestCtx, path string) string {
 	if known {
 		return prefix + path
 	}
-	return relative(string(targetPath(ctx.RequestURI())), path)
+	return relativeReference(string(targetPath(ctx.RequestURI())), path)
 }
 
 // publicPrefix returns what stands in front of the routes' paths where the client
@@ -94,7 +94,7 @@ func publicPrefix(ctx *fasthttp.RequestCtx) (prefix string, known bool) {
 			}
 			return string(said) + base, true
 		}
-		if n := s.prefixes.pass(time.Now()); n > 0 {
+		if n := s.prefixLog.add(time.Now()); n > 0 {
 			s.opts.Logger.Warn("X-Forwarded-Prefix ignored: not a path such as /gale", "value", string(lines[0][:min(len(lines[0]), maxPrefix)]), "proxy", c.peer, "count", n)
 		}
 	}
@@ -117,7 +117,7 @@ func forwarded(h *fasthttp.RequestHeader) bool {
 
 // relative returns the reference that leads from one path to another (RFC 3986
 // §5.2).
-func relative(from, to string) string {
+func relativeReference(from, to string) string {
 	shared := 0 // length of the folders that both are in
 	for i := 0; i < len(from) && i < len(to) && from[i] == to[i]; i++ {
 		if from[i] == '/' {

@@ -28,19 +28,19 @@ var ErrGrace = errors.New("grace time ran out")
 // requests under the request that is arriving, and ends ctx.Done for handlers
 // that are to finish.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	if !s.ran.CompareAndSwap(false, true) {
+	if !s.started.CompareAndSwap(false, true) {
 		return errors.New("run server: it has run already")
 	}
 	// Its goroutine ends with leaveListener, which is waited for below.
-	stop := context.AfterFunc(ctx, func() { s.leaveListener(ln) })
+	stop := context.AfterFunc(ctx, func() { s.startDrain(ln) })
 	defer stop()
 
-	if err := s.watch.open(); err != nil {
+	if err := s.watcher.open(); err != nil {
 		return fmt.Errorf("run server: %w", err)
 	}
-	defer s.watch.close()
+	defer s.watcher.close()
 	err := s.fast.Serve(&listener{Listener: ln, srv: s})
-	s.leaveListener(ln)
+	s.startDrain(ln)
 	if err != nil {
 		err = fmt.Errorf("accept connections: %w", err)
 	}
@@ -49,11 +49,11 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 
 // leaveListener begins the end: no new connections, and those that wait for a
 // request learn of it. It returns when that is done, whoever did it.
-func (s *Server) leaveListener(ln net.Listener) {
-	s.leave.Do(func() {
-		close(s.leaving)
+func (s *Server) startDrain(ln net.Listener) {
+	s.leaveOnce.Do(func() {
+		close(s.drainStarted)
 		_ = ln.Close() // that it is closed already would be no news
-		s.conns.nudge()
+		s.conns.interruptReads()
 	})
 }
 
@@ -66,7 +66,7 @@ func (s *Server) drain() error {
 		return nil
 	case <-timer.C:
 	}
-	if n := s.conns.cut(); n > 0 {
+	if n := s.conns.closeAll(); n > 0 {
 		return fmt.Errorf("drain server: %w: %d requests cut off", ErrGrace, n)
 	}
 	return nil

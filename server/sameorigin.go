@@ -28,7 +28,7 @@ func SameOrigin(h *fasthttp.RequestHeader, origin string, https bool) bool {
 	default:
 		return false // "null", and pages that no web server has served
 	}
-	if scheme == "http" && (https || saidScheme(h) == "https") {
+	if scheme == "http" && (https || forwardedScheme(h) == "https") {
 		return false
 	}
 	page, ok := authority(rest, scheme)
@@ -37,15 +37,15 @@ func SameOrigin(h *fasthttp.RequestHeader, origin string, https bool) bool {
 }
 
 // place is a host, in one spelling, and a port.
-type place struct{ host, port string }
+type hostPort struct{ host, port string }
 
 // authority reads host[:port] (RFC 3986 §3.2); the port of the scheme is the default.
-func authority(text, scheme string) (p place, ok bool) {
+func authority(text, scheme string) (p hostPort, ok bool) {
 	u, err := url.Parse(scheme + "://" + text)
 	if err != nil || u.Hostname() == "" || u.Host != text || u.User != nil {
-		return place{}, false
+		return hostPort{}, false
 	}
-	p = place{strings.ToLower(u.Hostname()), u.Port()}
+	p = hostPort{strings.ToLower(u.Hostname()), u.Port()}
 	if addr, err := netip.ParseAddr(p.host); err == nil {
 		p.host = addr.String()
 	}

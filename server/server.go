@@ -137,8 +137,8 @@ type Limit int
 
 // The limits.
 const (
-	OfServer Limit = iota // Options.MaxConns
-	OfClient              // Options.MaxConnsPerClient
+	LimitTotal     Limit = iota // Options.MaxConns
+	LimitPerClient              // Options.MaxConnsPerClient
 )
 
 // Server is an HTTP server. Make one with New, and Run it once.
@@ -150,22 +150,22 @@ type Server struct {
 	errors []ErrorStatus
 	conns  conns
 
-	idPrefix string        // of request ids, drawn at random
-	ids      atomic.Uint64 // made so far
-	served   atomic.Uint64 // requests counted for the access log
+	idPrefix     string        // of request ids, drawn at random
+	lastID       atomic.Uint64 // made so far
+	requestCount atomic.Uint64 // requests counted for the access log
 
-	refused  throttle // the log line of a connection over a limit
-	prefixes throttle // the log line of an X-Forwarded-Prefix that is not believed
+	refusedLog logLimiter // the log line of a connection over a limit
+	prefixLog  logLimiter // the log line of an X-Forwarded-Prefix that is not believed
 
-	busy, tooMany []byte // responses to connections over a limit
+	busyResponse, tooManyResponse []byte // responses to connections over a limit
 
-	lingers chan struct{} // a place for each refused connection that lingers
+	lingerSlots chan struct{} // a place for each refused connection that lingers
 
-	watch watch // for handlers that wait: see Gone
+	watcher connWatcher // for handlers that wait: see Gone
 
-	ran     atomic.Bool
-	leave   sync.Once
-	leaving chan struct{} // closed when Run's context has ended
+	started      atomic.Bool
+	leaveOnce    sync.Once
+	drainStarted chan struct{} // closed when Run's context has ended
 }
 
 // New makes a server of routes. Every bad route and bad option is reported, in
@@ -173,19 +173,19 @@ type Server struct {
 func New(o Options, routes []Route) (*Server, error) {
 	o.setDefaults()
 	s := &Server{
-		opts:     o,
-		idPrefix: strings.ToLower(rand.Text()[:12]),
-		lingers:  make(chan struct{}, maxRefusals),
-		leaving:  make(chan struct{}),
+		opts:         o,
+		idPrefix:     strings.ToLower(rand.Text()[:12]),
+		lingerSlots:  make(chan struct{}, maxRefusals),
+		drainStarted: make(chan struct{}),
 	}
 	s.errors = append(s.errors, o.Errors...)
 	s.errors = append(s.errors, ownErrors()...)
 	s.conns.open = make(map[*conn]struct{})
 	s.conns.clients = make(map[netip.Addr]int)
-	s.conns.most, s.conns.mostPerClient = o.MaxConns, o.MaxConnsPerClient
+	s.conns.max, s.conns.maxPerClient = o.MaxConns, o.MaxConnsPerClient
 
-	s.busy = refusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
-	s.tooMany = refusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
+	s.busyResponse = newRefusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
+	s.tooManyResponse = newRefusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
 
 	table, err := newRoutes(routes, o.MaxBody)
 	table.base = o.BasePath
@@ -258,7 +258,7 @@ func defaultTo[T ~int | ~int64](field *T, value T) {
 // draining reports whether the server is to end.
 func (s *Server) draining() bool {
 	select {
-	case <-s.leaving:
+	case <-s.drainStarted:
 		return true
 	default:
 		return false

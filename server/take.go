@@ -10,7 +10,7 @@ import (
 )
 
 // errForeign is what Take fails with outside a handler of this package.
-var errForeign = errors.New("this connection is not the server's own")
+var errNotServerConn = errors.New("this connection is not the server's own")
 
 // Taken is a connection whose HTTP is over: fasthttp holds neither a goroutine
 // nor a buffer for it any more. It still counts for the limits and the Meter
@@ -18,8 +18,8 @@ var errForeign = errors.New("this connection is not the server's own")
 type Taken struct {
 	net.Conn // outermost, so with TLS if there is any
 
-	c    *conn
-	rest []byte // what the client sent behind its request
+	c        *conn
+	buffered []byte // what the client sent behind its request
 }
 
 // Take hands the connection over to take when the handler has returned nil.
@@ -28,27 +28,27 @@ type Taken struct {
 func Take(ctx *fasthttp.RequestCtx, take func(*Taken)) error {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
-		return errForeign
+		return errNotServerConn
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(buffered net.Conn) {
-		c.kept = true // read by this goroutine alone, when fasthttp closes it
-		take(&Taken{Conn: c, c: c, rest: unread(c, buffered)})
+		c.detached = true // read by this goroutine alone, when fasthttp closes it
+		take(&Taken{Conn: c, c: c, buffered: readBuffered(c, buffered)})
 	})
 	return nil
 }
 
 // pieces are what unread reads into; in nearly all cases nothing is there.
-var pieces = sync.Pool{New: func() any { return new([512]byte) }}
+var readBuffers = sync.Pool{New: func() any { return new([512]byte) }}
 
 // unread returns what fasthttp has read ahead and parsed no more: a read beyond
 // its buffer fails at once, since the deadline is over.
-func unread(c *conn, buffered net.Conn) (rest []byte) {
+func readBuffered(c *conn, buffered net.Conn) (rest []byte) {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return nil
 	}
-	piece := pieces.Get().(*[512]byte)
-	defer pieces.Put(piece)
+	piece := readBuffers.Get().(*[512]byte)
+	defer readBuffers.Put(piece)
 	for {
 		n, err := buffered.Read(piece[:])
 		rest = append(rest, piece[:n]...)
@@ -67,7 +67,7 @@ func unread(c *conn, buffered net.Conn) (rest []byte) {
 // HTTP/1.0 client understands.
 func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 	if c, ok := ctx.Conn().(*conn); ok {
-		stamp(ctx, c)
+		addCommonFields(ctx, c)
 	}
 	h := &ctx.Response.Header
 	h.SetServer("gale")
@@ -84,10 +84,10 @@ func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 
 // Read returns what the client sent.
 func (t *Taken) Read(p []byte) (int, error) {
-	if len(t.rest) > 0 {
-		n := copy(p, t.rest)
-		if t.rest = t.rest[n:]; len(t.rest) == 0 {
-			t.rest = nil
+	if len(t.buffered) > 0 {
+		n := copy(p, t.buffered)
+		if t.buffered = t.buffered[n:]; len(t.buffered) == 0 {
+			t.buffered = nil
 		}
 		return n, nil
 	}
@@ -96,7 +96,7 @@ func (t *Taken) Read(p []byte) (int, error) {
 
 // Unread reports whether bytes from the client wait in the kernel that nobody has
 // read yet.
-func (t *Taken) Unread() bool { return t.c.unread() }
+func (t *Taken) Unread() bool { return t.c.hasUnread() }
 
 // Close ends the connection at once.
 func (t *Taken) Close() error { return t.c.end() }
@@ -109,7 +109,7 @@ func (t *Taken) Finish(within time.Duration) error {
 		return net.ErrClosed
 	}
 	t.c.linger, t.c.lingerFor = true, within
-	return t.c.shut()
+	return t.c.finishClose()
 }
 
 // Reset ends the connection and drops what the kernel still has to send.

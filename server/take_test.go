@@ -41,7 +41,7 @@ func TestTake(t *testing.T) {
 	if _, err := io.WriteString(owner, "2\r\nhi\r\n0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	a := c.answer()
+	a := c.response()
 	if a.status != 200 || a.body != "hi" || a.header.Get("X-Request-Id") == "" || a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("Server") != "gale" {
 		t.Errorf("%+v", a)
 	}

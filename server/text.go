@@ -49,13 +49,13 @@ func checkTarget(target []byte) error {
 		return nil // nearly always
 	}
 	if path, err := url.PathUnescape(string(targetPath(target))); err == nil && !utf8.ValidString(path) {
-		return badHead("the path is " + utf8text.ErrInvalid.Error())
+		return badRequest("the path is " + utf8text.ErrInvalid.Error())
 	}
 	_, query, _ := bytes.Cut(target, []byte("?"))
 	var args fasthttp.Args
 	args.ParseBytes(query)
 	if err := checkArgs(&args, "query parameter"); err != nil {
-		return badHead(err.Error())
+		return badRequest(err.Error())
 	}
 	return nil
 }

@@ -146,11 +146,11 @@ func TestRouting(t *testing.T) {
 			c := dial(t, s)
 			c.send(row.method + " " + row.target + " HTTP/1.1\r\nHost: test\r\n\r\n" + get("/"))
 			c.endSending()
-			var got answer
+			var got response
 			if row.method == "HEAD" {
-				got = c.headAnswer()
+				got = c.headResponse()
 			} else {
-				got = c.answer()
+				got = c.response()
 			}
 			if got.status != row.status || row.body != "" && got.body != row.body || got.header.Get("Allow") != row.allow {
 				t.Errorf("got %+v", got)
@@ -158,7 +158,7 @@ func TestRouting(t *testing.T) {
 			if got.header.Get("Location") != "" || got.header.Get("Server") != "gale" {
 				t.Errorf("header %v", got.header)
 			}
-			if second := c.answer(); second.body != "hello" {
+			if second := c.response(); second.body != "hello" {
 				t.Errorf("second answer %+v", second)
 			}
 		})

@@ -60,7 +60,7 @@ type Options struct {
 // Counters count requests by what became of them. The zero value is ready.
 type Counters struct {
 	Granted, Refused atomic.Uint64
-	Unanswered       atomic.Uint64 // Redis was away
+	Errors           atomic.Uint64 // Redis was away
 }
 
 // Limiter grants requests. It is safe for concurrent use.
@@ -105,7 +105,7 @@ func (l *Limiter) Take(ctx context.Context, key string) (Decision, error) {
 		err = errors.New("unexpected answer")
 	}
 	if err != nil {
-		l.counters.Unanswered.Add(1)
+		l.counters.Errors.Add(1)
 		return Decision{}, fmt.Errorf("ask for a request of %s: %w", l.name, err)
 	}
 	if got[0] == 1 {

@@ -34,7 +34,7 @@ func TestTake(t *testing.T) {
 				t.Errorf("request %d: reset after %v", i, reset)
 			}
 		}
-		if counted.Granted.Load() != 3 || counted.Refused.Load() != 2 || counted.Unanswered.Load() != 0 {
+		if counted.Granted.Load() != 3 || counted.Refused.Load() != 2 || counted.Errors.Load() != 0 {
 			t.Errorf("counted %+v", &counted)
 		}
 		if d, err := l.Take(t.Context(), "you"); err != nil || !d.Granted {
@@ -109,7 +109,7 @@ func TestAway(t *testing.T) {
 	if d, err := l.Take(t.Context(), "me"); err == nil {
 		t.Errorf("no error, but %+v", d)
 	}
-	if counted.Granted.Load() != 1 || counted.Refused.Load() != 0 || counted.Unanswered.Load() != 1 {
+	if counted.Granted.Load() != 1 || counted.Refused.Load() != 0 || counted.Errors.Load() != 1 {
 		t.Errorf("counted %+v", &counted)
 	}
 }

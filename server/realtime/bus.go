@@ -43,14 +43,14 @@ const (
 	busChannel = "gale:bus"
 	// silence is how long Redis may say nothing before it is asked whether it is
 	// there, and again before the connection is given up.
-	silence = 3 * time.Second
+	pingAfter = 3 * time.Second
 	// retryBus is how long to wait before the next attempt to subscribe, at first,
 	// and retryBusMax at most.
 	retryBus    = 200 * time.Millisecond
 	retryBusMax = time.Second
 	// startTime is how long Redis may be away at first before it is worth a
 	// line: where processes start together, the store may be the last.
-	startTime = 5 * time.Second
+	quietStart = 5 * time.Second
 	// tailTimeout bounds the look at what a channel has kept.
 	tailTimeout = 2 * time.Second
 )
@@ -154,18 +154,18 @@ func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep 
 func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
-	answer, err := tailScript.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
-	if err == nil && len(answer) != 2 {
-		err = fmt.Errorf("%d values", len(answer))
+	reply, err := tailScript.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
+	if err == nil && len(reply) != 2 {
+		err = fmt.Errorf("%d values", len(reply))
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("read channel: %w: %w", ErrAway, err)
 	}
-	number, _ := answer[0].(string)
+	number, _ := reply[0].(string)
 	if seq, err = strconv.ParseUint(number, 10, 64); err != nil {
 		return 0, nil, fmt.Errorf("read channel: %w: %w", ErrAway, err)
 	}
-	list, _ := answer[1].([]any)
+	list, _ := reply[1].([]any)
 	for _, v := range list {
 		text, _ := v.(string)
 		kept = append(kept, text)
@@ -182,7 +182,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		subscribed, err := b.receive(ctx, lost)
 		switch {
 		case ctx.Err() != nil:
-		case !subscribed && !lost && time.Since(began) < startTime:
+		case !subscribed && !lost && time.Since(began) < quietStart:
 			b.opts.Logger.Debug("channels: not subscribed yet", "error", err)
 		default:
 			if subscribed || !lost { // else it is lost still
@@ -211,11 +211,11 @@ func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error
 		stop()
 		_ = ps.Close()
 	}()
-	asked := false
+	pinged := false
 	for {
-		got, err := ps.ReceiveTimeout(ctx, silence)
-		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked {
-			asked = true
+		got, err := ps.ReceiveTimeout(ctx, pingAfter)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !pinged {
+			pinged = true
 			if err := ps.Ping(ctx); err != nil {
 				return subscribed, err
 			}
@@ -224,22 +224,22 @@ func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error
 		if err != nil {
 			return subscribed, err
 		}
-		asked = false
+		pinged = false
 		switch m := got.(type) {
 		case *redis.Subscription:
 			subscribed = true
-			b.catchUpAll(ctx)
+			b.catchUpTopics(ctx)
 			if again {
 				b.troubles.Over(subscriptionLost, "", "channels: subscribed again")
 			}
 		case *redis.Message:
-			b.ingest(ctx, m.Payload)
+			b.handlePayload(ctx, m.Payload)
 		}
 	}
 }
 
 // ingest takes a message as publish.lua sends it.
-func (b *Bus) ingest(ctx context.Context, payload string) {
+func (b *Bus) handlePayload(ctx context.Context, payload string) {
 	number, rest, _ := strings.Cut(payload, " ")
 	channel, data, ok := strings.Cut(rest, " ")
 	seq, err := strconv.ParseUint(number, 10, 64)
@@ -253,13 +253,13 @@ func (b *Bus) ingest(ctx context.Context, payload string) {
 	if t == nil {
 		return // nobody here listens
 	}
-	if !t.take(seq, data) {
+	if !t.receive(seq, data) {
 		t.catchUp(ctx) // one before it is missing
 	}
 }
 
 // catchUpAll fetches what was missed while there was no subscription.
-func (b *Bus) catchUpAll(ctx context.Context) {
+func (b *Bus) catchUpTopics(ctx context.Context) {
 	b.mu.Lock()
 	all := make([]*topic, 0, len(b.topics))
 	for _, t := range b.topics {

@@ -51,7 +51,7 @@ var plain = &realtime.Form{Encode: func(e realtime.Event) []byte {
 func subscriberOf(b *realtime.Bus, start realtime.Start) func() realtime.Handler {
 	return func() realtime.Handler {
 		return &events{open: func(c *realtime.Conn) {
-			tell := func(p realtime.Place) []byte { return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap) }
+			tell := func(p realtime.Position) []byte { return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap) }
 			if err := c.Subscribe(context.Background(), b, start, plain, tell); err != nil {
 				c.Close(1013, err.Error())
 			}
@@ -235,7 +235,7 @@ func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Ha
 	return func() realtime.Handler {
 		return &events{
 			open: func(c *realtime.Conn) {
-				tell := func(realtime.Place) []byte { return []byte("begin") }
+				tell := func(realtime.Position) []byte { return []byte("begin") }
 				if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
 					t.Error(err)
 				}

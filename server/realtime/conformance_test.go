@@ -153,8 +153,8 @@ func (tc conformance) run(t *testing.T, s *site, chopped bool) {
 	}
 	for _, want := range tc.want {
 		first, payload, err := c.next()
-		if answer := got(first, payload); err != nil || answer != want {
-			t.Fatalf("got %.80q, %v; want %.80q", answer, err, want)
+		if response := got(first, payload); err != nil || response != want {
+			t.Fatalf("got %.80q, %v; want %.80q", response, err, want)
 		}
 	}
 	if tc.closes == 0 { // it lives: a ping is answered

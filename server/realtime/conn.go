@@ -51,24 +51,24 @@ type Conn struct {
 	outbox
 	handler Handler
 	client  netip.Addr
-	net     *paced
+	net     *deadlineConn
 	ws      *websocket.Conn
 
-	verdict struct { // why the connection ends, as far as this side decides
+	closeReason struct { // why the connection ends, as far as this side decides
 		sync.Mutex
 		code   int
 		reason string
 	}
-	stops   []context.CancelFunc // of what Go has started; under outbox.mu
-	pending sync.WaitGroup       // what Go has started
-	rate    rate
-	busy    atomic.Bool // a message is being handled: nothing is read
+	cancels    []context.CancelFunc // of what Go has started; under outbox.mu
+	background sync.WaitGroup       // what Go has started
+	rate       rate
+	handling   atomic.Bool // a message is being handled: nothing is read
 }
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
-	c := &Conn{handler: handler, client: client, net: &paced{Taken: t, timeout: h.opts.SendTimeout}}
+	c := &Conn{handler: handler, client: client, net: &deadlineConn{Taken: t, timeout: h.opts.SendTimeout}}
 	c.outbox = outbox{hub: h, wire: c, kind: WebSocket, writing: true} // held back until the handshake is done
-	c.net.heard.now()
+	c.net.lastRead.set()
 	return c
 }
 
@@ -83,21 +83,21 @@ func (c *Conn) Send(ctx context.Context, m Message) error { return c.send(ctx, m
 // §7.4 and a reason, cut to 123 bytes. A client that does not answer is cut off
 // after five seconds.
 func (c *Conn) Close(code int, reason string) {
-	c.decide(code, reason)
+	c.setCloseReason(code, reason)
 	frame := upgrade.CloseFrame(code, reason)
-	_ = c.put(item{kind: websocket.CloseMessage, data: frame, last: true}) // if it is closed already, that is that
+	_ = c.enqueue(item{kind: websocket.CloseMessage, data: frame, final: true}) // if it is closed already, that is that
 }
 
 // Go runs work beside the connection; its context ends with the connection.
 func (c *Conn) Go(work func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
-	c.stops = append(c.stops, cancel)
+	c.cancels = append(c.cancels, cancel)
 	if c.ended {
 		cancel()
 	}
 	c.mu.Unlock()
-	c.pending.Go(func() { // ends with work, whose context ends with the connection
+	c.background.Go(func() { // ends with work, whose context ends with the connection
 		if err := pool.Protect(func() error { work(ctx); return nil }); err != nil {
 			c.failHandler(err)
 		}
@@ -108,61 +108,63 @@ func (c *Conn) Go(work func(ctx context.Context)) {
 // tenth of it, so that those who came together are not served together. To a
 // client that has no room it is not sent.
 func (c *Conn) Every(interval time.Duration, m Message) {
-	c.after(jitter(interval), func() { c.repeat(interval, m) })
+	c.schedule(jitter(interval), func() { c.repeat(interval, m) })
 }
 
 func (c *Conn) repeat(interval time.Duration, m Message) {
-	_ = c.put(m.item())
-	c.after(interval, func() { c.repeat(interval, m) })
+	_ = c.enqueue(m.item())
+	c.schedule(interval, func() { c.repeat(interval, m) })
 }
 
 // decide notes why the connection ends; the first reason counts.
-func (c *Conn) decide(code int, reason string) {
-	c.verdict.Lock()
-	defer c.verdict.Unlock()
-	if c.verdict.code == 0 {
-		c.verdict.code, c.verdict.reason = code, reason
+func (c *Conn) setCloseReason(code int, reason string) {
+	c.closeReason.Lock()
+	defer c.closeReason.Unlock()
+	if c.closeReason.code == 0 {
+		c.closeReason.code, c.closeReason.reason = code, reason
 	}
 }
 
-func (c *Conn) leave() { c.Close(websocket.CloseServiceRestart, "the server restarts, come back") }
+func (c *Conn) closeGracefully() {
+	c.Close(websocket.CloseServiceRestart, "the server restarts, come back")
+}
 
 // cut ends the connection without another word.
-func (c *Conn) cut() {
-	c.decide(websocket.CloseAbnormalClosure, "the client did not answer")
+func (c *Conn) abort() {
+	c.setCloseReason(websocket.CloseAbnormalClosure, "the client did not answer")
 	_ = c.net.Reset() // the goroutine that reads takes it from there
 }
 
 // begin is the beginning of the connection; live is the rest.
-func (c *Conn) begin(ws *websocket.Conn) {
+func (c *Conn) afterHandshake(ws *websocket.Conn) {
 	c.ws = ws
 	ws.SetReadLimit(c.hub.opts.MaxMessage)
 	ws.SetCloseHandler(func(int, string) error { return nil }) // answered in finish
 	ws.SetPingHandler(func(data string) error {
-		_ = c.put(item{kind: websocket.PongMessage, data: []byte(data)}) // who reads no pongs gets no more of them
+		_ = c.enqueue(item{kind: websocket.PongMessage, data: []byte(data)}) // who reads no pongs gets no more of them
 		return nil
 	})
-	c.release() // of what was sent already: the process may be leaving
-	c.watchLife()
+	c.unblock() // of what was sent already: the process may be leaving
+	c.schedulePing()
 	err := pool.Protect(func() error { c.handler.Open(c); return nil })
 	if err != nil {
 		c.failHandler(err)
 	}
 }
 
-func (c *Conn) live() { c.over(c.read()) }
+func (c *Conn) readLoop() { c.shutdown(c.read()) }
 
 // over ends the connection as the end of reading demands.
-func (c *Conn) over(err error) {
-	code, reason, end := c.finish(err)
+func (c *Conn) shutdown(err error) {
+	code, reason, end := c.completeClose(err)
 	c.end()
 	c.mu.Lock()
-	stops := c.stops
+	stops := c.cancels
 	c.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
-	c.pending.Wait()
+	c.background.Wait()
 	if err := pool.Protect(func() error { c.handler.Closed(c, code, reason); return nil }); err != nil {
 		c.logPanic(err)
 	}
@@ -188,17 +190,17 @@ func (c *Conn) logPanic(err error) {
 // has not read the ping yet, since what is sent has its own deadline, or it is not
 // listened to, because its last message is being handled or because this process
 // itself stood still and has not come to read.
-func (c *Conn) watchLife() {
-	c.after(jitter(c.hub.opts.PingInterval), func() {
-		asked := time.Now()
-		_ = c.put(item{kind: websocket.PingMessage})
-		c.after(c.hub.opts.PongTimeout, func() {
-			if !c.net.heard.since(asked) && !c.net.Unread() && c.queued() == 0 && !c.busy.Load() {
-				c.decide(websocket.CloseAbnormalClosure, "no sign of life")
+func (c *Conn) schedulePing() {
+	c.schedule(jitter(c.hub.opts.PingInterval), func() {
+		pingedAt := time.Now()
+		_ = c.enqueue(item{kind: websocket.PingMessage})
+		c.schedule(c.hub.opts.PongTimeout, func() {
+			if !c.net.lastRead.after(pingedAt) && !c.net.Unread() && c.queuedBytes() == 0 && !c.handling.Load() {
+				c.setCloseReason(websocket.CloseAbnormalClosure, "no sign of life")
 				_ = c.net.Reset()
 				return
 			}
-			c.watchLife()
+			c.schedulePing()
 		})
 	})
 }
@@ -211,17 +213,17 @@ func (c *Conn) write(it item) error {
 	case it.kind == websocket.TextMessage, it.kind == websocket.BinaryMessage:
 		return c.ws.WriteMessage(it.kind, it.data)
 	}
-	if it.last {
-		defer c.after(closeTimeout, c.cut)
+	if it.final {
+		defer c.schedule(closeTimeout, c.abort)
 	}
 	return c.ws.WriteControl(it.kind, it.data, time.Time{})
 }
 
 // failed implements wire.
-func (c *Conn) failed(err error) {
+func (c *Conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.decide(websocket.CloseTryAgainLater, "too slow")
-		c.slow(c.client)
+		c.setCloseReason(websocket.CloseTryAgainLater, "too slow")
+		c.reportSlowConsumer(c.client)
 	}
 	if !errors.Is(err, websocket.ErrCloseSent) { // then its answer is waited for
 		_ = c.net.Reset()

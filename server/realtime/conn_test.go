@@ -42,13 +42,13 @@ func TestHandshakeRefused(t *testing.T) {
 		}
 		_ = nc.SetDeadline(time.Now().Add(patience))
 		_, _ = io.WriteString(nc, c.head+"Connection: close, Upgrade\r\n\r\n")
-		answer, err := io.ReadAll(nc)
+		response, err := io.ReadAll(nc)
 		nc.Close()
-		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+strconv.Itoa(c.status)) {
-			t.Errorf("%s: %v\n%s", name, err, answer)
+		if err != nil || !strings.HasPrefix(string(response), "HTTP/1.1 "+strconv.Itoa(c.status)) {
+			t.Errorf("%s: %v\n%s", name, err, response)
 		}
-		if c.status == 426 && !strings.Contains(string(answer), "Sec-WebSocket-Version: 13\r\n") && !strings.Contains(string(answer), "Sec-Websocket-Version: 13\r\n") {
-			t.Errorf("%s: no version\n%s", name, answer)
+		if c.status == 426 && !strings.Contains(string(response), "Sec-WebSocket-Version: 13\r\n") && !strings.Contains(string(response), "Sec-Websocket-Version: 13\r\n") {
+			t.Errorf("%s: no version\n%s", name, response)
 		}
 	}
 	if n := s.hub.Len(); n != 0 {
@@ -153,7 +153,7 @@ func TestClosed(t *testing.T) {
 
 // A client that does not answer a close is cut off after five seconds, and the
 // handler hears of what was decided.
-func TestCloseWithoutAnswer(t *testing.T) {
+func TestCloseWithoutResponse(t *testing.T) {
 	t.Parallel()
 	codes := make(chan int, 1)
 	s := open(t, realtime.Options{}, func() realtime.Handler {

@@ -53,7 +53,7 @@ func TestDrain(t *testing.T) {
 }
 
 // A client that does not answer is cut off at the end of the grace time.
-func TestDrainCutsOff(t *testing.T) {
+func TestDrainAborts(t *testing.T) {
 	t.Parallel()
 	log := new(testutil.LogBuffer)
 	codes := make(chan int, 1)

@@ -46,7 +46,7 @@ func TestSlowSubscriberMemory(t *testing.T) {
 
 // When many have come, what their handshakes left behind is given back. No other
 // test runs beside this one.
-func TestRushIsTrimmed(t *testing.T) {
+func TestMemoryAfterBurst(t *testing.T) {
 	s := open(t, realtime.Options{}, echoes)
 	forced := func() uint32 {
 		var m runtime.MemStats

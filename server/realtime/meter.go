@@ -38,48 +38,48 @@ type Meter interface {
 // BusMeter is told what becomes of channels, as a Meter is of connections.
 type BusMeter interface {
 	// ChannelGap is called when messages of a channel are lost to somebody here.
-	ChannelGap(to Loser)
+	ChannelGap(to GapScope)
 	// SubscriptionLost is called once each time that Redis went away, or the
 	// connection to it, however long it stays away.
 	SubscriptionLost()
 }
 
 // Loser is whom messages of a channel are lost to.
-type Loser int
+type GapScope int
 
 // The losers.
 const (
 	// Process: this process missed them, and they are not kept any more: lost to
 	// all of its subscribers.
-	Process Loser = iota
+	GapProcess GapScope = iota
 	// Client: one subscriber was further behind than its channel keeps, when it
 	// came back or while it was connected.
-	Client
-	losers // how many there are
+	GapClient
+	gapScopes // how many there are
 )
 
 // String names a loser as figures do.
-func (l Loser) String() string { return [...]string{"process", "client"}[l] }
+func (l GapScope) String() string { return [...]string{"process", "client"}[l] }
 
 // Losers returns all of them.
-func Losers() []Loser { return []Loser{Process, Client} }
+func GapScopes() []GapScope { return []GapScope{GapProcess, GapClient} }
 
 type noMeter struct{}
 
-func (noMeter) Opened(Kind)       {}
-func (noMeter) Closed(Kind)       {}
-func (noMeter) Received()         {}
-func (noMeter) Sent(Kind)         {}
-func (noMeter) TooSlow(Kind)      {}
-func (noMeter) ChannelGap(Loser)  {}
-func (noMeter) SubscriptionLost() {}
+func (noMeter) Opened(Kind)         {}
+func (noMeter) Closed(Kind)         {}
+func (noMeter) Received()           {}
+func (noMeter) Sent(Kind)           {}
+func (noMeter) TooSlow(Kind)        {}
+func (noMeter) ChannelGap(GapScope) {}
+func (noMeter) SubscriptionLost()   {}
 
 // Counters is a Meter and a BusMeter that adds up. The zero value is ready.
 type Counters struct {
 	open             [kinds]atomic.Int64
 	sent, tooSlow    [kinds]atomic.Uint64
 	received         atomic.Uint64
-	gaps             [losers]atomic.Uint64
+	gaps             [gapScopes]atomic.Uint64
 	subscriptionLost atomic.Uint64
 }
 
@@ -88,7 +88,7 @@ type Stats struct {
 	Open              [kinds]int64  // connections that are open now
 	Sent, TooSlow     [kinds]uint64 // messages written; clients closed
 	Received          uint64        // messages
-	Gaps              [losers]uint64
+	Gaps              [gapScopes]uint64
 	SubscriptionsLost uint64
 }
 
@@ -108,7 +108,7 @@ func (c *Counters) Sent(k Kind) { c.sent[k].Add(1) }
 func (c *Counters) TooSlow(k Kind) { c.tooSlow[k].Add(1) }
 
 // ChannelGap counts a gap.
-func (c *Counters) ChannelGap(to Loser) { c.gaps[to].Add(1) }
+func (c *Counters) ChannelGap(to GapScope) { c.gaps[to].Add(1) }
 
 // SubscriptionLost counts a loss.
 func (c *Counters) SubscriptionLost() { c.subscriptionLost.Add(1) }
@@ -118,7 +118,7 @@ func (c *Counters) Stats() (s Stats) {
 	for k := range kinds {
 		s.Open[k], s.Sent[k], s.TooSlow[k] = c.open[k].Load(), c.sent[k].Load(), c.tooSlow[k].Load()
 	}
-	for l := range losers {
+	for l := range gapScopes {
 		s.Gaps[l] = c.gaps[l].Load()
 	}
 	s.Received, s.SubscriptionsLost = c.received.Load(), c.subscriptionLost.Load()

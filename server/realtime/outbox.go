@@ -23,12 +23,12 @@ type item struct {
 	data     []byte
 	prepared *websocket.PreparedMessage // instead of data: encoded once, for many
 	size     int                        // as it is counted
-	last     bool                       // nothing comes after it
+	final    bool                       // nothing comes after it
 }
 
 // message reports whether an item tells the client more than that the server is
 // there, or goes.
-func (it item) message() bool {
+func (it item) isMessage() bool {
 	return it.kind == websocket.TextMessage || it.kind == websocket.BinaryMessage || it.kind == 0 && len(it.data) > 0
 }
 
@@ -36,7 +36,7 @@ func (it item) message() bool {
 type wire interface {
 	write(item) error
 	// failed is told, once, why nothing more can be written.
-	failed(error)
+	writeFailed(error)
 }
 
 // outbox is what waits to be written to one client, in order; what its
@@ -47,36 +47,36 @@ type outbox struct {
 	wire wire
 	kind Kind
 
-	mu      sync.Mutex
-	queue   []item
-	bytes   int           // of queue and the item that is being written
-	sub     *subscription // or nil
-	writing bool          // the goroutine is there
-	sealed  bool          // the last item has been put
-	ended   bool
-	alarms  []*alarm      // to come
-	room    chan struct{} // made by who waits, closed when there is room
+	mu         sync.Mutex
+	queue      []item
+	bytes      int           // of queue and the item that is being written
+	sub        *subscription // or nil
+	writing    bool          // the goroutine is there
+	closing    bool          // the last item has been put
+	ended      bool
+	timers     []*timer      // to come
+	spaceFreed chan struct{} // made by who waits, closed when there is room
 
-	took, wrote uint64        // items that were put; of them written
-	answered    chan struct{} // made by flush, closed when wrote is answers
-	answers     uint64
+	enqueued, dequeued uint64        // items that were put; of them written
+	flushed            chan struct{} // made by flush, closed when wrote is answers
+	flushTarget        uint64
 }
 
 // put queues an item; errFull if there is no room for it. An item larger than
 // the queue may have it for itself.
-func (o *outbox) put(it item) error {
+func (o *outbox) enqueue(it item) error {
 	it.size = len(it.data) + itemCost
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.ended || o.sealed:
+	case o.ended || o.closing:
 		return ErrClosed
-	case o.bytes > 0 && o.bytes+it.size > o.hub.opts.Queue && !it.last:
+	case o.bytes > 0 && o.bytes+it.size > o.hub.opts.Queue && !it.final:
 		return errFull
 	}
-	o.sealed = it.last
+	o.closing = it.final
 	o.bytes += it.size
-	o.took++
+	o.enqueued++
 	o.queue = append(o.queue, it)
 	o.start()
 	return nil
@@ -85,12 +85,12 @@ func (o *outbox) put(it item) error {
 // send queues an item when there is room for it.
 func (o *outbox) send(ctx context.Context, it item) error {
 	for {
-		err := o.put(it)
+		err := o.enqueue(it)
 		if !errors.Is(err, errFull) {
 			return err
 		}
 		select {
-		case <-o.vacancy():
+		case <-o.spaceAvailable():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -99,7 +99,7 @@ func (o *outbox) send(ctx context.Context, it item) error {
 
 // vacancy returns a channel that is closed when half of the queue is free, or
 // the connection has ended.
-func (o *outbox) vacancy() <-chan struct{} {
+func (o *outbox) spaceAvailable() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended || o.bytes <= o.hub.opts.Queue/2 {
@@ -107,10 +107,10 @@ func (o *outbox) vacancy() <-chan struct{} {
 		close(free)
 		return free
 	}
-	if o.room == nil {
-		o.room = make(chan struct{})
+	if o.spaceFreed == nil {
+		o.spaceFreed = make(chan struct{})
 	}
-	return o.room
+	return o.spaceFreed
 }
 
 // wake looks whether the subscription has something.
@@ -126,11 +126,11 @@ func (o *outbox) start() {
 		return
 	}
 	o.writing = true
-	o.hub.work.Go(o.run) // ends when nothing is to be written, or nothing can be
+	o.hub.goroutines.Go(o.run) // ends when nothing is to be written, or nothing can be
 }
 
 // release lets an outbox write that was made with writing set.
-func (o *outbox) release() {
+func (o *outbox) unblock() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = false
@@ -146,10 +146,10 @@ func (o *outbox) run() {
 		err := o.wire.write(it)
 		if err != nil {
 			o.end()
-			o.wire.failed(err)
+			o.wire.writeFailed(err)
 			return
 		}
-		o.written(it)
+		o.markWritten(it)
 	}
 }
 
@@ -166,9 +166,9 @@ func (o *outbox) next() (it item, ok bool) {
 			o.queue = nil // an idle connection holds no memory for it
 		}
 		return it, true
-	case o.sub != nil && !o.sealed:
+	case o.sub != nil && !o.closing:
 		if it, ok = o.sub.next(); ok {
-			o.sealed = it.last
+			o.closing = it.final
 			return it, true
 		}
 	}
@@ -176,23 +176,23 @@ func (o *outbox) next() (it item, ok bool) {
 	return item{}, false
 }
 
-func (o *outbox) written(it item) {
-	if it.message() {
+func (o *outbox) markWritten(it item) {
+	if it.isMessage() {
 		o.hub.opts.Meter.Sent(o.kind)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if it.size > 0 { // it was put, and is not the subscription's
 		o.bytes -= it.size
-		o.wrote++
+		o.dequeued++
 	}
-	if o.answered != nil && o.wrote >= o.answers {
-		close(o.answered)
-		o.answered = nil
+	if o.flushed != nil && o.dequeued >= o.flushTarget {
+		close(o.flushed)
+		o.flushed = nil
 	}
-	if o.room != nil && o.bytes <= o.hub.opts.Queue/2 {
-		close(o.room)
-		o.room = nil
+	if o.spaceFreed != nil && o.bytes <= o.hub.opts.Queue/2 {
+		close(o.spaceFreed)
+		o.spaceFreed = nil
 	}
 }
 
@@ -200,38 +200,38 @@ func (o *outbox) written(it item) {
 // has ended. Only one may wait at a time.
 func (o *outbox) flush() {
 	o.mu.Lock()
-	if o.ended || o.wrote == o.took {
+	if o.ended || o.dequeued == o.enqueued {
 		o.mu.Unlock()
 		return
 	}
 	done := make(chan struct{})
-	o.answers, o.answered = o.took, done
+	o.flushTarget, o.flushed = o.enqueued, done
 	o.mu.Unlock()
 	<-done
 }
 
 // queued returns how many bytes wait.
-func (o *outbox) queued() int {
+func (o *outbox) queuedBytes() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.bytes
 }
 
 // what implements member.
-func (o *outbox) what() Kind { return o.kind }
+func (o *outbox) connKind() Kind { return o.kind }
 
 // end drops what waits and lets nothing in any more.
 func (o *outbox) end() {
 	o.mu.Lock()
 	o.ended, o.queue = true, nil
-	for _, waits := range []*chan struct{}{&o.room, &o.answered} {
-		if *waits != nil {
-			close(*waits)
-			*waits = nil
+	for _, signal := range []*chan struct{}{&o.spaceFreed, &o.flushed} {
+		if *signal != nil {
+			close(*signal)
+			*signal = nil
 		}
 	}
-	sub, alarms := o.sub, o.alarms
-	o.sub, o.alarms = nil, nil
+	sub, alarms := o.sub, o.timers
+	o.sub, o.timers = nil, nil
 	o.mu.Unlock()
 	for _, a := range alarms {
 		o.hub.wheel.stop(a)
@@ -243,35 +243,35 @@ func (o *outbox) end() {
 
 // after calls call in d, unless the connection has ended by then; it must not
 // block.
-func (o *outbox) after(d time.Duration, call func()) {
+func (o *outbox) schedule(d time.Duration, call func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
 		return
 	}
-	a := new(alarm)
+	a := new(timer)
 	a.call = func() {
-		if o.disarm(a) {
+		if o.removeTimer(a) {
 			call()
 		}
 	}
-	o.alarms = append(o.alarms, a)
+	o.timers = append(o.timers, a)
 	o.hub.wheel.start(a, d)
 }
 
 // disarm takes an alarm off the list, and reports whether it was there.
-func (o *outbox) disarm(a *alarm) bool {
+func (o *outbox) removeTimer(a *timer) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := slices.Index(o.alarms, a)
+	i := slices.Index(o.timers, a)
 	if i >= 0 {
-		o.alarms = slices.Delete(o.alarms, i, i+1)
+		o.timers = slices.Delete(o.timers, i, i+1)
 	}
 	return i >= 0
 }
 
 // slow counts and logs that a client was closed because it made no room.
-func (o *outbox) slow(client netip.Addr) {
+func (o *outbox) reportSlowConsumer(client netip.Addr) {
 	o.hub.opts.Meter.TooSlow(o.kind)
 	o.hub.opts.Logger.Warn("client too slow, connection closed", "client", client, "paused_for", o.hub.opts.SendTimeout)
 }
@@ -280,7 +280,7 @@ func (o *outbox) slow(client netip.Addr) {
 func (o *outbox) attach(sub *subscription) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended || o.sealed || o.sub != nil {
+	if o.ended || o.closing || o.sub != nil {
 		return ErrClosed
 	}
 	o.sub = sub

@@ -36,7 +36,7 @@ func (c *Conn) read() error {
 			return errUTF8
 		}
 		c.hub.opts.Meter.Received()
-		c.busy.Store(true)
+		c.handling.Store(true)
 		if wait := c.rate.take(time.Now(), c.hub.opts.MessageRate); wait > 0 {
 			<-time.After(wait) // less than a second
 		}
@@ -47,24 +47,24 @@ func (c *Conn) read() error {
 		// Before the next is looked at: the library answers a bad frame by itself,
 		// past the queue, and a client that takes no answers need not be heard.
 		c.flush()
-		c.busy.Store(false)
+		c.handling.Store(false)
 	}
 }
 
 // finish says goodbye as the end of reading demands. It returns what the handler
 // hears of it, and how the connection is to be ended then.
-func (c *Conn) finish(err error) (code int, reason string, end func() error) {
+func (c *Conn) completeClose(err error) (code int, reason string, end func() error) {
 	closed, byClient := errors.AsType[*websocket.CloseError](err)
 	byClient = byClient && closed.Code != websocket.CloseAbnormalClosure // what the library makes of io.EOF
-	c.verdict.Lock()
-	code, reason = c.verdict.code, c.verdict.reason
-	c.verdict.Unlock()
+	c.closeReason.Lock()
+	code, reason = c.closeReason.code, c.closeReason.reason
+	c.closeReason.Unlock()
 	faultCode, fault, faulty := upgrade.Fault(err)
-	answered := code != 0 // a close frame is on its way, or nothing can be sent
+	decided := code != 0 // a close frame is on its way, or nothing can be sent
 	switch {
-	case byClient && !answered:
+	case byClient && !decided:
 		code, reason = closed.Code, closed.Text
-	case answered:
+	case decided:
 	case errors.Is(err, errUTF8):
 		code, reason = websocket.CloseInvalidFramePayloadData, err.Error()
 	case errors.Is(err, errTooLong), errors.Is(err, websocket.ErrReadLimit):
@@ -75,7 +75,7 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 		code, reason = websocket.CloseAbnormalClosure, err.Error()
 	}
 	c.end() // what the client has not read by now it will not read any more
-	if !answered && code != websocket.CloseAbnormalClosure {
+	if !decided && code != websocket.CloseAbnormalClosure {
 		echo := code
 		if byClient && code == websocket.CloseNoStatusReceived {
 			echo = 0
@@ -87,7 +87,7 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 		// The library has sent one already for what it found wrong itself.
 		_ = c.ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(time.Second))
 	}
-	if code == websocket.CloseAbnormalClosure || byClient && answered {
+	if code == websocket.CloseAbnormalClosure || byClient && decided {
 		return code, reason, c.net.Close
 	}
 	return code, reason, func() error { return c.net.Finish(closeTimeout) }

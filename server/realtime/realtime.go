@@ -107,18 +107,18 @@ type Hub struct {
 	opts  Options
 	wheel *wheel
 
-	mu      sync.Mutex
-	open    map[member]struct{}
-	opened  int // since trim last looked
-	leaving bool
-	work    sync.WaitGroup // goroutines of connections; each is there while its connection is
+	mu         sync.Mutex
+	open       map[member]struct{}
+	newConns   int // since trim last looked
+	draining   bool
+	goroutines sync.WaitGroup // goroutines of connections; each is there while its connection is
 }
 
 // member is a connection of either kind.
 type member interface {
-	leave()     // asks the client to go
-	cut()       // ends the connection now
-	what() Kind // as it is counted
+	closeGracefully() // asks the client to go
+	abort()           // ends the connection now
+	connKind() Kind   // as it is counted
 }
 
 // New makes a Hub that has no connections yet.
@@ -131,13 +131,13 @@ func New(o Options) *Hub {
 func (h *Hub) add(m member) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.leaving {
+	if h.draining {
 		return upgrade.ErrLeaving
 	}
 	h.open[m] = struct{}{}
-	h.opened++
-	h.opts.Meter.Opened(m.what())
-	h.work.Add(1) // given back by remove
+	h.newConns++
+	h.opts.Meter.Opened(m.connKind())
+	h.goroutines.Add(1) // given back by remove
 	return nil
 }
 
@@ -146,8 +146,8 @@ func (h *Hub) remove(m member) {
 	defer h.mu.Unlock()
 	if _, ok := h.open[m]; ok {
 		delete(h.open, m)
-		h.opts.Meter.Closed(m.what())
-		h.work.Done()
+		h.opts.Meter.Closed(m.connKind())
+		h.goroutines.Done()
 	}
 }
 
@@ -159,10 +159,10 @@ func (h *Hub) Len() int {
 }
 
 // refuses reports whether new connections are turned away.
-func (h *Hub) refuses() bool {
+func (h *Hub) isDraining() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.leaving
+	return h.draining
 }
 
 // Run keeps the time until ctx ends. Then it takes no more connections and asks
@@ -173,8 +173,8 @@ func (h *Hub) refuses() bool {
 func (h *Hub) Run(ctx context.Context) error {
 	over, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ticking sync.WaitGroup
-	ticking.Go(func() { h.wheel.run(over) }) // ends with stop
-	ticking.Go(func() { h.trim(over) })      // ends with stop
+	ticking.Go(func() { h.wheel.run(over) })     // ends with stop
+	ticking.Go(func() { h.releaseMemory(over) }) // ends with stop
 	defer ticking.Wait()
 	defer stop()
 	<-ctx.Done()
@@ -183,11 +183,11 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 // eachLeave is how far apart two clients are asked to go, if there is time.
-const eachLeave = 5 * time.Millisecond
+const closeSpacing = 5 * time.Millisecond
 
 func (h *Hub) drain() {
 	h.mu.Lock()
-	h.leaving = true
+	h.draining = true
 	all := make([]member, 0, len(h.open))
 	for m := range h.open {
 		all = append(all, m)
@@ -197,30 +197,30 @@ func (h *Hub) drain() {
 
 	none := make(chan struct{})
 	go func() { // ends when all are gone, which cut sees to
-		h.work.Wait()
+		h.goroutines.Wait()
 		close(none)
 	}()
 	end := time.NewTimer(h.opts.Grace)
 	defer end.Stop()
-	spread := min(h.opts.Grace*2/3, time.Duration(len(all))*eachLeave)
+	spread := min(h.opts.Grace*2/3, time.Duration(len(all))*closeSpacing)
 	if len(all) > 0 {
 		h.opts.Logger.Info("long-lived connections are asked to leave", "connections", len(all), "within", spread)
 	}
-	if h.askAll(all, spread, none, end.C) {
+	if h.closeGradually(all, spread, none, end.C) {
 		select {
 		case <-none:
 			return
 		case <-end.C:
 		}
 	}
-	if n := h.cut(); n > 0 {
+	if n := h.abortAll(); n > 0 {
 		h.opts.Logger.Warn("long-lived connections cut off", "connections", n)
 	}
 	<-none
 }
 
 // askAll asks one after the other to leave; it reports whether there is time left.
-func (h *Hub) askAll(all []member, spread time.Duration, none <-chan struct{}, end <-chan time.Time) bool {
+func (h *Hub) closeGradually(all []member, spread time.Duration, none <-chan struct{}, end <-chan time.Time) bool {
 	const batch = 20 * time.Millisecond // a timer for each of them would be many
 	began := time.Now()
 	for i, m := range all {
@@ -234,13 +234,13 @@ func (h *Hub) askAll(all []member, spread time.Duration, none <-chan struct{}, e
 				return false
 			}
 		}
-		m.leave()
+		m.closeGracefully()
 	}
 	return true
 }
 
 // cut ends what is left and returns how much that was.
-func (h *Hub) cut() int {
+func (h *Hub) abortAll() int {
 	h.mu.Lock()
 	left := make([]member, 0, len(h.open))
 	for m := range h.open {
@@ -248,7 +248,7 @@ func (h *Hub) cut() int {
 	}
 	h.mu.Unlock()
 	for _, m := range left {
-		m.cut()
+		m.abort()
 	}
 	return len(left)
 }
@@ -256,28 +256,28 @@ func (h *Hub) cut() int {
 // paced gives each 64 KiB of what is written its own deadline, where the
 // WebSocket library has one for a message as a whole, and notes when the client
 // was heard of.
-type paced struct {
+type deadlineConn struct {
 	*server.Taken
-	timeout time.Duration
-	heard   heard
+	timeout  time.Duration
+	lastRead timestamp
 }
 
-const pacedChunk = 64 << 10
+const writeChunk = 64 << 10
 
-func (p *paced) Read(b []byte) (int, error) {
+func (p *deadlineConn) Read(b []byte) (int, error) {
 	n, err := p.Taken.Read(b)
 	if n > 0 {
-		p.heard.now()
+		p.lastRead.set()
 	}
 	return n, err
 }
 
-func (p *paced) Write(b []byte) (written int, err error) {
+func (p *deadlineConn) Write(b []byte) (written int, err error) {
 	for {
 		if err := p.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
 			return written, err
 		}
-		n, err := p.Taken.Write(b[written:min(len(b), written+pacedChunk)])
+		n, err := p.Taken.Write(b[written:min(len(b), written+writeChunk)])
 		written += n
 		if err != nil || written == len(b) {
 			return written, err

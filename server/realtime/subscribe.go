@@ -12,11 +12,11 @@ import (
 // form; tell, if it is given, is sent first and says which place that is. A
 // connection has one subscription at most. The error wraps ErrChannel, ErrAway or
 // ErrClosed.
-func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
-	s := &subscription{box: &c.outbox, form: form, pack: prepare, lost: c.lost}
+func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
+	s := &subscription{box: &c.outbox, form: form, wrap: prepare, onGap: c.gapItem}
 	place, err := b.subscribe(ctx, start, s)
-	if err == nil && tell != nil {
-		if err = c.send(ctx, item{kind: websocket.TextMessage, data: tell(place)}); err != nil {
+	if err == nil && announce != nil {
+		if err = c.send(ctx, item{kind: websocket.TextMessage, data: announce(place)}); err != nil {
 			s.stop()
 		}
 	}
@@ -40,9 +40,9 @@ func prepare(data []byte) item {
 }
 
 // lost closes a connection that lost messages and whose form cannot say so.
-func (c *Conn) lost() item {
+func (c *Conn) gapItem() item {
 	const reason = "messages are lost, connect again"
-	c.decide(websocket.CloseTryAgainLater, reason)
+	c.setCloseReason(websocket.CloseTryAgainLater, reason)
 	c.hub.opts.Logger.Warn("channel messages lost, connection closed", "client", c.client)
-	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), last: true}
+	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), final: true}
 }

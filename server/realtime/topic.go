@@ -20,13 +20,13 @@ type Event struct {
 type frame struct {
 	Event
 
-	mu    sync.Mutex
-	forms []formed
+	mu        sync.Mutex
+	encodings []encodedItem
 }
 
-type formed struct {
-	by *Form
-	as item
+type encodedItem struct {
+	form *Form
+	item item
 }
 
 // Form makes of an event what one kind of subscriber gets. Use one variable for
@@ -41,20 +41,20 @@ type Form struct {
 }
 
 // as returns the frame in a form; the item is the same for all who ask.
-func (f *frame) as(form *Form, pack func([]byte) item) item {
+func (f *frame) encoded(form *Form, pack func([]byte) item) item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, known := range f.forms {
-		if known.by == form {
-			return known.as
+	for _, known := range f.encodings {
+		if known.form == form {
+			return known.item
 		}
 	}
 	var it item
 	if data := form.Encode(f.Event); data != nil {
 		it = pack(data)
-		it.last = form.Once
+		it.final = form.Once
 	}
-	f.forms = append(f.forms, formed{form, it})
+	f.encodings = append(f.encodings, encodedItem{form, it})
 	return it
 }
 
@@ -65,26 +65,26 @@ type topic struct {
 	name string
 	refs int // subscriptions; under Bus.mu
 
-	fetch sync.Mutex // held while Redis is asked: one does for all who want to know
+	fetchMu sync.Mutex // held while Redis is asked: one does for all who want to know
 
-	mu     sync.Mutex
-	known  bool   // seq is
-	ahead  uint64 // a message came before it was
-	after  uint64 // the ring holds all that came behind this number
-	seq    uint64 // the last number
-	frames []*frame
-	bytes  int
-	subs   map[*subscription]struct{}
-	list   []*outbox // of subs; nil when they have changed
+	mu          sync.Mutex
+	loaded      bool   // seq is
+	pendingSeq  uint64 // a message came before it was
+	trimmedSeq  uint64 // the ring holds all that came behind this number
+	seq         uint64 // the last number
+	frames      []*frame
+	bytes       int
+	subs        map[*subscription]struct{}
+	outboxCache []*outbox // of subs; nil when they have changed
 }
 
 // take adds a message, unless it is known already. It is false if one before it
 // is missing.
-func (t *topic) take(seq uint64, data string) bool {
+func (t *topic) receive(seq uint64, data string) bool {
 	t.mu.Lock()
 	switch {
-	case !t.known:
-		t.ahead = max(t.ahead, seq)
+	case !t.loaded:
+		t.pendingSeq = max(t.pendingSeq, seq)
 		t.mu.Unlock()
 		return true
 	case seq <= t.seq:
@@ -94,7 +94,7 @@ func (t *topic) take(seq uint64, data string) bool {
 		t.mu.Unlock()
 		return false
 	}
-	t.push(Event{Channel: t.name, Seq: seq, Data: data})
+	t.append(Event{Channel: t.name, Seq: seq, Data: data})
 	list := t.outboxes()
 	t.mu.Unlock()
 	wakeAll(list)
@@ -102,13 +102,13 @@ func (t *topic) take(seq uint64, data string) bool {
 }
 
 // push appends an event and lets the oldest go. It needs mu.
-func (t *topic) push(e Event) {
+func (t *topic) append(e Event) {
 	t.seq = e.Seq
 	t.frames = append(t.frames, &frame{Event: e})
 	t.bytes += len(e.Data)
 	o, gone := &t.bus.opts, 0
 	for len(t.frames)-gone > 1 && (len(t.frames)-gone > o.History || t.bytes > o.HistoryBytes) {
-		t.after = t.frames[gone].Seq
+		t.trimmedSeq = t.frames[gone].Seq
 		t.bytes -= len(t.frames[gone].Data)
 		t.frames[gone] = nil
 		gone++
@@ -118,13 +118,13 @@ func (t *topic) push(e Event) {
 
 // outboxes are those of all subscriptions. It needs mu.
 func (t *topic) outboxes() []*outbox {
-	if t.list == nil {
-		t.list = make([]*outbox, 0, len(t.subs))
+	if t.outboxCache == nil {
+		t.outboxCache = make([]*outbox, 0, len(t.subs))
 		for s := range t.subs {
-			t.list = append(t.list, s.box)
+			t.outboxCache = append(t.outboxCache, s.box)
 		}
 	}
-	return t.list
+	return t.outboxCache
 }
 
 func wakeAll(list []*outbox) {
@@ -136,8 +136,8 @@ func wakeAll(list []*outbox) {
 // catchUp fetches what the channel has kept and takes what is new. It fails only
 // while Redis is away, and then the next subscription does it again.
 func (t *topic) catchUp(ctx context.Context) {
-	t.fetch.Lock()
-	defer t.fetch.Unlock()
+	t.fetchMu.Lock()
+	defer t.fetchMu.Unlock()
 	if err := t.refresh(ctx); err == nil {
 		t.bus.troubles.Over(historyUnread, "", "channels: history can be read again")
 	} else if ctx.Err() == nil {
@@ -146,11 +146,11 @@ func (t *topic) catchUp(ctx context.Context) {
 }
 
 // load makes the channel known if it is not. It is for a new subscription.
-func (t *topic) load(ctx context.Context) error {
-	t.fetch.Lock()
-	defer t.fetch.Unlock()
+func (t *topic) ensureLoaded(ctx context.Context) error {
+	t.fetchMu.Lock()
+	defer t.fetchMu.Unlock()
 	t.mu.Lock()
-	known := t.known
+	known := t.loaded
 	t.mu.Unlock()
 	if known {
 		return nil
@@ -168,12 +168,12 @@ func (t *topic) refresh(ctx context.Context) error {
 		list, missing := t.merge(seq, kept)
 		wakeAll(list)
 		if missing > 0 {
-			t.bus.opts.Meter.ChannelGap(Process)
+			t.bus.opts.Meter.ChannelGap(GapProcess)
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
 		}
 		t.mu.Lock()
-		behind := t.ahead > t.seq // it came while Redis was being asked
-		t.ahead = 0
+		behind := t.pendingSeq > t.seq // it came while Redis was being asked
+		t.pendingSeq = 0
 		t.mu.Unlock()
 		if !behind {
 			return nil
@@ -188,15 +188,15 @@ func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64
 	defer t.mu.Unlock()
 	before := seq - min(seq, uint64(len(kept))) // the number before the first one kept
 	switch {
-	case !t.known:
-		t.known, t.seq, t.after = true, before, before
+	case !t.loaded:
+		t.loaded, t.seq, t.trimmedSeq = true, before, before
 	case before > t.seq:
 		missing = before + 1
-		t.push(Event{Channel: t.name, Seq: before, Gap: true})
+		t.append(Event{Channel: t.name, Seq: before, Gap: true})
 	}
 	for i, data := range kept {
 		if number := before + uint64(i) + 1; number > t.seq {
-			t.push(Event{Channel: t.name, Seq: number, Data: data})
+			t.append(Event{Channel: t.name, Seq: number, Data: data})
 		}
 	}
 	return t.outboxes(), missing
@@ -204,12 +204,12 @@ func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64
 
 // subscription is a place in a topic's ring.
 type subscription struct {
-	topic *topic
-	box   *outbox
-	form  *Form
-	pack  func([]byte) item // how the connection's kind sends bytes
-	lost  func() item       // last item for a subscriber that lost messages and whose form has no word for a gap
-	after uint64            // the last number that was taken; under outbox.mu
+	topic   *topic
+	box     *outbox
+	form    *Form
+	wrap    func([]byte) item // how the connection's kind sends bytes
+	onGap   func() item       // last item for a subscriber that lost messages and whose form has no word for a gap
+	lastSeq uint64            // the last number that was taken; under outbox.mu
 }
 
 // next returns what comes next, if there is anything. It needs outbox.mu.
@@ -220,35 +220,35 @@ type subscription struct {
 // read is found by Options.SendTimeout.
 func (s *subscription) next() (it item, ok bool) {
 	for {
-		f, lost := s.topic.behind(s.after)
+		f, lost := s.topic.nextAfter(s.lastSeq)
 		if f == nil {
 			return item{}, false
 		}
-		s.after = f.Seq
-		it = f.as(s.form, s.pack)
-		said := it.data != nil || it.prepared != nil
+		s.lastSeq = f.Seq
+		it = f.encoded(s.form, s.wrap)
+		encodable := it.data != nil || it.prepared != nil
 		if lost {
-			s.topic.bus.opts.Meter.ChannelGap(Client)
+			s.topic.bus.opts.Meter.ChannelGap(GapClient)
 		}
 		switch {
-		case said:
+		case encodable:
 			return it, true
 		case lost:
-			return s.lost(), true
+			return s.onGap(), true
 		}
 	}
 }
 
 // behind returns the first frame behind a number. If that frame is gone already,
 // lost is true and f is a gap that ends before the oldest frame that is kept.
-func (t *topic) behind(after uint64) (f *frame, lost bool) {
+func (t *topic) nextAfter(after uint64) (f *frame, lost bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.known || after >= t.seq {
+	if !t.loaded || after >= t.seq {
 		return nil, false
 	}
-	if after < t.after {
-		return &frame{Event: Event{Channel: t.name, Seq: t.after, Gap: true}}, true
+	if after < t.trimmedSeq {
+		return &frame{Event: Event{Channel: t.name, Seq: t.trimmedSeq, Gap: true}}, true
 	}
 	i := sort.Search(len(t.frames), func(i int) bool { return t.frames[i].Seq > after })
 	return t.frames[i], false
@@ -265,16 +265,16 @@ type Start struct {
 
 // Place is where it has begun: behind the number Seq. Gap says that messages
 // between the two are lost.
-type Place struct {
+type Position struct {
 	Seq uint64
 	Gap bool
 }
 
 // subscribe finds a channel and a place in it. The subscription is not attached
 // to its outbox yet, so the client can be told of the place before all else.
-func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Place, error) {
+func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Position, error) {
 	if !channelName.MatchString(start.Channel) {
-		return Place{}, ErrChannel
+		return Position{}, ErrChannel
 	}
 	b.mu.Lock()
 	t := b.topics[start.Channel]
@@ -285,10 +285,10 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Plac
 	t.refs++
 	b.mu.Unlock()
 	s.topic = t
-	err := t.load(ctx)
+	err := t.ensureLoaded(ctx)
 	if err != nil {
 		s.stop()
-		return Place{}, err
+		return Position{}, err
 	}
 	t.mu.Lock()
 	behind := start.Resume && start.Since > t.seq
@@ -296,30 +296,30 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Plac
 	if behind {
 		t.catchUp(ctx) // another process was faster, or Redis has forgotten all
 	}
-	p := t.enter(start, s)
+	p := t.register(start, s)
 	if p.Gap {
-		b.opts.Meter.ChannelGap(Client)
+		b.opts.Meter.ChannelGap(GapClient)
 	}
 	return p, nil
 }
 
 // enter gives s its place.
-func (t *topic) enter(start Start, s *subscription) Place {
+func (t *topic) register(start Start, s *subscription) Position {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.subs[s] = struct{}{}
-	t.list = nil
-	p := Place{Seq: t.seq}
+	t.outboxCache = nil
+	p := Position{Seq: t.seq}
 	switch {
 	case !start.Resume:
 	case start.Since > t.seq:
 		p.Gap = true
-	case start.Since < t.after:
-		p = Place{Seq: t.after, Gap: true}
+	case start.Since < t.trimmedSeq:
+		p = Position{Seq: t.trimmedSeq, Gap: true}
 	default:
 		p.Seq = start.Since
 	}
-	s.after = p.Seq
+	s.lastSeq = p.Seq
 	return p
 }
 
@@ -328,7 +328,7 @@ func (s *subscription) stop() {
 	t := s.topic
 	t.mu.Lock()
 	delete(t.subs, s)
-	t.list = nil
+	t.outboxCache = nil
 	t.mu.Unlock()
 	b := t.bus
 	b.mu.Lock()

@@ -32,22 +32,22 @@ type Upgrade struct {
 // return: upgrade.ErrLeaving, or a server.Error of what is wrong with the
 // handshake.
 func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
-	if h.refuses() {
+	if h.isDraining() {
 		return upgrade.ErrLeaving
 	}
-	shake, err := upgrade.Read(ctx, "a WebSocket is spoken here")
-	if shake == nil || err != nil {
+	handshake, err := upgrade.Read(ctx, "a WebSocket is spoken here")
+	if handshake == nil || err != nil {
 		return err
 	}
 	client := server.Client(ctx)
-	return shake.Take(ctx, func(t *server.Taken) {
+	return handshake.Take(ctx, func(t *server.Taken) {
 		c := newConn(h, t, u.Handler, client)
 		if err := h.add(c); err != nil {
 			_ = t.Close() // it came in the instant in which the server began to leave
 			return
 		}
-		h.work.Go(func() { // ends when the handshake is done
-			ws, err := shake.Accept(c.net, upgrade.Options{
+		h.goroutines.Go(func() { // ends when the handshake is done
+			ws, err := handshake.Accept(c.net, upgrade.Options{
 				Protocols: u.Protocols, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, WriteBuffers: &writeBuffers,
 				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress,
 			})
@@ -56,10 +56,10 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 				h.remove(c)
 				return
 			}
-			c.begin(ws)
+			c.afterHandshake(ws)
 			// What has come until here needs a larger stack than waiting does, and
 			// a goroutine keeps what it had.
-			h.work.Go(c.live) // ends with the connection
+			h.goroutines.Go(c.readLoop) // ends with the connection
 		})
 	})
 }

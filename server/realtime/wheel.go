@@ -11,19 +11,19 @@ const (
 	// tick is how exact the wheel is.
 	tick = 100 * time.Millisecond
 	// spokes times tick is the longest wait; beyond it the wheel goes round again.
-	spokes = 1024
+	slotCount = 1024
 )
 
 // wheel calls functions after a while: one ticker for a process, where a timer
 // or a ticker for each connection would wake it for each.
 type wheel struct {
-	mu     sync.Mutex
-	now    int64 // ticks since the beginning
-	spokes [spokes]map[*alarm]struct{}
+	mu    sync.Mutex
+	now   int64 // ticks since the beginning
+	slots [slotCount]map[*timer]struct{}
 }
 
 // alarm is one call to come.
-type alarm struct {
+type timer struct {
 	at   int64
 	call func() // must not block
 }
@@ -32,22 +32,22 @@ func newWheel() *wheel { return new(wheel) }
 
 // start has an alarm called in d, or up to two ticks later, from the goroutine of
 // run, unless it is stopped before.
-func (w *wheel) start(a *alarm, d time.Duration) {
+func (w *wheel) start(a *timer, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.at = w.now + 1 + int64((d+tick-1)/tick)
-	spoke := &w.spokes[a.at%spokes]
-	if *spoke == nil {
-		*spoke = make(map[*alarm]struct{})
+	slot := &w.slots[a.at%slotCount]
+	if *slot == nil {
+		*slot = make(map[*timer]struct{})
 	}
-	(*spoke)[a] = struct{}{}
+	(*slot)[a] = struct{}{}
 }
 
 // stop takes an alarm back that was started; one that has been called is fine.
-func (w *wheel) stop(a *alarm) {
+func (w *wheel) stop(a *timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.spokes[a.at%spokes], a)
+	delete(w.slots[a.at%slotCount], a)
 }
 
 // run turns the wheel until ctx ends.
@@ -61,13 +61,13 @@ func (w *wheel) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for due := int64(time.Since(began) / tick); w.turn(due); {
+		for due := int64(time.Since(began) / tick); w.advance(due); {
 		}
 	}
 }
 
 // turn goes one tick on, unless it is not yet due.
-func (w *wheel) turn(due int64) bool {
+func (w *wheel) advance(due int64) bool {
 	w.mu.Lock()
 	if w.now >= due {
 		w.mu.Unlock()
@@ -75,11 +75,11 @@ func (w *wheel) turn(due int64) bool {
 	}
 	w.now++
 	var calls []func()
-	spoke := w.spokes[w.now%spokes]
-	for a := range spoke {
+	slot := w.slots[w.now%slotCount]
+	for a := range slot {
 		if a.at <= w.now {
 			calls = append(calls, a.call)
-			delete(spoke, a)
+			delete(slot, a)
 		}
 	}
 	w.mu.Unlock()
@@ -90,8 +90,8 @@ func (w *wheel) turn(due int64) bool {
 }
 
 // heard is when a client was last heard of.
-type heard struct{ at atomic.Int64 }
+type timestamp struct{ at atomic.Int64 }
 
-func (h *heard) now() { h.at.Store(time.Now().UnixNano()) }
+func (h *timestamp) set() { h.at.Store(time.Now().UnixNano()) }
 
-func (h *heard) since(t time.Time) bool { return h.at.Load() >= t.UnixNano() }
+func (h *timestamp) after(t time.Time) bool { return h.at.Load() >= t.UnixNano() }

@@ -19,7 +19,7 @@ func turning(t *testing.T, w *wheel) {
 func (w *wheel) waiting() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, spoke := range w.spokes {
+	for _, spoke := range w.slots {
 		n += len(spoke)
 	}
 	return n
@@ -33,12 +33,12 @@ func TestWheel(t *testing.T) {
 		w := newWheel()
 		turning(t, w)
 		began := time.Now()
-		const longest = 3 * spokes * tick // three times round
+		const longest = 3 * slotCount * tick // three times round
 		calls := make(chan time.Duration, 10)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
-			w.start(&alarm{call: func() { calls <- d }}, d)
+			w.start(&timer{call: func() { calls <- d }}, d)
 		}
-		stopped := &alarm{call: func() { t.Error("called") }}
+		stopped := &timer{call: func() { t.Error("called") }}
 		w.start(stopped, 5*tick)
 		w.stop(stopped)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
@@ -55,21 +55,21 @@ func TestWheel(t *testing.T) {
 
 // A connection that has ended leaves no alarm behind, or those who come and go
 // would be held in memory until their time.
-func TestAlarmsEndWithTheConnection(t *testing.T) {
+func TestTimersEndWithTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := New(Options{})
 		turning(t, h.wheel)
 		o := &outbox{hub: h}
 		called := 0
-		o.after(tick, func() { called++ })
-		o.after(time.Minute, func() { t.Error("called") })
+		o.schedule(tick, func() { called++ })
+		o.schedule(time.Minute, func() { t.Error("called") })
 		time.Sleep(time.Second)
 		if n := h.wheel.waiting(); called != 1 || n != 1 {
 			t.Errorf("called %d times, %d alarms wait", called, n)
 		}
 		o.end()
-		o.after(tick, func() { t.Error("called behind the end") })
+		o.schedule(tick, func() { t.Error("called behind the end") })
 		if n := h.wheel.waiting(); n != 0 {
 			t.Errorf("%d alarms are left", n)
 		}

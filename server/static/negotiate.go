@@ -14,7 +14,7 @@ import (
 // wanted returns the part of f that a request asks for; asked is false if it is
 // the whole. An If-Range that does not hold makes it the whole too (RFC 9110
 // §13.1.5). A length of 0 is a part that there is not.
-func wanted(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked bool) {
+func requestedRange(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked bool) {
 	condition, single := server.Single(h, fasthttp.HeaderIfRange)
 	if !single || condition != "" && condition != f.etag() && condition != f.info.ModTime().UTC().Format(http.TimeFormat) {
 		return byterange.Range{}, false
@@ -25,7 +25,7 @@ func wanted(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked boo
 
 // accepts reports whether an Accept-Encoding takes coding (RFC 9110 §12.5.3): it is
 // named, or everything is, and not with a weight of 0.
-func accepts(header, coding string) bool {
+func acceptsEncoding(header, coding string) bool {
 	everything := false
 	for item := range strings.SplitSeq(header, ",") {
 		name, parameters, _ := strings.Cut(item, ";")

@@ -24,9 +24,9 @@ import (
 
 const (
 	// cacheForEver is for addresses with a query: a new content has another.
-	cacheForEver = "public, max-age=31536000, immutable"
+	cacheImmutable = "public, max-age=31536000, immutable"
 	// cacheAndAsk is for all others: kept, and asked for with its ETag.
-	cacheAndAsk = "no-cache"
+	cacheRevalidate = "no-cache"
 
 	// Files of these sizes are compressed when they are asked for, if nobody has
 	// done it before; what is smaller gains nothing, what is larger costs too much.
@@ -78,7 +78,7 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	kind := contentType(name)
 	chosen := original
 	if len(ctx.Request.Header.Peek(fasthttp.HeaderRange)) == 0 {
-		chosen = f.choose(ctx, name, kind, original)
+		chosen = f.selectVariant(ctx, name, kind, original)
 	}
 	h := &ctx.Response.Header
 	h.SetContentType(kind)
@@ -86,11 +86,11 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	h.Set(fasthttp.HeaderLastModified, original.info.ModTime().UTC().Format(http.TimeFormat))
 	h.Set(fasthttp.HeaderVary, fasthttp.HeaderAcceptEncoding)
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
-	h.Set(fasthttp.HeaderCacheControl, cacheAndAsk)
+	h.Set(fasthttp.HeaderCacheControl, cacheRevalidate)
 	if len(ctx.URI().QueryString()) > 0 {
-		h.Set(fasthttp.HeaderCacheControl, cacheForEver)
+		h.Set(fasthttp.HeaderCacheControl, cacheImmutable)
 	}
-	if fresh(&ctx.Request.Header, chosen) {
+	if notModified(&ctx.Request.Header, chosen) {
 		ctx.SetStatusCode(http.StatusNotModified)
 		return chosen.Close()
 	}
@@ -114,8 +114,8 @@ func (f *Folder) open(name string) (*file, error) {
 	// Without O_NONBLOCK opening a pipe would wait for its other end.
 	opened, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		for _, ours := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
-			if errors.Is(err, ours) {
+		for _, internal := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
+			if errors.Is(err, internal) {
 				return nil, fmt.Errorf("open static file: %w", err)
 			}
 		}
@@ -131,25 +131,25 @@ func (f *Folder) open(name string) (*file, error) {
 // choose returns what is sent in place of original: a file beside it that holds
 // it compressed, or original, with its coding set if it is to be compressed now.
 // What is not returned is closed.
-func (f *Folder) choose(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
+func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
 	accepted := server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding)
 	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
-		if !accepts(accepted, c.coding) {
+		if !acceptsEncoding(accepted, c.coding) {
 			continue
 		}
-		beside, err := f.open(name + c.suffix)
+		variant, err := f.open(name + c.suffix)
 		if err != nil {
 			continue
 		}
-		if beside.info.ModTime().Before(original.info.ModTime()) {
-			_ = beside.Close() // read only
+		if variant.info.ModTime().Before(original.info.ModTime()) {
+			_ = variant.Close() // read only
 			continue
 		}
 		_ = original.Close() // read only
-		beside.coding = c.coding
-		return beside
+		variant.coding = c.coding
+		return variant
 	}
-	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && accepts(accepted, "gzip") {
+	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && acceptsEncoding(accepted, "gzip") {
 		original.coding = "gzip"
 	}
 	return original
@@ -170,7 +170,7 @@ func compress(ctx *fasthttp.RequestCtx, f *file) error {
 func send(ctx *fasthttp.RequestCtx, f *file) error {
 	size := f.info.Size()
 	h := &ctx.Response.Header
-	part, asked := wanted(&ctx.Request.Header, f)
+	part, asked := requestedRange(&ctx.Request.Header, f)
 	switch {
 	case !asked:
 		part = byterange.Range{Length: size}
@@ -215,7 +215,7 @@ func compressible(kind string) bool {
 }
 
 // fresh reports whether the client has the file already (RFC 9110 §13.1.2, §13.1.3).
-func fresh(h *fasthttp.RequestHeader, f *file) bool {
+func notModified(h *fasthttp.RequestHeader, f *file) bool {
 	if tags := server.List(h, fasthttp.HeaderIfNoneMatch); tags != "" {
 		for tag := range strings.SplitSeq(tags, ",") {
 			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() {

@@ -239,7 +239,7 @@ func FuzzAccepts(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		if accepts("gzip;q=0,"+header, "gzip") || !accepts("gzip,"+header, "gzip") {
+		if acceptsEncoding("gzip;q=0,"+header, "gzip") || !acceptsEncoding("gzip,"+header, "gzip") {
 			t.Errorf("%q", header)
 		}
 	})

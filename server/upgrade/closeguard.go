@@ -53,32 +53,32 @@ func (g *closeGuard) Read(p []byte) (int, error) {
 		return 0, g.err
 	}
 	n, err := g.Conn.Read(p)
-	if sound := g.follow(p[:n]); g.err != nil {
-		if sound == 0 {
+	if valid := g.scan(p[:n]); g.err != nil {
+		if valid == 0 {
 			return 0, g.err
 		}
-		return sound, nil
+		return valid, nil
 	}
 	return n, err
 }
 
 // follow notes what has come and returns how much of it to pass on: all, or, with
 // g.err set, what is before the last byte of a bad close frame.
-func (g *closeGuard) follow(data []byte) int {
+func (g *closeGuard) scan(data []byte) int {
 	for i := 0; i < len(data); {
 		if g.left == 0 {
 			g.head[g.have] = data[i]
 			g.have++
 			i++
-			g.begin()
+			g.parseHead()
 			continue
 		}
 		part := data[i:][:min(uint64(len(data)-i), g.left)]
 		i += len(part)
 		g.left -= uint64(len(part))
-		if g.closes() {
-			g.note(part)
-			if g.left == 0 && g.judge() {
+		if g.isClose() {
+			g.unmask(part)
+			if g.left == 0 && g.checkClose() {
 				return i - 1
 			}
 		}
@@ -90,7 +90,7 @@ func (g *closeGuard) follow(data []byte) int {
 }
 
 // begin looks whether the head of a frame is complete.
-func (g *closeGuard) begin() {
+func (g *closeGuard) parseHead() {
 	if g.have < 2 {
 		return
 	}
@@ -120,18 +120,18 @@ func (g *closeGuard) begin() {
 
 // closes reports whether the current frame is a close frame that the library will
 // look into. All else that may be wrong with its head the library finds itself.
-func (g *closeGuard) closes() bool {
+func (g *closeGuard) isClose() bool {
 	return g.head[0] == finalClose && g.head[1]&masked != 0 && g.head[1]&^masked <= maxControl
 }
 
-func (g *closeGuard) note(part []byte) {
+func (g *closeGuard) unmask(part []byte) {
 	for _, b := range part {
 		g.close = append(g.close, b^g.head[2+len(g.close)%maskLength])
 	}
 }
 
 // judge looks at the payload of a close frame and sets g.err if it is bad.
-func (g *closeGuard) judge() (bad bool) {
+func (g *closeGuard) checkClose() (bad bool) {
 	switch {
 	case len(g.close) == 1:
 		g.err = errShortClose

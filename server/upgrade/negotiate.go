@@ -57,9 +57,9 @@ func protocols(h *fasthttp.RequestHeader) (offered []string) {
 
 // choose returns the subprotocol to confirm: the first offered one that is spoken
 // here, else the one that carries a token, else none.
-func choose(offered, spoken []string) string {
+func selectProtocol(offered, supported []string) string {
 	for _, protocol := range offered {
-		if slices.Contains(spoken, protocol) {
+		if slices.Contains(supported, protocol) {
 			return protocol
 		}
 	}
@@ -78,7 +78,7 @@ const deflateExtension = "permessage-deflate"
 func offersDeflate(list string) bool {
 	for _, offer := range splitUnquoted(list, ',') {
 		parts := splitUnquoted(offer, ';')
-		if strings.TrimSpace(parts[0]) == deflateExtension && honours(parts[1:]) {
+		if strings.TrimSpace(parts[0]) == deflateExtension && acceptable(parts[1:]) {
 			return true
 		}
 	}
@@ -87,7 +87,7 @@ func offersDeflate(list string) bool {
 
 // honours reports whether the parameters of an offer are sound, and all of them can
 // be honoured.
-func honours(parameters []string) bool {
+func acceptable(parameters []string) bool {
 	seen := map[string]bool{}
 	for _, parameter := range parameters {
 		name, value, given := strings.Cut(parameter, "=")

@@ -36,21 +36,21 @@ const (
 
 // Handshake is a sound request for a WebSocket, as copied from fasthttp.
 type Handshake struct {
-	request *http.Request
-	answer  http.Header
-	offered []string // subprotocols
-	deflate bool     // compression is offered
+	request        *http.Request
+	responseHeader http.Header
+	offered        []string // subprotocols
+	deflate        bool     // compression is offered
 }
 
 // Read looks at the head of a request (RFC 6455 §4.2.1): the library would take
 // any Sec-WebSocket-Key. A request that is none for a WebSocket of version 13 has
 // been answered with 426 when Read returns nil and no error; instead is what it
 // is told if it asks for no WebSocket at all. The error is a server.Error.
-func Read(ctx *fasthttp.RequestCtx, instead string) (*Handshake, error) {
+func Read(ctx *fasthttp.RequestCtx, reason string) (*Handshake, error) {
 	h := &ctx.Request.Header
 	upgrades := server.HasToken(h, fasthttp.HeaderConnection, "upgrade") && server.HasToken(h, fasthttp.HeaderUpgrade, "websocket")
 	if !ctx.IsGet() || !h.IsHTTP11() || !upgrades {
-		return nil, required(ctx, instead)
+		return nil, upgradeRequired(ctx, reason)
 	}
 	version, onceVersion := server.Single(h, headerVersion)
 	given, onceKey := server.Single(h, headerKey)
@@ -59,7 +59,7 @@ func Read(ctx *fasthttp.RequestCtx, instead string) (*Handshake, error) {
 	case !onceVersion:
 		return nil, server.Fail(http.StatusBadRequest, "Sec-WebSocket-Version is repeated")
 	case version != "13":
-		return nil, required(ctx, "the only version of WebSocket here is 13")
+		return nil, upgradeRequired(ctx, "the only version of WebSocket here is 13")
 	case !onceKey:
 		return nil, server.Fail(http.StatusBadRequest, "Sec-WebSocket-Key is repeated")
 	case err != nil || len(key) != 16:
@@ -70,13 +70,13 @@ func Read(ctx *fasthttp.RequestCtx, instead string) (*Handshake, error) {
 		headerKey: {base64.StdEncoding.EncodeToString(key)},
 	}}
 	return &Handshake{
-		request: r, answer: http.Header{"X-Request-Id": {server.RequestID(ctx)}},
+		request: r, responseHeader: http.Header{"X-Request-Id": {server.RequestID(ctx)}},
 		offered: protocols(h), deflate: offersDeflate(server.List(h, headerExtensions)),
 	}, nil
 }
 
 // required answers 426 (RFC 9110 §15.5.22), which must say to what.
-func required(ctx *fasthttp.RequestCtx, reason string) error {
+func upgradeRequired(ctx *fasthttp.RequestCtx, reason string) error {
 	h := &ctx.Response.Header
 	h.Set(fasthttp.HeaderUpgrade, "websocket")
 	h.Set(fasthttp.HeaderConnection, "Upgrade")
@@ -119,7 +119,7 @@ func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 		HandshakeTimeout: o.Timeout, EnableCompression: o.Compress && h.deflate,
 		CheckOrigin: func(*http.Request) bool { return true }, // the route's Admit has
 	}
-	r, answer, protocol := h.request, h.answer, choose(h.offered, o.Protocols)
+	r, header, protocol := h.request, h.responseHeader, selectProtocol(h.offered, o.Protocols)
 	*h = Handshake{} // or it might live as long as the connection
 	if protocol != "" {
 		upgrader.Subprotocols = []string{protocol}
@@ -128,7 +128,7 @@ func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 	if upgrader.EnableCompression {
 		r.Header.Set(headerExtensions, deflateExtension)
 	}
-	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn}}, r, answer)
+	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn}}, r, header)
 }
 
 // hijacker gives the library the connection that has been taken from fasthttp.

@@ -163,7 +163,7 @@ func (c client) offset(want int64) {
 }
 
 // answered reads the answer and the close after it.
-func (c client) answered(code, closeCode int) uploads.Answer {
+func (c client) result(code, closeCode int) uploads.Answer {
 	c.Helper()
 	var a uploads.Answer
 	kind, text, err := c.ReadMessage()

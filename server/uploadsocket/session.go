@@ -28,14 +28,14 @@ const (
 	// lingerTime is how long the client's own close is waited for after the last
 	// answer, and what it still sends is read, so that it reads that answer (RFC
 	// 6455 §7.1.1); leaveTime is the same when the server has to go.
-	lingerTime = 5 * time.Second
-	leaveTime  = 500 * time.Millisecond
+	lingerTime  = 5 * time.Second
+	drainLinger = 500 * time.Millisecond
 )
 
 var (
 	// errGone is an upload whose sender went away before its end: nobody is
 	// left to be answered.
-	errGone = errors.New("the client went away")
+	errDisconnected = errors.New("the client went away")
 	// errFrames is an upload whose sender broke the protocol.
 	errFrames = errors.New("the client's frames break RFC 6455")
 	errUTF8   = errors.New("text is not UTF-8")
@@ -44,20 +44,20 @@ var (
 
 // session is an upload under way. All but cut is for its own goroutine.
 type session struct {
-	server  *Server
-	net     *server.Taken
-	conn    *websocket.Conn
-	request Request
-	log     *slog.Logger
-	ctx     context.Context //nolint:containedctx // the session's own, which has no caller
-	cancel  context.CancelCauseFunc
-	told    bool // how it ended
+	server   *Server
+	net      *server.Taken
+	conn     *websocket.Conn
+	request  Request
+	log      *slog.Logger
+	ctx      context.Context //nolint:containedctx // the session's own, which has no caller
+	cancel   context.CancelCauseFunc
+	reported bool // how it ended
 }
 
 // serve is the life of the connection.
 func (u *session) serve(h *upgrade.Handshake) {
-	defer u.ended(brokenOff) // unless it has ended otherwise
-	defer u.net.Close()      //nolint:errcheck // where close has ended it, it is closed
+	defer u.reportEnd(interrupted) // unless it has ended otherwise
+	defer u.net.Close()            //nolint:errcheck // where close has ended it, it is closed
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
 	conn, err := h.Accept(u.net, o)
 	if err != nil {
@@ -69,12 +69,12 @@ func (u *session) serve(h *upgrade.Handshake) {
 }
 
 // brokenOff is how an upload ended that there is nobody to answer for.
-var brokenOff = uploads.Refuse(uploads.ErrBody)
+var interrupted = uploads.Refuse(uploads.ErrBody)
 
 // ended tells how the upload ended, once.
-func (u *session) ended(a uploads.Answer) {
-	if !u.told {
-		u.told = true
+func (u *session) reportEnd(a uploads.Answer) {
+	if !u.reported {
+		u.reported = true
 		u.request.Ended(a)
 	}
 }
@@ -82,33 +82,33 @@ func (u *session) ended(a uploads.Answer) {
 // run takes the file and answers.
 func (u *session) run() {
 	u.conn.SetCloseHandler(func(int, string) error { return nil }) // answered in close, after the rest
-	u.conn.SetPongHandler(func(string) error { return u.alive() })
+	u.conn.SetPongHandler(func(string) error { return u.extendDeadline() })
 	stop := u.ping()
 	defer stop()
-	file, err := pooled(u.take)
-	if context.Cause(u.ctx) != nil && errors.Is(err, errGone) {
+	file, err := protect(u.take)
+	if context.Cause(u.ctx) != nil && errors.Is(err, errDisconnected) {
 		err = upgrade.ErrLeaving // it is the server that went
 	}
 	switch {
 	case errors.Is(err, errFrames):
-		u.ended(uploads.Refuse(uploads.ErrMalformed))
+		u.reportEnd(uploads.Refuse(uploads.ErrMalformed))
 		code, reason, _ := upgrade.Fault(err)
 		u.log.Debug("upload by websocket broke off", "code", code, "error", err)
 		u.close(code, reason)
 		return
-	case errors.Is(err, errGone):
+	case errors.Is(err, errDisconnected):
 		u.log.Debug("upload by websocket broke off", "error", err)
 		return
 	case err != nil:
 		u.refuse(err)
 		return
 	}
-	u.answer(uploads.NewAnswer(file))
+	u.sendResult(uploads.NewAnswer(file))
 	u.close(websocket.CloseNormalClosure, "")
 }
 
 // pooled calls take, where foreign bytes enter, and makes an error of a panic.
-func pooled(take func() (uploads.File, error)) (f uploads.File, err error) {
+func protect(take func() (uploads.File, error)) (f uploads.File, err error) {
 	err = pool.Protect(func() (err error) {
 		f, err = take()
 		return err
@@ -128,10 +128,10 @@ func (u *session) take() (uploads.File, error) {
 		if err != nil {
 			return uploads.File{}, err
 		}
-		if end == closed && messages == 0 {
+		if end == kindClosed && messages == 0 {
 			return uploads.File{}, uploads.ErrNoFile
 		}
-		if end != more {
+		if end != kindData {
 			break
 		}
 	}
@@ -142,46 +142,46 @@ func (u *session) take() (uploads.File, error) {
 }
 
 // verdict is what a message says of the file.
-type verdict int
+type messageKind int
 
 const (
-	more   verdict = iota // it was a piece
-	done                  // there is no more
-	closed                // so says the end of the connection
+	kindData   messageKind = iota // it was a piece
+	kindDone                      // there is no more
+	kindClosed                    // so says the end of the connection
 )
 
 // message takes one message.
-func (u *session) message(upload *uploads.Upload) (verdict, error) {
-	if err := u.alive(); err != nil {
-		return more, fmt.Errorf("%w: %w", errGone, err)
+func (u *session) message(upload *uploads.Upload) (messageKind, error) {
+	if err := u.extendDeadline(); err != nil {
+		return kindData, fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	kind, r, err := u.conn.NextReader()
 	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseNoStatusReceived) {
-		return closed, nil
+		return kindClosed, nil
 	}
 	if err != nil {
-		return more, broken(err)
+		return kindData, readError(err)
 	}
 	source := &source{session: u, r: r}
 	if kind == websocket.TextMessage {
 		text, err := io.ReadAll(io.LimitReader(source, maxText+1))
 		switch {
 		case err != nil:
-			return more, err
+			return kindData, err
 		case !utf8.Valid(text) && len(text) <= maxText:
-			return more, errUTF8
+			return kindData, errUTF8
 		case string(text) != "done":
-			return more, errText
+			return kindData, errText
 		}
-		return done, nil
+		return kindDone, nil
 	}
 	if _, err := upload.ReadFrom(u.ctx, source); err != nil {
-		return more, err
+		return kindData, err
 	}
 	if u.request.Written != nil {
 		u.request.Written(upload.Size())
 	}
-	return more, u.send(map[string]int64{"offset": upload.Size()})
+	return kindData, u.send(map[string]int64{"offset": upload.Size()})
 }
 
 // source is a message being read; what ends it before its end is errGone or
@@ -192,26 +192,26 @@ type source struct {
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	if err := s.session.alive(); err != nil {
-		return 0, fmt.Errorf("%w: %w", errGone, err)
+	if err := s.session.extendDeadline(); err != nil {
+		return 0, fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	n, err := s.r.Read(p)
 	if err != nil && err != io.EOF { //nolint:errorlint // an io.EOF with anything around it is none
-		err = broken(err)
+		err = readError(err)
 	}
 	return n, err
 }
 
 // broken wraps an error of reading a message.
-func broken(err error) error {
+func readError(err error) error {
 	if _, _, faulty := upgrade.Fault(err); faulty {
 		return fmt.Errorf("%w: %w", errFrames, err)
 	}
-	return fmt.Errorf("%w: %w", errGone, err)
+	return fmt.Errorf("%w: %w", errDisconnected, err)
 }
 
 // alive gives the client another IdleTimeout, unless the session has been cut.
-func (u *session) alive() error {
+func (u *session) extendDeadline() error {
 	if err := u.conn.SetReadDeadline(time.Now().Add(u.server.opts.IdleTimeout)); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (u *session) alive() error {
 
 // cut ends the session from another goroutine: what it waits for, it waits for
 // no longer.
-func (u *session) cut() {
+func (u *session) abort() {
 	u.cancel(upgrade.ErrLeaving)
 	_ = u.net.SetDeadline(time.Unix(1, 0)) // each write sets its own
 }
@@ -255,15 +255,15 @@ func (u *session) send(v any) error {
 		err = u.conn.WriteMessage(websocket.TextMessage, text)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errGone, err)
+		return fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	return nil
 }
 
 // answer sends what has become of the file. It is there for good, or it is not:
 // that nobody hears of it changes nothing.
-func (u *session) answer(a uploads.Answer) {
-	u.ended(a)
+func (u *session) sendResult(a uploads.Answer) {
+	u.reportEnd(a)
 	var response any = a
 	if u.request.Response != nil {
 		response = u.request.Response(a)
@@ -276,7 +276,7 @@ func (u *session) answer(a uploads.Answer) {
 // refuse answers an upload that err ended, and closes with the code that fits.
 func (u *session) refuse(err error) {
 	if errors.Is(err, errUTF8) {
-		u.ended(uploads.Refuse(uploads.ErrMalformed))
+		u.reportEnd(uploads.Refuse(uploads.ErrMalformed))
 		u.close(websocket.CloseInvalidFramePayloadData, errUTF8.Error())
 		return
 	}
@@ -296,7 +296,7 @@ func (u *session) refuse(err error) {
 	}
 	u.log.Log(u.ctx, level, "upload by websocket refused", "directory", u.request.Directory, "filename", u.request.Filename,
 		"code", a.Code, "error", err)
-	u.answer(a)
+	u.sendResult(a)
 	u.close(code, a.Reason)
 }
 
@@ -304,7 +304,7 @@ func (u *session) refuse(err error) {
 func (u *session) close(code int, reason string) {
 	wait := lingerTime
 	if code == websocket.CloseServiceRestart || u.server.draining() {
-		wait = leaveTime
+		wait = drainLinger
 	}
 	err := u.conn.WriteControl(websocket.CloseMessage, upgrade.CloseFrame(code, reason), time.Now().Add(wait))
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) { // the library sends some itself

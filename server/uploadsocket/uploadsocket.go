@@ -55,10 +55,10 @@ type Server struct {
 	store *uploads.Store
 	opts  Options
 
-	mu      sync.Mutex
-	open    map[*session]struct{}
-	leaving bool
-	left    sync.WaitGroup // the sessions
+	mu       sync.Mutex
+	open     map[*session]struct{}
+	stopping bool
+	sessions sync.WaitGroup // the sessions
 }
 
 // New makes a server of uploads into store.
@@ -104,7 +104,7 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 		}
 		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
 			_ = t.Close() // Run began to wait in this instant
-			r.Ended(brokenOff)
+			r.Ended(interrupted)
 		}
 	})
 }
@@ -113,12 +113,12 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaving {
+	if s.stopping {
 		return false
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
 	s.open[u] = struct{}{}
-	s.left.Go(func() { // ends with the connection
+	s.sessions.Go(func() { // ends with the connection
 		defer s.end(u)
 		u.serve(h)
 	})
@@ -129,7 +129,7 @@ func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 func (s *Server) draining() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.leaving
+	return s.stopping
 }
 
 func (s *Server) end(u *session) {
@@ -144,33 +144,33 @@ func (s *Server) end(u *session) {
 func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.mu.Lock()
-	s.leaving = true
+	s.stopping = true
 	s.mu.Unlock()
-	none := make(chan struct{})
+	drained := make(chan struct{})
 	go func() { // ends when the sessions have, which cut sees to
-		s.left.Wait()
-		close(none)
+		s.sessions.Wait()
+		close(drained)
 	}()
 	grace := time.NewTimer(s.opts.Grace)
 	defer grace.Stop()
 	select {
-	case <-none:
+	case <-drained:
 		return nil
 	case <-grace.C:
 	}
-	if n := s.cut(); n > 0 {
+	if n := s.abortAll(); n > 0 {
 		s.opts.Logger.Warn("uploads by websocket cut off", "uploads", n)
 	}
-	<-none
+	<-drained
 	return nil
 }
 
 // cut ends what is under way and returns how much that was.
-func (s *Server) cut() int {
+func (s *Server) abortAll() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for u := range s.open {
-		u.cut()
+		u.abort()
 	}
 	return len(s.open)
 }

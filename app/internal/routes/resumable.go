@@ -57,7 +57,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	answer, err := r.server.Serve(ctx, &tus.Request{
 		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
 		Header: func(name string) string { return server.List(h, name) },
-		Length: length, Body: server.Body(ctx), Cut: server.Cutter(ctx),
+		Length: length, Body: server.Body(ctx), Cut: server.BodyAborter(ctx),
 	})
 	if errors.Is(err, server.ErrBodyTimeout) {
 		// Not 408: what came is kept, and clients of the protocol take every 4xx

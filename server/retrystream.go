@@ -9,8 +9,8 @@ import (
 // An event stream that ends with ComeBack is opened again by its client after a
 // time between these two.
 const (
-	comeBackSoonest = time.Second
-	comeBackLatest  = 5 * time.Second
+	minReconnect = time.Second
+	maxReconnect = 5 * time.Second
 )
 
 // EventStream is the content type of server-sent events (WHATWG HTML §9.2.5).
@@ -20,7 +20,7 @@ const EventStream = "text/event-stream"
 // comment with the reason, and the time after which the client is to connect
 // again, different for each client. An EventSource that gets any status but 200
 // is closed for good (§9.2.2), so a fault that will pass must not have one.
-func ComeBack(reason string) []byte {
-	wait := comeBackSoonest + rand.N(comeBackLatest-comeBackSoonest)
+func RetryStream(reason string) []byte {
+	wait := minReconnect + rand.N(maxReconnect-minReconnect)
 	return fmt.Appendf(nil, ": %s\nretry: %d\n\n", reason, wait.Milliseconds())
 }

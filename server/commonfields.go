@@ -14,7 +14,7 @@ import (
 //
 // Strict-Transport-Security is not among them: it binds a whole host for months,
 // so it is for whoever owns the name to say.
-var protective = [...]struct{ name, value []byte }{
+var securityFields = [...]struct{ name, value []byte }{
 	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},
 	{[]byte(fasthttp.HeaderXFrameOptions), []byte("DENY")},
 	{[]byte(fasthttp.HeaderReferrerPolicy), []byte("same-origin")},
@@ -24,21 +24,21 @@ var requestIDName = []byte(headerRequestID)
 
 // stamp adds to an answer what all answers have, last of all, since an error
 // drops what its handler wrote.
-func stamp(ctx *fasthttp.RequestCtx, c *conn) {
+func addCommonFields(ctx *fasthttp.RequestCtx, c *conn) {
 	h := &ctx.Response.Header
-	for i := range protective {
-		h.SetCanonical(protective[i].name, protective[i].value)
+	for i := range securityFields {
+		h.SetCanonical(securityFields[i].name, securityFields[i].value)
 	}
 	h.SetCanonical(requestIDName, c.id)
 	if c.srv.cors != nil {
-		c.srv.cors.stamp(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+		c.srv.cors.addFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
 	}
 }
 
 // logAccess writes the line of a request, for one request in
 // Options.AccessLog.
 func (s *Server) logAccess(ctx *fasthttp.RequestCtx, c *conn) {
-	if n := s.opts.AccessLog; n <= 0 || n > 1 && s.served.Add(1)%uint64(n) != 0 {
+	if n := s.opts.AccessLog; n <= 0 || n > 1 && s.requestCount.Add(1)%uint64(n) != 0 {
 		return
 	}
 	size := ctx.Response.Header.ContentLength()
