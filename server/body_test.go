@@ -57,7 +57,7 @@ func TestBodyEnds(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := statuses(talk(t, s, row.raw)); got != row.status {
-				t.Errorf("answered %q, want %q", got, row.status)
+				t.Errorf("got %q, want %q", got, row.status)
 			}
 			checkBody(t, <-s.bodies, row.data, row.err)
 		})
@@ -65,7 +65,7 @@ func TestBodyEnds(t *testing.T) {
 	t.Run("chunked, just within the limit", func(t *testing.T) {
 		whole := strings.Repeat("x", 1<<20)
 		if got := talk(t, s, postChunked("/read", whole[1:], "x")); statuses(got) != "200" {
-			t.Errorf("answered %q", statuses(got))
+			t.Errorf("got %q", statuses(got))
 		}
 		checkBody(t, <-s.bodies, whole, nil)
 	})
@@ -163,7 +163,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// A goroutine that a handler leaves behind must not read the next request.
+// A goroutine of a handler that has returned must not read the next request.
 func TestBodyEndsWithItsHandler(t *testing.T) {
 	t.Parallel()
 	var body io.Reader

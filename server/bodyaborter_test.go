@@ -16,15 +16,15 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A handler whose client hangs in the middle of a body can end the wait, from
-// another goroutine; the answer arrives, and then the connection ends. So it does
-// when the body was whole: the next request would find a cut connection.
+// A handler whose client stops in the middle of a body can end the wait from another
+// goroutine. The response arrives, and then the connection ends. It ends as well if the
+// body was complete, since reads of the next request would fail.
 func TestBodyAborter(t *testing.T) {
 	waiting := make(chan struct{})
 	srv, err := server.New(server.Options{}, []server.Route{
 		{Method: http.MethodPost, Path: "/hangs", Handler: func(ctx *fasthttp.RequestCtx) error {
 			abort := server.BodyAborter(ctx)
-			go func() { // ends with the cut
+			go func() { // ends with the abort
 				<-waiting
 				abort()
 				close(waiting)
@@ -35,7 +35,7 @@ func TestBodyAborter(t *testing.T) {
 			}
 			waiting <- struct{}{}
 			_, err := server.Body(ctx).Read(data)
-			<-waiting // the cut is over before the handler is
+			<-waiting // the abort ends before the handler
 			if !errors.Is(err, server.ErrBodyTruncated) {
 				t.Errorf("the read ends with %v", err)
 			}
@@ -76,7 +76,7 @@ func TestBodyAborter(t *testing.T) {
 	}
 }
 
-// A route's own fields are in every answer, also where it was refused.
+// Route.Header is in every response, refusals included.
 func TestRouteHeader(t *testing.T) {
 	fields := [][2]string{{"Protocol", "1"}}
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(http.StatusForbidden, "no") }

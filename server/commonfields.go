@@ -7,13 +7,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// protective are the fields that every answer carries, prepared once: this runs
-// for every request. No answer may be taken for another type than it says, be
-// framed, or tell other sites the address of a page. A handler that answers
-// HTML adds a Content-Security-Policy of its own.
+// securityFields are in every response: no content sniffing, no framing, and no
+// address of a page for other sites. A handler that sends HTML adds its own
+// Content-Security-Policy. The bytes are prepared, since they are written for every
+// request.
 //
-// Strict-Transport-Security is not among them: it binds a whole host for months,
-// so it is for whoever owns the name to say.
+// Strict-Transport-Security is not among them: it binds a whole host for months, so
+// the owner of the name has to decide.
 var securityFields = [...]struct{ name, value []byte }{
 	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},
 	{[]byte(fasthttp.HeaderXFrameOptions), []byte("DENY")},
@@ -22,8 +22,8 @@ var securityFields = [...]struct{ name, value []byte }{
 
 var requestIDName = []byte(headerRequestID)
 
-// stamp adds to an answer what all answers have, last of all, since an error
-// drops what its handler wrote.
+// addCommonFields adds the fields that every response has. It runs last, since an
+// error drops what its handler wrote.
 func addCommonFields(ctx *fasthttp.RequestCtx, c *conn) {
 	h := &ctx.Response.Header
 	for i := range securityFields {
@@ -35,8 +35,7 @@ func addCommonFields(ctx *fasthttp.RequestCtx, c *conn) {
 	}
 }
 
-// logAccess writes the line of a request, for one request in
-// Options.AccessLog.
+// logAccess writes the access log line for every n-th request, see Options.AccessLog.
 func (s *Server) logAccess(ctx *fasthttp.RequestCtx, c *conn) {
 	if n := s.opts.AccessLog; n <= 0 || n > 1 && s.requestCount.Add(1)%uint64(n) != 0 {
 		return
@@ -55,7 +54,7 @@ func (s *Server) logAccess(ctx *fasthttp.RequestCtx, c *conn) {
 		"method", string(ctx.Method()),
 		"target", string(ctx.RequestURI()),
 		"status", ctx.Response.StatusCode(),
-		"bytes", size, // of the body; -1 if its length is not known yet
+		"bytes", size, // of the body; -1 for a stream
 		"duration", time.Since(ctx.Time()),
 	)
 }

@@ -6,25 +6,25 @@ import (
 	"sync"
 )
 
-// Why a connection is refused.
+// Reasons to refuse a connection.
 var (
 	errTooManyConns       = errors.New("too many connections")
-	errTooManyClientConns = errors.New("too many connections of one client")
+	errTooManyClientConns = errors.New("too many connections from one client")
 )
 
-// conns are the connections of a Server that are not hijacked: Run waits for
-// them. It keeps the limits, which count the hijacked ones too.
+// conns are the connections that Run waits for: those of the server that are not
+// hijacked. It also enforces the limits, which include hijacked connections.
 type conns struct {
 	mu      sync.Mutex
 	open    map[*conn]struct{}
-	drained chan struct{} // made by wait, closed when open is empty
+	drained chan struct{} // made by wait; closed when open is empty
 
-	max, maxPerClient int // limits; 0 is none
+	max, maxPerClient int // limits; 0 means none
 	total             int // open and hijacked connections
 	clients           map[netip.Addr]int
 }
 
-// add takes a connection in, unless that would be one too many.
+// add registers c, unless that exceeds a limit.
 func (cs *conns) add(c *conn) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -42,11 +42,11 @@ func (cs *conns) add(c *conn) error {
 	return nil
 }
 
-// perClient reports whether c counts for its client: a proxy has many.
+// countsPerClient reports whether c counts for the limit of its client. A proxy has
+// many clients.
 func (cs *conns) countsPerClient(c *conn) bool { return cs.maxPerClient > 0 && !c.trusted }
 
-// remove makes Run not wait for c any more. It may be called again for the same
-// connection.
+// remove makes Run stop waiting for c. It may be called more than once.
 func (cs *conns) remove(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -60,8 +60,8 @@ func (cs *conns) remove(c *conn) {
 	}
 }
 
-// leave gives back the place of c, which is closed. It must be called once.
-// Run waits for c until remove is called.
+// release gives back the place of a closed connection in the limits. It must be called
+// once. Run waits for c until remove.
 func (cs *conns) release(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -74,8 +74,8 @@ func (cs *conns) release(c *conn) {
 	}
 }
 
-// wait returns a channel that is closed when no connection is left. None must
-// be added any more.
+// wait returns a channel that is closed when no connection is left. add must not be
+// called any more.
 func (cs *conns) wait() <-chan struct{} {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -99,8 +99,8 @@ func (cs *conns) interruptReads() {
 	}
 }
 
-// cut closes what is left under its handlers and returns in how many cases that
-// was more than a client that had asked nothing.
+// closeAll closes the remaining connections under their handlers. It returns how many
+// of them had a request in flight.
 func (cs *conns) closeAll() (requests int) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

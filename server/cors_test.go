@@ -20,7 +20,7 @@ func shared(t *testing.T) server.Options {
 	return server.Options{Origins: origins, RequestFields: []string{"X-Sent"}, ResponseFields: []string{"X-Read"}}
 }
 
-// Every response, whoever makes it, may be read by pages of the origins that are
+// Every response, errors included, may be read by pages of the origins that are
 // let in, and by no others.
 func TestResponsesForOtherOrigins(t *testing.T) {
 	t.Parallel()
@@ -56,7 +56,7 @@ func TestResponsesForOtherOrigins(t *testing.T) {
 		{"an error of the handler", "POST /fail HTTP/1.1\r\nHost: x\r\n$Content-Length: 0\r\n\r\n", 500},
 		{"a panic", "POST /panic HTTP/1.1\r\nHost: x\r\n$Content-Length: 0\r\n\r\n", 500},
 		{"a body that breaks off", "POST /read HTTP/1.1\r\nHost: x\r\n$Content-Length: 9\r\n\r\nx", 400},
-		{"a version that is not spoken", "GET / HTTP/1.9\r\nHost: x\r\n$\r\n", 505},
+		{"an unsupported version", "GET / HTTP/1.9\r\nHost: x\r\n$\r\n", 505},
 		{"two ways of framing", "POST /read HTTP/1.1\r\nHost: x\r\n$Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"a space in a name", "GET / HTTP/1.1\r\nHost: x\r\n$bad name: x\r\n\r\n", 400},
 	} {
@@ -118,8 +118,8 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 	}
 }
 
-// A preflight is answered whatever Admit says and wherever it leads, so that the
-// request itself can be answered with its own status.
+// A preflight succeeds for every path and whatever Admit returns, so that the page can
+// read the status of the request itself.
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(401, "who are you") }

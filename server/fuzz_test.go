@@ -57,7 +57,7 @@ func strictHead(data []byte) (r strictRequest, rest []byte, ok bool) {
 	}
 	r.target = m[2]
 	data = data[len(m[0]):]
-	if bytes.HasPrefix(data, []byte("\n")) { // nobody can see this from fasthttp's header
+	if bytes.HasPrefix(data, []byte("\n")) { // fasthttp's header does not show this
 		return r, data[1:], true
 	}
 	for !bytes.HasPrefix(data, []byte("\r\n")) {
@@ -143,7 +143,7 @@ func FuzzChunked(f *testing.F) {
 	})
 }
 
-// segments gives data in pieces of size bytes; 0 means as asked.
+// segments returns data in pieces of size bytes; 0 means the size of the reads.
 type segments struct {
 	data []byte
 	size int
@@ -161,7 +161,7 @@ func (s *segments) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fuzzConn is a client that sends all it has and then leaves.
+// fuzzConn is a client that sends its data and then closes.
 type fuzzConn struct {
 	segments
 	closed chan struct{}

@@ -22,7 +22,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// waiting is a route that waits until its client goes away, or for the gate.
+// waiting is a route that waits until its client leaves, or for the gate.
 func waiting(causes chan error, s **site) server.Route {
 	return server.Route{Method: "GET", Path: "/gone", Handler: func(ctx *fasthttp.RequestCtx) error {
 		gone, stop := server.Gone(ctx)
@@ -39,7 +39,7 @@ func waiting(causes chan error, s **site) server.Route {
 	}}
 }
 
-func TestClientGoesAway(t *testing.T) {
+func TestClientGone(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(*client){
 		"close":          func(c *client) { c.Close() },
@@ -52,7 +52,7 @@ func TestClientGoesAway(t *testing.T) {
 			var s *site
 			s = open(t, server.Options{}, waiting(causes, &s))
 			leaver, stayer := dial(t, s), dial(t, s)
-			stayer.send(get("/gone") + get("/")) // more to read is no sign of leaving
+			stayer.send(get("/gone") + get("/")) // unread input does not mean that the client left
 			<-s.inside
 			leaver.send(get("/gone"))
 			<-s.inside
@@ -63,7 +63,7 @@ func TestClientGoesAway(t *testing.T) {
 					t.Fatalf("cause %v", err)
 				}
 			case <-time.After(patience):
-				t.Fatal("nobody noticed")
+				t.Fatal("the context did not end")
 			}
 			s.gate <- struct{}{}
 			if got := stayer.response(); got.body != "still here" {
@@ -116,10 +116,10 @@ func TestTLS(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if c.response().body != "ignored" || c.response().body != "hello" || s.hidden.Load() != 0 {
-		t.Error("the guard does not stand over TLS")
+		t.Error("with TLS the body was taken for a request")
 	}
 	if _, _, err := secure(&tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
-		t.Error("TLS 1.1 is spoken")
+		t.Error("TLS 1.1 is accepted")
 	}
 	t.Run("a refusal is read", func(t *testing.T) {
 		c, _, err := secure(&tls.Config{})
@@ -135,7 +135,7 @@ func TestTLS(t *testing.T) {
 		c := dial(t, s)
 		c.send(get("/"))
 		if data, err := io.ReadAll(c.in); strings.Contains(string(data), "hello") {
-			t.Errorf("answered: %q, %v", data, err)
+			t.Errorf("got %q, %v", data, err)
 		}
 	})
 	t.Run("a client that leaves", func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestTLS(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a handshake that is under way when the server leaves", func(t *testing.T) {
+	t.Run("a handshake during a drain", func(t *testing.T) {
 		raw := dial(t, s)
 		testutil.Eventually(t, "it is accepted", func() bool { return s.meter.opened.Load()-s.meter.closed.Load() >= 2 })
 		s.stop()
@@ -170,7 +170,8 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// A client that asks before it sends is refused by Admit before it has sent.
+// A client that sends Expect: 100-continue gets the refusal of Admit before it sends
+// the body.
 func TestAdmitComesBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	ran := make(chan struct{}, 10)

@@ -21,7 +21,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the time limit for events that a test waits for.
 const patience = time.Minute
 
 // site is a running server with the routes that the tests talk to.
@@ -29,12 +29,12 @@ type site struct {
 	addr   string
 	hidden atomic.Int64 // times that /hidden was run
 	meter  meter
-	bodies chan bodyRead // what /read saw
-	gate   chan struct{} // /wait answers when it can receive
-	inside chan struct{} // /wait has begun
+	bodies chan bodyRead // results of /read
+	gate   chan struct{} // /wait responds after it receives from it
+	inside chan struct{} // /wait sends to it at its start
 
 	stop context.CancelFunc
-	done chan error // what Run returned
+	done chan error // result of Run
 }
 
 type bodyRead struct {
@@ -181,7 +181,7 @@ func readForm(ctx *fasthttp.RequestCtx) error {
 	}
 }
 
-// answer is what came back for one request.
+// response is the response to one request.
 type response struct {
 	status int
 	header http.Header
@@ -189,7 +189,7 @@ type response struct {
 	close  bool // the server said Connection: close
 }
 
-// talk sends raw and ends the sending side, and returns all answers.
+// talk sends raw and ends the sending side, and returns all responses.
 func talk(t testing.TB, s *site, raw string) []response {
 	t.Helper()
 	c := dial(t, s)
@@ -223,7 +223,7 @@ func newReader(nc net.Conn) *bufio.Reader { return bufio.NewReader(nc) }
 func (c *client) send(raw string) {
 	c.Helper()
 	if _, err := io.WriteString(c.Conn, raw); err != nil {
-		c.Logf("send: %v", err) // the server may have closed, and answered before
+		c.Logf("send: %v", err) // the server may have responded and closed already
 	}
 }
 
@@ -231,12 +231,12 @@ func (c *client) endSending() {
 	_ = c.Conn.(*net.TCPConn).CloseWrite()
 }
 
-// answer reads the answer to a GET or POST; it fails the test if there is none.
+// response reads the response to a GET or POST. Without one the test fails.
 func (c *client) response() response {
 	c.Helper()
 	a, err := c.nextResponse()
 	if err != nil {
-		c.Fatalf("read answer: %v", err)
+		c.Fatalf("read response: %v", err)
 	}
 	return a
 }
@@ -262,7 +262,7 @@ func (c *client) responsesToEnd() []response {
 			return all
 		}
 		if err != nil {
-			c.Fatalf("after %d answers: %v", len(all), err)
+			c.Fatalf("after %d responses: %v", len(all), err)
 		}
 		all = append(all, a)
 	}
@@ -289,7 +289,7 @@ func post(path, body string) string {
 	return "POST " + path + " HTTP/1.1\r\nHost: test\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
 }
 
-// postChunked is a request whose body comes in the given chunks.
+// postChunked is a request with a chunked body.
 func postChunked(path string, chunks ...string) string {
 	var b bytes.Buffer
 	b.WriteString("POST " + path + " HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -303,12 +303,12 @@ const getHidden = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n"
 
 func get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: test\r\n\r\n" }
 
-// headAnswer reads the answer to a HEAD, which has a length but no body.
+// headResponse reads the response to a HEAD, which has a length but no body.
 func (c *client) headResponse() response {
 	c.Helper()
 	resp, err := http.ReadResponse(c.in, &http.Request{Method: http.MethodHead})
 	if err != nil {
-		c.Fatalf("read answer: %v", err)
+		c.Fatalf("read response: %v", err)
 	}
 	if resp.ContentLength <= 0 {
 		c.Errorf("content length %d", resp.ContentLength)

@@ -68,7 +68,7 @@ func TestMaxConnsPerClient(t *testing.T) {
 		return c.response().status == 200
 	})
 
-	// A proxy speaks for many.
+	// A proxy has many clients.
 	trusting := open(t, server.Options{MaxConnsPerClient: 1, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
 	for range 3 {
 		c := dial(t, trusting)

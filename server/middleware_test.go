@@ -111,7 +111,7 @@ func TestErrorsKeepFields(t *testing.T) {
 			for name, value := range dropped {
 				ctx.Response.Header.Set(name, value)
 			}
-			ctx.SetBodyStream(strings.NewReader("a body that nobody gets"), -1)
+			ctx.SetBodyStream(strings.NewReader("a body that is dropped"), -1)
 			ctx.SetContentType("text/html")
 			ctx.Response.Header.SetStatusMessage([]byte("Fine"))
 			return outcome(ctx)

@@ -15,27 +15,28 @@ import (
 )
 
 const (
-	// maxRefusals is how many refused connections may linger at once; what comes
-	// beyond is closed and may lose its answer.
+	// maxRefusals is how many refused connections may linger at once. Further ones are
+	// closed at once, and their clients may lose the response.
 	maxRefusals = 256
-	// refusalTime is how long one of them may, and how long the head of its
-	// request is waited for before that.
+	// refusalTime is the limit for reading the head of a refused connection, and then
+	// for the client to read the response.
 	refusalTime = time.Second
-	// refusalBytes is how much one of them may send meanwhile.
+	// refusalBytes is how much a refused client may send meanwhile.
 	refusalBytes = 64 << 10
-	// warnEvery is how often the log speaks of refused connections.
+	// logInterval is the shortest interval between log lines about refused
+	// connections.
 	logInterval = time.Second
 )
 
-// Why a connection is refused, as its client is told.
+// Reasons in the responses to refused connections.
 const (
 	reasonBusy    = "too many connections, try again"
 	reasonTooMany = "too many connections from this address"
 )
 
-// refusal makes the response to connections over a limit, once: a server at its
-// limit has no time to lose. With anyOrigin the page of any origin may read it,
-// since which one it is for is not known; it says nothing else.
+// newRefusal returns the response to connections over a limit. It is prepared once,
+// since a server at its limit has no time to spare. With anyOrigin every page may read
+// it: the origin of the request is not known, and the response contains nothing else.
 func newRefusal(status int, reason string, anyOrigin bool) []byte {
 	body := fmt.Sprintf(`{"code":%d,"reason":%q}`, status, reason)
 	shared := ""
@@ -47,19 +48,19 @@ func newRefusal(status int, reason string, anyOrigin bool) []byte {
 		status, http.StatusText(status), shared, len(body), body)
 }
 
-// refusedStream is the response to an EventSource, see ComeBack. It has nothing in
-// it that a page of any origin may not see, and a browser that must hide it from
-// the page closes the EventSource for good.
+// retryResponse is the response for an EventSource, see RetryStream. A page of any
+// origin may read it, since it contains no data; a browser that had to hide it from
+// the page would close the EventSource for good.
 func retryResponse(reason string) []byte {
 	body := RetryStream(reason)
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: gale\r\nContent-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"+
 		"Cache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", EventStream, len(body), body)
 }
 
-// refusalFor reads the head of the request that the client of a refused connection
-// sends, and returns the response that makes this client come back: some take a
-// status for final that others do not. answer is for all others, and for a client
-// that sends nothing.
+// refusalResponse reads the head of the request on a refused connection and returns
+// the response that makes this kind of client retry: some clients treat a status as
+// final that others retry. fallback is for all other clients, and for those that send
+// nothing.
 func (s *Server) refusalResponse(nc net.Conn, fallback []byte) []byte {
 	var h fasthttp.RequestHeader
 	if h.Read(bufio.NewReaderSize(nc, s.opts.MaxHeader)) != nil {
@@ -68,16 +69,16 @@ func (s *Server) refusalResponse(nc net.Conn, fallback []byte) []byte {
 	switch {
 	case bytes.Contains(h.Peek(fasthttp.HeaderAccept), []byte(EventStream)):
 		return retryResponse(reasonBusy)
-	case len(h.Peek("Tus-Resumable")) > 0: // tus-js-client gives up at a 429
+	case len(h.Peek("Tus-Resumable")) > 0: // tus-js-client does not retry after 429
 		return s.busyResponse
 	}
 	return fallback
 }
 
-// refuseConn says why a connection is refused and closes it, without keeping
-// the goroutine that accepts waiting: another one waits for the request, and then
-// for the client to read the response (see conn.Close). The meter counts what the
-// limit is answered with in general.
+// refuseConn responds to a connection over a limit and closes it. It does not block
+// the goroutine that accepts: another goroutine reads the request, and then waits for
+// the client to read the response (see conn.Close). The meter counts the standard
+// status of the limit.
 func (s *Server) refuseConn(nc net.Conn, why error) {
 	response, status, over := s.busyResponse, http.StatusServiceUnavailable, LimitTotal
 	if errors.Is(why, errTooManyClientConns) {
@@ -89,7 +90,7 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 		s.opts.Logger.Warn("connections refused", "reason", why, "client", peerOf(nc), "count", n)
 	}
 	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || s.opts.TLS != nil { // to a client that waits for a handshake the answer means nothing
+	if !ok || s.opts.TLS != nil { // before a TLS handshake the response would be meaningless
 		_ = nc.Close()
 		return
 	}
@@ -114,18 +115,17 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 		if _, err := nc.Write(response); err != nil || half.CloseWrite() != nil {
 			return
 		}
-		_, _ = io.CopyN(io.Discard, nc, refusalBytes) // how it ends is of no matter
+		_, _ = io.CopyN(io.Discard, nc, refusalBytes) // an error means that the client has closed
 	}()
 }
 
-// throttle keeps a log line from being written more than once in warnEvery.
+// logLimiter limits a log line to one per logInterval.
 type logLimiter struct {
 	lastLine atomic.Int64 // Unix time in nanoseconds of the last line
-	pending  atomic.Int64 // what happened since
+	pending  atomic.Int64 // events since that line
 }
 
-// pass counts one more and returns 0, or, if it is time for a line, how many it
-// stands for.
+// add counts an event. It returns 0, or the number of events to log if a line is due.
 func (t *logLimiter) add(now time.Time) int64 {
 	t.pending.Add(1)
 	last := t.lastLine.Load()

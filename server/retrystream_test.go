@@ -52,7 +52,7 @@ func TestMaxConnsClientsThatGiveUp(t *testing.T) {
 	}
 }
 
-// The times at which clients are to come back are spread.
+// The delays of different clients differ.
 func TestComeBack(t *testing.T) {
 	t.Parallel()
 	seen := make(map[int]bool)

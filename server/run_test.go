@@ -207,7 +207,7 @@ const short = 200 * time.Millisecond
 func TestTimeoutNothingSent(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{IdleTimeout: short})
-	dial(t, s).closed() // without a 408 that nobody asked for
+	dial(t, s).closed() // without a 408: the client sent no request
 }
 
 func TestTimeoutNothingMoreSent(t *testing.T) {
@@ -295,7 +295,7 @@ func bigRoute(size int) server.Route {
 	return server.Route{Method: "GET", Path: "/big", Handler: textHandler(text)}
 }
 
-// A hijacked connection has its owner's deadlines, and Run leaves it alone.
+// A hijacked connection has its owner's deadlines, and Run does not wait for it.
 func TestHijacked(t *testing.T) {
 	t.Parallel()
 	const short = time.Second // the requests are there by then

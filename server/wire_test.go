@@ -7,9 +7,9 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// TestWire holds what must come back for heads of all kinds. What follows in
-// each row is another request on the same connection, which must be answered
-// exactly when the first one leaves no doubt about its end.
+// TestWire checks the responses to all kinds of heads. What follows in
+// each row is another request on the same connection, which must get a response
+// exactly when the first one has an unambiguous end.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})
@@ -89,7 +89,7 @@ func TestWire(t *testing.T) {
 				t.Fatalf("got %q, want %q", statuses(got), row.want)
 			}
 			if last := got[len(got)-1]; !strings.Contains(row.want, " ") && !last.close {
-				t.Error("the last answer does not say Connection: close")
+				t.Error("the last response has no Connection: close")
 			}
 		})
 	}
@@ -159,7 +159,7 @@ func TestRouting(t *testing.T) {
 				t.Errorf("header %v", got.header)
 			}
 			if second := c.response(); second.body != "hello" {
-				t.Errorf("second answer %+v", second)
+				t.Errorf("second response %+v", second)
 			}
 		})
 	}

@@ -77,7 +77,7 @@ func TestAtOnce(t *testing.T) {
 		for i := range 4 { // as many processes
 			l := limit.New(sharedtest.Open(t, address), limit.Options{Limit: 5, Window: time.Hour})
 			for range 25 {
-				all.Go(func() { // ends with its answer
+				all.Go(func() { // ends with the result of Take
 					for _, key := range []string{"same", fmt.Sprint("own", i)} {
 						d, err := l.Take(t.Context(), key)
 						if err != nil {

@@ -76,7 +76,8 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// Who was refused was never open, and who left without a word is not for ever.
+// A refused connection is never counted as open, and one whose client disappears is
+// not counted forever.
 func TestMeterOfHandshakes(t *testing.T) {
 	t.Parallel()
 	var c realtime.Counters

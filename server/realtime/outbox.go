@@ -11,37 +11,36 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// itemCost is what a waiting item costs beside its bytes.
+// itemCost is the overhead of a queued item, in bytes.
 const itemCost = 64
 
-// errFull is an outbox with no room: Send waits then.
+// errFull is the error of enqueue for a full queue. Send then waits.
 var errFull = errors.New("the client's queue is full")
 
-// item is something to be written.
+// item is one write to a connection.
 type item struct {
-	kind     int // of a WebSocket's frame; in a Stream 0, or that of a ping
+	kind     int // WebSocket frame type; in a Stream 0, or PingMessage
 	data     []byte
-	prepared *websocket.PreparedMessage // instead of data: encoded once, for many
-	size     int                        // as it is counted
-	final    bool                       // nothing comes after it
+	prepared *websocket.PreparedMessage // in place of data: encoded once for many clients
+	size     int                        // size in the queue
+	final    bool                       // ends the connection
 }
 
-// message reports whether an item tells the client more than that the server is
-// there, or goes.
+// isMessage reports whether an item counts as a message, unlike pings and close
+// frames.
 func (it item) isMessage() bool {
 	return it.kind == websocket.TextMessage || it.kind == websocket.BinaryMessage || it.kind == 0 && len(it.data) > 0
 }
 
-// wire writes items to a connection. One item is written at a time.
+// wire writes items to a connection, one at a time.
 type wire interface {
 	write(item) error
-	// failed is told, once, why nothing more can be written.
+	// writeFailed is called once, with the error that ended writing.
 	writeFailed(error)
 }
 
-// outbox is what waits to be written to one client, in order; what its
-// subscription brings comes after what was put. Its goroutine is there only
-// while there is something to write.
+// outbox is the write queue of one client. Channel messages follow after the queued
+// items. Its goroutine runs only while there is something to write.
 type outbox struct {
 	hub  *Hub
 	wire wire
@@ -49,21 +48,21 @@ type outbox struct {
 
 	mu         sync.Mutex
 	queue      []item
-	bytes      int           // of queue and the item that is being written
+	bytes      int           // size of queue and of the item being written
 	sub        *subscription // or nil
-	writing    bool          // the goroutine is there
-	closing    bool          // the last item has been put
+	writing    bool          // the goroutine runs, or is blocked by the constructor
+	closing    bool          // the final item is queued
 	ended      bool
-	timers     []*timer      // to come
-	spaceFreed chan struct{} // made by who waits, closed when there is room
+	timers     []*timer      // pending
+	spaceFreed chan struct{} // made by spaceAvailable; closed when half of the queue is free
 
-	enqueued, dequeued uint64        // items that were put; of them written
-	flushed            chan struct{} // made by flush, closed when wrote is answers
+	enqueued, dequeued uint64        // number of items queued, and of those written
+	flushed            chan struct{} // made by flush; closed when dequeued reaches flushTarget
 	flushTarget        uint64
 }
 
-// put queues an item; errFull if there is no room for it. An item larger than
-// the queue may have it for itself.
+// enqueue queues an item. It returns errFull if the queue has no space for it. An
+// empty queue accepts an item of any size.
 func (o *outbox) enqueue(it item) error {
 	it.size = len(it.data) + itemCost
 	o.mu.Lock()
@@ -82,7 +81,7 @@ func (o *outbox) enqueue(it item) error {
 	return nil
 }
 
-// send queues an item when there is room for it.
+// send queues an item, and waits for space if necessary.
 func (o *outbox) send(ctx context.Context, it item) error {
 	for {
 		err := o.enqueue(it)
@@ -97,7 +96,7 @@ func (o *outbox) send(ctx context.Context, it item) error {
 	}
 }
 
-// vacancy returns a channel that is closed when half of the queue is free, or
+// spaceAvailable returns a channel that is closed when half of the queue is free or
 // the connection has ended.
 func (o *outbox) spaceAvailable() <-chan struct{} {
 	o.mu.Lock()
@@ -113,23 +112,23 @@ func (o *outbox) spaceAvailable() <-chan struct{} {
 	return o.spaceFreed
 }
 
-// wake looks whether the subscription has something.
+// wake starts the goroutine, since the subscription may have new messages.
 func (o *outbox) wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.start()
 }
 
-// start makes sure that the goroutine is there. It needs mu.
+// start starts the goroutine unless it runs. The caller holds mu.
 func (o *outbox) start() {
 	if o.writing || o.ended {
 		return
 	}
 	o.writing = true
-	o.hub.goroutines.Go(o.run) // ends when nothing is to be written, or nothing can be
+	o.hub.goroutines.Go(o.run) // ends when there is nothing to write, or a write fails
 }
 
-// release lets an outbox write that was made with writing set.
+// unblock allows writing in an outbox that was made with writing set.
 func (o *outbox) unblock() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,7 +152,7 @@ func (o *outbox) run() {
 	}
 }
 
-// next takes the next item; if there is none the goroutine ends.
+// next returns the next item. Without one the goroutine ends.
 func (o *outbox) next() (it item, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -163,7 +162,7 @@ func (o *outbox) next() (it item, ok bool) {
 		it = o.queue[0]
 		o.queue[0] = item{}
 		if o.queue = o.queue[1:]; len(o.queue) == 0 {
-			o.queue = nil // an idle connection holds no memory for it
+			o.queue = nil // an idle connection needs no memory for a queue
 		}
 		return it, true
 	case o.sub != nil && !o.closing:
@@ -182,7 +181,7 @@ func (o *outbox) markWritten(it item) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if it.size > 0 { // it was put, and is not the subscription's
+	if it.size > 0 { // it was in the queue, unlike a channel message
 		o.bytes -= it.size
 		o.dequeued++
 	}
@@ -196,8 +195,8 @@ func (o *outbox) markWritten(it item) {
 	}
 }
 
-// flush returns when what has been put until now is written, or the connection
-// has ended. Only one may wait at a time.
+// flush returns when everything that was queued before the call is written, or the
+// connection has ended. Only one caller at a time may wait.
 func (o *outbox) flush() {
 	o.mu.Lock()
 	if o.ended || o.dequeued == o.enqueued {
@@ -210,17 +209,17 @@ func (o *outbox) flush() {
 	<-done
 }
 
-// queued returns how many bytes wait.
+// queuedBytes returns the size of the queue.
 func (o *outbox) queuedBytes() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.bytes
 }
 
-// what implements member.
+// connKind implements member.
 func (o *outbox) connKind() Kind { return o.kind }
 
-// end drops what waits and lets nothing in any more.
+// end drops the queue and refuses further items.
 func (o *outbox) end() {
 	o.mu.Lock()
 	o.ended, o.queue = true, nil
@@ -241,7 +240,7 @@ func (o *outbox) end() {
 	}
 }
 
-// after calls call in d, unless the connection has ended by then; it must not
+// schedule calls call after d, unless the connection has ended by then. call must not
 // block.
 func (o *outbox) schedule(d time.Duration, call func()) {
 	o.mu.Lock()
@@ -259,7 +258,7 @@ func (o *outbox) schedule(d time.Duration, call func()) {
 	o.hub.wheel.start(a, d)
 }
 
-// disarm takes an alarm off the list, and reports whether it was there.
+// removeTimer removes a timer from the list, and reports whether the list had it.
 func (o *outbox) removeTimer(a *timer) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -270,13 +269,14 @@ func (o *outbox) removeTimer(a *timer) bool {
 	return i >= 0
 }
 
-// slow counts and logs that a client was closed because it made no room.
+// reportSlowConsumer counts and logs that a connection was closed because its client
+// did not read.
 func (o *outbox) reportSlowConsumer(client netip.Addr) {
 	o.hub.opts.Meter.TooSlow(o.kind)
-	o.hub.opts.Logger.Warn("client too slow, connection closed", "client", client, "paused_for", o.hub.opts.SendTimeout)
+	o.hub.opts.Logger.Warn("slow consumer, connection closed", "client", client, "paused_for", o.hub.opts.SendTimeout)
 }
 
-// attach makes sub what the outbox takes from; there must be none yet.
+// attach adds the subscription. There must be none yet.
 func (o *outbox) attach(sub *subscription) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

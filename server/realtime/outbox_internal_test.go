@@ -12,8 +12,8 @@ type notes struct{ written []string }
 func (n *notes) write(it item) error { n.written = append(n.written, string(it.data)); return nil }
 func (n *notes) writeFailed(error)   {}
 
-// What is sent before the handshake is done, such as the close of a process that
-// leaves, waits for it.
+// Items that are sent before the end of the handshake, such as the close frame of a
+// draining process, wait for it.
 func TestOutboxWaitsForHandshake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

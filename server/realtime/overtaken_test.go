@@ -86,8 +86,8 @@ func (o *overtaking) notSlow(t *testing.T) {
 	}
 }
 
-// The ring moves on between the subscription and the first write: the client is
-// told of the gap and continues with what is kept.
+// The ring drops messages between the subscription and the first write. The client
+// gets the gap and continues with the oldest kept message.
 func TestOvertakenBeforeFirstWrite(t *testing.T) {
 	t.Parallel()
 	t.Run("websocket", func(t *testing.T) {

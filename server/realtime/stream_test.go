@@ -56,8 +56,8 @@ func TestStreamClientLeaves(t *testing.T) {
 	s.ended(t)
 }
 
-// The process begins to leave while a stream is being opened: its client gets a
-// whole response, not a closed connection.
+// The process begins to shut down while a stream is being opened. Its client gets a
+// complete response, not a closed connection.
 func TestStreamOpensDuringDrain(t *testing.T) {
 	t.Parallel()
 	var s *site

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Event is a message of a channel, or the news that messages are missing before
-// the number Seq+1.
+// Event is a message of a channel. With Gap it says that messages up to number Seq are
+// missing.
 type Event struct {
 	Channel string
 	Seq     uint64
@@ -16,7 +16,8 @@ type Event struct {
 	Gap     bool
 }
 
-// frame is an event with what has been made of it: each form once, for all.
+// frame is an event with its encodings, each of which is made once for all
+// subscribers.
 type frame struct {
 	Event
 
@@ -29,18 +30,18 @@ type encodedItem struct {
 	item item
 }
 
-// Form makes of an event what one kind of subscriber gets. Use one variable for
-// all subscriptions of a kind: it is what its results are kept under.
+// Form is the encoding of events for one kind of subscriber. Use one variable for all
+// subscriptions of a kind, since results are cached by its address.
 type Form struct {
-	// Encode returns what is sent for an event; nothing is sent for nil. A
-	// subscriber that is further behind than its channel keeps gets a gap; if
-	// Encode returns nil for that, its connection is closed instead.
+	// Encode returns the bytes to send for an event; nil sends nothing. A subscriber
+	// for which the channel no longer keeps the next message gets a gap. If Encode
+	// returns nil for the gap, the connection is closed instead.
 	Encode func(Event) []byte
-	// Once ends the connection behind the first event, with Encode's result.
+	// Once ends the connection after the first event.
 	Once bool
 }
 
-// as returns the frame in a form; the item is the same for all who ask.
+// encoded returns the frame in a form. All callers get the same item.
 func (f *frame) encoded(form *Form, pack func([]byte) item) item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,28 +59,28 @@ func (f *frame) encoded(form *Form, pack func([]byte) item) item {
 	return it
 }
 
-// topic is a channel that somebody here subscribes to: a ring of its last
-// events, in which each subscription has a place.
+// topic is a channel with subscribers in this process: a ring of its last events, in
+// which each subscription has a position.
 type topic struct {
 	bus  *Bus
 	name string
-	refs int // subscriptions; under Bus.mu
+	refs int // number of subscriptions; guarded by Bus.mu
 
-	fetchMu sync.Mutex // held while Redis is asked: one does for all who want to know
+	fetchMu sync.Mutex // held during a query to Redis, whose result serves all callers
 
 	mu          sync.Mutex
-	loaded      bool   // seq is
-	pendingSeq  uint64 // a message came before it was
-	trimmedSeq  uint64 // the ring holds all that came behind this number
-	seq         uint64 // the last number
+	loaded      bool   // seq is valid
+	pendingSeq  uint64 // highest sequence number received before the history was loaded
+	trimmedSeq  uint64 // the ring holds all messages after this number
+	seq         uint64 // number of the last message
 	frames      []*frame
 	bytes       int
 	subs        map[*subscription]struct{}
-	outboxCache []*outbox // of subs; nil when they have changed
+	outboxCache []*outbox // outboxes of subs; nil after a change
 }
 
-// take adds a message, unless it is known already. It is false if one before it
-// is missing.
+// receive adds a message, unless the ring has it already. It returns false if an
+// earlier message is missing.
 func (t *topic) receive(seq uint64, data string) bool {
 	t.mu.Lock()
 	switch {
@@ -101,7 +102,8 @@ func (t *topic) receive(seq uint64, data string) bool {
 	return true
 }
 
-// push appends an event and lets the oldest go. It needs mu.
+// append appends an event and drops the oldest ones over the limits. The caller holds
+// mu.
 func (t *topic) append(e Event) {
 	t.seq = e.Seq
 	t.frames = append(t.frames, &frame{Event: e})
@@ -116,7 +118,7 @@ func (t *topic) append(e Event) {
 	t.frames = t.frames[gone:]
 }
 
-// outboxes are those of all subscriptions. It needs mu.
+// outboxes returns the outboxes of all subscriptions. The caller holds mu.
 func (t *topic) outboxes() []*outbox {
 	if t.outboxCache == nil {
 		t.outboxCache = make([]*outbox, 0, len(t.subs))
@@ -133,8 +135,8 @@ func wakeAll(list []*outbox) {
 	}
 }
 
-// catchUp fetches what the channel has kept and takes what is new. It fails only
-// while Redis is away, and then the next subscription does it again.
+// catchUp loads the channel's history from Redis and adds the new messages. It fails
+// only while Redis is away; the next subscription then repeats it.
 func (t *topic) catchUp(ctx context.Context) {
 	t.fetchMu.Lock()
 	defer t.fetchMu.Unlock()
@@ -145,7 +147,7 @@ func (t *topic) catchUp(ctx context.Context) {
 	}
 }
 
-// load makes the channel known if it is not. It is for a new subscription.
+// ensureLoaded loads the history for a new subscription, unless it is loaded.
 func (t *topic) ensureLoaded(ctx context.Context) error {
 	t.fetchMu.Lock()
 	defer t.fetchMu.Unlock()
@@ -158,7 +160,7 @@ func (t *topic) ensureLoaded(ctx context.Context) error {
 	return t.refresh(ctx)
 }
 
-// refresh needs fetch.
+// refresh loads the history from Redis. The caller holds fetchMu.
 func (t *topic) refresh(ctx context.Context) error {
 	for {
 		seq, kept, err := t.bus.tail(ctx, t.name)
@@ -172,7 +174,7 @@ func (t *topic) refresh(ctx context.Context) error {
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
 		}
 		t.mu.Lock()
-		behind := t.pendingSeq > t.seq // it came while Redis was being asked
+		behind := t.pendingSeq > t.seq // a message arrived during the query
 		t.pendingSeq = 0
 		t.mu.Unlock()
 		if !behind {
@@ -181,12 +183,12 @@ func (t *topic) refresh(ctx context.Context) error {
 	}
 }
 
-// merge takes over what the channel has kept; missing is the first number behind
-// a gap, or 0.
+// merge adds the history of the channel. missing is the number of the first message
+// after a gap, or 0.
 func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := seq - min(seq, uint64(len(kept))) // the number before the first one kept
+	before := seq - min(seq, uint64(len(kept))) // number before the first kept message
 	switch {
 	case !t.loaded:
 		t.loaded, t.seq, t.trimmedSeq = true, before, before
@@ -202,22 +204,22 @@ func (t *topic) merge(seq uint64, kept []string) (list []*outbox, missing uint64
 	return t.outboxes(), missing
 }
 
-// subscription is a place in a topic's ring.
+// subscription is a position in the ring of a topic.
 type subscription struct {
 	topic   *topic
 	box     *outbox
 	form    *Form
-	wrap    func([]byte) item // how the connection's kind sends bytes
-	onGap   func() item       // last item for a subscriber that lost messages and whose form has no word for a gap
-	lastSeq uint64            // the last number that was taken; under outbox.mu
+	wrap    func([]byte) item // makes an item for this kind of connection
+	onGap   func() item       // final item after a gap that the form cannot encode
+	lastSeq uint64            // number of the last event that was sent; guarded by outbox.mu
 }
 
-// next returns what comes next, if there is anything. It needs outbox.mu.
+// next returns the next item, if there is one. The caller holds outbox.mu.
 //
-// If the ring has moved on past the subscriber's place, the subscriber gets the
-// gap and continues with the oldest message that is kept. That says nothing about
-// the client: this process may have had no time to write. A client that does not
-// read is found by Options.SendTimeout.
+// If the ring has dropped the next message, the subscriber gets a gap and continues
+// with the oldest message that is kept. This does not mean that the client is slow:
+// this process may have had no time to write. A client that does not read runs into
+// Options.SendTimeout.
 func (s *subscription) next() (it item, ok bool) {
 	for {
 		f, lost := s.topic.nextAfter(s.lastSeq)
@@ -239,8 +241,8 @@ func (s *subscription) next() (it item, ok bool) {
 	}
 }
 
-// behind returns the first frame behind a number. If that frame is gone already,
-// lost is true and f is a gap that ends before the oldest frame that is kept.
+// nextAfter returns the first frame after a number. If that frame was dropped, lost is
+// true and f is a gap that ends before the oldest kept frame.
 func (t *topic) nextAfter(after uint64) (f *frame, lost bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -254,24 +256,24 @@ func (t *topic) nextAfter(after uint64) (f *frame, lost bool) {
 	return t.frames[i], false
 }
 
-// Start is where a subscription begins.
+// Start is the position at which a subscription begins.
 type Start struct {
 	Channel string
-	// Resume: after the number Since, of which the client has all until then;
-	// else with the next message.
+	// Resume continues after the message number Since, the last one that the client
+	// has. Otherwise the subscription begins with the next message.
 	Resume bool
 	Since  uint64
 }
 
-// Place is where it has begun: behind the number Seq. Gap says that messages
-// between the two are lost.
+// Position is the position at which a subscription has begun: after the message number
+// Seq. Gap says that messages between Start.Since and Seq are lost.
 type Position struct {
 	Seq uint64
 	Gap bool
 }
 
-// subscribe finds a channel and a place in it. The subscription is not attached
-// to its outbox yet, so the client can be told of the place before all else.
+// subscribe finds the channel and a position in it. The subscription is not attached
+// to its outbox yet, so that the client gets the position before the first message.
 func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Position, error) {
 	if !channelName.MatchString(start.Channel) {
 		return Position{}, ErrChannel
@@ -294,7 +296,7 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Posi
 	behind := start.Resume && start.Since > t.seq
 	t.mu.Unlock()
 	if behind {
-		t.catchUp(ctx) // another process was faster, or Redis has forgotten all
+		t.catchUp(ctx) // this process is behind another one, or Redis has lost its data
 	}
 	p := t.register(start, s)
 	if p.Gap {
@@ -303,7 +305,7 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Posi
 	return p, nil
 }
 
-// enter gives s its place.
+// register adds s to the topic and sets its position.
 func (t *topic) register(start Start, s *subscription) Position {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -323,7 +325,7 @@ func (t *topic) register(start Start, s *subscription) Position {
 	return p
 }
 
-// stop gives the place up.
+// stop removes the subscription from its topic.
 func (s *subscription) stop() {
 	t := s.topic
 	t.mu.Lock()
@@ -338,7 +340,7 @@ func (s *subscription) stop() {
 	}
 }
 
-// Channels returns the names of the channels that somebody here subscribes to.
+// Channels returns the names of the channels with subscribers in this process.
 func (b *Bus) Channels() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// quiet is how long a rush of new connections must be over.
+	// burstGap is how long no burst of new connections must have occurred.
 	burstGap = time.Second
-	// rush is how many connections are one.
+	// burstSize is how many new connections count as a burst.
 	burstSize = 1000
 )
 
-// trim gives back, when a rush of new connections is over, what their handshakes
-// have left behind: idle connections allocate nothing, so the next collection
-// may be minutes away, and a third of the process's memory would be garbage. It
-// ends with ctx.
+// releaseMemory returns the garbage of many handshakes to the system after a burst of
+// new connections. Idle connections allocate nothing, so the next collection may be
+// minutes away, and a third of the process's memory would be garbage. It ends with
+// ctx.
 func (h *Hub) releaseMemory(ctx context.Context) {
 	ticker := time.NewTicker(burstGap)
 	defer ticker.Stop()
@@ -32,7 +32,7 @@ func (h *Hub) releaseMemory(ctx context.Context) {
 		h.mu.Unlock()
 		total += now
 		if now > burstSize/100 || total == 0 {
-			continue // it goes on, or there was none
+			continue // the burst continues, or there was none
 		}
 		if total >= burstSize {
 			debug.FreeOSMemory()

@@ -8,21 +8,21 @@ import (
 )
 
 const (
-	// tick is how exact the wheel is.
+	// tick is the resolution of the wheel.
 	tick = 100 * time.Millisecond
-	// spokes times tick is the longest wait; beyond it the wheel goes round again.
+	// slotCount times tick is one revolution. Longer timers take several.
 	slotCount = 1024
 )
 
-// wheel calls functions after a while: one ticker for a process, where a timer
-// or a ticker for each connection would wake it for each.
+// wheel is a timer wheel: one ticker for the whole process. A timer for each
+// connection would wake the process for each of them.
 type wheel struct {
 	mu    sync.Mutex
-	now   int64 // ticks since the beginning
+	now   int64 // ticks since the start
 	slots [slotCount]map[*timer]struct{}
 }
 
-// alarm is one call to come.
+// timer is one scheduled call.
 type timer struct {
 	at   int64
 	call func() // must not block
@@ -30,8 +30,7 @@ type timer struct {
 
 func newWheel() *wheel { return new(wheel) }
 
-// start has an alarm called in d, or up to two ticks later, from the goroutine of
-// run, unless it is stopped before.
+// start schedules a timer to be called by run after d, up to two ticks later.
 func (w *wheel) start(a *timer, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -43,14 +42,14 @@ func (w *wheel) start(a *timer, d time.Duration) {
 	(*slot)[a] = struct{}{}
 }
 
-// stop takes an alarm back that was started; one that has been called is fine.
+// stop removes a timer. A timer that has fired may be stopped too.
 func (w *wheel) stop(a *timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.slots[a.at%slotCount], a)
 }
 
-// run turns the wheel until ctx ends.
+// run fires timers until ctx ends.
 func (w *wheel) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -66,7 +65,7 @@ func (w *wheel) run(ctx context.Context) {
 	}
 }
 
-// turn goes one tick on, unless it is not yet due.
+// advance moves the wheel by one tick, unless that is not due.
 func (w *wheel) advance(due int64) bool {
 	w.mu.Lock()
 	if w.now >= due {
@@ -89,7 +88,7 @@ func (w *wheel) advance(due int64) bool {
 	return true
 }
 
-// heard is when a client was last heard of.
+// timestamp is a time that several goroutines set and compare.
 type timestamp struct{ at atomic.Int64 }
 
 func (h *timestamp) set() { h.at.Store(time.Now().UnixNano()) }

@@ -25,8 +25,8 @@ func (w *wheel) waiting() (n int) {
 	return n
 }
 
-// An alarm comes when it is due, or up to two ticks later, however far away that
-// is; one that was stopped does not.
+// A timer fires when it is due, or up to two ticks later, however far in the future
+// that is. A stopped timer does not fire.
 func TestWheel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestWheel(t *testing.T) {
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
 			got, took := <-calls, time.Since(began)
 			if got != d || took < d || took > d+2*tick {
-				t.Errorf("after %v came what was due after %v, want %v", took, got, d)
+				t.Errorf("a timer fired after %v: got the one for %v, want %v", took, got, d)
 			}
 		}
 		if n := w.waiting(); n != 0 {
@@ -53,8 +53,8 @@ func TestWheel(t *testing.T) {
 	})
 }
 
-// A connection that has ended leaves no alarm behind, or those who come and go
-// would be held in memory until their time.
+// The timers of a connection end with it. Otherwise they would hold memory until they
+// are due.
 func TestTimersEndWithTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestTimersEndWithTheConnection(t *testing.T) {
 			t.Errorf("called %d times, %d alarms wait", called, n)
 		}
 		o.end()
-		o.schedule(tick, func() { t.Error("called behind the end") })
+		o.schedule(tick, func() { t.Error("called after the end") })
 		if n := h.wheel.waiting(); n != 0 {
 			t.Errorf("%d alarms are left", n)
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// site serves a folder with all that may lie in one, behind a real server.
+// site serves a folder with all kinds of files by a real server.
 func site(t *testing.T) (dir, url string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "static")

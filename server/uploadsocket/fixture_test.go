@@ -162,7 +162,7 @@ func (c client) offset(want int64) {
 	}
 }
 
-// answered reads the answer and the close after it.
+// result reads the result and the close frame after it.
 func (c client) result(code, closeCode int) uploads.Answer {
 	c.Helper()
 	var a uploads.Answer

@@ -20,29 +20,29 @@ import (
 )
 
 const (
-	// maxText is the limit of a text message, in bytes; the only one is "done".
+	// maxText is the limit of a text message, in bytes. The only valid one is "done".
 	maxText = 125
-	// readBuffer and writeBuffer are in bytes; what is larger goes past the first.
+	// readBuffer and writeBuffer are sizes in bytes. Larger reads bypass the buffer.
 	readBuffer  = 4 << 10
 	writeBuffer = 1 << 10
-	// lingerTime is how long the client's own close is waited for after the last
-	// answer, and what it still sends is read, so that it reads that answer (RFC
-	// 6455 §7.1.1); leaveTime is the same when the server has to go.
+	// lingerTime is the time for the client to close after the last message. Until then
+	// its data is read and dropped, so that it can read that message (RFC 6455 §7.1.1).
+	// drainLinger is the same while the server shuts down.
 	lingerTime  = 5 * time.Second
 	drainLinger = 500 * time.Millisecond
 )
 
 var (
-	// errGone is an upload whose sender went away before its end: nobody is
-	// left to be answered.
-	errDisconnected = errors.New("the client went away")
-	// errFrames is an upload whose sender broke the protocol.
-	errFrames = errors.New("the client's frames break RFC 6455")
+	// errDisconnected means that the client left before the end of the upload, so there
+	// is no response.
+	errDisconnected = errors.New("the client has disconnected")
+	// errFrames means that the client violated RFC 6455.
+	errFrames = errors.New("the client's frames violate RFC 6455")
 	errUTF8   = errors.New("text is not UTF-8")
 	errText   = uploads.Because(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
 )
 
-// session is an upload under way. All but cut is for its own goroutine.
+// session is an upload in progress. All methods but abort are for its own goroutine.
 type session struct {
 	server   *Server
 	net      *server.Taken
@@ -51,27 +51,27 @@ type session struct {
 	log      *slog.Logger
 	ctx      context.Context //nolint:containedctx // the session's own, which has no caller
 	cancel   context.CancelCauseFunc
-	reported bool // how it ended
+	reported bool // Request.Ended was called
 }
 
-// serve is the life of the connection.
+// serve runs the session until the connection ends.
 func (u *session) serve(h *upgrade.Handshake) {
-	defer u.reportEnd(interrupted) // unless it has ended otherwise
-	defer u.net.Close()            //nolint:errcheck // where close has ended it, it is closed
+	defer u.reportEnd(interrupted) // unless another end was reported
+	defer u.net.Close()            //nolint:errcheck // close may have closed it
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
 	conn, err := h.Accept(u.net, o)
 	if err != nil {
-		u.log.Debug("upload by websocket broke off", "error", err)
+		u.log.Debug("upload by websocket interrupted", "error", err)
 		return
 	}
 	u.conn = conn
 	u.run()
 }
 
-// brokenOff is how an upload ended that there is nobody to answer for.
+// interrupted is the result of an upload whose client has left.
 var interrupted = uploads.Refuse(uploads.ErrBody)
 
-// ended tells how the upload ended, once.
+// reportEnd calls Request.Ended, once.
 func (u *session) reportEnd(a uploads.Answer) {
 	if !u.reported {
 		u.reported = true
@@ -79,25 +79,25 @@ func (u *session) reportEnd(a uploads.Answer) {
 	}
 }
 
-// run takes the file and answers.
+// run receives the file and sends the result.
 func (u *session) run() {
-	u.conn.SetCloseHandler(func(int, string) error { return nil }) // answered in close, after the rest
+	u.conn.SetCloseHandler(func(int, string) error { return nil }) // close responds, after the result
 	u.conn.SetPongHandler(func(string) error { return u.extendDeadline() })
 	stop := u.ping()
 	defer stop()
 	file, err := protect(u.take)
 	if context.Cause(u.ctx) != nil && errors.Is(err, errDisconnected) {
-		err = upgrade.ErrLeaving // it is the server that went
+		err = upgrade.ErrLeaving // the server ended the session
 	}
 	switch {
 	case errors.Is(err, errFrames):
 		u.reportEnd(uploads.Refuse(uploads.ErrMalformed))
 		code, reason, _ := upgrade.Fault(err)
-		u.log.Debug("upload by websocket broke off", "code", code, "error", err)
+		u.log.Debug("upload by websocket interrupted", "code", code, "error", err)
 		u.close(code, reason)
 		return
 	case errors.Is(err, errDisconnected):
-		u.log.Debug("upload by websocket broke off", "error", err)
+		u.log.Debug("upload by websocket interrupted", "error", err)
 		return
 	case err != nil:
 		u.refuse(err)
@@ -107,7 +107,7 @@ func (u *session) run() {
 	u.close(websocket.CloseNormalClosure, "")
 }
 
-// pooled calls take, where foreign bytes enter, and makes an error of a panic.
+// protect calls take and turns a panic into an error: take parses untrusted bytes.
 func protect(take func() (uploads.File, error)) (f uploads.File, err error) {
 	err = pool.Protect(func() (err error) {
 		f, err = take()
@@ -116,7 +116,7 @@ func protect(take func() (uploads.File, error)) (f uploads.File, err error) {
 	return f, err
 }
 
-// take reads messages until the file is whole, and publishes it.
+// take reads messages until the file is complete, and publishes it.
 func (u *session) take() (uploads.File, error) {
 	upload, err := u.server.store.Create(u.ctx)
 	if err != nil {
@@ -141,16 +141,16 @@ func (u *session) take() (uploads.File, error) {
 	return upload.Publish(u.ctx, u.request.Directory, u.request.Filename)
 }
 
-// verdict is what a message says of the file.
+// messageKind is the meaning of a message.
 type messageKind int
 
 const (
-	kindData   messageKind = iota // it was a piece
-	kindDone                      // there is no more
-	kindClosed                    // so says the end of the connection
+	kindData   messageKind = iota // part of the file
+	kindDone                      // end of the file
+	kindClosed                    // end of the file by closing the connection
 )
 
-// message takes one message.
+// message reads one message.
 func (u *session) message(upload *uploads.Upload) (messageKind, error) {
 	if err := u.extendDeadline(); err != nil {
 		return kindData, fmt.Errorf("%w: %w", errDisconnected, err)
@@ -184,8 +184,8 @@ func (u *session) message(upload *uploads.Upload) (messageKind, error) {
 	return kindData, u.send(map[string]int64{"offset": upload.Size()})
 }
 
-// source is a message being read; what ends it before its end is errGone or
-// errFrames.
+// source is a message that is being read. An error before its end is errDisconnected
+// or errFrames.
 type source struct {
 	session *session
 	r       io.Reader
@@ -196,13 +196,13 @@ func (s *source) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // an io.EOF with anything around it is none
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped io.EOF is not the end of the message
 		err = readError(err)
 	}
 	return n, err
 }
 
-// broken wraps an error of reading a message.
+// readError wraps an error of reading a message.
 func readError(err error) error {
 	if _, _, faulty := upgrade.Fault(err); faulty {
 		return fmt.Errorf("%w: %w", errFrames, err)
@@ -210,22 +210,22 @@ func readError(err error) error {
 	return fmt.Errorf("%w: %w", errDisconnected, err)
 }
 
-// alive gives the client another IdleTimeout, unless the session has been cut.
+// extendDeadline gives the client another IdleTimeout. It fails if the session was
+// aborted.
 func (u *session) extendDeadline() error {
 	if err := u.conn.SetReadDeadline(time.Now().Add(u.server.opts.IdleTimeout)); err != nil {
 		return err
 	}
-	return context.Cause(u.ctx) // after the deadline: cut goes in the other order
+	return context.Cause(u.ctx) // checked after the deadline is set, since abort does both in reverse order
 }
 
-// cut ends the session from another goroutine: what it waits for, it waits for
-// no longer.
+// abort ends the session from another goroutine and interrupts its reads and writes.
 func (u *session) abort() {
 	u.cancel(upgrade.ErrLeaving)
-	_ = u.net.SetDeadline(time.Unix(1, 0)) // each write sets its own
+	_ = u.net.SetDeadline(time.Unix(1, 0)) // each write sets its own deadline
 }
 
-// ping asks the client for a sign of life from time to time until stop is called.
+// ping sends pings until stop is called.
 func (u *session) ping() (stop func()) {
 	var wg sync.WaitGroup
 	end := make(chan struct{})
@@ -237,7 +237,7 @@ func (u *session) ping() (stop func()) {
 			case <-end:
 				return
 			case <-every.C:
-				// If it fails, the read that waits will find out.
+				// If it fails, the blocked read fails too.
 				_ = u.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(u.server.opts.SendTimeout))
 			}
 		}
@@ -248,7 +248,7 @@ func (u *session) ping() (stop func()) {
 func (u *session) send(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		return fmt.Errorf("encode response: %w", err)
 	}
 	err = u.conn.SetWriteDeadline(time.Now().Add(u.server.opts.SendTimeout))
 	if err == nil {
@@ -260,8 +260,8 @@ func (u *session) send(v any) error {
 	return nil
 }
 
-// answer sends what has become of the file. It is there for good, or it is not:
-// that nobody hears of it changes nothing.
+// sendResult sends the result of the upload. The file is stored or not, whether the
+// client gets the result or not.
 func (u *session) sendResult(a uploads.Answer) {
 	u.reportEnd(a)
 	var response any = a
@@ -269,11 +269,11 @@ func (u *session) sendResult(a uploads.Answer) {
 		response = u.request.Response(a)
 	}
 	if err := u.send(response); err != nil {
-		u.log.Debug("answer not sent", "error", err)
+		u.log.Debug("upload result not sent", "error", err)
 	}
 }
 
-// refuse answers an upload that err ended, and closes with the code that fits.
+// refuse sends the result for err and closes with the matching close code.
 func (u *session) refuse(err error) {
 	if errors.Is(err, errUTF8) {
 		u.reportEnd(uploads.Refuse(uploads.ErrMalformed))
@@ -300,7 +300,7 @@ func (u *session) refuse(err error) {
 	u.close(code, a.Reason)
 }
 
-// close closes the WebSocket and waits, within limits, for the client to do so.
+// close closes the WebSocket and waits, within limits, for the client to close.
 func (u *session) close(code int, reason string) {
 	wait := lingerTime
 	if code == websocket.CloseServiceRestart || u.server.draining() {

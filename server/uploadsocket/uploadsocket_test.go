@@ -49,7 +49,7 @@ func TestUpload(t *testing.T) {
 	a := c.result(200, websocket.CloseNormalClosure)
 	want := "one " + large + strings.Repeat("x", 10_000)
 	if f := a.Files[0]; len(a.Files) != 1 || f.Size != int64(len(want)) || f.Directory != "d" || f.Filename != "a.bin" {
-		t.Errorf("answered %+v", a)
+		t.Errorf("result %+v", a)
 	}
 	if left := s.left(t); len(left) != 1 || left["d/a.bin"] != want {
 		t.Errorf("left %d files", len(left))
@@ -85,7 +85,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		end       func(c client)
-		code      int // 0: nobody is answered
+		code      int // 0: no result
 		closeCode int
 	}{
 		"going away": {func(c client) { c.sendClose(websocket.CloseGoingAway) }, 0, 0},
@@ -147,7 +147,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 	}
 }
 
-// A client that answers pings may be as slow as it likes.
+// A client that responds to pings has no deadline.
 func TestSlowClientIsNotSilent(t *testing.T) {
 	t.Parallel()
 	const timeout = 3 * time.Second // the pongs are never late by so much
@@ -167,8 +167,8 @@ func TestSlowClientIsNotSilent(t *testing.T) {
 	c.result(200, websocket.CloseNormalClosure)
 }
 
-// While the disk is behind nothing is acknowledged, and nothing is read but what
-// the kernel and one chunk hold.
+// While a write to disk is blocked nothing is acknowledged, and no more is read than
+// one chunk and the buffers of the kernel.
 func TestSlowDiskStopsReading(t *testing.T) {
 	t.Parallel()
 	s := open(t, uploadsocket.Options{}, uploads.Options{})

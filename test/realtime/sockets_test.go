@@ -72,7 +72,7 @@ func TestBackpressureStops(t *testing.T) {
 		t.Fatalf("%q, %v", text, err)
 	}
 	testutil.Eventually(t, "it is closed", func() bool {
-		return strings.Contains(g.Log.String(), "client too slow, connection closed")
+		return strings.Contains(g.Log.String(), "slow consumer, connection closed")
 	})
 	slot := g.Slots(t)["serve.0"]
 	if grown := harness.PeakMemory(t, slot.PID) - before; grown > 32<<20 {

@@ -113,7 +113,7 @@ var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrID, Status: 400},
 	{Err: jobs.ErrOption, Status: 400},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "tasks cannot be accepted or looked up now, try again", RetryAfter: retryStore},
-	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is about to end, try again", RetryAfter: time.Second},
+	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is shutting down, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels cannot be reached now, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrChannel, Status: 400, Reason: realtime.ErrChannel.Error()},
 	{Err: realtime.ErrText, Status: 400, Reason: "body: " + realtime.ErrText.Error()},
