@@ -15,7 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The parsers here share nothing with those that they judge: they see the whole
+// The parsers here share no code with those under test: they see the whole
 // input at once and cut it with regular expressions.
 var (
 	emptyLine   = regexp.MustCompile(`^\r?\n`)
@@ -206,8 +206,8 @@ func fuzzRoutes(hidden *atomic.Int64) []Route {
 	}
 }
 
-// FuzzGuard sends anything, and a hidden request behind it: it is run no more
-// often than a strict reader of the same bytes would.
+// FuzzGuard sends arbitrary bytes and a hidden request after them. The hidden request
+// must not run more often than a strict parser of the same bytes finds it.
 func FuzzGuard(f *testing.F) {
 	const marker = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
 	for _, seed := range []string{

@@ -64,7 +64,7 @@ func cleanPath(path []byte) bool {
 	return length == 0 || length > 2 || dots < length
 }
 
-// unhex returns the value of a hexadecimal digit, or -1.
+// hexValue returns the value of a hexadecimal digit, or -1.
 func hexValue(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':

@@ -229,10 +229,10 @@ func (o *outbox) end() {
 			*signal = nil
 		}
 	}
-	sub, alarms := o.sub, o.timers
+	sub, timers := o.sub, o.timers
 	o.sub, o.timers = nil, nil
 	o.mu.Unlock()
-	for _, a := range alarms {
+	for _, a := range timers {
 		o.hub.wheel.stop(a)
 	}
 	if sub != nil {

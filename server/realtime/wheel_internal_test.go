@@ -19,8 +19,8 @@ func turning(t *testing.T, w *wheel) {
 func (w *wheel) waiting() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, spoke := range w.slots {
-		n += len(spoke)
+	for _, slot := range w.slots {
+		n += len(slot)
 	}
 	return n
 }
@@ -48,7 +48,7 @@ func TestWheel(t *testing.T) {
 			}
 		}
 		if n := w.waiting(); n != 0 {
-			t.Errorf("%d alarms are left", n)
+			t.Errorf("%d timers are left", n)
 		}
 	})
 }
@@ -66,12 +66,12 @@ func TestTimersEndWithTheConnection(t *testing.T) {
 		o.schedule(time.Minute, func() { t.Error("called") })
 		time.Sleep(time.Second)
 		if n := h.wheel.waiting(); called != 1 || n != 1 {
-			t.Errorf("called %d times, %d alarms wait", called, n)
+			t.Errorf("called %d times, %d timers are pending", called, n)
 		}
 		o.end()
 		o.schedule(tick, func() { t.Error("called after the end") })
 		if n := h.wheel.waiting(); n != 0 {
-			t.Errorf("%d alarms are left", n)
+			t.Errorf("%d timers are left", n)
 		}
 		time.Sleep(2 * time.Minute)
 	})
