@@ -171,7 +171,7 @@ var broadcastForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
 
 func (b *broadcaster) Open(c *realtime.Conn) {
 	b.routes.clients.Add(1)
-	welcome := func(realtime.Place) []byte { return []byte("Connected to Broadcast WebSocket server!") }
+	welcome := func(realtime.Position) []byte { return []byte("Connected to Broadcast WebSocket server!") }
 	start := realtime.Start{Channel: broadcastChannel}
 	if err := c.Subscribe(context.Background(), b.routes.bus, start, broadcastForm, welcome); err != nil {
 		c.Close(websocket.CloseTryAgainLater, realtime.ErrAway.Error())

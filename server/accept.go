@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// maxAcceptDelay is the longest pause after an error of accept.
+// maxAcceptDelay is the longest pause after a failed accept.
 const maxAcceptDelay = time.Second
 
-// listener hands fasthttp connections that are a *conn. It also bears what
-// fasthttp would end the server for: errors of accept that pass, of which
-// running out of file descriptors is the common one.
+// listener gives fasthttp connections that are a *conn. It retries after temporary
+// errors of accept, such as too many open files, which would end fasthttp's server.
 type listener struct {
 	net.Listener
 	srv *Server
@@ -25,7 +24,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := l.srv.adopt(nc)
+		c, err := l.srv.newConn(nc)
 		if err == nil {
 			return c, nil
 		}
@@ -33,7 +32,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// accept returns the next connection, or an error that will not pass.
+// accept returns the next connection, or a permanent error.
 func (l *listener) accept() (net.Conn, error) {
 	delay := 5 * time.Millisecond
 	for {
@@ -41,32 +40,32 @@ func (l *listener) accept() (net.Conn, error) {
 		if err == nil {
 			return nc, nil
 		}
-		// net/http.Server.Serve uses the same deprecated sign; there is no other.
-		passing, ok := errors.AsType[interface {
+		// net/http.Server.Serve uses the same deprecated method; there is no other way.
+		temporary, ok := errors.AsType[interface {
 			error
 			Temporary() bool
 		}](err)
-		if !ok || !passing.Temporary() {
+		if !ok || !temporary.Temporary() {
 			return nil, err
 		}
-		l.srv.opts.Logger.Warn("cannot accept a connection", "error", err, "retry_in", delay)
+		l.srv.opts.Logger.Warn("accept failed", "error", err, "retry_in", delay)
 		select {
 		case <-time.After(delay):
-		case <-l.srv.leaving:
+		case <-l.srv.drainStarted:
 		}
 		delay = min(2*delay, maxAcceptDelay)
 	}
 }
 
-// adopt makes nc one of the connections that Run waits for, or says which limit
-// that would break. Whatever nc is wrapped in, the *conn is outermost.
-func (s *Server) adopt(nc net.Conn) (*conn, error) {
+// newConn wraps nc and registers it with the connections that Run waits for. The error
+// names the limit that it would exceed. The *conn is the outermost layer.
+func (s *Server) newConn(nc net.Conn) (*conn, error) {
 	c := &conn{Conn: nc, raw: nc, srv: s, accepted: time.Now(), peer: peerOf(nc)}
 	c.trusted = c.peer != netip.Addr{} && s.trusts(c.peer)
 	if s.opts.TLS != nil {
 		c.tls = tls.Server(nc, s.opts.TLS)
 		c.Conn = c.tls
-		c.setPhase(shaking)
+		c.setPhase(handshaking)
 	}
 	if err := s.conns.add(c); err != nil {
 		return nil, err

@@ -80,14 +80,14 @@ func TestAdmitRunsOncePerRequest(t *testing.T) {
 	calls.Store(0)
 	c := dial(t, s)
 	c.send(as("fay", "POST /who/11 HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n"))
-	if got := c.answer(); got.status != http.StatusContinue {
+	if got := c.response(); got.status != http.StatusContinue {
 		t.Fatalf("got %+v", got)
 	}
 	c.send("eleven" + post("/open/12", ""))
-	if got := c.answer(); got.body != "fay|11|eleven" {
+	if got := c.response(); got.body != "fay|11|eleven" {
 		t.Errorf("got %+v", got)
 	}
-	if got := c.answer(); got.body != "|12|" {
+	if got := c.response(); got.body != "|12|" {
 		t.Errorf("got %+v", got)
 	}
 	if n := calls.Load(); n != 1 {

@@ -15,7 +15,7 @@ import (
 
 const benchRequest = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8888\r\nUser-Agent: wrk\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n"
 
-// BenchmarkHello answers one request after the other on one connection, by
+// BenchmarkHello serves one request after the other on one connection, by
 // fasthttp alone and by Server. memory leaves the kernel out: what remains is
 // all CPU of the server, so it shows more of the difference than a user sees.
 func BenchmarkHello(b *testing.B) {
@@ -71,7 +71,7 @@ func benchTCP(b *testing.B, start func(*testing.B, net.Listener)) {
 }
 
 // benchMemory has a client that is never in the way: its requests are there when
-// they are read, and its answers gone when they are written.
+// they are read, and its responses gone when they are written.
 func benchMemory(b *testing.B, start func(*testing.B, net.Listener)) {
 	c := &memoryConn{left: b.N, closed: make(chan struct{})}
 	ln := make(memoryListener, 1)

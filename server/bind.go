@@ -19,20 +19,20 @@ import (
 	"github.com/galeserver/gale/internal/typed"
 )
 
-// Bind reads the body of a request into the struct that v points to: JSON (a type of
-// application/json, one that ends in +json, or none), the fields of a urlencoded form, or the
-// text fields of a multipart form. Fields have the names that encoding/json gives them.
-// A field is required unless it is a pointer, has omitempty or omitzero in its json tag,
-// or a tag such as default:"5".
+// Bind reads the body of a request into the struct that v points to. It accepts JSON
+// (application/json, a type that ends in +json, or no type), a urlencoded form, and
+// the text fields of a multipart form. Fields have the names that encoding/json gives
+// them. A field is required unless it is a pointer, has omitempty or omitzero in its
+// json tag, or has a tag such as default:"5".
 //
-// In a form, a field of a slice may be there several times; true, on and 1 are true, and
-// false, off and 0 false; a value of any other type but strings and numbers is JSON.
-// Files in a form are refused: the platform takes uploads.
+// In a form, a slice field may be repeated; true, on and 1 are true, and false, off
+// and 0 are false; a value of any type other than string and number is JSON. Files in
+// a form are refused, since uploads have their own routes.
 //
-// The error is a 400 whose reason names every field that is unknown, missing, given
-// twice, out of range or of another type, by its path (items[2].copies must be an
-// integer). It is a 413 for a body beyond the route's limit, and a 415 for another type
-// of content. v is unchanged then.
+// The error is a 400 whose reason names every field that is unknown, missing,
+// repeated, out of range or of the wrong type, by its path (items[2].copies must be an
+// integer). It is a 413 for a body over the route's limit, and a 415 for another
+// content type. After an error v is unchanged.
 func Bind(ctx *fasthttp.RequestCtx, v any) error {
 	target, err := newTarget(v)
 	if err != nil {
@@ -77,7 +77,7 @@ type target struct {
 func newTarget(v any) (*target, error) {
 	p := reflect.ValueOf(v)
 	if p.Kind() != reflect.Pointer || p.IsNil() || !typed.IsObject(p.Type().Elem()) {
-		return nil, fmt.Errorf("bind request: %T is no pointer to a struct", v)
+		return nil, fmt.Errorf("bind request: %T is not a pointer to a struct", v)
 	}
 	fields, err := typed.FieldsOf(p.Type().Elem())
 	if err != nil {
@@ -98,7 +98,7 @@ func (t *target) bindJSON(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return Fail(http.StatusBadRequest, "body: must be a JSON object")
 	}
-	return t.set(members, nil)
+	return t.assign(members, nil)
 }
 
 func (t *target) bindArgs(args *fasthttp.Args, what string) error {
@@ -109,7 +109,7 @@ func (t *target) bindArgs(args *fasthttp.Args, what string) error {
 	for name, value := range args.All() {
 		form.add(string(name), string(value))
 	}
-	return t.set(form.members(), form.wrong)
+	return t.assign(form.members(), form.faults)
 }
 
 func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error {
@@ -120,27 +120,28 @@ func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error 
 	for parts := multipart.NewReader(Body(ctx), boundary); ; {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) {
-			return t.set(form.members(), form.wrong)
+			return t.assign(form.members(), form.faults)
 		}
 		if err != nil {
-			return bodyFault(err)
+			return multipartError(err)
 		}
 		text, err := io.ReadAll(part)
 		switch {
 		case err != nil:
-			return bodyFault(err)
+			return multipartError(err)
 		case part.FileName() != "":
-			form.wrong = append(form.wrong, part.FormName()+" is a file; send files to /upload")
+			form.faults = append(form.faults, part.FormName()+" is a file; send files to /upload")
 		case !utf8.Valid(text) || !utf8.ValidString(part.FormName()):
-			form.wrong = append(form.wrong, fmt.Sprintf("%q is not valid UTF-8", part.FormName()))
+			form.faults = append(form.faults, fmt.Sprintf("%q is not valid UTF-8", part.FormName()))
 		default:
 			form.add(part.FormName(), string(text))
 		}
 	}
 }
 
-// bodyFault is the error for a multipart body that ends or is not as it should be.
-func bodyFault(err error) error {
+// multipartError returns the error for a multipart body that is malformed or
+// incomplete.
+func multipartError(err error) error {
 	for _, known := range []error{ErrBodyTooLarge, ErrBodyTruncated, ErrBodyMalformed, ErrBodyTimeout, ErrClientGone} {
 		if errors.Is(err, known) {
 			return err
@@ -149,9 +150,9 @@ func bodyFault(err error) error {
 	return &Error{Status: http.StatusBadRequest, Reason: "body: malformed multipart form", Err: err}
 }
 
-// set checks the members of an object and stores them, with the defaults of those that
-// are missing.
-func (t *target) set(members typed.Members, wrong []string) error {
+// assign checks the members of an object and stores them. Missing members get their
+// defaults.
+func (t *target) assign(members typed.Members, wrong []string) error {
 	wrong = append(wrong, typed.CheckMembers("", t.fields, members, false)...)
 	if len(wrong) > 0 {
 		return Fail(http.StatusBadRequest, typed.JoinProblems(wrong))
@@ -173,8 +174,8 @@ func (t *target) set(members typed.Members, wrong []string) error {
 type form struct {
 	fields typed.Fields
 	values map[string][]json.RawMessage
-	names  []string // in the order in which they came
-	wrong  []string
+	names  []string // in the order of arrival
+	faults []string
 }
 
 func newForm(fields typed.Fields) *form {
@@ -195,7 +196,7 @@ func (f *form) add(name, text string) {
 	f.values[name] = append(f.values[name], formValue(t, text))
 }
 
-// repeats reports whether a field may be there several times.
+// repeats reports whether a field may be repeated.
 func (f *form) repeats(name string) bool {
 	at := f.fields.Index(name)
 	return at >= 0 && f.fields[at].Type.Kind() == reflect.Slice && f.fields[at].Type.Elem().Kind() != reflect.Uint8
@@ -205,7 +206,7 @@ func (f *form) members() (all typed.Members) {
 	for _, name := range f.names {
 		values := f.values[name]
 		if f.repeats(name) {
-			list, _ := json.Marshal(values) // valid, each of them
+			list, _ := json.Marshal(values) // each of them is valid
 			all = append(all, typed.Member{Name: name, Value: list})
 			continue
 		}
@@ -216,13 +217,13 @@ func (f *form) members() (all typed.Members) {
 	return all
 }
 
-// formValue is a text of a form as JSON for a type; if it is none, it is a string, and
-// will be found to be of another type.
+// formValue converts the text of a form field to JSON for type t. A text that is not
+// valid JSON for t becomes a string, and the type check reports it.
 func formValue(t reflect.Type, text string) json.RawMessage {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	quoted, _ := json.Marshal(text) // a string always can be
+	quoted, _ := json.Marshal(text) // a string can always be encoded
 	switch kind := t.Kind(); {
 	case kind == reflect.String:
 		return quoted
@@ -240,7 +241,7 @@ func formValue(t reflect.Type, text string) json.RawMessage {
 		}
 		return json.RawMessage(text)
 	case typed.HasUnmarshaler(t) && !isJSONString(text):
-		return quoted // time.Time and the like read a text
+		return quoted // types such as time.Time read a string
 	case json.Valid([]byte(text)):
 		return json.RawMessage(text)
 	}

@@ -31,7 +31,7 @@ type order struct {
 	Due      *time.Time `json:"due"`
 }
 
-// bound binds a body of a type and returns what came of it, and the reason of a 400.
+// bound binds a body of a type. It returns the struct and the reason of a 400.
 func bound(t *testing.T, kind, body string) (o order, status int, reason string) {
 	t.Helper()
 	var ctx fasthttp.RequestCtx
@@ -66,7 +66,7 @@ func multipartOf(t *testing.T, fields ...string) (kind, body string) {
 	return w.FormDataContentType(), b.String()
 }
 
-// One order comes out of JSON and of both kinds of forms.
+// JSON and both kinds of forms give the same result.
 func TestBind(t *testing.T) {
 	price, due := 2.5, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	want := order{Customer: "Ann", Copies: 1, Price: &price, Gift: true, Tags: []string{"a", "b"}, Items: []item{{"x", 3}}, Due: &due}

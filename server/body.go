@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// drainBytes and drainTime bound how much of a body that its handler left
-	// unread is read for the sake of keeping the connection.
+	// drainBytes and drainTime limit how much of a body is read after a handler that
+	// left it unread, in order to keep the connection.
 	drainBytes = 256 << 10
 	drainTime  = time.Second
 )
 
-// What reading a body can fail with. After any of the first four the connection
-// ends, since nobody can tell where the next request would begin.
+// Errors of reading a body. After each of the first four the connection ends, since the
+// start of the next request is not known.
 var (
 	// ErrBodyTooLarge: the body is larger than the route's limit. 413.
 	ErrBodyTooLarge = errors.New("request body is too large")
@@ -27,24 +27,24 @@ var (
 	ErrBodyTruncated = errors.New("request body is cut off")
 	// ErrBodyMalformed: the chunked coding is broken (RFC 9112 §7.1). 400.
 	ErrBodyMalformed = errors.New("request body is malformed")
-	// ErrBodyTimeout: nothing came for Options.ReadTimeout. 408.
-	ErrBodyTimeout = errors.New("request body did not come in time")
-	// ErrBodyClosed: the handler has returned, or something of fasthttp's has
-	// taken the body.
-	ErrBodyClosed = errors.New("request body is no longer there")
+	// ErrBodyTimeout: no byte arrived for Options.ReadTimeout. 408.
+	ErrBodyTimeout = errors.New("request body timed out")
+	// ErrBodyClosed: the handler has returned, or a method of fasthttp has read the
+	// body.
+	ErrBodyClosed = errors.New("request body is closed")
 )
 
-// Body returns the body of the request that ctx is about; for one that has none
-// a reader at its end. It streams: what is read here is read from the connection
-// now. Errors are ErrBodyTooLarge, ErrBodyTruncated, ErrBodyMalformed and
-// ErrBodyTimeout; they and io.EOF stay. io.EOF means that the body is whole. A
-// handler returns the error as it is to have it answered.
+// Body returns the body of the request; without a body it returns a reader at its end.
+// It streams: a Read reads from the connection. Its errors are ErrBodyTooLarge,
+// ErrBodyTruncated, ErrBodyMalformed and ErrBodyTimeout. They are sticky, as is
+// io.EOF, which means that the body is complete. A handler returns the error unchanged
+// to get the right response.
 //
-// The reader lives until the handler returns, ErrBodyClosed is what it says
-// then. PostBody, PostArgs, FormValue, MultipartForm and all else of fasthttp
-// that reads a body must not be used: a handler that does loses the connection,
-// and with a chunked body hangs until ReadTimeout. Outside of a Server, in a
-// handler's unit test, Body reads ctx.PostBody.
+// After the handler has returned, Read fails with ErrBodyClosed. Methods of fasthttp
+// that read a body, such as PostBody, PostArgs, FormValue and MultipartForm, must not
+// be used: the connection ends after such a handler, and with a chunked body the
+// handler hangs until ReadTimeout. Outside of a Server, in a unit test of a handler,
+// Body reads ctx.PostBody.
 func Body(ctx *fasthttp.RequestCtx) io.Reader {
 	c, ok := ctx.Conn().(*conn)
 	switch {
@@ -56,8 +56,8 @@ func Body(ctx *fasthttp.RequestCtx) io.Reader {
 	return c.body
 }
 
-// ReadAll reads the whole body, at most the route's limit, and at most
-// Options.MaxBody where the route has none. Errors are those of Body.
+// ReadAll reads the whole body, up to the route's limit. If the route has no limit,
+// Options.MaxBody is the limit. Errors are those of Body.
 func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	r := Body(ctx)
 	b, ok := r.(*body)
@@ -78,13 +78,12 @@ func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	return data, nil
 }
 
-// Cutter returns a function that cuts the body of the request that ctx is about
-// short: a Read that waits fails with ErrBodyTruncated, and so do those after it.
-// It is for a handler that learns, while it waits for a client that hangs, that it
-// must not go on. The function may be called from any goroutine, more than once,
-// but not after the handler has returned. The answer is still sent; then the
-// connection ends.
-func Cutter(ctx *fasthttp.RequestCtx) (cut func()) {
+// BodyAborter returns a function that aborts reading the body of the request: a
+// blocked Read fails with ErrBodyTruncated, and so does every later one. It is for a
+// handler that waits for a slow client and must stop for another reason. abort may be
+// called from any goroutine and more than once, but not after the handler has
+// returned. The response is still sent; then the connection ends.
+func BodyAborter(ctx *fasthttp.RequestCtx) (abort func()) {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
 		return func() {}
@@ -96,19 +95,19 @@ func Cutter(ctx *fasthttp.RequestCtx) (cut func()) {
 type body struct {
 	conn      *conn
 	ctx       *fasthttp.RequestCtx
-	raw       io.Reader      // fasthttp's stream
-	chunked   *chunkedReader // decodes raw, or nil: then raw is content of
-	left      int64          // more bytes
-	unlimited bool           // the route sets no limit
+	raw       io.Reader      // stream of fasthttp
+	chunked   *chunkedReader // decodes raw; nil if raw is the content itself
+	left      int64          // bytes of content left, unless chunked
+	unlimited bool           // the route has no limit
 
-	err  error      // sticky
-	over bool       // the handler has returned
-	mu   sync.Mutex // held by Read: a handler may leave a goroutine behind that reads
+	err      error      // sticky
+	released bool       // the handler has returned
+	mu       sync.Mutex // held by Read: a goroutine of the handler may still read after it
 }
 
-// openBody returns the body whose framing is f, or nil if there is none to read.
-// ok is false if there is one but fasthttp was not given it (see preview): then
-// the connection must not be used for another request.
+// openBody returns the body whose framing is f, or nil if the request has none. ok is
+// false if there is a body that was withheld from fasthttp (see preview): then the
+// connection must not be used for another request.
 func openBody(ctx *fasthttp.RequestCtx, c *conn, f frame, limit int64) (b *body, ok bool) {
 	h := &ctx.Request.Header
 	length := h.ContentLength()
@@ -118,11 +117,11 @@ func openBody(ctx *fasthttp.RequestCtx, c *conn, f frame, limit int64) (b *body,
 	b = &body{conn: c, ctx: ctx, raw: ctx.RequestBodyStream(), unlimited: limit < 0}
 	switch {
 	case f.length == lengthChunked && length == lengthRaw:
-		h.SetContentLength(-1) // what the client sent, for handlers that look
+		h.SetContentLength(-1) // as the client sent it, for handlers
 		if limit < 0 {
 			limit = lengthRaw
 		}
-		b.chunked = &chunkedReader{src: b.raw, room: limit}
+		b.chunked = &chunkedReader{src: b.raw, limit: limit}
 		return b, true
 	case f.length > 0 && int64(length) == f.length:
 		b.left = f.length
@@ -131,15 +130,14 @@ func openBody(ctx *fasthttp.RequestCtx, c *conn, f frame, limit int64) (b *body,
 	return nil, false
 }
 
-// intact reports whether fasthttp's stream is still this body's. If something of
-// fasthttp has read the body, the stream belongs to another request by now.
-func (b *body) intact() bool { return b.ctx.RequestBodyStream() == b.raw }
+// ownsStream reports whether fasthttp's stream still belongs to this body. After
+// fasthttp has read the body itself, the stream may belong to another request.
+func (b *body) ownsStream() bool { return b.ctx.RequestBodyStream() == b.raw }
 
-// Read reads the body.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over {
+	if b.released {
 		return 0, ErrBodyClosed
 	}
 	return b.read(p)
@@ -149,7 +147,7 @@ func (b *body) read(p []byte) (n int, err error) {
 	switch {
 	case b.err != nil:
 		return 0, b.err
-	case !b.intact():
+	case !b.ownsStream():
 		err = ErrBodyClosed
 	case len(p) == 0:
 		return 0, nil
@@ -161,8 +159,8 @@ func (b *body) read(p []byte) (n int, err error) {
 		n, err = b.raw.Read(p[:min(int64(len(p)), b.left)])
 		b.left -= int64(n)
 		if errors.Is(err, io.EOF) {
-			// fasthttp says so at the end, and also when the connection ended
-			// before it.
+			// fasthttp returns io.EOF at the end of the body, and also when the
+			// connection ends before it.
 			err = nil
 			if n == 0 {
 				err = io.ErrUnexpectedEOF
@@ -172,12 +170,12 @@ func (b *body) read(p []byte) (n int, err error) {
 	if n > 0 && err == nil {
 		return n, nil
 	}
-	b.err = b.fault(err)
+	b.err = b.mapError(err)
 	return n, b.err
 }
 
-// fault names an error of the source.
-func (b *body) fault(err error) error {
+// mapError returns the exported error for an error of the source.
+func (b *body) mapError(err error) error {
 	for _, known := range []error{io.EOF, ErrBodyTooLarge, ErrBodyMalformed, ErrBodyClosed} {
 		if errors.Is(err, known) {
 			return known
@@ -189,29 +187,29 @@ func (b *body) fault(err error) error {
 	return ErrBodyTruncated
 }
 
-// take ends the handler's time with the body and reports whether it has been
-// read to its end. A Read that is still under way is cut short, and with it the
-// connection: its bytes may have gone anywhere.
-func (b *body) take() (whole bool) {
+// release takes the body from the handler and reports whether it was read to its end.
+// It interrupts a Read that is still blocked. The connection cannot be used after
+// that, since it is not known how much was read.
+func (b *body) release() (whole bool) {
 	if !b.mu.TryLock() {
 		b.conn.abort()
 		b.mu.Lock()
 		b.err = ErrBodyClosed
 	}
 	defer b.mu.Unlock()
-	b.over = true
+	b.released = true
 	return errors.Is(b.err, io.EOF) || b.err == nil && b.chunked == nil && b.left == 0
 }
 
-// drain reads what the handler left, so that the next request can be read, and
-// reports whether that worked out within drainBytes and drainTime.
+// drain reads what the handler left unread, so that the next request can be read. It
+// reports whether that succeeded within drainBytes and drainTime.
 func (b *body) drain() bool {
 	if b.err != nil || b.chunked == nil && b.left > drainBytes {
 		return errors.Is(b.err, io.EOF)
 	}
 	b.conn.bodyBy = time.Now().Add(drainTime)
-	// One byte more than may be left, to read the end itself too. The error of
-	// the copy is the one that stays in b.
+	// One byte more than the limit, in order to read the end of the body too. The error
+	// is in b.
 	_, _ = io.Copy(io.Discard, io.LimitReader(readerFunc(b.read), drainBytes+1))
 	b.conn.bodyBy = time.Time{}
 	return errors.Is(b.err, io.EOF)

@@ -57,7 +57,7 @@ func TestBodyEnds(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := statuses(talk(t, s, row.raw)); got != row.status {
-				t.Errorf("answered %q, want %q", got, row.status)
+				t.Errorf("got %q, want %q", got, row.status)
 			}
 			checkBody(t, <-s.bodies, row.data, row.err)
 		})
@@ -65,7 +65,7 @@ func TestBodyEnds(t *testing.T) {
 	t.Run("chunked, just within the limit", func(t *testing.T) {
 		whole := strings.Repeat("x", 1<<20)
 		if got := talk(t, s, postChunked("/read", whole[1:], "x")); statuses(got) != "200" {
-			t.Errorf("answered %q", statuses(got))
+			t.Errorf("got %q", statuses(got))
 		}
 		checkBody(t, <-s.bodies, whole, nil)
 	})
@@ -73,7 +73,7 @@ func TestBodyEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, hurried)
 			c.send(raw)
-			if got := c.answer(); got.status != 408 || !got.close {
+			if got := c.response(); got.status != 408 || !got.close {
 				t.Errorf("got %+v", got)
 			}
 			checkBody(t, <-hurried.bodies, "01234", server.ErrBodyTimeout)
@@ -108,7 +108,7 @@ func TestBodyHasNoDeadlineAsAWhole(t *testing.T) {
 		<-tick.C
 		c.send("x")
 	}
-	if got := c.answer(); got.status != 200 || time.Since(begin) < 2*timeout {
+	if got := c.response(); got.status != 200 || time.Since(begin) < 2*timeout {
 		t.Errorf("after %v: %+v", time.Since(begin), got)
 	}
 }
@@ -163,7 +163,7 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// A goroutine that a handler leaves behind must not read the next request.
+// A goroutine of a handler that has returned must not read the next request.
 func TestBodyEndsWithItsHandler(t *testing.T) {
 	t.Parallel()
 	var body io.Reader
@@ -189,19 +189,19 @@ func TestBodyEndsWithItsHandler(t *testing.T) {
 	t.Run("later", func(t *testing.T) {
 		c := dial(t, s)
 		c.send(post("/keep", "abc"))
-		c.answer()
+		c.response()
 		if _, err := body.Read(make([]byte, 1)); err != server.ErrBodyClosed {
 			t.Errorf("got %v", err)
 		}
 		c.send(get("/"))
-		if got := c.answer(); got.body != "hello" {
+		if got := c.response(); got.body != "hello" {
 			t.Errorf("got %+v", got)
 		}
 	})
 	t.Run("meanwhile", func(t *testing.T) {
 		c := dial(t, s)
 		c.send("POST /leak HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n01234")
-		if got := c.answer(); got.status != 200 || !got.close {
+		if got := c.response(); got.status != 200 || !got.close {
 			t.Errorf("got %+v", got)
 		}
 		if err := <-ended; err == nil || err == io.EOF {

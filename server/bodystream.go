@@ -74,8 +74,8 @@ func (s *stream) writeTo(w io.Writer) (written int64, err error) {
 	return written, s.failure
 }
 
-// read is writeTo for whoever reads the body instead: a piece counts as written when
-// all of it was read.
+// read is writeTo for a caller that reads the body instead. A piece counts as written
+// when all of it was read.
 func (s *stream) read(p []byte) (int, error) {
 	for len(s.current) == 0 {
 		s.settle(nil)

@@ -5,32 +5,32 @@ import (
 	"io"
 )
 
-// Limits on what a chunked body carries beside its content. Extensions have no
-// use here and trailers are dropped, so this is room for good will only; without
-// a limit a client could send for ever and never reach the limit of the body.
+// Limits on what a chunked body contains besides its content. Extensions are not used
+// and trailers are dropped. Without these limits a client could send forever and never
+// reach the limit of the body.
 const (
-	maxChunkDigits     = 15 // of a chunk's size, hexadecimal
+	maxChunkDigits     = 15 // hexadecimal digits of a chunk size
 	maxChunkExtensions = 16 << 10
 	maxTrailers        = 8 << 10
 )
 
-// chunkedReader decodes the chunked transfer coding (RFC 9112 §7.1), strictly,
-// and takes not one byte more from its source than the body has.
+// chunkedReader is a strict decoder of the chunked transfer coding (RFC 9112 §7.1). It
+// reads exactly the bytes of the body from its source.
 //
-// fasthttp's own decoder, as of 1.74, ends a body cut off between two chunks
-// with io.EOF, takes a bare LF for the end of trailers, adds trailer fields to
-// the head that a handler may have judged already, and reads extensions of any
-// length.
+// fasthttp's own decoder, as of 1.74, returns io.EOF for a body that is cut off
+// between two chunks, accepts a bare LF as the end of the trailers, adds trailer
+// fields to the head that a handler may have checked already, and reads extensions of
+// any length.
 //
-// Its errors are ErrBodyMalformed, ErrBodyTooLarge, and those of the source,
-// where io.EOF becomes io.ErrUnexpectedEOF. After one it must not be read again.
+// Its errors are ErrBodyMalformed, ErrBodyTooLarge, and those of the source, with
+// io.ErrUnexpectedEOF in place of io.EOF. It must not be read again after an error.
 type chunkedReader struct {
-	src  io.Reader
-	room int64 // content that may still come; the limit
-	left int64 // content of this chunk that has not been read yet
-	open bool  // inside the body, that is past the first chunk's size line
-	ext  int   // bytes of extensions so far
-	one  [1]byte
+	src            io.Reader
+	limit          int64 // bytes of content that are still allowed
+	chunkLeft      int64 // unread bytes of the current chunk
+	started        bool  // the first size line was read
+	extensionBytes int   // length of all extensions so far
+	one            [1]byte
 }
 
 // Read reads content, at most to the end of a chunk.
@@ -38,31 +38,31 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if c.left == 0 {
+	if c.chunkLeft == 0 {
 		if err := c.nextChunk(); err != nil {
 			return 0, err
 		}
 	}
-	n, err := c.src.Read(p[:min(int64(len(p)), c.left)])
-	c.left -= int64(n)
+	n, err := c.src.Read(p[:min(int64(len(p)), c.chunkLeft)])
+	c.chunkLeft -= int64(n)
 	if err == io.EOF && n == 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	if n > 0 {
-		err = nil // the source will say it again
+		err = nil // the source returns it again
 	}
 	return n, err
 }
 
-// nextChunk reads up to the content of the next chunk. It returns io.EOF after
-// the last one, when the trailers have been read too.
+// nextChunk reads up to the content of the next chunk. After the last chunk it reads
+// the trailers and returns io.EOF.
 func (c *chunkedReader) nextChunk() error {
-	if c.open {
+	if c.started {
 		if err := c.crlf(); err != nil {
 			return err
 		}
 	}
-	c.open = true
+	c.started = true
 	size, err := c.sizeLine()
 	if err != nil {
 		return err
@@ -70,17 +70,17 @@ func (c *chunkedReader) nextChunk() error {
 	if size == 0 {
 		return cmp.Or(c.trailers(), io.EOF)
 	}
-	if size > c.room {
+	if size > c.limit {
 		return ErrBodyTooLarge
 	}
-	c.room -= size
-	c.left = size
+	c.limit -= size
+	c.chunkLeft = size
 	return nil
 }
 
-// sizeLine reads a chunk's size and its extensions. White space after the size
-// is allowed: RFC 9112 §7.1.1 wants it accepted before an extension, and some
-// senders pad the size with it.
+// sizeLine reads the size of a chunk and its extensions. It accepts white space after
+// the size: RFC 9112 §7.1.1 requires that before an extension, and some senders pad
+// the size.
 func (c *chunkedReader) sizeLine() (int64, error) {
 	var size int64
 	digits := 0
@@ -89,7 +89,7 @@ func (c *chunkedReader) sizeLine() (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		digit := unhex(b)
+		digit := hexValue(b)
 		if digit < 0 {
 			if digits == 0 {
 				return 0, ErrBodyMalformed
@@ -103,7 +103,7 @@ func (c *chunkedReader) sizeLine() (int64, error) {
 	}
 }
 
-// extensions reads from b, the byte after a chunk's size, to the end of the line.
+// extensions reads to the end of the line, beginning with b, the byte after the size.
 func (c *chunkedReader) extensions(b byte) error {
 	for padding := true; ; {
 		switch {
@@ -115,7 +115,7 @@ func (c *chunkedReader) extensions(b byte) error {
 		case padding || isControl(b):
 			return ErrBodyMalformed
 		}
-		if c.ext++; c.ext > maxChunkExtensions {
+		if c.extensionBytes++; c.extensionBytes > maxChunkExtensions {
 			return ErrBodyMalformed
 		}
 		var err error
@@ -125,10 +125,10 @@ func (c *chunkedReader) extensions(b byte) error {
 	}
 }
 
-// trailers reads the trailer section and drops it: a field that comes after the
-// handler began must not pass for one of the head (RFC 9110 §6.5.1).
+// trailers reads the trailer section and drops it: a field that arrives after the
+// handler has begun must not be taken for a field of the head (RFC 9110 §6.5.1).
 func (c *chunkedReader) trailers() error {
-	name, column := 0, 0 // length of the field's name, once its colon came; place in the line
+	name, column := 0, 0 // length of the field name, set at the colon; position in the line
 	for range maxTrailers {
 		b, err := c.byte()
 		if err != nil {
@@ -167,7 +167,7 @@ func (c *chunkedReader) lf() error {
 	return nil
 }
 
-// byte reads one byte. The source has a buffer, so this is no system call.
+// byte reads one byte. The source is buffered, so this is not a system call.
 func (c *chunkedReader) byte() (byte, error) {
 	_, err := io.ReadFull(c.src, c.one[:])
 	if err == io.EOF {
@@ -176,5 +176,5 @@ func (c *chunkedReader) byte() (byte, error) {
 	return c.one[0], err
 }
 
-// isControl reports whether b may not stand in a field's value (RFC 9110 §5.5).
+// isControl reports whether b is not allowed in a field value (RFC 9110 §5.5).
 func isControl(b byte) bool { return b < ' ' && b != '\t' || b == 0x7f }

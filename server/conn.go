@@ -15,65 +15,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// phase is where a connection stands; the package's comment has the picture.
+// phase is the state of a connection; the package comment shows the transitions.
 type phase = int32
 
 const (
-	fresh     phase = iota // nothing read yet
-	shaking                // a TLS handshake is to come, or under way
-	idle                   // between two requests
-	head                   // part of a head has come
-	serving                // a handler runs, and may read the body
-	answering              // it returned; its answer is written
-	taken                  // hijacked: deadlines and end are the new owner's
+	fresh       phase = iota // no byte read yet
+	handshaking              // before or during the TLS handshake
+	idle                     // between two requests
+	head                     // part of a head was read
+	serving                  // a handler runs, and may read the body
+	responding               // the handler has returned, and its response is written
+	taken                    // hijacked: the new owner sets deadlines and closes
 )
 
 const (
-	// writeChunk is how much of an answer one write deadline is for.
+	// writeChunk is the part of a response that one write deadline covers.
 	writeChunk = 64 << 10
 
-	// When the server is to end, a connection between two requests stays open
-	// for drainIdle, and a new one until it is drainFresh old: a request that
-	// is on its way when the server decides to leave is still answered.
+	// While the server drains, an idle connection stays open for drainIdle, and a new
+	// one until it is drainFresh old: a request that was sent before the drain began
+	// still gets its response.
 	drainIdle  = 500 * time.Millisecond
 	drainFresh = 5 * time.Second
 )
 
-// errAborted is what a Read ends with that outlived its handler.
+// errAborted is the error of a Read that was interrupted by abort.
 var errAborted = errors.New("read was cut short")
 
-// conn gives a connection the deadlines that fasthttp has not: one for the wait
-// between requests, one for a head as a whole, and rolling ones for bodies and
-// answers, where fasthttp's ReadTimeout and WriteTimeout would end a large but
-// lively transfer. It also knows how to close (see Close).
+// conn adds deadlines that fasthttp does not have: one for the wait between requests,
+// one for a head as a whole, and rolling ones for bodies and responses. fasthttp's own
+// ReadTimeout and WriteTimeout would end a large transfer that is making progress. It
+// also implements the lingering close (see Close).
 //
-// All but the atomics belongs to the goroutine that serves the connection.
+// All fields but the atomics belong to the goroutine that serves the connection.
 type conn struct {
-	net.Conn           // what is read and written: raw, or tls over it
+	net.Conn           // raw, or tls over it
 	raw      net.Conn  // the socket
 	tls      *tls.Conn // or nil
 	srv      *Server
-	peer     netip.Addr // zero if it is no TCP connection
-	trusted  bool       // the peer is a proxy whose word is believed
+	peer     netip.Addr // zero if this is not a TCP connection
+	trusted  bool       // the peer is one of Options.TrustedProxies
 
 	phase   atomic.Int32
 	aborted atomic.Bool
 	closed  atomic.Bool
 
 	accepted time.Time
-	readBy   time.Time // the read deadline that is set
-	writeBy  time.Time // the write deadline that is set
-	headBy   time.Time // when the head must be complete; zero until asked for
-	bodyBy   time.Time // when draining a body ends; zero while none is drained
+	readBy   time.Time // current read deadline
+	writeBy  time.Time // current write deadline
+	headBy   time.Time // deadline of the head; zero before its first byte
+	bodyBy   time.Time // deadline for draining a body; zero otherwise
 	readErr  error     // sticky
-	lines    headLines // of heads
+	lines    headLines // line ends of the current head
 
-	id        []byte        // of the request being handled
-	admission admission     // of that request
-	body      *body         // of that request, or nil
-	linger    bool          // the server ends this connection, not the client
-	lingerFor time.Duration // what the client may take to leave then; 0: lingerTime
-	kept      bool          // its new owner closes it, see Take
+	id        []byte        // of the current request
+	admission admission     // of the current request
+	body      *body         // of the current request, or nil
+	linger    bool          // the server closes the connection first
+	lingerFor time.Duration // time for the client to close after that; 0 means lingerTime
+	detached  bool          // the new owner closes the connection, see Take
 	tail      *exchange     // response whose body Close has to write, or nil
 
 	exchange atomic.Pointer[exchange] // in progress: see HTTP
@@ -81,22 +81,22 @@ type conn struct {
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }
 
-// Read reads under the deadline of the connection's phase. The expiry of a wait
-// for a request is reported as io.EOF: fasthttp would send an error to a client
-// that asked nothing. Errors stay, so that a connection that failed inside a
-// body is not read again.
+// Read reads under the deadline of the connection's phase. If the wait for a request
+// expires, it returns io.EOF, since fasthttp would send an error response to a client
+// that sent no request. Errors are sticky, so a connection that failed inside a body
+// is not read again.
 func (c *conn) Read(p []byte) (int, error) {
 	switch c.phase.Load() {
 	case taken:
 		return c.Conn.Read(p)
-	case shaking:
-		c.readErr = c.handshake()
+	case handshaking:
+		c.readErr = c.tlsHandshake()
 	}
-	if c.lines.bad && c.phase.Load() != serving { // fasthttp wants more of a head
+	if c.lines.malformed && c.phase.Load() != serving { // fasthttp reads more of a head
 		c.readErr = cmp.Or(c.readErr, errLineEnd)
 	}
 	for c.readErr == nil {
-		if err := c.armRead(); err != nil {
+		if err := c.setReadDeadline(); err != nil {
 			c.readErr = err
 			break
 		}
@@ -104,24 +104,24 @@ func (c *conn) Read(p []byte) (int, error) {
 		switch {
 		case n > 0:
 			c.readErr = err
-			if c.waits() {
+			if c.betweenRequests() {
 				c.setPhase(head)
 				c.headBy = time.Time{}
 			}
 			if c.phase.Load() == head {
-				c.lines.note(p[:n])
+				c.lines.add(p[:n])
 			}
 			return n, nil
 		case err == nil:
 			return 0, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(c.readBy):
-			c.readBy = time.Time{} // nudged: look again
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits() && c.unread():
-			// A request came in the instant in which the wait ended, and this
-			// process was late to look: a client would not send a POST again.
+			c.readBy = time.Time{} // interrupted: compute the deadline again
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && c.hasUnread():
+			// A request arrived just as the wait ended. Closing now would lose it,
+			// and a client does not repeat a POST.
 			c.setPhase(head)
 			c.headBy = time.Time{}
-		case errors.Is(err, os.ErrDeadlineExceeded) && c.waits():
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests():
 			c.readErr = io.EOF
 		default:
 			c.readErr = err
@@ -130,15 +130,15 @@ func (c *conn) Read(p []byte) (int, error) {
 	return 0, c.readErr
 }
 
-// waits reports whether the connection is between requests.
-func (c *conn) waits() bool {
+// betweenRequests reports whether the connection waits for a request.
+func (c *conn) betweenRequests() bool {
 	p := c.phase.Load()
-	return p == fresh || p == shaking || p == idle
+	return p == fresh || p == handshaking || p == idle
 }
 
-// unread reports whether bytes from the client wait in the kernel. It looks without
-// waiting, also when the read deadline is over.
-func (c *conn) unread() (waiting bool) {
+// hasUnread reports whether the kernel holds bytes from the client. It does not block,
+// and it ignores the read deadline.
+func (c *conn) hasUnread() (waiting bool) {
 	sc, ok := c.raw.(syscall.Conn)
 	if !ok {
 		return false
@@ -154,28 +154,30 @@ func (c *conn) unread() (waiting bool) {
 	return waiting
 }
 
-// nudge makes a Read that is under way look at the situation again: whether the
-// server is to end, whether it was aborted. It may be called from any goroutine.
-// A handshake is left alone: it would fail for good, and the Read after it looks.
-func (c *conn) nudge() {
-	if c.phase.Load() != shaking {
+// interruptRead makes a blocked Read compute its deadline again, after the server has
+// begun to drain or the connection was aborted. It may be called from any goroutine.
+// It does not interrupt a TLS handshake, which would fail for good; the Read after the
+// handshake computes a new deadline anyway.
+func (c *conn) interruptRead() {
+	if c.phase.Load() != handshaking {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// abort ends a Read of another goroutine, and all reading.
+// abort ends a Read of another goroutine and all further reads.
 func (c *conn) abort() {
 	c.aborted.Store(true)
-	c.nudge()
+	c.interruptRead()
 }
 
-// armRead sets the read deadline. nudge sets it too, and whoever nudges has
-// changed something before: so look, set, and look whether it changed meanwhile.
-func (c *conn) armRead() error {
+// setReadDeadline sets the read deadline. interruptRead sets it too, after the state
+// has changed. So setReadDeadline sets the deadline first and then checks whether the
+// state changed meanwhile.
+func (c *conn) setReadDeadline() error {
 	for {
 		draining := c.srv.draining()
-		by, slack := c.readLimit(draining)
-		if err := armBy(c.SetReadDeadline, &c.readBy, by, slack); err != nil {
+		by, slack := c.readDeadline(draining)
+		if err := extendDeadline(c.SetReadDeadline, &c.readBy, by, slack); err != nil {
 			return err
 		}
 		if c.aborted.Load() {
@@ -187,11 +189,11 @@ func (c *conn) armRead() error {
 	}
 }
 
-// readLimit returns when a read that begins now must end, and by how much less
-// will do.
-func (c *conn) readLimit(draining bool) (by time.Time, slack time.Duration) {
+// readDeadline returns the deadline of a read that begins now, and how much earlier a
+// deadline may be and still do.
+func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	o, now := &c.srv.opts, time.Now()
-	if c.phase.Load() == answering {
+	if c.phase.Load() == responding {
 		c.setPhase(idle)
 	}
 	switch p := c.phase.Load(); p {
@@ -217,9 +219,9 @@ func (c *conn) readLimit(draining bool) (by time.Time, slack time.Duration) {
 	return by, o.ReadTimeout / 16
 }
 
-// armBy sets a deadline unless the one that is set is early by no more than
-// slack: on a busy connection that spares nearly all the calls.
-func armBy(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
+// extendDeadline sets a deadline, unless the current one is at most slack earlier.
+// That saves nearly all the calls on a busy connection.
+func extendDeadline(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
 	if early := by.Sub(*current); 0 <= early && early <= slack {
 		return nil
 	}
@@ -227,14 +229,14 @@ func armBy(set func(time.Time) error, current *time.Time, by time.Time, slack ti
 	return set(by)
 }
 
-// Write writes an answer, with a deadline for each 64 KiB of it.
+// Write writes a response, with a deadline for each 64 KiB of it.
 func (c *conn) Write(p []byte) (written int, err error) {
 	if c.phase.Load() == taken {
 		return c.Conn.Write(p)
 	}
 	timeout := c.srv.opts.WriteTimeout
 	for {
-		err = armBy(c.SetWriteDeadline, &c.writeBy, time.Now().Add(timeout), timeout/16)
+		err = extendDeadline(c.SetWriteDeadline, &c.writeBy, time.Now().Add(timeout), timeout/16)
 		if err != nil {
 			return written, err
 		}
@@ -246,8 +248,8 @@ func (c *conn) Write(p []byte) (written int, err error) {
 	}
 }
 
-// SetDeadline is called by fasthttp when a connection has been hijacked, and at
-// no other time: the deadlines are the new owner's from now on.
+// SetDeadline is called by fasthttp only when a connection was hijacked. From then on
+// the new owner sets the deadlines.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.setPhase(taken)
 	c.srv.conns.remove(c)

@@ -6,47 +6,47 @@ import (
 	"sync"
 )
 
-// Why a connection is refused.
+// Reasons to refuse a connection.
 var (
-	errTooManyConns = errors.New("too many connections")
-	errClientsConns = errors.New("too many connections of one client")
+	errTooManyConns       = errors.New("too many connections")
+	errTooManyClientConns = errors.New("too many connections from one client")
 )
 
-// conns are the connections of a Server that are not hijacked: Run waits for
-// them. It keeps the limits, which count the hijacked ones too.
+// conns are the connections that Run waits for: those of the server that are not
+// hijacked. It also enforces the limits, which include hijacked connections.
 type conns struct {
-	mu   sync.Mutex
-	open map[*conn]struct{}
-	none chan struct{} // made by wait, closed when open is empty
+	mu      sync.Mutex
+	open    map[*conn]struct{}
+	drained chan struct{} // made by wait; closed when open is empty
 
-	most, mostPerClient int // limits; 0 is none
-	held                int // open and hijacked connections
-	clients             map[netip.Addr]int
+	max, maxPerClient int // limits; 0 means none
+	total             int // open and hijacked connections
+	clients           map[netip.Addr]int
 }
 
-// add takes a connection in, unless that would be one too many.
+// add registers c, unless that exceeds a limit.
 func (cs *conns) add(c *conn) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.most > 0 && cs.held >= cs.most {
+	if cs.max > 0 && cs.total >= cs.max {
 		return errTooManyConns
 	}
-	if cs.perClient(c) {
-		if cs.clients[c.peer] >= cs.mostPerClient {
-			return errClientsConns
+	if cs.countsPerClient(c) {
+		if cs.clients[c.peer] >= cs.maxPerClient {
+			return errTooManyClientConns
 		}
 		cs.clients[c.peer]++
 	}
-	cs.held++
+	cs.total++
 	cs.open[c] = struct{}{}
 	return nil
 }
 
-// perClient reports whether c counts for its client: a proxy has many.
-func (cs *conns) perClient(c *conn) bool { return cs.mostPerClient > 0 && !c.trusted }
+// countsPerClient reports whether c counts for the limit of its client. A proxy has
+// many clients.
+func (cs *conns) countsPerClient(c *conn) bool { return cs.maxPerClient > 0 && !c.trusted }
 
-// remove makes Run not wait for c any more. It may be called again for the same
-// connection.
+// remove makes Run stop waiting for c. It may be called more than once.
 func (cs *conns) remove(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -54,19 +54,19 @@ func (cs *conns) remove(c *conn) {
 		return
 	}
 	delete(cs.open, c)
-	if len(cs.open) == 0 && cs.none != nil {
-		close(cs.none)
-		cs.none = nil
+	if len(cs.open) == 0 && cs.drained != nil {
+		close(cs.drained)
+		cs.drained = nil
 	}
 }
 
-// leave gives back the place of c, which is closed. It must be called once.
-// Run waits for c until remove is called.
-func (cs *conns) leave(c *conn) {
+// release gives back the place of a closed connection in the limits. It must be called
+// once. Run waits for c until remove.
+func (cs *conns) release(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.held--
-	if !cs.perClient(c) {
+	cs.total--
+	if !cs.countsPerClient(c) {
 		return
 	}
 	if cs.clients[c.peer]--; cs.clients[c.peer] == 0 {
@@ -74,8 +74,8 @@ func (cs *conns) leave(c *conn) {
 	}
 }
 
-// wait returns a channel that is closed when no connection is left. None must
-// be added any more.
+// wait returns a channel that is closed when no connection is left. add must not be
+// called any more.
 func (cs *conns) wait() <-chan struct{} {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -83,29 +83,29 @@ func (cs *conns) wait() <-chan struct{} {
 	if len(cs.open) == 0 {
 		close(none)
 	} else {
-		cs.none = none
+		cs.drained = none
 	}
 	return none
 }
 
-func (cs *conns) nudge() {
+func (cs *conns) interruptReads() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for c := range cs.open {
-		c.nudge()
+		c.interruptRead()
 		if x := c.exchange.Load(); x != nil {
 			x.drain()
 		}
 	}
 }
 
-// cut closes what is left under its handlers and returns in how many cases that
-// was more than a client that had asked nothing.
-func (cs *conns) cut() (requests int) {
+// closeAll closes the remaining connections under their handlers. It returns how many
+// of them had a request in flight.
+func (cs *conns) closeAll() (requests int) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for c := range cs.open {
-		if !c.waits() && !c.closed.Load() {
+		if !c.betweenRequests() && !c.closed.Load() {
 			requests++
 		}
 		if x := c.exchange.Load(); x != nil {

@@ -9,48 +9,47 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// headerPrivateNetwork asks in a preflight whether a page of the internet may
-// reach a server of a private network (Private Network Access §3.2).
+// Fields of a preflight for a page of the internet that uses a server in a private
+// network (Private Network Access §3.2).
 const (
 	headerPrivateNetwork      = "Access-Control-Request-Private-Network"
 	headerAllowPrivateNetwork = "Access-Control-Allow-Private-Network"
 )
 
-// preflightAge is how long a browser may keep the response to a preflight, in
-// seconds. Chromium caps it at two hours, Firefox at a day.
-const preflightAge = "7200"
+// preflightMaxAge is how long a browser may cache the response to a preflight, in
+// seconds. Chromium limits it to two hours, Firefox to a day.
+const preflightMaxAge = "7200"
 
-// requestFields are what a page of another origin may send to any route, beside
-// the fields of Options.RequestFields.
+// requestFields are the fields that a page of another origin may send to any route, in
+// addition to Options.RequestFields.
 var requestFields = []string{
 	"Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Digest", "Content-Language", "Content-Type", "If-Match",
 	"If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Last-Event-ID", "Pragma", "Range", "Repr-Digest",
 	"X-Request-ID", "X-Requested-With",
 }
 
-// responseFields are what its scripts may read of any response, beside the
+// responseFields are the fields that its scripts may read, in addition to the
 // safelisted ones (Fetch §2.2.2) and Options.ResponseFields.
 var responseFields = []string{
 	"Accept-Ranges", "Allow", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Range", "Date", "Digest", "ETag",
 	"Link", "Location", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After", "Server", "WWW-Authenticate", "X-Request-ID",
 }
 
-// usualMethods are the order in which methods are listed; others follow.
-var usualMethods = []string{
+// methodOrder is the order in which methods are listed. Others follow.
+var methodOrder = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
 
-// cors lets pages of other origins use the server (Fetch §3.2). It adds its
-// fields where every response passes, errors included: without them a page
-// cannot tell a refusal from a lost connection. Nothing says
-// Access-Control-Allow-Credentials: what identifies a caller from elsewhere is
-// the token in a field, never a cookie.
+// cors lets pages of other origins use the server (Fetch §3.2). It adds its fields to
+// every response, errors included: without them a page cannot tell a refusal from a
+// lost connection. It never sends Access-Control-Allow-Credentials: a caller from
+// another origin is identified by the token in a field, not by a cookie.
 type cors struct {
 	origins       Origins
-	allow, expose string // lists of fields that may be sent, and read
+	allow, expose string // lists of fields that pages may send, and read
 }
 
-// newCORS returns nil if there are no other origins.
+// newCORS returns nil if no other origins are allowed.
 func newCORS(o Options) (*cors, error) {
 	for _, name := range slices.Concat(o.RequestFields, o.ResponseFields) {
 		if !ValidField(name) {
@@ -67,8 +66,7 @@ func newCORS(o Options) (*cors, error) {
 	}, nil
 }
 
-// ValidField reports whether name is one that a header field can have (RFC 9110
-// §5.6.2).
+// ValidField reports whether name is a valid name of a header field (RFC 9110 §5.6.2).
 func ValidField(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		letter := 'a' <= r|0x20 && r|0x20 <= 'z'
@@ -76,9 +74,9 @@ func ValidField(name string) bool {
 	})
 }
 
-// stamp adds to a response what a page of the request's origin needs to read it.
-// Responses differ by Origin, so all of them say so to caches.
-func (c *cors) stamp(h *fasthttp.ResponseHeader, origin []byte) {
+// addFields adds the fields that let a page of the request's origin read the response.
+// Every response has Vary: Origin, for caches.
+func (c *cors) addFields(h *fasthttp.ResponseHeader, origin []byte) {
 	switch vary := h.Peek(fasthttp.HeaderVary); {
 	case len(vary) == 0:
 		h.Set(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
@@ -91,10 +89,10 @@ func (c *cors) stamp(h *fasthttp.ResponseHeader, origin []byte) {
 	}
 }
 
-// stampUnread does the same for the response to a head that could not be read to
-// its end, whose origin nobody knows: any page may read it, since it says nothing
-// but that the request was refused.
-func (c *cors) stampUnread(ctx *fasthttp.RequestCtx) {
+// addFieldsForAnyOrigin is addFields for a request whose head could not be read
+// completely, so that its origin is not known. Any page may read the response, which
+// only says that the request was refused.
+func (c *cors) addFieldsForAnyOrigin(ctx *fasthttp.RequestCtx) {
 	if c == nil || len(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) > 0 {
 		return
 	}
@@ -103,17 +101,17 @@ func (c *cors) stampUnread(ctx *fasthttp.RequestCtx) {
 	h.Set(fasthttp.HeaderAccessControlExposeHeaders, c.expose)
 }
 
-// isPreflight reports whether a request asks, for a page of an origin that may,
-// whether another request is allowed (Fetch §3.2.2).
+// isPreflight reports whether a request is a preflight (Fetch §3.2.2) of an allowed
+// origin.
 func (c *cors) isPreflight(h *fasthttp.RequestHeader) bool {
 	return c != nil && string(h.Method()) == http.MethodOptions &&
 		len(h.Peek(fasthttp.HeaderAccessControlRequestMethod)) > 0 && c.origins.Match(h.Peek(fasthttp.HeaderOrigin))
 }
 
-// preflight makes the route that responds to a preflight. It allows every method
-// and path, also those without a route: whether the request itself succeeds is
-// for its own response to say, and a page can read that only if it may send it.
-// It keeps the fields of options, the route of OPTIONS, if there is one.
+// preflight returns the route that responds to a preflight. It allows every method and
+// path, also those without a route: the request itself gets the error, and a page can
+// read that only if it may send the request. The response has the fields of options,
+// the route of OPTIONS, if there is one.
 func (s *Server) preflight(target []byte, options *Route) *Route {
 	r := &Route{MaxBody: s.opts.MaxBody}
 	if options != nil {
@@ -123,13 +121,13 @@ func (s *Server) preflight(target []byte, options *Route) *Route {
 	name := string(path)
 	r.Handler = func(ctx *fasthttp.RequestCtx) error {
 		asked := string(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod))
-		if !ValidField(asked) { // methods are tokens, too
-			return badHead("Access-Control-Request-Method is not the name of a method")
+		if !ValidField(asked) { // a method is a token like a field name
+			return badRequest("Access-Control-Request-Method is not the name of a method")
 		}
 		h := &ctx.Response.Header
 		h.Set(fasthttp.HeaderAccessControlAllowMethods, s.routes.allowed(name, asked))
 		h.Set(fasthttp.HeaderAccessControlAllowHeaders, s.cors.allow)
-		h.Set(fasthttp.HeaderAccessControlMaxAge, preflightAge)
+		h.Set(fasthttp.HeaderAccessControlMaxAge, preflightMaxAge)
 		if string(ctx.Request.Header.Peek(headerPrivateNetwork)) == "true" {
 			h.Set(headerAllowPrivateNetwork, "true")
 		}
@@ -139,18 +137,18 @@ func (s *Server) preflight(target []byte, options *Route) *Route {
 	return r
 }
 
-// allowed lists the methods that a preflight for path allows: those that it has
-// routes for, and the one that is asked for.
+// allowed lists the methods for a preflight: those that path has routes for, and the
+// requested one.
 func (t *routes) allowed(path, asked string) string {
 	found := []string{asked}
 	if path != "" {
 		found = append(found, t.methodsOf(path)...)
 	}
 	rank := func(method string) int {
-		if i := slices.Index(usualMethods, method); i >= 0 {
+		if i := slices.Index(methodOrder, method); i >= 0 {
 			return i
 		}
-		return len(usualMethods)
+		return len(methodOrder)
 	}
 	slices.SortFunc(found, func(a, b string) int {
 		if d := rank(a) - rank(b); d != 0 {

@@ -20,7 +20,7 @@ func shared(t *testing.T) server.Options {
 	return server.Options{Origins: origins, RequestFields: []string{"X-Sent"}, ResponseFields: []string{"X-Read"}}
 }
 
-// Every response, whoever makes it, may be read by pages of the origins that are
+// Every response, errors included, may be read by pages of the origins that are
 // let in, and by no others.
 func TestResponsesForOtherOrigins(t *testing.T) {
 	t.Parallel()
@@ -56,7 +56,7 @@ func TestResponsesForOtherOrigins(t *testing.T) {
 		{"an error of the handler", "POST /fail HTTP/1.1\r\nHost: x\r\n$Content-Length: 0\r\n\r\n", 500},
 		{"a panic", "POST /panic HTTP/1.1\r\nHost: x\r\n$Content-Length: 0\r\n\r\n", 500},
 		{"a body that breaks off", "POST /read HTTP/1.1\r\nHost: x\r\n$Content-Length: 9\r\n\r\nx", 400},
-		{"a version that is not spoken", "GET / HTTP/1.9\r\nHost: x\r\n$\r\n", 505},
+		{"an unsupported version", "GET / HTTP/1.9\r\nHost: x\r\n$\r\n", 505},
 		{"two ways of framing", "POST /read HTTP/1.1\r\nHost: x\r\n$Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"a space in a name", "GET / HTTP/1.1\r\nHost: x\r\n$bad name: x\r\n\r\n", 400},
 	} {
@@ -68,7 +68,7 @@ func TestResponsesForOtherOrigins(t *testing.T) {
 			c := dial(t, s)
 			c.send(strings.Replace(row.request, "$", field, 1))
 			c.endSending()
-			got := c.answer()
+			got := c.response()
 			if got.status != row.status {
 				t.Errorf("%s: %+v", row.name, got)
 				continue
@@ -101,15 +101,15 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 	s = open(t, o)
 	first := dial(t, s)
 	first.send(get("/"))
-	first.answer()
-	if got := dial(t, s).answer(); got.status != 503 || got.header.Get("Access-Control-Allow-Origin") != "*" || got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
+	first.response()
+	if got := dial(t, s).response(); got.status != 503 || got.header.Get("Access-Control-Allow-Origin") != "*" || got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
 		t.Errorf("a connection too many: %+v", got)
 	}
 	// Without Origins there is nothing of it.
 	s = open(t, server.Options{MaxConns: 1})
 	first = dial(t, s)
 	first.send("GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\n\r\n")
-	for _, got := range []answer{first.answer(), dial(t, s).answer()} {
+	for _, got := range []response{first.response(), dial(t, s).response()} {
 		for name := range got.header {
 			if strings.HasPrefix(name, "Access-Control-") || name == "Vary" {
 				t.Errorf("%d: %s", got.status, name)
@@ -118,8 +118,8 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 	}
 }
 
-// A preflight is answered whatever Admit says and wherever it leads, so that the
-// request itself can be answered with its own status.
+// A preflight succeeds for every path and whatever Admit returns, so that the page can
+// read the status of the request itself.
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(401, "who are you") }

@@ -14,24 +14,24 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Error is an error that says how it is to be answered. The body of the answer
-// is {"code":Status,"reason":Reason}; Err is for the log only.
+// Error is an error with its response. The body of the response is
+// {"code":Status,"reason":Reason}; Err is only for the log.
 type Error struct {
 	Status int    // 400 to 599
-	Reason string // what the user reads; default: the status's own text
-	// RetryAfter becomes the header Retry-After, in whole seconds, rounded up.
-	// Default: no such header.
+	Reason string // for the client; default: the text of the status
+	// RetryAfter becomes the field Retry-After, in seconds, rounded up. Default: no
+	// such field.
 	RetryAfter time.Duration
-	// Challenge becomes the header WWW-Authenticate, which a 401 must have
+	// Challenge becomes the field WWW-Authenticate, which a 401 response must have
 	// (RFC 9110 §15.5.2).
 	Challenge string
 	Err       error
 
-	allow          string // header Allow
-	acceptEncoding string // header Accept-Encoding
+	allow          string // field Allow
+	acceptEncoding string // field Accept-Encoding
 }
 
-// Fail returns an *Error: a handler's way to answer status with reason.
+// Fail returns an *Error with status and reason, for a handler to return.
 func Fail(status int, reason string) error { return &Error{Status: status, Reason: reason} }
 
 func (e *Error) Error() string {
@@ -50,15 +50,15 @@ func (e *Error) reason() string {
 }
 
 // ErrorStatus is a row of the table from error to status: an error for which
-// errors.Is(err, Err) holds is answered like an Error of these fields.
+// errors.Is(err, Err) holds gets the response of an Error with these fields.
 type ErrorStatus struct {
 	Err        error
 	Status     int
-	Reason     string // default: the error's own text, which must be one for users
+	Reason     string // default: the text of the error, which clients then see
 	RetryAfter time.Duration
 }
 
-// ownErrors are the rows after those of the application.
+// ownErrors are the rows that follow those of the application.
 func ownErrors() []ErrorStatus {
 	return []ErrorStatus{
 		{Err: ErrBodyTooLarge, Status: http.StatusRequestEntityTooLarge, Reason: ErrBodyTooLarge.Error()},
@@ -66,15 +66,16 @@ func ownErrors() []ErrorStatus {
 		{Err: ErrBodyMalformed, Status: http.StatusBadRequest, Reason: ErrBodyMalformed.Error()},
 		{Err: ErrBodyTimeout, Status: http.StatusRequestTimeout, Reason: ErrBodyTimeout.Error()},
 		{Err: pool.ErrFull, Status: http.StatusServiceUnavailable, Reason: "too busy, try again", RetryAfter: time.Second},
-		{Err: pool.ErrClosed, Status: http.StatusServiceUnavailable, Reason: "the server is about to end, try again", RetryAfter: time.Second},
+		{Err: pool.ErrClosed, Status: http.StatusServiceUnavailable, Reason: "the server is shutting down, try again", RetryAfter: time.Second},
 		{Err: ErrClientGone, Status: statusClientGone, Reason: ErrClientGone.Error()},
-		{Err: context.DeadlineExceeded, Status: http.StatusGatewayTimeout, Reason: "this took too long"},
-		{Err: context.Canceled, Status: http.StatusServiceUnavailable, Reason: "this was cancelled, try again", RetryAfter: time.Second},
+		{Err: context.DeadlineExceeded, Status: http.StatusGatewayTimeout, Reason: "the request timed out"},
+		{Err: context.Canceled, Status: http.StatusServiceUnavailable, Reason: "the request was cancelled, try again", RetryAfter: time.Second},
 	}
 }
 
-// classify finds how err is to be answered: a panic is 500 whatever it was
-// raised with, then an *Error in err's chain, then the rows, then 500.
+// classify returns the response for err. A panic is a 500 whatever its value is.
+// Otherwise an *Error in the chain of err decides, then the table, and 500 is the
+// default.
 func (s *Server) classify(err error) *Error {
 	internal := &Error{Status: http.StatusInternalServerError, Reason: "internal error", Err: err}
 	if _, ok := errors.AsType[*pool.PanicError](err); ok {
@@ -86,7 +87,7 @@ func (s *Server) classify(err error) *Error {
 	for _, row := range s.errors {
 		if errors.Is(err, row.Err) {
 			e := &Error{Status: row.Status, Reason: cmp.Or(row.Reason, err.Error()), RetryAfter: row.RetryAfter}
-			if row.Reason != "" && err != row.Err { //nolint:errorlint // a bare sentinel has nothing to tell the log
+			if row.Reason != "" && err != row.Err { //nolint:errorlint // a bare sentinel needs no log line
 				e.Err = err
 			}
 			return e
@@ -95,19 +96,19 @@ func (s *Server) classify(err error) *Error {
 	return internal
 }
 
-// contentFields describe a response that an error replaces: its body, where it is, and
-// how long it may be kept.
+// contentFields describe a response body: its type, its location, and how long it may
+// be cached. An error replaces the body, so they do not apply any more.
 var contentFields = []string{
 	fasthttp.HeaderContentType, fasthttp.HeaderContentLength, fasthttp.HeaderContentEncoding, fasthttp.HeaderContentLanguage,
 	fasthttp.HeaderContentLocation, fasthttp.HeaderContentDisposition, fasthttp.HeaderContentRange,
 	fasthttp.HeaderAcceptRanges, "Content-Digest", "Repr-Digest", fasthttp.HeaderETag,
 	fasthttp.HeaderLastModified, fasthttp.HeaderCacheControl, fasthttp.HeaderExpires,
 	fasthttp.HeaderLocation, fasthttp.HeaderTrailer, fasthttp.HeaderTransferEncoding,
-	fasthttp.HeaderConnection, fasthttp.HeaderUpgrade, // of a handshake that was not completed
+	fasthttp.HeaderConnection, fasthttp.HeaderUpgrade, // of an incomplete handshake
 }
 
-// dropContent takes back the body that a handler has written and what describes it.
-// Other fields and cookies stay: middleware may have set them.
+// dropContent removes the body that a handler has written and the fields that describe
+// it. Other fields and cookies stay: middleware may have set them.
 func dropContent(r *fasthttp.Response) {
 	r.ResetBody()
 	r.SkipBody, r.ImmediateHeaderFlush = false, false
@@ -122,13 +123,12 @@ func dropContent(r *fasthttp.Response) {
 	h.SetStatusMessage(nil)
 }
 
-// answerError replaces the body that the handler has written by the one for err.
-// Behind a 5xx that has a cause is a line in the log, under the id that the
-// client gets as X-Request-Id (see stamp).
-func (s *Server) answerError(ctx *fasthttp.RequestCtx, err error) {
+// respondError replaces the handler's body by the error response for err. A 5xx
+// response with a cause is logged under the id that the client gets as X-Request-Id.
+func (s *Server) respondError(ctx *fasthttp.RequestCtx, err error) {
 	e := s.classify(err)
 	dropContent(&ctx.Response)
-	ctx.Hijack(nil) // if the handler failed after it asked for the connection
+	ctx.Hijack(nil) // the handler may have failed after Take
 	h := &ctx.Response.Header
 	if e.Status >= http.StatusInternalServerError && e.Err != nil {
 		s.logFailure(ctx, e)

@@ -16,7 +16,7 @@ import (
 
 var errAsleep = errors.New("asleep")
 
-// Handlers return errors; one table makes statuses of them. The end of ctx drains
+// Handlers return errors, and a table turns them into statuses. The end of ctx drains
 // the server.
 func Example() {
 	s, err := server.New(server.Options{
@@ -30,7 +30,7 @@ func Example() {
 			if string(text) == "wake up" {
 				return fmt.Errorf("wake %s: %w", server.Param(ctx, "name"), errAsleep)
 			}
-			server.WriteText(ctx, http.StatusOK, server.Param(ctx, "name")+" hears "+string(text))
+			server.WriteText(ctx, http.StatusOK, server.Param(ctx, "name")+" heard "+string(text))
 			return nil
 		}},
 	})
@@ -54,7 +54,7 @@ func Example() {
 	cancel()
 	fmt.Println(<-ended)
 	// Output:
-	// 200 Tom hears miaow
+	// 200 Tom heard miaow
 	// 409 {"code":409,"reason":"it is asleep"}
 	// 413 {"code":413,"reason":"request body is too large"}
 	// <nil>
@@ -66,12 +66,12 @@ func say(url, text string) {
 		fmt.Println(err)
 		return
 	}
-	answer, err := io.ReadAll(resp.Body)
+	response, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close() // read to its end
 	if err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println(resp.StatusCode, strings.TrimSpace(string(answer)))
+	fmt.Println(resp.StatusCode, strings.TrimSpace(string(response)))
 }
 
 // A router of net/http serves all paths below /debug/.

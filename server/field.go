@@ -7,8 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// List returns the value of a list-valued field. A client may send such a field in
-// several lines, which mean the same as one line with commas (RFC 9110 §5.3).
+// List returns the value of a list field. Several lines of such a field mean the same
+// as one line with commas (RFC 9110 §5.3).
 func List(h *fasthttp.RequestHeader, name string) string {
 	lines := h.PeekAll(name)
 	if len(lines) == 1 { // the common case, without a join
@@ -17,8 +17,8 @@ func List(h *fasthttp.RequestHeader, name string) string {
 	return string(bytes.Join(lines, []byte(", ")))
 }
 
-// HasToken reports whether a list-valued field, such as Connection, holds token in
-// any spelling.
+// HasToken reports whether a list field, such as Connection, contains token, without
+// regard to case.
 func HasToken(h *fasthttp.RequestHeader, name, token string) bool {
 	for _, line := range h.PeekAll(name) {
 		if hasToken(line, token) {
@@ -28,8 +28,9 @@ func HasToken(h *fasthttp.RequestHeader, name, token string) bool {
 	return false
 }
 
-// Single returns the value of a field that a request may hold once, or "" if it has
-// none. ok is false if the field is repeated: nobody can tell which value counts.
+// Single returns the value of a field that must not be repeated, or "" if the request
+// does not have it. ok is false if the field is repeated: then it is not known which
+// value counts.
 func Single(h *fasthttp.RequestHeader, name string) (value string, ok bool) {
 	switch lines := h.PeekAll(name); len(lines) {
 	case 0:
@@ -40,9 +41,9 @@ func Single(h *fasthttp.RequestHeader, name string) (value string, ok bool) {
 	return "", false
 }
 
-// lastOf returns the last element of a list-valued field: what the nearest proxy
-// has written (see Scheme).
-func lastOf(h *fasthttp.RequestHeader, name string) string {
+// lastElement returns the last element of a list field: the one that the nearest proxy
+// has added (see Scheme).
+func lastElement(h *fasthttp.RequestHeader, name string) string {
 	list := List(h, name)
 	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
 }

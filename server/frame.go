@@ -9,42 +9,42 @@ import (
 )
 
 const (
-	// lengthChunked and lengthUnknown stand in frame.length for a number.
+	// lengthChunked and lengthUnknown are values of frame.length.
 	lengthChunked = -1
 	lengthUnknown = -3
 
-	// lengthNone is fasthttp's own word for a head that says nothing.
+	// lengthNone is fasthttp's value for a head without a length.
 	lengthNone = -2
 
-	// lengthRaw is the length that preview gives a chunked body so that
-	// fasthttp passes on the bytes as they come and the strict decoder reads
-	// the framing. No request may claim it.
+	// lengthRaw is the length that preview sets for a chunked body, so that fasthttp
+	// passes on the raw bytes and the strict decoder reads the framing. A request
+	// with this Content-Length is refused.
 	lengthRaw = math.MaxInt
 )
 
-// frame is what a head says about where its request ends.
+// frame is the framing of a request: where it ends, according to its head.
 type frame struct {
-	length int64 // of the body: bytes, lengthChunked, or lengthUnknown if the head is at fault
-	expect bool  // the client waits for 100 Continue before it sends the body
-	close  bool  // the client will send no other request
+	length int64 // of the body in bytes, lengthChunked, or lengthUnknown for a malformed head
+	expect bool  // the client waits for 100 Continue
+	close  bool  // this is the last request of the client
 }
 
-// hasBody reports whether bytes of a body follow the head.
+// hasBody reports whether a body follows the head.
 func (f frame) hasBody() bool { return f.length != 0 }
 
-// readFrame reads the framing of a request from the head as it came, not as
-// fasthttp understood it. fasthttp refuses a repeated Content-Length, a repeated
-// or unknown Transfer-Encoding, spaces before the colon and control characters.
-// It lets pass, and readFrame refuses (any of them may mean another thing to a
-// proxy in front of this server):
+// readFrame reads the framing of a request from the raw head, not from fasthttp's
+// fields. fasthttp itself refuses a repeated Content-Length, a repeated or unknown
+// Transfer-Encoding, spaces before the colon and control characters. readFrame refuses
+// what fasthttp accepts although a proxy in front of this server may read it
+// differently:
 //
 //   - versions other than HTTP/1.0 and HTTP/1.1: 505;
-//   - Transfer-Encoding beside Content-Length (RFC 9112 §6.3): 400;
-//   - Transfer-Encoding: identity (gone since RFC 7230): 501;
-//   - lines that end in a bare LF (§2.2), folded lines (§5.2), and a space
-//     inside a field's name (§5.1): 400;
-//   - a repeated Authorization, Content-Type or Origin, of which a proxy may
-//     read another line than this server (RFC 9110 §5.3): 400.
+//   - Transfer-Encoding together with Content-Length (RFC 9112 §6.3): 400;
+//   - Transfer-Encoding: identity (removed in RFC 7230): 501;
+//   - lines that end in a bare LF (§2.2), folded lines (§5.2), and a space in a
+//     field name (§5.1): 400;
+//   - a repeated Authorization, Content-Type or Origin, of which a proxy may use
+//     another one than this server (RFC 9110 §5.3): 400.
 func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	f := frame{length: lengthUnknown, close: h.ConnectionClose()}
 	switch string(h.Protocol()) {
@@ -56,14 +56,14 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		end := bytes.IndexByte(raw, '\n')
 		if end < 1 || raw[end-1] != '\r' {
-			return f, badHead(errLineEnd.Error())
+			return f, badRequest(errLineEnd.Error())
 		}
 		line := raw[:end-1]
 		raw = raw[end+1:]
 		if len(line) == 0 {
 			break
 		}
-		if err := fields.note(line); err != nil {
+		if err := fields.add(line); err != nil {
 			return f, err
 		}
 	}
@@ -77,31 +77,32 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	return f, nil
 }
 
-// framingFields are the fields that decide where a request ends.
+// framingFields collects the fields that decide where a request ends, and counts those
+// that must not be repeated.
 type framingFields struct {
-	lengths, codings      int    // how often they occur
-	credentials, origins  int    // how often Authorization and Origin occur
-	types                 int    // how often Content-Type occurs
-	contentLength, coding []byte // the last value
+	lengths, codings      int    // number of occurrences
+	credentials, origins  int    // occurrences of Authorization and Origin
+	types                 int    // occurrences of Content-Type
+	contentLength, coding []byte // last values
 	expect, close         bool
 }
 
-// note takes one line of a head, without its CRLF.
-func (fields *framingFields) note(line []byte) error {
+// add reads one line of a head, without its CRLF.
+func (fields *framingFields) add(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 || line[0] == '\t' || bytes.IndexByte(line[:colon], ' ') >= 0 {
-		return badHead("a folded line, or a space in a field name")
+		return badRequest("a folded line, or a space in a field name")
 	}
 	name := line[:colon]
-	switch line[0] | 0x20 { // most fields are none of ours
+	switch line[0] | 0x20 { // fast path: most fields do not matter here
 	case 'a':
-		return once(name, fasthttp.HeaderAuthorization, &fields.credentials)
+		return countField(name, fasthttp.HeaderAuthorization, &fields.credentials)
 	case 'o':
-		return once(name, fasthttp.HeaderOrigin, &fields.origins)
+		return countField(name, fasthttp.HeaderOrigin, &fields.origins)
 	case 'c':
 		switch {
 		case isName(name, fasthttp.HeaderContentType):
-			return once(name, fasthttp.HeaderContentType, &fields.types)
+			return countField(name, fasthttp.HeaderContentType, &fields.types)
 		case isName(name, fasthttp.HeaderContentLength):
 			fields.lengths++
 			fields.contentLength = bytes.Trim(line[colon+1:], " \t")
@@ -121,28 +122,28 @@ func (fields *framingFields) note(line []byte) error {
 	return nil
 }
 
-// once counts a field that a head may hold once.
-func once(name []byte, field string, count *int) error {
+// countField counts an occurrence of field, which must not be repeated.
+func countField(name []byte, field string, count *int) error {
 	if !isName(name, field) {
 		return nil
 	}
 	if *count++; *count > 1 {
-		return badHead(field + " is repeated")
+		return badRequest(field + " is repeated")
 	}
 	return nil
 }
 
-// length draws the conclusion of RFC 9112 §6.3.
+// length returns the length of the body by the rules of RFC 9112 §6.3.
 func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 	switch {
 	case fields.codings > 0 && fields.lengths > 0:
-		return lengthUnknown, badHead("both Transfer-Encoding and Content-Length")
+		return lengthUnknown, badRequest("both Transfer-Encoding and Content-Length")
 	case fields.codings > 1 || fields.lengths > 1:
-		return lengthUnknown, badHead("Transfer-Encoding or Content-Length is repeated")
+		return lengthUnknown, badRequest("Transfer-Encoding or Content-Length is repeated")
 	case fields.codings == 1 && !h.IsHTTP11():
-		return lengthUnknown, badHead("Transfer-Encoding in HTTP/1.0")
+		return lengthUnknown, badRequest("Transfer-Encoding in HTTP/1.0")
 	case fields.codings == 1 && !isName(fields.coding, "chunked"):
-		return lengthUnknown, Fail(http.StatusNotImplemented, "the only transfer coding here is chunked")
+		return lengthUnknown, Fail(http.StatusNotImplemented, "the only supported transfer coding is chunked")
 	case fields.codings == 1:
 		return lengthChunked, nil
 	case fields.lengths == 0:
@@ -150,7 +151,7 @@ func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 	}
 	n, err := fasthttp.ParseUint(fields.contentLength)
 	if err != nil {
-		return lengthUnknown, badHead("Content-Length is not a number")
+		return lengthUnknown, badRequest("Content-Length is not a number")
 	}
 	if n >= lengthRaw {
 		return lengthUnknown, ErrBodyTooLarge
@@ -158,9 +159,9 @@ func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 	return int64(n), nil
 }
 
-func badHead(reason string) error { return Fail(http.StatusBadRequest, reason) }
+func badRequest(reason string) error { return Fail(http.StatusBadRequest, reason) }
 
-// isName compares without regard to case, as field names and codings are.
+// isName compares without regard to case, as field names and codings require.
 func isName(b []byte, name string) bool {
 	return len(b) == len(name) && bytes.EqualFold(b, []byte(name))
 }

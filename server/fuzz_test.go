@@ -15,7 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The parsers here share nothing with those that they judge: they see the whole
+// The parsers here share no code with those under test: they see the whole
 // input at once and cut it with regular expressions.
 var (
 	emptyLine   = regexp.MustCompile(`^\r?\n`)
@@ -57,7 +57,7 @@ func strictHead(data []byte) (r strictRequest, rest []byte, ok bool) {
 	}
 	r.target = m[2]
 	data = data[len(m[0]):]
-	if bytes.HasPrefix(data, []byte("\n")) { // nobody can see this from fasthttp's header
+	if bytes.HasPrefix(data, []byte("\n")) { // fasthttp's header does not show this
 		return r, data[1:], true
 	}
 	for !bytes.HasPrefix(data, []byte("\r\n")) {
@@ -130,7 +130,7 @@ func FuzzChunked(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, segment uint8) {
 		src := &segments{data: data, size: int(segment)}
-		got, err := io.ReadAll(&chunkedReader{src: src, room: lengthRaw})
+		got, err := io.ReadAll(&chunkedReader{src: src, limit: lengthRaw})
 		content, rest, ok := strictChunked(data)
 		switch {
 		case err == nil && !ok:
@@ -143,7 +143,7 @@ func FuzzChunked(f *testing.F) {
 	})
 }
 
-// segments gives data in pieces of size bytes; 0 means as asked.
+// segments returns data in pieces of size bytes; 0 means the size of the reads.
 type segments struct {
 	data []byte
 	size int
@@ -161,7 +161,7 @@ func (s *segments) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fuzzConn is a client that sends all it has and then leaves.
+// fuzzConn is a client that sends its data and then closes.
 type fuzzConn struct {
 	segments
 	closed chan struct{}
@@ -206,8 +206,8 @@ func fuzzRoutes(hidden *atomic.Int64) []Route {
 	}
 }
 
-// FuzzGuard sends anything, and a hidden request behind it: it is run no more
-// often than a strict reader of the same bytes would.
+// FuzzGuard sends arbitrary bytes and a hidden request after them. The hidden request
+// must not run more often than a strict parser of the same bytes finds it.
 func FuzzGuard(f *testing.F) {
 	const marker = "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
 	for _, seed := range []string{

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrClientGone is the cause of a context of Gone. A handler returns it to have
-// it answered, with 499 for the figures: nobody is there to read it.
+// ErrClientGone is the cause of a context of Gone. A handler may return it: the
+// request is then counted with status 499, and no client is left to read the response.
 var ErrClientGone = errors.New("client has gone away")
 
-// statusClientGone is what nginx counts such requests under.
+// statusClientGone is the status that nginx logs for such requests.
 const statusClientGone = 499
 
-// Gone returns a context that ends, with the cause ErrClientGone, when the client
-// closes the connection, or its sending side, while the handler waits for
-// something. fasthttp does not look at the connection then, and its
-// ctx.Done knows only of the server's end. stop must be called before the
-// handler returns. Watching costs two system calls and no goroutine.
+// Gone returns a context that ends with the cause ErrClientGone when the client closes
+// the connection, or its sending side, while the handler waits. fasthttp does not
+// watch the connection during a handler, and its ctx.Done ends only with the server.
+// stop must be called before the handler returns. Watching costs two system calls and
+// no goroutine.
 func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
 	gone, cancel := context.WithCancelCause(context.Background())
 	c, ok := ctx.Conn().(*conn)
@@ -38,7 +38,7 @@ func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
 
 // watch calls gone, once, when the client closes the connection or its sending side.
 // gone must not block. stop must be called before the connection is closed. If the
-// connection cannot be watched gone is never called.
+// connection cannot be watched, gone is never called.
 func (c *conn) watch(gone func()) (stop func()) {
 	nothing := func() {}
 	sc, ok := c.raw.(syscall.Conn)
@@ -50,28 +50,28 @@ func (c *conn) watch(gone func()) (stop func()) {
 		return nothing
 	}
 	var id uint64
-	if raw.Control(func(fd uintptr) { id, err = c.srv.watch.add(int(fd), gone) }) != nil || err != nil {
+	if raw.Control(func(fd uintptr) { id, err = c.srv.watcher.add(int(fd), gone) }) != nil || err != nil {
 		return nothing
 	}
-	// An error means that the descriptor is closed, and with it out of the set.
-	return func() { _ = raw.Control(func(fd uintptr) { c.srv.watch.remove(int(fd), id) }) }
+	// An error means that the descriptor is closed and so no longer in the epoll set.
+	return func() { _ = raw.Control(func(fd uintptr) { c.srv.watcher.remove(int(fd), id) }) }
 }
 
-// watch is an epoll(7) set of connections whose handlers wait, for EPOLLRDHUP
-// alone. The runtime's own poller watches the set in its turn, so the one
-// goroutine that reads it holds no thread.
-type watch struct {
-	set  *os.File
-	done sync.WaitGroup
+// connWatcher is an epoll(7) set of the connections whose handlers wait, for
+// EPOLLRDHUP only. The Go runtime polls the set itself, so the goroutine that reads it
+// needs no thread.
+type connWatcher struct {
+	epoll *os.File
+	done  sync.WaitGroup
 
-	mu      sync.Mutex
-	fd      int
-	last    uint64
-	waiting map[uint64]func() // by the number that the event carries: descriptors are used again
+	mu        sync.Mutex
+	fd        int
+	lastID    uint64
+	callbacks map[uint64]func() // by the id in the event; descriptors are reused
 }
 
-// open begins to watch; the goroutine ends with close.
-func (w *watch) open() error {
+// open starts the goroutine that reads events; close ends it.
+func (w *connWatcher) open() error {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -82,11 +82,11 @@ func (w *watch) open() error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.fd, w.waiting = fd, make(map[uint64]func())
-	w.set = os.NewFile(uintptr(fd), "watched connections")
-	raw, err := w.set.SyscallConn()
+	w.fd, w.callbacks = fd, make(map[uint64]func())
+	w.epoll = os.NewFile(uintptr(fd), "watched connections")
+	raw, err := w.epoll.SyscallConn()
 	if err != nil {
-		_ = w.set.Close()
+		_ = w.epoll.Close()
 		return err
 	}
 	w.done.Go(func() {
@@ -98,56 +98,56 @@ func (w *watch) open() error {
 					continue
 				}
 				if n <= 0 {
-					return false // wait until there is more
+					return false // wait for the next event
 				}
-				w.fire(events[:n])
+				w.notify(events[:n])
 			}
 		})
 	})
 	return nil
 }
 
-func (w *watch) close() {
+func (w *connWatcher) close() {
 	w.mu.Lock()
-	w.waiting = nil
+	w.callbacks = nil
 	w.mu.Unlock()
-	_ = w.set.Close()
+	_ = w.epoll.Close()
 	w.done.Wait()
 }
 
-func (w *watch) add(fd int, gone func()) (id uint64, err error) {
+func (w *connWatcher) add(fd int, gone func()) (id uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.waiting == nil {
+	if w.callbacks == nil {
 		return 0, os.ErrClosed
 	}
-	w.last++
-	id = w.last
+	w.lastID++
+	id = w.lastID
 	e := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(id), Pad: int32(id >> 32)}
 	if err := unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
 		return 0, os.NewSyscallError("epoll_ctl", err)
 	}
-	w.waiting[id] = gone
+	w.callbacks[id] = gone
 	return id, nil
 }
 
-func (w *watch) remove(fd int, id uint64) {
+func (w *connWatcher) remove(fd int, id uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.waiting == nil {
+	if w.callbacks == nil {
 		return
 	}
-	delete(w.waiting, id)
+	delete(w.callbacks, id)
 	_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// fire tells those who wait on the connections that events are about.
-func (w *watch) fire(events []unix.EpollEvent) {
+// notify calls the callbacks of the connections that events are about.
+func (w *connWatcher) notify(events []unix.EpollEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range events {
 		id := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
-		if gone, ok := w.waiting[id]; ok {
+		if gone, ok := w.callbacks[id]; ok {
 			gone()
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// waiting is a route that waits until its client goes away, or for the gate.
+// waiting is a route that waits until its client leaves, or for the gate.
 func waiting(causes chan error, s **site) server.Route {
 	return server.Route{Method: "GET", Path: "/gone", Handler: func(ctx *fasthttp.RequestCtx) error {
 		gone, stop := server.Gone(ctx)
@@ -39,7 +39,7 @@ func waiting(causes chan error, s **site) server.Route {
 	}}
 }
 
-func TestClientGoesAway(t *testing.T) {
+func TestClientGone(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(*client){
 		"close":          func(c *client) { c.Close() },
@@ -52,7 +52,7 @@ func TestClientGoesAway(t *testing.T) {
 			var s *site
 			s = open(t, server.Options{}, waiting(causes, &s))
 			leaver, stayer := dial(t, s), dial(t, s)
-			stayer.send(get("/gone") + get("/")) // more to read is no sign of leaving
+			stayer.send(get("/gone") + get("/")) // unread input does not mean that the client left
 			<-s.inside
 			leaver.send(get("/gone"))
 			<-s.inside
@@ -63,13 +63,13 @@ func TestClientGoesAway(t *testing.T) {
 					t.Fatalf("cause %v", err)
 				}
 			case <-time.After(patience):
-				t.Fatal("nobody noticed")
+				t.Fatal("the context did not end")
 			}
 			s.gate <- struct{}{}
-			if got := stayer.answer(); got.body != "still here" {
+			if got := stayer.response(); got.body != "still here" {
 				t.Errorf("the one that stayed: %+v", got)
 			}
-			if got := stayer.answer(); got.body != "hello" {
+			if got := stayer.response(); got.body != "hello" {
 				t.Errorf("its next request: %+v", got)
 			}
 			testutil.Eventually(t, "it is counted as gone", func() bool { return strings.Contains(strings.Join(s.meter.seen(), ","), "GET 499") })
@@ -112,14 +112,14 @@ func TestTLS(t *testing.T) {
 		t.Errorf("%s, %x", state.NegotiatedProtocol, state.Version)
 	}
 	c.send(get("/whoami") + post("/ignore", getHidden) + get("/"))
-	if got := c.answer(); !strings.HasPrefix(got.body, "127.0.0.1 https ") {
+	if got := c.response(); !strings.HasPrefix(got.body, "127.0.0.1 https ") {
 		t.Errorf("got %+v", got)
 	}
-	if c.answer().body != "ignored" || c.answer().body != "hello" || s.hidden.Load() != 0 {
-		t.Error("the guard does not stand over TLS")
+	if c.response().body != "ignored" || c.response().body != "hello" || s.hidden.Load() != 0 {
+		t.Error("with TLS the body was taken for a request")
 	}
 	if _, _, err := secure(&tls.Config{MaxVersion: tls.VersionTLS11}); err == nil {
-		t.Error("TLS 1.1 is spoken")
+		t.Error("TLS 1.1 is accepted")
 	}
 	t.Run("a refusal is read", func(t *testing.T) {
 		c, _, err := secure(&tls.Config{})
@@ -127,7 +127,7 @@ func TestTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		go func() { _, _ = io.WriteString(c.Conn, post("/read", strings.Repeat("x", 4<<20))) }() // ends with the connection
-		if got := c.answer(); got.status != 413 {
+		if got := c.response(); got.status != 413 {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -135,7 +135,7 @@ func TestTLS(t *testing.T) {
 		c := dial(t, s)
 		c.send(get("/"))
 		if data, err := io.ReadAll(c.in); strings.Contains(string(data), "hello") {
-			t.Errorf("answered: %q, %v", data, err)
+			t.Errorf("got %q, %v", data, err)
 		}
 	})
 	t.Run("a client that leaves", func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestTLS(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a handshake that is under way when the server leaves", func(t *testing.T) {
+	t.Run("a handshake during a drain", func(t *testing.T) {
 		raw := dial(t, s)
 		testutil.Eventually(t, "it is accepted", func() bool { return s.meter.opened.Load()-s.meter.closed.Load() >= 2 })
 		s.stop()
@@ -164,13 +164,14 @@ func TestTLS(t *testing.T) {
 		}
 		c := &client{TB: t, Conn: over, in: newReader(over)}
 		c.send(get("/"))
-		if got := c.answer(); got.body != "hello" || !got.close {
+		if got := c.response(); got.body != "hello" || !got.close {
 			t.Errorf("got %+v", got)
 		}
 	})
 }
 
-// A client that asks before it sends is refused by Admit before it has sent.
+// A client that sends Expect: 100-continue gets the refusal of Admit before it sends
+// the body.
 func TestAdmitComesBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	ran := make(chan struct{}, 10)
@@ -190,7 +191,7 @@ func TestAdmitComesBeforeTheBody(t *testing.T) {
 	})
 	c := dial(t, s)
 	c.send("POST /guarded HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
-	if got := c.answer(); got.status != 401 || !got.close {
+	if got := c.response(); got.status != 401 || !got.close {
 		t.Errorf("got %+v", got)
 	}
 	if got := talk(t, s, post("/guarded", getHidden)+get("/")); statuses(got) != "401 200" {

@@ -13,29 +13,29 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// admission is what the head of a request led to. It is decided once, before any
-// of the body is read, and stays on the connection until the request ends.
+// admission is the decision about a request. It is made once, before any of the body
+// is read, and stays on the connection until the request ends.
 type admission struct {
 	frame frame
-	route *Route // that handles the request, or that refused it; nil without one
-	who   any    // what Route.Admit returned
-	err   error  // why the request is refused
+	route *Route // the matching route, or nil
+	value any    // first result of Route.Admit
+	err   error  // refusal, or nil
 }
 
-// Admitted returns what Route.Admit returned for the request that ctx is about; nil
-// for a route without Admit, and outside of a Server.
+// Admitted returns the first result of Route.Admit for the request. It is nil for a
+// route without Admit and outside of a Server.
 func Admitted(ctx *fasthttp.RequestCtx) any {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
 		return nil
 	}
-	return c.admission.who
+	return c.admission.value
 }
 
-// preview runs when fasthttp has parsed a head and has read nothing of the body.
-// It cannot respond, but what it makes of the length decides what fasthttp does
-// next. A request that serve will refuse has its body withheld: with a length of
-// 0, and no Expect, fasthttp reads nothing, promises nothing, and calls serve.
+// preview runs when fasthttp has parsed a head and has read none of the body. It
+// cannot respond, but the length that it sets decides what fasthttp does next. For a
+// request that serve will refuse it withholds the body: with length 0 and no Expect,
+// fasthttp reads nothing, sends no 100 Continue, and calls serve.
 func (s *Server) preview(h *fasthttp.RequestHeader) {
 	ctx := contextOf(h)
 	c := ctx.Conn().(*conn) // Run hands fasthttp no other
@@ -45,8 +45,8 @@ func (s *Server) preview(h *fasthttp.RequestHeader) {
 	}
 	f, err := c.admission.frame, c.admission.err
 	switch {
-	// A body without a route is drained like any that is left unread, but it is
-	// not asked for.
+	// A body without a route is drained like any unread body, but there is no 100
+	// Continue for it.
 	case err != nil && (f.length == lengthUnknown || f.expect || errors.Is(err, ErrBodyTooLarge)):
 		h.SetContentLength(0)
 		h.Del(fasthttp.HeaderExpect)
@@ -55,24 +55,24 @@ func (s *Server) preview(h *fasthttp.RequestHeader) {
 		h.SetContentLength(lengthRaw)
 	}
 	if f.expect {
-		h.Set(fasthttp.HeaderExpect, "100-continue") // fasthttp knows no other spelling
+		h.Set(fasthttp.HeaderExpect, "100-continue") // the only spelling that fasthttp accepts
 	} else {
 		h.Del(fasthttp.HeaderExpect)
 	}
 }
 
-// contextOf returns the context of the request whose head is h. fasthttp calls
-// HeaderReceived with the head alone, but always with that of the context which it
-// hands to the handler afterwards (Server.serveConnCounted as of 1.74). The head is
-// a part of that context, at an offset that the compiler knows.
+// contextOf returns the context of the request whose head is h. fasthttp passes only
+// the head to HeaderReceived, but it is always the head of the context that the
+// handler gets afterwards (Server.serveConnCounted as of 1.74). The head is a field of
+// that context, at an offset that the compiler computes.
 func contextOf(h *fasthttp.RequestHeader) *fasthttp.RequestCtx {
-	var ctx *fasthttp.RequestCtx // for its type: Offsetof evaluates nothing
+	var ctx *fasthttp.RequestCtx // only for its type: Offsetof does not evaluate
 	offset := unsafe.Offsetof(ctx.Request) + unsafe.Offsetof(ctx.Request.Header)
 	return (*fasthttp.RequestCtx)(unsafe.Add(unsafe.Pointer(h), -int(offset)))
 }
 
-// admit decides from the head alone whether a request is to be handled, and by
-// which route, whose parameters it leaves in ctx.
+// admit decides from the head alone whether a request is handled, and by which route.
+// It stores the route's parameters in ctx.
 func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a admission) {
 	if a.frame, a.err = readFrame(h); a.err != nil {
 		return a
@@ -90,31 +90,31 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a a
 	}
 	if a.route.Admit != nil {
 		a.err = pool.Protect(func() (err error) {
-			a.who, err = a.route.Admit(h)
+			a.value, err = a.route.Admit(h)
 			return err
 		})
 	}
 	switch {
 	case a.err != nil:
-	case a.frame.hasBody() && isCoded(h):
-		a.err = errCoded
+	case a.frame.hasBody() && hasContentCoding(h):
+		a.err = errContentCoding
 	case a.route.MaxBody >= 0 && a.frame.length > a.route.MaxBody:
 		a.err = ErrBodyTooLarge
 	}
 	return a
 }
 
-// errCoded refuses a body with a Content-Encoding, for which RFC 9110, section
-// 15.5.16, has this status and Accept-Encoding. A handler would take the coded
-// bytes for the content, and a small body may decode to a huge one.
-var errCoded = &Error{
-	Status: http.StatusUnsupportedMediaType, Reason: "a body with a Content-Encoding is not accepted: send it as it is",
+// errContentCoding refuses a body with a Content-Encoding; RFC 9110 §15.5.16 defines
+// this status and Accept-Encoding for it. A handler would take the encoded bytes for
+// the content, and a small body may decode to a huge one.
+var errContentCoding = &Error{
+	Status: http.StatusUnsupportedMediaType, Reason: "a body with a Content-Encoding is not accepted, send it without",
 	acceptEncoding: "identity",
 }
 
-// isCoded reports whether the content of a request is coded. The name identity is
-// reserved for none (RFC 9110, section 8.4.1).
-func isCoded(h *fasthttp.RequestHeader) bool {
+// hasContentCoding reports whether the content of a request is encoded. The name
+// identity means that it is not (RFC 9110 §8.4.1).
+func hasContentCoding(h *fasthttp.RequestHeader) bool {
 	for coding := range strings.SplitSeq(List(h, fasthttp.HeaderContentEncoding), ",") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
 			return true
@@ -130,7 +130,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	s.identify(&ctx.Request.Header, c)
 
 	f, r, err := c.admission.frame, c.admission.route, c.admission.err
-	limit := int64(-1) // what no route reads, drain bounds
+	limit := int64(-1) // without a route only drain reads the body
 	if err == nil {
 		limit = r.MaxBody
 	}
@@ -141,7 +141,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	switch {
 	case err != nil:
 	case !given:
-		err = badHead("this request ends where nobody can tell")
+		err = badRequest("the end of the request is not known")
 	default:
 		c.body = b
 		err = pool.Protect(func() error { return r.Handler(ctx) })
@@ -152,7 +152,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		c.tail = nil
 	}
 	if err != nil {
-		s.answerError(ctx, err)
+		s.respondError(ctx, err)
 	}
 	if r != nil {
 		for _, field := range r.Header {
@@ -160,23 +160,23 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		}
 	}
 	s.finish(ctx, c, f, b, given)
-	stamp(ctx, c)
+	addCommonFields(ctx, c)
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
 	c.admission = admission{}
-	c.setPhase(answering)
+	c.setPhase(responding)
 }
 
-// finish leaves the connection at the first byte of the next request, or sees to
-// it that there will be none. It runs before the answer is written, which is
-// when Connection: close can still be said.
+// finish leaves the connection at the first byte of the next request, or makes sure
+// that there is none. It runs before the response is written, so it can still set
+// Connection: close.
 func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, given bool) {
-	whole := given && (b == nil || b.take())
+	whole := given && (b == nil || b.release())
 	switch {
 	case f.close:
-		// The client expects the end, so it need not be waited for; if it is
-		// still sending it has to be.
+		// The client expects the connection to close. Only a client that is still
+		// sending needs a lingering close.
 		c.linger = !whole
 	case !given, s.draining(), c.aborted.Load(), ctx.Response.ConnectionClose():
 		c.linger = true
@@ -187,12 +187,12 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, giv
 	}
 	ctx.SetConnectionClose()
 	if r := ctx.LastTimeoutErrorResponse(); r != nil {
-		r.SetConnectionClose() // ctx.TimeoutError has made a copy
+		r.SetConnectionClose() // ctx.TimeoutError copies the response
 	}
 }
 
-// refuse is fasthttp's handler for what it could not read a head, or the first
-// byte of a body, from. The connection ends after the answer.
+// refuse is fasthttp's handler for requests whose head, or first byte of a body, it
+// could not read. The connection ends after the response.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	c := ctx.Conn().(*conn)
 	c.linger = true
@@ -203,20 +203,20 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &small):
 		err = Fail(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is too large")
 	case errors.Is(err, errLineEnd):
-		err = badHead(errLineEnd.Error())
+		err = badRequest(errLineEnd.Error())
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = Fail(http.StatusRequestTimeout, "the request did not come in time")
+		err = Fail(http.StatusRequestTimeout, "the request timed out")
 	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
-		err = Fail(http.StatusNotImplemented, "the only transfer coding here is chunked, in HTTP/1.1, once")
+		err = Fail(http.StatusNotImplemented, "the only supported transfer coding is chunked, in HTTP/1.1, once")
 		unread = false
 	default:
-		err = badHead("malformed request")
-		unread = false // no browser sends one
+		err = badRequest("malformed request")
+		unread = false // no browser sends such a head
 	}
-	s.answerError(ctx, err)
-	stamp(ctx, c)
+	s.respondError(ctx, err)
+	addCommonFields(ctx, c)
 	if unread {
-		s.cors.stampUnread(ctx)
+		s.cors.addFieldsForAnyOrigin(ctx)
 	}
 	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode(), 0)
 	s.logAccess(ctx, c)

@@ -17,8 +17,8 @@ import (
 )
 
 // TestUnreadIsNeverTheNextRequest hides a request in a body that its handler
-// does not read, or not to the end, and sends an honest one behind it. The
-// hidden one must never run; the honest one must be answered exactly once if
+// does not read, or not to the end, and sends an honest one after it. The
+// hidden one must never run; the honest one must get exactly one response if
 // the connection goes on, and not at all if it does not.
 func TestUnreadIsNeverTheNextRequest(t *testing.T) {
 	t.Parallel()
@@ -45,10 +45,10 @@ func TestUnreadIsNeverTheNextRequest(t *testing.T) {
 		{"in an extension", strings.Replace(postChunked("/ignore", "abc"), "3\r\n", "3;GET /hidden HTTP/1.1\r\n", 1), "200 200"},
 		{"in an extension, with a bare LF", strings.Replace(postChunked("/ignore", "abc"), "3\r\n", "3;\n"+getHidden+"\r\n", 1), "200"},
 		{"in the trailers", strings.Replace(postChunked("/ignore", "abc"), "0\r\n", "0\r\nX: y\r\nGET /hidden HTTP/1.1: a\r\nHost: test\r\n", 1), "200"},
-		{"behind trailers with bare LFs", strings.Replace(postChunked("/ignore", "abc"), "0\r\n\r\n", "0\r\nX: y\n\n"+getHidden, 1), "200"},
-		{"behind a last chunk with a bare LF", strings.Replace(postChunked("/ignore", "abc"), "0\r\n\r\n", "0\n\n"+getHidden, 1), "200"},
-		{"behind a flood of LFs", strings.Replace(postChunked("/ignore", "abc"), "0\r\n\r\n", "0\r\n"+strings.Repeat("\n", 9000)+getHidden, 1), "200"},
-		{"behind a broken chunk", strings.Replace(postChunked("/ignore", "abc"), "abc\r\n", "abcd\r\n"+getHidden, 1), "200"},
+		{"after trailers with bare LFs", strings.Replace(postChunked("/ignore", "abc"), "0\r\n\r\n", "0\r\nX: y\n\n"+getHidden, 1), "200"},
+		{"after a last chunk with a bare LF", strings.Replace(postChunked("/ignore", "abc"), "0\r\n\r\n", "0\n\n"+getHidden, 1), "200"},
+		{"after a flood of LFs", strings.Replace(postChunked("/ignore", "abc"), "0\r\n\r\n", "0\r\n"+strings.Repeat("\n", 9000)+getHidden, 1), "200"},
+		{"after a broken chunk", strings.Replace(postChunked("/ignore", "abc"), "abc\r\n", "abcd\r\n"+getHidden, 1), "200"},
 		{"epilogue of a multipart body", multi(post("/form", form+getHidden)), "200 200"},
 		{"epilogue, chunked", multi(postChunked("/form", form, getHidden)), "200 200"},
 		{"epilogue, more than is drained", multi(post("/form", form+big+big+getHidden)), "200"},
@@ -83,10 +83,10 @@ func TestUnreadIsNeverTheNextRequest(t *testing.T) {
 				}
 			}
 			if want := strings.Count(row.want, " 200"); honest != want {
-				t.Errorf("the honest request was answered %d times, want %d", honest, want)
+				t.Errorf("%d responses to the honest request, want %d", honest, want)
 			}
 			if first := got[0]; first.close != (len(got) == 1) {
-				t.Errorf("Connection: close is %v, but %d answers came", first.close, len(got))
+				t.Errorf("Connection: close is %v, with %d responses", first.close, len(got))
 			}
 		})
 	}
@@ -188,7 +188,7 @@ func TestContinue(t *testing.T) {
 		t.Run("wanted, "+framing, func(t *testing.T) {
 			c := dial(t, s)
 			c.send(expect("/read", framing))
-			if got := c.answer(); got.status != 100 {
+			if got := c.response(); got.status != 100 {
 				t.Fatalf("got %+v", got)
 			}
 			if strings.HasPrefix(framing, "T") {
@@ -196,11 +196,11 @@ func TestContinue(t *testing.T) {
 			} else {
 				c.send("some body")
 			}
-			if got := c.answer(); got.status != 200 || got.close {
+			if got := c.response(); got.status != 200 || got.close {
 				t.Errorf("got %+v", got)
 			}
 			c.send(get("/"))
-			if got := c.answer(); got.body != "hello" {
+			if got := c.response(); got.body != "hello" {
 				t.Errorf("got %+v", got)
 			}
 		})
@@ -217,10 +217,10 @@ func TestContinue(t *testing.T) {
 		t.Run(fmt.Sprint("refused, ", row.status), func(t *testing.T) {
 			c := dial(t, s)
 			c.send(expect(row.path, row.framing))
-			if got := c.answer(); got.status != row.status || !got.close {
+			if got := c.response(); got.status != row.status || !got.close {
 				t.Fatalf("got %+v", got)
 			}
-			c.send(getHidden) // the body, for all the server knows
+			c.send(getHidden) // the server takes it for the body
 			c.endSending()
 			c.closed()
 		})
@@ -228,7 +228,7 @@ func TestContinue(t *testing.T) {
 	t.Run("413 without expectation needs no byte of the body", func(t *testing.T) {
 		c := dial(t, s)
 		c.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n")
-		if got := c.answer(); got.status != 413 || !got.close {
+		if got := c.response(); got.status != 413 || !got.close {
 			t.Fatalf("got %+v", got)
 		}
 	})
@@ -258,8 +258,8 @@ func TestRefusalIsRead(t *testing.T) {
 		if _, err := io.WriteString(c, raw); err != nil {
 			t.Fatalf("send %d: %v", i, err)
 		}
-		if got := c.answer(); got.status != 413 || !got.close {
-			t.Fatalf("answer %d: %+v", i, got)
+		if got := c.response(); got.status != 413 || !got.close {
+			t.Fatalf("response %d: %+v", i, got)
 		}
 	}
 }

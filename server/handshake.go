@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// handshakeTime is how long a TLS handshake may take as a whole. It runs on the
-// connection's own goroutine: accepting others does not wait for it.
+// handshakeTime is the limit of a TLS handshake as a whole. The handshake runs on the
+// goroutine of its connection, so it does not delay accept.
 const handshakeTime = 10 * time.Second
 
-// handshake runs before the first read of a TLS connection. One that fails is
-// the client's affair, or a scanner's: io.EOF ends the connection in silence.
-func (c *conn) handshake() error {
+// tlsHandshake runs before the first read of a TLS connection. A failure is the
+// client's fault, often a scanner's: io.EOF ends the connection without a log line
+// above debug.
+func (c *conn) tlsHandshake() error {
 	if c.Conn.SetDeadline(time.Now().Add(min(handshakeTime, c.srv.opts.ReadTimeout))) != nil {
 		return io.EOF
 	}
@@ -28,9 +29,9 @@ func (c *conn) handshake() error {
 	return nil
 }
 
-// withProtocols returns a copy of c for HTTP/1.1: clients that offer HTTP/2 learn
-// by ALPN (RFC 7301) that it is not spoken here. Versions and cipher suites are
-// Go's defaults, TLS 1.2 and up, unless c says otherwise.
+// withProtocols returns a copy of c for HTTP/1.1. Clients that offer HTTP/2 learn by
+// ALPN (RFC 7301) that it is not supported. Versions and cipher suites are Go's
+// defaults, TLS 1.2 and newer, unless c sets them.
 func withProtocols(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.NextProtos = []string{"http/1.1"}

@@ -21,7 +21,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the time limit for events that a test waits for.
 const patience = time.Minute
 
 // site is a running server with the routes that the tests talk to.
@@ -29,12 +29,12 @@ type site struct {
 	addr   string
 	hidden atomic.Int64 // times that /hidden was run
 	meter  meter
-	bodies chan bodyRead // what /read saw
-	gate   chan struct{} // /wait answers when it can receive
-	inside chan struct{} // /wait has begun
+	bodies chan bodyRead // results of /read
+	gate   chan struct{} // /wait responds after it receives from it
+	inside chan struct{} // /wait sends to it at its start
 
 	stop context.CancelFunc
-	done chan error // what Run returned
+	done chan error // result of Run
 }
 
 type bodyRead struct {
@@ -181,21 +181,21 @@ func readForm(ctx *fasthttp.RequestCtx) error {
 	}
 }
 
-// answer is what came back for one request.
-type answer struct {
+// response is the response to one request.
+type response struct {
 	status int
 	header http.Header
 	body   string
 	close  bool // the server said Connection: close
 }
 
-// talk sends raw and ends the sending side, and returns all answers.
-func talk(t testing.TB, s *site, raw string) []answer {
+// talk sends raw and ends the sending side, and returns all responses.
+func talk(t testing.TB, s *site, raw string) []response {
 	t.Helper()
 	c := dial(t, s)
 	c.send(raw)
 	c.endSending()
-	return c.answersToEnd()
+	return c.responsesToEnd()
 }
 
 // client is a connection with nothing between the test and the wire.
@@ -223,7 +223,7 @@ func newReader(nc net.Conn) *bufio.Reader { return bufio.NewReader(nc) }
 func (c *client) send(raw string) {
 	c.Helper()
 	if _, err := io.WriteString(c.Conn, raw); err != nil {
-		c.Logf("send: %v", err) // the server may have closed, and answered before
+		c.Logf("send: %v", err) // the server may have responded and closed already
 	}
 }
 
@@ -231,38 +231,38 @@ func (c *client) endSending() {
 	_ = c.Conn.(*net.TCPConn).CloseWrite()
 }
 
-// answer reads the answer to a GET or POST; it fails the test if there is none.
-func (c *client) answer() answer {
+// response reads the response to a GET or POST. Without one the test fails.
+func (c *client) response() response {
 	c.Helper()
-	a, err := c.nextAnswer()
+	a, err := c.nextResponse()
 	if err != nil {
-		c.Fatalf("read answer: %v", err)
+		c.Fatalf("read response: %v", err)
 	}
 	return a
 }
 
-func (c *client) nextAnswer() (answer, error) {
+func (c *client) nextResponse() (response, error) {
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	return answer{resp.StatusCode, resp.Header, string(body), resp.Close}, nil
+	return response{resp.StatusCode, resp.Header, string(body), resp.Close}, nil
 }
 
-func (c *client) answersToEnd() []answer {
+func (c *client) responsesToEnd() []response {
 	c.Helper()
-	var all []answer
+	var all []response
 	for {
-		a, err := c.nextAnswer()
+		a, err := c.nextResponse()
 		if err == io.EOF || err == io.ErrUnexpectedEOF && c.in.Buffered() == 0 {
 			return all
 		}
 		if err != nil {
-			c.Fatalf("after %d answers: %v", len(all), err)
+			c.Fatalf("after %d responses: %v", len(all), err)
 		}
 		all = append(all, a)
 	}
@@ -276,7 +276,7 @@ func (c *client) closed() {
 	}
 }
 
-func statuses(all []answer) string {
+func statuses(all []response) string {
 	var words []string
 	for _, a := range all {
 		words = append(words, strconv.Itoa(a.status))
@@ -289,7 +289,7 @@ func post(path, body string) string {
 	return "POST " + path + " HTTP/1.1\r\nHost: test\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
 }
 
-// postChunked is a request whose body comes in the given chunks.
+// postChunked is a request with a chunked body.
 func postChunked(path string, chunks ...string) string {
 	var b bytes.Buffer
 	b.WriteString("POST " + path + " HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -303,15 +303,15 @@ const getHidden = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n"
 
 func get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: test\r\n\r\n" }
 
-// headAnswer reads the answer to a HEAD, which has a length but no body.
-func (c *client) headAnswer() answer {
+// headResponse reads the response to a HEAD, which has a length but no body.
+func (c *client) headResponse() response {
 	c.Helper()
 	resp, err := http.ReadResponse(c.in, &http.Request{Method: http.MethodHead})
 	if err != nil {
-		c.Fatalf("read answer: %v", err)
+		c.Fatalf("read response: %v", err)
 	}
 	if resp.ContentLength <= 0 {
 		c.Errorf("content length %d", resp.ContentLength)
 	}
-	return answer{resp.StatusCode, resp.Header, "", resp.Close}
+	return response{resp.StatusCode, resp.Header, "", resp.Close}
 }

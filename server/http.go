@@ -8,7 +8,7 @@ import (
 
 // HTTP adapts a handler of package net/http.
 //
-// The handler runs on a goroutine of its own. The response goes out when the handler
+// The handler runs on a goroutine of its own. The response is sent when the handler
 // returns, or earlier: after Flush, or when it does not fit into 4 KiB. From then on
 // every Write waits until the connection has taken the bytes, so a slow client slows
 // the handler down and memory stays flat. As in net/http the request body can be read
@@ -22,7 +22,7 @@ import (
 //   - PathValue returns the parameters of the route, as Param does.
 //   - Trailer is nil: the server drops the trailers of a request.
 //   - Context ends when the handler returns, when the client closes the connection or
-//     its sending side (cause ErrClientGone; while a body comes this is not watched),
+//     its sending side (cause ErrClientGone; not while a body is read),
 //     and when Options.Grace is over (cause ErrGrace). An event stream, a response
 //     with the content type text/event-stream, has a client that connects again:
 //     its context ends as soon as Run begins to drain (cause [http.ErrServerClosed]).
@@ -31,7 +31,7 @@ import (
 // The http.ResponseWriter is an [http.Flusher]. It is no [http.Hijacker], and the
 // methods of [http.ResponseController] other than Flush fail with an error that wraps
 // [http.ErrNotSupported]. Informational responses (1xx) and trailers are not sent. A
-// response without a body (HEAD, 204, 304) goes out when the handler returns; a Flush
+// response without a body (HEAD, 204, 304) is sent when the handler returns; a Flush
 // in a HEAD request ends the context, since the client waits for nothing more.
 //
 // A panic becomes a 500 response like that of a Handler. If the response has begun,

@@ -21,7 +21,7 @@ func (x *exchange) makeRequest(ctx *fasthttp.RequestCtx) error {
 	target := string(h.RequestURI())
 	u, err := x.parseTarget(target)
 	if err != nil {
-		return badHead("the request target is malformed")
+		return badRequest("the request target is malformed")
 	}
 	r := &http.Request{
 		Method:     string(h.Method()),

@@ -83,7 +83,7 @@ func TestHTTPFlushOfKnownLength(t *testing.T) {
 		}
 		read <- struct{}{}
 	}
-	if got := c.answer(); got.body != "hello" {
+	if got := c.response(); got.body != "hello" {
 		t.Errorf("next request: %+v", got)
 	}
 }
@@ -125,7 +125,7 @@ func TestHTTPWhileDraining(t *testing.T) {
 	if err := <-causes["events"]; !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("event stream: cause %v", err)
 	}
-	if got := clients[0].answer(); got.status != 200 {
+	if got := clients[0].response(); got.status != 200 {
 		t.Errorf("event stream: %+v", got)
 	}
 	if err := <-causes["wait"]; !errors.Is(err, server.ErrGrace) {
@@ -205,7 +205,7 @@ func TestHTTPUpload(t *testing.T) {
 	if _, err := io.CopyBuffer(c.Conn, struct{ io.Reader }{io.LimitReader(zeros{}, size)}, make([]byte, 64<<10)); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.answer(); got.body != want {
+	if got := c.response(); got.body != want {
 		t.Errorf("known length: %+v", got)
 	}
 	runtime.ReadMemStats(&after)

@@ -10,22 +10,22 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Fields of a request that only a trusted proxy may set.
+// Fields that count only if a trusted proxy sends them.
 const (
 	headerForwardedFor    = fasthttp.HeaderXForwardedFor
 	headerForwardedProto  = fasthttp.HeaderXForwardedProto
-	headerRealIP          = "X-Real-Ip" // as fasthttp spells it
+	headerRealIP          = "X-Real-Ip" // in fasthttp's spelling
 	headerScheme          = "X-Scheme"
 	headerRequestID       = "X-Request-Id"
 	headerForwardedPrefix = "X-Forwarded-Prefix"
 )
 
-// maxRequestID is the longest request id that is taken over from a proxy.
+// maxRequestID is the longest request id that is accepted from a proxy.
 const maxRequestID = 128
 
-// peerOf returns the address at the other end of a connection, IPv4 as such and
-// without a zone, so that it compares and can be found in a Prefix. It is the
-// zero Addr for what is no TCP connection.
+// peerOf returns the address of the other end of a connection. IPv4 addresses are
+// unmapped and zones removed, so that addresses compare and match a Prefix. It is the
+// zero Addr if this is not a TCP connection.
 func peerOf(nc net.Conn) netip.Addr {
 	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -44,14 +44,14 @@ func (s *Server) trusts(addr netip.Addr) bool {
 	return false
 }
 
-// Client returns the address that a request comes from: the peer's, or, if the
-// peer is one of Options.TrustedProxies, what X-Forwarded-For or X-Real-IP says.
+// Client returns the address of the client: the peer, or, if the peer is one of
+// Options.TrustedProxies, the address in X-Forwarded-For or X-Real-IP.
 //
-// X-Forwarded-For is read from right to left, past the trusted proxies: each
-// wrote down whom it saw, so the first stranger is the client, and what stands
-// left of it is the client's own invention. A proxy that sets one of the two
-// fields passes the other on as the client sent it. So if there are both and
-// they disagree neither is believed, and the proxy stands for its client.
+// X-Forwarded-For is read from right to left, past the trusted proxies. Each proxy
+// appends the address that it sees, so the first address that is not a trusted proxy
+// is the client, and the client may have invented everything to the left of it. A
+// proxy that sets one of the two fields passes the other on unchanged, so if both are
+// present and differ, neither is used and the result is the proxy's own address.
 func Client(ctx *fasthttp.RequestCtx) netip.Addr {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -76,14 +76,15 @@ func Client(ctx *fasthttp.RequestCtx) netip.Addr {
 	case !forwarded.IsValid() || realIP == forwarded:
 		return realIP
 	case c.srv.trusts(realIP):
-		return forwarded // a proxy before the proxy; the chain knows more
+		return forwarded // the address of another proxy; the chain has the client
 	}
 	return c.peer
 }
 
-// forwardedFor walks X-Forwarded-For, all of its lines, from right to left and
-// returns the first address that is no trusted proxy, or the leftmost, or the
-// last one before what is no address. It is the zero Addr if there is none.
+// forwardedFor walks X-Forwarded-For, all of its lines, from right to left. It returns
+// the first address that is not a trusted proxy, else the leftmost address, or the
+// last one before an element that is not an address. It returns the zero Addr if there
+// is none.
 func (s *Server) forwardedFor(h *fasthttp.RequestHeader) (found netip.Addr) {
 	lines := h.PeekAll(headerForwardedFor)
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -106,8 +107,8 @@ func (s *Server) forwardedFor(h *fasthttp.RequestHeader) (found netip.Addr) {
 	return found
 }
 
-// parseHop reads an address as proxies write it: bare, or with a port, IPv6
-// then in brackets.
+// parseHop reads an address as proxies write it: alone, or with a port; IPv6 with a
+// port is in brackets.
 func parseHop(text []byte) netip.Addr {
 	text = bytes.Trim(text, " \t")
 	if len(text) == 0 || len(text) > len("[0123:4567:89ab:cdef:0123:4567:255.255.255.255]:65535") {
@@ -120,10 +121,10 @@ func parseHop(text []byte) netip.Addr {
 	return hop.Addr().Unmap().WithZone("")
 }
 
-// Scheme returns how the client sent the request, "https" or "http": by the
-// connection itself or, if the peer is one of Options.TrustedProxies, as its
-// X-Scheme or X-Forwarded-Proto says. Of a list the last element counts: the
-// nearest proxy has added it.
+// Scheme returns the scheme that the client used, "https" or "http": that of the
+// connection, or, if the peer is one of Options.TrustedProxies, the one in X-Scheme or
+// X-Forwarded-Proto. In a list the last element counts, since the nearest proxy has
+// added it.
 func Scheme(ctx *fasthttp.RequestCtx) string {
 	c, ok := ctx.Conn().(*conn)
 	switch {
@@ -132,13 +133,14 @@ func Scheme(ctx *fasthttp.RequestCtx) string {
 	case !ok || !c.trusted:
 		return "http"
 	}
-	return saidScheme(&ctx.Request.Header)
+	return forwardedScheme(&ctx.Request.Header)
 }
 
-// saidScheme returns the scheme that X-Scheme or X-Forwarded-Proto names, whoever set them.
-func saidScheme(h *fasthttp.RequestHeader) string {
+// forwardedScheme returns the scheme in X-Scheme or X-Forwarded-Proto, whether or not
+// the peer is trusted.
+func forwardedScheme(h *fasthttp.RequestHeader) string {
 	for _, name := range []string{headerScheme, headerForwardedProto} {
-		if scheme := lastOf(h, name); scheme != "" {
+		if scheme := lastElement(h, name); scheme != "" {
 			if strings.EqualFold(scheme, "https") {
 				return "https"
 			}
@@ -148,9 +150,9 @@ func saidScheme(h *fasthttp.RequestHeader) string {
 	return "http"
 }
 
-// RequestID returns the id under which the log and the answer (X-Request-Id)
-// speak of a request: that of a trusted proxy, if it sent one of letters,
-// digits, dots, underscores and hyphens, at most 128 of them, or one made here.
+// RequestID returns the id of the request in the log and in X-Request-Id of the
+// response. It is the id that a trusted proxy sent, if that has at most 128 letters,
+// digits, dots, underscores and hyphens, or a new one.
 func RequestID(ctx *fasthttp.RequestCtx) string {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -159,9 +161,8 @@ func RequestID(ctx *fasthttp.RequestCtx) string {
 	return string(c.id)
 }
 
-// identify gives the request that begins on c its id. Ids made here are unique
-// among the requests of this process, and their prefix, drawn by each process,
-// makes them so among all.
+// identify sets the id of the request that begins on c. New ids are unique: a number
+// within the process after a random prefix of the process.
 func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 	if c.trusted {
 		if id, single := Single(h, headerRequestID); single && id != "" && validID(id) {
@@ -170,7 +171,7 @@ func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 		}
 	}
 	c.id = append(append(c.id[:0], s.idPrefix...), '-')
-	c.id = strconv.AppendUint(c.id, s.ids.Add(1), 36)
+	c.id = strconv.AppendUint(c.id, s.lastID.Add(1), 36)
 }
 
 func validID(id string) bool {

@@ -16,7 +16,7 @@ import (
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 
-// whoami answers what the server makes of the sender.
+// whoami responds with client, scheme and request id.
 var whoami = server.Route{Method: "GET", Path: "/whoami", Handler: func(ctx *fasthttp.RequestCtx) error {
 	server.WriteText(ctx, 200, server.Client(ctx).String()+" "+server.Scheme(ctx)+" "+server.RequestID(ctx))
 	return nil
@@ -56,7 +56,7 @@ func TestClientBehindProxies(t *testing.T) {
 				t.Errorf("trusted: %q, want %q", got, row.want)
 			}
 			if got := talk(t, wary, raw)[0].body; !strings.HasPrefix(got, "127.0.0.1 http ") {
-				t.Errorf("not trusted, yet believed: %q", got)
+				t.Errorf("fields of an untrusted peer were used: %q", got)
 			}
 		})
 	}
@@ -84,7 +84,7 @@ func TestRequestIDs(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	// Whatever the answer is, it has one.
+	// Every response has an id.
 	for _, raw := range []string{get("/none"), post("/panic", ""), "nonsense\r\n\r\n", get("/")} {
 		if got := talk(t, wary, raw)[0]; !own.MatchString(got.header.Get("X-Request-Id")) || seen[got.header.Get("X-Request-Id")] {
 			t.Errorf("%q: %v", raw, got.header)
@@ -102,7 +102,7 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 		}
 		for name, values := range h {
 			if len(values) > 1 {
-				t.Errorf("%q: %s is there %d times", raw, name, len(values))
+				t.Errorf("%q: %s occurs %d times", raw, name, len(values))
 			}
 		}
 	}

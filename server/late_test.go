@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lateListener accepts connections of a process that is late: when the wait for a
-// request has ended, it comes to look when the next request is there.
+// lateListener accepts connections of a process that is late: a wait for a request has
+// expired, and the next request arrives before the process reads again.
 type lateListener struct {
 	net.Listener
 	t    *testing.T
@@ -74,7 +74,7 @@ func TestIdleTimeoutMeetsRequest(t *testing.T) {
 	for range 3 {
 		<-late.ends
 		c.send(post("/read", "12345"))
-		if got := c.answer(); got.status != 200 || got.body != "5" || got.close {
+		if got := c.response(); got.status != 200 || got.body != "5" || got.close {
 			t.Fatalf("got %+v", got)
 		}
 	}

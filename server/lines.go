@@ -5,67 +5,66 @@ import (
 	"errors"
 )
 
-// errLineEnd is what reading a head fails with that can never become a sound one:
-// its lines do not end in CRLF (RFC 9112 §2.2).
+// errLineEnd is the error of a head whose lines do not end in CRLF (RFC 9112 §2.2).
 var errLineEnd = errors.New("a line does not end in CRLF")
 
-// headLines follows the line ends of the heads on a connection as they come. fasthttp
-// finds the end of a head only by CRLF CRLF. For one that ends in bare LFs, or that
-// has bare CRs alone, it would wait for more until a timeout. It accepts a bare LF
-// behind the request line, as RFC 9112 §2.2 allows; readFrame refuses those in fields
-// of heads that do end in CRLF CRLF.
+// headLines checks the line ends of the heads on a connection as they arrive. fasthttp
+// finds the end of a head only by CRLF CRLF, so for a head with bare LFs or bare CRs
+// it would wait until a timeout. headLines accepts a bare LF after the request line,
+// as RFC 9112 §2.2 allows. readFrame refuses bare LFs in the fields of heads that do
+// end in CRLF CRLF.
 //
-// What follows the end of a head is taken for the next one. If it is a body, reset
-// must be called when that is known, before the next head is read.
+// The bytes after a head count as the next head. If they are a body, reset must be
+// called when that is known, before the next head is read.
 type headLines struct {
-	begun bool // the request line has come
-	bare  bool // the last line, a field, ended in a bare LF
-	part  int  // bytes of the current line so far
-	cr    bool // the last of them is a CR
-	bad   bool // no sound head can come of this
+	begun      bool // the request line was read
+	bareLF     bool // the last field ended in a bare LF
+	lineLength int  // length of the current line so far
+	endsInCR   bool // the current line so far ends in CR
+	malformed  bool // the head can no longer become valid
 }
 
 func (l *headLines) reset() { *l = headLines{} }
 
-// note takes what has come.
-func (l *headLines) note(data []byte) {
-	if bytes.HasSuffix(data, []byte("\r\n\r\n")) { // nearly always: fasthttp waits for no more
+// add checks the next bytes of the connection.
+func (l *headLines) add(data []byte) {
+	if bytes.HasSuffix(data, []byte("\r\n\r\n")) { // fast path: fasthttp needs no more bytes
 		l.reset()
 		return
 	}
-	for !l.bad && len(data) > 0 {
+	for !l.malformed && len(data) > 0 {
 		line, rest, whole := bytes.Cut(data, []byte("\n"))
 		if !whole {
-			l.partial(line)
+			l.addPartial(line)
 			return
 		}
-		l.line(line)
+		l.addLine(line)
 		data = rest
 	}
 }
 
-// line takes the rest of a line, without its LF.
-func (l *headLines) line(rest []byte) {
-	size, cr := l.part+len(rest), l.cr
+// addLine checks the rest of a line, without its LF.
+func (l *headLines) addLine(rest []byte) {
+	size, cr := l.lineLength+len(rest), l.endsInCR
 	if len(rest) > 0 {
 		cr = rest[len(rest)-1] == '\r'
 	}
-	l.part, l.cr = 0, false
+	l.lineLength, l.endsInCR = 0, false
 	switch empty := size == 0 || size == 1 && cr; {
 	case empty && !l.begun: // before the request line (RFC 9112 §2.2)
 	case empty:
-		l.begun, l.bad = false, l.bare || !cr
+		l.begun, l.malformed = false, l.bareLF || !cr
 	case l.begun:
-		l.bare = !cr
+		l.bareLF = !cr
 	default:
-		l.begun, l.bare = true, false
+		l.begun, l.bareLF = true, false
 	}
 }
 
-// partial takes a piece of a line whose end has not come.
-func (l *headLines) partial(piece []byte) {
+// addPartial checks a part of a line whose LF has not arrived.
+func (l *headLines) addPartial(piece []byte) {
 	inside := bytes.IndexByte(piece, '\r')
-	l.bad = l.cr || inside >= 0 && inside < len(piece)-1
-	l.part += len(piece)
-	l.cr = inside == len(piece)-1
+	l.malformed = l.endsInCR || inside >= 0 && inside < len(piece)-1
+	l.lineLength += len(piece)
+	l.endsInCR = inside == len(piece)-1
 }

@@ -26,10 +26,10 @@ func FuzzHeadLines(f *testing.F) {
 				if piece > 0 {
 					n = min(n, int(piece))
 				}
-				lines.note([]byte(rest[:n]))
+				lines.add([]byte(rest[:n]))
 				rest = rest[n:]
 			}
-			if lines.bad != (end == "\n") {
+			if lines.malformed != (end == "\n") {
 				t.Errorf("%q by %d: %+v", head, piece, lines)
 			}
 		}

@@ -9,24 +9,23 @@ import (
 	"time"
 )
 
-// lingerBytes and lingerTime bound what a client may still send after the server
-// has ended the connection from its side. The time is what a slow client has to
-// read the answer and leave; the bytes are what one sends that reads nothing
-// until all is sent.
+// lingerBytes and lingerTime limit what a client may still send after the server has
+// closed its side. The time is for a slow client to read the response and close; the
+// bytes are for a client that does not read before it has sent everything.
 const (
 	lingerBytes = 64 << 20
 	lingerTime  = 5 * time.Second
 )
 
-// Close ends the connection. Where the server ends it and input may be unread,
-// it lingers: it says that nothing more will come, then reads and drops what
-// does come until the client leaves too, within lingerBytes and lingerTime. A
-// socket closed over unread input sends a reset, and a reset makes the client's
-// kernel throw away the answer that it has received already (RFC 9112 §9.6).
+// Close ends the connection. If the server closes first and input may be unread, it
+// lingers: it shuts down its sending side, then reads and drops input until the client
+// closes too, within lingerBytes and lingerTime. Closing a socket with unread input
+// sends a reset, and a reset makes the client's kernel drop the response that it has
+// already received (RFC 9112 §9.6).
 //
-// A connection that was taken (see Take) is closed by who took it alone.
+// Close does nothing for a connection that was taken (see Take): its owner closes it.
 func (c *conn) Close() error {
-	if c.kept {
+	if c.detached {
 		return nil
 	}
 	if c.tail != nil {
@@ -40,24 +39,24 @@ func (c *conn) end() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
-	return c.shut()
+	return c.finishClose()
 }
 
-// shut is end for whoever has set closed.
-func (c *conn) shut() error {
-	ended := c.linger || c.phase.Load() == answering && c.srv.draining()
+// finishClose is the rest of end, for a caller that has set closed.
+func (c *conn) finishClose() error {
+	ended := c.linger || c.phase.Load() == responding && c.srv.draining()
 	present := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
 	if ended && present {
-		c.lingerOn()
+		c.discardInput()
 	}
 	err := c.Conn.Close()
-	c.srv.conns.leave(c)
+	c.srv.conns.release(c)
 	c.srv.opts.Meter.ConnClosed()
-	c.srv.conns.remove(c) // last: Run returns with it, and all is counted by then
+	c.srv.conns.remove(c) // last: Run may return now, and everything must be counted before
 	return err
 }
 
-func (c *conn) lingerOn() {
+func (c *conn) discardInput() {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
@@ -65,6 +64,6 @@ func (c *conn) lingerOn() {
 	if c.SetReadDeadline(time.Now().Add(cmp.Or(c.lingerFor, lingerTime))) != nil {
 		return
 	}
-	// How it ends is of no matter: the client left, or its time is up.
+	// An error means that the client closed or that the time is up.
 	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
 }

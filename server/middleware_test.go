@@ -111,7 +111,7 @@ func TestErrorsKeepFields(t *testing.T) {
 			for name, value := range dropped {
 				ctx.Response.Header.Set(name, value)
 			}
-			ctx.SetBodyStream(strings.NewReader("a body that nobody gets"), -1)
+			ctx.SetBodyStream(strings.NewReader("a body that is dropped"), -1)
 			ctx.SetContentType("text/html")
 			ctx.Response.Header.SetStatusMessage([]byte("Fine"))
 			return outcome(ctx)
@@ -122,7 +122,7 @@ func TestErrorsKeepFields(t *testing.T) {
 			return server.Fail(http.StatusConflict, "no")
 		})},
 		server.Route{Method: "GET", Path: "/panics", Middleware: []server.Middleware{set}, Handler: handler(func(*fasthttp.RequestCtx) error { panic("no") })})
-	for path, want := range map[string]answer{
+	for path, want := range map[string]response{
 		"/fails":  {status: 409, body: `{"code":409,"reason":"no"}`},
 		"/panics": {status: 500, body: `{"code":500,"reason":"internal error"}`},
 	} {

@@ -14,23 +14,22 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Origins are the web origins (RFC 6454), beside the server's own, whose pages
-// may use the server. The zero value is none.
+// Origins are web origins (RFC 6454) other than the server's own whose pages may use
+// the server. The zero value has none.
 type Origins struct {
 	exact     map[string]struct{}
 	wildcards []wildcard
 }
 
-// wildcard is an entry with *, as what stands before and after it:
-// "https://" and ".example.com:8443".
+// wildcard is an entry with *: the text before and after it, such as "https://" and
+// ".example.com:8443".
 type wildcard struct{ before, after string }
 
-// ParseOrigins reads entries such as https://app.example, http://localhost:3000
-// and https://*.example.com, which is every subdomain at any depth but not
-// example.com itself. An entry is brought into the form that browsers send:
-// lower case, no default port, no slash at the end, international names in their
-// xn-- form. Every entry that no browser's Origin can match is reported, in one
-// error.
+// ParseOrigins reads entries such as https://app.example, http://localhost:3000 and
+// https://*.example.com, which matches every subdomain at any depth but not
+// example.com itself. It normalizes entries to the form that browsers send: lower
+// case, no default port, no trailing slash, international names in their xn-- form.
+// The error reports every entry that cannot match the Origin field of a browser.
 func ParseOrigins(entries []string) (Origins, error) {
 	o := Origins{exact: make(map[string]struct{})}
 	var faults []error
@@ -57,7 +56,7 @@ func (o Origins) Match(origin []byte) bool {
 	if len(origin) == 0 || o.Empty() {
 		return false
 	}
-	if bytes.ContainsFunc(origin, unicode.IsUpper) { // from a client that is no browser
+	if bytes.ContainsFunc(origin, unicode.IsUpper) { // from a client that is not a browser
 		origin = bytes.ToLower(origin)
 	}
 	if _, ok := o.exact[string(origin)]; ok {
@@ -79,9 +78,9 @@ var defaultPorts = map[string]string{"http": "80", "https": "443"}
 // Schemes of URLs whose pages have the origin null (HTML Standard §7.1.1).
 var opaqueSchemes = []string{"file", "data", "blob", "about", "javascript"}
 
-// normalOrigin returns an entry as browsers write origins (WHATWG URL §4.1,
-// RFC 6454 §6.1), with a * that stands for subdomains left in place. The error
-// continues a sentence that begins with the entry.
+// normalOrigin returns an entry in the form of browsers (WHATWG URL §4.1, RFC 6454
+// §6.1). A * for subdomains stays. The error text continues a sentence that begins
+// with the entry.
 func normalOrigin(entry string) (string, error) {
 	scheme, rest, ok := strings.Cut(entry, "://")
 	scheme = strings.ToLower(scheme)

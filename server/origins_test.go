@@ -7,7 +7,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// An entry lets in what a browser sends for it, and nothing that looks like it.
+// An entry matches what a browser sends for it, and nothing similar.
 func TestOriginsMatch(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -2,15 +2,14 @@ package server
 
 import "bytes"
 
-// targetPath returns the path of a request target as it was sent: of the origin
-// form, and of the absolute form, which a server must accept too (RFC 9112
-// §3.2). It is nil for the other forms and for a target with a fragment, which
-// is none.
+// targetPath returns the raw path of a request target in origin form or in absolute
+// form, which a server must accept too (RFC 9112 §3.2). It returns nil for other forms
+// and for a target with a fragment, which is malformed.
 //
-// It is not ctx.Path, which fasthttp cleans: `//`, `/../` and their escapes
-// would reach a route that a proxy in front, which read the same bytes, meant
-// to keep from the client. Nor is it URI().PathOriginal, which takes the first
-// segment of `//host/path` for a host when the request names none.
+// It does not use ctx.Path, which fasthttp cleans: with `//`, `/../` or their escapes
+// a client could reach a route that a proxy in front of this server blocks. Nor does
+// it use URI().PathOriginal, which takes the first segment of `//host/path` for a host
+// if the request has no Host.
 func targetPath(target []byte) []byte {
 	if bytes.IndexByte(target, '#') >= 0 {
 		return nil
@@ -30,22 +29,22 @@ func targetPath(target []byte) []byte {
 	return path
 }
 
-// cleanPath reports whether path means the same to everyone who reads it,
-// decoded or not: it begins with a slash, its escapes are whole, no segment is
-// empty (save the last), `.` or `..`, and nothing in it is a control character.
-// What is not clean has no route: 404, never a redirect to something similar.
+// cleanPath reports whether path is unambiguous, decoded or not: it begins with a
+// slash, its escapes are complete, no segment but the last is empty, no segment is `.`
+// or `..`, and it has no control characters. Other paths have no route: they get a
+// 404, never a redirect to a similar path.
 func cleanPath(path []byte) bool {
 	if len(path) == 0 || path[0] != '/' {
 		return false
 	}
-	length, dots := 0, 0 // of the segment so far
+	length, dots := 0, 0 // of the current segment so far
 	for i := 1; i < len(path); i++ {
 		c := path[i]
 		if c == '%' {
-			if i+2 >= len(path) || unhex(path[i+1]) < 0 || unhex(path[i+2]) < 0 {
+			if i+2 >= len(path) || hexValue(path[i+1]) < 0 || hexValue(path[i+2]) < 0 {
 				return false
 			}
-			c = byte(unhex(path[i+1])<<4 | unhex(path[i+2]))
+			c = byte(hexValue(path[i+1])<<4 | hexValue(path[i+2]))
 			i += 2
 		}
 		switch {
@@ -65,8 +64,8 @@ func cleanPath(path []byte) bool {
 	return length == 0 || length > 2 || dots < length
 }
 
-// unhex returns the value of a hexadecimal digit, or -1.
-func unhex(c byte) int {
+// hexValue returns the value of a hexadecimal digit, or -1.
+func hexValue(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
 		return int(c - '0')

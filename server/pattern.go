@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// segment is a part of a route's path between two slashes.
+// segment is the part of a route's path between two slashes.
 type segment struct {
 	text    string         // fixed text; "" for a parameter
 	name    string         // of the parameter
-	pattern *regexp.Regexp // that a value of the parameter matches as a whole; nil: any
+	pattern *regexp.Regexp // for the whole value of the parameter; nil matches any
 	rest    bool           // the parameter is the rest of the path
 }
 
 func (s segment) fixed() bool { return s.name == "" }
 
-// shape is what a segment is whatever its parameter is called.
+// shape is the segment without the name of its parameter.
 func (s segment) shape() string {
 	switch {
 	case s.fixed():
@@ -31,7 +31,7 @@ func (s segment) shape() string {
 	return "{}"
 }
 
-// parsePath reads the path of a route. A parameter is a whole segment.
+// parsePath parses the path of a route. A parameter is a whole segment.
 func parsePath(path string) (segments []segment, err error) {
 	if !cleanPath([]byte(path)) {
 		return nil, errors.New("no request can have this path")
@@ -57,7 +57,7 @@ func parsePath(path string) (segments []segment, err error) {
 	return segments, nil
 }
 
-// cutSegment cuts path at the first slash that is in no braces.
+// cutSegment cuts path at the first slash outside of braces.
 func cutSegment(path string) (text, rest string, more bool, err error) {
 	depth := 0
 	for i, c := range []byte(path) {
@@ -107,8 +107,8 @@ func parseSegment(text string) (segment, error) {
 	return segment{name: name, pattern: expr}, nil
 }
 
-// routerPath writes a path as the router reads it. Its own patterns match the first
-// part of a segment; here they match the whole.
+// routerPath returns a path in the syntax of the router. The router's patterns match a
+// prefix of a segment; parseSegment makes them match the whole.
 func routerPath(segments []segment) string {
 	var b strings.Builder
 	for _, s := range segments {
@@ -133,7 +133,7 @@ func validName(name string) bool {
 	})
 }
 
-// shapeOf is equal for paths that differ in the names of their parameters only.
+// shapeOf returns the same text for paths that differ only in the names of parameters.
 func shapeOf(segments []segment) string {
 	var b strings.Builder
 	for _, s := range segments {
@@ -142,18 +142,18 @@ func shapeOf(segments []segment) string {
 	return b.String()
 }
 
-// Clash reports whether a request could be for both of two routes, which matters where
-// they have different owners: the one whose path is more exact would take requests away
-// from the other. Their methods are equal, or GET and HEAD, and so are their paths,
-// segment by segment:
+// Clash reports whether one request could match both routes. That matters if they have
+// different owners: the route with the more specific path would take requests from the
+// other. The methods are equal, or GET and HEAD, and the paths match segment by
+// segment:
 //
-//   - fixed text is equal to itself and to every parameter that matches it, so
+//   - fixed text matches the same text and every parameter that accepts it, so
 //     /tasks/mine clashes with /tasks/{id};
-//   - a parameter is equal to every other, whatever their names; of two with regular
-//     expressions nobody can say, so they clash;
-//   - {name:*} is equal to whatever follows, also to several segments.
+//   - a parameter matches every other parameter, whatever their names; two regular
+//     expressions are assumed to overlap;
+//   - {name:*} matches whatever follows, including several segments.
 //
-// A route with Yields does not clash with a more exact one. A path that New refuses
+// A route with Yields does not clash with a more specific one. A path that New refuses
 // clashes with nothing.
 func Clash(a, b Route) bool {
 	if methodOf(a) != methodOf(b) {
@@ -161,14 +161,14 @@ func Clash(a, b Route) bool {
 	}
 	pathA, errA := parsePath(a.Path)
 	pathB, errB := parsePath(b.Path)
-	if errA != nil || errB != nil || !meet(pathA, pathB) {
+	if errA != nil || errB != nil || !overlap(pathA, pathB) {
 		return false
 	}
 	yields := a.Yields && covers(pathA, pathB) || b.Yields && covers(pathB, pathA)
 	return !yields
 }
 
-// methodOf is the method that a route's requests are compared by: GET serves HEAD.
+// methodOf returns the method for comparing routes. GET also serves HEAD.
 func methodOf(r Route) string {
 	if r.Method == http.MethodHead {
 		return http.MethodGet
@@ -176,23 +176,24 @@ func methodOf(r Route) string {
 	return r.Method
 }
 
-// meet reports whether some path matches both a and b.
-func meet(a, b []segment) bool {
+// overlap reports whether a path exists that matches both a and b.
+func overlap(a, b []segment) bool {
 	for i := range max(len(a), len(b)) {
 		switch {
 		case i >= len(a) || i >= len(b):
 			return false
 		case a[i].rest || b[i].rest:
 			return true
-		case !a[i].meets(b[i]):
+		case !a[i].overlaps(b[i]):
 			return false
 		}
 	}
 	return true
 }
 
-// meets reports whether some text matches both s and o, neither of which is a rest.
-func (s segment) meets(o segment) bool {
+// overlaps reports whether a text exists that matches both s and o. Neither may be a
+// rest.
+func (s segment) overlaps(o segment) bool {
 	switch {
 	case s.fixed() && o.fixed():
 		return s.text == o.text
@@ -204,13 +205,13 @@ func (s segment) meets(o segment) bool {
 	return true
 }
 
-// matches reports whether text is a value of the parameter s.
+// matches reports whether text is a valid value of the parameter s.
 func (s segment) matches(text string) bool {
 	return text != "" && (s.pattern == nil || s.pattern.MatchString(text))
 }
 
-// covers reports whether a ends in a rest and every path that matches b matches a as
-// well, and not the other way round: b is the more exact one.
+// covers reports whether a ends in a rest and every path that matches b also matches
+// a, but not the reverse: b is the more specific one.
 func covers(a, b []segment) bool {
 	last := len(a) - 1
 	if !a[last].rest || len(b) < len(a) || shapeOf(a) == shapeOf(b) {

@@ -9,12 +9,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxPrefix is the longest X-Forwarded-Prefix that is believed.
+// maxPrefix is the longest X-Forwarded-Prefix that is accepted.
 const maxPrefix = 256
 
-// CheckBasePath reports what is wrong with a value of Options.BasePath: it begins
-// with a slash, does not end in one, and is a path that means the same to
-// everybody, in ASCII.
+// CheckBasePath returns an error that says why path cannot be Options.BasePath. A base
+// path begins with a slash, does not end in one, and is an unambiguous path in ASCII.
 func CheckBasePath(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/"):
@@ -27,8 +26,8 @@ func CheckBasePath(path string) error {
 	return nil
 }
 
-// validPrefix reports whether prefix can stand in front of a path: nothing in it
-// leads to another host, ends a header field or needs quoting.
+// validPrefix reports whether prefix can precede a path: it leads to no other host,
+// does not end a header field and needs no quoting.
 func validPrefix(prefix []byte) bool {
 	for _, b := range prefix {
 		letter := 'a' <= b|0x20 && b|0x20 <= 'z'
@@ -39,8 +38,8 @@ func validPrefix(prefix []byte) bool {
 	return len(prefix) <= maxPrefix && cleanPath(prefix) && prefix[len(prefix)-1] != '/'
 }
 
-// withoutBase returns the path that routes know, and whether path came with the
-// base path: proxies that take it away, and those that leave it, are both right.
+// withoutBase returns path without the base path, and whether path had it. Proxies may
+// remove the base path or keep it.
 func (t *routes) withoutBase(path []byte) (rest []byte, carried bool) {
 	if t.base == "" || !bytes.HasPrefix(path, []byte(t.base)) {
 		return path, false
@@ -54,29 +53,28 @@ func (t *routes) withoutBase(path []byte) (rest []byte, carried bool) {
 	return rest, true
 }
 
-// Link returns a path of this server's routes as the client of a request has to
-// ask for it: behind the X-Forwarded-Prefix of a trusted proxy, or else
-// Options.BasePath.
+// Link returns the path under which the client of a request reaches path on this
+// server: it adds the X-Forwarded-Prefix of a trusted proxy, or else Options.BasePath.
 func Link(ctx *fasthttp.RequestCtx, path string) string {
 	prefix, _ := publicPrefix(ctx)
 	return prefix + path
 }
 
 // Location is Link for the field Location. If a trusted proxy has forwarded the
-// request and nobody has said what stands in front of the path there, the result
-// is relative to the request (RFC 9110 §10.2.2), which is right wherever the
-// proxy has put this server, and also where it calls /tus/ by another name.
+// request and the prefix is not known, the result is relative to the request (RFC 9110
+// §10.2.2). A relative reference is right under any prefix, even if the proxy uses
+// another name for /tus/.
 func Location(ctx *fasthttp.RequestCtx, path string) string {
 	prefix, known := publicPrefix(ctx)
 	if known {
 		return prefix + path
 	}
-	return relative(string(targetPath(ctx.RequestURI())), path)
+	return relativeReference(string(targetPath(ctx.RequestURI())), path)
 }
 
-// publicPrefix returns what stands in front of the routes' paths where the client
-// sees them. It is not known if a proxy has forwarded the request, and may have
-// changed its path, without a word.
+// publicPrefix returns the prefix of the routes' paths as the client sees them. It is
+// not known if a proxy has forwarded the request without naming a prefix, since it may
+// have changed the path.
 func publicPrefix(ctx *fasthttp.RequestCtx) (prefix string, known bool) {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -87,22 +85,22 @@ func publicPrefix(ctx *fasthttp.RequestCtx) (prefix string, known bool) {
 	if lines := h.PeekAll(headerForwardedPrefix); c.trusted && len(lines) > 0 {
 		said := bytes.TrimSuffix(lines[0], []byte("/"))
 		if len(lines) == 1 && (len(said) == 0 || validPrefix(said)) {
-			// The proxy took this away from what the client sent; the base path
-			// counts only if it is still there.
+			// The proxy has removed this prefix from the path. The base path counts
+			// only if the path still has it.
 			if _, carried := s.routes.withoutBase(targetPath(ctx.RequestURI())); !carried {
 				base = ""
 			}
 			return string(said) + base, true
 		}
-		if n := s.prefixes.pass(time.Now()); n > 0 {
+		if n := s.prefixLog.add(time.Now()); n > 0 {
 			s.opts.Logger.Warn("X-Forwarded-Prefix ignored: not a path such as /gale", "value", string(lines[0][:min(len(lines[0]), maxPrefix)]), "proxy", c.peer, "count", n)
 		}
 	}
 	return base, base != "" || !c.trusted || !forwarded(h)
 }
 
-// forwarded reports whether a request shows signs of a proxy. HTTP/1.0 is one:
-// it is what nginx speaks to a server unless it is told otherwise.
+// forwarded reports whether a request shows signs of a proxy. HTTP/1.0 is one: nginx
+// uses it for upstream servers by default.
 func forwarded(h *fasthttp.RequestHeader) bool {
 	if !h.IsHTTP11() {
 		return true
@@ -115,10 +113,10 @@ func forwarded(h *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// relative returns the reference that leads from one path to another (RFC 3986
-// §5.2).
-func relative(from, to string) string {
-	shared := 0 // length of the folders that both are in
+// relativeReference returns the reference that leads from one path to another (RFC
+// 3986 §5.2).
+func relativeReference(from, to string) string {
+	shared := 0 // length of the common folders
 	for i := 0; i < len(from) && i < len(to) && from[i] == to[i]; i++ {
 		if from[i] == '/' {
 			shared = i + 1
@@ -126,7 +124,7 @@ func relative(from, to string) string {
 	}
 	reference := strings.Repeat("../", strings.Count(from[shared:], "/")) + to[shared:]
 	if first, _, _ := strings.Cut(reference, "/"); first == "" || strings.Contains(first, ":") {
-		return "./" + reference // else it would be empty, or begin with a scheme or host
+		return "./" + reference // without it the reference would be empty or begin with a scheme or host
 	}
 	return reference
 }

@@ -32,7 +32,7 @@ func TestLinks(t *testing.T) {
 	}{
 		{"nothing in front", "", "/links", "", true, "/items/1", "/items/1"},
 		{"a base path that the proxy takes away", "/gale", "/links", "", true, "/gale/items/1", "/gale/items/1"},
-		{"a base path that it leaves", "/gale", "/gale/links", "", true, "/gale/items/1", "/gale/items/1"},
+		{"a base path that it keeps", "/gale", "/gale/links", "", true, "/gale/items/1", "/gale/items/1"},
 		{"with a query", "/gale", "/gale/links?x=/y", "", true, "/gale/items/1", "/gale/items/1"},
 		{"a proxy that says what it took away", "", "/links", prefix + "/front", true, "/front/items/1", "/front/items/1"},
 		{"with a slash at the end", "", "/links", prefix + "/front/", true, "/front/items/1", "/front/items/1"},
@@ -74,7 +74,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// nginx speaks HTTP/1.0 and says nothing, unless it is told to.
+// By default nginx uses HTTP/1.0 and adds no fields.
 func TestLocationBehindASilentProxy(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, links()...)

@@ -13,15 +13,15 @@ import (
 	"github.com/galeserver/gale/internal/duration"
 )
 
-// QueryText returns a parameter of the query, and whether it is there: an empty one
-// is not a missing one. Of several the first counts.
+// QueryText returns a query parameter and whether the request has it: an empty
+// parameter is not a missing one. If it is repeated the first one counts.
 func QueryText(ctx *fasthttp.RequestCtx, name string) (text string, given bool) {
 	args := ctx.QueryArgs()
 	return string(args.Peek(name)), args.Has(name)
 }
 
-// QueryInt returns a parameter of the query as a whole number from 0 to limit, and
-// value if it is missing. The error is a 400 that names the parameter.
+// QueryInt returns a query parameter as an integer from 0 to limit, or value if it is
+// missing. The error is a 400 that names the parameter.
 func QueryInt(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, error) {
 	text, given := QueryText(ctx, name)
 	if !given {
@@ -34,8 +34,8 @@ func QueryInt(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, err
 	return n, nil
 }
 
-// QueryDuration returns a parameter of the query as a length of time from 0 to limit:
-// seconds, decimal or not, or a Go duration such as 1m30s. It returns value if the
+// QueryDuration returns a query parameter as a duration from 0 to limit: seconds, with
+// decimals or without, or a Go duration such as 1m30s. It returns value if the
 // parameter is missing. The error is a 400 that names the parameter.
 func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Duration) (time.Duration, error) {
 	text, given := QueryText(ctx, name)
@@ -52,9 +52,9 @@ func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Dura
 	return d, nil
 }
 
-// Argument returns a parameter of the query or of a urlencoded body, as Tornado's
-// get_argument does: the last one counts, those of the body after those of the query.
-// It reads the body. The error is a 400 if the body's text is not valid UTF-8.
+// Argument returns a parameter of the query or of a urlencoded body, like Tornado's
+// get_argument: the last value counts, and the body comes after the query. It reads
+// the body. The error is a 400 if the body is not valid UTF-8.
 func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
 	body, err := ReadAll(ctx)
 	if err != nil {
@@ -74,8 +74,9 @@ func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, 
 	return value, given, nil
 }
 
-// FormArgs parses a body if it is a urlencoded form, else it returns none. The error
-// names a field that is not valid UTF-8 and is not one of binary.
+// FormArgs parses body if the request's type is a urlencoded form; otherwise it
+// returns no fields. The error names a field that is not valid UTF-8. The values of
+// fields named in binary may be any bytes.
 func FormArgs(ctx *fasthttp.RequestCtx, body []byte, binary ...string) (*fasthttp.Args, error) {
 	var args fasthttp.Args
 	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte(";"))

@@ -145,7 +145,8 @@ func (x *exchange) flush() error {
 	return x.sendBuffer(true)
 }
 
-// begin makes the response a stream, whose body goes on with next after the buffer.
+// begin makes the response a stream. next is the part of the body that follows the
+// buffer.
 func (x *exchange) begin(next []byte) {
 	if x.begun {
 		return

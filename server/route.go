@@ -13,25 +13,25 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Handler responds to a request, or returns an error that becomes a response by the
-// table from error to status (see ErrorStatus). The body that was written until then
-// is dropped with the fields that describe it, such as Content-Type, ETag and
-// Cache-Control; other fields and cookies stay.
-// Neither ctx nor anything from it may be used after the return: fasthttp hands
-// both to the next request. Parameters (Param) are copies and may be kept.
+// Handler responds to a request, or returns an error that the table from error to
+// status turns into a response (see ErrorStatus). An error drops the body that was
+// written so far and the fields that describe it, such as Content-Type, ETag and
+// Cache-Control; other fields and cookies stay. Neither ctx nor anything from it may
+// be used after the return: fasthttp reuses both for the next request. Parameters
+// (Param) are copies and may be kept.
 type Handler func(ctx *fasthttp.RequestCtx) error
 
-// Middleware returns a handler around next: it may do something before next, after
-// it, or instead of it. It sees the requests that next would handle. It does not see
-// those that get 404, 405 or 413, that Route.Admit refuses or whose head is at fault.
+// Middleware returns a handler around next. It may act before next, after it, or
+// instead of it. It sees only the requests that next would handle, not those that get
+// 404, 405 or 413, that Route.Admit refuses, or whose head is malformed.
 //
-// Code after next runs when next has returned, which is before anything of the
-// response is sent: before the first byte of a body stream, and before the new owner
-// of a connection (see Take) has done anything. An error that next returned has not
-// become a response yet. A panic is handled like that of a handler.
+// Code after next runs before any of the response is sent: before the first byte of a
+// body stream, and before the new owner of a connection (see Take) does anything. An
+// error that next returned is not a response yet. A panic is handled like that of a
+// handler.
 type Middleware func(next Handler) Handler
 
-// Chain returns h inside of middleware; the first is the outermost.
+// Chain returns h inside of middleware; the first one is the outermost.
 func Chain(h Handler, middleware ...Middleware) Handler {
 	for _, m := range slices.Backward(middleware) {
 		h = m(h)
@@ -39,50 +39,47 @@ func Chain(h Handler, middleware ...Middleware) Handler {
 	return h
 }
 
-// Route is a handler under a method and a path. HEAD is answered by the route
-// of GET, and OPTIONS with Allow, unless they have routes of their own.
+// Route is a handler for a method and a path. The route of GET also serves HEAD, and
+// OPTIONS gets a response with Allow, unless they have their own routes.
 type Route struct {
 	Method string
-	// Path may hold parameters: {name} is one segment, {name:regexp} one that
-	// matches as a whole, {name:*} at the end is the rest. Fixed text wins over
-	// parameters. A path that ends in a slash is another path than the one that
-	// does not. A name is letters, digits, _ and -.
+	// Path may contain parameters: {name} is one segment, {name:regexp} is one segment
+	// that matches as a whole, and {name:*} at the end is the rest of the path. Fixed
+	// text takes precedence over parameters. A path with a trailing slash differs from
+	// the one without. A name consists of letters, digits, _ and -.
 	Path string
-	// Yields says that a path which ends in {name:*} is for what no other route
-	// takes: see Clash. It makes no difference to how requests are routed.
+	// Yields says that a path which ends in {name:*} is only for requests that no
+	// other route takes: see Clash. It does not change how requests are routed.
 	Yields bool
-	// MaxBody is the limit of the body, in bytes; 0 is Options.MaxBody, and
-	// negative means none: for handlers that stream and count for themselves.
+	// MaxBody is the limit of the body, in bytes. 0 means Options.MaxBody. A negative
+	// value means no limit, for handlers that stream and count themselves.
 	MaxBody int64
-	// Admit, if it is given, may refuse a request for what its head says, before
-	// a byte of the body is asked for: a client that sent Expect: 100-continue gets
-	// the error instead of 100. It is called once per request, and the connection
-	// waits for it. Handlers get who from Admitted. A panic is a 500.
+	// Admit may refuse a request by its head, before any of the body is read: a client
+	// that sent Expect: 100-continue gets the error instead of 100. It is called once
+	// per request and blocks the connection. Handlers get its first result from
+	// Admitted. A panic is a 500. Default: every request is admitted.
 	Admit func(h *fasthttp.RequestHeader) (who any, err error)
-	// Public and Writes are read by package app, for the routes of an application; a
-	// Server does not look at them. Public says that everybody may use the route,
-	// whatever its method. Writes says that a GET changes something, so it needs what
-	// a POST needs.
+	// Public and Writes are for package app, which reads them for the routes of an
+	// application; a Server ignores them. Public: everybody may use the route with any
+	// method. Writes: a GET changes something, so it needs the same rights as a POST.
 	Public, Writes bool
-	// Header are fields, name and value, that every response carries, also one to
-	// an error.
+	// Header are fields, name and value, of every response, error responses included.
 	Header [][2]string
-	// Middleware is around Handler, the first outermost. New calls each once.
+	// Middleware wraps Handler, the first one outermost. New calls each of them once.
 	Middleware []Middleware
 	Handler    Handler
 }
 
-// routes is the table of routes. The router in it only matches: what it holds
-// for a path is not the handler but a function that notes the route in ctx, so
-// that a route can be known before its handler is to run.
+// routes is the table of routes. The router only matches: it calls a function that
+// stores the route in ctx, so that the route is known before its handler runs.
 type routes struct {
 	router  *router.Router
-	methods []string          // that have routes, sorted
-	shapes  map[string]string // from method and shape to the path of a route
+	methods []string          // methods with routes, sorted
+	shapes  map[string]string // path of a route by its method and shape
 	base    string            // Options.BasePath
 }
 
-// routeKey is under which the matching route is noted in ctx.
+// routeKey is the key of the matching route in ctx.
 type routeKey struct{}
 
 func newRoutes(list []Route, maxBody int64) (*routes, error) {
@@ -104,7 +101,7 @@ func newRoutes(list []Route, maxBody int64) (*routes, error) {
 func (t *routes) add(r *Route) (err error) {
 	switch {
 	case r.Method == "" || strings.ToUpper(r.Method) != r.Method || strings.ContainsAny(r.Method, " *\t\r\n"):
-		return errors.New("a method is a word in capitals")
+		return errors.New("the method must be a word in capitals")
 	case r.Handler == nil:
 		return errors.New("no handler")
 	}
@@ -138,8 +135,8 @@ func (t *routes) add(r *Route) (err error) {
 	return nil
 }
 
-// find returns the route for a request and leaves its parameters in ctx. Its
-// errors are answered 404, or 405 with Allow.
+// find returns the route for a request and stores its parameters in ctx. Its errors
+// are 404, or 405 with Allow.
 func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, error) {
 	name := methodName(method)
 	if name == http.MethodOptions && string(target) == "*" {
@@ -149,8 +146,8 @@ func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, 
 	if !cleanPath(raw) {
 		return nil, &Error{Status: http.StatusNotFound, Reason: "not found"}
 	}
-	// The lookup compares the path and copies parameters out of it, so it may
-	// see the request's own memory; a copy would be the only allocation here.
+	// Lookup copies the parameters out of the path, so the string may share the memory
+	// of the request. A copy would be the only allocation here.
 	path := unsafe.String(unsafe.SliceData(raw), len(raw))
 	note, _ := t.router.Lookup(name, path, ctx)
 	if note == nil && name == http.MethodHead {
@@ -170,7 +167,7 @@ func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, 
 	return nil, &Error{Status: http.StatusMethodNotAllowed, Reason: "method not allowed", allow: allow}
 }
 
-// optionsRoute answers OPTIONS where no route of the application does.
+// optionsRoute responds to OPTIONS where the application has no route for it.
 func optionsRoute(allow string) *Route {
 	return &Route{MaxBody: -1, Handler: func(ctx *fasthttp.RequestCtx) error {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
@@ -179,14 +176,14 @@ func optionsRoute(allow string) *Route {
 	}}
 }
 
-// allow lists the methods that path has routes for, as Allow wants them (RFC
-// 9110 §10.2.1); an empty path stands for all paths.
+// allow returns the value of Allow for a path (RFC 9110 §10.2.1). An empty path means
+// all paths.
 func (t *routes) allow(path string) string {
 	return strings.Join(t.methodsOf(path), ", ")
 }
 
-// methodsOf returns, sorted, the methods that path has routes for and those that
-// come with them; an empty path stands for all paths.
+// methodsOf returns, sorted, the methods that path has routes for, with HEAD and
+// OPTIONS. An empty path means all paths.
 func (t *routes) methodsOf(path string) (found []string) {
 	for _, m := range t.methods {
 		if path != "" {
@@ -206,8 +203,7 @@ func (t *routes) methodsOf(path string) (found []string) {
 	return slices.Compact(found)
 }
 
-// methodName is method as a string, without an allocation for those that
-// everybody uses.
+// methodName returns method as a string, without an allocation for standard methods.
 func methodName(method []byte) string {
 	if name := meterName(method); name != otherMethod {
 		return name
@@ -215,8 +211,8 @@ func methodName(method []byte) string {
 	return string(method)
 }
 
-// otherMethod is what a Meter hears of methods it may not know, so that a
-// client cannot make up label values.
+// otherMethod is what a Meter gets for other methods, so that clients cannot invent
+// label values.
 const otherMethod = "other"
 
 func meterName(method []byte) string {
@@ -243,14 +239,14 @@ func meterName(method []byte) string {
 	return otherMethod
 }
 
-// Param returns the part of the path that the route calls name, decoded, or ""
-// if it has no such part. It holds no control character and no segment `.` or
-// `..`, but it may hold a slash that was sent as %2F. It is a copy.
+// Param returns the parameter name of the route's path, decoded, or "" if there is
+// none. The value has no control characters and no segments `.` or `..`, but it may
+// contain a slash that was sent as %2F. It is a copy.
 func Param(ctx *fasthttp.RequestCtx, name string) string {
 	raw, _ := ctx.UserValue(name).(string)
 	value, err := url.PathUnescape(raw)
 	if err != nil {
-		return "" // cannot be: cleanPath saw the escapes
+		return "" // cannot happen: cleanPath has checked the escapes
 	}
 	return value
 }

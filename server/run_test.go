@@ -38,7 +38,7 @@ func TestDrainFinishesRequestsInFlight(t *testing.T) {
 	<-s.inside
 	uploading.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n01234")
 	resting.send(get("/"))
-	resting.answer()
+	resting.response()
 	testutil.Eventually(t, "three connections", func() bool { return s.meter.opened.Load() == 3 })
 
 	s.stop()
@@ -51,7 +51,7 @@ func TestDrainFinishesRequestsInFlight(t *testing.T) {
 	})
 	resting.closed()
 	uploading.send("56789")
-	if got := uploading.answer(); got.body != "10" || !got.close {
+	if got := uploading.response(); got.body != "10" || !got.close {
 		t.Errorf("upload: %+v", got)
 	}
 	select {
@@ -60,7 +60,7 @@ func TestDrainFinishesRequestsInFlight(t *testing.T) {
 	default:
 	}
 	s.gate <- struct{}{}
-	if got := waiting.answer(); got.body != "waited" || !got.close {
+	if got := waiting.response(); got.body != "waited" || !got.close {
 		t.Errorf("wait: %+v", got)
 	}
 	waiting.Close()
@@ -78,7 +78,7 @@ func TestDrainAnswersRequestsOnTheirWay(t *testing.T) {
 	s := open(t, server.Options{})
 	resting, new, partial := dial(t, s), dial(t, s), dial(t, s)
 	resting.send(get("/"))
-	resting.answer()
+	resting.response()
 	partial.send("GET / HT")
 	testutil.Eventually(t, "three connections", func() bool { return s.meter.opened.Load() == 3 })
 	s.stop()
@@ -88,13 +88,13 @@ func TestDrainAnswersRequestsOnTheirWay(t *testing.T) {
 	})
 	for name, c := range map[string]*client{"resting": resting, "new": new} {
 		c.send(get("/"))
-		if got := c.answer(); got.body != "hello" || !got.close {
+		if got := c.response(); got.body != "hello" || !got.close {
 			t.Errorf("%s: %+v", name, got)
 		}
 		c.Close()
 	}
 	partial.send("TP/1.1\r\nHost: test\r\n\r\n")
-	if got := partial.answer(); got.body != "hello" || !got.close {
+	if got := partial.response(); got.body != "hello" || !got.close {
 		t.Errorf("partial: %+v", got)
 	}
 	partial.Close()
@@ -112,7 +112,7 @@ func TestDrainGraceRunsOut(t *testing.T) {
 	<-s.inside
 	<-s.inside
 	resting.send(get("/"))
-	resting.answer()
+	resting.response()
 	s.stop()
 	err := s.end(t)
 	if !errors.Is(err, server.ErrGrace) || !strings.Contains(err.Error(), "2 requests") {
@@ -126,7 +126,7 @@ func TestDrainRestingClientIsNotCutOff(t *testing.T) {
 	s := open(t, server.Options{Grace: patience / 2})
 	c := dial(t, s)
 	c.send(get("/"))
-	c.answer()
+	c.response()
 	s.stop()
 	if err := s.end(t); err != nil {
 		t.Error(err)
@@ -189,7 +189,7 @@ func TestAcceptFails(t *testing.T) {
 
 	c := dial(t, s)
 	c.send(get("/"))
-	if got := c.answer(); got.body != "hello" {
+	if got := c.response(); got.body != "hello" {
 		t.Errorf("got %+v", got)
 	}
 	faulty.faults <- errors.New("broken")
@@ -207,7 +207,7 @@ const short = 200 * time.Millisecond
 func TestTimeoutNothingSent(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{IdleTimeout: short})
-	dial(t, s).closed() // without a 408 that nobody asked for
+	dial(t, s).closed() // without a 408: the client sent no request
 }
 
 func TestTimeoutNothingMoreSent(t *testing.T) {
@@ -215,7 +215,7 @@ func TestTimeoutNothingMoreSent(t *testing.T) {
 	s := open(t, server.Options{IdleTimeout: 10 * short}) // the request is there by then
 	c := dial(t, s)
 	c.send(get("/"))
-	c.answer()
+	c.response()
 	c.closed()
 }
 
@@ -232,7 +232,7 @@ func TestTimeoutHeadByteByByte(t *testing.T) {
 			}
 		}
 	}()
-	if got := c.answer(); got.status != 408 || !got.close {
+	if got := c.response(); got.status != 408 || !got.close {
 		t.Errorf("got %+v", got)
 	}
 	c.Close()
@@ -275,7 +275,7 @@ func TestDrainingBodyEnds(t *testing.T) {
 	s := open(t, server.Options{})
 	c := dial(t, s)
 	c.send("POST /ignore HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nx")
-	if got := c.answer(); got.status != 200 || !got.close {
+	if got := c.response(); got.status != 200 || !got.close {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -285,7 +285,7 @@ func TestLingeringEnds(t *testing.T) {
 	s := open(t, server.Options{})
 	c := dial(t, s)
 	c.send("POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 2000000\r\n\r\n")
-	c.answer()
+	c.response()
 	c.closed() // from the server's side, while ours stays open
 	testutil.Eventually(t, "the connection is closed", func() bool { return s.meter.closed.Load() == 1 })
 }
@@ -295,7 +295,7 @@ func bigRoute(size int) server.Route {
 	return server.Route{Method: "GET", Path: "/big", Handler: textHandler(text)}
 }
 
-// A hijacked connection has its owner's deadlines, and Run leaves it alone.
+// A hijacked connection has its owner's deadlines, and Run does not wait for it.
 func TestHijacked(t *testing.T) {
 	t.Parallel()
 	const short = time.Second // the requests are there by then
@@ -310,7 +310,7 @@ func TestHijacked(t *testing.T) {
 		}})
 	c := dial(t, s)
 	c.send(get("/echo"))
-	c.answer()
+	c.response()
 	for range 2 {
 		<-time.After(2 * short)
 		c.send("still there\n")

@@ -9,26 +9,26 @@ import (
 )
 
 // SameOrigin reports whether origin, the value of a browser's Origin field, is the
-// origin (RFC 6454 §4) that the request was sent to. Scheme, host and port are
-// compared: a port that is not given is the scheme's own, and hosts are compared
-// without regard to case, IPv6 addresses as addresses.
+// origin (RFC 6454 §4) to which the request was sent. It compares scheme, host and
+// port. A missing port is the default port of the scheme, and hosts are compared
+// without regard to case, IPv6 addresses by value.
 //
-// https says that the server itself speaks TLS. Then, and when X-Scheme or
-// X-Forwarded-Proto says https, pages by http are of another origin. Otherwise the
-// scheme is unknown, since a proxy in front may hide TLS without a word, and the
-// page's own is assumed. Both fields are read whoever the peer is: no page can make
-// a browser send them, and they can only turn a request away here.
+// https says that the server itself uses TLS. In that case, or if X-Scheme or
+// X-Forwarded-Proto says https, a page with http has another origin. Otherwise the
+// scheme is unknown, since a proxy may terminate TLS without adding a field, and the
+// scheme of the page is assumed. Both fields are read from any peer: a page cannot
+// make a browser send them, and here they can only lead to a refusal.
 func SameOrigin(h *fasthttp.RequestHeader, origin string, https bool) bool {
 	scheme, rest, _ := strings.Cut(origin, "://")
 	scheme = strings.ToLower(scheme)
 	switch scheme {
 	case "http", "https":
-	case "ws", "wss": // what some clients that are no browsers send
+	case "ws", "wss": // sent by some clients that are not browsers
 		scheme = "http" + strings.TrimPrefix(scheme, "ws")
 	default:
-		return false // "null", and pages that no web server has served
+		return false // "null", and pages that did not come from a web server
 	}
-	if scheme == "http" && (https || saidScheme(h) == "https") {
+	if scheme == "http" && (https || forwardedScheme(h) == "https") {
 		return false
 	}
 	page, ok := authority(rest, scheme)
@@ -36,16 +36,17 @@ func SameOrigin(h *fasthttp.RequestHeader, origin string, https bool) bool {
 	return ok && sound && page == here
 }
 
-// place is a host, in one spelling, and a port.
-type place struct{ host, port string }
+// hostPort is a normalized host and a port.
+type hostPort struct{ host, port string }
 
-// authority reads host[:port] (RFC 3986 §3.2); the port of the scheme is the default.
-func authority(text, scheme string) (p place, ok bool) {
+// authority parses host[:port] (RFC 3986 §3.2). The default port is that of the
+// scheme.
+func authority(text, scheme string) (p hostPort, ok bool) {
 	u, err := url.Parse(scheme + "://" + text)
 	if err != nil || u.Hostname() == "" || u.Host != text || u.User != nil {
-		return place{}, false
+		return hostPort{}, false
 	}
-	p = place{strings.ToLower(u.Hostname()), u.Port()}
+	p = hostPort{strings.ToLower(u.Hostname()), u.Port()}
 	if addr, err := netip.ParseAddr(p.host); err == nil {
 		p.host = addr.String()
 	}

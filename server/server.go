@@ -1,32 +1,33 @@
-// Package server is an HTTP/1.1 server on fasthttp with streaming request
-// bodies, behind a guard that keeps one promise whatever a handler does:
-// nothing unread on a connection is ever taken for the next request.
+// Package server is an HTTP/1.1 server on fasthttp with streaming request bodies. It
+// guarantees, whatever a handler does, that unread bytes of one request are never
+// parsed as the next request.
 //
-// fasthttp parses whatever follows a head as the next request once the handler
-// has returned, also the part of a body that the handler did not read
-// (valyala/fasthttp#2336, #2368). Here every request passes these stations:
+// fasthttp parses whatever follows a head as the next request once the handler has
+// returned, even if it is the part of a body that the handler did not read
+// (valyala/fasthttp#2336, #2368). Here every request passes these steps:
 //
 //		Read ──► preview ─► admit ──► serve ─► handler ─► finish ──► response, or close
 //		conn     (head      framing,  (guard)  Body       drain 256 KiB, or
 //		         parsed)    route,                        linger and close
 //		                    Admit, limit
 //
-//	  - preview sees a head before any of its body is read. A request that will
-//	    be refused never gets a 100 Continue; a chunked body is turned into raw
-//	    bytes, so that the strict decoder here reads its framing.
-//	  - admit decides from the head alone, once: is the framing beyond doubt (RFC
-//	    9112 §6.3), is there a route, does its Admit let the request in, is the
-//	    length within the route's limit. The outcome stays on the connection until
-//	    the request ends.
-//	  - Body is the only way to the body. A short body is an error, never io.EOF.
-//	  - finish leaves the connection at the first byte of the next request. Where
-//	    it cannot, the answer carries Connection: close and the connection ends
-//	    with a lingering close, so that the client reads the answer.
+//	  - preview runs when the head is parsed and none of the body is read. A request
+//	    that will be refused gets no 100 Continue. A chunked body is passed on as raw
+//	    bytes, so that the strict decoder of this package reads its framing.
+//	  - admit decides from the head alone, once: whether the framing is unambiguous
+//	    (RFC 9112 §6.3), whether there is a route, whether its Admit accepts the
+//	    request, and whether the length is within the route's limit. The result stays on
+//	    the connection until the request ends.
+//	  - Body is the only way to the body. A body that ends early is an error, never
+//	    io.EOF.
+//	  - finish leaves the connection at the first byte of the next request. If it
+//	    cannot, the response carries Connection: close, and the connection ends with a
+//	    lingering close, so that the client can read the response.
 //
-// A connection is in one of these phases; they decide which deadline a read
-// has, and what Run does with it when the server is to end:
+// A connection is in one of these phases. The phase decides the deadline of a read and
+// what Run does with the connection when it drains:
 //
-//	fresh ──first byte──► head ──parsed──► serving ──handler returned──► answering
+//	fresh ──first byte──► head ──parsed──► serving ──handler returned──► responding
 //	                       ▲                  └──hijacked──► taken            │
 //	                       └────first byte──── idle ◄─────next read───────────┘
 package server
@@ -60,60 +61,61 @@ const (
 
 // Options configure a Server. The zero value is the documented default.
 type Options struct {
-	// Logger gets what users must not see: the text behind a 500, panics with
-	// their stacks, trouble with accepting. Default: nowhere.
+	// Logger gets the errors that clients must not see: the cause of a 500 response,
+	// panics with their stacks, errors of accept. Default: no log.
 	Logger *slog.Logger
-	// MaxBody is the limit of a request's body, in bytes, for routes that set
-	// none of their own, and of what ReadAll reads. Default 1 MiB.
+	// MaxBody is the limit of a request body, in bytes, for routes that set no limit
+	// of their own. It is also the limit of ReadAll. Default 1 MiB.
 	MaxBody int64
-	// MaxHeader is the limit of a request's head (request line and fields), in
-	// bytes; a longer one gets a 431 response. Each connection that reads a
-	// request holds a buffer of this size. Default 8 KiB.
+	// MaxHeader is the limit of the head of a request (request line and fields), in
+	// bytes. A longer head gets a 431 response. Each connection that reads a request
+	// holds a buffer of this size. Default 8 KiB.
 	MaxHeader int
-	// Grace is how long Run, once its context has ended, waits for requests in
-	// flight. Default 30 s.
+	// Grace is how long Run waits for requests in flight after its context has ended.
+	// Default 30 s.
 	Grace time.Duration
-	// IdleTimeout is how long a connection may wait for its next request, or
-	// for its first. It is closed without an answer. Default 75 s.
+	// IdleTimeout is how long a connection may wait for its next request, or for its
+	// first. Then it is closed without a response. Default 75 s.
 	IdleTimeout time.Duration
-	// ReadTimeout is how long a head may take from its first byte to its last
-	// (and to the first byte of a body of known length, which fasthttp reads
-	// with it), and how long each wait for more of a body may take; beyond it
-	// the answer is 408. A body as a whole has no deadline. Default 60 s. This
-	// and the two other timeouts of a connection may fire a sixteenth early.
+	// ReadTimeout limits the time from the first byte of a head to its last. If a body
+	// of known length follows, the limit includes its first byte, which fasthttp reads
+	// together with the head. It also limits each wait for more of a body. A request
+	// that exceeds it gets a 408 response. There is no deadline for a body as a whole.
+	// Default 60 s. This timeout, IdleTimeout and WriteTimeout may fire a sixteenth
+	// early.
 	ReadTimeout time.Duration
-	// WriteTimeout is how long an answer may wait for the client to make room for
-	// more of it; the kernel says so when about a third of the send buffer is
-	// free again. An answer as a whole has no deadline. Default 60 s.
+	// WriteTimeout is how long a write may wait for the client to read. The kernel
+	// reports progress when about a third of the send buffer is free again. There is
+	// no deadline for a response as a whole. Default 60 s.
 	WriteTimeout time.Duration
-	// MaxConns is how many connections may be open at once, and MaxConnsPerClient
-	// how many from one address; those of TrustedProxies, who speak for many, are
-	// counted in the first only. One connection more is answered 503, or 429, and
-	// closed (with TLS: closed). Default: no limit.
+	// MaxConns is the limit of open connections, and MaxConnsPerClient that of one
+	// client address. Connections of TrustedProxies count for the first only. A
+	// connection over a limit gets a 503 or a 429 response and is closed; with TLS it
+	// is closed without a response. Default: no limit.
 	MaxConns, MaxConnsPerClient int
-	// TrustedProxies are the networks whose word about the client is believed:
-	// see Client, Scheme, RequestID. Default: none.
+	// TrustedProxies are the networks of proxies whose fields about the client are
+	// used: see Client, Scheme and RequestID. Default: none.
 	TrustedProxies []netip.Prefix
-	// TLS turns connections into HTTPS; it must hold a certificate. HTTP/2 is not
-	// spoken: ALPN offers http/1.1 alone. Default: none.
+	// TLS turns connections into HTTPS. It must hold a certificate. HTTP/2 is not
+	// supported: ALPN offers http/1.1 only. Default: no TLS.
 	TLS *tls.Config
-	// Origins are the origins whose pages may use the server beside its own. Their
-	// preflights are answered before Admit, for every path and method, and every
-	// response says that they may read it. What they may do Admit decides, as for
-	// everybody. Default: none.
+	// Origins are the other origins whose pages may use the server. Their preflights
+	// get a response before Admit, for every path and method, and every response has
+	// the fields that let the page read it. Admit decides about their requests, as
+	// about all others. Default: none.
 	Origins Origins
-	// RequestFields and ResponseFields are header fields that their pages may send
-	// and read, beyond those that every route may need. Default: none.
+	// RequestFields and ResponseFields are header fields that pages of Origins may
+	// send and read, in addition to those that every route may need. Default: none.
 	RequestFields, ResponseFields []string
-	// BasePath is what proxies show in front of every path, such as /gale. Requests
-	// reach their routes with it and without it. See Link. Default: none.
+	// BasePath is the prefix, such as /gale, that proxies add to every path. Requests
+	// reach their routes with and without it. See Link. Default: none.
 	BasePath string
-	// AccessLog logs one request in so many: 1 is every one. Default: none.
+	// AccessLog logs every n-th request: 1 logs all of them. Default: no access log.
 	AccessLog int
-	// Errors are the application's rows of the table from error to status. They
-	// come before the server's own.
+	// Errors are the application's rows of the table from error to status. They come
+	// before the server's own rows.
 	Errors []ErrorStatus
-	// Meter is told of connections and requests. Default: nobody.
+	// Meter counts connections and requests. Default: no counting.
 	Meter Meter
 }
 
@@ -122,23 +124,23 @@ type Options struct {
 type Meter interface {
 	ConnOpened()
 	ConnClosed()
-	// RequestDone is called when the answer is decided, before it is written;
-	// took is since the head of the request had come, 0 if that never did.
-	// method is one of the methods of RFC 9110 §9 or PATCH; for all others, and
-	// for a head that could not be parsed, it is "other".
+	// RequestDone is called when the response is complete in memory or its body stream
+	// begins, before it is written. took is the time since the head was read, or 0 if
+	// it was not read completely. method is one of the methods of RFC 9110 §9, PATCH,
+	// or "other" for all others and for a head that cannot be parsed.
 	RequestDone(method string, status int, took time.Duration)
-	// ConnRefused is called for each connection that would have been one too many.
-	// RequestDone is, too, with its answer.
+	// ConnRefused is called for each connection over a limit, and RequestDone for its
+	// response.
 	ConnRefused(over Limit)
 }
 
-// Limit is what a connection was refused by.
+// Limit names the limit that a connection exceeded.
 type Limit int
 
-// The limits.
+// Values of Limit.
 const (
-	OfServer Limit = iota // Options.MaxConns
-	OfClient              // Options.MaxConnsPerClient
+	LimitTotal     Limit = iota // Options.MaxConns
+	LimitPerClient              // Options.MaxConnsPerClient
 )
 
 // Server is an HTTP server. Make one with New, and Run it once.
@@ -150,42 +152,42 @@ type Server struct {
 	errors []ErrorStatus
 	conns  conns
 
-	idPrefix string        // of request ids, drawn at random
-	ids      atomic.Uint64 // made so far
-	served   atomic.Uint64 // requests counted for the access log
+	idPrefix     string        // random part of request ids
+	lastID       atomic.Uint64 // number in the last request id
+	requestCount atomic.Uint64 // requests seen by the access log
 
-	refused  throttle // the log line of a connection over a limit
-	prefixes throttle // the log line of an X-Forwarded-Prefix that is not believed
+	refusedLog logLimiter // for connections over a limit
+	prefixLog  logLimiter // for malformed X-Forwarded-Prefix fields
 
-	busy, tooMany []byte // responses to connections over a limit
+	busyResponse, tooManyResponse []byte // responses to connections over a limit
 
-	lingers chan struct{} // a place for each refused connection that lingers
+	lingerSlots chan struct{} // one slot for each refused connection that is read to its end
 
-	watch watch // for handlers that wait: see Gone
+	watcher connWatcher // notices clients that leave, see Gone
 
-	ran     atomic.Bool
-	leave   sync.Once
-	leaving chan struct{} // closed when Run's context has ended
+	started      atomic.Bool
+	leaveOnce    sync.Once
+	drainStarted chan struct{} // closed when Run's context has ended
 }
 
-// New makes a server of routes. Every bad route and bad option is reported, in
-// one error.
+// New makes a server of routes. Its error reports every bad route and every bad
+// option.
 func New(o Options, routes []Route) (*Server, error) {
 	o.setDefaults()
 	s := &Server{
-		opts:     o,
-		idPrefix: strings.ToLower(rand.Text()[:12]),
-		lingers:  make(chan struct{}, maxRefusals),
-		leaving:  make(chan struct{}),
+		opts:         o,
+		idPrefix:     strings.ToLower(rand.Text()[:12]),
+		lingerSlots:  make(chan struct{}, maxRefusals),
+		drainStarted: make(chan struct{}),
 	}
 	s.errors = append(s.errors, o.Errors...)
 	s.errors = append(s.errors, ownErrors()...)
 	s.conns.open = make(map[*conn]struct{})
 	s.conns.clients = make(map[netip.Addr]int)
-	s.conns.most, s.conns.mostPerClient = o.MaxConns, o.MaxConnsPerClient
+	s.conns.max, s.conns.maxPerClient = o.MaxConns, o.MaxConnsPerClient
 
-	s.busy = refusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
-	s.tooMany = refusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
+	s.busyResponse = newRefusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
+	s.tooManyResponse = newRefusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
 
 	table, err := newRoutes(routes, o.MaxBody)
 	table.base = o.BasePath
@@ -220,16 +222,16 @@ func New(o Options, routes []Route) (*Server, error) {
 		Logger:                       fastLogger{o.Logger},
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
-		// fasthttp reads the first bytes of a body of known length before it
-		// calls the handler, as many as this, at most 8 KiB. One is the least.
-		// The limit itself it does not enforce on streams; admit and Body do.
+		// fasthttp reads this much of a body of known length before it calls the
+		// handler, at most 8 KiB; the minimum is 1. It does not enforce the limit
+		// on streams: admit and Body do.
 		MaxRequestBodySize: 1,
 		ReadBufferSize:     o.MaxHeader,
-		// Errors of the parser become sentinels, which refuse can tell apart,
-		// and heads (tokens, cookies) stay out of the log.
+		// Parser errors become sentinels, which refuse can distinguish, and heads
+		// with their tokens and cookies stay out of the log.
 		SecureErrorLogMessage: true,
-		// fasthttp's timeouts stay off: its ReadTimeout covers a whole upload.
-		// See conn. Its Shutdown stays unused: see Run.
+		// fasthttp's timeouts are not used, since its ReadTimeout covers a whole
+		// upload (see conn). Neither is its Shutdown (see Run).
 	}
 	return s, nil
 }
@@ -255,10 +257,10 @@ func defaultTo[T ~int | ~int64](field *T, value T) {
 	}
 }
 
-// draining reports whether the server is to end.
+// draining reports whether Run has begun to drain.
 func (s *Server) draining() bool {
 	select {
-	case <-s.leaving:
+	case <-s.drainStarted:
 		return true
 	default:
 		return false
@@ -272,12 +274,12 @@ func (noMeter) ConnClosed()                            {}
 func (noMeter) RequestDone(string, int, time.Duration) {}
 func (noMeter) ConnRefused(Limit)                      {}
 
-// fastLogger takes what fasthttp itself has to say, which is about connections
-// that broke and heads that did not parse: the client's faults.
+// fastLogger gets fasthttp's own log lines. They are about broken connections and
+// malformed heads, which are faults of the client, so they are logged at debug level.
 type fastLogger struct{ log *slog.Logger }
 
 func (l fastLogger) Printf(format string, args ...any) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug("fasthttp reports", "text", fmt.Sprintf(format, args...))
+		l.log.Debug("message from fasthttp", "text", fmt.Sprintf(format, args...))
 	}
 }

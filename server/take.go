@@ -9,46 +9,45 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// errForeign is what Take fails with outside a handler of this package.
-var errForeign = errors.New("this connection is not the server's own")
+// errNotServerConn is the error of Take outside of a handler of this package.
+var errNotServerConn = errors.New("the connection does not belong to a server.Server")
 
-// Taken is a connection whose HTTP is over: fasthttp holds neither a goroutine
-// nor a buffer for it any more. It still counts for the limits and the Meter
-// until Close. Server.Run neither waits for it nor closes it.
+// Taken is a connection that has left HTTP: fasthttp holds neither a goroutine nor a
+// buffer for it. It counts for the limits and the Meter until Close. Server.Run
+// neither waits for it nor closes it.
 type Taken struct {
-	net.Conn // outermost, so with TLS if there is any
+	net.Conn // the outermost layer: TLS, if the server uses it
 
-	c    *conn
-	rest []byte // what the client sent behind its request
+	c        *conn
+	buffered []byte // bytes of the client that fasthttp read beyond the request
 }
 
-// Take hands the connection over to take when the handler has returned nil.
-// Nothing is answered: Head is what the new owner writes first, if it wants to
-// go on in HTTP. take must not block.
+// Take calls take with the connection after the handler has returned nil. No response
+// is sent; an owner that continues in HTTP begins with Head. take must not block.
 func Take(ctx *fasthttp.RequestCtx, take func(*Taken)) error {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
-		return errForeign
+		return errNotServerConn
 	}
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(buffered net.Conn) {
-		c.kept = true // read by this goroutine alone, when fasthttp closes it
-		take(&Taken{Conn: c, c: c, rest: unread(c, buffered)})
+		c.detached = true // read by this goroutine only, when fasthttp calls Close
+		take(&Taken{Conn: c, c: c, buffered: readBuffered(c, buffered)})
 	})
 	return nil
 }
 
-// pieces are what unread reads into; in nearly all cases nothing is there.
-var pieces = sync.Pool{New: func() any { return new([512]byte) }}
+// readBuffers are buffers for readBuffered, which nearly always finds nothing.
+var readBuffers = sync.Pool{New: func() any { return new([512]byte) }}
 
-// unread returns what fasthttp has read ahead and parsed no more: a read beyond
-// its buffer fails at once, since the deadline is over.
-func unread(c *conn, buffered net.Conn) (rest []byte) {
+// readBuffered returns the bytes in fasthttp's buffer that it has not parsed. The
+// deadline is in the past, so a read beyond the buffer fails at once.
+func readBuffered(c *conn, buffered net.Conn) (rest []byte) {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return nil
 	}
-	piece := pieces.Get().(*[512]byte)
-	defer pieces.Put(piece)
+	piece := readBuffers.Get().(*[512]byte)
+	defer readBuffers.Put(piece)
 	for {
 		n, err := buffered.Read(piece[:])
 		rest = append(rest, piece[:n]...)
@@ -56,18 +55,17 @@ func unread(c *conn, buffered net.Conn) (rest []byte) {
 			break
 		}
 	}
-	_ = c.SetReadDeadline(time.Time{}) // if it fails so will the next Read
+	_ = c.SetReadDeadline(time.Time{}) // if it fails, the next Read fails too
 	return rest
 }
 
-// Head returns the head of an answer as fasthttp would send it for what the
-// handler has set in ctx.Response, with the fields that every answer of this
-// server carries and for a body of unknown length: in chunks (RFC 9112 §7.1) if
-// chunked is true, else until the connection is closed, which is all that an
-// HTTP/1.0 client understands.
+// Head returns the head of a response as fasthttp would send it for what the handler
+// has set in ctx.Response, with the fields that every response of this server has. The
+// body has no known length: it is chunked (RFC 9112 §7.1) if chunked is true, else it
+// ends with the connection, for HTTP/1.0 clients.
 func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 	if c, ok := ctx.Conn().(*conn); ok {
-		stamp(ctx, c)
+		addCommonFields(ctx, c)
 	}
 	h := &ctx.Response.Header
 	h.SetServer("gale")
@@ -84,46 +82,46 @@ func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 
 // Read returns what the client sent.
 func (t *Taken) Read(p []byte) (int, error) {
-	if len(t.rest) > 0 {
-		n := copy(p, t.rest)
-		if t.rest = t.rest[n:]; len(t.rest) == 0 {
-			t.rest = nil
+	if len(t.buffered) > 0 {
+		n := copy(p, t.buffered)
+		if t.buffered = t.buffered[n:]; len(t.buffered) == 0 {
+			t.buffered = nil
 		}
 		return n, nil
 	}
 	return t.Conn.Read(p)
 }
 
-// Unread reports whether bytes from the client wait in the kernel that nobody has
-// read yet.
-func (t *Taken) Unread() bool { return t.c.unread() }
+// Unread reports whether the kernel holds bytes from the client that were not read.
+func (t *Taken) Unread() bool { return t.c.hasUnread() }
 
 // Close ends the connection at once.
 func (t *Taken) Close() error { return t.c.end() }
 
-// Finish ends the connection so that the client reads all that was written,
-// whatever it is sending: see the lingering close of conn. The client has until
-// then to leave. Nobody else may read meanwhile.
+// Finish closes the connection so that the client can read everything that was
+// written, even if it is still sending: see the lingering close of Server. within is
+// the time for the client to close too. No other goroutine may read meanwhile.
 func (t *Taken) Finish(within time.Duration) error {
-	if !t.c.closed.CompareAndSwap(false, true) { // Reset by who writes, perhaps
+	if !t.c.closed.CompareAndSwap(false, true) { // a writer may have called Reset
 		return net.ErrClosed
 	}
 	t.c.linger, t.c.lingerFor = true, within
-	return t.c.shut()
+	return t.c.finishClose()
 }
 
-// Reset ends the connection and drops what the kernel still has to send.
+// Reset ends the connection and drops what the kernel has not sent yet.
 func (t *Taken) Reset() error {
 	if tcp, ok := t.c.raw.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // else it ends the slow way
+		_ = tcp.SetLinger(0) // if it fails, Close sends the rest first
 	}
 	if t.c.tls != nil {
-		_ = t.c.raw.Close() // or TLS would wait to say goodbye (tls.Conn.Close)
+		_ = t.c.raw.Close() // tls.Conn.Close would wait to send its alert
 	}
 	return t.c.end()
 }
 
-// Watch calls gone, once, when the client closes the connection or its sending
-// side; gone must not block. It costs no goroutine. stop must be called before
-// the connection is closed. What cannot be watched is found out by writing.
+// Watch calls gone, once, when the client closes the connection or its sending side.
+// gone must not block. Watching needs no goroutine. stop must be called before the
+// connection is closed. If the connection cannot be watched, gone is never called, and
+// only a failed write shows that the client has left.
 func (t *Taken) Watch(gone func()) (stop func()) { return t.c.watch(gone) }

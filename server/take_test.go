@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// takeRoute gives its connection to a channel, with the head of an answer.
+// takeRoute gives its connection to a channel, with the head of a response.
 func takeRoute(taken chan *server.Taken) server.Route {
 	return server.Route{Method: "GET", Path: "/take", Handler: func(ctx *fasthttp.RequestCtx) error {
 		ctx.SetContentType("text/event-stream")
@@ -41,7 +41,7 @@ func TestTake(t *testing.T) {
 	if _, err := io.WriteString(owner, "2\r\nhi\r\n0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	a := c.answer()
+	a := c.response()
 	if a.status != 200 || a.body != "hi" || a.header.Get("X-Request-Id") == "" || a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("Server") != "gale" {
 		t.Errorf("%+v", a)
 	}
@@ -60,7 +60,7 @@ func TestTake(t *testing.T) {
 	testutil.Eventually(t, "it is counted as closed", func() bool { return s.meter.closed.Load() == 1 })
 }
 
-// HTTP/1.0 knows no chunks: the end of the connection ends the body.
+// HTTP/1.0 has no chunks: the body ends with the connection.
 func TestTakeHTTP10(t *testing.T) {
 	t.Parallel()
 	taken := make(chan *server.Taken, 1)

@@ -13,9 +13,9 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// checkArgs returns an error that names the first parameter whose name or value
-// is not valid UTF-8. kind says what the parameters are: "query parameter". The
-// values of those named binary may be any bytes.
+// checkArgs returns an error that names the first parameter whose name or value is not
+// valid UTF-8. kind is the name for the parameters in that error: "query parameter".
+// Parameters named in binary may have any value.
 func checkArgs(args *fasthttp.Args, kind string, binary ...string) error {
 	for name, value := range args.All() {
 		switch {
@@ -28,9 +28,9 @@ func checkArgs(args *fasthttp.Args, kind string, binary ...string) error {
 	return nil
 }
 
-// ReadJSON is ReadAll for a body that is JSON. A body that is not valid UTF-8, or
-// holds half of a surrogate pair, is a 400 whose reason names the member; that it
-// is JSON at all is for the caller to find out.
+// ReadJSON is ReadAll for a JSON body. A body with invalid UTF-8, or with half of a
+// surrogate pair, is a 400 whose reason names the member. It does not check that the
+// body is JSON.
 func ReadJSON(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	body, err := ReadAll(ctx)
 	if err != nil {
@@ -42,20 +42,20 @@ func ReadJSON(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	return body, nil
 }
 
-// checkTarget refuses a request whose path or query, decoded, is not valid UTF-8,
-// so that no handler has to.
+// checkTarget refuses a request whose path or query, decoded, is not valid UTF-8, so
+// that handlers need not check it.
 func checkTarget(target []byte) error {
 	if bytes.IndexByte(target, '%') < 0 && utf8.Valid(target) {
-		return nil // nearly always
+		return nil // fast path
 	}
 	if path, err := url.PathUnescape(string(targetPath(target))); err == nil && !utf8.ValidString(path) {
-		return badHead("the path is " + utf8text.ErrInvalid.Error())
+		return badRequest("the path is " + utf8text.ErrInvalid.Error())
 	}
 	_, query, _ := bytes.Cut(target, []byte("?"))
 	var args fasthttp.Args
 	args.ParseBytes(query)
 	if err := checkArgs(&args, "query parameter"); err != nil {
-		return badHead(err.Error())
+		return badRequest(err.Error())
 	}
 	return nil
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// TestWire holds what must come back for heads of all kinds. What follows in
-// each row is another request on the same connection, which must be answered
-// exactly when the first one leaves no doubt about its end.
+// TestWire checks the responses to all kinds of heads. What follows in
+// each row is another request on the same connection, which must get a response
+// exactly when the first one has an unambiguous end.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})
@@ -89,7 +89,7 @@ func TestWire(t *testing.T) {
 				t.Fatalf("got %q, want %q", statuses(got), row.want)
 			}
 			if last := got[len(got)-1]; !strings.Contains(row.want, " ") && !last.close {
-				t.Error("the last answer does not say Connection: close")
+				t.Error("the last response has no Connection: close")
 			}
 		})
 	}
@@ -146,11 +146,11 @@ func TestRouting(t *testing.T) {
 			c := dial(t, s)
 			c.send(row.method + " " + row.target + " HTTP/1.1\r\nHost: test\r\n\r\n" + get("/"))
 			c.endSending()
-			var got answer
+			var got response
 			if row.method == "HEAD" {
-				got = c.headAnswer()
+				got = c.headResponse()
 			} else {
-				got = c.answer()
+				got = c.response()
 			}
 			if got.status != row.status || row.body != "" && got.body != row.body || got.header.Get("Allow") != row.allow {
 				t.Errorf("got %+v", got)
@@ -158,8 +158,8 @@ func TestRouting(t *testing.T) {
 			if got.header.Get("Location") != "" || got.header.Get("Server") != "gale" {
 				t.Errorf("header %v", got.header)
 			}
-			if second := c.answer(); second.body != "hello" {
-				t.Errorf("second answer %+v", second)
+			if second := c.response(); second.body != "hello" {
+				t.Errorf("second response %+v", second)
 			}
 		})
 	}

@@ -1,6 +1,5 @@
-// Package cache keeps what was expensive to compute, in Redis, for all
-// processes and machines, and lets one of them compute it at a time: when a
-// value expires a thousand requests may ask for it, and one works.
+// Package cache stores computed values in Redis, for all processes and machines. When
+// a value expires, only one of them computes it again, and the others wait for it.
 package cache
 
 import (
@@ -19,13 +18,13 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// Waiting for another process that computes: from pollMin, doubling to pollMax.
+// Intervals of polling while another process computes: from pollMin, doubling to pollMax.
 const (
 	pollMin = 5 * time.Millisecond
 	pollMax = 100 * time.Millisecond
 )
 
-// claim returns the value, or the right to compute it, or neither if another
+// claim returns the value, or the right to compute it, or neither if another caller
 // has that right. KEYS value, right; ARGV holder, lease in ms.
 var claim = redisdb.NewScript(`
 local value = redis.call('GET', KEYS[1])
@@ -34,8 +33,8 @@ if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'yours'
 return {'wait', ''}
 `)
 
-// settle stores what was computed and gives the right back, if it is still the
-// holder's. KEYS value, right; ARGV holder, ttl in ms (0: nothing to store), value.
+// settle stores the computed value and releases the right, if the holder still has it.
+// KEYS value, right; ARGV holder, ttl in ms (0: store nothing), value.
 var settle = redisdb.NewScript(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
@@ -45,24 +44,24 @@ return 1
 
 // Options configure a Cache. The zero value is the documented default.
 type Options struct {
-	// Name tells caches on one Redis apart. Default "default".
+	// Name distinguishes caches on one Redis. Default "default".
 	Name string
-	// Lease is how long one computation may take. When whoever computes has died
-	// the others wait that long for it. Default 10 s.
+	// Lease is the time limit of a computation. If the computing process dies, the
+	// others wait that long. Default 10 s.
 	Lease time.Duration
-	// Counters count what Get comes to. Nil: nobody does.
+	// Counters count the results of Get. Nil: no counting.
 	Counters *Counters
 }
 
-// Counters count calls of Get by what became of them; who left before there was an
-// answer is in none. The zero value is ready.
+// Counters count the calls of Get by result. A call whose context ended early does not
+// count. The zero value is ready to use.
 type Counters struct {
-	Hits   atomic.Uint64 // the value was there, or somebody else computed it
-	Misses atomic.Uint64 // the caller's own compute made it
-	Errors atomic.Uint64 // there is none
+	Hits   atomic.Uint64 // the value was stored, or another caller computed it
+	Misses atomic.Uint64 // the caller computed it
+	Errors atomic.Uint64 // the computation failed
 }
 
-// Cache keeps values by key. It is safe for concurrent use.
+// Cache stores values by key. It is safe for concurrent use.
 type Cache struct {
 	rdb    redis.Scripter
 	name   string
@@ -82,14 +81,14 @@ func New(rdb redis.Scripter, o Options) *Cache {
 	return &Cache{rdb: rdb, name: o.Name, lease: o.Lease, counts: cmp.Or(o.Counters, new(Counters))}
 }
 
-// Get returns the value of key: the one that is kept, or the one that compute
-// returns, which is kept for ttl, from a millisecond up. fresh is true for
-// the one caller whose compute it was. Within a process callers share one
-// question to Redis, and across processes one computation.
+// Get returns the value of key: the stored one, or the result of compute, which is
+// stored for ttl (at least a millisecond). fresh is true for the one caller whose
+// compute ran. Callers in one process share a query to Redis, and all processes share
+// a computation.
 //
-// When Redis does not answer compute is called without it. The error is
-// compute's, a *pool.PanicError if it panicked, or the cause with which ctx
-// ended; the computation goes on for the others then.
+// If Redis is away, Get calls compute without it. The error is that of compute, a
+// *pool.PanicError if it panicked, or the cause of ctx; in the last case the
+// computation continues for the other callers.
 func (c *Cache) Get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
 	mine := false
 	done := c.flight.DoChan(key, func() (any, error) { // ends within two leases
@@ -133,12 +132,12 @@ func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute 
 	for poll := pollMin; ; poll = min(2*poll, pollMax) {
 		got, err := claim.Run(ctx, c.rdb, keys, holder, c.lease.Milliseconds()).StringSlice()
 		if err == nil && len(got) != 2 {
-			err = errors.New("unexpected answer")
+			err = errors.New("unexpected reply")
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return "", false, context.Cause(ctx)
-		case err != nil: // Redis is away: without it
+		case err != nil: // Redis is away: compute without it
 			value, err = compute(ctx)
 			return value, true, err
 		case got[0] == "value":
@@ -154,12 +153,12 @@ func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute 
 	}
 }
 
-// compute computes with the right to it, and gives the right back whatever
-// happens: those who wait must not wait for a lease because of an error.
+// compute computes with the right to do so, and always releases it: after an error the
+// others must not wait for the end of the lease.
 func (c *Cache) compute(ctx context.Context, keys []string, holder string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
 	keep := time.Duration(0)
 	defer func() {
-		// If Redis is away by now the value is merely not kept.
+		// If Redis is away now, the value is not stored, which is harmless.
 		_ = settle.Run(ctx, c.rdb, keys, holder, keep.Milliseconds(), value).Err()
 	}()
 	leased, cancel := context.WithTimeout(ctx, c.lease)

@@ -29,7 +29,7 @@ func TestStampede(t *testing.T) {
 		for round := range 2 {
 			var all sync.WaitGroup
 			for i := range 1000 {
-				all.Go(func() { // ends with its answer
+				all.Go(func() { // ends with the result of Get
 					value, mine, err := caches[i%4].Get(t.Context(), fmt.Sprint("key", round), time.Hour, func(context.Context) (string, error) {
 						computed.Add(1)
 						<-time.After(100 * time.Millisecond)
@@ -96,7 +96,7 @@ func TestErrorsArePassedOnAndNotKept(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		var counted cache.Counters
-		c := cache.New(sharedtest.Open(t, address), cache.Options{Lease: time.Hour, Counters: &counted}) // nobody may wait for it
+		c := cache.New(sharedtest.Open(t, address), cache.Options{Lease: time.Hour, Counters: &counted}) // nothing may wait for it
 		broken := errors.New("broken")
 		if _, fresh, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "x", broken }); !errors.Is(err, broken) || fresh {
 			t.Errorf("%v, %v", fresh, err)
@@ -114,15 +114,15 @@ func TestErrorsArePassedOnAndNotKept(t *testing.T) {
 	})
 }
 
-// Whoever computes may die; the others compute when its lease is over. One that
-// is slower than its lease does not replace what came after it.
+// If the computing caller dies, another one computes when its lease is over. A caller
+// that exceeds its lease does not replace a newer value.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		slow := cache.New(sharedtest.Open(t, address), cache.Options{Lease: 100 * time.Millisecond})
 		quick := cache.New(sharedtest.Open(t, address), cache.Options{})
 		inside, gate, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
-		go func() { // ends with its answer
+		go func() { // ends with the result of Get
 			defer close(done)
 			value, _, err := slow.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) {
 				close(inside)

@@ -11,9 +11,8 @@ import (
 // policy is the name of the limit in the RateLimit fields.
 const policy = "client"
 
-// WriteHeader sets the fields of the IETF's
-// draft-ietf-httpapi-ratelimit-headers-10 and, for a request that is refused,
-// Retry-After (RFC 9110 §10.2.3).
+// WriteHeader sets the fields of draft-ietf-httpapi-ratelimit-headers-10 and, for a
+// refused request, Retry-After (RFC 9110 §10.2.3).
 func (d Decision) WriteHeader(h *fasthttp.ResponseHeader) {
 	h.Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", policy, d.Limit, seconds(d.Window)))
 	h.Set("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", policy, d.Remaining, seconds(d.RetryAfter)))
@@ -22,5 +21,5 @@ func (d Decision) WriteHeader(h *fasthttp.ResponseHeader) {
 	}
 }
 
-// seconds rounds up: a client that comes back then is not too early.
+// seconds rounds up, so that a client that waits that long is not too early.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

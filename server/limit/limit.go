@@ -1,11 +1,11 @@
-// Package limit counts requests across processes and machines, in Redis, and
-// says which are too many.
+// Package limit counts requests across processes and machines, in Redis, and decides
+// which exceed a limit.
 //
-// It is the generic cell rate algorithm, as ATM networks use it (ITU-T I.371):
-// a key holds one time, that at which all it was granted will have been earned.
-// A request moves it on by one interval and is refused if that would be more
-// than a window ahead. Nothing is counted at borders of windows, so there is no
-// border at which twice the limit comes through.
+// It uses the generic cell rate algorithm of ATM networks (ITU-T I.371): for each key
+// it stores one time, at which all granted requests will have been earned. A request
+// moves that time forward by one interval, and is refused if the result is more than a
+// window ahead. There are no fixed windows, so twice the limit cannot pass at a border
+// between two of them.
 package limit
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/galeserver/gale/internal/redisdb"
 )
 
-// take decides in one step, by the clock of Redis, in microseconds. TIME before
-// a write needs Redis 5 or later. The key is kept a second longer than it counts:
-// the store slot may let keys expire a moment early, and a time that has passed
-// means what no key means.
+// take decides in one step, by the clock of Redis, in microseconds. TIME before a
+// write needs Redis 5 or newer. The key is kept a second longer than it counts: the
+// embedded state server may expire keys slightly early, and a time in the past has the
+// same effect as no key.
 //
 //	KEYS[1] the key; ARGV[1] interval, ARGV[2] window
 //	→ granted (0, 1), remaining, µs until one more is granted, µs until all are
@@ -46,21 +46,21 @@ return {1, remaining, retry, moved - now}
 
 // Options configure a Limiter. The zero value is the documented default.
 type Options struct {
-	// Name tells limiters on one Redis apart. Default "default".
+	// Name distinguishes limiters on one Redis. Default "default".
 	Name string
-	// Limit is how many requests a key is granted in a Window; all of them may
-	// come at once. Default 1.
+	// Limit is how many requests a key may make in a Window, also all at once. Default
+	// 1.
 	Limit int
-	// Window is how long it takes to earn them. Default 2 s.
+	// Window is the time in which Limit requests are earned. Default 2 s.
 	Window time.Duration
-	// Counters count what Take comes to. Nil: nobody does.
+	// Counters count the results of Take. Nil: no counting.
 	Counters *Counters
 }
 
-// Counters count requests by what became of them. The zero value is ready.
+// Counters count requests by result. The zero value is ready to use.
 type Counters struct {
 	Granted, Refused atomic.Uint64
-	Unanswered       atomic.Uint64 // Redis was away
+	Errors           atomic.Uint64 // Redis was away
 }
 
 // Limiter grants requests. It is safe for concurrent use.
@@ -72,13 +72,13 @@ type Limiter struct {
 	counters         *Counters
 }
 
-// Decision is what a Limiter says about one request.
+// Decision is the result of Take for one request.
 type Decision struct {
 	Granted    bool
 	Limit      int
-	Remaining  int           // how many more would be granted now
-	RetryAfter time.Duration // until the next one is
-	Reset      time.Duration // until all of Limit are
+	Remaining  int           // number of further requests that would be granted now
+	RetryAfter time.Duration // until the next request is granted
+	Reset      time.Duration // until Limit requests are granted
 	Window     time.Duration
 }
 
@@ -96,17 +96,17 @@ func New(rdb redis.Scripter, o Options) *Limiter {
 	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: o.Window / time.Duration(o.Limit), window: o.Window, counters: cmp.Or(o.Counters, new(Counters))}
 }
 
-// Take asks for one request of key. An error means that Redis gave no answer,
-// not that the request is refused.
+// Take requests a grant for key. An error means that Redis is away, not that the
+// request is refused.
 func (l *Limiter) Take(ctx context.Context, key string) (Decision, error) {
 	got, err := take.Run(ctx, l.rdb, []string{"gale:limit:" + l.name + ":" + key},
 		l.interval.Microseconds(), l.window.Microseconds()).Int64Slice()
 	if err == nil && len(got) != 4 {
-		err = errors.New("unexpected answer")
+		err = errors.New("unexpected reply")
 	}
 	if err != nil {
-		l.counters.Unanswered.Add(1)
-		return Decision{}, fmt.Errorf("ask for a request of %s: %w", l.name, err)
+		l.counters.Errors.Add(1)
+		return Decision{}, fmt.Errorf("take from limit %s: %w", l.name, err)
 	}
 	if got[0] == 1 {
 		l.counters.Granted.Add(1)

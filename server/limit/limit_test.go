@@ -34,7 +34,7 @@ func TestTake(t *testing.T) {
 				t.Errorf("request %d: reset after %v", i, reset)
 			}
 		}
-		if counted.Granted.Load() != 3 || counted.Refused.Load() != 2 || counted.Unanswered.Load() != 0 {
+		if counted.Granted.Load() != 3 || counted.Refused.Load() != 2 || counted.Errors.Load() != 0 {
 			t.Errorf("counted %+v", &counted)
 		}
 		if d, err := l.Take(t.Context(), "you"); err != nil || !d.Granted {
@@ -77,7 +77,7 @@ func TestAtOnce(t *testing.T) {
 		for i := range 4 { // as many processes
 			l := limit.New(sharedtest.Open(t, address), limit.Options{Limit: 5, Window: time.Hour})
 			for range 25 {
-				all.Go(func() { // ends with its answer
+				all.Go(func() { // ends with the result of Take
 					for _, key := range []string{"same", fmt.Sprint("own", i)} {
 						d, err := l.Take(t.Context(), key)
 						if err != nil {
@@ -109,7 +109,7 @@ func TestAway(t *testing.T) {
 	if d, err := l.Take(t.Context(), "me"); err == nil {
 		t.Errorf("no error, but %+v", d)
 	}
-	if counted.Granted.Load() != 1 || counted.Refused.Load() != 0 || counted.Unanswered.Load() != 1 {
+	if counted.Granted.Load() != 1 || counted.Refused.Load() != 0 || counted.Errors.Load() != 1 {
 		t.Errorf("counted %+v", &counted)
 	}
 }

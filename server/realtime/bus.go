@@ -39,71 +39,73 @@ const (
 )
 
 const (
-	// busChannel is what every process subscribes to, once.
+	// busChannel is the Redis channel that every process subscribes to, once.
 	busChannel = "gale:bus"
-	// silence is how long Redis may say nothing before it is asked whether it is
-	// there, and again before the connection is given up.
-	silence = 3 * time.Second
+	// pingAfter is how long Redis may send nothing before it gets a ping, and again
+	// before the connection is closed.
+	pingAfter = 3 * time.Second
 	// retryBus is how long to wait before the next attempt to subscribe, at first,
 	// and retryBusMax at most.
 	retryBus    = 200 * time.Millisecond
 	retryBusMax = time.Second
-	// startTime is how long Redis may be away at first before it is worth a
-	// line: where processes start together, the store may be the last.
-	startTime = 5 * time.Second
-	// tailTimeout bounds the look at what a channel has kept.
+	// quietStart is how long Redis may be away at the start before that is logged: if
+	// all processes start together, the state server may be the last one.
+	quietStart = 5 * time.Second
+	// tailTimeout limits reading the history of a channel.
 	tailTimeout = 2 * time.Second
 )
 
-// What the log is told of that may last.
+// Log messages about conditions that may last.
 const (
 	subscriptionLost = "channels: subscription lost, trying again"
 	historyUnread    = "channels: history cannot be read"
 )
 
 var (
-	// ErrChannel is a name that no channel can have.
+	// ErrChannel is the error for an invalid channel name.
 	ErrChannel = errors.New("a channel is named by 1 to 128 letters, digits, dots, colons, underscores and hyphens")
-	// ErrText is a message that is not text.
+	// ErrText is the error for a message that is not valid UTF-8.
 	ErrText = errors.New("a message is text in UTF-8")
-	// ErrAway is what fails while Redis does not answer.
+	// ErrAway is the error while Redis cannot be reached.
 	ErrAway = errors.New("channels cannot be reached")
 )
 
 var channelName = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
-// ValidChannel reports whether a channel can have the name.
+// ValidChannel reports whether name is a valid channel name.
 func ValidChannel(name string) bool { return channelName.MatchString(name) }
 
 // BusOptions configure a Bus. The zero value is the documented default.
 type BusOptions struct {
-	// History and HistoryBytes are how much of a channel is kept for those who
-	// come back, in Redis and in each process that has subscribers: messages, and
-	// bytes of them; the last message is kept whatever its size. Defaults 1000
-	// and 1 MiB.
+	// History and HistoryBytes limit the messages of a channel that are kept for
+	// clients that resume, in Redis and in each process with subscribers: their
+	// number, and their size in bytes. The last message is kept whatever its size.
+	// Defaults 1000 and 1 MiB.
 	History, HistoryBytes int
-	// Keep is how long a channel is remembered in which nothing happens. Default
-	// 24 h.
+	// Keep is how long the history of a channel is kept after its last message.
+	// Default 24 h.
 	Keep time.Duration
-	// Logger is told of lost messages and of Redis coming and going. Nil: nobody.
+	// Logger gets lines about lost messages and about Redis failing and recovering.
+	// Nil: no log.
 	Logger *slog.Logger
-	// Meter is told of the same. Nil: nobody is.
+	// Meter counts the same events. Nil: no counting.
 	Meter BusMeter
 }
 
-// Bus brings the messages of all processes on all machines to the subscribers of
-// this one. Messages of a channel are numbered in the order in which Redis took
-// them, which is the same for everyone. Make one with NewBus, and Run it once.
+// Bus delivers the messages of all processes and machines to the subscribers in this
+// process. Redis numbers the messages of a channel in the order in which it receives
+// them, which is the same for all subscribers. Make one with NewBus, and call Run
+// once.
 type Bus struct {
 	client   redis.UniversalClient
 	opts     BusOptions
 	problems *redisdb.ProblemLog
 
 	mu     sync.Mutex
-	topics map[string]*topic // that somebody here subscribes to
+	topics map[string]*topic // channels with subscribers in this process
 }
 
-// NewBus makes a Bus on client, which is not closed by it.
+// NewBus makes a Bus on client. The caller closes client.
 func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
 	o.History = cmp.Or(max(o.History, 0), DefaultHistory)
 	o.HistoryBytes = cmp.Or(max(o.HistoryBytes, 0), DefaultHistoryBytes)
@@ -117,26 +119,25 @@ func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
 	return &Bus{client: client, opts: o, problems: redisdb.NewProblemLog(o.Logger), topics: make(map[string]*topic)}
 }
 
-// keysOf are the keys of a channel; the braces keep them on one node of a cluster.
+// keysOf returns the keys of a channel. The braces keep them on one node of a cluster.
 func keysOf(channel string) []string {
 	return []string{"gale:channel:{" + channel + "}:state", "gale:channel:{" + channel + "}:log"}
 }
 
-// Publish sends data to the subscribers of a channel everywhere and returns its
-// number. The error wraps ErrChannel, ErrText or ErrAway; with the last the message
-// may have been sent all the same.
+// Publish sends data to all subscribers of a channel and returns the message's number.
+// The error wraps ErrChannel, ErrText or ErrAway. After ErrAway the message may have
+// been sent nevertheless.
 func (b *Bus) Publish(ctx context.Context, channel string, data []byte) (seq uint64, err error) {
 	return b.PublishFor(ctx, channel, data, b.opts.Keep)
 }
 
-// PublishFor is Publish to a channel that is forgotten so long after its last
-// message, in whole seconds, in place of BusOptions.Keep: for one of
-// which there are many, each of them soon of no interest.
+// PublishFor is Publish with keep, in whole seconds, in place of BusOptions.Keep. It
+// is for channels of which there are many, each used for a short time.
 func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep time.Duration) (seq uint64, err error) {
 	if !ValidChannel(channel) {
 		return 0, ErrChannel
 	}
-	if !utf8.Valid(data) { // no text frame and no event stream can carry it
+	if !utf8.Valid(data) { // a text frame or an event stream cannot contain it
 		return 0, ErrText
 	}
 	text, err := publishScript.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
@@ -150,22 +151,22 @@ func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep 
 	return seq, nil
 }
 
-// tail returns the messages that a channel has kept, and the last one's number.
+// tail returns the kept messages of a channel and the number of the last one.
 func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
-	answer, err := tailScript.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
-	if err == nil && len(answer) != 2 {
-		err = fmt.Errorf("%d values", len(answer))
+	reply, err := tailScript.Run(ctx, b.client, keysOf(channel), int(b.opts.Keep/time.Second)).Slice()
+	if err == nil && len(reply) != 2 {
+		err = fmt.Errorf("%d values", len(reply))
 	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("read channel: %w: %w", ErrAway, err)
 	}
-	number, _ := answer[0].(string)
+	number, _ := reply[0].(string)
 	if seq, err = strconv.ParseUint(number, 10, 64); err != nil {
 		return 0, nil, fmt.Errorf("read channel: %w: %w", ErrAway, err)
 	}
-	list, _ := answer[1].([]any)
+	list, _ := reply[1].([]any)
 	for _, v := range list {
 		text, _ := v.(string)
 		kept = append(kept, text)
@@ -173,19 +174,19 @@ func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []stri
 	return seq, kept, nil
 }
 
-// Run receives until ctx ends. While Redis is away it tries again and again; what
-// was published meanwhile is fetched from what the channels have kept, and what
-// they have not is logged and shows as a gap.
+// Run receives messages until ctx ends. While Redis is away it retries; the messages
+// that were published meanwhile are loaded from the history of the channels. Messages
+// that the history no longer has are logged and appear as a gap.
 func (b *Bus) Run(ctx context.Context) error {
 	began, lost, delay := time.Now(), false, retryBus
 	for ctx.Err() == nil {
 		subscribed, err := b.receive(ctx, lost)
 		switch {
 		case ctx.Err() != nil:
-		case !subscribed && !lost && time.Since(began) < startTime:
+		case !subscribed && !lost && time.Since(began) < quietStart:
 			b.opts.Logger.Debug("channels: not subscribed yet", "error", err)
 		default:
-			if subscribed || !lost { // else it is lost still
+			if subscribed || !lost { // otherwise it is still the same loss
 				b.opts.Meter.SubscriptionLost()
 			}
 			lost = true
@@ -202,20 +203,20 @@ func (b *Bus) Run(ctx context.Context) error {
 	return nil
 }
 
-// receive subscribes, and takes messages until something fails; subscribed reports
-// whether it came as far as that.
+// receive subscribes and handles messages until an error occurs. subscribed reports
+// whether the subscription succeeded.
 func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error) {
 	ps := b.client.Subscribe(ctx, busChannel)
-	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // ends the Receive that waits; waits for nothing itself
+	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // unblocks Receive; does not block
 	defer func() {
 		stop()
 		_ = ps.Close()
 	}()
-	asked := false
+	pinged := false
 	for {
-		got, err := ps.ReceiveTimeout(ctx, silence)
-		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked {
-			asked = true
+		got, err := ps.ReceiveTimeout(ctx, pingAfter)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !pinged {
+			pinged = true
 			if err := ps.Ping(ctx); err != nil {
 				return subscribed, err
 			}
@@ -224,42 +225,42 @@ func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error
 		if err != nil {
 			return subscribed, err
 		}
-		asked = false
+		pinged = false
 		switch m := got.(type) {
 		case *redis.Subscription:
 			subscribed = true
-			b.catchUpAll(ctx)
+			b.catchUpTopics(ctx)
 			if again {
 				b.problems.Resolve(subscriptionLost, "", "channels: subscribed again")
 			}
 		case *redis.Message:
-			b.ingest(ctx, m.Payload)
+			b.handlePayload(ctx, m.Payload)
 		}
 	}
 }
 
-// ingest takes a message as publish.lua sends it.
-func (b *Bus) ingest(ctx context.Context, payload string) {
+// handlePayload handles a message in the format of publish.lua.
+func (b *Bus) handlePayload(ctx context.Context, payload string) {
 	number, rest, _ := strings.Cut(payload, " ")
 	channel, data, ok := strings.Cut(rest, " ")
 	seq, err := strconv.ParseUint(number, 10, 64)
 	if !ok || err != nil {
-		b.opts.Logger.Warn("channels: not a message of ours", "bytes", len(payload))
+		b.opts.Logger.Warn("channels: unknown message format", "bytes", len(payload))
 		return
 	}
 	b.mu.Lock()
 	t := b.topics[channel]
 	b.mu.Unlock()
 	if t == nil {
-		return // nobody here listens
+		return // no subscribers in this process
 	}
-	if !t.take(seq, data) {
-		t.catchUp(ctx) // one before it is missing
+	if !t.receive(seq, data) {
+		t.catchUp(ctx) // an earlier message is missing
 	}
 }
 
-// catchUpAll fetches what was missed while there was no subscription.
-func (b *Bus) catchUpAll(ctx context.Context) {
+// catchUpTopics loads the messages that were missed without a subscription.
+func (b *Bus) catchUpTopics(ctx context.Context) {
 	b.mu.Lock()
 	all := make([]*topic, 0, len(b.topics))
 	for _, t := range b.topics {

@@ -51,15 +51,15 @@ var plain = &realtime.Form{Encode: func(e realtime.Event) []byte {
 func subscriberOf(b *realtime.Bus, start realtime.Start) func() realtime.Handler {
 	return func() realtime.Handler {
 		return &events{open: func(c *realtime.Conn) {
-			tell := func(p realtime.Place) []byte { return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap) }
-			if err := c.Subscribe(context.Background(), b, start, plain, tell); err != nil {
+			announce := func(p realtime.Position) []byte { return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap) }
+			if err := c.Subscribe(context.Background(), b, start, plain, announce); err != nil {
 				c.Close(1013, err.Error())
 			}
 		}}
 	}
 }
 
-// place reads what tell said.
+// place parses the result of announce.
 func place(t *testing.T, c *websocket.Conn) (seq uint64, gap bool) {
 	t.Helper()
 	_, text, err := c.ReadMessage()
@@ -105,7 +105,7 @@ func TestChannel(t *testing.T) {
 			gets          int // messages
 		}{
 			"the last one known":      {first + 10, first + 10, false, 0},
-			"two behind":              {first + 8, first + 8, false, 2},
+			"two missed":              {first + 8, first + 8, false, 2},
 			"all that is kept":        {first + 5, first + 5, false, 5},
 			"more than is kept":       {first + 4, first + 5, true, 5},
 			"a number of another age": {1, first + 5, true, 5},
@@ -122,12 +122,12 @@ func TestChannel(t *testing.T) {
 				c2.Close()
 			}
 		}
-		testutil.Eventually(t, "nobody subscribes there any more", func() bool { return len(there.Channels()) == 0 })
+		testutil.Eventually(t, "there are no subscribers left", func() bool { return len(there.Channels()) == 0 })
 	})
 }
 
-// A client comes back to a process that has not heard yet of what it has: that is
-// no gap.
+// A client resumes in a process that has not received the client's last message yet.
+// That is not a gap.
 func TestResumeAhead(t *testing.T) {
 	t.Parallel()
 	address := sharedtest.StateServer(t)
@@ -221,7 +221,7 @@ func TestRedisComesBack(t *testing.T) {
 	}
 }
 
-// whole is a form that shows the data, and has no word for a gap.
+// whole is a form that sends the data and cannot encode a gap.
 var whole = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	if e.Gap {
 		return nil
@@ -229,14 +229,14 @@ var whole = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	return []byte(e.Data)
 }}
 
-// wholeOf serves the channel a, after the word begin; how a connection was closed
-// goes to codes, if there is one.
+// wholeOf subscribes to channel a and sends "begin" first. The close code of the
+// connection goes to codes, unless that is nil.
 func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Handler {
 	return func() realtime.Handler {
 		return &events{
 			open: func(c *realtime.Conn) {
-				tell := func(realtime.Place) []byte { return []byte("begin") }
-				if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, tell); err != nil {
+				announce := func(realtime.Position) []byte { return []byte("begin") }
+				if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, announce); err != nil {
 					t.Error(err)
 				}
 			},
@@ -249,8 +249,8 @@ func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Ha
 	}
 }
 
-// A client that does not read is closed when its time is over, and holds up
-// nobody until then: the others have each message before the next is sent.
+// A slow consumer is closed after SendTimeout. Until then it delays no other
+// subscriber: each of them has every message before the next one is sent.
 func TestSlowSubscriber(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
@@ -280,13 +280,13 @@ func TestSlowSubscriber(t *testing.T) {
 	if n := s.hub.Len(); n != 2 {
 		t.Errorf("%d connections are left", n)
 	}
-	if !strings.Contains(log.String(), "client too slow, connection closed") {
+	if !strings.Contains(log.String(), "slow consumer, connection closed") {
 		t.Errorf("log: %s", log)
 	}
 }
 
-// A client that falls behind all that is kept, and then reads on, is closed if its
-// form has no word for a gap: nothing is left out in silence.
+// A client that has missed messages which are no longer kept is closed if its form
+// cannot encode a gap. Messages are never left out silently.
 func TestOvertaken(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: 3})
@@ -305,7 +305,7 @@ func TestOvertaken(t *testing.T) {
 				t.Errorf("after %d messages: %v", next, err)
 			}
 			if code := <-codes; code != 1013 {
-				t.Errorf("the handler hears of %d", code)
+				t.Errorf("the handler gets close code %d", code)
 			}
 			return
 		}

@@ -23,7 +23,7 @@ func closeWith(code uint16, reason string) string {
 	return string(binary.BigEndian.AppendUint16(nil, code)) + reason
 }
 
-// answers are what the server sends: echo frames, then its close code, or 0 if
+// answers is what the server sends: echo frames, then its close code, or 0 if
 // the connection stays open.
 type conformance struct {
 	name   string
@@ -52,7 +52,7 @@ func conformanceCases() (all []conformance) {
 	add("2 ping with payload", say(frame(ping, "\x00\xff\xfe")), 0, got(pong, "\x00\xff\xfe"))
 	add("2 ping of 125 bytes", say(frame(ping, long)), 0, got(pong, long))
 	add("2 ping of 126 bytes", say(frame(ping, long+"p")), 1002)
-	add("2 pong that nobody asked for", say(frame(pong, "x"), frame(ping, "y")), 0, got(pong, "y"))
+	add("2 unsolicited pong", say(frame(pong, "x"), frame(ping, "y")), 0, got(pong, "y"))
 	var pings [][]byte
 	var pongs []string
 	for i := range 10 {
@@ -99,15 +99,15 @@ func conformanceCases() (all []conformance) {
 		add("6 valid as binary: "+name, say(frame(bin, bad)), 0, got(bin, bad))
 	}
 	add("7 close without a code", say(frame(closing, "")), 1005)
-	add("7 nothing is read behind a close", say(frame(closing, closeWith(1000, "")), frame(text, "a"), frame(ping, "")), 1000)
+	add("7 frames after a close are ignored", say(frame(closing, closeWith(1000, "")), frame(text, "a"), frame(ping, "")), 1000)
 	add("7 close inside a message", say(frame(textBegin, "a"), frame(closing, closeWith(1000, ""))), 1000)
 	add("7 close of one byte", say(frame(closing, "a")), 1002)
-	add("7 close of one byte behind a message", say(frame(text, "a"), frame(closing, "a")), 1002, got(text, "a"))
+	add("7 close of one byte after a message", say(frame(text, "a"), frame(closing, "a")), 1002, got(text, "a"))
 	add("7 close of one byte inside a message", say(frame(textBegin, "a"), frame(closing, "a")), 1002)
 	add("7 reason of 123 bytes", say(frame(closing, closeWith(1000, strings.Repeat("r", 123)))), 1000)
 	add("7 reason of 124 bytes", say(frame(closing, closeWith(1000, strings.Repeat("r", 124)))), 1002)
 	add("7 reason that is not UTF-8", say(frame(closing, closeWith(1000, "\xce\xba\xed\xa0\x80"))), 1007)
-	add("7 reason that is cut off", say(frame(closing, closeWith(1000, "\xe2\x82"))), 1007)
+	add("7 truncated reason", say(frame(closing, closeWith(1000, "\xe2\x82"))), 1007)
 	add("7 reason that is UTF-8", say(frame(closing, closeWith(1000, "\u20ac"))), 1000)
 	for _, code := range []uint16{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999} {
 		add(fmt.Sprintf("7 code %d", code), say(frame(closing, closeWith(code, "bye"))), int(code))
@@ -118,7 +118,7 @@ func conformanceCases() (all []conformance) {
 	add("9 message at the limit", say(frame(bin, strings.Repeat("x", limit))), 0, got(bin, strings.Repeat("x", limit)))
 	add("9 message over the limit", say(frame(bin, strings.Repeat("x", limit+1))), 1009)
 	add("9 fragments over the limit", say(frame(binBegin, strings.Repeat("x", limit)), frame(moreEnd, "x")), 1009)
-	add("9 a length that nobody has", say([]byte{bin, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}), 1009)
+	add("9 a length beyond all limits", say([]byte{bin, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}), 1009)
 	add("a frame that is not masked", say(append(header(text, 1), 'a')), 1002)
 	return all
 }
@@ -153,11 +153,11 @@ func (tc conformance) run(t *testing.T, s *site, chopped bool) {
 	}
 	for _, want := range tc.want {
 		first, payload, err := c.next()
-		if answer := got(first, payload); err != nil || answer != want {
-			t.Fatalf("got %.80q, %v; want %.80q", answer, err, want)
+		if response := got(first, payload); err != nil || response != want {
+			t.Fatalf("got %.80q, %v; want %.80q", response, err, want)
 		}
 	}
-	if tc.closes == 0 { // it lives: a ping is answered
+	if tc.closes == 0 { // the connection is open: a ping gets a pong
 		_, _ = c.Write(frame(ping, "alive"))
 		if first, payload, err := c.next(); err != nil || got(first, payload) != got(pong, "alive") {
 			t.Fatalf("not alive: %x %q, %v", first, payload, err)
@@ -174,6 +174,6 @@ func (tc conformance) run(t *testing.T, s *site, chopped bool) {
 	}
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if rest, err := io.ReadAll(c.in); err != nil || len(rest) > 0 {
-		t.Fatalf("behind the close: %q, %v", rest, err)
+		t.Fatalf("after the close: %q, %v", rest, err)
 	}
 }

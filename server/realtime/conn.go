@@ -17,26 +17,26 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Handler gets the events of a connection, one at a time and from its own
-// goroutine: while Message runs nothing more is read, which is how a client that
-// sends too fast is held back.
+// Handler handles the events of a connection, one at a time, on the connection's own
+// goroutine. While Message runs no more is read, so a client that sends too fast has
+// to wait.
 type Handler interface {
-	// Open is called when the handshake is done.
+	// Open is called after the handshake.
 	Open(c *Conn)
-	// Message is called for each whole message. Text is UTF-8.
+	// Message is called for each complete message. Text is valid UTF-8.
 	Message(c *Conn, m Message)
-	// Closed is called last, and always: with the code and reason that the side
-	// gave which closed first, or 1006 if the connection was lost.
+	// Closed is always called, as the last one: with the close code and reason of the
+	// side that closed first, or 1006 if the connection was lost.
 	Closed(c *Conn, code int, reason string)
 }
 
-// Message is a message of either kind.
+// Message is a text or binary message.
 type Message struct {
 	Binary bool
 	Data   []byte
 }
 
-// Text makes a message of text.
+// Text makes a text message.
 func Text(s string) Message { return Message{Data: []byte(s)} }
 
 func (m Message) item() item {
@@ -51,123 +51,125 @@ type Conn struct {
 	outbox
 	handler Handler
 	client  netip.Addr
-	net     *paced
+	net     *deadlineConn
 	ws      *websocket.Conn
 
-	verdict struct { // why the connection ends, as far as this side decides
+	closeReason struct { // set when this side ends the connection
 		sync.Mutex
 		code   int
 		reason string
 	}
-	stops   []context.CancelFunc // of what Go has started; under outbox.mu
-	pending sync.WaitGroup       // what Go has started
-	rate    rate
-	busy    atomic.Bool // a message is being handled: nothing is read
+	cancels    []context.CancelFunc // of the contexts of Go; guarded by outbox.mu
+	background sync.WaitGroup       // goroutines of Go
+	rate       rate
+	handling   atomic.Bool // a message is being handled, so nothing is read
 }
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
-	c := &Conn{handler: handler, client: client, net: &paced{Taken: t, timeout: h.opts.SendTimeout}}
-	c.outbox = outbox{hub: h, wire: c, kind: WebSocket, writing: true} // held back until the handshake is done
-	c.net.heard.now()
+	c := &Conn{handler: handler, client: client, net: &deadlineConn{Taken: t, timeout: h.opts.SendTimeout}}
+	c.outbox = outbox{hub: h, wire: c, kind: WebSocket, writing: true} // blocked until the handshake is complete
+	c.net.lastRead.set()
 	return c
 }
 
-// Subprotocol is what was chosen in the handshake, or "".
+// Subprotocol returns the subprotocol of the handshake, or "".
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
 
-// Send queues a message, and waits while there is no room for it (see
-// Options.Queue). The error is ErrClosed, or the cause of ctx.
+// Send queues a message, and blocks while the queue is full (see Options.Queue). The
+// error is ErrClosed, or the cause of ctx.
 func (c *Conn) Send(ctx context.Context, m Message) error { return c.send(ctx, m.item()) }
 
-// Close closes the connection behind what has been sent: with a code of RFC 6455
-// §7.4 and a reason, cut to 123 bytes. A client that does not answer is cut off
-// after five seconds.
+// Close closes the connection after the queued messages, with a close code of RFC 6455
+// §7.4 and a reason, which is truncated to 123 bytes. If the client does not respond,
+// the connection is aborted after five seconds.
 func (c *Conn) Close(code int, reason string) {
-	c.decide(code, reason)
+	c.setCloseReason(code, reason)
 	frame := upgrade.CloseFrame(code, reason)
-	_ = c.put(item{kind: websocket.CloseMessage, data: frame, last: true}) // if it is closed already, that is that
+	_ = c.enqueue(item{kind: websocket.CloseMessage, data: frame, final: true}) // it may be closed already
 }
 
-// Go runs work beside the connection; its context ends with the connection.
+// Go runs work on a goroutine of the connection. Its context ends with the connection.
 func (c *Conn) Go(work func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
-	c.stops = append(c.stops, cancel)
+	c.cancels = append(c.cancels, cancel)
 	if c.ended {
 		cancel()
 	}
 	c.mu.Unlock()
-	c.pending.Go(func() { // ends with work, whose context ends with the connection
+	c.background.Go(func() { // ends with work, whose context ends with the connection
 		if err := pool.Protect(func() error { work(ctx); return nil }); err != nil {
 			c.failHandler(err)
 		}
 	})
 }
 
-// Every sends m each interval until the connection ends, the first time within a
-// tenth of it, so that those who came together are not served together. To a
-// client that has no room it is not sent.
+// Every sends m in each interval until the connection ends. The first message comes up
+// to a tenth earlier, so that clients that connected together do not get it at once.
+// It is dropped if the client's queue is full.
 func (c *Conn) Every(interval time.Duration, m Message) {
-	c.after(jitter(interval), func() { c.repeat(interval, m) })
+	c.schedule(jitter(interval), func() { c.repeat(interval, m) })
 }
 
 func (c *Conn) repeat(interval time.Duration, m Message) {
-	_ = c.put(m.item())
-	c.after(interval, func() { c.repeat(interval, m) })
+	_ = c.enqueue(m.item())
+	c.schedule(interval, func() { c.repeat(interval, m) })
 }
 
-// decide notes why the connection ends; the first reason counts.
-func (c *Conn) decide(code int, reason string) {
-	c.verdict.Lock()
-	defer c.verdict.Unlock()
-	if c.verdict.code == 0 {
-		c.verdict.code, c.verdict.reason = code, reason
+// setCloseReason records why the connection ends. The first reason counts.
+func (c *Conn) setCloseReason(code int, reason string) {
+	c.closeReason.Lock()
+	defer c.closeReason.Unlock()
+	if c.closeReason.code == 0 {
+		c.closeReason.code, c.closeReason.reason = code, reason
 	}
 }
 
-func (c *Conn) leave() { c.Close(websocket.CloseServiceRestart, "the server restarts, come back") }
-
-// cut ends the connection without another word.
-func (c *Conn) cut() {
-	c.decide(websocket.CloseAbnormalClosure, "the client did not answer")
-	_ = c.net.Reset() // the goroutine that reads takes it from there
+func (c *Conn) closeGracefully() {
+	c.Close(websocket.CloseServiceRestart, "the server restarts, connect again")
 }
 
-// begin is the beginning of the connection; live is the rest.
-func (c *Conn) begin(ws *websocket.Conn) {
+// abort ends the connection without a close frame.
+func (c *Conn) abort() {
+	c.setCloseReason(websocket.CloseAbnormalClosure, "the client did not respond")
+	_ = c.net.Reset() // readLoop then ends and cleans up
+}
+
+// afterHandshake completes the setup after the handshake; readLoop follows.
+func (c *Conn) afterHandshake(ws *websocket.Conn) {
 	c.ws = ws
 	ws.SetReadLimit(c.hub.opts.MaxMessage)
-	ws.SetCloseHandler(func(int, string) error { return nil }) // answered in finish
+	ws.SetCloseHandler(func(int, string) error { return nil }) // completeClose responds
 	ws.SetPingHandler(func(data string) error {
-		_ = c.put(item{kind: websocket.PongMessage, data: []byte(data)}) // who reads no pongs gets no more of them
+		_ = c.enqueue(item{kind: websocket.PongMessage, data: []byte(data)}) // dropped if the queue is full
 		return nil
 	})
-	c.release() // of what was sent already: the process may be leaving
-	c.watchLife()
+	c.unblock() // the queue may hold a close frame already
+	c.schedulePing()
 	err := pool.Protect(func() error { c.handler.Open(c); return nil })
 	if err != nil {
 		c.failHandler(err)
 	}
 }
 
-func (c *Conn) live() { c.over(c.read()) }
+func (c *Conn) readLoop() { c.shutdown(c.read()) }
 
-// over ends the connection as the end of reading demands.
-func (c *Conn) over(err error) {
-	code, reason, end := c.finish(err)
+// shutdown ends the connection after the error of reading.
+func (c *Conn) shutdown(err error) {
+	code, reason, end := c.completeClose(err)
 	c.end()
 	c.mu.Lock()
-	stops := c.stops
+	stops := c.cancels
 	c.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
-	c.pending.Wait()
+	c.background.Wait()
 	if err := pool.Protect(func() error { c.handler.Closed(c, code, reason); return nil }); err != nil {
 		c.logPanic(err)
 	}
 	c.hub.opts.Logger.Debug("websocket closed", "client", c.client, "code", code, "reason", reason)
-	_ = end() // the client may take its time to leave; the handler need not know
+	_ = end() // may take seconds; the handler does not wait
 	c.hub.remove(c)
 }
 
@@ -184,21 +186,21 @@ func (c *Conn) logPanic(err error) {
 	c.hub.opts.Logger.Error("websocket handler failed", attrs...)
 }
 
-// watchLife pings, and cuts the client off that shows no sign of life, unless it
-// has not read the ping yet, since what is sent has its own deadline, or it is not
-// listened to, because its last message is being handled or because this process
-// itself stood still and has not come to read.
-func (c *Conn) watchLife() {
-	c.after(jitter(c.hub.opts.PingInterval), func() {
-		asked := time.Now()
-		_ = c.put(item{kind: websocket.PingMessage})
-		c.after(c.hub.opts.PongTimeout, func() {
-			if !c.net.heard.since(asked) && !c.net.Unread() && c.queued() == 0 && !c.busy.Load() {
-				c.decide(websocket.CloseAbnormalClosure, "no sign of life")
+// schedulePing sends a ping and aborts the connection if the client then sends nothing
+// for PongTimeout. There are three exceptions: the ping is still queued, since writes
+// have their own deadline; a message is being handled, so nothing is read; the kernel
+// holds unread bytes, since this process was stopped or too slow to read.
+func (c *Conn) schedulePing() {
+	c.schedule(jitter(c.hub.opts.PingInterval), func() {
+		pingedAt := time.Now()
+		_ = c.enqueue(item{kind: websocket.PingMessage})
+		c.schedule(c.hub.opts.PongTimeout, func() {
+			if !c.net.lastRead.after(pingedAt) && !c.net.Unread() && c.queuedBytes() == 0 && !c.handling.Load() {
+				c.setCloseReason(websocket.CloseAbnormalClosure, "ping timeout")
 				_ = c.net.Reset()
 				return
 			}
-			c.watchLife()
+			c.schedulePing()
 		})
 	})
 }
@@ -211,24 +213,24 @@ func (c *Conn) write(it item) error {
 	case it.kind == websocket.TextMessage, it.kind == websocket.BinaryMessage:
 		return c.ws.WriteMessage(it.kind, it.data)
 	}
-	if it.last {
-		defer c.after(closeTimeout, c.cut)
+	if it.final {
+		defer c.schedule(closeTimeout, c.abort)
 	}
 	return c.ws.WriteControl(it.kind, it.data, time.Time{})
 }
 
 // failed implements wire.
-func (c *Conn) failed(err error) {
+func (c *Conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.decide(websocket.CloseTryAgainLater, "too slow")
-		c.slow(c.client)
+		c.setCloseReason(websocket.CloseTryAgainLater, "too slow")
+		c.reportSlowConsumer(c.client)
 	}
-	if !errors.Is(err, websocket.ErrCloseSent) { // then its answer is waited for
+	if !errors.Is(err, websocket.ErrCloseSent) { // otherwise the client's close frame is still to come
 		_ = c.net.Reset()
 	}
 }
 
 var _ slog.LogValuer = Message{}
 
-// LogValue keeps what people write to each other out of logs.
+// LogValue keeps the content of messages out of logs.
 func (m Message) LogValue() slog.Value { return slog.IntValue(len(m.Data)) }

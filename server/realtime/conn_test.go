@@ -42,13 +42,13 @@ func TestHandshakeRefused(t *testing.T) {
 		}
 		_ = nc.SetDeadline(time.Now().Add(patience))
 		_, _ = io.WriteString(nc, c.head+"Connection: close, Upgrade\r\n\r\n")
-		answer, err := io.ReadAll(nc)
+		response, err := io.ReadAll(nc)
 		nc.Close()
-		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+strconv.Itoa(c.status)) {
-			t.Errorf("%s: %v\n%s", name, err, answer)
+		if err != nil || !strings.HasPrefix(string(response), "HTTP/1.1 "+strconv.Itoa(c.status)) {
+			t.Errorf("%s: %v\n%s", name, err, response)
 		}
-		if c.status == 426 && !strings.Contains(string(answer), "Sec-WebSocket-Version: 13\r\n") && !strings.Contains(string(answer), "Sec-Websocket-Version: 13\r\n") {
-			t.Errorf("%s: no version\n%s", name, answer)
+		if c.status == 426 && !strings.Contains(string(response), "Sec-WebSocket-Version: 13\r\n") && !strings.Contains(string(response), "Sec-Websocket-Version: 13\r\n") {
+			t.Errorf("%s: no version\n%s", name, response)
 		}
 	}
 	if n := s.hub.Len(); n != 0 {
@@ -72,13 +72,13 @@ func TestSubprotocol(t *testing.T) {
 		}
 		wantText(t, c, want)
 		if c.Subprotocol() != want {
-			t.Errorf("offered %q: the answer names %q", offered, c.Subprotocol())
+			t.Errorf("offered %q: the response names %q", offered, c.Subprotocol())
 		}
 		c.Close()
 	}
 }
 
-// Closed is called once, whoever ends the connection and however.
+// Closed is called once, whichever side ends the connection and in whatever way.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	type end struct {
@@ -93,8 +93,8 @@ func TestClosed(t *testing.T) {
 				case "close":
 					_ = c.Send(context.Background(), realtime.Text("before"))
 					c.Close(4001, strings.Repeat("é", 100))
-					if err := c.Send(context.Background(), realtime.Text("behind")); !errors.Is(err, realtime.ErrClosed) {
-						t.Errorf("sent behind the close: %v", err)
+					if err := c.Send(context.Background(), realtime.Text("too late")); !errors.Is(err, realtime.ErrClosed) {
+						t.Errorf("sent after the close: %v", err)
 					}
 				case "panic":
 					panic("at the disco")
@@ -151,9 +151,9 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// A client that does not answer a close is cut off after five seconds, and the
-// handler hears of what was decided.
-func TestCloseWithoutAnswer(t *testing.T) {
+// A connection whose client does not respond to a close frame is aborted after five
+// seconds, and the handler gets the close code that the server sent.
+func TestCloseWithoutResponse(t *testing.T) {
 	t.Parallel()
 	codes := make(chan int, 1)
 	s := open(t, realtime.Options{}, func() realtime.Handler {
@@ -173,7 +173,7 @@ func TestCloseWithoutAnswer(t *testing.T) {
 	}
 }
 
-// A client that shows no life is cut off; one that answers pings is not.
+// A client that does not respond to pings is disconnected.
 func TestPing(t *testing.T) {
 	t.Parallel()
 	ends := make(chan string, 2)
@@ -188,10 +188,10 @@ func TestPing(t *testing.T) {
 		return lively.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
 	})
 	go func() { _, _, _ = lively.ReadMessage() }() // ends with the test
-	dial(t, s)                                     // reads nothing, so answers nothing
+	dial(t, s)                                     // does not read, so it sends no pongs
 	select {
 	case reason := <-ends:
-		if reason != "no sign of life" {
+		if reason != "ping timeout" {
 			t.Errorf("ended: %s", reason)
 		}
 	case <-time.After(patience):
@@ -205,8 +205,8 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// A client is not cut off while its message is being handled: its pongs are not
-// read then.
+// A client is not disconnected while its message is being handled, since its pongs are
+// not read then.
 func TestSlowHandler(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -308,7 +308,7 @@ func TestTooSlow(t *testing.T) {
 	if err := <-failed; !errors.Is(err, realtime.ErrClosed) && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if !strings.Contains(log.String(), "client too slow, connection closed") {
+	if !strings.Contains(log.String(), "slow consumer, connection closed") {
 		t.Errorf("log: %s", log)
 	}
 }

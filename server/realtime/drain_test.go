@@ -44,7 +44,7 @@ func TestDrain(t *testing.T) {
 	})
 	all.Wait()
 	s.ended(t)
-	if strings.Contains(log.String(), "cut off") {
+	if strings.Contains(log.String(), "aborted") {
 		t.Errorf("log: %s", log)
 	}
 	if n := closed.Load(); n != clients {
@@ -52,22 +52,22 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// A client that does not answer is cut off at the end of the grace time.
-func TestDrainCutsOff(t *testing.T) {
+// A client that does not respond is disconnected at the end of the grace period.
+func TestDrainAborts(t *testing.T) {
 	t.Parallel()
 	log := new(testutil.LogBuffer)
 	codes := make(chan int, 1)
 	s := open(t, realtime.Options{Grace: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, func() realtime.Handler {
 		return &events{closed: func(code int, _ string) { codes <- code }}
 	})
-	dial(t, s) // it never reads
-	testutil.Eventually(t, "it is there", func() bool { return s.hub.Len() == 1 })
+	dial(t, s) // never reads
+	testutil.Eventually(t, "the connection is open", func() bool { return s.hub.Len() == 1 })
 	s.stop()
 	s.ended(t)
 	if code := <-codes; code != 1012 {
 		t.Errorf("closed with %d", code)
 	}
-	if !strings.Contains(log.String(), `msg="long-lived connections cut off" connections=1`) {
+	if !strings.Contains(log.String(), `msg="long-lived connections aborted" connections=1`) {
 		t.Errorf("log: %s", log)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// FuzzFrames sends whatever bytes: the connection ends in order, nobody panics,
-// and no message reaches the handler that is too long or not what it says.
+// FuzzFrames sends arbitrary bytes. The connection must end in order, without a panic,
+// and the handler must not get a message that is too long or that was not sent.
 func FuzzFrames(f *testing.F) {
 	for _, c := range conformanceCases() {
 		if all := slices.Concat(c.send...); len(all) < 1000 {

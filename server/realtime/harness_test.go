@@ -68,7 +68,7 @@ func open(t testing.TB, o realtime.Options, handler func() realtime.Handler, mor
 	return s
 }
 
-// ended waits for the hub and leaves its end to be seen by the cleanup, too.
+// ended waits for the hub to end; the cleanup can still check its result.
 func (s *site) ended(t testing.TB) {
 	t.Helper()
 	select {
@@ -131,7 +131,7 @@ func (e *events) Closed(_ *realtime.Conn, code int, reason string) {
 	}
 }
 
-// echoes answers each message with itself.
+// echoes sends each message back.
 func echoes() realtime.Handler {
 	return &events{message: func(c *realtime.Conn, m realtime.Message) { _ = c.Send(context.Background(), m) }}
 }

@@ -43,8 +43,8 @@ func (c heldConn) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-// A client whose pong has arrived is alive, also if the process has not come to
-// read it yet.
+// A client whose pong has arrived is not disconnected, even if the process had no time
+// to read it yet.
 func TestPongIsNotReadYet(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -44,9 +44,9 @@ func TestSlowSubscriberMemory(t *testing.T) {
 	}
 }
 
-// When many have come, what their handshakes left behind is given back. No other
-// test runs beside this one.
-func TestRushIsTrimmed(t *testing.T) {
+// After a burst of new connections the garbage of their handshakes is returned to the
+// system. This test does not run in parallel.
+func TestMemoryAfterBurst(t *testing.T) {
 	s := open(t, realtime.Options{}, echoes)
 	forced := func() uint32 {
 		var m runtime.MemStats
@@ -57,5 +57,5 @@ func TestRushIsTrimmed(t *testing.T) {
 	for range 1000 {
 		dialRaw(t, s, "")
 	}
-	testutil.Eventually(t, "a collection is asked for", func() bool { return forced() > before })
+	testutil.Eventually(t, "a forced collection", func() bool { return forced() > before })
 }

@@ -2,100 +2,100 @@ package realtime
 
 import "sync/atomic"
 
-// Kind is what a connection that lives long is to its client.
+// Kind is the kind of a long-lived connection.
 type Kind int
 
-// The kinds.
+// Values of Kind.
 const (
 	WebSocket Kind = iota
 	EventStream
 	LongPoll
-	kinds // how many there are
+	kinds // number of kinds
 )
 
-// String names a kind as figures do.
+// String returns the label value of metrics.
 func (k Kind) String() string { return [...]string{"websocket", "event_stream", "long_poll"}[k] }
 
-// Kinds returns all of them.
+// Kinds returns all kinds.
 func Kinds() []Kind { return []Kind{WebSocket, EventStream, LongPoll} }
 
-// Meter is told what becomes of connections. Its methods are called from many
-// goroutines at once, for each message and under locks, so they must not block.
+// Meter counts the events of connections. Its methods are called from many goroutines
+// at once, for each message and with locks held, so they must not block.
 type Meter interface {
-	// Opened is called when a connection is there, and Closed once when it is gone.
+	// Opened is called when a connection begins, and Closed once when it has ended.
 	Opened(k Kind)
 	Closed(k Kind)
-	// Received is called for each whole message of a WebSocket's client.
+	// Received is called for each complete message from a WebSocket client.
 	Received()
-	// Sent is called for each message that was written to a client. Pings, closes
-	// and other signs of life are none.
+	// Sent is called for each message that was written to a client. Pings, close
+	// frames and other keep-alive data do not count.
 	Sent(k Kind)
-	// TooSlow is called for each client that was closed since it made no room for
-	// Options.SendTimeout.
+	// TooSlow is called for each slow consumer: a client whose connection was closed
+	// because it read nothing for Options.SendTimeout.
 	TooSlow(k Kind)
 }
 
-// BusMeter is told what becomes of channels, as a Meter is of connections.
+// BusMeter counts the events of channels. The rules of Meter apply.
 type BusMeter interface {
-	// ChannelGap is called when messages of a channel are lost to somebody here.
-	ChannelGap(to Loser)
-	// SubscriptionLost is called once each time that Redis went away, or the
-	// connection to it, however long it stays away.
+	// ChannelGap is called when messages of a channel are lost.
+	ChannelGap(to GapScope)
+	// SubscriptionLost is called once for each loss of Redis or of the connection to
+	// it, however long it lasts.
 	SubscriptionLost()
 }
 
-// Loser is whom messages of a channel are lost to.
-type Loser int
+// GapScope says for whom messages of a channel are lost.
+type GapScope int
 
-// The losers.
+// Values of GapScope.
 const (
-	// Process: this process missed them, and they are not kept any more: lost to
-	// all of its subscribers.
-	Process Loser = iota
-	// Client: one subscriber was further behind than its channel keeps, when it
-	// came back or while it was connected.
-	Client
-	losers // how many there are
+	// GapProcess: this process missed them and the history no longer has them, so they
+	// are lost for all of its subscribers.
+	GapProcess GapScope = iota
+	// GapClient: one subscriber, when it resumed or while it was connected, needed
+	// messages that the history no longer has.
+	GapClient
+	gapScopes // number of values
 )
 
-// String names a loser as figures do.
-func (l Loser) String() string { return [...]string{"process", "client"}[l] }
+// String returns the label value of metrics.
+func (l GapScope) String() string { return [...]string{"process", "client"}[l] }
 
-// Losers returns all of them.
-func Losers() []Loser { return []Loser{Process, Client} }
+// GapScopes returns all values.
+func GapScopes() []GapScope { return []GapScope{GapProcess, GapClient} }
 
 type noMeter struct{}
 
-func (noMeter) Opened(Kind)       {}
-func (noMeter) Closed(Kind)       {}
-func (noMeter) Received()         {}
-func (noMeter) Sent(Kind)         {}
-func (noMeter) TooSlow(Kind)      {}
-func (noMeter) ChannelGap(Loser)  {}
-func (noMeter) SubscriptionLost() {}
+func (noMeter) Opened(Kind)         {}
+func (noMeter) Closed(Kind)         {}
+func (noMeter) Received()           {}
+func (noMeter) Sent(Kind)           {}
+func (noMeter) TooSlow(Kind)        {}
+func (noMeter) ChannelGap(GapScope) {}
+func (noMeter) SubscriptionLost()   {}
 
-// Counters is a Meter and a BusMeter that adds up. The zero value is ready.
+// Counters is a Meter and a BusMeter that sums up. The zero value is ready to use.
 type Counters struct {
 	open             [kinds]atomic.Int64
 	sent, tooSlow    [kinds]atomic.Uint64
 	received         atomic.Uint64
-	gaps             [losers]atomic.Uint64
+	gaps             [gapScopes]atomic.Uint64
 	subscriptionLost atomic.Uint64
 }
 
-// Stats are the sums of a Counters; the arrays are by Kind and Loser.
+// Stats are the values of a Counters. The arrays are indexed by Kind and GapScope.
 type Stats struct {
-	Open              [kinds]int64  // connections that are open now
-	Sent, TooSlow     [kinds]uint64 // messages written; clients closed
+	Open              [kinds]int64  // open connections
+	Sent, TooSlow     [kinds]uint64 // messages written; slow consumers closed
 	Received          uint64        // messages
-	Gaps              [losers]uint64
+	Gaps              [gapScopes]uint64
 	SubscriptionsLost uint64
 }
 
-// Opened counts a connection.
+// Opened counts an open connection.
 func (c *Counters) Opened(k Kind) { c.open[k].Add(1) }
 
-// Closed counts one less.
+// Closed counts a closed connection.
 func (c *Counters) Closed(k Kind) { c.open[k].Add(-1) }
 
 // Received counts a message of a client.
@@ -104,21 +104,21 @@ func (c *Counters) Received() { c.received.Add(1) }
 // Sent counts a message to a client.
 func (c *Counters) Sent(k Kind) { c.sent[k].Add(1) }
 
-// TooSlow counts a client that was closed.
+// TooSlow counts a slow consumer.
 func (c *Counters) TooSlow(k Kind) { c.tooSlow[k].Add(1) }
 
 // ChannelGap counts a gap.
-func (c *Counters) ChannelGap(to Loser) { c.gaps[to].Add(1) }
+func (c *Counters) ChannelGap(to GapScope) { c.gaps[to].Add(1) }
 
-// SubscriptionLost counts a loss.
+// SubscriptionLost counts a lost subscription.
 func (c *Counters) SubscriptionLost() { c.subscriptionLost.Add(1) }
 
-// Stats returns the sums as they are now.
+// Stats returns the current values.
 func (c *Counters) Stats() (s Stats) {
 	for k := range kinds {
 		s.Open[k], s.Sent[k], s.TooSlow[k] = c.open[k].Load(), c.sent[k].Load(), c.tooSlow[k].Load()
 	}
-	for l := range losers {
+	for l := range gapScopes {
 		s.Gaps[l] = c.gaps[l].Load()
 	}
 	s.Received, s.SubscriptionsLost = c.received.Load(), c.subscriptionLost.Load()

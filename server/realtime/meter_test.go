@@ -76,7 +76,8 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// Who was refused was never open, and who left without a word is not for ever.
+// A refused connection is never counted as open, and one whose client disappears is
+// not counted forever.
 func TestMeterOfHandshakes(t *testing.T) {
 	t.Parallel()
 	var c realtime.Counters
@@ -102,7 +103,7 @@ func TestMeterOfSlowClients(t *testing.T) {
 	whole := &realtime.Form{Encode: func(e realtime.Event) []byte { return append([]byte("message"), e.Data...) }}
 	s := open(t, realtime.Options{Meter: &c, SendTimeout: time.Second}, func() realtime.Handler {
 		return &events{open: func(conn *realtime.Conn) {
-			begin := func(realtime.Place) []byte { return []byte("begin") }
+			begin := func(realtime.Position) []byte { return []byte("begin") }
 			if err := conn.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, begin); err != nil {
 				t.Error(err)
 			}
@@ -132,14 +133,14 @@ func TestMeterOfChannels(t *testing.T) {
 		t.Fatalf("%q, %v", text, err)
 	}
 	for since, gaps := range map[uint64]uint64{first: 0, first + 100: 1} {
-		before := c.Stats().Gaps[realtime.Client]
+		before := c.Stats().Gaps[realtime.GapClient]
 		again := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a", Resume: true, Since: since})))
-		if _, gap := place(t, again); gap != (gaps == 1) || c.Stats().Gaps[realtime.Client]-before != gaps {
+		if _, gap := place(t, again); gap != (gaps == 1) || c.Stats().Gaps[realtime.GapClient]-before != gaps {
 			t.Errorf("since first+%d: gap %v, %+v", since-first, gap, c.Stats())
 		}
 		again.Close()
 	}
-	if got := c.Stats(); got.SubscriptionsLost != 0 || got.Gaps[realtime.Process] != 0 {
+	if got := c.Stats(); got.SubscriptionsLost != 0 || got.Gaps[realtime.GapProcess] != 0 {
 		t.Errorf("with Redis there: %+v", got)
 	}
 	redis.Kill()
@@ -147,7 +148,7 @@ func TestMeterOfChannels(t *testing.T) {
 	redis.Restart(t)
 	testutil.Eventually(t, "it is subscribed again", func() bool {
 		_, err := b.Publish(context.Background(), "a", []byte("after"))
-		return err == nil && c.Stats().Gaps[realtime.Process] > 0
+		return err == nil && c.Stats().Gaps[realtime.GapProcess] > 0
 	})
 	if got := c.Stats(); got.SubscriptionsLost != 1 {
 		t.Errorf("once lost, and %d counted", got.SubscriptionsLost)

@@ -11,95 +11,94 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// itemCost is what a waiting item costs beside its bytes.
+// itemCost is the overhead of a queued item, in bytes.
 const itemCost = 64
 
-// errFull is an outbox with no room: Send waits then.
+// errFull is the error of enqueue for a full queue. Send then waits.
 var errFull = errors.New("the client's queue is full")
 
-// item is something to be written.
+// item is one write to a connection.
 type item struct {
-	kind     int // of a WebSocket's frame; in a Stream 0, or that of a ping
+	kind     int // WebSocket frame type; in a Stream 0, or PingMessage
 	data     []byte
-	prepared *websocket.PreparedMessage // instead of data: encoded once, for many
-	size     int                        // as it is counted
-	last     bool                       // nothing comes after it
+	prepared *websocket.PreparedMessage // in place of data: encoded once for many clients
+	size     int                        // size in the queue
+	final    bool                       // ends the connection
 }
 
-// message reports whether an item tells the client more than that the server is
-// there, or goes.
-func (it item) message() bool {
+// isMessage reports whether an item counts as a message, unlike pings and close
+// frames.
+func (it item) isMessage() bool {
 	return it.kind == websocket.TextMessage || it.kind == websocket.BinaryMessage || it.kind == 0 && len(it.data) > 0
 }
 
-// wire writes items to a connection. One item is written at a time.
+// wire writes items to a connection, one at a time.
 type wire interface {
 	write(item) error
-	// failed is told, once, why nothing more can be written.
-	failed(error)
+	// writeFailed is called once, with the error that ended writing.
+	writeFailed(error)
 }
 
-// outbox is what waits to be written to one client, in order; what its
-// subscription brings comes after what was put. Its goroutine is there only
-// while there is something to write.
+// outbox is the write queue of one client. Channel messages follow after the queued
+// items. Its goroutine runs only while there is something to write.
 type outbox struct {
 	hub  *Hub
 	wire wire
 	kind Kind
 
-	mu      sync.Mutex
-	queue   []item
-	bytes   int           // of queue and the item that is being written
-	sub     *subscription // or nil
-	writing bool          // the goroutine is there
-	sealed  bool          // the last item has been put
-	ended   bool
-	alarms  []*alarm      // to come
-	room    chan struct{} // made by who waits, closed when there is room
+	mu         sync.Mutex
+	queue      []item
+	bytes      int           // size of queue and of the item being written
+	sub        *subscription // or nil
+	writing    bool          // the goroutine runs, or is blocked by the constructor
+	closing    bool          // the final item is queued
+	ended      bool
+	timers     []*timer      // pending
+	spaceFreed chan struct{} // made by spaceAvailable; closed when half of the queue is free
 
-	took, wrote uint64        // items that were put; of them written
-	answered    chan struct{} // made by flush, closed when wrote is answers
-	answers     uint64
+	enqueued, dequeued uint64        // number of items queued, and of those written
+	flushed            chan struct{} // made by flush; closed when dequeued reaches flushTarget
+	flushTarget        uint64
 }
 
-// put queues an item; errFull if there is no room for it. An item larger than
-// the queue may have it for itself.
-func (o *outbox) put(it item) error {
+// enqueue queues an item. It returns errFull if the queue has no space for it. An
+// empty queue accepts an item of any size.
+func (o *outbox) enqueue(it item) error {
 	it.size = len(it.data) + itemCost
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.ended || o.sealed:
+	case o.ended || o.closing:
 		return ErrClosed
-	case o.bytes > 0 && o.bytes+it.size > o.hub.opts.Queue && !it.last:
+	case o.bytes > 0 && o.bytes+it.size > o.hub.opts.Queue && !it.final:
 		return errFull
 	}
-	o.sealed = it.last
+	o.closing = it.final
 	o.bytes += it.size
-	o.took++
+	o.enqueued++
 	o.queue = append(o.queue, it)
 	o.start()
 	return nil
 }
 
-// send queues an item when there is room for it.
+// send queues an item, and waits for space if necessary.
 func (o *outbox) send(ctx context.Context, it item) error {
 	for {
-		err := o.put(it)
+		err := o.enqueue(it)
 		if !errors.Is(err, errFull) {
 			return err
 		}
 		select {
-		case <-o.vacancy():
+		case <-o.spaceAvailable():
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// vacancy returns a channel that is closed when half of the queue is free, or
+// spaceAvailable returns a channel that is closed when half of the queue is free or
 // the connection has ended.
-func (o *outbox) vacancy() <-chan struct{} {
+func (o *outbox) spaceAvailable() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended || o.bytes <= o.hub.opts.Queue/2 {
@@ -107,30 +106,30 @@ func (o *outbox) vacancy() <-chan struct{} {
 		close(free)
 		return free
 	}
-	if o.room == nil {
-		o.room = make(chan struct{})
+	if o.spaceFreed == nil {
+		o.spaceFreed = make(chan struct{})
 	}
-	return o.room
+	return o.spaceFreed
 }
 
-// wake looks whether the subscription has something.
+// wake starts the goroutine, since the subscription may have new messages.
 func (o *outbox) wake() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.start()
 }
 
-// start makes sure that the goroutine is there. It needs mu.
+// start starts the goroutine unless it runs. The caller holds mu.
 func (o *outbox) start() {
 	if o.writing || o.ended {
 		return
 	}
 	o.writing = true
-	o.hub.work.Go(o.run) // ends when nothing is to be written, or nothing can be
+	o.hub.goroutines.Go(o.run) // ends when there is nothing to write, or a write fails
 }
 
-// release lets an outbox write that was made with writing set.
-func (o *outbox) release() {
+// unblock allows writing in an outbox that was made with writing set.
+func (o *outbox) unblock() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = false
@@ -146,14 +145,14 @@ func (o *outbox) run() {
 		err := o.wire.write(it)
 		if err != nil {
 			o.end()
-			o.wire.failed(err)
+			o.wire.writeFailed(err)
 			return
 		}
-		o.written(it)
+		o.markWritten(it)
 	}
 }
 
-// next takes the next item; if there is none the goroutine ends.
+// next returns the next item. Without one the goroutine ends.
 func (o *outbox) next() (it item, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -163,12 +162,12 @@ func (o *outbox) next() (it item, ok bool) {
 		it = o.queue[0]
 		o.queue[0] = item{}
 		if o.queue = o.queue[1:]; len(o.queue) == 0 {
-			o.queue = nil // an idle connection holds no memory for it
+			o.queue = nil // an idle connection needs no memory for a queue
 		}
 		return it, true
-	case o.sub != nil && !o.sealed:
+	case o.sub != nil && !o.closing:
 		if it, ok = o.sub.next(); ok {
-			o.sealed = it.last
+			o.closing = it.final
 			return it, true
 		}
 	}
@@ -176,64 +175,64 @@ func (o *outbox) next() (it item, ok bool) {
 	return item{}, false
 }
 
-func (o *outbox) written(it item) {
-	if it.message() {
+func (o *outbox) markWritten(it item) {
+	if it.isMessage() {
 		o.hub.opts.Meter.Sent(o.kind)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if it.size > 0 { // it was put, and is not the subscription's
+	if it.size > 0 { // it was in the queue, unlike a channel message
 		o.bytes -= it.size
-		o.wrote++
+		o.dequeued++
 	}
-	if o.answered != nil && o.wrote >= o.answers {
-		close(o.answered)
-		o.answered = nil
+	if o.flushed != nil && o.dequeued >= o.flushTarget {
+		close(o.flushed)
+		o.flushed = nil
 	}
-	if o.room != nil && o.bytes <= o.hub.opts.Queue/2 {
-		close(o.room)
-		o.room = nil
+	if o.spaceFreed != nil && o.bytes <= o.hub.opts.Queue/2 {
+		close(o.spaceFreed)
+		o.spaceFreed = nil
 	}
 }
 
-// flush returns when what has been put until now is written, or the connection
-// has ended. Only one may wait at a time.
+// flush returns when everything that was queued before the call is written, or the
+// connection has ended. Only one caller at a time may wait.
 func (o *outbox) flush() {
 	o.mu.Lock()
-	if o.ended || o.wrote == o.took {
+	if o.ended || o.dequeued == o.enqueued {
 		o.mu.Unlock()
 		return
 	}
 	done := make(chan struct{})
-	o.answers, o.answered = o.took, done
+	o.flushTarget, o.flushed = o.enqueued, done
 	o.mu.Unlock()
 	<-done
 }
 
-// queued returns how many bytes wait.
-func (o *outbox) queued() int {
+// queuedBytes returns the size of the queue.
+func (o *outbox) queuedBytes() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.bytes
 }
 
-// what implements member.
-func (o *outbox) what() Kind { return o.kind }
+// connKind implements member.
+func (o *outbox) connKind() Kind { return o.kind }
 
-// end drops what waits and lets nothing in any more.
+// end drops the queue and refuses further items.
 func (o *outbox) end() {
 	o.mu.Lock()
 	o.ended, o.queue = true, nil
-	for _, waits := range []*chan struct{}{&o.room, &o.answered} {
-		if *waits != nil {
-			close(*waits)
-			*waits = nil
+	for _, signal := range []*chan struct{}{&o.spaceFreed, &o.flushed} {
+		if *signal != nil {
+			close(*signal)
+			*signal = nil
 		}
 	}
-	sub, alarms := o.sub, o.alarms
-	o.sub, o.alarms = nil, nil
+	sub, timers := o.sub, o.timers
+	o.sub, o.timers = nil, nil
 	o.mu.Unlock()
-	for _, a := range alarms {
+	for _, a := range timers {
 		o.hub.wheel.stop(a)
 	}
 	if sub != nil {
@@ -241,46 +240,47 @@ func (o *outbox) end() {
 	}
 }
 
-// after calls call in d, unless the connection has ended by then; it must not
+// schedule calls call after d, unless the connection has ended by then. call must not
 // block.
-func (o *outbox) after(d time.Duration, call func()) {
+func (o *outbox) schedule(d time.Duration, call func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
 		return
 	}
-	a := new(alarm)
+	a := new(timer)
 	a.call = func() {
-		if o.disarm(a) {
+		if o.removeTimer(a) {
 			call()
 		}
 	}
-	o.alarms = append(o.alarms, a)
+	o.timers = append(o.timers, a)
 	o.hub.wheel.start(a, d)
 }
 
-// disarm takes an alarm off the list, and reports whether it was there.
-func (o *outbox) disarm(a *alarm) bool {
+// removeTimer removes a timer from the list, and reports whether the list had it.
+func (o *outbox) removeTimer(a *timer) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := slices.Index(o.alarms, a)
+	i := slices.Index(o.timers, a)
 	if i >= 0 {
-		o.alarms = slices.Delete(o.alarms, i, i+1)
+		o.timers = slices.Delete(o.timers, i, i+1)
 	}
 	return i >= 0
 }
 
-// slow counts and logs that a client was closed because it made no room.
-func (o *outbox) slow(client netip.Addr) {
+// reportSlowConsumer counts and logs that a connection was closed because its client
+// did not read.
+func (o *outbox) reportSlowConsumer(client netip.Addr) {
 	o.hub.opts.Meter.TooSlow(o.kind)
-	o.hub.opts.Logger.Warn("client too slow, connection closed", "client", client, "paused_for", o.hub.opts.SendTimeout)
+	o.hub.opts.Logger.Warn("slow consumer, connection closed", "client", client, "paused_for", o.hub.opts.SendTimeout)
 }
 
-// attach makes sub what the outbox takes from; there must be none yet.
+// attach adds the subscription. There must be none yet.
 func (o *outbox) attach(sub *subscription) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended || o.sealed || o.sub != nil {
+	if o.ended || o.closing || o.sub != nil {
 		return ErrClosed
 	}
 	o.sub = sub

@@ -10,17 +10,17 @@ import (
 type notes struct{ written []string }
 
 func (n *notes) write(it item) error { n.written = append(n.written, string(it.data)); return nil }
-func (n *notes) failed(error)        {}
+func (n *notes) writeFailed(error)   {}
 
-// What is sent before the handshake is done, such as the close of a process that
-// leaves, waits for it.
-func TestOutboxIsHeldBack(t *testing.T) {
+// Items that are sent before the end of the handshake, such as the close frame of a
+// draining process, wait for it.
+func TestOutboxWaitsForHandshake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h, wire := New(Options{}), &notes{}
 		o := &outbox{hub: h, wire: wire, writing: true}
 		for _, text := range []string{"a", "b"} {
-			if err := o.put(item{data: []byte(text)}); err != nil {
+			if err := o.enqueue(item{data: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -28,8 +28,8 @@ func TestOutboxIsHeldBack(t *testing.T) {
 		if len(wire.written) > 0 {
 			t.Errorf("written before it was released: %q", wire.written)
 		}
-		o.release()
-		h.work.Wait()
+		o.unblock()
+		h.goroutines.Wait()
 		if !slices.Equal(wire.written, []string{"a", "b"}) {
 			t.Errorf("written: %q", wire.written)
 		}

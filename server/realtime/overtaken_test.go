@@ -78,7 +78,7 @@ func (o *overtaking) wants(last uint64) []string {
 // notSlow wants the client counted as one that lost messages, and not as slow.
 func (o *overtaking) notSlow(t *testing.T) {
 	t.Helper()
-	if s := o.count.Stats(); s.Gaps[realtime.Client] != 1 || s.TooSlow != [3]uint64{} {
+	if s := o.count.Stats(); s.Gaps[realtime.GapClient] != 1 || s.TooSlow != [3]uint64{} {
 		t.Errorf("gaps %v, too slow %v", s.Gaps, s.TooSlow)
 	}
 	if strings.Contains(o.log.String(), "too slow") {
@@ -86,8 +86,8 @@ func (o *overtaking) notSlow(t *testing.T) {
 	}
 }
 
-// The ring moves on between the subscription and the first write: the client is
-// told of the gap and continues with what is kept.
+// The ring drops messages between the subscription and the first write. The client
+// gets the gap and continues with the oldest kept message.
 func TestOvertakenBeforeFirstWrite(t *testing.T) {
 	t.Parallel()
 	t.Run("websocket", func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestOvertakenBeforeFirstWrite(t *testing.T) {
 		o := overtake(t)
 		handler := func() realtime.Handler {
 			return &events{open: func(c *realtime.Conn) {
-				err := c.Subscribe(context.Background(), o.bus, o.start(), plain, func(p realtime.Place) []byte {
+				err := c.Subscribe(context.Background(), o.bus, o.start(), plain, func(p realtime.Position) []byte {
 					o.publish(t, kept+1, 3*kept)
 					return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap)
 				})
@@ -119,7 +119,7 @@ func TestOvertakenBeforeFirstWrite(t *testing.T) {
 		s := o.open(t, echoes, func(h *realtime.Hub) server.Route {
 			return server.Route{Method: "GET", Path: "/events", Handler: func(ctx *fasthttp.RequestCtx) error {
 				return h.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {
-					return s.Subscribe(ctx, o.bus, o.start(), lined, func(p realtime.Place) []byte {
+					return s.Subscribe(ctx, o.bus, o.start(), lined, func(p realtime.Position) []byte {
 						o.publish(t, kept+1, 3*kept)
 						return fmt.Appendf(nil, "%d %v\n", p.Seq, p.Gap)
 					})

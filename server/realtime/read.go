@@ -18,14 +18,14 @@ var (
 	errTooLong = errors.New("message too long")
 )
 
-// read hands messages to the handler until there are no more, and returns why.
+// read passes messages to the handler until reading fails, and returns the error.
 func (c *Conn) read() error {
 	for {
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return err
 		}
-		// The library's limit is on the bytes that come, not on what they inflate to.
+		// The library's limit applies before decompression.
 		data, err := io.ReadAll(io.LimitReader(r, c.hub.opts.MaxMessage+1))
 		switch {
 		case err != nil:
@@ -36,7 +36,7 @@ func (c *Conn) read() error {
 			return errUTF8
 		}
 		c.hub.opts.Meter.Received()
-		c.busy.Store(true)
+		c.handling.Store(true)
 		if wait := c.rate.take(time.Now(), c.hub.opts.MessageRate); wait > 0 {
 			<-time.After(wait) // less than a second
 		}
@@ -44,27 +44,28 @@ func (c *Conn) read() error {
 		if err := pool.Protect(func() error { c.handler.Message(c, m); return nil }); err != nil {
 			c.failHandler(err)
 		}
-		// Before the next is looked at: the library answers a bad frame by itself,
-		// past the queue, and a client that takes no answers need not be heard.
+		// Before the next message is read: the library sends its own close frame for a bad
+		// frame, without the queue. And a client that does not read gets backpressure.
 		c.flush()
-		c.busy.Store(false)
+		c.handling.Store(false)
 	}
 }
 
-// finish says goodbye as the end of reading demands. It returns what the handler
-// hears of it, and how the connection is to be ended then.
-func (c *Conn) finish(err error) (code int, reason string, end func() error) {
+// completeClose sends a close frame if one is needed after the error of reading. It
+// returns the close code and reason for the handler, and a function that ends the
+// connection.
+func (c *Conn) completeClose(err error) (code int, reason string, end func() error) {
 	closed, byClient := errors.AsType[*websocket.CloseError](err)
-	byClient = byClient && closed.Code != websocket.CloseAbnormalClosure // what the library makes of io.EOF
-	c.verdict.Lock()
-	code, reason = c.verdict.code, c.verdict.reason
-	c.verdict.Unlock()
+	byClient = byClient && closed.Code != websocket.CloseAbnormalClosure // the library's code for io.EOF
+	c.closeReason.Lock()
+	code, reason = c.closeReason.code, c.closeReason.reason
+	c.closeReason.Unlock()
 	faultCode, fault, faulty := upgrade.Fault(err)
-	answered := code != 0 // a close frame is on its way, or nothing can be sent
+	decided := code != 0 // a close frame is queued or sent, or nothing can be sent
 	switch {
-	case byClient && !answered:
+	case byClient && !decided:
 		code, reason = closed.Code, closed.Text
-	case answered:
+	case decided:
 	case errors.Is(err, errUTF8):
 		code, reason = websocket.CloseInvalidFramePayloadData, err.Error()
 	case errors.Is(err, errTooLong), errors.Is(err, websocket.ErrReadLimit):
@@ -74,8 +75,8 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 	default:
 		code, reason = websocket.CloseAbnormalClosure, err.Error()
 	}
-	c.end() // what the client has not read by now it will not read any more
-	if !answered && code != websocket.CloseAbnormalClosure {
+	c.end() // drops the queue
+	if !decided && code != websocket.CloseAbnormalClosure {
 		echo := code
 		if byClient && code == websocket.CloseNoStatusReceived {
 			echo = 0
@@ -84,22 +85,22 @@ func (c *Conn) finish(err error) (code int, reason string, end func() error) {
 		if echo != 0 {
 			frame = websocket.FormatCloseMessage(echo, "")
 		}
-		// The library has sent one already for what it found wrong itself.
+		// The library has sent a close frame already for errors that it detected.
 		_ = c.ws.WriteControl(websocket.CloseMessage, frame, time.Now().Add(time.Second))
 	}
-	if code == websocket.CloseAbnormalClosure || byClient && answered {
+	if code == websocket.CloseAbnormalClosure || byClient && decided {
 		return code, reason, c.net.Close
 	}
 	return code, reason, func() error { return c.net.Finish(closeTimeout) }
 }
 
-// rate counts messages by the second.
+// rate counts messages per second.
 type rate struct {
 	second time.Time
 	count  int
 }
 
-// take counts one more and returns how long it has to wait for its turn.
+// take counts a message and returns how long it has to wait.
 func (r *rate) take(now time.Time, most int) time.Duration {
 	if now.Sub(r.second) >= time.Second {
 		r.second, r.count = now, 0
@@ -112,5 +113,6 @@ func (r *rate) take(now time.Time, most int) time.Duration {
 	return wait
 }
 
-// jitter is d, a tenth less or up to a twentieth more; the wheel adds its own.
+// jitter returns a duration from 10 % less to 5 % more than d. The wheel adds up to
+// two ticks.
 func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(max(1, d*3/20)) }

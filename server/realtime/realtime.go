@@ -1,21 +1,21 @@
-// Package realtime holds connections that live long: WebSockets (RFC 6455),
-// server-sent events and long polls, and brings them the messages of channels
-// that all processes and machines share.
+// Package realtime serves long-lived connections: WebSockets (RFC 6455), server-sent
+// events and long polls. It delivers the messages of channels, which all processes and
+// machines share.
 //
 //	Redis ──one subscription──► Bus ──ring of each channel──► outbox ──► client
 //	                                                            ▲
 //	                             Send, within Options.Queue ────┘
 //
-// A connection costs one goroutine that reads, or none for a Stream, and a
-// second one only while there is something to write. What a client has not read
-// waits in its outbox, whose bytes are counted: Send waits for room. What comes
-// from a channel does not wait there at all: a subscription is a place in the
-// channel's ring, which is encoded once and kept once, so a client that is slow
-// costs nothing and holds up nobody. It is closed when it makes no room for
-// Options.SendTimeout. When the ring has gone past its place it gets a gap and
-// continues with what is kept.
+// A connection costs one goroutine that reads, or none for a Stream, and a second one
+// only while there is something to write. Data that a client has not read waits in its
+// outbox, which counts bytes: Send blocks while the outbox is full. Channel messages
+// do not wait there. A subscription is a position in the channel's ring, and the ring
+// holds each message once, encoded once. So a slow consumer uses no extra memory and
+// delays no other client. Its connection is closed if it reads nothing for
+// Options.SendTimeout. If the ring has dropped messages that it had not reached, it
+// gets a gap and continues with the oldest message that is kept.
 //
-// What Tornado's WebSocketHandler offers is here under these names:
+// These parts replace Tornado's WebSocketHandler:
 //
 //	open, on_message, on_close      Handler
 //	write_message, close            Conn.Send, Conn.Close
@@ -52,37 +52,37 @@ const (
 	DefaultGrace        = 30 * time.Second
 )
 
-// closeTimeout is how long the client's answer to a close frame is waited for.
+// closeTimeout is the time for a client to respond to a close frame.
 const closeTimeout = 5 * time.Second
 
-// ErrClosed is what sending to a connection fails with that is closed, or about
-// to be.
+// ErrClosed is the error of sending to a connection that is closed or closing.
 var ErrClosed = errors.New("connection is closed")
 
 // Options configure a Hub. The zero value is the documented default.
 type Options struct {
 	// Queue is how many bytes may wait for one client. Default 1 MiB.
 	Queue int
-	// MaxMessage is the limit of a client's message, in bytes, decompressed; more
-	// closes with 1009. Default 10 MiB.
+	// MaxMessage is the limit of a client's message, in bytes after decompression. A
+	// longer message closes the connection with close code 1009. Default 10 MiB.
 	MaxMessage int64
-	// MessageRate is how many messages of one client are taken in a second; the
-	// others wait in its own buffers. Default 1000.
+	// MessageRate is how many messages per second are read from one client. Further
+	// messages wait in the buffers of the connection. Default 1000.
 	MessageRate int
-	// PingInterval is how often a client is asked for a sign of life, and
-	// PongTimeout how long it may take. Defaults 30 s and 20 s.
+	// PingInterval is the interval of pings, and PongTimeout the time for the client
+	// to respond to one. Defaults 30 s and 20 s.
 	PingInterval, PongTimeout time.Duration
-	// SendTimeout is how long a client may make no room. Default 30 s.
+	// SendTimeout is how long a write may wait for a client that does not read. Then
+	// its connection is closed. Default 30 s.
 	SendTimeout time.Duration
-	// Grace is how long Run, once its context has ended, takes to close what is
-	// open. Default 30 s.
+	// Grace is how long Run takes to close the open connections after its context has
+	// ended. Default 30 s.
 	Grace time.Duration
-	// Compress takes permessage-deflate (RFC 7692), without context takeover,
-	// where the client offers it.
+	// Compress enables permessage-deflate (RFC 7692), without context takeover, for
+	// clients that offer it.
 	Compress bool
-	// Logger gets what clients must not see. Nil: nobody does.
+	// Logger gets the errors that clients must not see. Nil: no log.
 	Logger *slog.Logger
-	// Meter is told of connections and messages. Nil: nobody is.
+	// Meter counts connections and messages. Nil: no counting.
 	Meter Meter
 }
 
@@ -102,42 +102,42 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Hub are the connections of one process. Make one with New, and Run it once.
+// Hub holds the connections of one process. Make one with New, and call Run once.
 type Hub struct {
 	opts  Options
 	wheel *wheel
 
-	mu      sync.Mutex
-	open    map[member]struct{}
-	opened  int // since trim last looked
-	leaving bool
-	work    sync.WaitGroup // goroutines of connections; each is there while its connection is
+	mu         sync.Mutex
+	open       map[member]struct{}
+	newConns   int // opened since releaseMemory last ran
+	draining   bool
+	goroutines sync.WaitGroup // one for each connection, and the goroutines of connections
 }
 
-// member is a connection of either kind.
+// member is a connection of any kind.
 type member interface {
-	leave()     // asks the client to go
-	cut()       // ends the connection now
-	what() Kind // as it is counted
+	closeGracefully() // ends the connection in a way that makes the client reconnect
+	abort()           // ends the connection at once
+	connKind() Kind   // for the Meter
 }
 
-// New makes a Hub that has no connections yet.
+// New makes a Hub without connections.
 func New(o Options) *Hub {
 	o.setDefaults()
 	return &Hub{opts: o, wheel: newWheel(), open: make(map[member]struct{})}
 }
 
-// add takes a connection in, unless the process is about to end.
+// add registers a connection, unless the process is shutting down.
 func (h *Hub) add(m member) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.leaving {
+	if h.draining {
 		return upgrade.ErrLeaving
 	}
 	h.open[m] = struct{}{}
-	h.opened++
-	h.opts.Meter.Opened(m.what())
-	h.work.Add(1) // given back by remove
+	h.newConns++
+	h.opts.Meter.Opened(m.connKind())
+	h.goroutines.Add(1) // released by remove
 	return nil
 }
 
@@ -146,8 +146,8 @@ func (h *Hub) remove(m member) {
 	defer h.mu.Unlock()
 	if _, ok := h.open[m]; ok {
 		delete(h.open, m)
-		h.opts.Meter.Closed(m.what())
-		h.work.Done()
+		h.opts.Meter.Closed(m.connKind())
+		h.goroutines.Done()
 	}
 }
 
@@ -158,23 +158,23 @@ func (h *Hub) Len() int {
 	return len(h.open)
 }
 
-// refuses reports whether new connections are turned away.
-func (h *Hub) refuses() bool {
+// isDraining reports whether new connections are refused.
+func (h *Hub) isDraining() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.leaving
+	return h.draining
 }
 
-// Run keeps the time until ctx ends. Then it takes no more connections and asks
-// those that are there to go, in random order and spread over as much of
-// Options.Grace as their number needs: WebSockets are closed with 1012, so that
-// their clients come back, but not in one instant. It returns when all are
-// gone, or cut off at the end of the grace time.
+// Run serves the timers of connections until ctx ends. Then the Hub accepts no more
+// connections, and Run closes the open ones in random order, spread over as much of
+// Options.Grace as their number needs. WebSockets are closed with close code 1012, so
+// their clients reconnect, but not all at once. Run returns when all are closed, or
+// aborted at the end of the grace period.
 func (h *Hub) Run(ctx context.Context) error {
 	over, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ticking sync.WaitGroup
-	ticking.Go(func() { h.wheel.run(over) }) // ends with stop
-	ticking.Go(func() { h.trim(over) })      // ends with stop
+	ticking.Go(func() { h.wheel.run(over) })     // ends with stop
+	ticking.Go(func() { h.releaseMemory(over) }) // ends with stop
 	defer ticking.Wait()
 	defer stop()
 	<-ctx.Done()
@@ -182,12 +182,12 @@ func (h *Hub) Run(ctx context.Context) error {
 	return nil
 }
 
-// eachLeave is how far apart two clients are asked to go, if there is time.
-const eachLeave = 5 * time.Millisecond
+// closeSpacing is the interval between two closes, if the grace period allows it.
+const closeSpacing = 5 * time.Millisecond
 
 func (h *Hub) drain() {
 	h.mu.Lock()
-	h.leaving = true
+	h.draining = true
 	all := make([]member, 0, len(h.open))
 	for m := range h.open {
 		all = append(all, m)
@@ -196,32 +196,33 @@ func (h *Hub) drain() {
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 
 	none := make(chan struct{})
-	go func() { // ends when all are gone, which cut sees to
-		h.work.Wait()
+	go func() { // ends with the last connection, at the latest after abortAll
+		h.goroutines.Wait()
 		close(none)
 	}()
 	end := time.NewTimer(h.opts.Grace)
 	defer end.Stop()
-	spread := min(h.opts.Grace*2/3, time.Duration(len(all))*eachLeave)
+	spread := min(h.opts.Grace*2/3, time.Duration(len(all))*closeSpacing)
 	if len(all) > 0 {
-		h.opts.Logger.Info("long-lived connections are asked to leave", "connections", len(all), "within", spread)
+		h.opts.Logger.Info("closing long-lived connections", "connections", len(all), "within", spread)
 	}
-	if h.askAll(all, spread, none, end.C) {
+	if h.closeGradually(all, spread, none, end.C) {
 		select {
 		case <-none:
 			return
 		case <-end.C:
 		}
 	}
-	if n := h.cut(); n > 0 {
-		h.opts.Logger.Warn("long-lived connections cut off", "connections", n)
+	if n := h.abortAll(); n > 0 {
+		h.opts.Logger.Warn("long-lived connections aborted", "connections", n)
 	}
 	<-none
 }
 
-// askAll asks one after the other to leave; it reports whether there is time left.
-func (h *Hub) askAll(all []member, spread time.Duration, none <-chan struct{}, end <-chan time.Time) bool {
-	const batch = 20 * time.Millisecond // a timer for each of them would be many
+// closeGradually closes one connection after the other. It reports whether there is
+// time left.
+func (h *Hub) closeGradually(all []member, spread time.Duration, none <-chan struct{}, end <-chan time.Time) bool {
+	const batch = 20 * time.Millisecond // saves a timer for each connection
 	began := time.Now()
 	for i, m := range all {
 		due := spread * time.Duration(i) / time.Duration(len(all))
@@ -234,13 +235,13 @@ func (h *Hub) askAll(all []member, spread time.Duration, none <-chan struct{}, e
 				return false
 			}
 		}
-		m.leave()
+		m.closeGracefully()
 	}
 	return true
 }
 
-// cut ends what is left and returns how much that was.
-func (h *Hub) cut() int {
+// abortAll aborts the remaining connections and returns their number.
+func (h *Hub) abortAll() int {
 	h.mu.Lock()
 	left := make([]member, 0, len(h.open))
 	for m := range h.open {
@@ -248,36 +249,36 @@ func (h *Hub) cut() int {
 	}
 	h.mu.Unlock()
 	for _, m := range left {
-		m.cut()
+		m.abort()
 	}
 	return len(left)
 }
 
-// paced gives each 64 KiB of what is written its own deadline, where the
-// WebSocket library has one for a message as a whole, and notes when the client
-// was heard of.
-type paced struct {
+// deadlineConn sets a new write deadline for every 64 KiB, since the WebSocket library
+// has only one for a message as a whole. It also records when the client last sent
+// something.
+type deadlineConn struct {
 	*server.Taken
-	timeout time.Duration
-	heard   heard
+	timeout  time.Duration
+	lastRead timestamp
 }
 
-const pacedChunk = 64 << 10
+const writeChunk = 64 << 10
 
-func (p *paced) Read(b []byte) (int, error) {
+func (p *deadlineConn) Read(b []byte) (int, error) {
 	n, err := p.Taken.Read(b)
 	if n > 0 {
-		p.heard.now()
+		p.lastRead.set()
 	}
 	return n, err
 }
 
-func (p *paced) Write(b []byte) (written int, err error) {
+func (p *deadlineConn) Write(b []byte) (written int, err error) {
 	for {
 		if err := p.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
 			return written, err
 		}
-		n, err := p.Taken.Write(b[written:min(len(b), written+pacedChunk)])
+		n, err := p.Taken.Write(b[written:min(len(b), written+writeChunk)])
 		written += n
 		if err != nil || written == len(b) {
 			return written, err

@@ -14,18 +14,18 @@ import "context"
 func (b *Bus) Subscribe(ctx context.Context, start Start, handle func(Event) error) error {
 	more := make(signal, 1)
 	s := &subscription{box: more}
-	place, err := b.subscribe(ctx, start, s)
+	position, err := b.subscribe(ctx, start, s)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	if place.Gap {
-		if err := handle(Event{Channel: start.Channel, Seq: place.Seq, Gap: true}); err != nil {
+	if position.Gap {
+		if err := handle(Event{Channel: start.Channel, Seq: position.Seq, Gap: true}); err != nil {
 			return err
 		}
 	}
 	for {
-		f, lost := s.topic.behind(s.after)
+		f, lost := s.topic.nextAfter(s.lastSeq)
 		if f == nil {
 			select {
 			case <-more:
@@ -35,9 +35,9 @@ func (b *Bus) Subscribe(ctx context.Context, start Start, handle func(Event) err
 			}
 		}
 		if lost {
-			b.opts.Meter.ChannelGap(Client)
+			b.opts.Meter.ChannelGap(GapClient)
 		}
-		s.after = f.Seq
+		s.lastSeq = f.Seq
 		if err := handle(f.Event); err != nil {
 			return err
 		}
@@ -47,12 +47,12 @@ func (b *Bus) Subscribe(ctx context.Context, start Start, handle func(Event) err
 	}
 }
 
-// signal says that a subscription may have something new. Its capacity is 1.
+// signal tells a subscription that there may be a new message. Its capacity is 1.
 type signal chan struct{}
 
 func (s signal) wake() {
 	select {
 	case s <- struct{}{}:
-	default: // it is said already
+	default: // the signal is pending already
 	}
 }

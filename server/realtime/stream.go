@@ -16,27 +16,28 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Stream is an answer that goes on: server-sent events, a long poll. While
-// nothing happens it holds no goroutine; that the client leaves is noticed.
+// Stream is a response whose body continues: server-sent events, or a long poll. It
+// needs no goroutine while nothing is written, and it ends when the client leaves.
 type Stream struct {
 	outbox
-	client  netip.Addr
-	net     *paced
-	chunked bool
-	over    atomic.Bool
-	unwatch func()
-	goodbye []byte // what leave sends
+	client       netip.Addr
+	net          *deadlineConn
+	chunked      bool
+	closed       atomic.Bool
+	unwatch      func()
+	drainMessage []byte // final bytes of closeGracefully
 }
 
-// Stream answers a request with what open, and those it tells, will write; kind is
-// what a Meter hears of it. The head is sent with what the handler has set in ctx.Response. The error,
-// upgrade.ErrLeaving or open's own, is for the handler to return; nothing was sent then.
+// Stream turns the response to a request into a Stream, for which kind is the kind in
+// a Meter. The head has the fields that the handler has set in ctx.Response. open
+// prepares the Stream, which others may then use. The error is upgrade.ErrLeaving or
+// that of open, for the handler to return; nothing was sent then.
 func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) error) error {
-	if h.refuses() {
+	if h.isDraining() {
 		return upgrade.ErrLeaving
 	}
 	s := &Stream{client: server.Client(ctx), unwatch: func() {}}
-	s.outbox = outbox{hub: h, wire: s, kind: kind, writing: true} // held back until there is a connection
+	s.outbox = outbox{hub: h, wire: s, kind: kind, writing: true} // blocked until there is a connection
 	if err := open(s); err != nil {
 		s.end()
 		return err
@@ -44,19 +45,19 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 	var head []byte
 	head, s.chunked = server.Head(ctx)
 	err := server.Take(ctx, func(t *server.Taken) {
-		s.net = &paced{Taken: t, timeout: h.opts.SendTimeout}
+		s.net = &deadlineConn{Taken: t, timeout: h.opts.SendTimeout}
 		if err := h.add(s); err != nil {
-			// The process began to leave in this instant. The response ends like
-			// those that were open then.
+			// The process has begun to shut down meanwhile. The response ends like
+			// the open ones.
 			s.end()
-			_, _ = s.net.Write(append(head, s.framed(item{data: s.goodbye, last: true})...))
+			_, _ = s.net.Write(append(head, s.chunk(item{data: s.drainMessage, final: true})...))
 			_ = s.net.Finish(closeTimeout)
 			return
 		}
-		s.watched(t.Watch(func() { h.work.Go(s.cut) })) // ends at once
-		h.work.Go(func() {                              // ends when what there is has been written
+		s.setUnwatch(t.Watch(func() { h.goroutines.Go(s.abort) })) // ends at once
+		h.goroutines.Go(func() {                                   // ends when the queue is empty
 			if _, err := s.net.Write(head); err != nil {
-				s.cut()
+				s.abort()
 				return
 			}
 			s.run()
@@ -68,46 +69,48 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 	return err
 }
 
-// watched notes how to stop watching, or does so if it is over already.
-func (s *Stream) watched(stop func()) {
+// setUnwatch stores the function that stops watching the client. If the stream is
+// closed already, it calls it.
+func (s *Stream) setUnwatch(stop func()) {
 	s.mu.Lock()
 	s.unwatch = stop
 	s.mu.Unlock()
-	if s.over.Load() {
+	if s.closed.Load() {
 		stop()
 	}
 }
 
-// Send queues bytes of the body, if there is room for them: a stream's writers
-// do not wait.
-func (s *Stream) Send(data []byte) error { return s.put(item{data: data}) }
+// Send queues bytes of the body. If the queue is full it returns an error and does not
+// wait.
+func (s *Stream) Send(data []byte) error { return s.enqueue(item{data: data}) }
 
-// Finish sends the last bytes and ends the answer. Once is enough: what comes
-// later is ErrClosed.
-func (s *Stream) Finish(data []byte) error { return s.put(item{data: data, last: true}) }
+// Finish sends the last bytes and ends the response. Later calls return ErrClosed.
+func (s *Stream) Finish(data []byte) error { return s.enqueue(item{data: data, final: true}) }
 
-// Goodbye is what is sent last when the process ends. It is for open.
-func (s *Stream) Goodbye(data []byte) { s.goodbye = data }
+// SetDrainMessage sets the last bytes that are sent when the process shuts down. It may be
+// called in open only.
+func (s *Stream) SetDrainMessage(data []byte) { s.drainMessage = data }
 
-// After calls call in d, while the stream is open. call must not block.
+// After calls call after d, unless the stream has ended by then. call must not block.
 func (s *Stream) After(d time.Duration, call func()) {
-	s.after(d, call)
+	s.schedule(d, call)
 }
 
-// Every sends data each interval, about: a sign of life for what stands between.
+// Every sends data about once in each interval, to keep proxies from closing the
+// connection.
 func (s *Stream) Every(interval time.Duration, data []byte) {
 	s.After(jitter(interval), func() {
-		_ = s.put(item{kind: websocket.PingMessage, data: data}) // a client with no room has signs enough
+		_ = s.enqueue(item{kind: websocket.PingMessage, data: data}) // dropped if the queue is full
 		s.Every(interval, data)
 	})
 }
 
-// Subscribe is Conn.Subscribe for a stream. It is for open.
-func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
-	sub := &subscription{box: &s.outbox, form: form, pack: func(data []byte) item { return item{data: data} }, lost: s.lost}
+// Subscribe is Conn.Subscribe for a stream. It may be called in open only.
+func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
+	sub := &subscription{box: &s.outbox, form: form, wrap: func(data []byte) item { return item{data: data} }, onGap: s.gapItem}
 	place, err := b.subscribe(ctx, start, sub)
-	if err == nil && tell != nil {
-		err = s.Send(tell(place))
+	if err == nil && announce != nil {
+		err = s.Send(announce(place))
 	}
 	if err != nil {
 		return err
@@ -119,14 +122,14 @@ func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form,
 	return nil
 }
 
-// lost ends a stream that lost messages and whose form cannot say so.
-func (s *Stream) lost() item {
+// gapItem ends a stream whose form cannot encode a gap.
+func (s *Stream) gapItem() item {
 	s.hub.opts.Logger.Warn("channel messages lost, connection closed", "client", s.client)
-	return item{last: true}
+	return item{final: true}
 }
 
-// framed is an item as it is written.
-func (s *Stream) framed(it item) []byte {
+// chunk returns an item as it is written: as a chunk, if the body is chunked.
+func (s *Stream) chunk(it item) []byte {
 	if !s.chunked {
 		return it.data
 	}
@@ -135,7 +138,7 @@ func (s *Stream) framed(it item) []byte {
 		framed = fmt.Appendf(framed, "%x\r\n", len(it.data))
 		framed = append(append(framed, it.data...), "\r\n"...)
 	}
-	if it.last {
+	if it.final {
 		framed = append(framed, "0\r\n\r\n"...)
 	}
 	return framed
@@ -143,30 +146,30 @@ func (s *Stream) framed(it item) []byte {
 
 // write implements wire.
 func (s *Stream) write(it item) error {
-	if _, err := s.net.Write(s.framed(it)); err != nil {
+	if _, err := s.net.Write(s.chunk(it)); err != nil {
 		return err
 	}
-	if it.last {
-		s.hub.work.Go(func() { s.close(func() error { return s.net.Finish(closeTimeout) }) }) // ends with the client, or after five seconds
+	if it.final {
+		s.hub.goroutines.Go(func() { s.close(func() error { return s.net.Finish(closeTimeout) }) }) // ends when the client closes, or after five seconds
 	}
 	return nil
 }
 
 // failed implements wire.
-func (s *Stream) failed(err error) {
+func (s *Stream) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.slow(s.client)
+		s.reportSlowConsumer(s.client)
 	}
-	s.cut()
+	s.abort()
 }
 
-func (s *Stream) leave() { _ = s.Finish(s.goodbye) }
+func (s *Stream) closeGracefully() { _ = s.Finish(s.drainMessage) }
 
-func (s *Stream) cut() { s.close(s.net.Reset) }
+func (s *Stream) abort() { s.close(s.net.Reset) }
 
 // close ends the connection, once.
 func (s *Stream) close(how func() error) {
-	if !s.over.CompareAndSwap(false, true) {
+	if !s.closed.CompareAndSwap(false, true) {
 		return
 	}
 	s.mu.Lock()

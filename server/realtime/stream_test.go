@@ -19,7 +19,7 @@ func waits(t *testing.T) *site {
 	return open(t, realtime.Options{}, echoes, func(h *realtime.Hub) server.Route {
 		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
 			return h.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
-				s.Goodbye([]byte(" goodbye"))
+				s.SetDrainMessage([]byte(" goodbye"))
 				s.After(time.Hour, func() { t.Error("an hour is over") })
 				return s.Send([]byte("hello"))
 			})
@@ -56,15 +56,15 @@ func TestStreamClientLeaves(t *testing.T) {
 	s.ended(t)
 }
 
-// The process begins to leave while a stream is being opened: its client gets a
-// whole response, not a closed connection.
-func TestStreamOpensAsProcessLeaves(t *testing.T) {
+// The process begins to shut down while a stream is being opened. Its client gets a
+// complete response, not a closed connection.
+func TestStreamOpensDuringDrain(t *testing.T) {
 	t.Parallel()
 	var s *site
 	s = open(t, realtime.Options{}, echoes, func(h *realtime.Hub) server.Route {
 		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
 			return h.Stream(ctx, realtime.EventStream, func(stream *realtime.Stream) error {
-				stream.Goodbye([]byte("goodbye"))
+				stream.SetDrainMessage([]byte("goodbye"))
 				s.stop()
 				err := <-s.done // it has left
 				s.done <- err

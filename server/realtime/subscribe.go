@@ -8,15 +8,14 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Subscribe lets the connection have a channel's messages from a place on, in a
-// form; tell, if it is given, is sent first and says which place that is. A
-// connection has one subscription at most. The error wraps ErrChannel, ErrAway or
-// ErrClosed.
-func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, tell func(Place) []byte) error {
-	s := &subscription{box: &c.outbox, form: form, pack: prepare, lost: c.lost}
+// Subscribe subscribes the connection to a channel from start on, with messages in
+// form. If announce is not nil, its result for the position is sent first. A connection
+// has at most one subscription. The error wraps ErrChannel, ErrAway or ErrClosed.
+func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
+	s := &subscription{box: &c.outbox, form: form, wrap: prepare, onGap: c.gapItem}
 	place, err := b.subscribe(ctx, start, s)
-	if err == nil && tell != nil {
-		if err = c.send(ctx, item{kind: websocket.TextMessage, data: tell(place)}); err != nil {
+	if err == nil && announce != nil {
+		if err = c.send(ctx, item{kind: websocket.TextMessage, data: announce(place)}); err != nil {
 			s.stop()
 		}
 	}
@@ -30,19 +29,19 @@ func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, t
 	return nil
 }
 
-// prepare makes a text message that is encoded once for all who get it.
+// prepare makes a text message that is encoded once for all subscribers.
 func prepare(data []byte) item {
 	p, err := websocket.NewPreparedMessage(websocket.TextMessage, data)
-	if err != nil { // cannot be: nothing is written to anywhere
+	if err != nil { // cannot happen: it writes to memory
 		return item{kind: websocket.TextMessage, data: data}
 	}
 	return item{kind: websocket.TextMessage, prepared: p}
 }
 
-// lost closes a connection that lost messages and whose form cannot say so.
-func (c *Conn) lost() item {
-	const reason = "messages are lost, connect again"
-	c.decide(websocket.CloseTryAgainLater, reason)
+// gapItem closes a connection whose form cannot encode a gap.
+func (c *Conn) gapItem() item {
+	const reason = "messages lost, connect again"
+	c.setCloseReason(websocket.CloseTryAgainLater, reason)
 	c.hub.opts.Logger.Warn("channel messages lost, connection closed", "client", c.client)
-	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), last: true}
+	return item{kind: websocket.CloseMessage, data: upgrade.CloseFrame(websocket.CloseTryAgainLater, reason), final: true}
 }

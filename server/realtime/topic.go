@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Event is a message of a channel, or the news that messages are missing before
-// the number Seq+1.
+// Event is a message of a channel. With Gap it says that messages up to number Seq are
+// missing.
 type Event struct {
 	Channel string
 	Seq     uint64
@@ -16,75 +16,76 @@ type Event struct {
 	Gap     bool
 }
 
-// frame is an event with what has been made of it: each form once, for all.
+// frame is an event with its encodings, each of which is made once for all
+// subscribers.
 type frame struct {
 	Event
 
-	mu    sync.Mutex
-	forms []formed
+	mu        sync.Mutex
+	encodings []encodedItem
 }
 
-type formed struct {
-	by *Form
-	as item
+type encodedItem struct {
+	form *Form
+	item item
 }
 
-// Form makes of an event what one kind of subscriber gets. Use one variable for
-// all subscriptions of a kind: it is what its results are kept under.
+// Form is the encoding of events for one kind of subscriber. Use one variable for all
+// subscriptions of a kind, since results are cached by its address.
 type Form struct {
-	// Encode returns what is sent for an event; nothing is sent for nil. A
-	// subscriber that is further behind than its channel keeps gets a gap; if
-	// Encode returns nil for that, its connection is closed instead.
+	// Encode returns the bytes to send for an event; nil sends nothing. A subscriber
+	// for which the channel no longer keeps the next message gets a gap. If Encode
+	// returns nil for the gap, the connection is closed instead.
 	Encode func(Event) []byte
-	// Once ends the connection behind the first event, with Encode's result.
+	// Once ends the connection after the first event.
 	Once bool
 }
 
-// as returns the frame in a form; the item is the same for all who ask.
-func (f *frame) as(form *Form, pack func([]byte) item) item {
+// encoded returns the frame in a form. All callers get the same item.
+func (f *frame) encoded(form *Form, pack func([]byte) item) item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, known := range f.forms {
-		if known.by == form {
-			return known.as
+	for _, known := range f.encodings {
+		if known.form == form {
+			return known.item
 		}
 	}
 	var it item
 	if data := form.Encode(f.Event); data != nil {
 		it = pack(data)
-		it.last = form.Once
+		it.final = form.Once
 	}
-	f.forms = append(f.forms, formed{form, it})
+	f.encodings = append(f.encodings, encodedItem{form, it})
 	return it
 }
 
-// topic is a channel that somebody here subscribes to: a ring of its last
-// events, in which each subscription has a place.
+// topic is a channel with subscribers in this process: a ring of its last events, in
+// which each subscription has a position.
 type topic struct {
 	bus  *Bus
 	name string
-	refs int // subscriptions; under Bus.mu
+	refs int // number of subscriptions; guarded by Bus.mu
 
-	fetch sync.Mutex // held while Redis is asked: one does for all who want to know
+	fetchMu sync.Mutex // held during a query to Redis, whose result serves all callers
 
-	mu     sync.Mutex
-	known  bool   // seq is
-	ahead  uint64 // a message came before it was
-	after  uint64 // the ring holds all that came behind this number
-	seq    uint64 // the last number
-	frames []*frame
-	bytes  int
-	subs   map[*subscription]struct{}
-	list   []waker // of subs; nil when they have changed
+	mu         sync.Mutex
+	loaded     bool   // seq is valid
+	pendingSeq uint64 // highest sequence number received before the history was loaded
+	trimmedSeq uint64 // the ring holds all messages after this number
+	seq        uint64 // number of the last message
+	frames     []*frame
+	bytes      int
+	subs       map[*subscription]struct{}
+	wakerCache []waker // wakers of subs; nil after a change
 }
 
-// take adds a message, unless it is known already. It is false if one before it
-// is missing.
-func (t *topic) take(seq uint64, data string) bool {
+// receive adds a message, unless the ring has it already. It returns false if an
+// earlier message is missing.
+func (t *topic) receive(seq uint64, data string) bool {
 	t.mu.Lock()
 	switch {
-	case !t.known:
-		t.ahead = max(t.ahead, seq)
+	case !t.loaded:
+		t.pendingSeq = max(t.pendingSeq, seq)
 		t.mu.Unlock()
 		return true
 	case seq <= t.seq:
@@ -94,21 +95,22 @@ func (t *topic) take(seq uint64, data string) bool {
 		t.mu.Unlock()
 		return false
 	}
-	t.push(Event{Channel: t.name, Seq: seq, Data: data})
+	t.append(Event{Channel: t.name, Seq: seq, Data: data})
 	list := t.wakers()
 	t.mu.Unlock()
 	wakeAll(list)
 	return true
 }
 
-// push appends an event and lets the oldest go. It needs mu.
-func (t *topic) push(e Event) {
+// append appends an event and drops the oldest ones over the limits. The caller holds
+// mu.
+func (t *topic) append(e Event) {
 	t.seq = e.Seq
 	t.frames = append(t.frames, &frame{Event: e})
 	t.bytes += len(e.Data)
 	o, gone := &t.bus.opts, 0
 	for len(t.frames)-gone > 1 && (len(t.frames)-gone > o.History || t.bytes > o.HistoryBytes) {
-		t.after = t.frames[gone].Seq
+		t.trimmedSeq = t.frames[gone].Seq
 		t.bytes -= len(t.frames[gone].Data)
 		t.frames[gone] = nil
 		gone++
@@ -116,20 +118,20 @@ func (t *topic) push(e Event) {
 	t.frames = t.frames[gone:]
 }
 
-// waker is what a subscription's messages are taken by: an outbox, or a signal.
+// waker is the receiver of a subscription: an outbox, or a signal.
 type waker interface {
-	wake() // looks whether the subscription has something; must not block
+	wake() // checks the subscription for new messages; must not block
 }
 
-// wakers are those of all subscriptions. It needs mu.
+// wakers returns the receivers of all subscriptions. The caller holds mu.
 func (t *topic) wakers() []waker {
-	if t.list == nil {
-		t.list = make([]waker, 0, len(t.subs))
+	if t.wakerCache == nil {
+		t.wakerCache = make([]waker, 0, len(t.subs))
 		for s := range t.subs {
-			t.list = append(t.list, s.box)
+			t.wakerCache = append(t.wakerCache, s.box)
 		}
 	}
-	return t.list
+	return t.wakerCache
 }
 
 func wakeAll(list []waker) {
@@ -138,11 +140,11 @@ func wakeAll(list []waker) {
 	}
 }
 
-// catchUp fetches what the channel has kept and takes what is new. It fails only
-// while Redis is away, and then the next subscription does it again.
+// catchUp loads the channel's history from Redis and adds the new messages. It fails
+// only while Redis is away; the next subscription then repeats it.
 func (t *topic) catchUp(ctx context.Context) {
-	t.fetch.Lock()
-	defer t.fetch.Unlock()
+	t.fetchMu.Lock()
+	defer t.fetchMu.Unlock()
 	if err := t.refresh(ctx); err == nil {
 		t.bus.problems.Resolve(historyUnread, "", "channels: history can be read again")
 	} else if ctx.Err() == nil {
@@ -150,12 +152,12 @@ func (t *topic) catchUp(ctx context.Context) {
 	}
 }
 
-// load makes the channel known if it is not. It is for a new subscription.
-func (t *topic) load(ctx context.Context) error {
-	t.fetch.Lock()
-	defer t.fetch.Unlock()
+// ensureLoaded loads the history for a new subscription, unless it is loaded.
+func (t *topic) ensureLoaded(ctx context.Context) error {
+	t.fetchMu.Lock()
+	defer t.fetchMu.Unlock()
 	t.mu.Lock()
-	known := t.known
+	known := t.loaded
 	t.mu.Unlock()
 	if known {
 		return nil
@@ -163,7 +165,7 @@ func (t *topic) load(ctx context.Context) error {
 	return t.refresh(ctx)
 }
 
-// refresh needs fetch.
+// refresh loads the history from Redis. The caller holds fetchMu.
 func (t *topic) refresh(ctx context.Context) error {
 	for {
 		seq, kept, err := t.bus.tail(ctx, t.name)
@@ -173,12 +175,12 @@ func (t *topic) refresh(ctx context.Context) error {
 		list, missing := t.merge(seq, kept)
 		wakeAll(list)
 		if missing > 0 {
-			t.bus.opts.Meter.ChannelGap(Process)
+			t.bus.opts.Meter.ChannelGap(GapProcess)
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
 		}
 		t.mu.Lock()
-		behind := t.ahead > t.seq // it came while Redis was being asked
-		t.ahead = 0
+		behind := t.pendingSeq > t.seq // a message arrived during the query
+		t.pendingSeq = 0
 		t.mu.Unlock()
 		if !behind {
 			return nil
@@ -186,100 +188,100 @@ func (t *topic) refresh(ctx context.Context) error {
 	}
 }
 
-// merge takes over what the channel has kept; missing is the first number behind
-// a gap, or 0.
+// merge adds the history of the channel. missing is the number of the first message
+// after a gap, or 0.
 func (t *topic) merge(seq uint64, kept []string) (list []waker, missing uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := seq - min(seq, uint64(len(kept))) // the number before the first one kept
+	before := seq - min(seq, uint64(len(kept))) // number before the first kept message
 	switch {
-	case !t.known:
-		t.known, t.seq, t.after = true, before, before
+	case !t.loaded:
+		t.loaded, t.seq, t.trimmedSeq = true, before, before
 	case before > t.seq:
 		missing = before + 1
-		t.push(Event{Channel: t.name, Seq: before, Gap: true})
+		t.append(Event{Channel: t.name, Seq: before, Gap: true})
 	}
 	for i, data := range kept {
 		if number := before + uint64(i) + 1; number > t.seq {
-			t.push(Event{Channel: t.name, Seq: number, Data: data})
+			t.append(Event{Channel: t.name, Seq: number, Data: data})
 		}
 	}
 	return t.wakers(), missing
 }
 
-// subscription is a place in a topic's ring.
+// subscription is a position in the ring of a topic.
 type subscription struct {
-	topic *topic
-	box   waker
-	form  *Form
-	pack  func([]byte) item // how the connection's kind sends bytes
-	lost  func() item       // last item for a subscriber that lost messages and whose form has no word for a gap
-	after uint64            // the last number that was taken; under outbox.mu, where box is one
+	topic   *topic
+	box     waker
+	form    *Form
+	wrap    func([]byte) item // makes an item for this kind of connection
+	onGap   func() item       // final item after a gap that the form cannot encode
+	lastSeq uint64            // number of the last event that was sent; guarded by outbox.mu if box is an outbox
 }
 
-// next returns what comes next, if there is anything. It needs outbox.mu.
+// next returns the next item, if there is one. The caller holds outbox.mu.
 //
-// If the ring has moved on past the subscriber's place, the subscriber gets the
-// gap and continues with the oldest message that is kept. That says nothing about
-// the client: this process may have had no time to write. A client that does not
-// read is found by Options.SendTimeout.
+// If the ring has dropped the next message, the subscriber gets a gap and continues
+// with the oldest message that is kept. This does not mean that the client is slow:
+// this process may have had no time to write. A client that does not read runs into
+// Options.SendTimeout.
 func (s *subscription) next() (it item, ok bool) {
 	for {
-		f, lost := s.topic.behind(s.after)
+		f, lost := s.topic.nextAfter(s.lastSeq)
 		if f == nil {
 			return item{}, false
 		}
-		s.after = f.Seq
-		it = f.as(s.form, s.pack)
-		said := it.data != nil || it.prepared != nil
+		s.lastSeq = f.Seq
+		it = f.encoded(s.form, s.wrap)
+		encodable := it.data != nil || it.prepared != nil
 		if lost {
-			s.topic.bus.opts.Meter.ChannelGap(Client)
+			s.topic.bus.opts.Meter.ChannelGap(GapClient)
 		}
 		switch {
-		case said:
+		case encodable:
 			return it, true
 		case lost:
-			return s.lost(), true
+			return s.onGap(), true
 		}
 	}
 }
 
-// behind returns the first frame behind a number. If that frame is gone already,
-// lost is true and f is a gap that ends before the oldest frame that is kept.
-func (t *topic) behind(after uint64) (f *frame, lost bool) {
+// nextAfter returns the first frame after a number. If that frame was dropped, lost is
+// true and f is a gap that ends before the oldest kept frame.
+func (t *topic) nextAfter(after uint64) (f *frame, lost bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.known || after >= t.seq {
+	if !t.loaded || after >= t.seq {
 		return nil, false
 	}
-	if after < t.after {
-		return &frame{Event: Event{Channel: t.name, Seq: t.after, Gap: true}}, true
+	if after < t.trimmedSeq {
+		return &frame{Event: Event{Channel: t.name, Seq: t.trimmedSeq, Gap: true}}, true
 	}
 	i := sort.Search(len(t.frames), func(i int) bool { return t.frames[i].Seq > after })
 	return t.frames[i], false
 }
 
-// Start is where a subscription begins.
+// Start is the position at which a subscription begins.
 type Start struct {
 	Channel string
-	// Resume: after the number Since, of which the client has all until then;
-	// else with the next message.
+	// Resume continues after the message number Since, the last one that the client
+	// has. Otherwise the subscription begins with the next message.
 	Resume bool
 	Since  uint64
 }
 
-// Place is where it has begun: behind the number Seq. Gap says that messages
-// between the two are lost.
-type Place struct {
+// Position is the position at which a subscription has begun: after the message number
+// Seq. Gap says that messages between Start.Since and Seq are lost.
+type Position struct {
 	Seq uint64
 	Gap bool
 }
 
-// subscribe finds a channel and a place in it. The subscription is not attached
-// to its outbox yet, so the client can be told of the place before all else.
-func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Place, error) {
+// subscribe finds the channel and a position in it. The subscription is not attached
+// to its outbox yet, so that the client gets the position before the first message.
+func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Position, error) {
 	if !channelName.MatchString(start.Channel) {
-		return Place{}, ErrChannel
+		return Position{}, ErrChannel
 	}
 	b.mu.Lock()
 	t := b.topics[start.Channel]
@@ -290,50 +292,50 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Plac
 	t.refs++
 	b.mu.Unlock()
 	s.topic = t
-	err := t.load(ctx)
+	err := t.ensureLoaded(ctx)
 	if err != nil {
 		s.stop()
-		return Place{}, err
+		return Position{}, err
 	}
 	t.mu.Lock()
 	behind := start.Resume && start.Since > t.seq
 	t.mu.Unlock()
 	if behind {
-		t.catchUp(ctx) // another process was faster, or Redis has forgotten all
+		t.catchUp(ctx) // this process is behind another one, or Redis has lost its data
 	}
-	p := t.enter(start, s)
+	p := t.register(start, s)
 	if p.Gap {
-		b.opts.Meter.ChannelGap(Client)
+		b.opts.Meter.ChannelGap(GapClient)
 	}
 	return p, nil
 }
 
-// enter gives s its place.
-func (t *topic) enter(start Start, s *subscription) Place {
+// register adds s to the topic and sets its position.
+func (t *topic) register(start Start, s *subscription) Position {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.subs[s] = struct{}{}
-	t.list = nil
-	p := Place{Seq: t.seq}
+	t.wakerCache = nil
+	p := Position{Seq: t.seq}
 	switch {
 	case !start.Resume:
 	case start.Since > t.seq:
 		p.Gap = true
-	case start.Since < t.after:
-		p = Place{Seq: t.after, Gap: true}
+	case start.Since < t.trimmedSeq:
+		p = Position{Seq: t.trimmedSeq, Gap: true}
 	default:
 		p.Seq = start.Since
 	}
-	s.after = p.Seq
+	s.lastSeq = p.Seq
 	return p
 }
 
-// stop gives the place up.
+// stop removes the subscription from its topic.
 func (s *subscription) stop() {
 	t := s.topic
 	t.mu.Lock()
 	delete(t.subs, s)
-	t.list = nil
+	t.wakerCache = nil
 	t.mu.Unlock()
 	b := t.bus
 	b.mu.Lock()
@@ -343,7 +345,7 @@ func (s *subscription) stop() {
 	}
 }
 
-// Channels returns the names of the channels that somebody here subscribes to.
+// Channels returns the names of the channels with subscribers in this process.
 func (b *Bus) Channels() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,36 +7,36 @@ import (
 )
 
 const (
-	// quiet is how long a rush of new connections must be over.
-	quiet = time.Second
-	// rush is how many connections are one.
-	rush = 1000
+	// burstGap is how long no burst of new connections must have occurred.
+	burstGap = time.Second
+	// burstSize is how many new connections count as a burst.
+	burstSize = 1000
 )
 
-// trim gives back, when a rush of new connections is over, what their handshakes
-// have left behind: idle connections allocate nothing, so the next collection
-// may be minutes away, and a third of the process's memory would be garbage. It
-// ends with ctx.
-func (h *Hub) trim(ctx context.Context) {
-	ticker := time.NewTicker(quiet)
+// releaseMemory returns the garbage of many handshakes to the system after a burst of
+// new connections. Idle connections allocate nothing, so the next collection may be
+// minutes away, and a third of the process's memory would be garbage. It ends with
+// ctx.
+func (h *Hub) releaseMemory(ctx context.Context) {
+	ticker := time.NewTicker(burstGap)
 	defer ticker.Stop()
-	for came := 0; ; {
+	for total := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
 		h.mu.Lock()
-		now := h.opened
-		h.opened = 0
+		now := h.newConns
+		h.newConns = 0
 		h.mu.Unlock()
-		came += now
-		if now > rush/100 || came == 0 {
-			continue // it goes on, or there was none
+		total += now
+		if now > burstSize/100 || total == 0 {
+			continue // the burst continues, or there was none
 		}
-		if came >= rush {
+		if total >= burstSize {
 			debug.FreeOSMemory()
 		}
-		came = 0
+		total = 0
 	}
 }

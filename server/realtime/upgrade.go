@@ -10,44 +10,42 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// What a connection reads into while it is idle, and what it is written from;
-// what is longer than the first goes past it.
+// Sizes of the buffers of a connection. Longer reads bypass the read buffer.
 const (
 	readBuffer  = 256
 	writeBuffer = 4 << 10
 )
 
-// writeBuffers are shared by all connections that are writing.
+// writeBuffers are shared by all connections.
 var writeBuffers sync.Pool
 
-// Upgrade is what becomes of a request.
+// Upgrade configures a WebSocket.
 type Upgrade struct {
 	// Handler gets the connection's events.
 	Handler Handler
-	// Protocols are the subprotocols spoken here, see upgrade.Options.
+	// Protocols are the supported subprotocols, see upgrade.Options.
 	Protocols []string
 }
 
-// Upgrade turns a request into a WebSocket. The error is for the handler to
-// return: upgrade.ErrLeaving, or a server.Error of what is wrong with the
-// handshake.
+// Upgrade turns a request into a WebSocket. The error is for the handler to return:
+// upgrade.ErrLeaving, or a server.Error about the handshake.
 func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
-	if h.refuses() {
+	if h.isDraining() {
 		return upgrade.ErrLeaving
 	}
-	shake, err := upgrade.Read(ctx, "a WebSocket is spoken here")
-	if shake == nil || err != nil {
+	handshake, err := upgrade.Read(ctx, "this path needs a WebSocket handshake")
+	if handshake == nil || err != nil {
 		return err
 	}
 	client := server.Client(ctx)
-	return shake.Take(ctx, func(t *server.Taken) {
+	return handshake.Take(ctx, func(t *server.Taken) {
 		c := newConn(h, t, u.Handler, client)
 		if err := h.add(c); err != nil {
-			_ = t.Close() // it came in the instant in which the server began to leave
+			_ = t.Close() // the process has begun to shut down meanwhile
 			return
 		}
-		h.work.Go(func() { // ends when the handshake is done
-			ws, err := shake.Accept(c.net, upgrade.Options{
+		h.goroutines.Go(func() { // ends when the handshake is done
+			ws, err := handshake.Accept(c.net, upgrade.Options{
 				Protocols: u.Protocols, ReadBuffer: readBuffer, WriteBuffer: writeBuffer, WriteBuffers: &writeBuffers,
 				Timeout: h.opts.SendTimeout, Compress: h.opts.Compress,
 			})
@@ -56,13 +54,13 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 				h.remove(c)
 				return
 			}
-			c.begin(ws)
-			// What has come until here needs a larger stack than waiting does, and
-			// a goroutine keeps what it had.
-			h.work.Go(c.live) // ends with the connection
+			c.afterHandshake(ws)
+			// The handshake needs a larger stack than waiting, and a goroutine
+			// keeps its stack, so reading continues on a new one.
+			h.goroutines.Go(c.readLoop) // ends with the connection
 		})
 	})
 }
 
-// Client is the address that the connection came from.
+// Client returns the address of the client.
 func (c *Conn) Client() netip.Addr { return c.client }

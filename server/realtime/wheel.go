@@ -8,49 +8,48 @@ import (
 )
 
 const (
-	// tick is how exact the wheel is.
+	// tick is the resolution of the wheel.
 	tick = 100 * time.Millisecond
-	// spokes times tick is the longest wait; beyond it the wheel goes round again.
-	spokes = 1024
+	// slotCount times tick is one revolution. Longer timers take several.
+	slotCount = 1024
 )
 
-// wheel calls functions after a while: one ticker for a process, where a timer
-// or a ticker for each connection would wake it for each.
+// wheel is a timer wheel: one ticker for the whole process. A timer for each
+// connection would wake the process for each of them.
 type wheel struct {
-	mu     sync.Mutex
-	now    int64 // ticks since the beginning
-	spokes [spokes]map[*alarm]struct{}
+	mu    sync.Mutex
+	now   int64 // ticks since the start
+	slots [slotCount]map[*timer]struct{}
 }
 
-// alarm is one call to come.
-type alarm struct {
+// timer is one scheduled call.
+type timer struct {
 	at   int64
 	call func() // must not block
 }
 
 func newWheel() *wheel { return new(wheel) }
 
-// start has an alarm called in d, or up to two ticks later, from the goroutine of
-// run, unless it is stopped before.
-func (w *wheel) start(a *alarm, d time.Duration) {
+// start schedules a timer to be called by run after d, up to two ticks later.
+func (w *wheel) start(a *timer, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a.at = w.now + 1 + int64((d+tick-1)/tick)
-	spoke := &w.spokes[a.at%spokes]
-	if *spoke == nil {
-		*spoke = make(map[*alarm]struct{})
+	slot := &w.slots[a.at%slotCount]
+	if *slot == nil {
+		*slot = make(map[*timer]struct{})
 	}
-	(*spoke)[a] = struct{}{}
+	(*slot)[a] = struct{}{}
 }
 
-// stop takes an alarm back that was started; one that has been called is fine.
-func (w *wheel) stop(a *alarm) {
+// stop removes a timer. A timer that has fired may be stopped too.
+func (w *wheel) stop(a *timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.spokes[a.at%spokes], a)
+	delete(w.slots[a.at%slotCount], a)
 }
 
-// run turns the wheel until ctx ends.
+// run fires timers until ctx ends.
 func (w *wheel) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -61,13 +60,13 @@ func (w *wheel) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for due := int64(time.Since(began) / tick); w.turn(due); {
+		for due := int64(time.Since(began) / tick); w.advance(due); {
 		}
 	}
 }
 
-// turn goes one tick on, unless it is not yet due.
-func (w *wheel) turn(due int64) bool {
+// advance moves the wheel by one tick, unless that is not due.
+func (w *wheel) advance(due int64) bool {
 	w.mu.Lock()
 	if w.now >= due {
 		w.mu.Unlock()
@@ -75,11 +74,11 @@ func (w *wheel) turn(due int64) bool {
 	}
 	w.now++
 	var calls []func()
-	spoke := w.spokes[w.now%spokes]
-	for a := range spoke {
+	slot := w.slots[w.now%slotCount]
+	for a := range slot {
 		if a.at <= w.now {
 			calls = append(calls, a.call)
-			delete(spoke, a)
+			delete(slot, a)
 		}
 	}
 	w.mu.Unlock()
@@ -89,9 +88,9 @@ func (w *wheel) turn(due int64) bool {
 	return true
 }
 
-// heard is when a client was last heard of.
-type heard struct{ at atomic.Int64 }
+// timestamp is a time that several goroutines set and compare.
+type timestamp struct{ at atomic.Int64 }
 
-func (h *heard) now() { h.at.Store(time.Now().UnixNano()) }
+func (h *timestamp) set() { h.at.Store(time.Now().UnixNano()) }
 
-func (h *heard) since(t time.Time) bool { return h.at.Load() >= t.UnixNano() }
+func (h *timestamp) after(t time.Time) bool { return h.at.Load() >= t.UnixNano() }

@@ -19,59 +19,59 @@ func turning(t *testing.T, w *wheel) {
 func (w *wheel) waiting() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, spoke := range w.spokes {
-		n += len(spoke)
+	for _, slot := range w.slots {
+		n += len(slot)
 	}
 	return n
 }
 
-// An alarm comes when it is due, or up to two ticks later, however far away that
-// is; one that was stopped does not.
+// A timer fires when it is due, or up to two ticks later, however far in the future
+// that is. A stopped timer does not fire.
 func TestWheel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWheel()
 		turning(t, w)
 		began := time.Now()
-		const longest = 3 * spokes * tick // three times round
+		const longest = 3 * slotCount * tick // three times round
 		calls := make(chan time.Duration, 10)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
-			w.start(&alarm{call: func() { calls <- d }}, d)
+			w.start(&timer{call: func() { calls <- d }}, d)
 		}
-		stopped := &alarm{call: func() { t.Error("called") }}
+		stopped := &timer{call: func() { t.Error("called") }}
 		w.start(stopped, 5*tick)
 		w.stop(stopped)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
 			got, took := <-calls, time.Since(began)
 			if got != d || took < d || took > d+2*tick {
-				t.Errorf("after %v came what was due after %v, want %v", took, got, d)
+				t.Errorf("a timer fired after %v: got the one for %v, want %v", took, got, d)
 			}
 		}
 		if n := w.waiting(); n != 0 {
-			t.Errorf("%d alarms are left", n)
+			t.Errorf("%d timers are left", n)
 		}
 	})
 }
 
-// A connection that has ended leaves no alarm behind, or those who come and go
-// would be held in memory until their time.
-func TestAlarmsEndWithTheConnection(t *testing.T) {
+// The timers of a connection end with it. Otherwise they would hold memory until they
+// are due.
+func TestTimersEndWithTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := New(Options{})
 		turning(t, h.wheel)
 		o := &outbox{hub: h}
 		called := 0
-		o.after(tick, func() { called++ })
-		o.after(time.Minute, func() { t.Error("called") })
+		o.schedule(tick, func() { called++ })
+		o.schedule(time.Minute, func() { t.Error("called") })
 		time.Sleep(time.Second)
 		if n := h.wheel.waiting(); called != 1 || n != 1 {
-			t.Errorf("called %d times, %d alarms wait", called, n)
+			t.Errorf("called %d times, %d timers are pending", called, n)
 		}
 		o.end()
-		o.after(tick, func() { t.Error("called behind the end") })
+		o.schedule(tick, func() { t.Error("called after the end") })
 		if n := h.wheel.waiting(); n != 0 {
-			t.Errorf("%d alarms are left", n)
+			t.Errorf("%d timers are left", n)
 		}
 		time.Sleep(2 * time.Minute)
 	})

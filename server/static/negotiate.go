@@ -11,21 +11,21 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// wanted returns the part of f that a request asks for; asked is false if it is
-// the whole. An If-Range that does not hold makes it the whole too (RFC 9110
-// §13.1.5). A length of 0 is a part that there is not.
-func wanted(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked bool) {
+// requestedRange returns the part of f that a request asks for. asked is false if the
+// response is the whole file, which includes an If-Range that does not match (RFC 9110
+// §13.1.5). A length of 0 means that the range lies outside of the file.
+func requestedRange(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked bool) {
 	condition, single := server.Single(h, fasthttp.HeaderIfRange)
 	if !single || condition != "" && condition != f.etag() && condition != f.info.ModTime().UTC().Format(http.TimeFormat) {
 		return byterange.Range{}, false
 	}
 	part, asked, err := byterange.Parse(h, f.info.Size())
-	return part, asked && err == nil // what is malformed is ignored
+	return part, asked && err == nil // a malformed Range is ignored
 }
 
-// accepts reports whether an Accept-Encoding takes coding (RFC 9110 §12.5.3): it is
-// named, or everything is, and not with a weight of 0.
-func accepts(header, coding string) bool {
+// acceptsEncoding reports whether an Accept-Encoding accepts coding (RFC 9110
+// §12.5.3): it names the coding or *, with a weight other than 0.
+func acceptsEncoding(header, coding string) bool {
 	everything := false
 	for item := range strings.SplitSeq(header, ",") {
 		name, parameters, _ := strings.Cut(item, ";")

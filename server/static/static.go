@@ -1,5 +1,5 @@
-// Package static serves the files of a folder: whole, in part, compressed, or
-// not at all because the client has them already.
+// Package static serves the files of a folder, with conditional requests, ranges and
+// compression.
 package static
 
 import (
@@ -23,19 +23,19 @@ import (
 )
 
 const (
-	// cacheForEver is for addresses with a query: a new content has another.
-	cacheForEver = "public, max-age=31536000, immutable"
-	// cacheAndAsk is for all others: kept, and asked for with its ETag.
-	cacheAndAsk = "no-cache"
+	// cacheImmutable is for URLs with a query, which changes with the content.
+	cacheImmutable = "public, max-age=31536000, immutable"
+	// cacheRevalidate is for all other URLs: cached, and revalidated by ETag.
+	cacheRevalidate = "no-cache"
 
-	// Files of these sizes are compressed when they are asked for, if nobody has
-	// done it before; what is smaller gains nothing, what is larger costs too much.
+	// Files of these sizes are compressed for a request if there is no compressed file
+	// beside them. Smaller files gain nothing, and larger ones cost too much CPU.
 	minCompress = 1 << 10
 	maxCompress = 1 << 20
 )
 
-// Folder is a folder of files. Nothing outside of it can be named, not by
-// symbolic links either.
+// Folder is a folder of files. No name leads out of it, not even through a symbolic
+// link.
 type Folder struct{ root *os.Root }
 
 // Open opens the folder at dir.
@@ -50,11 +50,11 @@ func Open(dir string) (*Folder, error) {
 // Close closes the folder.
 func (f *Folder) Close() error { return f.root.Close() }
 
-// file is a file that is about to be sent, as it is or in a coding.
+// file is a file to send, in a content coding or without.
 type file struct {
 	*os.File
 	info   fs.FileInfo
-	coding string // of the content: br, zstd, gzip, or empty
+	coding string // content coding: br, zstd, gzip, or empty
 }
 
 func (f *file) etag() string {
@@ -65,11 +65,11 @@ func (f *file) etag() string {
 	return `"` + tag + `"`
 }
 
-// Serve answers a GET or HEAD of the file called name, a path with slashes below
-// the folder. Ranges (one at a time), conditions and codings are those of RFC 9110
-// §8 to §14. Beside FILE, FILE.br, FILE.zst and FILE.gz are sent to those who
-// accept them, unless they are older. What is no regular file, or hidden (a
-// segment that begins with a dot), is a 404 *server.Error.
+// Serve responds to a GET or HEAD request with the file called name, a slash-separated
+// path below the folder. It implements single ranges, conditions and content codings
+// as in RFC 9110 §8 to §14. If FILE.br, FILE.zst or FILE.gz exists and is not older
+// than FILE, clients that accept the coding get that file. A file that is not regular,
+// or is hidden (a segment begins with a dot), is a 404 *server.Error.
 func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	original, err := f.open(name)
 	if err != nil {
@@ -78,7 +78,7 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	kind := contentType(name)
 	chosen := original
 	if len(ctx.Request.Header.Peek(fasthttp.HeaderRange)) == 0 {
-		chosen = f.choose(ctx, name, kind, original)
+		chosen = f.selectVariant(ctx, name, kind, original)
 	}
 	h := &ctx.Response.Header
 	h.SetContentType(kind)
@@ -86,11 +86,11 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	h.Set(fasthttp.HeaderLastModified, original.info.ModTime().UTC().Format(http.TimeFormat))
 	h.Set(fasthttp.HeaderVary, fasthttp.HeaderAcceptEncoding)
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
-	h.Set(fasthttp.HeaderCacheControl, cacheAndAsk)
+	h.Set(fasthttp.HeaderCacheControl, cacheRevalidate)
 	if len(ctx.URI().QueryString()) > 0 {
-		h.Set(fasthttp.HeaderCacheControl, cacheForEver)
+		h.Set(fasthttp.HeaderCacheControl, cacheImmutable)
 	}
-	if fresh(&ctx.Request.Header, chosen) {
+	if notModified(&ctx.Request.Header, chosen) {
 		ctx.SetStatusCode(http.StatusNotModified)
 		return chosen.Close()
 	}
@@ -111,15 +111,15 @@ func (f *Folder) open(name string) (*file, error) {
 			return nil, missing
 		}
 	}
-	// Without O_NONBLOCK opening a pipe would wait for its other end.
+	// Without O_NONBLOCK, opening a named pipe would block.
 	opened, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		for _, ours := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
-			if errors.Is(err, ours) {
+		for _, internal := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO} {
+			if errors.Is(err, internal) {
 				return nil, fmt.Errorf("open static file: %w", err)
 			}
 		}
-		return nil, missing // not there, no folder, not for us, or outside: all the same to the client
+		return nil, missing // missing, no permission, or outside of the folder: the client cannot tell
 	}
 	info, err := opened.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -128,34 +128,34 @@ func (f *Folder) open(name string) (*file, error) {
 	return &file{File: opened, info: info}, nil
 }
 
-// choose returns what is sent in place of original: a file beside it that holds
-// it compressed, or original, with its coding set if it is to be compressed now.
-// What is not returned is closed.
-func (f *Folder) choose(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
+// selectVariant returns the file to send: a compressed file beside original, or
+// original, with its coding set if it is to be compressed now. The other file is
+// closed.
+func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
 	accepted := server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding)
 	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
-		if !accepts(accepted, c.coding) {
+		if !acceptsEncoding(accepted, c.coding) {
 			continue
 		}
-		beside, err := f.open(name + c.suffix)
+		variant, err := f.open(name + c.suffix)
 		if err != nil {
 			continue
 		}
-		if beside.info.ModTime().Before(original.info.ModTime()) {
-			_ = beside.Close() // read only
+		if variant.info.ModTime().Before(original.info.ModTime()) {
+			_ = variant.Close() // read only
 			continue
 		}
 		_ = original.Close() // read only
-		beside.coding = c.coding
-		return beside
+		variant.coding = c.coding
+		return variant
 	}
-	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && accepts(accepted, "gzip") {
+	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && acceptsEncoding(accepted, "gzip") {
 		original.coding = "gzip"
 	}
 	return original
 }
 
-// compress sends a file compressed.
+// compress sends a file with gzip.
 func compress(ctx *fasthttp.RequestCtx, f *file) error {
 	defer f.Close() //nolint:errcheck // read only
 	content, err := io.ReadAll(io.LimitReader(f, maxCompress+1))
@@ -166,11 +166,11 @@ func compress(ctx *fasthttp.RequestCtx, f *file) error {
 	return nil
 }
 
-// send sends a file, or the part of it that was asked for.
+// send sends a file, or the requested part of it.
 func send(ctx *fasthttp.RequestCtx, f *file) error {
 	size := f.info.Size()
 	h := &ctx.Response.Header
-	part, asked := wanted(&ctx.Request.Header, f)
+	part, asked := requestedRange(&ctx.Request.Header, f)
 	switch {
 	case !asked:
 		part = byterange.Range{Length: size}
@@ -189,14 +189,15 @@ func send(ctx *fasthttp.RequestCtx, f *file) error {
 	return nil
 }
 
-// stream is a part of a file that ends where it should: fasthttp cuts the
-// connection if there is more than it was told, as in a file that grows.
+// stream is a part of a file with a fixed end. fasthttp closes the connection if a
+// body is longer than declared, as that of a growing file would be.
 type stream struct {
 	io.Reader
 	io.Closer
 }
 
-// contentType goes by the name's ending, which is what an operator can see.
+// contentType returns the type for the extension of a file name, which an operator can
+// see, unlike a type that is detected from the content.
 func contentType(name string) string {
 	if kind := mime.TypeByExtension(path.Ext(name)); kind != "" {
 		return kind
@@ -204,7 +205,7 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
-// compressible reports whether a type gains by being compressed.
+// compressible reports whether files of a type become smaller by compression.
 func compressible(kind string) bool {
 	kind, _, _ = strings.Cut(kind, ";")
 	switch kind {
@@ -214,8 +215,9 @@ func compressible(kind string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
-// fresh reports whether the client has the file already (RFC 9110 §13.1.2, §13.1.3).
-func fresh(h *fasthttp.RequestHeader, f *file) bool {
+// notModified reports whether the client has the current file already (RFC 9110
+// §13.1.2, §13.1.3).
+func notModified(h *fasthttp.RequestHeader, f *file) bool {
 	if tags := server.List(h, fasthttp.HeaderIfNoneMatch); tags != "" {
 		for tag := range strings.SplitSeq(tags, ",") {
 			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() {

@@ -19,7 +19,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// site serves a folder with all that may lie in one, behind a real server.
+// site serves a folder with all kinds of files by a real server.
 func site(t *testing.T) (dir, url string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "static")
@@ -239,7 +239,7 @@ func FuzzAccepts(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		if accepts("gzip;q=0,"+header, "gzip") || !accepts("gzip,"+header, "gzip") {
+		if acceptsEncoding("gzip;q=0,"+header, "gzip") || !acceptsEncoding("gzip,"+header, "gzip") {
 			t.Errorf("%q", header)
 		}
 	})

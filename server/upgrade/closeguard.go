@@ -20,9 +20,9 @@ type CloseError struct {
 
 func (f *CloseError) Error() string { return f.Reason }
 
-// The payload of a close frame is empty or begins with a code of two bytes (§5.5.1),
-// and the reason is UTF-8 (§8.1). The library takes one byte for none, and reports
-// a reason that is not UTF-8 with 1002.
+// The payload of a close frame is empty or begins with a code of two bytes (§5.5.1), and
+// the reason is UTF-8 (§8.1). The library treats a payload of one byte as empty, and
+// reports a reason that is not UTF-8 with close code 1002.
 var (
 	errShortClose  = &CloseError{websocket.CloseProtocolError, "close frame with a payload of one byte"}
 	errCloseReason = &CloseError{websocket.CloseInvalidFramePayloadData, "reason of the close frame is not UTF-8"}
@@ -31,54 +31,54 @@ var (
 const (
 	finalClose   = 0x88 // first byte of a close frame: FIN, no reserved bits
 	masked       = 0x80
-	maxControl   = 125 // bytes of a control frame's payload
+	maxControl   = 125 // maximum payload of a control frame
 	maskLength   = 4
 	maxFrameHead = 14
 )
 
-// closeGuard follows the frames that a client sends, by their heads alone, and fails
-// the read that would complete a bad close frame.
+// closeGuard parses the heads of the frames that a client sends, and fails the read
+// that would complete a malformed close frame.
 type closeGuard struct {
 	net.Conn
 	head  [maxFrameHead]byte // of the current frame
-	have  int                // bytes of head so far
-	left  uint64             // bytes of payload still to come
-	close []byte             // payload of a close frame so far, unmasked
+	have  int                // length of head so far
+	left  uint64             // rest of the payload
+	close []byte             // unmasked payload of a close frame so far
 	err   error
 }
 
-// Read reads what the library parses.
+// Read reads for the library.
 func (g *closeGuard) Read(p []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
 	}
 	n, err := g.Conn.Read(p)
-	if sound := g.follow(p[:n]); g.err != nil {
-		if sound == 0 {
+	if valid := g.scan(p[:n]); g.err != nil {
+		if valid == 0 {
 			return 0, g.err
 		}
-		return sound, nil
+		return valid, nil
 	}
 	return n, err
 }
 
-// follow notes what has come and returns how much of it to pass on: all, or, with
-// g.err set, what is before the last byte of a bad close frame.
-func (g *closeGuard) follow(data []byte) int {
+// scan parses data and returns how much of it to pass on: all of it, or, with g.err
+// set, everything before the last byte of a malformed close frame.
+func (g *closeGuard) scan(data []byte) int {
 	for i := 0; i < len(data); {
 		if g.left == 0 {
 			g.head[g.have] = data[i]
 			g.have++
 			i++
-			g.begin()
+			g.parseHead()
 			continue
 		}
 		part := data[i:][:min(uint64(len(data)-i), g.left)]
 		i += len(part)
 		g.left -= uint64(len(part))
-		if g.closes() {
-			g.note(part)
-			if g.left == 0 && g.judge() {
+		if g.isClose() {
+			g.unmask(part)
+			if g.left == 0 && g.checkClose() {
 				return i - 1
 			}
 		}
@@ -89,8 +89,8 @@ func (g *closeGuard) follow(data []byte) int {
 	return len(data)
 }
 
-// begin looks whether the head of a frame is complete.
-func (g *closeGuard) begin() {
+// parseHead parses the head of a frame if it is complete.
+func (g *closeGuard) parseHead() {
 	if g.have < 2 {
 		return
 	}
@@ -118,20 +118,20 @@ func (g *closeGuard) begin() {
 	}
 }
 
-// closes reports whether the current frame is a close frame that the library will
-// look into. All else that may be wrong with its head the library finds itself.
-func (g *closeGuard) closes() bool {
+// isClose reports whether the current frame is a close frame whose payload the library
+// will parse. The library detects all other errors in its head.
+func (g *closeGuard) isClose() bool {
 	return g.head[0] == finalClose && g.head[1]&masked != 0 && g.head[1]&^masked <= maxControl
 }
 
-func (g *closeGuard) note(part []byte) {
+func (g *closeGuard) unmask(part []byte) {
 	for _, b := range part {
 		g.close = append(g.close, b^g.head[2+len(g.close)%maskLength])
 	}
 }
 
-// judge looks at the payload of a close frame and sets g.err if it is bad.
-func (g *closeGuard) judge() (bad bool) {
+// checkClose checks the payload of a close frame, and sets g.err if it is malformed.
+func (g *closeGuard) checkClose() (bad bool) {
 	switch {
 	case len(g.close) == 1:
 		g.err = errShortClose
@@ -141,9 +141,9 @@ func (g *closeGuard) judge() (bad bool) {
 	return g.err != nil
 }
 
-// Fault returns the close code and the reason for frames of the client that break
-// RFC 6455. ok is false for errors of other kinds, such as a lost connection. For
-// what the library has found it has sent the close frame already.
+// Fault returns the close code and reason for frames that violate RFC 6455. ok is
+// false for other errors, such as a lost connection. If the library detected the
+// error, it has already sent the close frame.
 func Fault(err error) (code int, reason string, ok bool) {
 	if fault, is := errors.AsType[*CloseError](err); is {
 		return fault.Code, fault.Reason, true
@@ -154,7 +154,7 @@ func Fault(err error) (code int, reason string, ok bool) {
 	if _, ended := errors.AsType[*websocket.CloseError](err); ended {
 		return 0, "", false
 	}
-	// The library has no type for what it finds wrong, but all else comes from the
+	// The library has no type for protocol errors, but all other errors come from the
 	// connection.
 	if _, ofConnection := errors.AsType[interface {
 		error

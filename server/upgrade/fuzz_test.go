@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// segments gives data in pieces of size bytes; 0 means as asked.
+// segments returns data in pieces of size bytes; 0 means the size of the reads.
 type segments struct {
 	net.Conn
 	data []byte
@@ -74,8 +74,8 @@ func badClose(data []byte) (at, code int) {
 	return 0, 0
 }
 
-// FuzzCloseGuard: however the bytes are cut, all that is before the end of the first
-// bad close frame passes, and nothing behind it.
+// FuzzCloseGuard: however the bytes are split, everything before the end of the first
+// malformed close frame passes, and nothing after it.
 func FuzzCloseGuard(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x88\x80mask", "\x88\x81maskx", "\x88\x82mask\x6e\x89", "\x88\x83mask\x6e\x89\xff", "\x81\x85maskhello\x88\x81maskx",

@@ -74,7 +74,7 @@ const (
 )
 
 // shake sends a request for / with these fields and returns the response, and the
-// connection behind it.
+// connection after it.
 func shake(t *testing.T, addr, fields string) (*http.Response, net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

@@ -11,18 +11,17 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Subprotocols that carry a bearer token: a browser can set no other field of a
-// WebSocket's handshake. A token that is none in the sense of RFC 9110 §5.6.2, such
-// as one with a slash, comes as base64url without padding (RFC 4648 §5).
+// Prefixes of subprotocols that carry a bearer token, since a browser cannot set another
+// field of a WebSocket handshake. A token with characters that a subprotocol cannot have
+// (RFC 9110 §5.6.2), such as a slash, is sent as base64url without padding (RFC 4648 §5).
 const (
 	bearer        = "bearer."
 	bearerEncoded = "bearer64."
 )
 
-// Bearer returns the bearer token that is offered as a subprotocol. It is "" with
-// offered set if what is offered cannot be decoded. Accept confirms the subprotocol
-// whether anybody has asked for a token or not, since browsers fail a connection of
-// which no offered subprotocol is confirmed.
+// Bearer returns the bearer token in the offered subprotocols. If it cannot be
+// decoded, token is "" and offered is true. Accept confirms the subprotocol even if no
+// token is required, since browsers fail a connection without a confirmed subprotocol.
 func Bearer(h *fasthttp.RequestHeader) (token string, offered bool) {
 	for _, protocol := range protocols(h) {
 		if !carriesToken(protocol) {
@@ -45,7 +44,7 @@ func carriesToken(protocol string) bool {
 	return strings.HasPrefix(protocol, bearer) || strings.HasPrefix(protocol, bearerEncoded)
 }
 
-// protocols are the subprotocols that a client offers, in its order of preference.
+// protocols returns the subprotocols that a client offers, in its order of preference.
 func protocols(h *fasthttp.RequestHeader) (offered []string) {
 	for protocol := range strings.SplitSeq(server.List(h, headerProtocol), ",") {
 		if protocol = strings.TrimSpace(protocol); protocol != "" {
@@ -55,11 +54,11 @@ func protocols(h *fasthttp.RequestHeader) (offered []string) {
 	return offered
 }
 
-// choose returns the subprotocol to confirm: the first offered one that is spoken
-// here, else the one that carries a token, else none.
-func choose(offered, spoken []string) string {
+// selectProtocol returns the subprotocol to confirm: the first offered one that is
+// supported, else the one that carries a token, else none.
+func selectProtocol(offered, supported []string) string {
 	for _, protocol := range offered {
-		if slices.Contains(spoken, protocol) {
+		if slices.Contains(supported, protocol) {
 			return protocol
 		}
 	}
@@ -69,25 +68,24 @@ func choose(offered, spoken []string) string {
 	return ""
 }
 
-// deflateExtension is RFC 7692, the only extension spoken here.
+// deflateExtension is the only supported extension (RFC 7692).
 const deflateExtension = "permessage-deflate"
 
-// offersDeflate reports whether one of the offers in a Sec-WebSocket-Extensions is for
-// compression in a way that is spoken here. The others are declined, which leaves the
-// connection without compression (RFC 7692 §5.1, §7.1).
+// offersDeflate reports whether one of the offers in a Sec-WebSocket-Extensions is a
+// supported form of compression. The others are declined; without an accepted offer
+// the connection has no compression (RFC 7692 §5.1, §7.1).
 func offersDeflate(list string) bool {
 	for _, offer := range splitUnquoted(list, ',') {
 		parts := splitUnquoted(offer, ';')
-		if strings.TrimSpace(parts[0]) == deflateExtension && honours(parts[1:]) {
+		if strings.TrimSpace(parts[0]) == deflateExtension && acceptable(parts[1:]) {
 			return true
 		}
 	}
 	return false
 }
 
-// honours reports whether the parameters of an offer are sound, and all of them can
-// be honoured.
-func honours(parameters []string) bool {
+// acceptable reports whether the parameters of an offer are valid and supported.
+func acceptable(parameters []string) bool {
 	seen := map[string]bool{}
 	for _, parameter := range parameters {
 		name, value, given := strings.Cut(parameter, "=")
@@ -102,13 +100,13 @@ func honours(parameters []string) bool {
 				return false
 			}
 		case "client_max_window_bits":
-			// A hint about the client's own window. The reader here takes any.
+			// A hint about the client's window. The reader supports every size.
 			if given && !windowBits(value) {
 				return false
 			}
 		default:
-			// Also server_max_window_bits: the library compresses with a window
-			// of 32 KiB and cannot confirm another, nor this one.
+			// This includes server_max_window_bits: the library compresses with a
+			// window of 32 KiB and cannot confirm any parameter for it.
 			return false
 		}
 	}
@@ -122,7 +120,7 @@ func windowBits(text string) bool {
 }
 
 // unquote returns the content of a quoted string (RFC 9110 §5.6.4), or text itself.
-// Nothing in a value that is sound needs an escape.
+// Valid values need no escapes.
 func unquote(text string) string {
 	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
 		return text[1 : len(text)-1]
@@ -130,7 +128,7 @@ func unquote(text string) string {
 	return text
 }
 
-// splitUnquoted cuts text at each separator outside of quoted strings.
+// splitUnquoted splits text at each separator outside of quoted strings.
 func splitUnquoted(text string, separator byte) (parts []string) {
 	start, quoted := 0, false
 	for i := 0; i < len(text); i++ {

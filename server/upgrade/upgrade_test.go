@@ -8,7 +8,7 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// A reason is cut to what a control frame holds, between two characters.
+// A reason is truncated to the size of a control frame, between two characters.
 func TestCloseFrame(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

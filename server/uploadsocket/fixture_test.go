@@ -162,8 +162,8 @@ func (c client) offset(want int64) {
 	}
 }
 
-// answered reads the answer and the close after it.
-func (c client) answered(code, closeCode int) uploads.Response {
+// result reads the result and the close frame after it.
+func (c client) result(code, closeCode int) uploads.Response {
 	c.Helper()
 	var a uploads.Response
 	kind, text, err := c.ReadMessage()

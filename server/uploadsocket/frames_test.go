@@ -14,7 +14,7 @@ func frame(first byte, payload string) string {
 	return string([]byte{first, 0x80 | byte(len(payload)), 0, 0, 0, 0}) + payload
 }
 
-// Frames that break RFC 6455 are reported with the code for that, and no file
+// Frames that violate RFC 6455 are reported with the code for that, and no file
 // remains of the upload.
 func TestBadFrames(t *testing.T) {
 	t.Parallel()

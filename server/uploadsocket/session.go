@@ -20,95 +20,95 @@ import (
 )
 
 const (
-	// maxText is the limit of a text message, in bytes; the only one is "done".
+	// maxText is the limit of a text message, in bytes. The only valid one is "done".
 	maxText = 125
-	// readBuffer and writeBuffer are in bytes; what is larger goes past the first.
+	// readBuffer and writeBuffer are sizes in bytes. Larger reads bypass the buffer.
 	readBuffer  = 4 << 10
 	writeBuffer = 1 << 10
-	// lingerTime is how long the client's own close is waited for after the last
-	// answer, and what it still sends is read, so that it reads that answer (RFC
-	// 6455 §7.1.1); leaveTime is the same when the server has to go.
-	lingerTime = 5 * time.Second
-	leaveTime  = 500 * time.Millisecond
+	// lingerTime is the time for the client to close after the last message. Until then
+	// its data is read and dropped, so that it can read that message (RFC 6455 §7.1.1).
+	// drainLinger is the same while the server shuts down.
+	lingerTime  = 5 * time.Second
+	drainLinger = 500 * time.Millisecond
 )
 
 var (
-	// errGone is an upload whose sender went away before its end: nobody is
-	// left to be answered.
-	errGone = errors.New("the client went away")
-	// errFrames is an upload whose sender broke the protocol.
-	errFrames = errors.New("the client's frames break RFC 6455")
+	// errDisconnected means that the client left before the end of the upload, so there
+	// is no response.
+	errDisconnected = errors.New("the client has disconnected")
+	// errFrames means that the client violated RFC 6455.
+	errFrames = errors.New("the client's frames violate RFC 6455")
 	errUTF8   = errors.New("text is not UTF-8")
 	errText   = uploads.WithReason(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
 )
 
-// session is an upload under way. All but cut is for its own goroutine.
+// session is an upload in progress. All methods but abort are for its own goroutine.
 type session struct {
-	server  *Server
-	net     *server.Taken
-	conn    *websocket.Conn
-	request Request
-	log     *slog.Logger
-	ctx     context.Context //nolint:containedctx // the session's own, which has no caller
-	cancel  context.CancelCauseFunc
-	told    bool // how it ended
+	server   *Server
+	net      *server.Taken
+	conn     *websocket.Conn
+	request  Request
+	log      *slog.Logger
+	ctx      context.Context //nolint:containedctx // the session's own, which has no caller
+	cancel   context.CancelCauseFunc
+	reported bool // Request.Ended was called
 }
 
-// serve is the life of the connection.
+// serve runs the session until the connection ends.
 func (u *session) serve(h *upgrade.Handshake) {
-	defer u.ended(brokenOff) // unless it has ended otherwise
-	defer u.net.Close()      //nolint:errcheck // where close has ended it, it is closed
+	defer u.reportEnd(interrupted) // unless another end was reported
+	defer u.net.Close()            //nolint:errcheck // close may have closed it
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
 	conn, err := h.Accept(u.net, o)
 	if err != nil {
-		u.log.Debug("upload by websocket broke off", "error", err)
+		u.log.Debug("upload by websocket interrupted", "error", err)
 		return
 	}
 	u.conn = conn
 	u.run()
 }
 
-// brokenOff is how an upload ended that there is nobody to answer for.
-var brokenOff = uploads.ErrorResponse(uploads.ErrBody)
+// interrupted is the result of an upload whose client has left.
+var interrupted = uploads.ErrorResponse(uploads.ErrBody)
 
-// ended tells how the upload ended, once.
-func (u *session) ended(a uploads.Response) {
-	if !u.told {
-		u.told = true
+// reportEnd calls Request.Ended, once.
+func (u *session) reportEnd(a uploads.Response) {
+	if !u.reported {
+		u.reported = true
 		u.request.Ended(a)
 	}
 }
 
-// run takes the file and answers.
+// run receives the file and sends the result.
 func (u *session) run() {
-	u.conn.SetCloseHandler(func(int, string) error { return nil }) // answered in close, after the rest
-	u.conn.SetPongHandler(func(string) error { return u.alive() })
+	u.conn.SetCloseHandler(func(int, string) error { return nil }) // close responds, after the result
+	u.conn.SetPongHandler(func(string) error { return u.extendDeadline() })
 	stop := u.ping()
 	defer stop()
-	file, err := pooled(u.take)
-	if context.Cause(u.ctx) != nil && errors.Is(err, errGone) {
-		err = upgrade.ErrLeaving // it is the server that went
+	file, err := protect(u.take)
+	if context.Cause(u.ctx) != nil && errors.Is(err, errDisconnected) {
+		err = upgrade.ErrLeaving // the server ended the session
 	}
 	switch {
 	case errors.Is(err, errFrames):
-		u.ended(uploads.ErrorResponse(uploads.ErrMalformed))
+		u.reportEnd(uploads.ErrorResponse(uploads.ErrMalformed))
 		code, reason, _ := upgrade.Fault(err)
-		u.log.Debug("upload by websocket broke off", "code", code, "error", err)
+		u.log.Debug("upload by websocket interrupted", "code", code, "error", err)
 		u.close(code, reason)
 		return
-	case errors.Is(err, errGone):
-		u.log.Debug("upload by websocket broke off", "error", err)
+	case errors.Is(err, errDisconnected):
+		u.log.Debug("upload by websocket interrupted", "error", err)
 		return
 	case err != nil:
 		u.refuse(err)
 		return
 	}
-	u.answer(uploads.NewResponse(file))
+	u.sendResult(uploads.NewResponse(file))
 	u.close(websocket.CloseNormalClosure, "")
 }
 
-// pooled calls take, where foreign bytes enter, and makes an error of a panic.
-func pooled(take func() (uploads.File, error)) (f uploads.File, err error) {
+// protect calls take and turns a panic into an error: take parses untrusted bytes.
+func protect(take func() (uploads.File, error)) (f uploads.File, err error) {
 	err = pool.Protect(func() (err error) {
 		f, err = take()
 		return err
@@ -116,7 +116,7 @@ func pooled(take func() (uploads.File, error)) (f uploads.File, err error) {
 	return f, err
 }
 
-// take reads messages until the file is whole, and publishes it.
+// take reads messages until the file is complete, and publishes it.
 func (u *session) take() (uploads.File, error) {
 	upload, err := u.server.store.Create(u.ctx)
 	if err != nil {
@@ -128,10 +128,10 @@ func (u *session) take() (uploads.File, error) {
 		if err != nil {
 			return uploads.File{}, err
 		}
-		if end == closed && messages == 0 {
+		if end == kindClosed && messages == 0 {
 			return uploads.File{}, uploads.ErrNoFile
 		}
-		if end != more {
+		if end != kindData {
 			break
 		}
 	}
@@ -141,91 +141,91 @@ func (u *session) take() (uploads.File, error) {
 	return upload.Publish(u.ctx, u.request.Directory, u.request.Filename)
 }
 
-// verdict is what a message says of the file.
-type verdict int
+// messageKind is the meaning of a message.
+type messageKind int
 
 const (
-	more   verdict = iota // it was a piece
-	done                  // there is no more
-	closed                // so says the end of the connection
+	kindData   messageKind = iota // part of the file
+	kindDone                      // end of the file
+	kindClosed                    // end of the file by closing the connection
 )
 
-// message takes one message.
-func (u *session) message(upload *uploads.Upload) (verdict, error) {
-	if err := u.alive(); err != nil {
-		return more, fmt.Errorf("%w: %w", errGone, err)
+// message reads one message.
+func (u *session) message(upload *uploads.Upload) (messageKind, error) {
+	if err := u.extendDeadline(); err != nil {
+		return kindData, fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	kind, r, err := u.conn.NextReader()
 	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseNoStatusReceived) {
-		return closed, nil
+		return kindClosed, nil
 	}
 	if err != nil {
-		return more, broken(err)
+		return kindData, readError(err)
 	}
 	source := &source{session: u, r: r}
 	if kind == websocket.TextMessage {
 		text, err := io.ReadAll(io.LimitReader(source, maxText+1))
 		switch {
 		case err != nil:
-			return more, err
+			return kindData, err
 		case !utf8.Valid(text) && len(text) <= maxText:
-			return more, errUTF8
+			return kindData, errUTF8
 		case string(text) != "done":
-			return more, errText
+			return kindData, errText
 		}
-		return done, nil
+		return kindDone, nil
 	}
 	if _, err := upload.ReadFrom(u.ctx, source); err != nil {
-		return more, err
+		return kindData, err
 	}
 	if u.request.Written != nil {
 		u.request.Written(upload.Size())
 	}
-	return more, u.send(map[string]int64{"offset": upload.Size()})
+	return kindData, u.send(map[string]int64{"offset": upload.Size()})
 }
 
-// source is a message being read; what ends it before its end is errGone or
-// errFrames.
+// source is a message that is being read. An error before its end is errDisconnected
+// or errFrames.
 type source struct {
 	session *session
 	r       io.Reader
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	if err := s.session.alive(); err != nil {
-		return 0, fmt.Errorf("%w: %w", errGone, err)
+	if err := s.session.extendDeadline(); err != nil {
+		return 0, fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // an io.EOF with anything around it is none
-		err = broken(err)
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped io.EOF is not the end of the message
+		err = readError(err)
 	}
 	return n, err
 }
 
-// broken wraps an error of reading a message.
-func broken(err error) error {
+// readError wraps an error of reading a message.
+func readError(err error) error {
 	if _, _, faulty := upgrade.Fault(err); faulty {
 		return fmt.Errorf("%w: %w", errFrames, err)
 	}
-	return fmt.Errorf("%w: %w", errGone, err)
+	return fmt.Errorf("%w: %w", errDisconnected, err)
 }
 
-// alive gives the client another IdleTimeout, unless the session has been cut.
-func (u *session) alive() error {
+// extendDeadline gives the client another IdleTimeout. It fails if the session was
+// aborted.
+func (u *session) extendDeadline() error {
 	if err := u.conn.SetReadDeadline(time.Now().Add(u.server.opts.IdleTimeout)); err != nil {
 		return err
 	}
-	return context.Cause(u.ctx) // after the deadline: cut goes in the other order
+	return context.Cause(u.ctx) // checked after the deadline is set, since abort does both in reverse order
 }
 
-// cut ends the session from another goroutine: what it waits for, it waits for
-// no longer.
-func (u *session) cut() {
+// abort ends the session from another goroutine and interrupts its reads and writes.
+func (u *session) abort() {
 	u.cancel(upgrade.ErrLeaving)
-	_ = u.net.SetDeadline(time.Unix(1, 0)) // each write sets its own
+	_ = u.net.SetDeadline(time.Unix(1, 0)) // each write sets its own deadline
 }
 
-// ping asks the client for a sign of life from time to time until stop is called.
+// ping sends pings until stop is called.
 func (u *session) ping() (stop func()) {
 	var wg sync.WaitGroup
 	end := make(chan struct{})
@@ -237,7 +237,7 @@ func (u *session) ping() (stop func()) {
 			case <-end:
 				return
 			case <-every.C:
-				// If it fails, the read that waits will find out.
+				// If it fails, the blocked read fails too.
 				_ = u.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(u.server.opts.SendTimeout))
 			}
 		}
@@ -248,35 +248,35 @@ func (u *session) ping() (stop func()) {
 func (u *session) send(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		return fmt.Errorf("encode response: %w", err)
 	}
 	err = u.conn.SetWriteDeadline(time.Now().Add(u.server.opts.SendTimeout))
 	if err == nil {
 		err = u.conn.WriteMessage(websocket.TextMessage, text)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errGone, err)
+		return fmt.Errorf("%w: %w", errDisconnected, err)
 	}
 	return nil
 }
 
-// answer sends what has become of the file. It is there for good, or it is not:
-// that nobody hears of it changes nothing.
-func (u *session) answer(a uploads.Response) {
-	u.ended(a)
+// sendResult sends the result of the upload. The file is stored or not, whether the
+// client gets the result or not.
+func (u *session) sendResult(a uploads.Response) {
+	u.reportEnd(a)
 	var response any = a
 	if u.request.Response != nil {
 		response = u.request.Response(a)
 	}
 	if err := u.send(response); err != nil {
-		u.log.Debug("answer not sent", "error", err)
+		u.log.Debug("upload result not sent", "error", err)
 	}
 }
 
-// refuse answers an upload that err ended, and closes with the code that fits.
+// refuse sends the result for err and closes with the matching close code.
 func (u *session) refuse(err error) {
 	if errors.Is(err, errUTF8) {
-		u.ended(uploads.ErrorResponse(uploads.ErrMalformed))
+		u.reportEnd(uploads.ErrorResponse(uploads.ErrMalformed))
 		u.close(websocket.CloseInvalidFramePayloadData, errUTF8.Error())
 		return
 	}
@@ -296,15 +296,15 @@ func (u *session) refuse(err error) {
 	}
 	u.log.Log(u.ctx, level, "upload by websocket refused", "directory", u.request.Directory, "filename", u.request.Filename,
 		"code", a.Code, "error", err)
-	u.answer(a)
+	u.sendResult(a)
 	u.close(code, a.Reason)
 }
 
-// close closes the WebSocket and waits, within limits, for the client to do so.
+// close closes the WebSocket and waits, within limits, for the client to close.
 func (u *session) close(code int, reason string) {
 	wait := lingerTime
 	if code == websocket.CloseServiceRestart || u.server.draining() {
-		wait = leaveTime
+		wait = drainLinger
 	}
 	err := u.conn.WriteControl(websocket.CloseMessage, upgrade.CloseFrame(code, reason), time.Now().Add(wait))
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) { // the library sends some itself

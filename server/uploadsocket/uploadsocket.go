@@ -1,5 +1,5 @@
-// Package uploadsocket takes a file over a WebSocket (RFC 6455), in whatever
-// messages its sender likes.
+// Package uploadsocket receives a file over a WebSocket (RFC 6455), in messages of any
+// size.
 //
 //	client                            server
 //	binary message           ──►      written
@@ -7,10 +7,10 @@
 //	text "done", or close    ──►      published
 //	                         ◄──      {"code","reason","files":[…]}, close
 //
-// Reading stops while the disk is behind: a message is read as it is written,
-// in chunks, and the next is not looked at before. Whatever else ends the
-// connection discards the file: a page that is left (1001), a cut line, silence
-// for a minute, a message that is no part of this.
+// A message is written to disk in chunks as it is read, and the next message is not
+// read before. So a slow disk slows down the client. Any other end of the connection
+// discards the file: a page that is closed (1001), a lost connection, a minute without
+// data, an invalid message.
 package uploadsocket
 
 import (
@@ -37,31 +37,30 @@ const (
 
 // Options configure a Server. The zero value is the documented default.
 type Options struct {
-	// Grace is how long Run, once its context has ended, waits for uploads
-	// under way. Default 30 s.
-	Grace time.Duration
-	// IdleTimeout is how long a client may be silent. It is asked for a sign of
-	// life (a ping) three times in that time. Default 60 s.
-	IdleTimeout time.Duration
-	// SendTimeout is how long a client may take to make room for an answer.
+	// Grace is how long Run waits for uploads in progress after its context has ended.
 	// Default 30 s.
+	Grace time.Duration
+	// IdleTimeout is how long a client may send nothing. It gets three pings in that
+	// time. Default 60 s.
+	IdleTimeout time.Duration
+	// SendTimeout is the limit for writing a message to the client. Default 30 s.
 	SendTimeout time.Duration
-	// Logger gets what clients must not see. Nil: nobody does.
+	// Logger gets the errors that clients must not see. Nil: no log.
 	Logger *slog.Logger
 }
 
-// Server takes uploads. Make one with New, and Run it once.
+// Server receives uploads. Make one with New, and call Run once.
 type Server struct {
 	store *uploads.Store
 	opts  Options
 
-	mu      sync.Mutex
-	open    map[*session]struct{}
-	leaving bool
-	left    sync.WaitGroup // the sessions
+	mu       sync.Mutex
+	open     map[*session]struct{}
+	stopping bool
+	sessions sync.WaitGroup // goroutines of sessions
 }
 
-// New makes a server of uploads into store.
+// New makes a server that stores uploads in store.
 func New(store *uploads.Store, o Options) *Server {
 	o.Grace = cmp.Or(max(o.Grace, 0), DefaultGrace)
 	o.IdleTimeout = cmp.Or(max(o.IdleTimeout, 0), DefaultIdleTimeout)
@@ -72,24 +71,24 @@ func New(store *uploads.Store, o Options) *Server {
 	return &Server{store: store, opts: o, open: make(map[*session]struct{})}
 }
 
-// Request is what is asked for.
+// Request describes an upload.
 type Request struct {
 	Directory, Filename string
-	// Numbered: where the name is taken another is made of it, see
+	// Numbered chooses another name if Filename exists, see
 	// uploads.Upload.PublishNumbered.
 	Numbered bool
-	// Response is what is sent for an uploads.Response, as JSON. Nil: the response itself.
+	// Response converts the result to the JSON for the client. Nil: the result itself.
 	Response func(a uploads.Response) any
-	// Written is called with the offset after each piece, and Ended once, with
-	// what its sender was told or would have been; not after an error of Serve.
-	// Nil: nothing is.
+	// Written is called with the offset after each message. Ended is called once with
+	// the result, also if the client has left, but not after an error of Serve.
+	// Nil: no calls.
 	Written func(offset int64)
 	Ended   func(a uploads.Response)
 }
 
-// Serve turns the request that ctx is about, whose handshake has been read, into
-// an upload. With an error nothing was upgraded; it is upgrade.ErrLeaving, one of
-// uploads.Store.Check, or pool.ErrFull.
+// Serve turns the request of ctx, whose handshake was read, into an upload. After an
+// error nothing was sent; the error is upgrade.ErrLeaving, one of uploads.Store.Check,
+// or pool.ErrFull.
 func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request) error {
 	if s.draining() {
 		return upgrade.ErrLeaving
@@ -103,22 +102,23 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 			r.Ended = func(uploads.Response) {}
 		}
 		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
-			_ = t.Close() // Run began to wait in this instant
-			r.Ended(brokenOff)
+			_ = t.Close() // the server has begun to shut down meanwhile
+			r.Ended(interrupted)
 		}
 	})
 }
 
-// begin makes u one of the sessions that Run waits for, unless it waits already.
+// begin starts a session that Run waits for. It returns false if the server shuts
+// down.
 func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaving {
+	if s.stopping {
 		return false
 	}
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
 	s.open[u] = struct{}{}
-	s.left.Go(func() { // ends with the connection
+	s.sessions.Go(func() { // ends with the connection
 		defer s.end(u)
 		u.serve(h)
 	})
@@ -129,7 +129,7 @@ func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 func (s *Server) draining() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.leaving
+	return s.stopping
 }
 
 func (s *Server) end(u *session) {
@@ -139,38 +139,38 @@ func (s *Server) end(u *session) {
 	delete(s.open, u)
 }
 
-// Run waits until ctx ends; then no upload begins any more, and those under way
-// have Options.Grace before they are cut off. It returns when there are none.
+// Run waits until ctx ends. Then it accepts no more uploads, and those in progress
+// have Options.Grace until they are aborted. It returns when none is left.
 func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.mu.Lock()
-	s.leaving = true
+	s.stopping = true
 	s.mu.Unlock()
-	none := make(chan struct{})
-	go func() { // ends when the sessions have, which cut sees to
-		s.left.Wait()
-		close(none)
+	drained := make(chan struct{})
+	go func() { // ends with the last session, at the latest after abortAll
+		s.sessions.Wait()
+		close(drained)
 	}()
 	grace := time.NewTimer(s.opts.Grace)
 	defer grace.Stop()
 	select {
-	case <-none:
+	case <-drained:
 		return nil
 	case <-grace.C:
 	}
-	if n := s.cut(); n > 0 {
-		s.opts.Logger.Warn("uploads by websocket cut off", "uploads", n)
+	if n := s.abortAll(); n > 0 {
+		s.opts.Logger.Warn("uploads by websocket aborted", "uploads", n)
 	}
-	<-none
+	<-drained
 	return nil
 }
 
-// cut ends what is under way and returns how much that was.
-func (s *Server) cut() int {
+// abortAll aborts the sessions in progress and returns their number.
+func (s *Server) abortAll() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for u := range s.open {
-		u.cut()
+		u.abort()
 	}
 	return len(s.open)
 }

@@ -46,10 +46,10 @@ func TestUpload(t *testing.T) {
 		t.Errorf("before the end: %v", left)
 	}
 	c.send(websocket.TextMessage, "done")
-	a := c.answered(200, websocket.CloseNormalClosure)
+	a := c.result(200, websocket.CloseNormalClosure)
 	want := "one " + large + strings.Repeat("x", 10_000)
 	if f := a.Files[0]; len(a.Files) != 1 || f.Size != int64(len(want)) || f.Directory != "d" || f.Filename != "a.bin" {
-		t.Errorf("answered %+v", a)
+		t.Errorf("result %+v", a)
 	}
 	if left := s.left(t); len(left) != 1 || left["d/a.bin"] != want {
 		t.Errorf("left %d files", len(left))
@@ -64,17 +64,17 @@ func TestCleanCloseStoresToo(t *testing.T) {
 		c.send(websocket.BinaryMessage, "content")
 		c.offset(7)
 		c.sendClose(code)
-		a := c.answered(200, websocket.CloseNormalClosure)
+		a := c.result(200, websocket.CloseNormalClosure)
 		if want := []string{"x.bin", "x-1.bin"}[i]; a.Files[0].Filename != want {
 			t.Errorf("stored as %s; want %s", a.Files[0].Filename, want)
 		}
 	}
 	c := dial(t, s, "name=y.bin")
 	c.sendClose(websocket.CloseNormalClosure)
-	c.answered(uploads.CodeNoFile, websocket.ClosePolicyViolation)
+	c.result(uploads.CodeNoFile, websocket.ClosePolicyViolation)
 	c = dial(t, s, "name=empty.bin")
 	c.send(websocket.TextMessage, "done")
-	c.answered(200, websocket.CloseNormalClosure)
+	c.result(200, websocket.CloseNormalClosure)
 	if left := s.left(t); len(left) != 3 || left["d/x-1.bin"] != "content" {
 		t.Errorf("left %v", left)
 	}
@@ -85,7 +85,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		end       func(c client)
-		code      int // 0: nobody is answered
+		code      int // 0: no result
 		closeCode int
 	}{
 		"going away": {func(c client) { c.sendClose(websocket.CloseGoingAway) }, 0, 0},
@@ -131,7 +131,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 			row.end(c)
 			switch {
 			case row.code != 0:
-				c.answered(row.code, row.closeCode)
+				c.result(row.code, row.closeCode)
 			case row.closeCode != 0:
 				c.closed(row.closeCode)
 			default:
@@ -147,7 +147,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 	}
 }
 
-// A client that answers pings may be as slow as it likes.
+// A client that responds to pings has no deadline.
 func TestSlowClientIsNotSilent(t *testing.T) {
 	t.Parallel()
 	const timeout = 3 * time.Second // the pongs are never late by so much
@@ -164,12 +164,12 @@ func TestSlowClientIsNotSilent(t *testing.T) {
 		}
 		_ = c.WriteMessage(websocket.TextMessage, []byte("done"))
 	}()
-	c.answered(200, websocket.CloseNormalClosure)
+	c.result(200, websocket.CloseNormalClosure)
 }
 
-// While the disk is behind nothing is acknowledged, and nothing is read but what
-// the kernel and one chunk hold.
-func TestReadingStopsWhileTheDiskIsBehind(t *testing.T) {
+// While a write to disk is blocked nothing is acknowledged, and no more is read than
+// one chunk and the buffers of the kernel.
+func TestSlowDiskStopsReading(t *testing.T) {
 	t.Parallel()
 	s := open(t, uploadsocket.Options{}, uploads.Options{})
 	c := dial(t, s, "name=a.bin")
@@ -199,7 +199,7 @@ func TestReadingStopsWhileTheDiskIsBehind(t *testing.T) {
 		t.Error(err)
 	}
 	c.send(websocket.TextMessage, "done")
-	c.answered(200, websocket.CloseNormalClosure)
+	c.result(200, websocket.CloseNormalClosure)
 }
 
 func TestRunWaitsForUploads(t *testing.T) {
@@ -213,7 +213,7 @@ func TestRunWaitsForUploads(t *testing.T) {
 	c.send(websocket.BinaryMessage, "tent")
 	c.offset(7)
 	c.send(websocket.TextMessage, "done")
-	c.answered(200, websocket.CloseNormalClosure)
+	c.result(200, websocket.CloseNormalClosure)
 }
 
 // refusedLate dials until Run has noticed that it is to end, and uploads are
@@ -236,7 +236,7 @@ func TestRunCutsOffWhatOutlivesItsGrace(t *testing.T) {
 	c.send(websocket.BinaryMessage, "content")
 	c.offset(7)
 	s.stop()
-	c.answered(uploads.CodeInternal, websocket.CloseServiceRestart)
+	c.result(uploads.CodeInternal, websocket.CloseServiceRestart)
 	if left := s.left(t); len(left) != 0 {
 		t.Errorf("left %v", left)
 	}

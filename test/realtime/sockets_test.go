@@ -71,8 +71,8 @@ func TestBackpressureStops(t *testing.T) {
 	if _, text, err := c.ReadMessage(); err != nil || string(text) != backpressureHello {
 		t.Fatalf("%q, %v", text, err)
 	}
-	testutil.Eventually(t, "the connection is closed", func() bool {
-		return strings.Contains(g.Log.String(), "client too slow, connection closed")
+	testutil.Eventually(t, "it is closed", func() bool {
+		return strings.Contains(g.Log.String(), "slow consumer, connection closed")
 	})
 	slot := g.Slots(t)["serve.0"]
 	if grown := harness.PeakMemory(t, slot.PID) - before; grown > 32<<20 {

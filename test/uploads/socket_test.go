@@ -169,7 +169,7 @@ func TestUploadSocketDrains(t *testing.T) {
 			if finish != (string(content) == "content") || finish != (err == nil) {
 				t.Errorf("left %q, %v", content, err)
 			}
-			if cut := strings.Contains(g.Log.String(), "uploads by websocket cut off"); cut == finish {
+			if cut := strings.Contains(g.Log.String(), "uploads by websocket aborted"); cut == finish {
 				t.Errorf("cut off: %v", cut)
 			}
 			if !strings.Contains(g.Log.String(), "upload totals") {

@@ -36,7 +36,7 @@ func (r realtimeCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(ch, sent, s.Sent[k], k.String())
 		counter(ch, tooSlow, s.TooSlow[k], k.String())
 	}
-	for _, l := range realtime.Losers() {
+	for _, l := range realtime.GapScopes() {
 		counter(ch, gaps, s.Gaps[l], l.String())
 	}
 	counter(ch, received, s.Received)
@@ -48,7 +48,7 @@ type Refused struct{ server, client atomic.Uint64 }
 
 // ConnRefused implements server.Meter.
 func (r *Refused) ConnRefused(over server.Limit) {
-	if over == server.OfClient {
+	if over == server.LimitPerClient {
 		r.client.Add(1)
 	} else {
 		r.server.Add(1)
@@ -73,7 +73,7 @@ func (limitCollector) Describe(chan<- *prometheus.Desc) {}
 func (l limitCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, limited, l.Granted.Load(), "granted")
 	counter(ch, limited, l.Refused.Load(), "refused")
-	counter(ch, limited, l.Unanswered.Load(), "unanswered")
+	counter(ch, limited, l.Errors.Load(), "unanswered")
 }
 
 type cacheCollector struct{ *cache.Counters }

@@ -120,7 +120,7 @@ func noteOf(e realtime.Event) note {
 	return note{Channel: e.Channel, Seq: e.Seq, Data: &e.Data}
 }
 
-func subscribed(channel string, p realtime.Place) note {
+func subscribed(channel string, p realtime.Position) note {
 	return note{Channel: channel, Seq: p.Seq, Event: "subscribed", Gap: p.Gap}
 }
 
@@ -145,7 +145,7 @@ type subscriber struct {
 }
 
 func (s *subscriber) Open(c *realtime.Conn) {
-	tell := func(p realtime.Place) []byte { return subscribed(s.start.Channel, p).text() }
+	tell := func(p realtime.Position) []byte { return subscribed(s.start.Channel, p).text() }
 	if err := c.Subscribe(context.Background(), s.bus, s.start, socketForm, tell); err != nil {
 		c.Close(websocket.CloseTryAgainLater, realtime.ErrAway.Error())
 	}
@@ -200,7 +200,7 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 		if err := s.Send(fmt.Appendf(nil, "retry: %d\n\n", 500+rand.IntN(2000))); err != nil {
 			return err
 		}
-		tell := func(p realtime.Place) []byte {
+		tell := func(p realtime.Position) []byte {
 			return sse("subscribed", p.Seq, string(subscribed(start.Channel, p).text()))
 		}
 		if err := s.Subscribe(ctx, c.bus, start, eventForm, tell); err != nil {
@@ -211,7 +211,7 @@ func (c *channelRoutes) events(ctx *fasthttp.RequestCtx) error {
 	})
 	if reason, temporary := temporaryFault(err); temporary {
 		c.log.Debug("event stream refused, the client will reconnect", "channel", start.Channel, "client", server.Client(ctx), "error", err)
-		ctx.SetBody(server.ComeBack(reason))
+		ctx.SetBody(server.RetryStream(reason))
 		return nil
 	}
 	return err
@@ -252,7 +252,7 @@ func (c *channelRoutes) longpoll(ctx *fasthttp.RequestCtx) error {
 		if err := s.Send([]byte(waitingText)); err != nil {
 			return err
 		}
-		s.Goodbye([]byte(newsText))
+		s.SetDrainMessage([]byte(newsText))
 		if err := s.Subscribe(ctx, c.bus, realtime.Start{Channel: newsChannel}, newsForm, nil); err != nil {
 			c.log.Warn("long poll cannot subscribe to the channel, it ends when its time is up", "channel", newsChannel, "error", err)
 		}

@@ -57,7 +57,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	answer, err := r.server.Serve(ctx, &tus.Request{
 		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
 		Header: func(name string) string { return server.List(h, name) },
-		Length: length, Body: server.Body(ctx), Interrupt: server.Cutter(ctx),
+		Length: length, Body: server.Body(ctx), Interrupt: server.BodyAborter(ctx),
 	})
 	if errors.Is(err, server.ErrBodyTimeout) {
 		// Not 408: the received bytes are kept, and tus clients give up on every 4xx except

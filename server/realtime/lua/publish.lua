@@ -1,10 +1,10 @@
--- Numbers a message, keeps it, and tells all processes, in one step.
+-- Numbers a message, stores it, and publishes it to all processes, in one step.
 -- KEYS: state, log. ARGV: bus, channel, data, messages kept, bytes kept, seconds kept.
 local state, log = KEYS[1], KEYS[2]
 local size = #ARGV[3]
 if redis.call('HSETNX', state, 'seq', 0) == 1 then
-  -- Numbers begin with the time in microseconds: a store that has forgotten
-  -- all never gives a number twice, so a client that resumes learns of it.
+  -- Numbers begin with the time in microseconds. So after a loss of all data no
+  -- number is used twice, and a client that resumes gets a gap.
   local now = redis.call('TIME')
   redis.call('HSET', state, 'seq', now[1] .. string.format('%06d', tonumber(now[2])))
 end

@@ -1,5 +1,5 @@
--- Returns the last number of a channel, and the messages that are kept, of which
--- the last has that number.
+-- Returns the number of a channel's last message and the stored messages, the last of
+-- which has that number.
 -- KEYS: state, log. ARGV: seconds kept.
 local state, log = KEYS[1], KEYS[2]
 if redis.call('HSETNX', state, 'seq', 0) == 1 then

@@ -31,10 +31,10 @@ func TestMaxConnsClientsThatGiveUp(t *testing.T) {
 			s := open(t, row.options)
 			first := dial(t, s)
 			first.send(get("/"))
-			first.answer()
+			first.response()
 			c := dial(t, s)
 			c.send(row.request)
-			got := c.answer()
+			got := c.response()
 			if got.status != row.status || !got.close {
 				t.Fatalf("got %+v", got)
 			}
@@ -52,12 +52,12 @@ func TestMaxConnsClientsThatGiveUp(t *testing.T) {
 	}
 }
 
-// The times at which clients are to come back are spread.
+// The delays of different clients differ.
 func TestComeBack(t *testing.T) {
 	t.Parallel()
 	seen := make(map[int]bool)
 	for range 100 {
-		seen[retryOf(t, string(server.ComeBack("a reason")))] = true
+		seen[retryOf(t, string(server.RetryStream("a reason")))] = true
 	}
 	if len(seen) < 50 { // of 4,000: that so few differ does not happen
 		t.Errorf("%d different times of 100", len(seen))

@@ -16,17 +16,17 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A handler whose client hangs in the middle of a body can end the wait, from
-// another goroutine; the answer arrives, and then the connection ends. So it does
-// when the body was whole: the next request would find a cut connection.
-func TestCutter(t *testing.T) {
+// A handler whose client stops in the middle of a body can end the wait from another
+// goroutine. The response arrives, and then the connection ends. It ends as well if the
+// body was complete, since reads of the next request would fail.
+func TestBodyAborter(t *testing.T) {
 	waiting := make(chan struct{})
 	srv, err := server.New(server.Options{}, []server.Route{
 		{Method: http.MethodPost, Path: "/hangs", Handler: func(ctx *fasthttp.RequestCtx) error {
-			cut := server.Cutter(ctx)
-			go func() { // ends with the cut
+			abort := server.BodyAborter(ctx)
+			go func() { // ends with the abort
 				<-waiting
-				cut()
+				abort()
 				close(waiting)
 			}()
 			data := make([]byte, 3)
@@ -35,7 +35,7 @@ func TestCutter(t *testing.T) {
 			}
 			waiting <- struct{}{}
 			_, err := server.Body(ctx).Read(data)
-			<-waiting // the cut is over before the handler is
+			<-waiting // the abort ends before the handler
 			if !errors.Is(err, server.ErrBodyTruncated) {
 				t.Errorf("the read ends with %v", err)
 			}
@@ -45,7 +45,7 @@ func TestCutter(t *testing.T) {
 			if _, err := io.Copy(io.Discard, server.Body(ctx)); err != nil {
 				return err
 			}
-			server.Cutter(ctx)()
+			server.BodyAborter(ctx)()
 			return nil
 		}},
 	})
@@ -76,7 +76,7 @@ func TestCutter(t *testing.T) {
 	}
 }
 
-// A route's own fields are in every answer, also where it was refused.
+// Route.Header is in every response, refusals included.
 func TestRouteHeader(t *testing.T) {
 	fields := [][2]string{{"Protocol", "1"}}
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(http.StatusForbidden, "no") }
@@ -90,7 +90,7 @@ func TestRouteHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := dialing(t, srv)()
-	answers := bufio.NewReader(conn)
+	responses := bufio.NewReader(conn)
 	for _, row := range []struct {
 		path, body, want string
 		status           int
@@ -100,7 +100,7 @@ func TestRouteHeader(t *testing.T) {
 		if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", row.path, len(row.body), row.body); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.ReadResponse(answers, nil)
+		resp, err := http.ReadResponse(responses, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

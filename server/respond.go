@@ -9,21 +9,20 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// WriteText answers with text: text/plain in UTF-8. Bytes that are not valid become
-// U+FFFD.
+// WriteText responds with text: text/plain in UTF-8. Invalid bytes become U+FFFD.
 func WriteText(ctx *fasthttp.RequestCtx, status int, text string) {
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(utf8text.Repair(text))
 }
 
-// WriteJSON answers with v as JSON. What cannot be encoded is an error, for the
-// handler to return: a 500, since v is the handler's own. What is not valid UTF-8
+// WriteJSON responds with v as JSON. A value that cannot be encoded is an error for
+// the handler to return: a 500 response, since v is the handler's own. Invalid UTF-8
 // becomes U+FFFD, also in a json.RawMessage.
 func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		return fmt.Errorf("encode response: %w", err)
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
@@ -31,7 +30,7 @@ func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	return nil
 }
 
-// errorBody is the body of every answer to an error.
+// errorBody is the body of every error response.
 type errorBody struct {
 	Code   int    `json:"code"`
 	Reason string `json:"reason"`

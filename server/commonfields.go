@@ -1,0 +1,60 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// securityFields are in every response: no content sniffing, no framing, and no
+// address of a page for other sites. A handler that sends HTML adds its own
+// Content-Security-Policy. The bytes are prepared, since they are written for every
+// request.
+//
+// Strict-Transport-Security is not among them: it binds a whole host for months, so
+// the owner of the name has to decide.
+var securityFields = [...]struct{ name, value []byte }{
+	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},
+	{[]byte(fasthttp.HeaderXFrameOptions), []byte("DENY")},
+	{[]byte(fasthttp.HeaderReferrerPolicy), []byte("same-origin")},
+}
+
+var requestIDName = []byte(headerRequestID)
+
+// addCommonFields adds the fields that every response has. It runs last, since an
+// error drops what its handler wrote.
+func addCommonFields(ctx *fasthttp.RequestCtx, c *conn) {
+	h := &ctx.Response.Header
+	for i := range securityFields {
+		h.SetCanonical(securityFields[i].name, securityFields[i].value)
+	}
+	h.SetCanonical(requestIDName, c.id)
+	if c.srv.cors != nil {
+		c.srv.cors.addFields(h, ctx.Request.Header.Peek(fasthttp.HeaderOrigin))
+	}
+}
+
+// logAccess writes the access log line for every n-th request, see Options.AccessLog.
+func (s *Server) logAccess(ctx *fasthttp.RequestCtx, c *conn) {
+	if n := s.opts.AccessLog; n <= 0 || n > 1 && s.requestCount.Add(1)%uint64(n) != 0 {
+		return
+	}
+	size := ctx.Response.Header.ContentLength()
+	if !ctx.Response.IsBodyStream() {
+		size = len(ctx.Response.Body())
+	}
+	if ctx.IsHead() || ctx.Response.StatusCode() == http.StatusNoContent {
+		size = 0
+	}
+	s.opts.Logger.Info("request",
+		"request_id", string(c.id),
+		"client", Client(ctx),
+		"scheme", Scheme(ctx),
+		"method", string(ctx.Method()),
+		"target", string(ctx.RequestURI()),
+		"status", ctx.Response.StatusCode(),
+		"bytes", size, // of the body; -1 for a stream
+		"duration", time.Since(ctx.Time()),
+	)
+}
