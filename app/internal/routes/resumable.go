@@ -54,7 +54,7 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	if length < -1 { // fasthttp: the request has no body
 		length = 0
 	}
-	answer, err := r.server.Serve(ctx, &tus.Request{
+	result, err := r.server.Serve(ctx, &tus.Request{
 		Method: string(ctx.Method()), ID: server.Param(ctx, "id"),
 		Header: func(name string) string { return server.List(h, name) },
 		Length: length, Body: server.Body(ctx), Interrupt: server.BodyAborter(ctx),
@@ -67,25 +67,25 @@ func (r resumable) serve(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	ctx.SetStatusCode(answer.Status)
-	for _, field := range answer.Header {
+	ctx.SetStatusCode(result.Status)
+	for _, field := range result.Header {
 		if field[0] == fasthttp.HeaderLocation {
 			field[1] = server.Location(ctx, field[1])
 		}
 		ctx.Response.Header.Set(field[0], field[1])
 	}
-	if answer.File != nil {
-		if task := r.tasks.file(*answer.File).Task; task != "" {
+	if result.File != nil {
+		if task := r.tasks.file(*result.File).Task; task != "" {
 			ctx.Response.Header.Set("Upload-Task", task)
 		}
 	}
-	switch body := answer.Body.(type) {
+	switch body := result.Body.(type) {
 	case nil:
 		return nil
 	case uploads.Response:
-		return server.WriteJSON(ctx, answer.Status, r.tasks.response(body))
+		return server.WriteJSON(ctx, result.Status, r.tasks.response(body))
 	default:
-		return server.WriteJSON(ctx, answer.Status, body)
+		return server.WriteJSON(ctx, result.Status, body)
 	}
 }
 

@@ -49,13 +49,13 @@ func (m *manageRoutes) list(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	answer := taskPage{Tasks: found.Tasks}
+	response := taskPage{Tasks: found.Tasks}
 	if found.Next != 0 {
 		params.Set("before", strconv.FormatInt(found.Next, 10))
 		next := server.Link(ctx, m.prefix+"/tasks?"+params.Encode())
-		answer.Next = &next
+		response.Next = &next
 	}
-	return server.WriteJSON(ctx, fasthttp.StatusOK, answer)
+	return server.WriteJSON(ctx, fasthttp.StatusOK, response)
 }
 
 // taskQuery decodes the parameters and also returns them for the link to the next page.

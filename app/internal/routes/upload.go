@@ -47,13 +47,13 @@ func (u *uploadRoutes) post(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	answer, err := u.form(ctx, f)
+	result, err := u.form(ctx, f)
 	if err != nil {
 		f.end(u.tasks.response(uploads.ErrorResponse(err)))
 		return u.refuse(ctx, err)
 	}
-	f.end(u.tasks.response(answer))
-	return u.respond(ctx, answer)
+	f.end(u.tasks.response(result))
+	return u.respond(ctx, result)
 }
 
 func (u *uploadRoutes) form(ctx *fasthttp.RequestCtx, f *followed) (uploads.Response, error) {
@@ -93,13 +93,13 @@ func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
 	if errors.Is(err, uploads.ErrBody) || errors.Is(err, pool.ErrFull) || errors.Is(err, pool.ErrClosed) {
 		return err // an error of the connection or the server, not of the request
 	}
-	answer := uploads.ErrorResponse(err)
+	result := uploads.ErrorResponse(err)
 	level := slog.LevelDebug
-	if answer.Code == uploads.CodeInternal || answer.Code == uploads.CodeNoSpace {
+	if result.Code == uploads.CodeInternal || result.Code == uploads.CodeNoSpace {
 		level = slog.LevelError
 	}
-	u.log.Log(ctx, level, "upload refused", "code", answer.Code, "error", err)
-	return u.respond(ctx, answer)
+	u.log.Log(ctx, level, "upload refused", "code", result.Code, "error", err)
+	return u.respond(ctx, result)
 }
 
 func (u *uploadRoutes) respond(ctx *fasthttp.RequestCtx, a uploads.Response) error {
