@@ -22,7 +22,7 @@ const id3v1Size = 128
 // and counted, so that nothing needs a second pass.
 type input struct {
 	*bufio.Reader
-	tap *tap
+	file *countingReader
 	// size is the file's length when it was opened, in bytes.
 	size int64
 	// last is the end of the file, as much of it as an ID3v1 tag takes.
@@ -36,7 +36,7 @@ func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) 
 		return nil, fmt.Errorf("measure file: %w", err)
 	}
 	if size == 0 {
-		return nil, broken("the file is empty")
+		return nil, formatError("the file is empty")
 	}
 	last := make([]byte, min(size, id3v1Size))
 	if _, err := r.Seek(size-int64(len(last)), io.SeekStart); err != nil {
@@ -51,11 +51,11 @@ func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) 
 	if progress == nil {
 		progress = func(int, string) {}
 	}
-	t := &tap{
+	t := &countingReader{
 		r: r, size: size, sum: sha256.New(), percent: -1, progress: progress,
-		stopped: func() error { return context.Cause(ctx) },
+		stopErr: func() error { return context.Cause(ctx) },
 	}
-	return &input{Reader: bufio.NewReaderSize(t, inputBuffer), tap: t, size: size, last: last}, nil
+	return &input{Reader: bufio.NewReaderSize(t, inputBuffer), file: t, size: size, last: last}, nil
 }
 
 // endOfFile reports whether err says that a file ended before it should.
@@ -64,7 +64,7 @@ func endOfFile(err error) bool {
 }
 
 // offset is that of the next byte to be read.
-func (in *input) offset() int64 { return in.tap.pos - int64(in.Buffered()) }
+func (in *input) offset() int64 { return in.file.pos - int64(in.Buffered()) }
 
 // left is how many bytes are still to be read.
 func (in *input) left() int64 { return in.size - in.offset() }
@@ -86,31 +86,31 @@ func (in *input) finish() (string, error) {
 	if _, err := io.Copy(io.Discard, in.Reader); err != nil {
 		return "", err
 	}
-	in.tap.progress(100, "done")
-	return hex.EncodeToString(in.tap.sum.Sum(nil)), nil
+	in.file.progress(100, "done")
+	return hex.EncodeToString(in.file.sum.Sum(nil)), nil
 }
 
 // blame returns why reading failed, if it did, and else err.
-func (in *input) blame(err error) error {
-	if in.tap.err != nil {
-		return in.tap.err
+func (in *input) cause(err error) error {
+	if in.file.err != nil {
+		return in.file.err
 	}
 	return err
 }
 
 // tap stands between the file and its buffer.
-type tap struct {
+type countingReader struct {
 	r         io.Reader
 	pos, size int64
 	sum       hash.Hash
-	stopped   func() error // why to read no further, nil to go on
+	stopErr   func() error // why to read no further, nil to go on
 	percent   int          // as last reported
 	progress  func(int, string)
 	err       error // the first that was not io.EOF
 }
 
-func (t *tap) Read(p []byte) (int, error) {
-	if err := t.stopped(); err != nil {
+func (t *countingReader) Read(p []byte) (int, error) {
+	if err := t.stopErr(); err != nil {
 		t.err = err
 		return 0, err
 	}

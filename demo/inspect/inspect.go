@@ -97,25 +97,25 @@ func Inspect(ctx context.Context, name string, r io.ReadSeeker, progress func(pe
 	if err != nil {
 		// A library may have wrapped, renamed or dropped the error that the
 		// file gave it; the file's own is the one that counts.
-		return Report{}, nil, in.blame(err)
+		return Report{}, nil, in.cause(err)
 	}
 	report.PeakDBFS, report.RMSDBFS = sound.levels()
 	return report, sound.wave, nil
 }
 
 // broken is an error that the file is to blame for.
-func broken(format string, args ...any) error {
+func formatError(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrFormat}, args...)...)
 }
 
 // damage is an error that the file is to blame for and a library found. The
 // text is for the file's owner, the cause for the log.
-type damage struct {
+type decodeError struct {
 	error
 	cause error
 }
 
-func (d damage) Unwrap() []error { return []error{d.error, d.cause} }
+func (d decodeError) Unwrap() []error { return []error{d.error, d.cause} }
 
 // seconds is how long so many samples of each channel play.
 func seconds(samples int64, rate int) float64 {

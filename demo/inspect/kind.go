@@ -11,7 +11,7 @@ const (
 var kinds = []struct {
 	offset int
 	magic  string
-	what   string
+	name   string
 }{
 	{8, "WAVE", wavKind},
 	{0, "ID3", mp3Kind},
@@ -34,8 +34,8 @@ var kinds = []struct {
 // the kind its name says: ", it looks like a FLAC file", or nothing.
 func looksLike(head []byte, not string) string {
 	for _, k := range kinds {
-		if k.what != not && len(head) >= k.offset && bytes.HasPrefix(head[k.offset:], []byte(k.magic)) {
-			return ", it looks like " + k.what
+		if k.name != not && len(head) >= k.offset && bytes.HasPrefix(head[k.offset:], []byte(k.magic)) {
+			return ", it looks like " + k.name
 		}
 	}
 	return ""

@@ -40,7 +40,7 @@ func Task(files Files) jobs.Definition {
 			if err != nil {
 				return err
 			}
-			if err := leave(job, wave); err != nil {
+			if err := saveWaveform(job, wave); err != nil {
 				return fmt.Errorf("keep the waveform: %w", err)
 			}
 			return job.Return(report)
@@ -49,7 +49,7 @@ func Task(files Files) jobs.Definition {
 }
 
 // leave keeps the picture with the task.
-func leave(job *jobs.Job, wave *Waveform) error {
+func saveWaveform(job *jobs.Job, wave *Waveform) error {
 	out, err := job.Artifact(artifactName)
 	if err != nil {
 		return err
