@@ -87,8 +87,8 @@ func decoderSize(h mpegHeader) int {
 	return size
 }
 
-// pass returns frame as it is, unless it needs more of the bit reservoir than
-// there is: then silent.
+// passFrame returns frame unchanged, or silent if it needs more of the bit reservoir than
+// the decoder has.
 func (f *feeder) passFrame(frame []byte, h mpegHeader) []byte {
 	begin, end := h.sideInfo()
 	side := sideInfo{frame[begin:end], h}

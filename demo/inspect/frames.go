@@ -21,13 +21,13 @@ const (
 // not go unseen.
 type frameScanner struct {
 	in             *input
-	end            int64 // of the audio: where the file or its ID3v1 tag does
+	end            int64 // offset of the end of the audio
 	tags           *tags
 	first          mpegHeader
 	frames         int64
-	bytes          int64 // in those frames
-	constant       bool  // they all have one bit rate
-	declaredFrames int64 // frames that the file says it has, 0 if it does not say
+	bytes          int64 // size of these frames
+	constant       bool  // all frames have the same bit rate
+	declaredFrames int64 // number of frames in the info frame; 0 if there is none
 	frame          []byte
 }
 
@@ -132,8 +132,8 @@ func (s *frameScanner) next() ([]byte, mpegHeader, error) {
 	return s.frame, h, nil
 }
 
-// noFrame says what stands where a frame should. Zeros up to the end are
-// padding; zeros before more audio are a hole.
+// missingFrame returns the error for data that is not a frame. Zeros up to the end are
+// padding and no error; zeros before more audio are.
 func (s *frameScanner) missingFrame() error {
 	at := s.in.offset()
 	for s.left() > 0 {
@@ -148,8 +148,8 @@ func (s *frameScanner) missingFrame() error {
 	return s.checkEnd()
 }
 
-// atEnd compares what came with what the file said it has. One frame fewer is
-// how some encoders count the frame that says it; more is two files in one.
+// checkEnd compares the number of frames with the number in the info frame. One frame
+// fewer is right, because some encoders count the info frame; more are two joined files.
 func (s *frameScanner) checkEnd() error {
 	if s.frames == 0 || s.frames < s.declaredFrames-1 {
 		return formatError("the file is cut off: %d of %d frames", s.frames, max(s.declaredFrames, 1))

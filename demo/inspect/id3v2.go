@@ -51,8 +51,8 @@ func (t *tags) readID3v2(r io.Reader) error {
 	return err
 }
 
-// distil copies the frames of interest from the tag into a small one. It stops
-// where the tag ends or makes no sense.
+// copyTextFrames copies the text frames of the tag into a small tag. It stops at the end
+// of the tag or at the first invalid frame.
 func copyTextFrames(body io.Reader, head [id3v2Header]byte) []byte {
 	version, flags := head[3], head[5]
 	if version < 2 || version > 4 {
@@ -139,8 +139,8 @@ func nextFrame(body io.Reader, version byte) (f id3Frame, ok bool) {
 	}
 }
 
-// plain undoes what the flags of a frame say was done to it. It reports false
-// if that was compression or encryption: no text is.
+// decode undoes the encoding that the flags of a frame describe. It reports false for
+// compression and encryption, which text frames do not use.
 func (f *id3Frame) decode(version, flags byte) bool {
 	if version == 3 {
 		return flags&0xE0 == 0

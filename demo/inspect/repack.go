@@ -27,8 +27,8 @@ type packed struct {
 	word     uint32 // its header
 	size     int    // bytes, 0 if there is no frame
 	side     []byte
-	main     []byte // its main data, but for what the frame before has
-	nextMain []byte // main data of the frame after it
+	main     []byte // its main data, without the part in the previous frame
+	nextMain []byte // main data of the next frame
 }
 
 // repack takes a frame and the bit reservoir before it, and returns the frame
@@ -51,7 +51,7 @@ func (p *repacker) repack(frame []byte, h mpegHeader, reservoir []byte) ([]byte,
 	n.main = n.main[:min(side.mainDataSize(), len(n.main))]
 
 	inLast := min(len(n.main), l.free(), maxReservoir/2)
-	n.side[0] = byte(inLast) // how far back the main data begins
+	n.side[0] = byte(inLast) // distance to the begin of the main data, in bytes
 	l.nextMain = append(l.nextMain[:0], n.main[:inLast]...)
 	n.main = append(n.main[:0], n.main[inLast:]...)
 	if n.free() < 0 {
@@ -92,7 +92,7 @@ func (f *packed) header(h mpegHeader) error {
 	return nil
 }
 
-// room is how much more main data the frame has room for.
+// free returns the number of bytes of main data that still fit into the frame.
 func (f *packed) free() int {
 	if f.size == 0 {
 		return 0

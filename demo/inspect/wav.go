@@ -30,7 +30,7 @@ const (
 // wavReader reads the chunks of one WAVE file.
 type wavReader struct {
 	in            *input
-	unknownLength bool   // the header does not know how long the file is
+	unknownLength bool   // the header has no size, because the file was written to a pipe
 	dataSize      uint64 // from the ds64 chunk
 	format        *wavFormat
 	seenData      bool

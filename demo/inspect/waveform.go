@@ -51,7 +51,7 @@ func (w *Waveform) add(low, high, square float64) {
 	b.moments++
 }
 
-// open adds an empty bin, after making room for it.
+// addBin adds an empty bin. If the bins are full it first merges them in pairs.
 func (w *Waveform) addBin() {
 	if w.bins == nil {
 		w.bins, w.momentsPerBin = make([]bin, 0, maxBins), 1
@@ -67,7 +67,7 @@ func (w *Waveform) addBin() {
 	w.bins = append(w.bins, bin{})
 }
 
-// spread returns the sound in n parts. Each holds the bins that begin in it;
+// divide returns the sound in n parts. Each holds the bins that begin in it;
 // where there are fewer bins than parts a bin fills several.
 func (w *Waveform) divide(n int) []bin {
 	if len(w.bins) == 0 {

@@ -16,8 +16,7 @@ const (
 	encodingExtensible = 0xFFFE
 )
 
-// unsupportedEncodings names the encodings that a user may come across and nothing here
-// decodes.
+// unsupportedEncodings are known encodings that this package does not decode.
 var unsupportedEncodings = map[uint16]string{
 	0x0002: "Microsoft ADPCM",
 	0x0011: "IMA ADPCM",
