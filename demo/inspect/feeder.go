@@ -28,9 +28,9 @@ type feeder struct {
 	scan    *frameScanner
 	pending []byte // of the frame that is being read
 	// back is the bit reservoir: the end of the main data up to here.
-	back []byte
+	reservoir []byte
 	// held is how much of it go-mp3 has kept.
-	held int
+	decoderReservoir int
 	// repacking is for good: go-mp3 no longer has the file's reservoir then.
 	repacking bool
 	repacker  repacker
@@ -69,13 +69,13 @@ func (f *feeder) advance() {
 	}
 	f.repacking = f.repacking || h.version == mpeg25 || h.size() != decoderSize(h)
 	if f.repacking {
-		f.pending, f.err = f.repacker.repack(frame, h, f.back)
+		f.pending, f.err = f.repacker.repack(frame, h, f.reservoir)
 	} else {
-		f.pending = f.pass(frame, h)
+		f.pending = f.passFrame(frame, h)
 	}
 	_, end := h.sideInfo()
-	f.back = append(f.back, frame[end:]...)
-	f.back = append(f.back[:0], f.back[max(0, len(f.back)-maxReservoir):]...)
+	f.reservoir = append(f.reservoir, frame[end:]...)
+	f.reservoir = append(f.reservoir[:0], f.reservoir[max(0, len(f.reservoir)-maxReservoir):]...)
 }
 
 // decoderSize is what go-mp3 takes the size of an MPEG-1 or 2 frame for.
@@ -87,14 +87,14 @@ func decoderSize(h mpegHeader) int {
 	return size
 }
 
-// pass returns frame as it is, unless it needs more of the bit reservoir than
-// there is: then silent.
-func (f *feeder) pass(frame []byte, h mpegHeader) []byte {
+// passFrame returns frame unchanged, or silent if it needs more of the bit reservoir than
+// the decoder has.
+func (f *feeder) passFrame(frame []byte, h mpegHeader) []byte {
 	begin, end := h.sideInfo()
 	side := sideInfo{frame[begin:end], h}
-	if side.mainDataBegin() > f.held {
-		side.silence(min(f.held, len(f.back)))
+	if side.mainDataBegin() > f.decoderReservoir {
+		side.silence(min(f.decoderReservoir, len(f.reservoir)))
 	}
-	f.held = side.mainDataBegin() + len(frame) - end
+	f.decoderReservoir = side.mainDataBegin() + len(frame) - end
 	return frame
 }

@@ -20,15 +20,15 @@ const (
 // searches for the next thing that looks like a frame: a hole in the file must
 // not go unseen.
 type frameScanner struct {
-	in       *input
-	end      int64 // of the audio: where the file or its ID3v1 tag does
-	tags     *tags
-	first    mpegHeader
-	frames   int64
-	bytes    int64 // in those frames
-	constant bool  // they all have one bit rate
-	declared int64 // frames that the file says it has, 0 if it does not say
-	frame    []byte
+	in             *input
+	end            int64 // offset of the end of the audio
+	tags           *tags
+	first          mpegHeader
+	frames         int64
+	bytes          int64 // size of these frames
+	constant       bool  // all frames have the same bit rate
+	declaredFrames int64 // number of frames in the info frame; 0 if there is none
+	frame          []byte
 }
 
 func newFrameScanner(in *input, t *tags) *frameScanner {
@@ -65,9 +65,9 @@ func (s *frameScanner) start() error {
 	at := findFrame(ahead, int64(len(ahead)) == s.left())
 	if at < 0 {
 		if freeFormat(ahead) {
-			return broken("MP3 in free format is not supported, encode it at a fixed or variable bit rate")
+			return formatError("MP3 in free format is not supported, encode it at a fixed or variable bit rate")
 		}
-		return broken("no MPEG audio frame found%s", looksLike(ahead, mp3Kind))
+		return formatError("no MPEG audio frame found%s", looksLike(ahead, mp3Kind))
 	}
 	s.first, _ = parseHeader(ahead[at:])
 	if err := s.in.skip(int64(at)); err != nil {
@@ -75,7 +75,7 @@ func (s *frameScanner) start() error {
 	}
 	head := s.peek(s.first.size())
 	if frames, ok := infoFrame(head, s.first); ok && len(head) == s.first.size() {
-		s.declared = frames
+		s.declaredFrames = frames
 		return s.in.skip(int64(len(head)))
 	}
 	return nil
@@ -109,22 +109,22 @@ func (s *frameScanner) next() ([]byte, mpegHeader, error) {
 		return nil, mpegHeader{}, err
 	}
 	if s.left() <= 0 {
-		return nil, mpegHeader{}, s.atEnd()
+		return nil, mpegHeader{}, s.checkEnd()
 	}
 	h, ok := parseHeader(s.peek(headerSize))
 	if !ok || !s.first.sameStream(h) {
-		return nil, h, s.noFrame()
+		return nil, h, s.missingFrame()
 	}
 	size := h.size()
 	if s.left() < int64(size) {
-		return nil, h, broken("the last frame is cut off: %d of %d bytes", s.left(), size)
+		return nil, h, formatError("the last frame is cut off: %d of %d bytes", s.left(), size)
 	}
 	if cap(s.frame) < size {
 		s.frame = make([]byte, size)
 	}
 	s.frame = s.frame[:size]
 	if _, err := io.ReadFull(s.in, s.frame); err != nil {
-		return nil, h, s.shrunk(err)
+		return nil, h, s.readError(err)
 	}
 	s.frames++
 	s.bytes += int64(size)
@@ -132,34 +132,34 @@ func (s *frameScanner) next() ([]byte, mpegHeader, error) {
 	return s.frame, h, nil
 }
 
-// noFrame says what stands where a frame should. Zeros up to the end are
-// padding; zeros before more audio are a hole.
-func (s *frameScanner) noFrame() error {
+// missingFrame returns the error for data that is not a frame. Zeros up to the end are
+// padding and no error; zeros before more audio are.
+func (s *frameScanner) missingFrame() error {
 	at := s.in.offset()
 	for s.left() > 0 {
 		ahead := s.peek(inputBuffer)
 		if run := zeros(ahead); run == 0 || run < len(ahead) {
-			return broken("damaged at byte %d: no MPEG audio frame where one should be", at)
+			return formatError("damaged at byte %d: no MPEG audio frame where one should be", at)
 		}
 		if err := s.in.skip(int64(len(ahead))); err != nil {
 			return err
 		}
 	}
-	return s.atEnd()
+	return s.checkEnd()
 }
 
-// atEnd compares what came with what the file said it has. One frame fewer is
-// how some encoders count the frame that says it; more is two files in one.
-func (s *frameScanner) atEnd() error {
-	if s.frames == 0 || s.frames < s.declared-1 {
-		return broken("the file is cut off: %d of %d frames", s.frames, max(s.declared, 1))
+// checkEnd compares the number of frames with the number in the info frame. One frame
+// fewer is right, because some encoders count the info frame; more are two joined files.
+func (s *frameScanner) checkEnd() error {
+	if s.frames == 0 || s.frames < s.declaredFrames-1 {
+		return formatError("the file is cut off: %d of %d frames", s.frames, max(s.declaredFrames, 1))
 	}
 	return io.EOF
 }
 
-func (s *frameScanner) shrunk(err error) error {
+func (s *frameScanner) readError(err error) error {
 	if endOfFile(err) {
-		return broken("the file is cut off after %d frames", s.frames)
+		return formatError("the file is cut off after %d frames", s.frames)
 	}
 	return err
 }
@@ -174,7 +174,7 @@ func (s *frameScanner) skipTags() error {
 		case bytes.HasPrefix(head, []byte("ID3")):
 			err = s.tags.readID3v2(s.in)
 			if endOfFile(err) {
-				return broken("ID3 tag is cut off at byte %d", s.in.offset())
+				return formatError("ID3 tag is cut off at byte %d", s.in.offset())
 			}
 		case bytes.HasPrefix(head, []byte("APETAGEX")) && len(head) == 32:
 			// An APEv2 header: its length is without the header itself.
@@ -194,7 +194,7 @@ func (s *frameScanner) skipTags() error {
 
 func (s *frameScanner) skipTag(kind string, size int64) error {
 	if size > s.left() {
-		return broken("%s tag is cut off: %d of %d bytes", kind, s.left(), size)
+		return formatError("%s tag is cut off: %d of %d bytes", kind, s.left(), size)
 	}
 	return s.in.skip(size)
 }

@@ -44,22 +44,22 @@ func (t *tags) readID3v2(r io.Reader) error {
 		size += id3v2Header
 	}
 	body := &io.LimitedReader{R: r, N: size}
-	if small := distil(body, head); len(small) > 0 {
+	if small := copyTextFrames(body, head); len(small) > 0 {
 		t.read(func() (tag.Metadata, error) { return tag.ReadID3v2Tags(bytes.NewReader(small)) })
 	}
 	_, err := io.CopyN(io.Discard, body, body.N)
 	return err
 }
 
-// distil copies the frames of interest from the tag into a small one. It stops
-// where the tag ends or makes no sense.
-func distil(body io.Reader, head [id3v2Header]byte) []byte {
+// copyTextFrames copies the text frames of the tag into a small tag. It stops at the end
+// of the tag or at the first invalid frame.
+func copyTextFrames(body io.Reader, head [id3v2Header]byte) []byte {
 	version, flags := head[3], head[5]
 	if version < 2 || version > 4 {
 		return nil
 	}
 	if flags&flagUnsync != 0 && version < 4 { // of version 4 each frame has its own flag
-		body = &unsync{r: body}
+		body = &unsyncReader{r: body}
 	}
 	if flags&flagExtended != 0 && !skipExtended(body, version) {
 		return nil
@@ -133,15 +133,15 @@ func nextFrame(body io.Reader, version byte) (f id3Frame, ok bool) {
 		if _, err := io.ReadFull(body, f.data); err != nil {
 			return f, false
 		}
-		if version == 2 || f.plain(version, head[9]) {
+		if version == 2 || f.decode(version, head[9]) {
 			return f, true
 		}
 	}
 }
 
-// plain undoes what the flags of a frame say was done to it. It reports false
-// if that was compression or encryption: no text is.
-func (f *id3Frame) plain(version, flags byte) bool {
+// decode undoes the encoding that the flags of a frame describe. It reports false for
+// compression and encryption, which text frames do not use.
+func (f *id3Frame) decode(version, flags byte) bool {
 	if version == 3 {
 		return flags&0xE0 == 0
 	}
@@ -181,15 +181,15 @@ func putSynchsafe(b []byte, n int) {
 	b[0], b[1], b[2], b[3] = byte(n>>21&0x7F), byte(n>>14&0x7F), byte(n>>7&0x7F), byte(n&0x7F)
 }
 
-// unsync undoes the "unsynchronisation" of a whole tag: a zero after each FF,
+// unsyncReader undoes the "unsynchronisation" of a whole tag: a zero after each FF,
 // so that no player took the tag for sound.
-type unsync struct {
+type unsyncReader struct {
 	r       io.Reader
 	afterFF bool
 }
 
 // Read may return 0 bytes and no error, if the only byte it got was such a zero.
-func (u *unsync) Read(p []byte) (int, error) {
+func (u *unsyncReader) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	kept := 0
 	for _, b := range p[:n] {

@@ -11,21 +11,19 @@ import (
 	"io"
 )
 
-// inputBuffer is how much of the file is held, and the most that can be looked
-// at ahead of reading it.
+// inputBuffer is the size of the read buffer in bytes, and so the limit of peek.
 const inputBuffer = 64 << 10
 
 // id3v1Size is the length of an ID3v1 tag, always the last bytes of a file.
 const id3v1Size = 128
 
-// input is a file read once, front to back. On their way the bytes are hashed
-// and counted, so that nothing needs a second pass.
+// input reads a file once, from start to end, and hashes and counts the bytes.
 type input struct {
 	*bufio.Reader
-	tap *tap
-	// size is the file's length when it was opened, in bytes.
+	file *countingReader
+	// size is the size of the file in bytes, when it was opened.
 	size int64
-	// last is the end of the file, as much of it as an ID3v1 tag takes.
+	// last are the last bytes of the file, at most the size of an ID3v1 tag.
 	last []byte
 }
 
@@ -36,7 +34,7 @@ func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) 
 		return nil, fmt.Errorf("measure file: %w", err)
 	}
 	if size == 0 {
-		return nil, broken("the file is empty")
+		return nil, formatError("the file is empty")
 	}
 	last := make([]byte, min(size, id3v1Size))
 	if _, err := r.Seek(size-int64(len(last)), io.SeekStart); err != nil {
@@ -51,11 +49,11 @@ func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) 
 	if progress == nil {
 		progress = func(int, string) {}
 	}
-	t := &tap{
+	t := &countingReader{
 		r: r, size: size, sum: sha256.New(), percent: -1, progress: progress,
-		stopped: func() error { return context.Cause(ctx) },
+		stopErr: func() error { return context.Cause(ctx) },
 	}
-	return &input{Reader: bufio.NewReaderSize(t, inputBuffer), tap: t, size: size, last: last}, nil
+	return &input{Reader: bufio.NewReaderSize(t, inputBuffer), file: t, size: size, last: last}, nil
 }
 
 // endOfFile reports whether err says that a file ended before it should.
@@ -63,10 +61,10 @@ func endOfFile(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// offset is that of the next byte to be read.
-func (in *input) offset() int64 { return in.tap.pos - int64(in.Buffered()) }
+// offset returns the offset of the next byte.
+func (in *input) offset() int64 { return in.file.pos - int64(in.Buffered()) }
 
-// left is how many bytes are still to be read.
+// left returns the number of bytes that have not been read.
 func (in *input) left() int64 { return in.size - in.offset() }
 
 // skip reads n bytes and forgets them. The error is io.EOF if there are fewer.
@@ -86,31 +84,32 @@ func (in *input) finish() (string, error) {
 	if _, err := io.Copy(io.Discard, in.Reader); err != nil {
 		return "", err
 	}
-	in.tap.progress(100, "done")
-	return hex.EncodeToString(in.tap.sum.Sum(nil)), nil
+	in.file.progress(100, "done")
+	return hex.EncodeToString(in.file.sum.Sum(nil)), nil
 }
 
-// blame returns why reading failed, if it did, and else err.
-func (in *input) blame(err error) error {
-	if in.tap.err != nil {
-		return in.tap.err
+// cause returns the error of reading the file if there was one, and otherwise err.
+func (in *input) cause(err error) error {
+	if in.file.err != nil {
+		return in.file.err
 	}
 	return err
 }
 
-// tap stands between the file and its buffer.
-type tap struct {
+// countingReader reads the file into the buffer of input. It hashes the bytes, reports
+// the progress and checks for cancellation.
+type countingReader struct {
 	r         io.Reader
 	pos, size int64
 	sum       hash.Hash
-	stopped   func() error // why to read no further, nil to go on
+	stopErr   func() error // returns an error to stop reading
 	percent   int          // as last reported
 	progress  func(int, string)
 	err       error // the first that was not io.EOF
 }
 
-func (t *tap) Read(p []byte) (int, error) {
-	if err := t.stopped(); err != nil {
+func (t *countingReader) Read(p []byte) (int, error) {
+	if err := t.stopErr(); err != nil {
 		t.err = err
 		return 0, err
 	}

@@ -1,15 +1,15 @@
-// Package inspect says what an uploaded sound file is: its format, how long it
-// plays, how loud it is, what its tags say, and how its sound looks.
+// Package inspect analyses an uploaded WAV or MP3 file: its format, duration, loudness
+// and tags. It also draws its waveform.
 //
-// A file is read once, front to back, whatever its length; memory stays flat.
+// A file is read once, from start to end. The memory needed does not depend on its size.
 //
 //	file ─► input ──────────► SHA-256, progress, cancellation
 //	          │
 //	          ├─► wavReader ─► pcm ────────────► meter ─► Waveform
 //	          └─► frameScanner ─► feeder ─► go-mp3 ─┘
 //
-// A file that is broken, cut off or not what its name says is an error that
-// wraps ErrFormat and tells its owner what is wrong with it.
+// For a file that is damaged, truncated or of another format than its name says, the
+// error wraps ErrFormat and its text describes the problem for the owner of the file.
 package inspect
 
 import (
@@ -22,13 +22,12 @@ import (
 	"strings"
 )
 
-// ErrFormat is wrapped by every error that the file itself is to blame for: it
-// is broken, cut off, not what its name says, or in an encoding that nothing
-// here decodes. Trying again will not help.
+// ErrFormat is wrapped by every error that the file itself causes: it is damaged or
+// truncated, its format does not match its name, or its encoding is not supported.
+// Another attempt cannot succeed.
 var ErrFormat = errors.New("unusable sound file")
 
-// Report is what a sound file turned out to be. Its JSON names are a contract;
-// every one of them is always there.
+// Report describes a sound file. Its JSON keys are stable and always present.
 type Report struct {
 	// Format is "wav" or "mp3".
 	Format string `json:"format"`
@@ -61,7 +60,7 @@ type Report struct {
 // in upper or lower case.
 func Accepts(filename string) bool { return reader(filename) != nil }
 
-// reader returns what reads a file of that name, nil if nothing does.
+// reader returns the function that reads a file of that name, or nil.
 func reader(name string) func(*input) (Report, *meter, error) {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".wav":
@@ -72,15 +71,15 @@ func reader(name string) func(*input) (Report, *meter, error) {
 	return nil
 }
 
-// Inspect reads all of r, a file called name, and returns what it is and how it
-// looks. It uses about a mebibyte of memory, however long the file.
+// Inspect reads all of r, a file called name, and returns its report and waveform. It
+// needs about 1 MiB of memory for a file of any size.
 //
-// progress, if not nil, is called by the calling goroutine with 0 to 100, never
-// falling, and a short note, at most once for each percent.
+// progress may be nil. It is called in the calling goroutine, at most once for each
+// percent, with a percentage that never decreases and a short note.
 //
-// Errors wrap ErrFormat if the file is to blame, and a *pool.PanicError too if
-// a library panicked over it. When ctx ends, Inspect stops at the next block
-// and returns context.Cause(ctx). Anything else is an error of r.
+// If the file causes the error, it wraps ErrFormat, and also a *pool.PanicError if a
+// decoder panicked. When ctx ends, Inspect stops at the next block and returns
+// context.Cause(ctx). Any other error is one of r.
 func Inspect(ctx context.Context, name string, r io.ReadSeeker, progress func(percent int, note string)) (Report, *Waveform, error) {
 	read := reader(name)
 	if read == nil {
@@ -95,29 +94,28 @@ func Inspect(ctx context.Context, name string, r io.ReadSeeker, progress func(pe
 		report.SHA256, err = in.finish()
 	}
 	if err != nil {
-		// A library may have wrapped, renamed or dropped the error that the
-		// file gave it; the file's own is the one that counts.
-		return Report{}, nil, in.blame(err)
+		// A library may have replaced the error that reading the file returned.
+		return Report{}, nil, in.cause(err)
 	}
 	report.PeakDBFS, report.RMSDBFS = sound.levels()
 	return report, sound.wave, nil
 }
 
-// broken is an error that the file is to blame for.
-func broken(format string, args ...any) error {
+// formatError returns an error that wraps ErrFormat.
+func formatError(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrFormat}, args...)...)
 }
 
-// damage is an error that the file is to blame for and a library found. The
-// text is for the file's owner, the cause for the log.
-type damage struct {
+// decodeError is an error of a decoder library. Its text is for the owner of the file;
+// the cause is for the log.
+type decodeError struct {
 	error
 	cause error
 }
 
-func (d damage) Unwrap() []error { return []error{d.error, d.cause} }
+func (d decodeError) Unwrap() []error { return []error{d.error, d.cause} }
 
-// seconds is how long so many samples of each channel play.
+// seconds returns the duration of that many samples of each channel.
 func seconds(samples int64, rate int) float64 {
 	return math.Round(float64(samples)/float64(rate)*1e6) / 1e6
 }

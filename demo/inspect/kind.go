@@ -7,11 +7,11 @@ const (
 	mp3Kind = "an MP3 file"
 )
 
-// kinds are the first bytes of what people upload under the wrong name.
+// kinds are the first bytes of file formats that are often uploaded under a wrong name.
 var kinds = []struct {
 	offset int
 	magic  string
-	what   string
+	name   string
 }{
 	{8, "WAVE", wavKind},
 	{0, "ID3", mp3Kind},
@@ -30,12 +30,12 @@ var kinds = []struct {
 	{0, "\x1aE\xdf\xa3", "a Matroska or WebM file"},
 }
 
-// looksLike ends a sentence about a file that begins with head and is not of
-// the kind its name says: ", it looks like a FLAC file", or nothing.
+// looksLike returns the end of an error text for a file that begins with head and is not
+// of the kind not: ", it looks like a FLAC file", or "" for an unknown format.
 func looksLike(head []byte, not string) string {
 	for _, k := range kinds {
-		if k.what != not && len(head) >= k.offset && bytes.HasPrefix(head[k.offset:], []byte(k.magic)) {
-			return ", it looks like " + k.what
+		if k.name != not && len(head) >= k.offset && bytes.HasPrefix(head[k.offset:], []byte(k.magic)) {
+			return ", it looks like " + k.name
 		}
 	}
 	return ""

@@ -49,8 +49,8 @@ const maxPadding = 4096
 // joined since may say anything, so that counts only if padding explains the
 // difference.
 func (s *frameScanner) duration() float64 {
-	said := int64(s.tags.milliseconds) * int64(s.first.sampleRate) / 1000
-	if said > 0 && said <= s.samples() && s.samples()-said <= maxPadding {
+	declared := int64(s.tags.milliseconds) * int64(s.first.sampleRate) / 1000
+	if declared > 0 && declared <= s.samples() && s.samples()-declared <= maxPadding {
 		return float64(s.tags.milliseconds) / 1000
 	}
 	return seconds(s.samples(), s.first.sampleRate)
@@ -84,11 +84,11 @@ func decodeMP3(scan *frameScanner, sound *meter) error {
 		return failure
 	}
 	if err != nil {
-		return damage{broken("the sound cannot be decoded at %.2f s", seconds(samples, scan.first.sampleRate)), err}
+		return decodeError{formatError("the sound cannot be decoded at %.2f s", seconds(samples, scan.first.sampleRate)), err}
 	}
 	// go-mp3 passes over what it takes for noise. The figures would be wrong.
 	if want := scan.samples(); samples != want {
-		return broken("%d of %d samples could be decoded", samples, want)
+		return formatError("%d of %d samples could be decoded", samples, want)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (w *Waveform) WritePNG(out io.Writer) error {
 	for x := range pictureWidth {
 		paint(img, x, pictureHeight/2-0.5, pictureHeight/2+0.5, axisColour)
 	}
-	for i, b := range w.spread(pictureBars) {
+	for i, b := range w.divide(pictureBars) {
 		rms := math.Sqrt(b.squares / float64(b.moments))
 		for x := i * barPitch; x < i*barPitch+barWidth; x++ {
 			paint(img, x, height(b.high), height(b.low), peakColour)

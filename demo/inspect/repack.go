@@ -24,11 +24,11 @@ type repacker struct {
 
 // packed is a frame before it is written.
 type packed struct {
-	word uint32 // its header
-	size int    // bytes, 0 if there is no frame
-	side []byte
-	main []byte // its main data, but for what the frame before has
-	over []byte // main data of the frame after it
+	word     uint32 // its header
+	size     int    // bytes, 0 if there is no frame
+	side     []byte
+	main     []byte // its main data, without the part in the previous frame
+	nextMain []byte // main data of the next frame
 }
 
 // repack takes a frame and the bit reservoir before it, and returns the frame
@@ -50,12 +50,12 @@ func (p *repacker) repack(frame []byte, h mpegHeader, reservoir []byte) ([]byte,
 	n.main = append(append(n.main[:0], reservoir[len(reservoir)-back:]...), frame[end:]...)
 	n.main = n.main[:min(side.mainDataSize(), len(n.main))]
 
-	early := min(len(n.main), l.room(), maxReservoir/2)
-	n.side[0] = byte(early) // how far back the main data begins
-	l.over = append(l.over[:0], n.main[:early]...)
-	n.main = append(n.main[:0], n.main[early:]...)
-	if n.room() < 0 {
-		return nil, broken("so much sound in %d kbit/s at %d Hz is not supported, encode it at another rate", h.bitRate/1000, h.sampleRate)
+	inLast := min(len(n.main), l.free(), maxReservoir/2)
+	n.side[0] = byte(inLast) // distance to the begin of the main data, in bytes
+	l.nextMain = append(l.nextMain[:0], n.main[:inLast]...)
+	n.main = append(n.main[:0], n.main[inLast:]...)
+	if n.free() < 0 {
+		return nil, formatError("so much sound in %d kbit/s at %d Hz is not supported, encode it at another rate", h.bitRate/1000, h.sampleRate)
 	}
 	raw := p.flush()
 	p.last, p.next = p.next, p.last
@@ -70,10 +70,10 @@ func (p *repacker) flush() []byte {
 		p.raw = binary.BigEndian.AppendUint32(p.raw, l.word)
 		p.raw = append(p.raw, l.side...)
 		p.raw = append(p.raw, l.main...)
-		p.raw = append(p.raw, make([]byte, l.size-len(p.raw)-len(l.over))...)
-		p.raw = append(p.raw, l.over...)
+		p.raw = append(p.raw, make([]byte, l.size-len(p.raw)-len(l.nextMain))...)
+		p.raw = append(p.raw, l.nextMain...)
 	}
-	*l = packed{side: l.side, main: l.main, over: l.over[:0]}
+	*l = packed{side: l.side, main: l.main, nextMain: l.nextMain[:0]}
 	return p.raw
 }
 
@@ -83,7 +83,7 @@ func (f *packed) header(h mpegHeader) error {
 	rate := h.sampleRate
 	if h.version == mpeg25 {
 		if rate < 11025 {
-			return broken("MPEG-2.5 at %d Hz is not supported, encode it at %d Hz or more", rate, decoderRate)
+			return formatError("MPEG-2.5 at %d Hz is not supported, encode it at %d Hz or more", rate, decoderRate)
 		}
 		rate = decoderRate
 		f.word = f.word&^(3<<10) | 2<<10
@@ -92,8 +92,8 @@ func (f *packed) header(h mpegHeader) error {
 	return nil
 }
 
-// room is how much more main data the frame has room for.
-func (f *packed) room() int {
+// free returns the number of bytes of main data that still fit into the frame.
+func (f *packed) free() int {
 	if f.size == 0 {
 		return 0
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Name is the task's.
+// Name is the name of the task.
 const Name = "inspect"
 
-// Waveform of a sound, as the task leaves it.
+// artifactName is the name of the picture that the task stores as an artifact.
 const artifactName = "waveform.png"
 
 // Files opens an uploaded file for reading.
@@ -20,8 +20,8 @@ type Files interface {
 	Open(ctx context.Context, directory, filename string) (io.ReadSeekCloser, error)
 }
 
-// Task is the task "inspect": it takes the directory and the filename of an
-// uploaded file, its result is a Report, and it leaves waveform.png.
+// Task returns the task "inspect". Its arguments are the directory and the filename of an
+// uploaded file, its result is a Report, and its artifact is waveform.png.
 func Task(files Files) jobs.Definition {
 	return jobs.Definition{
 		Name: Name,
@@ -40,16 +40,16 @@ func Task(files Files) jobs.Definition {
 			if err != nil {
 				return err
 			}
-			if err := leave(job, wave); err != nil {
-				return fmt.Errorf("keep the waveform: %w", err)
+			if err := saveWaveform(job, wave); err != nil {
+				return fmt.Errorf("store waveform: %w", err)
 			}
 			return job.Return(report)
 		},
 	}
 }
 
-// leave keeps the picture with the task.
-func leave(job *jobs.Job, wave *Waveform) error {
+// saveWaveform stores the picture as an artifact of the task.
+func saveWaveform(job *jobs.Job, wave *Waveform) error {
 	out, err := job.Artifact(artifactName)
 	if err != nil {
 		return err

@@ -29,14 +29,14 @@ const (
 
 // wavReader reads the chunks of one WAVE file.
 type wavReader struct {
-	in       *input
-	piped    bool   // the header does not know how long the file is
-	dataSize uint64 // from the ds64 chunk
-	format   *wavFormat
-	seenData bool
-	frames   int64 // samples of each channel
-	sound    *meter
-	tags     *tags
+	in            *input
+	unknownLength bool   // the header has no size, because the file was written to a pipe
+	dataSize      uint64 // from the ds64 chunk
+	format        *wavFormat
+	seenData      bool
+	frames        int64 // samples of each channel
+	sound         *meter
+	tags          *tags
 }
 
 // readWAV reads a RIFF/WAVE or RF64 file.
@@ -64,9 +64,9 @@ func readWAV(in *input) (Report, *meter, error) {
 func (w *wavReader) header() error {
 	head := w.in.peek(12)
 	if len(head) < 12 || string(head[8:12]) != "WAVE" || (string(head[:4]) != "RIFF" && string(head[:4]) != "RF64") {
-		return broken("not a RIFF/WAVE file%s", looksLike(head, wavKind))
+		return formatError("not a RIFF/WAVE file%s", looksLike(head, wavKind))
 	}
-	w.piped = binary.LittleEndian.Uint32(head[4:]) >= unknownSize
+	w.unknownLength = binary.LittleEndian.Uint32(head[4:]) >= unknownSize
 	return w.in.skip(12)
 }
 
@@ -77,14 +77,14 @@ func (w *wavReader) chunks() error {
 		if err != nil {
 			return err
 		}
-		if w.seenData && !printable(id) {
+		if w.seenData && !isChunkID(id) {
 			if w.frames == 0 {
-				return broken("the data chunk is empty but %d bytes follow: the recording was never finished", w.in.left()+8)
+				return formatError("the data chunk is empty but %d bytes follow: the recording was never finished", w.in.left()+8)
 			}
 			break // what trails the sound is nobody's
 		}
 		if left := w.in.left(); size > left {
-			return broken("%s chunk is cut off: %d of %d bytes", strings.TrimSpace(id), left, size)
+			return formatError("%s chunk is cut off: %d of %d bytes", strings.TrimSpace(id), left, size)
 		}
 		if err := w.chunk(id, size); err != nil {
 			return err
@@ -92,9 +92,9 @@ func (w *wavReader) chunks() error {
 	}
 	switch {
 	case w.format == nil:
-		return broken("no fmt chunk")
+		return formatError("no fmt chunk")
 	case !w.seenData:
-		return broken("no data chunk")
+		return formatError("no data chunk")
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (w *wavReader) chunkHeader() (id string, size int64, err error) {
 	}
 	if size == sizeInDS64 && w.dataSize > 0 {
 		size = int64(min(w.dataSize, 1<<62))
-	} else if size >= unknownSize && w.piped {
+	} else if size >= unknownSize && w.unknownLength {
 		size = min(size, w.in.left())
 	}
 	return id, size, nil
@@ -142,7 +142,7 @@ func (w *wavReader) chunk(id string, size int64) error {
 		}
 	}
 	if endOfFile(err) {
-		err = broken("%s chunk is cut off", strings.TrimSpace(id))
+		err = formatError("%s chunk is cut off", strings.TrimSpace(id))
 	}
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (w *wavReader) chunk(id string, size int64) error {
 		return err
 	}
 	// A chunk of odd length is padded with a zero, which some writers forget.
-	if pad := w.in.peek(1); size%2 == 1 && len(pad) == 1 && !printable(string(pad)) {
+	if pad := w.in.peek(1); size%2 == 1 && len(pad) == 1 && !isChunkID(string(pad)) {
 		return w.in.skip(1)
 	}
 	return nil
@@ -160,7 +160,7 @@ func (w *wavReader) chunk(id string, size int64) error {
 // measure decodes the sound in the data chunk.
 func (w *wavReader) measure(data *io.LimitedReader) error {
 	if w.format == nil {
-		return broken("no fmt chunk before the data chunk")
+		return formatError("no fmt chunk before the data chunk")
 	}
 	frame := w.format.frameSize
 	raw := make([]byte, pcmBlock-pcmBlock%frame)
@@ -179,7 +179,7 @@ func (w *wavReader) measure(data *io.LimitedReader) error {
 }
 
 // printable reports whether id may be the name of a chunk.
-func printable(id string) bool {
+func isChunkID(id string) bool {
 	for i := range len(id) {
 		if id[i] < ' ' || id[i] > '~' {
 			return false

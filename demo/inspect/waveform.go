@@ -31,15 +31,15 @@ func (b *bin) merge(o bin) {
 // with its neighbour, and those to come hold twice as much. The zero value is
 // ready, and a sound of no length.
 type Waveform struct {
-	bins []bin // all full but the last
-	per  int64 // moments in a full bin
+	bins          []bin // all full but the last
+	momentsPerBin int64 // moments in a full bin
 }
 
 // add takes one moment: the lowest and highest of its channels and the mean of
 // their squares.
 func (w *Waveform) add(low, high, square float64) {
-	if len(w.bins) == 0 || w.bins[len(w.bins)-1].moments == w.per {
-		w.open()
+	if len(w.bins) == 0 || w.bins[len(w.bins)-1].moments == w.momentsPerBin {
+		w.addBin()
 	}
 	b := &w.bins[len(w.bins)-1]
 	if b.moments == 0 {
@@ -51,10 +51,10 @@ func (w *Waveform) add(low, high, square float64) {
 	b.moments++
 }
 
-// open adds an empty bin, after making room for it.
-func (w *Waveform) open() {
+// addBin adds an empty bin. If the bins are full it first merges them in pairs.
+func (w *Waveform) addBin() {
 	if w.bins == nil {
-		w.bins, w.per = make([]bin, 0, maxBins), 1
+		w.bins, w.momentsPerBin = make([]bin, 0, maxBins), 1
 	}
 	if len(w.bins) == maxBins {
 		for i := range maxBins / 2 {
@@ -62,14 +62,14 @@ func (w *Waveform) open() {
 			w.bins[i].merge(w.bins[2*i+1])
 		}
 		w.bins = w.bins[:maxBins/2]
-		w.per *= 2
+		w.momentsPerBin *= 2
 	}
 	w.bins = append(w.bins, bin{})
 }
 
-// spread returns the sound in n parts. Each holds the bins that begin in it;
+// divide returns the sound in n parts. Each holds the bins that begin in it;
 // where there are fewer bins than parts a bin fills several.
-func (w *Waveform) spread(n int) []bin {
+func (w *Waveform) divide(n int) []bin {
 	if len(w.bins) == 0 {
 		return nil
 	}

@@ -55,8 +55,8 @@ func TestMergingKeepsTheExtremes(t *testing.T) {
 		}
 		var all bin
 		for i, b := range w.bins {
-			if i < len(w.bins)-1 && b.moments != w.per {
-				t.Errorf("bin %d of %d holds %d moments, not %d", i, len(w.bins), b.moments, w.per)
+			if i < len(w.bins)-1 && b.moments != w.momentsPerBin {
+				t.Errorf("bin %d of %d holds %d moments, not %d", i, len(w.bins), b.moments, w.momentsPerBin)
 			}
 			all.merge(b)
 		}
@@ -64,7 +64,7 @@ func TestMergingKeepsTheExtremes(t *testing.T) {
 			t.Errorf("%d moments became %+v", moments, all)
 		}
 		var drawn bin
-		for _, b := range w.spread(pictureBars) {
+		for _, b := range w.divide(pictureBars) {
 			drawn.merge(b)
 		}
 		if drawn.low != all.low || drawn.high != all.high {

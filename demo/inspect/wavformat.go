@@ -16,9 +16,8 @@ const (
 	encodingExtensible = 0xFFFE
 )
 
-// undecoded names the encodings that a user may come across and nothing here
-// decodes.
-var undecoded = map[uint16]string{
+// unsupportedEncodings are known encodings that this package does not decode.
+var unsupportedEncodings = map[uint16]string{
 	0x0002: "Microsoft ADPCM",
 	0x0011: "IMA ADPCM",
 	0x0031: "GSM 6.10",
@@ -48,7 +47,7 @@ func readFormat(r io.Reader) (*wavFormat, error) {
 	n, err := io.ReadFull(r, raw[:])
 	if n < 16 {
 		if endOfFile(err) {
-			err = broken("fmt chunk of %d bytes is too short", n)
+			err = formatError("fmt chunk of %d bytes is too short", n)
 		}
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func readFormat(r io.Reader) (*wavFormat, error) {
 	container := f.bits
 	if encoding == encodingExtensible {
 		if n < len(raw) || !bytes.Equal(raw[26:], extensibleGUID) {
-			return nil, broken("fmt chunk has an unknown extensible format")
+			return nil, formatError("fmt chunk has an unknown extensible format")
 		}
 		encoding = le.Uint16(raw[24:])
 		if valid := int(le.Uint16(raw[18:])); valid > 0 && valid <= container {
@@ -76,24 +75,24 @@ func readFormat(r io.Reader) (*wavFormat, error) {
 // check sees that the figures agree, and finds the decoder. container is the
 // bits in a sample, those that do not count included.
 func (f *wavFormat) check(encoding uint16, container int) error {
-	if name, ok := undecoded[encoding]; ok {
-		return broken("%s inside a WAVE file is not supported, convert it to PCM", name)
+	if name, ok := unsupportedEncodings[encoding]; ok {
+		return formatError("%s inside a WAVE file is not supported, convert it to PCM", name)
 	}
 	switch {
 	case f.channels == 0:
-		return broken("fmt chunk says 0 channels")
+		return formatError("fmt chunk says 0 channels")
 	case f.sampleRate == 0:
-		return broken("fmt chunk says a sample rate of 0 Hz")
+		return formatError("fmt chunk says a sample rate of 0 Hz")
 	case f.frameSize == 0 || f.frameSize%f.channels != 0:
-		return broken("fmt chunk says %d channels in %d bytes", f.channels, f.frameSize)
+		return formatError("fmt chunk says %d channels in %d bytes", f.channels, f.frameSize)
 	}
 	f.sampleSize = f.frameSize / f.channels
 	f.decode = pcmDecoder(encoding, f.sampleSize)
 	if f.decode == nil {
-		return broken("encoding %#04x with %d bytes a sample is not supported, convert it to PCM", encoding, f.sampleSize)
+		return formatError("encoding %#04x with %d bytes a sample is not supported, convert it to PCM", encoding, f.sampleSize)
 	}
 	if container == 0 || container > f.sampleSize*8 {
-		return broken("fmt chunk says %d bits in %s", container, plural(f.sampleSize, "byte"))
+		return formatError("fmt chunk says %d bits in %s", container, plural(f.sampleSize, "byte"))
 	}
 	return nil
 }
