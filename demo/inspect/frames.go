@@ -117,7 +117,7 @@ func (s *frameScanner) next() ([]byte, mpegHeader, error) {
 	}
 	size := h.size()
 	if s.left() < int64(size) {
-		return nil, h, formatError("the last frame is cut off: %d of %d bytes", s.left(), size)
+		return nil, h, formatError("the last frame is truncated: %d of %d bytes", s.left(), size)
 	}
 	if cap(s.frame) < size {
 		s.frame = make([]byte, size)
@@ -152,14 +152,14 @@ func (s *frameScanner) missingFrame() error {
 // fewer is right, because some encoders count the info frame; more are two joined files.
 func (s *frameScanner) checkEnd() error {
 	if s.frames == 0 || s.frames < s.declaredFrames-1 {
-		return formatError("the file is cut off: %d of %d frames", s.frames, max(s.declaredFrames, 1))
+		return formatError("the file is truncated: %d of %d frames", s.frames, max(s.declaredFrames, 1))
 	}
 	return io.EOF
 }
 
 func (s *frameScanner) readError(err error) error {
 	if endOfFile(err) {
-		return formatError("the file is cut off after %d frames", s.frames)
+		return formatError("the file is truncated after %d frames", s.frames)
 	}
 	return err
 }
@@ -174,7 +174,7 @@ func (s *frameScanner) skipTags() error {
 		case bytes.HasPrefix(head, []byte("ID3")):
 			err = s.tags.readID3v2(s.in)
 			if endOfFile(err) {
-				return formatError("ID3 tag is cut off at byte %d", s.in.offset())
+				return formatError("ID3 tag is truncated at byte %d", s.in.offset())
 			}
 		case bytes.HasPrefix(head, []byte("APETAGEX")) && len(head) == 32:
 			// An APEv2 header: its length is without the header itself.
@@ -194,7 +194,7 @@ func (s *frameScanner) skipTags() error {
 
 func (s *frameScanner) skipTag(kind string, size int64) error {
 	if size > s.left() {
-		return formatError("%s tag is cut off: %d of %d bytes", kind, s.left(), size)
+		return formatError("%s tag is truncated: %d of %d bytes", kind, s.left(), size)
 	}
 	return s.in.skip(size)
 }

@@ -33,7 +33,7 @@ const (
 )
 
 // readID3v2 reads a tag that r is at the start of, whole. A tag that is damaged
-// inside is passed over; one that is cut off is io.EOF.
+// inside is passed over; one that is truncated is io.EOF.
 func (t *tags) readID3v2(r io.Reader) error {
 	var head [id3v2Header]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

@@ -118,7 +118,7 @@ func TestTagsOfWAV(t *testing.T) {
 		{"INFO before the sound", wave{before: chunk("LIST", info...)}, map[string]string{"title": "Grüße", "artist": "me", "comment": "odd"}},
 		{"INFO after the sound", wave{after: chunk("LIST", info...)}, map[string]string{"title": "Grüße", "artist": "me", "comment": "odd"}},
 		{"ID3", wave{after: chunk("id3 ", id3Tag(3, 0, id3v23("TIT2", latin1("Gale")...))...)}, map[string]string{"title": "Gale"}},
-		{"ID3 that is cut off", wave{after: textChunk("id3 ", "ID3\x03\x00\x00\x7f\x7f\x7f\x7fTIT2")}, map[string]string{}},
+		{"ID3 that is truncated", wave{after: textChunk("id3 ", "ID3\x03\x00\x00\x7f\x7f\x7f\x7fTIT2")}, map[string]string{}},
 		{"list of another kind", wave{before: textChunk("LIST", "adtlINAM\x01\x00\x00\x00x\x00")}, map[string]string{}},
 		{"4 GiB of title", wave{before: textChunk("LIST", "INFOINAM\xff\xff\xff\xffGale")}, map[string]string{"title": "Gale"}},
 	} {

@@ -8,7 +8,7 @@ import (
 
 // The reader of RIFF chunks in this file is our own. github.com/go-audio/wav
 // allocates what a LIST chunk claims to hold, up to 4 GiB, takes a data chunk
-// that is cut off for a shorter one, and cannot decode floating point;
+// that is truncated for a shorter one, and cannot decode floating point;
 // golang.org/x/image/riff refuses every file whose outer length is wrong, which
 // is what a recorder that writes to a pipe leaves.
 //
@@ -84,7 +84,7 @@ func (w *wavReader) chunks() error {
 			break // what trails the sound is nobody's
 		}
 		if left := w.in.left(); size > left {
-			return formatError("%s chunk is cut off: %d of %d bytes", strings.TrimSpace(id), left, size)
+			return formatError("%s chunk is truncated: %d of %d bytes", strings.TrimSpace(id), left, size)
 		}
 		if err := w.chunk(id, size); err != nil {
 			return err
@@ -142,7 +142,7 @@ func (w *wavReader) chunk(id string, size int64) error {
 		}
 	}
 	if endOfFile(err) {
-		err = formatError("%s chunk is cut off", strings.TrimSpace(id))
+		err = formatError("%s chunk is truncated", strings.TrimSpace(id))
 	}
 	if err != nil {
 		return err

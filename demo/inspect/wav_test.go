@@ -224,7 +224,7 @@ func TestRF64(t *testing.T) {
 		t.Fatalf("%v s, %v", r.Duration, err)
 	}
 	_, _, err = inspect(t, "long.wav", file[:len(file)-200])
-	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "data chunk is cut off: 1410 of 1600 bytes") {
+	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "data chunk is truncated: 1410 of 1600 bytes") {
 		t.Errorf("cut off: %v", err)
 	}
 }
@@ -245,14 +245,14 @@ func TestBrokenWAV(t *testing.T) {
 		{"empty", nil, "the file is empty"},
 		{"one byte", whole[:1], "not a RIFF/WAVE file"},
 		{"header cut off", whole[:11], "not a RIFF/WAVE file"},
-		{"fmt chunk cut off", whole[:30], "fmt chunk is cut off: 10 of 16 bytes"},
+		{"fmt chunk cut off", whole[:30], "fmt chunk is truncated: 10 of 16 bytes"},
 		{"nothing after fmt", whole[:36], "no data chunk"},
 		{"data header cut off", whole[:42], "no data chunk"},
-		{"data cut off", whole[:1044], "data chunk is cut off: 1000 of 1600 bytes"},
-		{"last byte cut off", whole[:len(whole)-1], "data chunk is cut off: 1599 of 1600 bytes"},
-		{"4 GiB of data in 100 bytes", patched(40, big...)[:100], "data chunk is cut off: 56 of 4294967295 bytes"},
-		{"4 GiB of fmt", patched(16, big...), "fmt chunk is cut off"},
-		{"4 GiB of tags", append(bytes.Clone(whole), "LIST\xff\xff\xff\xffINFO"...), "LIST chunk is cut off: 4 of 4294967295"},
+		{"data cut off", whole[:1044], "data chunk is truncated: 1000 of 1600 bytes"},
+		{"last byte cut off", whole[:len(whole)-1], "data chunk is truncated: 1599 of 1600 bytes"},
+		{"4 GiB of data in 100 bytes", patched(40, big...)[:100], "data chunk is truncated: 56 of 4294967295 bytes"},
+		{"4 GiB of fmt", patched(16, big...), "fmt chunk is truncated"},
+		{"4 GiB of tags", append(bytes.Clone(whole), "LIST\xff\xff\xff\xffINFO"...), "LIST chunk is truncated: 4 of 4294967295"},
 		{"fmt too short", patched(16, 2, 0, 0, 0), "too short"},
 		{"no channels", patched(22, 0, 0), "0 channels"},
 		{"no rate", patched(24, 0, 0, 0, 0), "0 Hz"},
