@@ -110,9 +110,9 @@ func TestWorkflows(t *testing.T) {
 			`{"group":[{"task":"say","args":["x"],"timeout":"soon","expires":"never"}]}`:                     400,
 			`{"task":"say","args":["x"],"callback":{"task":"say"}}`:                                          400,
 			`{"group":[{"task":"say","args":["x"]}],"callback":{"task":"say","args":["x","y"]}}`:             400,
-			`{"task":"say","args":["x"],"countdown":"1s","eta":"9999-01-01T00:00:00Z"}`:                      400,
+			`{"task":"say","args":["x"],"countdown":"1s","eta":"2099-01-01T00:00:00Z"}`:                      400,
 			`{"task":"say","args":["x"],"expires":"2001-01-01T00:00:00Z"}`:                                   400,
-			`{"chain":[{"task":"say","args":["x"]},{"task":"say","eta":"9999-01-01T00:00:00Z"}]}`:            400,
+			`{"chain":[{"task":"say","args":["x"]},{"task":"say","eta":"2099-01-01T00:00:00Z"}]}`:            400,
 			fmt.Sprintf(`{"group":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 1001), ",")): 400,
 			fmt.Sprintf(`{"chain":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"task":"fail"},`, 101), ",")):  400,
 		} {
