@@ -228,7 +228,7 @@ func TestHTTPOtherFraming(t *testing.T) {
 	for path, length := range map[string]int64{"small": 5, "large": 50_000, "declared": 12345, "events": -1} {
 		c.send("HEAD /m/" + path + " HTTP/1.1\r\nHost: test\r\n\r\n")
 		resp, err := http.ReadResponse(c.in, &http.Request{Method: http.MethodHead})
-		if err != nil || resp.StatusCode != 200 || resp.ContentLength != length {
+		if err != nil || resp.StatusCode != http.StatusOK || resp.ContentLength != length {
 			t.Fatalf("HEAD %s: %+v, %v", path, resp, err)
 		}
 	}
@@ -269,7 +269,7 @@ func TestHTTPPanics(t *testing.T) {
 		}
 	})...)
 	for _, path := range []string{"disco", "switch"} {
-		if resp, body := do(t, "GET", "http://"+s.addr+"/m/"+path, nil); resp.StatusCode != 500 || body != `{"code":500,"reason":"internal error"}` {
+		if resp, body := do(t, "GET", "http://"+s.addr+"/m/"+path, nil); resp.StatusCode != http.StatusInternalServerError || body != `{"code":500,"reason":"internal error"}` {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
@@ -283,7 +283,7 @@ func TestHTTPPanics(t *testing.T) {
 		c := dial(t, s)
 		c.send(get("/m/" + path))
 		resp, err := http.ReadResponse(c.in, nil)
-		if err != nil || resp.StatusCode != 200 {
+		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatalf("%s: %+v, %v", path, resp, err)
 		}
 		if body, err := io.ReadAll(resp.Body); string(body) != "part" || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -312,7 +312,7 @@ func TestHTTPController(t *testing.T) {
 			t.Errorf("flush: %v", err)
 		}
 	})...)
-	if resp, _ := do(t, "GET", "http://"+s.addr+"/m/", nil); resp.StatusCode != 200 {
+	if resp, _ := do(t, "GET", "http://"+s.addr+"/m/", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }

@@ -32,13 +32,13 @@ func TestHTTPServeMux(t *testing.T) {
 	})
 	s := open(t, server.Options{}, mounted(http.StripPrefix("/m", mux).ServeHTTP)...)
 	url := "http://" + s.addr + "/m"
-	if resp, body := do(t, "GET", url+"/items/7", nil); resp.StatusCode != 200 || body != "item 7 at /items/7" {
+	if resp, body := do(t, "GET", url+"/items/7", nil); resp.StatusCode != http.StatusOK || body != "item 7 at /items/7" {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
-	if resp, _ := do(t, "GET", url+"/nothing", nil); resp.StatusCode != 404 {
+	if resp, _ := do(t, "GET", url+"/nothing", nil); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("unknown path: %d", resp.StatusCode)
 	}
-	if resp, _ := do(t, "DELETE", url+"/items/7", nil); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET, HEAD" {
+	if resp, _ := do(t, "DELETE", url+"/items/7", nil); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("other method: %d %v", resp.StatusCode, resp.Header)
 	}
 	c := dial(t, s)

@@ -93,7 +93,7 @@ func Own(name string, routes []server.Route, taken []Group) Group {
 // ownAccess is what the guard wants of a request for a route of the application.
 func ownAccess(r server.Route) Access {
 	switch {
-	case !r.Writes && (r.Method == "GET" || r.Method == "HEAD" || r.Method == "OPTIONS" || r.Method == "TRACE"):
+	case !r.Writes && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions || r.Method == http.MethodTrace):
 		return Open
 	case r.Public:
 		return SameSite
