@@ -61,6 +61,7 @@ uninstall: ## remove the installed files, but not the configuration and the stat
 test: ## all tests except the slow ones; under five minutes
 	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools $(CLIENTS)
 	$(GO) test -parallel 4 -timeout 30m $(TEST_FLAGS) ./...
+	cd test/openapi && $(GO) test -timeout 30m $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
 	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
@@ -88,6 +89,7 @@ lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 	cd bench/peers && $(GO) vet ./... && $(GO) mod tidy -diff
 	cd bench/plots && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) test ./...
 	cd deploy/kubernetes && $(GO) vet ./... && $(GO) mod tidy -diff
+	cd test/openapi && $(GO) vet ./... && $(GO) mod tidy -diff
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

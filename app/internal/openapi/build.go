@@ -67,7 +67,9 @@ func (b *builder) group(g Group) (faults []error) {
 			}
 			op.Path = g.Prefix + op.Path
 			op.Tags = []string{g.Name}
-			b.add(methodField(r.Method), op)
+			if err := b.add(methodField(r.Method), op); err != nil {
+				faults = append(faults, err)
+			}
 		}
 	}
 	for name := range described {
@@ -85,10 +87,8 @@ func (b *builder) group(g Group) (faults []error) {
 }
 
 // add puts an operation under its path. OpenAPI takes templates that differ in the names
-// of parameters for one path, so a second one gets the names of the first. Of two
-// operations with one method there, which differ in a regular expression only, the first
-// stays and names the second.
-func (b *builder) add(method string, op Operation) {
+// of parameters for one path, so a second one gets the names of the first.
+func (b *builder) add(method string, op Operation) error {
 	t := template(op.Path)
 	if first, ok := b.shapes[t.shape]; ok {
 		t = first
@@ -97,9 +97,8 @@ func (b *builder) add(method string, op Operation) {
 		b.doc.Paths[t.path] = PathItem{}
 	}
 	item := b.doc.Paths[t.path]
-	if same := item[method]; same != nil {
-		same.Description += " Other values of the parameters are handled by the route " + op.Path + "."
-		return
+	if item[method] != nil { // a server refuses such routes
+		return fmt.Errorf("two routes are %s %s", method, t.path)
 	}
 	op.Parameters = parameters(t, op.Parameters)
 	described := op.Responses
@@ -108,6 +107,7 @@ func (b *builder) add(method string, op Operation) {
 	b.secure(&op)
 	b.refer(&op, op.Problems)
 	item[method] = &op
+	return nil
 }
 
 // parameters are those of a path and those of its description. What that says of a

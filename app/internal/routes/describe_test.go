@@ -2,10 +2,12 @@ package routes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +56,37 @@ func TestDescriptionIsComplete(t *testing.T) {
 					t.Errorf("%s: the path has no parameter %s", place, p.Name)
 				}
 			}
+		}
+	}
+}
+
+// Every reference is to a component, and every component is referred to, whichever
+// groups are on.
+func TestDescriptionRefers(t *testing.T) {
+	for _, off := range append([]string{""}, Groups...) {
+		d := describedDeps("secret")
+		d.Off = []string{off}
+		doc, err := openapi.Build(openapi.Options{Token: true, Cookie: "c"}, groupsOf(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defined := map[string]bool{}
+		for name := range doc.Components.Schemas {
+			defined["#/components/schemas/"+name] = true
+		}
+		for name := range doc.Components.Responses {
+			defined["#/components/responses/"+name] = true
+		}
+		used := map[string]bool{}
+		for _, m := range regexp.MustCompile(`"\$ref":"([^"]+)"`).FindAllSubmatch(text, -1) {
+			used[string(m[1])] = true
+		}
+		if got, want := slices.Sorted(maps.Keys(used)), slices.Sorted(maps.Keys(defined)); !slices.Equal(got, want) {
+			t.Errorf("without %q: used %v, defined %v", off, got, want)
 		}
 	}
 }

@@ -22,7 +22,7 @@ var (
 func describeUploads() openapi.Group {
 	return openapi.Group{
 		Name: "uploads", Description: "Files: a file is whole under its name or not there, and is never overwritten.",
-		Types: uploadTypes(),
+		Types: append(uploadTypes(), listingTypes()...),
 		Operations: map[string][]openapi.Operation{
 			"POST /upload":         {postUpload()},
 			"GET /upload":          {socketUpload()},
@@ -128,6 +128,7 @@ func uploadResponses(stored string, others ...string) map[string]*openapi.Respon
 	return all
 }
 
+// uploadTypes are the schemas of the response to an upload, of a form and of tus.
 func uploadTypes() []openapi.Type {
 	codes := openapi.Schema{Description: "200 stored, 206 unfinished, 400 invalid, 413 too large, 500 internal error, 501 exists, 502 no file, 503 argument missing, 504 format not supported, 507 no space.", Enum: []any{
 		uploads.CodeStored, uploads.CodePartial, uploads.CodeInvalid, uploads.CodeTooLarge, uploads.CodeInternal,
@@ -144,6 +145,12 @@ func uploadTypes() []openapi.Type {
 			"sha256": says("SHA-256 in hexadecimal; empty if the file is not stored."), "code": codes, "reason": says("OK, or what is wrong."),
 			"task": says("Id of the task that is started for the file; missing without one."),
 		}},
+	}
+}
+
+// listingTypes are the schemas of the list of a directory.
+func listingTypes() []openapi.Type {
+	return []openapi.Type{
 		{Name: "Listing", Description: "A page of a directory.", Go: reflect.TypeFor[listing](), Fields: map[string]openapi.Schema{
 			"directory": says("Directory."), "entries": says("Files and directories in it."), "next": says("Value of after for the next page; missing at the end."),
 		}},
