@@ -70,7 +70,7 @@ func stopChildren(ctx context.Context, b *bench) (result, error) {
 				return victims, err
 			}
 			begin := time.Now()
-			if err := eventually("the child stops", func() bool { return state(pid) == 'T' }); err != nil {
+			if err := eventually("the child stops", func() bool { return stopped(pid) }); err != nil {
 				return victims, err
 			}
 			held, err := accepted(pid)

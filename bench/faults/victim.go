@@ -24,7 +24,7 @@ func killVictim(pid int) (v victim, err error) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return v, err
 	}
-	if err := eventually("the child stops", func() bool { return state(pid) == 'T' }); err != nil {
+	if err := eventually("the child stops", func() bool { return stopped(pid) }); err != nil {
 		return v, err
 	}
 	v.held, err = accepted(pid)
@@ -32,10 +32,22 @@ func killVictim(pid int) (v victim, err error) {
 	return v, err
 }
 
-// state returns the state of a process: the third field of /proc/PID/stat
-// (proc_pid_stat(5)).
-func state(pid int) byte {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// stopped reports whether all threads of a process are stopped. The process shows the
+// state of its first thread only, while another one may still return from accept4.
+func stopped(pid int) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		if threadState(pid, thread.Name()) != 'T' {
+			return false
+		}
+	}
+	return err == nil && len(threads) > 0
+}
+
+// threadState returns the state of a thread: the third field of
+// /proc/PID/task/TID/stat (proc_pid_stat(5)).
+func threadState(pid int, thread string) byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, thread))
 	i := bytes.LastIndexByte(stat, ')')
 	if err != nil || i < 0 || i+2 >= len(stat) {
 		return 0
