@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"maps"
 	"reflect"
 
 	"github.com/galeserver/gale/app/internal/openapi"
@@ -65,9 +66,7 @@ func socketUpload() openapi.Operation {
 			uploadWatch,
 		},
 	})
-	for status, r := range uploadResponses("", "400", "409") {
-		op.Responses[status] = r
-	}
+	maps.Copy(op.Responses, uploadResponses("", "400", "409"))
 	delete(op.Responses, "200")
 	return op
 }
