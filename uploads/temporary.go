@@ -111,7 +111,7 @@ func (s *Store) sweepOne(name string) error {
 }
 
 // probe tests whether files can be created and named in the folder, with O_TMPFILE or
-// with temporary files. On a full disk it reports success without a result.
+// with temporary files. On a full disk this cannot be tested; then probe returns nil.
 func (s *Store) probe() error {
 	unnamed := s.tryNaming()
 	if unnamed == nil || isDiskFull(unnamed) {
