@@ -25,8 +25,8 @@ const (
 	// lockRetryInterval is the time between two attempts of a waiting request to get
 	// the lock.
 	lockRetryInterval = 5 * time.Millisecond
-	// takeoverCheckInterval is the time between two checks of the owner for a waiting
-	// request.
+	// takeoverCheckInterval is the time between two checks of an owner whether another
+	// request waits.
 	takeoverCheckInterval = 50 * time.Millisecond
 )
 
@@ -64,8 +64,9 @@ func fcntl(f *os.File, command int, l *unix.Flock_t) error {
 	}
 }
 
-// lock locks the upload with the state file f. If another request holds the lock, lock
-// asks it to release the lock; after Options.TakeoverTimeout the error is errLocked.
+// lock locks ownerByte of the state file f. If another request holds it, lock takes
+// waiterByte, which makes the other request release ownerByte. After
+// Options.TakeoverTimeout the error is errLocked.
 func (s *Server) lock(ctx context.Context, f *os.File) error {
 	held, err := tryLock(f, ownerByte)
 	if held || err != nil {
