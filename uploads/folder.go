@@ -9,8 +9,8 @@ import (
 )
 
 // folder is an open directory of the store. All levels above it are open too: each level is
-// looked up in the open level above it and not by its path, because somebody could replace
-// a part of the path by a symbolic link.
+// looked up in the open level above it and not by its path, because a part of the
+// path could be replaced by a symbolic link.
 type folder struct {
 	store  *Store
 	levels []level // the store's root first, the directory itself last
@@ -70,8 +70,8 @@ func (f *folder) openLevel(name string, create bool) error {
 		f.levels = append(f.levels, level{name: name})
 	}
 	f.levels[len(f.levels)-1].root = child
-	// OpenRoot follows symbolic links. If the opened folder is not the one that was
-	// checked, somebody replaced it in between; for the caller it has been removed.
+	// OpenRoot follows symbolic links. If the opened folder is not the checked one, it was
+	// replaced in the meantime. Return the error for a removed folder.
 	opened, err := child.Stat(".")
 	if err == nil && !os.SameFile(info, opened) {
 		err = fs.ErrNotExist

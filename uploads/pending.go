@@ -135,7 +135,7 @@ func (s *Store) callStoredFor(ctx context.Context, r *record, batch []*publicati
 	if r == nil {
 		return
 	}
-	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has gone away
+	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has disconnected
 	var left []pendingFile
 	for _, p := range batch {
 		if p.err != nil || p.pending == nil {

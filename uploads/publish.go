@@ -194,7 +194,7 @@ func (u *Upload) linkWithRetry(directory, filename string) (err error) {
 	return nil
 }
 
-// tryLink gives a synced upload its name, or leaves everything unchanged.
+// tryLink gives a synced upload its name. After an error nothing in the store has changed.
 func (u *Upload) tryLink(directory, filename string) error {
 	f, err := u.store.openFolder(directory, true)
 	if err != nil {

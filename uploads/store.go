@@ -1,7 +1,7 @@
 // Package uploads is a file store for uploads. A file appears under its name only
 // when it is complete and on disk. An existing file is never replaced, and no name
-// leads out of the store's folder. The memory needed does not depend on the size of
-// the files.
+// refers to a file outside of the store's folder. The memory needed does not depend
+// on the size of the files.
 //
 // The lifecycle of a file:
 //

@@ -66,7 +66,7 @@ func (s *Store) makeFolder(name string) error {
 }
 
 // sweep removes the temporary files of killed processes. Files that other processes are
-// writing are locked and stay.
+// writing are locked, so they are not removed.
 func (s *Store) sweep() error {
 	info, err := s.root.Lstat(incoming)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -79,7 +79,7 @@ func ValidChannel(name string) bool { return channelName.MatchString(name) }
 type BusOptions struct {
 	// History and HistoryBytes limit the messages of a channel that are kept for
 	// clients that resume, in Redis and in each process with subscribers: their
-	// number, and their size in bytes. The last message is kept whatever its size.
+	// number, and the sum of their sizes in bytes. The last message is always kept.
 	// Defaults 1000 and 1 MiB.
 	History, HistoryBytes int
 	// Keep is the time for which the history of a channel is kept after its last

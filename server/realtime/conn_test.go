@@ -169,7 +169,7 @@ func TestCloseWithoutResponse(t *testing.T) {
 			t.Errorf("closed with %d", code)
 		}
 	case <-time.After(patience):
-		t.Fatal("it stays")
+		t.Fatal("the connection was not closed")
 	}
 }
 
@@ -302,7 +302,7 @@ func TestSlowConsumer(t *testing.T) {
 			t.Errorf("closed with %d", code)
 		}
 	case <-time.After(patience):
-		t.Fatal("it stays")
+		t.Fatal("the connection was not closed")
 	}
 	if err := <-failed; !errors.Is(err, realtime.ErrClosed) && !errors.Is(err, context.Canceled) {
 		t.Error(err)

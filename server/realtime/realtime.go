@@ -119,7 +119,7 @@ type Hub struct {
 // member is a connection of any kind.
 type member interface {
 	closeGracefully() // ends the connection in a way that makes the client reconnect
-	abort()           // ends the connection at once
+	abort()           // ends the connection without waiting for the client
 	connKind() Kind   // for the Meter
 }
 

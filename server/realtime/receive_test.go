@@ -82,10 +82,10 @@ func TestBackgroundSubscriptionEnds(t *testing.T) {
 	if err := b.Subscribe(t.Context(), realtime.Start{Channel: "no name"}, never); !errors.Is(err, realtime.ErrChannel) {
 		t.Errorf("bad name: %v", err)
 	}
-	nobody := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	defer nobody.Close()
-	away := realtime.NewBus(nobody, realtime.BusOptions{})
-	if err := away.Subscribe(t.Context(), realtime.Start{Channel: "news"}, never); !errors.Is(err, realtime.ErrAway) {
+	unreachable := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	defer unreachable.Close()
+	bus := realtime.NewBus(unreachable, realtime.BusOptions{})
+	if err := bus.Subscribe(t.Context(), realtime.Start{Channel: "news"}, never); !errors.Is(err, realtime.ErrAway) {
 		t.Errorf("no Redis: %v", err)
 	}
 }

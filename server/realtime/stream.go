@@ -56,7 +56,7 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 			_ = s.net.Finish(closeTimeout)
 			return
 		}
-		s.setUnwatch(t.Watch(func() { h.goroutines.Go(s.abort) })) // ends at once
+		s.setUnwatch(t.Watch(func() { h.goroutines.Go(s.abort) })) // does not block
 		h.goroutines.Go(func() {                                   // ends when the queue is empty
 			if _, err := s.net.Write(head); err != nil {
 				s.abort()

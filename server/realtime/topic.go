@@ -304,7 +304,7 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Posi
 	behind := start.Resume && start.Since > t.seq
 	t.mu.Unlock()
 	if behind {
-		t.catchUp(ctx) // this process is behind another one, or Redis has lost its data
+		t.catchUp(ctx) // this process has not received the message yet, or Redis has lost its data
 	}
 	p := t.register(start, s)
 	if p.Gap {

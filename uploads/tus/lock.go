@@ -12,8 +12,8 @@ import (
 )
 
 // Byte ranges of a state file for locks. The request that holds ownerByte may use the
-// upload. A request that waits for ownerByte holds waiterByte, and the owner then releases
-// its lock. These are open file description locks (fcntl(2), F_OFD_SETLK): they work
+// upload. A request that waits for ownerByte locks waiterByte; when the owner detects that,
+// it releases ownerByte. These are open file description locks (fcntl(2), F_OFD_SETLK): they work
 // between goroutines and between processes alike, and the kernel releases them when the
 // process ends in any way. So neither lock can be stale.
 const (

@@ -19,8 +19,8 @@
 // its last checkpoint are lost; a checkpoint is saved about every second.
 //
 // A request that uses an upload holds a lock on the state file. The kernel releases it
-// when the process ends in any way. If another request wants the same upload, the first
-// one stops reading and releases the lock: its client has usually lost the connection.
+// when the process ends in any way. If another request for the same upload arrives, the
+// first one stops reading and releases the lock: its client has usually lost the connection.
 package tus
 
 import (
