@@ -9,8 +9,8 @@ import (
 )
 
 // folder is an open directory of the store. All levels above it are open too: each level is
-// looked up in the open level above it and not by its path, because a part of the
-// path could be replaced by a symbolic link.
+// looked up in the open level above it and not by its path, because a part of the path could
+// be replaced by a symbolic link.
 type folder struct {
 	store  *Store
 	levels []level // the store's root first, the directory itself last

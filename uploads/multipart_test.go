@@ -114,8 +114,8 @@ func TestMultipartOneByteReader(t *testing.T) {
 }
 
 // A form is not stored if its body is incomplete, no matter where the body ends and which error
-// its reader returns. There is one exception: if only the newline after the last boundary is missing and the reader
-// returns io.EOF, the form is complete.
+// its reader returns. There is one exception: if only the newline after the last boundary is
+// missing and the reader returns io.EOF, the form is complete.
 func TestMultipartIncompleteBody(t *testing.T) {
 	eachKind(t, Options{Pool: withPool(t, pool.Options{Workers: 2})}, func(t *testing.T, s *Store) {
 		body := "preamble\r\n" + formBody(filePart("new/d", "a", "content"), filePart("..", "x", "dropped"),

@@ -69,11 +69,11 @@ func retry(t *testing.T, s *Store, left int) {
 func TestStoredIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		failure := errors.New("failure")
-		calls := storedCalls{fail: failure}
+		errStored := errors.New("error of Stored")
+		calls := storedCalls{fail: errStored}
 		s := openStore(t, dir, Options{Stored: calls.stored})
 		f, err := put(t, s, "d", "a", "content")
-		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, failure) {
+		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, errStored) {
 			t.Fatalf("%+v, %v", f, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

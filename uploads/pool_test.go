@@ -67,7 +67,7 @@ func TestFullPoolWaitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, u, free := storeWithBusyPool(t)
 		disconnected := errors.New("client disconnected")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, disconnected)
 		defer cancel()
 		if _, err := u.Write(ctx, []byte("content")); err != disconnected {
 			t.Errorf("Write: %v", err)
