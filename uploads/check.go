@@ -8,12 +8,12 @@ import (
 )
 
 // Check reports whether a file could be published as directory/filename now. Call it
-// before a body is read, so that the client does not send it in vain. Only Publish
-// reserves the name.
+// before a body is read, so that the client need not send a body that would be refused.
+// It does not reserve the name: Publish may still return ErrExists.
 //
 // The error wraps ErrName for an unacceptable name, and ErrExists if the name is in
-// use or a part of directory is a file. If the pool is full it is pool.ErrFull, at
-// once.
+// use or a component of directory is a file. If the pool is full, Check does not wait: the
+// error is pool.ErrFull.
 func (s *Store) Check(ctx context.Context, directory, filename string) error {
 	if err := CheckName(directory, filename); err != nil {
 		return err
@@ -21,7 +21,7 @@ func (s *Store) Check(ctx context.Context, directory, filename string) error {
 	return s.Do(ctx, func() error { return s.check(directory, filename) })
 }
 
-// check is Check for a name that CheckName accepts, in the calling goroutine.
+// check is Check in the calling goroutine. CheckName must have accepted the name.
 func (s *Store) check(directory, filename string) error {
 	f, err := s.openFolder(directory, false)
 	if errors.Is(err, fs.ErrNotExist) {

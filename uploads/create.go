@@ -20,16 +20,16 @@ type Upload struct {
 	id          string   // id for Options.Stored; empty until it is needed
 	hash        hash.Hash
 	size        int64 // bytes
-	synced      bool
+	synced      bool  // true if everything written is durable
 	started     time.Time
-	metered     bool  // Options.Meter has counted the start
+	metered     bool  // true if Options.Meter has counted the start
 	publishErr  error // error of the last attempt to publish
 	err         error // permanent error: the file does not contain what was written
 }
 
-// Create starts an upload. If the store's pool is full it returns pool.ErrFull at
-// once: a busy server refuses new uploads instead of breaking running ones. If the
-// disk is full, Create and each other method return an error that wraps ENOSPC or
+// Create starts an upload. If the store's pool is full, it does not wait and returns
+// pool.ErrFull: a busy server refuses new uploads, so that running ones can continue. If
+// the disk is full, Create and all other methods return an error that wraps ENOSPC or
 // EDQUOT (CodeNoSpace).
 func (s *Store) Create(ctx context.Context) (*Upload, error) {
 	var u *Upload

@@ -52,8 +52,8 @@ func ParseDigests(fields ...string) (Digests, error) {
 	return all, nil
 }
 
-// Reader returns a reader of r that verifies the digests at the end of r. If the bytes
-// have another digest, it returns an error that wraps ErrDigest instead of io.EOF.
+// Reader returns a reader of r that verifies the digests at the end of r. If a digest does
+// not match, its Read returns an error that wraps ErrDigest instead of io.EOF.
 func (d Digests) Reader(r io.Reader) io.Reader {
 	if len(d) == 0 {
 		return r

@@ -10,24 +10,24 @@ import (
 type disposition struct {
 	name     string
 	filename string
-	file     bool // there is a filename, possibly an empty one
+	file     bool // true if there is a filename, even an empty one
 }
 
 // parseHeader parses the header of a part (RFC 7578, section 4.2).
 //
 // It does not use the standard library, because that changes names: Part.FileName turns
 // ../../evil.txt into evil.txt, and mime.ParseMediaType removes the backslash of a\(b,
-// which browsers, curl and Python send without an escape. Here names stay as they are
-// sent, with two exceptions: \" and \\ are unescaped, because older clients send them,
-// and filename* (RFC 8187, only UTF-8) is decoded; it has precedence over filename (RFC
-// 6266). %22 stays %22: the clients that send it for a quote do not escape the percent
-// sign, so it could also be a part of the name.
+// which browsers, curl and Python do not escape. Here names are not changed, with two
+// exceptions. \" and \\ are unescaped, because older clients send them. filename* (RFC
+// 8187, only UTF-8) is decoded; it has precedence over filename (RFC 6266). %22 is not
+// decoded: clients that send it for a quote do not escape the percent sign, so it could
+// also be a part of the name.
 //
 // The error wraps ErrMalformed.
 func parseHeader(h textproto.MIMEHeader) (disposition, error) {
 	switch strings.ToLower(h.Get("Content-Transfer-Encoding")) {
 	case "", "7bit", "8bit", "binary":
-	default: // deprecated by RFC 7578, section 4.7; stored undecoded, the file would be wrong
+	default: // deprecated by RFC 7578, section 4.7; without decoding, the stored file would be wrong
 		return disposition{}, WithReason(ErrMalformed, "a part has a Content-Transfer-Encoding other than 7bit, 8bit or binary")
 	}
 	values := h.Values("Content-Disposition")

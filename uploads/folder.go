@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// folder is an open directory of the store. All levels above it are open too, because
-// each level is looked up in the open one above it, and not by its path: the path could
-// lead elsewhere by then.
+// folder is an open directory of the store. All levels above it are open too: each level is
+// looked up in the open level above it and not by its path, because a part of the path could
+// be replaced by a symbolic link.
 type folder struct {
 	store  *Store
 	levels []level // the store's root first, the directory itself last
@@ -19,7 +19,7 @@ type folder struct {
 type level struct {
 	name string // name in the level above
 	root *os.Root
-	made bool // created by this openFolder
+	made bool // true if this call of openFolder created it
 }
 
 // openFolder opens directory level by level and, with create, creates the missing
@@ -70,8 +70,8 @@ func (f *folder) openLevel(name string, create bool) error {
 		f.levels = append(f.levels, level{name: name})
 	}
 	f.levels[len(f.levels)-1].root = child
-	// OpenRoot follows symbolic links. If the opened folder is not the one that was
-	// checked, somebody replaced it in between; for the caller it has been removed.
+	// OpenRoot follows symbolic links. If the opened folder is not the checked one, it was
+	// replaced in the meantime. Return the error for a removed folder.
 	opened, err := child.Stat(".")
 	if err == nil && !os.SameFile(info, opened) {
 		err = fs.ErrNotExist
@@ -82,8 +82,8 @@ func (f *folder) openLevel(name string, create bool) error {
 func (f *folder) last() level { return f.levels[len(f.levels)-1] }
 
 // sync makes the entries of every level durable, the innermost first. It also syncs the
-// levels that existed before: another process may have created one a moment ago and not
-// synced its parent yet. The sync of an unchanged folder costs nothing.
+// levels that existed before, because another process may have created one and not synced
+// its parent yet. The sync of an unchanged folder costs nothing.
 func (f *folder) sync() error {
 	for i := len(f.levels) - 1; i >= 0; i-- {
 		dir, err := f.levels[i].root.Open(".")
@@ -99,8 +99,8 @@ func (f *folder) sync() error {
 	return nil
 }
 
-// removeMade removes the levels that openFolder created, as far as they are empty.
-// Another upload may use one already.
+// removeMade removes the levels that openFolder created, unless another upload already
+// uses them.
 func (f *folder) removeMade() { f.prune(func(l level) bool { return l.made }) }
 
 // prune removes levels, the innermost first. It stops at the first one that is not

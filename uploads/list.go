@@ -34,8 +34,8 @@ type Entry struct {
 // runs in the pool, and its memory depends on limit, not on the size of the folder.
 //
 // The error wraps ErrName for an unacceptable name or one that contains a symbolic
-// link, and fs.ErrNotExist if there is no such folder. If the pool is full it is
-// pool.ErrFull, at once.
+// link, and fs.ErrNotExist if there is no such folder. If the pool is full, List does not
+// wait: the error is pool.ErrFull.
 func (s *Store) List(ctx context.Context, directory, after string, limit int) (entries []Entry, next string, err error) {
 	limit = min(max(limit, 1), MaxList)
 	err = s.Do(ctx, func() error {

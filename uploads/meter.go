@@ -14,8 +14,9 @@ type Meter interface {
 	FileBegan()
 	// FileWrote is called after each write of n bytes.
 	FileWrote(n int)
-	// FileEnded is called once for each FileBegan. code is the code of the File, or
-	// CodeInvalid if the body ended early; took is the time since FileBegan.
+	// FileEnded is called once for each FileBegan. code is the code of the File,
+	// CodeInvalid if the upload was discarded, for example because the body ended early,
+	// or CodePartial after Pause. took is the time since FileBegan.
 	FileEnded(code int, took time.Duration)
 }
 
@@ -25,7 +26,7 @@ func (noMeter) FileBegan()                   {}
 func (noMeter) FileWrote(int)                {}
 func (noMeter) FileEnded(int, time.Duration) {}
 
-// Counters is a Meter that sums up. The zero value is ready to use.
+// Counters is a Meter that counts in memory. The zero value is ready to use.
 type Counters struct {
 	mu    sync.Mutex
 	stats Stats
@@ -39,21 +40,21 @@ type Stats struct {
 	Duration time.Duration // total duration of all ended files
 }
 
-// FileBegan counts a file that was created.
+// FileBegan implements Meter.
 func (c *Counters) FileBegan() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Open++
 }
 
-// FileWrote counts n bytes.
+// FileWrote implements Meter.
 func (c *Counters) FileWrote(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Bytes += int64(n)
 }
 
-// FileEnded counts the result of a file.
+// FileEnded implements Meter.
 func (c *Counters) FileEnded(code int, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

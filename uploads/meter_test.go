@@ -14,7 +14,7 @@ func TestCounters(t *testing.T) {
 		var c Counters
 		s.options.Meter = &c
 		mustPut(t, s, "d", "a", "content")
-		_, _ = put(t, s, "d", "a", "again") // taken
+		_, _ = put(t, s, "d", "a", "again") // the name is in use
 		_, _ = put(t, s, "d", "b", "more than ten bytes")
 		u, err := s.Create(t.Context())
 		if err != nil {
@@ -23,7 +23,7 @@ func TestCounters(t *testing.T) {
 		if got := c.Stats(); got.Open != 1 {
 			t.Errorf("open %d", got.Open)
 		}
-		u.Discard() // the client has gone away
+		u.Discard() // as after a disconnect of the client
 		u.Discard()
 		body := formBody(filePart("d", "a", "1"), filePart("d", "c", "22"), filePart("d", "big", strings.Repeat("x", 11)), filePart("..", "x", "y"))
 		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(resp, 501, 200, 413, 400) {

@@ -8,19 +8,19 @@ import (
 	"net/textproto"
 )
 
-// maxExcess is the number of bytes over Options.MaxFile, of all files of a form
-// together, that are read and discarded to reach the files after them.
+// maxExcess is the limit of bytes over Options.MaxFile, of all files of a form together.
+// Up to this limit they are read and discarded, so that the files after them can be stored.
 const maxExcess = 64 << 20
 
-// maxDelimiter is the size limit of what surrounds the header of a part: the line with
-// the boundary and the empty line, in bytes.
+// maxDelimiter is the size limit, in bytes, of the line with the boundary before the header
+// of a part and of the empty line after the header.
 const maxDelimiter = maxBoundary + 64
 
 // Multipart stores the files of a multipart/form-data body (RFC 7578). The field name of
 // a part is the directory, its filename the filename. Text fields are ignored.
 //
-// No file is published before the body has been read to its end, so a request that
-// breaks off leaves no file. body must return io.EOF only at the end of a complete body.
+// No file is published before the body has been read to its end, so an interrupted request
+// leaves no file. body must return io.EOF only at the end of a complete body.
 // After that, each file succeeds or fails by itself. The Response has one File for each,
 // in the order of the form; files with CodeStored are durable. The content of a file
 // that fails is read and discarded, so that the files after it can be stored. If two
@@ -69,7 +69,7 @@ type form struct {
 	excess int64 // bytes over Options.MaxFile, of all files together
 
 	files   []File
-	uploads []*Upload // one for each element of files; nil if that failed
+	uploads []*Upload // one for each element of files; nil for a file that failed
 }
 
 // read reads the body to its end.
@@ -96,8 +96,8 @@ func (f *form) read(ctx context.Context) error {
 	}
 }
 
-// readEpilogue reads the data after the form (the epilogue of RFC 2046). The body is
-// complete only if it can be read to its end.
+// readEpilogue reads the data after the last boundary (the epilogue of RFC 2046). The body
+// is complete only if it can be read to its end.
 func (f *form) readEpilogue() error {
 	f.stream.eof = io.EOF
 	return f.skip(f.stream, "the data after the form")

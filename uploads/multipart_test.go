@@ -61,7 +61,7 @@ func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 		content, there := after[name]
 		if f.Code != CodeStored {
 			if f.Size != 0 || f.SHA256 != "" || f.Reason == "OK" {
-				t.Errorf("not stored, but %+v", f)
+				t.Errorf("not stored, but in the response: %+v", f)
 			}
 			continue
 		}
@@ -113,9 +113,9 @@ func TestMultipartOneByteReader(t *testing.T) {
 	}
 }
 
-// A body that is cut anywhere stores nothing, whatever error its reader returns. There is
-// one exception: if only the newline after the last boundary is missing and the reader
-// returns io.EOF, the form is complete.
+// A form is not stored if its body is incomplete, no matter where the body ends and which error
+// its reader returns. There is one exception: if only the newline after the last boundary is
+// missing and the reader returns io.EOF, the form is complete.
 func TestMultipartIncompleteBody(t *testing.T) {
 	eachKind(t, Options{Pool: withPool(t, pool.Options{Workers: 2})}, func(t *testing.T, s *Store) {
 		body := "preamble\r\n" + formBody(filePart("new/d", "a", "content"), filePart("..", "x", "dropped"),
@@ -192,7 +192,7 @@ func TestMultipartCodePerFile(t *testing.T) {
 			t.Fatalf("got %+v, %v", resp, err)
 		}
 		if resp.Code != 501 || resp.Status() != 409 || resp.Reason != resp.Files[11].Reason {
-			t.Errorf("the outer code is not the last failure's: %+v", resp)
+			t.Errorf("the code of the response is not that of the last file that failed: %+v", resp)
 		}
 		after := tree(t, s.root.Name())
 		if after["d/same"] != "the first wins" || after["d/taken"] != "first" || after["d/2"] != "two" || len(after) != 9 {

@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// part reads one part of the form. An error ends the form. An error that concerns one
-// file only becomes the result of that file.
+// part reads one part of the form. If it returns an error, the whole form fails. An error
+// that concerns only one file is not returned: it becomes the result of that file.
 func (f *form) part(ctx context.Context, part *multipart.Part) error {
 	d, err := parseHeader(part.Header)
 	if err != nil {
@@ -79,7 +79,7 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 		return nil, err
 	}
 	if _, err := u.ReadFrom(ctx, content); err != nil {
-		u.Discard() // at once: the next file may need the disk space
+		u.Discard() // now and not after the form: the next file may need the disk space
 		if f.stream.caused(err) {
 			err = f.stream.formError(err)
 		}
@@ -98,13 +98,14 @@ func (f *form) skipFile(c *content) error {
 	if n > bound {
 		return f.store.tooLargeError()
 	}
-	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // the ErrDigest of a part is its end
+	if err != nil && (f.stream.caused(err) || !errors.Is(err, ErrDigest)) { // at the end of a part, ErrDigest replaces io.EOF
 		return f.stream.formError(err)
 	}
 	return nil
 }
 
-// skip reads data that is not a file to its end. The text of the error calls it what.
+// skip reads data that is not a file to its end. what is the name of the data in the error
+// text.
 func (f *form) skip(r io.Reader, what string) error {
 	limit := f.store.options.MaxField
 	n, err := io.Copy(io.Discard, io.LimitReader(r, limit+1))

@@ -18,8 +18,8 @@ import (
 // pending is the folder in the root for pending records. A record lists files for which
 // Options.Stored has not returned nil yet, one line of JSON for each. It is durable
 // before the first of these files gets its name, and removed when Stored has returned
-// nil for all of them. A process that works on a record holds a lock on it. A record
-// without a lock is one for Run.
+// nil for all of them. A process that works on a record holds a lock on it. Run processes
+// the records without a lock.
 const pending = ".pending"
 
 // maxPendingLine is the limit of a line, in bytes. The longest directory and filename
@@ -105,11 +105,12 @@ func (r *record) remove() {
 	r.release()
 }
 
-// release closes the record and with it the lock. Run of any process continues with it.
+// release closes the record and so releases its lock. Then Run of any process can process
+// the record.
 func (r *record) release() { _ = r.file.Close() } // writes are synced before
 
-// keepOnly replaces the record by one of the files in left, and releases it. Without
-// the other lines, Stored is not called again for files that it has finished with.
+// keepOnly replaces the record by one that has only the files in left, and releases it. So
+// Stored is not called again for the other files, for which it has returned nil.
 func (r *record) keepOnly(left []pendingFile) {
 	switch {
 	case len(left) == 0:
@@ -128,13 +129,13 @@ func (r *record) keepOnly(left []pendingFile) {
 }
 
 // callStoredFor calls Options.Stored for the published files of a batch. r is the
-// record of the batch, or nil. It runs in the calling goroutine and not in the pool,
-// which is for the disk: Stored may wait for something else.
+// record of the batch, or nil. It runs in the calling goroutine and not in the pool: the
+// pool is for disk operations, and Stored may wait for something else.
 func (s *Store) callStoredFor(ctx context.Context, r *record, batch []*publication) {
 	if r == nil {
 		return
 	}
-	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has gone away
+	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has disconnected
 	var left []pendingFile
 	for _, p := range batch {
 		if p.err != nil || p.pending == nil {

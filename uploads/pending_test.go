@@ -69,11 +69,11 @@ func retry(t *testing.T, s *Store, left int) {
 func TestStoredIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		away := errors.New("away")
-		calls := storedCalls{fail: away}
+		errStored := errors.New("error of Stored")
+		calls := storedCalls{fail: errStored}
 		s := openStore(t, dir, Options{Stored: calls.stored})
 		f, err := put(t, s, "d", "a", "content")
-		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, away) {
+		if err != nil || f.Code != CodeStored || f.Reason != "OK" || f.ID == "" || !errors.Is(f.StoredErr, errStored) {
 			t.Fatalf("%+v, %v", f, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -131,7 +131,7 @@ func TestStoredWithMultipart(t *testing.T) {
 // Stored is not called again for a file that has been removed, changed or replaced.
 func TestStoredAfterFileChanged(t *testing.T) {
 	dir := t.TempDir()
-	calls := storedCalls{fail: errors.New("away")}
+	calls := storedCalls{fail: errors.New("failure")}
 	s := openStore(t, dir, Options{Stored: calls.stored})
 	for _, name := range []string{"removed", "changed", "replaced", "stays"} {
 		mustPut(t, s, "d", name, "content")
@@ -155,7 +155,7 @@ func TestStoredAfterFileChanged(t *testing.T) {
 // Two processes that retry at the same time call Stored once for each file.
 func TestConcurrentRetry(t *testing.T) {
 	dir := t.TempDir()
-	calls := storedCalls{fail: errors.New("away")}
+	calls := storedCalls{fail: errors.New("failure")}
 	stores := []*Store{openStore(t, dir, Options{Stored: calls.stored}), openStore(t, dir, Options{Stored: calls.stored})}
 	for i := range 50 {
 		mustPut(t, stores[0], "d", fmt.Sprint(i), "content")

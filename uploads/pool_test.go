@@ -66,15 +66,15 @@ func TestFullPoolRefusesOnlyNewUploads(t *testing.T) {
 func TestFullPoolWaitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, u, free := storeWithBusyPool(t)
-		gone := errors.New("client gone")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, gone)
+		disconnected := errors.New("client disconnected")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, disconnected)
 		defer cancel()
-		if _, err := u.Write(ctx, []byte("content")); err != gone {
+		if _, err := u.Write(ctx, []byte("content")); err != disconnected {
 			t.Errorf("Write: %v", err)
 		}
 		free()
 		if _, err := u.Write(t.Context(), []byte("content")); err != nil {
-			t.Errorf("Write after a Write that never entered the pool: %v", err)
+			t.Errorf("Write after a Write whose context has ended: %v", err)
 		}
 	})
 }

@@ -49,7 +49,7 @@ func (p *publication) file() File {
 
 // Publish gives the file its name. It syncs the file, creates the directory if it is
 // missing, links the file and syncs the directory and all folders above it, so that the
-// file survives a power failure. Then it calls Options.Stored. Publish runs in the pool
+// file survives a power failure. Then it calls Options.Stored. Publish works in the pool
 // and waits while that is full; Stored runs in the calling goroutine.
 //
 // After an error there is no file of that name, and no folder that Publish created. The
@@ -61,8 +61,8 @@ func (u *Upload) Publish(ctx context.Context, directory, filename string) (File,
 	return u.publish(ctx, p, func() *record { return u.store.publishBatch([]*publication{p}) })
 }
 
-// PublishNumbered is Publish that numbers the file if its name is in use: for name.ext
-// it tries name-1.ext to name-9999.ext. The File has the name that the file got.
+// PublishNumbered is Publish, but if the name is in use it adds a number: for name.ext it
+// tries name-1.ext to name-9999.ext. File.Filename is the name that the file got.
 func (u *Upload) PublishNumbered(ctx context.Context, directory, filename string) (File, error) {
 	extension := path.Ext(filename)
 	base := strings.TrimSuffix(filename, extension)
@@ -103,9 +103,9 @@ func (u *Upload) publish(ctx context.Context, p *publication, fn func() *record)
 }
 
 // publishBatch publishes each file of the batch that it can, in the calling goroutine.
-// CheckName must have accepted the names. It returns the pending record of the files
-// published, or nil if there is none. The batch has one record, and not one for each
-// file, because every record costs a sync.
+// CheckName must have accepted the names. It returns the pending record of the published
+// files, or nil if there is none. The whole batch has one record, because every record needs
+// a sync.
 func (s *Store) publishBatch(batch []*publication) *record {
 	var entries []pendingFile
 	for _, p := range batch {
@@ -194,7 +194,7 @@ func (u *Upload) linkWithRetry(directory, filename string) (err error) {
 	return nil
 }
 
-// tryLink gives a synced upload its name, or leaves everything unchanged.
+// tryLink gives a synced upload its name. After an error nothing in the store has changed.
 func (u *Upload) tryLink(directory, filename string) error {
 	f, err := u.store.openFolder(directory, true)
 	if err != nil {

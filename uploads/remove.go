@@ -10,7 +10,7 @@ import (
 // Remove removes a stored file, and the folders above it that are empty then. If there
 // is no such regular file, Remove does nothing and returns nil. The error wraps ErrName
 // for an unacceptable name or one that contains a symbolic link. Remove runs in the
-// pool; if that is full the error is pool.ErrFull, at once.
+// pool. If that is full, Remove does not wait: the error is pool.ErrFull.
 func (s *Store) Remove(ctx context.Context, directory, filename string) error {
 	return s.Do(ctx, func() error {
 		f, _, err := s.findFile(directory, filename)

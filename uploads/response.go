@@ -55,8 +55,8 @@ func NewFile(directory, filename string, err error) File {
 	return File{Directory: directory, Filename: filename, Code: code, Reason: reason}
 }
 
-// failedFile is NewFile that also logs the errors of the server: the client gets no
-// details of these.
+// failedFile is NewFile, and also logs internal errors, since the client gets no details of
+// these.
 func (s *Store) failedFile(ctx context.Context, directory, filename string, err error) File {
 	f := NewFile(directory, filename, err)
 	if f.Code == CodeInternal || f.Code == CodeNoSpace {
@@ -83,8 +83,8 @@ func NewResponse(files ...File) Response {
 }
 
 // ErrorResponse returns the Response for a request that failed as a whole with err. For
-// an error that is not one of this package it is CodeInternal and "internal error"; log
-// the text of err. If some errors need another response, such as 503 with Retry-After
+// an error that is not one of this package it is CodeInternal and "internal error"; the
+// caller should log the text of err. If some errors need another response, such as 503 with Retry-After
 // for pool.ErrFull, check err before the call.
 func ErrorResponse(err error) Response {
 	code, reason := codeAndReason(err)

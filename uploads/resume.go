@@ -51,9 +51,9 @@ func (s *Store) MaxFile() int64 { return s.options.MaxFile }
 // Publish nor Discard nor Pause closes it or removes its first name. The caller must
 // ensure that nobody else writes to it.
 //
-// Publish succeeds again if the file already has the name. So a caller may repeat it if
-// it does not know whether a killed process has published the file. If the pool is full
-// Resume returns pool.ErrFull at once.
+// Publish also succeeds if the file already has the name. So a caller that does not know
+// whether a killed process has published the file may publish it again. If the pool is
+// full, Resume does not wait and returns pool.ErrFull.
 func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoint) (*Upload, error) {
 	u := &Upload{store: s, file: f, temporary: name, callersFile: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
 	err := s.Do(ctx, func() error {
@@ -66,7 +66,7 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 		}
 		state, ok := u.hash.(encoding.BinaryUnmarshaler)
 		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.HashState) != nil) {
-			// The state may be of another version of Go. The bytes are there.
+			// The state may have been saved by another version of Go. Compute it again.
 			u.hash = sha256.New()
 			if n, err := io.Copy(u.hash, io.NewSectionReader(f, 0, m.Size)); err != nil || n != m.Size {
 				return fmt.Errorf("read file to resume: %d of %d bytes: %w", n, m.Size, cmp.Or(err, io.ErrUnexpectedEOF))

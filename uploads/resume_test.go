@@ -31,7 +31,7 @@ func createFile(t *testing.T, s *Store, content string) *os.File {
 }
 
 // An upload continues at its checkpoint: later data in the file is overwritten, the
-// SHA-256 is that of the whole file, and the caller's file stays.
+// SHA-256 is that of the whole file, and the caller's file is not removed.
 func TestResume(t *testing.T) {
 	counters := new(Counters)
 	s := openStore(t, filepath.Join(t.TempDir(), "up"), Options{MaxFile: 20, Meter: counters})
@@ -47,7 +47,7 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.Write(t.Context(), []byte("nobody knows")); err != nil {
+	if _, err := u.Write(t.Context(), []byte("not in the checkpoint")); err != nil {
 		t.Fatal(err)
 	}
 	u.Pause()

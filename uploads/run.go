@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of the backoff of Run. Without failures it looks for pending records every
-// minRetry.
+// Limits of the interval at which Run looks for pending records. It is minRetry without
+// failures, and doubles after each failure up to maxRetry.
 const (
 	minRetry = 5 * time.Second
 	maxRetry = time.Minute
@@ -22,8 +22,8 @@ const (
 // Run calls Options.Stored until ctx ends, for each stored file for which it has not
 // returned nil yet: because the process was killed in between, or because Stored
 // failed. The first calls are made at once, further ones after 5 s. After failures the
-// interval doubles, up to one minute. Files that have been removed or changed since
-// then are left out. Only one of the processes that have the folder open makes these
+// interval doubles, up to one minute. Stored is not called for files that have been removed
+// or changed since they were stored. Only one of the processes that have the folder open makes these
 // calls at a time. Run returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	if s.options.Stored == nil {

@@ -1,9 +1,9 @@
 // Package uploads is a file store for uploads. A file appears under its name only
 // when it is complete and on disk. An existing file is never replaced, and no name
-// leads out of the store's folder. The memory needed does not depend on the size of
-// the files.
+// refers to a file outside of the store's folder. The memory needed does not depend
+// on the size of the files.
 //
-// The life of one file:
+// The lifecycle of a file:
 //
 //	Create ──► unnamed file ──► Write, ReadFrom ──► Publish ──► directory/filename
 //	                │                                  │
@@ -102,7 +102,7 @@ type Store struct {
 	log            *slog.Logger
 	root           *os.Root
 	sys            syscalls
-	useTemporaries bool  // the file system does not support O_TMPFILE
+	useTemporaries bool  // true if the file system does not support O_TMPFILE
 	errEscapes     error // error of os.Root for a path that leads out of the root
 
 	largeChunks chan struct{} // semaphore: one element for each chunk in use
@@ -161,15 +161,16 @@ func escapeError(root *os.Root) error {
 	return err
 }
 
-// Close closes the folder. After it, uploads that are not published can only be
-// discarded.
+// Close closes the folder. After Close, only Discard may be called for uploads that are not
+// published.
 func (s *Store) Close() error { return s.root.Close() }
 
 // busyWait is the interval between two attempts to enter a full pool.
 const busyWait = 5 * time.Millisecond
 
-// Do runs fn in the pool. If the pool is full it returns pool.ErrFull at once;
-// use it to begin work. Without a pool fn runs in the caller's goroutine.
+// Do runs fn in the pool and returns its error. If the pool is full, it does not wait and
+// returns pool.ErrFull. Use it for the first step of an upload. Without a pool fn runs in
+// the caller's goroutine.
 func (s *Store) Do(ctx context.Context, fn func() error) error {
 	if s.options.Pool == nil {
 		if err := context.Cause(ctx); err != nil {
@@ -180,9 +181,8 @@ func (s *Store) Do(ctx context.Context, fn func() error) error {
 	return s.options.Pool.Do(ctx, func(context.Context) error { return fn() })
 }
 
-// DoWait is Do that waits while the pool is full; use it for uploads that have
-// begun. A busy disk refuses new uploads, not one of which a gigabyte has already
-// arrived; the wait slows the sender of that one down.
+// DoWait is Do, but it waits while the pool is full, until ctx ends. Use it for uploads that
+// have begun: on a busy server they become slower, but they do not fail.
 func (s *Store) DoWait(ctx context.Context, fn func() error) error {
 	err := s.Do(ctx, fn)
 	if !errors.Is(err, pool.ErrFull) {

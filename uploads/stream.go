@@ -29,7 +29,7 @@ func headerTooLarge(limit int64) error {
 type stream struct {
 	body    io.Reader
 	maxHead int64 // size limit of the header of a part, in bytes
-	budget  int64 // bytes that may still be read before the header is too large
+	budget  int64 // number of bytes that may still be read before the header is too large
 	eof     error // error for the end of the body
 	err     error // error that each further Read returns
 }
@@ -60,9 +60,9 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, s.err
 }
 
-// formError returns the error of a form for err, an error of mime/multipart. That
-// package reports half a header line as malformed even if the body is incomplete; then
-// the error of the stream is the right one.
+// formError returns the error of a form for err, an error of mime/multipart. If the body
+// ends within a header line, that package reports a malformed header. In this case
+// formError returns the error of the stream.
 func (s *stream) formError(err error) error {
 	if s.caused(err) || errors.Is(s.err, ErrBody) || errors.Is(s.err, ErrDigest) {
 		return s.err

@@ -12,9 +12,9 @@ import (
 // whether somebody has changed the file since then.
 const sumAttribute = "user.gale.sha256"
 
-// storeSum writes the SHA-256 into an attribute of the file. The sync of the file makes
-// it durable. If that fails, because the file system has no extended attributes or is
-// full, the upload does not fail; Sum then reports false.
+// storeSum writes the SHA-256 into an attribute of the file. The sync of the file makes it
+// durable. If the file system has no extended attributes or is full, nothing is written;
+// the upload succeeds, and Sum later returns false.
 func (u *Upload) storeSum() {
 	info, err := u.file.Stat()
 	if err == nil {
@@ -27,8 +27,8 @@ func (u *Upload) storeSum() {
 
 // Sum returns the hexadecimal SHA-256 of an open file of the store. It reads an
 // attribute that Publish has written, not the content. ok is false if the file has been
-// changed since then, if no Store made it, or if the file system has no extended
-// attributes (xattr(7)).
+// changed since then, if it was not created by a Store, or if the file system has no
+// extended attributes (xattr(7)).
 func (s *Store) Sum(f *os.File) (sum string, ok bool) {
 	info, err := f.Stat()
 	if err != nil {

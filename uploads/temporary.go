@@ -66,7 +66,7 @@ func (s *Store) makeFolder(name string) error {
 }
 
 // sweep removes the temporary files of killed processes. Files that other processes are
-// writing are locked and stay.
+// writing are locked, so they are not removed.
 func (s *Store) sweep() error {
 	info, err := s.root.Lstat(incoming)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +111,7 @@ func (s *Store) sweepOne(name string) error {
 }
 
 // probe tests whether files can be created and named in the folder, with O_TMPFILE or
-// with temporary files. On a full disk it reports success without a result.
+// with temporary files. On a full disk this cannot be tested; then probe returns nil.
 func (s *Store) probe() error {
 	unnamed := s.tryNaming()
 	if unnamed == nil || isDiskFull(unnamed) {

@@ -11,8 +11,8 @@ import (
 // one run of the pool; with this size the cost of the pool does not matter.
 const chunkSize = 256 << 10
 
-// A store uses at most maxChunks buffers of chunkSize. Further uploads use small ones,
-// so that a thousand slow clients need little memory.
+// A store uses at most maxChunks buffers of chunkSize. Further uploads use small buffers,
+// so that a large number of slow clients needs little memory.
 const (
 	maxChunks      = 64
 	smallChunkSize = 16 << 10 // bytes
@@ -23,7 +23,7 @@ type (
 	smallChunk [smallChunkSize]byte
 )
 
-// getBuffer returns a read buffer and the function that returns it to the store.
+// getBuffer returns a read buffer, and a function that gives the buffer back to the store.
 func (s *Store) getBuffer() (buffer []byte, putBack func()) {
 	select {
 	case s.largeChunks <- struct{}{}:
@@ -76,8 +76,8 @@ func (u *Upload) append(p []byte) (int, error) {
 }
 
 // ReadFrom appends the content of r up to io.EOF and returns the number of bytes
-// appended. It reads in the calling goroutine and enters the pool only to write and
-// hash. It writes in chunks of 256 KiB, or of 16 KiB while 64 other uploads of the
+// appended. It reads in the calling goroutine, and uses the pool only to write and hash. It
+// writes in chunks of 256 KiB, or of 16 KiB while 64 other uploads of the
 // store use the large ones. An error of r is wrapped; the bytes read before it stay in
 // the file. Other errors are those of Write.
 func (u *Upload) ReadFrom(ctx context.Context, r io.Reader) (total int64, err error) {

@@ -41,21 +41,21 @@ const (
 const (
 	// busChannel is the Redis channel that every process subscribes to, once.
 	busChannel = "gale:bus"
-	// pingAfter is how long Redis may send nothing before it gets a ping, and again
-	// before the connection is closed.
+	// pingAfter is the time without data from Redis after which a ping is sent to it.
+	// If Redis then sends nothing for the same time, the connection is closed.
 	pingAfter = 3 * time.Second
-	// retryBus is how long to wait before the next attempt to subscribe, at first,
-	// and retryBusMax at most.
+	// retryBus is the first delay between two attempts to subscribe. It doubles up to
+	// retryBusMax.
 	retryBus    = 200 * time.Millisecond
 	retryBusMax = time.Second
-	// quietStart is how long Redis may be away at the start before that is logged: if
-	// all processes start together, the state server may be the last one.
+	// quietStart is the time after the start in which an unreachable Redis is not logged
+	// as a warning: if all processes start together, the state server may start last.
 	quietStart = 5 * time.Second
 	// tailTimeout limits reading the history of a channel.
 	tailTimeout = 2 * time.Second
 )
 
-// Log messages about conditions that may last.
+// Log messages of conditions that may last. ProblemLog limits how often they are logged.
 const (
 	subscriptionLost = "channels: subscription lost, trying again"
 	historyUnread    = "channels: history cannot be read"
@@ -66,7 +66,7 @@ var (
 	ErrChannel = errors.New("a channel is named by 1 to 128 letters, digits, dots, colons, underscores and hyphens")
 	// ErrText is the error for a message that is not valid UTF-8.
 	ErrText = errors.New("a message is text in UTF-8")
-	// ErrAway is the error while Redis cannot be reached.
+	// ErrAway is the error for a Redis that cannot be reached or has failed.
 	ErrAway = errors.New("channels cannot be reached")
 )
 
@@ -79,22 +79,22 @@ func ValidChannel(name string) bool { return channelName.MatchString(name) }
 type BusOptions struct {
 	// History and HistoryBytes limit the messages of a channel that are kept for
 	// clients that resume, in Redis and in each process with subscribers: their
-	// number, and their size in bytes. The last message is kept whatever its size.
+	// number, and the sum of their sizes in bytes. The last message is always kept.
 	// Defaults 1000 and 1 MiB.
 	History, HistoryBytes int
-	// Keep is how long the history of a channel is kept after its last message.
-	// Default 24 h.
+	// Keep is the time for which the history of a channel is kept after its last
+	// message, or after it was last read for a new subscription. Default 24 h.
 	Keep time.Duration
-	// Logger gets lines about lost messages and about Redis failing and recovering.
+	// Logger gets a line when messages are lost, and when Redis fails or recovers.
 	// Nil: no log.
 	Logger *slog.Logger
-	// Meter counts the same events. Nil: no counting.
+	// Meter counts lost messages and lost connections to Redis. Nil: no counting.
 	Meter BusMeter
 }
 
-// Bus delivers the messages of all processes and machines to the subscribers in this
-// process. Redis numbers the messages of a channel in the order in which it receives
-// them, which is the same for all subscribers. Make one with NewBus, and call Run
+// Bus delivers messages to the subscribers in this process, no matter which process or
+// machine published them. Redis numbers the messages of a channel as it receives them,
+// so all subscribers get them in the same order. Make one with NewBus, and call Run
 // once.
 type Bus struct {
 	client   redis.UniversalClient
@@ -119,7 +119,8 @@ func NewBus(client redis.UniversalClient, o BusOptions) *Bus {
 	return &Bus{client: client, opts: o, problems: redisdb.NewProblemLog(o.Logger), topics: make(map[string]*topic)}
 }
 
-// keysOf returns the keys of a channel. The braces keep them on one node of a cluster.
+// keysOf returns the keys of a channel in Redis. The braces are a hash tag: a cluster
+// stores both keys on one node.
 func keysOf(channel string) []string {
 	return []string{"gale:channel:{" + channel + "}:state", "gale:channel:{" + channel + "}:log"}
 }
@@ -131,13 +132,14 @@ func (b *Bus) Publish(ctx context.Context, channel string, data []byte) (seq uin
 	return b.PublishFor(ctx, channel, data, b.opts.Keep)
 }
 
-// PublishFor is Publish with keep, in whole seconds, in place of BusOptions.Keep. It
-// is for channels of which there are many, each used for a short time.
+// PublishFor is Publish with keep in place of BusOptions.Keep. keep is rounded down to
+// whole seconds; the minimum is one second. Use it if there are many channels, each of
+// which is used for a short time.
 func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep time.Duration) (seq uint64, err error) {
 	if !ValidChannel(channel) {
 		return 0, ErrChannel
 	}
-	if !utf8.Valid(data) { // a text frame or an event stream cannot contain it
+	if !utf8.Valid(data) { // neither a text frame nor an event stream can contain it
 		return 0, ErrText
 	}
 	text, err := publishScript.Run(ctx, b.client, keysOf(channel), busChannel, channel, data,
@@ -151,7 +153,7 @@ func (b *Bus) PublishFor(ctx context.Context, channel string, data []byte, keep 
 	return seq, nil
 }
 
-// tail returns the kept messages of a channel and the number of the last one.
+// tail returns the stored messages of a channel, and the number of the last one.
 func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
@@ -174,9 +176,10 @@ func (b *Bus) tail(ctx context.Context, channel string) (seq uint64, kept []stri
 	return seq, kept, nil
 }
 
-// Run receives messages until ctx ends. While Redis is away it retries; the messages
-// that were published meanwhile are loaded from the history of the channels. Messages
-// that the history no longer has are logged and appear as a gap.
+// Run receives messages until ctx ends, and returns nil. While Redis cannot be reached,
+// Run tries to subscribe again. Then it loads the missed messages from the history of
+// the channels. If the history no longer has them, Run logs that, and the subscribers
+// get a gap.
 func (b *Bus) Run(ctx context.Context) error {
 	began, lost, delay := time.Now(), false, retryBus
 	for ctx.Err() == nil {
@@ -203,8 +206,8 @@ func (b *Bus) Run(ctx context.Context) error {
 	return nil
 }
 
-// receive subscribes and handles messages until an error occurs. subscribed reports
-// whether the subscription succeeded.
+// receive subscribes and handles messages until an error occurs. again says that an
+// earlier subscription was lost. subscribed reports whether this one succeeded.
 func (b *Bus) receive(ctx context.Context, again bool) (subscribed bool, _ error) {
 	ps := b.client.Subscribe(ctx, busChannel)
 	stop := context.AfterFunc(ctx, func() { _ = ps.Close() }) // unblocks Receive; does not block
@@ -259,7 +262,7 @@ func (b *Bus) handlePayload(ctx context.Context, payload string) {
 	}
 }
 
-// catchUpTopics loads the messages that were missed without a subscription.
+// catchUpTopics loads the messages that were published while there was no subscription.
 func (b *Bus) catchUpTopics(ctx context.Context) {
 	b.mu.Lock()
 	all := make([]*topic, 0, len(b.topics))

@@ -33,34 +33,35 @@ func startBus(t *testing.T, client redis.UniversalClient, o realtime.BusOptions)
 				t.Error(err)
 			}
 		case <-time.After(patience):
-			t.Error("the bus's Run does not return")
+			t.Error("Bus.Run does not return")
 		}
 	})
 	return b
 }
 
-// plain is a form that shows all of an event.
-var plain = &realtime.Form{Encode: func(e realtime.Event) []byte {
+// fullForm is a form that encodes all fields of an event.
+var fullForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	if e.Gap {
 		return fmt.Appendf(nil, "gap %d", e.Seq)
 	}
 	return fmt.Appendf(nil, "%d %.20s", e.Seq, e.Data)
 }}
 
-// subscriberOf serves one channel; place says where it begins.
-func subscriberOf(b *realtime.Bus, start realtime.Start) func() realtime.Handler {
+// subscribeHandler returns handlers that subscribe to one channel and announce the position,
+// which readPosition reads.
+func subscribeHandler(b *realtime.Bus, start realtime.Start) func() realtime.Handler {
 	return func() realtime.Handler {
 		return &events{open: func(c *realtime.Conn) {
 			announce := func(p realtime.Position) []byte { return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap) }
-			if err := c.Subscribe(context.Background(), b, start, plain, announce); err != nil {
+			if err := c.Subscribe(context.Background(), b, start, fullForm, announce); err != nil {
 				c.Close(1013, err.Error())
 			}
 		}}
 	}
 }
 
-// place parses the result of announce.
-func place(t *testing.T, c *websocket.Conn) (seq uint64, gap bool) {
+// readPosition reads the position that subscribeHandler announces.
+func readPosition(t *testing.T, c *websocket.Conn) (seq uint64, gap bool) {
 	t.Helper()
 	_, text, err := c.ReadMessage()
 	if err != nil {
@@ -81,14 +82,15 @@ func publish(t *testing.T, b *realtime.Bus, channel, data string) uint64 {
 	return seq
 }
 
-// Two buses stand for two processes.
+// Subscribers get the messages of all processes, and resume in any of them. Each bus is that
+// of one process.
 func TestChannel(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {
 		here := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{History: 5})
 		there := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{History: 5})
-		live := dial(t, open(t, realtime.Options{}, subscriberOf(here, realtime.Start{Channel: "a"})))
-		first, gap := place(t, live)
+		live := dial(t, open(t, realtime.Options{}, subscribeHandler(here, realtime.Start{Channel: "a"})))
+		first, gap := readPosition(t, live)
 		if gap {
 			t.Error("a gap at the beginning")
 		}
@@ -102,18 +104,18 @@ func TestChannel(t *testing.T) {
 		for name, c := range map[string]struct {
 			since, begins uint64
 			gap           bool
-			gets          int // messages
+			gets          int // number of messages received
 		}{
-			"the last one known":      {first + 10, first + 10, false, 0},
-			"two missed":              {first + 8, first + 8, false, 2},
-			"all that is kept":        {first + 5, first + 5, false, 5},
-			"more than is kept":       {first + 4, first + 5, true, 5},
-			"a number of another age": {1, first + 5, true, 5},
-			"a number to come":        {first + 1000, first + 10, true, 0},
+			"the last message":          {first + 10, first + 10, false, 0},
+			"two missed":                {first + 8, first + 8, false, 2},
+			"all messages kept":         {first + 5, first + 5, false, 5},
+			"more messages than kept":   {first + 4, first + 5, true, 5},
+			"a number before the first": {1, first + 5, true, 5},
+			"a number after the last":   {first + 1000, first + 10, true, 0},
 		} {
 			for process, b := range map[string]*realtime.Bus{"here": here, "there": there} {
-				c2 := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a", Resume: true, Since: c.since})))
-				if seq, gap := place(t, c2); seq != c.begins || gap != c.gap {
+				c2 := dial(t, open(t, realtime.Options{}, subscribeHandler(b, realtime.Start{Channel: "a", Resume: true, Since: c.since})))
+				if seq, gap := readPosition(t, c2); seq != c.begins || gap != c.gap {
 					t.Errorf("%s, %s: begins at first+%d, gap %v", name, process, seq-first, gap)
 				}
 				for i := 10 - c.gets; i < 10; i++ {
@@ -126,25 +128,25 @@ func TestChannel(t *testing.T) {
 	})
 }
 
-// A client resumes in a process that has not received the client's last message yet.
-// That is not a gap.
-func TestResumeAhead(t *testing.T) {
+// A client resumes in a process that has not yet received the last message that the client
+// has. The client gets no gap.
+func TestResumeAheadOfProcess(t *testing.T) {
 	t.Parallel()
 	address := sharedtest.StateServer(t)
-	deaf := realtime.NewBus(sharedtest.Open(t, address), realtime.BusOptions{}) // it does not run
+	idle := realtime.NewBus(sharedtest.Open(t, address), realtime.BusOptions{}) // Run is not called
 	there := startBus(t, sharedtest.Open(t, address), realtime.BusOptions{})
-	first, _ := place(t, dial(t, open(t, realtime.Options{}, subscriberOf(deaf, realtime.Start{Channel: "a"}))))
+	first, _ := readPosition(t, dial(t, open(t, realtime.Options{}, subscribeHandler(idle, realtime.Start{Channel: "a"}))))
 	publish(t, there, "a", "one")
 	seq := publish(t, there, "a", "two")
-	c := dial(t, open(t, realtime.Options{}, subscriberOf(deaf, realtime.Start{Channel: "a", Resume: true, Since: seq - 1})))
-	if at, gap := place(t, c); at != seq-1 || gap {
+	c := dial(t, open(t, realtime.Options{}, subscribeHandler(idle, realtime.Start{Channel: "a", Resume: true, Since: seq - 1})))
+	if at, gap := readPosition(t, c); at != seq-1 || gap {
 		t.Errorf("begins at first+%d, gap %v", at-first, gap)
 	}
 	wantText(t, c, fmt.Sprintf("%d two", seq))
 }
 
-// A channel is kept for as long as is said, and its bytes are counted anew where
-// Redis has evicted its messages.
+// A channel is kept for the given time. If Redis has evicted its messages, their bytes are
+// no longer counted.
 func TestPublishFor(t *testing.T) {
 	t.Parallel()
 	client := sharedtest.Open(t, redistest.Start(t).URL())
@@ -154,9 +156,9 @@ func TestPublishFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, key := range []string{"gale:channel:{a}:state", "gale:channel:{a}:log"} {
-			// What is kept for a second may be gone by now.
+			// A key that is kept for one second may have expired by now.
 			if left := client.PTTL(t.Context(), key).Val(); left == -1 || left > max(keep, time.Second) || keep > 0 && left <= 0 {
-				t.Errorf("%s is kept for %v, not %v", key, left, keep)
+				t.Errorf("%s is kept for %v, want %v", key, left, keep)
 			}
 		}
 	}
@@ -167,7 +169,7 @@ func TestPublishFor(t *testing.T) {
 		}
 	}
 	if kept := client.LLen(t.Context(), "gale:channel:{a}:log").Val(); kept != 2 {
-		t.Errorf("%d messages are kept, 10 bytes have room for two", kept)
+		t.Errorf("%d messages are kept, want the two that fit in 10 bytes", kept)
 	}
 }
 
@@ -186,9 +188,9 @@ func TestPublishRefused(t *testing.T) {
 	}
 }
 
-// Redis is killed and forgets, or only stopped: clients stay, they go on where
-// they were, and what is lost is said.
-func TestRedisComesBack(t *testing.T) {
+// Redis is killed and loses its data, or is only stopped. Clients stay connected and continue
+// after their last message. If messages are lost, they get a gap.
+func TestRedisRecovers(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{"killed", "stopped"} {
 		t.Run(way, func(t *testing.T) {
@@ -196,8 +198,8 @@ func TestRedisComesBack(t *testing.T) {
 			redis := redistest.Start(t)
 			log := new(testutil.LogBuffer)
 			b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{Logger: slog.New(slog.NewTextHandler(log, nil))})
-			c := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a"})))
-			first, _ := place(t, c)
+			c := dial(t, open(t, realtime.Options{}, subscribeHandler(b, realtime.Start{Channel: "a"})))
+			first, _ := readPosition(t, c)
 			publish(t, b, "a", "before")
 			wantText(t, c, fmt.Sprintf("%d before", first+1))
 			if way == "killed" {
@@ -205,10 +207,10 @@ func TestRedisComesBack(t *testing.T) {
 				redis.Restart(t)
 			} else {
 				redis.Stop(t)
-				testutil.Eventually(t, "it is noticed", func() bool { return strings.Contains(log.String(), "subscription lost") })
+				testutil.Eventually(t, "the loss is logged", func() bool { return strings.Contains(log.String(), "subscription lost") })
 				redis.Continue(t)
 			}
-			testutil.Eventually(t, "it is subscribed again", func() bool { return strings.Contains(log.String(), "subscribed again") })
+			testutil.Eventually(t, "the bus is subscribed again", func() bool { return strings.Contains(log.String(), "subscribed again") })
 			seq := publish(t, b, "a", "after")
 			if lost := strings.Contains(log.String(), "messages lost"); lost != (way == "killed") {
 				t.Errorf("log: %s", log)
@@ -221,22 +223,22 @@ func TestRedisComesBack(t *testing.T) {
 	}
 }
 
-// whole is a form that sends the data and cannot encode a gap.
-var whole = &realtime.Form{Encode: func(e realtime.Event) []byte {
+// dataForm is a form that encodes only the data, and no gaps.
+var dataForm = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	if e.Gap {
 		return nil
 	}
 	return []byte(e.Data)
 }}
 
-// wholeOf subscribes to channel a and sends "begin" first. The close code of the
-// connection goes to codes, unless that is nil.
-func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Handler {
+// dataHandler returns handlers that send "begin" and subscribe to channel a. If codes is not
+// nil, they send the close code of the connection to it.
+func dataHandler(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Handler {
 	return func() realtime.Handler {
 		return &events{
 			open: func(c *realtime.Conn) {
 				announce := func(realtime.Position) []byte { return []byte("begin") }
-				if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, announce); err != nil {
+				if err := c.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, dataForm, announce); err != nil {
 					t.Error(err)
 				}
 			},
@@ -250,20 +252,20 @@ func wholeOf(t *testing.T, b *realtime.Bus, codes chan<- int) func() realtime.Ha
 }
 
 // A slow consumer is closed after SendTimeout. Until then it delays no other
-// subscriber: each of them has every message before the next one is sent.
+// subscriber: each message is read by all others before the next one is published.
 func TestSlowSubscriber(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
 	log := new(testutil.LogBuffer)
 	codes := make(chan int, 3)
-	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, wholeOf(t, b, codes))
-	wantText(t, dial(t, s), "begin") // the last thing that it reads
+	s := open(t, realtime.Options{SendTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(log, nil))}, dataHandler(t, b, codes))
+	wantText(t, dial(t, s), "begin") // this client reads nothing more
 	readers := []*websocket.Conn{dial(t, s), dial(t, s)}
 	for _, c := range readers {
 		wantText(t, c, "begin")
 	}
 	data := strings.Repeat("x", 100_000)
-	for range 300 { // far more than the sockets of the slow one hold
+	for range 300 { // far more than the socket buffers of the slow client
 		publish(t, b, "a", data)
 		for _, c := range readers {
 			wantText(t, c, data)
@@ -275,7 +277,7 @@ func TestSlowSubscriber(t *testing.T) {
 			t.Errorf("closed with %d", code)
 		}
 	case <-time.After(patience):
-		t.Fatal("the slow client stays")
+		t.Fatal("the slow client is still connected")
 	}
 	if n := s.hub.Len(); n != 2 {
 		t.Errorf("%d connections are left", n)
@@ -285,13 +287,13 @@ func TestSlowSubscriber(t *testing.T) {
 	}
 }
 
-// A client that has missed messages which are no longer kept is closed if its form
-// cannot encode a gap. Messages are never left out silently.
-func TestOvertaken(t *testing.T) {
+// If a client misses messages that are no longer kept, and its form cannot encode a gap, its
+// connection is closed. So no message is lost without notice.
+func TestGapThatCannotBeEncoded(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: 3})
 	codes := make(chan int, 1)
-	s := open(t, realtime.Options{}, wholeOf(t, b, codes))
+	s := open(t, realtime.Options{}, dataHandler(t, b, codes))
 	c := dial(t, s)
 	wantText(t, c, "begin")
 	data := strings.Repeat("x", 100_000)
@@ -305,12 +307,12 @@ func TestOvertaken(t *testing.T) {
 				t.Errorf("after %d messages: %v", next, err)
 			}
 			if code := <-codes; code != 1013 {
-				t.Errorf("the handler gets close code %d", code)
+				t.Errorf("Closed was called with close code %d", code)
 			}
 			return
 		}
 		if !strings.HasPrefix(string(text), fmt.Sprint(next, " ")) {
-			t.Fatalf("message %.20q instead of %d", text, next)
+			t.Fatalf("got message %.20q, want %d", text, next)
 		}
 	}
 }

@@ -17,16 +17,17 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Handler handles the events of a connection, one at a time, on the connection's own
-// goroutine. While Message runs no more is read, so a client that sends too fast has
-// to wait.
+// Handler handles the events of a connection. Its methods are called one at a time. While
+// Message runs, nothing more is read from the connection, so backpressure slows down a
+// client that sends too fast.
 type Handler interface {
 	// Open is called after the handshake.
 	Open(c *Conn)
 	// Message is called for each complete message. Text is valid UTF-8.
 	Message(c *Conn, m Message)
-	// Closed is always called, as the last one: with the close code and reason of the
-	// side that closed first, or 1006 if the connection was lost.
+	// Closed is called once after Open and all calls of Message, no matter how the
+	// connection ended. It gets the close code and reason of the side that closed first, or 1006 if the connection
+	// was lost.
 	Closed(c *Conn, code int, reason string)
 }
 
@@ -54,15 +55,15 @@ type Conn struct {
 	net     *deadlineConn
 	ws      *websocket.Conn
 
-	closeReason struct { // set when this side ends the connection
+	closeReason struct { // close code and reason of this side; code is 0 until it ends the connection
 		sync.Mutex
 		code   int
 		reason string
 	}
-	cancels    []context.CancelFunc // of the contexts of Go; guarded by outbox.mu
+	cancels    []context.CancelFunc // cancel functions for the contexts of Go; guarded by outbox.mu
 	background sync.WaitGroup       // goroutines of Go
 	rate       rate
-	handling   atomic.Bool // a message is being handled, so nothing is read
+	handling   atomic.Bool // true while a message is handled and nothing is read
 }
 
 func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn {
@@ -72,23 +73,25 @@ func newConn(h *Hub, t *server.Taken, handler Handler, client netip.Addr) *Conn 
 	return c
 }
 
-// Subprotocol returns the subprotocol of the handshake, or "".
+// Subprotocol returns the subprotocol that the handshake selected, or "".
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
 
 // Send queues a message, and blocks while the queue is full (see Options.Queue). The
-// error is ErrClosed, or the cause of ctx.
+// error is ErrClosed, or the cause of ctx if that ends before there is space.
 func (c *Conn) Send(ctx context.Context, m Message) error { return c.send(ctx, m.item()) }
 
-// Close closes the connection after the queued messages, with a close code of RFC 6455
-// §7.4 and a reason, which is truncated to 123 bytes. If the client does not respond,
-// the connection is aborted after five seconds.
+// Close sends a close frame after the queued messages and does not wait. code is a close
+// code of RFC 6455 §7.4; reason is truncated to 123 bytes. If the client does not respond
+// within five seconds, the connection is aborted.
 func (c *Conn) Close(code int, reason string) {
 	c.setCloseReason(code, reason)
 	frame := upgrade.CloseFrame(code, reason)
-	_ = c.enqueue(item{kind: websocket.CloseMessage, data: frame, final: true}) // it may be closed already
+	_ = c.enqueue(item{kind: websocket.CloseMessage, data: frame, final: true}) // the error means that it is closed already
 }
 
-// Go runs work on a goroutine of the connection. Its context ends with the connection.
+// Go runs work on a new goroutine. The context ends with the connection, and
+// Handler.Closed is called after work has returned. A panic in work closes the connection
+// with close code 1011.
 func (c *Conn) Go(work func(ctx context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.mu.Lock()
@@ -104,9 +107,9 @@ func (c *Conn) Go(work func(ctx context.Context)) {
 	})
 }
 
-// Every sends m in each interval until the connection ends. The first message comes up
-// to a tenth earlier, so that clients that connected together do not get it at once.
-// It is dropped if the client's queue is full.
+// Every sends m once in each interval until the connection ends. The first interval is
+// random, from 10 % shorter to 5 % longer, so that clients that connected together do not
+// get the message at the same time. m is dropped if the client's queue is full.
 func (c *Conn) Every(interval time.Duration, m Message) {
 	c.schedule(jitter(interval), func() { c.repeat(interval, m) })
 }
@@ -116,7 +119,7 @@ func (c *Conn) repeat(interval time.Duration, m Message) {
 	c.schedule(interval, func() { c.repeat(interval, m) })
 }
 
-// setCloseReason records why the connection ends. The first reason counts.
+// setCloseReason records why the connection ends. Only the first call has an effect.
 func (c *Conn) setCloseReason(code int, reason string) {
 	c.closeReason.Lock()
 	defer c.closeReason.Unlock()
@@ -135,7 +138,8 @@ func (c *Conn) abort() {
 	_ = c.net.Reset() // readLoop then ends and cleans up
 }
 
-// afterHandshake completes the setup after the handshake; readLoop follows.
+// afterHandshake sets up the connection after the handshake. The caller then starts
+// readLoop.
 func (c *Conn) afterHandshake(ws *websocket.Conn) {
 	c.ws = ws
 	ws.SetReadLimit(c.hub.opts.MaxMessage)
@@ -144,7 +148,7 @@ func (c *Conn) afterHandshake(ws *websocket.Conn) {
 		_ = c.enqueue(item{kind: websocket.PongMessage, data: []byte(data)}) // dropped if the queue is full
 		return nil
 	})
-	c.unblock() // the queue may hold a close frame already
+	c.unblock() // the queue may already contain a close frame
 	c.schedulePing()
 	err := pool.Protect(func() error { c.handler.Open(c); return nil })
 	if err != nil {
@@ -154,7 +158,7 @@ func (c *Conn) afterHandshake(ws *websocket.Conn) {
 
 func (c *Conn) readLoop() { c.shutdown(c.read()) }
 
-// shutdown ends the connection after the error of reading.
+// shutdown ends the connection after err, the error that ended reading.
 func (c *Conn) shutdown(err error) {
 	code, reason, end := c.completeClose(err)
 	c.end()
@@ -169,7 +173,7 @@ func (c *Conn) shutdown(err error) {
 		c.logPanic(err)
 	}
 	c.hub.opts.Logger.Debug("websocket closed", "client", c.client, "code", code, "reason", reason)
-	_ = end() // may take seconds; the handler does not wait
+	_ = end() // may take seconds, so Closed is called before
 	c.hub.remove(c)
 }
 
@@ -186,10 +190,11 @@ func (c *Conn) logPanic(err error) {
 	c.hub.opts.Logger.Error("websocket handler failed", attrs...)
 }
 
-// schedulePing sends a ping and aborts the connection if the client then sends nothing
-// for PongTimeout. There are three exceptions: the ping is still queued, since writes
-// have their own deadline; a message is being handled, so nothing is read; the kernel
-// holds unread bytes, since this process was stopped or too slow to read.
+// schedulePing schedules a ping. If the client sends nothing for PongTimeout after it, the
+// connection is aborted. There are three exceptions:
+//   - the ping is still queued: writes have their own deadline
+//   - a message is being handled: nothing is read during that time
+//   - the kernel holds unread bytes: this process was stopped or too slow to read them
 func (c *Conn) schedulePing() {
 	c.schedule(jitter(c.hub.opts.PingInterval), func() {
 		pingedAt := time.Now()
@@ -219,18 +224,18 @@ func (c *Conn) write(it item) error {
 	return c.ws.WriteControl(it.kind, it.data, time.Time{})
 }
 
-// failed implements wire.
+// writeFailed implements wire.
 func (c *Conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.setCloseReason(websocket.CloseTryAgainLater, "too slow")
 		c.reportSlowConsumer(c.client)
 	}
-	if !errors.Is(err, websocket.ErrCloseSent) { // otherwise the client's close frame is still to come
+	if !errors.Is(err, websocket.ErrCloseSent) { // otherwise readLoop still waits for the client's close frame
 		_ = c.net.Reset()
 	}
 }
 
 var _ slog.LogValuer = Message{}
 
-// LogValue keeps the content of messages out of logs.
+// LogValue returns the length of the message, so that logs do not contain its content.
 func (m Message) LogValue() slog.Value { return slog.IntValue(len(m.Data)) }

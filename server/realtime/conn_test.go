@@ -19,7 +19,7 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// What is no handshake is refused, and nothing is opened.
+// A request without a valid handshake is refused, and no connection is opened.
 func TestHandshakeRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t, realtime.Options{}, echoes)
@@ -48,7 +48,7 @@ func TestHandshakeRefused(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, response)
 		}
 		if c.status == 426 && !strings.Contains(string(response), "Sec-WebSocket-Version: 13\r\n") && !strings.Contains(string(response), "Sec-Websocket-Version: 13\r\n") {
-			t.Errorf("%s: no version\n%s", name, response)
+			t.Errorf("%s: the response has no Sec-WebSocket-Version\n%s", name, response)
 		}
 	}
 	if n := s.hub.Len(); n != 0 {
@@ -78,7 +78,7 @@ func TestSubprotocol(t *testing.T) {
 	}
 }
 
-// Closed is called once, whichever side ends the connection and in whatever way.
+// Closed is called once, no matter which side ends the connection and how.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	type end struct {
@@ -94,10 +94,10 @@ func TestClosed(t *testing.T) {
 					_ = c.Send(context.Background(), realtime.Text("before"))
 					c.Close(4001, strings.Repeat("é", 100))
 					if err := c.Send(context.Background(), realtime.Text("too late")); !errors.Is(err, realtime.ErrClosed) {
-						t.Errorf("sent after the close: %v", err)
+						t.Errorf("Send after Close: %v", err)
 					}
 				case "panic":
-					panic("at the disco")
+					panic("test")
 				}
 			},
 			closed: func(code int, reason string) { ends <- end{code, reason} },
@@ -112,8 +112,8 @@ func TestClosed(t *testing.T) {
 			_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4000, "enough"), time.Now().Add(patience))
 			wantClose(t, c, 4000)
 		}, end{4000, "enough"}},
-		{"the client is gone", func(c *websocket.Conn) { c.Close() }, end{code: 1006}},
-		{"the client is reset", func(c *websocket.Conn) {
+		{"the client closes the TCP connection", func(c *websocket.Conn) { c.Close() }, end{code: 1006}},
+		{"the client resets the TCP connection", func(c *websocket.Conn) {
 			_ = c.NetConn().(*net.TCPConn).SetLinger(0)
 			c.Close()
 		}, end{code: 1006}},
@@ -145,9 +145,9 @@ func TestClosed(t *testing.T) {
 			t.Fatalf("%s: Closed is never called", c.name)
 		}
 	}
-	testutil.Eventually(t, "all are gone", func() bool { return s.hub.Len() == 0 })
+	testutil.Eventually(t, "no connection is open", func() bool { return s.hub.Len() == 0 })
 	if len(ends) > 0 {
-		t.Errorf("Closed again: %+v", <-ends)
+		t.Errorf("Closed was called again: %+v", <-ends)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestCloseWithoutResponse(t *testing.T) {
 			t.Errorf("closed with %d", code)
 		}
 	case <-time.After(patience):
-		t.Fatal("it stays")
+		t.Fatal("the connection was not closed")
 	}
 }
 
@@ -177,25 +177,25 @@ func TestCloseWithoutResponse(t *testing.T) {
 func TestPing(t *testing.T) {
 	t.Parallel()
 	ends := make(chan string, 2)
-	const timeout = 3 * time.Second // the lively one is never late by so much
+	const timeout = 3 * time.Second // far longer than the responsive client needs for a pong
 	s := open(t, realtime.Options{PingInterval: 200 * time.Millisecond, PongTimeout: timeout}, func() realtime.Handler {
 		return &events{closed: func(_ int, reason string) { ends <- reason }}
 	})
-	lively := dial(t, s)
+	responsive := dial(t, s)
 	pings := make(chan struct{}, 1000)
-	lively.SetPingHandler(func(data string) error {
+	responsive.SetPingHandler(func(data string) error {
 		pings <- struct{}{}
-		return lively.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
+		return responsive.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
 	})
-	go func() { _, _, _ = lively.ReadMessage() }() // ends with the test
-	dial(t, s)                                     // does not read, so it sends no pongs
+	go func() { _, _, _ = responsive.ReadMessage() }() // ends with the test
+	dial(t, s)                                         // does not read, so it sends no pongs
 	select {
 	case reason := <-ends:
 		if reason != "ping timeout" {
 			t.Errorf("ended: %s", reason)
 		}
 	case <-time.After(patience):
-		t.Fatal("the silent client stays")
+		t.Fatal("the silent client is still connected")
 	}
 	for begin := time.Now(); time.Since(begin) < 2*timeout; {
 		<-pings
@@ -205,12 +205,12 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// A client is not disconnected while its message is being handled, since its pongs are
-// not read then.
+// A client is not disconnected while its message is being handled: its pongs are not read
+// during that time.
 func TestSlowHandler(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	const timeout = 3 * time.Second // the client is never late by so much
+	const timeout = 3 * time.Second // far longer than the client needs for a pong
 	s := open(t, realtime.Options{PingInterval: 200 * time.Millisecond, PongTimeout: timeout}, func() realtime.Handler {
 		return &events{message: func(c *realtime.Conn, m realtime.Message) {
 			<-release
@@ -226,17 +226,16 @@ func TestSlowHandler(t *testing.T) {
 		}
 		return c.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
 	})
-	if err := c.WriteMessage(websocket.TextMessage, []byte("think about it")); err != nil {
+	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, c, "think about it")
+	wantText(t, c, "hello")
 }
 
-// Send waits for a client that reads slowly: no more waits for it than the
-// queue holds, and all of it arrives.
-func TestSendWaits(t *testing.T) {
+// Send blocks while the queue of a client that reads slowly is full. No message is lost.
+func TestSendBlocks(t *testing.T) {
 	t.Parallel()
-	const size, count = 64 << 10, 400 // far more than queue and sockets hold
+	const size, count = 64 << 10, 400 // far more than the queue and the socket buffers
 	var sent atomic.Int64
 	finished := make(chan struct{})
 	s := open(t, realtime.Options{Queue: 4 * size}, func() realtime.Handler {
@@ -255,14 +254,14 @@ func TestSendWaits(t *testing.T) {
 	})
 	c := dial(t, s)
 	last := int64(-1)
-	testutil.Eventually(t, "the sender waits", func() bool {
+	testutil.Eventually(t, "Send blocks", func() bool {
 		now := sent.Load()
-		waits := now == last && now > 0
+		blocked := now == last && now > 0
 		last = now
-		return waits
+		return blocked
 	})
 	if n := sent.Load(); n == count {
-		t.Fatal("all was sent to a client that reads nothing")
+		t.Fatal("Send never blocked, although the client reads nothing")
 	}
 	for i := range count {
 		_, data, err := c.ReadMessage()
@@ -273,9 +272,9 @@ func TestSendWaits(t *testing.T) {
 	<-finished
 }
 
-// A client that makes no room is closed when its time is over, and its sender
-// learns of it.
-func TestTooSlow(t *testing.T) {
+// If a client reads nothing for SendTimeout, its connection is closed, and Send returns an
+// error.
+func TestSlowConsumer(t *testing.T) {
 	t.Parallel()
 	log := new(testutil.LogBuffer)
 	ends := make(chan int, 1)
@@ -303,7 +302,7 @@ func TestTooSlow(t *testing.T) {
 			t.Errorf("closed with %d", code)
 		}
 	case <-time.After(patience):
-		t.Fatal("it stays")
+		t.Fatal("the connection was not closed")
 	}
 	if err := <-failed; !errors.Is(err, realtime.ErrClosed) && !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -313,7 +312,7 @@ func TestTooSlow(t *testing.T) {
 	}
 }
 
-// The rate of messages is held, without losing one.
+// MessageRate limits the rate of messages, and no message is lost.
 func TestMessageRate(t *testing.T) {
 	t.Parallel()
 	s := open(t, realtime.Options{MessageRate: 50}, echoes)
@@ -347,7 +346,7 @@ func TestCompress(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantText(t, c, long)
-	// A bomb: little to send, more than the limit when it is inflated.
+	// The limit applies after decompression.
 	if err := c.WriteMessage(websocket.TextMessage, make([]byte, 1<<20+1)); err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// At the end all clients are closed with 1012, and new ones are refused.
+// When the context of Run ends, all connections are closed with 1012 and new ones are
+// refused.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	var closed atomic.Int64
@@ -33,9 +34,9 @@ func TestDrain(t *testing.T) {
 			}
 		})
 	}
-	testutil.Eventually(t, "all are there", func() bool { return s.hub.Len() == clients })
+	testutil.Eventually(t, "all connections are open", func() bool { return s.hub.Len() == clients })
 	s.stop()
-	testutil.Eventually(t, "new ones are refused", func() bool {
+	testutil.Eventually(t, "new connections are refused", func() bool {
 		c, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr, nil)
 		if err == nil {
 			c.Close()

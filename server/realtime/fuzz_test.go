@@ -12,8 +12,9 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// FuzzFrames sends arbitrary bytes. The connection must end in order, without a panic,
-// and the handler must not get a message that is too long or that was not sent.
+// FuzzFrames sends arbitrary bytes. The server must close the connection without a reset and
+// without a panic, and the handler must not get a text that is not UTF-8 or a message that is
+// too long.
 func FuzzFrames(f *testing.F) {
 	for _, c := range conformanceCases() {
 		if all := slices.Concat(c.send...); len(all) < 1000 {
@@ -27,7 +28,7 @@ func FuzzFrames(f *testing.F) {
 		echo := inner.message
 		inner.message = func(c *realtime.Conn, m realtime.Message) {
 			if len(m.Data) > most || !m.Binary && !utf8.Valid(m.Data) {
-				panic("not a message")
+				panic("invalid message")
 			}
 			echo(c, m)
 		}
@@ -42,7 +43,7 @@ func FuzzFrames(f *testing.F) {
 			type halfCloser interface{ CloseWrite() error }
 			_ = c.Conn.(halfCloser).CloseWrite()
 			if _, err := io.Copy(io.Discard, c.in); err != nil {
-				t.Errorf("no end: %v", err)
+				t.Errorf("the connection was not closed in order: %v", err)
 			}
 			c.Close()
 		}

@@ -18,15 +18,15 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the time limit for every wait in a test.
 const patience = time.Minute
 
-// site is a server whose / is a WebSocket that handler serves.
+// site is a server with a WebSocket at /.
 type site struct {
 	addr string
 	hub  *realtime.Hub
-	stop context.CancelFunc // ends the hub's Run
-	done chan error         // what that returned
+	stop context.CancelFunc // ends the context of Hub.Run
+	done chan error         // result of Hub.Run
 }
 
 func open(t testing.TB, o realtime.Options, handler func() realtime.Handler, more ...func(*realtime.Hub) server.Route) *site {
@@ -58,7 +58,7 @@ func open(t testing.TB, o realtime.Options, handler func() realtime.Handler, mor
 		select {
 		case <-s.done:
 		case <-time.After(patience):
-			t.Error("the hub's Run does not return")
+			t.Error("Hub.Run does not return")
 		}
 		cancel()
 		if err := <-served; err != nil {
@@ -68,14 +68,14 @@ func open(t testing.TB, o realtime.Options, handler func() realtime.Handler, mor
 	return s
 }
 
-// ended waits for the hub to end; the cleanup can still check its result.
+// ended waits until Hub.Run returns. It leaves the result in s.done for the cleanup.
 func (s *site) ended(t testing.TB) {
 	t.Helper()
 	select {
 	case err := <-s.done:
 		s.done <- err
 	case <-time.After(patience):
-		t.Fatal("the hub's Run does not return")
+		t.Fatal("Hub.Run does not return")
 	}
 }
 
@@ -106,7 +106,7 @@ func wantClose(t testing.TB, c *websocket.Conn, code int) {
 	}
 }
 
-// events is a Handler of functions; nil ones do nothing.
+// events is a Handler that calls its functions, unless they are nil.
 type events struct {
 	open    func(*realtime.Conn)
 	message func(*realtime.Conn, realtime.Message)
@@ -131,12 +131,12 @@ func (e *events) Closed(_ *realtime.Conn, code int, reason string) {
 	}
 }
 
-// echoes sends each message back.
+// echoes returns a handler that sends each message back.
 func echoes() realtime.Handler {
 	return &events{message: func(c *realtime.Conn, m realtime.Message) { _ = c.Send(context.Background(), m) }}
 }
 
-// raw is a client with nothing between the test and the wire.
+// raw is a client without a WebSocket library, so that a test can send any bytes.
 type raw struct {
 	testing.TB
 	net.Conn
@@ -164,7 +164,7 @@ func dialRaw(t testing.TB, s *site, fields string) *raw {
 	return c
 }
 
-// frame is a frame as a client sends it: masked, with a mask of ones and zeros.
+// frame returns a frame as a client sends it, masked.
 func frame(first byte, payload string) []byte {
 	mask := [4]byte{0xff, 0, 0xff, 0}
 	out := header(first, len(payload))
@@ -186,7 +186,8 @@ func header(first byte, length int) []byte {
 	return binary.BigEndian.AppendUint64([]byte{first, 127}, uint64(length))
 }
 
-// next reads a frame of the server, which is not masked and not fragmented.
+// next reads a frame of the server. Such frames are not masked, and in these tests not
+// fragmented.
 func (c *raw) next() (first byte, payload string, err error) {
 	var head [2]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// heap is what is in use after a collection, in bytes.
+// heap returns the size of the heap after a garbage collection, in bytes.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -18,24 +18,24 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A client that does not read costs no more than what its channel keeps for all,
-// however much passes it by. No other test runs beside this one.
+// A client that does not read needs no extra memory, no matter how many messages are
+// published: the ring is shared by all clients. This test does not run in parallel.
 func TestSlowSubscriberMemory(t *testing.T) {
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
-	s := open(t, realtime.Options{}, wholeOf(t, b, nil))
-	wantText(t, dial(t, s), "begin") // the last thing that it reads
+	s := open(t, realtime.Options{}, dataHandler(t, b, nil))
+	wantText(t, dial(t, s), "begin") // this client reads nothing more
 	reader := dial(t, s)
 	wantText(t, reader, "begin")
 	data := strings.Repeat("x", 100_000)
-	pass := func(messages int) {
+	publishMany := func(messages int) {
 		for range messages {
 			publish(t, b, "a", data)
 			wantText(t, reader, data)
 		}
 	}
-	pass(20) // the ring is full, here and in the store
+	publishMany(20) // fills the history in this process and in Redis
 	before := heap()
-	pass(300)
+	publishMany(300)
 	if grown := heap() - before; grown > 1<<20 {
 		t.Errorf("the heap has grown by %d KiB over %d KiB of messages", grown>>10, 300*len(data)>>10)
 	}
@@ -44,8 +44,8 @@ func TestSlowSubscriberMemory(t *testing.T) {
 	}
 }
 
-// After a burst of new connections the garbage of their handshakes is returned to the
-// system. This test does not run in parallel.
+// After a burst of new connections, the memory of their handshakes is returned to the system.
+// This test does not run in parallel.
 func TestMemoryAfterBurst(t *testing.T) {
 	s := open(t, realtime.Options{}, echoes)
 	forced := func() uint32 {

@@ -2,7 +2,7 @@ package realtime
 
 import "sync/atomic"
 
-// Kind is the kind of a long-lived connection.
+// Kind is the kind of a long-lived connection, for metrics.
 type Kind int
 
 // Values of Kind.
@@ -27,7 +27,7 @@ type Meter interface {
 	Closed(k Kind)
 	// Received is called for each complete message from a WebSocket client.
 	Received()
-	// Sent is called for each message that was written to a client. Pings, close
+	// Sent is called for each message after it was written to a client. Pings, close
 	// frames and other keep-alive data do not count.
 	Sent(k Kind)
 	// TooSlow is called for each slow consumer: a client whose connection was closed
@@ -37,10 +37,10 @@ type Meter interface {
 
 // BusMeter counts the events of channels. The rules of Meter apply.
 type BusMeter interface {
-	// ChannelGap is called when messages of a channel are lost.
+	// ChannelGap is called when messages of a channel are lost. to says for whom.
 	ChannelGap(to GapScope)
-	// SubscriptionLost is called once for each loss of Redis or of the connection to
-	// it, however long it lasts.
+	// SubscriptionLost is called once each time the subscription to Redis is lost, no
+	// matter how long it takes to subscribe again.
 	SubscriptionLost()
 }
 
@@ -49,11 +49,11 @@ type GapScope int
 
 // Values of GapScope.
 const (
-	// GapProcess: this process missed them and the history no longer has them, so they
-	// are lost for all of its subscribers.
+	// GapProcess means that this process missed the messages, and that the history no
+	// longer has them. So they are lost for all subscribers in this process.
 	GapProcess GapScope = iota
-	// GapClient: one subscriber, when it resumed or while it was connected, needed
-	// messages that the history no longer has.
+	// GapClient means that one subscriber, when it resumed or while it was connected,
+	// needed messages that the history no longer has.
 	GapClient
 	gapScopes // number of values
 )
@@ -74,7 +74,8 @@ func (noMeter) TooSlow(Kind)        {}
 func (noMeter) ChannelGap(GapScope) {}
 func (noMeter) SubscriptionLost()   {}
 
-// Counters is a Meter and a BusMeter that sums up. The zero value is ready to use.
+// Counters is a Meter and a BusMeter that counts in memory. The zero value is ready to
+// use.
 type Counters struct {
 	open             [kinds]atomic.Int64
 	sent, tooSlow    [kinds]atomic.Uint64
@@ -85,32 +86,32 @@ type Counters struct {
 
 // Stats are the values of a Counters. The arrays are indexed by Kind and GapScope.
 type Stats struct {
-	Open              [kinds]int64  // open connections
-	Sent, TooSlow     [kinds]uint64 // messages written; slow consumers closed
-	Received          uint64        // messages
-	Gaps              [gapScopes]uint64
-	SubscriptionsLost uint64
+	Open              [kinds]int64      // connections that are open now
+	Sent, TooSlow     [kinds]uint64     // messages written to clients; slow consumers closed
+	Received          uint64            // messages from WebSocket clients
+	Gaps              [gapScopes]uint64 // calls of ChannelGap
+	SubscriptionsLost uint64            // calls of SubscriptionLost
 }
 
-// Opened counts an open connection.
+// Opened implements Meter.
 func (c *Counters) Opened(k Kind) { c.open[k].Add(1) }
 
-// Closed counts a closed connection.
+// Closed implements Meter.
 func (c *Counters) Closed(k Kind) { c.open[k].Add(-1) }
 
-// Received counts a message of a client.
+// Received implements Meter.
 func (c *Counters) Received() { c.received.Add(1) }
 
-// Sent counts a message to a client.
+// Sent implements Meter.
 func (c *Counters) Sent(k Kind) { c.sent[k].Add(1) }
 
-// TooSlow counts a slow consumer.
+// TooSlow implements Meter.
 func (c *Counters) TooSlow(k Kind) { c.tooSlow[k].Add(1) }
 
-// ChannelGap counts a gap.
+// ChannelGap implements BusMeter.
 func (c *Counters) ChannelGap(to GapScope) { c.gaps[to].Add(1) }
 
-// SubscriptionLost counts a lost subscription.
+// SubscriptionLost implements BusMeter.
 func (c *Counters) SubscriptionLost() { c.subscriptionLost.Add(1) }
 
 // Stats returns the current values.

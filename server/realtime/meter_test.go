@@ -20,8 +20,8 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// settles waits until the figures are as wanted.
-func settles(t *testing.T, c *realtime.Counters, what string, ok func(realtime.Stats) bool) {
+// waitForStats waits until ok returns true for the counters. what describes the condition.
+func waitForStats(t *testing.T, c *realtime.Counters, what string, ok func(realtime.Stats) bool) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -55,10 +55,10 @@ func TestMeter(t *testing.T) {
 		wantText(t, ws, "")
 	}
 	stream := get(t, s)
-	settles(t, &c, "both are open", func(s realtime.Stats) bool {
+	waitForStats(t, &c, "both are open", func(s realtime.Stats) bool {
 		return s.Open[realtime.WebSocket] == 1 && s.Open[realtime.EventStream] == 1 && s.Received == 3
 	})
-	if _, err := io.ReadFull(stream.Body, make([]byte, 3)); err != nil { // signs of life
+	if _, err := io.ReadFull(stream.Body, make([]byte, 3)); err != nil { // keep-alive data
 		t.Fatal(err)
 	}
 	pinged := make(chan struct{})
@@ -66,18 +66,18 @@ func TestMeter(t *testing.T) {
 	_, _, _ = ws.ReadMessage()
 	<-pinged
 	close(finish)
-	settles(t, &c, "the stream has ended", func(s realtime.Stats) bool { return s.Open[realtime.EventStream] == 0 })
+	waitForStats(t, &c, "the stream has ended", func(s realtime.Stats) bool { return s.Open[realtime.EventStream] == 0 })
 	ws.Close()
-	settles(t, &c, "both are gone", func(s realtime.Stats) bool { return s.Open[realtime.WebSocket] == 0 })
+	waitForStats(t, &c, "the WebSocket has ended", func(s realtime.Stats) bool { return s.Open[realtime.WebSocket] == 0 })
 	got := c.Stats()
-	// Neither pings nor signs of life nor the end of a stream are messages.
+	// Pings, keep-alive data and the end of a stream do not count as messages.
 	if got.Sent != [3]uint64{3, 1, 0} || got.Open != [3]int64{} || got.TooSlow != [3]uint64{} {
 		t.Errorf("%+v", got)
 	}
 }
 
-// A refused connection is never counted as open, and one whose client disappears is
-// not counted forever.
+// A refused connection does not count as open, and a connection whose client disconnects is
+// removed from the count.
 func TestMeterOfHandshakes(t *testing.T) {
 	t.Parallel()
 	var c realtime.Counters
@@ -95,23 +95,23 @@ func TestMeterOfHandshakes(t *testing.T) {
 	}
 }
 
-// A client that is too slow is counted once, whatever else becomes of it.
+// A slow consumer is counted once.
 func TestMeterOfSlowClients(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: 3})
 	var c realtime.Counters
-	whole := &realtime.Form{Encode: func(e realtime.Event) []byte { return append([]byte("message"), e.Data...) }}
+	form := &realtime.Form{Encode: func(e realtime.Event) []byte { return append([]byte("message"), e.Data...) }}
 	s := open(t, realtime.Options{Meter: &c, SendTimeout: time.Second}, func() realtime.Handler {
 		return &events{open: func(conn *realtime.Conn) {
 			begin := func(realtime.Position) []byte { return []byte("begin") }
-			if err := conn.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, whole, begin); err != nil {
+			if err := conn.Subscribe(context.Background(), b, realtime.Start{Channel: "a"}, form, begin); err != nil {
 				t.Error(err)
 			}
 		}}
 	})
-	wantText(t, dial(t, s), "begin") // the last thing that it reads
+	wantText(t, dial(t, s), "begin") // this client reads nothing more
 	data := strings.Repeat("x", 100_000)
-	settles(t, &c, "it is closed", func(s realtime.Stats) bool {
+	waitForStats(t, &c, "the slow consumer is closed", func(s realtime.Stats) bool {
 		publish(t, b, "a", data)
 		return s.Open[realtime.WebSocket] == 0
 	})
@@ -126,31 +126,31 @@ func TestMeterOfChannels(t *testing.T) {
 	var c realtime.Counters
 	log := new(testutil.LogBuffer)
 	b := startBus(t, sharedtest.Open(t, redis.URL()), realtime.BusOptions{Meter: &c, Logger: slog.New(slog.NewTextHandler(log, nil))})
-	live := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a"})))
-	first, _ := place(t, live)
+	live := dial(t, open(t, realtime.Options{}, subscribeHandler(b, realtime.Start{Channel: "a"})))
+	first, _ := readPosition(t, live)
 	publish(t, b, "a", "before")
 	if _, text, err := live.ReadMessage(); err != nil {
 		t.Fatalf("%q, %v", text, err)
 	}
 	for since, gaps := range map[uint64]uint64{first: 0, first + 100: 1} {
 		before := c.Stats().Gaps[realtime.GapClient]
-		again := dial(t, open(t, realtime.Options{}, subscriberOf(b, realtime.Start{Channel: "a", Resume: true, Since: since})))
-		if _, gap := place(t, again); gap != (gaps == 1) || c.Stats().Gaps[realtime.GapClient]-before != gaps {
+		again := dial(t, open(t, realtime.Options{}, subscribeHandler(b, realtime.Start{Channel: "a", Resume: true, Since: since})))
+		if _, gap := readPosition(t, again); gap != (gaps == 1) || c.Stats().Gaps[realtime.GapClient]-before != gaps {
 			t.Errorf("since first+%d: gap %v, %+v", since-first, gap, c.Stats())
 		}
 		again.Close()
 	}
 	if got := c.Stats(); got.SubscriptionsLost != 0 || got.Gaps[realtime.GapProcess] != 0 {
-		t.Errorf("with Redis there: %+v", got)
+		t.Errorf("before Redis was killed: %+v", got)
 	}
 	redis.Kill()
 	testutil.Eventually(t, "the loss is in the log", func() bool { return strings.Contains(log.String(), "trying again") })
 	redis.Restart(t)
-	testutil.Eventually(t, "it is subscribed again", func() bool {
+	testutil.Eventually(t, "the gap is counted", func() bool {
 		_, err := b.Publish(context.Background(), "a", []byte("after"))
 		return err == nil && c.Stats().Gaps[realtime.GapProcess] > 0
 	})
 	if got := c.Stats(); got.SubscriptionsLost != 1 {
-		t.Errorf("once lost, and %d counted", got.SubscriptionsLost)
+		t.Errorf("%d lost subscriptions counted, want 1", got.SubscriptionsLost)
 	}
 }

@@ -19,11 +19,11 @@ var errFull = errors.New("the client's queue is full")
 
 // item is one write to a connection.
 type item struct {
-	kind     int // WebSocket frame type; in a Stream 0, or PingMessage
+	kind     int // WebSocket frame type; in a Stream 0, or PingMessage for keep-alive data
 	data     []byte
-	prepared *websocket.PreparedMessage // in place of data: encoded once for many clients
-	size     int                        // size in the queue
-	final    bool                       // ends the connection
+	prepared *websocket.PreparedMessage // message encoded once for many clients; used in place of data
+	size     int                        // bytes counted in the queue; 0 for a channel message
+	final    bool                       // true for the last item, which ends the connection
 }
 
 // isMessage reports whether an item counts as a message, unlike pings and close
@@ -35,12 +35,12 @@ func (it item) isMessage() bool {
 // wire writes items to a connection, one at a time.
 type wire interface {
 	write(item) error
-	// writeFailed is called once, with the error that ended writing.
+	// writeFailed is called once, with the error of the write that failed.
 	writeFailed(error)
 }
 
-// outbox is the write queue of one client. Channel messages follow after the queued
-// items. Its goroutine runs only while there is something to write.
+// outbox is the write queue of one client. Queued items are written before the messages
+// of the subscription. Its goroutine runs only while there is something to write.
 type outbox struct {
 	hub  *Hub
 	wire wire
@@ -49,20 +49,20 @@ type outbox struct {
 	mu         sync.Mutex
 	queue      []item
 	bytes      int           // size of queue and of the item being written
-	sub        *subscription // or nil
-	writing    bool          // the goroutine runs, or is blocked by the constructor
-	closing    bool          // the final item is queued
-	ended      bool
-	timers     []*timer      // pending
-	spaceFreed chan struct{} // made by spaceAvailable; closed when half of the queue is free
+	sub        *subscription // subscription to a channel; nil if there is none
+	writing    bool          // true while the goroutine runs, or until unblock is called
+	closing    bool          // true after the final item was queued
+	ended      bool          // true after end was called
+	timers     []*timer      // pending timers of the connection
+	spaceFreed chan struct{} // channel made by spaceAvailable; closed when half of the queue is free
 
 	enqueued, dequeued uint64        // number of items queued, and of those written
-	flushed            chan struct{} // made by flush; closed when dequeued reaches flushTarget
-	flushTarget        uint64
+	flushed            chan struct{} // channel made by flush; closed when dequeued reaches flushTarget
+	flushTarget        uint64        // value of enqueued when flush was called
 }
 
-// enqueue queues an item. It returns errFull if the queue has no space for it. An
-// empty queue accepts an item of any size.
+// enqueue queues an item. It returns errFull if the queue has no space for the item, and
+// ErrClosed after the final item. An empty queue accepts an item of any size.
 func (o *outbox) enqueue(it item) error {
 	it.size = len(it.data) + itemCost
 	o.mu.Lock()
@@ -119,7 +119,7 @@ func (o *outbox) wake() {
 	o.start()
 }
 
-// start starts the goroutine unless it runs. The caller holds mu.
+// start starts the goroutine unless it is running. The caller holds mu.
 func (o *outbox) start() {
 	if o.writing || o.ended {
 		return
@@ -152,7 +152,8 @@ func (o *outbox) run() {
 	}
 }
 
-// next returns the next item. Without one the goroutine ends.
+// next returns the next item to write. If there is none, ok is false and the goroutine must
+// end.
 func (o *outbox) next() (it item, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -181,7 +182,7 @@ func (o *outbox) markWritten(it item) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if it.size > 0 { // it was in the queue, unlike a channel message
+	if it.size > 0 { // a channel message was not in the queue
 		o.bytes -= it.size
 		o.dequeued++
 	}
@@ -195,8 +196,8 @@ func (o *outbox) markWritten(it item) {
 	}
 }
 
-// flush returns when everything that was queued before the call is written, or the
-// connection has ended. Only one caller at a time may wait.
+// flush waits until all items queued before the call are written, or the connection has
+// ended. Only one goroutine at a time may call it.
 func (o *outbox) flush() {
 	o.mu.Lock()
 	if o.ended || o.dequeued == o.enqueued {

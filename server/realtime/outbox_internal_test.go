@@ -6,18 +6,21 @@ import (
 	"testing/synctest"
 )
 
-// notes is a wire that keeps what is written.
-type notes struct{ written []string }
+// recordingWire is a wire that records the data of all items.
+type recordingWire struct{ written []string }
 
-func (n *notes) write(it item) error { n.written = append(n.written, string(it.data)); return nil }
-func (n *notes) writeFailed(error)   {}
+func (n *recordingWire) write(it item) error {
+	n.written = append(n.written, string(it.data))
+	return nil
+}
+func (n *recordingWire) writeFailed(error) {}
 
-// Items that are sent before the end of the handshake, such as the close frame of a
-// draining process, wait for it.
+// Items that are queued before the end of the handshake, such as the close frame of a draining
+// process, are written after it.
 func TestOutboxWaitsForHandshake(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h, wire := New(Options{}), &notes{}
+		h, wire := New(Options{}), &recordingWire{}
 		o := &outbox{hub: h, wire: wire, writing: true}
 		for _, text := range []string{"a", "b"} {
 			if err := o.enqueue(item{data: []byte(text)}); err != nil {
@@ -26,7 +29,7 @@ func TestOutboxWaitsForHandshake(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(wire.written) > 0 {
-			t.Errorf("written before it was released: %q", wire.written)
+			t.Errorf("written before unblock: %q", wire.written)
 		}
 		o.unblock()
 		h.goroutines.Wait()

@@ -44,16 +44,17 @@ func (c *Conn) read() error {
 		if err := pool.Protect(func() error { c.handler.Message(c, m); return nil }); err != nil {
 			c.failHandler(err)
 		}
-		// Before the next message is read: the library sends its own close frame for a bad
-		// frame, without the queue. And a client that does not read gets backpressure.
+		// Wait until the queue is written before reading the next message, for two
+		// reasons. If that is a bad frame, the library sends a close frame at once, past
+		// the queue. And a client that does not read gets backpressure.
 		c.flush()
 		c.handling.Store(false)
 	}
 }
 
-// completeClose sends a close frame if one is needed after the error of reading. It
-// returns the close code and reason for the handler, and a function that ends the
-// connection.
+// completeClose sends a close frame if one is needed after err, the error that ended
+// reading. It returns the close code and reason for Handler.Closed, and a function that
+// closes the connection.
 func (c *Conn) completeClose(err error) (code int, reason string, end func() error) {
 	closed, byClient := errors.AsType[*websocket.CloseError](err)
 	byClient = byClient && closed.Code != websocket.CloseAbnormalClosure // the library's code for io.EOF
@@ -61,7 +62,7 @@ func (c *Conn) completeClose(err error) (code int, reason string, end func() err
 	code, reason = c.closeReason.code, c.closeReason.reason
 	c.closeReason.Unlock()
 	faultCode, fault, faulty := upgrade.Fault(err)
-	decided := code != 0 // a close frame is queued or sent, or nothing can be sent
+	decided := code != 0 // this side has already queued or sent a close frame, or cannot send one
 	switch {
 	case byClient && !decided:
 		code, reason = closed.Code, closed.Text
@@ -94,13 +95,14 @@ func (c *Conn) completeClose(err error) (code int, reason string, end func() err
 	return code, reason, func() error { return c.net.Finish(closeTimeout) }
 }
 
-// rate counts messages per second.
+// rate limits messages per second.
 type rate struct {
 	second time.Time
 	count  int
 }
 
-// take counts a message and returns how long it has to wait.
+// take counts a message and returns the time to wait before it is handled. most is the
+// limit of messages per second.
 func (r *rate) take(now time.Time, most int) time.Duration {
 	if now.Sub(r.second) >= time.Second {
 		r.second, r.count = now, 0

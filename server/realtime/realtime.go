@@ -6,20 +6,20 @@
 //	                                                            ▲
 //	                             Send, within Options.Queue ────┘
 //
-// A connection costs one goroutine that reads, or none for a Stream, and a second one
-// only while there is something to write. Data that a client has not read waits in its
-// outbox, which counts bytes: Send blocks while the outbox is full. Channel messages
-// do not wait there. A subscription is a position in the channel's ring, and the ring
-// holds each message once, encoded once. So a slow consumer uses no extra memory and
-// delays no other client. Its connection is closed if it reads nothing for
-// Options.SendTimeout. If the ring has dropped messages that it had not reached, it
-// gets a gap and continues with the oldest message that is kept.
+// A WebSocket needs one goroutine for reading, a Stream needs none. Both need another one
+// only while there is something to write. Each client has an outbox, a queue whose size is
+// limited in bytes: Conn.Send blocks while it is full. Channel messages are not copied
+// into it. A subscription is a position in the channel's ring, which holds each message
+// once, encoded once. So a slow consumer uses no extra memory and delays no other client.
+// Its connection is closed if it reads nothing for Options.SendTimeout. If the ring drops
+// messages before a subscriber has got them, the subscriber gets a gap and continues with
+// the oldest message that is kept.
 //
 // These parts replace Tornado's WebSocketHandler:
 //
 //	open, on_message, on_close      Handler
 //	write_message, close            Conn.Send, Conn.Close
-//	check_origin                    the caller's, before Hub.Upgrade
+//	check_origin                    the caller checks the Origin before Hub.Upgrade
 //	select_subprotocol              Upgrade.Protocols, Conn.Subprotocol
 //	get_compression_options         Options.Compress
 //	websocket_ping_interval         Options.PingInterval
@@ -52,7 +52,7 @@ const (
 	DefaultGrace        = 30 * time.Second
 )
 
-// closeTimeout is the time for a client to respond to a close frame.
+// closeTimeout is the time that a client has to respond to a close frame.
 const closeTimeout = 5 * time.Second
 
 // ErrClosed is the error of sending to a connection that is closed or closing.
@@ -60,27 +60,29 @@ var ErrClosed = errors.New("connection is closed")
 
 // Options configure a Hub. The zero value is the documented default.
 type Options struct {
-	// Queue is how many bytes may wait for one client. Default 1 MiB.
+	// Queue is the limit of the data queued for one client, in bytes. Each queued
+	// message counts 64 bytes more than its length. Default 1 MiB.
 	Queue int
 	// MaxMessage is the limit of a client's message, in bytes after decompression. A
 	// longer message closes the connection with close code 1009. Default 10 MiB.
 	MaxMessage int64
-	// MessageRate is how many messages per second are read from one client. Further
-	// messages wait in the buffers of the connection. Default 1000.
+	// MessageRate is the limit of messages per second that are read from one client.
+	// Further messages are read later: backpressure slows the client down. Default 1000.
 	MessageRate int
-	// PingInterval is the interval of pings, and PongTimeout the time for the client
-	// to respond to one. Defaults 30 s and 20 s.
+	// PingInterval is the interval of pings. PongTimeout is the time that the client
+	// has to respond to one. Defaults 30 s and 20 s.
 	PingInterval, PongTimeout time.Duration
-	// SendTimeout is how long a write may wait for a client that does not read. Then
-	// its connection is closed. Default 30 s.
+	// SendTimeout is the time that a write may take if the client does not read. After
+	// it the connection is closed. Default 30 s.
 	SendTimeout time.Duration
-	// Grace is how long Run takes to close the open connections after its context has
-	// ended. Default 30 s.
+	// Grace is the time limit for closing the open connections after the context of Run
+	// has ended. Default 30 s.
 	Grace time.Duration
 	// Compress enables permessage-deflate (RFC 7692), without context takeover, for
-	// clients that offer it.
+	// clients that offer it. Default: no compression.
 	Compress bool
-	// Logger gets the errors that clients must not see. Nil: no log.
+	// Logger gets slow consumers, panics of handlers and the progress of the shutdown.
+	// Nil: no log.
 	Logger *slog.Logger
 	// Meter counts connections and messages. Nil: no counting.
 	Meter Meter
@@ -109,15 +111,15 @@ type Hub struct {
 
 	mu         sync.Mutex
 	open       map[member]struct{}
-	newConns   int // opened since releaseMemory last ran
-	draining   bool
+	newConns   int            // number of connections opened since releaseMemory last looked
+	draining   bool           // true when new connections are refused
 	goroutines sync.WaitGroup // one for each connection, and the goroutines of connections
 }
 
 // member is a connection of any kind.
 type member interface {
 	closeGracefully() // ends the connection in a way that makes the client reconnect
-	abort()           // ends the connection at once
+	abort()           // ends the connection without waiting for the client
 	connKind() Kind   // for the Meter
 }
 
@@ -127,7 +129,8 @@ func New(o Options) *Hub {
 	return &Hub{opts: o, wheel: newWheel(), open: make(map[member]struct{})}
 }
 
-// add registers a connection, unless the process is shutting down.
+// add registers a connection. While the process shuts down it returns
+// upgrade.ErrLeaving.
 func (h *Hub) add(m member) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,7 +154,7 @@ func (h *Hub) remove(m member) {
 	}
 }
 
-// Len returns how many connections are open.
+// Len returns the number of open connections.
 func (h *Hub) Len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,10 +169,10 @@ func (h *Hub) isDraining() bool {
 }
 
 // Run serves the timers of connections until ctx ends. Then the Hub accepts no more
-// connections, and Run closes the open ones in random order, spread over as much of
-// Options.Grace as their number needs. WebSockets are closed with close code 1012, so
-// their clients reconnect, but not all at once. Run returns when all are closed, or
-// aborted at the end of the grace period.
+// connections, and Run closes the open ones in random order: one every 5 ms, or faster if
+// that would need more than two thirds of Options.Grace. So the clients do not reconnect
+// all at once. WebSockets are closed with close code 1012. At the end of the grace period
+// the remaining connections are aborted. Run returns nil when no connection is left.
 func (h *Hub) Run(ctx context.Context) error {
 	over, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ticking sync.WaitGroup
@@ -219,10 +222,10 @@ func (h *Hub) drain() {
 	<-none
 }
 
-// closeGradually closes one connection after the other. It reports whether there is
-// time left.
+// closeGradually closes one connection after the other, within spread. It returns false if
+// the grace period ended before it was done.
 func (h *Hub) closeGradually(all []member, spread time.Duration, none <-chan struct{}, end <-chan time.Time) bool {
-	const batch = 20 * time.Millisecond // saves a timer for each connection
+	const batch = 20 * time.Millisecond // minimum wait, so that not every connection needs a timer
 	began := time.Now()
 	for i, m := range all {
 		due := spread * time.Duration(i) / time.Duration(len(all))
@@ -255,8 +258,7 @@ func (h *Hub) abortAll() int {
 }
 
 // deadlineConn sets a new write deadline for every 64 KiB, since the WebSocket library
-// has only one for a message as a whole. It also records when the client last sent
-// something.
+// sets only one for a whole message. It also records when the client last sent data.
 type deadlineConn struct {
 	*server.Taken
 	timeout  time.Duration

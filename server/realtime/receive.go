@@ -2,15 +2,17 @@ package realtime
 
 import "context"
 
-// Subscribe calls handle for each message of a channel from start on, one at a time, in
-// order, until ctx ends or handle returns an error, which Subscribe returns. It is for
-// work in the background of a process; WebSockets and event streams subscribe by
-// Conn.Subscribe and Stream.Subscribe. Run must be running.
+// Subscribe calls handle for each message of a channel from start on, one at a time and in
+// order. It blocks until ctx ends, and then returns its cause, or until handle returns an
+// error, and then returns that. Use it for background work; for WebSockets and event
+// streams use Conn.Subscribe and Stream.Subscribe. Run must be running.
 //
-// A handle that is slower than the channel for longer than BusOptions.History allows
-// gets an Event with Gap set, and then the oldest message that is kept; so does one that
-// resumes behind it. The error wraps ErrChannel, or ErrAway if the channel cannot be
-// read at the start; Redis going away later is no error, since Run subscribes again.
+// If messages after start or after the last call of handle are no longer kept
+// (BusOptions.History), handle gets an Event with Gap set, and then the oldest message
+// that is kept.
+//
+// If the subscription cannot begin, the error wraps ErrChannel, or ErrAway if the channel
+// cannot be read. A later failure of Redis is no error, since Run subscribes again.
 func (b *Bus) Subscribe(ctx context.Context, start Start, handle func(Event) error) error {
 	more := make(signal, 1)
 	s := &subscription{box: more}
@@ -47,7 +49,8 @@ func (b *Bus) Subscribe(ctx context.Context, start Start, handle func(Event) err
 	}
 }
 
-// signal tells a subscription that there may be a new message. Its capacity is 1.
+// signal is a waker for Bus.Subscribe: it has an element if there may be a new message.
+// Its capacity is 1.
 type signal chan struct{}
 
 func (s signal) wake() {

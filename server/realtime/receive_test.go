@@ -13,10 +13,10 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-var errDone = errors.New("that is all")
+var errDone = errors.New("done")
 
-// A subscription in the background resumes, gets what another process publishes, and
-// gets a gap when the channel has moved on past it.
+// Bus.Subscribe resumes, gets the messages of another process, and gets a gap for messages
+// that are no longer kept.
 func TestBackgroundSubscription(t *testing.T) {
 	t.Parallel()
 	client := sharedtest.Open(t, sharedtest.StateServer(t))
@@ -30,7 +30,7 @@ func TestBackgroundSubscription(t *testing.T) {
 		switch e.Data {
 		case "two":
 			publish(t, there, "news", "three")
-		case "three": // while it is handled, more is published than the channel keeps
+		case "three": // meanwhile, publish more messages than the channel keeps
 			for n := range 10 {
 				publish(t, there, "news", fmt.Sprint("more ", n))
 			}
@@ -63,7 +63,7 @@ func awaitEvent(t *testing.T, b *realtime.Bus, seq uint64) {
 	}
 }
 
-// A background subscription ends with its context, and says what it cannot begin with.
+// Bus.Subscribe returns when its context ends, or if the subscription cannot begin.
 func TestBackgroundSubscriptionEnds(t *testing.T) {
 	t.Parallel()
 	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
@@ -76,16 +76,16 @@ func TestBackgroundSubscriptionEnds(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, errDone) {
-		t.Errorf("context has ended: %v", err)
+		t.Errorf("after the context has ended: %v", err)
 	}
-	never := func(realtime.Event) error { t.Error("an event"); return nil }
+	never := func(realtime.Event) error { t.Error("handle was called"); return nil }
 	if err := b.Subscribe(t.Context(), realtime.Start{Channel: "no name"}, never); !errors.Is(err, realtime.ErrChannel) {
 		t.Errorf("bad name: %v", err)
 	}
-	nobody := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	defer nobody.Close()
-	away := realtime.NewBus(nobody, realtime.BusOptions{})
-	if err := away.Subscribe(t.Context(), realtime.Start{Channel: "news"}, never); !errors.Is(err, realtime.ErrAway) {
+	unreachable := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	defer unreachable.Close()
+	bus := realtime.NewBus(unreachable, realtime.BusOptions{})
+	if err := bus.Subscribe(t.Context(), realtime.Start{Channel: "news"}, never); !errors.Is(err, realtime.ErrAway) {
 		t.Errorf("no Redis: %v", err)
 	}
 }

@@ -16,22 +16,24 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Stream is a response whose body continues: server-sent events, or a long poll. It
-// needs no goroutine while nothing is written, and it ends when the client leaves.
+// Stream is a response whose body is sent over a longer time: server-sent events, or a long
+// poll. It needs no goroutine while nothing is written. It ends when the client
+// disconnects.
 type Stream struct {
 	outbox
 	client       netip.Addr
 	net          *deadlineConn
-	chunked      bool
+	chunked      bool // true if the body has the chunked transfer coding
 	closed       atomic.Bool
-	unwatch      func()
-	drainMessage []byte // final bytes of closeGracefully
+	unwatch      func() // stops watching for a disconnect of the client
+	drainMessage []byte // last bytes of the body if the process shuts down
 }
 
-// Stream turns the response to a request into a Stream, for which kind is the kind in
-// a Meter. The head has the fields that the handler has set in ctx.Response. open
-// prepares the Stream, which others may then use. The error is upgrade.ErrLeaving or
-// that of open, for the handler to return; nothing was sent then.
+// Stream turns the response to a request into a Stream. Meter counts it as kind. The status
+// and the header fields are those that the handler has set in ctx.Response. open prepares
+// the Stream before the response is sent: it may subscribe, queue data, set timers and
+// store the Stream for other goroutines. After an error, which is upgrade.ErrLeaving or
+// that of open, nothing was sent, and the handler must return it.
 func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) error) error {
 	if h.isDraining() {
 		return upgrade.ErrLeaving
@@ -47,14 +49,14 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 	err := server.Take(ctx, func(t *server.Taken) {
 		s.net = &deadlineConn{Taken: t, timeout: h.opts.SendTimeout}
 		if err := h.add(s); err != nil {
-			// The process has begun to shut down meanwhile. The response ends like
-			// the open ones.
+			// The process has begun to shut down in the meantime. End the response in
+			// the same way as those of the open streams.
 			s.end()
 			_, _ = s.net.Write(append(head, s.chunk(item{data: s.drainMessage, final: true})...))
 			_ = s.net.Finish(closeTimeout)
 			return
 		}
-		s.setUnwatch(t.Watch(func() { h.goroutines.Go(s.abort) })) // ends at once
+		s.setUnwatch(t.Watch(func() { h.goroutines.Go(s.abort) })) // does not block
 		h.goroutines.Go(func() {                                   // ends when the queue is empty
 			if _, err := s.net.Write(head); err != nil {
 				s.abort()
@@ -69,8 +71,8 @@ func (h *Hub) Stream(ctx *fasthttp.RequestCtx, kind Kind, open func(*Stream) err
 	return err
 }
 
-// setUnwatch stores the function that stops watching the client. If the stream is
-// closed already, it calls it.
+// setUnwatch stores stop, the function that stops watching the client. If the stream is
+// already closed, it calls stop.
 func (s *Stream) setUnwatch(stop func()) {
 	s.mu.Lock()
 	s.unwatch = stop
@@ -80,15 +82,15 @@ func (s *Stream) setUnwatch(stop func()) {
 	}
 }
 
-// Send queues bytes of the body. If the queue is full it returns an error and does not
-// wait.
+// Send queues bytes of the body and does not block. It returns ErrClosed after the end of
+// the stream, and another error if the queue is full (see Options.Queue).
 func (s *Stream) Send(data []byte) error { return s.enqueue(item{data: data}) }
 
 // Finish sends the last bytes and ends the response. Later calls return ErrClosed.
 func (s *Stream) Finish(data []byte) error { return s.enqueue(item{data: data, final: true}) }
 
-// SetDrainMessage sets the last bytes that are sent when the process shuts down. It may be
-// called in open only.
+// SetDrainMessage sets the last bytes of the body for the case that the process shuts
+// down. It may be called only in open (see Hub.Stream).
 func (s *Stream) SetDrainMessage(data []byte) { s.drainMessage = data }
 
 // After calls call after d, unless the stream has ended by then. call must not block.
@@ -96,8 +98,8 @@ func (s *Stream) After(d time.Duration, call func()) {
 	s.schedule(d, call)
 }
 
-// Every sends data about once in each interval, to keep proxies from closing the
-// connection.
+// Every sends data about once in each interval (from 10 % shorter to 5 % longer), so that
+// proxies do not close an idle connection. Meter does not count it as a message.
 func (s *Stream) Every(interval time.Duration, data []byte) {
 	s.After(jitter(interval), func() {
 		_ = s.enqueue(item{kind: websocket.PingMessage, data: data}) // dropped if the queue is full
@@ -105,7 +107,7 @@ func (s *Stream) Every(interval time.Duration, data []byte) {
 	})
 }
 
-// Subscribe is Conn.Subscribe for a stream. It may be called in open only.
+// Subscribe is Conn.Subscribe for a stream. It may be called only in open (see Hub.Stream).
 func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
 	sub := &subscription{box: &s.outbox, form: form, wrap: func(data []byte) item { return item{data: data} }, onGap: s.gapItem}
 	place, err := b.subscribe(ctx, start, sub)
@@ -128,7 +130,8 @@ func (s *Stream) gapItem() item {
 	return item{final: true}
 }
 
-// chunk returns an item as it is written: as a chunk, if the body is chunked.
+// chunk returns the bytes to write for an item: a chunk if the body is chunked, otherwise
+// the data itself.
 func (s *Stream) chunk(it item) []byte {
 	if !s.chunked {
 		return it.data
@@ -155,7 +158,7 @@ func (s *Stream) write(it item) error {
 	return nil
 }
 
-// failed implements wire.
+// writeFailed implements wire.
 func (s *Stream) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.reportSlowConsumer(s.client)

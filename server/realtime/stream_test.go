@@ -13,14 +13,14 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// waits is a site at whose /wait streams wait for their end.
-func waits(t *testing.T) *site {
+// openWithStream opens a site with a stream at /wait that stays open.
+func openWithStream(t *testing.T) *site {
 	t.Helper()
 	return open(t, realtime.Options{}, echoes, func(h *realtime.Hub) server.Route {
 		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
 			return h.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
 				s.SetDrainMessage([]byte(" goodbye"))
-				s.After(time.Hour, func() { t.Error("an hour is over") })
+				s.After(time.Hour, func() { t.Error("a timer fired after the end of its stream") })
 				return s.Send([]byte("hello"))
 			})
 		}}
@@ -41,23 +41,23 @@ func get(t *testing.T, s *site) *http.Response {
 	return resp
 }
 
-// That a client has left is noticed, though nothing is read from it and nothing
-// is to be written.
-func TestStreamClientLeaves(t *testing.T) {
+// A stream ends when its client disconnects, although nothing is read from the client and
+// nothing is written to it.
+func TestStreamClientDisconnects(t *testing.T) {
 	t.Parallel()
-	s := waits(t)
-	staying, leaving := get(t, s), get(t, s)
-	leaving.Body.Close()
-	testutil.Eventually(t, "it is noticed", func() bool { return s.hub.Len() == 1 })
+	s := openWithStream(t)
+	first, second := get(t, s), get(t, s)
+	second.Body.Close()
+	testutil.Eventually(t, "the stream has ended", func() bool { return s.hub.Len() == 1 })
 	s.stop()
-	if rest, err := io.ReadAll(staying.Body); err != nil || string(rest) != " goodbye" {
-		t.Errorf("at the end: %q, %v", rest, err)
+	if rest, err := io.ReadAll(first.Body); err != nil || string(rest) != " goodbye" {
+		t.Errorf("rest of the open stream: %q, %v", rest, err)
 	}
 	s.ended(t)
 }
 
-// The process begins to shut down while a stream is being opened. Its client gets a
-// complete response, not a closed connection.
+// If the process begins to shut down while a stream is opened, the client gets a complete
+// response.
 func TestStreamOpensDuringDrain(t *testing.T) {
 	t.Parallel()
 	var s *site
@@ -66,7 +66,7 @@ func TestStreamOpensDuringDrain(t *testing.T) {
 			return h.Stream(ctx, realtime.EventStream, func(stream *realtime.Stream) error {
 				stream.SetDrainMessage([]byte("goodbye"))
 				s.stop()
-				err := <-s.done // it has left
+				err := <-s.done // Hub.Run has returned
 				s.done <- err
 				return err
 			})

@@ -8,9 +8,11 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// Subscribe subscribes the connection to a channel from start on, with messages in
-// form. If announce is not nil, its result for the position is sent first. A connection
-// has at most one subscription. The error wraps ErrChannel, ErrAway or ErrClosed.
+// Subscribe subscribes the connection to a channel from start on. form encodes the
+// messages. If announce is not nil, the connection sends its result for the position as a
+// text message before the first channel message. A connection has at most one
+// subscription; a second call returns ErrClosed. The error wraps ErrChannel, ErrAway or
+// ErrClosed, or is the cause of ctx.
 func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
 	s := &subscription{box: &c.outbox, form: form, wrap: prepare, onGap: c.gapItem}
 	place, err := b.subscribe(ctx, start, s)
@@ -32,7 +34,7 @@ func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, a
 // prepare makes a text message that is encoded once for all subscribers.
 func prepare(data []byte) item {
 	p, err := websocket.NewPreparedMessage(websocket.TextMessage, data)
-	if err != nil { // cannot happen: it writes to memory
+	if err != nil { // cannot happen: the library writes to memory only
 		return item{kind: websocket.TextMessage, data: data}
 	}
 	return item{kind: websocket.TextMessage, prepared: p}

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Event is a message of a channel. With Gap it says that messages up to number Seq are
-// missing.
+// Event is a message of a channel, or a gap. Seq is the number of the message. If Gap is
+// true, messages up to and including number Seq are missing, and Data is empty.
 type Event struct {
 	Channel string
 	Seq     uint64
@@ -16,7 +16,7 @@ type Event struct {
 	Gap     bool
 }
 
-// frame is an event with its encodings, each of which is made once for all
+// frame is an event with its encodings. Each encoding is made once and used for all
 // subscribers.
 type frame struct {
 	Event
@@ -30,18 +30,19 @@ type encodedItem struct {
 	item item
 }
 
-// Form is the encoding of events for one kind of subscriber. Use one variable for all
-// subscriptions of a kind, since results are cached by its address.
+// Form is the encoding of events for one kind of subscriber. Use the same *Form for all
+// subscriptions of a kind, since encoded messages are cached by its address.
 type Form struct {
-	// Encode returns the bytes to send for an event; nil sends nothing. A subscriber
-	// for which the channel no longer keeps the next message gets a gap. If Encode
-	// returns nil for the gap, the connection is closed instead.
+	// Encode returns the bytes to send for an event, or nil to send nothing. If the
+	// channel no longer keeps the next message of a subscriber, Encode gets an event with
+	// Gap set. If it returns nil for that one, the connection is closed.
 	Encode func(Event) []byte
-	// Once ends the connection after the first event.
+	// Once ends the connection after the first event that was sent.
 	Once bool
 }
 
-// encoded returns the frame in a form. All callers get the same item.
+// encoded returns the frame in a form, packed in an item. All callers with the same form
+// get the same item.
 func (f *frame) encoded(form *Form, pack func([]byte) item) item {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,14 +70,14 @@ type topic struct {
 	fetchMu sync.Mutex // held during a query to Redis, whose result serves all callers
 
 	mu         sync.Mutex
-	loaded     bool   // seq is valid
-	pendingSeq uint64 // highest sequence number received before the history was loaded
-	trimmedSeq uint64 // the ring holds all messages after this number
-	seq        uint64 // number of the last message
-	frames     []*frame
-	bytes      int
+	loaded     bool     // true when the history has been loaded, so seq is valid
+	pendingSeq uint64   // highest sequence number received before the history was loaded
+	trimmedSeq uint64   // number of the last message that was dropped from the ring
+	seq        uint64   // number of the last message
+	frames     []*frame // the ring: events after trimmedSeq, oldest first
+	bytes      int      // size of the data in frames
 	subs       map[*subscription]struct{}
-	wakerCache []waker // wakers of subs; nil after a change
+	wakerCache []waker // wakers of subs; nil after subs has changed
 }
 
 // receive adds a message, unless the ring has it already. It returns false if an
@@ -102,8 +103,8 @@ func (t *topic) receive(seq uint64, data string) bool {
 	return true
 }
 
-// append appends an event and drops the oldest ones over the limits. The caller holds
-// mu.
+// append appends an event, and drops the oldest events until the ring is within its
+// limits. The caller holds mu.
 func (t *topic) append(e Event) {
 	t.seq = e.Seq
 	t.frames = append(t.frames, &frame{Event: e})
@@ -118,12 +119,12 @@ func (t *topic) append(e Event) {
 	t.frames = t.frames[gone:]
 }
 
-// waker is the receiver of a subscription: an outbox, or a signal.
+// waker is what a topic notifies about new messages: an outbox, or a signal.
 type waker interface {
-	wake() // checks the subscription for new messages; must not block
+	wake() // makes the subscriber look for new messages; must not block
 }
 
-// wakers returns the receivers of all subscriptions. The caller holds mu.
+// wakers returns the wakers of all subscriptions. The caller holds mu.
 func (t *topic) wakers() []waker {
 	if t.wakerCache == nil {
 		t.wakerCache = make([]waker, 0, len(t.subs))
@@ -140,8 +141,9 @@ func wakeAll(list []waker) {
 	}
 }
 
-// catchUp loads the channel's history from Redis and adds the new messages. It fails
-// only while Redis is away; the next subscription then repeats it.
+// catchUp loads the channel's history from Redis and adds the new messages. An error is
+// logged. It is repeated with the next message of the channel, or when Run has subscribed
+// to Redis again.
 func (t *topic) catchUp(ctx context.Context) {
 	t.fetchMu.Lock()
 	defer t.fetchMu.Unlock()
@@ -152,7 +154,7 @@ func (t *topic) catchUp(ctx context.Context) {
 	}
 }
 
-// ensureLoaded loads the history for a new subscription, unless it is loaded.
+// ensureLoaded loads the history for a new subscription, unless it is loaded already.
 func (t *topic) ensureLoaded(ctx context.Context) error {
 	t.fetchMu.Lock()
 	defer t.fetchMu.Unlock()
@@ -179,7 +181,7 @@ func (t *topic) refresh(ctx context.Context) error {
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
 		}
 		t.mu.Lock()
-		behind := t.pendingSeq > t.seq // a message arrived during the query
+		behind := t.pendingSeq > t.seq // a message was published after the query
 		t.pendingSeq = 0
 		t.mu.Unlock()
 		if !behind {
@@ -212,7 +214,7 @@ func (t *topic) merge(seq uint64, kept []string) (list []waker, missing uint64) 
 // subscription is a position in the ring of a topic.
 type subscription struct {
 	topic   *topic
-	box     waker
+	box     waker // outbox of the connection, or the signal of Bus.Subscribe
 	form    *Form
 	wrap    func([]byte) item // makes an item for this kind of connection
 	onGap   func() item       // final item after a gap that the form cannot encode
@@ -222,9 +224,9 @@ type subscription struct {
 // next returns the next item, if there is one. The caller holds outbox.mu.
 //
 // If the ring has dropped the next message, the subscriber gets a gap and continues
-// with the oldest message that is kept. This does not mean that the client is slow:
-// this process may have had no time to write. A client that does not read runs into
-// Options.SendTimeout.
+// with the oldest message that is kept. It does not count as a slow consumer, since this
+// process may have been too busy to write. Options.SendTimeout detects clients that do not
+// read.
 func (s *subscription) next() (it item, ok bool) {
 	for {
 		f, lost := s.topic.nextAfter(s.lastSeq)
@@ -246,8 +248,8 @@ func (s *subscription) next() (it item, ok bool) {
 	}
 }
 
-// nextAfter returns the first frame after a number. If that frame was dropped, lost is
-// true and f is a gap that ends before the oldest kept frame.
+// nextAfter returns the first frame after a number, or nil if there is none yet. If the
+// ring has dropped that frame, lost is true and f is a gap up to the oldest kept frame.
 func (t *topic) nextAfter(after uint64) (f *frame, lost bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -261,24 +263,25 @@ func (t *topic) nextAfter(after uint64) (f *frame, lost bool) {
 	return t.frames[i], false
 }
 
-// Start is the position at which a subscription begins.
+// Start is the channel of a subscription and the position at which it begins.
 type Start struct {
 	Channel string
-	// Resume continues after the message number Since, the last one that the client
-	// has. Otherwise the subscription begins with the next message.
+	// Resume makes the subscription begin after message number Since, the last one that
+	// the client has. Without Resume it begins with the next message that is published.
 	Resume bool
 	Since  uint64
 }
 
-// Position is the position at which a subscription has begun: after the message number
-// Seq. Gap says that messages between Start.Since and Seq are lost.
+// Position is the position at which a subscription has begun: after message number Seq.
+// Gap is true if messages after Start.Since and up to Seq are lost, or if Start.Since is
+// higher than the number of the last message.
 type Position struct {
 	Seq uint64
 	Gap bool
 }
 
-// subscribe finds the channel and a position in it. The subscription is not attached
-// to its outbox yet, so that the client gets the position before the first message.
+// subscribe adds s to the topic of a channel and returns its position. The caller attaches
+// s to its outbox later, so that the client gets the position before the first message.
 func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Position, error) {
 	if !channelName.MatchString(start.Channel) {
 		return Position{}, ErrChannel
@@ -301,7 +304,7 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Posi
 	behind := start.Resume && start.Since > t.seq
 	t.mu.Unlock()
 	if behind {
-		t.catchUp(ctx) // this process is behind another one, or Redis has lost its data
+		t.catchUp(ctx) // this process has not received the message yet, or Redis has lost its data
 	}
 	p := t.register(start, s)
 	if p.Gap {

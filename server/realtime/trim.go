@@ -7,16 +7,17 @@ import (
 )
 
 const (
-	// burstGap is how long no burst of new connections must have occurred.
+	// burstGap is the interval in which new connections are counted. A burst has ended
+	// when there were few of them in one interval.
 	burstGap = time.Second
-	// burstSize is how many new connections count as a burst.
+	// burstSize is the minimum number of new connections in a burst.
 	burstSize = 1000
 )
 
-// releaseMemory returns the garbage of many handshakes to the system after a burst of
-// new connections. Idle connections allocate nothing, so the next collection may be
-// minutes away, and a third of the process's memory would be garbage. It ends with
-// ctx.
+// releaseMemory runs a garbage collection after each burst of new connections, and returns
+// the memory to the system, until ctx ends. The handshakes leave much garbage: about a
+// third of the memory of the process. Idle connections allocate nothing, so the next
+// collection could otherwise be minutes later.
 func (h *Hub) releaseMemory(ctx context.Context) {
 	ticker := time.NewTicker(burstGap)
 	defer ticker.Stop()

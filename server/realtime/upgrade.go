@@ -27,8 +27,9 @@ type Upgrade struct {
 	Protocols []string
 }
 
-// Upgrade turns a request into a WebSocket. The error is for the handler to return:
-// upgrade.ErrLeaving, or a server.Error about the handshake.
+// Upgrade turns a request into a WebSocket. The caller must have checked the Origin of the
+// request. The handler must return the error, which is upgrade.ErrLeaving or a
+// server.Error about the handshake.
 func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 	if h.isDraining() {
 		return upgrade.ErrLeaving
@@ -41,7 +42,7 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 	return handshake.Take(ctx, func(t *server.Taken) {
 		c := newConn(h, t, u.Handler, client)
 		if err := h.add(c); err != nil {
-			_ = t.Close() // the process has begun to shut down meanwhile
+			_ = t.Close() // the process has begun to shut down in the meantime
 			return
 		}
 		h.goroutines.Go(func() { // ends when the handshake is done
@@ -55,8 +56,8 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 				return
 			}
 			c.afterHandshake(ws)
-			// The handshake needs a larger stack than waiting, and a goroutine
-			// keeps its stack, so reading continues on a new one.
+			// The handshake needs a large stack, waiting for data only a small one.
+			// A goroutine keeps its large stack, so a new one reads.
 			h.goroutines.Go(c.readLoop) // ends with the connection
 		})
 	})

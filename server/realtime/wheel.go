@@ -10,27 +10,28 @@ import (
 const (
 	// tick is the resolution of the wheel.
 	tick = 100 * time.Millisecond
-	// slotCount times tick is one revolution. Longer timers take several.
+	// slotCount is the number of slots. One revolution takes slotCount ticks; a timer
+	// that is due later waits for several revolutions.
 	slotCount = 1024
 )
 
-// wheel is a timer wheel: one ticker for the whole process. A timer for each
-// connection would wake the process for each of them.
+// wheel is a timer wheel: all connections share one ticker. With a timer of the runtime for
+// each connection, the process would wake up far more often.
 type wheel struct {
 	mu    sync.Mutex
-	now   int64 // ticks since the start
-	slots [slotCount]map[*timer]struct{}
+	now   int64                          // ticks since the start
+	slots [slotCount]map[*timer]struct{} // pending timers by at modulo slotCount
 }
 
 // timer is one scheduled call.
 type timer struct {
-	at   int64
+	at   int64  // tick at which it is due
 	call func() // must not block
 }
 
 func newWheel() *wheel { return new(wheel) }
 
-// start schedules a timer to be called by run after d, up to two ticks later.
+// start schedules a timer: run calls it after d, or up to two ticks later.
 func (w *wheel) start(a *timer, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +43,7 @@ func (w *wheel) start(a *timer, d time.Duration) {
 	(*slot)[a] = struct{}{}
 }
 
-// stop removes a timer. A timer that has fired may be stopped too.
+// stop removes a timer. It does nothing if the timer has fired.
 func (w *wheel) stop(a *timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,7 +66,8 @@ func (w *wheel) run(ctx context.Context) {
 	}
 }
 
-// advance moves the wheel by one tick, unless that is not due.
+// advance moves the wheel by one tick and calls the timers that are due. It returns false if
+// the wheel has already reached tick due.
 func (w *wheel) advance(due int64) bool {
 	w.mu.Lock()
 	if w.now >= due {
@@ -88,7 +90,7 @@ func (w *wheel) advance(due int64) bool {
 	return true
 }
 
-// timestamp is a time that several goroutines set and compare.
+// timestamp is a time that several goroutines may set and compare.
 type timestamp struct{ at atomic.Int64 }
 
 func (h *timestamp) set() { h.at.Store(time.Now().UnixNano()) }

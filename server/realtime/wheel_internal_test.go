@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// turning runs a wheel for the rest of a bubble.
-func turning(t *testing.T, w *wheel) {
+// runWheel runs a wheel until the synctest bubble ends.
+func runWheel(t *testing.T, w *wheel) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) }) // ends with cancel
 	t.Cleanup(func() { cancel(); running.Wait() })
 }
 
-func (w *wheel) waiting() (n int) {
+func (w *wheel) pending() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, slot := range w.slots {
@@ -25,15 +25,15 @@ func (w *wheel) waiting() (n int) {
 	return n
 }
 
-// A timer fires when it is due, or up to two ticks later, however far in the future
-// that is. A stopped timer does not fire.
+// A timer fires when it is due or up to two ticks later, even if it needs several revolutions.
+// A stopped timer does not fire.
 func TestWheel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWheel()
-		turning(t, w)
+		runWheel(t, w)
 		began := time.Now()
-		const longest = 3 * slotCount * tick // three times round
+		const longest = 3 * slotCount * tick // three revolutions
 		calls := make(chan time.Duration, 10)
 		for _, d := range []time.Duration{0, tick, 10 * tick, longest} {
 			w.start(&timer{call: func() { calls <- d }}, d)
@@ -47,30 +47,30 @@ func TestWheel(t *testing.T) {
 				t.Errorf("a timer fired after %v: got the one for %v, want %v", took, got, d)
 			}
 		}
-		if n := w.waiting(); n != 0 {
+		if n := w.pending(); n != 0 {
 			t.Errorf("%d timers are left", n)
 		}
 	})
 }
 
-// The timers of a connection end with it. Otherwise they would hold memory until they
-// are due.
+// The end of a connection removes its timers. Otherwise they would use memory until they are
+// due.
 func TestTimersEndWithTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := New(Options{})
-		turning(t, h.wheel)
+		runWheel(t, h.wheel)
 		o := &outbox{hub: h}
 		called := 0
 		o.schedule(tick, func() { called++ })
 		o.schedule(time.Minute, func() { t.Error("called") })
 		time.Sleep(time.Second)
-		if n := h.wheel.waiting(); called != 1 || n != 1 {
+		if n := h.wheel.pending(); called != 1 || n != 1 {
 			t.Errorf("called %d times, %d timers are pending", called, n)
 		}
 		o.end()
 		o.schedule(tick, func() { t.Error("called after the end") })
-		if n := h.wheel.waiting(); n != 0 {
+		if n := h.wheel.pending(); n != 0 {
 			t.Errorf("%d timers are left", n)
 		}
 		time.Sleep(2 * time.Minute)

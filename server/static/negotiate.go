@@ -11,9 +11,9 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// requestedRange returns the part of f that a request asks for. asked is false if the
-// response is the whole file, which includes an If-Range that does not match (RFC 9110
-// §13.1.5). A length of 0 means that the range lies outside of the file.
+// requestedRange returns the part of f that is requested. asked is false if the response
+// must be the complete file: without a valid Range, or with an If-Range that does not match
+// (RFC 9110 §13.1.5). If part.Length is 0, the range is outside of the file.
 func requestedRange(h *fasthttp.RequestHeader, f *file) (part byterange.Range, asked bool) {
 	condition, single := server.Single(h, fasthttp.HeaderIfRange)
 	if !single || condition != "" && condition != f.etag() && condition != f.info.ModTime().UTC().Format(http.TimeFormat) {
@@ -23,10 +23,11 @@ func requestedRange(h *fasthttp.RequestHeader, f *file) (part byterange.Range, a
 	return part, asked && err == nil // a malformed Range is ignored
 }
 
-// acceptsEncoding reports whether an Accept-Encoding accepts coding (RFC 9110
-// §12.5.3): it names the coding or *, with a weight other than 0.
+// acceptsEncoding reports whether the value of Accept-Encoding accepts coding (RFC 9110
+// §12.5.3): it contains coding with a weight other than 0, or, if it does not contain
+// coding, it contains * with such a weight.
 func acceptsEncoding(header, coding string) bool {
-	everything := false
+	acceptsAll := false
 	for item := range strings.SplitSeq(header, ",") {
 		name, parameters, _ := strings.Cut(item, ";")
 		name = strings.TrimSpace(name)
@@ -43,7 +44,7 @@ func acceptsEncoding(header, coding string) bool {
 		if name != "*" {
 			return weight > 0
 		}
-		everything = weight > 0
+		acceptsAll = weight > 0
 	}
-	return everything
+	return acceptsAll
 }

@@ -23,22 +23,25 @@ import (
 )
 
 const (
-	// cacheImmutable is for URLs with a query, which changes with the content.
+	// cacheImmutable is for URLs with a query, such as the ?v=HASH of Tornado's
+	// static_url: a page must change the query when the content changes.
 	cacheImmutable = "public, max-age=31536000, immutable"
-	// cacheRevalidate is for all other URLs: cached, and revalidated by ETag.
+	// cacheRevalidate is for all other URLs: a cache revalidates the file by ETag before
+	// each use.
 	cacheRevalidate = "no-cache"
 
-	// Files of these sizes are compressed for a request if there is no compressed file
-	// beside them. Smaller files gain nothing, and larger ones cost too much CPU.
+	// minCompress and maxCompress are file sizes in bytes. A file between them is
+	// compressed for each request, unless a compressed file exists in the same folder.
+	// Smaller files gain nothing, and larger ones would need too much CPU time.
 	minCompress = 1 << 10
 	maxCompress = 1 << 20
 )
 
-// Folder is a folder of files. No name leads out of it, not even through a symbolic
-// link.
+// Folder is a folder of files. Files outside of it cannot be requested, not even through
+// a symbolic link.
 type Folder struct{ root *os.Root }
 
-// Open opens the folder at dir.
+// Open opens the folder dir.
 func Open(dir string) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -47,14 +50,14 @@ func Open(dir string) (*Folder, error) {
 	return &Folder{root}, nil
 }
 
-// Close closes the folder.
+// Close closes the folder. Serve must not be called after it.
 func (f *Folder) Close() error { return f.root.Close() }
 
-// file is a file to send, in a content coding or without.
+// file is a file to send, with its content coding.
 type file struct {
 	*os.File
 	info   fs.FileInfo
-	coding string // content coding: br, zstd, gzip, or empty
+	coding string // content coding: br, zstd or gzip; empty if there is none
 }
 
 func (f *file) etag() string {
@@ -68,8 +71,9 @@ func (f *file) etag() string {
 // Serve responds to a GET or HEAD request with the file called name, a slash-separated
 // path below the folder. It implements single ranges, conditions and content codings
 // as in RFC 9110 §8 to §14. If FILE.br, FILE.zst or FILE.gz exists and is not older
-// than FILE, clients that accept the coding get that file. A file that is not regular,
-// or is hidden (a segment begins with a dot), is a 404 *server.Error.
+// than FILE, clients that accept the coding get that file. The error is a *server.Error
+// with status 404 if there is no regular file of that name, if it cannot be read, or if it
+// is hidden (a segment of name begins with a dot). Other errors are internal.
 func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	original, err := f.open(name)
 	if err != nil {
@@ -119,7 +123,7 @@ func (f *Folder) open(name string) (*file, error) {
 				return nil, fmt.Errorf("open static file: %w", err)
 			}
 		}
-		return nil, missing // missing, no permission, or outside of the folder: the client cannot tell
+		return nil, missing // the same for a missing file, no permission, and a path out of the folder
 	}
 	info, err := opened.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -128,9 +132,9 @@ func (f *Folder) open(name string) (*file, error) {
 	return &file{File: opened, info: info}, nil
 }
 
-// selectVariant returns the file to send: a compressed file beside original, or
-// original, with its coding set if it is to be compressed now. The other file is
-// closed.
+// selectVariant returns the file to send: a compressed file from the same folder, or
+// original. If original must be compressed for this request, its coding is set. If
+// selectVariant returns another file, it closes original.
 func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
 	accepted := server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding)
 	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
@@ -155,7 +159,7 @@ func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, orig
 	return original
 }
 
-// compress sends a file with gzip.
+// compress compresses a file with gzip and sends it.
 func compress(ctx *fasthttp.RequestCtx, f *file) error {
 	defer f.Close() //nolint:errcheck // read only
 	content, err := io.ReadAll(io.LimitReader(f, maxCompress+1))
@@ -189,15 +193,15 @@ func send(ctx *fasthttp.RequestCtx, f *file) error {
 	return nil
 }
 
-// stream is a part of a file with a fixed end. fasthttp closes the connection if a
-// body is longer than declared, as that of a growing file would be.
+// stream is a part of a file with a fixed end, even if the file grows while it is sent.
+// fasthttp closes the connection if a body is longer than its Content-Length.
 type stream struct {
 	io.Reader
 	io.Closer
 }
 
-// contentType returns the type for the extension of a file name, which an operator can
-// see, unlike a type that is detected from the content.
+// contentType returns the media type for the extension of a file name. The type is not
+// detected from the content, because the result of that is hard to predict.
 func contentType(name string) string {
 	if kind := mime.TypeByExtension(path.Ext(name)); kind != "" {
 		return kind
@@ -205,7 +209,8 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
-// compressible reports whether files of a type become smaller by compression.
+// compressible reports whether compression usually makes files of this media type
+// smaller.
 func compressible(kind string) bool {
 	kind, _, _ = strings.Cut(kind, ";")
 	switch kind {
@@ -215,8 +220,8 @@ func compressible(kind string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
-// notModified reports whether the client has the current file already (RFC 9110
-// §13.1.2, §13.1.3).
+// notModified reports whether the client already has the current content of the file (RFC
+// 9110 §13.1.2, §13.1.3).
 func notModified(h *fasthttp.RequestHeader, f *file) bool {
 	if tags := server.List(h, fasthttp.HeaderIfNoneMatch); tags != "" {
 		for tag := range strings.SplitSeq(tags, ",") {

@@ -19,7 +19,8 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// site serves a folder with all kinds of files by a real server.
+// site starts a server for a folder with all kinds of files. It returns the path of the folder
+// and the URL below which it is served.
 func site(t *testing.T) (dir, url string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "static")
@@ -167,7 +168,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-func TestCompressedWhenAskedFor(t *testing.T) {
+func TestCompression(t *testing.T) {
 	t.Parallel()
 	_, url := site(t)
 	for name, want := range map[string]string{"sub/page.html": strings.Repeat("<p>hello</p>", 1000), "old.css": strings.Repeat("x", 2000)} {
@@ -184,12 +185,12 @@ func TestCompressedWhenAskedFor(t *testing.T) {
 		}
 		plain, _ := fetch(t, "GET", url+name)
 		if plain.Header.Get("Etag") == resp.Header.Get("Etag") {
-			t.Errorf("%s: two codings with one ETag", name)
+			t.Errorf("%s: two content codings have the same ETag", name)
 		}
 	}
 }
 
-func TestClientHasItAlready(t *testing.T) {
+func TestConditionalRequests(t *testing.T) {
 	t.Parallel()
 	dir, url := site(t)
 	first, _ := fetch(t, "GET", url+"a.txt")
@@ -227,13 +228,14 @@ func TestClientHasItAlready(t *testing.T) {
 	}
 }
 
-func TestNoFolder(t *testing.T) {
+func TestOpenMissingFolder(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("opened what is not there")
+		t.Error("Open succeeded for a missing folder")
 	}
 }
 
-// FuzzAccepts: a coding that is named with weight 0, and only so, is not taken.
+// FuzzAccepts checks that a coding is not accepted if it is listed with weight 0, and that it is
+// accepted if it is listed without a weight.
 func FuzzAccepts(f *testing.F) {
 	for _, seed := range []string{"", "gzip", "*", "br;q=1, *;q=0", ";;,=,q", "gzip;q=nonsense"} {
 		f.Add(seed)

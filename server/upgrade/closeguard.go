@@ -10,12 +10,12 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// CloseError is the error of a read whose close frame breaks RFC 6455 in a way that
-// the library does not see, or reports with another code. No close frame has been
-// sent for it.
+// CloseError is the error for a close frame of the client that violates RFC 6455 in a way
+// that the WebSocket library does not detect, or for which it uses the wrong close code.
+// No close frame has been sent in response.
 type CloseError struct {
-	Code   int // of the close frame to send
-	Reason string
+	Code   int    // close code to send
+	Reason string // close reason to send
 }
 
 func (f *CloseError) Error() string { return f.Reason }
@@ -36,18 +36,18 @@ const (
 	maxFrameHead = 14
 )
 
-// closeGuard parses the heads of the frames that a client sends, and fails the read
-// that would complete a malformed close frame.
+// closeGuard is a connection that parses the headers of the frames that the client sends.
+// A Read that would return the last byte of a malformed close frame fails.
 type closeGuard struct {
 	net.Conn
-	head  [maxFrameHead]byte // of the current frame
-	have  int                // length of head so far
-	left  uint64             // rest of the payload
-	close []byte             // unmasked payload of a close frame so far
-	err   error
+	head  [maxFrameHead]byte // header of the current frame
+	have  int                // number of bytes of head that have been received
+	left  uint64             // payload bytes of the current frame that have not been received
+	close []byte             // unmasked payload of a close frame, as far as received
+	err   error              // error that each further Read returns
 }
 
-// Read reads for the library.
+// Read implements net.Conn.
 func (g *closeGuard) Read(p []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
@@ -62,8 +62,9 @@ func (g *closeGuard) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// scan parses data and returns how much of it to pass on: all of it, or, with g.err
-// set, everything before the last byte of a malformed close frame.
+// scan parses data and returns the number of bytes that Read may return. That is all of
+// data, unless scan finds a malformed close frame: then it sets g.err, and the number ends
+// before the last byte of that frame.
 func (g *closeGuard) scan(data []byte) int {
 	for i := 0; i < len(data); {
 		if g.left == 0 {
@@ -89,7 +90,7 @@ func (g *closeGuard) scan(data []byte) int {
 	return len(data)
 }
 
-// parseHead parses the head of a frame if it is complete.
+// parseHead parses the header of a frame if it has been received completely.
 func (g *closeGuard) parseHead() {
 	if g.have < 2 {
 		return
@@ -118,8 +119,8 @@ func (g *closeGuard) parseHead() {
 	}
 }
 
-// isClose reports whether the current frame is a close frame whose payload the library
-// will parse. The library detects all other errors in its head.
+// isClose reports whether the current frame is a close frame with a valid header. The
+// library detects errors in the header itself.
 func (g *closeGuard) isClose() bool {
 	return g.head[0] == finalClose && g.head[1]&masked != 0 && g.head[1]&^masked <= maxControl
 }
@@ -130,7 +131,8 @@ func (g *closeGuard) unmask(part []byte) {
 	}
 }
 
-// checkClose checks the payload of a close frame, and sets g.err if it is malformed.
+// checkClose checks the payload of a close frame. If it is malformed, checkClose sets g.err
+// and returns true.
 func (g *closeGuard) checkClose() (bad bool) {
 	switch {
 	case len(g.close) == 1:
@@ -141,9 +143,9 @@ func (g *closeGuard) checkClose() (bad bool) {
 	return g.err != nil
 }
 
-// Fault returns the close code and reason for frames that violate RFC 6455. ok is
-// false for other errors, such as a lost connection. If the library detected the
-// error, it has already sent the close frame.
+// Fault returns the close code and reason for err, the error of reading from a WebSocket, if
+// the client violated RFC 6455. ok is false for other errors, such as a lost connection.
+// The library has already sent the close frame, except for a CloseError.
 func Fault(err error) (code int, reason string, ok bool) {
 	if fault, is := errors.AsType[*CloseError](err); is {
 		return fault.Code, fault.Reason, true

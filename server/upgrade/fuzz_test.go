@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// segments returns data in pieces of size bytes; 0 means the size of the reads.
+// segments is a connection whose Read returns at most size bytes of data. If size is 0, only
+// the caller's buffer limits a Read.
 type segments struct {
 	net.Conn
 	data []byte
@@ -28,8 +29,9 @@ func (s *segments) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// badClose returns where the last byte of the first bad close frame in data is, and
-// its code; code 0 is none. It sees all of data at once.
+// badClose returns the index of the last byte of the first malformed close frame in data, and
+// the close code for it. The code is 0 if there is no such frame. Unlike closeGuard it gets all
+// of data in one call.
 func badClose(data []byte) (at, code int) {
 	for i := 0; i+2 <= len(data); {
 		first, second, length, size := data[i], data[i+1], uint64(data[i+1]&0x7f), 2
@@ -58,14 +60,14 @@ func badClose(data []byte) (at, code int) {
 		}
 		payload := data[i+size : i+size+int(length)]
 		if first == 0x88 && second&0x80 != 0 && bytes == 0 && length > 0 {
-			open := make([]byte, length)
-			for j := range open {
-				open[j] = payload[j] ^ data[i+2+j%4]
+			unmasked := make([]byte, length)
+			for j := range unmasked {
+				unmasked[j] = payload[j] ^ data[i+2+j%4]
 			}
 			if length == 1 {
 				return i + size, 1002
 			}
-			if !utf8.Valid(open[2:]) {
+			if !utf8.Valid(unmasked[2:]) {
 				return i + size + int(length) - 1, 1007
 			}
 		}
@@ -74,8 +76,8 @@ func badClose(data []byte) (at, code int) {
 	return 0, 0
 }
 
-// FuzzCloseGuard: however the bytes are split, everything before the end of the first
-// malformed close frame passes, and nothing after it.
+// FuzzCloseGuard checks that Read returns everything before the last byte of the first
+// malformed close frame and nothing after it, no matter how the data is split.
 func FuzzCloseGuard(f *testing.F) {
 	for _, seed := range []string{
 		"", "\x88\x80mask", "\x88\x81maskx", "\x88\x82mask\x6e\x89", "\x88\x83mask\x6e\x89\xff", "\x81\x85maskhello\x88\x81maskx",
@@ -100,7 +102,7 @@ func FuzzCloseGuard(f *testing.F) {
 			t.Fatalf("%q, %v of %q; want %d", got, err, data, code)
 		}
 		if n, again := guard.Read(make([]byte, 1)); n > 0 || !errors.Is(again, err) {
-			t.Fatalf("after the fault: %d, %v", n, again)
+			t.Fatalf("Read after the error: %d, %v", n, again)
 		}
 	})
 }

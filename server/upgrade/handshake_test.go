@@ -19,11 +19,11 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the time limit for every wait in a test.
 const patience = 30 * time.Second
 
-// echo runs a server whose / is a WebSocket that sends back what it gets, and
-// returns its address.
+// echo runs a server with a WebSocket at / that sends each message back. It returns the address
+// of the server.
 func echo(t *testing.T, o upgrade.Options) (addr string) {
 	t.Helper()
 	handler := func(ctx *fasthttp.RequestCtx) error {
@@ -66,15 +66,15 @@ func echo(t *testing.T, o upgrade.Options) (addr string) {
 }
 
 const (
-	connection = "Connection: Upgrade\r\n"
-	toSocket   = "Upgrade: websocket\r\n"
-	version    = "Sec-WebSocket-Version: 13\r\n"
-	key        = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-	sound      = connection + toSocket + version + key
+	connectionField = "Connection: Upgrade\r\n"
+	upgradeField    = "Upgrade: websocket\r\n"
+	versionField    = "Sec-WebSocket-Version: 13\r\n"
+	keyField        = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	validFields     = connectionField + upgradeField + versionField + keyField
 )
 
-// shake sends a request for / with these fields and returns the response, and the
-// connection after it.
+// shake sends a request for / with these header fields. It returns the response, the connection,
+// and a reader of the data after the response.
 func shake(t *testing.T, addr, fields string) (*http.Response, net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -94,8 +94,8 @@ func shake(t *testing.T, addr, fields string) (*http.Response, net.Conn, *bufio.
 	return resp, conn, in
 }
 
-// Fields that are lists may come in several lines (RFC 9110 §5.3); those that are
-// not are refused when they are repeated.
+// A header field that is a list may have several lines (RFC 9110 §5.3). If any other field is
+// repeated, the request is refused.
 func TestHandshakeFields(t *testing.T) {
 	t.Parallel()
 	addr := echo(t, upgrade.Options{})
@@ -103,29 +103,29 @@ func TestHandshakeFields(t *testing.T) {
 		name, fields string
 		status       int
 	}{
-		{"one line each", sound, 101},
-		{"connection in two lines", "Connection: keep-alive\r\n" + sound, 101},
-		{"connection in two lines, the other way round", sound + "Connection: keep-alive\r\n", 101},
-		{"connection as a list", "Connection: keep-alive , UPGRADE\r\n" + toSocket + version + key, 101},
-		{"upgrade in two lines", "Upgrade: h2c\r\n" + sound, 101},
-		{"upgrade as a list", connection + "Upgrade: h2c, WebSocket\r\n" + version + key, 101},
-		{"spaces around the key", connection + toSocket + version + "Sec-WebSocket-Key: \t dGhlIHNhbXBsZSBub25jZQ== \t\r\n", 101},
-		{"no connection", toSocket + version + key, 426},
-		{"connection without upgrade", "Connection: keep-alive\r\nConnection: te\r\n" + toSocket + version + key, 426},
-		{"a token that only begins with upgrade", "Connection: upgrades\r\n" + toSocket + version + key, 426},
-		{"no upgrade", connection + version + key, 426},
-		{"upgrade to something else", connection + "Upgrade: h2c\r\nUpgrade: tls/1.0\r\n" + version + key, 426},
-		{"no version", connection + toSocket + key, 426},
-		{"another version", connection + toSocket + "Sec-WebSocket-Version: 8\r\n" + key, 426},
-		{"versions as a list", connection + toSocket + "Sec-WebSocket-Version: 13, 8\r\n" + key, 426},
-		{"version twice", sound + version, 400},
-		{"version twice, differing", sound + "Sec-WebSocket-Version: 8\r\n", 400},
-		{"no key", connection + toSocket + version, 400},
-		{"short key", connection + toSocket + version + "Sec-WebSocket-Key: c2hvcnQ=\r\n", 400},
-		{"key twice", sound + key, 400},
-		{"key twice, differing", sound + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", 400},
-		{"authorization twice", sound + "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", 400},
-		{"origin twice", sound + "Origin: http://test\r\nOrigin: http://evil\r\n", 400},
+		{"one line each", validFields, 101},
+		{"connection in two lines", "Connection: keep-alive\r\n" + validFields, 101},
+		{"connection in two lines, the other way round", validFields + "Connection: keep-alive\r\n", 101},
+		{"connection as a list", "Connection: keep-alive , UPGRADE\r\n" + upgradeField + versionField + keyField, 101},
+		{"upgrade in two lines", "Upgrade: h2c\r\n" + validFields, 101},
+		{"upgrade as a list", connectionField + "Upgrade: h2c, WebSocket\r\n" + versionField + keyField, 101},
+		{"spaces around the key", connectionField + upgradeField + versionField + "Sec-WebSocket-Key: \t dGhlIHNhbXBsZSBub25jZQ== \t\r\n", 101},
+		{"no connection", upgradeField + versionField + keyField, 426},
+		{"connection without upgrade", "Connection: keep-alive\r\nConnection: te\r\n" + upgradeField + versionField + keyField, 426},
+		{"a token that only begins with upgrade", "Connection: upgrades\r\n" + upgradeField + versionField + keyField, 426},
+		{"no upgrade", connectionField + versionField + keyField, 426},
+		{"upgrade to something else", connectionField + "Upgrade: h2c\r\nUpgrade: tls/1.0\r\n" + versionField + keyField, 426},
+		{"no version", connectionField + upgradeField + keyField, 426},
+		{"another version", connectionField + upgradeField + "Sec-WebSocket-Version: 8\r\n" + keyField, 426},
+		{"versions as a list", connectionField + upgradeField + "Sec-WebSocket-Version: 13, 8\r\n" + keyField, 426},
+		{"version twice", validFields + versionField, 400},
+		{"version twice, differing", validFields + "Sec-WebSocket-Version: 8\r\n", 400},
+		{"no key", connectionField + upgradeField + versionField, 400},
+		{"short key", connectionField + upgradeField + versionField + "Sec-WebSocket-Key: c2hvcnQ=\r\n", 400},
+		{"key twice", validFields + keyField, 400},
+		{"key twice, differing", validFields + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", 400},
+		{"authorization twice", validFields + "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n", 400},
+		{"origin twice", validFields + "Origin: http://test\r\nOrigin: http://evil\r\n", 400},
 	} {
 		resp, _, _ := shake(t, addr, row.fields)
 		if resp.StatusCode != row.status || row.status == 426 && resp.Header.Get("Sec-WebSocket-Version") != "13" {
@@ -151,12 +151,12 @@ func TestSubprotocol(t *testing.T) {
 		name + "bearer64.eC8rPQ\r\n":              "bearer64.eC8rPQ",
 		name + "bearer64.not=base64\r\n":          "bearer64.not=base64",
 		name + "bearer.x, bearer.y\r\n":           "bearer.x",
-		name + "bearer.x, a\r\n":                  "a", // a browser takes any that it has offered
+		name + "bearer.x, a\r\n":                  "a", // a browser accepts any subprotocol that it has offered
 		name + "c, bearer.x\r\n":                  "bearer.x",
 		name + "bearer.x\r\n" + name + "b\r\n":    "b",
 		name + "bearers\r\n" + name + "c , ,\r\n": "",
 	} {
-		resp, _, _ := shake(t, addr, sound+fields)
+		resp, _, _ := shake(t, addr, validFields+fields)
 		if got := resp.Header.Values("Sec-WebSocket-Protocol"); resp.StatusCode != http.StatusSwitchingProtocols || strings.Join(got, "|") != want {
 			t.Errorf("%q: %d, %q; want %q", fields, resp.StatusCode, got, want)
 		}
@@ -179,8 +179,8 @@ func TestBearer(t *testing.T) {
 		"bearer64.YS9iKz0":           {"a/b+=", true},
 		"bearer64.YS9iKz0, bearer.b": {"a/b+=", true},
 		"bearer64.YS9iKz0=":          {"", true}, // padded
-		"bearer64.YS9iKz1":           {"", true}, // bits that mean nothing are set
-		"bearer64.a+b/":              {"", true}, // not the alphabet for URLs
+		"bearer64.YS9iKz1":           {"", true}, // unused bits are not zero
+		"bearer64.a+b/":              {"", true}, // base64, not base64url
 		"bearer64.":                  {"", true},
 	} {
 		var h fasthttp.RequestHeader
@@ -193,7 +193,7 @@ func TestBearer(t *testing.T) {
 
 const deflated = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
-// Offers of RFC 7692 §7.1 that can be honoured, and those that have to be declined.
+// Offers of RFC 7692 §7.1 that are accepted, and offers that must be declined.
 func TestDeflateOffers(t *testing.T) {
 	t.Parallel()
 	addr := echo(t, upgrade.Options{Compress: true})
@@ -233,7 +233,7 @@ func TestDeflateOffers(t *testing.T) {
 		"permessage-deflate; unknown\r\n" + name + "permessage-deflate":                   true,
 		"permessage-deflate; server_max_window_bits=9\r\n" + name + "permessage-bzip2; a": false,
 	} {
-		resp, _, _ := shake(t, addr, sound+name+offer+"\r\n")
+		resp, _, _ := shake(t, addr, validFields+name+offer+"\r\n")
 		want := ""
 		if accepted {
 			want = deflated
@@ -243,18 +243,18 @@ func TestDeflateOffers(t *testing.T) {
 		}
 	}
 	plain := echo(t, upgrade.Options{})
-	if resp, _, _ := shake(t, plain, sound+name+"permessage-deflate\r\n"); resp.Header.Get("Sec-WebSocket-Extensions") != "" {
-		t.Error("compression is confirmed where it is off")
+	if resp, _, _ := shake(t, plain, validFields+name+"permessage-deflate\r\n"); resp.Header.Get("Sec-WebSocket-Extensions") != "" {
+		t.Error("compression was confirmed although Options.Compress is false")
 	}
 }
 
-// With compression every message inflates by itself, in both directions. Without it
-// nothing is compressed, and a compressed frame breaks the protocol.
+// With compression, every message can be decompressed without the messages before it, in both
+// directions. Without compression, a compressed frame is a protocol error.
 func TestDeflateMessages(t *testing.T) {
 	t.Parallel()
 	addr := echo(t, upgrade.Options{Compress: true})
 	const offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
-	_, conn, in := shake(t, addr, sound+offer+"\r\n")
+	_, conn, in := shake(t, addr, validFields+offer+"\r\n")
 	for _, text := range []string{"Hello", strings.Repeat("Hello, world! ", 3000), "Hello"} {
 		if _, err := conn.Write(frame(0xc1, deflate(t, text))); err != nil {
 			t.Fatal(err)
@@ -275,7 +275,7 @@ func TestDeflateMessages(t *testing.T) {
 			t.Errorf("%d bytes were sent as %d", len(text), len(whole))
 		}
 	}
-	_, conn, in = shake(t, addr, sound+offer+"; server_max_window_bits=10\r\n")
+	_, conn, in = shake(t, addr, validFields+offer+"; server_max_window_bits=10\r\n")
 	if _, err := conn.Write(append(frame(0x81, []byte("plain")), frame(0xc1, deflate(t, "Hello"))...)); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestDeflateMessages(t *testing.T) {
 	}
 }
 
-// frame is a frame as a client sends it, with a mask.
+// frame returns a frame as a client sends it, masked.
 func frame(first byte, payload []byte) []byte {
 	mask := [4]byte{1, 2, 3, 4}
 	out := []byte{first, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload))}
@@ -322,7 +322,7 @@ func next(t *testing.T, in *bufio.Reader) (first byte, payload []byte) {
 	return head[0], payload
 }
 
-// deflate compresses a message with a window of its own (RFC 7692 §7.2.1).
+// deflate compresses a message without context takeover (RFC 7692 §7.2.1).
 func deflate(t *testing.T, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -341,7 +341,7 @@ func deflate(t *testing.T, text string) []byte {
 
 func inflate(t *testing.T, data []byte) string {
 	t.Helper()
-	const end = "\x00\x00\xff\xff\x01\x00\x00\xff\xff" // of the message, and of the stream
+	const end = "\x00\x00\xff\xff\x01\x00\x00\xff\xff" // end of the message, and end of the DEFLATE stream
 	text, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(data), strings.NewReader(end))))
 	if err != nil {
 		t.Fatal(err)

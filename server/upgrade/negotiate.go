@@ -11,17 +11,20 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Prefixes of subprotocols that carry a bearer token, since a browser cannot set another
-// field of a WebSocket handshake. A token with characters that a subprotocol cannot have
-// (RFC 9110 §5.6.2), such as a slash, is sent as base64url without padding (RFC 4648 §5).
+// Prefixes of subprotocols that carry a bearer token. Scripts in a browser can set no other
+// field of a WebSocket handshake. If a token has characters that are not allowed in a
+// subprotocol (RFC 9110 §5.6.2), such as a slash, the client sends it as base64url without
+// padding (RFC 4648 §5).
 const (
 	bearer        = "bearer."
 	bearerEncoded = "bearer64."
 )
 
-// Bearer returns the bearer token in the offered subprotocols. If it cannot be
-// decoded, token is "" and offered is true. Accept confirms the subprotocol even if no
-// token is required, since browsers fail a connection without a confirmed subprotocol.
+// Bearer returns the bearer token in the subprotocols that the client offers. offered is
+// false if there is none. If the token cannot be decoded, token is "" and offered is true.
+//
+// Accept confirms this subprotocol even if no token is required: if a browser offers
+// subprotocols and none is confirmed, it closes the connection.
 func Bearer(h *fasthttp.RequestHeader) (token string, offered bool) {
 	for _, protocol := range protocols(h) {
 		if !carriesToken(protocol) {
@@ -71,9 +74,9 @@ func selectProtocol(offered, supported []string) string {
 // deflateExtension is the only supported extension (RFC 7692).
 const deflateExtension = "permessage-deflate"
 
-// offersDeflate reports whether one of the offers in a Sec-WebSocket-Extensions is a
-// supported form of compression. The others are declined; without an accepted offer
-// the connection has no compression (RFC 7692 §5.1, §7.1).
+// offersDeflate reports whether the value of Sec-WebSocket-Extensions has an offer for
+// compression that is supported. All other offers are declined. If there is no supported
+// one, the connection has no compression (RFC 7692 §5.1, §7.1).
 func offersDeflate(list string) bool {
 	for _, offer := range splitUnquoted(list, ',') {
 		parts := splitUnquoted(offer, ';')
@@ -100,7 +103,7 @@ func acceptable(parameters []string) bool {
 				return false
 			}
 		case "client_max_window_bits":
-			// A hint about the client's window. The reader supports every size.
+			// Only a hint about the window of the client. Every size can be read.
 			if given && !windowBits(value) {
 				return false
 			}

@@ -1,10 +1,11 @@
-// Package upgrade turns a request that fasthttp has parsed into a WebSocket (RFC
-// 6455). The WebSocket uses only the connection; fasthttp's goroutine and buffers are
-// released. All WebSockets of this project use this handshake.
+// Package upgrade does the WebSocket handshake (RFC 6455) for a request that fasthttp has
+// parsed. After it, the WebSocket needs only the connection: the goroutine and the buffers
+// of fasthttp are released. All WebSockets of this project use this package.
 //
 //	request ──Read──► Handshake ──Take──► server.Taken ──Accept──► websocket.Conn
 //
-// The route's Admit checks the Origin of the request.
+// This package does not check the Origin of the request. The Admit function of the route
+// must do that.
 package upgrade
 
 import (
@@ -22,10 +23,10 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// ErrLeaving refuses a long-lived connection while the process shuts down.
+// ErrLeaving is the error for a new long-lived connection while the process shuts down.
 var ErrLeaving = errors.New("the server is shutting down")
 
-// Fields of the handshake (RFC 6455 §11.3), in fasthttp's spelling.
+// Header fields of the handshake (RFC 6455 §11.3), as fasthttp spells them.
 const (
 	headerKey        = "Sec-Websocket-Key"
 	headerVersion    = "Sec-Websocket-Version"
@@ -33,19 +34,22 @@ const (
 	headerExtensions = "Sec-Websocket-Extensions"
 )
 
-// Handshake is a valid request for a WebSocket. It is a copy, independent of fasthttp.
+// Handshake is a valid request for a WebSocket. It is a copy, so it can be used after
+// fasthttp has released the request.
 type Handshake struct {
 	request        *http.Request
 	responseHeader http.Header
-	offered        []string // subprotocols
-	deflate        bool     // the client offers compression
+	offered        []string // subprotocols that the client offers
+	deflate        bool     // true if the client offers compression
 }
 
-// Read checks the head of a request (RFC 6455 §4.2.1); the WebSocket library would
-// accept any Sec-WebSocket-Key. A request for another version than 13, or without a
-// WebSocket handshake, gets a 426 response, and Read returns nil and no error. reason
-// is the reason in that response if there is no handshake. The error is a
-// server.Error.
+// Read checks the header of a request (RFC 6455 §4.2.1). It is stricter than the WebSocket
+// library, which accepts any Sec-WebSocket-Key.
+//
+// If the request has no WebSocket handshake, or one for another version than 13, Read
+// writes a 426 response and returns nil and no error. reason is the reason in that response
+// if there is no handshake. For a malformed handshake the error is a server.Error with
+// status 400.
 func Read(ctx *fasthttp.RequestCtx, reason string) (*Handshake, error) {
 	h := &ctx.Request.Header
 	upgrades := server.HasToken(h, fasthttp.HeaderConnection, "upgrade") && server.HasToken(h, fasthttp.HeaderUpgrade, "websocket")
@@ -75,8 +79,8 @@ func Read(ctx *fasthttp.RequestCtx, reason string) (*Handshake, error) {
 	}, nil
 }
 
-// upgradeRequired responds with 426, which must name the required protocol (RFC 9110
-// §15.5.22).
+// upgradeRequired writes a 426 response. It must have the required protocol in Upgrade (RFC
+// 9110 §15.5.22).
 func upgradeRequired(ctx *fasthttp.RequestCtx, reason string) error {
 	h := &ctx.Response.Header
 	h.Set(fasthttp.HeaderUpgrade, "websocket")
@@ -85,8 +89,9 @@ func upgradeRequired(ctx *fasthttp.RequestCtx, reason string) error {
 	return server.WriteJSON(ctx, http.StatusUpgradeRequired, map[string]any{"code": http.StatusUpgradeRequired, "reason": reason})
 }
 
-// Take hands over the connection, see server.Take. take must not block, so call Accept
-// on another goroutine. The error is for the handler to return.
+// Take takes the connection from the server and passes it to take, see server.Take. take
+// must not block, so it must call Accept on another goroutine. The handler must return the
+// error.
 func (*Handshake) Take(ctx *fasthttp.RequestCtx, take func(*server.Taken)) error {
 	ctx.SetStatusCode(http.StatusSwitchingProtocols) // for metrics and the access log; Accept sends it
 	return server.Take(ctx, take)
@@ -94,25 +99,26 @@ func (*Handshake) Take(ctx *fasthttp.RequestCtx, take func(*server.Taken)) error
 
 // Options configure a WebSocket. The zero value is the documented default.
 type Options struct {
-	// Protocols are the supported subprotocols. The first one that the client offers
-	// and that is among them is confirmed. If there is none, the one with a token is
-	// confirmed (see Bearer). Default: none.
+	// Protocols are the supported subprotocols. Accept confirms the first subprotocol
+	// offered by the client that is supported. If there is none, it confirms the one with
+	// a token (see Bearer). Default: none.
 	Protocols []string
-	// ReadBuffer and WriteBuffer are sizes in bytes. Default 4 KiB.
+	// ReadBuffer and WriteBuffer are the sizes of the buffers, in bytes. Default 4 KiB.
 	ReadBuffer, WriteBuffer int
 	// WriteBuffers is a pool of write buffers. Nil: each connection has its own
 	// buffer.
 	WriteBuffers websocket.BufferPool
-	// Timeout is the limit for writing the response of the handshake. Default: no
+	// Timeout is the time limit for writing the response of the handshake. Default: no
 	// limit.
 	Timeout time.Duration
 	// Compress enables permessage-deflate (RFC 7692), without context takeover in
 	// either direction, if the client offers it without server_max_window_bits.
+	// Default: no compression.
 	Compress bool
 }
 
-// Accept sends the response of the handshake on conn and resets its deadlines. It is
-// called once. If it fails, the caller closes conn.
+// Accept sends the response of the handshake on conn and removes the deadlines of conn. It
+// must be called only once. After an error the caller must close conn.
 func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 	upgrader := websocket.Upgrader{
 		ReadBufferSize: o.ReadBuffer, WriteBufferSize: o.WriteBuffer, WriteBufferPool: o.WriteBuffers,
@@ -120,7 +126,7 @@ func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 		CheckOrigin: func(*http.Request) bool { return true }, // checked by the route's Admit
 	}
 	r, header, protocol := h.request, h.responseHeader, selectProtocol(h.offered, o.Protocols)
-	*h = Handshake{} // frees the memory: the caller may keep h as long as the connection
+	*h = Handshake{} // frees its memory even if the caller keeps h
 	if protocol != "" {
 		upgrader.Subprotocols = []string{protocol}
 		r.Header.Set(headerProtocol, protocol)
@@ -131,16 +137,16 @@ func (h *Handshake) Accept(conn net.Conn, o Options) (*websocket.Conn, error) {
 	return upgrader.Upgrade(&hijacker{&closeGuard{Conn: conn}}, r, header)
 }
 
-// hijacker passes the connection to the library.
+// hijacker is the http.ResponseWriter through which the library gets the connection.
 type hijacker struct{ conn net.Conn }
 
 func (*hijacker) Header() http.Header         { return http.Header{} }
-func (*hijacker) Write(p []byte) (int, error) { return len(p), nil } // Read has responded to errors
+func (*hijacker) Write(p []byte) (int, error) { return len(p), nil } // only for errors, which Handshake.Read has already excluded
 func (*hijacker) WriteHeader(int)             {}
 func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	_ = j.conn.SetDeadline(time.Time{})
-	// The library allocates its own buffers in the configured sizes if these are too
-	// small to use.
+	// These buffers are too small for the library, so it allocates its own ones in the
+	// configured sizes.
 	return j.conn, bufio.NewReadWriter(bufio.NewReaderSize(j.conn, 16), bufio.NewWriterSize(j.conn, 16)), nil
 }
 
@@ -148,7 +154,7 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 const maxReason = 123
 
 // CloseFrame returns the payload of a close frame: a close code of RFC 6455 §7.4 and a
-// reason, truncated to the maximum length.
+// reason, which is truncated to 123 bytes of valid UTF-8.
 func CloseFrame(code int, reason string) []byte {
 	for len(reason) > maxReason || !utf8.ValidString(reason) {
 		reason = reason[:min(len(reason)-1, maxReason)]

@@ -8,12 +8,12 @@ import (
 	"github.com/galeserver/gale/server/upgrade"
 )
 
-// A reason is truncated to the size of a control frame, between two characters.
+// A reason is truncated to the size limit of a control frame, and not within a character.
 func TestCloseFrame(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
 		reason string
-		length int // of what is left
+		length int // bytes of the truncated reason
 	}{
 		{"", 0},
 		{"bye", 3},

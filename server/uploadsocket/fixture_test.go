@@ -24,15 +24,15 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the time limit for every wait in a test.
 const patience = time.Minute
 
 // site is a server with an upload socket at /up.
 type site struct {
 	addr, dir string
 	pool      *pool.Pool
-	stop      func()     // ends the socket's Run
-	ended     chan error // what that returned
+	stop      func()     // ends the context of uploadsocket.Server.Run
+	ended     chan error // result of uploadsocket.Server.Run
 }
 
 func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
@@ -46,22 +46,23 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 	}
 	sockets := uploadsocket.New(store, o)
 	srv, err := server.New(server.Options{Grace: time.Second}, []server.Route{{Method: "GET", Path: "/up", Handler: func(ctx *fasthttp.RequestCtx) error {
-		shake, err := upgrade.Read(ctx, "a WebSocket is taken here")
+		shake, err := upgrade.Read(ctx, "this path needs a WebSocket handshake")
 		if shake == nil || err != nil {
 			return err
 		}
 		args := ctx.QueryArgs()
 		err = sockets.Serve(ctx, shake, uploadsocket.Request{
 			Directory: "d", Filename: string(args.Peek("name")), Numbered: args.Has("numbered"),
-			Response: func(a uploads.Response) any {
-				return map[string]any{"code": a.Code, "reason": a.Reason, "files": a.Files, "more": "yes"}
+			Response: func(r uploads.Response) any {
+				return map[string]any{"code": r.Code, "reason": r.Reason, "files": r.Files, "more": "yes"}
 			},
 		})
 		if errors.Is(err, upgrade.ErrLeaving) {
 			return server.Fail(http.StatusServiceUnavailable, err.Error())
 		}
-		if a := uploads.ErrorResponse(err); err != nil {
-			return server.Fail(a.Status(), a.Reason)
+		if err != nil {
+			r := uploads.ErrorResponse(err)
+			return server.Fail(r.Status(), r.Reason)
 		}
 		return nil
 	}}})
@@ -104,7 +105,7 @@ func open(t *testing.T, o uploadsocket.Options, uo uploads.Options) *site {
 	return s
 }
 
-// left are the files below the folder, with their content.
+// left returns the content of all files in the upload folder, by path.
 func (s *site) left(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -165,21 +166,22 @@ func (c client) offset(want int64) {
 // result reads the result and the close frame after it.
 func (c client) result(code, closeCode int) uploads.Response {
 	c.Helper()
-	var a uploads.Response
+	var r uploads.Response
 	kind, text, err := c.ReadMessage()
 	if err == nil {
-		err = json.Unmarshal(text, &a)
+		err = json.Unmarshal(text, &r)
 	}
 	if !strings.Contains(string(text), `"more":"yes"`) {
 		c.Errorf("%s is not what Request.Response returns", text)
 	}
-	if err != nil || kind != websocket.TextMessage || a.Code != code {
+	if err != nil || kind != websocket.TextMessage || r.Code != code {
 		c.Fatalf("got %s, %v; want code %d", text, err, code)
 	}
 	c.closed(closeCode)
-	return a
+	return r
 }
 
+// closed reads the close frame.
 func (c client) closed(code int) {
 	c.Helper()
 	if _, text, err := c.ReadMessage(); !websocket.IsCloseError(err, code) {

@@ -9,13 +9,13 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// frame is a frame as a client sends it, with a mask of zeros.
+// frame returns a frame as a client sends it, masked with zeros.
 func frame(first byte, payload string) string {
 	return string([]byte{first, 0x80 | byte(len(payload)), 0, 0, 0, 0}) + payload
 }
 
-// Frames that violate RFC 6455 are reported with the code for that, and no file
-// remains of the upload.
+// If frames violate RFC 6455, the server closes the connection with the close code for that, and
+// the upload leaves no file.
 func TestBadFrames(t *testing.T) {
 	t.Parallel()
 	s := open(t, uploadsocket.Options{}, uploads.Options{})

@@ -20,21 +20,22 @@ import (
 )
 
 const (
-	// maxText is the limit of a text message, in bytes. The only valid one is "done".
+	// maxText is the limit of a text message, in bytes. The only valid text is "done".
 	maxText = 125
-	// readBuffer and writeBuffer are sizes in bytes. Larger reads bypass the buffer.
+	// readBuffer and writeBuffer are sizes in bytes. Larger reads bypass the read buffer.
 	readBuffer  = 4 << 10
 	writeBuffer = 1 << 10
-	// lingerTime is the time for the client to close after the last message. Until then
-	// its data is read and dropped, so that it can read that message (RFC 6455 §7.1.1).
-	// drainLinger is the same while the server shuts down.
+	// lingerTime is the time that the client has to close the connection after the close
+	// frame. During that time its data is read and dropped. Otherwise the kernel would
+	// reset the connection, and the client could lose the result (RFC 6455 §7.1.1).
+	// drainLinger is the same time while the server shuts down.
 	lingerTime  = 5 * time.Second
 	drainLinger = 500 * time.Millisecond
 )
 
 var (
-	// errDisconnected means that the client left before the end of the upload, so there
-	// is no response.
+	// errDisconnected means that the client disconnected before the end of the upload, so
+	// no result can be sent.
 	errDisconnected = errors.New("the client has disconnected")
 	// errFrames means that the client violated RFC 6455.
 	errFrames = errors.New("the client's frames violate RFC 6455")
@@ -42,21 +43,22 @@ var (
 	errText   = uploads.WithReason(uploads.ErrMalformed, `binary messages are the file, and the only text is "done"`)
 )
 
-// session is an upload in progress. All methods but abort are for its own goroutine.
+// session is an upload in progress. Only its own goroutine calls its methods, except
+// abort.
 type session struct {
 	server   *Server
 	net      *server.Taken
 	conn     *websocket.Conn
 	request  Request
 	log      *slog.Logger
-	ctx      context.Context //nolint:containedctx // the session's own, which has no caller
+	ctx      context.Context //nolint:containedctx // context of the session, which has no caller
 	cancel   context.CancelCauseFunc
-	reported bool // Request.Ended was called
+	reported bool // true after Request.Ended was called
 }
 
 // serve runs the session until the connection ends.
 func (u *session) serve(h *upgrade.Handshake) {
-	defer u.reportEnd(interrupted) // unless another end was reported
+	defer u.reportEnd(interrupted) // does nothing if a result was reported
 	defer u.net.Close()            //nolint:errcheck // close may have closed it
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
 	conn, err := h.Accept(u.net, o)
@@ -68,20 +70,20 @@ func (u *session) serve(h *upgrade.Handshake) {
 	u.run()
 }
 
-// interrupted is the result of an upload whose client has left.
+// interrupted is the result of an upload whose client has disconnected.
 var interrupted = uploads.ErrorResponse(uploads.ErrBody)
 
-// reportEnd calls Request.Ended, once.
-func (u *session) reportEnd(a uploads.Response) {
+// reportEnd calls Request.Ended, unless it was called before.
+func (u *session) reportEnd(result uploads.Response) {
 	if !u.reported {
 		u.reported = true
-		u.request.Ended(a)
+		u.request.Ended(result)
 	}
 }
 
 // run receives the file and sends the result.
 func (u *session) run() {
-	u.conn.SetCloseHandler(func(int, string) error { return nil }) // close responds, after the result
+	u.conn.SetCloseHandler(func(int, string) error { return nil }) // the close method sends the close frame, after the result
 	u.conn.SetPongHandler(func(string) error { return u.extendDeadline() })
 	stop := u.ping()
 	defer stop()
@@ -107,7 +109,7 @@ func (u *session) run() {
 	u.close(websocket.CloseNormalClosure, "")
 }
 
-// protect calls take and turns a panic into an error: take parses untrusted bytes.
+// protect calls take and turns a panic into an error, since take parses untrusted data.
 func protect(take func() (uploads.File, error)) (f uploads.File, err error) {
 	err = pool.Protect(func() (err error) {
 		f, err = take()
@@ -184,8 +186,8 @@ func (u *session) message(upload *uploads.Upload) (messageKind, error) {
 	return kindData, u.send(map[string]int64{"offset": upload.Size()})
 }
 
-// source is a message that is being read. An error before its end is errDisconnected
-// or errFrames.
+// source is a reader of one message. An error before the end of the message wraps
+// errDisconnected or errFrames.
 type source struct {
 	session *session
 	r       io.Reader
@@ -202,7 +204,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readError wraps an error of reading a message.
+// readError wraps err, the error of reading a message, in errFrames or errDisconnected.
 func readError(err error) error {
 	if _, _, faulty := upgrade.Fault(err); faulty {
 		return fmt.Errorf("%w: %w", errFrames, err)
@@ -210,13 +212,15 @@ func readError(err error) error {
 	return fmt.Errorf("%w: %w", errDisconnected, err)
 }
 
-// extendDeadline gives the client another IdleTimeout. It fails if the session was
-// aborted.
+// extendDeadline sets the read deadline to IdleTimeout from now. It returns an error if the
+// session was aborted.
 func (u *session) extendDeadline() error {
 	if err := u.conn.SetReadDeadline(time.Now().Add(u.server.opts.IdleTimeout)); err != nil {
 		return err
 	}
-	return context.Cause(u.ctx) // checked after the deadline is set, since abort does both in reverse order
+	// abort ends ctx and then sets the deadline. This is the reverse order, so no abort is
+	// missed.
+	return context.Cause(u.ctx)
 }
 
 // abort ends the session from another goroutine and interrupts its reads and writes.
@@ -237,7 +241,7 @@ func (u *session) ping() (stop func()) {
 			case <-end:
 				return
 			case <-every.C:
-				// If it fails, the blocked read fails too.
+				// The error can be ignored: then the blocked read fails too.
 				_ = u.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(u.server.opts.SendTimeout))
 			}
 		}
@@ -260,54 +264,55 @@ func (u *session) send(v any) error {
 	return nil
 }
 
-// sendResult sends the result of the upload. The file is stored or not, whether the
-// client gets the result or not.
-func (u *session) sendResult(a uploads.Response) {
-	u.reportEnd(a)
-	var response any = a
+// sendResult sends the result of the upload. If that fails, it is only logged: a stored
+// file stays stored.
+func (u *session) sendResult(result uploads.Response) {
+	u.reportEnd(result)
+	var response any = result
 	if u.request.Response != nil {
-		response = u.request.Response(a)
+		response = u.request.Response(result)
 	}
 	if err := u.send(response); err != nil {
 		u.log.Debug("upload result not sent", "error", err)
 	}
 }
 
-// refuse sends the result for err and closes with the matching close code.
+// refuse sends the result for err and closes the WebSocket with the close code for err.
 func (u *session) refuse(err error) {
 	if errors.Is(err, errUTF8) {
 		u.reportEnd(uploads.ErrorResponse(uploads.ErrMalformed))
 		u.close(websocket.CloseInvalidFramePayloadData, errUTF8.Error())
 		return
 	}
-	a := uploads.ErrorResponse(err)
+	result := uploads.ErrorResponse(err)
 	code, level := websocket.ClosePolicyViolation, slog.LevelDebug
 	switch {
 	case errors.Is(err, upgrade.ErrLeaving):
-		code, a.Reason = websocket.CloseServiceRestart, upgrade.ErrLeaving.Error()
+		code, result.Reason = websocket.CloseServiceRestart, upgrade.ErrLeaving.Error()
 	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
 		code = websocket.CloseTryAgainLater
-	case a.Code == uploads.CodeTooLarge:
+	case result.Code == uploads.CodeTooLarge:
 		code = websocket.CloseMessageTooBig
-	case a.Code == uploads.CodeInternal, a.Code == uploads.CodeNoSpace:
+	case result.Code == uploads.CodeInternal, result.Code == uploads.CodeNoSpace:
 		code, level = websocket.CloseInternalServerErr, slog.LevelError
 	case errors.Is(err, uploads.ErrMalformed):
 		code = websocket.CloseUnsupportedData
 	}
 	u.log.Log(u.ctx, level, "upload by websocket refused", "directory", u.request.Directory, "filename", u.request.Filename,
-		"code", a.Code, "error", err)
-	u.sendResult(a)
-	u.close(code, a.Reason)
+		"code", result.Code, "error", err)
+	u.sendResult(result)
+	u.close(code, result.Reason)
 }
 
-// close closes the WebSocket and waits, within limits, for the client to close.
+// close sends a close frame, waits for the client to close the connection, at most for
+// lingerTime, and closes it.
 func (u *session) close(code int, reason string) {
 	wait := lingerTime
 	if code == websocket.CloseServiceRestart || u.server.draining() {
 		wait = drainLinger
 	}
 	err := u.conn.WriteControl(websocket.CloseMessage, upgrade.CloseFrame(code, reason), time.Now().Add(wait))
-	if err != nil && !errors.Is(err, websocket.ErrCloseSent) { // the library sends some itself
+	if err != nil && !errors.Is(err, websocket.ErrCloseSent) { // ErrCloseSent: the library has already sent a close frame
 		return
 	}
 	_ = u.net.Finish(wait)

@@ -2,15 +2,16 @@
 // size.
 //
 //	client                            server
-//	binary message           ──►      written
+//	binary message           ──►      written to disk
 //	                         ◄──      {"offset":n}       n bytes are in the file
-//	text "done", or close    ──►      published
+//	text "done", or close    ──►      file published
 //	                         ◄──      {"code","reason","files":[…]}, close
 //
-// A message is written to disk in chunks as it is read, and the next message is not
-// read before. So a slow disk slows down the client. Any other end of the connection
-// discards the file: a page that is closed (1001), a lost connection, a minute without
-// data, an invalid message.
+// A message is written to disk in chunks while it is read, and the next message is read
+// only after that. So a slow disk slows down the client. A close frame publishes the file
+// only with close code 1000 or without a code. If the connection ends in any other way, the
+// file is discarded: a page that is closed (1001), a lost connection, a client that sends
+// neither data nor pongs for Options.IdleTimeout, an invalid message.
 package uploadsocket
 
 import (
@@ -37,15 +38,15 @@ const (
 
 // Options configure a Server. The zero value is the documented default.
 type Options struct {
-	// Grace is how long Run waits for uploads in progress after its context has ended.
-	// Default 30 s.
+	// Grace is the time limit for uploads in progress after the context of Run has
+	// ended. Default 30 s.
 	Grace time.Duration
-	// IdleTimeout is how long a client may send nothing. It gets three pings in that
-	// time. Default 60 s.
+	// IdleTimeout is the time after which an upload is discarded if the client sends
+	// neither data nor a pong. The server sends three pings in that time. Default 60 s.
 	IdleTimeout time.Duration
-	// SendTimeout is the limit for writing a message to the client. Default 30 s.
+	// SendTimeout is the time limit for writing a message to the client. Default 30 s.
 	SendTimeout time.Duration
-	// Logger gets the errors that clients must not see. Nil: no log.
+	// Logger gets the internal errors, which are not sent to clients. Nil: no log.
 	Logger *slog.Logger
 }
 
@@ -56,7 +57,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	open     map[*session]struct{}
-	stopping bool
+	stopping bool           // true when new uploads are refused
 	sessions sync.WaitGroup // goroutines of sessions
 }
 
@@ -74,21 +75,23 @@ func New(store *uploads.Store, o Options) *Server {
 // Request describes an upload.
 type Request struct {
 	Directory, Filename string
-	// Numbered chooses another name if Filename exists, see
+	// Numbered adds a number to the name if Filename exists, see
 	// uploads.Upload.PublishNumbered.
 	Numbered bool
-	// Response converts the result to the JSON for the client. Nil: the result itself.
-	Response func(a uploads.Response) any
-	// Written is called with the offset after each message. Ended is called once with
-	// the result, also if the client has left, but not after an error of Serve.
-	// Nil: no calls.
+	// Response returns the value to send to the client as JSON. Nil: the result itself is
+	// sent.
+	Response func(result uploads.Response) any
+	// Written is called after each message that was written, with the size of the file
+	// so far in bytes. Nil: no calls.
 	Written func(offset int64)
-	Ended   func(a uploads.Response)
+	// Ended is called once with the result, also if the client has disconnected. It is
+	// not called if Serve returns an error. Nil: no call.
+	Ended func(result uploads.Response)
 }
 
-// Serve turns the request of ctx, whose handshake was read, into an upload. After an
-// error nothing was sent; the error is upgrade.ErrLeaving, one of uploads.Store.Check,
-// or pool.ErrFull.
+// Serve turns the request of ctx into an upload. h is its handshake, as upgrade.Read
+// returned it. After an error nothing was sent, and the handler must return the error:
+// upgrade.ErrLeaving, or an error of uploads.Store.Check, for example pool.ErrFull.
 func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request) error {
 	if s.draining() {
 		return upgrade.ErrLeaving
@@ -102,13 +105,13 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 			r.Ended = func(uploads.Response) {}
 		}
 		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
-			_ = t.Close() // the server has begun to shut down meanwhile
+			_ = t.Close() // the server has begun to shut down in the meantime
 			r.Ended(interrupted)
 		}
 	})
 }
 
-// begin starts a session that Run waits for. It returns false if the server shuts
+// begin starts the goroutine of a session. It returns false if the server is shutting
 // down.
 func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 	s.mu.Lock()
@@ -125,7 +128,7 @@ func (s *Server) begin(u *session, h *upgrade.Handshake) bool {
 	return true
 }
 
-// draining reports whether Run waits for the last sessions.
+// draining reports whether new uploads are refused, since the context of Run has ended.
 func (s *Server) draining() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,8 +142,8 @@ func (s *Server) end(u *session) {
 	delete(s.open, u)
 }
 
-// Run waits until ctx ends. Then it accepts no more uploads, and those in progress
-// have Options.Grace until they are aborted. It returns when none is left.
+// Run waits until ctx ends. Then the server accepts no more uploads. Uploads that are still
+// in progress after Options.Grace are aborted. Run returns nil when none is left.
 func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.mu.Lock()

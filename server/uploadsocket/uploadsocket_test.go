@@ -46,17 +46,17 @@ func TestUpload(t *testing.T) {
 		t.Errorf("before the end: %v", left)
 	}
 	c.send(websocket.TextMessage, "done")
-	a := c.result(200, websocket.CloseNormalClosure)
+	r := c.result(200, websocket.CloseNormalClosure)
 	want := "one " + large + strings.Repeat("x", 10_000)
-	if f := a.Files[0]; len(a.Files) != 1 || f.Size != int64(len(want)) || f.Directory != "d" || f.Filename != "a.bin" {
-		t.Errorf("result %+v", a)
+	if f := r.Files[0]; len(r.Files) != 1 || f.Size != int64(len(want)) || f.Directory != "d" || f.Filename != "a.bin" {
+		t.Errorf("result %+v", r)
 	}
 	if left := s.left(t); len(left) != 1 || left["d/a.bin"] != want {
 		t.Errorf("left %d files", len(left))
 	}
 }
 
-func TestCleanCloseStoresToo(t *testing.T) {
+func TestCleanClosePublishes(t *testing.T) {
 	t.Parallel()
 	s := open(t, uploadsocket.Options{}, uploads.Options{})
 	for i, code := range []int{websocket.CloseNormalClosure, websocket.CloseNoStatusReceived} {
@@ -64,9 +64,9 @@ func TestCleanCloseStoresToo(t *testing.T) {
 		c.send(websocket.BinaryMessage, "content")
 		c.offset(7)
 		c.sendClose(code)
-		a := c.result(200, websocket.CloseNormalClosure)
-		if want := []string{"x.bin", "x-1.bin"}[i]; a.Files[0].Filename != want {
-			t.Errorf("stored as %s; want %s", a.Files[0].Filename, want)
+		r := c.result(200, websocket.CloseNormalClosure)
+		if want := []string{"x.bin", "x-1.bin"}[i]; r.Files[0].Filename != want {
+			t.Errorf("stored as %s; want %s", r.Files[0].Filename, want)
 		}
 	}
 	c := dial(t, s, "name=y.bin")
@@ -80,34 +80,34 @@ func TestCleanCloseStoresToo(t *testing.T) {
 	}
 }
 
-// Whatever ends an upload but its own end, nothing is left.
-func TestAnythingElseDiscards(t *testing.T) {
+// If an upload ends in any other way than with done or a clean close, no file is left.
+func TestInterruptedUploadIsDiscarded(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
 		end       func(c client)
-		code      int // 0: no result
-		closeCode int
+		code      int // code of the result; 0 if there is no result
+		closeCode int // 0 if there is no close frame
 	}{
-		"going away": {func(c client) { c.sendClose(websocket.CloseGoingAway) }, 0, 0},
-		"cut":        {func(c client) { c.NetConn().Close() }, 0, 0},
-		"closed inside a message": {func(c client) {
+		"close code 1001": {func(c client) { c.sendClose(websocket.CloseGoingAway) }, 0, 0},
+		"lost connection": {func(c client) { c.NetConn().Close() }, 0, 0},
+		"close within a message": {func(c client) {
 			if _, err := c.NetConn().Write([]byte{0x02, 0x81, 0, 0, 0, 0, 'x', 0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}); err != nil {
 				c.Fatal(err)
 			}
 		}, 0, 0},
-		"cut inside a frame": {func(c client) {
+		"lost connection within a frame": {func(c client) {
 			if _, err := c.NetConn().Write([]byte{0x82, 0x85, 0, 0, 0, 0, 'x'}); err != nil {
 				c.Fatal(err)
 			}
 			c.NetConn().Close()
 		}, 0, 0},
-		"a frame without a mask":  {func(c client) { _, _ = c.NetConn().Write([]byte{0x82, 0x01, 'x'}) }, 0, 0},
-		"silence":                 {func(client) {}, 0, 0},
-		"another text":            {func(c client) { c.send(websocket.TextMessage, "Done") }, 400, websocket.CloseUnsupportedData},
-		"a long text":             {func(c client) { c.send(websocket.TextMessage, strings.Repeat("ü", 1<<20)) }, 400, websocket.CloseUnsupportedData},
-		"text that is not UTF-8":  {func(c client) { c.send(websocket.TextMessage, "don\xff") }, 0, websocket.CloseInvalidFramePayloadData},
-		"more than there may be":  {func(c client) { c.send(websocket.BinaryMessage, strings.Repeat("x", 2<<20)) }, 413, websocket.CloseMessageTooBig},
-		"a name that is taken by": {func(c client) { c.send(websocket.TextMessage, "done") }, 501, websocket.ClosePolicyViolation},
+		"a frame without a mask": {func(c client) { _, _ = c.NetConn().Write([]byte{0x82, 0x01, 'x'}) }, 0, 0},
+		"silence":                {func(client) {}, 0, 0},
+		"another text":           {func(c client) { c.send(websocket.TextMessage, "Done") }, 400, websocket.CloseUnsupportedData},
+		"a long text":            {func(c client) { c.send(websocket.TextMessage, strings.Repeat("ü", 1<<20)) }, 400, websocket.CloseUnsupportedData},
+		"text that is not UTF-8": {func(c client) { c.send(websocket.TextMessage, "don\xff") }, 0, websocket.CloseInvalidFramePayloadData},
+		"too large":              {func(c client) { c.send(websocket.BinaryMessage, strings.Repeat("x", 2<<20)) }, 413, websocket.CloseMessageTooBig},
+		"name in use":            {func(c client) { c.send(websocket.TextMessage, "done") }, 501, websocket.ClosePolicyViolation},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,7 +139,7 @@ func TestAnythingElseDiscards(t *testing.T) {
 					_, _, err = c.ReadMessage()
 				}
 			}
-			testutil.Eventually(t, "the upload is over", func() bool { return meter.Stats().Open == 0 })
+			testutil.Eventually(t, "the upload has ended", func() bool { return meter.Stats().Open == 0 })
 			if left := s.left(t); len(left) != 0 {
 				t.Errorf("left %v", left)
 			}
@@ -147,10 +147,10 @@ func TestAnythingElseDiscards(t *testing.T) {
 	}
 }
 
-// A client that responds to pings has no deadline.
-func TestSlowClientIsNotSilent(t *testing.T) {
+// An upload may take longer than IdleTimeout if the client responds to pings.
+func TestPongsExtendDeadline(t *testing.T) {
 	t.Parallel()
-	const timeout = 3 * time.Second // the pongs are never late by so much
+	const timeout = 3 * time.Second // far longer than the client needs for a pong
 	s := open(t, uploadsocket.Options{IdleTimeout: timeout}, uploads.Options{})
 	c := dial(t, s, "name=a.bin")
 	pings := make(chan struct{}, 100)
@@ -158,7 +158,7 @@ func TestSlowClientIsNotSilent(t *testing.T) {
 		pings <- struct{}{}
 		return c.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(patience))
 	})
-	go func() { // ends with the ping that it waits for last
+	go func() { // ends with the first ping after two timeouts
 		for begin := time.Now(); time.Since(begin) < 2*timeout; {
 			<-pings
 		}
@@ -167,8 +167,8 @@ func TestSlowClientIsNotSilent(t *testing.T) {
 	c.result(200, websocket.CloseNormalClosure)
 }
 
-// While a write to disk is blocked nothing is acknowledged, and no more is read than
-// one chunk and the buffers of the kernel.
+// While a write to disk is blocked, nothing is acknowledged, and only one chunk and the buffers
+// of the kernel are filled.
 func TestSlowDiskStopsReading(t *testing.T) {
 	t.Parallel()
 	s := open(t, uploadsocket.Options{}, uploads.Options{})
@@ -183,11 +183,11 @@ func TestSlowDiskStopsReading(t *testing.T) {
 	testutil.Eventually(t, "the pool is busy", func() bool { return s.pool.Stats().Running == 1 })
 	const size = 64 << 20
 	sent := make(chan error, 1)
-	go func() { sent <- c.WriteMessage(websocket.BinaryMessage, make([]byte, size)) }() // ends when it is read
-	testutil.Eventually(t, "a chunk waits", func() bool { return s.pool.Stats().Waiting == 1 })
+	go func() { sent <- c.WriteMessage(websocket.BinaryMessage, make([]byte, size)) }() // ends when the server has read the message
+	testutil.Eventually(t, "a chunk waits for the pool", func() bool { return s.pool.Stats().Waiting == 1 })
 	select {
 	case err := <-sent:
-		t.Errorf("64 MiB were taken while the disk was busy: %v", err)
+		t.Errorf("64 MiB were read while the disk was busy: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
 	close(free)
@@ -209,16 +209,15 @@ func TestRunWaitsForUploads(t *testing.T) {
 	c.send(websocket.BinaryMessage, "con")
 	c.offset(3)
 	s.stop()
-	refusedLate(t, s)
+	waitUntilRefused(t, s)
 	c.send(websocket.BinaryMessage, "tent")
 	c.offset(7)
 	c.send(websocket.TextMessage, "done")
 	c.result(200, websocket.CloseNormalClosure)
 }
 
-// refusedLate dials until Run has noticed that it is to end, and uploads are
-// refused.
-func refusedLate(t *testing.T, s *site) {
+// waitUntilRefused waits until the server refuses new uploads.
+func waitUntilRefused(t *testing.T, s *site) {
 	t.Helper()
 	testutil.Eventually(t, "uploads are refused", func() bool {
 		conn, resp, err := websocket.DefaultDialer.Dial("ws://"+s.addr+"/up?name=late.bin", nil)
@@ -229,7 +228,7 @@ func refusedLate(t *testing.T, s *site) {
 	})
 }
 
-func TestRunCutsOffWhatOutlivesItsGrace(t *testing.T) {
+func TestRunAbortsAfterGrace(t *testing.T) {
 	t.Parallel()
 	s := open(t, uploadsocket.Options{Grace: 100 * time.Millisecond}, uploads.Options{})
 	c := dial(t, s, "name=a.bin")
@@ -248,7 +247,7 @@ func TestHandshake(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(s.dir, "d", "taken"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	sound := map[string]string{
+	validHeader := map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 	}
 	for _, row := range []struct {
@@ -273,7 +272,7 @@ func TestHandshake(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, value := range sound {
+		for name, value := range validHeader {
 			req.Header.Set(name, value)
 		}
 		if row.header != "" {

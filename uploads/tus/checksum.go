@@ -13,8 +13,8 @@ import (
 
 // checksum is the checksum that a client has sent for the body of one request.
 type checksum struct {
-	hash.Hash        // hash of the bytes received
-	want      []byte // checksum from the header
+	hash.Hash        // hash of the received bytes
+	want      []byte // checksum from the header field
 }
 
 // parseChecksum parses Upload-Checksum: an algorithm, a space and the checksum in

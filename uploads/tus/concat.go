@@ -130,7 +130,7 @@ func (e *entry) discardParts(ctx context.Context) {
 	}
 }
 
-// part is the open data of a partial upload; parts are those of a final upload.
+// part is the open data file of a partial upload; parts are all parts of a final upload.
 type (
 	part struct {
 		file   *os.File
@@ -200,6 +200,6 @@ func (s *Server) openPart(id string) (part, error) {
 		return part{}, err
 	}
 	p := part{e.data, e.Length}
-	e.data = nil // e.close must not close it
+	e.data = nil // so that e.close does not close it
 	return p, nil
 }

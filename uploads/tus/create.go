@@ -24,7 +24,7 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		return Response{}, err
 	}
 	hasBytes := isOffsetStream(r)
-	if r.Length < 0 && !hasBytes { // a chunked body, possibly an empty one
+	if r.Length < 0 && !hasBytes { // a chunked body, which may be empty
 		if r.Length, err = probeLength(r.Body); err != nil {
 			return Response{}, err
 		}

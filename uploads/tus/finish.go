@@ -10,13 +10,13 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// finish publishes a complete upload. If a process was killed in finish, another one
-// calls it again; each step may be repeated. u has written the last bytes, or is nil. A
-// partial upload is not published, only paused.
+// finish publishes a complete upload. If a process is killed in finish, another one calls
+// finish again; each step may be repeated. u is the Upload that has written the last bytes,
+// or nil. A partial upload is not published, only paused.
 //
-// The order of the steps prevents a loss: first the store publishes the file and records
-// the call of uploads.Options.Stored, then the state is saved, and then the name of the
-// data file is removed.
+// The order of the steps ensures that nothing is lost: first the store publishes the file
+// and writes the pending record for uploads.Options.Stored, then the state is saved, and
+// then the name of the data file is removed.
 //
 // If the name is in use by now, or is not acceptable any more, finish discards the upload.
 // Otherwise HEAD would return an offset equal to the length, and the client would believe
@@ -41,7 +41,7 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 		}
 		defer u.Discard()
 	}
-	ctx = context.WithoutCancel(ctx) // neither the client nor a shutdown may stop it halfway
+	ctx = context.WithoutCancel(ctx) // neither a disconnect nor a shutdown may interrupt it
 	file, err := u.Publish(ctx, e.Directory, e.Filename)
 	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) {
 		return errors.Join(err, e.discard(ctx, file.Reason))
@@ -78,7 +78,8 @@ func (e *entry) headerFields() [][2]string {
 	return fields
 }
 
-// response returns the upload as the response to a form would describe it.
+// response returns the uploads.Response for the upload, in the same form as for a multipart
+// form.
 func (e *entry) response() uploads.Response {
 	if e.Phase == phaseStored {
 		return uploads.NewResponse(e.file())

@@ -70,7 +70,7 @@ func (f *fixture) want(status int, method, id, body string, header ...string) Re
 	return resp
 }
 
-// create creates an upload of that length and sends its first bytes.
+// create creates an upload of the given length with body as its first bytes.
 func (f *fixture) create(length, body string, header ...string) (id string) {
 	f.t.Helper()
 	resp := f.want(http.StatusCreated, "POST", "", body, append(header, "Upload-Length", length)...)

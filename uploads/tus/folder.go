@@ -51,9 +51,9 @@ func (s *Server) closeFolders() (err error) {
 type entry struct {
 	server    *Server
 	state     *os.File
-	data      *os.File // nil until openData
-	syncErr   error    // first failed sync; what was written since the last checkpoint may be lost
-	storedErr error    // uploads.File.StoredErr of the file that this request has stored
+	data      *os.File // data file; nil until openData is called
+	syncErr   error    // error of the first failed sync; bytes after the last checkpoint may be lost
+	storedErr error    // uploads.File.StoredErr of the file, if this request has stored it
 	attributes
 	progress
 }
@@ -77,7 +77,7 @@ func (s *Server) find(id string) (*os.File, error) {
 		return nil, errNotFound
 	}
 	f, err := s.unfinished.OpenFile(id+stateSuffix, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) { // it may be moved at this moment
+	if errors.Is(err, fs.ErrNotExist) { // ended, perhaps a moment ago
 		f, err = s.ended.OpenFile(id+stateSuffix, os.O_RDWR, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,8 +89,9 @@ func (s *Server) find(id string) (*os.File, error) {
 	return f, nil
 }
 
-// acquire locks an upload, and takes it over from another request if necessary. The error
-// is errNotFound, errGone, errLocked or one of the disk.
+// acquire locks an upload and reads its state. If another request holds the lock, acquire
+// takes the upload over from it. The error is errNotFound, errGone, errLocked, the cause of
+// ctx, or an error of the disk.
 func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
 	f, err := s.find(id)
 	if err != nil {
@@ -98,7 +99,7 @@ func (s *Server) acquire(ctx context.Context, id string) (*entry, error) {
 	}
 	e := &entry{server: s, state: f}
 	if err = s.lock(ctx, f); err == nil {
-		// Only with the lock: the previous holder may have changed the state.
+		// Read the state only now: the previous owner of the lock may have changed it.
 		e.attributes, e.progress, err = readState(f)
 	}
 	if err == nil && (e.Phase == phaseDiscarded || e.expired(time.Now())) {
@@ -128,8 +129,9 @@ func (e *entry) openData() error {
 	return nil
 }
 
-// newEntry creates an upload and locks it. The check of Options.MaxUnfinished and the
-// creation are under one lock, so that concurrent requests cannot exceed the limit.
+// newEntry creates an upload and locks it. It holds one lock while it checks
+// Options.MaxUnfinished and creates the files, so that concurrent requests cannot exceed
+// the limit.
 func (s *Server) newEntry(ctx context.Context, attr attributes, p progress) (*entry, error) {
 	e := &entry{server: s, attributes: attr, progress: p}
 	err := s.store.Do(ctx, func() error {
@@ -158,8 +160,9 @@ func (s *Server) newEntry(ctx context.Context, attr attributes, p progress) (*en
 	return e, nil
 }
 
-// lockIfRoom checks whether that many bytes and uploads can be added. It returns the open
-// folder; until that is closed, no other request can add any.
+// lockIfRoom checks whether this number of bytes and of uploads can be added without
+// exceeding the limits. It returns the open folder; until the caller closes it, no other
+// request can add any.
 func (s *Server) lockIfRoom(bytes int64, files int) (*os.File, error) {
 	dir, err := s.unfinished.Open(".")
 	if err != nil {
@@ -177,8 +180,8 @@ func (s *Server) lockIfRoom(bytes int64, files int) (*os.File, error) {
 	return dir, nil
 }
 
-// setLength sets the length of an upload that had none, if the missing bytes are within
-// Options.MaxUnfinished.
+// setLength sets the length of an upload that was created without one, unless that would
+// exceed Options.MaxUnfinished.
 func (e *entry) setLength(length int64) error {
 	info, err := e.data.Stat()
 	if err != nil {
@@ -189,7 +192,7 @@ func (e *entry) setLength(length int64) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()              // also releases the lock
-	if err := e.data.Truncate(length); err != nil { // bytes after Offset were never acknowledged
+	if err := e.data.Truncate(length); err != nil { // may cut bytes after Offset, which were never acknowledged
 		return fmt.Errorf("set size of data: %w", err)
 	}
 	e.Length = length
@@ -201,7 +204,7 @@ func (s *Server) createFiles(e *entry) (err error) {
 	if e.state, err = s.unfinished.OpenFile(e.ID+stateSuffix, flags, 0o600); err != nil {
 		return err
 	}
-	if _, err = tryLock(e.state, ownerByte); err != nil { // never held by another request: the file is new
+	if _, err = tryLock(e.state, ownerByte); err != nil { // always succeeds: the file is new
 		return err
 	}
 	if e.data, err = s.unfinished.OpenFile(e.ID, flags, 0o640); err != nil {
@@ -270,9 +273,9 @@ func (e *entry) archive(ctx context.Context) error {
 	})
 }
 
-// saveProgress makes the progress durable. If that fails, the slot may be invalid. Then
-// Seq stays unchanged, so that the next call writes the same slot and the other one stays
-// valid.
+// saveProgress makes the progress durable. If that fails, the written slot may be invalid.
+// Seq is not changed then, so that the next call overwrites that slot and not the valid
+// one.
 func (e *entry) saveProgress() error {
 	next := e.progress
 	next.Seq++
@@ -290,7 +293,7 @@ func (e *entry) file() uploads.File {
 	return f
 }
 
-// storedFile is file, or nil if the upload is not stored.
+// storedFile returns the File of the upload, or nil if the upload is not stored.
 func (e *entry) storedFile() *uploads.File {
 	if e.Phase != phaseStored {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// Accepted metadata stays the same when it is encoded and parsed again, and a name from
-// it is acceptable.
+// Accepted metadata is the same after it is encoded and parsed again, and CheckName accepts the
+// name in it.
 func FuzzUploadMetadata(f *testing.F) {
 	for _, seed := range []string{"", "filename d29ybGQ=", "filename d29ybGQ=,directory ZA==,empty", "a ,b ", "filename !", "a b,a b", "filename Li4vLi4veA==", " k\tv,,", "ключ eA==", "a eA", "a eB=="} {
 		f.Add(seed)

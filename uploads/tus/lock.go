@@ -12,8 +12,8 @@ import (
 )
 
 // Byte ranges of a state file for locks. The request that holds ownerByte may use the
-// upload. A request that waits for ownerByte holds waiterByte, and the owner then releases
-// its lock. These are open file description locks (fcntl(2), F_OFD_SETLK): they work
+// upload. A request that waits for ownerByte locks waiterByte; when the owner detects that,
+// it releases ownerByte. These are open file description locks (fcntl(2), F_OFD_SETLK): they work
 // between goroutines and between processes alike, and the kernel releases them when the
 // process ends in any way. So neither lock can be stale.
 const (
@@ -25,8 +25,8 @@ const (
 	// lockRetryInterval is the time between two attempts of a waiting request to get
 	// the lock.
 	lockRetryInterval = 5 * time.Millisecond
-	// takeoverCheckInterval is the time between two checks of the owner for a waiting
-	// request.
+	// takeoverCheckInterval is the time between two checks of an owner whether another
+	// request waits.
 	takeoverCheckInterval = 50 * time.Millisecond
 )
 
@@ -64,8 +64,9 @@ func fcntl(f *os.File, command int, l *unix.Flock_t) error {
 	}
 }
 
-// lock locks the upload with the state file f. If another request holds the lock, lock
-// asks it to release the lock; after Options.TakeoverTimeout the error is errLocked.
+// lock locks ownerByte of the state file f. If another request holds it, lock takes
+// waiterByte, which makes the other request release ownerByte. After
+// Options.TakeoverTimeout the error is errLocked.
 func (s *Server) lock(ctx context.Context, f *os.File) error {
 	held, err := tryLock(f, ownerByte)
 	if held || err != nil {

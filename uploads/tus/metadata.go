@@ -20,8 +20,8 @@ const defaultDirectory = "tus"
 
 // parseMetadata parses Upload-Metadata: a comma-separated list of pairs of a key, a space
 // and a value in base64 (RFC 4648, section 4). The space may be missing if the value is
-// empty. Keys are ASCII without spaces and commas, and unique. A field that breaks a rule
-// is refused, not ignored, because it could contain the filename.
+// empty. Keys are unique, and ASCII without spaces and commas. A field that violates these
+// rules is refused and not ignored, because it could contain the filename.
 func parseMetadata(field string) (map[string]string, error) {
 	pairs := map[string]string{}
 	if strings.Trim(field, " \t") == "" {
@@ -41,8 +41,8 @@ func parseMetadata(field string) (map[string]string, error) {
 
 func notKey(r rune) bool { return r <= ' ' || r >= 0x7f }
 
-// targetName returns the name for the file. The error wraps uploads.ErrMissing or
-// uploads.ErrName.
+// targetName returns the directory and the filename for the file. The error wraps
+// uploads.ErrMissing or uploads.ErrName.
 func targetName(metadata map[string]string) (directory, filename string, err error) {
 	filename, ok := metadata[keyFilename]
 	if !ok {

@@ -112,7 +112,8 @@ func (s *Server) head(ctx context.Context, r *Request) (Response, error) {
 	return resp, nil
 }
 
-// remove serves DELETE: it discards an upload. A file that has been stored stays.
+// remove serves DELETE: it discards an upload. A file that has already been stored is not
+// removed.
 func (s *Server) remove(ctx context.Context, r *Request) (Response, error) {
 	e, err := s.acquire(ctx, r.ID)
 	if err != nil {

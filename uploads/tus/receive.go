@@ -87,7 +87,7 @@ func (e *entry) copyBody(ctx context.Context, u *uploads.Upload, body io.Reader,
 		if _, err := u.ReadFrom(ctx, &seg); err != nil || seg.eof {
 			return err
 		}
-		if e.Length < 0 { // no length was reserved for it
+		if e.Length < 0 { // Options.MaxUnfinished was not checked for the whole upload
 			if err := e.server.checkGrowth(ctx); err != nil {
 				return err
 			}
@@ -142,9 +142,9 @@ func (e *entry) saveCheckpoint(ctx context.Context, u *uploads.Upload, point upl
 	})
 }
 
-// watch returns a context for reading the body. It ends when another request wants the
-// upload, or when the server is closed; then watch also calls interrupt. The bytes that
-// have been read by then are still written. The caller must call stop.
+// watch returns a context for reading the body. The context ends when another request waits
+// for the upload, or when the server is closed; then watch also calls interrupt, unless it
+// is nil. The caller must still write the bytes that have been read, and must call stop.
 func (e *entry) watch(ctx context.Context, interrupt func()) (readCtx context.Context, stop func()) {
 	readCtx, cancel := context.WithCancelCause(ctx)
 	stopped, ended := make(chan struct{}), make(chan struct{})
@@ -193,14 +193,14 @@ func (w contextReader) Read(p []byte) (int, error) {
 	return w.r.Read(p)
 }
 
-// segment is a reader of the next part of a body. It ends with the body, after a number
-// of bytes, or at the deadline if it has read at least one byte.
+// segment is a reader of the next part of a body. It returns io.EOF at the end of the body,
+// after a number of bytes, or after the deadline if it has read at least one byte.
 type segment struct {
 	r         io.Reader
-	remaining int64
+	remaining int64 // number of bytes that may still be read
 	deadline  time.Time
-	received  bool
-	eof       bool // r has ended
+	received  bool // true if at least one byte was read
+	eof       bool // true if r has ended
 }
 
 func (s *segment) Read(p []byte) (int, error) {

@@ -51,8 +51,8 @@ const (
 
 // Serve handles a request. Errors that concern the upload become a Response. Serve
 // returns only errors that the caller must map to a response: an error of Body,
-// pool.ErrFull, pool.ErrClosed or an internal error. The caller must add the header
-// field Tus-Resumable to each response, also to that for an error.
+// pool.ErrFull, pool.ErrClosed or an internal error. The caller must add the header field
+// Tus-Resumable to each response, also to the response for an error.
 func (s *Server) Serve(ctx context.Context, r *Request) (Response, error) {
 	if err := s.startRequest(); err != nil {
 		return Response{}, err
@@ -67,7 +67,9 @@ func (s *Server) Serve(ctx context.Context, r *Request) (Response, error) {
 
 func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 	method := r.Method
-	if method == http.MethodPost { // of another method it could bypass the access check of that method
+	// Only for POST: the access check of the caller is that of the real method, and an
+	// override of a GET could bypass the check for writing.
+	if method == http.MethodPost {
 		method = cmp.Or(r.Header("X-HTTP-Method-Override"), method)
 	}
 	switch method {
@@ -99,7 +101,7 @@ func (s *Server) dispatch(ctx context.Context, r *Request) (Response, error) {
 	return Response{}, &requestError{status: http.StatusMethodNotAllowed, reason: "method not allowed", header: [][2]string{{"Allow", allow}}}
 }
 
-// options is the response to OPTIONS.
+// options returns the response to OPTIONS.
 func (s *Server) options() Response {
 	return Response{Status: http.StatusNoContent, Header: [][2]string{
 		{"Tus-Version", Version},

@@ -28,7 +28,7 @@ type attributes struct {
 func (attr attributes) partial() bool { return attr.Concat == concatPartial }
 func (attr attributes) final() bool   { return len(attr.Parts) > 0 }
 
-// phase is the phase in the life of an upload.
+// phase is the phase in the lifecycle of an upload.
 type phase string
 
 const (
@@ -86,7 +86,8 @@ func encodeChecked(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s", crc32.Checksum(text, castagnoli), text), nil
 }
 
-// decodeChecked decodes v and reports whether the checksum is right.
+// decodeChecked decodes v. It returns false if the checksum is wrong or the JSON is
+// invalid.
 func decodeChecked(encoded []byte, v any) bool {
 	sum, text, _ := bytes.Cut(bytes.TrimRight(encoded, " \n"), []byte(" "))
 	want, err := strconv.ParseUint(string(sum), 16, 32)

@@ -19,8 +19,8 @@ import (
 // Options.Retention is short.
 const sweepInterval = time.Minute
 
-// orphanAge is the minimum age of a file without an upload for its removal. The files of
-// an upload that is being created look the same for a moment.
+// orphanAge is the age after which a file that belongs to no upload is removed. Younger
+// files may belong to an upload that is being created.
 const orphanAge = time.Hour
 
 // Run sweeps the uploads until ctx ends. A sweep discards expired uploads, publishes
@@ -82,7 +82,7 @@ func lockFolder(dir *os.File) (bool, error) {
 	return err == nil, nil
 }
 
-// sweepOne ends an upload if that is due, unless a request holds its lock.
+// sweepOne publishes or discards an upload if that is due, unless a request holds its lock.
 func (s *Server) sweepOne(ctx context.Context, id string, info fs.FileInfo) error {
 	f, err := s.find(id)
 	if errors.Is(err, errNotFound) {
@@ -105,7 +105,7 @@ func (s *Server) sweepOne(ctx context.Context, id string, info fs.FileInfo) erro
 		return nil
 	case err != nil:
 		return err
-	case e.Phase != phaseUnfinished: // its process was killed before it moved the state
+	case e.Phase != phaseUnfinished: // a process was killed before it moved the state file
 		return e.archive(ctx)
 	case e.complete() && !e.partial():
 		return e.finish(ctx, nil)

@@ -4,7 +4,7 @@
 // checksum, expiration and concatenation. It does not depend on an HTTP server: Serve
 // takes a Request and returns a Response.
 //
-// The life of one upload:
+// The lifecycle of an upload:
 //
 //	POST ──► unfinished ──last PATCH──► stored in the uploads.Store
 //	          │    │  ▲                    │
@@ -14,13 +14,13 @@
 //
 // An upload has two files in a private folder of the store: the data and the state. The
 // server syncs the data before it writes the state, and syncs the state before it sends
-// an offset to the client. So the state is never ahead of the data, and a killed process
-// loses no byte that was acknowledged. Of a request that was running, it loses the bytes
-// after the last checkpoint; there is a checkpoint about every second.
+// an offset to the client. So the state never counts bytes that are not on disk, and no
+// acknowledged byte is lost if the process is killed. Only bytes of a running request after
+// its last checkpoint are lost; a checkpoint is saved about every second.
 //
 // A request that uses an upload holds a lock on the state file. The kernel releases it
-// when the process ends in any way. If another request wants the same upload, the first
-// one stops reading and releases the lock: its client has usually lost the connection.
+// when the process ends in any way. If another request for the same upload arrives, the
+// first one stops reading and releases the lock: its client has usually lost the connection.
 package tus
 
 import (
@@ -60,21 +60,22 @@ type Options struct {
 	MaxUnfinished int64
 	// MaxUploads is the limit of unfinished uploads. Default 10,000.
 	MaxUploads int
-	// Expiry is the time that an unfinished upload is kept after the last byte was
-	// received. Default 24 h.
+	// Expiry is the time for which an unfinished upload is kept after its creation or its
+	// last checkpoint. Default 24 h.
 	Expiry time.Duration
-	// Retention is the time that the id of a stored or discarded upload stays
-	// known. If the last response was lost, the client can ask for the result until
-	// then. Default 1 h.
+	// Retention is the time for which the state of a stored or discarded upload is
+	// kept. If the last response was lost, the client can request the result during that
+	// time. Default 1 h.
 	Retention time.Duration
 	// TakeoverTimeout is the time that a request waits for the lock of an upload
-	// that another request holds. After it the response is 423. The lock is
-	// released at once unless the other request waits for the disk. Default 5 s.
+	// that another request holds. After it the response has status 423. Normally the
+	// other request releases the lock at once; it takes longer while that request waits
+	// for the disk. Default 5 s.
 	TakeoverTimeout time.Duration
 	// Stored is called when a file has been stored, before the response is sent. If
-	// the process was killed just then, it is called again with the same id. It
-	// must not block. For work that must not be lost use uploads.Options.Stored,
-	// which gets the same id. Nil: no call.
+	// the process is killed at this moment, Run or the next request for the upload calls
+	// it again with the same id. It must not block. For work that must not be lost use
+	// uploads.Options.Stored, which gets the same id. Nil: no call.
 	Stored func(id string, f uploads.File)
 	// Progress is called for each offset that is durable. length is -1 while it is
 	// unknown. It must not block. Nil: no call.

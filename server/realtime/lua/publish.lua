@@ -1,17 +1,18 @@
--- Numbers a message, stores it, and publishes it to all processes, in one step.
--- KEYS: state, log. ARGV: bus, channel, data, messages kept, bytes kept, seconds kept.
+-- Numbers a message, stores it and publishes it to all processes, atomically.
+-- KEYS: state, log. ARGV: Redis channel of the bus, channel, data, limit of stored
+-- messages, limit of stored bytes, expiry in seconds. Returns the number.
 local state, log = KEYS[1], KEYS[2]
 local size = #ARGV[3]
 if redis.call('HSETNX', state, 'seq', 0) == 1 then
-  -- Numbers begin with the time in microseconds. So after a loss of all data no
-  -- number is used twice, and a client that resumes gets a gap.
+  -- The first number is the time in microseconds. So even after Redis has lost its data,
+  -- no number is used twice, and a client that resumes gets a gap.
   local now = redis.call('TIME')
   redis.call('HSET', state, 'seq', now[1] .. string.format('%06d', tonumber(now[2])))
 end
 redis.call('HINCRBY', state, 'seq', 1)
 local seq = redis.call('HGET', state, 'seq')
 local kept = redis.call('RPUSH', log, ARGV[3])
-if kept == 1 then redis.call('HSET', state, 'bytes', 0) end -- also where the log alone was evicted
+if kept == 1 then redis.call('HSET', state, 'bytes', 0) end -- also if Redis has evicted only the log
 local bytes = redis.call('HINCRBY', state, 'bytes', size)
 while kept > 1 and (kept > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
   local oldest = redis.call('LPOP', log)

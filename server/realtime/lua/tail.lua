@@ -1,6 +1,5 @@
--- Returns the number of a channel's last message and the stored messages, the last of
--- which has that number.
--- KEYS: state, log. ARGV: seconds kept.
+-- Returns the number of a channel's last message, and the stored messages, oldest first.
+-- KEYS: state, log. ARGV: expiry in seconds.
 local state, log = KEYS[1], KEYS[2]
 if redis.call('HSETNX', state, 'seq', 0) == 1 then
   local now = redis.call('TIME')

@@ -18,39 +18,38 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// kept is how many messages a channel of an overtaking has room for.
+// kept is the number of messages that the channel of an overrunTest keeps.
 const kept = 3
 
-// overtaking is a channel whose ring moves on past a new subscriber.
-type overtaking struct {
+// overrunTest is a channel whose ring drops messages before a new subscriber gets them.
+type overrunTest struct {
 	bus   *realtime.Bus
 	count realtime.Counters
 	log   testutil.LogBuffer
-	first uint64          // number of the last message before the test's own
+	first uint64          // number of the last message before those of the test
 	live  *websocket.Conn // subscriber that reads everything
 }
 
-// overtake fills a channel, so that a place at its beginning is at the oldest
-// message that is kept.
-func overtake(t *testing.T) *overtaking {
+// newOverrunTest fills a channel, so that its first message is the oldest one that is kept.
+func newOverrunTest(t *testing.T) *overrunTest {
 	t.Helper()
-	o := new(overtaking)
+	o := new(overrunTest)
 	o.bus = startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{History: kept, Meter: &o.count})
-	o.live = dial(t, o.open(t, subscriberOf(o.bus, realtime.Start{Channel: "a"})))
-	o.first, _ = place(t, o.live)
+	o.live = dial(t, o.open(t, subscribeHandler(o.bus, realtime.Start{Channel: "a"})))
+	o.first, _ = readPosition(t, o.live)
 	o.publish(t, 1, kept)
 	return o
 }
 
-// open opens a site whose connections o counts.
-func (o *overtaking) open(t *testing.T, handler func() realtime.Handler, more ...func(*realtime.Hub) server.Route) *site {
+// open opens a site with the counters and the log of o.
+func (o *overrunTest) open(t *testing.T, handler func() realtime.Handler, more ...func(*realtime.Hub) server.Route) *site {
 	t.Helper()
 	return open(t, realtime.Options{Meter: &o.count, Logger: slog.New(slog.NewTextHandler(&o.log, nil))}, handler, more...)
 }
 
-// publish publishes messages m1, m2 and so on, and returns when they are in this
-// process's ring: the live subscriber has read them from there.
-func (o *overtaking) publish(t *testing.T, from, to uint64) {
+// publish publishes the messages with numbers from to to, and waits until they are in the
+// ring of this process: the live subscriber has received them from it.
+func (o *overrunTest) publish(t *testing.T, from, to uint64) {
 	t.Helper()
 	for i := from; i <= to; i++ {
 		publish(t, o.bus, "a", fmt.Sprint("m", i))
@@ -58,16 +57,17 @@ func (o *overtaking) publish(t *testing.T, from, to uint64) {
 	}
 }
 
-func (o *overtaking) message(i uint64) string { return fmt.Sprintf("%d m%d", o.first+i, i) }
+func (o *overrunTest) message(i uint64) string { return fmt.Sprintf("%d m%d", o.first+i, i) }
 
-// start is a place that is at the oldest message that is kept.
-func (o *overtaking) start() realtime.Start {
+// start returns the position before the first message.
+func (o *overrunTest) start() realtime.Start {
 	return realtime.Start{Channel: "a", Resume: true, Since: o.first}
 }
 
-// wants is what a subscriber gets that was at the place of start, when messages
-// up to last have been published: its place, a gap, and what is kept.
-func (o *overtaking) wants(last uint64) []string {
+// wants returns what a subscriber at the position of start must get if the messages up to
+// number last were published before it got any: its position, a gap, and the messages that
+// are kept.
+func (o *overrunTest) wants(last uint64) []string {
 	all := []string{fmt.Sprintf("%d false", o.first), fmt.Sprintf("gap %d", o.first+last-kept)}
 	for i := last - kept + 1; i <= last; i++ {
 		all = append(all, o.message(i))
@@ -75,27 +75,27 @@ func (o *overtaking) wants(last uint64) []string {
 	return all
 }
 
-// notSlow wants the client counted as one that lost messages, and not as slow.
-func (o *overtaking) notSlow(t *testing.T) {
+// notSlow checks that one gap and no slow consumer was counted and logged.
+func (o *overrunTest) notSlow(t *testing.T) {
 	t.Helper()
 	if s := o.count.Stats(); s.Gaps[realtime.GapClient] != 1 || s.TooSlow != [3]uint64{} {
 		t.Errorf("gaps %v, too slow %v", s.Gaps, s.TooSlow)
 	}
-	if strings.Contains(o.log.String(), "too slow") {
+	if strings.Contains(o.log.String(), "slow consumer") {
 		t.Errorf("log: %s", &o.log)
 	}
 }
 
 // The ring drops messages between the subscription and the first write. The client
 // gets the gap and continues with the oldest kept message.
-func TestOvertakenBeforeFirstWrite(t *testing.T) {
+func TestOverrunBeforeFirstWrite(t *testing.T) {
 	t.Parallel()
 	t.Run("websocket", func(t *testing.T) {
 		t.Parallel()
-		o := overtake(t)
+		o := newOverrunTest(t)
 		handler := func() realtime.Handler {
 			return &events{open: func(c *realtime.Conn) {
-				err := c.Subscribe(context.Background(), o.bus, o.start(), plain, func(p realtime.Position) []byte {
+				err := c.Subscribe(context.Background(), o.bus, o.start(), fullForm, func(p realtime.Position) []byte {
 					o.publish(t, kept+1, 3*kept)
 					return fmt.Appendf(nil, "%d %v", p.Seq, p.Gap)
 				})
@@ -114,8 +114,8 @@ func TestOvertakenBeforeFirstWrite(t *testing.T) {
 	})
 	t.Run("event stream", func(t *testing.T) {
 		t.Parallel()
-		o := overtake(t)
-		lined := &realtime.Form{Encode: func(e realtime.Event) []byte { return append(plain.Encode(e), '\n') }}
+		o := newOverrunTest(t)
+		lined := &realtime.Form{Encode: func(e realtime.Event) []byte { return append(fullForm.Encode(e), '\n') }}
 		s := o.open(t, echoes, func(h *realtime.Hub) server.Route {
 			return server.Route{Method: "GET", Path: "/events", Handler: func(ctx *fasthttp.RequestCtx) error {
 				return h.Stream(ctx, realtime.EventStream, func(s *realtime.Stream) error {

@@ -15,46 +15,46 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// heldListener accepts connections that nothing is read from while hold is set, as
-// in a process that has no time.
-type heldListener struct {
+// pausedListener accepts connections whose Read blocks after hold is set, as in a process
+// that is too busy to read.
+type pausedListener struct {
 	net.Listener
 	hold atomic.Bool
-	free chan struct{} // closed when reading goes on
+	free chan struct{} // closed when Read may continue
 }
 
-func (l *heldListener) Accept() (net.Conn, error) {
+func (l *pausedListener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return heldConn{nc.(*net.TCPConn), l}, nil
+	return pausedConn{nc.(*net.TCPConn), l}, nil
 }
 
-type heldConn struct {
+type pausedConn struct {
 	*net.TCPConn
-	l *heldListener
+	l *pausedListener
 }
 
-func (c heldConn) Read(p []byte) (int, error) {
+func (c pausedConn) Read(p []byte) (int, error) {
 	if c.l.hold.Load() {
 		<-c.l.free
 	}
 	return c.TCPConn.Read(p)
 }
 
-// A client whose pong has arrived is not disconnected, even if the process had no time
-// to read it yet.
-func TestPongIsNotReadYet(t *testing.T) {
+// A client is not disconnected if its pong has arrived, even if the process has not read it
+// yet.
+func TestUnreadPong(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	held := &heldListener{Listener: ln, free: make(chan struct{})}
+	paused := &pausedListener{Listener: ln, free: make(chan struct{})}
 	hub := realtime.New(realtime.Options{PingInterval: 50 * time.Millisecond, PongTimeout: 3 * time.Second})
 	handler := &events{
-		open:    func(*realtime.Conn) { held.hold.Store(true) }, // before its first message is read
+		open:    func(*realtime.Conn) { paused.hold.Store(true) }, // before the first message is read
 		message: func(c *realtime.Conn, m realtime.Message) { _ = c.Send(context.Background(), m) },
 	}
 	srv, err := server.New(server.Options{}, []server.Route{{Method: "GET", Path: "/", Handler: func(ctx *fasthttp.RequestCtx) error {
@@ -65,9 +65,9 @@ func TestPongIsNotReadYet(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
-	go func() { done <- srv.Run(ctx, held) }()
+	go func() { done <- srv.Run(ctx, paused) }()
 	go func() { done <- hub.Run(ctx) }()
-	release := sync.OnceFunc(func() { close(held.free) })
+	release := sync.OnceFunc(func() { close(paused.free) })
 	t.Cleanup(func() {
 		release()
 		cancel()
@@ -80,7 +80,7 @@ func TestPongIsNotReadYet(t *testing.T) {
 	c := dial(t, &site{addr: ln.Addr().String()})
 	pings := 0
 	c.SetPingHandler(func(data string) error {
-		if pings++; pings == 2 { // the time for the first pong is over
+		if pings++; pings == 2 { // PongTimeout after the first ping has passed
 			release()
 			if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 				return err
