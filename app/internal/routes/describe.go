@@ -86,7 +86,7 @@ func describeHealth() openapi.Group {
 		Operations: map[string][]openapi.Operation{
 			"GET " + HealthPath: {{
 				ID: "health", Summary: "Check that a serving process responds",
-				Description: "The response comes from the process that accepted the connection, and says nothing of the others.",
+				Description: "The response comes from the process that accepted the connection, and tells nothing about other processes.",
 				Responses:   map[string]*openapi.Response{"200": openapi.Body("The process responds.", textPlain, openapi.Text())},
 			}},
 		},

@@ -88,7 +88,7 @@ func taskWrites() map[string][]openapi.Operation {
 			Problems: []int{400, 404, 409, 413, 415, 503},
 		}},
 		"DELETE /tasks/{id}": {{
-			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A task that waits never starts, and one that runs is cancelled within half a second.",
+			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A waiting task never starts; a running task is cancelled within half a second.",
 			Parameters: []openapi.Parameter{taskID}, Responses: changedTask, Problems: []int{404, 409, 503},
 		}},
 		"POST /tasks/{id}/retry": {{
@@ -156,8 +156,8 @@ func taskTypes() []openapi.Type {
 		}},
 		{Name: "Workflow", Description: "A chain, a group or a chord.", Go: reflect.TypeFor[jobs.Workflow](), Fields: map[string]openapi.Schema{
 			"id": says("Id of the workflow."), "kind": words("Kind of the workflow.", "chain", "group", "chord"),
-			"state":    words("State of the whole.", jobs.StateQueued, jobs.StateRunning, jobs.StateSuccess, jobs.StateFailed, jobs.StateCancelled),
-			"progress": percent("Progress of the whole, in percent."), "tasks": says("Ids of the tasks in order, without the callback of a chord."),
+			"state":    words("State of the workflow.", jobs.StateQueued, jobs.StateRunning, jobs.StateSuccess, jobs.StateFailed, jobs.StateCancelled),
+			"progress": percent("Progress of the workflow, in percent."), "tasks": says("Ids of the tasks in order, without the callback of a chord."),
 			"callback": says("Id of the task that takes the results of a chord; empty for other kinds."), "succeeded": says("Tasks that have succeeded."),
 			"failed": says("Tasks that have ended in another way."), "failed_task": says("Id of the first task that did not succeed; empty without one."),
 			"error": says("Error of that task; empty without one."), "result": says("Result of the last task of a chain, or of the callback of a chord; null without one."),

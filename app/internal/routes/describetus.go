@@ -57,12 +57,12 @@ var tusProblems = []int{404, 410, 412, 423, 503}
 func createResumable() openapi.Operation {
 	responses := uploadResponses("", "400", "409", "413", "415", "507")
 	delete(responses, "200")
-	responses["201"] = withState(openapi.JSON("The upload is created; there is a body only if all of the file has come.", openapi.Ref("UploadResponse"))).
+	responses["201"] = withState(openapi.JSON("The upload is created; there is a body only if the request contained the whole file.", openapi.Ref("UploadResponse"))).
 		With(map[string]string{"Location": "Path of the upload."})
 	responses["460"] = checksumFault
 	return openapi.Operation{
 		ID: "createResumableUpload", Access: openapi.Write, Summary: "Create a resumable upload",
-		Description: "The body may be the first bytes of the file, and Upload-Concat joins uploads that are whole.",
+		Description: "The body may be the first bytes of the file, and Upload-Concat joins completed uploads.",
 		Parameters: []openapi.Parameter{
 			tusVersion(), tusBytes("Upload-Length", "Bytes of the file."), tusField("Upload-Defer-Length", "The length follows with a later request.", &openapi.Schema{Type: "string", Const: "1"}),
 			tusField("Upload-Metadata", "Keys, each with a value in base64: filename is needed unless the upload is partial, and directory is tus if it is missing.", openapi.Text()),
