@@ -55,7 +55,7 @@ func TestLockHeldByAnotherProcess(t *testing.T) {
 	}
 }
 
-// A process that is stopped while it has the turn keeps it.
+// A process that is stopped while it holds the turn file does not block the others.
 func TestStoppedProcessInLine(t *testing.T) {
 	t.Parallel()
 	path := temp(t)
@@ -70,7 +70,7 @@ func TestStoppedProcessInLine(t *testing.T) {
 	}
 }
 
-// holdTurn holds the turn until stdin ends.
+// holdTurn holds the turn file until stdin ends.
 func holdTurn(path string) error {
 	f, err := os.OpenFile(path+"-turn", os.O_RDWR, 0)
 	if err != nil {

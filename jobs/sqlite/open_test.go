@@ -163,7 +163,7 @@ func TestDamagedFile(t *testing.T) {
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
 	fill(t, s, 1000)
-	if err := s.Close(); err != nil { // all of it is in the file now
+	if err := s.Close(); err != nil { // moves all data from the WAL to the file
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)

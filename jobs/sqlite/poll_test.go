@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Changes by the same store are seen without polling, and no change is missed between a
-// read and the start of the wait.
+// Changes by the same store are detected without polling. No change is missed between a read
+// and the start of the wait.
 func TestOwnChangesNeedNoPoll(t *testing.T) {
 	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
 	s.pollInterval = time.Hour
@@ -29,7 +29,8 @@ func TestOwnChangesNeedNoPoll(t *testing.T) {
 	request := func(name string) driver.LeaseRequest {
 		return driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{name}, Max: 1}
 	}
-	// Keeps the poller running: it wakes all waiters once when it starts.
+	// A waiter that keeps the poller running, because the poller wakes all waiters when it
+	// starts.
 	waiting.Go(func() { s.Lease(ctx, request("nobody")) })
 	waitFor(t, func() bool {
 		s.poller.mu.Lock()
