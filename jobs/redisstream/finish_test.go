@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// Outcomes in one script call do not share each other's errors.
+// An error of one outcome does not affect the other outcomes in the same script call.
 func TestAFinishThatFailsIsAlone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
