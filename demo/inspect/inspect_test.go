@@ -15,13 +15,13 @@ import (
 	"testing"
 )
 
-// inspect runs Inspect on bytes, to the end.
+// inspect runs Inspect on the bytes of a file.
 func inspect(t *testing.T, name string, file []byte) (Report, *Waveform, error) {
 	t.Helper()
 	return Inspect(t.Context(), name, bytes.NewReader(file), nil)
 }
 
-// sound is a file of the project's testdata.
+// sound returns a file in testdata.
 func sound(t testing.TB, name string) []byte {
 	t.Helper()
 	file, err := os.ReadFile(filepath.Join("testdata", name))
@@ -31,7 +31,7 @@ func sound(t testing.TB, name string) []byte {
 	return file
 }
 
-// within fails unless got is want to one per cent.
+// within fails the test unless got differs from want by at most one per cent.
 func within(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > math.Abs(want)/100 {
@@ -39,7 +39,7 @@ func within(t *testing.T, what string, got, want float64) {
 	}
 }
 
-// The figures are those of soxi and sox, demo/inspect/testdata/README.md.
+// The expected values are those of soxi and sox, see testdata/README.md.
 func TestFiguresAreThoseOfSox(t *testing.T) {
 	for _, c := range []struct {
 		name           string
@@ -152,7 +152,7 @@ func TestCancelledMidway(t *testing.T) {
 	}
 }
 
-// failingReader fails after some bytes, as a disk does.
+// failingReader fails after some bytes, like a broken disk.
 type failingReader struct {
 	*bytes.Reader
 	after int64
@@ -185,7 +185,7 @@ func TestFailingDiskIsNotTheFilesFault(t *testing.T) {
 	}
 }
 
-// A file that is not what its name says is told what it is.
+// If the format of a file does not match its name, the error names the format.
 func TestReasonNamesTheKind(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
 		{"speech.wav", "speech.mp3", "not a RIFF/WAVE file, it looks like an MP3 file"},
