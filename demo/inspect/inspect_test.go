@@ -40,7 +40,7 @@ func within(t *testing.T, what string, got, want float64) {
 }
 
 // The expected values are those of soxi and sox, see testdata/README.md.
-func TestFiguresAreThoseOfSox(t *testing.T) {
+func TestValuesMatchSox(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		duration       float64
@@ -83,7 +83,7 @@ func TestFiguresAreThoseOfSox(t *testing.T) {
 	}
 }
 
-func TestEveryKeyIsThere(t *testing.T) {
+func TestReportHasAllKeys(t *testing.T) {
 	r, _, err := inspect(t, "none.wav", wave{}.file(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
-func TestProgressRisesToTheEnd(t *testing.T) {
+func TestProgress(t *testing.T) {
 	for _, name := range []string{"speech.wav", "speech.mp3"} {
 		last, calls := -1, 0
 		_, _, err := Inspect(t.Context(), name, bytes.NewReader(sound(t, name)), func(percent int, note string) {
@@ -166,7 +166,7 @@ func (f failingReader) Read(p []byte) (int, error) {
 	return f.Reader.Read(p)
 }
 
-func TestFailingDiskIsNotTheFilesFault(t *testing.T) {
+func TestReadErrorIsNoFormatError(t *testing.T) {
 	broken := errors.New("input/output error")
 	for _, c := range []struct {
 		name  string

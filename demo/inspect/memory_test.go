@@ -40,7 +40,7 @@ func (r *endlessReader) Seek(offset int64, whence int) (int64, error) {
 }
 
 // The memory needed does not depend on the length of the file.
-func TestLongFileTakesLittleMemory(t *testing.T) {
+func TestMemoryOfLongWAV(t *testing.T) {
 	const size = 200 << 20
 	head := wave{channels: 2, bytes: 4, rate: 48000, data: size - 44}.file(nil)
 	file := &endlessReader{head: head, body: wave{channels: 2, bytes: 4}.file(sine(8192, 2))[44:], size: size}
@@ -69,7 +69,7 @@ func TestLongFileTakesLittleMemory(t *testing.T) {
 
 // The same for an MP3. go-mp3 allocates memory for each frame, so this test measures only the
 // memory that is still in use.
-func TestLongMP3TakesLittleMemory(t *testing.T) {
+func TestMemoryOfLongMP3(t *testing.T) {
 	body := sound(t, "speech-22050-cbr.mp3")
 	file := &endlessReader{body: body, size: int64(len(body)) * 30}
 	runtime.GC()

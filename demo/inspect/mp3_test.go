@@ -91,7 +91,7 @@ func TestBrokenMP3(t *testing.T) {
 
 // A file that was truncated at any byte must cause an error. The only exception is between two
 // frames, if no info frame gives the number of frames.
-func TestEveryCutIsNoticed(t *testing.T) {
+func TestTruncatedMP3(t *testing.T) {
 	file := sound(t, "speech-22050-cbr.mp3")
 	starts := frameStarts(t, file)[:12]
 	file = file[:starts[11]]
@@ -122,7 +122,7 @@ func TestPanicInDecoder(t *testing.T) {
 }
 
 // A file that players can play is inspected, even if other data surrounds the sound.
-func TestSlovenlyMP3(t *testing.T) {
+func TestTolerableMP3(t *testing.T) {
 	cbr, vbr := sound(t, "speech-22050-cbr.mp3"), sound(t, "speech.mp3")
 	starts := frameStarts(t, cbr)
 	ape := append([]byte("APETAGEX\xd0\x07\x00\x00\x20\x00\x00\x00"), make([]byte, 48)...)
@@ -131,13 +131,13 @@ func TestSlovenlyMP3(t *testing.T) {
 		file   []byte
 		frames int
 	}{
-		{"as it is", cbr, 98},
+		{"unchanged", cbr, 98},
 		{"zeros before", append(make([]byte, 200000), cbr...), 98},
 		{"zeros after", append(bytes.Clone(cbr), make([]byte, 200000)...), 98},
 		{"APE tag", append(bytes.Clone(cbr), ape...), 98},
 		{"Lyrics3 tag", append(bytes.Clone(cbr), "LYRICSBEGIN la la la LYRICS200"...), 98},
-		{"begins amid a frame", cbr[starts[10]+33:], 87},
-		{"begins amid the stream", cbr[starts[10]:], 88},
+		{"begins in the middle of a frame", cbr[starts[10]+33:], 87},
+		{"first frames are missing", cbr[starts[10]:], 88},
 		{"one frame", cbr[:starts[1]], 1},
 		{"two files in one", append(bytes.Clone(cbr), cbr...), 196},
 		{"two files with tags in one", append(bytes.Clone(vbr), vbr...), 453}, // the second Xing frame counts as a silent frame
@@ -174,7 +174,7 @@ func TestMissingReservoir(t *testing.T) {
 
 // No frame may refer to main data that go-mp3 did not get. All other frames are passed to
 // go-mp3 unchanged.
-func TestFeederHasTheReservoir(t *testing.T) {
+func TestFeederReservoir(t *testing.T) {
 	file := sound(t, "speech-44100-stereo.mp3")
 	starts := frameStarts(t, file)
 	silenced := 0
@@ -256,13 +256,13 @@ func TestInfoFrames(t *testing.T) {
 
 // TLEN is used if the padding of an encoder explains the difference.
 func TestDurationFromTag(t *testing.T) {
-	for said, want := range map[string]float64{"2500": 2.5, "2000": 2.56, "2600": 2.56, "0": 2.56, "-1": 2.56, "soon": 2.56} {
-		text := append([]byte("TLEN"), binary.BigEndian.AppendUint32(nil, uint32(len(said)+1))...)
-		text = append(append(text, 0, 0, 0), said...)
+	for declared, want := range map[string]float64{"2500": 2.5, "2000": 2.56, "2600": 2.56, "0": 2.56, "-1": 2.56, "soon": 2.56} {
+		text := append([]byte("TLEN"), binary.BigEndian.AppendUint32(nil, uint32(len(declared)+1))...)
+		text = append(append(text, 0, 0, 0), declared...)
 		head := append([]byte("ID3\x03\x00\x00\x00\x00\x00"), byte(len(text)))
 		r, _, err := inspect(t, "x.mp3", slices.Concat(head, text, sound(t, "speech-22050-cbr.mp3")))
 		if err != nil || r.Duration != want {
-			t.Errorf("%q: %v s, want %v, %v", said, r.Duration, want, err)
+			t.Errorf("%q: %v s, want %v, %v", declared, r.Duration, want, err)
 		}
 	}
 }

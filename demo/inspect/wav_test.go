@@ -181,10 +181,10 @@ func TestLevelsAtTheLimits(t *testing.T) {
 		{"no samples", wave{}, nil, math.NaN(), math.NaN()},
 		{"full scale", wave{}, []float64{-1, -1, -1, -1}, 0, 0},
 		{"one step below", wave{}, []float64{1, 1}, 0, 0},
-		{"one bit", wave{}, []float64{1. / 32768, -1. / 32768}, -90.31, -90.31},
+		{"lowest bit", wave{}, []float64{1. / 32768, -1. / 32768}, -90.31, -90.31},
 		{"over full scale is clipped", float, []float64{4, -4}, 0, 0},
-		{"not a number is no sound", float, []float64{math.NaN(), math.Inf(1)}, 0, -3.01},
-		{"too soft to square", float, []float64{1e-200, -1e-200}, math.NaN(), math.NaN()},
+		{"NaN is silence", float, []float64{math.NaN(), math.Inf(1)}, 0, -3.01},
+		{"squares underflow to 0", float, []float64{1e-200, -1e-200}, math.NaN(), math.NaN()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, _, err := inspect(t, "x.wav", c.wave.file(c.samples))
@@ -282,7 +282,7 @@ func TestBrokenWAV(t *testing.T) {
 }
 
 // Faults that players ignore are ignored.
-func TestSlovenlyWAV(t *testing.T) {
+func TestTolerableWAV(t *testing.T) {
 	samples := sine(800, 1)
 	for name, file := range map[string][]byte{
 		"junk at the end":        wave{after: []byte("\x00\x01\x02junk that is no chunk")}.file(samples),

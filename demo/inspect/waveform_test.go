@@ -74,7 +74,7 @@ func TestMergingKeepsTheExtremes(t *testing.T) {
 }
 
 // For sound, silence and sound again, the columns show sound, only the axis, and sound.
-func TestPictureShowsSoundWhereItIs(t *testing.T) {
+func TestPictureShowsSoundAndSilence(t *testing.T) {
 	samples := append(sine(4000, 1), make([]float64, 4000)...)
 	samples = append(samples, sine(4000, 1)...)
 	_, w, err := inspect(t, "x.wav", wave{}.file(samples))
@@ -98,7 +98,7 @@ func TestPictureShowsSoundWhereItIs(t *testing.T) {
 	}
 }
 
-func TestPictureOfNothing(t *testing.T) {
+func TestPictureOfEmptySound(t *testing.T) {
 	silent := new(Waveform)
 	for range 5000 {
 		silent.add(0, 0, 0)
@@ -113,7 +113,7 @@ func TestPictureOfNothing(t *testing.T) {
 	}
 }
 
-func TestPictureAtFullScaleStaysInside(t *testing.T) {
+func TestPictureAtFullScale(t *testing.T) {
 	w := new(Waveform)
 	w.add(-1, 1, 1)
 	img := picture(t, w)

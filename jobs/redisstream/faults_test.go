@@ -122,7 +122,7 @@ func TestEnqueueFailsFast(t *testing.T) {
 
 // If the reply of a Lease is lost, the next call gets the task at once, and no lease is
 // counted as lost.
-func TestLeaseWhoseAnswerIsLost(t *testing.T) {
+func TestLeaseWithLostReply(t *testing.T) {
 	server := redistest.Start(t)
 	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "first", "a")
@@ -192,7 +192,7 @@ func TestServerIsKilled(t *testing.T) {
 }
 
 // Calls that wait during a restart of the server are woken by later changes.
-func TestWaitersOutliveTheServer(t *testing.T) {
+func TestWaitersAfterServerRestart(t *testing.T) {
 	server := redistest.StartAOF(t)
 	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "a")
@@ -245,7 +245,7 @@ func watch(t *testing.T, server *redistest.Server, s driver.Store) (seen <-chan 
 
 // Messages are lost while the connection is broken, so watchers read again when it is
 // restored.
-func TestWatcherMissesNothing(t *testing.T) {
+func TestWatchAfterReconnect(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "a")
@@ -309,7 +309,7 @@ func TestMalformedMessages(t *testing.T) {
 }
 
 // Tasks that a worker cannot run are read once and set aside. Later calls do not read them.
-func TestUnknownTasksStandAside(t *testing.T) {
+func TestUnknownTasksAreSetAside(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
 	const unknown = 2500

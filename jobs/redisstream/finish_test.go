@@ -14,7 +14,7 @@ import (
 )
 
 // An error of one outcome does not affect the other outcomes in the same script call.
-func TestAFinishThatFailsIsAlone(t *testing.T) {
+func TestFailedFinishDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	store, err := redisstream.Open(t.Context(), server.URL(), redisstream.Options{})

@@ -157,7 +157,7 @@ func TestMissingRight(t *testing.T) {
 }
 
 // A watcher without the permission to subscribe logs it and polls.
-func TestMayNotSubscribe(t *testing.T) {
+func TestSubscribeNotAllowed(t *testing.T) {
 	server := redistest.Start(t)
 	var log lines
 	s := open(t, limit(t, server), redisstream.Options{Logger: logTo(&log)})

@@ -40,8 +40,8 @@ func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) (lost []*dri
 	return lost, nil
 }
 
-// Release implements driver.Leaser. The task is due again at the time at which it was due
-// before the lease.
+// Release implements driver.Leaser. The task is due at once. Its due time is its RunAt again,
+// so it comes before tasks that became due later.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		tx.due = true

@@ -10,7 +10,7 @@ import (
 
 // If all due tasks are paused, rate-limited or for other workers, a worker sleeps. It must
 // not take the write lock again and again.
-func TestNothingToDoIsNotDue(t *testing.T) {
+func TestIdleWorkerSleeps(t *testing.T) {
 	s := openTemp(t)
 	request := driver.LeaseRequest{
 		Owner: "w", Queues: []string{"paused", "open"}, Names: []string{"work", "limited"}, Max: 1,

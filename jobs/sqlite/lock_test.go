@@ -24,7 +24,7 @@ func openInside(t *testing.T, path string, o Options) *Store {
 // store must still get the write lock. With the turn file it waits for about 13 transactions
 // of the others on average, without it for 75. The test takes the average of many writes,
 // because a process that gets no CPU for a moment misses its turn.
-func TestNobodyStarves(t *testing.T) {
+func TestFairLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	s := openInside(t, path, Options{})
 	hogs := []*Store{openInside(t, path, Options{}), openInside(t, path, Options{})}

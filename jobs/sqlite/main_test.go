@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 type process struct {
 	*exec.Cmd
 	stdin io.WriteCloser
-	lines chan string // what it printed; closed at its end
+	lines chan string // lines that it has printed; closed when it ends
 }
 
 // start runs a role until it or the test ends.

@@ -14,7 +14,7 @@ import (
 
 // Changes by the same store are detected without polling. No change is missed between a read
 // and the start of the wait.
-func TestOwnChangesNeedNoPoll(t *testing.T) {
+func TestOwnChangesWithoutPoll(t *testing.T) {
 	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
 	s.pollInterval = time.Hour
 	var waiting sync.WaitGroup
