@@ -60,7 +60,7 @@ func (d *demo) routes(s *app.Services) ([]server.Route, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.upstream.Store(client) // atomic: with -single, start of the previous part may still read it
+		d.upstream.Store(client) // atomic: after a reload with -single, the previous start may still read it
 	}
 	clients := new(atomic.Int64)
 	if err := s.Metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

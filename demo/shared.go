@@ -24,8 +24,8 @@ type sharedRoutes struct {
 	cache *cache.Cache
 }
 
-// limited serves GET /limited. If the rate limit is not available, no request is refused;
-// Gale logs that.
+// limited serves GET /limited. If the store of the rate limit is not available, it accepts
+// every request, and Gale logs the fault.
 func (s *sharedRoutes) limited(ctx *fasthttp.RequestCtx) error {
 	d, err := s.limit.Take(ctx, server.Client(ctx).String())
 	if err == nil {

@@ -95,7 +95,7 @@ func closeIfBinary(c *realtime.Conn, m realtime.Message) (closed bool) {
 type echo struct {
 	welcome string
 	start   func(*realtime.Conn) // additional work after the welcome message; may be nil
-	discard bool                 // received messages are not returned
+	discard bool                 // whether received messages are ignored
 }
 
 func (e *echo) Open(c *realtime.Conn) {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxDelay is the limit of the query parameter s.
+	// maxDelay is the largest value of the query parameter s.
 	maxDelay = time.Minute
 
 	// Limits of /sleep, which keeps a worker of the pool busy: number of steps, and
@@ -23,14 +23,14 @@ const (
 	maxSleep      = 10 * time.Minute
 )
 
-// waitRoutes wait without blocking a worker of the pool, or in the pool.
+// waitRoutes serve requests that wait: delay outside the bounded pool, sleep inside it.
 type waitRoutes struct {
 	pool app.Pool
 	log  *slog.Logger
 }
 
-// delay serves GET /delay. While it waits it uses only its connection, no worker of the
-// pool.
+// delay serves GET /delay. While it waits, it occupies only its connection and no worker of
+// the pool.
 func (*waitRoutes) delay(ctx *fasthttp.RequestCtx) error {
 	wait, err := server.QueryDuration(ctx, "s", time.Second, maxDelay)
 	if err != nil {
@@ -78,7 +78,7 @@ func (w *waitRoutes) sleep(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// pause waits for d. If ctx ends before, it returns the cause.
+// pause waits for d. If ctx ends first, it returns the cause of ctx.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -5,40 +5,35 @@ import (
 	"io"
 )
 
-// feeder is the stream that go-mp3 reads: the frames of a file, those that it
-// would decode wrongly put so that it decodes them right.
+// feeder is the io.Reader from which go-mp3 reads the frames of a file. It changes the
+// frames that go-mp3 would decode wrongly.
 //
-// go-mp3 decodes well what it gets right, but v0.3.4 is its last: it is
-// archived, so its faults are met here.
-//   - It takes a padded frame of MPEG-2 for a byte shorter than it is wherever
-//     144 × bit rate / sample rate is even: 22050 Hz at 32 kbit/s among others.
-//     The byte is then missing from the bit reservoir, and the frames after it
-//     decode to noise, without an error (compare hajimehoshi/go-mp3#39). That
-//     is what LAME makes of espeak-ng's speech by default.
-//   - It refuses MPEG-2.5 (hajimehoshi/go-mp3#48). That differs from MPEG-2 in
-//     rate only, and its bands at 11025 and 12000 Hz are those of 16000 Hz.
-//   - It decodes to noise, up to 4 dB over the rest, a frame that needs bits of
-//     one before it that it never saw. A file cut out of a longer one begins so.
-//   - It allocates what an ID3v2 tag claims to hold, and finds the next frame
-//     by searching, so a hole goes unseen: tags and holes do not get here.
-//
-// Frames of the first two sorts are repacked (repack.go), those of the third
-// made silent.
+// go-mp3 is archived, so the faults of its last version, v0.3.4, cannot be repaired there:
+//   - It computes a size that is one byte too small for a padded MPEG-2 frame if
+//     144 × bit rate / sample rate is even, for example at 22050 Hz and 32 kbit/s (LAME's
+//     default for the speech of espeak-ng). The byte is then missing from the bit
+//     reservoir, and the following frames decode to noise without an error (compare
+//     hajimehoshi/go-mp3#39). Such frames are repacked, see repacker.
+//   - It refuses MPEG-2.5 (hajimehoshi/go-mp3#48). MPEG-2.5 differs from MPEG-2 only in its
+//     sample rates, and its frequency bands at 11025 and 12000 Hz are those of MPEG-2 at
+//     16000 Hz. Such frames are repacked, too.
+//   - A frame may need data of earlier frames that are not in the file, because the file was
+//     cut out of a longer one. go-mp3 decodes such a frame to noise, up to 4 dB louder than
+//     the rest. Such frames are made silent.
+//   - It allocates the size that an ID3v2 tag claims, and it skips damaged data without an
+//     error. frameScanner therefore returns neither tags nor damaged data.
 type feeder struct {
-	scan    *frameScanner
-	pending []byte // of the frame that is being read
-	// back is the bit reservoir: the end of the main data up to here.
-	reservoir []byte
-	// held is how much of it go-mp3 has kept.
-	decoderReservoir int
-	// repacking is for good: go-mp3 no longer has the file's reservoir then.
-	repacking bool
-	repacker  repacker
-	err       error // why there are no more frames
+	scan             *frameScanner
+	pending          []byte // unread rest of the current frame
+	reservoir        []byte // bit reservoir: last main data of the frames so far
+	decoderReservoir int    // number of bytes of the reservoir that go-mp3 has kept
+	repacking        bool   // whether frames are repacked; stays true, because go-mp3 then lacks the reservoir of the file
+	repacker         repacker
+	err              error // reason why there are no more frames
 }
 
-// Read is what go-mp3 calls. It has no Seek beside it on purpose: with one,
-// go-mp3 reads the file twice and remembers where each frame starts.
+// Read implements io.Reader for go-mp3. feeder has no method Seek: with an io.Seeker, go-mp3
+// would read the file twice and store the position of each frame.
 func (f *feeder) Read(p []byte) (int, error) {
 	for len(f.pending) == 0 {
 		if f.err != nil {
@@ -51,7 +46,7 @@ func (f *feeder) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// failure is why the stream ended, nil if all of it was read.
+// failure returns the error that ended the stream, or nil if it was read to its end.
 func (f *feeder) failure() error {
 	if errors.Is(f.err, io.EOF) {
 		return nil
@@ -59,8 +54,8 @@ func (f *feeder) failure() error {
 	return f.err
 }
 
-// advance reads a frame and makes one pending: that, or if it was repacked the
-// one before.
+// advance reads a frame and sets pending: to this frame or, when repacking, to the frame
+// before it.
 func (f *feeder) advance() {
 	frame, h, err := f.scan.next()
 	if err != nil {
@@ -78,7 +73,7 @@ func (f *feeder) advance() {
 	f.reservoir = append(f.reservoir[:0], f.reservoir[max(0, len(f.reservoir)-maxReservoir):]...)
 }
 
-// decoderSize is what go-mp3 takes the size of an MPEG-1 or 2 frame for.
+// decoderSize returns the size in bytes that go-mp3 computes for an MPEG-1 or MPEG-2 frame.
 func decoderSize(h mpegHeader) int {
 	size := 144*h.bitRate/h.sampleRate + h.padding
 	if h.version != mpeg1 {

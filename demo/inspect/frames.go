@@ -7,28 +7,27 @@ import (
 )
 
 const (
-	// syncSearch is how far from the start, tags left out, the first frame may
-	// be. An MP3 that was cut out of a stream may begin amid a frame.
+	// syncSearch is the number of bytes, after the tags, in which the first frame must
+	// begin. An MP3 that was cut out of a stream may begin in the middle of a frame.
 	syncSearch = 16 << 10
-	// syncFrames is how many frames in a row must be where the one before says,
-	// to be believed: four bytes that look like a header are in any large file.
+	// syncFrames is the number of consecutive frames that must be found before the first
+	// one is accepted. Any large file contains four bytes that look like one header.
 	syncFrames = 4
 )
 
-// frameScanner cuts an MP3 file into its frames, leaving out tags and the frame
-// that tells about the others. It is strict where go-mp3, like most players,
-// searches for the next thing that looks like a frame: a hole in the file must
-// not go unseen.
+// frameScanner divides an MP3 file into frames. It leaves out the tags and the info frame.
+// When there is no frame at the expected position, it returns an error. go-mp3 and most
+// players would search for the next frame, and nobody would notice the damage.
 type frameScanner struct {
 	in             *input
 	end            int64 // offset of the end of the audio
 	tags           *tags
-	first          mpegHeader
-	frames         int64
-	bytes          int64 // size of these frames
-	constant       bool  // all frames have the same bit rate
-	declaredFrames int64 // number of frames in the info frame; 0 if there is none
-	frame          []byte
+	first          mpegHeader // header of the first frame
+	frames         int64      // number of frames so far, without the info frame
+	bytes          int64      // total size of these frames
+	constant       bool       // whether all frames so far have the same bit rate
+	declaredFrames int64      // number of frames that the info frame gives; 0 if unknown
+	frame          []byte     // buffer for the current frame
 }
 
 func newFrameScanner(in *input, t *tags) *frameScanner {
@@ -39,15 +38,15 @@ func newFrameScanner(in *input, t *tags) *frameScanner {
 	return s
 }
 
-// left is how much audio there may still be, in bytes.
+// left returns the number of bytes up to the end of the audio.
 func (s *frameScanner) left() int64 { return s.end - s.in.offset() }
 
-// peek looks at the next n bytes of audio, or fewer if it ends.
+// peek returns the next n bytes of audio without reading them, or fewer at the end.
 func (s *frameScanner) peek(n int) []byte {
 	return s.in.peek(int(min(int64(n), max(s.left(), 0))))
 }
 
-// start finds the first frame.
+// start skips everything before the first frame, and the info frame if there is one.
 func (s *frameScanner) start() error {
 	if err := s.skipTags(); err != nil {
 		return err
@@ -81,15 +80,15 @@ func (s *frameScanner) start() error {
 	return nil
 }
 
-// findFrame returns where in b frames begin, -1 if they do not. whole tells
-// that b goes to the end of the file.
-func findFrame(b []byte, whole bool) int {
+// findFrame returns the offset in b of the first frame, or -1 if there is none. atEnd means
+// that b ends at the end of the audio.
+func findFrame(b []byte, atEnd bool) int {
 	for at := range min(len(b), syncSearch) {
 		first, ok := parseHeader(b[at:])
 		for pos, n := at, 0; ok; n++ {
-			// A file may end before it has so many frames, though not before
-			// its second if it does not begin with the first.
-			if n == syncFrames || whole && pos+headerSize > len(b) && (at == 0 || n > 1) {
+			// A short file may have fewer than syncFrames frames. One frame is
+			// enough at offset 0; at another offset there must be two.
+			if n == syncFrames || atEnd && pos+headerSize > len(b) && (at == 0 || n > 1) {
 				return at
 			}
 			h, isHeader := parseHeader(b[min(pos, len(b)):])
@@ -102,8 +101,8 @@ func findFrame(b []byte, whole bool) int {
 	return -1
 }
 
-// next returns the next frame and its header; io.EOF after the last. The frame
-// is good until the next call.
+// next returns the next frame and its header, or io.EOF after the last one. The frame is
+// valid until the next call.
 func (s *frameScanner) next() ([]byte, mpegHeader, error) {
 	if err := s.skipTags(); err != nil {
 		return nil, mpegHeader{}, err
@@ -132,8 +131,8 @@ func (s *frameScanner) next() ([]byte, mpegHeader, error) {
 	return s.frame, h, nil
 }
 
-// missingFrame returns the error for data that is not a frame. Zeros up to the end are
-// padding and no error; zeros before more audio are.
+// missingFrame returns the error for data that is not a frame. Zeros up to the end of the
+// file are padding, and the result is that of checkEnd.
 func (s *frameScanner) missingFrame() error {
 	at := s.in.offset()
 	for s.left() > 0 {
@@ -148,8 +147,9 @@ func (s *frameScanner) missingFrame() error {
 	return s.checkEnd()
 }
 
-// checkEnd compares the number of frames with the number in the info frame. One frame
-// fewer is right, because some encoders count the info frame; more are two joined files.
+// checkEnd returns io.EOF, or an error if there are no frames or fewer than the info frame gives.
+// One frame fewer is correct, because some encoders count the info frame. More frames are
+// also correct: then other files were appended.
 func (s *frameScanner) checkEnd() error {
 	if s.frames == 0 || s.frames < s.declaredFrames-1 {
 		return formatError("the file is truncated: %d of %d frames", s.frames, max(s.declaredFrames, 1))
@@ -164,8 +164,8 @@ func (s *frameScanner) readError(err error) error {
 	return err
 }
 
-// skipTags passes over the tags between here and the next frame. They are there
-// at the start, and where a file was appended to another.
+// skipTags skips the tags before the next frame. Tags are at the start of a file, and in the
+// middle if a file was appended to another one. It stores the values of ID3v2 tags.
 func (s *frameScanner) skipTags() error {
 	for {
 		head := s.peek(32)
@@ -177,10 +177,10 @@ func (s *frameScanner) skipTags() error {
 				return formatError("ID3 tag is truncated at byte %d", s.in.offset())
 			}
 		case bytes.HasPrefix(head, []byte("APETAGEX")) && len(head) == 32:
-			// An APEv2 header: its length is without the header itself.
+			// The length in an APEv2 header does not include the header itself.
 			err = s.skipTag("APE", 32+int64(binary.LittleEndian.Uint32(head[12:])))
 		case bytes.HasPrefix(head, []byte("LYRICSBEGIN")):
-			err = s.skipTag("Lyrics3", s.left()) // its length is at its end
+			err = s.skipTag("Lyrics3", s.left()) // its length is stored at its end, so skip the rest of the file
 		case bytes.HasPrefix(head, []byte("TAG")):
 			err = s.skipTag("ID3", id3v1Size)
 		default:
@@ -199,5 +199,5 @@ func (s *frameScanner) skipTag(kind string, size int64) error {
 	return s.in.skip(size)
 }
 
-// zeros is how many of them b begins with.
+// zeros returns the number of zero bytes at the start of b.
 func zeros(b []byte) int { return len(b) - len(bytes.TrimLeft(b, "\x00")) }

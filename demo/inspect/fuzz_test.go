@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// counted counts the reads of a file and their bytes.
+// counted counts the reads of a file and the bytes that they return.
 type counted struct {
 	io.ReadSeeker
 	reads, bytes int
@@ -22,8 +22,8 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// FuzzInspect feeds anything under either name. Whatever it is, the answer is a
-// report or an error of the file, from few reads and in little memory.
+// FuzzInspect inspects random files as WAV and as MP3. The result must be a report or an
+// error that wraps ErrFormat, with few reads and little memory.
 func FuzzInspect(f *testing.F) {
 	for _, name := range []string{"speech.wav", "speech.mp3", "speech-22050-cbr.mp3", "speech-11025.mp3", "speech-44100-stereo.mp3"} {
 		file := sound(f, name)
@@ -60,7 +60,7 @@ func FuzzInspect(f *testing.F) {
 			t.Errorf("of %d bytes %d were read, in %d reads", len(file), in.bytes, in.reads)
 		}
 		runtime.ReadMemStats(&after)
-		// go-mp3 allocates about 100 bytes for each that it reads.
+		// go-mp3 allocates about 100 bytes for each byte that it reads.
 		if made := after.TotalAlloc - before.TotalAlloc; made > 4<<20+uint64(len(file))*1000 {
 			t.Errorf("%d bytes made it allocate %d KiB", len(file), made>>10)
 		}

@@ -8,32 +8,33 @@ import (
 	"github.com/dhowden/tag"
 )
 
-// github.com/dhowden/tag knows the encodings of ID3v2 text, but it allocates
-// what a frame claims to hold, up to 10 MiB, keeps every picture, and takes
-// time that grows with the square of the number of frames. So what it gets is a
-// small tag, made of the first frames of text in the file's own.
+// github.com/dhowden/tag decodes the text encodings of ID3v2. But it allocates the size that
+// a frame claims, up to 10 MiB, it keeps every picture, and its time grows with the square of
+// the number of frames. Therefore it gets a small tag that contains only the first text
+// frames of the tag in the file.
 //
-// Source: https://id3.org/id3v2.4.0-structure, and the same of 2.3.0 and 2.2.0.
+// Sources: https://id3.org/id3v2.4.0-structure, and the same for 2.3.0 and 2.2.0. A tag
+// consists of frames, which are not the frames of MPEG audio.
 
 const (
-	// maxTags is how many frames the library gets.
+	// maxTags is the largest number of text frames that the library gets.
 	maxTags = 64
-	// id3v2Header is the length of the tag's own header.
+	// id3v2Header is the size of the header of a tag in bytes.
 	id3v2Header = 10
 )
 
-// Flags of the tag, in the sixth byte of its header, and of its frames.
+// Flags of a tag, in the sixth byte of its header, and flags of a frame in a tag of version 4.
 const (
 	flagUnsync   = 0x80 // FF 00 stands for FF
 	flagExtended = 0x40 // an extended header follows
-	flagFooter   = 0x10 // ten more bytes at the end
+	flagFooter   = 0x10 // a footer of ten bytes follows the frames
 
-	frameUnsync = 0x02 // of version 4, as all the others here
-	frameLength = 0x01 // the length of the data comes first
+	frameUnsync = 0x02 // FF 00 stands for FF
+	frameLength = 0x01 // the length of the data precedes the data
 )
 
-// readID3v2 reads a tag that r is at the start of, whole. A tag that is damaged
-// inside is passed over; one that is truncated is io.EOF.
+// readID3v2 reads the tag at the start of r, up to its end, and stores its values. It ignores
+// invalid content. If the tag is truncated, the error is io.EOF or io.ErrUnexpectedEOF.
 func (t *tags) readID3v2(r io.Reader) error {
 	var head [id3v2Header]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -58,7 +59,7 @@ func copyTextFrames(body io.Reader, head [id3v2Header]byte) []byte {
 	if version < 2 || version > 4 {
 		return nil
 	}
-	if flags&flagUnsync != 0 && version < 4 { // of version 4 each frame has its own flag
+	if flags&flagUnsync != 0 && version < 4 { // in version 4 each frame has its own flag
 		body = &unsyncReader{r: body}
 	}
 	if flags&flagExtended != 0 && !skipExtended(body, version) {
@@ -72,8 +73,8 @@ func copyTextFrames(body io.Reader, head [id3v2Header]byte) []byte {
 		}
 		small = f.appendTo(small, version)
 	}
-	// The library counts the tag's header as part of its frames, and would
-	// leave out a short last one: zeros end them as well.
+	// The library counts the header of the tag as part of the frames and would leave out
+	// a short last frame. Zeros after it, which end the frames, prevent that.
 	small = append(small, make([]byte, 2*id3v2Header)...)
 	copy(small, "ID3")
 	small[3] = version
@@ -81,8 +82,8 @@ func copyTextFrames(body io.Reader, head [id3v2Header]byte) []byte {
 	return small
 }
 
-// skipExtended passes over the extended header. In version 2 the flag means a
-// compression that was never defined.
+// skipExtended skips the extended header and reports whether frames follow. In version 2 the
+// flag means a compression that was never defined.
 func skipExtended(body io.Reader, version byte) bool {
 	var raw [4]byte
 	if _, err := io.ReadFull(body, raw[:]); err != nil || version == 2 {
@@ -90,20 +91,20 @@ func skipExtended(body io.Reader, version byte) bool {
 	}
 	size := int64(binary.BigEndian.Uint32(raw[:]))
 	if version == 4 {
-		size = int64(synchsafe(raw[:])) - 4 // counts itself
+		size = int64(synchsafe(raw[:])) - 4 // in version 4 the size includes these four bytes
 	}
 	_, err := io.CopyN(io.Discard, body, size)
 	return err == nil
 }
 
-// id3Frame is one frame of a tag, as plain as can be.
+// id3Frame is one frame of a tag, without encodings.
 type id3Frame struct {
 	id   string
 	data []byte
 }
 
-// nextFrame reads up to and with the next frame of text or comment that is of a
-// length to be of interest.
+// nextFrame returns the next frame with a text or a comment of at most maxTag bytes. It skips
+// all others.
 func nextFrame(body io.Reader, version byte) (f id3Frame, ok bool) {
 	for {
 		var head [10]byte
@@ -112,7 +113,7 @@ func nextFrame(body io.Reader, version byte) (f id3Frame, ok bool) {
 			idSize, headSize = 3, 6
 		}
 		if _, err := io.ReadFull(body, head[:headSize]); err != nil || head[0] == 0 {
-			return f, false // the end, or padding before it
+			return f, false // end of the tag, or padding before it
 		}
 		size := int64(binary.BigEndian.Uint32(head[4:]))
 		switch version {
@@ -172,7 +173,7 @@ func (f *id3Frame) appendTo(b []byte, version byte) []byte {
 	return append(b, f.data...)
 }
 
-// synchsafe is a number in four bytes of seven bits.
+// synchsafe decodes a number that is stored in four bytes of seven bits each.
 func synchsafe(b []byte) int {
 	return int(b[0]&0x7F)<<21 | int(b[1]&0x7F)<<14 | int(b[2]&0x7F)<<7 | int(b[3]&0x7F)
 }
@@ -181,14 +182,14 @@ func putSynchsafe(b []byte, n int) {
 	b[0], b[1], b[2], b[3] = byte(n>>21&0x7F), byte(n>>14&0x7F), byte(n>>7&0x7F), byte(n&0x7F)
 }
 
-// unsyncReader undoes the "unsynchronisation" of a whole tag: a zero after each FF,
-// so that no player took the tag for sound.
+// unsyncReader reverses the "unsynchronisation" of a tag: the writer has inserted a zero after
+// each FF, so that players do not mistake the tag for sound.
 type unsyncReader struct {
 	r       io.Reader
 	afterFF bool
 }
 
-// Read may return 0 bytes and no error, if the only byte it got was such a zero.
+// Read may return 0 bytes and no error, if it has read only such a zero.
 func (u *unsyncReader) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	kept := 0

@@ -5,15 +5,17 @@ import (
 	"encoding/binary"
 )
 
-// infoFrame reports whether frame is no sound but tells about the others, and
-// how many it says there are, 0 if it does not say: LAME's "Xing" (variable bit
-// rate) and "Info" (constant), Fraunhofer's "VBRI". Players leave it out.
+// infoFrame reports whether frame is an info frame, and returns the number of frames that it
+// gives, or 0 if it gives none. An info frame is the first frame of many files. It contains
+// no sound but data about the file, and players do not play it. There are three kinds:
+// "Xing" (variable bit rate) and "Info" (constant bit rate) of LAME, and "VBRI" of
+// Fraunhofer.
 //
 // Sources: http://gabriel.mp3-tech.org/mp3infotag.html; Konrad Windszus, "MPEG
 // Audio Frame Header" (VBRI).
 func infoFrame(frame []byte, h mpegHeader) (frames int64, ok bool) {
 	begin, end := h.sideInfo()
-	// LAME puts it where it would be without a CRC even if there is one.
+	// LAME writes the data to the same position with and without a CRC.
 	for _, at := range []int{end, end - h.crc} {
 		if len(frame) < at+12 {
 			continue
@@ -26,7 +28,7 @@ func infoFrame(frame []byte, h mpegHeader) (frames int64, ok bool) {
 			return frames, true
 		}
 	}
-	// VBRI is always 32 bytes after the header, whatever the side information.
+	// VBRI is always 32 bytes after the header, whatever the size of the side information.
 	if at := begin - h.crc + 32; len(frame) >= at+18 && bytes.HasPrefix(frame[at:], []byte("VBRI")) {
 		return int64(binary.BigEndian.Uint32(frame[at+14:])), true
 	}

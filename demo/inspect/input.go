@@ -14,20 +14,19 @@ import (
 // inputBuffer is the size of the read buffer in bytes, and so the limit of peek.
 const inputBuffer = 64 << 10
 
-// id3v1Size is the length of an ID3v1 tag, always the last bytes of a file.
+// id3v1Size is the size in bytes of an ID3v1 tag, which is always at the end of a file.
 const id3v1Size = 128
 
-// input reads a file once, from start to end, and hashes and counts the bytes.
+// input reads a file once, from start to end. It hashes and counts the bytes.
 type input struct {
 	*bufio.Reader
 	file *countingReader
-	// size is the size of the file in bytes, when it was opened.
-	size int64
-	// last are the last bytes of the file, at most the size of an ID3v1 tag.
-	last []byte
+	size int64  // size of the file in bytes when it was opened
+	last []byte // last bytes of the file, at most id3v1Size
 }
 
-// newInput measures r and goes back to its start.
+// newInput determines the size of r, reads its last bytes and returns to its start. progress
+// may be nil.
 func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) (*input, error) {
 	size, err := r.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -56,7 +55,7 @@ func newInput(ctx context.Context, r io.ReadSeeker, progress func(int, string)) 
 	return &input{Reader: bufio.NewReaderSize(t, inputBuffer), file: t, size: size, last: last}, nil
 }
 
-// endOfFile reports whether err says that a file ended before it should.
+// endOfFile reports whether err means that the file ended too early.
 func endOfFile(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
@@ -67,19 +66,20 @@ func (in *input) offset() int64 { return in.file.pos - int64(in.Buffered()) }
 // left returns the number of bytes that have not been read.
 func (in *input) left() int64 { return in.size - in.offset() }
 
-// skip reads n bytes and forgets them. The error is io.EOF if there are fewer.
+// skip reads n bytes and discards them. The error is io.EOF if there are fewer.
 func (in *input) skip(n int64) error {
 	_, err := io.CopyN(io.Discard, in.Reader, n)
 	return err
 }
 
-// peek returns the next n bytes, at most inputBuffer, or as many as there are.
+// peek returns the next n bytes without reading them, at most inputBuffer, or fewer at the
+// end of the file.
 func (in *input) peek(n int) []byte {
-	b, _ := in.Peek(n) // an error comes back when they are read
+	b, _ := in.Peek(n) // a later read returns the error
 	return b
 }
 
-// finish reads what is left and returns the SHA-256 of the whole file in hex.
+// finish reads the rest of the file and returns the SHA-256 of the whole file in hex.
 func (in *input) finish() (string, error) {
 	if _, err := io.Copy(io.Discard, in.Reader); err != nil {
 		return "", err
@@ -103,9 +103,9 @@ type countingReader struct {
 	pos, size int64
 	sum       hash.Hash
 	stopErr   func() error // returns an error to stop reading
-	percent   int          // as last reported
+	percent   int          // last percentage that was reported
 	progress  func(int, string)
-	err       error // the first that was not io.EOF
+	err       error // last error other than io.EOF
 }
 
 func (t *countingReader) Read(p []byte) (int, error) {

@@ -8,8 +8,8 @@
 //	          ├─► wavReader ─► pcm ────────────► meter ─► Waveform
 //	          └─► frameScanner ─► feeder ─► go-mp3 ─┘
 //
-// For a file that is damaged, truncated or of another format than its name says, the
-// error wraps ErrFormat and its text describes the problem for the owner of the file.
+// If a file is damaged or truncated, or its format does not match its name, the error wraps
+// ErrFormat, and its text describes the problem for the owner of the file.
 package inspect
 
 import (
@@ -31,36 +31,40 @@ var ErrFormat = errors.New("unusable sound file")
 type Report struct {
 	// Format is "wav" or "mp3".
 	Format string `json:"format"`
-	// Duration is in seconds, to the microsecond. An MP3 plays a little longer
-	// than what was encoded: that length is given if the file tells it, as LAME
-	// does in an ID3 tag, and else that of its frames, as soxi does.
+	// Duration is the duration in seconds, rounded to microseconds. The frames of an MP3
+	// last a little longer than the original sound, because the encoder adds silence. If
+	// an ID3 tag (TLEN) gives the duration of the original, as LAME's tags do, Duration
+	// is that one; otherwise it is the duration of the frames.
 	Duration float64 `json:"duration"`
-	// SampleRate is in Hz.
+	// SampleRate is the number of samples per second of each channel, in Hz.
 	SampleRate int `json:"sample_rate"`
-	// Channels is that of the first frame, should an MP3 change midway.
+	// Channels is the number of channels. If it changes within an MP3, it is that of the
+	// first frame.
 	Channels int `json:"channels"`
-	// BitDepth is the bits in a sample; nil for an MP3, which has none.
+	// BitDepth is the number of bits in a sample. It is nil for an MP3, whose samples
+	// have no fixed size.
 	BitDepth *int `json:"bit_depth"`
-	// BitRate is in bit/s; of an MP3 with frames of different rates, the mean.
+	// BitRate is the bit rate in bit/s. If the bit rate of an MP3 varies, it is the mean.
 	BitRate int `json:"bit_rate"`
-	// Tags holds title, artist, album, album_artist, composer, genre, year,
-	// track, disc, comment, copyright and encoder, as far as the file has them.
-	// A tag that cannot be read is left out: it does not spoil the sound.
+	// Tags are the tags of the file. Possible names are title, artist, album,
+	// album_artist, composer, genre, year, track, disc, comment, copyright and encoder.
+	// Tags that cannot be read are left out and cause no error.
 	Tags map[string]string `json:"tags"`
-	// PeakDBFS and RMSDBFS are over all channels, in dB relative to full scale,
-	// where a square wave at full scale has an RMS of 0 dB, to two decimals, as
-	// `sox FILE -n stats` prints them. Nil for digital silence.
+	// PeakDBFS and RMSDBFS are the peak and RMS levels over all channels, in dB relative
+	// to full scale, rounded to two decimals. A square wave at full scale has an RMS
+	// level of 0 dB. The values are those of `sox FILE -n stats`. They are nil for
+	// digital silence.
 	PeakDBFS *float64 `json:"peak_dbfs"`
 	RMSDBFS  *float64 `json:"rms_dbfs"`
-	// SHA256 is of the whole file, tags and all, in hex.
+	// SHA256 is the SHA-256 of the whole file, including tags, in hex.
 	SHA256 string `json:"sha256"`
 }
 
-// Accepts reports whether a file of that name can be inspected: .wav and .mp3,
-// in upper or lower case.
+// Accepts reports whether a file with that name can be inspected. The name must end in .wav
+// or .mp3, in upper or lower case.
 func Accepts(filename string) bool { return reader(filename) != nil }
 
-// reader returns the function that reads a file of that name, or nil.
+// reader returns the function that reads a file with that name, or nil.
 func reader(name string) func(*input) (Report, *meter, error) {
 	switch strings.ToLower(path.Ext(name)) {
 	case ".wav":
@@ -77,9 +81,9 @@ func reader(name string) func(*input) (Report, *meter, error) {
 // progress may be nil. It is called in the calling goroutine, at most once for each
 // percent, with a percentage that never decreases and a short note.
 //
-// If the file causes the error, it wraps ErrFormat, and also a *pool.PanicError if a
-// decoder panicked. When ctx ends, Inspect stops at the next block and returns
-// context.Cause(ctx). Any other error is one of r.
+// If the file causes the error, the error wraps ErrFormat, and also a *pool.PanicError if a
+// decoder panicked. When ctx ends, Inspect stops before the next read of r and returns
+// context.Cause(ctx). All other errors come from r.
 func Inspect(ctx context.Context, name string, r io.ReadSeeker, progress func(percent int, note string)) (Report, *Waveform, error) {
 	read := reader(name)
 	if read == nil {
@@ -115,7 +119,8 @@ type decodeError struct {
 
 func (d decodeError) Unwrap() []error { return []error{d.error, d.cause} }
 
-// seconds returns the duration of that many samples of each channel.
+// seconds returns the duration of samples (of one channel) at rate in Hz, rounded to
+// microseconds.
 func seconds(samples int64, rate int) float64 {
 	return math.Round(float64(samples)/float64(rate)*1e6) / 1e6
 }

@@ -15,13 +15,13 @@ import (
 	"testing"
 )
 
-// inspect runs Inspect on bytes, to the end.
+// inspect runs Inspect on the bytes of a file.
 func inspect(t *testing.T, name string, file []byte) (Report, *Waveform, error) {
 	t.Helper()
 	return Inspect(t.Context(), name, bytes.NewReader(file), nil)
 }
 
-// sound is a file of the project's testdata.
+// sound returns a file in testdata.
 func sound(t testing.TB, name string) []byte {
 	t.Helper()
 	file, err := os.ReadFile(filepath.Join("testdata", name))
@@ -31,7 +31,7 @@ func sound(t testing.TB, name string) []byte {
 	return file
 }
 
-// within fails unless got is want to one per cent.
+// within fails the test unless got differs from want by at most one per cent.
 func within(t *testing.T, what string, got, want float64) {
 	t.Helper()
 	if math.Abs(got-want) > math.Abs(want)/100 {
@@ -39,8 +39,8 @@ func within(t *testing.T, what string, got, want float64) {
 	}
 }
 
-// The figures are those of soxi and sox, demo/inspect/testdata/README.md.
-func TestFiguresAreThoseOfSox(t *testing.T) {
+// The expected values are those of soxi and sox, see testdata/README.md.
+func TestValuesMatchSox(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		duration       float64
@@ -83,7 +83,7 @@ func TestFiguresAreThoseOfSox(t *testing.T) {
 	}
 }
 
-func TestEveryKeyIsThere(t *testing.T) {
+func TestReportHasAllKeys(t *testing.T) {
 	r, _, err := inspect(t, "none.wav", wave{}.file(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
-func TestProgressRisesToTheEnd(t *testing.T) {
+func TestProgress(t *testing.T) {
 	for _, name := range []string{"speech.wav", "speech.mp3"} {
 		last, calls := -1, 0
 		_, _, err := Inspect(t.Context(), name, bytes.NewReader(sound(t, name)), func(percent int, note string) {
@@ -152,7 +152,7 @@ func TestCancelledMidway(t *testing.T) {
 	}
 }
 
-// failingReader fails after some bytes, as a disk does.
+// failingReader fails after some bytes, like a broken disk.
 type failingReader struct {
 	*bytes.Reader
 	after int64
@@ -166,7 +166,7 @@ func (f failingReader) Read(p []byte) (int, error) {
 	return f.Reader.Read(p)
 }
 
-func TestFailingDiskIsNotTheFilesFault(t *testing.T) {
+func TestReadErrorIsNoFormatError(t *testing.T) {
 	broken := errors.New("input/output error")
 	for _, c := range []struct {
 		name  string
@@ -185,7 +185,7 @@ func TestFailingDiskIsNotTheFilesFault(t *testing.T) {
 	}
 }
 
-// A file that is not what its name says is told what it is.
+// If the format of a file does not match its name, the error names the format.
 func TestReasonNamesTheKind(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
 		{"speech.wav", "speech.mp3", "not a RIFF/WAVE file, it looks like an MP3 file"},

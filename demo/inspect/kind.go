@@ -30,11 +30,12 @@ var kinds = []struct {
 	{0, "\x1aE\xdf\xa3", "a Matroska or WebM file"},
 }
 
-// looksLike returns the end of an error text for a file that begins with head and is not
-// of the kind not: ", it looks like a FLAC file", or "" for an unknown format.
-func looksLike(head []byte, not string) string {
+// looksLike returns the last part of an error text for a file that begins with head, for
+// example ", it looks like a FLAC file". It returns "" if the format is unknown or is the
+// expected one.
+func looksLike(head []byte, expected string) string {
 	for _, k := range kinds {
-		if k.name != not && len(head) >= k.offset && bytes.HasPrefix(head[k.offset:], []byte(k.magic)) {
+		if k.name != expected && len(head) >= k.offset && bytes.HasPrefix(head[k.offset:], []byte(k.magic)) {
 			return ", it looks like " + k.name
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// endlessReader is a file that is made up as it is read: a head, and then the
-// body again and again.
+// endlessReader is a large file whose content is generated when it is read: a head, followed by
+// the repeated body.
 type endlessReader struct {
 	head, body []byte
 	size, at   int64
@@ -39,8 +39,8 @@ func (r *endlessReader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// A file of any length takes the same memory.
-func TestLongFileTakesLittleMemory(t *testing.T) {
+// The memory needed does not depend on the length of the file.
+func TestMemoryOfLongWAV(t *testing.T) {
 	const size = 200 << 20
 	head := wave{channels: 2, bytes: 4, rate: 48000, data: size - 44}.file(nil)
 	file := &endlessReader{head: head, body: wave{channels: 2, bytes: 4}.file(sine(8192, 2))[44:], size: size}
@@ -61,15 +61,15 @@ func TestLongFileTakesLittleMemory(t *testing.T) {
 	if grown := int64(peak - before.HeapAlloc); grown > 8<<20 {
 		t.Errorf("the heap grew by %d KiB", grown>>10)
 	}
-	// Nothing is made for each block and left to the collector either.
+	// Nor may each block leave garbage for the collector.
 	if made := now.TotalAlloc - before.TotalAlloc; made > 8<<20 {
 		t.Errorf("%d KiB were allocated", made>>10)
 	}
 }
 
-// The same of an MP3. go-mp3 allocates for each frame, so here what counts is
-// what is still in use.
-func TestLongMP3TakesLittleMemory(t *testing.T) {
+// The same for an MP3. go-mp3 allocates memory for each frame, so this test measures only the
+// memory that is still in use.
+func TestMemoryOfLongMP3(t *testing.T) {
 	body := sound(t, "speech-22050-cbr.mp3")
 	file := &endlessReader{body: body, size: int64(len(body)) * 30}
 	runtime.GC()

@@ -2,18 +2,18 @@ package inspect
 
 import "math"
 
-// meter measures how loud sound is as it streams past.
+// meter measures the loudness of a sound while it is decoded.
 type meter struct {
-	peak    float64 // greatest magnitude, 0 to 1
+	peak    float64 // largest absolute value of a sample, 0 to 1
 	squares float64 // sum of the squares of all samples
-	count   int64   // samples, those of all channels added up
+	count   int64   // number of samples in all channels
 	wave    *Waveform
 }
 
 func newMeter() *meter { return &meter{wave: new(Waveform)} }
 
-// add takes samples from -1 to 1, those of one moment side by side. What does
-// not fill a moment is left out.
+// add adds samples between -1 and 1. The samples of all channels at one moment follow each
+// other. An incomplete moment at the end is left out.
 func (m *meter) add(samples []float64, channels int) {
 	for ; len(samples) >= channels; samples = samples[channels:] {
 		low, high, squares := samples[0], samples[0], 0.0
@@ -28,12 +28,12 @@ func (m *meter) add(samples []float64, channels int) {
 	}
 }
 
-// silence is the least magnitude that 32 bits can tell from none. Floating point
-// can hold less; sox, whose figures these are, reads that as nothing.
+// silence is the smallest absolute value that a sample of 32 bits can have, apart from 0.
+// Samples in floating point can be smaller; sox reads those as 0, and so does this package.
 const silence = 1.0 / (1 << 31)
 
-// levels returns peak and RMS in dB relative to full scale, nil for silence:
-// JSON has no -Inf.
+// levels returns the peak and RMS levels in dB relative to full scale. They are nil for
+// silence, because JSON has no -Inf.
 func (m *meter) levels() (peak, rms *float64) {
 	if m.peak < silence {
 		return nil, nil
@@ -43,6 +43,6 @@ func (m *meter) levels() (peak, rms *float64) {
 
 func decibels(level float64) *float64 {
 	db := math.Round(20*math.Log10(level)*100) / 100
-	db += 0 // -0 is how rounding leaves a peak one step below full scale
+	db += 0 // makes 0 of -0, which rounding returns for a peak slightly below full scale
 	return &db
 }

@@ -37,17 +37,16 @@ func readMP3(in *input) (Report, *meter, error) {
 	return r, sound, nil
 }
 
-// samples is how many of each channel there are in the frames so far.
+// samples returns the number of samples per channel in the frames so far.
 func (s *frameScanner) samples() int64 { return s.frames * int64(s.first.samples()) }
 
-// maxPadding is the most silence that an encoder adds, in samples: LAME about
-// 1100 for its filters and up to two frames to end on a whole one.
+// maxPadding is the largest number of samples of silence that an encoder adds. LAME adds
+// about 1100 for its filters, and up to two frames so that the last frame is complete.
 const maxPadding = 4096
 
-// duration is what soxi prints: how long the file says it was before it was
-// encoded (ID3 TLEN), or else how long its frames are. A file that was cut or
-// joined since may say anything, so that counts only if padding explains the
-// difference.
+// duration returns the duration of the original sound, if an ID3 tag (TLEN) gives it, and
+// otherwise the duration of the frames. If the file was cut or joined after encoding, TLEN is
+// wrong. Therefore it is used only if the difference is not larger than maxPadding.
 func (s *frameScanner) duration() float64 {
 	declared := int64(s.tags.milliseconds) * int64(s.first.sampleRate) / 1000
 	if declared > 0 && declared <= s.samples() && s.samples()-declared <= maxPadding {
@@ -56,7 +55,8 @@ func (s *frameScanner) duration() float64 {
 	return seconds(s.samples(), s.first.sampleRate)
 }
 
-// decodeMP3 decodes all frames. A frame that cannot be decoded ends it.
+// decodeMP3 decodes and measures all frames. It returns an error at the first frame that
+// cannot be decoded.
 func decodeMP3(scan *frameScanner, sound *meter) error {
 	f := &feeder{scan: scan}
 	samples := int64(0)
@@ -65,10 +65,10 @@ func decodeMP3(scan *frameScanner, sound *meter) error {
 		if err != nil {
 			return err
 		}
-		raw := make([]byte, 4*1152) // a frame: 16 bits, always two channels
+		raw := make([]byte, 4*1152) // one frame in 16 bits, always two channels
 		pcm := make([]float64, len(raw)/2)
 		for {
-			n, err := d.Read(raw) // of one frame, and there is room for it
+			n, err := d.Read(raw) // reads at most one frame, which fits into raw
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -86,15 +86,15 @@ func decodeMP3(scan *frameScanner, sound *meter) error {
 	if err != nil {
 		return decodeError{formatError("the sound cannot be decoded at %.2f s", seconds(samples, scan.first.sampleRate)), err}
 	}
-	// go-mp3 passes over what it takes for noise. The figures would be wrong.
+	// go-mp3 skips data that it cannot recognize. The report would then be wrong.
 	if want := scan.samples(); samples != want {
 		return formatError("%d of %d samples could be decoded", samples, want)
 	}
 	return nil
 }
 
-// measureStereo measures what go-mp3 returns: of a mono file it has both
-// channels the same.
+// measureStereo measures samples that go-mp3 has returned. They always have two channels; for
+// a mono file both are the same, and only one is measured.
 func measureStereo(sound *meter, pcm []float64, channels int) {
 	if channels == 1 {
 		for i := range len(pcm) / 2 {

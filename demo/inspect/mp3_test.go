@@ -13,8 +13,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// frameStarts is where in file its frames begin, tags left out, and where the
-// last ends.
+// frameStarts returns the offsets at which the frames of a file begin, and the end of the last
+// one.
 func frameStarts(t *testing.T, file []byte) []int {
 	t.Helper()
 	at := findFrame(file[:min(len(file), inputBuffer)], false)
@@ -32,8 +32,8 @@ func frameStarts(t *testing.T, file []byte) []int {
 	}
 }
 
-// silent is n frames of silence with that header, at a bit rate that leaves it
-// room.
+// silent returns n frames of silence with the given header. The bit rate must be large enough
+// for the side information.
 func silent(n int, header ...byte) []byte {
 	h, ok := parseHeader(header)
 	if !ok {
@@ -89,9 +89,9 @@ func TestBrokenMP3(t *testing.T) {
 	}
 }
 
-// Every way to cut a file short must be noticed, save one: between frames, if
-// no frame says how many there should be.
-func TestEveryCutIsNoticed(t *testing.T) {
+// A file that was truncated at any byte must cause an error. The only exception is between two
+// frames, if no info frame gives the number of frames.
+func TestTruncatedMP3(t *testing.T) {
 	file := sound(t, "speech-22050-cbr.mp3")
 	starts := frameStarts(t, file)[:12]
 	file = file[:starts[11]]
@@ -107,8 +107,8 @@ func TestEveryCutIsNoticed(t *testing.T) {
 	}
 }
 
-// Damage inside a frame may make go-mp3 panic. The text is for the user, the
-// panic and its stack are for the log.
+// Damage inside a frame may make go-mp3 panic. The error text is for the user; the panic and
+// its stack are for the log.
 func TestPanicInDecoder(t *testing.T) {
 	file := sound(t, "speech-11025.mp3")
 	file[479] ^= 1 << 5
@@ -121,8 +121,8 @@ func TestPanicInDecoder(t *testing.T) {
 	}
 }
 
-// Whole sound that players play is inspected, whatever is around it.
-func TestSlovenlyMP3(t *testing.T) {
+// A file that players can play is inspected, even if other data surrounds the sound.
+func TestTolerableMP3(t *testing.T) {
 	cbr, vbr := sound(t, "speech-22050-cbr.mp3"), sound(t, "speech.mp3")
 	starts := frameStarts(t, cbr)
 	ape := append([]byte("APETAGEX\xd0\x07\x00\x00\x20\x00\x00\x00"), make([]byte, 48)...)
@@ -131,16 +131,16 @@ func TestSlovenlyMP3(t *testing.T) {
 		file   []byte
 		frames int
 	}{
-		{"as it is", cbr, 98},
+		{"unchanged", cbr, 98},
 		{"zeros before", append(make([]byte, 200000), cbr...), 98},
 		{"zeros after", append(bytes.Clone(cbr), make([]byte, 200000)...), 98},
 		{"APE tag", append(bytes.Clone(cbr), ape...), 98},
 		{"Lyrics3 tag", append(bytes.Clone(cbr), "LYRICSBEGIN la la la LYRICS200"...), 98},
-		{"begins amid a frame", cbr[starts[10]+33:], 87},
-		{"begins amid the stream", cbr[starts[10]:], 88},
+		{"begins in the middle of a frame", cbr[starts[10]+33:], 87},
+		{"first frames are missing", cbr[starts[10]:], 88},
 		{"one frame", cbr[:starts[1]], 1},
 		{"two files in one", append(bytes.Clone(cbr), cbr...), 196},
-		{"two files with tags in one", append(bytes.Clone(vbr), vbr...), 453}, // the second Xing frame is silence
+		{"two files with tags in one", append(bytes.Clone(vbr), vbr...), 453}, // the second Xing frame counts as a silent frame
 	} {
 		r, _, err := inspect(t, "x.mp3", c.file)
 		if err != nil {
@@ -151,8 +151,8 @@ func TestSlovenlyMP3(t *testing.T) {
 	}
 }
 
-// Frames that need a reservoir which is not there are silent, and what can be
-// heard of the others stays as loud as it is.
+// Frames that need a bit reservoir which is not in the file become silent. The loudness of the
+// other frames does not change.
 func TestMissingReservoir(t *testing.T) {
 	for _, name := range []string{"speech-22050-cbr.mp3", "speech-44100-stereo.mp3"} {
 		file := sound(t, name)
@@ -172,9 +172,9 @@ func TestMissingReservoir(t *testing.T) {
 	}
 }
 
-// No frame may point to main data that go-mp3 was not given. The others go to it
-// as they are.
-func TestFeederHasTheReservoir(t *testing.T) {
+// No frame may refer to main data that go-mp3 did not get. All other frames are passed to
+// go-mp3 unchanged.
+func TestFeederReservoir(t *testing.T) {
 	file := sound(t, "speech-44100-stereo.mp3")
 	starts := frameStarts(t, file)
 	silenced := 0
@@ -254,15 +254,15 @@ func TestInfoFrames(t *testing.T) {
 	}
 }
 
-// TLEN is believed where the padding of an encoder explains the difference.
+// TLEN is used if the padding of an encoder explains the difference.
 func TestDurationFromTag(t *testing.T) {
-	for said, want := range map[string]float64{"2500": 2.5, "2000": 2.56, "2600": 2.56, "0": 2.56, "-1": 2.56, "soon": 2.56} {
-		text := append([]byte("TLEN"), binary.BigEndian.AppendUint32(nil, uint32(len(said)+1))...)
-		text = append(append(text, 0, 0, 0), said...)
+	for declared, want := range map[string]float64{"2500": 2.5, "2000": 2.56, "2600": 2.56, "0": 2.56, "-1": 2.56, "soon": 2.56} {
+		text := append([]byte("TLEN"), binary.BigEndian.AppendUint32(nil, uint32(len(declared)+1))...)
+		text = append(append(text, 0, 0, 0), declared...)
 		head := append([]byte("ID3\x03\x00\x00\x00\x00\x00"), byte(len(text)))
 		r, _, err := inspect(t, "x.mp3", slices.Concat(head, text, sound(t, "speech-22050-cbr.mp3")))
 		if err != nil || r.Duration != want {
-			t.Errorf("%q: %v s, want %v, %v", said, r.Duration, want, err)
+			t.Errorf("%q: %v s, want %v, %v", declared, r.Duration, want, err)
 		}
 	}
 }

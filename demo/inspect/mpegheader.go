@@ -2,10 +2,10 @@ package inspect
 
 import "encoding/binary"
 
-// Sources: ISO/IEC 11172-3 (MPEG-1 audio), 13818-3 (MPEG-2, lower rates);
-// MPEG-2.5, lower still, is Fraunhofer's own and has no document.
+// Sources: ISO/IEC 11172-3 (MPEG-1 audio) and 13818-3 (MPEG-2, lower sample rates). MPEG-2.5,
+// with even lower sample rates, is an extension by Fraunhofer without a standard.
 
-// mpegVersion is as the header's two bits have it.
+// mpegVersion is the version in the two bits of the header.
 type mpegVersion uint32
 
 const (
@@ -15,33 +15,35 @@ const (
 )
 
 const (
-	headerSize = 4
-	layer3     = 1 // as the header's two bits have it
-	modeMono   = 3
+	headerSize = 4 // bytes
+	layer3     = 1 // value of the two layer bits in the header
+	modeMono   = 3 // value of the two channel mode bits in the header
 )
 
 var (
-	// kilobits by version and the header's four bits, of layer III; the first,
-	// "free format", and the last have no fixed rate.
+	// Bit rates in kbit/s of layer III, for MPEG-1 and for MPEG-2 and 2.5. The index is
+	// the four bits of the header. The first entry means free format, the last one is
+	// invalid; both are 0.
 	kilobits1 = [16]int{0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320}
 	kilobits2 = [16]int{0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160}
 
-	// mpeg1Rates are halved by each later version.
+	// mpeg1Rates are the sample rates of MPEG-1 in Hz. Those of MPEG-2 are half of them,
+	// and those of MPEG-2.5 a quarter.
 	mpeg1Rates = [4]int{44100, 48000, 32000}
 )
 
 // mpegHeader is the header of one frame of MPEG audio, layer III.
 type mpegHeader struct {
-	word       uint32
+	word       uint32 // encoded header
 	version    mpegVersion
 	bitRate    int // bit/s
 	sampleRate int // Hz
 	channels   int
-	padding    int // bytes, 0 or 1
-	crc        int // bytes, 0 or 2
+	padding    int // number of padding bytes, 0 or 1
+	crc        int // number of CRC bytes, 0 or 2
 }
 
-// parseHeader reads the header that b begins with; ok tells whether it is one.
+// parseHeader decodes the header at the start of b. ok reports whether there is a valid one.
 func parseHeader(b []byte) (h mpegHeader, ok bool) {
 	if len(b) < headerSize {
 		return h, false
@@ -78,7 +80,7 @@ func parseHeader(b []byte) (h mpegHeader, ok bool) {
 	return h, h.bitRate > 0 && h.sampleRate > 0
 }
 
-// samples is how many of each channel a frame holds.
+// samples returns the number of samples per channel in the frame.
 func (h mpegHeader) samples() int {
 	if h.version == mpeg1 {
 		return 1152
@@ -86,12 +88,12 @@ func (h mpegHeader) samples() int {
 	return 576
 }
 
-// size is the length of the frame, header included, in bytes.
+// size returns the size of the frame in bytes, including the header.
 func (h mpegHeader) size() int {
 	return h.samples()/8*h.bitRate/h.sampleRate + h.padding
 }
 
-// sideInfo is where the side information begins and ends.
+// sideInfo returns the offsets in the frame at which the side information begins and ends.
 func (h mpegHeader) sideInfo() (begin, end int) {
 	begin = headerSize + h.crc
 	switch {
@@ -103,15 +105,14 @@ func (h mpegHeader) sideInfo() (begin, end int) {
 	return begin, begin + 9
 }
 
-// sameStream reports whether a frame with header o may follow one with h. The
-// bit rate may differ, and the channels may.
+// sameStream reports whether a frame with header o may follow one with header h. The bit rate
+// and the number of channels may differ.
 func (h mpegHeader) sameStream(o mpegHeader) bool {
 	return h.version == o.version && h.sampleRate == o.sampleRate
 }
 
-// freeFormat reports whether b begins with the header of a frame whose bit rate
-// is none of the table. go-mp3 does not decode those, and hardly anything
-// writes them.
+// freeFormat reports whether b begins with the header of a frame in free format, whose bit
+// rate is not in the table. go-mp3 does not decode such frames, and few encoders write them.
 func freeFormat(b []byte) bool {
 	return len(b) >= headerSize && b[0] == 0xFF && b[1]>>1 == 0xFA>>1 && b[2]>>4 == 0
 }

@@ -5,10 +5,10 @@ import (
 	"math"
 )
 
-// pcmDecoder returns what turns the samples of a WAVE file, size bytes each,
-// into numbers from -1 to 1; nil if there is no such encoding. Samples with
-// fewer bits than their bytes hold are aligned to the top, as the format
-// demands, so the bits below do not matter.
+// pcmDecoder returns the function that converts the samples of a WAVE file to numbers between
+// -1 and 1, or nil if the encoding is not supported. size is the number of bytes in a sample.
+// A sample with fewer bits uses the highest ones, as the format requires, so unused bits need
+// no special treatment.
 func pcmDecoder(encoding uint16, size int) func(samples []float64, raw []byte) {
 	switch {
 	case encoding == encodingPCM && size >= 1 && size <= 4:
@@ -25,7 +25,7 @@ func pcmDecoder(encoding uint16, size int) func(samples []float64, raw []byte) {
 	return nil
 }
 
-// decode8 alone has unsigned samples.
+// decode8 decodes unsigned samples. All larger samples are signed.
 func decode8(samples []float64, raw []byte) {
 	for i, b := range raw {
 		samples[i] = (float64(b) - 1<<7) / (1 << 7)
@@ -64,8 +64,7 @@ func decodeFloat64(samples []float64, raw []byte) {
 	}
 }
 
-// clip holds a sample within full scale, as sox does. What is no number is no
-// sound.
+// clip limits a sample to full scale, as sox does. It returns 0 for NaN.
 func clip(v float64) float64 {
 	if v != v {
 		return 0
@@ -79,8 +78,7 @@ func decodeTable(samples []float64, raw []byte, expand func(byte) int16) {
 	}
 }
 
-// aLaw and muLaw expand the companded bytes of telephony, ITU-T G.711, to 16
-// bits.
+// aLaw and muLaw expand a compressed byte of telephony (ITU-T G.711) to 16 bits.
 func aLaw(b byte) int16 {
 	b ^= 0x55
 	v := int16(b&0x0F)<<4 + 8

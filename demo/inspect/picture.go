@@ -9,31 +9,30 @@ import (
 	"math"
 )
 
-// The picture, in pixels. It is made of bars, not of single columns: a column of
-// a few seconds of speech is shorter than a period of the voice, and would show
-// that instead of the words. Full scale reaches up to a margin, so that sound at
-// full scale is seen to end there and not to be cut.
+// Sizes in the picture, in pixels. The picture consists of bars, because single columns are
+// too narrow: in a few seconds of speech, the time of a column is shorter than a period of the
+// voice, so the picture would show periods and not words. The margin shows that a sound at full
+// scale ends there and is not cut off.
 const (
 	pictureWidth  = 1200
 	pictureHeight = 300
 	pictureMargin = 6
 	barWidth      = 3
-	barPitch      = 4 // from one bar to the next
+	barPitch      = 4 // distance from the start of one bar to the next
 	pictureBars   = pictureWidth / barPitch
 )
 
-// Colours that stand out from white and from black alike; where there is no
-// sound the picture is transparent.
+// Colours that are visible on white and on black. The rest of the picture is transparent.
 var (
 	axisColour = color.NRGBA{R: 0x94, G: 0xA3, B: 0xB8, A: 0xFF}
 	peakColour = color.NRGBA{R: 0x7D, G: 0xB2, B: 0xF7, A: 0xFF}
 	rmsColour  = color.NRGBA{R: 0x2B, G: 0x6C, B: 0xE4, A: 0xFF}
 )
 
-// WritePNG draws the sound from left to right, 1200 by 300 pixels: its extremes
-// in light blue, its RMS in a darker one inside them, both to the scale of full
-// scale, over a grey line at zero. Silence is the line alone. The background is
-// transparent. Its error is that of out.
+// WritePNG writes the waveform to out as a PNG image of 1200 by 300 pixels. The time runs from
+// left to right, and the height of the picture is full scale. The range between the lowest and
+// highest samples is light blue, the RMS level inside it is darker, and a grey line marks zero.
+// The background is transparent. The error is that of out.
 func (w *Waveform) WritePNG(out io.Writer) error {
 	img := image.NewNRGBA(image.Rect(0, 0, pictureWidth, pictureHeight))
 	for x := range pictureWidth {
@@ -52,13 +51,14 @@ func (w *Waveform) WritePNG(out io.Writer) error {
 	return nil
 }
 
-// height is where a sample from -1 to 1 is, in pixels from the top.
+// height returns the position of a sample between -1 and 1, in pixels from the top.
 func height(sample float64) float64 {
 	const middle = pictureHeight / 2.0
 	return middle - sample*(middle-pictureMargin)
 }
 
-// paint fills column x from top to bottom, a pixel covered in part in part.
+// paint fills column x from top to bottom. A pixel that is only partly covered gets a partly
+// transparent colour.
 func paint(img *image.NRGBA, x int, top, bottom float64, c color.NRGBA) {
 	for y := int(top); y < pictureHeight && float64(y) < bottom; y++ {
 		covered := min(bottom, float64(y+1)) - max(top, float64(y))
@@ -68,7 +68,7 @@ func paint(img *image.NRGBA, x int, top, bottom float64, c color.NRGBA) {
 	}
 }
 
-// over is colour c, with an opacity of alpha, on top of what is below.
+// over returns the colour of c, with an opacity of alpha, painted over the colour below.
 func over(c color.NRGBA, alpha float64, below color.NRGBA) color.NRGBA {
 	rest := float64(below.A) / 0xFF * (1 - alpha)
 	total := alpha + rest

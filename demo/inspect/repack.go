@@ -3,43 +3,42 @@ package inspect
 import "encoding/binary"
 
 const (
-	// decoderRate is what go-mp3 has to take a frame of MPEG-2.5 to be at.
+	// decoderRate is the sample rate in Hz that a repacked MPEG-2.5 frame declares.
 	decoderRate = 16000
-	// packedIndex is the bit rate of all packed frames, as their header has it:
-	// the highest that MPEG-2 has, 160 kbit/s.
+	// packedIndex is the index of the bit rate of all repacked frames: the highest of
+	// MPEG-2, 160 kbit/s.
 	packedIndex = 14
 )
 
-// repacker writes the sound of MPEG-2 and 2.5 frames into frames that go-mp3
-// decodes: of MPEG-2, not padded, all of one size. As in any MP3 the main data
-// of a frame begins in the one before if there is room: some have more than a
-// frame of that size holds. So each is kept until the next is known.
+// repacker copies the sound of MPEG-2 and 2.5 frames into frames that go-mp3 decodes
+// correctly: MPEG-2, without padding, all of the same size. The main data of some frames does
+// not fit into that size. As in any MP3, main data then begins in the free space of the
+// previous frame. Therefore repacker keeps each frame until it knows the next one.
 //
-// Padding is half a byte a frame at 22050 Hz. Stereo at 160 kbit/s that needs
-// every byte of it does not fit, and is refused.
+// At 22050 Hz padding adds half a byte per frame on average. A stereo file of 160 kbit/s that
+// uses all of it does not fit; repack returns an error.
 type repacker struct {
 	last, next packed
-	raw        []byte // the frame that was returned
+	raw        []byte // buffer for the frame that is returned
 }
 
-// packed is a frame before it is written.
+// packed is a frame before it is encoded.
 type packed struct {
-	word     uint32 // its header
+	word     uint32 // header
 	size     int    // bytes, 0 if there is no frame
-	side     []byte
-	main     []byte // its main data, without the part in the previous frame
-	nextMain []byte // main data of the next frame
+	side     []byte // side information
+	main     []byte // main data, without the part in the previous frame
+	nextMain []byte // first part of the main data of the next frame
 }
 
-// repack takes a frame and the bit reservoir before it, and returns the frame
-// that it was called with last, none the first time. It is good until the next
-// call.
+// repack adds a frame; reservoir is the bit reservoir before it. It returns the frame of the
+// previous call, or no bytes at the first call. The result is valid until the next call.
 func (p *repacker) repack(frame []byte, h mpegHeader, reservoir []byte) ([]byte, error) {
 	begin, end := h.sideInfo()
 	side := sideInfo{frame[begin:end], h}
 	back := side.mainDataBegin()
 	if back > len(reservoir) {
-		side.silence(0) // as feeder.pass does
+		side.silence(0) // as in feeder.passFrame
 		back = 0
 	}
 	n, l := &p.next, &p.last
@@ -51,7 +50,7 @@ func (p *repacker) repack(frame []byte, h mpegHeader, reservoir []byte) ([]byte,
 	n.main = n.main[:min(side.mainDataSize(), len(n.main))]
 
 	inLast := min(len(n.main), l.free(), maxReservoir/2)
-	n.side[0] = byte(inLast) // distance to the begin of the main data, in bytes
+	n.side[0] = byte(inLast) // number of bytes before this frame at which its main data begins
 	l.nextMain = append(l.nextMain[:0], n.main[:inLast]...)
 	n.main = append(n.main[:0], n.main[inLast:]...)
 	if n.free() < 0 {
@@ -77,7 +76,8 @@ func (p *repacker) flush() []byte {
 	return p.raw
 }
 
-// header makes the frame one without padding and CRC, in place of one with h.
+// header sets the header and size of the frame. They are those of h, changed to MPEG-2 without
+// padding and CRC.
 func (f *packed) header(h mpegHeader) error {
 	f.word = h.word&^(3<<19|15<<12|1<<9) | uint32(mpeg2)<<19 | 1<<16 | packedIndex<<12
 	rate := h.sampleRate

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// setMainDataSize makes side information say that a frame uses so many bytes.
+// setMainDataSize sets the number of bytes of main data in the side information.
 func setMainDataSize(side []byte, channels, size int) {
 	at := 8 + channels
 	for range channels {
@@ -22,12 +22,11 @@ func setMainDataSize(side []byte, channels, size int) {
 	}
 }
 
-// stream makes frames as an encoder does: each takes as much main data as it
-// likes of what the reservoir and its own frame hold. It returns the frames and
-// the main data of each.
+// stream generates frames like an encoder: each one uses a random part of the main data that
+// fits into the reservoir and its own frame. It returns the frames and the main data of each.
 func stream(r *rand.Rand, n int, header func(i int) []byte) (frames, mains [][]byte) {
 	var written []byte // all main data so far, used or not
-	unused := 0        // at its end
+	unused := 0        // number of unused bytes at its end
 	for i := range n {
 		h, _ := parseHeader(header(i))
 		begin, end := h.sideInfo()
@@ -41,7 +40,7 @@ func stream(r *rand.Rand, n int, header func(i int) []byte) (frames, mains [][]b
 		has := back + len(frame) - end
 		size := min(r.IntN(has+1), h.channels*4095/8)
 		if r.IntN(4) == 0 {
-			size = min(has, h.channels*4095/8) // an attack takes all there is
+			size = min(has, h.channels*4095/8) // a loud sound uses all of it
 		}
 		frame[begin] = byte(back)
 		setMainDataSize(frame[begin:end], h.channels, size)
@@ -52,7 +51,7 @@ func stream(r *rand.Rand, n int, header func(i int) []byte) (frames, mains [][]b
 	return frames, mains
 }
 
-// repackAll repacks frames and returns what main data a decoder finds.
+// repackAll repacks frames and returns the main data that a decoder finds in them.
 func repackAll(t *testing.T, frames, mains [][]byte) [][]byte {
 	t.Helper()
 	var p repacker
@@ -110,7 +109,8 @@ func TestRepackingKeepsTheMainData(t *testing.T) {
 	}
 }
 
-// The one thing that does not fit is refused, not decoded wrongly.
+// A stream that does not fit into the repacked frames causes an error. It is not decoded
+// wrongly.
 func TestRepackingTooMuch(t *testing.T) {
 	var p repacker
 	header := []byte{0xFF, 0xF3, 0xE2, 0x00} // 160 kbit/s, stereo, padded
@@ -130,7 +130,7 @@ func TestRepackingTooMuch(t *testing.T) {
 	}
 }
 
-// A frame whose main data began before the file did is silent, the next is not.
+// A frame whose main data begins before the start of the file is silent. The next one is not.
 func TestRepackingWithoutTheReservoir(t *testing.T) {
 	header := func(i int) []byte { return []byte{0xFF, 0xF3, 0x80 | byte(i%2)<<1, 0xC0} }
 	frames, mains := stream(rand.New(rand.NewPCG(3, 4)), 20, header)

@@ -19,33 +19,32 @@ import (
 )
 
 const (
-	// maxTag is how long a tag may be, in bytes, to be of interest.
+	// maxTag is the size limit of one tag in bytes; longer ones are left out.
 	maxTag = 4 << 10
-	// maxInfo is the same for all tags of a WAVE file together.
+	// maxInfo is the size limit of a LIST chunk in bytes; the rest of it is left out.
 	maxInfo = 64 << 10
 )
 
-// tags are what a file says about itself.
+// tags are the tags of a file.
 type tags struct {
-	named map[string]string // by the names that Report lists
-	// milliseconds is how long the sound was before it was encoded, 0 if the
-	// file does not say.
-	milliseconds int
+	named        map[string]string // values by the names in Report.Tags
+	milliseconds int               // duration of the original sound, from TLEN; 0 if unknown
 }
 
 func newTags() *tags { return &tags{named: map[string]string{}} }
 
-// set adds a tag, unless there is one of that name: those at the start of a
-// file count more than those at its end.
+// set adds a tag. If there is already one with that name, it is kept: tags at the start of a
+// file have priority over those at the end.
 func (t *tags) set(name, value string) {
 	value = clean(value)
-	if _, there := t.named[name]; !there && value != "" {
+	if _, exists := t.named[name]; !exists && value != "" {
 		t.named[name] = value
 	}
 }
 
-// clean makes text of what may be anything: UTF-8 or else Latin-1, the two that
-// ID3v1 and INFO are written in, on one line.
+// clean returns s as one line of valid UTF-8 without control characters, up to the first zero
+// byte. If s is not valid UTF-8, it is read as Latin-1: ID3v1 and INFO use one of these two
+// encodings.
 func clean(s string) string {
 	s, _, _ = strings.Cut(s, "\x00")
 	if !utf8.ValidString(s) {
@@ -64,14 +63,14 @@ func clean(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// infoNames are the tags of a RIFF INFO list.
+// infoNames are the names in Report.Tags of the entries in a RIFF INFO list.
 var infoNames = map[string]string{
 	"INAM": "title", "IART": "artist", "IPRD": "album", "IMUS": "composer",
 	"IGNR": "genre", "ICRD": "year", "ITRK": "track", "IPRT": "track",
 	"ICMT": "comment", "ICOP": "copyright", "ISFT": "encoder",
 }
 
-// readInfo reads a LIST chunk, if it is one of tags.
+// readInfo reads the tags in a LIST chunk, if it is an INFO list.
 func (t *tags) readInfo(r io.Reader) error {
 	list, err := io.ReadAll(io.LimitReader(r, maxInfo))
 	if err != nil || !bytes.HasPrefix(list, []byte("INFO")) {
@@ -89,7 +88,7 @@ func (t *tags) readInfo(r io.Reader) error {
 	return nil
 }
 
-// readID3v1 reads the last bytes of a file, if they are a tag.
+// readID3v1 reads an ID3v1 tag from the last bytes of a file, if there is one.
 func (t *tags) readID3v1(last []byte) {
 	if !bytes.HasPrefix(last, []byte("TAG")) {
 		return
@@ -97,8 +96,8 @@ func (t *tags) readID3v1(last []byte) {
 	t.read(func() (tag.Metadata, error) { return tag.ReadID3v1Tags(bytes.NewReader(last)) })
 }
 
-// read takes over what the library made of a tag. What it cannot read, or
-// panics over, is left out.
+// read stores the values of a tag that the library has parsed. If the library returns an error
+// or panics, the tag is left out.
 func (t *tags) read(parse func() (tag.Metadata, error)) {
 	_ = pool.Protect(func() error {
 		m, err := parse()
@@ -125,8 +124,9 @@ func (t *tags) read(parse func() (tag.Metadata, error)) {
 	})
 }
 
-// comment finds the one that a person wrote: it has no description. Those that
-// programs leave for themselves do (iTunNORM), and the library prefers them.
+// comment returns the first comment without a description, because that one was written by a
+// person. Comments of programs, for example iTunNORM, have a description; the library would
+// prefer them.
 func comment(raw map[string]any) string {
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		if c, ok := raw[name].(*tag.Comm); ok && strings.HasPrefix(name, "COM") && c.Description == "" {
@@ -136,6 +136,7 @@ func comment(raw map[string]any) string {
 	return ""
 }
 
+// text returns the first of the named values that is a text, or "".
 func text(raw map[string]any, names ...string) string {
 	for _, name := range names {
 		if s, ok := raw[name].(string); ok {
@@ -145,7 +146,7 @@ func text(raw map[string]any, names ...string) string {
 	return ""
 }
 
-// number writes 3 of no known total as "3", 3 of 12 as "3/12", 0 as nothing.
+// number formats a number and, if it is known, the total: "3" or "3/12". It returns "" for 0.
 func number(n int, of ...int) string {
 	switch {
 	case n <= 0:

@@ -28,7 +28,7 @@ func TestTagsOfTestdata(t *testing.T) {
 	}
 }
 
-// utf16LE is text as taggers on Windows write it: with a byte order mark.
+// utf16LE returns text as programs on Windows write it: in UTF-16 with a byte order mark.
 func utf16LE(s string) []byte {
 	b := []byte{1, 0xFF, 0xFE}
 	for _, u := range utf16.Encode([]rune(s)) {
@@ -37,7 +37,7 @@ func utf16LE(s string) []byte {
 	return b
 }
 
-// id3Tag writes a tag of frames that frame wrote.
+// id3Tag returns a tag with the given frames, which id3v23 or id3v24 have encoded.
 func id3Tag(version, flags byte, frames ...[]byte) []byte {
 	body := slices.Concat(frames...)
 	tag := append([]byte("ID3"), version, 0, flags, 0, 0, 0, 0)
@@ -98,7 +98,7 @@ func TestID3v2(t *testing.T) {
 	}
 }
 
-// dhowden/tag alone takes minutes for this one.
+// Without the small tag, dhowden/tag needs minutes for this file.
 func TestManyTags(t *testing.T) {
 	many := id3Tag(3, 0, bytes.Repeat(id3v23("TXXX", 0, 0), 200000))
 	r, _, err := inspect(t, "x.mp3", append(many, sound(t, "speech-22050-cbr.mp3")...))

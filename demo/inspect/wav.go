@@ -6,35 +6,35 @@ import (
 	"strings"
 )
 
-// The reader of RIFF chunks in this file is our own. github.com/go-audio/wav
-// allocates what a LIST chunk claims to hold, up to 4 GiB, takes a data chunk
-// that is truncated for a shorter one, and cannot decode floating point;
-// golang.org/x/image/riff refuses every file whose outer length is wrong, which
-// is what a recorder that writes to a pipe leaves.
+// This file has its own reader of RIFF chunks, because the libraries have faults.
+// github.com/go-audio/wav allocates the size that a LIST chunk claims, up to 4 GiB, reads a
+// truncated data chunk without an error, and cannot decode floating point.
+// golang.org/x/image/riff refuses every file whose total size in the header is wrong; a
+// recorder that writes to a pipe produces such files.
 //
 // Sources: Microsoft and IBM, "Multimedia Programming Interface and Data
 // Specifications 1.0" (RIFF, LIST INFO); EBU Tech 3306 (RF64).
 
 const (
-	// unknownSize is what is written, at least, for the length of the file and
-	// its data by an encoder that cannot go back to fill it in: sox and
-	// espeak-ng write about this, ffmpeg 0xFFFFFFFF.
+	// unknownSize is the smallest size that means "unknown". An encoder that writes to a
+	// pipe cannot fill in the size of the file and of its data afterwards. sox and
+	// espeak-ng write about this value, ffmpeg writes 0xFFFFFFFF.
 	unknownSize = 0x7FFFF000
-	// sizeInDS64 stands for a length that is in the ds64 chunk of an RF64 file.
+	// sizeInDS64 is the size that means: the size is in the ds64 chunk of an RF64 file.
 	sizeInDS64 = 0xFFFFFFFF
-	// pcmBlock is how many bytes of sound are decoded at once. No frame is
-	// longer: its length is 16 bits wide.
+	// pcmBlock is the number of bytes that are decoded at once. A frame is never larger,
+	// because its size is stored in 16 bits.
 	pcmBlock = 64 << 10
 )
 
 // wavReader reads the chunks of one WAVE file.
 type wavReader struct {
 	in            *input
-	unknownLength bool   // the header has no size, because the file was written to a pipe
-	dataSize      uint64 // from the ds64 chunk
-	format        *wavFormat
-	seenData      bool
-	frames        int64 // samples of each channel
+	unknownLength bool       // whether the header has no size, because the file was written to a pipe
+	dataSize      uint64     // size of the data from the ds64 chunk, in bytes
+	format        *wavFormat // content of the fmt chunk; nil until it was read
+	seenData      bool       // whether the data chunk was read
+	frames        int64      // number of samples per channel
 	sound         *meter
 	tags          *tags
 }
@@ -70,7 +70,7 @@ func (w *wavReader) header() error {
 	return w.in.skip(12)
 }
 
-// chunks reads to the end of the file.
+// chunks reads all chunks up to the end of the file.
 func (w *wavReader) chunks() error {
 	for w.in.left() >= 8 {
 		id, size, err := w.chunkHeader()
@@ -81,7 +81,7 @@ func (w *wavReader) chunks() error {
 			if w.frames == 0 {
 				return formatError("the data chunk is empty but %d bytes follow: the recording was never finished", w.in.left()+8)
 			}
-			break // what trails the sound is nobody's
+			break // data after the sound that is not a chunk is ignored
 		}
 		if left := w.in.left(); size > left {
 			return formatError("%s chunk is truncated: %d of %d bytes", strings.TrimSpace(id), left, size)
@@ -99,8 +99,8 @@ func (w *wavReader) chunks() error {
 	return nil
 }
 
-// chunkHeader reads the name of a chunk and its length, the real one where the
-// header only has a sign for it.
+// chunkHeader reads the name of a chunk and its size in bytes. If the header contains
+// unknownSize or sizeInDS64, it determines the real size of the data.
 func (w *wavReader) chunkHeader() (id string, size int64, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(w.in, head[:]); err != nil {
@@ -118,8 +118,8 @@ func (w *wavReader) chunkHeader() (id string, size int64, err error) {
 	return id, size, nil
 }
 
-// chunk reads one chunk, whole, and its padding byte. The file is known to be
-// long enough; if it ends all the same it shrank meanwhile.
+// chunk reads a whole chunk and its padding byte. The caller has checked that the file is long
+// enough, so a file that ends too early has become shorter since.
 func (w *wavReader) chunk(id string, size int64) error {
 	body := &io.LimitedReader{R: w.in, N: size}
 	var err error
@@ -138,7 +138,7 @@ func (w *wavReader) chunk(id string, size int64) error {
 		err = w.tags.readInfo(body)
 	case id == "id3 " || id == "ID3 ":
 		if err = w.tags.readID3v2(body); body.N == 0 {
-			err = nil // the chunk was whole, whatever the tag in it claims
+			err = nil // the chunk is complete, even if the tag in it claims a larger size
 		}
 	}
 	if endOfFile(err) {
@@ -150,7 +150,7 @@ func (w *wavReader) chunk(id string, size int64) error {
 	if err := w.in.skip(body.N); err != nil {
 		return err
 	}
-	// A chunk of odd length is padded with a zero, which some writers forget.
+	// A chunk of odd size is padded with a zero byte, but some writers omit it.
 	if pad := w.in.peek(1); size%2 == 1 && len(pad) == 1 && !isChunkID(string(pad)) {
 		return w.in.skip(1)
 	}
@@ -178,7 +178,8 @@ func (w *wavReader) measure(data *io.LimitedReader) error {
 	return nil
 }
 
-// printable reports whether id may be the name of a chunk.
+// isChunkID reports whether id may be the name of a chunk: it has only printable ASCII
+// characters.
 func isChunkID(id string) bool {
 	for i := range len(id) {
 		if id[i] < ' ' || id[i] > '~' {

@@ -11,17 +11,16 @@ import (
 	"testing"
 )
 
-// wave is how a WAVE file is written. The zero value is 16 bits of PCM, mono,
-// 8000 Hz.
+// wave describes a WAVE file to write. The zero value is PCM of 16 bits, mono, 8000 Hz.
 type wave struct {
 	encoding   uint16
 	rate       uint32
 	channels   int
-	bytes      int // a sample takes
-	valid      int // bits that count in it; extensible if not 0
+	bytes      int // size of a sample in bytes
+	valid      int // number of used bits in a sample; if not 0, the format is extensible
 	before     []byte
 	after      []byte
-	riff, data uint32 // lengths to claim, the true ones if 0
+	riff, data uint32 // sizes in the headers; 0 means the real sizes
 }
 
 func chunk(id string, body ...byte) []byte {
@@ -35,7 +34,8 @@ func chunk(id string, body ...byte) []byte {
 
 func textChunk(id, body string) []byte { return chunk(id, []byte(body)...) }
 
-// file writes the samples, those of one moment side by side.
+// file returns a file with the samples. The samples of all channels at one moment follow each
+// other.
 func (w wave) file(samples []float64) []byte {
 	le := binary.LittleEndian
 	w.encoding = cmp.Or(w.encoding, encodingPCM)
@@ -54,7 +54,7 @@ func (w wave) file(samples []float64) []byte {
 	if w.valid > 0 {
 		format = le.AppendUint16(format, 22)
 		format = le.AppendUint16(format, uint16(w.valid))
-		format = le.AppendUint32(format, 0) // no speakers named
+		format = le.AppendUint32(format, 0) // no speaker positions
 		format = le.AppendUint16(format, w.encoding)
 		format = append(format, extensibleGUID...)
 	}
@@ -74,7 +74,7 @@ func (w wave) file(samples []float64) []byte {
 	return append(riff, body...)
 }
 
-// sample writes one sample from -1 to 1.
+// sample encodes one sample between -1 and 1.
 func (w wave) sample(v float64) []byte {
 	le := binary.LittleEndian
 	switch {
@@ -95,7 +95,7 @@ func (w wave) sample(v float64) []byte {
 	return le.AppendUint64(nil, uint64(n))[:w.bytes]
 }
 
-// nearest finds the byte that expands to what is nearest to v.
+// nearest returns the byte whose expanded value is nearest to v.
 func nearest(expand func(byte) int16, v float64) byte {
 	best := 0
 	for b := range 256 {
@@ -106,8 +106,8 @@ func nearest(expand func(byte) int16, v float64) byte {
 	return byte(best)
 }
 
-// sine is so many moments of a tone at half of full scale: its peak is 6.02 dB
-// and its RMS 9.03 dB below full scale. Every other channel is upside down.
+// sine returns a tone at half of full scale: its peak is 6.02 dB and its RMS level 9.03 dB below
+// full scale. Every second channel is inverted.
 func sine(moments, channels int) []float64 {
 	samples := make([]float64, 0, moments*channels)
 	for i := range moments {
@@ -155,7 +155,7 @@ func TestSampleFormats(t *testing.T) {
 				t.Errorf("duration %v, want %v", r.Duration, want)
 			}
 			if c.wave.encoding == encodingALaw || c.wave.encoding == encodingMuLaw {
-				// They have no step at half of full scale, but one nearby.
+				// They have no value of exactly half of full scale, only one near it.
 				within(t, "peak", *r.PeakDBFS, []float64{encodingALaw: -6.16, encodingMuLaw: -5.82}[c.wave.encoding])
 			} else {
 				within(t, "peak", *r.PeakDBFS, -6.02)
@@ -174,17 +174,17 @@ func TestLevelsAtTheLimits(t *testing.T) {
 		name      string
 		wave      wave
 		samples   []float64
-		peak, rms float64 // NaN for none
+		peak, rms float64 // dB; NaN for silence
 	}{
 		{"digital silence", wave{}, make([]float64, 800), math.NaN(), math.NaN()},
 		{"8-bit silence", wave{bytes: 1}, make([]float64, 800), math.NaN(), math.NaN()},
 		{"no samples", wave{}, nil, math.NaN(), math.NaN()},
 		{"full scale", wave{}, []float64{-1, -1, -1, -1}, 0, 0},
 		{"one step below", wave{}, []float64{1, 1}, 0, 0},
-		{"one bit", wave{}, []float64{1. / 32768, -1. / 32768}, -90.31, -90.31},
+		{"lowest bit", wave{}, []float64{1. / 32768, -1. / 32768}, -90.31, -90.31},
 		{"over full scale is clipped", float, []float64{4, -4}, 0, 0},
-		{"not a number is no sound", float, []float64{math.NaN(), math.Inf(1)}, 0, -3.01},
-		{"too soft to square", float, []float64{1e-200, -1e-200}, math.NaN(), math.NaN()},
+		{"NaN is silence", float, []float64{math.NaN(), math.Inf(1)}, 0, -3.01},
+		{"squares underflow to 0", float, []float64{1e-200, -1e-200}, math.NaN(), math.NaN()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, _, err := inspect(t, "x.wav", c.wave.file(c.samples))
@@ -203,7 +203,7 @@ func TestLevelsAtTheLimits(t *testing.T) {
 	}
 }
 
-// An encoder that writes to a pipe does not know how much will come.
+// An encoder that writes to a pipe does not know the size of the data.
 func TestPipedWAV(t *testing.T) {
 	for _, size := range []uint32{0x7FFFF000, 0xFFFFFFFF} {
 		file := wave{riff: max(size, 0x7FFFF024), data: size}.file(sine(800, 1))
@@ -281,8 +281,8 @@ func TestBrokenWAV(t *testing.T) {
 	}
 }
 
-// What players ignore is ignored.
-func TestSlovenlyWAV(t *testing.T) {
+// Faults that players ignore are ignored.
+func TestTolerableWAV(t *testing.T) {
 	samples := sine(800, 1)
 	for name, file := range map[string][]byte{
 		"junk at the end":        wave{after: []byte("\x00\x01\x02junk that is no chunk")}.file(samples),

@@ -1,18 +1,18 @@
 package inspect
 
-// maxBins is how many bins a Waveform holds: at least eight to a bar of the
-// picture once the sound is longer than that, so that no bar stands out for
-// having one bin more than its neighbour.
+// maxBins is the largest number of bins in a Waveform. A long sound has at least half of that,
+// eight for each bar of the picture. So one bin more or fewer in a bar is not visible.
 const maxBins = 16 * pictureBars
 
-// bin is the sound between two moments.
+// bin is a part of the sound: a number of consecutive moments. A moment is one sample of each
+// channel.
 type bin struct {
-	low, high float64 // extremes, over all channels
-	squares   float64 // sum of the mean squares of the moments
-	moments   int64
+	low, high float64 // lowest and highest sample of all channels
+	squares   float64 // sum over the moments of the mean square of the channels
+	moments   int64   // number of moments
 }
 
-// merge makes b the sound of both.
+// merge adds the sound of o to b.
 func (b *bin) merge(o bin) {
 	if b.moments == 0 {
 		*b = o
@@ -26,17 +26,16 @@ func (b *bin) merge(o bin) {
 	b.moments += o.moments
 }
 
-// Waveform is the envelope of a sound, collected as its samples stream past.
-// It need not know how many will come: when its bins are full it merges each
-// with its neighbour, and those to come hold twice as much. The zero value is
-// ready, and a sound of no length.
+// Waveform is the envelope of a sound, computed while the sound is decoded. The length of the
+// sound need not be known: when all bins are full, they are merged in pairs, and each new bin
+// holds twice as many moments. The zero value is an empty sound.
 type Waveform struct {
-	bins          []bin // all full but the last
-	momentsPerBin int64 // moments in a full bin
+	bins          []bin // all full, except the last one
+	momentsPerBin int64 // number of moments in a full bin
 }
 
-// add takes one moment: the lowest and highest of its channels and the mean of
-// their squares.
+// add adds one moment: the lowest and highest sample of its channels, and the mean of their
+// squares.
 func (w *Waveform) add(low, high, square float64) {
 	if len(w.bins) == 0 || w.bins[len(w.bins)-1].moments == w.momentsPerBin {
 		w.addBin()
@@ -67,8 +66,8 @@ func (w *Waveform) addBin() {
 	w.bins = append(w.bins, bin{})
 }
 
-// divide returns the sound in n parts. Each holds the bins that begin in it;
-// where there are fewer bins than parts a bin fills several.
+// divide returns the sound in n parts of equal duration. If there are fewer bins than parts,
+// several parts are copies of the same bin.
 func (w *Waveform) divide(n int) []bin {
 	if len(w.bins) == 0 {
 		return nil

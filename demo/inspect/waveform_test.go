@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// picture draws w and reads it back.
+// picture draws w as a PNG and decodes it.
 func picture(t *testing.T, w *Waveform) image.Image {
 	t.Helper()
 	var file bytes.Buffer
@@ -26,7 +26,7 @@ func picture(t *testing.T, w *Waveform) image.Image {
 	return img
 }
 
-// ink is how many pixels of a column are not transparent.
+// ink returns the number of pixels in a column that are not transparent.
 func ink(img image.Image, x int) int {
 	n := 0
 	for y := range img.Bounds().Dy() {
@@ -73,8 +73,8 @@ func TestMergingKeepsTheExtremes(t *testing.T) {
 	}
 }
 
-// Sound, silence, sound: ink, the axis alone, ink.
-func TestPictureShowsSoundWhereItIs(t *testing.T) {
+// For sound, silence and sound again, the columns show sound, only the axis, and sound.
+func TestPictureShowsSoundAndSilence(t *testing.T) {
 	samples := append(sine(4000, 1), make([]float64, 4000)...)
 	samples = append(samples, sine(4000, 1)...)
 	_, w, err := inspect(t, "x.wav", wave{}.file(samples))
@@ -86,7 +86,7 @@ func TestPictureShowsSoundWhereItIs(t *testing.T) {
 		bar, gap := x%barPitch < barWidth, x%barPitch >= barWidth
 		loud := x < 400-barPitch || x >= 800+barPitch
 		quiet := x >= 400+barPitch && x < 800-barPitch
-		// Half of full scale is half of the height within the margins.
+		// Half of full scale is half of the height between the margins.
 		if got := ink(img, x); bar && loud && (got < 140 || got > 150) {
 			t.Fatalf("column %d has %d pixels of ink, want about 144", x, got)
 		} else if (gap || quiet) && got != 2 {
@@ -98,7 +98,7 @@ func TestPictureShowsSoundWhereItIs(t *testing.T) {
 	}
 }
 
-func TestPictureOfNothing(t *testing.T) {
+func TestPictureOfEmptySound(t *testing.T) {
 	silent := new(Waveform)
 	for range 5000 {
 		silent.add(0, 0, 0)
@@ -113,7 +113,7 @@ func TestPictureOfNothing(t *testing.T) {
 	}
 }
 
-func TestPictureAtFullScaleStaysInside(t *testing.T) {
+func TestPictureAtFullScale(t *testing.T) {
 	w := new(Waveform)
 	w.add(-1, 1, 1)
 	img := picture(t, w)
@@ -122,7 +122,7 @@ func TestPictureAtFullScaleStaysInside(t *testing.T) {
 	}
 }
 
-// A bias has no extremes on either side of zero.
+// All samples of a constant offset (bias) are on the same side of zero.
 func TestPictureOfBias(t *testing.T) {
 	w := new(Waveform)
 	w.add(0.5, 0.6, 0.3)

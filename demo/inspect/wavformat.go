@@ -27,23 +27,23 @@ var unsupportedEncodings = map[uint16]string{
 	0x00FF: "AAC",
 }
 
-// extensibleGUID ends every WAVE_FORMAT_EXTENSIBLE subformat whose first two
-// bytes are an encoding of the plain kind.
+// extensibleGUID is the end of a WAVE_FORMAT_EXTENSIBLE subformat whose first two bytes are one
+// of the encodings above.
 var extensibleGUID = []byte{0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71}
 
-// wavFormat is the fmt chunk, checked.
+// wavFormat is the content of a fmt chunk, after validation.
 type wavFormat struct {
-	sampleRate int
+	sampleRate int // Hz
 	channels   int
-	bits       int // that count in a sample
-	sampleSize int // bytes that a sample takes
-	frameSize  int // bytes that a sample of every channel takes
+	bits       int // number of used bits in a sample
+	sampleSize int // size of a sample in bytes
+	frameSize  int // size in bytes of one sample of each channel
 	decode     func(samples []float64, raw []byte)
 }
 
-// readFormat reads a fmt chunk. What comes after the fields used here is left.
+// readFormat reads and checks a fmt chunk. It does not read the end of a longer chunk.
 func readFormat(r io.Reader) (*wavFormat, error) {
-	var raw [40]byte // as long as WAVE_FORMAT_EXTENSIBLE is
+	var raw [40]byte // size of WAVE_FORMAT_EXTENSIBLE
 	n, err := io.ReadFull(r, raw[:])
 	if n < 16 {
 		if endOfFile(err) {
@@ -72,8 +72,9 @@ func readFormat(r io.Reader) (*wavFormat, error) {
 	return f, f.check(encoding, container)
 }
 
-// check sees that the figures agree, and finds the decoder. container is the
-// bits in a sample, those that do not count included.
+// check sets the sample size and the decoder. It returns an error if the fields contradict each
+// other or the encoding is not supported. container is the number of bits in a sample,
+// including unused ones.
 func (f *wavFormat) check(encoding uint16, container int) error {
 	if name, ok := unsupportedEncodings[encoding]; ok {
 		return formatError("%s inside a WAVE file is not supported, convert it to PCM", name)
@@ -97,6 +98,7 @@ func (f *wavFormat) check(encoding uint16, container int) error {
 	return nil
 }
 
+// plural returns "1 noun" or "n nouns".
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

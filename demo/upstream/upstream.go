@@ -80,7 +80,7 @@ func New(target string, o Options) (*Client, error) {
 	}}, nil
 }
 
-// Parse parses target. The error says why it is not an absolute http or https URL.
+// Parse parses target, an absolute http or https URL. Otherwise the error gives the reason.
 func Parse(target string) (*url.URL, error) {
 	u, err := url.Parse(target)
 	if err != nil {
@@ -92,8 +92,8 @@ func Parse(target string) (*url.URL, error) {
 	return u, nil
 }
 
-// Fetch gets the page. Its errors are ErrUnreachable, ErrBadResponse and ErrTimeout;
-// a status outside of 200 to 299 is an ErrBadResponse too.
+// Fetch gets the page and reads its whole body. Every error wraps ErrUnreachable,
+// ErrBadResponse or ErrTimeout. A status outside of 200 to 299 is an ErrBadResponse.
 func (c *Client) Fetch() (Result, error) {
 	start := time.Now()
 	deadline := start.Add(c.timeout)

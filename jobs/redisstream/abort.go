@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// CancelWorkflow implements jobs.Changer. The tasks that may belong to a workflow never
-// change, so they are read before the step.
+// CancelWorkflow implements jobs.Changer. The ids of the tasks that may belong to a workflow
+// never change, so they are read before the script runs.
 func (s *Store) CancelWorkflow(ctx context.Context, id string) error {
 	err := s.abort(ctx, id)
 	if err != nil {

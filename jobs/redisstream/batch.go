@@ -11,17 +11,18 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// batcher sends the calls that arrive during a round trip together in the next one. It
-// saves system calls here and in the server. Each call stays a script of its own.
+// batcher sends the calls that arrive during a round trip together in the next one. This
+// saves system calls in this process and in the server. Each call remains a separate
+// script, except those that rounds combines.
 //
-// Its goroutine runs while calls wait; stop waits for it.
+// Its goroutine runs only while calls are waiting; stop waits for it.
 type batcher struct {
 	send func(ctx context.Context, calls []*pending)
 
 	mu      sync.Mutex
 	waiting []*pending
 	running bool
-	stopped bool // new calls are refused
+	stopped bool // whether new calls are refused
 	ended   sync.WaitGroup
 }
 
@@ -38,8 +39,9 @@ type pending struct {
 	done   chan struct{}
 }
 
-// do returns the reply. If ctx ends first, it returns jobs.ErrUnavailable with the cause;
-// a call that was sent by then may still be executed. After stop it returns errClosed.
+// do sends a call and returns the reply. If ctx ends first, it returns jobs.ErrUnavailable
+// with the cause; a call that has already been sent may still be executed. After stop it
+// returns errClosed.
 func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any, error) {
 	p := &pending{script: script, args: args, done: make(chan struct{})}
 	b.mu.Lock()
@@ -50,7 +52,7 @@ func (b *batcher) do(ctx context.Context, script *redis.Script, args []any) (any
 	b.waiting = append(b.waiting, p)
 	if !b.running {
 		b.running = true
-		b.ended.Go(b.run) // ends when nothing waits
+		b.ended.Go(b.run) // ends when no calls are waiting
 	}
 	b.mu.Unlock()
 	select {
@@ -73,7 +75,7 @@ func (b *batcher) run() {
 		if n == 0 {
 			return
 		}
-		// Not the context of a caller, since the round trip serves several.
+		// The round trip serves several callers, so the context of one must not end it.
 		b.send(context.Background(), calls)
 		for _, p := range calls {
 			close(p.done)
@@ -88,7 +90,7 @@ func (b *batcher) withdraw(p *pending) {
 	b.waiting = slices.DeleteFunc(b.waiting, func(q *pending) bool { return p == q })
 }
 
-// stop refuses new calls and returns when none waits.
+// stop refuses new calls and returns when no calls are waiting.
 func (b *batcher) stop() {
 	b.mu.Lock()
 	b.stopped = true
@@ -103,8 +105,9 @@ type round struct {
 	calls  []*pending
 }
 
-// rounds combines the calls of finish.lua, which accepts several at once. They share the
-// cost of starting a script and of removing entries from a stream.
+// rounds returns one round for each call, except that all calls of finish.lua share one:
+// that script accepts several calls. They share the cost of starting a script and of
+// removing entries from a stream.
 func rounds(calls []*pending) (all []*round) {
 	var finishes *round
 	for _, p := range calls {
@@ -124,7 +127,7 @@ func rounds(calls []*pending) (all []*round) {
 	return all
 }
 
-// scriptError is the error text of one of several calls in a script.
+// scriptError is an error text in the reply of a script. It is a redis.Error.
 type scriptError string
 
 func (e scriptError) Error() string { return string(e) }
@@ -151,8 +154,8 @@ func (r *round) deliver(reply any, err error) {
 	}
 }
 
-// sendAll sends scripts in one pipeline, by their hash. A script that the server does not
-// have yet is sent again in full.
+// sendAll sends scripts in one pipeline, by their hash. If the server does not know the hash
+// of a script, sendAll sends its full text.
 func (s *Store) sendAll(ctx context.Context, calls []*pending) {
 	all := rounds(calls)
 	cmds := make([]*redis.Cmd, len(all))

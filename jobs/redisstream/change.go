@@ -86,8 +86,8 @@ func (s *Store) Requeue(ctx context.Context, id string) (*jobs.Task, error) {
 	return t, nil
 }
 
-// change cancels or requeues a task. It returns the task after the step, and whether the
-// step changed it.
+// change cancels or requeues a task. It returns the resulting task, and whether the script
+// changed it.
 func (s *Store) change(ctx context.Context, id, what string) (t *jobs.Task, done bool, err error) {
 	reply, err := s.callInTime(ctx, changeScript, id, what, driver.CancelReason)
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *Store) change(ctx context.Context, id, what string) (t *jobs.Task, done
 
 // Held implements driver.Leaser.
 func (s *Store) Held(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
-	lost, err := s.askLeases(ctx, heldScript, leases)
+	lost, err := s.checkLeases(ctx, heldScript, leases)
 	if err != nil {
 		return nil, fmt.Errorf("check leases: %w", err)
 	}

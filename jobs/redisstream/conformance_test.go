@@ -30,7 +30,7 @@ func conform(t *testing.T, address string) {
 	jobstest.Run(t, func(t *testing.T, o jobstest.Options) driver.Store {
 		t.Helper()
 		s, err := redisstream.Open(t.Context(), address, redisstream.Options{
-			// The handles of one check share a prefix.
+			// The stores of one check share a prefix.
 			Prefix: strings.ReplaceAll(t.Name(), "/", "."), LeaseTTL: o.LeaseTTL, MaxLost: o.MaxLost, Keep: o.Keep,
 			Patience: time.Minute, // a busy machine must not look like an unreachable server
 		})

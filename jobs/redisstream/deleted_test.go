@@ -39,7 +39,7 @@ func enqueueIn(t *testing.T, s driver.Store, queue string, ids ...string) {
 }
 
 // finishAll leases and finishes tasks until n have succeeded, and returns them. Its Lease
-// calls have enough time: one that ends before its response arrives leases in vain.
+// calls have long deadlines: if ctx ends before the reply arrives, the leases are useless.
 func finishAll(t *testing.T, s driver.Store, r driver.LeaseRequest, n int) []string {
 	t.Helper()
 	done := map[string]bool{}
@@ -178,7 +178,8 @@ func TestWrongType(t *testing.T) {
 	if _, err := s.Get(ctx, "a1"); !errors.Is(err, jobs.ErrNotFound) {
 		t.Errorf("a task that was refused: %v", err)
 	}
-	// The next task of another task goes to that queue: the other must not end without it.
+	// The next task of a task goes to that queue. The task must not end unless its next task
+	// is accepted.
 	enqueueIn(t, s, "b", "b1")
 	for range 2 {
 		l := lease(t, s, both("w", 1), 5*time.Second)[0]

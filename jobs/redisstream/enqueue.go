@@ -14,13 +14,14 @@ import (
 
 var errReply = errors.New("unexpected reply from redis; check that the address is that of a Redis server of version 7 or newer")
 
-// Enqueue implements jobs.Store. When it returns, the server has the task. Whether it is on
-// disk depends on the appendfsync setting of the server; the journal covers a short time
-// after that.
+// Enqueue implements jobs.Store. When it returns without an error, the server has the
+// task. Whether the task is then on disk depends on the appendfsync setting of the server.
+// For a few seconds the journal keeps the call, and repeats it if the server loses the task
+// in a restart.
 //
 // If there is no reply within Options.Patience, the error wraps jobs.ErrUnavailable. The
 // task may have been accepted, or may be accepted later when a stopped server continues.
-// To enqueue it again with the same id is safe.
+// It is safe to enqueue it again with the same id.
 func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	t, created, err := s.enqueue(ctx, n)
 	if err != nil {
@@ -59,8 +60,8 @@ func (s *Store) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, 
 	return t, false, err
 }
 
-// numbers reads the first two values of a reply as integers. Scripts return times as
-// texts.
+// numbers reads the first two values of a reply as integers. It also accepts texts, because
+// scripts return times as texts.
 func numbers(reply []any) (a, b int64, err error) {
 	if len(reply) < 2 {
 		return 0, 0, errReply
@@ -70,7 +71,8 @@ func numbers(reply []any) (a, b int64, err error) {
 	return a, b, f.err
 }
 
-// accepted returns a task that was accepted at now, without reading it.
+// accepted returns the task that the script has stored at now, in microseconds. It is built
+// from n, so that it need not be read from Redis.
 func accepted(n jobs.NewTask, args []any, now int64) *jobs.Task {
 	t := &jobs.Task{
 		ID: n.ID, Name: n.Name, Queue: fmt.Sprint(args[2]), Args: json.RawMessage(fmt.Sprint(args[3])), State: jobs.StateQueued,

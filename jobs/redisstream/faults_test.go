@@ -46,7 +46,7 @@ func enqueue(t testing.TB, s driver.Store, ids ...string) {
 	}
 }
 
-// lease leases what is due within a time, or returns nothing.
+// lease leases the tasks that are due within a time. It returns nothing if there are none.
 func lease(t testing.TB, s driver.Store, r driver.LeaseRequest, within time.Duration) (leases []*driver.Lease) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -66,7 +66,7 @@ func ids(leases []*driver.Lease) (all []string) {
 }
 
 // awaitAccepted waits until a restarted server has an accepted task again. Until then no
-// call may return that it does not exist.
+// call may report that the task does not exist.
 func awaitAccepted(t *testing.T, s *redisstream.Store, id string) {
 	t.Helper()
 	testutil.Eventually(t, id+" is there again", func() bool {
@@ -78,8 +78,8 @@ func awaitAccepted(t *testing.T, s *redisstream.Store, id string) {
 	})
 }
 
-// If the server is gone or stopped, calls for which a client waits fail within a second,
-// and succeed once it is back.
+// If the server has ended or is stopped, calls for which a client waits fail within a
+// second. They succeed when the server runs again.
 func TestEnqueueFailsFast(t *testing.T) {
 	server := redistest.StartAOF(t)
 	patient := open(t, server.URL(), redisstream.Options{})
@@ -120,9 +120,9 @@ func TestEnqueueFailsFast(t *testing.T) {
 	}
 }
 
-// If the reply of a Lease is lost, the next call gets the task at once, and no lease
-// counts as lost.
-func TestLeaseWhoseAnswerIsLost(t *testing.T) {
+// If the reply of a Lease is lost, the next call gets the task at once, and no lease is
+// counted as lost.
+func TestLeaseWithLostReply(t *testing.T) {
 	server := redistest.Start(t)
 	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "first", "a")
@@ -147,7 +147,7 @@ func TestLeaseWhoseAnswerIsLost(t *testing.T) {
 	}
 }
 
-// Finishing twice with the same outcome is finishing once.
+// A second Finish with the same outcome succeeds and changes nothing.
 func TestFinishAgain(t *testing.T) {
 	s := open(t, redistest.Start(t).URL(), redisstream.Options{})
 	enqueue(t, s, "a")
@@ -192,7 +192,7 @@ func TestServerIsKilled(t *testing.T) {
 }
 
 // Calls that wait during a restart of the server are woken by later changes.
-func TestWaitersOutliveTheServer(t *testing.T) {
+func TestWaitersAfterServerRestart(t *testing.T) {
 	server := redistest.StartAOF(t)
 	s, other := open(t, server.URL(), redisstream.Options{}), open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "a")
@@ -244,8 +244,8 @@ func watch(t *testing.T, server *redistest.Server, s driver.Store) (seen <-chan 
 }
 
 // Messages are lost while the connection is broken, so watchers read again when it is
-// back.
-func TestWatcherMissesNothing(t *testing.T) {
+// restored.
+func TestWatchAfterReconnect(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
 	enqueue(t, s, "a")
@@ -268,7 +268,7 @@ func TestWatcherMissesNothing(t *testing.T) {
 	}
 }
 
-// A stream entry that is no task becomes a dead letter, once.
+// A stream entry that is not a task becomes one dead letter.
 func TestMalformedMessages(t *testing.T) {
 	server := redistest.Start(t)
 	var counters meter.Counters
@@ -308,9 +308,8 @@ func TestMalformedMessages(t *testing.T) {
 	}
 }
 
-// Tasks that a worker cannot run are read once and set aside; after that they cost
-// nothing.
-func TestUnknownTasksStandAside(t *testing.T) {
+// Tasks that a worker cannot run are read once and set aside. Later calls do not read them.
+func TestUnknownTasksAreSetAside(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{})
 	const unknown = 2500
@@ -329,8 +328,8 @@ func TestUnknownTasksStandAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(stats) {
-			if wakeDelay, ok := strings.CutPrefix(line, "cmdstat_xreadgroup:calls="); ok {
-				fmt.Sscanf(wakeDelay, "%d", &n)
+			if calls, ok := strings.CutPrefix(line, "cmdstat_xreadgroup:calls="); ok {
+				fmt.Sscanf(calls, "%d", &n)
 			}
 		}
 		return n

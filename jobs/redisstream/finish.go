@@ -18,10 +18,10 @@ func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note
 	return nil
 }
 
-// Finish implements driver.Recorder. Every outcome but a success is added to the failures,
-// each cut to 4 KiB; the newest 100 are kept. Task.Error is cut to 64 KiB. A retrying
-// task without RetryAt is due at once. A second call with the same outcome, after a lost
-// reply, is no error. If Outcome.Check returns an error, nothing is changed.
+// Finish implements driver.Recorder. Every outcome other than success is added to the
+// failures, each cut to 4 KiB; the newest 100 are kept. Task.Error is cut to 64 KiB. A
+// retrying task without RetryAt is due at once. Finish may be called again with the same
+// outcome after a lost reply. If Outcome.Check returns an error, nothing is changed.
 func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	args, err := outcomeArgs(l, o)
 	if err == nil {

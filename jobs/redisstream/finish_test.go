@@ -13,8 +13,8 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// Outcomes in one script call do not share each other's errors.
-func TestAFinishThatFailsIsAlone(t *testing.T) {
+// An error of one outcome does not affect the other outcomes in the same script call.
+func TestFailedFinishDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	store, err := redisstream.Open(t.Context(), server.URL(), redisstream.Options{})

@@ -14,11 +14,12 @@ import (
 	"github.com/galeserver/gale/internal/redisdb"
 )
 
-// healthCheck is the time without a message after which the subscription is pinged.
+// healthCheck is the time without a message after which the hub pings the server. If no
+// message follows within the same time, the subscription is considered lost.
 const healthCheck = time.Second
 
-// Smallest and largest backoff before the next attempt to subscribe. Waiters read at each
-// attempt.
+// Smallest and largest backoff before the next attempt to subscribe. After each successful
+// attempt all waiters read again.
 const (
 	subscribeMin = 200 * time.Millisecond
 	subscribeMax = 2 * time.Second
@@ -29,25 +30,26 @@ const troubleSubscription = "subscription lost; polling for changes of tasks unt
 // waiter is a waiting Lease or Watch. When it is woken, it reads again.
 type waiter struct {
 	channel string
-	wake    chan struct{} // capacity 1: several signals count as one
+	wake    chan struct{} // signal to read again; capacity 1, so that several signals count as one
 }
 
-// hub wakes waiters when a message arrives on their channel, and whenever the subscription
-// to it starts or is restored, because earlier messages were missed.
+// hub wakes waiters when a message arrives on their channel. It also wakes them whenever
+// the subscription to the channel starts or is restored, because earlier messages were
+// missed.
 //
 // One connection serves all waiters of a process. It is opened for the first waiter and
 // closed by stop, which waits for the goroutine that owns it.
 type hub struct {
 	client   redis.UniversalClient
-	always   string // channel that stays subscribed without waiters
+	always   string // channel that is subscribed even without waiters
 	problems *redisdb.ProblemLog
 
 	mu       sync.Mutex
 	waiters  map[string]map[*waiter]struct{} // by channel
 	running  bool
 	stopped  bool
-	changed  chan struct{} // capacity 1: the set of channels has changed
-	stopping chan struct{}
+	changed  chan struct{} // signal that the set of channels has changed; capacity 1
+	stopping chan struct{} // closed by stop
 	ended    sync.WaitGroup
 }
 
@@ -88,7 +90,7 @@ func (h *hub) leave(w *waiter) {
 	}
 }
 
-// stop ends the goroutine and returns when it has ended; call it once.
+// stop ends the goroutine and returns when it has ended. It must be called once only.
 func (h *hub) stop() {
 	h.mu.Lock()
 	h.stopped = true
@@ -119,7 +121,7 @@ func (h *hub) run() {
 		}
 		h.problems.Report(troubleSubscription, "", err)
 		if _, refused := redisdb.Advice(err); refused {
-			h.wakeAll() // waiters poll meanwhile
+			h.wakeAll() // no subscription is allowed, so waiters poll
 		}
 		select {
 		case <-h.stopping:
@@ -139,7 +141,7 @@ func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 		unblock()
 		_ = sub.Close() // an error on close does not matter
 	}()
-	have := map[string]bool{h.always: true}
+	subscribed := map[string]bool{h.always: true}
 	following, stop := context.WithCancel(ctx)
 	var follower sync.WaitGroup
 	follower.Go(func() { // ends with receive
@@ -148,26 +150,26 @@ func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 			case <-following.Done():
 				return
 			case <-h.changed:
-				h.updateChannels(ctx, sub, have)
+				h.updateChannels(ctx, sub, subscribed)
 			}
 		}
 	})
 	defer follower.Wait()
 	defer stop()
 	signal(h.changed) // subscribe to the channels of existing waiters
-	for asked := false; ; {
+	for pinged := false; ; {
 		got, err := sub.ReceiveTimeout(ctx, healthCheck)
-		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !asked && ctx.Err() == nil {
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && !pinged && ctx.Err() == nil {
 			if err := sub.Ping(ctx); err != nil {
 				return steady, err
 			}
-			asked = true
+			pinged = true
 			continue
 		}
 		if err != nil {
 			return steady, err
 		}
-		asked = false
+		pinged = false
 		if !steady && time.Since(began) > healthCheck {
 			steady = true
 			h.problems.Resolve(troubleSubscription, "", "subscribed again")
@@ -182,26 +184,26 @@ func (h *hub) receive(ctx context.Context) (steady bool, _ error) {
 }
 
 // updateChannels subscribes to the channels of all waiters and unsubscribes from others. It
-// drops errors, because receive gets them, too.
-func (h *hub) updateChannels(ctx context.Context, sub *redis.PubSub, have map[string]bool) {
+// ignores errors, because receive gets the same ones.
+func (h *hub) updateChannels(ctx context.Context, sub *redis.PubSub, subscribed map[string]bool) {
 	h.mu.Lock()
 	var added, removed []string
 	for channel := range h.waiters {
-		if !have[channel] {
+		if !subscribed[channel] {
 			added = append(added, channel)
 		}
 	}
-	for _, channel := range slices.Collect(maps.Keys(have)) {
+	for _, channel := range slices.Collect(maps.Keys(subscribed)) {
 		if h.waiters[channel] == nil && channel != h.always {
 			removed = append(removed, channel)
 		}
 	}
 	h.mu.Unlock()
 	for _, channel := range added {
-		have[channel] = true
+		subscribed[channel] = true
 	}
 	for _, channel := range removed {
-		delete(have, channel)
+		delete(subscribed, channel)
 	}
 	if len(added) > 0 {
 		_ = sub.Subscribe(ctx, added...)

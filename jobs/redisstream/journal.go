@@ -12,22 +12,23 @@ import (
 )
 
 const (
-	// journalSpan is the time in which an accepted task may be missing from the
-	// server's append-only file. With appendfsync everysec Redis delays its write for up
-	// to two seconds while an earlier fsync runs (aof.c, flushAppendOnlyFile), but
-	// replies at once; a kill then loses acknowledged writes. A replica that takes over
-	// also lacks the last writes.
+	// journalSpan is the time after which an accepted task should be in the server's
+	// append-only file. With appendfsync everysec, Redis replies at once but may write to
+	// the file up to two seconds later, while an earlier fsync runs (aof.c,
+	// flushAppendOnlyFile). If it is killed meanwhile, it loses acknowledged writes. A
+	// replica that takes over may also lack the last writes.
 	journalSpan = 3 * time.Second
 	// journalLimit is the largest total size of the arguments in a journal, in bytes.
 	journalLimit = 64 << 20
-	// journalBeat is the interval at which the server is checked for a restart.
-	journalBeat = 500 * time.Millisecond
+	// journalInterval is the interval at which the server is checked for a restart.
+	journalInterval = 500 * time.Millisecond
 )
 
-// journal keeps the calls that accepted tasks lately. It replays them if the server was
-// restarted, or if its data is older than before because a replica took over or the data
-// was deleted. The same id is one task, so a replay adds only what is missing. A task is
-// lost only if this process and the server die within journalSpan.
+// journal keeps the calls that have accepted tasks within the last journalSpan. It replays
+// them if the server was restarted, or if the server has lost writes because a replica took
+// over or data was deleted. Enqueueing an existing id again changes nothing, so a replay
+// adds only missing tasks. A task is lost only if this process and the server are both
+// killed within journalSpan.
 type journal struct {
 	replay func(ctx context.Context, e entry) error
 	ping   func(ctx context.Context) (accepted int64, err error) // number of tasks ever accepted by the server
@@ -37,11 +38,11 @@ type journal struct {
 	entries    []entry // oldest first
 	bytes      int
 	run        map[string]bool // run ids of the servers seen so far
-	restarted  bool            // a new server was seen; a replay is needed
-	incomplete bool            // the server may lack tasks until the replay ends
+	restarted  bool            // whether a replay is needed
+	incomplete bool            // whether the server may lack tasks until the replay ends
 	highest    int64           // largest result of ping
 	running    bool
-	stopped    chan struct{}
+	stopped    chan struct{} // closed by stop
 	ended      sync.WaitGroup
 }
 
@@ -61,7 +62,7 @@ func newJournal() *journal {
 func (j *journal) onConnect(ctx context.Context, c *redis.Conn) error {
 	info, err := c.Info(ctx, "server").Result()
 	if _, refused := errors.AsType[redis.Error](err); refused {
-		return nil // without INFO, servers cannot be told apart
+		return nil // INFO is not allowed; only checkCount can detect a restart
 	}
 	if err != nil {
 		return err
@@ -112,11 +113,11 @@ func (j *journal) add(script *redis.Script, args []any) {
 
 func (j *journal) drop() {
 	j.bytes -= j.entries[0].size
-	j.entries[0] = entry{} // frees the arguments before the slice
+	j.entries[0] = entry{} // the slice would keep the arguments in memory
 	j.entries = j.entries[1:]
 }
 
-// stop ends the goroutine and returns when it has ended; call it once.
+// stop ends the goroutine and returns when it has ended. It must be called once only.
 func (j *journal) stop() {
 	close(j.stopped)
 	j.ended.Wait()
@@ -125,7 +126,7 @@ func (j *journal) stop() {
 func (j *journal) loop() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	tick := time.NewTicker(journalBeat)
+	tick := time.NewTicker(journalInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -133,20 +134,20 @@ func (j *journal) loop() {
 			return
 		case <-tick.C:
 		}
-		asked := time.Now()
+		pinged := time.Now()
 		accepted, err := j.ping(ctx)
 		if err != nil {
 			continue
 		}
 		j.checkCount(accepted)
-		if j.replayOrDrop(ctx, asked) {
+		if j.replayOrDrop(ctx, pinged) {
 			return
 		}
 	}
 }
 
-// checkCount detects a server that has lost tasks without a new run id: it has accepted
-// fewer tasks than before.
+// checkCount detects a server that has lost tasks but has no new run id: its number of
+// accepted tasks is smaller than before.
 func (j *journal) checkCount(accepted int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -158,10 +159,10 @@ func (j *journal) checkCount(accepted int64) {
 	j.highest = accepted
 }
 
-// replayOrDrop replays all entries if the server was restarted. Otherwise it drops those
-// that the server, which replied at the given time, must have written by now. It reports
-// whether the journal is empty.
-func (j *journal) replayOrDrop(ctx context.Context, answered time.Time) (empty bool) {
+// replayOrDrop replays all entries if the server was restarted. Otherwise it drops the
+// entries that are older than journalSpan at the time of the last successful ping. It
+// reports whether the journal is empty.
+func (j *journal) replayOrDrop(ctx context.Context, pinged time.Time) (empty bool) {
 	j.mu.Lock()
 	restarted := j.restarted
 	j.restarted = false
@@ -183,7 +184,7 @@ func (j *journal) replayOrDrop(ctx context.Context, answered time.Time) (empty b
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for !j.restarted && len(j.entries) > 0 && answered.Sub(j.entries[0].at) > journalSpan {
+	for !j.restarted && len(j.entries) > 0 && pinged.Sub(j.entries[0].at) > journalSpan {
 		j.drop()
 	}
 	j.running = len(j.entries) > 0

@@ -14,28 +14,29 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// pollInterval is the interval at which a waiting Lease reads without a message, because of
-// expired leases and lost messages.
+// pollInterval is the longest time after which a waiting Lease reads again although no
+// message has arrived: no message announces expired leases, and messages may be lost.
 const pollInterval = time.Second
 
 // wakeDelay is the delay after a wake-up that found no task: one task wakes all waiting
 // workers, and only one of them gets it.
 const wakeDelay = 5 * time.Millisecond
 
-// calls numbers the calls of lease.lua, of which one runs at a time. A reply may be lost
-// although the server has leased tasks, for example when a stopped server continues
-// later. Each call therefore sends the number of the last call with a reply: tasks leased
-// by later calls are due again at once, and a call that arrives late leases nothing.
+// calls numbers the calls of lease.lua. Only one call runs at a time. The server may lease
+// tasks although the reply is lost, for example when a stopped server continues later.
+// Therefore each call sends its number and the number of the last call whose reply arrived.
+// The script releases the tasks that were leased by calls between these two. It leases
+// nothing if a call with the same or a higher number has already run.
 type calls struct {
-	mu       sync.Mutex
-	handle   string
-	last     int64
-	answered int64
+	mu        sync.Mutex
+	handle    string // random id of this Store
+	last      int64  // number of the last call
+	confirmed int64  // number of the last call whose reply arrived
 }
 
 // Lease implements driver.Leaser. Within a queue, tasks are leased in the order in which
-// they became due, except that released tasks, and tasks that another worker could not
-// run, come first.
+// they became due, with these exceptions: suspects, released tasks and tasks that another
+// worker could not run come first.
 func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lease, error) {
 	if r.Max < 1 {
 		return nil, fmt.Errorf("lease tasks: LeaseRequest.Max is %d; it must be at least 1", r.Max)
@@ -57,7 +58,7 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 			continue
 		}
 		if w == nil {
-			w = s.hub.join(s.key + ":due") // also wakes it once the channel is subscribed
+			w = s.hub.join(s.key + ":due") // w is woken when the channel is subscribed
 			defer s.hub.leave(w)
 		} else {
 			pause(ctx, min(wakeDelay, wait))
@@ -73,7 +74,7 @@ func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*dri
 	s.calls.mu.Lock()
 	defer s.calls.mu.Unlock()
 	s.calls.last++
-	args := []any{s.calls.handle, s.calls.last, s.calls.answered, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(),
+	args := []any{s.calls.handle, s.calls.last, s.calls.confirmed, r.Owner, r.Max, s.opts.LeaseTTL.Milliseconds(),
 		driver.RateSlack.Microseconds(), s.period.Milliseconds(), len(r.Queues)}
 	for _, q := range r.Queues {
 		args = append(args, q)
@@ -85,7 +86,7 @@ func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*dri
 	if err != nil {
 		return nil, 0, err
 	}
-	s.calls.answered = s.calls.last
+	s.calls.confirmed = s.calls.last
 	brokenErr := s.reportQueues(r.Queues, reply)
 	leases, wait, lost, err := decodeLeases(reply, r.Owner)
 	if err != nil {
@@ -125,8 +126,8 @@ func decodeLeases(reply []any, owner string) (leases []*driver.Lease, wait time.
 		}
 		t, taskErr := f.task(f.text("id"), 0)
 		if taskErr != nil {
-			// The worker refuses a task whose arguments are no array, and the task
-			// becomes a dead letter.
+			// The hash cannot be decoded. The worker gets a task without arguments; it
+			// refuses that task, which then becomes a dead letter.
 			t = &jobs.Task{ID: f.text("id"), Name: f.text("name"), Queue: f.text("queue"), Attempts: int(f.number("attempts"))}
 		}
 		leases = append(leases, &driver.Lease{Task: t, Owner: owner, Attempt: t.Attempts})
@@ -134,8 +135,9 @@ func decodeLeases(reply []any, owner string) (leases []*driver.Lease, wait time.
 	return leases, wait, lost, err
 }
 
-// reportLost counts and logs the lost leases that a script returns: id, name, queue and
-// state of each.
+// reportLost counts and logs the lost leases that a script has returned. Each is a list of
+// id, name, queue and new state ("missing" for a task without data, "restored" for a task
+// that the audit has put back into its queue).
 func (s *Store) reportLost(lost []any) {
 	restored, missing := 0, []string(nil)
 	for _, each := range lost {
@@ -199,7 +201,8 @@ func (s *Store) reportQueues(queues []string, reply []any) error {
 	return first
 }
 
-// malformed is the task name of a dead letter made from a stream entry that is no task.
+// malformed is the name of a dead letter that was made from a stream entry which is not a
+// task.
 const malformed = "malformed"
 
 // sleep returns when a task may be due.
@@ -243,15 +246,16 @@ func held(reply []any, err error) error {
 
 // Extend implements driver.Leaser. The leases last LeaseTTL from now.
 func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) ([]*driver.Lease, error) {
-	lost, err := s.askLeases(ctx, extendScript, leases)
+	lost, err := s.checkLeases(ctx, extendScript, leases)
 	if err != nil {
 		return nil, fmt.Errorf("extend leases: %w", err)
 	}
 	return lost, nil
 }
 
-// askLeases runs a script that returns for each lease whether it is current.
-func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*driver.Lease) (lost []*driver.Lease, err error) {
+// checkLeases runs a script that returns, for each lease, whether it is current. It returns
+// the leases that are not.
+func (s *Store) checkLeases(ctx context.Context, script *redis.Script, leases []*driver.Lease) (lost []*driver.Lease, err error) {
 	if len(leases) == 0 {
 		return nil, nil
 	}
@@ -274,7 +278,8 @@ func (s *Store) askLeases(ctx context.Context, script *redis.Script, leases []*d
 	return lost, nil
 }
 
-// Release implements driver.Leaser. The task comes before those that became due later.
+// Release implements driver.Leaser. The task keeps its place: it comes before tasks that
+// became due later.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	if err := held(s.call(ctx, releaseScript, fence(l)...)); err != nil {
 		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
@@ -282,9 +287,9 @@ func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	return nil
 }
 
-// Reclaim implements driver.Leaser. The tasks are due from now, after all that were due
-// before, because one of them may have crashed the worker. The number includes the tasks
-// that become dead.
+// Reclaim implements driver.Leaser. The tasks become due now and thus come after all tasks
+// that were already due, because one of them may have crashed the worker. The number
+// includes the tasks that become dead.
 func (s *Store) Reclaim(ctx context.Context, owner string) (int, error) {
 	reply, err := s.run(ctx, reclaimScript, owner)
 	if err != nil {

@@ -36,7 +36,7 @@ func (l *lines) String() string {
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
-func TestWarnsOfDangerousServers(t *testing.T) {
+func TestWarnsOfUnsafeSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		settings []string
 		want     []string

@@ -54,7 +54,8 @@ func (s *Store) hash(ctx context.Context, kind, id string) (hash any, now int64,
 }
 
 // Watch implements jobs.Reader. The version increases by one with every change of a visible
-// field, but not when a lease is extended or the eta comes.
+// field. It does not increase when a lease is extended. Nor does it increase when the RunAt
+// of a scheduled task comes: the task is then shown as queued, but nothing is written.
 func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, error) {
 	var w *waiter
 	for {
@@ -71,7 +72,7 @@ func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, 
 			return t, nil
 		}
 		if w == nil {
-			w = s.hub.join(s.key + ":changed:" + id) // also wakes it once the channel is subscribed
+			w = s.hub.join(s.key + ":changed:" + id) // w is woken when the channel is subscribed
 			defer s.hub.leave(w)
 		}
 		select {
@@ -119,8 +120,8 @@ func (s *Store) ping(ctx context.Context) (int64, error) {
 	return n, err
 }
 
-// Ready runs all commands that the store needs, on keys of its own. The error wraps
-// jobs.ErrUnavailable if Redis does not respond or refuses one of them.
+// Ready runs all commands that the store needs, on separate keys that expire after a minute.
+// The error wraps jobs.ErrUnavailable if Redis does not respond or refuses one of them.
 func (s *Store) Ready(ctx context.Context) error {
 	if _, err := s.run(ctx, probeScript); err != nil {
 		return fmt.Errorf("test the task store: %w", err)

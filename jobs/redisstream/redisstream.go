@@ -2,19 +2,20 @@
 // Streams (go-redis/v9), on a Redis 7 or newer, single or cluster.
 //
 //	Enqueue ──► stream:<queue> ──XREADGROUP──► pending of the owner
-//	   │  eta       ▲                             │
+//	   │  RunAt     ▲                             │
 //	   └──► later:<queue>                         ├─ Finish ──► task:<id>, its next tasks
 //	                ▲                             └─ lost ────► stream, suspects or dead
 //	                └──────── retry ──────────────┘
 //
-// Every method is one Lua script (lua/), so that it happens completely or not at all, even
+// Every change is one Lua script (lua/), so that it happens completely or not at all, even
 // if a process is killed. Scripts use the clock of the server. A task is a hash; the
-// streams contain ids. A lease is an entry that is pending for its owner, and the idle
-// time of the entry is the time since the last extension. All keys of a store start with
-// one hash tag, so that a cluster stores them on one node and a script can use them all.
+// streams contain ids of tasks. A lease is a stream entry that is pending for the owner;
+// the idle time of the entry is the time since the last extension. All keys of a store
+// start with the same hash tag, so that a cluster stores them on one node and a script can
+// use them all.
 //
-// PUBLISH wakes a waiting Lease or Watch. A lost message delays it by at most a second:
-// Lease also polls, and all waiters read again when the connection is back.
+// PUBLISH wakes a waiting Lease or Watch. If a message is lost, Lease reads again within a
+// second, because it also polls. Watch reads again when the connection is restored.
 package redisstream
 
 import (
@@ -37,8 +38,8 @@ import (
 // DefaultPatience is the default of Options.Patience.
 const DefaultPatience = 800 * time.Millisecond
 
-// Time limits of connections: long enough for a busy server, short enough for a waiting
-// caller. Options.Patience also limits the calls for which a client waits.
+// Time limits for connecting and for one read or write on a connection. Options.Patience
+// further limits the calls for which a client waits.
 const (
 	dialTimeout = 700 * time.Millisecond
 	ioTimeout   = 3 * time.Second
@@ -59,7 +60,7 @@ type Options struct {
 	// driver.DefaultKeep, 7 days.
 	Keep time.Duration
 	// Patience is the time limit of the calls for which a client waits, such as Enqueue,
-	// Get and Depth. Then they return jobs.ErrUnavailable. Default DefaultPatience,
+	// Get and Depth. After it they return jobs.ErrUnavailable. Default DefaultPatience,
 	// 800 ms.
 	Patience time.Duration
 	// Meter counts lost leases, dead letters, and restored and missing tasks. Default
@@ -83,8 +84,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store is a driver.Store in Redis. Make one with Open. One Store for each process is
-// enough; several work, too.
+// Store is a driver.Store in Redis. Create one with Open. One Store for each process is
+// enough, but several also work.
 type Store struct {
 	opts    Options
 	client  redis.UniversalClient
@@ -93,7 +94,7 @@ type Store struct {
 	hub     *hub
 	batch   *batcher
 	journal *journal
-	checked atomic.Bool // checkServers has succeeded
+	checked atomic.Bool // whether checkServers has succeeded
 	closed  chan struct{}
 	close   func() error
 
@@ -114,11 +115,11 @@ const (
 
 var _ driver.Store = (*Store)(nil)
 
-// Open makes a store on the servers at address, a redis://, rediss:// or unix:// URL, or
-// several of them, comma separated, for a cluster. It returns an error only for an invalid
-// address. Other faults, such as a server that does not respond, is older than Redis 7 or
-// refuses the password, are logged, and every call returns jobs.ErrUnavailable until they
-// are repaired.
+// Open creates a store on the servers at address: a redis://, rediss:// or unix:// URL, or
+// for a cluster several of them, separated by commas. It returns an error only for an
+// invalid address. Other faults are logged, for example a server that does not respond, is
+// older than Redis 7 or refuses the password. Every call returns jobs.ErrUnavailable until
+// they are repaired.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	j := newJournal()
 	// A call is sent again once if the connection was closed by a restart of the server.

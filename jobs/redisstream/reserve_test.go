@@ -83,8 +83,8 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 		t.Errorf("the same chain: %v, %v", created, err)
 	}
 
-	// While processes are replaced one by one, one of the version before accepts what
-	// a new chain has reserved, and leaves the reservation.
+	// During a rolling restart, a process of the older version accepts a task whose id a
+	// new chain has reserved, and does not remove the reservation.
 	accept(jobs.NewTask{ID: "new-1", Followers: []string{"new-2", "new-3"}})
 	value, err := server.Client().Get(t.Context(), key+"reserved:new-2").Result()
 	if err != nil {
@@ -107,7 +107,7 @@ func TestWorkflowsOfOlderVersions(t *testing.T) {
 	}
 }
 
-// Every key is removed with its task.
+// Every key is removed together with its task.
 func TestReservationsExpire(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server.URL(), redisstream.Options{Keep: 50 * time.Millisecond})

@@ -19,8 +19,8 @@ import (
 	"github.com/galeserver/gale/jobs/redisstream"
 )
 
-// limit creates the user of docs/operations.md with additional rules and returns the
-// address with that user. It may use the keys of every prefix.
+// limit creates the user of docs/howto/redis.md with additional rules, and returns the
+// address with that user. The user may use the keys of every prefix.
 func limit(t *testing.T, server *redistest.Server, more ...any) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/howto/redis.md")
@@ -102,8 +102,8 @@ func TestRightsAreComplete(t *testing.T) {
 	}
 }
 
-// Without one of its permissions, a store logs which one is missing, refuses calls that
-// need it, and continues once it has it again.
+// If one of its permissions is missing, a store logs the name of that permission and refuses
+// the calls that need it. It continues when it has the permission again.
 func TestMissingRight(t *testing.T) {
 	for right, want := range map[string]string{
 		"+xadd": "+xadd", "+hset": "+hset", "+xreadgroup": "XREADGROUP", "+evalsha": "evalsha",
@@ -157,13 +157,13 @@ func TestMissingRight(t *testing.T) {
 }
 
 // A watcher without the permission to subscribe logs it and polls.
-func TestMayNotSubscribe(t *testing.T) {
+func TestSubscribeNotAllowed(t *testing.T) {
 	server := redistest.Start(t)
 	var log lines
 	s := open(t, limit(t, server), redisstream.Options{Logger: logTo(&log)})
 	enqueue(t, s, "a")
 	seen := watch(t, server, s)
-	setUser(t, server, "resetchannels") // which ends the subscription
+	setUser(t, server, "resetchannels") // this ends the subscription
 	testutil.Eventually(t, "the log says so", func() bool {
 		return strings.Contains(log.String(), "subscription lost") && strings.Contains(log.String(), "NOPERM")
 	})
@@ -208,8 +208,8 @@ func TestWorkersInAFullServer(t *testing.T) {
 	enqueue(t, s, "d")
 }
 
-// Temporary errors of the server are ErrUnavailable with a reason, and end when the
-// server recovers.
+// For temporary errors of the server, calls return ErrUnavailable with a reason. They succeed
+// again when the server recovers.
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		begin, end []any

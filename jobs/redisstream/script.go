@@ -18,9 +18,9 @@ import (
 //go:embed lua/*.lua
 var sources embed.FS
 
-// Scripts compute the names of their keys. Redis requires keys as arguments, so that a
-// cluster finds the right node; the one key that is passed is enough, because all others
-// have its hash tag.
+// Scripts compute the names of their keys. Redis requires keys as arguments only to find the
+// right node of a cluster. One key is passed, which is enough, because all others have the
+// same hash tag.
 var (
 	enqueueScript  = script("enqueue")
 	groupScript    = script("group")
@@ -45,8 +45,9 @@ var (
 	probeScript    = script("probe")
 )
 
-// whenFull lets a script run in a Redis that has reached maxmemory: the scripts that end
-// tasks must run, because they free memory. Redis refuses all others then (OOM).
+// whenFull allows a script to write when Redis has reached maxmemory. The scripts by which
+// tasks run and end have it, because ended tasks free memory. Redis then refuses the writes
+// of all other scripts, for example enqueue (OOM).
 const whenFull = "#!lua flags=allow-oom"
 
 // script concatenates lib.lua and further files of the folder lua.
@@ -68,7 +69,7 @@ func script(names ...string) *redis.Script {
 
 var errClosed = fmt.Errorf("%w: it was closed in this process", jobs.ErrUnavailable)
 
-// run runs a script alone and returns its reply.
+// run runs a script in a round trip of its own and returns its reply.
 func (s *Store) run(ctx context.Context, script *redis.Script, args ...any) ([]any, error) {
 	return s.send(ctx, args, func(args []any) (any, error) {
 		return script.Run(ctx, s.client, []string{s.key}, args...).Result()
@@ -80,7 +81,7 @@ func (s *Store) call(ctx context.Context, script *redis.Script, args ...any) ([]
 	return s.send(ctx, args, func(args []any) (any, error) { return s.batch.do(ctx, script, args) })
 }
 
-// commonArgs is the number of arguments that all scripts get before their own.
+// commonArgs is the number of arguments that every script gets before its own.
 const commonArgs = 4
 
 // send sends a script with the common arguments before args.
@@ -114,7 +115,8 @@ func (s *Store) callInTime(ctx context.Context, script *redis.Script, args ...an
 	return s.call(within, script, args...)
 }
 
-// unavailable wraps the error of a call.
+// unavailable converts the error of a call. It returns errClosed after Close, or the cause
+// of ctx unless that is a deadline. Other errors it passes to the function unavailable.
 func (s *Store) unavailable(ctx context.Context, err error) error {
 	select {
 	case <-s.closed:
@@ -139,7 +141,8 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", jobs.ErrUnavailable, err)
 }
 
-// micro rounds up, so that a task is never due before its time; 0 is now.
+// micro returns t in microseconds, rounded up, so that a task is never due before its time.
+// For the zero time it returns 0, which scripts take as now.
 func micro(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

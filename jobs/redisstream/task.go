@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// taskArgs returns the arguments for a task in scripts. accept in lib.lua reads them; their
-// number is FIELDS there.
+// taskArgs returns the script arguments for a task. The function accept in lib.lua reads
+// them; the constant FIELDS there is their number.
 func taskArgs(n jobs.NewTask) []any {
 	queue, args := n.Queue, string(n.Args)
 	if queue == "" {
@@ -86,7 +86,7 @@ func decodeHash(reply any) (*fields, error) {
 	return f, nil
 }
 
-// decodeRow decodes a list of values with the given names. Values may be missing.
+// decodeRow decodes a list of values with the given names. A value may be nil.
 func decodeRow(names []string, reply any) (*fields, error) {
 	list, ok := reply.([]any)
 	if !ok || len(list) != len(names) {
@@ -145,8 +145,8 @@ func (f *fields) time(name string) *time.Time {
 	return &t
 }
 
-// failures decodes the failures, one line of JSON each, so that a script can append one
-// without decoding the others.
+// failures decodes the field failures. Each line is the JSON of one failure, so that a script
+// can append one without decoding the others.
 func (f *fields) failures() []jobs.Failure {
 	all := []jobs.Failure{}
 	for line := range strings.Lines(f.values["failures"]) {

@@ -17,20 +17,23 @@ func (s *Store) CancelWorkflow(ctx context.Context, id string) error {
 	return nil
 }
 
-// workflow is the data that abort needs of a workflow.
+// workflow holds the properties of a workflow that abort uses.
 type workflow struct {
 	parts   []string // ids of the tasks that may belong to it
-	old     bool     // accepted by schema 2: its tasks have no column workflow
+	old     bool     // whether it was accepted under schema 2, which stored no workflow id in a task
 	aborted bool
-	mark    string // statement that sets aborted
+	mark    string // statement that sets the column aborted
 }
 
+// abort cancels the tasks of the workflow that have not ended. It returns
+// driver.ErrWorkflowEnded if there are none.
 func (t *tx) abort(ctx context.Context, id string) error {
 	w, err := t.workflowOf(ctx, id)
 	if err != nil || w.aborted {
 		return err
 	}
-	// Must come before the tasks: the end of a member ends the callback.
+	// Set aborted before the tasks are cancelled: the first cancelled member of a group
+	// ends the callback, and memberEnded then reads aborted.
 	if err := t.exec(ctx, w.mark, id); err != nil {
 		return err
 	}

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// tx is the transaction in which a write runs. Its statements are prepared once, for the
-// life of the connection. Their context is that of the committer and never ends, because
-// to interrupt the statement of one caller would roll back the whole batch.
+// tx is the transaction in which a write runs. Each statement is prepared once and used
+// until the connection is closed. Statements run with the context of the committer, which
+// is never cancelled: an interrupted statement of one caller would roll back the whole
+// batch.
 type tx struct {
 	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	stmts map[string]*sql.Stmt // prepared statements by their SQL text
 	opts  Options
-	swept time.Time // time at which no expired rows were left
+	swept time.Time // last time at which sweep left no expired rows
 
-	now  time.Time       // read after the lock was acquired, which may take long
-	rows map[int64]int64 // changed rows, seq to new version
-	due  bool            // a task became due or is due earlier
+	now  time.Time       // time of the transaction, read after the lock was acquired
+	rows map[int64]int64 // new version of each changed row, by seq
+	due  bool            // whether a task became due, or its due time is now earlier
 }
 
 func (t *tx) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -33,8 +34,8 @@ func (t *tx) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
 	return s, err
 }
 
-// close also closes the statements. database/sql does not close those of a single
-// connection, and SQLite would keep the file open for them.
+// close closes the statements and the connection. database/sql does not close the
+// statements of a sql.Conn, and SQLite keeps the file open while a statement exists.
 func (t *tx) close() error {
 	var errs []error
 	for _, s := range t.stmts {
@@ -82,8 +83,8 @@ func (t *tx) queryRow(ctx context.Context, query string, args []any, dest ...any
 	return err == nil, err
 }
 
-// setSync makes the next transaction durable if a waiting write needs it. SQLite does not
-// allow this change inside a transaction.
+// setSync makes the next transaction durable if a waiting write needs it. It runs before
+// the transaction, because SQLite does not allow this change inside one.
 func (c *committer) setSync(ctx context.Context) error {
 	c.mu.Lock()
 	full := false
@@ -107,8 +108,9 @@ func (c *committer) setSync(ctx context.Context) error {
 	return nil
 }
 
-// take returns the writes for the transaction that has begun. Durable writes that arrived
-// after setSync stay for the next one.
+// take removes the writes for the current transaction from the waiting ones and returns
+// them. If setSync has not made this transaction durable, durable writes that arrived
+// since then wait for the next one.
 func (c *committer) take() []*op {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// Run these on a real disk (set TMPDIR): in memory, fsync costs nothing.
+// Run these benchmarks on a real disk (set TMPDIR), because in memory fsync takes no time.
 
 func BenchmarkEnqueue(b *testing.B) {
 	for _, n := range []int{1, 16, 256} {

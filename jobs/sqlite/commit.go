@@ -26,17 +26,17 @@ const (
 type op struct {
 	durable bool // must survive a power failure
 	run     func(context.Context, *tx) error
-	since   time.Time
-	err     error      // what run returned
-	done    chan error // capacity 1: the committer never waits for a caller
+	since   time.Time  // time at which the write began to wait
+	err     error      // result of run
+	done    chan error // result for the caller; capacity 1, so that the committer never blocks
 }
 
 // committer is the only writer of this Store. Writes that arrive during a commit share
 // the next transaction, and thus its fsync.
 //
-// Its goroutine runs while writes wait. If the first caller committed for all, the others
-// would depend on that caller's context. If Open started the goroutine, every program
-// that only reads a task would have one.
+// Its goroutine runs only while writes are waiting. Two alternatives were rejected: if the
+// first caller committed the writes of all callers, the others would depend on its
+// context; if Open started the goroutine, programs that only read tasks would have it too.
 type committer struct {
 	path      string
 	file      os.FileInfo // the file that was opened
@@ -44,7 +44,7 @@ type committer struct {
 	db        *sql.DB
 	tx        *tx
 	full      bool                               // PRAGMA synchronous is FULL
-	committed func(rows map[int64]int64, d bool) // called after each commit, see poller.committed
+	committed func(rows map[int64]int64, d bool) // callback after each commit, see poller.committed
 
 	mu      sync.Mutex
 	waiting []*op
@@ -74,10 +74,10 @@ func newCommitter(path string, o Options) (*committer, error) {
 	}, nil
 }
 
-// do runs fn in a transaction and returns the error of fn or of the commit; after an error
-// nothing was changed. If ctx ends while the write waits for its transaction, do
-// withdraws it and returns jobs.ErrUnavailable with the cause. A write that has started
-// is always awaited, so that its result is known.
+// do runs fn in a transaction and returns the error of fn or of the commit. If it returns
+// an error, nothing was changed. If ctx ends while the write waits for its transaction, do
+// removes it from the waiting writes and returns jobs.ErrUnavailable with the cause. Once
+// the write has started, do waits for its result even if ctx ends.
 func (c *committer) do(ctx context.Context, durable bool, fn func(context.Context, *tx) error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -91,7 +91,7 @@ func (c *committer) do(ctx context.Context, durable bool, fn func(context.Contex
 	c.waiting = append(c.waiting, o)
 	if !c.running {
 		c.running = true
-		c.ended.Go(c.run) // ends when nothing waits; stop waits for it
+		c.ended.Go(c.run) // ends when no writes are waiting; stop waits for it
 	}
 	c.mu.Unlock()
 
@@ -106,6 +106,7 @@ func (c *committer) do(ctx context.Context, durable bool, fn func(context.Contex
 	return <-o.done
 }
 
+// withdraw removes a waiting write. It returns false if the write has already started.
 func (c *committer) withdraw(o *op) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +129,7 @@ func (c *committer) close() error {
 	return errors.Join(c.tx.close(), c.db.Close(), c.lock.close())
 }
 
-// run commits batches until nothing waits.
+// run commits batches until no writes are waiting.
 func (c *committer) run() {
 	ctx := context.Background() // see tx
 	for c.more() {
@@ -141,7 +142,8 @@ func (c *committer) run() {
 	}
 }
 
-// more reports whether writes wait. After false, the next write starts a new goroutine.
+// more reports whether writes are waiting. If it returns false, the goroutine ends, and the
+// next write starts a new one.
 func (c *committer) more() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,7 +165,7 @@ func (c *committer) begin(ctx context.Context) error {
 	return c.lock.acquire(
 		func() error { return c.tx.exec(ctx, "BEGIN IMMEDIATE") },
 		func(err error) bool {
-			if err == nil { // it still waits for its turn
+			if err == nil { // BEGIN was not tried: another process has the turn file
 				err = errTurn
 			}
 			c.fail(unavailable(err), time.Now().Add(-lockLimit))
@@ -179,7 +181,8 @@ func (c *committer) waits() bool {
 	return len(c.waiting) > 0
 }
 
-// fail returns err to the writes that have waited since before the given time.
+// fail removes the writes that began to wait at or before the given time and returns err to
+// their callers.
 func (c *committer) fail(err error, before time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

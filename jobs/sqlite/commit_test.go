@@ -33,7 +33,7 @@ func inserts(id string) func(context.Context, *tx) error {
 	}
 }
 
-func TestBadWriteLeavesItsNeighboursAlone(t *testing.T) {
+func TestFailedWriteDoesNotAffectOthers(t *testing.T) {
 	s := openTemp(t)
 	bad := errors.New("bad")
 	batch := []*op{
@@ -64,7 +64,7 @@ func TestBadWriteLeavesItsNeighboursAlone(t *testing.T) {
 	}
 }
 
-func TestWritesThatWaitShareACommit(t *testing.T) {
+func TestWaitingWritesShareCommit(t *testing.T) {
 	s := openTemp(t)
 	// Counts the commits; only the committer's goroutine calls it.
 	commits, onCommit := 0, s.committer.committed
@@ -101,7 +101,7 @@ func TestWritesThatWaitShareACommit(t *testing.T) {
 
 // A test cannot cause a power failure, but it can read back the setting that protects
 // from it.
-func TestWhatIsDurable(t *testing.T) {
+func TestDurability(t *testing.T) {
 	s := openTemp(t)
 	ctx := t.Context()
 	req := driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{"work"}, Max: 1}
@@ -182,7 +182,7 @@ func TestLateDurableWriteWaits(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftBehind(t *testing.T) {
+func TestCloseReleasesEverything(t *testing.T) {
 	s := openTemp(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

@@ -14,7 +14,7 @@ func TestConformance(t *testing.T) {
 	dir := sqlite.InMemory(t)
 	jobstest.Run(t, func(t *testing.T, o jobstest.Options) driver.Store {
 		t.Helper()
-		// The handles of one check share a file.
+		// The stores of one check share a file.
 		path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", ".")+".db")
 		s, err := sqlite.Open(path, sqlite.Options{LeaseTTL: o.LeaseTTL, MaxLost: o.MaxLost, Keep: o.Keep})
 		if err != nil {

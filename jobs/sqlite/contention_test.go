@@ -36,7 +36,7 @@ func TestLockHeldByAnotherProcess(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("without a deadline it ends all the same", func(t *testing.T) {
+	t.Run("without a deadline the wait ends after 5 s", func(t *testing.T) {
 		begin := time.Now()
 		_, _, err := s.Enqueue(context.Background(), jobs.NewTask{ID: "in-vain", Name: "work"})
 		if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "another process holds the lock") {
@@ -55,8 +55,8 @@ func TestLockHeldByAnotherProcess(t *testing.T) {
 	}
 }
 
-// A process that is stopped while it has the turn keeps it.
-func TestStoppedProcessInLine(t *testing.T) {
+// A process that is stopped while it holds the turn file does not block the others.
+func TestStoppedProcessHoldsTurn(t *testing.T) {
 	t.Parallel()
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
@@ -70,7 +70,7 @@ func TestStoppedProcessInLine(t *testing.T) {
 	}
 }
 
-// holdTurn holds the turn until stdin ends.
+// holdTurn holds the turn file until stdin ends.
 func holdTurn(path string) error {
 	f, err := os.OpenFile(path+"-turn", os.O_RDWR, 0)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // kills is the number of kills in each of these tests.
 const kills = 10
 
-// runFor kills a process after a random time from when it is ready, and returns its
+// runFor waits until the process is ready, kills it after a random time, and returns its
 // output.
 func runFor(t *testing.T, p *process) (said []string) {
 	t.Helper()
@@ -83,7 +83,7 @@ func TestTasksOutliveTheirWorkers(t *testing.T) {
 		}
 	}
 	wantSound(t, path)
-	// Each finished attempt left a next task, in the same transaction.
+	// Each finished attempt enqueued a next task in the same transaction.
 	var succeeded, next, again int
 	err := raw(t, path).QueryRow(`SELECT
 		count(*) FILTER (WHERE state = 'success'), count(*) FILTER (WHERE name = 'next'), count(*) FILTER (WHERE attempts > 1)

@@ -27,8 +27,8 @@ func (s *Store) Enqueue(ctx context.Context, n jobs.NewTask) (t *jobs.Task, crea
 	return t, created, nil
 }
 
-// enqueue accepts a task unless one with its id or unique key exists; then it returns the
-// existing one.
+// enqueue accepts a task. If a task with the same id or unique key exists, it returns that
+// task and false.
 func (t *tx) enqueue(ctx context.Context, n jobs.NewTask) (*jobs.Task, bool, error) {
 	if n.Unique == "" {
 		return t.enqueueNew(ctx, n)
@@ -83,8 +83,8 @@ type member struct {
 	place int
 }
 
-// insert inserts a task unless its id is in use. workflow is the workflow to which it
-// belongs, or empty; an id that this workflow has reserved may be used.
+// insert inserts a task unless its id is in use. workflow is the id of the workflow to
+// which the task belongs, or empty; ids that this workflow has reserved may be used.
 func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member, workflow string) (created bool, err error) {
 	now := t.now.UnixMicro()
 	runAt := now
@@ -108,7 +108,7 @@ func (t *tx) insert(ctx context.Context, n jobs.NewTask, m member, workflow stri
 			return false, err
 		}
 	}
-	for range 2 {
+	for range 2 { // again if the id was in use by an expired task
 		changed, err := t.change(ctx, `
 			INSERT INTO tasks (version, id, queue, name, state, due, run_at, created, timeout, max_retries,
 				attempts, lost, worker, progress, note, error, artifacts, failures, args, signature, group_seq, member, expires,

@@ -52,8 +52,9 @@ func unavailable(err error) error {
 	return err
 }
 
-// readError is unavailable for the read pool, where database/sql also returns errors of
-// its own: that of the context, and that of a pool which Close has closed.
+// readError translates an error of the read pool. Unlike the committer, that pool runs with
+// the context of the caller, and Close may close it during a read. In these cases readError
+// returns the cause of ctx or errClosed; other errors it passes to unavailable.
 func (s *Store) readError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

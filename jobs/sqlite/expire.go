@@ -14,7 +14,7 @@ const expiredSQL = `
 	SELECT ` + columns + ` FROM tasks INDEXED BY tasks_expires
 	WHERE expires <= ? AND expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT ?`
 
-// expire cancels tasks that have not started before their Expires.
+// expire cancels tasks that have not started and whose Expires has passed.
 func (t *tx) expire(ctx context.Context) error {
 	rows, err := t.rowsOf(ctx, expiredSQL, t.now.UnixMicro(), expireLimit)
 	for _, r := range rows {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// InMemory returns a folder on which fsync costs nothing, for tests that measure time or
-// write much: the time of fsync on a shared machine is unpredictable.
+// InMemory returns a folder in memory, where fsync takes no time. It is for tests that
+// measure time or write much, because the time of fsync on a shared disk is unpredictable.
 func InMemory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "gale-test-")

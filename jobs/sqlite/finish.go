@@ -21,10 +21,10 @@ func (s *Store) Progress(ctx context.Context, l *driver.Lease, percent int, note
 	return nil
 }
 
-// Finish implements driver.Recorder. Every outcome but a success is added to the failures,
-// each cut to 4 KiB; the newest 100 are kept. Task.Error is cut to 64 KiB. A retrying
-// task without RetryAt is due at once. If Outcome.Check returns an error, nothing is
-// changed.
+// Finish implements driver.Recorder. Every outcome other than success is added to the
+// failures, each cut to 4 KiB; the newest 100 are kept. Task.Error is cut to 64 KiB. A
+// retrying task without RetryAt is due at once. If Outcome.Check returns an error, nothing
+// is changed.
 func (s *Store) Finish(ctx context.Context, l *driver.Lease, o driver.Outcome) error {
 	err := o.Check()
 	if err == nil {
@@ -75,7 +75,8 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 		}
 	}
 	if err == nil && o.State == jobs.StateSuccess && r.followed {
-		// Followers that were not enqueued now never will be.
+		// The followers that this call has not enqueued will never be enqueued, so their
+		// ids become free.
 		err = t.exec(ctx, `DELETE FROM reserved WHERE after_task = ?`, r.seq)
 	}
 	if err == nil && o.State.Final() {
@@ -84,14 +85,14 @@ func (t *tx) finish(ctx context.Context, l *driver.Lease, o driver.Outcome) erro
 	return err
 }
 
-// heldRow is the data that Finish needs of a task before it changes it.
+// heldRow holds the columns that Finish reads before it changes the task.
 type heldRow struct {
 	seq      int64
 	failures string // JSON
 	lost     int
 	member   member
-	workflow string // id of the workflow of the task
-	followed bool   // the task has followers
+	workflow string // id of the workflow of the task, or empty
+	followed bool   // whether the task has followers
 }
 
 const heldSQL = `SELECT seq, failures, lost, group_seq, member, followers IS NOT NULL,
@@ -106,7 +107,7 @@ func (t *tx) held(ctx context.Context, l *driver.Lease) (r heldRow, err error) {
 	return r, err
 }
 
-// addFailure is driver.AddFailure on the JSON of a row.
+// addFailure does the same as driver.AddFailure, with the failures as JSON.
 func addFailure(text string, f jobs.Failure) (string, error) {
 	var all []jobs.Failure
 	if err := json.Unmarshal([]byte(text), &all); err != nil {

@@ -34,8 +34,8 @@ func large(id string) jobs.NewTask {
 	return jobs.NewTask{ID: id, Name: "work", Args: json.RawMessage(`["` + strings.Repeat("x", 16<<10) + `"]`)}
 }
 
-// enqueueUntilFull returns the ids of accepted tasks, and 20 that were refused because
-// the disk was full.
+// enqueueUntilFull enqueues tasks until 20 were refused because the disk was full. It returns
+// the ids of the accepted and of the refused tasks.
 func enqueueUntilFull(t *testing.T, s *sqlite.Store) (accepted, refused []string) {
 	t.Helper()
 	for i := 0; len(refused) < 20; i++ {

@@ -93,9 +93,9 @@ func text(b []byte) any {
 	return string(b)
 }
 
-// memberEnded counts a member in the step in which it ends. If it is the last one and all
-// have succeeded, the callback is enqueued. If it is the first that failed, the callback
-// is stored as ended.
+// memberEnded counts a member in the transaction in which it ends. If it is the last one
+// and all have succeeded, it enqueues the callback. If it is the first one that failed, it
+// stores the callback as failed, or as cancelled if the workflow was cancelled.
 func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.State, reason string) error {
 	if !m.group.Valid {
 		return nil
@@ -142,6 +142,7 @@ func (t *tx) memberEnded(ctx context.Context, m member, id string, state jobs.St
 
 const resultsSQL = `SELECT result FROM tasks INDEXED BY tasks_group WHERE group_seq = ? ORDER BY member`
 
+// withResults adds the results of the members of a group to the arguments of its callback.
 func (t *tx) withResults(ctx context.Context, args json.RawMessage, group sql.Null[int64]) (json.RawMessage, error) {
 	rows, err := t.query(ctx, resultsSQL, group.V)
 	if err != nil {

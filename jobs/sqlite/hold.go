@@ -13,6 +13,7 @@ import (
 // lease stays current until another worker leases the task, so its work is not lost.
 const held = ` WHERE id = ? AND attempts = ? AND worker = ? AND state = 'running'`
 
+// fence returns the arguments of held.
 func fence(l *driver.Lease) []any { return []any{l.Task.ID, l.Attempt, l.Owner} }
 
 // Extend implements driver.Leaser. The leases last LeaseTTL from now.
@@ -39,8 +40,8 @@ func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) (lost []*dri
 	return lost, nil
 }
 
-// Release implements driver.Leaser. The task is due since the same time as before the
-// lease.
+// Release implements driver.Leaser. The task is due at once. Its due time is its RunAt again,
+// so it comes before tasks that became due later.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
 		tx.due = true
@@ -54,14 +55,14 @@ func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
 
 const runningOf = `SELECT ` + columns + ` FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running' ORDER BY seq`
 
-// Reclaim implements driver.Leaser. The tasks are due from now, after all that were due
-// before, because one of them may have crashed the worker. The number includes the tasks
-// that become dead.
+// Reclaim implements driver.Leaser. The tasks become due now and thus come after all tasks
+// that were already due, because one of them may have crashed the worker. The number
+// includes the tasks that become dead.
 func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 	err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error {
 		rows, err := tx.rowsOf(ctx, runningOf, owner)
 		n = len(rows)
-		// The suspect first: then the other leases are not counted as lost.
+		// Count the suspect first, so that the other leases are not counted as lost.
 		slices.SortStableFunc(rows, func(a, b *row) int { return b.lost - a.lost })
 		for _, r := range rows {
 			dead, lostErr := tx.countLost(ctx, r)
@@ -80,8 +81,8 @@ func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 	return n, nil
 }
 
-// requeue ends a lease without an outcome. The number of the attempt is not used again, so
-// that a late call of its worker does not match the next lease.
+// requeue ends a lease without an outcome. The next lease gets a new attempt number, so a
+// late call of the worker that had this lease does not match it.
 func (t *tx) requeue(ctx context.Context, r *row, due int64) error {
 	t.rows[r.seq], t.due = r.task.Version+1, true
 	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', due = ?, lost = ? WHERE seq = ?`,

@@ -8,9 +8,9 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// A worker sleeps if all due tasks are paused, rate-limited or for other workers, and
-// does not take the write lock again and again.
-func TestNothingToDoIsNotDue(t *testing.T) {
+// If all due tasks are paused, rate-limited or for other workers, a worker sleeps. It must
+// not take the write lock again and again.
+func TestIdleWorkerSleeps(t *testing.T) {
 	s := openTemp(t)
 	request := driver.LeaseRequest{
 		Owner: "w", Queues: []string{"paused", "open"}, Names: []string{"work", "limited"}, Max: 1,

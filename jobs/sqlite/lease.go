@@ -11,14 +11,14 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// pollInterval limits the sleep until the next task is due, in case the clock is set
-// forward meanwhile.
+// pollInterval is the longest sleep in Lease, also if the next task is due later: the clock
+// may be set forward during the sleep.
 const pollInterval = time.Second
 
-// Lease implements driver.Leaser. A task is due from its RunAt, from the end of a lease that
-// expired, or from the time at which its lease was reclaimed. If ctx ends during the
-// write, the leased tasks are returned all the same, because no other worker would get
-// them before their leases expire.
+// Lease implements driver.Leaser. A task becomes due at its RunAt, when its lease expires,
+// or when its lease is reclaimed. If ctx ends during the write, Lease still returns the
+// tasks that it has leased, because no other worker would get them before their leases
+// expire.
 func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lease, error) {
 	want, err := newWanted(r)
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Store) Lease(ctx context.Context, r driver.LeaseRequest) ([]*driver.Lea
 			continue // another worker was faster
 		}
 		if w == nil {
-			// Check once more, since changes before this were not signalled.
+			// Check once more, because earlier changes were not signalled to the waiter.
 			w = s.poller.lease()
 			defer s.poller.leave(w)
 			continue
@@ -68,7 +68,7 @@ func (s *Store) sleep(ctx context.Context, w *waiter, d time.Duration) error {
 	}
 }
 
-// leaseError returns the plain cause of ctx if the lease failed because of it.
+// leaseError returns the cause of ctx, not wrapped, if the lease failed because ctx ended.
 func leaseError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
 		return cause
@@ -76,10 +76,11 @@ func leaseError(ctx context.Context, err error) error {
 	return fmt.Errorf("lease tasks: %w", err)
 }
 
-// wanted is a LeaseRequest with the arguments of the statements.
+// wanted is a LeaseRequest and its parts as JSON arguments for statements.
 type wanted struct {
 	driver.LeaseRequest
-	queues, names, limited string // JSON
+	queues, names string // JSON arrays
+	limited       string // JSON object: interval in µs between two starts, by task name
 }
 
 func newWanted(r driver.LeaseRequest) (*wanted, error) {
@@ -102,10 +103,10 @@ func newWanted(r driver.LeaseRequest) (*wanted, error) {
 	return &wanted{r, queues, names, string(limited)}, err
 }
 
-// never is the due time if there is no task.
+// never is the result of nextDue if there is no task.
 const never = int64(1) << 62
 
-// holdsSuspect is true if the owner ?3 has leased a suspect at the time ?4.
+// holdsSuspect is true if, at the time ?4, the owner ?3 has a current lease of a suspect.
 const holdsSuspect = `EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_running
 	WHERE worker = ?3 AND state = 'running' AND lost >= 2 AND due > ?4)`
 
@@ -124,7 +125,8 @@ const nextDueSQL = `
 			WHERE expires IS NOT NULL AND due IS NOT NULL AND attempts = 0 ORDER BY expires LIMIT 1), ?6))
 	FROM json_each(?1) AS q, json_each(?2) AS n WHERE q.value NOT IN (SELECT queue FROM paused)`
 
-// The statements contain driver.SuspectAfter as the number 2.
+// The statements contain driver.SuspectAfter as the number 2. If the constant changes, this
+// line does not compile.
 var _ = [1]struct{}{}[driver.SuspectAfter-2]
 
 // nextDue reads without the write lock, so that an idle worker never takes it.
@@ -183,7 +185,7 @@ const dueSQL = `
 func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*driver.Lease, error) {
 	var leases []*driver.Lease
 	for len(leases) < limit {
-		names, err := o.open(t.now.UnixMicro())
+		names, err := o.allowedNames(t.now.UnixMicro())
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +193,7 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*d
 		if err != nil || len(found) == 0 {
 			return leases, err
 		}
-		var alive []*row
+		var granted []*row
 		for _, r := range found {
 			expired, dead := r.task.State == jobs.StateRunning, false
 			if expired {
@@ -202,14 +204,14 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*d
 			switch {
 			case dead:
 			case o.take(r, t.now.UnixMicro()):
-				alive = append(alive, r)
-			case expired: // it is a suspect now or its rate is used up: for another owner, or later
+				granted = append(granted, r)
+			case expired: // not leased again now: it became a suspect, or its rate limit is reached
 				if err := t.requeue(ctx, r, t.now.UnixMicro()); err != nil {
 					return nil, err
 				}
 			}
 		}
-		more, err := t.startAttempts(ctx, alive, o.Owner)
+		more, err := t.startAttempts(ctx, granted, o.Owner)
 		if err != nil {
 			return nil, err
 		}
@@ -218,7 +220,7 @@ func (t *tx) lease(ctx context.Context, queue string, o *offer, limit int) ([]*d
 	return leases, nil
 }
 
-// startAttempts leases the tasks of the rows. Progress and note start empty.
+// startAttempts leases the tasks of the rows and clears their progress and note.
 func (t *tx) startAttempts(ctx context.Context, rows []*row, owner string) ([]*driver.Lease, error) {
 	now, until := t.now.UnixMicro(), t.now.Add(t.opts.LeaseTTL).UnixMicro()
 	seqs := make([]int64, len(rows))

@@ -56,7 +56,7 @@ func TestTextsAreBounded(t *testing.T) {
 }
 
 // Invalid tasks are refused, and the error does not wrap ErrUnavailable.
-func TestCallersFaults(t *testing.T) {
+func TestInvalidTasks(t *testing.T) {
 	s := open(t, temp(t), sqlite.Options{})
 	accept(t, s, "a")
 	leases, err := s.Lease(t.Context(), work("w", 1))
@@ -89,7 +89,7 @@ func TestCallersFaults(t *testing.T) {
 
 // A released task keeps its place in the queue; a task whose lease was lost goes to the
 // end.
-func TestPlaceInLine(t *testing.T) {
+func TestOrderAfterReleaseAndReclaim(t *testing.T) {
 	s := open(t, temp(t), sqlite.Options{})
 	accept(t, s, "a", "b", "c")
 	first := func() string {

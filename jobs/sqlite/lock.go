@@ -13,16 +13,16 @@ const (
 	minDelay = 50 * time.Microsecond
 	maxDelay = time.Millisecond
 
-	// turnTimeout is how long a writer waits for the turn file before it goes on
-	// without it: a stopped process that has the turn must not block the others.
+	// turnTimeout is how long a writer waits for the turn file before it continues
+	// without it: a stopped process that holds the file must not block the others.
 	turnTimeout = 250 * time.Millisecond
 
 	// slowLock is the wait after which a warning is logged.
 	slowLock = time.Second
 )
 
-// pause waits before another attempt, for about a quarter of the time since the first one:
-// a short lock is tried often.
+// pause waits before another attempt, for about a quarter of the time since the first one,
+// between minDelay and maxDelay. So the first attempts follow each other quickly.
 func pause(since time.Time) {
 	d := min(max(time.Since(since)/4, minDelay), maxDelay)
 	<-time.After(d/2 + rand.N(d))
@@ -36,13 +36,14 @@ var errNotNeeded = errors.New("no write waits for the write lock any more")
 // SQLite waits for its lock by polling, with pauses of up to 100 ms. A process that writes
 // all the time takes the lock again within microseconds, so other processes almost never
 // find it free: of four such processes, three got nothing within 4 s. Therefore a writer
-// first acquires the turn, an flock on an empty file, and releases it as soon as it has
-// the write lock. The process that has just written finds the turn taken by another one,
-// so each process waits at most until all others have written once.
+// first locks the turn file (an flock on an empty file), and unlocks it as soon as it has
+// the write lock. When a process that has just written wants to write again, another
+// process already holds the turn file. So each process waits at most until all others
+// have written once.
 //
-// The turn only adds fairness. Exclusion depends on SQLite's lock alone.
+// The turn file only adds fairness. Mutual exclusion depends on SQLite's lock alone.
 type lock struct {
-	turn *os.File // nil if it could not be opened
+	turn *os.File // turn file; nil if it could not be opened
 	log  *slog.Logger
 }
 
@@ -62,9 +63,10 @@ func (l *lock) close() error {
 	return l.turn.Close()
 }
 
-// acquire calls begin until it does not return busy, and returns its result. Between two
-// attempts it calls needed with the last error; if that returns false, acquire returns
-// errNotNeeded.
+// acquire calls begin until it succeeds or fails with an error other than busy, and returns
+// its result. After each failed attempt it calls needed with the error, which is nil if
+// begin was not called because another process holds the turn file. If needed returns
+// false, acquire returns errNotNeeded.
 func (l *lock) acquire(begin func() error, needed func(error) bool) error {
 	start := time.Now()
 	warned := false
@@ -93,7 +95,8 @@ func (l *lock) acquire(begin func() error, needed func(error) bool) error {
 	}
 }
 
-// takeTurn does not block: a blocked flock would outlive a closed Store.
+// takeTurn tries to lock the turn file. It does not block: nothing could end a blocked
+// flock when the Store is closed.
 func (l *lock) takeTurn() bool {
 	return l.turn != nil && syscall.Flock(int(l.turn.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 )
 
-// countLost counts a lost lease of a task, unless the same owner held a suspect. After too
-// many lost leases the task is dead, because it may crash its workers. The state of the
-// row must still be running.
+// countLost counts a lost lease of a task, unless the same owner held a suspect: then the
+// suspect probably crashed the worker. After MaxLost lost leases the task becomes dead,
+// because it may crash its workers. The state of the row must still be running.
 func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	task := &r.task
 	t.opts.Meter.Count(meter.EventRedelivered, task.Name, task.Queue)
@@ -40,12 +40,12 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 }
 
 const (
-	// excuseSQL marks the other running tasks of the owner of a lost suspect: their
-	// leases may expire later and then are not counted as lost.
+	// excuseSQL marks the other running tasks of the owner of a lost suspect. If their
+	// leases expire later, they are not counted as lost.
 	excuseSQL = `UPDATE tasks SET excused = 1 WHERE seq IN (
 		SELECT seq FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running' AND seq <> ?)`
-	// excusedSQL is also true if the owner still has a suspect, whose lease expires
-	// later.
+	// excusedSQL is true if the task was marked by excuseSQL, or if its owner still has
+	// a suspect, whose lease expires later.
 	excusedSQL = `SELECT excused OR EXISTS (
 		SELECT 1 FROM tasks AS other INDEXED BY tasks_running
 		WHERE other.worker = tasks.worker AND other.state = 'running' AND other.lost >= 2)

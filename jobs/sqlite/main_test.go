@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 type process struct {
 	*exec.Cmd
 	stdin io.WriteCloser
-	lines chan string // what it printed; closed at its end
+	lines chan string // lines that it has printed; closed when it ends
 }
 
 // start runs a role until it or the test ends.
@@ -111,7 +111,7 @@ func (p *process) await(t *testing.T) string {
 
 var stdout sync.Mutex
 
-// say prints a line in one write, so that a kill cannot cut it.
+// say prints a line in one write, so that a kill does not leave an incomplete line.
 func say(line string) {
 	stdout.Lock()
 	defer stdout.Unlock()
@@ -191,7 +191,8 @@ func finishWithNext(s *sqlite.Store, l *driver.Lease) error {
 	return nil
 }
 
-// openOnce waits for the signal to open the store, so that many processes do it at once.
+// openOnce waits until stdin ends and then opens the store. The test uses this to make many
+// processes open it at the same time.
 func openOnce(path string) error {
 	say("ready")
 	io.Copy(io.Discard, os.Stdin)

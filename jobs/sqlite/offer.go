@@ -7,15 +7,15 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// offer is what a call of Lease may still lease.
+// offer holds the limits on what one call of Lease may still lease.
 type offer struct {
 	*wanted
-	suspects int              // number of suspects
-	next     map[string]int64 // by limited name: the earliest next start
-	spent    map[string]bool  // names whose next has changed
+	suspects int              // number of suspects that may still be leased
+	next     map[string]int64 // earliest next start of each task name with a rate limit, in µs
+	changed  map[string]bool  // names whose next has changed
 }
 
-// take reports whether the task may be leased, and counts it.
+// take reports whether the task may be leased. If so, it counts the task against the limits.
 func (o *offer) take(r *row, now int64) bool {
 	if r.suspect() && o.suspects <= 0 {
 		return false
@@ -25,7 +25,7 @@ func (o *offer) take(r *row, now int64) bool {
 		if !ok {
 			return false
 		}
-		o.next[r.task.Name], o.spent[r.task.Name] = next, true
+		o.next[r.task.Name], o.changed[r.task.Name] = next, true
 	}
 	if r.suspect() {
 		o.suspects--
@@ -33,8 +33,9 @@ func (o *offer) take(r *row, now int64) bool {
 	return true
 }
 
-// open returns, as JSON, the names whose rate allows a start now.
-func (o *offer) open(now int64) (string, error) {
+// allowedNames returns, as JSON, the names without a rate limit and those whose rate limit
+// allows a start now.
+func (o *offer) allowedNames(now int64) (string, error) {
 	if len(o.Rates) == 0 {
 		return o.names, nil
 	}
@@ -46,7 +47,7 @@ func (o *offer) open(now int64) (string, error) {
 
 // readRates reads the stored rates into the offer.
 func (t *tx) readRates(ctx context.Context, o *offer) error {
-	o.next, o.spent = map[string]int64{}, map[string]bool{}
+	o.next, o.changed = map[string]int64{}, map[string]bool{}
 	for name := range o.Rates {
 		var next int64
 		if _, err := t.queryRow(ctx, `SELECT next FROM rates WHERE name = ?`, []any{name}, &next); err != nil {
@@ -59,7 +60,7 @@ func (t *tx) readRates(ctx context.Context, o *offer) error {
 
 // writeRates stores the changed rates of the offer.
 func (t *tx) writeRates(ctx context.Context, o *offer) error {
-	for name := range o.spent {
+	for name := range o.changed {
 		if err := t.exec(ctx, `INSERT OR REPLACE INTO rates (name, next) VALUES (?, ?)`, name, o.next[name]); err != nil {
 			return err
 		}

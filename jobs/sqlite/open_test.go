@@ -45,7 +45,7 @@ func TestManyProcessesOpenAtOnce(t *testing.T) {
 	}
 }
 
-func TestFilesAreTheOwnersOnly(t *testing.T) {
+func TestFileModes(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
@@ -70,7 +70,7 @@ func TestFilesAreTheOwnersOnly(t *testing.T) {
 	}
 }
 
-func TestOpenTakesAnyPath(t *testing.T) {
+func TestOpenAcceptsAnyPath(t *testing.T) {
 	for _, name := range []string{"a?mode=memory", "b#c", "d%20e", "f&g=h", "größe 世界", `q"u'o\te`} {
 		path := filepath.Join(t.TempDir(), name)
 		s := open(t, path, sqlite.Options{})
@@ -126,7 +126,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestOpenTakesAnEmptyFile(t *testing.T) {
+func TestOpenAcceptsEmptyFile(t *testing.T) {
 	path := temp(t)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestDamagedFile(t *testing.T) {
 	path := temp(t)
 	s := open(t, path, sqlite.Options{})
 	fill(t, s, 1000)
-	if err := s.Close(); err != nil { // all of it is in the file now
+	if err := s.Close(); err != nil { // moves all data from the WAL to the file
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)

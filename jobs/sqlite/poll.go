@@ -11,9 +11,9 @@ import (
 
 // waiter is a waiting Lease or Watch. When it is woken, it reads again.
 type waiter struct {
-	wake  chan struct{} // capacity 1: several signals count as one
+	wake  chan struct{} // signal to read again; capacity 1, so that several signals count as one
 	seq   int64         // seq of the watched row; 0 for a Lease
-	after int64         // version that the watcher has seen
+	after int64         // version that the watcher has read
 }
 
 func (w *waiter) signal() {
@@ -24,17 +24,17 @@ func (w *waiter) signal() {
 }
 
 // poller wakes waiters when a row may have changed. Commits of this Store are reported to
-// committed. For commits of other processes it polls PRAGMA data_version, which needs no
-// disk access; only when that changes does it read the watched rows, in one query.
+// committed. To detect commits of other processes, it polls PRAGMA data_version, which
+// needs no disk access. When that value changes, it reads the watched rows in one query.
 //
-// Its goroutine runs while there are waiters; stop waits for it.
+// Its goroutine runs only while there are waiters; stop waits for it.
 type poller struct {
 	read  *sql.DB
 	every time.Duration
 
 	mu       sync.Mutex
 	leasers  map[*waiter]struct{}
-	watchers map[int64][]*waiter // by row
+	watchers map[int64][]*waiter // waiting Watches by seq of their row
 	running  bool
 	stopped  bool
 	stopping chan struct{} // closed by stop
@@ -48,10 +48,10 @@ func newPoller(read *sql.DB, every time.Duration) *poller {
 	}
 }
 
-// lease registers a Lease: it is woken whenever a task may be due.
+// lease registers a waiter that is woken whenever a task may be due.
 func (p *poller) lease() *waiter { return p.join(&waiter{wake: make(chan struct{}, 1)}) }
 
-// watch registers a Watch: it is woken once row seq is newer than after.
+// watch registers a waiter that is woken when the version of row seq is greater than after.
 func (p *poller) watch(seq, after int64) *waiter {
 	return p.join(&waiter{wake: make(chan struct{}, 1), seq: seq, after: after})
 }
@@ -84,8 +84,8 @@ func (p *poller) leave(w *waiter) {
 	}
 }
 
-// stop ends the goroutine and returns when it has ended. Call it once. The waiters
-// themselves select on Store.closed.
+// stop ends the goroutine and returns when it has ended. It must be called once only. It
+// does not wake the waiters: they return when Store.closed is closed.
 func (p *poller) stop() {
 	p.mu.Lock()
 	p.stopped = true
@@ -96,7 +96,7 @@ func (p *poller) stop() {
 
 func (p *poller) run() {
 	var conn *sql.Conn // values of data_version are comparable within one connection only
-	last := int64(-1)  // wakes all waiters first, because they have read before this goroutine
+	last := int64(-1)  // differs from every version: changes before the first round were not detected
 	for p.needed() {
 		if conn == nil {
 			conn, _ = p.read.Conn(context.Background())
@@ -108,12 +108,12 @@ func (p *poller) run() {
 			err = p.checkWatched(conn)
 		}
 		if err != nil {
-			// The waiters read themselves and return the error.
+			// Each waiter reads its task again and returns the error that it gets.
 			p.wakeAll()
 			closeConn(conn)
 			conn, last = nil, -1
 		}
-		// If reading takes long, use at most a quarter of the time for it.
+		// Spend at most a quarter of the time on reading.
 		select {
 		case <-time.After(max(p.every, 3*time.Since(begin))):
 		case <-p.stopping:
@@ -128,8 +128,8 @@ func closeConn(c *sql.Conn) {
 	}
 }
 
-// needed reports whether there are waiters. After false, the next waiter starts a new
-// goroutine.
+// needed reports whether there are waiters. If it returns false, the goroutine ends, and
+// the next waiter starts a new one.
 func (p *poller) needed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

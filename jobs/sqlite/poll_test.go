@@ -12,9 +12,9 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Changes by the same store are seen without polling, and no change is missed between a
-// read and the start of the wait.
-func TestOwnChangesNeedNoPoll(t *testing.T) {
+// Changes by the same store are detected without polling. No change is missed between a read
+// and the start of the wait.
+func TestOwnChangesWithoutPoll(t *testing.T) {
 	s := openInside(t, filepath.Join(InMemory(t), "jobs.db"), Options{Poll: time.Hour})
 	s.pollInterval = time.Hour
 	var waiting sync.WaitGroup
@@ -29,7 +29,8 @@ func TestOwnChangesNeedNoPoll(t *testing.T) {
 	request := func(name string) driver.LeaseRequest {
 		return driver.LeaseRequest{Owner: "w", Queues: []string{"default"}, Names: []string{name}, Max: 1}
 	}
-	// Keeps the poller running: it wakes all waiters once when it starts.
+	// A waiter that keeps the poller running, because the poller wakes all waiters when it
+	// starts.
 	waiting.Go(func() { s.Lease(ctx, request("nobody")) })
 	waitFor(t, func() bool {
 		s.poller.mu.Lock()

@@ -9,8 +9,8 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// Get implements jobs.Reader. It does not wait for writers, except to end a task past its
-// Expires.
+// Get implements jobs.Reader. It does not wait for writers, unless it has to cancel a task
+// whose Expires has passed.
 func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
 	r, err := s.get(ctx, id)
 	if err != nil {
@@ -22,7 +22,7 @@ func (s *Store) Get(ctx context.Context, id string) (*jobs.Task, error) {
 func (s *Store) get(ctx context.Context, id string) (*row, error) {
 	r, err := readTask(s.read.QueryRowContext(ctx, getTask, id), time.Now())
 	if err == nil && r.expired(time.Now()) {
-		// No worker has called Lease since it expired, so this call ends it.
+		// No worker has called Lease since the task expired, so this call cancels it.
 		if err = s.committer.do(ctx, true, func(ctx context.Context, tx *tx) error { return tx.expire(ctx) }); err != nil {
 			return nil, err
 		}
@@ -38,8 +38,8 @@ func (s *Store) get(ctx context.Context, id string) (*row, error) {
 }
 
 // Watch implements jobs.Reader. The version increases by one with every change of a visible
-// field. It does not increase when a lease is extended, nor when a scheduled task becomes
-// queued because its eta has come, which is no write.
+// field. It does not increase when a lease is extended. Nor does it increase when the RunAt
+// of a scheduled task comes: the task is then shown as queued, but nothing is written.
 func (s *Store) Watch(ctx context.Context, id string, after int64) (*jobs.Task, error) {
 	var w *waiter
 	for {

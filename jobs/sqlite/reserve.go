@@ -7,16 +7,16 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// Statements that insert a reservation which ends with the task, or the group, with the
-// id.
+// Statements that insert a reservation. It exists until the task (afterTask) or the group
+// (afterGroup) with the third argument as its id is deleted.
 const (
 	afterTask  = `INSERT INTO reserved (id, workflow, after_task) VALUES (?, ?, (SELECT seq FROM tasks WHERE id = ?))`
 	afterGroup = `INSERT INTO reserved (id, workflow, after_group) VALUES (?, ?, (SELECT seq FROM groups WHERE id = ?))`
 )
 
-// reserve reserves ids for a workflow. The error is a driver.TakenError if one of them is
-// in use.
-func (t *tx) reserve(ctx context.Context, ids []string, workflow, after, carrier string) error {
+// reserve reserves ids for a workflow. after is afterTask or afterGroup, and before is the
+// id of that task or group. The error is a driver.TakenError if one of the ids is in use.
+func (t *tx) reserve(ctx context.Context, ids []string, workflow, after, before string) error {
 	for _, id := range ids {
 		if _, err := t.removeExpired(ctx, id); err != nil {
 			return err
@@ -24,7 +24,7 @@ func (t *tx) reserve(ctx context.Context, ids []string, workflow, after, carrier
 		if err := t.taken(ctx, id); err != nil {
 			return err
 		}
-		if err := t.exec(ctx, after, id, workflow, carrier); err != nil {
+		if err := t.exec(ctx, after, id, workflow, before); err != nil {
 			return err
 		}
 	}
@@ -44,8 +44,7 @@ func (t *tx) unreserve(ctx context.Context, ids []string, workflow string) error
 }
 
 // next enqueues a task that follows others. If it belongs to a workflow, the reservations
-// for its followers end with this task from now on. A task whose id is in use is
-// skipped.
+// of its followers now depend on this task. A task whose id is in use is skipped.
 func (t *tx) next(ctx context.Context, n jobs.NewTask, workflow string) error {
 	created, err := t.insert(ctx, n, member{}, workflow)
 	if err != nil || !created || workflow == "" || len(n.Followers) == 0 {
@@ -60,8 +59,8 @@ func (t *tx) next(ctx context.Context, n jobs.NewTask, workflow string) error {
 		WHERE id IN (SELECT value FROM json_each(?)) AND workflow = ?`, n.ID, list, workflow)
 }
 
-// removeExpired deletes what uses the id if its retention time is over and sweep has not
-// deleted it yet.
+// removeExpired deletes the group, task or reservation with the id if its retention time is
+// over and sweep has not deleted it yet. It reports whether it has deleted anything.
 func (t *tx) removeExpired(ctx context.Context, id string) (freed bool, err error) {
 	for _, query := range []string{
 		`DELETE FROM groups WHERE id = ? AND finished < ?`,

@@ -23,10 +23,10 @@ const (
 	setupLimit = 10 * time.Second
 )
 
-// migrations lead from one user_version to the next; the first one creates the tables. A
-// released migration must not be changed. Processes of the version before must be able
-// to use the file after each, because old children have it open while a server is
-// re-executed.
+// migrations are the steps from one user_version to the next; the first one creates the
+// tables. A released migration must not be changed. After each migration, processes of the
+// previous version must still be able to use the file, because during a reload old
+// children have it open.
 var migrations = []string{schema1, schema2, schema3}
 
 // schema1: times are microseconds since 1970, UTC.
@@ -36,8 +36,10 @@ var migrations = []string{schema1, schema2, schema3}
 // and expired leases, without the tasks that have ended. In this index the name comes
 // before the time, so that a worker does not read a backlog of tasks that it cannot run.
 //
-// The state scheduled is not stored: it is queued with run_at in the future. Small columns
-// come first, so that SQLite reads them without the overflow pages of large args.
+// The column excused is 1 for a running task whose lost lease is not counted, because the
+// same worker held a suspect. The state scheduled is not stored: such a task is queued with
+// run_at in the future. Small columns come first, so that SQLite reads them without the
+// overflow pages of large args.
 const schema1 = `
 CREATE TABLE tasks (
 	seq         INTEGER PRIMARY KEY, -- order of acceptance
@@ -105,21 +107,22 @@ CREATE TABLE uniques (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uniques_until ON uniques (until);
 CREATE TABLE paused (queue TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-CREATE TABLE rates (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID; -- when the next may begin
+CREATE TABLE rates (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID; -- next: earliest next start
 CREATE TABLE marks (name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE logs (seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks BEGIN DELETE FROM logs WHERE seq = old.seq; END;
 `
 
 // schema3 adds reservations: a workflow reserves the ids of its later tasks. A reservation
-// ends with the task or the group that precedes the reserved one. Triggers maintain the
-// reservations also for processes of the version before, which do not have them.
+// is deleted together with the task (after_task) or the group (after_group) that precedes
+// the reserved task. Triggers do this, so that it also works when a process of the previous
+// version, which knows no reservations, changes the file.
 const schema3 = `
-ALTER TABLE tasks ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- that it is part of; a member has its group
-ALTER TABLE tasks ADD COLUMN followers TEXT;                    -- JSON, the ids that may come after it
+ALTER TABLE tasks ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- id of its workflow; empty for a member of a group
+ALTER TABLE tasks ADD COLUMN followers TEXT;                    -- JSON, ids of the tasks that may follow it
 ALTER TABLE tasks ADD COLUMN digest TEXT NOT NULL DEFAULT '';
 ALTER TABLE tasks ADD COLUMN aborted INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE groups ADD COLUMN followers TEXT;                   -- JSON; NULL if it was accepted by schema 2
+ALTER TABLE groups ADD COLUMN followers TEXT;                   -- JSON; NULL if the group was accepted under schema 2
 ALTER TABLE groups ADD COLUMN digest TEXT NOT NULL DEFAULT '';
 ALTER TABLE groups ADD COLUMN aborted INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE reserved (
@@ -171,9 +174,10 @@ func create(path string) error {
 	return nil
 }
 
-// setup connects and brings the file to WAL mode and the newest schema. It retries all of
-// it, because SQLite returns busy at once, without calling a busy handler, while another
-// process changes the journal mode or recovers the WAL.
+// setup opens a connection, switches the file to WAL mode and migrates it to the newest
+// schema. After a busy error it repeats all of this for up to setupLimit: while another
+// process changes the journal mode or recovers the WAL, SQLite returns busy at once,
+// without calling a busy handler.
 func setup(db *sql.DB) (*sql.Conn, error) {
 	for start := time.Now(); ; pause(start) {
 		conn, err := db.Conn(context.Background())
@@ -190,7 +194,7 @@ func setup(db *sql.DB) (*sql.Conn, error) {
 }
 
 func trySetup(c *sql.Conn) error {
-	// Before any change: a file of a newer version must stay as it is.
+	// Check the version before any change: a file of a newer version must not be changed.
 	version, err := schemaVersion(c)
 	if err != nil {
 		return err
@@ -217,7 +221,8 @@ func trySetup(c *sql.Conn) error {
 	return err
 }
 
-// migrate runs inside a transaction. Another process may have migrated before.
+// migrate runs inside a transaction. It reads the version again, because another process
+// may have migrated the file since.
 func migrate(c *sql.Conn) error {
 	version, err := schemaVersion(c)
 	if err != nil {

@@ -7,16 +7,17 @@
 //	   committer                read pool               poller
 //	   one connection, one      query_only, a           PRAGMA data_version
 //	   transaction for all      snapshot each           every Poll
-//	   that waits
+//	   waiting writes
 //	         └──────────────────────┼─────────────────────┘
 //	            jobs.db  jobs.db-wal  jobs.db-shm  jobs.db-turn
 //
 // The goroutine of the committer runs only while writes wait, and that of the poller only
 // while a Lease or Watch waits. Close waits for both.
 //
-// Durability: Enqueue, Lease, Finish and Reclaim return after an fsync (synchronous=FULL).
-// Extend, Release and Progress survive kill -9, but a power failure may undo them; it
-// ends their workers, too.
+// Durability: Extend, Release, Progress and AppendLog survive kill -9, but a power failure
+// may undo them. That is acceptable, because the power failure also ends the workers. All
+// other writes (Enqueue, Lease, Finish, Cancel …) return after an fsync
+// (synchronous=FULL).
 package sqlite
 
 import (
@@ -36,8 +37,8 @@ import (
 // DefaultPoll is the default of Options.Poll.
 const DefaultPoll = 25 * time.Millisecond
 
-// readers is the number of connections for reading, including that of the poller. A read
-// takes about 50 µs, and each connection may cache 2 MiB.
+// readers is the number of connections for reading, including the connection of the poller.
+// A read takes about 50 µs, and each connection may cache 2 MiB.
 const readers = 4
 
 // Options configure a Store. The zero value is the documented default.
@@ -73,14 +74,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store is a driver.Store in a SQLite file. Make one with Open. One Store for each process
-// and file is enough; several work, too.
+// Store is a driver.Store in a SQLite file. Create one with Open. One Store for each process
+// and file is enough, but several also work.
 type Store struct {
 	opts         Options
 	committer    *committer
 	read         *sql.DB
 	poller       *poller
-	pollInterval time.Duration // pollInterval, except in tests
+	pollInterval time.Duration // longest sleep in Lease: the constant pollInterval, except in tests
 	closed       chan struct{}
 	close        func() error
 }

@@ -9,8 +9,8 @@ import (
 // transaction.
 const sweepLimit = 200
 
-// expired matches a task whose retention time is over at the time of its argument, see
-// expiry. A member is kept until its group has ended, which may need its result.
+// expired matches a task whose retention time is over. Its argument is the result of expiry.
+// A member is kept until its group has ended, because the group may need its result.
 const expired = `finished < ? AND (group_seq IS NULL
 	OR NOT EXISTS (SELECT 1 FROM groups WHERE seq = group_seq AND groups.finished IS NULL))`
 
@@ -21,9 +21,9 @@ const sweepSQL = `DELETE FROM tasks WHERE seq IN (
 // time.
 func (t *tx) expiry() int64 { return t.now.Add(-t.opts.Keep).UnixMicro() }
 
-// sweep deletes rows past their retention time, from time to time and together with other
-// writes: without writes the file does not grow. Reads hide rows that are not deleted
-// yet.
+// sweep deletes rows past their retention time. It runs at intervals of up to a minute, in
+// the transaction of another write; without writes the file does not grow, so no sweep is
+// needed. Reads hide rows that are past their retention time but not deleted yet.
 func (t *tx) sweep(ctx context.Context) error {
 	if t.now.Sub(t.swept) < min(t.opts.Keep/10, time.Minute) {
 		return nil
@@ -40,7 +40,7 @@ func (t *tx) sweep(ctx context.Context) error {
 	uniques, err := t.change(ctx, `DELETE FROM uniques WHERE (name, key) IN (
 		SELECT name, key FROM uniques INDEXED BY uniques_until WHERE until <= ? ORDER BY until LIMIT ?)`, t.now.UnixMicro(), sweepLimit)
 	if err == nil && max(tasks, groups, uniques) < sweepLimit {
-		t.swept = t.now // else the next transaction continues
+		t.swept = t.now // otherwise the next transaction continues the sweep
 	}
 	return err
 }

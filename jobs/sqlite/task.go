@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// columns are those that row.scan reads, in its order.
+// columns are the columns that row.scan reads, in the same order.
 const columns = `seq, version, lost, id, queue, name, state, run_at, created, started, finished,
 	timeout, max_retries, attempts, worker, progress, note, error, artifacts, failures, result, args, signature,
 	group_seq, member, (SELECT id FROM groups WHERE seq = group_seq), expires, workflow, followers, digest, aborted`

@@ -1,5 +1,5 @@
-// Command chat is Tornado's chat demo: a page, and a WebSocket at /chatsocket. Each
-// client gets the messages of all clients, no matter which process they are connected
+// Command chat is a port of Tornado's chat demo: a page, and a WebSocket at /chatsocket.
+// Each client gets the messages of all clients, no matter which process they are connected
 // to. A new client first gets the latest messages.
 //
 //	go run ./docs/example/chat -port 8000 -procs 2
@@ -33,8 +33,9 @@ func main() {
 	app.Main(app.Application{Name: "chat", Routes: func(s *app.Services) ([]server.Route, error) {
 		return []server.Route{
 			{Method: "GET", Path: "/", Handler: index},
-			// A WebSocket begins as a GET request. The hub upgrades it and then
-			// calls the methods of the handler, one client for each connection.
+			// A WebSocket begins as a GET request. The hub upgrades the request to
+			// a WebSocket and then calls the methods of client. Each connection
+			// has its own client.
 			{Method: "GET", Path: "/chatsocket", Handler: func(ctx *fasthttp.RequestCtx) error {
 				return s.Hub.Upgrade(ctx, realtime.Upgrade{Handler: &client{channels: s.Channels}})
 			}},
@@ -63,8 +64,8 @@ type client struct{ channels *realtime.Bus }
 var form = &realtime.Form{Encode: func(e realtime.Event) []byte {
 	m := message{ID: e.Seq, Body: e.Data}
 	if e.Gap {
-		// A channel keeps a limited number of messages. The client missed some
-		// that are no longer kept.
+		// A channel keeps a limited number of messages. The client has missed
+		// messages that the channel no longer has.
 		m.Body = "(earlier messages are not available)"
 	}
 	text, _ := json.Marshal(m) // cannot fail for this struct

@@ -1,5 +1,5 @@
-// Command shop is an application with one part of each kind: a route that reads JSON,
-// typed tasks, a task for uploaded pictures, a schedule and a flag of its own.
+// Command shop shows the parts that an application can have: a route that reads JSON,
+// typed tasks, a task for uploaded pictures, a schedule, and a flag of the application.
 //
 //	go run ./docs/example/shop -port 8000 -max-copies 5
 //	curl -d '{"customer":"Ann","copies":2}' -H 'Content-Type: application/json' http://127.0.0.1:8000/orders
@@ -35,9 +35,9 @@ type Order struct {
 }
 
 // printOrder is a typed task: its input is an Order and its result a string. A worker
-// runs it. If the worker is killed, another one runs it again, so a task must be safe to
-// repeat. It must also return soon after the end of ctx, for example when the task is
-// cancelled or the timeout is reached.
+// runs it. If the worker is killed, another one runs the task again, so it must be safe to
+// run a task twice. The function must also return soon after ctx ends, for example because
+// the task was cancelled or its timeout was reached.
 var printOrder = jobs.Define("print_order", func(ctx context.Context, job *jobs.Job, in Order) (string, error) {
 	for i := range in.Copies {
 		job.Progress(100*i/in.Copies, fmt.Sprintf("copy %d", i+1))
@@ -78,7 +78,7 @@ var measurePicture = jobs.Define("measure_picture", func(ctx context.Context, _ 
 	return Size{config.Width, config.Height}, nil
 })
 
-// closeDay is started by a schedule. It has no input, which is struct{}.
+// closeDay is started by a schedule. Its input type, struct{}, means that it has no input.
 var closeDay = jobs.Define("close_day", func(context.Context, *jobs.Job, struct{}) (string, error) {
 	return "closed " + time.Now().UTC().Format(time.DateOnly), nil
 })

@@ -18,8 +18,8 @@ func main() {
 	app.Main(app.Application{Name: "small", Routes: routes})
 }
 
-// routes returns the routes of the application. It must do nothing else, because it is
-// also called when only the configuration is checked. Handlers that need tasks, uploads
+// routes returns the routes of the application. It must not do any other work, because it
+// is also called when only the configuration is checked. Handlers that need tasks, uploads
 // or channels get them from the Services.
 func routes(*app.Services) ([]server.Route, error) {
 	return []server.Route{{Method: "GET", Path: "/hello/{name}", Handler: hello}}, nil

@@ -1,20 +1,20 @@
 -- Part of lease.lua. The audit searches for tasks that no worker would find because a key
--- was deleted, and for unused queues. Each call checks a part of them. The hash audit
--- stores the position: cursor is the score in the list of all tasks, scan the cursor in
--- the set of queues, urgent whether the next part follows at once, and next the time of
--- the next audit.
-local AUDITED, SCANNED = 500, 50 -- tasks and queues in one script
+-- was deleted, and for unused queues. Each call checks some of them and stores the position
+-- in the hash audit: cursor is the score in the list of all tasks, scan is the cursor in the
+-- set of queues, urgent is '1' if the audit continues at once, and next is the time of the
+-- next audit.
+local AUDITED, SCANNED = 500, 50 -- number of tasks and of queues checked by one call
 
--- in_place reports whether a waiting task is in a place where workers find it.
+-- in_place reports whether a waiting task is in a key where workers find it.
 local function in_place(q, id, name, entry)
   if entry and #redis.call('XRANGE', base .. 'stream:' .. q, entry, entry) > 0 then return true end
   if redis.call('ZSCORE', base .. 'later:' .. q, id) or redis.call('ZSCORE', base .. 'suspects:' .. q, id) then return true end
-  if not redis.call('ZSCORE', aside(q, name), id) then return false end
+  if not redis.call('ZSCORE', aside_key(q, name), id) then return false end
   redis.call('SADD', base .. 'asides:' .. q, name)
   return true
 end
 
--- restore puts a misplaced task back into its queue, and adds it to found.
+-- restore puts a task that no worker would find back into its queue, and adds it to found.
 local function restore(id, found)
   local key = base .. 'task:' .. id
   local state, q, name, lost_times, at, entry, lease, owner =
@@ -23,7 +23,7 @@ local function restore(id, found)
     local kind, pending = string.match(lease or '', '^(%a+):(.+)$')
     redis.call('SADD', base .. 'queues', q)
     if kind and #grouped(q, 'XPENDING', base .. kind .. ':' .. q, GROUP, pending, pending, 1) > 0 then return end
-    redis.call('HSET', key, 'at', pend(q, owner, id)) -- its owner continues, or the lease expires
+    redis.call('HSET', key, 'at', pend(q, owner, id)) -- the owner extends the lease, or it expires
   elseif state == 'queued' or state == 'retrying' then
     open_queue(q)
     if in_place(q, id, name, entry) then return end
@@ -34,7 +34,7 @@ local function restore(id, found)
   found[#found + 1] = { id, name, q, 'restored' }
 end
 
--- prune deletes the consumers of masters that no longer exist from a group.
+-- prune deletes the consumers of owners that no longer exist from the consumer group.
 local function prune(key, period)
   for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', key, GROUP)) do
     local f = {}
@@ -44,8 +44,8 @@ local function prune(key, period)
   end
 end
 
--- close_queue removes an empty queue that was unused for a period. Enqueue creates it
--- again.
+-- close_queue removes the keys of an empty queue that was unused for the given period.
+-- Enqueue creates them again.
 local function close_queue(q, period)
   local stream, side = base .. 'stream:' .. q, base .. 'side:' .. q
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
@@ -65,8 +65,8 @@ local function close_queue(q, period)
   redis.call('SREM', base .. 'queues', q)
 end
 
--- audit checks the next part, and returns whether another part is urgent. period is the
--- interval of audits in milliseconds.
+-- audit checks the next tasks or queues. It returns true if it must continue at once.
+-- period is the interval between audits in milliseconds.
 local function audit(period, found)
   local key = base .. 'audit'
   local cursor, scan, urgent, next_at = unpack(redis.call('HMGET', key, 'cursor', 'scan', 'urgent', 'next'))
@@ -79,7 +79,7 @@ local function audit(period, found)
   if cursor then
     local ids = redis.call('ZRANGEBYSCORE', base .. 'tasks', '(' .. cursor, '+inf', 'WITHSCORES', 'LIMIT', 0, AUDITED)
     audit_requested = false
-    for i = 1, #ids, 2 do pcall(restore, ids[i], found) end -- an error means a broken queue: next time
+    for i = 1, #ids, 2 do pcall(restore, ids[i], found) end -- after an error (a broken queue), the next audit tries again
     if audit_requested then return true end
     if #ids == 2 * AUDITED then
       redis.call('HSET', key, 'cursor', ids[#ids])

@@ -18,8 +18,8 @@ local function measure(q)
     if e[1] then since = math.min(since, string.match(e[1][1], '^%d+') * 1000) end
   end
   for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
-    waiting = waiting + redis.call('ZCARD', aside(q, name))
-    since = math.min(since, oldest(aside(q, name)))
+    waiting = waiting + redis.call('ZCARD', aside_key(q, name))
+    since = math.min(since, oldest(aside_key(q, name)))
   end
   all[#all + 1] = { q, waiting, redis.call('ZCOUNT', later, '(' .. int(now), '+inf'),
     taken + grouped(q, 'XPENDING', base .. 'side:' .. q, GROUP)[1],

@@ -1,6 +1,6 @@
--- Arguments: a task, its unique key or '', and the time of the key in milliseconds.
--- Returns 1 and now if it was accepted; 0, now, and the hash and id of the existing task;
--- or -1, now, an id that is in use, and its workflow.
+-- Arguments: a task, its unique key or '', and the duration of the key in milliseconds.
+-- Returns 1 and now if the task was accepted; 0, now, and the hash and id of the existing
+-- task; or -1, now, an id that is in use, and the workflow of that id.
 local id, name, key, period = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + FIELDS], ARGV[FIRST + FIELDS + 1]
 local lock = base .. 'unique:' .. #name .. ':' .. name .. ':' .. key
 local holder = key ~= '' and redis.call('GET', lock)

@@ -1,13 +1,13 @@
 -- Arguments: number of outcomes; then for each the number of its values, and the values: id,
--- owner, attempt, token, state, result, error, the error as JSON for a failure, the error
--- for the group, artifacts, run time, number of next tasks, and the next tasks.
+-- owner, attempt, token, state, result, error, the error as JSON for the failures, the error
+-- for the group, artifacts, RunAt of a retry, number of next tasks, and the next tasks.
 -- Returns for each outcome 1, 0 for a lost lease, or the text of an error that concerns
 -- this outcome only.
 local entries_of = {} -- entries to remove, by stream
 local ended_ids = {} -- times and ids to add to the list of ended tasks
 
--- drop_entry adds an entry to those that are removed together at the end: to remove many
--- costs little more than one.
+-- drop_entry adds an entry to those that are removed together at the end: removing many
+-- costs little more than removing one.
 local function drop_entry(q, at)
   local kind, entry = string.match(at, '^(%a+):(.+)$')
   local key = base .. kind .. ':' .. q
@@ -64,10 +64,10 @@ local function finish(first)
   end
   if state ~= 'retrying' then member_ended(h[7], h[8], id, state == 'success', result, reason) end
   local workflow = h[13] or h[7]
-  if not workflow and n ~= '0' then workflow = part_of(id) end
+  if not workflow and n ~= '0' then workflow = workflow_of(id) end
   for i = 0, n - 1 do accept(first + 12 + i * FIELDS, workflow or nil) end
   if h[14] and state == 'success' then
-    reserved(h[14], id, 'DEL') -- followers that were not enqueued now never will be
+    reserved(h[14], id, 'DEL') -- followers that were not accepted above will never be enqueued
   elseif h[14] and state ~= 'retrying' then
     reserved(h[14], id, 'PEXPIRE', KEEP)
   end

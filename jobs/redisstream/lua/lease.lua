@@ -1,17 +1,19 @@
--- Arguments: handle, number of the call, number of the last call whose reply arrived, owner,
--- max, lease time in ms, slack of rates in microseconds, interval of audits in ms, number
--- of queues, the queues; then the names, each with the interval of its rate in
--- microseconds or 0.
--- Returns the time until a task is due in microseconds or -1; the lost leases; the leases,
--- each with the values of LEASED; and the queues that cannot be served, with the error.
-local handle, call, answered, owner, max, ttl, slack, period, nq = unpack(ARGV, FIRST, FIRST + 8)
-local names, lost_ones, leases, given, left = {}, {}, {}, {}, tonumber(max)
+-- Arguments: handle of the store, number of the call, number of the last call whose reply
+-- arrived, owner, largest number of leases, lease time in ms, slack of rates in
+-- microseconds, interval of audits in ms, number of queues, the queues; then the task names,
+-- each with the interval between two starts in microseconds, or 0 without a rate limit.
+-- Returns the time until a task is due in microseconds, or -1 if none is; the lost leases;
+-- the leases, each with the values of LEASED; and the queues that cannot be served, each
+-- with the error.
+local handle, call, confirmed, owner, max, ttl, slack, period, nq = unpack(ARGV, FIRST, FIRST + 8)
+local names, lost, leases, left = {}, {}, {}, tonumber(max)
+local leased = {} -- queue, id and attempt of each new lease, for release_unconfirmed
 for i = FIRST + 9 + nq, #ARGV, 2 do names[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 local expiring = redis.call('EXISTS', base .. 'expiring') == 1
 
 -- may_start reports whether the rate of a name allows a start now, as driver.MayStart does.
-local next_start = {} -- earliest next start of a limited name
+local next_start = {} -- earliest next start by task name with a rate limit
 local function may_start(name)
   local every = names[name]
   if not every then return false end
@@ -26,13 +28,13 @@ local function use_rate(name)
   redis.call('HSET', base .. 'rates', name, int(next_start[name]))
 end
 
--- LEASED are the fields that a worker gets, in the order of leased in lease.go. They are read
--- once, because each value that passes between Redis and Lua takes time.
+-- LEASED are the fields that a worker gets, in the order of the variable leased in lease.go.
+-- They are read once only, because passing a value between Redis and Lua takes time.
 local LEASED = { 'name', 'state', 'run_at', 'attempts', 'version', 'created', 'args', 'timeout', 'retries', 'sig',
   'group', 'failures', 'error', 'result', 'artifacts' }
 local function read(id) return redis.call('HMGET', base .. 'task:' .. id, unpack(LEASED)) end
 
--- start leases a task; t are its values before.
+-- start leases a task; t are its present values.
 local function start(q, id, at, t)
   local key = base .. 'task:' .. id
   t[4], t[5] = int(t[4] + 1), int(t[5] + 1)
@@ -41,7 +43,7 @@ local function start(q, id, at, t)
   t[2] = 'running'
   t[#LEASED + 1], t[#LEASED + 2], t[#LEASED + 3], t[#LEASED + 4] = id, q, owner, int(now)
   leases[#leases + 1] = t
-  given[#given + 1] = q .. '\n' .. id .. '\n' .. t[4] .. '\n'
+  leased[#leased + 1] = q .. '\n' .. id .. '\n' .. t[4] .. '\n'
   left = left - 1
   if expiring then redis.call('ZREM', base .. 'expiring', id) end
   publish_changed(id)
@@ -52,15 +54,16 @@ local function lease_id(q, id)
   start(q, id, pend(q, owner, id), read(id))
 end
 
+-- set_aside puts a task where only workers that may start its name read it.
 local function set_aside(q, id, name, at)
-  redis.call('ZADD', aside(q, name), at, id)
+  redis.call('ZADD', aside_key(q, name), at, id)
   redis.call('SADD', base .. 'asides:' .. q, name)
   publish_due(q)
 end
 
-local function missing(q, id) lost_ones[#lost_ones + 1] = { id, 'missing', q, 'missing' } end
+local function missing(q, id) lost[#lost + 1] = { id, 'missing', q, 'missing' } end
 
--- malformed makes a dead letter from a stream entry that is no task.
+-- malformed makes a dead letter from a stream entry that is not a task.
 local function malformed(q, entry, fields)
   local id = 'malformed-' .. entry
   local text = 'stream entry ' .. entry .. ' is not a task'
@@ -70,15 +73,16 @@ local function malformed(q, entry, fields)
     'finished', int(now), 'error', text, 'failures', failure('', 0, cjson.encode(text)))
   enlist(id)
   make_dead(q, id)
-  lost_ones[#lost_ones + 1] = { id, 'malformed', q, 'dead' }
+  lost[#lost + 1] = { id, 'malformed', q, 'dead' }
 end
 
--- release_unanswered releases the tasks that were leased to a call whose reply was lost.
-local function release_unanswered()
+-- release_unconfirmed releases the tasks that were leased by a call whose reply was lost. It
+-- returns false if this call arrives late or for the second time.
+local function release_unconfirmed()
   local key = base .. 'call:' .. handle
   local last = redis.call('HMGET', key, 'n', 'leases')
   if last[1] and tonumber(last[1]) >= tonumber(call) then return false end
-  if last[1] and tonumber(last[1]) > tonumber(answered) and last[2] then
+  if last[1] and tonumber(last[1]) > tonumber(confirmed) and last[2] then
     for q, id, attempt in string.gmatch(last[2], '([^\n]+)\n([^\n]+)\n([^\n]+)\n') do
       local task = base .. 'task:' .. id
       if current(task, owner, attempt) then
@@ -86,7 +90,7 @@ local function release_unanswered()
         release_suspect(owner, id)
         redis.call('HSET', task, 'state', 'queued')
         redis.call('HINCRBY', task, 'version', 1)
-        -- For a broken queue the audit does this once it is repaired.
+        -- If the queue is broken, the audit puts the task back after the repair.
         pcall(route, q, id, redis.call('HGET', task, 'lost'))
         publish_changed(id)
       end
@@ -99,11 +103,12 @@ end
 -- the task due for all workers. It runs once per interval for each queue.
 local function expire_leases(q)
   if not redis.call('SET', base .. 'reaped:' .. q, '1', 'NX', 'PX', int(math.max(math.min(ttl / 20, 1000), 5))) then return end
-  local before = #lost_ones
-  lose_leases(q, lost_ones, nil, 'IDLE', ttl, '-', '+', 100)
-  if #lost_ones > before then now = clock() end -- else the next attempt would start before the end of the lease
+  local before = #lost
+  lose_leases(q, lost, nil, 'IDLE', ttl, '-', '+', 100)
+  if #lost > before then now = clock() end -- so that the next attempt does not start before the lease ended
 end
 
+-- promote makes the tasks due whose time has come.
 local function promote(q)
   local key = base .. 'later:' .. q
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0, 1000)) do
@@ -134,7 +139,7 @@ local function lease_aside(q)
   local found = {}
   for _, name in ipairs(redis.call('SMEMBERS', base .. 'asides:' .. q)) do
     if may_start(name) then
-      local z = redis.call('ZRANGE', aside(q, name), 0, left - 1, 'WITHSCORES')
+      local z = redis.call('ZRANGE', aside_key(q, name), 0, left - 1, 'WITHSCORES')
       for i = 1, #z, 2 do found[#found + 1] = { z[i], tonumber(z[i + 1]), name } end
     end
   end
@@ -142,8 +147,8 @@ local function lease_aside(q)
   for _, f in ipairs(found) do
     local id, name = f[1], f[3]
     if left > 0 and may_start(name) then
-      redis.call('ZREM', aside(q, name), id)
-      if redis.call('EXISTS', aside(q, name)) == 0 then redis.call('SREM', base .. 'asides:' .. q, name) end
+      redis.call('ZREM', aside_key(q, name), id)
+      if redis.call('EXISTS', aside_key(q, name)) == 0 then redis.call('SREM', base .. 'asides:' .. q, name) end
       if redis.call('EXISTS', base .. 'task:' .. id) == 1 then
         use_rate(name)
         lease_id(q, id)
@@ -154,8 +159,9 @@ local function lease_aside(q)
   end
 end
 
--- read_stream leases tasks from the stream. A task that the worker cannot run, or that its
--- rate does not allow now, is set aside, so that it is not read again and again.
+-- read_stream leases tasks from the stream and reads at most budget entries. A task that the
+-- worker cannot run, or whose rate limit allows no start now, is set aside, so that it is not
+-- read again and again. It returns true if the budget is used up.
 local function read_stream(q, budget)
   local key = base .. 'stream:' .. q
   while left > 0 and budget > 0 do
@@ -171,7 +177,7 @@ local function read_stream(q, budget)
         remove_entry(q, 'stream:' .. entry)
         malformed(q, entry, fields or {})
       elseif state ~= 'queued' and state ~= 'retrying' then
-        remove_entry(q, 'stream:' .. entry) -- the task has ended meanwhile
+        remove_entry(q, 'stream:' .. entry) -- the task has ended since
       elseif may_start(name) then
         use_rate(name)
         start(q, id, 'stream:' .. entry, t)
@@ -184,7 +190,7 @@ local function read_stream(q, budget)
   return budget <= 0
 end
 
-if not release_unanswered() then return { '-1', {}, {} } end
+if not release_unconfirmed() then return { '-1', {}, {} } end
 local more, wait = false, -1
 local function due_at(at)
   if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
@@ -211,8 +217,8 @@ for i = FIRST + 9, FIRST + 8 + nq do
     if not ok then broken[#broken + 1] = { q, errtext(err) } end
   end
 end
-if audit(tonumber(period), lost_ones) then more = true end
+if audit(tonumber(period), lost) then more = true end
 due_at(redis.call('ZRANGE', base .. 'expiring', 0, 0, 'WITHSCORES')[2])
-redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(given))
+redis.call('HSET', base .. 'call:' .. handle, 'n', call, 'leases', table.concat(leased))
 redis.call('PEXPIRE', base .. 'call:' .. handle, 3600000)
-return { int(more and 0 or wait), lost_ones, leases, broken }
+return { int(more and 0 or wait), lost, leases, broken }

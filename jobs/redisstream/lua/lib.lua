@@ -1,20 +1,23 @@
--- The start of every script. KEYS[1] is the prefix of all keys; its hash tag puts them in
--- one slot, so that one script can use all of them, also in a cluster. The keys:
+-- The beginning of every script. KEYS[1] is the prefix of all keys; its hash tag puts them in
+-- one hash slot, so that one script can use all of them, also in a cluster. The keys:
 --
 --   task:<id>       hash, the task; task.go names its fields
 --   queues          set of the queues that have their keys
 --   stream:<queue>  stream of due ids; the entries of leased tasks are pending
---   side:<queue>    stream to make ids pending that come from elsewhere
+--   side:<queue>    second stream: pending entries of leased tasks that were not read
+--                   from stream:<queue>
 --   later:<queue>   ids by due time
---   asides:<queue>  names of tasks that are set aside: released, or skipped by a
---                   worker that could not run them
---   aside:…         for each of these names, ids by time
+--   asides:<queue>  names of tasks that are set aside: released tasks, and tasks that a
+--                   worker has skipped because it could not run them
+--   aside:…         for each of these names, ids by RunAt
 --   suspects:<queue> ids of suspects
 --   dead:<queue>    ids of dead letters by time of end
---   held:<owner>    id of the suspect that the owner has leased
+--   held:<owner>    id of the suspect that is leased by the owner
 --   tasks           all ids in the order of acceptance; count is the last number
 --   ended           ids of ended tasks by time of end
---   expiring        ids by Expires
+--   expiring        ids of tasks that have not started, by Expires
+--   call:<handle>   hash, number of the last call of lease.lua by a store, and its leases
+--   reaped:<queue>  exists while expired leases need no check, with a time to live
 --   unique:…        id of the task that has a unique key, with a time to live
 --   paused          set of the paused queues
 --   rates           hash, earliest next start of each limited name
@@ -25,7 +28,7 @@
 --   reserved:<id>   task:<id> or group:<id> that precedes the reserved task, and its
 --                   workflow
 local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in milliseconds
-local FIRST = 5 -- index of the script's own first argument
+local FIRST = 5 -- index of the first argument that belongs to the script itself
 local base = KEYS[1] .. ':'
 local GROUP = 'workers'
 local EXPIRED = 'expired before it was begun' -- driver.ExpiredReason
@@ -37,28 +40,28 @@ local function clock()
 end
 local now = clock()
 
--- Lua would write a large number as 1.79e+15.
+-- int formats a number as an integer: Lua would format a large one as 1.79e+15.
 local function int(n) return string.format('%.0f', n) end
 
 local function publish_changed(id) redis.call('PUBLISH', base .. 'changed:' .. id, '') end
 local function publish_due(q) redis.call('PUBLISH', base .. 'due', q) end
 
--- aside is the key of the ids of a name. It contains a length because both parts may contain
--- a colon.
-local function aside(q, name) return base .. 'aside:' .. #q .. ':' .. q .. ':' .. name end
+-- aside_key returns the key of the tasks of a name that are set aside. It contains the length
+-- of the queue name, because both parts may contain a colon.
+local function aside_key(q, name) return base .. 'aside:' .. #q .. ':' .. q .. ':' .. name end
 
 local function starts(text, prefix) return string.sub(text, 1, #prefix) == prefix end
 
--- errtext is the text of an error that pcall has caught.
+-- errtext returns the text of an error that pcall has caught.
 local function errtext(e) return type(e) == 'table' and e.err or tostring(e) end
 
--- named adds the command to a permission error: Redis 7.0 leaves it out.
+-- named adds the command to the text of a permission error, because Redis 7.0 does not name it.
 local function named(r, command)
   if starts(r.err, 'ERR The user') then r.err = string.gsub(r.err, '%s+$', '') .. ' (' .. command .. ')' end
   return r
 end
 
--- try is redis.call, but returns nil for errors that start with the prefix ignored.
+-- try does the same as redis.call, but returns nil after an error that starts with ignored.
 local function try(ignored, ...)
   local r = redis.pcall(...)
   if type(r) == 'table' and r.err then
@@ -78,8 +81,8 @@ local function open_queue(q)
   if redis.call('SADD', base .. 'queues', q) == 1 then make_groups(q) end
 end
 
--- ready raises an error if a task cannot be put into q. Call it before the first write of a
--- script, since Redis does not roll back.
+-- ready raises an error if a task cannot be put into q. A script must call it before its
+-- first write, because Redis does not roll back.
 local function ready(q, at)
   open_queue(q)
   if tonumber(at) > now then
@@ -89,15 +92,16 @@ local function ready(q, at)
   end
 end
 
--- request_audit restarts the audit from its start.
-local audit_requested = false -- by this script
+-- request_audit makes an audit start now.
+local audit_requested = false -- whether this call of the script has requested one
 local function request_audit()
   audit_requested = true
   redis.call('HSET', base .. 'audit', 'cursor', '0', 'urgent', '1')
 end
 
--- grouped is redis.call for a command that needs the consumer groups of q. If they were
--- deleted, it creates them and requests an audit for the tasks that they held.
+-- grouped does the same as redis.call, for a command that needs the consumer groups of q. If
+-- they were deleted, it creates them, and requests an audit to find the tasks that were
+-- pending in them.
 local function grouped(q, ...)
   local r = try('NOGROUP', ...)
   if r ~= nil then return r end
@@ -106,11 +110,12 @@ local function grouped(q, ...)
   return redis.call(...)
 end
 
--- pend makes an id that is in no stream pending for owner, and returns the entry.
+-- pend adds an id to the side stream as an entry that is pending for owner, and returns that
+-- entry. It is for ids that are in no stream.
 local function pend(q, owner, id)
   local key = base .. 'side:' .. q
   local entry, last = redis.call('XADD', key, '*', 'id', id), nil
-  repeat -- unread entries come first; their leases expire
+  repeat -- unread entries, if any, are read first; their leases expire
     local r = grouped(q, 'XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', 100, 'STREAMS', key, '>')
     last = r and r[1][2][#r[1][2]][1]
   until not last or last == entry
@@ -136,8 +141,9 @@ local function schedule(q, id, lost, at)
   end
 end
 
--- taken returns nil if an id is free, else its workflow ('' for none) and whether it is only
--- reserved. A reservation ends when the key that precedes it is deleted.
+-- taken returns nil if an id is free. Otherwise it returns the workflow of the id ('' for
+-- none) and, if the id is only reserved, true. A reservation ends when the key of the
+-- preceding task or group is deleted.
 local function taken(id)
   local task, group, reserved = base .. 'task:' .. id, base .. 'group:' .. id, base .. 'reserved:' .. id
   if redis.call('EXISTS', task, group, reserved) == 0 then return nil end
@@ -150,16 +156,16 @@ local function taken(id)
   return nil
 end
 
--- reserve reserves ids, separated by spaces, that follow a task or group of a workflow. It
--- takes over earlier reservations of the workflow.
+-- reserve reserves ids, separated by spaces, for a workflow. after is task:<id> or group:<id>
+-- of the preceding task or group. It replaces earlier reservations by the same workflow.
 local function reserve(ids, after, workflow)
   for id in string.gmatch(ids, '%S+') do
-    local by, waits = taken(id)
-    if not by or (waits and by == workflow) then redis.call('SET', base .. 'reserved:' .. id, after .. ' ' .. workflow) end
+    local by, is_reserved = taken(id)
+    if not by or (is_reserved and by == workflow) then redis.call('SET', base .. 'reserved:' .. id, after .. ' ' .. workflow) end
   end
 end
 
--- reserved runs a command on the reservations among ids that follow the task.
+-- reserved runs a command on the reservations of those ids that task precedes.
 local function reserved(ids, task, command, ...)
   for id in string.gmatch(ids or '', '%S+') do
     local key = base .. 'reserved:' .. id
@@ -168,22 +174,22 @@ local function reserved(ids, task, command, ...)
   end
 end
 
--- part_of is the workflow of a task that an older version accepted without the field
--- workflow: its reservation still exists.
-local function part_of(id)
+-- workflow_of returns the workflow of a task that an older version accepted. Such a task has
+-- no field workflow, but its reservation still exists.
+local function workflow_of(id)
   return string.match(redis.call('GET', base .. 'reserved:' .. id) or '', ' (%S+)$')
 end
 
 -- unreserve deletes the reservations of a workflow for the ids.
 local function unreserve(ids, workflow)
   for id in string.gmatch(ids or '', '%S+') do
-    local by, waits = taken(id)
-    if waits and by == workflow then redis.call('DEL', base .. 'reserved:' .. id) end
+    local by, is_reserved = taken(id)
+    if is_reserved and by == workflow then redis.call('DEL', base .. 'reserved:' .. id) end
   end
 end
 
--- set_retention starts the retention time of a task, its log and the reservations that
--- follow it.
+-- set_retention starts the retention time of a task, of its log and of the reservations of
+-- its followers.
 local function set_retention(id)
   reserved(redis.call('HGET', base .. 'task:' .. id, 'followers'), id, 'PEXPIRE', KEEP)
   redis.call('PEXPIRE', base .. 'task:' .. id, KEEP)
@@ -191,7 +197,8 @@ local function set_retention(id)
   redis.call('ZADD', base .. 'ended', int(now), id)
 end
 
--- enlist adds an id to the list of all tasks and removes a few that no longer exist.
+-- enlist adds an id to the list of all tasks, and removes up to three ids of tasks that no
+-- longer exist.
 local function enlist(id)
   redis.call('ZREM', base .. 'ended', id)
   redis.call('ZADD', base .. 'tasks', int(redis.call('INCR', base .. 'count')), id)
@@ -209,16 +216,16 @@ local function set_expires(id, at)
 end
 
 -- accept stores the task whose values start at ARGV[i]. It returns false if the id is in use
--- or reserved by another workflow. If place is given, the task is a member of the group
--- workflow.
+-- or reserved by another workflow. If place is given, workflow is the id of a group, and the
+-- task is the member at that place.
 local function accept(i, workflow, place)
   local id, name, q, args, at, timeout, retries, sig, until_, followers, digest = unpack(ARGV, i, i + FIELDS - 1)
   local key = base .. 'task:' .. id
-  local by, waits = taken(id)
-  if by and not (waits and by == workflow) then return false end
+  local by, is_reserved = taken(id)
+  if by and not (is_reserved and by == workflow) then return false end
   if at == '0' then at = int(now) end
   ready(q, at)
-  enlist(id) -- before the hash: an error here must not leave half a task
+  enlist(id) -- before the hash is written, so that an error leaves no incomplete task
   set_expires(id, until_)
   redis.call('HSET', key, 'name', name, 'queue', q, 'args', args, 'run_at', at, 'created', int(now),
     'timeout', timeout, 'retries', retries, 'state', 'queued', 'attempts', '0', 'version', '1')
@@ -230,7 +237,7 @@ local function accept(i, workflow, place)
     else
       redis.call('HSET', key, 'workflow', workflow)
     end
-    if waits then redis.call('DEL', base .. 'reserved:' .. id) end
+    if is_reserved then redis.call('DEL', base .. 'reserved:' .. id) end
     if followers ~= '' then
       redis.call('HSET', key, 'followers', followers)
       reserve(followers, 'task:' .. id, workflow)
@@ -240,7 +247,8 @@ local function accept(i, workflow, place)
   return true
 end
 
--- remove_entry ends the lease of an entry.
+-- remove_entry removes a pending entry and thus ends its lease. at is the kind of the stream
+-- and the entry, for example stream:1-0.
 local function remove_entry(q, at)
   local kind, entry = string.match(at, '^(%a+):(.+)$')
   try('WRONGTYPE', 'XACK', base .. kind .. ':' .. q, GROUP, entry)
@@ -253,7 +261,7 @@ local function release_suspect(owner, id)
   end
 end
 
--- failure appends a failure to the lines of a task; text is JSON.
+-- failure returns lines, the failures of a task, with one more at the end; text is JSON.
 local function failure(lines, attempt, text)
   lines = lines or ''
   local _, n = string.gsub(lines, '\n', '')
@@ -261,8 +269,10 @@ local function failure(lines, attempt, text)
   return lines .. '{"us":' .. int(now) .. ',"attempt":' .. attempt .. ',"error":' .. text .. '}\n'
 end
 
--- member_ended counts a member of a group. It stores the callback if the group has succeeded,
--- or as failed with the first failed member. reason is cut by driver.GroupReason.
+-- member_ended counts a member of a group that has ended. If all members have succeeded, it
+-- enqueues the callback. If this is the first member that failed, it stores the callback as
+-- failed, or as cancelled if the workflow was cancelled. reason was cut by
+-- driver.GroupReason.
 local function member_ended(group, place, id, success, result, reason)
   if not group then return end
   local key, results = base .. 'group:' .. group, base .. 'group:' .. group .. ':results'
@@ -287,8 +297,8 @@ local function member_ended(group, place, id, success, result, reason)
   end
   local cb, q = g[4], g[5]
   local task = base .. 'task:' .. cb
-  local by, waits = taken(cb)
-  if not by or (waits and by == group) then
+  local by, is_reserved = taken(cb)
+  if not by or (is_reserved and by == group) then
     local c = redis.call('HMGET', key, 'name', 'args', 'at', 'timeout', 'retries', 'sig', 'immutable', 'expires', 'after_callback', 'aborted')
     local args, at = c[2], c[3]
     if at == '0' then at = int(now) end
@@ -336,14 +346,14 @@ local function make_dead(q, id)
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
 end
 
--- owned lists the pending entries of an owner in a stream; none if the stream is broken.
+-- owned returns the pending entries of an owner in a stream, or none if the stream is broken.
 local function owned(stream, owner)
   local r = redis.pcall('XPENDING', base .. stream, GROUP, '-', '+', 1000, owner)
   return r.err and {} or r
 end
 
--- excuse_others marks the other running tasks of the owner of a lost suspect: their leases
--- expire later and then are not counted as lost.
+-- excuse_others marks the other running tasks of the owner of a lost suspect. When their
+-- leases expire, they are not counted as lost.
 local function excuse_others(owner)
   for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
     for _, kind in ipairs({ 'stream:', 'side:' }) do
@@ -386,9 +396,9 @@ local function lease_lost(q, id, owner, excused)
   return h[1], 'dead'
 end
 
--- lose_leases ends the leases in a queue that XPENDING finds with the given arguments, as
--- lost, and adds id, name, queue and state of each to all. If there is a suspect, only
--- its lease is counted.
+-- lose_leases ends, as lost, the leases in a queue that XPENDING finds with the given
+-- arguments. It adds id, name, queue and new state of each task to all. If suspect is the id
+-- of a task, only the lease of that task is counted.
 local function lose_leases(q, all, suspect, ...)
   for _, kind in ipairs({ 'stream', 'side' }) do
     local key = base .. kind .. ':' .. q
@@ -419,13 +429,13 @@ local function cancel(id, reason)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'state', 'queue', 'at', 'lost', 'group', 'place', 'worker', 'name', 'entry')
   local state, q = h[1], h[2]
-  local waits = state == 'queued' or state == 'retrying'
-  if not waits and state ~= 'running' then return 0 end
-  if waits then
-    -- It is in one of these; its stream entry is not pending.
+  local waiting = state == 'queued' or state == 'retrying'
+  if not waiting and state ~= 'running' then return 0 end
+  if waiting then
+    -- The task is in one of these keys. Its stream entry is not pending.
     redis.call('ZREM', base .. 'later:' .. q, id)
     redis.call('ZREM', base .. 'suspects:' .. q, id)
-    redis.call('ZREM', aside(q, h[8]), id)
+    redis.call('ZREM', aside_key(q, h[8]), id)
     if h[9] then try('WRONGTYPE', 'XDEL', base .. 'stream:' .. q, h[9]) end
   else
     remove_entry(q, h[3])
@@ -443,7 +453,7 @@ local function cancel(id, reason)
   return 1
 end
 
--- expire cancels tasks that have not started before their Expires.
+-- expire cancels tasks that have not started and whose Expires has passed.
 local function expire()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', base .. 'expiring', '-inf', int(now), 'LIMIT', 0, 200)) do
     redis.call('ZREM', base .. 'expiring', id)

@@ -1,5 +1,6 @@
--- Arguments: before or 0, limit, state, name, queue, number of tasks to read at most, size of
--- a page in bytes. Returns now, before of the next page or 0, and id and hash of each task.
+-- Arguments: Query.Before or 0, number of tasks to return at most, state, name, queue, number
+-- of tasks to read at most, size of a page in bytes. Returns now, the value of Before for the
+-- next page or 0, and the id and hash of each task.
 local before, limit, state, name, queue, budget, bytes = unpack(ARGV, FIRST, FIRST + 6)
 local out, found, size, last = { int(now), '0' }, 0, 0, before == '0' and '+inf' or '(' .. before
 limit, budget, bytes = tonumber(limit), tonumber(budget), tonumber(bytes)

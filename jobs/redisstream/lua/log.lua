@@ -1,4 +1,5 @@
--- Arguments: id, owner, attempt, lines, size of the log in bytes. Returns 0 for a lost lease.
+-- Arguments: id, owner, attempt, lines, largest size of the log in bytes. Returns 1, or 0 for a
+-- lost lease.
 local id, owner, attempt, lines, most = unpack(ARGV, FIRST, FIRST + 4)
 if not current(base .. 'task:' .. id, owner, attempt) then return 0 end
 local key = base .. 'log:' .. id

@@ -1,4 +1,4 @@
--- Arguments: id, owner, attempt, percent, note. Returns 0 for a lost lease.
+-- Arguments: id, owner, attempt, percent, note. Returns 1, or 0 for a lost lease.
 local id, owner, attempt, percent, note = unpack(ARGV, FIRST, FIRST + 4)
 local key = base .. 'task:' .. id
 if not current(key, owner, attempt) then return 0 end

@@ -1,10 +1,10 @@
--- Arguments: reason, number of states, the states, ids. Returns the number of tasks that were
--- in one of the states and are ended now.
+-- Arguments: reason, number of states, the states, ids. Cancels the tasks that are in one of
+-- the states, and returns their number.
 local reason, n, states, done = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), {}, 0
 for i = FIRST + 2, FIRST + 1 + n do states[ARGV[i]] = true end
 
--- unbury makes a dead task a cancelled one; its group has counted it.
-local function unbury(id, q)
+-- cancel_dead ends a dead task as cancelled. Its group has already counted it.
+local function cancel_dead(id, q)
   local key = base .. 'task:' .. id
   redis.call('ZREM', base .. 'dead:' .. q, id)
   redis.call('HSET', key, 'state', 'cancelled', 'finished', int(now), 'error', reason)
@@ -20,7 +20,7 @@ for i = FIRST + 2 + n, #ARGV do
   local is = h[1]
   if is == 'queued' and tonumber(h[2]) > now then is = 'scheduled' end
   if is and states[is] then
-    done = done + (is == 'dead' and unbury(id, h[3]) or cancel(id, reason))
+    done = done + (is == 'dead' and cancel_dead(id, h[3]) or cancel(id, reason))
   end
 end
 return { done, 0 }

@@ -1,8 +1,8 @@
--- Arguments: owner. Returns the lost leases.
+-- Arguments: owner. Ends all its leases as lost and returns them.
 local owner, all = ARGV[FIRST], {}
 local suspect = redis.call('GET', base .. 'held:' .. owner)
 for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
-  pcall(lose_leases, q, all, suspect, '-', '+', 10000, owner) -- leases in a broken queue expire by themselves
+  pcall(lose_leases, q, all, suspect, '-', '+', 10000, owner) -- after an error (a broken queue), its leases expire
 end
 redis.call('DEL', base .. 'held:' .. owner)
 return all

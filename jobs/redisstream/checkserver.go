@@ -13,15 +13,15 @@ import (
 
 var errOld = errors.New("redis is too old: upgrade it to version 7.0 or newer, which the scripts of the task store need")
 
-// checkServers checks the version of the servers, until that succeeds once. It logs
-// settings with which tasks can be lost; whether they are intended, only the operator can
-// decide.
+// checkServers checks the version of all servers, and logs the settings with which tasks can
+// be lost. Such settings are no error, because the operator may intend them. It is called
+// until it has succeeded once.
 func (s *Store) checkServers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
 	defer cancel()
 	var err error
 	if c, ok := s.client.(*redis.ClusterClient); ok {
-		var mu sync.Mutex // keeps the log lines of a node together
+		var mu sync.Mutex // so that the log lines of one node follow each other
 		err = c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -37,7 +37,7 @@ func (s *Store) checkServers(ctx context.Context) error {
 	return err
 }
 
-// commander has the methods of clients for one server and for a cluster.
+// commander has the methods that clients of one server and of a cluster share.
 type commander interface {
 	redis.Cmdable
 	Do(ctx context.Context, args ...any) *redis.Cmd
