@@ -32,9 +32,9 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 	return given, kwargs, nil
 }
 
-// storedArgs checks arguments and returns them as the store keeps them. results is
-// the number of results of other tasks that will be appended; their types are not
-// known yet.
+// storedArgs checks arguments and returns them in the form that the store keeps, a JSON
+// array. results is the number of results of other tasks that will be appended later;
+// their types are not known yet.
 func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, results int) (json.RawMessage, error) {
 	var faults []string
 	switch {
@@ -43,7 +43,7 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 		for i, why := range faults {
 			faults[i] = "input of " + d.Name + ": " + why
 		}
-	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a command task without declared arguments takes any results
+	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a task without declared arguments accepts any results
 	default:
 		if given, faults = d.placeKeywords(given, kwargs); len(faults) == 0 {
 			given, faults = d.checkPositional(given, results)
@@ -64,8 +64,8 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 	return args, err
 }
 
-// ArgTypes returns the types of the arguments by position; an empty type is any JSON
-// value. object reports whether the task also takes one JSON object in place of them.
+// ArgTypes returns the types of the arguments by position. An empty type allows any JSON
+// value. object is true if the task also accepts one JSON object with all arguments.
 func (d Definition) ArgTypes() (types []ArgType, object bool) {
 	for _, arg := range d.Args {
 		types = append(types, arg.Type)
@@ -124,8 +124,8 @@ func (d Definition) placeKeywords(given []json.RawMessage, kwargs typed.Members)
 	return all, faults
 }
 
-// checkPositional returns all faults of positional arguments. It adds the defaults if
-// there are none and no results follow.
+// checkPositional returns the positional arguments and all faults in them. If there are no
+// faults and no results will be appended, it adds the defaults.
 func (d Definition) checkPositional(given []json.RawMessage, results int) (all []json.RawMessage, faults []string) {
 	for i, arg := range d.Args {
 		switch {
@@ -171,8 +171,8 @@ func (t ArgType) withArticle() string {
 	return "a " + string(t)
 }
 
-// matches reports whether a valid JSON value is of the type. For all types but
-// integers the first byte is enough.
+// matches reports whether a valid JSON value has the type. The first byte is enough to
+// tell, except for integers.
 func (t ArgType) matches(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {
