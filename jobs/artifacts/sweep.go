@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// sweepEvery is the interval of sweeps. The first one is at a random time within
-	// it.
+	// sweepEvery is the interval of sweeps. The first sweep is at a random time within the
+	// first interval, so that not all processes sweep at the same time.
 	sweepEvery = time.Hour
 	// sweepBatch is the number of directory entries that are read at a time.
 	sweepBatch = 256
@@ -26,14 +26,15 @@ const (
 type Sweeper struct {
 	Artifacts *Folder
 	Store     jobs.Reader
-	// Keep is the age, since its last change, before which a subfolder is never
-	// removed. It should be at least the retention time of the store, so that the files
-	// of another store's tasks are not removed at once. Default driver.DefaultKeep.
+	// Keep is the time for which a subfolder is kept after its last change, even if the
+	// store does not have its task. It should be at least the retention time of the store,
+	// so that the files of another store's tasks are not removed at once. Default
+	// driver.DefaultKeep, 7 days.
 	Keep   time.Duration
-	Logger *slog.Logger
+	Logger *slog.Logger // required by Run
 }
 
-// Run sweeps once an hour until ctx ends, and returns nil.
+// Run sweeps once an hour until ctx ends, and returns nil. Errors are logged.
 func (s *Sweeper) Run(ctx context.Context) error {
 	for pause(ctx, rand.N(sweepEvery)); ctx.Err() == nil; pause(ctx, sweepEvery) {
 		n, err := s.Sweep(ctx)
