@@ -38,7 +38,7 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 		}
 		q.Before = p.Next
 	}
-	t.Fatal("the pages never end")
+	t.Fatal("the last page has a Next")
 	return nil
 }
 
@@ -71,10 +71,10 @@ func (s *suite) pages(t *testing.T) {
 	}
 	enqueue(t, st, task("meanwhile"))
 	if got := listAll(t, other, jobs.Query{Limit: 3, Before: first.Next}); !slices.Equal(got, want[3:]) {
-		t.Errorf("after one came meanwhile: %v, want %v", got, want[3:])
+		t.Errorf("after another task was accepted: %v, want %v", got, want[3:])
 	}
 	if p, err := other.List(t.Context(), jobs.Query{Limit: 1}); err != nil || len(p.Tasks) != 1 || p.Tasks[0].ID != "meanwhile" {
-		t.Errorf("the newest is %+v, %v", p, err)
+		t.Errorf("the newest task is %+v, %v", p, err)
 	}
 }
 

@@ -36,7 +36,7 @@ func wantLog(t *testing.T, st driver.Store, want string) {
 func (s *suite) logs(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	_, err := st.Log(t.Context(), "nobody")
-	wantError(t, "Log of nothing", err, jobs.ErrNotFound)
+	wantError(t, "Log of an unknown id", err, jobs.ErrNotFound)
 	enqueue(t, st, task("a"))
 	wantLog(t, st, "")
 	first := leaseOne(t, st, "w")
@@ -72,7 +72,7 @@ func (s *suite) logIsBounded(t *testing.T) {
 		t.Fatalf("%d bytes are kept, %v", len(got), err)
 	}
 	if !strings.HasSuffix(all.String(), "\n"+got) {
-		t.Errorf("not the last whole lines but %.100q", got)
+		t.Errorf("log is %.100q, want the last whole lines", got)
 	}
 }
 
