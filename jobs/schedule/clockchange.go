@@ -7,8 +7,8 @@ import "time"
 // misses a time nor runs it twice: a time in the skipped hour runs right after that hour,
 // and a time in the repeated hour runs only the first time. A schedule with a wildcard
 // follows the new clock at once and continues at its interval; it also runs in the second
-// of the two equal hours. (systemd.time(7) does not define this; systemd timers skip the times in
-// the skipped hour.)
+// of the two equal hours. (systemd.time(7) does not define this; systemd timers skip the
+// times in the skipped hour.)
 //
 // A larger change, such as that of a zone which moves across the date line, is treated
 // as a correction of the clock: all schedules follow the new clock.
