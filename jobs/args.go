@@ -40,8 +40,8 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 	switch {
 	case d.input != nil:
 		given, faults = d.input.validate(given, kwargs, results, false)
-		for i, why := range faults {
-			faults[i] = "input of " + d.Name + ": " + why
+		for i, fault := range faults {
+			faults[i] = "input of " + d.Name + ": " + fault
 		}
 	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a task without declared arguments accepts any results
 	default:
@@ -57,8 +57,8 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 	}
 	args, err := json.Marshal(given)
 	if err == nil && d.Check != nil && results == 0 {
-		if why := d.Check(args); why != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, why)
+		if fault := d.Check(args); fault != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, fault)
 		}
 	}
 	return args, err
@@ -88,7 +88,7 @@ func (d Definition) ArgTypes() (types []ArgType, object bool) {
 }
 
 // placeKeywords appends keyword arguments to the positional ones, in the order of
-// d.Args. Arguments left out before the last given one get their defaults.
+// d.Args. Arguments that are missing before the last one get their defaults.
 func (d Definition) placeKeywords(given []json.RawMessage, kwargs typed.Members) (all []json.RawMessage, faults []string) {
 	if len(kwargs) == 0 {
 		return given, nil

@@ -206,7 +206,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 	var faults []string
 	for _, c := range []struct {
 		invalid bool
-		why     string
+		fault   string
 	}{
 		{!ValidID(n.Queue), fmt.Sprintf("queue %q: use 1 to 128 letters, digits, dots, underscores and hyphens", n.Queue)},
 		{n.Timeout < 0, fmt.Sprintf("timeout %v is negative", n.Timeout)},
@@ -219,7 +219,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "set both unique and unique_for, or neither"},
 	} {
 		if c.invalid {
-			faults = append(faults, c.why)
+			faults = append(faults, c.fault)
 		}
 	}
 	if len(faults) > 0 {

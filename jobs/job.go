@@ -80,9 +80,9 @@ func (j *Job) Args(targets ...any) error {
 // Len returns the number of arguments.
 func (j *Job) Len() int { return len(j.args) }
 
-// Progress reports how much of the work is done, 0 to 100 percent, and a note of at most
-// 1000 bytes for clients that watch the task. It may be called often: at most ten reports
-// a second are stored, and the last one is always stored when the attempt ends.
+// Progress reports how much of the work is done, 0 to 100 percent, and a note for clients
+// that watch the task. Notes are cut to 1000 bytes. It may be called often: at most ten
+// reports a second are stored, and the last one is stored when the attempt ends.
 func (j *Job) Progress(percent int, note string) {
 	if j.worker != nil {
 		j.worker.Progress(min(max(percent, 0), 100), utf8text.Cut(note, maxProgressNote))

@@ -61,14 +61,14 @@ func (s *Sweeper) Sweep(ctx context.Context) (removed int, err error) {
 	for {
 		entries, readErr := dir.ReadDir(sweepBatch)
 		for _, entry := range entries {
-			gone, err := s.gone(ctx, entry, old)
-			if err == nil && gone {
+			removable, err := s.removable(ctx, entry, old)
+			if err == nil && removable {
 				err = s.Artifacts.root.RemoveAll(entry.Name())
 			}
 			if err != nil {
 				return removed, fmt.Errorf("sweep artifacts of %s: %w", entry.Name(), err)
 			}
-			if gone {
+			if removable {
 				removed++
 			}
 		}
@@ -85,9 +85,9 @@ func (s *Sweeper) keep() time.Duration {
 	return driver.DefaultKeep
 }
 
-// gone reports whether the entry is an old subfolder of a task that the store does not
-// have.
-func (s *Sweeper) gone(ctx context.Context, entry fs.DirEntry, old time.Time) (bool, error) {
+// removable reports whether the entry is a subfolder that was last changed before old and
+// whose task the store does not have.
+func (s *Sweeper) removable(ctx context.Context, entry fs.DirEntry, old time.Time) (bool, error) {
 	if !entry.IsDir() || !jobs.ValidID(entry.Name()) {
 		return false, nil
 	}

@@ -86,7 +86,7 @@ func (s *suite) expiresAlone(t *testing.T) {
 
 func (s *suite) expiresNotBegun(t *testing.T) {
 	st := s.handle(t)
-	released, past := begunInTime(t, st, "released")
+	released, past := leaseInTime(t, st, "released")
 	if err := st.Release(t.Context(), released); err != nil {
 		t.Fatal(err)
 	}
@@ -94,36 +94,36 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 	if got := leaseOne(t, st, "w"); got.Task.ID != released.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
-	retried, past := begunInTime(t, st, "retried")
+	retried, past := leaseInTime(t, st, "retried")
 	finish(t, st, retried, driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: past})
 	if got := leaseOne(t, st, "w"); got.Task.ID != retried.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
 }
 
-// begunInTime leases a task before its Expires and returns when Expires has passed. If the
+// leaseInTime leases a task before its Expires, and returns the lease and Expires. If the
 // machine is too slow, it tries again with a later Expires.
-func begunInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, past time.Time) {
+func leaseInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, expires time.Time) {
 	t.Helper()
 	for in := shortly; in < patience; in *= 2 {
 		n := task(fmt.Sprint(id, "-", in))
-		past = time.Now().Add(in)
-		n.Expires = past
+		expires = time.Now().Add(in)
+		n.Expires = expires
 		enqueue(t, st, n)
-		ctx, cancel := context.WithDeadlineCause(t.Context(), past, errDone)
+		ctx, cancel := context.WithDeadlineCause(t.Context(), expires, errDone)
 		got, err := st.Lease(ctx, by("w", 1))
 		cancel()
 		if err == nil {
-			return got[0], past
+			return got[0], expires
 		}
 		wantError(t, "Lease", err, errDone)
 		testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
 		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased when the context ended
-			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
+			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, expires
 		}
 	}
 	t.Fatal("no task was leased before it expired")
-	return nil, past
+	return nil, expires
 }
 
 func (s *suite) expiresMember(t *testing.T) {
