@@ -19,7 +19,7 @@ var listChecks = []check{
 	{"a page of large tasks ends early", (*suite).pageBytes},
 }
 
-// listAll reads all pages.
+// listAll reads all pages of q and returns the ids of the tasks.
 func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 	t.Helper()
 	for range 1000 {
@@ -28,7 +28,7 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 			t.Fatalf("List %+v: %v", q, err)
 		}
 		if len(p.Tasks) > q.PageSize() {
-			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.PageSize())
+			t.Fatalf("page has %d tasks, want at most %d", len(p.Tasks), q.PageSize())
 		}
 		for _, each := range p.Tasks {
 			all = append(all, each.ID)
@@ -38,7 +38,7 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 		}
 		q.Before = p.Next
 	}
-	t.Fatal("the last page has a Next")
+	t.Fatal("every one of 1000 pages has a Next")
 	return nil
 }
 

@@ -69,7 +69,7 @@ func (s *suite) logIsBounded(t *testing.T) {
 	}
 	got, err := st.Log(t.Context(), "a")
 	if err != nil || len(got) > driver.MaxLog || len(got) < driver.MaxLog-100 {
-		t.Fatalf("%d bytes are kept, %v", len(got), err)
+		t.Fatalf("log has %d bytes, %v", len(got), err)
 	}
 	if !strings.HasSuffix(all.String(), "\n"+got) {
 		t.Errorf("log is %.100q, want the last whole lines", got)
