@@ -32,18 +32,18 @@ func (n *NewTask) decodeArgs() (given []json.RawMessage, kwargs typed.Members, e
 	return given, kwargs, nil
 }
 
-// storedArgs checks arguments and returns them as the store keeps them. results is
-// the number of results of other tasks that will be appended; their types are not
-// known yet.
+// storedArgs checks arguments and returns them in the form that the store keeps, a JSON
+// array. results is the number of results of other tasks that will be appended later;
+// their types are not known yet.
 func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, results int) (json.RawMessage, error) {
 	var faults []string
 	switch {
 	case d.input != nil:
 		given, faults = d.input.validate(given, kwargs, results, false)
-		for i, why := range faults {
-			faults[i] = "input of " + d.Name + ": " + why
+		for i, fault := range faults {
+			faults[i] = "input of " + d.Name + ": " + fault
 		}
-	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a command task without declared arguments takes any results
+	case len(d.Args) == 0 && results > 0 && len(kwargs) == 0: // a task without declared arguments accepts any results
 	default:
 		if given, faults = d.placeKeywords(given, kwargs); len(faults) == 0 {
 			given, faults = d.checkPositional(given, results)
@@ -57,15 +57,15 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 	}
 	args, err := json.Marshal(given)
 	if err == nil && d.Check != nil && results == 0 {
-		if why := d.Check(args); why != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, why)
+		if fault := d.Check(args); fault != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrArgs, d.Name, fault)
 		}
 	}
 	return args, err
 }
 
-// ArgTypes returns the types of the arguments by position; an empty type is any JSON
-// value. object reports whether the task also takes one JSON object in place of them.
+// ArgTypes returns the types of the arguments by position. An empty type allows any JSON
+// value. object is true if the task also accepts one JSON object with all arguments.
 func (d Definition) ArgTypes() (types []ArgType, object bool) {
 	for _, arg := range d.Args {
 		types = append(types, arg.Type)
@@ -88,7 +88,7 @@ func (d Definition) ArgTypes() (types []ArgType, object bool) {
 }
 
 // placeKeywords appends keyword arguments to the positional ones, in the order of
-// d.Args. Arguments left out before the last given one get their defaults.
+// d.Args. Arguments that are missing before the last one get their defaults.
 func (d Definition) placeKeywords(given []json.RawMessage, kwargs typed.Members) (all []json.RawMessage, faults []string) {
 	if len(kwargs) == 0 {
 		return given, nil
@@ -124,8 +124,8 @@ func (d Definition) placeKeywords(given []json.RawMessage, kwargs typed.Members)
 	return all, faults
 }
 
-// checkPositional returns all faults of positional arguments. It adds the defaults if
-// there are none and no results follow.
+// checkPositional returns the positional arguments and all faults in them. If there are no
+// faults and no results will be appended, it adds the defaults.
 func (d Definition) checkPositional(given []json.RawMessage, results int) (all []json.RawMessage, faults []string) {
 	for i, arg := range d.Args {
 		switch {
@@ -171,8 +171,8 @@ func (t ArgType) withArticle() string {
 	return "a " + string(t)
 }
 
-// matches reports whether a valid JSON value is of the type. For all types but
-// integers the first byte is enough.
+// matches reports whether a valid JSON value has the type. The first byte is enough to
+// tell, except for integers.
 func (t ArgType) matches(raw json.RawMessage) bool {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 {

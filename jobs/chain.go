@@ -14,21 +14,21 @@ const MaxChain = 100
 // Link is a task in a chain.
 type Link struct {
 	NewTask
-	// Immutable keeps the result of the task before it out of the arguments, as an
-	// immutable signature does in Celery. Otherwise the result is appended to them.
+	// Immutable is true if the arguments stay as they are, as for an immutable signature
+	// in Celery. Otherwise the result of the previous task is appended to them.
 	Immutable bool
 }
 
 // EnqueueChain accepts a chain of tasks. Each task is enqueued in the step in which the
 // task before it succeeds. If a task does not succeed, the tasks after it are not
-// enqueued; if it is requeued and succeeds then, the chain continues. Only the first
-// task may have RunAt, Expires or Unique.
+// enqueued. If the failed task is requeued and then succeeds, the chain continues. Only
+// the first task may have RunAt, Expires or Unique.
 //
 // EnqueueChain returns the first task, whose id is also the id of the chain. The ids of
-// the other tasks are reserved. A second call with the same id and an equal chain,
-// apart from times, returns the first chain with created false; a different chain is an
-// error that wraps ErrTaken. Errors are those of Enqueue, and name the index of the
-// task.
+// the other tasks are reserved. If the store already has an equal chain with this id,
+// EnqueueChain returns the first task of that chain and created is false; RunAt and
+// Expires are not compared. If the chain with this id is different, the error wraps
+// ErrTaken. Errors are those of Enqueue, and name the index of the task.
 func (c *Client) EnqueueChain(ctx context.Context, chain []Link) (first *Task, created bool, err error) {
 	if len(chain) == 0 || len(chain) > MaxChain {
 		return nil, false, fmt.Errorf("%w: the chain has %d tasks; a chain has 1 to %d", ErrOption, len(chain), MaxChain)
@@ -105,8 +105,9 @@ func (c *Client) completeFollower(l *Link) error {
 	return c.completeWithResults(&l.NewTask, 1)
 }
 
-// restoreNone sets NoTimeout and NoRetries again after the link was completed: when the
-// link is enqueued it is completed a second time, and there zero means the default.
+// restoreNone sets NoTimeout and NoRetries again after complete has replaced them by zero.
+// The link is completed a second time when it is enqueued, and zero would then mean the
+// default.
 func (l *Link) restoreNone(given NewTask) {
 	if given.Timeout == NoTimeout {
 		l.Timeout = NoTimeout
@@ -116,7 +117,7 @@ func (l *Link) restoreNone(given NewTask) {
 	}
 }
 
-// message returns the form of the task in which the task before it stores it.
+// message returns the task in the form in which the previous task of the chain stores it.
 func (l Link) message() (*message, error) {
 	m := &message{UUID: l.ID, Name: l.Name, RoutingKey: l.Queue, RetryCount: l.MaxRetries}
 	if l.Timeout != 0 {

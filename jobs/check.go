@@ -10,8 +10,8 @@ import (
 )
 
 // Check returns an error if the task breaks a rule that all stores rely on. Every Store
-// calls it before it accepts a task. The error is the caller's fault, so it does not
-// wrap ErrUnavailable.
+// calls it before it accepts a task. The error does not wrap ErrUnavailable, because the
+// caller made the mistake.
 func (n NewTask) Check() error {
 	switch {
 	case !ValidID(n.ID):

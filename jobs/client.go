@@ -12,13 +12,13 @@ import (
 )
 
 // Client enqueues tasks in a store and reads, awaits and cancels them. It checks each
-// task against its Definition and sets the defaults of what was left out. Methods may
-// be called from many goroutines.
+// task against its Definition and sets the fields that were left out to their defaults.
+// Its methods may be called from many goroutines.
 type Client struct {
 	Store Store
-	// Tasks are the definitions that the workers have. Nil accepts any name and any
-	// arguments, for a program that does not have the definitions; a task that no
-	// worker knows waits until a worker does.
+	// Tasks are the definitions that the workers have. Nil is for a program that does not
+	// have the definitions: then any name and any arguments are accepted. A task that no
+	// worker can run stays in its queue until a worker with its definition starts.
 	Tasks *Registry
 	Meter meter.Meter // counts enqueued tasks; default NoMeter
 }
@@ -36,11 +36,13 @@ const maxUnique = 256
 // MaxArgs is the largest size of the arguments of a task, in bytes of JSON.
 const MaxArgs = 1 << 20
 
-// Enqueue checks the task, sets the defaults of what was left out and hands the task to
-// the store. A task without an id gets a random one. created is false if the task was
-// there already, see Store.Enqueue. Errors wrap ErrUnknownTask, ErrArgs, ErrOption,
-// ErrTaken or ErrUnavailable. Only after ErrUnavailable may the task have been accepted
-// all the same; to enqueue it again with the same id is safe.
+// Enqueue checks the task, sets the fields that were left out to their defaults and passes
+// the task to the store. A task without an id gets a random one. created is false if the
+// store already had the task, see Store.Enqueue.
+//
+// Errors wrap ErrUnknownTask, ErrArgs, ErrOption, ErrTaken or ErrUnavailable. After
+// ErrUnavailable the task may have been accepted or not. It is safe to enqueue it again
+// with the same id, so set n.ID if you want to retry.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
 	if err := c.complete(&n); err != nil {
 		return nil, false, err
@@ -53,11 +55,11 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 }
 
 // EnqueueGroup checks all tasks of a group and enqueues them in one step. A group
-// without an id gets a random one; set g.ID to read the group later. A second call with
-// the same id and an equal group, apart from times, returns created false; a different
-// group is an error that wraps ErrTaken. Whether the results fit the arguments of the
-// callback is checked when the callback runs. Errors are those of Enqueue, and name the
-// index of the member.
+// without an id gets a random one; set g.ID to read the group later. If the store already
+// has an equal group with this id, created is false; RunAt and Expires are not compared.
+// If the group with this id is different, the error wraps ErrTaken. The types of the
+// results are checked against the arguments of the callback when the callback runs.
+// Errors are those of Enqueue, and name the index of the member.
 func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
 	g.ID = cmp.Or(g.ID, NewID())
 	if !ValidID(g.ID) {
@@ -127,7 +129,7 @@ func (c *Client) count(n NewTask) {
 	}
 }
 
-// complete checks a task and sets the defaults of what was left out.
+// complete checks a task and sets the fields that were left out to their defaults.
 func (c *Client) complete(n *NewTask) error { return c.completeWithResults(n, 0) }
 
 // completeWithResults is complete for a task to whose arguments the results of other
@@ -183,15 +185,15 @@ func (n *NewTask) setFollowers() error {
 	return err
 }
 
-// complete sets the options that n leaves to its definition. Afterwards zero means no
-// timeout and no retries.
+// complete sets the options of n that are zero to those of the definition. Afterwards, a
+// zero Timeout means no time limit and zero MaxRetries means no retries.
 func (d Definition) complete(n *NewTask) {
 	n.Timeout, n.MaxRetries = firstSet(n.Timeout, d.Timeout, NoTimeout), firstSet(n.MaxRetries, d.MaxRetries, NoRetries)
 	n.Queue = cmp.Or(n.Queue, d.Queue, DefaultQueue)
 }
 
-// firstSet returns the first of two values that is not zero. The value none, which
-// callers use for an explicit zero, becomes zero.
+// firstSet returns first, or second if first is zero. If the result is none, with which
+// callers set an explicit zero, firstSet returns zero.
 func firstSet[T comparable](first, second, none T) (value T) {
 	if value = cmp.Or(first, second); value == none {
 		return *new(T)
@@ -204,7 +206,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 	var faults []string
 	for _, c := range []struct {
 		invalid bool
-		why     string
+		fault   string
 	}{
 		{!ValidID(n.Queue), fmt.Sprintf("queue %q: use 1 to 128 letters, digits, dots, underscores and hyphens", n.Queue)},
 		{n.Timeout < 0, fmt.Sprintf("timeout %v is negative", n.Timeout)},
@@ -217,7 +219,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "set both unique and unique_for, or neither"},
 	} {
 		if c.invalid {
-			faults = append(faults, c.why)
+			faults = append(faults, c.fault)
 		}
 	}
 	if len(faults) > 0 {

@@ -3,8 +3,8 @@
 // A Client hands tasks to a Store, which writes them to disk before it accepts them.
 // Workers lease tasks from the store and extend their leases with heartbeats. If a
 // worker is killed, hangs or is cut off, its leases expire and other workers run its
-// tasks. Each attempt has a number; the store refuses everything that comes from an
-// attempt that is not the current one.
+// tasks. Each attempt has a number. The store accepts reports from the current attempt
+// only.
 //
 //	Client.Enqueue ──► Store ──Lease──► Worker ──► machinery ──► Handler
 //	                     ▲                │                         │
@@ -20,6 +20,9 @@
 // call, with a State and a result; its Handler gets a Job, as a bound Celery task gets
 // self. Client.Enqueue is apply_async, Client.Wait is AsyncResult.get. A Link is a
 // signature in a chain; a NewGroup is a group, or a chord if it has a Callback.
+//
+// Changes that a store makes "in one step" are atomic: after a crash, the store has all of
+// them or none.
 //
 // # States
 //

@@ -15,10 +15,10 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// A program enqueues a task and waits for its result. It opens the store of the workers:
-// here a file jobs.db, as in the folder of -data, or with redisstream.Open the Redis of
-// -broker. The worker is part of this example only so that the task runs; with a running
-// server it is not needed.
+// A program enqueues a task and waits for its result. It must open the store that the
+// workers use. In this example that is a file jobs.db, as in the folder that the server's
+// flag -data sets. For the Redis server of the flag -broker, use redisstream.Open. The
+// example has a worker so that the task runs; with a running server it is not needed.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -76,8 +76,8 @@ func followerIDs(s *message) ([]string, error) {
 	return all, nil
 }
 
-// FollowerIDs returns the ids of the tasks that may follow t. For a task that an older
-// version has stored without Followers, they are read from Signature.
+// FollowerIDs returns the ids of the tasks that may follow t. Older versions stored tasks
+// without Followers; for these tasks the ids are read from Signature.
 func (t *Task) FollowerIDs() []string {
 	if len(t.Followers) > 0 || len(t.Signature) == 0 {
 		return t.Followers

@@ -2,8 +2,8 @@ package jobs
 
 import "time"
 
-// MaxMembers is the largest number of tasks in a group. They are stored in one step,
-// and the store accepts nothing else meanwhile.
+// MaxMembers is the largest number of tasks in a group. It is limited because the store
+// accepts no other tasks while it stores the group.
 const MaxMembers = 1000
 
 // NewGroup is a group of tasks to enqueue with Client.EnqueueGroup: all are accepted or
@@ -11,13 +11,14 @@ const MaxMembers = 1000
 type NewGroup struct {
 	ID      string // default random
 	Members []NewTask
-	// Callback is enqueued once, in the step in which the last member ends, if all
-	// members succeeded. As soon as a member ends in another state, the callback is
-	// stored as a failed task whose Error names that member.
+	// Callback is the task to enqueue after all members have succeeded. It is enqueued
+	// once, in the step in which the last member ends. As soon as a member ends in
+	// another state, the callback is stored as a failed task whose Error names that
+	// member.
 	Callback *NewTask
-	// Immutable keeps the results of the members out of the arguments of Callback.
-	// Otherwise they are appended in the order of Members; null stands for a member
-	// without a result.
+	// Immutable is true if the arguments of Callback stay as they are. Otherwise the
+	// results of the members are appended to them, in the order of Members. A member
+	// without a result appends null.
 	Immutable bool
 	// Digest identifies the content of the group: a group with the same ID and another
 	// Digest is refused. Client.EnqueueGroup sets it.

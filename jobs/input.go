@@ -12,7 +12,7 @@ import (
 type input struct {
 	typ    reflect.Type
 	fields typed.Fields // the members, if typ is a struct; none for struct{}
-	single bool         // typ is not a struct, so the input is one value
+	single bool         // true if typ is not a struct: the input is one value
 }
 
 // inputName is the keyword for an input that is not a struct.
@@ -32,10 +32,11 @@ func inputOf(t reflect.Type) (*input, error) {
 	return &input{typ: t, fields: fields}, supported(t, nil)
 }
 
-// validate returns the arguments as the store keeps them, [{…}], [value] or [], and all
-// faults. If results of other tasks will follow, members may be missing. stored is true
-// for arguments that come from the store: then unknown members, which another version
-// of the program may have written, are no fault.
+// validate returns the arguments in the form that the store keeps, [{…}], [value] or [],
+// and all faults. results is the number of results of other tasks that will be appended
+// later; if there are any, members may be missing. stored is true for arguments that were
+// read from the store: they may have unknown members, because another version of the
+// program may have enqueued the task.
 func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results int, stored bool) ([]json.RawMessage, []string) {
 	if in.single {
 		return in.validateSingle(given, kwargs, results)
@@ -92,8 +93,8 @@ func (in *input) validateSingle(given []json.RawMessage, kwargs typed.Members, r
 	return given, faults
 }
 
-// merge makes one object of the arguments: objects, then values for the fields in
-// their order, then keywords.
+// merge makes one object of the arguments. A positional argument is either an object with
+// fields or the value of the next field that is not set. Keywords are added last.
 func (in *input) merge(given []json.RawMessage, kwargs typed.Members) (object typed.Members, faults []string) {
 	has := map[string]bool{}
 	add := func(m typed.Member) {
@@ -127,8 +128,8 @@ func (in *input) merge(given []json.RawMessage, kwargs typed.Members) (object ty
 }
 
 // isInput reports whether an object among the arguments is the input itself and not
-// the value of a field. A single argument always is; one of several is if all its
-// members are fields.
+// the value of a field. A single object is always the input. If there are several
+// arguments, an object is the input if all its members are fields.
 func (in *input) isInput(object typed.Members, arguments int) bool {
 	if arguments == 1 {
 		return true

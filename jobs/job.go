@@ -12,8 +12,8 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// Job is one attempt at a task. A Handler reads its arguments from it and reports to it.
-// Its methods may be called from many goroutines, except Return.
+// Job is one attempt at a task. A Handler uses it to read the arguments, to report progress
+// and to set the result. All methods but Return may be called from many goroutines.
 type Job struct {
 	ID      string
 	Name    string
@@ -41,7 +41,7 @@ type Reporter interface {
 const maxProgressNote = 1000
 
 // Job makes the Job of an attempt at t for the handler of d. Arguments that were left
-// out get their defaults. r may be nil, in a test of a handler: then progress is dropped
+// out get their defaults. A test of a handler may set r to nil: then progress is dropped
 // and Artifact returns an error. Errors wrap ErrArgs.
 func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Job, error) {
 	j := &Job{ID: t.ID, Name: t.Name, Attempt: attempt, Log: log, worker: r}
@@ -63,8 +63,8 @@ func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Jo
 }
 
 // Args stores the arguments, by position, in the variables that targets point to. The
-// error wraps ErrArgs if the number of targets is not that of the arguments, or if a
-// value does not fit its target.
+// error wraps ErrArgs if the number of targets differs from the number of arguments, or if
+// an argument cannot be decoded into its target.
 func (j *Job) Args(targets ...any) error {
 	if len(targets) != len(j.args) {
 		return fmt.Errorf("%w: %s got %d arguments, takes %d", ErrArgs, j.Name, len(j.args), len(targets))
@@ -80,9 +80,9 @@ func (j *Job) Args(targets ...any) error {
 // Len returns the number of arguments.
 func (j *Job) Len() int { return len(j.args) }
 
-// Progress reports how much of the work is done, 0 to 100 percent, and a note for those
-// who watch the task. It may be called at any rate: at most ten reports a second are
-// stored, and the last one is stored when the attempt ends.
+// Progress reports how much of the work is done, 0 to 100 percent, and a note for clients
+// that watch the task. Notes are cut to 1000 bytes. It may be called often: at most ten
+// reports a second are stored, and the last one is stored when the attempt ends.
 func (j *Job) Progress(percent int, note string) {
 	if j.worker != nil {
 		j.worker.Progress(min(max(percent, 0), 100), utf8text.Cut(note, maxProgressNote))
@@ -90,7 +90,7 @@ func (j *Job) Progress(percent int, note string) {
 }
 
 // Return sets the result of the task to v, encoded as JSON. Invalid UTF-8 becomes
-// U+FFFD. It is an error if v cannot be encoded.
+// U+FFFD. It returns an error if v cannot be encoded.
 func (j *Job) Return(v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {

@@ -14,7 +14,7 @@ type Query struct {
 	Queue string // only tasks of this queue; empty is any
 	// Limit is the largest number of tasks on the page. Default 50, at most MaxPage.
 	Limit int
-	// Before is the Next of the page before this one; 0 starts with the newest task.
+	// Before is the Page.Next of the previous page; 0 starts with the newest task.
 	Before int64
 }
 
@@ -34,8 +34,8 @@ func (q Query) Matches(t *Task) bool {
 // Page is a page of tasks, the newest first.
 type Page struct {
 	Tasks []*Task
-	// Next is the Query.Before of the next page; 0 if this is the last one. A page
-	// that has a Next may be short or even empty, because a store limits how much it
+	// Next is the Query.Before of the next page; 0 if this is the last page. A page may be
+	// short or even empty although there is a next one, because a store limits how much it
 	// reads for one page.
 	Next int64
 }

@@ -102,8 +102,9 @@ func messageOf(t *Task) (*message, error) {
 	return m, nil
 }
 
-// timeoutHeader is the header with the Timeout of a task, for which machinery has no
-// field. 0s is no limit; without the header the definition's Timeout applies.
+// timeoutHeader is the header that holds the Timeout of a task, because a signature of
+// machinery has no field for it. 0s is no limit; without the header the definition's
+// Timeout applies.
 const timeoutHeader = "gale-timeout"
 
 // timeout returns the NewTask.Timeout in the headers of a message.
@@ -119,13 +120,15 @@ func (m *message) timeout() time.Duration {
 	return d
 }
 
-// Next returns a function of the outcome of t: its state, result and error. The function
-// returns the tasks to enqueue in the step in which t ends. On success these are the
-// OnSuccess tasks of Signature, with the result appended to their arguments unless the
-// signature is immutable. Otherwise they are its OnError tasks, with the error before
-// their arguments. Options that a signature leaves out come from the Definition; a
-// task without one in r waits for a worker that has it. Next returns an error if
-// Signature cannot be decoded.
+// Next returns a function that computes which tasks follow t. The function takes the
+// outcome of t (state, result and error text) and returns the tasks to enqueue in the step
+// in which t ends. Call it once. On success these are the OnSuccess tasks of Signature,
+// with the result appended to their arguments unless the signature is immutable. Otherwise
+// they are its OnError tasks, with the error text inserted before their arguments.
+//
+// Options that a signature leaves out come from the Definition. A task whose Definition is
+// not in r stays in its queue until a worker with the Definition starts. Next returns an
+// error if Signature cannot be decoded.
 func (r *Registry) Next(t *Task) (func(State, json.RawMessage, string) []NewTask, error) {
 	m, err := messageOf(t)
 	if err != nil {

@@ -14,7 +14,8 @@ type Rate struct {
 	Per   time.Duration
 }
 
-// maxRate is the largest Count: a microsecond is the smallest interval.
+// maxRate is the largest Count. It is limited because the smallest interval is a
+// microsecond.
 const maxRate = 1_000_000
 
 // UnmarshalText reads a rate such as 10/s, 100/m or 5/h. Errors wrap ErrOption.

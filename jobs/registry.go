@@ -16,7 +16,7 @@ var (
 	// ErrUnknownTask: the Registry has no definition with that name.
 	ErrUnknownTask = errors.New("unknown task")
 	// ErrArgs: the arguments do not match those of the definition; the error names
-	// each of them.
+	// each wrong argument.
 	ErrArgs = errors.New("wrong arguments")
 	// ErrOption: an id, queue, time, number, key or rate is invalid; the error
 	// says which one and what is allowed.
@@ -28,7 +28,7 @@ var (
 // ctx ends when the time limit of the attempt is over, the task is cancelled, its lease
 // is lost, or the worker stops; context.Cause says which: ErrTimeout, ErrCancelled,
 // ErrLeaseLost or ErrShutdown. If the lease was lost or the worker stops, an error that
-// the handler returns is no failure: another worker runs the task.
+// the handler returns is not counted as a failure, and another worker runs the task.
 type Handler func(ctx context.Context, job *Job) error
 
 // ArgType is the JSON type of an argument.
@@ -49,8 +49,8 @@ type Arg struct {
 	// Default is the value of an argument that is left out. Nil makes the argument
 	// required. Arguments with a default come after all others.
 	Default any
-	// Check returns an error for a value that has the type but is not allowed. Nil
-	// allows all. It is not called for results of other tasks.
+	// Check returns an error for a value that has the right type but is not allowed. Nil
+	// allows all values. It is not called for results of other tasks.
 	Check func(value json.RawMessage) error
 }
 
@@ -61,10 +61,12 @@ type Definition struct {
 	Handler Handler
 	Args    []Arg
 	// Check returns an error for arguments, a JSON array, that have the right types but
-	// are not allowed together. Nil allows all.
+	// are not allowed together. Nil allows all. It is not called if results of other tasks
+	// will be appended.
 	Check func(args json.RawMessage) error
-	// Timeout, MaxRetries and Queue are the defaults of the fields of NewTask. Zero is
-	// no time limit, no retry, and DefaultQueue. A worker must serve that queue.
+	// Timeout, MaxRetries and Queue are the defaults of the fields of NewTask. If they are
+	// zero, the task has no time limit and no retries, and its queue is DefaultQueue. A
+	// task waits until a worker serves its queue.
 	Timeout    time.Duration
 	MaxRetries int
 	Queue      string
@@ -80,9 +82,9 @@ type Registry struct {
 	byName map[string]Definition
 }
 
-// NewRegistry makes a registry. It returns an error if a definition has no handler, has a
-// name that ValidID refuses or that another one has, or comes from a call of Define with
-// invalid types or options.
+// NewRegistry makes a registry. It returns an error if a definition has no handler, if its
+// name is refused by ValidID or used twice, or if Define was called with invalid types or
+// options.
 func NewRegistry(tasks ...Definition) (*Registry, error) {
 	r := &Registry{byName: make(map[string]Definition, len(tasks))}
 	for _, d := range tasks {

@@ -7,15 +7,16 @@ import (
 // RetryError is an error of a handler that overrides the backoff before the next
 // attempt. Make it with RetryAfter or NoRetry.
 type RetryError struct {
-	// After is the delay before the next attempt; 0 is the backoff.
+	// After is the delay before the next attempt; 0 means the usual backoff.
 	After time.Duration
-	// Never ends the task as failed, even if MaxRetries allows another attempt.
+	// Never is true to end the task as failed, even if MaxRetries allows another attempt.
 	Never bool
 	Err   error
 }
 
-// RetryAfter returns an error that makes the worker start the next attempt after d, if
-// MaxRetries allows another one. Its text is that of err.
+// RetryAfter returns an error with which a handler sets the delay before the next attempt
+// to d; zero or less is no delay. There is no next attempt if MaxRetries does not allow
+// one. The text is that of err.
 func RetryAfter(d time.Duration, err error) error { return &RetryError{After: max(d, 1), Err: err} }
 
 // NoRetry returns an error that ends the task as failed, because another attempt cannot

@@ -41,9 +41,9 @@ type valueSchema struct {
 	Additional any `json:"additionalProperties,omitempty"`
 }
 
-// Schema describes the arguments that a client accepts, an array by position, in JSON
-// Schema (draft 2020-12, https://json-schema.org/draft/2020-12/schema). It is an
-// error if a Default cannot be encoded as JSON.
+// Schema returns a JSON Schema (draft 2020-12,
+// https://json-schema.org/draft/2020-12/schema) of the arguments, an array by position. It
+// returns an error if a Default cannot be encoded as JSON.
 func (d Definition) Schema() (json.RawMessage, error) {
 	text, err := json.Marshal(d.schema())
 	if err != nil {
@@ -56,10 +56,10 @@ func (d Definition) schema() schema {
 	s := schema{Schema: "https://json-schema.org/draft/2020-12/schema", Type: "array", Prefix: []valueSchema{}, Max: len(d.Args)}
 	if d.input != nil {
 		if d.input.single || len(d.input.fields) > 0 {
-			d := schemaBuilder{defs: map[string]valueSchema{}, root: d.input.typ}
-			s.Prefix, s.Min, s.Max = append(s.Prefix, d.value(d.root)), 1, 1
+			b := schemaBuilder{defs: map[string]valueSchema{}, root: d.input.typ}
+			s.Prefix, s.Min, s.Max = append(s.Prefix, b.value(b.root)), 1, 1
 			s.Prefix[0].Title = inputName
-			s.Defs = d.defs
+			s.Defs = b.defs
 		}
 		return s
 	}
@@ -149,30 +149,32 @@ func (d *schemaBuilder) object(t reflect.Type) valueSchema {
 	return s
 }
 
-// errType ends the errors of types that JSON cannot represent.
+// errType is the error of a type that JSON cannot represent. The name of the type precedes
+// it.
 var errType = errors.New("cannot be used in the input of a task")
 
 // supported returns an error if t, or a type inside it, cannot be the input of a task.
-func supported(t reflect.Type, under []reflect.Type) error {
-	if typed.HasUnmarshaler(t) || slices.Contains(under, t) {
+// outer are the types that contain t.
+func supported(t reflect.Type, outer []reflect.Type) error {
+	if typed.HasUnmarshaler(t) || slices.Contains(outer, t) {
 		return nil
 	}
-	under = append(under, t)
+	outer = append(outer, t)
 	switch kind := t.Kind(); {
 	case kind == reflect.Pointer, kind == reflect.Slice, kind == reflect.Array:
-		return supported(t.Elem(), under)
+		return supported(t.Elem(), outer)
 	case kind == reflect.Map:
 		if t.Key().Kind() != reflect.String {
 			return fmt.Errorf("a map with keys of %v %w", t.Key(), errType)
 		}
-		return supported(t.Elem(), under)
+		return supported(t.Elem(), outer)
 	case kind == reflect.Struct:
 		fields, err := typed.FieldsOf(t)
 		if err != nil {
 			return err
 		}
 		for _, f := range fields {
-			if err := supported(f.Type, under); err != nil {
+			if err := supported(f.Type, outer); err != nil {
 				return fmt.Errorf("%s: %w", f.Name, err)
 			}
 		}

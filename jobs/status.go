@@ -14,9 +14,9 @@ type Workflow struct {
 	ID   string `json:"id"`
 	Kind string `json:"kind"` // chain, group or chord
 	// State is StateQueued until a task has started, then StateRunning. It becomes
-	// StateSuccess, or StateFailed as soon as the workflow can no longer succeed. A group
-	// without a callback fails only when all members have ended. StateCancelled means
-	// that CancelWorkflow ended it.
+	// StateSuccess at its end, or StateFailed as soon as it can no longer succeed. A group
+	// without a callback becomes StateFailed only when all members have ended.
+	// StateCancelled means that CancelWorkflow has ended the workflow.
 	State     State    `json:"state"`
 	Progress  int      `json:"progress"`  // percent of the whole workflow, 0 to 100
 	Tasks     []string `json:"tasks"`     // ids in order, without the callback
@@ -32,8 +32,8 @@ type Workflow struct {
 }
 
 // Workflow returns the status of the group or chord with the id, or of the chain
-// whose first task has the id. A single task counts as a chain of one. The error
-// wraps ErrNotFound if there is none of these.
+// whose first task has the id. A single task is returned as a chain of one task. The error
+// wraps ErrNotFound if no group, chord or task has the id.
 func (c *Client) Workflow(ctx context.Context, id string) (*Workflow, error) {
 	g, err := c.Store.Group(ctx, id)
 	if err == nil {
@@ -102,7 +102,8 @@ func (w *Workflow) addCallback(callback *Task) {
 	}
 }
 
-// anyStarted reads the first members only, because they start first.
+// anyStarted reports whether one of the tasks has started. It reads only the first three,
+// because they start first.
 func anyStarted(ctx context.Context, store Reader, ids []string) (bool, error) {
 	for _, id := range ids[:min(len(ids), 3)] {
 		t, err := store.Get(ctx, id)
@@ -123,7 +124,7 @@ func chainStatus(ctx context.Context, store Reader, first *Task) (*Workflow, err
 	}
 	w := &Workflow{ID: first.ID, Kind: "chain", State: StateRunning, Tasks: ids, Created: first.Created}
 	done, last := 0, first
-	var taken error // older versions reserved no ids, so another workflow may have taken one
+	var taken error // set if another workflow uses an id of the chain: older versions reserved no ids
 	for i, id := range ids {
 		if i > 0 {
 			last, err = store.Get(ctx, id)

@@ -78,7 +78,7 @@ type Task struct {
 	RunAt time.Time `json:"-"`
 	// Timeout is the time limit of each attempt; zero is none.
 	Timeout time.Duration `json:"-"`
-	// MaxRetries is the number of failures after which another attempt is made.
+	// MaxRetries is the largest number of retries, which are attempts after a failed one.
 	MaxRetries int `json:"-"`
 	// Signature is the tasks.Signature of machinery, as JSON, for a task with
 	// callbacks; nil for all others.
@@ -101,7 +101,7 @@ func (t *Task) WorkflowID() string { return cmp.Or(t.Workflow, t.Group) }
 
 // Repair replaces invalid UTF-8 in the texts of the task by U+FFFD. Older versions have
 // stored such texts. Every Store calls it for each task that it reads. Failures need no
-// repair: decoding their JSON does it.
+// repair, because they are decoded from JSON, which repairs them.
 func (t *Task) Repair() {
 	t.Args, t.Result = utf8text.RepairJSON(t.Args), utf8text.RepairJSON(t.Result)
 	t.Note, t.Error = utf8text.Repair(t.Note), utf8text.Repair(t.Error)
@@ -115,7 +115,8 @@ type Failure struct {
 }
 
 // NewTask is a task to enqueue with Client.Enqueue. All fields but Name may be left out.
-// A Store, called without a Client, also needs ID, and Args by position.
+// A program that calls a Store directly must also set ID, and must pass all arguments by
+// position in Args.
 type NewTask struct {
 	ID    string
 	Name  string
@@ -126,40 +127,41 @@ type NewTask struct {
 	Kwargs     json.RawMessage `json:",omitempty"`
 	RunAt      time.Time       // earliest start; zero is now
 	Timeout    time.Duration   // time limit of each attempt; 0 is that of the definition, see NoTimeout
-	MaxRetries int             // failures after which another attempt is made; 0 is that of the definition, see NoRetries
+	MaxRetries int             // largest number of retries; 0 is that of the definition, see NoRetries
 	Signature  []byte          // see Task.Signature
 	// Expires is the time at which the task ends as StateCancelled, with the error
 	// driver.ExpiredReason, unless an attempt has started. Zero is never.
 	Expires time.Time
-	// Unique is a key that prevents duplicates: within UniqueFor after a task was
-	// accepted, another one with the same Name and Unique is not accepted, and Enqueue
-	// returns the first. Set both fields or neither. Members of groups and callbacks
+	// Unique is a key that prevents duplicates. For the time UniqueFor after a task was
+	// accepted, no other task with the same Name and Unique is accepted; Enqueue returns
+	// the first task instead. Set both fields or neither. Members of groups and callbacks
 	// cannot be unique.
 	Unique    string
 	UniqueFor time.Duration
 	// Followers are the ids of the tasks in Signature. They are reserved when the task
 	// is accepted: no other task can use them. Client.Enqueue sets them.
 	Followers []string
-	// Digest identifies the content of the workflow that starts with this task: one
+	// Digest identifies the content of the workflow that starts with this task. A workflow
 	// with the same ID and another Digest is refused. Client.EnqueueChain sets it.
 	Digest string
 }
 
-// NoRetries and NoTimeout are values of NewTask.MaxRetries and NewTask.Timeout that mean
-// none, where zero means the value of the definition. Other negative values are invalid.
+// NoRetries and NoTimeout mean no retries and no time limit in NewTask.MaxRetries and
+// NewTask.Timeout. A zero there means the value of the definition. Other negative values
+// are invalid.
 const (
 	NoRetries int           = math.MinInt32
 	NoTimeout time.Duration = math.MinInt64
 )
 
-// DefaultQueue is the queue of tasks that name none.
+// DefaultQueue is the queue of tasks that have no other queue.
 const DefaultQueue = "default"
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // ValidID reports whether id may name a task: 1 to 128 letters, digits, dots,
-// underscores and hyphens, but not "types" (GET /tasks/types is taken) and not
-// "." or ".." (ids are folder names).
+// underscores and hyphens, but not "types" (GET /tasks/types lists the task types) and
+// not "." or ".." (ids are folder names).
 func ValidID(id string) bool {
 	return idPattern.MatchString(id) && id != "types" && id != "." && id != ".."
 }

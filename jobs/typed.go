@@ -19,15 +19,15 @@ type Typed[In, Out any] struct {
 // Define makes a task from a function. Its input and result are encoded as JSON, by the
 // rules of encoding/json, and the schema of the arguments comes from the type In.
 //
-// Arguments are stored as [{…}], one object. A client may also send keyword arguments,
-// or values in the order of the fields, where the fields of an embedded struct stand in
-// its place. A field is required unless it is a pointer, has omitempty or omitzero, or
-// has a tag such as default:"5". An In that is not a struct is one argument, and
-// struct{} is none. An Out of struct{} is no result.
+// Arguments are stored as an array with one object, [{…}]. A client may also send keyword
+// arguments, or values in the order of the fields; an embedded struct counts as its
+// fields. A field is required unless it is a pointer, has omitempty or omitzero, or has a
+// tag such as default:"5". If In is not a struct, the task takes one argument; if In is
+// struct{}, it takes none. If Out is struct{}, the task has no result.
 //
-// Unknown, duplicate and missing members are refused, with their names, when a task is
-// enqueued. A worker ignores members that it does not know, because another version of
-// the program may have enqueued the task.
+// When a task is enqueued, unknown, duplicate and missing members are refused with an error
+// that names them. A worker ignores members that it does not know, because another version
+// of the program may have enqueued the task.
 //
 // The options Queue, Retries, Timeout and RateLimit are the defaults for all tasks of
 // this name. NewRegistry reports an In or an option that cannot be used.
@@ -60,8 +60,8 @@ func Define[In, Out any](name string, do func(ctx context.Context, job *Job, in 
 // Definition returns the definition of the task, for NewRegistry.
 func (t *Typed[In, Out]) Definition() Definition { return t.definition }
 
-// Enqueue enqueues a task with the input in. Errors are those of Client.Enqueue. RateLimit
-// is an ErrOption here.
+// Enqueue enqueues a task with the input in. Errors are those of Client.Enqueue. The option
+// RateLimit is for Define only; Enqueue returns ErrOption for it.
 func (t *Typed[In, Out]) Enqueue(ctx context.Context, c *Client, in In, options ...Option) (*Task, error) {
 	n := NewTask{Name: t.definition.Name, Args: json.RawMessage("[]")}
 	if t.definition.input == nil {
@@ -104,7 +104,8 @@ func Expires(t time.Time) Option {
 	return Option{name: "Expires", task: func(n *NewTask) { n.Expires = t }}
 }
 
-// ID sets the id of the task. Two tasks with the same id are one task.
+// ID sets the id of the task. If the store already has a task with the id, no second task
+// is accepted, see Store.Enqueue.
 func ID(id string) Option { return Option{name: "ID", task: func(n *NewTask) { n.ID = id }} }
 
 // Unique prevents duplicates of the task: within the given time only one task of this
@@ -113,7 +114,7 @@ func Unique(key string, within time.Duration) Option {
 	return Option{name: "Unique", task: func(n *NewTask) { n.Unique, n.UniqueFor = key, within }}
 }
 
-// Queue sets the queue of the task, or with Define that of all tasks of this name.
+// Queue sets the queue of the task. With Define, it sets the queue of all tasks of this name.
 // Default: DefaultQueue.
 func Queue(name string) Option {
 	return Option{"Queue", func(n *NewTask) { n.Queue = name }, func(d *Definition) error {
@@ -122,7 +123,8 @@ func Queue(name string) Option {
 	}}
 }
 
-// Retries sets how many failures are followed by another attempt; 0 is none.
+// Retries sets the largest number of retries, which are attempts after a failed one; 0 is
+// none. Default 0. Celery: max_retries.
 func Retries(count int) Option {
 	return Option{"Retries", func(n *NewTask) {
 		if n.MaxRetries = count; count == 0 {
@@ -134,7 +136,8 @@ func Retries(count int) Option {
 	}}
 }
 
-// Timeout sets the time limit of each attempt; 0 is no limit.
+// Timeout sets the time limit of each attempt; 0 is no limit. Default 0. Celery:
+// soft_time_limit.
 func Timeout(d time.Duration) Option {
 	return Option{"Timeout", func(n *NewTask) {
 		if n.Timeout = d; d == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// accepting is a store that keeps the tasks it gets.
+// accepting is a store that records the tasks it accepts.
 type accepting struct {
 	jobs.Store
 	all []jobs.NewTask
@@ -112,8 +112,8 @@ func TestTypedArguments(t *testing.T) {
 	}
 }
 
-// The handler gets the input that Enqueue got, and its result can be the input of the
-// next task.
+// The handler receives the input that was passed to Enqueue, and its result can be the
+// input of the next task.
 func TestTypedEnqueueAndRun(t *testing.T) {
 	client, store := clientOf(t, printOrder.Definition())
 	at := time.Now().Add(time.Hour)
@@ -187,7 +187,7 @@ func TestTypedChainArguments(t *testing.T) {
 	}
 }
 
-// Inputs that are not structs, and empty ones.
+// Inputs that are not structs, and inputs without fields.
 func TestOtherInputs(t *testing.T) {
 	list := jobs.Define("list", func(_ context.Context, _ *jobs.Job, in []int) (int, error) { return len(in), nil })
 	when := jobs.Define("when", func(_ context.Context, _ *jobs.Job, in time.Time) (int, error) { return in.Year(), nil })

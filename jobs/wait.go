@@ -14,9 +14,9 @@ func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
 	return c.Follow(ctx, id, func(*Task) {})
 }
 
-// Follow is Wait, and calls see with the current task and with each later version of
-// it. Versions that replace each other while see runs are skipped, except the final
-// one.
+// Follow waits as Wait does. It calls see with the current version of the task and with
+// later versions, up to the final one. If the task changes several times while see runs,
+// the next call gets only the newest version.
 func (c *Client) Follow(ctx context.Context, id string, see func(*Task)) (*Task, error) {
 	for version := int64(0); ; {
 		if cause := context.Cause(ctx); cause != nil {
@@ -42,8 +42,8 @@ func (c *Client) Cancel(ctx context.Context, id string) (*Task, error) {
 }
 
 // CancelAny cancels the workflow with the id. If the id is that of a task which
-// starts no workflow, it cancels the task. It returns the one that was cancelled;
-// the other is nil.
+// starts no workflow, it cancels the task. It returns either the workflow or the task that
+// was cancelled; the other result is nil.
 func (c *Client) CancelAny(ctx context.Context, id string) (*Workflow, *Task, error) {
 	_, err := c.Store.Group(ctx, id)
 	if errors.Is(err, ErrNotFound) {

@@ -53,15 +53,15 @@ func (a *Folder) Open(id, name string) (*os.File, error) {
 type artifact struct {
 	*os.File
 	root     *os.Root
-	dir      string
-	tmp, dst string
-	closed   func()
-	failed   error
+	dir      string // subfolder of the task
+	tmp, dst string // temporary and final path
+	closed   func() // called by Close after the rename
+	failed   error  // error of a failed Write
 }
 
-// Create creates a file of a task. Until Close it has a temporary name that Open refuses.
-// Close calls closed before it returns nil. The error wraps ErrName if the name is
-// invalid.
+// Create creates a file of a task. Close of the returned writer makes it visible to Open:
+// until then the file has a temporary name. If Close succeeds, it calls closed before it
+// returns. The error wraps ErrName if the name is invalid.
 func (a *Folder) Create(id, name string, attempt int, closed func()) (io.WriteCloser, error) {
 	if !validArtifact(name) {
 		return nil, ErrName
@@ -78,7 +78,8 @@ func (a *Folder) Create(id, name string, attempt int, closed func()) (io.WriteCl
 	return w, nil
 }
 
-// Write records a failed write, so that Close does not publish a partial file.
+// Write writes to the file. If it fails, Close removes the file instead of publishing a
+// partial one.
 func (w *artifact) Write(p []byte) (int, error) {
 	n, err := w.File.Write(p)
 	if err != nil {
@@ -108,7 +109,8 @@ func (w *artifact) Close() error {
 	return nil
 }
 
-// Clean removes the partial files of attempts that were killed.
+// Clean removes all partial files of a task, which attempts that were killed have left. Call
+// it when no attempt at the task is running.
 func (a *Folder) Clean(id string) {
 	dir, err := a.root.Open(id)
 	if err != nil {

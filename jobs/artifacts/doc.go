@@ -1,3 +1,3 @@
-// Package artifacts stores the files that tasks create, and removes those of tasks that
-// the store no longer keeps.
+// Package artifacts stores the files that tasks create. A Sweeper removes the files of tasks
+// that the store no longer keeps.
 package artifacts

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// sweepEvery is the interval of sweeps. The first one is at a random time within
-	// it.
+	// sweepEvery is the interval of sweeps. The first sweep is at a random time within the
+	// first interval, so that not all processes sweep at the same time.
 	sweepEvery = time.Hour
 	// sweepBatch is the number of directory entries that are read at a time.
 	sweepBatch = 256
@@ -26,14 +26,15 @@ const (
 type Sweeper struct {
 	Artifacts *Folder
 	Store     jobs.Reader
-	// Keep is the age, since its last change, before which a subfolder is never
-	// removed. It should be at least the retention time of the store, so that the files
-	// of another store's tasks are not removed at once. Default driver.DefaultKeep.
+	// Keep is the time for which a subfolder is kept after its last change, even if the
+	// store does not have its task. It should be at least the retention time of the store,
+	// so that the files of another store's tasks are not removed at once. Default
+	// driver.DefaultKeep, 7 days.
 	Keep   time.Duration
-	Logger *slog.Logger
+	Logger *slog.Logger // required by Run
 }
 
-// Run sweeps once an hour until ctx ends, and returns nil.
+// Run sweeps once an hour until ctx ends, and returns nil. Errors are logged.
 func (s *Sweeper) Run(ctx context.Context) error {
 	for pause(ctx, rand.N(sweepEvery)); ctx.Err() == nil; pause(ctx, sweepEvery) {
 		n, err := s.Sweep(ctx)
@@ -60,14 +61,14 @@ func (s *Sweeper) Sweep(ctx context.Context) (removed int, err error) {
 	for {
 		entries, readErr := dir.ReadDir(sweepBatch)
 		for _, entry := range entries {
-			gone, err := s.gone(ctx, entry, old)
-			if err == nil && gone {
+			removable, err := s.removable(ctx, entry, old)
+			if err == nil && removable {
 				err = s.Artifacts.root.RemoveAll(entry.Name())
 			}
 			if err != nil {
 				return removed, fmt.Errorf("sweep artifacts of %s: %w", entry.Name(), err)
 			}
-			if gone {
+			if removable {
 				removed++
 			}
 		}
@@ -84,9 +85,9 @@ func (s *Sweeper) keep() time.Duration {
 	return driver.DefaultKeep
 }
 
-// gone reports whether the entry is an old subfolder of a task that the store does not
-// have.
-func (s *Sweeper) gone(ctx context.Context, entry fs.DirEntry, old time.Time) (bool, error) {
+// removable reports whether the entry is a subfolder that was last changed before old and
+// whose task the store does not have.
+func (s *Sweeper) removable(ctx context.Context, entry fs.DirEntry, old time.Time) (bool, error) {
 	if !entry.IsDir() || !jobs.ValidID(entry.Name()) {
 		return false, nil
 	}

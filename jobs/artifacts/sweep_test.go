@@ -14,13 +14,13 @@ import (
 	"github.com/galeserver/gale/jobs/sqlite"
 )
 
-// away is a store that does not respond.
+// away is an unavailable store.
 type away struct{ jobs.Reader }
 
 func (away) Get(context.Context, string) (*jobs.Task, error) { return nil, jobs.ErrUnavailable }
 
 // Only old folders of removed tasks are deleted. Nothing is deleted while the store is
-// unavailable, and other entries stay.
+// unavailable, and other entries are kept.
 func TestSweepArtifacts(t *testing.T) {
 	store, err := sqlite.Open(filepath.Join(t.TempDir(), "jobs.db"), sqlite.Options{})
 	if err != nil {
@@ -73,12 +73,12 @@ func TestSweepArtifacts(t *testing.T) {
 	before := names()
 	s := &artifacts.Sweeper{Artifacts: files, Store: away{}, Keep: time.Hour}
 	if n, err := s.Sweep(t.Context()); n != 0 || !errors.Is(err, jobs.ErrUnavailable) || !slices.Equal(names(), before) {
-		t.Errorf("while the store is away: %d, %v, %v", n, err, names())
+		t.Errorf("while the store is unavailable: %d, %v, %v", n, err, names())
 	}
 	s.Store = store
 	s.Keep = 0 // seven days
 	if n, err := s.Sweep(t.Context()); n != 0 || err != nil {
-		t.Errorf("what is not old enough: %d, %v", n, err)
+		t.Errorf("folder that is not old enough: %d, %v", n, err)
 	}
 	s.Keep = time.Hour
 	want := []string{"file", "fresh", "known", "link", "not a task"}

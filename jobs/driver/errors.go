@@ -41,9 +41,9 @@ func (e TakenError) Error() string {
 // Unwrap returns jobs.ErrTaken.
 func (TakenError) Unwrap() error { return jobs.ErrTaken }
 
-// CheckSameTask returns nil if n may be the task that was stored with its id before,
-// else a TakenError: n starts another workflow, or the stored task starts none. A task
-// that was stored before there were digests is not compared.
+// CheckSameTask compares n with the stored task that has its id. It returns a TakenError if
+// n starts a workflow and the stored task starts a different one or none, else nil. Older
+// versions stored tasks without digests; such a task is not compared.
 func CheckSameTask(n jobs.NewTask, stored *jobs.Task) error {
 	old := stored.Digest == "" && len(stored.Signature) > 0 && stored.WorkflowID() == ""
 	if n.Digest == "" || n.Digest == stored.Digest || n.ID != stored.ID || old {
@@ -52,8 +52,8 @@ func CheckSameTask(n jobs.NewTask, stored *jobs.Task) error {
 	return TakenError{stored.ID, stored.WorkflowID()}
 }
 
-// CheckSameGroup is CheckSameTask for a group and the digest that is stored with its
-// id.
+// CheckSameGroup returns a TakenError if g differs from the group that is stored with its
+// id, else nil. stored is the digest of the stored group.
 func CheckSameGroup(g jobs.NewGroup, stored string) error {
 	if g.Digest == "" || stored == "" || g.Digest == stored {
 		return nil
@@ -61,8 +61,8 @@ func CheckSameGroup(g jobs.NewGroup, stored string) error {
 	return TakenError{g.ID, g.ID}
 }
 
-// CheckCancelWorkflow returns nil if CancelWorkflow may cancel the chain that t starts,
-// else a StateError.
+// CheckCancelWorkflow returns nil if t is the first task of a chain or a single task, which
+// CancelWorkflow may cancel. If t is another part of a workflow, it returns a StateError.
 func CheckCancelWorkflow(t *jobs.Task) error {
 	if part := t.WorkflowID(); part != "" && part != t.ID {
 		return StateError(fmt.Sprintf("task is part of workflow %q", part))

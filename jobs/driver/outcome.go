@@ -23,10 +23,10 @@ type Outcome struct {
 	RetryAt time.Time
 	// Artifacts are the names of the files that the task has stored.
 	Artifacts []string
-	// Next are tasks to enqueue in the same step, so that a crash can neither lose nor
-	// duplicate them. They belong to the workflow of the task and use the ids that it
-	// has reserved. A task whose id is in use elsewhere is skipped. If the task belongs
-	// to no workflow, the Followers of Next are not reserved.
+	// Next are the tasks to enqueue in the same step, so that a crash can neither lose nor
+	// duplicate them. They belong to the workflow of the finished task and use the ids
+	// that it has reserved. A task of Next whose id is in use elsewhere is skipped. If the
+	// finished task belongs to no workflow, the Followers of Next are not reserved.
 	Next []jobs.NewTask
 }
 
@@ -61,7 +61,8 @@ type Recorder interface {
 	AppendLog(ctx context.Context, l *Lease, lines string) error
 }
 
-// Bounded returns the outcome with Error cut to MaxError, and empty for a success.
+// Bounded returns the outcome with Error cut to MaxError bytes. For StateSuccess, Error
+// becomes empty.
 func (o Outcome) Bounded() Outcome {
 	if o.Error = utf8text.Cut(o.Error, MaxError); o.State == jobs.StateSuccess {
 		o.Error = ""

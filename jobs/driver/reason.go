@@ -8,13 +8,13 @@ import (
 
 // Values of Task.Error in the state jobs.StateCancelled.
 const (
-	// CancelReason: by Cancel.
+	// CancelReason: the task was cancelled by Cancel.
 	CancelReason = "cancelled"
-	// AbortReason: by CancelWorkflow.
+	// AbortReason: the task was cancelled by CancelWorkflow.
 	AbortReason = "cancelled with its workflow"
 	// ExpiredReason: no attempt had started before NewTask.Expires.
 	ExpiredReason = "expired before it was begun"
-	// PurgedReason: by Purge.
+	// PurgedReason: the task was cancelled by Purge.
 	PurgedReason = "purged"
 )
 
@@ -23,8 +23,8 @@ func LostReason(times int) string {
 	return fmt.Sprintf("lease lost %d times: the task may crash or block its worker", times)
 }
 
-// GroupReason cuts the error of the first failed member to the size that a group stores.
-// With the words of ChordError around it, it still fits into a Failure.
+// GroupReason cuts the error of the first failed member to the size that a group stores,
+// MaxReason. The text of ChordError with this error in it still fits into a Failure.
 func GroupReason(reason string) string { return utf8text.Cut(reason, MaxReason) }
 
 // ChordError is the Error of a callback that cannot run because a member failed.

@@ -24,7 +24,8 @@ const (
 
 // Store is a task store. It keeps a task until it has ended, and its result for the
 // retention time after that. The delivery guarantee depends on it: once Enqueue has
-// returned, the task is on disk, and it is leased again until an attempt is finished.
+// returned without an error, the task is on disk, and it is leased again and again until an
+// attempt is finished.
 //
 // All methods may be called from many goroutines and processes at once.
 type Store interface {
@@ -51,7 +52,7 @@ type Depth struct {
 	Scheduled int           `json:"scheduled"` // not due yet: RunAt is in the future
 	Running   int           `json:"running"`   // leased by a worker
 	Dead      int           `json:"dead"`      // dead letters
-	Oldest    time.Duration `json:"-"`         // age of the oldest waiting task since it was due; 0 if none waits
+	Oldest    time.Duration `json:"-"`         // time since the oldest waiting task became due; 0 if none waits
 	Paused    bool          `json:"paused"`    // true if no tasks are leased from the queue
 
 	// Broken is the reason why the store cannot serve the queue; empty if it can.
@@ -67,9 +68,11 @@ func (d Depth) MarshalJSON() ([]byte, error) {
 	}{plain(d), d.Oldest.Seconds()})
 }
 
-// Marker stores times by name, without a time limit. The scheduler uses it.
+// Marker stores times by name and never removes them. The scheduler uses it to remember the
+// last occurrence of a periodic task.
 type Marker interface {
-	// Mark sets the named time to the given one if that is later, with microseconds, and
-	// returns the time before: zero if there was none.
+	// Mark stores the time to under the name if it is later than the stored time, with a
+	// precision of one microsecond. It returns the time that was stored before, or zero if
+	// there was none.
 	Mark(ctx context.Context, name string, to time.Time) (was time.Time, err error)
 }

@@ -23,7 +23,7 @@ var abortChecks = []check{
 
 func abort(t *testing.T, st driver.Store, id string) {
 	t.Helper()
-	for range 2 { // the second time is no error
+	for range 2 { // cancelling it again is no error
 		if err := st.CancelWorkflow(t.Context(), id); err != nil {
 			t.Fatalf("CancelWorkflow: %v", err)
 		}
@@ -71,7 +71,7 @@ func (s *suite) abortsChain(t *testing.T) {
 	wantError(t, "Finish", err, jobs.ErrLeaseLost)
 	wantAborted(t, other, "b")
 	if a := wantState(t, st, "a", jobs.StateSuccess); !a.Aborted {
-		t.Errorf("the first is %+v", a)
+		t.Errorf("the first task is %+v", a)
 	}
 	_, err = st.Get(t.Context(), "c")
 	wantError(t, "Get of the third", err, jobs.ErrNotFound)
@@ -117,7 +117,7 @@ func (s *suite) abortsCallback(t *testing.T) {
 		t.Errorf("group is %+v", got)
 	}
 
-	g = chordOf(1) // and a running one
+	g = chordOf(1) // a callback that is running
 	g.ID, g.Members, g.Callback.ID = "g2", members("k", 1), "c2"
 	enqueueGroup(t, st, g)
 	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
@@ -150,9 +150,9 @@ func (s *suite) abortsTask(t *testing.T) {
 
 func (s *suite) abortsNothing(t *testing.T) {
 	st := s.handle(t)
-	wantError(t, "nothing", st.CancelWorkflow(t.Context(), "nobody"), jobs.ErrNotFound)
+	wantError(t, "an unknown id", st.CancelWorkflow(t.Context(), "nobody"), jobs.ErrNotFound)
 	enqueue(t, st, first("a", "b"))
-	wantError(t, "what is reserved", st.CancelWorkflow(t.Context(), "b"), jobs.ErrNotFound)
+	wantError(t, "a reserved id", st.CancelWorkflow(t.Context(), "b"), jobs.ErrNotFound)
 	succeed(t, st, "a", task("b"))
 	wantError(t, "a part of a chain", st.CancelWorkflow(t.Context(), "b"), jobs.ErrState)
 	succeed(t, st, "b")
@@ -177,8 +177,8 @@ func (s *suite) abortsNothing(t *testing.T) {
 	}
 }
 
-// If a cancel and the end of a task of the chain happen at the same time, no task of the
-// chain is left.
+// abortsAtOnce cancels a chain while one of its tasks finishes. Afterwards no task of the
+// chain may wait or run.
 func (s *suite) abortsAtOnce(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	for round := range 20 {

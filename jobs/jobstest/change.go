@@ -12,7 +12,7 @@ import (
 var changeChecks = []check{
 	{"a waiting task that is cancelled never starts", (*suite).cancelsWaiting},
 	{"the worker of a cancelled task loses its lease", (*suite).cancelsRunning},
-	{"after a suspect is cancelled its owner can lease another", (*suite).cancelsSuspect},
+	{"after a suspect is cancelled, its owner can lease another suspect", (*suite).cancelsSuspect},
 	{"a cancelled member is counted and ends the chord", (*suite).cancelsMember},
 	{"a task that has ended cannot be cancelled", (*suite).cancelsNothing},
 	{"a failed, cancelled or dead task can be requeued", (*suite).requeues},
@@ -56,7 +56,7 @@ func (s *suite) cancelsWaiting(t *testing.T) {
 			t.Errorf("%s: version %d after %d", id, got.Version, before.Version)
 		}
 		if again, err := other.Cancel(t.Context(), id); err != nil || again.State != jobs.StateCancelled {
-			t.Errorf("the second time: %+v, %v", again, err)
+			t.Errorf("second Cancel: %+v, %v", again, err)
 		}
 	}
 	if d, err := st.Depth(t.Context()); err != nil || len(d) != 0 {
@@ -83,7 +83,7 @@ func (s *suite) cancelsRunning(t *testing.T) {
 	}
 	s.refused(t, st, l[0], l[0].Task.ID)
 	if n, err := other.Reclaim(t.Context(), "w"); err != nil || n != 1 {
-		t.Errorf("Reclaim = %d, %v; only the other one runs", n, err)
+		t.Errorf("Reclaim = %d, %v; want 1, the other running task", n, err)
 	}
 	if again := leaseOne(t, st, "w"); again.Task.ID != l[1].Task.ID {
 		t.Errorf("leased %s", again.Task.ID)
@@ -127,7 +127,7 @@ func (s *suite) cancelsMember(t *testing.T) {
 	}
 	cancel(t, st, "b")
 	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError("b", driver.CancelReason) {
-		t.Errorf("callback says %q", got.Error)
+		t.Errorf("error of the callback is %q", got.Error)
 	}
 	cancel(t, st, "a")
 	if got, err := st.Group(t.Context(), "g"); err != nil || got.Failed != 2 || got.Finished == nil {
@@ -144,7 +144,7 @@ func (s *suite) cancelsMember(t *testing.T) {
 func (s *suite) cancelsNothing(t *testing.T) {
 	st := s.handle(t)
 	_, err := st.Cancel(t.Context(), "nobody")
-	wantError(t, "Cancel of nothing", err, jobs.ErrNotFound)
+	wantError(t, "Cancel of an unknown id", err, jobs.ErrNotFound)
 	for _, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateDead} {
 		id := string(state)
 		enqueue(t, st, task(id))
@@ -171,7 +171,7 @@ func (s *suite) requeues(t *testing.T) {
 			t.Fatalf("Requeue: %+v, %v", got, err)
 		}
 		if !reflect.DeepEqual(got.Failures, before.Failures) || string(got.Args) != `["kept"]` {
-			t.Errorf("at the end the task is %+v", got)
+			t.Errorf("finished task is %+v", got)
 		}
 		s.refused(t, st, l, id)
 		if d, err := st.Depth(t.Context()); err != nil || len(d) != 1 || d[0].Waiting != 1 || d[0].Dead != 0 {
@@ -189,7 +189,7 @@ func (s *suite) requeues(t *testing.T) {
 func (s *suite) requeuesNothing(t *testing.T) {
 	st := s.handle(t)
 	_, err := st.Requeue(t.Context(), "nobody")
-	wantError(t, "Requeue of nothing", err, jobs.ErrNotFound)
+	wantError(t, "Requeue of an unknown id", err, jobs.ErrNotFound)
 	enqueue(t, st, task("a"))
 	for _, step := range []func(){
 		func() {},
@@ -201,7 +201,7 @@ func (s *suite) requeuesNothing(t *testing.T) {
 		step()
 		before := get(t, st, "a")
 		_, err := st.Requeue(t.Context(), "a")
-		wantError(t, "Requeue of what is "+string(before.State), err, jobs.ErrState)
+		wantError(t, "Requeue of a task in the state "+string(before.State), err, jobs.ErrState)
 		wantSame(t, st, before)
 	}
 }

@@ -61,7 +61,7 @@ func (s *suite) hundredFail(t *testing.T) {
 		finish(t, st, l, o)
 	}
 	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError("m41", "out of luck") {
-		t.Errorf("the chord says %q", got.Error)
+		t.Errorf("error of the callback is %q", got.Error)
 	}
 	if g, err := st.Group(t.Context(), "g"); err != nil || g.Succeeded != 99 || g.Failed != 1 || g.Finished == nil || g.FailedMember != "m41" || g.Error != "out of luck" {
 		t.Errorf("group is %+v, %v", g, err)

@@ -57,7 +57,7 @@ func (s *suite) closeEndsWaiting(t *testing.T) {
 	r.Queues = []string{"empty"}
 	ended := make(chan error, 2)
 	go func() { _, err := st.Lease(t.Context(), r); ended <- err }()                // ends with Close
-	go func() { _, err := st.Watch(t.Context(), "a", was.Version); ended <- err }() // ends with the store, too
+	go func() { _, err := st.Watch(t.Context(), "a", was.Version); ended <- err }() // ends with Close
 	s.leaseNone(t, other, r)                                                        // gives them time to start waiting
 	if err := st.Close(); err != nil {
 		t.Errorf("Close: %v", err)

@@ -38,7 +38,7 @@ func (s *suite) depths(t *testing.T) {
 	}
 	for i := range got {
 		if d := got[i].Oldest; d <= 0 || d > time.Since(before)+5*time.Millisecond {
-			t.Errorf("oldest of %s is %v old, enqueued %v ago", got[i].Queue, d, time.Since(before))
+			t.Errorf("oldest task of %s waits for %v, but was enqueued %v ago", got[i].Queue, d, time.Since(before))
 		}
 		got[i].Oldest = 0
 	}
@@ -46,8 +46,8 @@ func (s *suite) depths(t *testing.T) {
 		{Queue: "b", Waiting: 1},
 		{Queue: jobs.DefaultQueue, Waiting: 2, Scheduled: 2, Running: 1, Dead: 1},
 	}
-	// Waiting: one of t, and the unknown one, which the worker did not lease.
-	// Scheduled: the task of the future, and the one that will be retried.
+	// Waiting: one task of enqueueMany, and the task with the unknown name.
+	// Scheduled: the task later, and the retrying task.
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Depth is %+v\n    want %+v", got, want)
 	}

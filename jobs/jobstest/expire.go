@@ -19,8 +19,8 @@ var expireChecks = []check{
 	{"an expired task can be requeued and does not expire again", (*suite).expiresRequeued},
 }
 
-// soonGone returns a task that expires soon.
-func (s *suite) soonGone(id string) jobs.NewTask {
+// expiringTask returns a task that expires soon.
+func (s *suite) expiringTask(id string) jobs.NewTask {
 	n := task(id)
 	n.Expires = time.Now().Add(shortly)
 	return n
@@ -39,9 +39,9 @@ func (s *suite) expiresWaiting(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	r := by("w", 10)
 	r.Queues = []string{"elsewhere"} // Lease for another queue also cancels expired tasks
-	later := s.soonGone("later")
+	later := s.expiringTask("later")
 	later.RunAt = time.Now().Add(time.Hour)
-	before := enqueue(t, st, s.soonGone("queued"))
+	before := enqueue(t, st, s.expiringTask("queued"))
 	enqueue(t, st, later)
 	stays := task("stays")
 	stays.Expires = time.Now().Add(time.Hour)
@@ -76,7 +76,7 @@ func (s *suite) expiresWaiting(t *testing.T) {
 
 func (s *suite) expiresAlone(t *testing.T) {
 	st := s.handle(t)
-	enqueue(t, st, s.soonGone("a"))
+	enqueue(t, st, s.expiringTask("a"))
 	testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
 	wantExpired(t, st, "a")
 	if d, err := st.Depth(t.Context()); err != nil || len(d) != 0 {
@@ -86,7 +86,7 @@ func (s *suite) expiresAlone(t *testing.T) {
 
 func (s *suite) expiresNotBegun(t *testing.T) {
 	st := s.handle(t)
-	released, past := begunInTime(t, st, "released")
+	released, past := leaseInTime(t, st, "released")
 	if err := st.Release(t.Context(), released); err != nil {
 		t.Fatal(err)
 	}
@@ -94,42 +94,42 @@ func (s *suite) expiresNotBegun(t *testing.T) {
 	if got := leaseOne(t, st, "w"); got.Task.ID != released.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
-	retried, past := begunInTime(t, st, "retried")
+	retried, past := leaseInTime(t, st, "retried")
 	finish(t, st, retried, driver.Outcome{State: jobs.StateRetrying, Error: "x", RetryAt: past})
 	if got := leaseOne(t, st, "w"); got.Task.ID != retried.Task.ID || got.Attempt != 2 {
 		t.Errorf("leased %+v", got)
 	}
 }
 
-// begunInTime leases a task before its Expires, and returns when that is past. If the
-// machine is too slow, it tries again with more time.
-func begunInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, past time.Time) {
+// leaseInTime leases a task before its Expires, and returns the lease and Expires. If the
+// machine is too slow, it tries again with a later Expires.
+func leaseInTime(t *testing.T, st driver.Store, id string) (l *driver.Lease, expires time.Time) {
 	t.Helper()
 	for in := shortly; in < patience; in *= 2 {
 		n := task(fmt.Sprint(id, "-", in))
-		past = time.Now().Add(in)
-		n.Expires = past
+		expires = time.Now().Add(in)
+		n.Expires = expires
 		enqueue(t, st, n)
-		ctx, cancel := context.WithDeadlineCause(t.Context(), past, errDone)
+		ctx, cancel := context.WithDeadlineCause(t.Context(), expires, errDone)
 		got, err := st.Lease(ctx, by("w", 1))
 		cancel()
 		if err == nil {
-			return got[0], past
+			return got[0], expires
 		}
 		wantError(t, "Lease", err, errDone)
 		testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, n.ID).State != jobs.StateQueued })
 		if got := get(t, st, n.ID); got.State == jobs.StateRunning { // leased when the context ended
-			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, past
+			return &driver.Lease{Task: got, Owner: got.Worker, Attempt: got.Attempts}, expires
 		}
 	}
-	t.Fatal("no task was begun in time")
-	return nil, past
+	t.Fatal("no task was leased before it expired")
+	return nil, expires
 }
 
 func (s *suite) expiresMember(t *testing.T) {
 	st := s.handle(t)
 	g := chordOf(2)
-	g.Members[1] = s.soonGone("m-1")
+	g.Members[1] = s.expiringTask("m-1")
 	enqueueGroup(t, st, g)
 	testutil.Eventually(t, "the member has ended", func() bool { return get(t, st, "m-1").State.Final() })
 	s.wantEnded(t, st, "m-1", driver.ExpiredReason)
@@ -140,7 +140,7 @@ func (s *suite) expiresMember(t *testing.T) {
 
 func (s *suite) expiresRequeued(t *testing.T) {
 	st := s.handle(t)
-	enqueue(t, st, s.soonGone("a"))
+	enqueue(t, st, s.expiringTask("a"))
 	testutil.Eventually(t, "the task has ended", func() bool { return get(t, st, "a").State.Final() })
 	if got, err := st.Requeue(t.Context(), "a"); err != nil || got.State != jobs.StateQueued {
 		t.Fatalf("Requeue: %+v, %v", got, err)

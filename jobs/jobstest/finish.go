@@ -101,7 +101,7 @@ func (s *suite) retries(t *testing.T) {
 		t.Fatalf("task is %+v", got)
 	}
 	for i, f := range got.Failures {
-		// Between two failures there was an attempt that was released.
+		// An attempt was released between every two failures.
 		if f.Error != fmt.Sprint("failure ", i+1) || f.Attempt != 2*i+1 {
 			t.Errorf("failure %d is %+v", i, f)
 		}

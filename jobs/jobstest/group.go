@@ -50,7 +50,8 @@ func group(t *testing.T, st driver.Store) *jobs.Group {
 	return g
 }
 
-// chordOf returns a chord of two members whose callback only the request callback gets.
+// chordOf returns a chord of n members. Its callback is leased only with the request
+// callbacks.
 func chordOf(n int) jobs.NewGroup {
 	return jobs.NewGroup{ID: "g", Members: members("m", n), Callback: &jobs.NewTask{ID: "c", Name: "callback", Queue: "after", Args: json.RawMessage(`["first"]`)}}
 }
@@ -67,7 +68,7 @@ func (s *suite) groupCounts(t *testing.T) {
 	}
 	g := group(t, other)
 	if !slices.Equal(g.Members, []string{"m-0", "m-1", "m-2"}) || g.Succeeded+g.Failed != 0 || g.Finished != nil || g.Callback != "" || g.Created.IsZero() {
-		t.Errorf("at first %+v", g)
+		t.Errorf("new group is %+v", g)
 	}
 	for i, state := range []jobs.State{jobs.StateSuccess, jobs.StateFailed, jobs.StateSuccess} {
 		finish(t, other, leaseOne(t, st, "w"), driver.Outcome{State: state, Error: "x"})
@@ -76,7 +77,7 @@ func (s *suite) groupCounts(t *testing.T) {
 		}
 	}
 	if g.Succeeded != 2 || g.Failed != 1 {
-		t.Errorf("in the end %+v", g)
+		t.Errorf("ended group is %+v", g)
 	}
 	s.leaseNone(t, st, by("w", 1))
 }
@@ -95,7 +96,7 @@ func (s *suite) chord(t *testing.T) {
 	slices.Reverse(leases) // not in the order of the members
 	for i, l := range leases {
 		if _, err := st.Get(t.Context(), "c"); !errors.Is(err, jobs.ErrNotFound) {
-			t.Fatalf("the callback is there after %d members: %v", i, err)
+			t.Fatalf("the callback exists after %d members: %v", i, err)
 		}
 		o := driver.Outcome{State: jobs.StateSuccess, Result: json.RawMessage(`{"id":"` + l.Task.ID + `","größe":[1,2]}`)}
 		if l.Task.ID == "m-3" {
@@ -150,7 +151,7 @@ func (s *suite) chordFails(t *testing.T) {
 	}
 }
 
-// wantEnded fails unless the callback has failed with the right error.
+// wantEnded fails unless the callback has failed with the error of the failed member.
 func (s *suite) wantEnded(t *testing.T, st driver.Store, member, reason string) {
 	t.Helper()
 	c := wantState(t, st, "c", jobs.StateFailed)

@@ -12,10 +12,10 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// patience is the time limit for what must happen.
+// patience is the time limit for an event that must happen.
 const patience = 60 * time.Second
 
-// errDone is the cause with which the suite ends contexts.
+// errDone is the cause of contexts that the suite ends.
 var errDone = errors.New("the check is done")
 
 // handle opens a handle whose leases do not expire during a check.
@@ -56,7 +56,8 @@ func (s *suite) closing(t *testing.T, o Options) driver.Store {
 
 func task(id string) jobs.NewTask { return jobs.NewTask{ID: id, Name: "work"} }
 
-// by returns a request of owner for tasks that the function task makes.
+// by returns the request of a worker with this owner for up to max tasks made by the
+// functions task and due.
 func by(owner string, max int) driver.LeaseRequest {
 	return driver.LeaseRequest{Owner: owner, Queues: []string{jobs.DefaultQueue}, Names: []string{"work"}, Max: max}
 }
@@ -80,8 +81,8 @@ func due(id string) jobs.NewTask {
 	return n
 }
 
-// enqueueMany enqueues n tasks like one, with -0000 and so on after its id, from many
-// goroutines at once.
+// enqueueMany enqueues n copies of the task one from many goroutines at once. The suffixes
+// -0000, -0001 and so on are appended to its id.
 func enqueueMany(t *testing.T, st driver.Store, one jobs.NewTask, n int) {
 	t.Helper()
 	const callers = 32
@@ -107,7 +108,7 @@ func enqueueMany(t *testing.T, st driver.Store, one jobs.NewTask, n int) {
 	}
 }
 
-// lease leases what is due, and fails if there is nothing within patience.
+// lease waits for due tasks and leases them. It fails if no task is due within patience.
 func lease(t *testing.T, st driver.Store, r driver.LeaseRequest) []*driver.Lease {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -117,7 +118,7 @@ func lease(t *testing.T, st driver.Store, r driver.LeaseRequest) []*driver.Lease
 		t.Fatalf("Lease: %v", err)
 	}
 	if len(got) == 0 || len(got) > r.Max {
-		t.Fatalf("Lease returned %d leases, asked for 1 to %d", len(got), r.Max)
+		t.Fatalf("Lease returned %d leases, want 1 to %d", len(got), r.Max)
 	}
 	return got
 }
@@ -127,7 +128,8 @@ func leaseOne(t *testing.T, st driver.Store, owner string) *driver.Lease {
 	return lease(t, st, by(owner, 1))[0]
 }
 
-// leaseSoon is leaseOne for other goroutines: it returns nil instead of calling FailNow.
+// leaseSoon leases one task as leaseOne does, but may be called from any goroutine: it
+// returns nil instead of calling FailNow.
 func leaseSoon(t *testing.T, st driver.Store) *driver.Lease {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -198,8 +200,8 @@ func ids(leases []*driver.Lease) []string {
 	return out
 }
 
-// wantLate fails if something happened too early. How late it was depends on the machine;
-// it is logged only.
+// wantLate fails if something happened too early, that is, if late is negative. How late it
+// was is only logged, because it depends on the machine.
 func wantLate(t *testing.T, what string, late time.Duration) {
 	t.Helper()
 	if late < 0 {

@@ -11,7 +11,7 @@ import (
 )
 
 var holdChecks = []check{
-	{"a lease expires its full time after the last extension", (*suite).extends},
+	{"a lease expires when its full time has passed since the last extension", (*suite).extends},
 	{"a task with an expired lease is leased as the next attempt", (*suite).expires},
 	{"an expired lease stays current until another worker leases the task", (*suite).expiredButCurrent},
 	{"a stale lease changes nothing", (*suite).stale},
@@ -39,13 +39,13 @@ func (s *suite) extends(t *testing.T) {
 			t.Fatalf("Extend: %v", err)
 		}
 		if len(lost) > 0 {
-			break // the check was late, or the store too early: see below
+			break // Extend was called too late, or the lease expired too early: checked below
 		}
 		extended = now
 	}
 	next := <-taken
 	if next == nil || next.Task.ID != "a" || next.Attempt != l.Attempt+1 {
-		t.Fatalf("then leased %+v", next)
+		t.Fatalf("second lease is %+v", next)
 	}
 	wantNotBefore(t, next, extended.Add(shortLease))
 	t.Logf("extended %d times", beats)
@@ -66,7 +66,7 @@ func (s *suite) expires(t *testing.T) {
 		t.Errorf("second lease is %+v", second)
 	}
 	if got := get(t, st, id); got.Worker != "w2" || got.Attempts != 2 || len(got.Failures) > 0 {
-		t.Errorf("task is %+v; a lost worker is no failure of the task", got)
+		t.Errorf("task is %+v; want no failure for a lost worker", got)
 	}
 	finish(t, other, second, driver.Outcome{State: jobs.StateSuccess})
 	wantLate(t, "the next attempt", late)
@@ -84,7 +84,7 @@ func (s *suite) expiredButCurrent(t *testing.T) {
 	r := by("w", 1)
 	r.Queues = []string{"later"}
 	lease(t, st, r)
-	lease(t, other, r) // its first lease has expired, and so have older ones
+	lease(t, other, r) // returns after the lease of later has expired; slow and slower expired before it
 
 	for _, l := range []*driver.Lease{slow, slower} {
 		if err := st.Progress(t.Context(), l, 50, "still there"); err != nil {
@@ -113,11 +113,11 @@ func (s *suite) stale(t *testing.T) {
 	}
 	current := leaseOne(t, other, "w") // the same owner: only the attempt differs
 	for name, l := range map[string]*driver.Lease{
-		"an earlier attempt":          first,
-		"another owner":               {Task: current.Task, Owner: "x", Attempt: current.Attempt},
-		"an attempt that never was":   {Task: current.Task, Owner: "w", Attempt: current.Attempt + 1},
-		"a task that is not there":    {Task: &jobs.Task{ID: "nobody"}, Owner: "w", Attempt: 1},
-		"an attempt of no one at all": {Task: current.Task},
+		"an earlier attempt":                first,
+		"another owner":                     {Task: current.Task, Owner: "x", Attempt: current.Attempt},
+		"an attempt that never started":     {Task: current.Task, Owner: "w", Attempt: current.Attempt + 1},
+		"a task that does not exist":        {Task: &jobs.Task{ID: "nobody"}, Owner: "w", Attempt: 1},
+		"a lease without owner and attempt": {Task: current.Task},
 	} {
 		t.Run(name, func(t *testing.T) { s.refused(t, st, l, "a") })
 	}
@@ -127,7 +127,7 @@ func (s *suite) stale(t *testing.T) {
 	finish(t, other, current, driver.Outcome{State: jobs.StateSuccess})
 }
 
-// refused tries all calls with a lease that is not current.
+// refused fails unless all calls with a lease that is not current are refused.
 func (s *suite) refused(t *testing.T, st driver.Store, l *driver.Lease, id string) {
 	t.Helper()
 	ctx := t.Context()
@@ -143,7 +143,7 @@ func (s *suite) refused(t *testing.T, st driver.Store, l *driver.Lease, id strin
 		t.Errorf("Extend lost %v, %v", ids(lost), err)
 	}
 	if lost, err := st.Held(ctx, []*driver.Lease{l}); err != nil || len(lost) != 1 || lost[0] != l {
-		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
+		t.Errorf("Held lost %v, %v", ids(lost), err)
 	}
 	wantSame(t, st, before)
 	_, err := st.Get(ctx, next[0].ID)
@@ -165,7 +165,7 @@ func (s *suite) ended(t *testing.T) {
 func (s *suite) releases(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	enqueue(t, st, task("a"))
-	// More often than MaxLost: a released lease is not counted as lost.
+	// The lease is released more than MaxLost times, but not counted as lost.
 	for i := range s.MaxLost + 2 {
 		l := leaseOne(t, st, "w")
 		if l.Attempt != i+1 {
@@ -179,7 +179,7 @@ func (s *suite) releases(t *testing.T) {
 		}
 		s.refused(t, st, l, "a")
 	}
-	// Therefore this is the first lost lease.
+	// Therefore the next lease is the first lost one.
 	leaseOne(t, st, "w")
 	if _, err := st.Reclaim(t.Context(), "w"); err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func (s *suite) releaseKeepsPlace(t *testing.T) {
 		enqueue(t, st, task(id))
 	}
 	l := lease(t, st, by("w", 2))
-	for i := range l { // the later one first
+	for i := range l { // in reverse order
 		if err := st.Release(t.Context(), l[len(l)-1-i]); err != nil {
 			t.Fatal(err)
 		}

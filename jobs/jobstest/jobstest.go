@@ -22,19 +22,19 @@ const (
 	// longLease is the lease time of checks that are not about expiry. It is so long
 	// that no lease expires during a check, even on a slow machine.
 	longLease = time.Hour
-	// shortLease is the lease time of checks that wait for leases to expire. They pass
-	// on a slow machine, too: they check the order of events, and that nothing happens
-	// too early.
+	// shortLease is the lease time of checks that wait for leases to expire. These checks
+	// also pass on a slow machine, because they check only the order of events and that
+	// nothing happens too early.
 	shortLease = 400 * time.Millisecond
-	// shortly is the delay of times that checks wait for, and the time during which they
-	// check that nothing happens.
+	// shortly is the delay of events that checks wait for. It is also the time for which
+	// they wait to see that nothing happens.
 	shortly = 100 * time.Millisecond
 	maxLost = 3
 )
 
-// Run runs the suite as parallel subtests of t. open opens a handle of a store. All calls
-// with the same t must return handles of one store, as several processes have them; each
-// t gets a new, empty store. The suite closes the handles.
+// Run runs the suite as parallel subtests of t. open opens a handle of a store, as a process
+// does. All calls with the same t must return handles of the same store, and each t must get
+// a new, empty store. The suite closes the handles.
 func Run(t *testing.T, open func(t *testing.T, o Options) driver.Store) {
 	s := &suite{open: open, MaxLost: maxLost}
 	for _, g := range []struct {
@@ -79,7 +79,7 @@ func Run(t *testing.T, open func(t *testing.T, o Options) driver.Store) {
 
 type suite struct {
 	open    func(t *testing.T, o Options) driver.Store
-	MaxLost int
+	MaxLost int // number of lost leases after which a task is dead
 }
 
 // check is a promise and the test that tries to break it.

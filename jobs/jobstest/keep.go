@@ -40,13 +40,13 @@ func (s *suite) keeps(t *testing.T) {
 	}
 	wantGone(t, other, "m-0")
 	if d := time.Since(before); d < keep {
-		t.Errorf("gone after %v, kept for %v", d, keep)
+		t.Errorf("task was removed after %v, want %v or later", d, keep)
 	}
 	testutil.Eventually(t, "the group is gone", func() bool {
 		_, err := other.Group(t.Context(), "g")
 		return errors.Is(err, jobs.ErrNotFound)
 	})
-	// The ids are free.
+	// The ids can be used again.
 	enqueueGroup(t, other, jobs.NewGroup{ID: "g", Members: members("m", 1)})
 	if l := leaseOne(t, st, "w"); l.Attempt != 1 || l.Task.Result != nil {
 		t.Errorf("the new task is %+v", l.Task)

@@ -11,8 +11,9 @@ import (
 	"github.com/galeserver/gale/jobs/driver"
 )
 
-// BenchmarkLateness measures how late scheduled tasks are leased: a thousand tasks, accepted
-// by one handle and leased by another. It reports p50, p99 and the maximum.
+// BenchmarkLateness measures how late scheduled tasks are leased. A thousand tasks are
+// enqueued with the handle accepts and leased with the handle leases. It reports p50, p99
+// and the maximum, in milliseconds.
 func BenchmarkLateness(b *testing.B, accepts, leases driver.Store) {
 	for _, apart := range []time.Duration{0, time.Millisecond} {
 		b.Run(fmt.Sprint("apart=", apart), func(b *testing.B) {
@@ -31,8 +32,8 @@ func BenchmarkLateness(b *testing.B, accepts, leases driver.Store) {
 	}
 }
 
-// lateness schedules a thousand tasks, each due the same time after the one before, and
-// returns how late the lease of each was.
+// lateness schedules a thousand tasks at the interval apart, and returns the delay of each
+// lease.
 func lateness(b *testing.B, accepts, leases driver.Store, apart time.Duration) (late []time.Duration) {
 	b.Helper()
 	const tasks = 1000
@@ -40,7 +41,7 @@ func lateness(b *testing.B, accepts, leases driver.Store, apart time.Duration) (
 	defer cancel()
 	r := by("w", 64)
 	r.Queues = []string{jobs.NewID()}
-	// Tasks that are not accepted by then count as late.
+	// A task that is accepted after it is due counts as late.
 	begin := time.Now().Add(2 * time.Second)
 	due := make(map[string]time.Time, tasks)
 	accepted := make(chan error, tasks)

@@ -19,7 +19,7 @@ var listChecks = []check{
 	{"a page of large tasks ends early", (*suite).pageBytes},
 }
 
-// listAll reads all pages.
+// listAll reads all pages of q and returns the ids of the tasks.
 func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 	t.Helper()
 	for range 1000 {
@@ -28,7 +28,7 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 			t.Fatalf("List %+v: %v", q, err)
 		}
 		if len(p.Tasks) > q.PageSize() {
-			t.Fatalf("a page of %d, asked for %d", len(p.Tasks), q.PageSize())
+			t.Fatalf("page has %d tasks, want at most %d", len(p.Tasks), q.PageSize())
 		}
 		for _, each := range p.Tasks {
 			all = append(all, each.ID)
@@ -38,7 +38,7 @@ func listAll(t *testing.T, st driver.Store, q jobs.Query) (all []string) {
 		}
 		q.Before = p.Next
 	}
-	t.Fatal("the pages never end")
+	t.Fatal("every one of 1000 pages has a Next")
 	return nil
 }
 
@@ -71,10 +71,10 @@ func (s *suite) pages(t *testing.T) {
 	}
 	enqueue(t, st, task("meanwhile"))
 	if got := listAll(t, other, jobs.Query{Limit: 3, Before: first.Next}); !slices.Equal(got, want[3:]) {
-		t.Errorf("after one came meanwhile: %v, want %v", got, want[3:])
+		t.Errorf("after another task was accepted: %v, want %v", got, want[3:])
 	}
 	if p, err := other.List(t.Context(), jobs.Query{Limit: 1}); err != nil || len(p.Tasks) != 1 || p.Tasks[0].ID != "meanwhile" {
-		t.Errorf("the newest is %+v, %v", p, err)
+		t.Errorf("the newest task is %+v, %v", p, err)
 	}
 }
 

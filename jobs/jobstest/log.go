@@ -36,7 +36,7 @@ func wantLog(t *testing.T, st driver.Store, want string) {
 func (s *suite) logs(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	_, err := st.Log(t.Context(), "nobody")
-	wantError(t, "Log of nothing", err, jobs.ErrNotFound)
+	wantError(t, "Log of an unknown id", err, jobs.ErrNotFound)
 	enqueue(t, st, task("a"))
 	wantLog(t, st, "")
 	first := leaseOne(t, st, "w")
@@ -69,10 +69,10 @@ func (s *suite) logIsBounded(t *testing.T) {
 	}
 	got, err := st.Log(t.Context(), "a")
 	if err != nil || len(got) > driver.MaxLog || len(got) < driver.MaxLog-100 {
-		t.Fatalf("%d bytes are kept, %v", len(got), err)
+		t.Fatalf("log has %d bytes, %v", len(got), err)
 	}
 	if !strings.HasSuffix(all.String(), "\n"+got) {
-		t.Errorf("not the last whole lines but %.100q", got)
+		t.Errorf("log is %.100q, want the last whole lines", got)
 	}
 }
 

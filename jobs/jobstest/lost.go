@@ -43,7 +43,7 @@ func (s *suite) reclaims(t *testing.T) {
 		t.Errorf("leased %v after Reclaim, want %v", got, want)
 	}
 	for _, l := range dead {
-		wantError(t, "Finish of the dead", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}), jobs.ErrLeaseLost)
+		wantError(t, "Finish by the dead worker", st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess}), jobs.ErrLeaseLost)
 	}
 	finish(t, other, alive, driver.Outcome{State: jobs.StateSuccess})
 }
@@ -81,7 +81,7 @@ func (s *suite) deadByExpiry(t *testing.T) {
 	for range s.MaxLost {
 		leaseOne(t, st, "w")
 	}
-	// The next Lease finds its lease expired once more.
+	// The next Lease detects that the lease has expired once more.
 	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, other) }() // ends when it has a lease, or after patience
 	testutil.Eventually(t, "the task is dead", func() bool { return get(t, st, "poison").State == jobs.StateDead })
@@ -109,10 +109,10 @@ func (s *suite) othersGoOn(t *testing.T) {
 	enqueue(t, st, task("poison"))
 	enqueueMany(t, st, due("good"), 2*s.MaxLost)
 	done := 0
-	// A worker that is killed each time it has leased the crashing task.
+	// The worker is killed each time it has leased the crashing task.
 	for rounds := 0; done < 2*s.MaxLost; rounds++ {
 		if rounds > 4*s.MaxLost {
-			t.Fatalf("%d done after %d rounds", done, rounds)
+			t.Fatalf("%d tasks done after %d rounds", done, rounds)
 		}
 		l := leaseOne(t, st, "w")
 		if l.Task.ID != "poison" {

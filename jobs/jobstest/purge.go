@@ -58,10 +58,10 @@ func (s *suite) purges(t *testing.T) {
 		before[id] = get(t, st, id)
 	}
 	if n := purge(t, other, append(all, "nobody"), driver.Purgeable...); n != 4 {
-		t.Errorf("%d were purged, want 4", n)
+		t.Errorf("purged %d tasks, want 4", n)
 	}
 	if n := purge(t, other, all, driver.Purgeable...); n != 0 {
-		t.Errorf("%d were purged again", n)
+		t.Errorf("purged %d tasks again", n)
 	}
 	for _, id := range all {
 		if !slices.Contains(driver.Purgeable, jobs.State(id)) {
@@ -83,10 +83,10 @@ func (s *suite) purges(t *testing.T) {
 	}
 	for _, state := range []jobs.State{jobs.StateRunning, jobs.StateSuccess, jobs.StateFailed, jobs.StateCancelled, "", "x"} {
 		_, err := st.Purge(t.Context(), []string{"running"}, []jobs.State{state})
-		wantError(t, "Purge of what is "+string(state), err, jobs.ErrState)
+		wantError(t, "Purge of the state "+string(state), err, jobs.ErrState)
 	}
 	_, err := st.Purge(t.Context(), make([]string, jobs.MaxPage+1), nil)
-	wantError(t, "Purge of too many", err, jobs.ErrOption)
+	wantError(t, "Purge of too many ids", err, jobs.ErrOption)
 }
 
 func (s *suite) purgesStates(t *testing.T) {
@@ -116,7 +116,7 @@ func (s *suite) purgesMembers(t *testing.T) {
 		t.Errorf("group is %+v, %v", got, err)
 	}
 	if got := wantState(t, st, "callback", jobs.StateFailed); got.Error != driver.ChordError(dead, "x") {
-		t.Errorf("callback says %q", got.Error)
+		t.Errorf("error of the callback is %q", got.Error)
 	}
 }
 

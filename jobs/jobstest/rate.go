@@ -17,7 +17,8 @@ var rateChecks = []check{
 	{"a changed rate applies at once", (*suite).rateChanges},
 }
 
-// limited returns a request for tasks named limited and work.
+// limited returns a request for tasks named limited and work. One task named limited may
+// start in each interval every.
 func limited(owner string, max int, every time.Duration) driver.LeaseRequest {
 	r := by(owner, max)
 	r.Names = append(r.Names, "limited")
@@ -44,7 +45,7 @@ func (s *suite) rates(t *testing.T) {
 	}
 	took := time.Since(began)
 	if least := (n-1)*every - driver.RateSlack; took < least {
-		t.Errorf("%d began within %v, the limit says %v", n, took, least)
+		t.Errorf("%d tasks started within %v, want at least %v", n, took, least)
 	}
 	// Without a rate, all are leased at once.
 	for i := range n {

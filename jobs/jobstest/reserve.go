@@ -46,7 +46,7 @@ func wantTaken(t *testing.T, what string, err error, id, workflow string) {
 	}
 }
 
-// refuseID tries every way to use an id.
+// refuseID fails unless every way to use the id is refused.
 func refuseID(t *testing.T, st driver.Store, id, workflow string) {
 	t.Helper()
 	_, _, err := st.Enqueue(t.Context(), task(id))
@@ -58,11 +58,12 @@ func refuseID(t *testing.T, st driver.Store, id, workflow string) {
 	refuseLater(t, st, id, workflow)
 }
 
-// refuseLater tries the ways that are refused even if a task has the id.
+// refuseLater fails unless every use of the id is refused, except as the id of a single
+// task, which is no error if the task exists.
 func refuseLater(t *testing.T, st driver.Store, id, workflow string) {
 	t.Helper()
 	_, _, err := st.Enqueue(t.Context(), first("x", "y", id))
-	wantTaken(t, "one that follows", err, id, workflow)
+	wantTaken(t, "a follower", err, id, workflow)
 	for what, g := range map[string]jobs.NewGroup{
 		"a group":              {ID: id, Members: members("x", 2)},
 		"a member":             {ID: "y", Members: append(members("x", 2), task(id))},
@@ -77,7 +78,7 @@ func refuseLater(t *testing.T, st driver.Store, id, workflow string) {
 			t.Errorf("%s: created", what)
 		}
 	}
-	for _, free := range []string{"x", "y", "z", "x-0", "x-1"} { // all or nothing
+	for _, free := range []string{"x", "y", "z", "x-0", "x-1"} { // nothing else was accepted either
 		if _, err := st.Get(t.Context(), free); !errors.Is(err, jobs.ErrNotFound) {
 			t.Errorf("%s was accepted: %v", free, err)
 		}
@@ -101,7 +102,7 @@ func (s *suite) reserves(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	got := enqueue(t, st, first("a", "b", "d"))
 	if got.Workflow != "a" || !slices.Equal(got.Followers, []string{"b", "d"}) {
-		t.Errorf("the first is %+v", got)
+		t.Errorf("the first task is %+v", got)
 	}
 	wantSame(t, other, got)
 	for _, id := range []string{"b", "d"} {
@@ -130,7 +131,7 @@ func (s *suite) oneSpace(t *testing.T) {
 	_, _, err = st.Enqueue(t.Context(), first("x", "g"))
 	wantTaken(t, "a follower with the id of a group", err, "g", "g")
 	if _, created, err := st.Enqueue(t.Context(), task("m-0")); err != nil || created {
-		t.Errorf("a task that is there: %v, %v", created, err)
+		t.Errorf("an existing task: %v, %v", created, err)
 	}
 }
 
@@ -199,7 +200,7 @@ func (s *suite) handsOn(t *testing.T) {
 	enqueue(t, st, first("a", "b", "c", "d"))
 	succeed(t, other, "a", first("b", "c", "d"))
 	if b := get(t, st, "b"); b.Workflow != "a" || b.State != jobs.StateQueued || !slices.Equal(b.Followers, []string{"c", "d"}) {
-		t.Errorf("the second is %+v", b)
+		t.Errorf("the second task is %+v", b)
 	}
 	if _, created, err := st.Enqueue(t.Context(), task("b")); err != nil || created {
 		t.Errorf("a task that was accepted: %v, %v", created, err)
@@ -224,14 +225,14 @@ func (s *suite) freesUnreached(t *testing.T) {
 	wantFree(t, st, "c")
 }
 
-// retryKeep is the retention time of checks that change an ended task before it is removed:
-// long enough for a busy machine.
+// retryKeep is the retention time of checks that change an ended task before it is removed.
+// It is long enough for a busy machine.
 const retryKeep = 5 * time.Second
 
 func (s *suite) keepsForRetry(t *testing.T) {
 	for _, state := range []jobs.State{jobs.StateFailed, jobs.StateDead, jobs.StateCancelled} {
 		t.Run(string(state), func(t *testing.T) {
-			t.Parallel() // it waits for retryKeep
+			t.Parallel() // the check waits for retryKeep
 			st := s.keeping(t, retryKeep)
 			enqueue(t, st, first("a", "b", "on-error"))
 			l := leaseOne(t, st, "w")
@@ -245,7 +246,7 @@ func (s *suite) keepsForRetry(t *testing.T) {
 			if _, err := st.Requeue(t.Context(), "a"); err != nil {
 				t.Fatal(err)
 			}
-			// For longer than the retention time.
+			// Wait for longer than the retention time.
 			end := time.Now().Add(retryKeep + time.Second)
 			testutil.Eventually(t, "the time is over", func() bool { return time.Now().After(end) })
 			refuseID(t, st, "b", "a")
@@ -375,9 +376,9 @@ func (s *suite) noWorkflow(t *testing.T) {
 		}
 	}
 	if b := wantState(t, st, "b", jobs.StateQueued); b.Workflow != "" || b.Followers != nil {
-		t.Errorf("the next is %+v", b)
+		t.Errorf("the next task is %+v", b)
 	}
 	_, err := st.Get(t.Context(), "c")
-	wantError(t, "Get of what another workflow has reserved", err, jobs.ErrNotFound)
+	wantError(t, "Get of an id that another workflow has reserved", err, jobs.ErrNotFound)
 	wantFree(t, st, "d")
 }

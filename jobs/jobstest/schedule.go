@@ -14,7 +14,7 @@ var scheduleChecks = []check{
 	{"a scheduled task is leased at its time", (*suite).atItsTime},
 	{"a thousand scheduled tasks are leased, none before its time", (*suite).thousand},
 	{"a scheduled task that is due reads as queued", (*suite).readsQueued},
-	{"an earlier task is leased before the one that Lease waits for", (*suite).overtakes},
+	{"a Lease that waits for a later task returns a new task that is due earlier", (*suite).overtakes},
 }
 
 func (s *suite) atItsTime(t *testing.T) {

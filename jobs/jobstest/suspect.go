@@ -11,12 +11,12 @@ import (
 )
 
 var suspectChecks = []check{
-	{"leases beside that of a suspect are not counted as lost", (*suite).neighbours},
-	{"leases that expire with that of a suspect are not counted as lost", (*suite).neighboursExpire},
+	{"other leases of a crashed owner of a suspect are not counted as lost", (*suite).neighbours},
+	{"leases that expire together with the lease of a suspect are not counted as lost", (*suite).neighboursExpire},
 	{"an owner holds one suspect at a time", (*suite).oneSuspect},
 }
 
-// lose leases all due tasks for one owner and loses these leases.
+// lose leases up to r.Max due tasks, loses these leases and returns the ids of the tasks.
 func lose(t *testing.T, st driver.Store, r driver.LeaseRequest) []string {
 	t.Helper()
 	got := ids(lease(t, st, r))
@@ -34,7 +34,7 @@ func (s *suite) neighbours(t *testing.T) {
 		lose(t, st, by("w", 1))
 	}
 	enqueue(t, st, due("good"))
-	// The suspect crashes the worker again and again, while it has leased both.
+	// The suspect crashes the worker several times, each time with a lease of both tasks.
 	for range s.MaxLost - driver.SuspectAfter {
 		if got := lose(t, st, by("w", 2)); !slices.Equal(got, []string{"good", "poison"}) {
 			t.Fatalf("leased %v", got)
@@ -42,7 +42,8 @@ func (s *suite) neighbours(t *testing.T) {
 	}
 	wantState(t, st, "poison", jobs.StateDead)
 	wantState(t, st, "good", jobs.StateQueued)
-	// No lost lease of the good task is counted yet: MaxLost more are allowed.
+	// No lost lease of the good task has been counted, so it is not dead after MaxLost-1
+	// lost leases.
 	for range s.MaxLost - 1 {
 		lose(t, st, by("w", 1))
 	}
@@ -87,7 +88,7 @@ func (s *suite) neighboursExpire(t *testing.T) {
 		}
 	}
 	if losses < s.MaxLost-1 {
-		t.Errorf("dead after %d more losses; the one with the suspect counted, of %d", losses, s.MaxLost)
+		t.Errorf("dead after %d more lost leases, limit %d: the lease lost together with the suspect was counted", losses, s.MaxLost)
 	}
 }
 

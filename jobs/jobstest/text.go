@@ -72,9 +72,10 @@ func EnqueueForRepair(t *testing.T, st driver.Store) {
 	}
 }
 
-// WantRepaired checks that the store returns valid UTF-8 if the database has for the task a
-// the arguments "a\xff\xfeb" and "\ud800", the result "\xff", the note n\xff, the
-// error e\xff and the log l\xff, and for the group g the reason r\xff.
+// WantRepaired checks that the store returns valid UTF-8. Before, the caller must write
+// these values into the database: for the task a the arguments "a\xff\xfeb" and "\ud800",
+// the result "\xff", the note n\xff, the error e\xff and the log l\xff; for the group g the
+// reason r\xff.
 func WantRepaired(t *testing.T, st driver.Store) {
 	t.Helper()
 	got := get(t, st, "a")
@@ -91,8 +92,8 @@ func WantRepaired(t *testing.T, st driver.Store) {
 	wantLog(t, st, "l\uFFFD")
 }
 
-// long is a text of 100,002 bytes: characters of two bytes at odd offsets, and an invalid
-// byte.
+// long is a text of 100,002 bytes. It has an invalid byte and 50,000 characters of two bytes
+// each.
 var long = "x\xff" + strings.Repeat("ü", 50_000)
 
 // wantText compares texts that are too long to print.
@@ -143,5 +144,5 @@ func (s *suite) cutsLines(t *testing.T) {
 	for range 3 {
 		appendLog(t, st, l, long+"\n")
 	}
-	wantLog(t, st, strings.Repeat(cut, 3)) // as many of the lines as fit
+	wantLog(t, st, strings.Repeat(cut, 3)) // no more lines fit
 }

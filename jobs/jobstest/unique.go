@@ -12,8 +12,8 @@ import (
 )
 
 var uniqueChecks = []check{
-	{"one task with a unique key is accepted within its time", (*suite).unique},
-	{"a key is free when its time is over", (*suite).uniqueEnds},
+	{"only one task with a unique key is accepted within UniqueFor", (*suite).unique},
+	{"a unique key is free after UniqueFor", (*suite).uniqueEnds},
 	{"one of several concurrent tasks with the same key is accepted", (*suite).uniqueAtOnce},
 	{"a unique key without a time, or in a group, is refused", (*suite).uniqueRefused},
 }
@@ -52,7 +52,7 @@ func (s *suite) uniqueEnds(t *testing.T) {
 	testutil.Eventually(t, "the key is free", func() bool {
 		_, created, err := other.Enqueue(t.Context(), keyed("second", "work", time.Hour))
 		if created && time.Now().Before(end.Add(-2*time.Millisecond)) { // resolution of a millisecond
-			t.Errorf("free before its time")
+			t.Errorf("key is free too early")
 		}
 		return err == nil && created
 	})
@@ -78,7 +78,7 @@ func (s *suite) uniqueAtOnce(t *testing.T) {
 		seen[<-got] = true
 	}
 	if len(seen) != 1 {
-		t.Errorf("their callers got %v", seen)
+		t.Errorf("callers got the tasks %v, want one", seen)
 	}
 	leaseOne(t, handles[0], "w")
 	s.leaseNone(t, handles[1], by("w", 1))

@@ -42,7 +42,8 @@ func (s *suite) watchSteps(t *testing.T) {
 	}
 }
 
-// watchLife watches all changes of a task and returns the delay of the slowest one.
+// watchLife watches a task from its acceptance to its end, and returns the longest delay
+// after which Watch returned a change.
 func (s *suite) watchLife(t *testing.T, st, other driver.Store, id string) (late time.Duration) {
 	last := enqueue(t, st, task(id))
 	var l *driver.Lease
@@ -117,7 +118,7 @@ func (s *suite) watchMany(t *testing.T) {
 		select {
 		case id := <-woken:
 			if changed[id]--; changed[id] < 0 {
-				t.Errorf("%s was reported, and had not changed", id)
+				t.Errorf("Watch of %s returned although it had not changed", id)
 			}
 		case <-time.After(patience):
 			t.Fatal("not all watchers of changed tasks were woken")

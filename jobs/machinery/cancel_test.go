@@ -10,7 +10,7 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// The handler of a cancelled task is notified soon, and its result changes nothing.
+// The context of a cancelled task's handler ends soon, and the handler's result is dropped.
 func TestCancelRunning(t *testing.T) {
 	for name, handler := range map[string]func(context.Context, *jobs.Job) error{
 		"and fails":    func(ctx context.Context, _ *jobs.Job) error { return context.Cause(ctx) },
@@ -42,17 +42,17 @@ func TestCancelRunning(t *testing.T) {
 			case <-time.After(60 * time.Second):
 				t.Fatal("the context of the handler did not end")
 			}
-			// The worker has a free place again.
+			// The worker can run another task.
 			f.await(t, f.enqueue(t, jobs.NewTask{Name: "echo"}).ID, in(jobs.StateSuccess))
 			stop()
 			if got := f.await(t, task.ID, final); got.Version != cancelled.Version || got.State != jobs.StateCancelled {
-				t.Errorf("at the end the task is %+v", got)
+				t.Errorf("ended task is %+v", got)
 			}
 		})
 	}
 }
 
-// A handler can set the delay of the next attempt, or refuse one.
+// A handler can set the delay of the next attempt, or prevent a next attempt.
 func TestRetryAsTheHandlerSays(t *testing.T) {
 	inner := errors.New("upstream is away")
 	f := newFixture(t,

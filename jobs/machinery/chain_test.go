@@ -26,8 +26,8 @@ func workflow(t *testing.T, f *fixture, id string) *jobs.Workflow {
 	return w
 }
 
-// A chain passes results on, keeps the options of its tasks, and reports its progress and
-// the task that failed.
+// A chain passes each result to the next task, keeps the options of its tasks, and reports
+// its progress and the task that failed.
 func TestEnqueueChain(t *testing.T) {
 	limited := double
 	limited.Name, limited.Queue, limited.Timeout = "limited", "media", time.Minute
@@ -49,7 +49,7 @@ func TestEnqueueChain(t *testing.T) {
 	f.await(t, ids[0], in(jobs.StateSuccess))
 	second := f.await(t, ids[1], in(jobs.StateQueued))
 	if string(second.Args) != "[2]" || second.Queue != "media" || second.Timeout != time.Minute || second.MaxRetries != 2 {
-		t.Errorf("the second is %+v", second)
+		t.Errorf("the second task is %+v", second)
 	}
 	if w := workflow(t, f, first.ID); w.State != jobs.StateRunning || w.Progress != 25 || w.Succeeded != 1 || w.Finished != nil {
 		t.Errorf("then %+v", w)
@@ -61,10 +61,10 @@ func TestEnqueueChain(t *testing.T) {
 	}
 	third := f.await(t, ids[2], in(jobs.StateSuccess))
 	if string(third.Args) != "[5]" || third.Queue != "mine" || third.Timeout != time.Hour {
-		t.Errorf("the third is %+v", third)
+		t.Errorf("the third task is %+v", third)
 	}
 	if w := workflow(t, f, first.ID); w.State != jobs.StateSuccess || w.Progress != 100 || string(w.Result) != "[7,10]" || w.Finished == nil {
-		t.Errorf("in the end %+v", w)
+		t.Errorf("the ended chain is %+v", w)
 	}
 
 	broken, _, err := f.client.EnqueueChain(t.Context(), []jobs.Link{link("double", `[-1]`), link("double", `[]`)})
@@ -73,7 +73,7 @@ func TestEnqueueChain(t *testing.T) {
 	}
 	f.await(t, broken.ID, final)
 	if w := workflow(t, f, broken.ID); w.State != jobs.StateFailed || w.FailedTask != broken.ID || w.Error != "negative" || w.Failed != 1 || w.Finished == nil {
-		t.Errorf("a broken chain is %+v", w)
+		t.Errorf("the failed chain is %+v", w)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestChainIsRefusedWhole(t *testing.T) {
 		})
 	}
 	if _, err := f.store.Get(t.Context(), "first"); !errors.Is(err, jobs.ErrNotFound) {
-		t.Errorf("the first was accepted: %v", err)
+		t.Errorf("the first task was accepted: %v", err)
 	}
 	if _, err := f.client.Workflow(t.Context(), "nobody"); !errors.Is(err, jobs.ErrNotFound) {
 		t.Errorf("Workflow of an unknown id: %v", err)
@@ -135,12 +135,12 @@ func TestWorkflowOfGroups(t *testing.T) {
 	f.await(t, "good-2", final)
 	f.await(t, "sum", final)
 	if w := workflow(t, f, "good"); w.State != jobs.StateSuccess || w.Progress != 100 || string(w.Result) != "[2,4,6]" || w.Succeeded != 3 || w.Finished == nil {
-		t.Errorf("a good chord is %+v", w)
+		t.Errorf("the successful chord is %+v", w)
 	}
 	group("bad", &jobs.NewTask{ID: "never", Name: "collect"}, 1, -1)
 	f.await(t, "bad-1", final)
 	if w := workflow(t, f, "bad"); w.State != jobs.StateFailed || w.FailedTask != "bad-1" || w.Error != "negative" {
-		t.Errorf("a broken chord is %+v", w)
+		t.Errorf("the failed chord is %+v", w)
 	}
 	group("late", &jobs.NewTask{ID: "wrong", Name: "echo", MaxRetries: 3}, 1) // a number is not a string
 	f.await(t, "late-0", final)
@@ -148,12 +148,12 @@ func TestWorkflowOfGroups(t *testing.T) {
 		t.Errorf("a callback with invalid results had %d attempts, want 1", task.Attempts)
 	}
 	if w := workflow(t, f, "late"); w.State != jobs.StateFailed || w.FailedTask != "wrong" || w.Failed != 0 {
-		t.Errorf("a chord with a broken callback is %+v", w)
+		t.Errorf("the chord with a failed callback is %+v", w)
 	}
 	group("plain", nil, -1, 1)
 	f.await(t, "plain-1", final)
 	if w := workflow(t, f, "plain"); w.Kind != "group" || w.State != jobs.StateFailed || w.Progress != 100 || w.FailedTask != "plain-0" || w.Succeeded != 1 {
-		t.Errorf("a group is %+v", w)
+		t.Errorf("the group is %+v", w)
 	}
 	stop()
 	group("half", nil, 1, 1)

@@ -19,11 +19,11 @@ const (
 	maxBackoff = 5 * time.Second
 )
 
-// warnInterval is the interval at which a worker repeats the log message that it cannot
-// lease tasks.
+// warnInterval is the shortest time between two log messages of a worker that it cannot
+// lease tasks, while the error persists.
 const warnInterval = time.Minute
 
-// reportTimeout limits calls of the store for which a handler waits.
+// reportTimeout is the time limit of store calls during which a handler or a shutdown waits.
 const reportTimeout = 5 * time.Second
 
 // consume leases as many tasks as there are free places and runs them. It returns when
@@ -114,7 +114,7 @@ func (w *Worker) attempt(l *driver.Lease, process func(*tasks.Signature) error) 
 		w.release(r.lease)
 		return
 	case r.outcome.State == "":
-		// machinery failed before it called the handler, or after.
+		// machinery itself failed, before or after it called the handler.
 		r.outcome = driver.Outcome{State: jobs.StateFailed, Error: fmt.Sprintf("worker: %v", err)}
 	}
 	w.finish(r)
@@ -158,8 +158,9 @@ func (w *Worker) progress(r *run, percent int, note string) {
 	}
 }
 
-// finish stores the outcome. If the store is unavailable, it retries until the worker is
-// out of time, because the work is already done; heartbeats extend the lease meanwhile.
+// finish stores the outcome. If the store is unavailable, it retries until the grace period
+// of the worker is over, because the work is already done. Heartbeats extend the lease
+// meanwhile.
 func (w *Worker) finish(r *run) {
 	if r.job != nil {
 		r.outcome.Artifacts = r.report.names()
@@ -201,8 +202,8 @@ func (w *Worker) count(e meter.Event, l *driver.Lease) {
 	w.opt.Meter.Count(e, l.Task.Name, l.Task.Queue)
 }
 
-// release returns a task that the worker has no time for, so that another worker can
-// lease it at once.
+// release releases a task that the worker cannot finish before it stops, so that another
+// worker can lease it at once.
 func (w *Worker) release(l *driver.Lease) {
 	log := w.log.With("task", l.Task.Name, "id", l.Task.ID, "attempt", l.Attempt)
 	ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)

@@ -131,7 +131,8 @@ func (e *engine) AdjustRoutingKey(s *tasks.Signature) {
 func (e *engine) GetPendingTasks(string) ([]*tasks.Signature, error) { return nil, unsupported() }
 func (e *engine) GetDelayedTasks() ([]*tasks.Signature, error)       { return nil, unsupported() }
 
-// Methods of the result backend. The store sets the first states itself, in Lease.
+// Methods of the result backend. The first three do nothing, because Store.Lease has already
+// set the state.
 
 func (e *engine) SetStatePending(*tasks.Signature) error  { return nil }
 func (e *engine) SetStateReceived(*tasks.Signature) error { return nil }
@@ -172,7 +173,8 @@ func (e *engine) IsAMQP() bool { return false }
 
 // The store implements groups: it counts a member, and enqueues the callback, in the step
 // in which the member ends. machinery determines the last member in a later step and can
-// lose chords, so it never gets a group (see SendGroup) and cannot send one.
+// lose callbacks. Therefore groups are not passed to machinery (see SendGroup), and
+// machinery's methods for groups return an error.
 
 func (e *engine) InitGroup(string, []string) error         { return unsupported() }
 func (e *engine) GroupCompleted(string, int) (bool, error) { return false, unsupported() }

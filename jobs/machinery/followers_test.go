@@ -31,7 +31,7 @@ func wantReserved(t *testing.T, f *fixture, id, workflow string) {
 	}
 }
 
-// In every kind of workflow all ids must differ and are reserved.
+// In every kind of workflow, equal ids are refused and all ids are reserved.
 func TestWorkflowsReserveTheirIDs(t *testing.T) {
 	f := newFixture(t, double, collect)
 	ctx := t.Context()
@@ -50,7 +50,7 @@ func TestWorkflowsReserveTheirIDs(t *testing.T) {
 
 	twice, _ := tasks.NewChain(named("m1", "double", 1), named("m1", "double"))
 	if _, err := machinery.SendChain(ctx, f.client, twice); !errors.Is(err, jobs.ErrOption) || !strings.Contains(err.Error(), `"m1"`) {
-		t.Errorf("a chain of machinery's with an id twice: %v", err)
+		t.Errorf("a chain of machinery with an id twice: %v", err)
 	}
 	chain, _ := tasks.NewChain(named("m1", "double", 1), named("m2", "double"), named("m3", "collect"))
 	chain.Tasks[1].OnError = []*tasks.Signature{named("m2-failed", "collect"), {Name: "collect"}}
@@ -97,7 +97,7 @@ func TestWorkflowsReserveTheirIDs(t *testing.T) {
 		}
 	}
 
-	// A message that the caller has built itself.
+	// A signature in JSON that the caller has made.
 	own, _ := tasks.NewChain(named("own", "collect"), named("own-2", "collect"), named("own-3", "collect"))
 	message, err := json.Marshal(own.Tasks[0])
 	if err != nil {
@@ -110,7 +110,8 @@ func TestWorkflowsReserveTheirIDs(t *testing.T) {
 	wantReserved(t, f, "own-3", "own")
 }
 
-// Workers pass reservations on and remove those that are no longer needed.
+// A worker that ends a task keeps the reservations for the tasks that may still follow and
+// removes the others.
 func TestWorkflowUsesItsReservations(t *testing.T) {
 	f := newFixture(t, double, collect)
 	chain, _ := tasks.NewChain(named("a", "double", 1), named("b", "double"), named("c", "collect"))
@@ -128,11 +129,12 @@ func TestWorkflowUsesItsReservations(t *testing.T) {
 		t.Errorf("workflow %+v %s", w, w.Result)
 	}
 	if _, created, err := f.client.Enqueue(t.Context(), jobs.NewTask{ID: "a-failed", Name: "collect"}); err != nil || !created {
-		t.Errorf("what never came has its id: %v, %v", created, err)
+		t.Errorf("the id of a task that was not enqueued is not free: %v, %v", created, err)
 	}
 }
 
-// The same chain or group sent twice is one, even if it gets other random ids or times.
+// A chain or group that is sent twice is accepted once, even if its random ids or times
+// differ.
 func TestSameWorkflowInGo(t *testing.T) {
 	f := newFixture(t, double, collect)
 	chain := func(after time.Duration, n string) []jobs.Link {
@@ -145,19 +147,19 @@ func TestSameWorkflowInGo(t *testing.T) {
 	}
 	before := workflow(t, f, "a")
 	if first, created, err := f.client.EnqueueChain(t.Context(), chain(2*time.Hour, `[ 1 ]`)); err != nil || created || first.ID != "a" {
-		t.Errorf("the same: %+v, %v, %v", first, created, err)
+		t.Errorf("the same chain: %+v, %v, %v", first, created, err)
 	}
 	if _, _, err := f.client.EnqueueChain(t.Context(), chain(time.Hour, `[2]`)); !errors.Is(err, jobs.ErrTaken) {
-		t.Errorf("another: %v", err)
+		t.Errorf("a different chain: %v", err)
 	}
 	if now := workflow(t, f, "a"); now.Tasks[1] != before.Tasks[1] {
 		t.Errorf("the second task was %s, now it is %s", before.Tasks[1], now.Tasks[1])
 	}
-	// The same holds while the chain runs.
+	// The same applies while the chain runs.
 	if w, _, err := f.client.CancelAny(t.Context(), "a"); err != nil || w == nil || w.State != jobs.StateCancelled {
 		t.Errorf("CancelAny = %+v, %v", w, err)
 	}
 	if _, created, err := f.client.EnqueueChain(t.Context(), chain(time.Hour, `[1]`)); err != nil || created {
-		t.Errorf("the same once it was cancelled: %v, %v", created, err)
+		t.Errorf("the same chain after it was cancelled: %v, %v", created, err)
 	}
 }

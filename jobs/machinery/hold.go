@@ -30,7 +30,8 @@ func (w *Worker) checkLeases(ctx context.Context, d time.Duration, check func(co
 	})
 }
 
-// eachTick calls do with the attempts under way at the interval d, until ctx ends.
+// eachTick calls do at the interval d with the attempts under way, until ctx ends. If there
+// are none, it does not call do.
 func (w *Worker) eachTick(ctx context.Context, d time.Duration, do func([]*run)) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
@@ -46,8 +47,9 @@ func (w *Worker) eachTick(ctx context.Context, d time.Duration, do func([]*run))
 	}
 }
 
-// endLost ends the context of an attempt whose lease is lost, with jobs.ErrCancelled if
-// the task was cancelled and jobs.ErrLeaseLost otherwise. Further calls do nothing.
+// endLost ends the context of an attempt whose lease is lost. The cause is
+// jobs.ErrCancelled if the task was cancelled, else jobs.ErrLeaseLost. Further calls do
+// nothing.
 func (w *Worker) endLost(ctx context.Context, r *run) {
 	if errors.Is(context.Cause(r.ctx), jobs.ErrLeaseLost) {
 		return
@@ -62,7 +64,7 @@ func (w *Worker) endLost(ctx context.Context, r *run) {
 			w.count(meter.EventFailed, r.lease)
 			return
 		case jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying:
-			return // the outcome of this attempt, stored during the check
+			return // finish has stored the outcome of this attempt during the check
 		}
 	}
 	r.cancel(jobs.ErrLeaseLost)

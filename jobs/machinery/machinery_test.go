@@ -35,8 +35,7 @@ func (m *memory) Finish(_ context.Context, _ *driver.Lease, o driver.Outcome) er
 	return nil
 }
 
-// attemptOn runs a task through machinery's worker and returns the outcome that the store
-// got.
+// attemptOn runs a task with machinery's worker and returns the outcome passed to the store.
 func attemptOn(t *testing.T, handler jobs.Handler, signature *tasks.Signature) (*memory, driver.Outcome) {
 	t.Helper()
 	registry, err := jobs.NewRegistry(jobs.Definition{Name: "first", Handler: handler}, jobs.Definition{Name: "next", Handler: handler})
@@ -68,8 +67,8 @@ func chain(immutable bool) *tasks.Signature {
 	}
 }
 
-// machinery publishes callbacks after it has set the state; a crash in between would lose
-// the chain. Here both are one outcome.
+// machinery publishes callbacks after it has set the state. A crash between the two would
+// lose the rest of the chain, so the worker stores both as one outcome.
 func TestCallbacksArePartOfTheOutcome(t *testing.T) {
 	ok := func(_ context.Context, job *jobs.Job) error { return job.Return(map[string]int{"n": 7}) }
 	for _, c := range []struct {
@@ -114,8 +113,8 @@ func TestUnreadableTaskIsDead(t *testing.T) {
 	}
 }
 
-// Tasks that machinery's server sends go to the store; what the store cannot accept in
-// one step is refused.
+// Tasks that machinery's server sends are enqueued in the store. Groups and chords, which
+// the server does not send in one step, are refused.
 func TestPublish(t *testing.T) {
 	registry, _ := jobs.NewRegistry(jobs.Definition{Name: "first", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	m := &memory{}

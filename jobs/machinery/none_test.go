@@ -11,8 +11,8 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// Retries and timeout of a definition apply to tasks that do not set them. An explicit
-// none stays none, also for tasks that are enqueued later.
+// Retries and timeout of a definition apply to tasks that do not set them. NoRetries and
+// NoTimeout are kept, also for the later tasks of a chain.
 func TestNoneIsNotTheDefault(t *testing.T) {
 	generous := double
 	generous.MaxRetries, generous.Timeout = 5, time.Minute

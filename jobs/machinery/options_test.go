@@ -58,7 +58,7 @@ func TestRefusedTasks(t *testing.T) {
 	}
 }
 
-// A task goes to the queue of its definition unless it names one, also as the next task
+// A task without a queue is enqueued in the queue of its definition, also as the next task
 // of a chain.
 func TestRouting(t *testing.T) {
 	routed := double
@@ -87,7 +87,7 @@ func TestRouting(t *testing.T) {
 		t.Errorf("%d of two workers warned about the queue, want 1", n)
 	}
 	if next := f.await(t, chain.Tasks[1].UUID, func(*jobs.Task) bool { return true }); next.Queue != "media" || next.MaxRetries != 3 || next.Timeout != time.Minute {
-		t.Errorf("the next of a chain is %+v", next)
+		t.Errorf("the next task of the chain is %+v", next)
 	}
 }
 

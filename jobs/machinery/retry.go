@@ -12,20 +12,21 @@ import (
 func (r *run) retry(err error) (time.Duration, bool) {
 	failures := len(r.lease.Task.Failures)
 	if failures >= r.lease.Task.MaxRetries || errors.Is(err, jobs.ErrArgs) {
-		return 0, false // wrong arguments stay wrong
+		return 0, false // another attempt would get the same wrong arguments
 	}
-	asked, ok := errors.AsType[*jobs.RetryError](err)
+	custom, ok := errors.AsType[*jobs.RetryError](err)
 	switch {
-	case !ok || !asked.Never && asked.After == 0:
+	case !ok || !custom.Never && custom.After == 0:
 		return retryDelay(failures), true
-	case asked.Never:
+	case custom.Never:
 		return 0, false
 	}
-	return asked.After, true
+	return custom.After, true
 }
 
-// retryDelay is the backoff: 1 s after the first failure, doubled with each further one,
-// at most 10 min. Half of it is random, so that tasks which failed together are spread.
+// retryDelay returns the backoff: 1 s after the first failure, doubled with each further
+// failure, at most 10 min. Half of it is random, so that tasks that failed at the same time
+// are not retried at the same time.
 func retryDelay(failures int) time.Duration {
 	delay := min(time.Second<<min(failures, 20), 10*time.Minute)
 	return delay/2 + rand.N(delay/2)

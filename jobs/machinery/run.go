@@ -23,16 +23,16 @@ type run struct {
 	report    *report
 	taskLog   taskLog
 	signature *tasks.Signature
-	ctx       context.Context //nolint:containedctx // an attempt is its context
+	ctx       context.Context //nolint:containedctx // ends when the attempt must stop
 	cancel    context.CancelCauseFunc
 	next      func(jobs.State, json.RawMessage, string) []jobs.NewTask // tasks to enqueue with the outcome, see Registry.Next
 	log       *slog.Logger                                             // log of the worker, with the attributes of the attempt
 	overrun   time.Duration                                            // time after the end of ctx in which the handler must return
-	stuck     func()                                                   // called if the handler does not
+	stuck     func()                                                   // called if the handler does not return within overrun
 	took      time.Duration                                            // run time of the handler; 0 if it did not start
 
-	// outcome is set by the calls that machinery makes to broker and backend. Its State
-	// stays empty if machinery reports no end of the attempt.
+	// outcome is the end of the attempt, set by machinery's calls of broker and backend.
+	// Its State stays empty if machinery does not report an end.
 	outcome driver.Outcome
 }
 
@@ -63,15 +63,15 @@ func (r *run) call() error {
 	return err
 }
 
-// abandoned reports whether the attempt was ended from outside, by shutdown or a lost
-// lease. Then an error of the handler is no failure of the task.
+// abandoned reports whether the attempt ended because of a shutdown or a lost lease. Then an
+// error of the handler is not counted as a failure of the task.
 func (r *run) abandoned() bool {
 	cause := context.Cause(r.ctx)
 	return r.outcome.State != jobs.StateSuccess && (errors.Is(cause, jobs.ErrShutdown) || errors.Is(cause, jobs.ErrLeaseLost))
 }
 
-// setRetry records a retry if s, which machinery publishes, is the signature of the run.
-// It reports whether it is.
+// setRetry records a retry if s is the signature of the run, and reports whether it is. s is
+// a signature that machinery publishes.
 func (r *run) setRetry(s *tasks.Signature) bool {
 	if s != r.signature {
 		return false

@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// accepting is a store that keeps the tasks it gets.
+// accepting is a store that records the tasks it accepts.
 type accepting struct {
 	jobs.Store
 	task jobs.NewTask
@@ -40,8 +40,8 @@ func again(t *testing.T, message []byte) string {
 	return string(text)
 }
 
-// Stored chains are the JSON of machinery's signatures, byte for byte: chains of an older
-// version continue, and an older version can read ours.
+// Stored chains are byte for byte the JSON of machinery's signatures. Therefore this version
+// continues chains that an older version stored, and an older version can read new ones.
 func TestMessagesAreSignatures(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC)
 	next := tasks.Signature{

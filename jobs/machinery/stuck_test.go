@@ -13,12 +13,12 @@ import (
 	"github.com/galeserver/gale/jobs/machinery"
 )
 
-// If a handler ignores the end of its context, its task fails by the usual rule, other
-// tasks finish, and the worker ends.
+// If a handler ignores the end of its context, its attempt fails as any other, other tasks
+// finish, and Run returns ErrStuck.
 func TestStuckHandler(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	deaf := jobs.Definition{Name: "deaf", Timeout: 50 * time.Millisecond, Handler: func(_ context.Context, job *jobs.Job) error {
+	stuck := jobs.Definition{Name: "stuck", Timeout: 50 * time.Millisecond, Handler: func(_ context.Context, job *jobs.Job) error {
 		<-release
 		job.Progress(99, "too late")
 		return job.Return("too late")
@@ -29,7 +29,7 @@ func TestStuckHandler(t *testing.T) {
 		<-goOn
 		return nil
 	}}
-	f := newFixture(t, deaf, neighbour)
+	f := newFixture(t, stuck, neighbour)
 	w, err := machinery.New(f.store, f.tasks, machinery.Options{Owner: "w", Overrun: 50 * time.Millisecond, CancelPoll: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -38,9 +38,9 @@ func TestStuckHandler(t *testing.T) {
 	beside := f.enqueue(t, jobs.NewTask{Name: "neighbour"}).ID
 	go func() { ended <- w.Run(t.Context()) }() // ends with the stuck handler
 	<-begun
-	failed := f.enqueue(t, jobs.NewTask{Name: "deaf"}).ID
+	failed := f.enqueue(t, jobs.NewTask{Name: "stuck"}).ID
 	f.await(t, failed, final)
-	later := f.enqueue(t, jobs.NewTask{Name: "deaf"}).ID
+	later := f.enqueue(t, jobs.NewTask{Name: "stuck"}).ID
 	close(goOn)
 	if err := <-ended; !errors.Is(err, machinery.ErrStuck) {
 		t.Errorf("Run = %v, want ErrStuck", err)
@@ -51,16 +51,16 @@ func TestStuckHandler(t *testing.T) {
 	}
 	f.await(t, beside, in(jobs.StateSuccess))
 	if task := f.await(t, later, func(*jobs.Task) bool { return true }); task.State != jobs.StateQueued || task.Attempts != 0 {
-		t.Errorf("a task that came later is %+v", task)
+		t.Errorf("the task that was enqueued later is %+v", task)
 	}
 }
 
-// A handler that ignores a cancellation also ends the worker. Its task stays cancelled;
-// another one with retries goes to the next worker.
+// A task whose handler ignores its time limit is retried by the next worker. A handler that
+// ignores a cancellation also ends the worker, and its task stays cancelled.
 func TestStuckHandlerIsTriedAgain(t *testing.T) {
 	release := make(chan struct{})
 	defer close(release)
-	deaf := jobs.Definition{Name: "deaf", Timeout: 20 * time.Millisecond, MaxRetries: 1, Handler: func(_ context.Context, job *jobs.Job) error {
+	stuck := jobs.Definition{Name: "stuck", Timeout: 20 * time.Millisecond, MaxRetries: 1, Handler: func(_ context.Context, job *jobs.Job) error {
 		if job.Attempt == 1 {
 			<-release
 		}
@@ -70,7 +70,7 @@ func TestStuckHandlerIsTriedAgain(t *testing.T) {
 		<-release
 		return nil
 	}}
-	f := newFixture(t, deaf, forever)
+	f := newFixture(t, stuck, forever)
 	run := func() error {
 		w, err := machinery.New(f.store, f.tasks, machinery.Options{Owner: "w", Overrun: 20 * time.Millisecond, CancelPoll: 10 * time.Millisecond})
 		if err != nil {
@@ -78,7 +78,7 @@ func TestStuckHandlerIsTriedAgain(t *testing.T) {
 		}
 		return w.Run(t.Context())
 	}
-	retried := f.enqueue(t, jobs.NewTask{Name: "deaf"}).ID
+	retried := f.enqueue(t, jobs.NewTask{Name: "stuck"}).ID
 	if err := run(); !errors.Is(err, machinery.ErrStuck) {
 		t.Errorf("Run = %v, want ErrStuck", err)
 	}
@@ -99,7 +99,8 @@ func TestStuckHandlerIsTriedAgain(t *testing.T) {
 	f.await(t, cancelled, in(jobs.StateCancelled))
 }
 
-// The log of a task can be read while it runs and later, over all attempts.
+// The log of a task has the lines of all attempts and can be read while the task runs and
+// after its end.
 func TestTaskLog(t *testing.T) {
 	goOn := make(chan struct{})
 	talk := jobs.Definition{Name: "talk", MaxRetries: 1, Handler: func(_ context.Context, job *jobs.Job) error {
@@ -127,7 +128,7 @@ func TestTaskLog(t *testing.T) {
 	}
 	for end := time.Now().Add(60 * time.Second); !strings.Contains(log(), `level=INFO msg=begun attempt=1 odd="a\nb"`); {
 		if time.Now().After(end) {
-			t.Fatalf("while it runs its log is %q", log())
+			t.Fatalf("the log of the running task is %q", log())
 		}
 		<-time.After(5 * time.Millisecond)
 	}

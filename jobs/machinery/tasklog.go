@@ -29,6 +29,7 @@ func (k *taskLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// take removes and returns all buffered lines.
 func (k *taskLog) take() (lines string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -36,15 +37,15 @@ func (k *taskLog) take() (lines string) {
 	return lines
 }
 
-// putBack inserts lines at the front that could not be stored.
+// putBack inserts lines that could not be stored before the buffered ones.
 func (k *taskLog) putBack(lines string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lines = driver.CutLog(lines + k.lines)
 }
 
-// logger returns a logger that writes to log and to the task log. The attributes of log
-// are left out of the task log, whose readers know the task.
+// logger returns a logger that writes to log and to the task log. The attributes of log,
+// such as the id, are left out of the task log, because it belongs to one task.
 func (k *taskLog) logger(log *slog.Logger) *slog.Logger {
 	return slog.New(slog.NewMultiHandler(log.Handler(), slog.NewTextHandler(k, nil)))
 }

@@ -16,22 +16,23 @@ func checkWeights(queues []string, weights []int) error {
 	return nil
 }
 
-// weighted returns the queues in random order: the probability that a queue comes first is
-// proportional to its weight, and likewise for the rest (Efraimidis and Spirakis,
-// Weighted random sampling with a reservoir, 2006).
+// weighted returns the queues in random order. The probability that a queue is first is
+// proportional to its weight; the same applies to each further place among the remaining
+// queues (Efraimidis and Spirakis, Weighted random sampling with a reservoir, 2006).
+// Without weights it returns the queues unchanged.
 func weighted(queues []string, weights []int) []string {
 	if len(weights) == 0 {
 		return queues
 	}
 	type place struct {
 		queue string
-		at    float64
+		key   float64 // random sort key
 	}
 	places := make([]place, len(queues))
 	for i, q := range queues {
 		places[i] = place{q, rand.ExpFloat64() / float64(weights[i])}
 	}
-	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.at, b.at) })
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.key, b.key) })
 	drawn := make([]string, len(places))
 	for i, p := range places {
 		drawn[i] = p.queue

@@ -27,8 +27,8 @@ import (
 type Options struct {
 	// Owner identifies the worker among all that use the store.
 	Owner string
-	// Successor means that an earlier process with the same Owner is dead: its tasks are
-	// due at once, not only when their leases expire.
+	// Successor is true if an earlier process with the same Owner is known to be dead. Then
+	// its tasks are due at once. Otherwise they are due when their leases expire.
 	Successor bool
 	// Queues are the queues to serve, in order of priority. Default: jobs.DefaultQueue.
 	Queues []string
@@ -37,9 +37,9 @@ type Options struct {
 	Weights []int
 	// Concurrency is the number of tasks that run at the same time. Default: two per CPU.
 	Concurrency int
-	// Grace is the time for running tasks to finish after the ctx of Run has ended. Then
-	// the contexts of their handlers end, and a second later they are released for other
-	// workers. Default 28 s.
+	// Grace is the time for running tasks to finish after the ctx of Run has ended. After
+	// that, the contexts of their handlers end. Tasks that still run one second later are
+	// released for other workers. Default 28 s.
 	Grace time.Duration
 	// Heartbeat is the interval at which leases are extended. Default 10 s, a third of
 	// driver.DefaultLeaseTTL.
@@ -55,7 +55,7 @@ type Options struct {
 	Artifacts *artifacts.Folder
 	Meter     meter.Meter     // default NoMeter
 	Stopwatch meter.Stopwatch // default NoMeter
-	Logger    *slog.Logger    // default: none
+	Logger    *slog.Logger    // default: no logging
 }
 
 // exitDelay is the time for handlers to return after the grace period.
@@ -71,7 +71,7 @@ type Worker struct {
 	engine *engine
 	server *machinery.Server
 
-	leaseCtx    context.Context //nolint:containedctx // ends when no more tasks are to be leased, see StopConsuming
+	leaseCtx    context.Context //nolint:containedctx // ends when the worker must lease no more tasks, see StopConsuming
 	stopLeasing context.CancelCauseFunc
 	workCtx     context.Context //nolint:containedctx // parent of the contexts of handlers; ends after the grace period
 	stopWorking context.CancelCauseFunc
@@ -121,9 +121,9 @@ func New(store driver.Store, registry *jobs.Registry, o Options) (*Worker, error
 }
 
 // Run leases and runs tasks until ctx ends. Then it waits for running tasks up to
-// Options.Grace and releases those that are left. It returns nil, even if handlers are
-// still running then, or ErrStuck if a handler had not returned before, see
-// Options.Overrun. Call it once.
+// Options.Grace, releases the tasks that still run, and returns nil. It may return while
+// handlers are still running. If a handler does not return within Options.Overrun, Run
+// stops in the same way before ctx ends and returns ErrStuck. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
 	logMachinery(w.log)
 	if w.opt.Successor {
@@ -148,14 +148,14 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.log.Info("worker started", "queues", w.opt.Queues, "concurrency", w.opt.Concurrency, "tasks", w.tasks.Names())
 
-	var why error
+	var stopped error
 	select {
 	case <-ctx.Done():
 	case <-w.stuck:
-		why = ErrStuck
+		stopped = ErrStuck
 	}
 	worker.Quit()
-	return errors.Join(why, w.drain(ended))
+	return errors.Join(stopped, w.drain(ended))
 }
 
 // queueOf returns Definition.Queue of a task.
@@ -196,11 +196,11 @@ func (w *Worker) reclaim(ctx context.Context) {
 	}
 }
 
-// machineryLog is used once, because machinery's loggers are global.
+// machineryLog guards machinery's loggers, which are global and are set only once.
 var machineryLog sync.Once
 
-// logMachinery redirects machinery's log to log. Its lines about tasks and settings get
-// level debug.
+// logMachinery redirects machinery's log to log. machinery's levels debug, info and warning
+// become debug.
 func logMachinery(log *slog.Logger) {
 	machineryLog.Do(func() {
 		debug := slog.NewLogLogger(log.Handler(), slog.LevelDebug)

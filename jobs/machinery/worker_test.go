@@ -162,7 +162,7 @@ func TestProgressAndArtifacts(t *testing.T) {
 	}
 }
 
-// A worker leases no more tasks than it can run, and runs no more at once.
+// A worker leases and runs no more than Concurrency tasks at the same time.
 func TestConcurrencyIsBounded(t *testing.T) {
 	var running, most atomic.Int32
 	began, release := make(chan struct{}, 10), make(chan struct{})
@@ -222,15 +222,15 @@ func TestStopFinishesWhatRunsAndTakesNoMore(t *testing.T) {
 	close(release)
 	<-stopped
 	if task, _ := f.store.Get(t.Context(), first.ID); task.State != jobs.StateSuccess {
-		t.Errorf("what ran: %+v", task)
+		t.Errorf("task that was running: %+v", task)
 	}
 	if task, _ := f.store.Get(t.Context(), second.ID); task.State != jobs.StateQueued || task.Attempts != 0 {
-		t.Errorf("what waited: %+v", task)
+		t.Errorf("task that was waiting: %+v", task)
 	}
 }
 
-// After the grace period all tasks are released, whether their handlers heed the context
-// or not, and another worker starts them at once.
+// After the grace period all tasks are released, even if their handlers ignore the end of
+// the context, and another worker starts them at once.
 func TestGraceIsOver(t *testing.T) {
 	var attempts atomic.Int32
 	forever := make(chan struct{})
@@ -287,7 +287,7 @@ func (b *beats) Extend(ctx context.Context, leases []*driver.Lease) ([]*driver.L
 	return lost, err
 }
 
-// The lease of a running task is extended again and again.
+// The lease of a running task is extended until the task ends.
 func TestHeartbeatKeepsTheLease(t *testing.T) {
 	end := make(chan struct{})
 	f := newFixture(t, jobs.Definition{Name: "long", Handler: func(context.Context, *jobs.Job) error {
@@ -323,7 +323,7 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 	close(b.extended)
 }
 
-// A worker that has lost a lease ends the handler, and its outcome is dropped.
+// When a worker has lost a lease, it ends the context of the handler and drops the outcome.
 func TestLostLeaseStopsTheHandler(t *testing.T) {
 	cause := make(chan error, 1)
 	f := newFixture(t, jobs.Definition{Name: "slow", Handler: func(ctx context.Context, job *jobs.Job) error {

@@ -14,11 +14,11 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// machinery publishes the tasks of a workflow one by one: a crash leaves half a group, and
-// the error of a member may be dropped. Therefore the functions below accept machinery's
-// types but enqueue the workflow in one step.
+// machinery publishes the tasks of a workflow one by one: after a crash only some members of
+// a group are enqueued, and the error of a member may be dropped. Therefore the functions
+// below accept machinery's types but enqueue the workflow in one step.
 
-// SendChain enqueues a chain of machinery's. Each task is enqueued in the step in which
+// SendChain enqueues a tasks.Chain of machinery. Each task is enqueued in the step in which
 // the task before it succeeds, with the result appended to its arguments. It returns the
 // first task. Errors are those of jobs.Client.EnqueueChain.
 func SendChain(ctx context.Context, c *jobs.Client, chain *tasks.Chain) (*jobs.Task, error) {
@@ -40,8 +40,8 @@ func SendChain(ctx context.Context, c *jobs.Client, chain *tasks.Chain) (*jobs.T
 	return t, err
 }
 
-// SendGroup enqueues a group of machinery's in one step. The GroupUUID is its id. Errors
-// are those of jobs.Client.EnqueueGroup.
+// SendGroup enqueues a tasks.Group of machinery in one step. Its GroupUUID is the id of the
+// group. Errors are those of jobs.Client.EnqueueGroup.
 func SendGroup(ctx context.Context, c *jobs.Client, group *tasks.Group) error {
 	g, err := newGroup(group)
 	if err == nil {
@@ -50,8 +50,8 @@ func SendGroup(ctx context.Context, c *jobs.Client, group *tasks.Group) error {
 	return err
 }
 
-// SendChord enqueues a chord of machinery's; jobs.NewGroup describes when its callback
-// runs. Errors are those of jobs.Client.EnqueueGroup.
+// SendChord enqueues a tasks.Chord of machinery. NewGroup.Callback describes when its
+// callback runs. Errors are those of jobs.Client.EnqueueGroup.
 func SendChord(ctx context.Context, c *jobs.Client, chord *tasks.Chord) error {
 	g, err := newGroup(chord.Group)
 	if err != nil {
@@ -66,8 +66,8 @@ func SendChord(ctx context.Context, c *jobs.Client, chord *tasks.Chord) error {
 	return err
 }
 
-// newGroup converts a group of machinery's. The signatures of its members do not refer to
-// the group, because the store stores the membership itself.
+// newGroup converts a group of machinery. It removes the group from the signatures of the
+// members, because the store records which tasks are members.
 func newGroup(group *tasks.Group) (jobs.NewGroup, error) {
 	g := jobs.NewGroup{ID: group.GroupUUID, Members: make([]jobs.NewTask, len(group.Tasks))}
 	for i, s := range group.Tasks {
@@ -81,7 +81,7 @@ func newGroup(group *tasks.Group) (jobs.NewGroup, error) {
 	return g, nil
 }
 
-// newTask converts a signature of machinery's. Followers without an id get one in the
+// newTask converts a signature of machinery. Followers without an id get one in the
 // caller's signature, so that the caller can read them later.
 func newTask(s *tasks.Signature) (jobs.NewTask, error) {
 	setIDs(s)
@@ -112,7 +112,7 @@ func digestOf(s tasks.Signature) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// stateOf converts a task to the form of machinery's result backend.
+// stateOf converts a task to the type that machinery's result backend returns.
 func stateOf(t *jobs.Task) *tasks.TaskState {
 	state := map[jobs.State]string{
 		jobs.StateScheduled: tasks.StatePending, jobs.StateQueued: tasks.StatePending, jobs.StateRunning: tasks.StateStarted,

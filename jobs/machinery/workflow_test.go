@@ -76,7 +76,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// chord returns a chord of machinery's: the members double numbers, the callback collects
+// chord returns a chord of machinery. Its members double numbers, and its callback collects
 // the results.
 func chord(t *testing.T, numbers ...int64) *tasks.Chord {
 	t.Helper()
@@ -198,7 +198,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// stopwatch records the attempts that took time.
+// stopwatch records the calls of Took.
 type stopwatch chan string
 
 func (s stopwatch) Took(e meter.Event, task string, took time.Duration) {
@@ -217,7 +217,7 @@ func flaky() jobs.Definition {
 	}}
 }
 
-// Clients that choose names of queues cannot make the counters grow without limit.
+// The number of counters is limited, because clients can choose names of queues.
 func TestCountersAreBounded(t *testing.T) {
 	var c meter.Counters
 	const many = 5000

@@ -11,10 +11,10 @@ import (
 // Event is a kind of event that is counted.
 type Event string
 
-// The events. The Client counts EventEnqueued, the worker the events of its attempts,
-// and the store those of lost leases.
+// The events. The Client counts EventEnqueued. The worker counts the events of its attempts.
+// The store counts the events of lost leases and of deleted data.
 const (
-	EventEnqueued    Event = "enqueued"    // a task was accepted; not counted again for the same id
+	EventEnqueued    Event = "enqueued"    // a task was accepted; counted once for each id
 	EventStarted     Event = "started"     // an attempt started
 	EventSucceeded   Event = "succeeded"   // a task ended as success
 	EventFailed      Event = "failed"      // a task failed or was cancelled
@@ -32,7 +32,7 @@ type Meter interface {
 }
 
 // Stopwatch measures attempts. Took is called after each attempt that a worker finished,
-// with the time from its start until the handler returned. e is EventSucceeded,
+// with the time from its start until the handler returned, took. e is EventSucceeded,
 // EventFailed, EventRetried or EventDead; task is the name of a registered task. It is
 // called from many goroutines and must not block.
 type Stopwatch interface {
@@ -48,15 +48,15 @@ func (NoMeter) Count(Event, string, string) {}
 // Took implements Stopwatch.
 func (NoMeter) Took(Event, string, time.Duration) {}
 
-// Other is the name of task and queue under which Counters count further pairs once
-// there are too many.
+// Other is the name of task and queue that Counters use for all further pairs of task and
+// queue after the first 1000.
 const Other = "other"
 
 // maxSeries is the largest number of pairs of task and queue. It is limited because the
 // name of a queue may come from a client.
 const maxSeries = 1000
 
-// Counters is a Meter in memory. The zero value is ready.
+// Counters is a Meter that counts in memory. The zero value is ready to use.
 type Counters struct {
 	mu     sync.Mutex
 	series map[series]map[Event]uint64

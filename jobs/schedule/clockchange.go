@@ -5,17 +5,17 @@ import "time"
 // maxChange is the largest clock change that schedules compensate, as cron(8) of Debian
 // does. A schedule of fixed times, without a wildcard in second, minute or hour, neither
 // misses a time nor runs it twice: a time in the skipped hour runs right after that hour,
-// and a time in the repeated hour runs in the first of the two. A schedule with a
-// wildcard follows the new clock at once and continues at its interval, also through
-// both hours. (systemd.time(7) does not define this; systemd timers skip the times in
-// the skipped hour.)
+// and a time in the repeated hour runs only the first time. A schedule with a wildcard
+// follows the new clock at once and continues at its interval; it also runs in the second
+// of the two equal hours. (systemd.time(7) does not define this; systemd timers skip the
+// times in the skipped hour.)
 //
 // A larger change, such as that of a zone which moves across the date line, is treated
 // as a correction of the clock: all schedules follow the new clock.
 const maxChange = 3 * time.Hour
 
-// maxCatchUp is the time after a change in which skipped times run, one in each second:
-// long enough for every minute of maxChange.
+// maxCatchUp is the time after a change in which skipped times run, one in each second. It
+// is long enough for a schedule with one occurrence in each minute of maxChange.
 const maxCatchUp = 5 * time.Minute
 
 // period is the time between two clock changes of a zone.
@@ -25,6 +25,7 @@ type period struct {
 	change     time.Duration // clock change at start; positive is forward
 }
 
+// periodAt returns the period of t's zone that contains t.
 func periodAt(t time.Time) period {
 	offset := func(t time.Time) time.Duration {
 		_, seconds := t.Zone()
@@ -49,7 +50,8 @@ func periodAt(t time.Time) period {
 // clock returns the local time at t, expressed as if it were UTC.
 func (p period) clock(t time.Time) time.Time { return t.UTC().Add(p.offset) }
 
-// nextIn returns the first occurrence after t under the assumption that p never ends.
+// nextIn returns the first occurrence after t, which is in p. The end of p is ignored; the
+// caller must check it.
 func (s Schedule) nextIn(p period, t time.Time) time.Time {
 	from := p.clock(t)
 	if s.fixed && p.change < 0 { // the times of the repeated hour have already run
@@ -61,8 +63,8 @@ func (s Schedule) nextIn(p period, t time.Time) time.Time {
 	if !at.IsZero() {
 		at = at.Add(-p.offset)
 	}
-	if late := s.nextSkipped(p, t); !late.IsZero() && (at.IsZero() || late.Before(at)) {
-		return late
+	if skipped := s.nextSkipped(p, t); !skipped.IsZero() && (at.IsZero() || skipped.Before(at)) {
+		return skipped
 	}
 	return at
 }

@@ -32,8 +32,8 @@ func moments(t *testing.T, text string, from, to time.Time) (all []time.Time) {
 	return all
 }
 
-// A fixed time in a skipped hour runs right after it, and one in a repeated hour runs the
-// first time only. Schedules with a wildcard follow the clock.
+// A fixed time in a skipped hour runs right after that hour. A fixed time in a repeated hour
+// runs only the first time. Schedules with a wildcard follow the clock.
 func TestScheduleOverClockChanges(t *testing.T) {
 	for _, c := range []struct{ text, from, to, want string }{
 		// Berlin: 02:00 to 03:00 on 29 March 2026, 03:00 to 02:00 on 25 October.
@@ -221,7 +221,7 @@ func TestScheduleWithSecondsInEveryZone(t *testing.T) {
 	for _, zone := range clockZones {
 		changes(zone, "15,45 30 2 * * *", "59 59 23,0-3 * * *", "*/20 * 2 * * *", "* 0 0 * * *", "0-59 58-59 0-3 * * *")
 	}
-	// Of these, the first leaves no second for what was skipped.
+	// The first of these schedules leaves no free second for the skipped times.
 	changes("Australia/Lord_Howe", "0-59 0-59 0-23 * * *", "0-59/2 0-59 0-23 * * *", "0-59 0-59 2 * * 7")
 }
 
@@ -253,26 +253,26 @@ func sameMoments(t *testing.T, text string, from, to time.Time, want []time.Time
 	}
 }
 
-// Across a clock change each occurrence is one task, whether a scheduler was running,
-// started within MakeUp, or started later and enqueues only the last one.
+// Across a clock change each occurrence is one task. A scheduler that starts later than
+// MakeUp after the change enqueues only the last occurrence.
 func TestSchedulerOverClockChanges(t *testing.T) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{Name: "night", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The bubble's time begins at 2000-01-01T00:00:00Z. In 2000 the clocks of
-	// Berlin went forward on 26 March and back on 29 October, both at 01:00 UTC.
+	// In a synctest bubble, time starts at 2000-01-01T00:00:00Z. In 2000 the clocks
+	// of Berlin went forward on 26 March and back on 29 October, both at 01:00 UTC.
 	spring, autumn := time.Date(2000, 3, 26, 1, 0, 0, 0, time.UTC), time.Date(2000, 10, 29, 1, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name, schedule string
-		marked         time.Time // until when an earlier scheduler has run
+		marked         time.Time // time until which an earlier scheduler has run
 		begin, end     time.Time
 		want           []time.Time
 	}{
-		{"there in spring", "0,30 2 * * *", spring.Add(-12 * time.Hour), spring.Add(-time.Minute), spring.Add(time.Hour), []time.Time{spring, spring.Add(time.Second)}},
-		{"there within ten seconds", "0,30 2 * * *", spring.Add(-12 * time.Hour), spring.Add(8 * time.Second), spring.Add(time.Hour), []time.Time{spring, spring.Add(time.Second)}},
-		{"there an hour later", "0,30 2 * * *", spring.Add(-12 * time.Hour), spring.Add(time.Hour), spring.Add(2 * time.Hour), []time.Time{spring.Add(time.Second)}},
-		{"there in autumn", "30 2 * * *", autumn.Add(-12 * time.Hour), autumn.Add(-time.Hour), autumn.Add(time.Hour), []time.Time{autumn.Add(-30 * time.Minute)}},
+		{"running in spring", "0,30 2 * * *", spring.Add(-12 * time.Hour), spring.Add(-time.Minute), spring.Add(time.Hour), []time.Time{spring, spring.Add(time.Second)}},
+		{"started within ten seconds", "0,30 2 * * *", spring.Add(-12 * time.Hour), spring.Add(8 * time.Second), spring.Add(time.Hour), []time.Time{spring, spring.Add(time.Second)}},
+		{"started an hour later", "0,30 2 * * *", spring.Add(-12 * time.Hour), spring.Add(time.Hour), spring.Add(2 * time.Hour), []time.Time{spring.Add(time.Second)}},
+		{"running in autumn", "30 2 * * *", autumn.Add(-12 * time.Hour), autumn.Add(-time.Hour), autumn.Add(time.Hour), []time.Time{autumn.Add(-30 * time.Minute)}},
 		{"between the two", "30 2 * * *", autumn.Add(-30 * time.Minute), autumn, autumn.Add(time.Hour), nil},
 		{"after both", "30 2 * * *", autumn.Add(-12 * time.Hour), autumn.Add(time.Hour), autumn.Add(2 * time.Hour), []time.Time{autumn.Add(-30 * time.Minute)}},
 	} {

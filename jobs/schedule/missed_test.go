@@ -12,7 +12,7 @@ import (
 	"github.com/galeserver/gale/jobs/schedule"
 )
 
-// marking is counting with marks.
+// marking is a counting store that also stores marks.
 type marking struct {
 	counting
 	marks map[string]time.Time
@@ -31,8 +31,8 @@ func (m *marking) Mark(_ context.Context, name string, to time.Time) (was time.T
 	return was, nil
 }
 
-// With Once, the last missed occurrence is enqueued, once. A new schedule has missed
-// nothing.
+// With Once, only the last missed occurrence is enqueued. For a new schedule none is
+// enqueued.
 func TestMissedMoments(t *testing.T) {
 	tasks, err := jobs.NewRegistry(jobs.Definition{Name: "nightly", Handler: func(context.Context, *jobs.Job) error { return nil }})
 	if err != nil {

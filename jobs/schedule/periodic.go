@@ -17,20 +17,22 @@ type Periodic struct {
 	Schedule Schedule
 	// Task is the task to enqueue. Its ID must be empty: the scheduler sets it.
 	Task jobs.NewTask
-	// Once catches up after a time in which no scheduler ran: the last missed
-	// occurrence is enqueued, once. Otherwise occurrences older than MakeUp are skipped.
+	// Once is true to catch up after a time in which no scheduler ran: the last missed
+	// occurrence is enqueued, and earlier ones are skipped. If it is false, all
+	// occurrences older than MakeUp are skipped.
 	Once bool
 }
 
-// MakeUp is the age up to which every missed occurrence is enqueued.
+// MakeUp is the largest age at which every missed occurrence is still enqueued.
 const MakeUp = 10 * time.Second
 
 // retryAfter is the delay before the next attempt after an error of the store.
 const retryAfter = 100 * time.Millisecond
 
 // Scheduler enqueues periodic tasks. Any number of schedulers may run at the same time,
-// in all processes on all machines, without a leader: the id of a task is made of its
-// name and the time of the occurrence, and enqueueing the same id twice is one task.
+// in all processes on all machines, without a leader. The id of a task is made of its name
+// and the time of the occurrence, and the store accepts an id only once, so each occurrence
+// is one task.
 type Scheduler struct {
 	client *jobs.Client
 	marks  driver.Marker
@@ -39,15 +41,15 @@ type Scheduler struct {
 }
 
 // New makes a scheduler. marks stores the last occurrence of each task with Once, and may
-// be nil if there is none. log may be nil.
+// be nil if no task has Once. If log is nil, nothing is logged.
 func New(client *jobs.Client, marks driver.Marker, tasks []Periodic, log *slog.Logger) *Scheduler {
 	return &Scheduler{client: client, marks: marks, tasks: tasks, log: cmp.Or(log, slog.New(slog.DiscardHandler))}
 }
 
 // Run enqueues the tasks of each occurrence until ctx ends, and returns nil. It starts
-// with the occurrences of the last MakeUp, unless another scheduler has enqueued them.
-// Older ones are skipped, or replaced by the last one if Once is set. While the store is
-// unavailable, each occurrence is retried for MakeUp.
+// with the occurrences of the last 10 s (MakeUp), unless another scheduler has enqueued
+// them. Older ones are skipped; if Once is set, the last of them is enqueued. While the
+// store is unavailable, each occurrence is retried until it is older than MakeUp.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if len(s.tasks) == 0 {
 		<-ctx.Done()
@@ -73,8 +75,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // plan is the state of one periodic task in a scheduler.
 type plan struct {
 	Periodic
-	from    time.Time // occurrences up to this time are done
-	catchUp bool      // the last occurrence before from is still to be enqueued
+	from    time.Time // time up to which all occurrences are enqueued or skipped
+	catchUp bool      // true if the last occurrence before from must still be enqueued
 }
 
 // enqueueDue enqueues all occurrences since p.from, advances p.from, and returns the time
@@ -129,20 +131,21 @@ func (s *Scheduler) enqueue(ctx context.Context, p plan, at time.Time) error {
 	return err
 }
 
+// mark returns the name of the mark: the stored time of the last enqueued occurrence.
 func (p Periodic) mark() string { return "schedule:" + p.Task.Name }
 
-// enqueueMissed enqueues the last occurrence after the mark, if there is one. A task
-// without a mark is new and has missed nothing; it gets its mark now.
+// enqueueMissed enqueues the last occurrence between the mark and p.from, if there is one. A
+// task without a mark is new: nothing is enqueued, and its mark is set to p.from.
 func (s *Scheduler) enqueueMissed(ctx context.Context, p plan) error {
-	was, err := s.marks.Mark(ctx, p.mark(), time.Time{})
+	marked, err := s.marks.Mark(ctx, p.mark(), time.Time{}) // the zero time only reads the mark
 	if err != nil {
 		return err
 	}
-	if was.IsZero() {
+	if marked.IsZero() {
 		_, err := s.marks.Mark(ctx, p.mark(), p.from)
 		return err
 	}
-	last := p.Schedule.last(was, p.from)
+	last := p.Schedule.last(marked, p.from)
 	if last.IsZero() {
 		return nil
 	}

@@ -18,9 +18,9 @@ const maxSchedule = 256
 // minInterval is the smallest interval of @every.
 const minInterval = time.Second
 
-// searchYears is the longest time between two occurrences of a schedule: from a
-// 29 February on a given day of the week to the next one, across the year 2100, which
-// has none.
+// searchYears is the longest time between two occurrences of a schedule, in years. The
+// longest is that from a 29 February on a given day of the week to the next such day, if
+// the year 2100, which has no 29 February, is between them.
 const searchYears = 40
 
 // Schedule is a sequence of times, its occurrences. It is the same in all processes: an
@@ -28,7 +28,7 @@ const searchYears = 40
 type Schedule struct {
 	text  string
 	every time.Duration // interval of @every; 0 for a cron expression
-	// clock returns local times, expressed as if they were UTC.
+	// clock is the cron expression. It computes local times, expressed as if they were UTC.
 	clock cron.Schedule
 	zone  *time.Location
 	fixed bool // true if second, minute and hour have no wildcard
@@ -118,9 +118,9 @@ func (s Schedule) Next(t time.Time) time.Time {
 	}
 }
 
-// last returns the last occurrence later than after and not later than until, or zero. It
-// searches backwards in growing steps, so that it need not compute every occurrence of
-// years.
+// last returns the last occurrence that is later than after and not later than until, or
+// zero. It searches backwards from until in growing steps, because computing every
+// occurrence since after would be slow if that is years ago.
 func (s Schedule) last(after, until time.Time) (last time.Time) {
 	for span := time.Minute; ; span *= 2 {
 		from := until.Add(-span)
@@ -137,5 +137,5 @@ func (s Schedule) last(after, until time.Time) (last time.Time) {
 	}
 }
 
-// String returns the text that Parse has read.
+// String returns the text that was given to Parse.
 func (s Schedule) String() string { return s.text }

@@ -61,7 +61,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// Time zones must be the same on every machine, and the error says what to write.
+// Time zones that differ between machines are refused, and the error names a valid form.
 func TestScheduleZones(t *testing.T) {
 	for text, want := range map[string]string{
 		"CRON_TZ=Local 0 3 * * *":     "CRON_TZ=Local differs between machines: set a time zone by name, such as CRON_TZ=Europe/Berlin",
