@@ -89,8 +89,8 @@ func (cs *conns) wait() <-chan struct{} {
 	return none
 }
 
-// interruptReads makes idle connections, and the contexts of event streams, end for a
-// drain.
+// interruptReads makes blocked reads use the deadlines of a drain, and ends the contexts
+// of event streams.
 func (cs *conns) interruptReads() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
