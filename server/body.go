@@ -46,8 +46,8 @@ var (
 // After the handler has returned, Read fails with ErrBodyClosed. Methods of fasthttp
 // that read a body, such as PostBody, PostArgs, FormValue and MultipartForm, must not
 // be used: the server closes the connection after such a handler, and with a chunked
-// body the handler hangs until Options.ReadTimeout. Outside of a Server, in a unit test of a handler,
-// Body reads ctx.PostBody.
+// body the handler hangs until Options.ReadTimeout. Outside of a Server, in a unit test
+// of a handler, Body reads ctx.PostBody.
 func Body(ctx *fasthttp.RequestCtx) io.Reader {
 	c, ok := ctx.Conn().(*conn)
 	switch {

@@ -200,7 +200,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	c.linger = true
 	s.identify(&ctx.Request.Header, c)
 	tooSmall := new(fasthttp.ErrSmallBuffer)
-	originUnknown := true // the page may not be able to read the response
+	originUnknown := true // the head was not read completely
 	switch {
 	case errors.As(err, &tooSmall):
 		err = Fail(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is too large")

@@ -11,10 +11,10 @@ import (
 // The handler runs on a goroutine of its own. The response is sent when the handler
 // returns, or earlier: after Flush, or when it does not fit into 4 KiB. From then on
 // every Write blocks until its bytes are written to the connection, so a slow client
-// slows the handler down and the response needs no more memory. As in net/http the request body can be read
-// until the response begins; then Read fails with [http.ErrBodyReadAfterClose]. The
-// limit of the body is Route.MaxBody; a longer one is an error that wraps
-// ErrBodyTooLarge and [http.MaxBytesError].
+// slows the handler down and the response needs no more memory. As in net/http the
+// request body can be read until the response begins; then Read fails with
+// [http.ErrBodyReadAfterClose]. The limit of the body is Route.MaxBody. Read of a longer
+// body returns an error that wraps ErrBodyTooLarge and [http.MaxBytesError].
 //
 // The request has these parts:
 //   - URL is without Options.BasePath, RequestURI is as the client sent it.
