@@ -54,8 +54,8 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nextChunk reads everything before the content of the next chunk. After the last chunk it reads
-// the trailers and returns io.EOF.
+// nextChunk reads everything before the content of the next chunk. After the last chunk
+// it reads the trailers and returns io.EOF.
 func (c *chunkedReader) nextChunk() error {
 	if c.started {
 		if err := c.crlf(); err != nil {

@@ -56,7 +56,8 @@ func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Dura
 // Argument returns a parameter of the query or of a urlencoded body, like Tornado's
 // get_argument. If there are several values, it returns the last one; those of the body
 // come after those of the query. Argument reads the body, so a second call in a
-// request finds only the parameters of the query. The error is a 400 if the body is not valid UTF-8, or one of Body's errors.
+// request finds only the parameters of the query. The error is a 400 if the body is not
+// valid UTF-8, or one of Body's errors.
 func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
 	body, err := ReadAll(ctx)
 	if err != nil {

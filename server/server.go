@@ -85,9 +85,9 @@ type Options struct {
 	// body. Default 60 s. This timeout, IdleTimeout and WriteTimeout may expire early, by
 	// at most a sixteenth of their length.
 	ReadTimeout time.Duration
-	// WriteTimeout limits the time in which the client must read up to 64 KiB of a
-	// response. The kernel reports progress only when about a third of the send buffer
-	// is free again. There is no deadline for a complete response. Default 60 s.
+	// WriteTimeout limits each write of up to 64 KiB of a response. A write waits until
+	// the client has read enough of what was sent before: the kernel reports progress
+	// only when about a third of the send buffer is free again. There is no deadline for a complete response. Default 60 s.
 	WriteTimeout time.Duration
 	// MaxConns is the limit of open connections, and MaxConnsPerClient that of one
 	// client address. Connections of TrustedProxies count for MaxConns only. A

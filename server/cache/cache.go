@@ -88,7 +88,7 @@ func New(rdb redis.Scripter, o Options) *Cache {
 // result for ttl; a ttl under a millisecond stores nothing. fresh is true only for the
 // caller whose compute ran. Concurrent callers in one process share one query to Redis,
 // and callers in all processes share one computation. The context of compute ends after
-// Options.Lease, but not with ctx.
+// Options.Lease (without Redis, after at most twice that time), but not with ctx.
 //
 // If Redis is not available, each process calls compute and stores nothing. Get returns
 // the error of compute, a *pool.PanicError if compute panicked, or the cause of ctx if ctx
