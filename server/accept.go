@@ -11,8 +11,9 @@ import (
 // maxAcceptDelay is the longest pause after a failed accept.
 const maxAcceptDelay = time.Second
 
-// listener gives fasthttp connections that are a *conn. It retries after temporary
-// errors of accept, such as too many open files, which would end fasthttp's server.
+// listener wraps each accepted connection in a *conn before it returns the connection
+// to fasthttp. It retries after temporary errors of accept, such as too many open
+// files: fasthttp's server would stop at such an error.
 type listener struct {
 	net.Listener
 	srv *Server
@@ -57,8 +58,9 @@ func (l *listener) accept() (net.Conn, error) {
 	}
 }
 
-// newConn wraps nc and registers it with the connections that Run waits for. The error
-// names the limit that it would exceed. The *conn is the outermost layer.
+// newConn wraps nc in a *conn and registers it with the connections that Run waits
+// for. It returns errTooManyConns or errTooManyClientConns if nc exceeds a limit. The
+// *conn is the outermost layer, above TLS.
 func (s *Server) newConn(nc net.Conn) (*conn, error) {
 	c := &conn{Conn: nc, raw: nc, srv: s, accepted: time.Now(), peer: peerOf(nc)}
 	c.trusted = c.peer != netip.Addr{} && s.trusts(c.peer)

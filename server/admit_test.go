@@ -11,8 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// TestAdmitRunsOncePerRequest sends requests of every framing on one connection. Each
-// is admitted once, and its handler gets what its own admission returned.
+// TestAdmitRunsOncePerRequest sends requests of every framing on one connection. Admit
+// runs once for each of them, and the handler gets the value that Admit returned for its
+// own request.
 func TestAdmitRunsOncePerRequest(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64

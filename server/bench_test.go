@@ -15,9 +15,9 @@ import (
 
 const benchRequest = "GET /hello HTTP/1.1\r\nHost: 127.0.0.1:8888\r\nUser-Agent: wrk\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n"
 
-// BenchmarkHello serves one request after the other on one connection, by
-// fasthttp alone and by Server. memory leaves the kernel out: what remains is
-// all CPU of the server, so it shows more of the difference than a user sees.
+// BenchmarkHello serves one request after the other on one connection, with fasthttp
+// alone and with Server. The variant memory uses no sockets, so it measures only the CPU
+// time of the server, and shows a larger difference than users see.
 func BenchmarkHello(b *testing.B) {
 	hello := func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("Hello, world!") }
 	bare := func(b *testing.B, ln net.Listener) {
@@ -70,8 +70,8 @@ func benchTCP(b *testing.B, start func(*testing.B, net.Listener)) {
 	}
 }
 
-// benchMemory has a client that is never in the way: its requests are there when
-// they are read, and its responses gone when they are written.
+// benchMemory uses a client that costs no time: each read returns a request at once, and
+// each write drops the response.
 func benchMemory(b *testing.B, start func(*testing.B, net.Listener)) {
 	c := &memoryConn{left: b.N, closed: make(chan struct{})}
 	ln := make(memoryListener, 1)

@@ -25,14 +25,15 @@ import (
 // them. A field is required unless it is a pointer, has omitempty or omitzero in its
 // json tag, or has a tag such as default:"5".
 //
-// In a form, a slice field may be repeated; true, on and 1 are true, and false, off
-// and 0 are false; a value of any type other than string and number is JSON. Files in
-// a form are refused, since uploads have their own routes.
+// In a form, a slice field may be repeated. For a bool field, true, on and 1 mean true,
+// and false, off and 0 mean false. Strings and numbers are written as they are; a value
+// of any other type is written as JSON. Bind refuses files in a form, since uploads have
+// their own routes.
 //
-// The error is a 400 whose reason names every field that is unknown, missing,
-// repeated, out of range or of the wrong type, by its path (items[2].copies must be an
-// integer). It is a 413 for a body over the route's limit, and a 415 for another
-// content type. After an error v is unchanged.
+// The error is a 400 whose reason lists every field that is unknown, missing,
+// repeated, out of range or of the wrong type, each with its path (items[2].copies must
+// be an integer). It is a 413 for a body over the route's limit, and a 415 for any other
+// content type. If Bind returns an error, v is unchanged.
 func Bind(ctx *fasthttp.RequestCtx, v any) error {
 	target, err := newTarget(v)
 	if err != nil {
@@ -59,7 +60,8 @@ func Bind(ctx *fasthttp.RequestCtx, v any) error {
 	return Fail(http.StatusUnsupportedMediaType, "send application/json, application/x-www-form-urlencoded or multipart/form-data")
 }
 
-// Query is Bind for the parameters of the query.
+// Query reads the query parameters into the struct that v points to. Fields, values and
+// errors are those of a urlencoded form in Bind.
 func Query(ctx *fasthttp.RequestCtx, v any) error {
 	target, err := newTarget(v)
 	if err != nil {
@@ -68,7 +70,7 @@ func Query(ctx *fasthttp.RequestCtx, v any) error {
 	return target.bindArgs(ctx.QueryArgs(), "parameter")
 }
 
-// target is the struct that input is read into.
+// target is the struct that Bind and Query fill.
 type target struct {
 	value  reflect.Value
 	fields typed.Fields
@@ -174,8 +176,8 @@ func (t *target) assign(members typed.Members, wrong []string) error {
 type form struct {
 	fields typed.Fields
 	values map[string][]json.RawMessage
-	names  []string // in the order of arrival
-	faults []string
+	names  []string // field names, in the order of arrival
+	faults []string // problems found while the form was read
 }
 
 func newForm(fields typed.Fields) *form {

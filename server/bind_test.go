@@ -31,7 +31,8 @@ type order struct {
 	Due      *time.Time `json:"due"`
 }
 
-// bound binds a body of a type. It returns the struct and the reason of a 400.
+// bound binds a body of the given content type. It returns the struct and the reason of
+// the 400 response, if any.
 func bound(t *testing.T, kind, body string) (o order, status int, reason string) {
 	t.Helper()
 	var ctx fasthttp.RequestCtx
@@ -85,7 +86,7 @@ func TestBind(t *testing.T) {
 	}
 }
 
-// Every fault is named by its path, all at once, and nothing is changed.
+// One response lists all faults, each with its path, and the struct is unchanged.
 func TestBindFaults(t *testing.T) {
 	json, form := "application/json", "application/x-www-form-urlencoded"
 	for _, c := range []struct {
@@ -124,7 +125,7 @@ func TestBindFaults(t *testing.T) {
 	}
 }
 
-// However many members are unknown, the response names a few and counts the others.
+// If many members are unknown, the response names a few and counts the others.
 func TestBindNamesAFewFaults(t *testing.T) {
 	var body strings.Builder
 	const unknown = 80_000
@@ -156,7 +157,7 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-// Whatever a client sends, it is bound or refused, and what is bound is JSON again.
+// Any input is bound or refused, and a struct that was bound can be encoded as JSON.
 func FuzzBind(f *testing.F) {
 	for _, kind := range []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"} {
 		f.Add(kind, `{"customer":"a","items":[{"name":"x","copies":1}]}`)

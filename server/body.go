@@ -12,14 +12,16 @@ import (
 )
 
 const (
-	// drainBytes and drainTime limit how much of a body is read after a handler that
-	// left it unread, in order to keep the connection.
+	// drainBytes and drainTime limit the drain of a body: what the server reads after a
+	// handler that did not read the body to its end. If that is enough, the connection
+	// stays open for the next request.
 	drainBytes = 256 << 10
 	drainTime  = time.Second
 )
 
-// Errors of reading a body. After each of the first four the connection ends, since the
-// start of the next request is not known.
+// Errors of reading a body, with the status of their responses. After each of the first
+// four the server closes the connection, since it does not know where the next request
+// begins.
 var (
 	// ErrBodyTooLarge: the body is larger than the route's limit. 413.
 	ErrBodyTooLarge = errors.New("request body is too large")
@@ -34,17 +36,18 @@ var (
 	ErrBodyClosed = errors.New("request body is closed")
 )
 
-// Body returns the body of the request; without a body it returns a reader at its end.
-// It streams: a Read reads from the connection. Its errors are ErrBodyTooLarge,
-// ErrBodyTruncated, ErrBodyMalformed and ErrBodyTimeout. They are sticky, as is
-// io.EOF, which means that the body is complete. A handler returns the error unchanged
-// to get the right response.
+// Body returns the body of the request. If the request has no body, the reader returns
+// io.EOF at once. The body is streamed: each Read reads from the connection. Read
+// returns io.EOF only when the body is complete; its other errors are ErrBodyTooLarge,
+// ErrBodyTruncated, ErrBodyMalformed and ErrBodyTimeout. After any of these, every
+// later Read returns the same error. A handler should return the error of Read, wrapped
+// or not: the server then sends the right status.
 //
 // After the handler has returned, Read fails with ErrBodyClosed. Methods of fasthttp
 // that read a body, such as PostBody, PostArgs, FormValue and MultipartForm, must not
-// be used: the connection ends after such a handler, and with a chunked body the
-// handler hangs until ReadTimeout. Outside of a Server, in a unit test of a handler,
-// Body reads ctx.PostBody.
+// be used: the server closes the connection after such a handler, and with a chunked
+// body the handler hangs until Options.ReadTimeout. Outside of a Server, in a unit test
+// of a handler, Body reads ctx.PostBody.
 func Body(ctx *fasthttp.RequestCtx) io.Reader {
 	c, ok := ctx.Conn().(*conn)
 	switch {
@@ -56,8 +59,8 @@ func Body(ctx *fasthttp.RequestCtx) io.Reader {
 	return c.body
 }
 
-// ReadAll reads the whole body, up to the route's limit. If the route has no limit,
-// Options.MaxBody is the limit. Errors are those of Body.
+// ReadAll reads the complete body. The limit is that of the route, or Options.MaxBody if
+// the route has none. The errors are those of Body's Read.
 func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	r := Body(ctx)
 	b, ok := r.(*body)
@@ -80,9 +83,9 @@ func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 
 // BodyAborter returns a function that aborts reading the body of the request: a
 // blocked Read fails with ErrBodyTruncated, and so does every later one. It is for a
-// handler that waits for a slow client and must stop for another reason. abort may be
+// handler that reads from a slow client and must stop, for example at a deadline. abort may be
 // called from any goroutine and more than once, but not after the handler has
-// returned. The response is still sent; then the connection ends.
+// returned. The response is still sent; then the server closes the connection.
 func BodyAborter(ctx *fasthttp.RequestCtx) (abort func()) {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -100,14 +103,14 @@ type body struct {
 	left      int64          // bytes of content left, unless chunked
 	unlimited bool           // the route has no limit
 
-	err      error      // sticky
+	err      error      // first error of Read, returned by every later Read
 	released bool       // the handler has returned
-	mu       sync.Mutex // held by Read: a goroutine of the handler may still read after it
+	mu       sync.Mutex // held by Read, since a goroutine of the handler may outlive the handler
 }
 
 // openBody returns the body whose framing is f, or nil if the request has none. ok is
-// false if there is a body that was withheld from fasthttp (see preview): then the
-// connection must not be used for another request.
+// false if preview has hidden a body from fasthttp, or if fasthttp and f disagree about
+// the length. In both cases the connection must not be used for another request.
 func openBody(ctx *fasthttp.RequestCtx, c *conn, f frame, limit int64) (b *body, ok bool) {
 	h := &ctx.Request.Header
 	length := h.ContentLength()
@@ -174,7 +177,8 @@ func (b *body) read(p []byte) (n int, err error) {
 	return n, b.err
 }
 
-// mapError returns the exported error for an error of the source.
+// mapError returns the exported error for err, an error of the connection or of the
+// chunked decoder.
 func (b *body) mapError(err error) error {
 	for _, known := range []error{io.EOF, ErrBodyTooLarge, ErrBodyMalformed, ErrBodyClosed} {
 		if errors.Is(err, known) {
@@ -187,10 +191,10 @@ func (b *body) mapError(err error) error {
 	return ErrBodyTruncated
 }
 
-// release takes the body from the handler and reports whether it was read to its end.
-// It interrupts a Read that is still blocked. The connection cannot be used after
-// that, since it is not known how much was read.
-func (b *body) release() (whole bool) {
+// release makes every further Read of the handler fail. It reports whether the body was
+// read to its end. It interrupts a Read that is still blocked; after such an interrupt
+// the connection cannot be used again, since it is not known how much was read.
+func (b *body) release() (complete bool) {
 	if !b.mu.TryLock() {
 		b.conn.abort()
 		b.mu.Lock()
@@ -201,15 +205,16 @@ func (b *body) release() (whole bool) {
 	return errors.Is(b.err, io.EOF) || b.err == nil && b.chunked == nil && b.left == 0
 }
 
-// drain reads what the handler left unread, so that the next request can be read. It
-// reports whether that succeeded within drainBytes and drainTime.
+// drain reads the part of the body that the handler did not read, so that the server can
+// read the next request. It reports whether it reached the end of the body within
+// drainBytes and drainTime.
 func (b *body) drain() bool {
 	if b.err != nil || b.chunked == nil && b.left > drainBytes {
 		return errors.Is(b.err, io.EOF)
 	}
 	b.conn.bodyBy = time.Now().Add(drainTime)
-	// One byte more than the limit, in order to read the end of the body too. The error
-	// is in b.
+	// The extra byte makes Copy read the end of a body of exactly drainBytes. The error
+	// of the copy is also in b.err.
 	_, _ = io.Copy(io.Discard, io.LimitReader(readerFunc(b.read), drainBytes+1))
 	b.conn.bodyBy = time.Time{}
 	return errors.Is(b.err, io.EOF)

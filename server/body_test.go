@@ -12,7 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// TestBodyEnds holds what a handler sees at the end of a body, and that it stays.
+// TestBodyEnds checks the error at the end of a body, and that a second Read returns it
+// again.
 func TestBodyEnds(t *testing.T) {
 	t.Parallel()
 	s, hurried := open(t, server.Options{}), open(t, server.Options{ReadTimeout: time.Second})

@@ -16,9 +16,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A handler whose client stops in the middle of a body can end the wait from another
-// goroutine. The response arrives, and then the connection ends. It ends as well if the
-// body was complete, since reads of the next request would fail.
+// If a client stops in the middle of a body, another goroutine can end the handler's
+// Read. The client gets the response, and then the connection ends. It also ends if the
+// body was complete, since reading the next request would fail.
 func TestBodyAborter(t *testing.T) {
 	waiting := make(chan struct{})
 	srv, err := server.New(server.Options{}, []server.Route{
@@ -76,7 +76,7 @@ func TestBodyAborter(t *testing.T) {
 	}
 }
 
-// Route.Header is in every response, refusals included.
+// Every response has the fields of Route.Header, even that of a refused request.
 func TestRouteHeader(t *testing.T) {
 	fields := [][2]string{{"Protocol", "1"}}
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(http.StatusForbidden, "no") }
@@ -112,7 +112,7 @@ func TestRouteHeader(t *testing.T) {
 	}
 }
 
-// dialing runs srv and returns what connects to it.
+// dialing runs srv and returns a function that connects to it.
 func dialing(t *testing.T, srv *server.Server) (dial func() net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -6,35 +6,36 @@ import (
 	"sync"
 )
 
-// errIncomplete ends the connection of a response whose handler panicked.
+// errIncomplete is the error of a body stream whose handler panicked. It makes fasthttp
+// close the connection.
 var errIncomplete = errors.New("handler ended before its response")
 
 // stream passes a body from a handler to the goroutine of the connection, piece by
 // piece and without a buffer: the handler waits until a piece is written.
 type stream struct {
 	pieces  chan piece
-	results chan error    // one for each piece; never blocks the connection
-	closed  chan struct{} // closed when the connection takes no more pieces
-	once    sync.Once     // for closed
-	failure error         // set before pieces is closed
+	results chan error    // result of each piece; buffered, so the connection never blocks on it
+	closed  chan struct{} // closed when the connection accepts no more pieces
+	once    sync.Once     // guard against closing closed twice
+	failure error         // error that ends an incomplete body; set before pieces is closed
 
-	// These belong to the goroutine of the connection.
-	current []byte // rest of a piece that Read has not returned
-	pending bool   // the handler waits for the result of that piece
+	// Only the goroutine of the connection uses these fields.
+	current []byte // rest of the piece that read has returned in part
+	pending bool   // the handler waits for the result of the current piece
 	failed  bool   // a write to the client failed
 }
 
 // piece is a part of a body.
 type piece struct {
 	data  []byte
-	flush bool // the client must get it now
+	flush bool // the piece must be sent at once
 }
 
 func newStream() stream {
 	return stream{pieces: make(chan piece), results: make(chan error, 1), closed: make(chan struct{})}
 }
 
-// send passes data on and returns how the write to the client ended.
+// send passes data to the connection, waits for the write, and returns its error.
 func (s *stream) send(data []byte, flush bool) error {
 	select {
 	case s.pieces <- piece{data, flush}:
@@ -44,7 +45,7 @@ func (s *stream) send(data []byte, flush bool) error {
 	}
 }
 
-// end is called after the last send. With a failure the body is incomplete.
+// end must be called after the last send. If failure is not nil, the body is incomplete.
 func (s *stream) end(failure error) {
 	if failure != nil {
 		s.failure = errIncomplete
@@ -93,7 +94,7 @@ func (s *stream) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// settle reports the result of the piece that was read.
+// settle sends err to the handler as the result of the current piece.
 func (s *stream) settle(err error) {
 	if s.pending {
 		s.pending, s.current = false, nil
@@ -101,7 +102,7 @@ func (s *stream) settle(err error) {
 	}
 }
 
-// close makes every send fail that has no result.
+// close makes every send fail that is waiting for its result, and every later one.
 func (s *stream) close() {
 	s.once.Do(func() { close(s.closed) })
 	s.settle(errResponseOver)
@@ -116,7 +117,7 @@ func (b *exchangeBody) Read(p []byte) (int, error) { return b.x.stream.read(p) }
 // WriteTo writes the body, and flushes w where the handler called Flush.
 func (b *exchangeBody) WriteTo(w io.Writer) (int64, error) { return b.x.stream.writeTo(w) }
 
-// SupportsBodyWriteTo says that fasthttp may use WriteTo (see fasthttp.BodyWriterTo).
+// SupportsBodyWriteTo reports that fasthttp may use WriteTo (see fasthttp.BodyWriterTo).
 func (b *exchangeBody) SupportsBodyWriteTo() bool { return true }
 
 // Close ends the exchange. fasthttp calls it when the body was written, when a write
@@ -134,8 +135,8 @@ func (x *exchange) closeBody() {
 	}
 }
 
-// writeTail writes the body of a response that ends with the connection.
+// writeTail writes a body whose end is marked by closing the connection.
 func (x *exchange) writeTail() {
-	_, _ = x.stream.writeTo(x.conn) // the connection ends in any case
+	_, _ = x.stream.writeTo(x.conn) // the caller closes the connection, with or without an error
 	x.closeBody()
 }

@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// Limits on what a chunked body contains besides its content. Extensions are not used
-// and trailers are dropped. Without these limits a client could send forever and never
-// reach the limit of the body.
+// Limits for the parts of a chunked body that are not content, in bytes unless stated
+// otherwise. Extensions are ignored and trailers are dropped. Without these limits a
+// client could send them forever and never reach the limit of the body.
 const (
 	maxChunkDigits     = 15 // hexadecimal digits of a chunk size
 	maxChunkExtensions = 16 << 10
@@ -26,11 +26,11 @@ const (
 // io.ErrUnexpectedEOF in place of io.EOF. It must not be read again after an error.
 type chunkedReader struct {
 	src            io.Reader
-	limit          int64 // bytes of content that are still allowed
-	chunkLeft      int64 // unread bytes of the current chunk
-	started        bool  // the first size line was read
-	extensionBytes int   // length of all extensions so far
-	one            [1]byte
+	limit          int64   // remaining bytes of content within the body limit
+	chunkLeft      int64   // unread bytes of the current chunk
+	started        bool    // the first size line was read
+	extensionBytes int     // length of all extensions so far
+	one            [1]byte // buffer of the method byte
 }
 
 // Read reads content, at most to the end of a chunk.
@@ -54,8 +54,8 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// nextChunk reads up to the content of the next chunk. After the last chunk it reads
-// the trailers and returns io.EOF.
+// nextChunk reads everything before the content of the next chunk. After the last chunk
+// it reads the trailers and returns io.EOF.
 func (c *chunkedReader) nextChunk() error {
 	if c.started {
 		if err := c.crlf(); err != nil {
@@ -79,8 +79,8 @@ func (c *chunkedReader) nextChunk() error {
 }
 
 // sizeLine reads the size of a chunk and its extensions. It accepts white space after
-// the size: RFC 9112 §7.1.1 requires that before an extension, and some senders pad
-// the size.
+// the size: RFC 9112 §7.1.1 requires a recipient to accept it before an extension, and
+// some senders pad the size with spaces.
 func (c *chunkedReader) sizeLine() (int64, error) {
 	var size int64
 	digits := 0

@@ -7,13 +7,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// securityFields are in every response: no content sniffing, no framing, and no
-// address of a page for other sites. A handler that sends HTML adds its own
-// Content-Security-Policy. The bytes are prepared, since they are written for every
-// request.
+// securityFields are header fields of every response. They forbid content sniffing and
+// framing, and they keep the address of the page from other sites (no Referer). A
+// handler that sends HTML must add its own Content-Security-Policy. Names and values
+// are byte slices, so that no request has to convert them.
 //
-// Strict-Transport-Security is not among them: it binds a whole host for months, so
-// the owner of the name has to decide.
+// Strict-Transport-Security is not among them: browsers apply it to the host for
+// months, so the owner of the host name must decide.
 var securityFields = [...]struct{ name, value []byte }{
 	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},
 	{[]byte(fasthttp.HeaderXFrameOptions), []byte("DENY")},
@@ -22,8 +22,8 @@ var securityFields = [...]struct{ name, value []byte }{
 
 var requestIDName = []byte(headerRequestID)
 
-// addCommonFields adds the fields that every response has. It runs last, since an
-// error drops what its handler wrote.
+// addCommonFields adds the fields that every response has. It must run after
+// respondError, which removes fields that the handler has set.
 func addCommonFields(ctx *fasthttp.RequestCtx, c *conn) {
 	h := &ctx.Response.Header
 	for i := range securityFields {

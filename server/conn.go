@@ -32,9 +32,9 @@ const (
 	// writeChunk is the part of a response that one write deadline covers.
 	writeChunk = 64 << 10
 
-	// While the server drains, an idle connection stays open for drainIdle, and a new
-	// one until it is drainFresh old: a request that was sent before the drain began
-	// still gets its response.
+	// While the server drains, an idle connection stays open for drainIdle. A new
+	// connection stays open until drainFresh after its accept. So a request that was
+	// sent before the drain began still gets its response.
 	drainIdle  = 500 * time.Millisecond
 	drainFresh = 5 * time.Second
 )
@@ -43,11 +43,11 @@ const (
 var errAborted = errors.New("read was cut short")
 
 // conn adds deadlines that fasthttp does not have: one for the wait between requests,
-// one for a head as a whole, and rolling ones for bodies and responses. fasthttp's own
-// ReadTimeout and WriteTimeout would end a large transfer that is making progress. It
-// also implements the lingering close (see Close).
+// one for a complete head, and one that every progress extends for bodies and
+// responses. fasthttp's own ReadTimeout and WriteTimeout would end a large transfer that
+// is making progress. conn also implements the lingering close (see Close).
 //
-// All fields but the atomics belong to the goroutine that serves the connection.
+// Only the goroutine that serves the connection uses the fields that are not atomic.
 type conn struct {
 	net.Conn           // raw, or tls over it
 	raw      net.Conn  // the socket
@@ -65,12 +65,12 @@ type conn struct {
 	writeBy  time.Time // current write deadline
 	headBy   time.Time // deadline of the head; zero before its first byte
 	bodyBy   time.Time // deadline for draining a body; zero otherwise
-	readErr  error     // sticky
+	readErr  error     // first error of Read, returned by every later Read
 	lines    headLines // line ends of the current head
 
-	id        []byte        // of the current request
-	admission admission     // of the current request
-	body      *body         // of the current request, or nil
+	id        []byte        // id of the current request
+	admission admission     // decision about the current request
+	body      *body         // body of the current request, or nil
 	linger    bool          // the server closes the connection first
 	lingerFor time.Duration // time for the client to close after that; 0 means lingerTime
 	detached  bool          // the new owner closes the connection, see Take
@@ -81,10 +81,10 @@ type conn struct {
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }
 
-// Read reads under the deadline of the connection's phase. If the wait for a request
-// expires, it returns io.EOF, since fasthttp would send an error response to a client
-// that sent no request. Errors are sticky, so a connection that failed inside a body
-// is not read again.
+// Read sets the deadline of the connection's phase and reads. If no request arrives
+// within that time, it returns io.EOF: after any other error fasthttp would send an
+// error response to a client that sent no request. After an error every later Read
+// returns the same error, so a connection that failed inside a body is not read again.
 func (c *conn) Read(p []byte) (int, error) {
 	switch c.phase.Load() {
 	case taken:
@@ -92,7 +92,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	case handshaking:
 		c.readErr = c.tlsHandshake()
 	}
-	if c.lines.malformed && c.phase.Load() != serving { // fasthttp reads more of a head
+	if c.lines.malformed && c.phase.Load() != serving { // fasthttp wants more bytes of the malformed head
 		c.readErr = cmp.Or(c.readErr, errLineEnd)
 	}
 	for c.readErr == nil {
@@ -136,9 +136,9 @@ func (c *conn) betweenRequests() bool {
 	return p == fresh || p == handshaking || p == idle
 }
 
-// hasUnread reports whether the kernel holds bytes from the client. It does not block,
-// and it ignores the read deadline.
-func (c *conn) hasUnread() (waiting bool) {
+// hasUnread reports whether the kernel's receive buffer holds bytes from the client. It
+// does not block, and it ignores the read deadline.
+func (c *conn) hasUnread() (unread bool) {
 	sc, ok := c.raw.(syscall.Conn)
 	if !ok {
 		return false
@@ -149,22 +149,23 @@ func (c *conn) hasUnread() (waiting bool) {
 	}
 	_ = raw.Control(func(fd uintptr) { // fails if the connection is closed
 		n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
-		waiting = err == nil && n > 0
+		unread = err == nil && n > 0
 	})
-	return waiting
+	return unread
 }
 
-// interruptRead makes a blocked Read compute its deadline again, after the server has
-// begun to drain or the connection was aborted. It may be called from any goroutine.
-// It does not interrupt a TLS handshake, which would fail for good; the Read after the
-// handshake computes a new deadline anyway.
+// interruptRead makes a blocked Read compute its deadline again. It is called when the
+// server begins to drain and when the connection is aborted, from any goroutine. It does
+// not interrupt a TLS handshake, since an interrupted handshake cannot be resumed; the
+// Read after the handshake computes a new deadline anyway.
 func (c *conn) interruptRead() {
 	if c.phase.Load() != handshaking {
 		_ = c.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// abort ends a Read of another goroutine and all further reads.
+// abort makes a blocked Read and every later Read fail with errAborted. It may be called
+// from any goroutine.
 func (c *conn) abort() {
 	c.aborted.Store(true)
 	c.interruptRead()
@@ -189,8 +190,8 @@ func (c *conn) setReadDeadline() error {
 	}
 }
 
-// readDeadline returns the deadline of a read that begins now, and how much earlier a
-// deadline may be and still do.
+// readDeadline returns the deadline of a read that begins now. slack is how much earlier
+// the current deadline may be before it must be replaced.
 func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	o, now := &c.srv.opts, time.Now()
 	if c.phase.Load() == responding {
@@ -248,8 +249,8 @@ func (c *conn) Write(p []byte) (written int, err error) {
 	}
 }
 
-// SetDeadline is called by fasthttp only when a connection was hijacked. From then on
-// the new owner sets the deadlines.
+// SetDeadline marks the connection as hijacked: fasthttp calls it only for a hijacked
+// connection. From then on the new owner sets the deadlines.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.setPhase(taken)
 	c.srv.conns.remove(c)

@@ -12,19 +12,20 @@ var (
 	errTooManyClientConns = errors.New("too many connections from one client")
 )
 
-// conns are the connections that Run waits for: those of the server that are not
-// hijacked. It also enforces the limits, which include hijacked connections.
+// conns holds the connections that Run waits for: all that are not hijacked. It also
+// enforces the limits, which count hijacked connections too.
 type conns struct {
 	mu      sync.Mutex
 	open    map[*conn]struct{}
-	drained chan struct{} // made by wait; closed when open is empty
+	drained chan struct{} // closed when open is empty; nil before wait
 
-	max, maxPerClient int // limits; 0 means none
-	total             int // open and hijacked connections
-	clients           map[netip.Addr]int
+	max, maxPerClient int                // limits; 0 means none
+	total             int                // open and hijacked connections
+	clients           map[netip.Addr]int // connections of each client address
 }
 
-// add registers c, unless that exceeds a limit.
+// add registers c. If that would exceed a limit, it returns errTooManyConns or
+// errTooManyClientConns.
 func (cs *conns) add(c *conn) error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -42,8 +43,8 @@ func (cs *conns) add(c *conn) error {
 	return nil
 }
 
-// countsPerClient reports whether c counts for the limit of its client. A proxy has
-// many clients.
+// countsPerClient reports whether c counts for the limit of its client address. A
+// trusted proxy does not, since its connections belong to many clients.
 func (cs *conns) countsPerClient(c *conn) bool { return cs.maxPerClient > 0 && !c.trusted }
 
 // remove makes Run stop waiting for c. It may be called more than once.
@@ -60,8 +61,8 @@ func (cs *conns) remove(c *conn) {
 	}
 }
 
-// release gives back the place of a closed connection in the limits. It must be called
-// once. Run waits for c until remove.
+// release stops counting c, which is closed, for the limits. It must be called exactly
+// once. Run still waits for c until remove is called.
 func (cs *conns) release(c *conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -75,7 +76,7 @@ func (cs *conns) release(c *conn) {
 }
 
 // wait returns a channel that is closed when no connection is left. add must not be
-// called any more.
+// called after wait.
 func (cs *conns) wait() <-chan struct{} {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -88,6 +89,8 @@ func (cs *conns) wait() <-chan struct{} {
 	return none
 }
 
+// interruptReads makes blocked reads use the deadlines of a drain, and ends the contexts
+// of event streams.
 func (cs *conns) interruptReads() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -99,8 +102,8 @@ func (cs *conns) interruptReads() {
 	}
 }
 
-// closeAll closes the remaining connections under their handlers. It returns how many
-// of them had a request in flight.
+// closeAll closes the remaining connections, even while their handlers run. It returns
+// how many of them had a request in flight.
 func (cs *conns) closeAll() (requests int) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

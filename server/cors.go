@@ -9,8 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Fields of a preflight for a page of the internet that uses a server in a private
-// network (Private Network Access §3.2).
+// Header fields of a preflight for a page from the internet that uses a server in a
+// private network (Private Network Access §3.2).
 const (
 	headerPrivateNetwork      = "Access-Control-Request-Private-Network"
 	headerAllowPrivateNetwork = "Access-Control-Allow-Private-Network"
@@ -28,14 +28,15 @@ var requestFields = []string{
 	"X-Request-ID", "X-Requested-With",
 }
 
-// responseFields are the fields that its scripts may read, in addition to the
+// responseFields are the fields that scripts of such a page may read, in addition to the
 // safelisted ones (Fetch §2.2.2) and Options.ResponseFields.
 var responseFields = []string{
 	"Accept-Ranges", "Allow", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Range", "Date", "Digest", "ETag",
 	"Link", "Location", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After", "Server", "WWW-Authenticate", "X-Request-ID",
 }
 
-// methodOrder is the order in which methods are listed. Others follow.
+// methodOrder is the order in which methods are listed. All other methods follow in
+// alphabetical order.
 var methodOrder = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
 }
@@ -46,7 +47,7 @@ var methodOrder = []string{
 // another origin is identified by the token in a field, not by a cookie.
 type cors struct {
 	origins       Origins
-	allow, expose string // lists of fields that pages may send, and read
+	allow, expose string // fields that pages may send, and fields that they may read
 }
 
 // newCORS returns nil if no other origins are allowed.
@@ -109,9 +110,10 @@ func (c *cors) isPreflight(h *fasthttp.RequestHeader) bool {
 }
 
 // preflight returns the route that responds to a preflight. It allows every method and
-// path, also those without a route: the request itself gets the error, and a page can
-// read that only if it may send the request. The response has the fields of options,
-// the route of OPTIONS, if there is one.
+// path, even without a matching route. The page then sends its request and can read the
+// 404 or 405 response; if the preflight failed, the page would see only a network error.
+// The response has the Header fields of options, the route for OPTIONS, unless it is
+// nil.
 func (s *Server) preflight(target []byte, options *Route) *Route {
 	r := &Route{MaxBody: s.opts.MaxBody}
 	if options != nil {
@@ -120,12 +122,12 @@ func (s *Server) preflight(target []byte, options *Route) *Route {
 	path, _ := s.routes.withoutBase(targetPath(target))
 	name := string(path)
 	r.Handler = func(ctx *fasthttp.RequestCtx) error {
-		asked := string(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod))
-		if !ValidField(asked) { // a method is a token like a field name
+		requested := string(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod))
+		if !ValidField(requested) { // a method is a token like a field name
 			return badRequest("Access-Control-Request-Method is not the name of a method")
 		}
 		h := &ctx.Response.Header
-		h.Set(fasthttp.HeaderAccessControlAllowMethods, s.routes.allowed(name, asked))
+		h.Set(fasthttp.HeaderAccessControlAllowMethods, s.routes.allowed(name, requested))
 		h.Set(fasthttp.HeaderAccessControlAllowHeaders, s.cors.allow)
 		h.Set(fasthttp.HeaderAccessControlMaxAge, preflightMaxAge)
 		if string(ctx.Request.Header.Peek(headerPrivateNetwork)) == "true" {
@@ -139,8 +141,8 @@ func (s *Server) preflight(target []byte, options *Route) *Route {
 
 // allowed lists the methods for a preflight: those that path has routes for, and the
 // requested one.
-func (t *routes) allowed(path, asked string) string {
-	found := []string{asked}
+func (t *routes) allowed(path, requested string) string {
+	found := []string{requested}
 	if path != "" {
 		found = append(found, t.methodsOf(path)...)
 	}

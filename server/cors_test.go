@@ -20,8 +20,8 @@ func shared(t *testing.T) server.Options {
 	return server.Options{Origins: origins, RequestFields: []string{"X-Sent"}, ResponseFields: []string{"X-Read"}}
 }
 
-// Every response, errors included, may be read by pages of the origins that are
-// let in, and by no others.
+// Pages of allowed origins can read every response, including errors. Pages of other
+// origins cannot.
 func TestResponsesForOtherOrigins(t *testing.T) {
 	t.Parallel()
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(401, "who are you") }
@@ -88,8 +88,8 @@ func TestResponsesForOtherOrigins(t *testing.T) {
 	}
 }
 
-// What the server sends without a request that it could read may be read by any
-// page: it says nothing but that.
+// If the server cannot read a request, any page may read the response, since it contains
+// no data.
 func TestResponsesWithoutAnOrigin(t *testing.T) {
 	t.Parallel()
 	s := open(t, shared(t))
@@ -105,7 +105,7 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 	if got := dial(t, s).response(); got.status != 503 || got.header.Get("Access-Control-Allow-Origin") != "*" || got.header.Get("Access-Control-Expose-Headers") != "Retry-After" {
 		t.Errorf("a connection too many: %+v", got)
 	}
-	// Without Origins there is nothing of it.
+	// Without Options.Origins the response has no such fields.
 	s = open(t, server.Options{MaxConns: 1})
 	first = dial(t, s)
 	first.send("GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://app.example\r\n\r\n")
@@ -118,8 +118,8 @@ func TestResponsesWithoutAnOrigin(t *testing.T) {
 	}
 }
 
-// A preflight succeeds for every path and whatever Admit returns, so that the page can
-// read the status of the request itself.
+// A preflight succeeds for every path, even if Admit would refuse the request, so that
+// the page can read the status of the request itself.
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	refuse := func(*fasthttp.RequestHeader) (any, error) { return nil, server.Fail(401, "who are you") }

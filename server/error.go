@@ -14,8 +14,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Error is an error with its response. The body of the response is
-// {"code":Status,"reason":Reason}; Err is only for the log.
+// Error is an error that a handler returns to choose the response. The body of the
+// response is {"code":Status,"reason":Reason}.
 type Error struct {
 	Status int    // 400 to 599
 	Reason string // for the client; default: the text of the status
@@ -25,10 +25,10 @@ type Error struct {
 	// Challenge becomes the field WWW-Authenticate, which a 401 response must have
 	// (RFC 9110 §15.5.2).
 	Challenge string
-	Err       error
+	Err       error // cause, for the log of 5xx responses; clients never see it
 
-	allow          string // field Allow
-	acceptEncoding string // field Accept-Encoding
+	allow          string // value of the field Allow
+	acceptEncoding string // value of the field Accept-Encoding
 }
 
 // Fail returns an *Error with status and reason, for a handler to return.
@@ -54,11 +54,12 @@ func (e *Error) reason() string {
 type ErrorStatus struct {
 	Err        error
 	Status     int
-	Reason     string // default: the text of the error, which clients then see
-	RetryAfter time.Duration
+	Reason     string        // default: the text of the error, which clients then see
+	RetryAfter time.Duration // see Error
 }
 
-// ownErrors are the rows that follow those of the application.
+// ownErrors returns the server's own rows of the table. They come after those of the
+// application.
 func ownErrors() []ErrorStatus {
 	return []ErrorStatus{
 		{Err: ErrBodyTooLarge, Status: http.StatusRequestEntityTooLarge, Reason: ErrBodyTooLarge.Error()},
@@ -73,9 +74,9 @@ func ownErrors() []ErrorStatus {
 	}
 }
 
-// classify returns the response for err. A panic is a 500 whatever its value is.
-// Otherwise an *Error in the chain of err decides, then the table, and 500 is the
-// default.
+// classify returns the response for err. A panic is a 500 response, even if its value
+// is an error of the table. For other errors classify uses the *Error in the chain of
+// err, or else the first row of the table that matches, or else 500.
 func (s *Server) classify(err error) *Error {
 	internal := &Error{Status: http.StatusInternalServerError, Reason: "internal error", Err: err}
 	if _, ok := errors.AsType[*pool.PanicError](err); ok {
@@ -96,8 +97,9 @@ func (s *Server) classify(err error) *Error {
 	return internal
 }
 
-// contentFields describe a response body: its type, its location, and how long it may
-// be cached. An error replaces the body, so they do not apply any more.
+// contentFields are the fields that describe a response body, such as its type, its
+// location, and how long it may be cached. They are removed when an error replaces the
+// body.
 var contentFields = []string{
 	fasthttp.HeaderContentType, fasthttp.HeaderContentLength, fasthttp.HeaderContentEncoding, fasthttp.HeaderContentLanguage,
 	fasthttp.HeaderContentLocation, fasthttp.HeaderContentDisposition, fasthttp.HeaderContentRange,
@@ -123,8 +125,8 @@ func dropContent(r *fasthttp.Response) {
 	h.SetStatusMessage(nil)
 }
 
-// respondError replaces the handler's body by the error response for err. A 5xx
-// response with a cause is logged under the id that the client gets as X-Request-Id.
+// respondError replaces the handler's body with the error response for err. It logs a
+// 5xx response that has a cause, with the id that the client gets as X-Request-Id.
 func (s *Server) respondError(ctx *fasthttp.RequestCtx, err error) {
 	e := s.classify(err)
 	dropContent(&ctx.Response)

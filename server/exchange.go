@@ -23,13 +23,14 @@ var (
 
 // exchange is a request to an http.Handler and its response.
 //
-// Two goroutines use it: the handler's and the connection's. Until ready is closed the
-// fields after mu belong to the handler alone. Then the connection reads those that do
-// not change any more, and the two exchange the body through stream.
+// Two goroutines use it: that of the handler and that of the connection. Until ready is
+// closed, only the handler's goroutine uses the fields from mu on. After that the
+// connection's goroutine reads the fields that no longer change, and the body passes
+// through stream.
 type exchange struct {
 	conn    *conn // nil outside of a Server
 	request *http.Request
-	id      string // of the request, for the log
+	id      string // request id, for the log
 	cancel  context.CancelCauseFunc
 	client  clientWatch
 	stream  stream
@@ -43,15 +44,15 @@ type exchange struct {
 	status   int         // 0 before WriteHeader
 	length   int64       // declared Content-Length; -1 is none
 	written  int64       // length of the body so far
-	buffer   []byte      // end of the body that was not passed to stream
+	buffer   []byte      // last part of the body, not yet passed to stream
 	begun    bool        // the response is a stream
 	flushed  bool        // Flush was called before the response began
 	returned bool        // the handler has returned
 	failure  error       // panic of the handler
 }
 
-// newExchange copies from ctx all that the handler needs: the handler may run longer
-// than ctx is valid.
+// newExchange copies everything that the handler needs from ctx, since the handler may
+// still run when ctx is no longer valid.
 func newExchange(ctx *fasthttp.RequestCtx) (*exchange, error) {
 	x := &exchange{
 		id:     RequestID(ctx),
@@ -88,8 +89,8 @@ func (x *exchange) run(h http.Handler) {
 	})
 }
 
-// finish ends the response after the handler. If it has not begun, respond sends it as
-// a whole.
+// finish ends the response after the handler has returned. If no part of the response
+// was sent, respond sends all of it.
 func (x *exchange) finish(failure error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -101,7 +102,7 @@ func (x *exchange) finish(failure error) {
 			x.begin(nil) // the body is shorter than declared, so the connection must end
 		}
 		if x.begun {
-			_ = x.sendBuffer(x.flushed) // there is nobody left to handle an error
+			_ = x.sendBuffer(x.flushed) // the handler has returned, so nothing can handle an error
 		}
 	}
 	if !x.begun {
@@ -158,8 +159,9 @@ func (x *exchange) respondStream(ctx *fasthttp.RequestCtx) {
 	x.conn.tail = x
 }
 
-// close ends the exchange on the side of the connection and waits for the handler,
-// whose further writes fail. A cause ends the context of the request.
+// close ends the exchange for the connection: further writes of the handler fail, and
+// close waits until the handler has returned. A cause that is not nil also ends the
+// context of the request.
 func (x *exchange) close(cause error) {
 	if cause != nil {
 		x.cancel(cause)
@@ -172,14 +174,15 @@ func (x *exchange) close(cause error) {
 	}
 }
 
-// watchClient makes the request's context end when the client leaves.
+// watchClient makes the request's context end with ErrClientGone when the client closes
+// the connection or its sending side.
 func (x *exchange) watchClient() {
 	if x.conn != nil {
 		x.client.start(x.conn, func() { x.cancel(ErrClientGone) })
 	}
 }
 
-// drain ends the context of an event stream, whose client will connect again. It is
+// drain ends the context of an event stream: its client reconnects by itself. It is
 // called when Run begins to drain, from any goroutine.
 func (x *exchange) drain() {
 	if x.events.Load() {
@@ -187,8 +190,8 @@ func (x *exchange) drain() {
 	}
 }
 
-// logFailure logs a panic after the response has begun, as logFailure of Server does
-// for those that become a response.
+// logFailure logs a panic of a handler whose response has begun. Server.logFailure logs
+// the panics that become a 500 response.
 func (x *exchange) logFailure() {
 	if x.conn == nil || errors.Is(x.failure, http.ErrAbortHandler) {
 		return
@@ -207,7 +210,8 @@ func (x *exchange) logFailure() {
 	x.conn.srv.opts.Logger.Error("response incomplete", attrs...)
 }
 
-// clientWatch is the watch on a connection that is started once, by either goroutine.
+// clientWatch watches a connection for an exchange. The goroutine of the handler and
+// that of the connection may both call start; only the first call has an effect.
 type clientWatch struct {
 	mu      sync.Mutex
 	stopped bool

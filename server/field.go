@@ -29,8 +29,8 @@ func HasToken(h *fasthttp.RequestHeader, name, token string) bool {
 }
 
 // Single returns the value of a field that must not be repeated, or "" if the request
-// does not have it. ok is false if the field is repeated: then it is not known which
-// value counts.
+// does not have it. ok is false if the field is repeated, since a proxy may use another
+// one of the values than this server.
 func Single(h *fasthttp.RequestHeader, name string) (value string, ok bool) {
 	switch lines := h.PeekAll(name); len(lines) {
 	case 0:

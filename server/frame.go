@@ -22,11 +22,12 @@ const (
 	lengthRaw = math.MaxInt
 )
 
-// frame is the framing of a request: where it ends, according to its head.
+// frame is the framing of a request: the length of its body and the end of the
+// connection, according to its head.
 type frame struct {
 	length int64 // of the body in bytes, lengthChunked, or lengthUnknown for a malformed head
-	expect bool  // the client waits for 100 Continue
-	close  bool  // this is the last request of the client
+	expect bool  // the client sent Expect: 100-continue
+	close  bool  // the client sends no further request on this connection
 }
 
 // hasBody reports whether a body follows the head.
@@ -43,8 +44,8 @@ func (f frame) hasBody() bool { return f.length != 0 }
 //   - Transfer-Encoding: identity (removed in RFC 7230): 501;
 //   - lines that end in a bare LF (§2.2), folded lines (§5.2), and a space in a
 //     field name (§5.1): 400;
-//   - a repeated Authorization, Content-Type or Origin, of which a proxy may use
-//     another one than this server (RFC 9110 §5.3): 400.
+//   - a repeated Authorization, Content-Type or Origin, since a proxy may use another
+//     one of the values than this server (RFC 9110 §5.3): 400.
 func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	f := frame{length: lengthUnknown, close: h.ConnectionClose()}
 	switch string(h.Protocol()) {
@@ -77,13 +78,13 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	return f, nil
 }
 
-// framingFields collects the fields that decide where a request ends, and counts those
-// that must not be repeated.
+// framingFields collects the header fields that determine the end of a request, and
+// counts the fields that must not be repeated.
 type framingFields struct {
-	lengths, codings      int    // number of occurrences
+	lengths, codings      int    // occurrences of Content-Length and Transfer-Encoding
 	credentials, origins  int    // occurrences of Authorization and Origin
 	types                 int    // occurrences of Content-Type
-	contentLength, coding []byte // last values
+	contentLength, coding []byte // last values of Content-Length and Transfer-Encoding
 	expect, close         bool
 }
 
@@ -161,7 +162,8 @@ func (fields *framingFields) length(h *fasthttp.RequestHeader) (int64, error) {
 
 func badRequest(reason string) error { return Fail(http.StatusBadRequest, reason) }
 
-// isName compares without regard to case, as field names and codings require.
+// isName reports whether b is name. It ignores case, as for all field names and
+// codings.
 func isName(b []byte, name string) bool {
 	return len(b) == len(name) && bytes.EqualFold(b, []byte(name))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The parsers here share no code with those under test: they see the whole
-// input at once and cut it with regular expressions.
+// The parsers here share no code with those under test: they get the complete input at
+// once and split it with regular expressions.
 var (
 	emptyLine   = regexp.MustCompile(`^\r?\n`)
 	requestLine = regexp.MustCompile(`^([!-~]+) ([^ \x00-\x1f\x7f]+) HTTP/1\.[01]\r?\n`)
@@ -25,8 +25,8 @@ var (
 	trailerLine = regexp.MustCompile("^[^\x00-\x20\x7f:][^\x00-\x20\x7f:]*:[^\x00-\x08\n-\x1f\x7f]*\r\n")
 )
 
-// strictHidden returns how many requests for /hidden are in data, up to the first
-// thing that is no sound request.
+// strictHidden returns the number of requests for /hidden in data before the first
+// malformed request.
 func strictHidden(data []byte) (count int) {
 	for {
 		for m := emptyLine.Find(data); m != nil; m = emptyLine.Find(data) {
@@ -118,8 +118,8 @@ func strictChunked(data []byte) (content, rest []byte, ok bool) {
 	return content, rest, ok
 }
 
-// FuzzChunked: what the decoder takes for a whole body is one, of the same
-// content, and what follows it is left for the next request.
+// FuzzChunked checks that a body which the decoder accepts is complete and has the same
+// content as for the strict parser, and that the bytes after it are not read.
 func FuzzChunked(f *testing.F) {
 	for _, seed := range []string{
 		"0\r\n\r\nrest", "3\r\nabc\r\n0\r\n\r\nrest", "3 ;x=\"y\"\r\nabc\r\n00\r\nA: b\r\n\r\n",

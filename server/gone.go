@@ -11,18 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrClientGone is the cause of a context of Gone. A handler may return it: the
-// request is then counted with status 499, and no client is left to read the response.
+// ErrClientGone is the cause with which the context of Gone ends. A handler may return
+// it: the Meter then gets status 499, and the client does not get the response.
 var ErrClientGone = errors.New("client has gone away")
 
-// statusClientGone is the status that nginx logs for such requests.
+// statusClientGone is the status that nginx logs for a request whose client has closed
+// the connection.
 const statusClientGone = 499
 
 // Gone returns a context that ends with the cause ErrClientGone when the client closes
-// the connection, or its sending side, while the handler waits. fasthttp does not
-// watch the connection during a handler, and its ctx.Done ends only with the server.
+// the connection, or its sending side, while the handler runs. fasthttp does not watch
+// the connection meanwhile, and its ctx.Done is closed only when the server shuts down.
 // stop must be called before the handler returns. Watching costs two system calls and
-// no goroutine.
+// no goroutine. Outside of a Server the context ends only with stop.
 func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
 	gone, cancel := context.WithCancelCause(context.Background())
 	c, ok := ctx.Conn().(*conn)
@@ -57,9 +58,9 @@ func (c *conn) watch(gone func()) (stop func()) {
 	return func() { _ = raw.Control(func(fd uintptr) { c.srv.watcher.remove(int(fd), id) }) }
 }
 
-// connWatcher is an epoll(7) set of the connections whose handlers wait, for
-// EPOLLRDHUP only. The Go runtime polls the set itself, so the goroutine that reads it
-// needs no thread.
+// connWatcher is an epoll(7) set of the watched connections, for EPOLLRDHUP only. The Go
+// runtime polls the epoll descriptor, so the goroutine that reads events does not occupy
+// a thread while it waits.
 type connWatcher struct {
 	epoll *os.File
 	done  sync.WaitGroup
@@ -67,7 +68,7 @@ type connWatcher struct {
 	mu        sync.Mutex
 	fd        int
 	lastID    uint64
-	callbacks map[uint64]func() // by the id in the event; descriptors are reused
+	callbacks map[uint64]func() // by id, not by descriptor, since the kernel reuses descriptors
 }
 
 // open starts the goroutine that reads events; close ends it.
@@ -141,7 +142,7 @@ func (w *connWatcher) remove(fd int, id uint64) {
 	_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// notify calls the callbacks of the connections that events are about.
+// notify calls the callback of each connection in events.
 func (w *connWatcher) notify(events []unix.EpollEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -22,7 +22,8 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// waiting is a route that waits until its client leaves, or for the gate.
+// waiting is a route that waits until its client closes the connection or the test
+// sends to the gate.
 func waiting(causes chan error, s **site) server.Route {
 	return server.Route{Method: "GET", Path: "/gone", Handler: func(ctx *fasthttp.RequestCtx) error {
 		gone, stop := server.Gone(ctx)
@@ -77,7 +78,7 @@ func TestClientGone(t *testing.T) {
 	}
 }
 
-// certificate makes a self-signed one for 127.0.0.1.
+// certificate makes a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -170,8 +171,8 @@ func TestTLS(t *testing.T) {
 	})
 }
 
-// A client that sends Expect: 100-continue gets the refusal of Admit before it sends
-// the body.
+// If Admit refuses a request with Expect: 100-continue, the client gets the error
+// response before it sends the body.
 func TestAdmitComesBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	ran := make(chan struct{}, 10)

@@ -19,7 +19,7 @@ type admission struct {
 	frame frame
 	route *Route // the matching route, or nil
 	value any    // first result of Route.Admit
-	err   error  // refusal, or nil
+	err   error  // reason for a refusal, or nil
 }
 
 // Admitted returns the first result of Route.Admit for the request. It is nil for a
@@ -33,20 +33,20 @@ func Admitted(ctx *fasthttp.RequestCtx) any {
 }
 
 // preview runs when fasthttp has parsed a head and has read none of the body. It
-// cannot respond, but the length that it sets decides what fasthttp does next. For a
-// request that serve will refuse it withholds the body: with length 0 and no Expect,
-// fasthttp reads nothing, sends no 100 Continue, and calls serve.
+// cannot send a response, but it can change the length that fasthttp sees. It hides the
+// body of a request that serve will refuse: it sets the length to 0 and removes Expect.
+// fasthttp then reads no body, sends no 100 Continue, and calls serve.
 func (s *Server) preview(h *fasthttp.RequestHeader) {
 	ctx := contextOf(h)
-	c := ctx.Conn().(*conn) // Run hands fasthttp no other
+	c := ctx.Conn().(*conn) // listener returns no other type
 	c.admission = s.admit(h, ctx)
 	if h.ContentLength() == lengthNone {
 		return
 	}
 	f, err := c.admission.frame, c.admission.err
 	switch {
-	// A body without a route is drained like any unread body, but there is no 100
-	// Continue for it.
+	// A body for a path without a route is drained like any unread body, but the client
+	// gets no 100 Continue.
 	case err != nil && (f.length == lengthUnknown || f.expect || errors.Is(err, ErrBodyTooLarge)):
 		h.SetContentLength(0)
 		h.Del(fasthttp.HeaderExpect)
@@ -71,8 +71,8 @@ func contextOf(h *fasthttp.RequestHeader) *fasthttp.RequestCtx {
 	return (*fasthttp.RequestCtx)(unsafe.Add(unsafe.Pointer(h), -int(offset)))
 }
 
-// admit decides from the head alone whether a request is handled, and by which route.
-// It stores the route's parameters in ctx.
+// admit decides from the head alone whether to handle a request, and finds its route. It
+// stores the route's parameters in ctx.
 func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a admission) {
 	if a.frame, a.err = readFrame(h); a.err != nil {
 		return a
@@ -104,9 +104,9 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a a
 	return a
 }
 
-// errContentCoding refuses a body with a Content-Encoding; RFC 9110 §15.5.16 defines
-// this status and Accept-Encoding for it. A handler would take the encoded bytes for
-// the content, and a small body may decode to a huge one.
+// errContentCoding is the response to a body with a Content-Encoding (RFC 9110
+// §15.5.16). A handler would take the encoded bytes for the content. The server does not
+// decode them, since a small body may decode to a huge one.
 var errContentCoding = &Error{
 	Status: http.StatusUnsupportedMediaType, Reason: "a body with a Content-Encoding is not accepted, send it without",
 	acceptEncoding: "identity",
@@ -125,22 +125,22 @@ func hasContentCoding(h *fasthttp.RequestHeader) bool {
 
 // serve is fasthttp's handler for every request.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
-	c := ctx.Conn().(*conn) // Run hands fasthttp no other
+	c := ctx.Conn().(*conn) // listener returns no other type
 	c.setPhase(serving)
 	s.identify(&ctx.Request.Header, c)
 
 	f, r, err := c.admission.frame, c.admission.route, c.admission.err
-	limit := int64(-1) // without a route only drain reads the body
+	limit := int64(-1) // a refused request has no handler: only drain reads its body
 	if err == nil {
 		limit = r.MaxBody
 	}
 	if f.hasBody() {
 		c.lines.reset()
 	}
-	b, given := openBody(ctx, c, f, limit)
+	b, framingOK := openBody(ctx, c, f, limit)
 	switch {
 	case err != nil:
-	case !given:
+	case !framingOK:
 		err = badRequest("the end of the request is not known")
 	default:
 		c.body = b
@@ -159,7 +159,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 			ctx.Response.Header.Set(field[0], field[1])
 		}
 	}
-	s.finish(ctx, c, f, b, given)
+	s.finish(ctx, c, f, b, framingOK)
 	addCommonFields(ctx, c)
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
@@ -168,19 +168,20 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c.setPhase(responding)
 }
 
-// finish leaves the connection at the first byte of the next request, or makes sure
-// that there is none. It runs before the response is written, so it can still set
-// Connection: close.
-func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, given bool) {
-	whole := given && (b == nil || b.release())
+// finish reads the rest of the body, so that the connection is at the first byte of the
+// next request. If that is not possible, it makes the connection close after the
+// response. It runs before the response is written, so it can still set Connection:
+// close.
+func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, framingOK bool) {
+	complete := framingOK && (b == nil || b.release())
 	switch {
 	case f.close:
 		// The client expects the connection to close. Only a client that is still
 		// sending needs a lingering close.
-		c.linger = !whole
-	case !given, s.draining(), c.aborted.Load(), ctx.Response.ConnectionClose():
+		c.linger = !complete
+	case !framingOK, s.draining(), c.aborted.Load(), ctx.Response.ConnectionClose():
 		c.linger = true
-	case !whole && !b.drain():
+	case !complete && !b.drain():
 		c.linger = true
 	default:
 		return
@@ -191,16 +192,17 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, c *conn, f frame, b *body, giv
 	}
 }
 
-// refuse is fasthttp's handler for requests whose head, or first byte of a body, it
-// could not read. The connection ends after the response.
+// refuse is fasthttp's error handler. It responds to a request whose head, or whose
+// first byte of the body, fasthttp could not read. The connection ends after the
+// response.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	c := ctx.Conn().(*conn)
 	c.linger = true
 	s.identify(&ctx.Request.Header, c)
-	small := new(fasthttp.ErrSmallBuffer)
-	unread := true
+	tooSmall := new(fasthttp.ErrSmallBuffer)
+	originUnknown := true // the head was not read completely
 	switch {
-	case errors.As(err, &small):
+	case errors.As(err, &tooSmall):
 		err = Fail(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is too large")
 	case errors.Is(err, errLineEnd):
 		err = badRequest(errLineEnd.Error())
@@ -208,14 +210,14 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 		err = Fail(http.StatusRequestTimeout, "the request timed out")
 	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
 		err = Fail(http.StatusNotImplemented, "the only supported transfer coding is chunked, in HTTP/1.1, once")
-		unread = false
+		originUnknown = false
 	default:
 		err = badRequest("malformed request")
-		unread = false // no browser sends such a head
+		originUnknown = false // no browser sends such a head
 	}
 	s.respondError(ctx, err)
 	addCommonFields(ctx, c)
-	if unread {
+	if originUnknown {
 		s.cors.addFieldsForAnyOrigin(ctx)
 	}
 	s.opts.Meter.RequestDone(otherMethod, ctx.Response.StatusCode(), 0)

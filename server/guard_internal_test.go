@@ -8,8 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Should fasthttp and readFrame ever disagree about a head that both accept, the
-// request is refused and the connection ends.
+// If fasthttp and readFrame disagree about a head that both accept, the request is
+// refused and the connection ends.
 func TestDisagreementIsRefused(t *testing.T) {
 	for raw, length := range map[string]int{
 		"GET / HTTP/1.1\r\nHost: h\r\n\r\n":                                 5,

@@ -16,13 +16,13 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// TestUnreadIsNeverTheNextRequest hides a request in a body that its handler
-// does not read, or not to the end, and sends an honest one after it. The
-// hidden one must never run; the honest one must get exactly one response if
-// the connection goes on, and not at all if it does not.
+// TestUnreadIsNeverTheNextRequest hides a request in a body that the handler does not
+// read completely, and sends an ordinary request after it. The server must never run the
+// hidden request. The ordinary one must get exactly one response if the connection stays
+// open, and none if it does not.
 func TestUnreadIsNeverTheNextRequest(t *testing.T) {
 	t.Parallel()
-	const most = 256 << 10 // is drained
+	const most = 256 << 10 // largest unread rest that the server drains
 	big := strings.Repeat("x", most+1)
 	fits := strings.Repeat("x", most-len(getHidden)) + getHidden
 	form := "--b\r\nContent-Disposition: form-data; name=\"d\"; filename=\"f\"\r\n\r\nfile\r\n--b--\r\n"
@@ -92,8 +92,8 @@ func TestUnreadIsNeverTheNextRequest(t *testing.T) {
 	}
 }
 
-// TestForbiddenWays holds that the promise does not hang on handlers that keep
-// to Body: each of these does what the documentation says it must not.
+// TestForbiddenWays checks that the guarantee does not depend on the handlers: each of
+// these reads the body in a way that the documentation forbids.
 func TestForbiddenWays(t *testing.T) {
 	t.Parallel()
 	routes := map[string]server.Handler{
@@ -148,7 +148,7 @@ func TestPipeline(t *testing.T) {
 	}
 }
 
-func TestErrorsAreAnswered(t *testing.T) {
+func TestErrorResponses(t *testing.T) {
 	t.Parallel()
 	var log testutil.LogBuffer
 	s := open(t, server.Options{
@@ -243,8 +243,8 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// TestRefusalIsRead sends a whole body before it reads, as Python and many
-// others do, to a server that has made up its mind at the head.
+// TestRefusalIsRead sends a complete body before it reads, as the HTTP clients of Python
+// and others do, to a server that has refused the request after its head.
 func TestRefusalIsRead(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})

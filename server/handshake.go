@@ -11,9 +11,9 @@ import (
 // goroutine of its connection, so it does not delay accept.
 const handshakeTime = 10 * time.Second
 
-// tlsHandshake runs before the first read of a TLS connection. A failure is the
-// client's fault, often a scanner's: io.EOF ends the connection without a log line
-// above debug.
+// tlsHandshake does the TLS handshake, before the first read of the connection. A
+// failure is a fault of the client, often a port scanner, so tlsHandshake logs it at
+// debug level and returns io.EOF, which ends the connection without an error response.
 func (c *conn) tlsHandshake() error {
 	if c.Conn.SetDeadline(time.Now().Add(min(handshakeTime, c.srv.opts.ReadTimeout))) != nil {
 		return io.EOF
@@ -29,8 +29,8 @@ func (c *conn) tlsHandshake() error {
 	return nil
 }
 
-// withProtocols returns a copy of c for HTTP/1.1. Clients that offer HTTP/2 learn by
-// ALPN (RFC 7301) that it is not supported. Versions and cipher suites are Go's
+// withProtocols returns a copy of c for HTTP/1.1. ALPN (RFC 7301) tells
+// clients that HTTP/2 is not supported. Versions and cipher suites are Go's
 // defaults, TLS 1.2 and newer, unless c sets them.
 func withProtocols(c *tls.Config) *tls.Config {
 	c = c.Clone()

@@ -27,7 +27,7 @@ const patience = time.Minute
 // site is a running server with the routes that the tests talk to.
 type site struct {
 	addr   string
-	hidden atomic.Int64 // times that /hidden was run
+	hidden atomic.Int64 // number of requests for /hidden that ran
 	meter  meter
 	bodies chan bodyRead // results of /read
 	gate   chan struct{} // /wait responds after it receives from it
@@ -40,7 +40,7 @@ type site struct {
 type bodyRead struct {
 	data []byte
 	err  error
-	next error // of one more Read
+	next error // error of one more Read
 }
 
 type meter struct {
@@ -198,7 +198,7 @@ func talk(t testing.TB, s *site, raw string) []response {
 	return c.responsesToEnd()
 }
 
-// client is a connection with nothing between the test and the wire.
+// client is a connection on which the test sends and reads raw bytes.
 type client struct {
 	testing.TB
 	net.Conn

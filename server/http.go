@@ -10,11 +10,11 @@ import (
 //
 // The handler runs on a goroutine of its own. The response is sent when the handler
 // returns, or earlier: after Flush, or when it does not fit into 4 KiB. From then on
-// every Write waits until the connection has taken the bytes, so a slow client slows
-// the handler down and memory stays flat. As in net/http the request body can be read
-// until the response begins; then Read fails with [http.ErrBodyReadAfterClose]. The
-// limit of the body is Route.MaxBody; a longer one is an error that wraps
-// ErrBodyTooLarge and [http.MaxBytesError].
+// every Write blocks until its bytes are written to the connection, so a slow client
+// slows the handler down and the response needs no more memory. As in net/http the
+// request body can be read until the response begins; then Read fails with
+// [http.ErrBodyReadAfterClose]. The limit of the body is Route.MaxBody. Read of a longer
+// body returns an error that wraps ErrBodyTooLarge and [http.MaxBytesError].
 //
 // The request has these parts:
 //   - URL is without Options.BasePath, RequestURI is as the client sent it.
@@ -23,21 +23,21 @@ import (
 //   - Trailer is nil: the server drops the trailers of a request.
 //   - Context ends when the handler returns, when the client closes the connection or
 //     its sending side (cause ErrClientGone; not while a body is read),
-//     and when Options.Grace is over (cause ErrGrace). An event stream, a response
-//     with the content type text/event-stream, has a client that connects again:
-//     its context ends as soon as Run begins to drain (cause [http.ErrServerClosed]).
-//     Context holds the user values of the fasthttp context.
+//     and when Options.Grace is over (cause ErrGrace). The context of an event
+//     stream, a response with the content type text/event-stream, ends as soon as
+//     Run begins to drain (cause [http.ErrServerClosed]), since its client
+//     reconnects. Context holds the user values of the fasthttp context.
 //
 // The http.ResponseWriter is an [http.Flusher]. It is no [http.Hijacker], and the
 // methods of [http.ResponseController] other than Flush fail with an error that wraps
 // [http.ErrNotSupported]. Informational responses (1xx) and trailers are not sent. A
 // response without a body (HEAD, 204, 304) is sent when the handler returns; a Flush
-// in a HEAD request ends the context, since the client waits for nothing more.
+// in a HEAD request ends the context, since the response has no more to send.
 //
 // A panic becomes a 500 response like that of a Handler. If the response has begun,
 // the panic is logged and the connection ends before the response is complete. A
-// panic with [http.ErrAbortHandler] ends the connection without a log line, and before
-// the response has begun without a response; a Meter gets status 500.
+// panic with [http.ErrAbortHandler] ends the connection without a log line; if the
+// response has not begun, the client gets none, and a Meter gets status 500.
 //
 // To mount a router below a path, use a Route with a path such as "/debug/{path:*}",
 // one for each method, and http.StripPrefix.

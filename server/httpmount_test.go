@@ -51,7 +51,7 @@ func TestHTTPServeMux(t *testing.T) {
 	}
 }
 
-// Middleware around the handler may replace its response, also one that has begun.
+// Middleware around the handler may replace its response, even one that has begun.
 func TestHTTPInsideMiddleware(t *testing.T) {
 	t.Parallel()
 	over := make(chan error, 2)

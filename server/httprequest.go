@@ -77,19 +77,19 @@ func (x *exchange) parseTarget(target string) (*url.URL, error) {
 	if err != nil || x.conn == nil {
 		return u, err
 	}
-	rest, carried := x.conn.srv.routes.withoutBase(targetPath([]byte(target)))
-	if !carried {
+	rest, hadBase := x.conn.srv.routes.withoutBase(targetPath([]byte(target)))
+	if !hadBase {
 		return u, nil
 	}
-	below, err := url.ParseRequestURI(string(rest))
+	relative, err := url.ParseRequestURI(string(rest))
 	if err != nil {
 		return nil, err
 	}
-	u.Path, u.RawPath = below.Path, below.RawPath
+	u.Path, u.RawPath = relative.Path, relative.RawPath
 	return u, nil
 }
 
-// setBody sets the body of a request and what is known of its length.
+// setBody sets the body of a request, its ContentLength and its TransferEncoding.
 func (x *exchange) setBody(ctx *fasthttp.RequestCtx, r *http.Request) {
 	var length int64
 	switch {
@@ -131,7 +131,8 @@ type httpBody struct {
 	closed atomic.Bool
 }
 
-// Read returns the errors of Body with those of net/http in their chain.
+// Read reads from Body. It wraps the errors of Body with those that net/http would
+// return.
 func (b *httpBody) Read(p []byte) (int, error) {
 	if b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
@@ -152,7 +153,7 @@ func (b *httpBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close makes further reads fail. The server reads the rest.
+// Close makes further reads fail. The server drains the rest of the body.
 func (b *httpBody) Close() error {
 	b.closed.Store(true)
 	return nil

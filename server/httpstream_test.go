@@ -17,8 +17,8 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Each event reaches the client before the handler does anything else. The stream ends
-// with the client.
+// The client gets each event before the handler continues. The stream ends when the
+// client closes the connection.
 func TestHTTPEventStream(t *testing.T) {
 	t.Parallel()
 	next, causes := make(chan string), make(chan error, 1)

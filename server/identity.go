@@ -10,7 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Fields that count only if a trusted proxy sends them.
+// Header fields that the server uses only if a trusted proxy sends them. Exception: see
+// SameOrigin.
 const (
 	headerForwardedFor    = fasthttp.HeaderXForwardedFor
 	headerForwardedProto  = fasthttp.HeaderXForwardedProto
@@ -23,9 +24,9 @@ const (
 // maxRequestID is the longest request id that is accepted from a proxy.
 const maxRequestID = 128
 
-// peerOf returns the address of the other end of a connection. IPv4 addresses are
-// unmapped and zones removed, so that addresses compare and match a Prefix. It is the
-// zero Addr if this is not a TCP connection.
+// peerOf returns the address of the other end of a TCP connection, and the zero Addr for
+// other connections. It unmaps IPv4 addresses and removes zones, so that equal addresses
+// compare as equal and match a Prefix.
 func peerOf(nc net.Conn) netip.Addr {
 	tcp, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -47,11 +48,13 @@ func (s *Server) trusts(addr netip.Addr) bool {
 // Client returns the address of the client: the peer, or, if the peer is one of
 // Options.TrustedProxies, the address in X-Forwarded-For or X-Real-IP.
 //
-// X-Forwarded-For is read from right to left, past the trusted proxies. Each proxy
-// appends the address that it sees, so the first address that is not a trusted proxy
-// is the client, and the client may have invented everything to the left of it. A
-// proxy that sets one of the two fields passes the other on unchanged, so if both are
-// present and differ, neither is used and the result is the proxy's own address.
+// Client reads X-Forwarded-For from right to left and skips the trusted proxies. Each
+// proxy appends the address of its peer, so the first address that is not a trusted
+// proxy is that of the client. Everything to the left of it may be forged by the client.
+//
+// A proxy that sets one of the two fields may pass on the other one unchanged, as the
+// client sent it. So if they name different clients, Client uses neither and returns the
+// proxy's own address.
 func Client(ctx *fasthttp.RequestCtx) netip.Addr {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -76,15 +79,15 @@ func Client(ctx *fasthttp.RequestCtx) netip.Addr {
 	case !forwarded.IsValid() || realIP == forwarded:
 		return realIP
 	case c.srv.trusts(realIP):
-		return forwarded // the address of another proxy; the chain has the client
+		return forwarded // X-Real-IP names another proxy, X-Forwarded-For the client
 	}
 	return c.peer
 }
 
-// forwardedFor walks X-Forwarded-For, all of its lines, from right to left. It returns
-// the first address that is not a trusted proxy, else the leftmost address, or the
-// last one before an element that is not an address. It returns the zero Addr if there
-// is none.
+// forwardedFor reads all lines of X-Forwarded-For from right to left. It returns the
+// first address that is not a trusted proxy. If all are trusted proxies, it returns the
+// leftmost one. At an element that is not an address it stops, and returns the address
+// that it read before, or the zero Addr.
 func (s *Server) forwardedFor(h *fasthttp.RequestHeader) (found netip.Addr) {
 	lines := h.PeekAll(headerForwardedFor)
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -123,8 +126,8 @@ func parseHop(text []byte) netip.Addr {
 
 // Scheme returns the scheme that the client used, "https" or "http": that of the
 // connection, or, if the peer is one of Options.TrustedProxies, the one in X-Scheme or
-// X-Forwarded-Proto. In a list the last element counts, since the nearest proxy has
-// added it.
+// X-Forwarded-Proto. If the field is a list, Scheme uses the last element, which the
+// nearest proxy has added.
 func Scheme(ctx *fasthttp.RequestCtx) string {
 	c, ok := ctx.Conn().(*conn)
 	switch {
@@ -150,9 +153,10 @@ func forwardedScheme(h *fasthttp.RequestHeader) string {
 	return "http"
 }
 
-// RequestID returns the id of the request in the log and in X-Request-Id of the
-// response. It is the id that a trusted proxy sent, if that has at most 128 letters,
-// digits, dots, underscores and hyphens, or a new one.
+// RequestID returns the id of the request, which is also in the log and in the field
+// X-Request-Id of the response. It is the id that a trusted proxy sent, if that consists
+// of at most 128 letters, digits, dots, underscores and hyphens. Otherwise it is a new
+// id. It is "" outside of a Server.
 func RequestID(ctx *fasthttp.RequestCtx) string {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -161,8 +165,8 @@ func RequestID(ctx *fasthttp.RequestCtx) string {
 	return string(c.id)
 }
 
-// identify sets the id of the request that begins on c. New ids are unique: a number
-// within the process after a random prefix of the process.
+// identify sets the id of the current request of c. New ids are unique: they consist of
+// a random prefix for the process and a serial number within it.
 func (s *Server) identify(h *fasthttp.RequestHeader, c *conn) {
 	if c.trusted {
 		if id, single := Single(h, headerRequestID); single && id != "" && validID(id) {

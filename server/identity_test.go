@@ -92,7 +92,7 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerIsProtected(t *testing.T) {
+func TestSecurityFieldsOfEveryResponse(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})
 	for _, raw := range []string{get("/"), get("/none"), post("/panic", ""), post("/fail", ""), "nonsense\r\n\r\n", "OPTIONS / HTTP/1.1\r\nHost: test\r\n\r\n"} {
@@ -159,8 +159,8 @@ func TestPanicIsLoggedUnderItsID(t *testing.T) {
 	}
 }
 
-// FuzzForwardedFor: whatever a client writes left of what the proxy adds, the
-// address is the one that the proxy saw.
+// FuzzForwardedFor checks that the result is the address that the proxy has added,
+// whatever the client has put in front of it.
 func FuzzForwardedFor(f *testing.F) {
 	for _, seed := range []string{"", "192.0.2.9", "192.0.2.9,", "[::1]:80, x", "unknown", "10.0.0.1", strings.Repeat("1", 200), ",,,"} {
 		f.Add(seed)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lateListener accepts connections of a process that is late: a wait for a request has
-// expired, and the next request arrives before the process reads again.
+// lateListener simulates a slow process: the wait for a request has expired, and the next
+// request arrives before the process reads again.
 type lateListener struct {
 	net.Listener
 	t    *testing.T
@@ -52,8 +52,8 @@ func (c lateConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A request that arrives in the instant in which the server gives up waiting for
-// it is served, and not reset with its connection.
+// A request that arrives just when the idle timeout expires is served; its connection is
+// not reset.
 func TestIdleTimeoutMeetsRequest(t *testing.T) {
 	t.Parallel()
 	s := newSite()

@@ -14,8 +14,8 @@ var errLineEnd = errors.New("a line does not end in CRLF")
 // as RFC 9112 §2.2 allows. readFrame refuses bare LFs in the fields of heads that do
 // end in CRLF CRLF.
 //
-// The bytes after a head count as the next head. If they are a body, reset must be
-// called when that is known, before the next head is read.
+// headLines takes the bytes after a head for the next head. If they turn out to be a
+// body, the caller must call reset before the next head is read.
 type headLines struct {
 	begun      bool // the request line was read
 	bareLF     bool // the last field ended in a bare LF
@@ -33,8 +33,8 @@ func (l *headLines) add(data []byte) {
 		return
 	}
 	for !l.malformed && len(data) > 0 {
-		line, rest, whole := bytes.Cut(data, []byte("\n"))
-		if !whole {
+		line, rest, complete := bytes.Cut(data, []byte("\n"))
+		if !complete {
 			l.addPartial(line)
 			return
 		}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzHeadLines: however the bytes are cut, heads whose lines end in CRLF are let
-// through, and those that end in bare LFs are not.
+// FuzzHeadLines checks that heads whose lines end in CRLF are accepted and heads with bare
+// LFs are refused, no matter how the bytes are split into reads.
 func FuzzHeadLines(f *testing.F) {
 	for _, seed := range []string{"GET / HTTP/1.1\nHost: h", "\n\na\nb\n", "a", "\x00\n:"} {
 		f.Add(seed, uint8(0))

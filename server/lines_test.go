@@ -6,8 +6,8 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// A head whose lines end in bare LFs or CRs is refused at once: the client sends
-// no more, and does not close either.
+// A head whose lines end in bare LFs or CRs is refused at once, even if the client neither
+// sends more nor closes the connection.
 func TestLineEnds(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})

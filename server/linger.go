@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// lingerBytes and lingerTime limit what a client may still send after the server has
-// closed its side. The time is for a slow client to read the response and close; the
-// bytes are for a client that does not read before it has sent everything.
+// lingerBytes and lingerTime limit the lingering close (see Close). The time allows a
+// slow client to read the response and to close. The bytes allow a client to send its
+// complete request before it reads the response.
 const (
 	lingerBytes = 64 << 20
 	lingerTime  = 5 * time.Second
@@ -23,7 +23,8 @@ const (
 // sends a reset, and a reset makes the client's kernel drop the response that it has
 // already received (RFC 9112 §9.6).
 //
-// Close does nothing for a connection that was taken (see Take): its owner closes it.
+// Close does nothing for a connection that was taken (see Take), since its new owner
+// closes it.
 func (c *conn) Close() error {
 	if c.detached {
 		return nil
@@ -42,17 +43,17 @@ func (c *conn) end() error {
 	return c.finishClose()
 }
 
-// finishClose is the rest of end, for a caller that has set closed.
+// finishClose does the work of end. The caller must have set closed.
 func (c *conn) finishClose() error {
-	ended := c.linger || c.phase.Load() == responding && c.srv.draining()
-	present := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
-	if ended && present {
+	closedFirst := c.linger || c.phase.Load() == responding && c.srv.draining()
+	clientOpen := c.readErr == nil || errors.Is(c.readErr, errAborted) || errors.Is(c.readErr, os.ErrDeadlineExceeded)
+	if closedFirst && clientOpen {
 		c.discardInput()
 	}
 	err := c.Conn.Close()
 	c.srv.conns.release(c)
 	c.srv.opts.Meter.ConnClosed()
-	c.srv.conns.remove(c) // last: Run may return now, and everything must be counted before
+	c.srv.conns.remove(c) // last, since Run may return as soon as no connection is left
 	return err
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// TestMiddleware wraps a route in three layers and looks at what they saw and in what
-// order, for a success, an error, a panic and a request that is refused before them.
+// TestMiddleware wraps a route in three middleware functions. It checks what they get and
+// in which order, for a success, an error, a panic and a request that is refused before.
 func TestMiddleware(t *testing.T) {
 	t.Parallel()
 	trace := make(chan string, 100)
@@ -70,8 +70,8 @@ func TestMiddleware(t *testing.T) {
 	}
 }
 
-// A layer without function, and one that returns none, is an error of New.
-func TestMiddlewareThatIsNone(t *testing.T) {
+// New returns an error for a nil middleware and for one that returns a nil handler.
+func TestNilMiddleware(t *testing.T) {
 	t.Parallel()
 	for what, m := range map[string]server.Middleware{
 		"middleware 1 is nil":             nil,
@@ -88,8 +88,8 @@ func TestMiddlewareThatIsNone(t *testing.T) {
 	}
 }
 
-// TestErrorsKeepFields: what middleware has set stays on an error response, and what
-// describes the abandoned body goes.
+// TestErrorsKeepFields checks that an error response keeps the fields that middleware has
+// set and loses those that describe the dropped body.
 func TestErrorsKeepFields(t *testing.T) {
 	t.Parallel()
 	dropped := map[string]string{

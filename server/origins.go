@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// Origins are web origins (RFC 6454) other than the server's own whose pages may use
-// the server. The zero value has none.
+// Origins is a set of web origins (RFC 6454), other than the server's own, whose pages
+// may use the server. The zero value is empty.
 type Origins struct {
 	exact     map[string]struct{}
 	wildcards []wildcard
@@ -48,7 +48,7 @@ func ParseOrigins(entries []string) (Origins, error) {
 	return o, errors.Join(faults...)
 }
 
-// Empty reports whether there are none.
+// Empty reports whether o has no entries.
 func (o Origins) Empty() bool { return len(o.exact) == 0 && len(o.wildcards) == 0 }
 
 // Match reports whether the value of a request's Origin field is one of o.
@@ -75,12 +75,13 @@ func (o Origins) Match(origin []byte) bool {
 // defaultPorts are the ports that browsers leave out of an origin.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// Schemes of URLs whose pages have the origin null (HTML Standard §7.1.1).
+// opaqueSchemes are schemes of URLs whose pages have the origin null (HTML Standard
+// §7.1.1).
 var opaqueSchemes = []string{"file", "data", "blob", "about", "javascript"}
 
-// normalOrigin returns an entry in the form of browsers (WHATWG URL §4.1, RFC 6454
-// §6.1). A * for subdomains stays. The error text continues a sentence that begins
-// with the entry.
+// normalOrigin returns an entry in the form that browsers send (WHATWG URL §4.1, RFC
+// 6454 §6.1). It keeps a * for subdomains. ParseOrigins puts the entry in front of the
+// error text, so the text begins with a verb.
 func normalOrigin(entry string) (string, error) {
 	scheme, rest, ok := strings.Cut(entry, "://")
 	scheme = strings.ToLower(scheme)
@@ -154,7 +155,8 @@ func normalHost(host string) (string, error) {
 	return ascii, nil
 }
 
-// isDomain reports whether name is labels with dots between them.
+// isDomain reports whether name consists of labels (letters a to z, digits, - and _)
+// separated by dots.
 func isDomain(name string) bool {
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" || strings.ContainsFunc(label, func(r rune) bool {

@@ -54,7 +54,7 @@ func TestOriginsMatch(t *testing.T) {
 	}
 }
 
-// What no browser's Origin can match is refused, each entry by its name.
+// The error names every entry that no browser's Origin can match.
 func TestOriginsThatNeverMatch(t *testing.T) {
 	t.Parallel()
 	entries := []string{

@@ -7,9 +7,9 @@ import "bytes"
 // and for a target with a fragment, which is malformed.
 //
 // It does not use ctx.Path, which fasthttp cleans: with `//`, `/../` or their escapes
-// a client could reach a route that a proxy in front of this server blocks. Nor does
-// it use URI().PathOriginal, which takes the first segment of `//host/path` for a host
-// if the request has no Host.
+// a client could reach a route that a proxy in front of this server blocks. It does not
+// use URI().PathOriginal either: if the request has no Host, fasthttp takes the first
+// segment of `//host/path` for a host.
 func targetPath(target []byte) []byte {
 	if bytes.IndexByte(target, '#') >= 0 {
 		return nil
@@ -29,10 +29,10 @@ func targetPath(target []byte) []byte {
 	return path
 }
 
-// cleanPath reports whether path is unambiguous, decoded or not: it begins with a
-// slash, its escapes are complete, no segment but the last is empty, no segment is `.`
-// or `..`, and it has no control characters. Other paths have no route: they get a
-// 404, never a redirect to a similar path.
+// cleanPath reports whether path means the same decoded and not decoded. Such a path
+// begins with a slash and has no incomplete escapes and no control characters. Only its
+// last segment may be empty, and no segment is `.` or `..`. Other paths have no route:
+// they get a 404 response, never a redirect to a similar path.
 func cleanPath(path []byte) bool {
 	if len(path) == 0 || path[0] != '/' {
 		return false

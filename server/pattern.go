@@ -11,14 +11,14 @@ import (
 // segment is the part of a route's path between two slashes.
 type segment struct {
 	text    string         // fixed text; "" for a parameter
-	name    string         // of the parameter
-	pattern *regexp.Regexp // for the whole value of the parameter; nil matches any
+	name    string         // name of the parameter; "" for fixed text
+	pattern *regexp.Regexp // pattern that the complete value must match; nil matches any value
 	rest    bool           // the parameter is the rest of the path
 }
 
 func (s segment) fixed() bool { return s.name == "" }
 
-// shape is the segment without the name of its parameter.
+// shape returns the segment in the syntax of a route, without the name of its parameter.
 func (s segment) shape() string {
 	switch {
 	case s.fixed():
@@ -107,8 +107,8 @@ func parseSegment(text string) (segment, error) {
 	return segment{name: name, pattern: expr}, nil
 }
 
-// routerPath returns a path in the syntax of the router. The router's patterns match a
-// prefix of a segment; parseSegment makes them match the whole.
+// routerPath returns a path in the syntax of the router. In the router a pattern may
+// match only the beginning of a segment, so parseSegment has put it between ^ and $.
 func routerPath(segments []segment) string {
 	var b strings.Builder
 	for _, s := range segments {
@@ -142,19 +142,19 @@ func shapeOf(segments []segment) string {
 	return b.String()
 }
 
-// Clash reports whether one request could match both routes. That matters if they have
-// different owners: the route with the more specific path would take requests from the
-// other. The methods are equal, or GET and HEAD, and the paths match segment by
-// segment:
+// Clash reports whether one request could match both routes. That matters if different
+// packages add the routes: the route with the more specific path would get requests that
+// the other one expects. Two routes clash if their methods are equal, or GET and HEAD,
+// and if all segments of their paths overlap:
 //
-//   - fixed text matches the same text and every parameter that accepts it, so
-//     /tasks/mine clashes with /tasks/{id};
-//   - a parameter matches every other parameter, whatever their names; two regular
+//   - fixed text overlaps with the same text and with every parameter that accepts it,
+//     so /tasks/mine clashes with /tasks/{id};
+//   - a parameter overlaps with every other parameter, whatever their names; two regular
 //     expressions are assumed to overlap;
-//   - {name:*} matches whatever follows, including several segments.
+//   - {name:*} overlaps with all segments that follow.
 //
 // A route with Yields does not clash with a more specific one. A path that New refuses
-// clashes with nothing.
+// does not clash with any path.
 func Clash(a, b Route) bool {
 	if methodOf(a) != methodOf(b) {
 		return false
@@ -191,8 +191,8 @@ func overlap(a, b []segment) bool {
 	return true
 }
 
-// overlaps reports whether a text exists that matches both s and o. Neither may be a
-// rest.
+// overlaps reports whether a text exists that matches both s and o. Neither of them may
+// be a {name:*}.
 func (s segment) overlaps(o segment) bool {
 	switch {
 	case s.fixed() && o.fixed():
@@ -210,8 +210,8 @@ func (s segment) matches(text string) bool {
 	return text != "" && (s.pattern == nil || s.pattern.MatchString(text))
 }
 
-// covers reports whether a ends in a rest and every path that matches b also matches
-// a, but not the reverse: b is the more specific one.
+// covers reports whether a ends in {name:*} and b is more specific: every path that
+// matches b also matches a, but not the reverse.
 func covers(a, b []segment) bool {
 	last := len(a) - 1
 	if !a[last].rest || len(b) < len(a) || shapeOf(a) == shapeOf(b) {

@@ -61,7 +61,7 @@ func parseRoute(text string) (r server.Route) {
 	return r
 }
 
-// TestPathsThatNoRouteHas holds that New refuses them with a reason.
+// TestPathsThatNoRouteHas checks that New refuses such paths and names the reason.
 func TestPathsThatNoRouteHas(t *testing.T) {
 	t.Parallel()
 	for path, reason := range map[string]string{
@@ -98,7 +98,7 @@ func TestPathsThatNoRouteHas(t *testing.T) {
 	}
 }
 
-// TestSameShapeTwice holds that New names both routes.
+// TestSameShapeTwice checks that the error of New names both routes.
 func TestSameShapeTwice(t *testing.T) {
 	t.Parallel()
 	for _, paths := range [][2]string{{"/a", "/a"}, {"/{a}", "/{b}"}, {"/{a}/x", "/{b}/x"}, {"/{a:*}", "/{b:*}"}, {"/{a:x+}/y", "/{b:x+}/y"}} {
@@ -109,7 +109,8 @@ func TestSameShapeTwice(t *testing.T) {
 	}
 }
 
-// TestPatternMatchesWhole: a regular expression is for the whole segment.
+// TestPatternMatchesWhole checks that a regular expression must match the complete
+// segment.
 func TestPatternMatchesWhole(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{}, parseRoute("GET /n/{id:[0-9]{2,4}}"), parseRoute("GET /w/{w:a|ab}/x"), parseRoute("GET /w/{other}/y"))
@@ -123,7 +124,8 @@ func TestPatternMatchesWhole(t *testing.T) {
 	}
 }
 
-// FuzzPath: New refuses a path or serves it, and what it serves clashes with itself.
+// FuzzPath checks that New refuses a path or serves it, and that a served path clashes
+// with itself.
 func FuzzPath(f *testing.F) {
 	for _, seed := range []string{"/", "/a/{b}", "/a/{b:[0-9]{4}}/", "/{r:*}", "/{a}{b}", "/{", "/{a:(}", "/\xff", "/a/{b:?}", "/{a:^}/x", "/{a:x|y}$/"} {
 		f.Add(seed, "/a/{c}/d")

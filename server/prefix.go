@@ -26,8 +26,8 @@ func CheckBasePath(path string) error {
 	return nil
 }
 
-// validPrefix reports whether prefix can precede a path: it leads to no other host,
-// does not end a header field and needs no quoting.
+// validPrefix reports whether prefix can be put in front of a path. It must not lead to
+// another host, contain a line break, or need quoting.
 func validPrefix(prefix []byte) bool {
 	for _, b := range prefix {
 		letter := 'a' <= b|0x20 && b|0x20 <= 'z'
@@ -38,9 +38,9 @@ func validPrefix(prefix []byte) bool {
 	return len(prefix) <= maxPrefix && cleanPath(prefix) && prefix[len(prefix)-1] != '/'
 }
 
-// withoutBase returns path without the base path, and whether path had it. Proxies may
-// remove the base path or keep it.
-func (t *routes) withoutBase(path []byte) (rest []byte, carried bool) {
+// withoutBase returns path without the base path, and whether path began with it.
+// Proxies may remove the base path or keep it.
+func (t *routes) withoutBase(path []byte) (rest []byte, hadBase bool) {
 	if t.base == "" || !bytes.HasPrefix(path, []byte(t.base)) {
 		return path, false
 	}
@@ -53,17 +53,18 @@ func (t *routes) withoutBase(path []byte) (rest []byte, carried bool) {
 	return rest, true
 }
 
-// Link returns the path under which the client of a request reaches path on this
-// server: it adds the X-Forwarded-Prefix of a trusted proxy, or else Options.BasePath.
+// Link returns path with the prefix that the client of the request must use to reach it
+// through its proxies: the X-Forwarded-Prefix of a trusted proxy, or else
+// Options.BasePath.
 func Link(ctx *fasthttp.RequestCtx, path string) string {
 	prefix, _ := publicPrefix(ctx)
 	return prefix + path
 }
 
-// Location is Link for the field Location. If a trusted proxy has forwarded the
-// request and the prefix is not known, the result is relative to the request (RFC 9110
-// §10.2.2). A relative reference is right under any prefix, even if the proxy uses
-// another name for /tus/.
+// Location returns the value of the field Location for path. It is that of Link, unless
+// a trusted proxy has forwarded the request and its prefix is not known. Then the result
+// is relative to the path of the request (RFC 9110 §10.2.2): a relative reference is
+// right under any prefix, even if the proxy maps another path to /tus/.
 func Location(ctx *fasthttp.RequestCtx, path string) string {
 	prefix, known := publicPrefix(ctx)
 	if known {
@@ -72,9 +73,9 @@ func Location(ctx *fasthttp.RequestCtx, path string) string {
 	return relativeReference(string(targetPath(ctx.RequestURI())), path)
 }
 
-// publicPrefix returns the prefix of the routes' paths as the client sees them. It is
-// not known if a proxy has forwarded the request without naming a prefix, since it may
-// have changed the path.
+// publicPrefix returns the prefix that the client sees in front of the routes' paths.
+// known is false if a proxy has forwarded the request without X-Forwarded-Prefix, since
+// the proxy may have changed the path.
 func publicPrefix(ctx *fasthttp.RequestCtx) (prefix string, known bool) {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -83,14 +84,14 @@ func publicPrefix(ctx *fasthttp.RequestCtx) (prefix string, known bool) {
 	s, h := c.srv, &ctx.Request.Header
 	base := s.routes.base
 	if lines := h.PeekAll(headerForwardedPrefix); c.trusted && len(lines) > 0 {
-		said := bytes.TrimSuffix(lines[0], []byte("/"))
-		if len(lines) == 1 && (len(said) == 0 || validPrefix(said)) {
+		forwardedPrefix := bytes.TrimSuffix(lines[0], []byte("/"))
+		if len(lines) == 1 && (len(forwardedPrefix) == 0 || validPrefix(forwardedPrefix)) {
 			// The proxy has removed this prefix from the path. The base path counts
 			// only if the path still has it.
-			if _, carried := s.routes.withoutBase(targetPath(ctx.RequestURI())); !carried {
+			if _, hadBase := s.routes.withoutBase(targetPath(ctx.RequestURI())); !hadBase {
 				base = ""
 			}
-			return string(said) + base, true
+			return string(forwardedPrefix) + base, true
 		}
 		if n := s.prefixLog.add(time.Now()); n > 0 {
 			s.opts.Logger.Warn("X-Forwarded-Prefix ignored: not a path such as /gale", "value", string(lines[0][:min(len(lines[0]), maxPrefix)]), "proxy", c.peer, "count", n)
@@ -99,8 +100,8 @@ func publicPrefix(ctx *fasthttp.RequestCtx) (prefix string, known bool) {
 	return base, base != "" || !c.trusted || !forwarded(h)
 }
 
-// forwarded reports whether a request shows signs of a proxy. HTTP/1.0 is one: nginx
-// uses it for upstream servers by default.
+// forwarded reports whether a proxy seems to have forwarded the request. HTTP/1.0 is a
+// sign of that, since nginx uses it for upstream servers by default.
 func forwarded(h *fasthttp.RequestHeader) bool {
 	if !h.IsHTTP11() {
 		return true

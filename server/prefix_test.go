@@ -11,7 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// links are routes that say where a client finds /items/1.
+// links are routes that respond with the link to /items/1.
 func links() []server.Route {
 	say := func(ctx *fasthttp.RequestCtx) error {
 		ctx.Response.Header.Set("Location", server.Location(ctx, "/items/1"))
@@ -93,8 +93,8 @@ func TestIgnoredPrefixIsLogged(t *testing.T) {
 	}
 }
 
-// With a base path requests reach their routes with it and without it, and
-// nothing reaches them that would not without one.
+// With a base path, requests reach their routes with and without that path. Paths that
+// have no route without a base path have none with it.
 func TestBasePath(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{BasePath: "/a/gale"})

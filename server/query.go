@@ -13,15 +13,16 @@ import (
 	"github.com/galeserver/gale/internal/duration"
 )
 
-// QueryText returns a query parameter and whether the request has it: an empty
-// parameter is not a missing one. If it is repeated the first one counts.
+// QueryText returns the value of a query parameter. given is false if the request does
+// not have it; an empty parameter counts as given. If the parameter is repeated,
+// QueryText returns the first value.
 func QueryText(ctx *fasthttp.RequestCtx, name string) (text string, given bool) {
 	args := ctx.QueryArgs()
 	return string(args.Peek(name)), args.Has(name)
 }
 
-// QueryInt returns a query parameter as an integer from 0 to limit, or value if it is
-// missing. The error is a 400 that names the parameter.
+// QueryInt returns a query parameter as an integer from 0 to limit. If the parameter is
+// missing, QueryInt returns the default, value. The error is a 400 that names the parameter.
 func QueryInt(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, error) {
 	text, given := QueryText(ctx, name)
 	if !given {
@@ -53,8 +54,10 @@ func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Dura
 }
 
 // Argument returns a parameter of the query or of a urlencoded body, like Tornado's
-// get_argument: the last value counts, and the body comes after the query. It reads
-// the body. The error is a 400 if the body is not valid UTF-8.
+// get_argument. If there are several values, it returns the last one; those of the body
+// come after those of the query. Argument reads the body, so a second call in a
+// request finds only the parameters of the query. The error is a 400 if the body is not
+// valid UTF-8, or one of Body's errors.
 func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
 	body, err := ReadAll(ctx)
 	if err != nil {
@@ -75,8 +78,8 @@ func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, 
 }
 
 // FormArgs parses body if the request's type is a urlencoded form; otherwise it
-// returns no fields. The error names a field that is not valid UTF-8. The values of
-// fields named in binary may be any bytes.
+// returns no fields. The error names a field that is not valid UTF-8. The fields named in
+// binary may have any bytes as their values.
 func FormArgs(ctx *fasthttp.RequestCtx, body []byte, binary ...string) (*fasthttp.Args, error) {
 	var args fasthttp.Args
 	kind, _, _ := bytes.Cut(ctx.Request.Header.ContentType(), []byte(";"))

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxRefusals is how many refused connections may linger at once. Further ones are
-	// closed at once, and their clients may lose the response.
+	// maxRefusals is how many refused connections may get a response at the same time.
+	// Further ones are closed immediately, without a response.
 	maxRefusals = 256
 	// refusalTime is the limit for reading the head of a refused connection, and then
 	// for the client to read the response.
@@ -34,9 +34,10 @@ const (
 	reasonTooMany = "too many connections from this address"
 )
 
-// newRefusal returns the response to connections over a limit. It is prepared once,
-// since a server at its limit has no time to spare. With anyOrigin every page may read
-// it: the origin of the request is not known, and the response contains nothing else.
+// newRefusal returns the response to connections over a limit. It is made once,
+// since a server at its limit must do little work for each refusal. With anyOrigin pages
+// of every origin may read it: the origin of the request is not known, and the response
+// contains no data.
 func newRefusal(status int, reason string, anyOrigin bool) []byte {
 	body := fmt.Sprintf(`{"code":%d,"reason":%q}`, status, reason)
 	shared := ""
@@ -49,8 +50,8 @@ func newRefusal(status int, reason string, anyOrigin bool) []byte {
 }
 
 // retryResponse is the response for an EventSource, see RetryStream. A page of any
-// origin may read it, since it contains no data; a browser that had to hide it from
-// the page would close the EventSource for good.
+// origin may read it, since it contains no data; if the page
+// may not read it, the browser closes the EventSource and does not reconnect.
 func retryResponse(reason string) []byte {
 	body := RetryStream(reason)
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: gale\r\nContent-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"+
@@ -58,9 +59,9 @@ func retryResponse(reason string) []byte {
 }
 
 // refusalResponse reads the head of the request on a refused connection and returns
-// the response that makes this kind of client retry: some clients treat a status as
-// final that others retry. fallback is for all other clients, and for those that send
-// nothing.
+// a response after which this kind of client retries: an EventSource and tus-js-client
+// give up after some statuses. It returns fallback for all other clients, and for those
+// that send nothing.
 func (s *Server) refusalResponse(nc net.Conn, fallback []byte) []byte {
 	var h fasthttp.RequestHeader
 	if h.Read(bufio.NewReaderSize(nc, s.opts.MaxHeader)) != nil {
@@ -76,9 +77,9 @@ func (s *Server) refusalResponse(nc net.Conn, fallback []byte) []byte {
 }
 
 // refuseConn responds to a connection over a limit and closes it. It does not block
-// the goroutine that accepts: another goroutine reads the request, and then waits for
-// the client to read the response (see conn.Close). The meter counts the standard
-// status of the limit.
+// the accepting goroutine: another goroutine reads the request, and then waits until the
+// client has read the response (see conn.Close). The meter always counts 503 or 429,
+// even if the client gets another response.
 func (s *Server) refuseConn(nc net.Conn, why error) {
 	response, status, over := s.busyResponse, http.StatusServiceUnavailable, LimitTotal
 	if errors.Is(why, errTooManyClientConns) {

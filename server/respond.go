@@ -9,16 +9,16 @@ import (
 	"github.com/galeserver/gale/internal/utf8text"
 )
 
-// WriteText responds with text: text/plain in UTF-8. Invalid bytes become U+FFFD.
+// WriteText responds with text as text/plain in UTF-8. Invalid bytes become U+FFFD.
 func WriteText(ctx *fasthttp.RequestCtx, status int, text string) {
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(utf8text.Repair(text))
 }
 
-// WriteJSON responds with v as JSON. A value that cannot be encoded is an error for
-// the handler to return: a 500 response, since v is the handler's own. Invalid UTF-8
-// becomes U+FFFD, also in a json.RawMessage.
+// WriteJSON responds with v as JSON. It returns an error if v cannot be
+// encoded; a handler should return that error, which becomes a 500 response. Invalid
+// UTF-8 becomes U+FFFD, even in a json.RawMessage.
 func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// streamBuffer is how much of a body is collected before it is passed on.
+	// streamBuffer is how many bytes of a body are buffered before they are sent.
 	streamBuffer = 4 << 10
-	// sniffLength is what http.DetectContentType looks at.
+	// sniffLength is how many bytes http.DetectContentType uses.
 	sniffLength = 512
 )
 
@@ -53,22 +53,23 @@ func (w *responseWriter) Flush() { _ = w.FlushError() }
 // FlushError is Flush for http.ResponseController. The error is that of the connection.
 func (w *responseWriter) FlushError() error { return w.x.flush() }
 
-// SetReadDeadline refuses: Options.ReadTimeout is the deadline of every read.
+// SetReadDeadline returns an error, since Options.ReadTimeout applies to every read.
 func (*responseWriter) SetReadDeadline(time.Time) error {
 	return fmt.Errorf("set read deadline: the server's ReadTimeout applies: %w", http.ErrNotSupported)
 }
 
-// SetWriteDeadline refuses: Options.WriteTimeout is the deadline of every write.
+// SetWriteDeadline returns an error, since Options.WriteTimeout applies to every write.
 func (*responseWriter) SetWriteDeadline(time.Time) error {
 	return fmt.Errorf("set write deadline: the server's WriteTimeout applies: %w", http.ErrNotSupported)
 }
 
-// EnableFullDuplex refuses: the server reads the rest of a request before it responds.
+// EnableFullDuplex returns an error, since the body of the request cannot be read after
+// the response has begun.
 func (*responseWriter) EnableFullDuplex() error {
 	return fmt.Errorf("enable full duplex: the request body ends when the response begins: %w", http.ErrNotSupported)
 }
 
-// writeHeader fixes status and header, unless they are.
+// writeHeader sets the status and copies the header. Only the first call has an effect.
 func (x *exchange) writeHeader(status int) {
 	if x.status != 0 {
 		return
@@ -88,7 +89,8 @@ func (x *exchange) allowsBody() bool {
 	return x.status != http.StatusNoContent && x.status != http.StatusNotModified
 }
 
-// sendsBody is allowsBody for the method too.
+// sendsBody reports whether the response with the status of x has a body for the method
+// of the request.
 func (x *exchange) sendsBody() bool { return x.allowsBody() && x.request.Method != http.MethodHead }
 
 func (x *exchange) write(p []byte) (int, error) {
@@ -116,15 +118,15 @@ func (x *exchange) write(p []byte) (int, error) {
 			return 0, err
 		}
 		return len(p), nil
-	case !x.sendsBody() && len(x.buffer) >= sniffLength: // kept for its Content-Type
+	case !x.sendsBody() && len(x.buffer) >= sniffLength: // enough to detect the Content-Type
 		return len(p), nil
 	}
 	x.buffer = append(x.buffer, p...)
 	return len(p), nil
 }
 
-// flush sends the buffer, and the head of the response before it. A response without a
-// body waits for the handler: see HTTP.
+// flush sends the head of the response, if that was not sent, and the buffer. A response
+// without a body is sent when the handler returns: see HTTP.
 func (x *exchange) flush() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -145,8 +147,8 @@ func (x *exchange) flush() error {
 	return x.sendBuffer(true)
 }
 
-// begin makes the response a stream. next is the part of the body that follows the
-// buffer.
+// begin starts sending the response as a stream. next is the part of the body that
+// follows the buffer.
 func (x *exchange) begin(next []byte) {
 	if x.begun {
 		return
@@ -156,7 +158,7 @@ func (x *exchange) begin(next []byte) {
 	kind, _, err := mime.ParseMediaType(x.sent.Get("Content-Type"))
 	if err == nil && kind == EventStream {
 		x.events.Store(true)
-		if x.conn != nil && x.conn.srv.draining() { // and so drain may have been called before
+		if x.conn != nil && x.conn.srv.draining() { // drain may have been called before events was set
 			x.drain()
 		}
 	}
@@ -197,7 +199,7 @@ func (x *exchange) writeFields(ctx *fasthttp.RequestCtx) {
 	h.SetNoDefaultContentType(true)
 	for name, values := range x.sent {
 		switch {
-		case !ValidField(name): // http.TrailerPrefix too
+		case !ValidField(name): // also drops names with http.TrailerPrefix
 		case strings.EqualFold(name, fasthttp.HeaderConnection):
 			if slices.ContainsFunc(values, func(value string) bool { return hasToken([]byte(value), "close") }) {
 				ctx.SetConnectionClose()

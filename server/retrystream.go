@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Limits of the delay that RetryStream asks for.
+// Limits of the delay in the body that RetryStream returns.
 const (
 	minReconnect = time.Second
 	maxReconnect = 5 * time.Second
@@ -15,9 +15,10 @@ const (
 // EventStream is the content type of server-sent events (WHATWG HTML §9.2.5).
 const EventStream = "text/event-stream"
 
-// RetryStream returns the body of an event stream that cannot be served at the moment:
-// a comment with the reason, and the delay before the client reconnects, which differs
-// between clients. An EventSource does not reconnect after any status but 200 (WHATWG
+// RetryStream returns the response body for an event stream that cannot be served at the
+// moment. It consists of a comment with the reason, and the delay after which the client
+// reconnects: a random time from one to five seconds, so that clients do not all
+// reconnect at once. An EventSource does not reconnect after any status but 200 (WHATWG
 // HTML §9.2.2), so a temporary fault needs this response instead of a 503.
 func RetryStream(reason string) []byte {
 	wait := minReconnect + rand.N(maxReconnect-minReconnect)

@@ -8,9 +8,9 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Clients that would take the status of a full server for final get another
-// response: an EventSource a stream that says when to come back, a client of tus
-// a 503 also where the limit is its own.
+// Some clients do not retry after the status of a full server, so they get another
+// response. An EventSource gets a stream with a delay for its reconnect. A tus client gets
+// a 503 even if its own limit, which has the status 429, was reached.
 func TestMaxConnsClientsThatGiveUp(t *testing.T) {
 	t.Parallel()
 	head := func(fields string) string { return "GET / HTTP/1.1\r\nHost: test\r\n" + fields + "\r\n" }
@@ -53,7 +53,7 @@ func TestMaxConnsClientsThatGiveUp(t *testing.T) {
 }
 
 // The delays of different clients differ.
-func TestComeBack(t *testing.T) {
+func TestReconnectDelay(t *testing.T) {
 	t.Parallel()
 	seen := make(map[int]bool)
 	for range 100 {
@@ -64,8 +64,8 @@ func TestComeBack(t *testing.T) {
 	}
 }
 
-// retryOf wants a stream that says nothing but when to come back, and returns that
-// in milliseconds.
+// retryOf checks that the stream contains only the delay before the reconnect, and
+// returns that delay in milliseconds.
 func retryOf(t *testing.T, body string) (ms int) {
 	t.Helper()
 	comment, rest, _ := strings.Cut(body, "\n")

@@ -22,16 +22,17 @@ import (
 type Handler func(ctx *fasthttp.RequestCtx) error
 
 // Middleware returns a handler around next. It may act before next, after it, or
-// instead of it. It sees only the requests that next would handle, not those that get
-// 404, 405 or 413, that Route.Admit refuses, or whose head is malformed.
+// instead of it. It runs only for requests that next would handle. It does not run for
+// a request that gets 404, 405 or 413 before its handler, that Route.Admit refuses, or
+// whose head is malformed.
 //
 // Code after next runs before any of the response is sent: before the first byte of a
-// body stream, and before the new owner of a connection (see Take) does anything. An
-// error that next returned is not a response yet. A panic is handled like that of a
-// handler.
+// body stream, and before the new owner of a connection (see Take) does anything. The
+// server turns an error into a response after the outermost middleware has returned it.
+// A panic in middleware is handled like a panic in a handler.
 type Middleware func(next Handler) Handler
 
-// Chain returns h inside of middleware; the first one is the outermost.
+// Chain wraps h in middleware. The first element is the outermost.
 func Chain(h Handler, middleware ...Middleware) Handler {
 	for _, m := range slices.Backward(middleware) {
 		h = m(h)
@@ -43,39 +44,42 @@ func Chain(h Handler, middleware ...Middleware) Handler {
 // OPTIONS gets a response with Allow, unless they have their own routes.
 type Route struct {
 	Method string
-	// Path may contain parameters: {name} is one segment, {name:regexp} is one segment
-	// that matches as a whole, and {name:*} at the end is the rest of the path. Fixed
-	// text takes precedence over parameters. A path with a trailing slash differs from
-	// the one without. A name consists of letters, digits, _ and -.
+	// Path may contain parameters: {name} matches one segment, {name:regexp} matches a
+	// segment if the regular expression matches all of it, and {name:*} at the end
+	// matches the rest of the path. Fixed text takes precedence over parameters. A path
+	// with a trailing slash differs from the one without. A name consists of letters,
+	// digits, _ and -.
 	Path string
-	// Yields says that a path which ends in {name:*} is only for requests that no
-	// other route takes: see Clash. It does not change how requests are routed.
+	// Yields declares that a path ending in {name:*} is meant only for requests that
+	// match no other route: see Clash. It does not change how requests are routed.
 	Yields bool
 	// MaxBody is the limit of the body, in bytes. 0 means Options.MaxBody. A negative
-	// value means no limit, for handlers that stream and count themselves.
+	// value means no limit, for handlers that stream the body and enforce a limit of their own.
 	MaxBody int64
-	// Admit may refuse a request by its head, before any of the body is read: a client
-	// that sent Expect: 100-continue gets the error instead of 100. It is called once
-	// per request and blocks the connection. Handlers get its first result from
-	// Admitted. A panic is a 500. Default: every request is admitted.
-	Admit func(h *fasthttp.RequestHeader) (who any, err error)
+	// Admit may refuse a request by its head, before any of the body is read. A client
+	// that sent Expect: 100-continue gets the error response instead of 100. Admit is
+	// called once per request and blocks only the connection of that request. Handlers
+	// get value from Admitted. A panic is a 500 response. Default: every request is
+	// admitted.
+	Admit func(h *fasthttp.RequestHeader) (value any, err error)
 	// Public and Writes are for package app, which reads them for the routes of an
 	// application; a Server ignores them. Public: everybody may use the route with any
 	// method. Writes: a GET changes something, so it needs the same rights as a POST.
 	Public, Writes bool
-	// Header are fields, name and value, of every response, error responses included.
+	// Header holds the name and value of fields of every response, including error
+	// responses.
 	Header [][2]string
 	// Middleware wraps Handler, the first one outermost. New calls each of them once.
 	Middleware []Middleware
 	Handler    Handler
 }
 
-// routes is the table of routes. The router only matches: it calls a function that
-// stores the route in ctx, so that the route is known before its handler runs.
+// routes is the table of routes. The handlers in its router only store the matching
+// route in ctx, so that the server knows the route before it runs the route's handler.
 type routes struct {
 	router  *router.Router
-	methods []string          // methods with routes, sorted
-	shapes  map[string]string // path of a route by its method and shape
+	methods []string          // methods that have routes, sorted
+	shapes  map[string]string // path of each route, by method and result of shapeOf
 	base    string            // Options.BasePath
 }
 
@@ -149,12 +153,12 @@ func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, 
 	// Lookup copies the parameters out of the path, so the string may share the memory
 	// of the request. A copy would be the only allocation here.
 	path := unsafe.String(unsafe.SliceData(raw), len(raw))
-	note, _ := t.router.Lookup(name, path, ctx)
-	if note == nil && name == http.MethodHead {
-		note, _ = t.router.Lookup(http.MethodGet, path, ctx)
+	store, _ := t.router.Lookup(name, path, ctx)
+	if store == nil && name == http.MethodHead {
+		store, _ = t.router.Lookup(http.MethodGet, path, ctx)
 	}
-	if note != nil {
-		note(ctx)
+	if store != nil {
+		store(ctx)
 		return ctx.UserValue(routeKey{}).(*Route), nil
 	}
 	allow := t.allow(path)
@@ -167,7 +171,7 @@ func (t *routes) find(method, target []byte, ctx *fasthttp.RequestCtx) (*Route, 
 	return nil, &Error{Status: http.StatusMethodNotAllowed, Reason: "method not allowed", allow: allow}
 }
 
-// optionsRoute responds to OPTIONS where the application has no route for it.
+// optionsRoute returns the route for OPTIONS of a path that has no such route itself.
 func optionsRoute(allow string) *Route {
 	return &Route{MaxBody: -1, Handler: func(ctx *fasthttp.RequestCtx) error {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, allow)
@@ -187,7 +191,7 @@ func (t *routes) allow(path string) string {
 func (t *routes) methodsOf(path string) (found []string) {
 	for _, m := range t.methods {
 		if path != "" {
-			if note, _ := t.router.Lookup(m, path, nil); note == nil {
+			if store, _ := t.router.Lookup(m, path, nil); store == nil {
 				continue
 			}
 		}
@@ -211,8 +215,8 @@ func methodName(method []byte) string {
 	return string(method)
 }
 
-// otherMethod is what a Meter gets for other methods, so that clients cannot invent
-// label values.
+// otherMethod is what a Meter gets for all other methods, so that clients cannot create
+// any number of label values.
 const otherMethod = "other"
 
 func meterName(method []byte) string {

@@ -12,16 +12,16 @@ import (
 // Options.Grace ran out.
 var ErrGrace = errors.New("grace time ran out")
 
-// Run serves connections from ln until ctx ends, and owns ln. When ctx has ended it
-// closes ln at once (other processes may hold copies of the socket), responds to the
-// requests in flight with Connection: close, and returns nil when the last connection
-// is closed. An idle connection stays open half a second longer, and a new one up to
-// five seconds, so that a request which was sent before the drain began still gets its
-// response.
+// Run serves connections from ln until ctx ends. Run owns ln. When ctx ends, Run drains:
+// it closes ln at once (other processes may hold copies of the socket), finishes the
+// requests in flight with Connection: close, and returns nil when the last connection is
+// closed. An idle connection stays open for half a second, and a new one until five
+// seconds after it was accepted, so that a request that was sent before the drain began
+// still gets its response.
 //
-// After Options.Grace Run closes the remaining connections and returns an error that
-// wraps ErrGrace and says how many requests were cut off; their handlers may still be
-// running. If ln fails permanently, Run drains in the same way and returns that error.
+// After Options.Grace Run closes the remaining connections. If requests were in flight,
+// it returns an error that wraps ErrGrace and contains their number; their handlers may
+// still be running. If ln fails permanently, Run drains in the same way and returns that error.
 // Run neither waits for hijacked connections nor closes them. It can be called once.
 //
 // fasthttp's own Shutdown is not used: it closes an idle connection on which a request
@@ -46,17 +46,18 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	return errors.Join(err, s.drain())
 }
 
-// startDrain closes the listener and interrupts the connections that wait for a
-// request. It returns when that is done, also if another goroutine did it.
+// startDrain closes the listener and interrupts blocked reads. If another goroutine is
+// doing that already, startDrain waits for it.
 func (s *Server) startDrain(ln net.Listener) {
-	s.leaveOnce.Do(func() {
+	s.drainOnce.Do(func() {
 		close(s.drainStarted)
 		_ = ln.Close() // it may be closed already
 		s.conns.interruptReads()
 	})
 }
 
-// drain waits for the connections, at most Options.Grace.
+// drain waits at most Options.Grace until all connections are closed, and then closes
+// the remaining ones.
 func (s *Server) drain() error {
 	timer := time.NewTimer(s.opts.Grace)
 	defer timer.Stop()

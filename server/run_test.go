@@ -73,7 +73,7 @@ func TestDrainFinishesRequestsInFlight(t *testing.T) {
 	}
 }
 
-func TestDrainAnswersRequestsOnTheirWay(t *testing.T) {
+func TestDrainServesRequestsInTransit(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})
 	resting, new, partial := dial(t, s), dial(t, s), dial(t, s)
@@ -121,7 +121,7 @@ func TestDrainGraceRunsOut(t *testing.T) {
 	one.closed()
 }
 
-func TestDrainRestingClientIsNotCutOff(t *testing.T) {
+func TestDrainIdleClientIsNotCutOff(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{Grace: patience / 2})
 	c := dial(t, s)
@@ -153,8 +153,7 @@ func TestRunOnce(t *testing.T) {
 	}
 }
 
-// faultyListener fails as accept does when file descriptors run out, and then
-// for good.
+// faultyListener fails like accept without free file descriptors, and then permanently.
 type faultyListener struct {
 	net.Listener
 	faults chan error
@@ -238,7 +237,7 @@ func TestTimeoutHeadByteByByte(t *testing.T) {
 	c.Close()
 }
 
-func TestTimeoutAnswerNotTaken(t *testing.T) {
+func TestTimeoutResponseNotRead(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{WriteTimeout: short}, bigRoute(64<<20))
 	c := dial(t, s)
@@ -246,7 +245,7 @@ func TestTimeoutAnswerNotTaken(t *testing.T) {
 	testutil.Eventually(t, "the connection is closed", func() bool { return s.meter.closed.Load() == 1 })
 }
 
-func TestTimeoutAnswerTakenSlowly(t *testing.T) {
+func TestTimeoutResponseReadSlowly(t *testing.T) {
 	t.Parallel()
 	const timeout, rate, size = 2 * time.Second, 256 << 10, 64 << 20
 	s := open(t, server.Options{WriteTimeout: timeout}, bigRoute(size))

@@ -13,11 +13,12 @@ import (
 // port. A missing port is the default port of the scheme, and hosts are compared
 // without regard to case, IPv6 addresses by value.
 //
-// https says that the server itself uses TLS. In that case, or if X-Scheme or
-// X-Forwarded-Proto says https, a page with http has another origin. Otherwise the
-// scheme is unknown, since a proxy may terminate TLS without adding a field, and the
-// scheme of the page is assumed. Both fields are read from any peer: a page cannot
-// make a browser send them, and here they can only lead to a refusal.
+// https must be true if the server itself uses TLS. In that case, or if X-Scheme or
+// X-Forwarded-Proto is https, a page with http has another origin. Otherwise the scheme
+// of the request is unknown, since a proxy may terminate TLS without adding a field;
+// SameOrigin then assumes the scheme of the page. It reads both fields from any peer,
+// trusted or not: a page cannot make a browser send them, and they can only make
+// SameOrigin return false.
 func SameOrigin(h *fasthttp.RequestHeader, origin string, https bool) bool {
 	scheme, rest, _ := strings.Cut(origin, "://")
 	scheme = strings.ToLower(scheme)
@@ -32,8 +33,8 @@ func SameOrigin(h *fasthttp.RequestHeader, origin string, https bool) bool {
 		return false
 	}
 	page, ok := authority(rest, scheme)
-	here, sound := authority(string(h.Host()), scheme)
-	return ok && sound && page == here
+	own, ownOK := authority(string(h.Host()), scheme)
+	return ok && ownOK && page == own
 }
 
 // hostPort is a normalized host and a port.

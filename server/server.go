@@ -1,10 +1,10 @@
 // Package server is an HTTP/1.1 server on fasthttp with streaming request bodies. It
-// guarantees, whatever a handler does, that unread bytes of one request are never
-// parsed as the next request.
+// guarantees that unread bytes of one request are never parsed as the next request,
+// whatever a handler does.
 //
-// fasthttp parses whatever follows a head as the next request once the handler has
-// returned, even if it is the part of a body that the handler did not read
-// (valyala/fasthttp#2336, #2368). Here every request passes these steps:
+// fasthttp itself does not: when a handler has returned, it parses the next bytes of the
+// connection as a request, even if they are the part of a body that the handler did not
+// read (valyala/fasthttp#2336, #2368). Here every request passes these steps:
 //
 //		Read ──► preview ─► admit ──► serve ─► handler ─► finish ──► response, or close
 //		conn     (head      framing,  (guard)  Body       drain 256 KiB, or
@@ -18,11 +18,12 @@
 //	    (RFC 9112 §6.3), whether there is a route, whether its Admit accepts the
 //	    request, and whether the length is within the route's limit. The result stays on
 //	    the connection until the request ends.
-//	  - Body is the only way to the body. A body that ends early is an error, never
-//	    io.EOF.
-//	  - finish leaves the connection at the first byte of the next request. If it
-//	    cannot, the response carries Connection: close, and the connection ends with a
-//	    lingering close, so that the client can read the response.
+//	  - Handlers must read the body with Body. For a body that ends early it returns an
+//	    error, never io.EOF.
+//	  - finish drains the rest of the body, so that the connection is at the first byte
+//	    of the next request. If it cannot, the response has Connection: close, and the
+//	    server closes the connection with a lingering close, so that the client can
+//	    read the response.
 //
 // A connection is in one of these phases. The phase decides the deadline of a read and
 // what Run does with the connection when it drains:
@@ -49,7 +50,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// The defaults of Options, which its comments state too.
+// Defaults of Options. The comments there repeat the values.
 const (
 	defaultMaxBody      = 1 << 20
 	defaultMaxHeader    = 8 << 10
@@ -79,17 +80,17 @@ type Options struct {
 	IdleTimeout time.Duration
 	// ReadTimeout limits the time from the first byte of a head to its last. If a body
 	// of known length follows, the limit includes its first byte, which fasthttp reads
-	// together with the head. It also limits each wait for more of a body. A request
-	// that exceeds it gets a 408 response. There is no deadline for a body as a whole.
-	// Default 60 s. This timeout, IdleTimeout and WriteTimeout may fire a sixteenth
-	// early.
+	// together with the head. It also limits each wait for more bytes of a body. A
+	// request that exceeds it gets a 408 response. There is no deadline for a complete
+	// body. Default 60 s. This timeout, IdleTimeout and WriteTimeout may expire early, by
+	// at most a sixteenth of their length.
 	ReadTimeout time.Duration
-	// WriteTimeout is how long a write may wait for the client to read. The kernel
-	// reports progress when about a third of the send buffer is free again. There is
-	// no deadline for a response as a whole. Default 60 s.
+	// WriteTimeout limits each write of up to 64 KiB of a response. A write waits until
+	// the client has read enough of what was sent before: the kernel reports progress
+	// only when about a third of the send buffer is free again. There is no deadline for a complete response. Default 60 s.
 	WriteTimeout time.Duration
 	// MaxConns is the limit of open connections, and MaxConnsPerClient that of one
-	// client address. Connections of TrustedProxies count for the first only. A
+	// client address. Connections of TrustedProxies count for MaxConns only. A
 	// connection over a limit gets a 503 or a 429 response and is closed; with TLS it
 	// is closed without a response. Default: no limit.
 	MaxConns, MaxConnsPerClient int
@@ -101,8 +102,8 @@ type Options struct {
 	TLS *tls.Config
 	// Origins are the other origins whose pages may use the server. Their preflights
 	// get a response before Admit, for every path and method, and every response has
-	// the fields that let the page read it. Admit decides about their requests, as
-	// about all others. Default: none.
+	// the fields that let the page read it. Their other requests pass Admit like those
+	// of all clients. Default: none.
 	Origins Origins
 	// RequestFields and ResponseFields are header fields that pages of Origins may
 	// send and read, in addition to those that every route may need. Default: none.
@@ -119,8 +120,8 @@ type Options struct {
 	Meter Meter
 }
 
-// Meter counts. Its methods are called from many goroutines at once and on
-// every request: atomics, no locks.
+// Meter counts connections and requests. Its methods are called for every request, from
+// many goroutines at once, so they should use atomics and no locks.
 type Meter interface {
 	ConnOpened()
 	ConnClosed()
@@ -147,7 +148,7 @@ const (
 type Server struct {
 	fast   *fasthttp.Server
 	routes *routes
-	cors   *cors   // or nil
+	cors   *cors   // nil without Options.Origins
 	opts   Options // with its defaults filled in
 	errors []ErrorStatus
 	conns  conns
@@ -161,13 +162,13 @@ type Server struct {
 
 	busyResponse, tooManyResponse []byte // responses to connections over a limit
 
-	lingerSlots chan struct{} // one slot for each refused connection that is read to its end
+	lingerSlots chan struct{} // one element for each refused connection that gets a response
 
-	watcher connWatcher // notices clients that leave, see Gone
+	watcher connWatcher // detects clients that close their connections, see Gone
 
 	started      atomic.Bool
-	leaveOnce    sync.Once
-	drainStarted chan struct{} // closed when Run's context has ended
+	drainOnce    sync.Once
+	drainStarted chan struct{} // closed when Run begins to drain
 }
 
 // New makes a server of routes. Its error reports every bad route and every bad

@@ -9,7 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// errNotServerConn is the error of Take outside of a handler of this package.
+// errNotServerConn is the error of Take for a request that no Server of this package
+// serves.
 var errNotServerConn = errors.New("the connection does not belong to a server.Server")
 
 // Taken is a connection that has left HTTP: fasthttp holds neither a goroutine nor a
@@ -19,11 +20,13 @@ type Taken struct {
 	net.Conn // the outermost layer: TLS, if the server uses it
 
 	c        *conn
-	buffered []byte // bytes of the client that fasthttp read beyond the request
+	buffered []byte // bytes that fasthttp has read beyond the end of the request
 }
 
-// Take calls take with the connection after the handler has returned nil. No response
-// is sent; an owner that continues in HTTP begins with Head. take must not block.
+// Take hijacks the connection of the request: it calls take with the connection after
+// the handler has returned nil. From then on the caller owns the connection and must
+// close it. The server sends no response; to send one, begin with the bytes that Head
+// returned. take must not block. Take returns an error outside of a Server.
 func Take(ctx *fasthttp.RequestCtx, take func(*Taken)) error {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -40,8 +43,8 @@ func Take(ctx *fasthttp.RequestCtx, take func(*Taken)) error {
 // readBuffers are buffers for readBuffered, which nearly always finds nothing.
 var readBuffers = sync.Pool{New: func() any { return new([512]byte) }}
 
-// readBuffered returns the bytes in fasthttp's buffer that it has not parsed. The
-// deadline is in the past, so a read beyond the buffer fails at once.
+// readBuffered returns the unparsed bytes in fasthttp's buffer. It sets a read deadline
+// in the past, so that a read beyond the buffer fails at once.
 func readBuffered(c *conn, buffered net.Conn) (rest []byte) {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return nil
@@ -59,10 +62,11 @@ func readBuffered(c *conn, buffered net.Conn) (rest []byte) {
 	return rest
 }
 
-// Head returns the head of a response as fasthttp would send it for what the handler
-// has set in ctx.Response, with the fields that every response of this server has. The
-// body has no known length: it is chunked (RFC 9112 §7.1) if chunked is true, else it
-// ends with the connection, for HTTP/1.0 clients.
+// Head returns the head of a response for a connection that is taken. It contains the
+// status and fields that the handler has set in ctx.Response, and the fields that every
+// response of this server has. It declares no length for the body. If chunked is true,
+// the body must be sent in chunks (RFC 9112 §7.1). Otherwise the client uses HTTP/1.0,
+// and closing the connection ends the body.
 func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 	if c, ok := ctx.Conn().(*conn); ok {
 		addCommonFields(ctx, c)
@@ -80,7 +84,7 @@ func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 	return h.AppendBytes(nil), chunked
 }
 
-// Read returns what the client sent.
+// Read reads bytes from the client, beginning with those after the request.
 func (t *Taken) Read(p []byte) (int, error) {
 	if len(t.buffered) > 0 {
 		n := copy(p, t.buffered)
@@ -92,17 +96,18 @@ func (t *Taken) Read(p []byte) (int, error) {
 	return t.Conn.Read(p)
 }
 
-// Unread reports whether the kernel holds bytes from the client that were not read.
+// Unread reports whether the kernel's receive buffer holds bytes from the client.
 func (t *Taken) Unread() bool { return t.c.hasUnread() }
 
 // Close ends the connection at once.
 func (t *Taken) Close() error { return t.c.end() }
 
-// Finish closes the connection so that the client can read everything that was
-// written, even if it is still sending: see the lingering close of Server. within is
-// the time for the client to close too. No other goroutine may read meanwhile.
+// Finish closes the connection with a lingering close, so that the client can read
+// everything that was written, even if it is still sending. within is how long Finish
+// waits for the client to close too; 0 means 5 s. No other goroutine may read meanwhile.
+// Finish returns net.ErrClosed if the connection is closed already.
 func (t *Taken) Finish(within time.Duration) error {
-	if !t.c.closed.CompareAndSwap(false, true) { // a writer may have called Reset
+	if !t.c.closed.CompareAndSwap(false, true) { // another goroutine may have called Reset
 		return net.ErrClosed
 	}
 	t.c.linger, t.c.lingerFor = true, within

@@ -11,7 +11,7 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// takeRoute gives its connection to a channel, with the head of a response.
+// takeRoute sends its connection and the head of a response to a channel.
 func takeRoute(taken chan *server.Taken) server.Route {
 	return server.Route{Method: "GET", Path: "/take", Handler: func(ctx *fasthttp.RequestCtx) error {
 		ctx.SetContentType("text/event-stream")
@@ -23,8 +23,8 @@ func takeRoute(taken chan *server.Taken) server.Route {
 	}}
 }
 
-// A taken connection belongs to who took it, with what the client sent ahead, and
-// counts until it is closed.
+// A taken connection belongs to its new owner, including the bytes that the client sent
+// after the request. It counts for the limits until it is closed.
 func TestTake(t *testing.T) {
 	t.Parallel()
 	taken := make(chan *server.Taken, 1)

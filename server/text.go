@@ -14,7 +14,7 @@ import (
 )
 
 // checkArgs returns an error that names the first parameter whose name or value is not
-// valid UTF-8. kind is the name for the parameters in that error: "query parameter".
+// valid UTF-8. kind is what the error calls a parameter, such as "query parameter".
 // Parameters named in binary may have any value.
 func checkArgs(args *fasthttp.Args, kind string, binary ...string) error {
 	for name, value := range args.All() {

@@ -7,9 +7,9 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// TestWire checks the responses to all kinds of heads. What follows in
-// each row is another request on the same connection, which must get a response
-// exactly when the first one has an unambiguous end.
+// TestWire checks the responses to all kinds of heads. After each of them the test sends
+// a second request on the same connection. The second one must get a response only if the
+// end of the first one is unambiguous.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	s := open(t, server.Options{})
@@ -121,7 +121,7 @@ func TestRouting(t *testing.T) {
 		{"GET", "/items/a%20b/c%2Bd", 200, "a b|c+d", ""},
 		{"GET", "/items/a%2Fb/c", 200, "a/b|c", ""},
 
-		// None of these is a detour to /hidden, nor a redirect.
+		// None of these paths leads to /hidden or to a redirect.
 		{"GET", "/hidden/", 404, "", ""},
 		{"GET", "/HIDDEN", 404, "", ""},
 		{"GET", "//hidden", 404, "", ""},

@@ -1,5 +1,6 @@
-// Package cache stores computed values in Redis, for all processes and machines. When
-// a value expires, only one of them computes it again, and the others wait for it.
+// Package cache stores computed values in Redis, for all processes and machines. When a
+// value has expired, only one caller computes it again. All other callers, in any
+// process, wait for that result.
 package cache
 
 import (
@@ -18,14 +19,16 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// Intervals of polling while another process computes: from pollMin, doubling to pollMax.
+// pollMin and pollMax limit the interval of polling while another process computes. The
+// interval begins with pollMin and doubles up to pollMax, with jitter.
 const (
 	pollMin = 5 * time.Millisecond
 	pollMax = 100 * time.Millisecond
 )
 
-// claim returns the value, or the right to compute it, or neither if another caller
-// has that right. KEYS value, right; ARGV holder, lease in ms.
+// claim returns the value if it is stored. Otherwise it gives the caller the lease, which
+// is the right to compute the value, unless another caller holds it. KEYS value, lease;
+// ARGV holder, length of the lease in ms.
 var claim = redisdb.NewScript(`
 local value = redis.call('GET', KEYS[1])
 if value then return {'value', value} end
@@ -33,8 +36,8 @@ if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'yours'
 return {'wait', ''}
 `)
 
-// settle stores the computed value and releases the right, if the holder still has it.
-// KEYS value, right; ARGV holder, ttl in ms (0: store nothing), value.
+// settle stores the computed value and releases the lease, if the caller still holds it.
+// KEYS value, lease; ARGV holder, ttl in ms (0: store nothing), value.
 var settle = redisdb.NewScript(`
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2]) end
@@ -46,8 +49,8 @@ return 1
 type Options struct {
 	// Name distinguishes caches on one Redis. Default "default".
 	Name string
-	// Lease is the time limit of a computation. If the computing process dies, the
-	// others wait that long. Default 10 s.
+	// Lease is the time limit of a computation. If the computing process dies, the other
+	// callers wait until the lease has expired. Default 10 s.
 	Lease time.Duration
 	// Counters count the results of Get. Nil: no counting.
 	Counters *Counters
@@ -70,7 +73,7 @@ type Cache struct {
 	counts *Counters
 }
 
-// New makes a cache on rdb.
+// New makes a cache that stores its values in rdb.
 func New(rdb redis.Scripter, o Options) *Cache {
 	if o.Name == "" {
 		o.Name = "default"
@@ -81,14 +84,15 @@ func New(rdb redis.Scripter, o Options) *Cache {
 	return &Cache{rdb: rdb, name: o.Name, lease: o.Lease, counts: cmp.Or(o.Counters, new(Counters))}
 }
 
-// Get returns the value of key: the stored one, or the result of compute, which is
-// stored for ttl (at least a millisecond). fresh is true for the one caller whose
-// compute ran. Callers in one process share a query to Redis, and all processes share
-// a computation.
+// Get returns the stored value of key. If there is none, it calls compute and stores the
+// result for ttl; a ttl under a millisecond stores nothing. fresh is true only for the
+// caller whose compute ran. Concurrent callers in one process share one query to Redis,
+// and callers in all processes share one computation. The context of compute ends after
+// Options.Lease (without Redis, after at most twice that time), but not with ctx.
 //
-// If Redis is away, Get calls compute without it. The error is that of compute, a
-// *pool.PanicError if it panicked, or the cause of ctx; in the last case the
-// computation continues for the other callers.
+// If Redis is not available, each process calls compute and stores nothing. Get returns
+// the error of compute, a *pool.PanicError if compute panicked, or the cause of ctx if ctx
+// ends first; in that case the computation continues for the other callers.
 func (c *Cache) Get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
 	mine := false
 	done := c.flight.DoChan(key, func() (any, error) { // ends within two leases
@@ -123,7 +127,7 @@ func (c *Counters) add(fresh bool, err error) {
 	}
 }
 
-// get is Get for one caller of a process at a time.
+// get does the work of Get. In a process, at most one call runs for each key.
 func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
 	// The braces keep both keys on one server of a cluster.
 	base := "gale:cache:" + c.name + ":{" + key + "}"
@@ -137,7 +141,7 @@ func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute 
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return "", false, context.Cause(ctx)
-		case err != nil: // Redis is away: compute without it
+		case err != nil: // Redis is not available: compute without a lease
 			value, err = compute(ctx)
 			return value, true, err
 		case got[0] == "value":
@@ -153,12 +157,12 @@ func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute 
 	}
 }
 
-// compute computes with the right to do so, and always releases it: after an error the
-// others must not wait for the end of the lease.
+// compute calls the caller's function while this process holds the lease. It always
+// releases the lease, so that after an error the others need not wait until it expires.
 func (c *Cache) compute(ctx context.Context, keys []string, holder string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
 	keep := time.Duration(0)
 	defer func() {
-		// If Redis is away now, the value is not stored, which is harmless.
+		// If Redis is not available now, the value is not stored, which is harmless.
 		_ = settle.Run(ctx, c.rdb, keys, holder, keep.Milliseconds(), value).Err()
 	}()
 	leased, cancel := context.WithTimeout(ctx, c.lease)

@@ -15,8 +15,8 @@ import (
 	"github.com/galeserver/gale/server/cache"
 )
 
-// A thousand ask at once, in four processes, and one computes; when the value
-// has expired the same again.
+// Of a thousand concurrent callers in four processes, one computes. The same happens again
+// when the value has expired.
 func TestStampede(t *testing.T) {
 	t.Parallel()
 	sharedtest.Each(t, func(t *testing.T, address string) {

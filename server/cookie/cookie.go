@@ -1,9 +1,11 @@
-// Package cookie keeps short values with the client, in cookies that the client cannot
-// change and, if they are secret, cannot read.
+// Package cookie stores short values in signed cookies. The client cannot change such a
+// cookie without invalidating it. If the cookie is secret, the client cannot read its
+// value either.
 //
-// It is what Tornado calls a signed cookie: a value with its time and a signature
-// (HMAC-SHA256, github.com/gorilla/securecookie). A cookie that was forged, that belongs
-// to another name, or that is older than its MaxAge counts as not sent.
+// Tornado calls this a signed cookie: the cookie contains the value, the time at which it
+// was set, and a signature (HMAC-SHA256, github.com/gorilla/securecookie). A cookie that
+// is forged, was signed for another name, or is older than its MaxAge is treated as
+// missing.
 package cookie
 
 import (
@@ -18,29 +20,30 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// maxLength is how long the value of a cookie may be when it is signed, in bytes:
-// browsers keep 4,096 with name and attributes (RFC 6265 §6.1).
+// maxLength is the limit of a signed value, in bytes. Browsers must store at least 4,096
+// bytes for a cookie with its name and attributes (RFC 6265 §6.1).
 const maxLength = 3840
 
-// ErrTooLong is a value that browsers would not keep.
+// ErrTooLong is the error of Set for a value that browsers might not store.
 var ErrTooLong = errors.New("value is too long for a cookie")
 
 // Options configure a Cookie. The zero value of a field is the documented default.
 type Options struct {
-	// Name of the cookie. It must be given.
+	// Name is the name of the cookie. Required.
 	Name string
-	// MaxAge is how long the client keeps the cookie, and how old it may be when it
-	// comes back. Default 30 days.
+	// MaxAge is how long the client stores the cookie, and how old a cookie may be in a
+	// request. Fractions of a second are dropped. Default 30 days.
 	MaxAge time.Duration
-	// Secret encrypts the value (AES-CTR), so that the client cannot read it.
+	// Secret encrypts the value (AES-CTR), so that the client cannot read it. Default:
+	// the value is signed but readable.
 	Secret bool
-	// Path and Domain say for which paths and hosts the client sends it. Defaults: all
-	// paths of the server, and its own host alone.
+	// Path and Domain restrict the paths and hosts to which the client sends the
+	// cookie. Defaults: all paths of the server, and only the server's own host.
 	Path, Domain string
-	// SameSite restricts with which requests from other sites the client sends it.
-	// Default Lax: with links that a person follows.
+	// SameSite restricts the requests from other sites in which the client sends the
+	// cookie. Default Lax: only requests for which a user follows a link.
 	SameSite fasthttp.CookieSameSite
-	// Readable lets scripts of the page read it. Default: they cannot (HttpOnly).
+	// Readable lets scripts of the page read the cookie. Default: they cannot (HttpOnly).
 	Readable bool
 }
 
@@ -50,8 +53,7 @@ type Cookie struct {
 	codecs []securecookie.Codec
 }
 
-// New makes a cookie. It panics if Options has no valid name, which is a token of
-// RFC 9110 §5.6.2.
+// New makes a cookie. It panics if Options.Name is not a token (RFC 9110 §5.6.2).
 func New(keys *Keys, o Options) *Cookie {
 	if !server.ValidField(o.Name) {
 		panic(fmt.Sprintf("cookie: %q is not a name", o.Name))
@@ -74,13 +76,13 @@ func (c *Cookie) Set(ctx *fasthttp.RequestCtx, value string) error {
 	return nil
 }
 
-// Get returns the value that the client has sent; ok is false if it has sent none, or
-// one that is forged or too old.
+// Get returns the value that the client has sent. ok is false if the cookie is missing,
+// forged or too old.
 func (c *Cookie) Get(ctx *fasthttp.RequestCtx) (value string, ok bool) {
 	return c.Read(&ctx.Request.Header)
 }
 
-// Read is Get for code that has no more than the header, such as an application's
+// Read is Get for code that has only the head of the request, such as an application's
 // Authenticate.
 func (c *Cookie) Read(h *fasthttp.RequestHeader) (value string, ok bool) {
 	text := h.Cookie(c.o.Name)
@@ -94,7 +96,7 @@ func (c *Cookie) Read(h *fasthttp.RequestHeader) (value string, ok bool) {
 	return string(data), true
 }
 
-// Clear makes the client forget the cookie.
+// Clear makes the client delete the cookie.
 func (c *Cookie) Clear(ctx *fasthttp.RequestCtx) {
 	sent := c.make(ctx, "")
 	sent.SetExpire(fasthttp.CookieExpireDelete)

@@ -53,7 +53,7 @@ func sent(t testing.TB, ctx *fasthttp.RequestCtx) *fasthttp.Cookie {
 	return nil
 }
 
-// back is the value of a cookie that a client sends.
+// back returns the value that the server reads from a cookie of a client.
 func back(c *cookie.Cookie, name, text string) (string, bool) {
 	ctx := new(fasthttp.RequestCtx)
 	ctx.Request.Header.SetCookie(name, text)
@@ -111,7 +111,8 @@ func TestCookieExpires(t *testing.T) {
 	})
 }
 
-// A new key in front keeps cookies of the old one valid until that is removed.
+// After a new key is inserted first, cookies of the old key stay valid until the old key
+// is removed.
 func TestKeyRotation(t *testing.T) {
 	o := cookie.Options{Name: "user"}
 	before := cookie.New(keys(t, "a"), o)
@@ -174,7 +175,8 @@ func TestReadKeys(t *testing.T) {
 	}
 }
 
-// Processes that start together agree on one key, which nobody else can read.
+// Processes that start at the same time use the same key, and only the owner can read its
+// file.
 func TestEnsureKeys(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys")
 	var all sync.WaitGroup
@@ -206,7 +208,7 @@ func TestEnsureKeys(t *testing.T) {
 	}
 }
 
-// FuzzRead: whatever a client sends, it is a value that was set, or none.
+// FuzzRead checks that Read returns only values that were set, whatever the client sends.
 func FuzzRead(f *testing.F) {
 	c := cookie.New(keys(f, "b", "a"), cookie.Options{Name: "user", Secret: true})
 	ctx := new(fasthttp.RequestCtx)

@@ -17,19 +17,20 @@ import (
 	"github.com/gorilla/securecookie"
 )
 
-// minSecret is how short a secret may be, in bytes.
+// minSecret is the minimum length of a secret, in bytes.
 const minSecret = 32
 
-// Keys sign cookies, and encrypt those that shall be secret. The first key is used for
-// new cookies, all are tried on those that come back. To replace a key, put the new one
-// in front, and remove the old one when its last cookie has expired. Keys are safe for
-// concurrent use.
+// Keys sign all cookies and encrypt secret ones. New cookies use the first key; cookies
+// in requests are valid with any of the keys. To replace a key, insert the new one before
+// it, and remove the old one when the last cookie signed with it has expired. Keys are
+// safe for concurrent use.
 type Keys struct{ pairs []pair }
 
-// pair is made of one secret.
+// pair holds the two keys that are derived from one secret.
 type pair struct{ sign, encrypt []byte }
 
-// NewKeys makes keys of secrets, each of at least 32 random bytes.
+// NewKeys derives keys from secrets, each of at least 32 random bytes. It returns an
+// error if there is no secret or a secret is shorter.
 func NewKeys(secrets ...[]byte) (*Keys, error) {
 	k := &Keys{}
 	for i, secret := range secrets {
@@ -52,8 +53,9 @@ func NewKeys(secrets ...[]byte) (*Keys, error) {
 	return k, nil
 }
 
-// ReadKeys reads a file of secrets in base64, one a line, as `openssl rand -base64 32`
-// prints it; empty lines and those that begin with # do not count.
+// ReadKeys reads a file with one secret per line, in base64, as `openssl rand -base64 32`
+// prints it. It skips empty lines and lines that begin with #. The error names the line
+// but never shows its text.
 func ReadKeys(file string) (*Keys, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -68,7 +70,7 @@ func ReadKeys(file string) (*Keys, error) {
 			continue
 		}
 		secret, err := base64.StdEncoding.DecodeString(line)
-		if err != nil { // the error would show the line
+		if err != nil { // err is dropped, since it may show a part of the secret
 			return nil, fmt.Errorf("%s: line %d is not base64; make a key with: openssl rand -base64 32", file, number)
 		}
 		secrets = append(secrets, secret)
@@ -80,8 +82,9 @@ func ReadKeys(file string) (*Keys, error) {
 	return keys, nil
 }
 
-// EnsureKeys reads the file, and makes it with one random key if there is none. Processes
-// that do so at the same time get the same key.
+// EnsureKeys reads the keys from file like ReadKeys. If the file does not exist, it first
+// creates it with one random key. Processes that call it at the same time get the same
+// key.
 func EnsureKeys(file string) (*Keys, error) {
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
 		return ReadKeys(file)
@@ -90,7 +93,7 @@ func EnsureKeys(file string) (*Keys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cookie key: %w", err)
 	}
-	defer os.Remove(temp.Name()) //nolint:errcheck // it has another name by then, or is of no use
+	defer os.Remove(temp.Name()) //nolint:errcheck // file is another link to it, or it is not needed
 	secret := make([]byte, minSecret)
 	_, _ = rand.Read(secret) // never fails
 	_, err = fmt.Fprintf(temp, "# signs cookies; the first key signs, all verify\n%s\n", base64.StdEncoding.EncodeToString(secret))
@@ -103,7 +106,7 @@ func EnsureKeys(file string) (*Keys, error) {
 	return ReadKeys(file)
 }
 
-// codecs are for the values of one cookie.
+// codecs returns a codec for each key. They encode and decode the values of one cookie.
 func (k *Keys) codecs(o Options) []securecookie.Codec {
 	all := make([]securecookie.Codec, len(k.pairs))
 	for i, p := range k.pairs {

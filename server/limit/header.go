@@ -21,5 +21,5 @@ func (d Decision) WriteHeader(h *fasthttp.ResponseHeader) {
 	}
 }
 
-// seconds rounds up, so that a client that waits that long is not too early.
+// seconds rounds up, so that a client that waits for the result does not retry too early.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }

@@ -1,11 +1,11 @@
-// Package limit counts requests across processes and machines, in Redis, and decides
-// which exceed a limit.
+// Package limit limits the rate of requests across processes and machines, in Redis.
 //
-// It uses the generic cell rate algorithm of ATM networks (ITU-T I.371): for each key
-// it stores one time, at which all granted requests will have been earned. A request
-// moves that time forward by one interval, and is refused if the result is more than a
-// window ahead. There are no fixed windows, so twice the limit cannot pass at a border
-// between two of them.
+// It uses the generic cell rate algorithm of ATM networks (ITU-T I.371). Each key earns
+// one request per interval, which is the window divided by the limit. Redis stores one
+// time for each key: the time at which the key will have earned all requests that were
+// granted. Each request moves that time forward by one interval. A request is refused if
+// the time would then be more than one window in the future. There are no fixed windows,
+// so a client cannot make twice the limit of requests around the border of two windows.
 package limit
 
 import (
@@ -21,13 +21,14 @@ import (
 	"github.com/galeserver/gale/internal/redisdb"
 )
 
-// take decides in one step, by the clock of Redis, in microseconds. TIME before a
-// write needs Redis 5 or newer. The key is kept a second longer than it counts: the
-// embedded state server may expire keys slightly early, and a time in the past has the
-// same effect as no key.
+// take decides about a request in one atomic step, by the clock of Redis, in
+// microseconds. TIME before a write needs Redis 5 or newer. The key expires a second
+// after the stored time, since the embedded state server may expire keys slightly early.
+// That does no harm: a stored time in the past has the same effect as no key.
 //
 //	KEYS[1] the key; ARGV[1] interval, ARGV[2] window
-//	→ granted (0, 1), remaining, µs until one more is granted, µs until all are
+//	→ granted (0, 1), remaining, µs until the next request is granted, µs until
+//	  the full limit is available
 var take = redisdb.NewScript(`
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
@@ -48,10 +49,10 @@ return {1, remaining, retry, moved - now}
 type Options struct {
 	// Name distinguishes limiters on one Redis. Default "default".
 	Name string
-	// Limit is how many requests a key may make in a Window, also all at once. Default
-	// 1.
+	// Limit is how many requests a key may make within Window. They may all be made at
+	// the same time. Default 1.
 	Limit int
-	// Window is the time in which Limit requests are earned. Default 2 s.
+	// Window is the time in which a key earns Limit requests. Default 2 s.
 	Window time.Duration
 	// Counters count the results of Take. Nil: no counting.
 	Counters *Counters
@@ -60,10 +61,10 @@ type Options struct {
 // Counters count requests by result. The zero value is ready to use.
 type Counters struct {
 	Granted, Refused atomic.Uint64
-	Errors           atomic.Uint64 // Redis was away
+	Errors           atomic.Uint64 // calls of Take that failed, since Redis was not available
 }
 
-// Limiter grants requests. It is safe for concurrent use.
+// Limiter grants or refuses requests by key. It is safe for concurrent use.
 type Limiter struct {
 	rdb              redis.Scripter
 	name             string
@@ -77,12 +78,12 @@ type Decision struct {
 	Granted    bool
 	Limit      int
 	Remaining  int           // number of further requests that would be granted now
-	RetryAfter time.Duration // until the next request is granted
-	Reset      time.Duration // until Limit requests are granted
+	RetryAfter time.Duration // time until the next request would be granted; 0 if Remaining is not 0
+	Reset      time.Duration // time until Limit requests would be granted at once
 	Window     time.Duration
 }
 
-// New makes a limiter on rdb.
+// New makes a limiter that stores its state in rdb.
 func New(rdb redis.Scripter, o Options) *Limiter {
 	if o.Name == "" {
 		o.Name = "default"
@@ -96,8 +97,8 @@ func New(rdb redis.Scripter, o Options) *Limiter {
 	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: o.Window / time.Duration(o.Limit), window: o.Window, counters: cmp.Or(o.Counters, new(Counters))}
 }
 
-// Take requests a grant for key. An error means that Redis is away, not that the
-// request is refused.
+// Take counts a request for key and decides whether to grant it. A refused request does
+// not count. An error means that Redis is not available, not that the request is refused.
 func (l *Limiter) Take(ctx context.Context, key string) (Decision, error) {
 	got, err := take.Run(ctx, l.rdb, []string{"gale:limit:" + l.name + ":" + key},
 		l.interval.Microseconds(), l.window.Microseconds()).Int64Slice()

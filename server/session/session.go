@@ -5,21 +5,22 @@ import (
 	"strings"
 )
 
-// Names of the fields that are not the application's.
+// Names of the fields that this package uses. Those of an application do not begin with
+// a dot.
 const (
 	subjectField = ".subject"
 	flashField   = ".flash"
 	untilField   = ".until" // when the lifetime ends, Unix time in ms
 )
 
-// Session has the values of one client. It belongs to one request and is not safe for
-// concurrent use. What is changed is written when the handler returns.
+// Session holds the values of one client during one request. It is not safe for
+// concurrent use. Middleware writes the changes when the handler returns.
 type Session struct {
-	token        string // "": it is new
-	stale        bool   // the client has the cookie of a session that is no more
-	ended        string // the token that is no longer good
-	values       map[string]string
-	set, deleted map[string]struct{}
+	token        string              // "" for a new session
+	stale        bool                // the client's cookie belongs to a session that has ended
+	endedToken   string              // token of the session that Login or Logout has ended
+	values       map[string]string   // values by name
+	set, deleted map[string]struct{} // names of values that the request has changed
 }
 
 // Get returns a value, or "" if there is none.
@@ -30,7 +31,7 @@ func (s *Session) Get(name string) string {
 	return s.values[name]
 }
 
-// Set keeps a value. It panics if the name begins with a dot.
+// Set sets a value. It panics if the name begins with a dot.
 func (s *Session) Set(name, value string) {
 	if strings.HasPrefix(name, ".") {
 		panic("session: the name " + name + " begins with a dot")
@@ -38,19 +39,20 @@ func (s *Session) Set(name, value string) {
 	s.put(name, value)
 }
 
-// Delete forgets a value.
+// Delete removes a value, if there is one.
 func (s *Session) Delete(name string) {
 	if _, ok := s.values[name]; ok && !strings.HasPrefix(name, ".") {
 		s.remove(name)
 	}
 }
 
-// Subject returns what Login was called with, or "".
+// Subject returns the subject of the last Login, or "" if the client is not logged in.
 func (s *Session) Subject() string { return s.values[subjectField] }
 
-// Login says who the client is: the Subject of its Identity from the next request on. The
-// session gets a new token and a new lifetime, and keeps its values, so that a token that
-// somebody else planted before is worth nothing. An empty subject is nobody.
+// Login marks the client as logged in. subject becomes the Subject of the client's
+// Identity from the next request on; "" means that nobody is logged in. The session keeps
+// its values, but gets a new lifetime and a new token: a token that an attacker has
+// placed in the browser before (session fixation) becomes invalid.
 func (s *Session) Login(subject string) {
 	s.renew()
 	delete(s.values, untilField)
@@ -60,23 +62,23 @@ func (s *Session) Login(subject string) {
 	s.put(subjectField, subject)
 }
 
-// Logout ends the session and forgets its values. Values that are set afterwards begin
-// another one.
+// Logout ends the session and removes its values. A value that is set afterwards starts
+// a new session.
 func (s *Session) Logout() {
 	s.renew()
 	s.values = nil
 }
 
-// Flash keeps a text for the next call of Flashes, which is mostly in the next request:
-// "your order has been placed" on the page that a form redirects to.
+// Flash stores a message for the next call of Flashes, usually in the next request. A
+// handler that redirects can so show "your order has been placed" on the next page.
 func (s *Session) Flash(text string) {
 	all, err := json.Marshal(append(s.flashes(), text))
-	if err == nil { // texts always can be encoded
+	if err == nil { // a list of strings can always be encoded
 		s.put(flashField, string(all))
 	}
 }
 
-// Flashes returns the texts that were given to Flash, and forgets them.
+// Flashes returns the messages that were stored by Flash, oldest first, and removes them.
 func (s *Session) Flashes() []string {
 	all := s.flashes()
 	if all != nil {
@@ -92,10 +94,10 @@ func (s *Session) flashes() (all []string) {
 	return all
 }
 
-// renew gives the token up.
+// renew makes s a new session, without a token, and marks the old token as ended.
 func (s *Session) renew() {
 	if s.token != "" {
-		s.ended = s.token
+		s.endedToken = s.token
 	}
 	s.token = ""
 	s.set, s.deleted = map[string]struct{}{}, nil
@@ -116,7 +118,7 @@ func (s *Session) put(name, value string) {
 func (s *Session) remove(name string) {
 	delete(s.values, name)
 	delete(s.set, name)
-	if s.token == "" { // nothing is written of it yet
+	if s.token == "" { // no value of a new session was written yet
 		return
 	}
 	if s.deleted == nil {
@@ -125,7 +127,7 @@ func (s *Session) remove(name string) {
 	s.deleted[name] = struct{}{}
 }
 
-// size is that of all names and values in bytes.
+// size returns the length of all names and values, in bytes.
 func (s *Session) size() (n int) {
 	for name, value := range s.values {
 		n += len(name) + len(value)

@@ -33,8 +33,8 @@ type browser struct {
 	cookie string
 }
 
-// request lets a handler work with the browser's session and returns what the middleware
-// returned.
+// request runs a handler with the browser's session and returns the error of the
+// middleware.
 func (b *browser) request(s *session.Sessions, handle func(*session.Session)) error {
 	b.t.Helper()
 	ctx := newRequest()
@@ -125,8 +125,8 @@ func TestSession(t *testing.T) {
 	})
 }
 
-// Requests of one client at the same time keep each other's values, and none of them
-// brings back a session that another has ended.
+// Concurrent requests of one client do not overwrite each other's values, and none of them
+// restores a session that another one has ended.
 func TestRequestsAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	s := session.New(sharedtest.Open(t, sharedtest.StateServer(t)), keys(t), session.Options{})

@@ -1,13 +1,13 @@
-// Package session keeps values for a client between its requests, in the state that all
-// processes and machines share: Redis, or the embedded state server.
+// Package session stores values of a client between its requests. All processes and
+// machines share them, in Redis or in the embedded state server.
 //
-// The client has a signed cookie with a random token (package cookie). Redis has a hash of
-// the session's values under the token's SHA-256, so a copy of Redis opens no session. A
-// request writes what it has changed and nothing else, so requests of one client that run
-// at the same time keep each other's values. A session that has ended is not brought back
-// by a request that began before.
+// The client has a signed cookie with a random token (package cookie). The values are in a
+// Redis hash whose key contains the SHA-256 of the token, so nobody can take over a session
+// with the data of Redis alone. A request writes only the values that it has changed, so
+// concurrent requests of one client do not overwrite each other's values. A request that
+// began before a session ended does not restore the session.
 //
-// The shared state may be forgotten: without -redis, sessions survive reloads and killed
+// The shared state may be lost: without -redis, sessions survive reloads and killed
 // processes, but not a crash of the embedded state server.
 package session
 
@@ -41,35 +41,38 @@ var (
 	saveScript = redisdb.NewScript(saveText)
 )
 
-// MaxSize is how large the names and values of a session may be together, in bytes.
+// MaxSize is the limit of all names and values of a session together, in bytes.
 const MaxSize = 64 << 10
 
 var (
-	// ErrAway is returned while the shared state cannot be reached.
+	// ErrAway is the error while Redis, or the embedded state server, is not available.
 	ErrAway = errors.New("sessions cannot be read or written")
-	// ErrTooLarge is a session whose values are larger than MaxSize.
+	// ErrTooLarge is the error of Middleware for a session larger than MaxSize.
 	ErrTooLarge = errors.New("session is too large")
 )
 
 // Options configure Sessions. The zero value is the documented default.
 type Options struct {
-	// Cookie has the token. Default: the name "session", and the defaults of package
-	// cookie. Its MaxAge is always Lifetime.
+	// Cookie configures the cookie that holds the token. Default: the name "session",
+	// and the defaults of package cookie. Its MaxAge is always Lifetime.
 	Cookie cookie.Options
-	// Lifetime is how long a session lasts after it began, or after Login. Default 24 h.
+	// Lifetime is the time from the first value, or from the last Login, until the
+	// session ends. Default 24 h.
 	Lifetime time.Duration
-	// Idle is how long a session lasts without a request. Default: as long as Lifetime.
+	// Idle is how long a session may go without a request that uses it. Default: as long
+	// as Lifetime.
 	Idle time.Duration
 }
 
-// Sessions are those of all clients. They are safe for concurrent use.
+// Sessions reads and writes the sessions of all clients. It is safe for concurrent use.
 type Sessions struct {
 	redis  redis.Cmdable
 	cookie *cookie.Cookie
 	o      Options
 }
 
-// New makes sessions on a client of Redis.
+// New returns Sessions that are stored in Redis by client and whose cookies are signed
+// with keys.
 func New(client redis.Cmdable, keys *cookie.Keys, o Options) *Sessions {
 	o.Lifetime = cmp.Or(max(o.Lifetime, 0), 24*time.Hour)
 	o.Idle = max(o.Idle, 0)
@@ -78,12 +81,13 @@ func New(client redis.Cmdable, keys *cookie.Keys, o Options) *Sessions {
 	return &Sessions{redis: client, cookie: cookie.New(keys, o.Cookie), o: o}
 }
 
-// sessionsKey is where a request has its session.
+// sessionKey is the key of the session in the user values of a request.
 type sessionKey struct{}
 
-// Of returns the session of a request's client. It reads it when it is first called in a
-// request. A client without a session, or with one that has ended, gets an empty one, which
-// is kept once it has a value. The route needs Middleware. The error wraps ErrAway.
+// Of returns the session of the client. The first call in a request reads the session from
+// Redis; later calls return the same one. A client without a session, or whose session has
+// ended, gets an empty one, which is stored only if the handler sets a value. The route
+// needs Middleware; without it no change is stored. The error wraps ErrAway.
 func (s *Sessions) Of(ctx *fasthttp.RequestCtx) (*Session, error) {
 	if known, ok := ctx.UserValue(sessionKey{}).(*Session); ok {
 		return known, nil
@@ -104,9 +108,10 @@ func (s *Sessions) Of(ctx *fasthttp.RequestCtx) (*Session, error) {
 	return got, nil
 }
 
-// Middleware writes the session that a handler has changed, and sends its cookie. If it
-// cannot be written, the error replaces the handler's response; it wraps ErrAway or
-// ErrTooLarge.
+// Middleware stores the changes of a session when the handler has returned, even if the
+// handler has returned an error, and sends the cookie of a new session. If it cannot store
+// them, it returns an error that wraps ErrAway or ErrTooLarge, which replaces the handler's
+// response.
 func (s *Sessions) Middleware(next server.Handler) server.Handler {
 	return func(ctx *fasthttp.RequestCtx) error {
 		err := next(ctx)
@@ -118,8 +123,8 @@ func (s *Sessions) Middleware(next server.Handler) server.Handler {
 	}
 }
 
-// Subject returns the subject that the client's session has been given by Login, or "" if
-// there is none. It is for code that has no more than the header. The error wraps ErrAway.
+// Subject returns the subject of the client's last Login, or "" if the client is not
+// logged in. It is for code that has only the head of the request. The error wraps ErrAway.
 func (s *Sessions) Subject(ctx context.Context, h *fasthttp.RequestHeader) (string, error) {
 	token, ok := s.cookie.Read(h)
 	if !ok {
@@ -158,16 +163,16 @@ func (s *Sessions) load(ctx context.Context, token string) (map[string]string, e
 	return values, nil
 }
 
-// save writes what has changed. The old token of a session that has been renewed is no
-// longer good when the new one is sent.
+// save writes the changes of a session. For a renewed session it deletes the old token
+// before it sends the new one.
 func (s *Sessions) save(ctx *fasthttp.RequestCtx, got *Session) error {
-	if got.ended != "" {
-		if err := s.redis.Del(ctx, prefix+digest(got.ended)).Err(); err != nil {
+	if got.endedToken != "" {
+		if err := s.redis.Del(ctx, prefix+digest(got.endedToken)).Err(); err != nil {
 			return fmt.Errorf("end session: %w: %w", ErrAway, err)
 		}
 	}
 	if len(got.set)+len(got.deleted) == 0 {
-		if got.token == "" && (got.ended != "" || got.stale) {
+		if got.token == "" && (got.endedToken != "" || got.stale) {
 			s.cookie.Clear(ctx)
 		}
 		return nil
@@ -205,7 +210,7 @@ func (s *Sessions) write(ctx context.Context, got *Session, isNew bool) (kept bo
 	for name := range got.deleted {
 		args = append(args, name)
 	}
-	if subject := got.values[subjectField]; isNew && subject != "" { // before the session is there: EndAll finds it
+	if subject := got.values[subjectField]; isNew && subject != "" { // first, so that EndAll finds every stored session
 		if err := s.redis.SAdd(ctx, subjectKey(subject), key).Err(); err != nil {
 			return false, err
 		}
@@ -216,7 +221,7 @@ func (s *Sessions) write(ctx context.Context, got *Session, isNew bool) (kept bo
 	return saveScript.Run(ctx, s.redis, []string{prefix + key}, args...).Bool()
 }
 
-// prefix is in front of the digest of a session's token.
+// prefix is the beginning of the Redis key of a session. The digest of its token follows.
 const prefix = "gale:session:"
 
 func digest(token string) string {

@@ -1,5 +1,5 @@
--- Returns the fields of a session, or nothing. One that is used stays for another idle
--- time, but not beyond its lifetime.
+-- Returns the fields of a session, or an empty list. Reading a session extends it by the
+-- idle time, but not beyond its lifetime.
 --
 -- KEYS[1] the session; ARGV[1] idle time in ms, or 0
 local fields = redis.call('HGETALL', KEYS[1])
