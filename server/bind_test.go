@@ -178,3 +178,19 @@ func FuzzBind(f *testing.F) {
 		}
 	})
 }
+
+// A handler may read several arguments of one form, although a body can be read once only.
+func TestArguments(t *testing.T) {
+	var ctx fasthttp.RequestCtx
+	ctx.Request.Header.SetMethod("POST")
+	ctx.Request.Header.SetContentType("application/x-www-form-urlencoded")
+	ctx.Request.SetRequestURI("/?b=query&c=3")
+	const form = "a=1&b=form"
+	ctx.Request.SetBodyStream(strings.NewReader(form), len(form))
+	for name, want := range map[string]string{"a": "1", "b": "form", "c": "3", "d": ""} {
+		value, given, err := server.Argument(&ctx, name)
+		if err != nil || value != want || given != (want != "") {
+			t.Errorf("%s: %q %v %v, want %q", name, value, given, err, want)
+		}
+	}
+}

@@ -55,17 +55,12 @@ func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Dura
 
 // Argument returns a parameter of the query or of a urlencoded body, like Tornado's
 // get_argument. If there are several values, it returns the last one; those of the body
-// come after those of the query. Argument reads the body, so a second call in a
-// request finds only the parameters of the query. The error is a 400 if the body is not
-// valid UTF-8, or one of Body's errors.
+// come after those of the query. The first call in a request reads the body. The error is
+// a 400 if the body is not valid UTF-8, or one of Body's errors.
 func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, err error) {
-	body, err := ReadAll(ctx)
+	form, err := formOf(ctx)
 	if err != nil {
 		return "", false, err
-	}
-	form, err := FormArgs(ctx, body)
-	if err != nil {
-		return "", false, Fail(http.StatusBadRequest, err.Error())
 	}
 	for _, args := range []*fasthttp.Args{ctx.QueryArgs(), form} {
 		for k, v := range args.All() {
@@ -75,6 +70,26 @@ func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, 
 		}
 	}
 	return value, given, nil
+}
+
+// formKey is the user value under which a request keeps its parsed form.
+type formKey struct{}
+
+// formOf returns the urlencoded form in the body, which can be read once only.
+func formOf(ctx *fasthttp.RequestCtx) (*fasthttp.Args, error) {
+	if form, ok := ctx.UserValue(formKey{}).(*fasthttp.Args); ok {
+		return form, nil
+	}
+	body, err := ReadAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	form, err := FormArgs(ctx, body)
+	if err != nil {
+		return nil, Fail(http.StatusBadRequest, err.Error())
+	}
+	ctx.SetUserValue(formKey{}, form)
+	return form, nil
 }
 
 // FormArgs parses body if the request's type is a urlencoded form; otherwise it

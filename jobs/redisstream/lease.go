@@ -86,6 +86,9 @@ func (s *Store) lease(ctx context.Context, r driver.LeaseRequest) (leases []*dri
 	if err != nil {
 		return nil, 0, err
 	}
+	if len(reply) == 0 { // go-redis has sent the call twice; the next call releases what the first run leased
+		return nil, 0, nil
+	}
 	s.calls.confirmed = s.calls.last
 	brokenErr := s.reportQueues(r.Queues, reply)
 	leases, wait, lost, err := decodeLeases(reply, r.Owner)

@@ -32,7 +32,8 @@ type Options struct {
 	// Name is the name of the cookie. Required.
 	Name string
 	// MaxAge is how long the client stores the cookie, and how old a cookie may be in a
-	// request. Fractions of a second are dropped. Default 30 days.
+	// request. At least a second; further
+	// fractions of a second are dropped. Default 30 days.
 	MaxAge time.Duration
 	// Secret encrypts the value (AES-CTR), so that the client cannot read it. Default:
 	// the value is signed but readable.
@@ -59,6 +60,9 @@ func New(keys *Keys, o Options) *Cookie {
 		panic(fmt.Sprintf("cookie: %q is not a name", o.Name))
 	}
 	o.MaxAge = cmp.Or(max(o.MaxAge, 0), 30*24*time.Hour)
+	if o.MaxAge < time.Second { // 0 seconds would mean no limit
+		o.MaxAge = time.Second
+	}
 	o.SameSite = cmp.Or(o.SameSite, fasthttp.CookieSameSiteLaxMode)
 	return &Cookie{o: o, codecs: keys.codecs(o)}
 }
@@ -68,7 +72,7 @@ func New(keys *Keys, o Options) *Cookie {
 func (c *Cookie) Set(ctx *fasthttp.RequestCtx, value string) error {
 	text, err := securecookie.EncodeMulti(c.o.Name, []byte(value), c.codecs[:1]...)
 	if err != nil {
-		return fmt.Errorf("set cookie %s: %w", c.o.Name, ErrTooLong)
+		return fmt.Errorf("set cookie %s: %w: %w", c.o.Name, ErrTooLong, err)
 	}
 	sent := c.make(ctx, text)
 	sent.SetMaxAge(int(c.o.MaxAge.Seconds()))

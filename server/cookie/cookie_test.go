@@ -108,6 +108,12 @@ func TestCookieExpires(t *testing.T) {
 		if _, ok := back(c, "user", text); ok {
 			t.Error("still good after its time")
 		}
+		short := cookie.New(keys(t, "a"), cookie.Options{Name: "user", MaxAge: time.Millisecond})
+		text = string(set(t, short, "ada").Value())
+		time.Sleep(3 * time.Second)
+		if _, ok := back(short, "user", text); ok {
+			t.Error("a MaxAge below a second has no end")
+		}
 	})
 }
 

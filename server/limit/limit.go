@@ -94,7 +94,7 @@ func New(rdb redis.Scripter, o Options) *Limiter {
 	if o.Window <= 0 {
 		o.Window = 2 * time.Second
 	}
-	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: o.Window / time.Duration(o.Limit), window: o.Window, counters: cmp.Or(o.Counters, new(Counters))}
+	return &Limiter{rdb: rdb, name: o.Name, limit: o.Limit, interval: max(o.Window/time.Duration(o.Limit), time.Microsecond), window: o.Window, counters: cmp.Or(o.Counters, new(Counters))}
 }
 
 // Take counts a request for key and decides whether to grant it. A refused request does

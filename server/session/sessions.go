@@ -33,12 +33,16 @@ import (
 //go:embed lua/load.lua
 var loadText string
 
+//go:embed lua/index.lua
+var indexText string
+
 //go:embed lua/save.lua
 var saveText string
 
 var (
-	loadScript = redisdb.NewScript(loadText)
-	saveScript = redisdb.NewScript(saveText)
+	loadScript  = redisdb.NewScript(loadText)
+	indexScript = redisdb.NewScript(indexText)
+	saveScript  = redisdb.NewScript(saveText)
 )
 
 // MaxSize is the limit of all names and values of a session together, in bytes.
@@ -142,8 +146,8 @@ func (s *Sessions) EndAll(ctx context.Context, subject string) error {
 			err = s.redis.Del(ctx, prefix+digest).Err()
 		}
 	}
-	if err == nil {
-		err = s.redis.Del(ctx, subjectKey(subject)).Err()
+	if err == nil && len(tokens) > 0 {
+		err = s.redis.SRem(ctx, subjectKey(subject), tokens).Err() // a login at the same time may have added another one
 	}
 	if err != nil {
 		return fmt.Errorf("end sessions: %w: %w", ErrAway, err)
@@ -210,15 +214,24 @@ func (s *Sessions) write(ctx context.Context, got *Session, isNew bool) (kept bo
 	for name := range got.deleted {
 		args = append(args, name)
 	}
-	if subject := got.values[subjectField]; isNew && subject != "" { // first, so that EndAll finds every stored session
-		if err := s.redis.SAdd(ctx, subjectKey(subject), key).Err(); err != nil {
-			return false, err
-		}
-		if err := s.redis.PExpire(ctx, subjectKey(subject), s.o.Lifetime).Err(); err != nil {
-			return false, err
+	save := func() (bool, error) { return saveScript.Run(ctx, s.redis, []string{prefix + key}, args...).Bool() }
+	subject := got.values[subjectField]
+	if !isNew || subject == "" {
+		return save()
+	}
+	// EndAll must find every stored session. It may run between these steps and remove the
+	// session from the set before it is stored, so the session is added again.
+	if err = s.index(ctx, subject, key); err == nil {
+		if kept, err = save(); err == nil {
+			err = s.index(ctx, subject, key)
 		}
 	}
-	return saveScript.Run(ctx, s.redis, []string{prefix + key}, args...).Bool()
+	return kept, err
+}
+
+// index adds a session to the set of its subject.
+func (s *Sessions) index(ctx context.Context, subject, key string) error {
+	return indexScript.Run(ctx, s.redis, []string{subjectKey(subject)}, key, s.o.Lifetime.Milliseconds()).Err()
 }
 
 // prefix is the beginning of the Redis key of a session. The digest of its token follows.

@@ -190,7 +190,7 @@ local function read_stream(q, budget)
   return budget <= 0
 end
 
-if not release_unconfirmed() then return { '-1', {}, {} } end
+if not release_unconfirmed() then return {} end -- without a confirmation, the next call releases the tasks
 local more, wait = false, -1
 local function due_at(at)
   if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
