@@ -47,7 +47,7 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.Write(t.Context(), []byte("not in the checkpoint")); err != nil {
+	if _, err := u.Write(t.Context(), []byte("not counted")); err != nil {
 		t.Fatal(err)
 	}
 	u.Pause()
