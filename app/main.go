@@ -12,7 +12,7 @@ import (
 // The master starts its children from the main thread. Only an init function can lock
 // the main goroutine to it (runtime.LockOSThread), because the goroutine may have moved
 // to another thread before main.main runs. A program that only imports this package
-// pays with a thread for its main goroutine.
+// also has its main goroutine locked to a thread.
 func init() { runtime.LockOSThread() }
 
 // Main runs the command in the arguments of the process, with its environment and

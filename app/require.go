@@ -10,12 +10,12 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Require lets only callers with an Identity through that has all scopes; an
-// administrator has all. Put it into Middleware of a route or of the application.
+// Require admits only callers whose Identity has all scopes. An administrator has every
+// scope. Put it into Middleware of a route or of the application.
 //
-// An anonymous caller that reads a page is redirected (303) to login, a path of this
-// server, with the path it wanted as the parameter next, see Next. Any other anonymous
-// request gets 401, as do all if login is empty. A caller without a scope gets 403.
+// An anonymous GET or HEAD request is redirected (303) to login, a path of this server, with
+// the requested path as the parameter next; see Next. If login is empty, or for other
+// methods, it gets a 401 response. A caller that lacks a scope gets a 403 response.
 func Require(login string, scopes ...string) server.Middleware {
 	return func(next server.Handler) server.Handler {
 		return func(ctx *fasthttp.RequestCtx) error {
@@ -39,9 +39,9 @@ func Require(login string, scopes ...string) server.Middleware {
 	}
 }
 
-// Next returns where to go after a login: the path in the parameter next, which Require
-// has put there, or else the path of the server's root. What is not a path of this server
-// counts as missing: another site may have written the link.
+// Next returns the path to redirect to after a login: that of the parameter next, which
+// Require has set, or else the root of the server. Values that are not a path of this
+// server are ignored, because another site may have made the link.
 func Next(ctx *fasthttp.RequestCtx) string {
 	path, _ := server.QueryText(ctx, "next")
 	local := strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") &&

@@ -50,7 +50,7 @@ func (a *Application) periodic() ([]schedule.Periodic, error) {
 }
 
 // periodic validates and converts a schedule. The client checks the task's arguments;
-// its store accepts nothing.
+// its store returns ErrOffline, so no task is stored.
 func (s Schedule) periodic(offline *jobs.Client) (p schedule.Periodic, err error) {
 	if p.Schedule, err = schedule.Parse(s.At); err != nil {
 		return p, err

@@ -15,8 +15,9 @@ import (
 	"github.com/galeserver/gale/server/session"
 )
 
-// cookieKeys returns a function that reads the keys of cookies when it is first called:
-// those of -cookie-key-file, or else one that is made in -data.
+// cookieKeys returns a function that reads the keys of cookies on its first call: those of
+// -cookie-key-file, or else the key in cookie.key in -data, which is created if it is
+// missing.
 func cookieKeys(c config.Config) func() (*cookie.Keys, error) {
 	return sync.OnceValues(func() (*cookie.Keys, error) {
 		if c.CookieKeyFile != "" {
@@ -26,12 +27,13 @@ func cookieKeys(c config.Config) func() (*cookie.Keys, error) {
 	})
 }
 
-// offlineKeys are for cookies that nobody gets.
+// offlineKeys returns random keys. Cookies made with them are never sent to a client.
 func offlineKeys() (*cookie.Keys, error) { return cookie.NewKeys([]byte(rand.Text() + rand.Text())) }
 
 // Cookie makes a cookie that the client cannot change, and with Secret cannot read; see
-// package cookie. It is signed with the first key of -cookie-key-file, or else with a key
-// that is made in -data. Without a valid name it panics. It is for Routes.
+// package cookie. It is signed with the first key of -cookie-key-file, or else with the
+// key in cookie.key in -data. Cookie panics if the name is not valid. Call it only in
+// Application.Routes.
 func (s *Services) Cookie(o cookie.Options) *cookie.Cookie {
 	keys, err := s.keys()
 	if err != nil {
@@ -41,7 +43,7 @@ func (s *Services) Cookie(o cookie.Options) *cookie.Cookie {
 	return cookie.New(keys, o)
 }
 
-// sessionsFor opens the sessions of an application that wants them.
+// sessionsFor sets s.Sessions if the application has Sessions.
 func (a *Application) sessionsFor(s *Services) error {
 	if a.Sessions == nil {
 		return nil
@@ -54,8 +56,8 @@ func (a *Application) sessionsFor(s *Services) error {
 	return nil
 }
 
-// identify returns the application's Authenticate, and behind it the sessions; nil if
-// there is neither.
+// identify returns a function that calls Authenticate first. If that returns no identity,
+// it reads the session. The result is nil if the application has neither.
 func (a *Application) identify(sessions *session.Sessions) func(*fasthttp.RequestHeader) (*Identity, error) {
 	if sessions == nil {
 		return a.Authenticate
@@ -77,7 +79,7 @@ func (a *Application) identify(sessions *session.Sessions) func(*fasthttp.Reques
 	}
 }
 
-// errSessionsAway is made anew: a response is written from it.
+// errSessionsAway returns a new error on each call, because the response is written from it.
 func errSessionsAway() error {
 	return server.Fail(fasthttp.StatusServiceUnavailable, "sessions cannot be read now, try again")
 }

@@ -13,19 +13,20 @@ import (
 	"github.com/galeserver/gale/server/realtime"
 )
 
-// ErrNoSharedState is what Channels and Limit of Services return in a worker of its
-// own (server worker) that has no -redis: it has no other process to share with. A
-// worker under a serving master uses the embedded state server.
+// ErrNoSharedState is returned by Channels and by limiters of Services in a standalone
+// worker (server worker) without -redis, which has no other process to share with. A cache
+// computes each value there. A worker under a serving master uses the embedded state
+// server.
 var ErrNoSharedState = errors.New("no shared state for channels, caches and limits: start the worker with -redis")
 
-// shared is what processes share: Redis or the embedded state server, and the channels
-// on it.
+// shared holds the state that processes share: a client of Redis or of the embedded state
+// server, and the channels on it.
 type shared struct {
 	redis redis.UniversalClient
 	bus   *realtime.Bus
 }
 
-// openShared opens a client of the shared state. It dials when it is first used.
+// openShared opens a client of the shared state. The client connects when it is first used.
 func openShared(c config.Config, m realtime.BusMeter, log *slog.Logger) (shared, error) {
 	if c.Redis == "" {
 		return refuseShared(ErrNoSharedState), nil
@@ -38,15 +39,15 @@ func openShared(c config.Config, m realtime.BusMeter, log *slog.Logger) (shared,
 	return shared{client, realtime.NewBus(client, realtime.BusOptions{Meter: m, Logger: log})}, nil
 }
 
-// refuseShared returns a shared state that refuses everything with reason, without a
-// connection.
+// refuseShared returns a shared state without a connection, which returns reason for every
+// command.
 func refuseShared(reason error) shared {
 	client := redis.NewClient(&redis.Options{MaxRetries: -1})
 	client.AddHook(refusingRedis{reason})
 	return shared{client, realtime.NewBus(client, realtime.BusOptions{})}
 }
 
-// refusingRedis refuses every command.
+// refusingRedis returns reason for every command.
 type refusingRedis struct{ reason error }
 
 func (r refusingRedis) DialHook(redis.DialHook) redis.DialHook {

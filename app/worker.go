@@ -22,8 +22,8 @@ import (
 	"github.com/galeserver/gale/uploads"
 )
 
-// work is the work of a worker slot: it runs tasks until ctx ends, and then finishes
-// those that have begun.
+// work runs a worker slot. When ctx is done, it leases no more tasks and waits for those
+// that are running.
 func work(ctx context.Context, child process, a Application, c config.Config, log *slog.Logger) (err error) {
 	blocking := pool.New(pool.Options{Workers: c.Pool, Queue: cmp.Or(c.PoolQueue, -1)}) // 0 is none, not the default
 	counters := metrics.Sources{
@@ -68,21 +68,21 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	return runTasks(ctx, []runner{w, schedule.New(services.Tasks, s.store, periodic, log), sweeper}, runners(c, services, blocking))
 }
 
-// runner works until its context ends, and then finishes what it has begun.
+// runner runs until its context is done and its running work has ended.
 type runner interface {
 	Run(ctx context.Context) error
 }
 
-// runners are what handlers of tasks use.
+// runners returns what the handlers of tasks use and what must run beside them.
 func runners(c config.Config, s *Services, blocking *pool.Pool) []runner {
-	if c.Redis == "" { // nothing to subscribe to
+	if c.Redis == "" { // there is no channel to subscribe to
 		return []runner{blocking}
 	}
 	return []runner{blocking, s.Channels}
 }
 
-// runTasks runs the workers until ctx ends or one of them fails, and what the tasks use
-// until the workers have ended.
+// runTasks runs the workers until ctx is done or one of them fails. It runs what the tasks
+// use until the workers have ended.
 func runTasks(ctx context.Context, workers, used []runner) error {
 	using, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
