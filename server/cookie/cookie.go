@@ -59,10 +59,7 @@ func New(keys *Keys, o Options) *Cookie {
 	if !server.ValidField(o.Name) {
 		panic(fmt.Sprintf("cookie: %q is not a name", o.Name))
 	}
-	o.MaxAge = cmp.Or(max(o.MaxAge, 0), 30*24*time.Hour)
-	if o.MaxAge < time.Second { // 0 seconds would mean no limit
-		o.MaxAge = time.Second
-	}
+	o.MaxAge = max(cmp.Or(max(o.MaxAge, 0), 30*24*time.Hour), time.Second) // 0 seconds would mean no limit
 	o.SameSite = cmp.Or(o.SameSite, fasthttp.CookieSameSiteLaxMode)
 	return &Cookie{o: o, codecs: keys.codecs(o)}
 }
