@@ -218,7 +218,7 @@ func TestOwnFlagsEverywhere(t *testing.T) {
 	}
 }
 
-// The embedded state server gets no secrets of the others; serve and worker slots get
+// The embedded state server gets no secrets of other roles; serve and worker slots get
 // the complete configuration.
 func TestConfigurationOfARole(t *testing.T) {
 	settings := []byte(`{"Token":"s3cret","Store":{"Address":"127.0.0.1:1","Password":"own"}}`)

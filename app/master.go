@@ -136,7 +136,7 @@ func newMaster(command config.Command, c config.Config, e env, log *slog.Logger)
 }
 
 // configFor returns the configuration for the children of a role. The embedded state
-// server gets no secrets of the others. Settings that cannot be decoded, as after an
+// server gets no secrets of other roles. Settings that cannot be decoded, as after an
 // update of the binary, are passed on unchanged: the child refuses them.
 func configFor(role string, settings []byte) []byte {
 	var c config.Config

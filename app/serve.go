@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/galeserver/gale/app/internal/access"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/console"
@@ -128,28 +126,16 @@ func runServer(ctx context.Context, child process, log *slog.Logger, srv *server
 	if err != nil {
 		return err
 	}
-	sharedCtx, stopShared := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopShared()
-	var shared errgroup.Group // ends after the servers
+	upper := []runFunc{
+		func(ctx context.Context) error { return srv.Run(ctx, ln) },
+		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run, own,
+	}
+	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run}
 	for _, p := range pools {
-		shared.Go(func() error { return p.Run(sharedCtx) })
+		lower = append(lower, p.Run)
 	}
-	for _, run := range []func(context.Context) error{d.Bus.Run, d.Events.Run, d.Watches.Run} {
-		shared.Go(func() error { return run(sharedCtx) })
-	}
-	servers, serversCtx := errgroup.WithContext(ctx) // all end with ctx, or when one of them fails
-	servers.Go(func() error { return srv.Run(serversCtx, ln) })
-	for _, run := range []func(context.Context) error{d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run, own} {
-		servers.Go(func() error { return run(serversCtx) })
-	}
-	if err := child.Ready(); err != nil {
-		log.Warn("cannot notify the master that the slot is ready", "error", err)
-	}
-	err = servers.Wait()
 	// Close writes the received part of interrupted uploads to disk.
-	err = errors.Join(err, d.Resumable.Close())
-	stopShared()
-	return errors.Join(err, shared.Wait())
+	return runLayers(ctx, upper, lower, func() { notifyReady(child, log) }, d.Resumable.Close)
 }
 
 // logUploads logs the upload totals of a process that has received uploads.

@@ -40,8 +40,6 @@ func runStateServer(ctx context.Context, child process, _ Application, c config.
 		return fmt.Errorf("%w; another process has taken the address of %s: stop it, or restart the server", err, child.Slot())
 	}
 	defer startReporting(child, c, metrics.NewRegistry(metrics.Sources{}), log)()
-	if err := child.Ready(); err != nil {
-		log.Warn("cannot notify the master that the slot is ready", "error", err)
-	}
+	notifyReady(child, log)
 	return stateserver.Serve(ctx, ln, c.Store.Password, drainTime(c.Grace))
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/galeserver/gale/app/internal/command"
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
@@ -61,40 +59,11 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if err != nil {
 		return err
 	}
-	if err := child.Ready(); err != nil {
-		log.Warn("cannot notify the master that the slot is ready", "error", err)
-	}
+	scheduler := schedule.New(services.Tasks, s.store, periodic, log)
 	sweeper := &artifacts.Sweeper{Artifacts: s.artifacts, Store: s.store, Logger: log}
-	return runTasks(ctx, []runner{w, schedule.New(services.Tasks, s.store, periodic, log), sweeper}, runners(c, services, blocking))
-}
-
-// runner runs until its context is done and its running work has ended.
-type runner interface {
-	Run(ctx context.Context) error
-}
-
-// runners returns what the handlers of tasks use and what must run beside them.
-func runners(c config.Config, s *Services, blocking *pool.Pool) []runner {
-	if c.Redis == "" { // there is no channel to subscribe to
-		return []runner{blocking}
+	lower := []runFunc{blocking.Run}
+	if c.Redis != "" { // without it there is no channel to subscribe to
+		lower = append(lower, services.Channels.Run)
 	}
-	return []runner{blocking, s.Channels}
-}
-
-// runTasks runs the workers until ctx is done or one of them fails. It runs what the tasks
-// use until the workers have ended.
-func runTasks(ctx context.Context, workers, used []runner) error {
-	using, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var below errgroup.Group // ends after the workers
-	for _, u := range used {
-		below.Go(func() error { return u.Run(using) })
-	}
-	working, ctx := errgroup.WithContext(ctx)
-	for _, w := range workers {
-		working.Go(func() error { return w.Run(ctx) })
-	}
-	err := working.Wait()
-	stop()
-	return errors.Join(err, below.Wait())
+	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run}, lower, func() { notifyReady(child, log) }, func() error { return nil })
 }

@@ -23,7 +23,7 @@ const (
 
 // sessions creates and validates console sessions. A session consists of an expiry time, a
 // nonce, and their message authentication code (RFC 2104) with a key derived from the
-// token (HKDF, RFC 5869). Every process can therefore validate the sessions of the others
+// token (HKDF, RFC 5869). Every process can therefore validate the sessions of other processes
 // without shared state, no cookie contains the token, and a new token ends all sessions.
 type sessions struct{ key []byte }
 

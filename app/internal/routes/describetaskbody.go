@@ -23,7 +23,7 @@ func taskOptions() map[string]*openapi.Schema {
 		"expires":     {Description: "The task is cancelled if it has not begun by then: a time of RFC 3339, seconds from now as a number, or a Go duration.", Type: []string{"number", "string"}},
 		"timeout":     span("Limit of one attempt, where 0 is no limit"),
 		"max_retries": retries,
-		"unique":      {Description: "Of the tasks of one name with this key, one is accepted within unique_for; the others get that one.", Type: "string", MinLength: 1},
+		"unique":      {Description: "Only one task of the same name with this key is accepted within unique_for; further requests get that task.", Type: "string", MinLength: 1},
 		"unique_for":  span("How long unique holds"),
 	}
 }

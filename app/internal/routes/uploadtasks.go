@@ -94,7 +94,7 @@ func (u *UploadStarter) enqueue(ctx context.Context, id, name string, f uploads.
 	return err
 }
 
-// uploadResponse is the body of the response to an upload: an uploads.Answer with the ids
+// uploadResponse is the body of the response to an upload: an uploads.Response with the ids
 // of tasks.
 type uploadResponse struct {
 	Code   int            `json:"code"`
