@@ -30,13 +30,14 @@ func WriteJSON(ctx *fasthttp.RequestCtx, status int, v any) error {
 	return nil
 }
 
-// errorBody is the body of every error response.
-type errorBody struct {
+// ErrorBody is the JSON body of an error response. Routes may have error bodies of their
+// own.
+type ErrorBody struct {
 	Code   int    `json:"code"`
 	Reason string `json:"reason"`
 }
 
 func writeErrorBody(ctx *fasthttp.RequestCtx, status int, reason string) {
 	// An int and a string can always be encoded.
-	_ = WriteJSON(ctx, status, errorBody{Code: status, Reason: reason})
+	_ = WriteJSON(ctx, status, ErrorBody{Code: status, Reason: reason})
 }

@@ -86,7 +86,7 @@ func upgradeRequired(ctx *fasthttp.RequestCtx, reason string) error {
 	h.Set(fasthttp.HeaderUpgrade, "websocket")
 	h.Set(fasthttp.HeaderConnection, "Upgrade")
 	h.Set(headerVersion, "13")
-	return server.WriteJSON(ctx, http.StatusUpgradeRequired, map[string]any{"code": http.StatusUpgradeRequired, "reason": reason})
+	return server.WriteJSON(ctx, http.StatusUpgradeRequired, server.ErrorBody{Code: http.StatusUpgradeRequired, Reason: reason})
 }
 
 // Take takes the connection from the server and passes it to take, see server.Take. take

@@ -5,19 +5,15 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-)
 
-// errorBody has the members of the body of every error, see server.Error.
-type errorBody struct {
-	Code   int    `json:"code"`
-	Reason string `json:"reason"`
-}
+	"github.com/galeserver/gale/server"
+)
 
 // ErrorName is the name of the schema of an error.
 const ErrorName = "Error"
 
 var errorType = Type{
-	Name: ErrorName, Description: "Body of the response to a request that failed.", Go: reflect.TypeFor[errorBody](),
+	Name: ErrorName, Description: "Body of the response to a request that failed.", Go: reflect.TypeFor[server.ErrorBody](),
 	Fields: map[string]Schema{
 		"code":   {Description: "HTTP status; uploads have codes of their own."},
 		"reason": {Description: "What is wrong, for the user; it never holds the text of an internal error."},

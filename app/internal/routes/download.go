@@ -96,8 +96,8 @@ func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
 // field Content-Range, which this response needs.
 func unsatisfiable(ctx *fasthttp.RequestCtx) error {
 	ctx.Response.Header.Del(fasthttp.HeaderContentDisposition)
-	return server.WriteJSON(ctx, fasthttp.StatusRequestedRangeNotSatisfiable, map[string]any{
-		"code": fasthttp.StatusRequestedRangeNotSatisfiable, "reason": "the range is outside of the file",
+	return server.WriteJSON(ctx, fasthttp.StatusRequestedRangeNotSatisfiable, server.ErrorBody{
+		Code: fasthttp.StatusRequestedRangeNotSatisfiable, Reason: "the range is outside of the file",
 	})
 }
 
