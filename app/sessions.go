@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -81,5 +82,5 @@ func (a *Application) identify(sessions *session.Sessions) func(*fasthttp.Reques
 
 // errSessionsAway returns a new error on each call, because the response is written from it.
 func errSessionsAway() error {
-	return server.Fail(fasthttp.StatusServiceUnavailable, "sessions cannot be read now, try again")
+	return &server.Error{Status: fasthttp.StatusServiceUnavailable, Reason: "sessions are not available, try again", RetryAfter: time.Second}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"os"
 	"regexp"
@@ -9,8 +10,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/cookie"
+	"github.com/galeserver/gale/server/session"
 )
 
 // cookiesOf are what a client sends back after a response.
@@ -147,5 +154,35 @@ func TestCookieKeyFile(t *testing.T) {
 	start(t, nil, "-data", data)
 	if info, err := os.Stat(data + "/cookie.key"); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
+	}
+}
+
+// While sessions cannot be read, a request with a session gets a 503 response that says when
+// to retry. Requests without one are anonymous.
+func TestSessionsAway(t *testing.T) {
+	keys, err := offlineKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	identify := new(Application).identify(session.New(refuseShared(errors.New("away")).redis, keys, session.Options{}))
+	if id, err := identify(new(fasthttp.RequestHeader)); id != nil || err != nil {
+		t.Errorf("without a session: %v, %v", id, err)
+	}
+	var ctx fasthttp.RequestCtx
+	if err := cookie.New(keys, cookie.Options{Name: "session", MaxAge: 24 * time.Hour}).Set(&ctx, "token"); err != nil {
+		t.Fatal(err)
+	}
+	var sent fasthttp.Cookie
+	for _, text := range ctx.Response.Header.Cookies() {
+		if err := sent.ParseBytes(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := new(fasthttp.RequestHeader)
+	h.SetCookieBytesKV(sent.Key(), sent.Value())
+	id, err := identify(h)
+	away, ok := errors.AsType[*server.Error](err)
+	if id != nil || !ok || away.Status != 503 || away.RetryAfter <= 0 {
+		t.Errorf("with a session: %v, %v", id, err)
 	}
 }
