@@ -128,6 +128,13 @@ func TestTypedEnqueueAndRun(t *testing.T) {
 	if n.ID != "mine" || n.Queue != "slow" || !n.RunAt.Equal(at) || n.Unique != "k" || n.MaxRetries != 0 || n.Timeout != 0 || n.Expires.IsZero() {
 		t.Errorf("accepted %+v", n)
 	}
+	before := time.Now()
+	if _, err := printOrder.Enqueue(t.Context(), client, in, jobs.In(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if due := store.all[1].RunAt; due.Before(before.Add(time.Hour)) || due.After(time.Now().Add(time.Hour)) {
+		t.Errorf("In an hour is %v", due)
+	}
 	d := printOrder.Definition()
 	if d.Queue != "printers" || d.MaxRetries != 3 || d.Timeout != time.Minute || d.Rate.Count != 10 {
 		t.Errorf("definition %+v", d)
