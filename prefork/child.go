@@ -117,7 +117,8 @@ func (c *Child) AppCounters() *AppCounters { return &c.page.appCounters }
 // may then take over leases that an earlier process held under the same Owner.
 func (c *Child) OnlyProcess() bool { return c.page.onlyProcess(c.Generation) }
 
-// Listener returns the listener of the slot, which accepts nothing before Ready.
+// Listener returns the listener of the slot, which accepts nothing before Ready. Call it
+// once, and before Ready.
 // It accepts from the slot's own socket, and at the master's request from the
 // sockets of other slots that do not accept at the moment. Close closes this
 // process's copies of the sockets; the copies in the master stay open. After Close,

@@ -16,12 +16,12 @@
 // accept queue therefore stay in the kernel, and the next process accepts them. The
 // states of a slot are those of its current process:
 //
-//	         spawn           "ready"          nothing accepted
+//	         spawn           "ready"       no heartbeat, nothing accepted
 //	backoff ───────► booting ───────► live ◄───────────────────► stalled
-//	   ▲                │ boot timeout │ no heartbeat for the       │
-//	   │                │       KILL   ▼ hang timeout               ▼
-//	   │                │             hung: QUIT, then KILL ◄───────┘
-//	   └─────── exit ───┴──────────────┴─────────────────────────────
+//	   ▲                │ boot timeout │                            │ hang timeout
+//	   │                │       KILL   │                            ▼
+//	   │                │              │             hung: QUIT, then KILL
+//	   └─────── exit ───┴──────────────┴────────────────────────────┘
 //
 // A process is replaced by a reload, or when it reaches its limit of requests or
 // memory. It stays the current process until its successor is ready:
@@ -57,7 +57,8 @@
 //
 // The goroutine that calls Master.Run owns all state. Signals, exits and messages
 // from children are events of its loop, so no lock is needed. The state is divided
-// among these types, which have no reference to the master:
+// among these types, which have no reference to the master; only the reloader calls it,
+// through an interface:
 //
 //	slotTable        the slots, and the statistics of removed slots
 //	supervisor       starts and stops processes: backoff, deadlines
@@ -84,7 +85,7 @@
 //
 //	GALE_SLOT        name of the slot, such as serve.0
 //	GALE_GENERATION  number of processes that the slot has had, this one included
-//	GALE_INSTANCE    identifies the master; a random text
+//	GALE_INSTANCE    identifies the master, also after a reload: host name and a random suffix
 //
 // And these messages on the control socket, whose end of file means that the master
 // has exited:

@@ -61,7 +61,8 @@ type Options struct {
 	Backoff Backoff
 	// HangTimeout is the time after which a child is killed and replaced if it sends
 	// no heartbeat, or does not accept the connections in its accept queue. Default
-	// 30 s. If it is negative, no child is killed for that and heartbeats are not
+	// 30 s. A missing heartbeat is noticed after 3 s, so a shorter time acts as 3 s for
+	// heartbeats. If it is negative, no child is killed for that and heartbeats are not
 	// checked.
 	HangTimeout time.Duration
 	// MaxRequests is the number of requests after which a process is replaced. A
