@@ -19,6 +19,7 @@ while kept > 1 and (kept > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
   bytes = redis.call('HINCRBY', state, 'bytes', -#oldest)
   kept = kept - 1
 end
+redis.call('HSET', state, 'keep', ARGV[6]) -- for tail.lua
 redis.call('EXPIRE', state, ARGV[6])
 redis.call('EXPIRE', log, ARGV[6])
 redis.call('PUBLISH', ARGV[1], seq .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])
