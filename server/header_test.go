@@ -22,7 +22,13 @@ func TestHeaderOfEveryResponse(t *testing.T) {
 			{"Strict-Transport-Security", "max-age=31536000"}, {"Permissions-Policy", "geolocation=()"},
 		},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-	}, own)
+	}, own, server.Route{Method: "GET", Path: "/taken", Header: [][2]string{{"X-Frame-Options", "SAMEORIGIN"}, {"X-Own", "yes"}}, Handler: func(ctx *fasthttp.RequestCtx) error {
+		head, _ := server.Head(ctx)
+		return server.Take(ctx, func(t *server.Taken) {
+			_, _ = t.Write(append(head, "0\r\n\r\n"...))
+			_ = t.Close()
+		})
+	}})
 	for _, row := range []struct {
 		raw    string
 		status int
@@ -42,6 +48,9 @@ func TestHeaderOfEveryResponse(t *testing.T) {
 	h := ask(t, s, "/own").header
 	if h.Get("Content-Security-Policy") != "default-src 'none'" || h.Get("X-Frame-Options") != "SAMEORIGIN" || h.Get("Permissions-Policy") != "camera=()" || h.Get("Referrer-Policy") != "no-referrer" {
 		t.Errorf("own fields: %v", h)
+	}
+	if h := ask(t, s, "/taken").header; h.Get("Content-Security-Policy") != "default-src 'self'" || h.Get("X-Frame-Options") != "SAMEORIGIN" || h.Get("X-Own") != "yes" {
+		t.Errorf("a connection that was taken: %v", h)
 	}
 	for name, values := range h {
 		if len(values) > 1 {

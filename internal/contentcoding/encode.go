@@ -21,9 +21,9 @@ const (
 	MaxLevel = 9 // smallest
 )
 
-// zstdWindow is the largest window of zstd in bytes: browsers refuse a larger one (RFC
-// 9659 §3).
-const zstdWindow = 8 << 20
+// zstdWindow is the window of zstd in bytes. Each encoder needs memory for it, and browsers
+// refuse more than 8 MiB (RFC 9659 §3).
+const zstdWindow = 1 << 20
 
 // Encoder encodes bodies. Its methods may be called from many goroutines at once.
 type Encoder struct {

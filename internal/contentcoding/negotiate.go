@@ -48,10 +48,10 @@ func weightOf(list, coding string) float64 {
 		}
 		key, value, _ := strings.Cut(parameter, "=")
 		weight, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil || !strings.EqualFold(strings.TrimSpace(key), "q") || !(weight >= 0 && weight <= 1) {
-			return 0
+		if err == nil && strings.EqualFold(strings.TrimSpace(key), "q") && weight >= 0 && weight <= 1 {
+			return weight
 		}
-		return weight
+		return 0
 	}
 	return -1
 }

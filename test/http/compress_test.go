@@ -19,18 +19,13 @@ var (
 	greeted  = strings.Repeat("Good morning! ", 200) + ", friendly user!"
 )
 
-// Clients as users have them get compressed responses: Go's, curl, and one that wants
-// zstd.
+// Clients as users have them get compressed responses: Go's, and one that prefers zstd.
 func TestCompress(t *testing.T) {
 	t.Parallel()
 	g := harness.Start(t, t.TempDir(), "-procs", "1", "-workers", "0", "-compress", "-compress-level", "6")
 	resp, body := harness.Request(t, "GET", g.URL+greeting, "")
 	if !resp.Uncompressed || body != greeted || resp.Header.Get("Vary") != "Accept-Encoding" {
 		t.Errorf("Go: %d bytes, %v", len(body), resp.Header)
-	}
-	out := harness.Run(t, "curl", "-sS", "--compressed", "-D", "-", g.URL+greeting)
-	if head, body, _ := strings.Cut(out, "\r\n\r\n"); !strings.Contains(head, "Content-Encoding: ") || body != greeted {
-		t.Errorf("curl: %s\n%d bytes", head, len(body))
 	}
 	resp, body = harness.Request(t, "GET", g.URL+greeting, "", "Accept-Encoding", "gzip, deflate, br, zstd")
 	content, err := fasthttp.AppendUnzstdBytes(nil, []byte(body))
@@ -110,8 +105,8 @@ func TestCompressLeavesFilesAlone(t *testing.T) {
 			{200, []string{"Range", "bytes=0-2000", "If-Range", "W/" + plainTag}},
 			{200, []string{"Range", "bytes=0-2000", "If-Range", `"other"`}},
 			{416, []string{"Range", "bytes=99999-"}},
-			{304, []string{"If-None-Match", plainTag}},
-			{304, []string{"If-None-Match", "W/" + plainTag}},
+			{304, []string{"If-None-Match", plainTag, "Accept-Encoding", "identity"}},
+			{304, []string{"If-None-Match", "W/" + plainTag, "Accept-Encoding", "identity"}},
 			{304, []string{"If-None-Match", codedTag, "Accept-Encoding", "gzip"}},
 		} {
 			if len(row.fields) > 0 && row.fields[0] == "Range" {
