@@ -74,6 +74,11 @@ type Application struct {
 	// access control and does not see responses that no handler made, such as 404; see
 	// server.Middleware.
 	Middleware []server.Middleware
+	// Header holds the names and values of fields of every response, those of Gale's
+	// routes and error responses included; see server.Options.Header. What a handler or
+	// Route.Header sets has precedence. A field that is not allowed is a configuration
+	// error. Default: the fields that Gale always sends.
+	Header [][2]string
 	// Authenticate returns the sender of a request, or nil for an anonymous one. An
 	// error is sent as a 401 response, or with its own status if it is a *server.Error;
 	// a panic becomes a 500 response. Authenticate is called once per request, and
