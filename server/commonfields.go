@@ -8,12 +8,12 @@ import (
 )
 
 // securityFields are header fields of every response. They forbid content sniffing and
-// framing, and they keep the address of the page from other sites (no Referer). A
-// handler that sends HTML must add its own Content-Security-Policy. Names and values
-// are byte slices, so that no request has to convert them.
+// framing, and browsers send no Referer to other sites. A handler that sends HTML must add
+// its own Content-Security-Policy. Names and values are byte slices, so that they are not
+// converted for each request.
 //
 // Strict-Transport-Security is not among them: browsers apply it to the host for
-// months, so the owner of the host name must decide.
+// months, so the operator of the host must decide.
 var securityFields = [...]struct{ name, value []byte }{
 	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},
 	{[]byte(fasthttp.HeaderXFrameOptions), []byte("DENY")},
