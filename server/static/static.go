@@ -36,7 +36,8 @@ const (
 
 	// minCompress and maxCompress are file sizes in bytes. A file between them is
 	// compressed for each request, unless a compressed file exists in the same folder.
-	// Smaller files gain nothing, and larger ones would need too much CPU time.
+	// Compression saves nothing for smaller files, and needs too much CPU time for larger
+	// ones.
 	minCompress = 1 << 10
 	maxCompress = 1 << 20
 )
@@ -193,9 +194,9 @@ func compress(ctx *fasthttp.RequestCtx, f *file) error {
 func send(ctx *fasthttp.RequestCtx, f *file) error {
 	size := f.info.Size()
 	h := &ctx.Response.Header
-	part, asked := requestedRange(&ctx.Request.Header, f)
+	part, ranged := requestedRange(&ctx.Request.Header, f)
 	switch {
-	case !asked:
+	case !ranged:
 		part = byterange.Range{Length: size}
 	case part.Length == 0:
 		h.Set(fasthttp.HeaderContentRange, byterange.Unsatisfied(size))
@@ -220,7 +221,7 @@ type stream struct {
 }
 
 // contentType returns the media type for the extension of a file name. The type is not
-// detected from the content, because the result of that is hard to predict.
+// detected from the content, because the result would be hard to predict.
 func contentType(name string) string {
 	if kind := mime.TypeByExtension(path.Ext(name)); kind != "" {
 		return kind
