@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"jobs/redisstream":    20,
 	"jobs/jobstest":       20,
 	"uploads/tus":         20,
+	"uploads/uploadstest": 20,
 
 	"demo/upstream": 20,
 	"demo/inspect":  28,
