@@ -102,6 +102,7 @@ type body struct {
 	chunked   *chunkedReader // decodes raw; nil if raw is the content itself
 	left      int64          // bytes of content left, unless chunked
 	unlimited bool           // the route has no limit
+	waited    time.Duration  // time in Read, with Options.SlowRequest
 
 	err      error      // first error of Read, returned by every later Read
 	released bool       // the handler has returned
@@ -147,6 +148,9 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) read(p []byte) (n int, err error) {
+	if b.conn.timing != nil {
+		defer func(begun time.Time) { b.waited += time.Since(begun) }(time.Now())
+	}
 	switch {
 	case b.err != nil:
 		return 0, b.err

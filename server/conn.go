@@ -75,6 +75,7 @@ type conn struct {
 	lingerFor time.Duration // time for the client to close after that; 0 means lingerTime
 	detached  bool          // the new owner closes the connection, see Take
 	tail      *exchange     // response whose body Close has to write, or nil
+	timing    *timing       // nil without Options.SlowRequest
 
 	exchange atomic.Pointer[exchange] // exchange in progress, see HTTP; nil: none
 }
@@ -105,8 +106,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		case n > 0:
 			c.readErr = err
 			if c.betweenRequests() {
-				c.setPhase(head)
-				c.headBy = time.Time{}
+				c.beginHead()
 			}
 			if c.phase.Load() == head {
 				c.lines.add(p[:n])
@@ -119,8 +119,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && c.hasUnread():
 			// A request arrived just as the wait ended. Closing now would lose it,
 			// and a client does not repeat a POST.
-			c.setPhase(head)
-			c.headBy = time.Time{}
+			c.beginHead()
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests():
 			c.readErr = io.EOF
 		default:
@@ -128,6 +127,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, c.readErr
+}
+
+// beginHead is called when the first byte of a request has arrived.
+func (c *conn) beginHead() {
+	c.setPhase(head)
+	c.headBy = time.Time{}
+	c.timing.beginHead()
 }
 
 // betweenRequests reports whether the connection waits for a request.
@@ -195,6 +201,7 @@ func (c *conn) setReadDeadline() error {
 func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	o, now := &c.srv.opts, time.Now()
 	if c.phase.Load() == responding {
+		c.timing.endResponse(c)
 		c.setPhase(idle)
 	}
 	switch p := c.phase.Load(); p {

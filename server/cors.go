@@ -78,12 +78,7 @@ func ValidField(name string) bool {
 // addFields adds the fields that let a page of the request's origin read the response.
 // Every response has Vary: Origin, for caches.
 func (c *cors) addFields(h *fasthttp.ResponseHeader, origin []byte) {
-	switch vary := h.Peek(fasthttp.HeaderVary); {
-	case len(vary) == 0:
-		h.Set(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
-	case !hasToken(vary, fasthttp.HeaderOrigin):
-		h.Set(fasthttp.HeaderVary, string(vary)+", "+fasthttp.HeaderOrigin)
-	}
+	addVary(h, fasthttp.HeaderOrigin)
 	if c.origins.Match(origin) {
 		h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
 		h.Set(fasthttp.HeaderAccessControlExposeHeaders, c.expose)

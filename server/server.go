@@ -114,6 +114,23 @@ type Options struct {
 	BasePath string
 	// AccessLog logs every n-th request: 1 logs all of them. Default: no access log.
 	AccessLog int
+	// SlowRequest is how long a request may take, from the first byte of its head to
+	// the last byte of its response. A longer one is logged at level warn, with the
+	// time of each phase. At most one line a second is written, with the number of
+	// requests since the last line. Connections that were taken (see Take), event streams and requests
+	// marked by LongPoll are never logged. Default: no log.
+	SlowRequest time.Duration
+	// Compress configures the compression of responses. Default: none.
+	Compress Compression
+	// Header holds the names and values of fields of every response, including error
+	// responses, except 101. A field of the same name that a handler sets, or that is
+	// in Route.Header, takes precedence. X-Content-Type-Options: nosniff,
+	// X-Frame-Options: DENY and Referrer-Policy: same-origin are sent by default: a field
+	// of the same name in Header replaces one of them, and an empty value removes it.
+	// Strict-Transport-Security is sent over HTTPS only (RFC 6797 §7.2), see Scheme.
+	// Fields that depend on the single response, such as Vary and Set-Cookie, are an
+	// error. Default: none.
+	Header [][2]string
 	// Errors are the application's rows of the table from error to status. They take
 	// precedence over the server's own rows. Default: none.
 	Errors []ErrorStatus
@@ -149,8 +166,10 @@ const (
 type Server struct {
 	fast   *fasthttp.Server
 	routes *routes
-	cors   *cors   // nil without Options.Origins
-	opts   Options // with its defaults filled in
+	cors   *cors // nil without Options.Origins
+	common commonFields
+	zip    *compressor // nil without Options.Compress
+	opts   Options     // with its defaults filled in
 	errors []ErrorStatus
 	conns  conns
 
@@ -160,6 +179,7 @@ type Server struct {
 
 	refusedLog logLimiter // for connections over a limit
 	prefixLog  logLimiter // for malformed X-Forwarded-Prefix fields
+	slowLog    logLimiter // for slow requests
 
 	busyResponse, tooManyResponse []byte // responses to connections over a limit
 
@@ -188,9 +208,6 @@ func New(o Options, routes []Route) (*Server, error) {
 	s.conns.clients = make(map[netip.Addr]int)
 	s.conns.max, s.conns.maxPerClient = o.MaxConns, o.MaxConnsPerClient
 
-	s.busyResponse = newRefusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
-	s.tooManyResponse = newRefusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
-
 	table, err := newRoutes(routes, o.MaxBody)
 	table.base = o.BasePath
 	if o.BasePath != "" {
@@ -199,7 +216,9 @@ func New(o Options, routes []Route) (*Server, error) {
 		}
 	}
 	shared, errShared := newCORS(o)
-	err = errors.Join(err, errShared)
+	common, errCommon := newCommonFields(o.Header)
+	zip, errZip := newCompressor(o.Compress)
+	err = errors.Join(err, errShared, errCommon, errZip)
 	for i, row := range o.Errors {
 		if row.Err == nil || row.Status < 400 || row.Status > 599 {
 			err = errors.Join(err, fmt.Errorf("error row %d: needs an error and a status from 400 to 599", i))
@@ -208,7 +227,9 @@ func New(o Options, routes []Route) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
-	s.routes, s.cors = table, shared
+	s.routes, s.cors, s.common, s.zip = table, shared, common, zip
+	s.busyResponse = newRefusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty(), &s.common)
+	s.tooManyResponse = newRefusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty(), &s.common)
 	if o.TLS != nil {
 		s.opts.TLS = withProtocols(o.TLS)
 	}

@@ -2,8 +2,6 @@ package static
 
 import (
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -21,30 +19,4 @@ func requestedRange(h *fasthttp.RequestHeader, f *file) (part byterange.Range, r
 	}
 	part, ranged, err := byterange.Parse(h, f.info.Size())
 	return part, ranged && err == nil // a malformed Range is ignored
-}
-
-// acceptsEncoding reports whether the value of Accept-Encoding accepts coding (RFC 9110
-// §12.5.3): it contains coding with a weight other than 0, or, if it does not contain
-// coding, it contains * with such a weight.
-func acceptsEncoding(header, coding string) bool {
-	acceptsAll := false
-	for item := range strings.SplitSeq(header, ",") {
-		name, parameters, _ := strings.Cut(item, ";")
-		name = strings.TrimSpace(name)
-		if !strings.EqualFold(name, coding) && name != "*" {
-			continue
-		}
-		weight := 1.0
-		if key, value, ok := strings.Cut(parameters, "="); ok && strings.EqualFold(strings.TrimSpace(key), "q") {
-			var err error
-			if weight, err = strconv.ParseFloat(strings.TrimSpace(value), 64); err != nil {
-				weight = 0
-			}
-		}
-		if name != "*" {
-			return weight > 0
-		}
-		acceptsAll = weight > 0
-	}
-	return acceptsAll
 }
