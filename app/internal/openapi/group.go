@@ -40,7 +40,8 @@ const (
 	Handshake        // Write; a WebSocket may send the token as a subprotocol
 )
 
-// Operation describes a route. ID, Summary and Description are one sentence each.
+// Operation describes a route. Summary is a phrase without a full stop. Description has one
+// to three short sentences.
 type Operation struct {
 	// Path is the template of the path if it differs from the path of the route.
 	Path string `json:"-"`

@@ -88,7 +88,7 @@ func taskWrites() map[string][]openapi.Operation {
 			Problems: []int{400, 404, 409, 413, 415, 503},
 		}},
 		"DELETE /tasks/{id}": {{
-			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A waiting task never starts; a running task is cancelled within half a second.",
+			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A waiting task never starts. The context of a running task ends within half a second.",
 			Parameters: []openapi.Parameter{taskID}, Responses: changedTask, Problems: []int{404, 409, 503},
 		}},
 		"POST /tasks/{id}/retry": {{

@@ -60,7 +60,7 @@ func postUpload() openapi.Operation {
 func socketUpload() openapi.Operation {
 	op := withSocket(openapi.Operation{
 		ID: "uploadByWebSocket", Access: openapi.Handshake, Summary: "Store a file by WebSocket",
-		Description: "Binary messages contain the file; the server acknowledges each with the offset. The text done or a normal close stores the file, and the server sends an UploadResponse.",
+		Description: "Binary messages contain the file, and the server acknowledges each with the offset. The text done or a normal close stores the file. Then the server sends an UploadResponse.",
 		Parameters: []openapi.Parameter{
 			openapi.Query("directory", "Directory; by default websocket.", openapi.Text()),
 			openapi.Query("filename", "Filename; by default uploaded_file.bin, with a number if that name is in use.", openapi.Text()),
