@@ -64,7 +64,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
 	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,
+		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, Sockets: sockets,
 		Leaving: ctx, Logger: log,
 	}
 	origins, err := server.ParseOrigins(c.Origins)

@@ -174,7 +174,7 @@ func instance() string {
 
 // Run starts a process in every slot and supervises the processes until SIGTERM,
 // SIGINT or the end of ctx. Then it drains the children within Options.Grace, and
-// returns nil when all have exited. A second SIGTERM or SIGINT kills them.
+// returns nil when all have exited. A further SIGTERM or SIGINT kills them.
 //
 // Call Run once, on the main goroutine, which must be locked to the main thread with
 // runtime.LockOSThread in an init function (see spawn). Otherwise it returns an error.
@@ -220,7 +220,9 @@ func (m *Master) run(ctx context.Context) error {
 		select {
 		case <-quit:
 			quit = nil
-			m.stop("context ended")
+			if m.stopping == "" { // the end of ctx is not a second signal
+				m.stop("context ended")
+			}
 		case sig := <-m.signals:
 			m.handleSignal(sig)
 		case <-children:

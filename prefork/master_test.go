@@ -143,6 +143,20 @@ func TestGraceTimeout(t *testing.T) {
 	})
 }
 
+// A context that ends while the children drain does not shorten the grace time.
+func TestContextEndsAfterSignal(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.send(readyMessage)
+		f.signals <- syscall.SIGTERM
+		synctest.Wait()
+		f.cancel()
+		synctest.Wait()
+		if _, kills := f.recorded(); !slices.Equal(kills, []string{"terminated"}) {
+			t.Errorf("the process got %q, want only SIGTERM", kills)
+		}
+	})
+}
+
 func TestReadyFromALeavingProcessIsIgnored(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: StateLeaving}, readyMessage}

@@ -39,27 +39,34 @@ func HasUnmarshaler(t reflect.Type) bool {
 func IsObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !HasUnmarshaler(t) }
 
 // FieldsOf returns the fields of a struct, by the rules of encoding/json. The fields of an
-// embedded struct take its place. If two fields have the same name, the one that is
-// embedded less deeply counts. The error says which field has an invalid tag.
+// embedded struct take its place. Of several fields with the same name, the one that is
+// embedded least deeply counts; at the same depth, the one that has its name from a json
+// tag. If that leaves more than one, none counts. The error says which field has an invalid
+// tag.
 func FieldsOf(t reflect.Type) ([]Field, error) {
 	all, err := collect(t, 0, nil)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(f Field) bool {
-		return slices.ContainsFunc(all, func(g Field) bool { return g.Name == f.Name && f.hiddenBy(g) })
-	}), nil
+	var visible []Field
+	for i, f := range all {
+		hidden := false
+		for j, g := range all {
+			hidden = hidden || j != i && g.Name == f.Name && f.hiddenBy(g)
+		}
+		if !hidden {
+			visible = append(visible, f)
+		}
+	}
+	return visible, nil
 }
 
-// hiddenBy reports whether g, a field of the same name, hides f.
-func (f Field) hiddenBy(g Field) bool {
-	switch {
-	case g.depth != f.depth:
-		return g.depth < f.depth
-	case g.tagged != f.tagged:
-		return g.tagged
+// hiddenBy reports whether another field of the same name hides f.
+func (f Field) hiddenBy(other Field) bool {
+	if other.depth != f.depth {
+		return other.depth < f.depth
 	}
-	return g.Type != f.Type // neither counts
+	return other.tagged || !f.tagged // if both are tagged, or neither is, each hides the other
 }
 
 func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err error) {
