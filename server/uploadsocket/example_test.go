@@ -82,6 +82,7 @@ func Example() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	ended := make(chan error, 2)
 	go func() { ended <- s.Run(ctx, ln) }()   // ends with ctx
 	go func() { ended <- sockets.Run(ctx) }() // ends with ctx
