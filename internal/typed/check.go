@@ -24,8 +24,7 @@ func (all Fields) Index(name string) int {
 	return -1
 }
 
-// KnownNames returns the end of a sentence that begins with "x is unknown": the names of
-// the fields.
+// KnownNames returns the text after "x is unknown" in an error: the names of the fields.
 func (all Fields) KnownNames() string {
 	if len(all) == 0 {
 		return "; there are none"
@@ -90,7 +89,7 @@ func checkObject(path string, t reflect.Type, value json.RawMessage, lenient boo
 	return CheckMembers(path+".", fields, object, lenient)
 }
 
-// CheckMembers is Check for the members of an object. prefix is the begin of their paths.
+// CheckMembers is Check for the members of an object. prefix is the start of their paths.
 func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (problems []Problem) {
 	known := fields.KnownNames()
 	seen := make(map[string]bool, len(object)) // a map, because a client may send many members
@@ -114,8 +113,9 @@ func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (p
 	return problems
 }
 
-// DecodeError converts an error of json.Unmarshal to one for users, which does not contain
-// names of Go types. Its text continues a sentence that begins with the path of the value.
+// DecodeError converts an error of json.Unmarshal to one for users, without names of Go
+// types. Its text is the rest of a sentence after the path of the value, such as "must be a
+// string, not number".
 func DecodeError(err error) error {
 	typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {

@@ -111,7 +111,7 @@ func groupsOf(d Deps) []openapi.Group {
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),
 		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
-		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve}},
+		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve, Compress: true}},
 	}
 	all := described(d)
 	for i := range all {
