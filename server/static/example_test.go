@@ -27,7 +27,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	folder, err := static.Open(dir)
+	folder, err := static.Open(dir, static.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
