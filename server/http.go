@@ -22,8 +22,9 @@ import (
 //   - PathValue returns the parameters of the route, as Param does.
 //   - Trailer is nil: the server drops the trailers of a request.
 //   - Context ends when the handler returns, when the client closes the connection or
-//     its sending side (cause ErrClientGone; not while a body is read),
-//     and when Options.Grace is over (cause ErrGrace). The context of an event
+//     its sending side (cause ErrClientGone; not while a body is read), at the
+//     deadline of SetDeadline, even if the response has begun, and when
+//     Options.Grace is over (cause ErrGrace). The context of an event
 //     stream, a response with the content type text/event-stream, ends as soon as
 //     Run begins to drain (cause [http.ErrServerClosed]), since its client
 //     reconnects. Context holds the user values of the fasthttp context.
