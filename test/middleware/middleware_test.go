@@ -2,9 +2,12 @@
 package middleware_test
 
 import (
+	"context"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -41,9 +44,27 @@ func application() app.Application {
 				middleware.RateLimit(s.Limit(limit.Options{Name: "test", Limit: granted, Window: 24 * time.Hour}), nil))
 			cached := server.Wrap([]server.Route{{Method: "GET", Path: "/own-cached", Handler: handler}},
 				middleware.Cache(s.Cache, time.Hour, middleware.CacheOptions{}))
-			return append(limited, cached...), nil
+			return slices.Concat(limited, cached, protected(handler)), nil
 		},
 	}
+}
+
+// protected are routes with credentials of their own.
+func protected(handler server.Handler) []server.Route {
+	basic := middleware.BasicAuth("own", func(user, password string) bool { return user == "ada" && middleware.Equal(password, "lovelace") })
+	bearer := middleware.BearerAuth("own", func(_ context.Context, token string) (*string, error) {
+		if middleware.Equal(token, "own-key") {
+			return &token, nil
+		}
+		return nil, nil
+	})
+	return slices.Concat(
+		server.Wrap([]server.Route{
+			{Method: "GET", Path: "/own-basic", Handler: handler},
+			{Method: "POST", Path: "/own-basic", Handler: handler},
+			{Method: "POST", Path: "/own-public", Public: true, Handler: handler},
+		}, basic),
+		server.Wrap([]server.Route{{Method: "GET", Path: "/own-bearer", Handler: handler}}, bearer))
 }
 
 func TestMain(m *testing.M) { apptest.Main(m, application()) }
@@ -95,4 +116,43 @@ func TestCacheOfProcesses(t *testing.T) {
 			t.Errorf("request %d: %d %s, first %s, %v", n, resp.StatusCode, body, first, resp.Header)
 		}
 	})
+}
+
+// The guard of -token runs before the credentials of a route are checked, and the
+// administrator's token opens no route that has its own.
+func TestCredentialsBesideToken(t *testing.T) {
+	s := apptest.StartProcesses(t, "-token", "administrator")
+	password := "Basic " + base64.StdEncoding.EncodeToString([]byte("ada:lovelace"))
+	const guard, basic, bearer = `Bearer realm="gale"`, `Basic realm="own", charset="UTF-8"`, `Bearer realm="own"`
+	for _, row := range []struct {
+		method, path, authorization string
+		status                      int
+		challenge                   string
+	}{
+		{"GET", "/own-basic", password, 200, ""},
+		{"GET", "/own-basic", "", 401, basic},
+		{"GET", "/own-basic", "Bearer administrator", 401, basic},
+		{"POST", "/own-basic", password, 401, guard},
+		{"POST", "/own-basic", "Bearer administrator", 401, basic},
+		{"POST", "/own-public", password, 200, ""},
+		{"POST", "/own-public", "", 401, basic},
+		{"GET", "/own-bearer", "Bearer own-key", 200, ""},
+		{"GET", "/own-bearer", "Bearer administrator", 401, bearer + `, error="invalid_token"`},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), row.method, s.URL+row.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row.authorization != "" {
+			req.Header.Set("Authorization", row.authorization)
+		}
+		resp, err := s.Client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != row.status || resp.Header.Get("WWW-Authenticate") != row.challenge {
+			t.Errorf("%s %s with %q: %d, %q", row.method, row.path, row.authorization, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
+		}
+	}
 }
