@@ -62,9 +62,9 @@ type CacheOptions struct {
 // or Expires of the response name a shorter time than ttl, it is stored for that time.
 // The header fields are stored that the handler and the middleware inside of Cache have set.
 //
-// Requests that wait for a response that is not stored then run their own handler. If it was
-// not an error of the server, requests for the same key do not wait for each other in the
-// next 10 s.
+// Requests that wait for a response that is not stored then run their own handler. Unless the
+// handler failed, by a 5xx response or another error, requests for the same key do not wait
+// for each other in the next 10 s.
 //
 // Stored responses have the field Age (RFC 9111 §5.1), so that caches in front of the server
 // do not keep them longer than Cache-Control allows. If Redis is not available, nothing is
@@ -154,14 +154,18 @@ func (r *responses) serve(ctx *fasthttp.RequestCtx, key string) error {
 }
 
 // compute runs the handler. It returns the response as stored text and the time for which
-// it is stored, or the mark of one that is not stored.
+// it is stored. For a response that must not be stored it returns a mark, which is not
+// stored either if the server has failed.
 func (r *responses) compute(ctx *fasthttp.RequestCtx) (value string, ttl time.Duration, err error) {
 	before := fieldsOf(&ctx.Response.Header)
 	if err := r.next(ctx); err != nil {
 		return pass, min(r.ttl, passTime), err
 	}
-	ttl = r.storeFor(ctx)
-	if ttl < time.Millisecond {
+	switch ttl = r.storeFor(ctx); {
+	case ttl >= time.Millisecond:
+	case ctx.Response.StatusCode() >= fasthttp.StatusInternalServerError:
+		return pass, 0, nil
+	default:
 		return pass, min(r.ttl, passTime), nil
 	}
 	return stored(ctx, before), ttl, nil

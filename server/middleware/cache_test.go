@@ -374,6 +374,51 @@ func TestCacheWaiting(t *testing.T) {
 	}
 }
 
+// After a response that must not be stored, requests for it do not wait for each other. After
+// a failure they do, and the next response is stored.
+func TestCacheMark(t *testing.T) {
+	t.Parallel()
+	c := newCache(t, sharedtest.StateServer(t))
+	var calls atomic.Int64
+	both := make(chan struct{})
+	missing := func(ctx *fasthttp.RequestCtx) error {
+		if calls.Add(1) == 3 {
+			close(both)
+		}
+		if calls.Load() > 1 {
+			<-both // the second request ends only if the third one reaches the handler
+		}
+		ctx.SetStatusCode(http.StatusNotFound)
+		return nil
+	}
+	failing := &counter{}
+	failing.after = func(ctx *fasthttp.RequestCtx) error {
+		if string(ctx.Response.Body()) == "call 1" {
+			ctx.SetStatusCode(http.StatusServiceUnavailable)
+		}
+		return nil
+	}
+	m := middleware.Cache(c, time.Hour, middleware.CacheOptions{})
+	s := serve(t, route("/missing", missing, m), route("/failing", failing.handle, m))
+	if got := s.get("/missing"); got.status != http.StatusNotFound {
+		t.Errorf("%+v", got)
+	}
+	var running sync.WaitGroup
+	for range 2 {
+		running.Go(func() { // ends with its response
+			if got, err := s.try(t.Context(), "GET", "/missing"); err != nil || got.status != http.StatusNotFound {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	running.Wait()
+	for i, want := range []string{"503 call 1", "200 call 2", "200 call 2"} {
+		if got := s.get("/failing"); fmt.Sprint(got.status, " ", got.body) != want {
+			t.Errorf("request %d: %+v, want %s", i, got, want)
+		}
+	}
+}
+
 // A response is stored for ttl, or for the shorter time that it says.
 func TestCacheExpiry(t *testing.T) {
 	t.Parallel()

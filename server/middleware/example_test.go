@@ -78,6 +78,7 @@ func ExampleBasicAuth() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, ln) }() // ends with ctx
 
