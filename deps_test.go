@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"server/upgrade":      15, // every package with WebSockets imports it
 	"server/cache":        20,
 	"server/limit":        20,
+	"server/middleware":   22,
 	"server/realtime":     20,
 	"server/static":       20,
 	"server/templates":    20,
@@ -76,6 +77,7 @@ var floors = map[string]int{
 	"test/console":       60,
 	"test/deploy":        60,
 	"test/http":          60,
+	"test/middleware":    60,
 	"test/processes":     60,
 	"test/proxies":       60,
 	"test/realtime":      60,

@@ -163,6 +163,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		c.body = b
 		err = pool.Protect(func() error { return r.Handler(ctx) })
 		c.body = nil
+		c.endContext()
 	}
 	if c.tail != nil && (err != nil || !ctx.Response.SkipBody) { // middleware has another response
 		c.tail.close(nil)

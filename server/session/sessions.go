@@ -92,7 +92,8 @@ type sessionKey struct{}
 // Redis, unless the request was admitted with one (see Read); later calls return the same
 // one. A client without a session, or whose session has
 // ended, gets an empty one, which is stored only if the handler sets a value. The route
-// needs Middleware; without it no change is stored. The error wraps ErrAway.
+// needs Middleware; without it no change is stored. The response gets Vary: Cookie, so that
+// caches do not send it to other clients. The error wraps ErrAway.
 func (s *Sessions) Of(ctx *fasthttp.RequestCtx) (*Session, error) {
 	if known, ok := ctx.UserValue(sessionKey{}).(*Session); ok {
 		return known, nil
@@ -102,6 +103,7 @@ func (s *Sessions) Of(ctx *fasthttp.RequestCtx) (*Session, error) {
 		return nil, err
 	}
 	ctx.SetUserValue(sessionKey{}, got)
+	ctx.Response.Header.Add(fasthttp.HeaderVary, fasthttp.HeaderCookie)
 	return got, nil
 }
 
