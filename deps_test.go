@@ -38,6 +38,7 @@ var floors = map[string]int{
 	"server/limit":        20,
 	"server/realtime":     20,
 	"server/static":       20,
+	"server/templates":    20,
 	"server/uploadsocket": 20,
 	"jobs/driver":         12, // interfaces for authors of stores and workers
 	"jobs/artifacts":      14,
@@ -47,6 +48,7 @@ var floors = map[string]int{
 	"jobs/redisstream":    20,
 	"jobs/jobstest":       20,
 	"uploads/tus":         20,
+	"uploads/uploadstest": 20,
 
 	"demo/upstream": 20,
 	"demo/inspect":  28,

@@ -43,15 +43,15 @@ const (
 var errAborted = errors.New("read was cut short")
 
 // conn adds deadlines that fasthttp does not have: one for the wait between requests,
-// one for a complete head, and one that every progress extends for bodies and
-// responses. fasthttp's own ReadTimeout and WriteTimeout would end a large transfer that
-// is making progress. conn also implements the lingering close (see Close).
+// one for a complete head, and one for bodies and responses, which is extended whenever
+// bytes are read or written. fasthttp's own ReadTimeout and WriteTimeout would end a large
+// transfer that is making progress. conn also implements the lingering close (see Close).
 //
 // Only the goroutine that serves the connection uses the fields that are not atomic.
 type conn struct {
 	net.Conn           // raw, or tls over it
 	raw      net.Conn  // the socket
-	tls      *tls.Conn // or nil
+	tls      *tls.Conn // TLS connection; nil: no TLS
 	srv      *Server
 	peer     netip.Addr // zero if this is not a TCP connection
 	trusted  bool       // the peer is one of Options.TrustedProxies
@@ -71,13 +71,13 @@ type conn struct {
 	id        []byte        // id of the current request
 	admission admission     // decision about the current request
 	body      *body         // body of the current request, or nil
-	linger    bool          // the server closes the connection first
+	linger    bool          // the server closes the connection before the client, see Close
 	lingerFor time.Duration // time for the client to close after that; 0 means lingerTime
 	detached  bool          // the new owner closes the connection, see Take
 	tail      *exchange     // response whose body Close has to write, or nil
 	timing    *timing       // nil without Options.SlowRequest
 
-	exchange atomic.Pointer[exchange] // in progress: see HTTP
+	exchange atomic.Pointer[exchange] // exchange in progress, see HTTP; nil: none
 }
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }
@@ -196,8 +196,8 @@ func (c *conn) setReadDeadline() error {
 	}
 }
 
-// readDeadline returns the deadline of a read that begins now. slack is how much earlier
-// the current deadline may be before it must be replaced.
+// readDeadline returns the deadline of a read that starts now. If the current deadline is
+// at most slack earlier, it need not be replaced.
 func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	o, now := &c.srv.opts, time.Now()
 	if c.phase.Load() == responding {
@@ -228,7 +228,7 @@ func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 }
 
 // extendDeadline sets a deadline, unless the current one is at most slack earlier.
-// That saves nearly all the calls on a busy connection.
+// On a busy connection this avoids nearly all calls of set.
 func extendDeadline(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
 	if early := by.Sub(*current); 0 <= early && early <= slack {
 		return nil

@@ -28,8 +28,8 @@ var requestFields = []string{
 	"X-Request-ID", "X-Requested-With",
 }
 
-// responseFields are the fields that scripts of such a page may read, in addition to the
-// safelisted ones (Fetch §2.2.2) and Options.ResponseFields.
+// responseFields are the fields that scripts of a page of another origin may read, in
+// addition to the safelisted ones (Fetch §2.2.2) and Options.ResponseFields.
 var responseFields = []string{
 	"Accept-Ranges", "Allow", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Range", "Date", "Digest", "ETag",
 	"Link", "Location", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After", "Server", "WWW-Authenticate", "X-Request-ID",
@@ -42,8 +42,8 @@ var methodOrder = []string{
 }
 
 // cors lets pages of other origins use the server (Fetch §3.2). It adds its fields to
-// every response, errors included: without them a page cannot tell a refusal from a
-// lost connection. It never sends Access-Control-Allow-Credentials: a caller from
+// every response, errors included: without them a page cannot distinguish an error response
+// from a lost connection. It never sends Access-Control-Allow-Credentials: a caller from
 // another origin is identified by the token in a field, not by a cookie.
 type cors struct {
 	origins       Origins

@@ -36,7 +36,7 @@ const (
 
 // newRefusal returns the response to connections over a limit. It is made once,
 // since a server at its limit must do little work for each refusal. With anyOrigin pages
-// of every origin may read it: the origin of the request is not known, and the response
+// of every origin may read it: the origin of the request is unknown, and the response
 // contains no data.
 func newRefusal(status int, reason string, anyOrigin bool, common *commonFields) []byte {
 	body := fmt.Sprintf(`{"code":%d,"reason":%q}`, status, reason)
@@ -49,9 +49,9 @@ func newRefusal(status int, reason string, anyOrigin bool, common *commonFields)
 		status, http.StatusText(status), common.lines(), shared, len(body), body)
 }
 
-// retryResponse is the response for an EventSource, see RetryStream. A page of any
-// origin may read it, since it contains no data; if the page
-// may not read it, the browser closes the EventSource and does not reconnect.
+// retryResponse is the response for an EventSource, see RetryStream. A page of any origin
+// may read it, because it contains no data. If the page must not read it, the browser closes
+// the EventSource and does not reconnect.
 func retryResponse(reason string, common *commonFields) []byte {
 	body := RetryStream(reason)
 	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: gale\r\nContent-Type: %s\r\n%s"+
@@ -91,7 +91,7 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 		s.opts.Logger.Warn("connections refused", "reason", why, "client", peerOf(nc), "count", n)
 	}
 	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || s.opts.TLS != nil { // before a TLS handshake the response would be meaningless
+	if !ok || s.opts.TLS != nil { // before the TLS handshake a client cannot read a response
 		_ = nc.Close()
 		return
 	}

@@ -21,10 +21,10 @@ import (
 // (Param) are copies and may be kept.
 type Handler func(ctx *fasthttp.RequestCtx) error
 
-// Middleware returns a handler around next. It may act before next, after it, or
-// instead of it. It runs only for requests that next would handle. It does not run for
-// a request that gets 404, 405 or 413 before its handler, that Route.Admit refuses, or
-// whose head is malformed.
+// Middleware returns a handler that wraps next: it may do work before and after it calls
+// next, or respond without calling next. It runs only for requests that next would handle.
+// It does not run for a request that gets 404, 405 or 413 before its handler, that
+// Route.Admit refuses, or whose head is malformed.
 //
 // Code after next runs before any of the response is sent: before the first byte of a
 // body stream, and before the new owner of a connection (see Take) does anything. The
@@ -63,8 +63,9 @@ type Route struct {
 	// admitted.
 	Admit func(h *fasthttp.RequestHeader) (value any, err error)
 	// Public and Writes are for package app, which reads them for the routes of an
-	// application; a Server ignores them. Public: everybody may use the route with any
-	// method. Writes: a GET changes something, so it needs the same rights as a POST.
+	// application; a Server ignores them. Public means that everybody may use the route
+	// with any method. Writes means that a GET changes something, so it needs the same
+	// rights as a POST.
 	Public, Writes bool
 	// Header holds the name and value of fields of every response, including error
 	// responses. They have precedence over those of the handler and of Options.Header.
@@ -255,8 +256,8 @@ func methodName(method []byte) string {
 	return string(method)
 }
 
-// otherMethod is what a Meter gets for all other methods, so that clients cannot create
-// any number of label values.
+// otherMethod is the method that a Meter gets for all other methods. Otherwise clients
+// could create any number of label values.
 const otherMethod = "other"
 
 func meterName(method []byte) string {

@@ -66,7 +66,7 @@ type Options struct {
 	// panics with their stacks, errors of accept. Default: no log.
 	Logger *slog.Logger
 	// MaxBody is the limit of a request body, in bytes, for routes that set no limit
-	// of their own. It is also the limit of ReadAll. Default 1 MiB.
+	// of their own. For routes without a limit, it is the limit of ReadAll. Default 1 MiB.
 	MaxBody int64
 	// MaxHeader is the limit of the head of a request (request line and fields), in
 	// bytes. A longer head gets a 431 response. Each connection that reads a request
@@ -87,7 +87,8 @@ type Options struct {
 	ReadTimeout time.Duration
 	// WriteTimeout limits each write of up to 64 KiB of a response. A write waits until
 	// the client has read enough of what was sent before: the kernel reports progress
-	// only when about a third of the send buffer is free again. There is no deadline for a complete response. Default 60 s.
+	// only when about a third of the send buffer is free again. There is no deadline for a
+	// complete response. Default 60 s.
 	WriteTimeout time.Duration
 	// MaxConns is the limit of open connections, and MaxConnsPerClient that of one
 	// client address. Connections of TrustedProxies count for MaxConns only. A
@@ -130,8 +131,8 @@ type Options struct {
 	// Fields that depend on the single response, such as Vary and Set-Cookie, are an
 	// error. Default: none.
 	Header [][2]string
-	// Errors are the application's rows of the table from error to status. They come
-	// before the server's own rows.
+	// Errors are the application's rows of the table from error to status. They take
+	// precedence over the server's own rows. Default: none.
 	Errors []ErrorStatus
 	// Meter counts connections and requests. Default: no counting.
 	Meter Meter

@@ -50,7 +50,7 @@ type GapScope int
 // Values of GapScope.
 const (
 	// GapProcess means that this process missed the messages, and that the history no
-	// longer has them. So they are lost for all subscribers in this process.
+	// longer has them. They are lost for all subscribers in this process.
 	GapProcess GapScope = iota
 	// GapClient means that one subscriber, when it resumed or while it was connected,
 	// needed messages that the history no longer has.

@@ -115,7 +115,7 @@ func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
 	}
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
-	return send(ctx, f, info.Size(), validatorOf(info))
+	return send(ctx, f, info.Size(), validatorOf(info.ModTime(), info.Size()))
 }
 
 // pause waits for d. If ctx is done first, it returns the cause.

@@ -54,7 +54,7 @@ func (u *uploadRoutes) storeField(ctx context.Context, directory, filename, cont
 		why := fmt.Sprintf("%q is not one of %s, see -upload-types", ending, strings.Join(u.types, " "))
 		return uploads.File{}, uploads.WithReason(uploads.ErrFormat, why)
 	}
-	upload, err := u.store.Create(ctx)
+	upload, err := u.store.Create(ctx, directory, filename)
 	if err != nil {
 		return uploads.File{}, err
 	}
