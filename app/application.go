@@ -88,7 +88,7 @@ type Application struct {
 	// -open on a public address.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
 	// Sessions gives each client of the application a session, see package session.
-	// Handlers use it through Services.Sessions. If Authenticate does not know the
+	// Handlers use it through Services.Sessions. If Authenticate does not identify the
 	// caller, the subject of Session.Login is the Subject of the Identity. Nil: no
 	// sessions.
 	Sessions *session.Options

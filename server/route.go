@@ -97,7 +97,7 @@ func (r *Route) setHeader(h *fasthttp.ResponseHeader) {
 }
 
 // routes is the table of routes. The handlers in its router only store the matching
-// route in ctx, so that the server knows the route before it runs the route's handler.
+// route in ctx, so that the server can check the request before it runs the route's handler.
 type routes struct {
 	router  *router.Router
 	methods []string          // methods that have routes, sorted

@@ -116,17 +116,17 @@ type Options struct {
 	AccessLog int
 	// SlowRequest is how long a request may take, from the first byte of its head to
 	// the last byte of its response. A longer one is logged at level warn, with the
-	// time of each phase. At most one line a second is written; it says how many were
-	// left out. Connections that were taken, so WebSockets, are not requests that take
-	// long, and neither are event streams and what LongPoll marks. Default: no log.
+	// time of each phase. At most one line a second is written, with the number of
+	// requests since the last line. Connections that were taken (see Take), event streams and requests
+	// marked by LongPoll are never logged. Default: no log.
 	SlowRequest time.Duration
 	// Compress configures the compression of responses. Default: none.
 	Compress Compression
 	// Header holds the names and values of fields of every response, including error
 	// responses, except 101. A field of the same name that a handler sets, or that is
-	// in Route.Header, has precedence. X-Content-Type-Options: nosniff,
-	// X-Frame-Options: DENY and Referrer-Policy: same-origin are sent in any case: a
-	// field here replaces the one of the same name, and an empty value removes it.
+	// in Route.Header, takes precedence. X-Content-Type-Options: nosniff,
+	// X-Frame-Options: DENY and Referrer-Policy: same-origin are sent by default: a field
+	// of the same name in Header replaces one of them, and an empty value removes it.
 	// Strict-Transport-Security is sent over HTTPS only (RFC 6797 §7.2), see Scheme.
 	// Fields that depend on the single response, such as Vary and Set-Cookie, are an
 	// error. Default: none.

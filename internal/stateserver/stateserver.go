@@ -1,6 +1,6 @@
 // Package stateserver is the embedded state server: a server inside the program that
-// speaks the Redis protocol. The processes of one machine share state in it. This state may
-// be lost. It is based on miniredis; this package adds the expiry of keys in real time, and a
+// speaks the Redis protocol. The processes of one machine share state in it. The state is
+// lost when the process of the server exits. It is based on miniredis; this package adds the expiry of keys in real time, and a
 // port that is reserved while the server's process is replaced.
 package stateserver
 

@@ -17,7 +17,7 @@ var depthChecks = []check{
 func (s *suite) depths(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	unknown := task("unknown")
-	unknown.Name = "nobody's"
+	unknown.Name = "unknown"
 	before := time.Now()
 	enqueue(t, st, unknown)
 	later := task("later")

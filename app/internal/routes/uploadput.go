@@ -49,7 +49,7 @@ func (u *uploadRoutes) receive(ctx *fasthttp.RequestCtx, directory, filename str
 	if err != nil {
 		return uploads.File{}, err
 	}
-	upload, err := u.store.Create(ctx)
+	upload, err := u.store.Create(ctx, directory, filename)
 	if err != nil {
 		return uploads.File{}, err
 	}
