@@ -171,8 +171,8 @@ func newServer(c config.Config, a Application, origins server.Origins, all []ser
 	}, all)
 }
 
-// codings are the content codings of -compress. Of those that a browser accepts alike, the
-// first one costs the least CPU time.
+// codings are the content codings of -compress. Of those that a client accepts alike, the
+// first one is used: zstd costs the least CPU time for responses of a few KiB.
 var codings = []string{"zstd", "br", "gzip"}
 
 // compression returns the options of the server for -compress.
