@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"server/limit":        20,
 	"server/realtime":     20,
 	"server/static":       20,
+	"server/templates":    20,
 	"server/uploadsocket": 20,
 	"jobs/driver":         12, // interfaces for authors of stores and workers
 	"jobs/artifacts":      14,

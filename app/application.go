@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"html/template"
+	"io/fs"
 	"slices"
 
 	"github.com/valyala/fasthttp"
@@ -85,6 +87,15 @@ type Application struct {
 	// caller, the subject of Session.Login is the Subject of the Identity. Nil: no
 	// sessions.
 	Sessions *session.Options
+	// Templates is the folder of the application's HTML templates: an embed.FS, reduced to
+	// a folder by fs.Sub, or os.DirFS. Handlers use them through Services.Templates; see
+	// package templates. The flag -templates names a folder that is used instead. A
+	// template with a fault is reported before anything starts, and a reload with one is
+	// refused. Nil: no templates, unless -templates is set.
+	Templates fs.FS
+	// TemplateFuncs are functions for the templates, as for template.Funcs, in addition to
+	// those of package templates. They must be safe for concurrent use.
+	TemplateFuncs template.FuncMap
 	// Start runs background work in each serving process until ctx is done. If it
 	// returns an error, the process ends and the master starts it again after a
 	// backoff. If it returns nil, the process keeps running.

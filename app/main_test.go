@@ -82,7 +82,8 @@ func shop() Application {
 				return next(ctx)
 			}
 		}},
-		Sessions: &session.Options{},
+		Sessions:  &session.Options{},
+		Templates: shopTemplates, TemplateFuncs: shopFuncs,
 		Authenticate: func(h *fasthttp.RequestHeader) (*Identity, error) {
 			if user := string(h.Peek("X-User")); user != "" {
 				id := &Identity{Subject: user}
@@ -131,6 +132,9 @@ func shop() Application {
 				}},
 				{Method: "POST", Path: "/end/{name}", Middleware: []server.Middleware{Require("/login", "end")}, Handler: func(ctx *fasthttp.RequestCtx) error {
 					return s.Sessions.EndAll(ctx, server.Param(ctx, "name"))
+				}},
+				{Method: "GET", Path: "/page/{name}", Handler: func(ctx *fasthttp.RequestCtx) error {
+					return s.Templates.Render(ctx, 200, server.Param(ctx, "name"), nil)
 				}},
 				{Method: "GET", Path: "/{path:*}", Handler: func(ctx *fasthttp.RequestCtx) error {
 					server.WriteText(ctx, 200, "page "+server.Param(ctx, "path"))

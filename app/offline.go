@@ -36,6 +36,9 @@ func checkRoutes(a Application, c config.Config) error {
 	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
+	if err := a.templatesFor(c, services); err != nil {
+		return err
+	}
 	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
 	if err != nil {
 		return err

@@ -24,7 +24,6 @@ import (
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/server/static"
 	"github.com/galeserver/gale/server/uploadsocket"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/tus"
@@ -73,7 +72,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	d.Guard = newGuard(c, a, origins, services)
 	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, log)
-	closeStatic, err := openStatic(c, &d)
+	d.Hub = newHub(c, counters.Realtime, log)
+	closeStatic, err := a.openPages(c, &d, services)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Hub, d.Watches = newHub(c, counters.Realtime, log), watch.New(d.Client, log)
+	d.Watches = watch.New(d.Client, log)
 	d.Console = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
@@ -178,17 +178,6 @@ func newGuard(c config.Config, a Application, origins server.Origins, s *Service
 // newHub makes the hub of WebSockets and event streams.
 func newHub(c config.Config, m realtime.Meter, log *slog.Logger) *realtime.Hub {
 	return realtime.New(realtime.Options{Grace: drainTime(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: m, Logger: log})
-}
-
-// openStatic opens the folder of -static, if there is one.
-func openStatic(c config.Config, d *routes.Deps) (closeIt func() error, err error) {
-	if c.Static == "" {
-		return func() error { return nil }, nil
-	}
-	if d.Static, err = static.Open(c.Static); err != nil {
-		return nil, err
-	}
-	return d.Static.Close, nil
 }
 
 // tlsConfig loads the certificate, or returns nil without -tls-cert. Each child calls it

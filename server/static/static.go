@@ -3,10 +3,12 @@
 package static
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"mime"
 	"net/http"
 	"os"
@@ -37,20 +39,34 @@ const (
 	maxCompress = 1 << 20
 )
 
+// Options configure a Folder. The zero value is valid.
+type Options struct {
+	// Base is the path below which the files are served, with a slash at its end.
+	// Default "/static/".
+	Base string
+	// Logger gets a record for each file that URL does not find. Default: no log.
+	Logger *slog.Logger
+}
+
 // Folder is a folder of files. Files outside of it cannot be requested, not even through
 // a symbolic link.
-type Folder struct{ root *os.Root }
+type Folder struct {
+	root   *os.Root
+	base   string
+	log    *slog.Logger
+	hashes hashes
+}
 
 // Open opens the folder dir.
-func Open(dir string) (*Folder, error) {
+func Open(dir string, o Options) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open static files: %w", err)
 	}
-	return &Folder{root}, nil
+	return &Folder{root: root, base: cmp.Or(o.Base, "/static/"), log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), hashes: hashes{of: map[string]hash{}}}, nil
 }
 
-// Close closes the folder. Serve must not be called after it.
+// Close closes the folder. Serve and URL must not be called after it.
 func (f *Folder) Close() error { return f.root.Close() }
 
 // file is a file to send, with its content coding.
@@ -79,6 +95,7 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	if err != nil {
 		return err
 	}
+	modified := original.info.ModTime()
 	kind := contentType(name)
 	chosen := original
 	if len(ctx.Request.Header.Peek(fasthttp.HeaderRange)) == 0 {
@@ -87,14 +104,14 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	h := &ctx.Response.Header
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderETag, chosen.etag())
-	h.Set(fasthttp.HeaderLastModified, original.info.ModTime().UTC().Format(http.TimeFormat))
+	h.Set(fasthttp.HeaderLastModified, modified.UTC().Format(http.TimeFormat))
 	h.Set(fasthttp.HeaderVary, fasthttp.HeaderAcceptEncoding)
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
 	h.Set(fasthttp.HeaderCacheControl, cacheRevalidate)
 	if len(ctx.URI().QueryString()) > 0 {
 		h.Set(fasthttp.HeaderCacheControl, cacheImmutable)
 	}
-	if notModified(&ctx.Request.Header, chosen) {
+	if notModified(&ctx.Request.Header, chosen.etag(), modified) {
 		ctx.SetStatusCode(http.StatusNotModified)
 		return chosen.Close()
 	}
@@ -221,11 +238,12 @@ func compressible(kind string) bool {
 }
 
 // notModified reports whether the client already has the current content of the file (RFC
-// 9110 §13.1.2, §13.1.3).
-func notModified(h *fasthttp.RequestHeader, f *file) bool {
+// 9110 §13.1.2, §13.1.3). modified is the time in Last-Modified. It is that of the
+// original also if a compressed file is sent.
+func notModified(h *fasthttp.RequestHeader, etag string, modified time.Time) bool {
 	if tags := server.List(h, fasthttp.HeaderIfNoneMatch); tags != "" {
 		for tag := range strings.SplitSeq(tags, ",") {
-			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() {
+			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag {
 				return true
 			}
 		}
@@ -233,5 +251,5 @@ func notModified(h *fasthttp.RequestHeader, f *file) bool {
 	}
 	text, _ := server.Single(h, fasthttp.HeaderIfModifiedSince)
 	since, err := http.ParseTime(text)
-	return err == nil && !f.info.ModTime().Truncate(time.Second).After(since)
+	return err == nil && !modified.Truncate(time.Second).After(since)
 }

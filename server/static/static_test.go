@@ -58,7 +58,7 @@ func site(t *testing.T) (dir, url string) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.txt"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	folder, err := Open(dir)
+	folder, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +216,11 @@ func TestConditionalRequests(t *testing.T) {
 			t.Errorf("%q: %d %q %v", row.header, resp.StatusCode, body, resp.Header)
 		}
 	}
+	// The compressed file is younger than the original, whose time is in Last-Modified.
+	variant, _ := fetch(t, "GET", url+"app.js", "Accept-Encoding", "br")
+	if resp, _ := fetch(t, "GET", url+"app.js", "Accept-Encoding", "br", "If-Modified-Since", variant.Header.Get("Last-Modified")); resp.StatusCode != http.StatusNotModified {
+		t.Errorf("compressed file since %s: %d", variant.Header.Get("Last-Modified"), resp.StatusCode)
+	}
 	head, body := fetch(t, "HEAD", url+"a.txt")
 	if head.StatusCode != http.StatusOK || body != "" || head.ContentLength != 10 || head.Header.Get("Etag") != tag {
 		t.Errorf("HEAD: %v", head)
@@ -229,7 +234,7 @@ func TestConditionalRequests(t *testing.T) {
 }
 
 func TestOpenMissingFolder(t *testing.T) {
-	if _, err := Open(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := Open(filepath.Join(t.TempDir(), "none"), Options{}); err == nil {
 		t.Error("Open succeeded for a missing folder")
 	}
 }

@@ -41,6 +41,7 @@ type Config struct {
 	Redis         string   // addresses for redisdb.Open; empty: the embedded state server, whose address the master fills in
 	Store         Store    // embedded state server, or zero
 	Static        string   // folder served under /static/, or empty
+	Templates     string   // folder of the templates, or empty for the application's own
 	UploadPool    int      // goroutines per process that write uploads
 	Data          string
 	Broker        string // task store: SQLite, or addresses of Redis

@@ -225,7 +225,8 @@ func (f *flags) checkUploads(c *Config) {
 	}
 }
 
-// checkRedisAndStatic checks the addresses of -redis and the folder of -static.
+// checkRedisAndStatic checks the addresses of -redis, the keys of cookies, and the folders of
+// -static and -templates.
 func (f *flags) checkRedisAndStatic(c *Config) {
 	if c.Redis != "" {
 		if err := redisdb.Check(c.Redis); err != nil {
@@ -237,10 +238,19 @@ func (f *flags) checkRedisAndStatic(c *Config) {
 			f.fault("-cookie-key-file: %v", err)
 		}
 	}
-	if info, err := os.Stat(c.Static); c.Static != "" && err != nil {
-		f.fault("-static: %v", err)
-	} else if c.Static != "" && !info.IsDir() {
-		f.fault("-static: %s is not a folder", c.Static)
+	f.checkReadable("static", c.Static)
+	f.checkReadable("templates", c.Templates)
+}
+
+// checkReadable checks that path is empty or an existing folder.
+func (f *flags) checkReadable(name, path string) {
+	if path == "" {
+		return
+	}
+	if info, err := os.Stat(path); err != nil {
+		f.fault("-%s: %v", name, err)
+	} else if !info.IsDir() {
+		f.fault("-%s: %s is not a folder", name, path)
 	}
 }
 
