@@ -24,8 +24,17 @@ import (
 // serve builds an example and starts it on free ports.
 func serve(t *testing.T, name string, args ...string) *harness.Server {
 	t.Helper()
-	program := build(t, name)
-	cmd := exec.Command(program, append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data")}, args...)...)
+	return launch(t, command(t, build(t, name), args...))
+}
+
+// command returns the command that starts an example on free ports.
+func command(t *testing.T, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	return exec.Command(program, append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data")}, args...)...)
+}
+
+func launch(t *testing.T, cmd *exec.Cmd) *harness.Server {
+	t.Helper()
 	g, err := harness.LaunchAs(cmd)
 	return harness.MustStart(t, g, err)
 }
