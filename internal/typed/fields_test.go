@@ -28,12 +28,14 @@ type (
 		named
 		renamed
 	}
-	tagsTie struct {
-		renamed
+	tagsTie struct { // both tags are at depth 2, because go vet refuses them at depth 1
+		viaRenamed
 		Again *struct{ Name string }
-		renamedToo
+		viaRenamedToo
 	}
-	renamedToo struct {
+	viaRenamed    struct{ renamed }
+	viaRenamedToo struct{ renamedToo }
+	renamedToo    struct {
 		Third string `json:"Name"`
 	}
 	outerWins struct {
