@@ -10,9 +10,14 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/testutil"
+	"github.com/galeserver/gale/server/cookie"
 	"github.com/galeserver/gale/test/harness"
 )
 
@@ -255,8 +260,8 @@ func keyLine(seed string) string {
 }
 
 // A login counts in all processes of two machines that share Redis and the keys, after kill
-// -9 of a process, and while the keys are replaced. A cookie that is forged, signed with a
-// key that is gone, or whose session has ended is anonymous.
+// -9 of a process, and while the keys are replaced. A cookie that is forged, too old, signed
+// with a key that is gone, or whose session has ended is anonymous.
 func TestBlogLoginOnTwoMachines(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -268,7 +273,8 @@ func TestBlogLoginOnTwoMachines(t *testing.T) {
 		}
 	}
 	write(keyLine("a"))
-	flags := blogFlags(t, "-redis", "redis://"+redistest.Start(t).Addr, "-cookie-key-file", keys, "-database", filepath.Join(folder, "blog.db"))
+	shared := redistest.Start(t)
+	flags := blogFlags(t, "-redis", shared.URL(), "-cookie-key-file", keys, "-database", filepath.Join(folder, "blog.db"))
 	program := build(t, "blog")
 	here, there := launch(t, command(t, program, flags...)), launch(t, command(t, program, flags...))
 	reload := func() {
@@ -322,15 +328,68 @@ func TestBlogLoginOnTwoMachines(t *testing.T) {
 	if session == nil {
 		t.Fatal("no session cookie")
 	}
-	for name, value := range map[string]string{"forged": "A" + session.Value, "cut off": session.Value[:len(session.Value)-2], "made up": "ada", "empty": ""} {
-		forger := newReader(t, there)
-		forger.Client.Jar.SetCookies(address, []*http.Cookie{{Name: "session", Value: value, Path: "/"}})
-		t.Run(name, func(t *testing.T) { reader{forger.Browser, t}.isAnonymous() })
+	with := func(g *harness.Server, value string) reader {
+		r := newReader(t, g)
+		r.Client.Jar.SetCookies(address, []*http.Cookie{{Name: "session", Value: value, Path: "/"}})
+		return r
 	}
-	thief := newReader(t, here) // has a copy of the cookie
-	thief.Client.Jar.SetCookies(address, []*http.Cookie{{Name: "session", Value: session.Value, Path: "/"}})
+	for _, value := range []string{"A" + session.Value, session.Value[:len(session.Value)-8], "ada", ""} {
+		with(there, value).isAnonymous()
+	}
+	now, longAgo := signAgain(t, session.Value)
+	with(there, now).isAuthor()
+	with(there, longAgo).isAnonymous()
+
+	thief := with(here, session.Value)
 	thief.isAuthor()
 	newcomer.post("/auth/logout", 303)
 	thief.isAnonymous()
 	thief.at(there).isAnonymous()
+
+	newcomer.post("/auth/login", 303, "email", email, "password", password)
+	newcomer.isAuthor()
+	all, err := shared.Client().Keys(t.Context(), "gale:session:*").Result()
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	for _, key := range all { // as at the end of the session's lifetime
+		if err := shared.Client().PExpire(t.Context(), key, time.Millisecond).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testutil.Eventually(t, "the sessions have expired", func() bool { return shared.Client().Exists(t.Context(), all...).Val() == 0 })
+	newcomer.isAnonymous()
+	newcomer.at(here).isAnonymous()
+}
+
+// signAgain returns two cookies for the session of a cookie: one signed now, and one that is
+// older than the lifetime of a session, because time in a bubble begins in the year 2000.
+func signAgain(t *testing.T, value string) (now, longAgo string) {
+	t.Helper()
+	keys, err := cookie.NewKeys([]byte(strings.Repeat("b", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := cookie.New(keys, cookie.Options{Name: "session", MaxAge: 24 * time.Hour})
+	h := new(fasthttp.RequestHeader)
+	h.SetCookie("session", value)
+	token, ok := signed.Read(h)
+	if !ok {
+		t.Fatal("the cookie cannot be read with the key")
+	}
+	sign := func(t *testing.T) string {
+		var ctx fasthttp.RequestCtx
+		if err := signed.Set(&ctx, token); err != nil {
+			t.Fatal(err)
+		}
+		var c fasthttp.Cookie
+		for _, text := range ctx.Response.Header.Cookies() {
+			if err := c.ParseBytes(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return string(c.Value())
+	}
+	synctest.Test(t, func(t *testing.T) { longAgo = sign(t) })
+	return sign(t), longAgo
 }

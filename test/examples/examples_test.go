@@ -61,6 +61,26 @@ func TestSmall(t *testing.T) {
 	}
 }
 
+// The chat, as Tornado's, can be read at one sitting.
+func TestChatIsShort(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("docs/example/chat/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	lines := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += bytes.Count(text, []byte("\n"))
+	}
+	if lines > 120 {
+		t.Errorf("the chat has %d lines of Go, more than 120", lines)
+	}
+}
+
 type chatMessage struct {
 	ID   uint64
 	Body string
