@@ -27,7 +27,7 @@ import (
 const (
 	channel = "longpoll"            // name of the channel with the messages
 	wait    = 25 * time.Second      // longest time without a response
-	gather  = 50 * time.Millisecond // time after a message in which further ones join its response
+	gather  = 50 * time.Millisecond // time after the first message in which others join its response
 	most    = 100                   // limit of messages in a response
 	maxBody = 4 << 10               // size limit of a message in bytes
 )
@@ -45,8 +45,9 @@ func application() app.Application {
 		c := &chat{channels: s.Channels, leaving: s.Leaving}
 		return []server.Route{
 			{Method: "GET", Path: "/", Handler: index},
-			{Method: "POST", Path: "/a/message/new", Handler: c.newMessage, MaxBody: 4 * maxBody},
-			{Method: "POST", Path: "/a/message/updates", Handler: c.updates, MaxBody: maxBody},
+			// Public: everybody may chat, also where -token is set.
+			{Method: "POST", Path: "/a/message/new", Handler: c.newMessage, MaxBody: 4 * maxBody, Public: true},
+			{Method: "POST", Path: "/a/message/updates", Handler: c.updates, MaxBody: maxBody, Public: true},
 		}, nil
 	}}
 }
@@ -99,7 +100,7 @@ var errDue = errors.New("response is due")
 
 // updates sends the messages after the client's cursor. If there are none, it waits until
 // there is one. After the time in wait, and when the process shuts down, it sends an empty
-// list, and the client asks again. Cursor 0 is the begin of the history.
+// list, and the client asks again. Cursor 0 is the beginning of the history.
 func (c *chat) updates(ctx *fasthttp.RequestCtx) error {
 	var in struct {
 		Cursor uint64 `json:"cursor" default:"0"`
@@ -123,7 +124,7 @@ func (c *chat) updates(ctx *fasthttp.RequestCtx) error {
 	out := news{Cursor: in.Cursor, Messages: []message{}}
 	start := realtime.Start{Channel: channel, Resume: true, Since: in.Cursor}
 	err := c.channels.Subscribe(waiting, start, func(e realtime.Event) error {
-		if !e.Gap {
+		if !e.Gap && len(out.Messages) == 0 {
 			timer.Reset(gather) // messages that follow at once get into the same response
 		}
 		return out.add(e)
