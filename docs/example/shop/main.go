@@ -87,9 +87,12 @@ var closeDay = jobs.Define("close_day", func(context.Context, *jobs.Job, struct{
 // shop holds the values of the flags.
 type shop struct{ maxCopies int }
 
-func main() {
+func main() { app.Main(application()) }
+
+// application returns the shop. The tests start it as well.
+func application() app.Application {
 	s := &shop{}
-	app.Main(app.Application{
+	return app.Application{
 		Name:        "shop",
 		Flags:       s.flags,
 		Check:       s.check,
@@ -97,7 +100,7 @@ func main() {
 		UploadTasks: []app.UploadTask{{Name: "measure_picture", Accepts: isPicture}},
 		Schedules:   []app.Schedule{{Task: "close_day", At: "CRON_TZ=Europe/Berlin 0 20 * * *"}}, // each day at 20:00
 		Routes:      s.routes,
-	})
+	}
 }
 
 // flags declares the flags of the application. Each of them can also be set in the
