@@ -74,6 +74,11 @@ type Application struct {
 	// access control and does not see responses that no handler made, such as 404; see
 	// server.Middleware.
 	Middleware []server.Middleware
+	// Header holds the names and values of fields of every response, those of Gale's
+	// routes and error responses included; see server.Options.Header. What a handler or
+	// Route.Header sets has precedence. A field that is not allowed is a configuration
+	// error. Default: the fields that Gale always sends.
+	Header [][2]string
 	// Authenticate returns the sender of a request, or nil for an anonymous one. An
 	// error is sent as a 401 response, or with its own status if it is a *server.Error;
 	// a panic becomes a 500 response. Authenticate is called once per request, and
@@ -83,7 +88,7 @@ type Application struct {
 	// -open on a public address.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
 	// Sessions gives each client of the application a session, see package session.
-	// Handlers use it through Services.Sessions. If Authenticate does not know the
+	// Handlers use it through Services.Sessions. If Authenticate does not identify the
 	// caller, the subject of Session.Login is the Subject of the Identity. Nil: no
 	// sessions.
 	Sessions *session.Options

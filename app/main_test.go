@@ -82,6 +82,7 @@ func shop() Application {
 				return next(ctx)
 			}
 		}},
+		Header:    [][2]string{{"Content-Security-Policy", "default-src 'self'"}, {"X-Frame-Options", "SAMEORIGIN"}},
 		Sessions:  &session.Options{},
 		Templates: shopTemplates, TemplateFuncs: shopFuncs,
 		Authenticate: func(h *fasthttp.RequestHeader) (*Identity, error) {

@@ -47,7 +47,7 @@ func checkRoutes(a Application, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	if _, err := server.New(server.Options{}, all); err != nil {
+	if _, err := server.New(server.Options{Header: a.Header}, all); err != nil {
 		return config.Faults{err.Error()}
 	}
 	paths := make([]string, len(all))

@@ -62,7 +62,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes,
+		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload,
 		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
 		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}
@@ -90,7 +90,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, log)
+	srv, err := newServer(c, a, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, log)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func newConsole(c config.Config, description bool, store driver.Store, log *slog
 }
 
 // newServer returns the HTTP server of all routes.
-func newServer(c config.Config, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
+func newServer(c config.Config, a Application, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
@@ -163,10 +163,23 @@ func newServer(c config.Config, origins server.Origins, all []server.Route, m se
 	return server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
-		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
+		TLS: secure, AccessLog: c.AccessLog, SlowRequest: c.SlowRequest, Origins: origins, BasePath: c.BasePath,
+		Header: a.Header, Compress: compression(c),
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
 	}, all)
+}
+
+// codings are the content codings of -compress. Of those that a browser accepts alike, the
+// first one costs the least CPU time.
+var codings = []string{"zstd", "br", "gzip"}
+
+// compression returns the options of the server for -compress.
+func compression(c config.Config) server.Compression {
+	if !c.Compress {
+		return server.Compression{}
+	}
+	return server.Compression{Codings: codings, Level: c.CompressLevel}
 }
 
 // newGuard makes the access control of all routes.

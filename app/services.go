@@ -93,7 +93,8 @@ type Pool interface {
 }
 
 // Limit returns a rate limiter that counts over all processes and machines. Limiters
-// with the same name share their counts. Limit must not be called in a worker.
+// with the same name share their counts. In "server worker"
+// without -redis its errors wrap ErrNoSharedState.
 func (s *Services) Limit(o limit.Options) *limit.Limiter {
 	if o.Counters == nil {
 		o.Counters = s.limits

@@ -26,7 +26,7 @@ type Typed[In, Out any] struct {
 // struct{}, it takes none. If Out is struct{}, the task has no result.
 //
 // When a task is enqueued, unknown, duplicate and missing members are refused with an error
-// that names them. A worker ignores members that it does not know, because another version
+// that names them. A worker ignores unknown members, because another version
 // of the program may have enqueued the task.
 //
 // The options Queue, Retries, Timeout and RateLimit are the defaults for all tasks of

@@ -47,11 +47,11 @@ type Master struct {
 	ended   chan struct{} // closed when Run returns
 }
 
-// New makes a master. It binds no socket and starts no process. If the environment
-// says that another master has executed this program for a reload, New takes over the
-// slots, sockets and processes of that master. The error is ErrProcNotMounted, or says
-// which option or environment variable is wrong, or that a restart is needed instead
-// of a reload.
+// New makes a master. It binds no socket and starts no process. If another
+// master has executed this program for a reload (environment variable GALE_STATE), New
+// takes over the slots, sockets and processes of that master. The error is
+// ErrProcNotMounted, or says which option or environment variable is wrong, or that a
+// restart is needed instead of a reload.
 func New(o Options) (*Master, error) {
 	m := &Master{
 		opt:     o,
@@ -118,8 +118,8 @@ func (m *Master) assemble() {
 	}
 }
 
-// findProgram returns the path of the program that a command line names, found as a
-// shell finds it. A symbolic link is not resolved, because it may point to another
+// findProgram returns the path of the program in a command line. It searches PATH as a
+// shell does. A symbolic link is not resolved, because it may point to another
 // file at the next reload.
 func findProgram(command []string) (string, error) {
 	if len(command) == 0 {

@@ -39,7 +39,10 @@ func Admitted(ctx *fasthttp.RequestCtx) any {
 func (s *Server) preview(h *fasthttp.RequestHeader) {
 	ctx := contextOf(h)
 	c := ctx.Conn().(*conn) // listener returns no other type
+	c.timing.endResponse(c) // if the request arrived together with the one before
+	c.timing.endHead()
 	c.admission = s.admit(h, ctx)
+	c.timing.endAdmit()
 	if h.ContentLength() == lengthNone {
 		return
 	}
@@ -155,15 +158,15 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.respondError(ctx, err)
 	}
 	if r != nil {
-		for _, field := range r.Header {
-			ctx.Response.Header.Set(field[0], field[1])
-		}
+		r.setHeader(&ctx.Response.Header)
 	}
 	s.finish(ctx, c, f, b, framingOK)
 	addCommonFields(ctx, c)
+	s.zip.apply(ctx, r)
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
+	c.timing.endHandler(ctx, r, b)
 	c.admission = admission{}
 	c.setPhase(responding)
 }

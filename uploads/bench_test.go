@@ -16,14 +16,14 @@ import (
 const benchSize = 64 << 20
 
 func plainCopy(b *testing.B, s *Store, name string) {
-	f, err := os.Create(filepath.Join(s.root.Name(), name))
+	f, err := os.Create(filepath.Join(s.disk.root.Name(), name))
 	if err != nil {
 		b.Fatal(err)
 	}
 	// Without ReadFrom, which would have another buffer.
 	_, err = io.CopyBuffer(struct{ io.Writer }{f}, zeros(benchSize), make([]byte, chunkSize))
 	if err == nil {
-		err = s.sys.fsync(f)
+		err = s.disk.sys.fsync(f)
 	}
 	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
 		b.Fatal(err)
@@ -31,7 +31,7 @@ func plainCopy(b *testing.B, s *Store, name string) {
 }
 
 func uploadStream(b *testing.B, s *Store, name string) {
-	u, err := s.Create(b.Context())
+	u, err := s.Create(b.Context(), "", "")
 	if err != nil {
 		b.Fatal(err)
 	}

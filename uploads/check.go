@@ -18,12 +18,12 @@ func (s *Store) Check(ctx context.Context, directory, filename string) error {
 	if err := CheckName(directory, filename); err != nil {
 		return err
 	}
-	return s.Do(ctx, func() error { return s.check(directory, filename) })
+	return s.Do(ctx, func() error { return s.backend.Files.Check(ctx, directory, filename) })
 }
 
-// check is Check in the calling goroutine. CheckName must have accepted the name.
-func (s *Store) check(directory, filename string) error {
-	f, err := s.openFolder(directory, false)
+// Check implements Files.
+func (d *disk) Check(_ context.Context, directory, filename string) error {
+	f, err := d.openFolder(directory, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (s *Store) check(directory, filename string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	default:
-		return s.mapError(fmt.Errorf("look for file: %w", err))
+		return d.mapError(fmt.Errorf("look for file: %w", err))
 	}
 }
 

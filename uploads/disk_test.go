@@ -40,7 +40,7 @@ func TestFullDisk(t *testing.T) {
 	for kind, change := range storeKinds {
 		t.Run(kind, func(t *testing.T) {
 			s := openStore(t, smallDisk(t, "size=4m"), Options{Pool: withPool(t, pool.Options{Workers: 2})}, change)
-			dir := s.root.Name()
+			dir := s.disk.root.Name()
 			mustPut(t, s, "d", "before", "content")
 			before := tree(t, dir)
 			blocks, inodes := free(t, dir)
@@ -72,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 func TestNoInodesLeft(t *testing.T) {
 	eachFull := func(t *testing.T, change func(*syscalls)) {
 		s := openStore(t, smallDisk(t, "size=4m,nr_inodes=8"), Options{}, change)
-		dir := s.root.Name()
+		dir := s.disk.root.Name()
 		_, inodes := free(t, dir)
 		for i := range inodes - 2 {
 			mustPut(t, s, string(rune('a'+i)), "x", "") // uses two inodes: folder and file

@@ -29,6 +29,9 @@ var (
 	ErrFormat = errors.New("format not supported")
 	// ErrDigest is for bytes that do not have the digest that the client sent.
 	ErrDigest = errors.New("digest does not match")
+	// ErrUnavailable is for object storage that cannot be reached or does not respond.
+	// The client may try again later.
+	ErrUnavailable = errors.New("file store unavailable")
 	// ErrBody is for a body that could not be read to its end. The error of the
 	// reader is wrapped too.
 	ErrBody = errors.New("incomplete request body")

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// folder is an open directory of the store. All levels above it are open too: each level is
+// folder is an open directory of a disk. All levels above it are open too: each level is
 // looked up in the open level above it and not by its path, because a part of the path could
 // be replaced by a symbolic link.
 type folder struct {
-	store  *Store
-	levels []level // the store's root first, the directory itself last
+	disk   *disk
+	levels []level // the root of the disk first, the directory itself last
 }
 
 type level struct {
@@ -27,15 +27,15 @@ type level struct {
 // inside the root, and one file would then have two names. The error wraps ErrName for
 // a symbolic link, ErrExists for anything else that is not a directory, and
 // fs.ErrNotExist if a level is missing or has been removed in the meantime.
-func (s *Store) openFolder(directory string, create bool) (*folder, error) {
-	f := &folder{store: s, levels: []level{{root: s.root}}}
+func (d *disk) openFolder(directory string, create bool) (*folder, error) {
+	f := &folder{disk: d, levels: []level{{root: d.root}}}
 	for name := range strings.SplitSeq(directory, "/") {
 		if err := f.openLevel(name, create); err != nil {
 			if create {
 				f.removeMade()
 			}
 			f.close()
-			return nil, s.mapError(fmt.Errorf("open folder: %w", err))
+			return nil, d.mapError(fmt.Errorf("open folder: %w", err))
 		}
 	}
 	return f, nil
@@ -46,7 +46,7 @@ func (f *folder) openLevel(name string, create bool) error {
 	info, err := parent.Lstat(name)
 	made := false
 	if create && errors.Is(err, fs.ErrNotExist) {
-		err = f.store.sys.mkdir(parent, name)
+		err = f.disk.sys.mkdir(parent, name)
 		if made = err == nil; made {
 			f.levels = append(f.levels, level{name: name, made: true})
 		}
@@ -62,7 +62,7 @@ func (f *folder) openLevel(name string, create bool) error {
 	case !info.IsDir():
 		return WithReason(ErrExists, "a component of the directory is a file")
 	}
-	child, err := f.store.sys.opendir(parent, name)
+	child, err := f.disk.sys.opendir(parent, name)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (f *folder) sync() error {
 		if err != nil {
 			return fmt.Errorf("open folder: %w", err)
 		}
-		err = f.store.sys.fsync(dir)
+		err = f.disk.sys.fsync(dir)
 		_ = dir.Close() // opened for reading only
 		if err != nil {
 			return fmt.Errorf("sync folder: %w", err)
@@ -104,10 +104,10 @@ func (f *folder) sync() error {
 func (f *folder) removeMade() { f.prune(func(l level) bool { return l.made }) }
 
 // prune removes levels, the innermost first. It stops at the first one that is not
-// empty, or that mayRemove excludes, and at the root of the store.
+// empty, or that mayRemove excludes, and at the root of the disk.
 func (f *folder) prune(mayRemove func(level) bool) {
 	for i := len(f.levels) - 1; i > 0 && mayRemove(f.levels[i]); i-- {
-		if f.store.sys.rmdir(f.levels[i-1].root, f.levels[i].name) != nil {
+		if f.disk.sys.rmdir(f.levels[i-1].root, f.levels[i].name) != nil {
 			return
 		}
 		if f.levels[i].root != nil {
@@ -117,7 +117,7 @@ func (f *folder) prune(mayRemove func(level) bool) {
 	}
 }
 
-// close closes every level but the root of the store.
+// close closes every level but the root of the disk.
 func (f *folder) close() {
 	for _, l := range f.levels[1:] {
 		if l.root != nil {
@@ -128,8 +128,8 @@ func (f *folder) close() {
 
 // mapError turns the error of os.Root for a path that leads out of the root into
 // ErrName.
-func (s *Store) mapError(err error) error {
-	if s.errEscapes != nil && errors.Is(err, s.errEscapes) {
+func (d *disk) mapError(err error) error {
+	if d.errEscapes != nil && errors.Is(err, d.errEscapes) {
 		return WithReason(ErrName, "the path leads out of the upload folder")
 	}
 	return err

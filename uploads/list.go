@@ -37,21 +37,24 @@ type Entry struct {
 // link, and fs.ErrNotExist if there is no such folder. If the pool is full, List does not
 // wait: the error is pool.ErrFull.
 func (s *Store) List(ctx context.Context, directory, after string, limit int) (entries []Entry, next string, err error) {
+	if directory != "" {
+		if err := CheckName(directory, "any"); err != nil {
+			return nil, "", err
+		}
+	}
 	limit = min(max(limit, 1), MaxList)
 	err = s.Do(ctx, func() error {
-		entries, next, err = s.list(directory, after, limit)
+		entries, next, err = s.backend.Files.List(ctx, directory, after, limit)
 		return err
 	})
 	return entries, next, err
 }
 
-func (s *Store) list(directory, after string, limit int) (entries []Entry, next string, err error) {
-	root := s.root
+// List implements Files.
+func (d *disk) List(_ context.Context, directory, after string, limit int) (entries []Entry, next string, err error) {
+	root := d.root
 	if directory != "" {
-		if err := CheckName(directory, "any"); err != nil {
-			return nil, "", err
-		}
-		f, err := s.openFolder(directory, false)
+		f, err := d.openFolder(directory, false)
 		if errors.Is(err, ErrExists) {
 			err = fmt.Errorf("list folder: not a folder: %w", fs.ErrNotExist)
 		}

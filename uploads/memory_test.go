@@ -59,7 +59,7 @@ func TestStalledClientsUseFewLargeChunks(t *testing.T) {
 	}
 	count := map[int]int{}
 	for range maxChunks + 1 {
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestStalledClientsUseFewLargeChunks(t *testing.T) {
 	}
 	close(stall)
 	done.Wait()
-	u, err := s.Create(t.Context())
+	u, err := s.Create(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

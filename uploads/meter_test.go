@@ -16,7 +16,7 @@ func TestCounters(t *testing.T) {
 		mustPut(t, s, "d", "a", "content")
 		_, _ = put(t, s, "d", "a", "again") // the name is in use
 		_, _ = put(t, s, "d", "b", "more than ten bytes")
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestCounters(t *testing.T) {
 		if resp, err := s.Multipart(t.Context(), strings.NewReader(body), testBoundary); err != nil || !codes(resp, 501, 200, 413, 400) {
 			t.Fatalf("%+v, %v", resp, err)
 		}
-		s.sys.fsync = failing(unix.ENOSPC)
+		s.disk.sys.fsync = failing(unix.ENOSPC)
 		_, _ = put(t, s, "d", "e", "333")
 		got := c.Stats()
 		want := map[int]int64{CodeStored: 2, CodeExists: 1, CodeTooLarge: 2, CodeInvalid: 1, CodeNoSpace: 1}

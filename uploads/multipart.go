@@ -114,9 +114,9 @@ func (f *form) publish(ctx context.Context) error {
 			results = append(results, &f.files[i])
 		}
 	}
-	var r *record
+	var r Record
 	err := f.store.DoWait(ctx, func() error {
-		r = f.store.publishBatch(batch)
+		r = f.store.publishBatch(context.WithoutCancel(ctx), batch)
 		return nil
 	})
 	if err != nil {

@@ -49,13 +49,13 @@ func codes(resp Response, want ...int) bool {
 // submit sends a body and compares the files on disk with the response.
 func submit(t testing.TB, s *Store, body io.Reader) (Response, error) {
 	t.Helper()
-	before := tree(t, s.root.Name())
+	before := tree(t, s.disk.root.Name())
 	resp, err := s.Multipart(t.Context(), body, testBoundary)
 	if err != nil {
-		wantUnchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.disk.root.Name(), before)
 		return resp, err
 	}
-	after := tree(t, s.root.Name())
+	after := tree(t, s.disk.root.Name())
 	for _, f := range resp.Files {
 		name := f.Directory + "/" + f.Filename
 		content, there := after[name]
@@ -91,7 +91,7 @@ func TestMultipart(t *testing.T) {
 		if err != nil || resp.Code != 200 || resp.Reason != "OK" || resp.Status() != 200 || !codes(resp, 200, 200, 200) {
 			t.Fatalf("got %+v, %v", resp, err)
 		}
-		if after := tree(t, s.root.Name()); after["music/live/ü 音.wav"] != big || len(after) != 8 {
+		if after := tree(t, s.disk.root.Name()); after["music/live/ü 音.wav"] != big || len(after) != 8 {
 			t.Errorf("left %v", slices.Sorted(maps.Keys(after)))
 		}
 		again, err := submit(t, s, strings.NewReader(body))
@@ -121,7 +121,7 @@ func TestMultipartIncompleteBody(t *testing.T) {
 		body := "preamble\r\n" + formBody(filePart("new/d", "a", "content"), filePart("..", "x", "dropped"),
 			filePart("new", "", ""), fieldPart("x", "y"), filePart("new", "b", "")) + "epilogue"
 		whole := strings.Index(body, "--\r\nepilogue") + 2
-		before := tree(t, s.root.Name())
+		before := tree(t, s.disk.root.Name())
 		cut := errors.New("connection reset")
 		for n := range len(body) {
 			for _, end := range []error{cut, io.ErrUnexpectedEOF, fmt.Errorf("wrapped: %w", io.EOF), io.EOF} {
@@ -139,7 +139,7 @@ func TestMultipartIncompleteBody(t *testing.T) {
 				if slices.ContainsFunc(want, func(want error) bool { return !errors.Is(err, want) }) {
 					t.Errorf("cut at %d with %v: %v", n, end, err)
 				}
-				if after := tree(t, s.root.Name()); !maps.Equal(before, after) {
+				if after := tree(t, s.disk.root.Name()); !maps.Equal(before, after) {
 					t.Fatalf("cut at %d with %v left %v", n, end, slices.Sorted(maps.Keys(after)))
 				}
 			}
@@ -154,7 +154,7 @@ func TestMultipartIncompleteBody(t *testing.T) {
 // io.ReadFull, which means a short read at the end.
 func TestReadFromIncompleteReader(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{})
-	u, err := s.Create(t.Context())
+	u, err := s.Create(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestMultipartCodePerFile(t *testing.T) {
 		if resp.Code != 501 || resp.Status() != 409 || resp.Reason != resp.Files[11].Reason {
 			t.Errorf("the code of the response is not that of the last file that failed: %+v", resp)
 		}
-		after := tree(t, s.root.Name())
+		after := tree(t, s.disk.root.Name())
 		if after["d/same"] != "the first wins" || after["d/taken"] != "first" || after["d/2"] != "two" || len(after) != 9 {
 			t.Errorf("left %v", after)
 		}
@@ -308,7 +308,7 @@ func TestMultipartWithoutFile(t *testing.T) {
 func TestMultipartContextEnds(t *testing.T) {
 	for _, o := range []Options{{}, {Pool: withPool(t, pool.Options{Workers: 2})}} {
 		s := openStore(t, t.TempDir(), o)
-		before := tree(t, s.root.Name())
+		before := tree(t, s.disk.root.Name())
 		leaving := errors.New("leaving")
 		body := formBody(filePart("d", "a", "content"), filePart("d", "b", "content"))
 		for n := range len(body) {
@@ -321,7 +321,7 @@ func TestMultipartContextEnds(t *testing.T) {
 			if !errors.Is(err, leaving) {
 				t.Errorf("ended at %d: %+v, %v", n, resp, err)
 			}
-			wantUnchanged(t, s.root.Name(), before)
+			wantUnchanged(t, s.disk.root.Name(), before)
 		}
 	}
 }

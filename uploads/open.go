@@ -1,6 +1,7 @@
 package uploads
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,11 +11,26 @@ import (
 )
 
 // Open opens a stored file for reading, in the calling goroutine. The error wraps
-// ErrName for an unacceptable name or one that contains a symbolic link, and
-// fs.ErrNotExist if there is no such regular file. The Name of the returned file is
-// its path.
-func (s *Store) Open(directory, filename string) (*os.File, error) {
-	f, info, err := s.findFile(directory, filename)
+// ErrName for an unacceptable name or one that contains a symbolic link,
+// ErrUnavailable, or fs.ErrNotExist if there is no such regular file.
+func (s *Store) Open(directory, filename string) (Content, error) {
+	if err := CheckName(directory, filename); err != nil {
+		return nil, err
+	}
+	return s.backend.Files.Open(context.Background(), directory, filename)
+}
+
+// diskContent is an open file of a disk. It implements Content.
+type diskContent struct {
+	*os.File
+	info Info
+}
+
+func (c diskContent) Info() Info { return c.info }
+
+// Open implements Files.
+func (d *disk) Open(_ context.Context, directory, filename string) (Content, error) {
+	f, info, err := d.findFile(directory, filename)
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +38,7 @@ func (s *Store) Open(directory, filename string) (*os.File, error) {
 	// O_NONBLOCK: the file may have been replaced by a FIFO, and opening that blocks.
 	file, err := f.last().root.OpenFile(filename, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, s.mapError(fmt.Errorf("open file: %w", err))
+		return nil, d.mapError(fmt.Errorf("open file: %w", err))
 	}
 	opened, err := file.Stat()
 	if err == nil && !os.SameFile(info, opened) {
@@ -31,15 +47,12 @@ func (s *Store) Open(directory, filename string) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return file, nil
+	return diskContent{file, Info{Size: opened.Size(), Modified: opened.ModTime(), SHA256: d.storedSum(file, opened)}}, nil
 }
 
 // findFile opens the directory of a regular file. Its errors are those of Open.
-func (s *Store) findFile(directory, filename string) (*folder, fs.FileInfo, error) {
-	if err := CheckName(directory, filename); err != nil {
-		return nil, nil, err
-	}
-	f, err := s.openFolder(directory, false)
+func (d *disk) findFile(directory, filename string) (*folder, fs.FileInfo, error) {
+	f, err := d.openFolder(directory, false)
 	if errors.Is(err, ErrExists) {
 		return nil, nil, fmt.Errorf("find file: %w", fs.ErrNotExist)
 	}
@@ -57,7 +70,7 @@ func (s *Store) findFile(directory, filename string) (*folder, fs.FileInfo, erro
 	}
 	if err != nil {
 		f.close()
-		return nil, nil, s.mapError(err)
+		return nil, nil, d.mapError(err)
 	}
 	return f, info, nil
 }

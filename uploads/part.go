@@ -70,8 +70,8 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 	}
 	var u *Upload
 	err := f.store.DoWait(ctx, func() (err error) {
-		if err = f.store.check(d.name, d.filename); err == nil {
-			u, err = f.store.createUpload()
+		if err = f.store.backend.Files.Check(ctx, d.name, d.filename); err == nil {
+			u, err = f.store.createUpload(ctx, d.name, d.filename)
 		}
 		return err
 	})

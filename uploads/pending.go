@@ -26,26 +26,9 @@ const pending = ".pending"
 // fit, even if JSON escapes each character.
 const maxPendingLine = 64 << 10
 
-// pendingFile is a line of a record. Size, Modified and SHA256 distinguish the file
-// from a later one with the same name.
-type pendingFile struct {
-	ID        string `json:"id"`
-	Directory string `json:"directory"`
-	Filename  string `json:"filename"`
-	Size      int64  `json:"size"`
-	Modified  int64  `json:"modified"` // Unix time, ns
-	SHA256    string `json:"sha256"`
-}
-
-func (p pendingFile) file() File {
-	f := NewFile(p.Directory, p.Filename, nil)
-	f.ID, f.Size, f.SHA256 = p.ID, p.Size, p.SHA256
-	return f
-}
-
-// record is a pending record whose lock this process holds.
-type record struct {
-	store *Store
+// diskRecord is a pending record whose lock this process holds. It implements Record.
+type diskRecord struct {
+	disk  *disk
 	file  *os.File
 	name  string // path in the root
 	lines int
@@ -56,16 +39,22 @@ func (s *Store) needsStored(directory, filename string) bool {
 	return s.options.Stored != nil && (s.options.StoredFilter == nil || s.options.StoredFilter(directory, filename))
 }
 
-// writeRecord writes a record and syncs it. It returns nil if there are no files.
-func (s *Store) writeRecord(files []pendingFile) (*record, error) {
-	if len(files) == 0 {
-		return nil, nil //nolint:nilnil // no files, no record
+// Begin implements Journal.
+func (d *disk) Begin(_ context.Context, files []Pending) (Record, error) {
+	r, err := d.writeRecord(files)
+	if err != nil {
+		return nil, err
 	}
-	f, name, err := s.createTemporary(pending)
+	return r, nil
+}
+
+// writeRecord writes a record and syncs it.
+func (d *disk) writeRecord(files []Pending) (*diskRecord, error) {
+	f, name, err := d.createTemporary(pending)
 	if err != nil {
 		return nil, fmt.Errorf("create pending record: %w", err)
 	}
-	r := &record{store: s, file: f, name: name, lines: len(files)}
+	r := &diskRecord{disk: d, file: f, name: name, lines: len(files)}
 	if err := r.write(files); err != nil {
 		r.remove()
 		return nil, fmt.Errorf("write pending record: %w", err)
@@ -73,7 +62,7 @@ func (s *Store) writeRecord(files []pendingFile) (*record, error) {
 	return r, nil
 }
 
-func (r *record) write(files []pendingFile) error {
+func (r *diskRecord) write(files []Pending) error {
 	var text bytes.Buffer
 	lines := json.NewEncoder(&text)
 	for _, f := range files {
@@ -81,49 +70,49 @@ func (r *record) write(files []pendingFile) error {
 			return err
 		}
 	}
-	if _, err := r.store.sys.write(r.file, text.Bytes()); err != nil {
+	if _, err := r.disk.sys.write(r.file, text.Bytes()); err != nil {
 		return err
 	}
-	if err := r.store.sys.fsync(r.file); err != nil {
+	if err := r.disk.sys.fsync(r.file); err != nil {
 		return err
 	}
-	dir, err := r.store.root.Open(pending)
+	dir, err := r.disk.root.Open(pending)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }() // opened for reading only
-	return r.store.sys.fsync(dir)
+	return r.disk.sys.fsync(dir)
 }
 
 // remove removes the record. The removal is not synced: if a power failure undoes it,
 // Stored is called again with the same ids.
-func (r *record) remove() {
+func (r *diskRecord) remove() {
 	// Remove the name before the lock is released: Run takes records without a lock.
-	if err := r.store.root.Remove(r.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.store.log.Warn("pending record not removed", "file", r.name, "error", err)
+	if err := r.disk.root.Remove(r.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.disk.log.Warn("pending record not removed", "file", r.name, "error", err)
 	}
 	r.release()
 }
 
 // release closes the record and so releases its lock. Then Run of any process can process
 // the record.
-func (r *record) release() { _ = r.file.Close() } // writes are synced before
+func (r *diskRecord) release() { _ = r.file.Close() } // writes are synced before
 
-// keepOnly replaces the record by one that has only the files in left, and releases it. So
+// End implements Record. It replaces the record by one that has only the files in left. So
 // Stored is not called again for the other files, for which it has returned nil.
-func (r *record) keepOnly(left []pendingFile) {
+func (r *diskRecord) End(_ context.Context, left []Pending) {
 	switch {
 	case len(left) == 0:
 		r.remove()
 		return
 	case len(left) < r.lines:
-		rest, err := r.store.writeRecord(left)
+		rest, err := r.disk.writeRecord(left)
 		if err == nil {
 			rest.release()
 			r.remove()
 			return
 		}
-		r.store.log.Warn("pending record not shortened", "file", r.name, "error", err)
+		r.disk.log.Warn("pending record not shortened", "file", r.name, "error", err)
 	}
 	r.release()
 }
@@ -131,14 +120,18 @@ func (r *record) keepOnly(left []pendingFile) {
 // callStoredFor calls Options.Stored for the published files of a batch. r is the
 // record of the batch, or nil. It runs in the calling goroutine and not in the pool: the
 // pool is for disk operations, and Stored may wait for something else.
-func (s *Store) callStoredFor(ctx context.Context, r *record, batch []*publication) {
+func (s *Store) callStoredFor(ctx context.Context, r Record, batch []*publication) {
 	if r == nil {
 		return
 	}
 	ctx = context.WithoutCancel(ctx) // the files are stored, even if the client has disconnected
-	var left []pendingFile
+	var left []Pending
 	for _, p := range batch {
-		if p.err != nil || p.pending == nil {
+		if p.pending == nil || !p.mayBeStored() {
+			continue
+		}
+		if p.err != nil { // Journal.Retry finds out whether the file is stored
+			left = append(left, *p.pending)
 			continue
 		}
 		if p.storedErr = s.callStored(ctx, *p.pending); p.storedErr != nil {
@@ -147,11 +140,11 @@ func (s *Store) callStoredFor(ctx context.Context, r *record, batch []*publicati
 				"directory", p.directory, "filename", p.filename, "error", p.storedErr)
 		}
 	}
-	r.keepOnly(left)
+	r.End(ctx, left)
 }
 
 // callStored calls Options.Stored and turns a panic into an error.
-func (s *Store) callStored(ctx context.Context, p pendingFile) (err error) {
+func (s *Store) callStored(ctx context.Context, p Pending) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("Options.Stored panicked: %v", v)
@@ -162,47 +155,44 @@ func (s *Store) callStored(ctx context.Context, p pendingFile) (err error) {
 
 // openRecord opens and locks a record. It returns nil if another process holds the
 // lock, or if the record has been removed.
-func (s *Store) openRecord(name string) (*record, error) {
+func (d *disk) openRecord(name string) (*diskRecord, error) {
 	// O_RDWR: on NFS an exclusive lock needs a file opened for writing (flock(2)).
 	// O_NONBLOCK: the file may have been replaced by a FIFO, and opening that blocks.
-	f, err := s.root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	f, err := d.root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil //nolint:nilnil // the record has been removed
 	}
 	if err != nil {
 		return nil, err
 	}
-	locked, err := s.lockTemporary(f)
+	locked, err := d.lockTemporary(f)
 	if !locked || err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &record{store: s, file: f, name: name}, nil
+	return &diskRecord{disk: d, file: f, name: name}, nil
 }
 
 // read returns the files of a record. Lines that this package cannot have written are
 // logged and skipped. An incomplete last line does not matter: no file of an incomplete
 // record has been published.
-func (r *record) read() (files []pendingFile, err error) {
+func (r *diskRecord) read() (files []Pending, err error) {
 	lines := bufio.NewScanner(io.NewSectionReader(r.file, 0, 1<<62))
 	lines.Buffer(nil, maxPendingLine)
 	for lines.Scan() {
 		r.lines++
-		var p pendingFile
+		var p Pending
 		err := json.Unmarshal(lines.Bytes(), &p)
 		if err == nil {
-			err = CheckName(p.Directory, p.Filename)
-		}
-		if err == nil && !validID(p.ID) {
-			err = fmt.Errorf("invalid id %q", shorten(p.ID))
+			err = p.Check()
 		}
 		if err != nil {
-			r.store.log.Warn("invalid line of pending record skipped", "file", r.name, "error", err)
+			r.disk.log.Warn("invalid line of pending record skipped", "file", r.name, "error", err)
 			continue
 		}
 		files = append(files, p)
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		r.store.log.Warn("invalid rest of pending record skipped", "file", r.name, "error", err)
+		r.disk.log.Warn("invalid rest of pending record skipped", "file", r.name, "error", err)
 	} else if err != nil {
 		return nil, fmt.Errorf("read pending record: %w", err)
 	}
@@ -212,8 +202,8 @@ func (r *record) read() (files []pendingFile, err error) {
 // stillStored reports whether the file is stored. It is not if the process was killed
 // before the file got its name, or if the file has been removed, changed or replaced
 // since then.
-func (s *Store) stillStored(p pendingFile) (bool, error) {
-	f, err := s.Open(p.Directory, p.Filename)
+func (d *disk) stillStored(ctx context.Context, p Pending) (bool, error) {
+	f, err := d.Open(ctx, p.Directory, p.Filename)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrName) {
 		return false, nil
 	}
@@ -221,15 +211,9 @@ func (s *Store) stillStored(p pendingFile) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = f.Close() }() // opened for reading only
-	info, err := f.Stat()
-	if err != nil {
-		return false, fmt.Errorf("stat stored file: %w", err)
-	}
-	if info.Size() != p.Size || info.ModTime().UnixNano() != p.Modified {
-		return false, nil
-	}
-	sum, known := s.Sum(f)
-	return !known || sum == p.SHA256, nil
+	info := f.Info()
+	same := info.Size == p.Size && info.Modified.UnixNano() == p.Modified
+	return same && (info.SHA256 == "" || info.SHA256 == p.SHA256), nil
 }
 
 // validID reports whether id is 1 to 100 ASCII letters, digits, hyphens and

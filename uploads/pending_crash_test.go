@@ -63,7 +63,7 @@ func storeUntilStopped(moment, way, dir string) error {
 // beginUpload starts an upload with Create, or with Resume as package tus does.
 func beginUpload(s *Store, way string) (*Upload, error) {
 	if way != "resumed" {
-		return s.Create(context.Background())
+		return s.Create(context.Background(), "", "")
 	}
 	folder, err := s.PrivateFolder(".resumable-test")
 	if err != nil {

@@ -216,7 +216,7 @@ func TestPendingRecordFailure(t *testing.T) {
 			if resp, err := submit(t, s, strings.NewReader(formBody(filePart("d", "wanted", "1"), filePart("d", "not", "2")))); err != nil || !codes(resp, row.code, CodeStored) {
 				t.Errorf("%+v, %v", resp, err)
 			}
-			if left := tree(t, s.root.Name()); left["d/wanted"] != "" || left["d/not"] != "2" || len(records(t, s.root.Name())) != 0 || len(calls.files) != 0 {
+			if left := tree(t, s.disk.root.Name()); left["d/wanted"] != "" || left["d/not"] != "2" || len(records(t, s.disk.root.Name())) != 0 || len(calls.files) != 0 {
 				t.Errorf("left %v, called %v", left, calls.files)
 			}
 		})
@@ -229,8 +229,8 @@ func TestHostileRecords(t *testing.T) {
 	eachStoreWithNeighbours(t, func(t *testing.T, s *Store, parent string) {
 		var calls storedCalls
 		var log strings.Builder
-		dir := s.root.Name()
-		s.options.Stored, s.log = calls.stored, textLogger(&log)
+		dir := s.disk.root.Name()
+		s.options.Stored, s.disk.log = calls.stored, textLogger(&log)
 		mustPut(t, s, "d", "good", "content")
 		info, err := os.Stat(filepath.Join(dir, "d/good"))
 		if err != nil {
@@ -285,20 +285,20 @@ func TestStoredFilter(t *testing.T) {
 	var calls storedCalls
 	s := openStore(t, t.TempDir(), Options{Stored: calls.stored, StoredFilter: func(string, string) bool { return false }})
 	mustPut(t, s, "d", "a", "content")
-	if _, err := os.Lstat(filepath.Join(s.root.Name(), pending)); !os.IsNotExist(err) || len(calls.files) != 0 {
+	if _, err := os.Lstat(filepath.Join(s.disk.root.Name(), pending)); !os.IsNotExist(err) || len(calls.files) != 0 {
 		t.Errorf("%v, %v", err, calls.files)
 	}
 	retry(t, s, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := openStore(t, s.root.Name(), Options{}).Run(ctx); err != nil {
+	if err := openStore(t, s.disk.root.Name(), Options{}).Run(ctx); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestStoredPanics(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{Stored: func(context.Context, string, File) error { panic("boom") }})
-	if f, err := put(t, s, "d", "a", "content"); err != nil || f.StoredErr == nil || len(records(t, s.root.Name())) != 1 {
+	if f, err := put(t, s, "d", "a", "content"); err != nil || f.StoredErr == nil || len(records(t, s.disk.root.Name())) != 1 {
 		t.Errorf("%+v, %v", f, err)
 	}
 }
@@ -313,7 +313,7 @@ func TestPendingRecordSyncOrder(t *testing.T) {
 	if resp, err := s.Multipart(t.Context(), strings.NewReader(formBody(filePart("d", "a", "1"), filePart("d", "b", "2"))), testBoundary); err != nil || !codes(resp, CodeStored, CodeStored) {
 		t.Fatalf("%+v, %v", resp, err)
 	}
-	root := filepath.Base(s.root.Name())
+	root := filepath.Base(s.disk.root.Name())
 	want := []string{
 		"write", "write", "sync file", "sync file", "write", "sync file", "sync " + pending,
 		"link", "sync d", "sync " + root, "link", "sync d", "sync " + root,

@@ -16,7 +16,7 @@ import (
 func storeWithBusyPool(t *testing.T) (s *Store, u *Upload, free func()) {
 	p := withPool(t, pool.Options{Workers: 1, Queue: -1})
 	s = openStore(t, t.TempDir(), Options{Pool: p})
-	u, err := s.Create(t.Context())
+	u, err := s.Create(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func storeWithBusyPool(t *testing.T) (s *Store, u *Upload, free func()) {
 func TestFullPoolRefusesOnlyNewUploads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, u, free := storeWithBusyPool(t)
-		if _, err := s.Create(t.Context()); !errors.Is(err, pool.ErrFull) {
+		if _, err := s.Create(t.Context(), "", ""); !errors.Is(err, pool.ErrFull) {
 			t.Errorf("Create: %v", err)
 		}
 		unread := func() io.Reader { return readerFunc(func([]byte) (int, error) { t.Error("read"); return 0, io.EOF }) }

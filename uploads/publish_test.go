@@ -73,7 +73,7 @@ func TestPublishRace(t *testing.T) {
 // race.
 func create(t *testing.T, s *Store) *Upload {
 	for {
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err == nil {
 			return u
 		}
@@ -88,8 +88,8 @@ func create(t *testing.T, s *Store) *Upload {
 func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "keep", "x")
-		before := tree(t, s.root.Name())
-		failing := openStore(t, s.root.Name(), Options{}, func(c *syscalls) {
+		before := tree(t, s.disk.root.Name())
+		failing := openStore(t, s.disk.root.Name(), Options{}, func(c *syscalls) {
 			c.linkat = func(int, string, int, string, int) error { return unix.ENOSPC }
 		})
 		var done sync.WaitGroup
@@ -111,17 +111,17 @@ func TestPublishWhileFoldersAreRemoved(t *testing.T) {
 						t.Errorf("remove: %v", err)
 					}
 					// As a failed upload does it: only if the folder is empty.
-					_ = s.sys.rmdir(s.root, "d/come/go")
+					_ = s.disk.sys.rmdir(s.disk.root, "d/come/go")
 				}
 			})
 		}
 		done.Wait()
 		for _, dir := range []string{"d/come/go", "d/come"} {
-			if err := os.Remove(filepath.Join(s.root.Name(), dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := os.Remove(filepath.Join(s.disk.root.Name(), dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
 			}
 		}
-		wantUnchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.disk.root.Name(), before)
 	})
 }
 
@@ -137,7 +137,7 @@ func TestSyncOrder(t *testing.T) {
 			mustPut(t, s, "old/new", "a", "content")
 			want := []string{
 				"write", "sync file", "mkdir new", "link",
-				"sync new", "sync old", "sync " + filepath.Base(s.root.Name()),
+				"sync new", "sync old", "sync " + filepath.Base(s.disk.root.Name()),
 			}
 			if !slices.Equal(log, want) {
 				t.Errorf("got  %q\nwant %q", log, want)
@@ -262,13 +262,13 @@ func TestPublishFailureLeavesNothing(t *testing.T) {
 				armed := false
 				s := openStore(t, t.TempDir(), Options{}, change, func(c *syscalls) { row.fail(c, &armed) })
 				mustPut(t, s, "kept", "a", "content")
-				before := tree(t, s.root.Name())
+				before := tree(t, s.disk.root.Name())
 				armed = true
 				f, err := put(t, s, "kept/new/deeper", "b", "content")
-				if err == nil || f.Code != row.code || strings.Contains(f.Reason, s.root.Name()) {
+				if err == nil || f.Code != row.code || strings.Contains(f.Reason, s.disk.root.Name()) {
 					t.Errorf("got %+v, %v; want code %d", f, err, row.code)
 				}
-				wantUnchanged(t, s.root.Name(), before)
+				wantUnchanged(t, s.disk.root.Name(), before)
 				armed = false
 				mustPut(t, s, "kept/new/deeper", "b", "content")
 			})
@@ -280,7 +280,7 @@ func TestPublishFailureLeavesNothing(t *testing.T) {
 func TestSyncFailureIsPermanent(t *testing.T) {
 	armed := true
 	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failSync(false, unix.EIO)(c, &armed) })
-	u, err := s.Create(t.Context())
+	u, err := s.Create(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,13 +297,13 @@ func TestSyncFailureIsPermanent(t *testing.T) {
 func TestPublishFailureKeepsExistingFolder(t *testing.T) {
 	armed := true
 	s := openStore(t, t.TempDir(), Options{}, func(c *syscalls) { failLink(unix.ENOSPC)(c, &armed) })
-	if err := os.Mkdir(filepath.Join(s.root.Name(), "kept"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(s.disk.root.Name(), "kept"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := put(t, s, "kept/new", "a", "content"); f.Code != CodeNoSpace {
 		t.Errorf("%+v, %v", f, err)
 	}
-	if left := tree(t, s.root.Name()); left["kept"] != "/" || left["kept/new"] != "" {
+	if left := tree(t, s.disk.root.Name()); left["kept"] != "/" || left["kept/new"] != "" {
 		t.Errorf("left %v", left)
 	}
 }

@@ -12,29 +12,37 @@ import (
 // for an unacceptable name or one that contains a symbolic link. Remove runs in the
 // pool. If that is full, Remove does not wait: the error is pool.ErrFull.
 func (s *Store) Remove(ctx context.Context, directory, filename string) error {
+	if err := CheckName(directory, filename); err != nil {
+		return err
+	}
 	return s.Do(ctx, func() error {
-		f, _, err := s.findFile(directory, filename)
+		err := s.backend.Files.Remove(ctx, directory, filename)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			s.log.InfoContext(ctx, "file removed", "directory", directory, "filename", filename)
 		}
-		defer f.close()
-		err = f.last().root.Remove(filename)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // removed by another call, which also removes the folders
-		}
-		if err != nil {
-			return fmt.Errorf("remove file: %w", err)
-		}
-		s.log.InfoContext(ctx, "file removed", "directory", directory, "filename", filename)
-		// An upload that is about to use one of them creates it again (maxAttempts).
-		f.prune(func(level) bool { return true })
-		// fs.ErrNotExist: another Remove has removed the folder, and syncs the one above.
-		if err := f.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return err
 	})
+}
+
+// Remove implements Files.
+func (d *disk) Remove(_ context.Context, directory, filename string) error {
+	f, _, err := d.findFile(directory, filename)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	// If another call has removed the file, that call also removes the folders.
+	if err := f.last().root.Remove(filename); err != nil {
+		return fmt.Errorf("remove file: %w", err)
+	}
+	// An upload that is about to use one of them creates it again (maxAttempts).
+	f.prune(func(level) bool { return true })
+	// fs.ErrNotExist: another Remove has removed the folder, and syncs the one above.
+	if err := f.sync(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

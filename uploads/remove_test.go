@@ -23,16 +23,16 @@ func TestRemoveEmptyFolders(t *testing.T) {
 	}
 	remove("a/b/c", "none")
 	remove("a/b", "c")
-	if left := tree(t, s.root.Name()); left["a/b/c/1"] != "x" {
+	if left := tree(t, s.disk.root.Name()); left["a/b/c/1"] != "x" {
 		t.Fatalf("left %v", left)
 	}
 	remove("a/b/c", "1")
-	if left := tree(t, s.root.Name()); left["a/b/c"] != "" || left["a/b/2"] != "x" {
+	if left := tree(t, s.disk.root.Name()); left["a/b/c"] != "" || left["a/b/2"] != "x" {
 		t.Errorf("after the first: %v", left)
 	}
 	remove("a/b", "2")
 	remove("a/b", "2")
-	if left := tree(t, s.root.Name()); len(left) != 2 || left["."] == "" { // the root and incoming
+	if left := tree(t, s.disk.root.Name()); len(left) != 2 || left["."] == "" { // the root and incoming
 		t.Errorf("after the last: %v", left)
 	}
 	if out := log.String(); strings.Count(out, "file removed") != 2 {
@@ -51,7 +51,7 @@ func TestRemoveRacesWithPublish(t *testing.T) {
 					if _, err := put(t, s, "come/and/go", name, name); err != nil {
 						t.Errorf("put %s: %v", name, err)
 					}
-					content, err := os.ReadFile(filepath.Join(s.root.Name(), "come/and/go", name))
+					content, err := os.ReadFile(filepath.Join(s.disk.root.Name(), "come/and/go", name))
 					if err != nil || string(content) != name {
 						t.Errorf("%s is not there: %v", name, err)
 					}
@@ -62,7 +62,7 @@ func TestRemoveRacesWithPublish(t *testing.T) {
 			})
 		}
 		done.Wait()
-		if left := tree(t, s.root.Name()); len(left) != 2 {
+		if left := tree(t, s.disk.root.Name()); len(left) != 2 {
 			t.Errorf("left %v", left)
 		}
 	})
@@ -73,7 +73,7 @@ func TestPublishNumbered(t *testing.T) {
 		var done sync.WaitGroup
 		for range 8 {
 			done.Go(func() {
-				u, err := s.Create(t.Context())
+				u, err := s.Create(t.Context(), "", "")
 				if err != nil {
 					t.Error(err)
 					return
@@ -85,13 +85,13 @@ func TestPublishNumbered(t *testing.T) {
 			})
 		}
 		done.Wait()
-		left := tree(t, filepath.Join(s.root.Name(), "d"))
+		left := tree(t, filepath.Join(s.disk.root.Name(), "d"))
 		for _, name := range []string{"uploaded.file.bin", "uploaded.file-1.bin", "uploaded.file-7.bin"} {
 			if _, ok := left[name]; !ok || len(left) != 9 {
 				t.Errorf("no %s in %v", name, left)
 			}
 		}
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -129,6 +129,8 @@ func codeAndReason(err error) (code int, reason string) {
 		return CodeInvalid, "unacceptable name: too long for the file system"
 	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
 		return CodeInternal, "too busy: try again later"
+	case errors.Is(err, ErrUnavailable):
+		return CodeInternal, ErrUnavailable.Error() + ": try again later"
 	case errors.Is(err, ErrBody):
 		return CodeInvalid, ErrBody.Error()
 	}

@@ -29,15 +29,21 @@ func (s *Store) PrivateFolder(name string) (*os.Root, error) {
 	if name == "" || name[0] != '.' {
 		return nil, fmt.Errorf("open private folder %q: its name must begin with a dot", name)
 	}
-	if err := s.makeFolder(name); err != nil {
+	if s.disk == nil {
+		return nil, errNoFolder
+	}
+	if err := s.disk.makeFolder(name); err != nil {
 		return nil, fmt.Errorf("make private folder: %w", err)
 	}
-	root, err := s.root.OpenRoot(name)
+	root, err := s.disk.root.OpenRoot(name)
 	if err != nil {
 		return nil, fmt.Errorf("open private folder: %w", err)
 	}
 	return root, nil
 }
+
+// errNoFolder is the error of methods that need a store on a folder.
+var errNoFolder = errors.New("the file store is not a folder")
 
 // MaxFile returns the size limit of a file, in bytes.
 func (s *Store) MaxFile() int64 { return s.options.MaxFile }
@@ -49,13 +55,18 @@ func (s *Store) MaxFile() int64 { return s.options.MaxFile }
 //
 // The file belongs to the caller: Publish adds a second name to it, and neither
 // Publish nor Discard nor Pause closes it or removes its first name. The caller must
-// ensure that nobody else writes to it.
+// ensure that no other process or goroutine writes to it.
 //
-// Publish also succeeds if the file already has the name. So a caller that does not know
+// Publish also succeeds if the file already has the name. So a caller that cannot tell
 // whether a killed process has published the file may publish it again. If the pool is
-// full, Resume does not wait and returns pool.ErrFull.
+// full, Resume does not wait and returns pool.ErrFull. Resume and PrivateFolder need a store
+// that Open has made.
 func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoint) (*Upload, error) {
-	u := &Upload{store: s, file: f, temporary: name, callersFile: true, id: path.Base(name), hash: sha256.New(), size: m.Size}
+	if s.disk == nil {
+		return nil, errNoFolder
+	}
+	u := &Upload{store: s, id: path.Base(name), hash: sha256.New(), size: m.Size,
+		file: &diskFile{disk: s.disk, file: f, temporary: name, callersFile: true, size: m.Size}}
 	err := s.Do(ctx, func() error {
 		info, err := f.Stat()
 		if err == nil && info.Size() < m.Size {
@@ -100,11 +111,15 @@ func (u *Upload) Checkpoint() (Checkpoint, error) {
 }
 
 // Sync makes everything that was written durable, in the calling goroutine. Unlike the
-// other methods it may run at the same time as one of them. After an error the bytes
+// other methods of a resumed upload it may run at the same time as one of them. After an error the bytes
 // written since the last successful Sync may be lost, even if the next one succeeds
 // (fsync(2)).
 func (u *Upload) Sync() error {
-	if err := u.store.sys.fsync(u.file); err != nil {
+	f, ok := u.file.(*diskFile)
+	if !ok {
+		return errFinished
+	}
+	if err := f.disk.sys.fsync(f.file); err != nil {
 		return fmt.Errorf("sync file: %w", err)
 	}
 	return nil
@@ -115,14 +130,14 @@ func (u *Upload) Sync() error {
 func (u *Upload) Pause() { u.finish(CodePartial) }
 
 // alreadyLinked reports whether filename in folder is the resumed file itself.
-func (u *Upload) alreadyLinked(folder *os.Root, filename string) bool {
-	if !u.callersFile {
+func (f *diskFile) alreadyLinked(folder *os.Root, filename string) bool {
+	if !f.callersFile {
 		return false
 	}
 	there, err := folder.Lstat(filename)
 	if err != nil {
 		return false
 	}
-	ours, err := u.file.Stat()
+	ours, err := f.file.Stat()
 	return err == nil && os.SameFile(there, ours)
 }

@@ -65,7 +65,7 @@ func TestResume(t *testing.T) {
 		u.Discard()
 	}
 	for _, name := range []string{"d/a", ".resumable-test/file"} {
-		if content, err := os.ReadFile(filepath.Join(s.root.Name(), name)); err != nil || string(content) != "hello world" {
+		if content, err := os.ReadFile(filepath.Join(s.disk.root.Name(), name)); err != nil || string(content) != "hello world" {
 			t.Errorf("%s: %q, %v", name, content, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestResumeSyncFailure(t *testing.T) {
 		t.Errorf("sync: %v", err)
 	}
 	u.Discard()
-	if _, err := os.Stat(filepath.Join(s.root.Name(), ".resumable-test/file")); err != nil {
+	if _, err := os.Stat(filepath.Join(s.disk.root.Name(), ".resumable-test/file")); err != nil {
 		t.Error(err)
 	}
 }

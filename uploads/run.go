@@ -23,8 +23,8 @@ const (
 // returned nil yet: because the process was killed in between, or because Stored
 // failed. The first calls are made at once, further ones after 5 s. After failures the
 // interval doubles, up to one minute. Stored is not called for files that have been removed
-// or changed since they were stored. Only one of the processes that have the folder open makes these
-// calls at a time. Run returns nil.
+// or changed since they were stored. On a folder, only one of the processes that have it
+// open makes these calls at a time. Run returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	if s.options.Stored == nil {
 		<-ctx.Done()
@@ -48,10 +48,22 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// retry processes all records once, unless another process is doing so. It returns the
-// number of files for which a call failed, and the first error.
+// retry calls Options.Stored for the files in the journal. It returns the number of files
+// for which a call failed, and the first error.
 func (s *Store) retry(ctx context.Context) (left int, failed error) {
-	dir, err := s.root.Open(pending)
+	return s.backend.Journal.Retry(ctx, func(p Pending) error {
+		err := s.callStored(ctx, p)
+		if err == nil {
+			s.log.InfoContext(ctx, "callback for stored file succeeded on retry", "id", p.ID, "directory", p.Directory, "filename", p.Filename)
+		}
+		return err
+	})
+}
+
+// Retry implements Journal. It processes all records once, unless another process is doing
+// so.
+func (d *disk) Retry(ctx context.Context, fn func(Pending) error) (left int, failed error) {
+	dir, err := d.root.Open(pending)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -59,7 +71,7 @@ func (s *Store) retry(ctx context.Context) (left int, failed error) {
 		return 0, fmt.Errorf("open folder of pending records: %w", err)
 	}
 	defer func() { _ = dir.Close() }() // also releases the lock
-	if err := s.sys.lock(dir); errors.Is(err, unix.EWOULDBLOCK) {
+	if err := d.sys.lock(dir); errors.Is(err, unix.EWOULDBLOCK) {
 		return 0, nil
 	} else if err != nil {
 		return 0, fmt.Errorf("lock folder of pending records: %w", err)
@@ -69,7 +81,7 @@ func (s *Store) retry(ctx context.Context) (left int, failed error) {
 		return 0, fmt.Errorf("list pending records: %w", err)
 	}
 	for _, name := range names {
-		n, err := s.retryOne(ctx, pending+"/"+name)
+		n, err := d.retryOne(ctx, pending+"/"+name, fn)
 		left += n
 		if failed == nil {
 			failed = err
@@ -99,10 +111,10 @@ func recordNames(dir *os.File) (names []string, err error) {
 	}
 }
 
-// retryOne calls Options.Stored for the files of a record, unless a process has locked
-// the record.
-func (s *Store) retryOne(ctx context.Context, name string) (left int, failed error) {
-	r, err := s.openRecord(name)
+// retryOne calls fn for the stored files of a record, unless a process has locked the
+// record.
+func (d *disk) retryOne(ctx context.Context, name string, fn func(Pending) error) (left int, failed error) {
+	r, err := d.openRecord(name)
 	if r == nil || err != nil {
 		return 0, err
 	}
@@ -111,16 +123,14 @@ func (s *Store) retryOne(ctx context.Context, name string) (left int, failed err
 		r.release()
 		return 0, err
 	}
-	var rest []pendingFile
+	var rest []Pending
 	for _, p := range files {
 		there, err := false, ctx.Err()
 		if err == nil {
-			there, err = s.stillStored(p)
+			there, err = d.stillStored(ctx, p)
 		}
 		if err == nil && there {
-			if err = s.callStored(ctx, p); err == nil {
-				s.log.InfoContext(ctx, "callback for stored file succeeded on retry", "id", p.ID, "directory", p.Directory, "filename", p.Filename)
-			}
+			err = fn(p)
 		}
 		if err != nil {
 			rest = append(rest, p)
@@ -129,6 +139,6 @@ func (s *Store) retryOne(ctx context.Context, name string) (left int, failed err
 			}
 		}
 	}
-	r.keepOnly(rest)
+	r.End(ctx, rest)
 	return len(rest), failed
 }

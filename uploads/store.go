@@ -1,7 +1,7 @@
-// Package uploads is a file store for uploads. A file appears under its name only
-// when it is complete and on disk. An existing file is never replaced, and no name
-// refers to a file outside of the store's folder. The memory needed does not depend
-// on the size of the files.
+// Package uploads is a file store for uploads, in a folder or on another Backend. A file
+// appears under its name only when it is complete and durable. An existing file is never
+// replaced, and no name refers to a file outside of the store. The memory needed does not
+// depend on the size of the files.
 //
 // The lifecycle of a file:
 //
@@ -11,11 +11,11 @@
 //	                ▼                                  ▼ another name, or Discard
 //	             no file                            no file
 //
-// While it is written, a file has no name (O_TMPFILE, open(2)), so the kernel frees
+// In a folder, a file that is being written has no name (O_TMPFILE, open(2)), so the kernel frees
 // it when the process ends in any way. Publish names it with linkat(2), which never
 // replaces a file. On file systems without O_TMPFILE the store writes a locked
 // temporary file in its folder .incoming instead; the next Open removes those of
-// killed processes. The store's folder and all folders in it must be on one file
+// killed processes. The folder and all folders in it must be on one file
 // system, and that must support hard links.
 //
 // Multipart does this for each file of a multipart/form-data body. It names the
@@ -26,10 +26,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -85,7 +82,8 @@ type Options struct {
 	// StoredFilter reports whether Stored is to be called for the file. It must
 	// not block. Nil: Stored is called for every file.
 	StoredFilter func(directory, filename string) bool
-	// Pool runs the work on the disk. Nil: the calling goroutine runs it.
+	// Pool runs the work on the disk. Nil: the calling goroutine runs it. A store in
+	// object storage needs no pool.
 	Pool *pool.Pool
 	// Meter counts uploads. Nil: uploads are not counted.
 	Meter Meter
@@ -94,16 +92,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Store is a folder of uploaded files. Open makes one. Its methods may be called
-// from several goroutines at once, and several processes may have the same folder
-// open.
+// Store stores uploaded files. Open makes one on a folder, and New on another backend. Its
+// methods may be called from several goroutines at once, and several processes may use
+// the same files.
 type Store struct {
-	options        Options
-	log            *slog.Logger
-	root           *os.Root
-	sys            syscalls
-	useTemporaries bool  // true if the file system does not support O_TMPFILE
-	errEscapes     error // error of os.Root for a path that leads out of the root
+	options Options
+	log     *slog.Logger
+	backend Backend
+	disk    *disk // folder of the store; nil in a store of another backend
 
 	largeChunks chan struct{} // semaphore: one element for each chunk in use
 	chunks      sync.Pool     // of *chunk
@@ -117,6 +113,17 @@ type Store struct {
 func Open(dir string, o Options) (*Store, error) { return open(dir, o, realSyscalls()) }
 
 func open(dir string, o Options, sys syscalls) (*Store, error) {
+	d, err := openDisk(dir, o.Logger, sys)
+	if err != nil {
+		return nil, err
+	}
+	s := New(Backend{Files: d, Journal: d, Close: d.root.Close}, o)
+	s.disk = d
+	return s, nil
+}
+
+// New returns a store on a backend. The store's Close closes it.
+func New(b Backend, o Options) *Store {
 	o.MaxFile = cmp.Or(o.MaxFile, DefaultMaxFile)
 	if o.MaxFile < 0 || o.MaxFile > noLimit {
 		o.MaxFile = noLimit
@@ -125,45 +132,31 @@ func open(dir string, o Options, sys syscalls) (*Store, error) {
 	o.MaxFiles = cmp.Or(max(o.MaxFiles, 0), DefaultMaxFiles)
 	o.MaxHead = cmp.Or(max(o.MaxHead, 0), DefaultMaxHead)
 	o.MaxField = cmp.Or(max(o.MaxField, 0), DefaultMaxField)
-	if err := os.MkdirAll(dir, folderMode); err != nil {
-		return nil, fmt.Errorf("make upload folder: %w", err)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open upload folder: %w", err)
-	}
-	s := &Store{options: o, log: o.Logger, root: root, sys: sys}
+	s := &Store{options: o, log: logger(o.Logger), backend: b, largeChunks: make(chan struct{}, maxChunks)}
 	if s.options.Meter == nil {
 		s.options.Meter = noMeter{}
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	s.largeChunks = make(chan struct{}, maxChunks)
 	s.chunks.New = func() any { return new(chunk) }
 	s.smallChunks.New = func() any { return new(smallChunk) }
-	if path, ok := errors.AsType[*fs.PathError](escapeError(root)); ok {
-		s.errEscapes = path.Err
-	}
-	if err = s.sweep(); err == nil {
-		err = s.probe()
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("check upload folder %s: %w", dir, err), root.Close())
-	}
-	return s, nil
+	return s
 }
 
-// escapeError returns the error of os.Root for a path that leads out of the root. The
-// os package does not export it.
-func escapeError(root *os.Root) error {
-	_, err := root.Lstat("..")
-	return err
+// logger returns log, or a logger that logs nothing if log is nil.
+func logger(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
 }
 
-// Close closes the folder. After Close, only Discard may be called for uploads that are not
-// published.
-func (s *Store) Close() error { return s.root.Close() }
+// Close closes the backend. After Close, only Discard may be called for uploads that are
+// not published.
+func (s *Store) Close() error {
+	if s.backend.Close == nil {
+		return nil
+	}
+	return s.backend.Close()
+}
 
 // busyWait is the interval between two attempts to enter a full pool.
 const busyWait = 5 * time.Millisecond
@@ -182,7 +175,7 @@ func (s *Store) Do(ctx context.Context, fn func() error) error {
 }
 
 // DoWait is Do, but it waits while the pool is full, until ctx ends. Use it for uploads that
-// have begun: on a busy server they become slower, but they do not fail.
+// have started: on a busy server they become slower, but they do not fail.
 func (s *Store) DoWait(ctx context.Context, fn func() error) error {
 	err := s.Do(ctx, fn)
 	if !errors.Is(err, pool.ErrFull) {

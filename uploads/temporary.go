@@ -17,33 +17,33 @@ const incoming = ".incoming"
 // createTemporary creates a file in a folder of the root and locks it until it is
 // closed. Sweeps remove files without a lock. If a sweep of another process removes the
 // file before it is locked, createTemporary creates another one.
-func (s *Store) createTemporary(folder string) (*os.File, string, error) {
+func (d *disk) createTemporary(folder string) (*os.File, string, error) {
 	for {
 		name := folder + "/" + rand.Text()
-		f, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+		f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 		if errors.Is(err, fs.ErrNotExist) {
-			if err = s.makeFolder(folder); err == nil {
+			if err = d.makeFolder(folder); err == nil {
 				continue
 			}
 		}
 		if err != nil {
 			return nil, "", err
 		}
-		locked, err := s.lockTemporary(f)
+		locked, err := d.lockTemporary(f)
 		if locked {
 			return f, name, nil
 		}
 		_ = f.Close() // nothing was written
 		if err != nil {
-			return nil, "", errors.Join(err, s.root.Remove(name))
+			return nil, "", errors.Join(err, d.root.Remove(name))
 		}
 	}
 }
 
 // lockTemporary locks a new temporary file. It reports false if a sweep of another
 // process holds the lock, or has removed the file already.
-func (s *Store) lockTemporary(f *os.File) (bool, error) {
-	err := s.sys.lock(f)
+func (d *disk) lockTemporary(f *os.File) (bool, error) {
+	err := d.sys.lock(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
@@ -58,17 +58,17 @@ func (s *Store) lockTemporary(f *os.File) (bool, error) {
 }
 
 // makeFolder creates a folder in the root for the store's own files and syncs the root.
-func (s *Store) makeFolder(name string) error {
-	if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+func (d *disk) makeFolder(name string) error {
+	if err := d.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return (&folder{store: s, levels: []level{{root: s.root}}}).sync()
+	return (&folder{disk: d, levels: []level{{root: d.root}}}).sync()
 }
 
 // sweep removes the temporary files of killed processes. Files that other processes are
 // writing are locked, so they are not removed.
-func (s *Store) sweep() error {
-	info, err := s.root.Lstat(incoming)
+func (d *disk) sweep() error {
+	info, err := d.root.Lstat(incoming)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", incoming, err)
 	}
-	entries, err := fs.ReadDir(s.root.FS(), incoming)
+	entries, err := fs.ReadDir(d.root.FS(), incoming)
 	if err != nil {
 		return err
 	}
@@ -86,23 +86,23 @@ func (s *Store) sweep() error {
 		if !e.Type().IsRegular() {
 			continue // not made by a store
 		}
-		if err := s.sweepOne(incoming + "/" + e.Name()); err != nil {
-			s.log.Warn("temporary file not removed", "file", e.Name(), "error", err)
+		if err := d.sweepOne(incoming + "/" + e.Name()); err != nil {
+			d.log.Warn("temporary file not removed", "file", e.Name(), "error", err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) sweepOne(name string) error {
+func (d *disk) sweepOne(name string) error {
 	// O_RDWR: on NFS an exclusive lock needs a file opened for writing (flock(2)).
 	// O_NONBLOCK: the file may have been replaced by a FIFO, and opening that blocks.
-	f, err := s.root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)
+	f, err := d.root.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err == nil {
 		defer func() { _ = f.Close() }()
-		err = s.sys.lock(f)
+		err = d.sys.lock(f)
 	}
 	if err == nil {
-		err = s.root.Remove(name)
+		err = d.root.Remove(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EWOULDBLOCK) {
 		return nil // the upload has ended in the meantime, or its process is running
@@ -112,40 +112,40 @@ func (s *Store) sweepOne(name string) error {
 
 // probe tests whether files can be created and named in the folder, with O_TMPFILE or
 // with temporary files. On a full disk this cannot be tested; then probe returns nil.
-func (s *Store) probe() error {
-	unnamed := s.tryNaming()
+func (d *disk) probe() error {
+	unnamed := d.tryNaming()
 	if unnamed == nil || isDiskFull(unnamed) {
 		return nil
 	}
-	s.useTemporaries = true
-	if err := s.tryNaming(); err != nil && !isDiskFull(err) {
+	d.useTemporaries = true
+	if err := d.tryNaming(); err != nil && !isDiskFull(err) {
 		return fmt.Errorf("create and link a file: %w", err)
 	}
-	s.log.Info("upload folder does not support O_TMPFILE, using temporary files in "+incoming, "error", unnamed)
+	d.log.Info("upload folder does not support O_TMPFILE, using temporary files in "+incoming, "error", unnamed)
 	return nil
 }
 
 // tryNaming creates a file, names it in incoming and removes it again.
-func (s *Store) tryNaming() error {
-	u, err := s.newUpload()
+func (d *disk) tryNaming() error {
+	f, err := d.create()
 	if err != nil {
 		return err
 	}
-	defer u.Discard()
-	if err := s.makeFolder(incoming); err != nil {
+	defer f.Close()
+	if err := d.makeFolder(incoming); err != nil {
 		return err
 	}
-	dir, err := s.root.Open(incoming)
+	dir, err := d.root.Open(incoming)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
 	name := rand.Text()
-	if err := u.link(dir, name); err != nil {
+	if err := f.link(dir, name); err != nil {
 		return err
 	}
 	// A sweep of another process may have removed it.
-	if err := s.root.Remove(incoming + "/" + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.root.Remove(incoming + "/" + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

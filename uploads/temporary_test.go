@@ -42,14 +42,14 @@ func writeUntilStdinEnds(dir string) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.newUpload()
+	u, err := s.createUpload(context.Background(), "", "")
 	if err != nil {
 		return err
 	}
 	if _, err := u.Write(context.Background(), make([]byte, 1<<20)); err != nil {
 		return err
 	}
-	fmt.Println(u.temporary)
+	fmt.Println(u.file.(*diskFile).temporary)
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func TestTemporaryRemovedBySweep(t *testing.T) {
 					if moment == "it holds the lock" {
 						return unix.EWOULDBLOCK
 					}
-					if err := sweeper.sweep(); err != nil {
+					if err := sweeper.disk.sweep(); err != nil {
 						t.Error(err)
 					}
 					return lock(f)
@@ -169,7 +169,7 @@ func TestTemporaryRemovedBySweep(t *testing.T) {
 
 func TestIncomingRemoved(t *testing.T) {
 	s := openStore(t, t.TempDir(), Options{}, withoutUnnamed)
-	if err := os.Remove(filepath.Join(s.root.Name(), incoming)); err != nil {
+	if err := os.Remove(filepath.Join(s.disk.root.Name(), incoming)); err != nil {
 		t.Fatal(err)
 	}
 	mustPut(t, s, "d", "a", "content")

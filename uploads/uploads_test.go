@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -131,7 +132,7 @@ func wantUnchanged(t testing.TB, dir string, before map[string]string) {
 
 func put(t testing.TB, s *Store, directory, filename, content string) (File, error) {
 	t.Helper()
-	u, err := s.Create(t.Context())
+	u, err := s.Create(t.Context(), "", "")
 	if err != nil {
 		return NewFile(directory, filename, err), err
 	}
@@ -159,16 +160,16 @@ func withSync(c *syscalls)    { c.fsync = realSyscalls().fsync }
 
 func TestPublish(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
-		withSync(&s.sys)
-		if named := strings.HasSuffix(t.Name(), "/named"); s.useTemporaries != named {
-			t.Fatalf("named temporaries: %v", s.useTemporaries)
+		withSync(&s.disk.sys)
+		if named := strings.HasSuffix(t.Name(), "/named"); s.disk.useTemporaries != named {
+			t.Fatalf("named temporaries: %v", s.disk.useTemporaries)
 		}
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer u.Discard()
-		before := tree(t, s.root.Name())
+		before := tree(t, s.disk.root.Name())
 		for _, p := range []string{"one ", "two ", ""} {
 			if _, err := u.Write(t.Context(), []byte(p)); err != nil {
 				t.Fatal(err)
@@ -180,8 +181,8 @@ func TestPublish(t *testing.T) {
 		if u.Size() != 13 {
 			t.Errorf("size %d", u.Size())
 		}
-		if !s.useTemporaries {
-			wantUnchanged(t, s.root.Name(), before)
+		if !s.disk.useTemporaries {
+			wantUnchanged(t, s.disk.root.Name(), before)
 		}
 		got, err := u.Publish(t.Context(), "music/söngs", "a.mp3")
 		want := File{
@@ -191,11 +192,11 @@ func TestPublish(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("got %+v, %v; want %+v", got, err, want)
 		}
-		after := tree(t, s.root.Name())
+		after := tree(t, s.disk.root.Name())
 		if len(after) != 5 || after["music/söngs/a.mp3"] != "one two three" || after[incoming] != "/" {
 			t.Errorf("left %v", after)
 		}
-		if info, err := os.Stat(filepath.Join(s.root.Name(), "music/söngs/a.mp3")); err != nil || info.Mode() != 0o640 {
+		if info, err := os.Stat(filepath.Join(s.disk.root.Name(), "music/söngs/a.mp3")); err != nil || info.Mode() != 0o640 {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
 		if _, err := u.Write(t.Context(), []byte("more")); !errors.Is(err, errFinished) {
@@ -206,14 +207,14 @@ func TestPublish(t *testing.T) {
 		}
 		u.Discard()
 		u.Discard()
-		wantUnchanged(t, s.root.Name(), after)
+		wantUnchanged(t, s.disk.root.Name(), after)
 	})
 }
 
 func TestDiscardLeavesNothing(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
-		before := tree(t, s.root.Name())
-		u, err := s.Create(t.Context())
+		before := tree(t, s.disk.root.Name())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +222,7 @@ func TestDiscardLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.Discard()
-		wantUnchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.disk.root.Name(), before)
 	})
 }
 
@@ -229,7 +230,7 @@ func TestExistingFileIsNotReplaced(t *testing.T) {
 	eachKind(t, Options{}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "a", "first")
 		mustPut(t, s, "d/sub", "b", "first")
-		before := tree(t, s.root.Name())
+		before := tree(t, s.disk.root.Name())
 
 		if err := s.Check(t.Context(), "d", "a"); !errors.Is(err, ErrExists) {
 			t.Errorf("Check: %v", err)
@@ -239,7 +240,7 @@ func TestExistingFileIsNotReplaced(t *testing.T) {
 				t.Errorf("Check of a free name: %v", err)
 			}
 		}
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +265,7 @@ func TestExistingFileIsNotReplaced(t *testing.T) {
 // wantUnchangedExceptTemporary is wantUnchanged that ignores temporary files.
 func wantUnchangedExceptTemporary(t *testing.T, s *Store, before map[string]string) {
 	t.Helper()
-	after := tree(t, s.root.Name())
+	after := tree(t, s.disk.root.Name())
 	maps.DeleteFunc(after, func(name, _ string) bool { return strings.HasPrefix(name, incoming+"/") })
 	if !maps.Equal(before, after) {
 		t.Errorf("changed: before %v, after %v", before, after)
@@ -274,16 +275,16 @@ func wantUnchangedExceptTemporary(t *testing.T, s *Store, before map[string]stri
 func TestMaxFile(t *testing.T) {
 	eachKind(t, Options{MaxFile: 10}, func(t *testing.T, s *Store) {
 		mustPut(t, s, "d", "exact", "0123456789")
-		before := tree(t, s.root.Name())
+		before := tree(t, s.disk.root.Name())
 		f, err := put(t, s, "d", "over", "0123456789x")
 		if !errors.Is(err, ErrTooLarge) || f.Code != CodeTooLarge {
 			t.Errorf("got %+v, %v", f, err)
 		}
-		wantUnchanged(t, s.root.Name(), before)
+		wantUnchanged(t, s.disk.root.Name(), before)
 	})
 	t.Run("permanent", func(t *testing.T) {
 		s := openStore(t, t.TempDir(), Options{MaxFile: 10})
-		u, err := s.Create(t.Context())
+		u, err := s.Create(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -310,13 +311,13 @@ func TestOpenAndRemove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if content, err := os.ReadFile(f.Name()); err != nil || string(content) != "content" {
+	if content, err := io.ReadAll(f); err != nil || string(content) != "content" {
 		t.Errorf("%q, %v", content, err)
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := unix.Mkfifo(filepath.Join(s.root.Name(), "d", "fifo"), 0o600); err != nil {
+	if err := unix.Mkfifo(filepath.Join(s.disk.root.Name(), "d", "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	mustPut(t, s, "d/sub", "b", "content")
@@ -324,11 +325,11 @@ func TestOpenAndRemove(t *testing.T) {
 		if f, err := s.Open(n[0], n[1]); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Open %v: %v, %v", n, f, err)
 		}
-		before := tree(t, filepath.Join(s.root.Name(), "d", "sub"))
+		before := tree(t, filepath.Join(s.disk.root.Name(), "d", "sub"))
 		if err := s.Remove(t.Context(), n[0], n[1]); err != nil {
 			t.Errorf("Remove %v: %v", n, err)
 		}
-		wantUnchanged(t, filepath.Join(s.root.Name(), "d", "sub"), before)
+		wantUnchanged(t, filepath.Join(s.disk.root.Name(), "d", "sub"), before)
 	}
 	if err := s.Remove(t.Context(), "d", "a"); err != nil {
 		t.Errorf("Remove: %v", err)
@@ -336,7 +337,7 @@ func TestOpenAndRemove(t *testing.T) {
 	if _, err := s.Open("d", "a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open after Remove: %v", err)
 	}
-	if _, err := os.Lstat(filepath.Join(s.root.Name(), "d", "fifo")); err != nil {
+	if _, err := os.Lstat(filepath.Join(s.disk.root.Name(), "d", "fifo")); err != nil {
 		t.Errorf("Remove took a fifo: %v", err)
 	}
 }

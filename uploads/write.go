@@ -52,7 +52,7 @@ func (u *Upload) Write(ctx context.Context, p []byte) (int, error) {
 	}
 	n := 0
 	err := u.store.DoWait(ctx, func() error {
-		n, u.err = u.append(p)
+		n, u.err = u.append(ctx, p)
 		return u.err
 	})
 	return n, err
@@ -63,11 +63,10 @@ func (s *Store) tooLargeError() error {
 }
 
 // append writes and hashes p, in the calling goroutine.
-func (u *Upload) append(p []byte) (int, error) {
-	u.synced = false
-	n, err := u.store.sys.write(u.file, p)
+func (u *Upload) append(ctx context.Context, p []byte) (int, error) {
+	n, err := u.file.Write(ctx, p)
 	if err != nil {
-		return n, fmt.Errorf("write file: %w", err)
+		return n, err
 	}
 	u.hash.Write(p)
 	u.size += int64(n)
@@ -130,6 +129,17 @@ func fill(r io.Reader, p []byte) (n int, end bool, err error) {
 // maxEmptyReads is the limit of consecutive reads without a byte or an error, as in
 // bufio.
 const maxEmptyReads = 100
+
+// Write implements Writer.
+func (f *diskFile) Write(_ context.Context, p []byte) (int, error) {
+	f.synced = false
+	n, err := f.disk.sys.write(f.file, p)
+	if err != nil {
+		return n, fmt.Errorf("write file: %w", err)
+	}
+	f.size += int64(n)
+	return n, nil
+}
 
 // Size returns the size of the file, in bytes.
 func (u *Upload) Size() int64 { return u.size }

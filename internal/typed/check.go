@@ -24,8 +24,7 @@ func (all Fields) Index(name string) int {
 	return -1
 }
 
-// KnownNames returns the end of a sentence that begins with "x is unknown": the names of
-// the fields.
+// KnownNames returns the text after "x is unknown" in an error: the names of the fields.
 func (all Fields) KnownNames() string {
 	if len(all) == 0 {
 		return "; there are none"
@@ -91,7 +90,7 @@ func checkObject(path string, t reflect.Type, value json.RawMessage, lenient boo
 	return CheckMembers(path+".", fields, object, lenient)
 }
 
-// CheckMembers is Check for the members of an object. prefix is the begin of their paths.
+// CheckMembers is Check for the members of an object. prefix is the start of their paths.
 func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (problems []string) {
 	known := fields.KnownNames()
 	seen := make(map[string]bool, len(object)) // a map, because a client may send many members
@@ -118,19 +117,20 @@ func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (p
 // maxProblems is the maximum number of problems in the text of JoinProblems.
 const maxProblems = 10
 
-// JoinProblems returns problems as one text. If there are more than maxProblems, it has
-// the first ones and the number of the others.
+// JoinProblems returns problems as one text. If there are more than maxProblems, the text
+// has the first maxProblems of them and the number of the others.
 func JoinProblems(problems []string) string {
-	named := problems[:min(len(problems), maxProblems)]
-	text := strings.Join(named, "; ")
-	if more := len(problems) - len(named); more > 0 {
+	first := problems[:min(len(problems), maxProblems)]
+	text := strings.Join(first, "; ")
+	if more := len(problems) - len(first); more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	return text
 }
 
-// DecodeError converts an error of json.Unmarshal to one for users, which does not contain
-// names of Go types. Its text continues a sentence that begins with the path of the value.
+// DecodeError converts an error of json.Unmarshal to one for users, without names of Go
+// types. Its text is the rest of a sentence after the path of the value, such as "must be a
+// string, not number".
 func DecodeError(err error) error {
 	typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {

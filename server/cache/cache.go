@@ -19,8 +19,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// pollMin and pollMax limit the interval of polling while another process computes. The
-// interval begins with pollMin and doubles up to pollMax, with jitter.
+// pollMin and pollMax are the first and the longest interval of polling while another
+// process computes. The interval doubles after each poll, and has jitter.
 const (
 	pollMin = 5 * time.Millisecond
 	pollMax = 100 * time.Millisecond
@@ -49,8 +49,8 @@ return 1
 type Options struct {
 	// Name distinguishes caches on one Redis. Default "default".
 	Name string
-	// Lease is the time limit of a computation. If the computing process dies, the other
-	// callers wait until the lease has expired. Default 10 s.
+	// Lease is the time limit of a computation. If the computing process exits, the
+	// other callers wait until the lease has expired. Default 10 s.
 	Lease time.Duration
 	// Counters count the results of Get. Nil: no counting.
 	Counters *Counters

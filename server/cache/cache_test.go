@@ -114,7 +114,7 @@ func TestErrorsArePassedOnAndNotKept(t *testing.T) {
 	})
 }
 
-// If the computing caller dies, another one computes when its lease is over. A caller
+// If the computing process exits, another caller computes when the lease has expired. A caller
 // that exceeds its lease does not replace a newer value.
 func TestLease(t *testing.T) {
 	t.Parallel()

@@ -69,8 +69,8 @@ func (s *Session) Logout() {
 	s.values = nil
 }
 
-// Flash stores a message for the next call of Flashes, usually in the next request. A
-// handler that redirects can so show "your order has been placed" on the next page.
+// Flash stores a message for the next call of Flashes, usually in the next request. For
+// example, a handler that redirects can show "your order has been placed" on the next page.
 func (s *Session) Flash(text string) {
 	all, err := json.Marshal(append(s.flashes(), text))
 	if err == nil { // a list of strings can always be encoded

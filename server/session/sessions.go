@@ -2,10 +2,10 @@
 // machines share them, in Redis or in the embedded state server.
 //
 // The client has a signed cookie with a random token (package cookie). The values are in a
-// Redis hash whose key contains the SHA-256 of the token, so nobody can take over a session
-// with the data of Redis alone. A request writes only the values that it has changed, so
+// Redis hash whose key contains the SHA-256 of the token, so the data in Redis is not enough
+// to take over a session. A request writes only the values that it has changed, so
 // concurrent requests of one client do not overwrite each other's values. A request that
-// began before a session ended does not restore the session.
+// started before a session ended does not restore the session.
 //
 // The shared state may be lost: without -redis, sessions survive reloads and killed
 // processes, but not a crash of the embedded state server.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/internal/byterange"
+	"github.com/galeserver/gale/internal/contentcoding"
 	"github.com/galeserver/gale/server"
 )
 
@@ -34,10 +36,14 @@ const (
 
 	// minCompress and maxCompress are file sizes in bytes. A file between them is
 	// compressed for each request, unless a compressed file exists in the same folder.
-	// Smaller files gain nothing, and larger ones would need too much CPU time.
+	// Compression saves nothing for smaller files, and needs too much CPU time for larger
+	// ones.
 	minCompress = 1 << 10
 	maxCompress = 1 << 20
 )
+
+// suffixes are the endings of the names of compressed files.
+var suffixes = map[string]string{contentcoding.Brotli: ".br", contentcoding.Zstd: ".zst", contentcoding.Gzip: ".gz"}
 
 // Options configure a Folder. The zero value is valid.
 type Options struct {
@@ -118,7 +124,7 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	if chosen.coding != "" {
 		h.Set(fasthttp.HeaderContentEncoding, chosen.coding)
 	}
-	if chosen == original && chosen.coding == "gzip" {
+	if chosen == original && chosen.coding == contentcoding.Gzip {
 		return compress(ctx, chosen)
 	}
 	return send(ctx, chosen)
@@ -153,12 +159,9 @@ func (f *Folder) open(name string) (*file, error) {
 // original. If original must be compressed for this request, its coding is set. If
 // selectVariant returns another file, it closes original.
 func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
-	accepted := server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding)
-	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
-		if !acceptsEncoding(accepted, c.coding) {
-			continue
-		}
-		variant, err := f.open(name + c.suffix)
+	accepted := contentcoding.Accepted(server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding), contentcoding.Brotli, contentcoding.Zstd, contentcoding.Gzip)
+	for _, coding := range accepted {
+		variant, err := f.open(name + suffixes[coding])
 		if err != nil {
 			continue
 		}
@@ -167,11 +170,11 @@ func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, orig
 			continue
 		}
 		_ = original.Close() // read only
-		variant.coding = c.coding
+		variant.coding = coding
 		return variant
 	}
-	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && acceptsEncoding(accepted, "gzip") {
-		original.coding = "gzip"
+	if size := original.info.Size(); size >= minCompress && size <= maxCompress && contentcoding.Compressible(kind) && slices.Contains(accepted, contentcoding.Gzip) {
+		original.coding = contentcoding.Gzip
 	}
 	return original
 }
@@ -191,9 +194,9 @@ func compress(ctx *fasthttp.RequestCtx, f *file) error {
 func send(ctx *fasthttp.RequestCtx, f *file) error {
 	size := f.info.Size()
 	h := &ctx.Response.Header
-	part, asked := requestedRange(&ctx.Request.Header, f)
+	part, ranged := requestedRange(&ctx.Request.Header, f)
 	switch {
-	case !asked:
+	case !ranged:
 		part = byterange.Range{Length: size}
 	case part.Length == 0:
 		h.Set(fasthttp.HeaderContentRange, byterange.Unsatisfied(size))
@@ -218,23 +221,12 @@ type stream struct {
 }
 
 // contentType returns the media type for the extension of a file name. The type is not
-// detected from the content, because the result of that is hard to predict.
+// detected from the content, because the result would be hard to predict.
 func contentType(name string) string {
 	if kind := mime.TypeByExtension(path.Ext(name)); kind != "" {
 		return kind
 	}
 	return "application/octet-stream"
-}
-
-// compressible reports whether compression usually makes files of this media type
-// smaller.
-func compressible(kind string) bool {
-	kind, _, _ = strings.Cut(kind, ";")
-	switch kind {
-	case "application/json", "application/javascript", "application/xml", "application/wasm", "image/svg+xml":
-		return true
-	}
-	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
 // notModified reports whether the client already has the current content of the file (RFC

@@ -238,16 +238,3 @@ func TestOpenMissingFolder(t *testing.T) {
 		t.Error("Open succeeded for a missing folder")
 	}
 }
-
-// FuzzAccepts checks that a coding is not accepted if it is listed with weight 0, and that it is
-// accepted if it is listed without a weight.
-func FuzzAccepts(f *testing.F) {
-	for _, seed := range []string{"", "gzip", "*", "br;q=1, *;q=0", ";;,=,q", "gzip;q=nonsense"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, header string) {
-		if acceptsEncoding("gzip;q=0,"+header, "gzip") || !acceptsEncoding("gzip,"+header, "gzip") {
-			t.Errorf("%q", header)
-		}
-	})
-}

@@ -120,7 +120,11 @@ func protect(take func() (uploads.File, error)) (f uploads.File, err error) {
 
 // take reads messages until the file is complete, and publishes it.
 func (u *session) take() (uploads.File, error) {
-	upload, err := u.server.store.Create(u.ctx)
+	directory, filename := u.request.Directory, u.request.Filename
+	if u.request.Numbered { // the name is not known yet
+		directory, filename = "", ""
+	}
+	upload, err := u.server.store.Create(u.ctx, directory, filename)
 	if err != nil {
 		return uploads.File{}, err
 	}

@@ -67,6 +67,9 @@ type Config struct {
 	MaxPerClient  int            // connections per process and client address; 0 is no limit
 	Proxies       []netip.Prefix // proxies whose X-Forwarded-For and related fields are trusted
 	AccessLog     int            // n: one request in n is logged; 0: none
+	SlowRequest   time.Duration  // duration after which a request is logged as slow; 0 is off
+	Compress      bool           // compress responses
+	CompressLevel int            // 1 to 9
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
 	CookieKeyFile string         // file with the keys that sign cookies; empty: a key is made in Data

@@ -61,6 +61,10 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if c.MaxRequests < 0 {
 		f.fault("-max-requests: must not be negative")
 	}
+	if c.SlowRequest < 0 {
+		f.fault("-slow-request: must not be negative; 0 is off")
+	}
+	f.checkRange("compress-level", c.CompressLevel, 1, 9)
 	f.checkPositive("max-body", c.MaxBody > 0)
 	if c.MaxHead < minHead || c.MaxHead > maxHead {
 		f.fault("-max-head: %d is not between %d and %d bytes", c.MaxHead, minHead, maxHead)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
@@ -31,17 +30,13 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return absent(err, "no such file")
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return errors.Join(err, f.Close())
+	describe(&ctx.Response.Header, filename)
+	info := f.Info()
+	v := validatorOf(info.Modified, info.Size)
+	if info.SHA256 != "" {
+		v.etag = `"` + info.SHA256 + `"`
 	}
-	h := &ctx.Response.Header
-	describe(h, filename)
-	v := validatorOf(info)
-	if sum, ok := u.store.Sum(f); ok {
-		v.etag = `"` + sum + `"`
-	}
-	return send(ctx, f, info.Size(), v)
+	return send(ctx, f, info.Size, v)
 }
 
 // describe sets header fields with which browsers save a file and do not display it. An
@@ -61,7 +56,7 @@ func describe(h *fasthttp.ResponseHeader, filename string) {
 
 // send sends a file, subject to the request's conditions and its Range, and closes it. A
 // request with several ranges gets the whole file, as RFC 9110 section 14.2 allows.
-func send(ctx *fasthttp.RequestCtx, f *os.File, size int64, v validator) error {
+func send(ctx *fasthttp.RequestCtx, f io.ReadSeekCloser, size int64, v validator) error {
 	h := &ctx.Response.Header
 	v.write(h)
 	if status := v.precondition(&ctx.Request.Header); status != 0 {

@@ -55,6 +55,8 @@ type Deps struct {
 	// UploadTypes are the filename endings, such as .mp3, that a urlencoded form may
 	// upload; * allows all.
 	UploadTypes []string
+	// MaxUpload is the size limit of a file in bytes, which Uploads also has.
+	MaxUpload int64
 	// Sockets receives uploads by WebSocket.
 	Sockets *uploadsocket.Server
 	// Resumable receives uploads by the tus protocol.
@@ -111,7 +113,7 @@ func groupsOf(d Deps) []openapi.Group {
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),
 		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
-		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve}},
+		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve, Compress: true}},
 	}
 	all := described(d)
 	for i := range all {

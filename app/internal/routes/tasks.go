@@ -58,6 +58,7 @@ func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	if wait > 0 && !task.State.Final() {
+		server.LongPoll(ctx)
 		if task, err = t.await(task, wait); err != nil {
 			return err
 		}
@@ -114,7 +115,7 @@ func (t *taskRoutes) artifact(ctx *fasthttp.RequestCtx) error {
 	}
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderXContentTypeOptions, "nosniff")
-	return send(ctx, f, info.Size(), validatorOf(info))
+	return send(ctx, f, info.Size(), validatorOf(info.ModTime(), info.Size()))
 }
 
 // pause waits for d. If ctx is done first, it returns the cause.

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -21,8 +20,8 @@ type validator struct {
 }
 
 // validatorOf returns the validator of a file whose SHA-256 is not known.
-func validatorOf(info fs.FileInfo) validator {
-	return validator{etag: fmt.Sprintf(`W/"%x-%x"`, info.ModTime().UnixNano(), info.Size()), modified: info.ModTime()}
+func validatorOf(modified time.Time, size int64) validator {
+	return validator{etag: fmt.Sprintf(`W/"%x-%x"`, modified.UnixNano(), size), modified: modified}
 }
 
 func (v validator) weak() bool { return strings.HasPrefix(v.etag, "W/") }

@@ -4,8 +4,8 @@
 local state, log = KEYS[1], KEYS[2]
 local size = #ARGV[3]
 if redis.call('HSETNX', state, 'seq', 0) == 1 then
-  -- The first number is the time in microseconds. So even after Redis has lost its data,
-  -- no number is used twice, and a client that resumes gets a gap.
+  -- Numbers start at the time in microseconds. Therefore no number is used twice, even after
+  -- Redis has lost its data, and a client that resumes then gets a gap.
   local now = redis.call('TIME')
   redis.call('HSET', state, 'seq', now[1] .. string.format('%06d', tonumber(now[2])))
 end
