@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"internal/duration":      0,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
+	"app/internal/filewatch": 20,
 	"app/internal/access":    25,
 	"app/internal/console":   27, // app/internal/routes imports it
 	"app/internal/openapi":   25,
@@ -87,6 +88,7 @@ var floors = map[string]int{
 	"test/uploads":            60,
 	"test/importing":          60,
 	"test/upgrade":            60,
+	"test/watch":              60,
 	"docs/example/small":      50,
 	"docs/example/chat":       50,
 	"docs/example/longpoll":   50,
