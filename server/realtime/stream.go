@@ -112,7 +112,9 @@ func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form,
 	sub := &subscription{box: &s.outbox, form: form, wrap: func(data []byte) item { return item{data: data} }, onGap: s.gapItem}
 	position, err := b.subscribe(ctx, start, sub)
 	if err == nil && announce != nil {
-		err = s.Send(announce(position))
+		if err = s.Send(announce(position)); err != nil {
+			sub.stop()
+		}
 	}
 	if err != nil {
 		return err
