@@ -185,7 +185,9 @@ func compression(c config.Config) server.Compression {
 
 // newGuard makes the access control of all routes.
 func newGuard(c config.Config, a Application, origins server.Origins, s *Services) *access.Guard {
-	return access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.identify(s.Sessions), Logger: s.Log})
+	return access.New(access.Options{
+		Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.Authenticate, Session: readSession(s.Sessions), Logger: s.Log,
+	})
 }
 
 // newHub makes the hub of WebSockets and event streams.

@@ -68,14 +68,15 @@ type conn struct {
 	readErr  error     // first error of Read, returned by every later Read
 	lines    headLines // line ends of the current head
 
-	id        []byte        // id of the current request
-	admission admission     // decision about the current request
-	body      *body         // body of the current request, or nil
-	linger    bool          // the server closes the connection before the client, see Close
-	lingerFor time.Duration // time for the client to close after that; 0 means lingerTime
-	detached  bool          // the new owner closes the connection, see Take
-	tail      *exchange     // response whose body Close has to write, or nil
-	timing    *timing       // nil without Options.SlowRequest
+	id        []byte          // id of the current request
+	admission admission       // decision about the current request
+	context   *requestContext // of the current request; nil before its first use
+	body      *body           // body of the current request, or nil
+	linger    bool            // the server closes the connection before the client, see Close
+	lingerFor time.Duration   // time for the client to close after that; 0 means lingerTime
+	detached  bool            // the new owner closes the connection, see Take
+	tail      *exchange       // response whose body Close has to write, or nil
+	timing    *timing         // nil without Options.SlowRequest
 
 	exchange atomic.Pointer[exchange] // exchange in progress, see HTTP; nil: none
 }

@@ -22,8 +22,17 @@ type admission struct {
 	err   error  // reason for a refusal, or nil
 }
 
-// Admitted returns the first result of Route.Admit for the request. It is nil for a
-// route without Admit and outside of a Server.
+// Admission is a result of Route.Admit that hands more than one value to the handler.
+type Admission struct {
+	// Value is the result of Admitted.
+	Value any
+	// Key and UserValue become a user value of the request (ctx.UserValue), for
+	// middleware that has its own part in the decision. Default: none.
+	Key, UserValue any
+}
+
+// Admitted returns the first result of Route.Admit for the request, or the Value of an
+// Admission. It is nil for a route without Admit and outside of a Server.
 func Admitted(ctx *fasthttp.RequestCtx) any {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -96,6 +105,11 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a a
 			a.value, err = a.route.Admit(h)
 			return err
 		})
+		if more, ok := a.value.(Admission); ok {
+			if a.value = more.Value; more.Key != nil {
+				ctx.SetUserValue(more.Key, more.UserValue)
+			}
+		}
 	}
 	switch {
 	case a.err != nil:
@@ -149,6 +163,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		c.body = b
 		err = pool.Protect(func() error { return r.Handler(ctx) })
 		c.body = nil
+		c.endContext()
 	}
 	if c.tail != nil && (err != nil || !ctx.Response.SkipBody) { // middleware has another response
 		c.tail.close(nil)

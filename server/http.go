@@ -22,7 +22,8 @@ import (
 //   - PathValue returns the parameters of the route, as Param does.
 //   - Trailer is nil: the server drops the trailers of a request.
 //   - Context ends when the handler returns, when the client closes the connection or
-//     its sending side (cause ErrClientGone; not while a body is read), and when
+//     its sending side (cause ErrClientGone; not while a body is read), at the
+//     deadline of SetDeadline, even if the response has begun, and when
 //     Options.Grace is over (cause ErrGrace). The context of an event stream, a
 //     response with the content type text/event-stream, ends as soon as Run starts to
 //     drain (cause [http.ErrServerClosed]), because its client reconnects. Context

@@ -59,7 +59,7 @@ type Route struct {
 	// Admit may refuse a request by its head, before any of the body is read. A client
 	// that sent Expect: 100-continue gets the error response instead of 100. Admit is
 	// called once per request and blocks only the connection of that request. Handlers
-	// get value from Admitted. A panic is a 500 response. Default: every request is
+	// get value from Admitted; an Admission has further values. A panic is a 500 response. Default: every request is
 	// admitted.
 	Admit func(h *fasthttp.RequestHeader) (value any, err error)
 	// Public and Writes are for package app, which reads them for the routes of an

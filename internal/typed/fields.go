@@ -18,6 +18,7 @@ type Field struct {
 	Type     reflect.Type    // type of its value
 	Optional bool            // whether the member may be missing: the field is a pointer, or tagged omitempty or omitzero
 	Default  json.RawMessage // value of the default tag; nil: none
+	Rules    string          // rules of the validate tag; see RulesOf
 	depth    int             // depth of embedding
 	tagged   bool            // the name is from the json tag
 }
@@ -95,7 +96,7 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err e
 		case slices.Contains(strings.Split(options, ","), "string"):
 			return nil, fmt.Errorf("field %s: the option string of json is not supported", s.Name)
 		}
-		f := Field{Name: name, Type: s.Type, depth: depth, tagged: tagged && name != ""}
+		f := Field{Name: name, Type: s.Type, Rules: s.Tag.Get(rulesTag), depth: depth, tagged: tagged && name != ""}
 		if name == "" {
 			f.Name = s.Name
 		}

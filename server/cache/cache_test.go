@@ -182,3 +182,27 @@ func TestCallerLeaves(t *testing.T) {
 		t.Errorf("the others: %q, %v", value, err)
 	}
 }
+
+// The ttl that compute returns decides how long a value is stored.
+func TestGetFor(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		c := cache.New(sharedtest.Open(t, address), cache.Options{})
+		for ttl, want := range map[time.Duration]int{time.Hour: 1, 0: 2} {
+			computed := 0
+			for range 2 {
+				before := computed
+				value, fresh, err := c.GetFor(t.Context(), ttl.String(), func(context.Context) (string, time.Duration, error) {
+					computed++
+					return "value", ttl, nil
+				})
+				if value != "value" || fresh != (computed > before) || err != nil {
+					t.Errorf("ttl %v: %q, %v, %v", ttl, value, fresh, err)
+				}
+			}
+			if computed != want {
+				t.Errorf("ttl %v: computed %d times, want %d", ttl, computed, want)
+			}
+		}
+	})
+}

@@ -159,7 +159,7 @@ func TestShop(t *testing.T) {
 		t.Errorf("%+v", task)
 	}
 	for body, want := range map[string]string{
-		`{"customer":"Ann","copies":4}`: "copies must be between 1 and 3", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
+		`{"customer":"Ann","copies":4}`: "copies must be at most 3", `{"customer":"","copies":0}`: "customer must have at least 1 character; copies must be at least 1", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
 	} {
 		var fault struct{ Reason string }
 		if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {

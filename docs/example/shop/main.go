@@ -28,10 +28,11 @@ import (
 )
 
 // Order is the body of POST /orders and the input of the task print_order. A field
-// without a default is required; a request without it gets a 400 response.
+// without a default is required. The validate tags are rules for the values. A request that
+// breaks one gets a 400 response.
 type Order struct {
-	Customer string `json:"customer"`
-	Copies   int    `json:"copies" default:"1"`
+	Customer string `json:"customer" validate:"min=1,max=100"`
+	Copies   int    `json:"copies" default:"1" validate:"min=1"`
 }
 
 // printOrder is a typed task: its input is an Order and its result a string. A worker
@@ -131,8 +132,8 @@ func (s *shop) routes(services *app.Services) ([]server.Route, error) {
 		if err := server.Bind(ctx, &in); err != nil {
 			return err
 		}
-		if in.Copies < 1 || in.Copies > s.maxCopies {
-			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("copies must be between 1 and %d", s.maxCopies))
+		if in.Copies > s.maxCopies { // a tag cannot contain the value of a flag
+			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("copies must be at most %d", s.maxCopies))
 		}
 		task, err := printOrder.Enqueue(ctx, services.Tasks, in)
 		if err != nil {
