@@ -12,6 +12,7 @@ require (
 	github.com/dunglas/httpsfv v1.1.0
 	github.com/fasthttp/router v1.5.4
 	github.com/fasthttp/websocket v1.5.12
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/go-playground/validator/v10 v10.30.6
 	github.com/gorilla/securecookie v1.1.2
 	github.com/hajimehoshi/go-mp3 v0.3.4

@@ -36,10 +36,14 @@ func checkRoutes(a Application, c config.Config) error {
 	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
-	if err := a.templatesFor(c, services); err != nil {
+	if err := a.templatesFor(c, services, nil); err != nil {
 		return err
 	}
-	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
+	reloads, err := a.newReloads(c, nil, log)
+	if err != nil {
+		return err
+	}
+	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Reloads: reloads, Logger: log}, services)
 	if err != nil {
 		return err
 	}

@@ -61,10 +61,10 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
-	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, Sockets: sockets,
-		Leaving: ctx, Logger: log,
+		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload,
+		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
+		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}
 	origins, err := server.ParseOrigins(c.Origins)
 	if err != nil {
@@ -72,7 +72,6 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	d.Guard = newGuard(c, a, origins, services)
 	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, log)
-	d.Hub = newHub(c, counters.Realtime, log)
 	closeStatic, err := a.openPages(c, &d, services)
 	if err != nil {
 		return err
@@ -85,8 +84,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Watches = watch.New(d.Client, log)
-	d.Console = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log)
+	d.Console, d.Watches = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log), watch.New(d.Client, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
 	if err != nil {
@@ -96,7 +94,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	err = runServer(ctx, child, log, srv, d, a.background(services), []*pool.Pool{blocking, uploadPool})
+	err = runServer(ctx, child, log, srv, d, []runFunc{a.background(services), watchStatic(c, d.Reloads, log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err
 }
@@ -119,17 +117,18 @@ func newCounters(pools map[string]*pool.Pool) metrics.Sources {
 }
 
 // runServer serves requests until ctx is done and the requests in flight have finished.
-// The pools, the bus and the watches end after them, because requests use them. own is
-// the application's background work.
-func runServer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own func(context.Context) error, pools []*pool.Pool) error {
+// The pools, the bus and the watches end after them, because requests use them. own are
+// background work of the application and the watcher of static files.
+func runServer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own []runFunc, pools []*pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
 		return err
 	}
 	upper := []runFunc{
 		func(ctx context.Context) error { return srv.Run(ctx, ln) },
-		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run, own,
+		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run,
 	}
+	upper = append(upper, own...)
 	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run}
 	for _, p := range pools {
 		lower = append(lower, p.Run)
@@ -171,8 +170,8 @@ func newServer(c config.Config, a Application, origins server.Origins, all []ser
 	}, all)
 }
 
-// codings are the content codings of -compress. Of those that a browser accepts alike, the
-// first one costs the least CPU time.
+// codings are the content codings of -compress. Of those that a client accepts alike, the
+// first one is used: zstd costs the least CPU time for responses of a few KiB.
 var codings = []string{"zstd", "br", "gzip"}
 
 // compression returns the options of the server for -compress.

@@ -15,8 +15,9 @@ import (
 	"github.com/galeserver/gale/server/templates"
 )
 
-// templatesFor sets s.Templates to the templates of -templates or of the application.
-func (a *Application) templatesFor(c config.Config, s *Services) error {
+// templatesFor sets s.Templates to the templates of -templates or of the application. Pages
+// contain the script of reloads, which may be nil.
+func (a *Application) templatesFor(c config.Config, s *Services, reloads *routes.Reloads) error {
 	var folder fs.FS = a.Templates
 	if c.Templates != "" {
 		root, err := os.OpenRoot(c.Templates)
@@ -29,8 +30,12 @@ func (a *Application) templatesFor(c config.Config, s *Services) error {
 	if folder == nil {
 		return nil
 	}
+	o := templates.Options{StaticURL: s.StaticURL, Funcs: a.TemplateFuncs}
+	if reloads != nil {
+		o.BodyEnd = reloads.Script
+	}
 	var err error
-	s.Templates, err = templates.New(folder, templates.Options{StaticURL: s.StaticURL, Funcs: a.TemplateFuncs})
+	s.Templates, err = templates.New(folder, o)
 	if err != nil {
 		return config.Faults{err.Error()}
 	}
@@ -47,7 +52,10 @@ func (a *Application) openPages(c config.Config, d *routes.Deps, s *Services) (c
 		}
 		s.static, closeStatic = d.Static, d.Static.Close
 	}
-	if err := a.templatesFor(c, s); err != nil {
+	if d.Reloads, err = a.newReloads(c, d.Hub, s.Log); err == nil {
+		err = a.templatesFor(c, s, d.Reloads)
+	}
+	if err != nil {
 		return nil, errors.Join(err, closeStatic())
 	}
 	return closeStatic, nil

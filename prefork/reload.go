@@ -68,6 +68,10 @@ type reloadHost interface {
 	checkReady()
 }
 
+// Program returns the path of the binary that a reload executes. It is empty if reloads are
+// refused, see Options.Command.
+func (m *Master) Program() string { return m.reloader.program }
+
 // active reports whether a reload is under way.
 func (l *reloader) active() bool { return l.current != nil }
 

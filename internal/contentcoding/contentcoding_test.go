@@ -2,7 +2,9 @@ package contentcoding
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -155,28 +157,29 @@ func TestNewEncoderRefuses(t *testing.T) {
 	}
 }
 
-// BenchmarkEncode compares the codings on JSON, at the default level of the server.
+// BenchmarkEncode compares the codings on lists of tasks as JSON, at the default level of
+// the server.
 func BenchmarkEncode(b *testing.B) {
-	var body []byte
-	for i := range 200 {
-		body = append(body, `{"id":"`...)
-		for _, r := range []byte("0123456789") {
-			body = append(body, 'a'+byte((i*int(r)*7919)%26))
-		}
-		body = append(body, `","state":"SUCCESS","queue":"default","attempts":1},`...)
-	}
 	e, err := NewEncoder(4, Gzip, Brotli, Zstd)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, coding := range []string{Gzip, Brotli, Zstd} {
-		b.Run(coding, func(b *testing.B) {
-			b.SetBytes(int64(len(body)))
-			var size int
-			for b.Loop() {
-				size = len(e.Encode(coding, body))
-			}
-			b.ReportMetric(float64(len(body))/float64(size), "ratio")
-		})
+	for _, tasks := range []int{20, 1000} {
+		random := rand.New(rand.NewPCG(1, 2))
+		var body []byte
+		for range tasks {
+			body = fmt.Appendf(body, `{"id":"%016x%016x","task":"send_mail","state":%q,"queue":"default","attempts":%d,"created":"2026-11-29T%02d:%02d:%02d.%06dZ"},`,
+				random.Uint64(), random.Uint64(), []string{"PENDING", "STARTED", "SUCCESS"}[random.IntN(3)], random.IntN(4), random.IntN(24), random.IntN(60), random.IntN(60), random.IntN(1e6))
+		}
+		for _, coding := range []string{Gzip, Brotli, Zstd} {
+			b.Run(fmt.Sprintf("%s/%d", coding, len(body)), func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				var size int
+				for b.Loop() {
+					size = len(e.Encode(coding, body))
+				}
+				b.ReportMetric(float64(len(body))/float64(size), "ratio")
+			})
+		}
 	}
 }

@@ -69,6 +69,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.Redis, "redis", "", "`address` of Redis for tasks, channels, rate limits and caches: redis://, rediss:// or unix://;\nseveral, comma-separated, are a cluster (default none: tasks are in -data, the rest in an embedded state server)")
 	s.StringVar(&c.Static, "static", "", "`folder` to serve under /static/ (default none)")
 	s.StringVar(&c.Templates, "templates", "", "`folder` with the HTML templates of the application (default those that are part of the application)")
+	s.BoolVar(&c.Watch, "watch", false, "for development: reload when the binary, the file of -config or -tasks, or a file of -templates changes;\nopen pages reload in the browser, also when a file of -static changes")
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per serve slot that write uploads to disk")
 	s.StringVar(&c.Data, "data", "data", "`folder` for tasks, uploads and all other state")
 	s.StringVar(&c.Broker, "broker", "", "task store: sqlite, which is a file in -data, or an `address` of Redis as for -redis (default the value of -redis, else sqlite)")

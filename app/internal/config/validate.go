@@ -46,12 +46,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.checkRange("port", c.Port, 0, 65535)
 	f.checkRange("procs", c.Procs, 0, maxSlots)
 	f.checkRange("workers", c.Workers, 0, maxSlots)
-	switch {
-	case c.Single && command == Worker:
-		f.fault("-single: cannot be used with worker")
-	case c.Single && c.Procs != 1:
-		f.fault("-single: runs one process, but -procs is %d", c.Procs)
-	}
+	f.checkSingleAndWatch(command, c)
 	f.checkRange("concurrency", c.Concurrency, 0, 100_000)
 	f.checkRange("pool", c.Pool, 1, 100_000)
 	f.checkRange("pool-queue", c.PoolQueue, 0, 1_000_000)
@@ -106,6 +101,22 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	}
 	if command == Serve && c.exposed(c.Host) {
 		f.fault(exposedFault, "-host", c.Host)
+	}
+}
+
+// checkSingleAndWatch checks the flags that change how the processes run.
+func (f *flags) checkSingleAndWatch(command Command, c *Config) {
+	switch {
+	case c.Single && command == Worker:
+		f.fault("-single: cannot be used with worker")
+	case c.Single && c.Procs != 1:
+		f.fault("-single: runs one process, but -procs is %d", c.Procs)
+	}
+	switch {
+	case c.Watch && command == Worker:
+		f.fault("-watch: cannot be used with worker")
+	case c.Watch && c.Single:
+		f.fault("-watch: cannot be used with -single, which has no second process to try a change in")
 	}
 }
 

@@ -65,6 +65,8 @@ type Deps struct {
 	Prefix string
 	// Off lists the groups of routes that are switched off; see Groups.
 	Off []string
+	// Reloads makes open pages reload themselves; nil without -watch.
+	Reloads *Reloads
 	// Own are the routes of the application, for the description of all routes. Program
 	// and Version are its name and version.
 	Own              []server.Route
@@ -91,7 +93,7 @@ func All(d Deps) (all []server.Route) {
 			all = append(all, r)
 		}
 	}
-	return all
+	return append(all, d.Reloads.routes()...)
 }
 
 // groupsOf returns the groups of the platform's routes that are on, with the routes and
