@@ -74,7 +74,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.Data, "data", "data", "`folder` for tasks, uploads and all other state")
 	s.StringVar(&c.Broker, "broker", "", "task store: sqlite, which is a file in -data, or an `address` of Redis as for -redis (default the value of -redis, else sqlite)")
 	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files (default uploads inside -data)")
-	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, since ps shows the command line")
+	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, because ps shows the command line")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that contains the token")
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
 	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may use the server, comma-separated: https://app.example, https://*.example.com")
