@@ -143,8 +143,12 @@ func (s *store) createAuthor(ctx context.Context, a author) (id int64, err error
 	if err != nil {
 		return 0, fmt.Errorf("create author: %w", err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return 0, errors.Join(errAuthorExists, err)
+	n, err := result.RowsAffected()
+	if err == nil && n == 0 {
+		err = errAuthorExists
+	}
+	if err != nil {
+		return 0, err
 	}
 	return result.LastInsertId()
 }
