@@ -80,8 +80,8 @@ func TestProbeNotConditional(t *testing.T) {
 	if _, err := put(t.Context(), b, "a"); !errors.Is(err, errNotConditional) {
 		t.Errorf("put: %v", err)
 	}
-	if len(s.objects) != 0 {
-		t.Errorf("left: %v", s.objects)
+	if err := b.Close(); err != nil || len(s.objects) != 0 { // it waits for the removal
+		t.Errorf("left: %v, %v", s.objects, err)
 	}
 }
 
@@ -104,6 +104,9 @@ func TestProbeMultipartNotConditional(t *testing.T) {
 		}
 		if left, err := os.ReadDir(b.opts.Temp); err != nil || len(left) != 0 {
 			t.Errorf("temporary files: %v, %v", left, err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
 		}
 		for key := range s.objects {
 			if key != "/bucket/some/prefix/d/a" {
@@ -249,6 +252,9 @@ func TestDiscardAborts(t *testing.T) {
 	store := uploads.New(b.Backend(), uploads.Options{})
 	u, err := store.Create(t.Context(), "d", "a")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil { // it waits for the end of the probe
 		t.Fatal(err)
 	}
 	probes := s.aborted

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/minio/minio-go/v7"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/galeserver/gale/uploads"
 )
@@ -20,6 +21,7 @@ const probes = ".probe/"
 
 // support is what is known of the service.
 type support struct {
+	probe singleflight.Group // so that callers that come at the same time wait for one probe
 	mu    sync.Mutex
 	known bool
 	// multipart is true if the service honours If-None-Match for
@@ -46,27 +48,39 @@ func (b *Bucket) Probe(ctx context.Context) error {
 // finds it out.
 func (b *Bucket) streams(ctx context.Context) (bool, error) {
 	b.support.mu.Lock()
-	defer b.support.mu.Unlock()
-	if b.support.known {
-		return b.support.multipart, nil
+	known, multipart := b.support.known, b.support.multipart
+	b.support.mu.Unlock()
+	if known {
+		return multipart, nil
 	}
+	found, err, _ := b.support.probe.Do("", func() (any, error) { return b.probe(context.WithoutCancel(ctx)) })
+	multipart, _ = found.(bool)
+	return multipart, err
+}
+
+// probe makes the test of Probe.
+func (b *Bucket) probe(ctx context.Context) (multipart bool, err error) {
 	key := b.prefix + probes + rand.Text()
-	err := b.probeSingle(ctx, key)
-	if err == nil {
-		b.support.multipart, err = b.probeMultipart(ctx, key)
+	if err = b.probeSingle(ctx, key); err == nil {
+		multipart, err = b.probeMultipart(ctx, key)
 	}
-	if e := b.removeObject(context.WithoutCancel(ctx), key); err == nil {
-		err = e
-	}
+	// In the background, because the service may not respond. Close waits for it.
+	b.background.Go(func() {
+		if err := b.removeObject(ctx, key); err != nil {
+			b.log.WarnContext(ctx, "object of a test not removed", "key", key, "error", err)
+		}
+	})
 	if err != nil {
 		return false, fmt.Errorf("check object storage: bucket %s: %w", b.name, err)
 	}
-	if !b.support.multipart {
+	if !multipart {
 		b.log.WarnContext(ctx, "object storage ignores If-None-Match when it completes a multipart upload: files are sent in one request after they have been received, and need disk space until then",
 			"bucket", b.name, "folder", b.opts.Temp, "limit_bytes", int64(maxSingle))
 	}
-	b.support.known = true
-	return b.support.multipart, nil
+	b.support.mu.Lock()
+	b.support.known, b.support.multipart = true, multipart
+	b.support.mu.Unlock()
+	return multipart, nil
 }
 
 // probeSingle creates an object, and checks that it cannot be overwritten.
@@ -95,14 +109,14 @@ func (b *Bucket) probeMultipart(ctx context.Context, key string) (honoured bool,
 	if err != nil {
 		return false, failure(ctx, "begin multipart upload", err)
 	}
-	part, err := b.client.PutObjectPart(ctx, b.name, key, id, 1, strings.NewReader("probe"), 5, minio.PutObjectPartOptions{Sha256Hex: sumHex("probe")})
+	part, err := b.client.PutObjectPart(ctx, b.name, key, id, 1, strings.NewReader("probe"), 5, minio.PutObjectPartOptions{Sha256Hex: sumHex("probe"), DisableContentSha256: true})
 	if err == nil {
 		_, err = b.client.CompleteMultipartUpload(ctx, b.name, key, id, []minio.CompletePart{{PartNumber: 1, ETag: part.ETag}}, onlyNew(nil))
 		if err == nil {
 			return false, nil
 		}
 	}
-	b.abort(context.WithoutCancel(ctx), key, id)
+	b.background.Go(func() { b.abort(context.WithoutCancel(ctx), key, id) }) // Close waits for it
 	if hasStatus(err, http.StatusPreconditionFailed) {
 		return true, nil
 	}
@@ -113,8 +127,14 @@ func (b *Bucket) probeMultipart(ctx context.Context, key string) (honoured bool,
 }
 
 // onlyNew returns options for an object that must not exist yet.
-func onlyNew(metadata map[string]string) (o minio.PutObjectOptions) {
+func onlyNew(metadata map[string]string) minio.PutObjectOptions {
+	o := verified()
 	o.UserMetadata = metadata
 	o.SetMatchETagExcept("*")
 	return o
 }
+
+// verified returns options with which the SHA-256 that is passed to PutObject is sent, and
+// verified by the service. Without DisableContentSha256 the library computes it again, for
+// each 64 KiB, if the connection is not encrypted.
+func verified() minio.PutObjectOptions { return minio.PutObjectOptions{DisableContentSha256: true} }

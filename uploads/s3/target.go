@@ -83,7 +83,7 @@ func (t *Target) setEndpoint(address string) error {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("endpoint %q is not a URL such as https://s3.example.com:9000", address)
+		return errors.New("the endpoint is not a URL such as https://s3.example.com:9000") // it is not shown, because it may contain a password
 	}
 	t.Endpoint, t.Secure = u.Host, u.Scheme == "https"
 	if t.Region == "" {

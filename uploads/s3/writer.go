@@ -200,7 +200,7 @@ func (w *writer) send(ctx context.Context, p *part) error {
 	ctx, end := w.bucket.operation(ctx, 0)
 	defer end()
 	sent, err := w.bucket.client.PutObjectPart(ctx, w.bucket.name, w.key, w.uploadID, p.number, io.NewSectionReader(p.file, 0, p.size), p.size,
-		minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(hash.Sum(nil))})
+		minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(hash.Sum(nil)), DisableContentSha256: true})
 	if err != nil {
 		return failure(ctx, "send part", err)
 	}

@@ -56,7 +56,7 @@ func defineStatus(p *Program, o *StatusOptions) *flags {
 func define(command Command, p *Program, c *Config) *flags {
 	f := newFlags(command, p)
 	s := f.set
-	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "broker", "config"}
+	f.nonEmpty = []string{"token", "token-file", "tls-cert", "tls-key", "cookie-key-file", "upload-dir", "files", "broker", "config"}
 	s.StringVar(&c.Host, "host", "127.0.0.1", "`address` to listen on")
 	s.IntVar(&c.Port, "port", 8888, "TCP `port` to listen on; 0 is a free port")
 	s.IntVar(&c.Procs, "procs", 0, "`number` of serve slots, or of worker slots for server worker; 0 is one per CPU")
@@ -71,7 +71,8 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per serve slot that write uploads to disk")
 	s.StringVar(&c.Data, "data", "data", "`folder` for tasks, uploads and all other state")
 	s.StringVar(&c.Broker, "broker", "", "task store: sqlite, which is a file in -data, or an `address` of Redis as for -redis (default the value of -redis, else sqlite)")
-	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files (default uploads inside -data)")
+	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files; with -files for unfinished resumable uploads (default uploads inside -data)")
+	s.StringVar(&c.Files, "files", "", "`address` of object storage for uploaded files, shared by several machines: s3://BUCKET/PREFIX?endpoint=URL&region=REGION\n(default none: -upload-dir); credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file, or a role")
 	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, since ps shows the command line")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that contains the token")
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
