@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"html/template"
+	"io/fs"
 	"slices"
 
 	"github.com/valyala/fasthttp"
@@ -72,6 +74,11 @@ type Application struct {
 	// access control and does not see responses that no handler made, such as 404; see
 	// server.Middleware.
 	Middleware []server.Middleware
+	// Header holds the names and values of fields of every response, those of Gale's
+	// routes and error responses included; see server.Options.Header. What a handler or
+	// Route.Header sets has precedence. A field that is not allowed is a configuration
+	// error. Default: the fields that Gale always sends.
+	Header [][2]string
 	// Authenticate returns the sender of a request, or nil for an anonymous one. An
 	// error is sent as a 401 response, or with its own status if it is a *server.Error;
 	// a panic becomes a 500 response. Authenticate is called once per request, and
@@ -81,10 +88,19 @@ type Application struct {
 	// -open on a public address.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
 	// Sessions gives each client of the application a session, see package session.
-	// Handlers use it through Services.Sessions. If Authenticate does not know the
+	// Handlers use it through Services.Sessions. If Authenticate does not identify the
 	// caller, the subject of Session.Login is the Subject of the Identity. Nil: no
 	// sessions.
 	Sessions *session.Options
+	// Templates is the folder of the application's HTML templates: an embed.FS, reduced to
+	// a folder by fs.Sub, or os.DirFS. Handlers use them through Services.Templates; see
+	// package templates. The flag -templates names a folder that is used instead. A
+	// template with a fault is reported before anything starts, and a reload with one is
+	// refused. Nil: no templates, unless -templates is set.
+	Templates fs.FS
+	// TemplateFuncs are functions for the templates, as for template.Funcs, in addition to
+	// those of package templates. They must be safe for concurrent use.
+	TemplateFuncs template.FuncMap
 	// Start runs background work in each serving process until ctx is done. If it
 	// returns an error, the process ends and the master starts it again after a
 	// backoff. If it returns nil, the process keeps running.

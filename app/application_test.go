@@ -45,6 +45,9 @@ func TestApplication(t *testing.T) {
 		if status != row.status || row.body != "" && body != row.body {
 			t.Errorf("%s %s %v: %d %q", row.method, row.path, row.fields, status, body)
 		}
+		if header.Get("Content-Security-Policy") != "default-src 'self'" || header.Get("X-Frame-Options") != "SAMEORIGIN" {
+			t.Errorf("%s %s: %v", row.method, row.path, header)
+		}
 		handled := status == 200 && row.path != "/healthz"
 		if (header.Get("X-Shop") != "") != handled {
 			t.Errorf("%s %s: middleware ran: %v", row.method, row.path, !handled)
@@ -62,6 +65,10 @@ func TestApplication(t *testing.T) {
 	status, header, _ := send(t, "GET", url+"/-/console")
 	if status != 303 || header.Get("Location") != "/-/console/login" {
 		t.Errorf("console: %d %v", status, header)
+	}
+	_, header, _ = send(t, "GET", url+"/-/console/login")
+	if policy := header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "default-src 'self'") {
+		t.Errorf("policy of the console: %q", policy)
 	}
 	status, header, body = send(t, "POST", url+"/-/tus/", "Authorization: Bearer s3cret", "Tus-Resumable: 1.0.0", "Upload-Length: 3", "Upload-Metadata: filename YQ==")
 	if status != 201 || !strings.HasPrefix(header.Get("Location"), "/-/tus/") {
@@ -139,6 +146,7 @@ func TestFaults(t *testing.T) {
 		}, nil, []string{"schedule of keep: the task has two schedules", "schedule of moon: unknown task"}},
 		"arguments of a schedule": {func(a *Application) { a.Schedules = []Schedule{{Task: "keep", At: "@every 10m"}} }, nil, []string{"schedule of keep: wrong arguments"}},
 		"tasks":                   {func(a *Application) { a.Schedules, a.Tasks = nil, append(a.Tasks, a.Tasks[0]) }, nil, []string{`register task "keep"`}},
+		"header":                  {func(a *Application) { a.Header = [][2]string{{"Vary", "Origin"}, {"X A", "x"}} }, nil, []string{`header field "Vary": depends on the single response`, `header field "X A": not the name`}},
 		"upload task":             {func(a *Application) { a.UploadTasks = []UploadTask{{Name: "moon"}} }, nil, []string{"upload task moon: no such task"}},
 	} {
 		a := shop()

@@ -82,7 +82,9 @@ func shop() Application {
 				return next(ctx)
 			}
 		}},
-		Sessions: &session.Options{},
+		Header:    [][2]string{{"Content-Security-Policy", "default-src 'self'"}, {"X-Frame-Options", "SAMEORIGIN"}},
+		Sessions:  &session.Options{},
+		Templates: shopTemplates, TemplateFuncs: shopFuncs,
 		Authenticate: func(h *fasthttp.RequestHeader) (*Identity, error) {
 			if user := string(h.Peek("X-User")); user != "" {
 				id := &Identity{Subject: user}
@@ -131,6 +133,9 @@ func shop() Application {
 				}},
 				{Method: "POST", Path: "/end/{name}", Middleware: []server.Middleware{Require("/login", "end")}, Handler: func(ctx *fasthttp.RequestCtx) error {
 					return s.Sessions.EndAll(ctx, server.Param(ctx, "name"))
+				}},
+				{Method: "GET", Path: "/page/{name}", Handler: func(ctx *fasthttp.RequestCtx) error {
+					return s.Templates.Render(ctx, 200, server.Param(ctx, "name"), nil)
 				}},
 				{Method: "GET", Path: "/{path:*}", Handler: func(ctx *fasthttp.RequestCtx) error {
 					server.WriteText(ctx, 200, "page "+server.Param(ctx, "path"))

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -65,24 +66,28 @@ func runMaster(ctx context.Context, command config.Command, e env) error {
 	if addr != nil {
 		log.Info("listening", "addr", addr.String(), "url", c.Scheme()+"://"+addr.String(), "serve_slots", c.Procs, "worker_slots", c.Workers)
 	}
+	return supervise(ctx, m, admin, watchServer(c, m.Program(), log))
+}
 
-	// The master must run on this goroutine, which is locked to the main thread.
+// supervise runs the master, its admin endpoint and the watcher of its files until the
+// master ends. It runs on the goroutine of its caller, which is locked to the main thread,
+// because the master must.
+func supervise(ctx context.Context, m *prefork.Master, a *admin, watch runFunc) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var others errgroup.Group
-	others.Go(func() error { // ends with admin.close
-		err := admin.serve()
+	others.Go(func() error { // ends with a.close
+		err := a.serve()
 		if err != nil {
 			cancel(err)
 		}
 		return err
 	})
-	err = m.Run(ctx)
-	admin.close()
-	if adminErr := others.Wait(); err == nil {
-		err = adminErr
-	}
-	return err
+	others.Go(func() error { return watch(ctx) }) // ends with ctx
+	err := m.Run(ctx)
+	cancel(nil)
+	a.close()
+	return cmp.Or(err, others.Wait())
 }
 
 // configure returns the configuration of a master. After a reload, it is the one that

@@ -36,11 +36,18 @@ func checkRoutes(a Application, c config.Config) error {
 	if err := a.sessionsFor(services); err != nil {
 		return err
 	}
-	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Logger: log}, services)
+	if err := a.templatesFor(c, services, nil); err != nil {
+		return err
+	}
+	reloads, err := a.newReloads(c, nil, log)
 	if err != nil {
 		return err
 	}
-	if _, err := server.New(server.Options{}, all); err != nil {
+	all, err := a.allRoutes(routes.Deps{Guard: access.New(access.Options{}), Reloads: reloads, Logger: log}, services)
+	if err != nil {
+		return err
+	}
+	if _, err := server.New(server.Options{Header: a.Header}, all); err != nil {
 		return config.Faults{err.Error()}
 	}
 	paths := make([]string, len(all))

@@ -13,7 +13,7 @@ type process interface {
 	Slot() string
 	// Owner is the name under which this process leases tasks.
 	Owner() string
-	// OnlyProcess reports whether no other process of the slot is alive. Leases of the same
+	// OnlyProcess reports whether the slot has no other running process. Leases of the same
 	// owner are then left from a dead process.
 	OnlyProcess() bool
 	Listener() (net.Listener, error)

@@ -24,7 +24,6 @@ import (
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/limit"
 	"github.com/galeserver/gale/server/realtime"
-	"github.com/galeserver/gale/server/static"
 	"github.com/galeserver/gale/server/uploadsocket"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/tus"
@@ -62,10 +61,10 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
-	sockets := uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log})
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, Sockets: sockets,
-		Leaving: ctx, Logger: log,
+		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload,
+		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
+		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}
 	origins, err := server.ParseOrigins(c.Origins)
 	if err != nil {
@@ -73,7 +72,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	d.Guard = newGuard(c, a, origins, services)
 	d.Redis, d.Bus, d.Events = services.redis, services.Channels, routes.NewUploadEvents(services.Channels, log)
-	closeStatic, err := openStatic(c, &d)
+	closeStatic, err := a.openPages(c, &d, services)
 	if err != nil {
 		return err
 	}
@@ -85,18 +84,17 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Resumable.Close()) }()
-	d.Hub, d.Watches = newHub(c, counters.Realtime, log), watch.New(d.Client, log)
-	d.Console = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log)
+	d.Console, d.Watches = newConsole(c, !slices.Contains(a.Platform.Off, routes.DescriptionGroup), s.store, log), watch.New(d.Client, log)
 	services.Tasks, services.Hub, services.Pool = d.Client, d.Hub, blocking
 	all, err := a.allRoutes(d, services)
 	if err != nil {
 		return err
 	}
-	srv, err := newServer(c, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, log)
+	srv, err := newServer(c, a, origins, all, requestMeter{child.Counters(), metrics.Requests{Tally: child.AppCounters()}, counters.Refused}, log)
 	if err != nil {
 		return err
 	}
-	err = runServer(ctx, child, log, srv, d, s.runFiles, a.background(services), []*pool.Pool{blocking, uploadPool})
+	err = runServer(ctx, child, log, srv, d, []runFunc{s.runFiles, a.background(services), watchStatic(c, d.Reloads, log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err
 }
@@ -119,17 +117,18 @@ func newCounters(pools map[string]*pool.Pool) metrics.Sources {
 }
 
 // runServer serves requests until ctx is done and the requests in flight have finished.
-// The pools, the bus and the watches end after them, because requests use them. files and
-// own are the background work of the file store and of the application.
-func runServer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, files, own func(context.Context) error, pools []*pool.Pool) error {
+// The pools, the bus and the watches end after them, because requests use them. own are
+// background work of the file store and of the application, and the watcher of static files.
+func runServer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own []runFunc, pools []*pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
 		return err
 	}
 	upper := []runFunc{
 		func(ctx context.Context) error { return srv.Run(ctx, ln) },
-		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, files, own,
+		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run,
 	}
+	upper = append(upper, own...)
 	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run}
 	for _, p := range pools {
 		lower = append(lower, p.Run)
@@ -156,7 +155,7 @@ func newConsole(c config.Config, description bool, store driver.Store, log *slog
 }
 
 // newServer returns the HTTP server of all routes.
-func newServer(c config.Config, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
+func newServer(c config.Config, a Application, origins server.Origins, all []server.Route, m server.Meter, log *slog.Logger) (*server.Server, error) {
 	secure, err := tlsConfig(c)
 	if err != nil {
 		return nil, err
@@ -164,31 +163,35 @@ func newServer(c config.Config, origins server.Origins, all []server.Route, m se
 	return server.New(server.Options{
 		Logger: log, MaxBody: c.MaxBody, MaxHeader: int(c.MaxHead), Grace: drainTime(c.Grace), Errors: routes.Statuses, Meter: m,
 		MaxConns: c.MaxConns, MaxConnsPerClient: c.MaxPerClient, TrustedProxies: c.Proxies,
-		TLS: secure, AccessLog: c.AccessLog, Origins: origins, BasePath: c.BasePath,
+		TLS: secure, AccessLog: c.AccessLog, SlowRequest: c.SlowRequest, Origins: origins, BasePath: c.BasePath,
+		Header: a.Header, Compress: compression(c),
 		RequestFields:  slices.Concat(routes.TusRequestFields, c.CORSHeaders),
 		ResponseFields: slices.Concat(routes.TusResponseFields, c.CORSHeaders),
 	}, all)
 }
 
+// codings are the content codings of -compress. Of those that a client accepts alike, the
+// first one is used: zstd costs the least CPU time for responses of a few KiB.
+var codings = []string{"zstd", "br", "gzip"}
+
+// compression returns the options of the server for -compress.
+func compression(c config.Config) server.Compression {
+	if !c.Compress {
+		return server.Compression{}
+	}
+	return server.Compression{Codings: codings, Level: c.CompressLevel}
+}
+
 // newGuard makes the access control of all routes.
 func newGuard(c config.Config, a Application, origins server.Origins, s *Services) *access.Guard {
-	return access.New(access.Options{Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.identify(s.Sessions), Logger: s.Log})
+	return access.New(access.Options{
+		Token: c.Token, Origins: origins, HTTPS: c.TLSCert != "", Authenticate: a.Authenticate, Session: readSession(s.Sessions), Logger: s.Log,
+	})
 }
 
 // newHub makes the hub of WebSockets and event streams.
 func newHub(c config.Config, m realtime.Meter, log *slog.Logger) *realtime.Hub {
 	return realtime.New(realtime.Options{Grace: drainTime(c.Grace), SendTimeout: c.WSSendTimeout, Compress: c.WSCompress, Meter: m, Logger: log})
-}
-
-// openStatic opens the folder of -static, if there is one.
-func openStatic(c config.Config, d *routes.Deps) (closeIt func() error, err error) {
-	if c.Static == "" {
-		return func() error { return nil }, nil
-	}
-	if d.Static, err = static.Open(c.Static); err != nil {
-		return nil, err
-	}
-	return d.Static.Close, nil
 }
 
 // tlsConfig loads the certificate, or returns nil without -tls-cert. Each child calls it

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -19,6 +20,8 @@ import (
 	"github.com/galeserver/gale/server/limit"
 	"github.com/galeserver/gale/server/realtime"
 	"github.com/galeserver/gale/server/session"
+	"github.com/galeserver/gale/server/static"
+	"github.com/galeserver/gale/server/templates"
 	"github.com/galeserver/gale/uploads"
 )
 
@@ -44,6 +47,9 @@ type Services struct {
 	// Sessions gives access to the sessions of clients. Nil in a worker, and without
 	// Application.Sessions.
 	Sessions *session.Sessions
+	// Templates renders pages. Nil in a worker, and without Application.Templates and
+	// -templates.
+	Templates *templates.Set
 	// Metrics registers metrics of the application. The admin endpoint serves them as
 	// sums over all processes.
 	Metrics prometheus.Registerer
@@ -61,6 +67,10 @@ type Services struct {
 	limits *limit.Counters
 	keys   func() (*cookie.Keys, error) // that sign cookies
 	faults []error                      // of methods that return none
+	static *static.Folder               // nil in a worker, and without -static
+
+	staticBase string    // path of static files, with a slash at its end
+	noStatic   sync.Once // logs that -static is not set
 }
 
 // Uploads gives access to uploaded files. Its errors wrap uploads.ErrName if a name is
@@ -83,7 +93,8 @@ type Pool interface {
 }
 
 // Limit returns a rate limiter that counts over all processes and machines. Limiters
-// with the same name share their counts. Limit must not be called in a worker.
+// with the same name share their counts. In "server worker"
+// without -redis its errors wrap ErrNoSharedState.
 func (s *Services) Limit(o limit.Options) *limit.Limiter {
 	if o.Counters == nil {
 		o.Counters = s.limits

@@ -57,26 +57,18 @@ func (a *Application) sessionsFor(s *Services) error {
 	return nil
 }
 
-// identify returns a function that calls Authenticate first. If that returns no identity,
-// it reads the session. The result is nil if the application has neither.
-func (a *Application) identify(sessions *session.Sessions) func(*fasthttp.RequestHeader) (*Identity, error) {
-	if sessions == nil {
-		return a.Authenticate
+// readSession returns the function that reads the session of a request before it is
+// admitted. It is nil if the application has no sessions.
+func readSession(s *session.Sessions) func(*fasthttp.RequestHeader) (*session.Session, error) {
+	if s == nil {
+		return nil
 	}
-	return func(h *fasthttp.RequestHeader) (*Identity, error) {
-		if a.Authenticate != nil {
-			if id, err := a.Authenticate(h); id != nil || err != nil {
-				return id, err
-			}
-		}
-		subject, err := sessions.Subject(context.Background(), h) // the client of Redis has its own time limit
-		switch {
-		case errors.Is(err, session.ErrAway):
+	return func(h *fasthttp.RequestHeader) (*session.Session, error) {
+		got, err := s.Read(context.Background(), h) // the client of Redis has its own time limit
+		if errors.Is(err, session.ErrAway) {
 			return nil, errSessionsAway()
-		case err != nil || subject == "":
-			return nil, err
 		}
-		return &Identity{Subject: subject, Cookie: true}, nil
+		return got, err
 	}
 }
 

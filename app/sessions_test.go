@@ -164,9 +164,9 @@ func TestSessionsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	identify := new(Application).identify(session.New(refuseShared(errors.New("away")).redis, keys, session.Options{}))
-	if id, err := identify(new(fasthttp.RequestHeader)); id != nil || err != nil {
-		t.Errorf("without a session: %v, %v", id, err)
+	read := readSession(session.New(refuseShared(errors.New("away")).redis, keys, session.Options{}))
+	if got, err := read(new(fasthttp.RequestHeader)); err != nil || got.Subject() != "" {
+		t.Errorf("without a session: %v, %v", got, err)
 	}
 	var ctx fasthttp.RequestCtx
 	if err := cookie.New(keys, cookie.Options{Name: "session", MaxAge: 24 * time.Hour}).Set(&ctx, "token"); err != nil {
@@ -180,9 +180,9 @@ func TestSessionsAway(t *testing.T) {
 	}
 	h := new(fasthttp.RequestHeader)
 	h.SetCookieBytesKV(sent.Key(), sent.Value())
-	id, err := identify(h)
+	got, err := read(h)
 	away, ok := errors.AsType[*server.Error](err)
-	if id != nil || !ok || away.Status != 503 || away.RetryAfter <= 0 {
-		t.Errorf("with a session: %v, %v", id, err)
+	if got != nil || !ok || away.Status != 503 || away.RetryAfter <= 0 {
+		t.Errorf("with a session: %v, %v", got, err)
 	}
 }

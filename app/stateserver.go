@@ -14,7 +14,7 @@ import (
 // reserveStateServer reserves a loopback address for the embedded state server of a
 // server without -redis, and makes a password. Address and password are part of the
 // children's configuration. They are also in the environment of the master that a
-// reload executes, so that they stay the same for the life of the server. release frees
+// reload executes, so that they stay the same until the server ends. release frees
 // the address.
 func reserveStateServer(c *config.Config, e *env) (release func() error, err error) {
 	c.Store = config.StoreFrom(e.environ)

@@ -39,7 +39,10 @@ func (d Definition) storedArgs(given []json.RawMessage, kwargs typed.Members, re
 	var faults []string
 	switch {
 	case d.input != nil:
-		given, faults = d.input.validate(given, kwargs, results, false)
+		var err error
+		if given, faults, err = d.input.validate(given, kwargs, results, false); err != nil {
+			return nil, fmt.Errorf("input of %s: %w", d.Name, err)
+		}
 		for i, fault := range faults {
 			faults[i] = "input of " + d.Name + ": " + fault
 		}

@@ -55,27 +55,27 @@ func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool,
 }
 
 // EnqueueGroup checks all tasks of a group and enqueues them in one step. A group
-// without an id gets a random one; set g.ID to read the group later. If the store already
+// without an id gets a random one; id is what Workflow reads the group with. If the store already
 // has an equal group with this id, created is false; RunAt and Expires are not compared.
 // If the group with this id is different, the error wraps ErrTaken. The types of the
 // results are checked against the arguments of the callback when the callback runs.
 // Errors are those of Enqueue, and name the index of the member.
-func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, err error) {
+func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, created bool, err error) {
 	g.ID = cmp.Or(g.ID, NewID())
 	if !ValidID(g.ID) {
-		return false, idError("group", g.ID)
+		return "", false, idError("group", g.ID)
 	}
 	given := g
 	if n := len(g.Members); n == 0 || n > MaxMembers {
-		return false, fmt.Errorf("%w: the group has %d members; a group has 1 to %d", ErrOption, n, MaxMembers)
+		return "", false, fmt.Errorf("%w: the group has %d members; a group has 1 to %d", ErrOption, n, MaxMembers)
 	}
 	members := make([]NewTask, len(g.Members)) // a copy: the caller's tasks stay unchanged
 	for i, n := range g.Members {
 		if n.Unique != "" {
-			return false, fmt.Errorf("group[%d]: %w: a member cannot be unique", i, ErrOption)
+			return "", false, fmt.Errorf("group[%d]: %w: a member cannot be unique", i, ErrOption)
 		}
 		if err := c.complete(&n); err != nil {
-			return false, fmt.Errorf("group[%d]: %w", i, err)
+			return "", false, fmt.Errorf("group[%d]: %w", i, err)
 		}
 		members[i] = n
 	}
@@ -83,22 +83,22 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 	if g.Callback != nil {
 		callback := *g.Callback
 		if callback.Unique != "" {
-			return false, fmt.Errorf("callback: %w: a callback cannot be unique", ErrOption)
+			return "", false, fmt.Errorf("callback: %w: a callback cannot be unique", ErrOption)
 		}
 		check := c.complete
 		if !g.Immutable {
 			check = func(n *NewTask) error { return c.completeWithResults(n, len(g.Members)) }
 		}
 		if err := check(&callback); err != nil {
-			return false, fmt.Errorf("callback: %w", err)
+			return "", false, fmt.Errorf("callback: %w", err)
 		}
 		g.Callback = &callback
 	}
 	if err := checkIDs(g.IDs()); err != nil {
-		return false, err
+		return "", false, err
 	}
 	if g.Digest, err = groupDigest(given); err != nil {
-		return false, err
+		return "", false, err
 	}
 	created, err = c.Store.EnqueueGroup(ctx, g)
 	if created {
@@ -106,7 +106,10 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (created bool, er
 			c.count(n)
 		}
 	}
-	return created, err
+	if err != nil {
+		return "", false, err
+	}
+	return g.ID, created, nil
 }
 
 // groupDigest returns the Digest of a group, made of the tasks as the caller gave them.

@@ -15,7 +15,7 @@
 //
 // # Terms
 //
-// For readers who know Celery: a Definition is a task of the application, made with
+// For users of Celery: a Definition is a task of the application, made with
 // Define, Function or by hand. A Registry is the set of all of them. A Task is one
 // call, with a State and a result; its Handler gets a Job, as a bound Celery task gets
 // self. Client.Enqueue is apply_async, Client.Wait is AsyncResult.get. A Link is a

@@ -12,6 +12,7 @@ import (
 type input struct {
 	typ    reflect.Type
 	fields typed.Fields // the members, if typ is a struct; none for struct{}
+	rules  *typed.Rules // rules of typ, if it is a struct; nil: none
 	single bool         // true if typ is not a struct: the input is one value
 }
 
@@ -29,32 +30,37 @@ func inputOf(t reflect.Type) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &input{typ: t, fields: fields}, supported(t, nil)
+	if err := supported(t, nil); err != nil {
+		return &input{typ: t, fields: fields}, err
+	}
+	rules, err := typed.RulesOf(t)
+	return &input{typ: t, fields: fields, rules: rules}, err
 }
 
 // validate returns the arguments in the form that the store keeps, [{…}], [value] or [],
 // and all faults. results is the number of results of other tasks that will be appended
 // later; if there are any, members may be missing. stored is true for arguments that were
 // read from the store: they may have unknown members, because another version of the
-// program may have enqueued the task.
-func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results int, stored bool) ([]json.RawMessage, []string) {
+// program may have enqueued the task. The error is for a validate tag that cannot be used.
+func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results int, stored bool) ([]json.RawMessage, []string, error) {
 	if in.single {
-		return in.validateSingle(given, kwargs, results)
+		args, faults := in.validateSingle(given, kwargs, results)
+		return args, faults, nil
 	}
 	object, faults := in.merge(given, kwargs)
 	known := in.fields.KnownNames()
 	for _, m := range object {
 		if at := in.fields.Index(m.Name); at >= 0 {
-			faults = append(faults, typed.Check(m.Name, in.fields[at].Type, m.Value, stored)...)
+			faults = append(faults, typed.Texts(typed.Check(m.Name, in.fields[at].Type, m.Value, stored))...)
 		} else if !stored {
 			faults = append(faults, m.Name+" is unknown"+known)
 		}
 	}
 	if results > 0 {
 		if len(object) == 0 {
-			return []json.RawMessage{}, faults
+			return []json.RawMessage{}, faults, nil
 		}
-		return []json.RawMessage{object.JSON()}, faults
+		return []json.RawMessage{object.JSON()}, faults, nil
 	}
 	for _, f := range in.fields {
 		switch {
@@ -66,9 +72,18 @@ func (in *input) validate(given []json.RawMessage, kwargs typed.Members, results
 		}
 	}
 	if len(in.fields) == 0 {
-		return []json.RawMessage{}, faults
+		return []json.RawMessage{}, faults, nil
 	}
-	return []json.RawMessage{object.JSON()}, faults
+	text := object.JSON()
+	if len(faults) > 0 || in.rules == nil {
+		return []json.RawMessage{text}, faults, nil
+	}
+	v := reflect.New(in.typ)
+	if err := json.Unmarshal(text, v.Interface()); err != nil {
+		return nil, []string{typed.DecodeError(err).Error()}, nil
+	}
+	broken, err := in.rules.Check(v.Interface())
+	return []json.RawMessage{text}, typed.Texts(broken), err
 }
 
 func (in *input) validateSingle(given []json.RawMessage, kwargs typed.Members, results int) (args []json.RawMessage, faults []string) {
@@ -88,7 +103,7 @@ func (in *input) validateSingle(given []json.RawMessage, kwargs typed.Members, r
 		faults = append(faults, inputName+" is missing")
 	}
 	if len(given) > 0 {
-		faults = append(faults, typed.Check(inputName, in.typ, given[0], false)...)
+		faults = append(faults, typed.Texts(typed.Check(inputName, in.typ, given[0], false))...)
 	}
 	return given, faults
 }

@@ -50,7 +50,11 @@ func (d Definition) Job(t *Task, attempt int, log *slog.Logger, r Reporter) (*Jo
 	}
 	if d.input != nil {
 		var faults []string
-		if j.args, faults = d.input.validate(j.args, nil, 0, true); len(faults) > 0 {
+		var err error
+		if j.args, faults, err = d.input.validate(j.args, nil, 0, true); err != nil {
+			return nil, fmt.Errorf("input of %s: %w", d.Name, err)
+		}
+		if len(faults) > 0 {
 			return nil, fmt.Errorf("%w: input of %s: %s", ErrArgs, d.Name, strings.Join(faults, "; "))
 		}
 		return j, nil

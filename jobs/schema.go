@@ -30,7 +30,7 @@ type valueSchema struct {
 	Type       any             `json:"type,omitempty"`
 	Format     string          `json:"format,omitempty"`
 	Encoding   string          `json:"contentEncoding,omitempty"`
-	Minimum    *int            `json:"minimum,omitempty"`
+	Minimum    json.Number     `json:"minimum,omitempty"`
 	Default    any             `json:"default,omitempty"`
 	Ref        string          `json:"$ref,omitempty"`
 	Items      *valueSchema    `json:"items,omitempty"`
@@ -39,6 +39,7 @@ type valueSchema struct {
 	// Additional is the schema of members that Properties does not name, or false if
 	// there can be none.
 	Additional any `json:"additionalProperties,omitempty"`
+	limits
 }
 
 // Schema returns a JSON Schema (draft 2020-12,
@@ -104,7 +105,7 @@ func (d *schemaBuilder) value(t reflect.Type) valueSchema {
 	case kind == reflect.Struct:
 		return d.object(t)
 	case kind >= reflect.Uint && kind <= reflect.Uintptr:
-		return valueSchema{Type: "integer", Minimum: new(int)}
+		return valueSchema{Type: "integer", Minimum: "0"}
 	default:
 		of, _ := argTypeOf(kind)
 		return valueSchema{Type: string(of)}
@@ -131,6 +132,7 @@ func (d *schemaBuilder) object(t reflect.Type) valueSchema {
 	var properties typed.Members
 	for _, f := range fields {
 		p := d.value(f.Type)
+		p.addRules(f)
 		if f.Default != nil {
 			p.Default = f.Default
 		}

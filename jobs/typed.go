@@ -25,12 +25,16 @@ type Typed[In, Out any] struct {
 // tag such as default:"5". If In is not a struct, the task takes one argument; if In is
 // struct{}, it takes none. If Out is struct{}, the task has no result.
 //
+// The fields of a struct In must satisfy the rules in their validate tags, as in
+// server.Bind. The rules are checked when a task is enqueued and before each attempt, and
+// those that JSON Schema knows are in the schema.
+//
 // When a task is enqueued, unknown, duplicate and missing members are refused with an error
-// that names them. A worker ignores members that it does not know, because another version
+// that names them. A worker ignores unknown members, because another version
 // of the program may have enqueued the task.
 //
 // The options Queue, Retries, Timeout and RateLimit are the defaults for all tasks of
-// this name. NewRegistry reports an In or an option that cannot be used.
+// this name. NewRegistry reports an In, a validate tag or an option that cannot be used.
 func Define[In, Out any](name string, do func(ctx context.Context, job *Job, in In) (Out, error), options ...Option) *Typed[In, Out] {
 	d := Definition{Name: name}
 	d.input, d.invalid = inputOf(reflect.TypeFor[In]())

@@ -47,8 +47,8 @@ func (p *Pool) Do(ctx context.Context, fn func(context.Context) error) error {
 		p.mu.Unlock()
 		return ErrClosed
 	}
-	// An idle worker takes a call from the list only when it wakes up. So the limit is
-	// that of the workers and the queue together.
+	// An idle worker takes a call from the list only when it wakes up. Therefore the
+	// limit covers the workers and the queue together.
 	if p.running+p.waiting.Len() >= p.stats.Workers+p.stats.Queue {
 		p.stats.Refused++
 		p.mu.Unlock()

@@ -1,9 +1,9 @@
 // Package pool runs blocking functions on a bounded number of goroutines.
 //
 // Tornado passes a blocking function to a ThreadPoolExecutor, so that its event loop
-// is not blocked. A Go server has no event loop, but it needs the limit: if a thousand
-// requests wait for one slow disk, most of them should get an error immediately
-// instead of a goroutine each. A Pool has a fixed number of workers and a queue of
+// is not blocked. A Go server has no event loop, but it needs the limit: if thousands of
+// requests need one slow disk, most of them should get an error immediately, instead of
+// waiting in goroutines whose number has no limit. A Pool has a fixed number of workers and a queue of
 // bounded length. When both are full, Do returns ErrFull.
 //
 //	Do ──► queue (Options.Queue) ──► worker (Options.Workers) ──► result
@@ -45,12 +45,13 @@ type Options struct {
 
 // Stats are the statistics of a Pool.
 type Stats struct {
-	// Workers and Queue are the limits, Running and Waiting the numbers of
-	// functions that run and that wait now.
+	// Workers and Queue are the limits of Options. Running and Waiting are the numbers
+	// of functions that run and wait now.
 	Workers, Running, Queue, Waiting int
-	// Done counts the functions that have returned or panicked, Panicked those that
-	// have panicked. Refused counts the calls of Do that returned ErrFull, Abandoned
-	// those whose context ended while the function waited. All count from New on.
+	// Done is the number of functions that have returned or panicked, Panicked the number
+	// of those that have panicked. Refused is the number of calls of Do that returned
+	// ErrFull, Abandoned the number of those whose context ended while the function
+	// waited. All start at 0 in New.
 	Done, Panicked, Refused, Abandoned uint64
 }
 

@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// listener combines the sockets that a child accepts from into one net.Listener:
-// the slot's own socket, and the sockets of other slots that do not accept at the
-// moment. It accepts nothing before open.
+// listener is a net.Listener that accepts from several sockets: the slot's own socket, and
+// the sockets that the slot has adopted from other slots. It accepts nothing before open.
 type listener struct {
 	slot     string
 	addr     net.Addr

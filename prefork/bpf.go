@@ -51,7 +51,7 @@ func steeringProgram(weights []socketWeight) []unix.SockFilter {
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: skfAdRandom},
 		{Code: unix.BPF_ALU | unix.BPF_MOD | unix.BPF_K, K: total},
 	}
-	end := uint32(0) // of the range of this socket
+	end := uint32(0) // end of the range of the socket
 	for i, w := range weights {
 		end += uint32(w.weight)
 		if i < len(weights)-1 {
@@ -65,9 +65,9 @@ func steeringProgram(weights []socketWeight) []unix.SockFilter {
 // connectionWeights returns the weights that even out the numbers of open
 // connections. The next arrivals are distributed so that all slots then hold the
 // same number of connections. arrivals is an estimate of how many connections
-// arrive before the weights can change again. Without it, a burst would go to the
-// slot with the fewest connections alone. Every slot gets a small weight at least,
-// because the numbers in held are slightly out of date.
+// arrive before the weights can change again. Without it, all connections of a burst
+// would go to the slot with the fewest connections. Every slot gets at least a small
+// weight, because the numbers in held are slightly out of date.
 func connectionWeights(held []int, arrivals int) []int {
 	sum := 0
 	for _, n := range held {

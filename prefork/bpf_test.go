@@ -44,14 +44,14 @@ func TestSteeringProgramFollowsTheWeights(t *testing.T) {
 		t.Errorf("of 1000: %v", got)
 	}
 	if steeringProgram(nil) != nil || steeringProgram([]socketWeight{{0, 0}}) != nil {
-		t.Error("a program without any weight")
+		t.Error("steeringProgram returned a program, although all weights are zero; want nil")
 	}
 	many := make([]socketWeight, 1000)
 	for i := range many {
 		many[i] = socketWeight{i, 1 << 21}
 	}
 	if p := steeringProgram(many); len(p) > unix.BPF_MAXINSNS {
-		t.Errorf("%d instructions for 1000 slots; the kernel takes %d", len(p), unix.BPF_MAXINSNS)
+		t.Errorf("%d instructions for 1000 slots; the limit of the kernel is %d", len(p), unix.BPF_MAXINSNS)
 	} else if i := choose(t, p, 1<<31); i != 1<<31/(1<<21)%1000 {
 		t.Errorf("chose %d", i)
 	}

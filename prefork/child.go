@@ -25,8 +25,8 @@ var (
 	ErrOrphaned = errors.New("the master has exited")
 )
 
-// heartbeatInterval is the time between two heartbeats. The master detects
-// within this time that a stalled child works again.
+// heartbeatInterval is the time between two heartbeats. The master notices about this
+// long after it that a stalled child works again.
 const heartbeatInterval = 250 * time.Millisecond
 
 // Child is this process, as a child of a Master.
@@ -45,7 +45,7 @@ type Child struct {
 	control    socket
 	page       *page
 	counters   *Counters
-	report     *report // nil: the master is of an older release and does not support reports
+	report     *report // memory for reports; nil: the master is of an older release and does not support them
 	fromMaster masterListener
 
 	mu       sync.Mutex
@@ -54,7 +54,8 @@ type Child struct {
 
 // Inherit reports whether this process is a child of a Master, and returns its
 // Child. environ is the environment in the form of os.Environ. The error says that
-// the environment names a slot, but what a master passes to a child is missing.
+// GALE_SLOT is set in the environment, but that the descriptors, variables or messages
+// that a master passes to a child are missing or invalid.
 func Inherit(environ []string) (c *Child, ok bool, err error) {
 	vars := variables(environ)
 	name, ok := vars[envSlot]
@@ -94,7 +95,7 @@ func Inherit(environ []string) (c *Child, ok bool, err error) {
 	if c.Config, ok = bytes.CutPrefix(buf[:n], []byte(configMessage)); !ok {
 		return nil, true, fmt.Errorf("read configuration from the master: unexpected message")
 	}
-	// ps and top show this name, instead of "exe".
+	// ps and top show this name. Otherwise they show "exe".
 	_ = os.WriteFile("/proc/self/comm", []byte(c.Slot()), 0)
 	return c, true, nil
 }
@@ -110,19 +111,22 @@ func (c *Child) Owner() string { return c.Instance + "/" + c.Slot() }
 func (c *Child) Counters() *Counters { return c.counters }
 
 // AppCounters are the application's own counters. All processes of the slot share
-// them, and they survive each of the processes.
+// them. The counters keep their values when a process exits.
 func (c *Child) AppCounters() *AppCounters { return &c.page.appCounters }
 
 // OnlyProcess reports whether no other process of the slot is running. The caller
 // may then take over leases that an earlier process held under the same Owner.
 func (c *Child) OnlyProcess() bool { return c.page.onlyProcess(c.Generation) }
 
-// Listener returns the listener of the slot, which accepts nothing before Ready. Call it
-// once, and before Ready.
-// It accepts from the slot's own socket, and at the master's request from the
-// sockets of other slots that do not accept at the moment. Close closes this
-// process's copies of the sockets; the copies in the master stay open. After Close,
-// Accept returns the connections that were accepted before, and then net.ErrClosed.
+// Listener returns the listener of the slot. Call it once, before Ready: the listener
+// accepts nothing before Ready, and one made after Ready never accepts.
+//
+// The listener accepts from the slot's own socket. While another slot does not accept, the
+// master may pass its socket to this process, and the listener then accepts from that
+// socket, too. Close closes this process's copies of the sockets; the copies in the master
+// stay open. After Close, Accept returns the connections that were accepted before, and
+// then net.ErrClosed. The error says that no listening socket was inherited, because the
+// role does not listen.
 func (c *Child) Listener() (net.Listener, error) {
 	own, err := listenerFromFD(fdListener)
 	if err != nil {
@@ -135,8 +139,9 @@ func (c *Child) Listener() (net.Listener, error) {
 }
 
 // Ready opens the listener and notifies the master that this process is ready.
-// Before that the listener accepts nothing: a process that fails to start must not
-// take connections that another slot could serve.
+// Before that the listener accepts nothing, because a process that fails to start must
+// not accept connections that another slot could serve. The error says that the message
+// could not be sent, because the master has exited.
 func (c *Child) Ready() error {
 	c.mu.Lock()
 	if c.listener != nil {
@@ -149,10 +154,10 @@ func (c *Child) Ready() error {
 	return nil
 }
 
-// Run calls work, and sends heartbeats until work returns. When the process has to
-// exit, the context of work ends with the cause ErrTerminated or ErrOrphaned, and
-// work must return within grace. Run returns the error of work, or an error if
-// work has not returned in time.
+// Run calls work, and sends heartbeats until work returns. The context of work ends when
+// ctx ends, or when the process has to exit: its cause is then ErrTerminated or
+// ErrOrphaned. After that work must return within grace. Run returns the error of work, or
+// an error that wraps the cause if work has not returned in time.
 //
 // SIGINT and SIGHUP are ignored: a terminal sends them to the whole process group,
 // and only the master acts on them. SIGQUIT prints all goroutines and ends the
@@ -166,7 +171,8 @@ func (c *Child) Run(ctx context.Context, grace time.Duration, work func(context.
 	defer others.Wait()
 	running, stop := context.WithCancel(context.Background())
 	defer stop()
-	// Before work calls Ready, because the master may send TERM right after that.
+	// The handlers must be installed before work calls Ready, because the master may send
+	// SIGTERM right after that.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -208,8 +214,8 @@ func (c *Child) sendHeartbeats(ctx context.Context, cancel context.CancelCauseFu
 	}
 }
 
-// handleMessages handles the messages on the control socket. When the master closes
-// the socket, it calls cancel and returns.
+// handleMessages handles the messages on the control socket. When the master has closed
+// the socket, handleMessages calls cancel and returns.
 func (c *Child) handleMessages(cancel context.CancelCauseFunc) {
 	buf, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
 	for {

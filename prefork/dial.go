@@ -47,8 +47,8 @@ func (t *slotTable) sendConn(slot string, fd int) error {
 	return s.current.control.Send(dialMessage, fd)
 }
 
-// maxPendingConns bounds the connections from the master that the child has not
-// accepted yet.
+// maxPendingConns is the maximum number of connections from the master that the child has
+// not accepted yet.
 const maxPendingConns = 8
 
 // masterListener accepts the connections that the master makes to a child.

@@ -14,7 +14,7 @@
 // listens, a listening socket. The slot keeps them while its processes are replaced.
 // The socket stays open in the master. If a child exits, the connections in its
 // accept queue therefore stay in the kernel, and the next process accepts them. The
-// states of a slot are those of its current process:
+// states of a slot are the states of its current process:
 //
 //	         spawn           "ready"       no heartbeat, nothing accepted
 //	backoff ───────► booting ───────► live ◄───────────────────► stalled
@@ -23,11 +23,15 @@
 //	   │                │              │             hung: QUIT, then KILL
 //	   └─────── exit ───┴──────────────┴────────────────────────────┘
 //
+// A live process becomes stalled if it has sent no heartbeat for 3 s, or if it has accepted
+// nothing for 100 ms although its accept queue is not empty. It becomes live again when it
+// has sent a heartbeat since then and its accept queue is empty or it accepts.
+//
 // A process is replaced by a reload, or when it reaches its limit of requests or
 // memory. It stays the current process until its successor is ready:
 //
 //	successor: booting ──"ready"──► live, and current from now on
-//	              └─exit, boot timeout─► started again later, no other change
+//	              └─exit, boot timeout─► next attempt after the backoff
 //	current:   live ──► leaving: TERM ──grace time──► QUIT ──2 s──► KILL
 //
 // SIGTTOU removes a slot. The slot gets no new connections. When its accept queue
@@ -50,8 +54,8 @@
 // program, which the master attaches to the sockets, restricts them to live slots
 // and prefers slots with fewer connections (bpf.go, steering.go). The master replaces
 // the program when slots change their state or their number of connections. If a slot
-// is not live, a live slot adopts its socket: it gets a copy and accepts the
-// connections in the queue.
+// is not live, a live slot adopts its socket: the process of the live slot gets
+// a copy of the socket, and accepts the connections in its queue.
 //
 // # The parts of a master
 //

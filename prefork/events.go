@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// handleMessage handles a message from a child: "ready" is the only one.
+// handleMessage handles a message from a child. The only message is "ready".
 func (m *Master) handleMessage(msg message) {
 	p := msg.process
 	if !m.supervisor.markReady(msg) {
@@ -33,9 +33,9 @@ func (m *Master) promote(s *slot) {
 	}
 }
 
-// checkReady checks whether every slot has a live process of the running release.
-// When that is so for the first time, the server is ready. Later it completes a
-// reload.
+// checkReady checks whether every slot has a live process of the running release. The
+// first time that this is so, the server is ready. After a reload it means that the reload
+// is complete.
 func (m *Master) checkReady() {
 	for _, s := range m.slots.all {
 		if !s.removing && !s.removed && (s.liveProcess() == nil || m.rollout.outdated(s)) {
@@ -55,7 +55,7 @@ func (m *Master) checkReady() {
 }
 
 // reap collects the exit status of all processes that have exited (waitpid(2)).
-// These are children, and as PID 1 also unknown processes.
+// They are children and, if the master is PID 1, also orphans of other processes.
 func (m *Master) reap() {
 	for {
 		pid, status, ok := m.sys.wait()
@@ -93,8 +93,8 @@ func (m *Master) handleSuccessorFailure(s *slot, why string) {
 	}
 }
 
-// continueRollingReplace replaces the next outdated process, if there is one and no
-// other replacement is under way.
+// continueRollingReplace replaces the next process that is outdated or has reached a limit,
+// unless another replacement is under way.
 func (m *Master) continueRollingReplace() {
 	if m.stopping != "" || m.reloader.active() {
 		return
@@ -111,7 +111,7 @@ func (m *Master) expire() {
 	m.reloader.expire(now)
 }
 
-// removeStopped removes the slots that have no process any more and get none.
+// removeStopped removes the slots in the state stopped.
 func (m *Master) removeStopped() {
 	if m.stopping != "" {
 		return
@@ -121,6 +121,6 @@ func (m *Master) removeStopped() {
 		m.log.Info("slot removed", "slot", name)
 	}
 	if len(removed) > 0 {
-		m.checkReady() // the removed slots may have been the only ones not ready
+		m.checkReady() // all slots that remain may be ready
 	}
 }

@@ -30,15 +30,20 @@ func execute(program string, args, env []string, state []byte) error {
 }
 
 // holdSignals prepares for the time between execve(2) and the moment when the new
-// master subscribes to its signals. When it returns, all signals that arrived before
-// are in ch. signal.Reset would lose them.
+// master subscribes to its signals. When holdSignals returns, all signals that arrived
+// before are in ch. signal.Reset would lose them. Later signals are handled as follows:
 //
-// SIGHUP is ignored, and a Go program inherits that. The new master checks whether it
-// has missed a reload, see recheck. SIGTERM and SIGINT end the program, and its
-// children then drain. These three cannot be kept for the new master, because the Go
-// runtime unblocks them when it starts. SIGTTIN and SIGTTOU are blocked and stay
-// pending. They are ignored as well: the runtime unblocks them before it installs a
-// handler, and their default action is to stop the process.
+// SIGHUP is ignored, also by the new program until it subscribes. The new master checks
+// whether it has missed a reload, see recheck.
+//
+// SIGTERM and SIGINT end the program, and its children then drain.
+//
+// SIGTTIN and SIGTTOU are blocked, and stay pending until the new master subscribes. They
+// are also ignored, because the Go runtime unblocks them before it installs a handler, and
+// their default action is to stop the process.
+//
+// SIGHUP, SIGTERM and SIGINT cannot stay pending in the same way, because the Go runtime
+// unblocks them when it starts.
 func holdSignals(ch chan<- os.Signal) {
 	kept := []os.Signal{syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU}
 	signal.Notify(make(chan os.Signal, 1), kept...)
@@ -47,8 +52,8 @@ func holdSignals(ch chan<- os.Signal) {
 	signal.Ignore(kept...)
 }
 
-// subscribe makes signals arrive on ch. Signals that arrived after holdSignals arrive
-// as well.
+// subscribe makes signals arrive on ch. SIGTTIN and SIGTTOU that are pending since
+// holdSignals arrive, too.
 func subscribe(ch chan<- os.Signal, signals ...os.Signal) {
 	held := pendingSignals(signals)
 	signal.Notify(ch, signals...)
@@ -88,7 +93,7 @@ func signalSet(signals ...os.Signal) *unix.Sigset_t {
 
 // startTrial starts a binary as a master that only checks whether it can take over.
 func startTrial(c trialCommand) (_ *trial, err error) {
-	t := &trial{} // not the result, which is nil if err is not
+	t := &trial{} // not the named result: a return with an error sets that to nil
 	defer func() {
 		if err != nil {
 			_, _ = t.report.Close(), t.output.Close()
@@ -153,8 +158,9 @@ func newLimitedMemfd(name string, limit int) (*os.File, error) {
 	return f, nil
 }
 
-// readMemfd returns what was written to a memory file, and closes it. The writer must
-// be a process that inherited the file, because the two share its offset.
+// readMemfd returns the text that was written to a memory file, and closes the file. The
+// writer must be a process that inherited the descriptor: both processes then have the
+// same file offset, which is the length of the text.
 func readMemfd(f *os.File) []byte {
 	defer f.Close() //nolint:errcheck // a memory file
 	end, err := f.Seek(0, io.SeekCurrent)

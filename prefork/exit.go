@@ -9,8 +9,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// handleExit handles the exit of a child. It returns the reason of the exit: the exit
-// status, after the reason why the master ended the process if it did.
+// handleExit handles the exit of a child. It returns the reason of the exit. That is the
+// exit status; if the master ended the process, the master's reason comes first.
 func (v *supervisor) handleExit(p *process, why string) string {
 	if p.exitReason != "" {
 		why = fmt.Sprintf("%s (%s)", p.exitReason, why)
@@ -61,17 +61,17 @@ func (v *supervisor) handleUnexpectedExit(p *process, why string) {
 // exitAdvice returns what to do about an unexpected exit.
 func exitAdvice(why string) string {
 	if why == describeExit(syscall.WaitStatus(syscall.SIGKILL)) {
-		return "if nobody has sent SIGKILL, the kernel has for lack of memory: see dmesg"
+		return "if nobody sent SIGKILL, the kernel killed the process because memory ran out: see dmesg"
 	}
 	return "see the output of the child before this line"
 }
 
-// maxRoleOutage limits the backoff of a role that has no process at all: one is
-// started after this time.
+// maxRoleOutage is the maximum backoff while no slot of a role has a process, counted from
+// the last start in the role.
 const maxRoleOutage = 250 * time.Millisecond
 
-// maxDelay returns the longest time for which a slot of a role may have no process.
-// The limit applies only while no slot of the role has one.
+// maxDelay returns the maximum backoff of a slot of a role. There is a limit only while no
+// slot of the role has a process.
 func (v *supervisor) maxDelay(role string, now time.Time) time.Duration {
 	last := time.Time{}
 	for _, s := range v.slots.all {
@@ -116,7 +116,7 @@ func (v *supervisor) expire(now time.Time) {
 	for p := range v.slots.processes() {
 		switch late := now.Sub(p.deadline); {
 		case p.deadline.IsZero() || late < 0:
-		case late > pauseThreshold: // the master itself was stopped: it must first read the messages that arrived meanwhile
+		case late > pauseThreshold: // the master was stopped, and must first read the messages that arrived meanwhile
 			p.deadline = now.Add(pauseThreshold)
 		default:
 			p.deadline = time.Time{}

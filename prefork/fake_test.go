@@ -26,7 +26,8 @@ type fakeSystem struct {
 	signals  chan<- os.Signal
 	rss      int64 // resident memory of every process
 	exec     func() error
-	notified []string // states sent to systemd
+	notified []string           // states sent to systemd
+	cancel   context.CancelFunc // ends the context of the master
 }
 
 // trialPID is the PID of the trial of a reload.
@@ -177,6 +178,7 @@ func inBubble(t *testing.T, slots int, hangTimeout time.Duration, test func(t *t
 		f := &fakeSystem{controls: map[int]chan string{}}
 		*m.sys = f.system()
 		ctx, cancel := context.WithCancel(context.Background())
+		f.cancel = cancel
 		ended := make(chan error)
 		go func() { ended <- m.run(ctx) }() // ends after cancel
 		synctest.Wait()

@@ -25,12 +25,12 @@ const (
 // descriptors stay open over execve(2). The JSON keys never change, because a
 // master of another release reads them.
 type savedMaster struct {
-	Layout        int    // layout of the scoreboard pages
-	Address       string // listen address, as configured
-	Bound         string // address that the sockets are bound to; empty: no sockets
-	Instance      string
-	Release       int
-	Started       bool
+	Layout        int                   // version of the layout of the scoreboard pages
+	Address       string                // listen address, as configured
+	Bound         string                // address that the sockets are bound to; empty: no sockets
+	Instance      string                // name of the master, see instance
+	Release       int                   // number of the release of this master
+	Started       bool                  // all slots have been live
 	ReloadPending bool                  `json:"Again"` // another reload was requested
 	Config        []byte                // configuration of the new release
 	TestedBinary  string                `json:"Binary"` // identity of the binary that was tested
@@ -46,37 +46,37 @@ type savedMaster struct {
 type savedSlot struct {
 	Role            string
 	Number          int
-	Listener        int
-	Page            int
-	Generation      int
-	Restarts        int
-	Hangs           int
-	Reports         int         // descriptor; 0: none, the previous master does not support reports
-	MergedReport    []byte      `json:"Past"` // merged reports of processes that have exited
-	UnexpectedExits []time.Time `json:"Deaths"`
-	LastExit        string
-	StartAt         time.Time `json:"Again"` // time of the next start
-	Removing        bool      `json:"Retiring"`
-	Removed         bool      `json:"Retired"`
-	Adopter         int       // PID of the adopter; 0: none
-	Current         *savedProcess
-	Next            *savedProcess
-	Leaving         []*savedProcess `json:"Leaving"`
+	Listener        int             // descriptor of the listening socket; -1: none
+	Page            int             // descriptor of the scoreboard page
+	Generation      int             // number of processes that were started
+	Restarts        int             // number of unexpected exits, without those of successors
+	Hangs           int             // number of processes that were killed because they hung
+	Reports         int             // descriptor; 0: none, the previous master does not support reports
+	MergedReport    []byte          `json:"Past"`   // merged reports of processes that have exited
+	UnexpectedExits []time.Time     `json:"Deaths"` // times of recent unexpected exits, see exitTimes
+	LastExit        string          // reason of the last exit
+	StartAt         time.Time       `json:"Again"`    // time of the next start
+	Removing        bool            `json:"Retiring"` // the slot is being removed
+	Removed         bool            `json:"Retired"`  // the socket is closed, and no further process is started
+	Adopter         int             // PID of the adopter; 0: none
+	Current         *savedProcess   // nil: none
+	Next            *savedProcess   // successor of Current; nil: none
+	Leaving         []*savedProcess `json:"Leaving"` // processes that drain
 }
 
 type savedProcess struct {
 	PID         int
-	Control     int
+	Control     int // descriptor of the control socket; -1: none
 	Generation  int
-	Release     int
+	Release     int // number of the release that it was started from
 	State       State
-	Since       time.Time
-	Deadline    time.Time
-	ReadyAt     time.Time `json:"Booted"`
-	QuitSent    bool      `json:"Quit"`
-	ExitReason  string    `json:"Doom"`
-	MaxRequests int64     `json:"Enough"`
-	Resources   string    `json:"Share"`
+	Since       time.Time // start of the state
+	Deadline    time.Time // time by which the state must end; zero: no deadline
+	ReadyAt     time.Time `json:"Booted"` // time at which it became ready
+	QuitSent    bool      `json:"Quit"`   // SIGQUIT was sent, SIGKILL follows
+	ExitReason  string    `json:"Doom"`   // reason why the master drains or kills it; empty: none
+	MaxRequests int64     `json:"Enough"` // number of requests after which it is replaced; 0: unlimited
+	Resources   string    `json:"Share"`  // its resource limits, see resourceLimits
 }
 
 // handOver executes the new binary in the master's process. It returns only if that
@@ -164,8 +164,8 @@ func (p *process) save() *savedProcess {
 	}
 }
 
-// descriptor returns the descriptor of a socket or file, which keeps it; -1 if there
-// is none.
+// descriptor returns the descriptor of a socket or file, which stays its owner. It is -1 if
+// there is none.
 func descriptor(socket any) int {
 	conn, ok := socket.(syscall.Conn)
 	if !ok {
@@ -241,9 +241,9 @@ func inheritFile(number string) (*os.File, error) {
 
 // TestedConfig returns the configuration that the trial has read and the canaries
 // run with. It returns nil if this process does not take over from a master. The
-// caller must use this configuration and not read it from its source again: that may
-// have changed meanwhile, and has not been tested. environ is the environment in the
-// form of os.Environ.
+// caller must use this configuration and not read it from its source again, because the
+// source may have changed since the test. environ is the environment in the form of
+// os.Environ.
 func TestedConfig(environ []string) []byte {
 	vars := variables(environ)
 	fd, err := strconv.Atoi(vars[envState])
@@ -266,8 +266,8 @@ func TestedConfig(environ []string) []byte {
 // Trial reports whether this process runs only to test whether it can take over from
 // the running master. The test has passed when New and Trial return without an error:
 // the configuration is valid and the state of the running master is readable. The
-// caller then exits with status 0, and does not call Listen or Run. The error says
-// that the result could not be sent to the running master.
+// caller then exits with status 0, and does not call Listen or Run. Trial returns an error
+// if the result could not be sent to the running master.
 func (m *Master) Trial() (bool, error) {
 	if m.report == nil {
 		return false, nil

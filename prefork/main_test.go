@@ -105,7 +105,7 @@ func childMain(c *Child) int {
 	if behaviour == "crash" || behaviour == "crash-on-boot" && c.Slot() == "serve.1" {
 		return 7
 	}
-	if behaviour == "orphans" { // leave an orphan process behind
+	if behaviour == "orphans" { // start a process that becomes an orphan
 		if err := exec.Command("/bin/sh", "-c", "sleep 0.1 & exit").Run(); err != nil {
 			return 8
 		}

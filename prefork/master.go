@@ -47,11 +47,11 @@ type Master struct {
 	ended   chan struct{} // closed when Run returns
 }
 
-// New makes a master. It binds no socket and starts no process. If the environment
-// says that another master has executed this program for a reload, New takes over the
-// slots, sockets and processes of that master. The error is ErrProcNotMounted, or says
-// which option or environment variable is wrong, or that a restart is needed instead
-// of a reload.
+// New makes a master. It binds no socket and starts no process. If another
+// master has executed this program for a reload (environment variable GALE_STATE), New
+// takes over the slots, sockets and processes of that master. The error is
+// ErrProcNotMounted, or says which option or environment variable is wrong, or that a
+// restart is needed instead of a reload.
 func New(o Options) (*Master, error) {
 	m := &Master{
 		opt:     o,
@@ -118,8 +118,8 @@ func (m *Master) assemble() {
 	}
 }
 
-// findProgram returns the path of the program that a command line names, found as a
-// shell finds it. A symbolic link is not resolved, because it may point to another
+// findProgram returns the path of the program in a command line. It searches PATH as a
+// shell does. A symbolic link is not resolved, because it may point to another
 // file at the next reload.
 func findProgram(command []string) (string, error) {
 	if len(command) == 0 {
@@ -174,7 +174,7 @@ func instance() string {
 
 // Run starts a process in every slot and supervises the processes until SIGTERM,
 // SIGINT or the end of ctx. Then it drains the children within Options.Grace, and
-// returns nil when all have exited. A second SIGTERM or SIGINT kills them.
+// returns nil when all have exited. A further SIGTERM or SIGINT kills them.
 //
 // Call Run once, on the main goroutine, which must be locked to the main thread with
 // runtime.LockOSThread in an init function (see spawn). Otherwise it returns an error.
@@ -220,7 +220,9 @@ func (m *Master) run(ctx context.Context) error {
 		select {
 		case <-quit:
 			quit = nil
-			m.stop("context ended")
+			if m.stopping == "" { // the end of ctx is not a second signal
+				m.stop("context ended")
+			}
 		case sig := <-m.signals:
 			m.handleSignal(sig)
 		case <-children:

@@ -18,7 +18,7 @@ func status(t *testing.T, m *Master) SlotStatus {
 	return all.Slots[0]
 }
 
-// crash lets the newest process exit n times, beginning with pid. It returns the times
+// crash makes the newest process exit, n times. pid is the first one. It returns the time
 // between each exit and the next start.
 func crash(f *fakeSystem, pid, n int) (gaps []time.Duration) {
 	for range n {
@@ -74,7 +74,7 @@ func TestBackoffDoublesUpToMax(t *testing.T) {
 	})
 }
 
-// The log says what to do about an exit that nobody expects.
+// The log says what to do about an unexpected exit.
 func TestExitAdvice(t *testing.T) {
 	killed := exitAdvice(describeExit(syscall.WaitStatus(syscall.SIGKILL)))
 	if !strings.Contains(killed, "dmesg") {
@@ -143,6 +143,20 @@ func TestGraceTimeout(t *testing.T) {
 	})
 }
 
+// A context that ends while the children drain does not shorten the grace time.
+func TestContextEndsAfterSignal(t *testing.T) {
+	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
+		f.send(readyMessage)
+		f.signals <- syscall.SIGTERM
+		synctest.Wait()
+		f.cancel()
+		synctest.Wait()
+		if _, kills := f.recorded(); !slices.Equal(kills, []string{"terminated"}) {
+			t.Errorf("the process got %q, want only SIGTERM", kills)
+		}
+	})
+}
+
 func TestReadyFromALeavingProcessIsIgnored(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		m.supervisor.messages <- message{&process{slot: m.slots.all[0], state: StateLeaving}, readyMessage}
@@ -163,7 +177,7 @@ func TestMissingHeartbeat(t *testing.T) {
 		if s := status(t, m); s.State != StateStalled {
 			t.Errorf("after a while without a heartbeat: %+v", s)
 		}
-		// With one heartbeat it has recovered.
+		// It recovers with one heartbeat.
 		counters, _ := m.slots.all[0].page.find(1)
 		counters.setHeartbeat(time.Now())
 		time.Sleep(idleInterval)

@@ -9,16 +9,18 @@ import (
 const (
 	// checkInterval is the time between two readings of the scoreboard while
 	// connections arrive. The weights of steering do not change between two
-	// readings. The interval is therefore unevenInterval while the numbers of
-	// connections that the slots hold differ by more than unevenAbove. It is
-	// idleInterval when no connection has arrived for idleAfter.
+	// readings, so the interval is unevenInterval while connections arrive and the
+	// numbers of connections of the slots differ by more than unevenAbove. It is
+	// idleInterval when the numbers do not differ and no connection has arrived for
+	// idleAfter.
 	checkInterval  = 10 * time.Millisecond
 	unevenInterval = time.Millisecond
 	idleInterval   = 50 * time.Millisecond
 	idleAfter      = time.Second
 	unevenAbove    = 16
 	// acceptTimeout is the time after which a child counts as stalled if it accepts
-	// nothing although its accept queue is not empty. A false alarm does no harm.
+	// nothing although its accept queue is not empty. A stall that is reported wrongly
+	// does no harm: other slots accept the connections meanwhile.
 	acceptTimeout = 100 * time.Millisecond
 	// heartbeatTimeout is the time after which a child without a heartbeat counts as
 	// stalled.
@@ -33,10 +35,10 @@ const (
 // health is what the monitor records about a process.
 type health struct {
 	accepted        int64     // connections accepted before the last check
-	stuckSince      time.Time // begin of the time without an accept although the queue is not empty; zero: none
-	stalledSince    time.Time // begin of the present or last stall
+	stuckSince      time.Time // start of the time without an accept although the queue is not empty; zero: none
+	stalledSince    time.Time // start of the present or last stall
 	stalledAccepted int64     // connections accepted before that stall
-	notAccepting    bool      // cause of that stall: it accepted nothing; false: its heartbeat was missing
+	notAccepting    bool      // cause of that stall; true: it accepted nothing, false: its heartbeat was missing
 }
 
 // monitor finds processes that do not work: their heartbeat is missing, or they do not
@@ -93,8 +95,8 @@ func (m *monitor) checkProcess(p *process, now time.Time) (recovered bool) {
 	return recovered
 }
 
-// stallStart returns when a process stopped sending heartbeats, or stopped accepting
-// although its accept queue is not empty. It is zero if the process works.
+// stallStart returns the time at which a process stopped sending heartbeats, or stopped
+// accepting although its accept queue is not empty. The time is zero if the process works.
 func (m *monitor) stallStart(p *process, now time.Time) time.Time {
 	if m.hangTimeout > 0 {
 		beat := time.Unix(0, p.counters.heartbeat.Load())
@@ -119,12 +121,13 @@ func (m *monitor) stallStart(p *process, now time.Time) time.Time {
 }
 
 // heartbeatSinceStall reports whether a stalled process has sent a heartbeat since it
-// stalled. Its accept queue says nothing, because an adopter empties it.
+// stalled. The length of its accept queue is no criterion, because an adopter accepts the
+// connections in it.
 func (p *process) heartbeatSinceStall() bool { return p.counters.heartbeat.Load() > p.since.UnixNano() }
 
 // markStalled moves a process to the state stalled, so that it gets no new
-// connections. A process that sends heartbeats but accepts nothing recovers and stalls
-// again and again. This counts as one stall, so that the hang timeout applies.
+// connections. A process that sends heartbeats but accepts nothing repeatedly recovers and
+// stalls. These stalls count as one, so that the hang timeout applies.
 func (m *monitor) markStalled(p *process, now, since time.Time) {
 	m.log.Warn("child stalled, new connections go to other slots", "slot", p.slot.name(), "pid", p.pid, "accept_queue", m.sockets.acceptQueue(p.slot))
 	notAccepting := !p.health.stuckSince.IsZero()
@@ -147,7 +150,7 @@ func (m *monitor) handleHang(p *process, now time.Time) {
 
 // resetAfterPause discards all records if the last check was too long ago, or if the
 // clock was set. In the first case the machine, the container or the process group was
-// stopped, and missing heartbeats prove nothing.
+// stopped, and missing heartbeats do not mean that a process hangs.
 func (m *monitor) resetAfterPause(now time.Time) {
 	gap := now.Round(0).Sub(m.lastCheck) // by the wall clock, because heartbeats are wall clock times
 	if !m.lastCheck.IsZero() && gap.Abs() > pauseThreshold {

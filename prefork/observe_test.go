@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// If the clock is set forward, missing heartbeats do not count.
+// When the clock is set forward, no process becomes stalled.
 func TestClockIsSetForward(t *testing.T) {
 	inBubble(t, 2, 10*time.Second, func(t *testing.T, m *Master, f *fakeSystem) {
 		var ahead atomic.Int64
@@ -82,7 +82,7 @@ func TestReadyAfterARemoval(t *testing.T) {
 	})
 }
 
-// A failed reload does not make a server ready whose slots are still booting.
+// While slots are still booting, a failed reload does not report the server as ready.
 func TestFailedReloadBeforeReady(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, _ *Master, f *fakeSystem) {
 		f.signals <- syscall.SIGHUP
@@ -97,8 +97,8 @@ func TestFailedReloadBeforeReady(t *testing.T) {
 	})
 }
 
-// If the current process exits, its canary becomes the current process. When that exits
-// too, the reload fails.
+// If the current process exits, its canary becomes the current process. If the canary
+// exits, too, the reload fails.
 func TestExitOfACanaryThatBecameCurrent(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.send(readyMessage)

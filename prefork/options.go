@@ -33,20 +33,22 @@ type Options struct {
 	// Command is the command line of this process, the program first. A reload
 	// executes it again. Default: reloads are refused.
 	Command []string
-	// Address is the TCP address of the roles that listen, host:port.
+	// Address is the TCP address of the roles that listen, host:port. Default:
+	// all addresses, and a port that the kernel chooses.
 	Address string
 	// Program is the name of the children in the output of ps, before the slot.
 	// Default "server".
 	Program string
 	// Config is the configuration for the children, at most 128 KiB. The master
-	// passes it to them unchanged, so that they run with what the master has checked
-	// even if files have changed since. Default: empty.
+	// passes it to them unchanged, so that they use the configuration that the master has
+	// checked, even if a file has changed since. Default: empty.
 	Config []byte
 	// ConfigFor returns the part of a configuration that children of a role get.
 	// During a reload config is that of the new release. Default: all of config.
 	ConfigFor func(role string, config []byte) []byte
 	// Environ is the environment of this process, in the form of os.Environ. Children
-	// inherit it.
+	// inherit it. The master reads from it whether systemd passed sockets, and the state of
+	// the previous master after a reload. Default: empty.
 	Environ []string
 	// EnvironFor returns the part of Environ that children of a role inherit. It must
 	// not change its argument. Default: all of Environ.
@@ -54,28 +56,31 @@ type Options struct {
 	// Grace is the time that a child has to finish its work after SIGTERM. Then it
 	// gets SIGQUIT, which prints its goroutines, and 2 s later SIGKILL. Default 30 s.
 	Grace time.Duration
-	// BootTimeout is the time that a child has to become ready. Then it is killed and
-	// started again. Default 30 s.
+	// BootTimeout is the time that a child has to become ready. A child that is not ready
+	// by then is killed, and another one is started. Default 30 s.
 	BootTimeout time.Duration
-	// Backoff is the delay before a process is started again in a slot.
+	// Backoff is the delay before the next process is started in a slot after an
+	// unexpected exit.
 	Backoff Backoff
 	// HangTimeout is the time after which a child is killed and replaced if it sends
 	// no heartbeat, or does not accept the connections in its accept queue. Default
-	// 30 s. A missing heartbeat is noticed after 3 s, so a shorter time acts as 3 s for
-	// heartbeats. If it is negative, no child is killed for that and heartbeats are not
-	// checked.
+	// 30 s. The master notices a missing heartbeat after 3 s, so a shorter HangTimeout
+	// has the effect of 3 s for heartbeats. If it is negative, heartbeats are not
+	// checked, and no child is killed because it hangs.
 	HangTimeout time.Duration
-	// MaxRequests is the number of requests after which a process is replaced. A
-	// random number of up to a tenth is added, so that slots are not replaced at the
-	// same time. Default: unlimited.
+	// MaxRequests is the number of requests after which a process is replaced. For each
+	// process the master adds up to a tenth at random, so that the processes are not
+	// replaced at the same time. Default: unlimited.
 	MaxRequests int64
-	// MaxRSS is the resident memory in bytes at which a process is replaced.
+	// MaxRSS is the resident memory in bytes at which a process is replaced, checked once
+	// a second.
 	// Default: unlimited.
 	MaxRSS int64
 	// MergeReports is called when a process has exited. It adds the last report of the
 	// process to merged, the sum of the reports of earlier processes of the slot, and
-	// returns the new sum. merged is nil for the first one. The goroutine of Run
-	// calls MergeReports, so it must be quick. Default: such reports are dropped.
+	// returns the new sum. merged is nil for the first process. The goroutine of Run
+	// calls MergeReports, so it must be quick. Default: the reports of processes that
+	// have exited are dropped.
 	MergeReports func(merged, last []byte) []byte
 	// Logger gets a record for every change of a slot. Default: no log.
 	Logger *slog.Logger

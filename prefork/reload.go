@@ -15,9 +15,9 @@ import (
 // reload is a reload that is under way. It has three stages. If one of them fails, the
 // running release continues unchanged:
 //
-//	trial    The master runs the binary on disk as a second master. That one reads
-//	         its configuration and the saved state, binds nothing, and returns
-//	         the configuration for its children.
+//	trial    The master runs the binary on disk as a second master. The second
+//	         master reads its configuration and the saved state, binds no
+//	         socket, and returns the configuration for its children.
 //	canary   The master starts one process of each role from the new binary. Each
 //	         must become ready.
 //	exec     The master executes the new binary in its own process, with the same
@@ -34,12 +34,12 @@ type reload struct {
 
 // trial is a test run of the new binary.
 type trial struct {
-	recheck  bool // run to find out whether a SIGHUP was missed
+	recheck  bool // true: the trial checks whether a SIGHUP was missed, see recheck
 	pid      int
 	deadline time.Time
-	report   *os.File // its result: the configuration for its children
-	output   *os.File // its stdout and stderr
-	timedOut bool     // killed after the deadline
+	report   *os.File // result: the configuration for the children
+	output   *os.File // stdout and stderr of the trial
+	timedOut bool     // the trial was killed after the deadline
 }
 
 // reloader carries out reloads until the master executes the new binary.
@@ -54,9 +54,9 @@ type reloader struct {
 	program    string // path of the binary that a reload executes
 
 	current *reload // reload under way; nil: none
-	pending bool    // another reload was requested meanwhile
-	tested  string  // identity of the binary in the trial of this master
-	failure string  // reason why the last reload failed; empty: it did not
+	pending bool    // another reload was requested while this one is under way
+	tested  string  // identity of the binary that was tested before this master started
+	failure string  // reason why the last reload failed; empty: it succeeded, or there was none
 	refused int     // number of reloads that failed
 }
 
@@ -67,6 +67,10 @@ type reloadHost interface {
 	notifyReady()
 	checkReady()
 }
+
+// Program returns the path of the binary that a reload executes. It is empty if reloads are
+// refused, see Options.Command.
+func (m *Master) Program() string { return m.reloader.program }
 
 // active reports whether a reload is under way.
 func (l *reloader) active() bool { return l.current != nil }
@@ -82,7 +86,7 @@ func (l *reloader) trial() *trial {
 	return l.current.trial
 }
 
-// request begins a reload. If one is under way, another one follows.
+// request starts a reload. If one is under way, another one follows it.
 func (l *reloader) request() {
 	if l.current != nil {
 		l.pending = true
@@ -96,16 +100,17 @@ func (l *reloader) request() {
 	}
 }
 
-// recheck is called after a reload. It begins another one if it was requested before,
-// or if the configuration or the binary has changed since the trial: a SIGHUP may have
-// been missed while the new binary started.
+// recheck is called after a reload. It starts another reload if one was requested before.
+// Otherwise it starts a trial, which continues as another reload if the configuration or the
+// binary has changed since the last trial: a SIGHUP may have been missed while the new
+// binary started.
 func (l *reloader) recheck() {
 	if l.pending {
 		l.request()
 		return
 	}
 	if err := l.startTrial(true); err != nil {
-		l.log.Warn("cannot check whether a reload was missed, send SIGHUP again if one was", "error", err)
+		l.log.Warn("cannot check whether a SIGHUP was missed, send it again if the binary or configuration has changed", "error", err)
 		l.finishRecheck()
 	}
 }
@@ -120,7 +125,7 @@ func (l *reloader) finishRecheck() {
 	l.host.checkReady()
 }
 
-// startTrial begins the first stage of a reload.
+// startTrial starts the first stage of a reload.
 func (l *reloader) startTrial(recheck bool) error {
 	l.current = &reload{binary: l.sys.identity(l.program)}
 	if len(l.opt.Command) == 0 {
@@ -164,7 +169,7 @@ func (l *reloader) handleExit(pid int, status syscall.WaitStatus) bool {
 	return true
 }
 
-// finishTrial continues or fails the reload by the result of its trial.
+// finishTrial continues the reload after its trial, or ends it if the trial failed.
 func (l *reloader) finishTrial(status syscall.WaitStatus) {
 	t := l.current.trial
 	l.current.trial = nil
@@ -220,7 +225,7 @@ func (l *reloader) nextCanary() {
 }
 
 // handleChildExit fails the reload if the process was a canary or another successor of
-// the new release. It reports whether it was.
+// the new release. It reports whether that was so.
 func (l *reloader) handleChildExit(p *process, successor bool, why string) bool {
 	r := l.current
 	ofNewRelease := r != nil && successor && r.next.number != 0 && p.release == r.next.number

@@ -17,7 +17,7 @@ import (
 	"github.com/galeserver/gale/internal/testutil"
 )
 
-// load sends requests without a pause from 8 clients, and counts the failures.
+// load sends requests from 8 clients without pauses, and counts the failures.
 type load struct {
 	sent, failed atomic.Int64
 	clients      sync.WaitGroup
@@ -90,7 +90,7 @@ func TestReloadReplacesEveryProcess(t *testing.T) {
 	}
 }
 
-// Reloads that are requested faster than the master can carry them out follow one another.
+// A reload that is requested during another reload follows it.
 // A SIGHUP that arrives while the master executes the new binary is not lost.
 func TestReloadsInARow(t *testing.T) {
 	s := startServer(t, "ok")
@@ -138,7 +138,7 @@ func TestMissedReloadIsDetected(t *testing.T) {
 	}
 }
 
-// The master misses no exit of a child during a reload, and no SIGTTIN or SIGTTOU.
+// During a reload the master misses no exit of a child, no SIGTTIN and no SIGTTOU.
 func TestExitsAndSignalsDuringAReload(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
@@ -282,8 +282,8 @@ func TestFailingReleaseChangesNothing(t *testing.T) {
 	}
 }
 
-// If a new release does not start in one of the slots, the old process stays there, and
-// the next release replaces it.
+// If a new release does not start in one slot, that slot keeps its old process. The next
+// release replaces it.
 func TestReleaseThatFailsInOneSlot(t *testing.T) {
 	s := startServer(t, "ok")
 	s.awaitReady(t)
@@ -301,7 +301,7 @@ func TestReleaseThatFailsInOneSlot(t *testing.T) {
 	l.end(t)
 }
 
-// A reload changes the number of slots to that in the configuration.
+// A reload changes the number of slots to the number in the new configuration.
 func TestReloadChangesTheNumberOfSlots(t *testing.T) {
 	s := startServer(t, "ok 2")
 	s.awaitReady(t)

@@ -46,8 +46,8 @@ func newReports(slot string) (*reports, error) {
 	return mapReports(f)
 }
 
-// resumeReports takes over the memory from the previous master. fd is 0 if that one
-// does not support reports.
+// resumeReports takes over the memory from the previous master. fd is 0 if that master does
+// not support reports.
 func resumeReports(slot string, fd int) (*reports, error) {
 	if fd == 0 {
 		return newReports(slot)
@@ -107,15 +107,18 @@ func (r *reports) close() {
 }
 
 // report is the memory for the report of one process: a head and two buffers. The head
-// says which buffer holds the last report, and its length. The next report is written
-// to the other buffer. If a process is killed while it writes, its last complete
-// report is therefore still there. The head is one 64-bit word:
+// contains the number of the buffer with the last report, and its length. The next report
+// is written to the other buffer. If a process is killed while it writes, its last complete
+// report is therefore kept. The head is one 64-bit word:
 //
 //	bits 0–30   length of the report in bytes
 //	bit  31     buffer, 0 or 1
 //	bits 32–63  sequence number of the report
+//
+// Only the process itself writes reports. The master sets the head to 0 between two
+// processes.
 type report struct {
-	mu  sync.Mutex // held while writing; only the process itself writes
+	mu  sync.Mutex // held while the process writes a report
 	mem []byte
 }
 
@@ -134,8 +137,8 @@ func (r *report) head() *atomic.Uint64 {
 }
 
 func (r *report) buffer(head uint64) []byte {
-	begin := reportHeadSize + int(head>>31&1)*MaxReport
-	return r.mem[begin : begin+MaxReport]
+	start := reportHeadSize + int(head>>31&1)*MaxReport
+	return r.mem[start : start+MaxReport]
 }
 
 func (r *report) write(text []byte) {
@@ -147,8 +150,9 @@ func (r *report) write(text []byte) {
 	r.head().Store(next)
 }
 
-// read returns a copy of the last report. It copies again if the process has written
-// another report meanwhile, because a third one overwrites the buffer that was copied.
+// read returns a copy of the last report. The process writes to the two buffers in turn, so
+// the second report after this one overwrites the buffer. read therefore copies again if
+// the process has written a report meanwhile.
 func (r *report) read() []byte {
 	for {
 		head := r.head().Load()

@@ -97,7 +97,7 @@ func TestReportIsDroppedWithoutMergeReports(t *testing.T) {
 	}
 }
 
-// A faulty process may write any length to its memory. The master limits it.
+// A faulty process can write any length to its memory. The master limits the length.
 func TestReportWithInvalidLength(t *testing.T) {
 	r, child := mapTwice(t, 0)
 	child.head().Store(1<<31 - 1)
@@ -191,7 +191,7 @@ func TestPanicInMergeReportsLosesOneReport(t *testing.T) {
 	}
 }
 
-// A master of an older release, without reports, passes no memory for them on.
+// A master of an older release does not support reports, and passes no memory for them.
 func TestResumeFromAMasterWithoutReports(t *testing.T) {
 	page, err := newPage("serve.0")
 	if err != nil {
@@ -221,7 +221,7 @@ func TestDial(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Child{control: theirs, fromMaster: newMasterListener()}
-	go c.handleMessages(func(error) {}) // ends with ours
+	go c.handleMessages(func(error) {}) // ends when ours is closed
 
 	m := testMaster(t, nil)
 	m.slots.all[0].current = &process{slot: m.slots.all[0], control: ours}

@@ -8,8 +8,8 @@ import (
 )
 
 // queueEmptyFor is the time for which the accept queue of a slot must be empty before
-// its socket is closed. New connections already go to other slots, but a TCP handshake
-// that began before still adds its connection to this queue, one round trip later.
+// its socket is closed. New connections already go to other slots. A TCP handshake that
+// started earlier can still add a connection to this queue, one round trip later.
 const queueEmptyFor = 500 * time.Millisecond
 
 // resizer adds and removes slots.
@@ -65,7 +65,7 @@ func (r *resizer) add(role Role, why string) error {
 			continue
 		}
 		s.removing = false
-		if s.current == nil { // its process exited during the removal
+		if s.current == nil { // the process of the slot exited during the removal
 			_ = r.supervisor.start(s) // an error is logged, and the start is tried again
 		}
 		r.log.Info("slot removal cancelled", "slot", s.name(), "reason", why)
@@ -78,26 +78,26 @@ func (r *resizer) add(role Role, why string) error {
 	return err
 }
 
-// create adds the slot of that number to a role, and starts its process. If a removed
-// slot of that number still has a leaving process, create uses the slot again.
+// create adds a slot with a number to a role, and starts its process. If a removed slot
+// with that number still has a leaving process, create uses the slot again.
 func (r *resizer) create(role Role, number int) (s *slot, err error) {
 	s = r.slots.find(fmt.Sprintf("%s.%d", role.Name, number))
-	create := s == nil
-	if create {
+	isNew := s == nil
+	if isNew {
 		if s, err = r.slots.create(role, number); err != nil {
 			return nil, err
 		}
 	}
 	if role.Listens {
 		if err := r.sockets.join(s, r.slots.last(s.role)); err != nil {
-			if create {
+			if isNew {
 				r.slots.release(s)
 			}
 			return nil, err
 		}
 	}
 	s.removed = false
-	if create {
+	if isNew {
 		r.slots.insert(s)
 	}
 	_ = r.supervisor.start(s) // an error is logged, and the start is tried again
@@ -105,7 +105,7 @@ func (r *resizer) create(role Role, number int) (s *slot, err error) {
 }
 
 // remove removes a slot. If the slot has a socket of its own, its process is drained
-// only when the accept queue has been empty for queueEmptyFor.
+// after the accept queue has been empty for queueEmptyFor.
 func (r *resizer) remove(s *slot, why string) {
 	r.log.Info("removing slot", "slot", s.name(), "reason", why)
 	if r.sockets.hasOwnSocket(s) {

@@ -85,7 +85,7 @@ func (s *slot) resumeProcess(old *savedProcess) *process {
 	}
 	socket, err := newSocket(uintptr(old.Control), s.name())
 	if err != nil {
-		p.control = closedControl{} // the child reads end of file and drains
+		p.control = closedControl{} // the child reads end of file on its end, and drains
 	} else {
 		p.control = socket
 	}

@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// replaceGap is the minimum time between the begin of two drains, unless the first
-// process exits sooner. The clients of a drained process reconnect immediately. In this
-// time most of them reach its successor, which has the fewest connections.
+// replaceGap is the minimum time between the start of a drain and the next replacement,
+// unless the drained process exits sooner. The clients of a drained process reconnect
+// immediately. In this time most of them connect to its successor, which has the fewest
+// connections.
 const replaceGap = time.Second
 
 // rollout replaces processes of an earlier release, and processes that have reached the
-// limit of requests or memory. It replaces one process at a time. The old process is
-// drained when its successor is ready.
+// limit of requests or memory. It replaces one process at a time, and drains the old
+// process when its successor is ready.
 type rollout struct {
 	log        *slog.Logger
 	slots      *slotTable
@@ -21,7 +22,7 @@ type rollout struct {
 	maxRSS     int64
 
 	reloading bool   // a reload has not reached every slot yet
-	failure   string // reason why the last replacement of the reload failed; empty: it did not
+	failure   string // reason why the last failed replacement of the reload failed; empty: none has failed
 	reloads   int    // number of reloads that have reached every slot
 }
 
@@ -40,7 +41,8 @@ func (r *rollout) step(now time.Time) (*slot, error) {
 	}
 	for _, s := range r.slots.all {
 		if p := s.current; p != nil && (p.state == StateLive || p.state == StateStalled) && r.outdated(s) && !s.removing {
-			// While a release does not start in one slot, it is not tried in others.
+			// If the release failed to start in this slot, it is not started in other
+			// slots before the next attempt in this one.
 			if !now.Before(s.startAt) && len(s.leaving) < maxLeaving {
 				return s, r.replace(p, "reload")
 			}
@@ -104,8 +106,8 @@ func (r *rollout) recycle(now time.Time) (*slot, error) {
 	return p.slot, r.replace(p, reached)
 }
 
-// reachedLimit returns a text about the limit that a process has reached. It is empty
-// if there is none.
+// reachedLimit returns a text about the limit that a process has reached. The text is empty
+// if the process has not reached a limit.
 func (r *rollout) reachedLimit(p *process) string {
 	if n := p.counters.Requests.Load(); p.maxRequests > 0 && n >= p.maxRequests {
 		return fmt.Sprintf("request limit reached: %d", n)

@@ -64,7 +64,7 @@ func TestTrialThatHangs(t *testing.T) {
 	inBubble(t, 1, -1, func(t *testing.T, m *Master, f *fakeSystem) {
 		f.send(readyMessage)
 		f.signals <- syscall.SIGHUP
-		f.signals <- syscall.SIGHUP // runs after the first, and hangs too
+		f.signals <- syscall.SIGHUP // the second reload follows the first, and its trial hangs, too
 		for range 2 {
 			time.Sleep(3*time.Second + time.Millisecond)
 			synctest.Wait()

@@ -25,8 +25,8 @@ const pageLayout = 1
 const maxProcesses = 16
 
 // page is the scoreboard page of a slot: memory that the master and the processes of
-// the slot share (memfd_create(2)). A child updates it without a system call, and its
-// last values remain after its exit. All fields are atomics.
+// the slot share (memfd_create(2)). A child updates it without a system call, and the
+// values remain after the exit of the child. All fields are atomics.
 type page struct {
 	fd int
 	*pageContent
@@ -53,8 +53,8 @@ const NumAppCounters = 240
 type AppCounters [NumAppCounters]atomic.Int64
 
 // Counters are the counters of one process, in the scoreboard page of its slot. The
-// server that uses the process must update Connections and Requests; prefork reads
-// them to steer connections and for Options.MaxRequests. The struct fills two cache
+// program in the child must update Connections and Requests. The master reads Connections to
+// steer new connections, and Requests for Options.MaxRequests. The struct fills two cache
 // lines, so that two processes never write to the same one.
 type Counters struct {
 	pid         atomic.Int64 // written by the master; 0: no process
@@ -133,8 +133,8 @@ func (p *page) find(generation int) (*Counters, int) {
 	return nil, -1
 }
 
-// onlyProcess reports whether no process of the slot is running, except the one with
-// the given generation.
+// onlyProcess reports whether no other process of the slot is running than the one with the
+// given generation.
 func (p *page) onlyProcess(generation int) bool {
 	for i := range p.counters {
 		if p.counters[i].pid.Load() != 0 && p.counters[i].generation.Load() != int64(generation) {

@@ -41,22 +41,22 @@ type slot struct {
 	reports      *reports // reports of its processes; nil: none
 	mergedReport []byte   // merged reports of processes that have exited
 
-	current *process   // does the work of the slot, or will do it when ready; nil: none
+	current *process   // process that does the work of the slot, or will do it when ready; nil: none
 	next    *process   // successor of current, not ready yet; nil: none
-	leaving []*process // draining
+	leaving []*process // processes that drain
 
-	startAt         time.Time // when the next process may be started; zero: none has to be
+	startAt         time.Time // time from which the next process may be started; zero: no start is scheduled
 	generation      int       // number of processes that were started
 	restarts        int       // number of unexpected exits, without failed successors
 	hangs           int       // number of processes that were killed because they hung
 	unexpectedExits exitTimes
-	started         time.Time // when the last process was started
+	started         time.Time // time of the last start of a process
 	replaceReason   string    // reason why next replaces current
 	lastExit        string    // reason of the last exit
 
-	removing        bool      // gets no new connections, and is removed when its accept queue is empty
-	queueEmptySince time.Time // while removing: when its accept queue became empty; zero: it is not
-	removed         bool      // its socket is closed, and no process is started any more
+	removing        bool      // the slot gets no new connections, and is removed when its accept queue is empty
+	queueEmptySince time.Time // while removing: time at which its accept queue became empty; zero: it is not empty
+	removed         bool      // the socket is closed, and no further process is started
 
 	adopter *process // process of another slot that accepts from the socket; nil: none
 }
@@ -72,11 +72,11 @@ type process struct {
 	index      int // index of its counters and report; -1: it has none
 
 	state       State
-	since       time.Time // begin of the state
-	deadline    time.Time // when the state must have ended; zero: no deadline
-	readyAt     time.Time // when it became ready
+	since       time.Time // start of the state
+	deadline    time.Time // time by which the state must end; zero: no deadline
+	readyAt     time.Time // time at which it became ready, or end of the last pause of the master after that
 	quitSent    bool      // SIGQUIT was sent, SIGKILL follows
-	exitReason  string    // reason why the master drains or kills it; empty: it does not
+	exitReason  string    // reason why the master drains or kills it; empty: the master does neither
 	resources   string    // its resource limits, see resourceLimits
 	maxRequests int64     // number of requests after which it is replaced; 0: unlimited
 	rss         int64     // resident memory in bytes, at the last reading

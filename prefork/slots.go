@@ -163,7 +163,7 @@ func (t *slotTable) descriptors() (fds []int) {
 	return fds
 }
 
-// removedStats returns the statistics of removed slots, sorted by slot name.
+// removedStats returns the statistics of removed slots, sorted by name.
 func (t *slotTable) removedStats() (stats []SlotStats) {
 	for _, name := range slices.Sorted(maps.Keys(t.removed)) {
 		saved := t.removed[name]

@@ -10,9 +10,9 @@ import (
 )
 
 // Listen opens the listening sockets of the slots, or takes over the sockets from
-// systemd (sd_listen_fds(3)) or from the previous master. It returns their address; if
-// the port in Options.Address is 0, with the port that the kernel chose. It returns
-// nil if no role listens. Errors wrap those of the system, such as
+// systemd (sd_listen_fds(3)) or from the previous master. It returns their address. If
+// the port in Options.Address is 0, the address has the port that the kernel chose. The
+// address is nil if no role listens. Errors wrap those of the system, such as
 // syscall.EADDRINUSE and syscall.EACCES.
 func (m *Master) Listen() (net.Addr, error) {
 	if m.resumed == nil {
@@ -33,7 +33,7 @@ type sockets struct {
 	address     *net.TCPAddr // nil: there are no sockets
 	fromSystemd bool         // systemd passed the sockets
 	shared      bool         // all slots share one socket
-	group       []*slot      // slots with a socket of their own, in the order of listen(2)
+	group       []*slot      // slots with a socket of their own, by index of the socket in its SO_REUSEPORT group
 }
 
 // bind opens the sockets of some slots, or takes them over from systemd.
@@ -104,7 +104,7 @@ func (l *sockets) hasOwnSocket(s *slot) bool { return s.listener >= 0 && !l.shar
 func (l *sockets) fixedCount(role Role) bool { return role.Listens && l.fromSystemd && !l.shared }
 
 // acceptQueue returns the number of connections in the accept queue of a slot. It is 0
-// for a shared socket, whose queue says nothing about one slot.
+// for a shared socket, because its queue does not belong to one slot.
 func (l *sockets) acceptQueue(s *slot) int {
 	if !l.hasOwnSocket(s) {
 		return 0
@@ -122,7 +122,7 @@ func (l *sockets) closeLast() {
 	// Children may have copies of the socket, and a stopped child does not close its
 	// copy. The socket would then stay in the group, and the next slot would get
 	// another index. shutdown(2) removes the socket from the group.
-	if !l.fromSystemd { // systemd keeps a copy, which it uses again
+	if !l.fromSystemd { // systemd has a copy, and passes it again at the next start
 		_ = unix.Shutdown(s.listener, unix.SHUT_RD)
 	}
 	_ = unix.Close(s.listener)

@@ -21,8 +21,7 @@ type release struct {
 }
 
 // ownBinary is the path of the running binary. It stays valid when the file of the
-// binary is replaced. A child that is started again is therefore of the same release as
-// the other children.
+// binary is replaced. A later child therefore has the same release as the other children.
 const ownBinary = "/proc/self/exe"
 
 // ErrProcNotMounted is returned by New if /proc/self/exe does not exist, for example in
@@ -40,7 +39,7 @@ type supervisor struct {
 
 	messages chan message
 	readers  sync.WaitGroup // goroutines that read the control sockets
-	ended    chan struct{}  // closed when messages are no longer received
+	ended    chan struct{}  // closed when Run returns
 }
 
 // message is a message from a child, received on its control socket.
@@ -53,7 +52,7 @@ type message struct {
 // has none, else the successor of that.
 func (v *supervisor) start(s *slot) error { return v.startRelease(s, v.release) }
 
-// startRelease is start with another release. A failed start is handled as an
+// startRelease is like start, for any release. A failed start is handled as an
 // unexpected exit, so that the start is tried again after the backoff.
 func (v *supervisor) startRelease(s *slot, r release) error {
 	now := v.sys.now()
@@ -134,8 +133,9 @@ func (v *supervisor) read(p *process) {
 	}
 }
 
-// environ returns the environment of a child: that of the master, without the variables
-// for the master alone, with the child's slot and resource limits.
+// environ returns the environment of a child: the environment of the master without the
+// variables that are only for the master, and the variables for the child's slot and
+// resource limits.
 func (v *supervisor) environ(p *process) []string {
 	env := slices.Clone(v.opt.Environ)
 	if v.opt.EnvironFor != nil {
@@ -162,8 +162,8 @@ func (v *supervisor) environ(p *process) []string {
 	)
 }
 
-// markReady makes a booting process live if it has sent readyMessage. It reports whether
-// it did.
+// markReady handles a message: if a booting process has sent readyMessage, its state becomes
+// live. It reports whether that is so.
 func (v *supervisor) markReady(msg message) bool {
 	p := msg.process
 	if p.state != StateBooting || msg.text != readyMessage {
@@ -176,9 +176,9 @@ func (v *supervisor) markReady(msg message) bool {
 	return true
 }
 
-// pauseReading stops the goroutines that read from children. Messages that they have
-// read would be lost when the master executes the new binary. Unread messages stay in
-// the sockets.
+// pauseReading stops the goroutines that read from children, and handles the messages that
+// they have read. Otherwise these messages would be lost when the master executes the new
+// binary. Unread messages stay in the sockets.
 func (v *supervisor) pauseReading() {
 	for p := range v.slots.processes() {
 		_ = p.control.SetReadDeadline(time.Unix(1, 0))

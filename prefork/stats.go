@@ -5,10 +5,10 @@ import "context"
 // SlotStats are the statistics of a slot, summed over all processes it has had.
 type SlotStats struct {
 	SlotStatus
-	// Accepted counts connections accepted from the slot's own socket, Adopted
-	// those accepted from the sockets of other slots.
+	// Accepted is the number of connections that were accepted from the slot's own socket,
+	// Adopted the number of those from the sockets of other slots.
 	Accepted, Adopted int64
-	// Hangs counts the processes that were killed because they hung.
+	// Hangs is the number of processes that were killed because they hung.
 	Hangs int
 	// AppCounters are the values of the application's counters, see AppCounters.
 	AppCounters []int64
@@ -26,8 +26,8 @@ type Stats struct {
 	// StateStopped. Removed slots are included so that a sum over all slots never
 	// decreases.
 	Slots []SlotStats
-	// Reloads counts reloads that reached every slot, RefusedReloads those that
-	// changed nothing.
+	// Reloads is the number of reloads that reached every slot. RefusedReloads is the
+	// number of reloads that failed and changed nothing.
 	Reloads, RefusedReloads int
 	// ReloadFailed is the reason why the last reload failed, see Status.
 	ReloadFailed string

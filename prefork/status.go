@@ -16,7 +16,7 @@ type SlotStatus struct {
 	PID         int    `json:"pid"`          // current process; 0: none
 	State       State  `json:"state"`        // state of the slot
 	Generation  int    `json:"generation"`   // number of processes that were started
-	Restarts    int    `json:"restarts"`     // number of unexpected exits
+	Restarts    int    `json:"restarts"`     // number of unexpected exits, without those of successors
 	LastExit    string `json:"last_exit"`    // reason of the last exit; empty: none
 	Connections int    `json:"connections"`  // open connections of all its processes
 	AcceptQueue int    `json:"accept_queue"` // connections that no process has accepted yet
@@ -33,7 +33,8 @@ type Status struct {
 	Slots []SlotStatus
 }
 
-// ErrNotRunning: Master.Run has returned.
+// ErrNotRunning: Master.Run has returned. Before that, Status, Stats and Dial wait
+// until Run is called or their context ends.
 var ErrNotRunning = errors.New("master is not running")
 
 // Status returns the status. It may be called from any goroutine while Run runs. The

@@ -16,7 +16,7 @@ type steering struct {
 	sockets *sockets
 
 	attached    []socketWeight // weights in the attached program
-	refused     bool           // the kernel refused a program
+	refused     bool           // the kernel has refused a program, and a warning was logged
 	accepted    int64          // connections accepted before the last observation, by all slots
 	arrivals    int            // connections accepted between the last two observations
 	lastArrival time.Time      // time of the last observation with arrivals
@@ -52,16 +52,16 @@ func (t *steering) reset() {
 }
 
 // update steers new connections to the live slots, and finds an adopter for the socket
-// of each other slot. It must be called after every change, and does nothing if nothing
-// has changed.
+// of each other slot. The loop of Run calls it after every event. update does nothing if
+// no slot has changed.
 func (t *steering) update() {
 	var live []*process
 	for _, s := range t.sockets.group {
 		p := s.liveProcess()
 		if s.adopter != nil && (p != nil || s.adopter.state != StateLive) {
 			// The adopter may still accept from the socket of s for a moment.
-			// So s gets new connections only from the next update on, which
-			// follows within checkInterval.
+			// Therefore s gets new connections only after the next update, which
+			// follows within idleInterval.
 			t.endAdoption(s)
 		} else if p != nil && !s.removing {
 			live = append(live, p)
@@ -78,7 +78,8 @@ func (t *steering) update() {
 	}
 }
 
-// attach attaches a program for the live processes, unless it is attached already.
+// attach attaches a program with the present weights of the live processes, unless the
+// same program is attached already.
 func (t *steering) attach(live []*process) {
 	held := make([]int, len(live))
 	for i, p := range live {
@@ -103,8 +104,8 @@ func (t *steering) attach(live []*process) {
 }
 
 // expected estimates the number of connections that arrive before the weights can change
-// again. The clients of leaving processes reconnect, so it is the number of their
-// connections. If there are none, it is the number of arrivals between the last two
+// again. While processes drain, this is the number of their connections, because their
+// clients reconnect. Otherwise it is the number of arrivals between the last two
 // observations.
 func (t *steering) expected() (n int) {
 	for _, s := range t.sockets.group {

@@ -17,8 +17,8 @@ func (c *recordedControl) Send(text string, _ int) error {
 	return nil
 }
 
-// newSteering makes a steering with n live slots. attached are the indexes of the
-// sockets in the last program.
+// newSteering makes a steering with n live slots. attached holds the indexes of the sockets
+// in the last program.
 func newSteering(t *testing.T, n int) (st *steering, controls []*recordedControl, attached *[]int) {
 	t.Helper()
 	table := &slotTable{removed: map[string]savedStats{}}

@@ -15,9 +15,8 @@ func (m *Master) stop(why string) {
 	m.log.Info("stopping", "reason", why, "grace", m.opt.Grace)
 	m.notifier.stopping()
 	m.reloader.stop()
-	// The children close their copies of the sockets when they begin to drain. From
-	// then on the kernel refuses new connections, so that a load balancer uses another
-	// server.
+	// The children close their copies of the sockets when they start to drain. After that
+	// the kernel refuses new connections, and a load balancer uses another server.
 	m.sockets.closeAll(m.slots.all)
 	for _, s := range m.slots.all {
 		s.removing, s.removed, s.startAt = false, true, time.Time{}

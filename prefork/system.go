@@ -22,8 +22,8 @@ type system struct {
 	identity func(program string) string
 	kill     func(pid int, sig syscall.Signal) error
 	// wait returns the exit status of one process that has exited. That may be an
-	// unknown process: as PID 1 the master inherits orphans. ok is false if no process
-	// has exited.
+	// unknown process: if the master is PID 1, it inherits orphans. ok is false if no
+	// process has exited.
 	wait           func() (pid int, status syscall.WaitStatus, ok bool)
 	subscribe      func(chan<- os.Signal, ...os.Signal)
 	holdSignals    func(chan<- os.Signal)

@@ -35,7 +35,7 @@ const maxSystemdSockets = 1024
 func systemdSocketCount(environ []string, pid int) (int, error) {
 	vars := variables(environ)
 	if vars[envListenPID] != strconv.Itoa(pid) || vars[envListenFDs] == "" {
-		return 0, nil // none, or they are for another process
+		return 0, nil // systemd passed no sockets, or passed them to another process
 	}
 	n, err := strconv.Atoi(vars[envListenFDs])
 	if err != nil || n < 0 || n > maxSystemdSockets {
@@ -96,7 +96,7 @@ func (n *notifier) send(state string) {
 	}
 }
 
-// reloading reports that a reload has begun. ready reports its end.
+// reloading reports the start of a reload. ready reports its end.
 func (n *notifier) reloading() {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
@@ -126,8 +126,8 @@ func sdNotify(state string) error {
 	return err
 }
 
-// notifyReady notifies systemd that the server is ready, but not before all slots have
-// been live.
+// notifyReady notifies systemd that the server is ready. It does nothing before all slots
+// have been live.
 func (m *Master) notifyReady() {
 	if m.started {
 		m.notifier.ready(m.summary())

@@ -100,7 +100,7 @@ func TestSystemdSocketsForAnotherProcess(t *testing.T) {
 	s := startWithShell(t, "ok", "export LISTEN_PID=1 LISTEN_FDS=1;", files...)
 	s.awaitReady(t)
 	if s.addr == addr {
-		t.Error("took a socket that was meant for PID 1")
+		t.Error("the master took a socket that systemd passed to another process")
 	}
 }
 

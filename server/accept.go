@@ -69,6 +69,9 @@ func (s *Server) newConn(nc net.Conn) (*conn, error) {
 		c.Conn = c.tls
 		c.setPhase(handshaking)
 	}
+	if s.opts.SlowRequest > 0 {
+		c.timing = new(timing)
+	}
 	if err := s.conns.add(c); err != nil {
 		return nil, err
 	}

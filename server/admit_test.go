@@ -95,3 +95,33 @@ func TestAdmitRunsOncePerRequest(t *testing.T) {
 		t.Errorf("Admit ran %d times for a request with Expect", n)
 	}
 }
+
+// An Admission hands a value to Admitted and a user value to the handler, both of its own
+// request only.
+func TestAdmission(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	s := open(t, server.Options{}, server.Route{Method: "GET", Path: "/with/{id}",
+		Admit: func(h *fasthttp.RequestHeader) (any, error) {
+			switch name := string(h.Peek("X-Name")); name {
+			case "":
+				return server.Admission{Value: "alone"}, nil
+			default:
+				return server.Admission{Value: name, Key: key{}, UserValue: "of " + name}, nil
+			}
+		},
+		Handler: func(ctx *fasthttp.RequestCtx) error {
+			name, _ := server.Admitted(ctx).(string)
+			kept, _ := ctx.UserValue(key{}).(string)
+			server.WriteText(ctx, http.StatusOK, name+"|"+kept+"|"+server.Param(ctx, "id"))
+			return nil
+		},
+	})
+	ann := strings.Replace(get("/with/1"), "Host", "X-Name: ann\r\nHost", 1)
+	got := talk(t, s, ann+get("/with/2")+ann)
+	for i, want := range []string{"ann|of ann|1", "alone||2", "ann|of ann|1"} {
+		if i >= len(got) || got[i].body != want {
+			t.Fatalf("request %d: %+v, want %q", i+1, got, want)
+		}
+	}
+}

@@ -114,3 +114,18 @@ func (l memoryListener) Accept() (net.Conn, error) {
 }
 func (l memoryListener) Close() error   { close(l); return nil }
 func (l memoryListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// BenchmarkEmptyChain calls a handler itself, and through a chain without middleware.
+func BenchmarkEmptyChain(b *testing.B) {
+	h := server.Handler(func(*fasthttp.RequestCtx) error { return nil })
+	for name, h := range map[string]server.Handler{"bare": h, "chain": server.Chain(h)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := h(nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -30,9 +30,16 @@ import (
 // of any other type is written as JSON. Bind refuses files in a form, since uploads have
 // their own routes.
 //
+// The values must satisfy the rules in the validate tags of v's fields, such as
+// validate:"min=1,max=100", see package github.com/go-playground/validator/v10. The rules
+// of the structs in a slice or a map apply only if the field has the rule dive. A value
+// that the request does not give is checked too, unless the rules begin with omitempty. If
+// a tag cannot be used, or its field is not in the JSON, Bind returns an error that names
+// it, which is a 500 response, for every request.
+//
 // The error is a 400 whose reason lists every field that is unknown, missing,
-// repeated, out of range or of the wrong type, each with its path (items[2].copies must
-// be an integer). It is a 413 for a body over the route's limit, and a 415 for any other
+// repeated, of the wrong type or against a rule, each with its path (items[2].copies must
+// be at most 100). It is a 413 for a body over the route's limit, and a 415 for any other
 // content type. If Bind returns an error, v is unchanged.
 func Bind(ctx *fasthttp.RequestCtx, v any) error {
 	target, err := newTarget(v)
@@ -74,6 +81,7 @@ func Query(ctx *fasthttp.RequestCtx, v any) error {
 type target struct {
 	value  reflect.Value
 	fields typed.Fields
+	rules  *typed.Rules // nil: none
 }
 
 func newTarget(v any) (*target, error) {
@@ -85,7 +93,11 @@ func newTarget(v any) (*target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bind request: %w", err)
 	}
-	return &target{p.Elem(), fields}, nil
+	rules, err := typed.RulesOf(p.Type().Elem())
+	if err != nil {
+		return nil, fmt.Errorf("bind request: %w", err)
+	}
+	return &target{p.Elem(), fields, rules}, nil
 }
 
 func (t *target) bindJSON(ctx *fasthttp.RequestCtx) error {
@@ -132,9 +144,9 @@ func (t *target) bindMultipart(ctx *fasthttp.RequestCtx, boundary string) error 
 		case err != nil:
 			return multipartError(err)
 		case part.FileName() != "":
-			form.faults = append(form.faults, part.FormName()+" is a file; send files to /upload")
+			form.faults = append(form.faults, typed.Problem{Path: part.FormName(), Text: "is a file; send files to /upload"})
 		case !utf8.Valid(text) || !utf8.ValidString(part.FormName()):
-			form.faults = append(form.faults, fmt.Sprintf("%q is not valid UTF-8", part.FormName()))
+			form.faults = append(form.faults, typed.Problem{Path: strconv.Quote(part.FormName()), Text: "is not valid UTF-8"})
 		default:
 			form.add(part.FormName(), string(text))
 		}
@@ -154,30 +166,56 @@ func multipartError(err error) error {
 
 // assign checks the members of an object and stores them. Missing members get their
 // defaults.
-func (t *target) assign(members typed.Members, wrong []string) error {
-	wrong = append(wrong, typed.CheckMembers("", t.fields, members, false)...)
-	if len(wrong) > 0 {
-		return Fail(http.StatusBadRequest, typed.JoinProblems(wrong))
-	}
+func (t *target) assign(members typed.Members, faults []typed.Problem) error {
+	faults = append(faults, typed.CheckMembers("", t.fields, members, false)...)
 	for _, f := range t.fields {
 		if f.Default != nil && !members.Has(f.Name) {
 			members = append(members, typed.Member{Name: f.Name, Value: f.Default})
 		}
 	}
+	if len(faults) > 0 {
+		return t.refuse(members, faults)
+	}
 	fresh := reflect.New(t.value.Type())
 	if err := json.Unmarshal(members.JSON(), fresh.Interface()); err != nil {
 		return &Error{Status: http.StatusBadRequest, Reason: "body: " + typed.DecodeError(err).Error(), Err: err}
 	}
+	if t.rules != nil {
+		faults, err := t.rules.Check(fresh.Interface())
+		if err != nil {
+			return fmt.Errorf("bind request: %w", err)
+		}
+		if len(faults) > 0 {
+			return failBind(faults)
+		}
+	}
 	t.value.Set(fresh.Elem())
 	return nil
+}
+
+// refuse returns the error for faults that were found before the values were decoded. It
+// adds the rules that the other values break.
+func (t *target) refuse(members typed.Members, faults []typed.Problem) error {
+	if t.rules != nil {
+		more, err := t.rules.CheckOthers(members, faults)
+		if err != nil {
+			return fmt.Errorf("bind request: %w", err)
+		}
+		faults = append(faults, more...)
+	}
+	return failBind(faults)
+}
+
+func failBind(faults []typed.Problem) error {
+	return Fail(http.StatusBadRequest, typed.JoinProblems(typed.Texts(faults)))
 }
 
 // form collects the fields of a form as JSON.
 type form struct {
 	fields typed.Fields
 	values map[string][]json.RawMessage
-	names  []string // field names, in the order of arrival
-	faults []string // problems found while the form was read
+	names  []string        // field names, in the order of arrival
+	faults []typed.Problem // problems found while the form was read
 }
 
 func newForm(fields typed.Fields) *form {

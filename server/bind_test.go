@@ -179,7 +179,7 @@ func FuzzBind(f *testing.F) {
 	})
 }
 
-// A handler may read several arguments of one form, although a body can be read once only.
+// A handler may read several arguments of one form, although a body can be read only once.
 func TestArguments(t *testing.T) {
 	var ctx fasthttp.RequestCtx
 	ctx.Request.Header.SetMethod("POST")

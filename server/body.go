@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// drainBytes and drainTime limit the drain of a body: what the server reads after a
-	// handler that did not read the body to its end. If that is enough, the connection
-	// stays open for the next request.
+	// drainBytes and drainTime limit the drain of a body: after a handler that did not read
+	// the body to its end, the server reads up to drainBytes for up to drainTime. If it
+	// reaches the end of the body, the connection stays open for the next request.
 	drainBytes = 256 << 10
 	drainTime  = time.Second
 )
 
 // Errors of reading a body, with the status of their responses. After each of the first
-// four the server closes the connection, since it does not know where the next request
-// begins.
+// four the server closes the connection, because it does not know where the next request
+// starts.
 var (
 	// ErrBodyTooLarge: the body is larger than the route's limit. 413.
 	ErrBodyTooLarge = errors.New("request body is too large")
@@ -83,8 +83,8 @@ func ReadAll(ctx *fasthttp.RequestCtx) ([]byte, error) {
 
 // BodyAborter returns a function that aborts reading the body of the request: a
 // blocked Read fails with ErrBodyTruncated, and so does every later one. It is for a
-// handler that reads from a slow client and must stop, for example at a deadline. abort may be
-// called from any goroutine and more than once, but not after the handler has
+// handler that reads from a slow client and must stop, for example at a deadline. abort
+// may be called from any goroutine and more than once, but not after the handler has
 // returned. The response is still sent; then the server closes the connection.
 func BodyAborter(ctx *fasthttp.RequestCtx) (abort func()) {
 	c, ok := ctx.Conn().(*conn)
@@ -94,7 +94,7 @@ func BodyAborter(ctx *fasthttp.RequestCtx) (abort func()) {
 	return c.abort
 }
 
-// body is the guarded body of one request.
+// body is the body of one request. Body returns it.
 type body struct {
 	conn      *conn
 	ctx       *fasthttp.RequestCtx
@@ -102,10 +102,11 @@ type body struct {
 	chunked   *chunkedReader // decodes raw; nil if raw is the content itself
 	left      int64          // bytes of content left, unless chunked
 	unlimited bool           // the route has no limit
+	waited    time.Duration  // time in Read, with Options.SlowRequest
 
 	err      error      // first error of Read, returned by every later Read
 	released bool       // the handler has returned
-	mu       sync.Mutex // held by Read, since a goroutine of the handler may outlive the handler
+	mu       sync.Mutex // held by Read, because a goroutine of the handler may run longer than the handler
 }
 
 // openBody returns the body whose framing is f, or nil if the request has none. ok is
@@ -147,6 +148,9 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) read(p []byte) (n int, err error) {
+	if b.conn.timing != nil {
+		defer func(begun time.Time) { b.waited += time.Since(begun) }(time.Now())
+	}
 	switch {
 	case b.err != nil:
 		return 0, b.err

@@ -16,7 +16,7 @@ type stream struct {
 	pieces  chan piece
 	results chan error    // result of each piece; buffered, so the connection never blocks on it
 	closed  chan struct{} // closed when the connection accepts no more pieces
-	once    sync.Once     // guard against closing closed twice
+	once    sync.Once     // closes closed
 	failure error         // error that ends an incomplete body; set before pieces is closed
 
 	// Only the goroutine of the connection uses these fields.
@@ -75,8 +75,8 @@ func (s *stream) writeTo(w io.Writer) (written int64, err error) {
 	return written, s.failure
 }
 
-// read is writeTo for a caller that reads the body instead. A piece counts as written
-// when all of it was read.
+// read returns the next part of the body. Middleware calls it if it reads the body itself;
+// otherwise fasthttp calls writeTo. A piece counts as written when all of it was read.
 func (s *stream) read(p []byte) (int, error) {
 	for len(s.current) == 0 {
 		s.settle(nil)
@@ -102,7 +102,7 @@ func (s *stream) settle(err error) {
 	}
 }
 
-// close makes every send fail that is waiting for its result, and every later one.
+// close makes a send that waits for its result fail, and every later send.
 func (s *stream) close() {
 	s.once.Do(func() { close(s.closed) })
 	s.settle(errResponseOver)

@@ -49,7 +49,7 @@ func (c *chunkedReader) Read(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if n > 0 {
-		err = nil // the source returns it again
+		err = nil // the next Read of the source returns the error again
 	}
 	return n, err
 }
@@ -103,7 +103,7 @@ func (c *chunkedReader) sizeLine() (int64, error) {
 	}
 }
 
-// extensions reads to the end of the line, beginning with b, the byte after the size.
+// extensions reads to the end of the line. b is the byte after the size.
 func (c *chunkedReader) extensions(b byte) error {
 	for padding := true; ; {
 		switch {
@@ -126,7 +126,7 @@ func (c *chunkedReader) extensions(b byte) error {
 }
 
 // trailers reads the trailer section and drops it: a field that arrives after the
-// handler has begun must not be taken for a field of the head (RFC 9110 §6.5.1).
+// handler has started must not be treated as a field of the head (RFC 9110 §6.5.1).
 func (c *chunkedReader) trailers() error {
 	name, column := 0, 0 // length of the field name, set at the colon; position in the line
 	for range maxTrailers {

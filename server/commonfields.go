@@ -7,27 +7,16 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// securityFields are header fields of every response. They forbid content sniffing and
-// framing, and they keep the address of the page from other sites (no Referer). A
-// handler that sends HTML must add its own Content-Security-Policy. Names and values
-// are byte slices, so that no request has to convert them.
-//
-// Strict-Transport-Security is not among them: browsers apply it to the host for
-// months, so the owner of the host name must decide.
-var securityFields = [...]struct{ name, value []byte }{
-	{[]byte(fasthttp.HeaderXContentTypeOptions), []byte("nosniff")},
-	{[]byte(fasthttp.HeaderXFrameOptions), []byte("DENY")},
-	{[]byte(fasthttp.HeaderReferrerPolicy), []byte("same-origin")},
-}
-
 var requestIDName = []byte(headerRequestID)
 
 // addCommonFields adds the fields that every response has. It must run after
 // respondError, which removes fields that the handler has set.
 func addCommonFields(ctx *fasthttp.RequestCtx, c *conn) {
 	h := &ctx.Response.Header
-	for i := range securityFields {
-		h.SetCanonical(securityFields[i].name, securityFields[i].value)
+	common := &c.srv.common
+	common.add(h, len(common.onHTTPS) > 0 && Scheme(ctx) == "https")
+	if r := c.admission.route; r != nil && r.setsSecurity {
+		r.setHeader(h) // again, since Route.Header has precedence
 	}
 	h.SetCanonical(requestIDName, c.id)
 	if c.srv.cors != nil {

@@ -43,15 +43,15 @@ const (
 var errAborted = errors.New("read was cut short")
 
 // conn adds deadlines that fasthttp does not have: one for the wait between requests,
-// one for a complete head, and one that every progress extends for bodies and
-// responses. fasthttp's own ReadTimeout and WriteTimeout would end a large transfer that
-// is making progress. conn also implements the lingering close (see Close).
+// one for a complete head, and one for bodies and responses, which is extended whenever
+// bytes are read or written. fasthttp's own ReadTimeout and WriteTimeout would end a large
+// transfer that is making progress. conn also implements the lingering close (see Close).
 //
 // Only the goroutine that serves the connection uses the fields that are not atomic.
 type conn struct {
 	net.Conn           // raw, or tls over it
 	raw      net.Conn  // the socket
-	tls      *tls.Conn // or nil
+	tls      *tls.Conn // TLS connection; nil: no TLS
 	srv      *Server
 	peer     netip.Addr // zero if this is not a TCP connection
 	trusted  bool       // the peer is one of Options.TrustedProxies
@@ -68,15 +68,17 @@ type conn struct {
 	readErr  error     // first error of Read, returned by every later Read
 	lines    headLines // line ends of the current head
 
-	id        []byte        // id of the current request
-	admission admission     // decision about the current request
-	body      *body         // body of the current request, or nil
-	linger    bool          // the server closes the connection first
-	lingerFor time.Duration // time for the client to close after that; 0 means lingerTime
-	detached  bool          // the new owner closes the connection, see Take
-	tail      *exchange     // response whose body Close has to write, or nil
+	id        []byte          // id of the current request
+	admission admission       // decision about the current request
+	context   *requestContext // of the current request; nil before its first use
+	body      *body           // body of the current request, or nil
+	linger    bool            // the server closes the connection before the client, see Close
+	lingerFor time.Duration   // time for the client to close after that; 0 means lingerTime
+	detached  bool            // the new owner closes the connection, see Take
+	tail      *exchange       // response whose body Close has to write, or nil
+	timing    *timing         // nil without Options.SlowRequest
 
-	exchange atomic.Pointer[exchange] // in progress: see HTTP
+	exchange atomic.Pointer[exchange] // exchange in progress, see HTTP; nil: none
 }
 
 func (c *conn) setPhase(p phase) { c.phase.Store(p) }
@@ -105,8 +107,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		case n > 0:
 			c.readErr = err
 			if c.betweenRequests() {
-				c.setPhase(head)
-				c.headBy = time.Time{}
+				c.beginHead()
 			}
 			if c.phase.Load() == head {
 				c.lines.add(p[:n])
@@ -119,8 +120,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests() && c.hasUnread():
 			// A request arrived just as the wait ended. Closing now would lose it,
 			// and a client does not repeat a POST.
-			c.setPhase(head)
-			c.headBy = time.Time{}
+			c.beginHead()
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.betweenRequests():
 			c.readErr = io.EOF
 		default:
@@ -128,6 +128,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, c.readErr
+}
+
+// beginHead is called when the first byte of a request has arrived.
+func (c *conn) beginHead() {
+	c.setPhase(head)
+	c.headBy = time.Time{}
+	c.timing.beginHead()
 }
 
 // betweenRequests reports whether the connection waits for a request.
@@ -190,11 +197,12 @@ func (c *conn) setReadDeadline() error {
 	}
 }
 
-// readDeadline returns the deadline of a read that begins now. slack is how much earlier
-// the current deadline may be before it must be replaced.
+// readDeadline returns the deadline of a read that starts now. If the current deadline is
+// at most slack earlier, it need not be replaced.
 func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 	o, now := &c.srv.opts, time.Now()
 	if c.phase.Load() == responding {
+		c.timing.endResponse(c)
 		c.setPhase(idle)
 	}
 	switch p := c.phase.Load(); p {
@@ -221,7 +229,7 @@ func (c *conn) readDeadline(draining bool) (by time.Time, slack time.Duration) {
 }
 
 // extendDeadline sets a deadline, unless the current one is at most slack earlier.
-// That saves nearly all the calls on a busy connection.
+// On a busy connection this avoids nearly all calls of set.
 func extendDeadline(set func(time.Time) error, current *time.Time, by time.Time, slack time.Duration) error {
 	if early := by.Sub(*current); 0 <= early && early <= slack {
 		return nil

@@ -28,8 +28,8 @@ var requestFields = []string{
 	"X-Request-ID", "X-Requested-With",
 }
 
-// responseFields are the fields that scripts of such a page may read, in addition to the
-// safelisted ones (Fetch §2.2.2) and Options.ResponseFields.
+// responseFields are the fields that scripts of a page of another origin may read, in
+// addition to the safelisted ones (Fetch §2.2.2) and Options.ResponseFields.
 var responseFields = []string{
 	"Accept-Ranges", "Allow", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Range", "Date", "Digest", "ETag",
 	"Link", "Location", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After", "Server", "WWW-Authenticate", "X-Request-ID",
@@ -42,8 +42,8 @@ var methodOrder = []string{
 }
 
 // cors lets pages of other origins use the server (Fetch §3.2). It adds its fields to
-// every response, errors included: without them a page cannot tell a refusal from a
-// lost connection. It never sends Access-Control-Allow-Credentials: a caller from
+// every response, errors included: without them a page cannot distinguish an error response
+// from a lost connection. It never sends Access-Control-Allow-Credentials: a caller from
 // another origin is identified by the token in a field, not by a cookie.
 type cors struct {
 	origins       Origins
@@ -78,12 +78,7 @@ func ValidField(name string) bool {
 // addFields adds the fields that let a page of the request's origin read the response.
 // Every response has Vary: Origin, for caches.
 func (c *cors) addFields(h *fasthttp.ResponseHeader, origin []byte) {
-	switch vary := h.Peek(fasthttp.HeaderVary); {
-	case len(vary) == 0:
-		h.Set(fasthttp.HeaderVary, fasthttp.HeaderOrigin)
-	case !hasToken(vary, fasthttp.HeaderOrigin):
-		h.Set(fasthttp.HeaderVary, string(vary)+", "+fasthttp.HeaderOrigin)
-	}
+	addVary(h, fasthttp.HeaderOrigin)
 	if c.origins.Match(origin) {
 		h.SetBytesV(fasthttp.HeaderAccessControlAllowOrigin, origin)
 		h.Set(fasthttp.HeaderAccessControlExposeHeaders, c.expose)

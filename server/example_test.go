@@ -112,3 +112,73 @@ func ExampleHTTP() {
 	// 200 LANG is unset <nil>
 	// <nil>
 }
+
+// Order is the body of a request. Its tags are for encoding/json, Bind, and package
+// validator.
+type Order struct {
+	Customer string   `json:"customer" validate:"min=1,max=100"`
+	Copies   int8     `json:"copies" default:"1" validate:"min=1,max=100"`
+	Size     string   `json:"size" default:"m" validate:"oneof=s m l"`
+	Email    *string  `json:"email" validate:"omitempty,email"`
+	Tags     []string `json:"tags,omitempty" validate:"max=3"`
+}
+
+// A handler reads JSON or a form into a struct. The error of Bind is a 400 response with all
+// faults.
+func ExampleBind() {
+	handler := func(ctx *fasthttp.RequestCtx) error {
+		var order Order
+		if err := server.Bind(ctx, &order); err != nil {
+			return err
+		}
+		fmt.Printf("%d copies in size %s for %s\n", order.Copies, order.Size, order.Customer)
+		return nil
+	}
+	for _, body := range []string{
+		`{"customer": "Ann", "copies": 2}`,
+		`{"customer": "", "copies": 101, "size": "xl", "email": "ann"}`,
+		`{"copies": "two", "size": "xl"}`,
+	} {
+		var ctx fasthttp.RequestCtx
+		ctx.Request.Header.SetContentType("application/json")
+		ctx.Request.SetBodyString(body)
+		if err := handler(&ctx); err != nil {
+			fmt.Println(strings.ReplaceAll(err.Error(), "; ", "\n"))
+		}
+	}
+	// Output:
+	// 2 copies in size m for Ann
+	// 400 customer must have at least 1 character
+	// copies must be at most 100
+	// size must be one of: s, m, l
+	// email must be an email address
+	// 400 copies must be an integer from -128 to 127, not string
+	// customer is missing
+	// size must be one of: s, m, l
+}
+
+// Chain wraps a handler in middleware, the first one outermost.
+func ExampleChain() {
+	name := func(text string) server.Middleware {
+		return func(next server.Handler) server.Handler {
+			return func(ctx *fasthttp.RequestCtx) error {
+				fmt.Println(text, "begins")
+				defer fmt.Println(text, "ends")
+				return next(ctx)
+			}
+		}
+	}
+	handler := server.Chain(func(*fasthttp.RequestCtx) error {
+		fmt.Println("handler")
+		return nil
+	}, name("outer"), name("inner"))
+	if err := handler(new(fasthttp.RequestCtx)); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// outer begins
+	// inner begins
+	// handler
+	// inner ends
+	// outer ends
+}

@@ -23,7 +23,7 @@ var (
 
 // exchange is a request to an http.Handler and its response.
 //
-// Two goroutines use it: that of the handler and that of the connection. Until ready is
+// Two goroutines use it: the handler's and the connection's. Until ready is
 // closed, only the handler's goroutine uses the fields from mu on. After that the
 // connection's goroutine reads the fields that no longer change, and the body passes
 // through stream.
@@ -115,7 +115,8 @@ func (x *exchange) finish(failure error) {
 	x.stream.end(failure)
 }
 
-// respond turns what the handler has done so far into the response of ctx.
+// respond makes the response of ctx from the response of the handler: the complete one if
+// the handler has returned, otherwise the head and a stream.
 func (x *exchange) respond(ctx *fasthttp.RequestCtx) error {
 	if x.begun {
 		x.writeFields(ctx)

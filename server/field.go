@@ -41,6 +41,20 @@ func Single(h *fasthttp.RequestHeader, name string) (value string, ok bool) {
 	return "", false
 }
 
+// addVary adds the name of a request field to Vary (RFC 9110 §12.5.5).
+func addVary(h *fasthttp.ResponseHeader, name string) {
+	lines := h.PeekAll(fasthttp.HeaderVary)
+	for _, line := range lines {
+		if hasToken(line, name) || hasToken(line, "*") {
+			return
+		}
+	}
+	if len(lines) > 0 && len(lines[0]) > 0 {
+		name = string(lines[0]) + ", " + name
+	}
+	h.Set(fasthttp.HeaderVary, name) // replaces the first line only
+}
+
 // lastElement returns the last element of a list field: the one that the nearest proxy
 // has added (see Scheme).
 func lastElement(h *fasthttp.RequestHeader, name string) string {

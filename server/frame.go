@@ -51,7 +51,7 @@ func readFrame(h *fasthttp.RequestHeader) (frame, error) {
 	switch string(h.Protocol()) {
 	case "HTTP/1.1", "HTTP/1.0":
 	default:
-		return f, Fail(http.StatusHTTPVersionNotSupported, "only HTTP/1.0 and HTTP/1.1")
+		return f, Fail(http.StatusHTTPVersionNotSupported, "the only supported versions are HTTP/1.0 and HTTP/1.1")
 	}
 	var fields framingFields
 	for raw := h.RawHeaders(); len(raw) > 0; {

@@ -175,7 +175,7 @@ func (c *fuzzConn) SetDeadline(time.Time) error      { return nil }
 func (c *fuzzConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *fuzzConn) SetWriteDeadline(time.Time) error { return nil }
 
-// fuzzListener accepts what is sent into it.
+// fuzzListener accepts the connections that are sent to its channel.
 type fuzzListener chan net.Conn
 
 func (l fuzzListener) Accept() (net.Conn, error) {

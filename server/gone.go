@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrClientGone is the cause with which the context of Gone ends. A handler may return
+// ErrClientGone is the cause with which the contexts of Gone and Context end. A handler may return
 // it: the Meter then gets status 499, and the client does not get the response.
 var ErrClientGone = errors.New("client has gone away")
 
@@ -20,21 +20,17 @@ var ErrClientGone = errors.New("client has gone away")
 const statusClientGone = 499
 
 // Gone returns a context that ends with the cause ErrClientGone when the client closes
-// the connection, or its sending side, while the handler runs. fasthttp does not watch
-// the connection meanwhile, and its ctx.Done is closed only when the server shuts down.
-// stop must be called before the handler returns. Watching costs two system calls and
-// no goroutine. Outside of a Server the context ends only with stop.
+// the connection, or its sending side, while the handler runs, and at the deadline of
+// SetDeadline. fasthttp does not watch the connection meanwhile, and its ctx.Done is closed
+// only when the server shuts down. stop must be called before the handler returns; the
+// context of Context needs no stop. Watching costs two system calls and no goroutine.
+// Outside of a Server the context ends only with stop.
 func Gone(ctx *fasthttp.RequestCtx) (gone context.Context, stop func()) {
-	gone, cancel := context.WithCancelCause(context.Background())
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
-		return gone, func() { cancel(nil) }
+		return context.WithCancel(context.Background())
 	}
-	release := c.watch(func() { cancel(ErrClientGone) })
-	return gone, func() {
-		cancel(nil)
-		release()
-	}
+	return c.newContext(context.Background())
 }
 
 // watch calls gone, once, when the client closes the connection or its sending side.

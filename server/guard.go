@@ -22,8 +22,17 @@ type admission struct {
 	err   error  // reason for a refusal, or nil
 }
 
-// Admitted returns the first result of Route.Admit for the request. It is nil for a
-// route without Admit and outside of a Server.
+// Admission is a result of Route.Admit that hands more than one value to the handler.
+type Admission struct {
+	// Value is the result of Admitted.
+	Value any
+	// Key and UserValue become a user value of the request (ctx.UserValue), for
+	// middleware that has its own part in the decision. Default: none.
+	Key, UserValue any
+}
+
+// Admitted returns the first result of Route.Admit for the request, or the Value of an
+// Admission. It is nil for a route without Admit and outside of a Server.
 func Admitted(ctx *fasthttp.RequestCtx) any {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
@@ -39,7 +48,10 @@ func Admitted(ctx *fasthttp.RequestCtx) any {
 func (s *Server) preview(h *fasthttp.RequestHeader) {
 	ctx := contextOf(h)
 	c := ctx.Conn().(*conn) // listener returns no other type
+	c.timing.endResponse(c) // if the request arrived together with the one before
+	c.timing.endHead()
 	c.admission = s.admit(h, ctx)
+	c.timing.endAdmit()
 	if h.ContentLength() == lengthNone {
 		return
 	}
@@ -93,6 +105,11 @@ func (s *Server) admit(h *fasthttp.RequestHeader, ctx *fasthttp.RequestCtx) (a a
 			a.value, err = a.route.Admit(h)
 			return err
 		})
+		if more, ok := a.value.(Admission); ok {
+			if a.value = more.Value; more.Key != nil {
+				ctx.SetUserValue(more.Key, more.UserValue)
+			}
+		}
 	}
 	switch {
 	case a.err != nil:
@@ -146,6 +163,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		c.body = b
 		err = pool.Protect(func() error { return r.Handler(ctx) })
 		c.body = nil
+		c.endContext()
 	}
 	if c.tail != nil && (err != nil || !ctx.Response.SkipBody) { // middleware has another response
 		c.tail.close(nil)
@@ -155,15 +173,15 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.respondError(ctx, err)
 	}
 	if r != nil {
-		for _, field := range r.Header {
-			ctx.Response.Header.Set(field[0], field[1])
-		}
+		r.setHeader(&ctx.Response.Header)
 	}
 	s.finish(ctx, c, f, b, framingOK)
 	addCommonFields(ctx, c)
+	s.zip.apply(ctx, r)
 
 	s.opts.Meter.RequestDone(meterName(ctx.Method()), ctx.Response.StatusCode(), time.Since(ctx.Time()))
 	s.logAccess(ctx, c)
+	c.timing.endHandler(ctx, r, b)
 	c.admission = admission{}
 	c.setPhase(responding)
 }

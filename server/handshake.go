@@ -29,9 +29,9 @@ func (c *conn) tlsHandshake() error {
 	return nil
 }
 
-// withProtocols returns a copy of c for HTTP/1.1. ALPN (RFC 7301) tells
-// clients that HTTP/2 is not supported. Versions and cipher suites are Go's
-// defaults, TLS 1.2 and newer, unless c sets them.
+// withProtocols returns a copy of c for HTTP/1.1. ALPN (RFC 7301) offers
+// only http/1.1. The minimum version is TLS 1.2. Other versions and cipher suites are Go's
+// defaults, unless c sets them.
 func withProtocols(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.NextProtos = []string{"http/1.1"}

@@ -22,17 +22,18 @@ import (
 //   - PathValue returns the parameters of the route, as Param does.
 //   - Trailer is nil: the server drops the trailers of a request.
 //   - Context ends when the handler returns, when the client closes the connection or
-//     its sending side (cause ErrClientGone; not while a body is read),
-//     and when Options.Grace is over (cause ErrGrace). The context of an event
-//     stream, a response with the content type text/event-stream, ends as soon as
-//     Run begins to drain (cause [http.ErrServerClosed]), since its client
-//     reconnects. Context holds the user values of the fasthttp context.
+//     its sending side (cause ErrClientGone; not while a body is read), at the
+//     deadline of SetDeadline, even if the response has begun, and when
+//     Options.Grace is over (cause ErrGrace). The context of an event stream, a
+//     response with the content type text/event-stream, ends as soon as Run starts to
+//     drain (cause [http.ErrServerClosed]), because its client reconnects. Context
+//     holds the user values of the fasthttp context.
 //
 // The http.ResponseWriter is an [http.Flusher]. It is no [http.Hijacker], and the
 // methods of [http.ResponseController] other than Flush fail with an error that wraps
 // [http.ErrNotSupported]. Informational responses (1xx) and trailers are not sent. A
 // response without a body (HEAD, 204, 304) is sent when the handler returns; a Flush
-// in a HEAD request ends the context, since the response has no more to send.
+// in a HEAD request ends the context, because nothing else is sent.
 //
 // A panic becomes a 500 response like that of a Handler. If the response has begun,
 // the panic is logged and the connection ends before the response is complete. A

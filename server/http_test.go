@@ -201,7 +201,7 @@ func TestHTTPResponse(t *testing.T) {
 	}
 }
 
-// A response to HEAD has the length of that to GET and no body, and the connection stays
+// A response to HEAD has the length of the response to GET, and no body, and the connection stays
 // usable. An HTTP/1.0 client gets the body without chunks.
 func TestHTTPOtherFraming(t *testing.T) {
 	t.Parallel()

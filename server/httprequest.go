@@ -66,7 +66,12 @@ func (x *exchange) makeRequest(ctx *fasthttp.RequestCtx) error {
 			}
 		}
 	})
-	background, x.cancel = context.WithCancelCause(background)
+	background, cancel := context.WithCancelCause(background)
+	background, stop := withDeadline(background, func() { cancel(nil) }, x.conn.deadline())
+	x.cancel = func(cause error) {
+		cancel(cause)
+		stop()
+	}
 	x.request = r.WithContext(background)
 	return nil
 }

@@ -14,8 +14,8 @@ var errLineEnd = errors.New("a line does not end in CRLF")
 // as RFC 9112 §2.2 allows. readFrame refuses bare LFs in the fields of heads that do
 // end in CRLF CRLF.
 //
-// headLines takes the bytes after a head for the next head. If they turn out to be a
-// body, the caller must call reset before the next head is read.
+// headLines treats the bytes after a head as the next head. If they are a body, the caller
+// must call reset before the next head is read.
 type headLines struct {
 	begun      bool // the request line was read
 	bareLF     bool // the last field ended in a bare LF
@@ -43,7 +43,7 @@ func (l *headLines) add(data []byte) {
 	}
 }
 
-// addLine checks the rest of a line, without its LF.
+// addLine checks the last part of a line, without its LF.
 func (l *headLines) addLine(rest []byte) {
 	size, cr := l.lineLength+len(rest), l.endsInCR
 	if len(rest) > 0 {

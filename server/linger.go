@@ -40,6 +40,7 @@ func (c *conn) end() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return net.ErrClosed
 	}
+	c.timing.endResponse(c)
 	return c.finishClose()
 }
 

@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -144,5 +145,50 @@ func TestErrorsKeepFields(t *testing.T) {
 				t.Errorf("%s: %s is still %q", path, name, got.header.Values(name))
 			}
 		}
+	}
+}
+
+// A chain without middleware is the handler itself, so it costs nothing.
+func TestEmptyChain(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	h := server.Handler(func(*fasthttp.RequestCtx) error { calls++; return nil })
+	chained := server.Chain(h)
+	if reflect.ValueOf(chained).Pointer() != reflect.ValueOf(h).Pointer() {
+		t.Error("Chain returns another function")
+	}
+	if err := chained(nil); err != nil || calls != 1 {
+		t.Errorf("%v, %d calls", err, calls)
+	}
+}
+
+// Wrap puts middleware outside of that of each route, and leaves its argument unchanged.
+func TestWrap(t *testing.T) {
+	t.Parallel()
+	note := func(name string) server.Middleware {
+		return func(next server.Handler) server.Handler {
+			return func(ctx *fasthttp.RequestCtx) error {
+				ctx.Response.Header.Add("X-Layer", name)
+				return next(ctx)
+			}
+		}
+	}
+	routes := []server.Route{
+		{Method: "GET", Path: "/inner", Middleware: []server.Middleware{note("own")}, Handler: textHandler("")},
+		{Method: "GET", Path: "/plain", Handler: textHandler("")},
+	}
+	wrapped := server.Wrap(routes, note("first"), note("second"))
+	if len(routes[0].Middleware) != 1 || routes[1].Middleware != nil {
+		t.Errorf("Wrap has changed its argument: %d, %d", len(routes[0].Middleware), len(routes[1].Middleware))
+	}
+	s := open(t, server.Options{}, wrapped...)
+	for path, want := range map[string]string{"/inner": "first second own", "/plain": "first second"} {
+		got := talk(t, s, get(path))
+		if len(got) != 1 || strings.Join(got[0].header.Values("X-Layer"), " ") != want {
+			t.Errorf("%s: %+v, want %s", path, got, want)
+		}
+	}
+	if got := server.Wrap(nil, note("first")); len(got) != 0 {
+		t.Errorf("no routes: %v", got)
 	}
 }

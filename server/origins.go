@@ -87,9 +87,9 @@ func normalOrigin(entry string) (string, error) {
 	scheme = strings.ToLower(scheme)
 	switch {
 	case entry == "*":
-		return "", errors.New("would let in the pages of every website: name their origins")
+		return "", errors.New("would allow the pages of every website: name their origins")
 	case entry == "null":
-		return "", errors.New("is what many unrelated pages send, so it cannot be let in")
+		return "", errors.New("is sent by many unrelated pages, so it cannot be allowed")
 	case !ok:
 		return "", errors.New("has no scheme; an origin is written like https://app.example")
 	case scheme == "ws", scheme == "wss":
@@ -113,7 +113,7 @@ func normalOrigin(entry string) (string, error) {
 	if u.Port() != "" {
 		n, err := strconv.Atoi(u.Port())
 		if err != nil || n < 1 || n > 65535 {
-			return "", errors.New("has a port that is not within 1 and 65535")
+			return "", errors.New("has a port that is not from 1 to 65535")
 		}
 		if text := strconv.Itoa(n); text != defaultPorts[scheme] {
 			port = ":" + text
@@ -141,7 +141,7 @@ func normalHost(host string) (string, error) {
 	}
 	ascii, err := idna.New(idna.MapForLookup(), idna.StrictDomainName(false)).ToASCII(name)
 	if err != nil || !isDomain(strings.TrimSuffix(ascii, ".")) {
-		return "", errors.New("has a host that is no domain name and no address")
+		return "", errors.New("has a host that is neither a domain name nor an address")
 	}
 	// A name whose last label is a number is an IPv4 address to browsers (WHATWG
 	// URL §3.5), and they write it with four decimal numbers.

@@ -22,7 +22,7 @@ func QueryText(ctx *fasthttp.RequestCtx, name string) (text string, given bool) 
 }
 
 // QueryInt returns a query parameter as an integer from 0 to limit. If the parameter is
-// missing, QueryInt returns the default, value. The error is a 400 that names the parameter.
+// missing, QueryInt returns value. The error is a 400 that names the parameter.
 func QueryInt(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, error) {
 	text, given := QueryText(ctx, name)
 	if !given {
@@ -30,7 +30,7 @@ func QueryInt(ctx *fasthttp.RequestCtx, name string, value, limit int) (int, err
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > limit {
-		return 0, Fail(http.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %d", name, text, limit))
+		return 0, Fail(http.StatusBadRequest, fmt.Sprintf("%s: %q is not from 0 to %d", name, text, limit))
 	}
 	return n, nil
 }
@@ -48,7 +48,7 @@ func QueryDuration(ctx *fasthttp.RequestCtx, name string, value, limit time.Dura
 		d, err = duration.ParseSeconds(text)
 	}
 	if err != nil || d > limit {
-		return 0, Fail(http.StatusBadRequest, fmt.Sprintf("%s: %q is not within 0 and %v, in seconds", name, text, limit))
+		return 0, Fail(http.StatusBadRequest, fmt.Sprintf("%s: %q is not a time from 0 to %v, in seconds", name, text, limit))
 	}
 	return d, nil
 }
@@ -75,7 +75,8 @@ func Argument(ctx *fasthttp.RequestCtx, name string) (value string, given bool, 
 // formKey is the user value under which a request keeps its parsed form.
 type formKey struct{}
 
-// formOf returns the urlencoded form in the body, which can be read once only.
+// formOf returns the urlencoded form in the body. It stores the form for further calls,
+// because the body can be read only once.
 func formOf(ctx *fasthttp.RequestCtx) (*fasthttp.Args, error) {
 	if form, ok := ctx.UserValue(formKey{}).(*fasthttp.Args); ok {
 		return form, nil

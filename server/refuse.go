@@ -36,26 +36,26 @@ const (
 
 // newRefusal returns the response to connections over a limit. It is made once,
 // since a server at its limit must do little work for each refusal. With anyOrigin pages
-// of every origin may read it: the origin of the request is not known, and the response
+// of every origin may read it: the origin of the request is unknown, and the response
 // contains no data.
-func newRefusal(status int, reason string, anyOrigin bool) []byte {
+func newRefusal(status int, reason string, anyOrigin bool, common *commonFields) []byte {
 	body := fmt.Sprintf(`{"code":%d,"reason":%q}`, status, reason)
 	shared := ""
 	if anyOrigin {
 		shared = "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n"
 	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nServer: gale\r\nContent-Type: application/json\r\n"+
-		"X-Content-Type-Options: nosniff\r\nRetry-After: 1\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		status, http.StatusText(status), shared, len(body), body)
+		"%sRetry-After: 1\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		status, http.StatusText(status), common.lines(), shared, len(body), body)
 }
 
-// retryResponse is the response for an EventSource, see RetryStream. A page of any
-// origin may read it, since it contains no data; if the page
-// may not read it, the browser closes the EventSource and does not reconnect.
-func retryResponse(reason string) []byte {
+// retryResponse is the response for an EventSource, see RetryStream. A page of any origin
+// may read it, because it contains no data. If the page must not read it, the browser closes
+// the EventSource and does not reconnect.
+func retryResponse(reason string, common *commonFields) []byte {
 	body := RetryStream(reason)
-	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: gale\r\nContent-Type: %s\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Cache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", EventStream, len(body), body)
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nServer: gale\r\nContent-Type: %s\r\n%s"+
+		"Cache-Control: no-store\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", EventStream, common.lines(), len(body), body)
 }
 
 // refusalResponse reads the head of the request on a refused connection and returns
@@ -69,7 +69,7 @@ func (s *Server) refusalResponse(nc net.Conn, fallback []byte) []byte {
 	}
 	switch {
 	case bytes.Contains(h.Peek(fasthttp.HeaderAccept), []byte(EventStream)):
-		return retryResponse(reasonBusy)
+		return retryResponse(reasonBusy, &s.common)
 	case len(h.Peek("Tus-Resumable")) > 0: // tus-js-client does not retry after 429
 		return s.busyResponse
 	}
@@ -91,7 +91,7 @@ func (s *Server) refuseConn(nc net.Conn, why error) {
 		s.opts.Logger.Warn("connections refused", "reason", why, "client", peerOf(nc), "count", n)
 	}
 	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || s.opts.TLS != nil { // before a TLS handshake the response would be meaningless
+	if !ok || s.opts.TLS != nil { // before the TLS handshake a client cannot read a response
 		_ = nc.Close()
 		return
 	}

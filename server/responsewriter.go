@@ -34,7 +34,7 @@ func (w *responseWriter) WriteHeader(status int) {
 	case status < 100 || status > 999:
 		panic(fmt.Sprintf("invalid WriteHeader code %d", status))
 	case status == http.StatusSwitchingProtocols:
-		panic("101 Switching Protocols needs http.Hijacker, which server.HTTP does not offer")
+		panic("101 Switching Protocols needs http.Hijacker, which server.HTTP does not support")
 	case status < 200:
 		return
 	}

@@ -21,10 +21,10 @@ import (
 // (Param) are copies and may be kept.
 type Handler func(ctx *fasthttp.RequestCtx) error
 
-// Middleware returns a handler around next. It may act before next, after it, or
-// instead of it. It runs only for requests that next would handle. It does not run for
-// a request that gets 404, 405 or 413 before its handler, that Route.Admit refuses, or
-// whose head is malformed.
+// Middleware returns a handler that wraps next: it may do work before and after it calls
+// next, or respond without calling next. It runs only for requests that next would handle.
+// It does not run for a request that gets 404, 405 or 413 before its handler, that
+// Route.Admit refuses, or whose head is malformed.
 //
 // Code after next runs before any of the response is sent: before the first byte of a
 // body stream, and before the new owner of a connection (see Take) does anything. The
@@ -59,23 +59,45 @@ type Route struct {
 	// Admit may refuse a request by its head, before any of the body is read. A client
 	// that sent Expect: 100-continue gets the error response instead of 100. Admit is
 	// called once per request and blocks only the connection of that request. Handlers
-	// get value from Admitted. A panic is a 500 response. Default: every request is
+	// get value from Admitted; an Admission has further values. A panic is a 500 response. Default: every request is
 	// admitted.
 	Admit func(h *fasthttp.RequestHeader) (value any, err error)
 	// Public and Writes are for package app, which reads them for the routes of an
-	// application; a Server ignores them. Public: everybody may use the route with any
-	// method. Writes: a GET changes something, so it needs the same rights as a POST.
+	// application; a Server ignores them. Public means that everybody may use the route
+	// with any method. Writes means that a GET changes something, so it needs the same
+	// rights as a POST.
 	Public, Writes bool
 	// Header holds the name and value of fields of every response, including error
-	// responses.
+	// responses. They have precedence over those of the handler and of Options.Header.
 	Header [][2]string
+	// Compress permits compression where Options.Compress would not compress, because
+	// the length of the body may show secrets or the client may need a strong ETag:
+	//   - a response to a request with Cookie or Authorization, or with Set-Cookie. An
+	//     attacker who makes a browser send requests and sees the lengths of the
+	//     responses finds a secret in the body by putting guesses into the same body
+	//     (BREACH, https://breachattack.com), so set Compress only if the body never has
+	//     both;
+	//   - a response with a strong ETag if the path has a route for PUT, PATCH or DELETE:
+	//     compression makes the ETag weak, and If-Match never matches a weak one (RFC
+	//     9110 §13.1.1).
+	Compress bool
 	// Middleware wraps Handler, the first one outermost. New calls each of them once.
 	Middleware []Middleware
 	Handler    Handler
+
+	setsSecurity bool // Header has one of securityFields
+	writable     bool // the path has a route for PUT, PATCH or DELETE
+}
+
+// setHeader sets the fields of Header.
+func (r *Route) setHeader(h *fasthttp.ResponseHeader) {
+	for _, field := range r.Header {
+		h.Set(field[0], field[1])
+	}
 }
 
 // routes is the table of routes. The handlers in its router only store the matching
-// route in ctx, so that the server knows the route before it runs the route's handler.
+// route in ctx, so that the server can check the request before it runs the route's handler.
 type routes struct {
 	router  *router.Router
 	methods []string          // methods that have routes, sorted
@@ -89,12 +111,14 @@ type routeKey struct{}
 func newRoutes(list []Route, maxBody int64) (*routes, error) {
 	t := &routes{router: router.New(), shapes: make(map[string]string)}
 	var faults []error
+	writable := writableShapes(list)
 	for i := range list {
 		r := list[i]
+		r.setsSecurity = namesSecurityField(r.Header)
 		if r.MaxBody == 0 {
 			r.MaxBody = maxBody
 		}
-		if err := t.add(&r); err != nil {
+		if err := t.add(&r, writable); err != nil {
 			faults = append(faults, fmt.Errorf("route %q %q: %w", r.Method, r.Path, err))
 		}
 	}
@@ -102,7 +126,22 @@ func newRoutes(list []Route, maxBody int64) (*routes, error) {
 	return t, errors.Join(faults...)
 }
 
-func (t *routes) add(r *Route) (err error) {
+// writableShapes returns the shapes of the paths that have a route for PUT, PATCH or DELETE.
+func writableShapes(list []Route) map[string]bool {
+	shapes := map[string]bool{}
+	for _, r := range list {
+		switch r.Method {
+		case http.MethodPut, http.MethodPatch, http.MethodDelete:
+			if path, err := parsePath(r.Path); err == nil { // add returns the error
+				shapes[shapeOf(path)] = true
+			}
+		}
+	}
+	return shapes
+}
+
+// add adds a route. writable are the shapes of paths that have a route for writing.
+func (t *routes) add(r *Route, writable map[string]bool) (err error) {
 	switch {
 	case r.Method == "" || strings.ToUpper(r.Method) != r.Method || strings.ContainsAny(r.Method, " *\t\r\n"):
 		return errors.New("the method must be a word in capitals")
@@ -113,7 +152,9 @@ func (t *routes) add(r *Route) (err error) {
 	if err != nil {
 		return err
 	}
-	key := r.Method + " " + shapeOf(path)
+	shape := shapeOf(path)
+	key := r.Method + " " + shape
+	r.writable = writable[shape]
 	if other, ok := t.shapes[key]; ok {
 		return fmt.Errorf("the same as %q", other)
 	}
@@ -215,8 +256,8 @@ func methodName(method []byte) string {
 	return string(method)
 }
 
-// otherMethod is what a Meter gets for all other methods, so that clients cannot create
-// any number of label values.
+// otherMethod is the method that a Meter gets for all other methods. Otherwise clients
+// could create any number of label values.
 const otherMethod = "other"
 
 func meterName(method []byte) string {

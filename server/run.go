@@ -21,8 +21,8 @@ var ErrGrace = errors.New("grace time ran out")
 //
 // After Options.Grace Run closes the remaining connections. If requests were in flight,
 // it returns an error that wraps ErrGrace and contains their number; their handlers may
-// still be running. If ln fails permanently, Run drains in the same way and returns that error.
-// Run neither waits for hijacked connections nor closes them. It can be called once.
+// still be running. If ln fails permanently, Run drains in the same way and returns that
+// error. Run neither waits for hijacked connections nor closes them. It can be called once.
 //
 // fasthttp's own Shutdown is not used: it closes an idle connection on which a request
 // is just arriving, and it ends ctx.Done of handlers that should finish.

@@ -66,7 +66,7 @@ type Options struct {
 	// panics with their stacks, errors of accept. Default: no log.
 	Logger *slog.Logger
 	// MaxBody is the limit of a request body, in bytes, for routes that set no limit
-	// of their own. It is also the limit of ReadAll. Default 1 MiB.
+	// of their own. For routes without a limit, it is the limit of ReadAll. Default 1 MiB.
 	MaxBody int64
 	// MaxHeader is the limit of the head of a request (request line and fields), in
 	// bytes. A longer head gets a 431 response. Each connection that reads a request
@@ -87,7 +87,8 @@ type Options struct {
 	ReadTimeout time.Duration
 	// WriteTimeout limits each write of up to 64 KiB of a response. A write waits until
 	// the client has read enough of what was sent before: the kernel reports progress
-	// only when about a third of the send buffer is free again. There is no deadline for a complete response. Default 60 s.
+	// only when about a third of the send buffer is free again. There is no deadline for a
+	// complete response. Default 60 s.
 	WriteTimeout time.Duration
 	// MaxConns is the limit of open connections, and MaxConnsPerClient that of one
 	// client address. Connections of TrustedProxies count for MaxConns only. A
@@ -113,8 +114,25 @@ type Options struct {
 	BasePath string
 	// AccessLog logs every n-th request: 1 logs all of them. Default: no access log.
 	AccessLog int
-	// Errors are the application's rows of the table from error to status. They come
-	// before the server's own rows.
+	// SlowRequest is how long a request may take, from the first byte of its head to
+	// the last byte of its response. A longer one is logged at level warn, with the
+	// time of each phase. At most one line a second is written, with the number of
+	// requests since the last line. Connections that were taken (see Take), event streams and requests
+	// marked by LongPoll are never logged. Default: no log.
+	SlowRequest time.Duration
+	// Compress configures the compression of responses. Default: none.
+	Compress Compression
+	// Header holds the names and values of fields of every response, including error
+	// responses, except 101. A field of the same name that a handler sets, or that is
+	// in Route.Header, takes precedence. X-Content-Type-Options: nosniff,
+	// X-Frame-Options: DENY and Referrer-Policy: same-origin are sent by default: a field
+	// of the same name in Header replaces one of them, and an empty value removes it.
+	// Strict-Transport-Security is sent over HTTPS only (RFC 6797 §7.2), see Scheme.
+	// Fields that depend on the single response, such as Vary and Set-Cookie, are an
+	// error. Default: none.
+	Header [][2]string
+	// Errors are the application's rows of the table from error to status. They take
+	// precedence over the server's own rows. Default: none.
 	Errors []ErrorStatus
 	// Meter counts connections and requests. Default: no counting.
 	Meter Meter
@@ -148,8 +166,10 @@ const (
 type Server struct {
 	fast   *fasthttp.Server
 	routes *routes
-	cors   *cors   // nil without Options.Origins
-	opts   Options // with its defaults filled in
+	cors   *cors // nil without Options.Origins
+	common commonFields
+	zip    *compressor // nil without Options.Compress
+	opts   Options     // with its defaults filled in
 	errors []ErrorStatus
 	conns  conns
 
@@ -159,6 +179,7 @@ type Server struct {
 
 	refusedLog logLimiter // for connections over a limit
 	prefixLog  logLimiter // for malformed X-Forwarded-Prefix fields
+	slowLog    logLimiter // for slow requests
 
 	busyResponse, tooManyResponse []byte // responses to connections over a limit
 
@@ -187,9 +208,6 @@ func New(o Options, routes []Route) (*Server, error) {
 	s.conns.clients = make(map[netip.Addr]int)
 	s.conns.max, s.conns.maxPerClient = o.MaxConns, o.MaxConnsPerClient
 
-	s.busyResponse = newRefusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty())
-	s.tooManyResponse = newRefusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty())
-
 	table, err := newRoutes(routes, o.MaxBody)
 	table.base = o.BasePath
 	if o.BasePath != "" {
@@ -198,7 +216,9 @@ func New(o Options, routes []Route) (*Server, error) {
 		}
 	}
 	shared, errShared := newCORS(o)
-	err = errors.Join(err, errShared)
+	common, errCommon := newCommonFields(o.Header)
+	zip, errZip := newCompressor(o.Compress)
+	err = errors.Join(err, errShared, errCommon, errZip)
 	for i, row := range o.Errors {
 		if row.Err == nil || row.Status < 400 || row.Status > 599 {
 			err = errors.Join(err, fmt.Errorf("error row %d: needs an error and a status from 400 to 599", i))
@@ -207,7 +227,9 @@ func New(o Options, routes []Route) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make server: %w", err)
 	}
-	s.routes, s.cors = table, shared
+	s.routes, s.cors, s.common, s.zip = table, shared, common, zip
+	s.busyResponse = newRefusal(http.StatusServiceUnavailable, reasonBusy, !o.Origins.Empty(), &s.common)
+	s.tooManyResponse = newRefusal(http.StatusTooManyRequests, reasonTooMany, !o.Origins.Empty(), &s.common)
 	if o.TLS != nil {
 		s.opts.TLS = withProtocols(o.TLS)
 	}

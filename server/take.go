@@ -63,12 +63,15 @@ func readBuffered(c *conn, buffered net.Conn) (rest []byte) {
 }
 
 // Head returns the head of a response for a connection that is taken. It contains the
-// status and fields that the handler has set in ctx.Response, and the fields that every
-// response of this server has. It declares no length for the body. If chunked is true,
+// status and fields that the handler has set in ctx.Response, those of Route.Header, and
+// the fields that every response of this server has. It declares no length for the body. If chunked is true,
 // the body must be sent in chunks (RFC 9112 §7.1). Otherwise the client uses HTTP/1.0,
 // and closing the connection ends the body.
 func Head(ctx *fasthttp.RequestCtx) (head []byte, chunked bool) {
 	if c, ok := ctx.Conn().(*conn); ok {
+		if r := c.admission.route; r != nil {
+			r.setHeader(&ctx.Response.Header)
+		}
 		addCommonFields(ctx, c)
 	}
 	h := &ctx.Response.Header

@@ -55,9 +55,9 @@ func (s *Store) MaxFile() int64 { return s.options.MaxFile }
 //
 // The file belongs to the caller: Publish adds a second name to it, and neither
 // Publish nor Discard nor Pause closes it or removes its first name. The caller must
-// ensure that nobody else writes to it.
+// ensure that no other process or goroutine writes to it.
 //
-// Publish also succeeds if the file already has the name. So a caller that does not know
+// Publish also succeeds if the file already has the name. So a caller that cannot tell
 // whether a killed process has published the file may publish it again. If the pool is
 // full, Resume does not wait and returns pool.ErrFull. Resume and PrivateFolder need a store
 // that Open has made.

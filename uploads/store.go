@@ -175,7 +175,7 @@ func (s *Store) Do(ctx context.Context, fn func() error) error {
 }
 
 // DoWait is Do, but it waits while the pool is full, until ctx ends. Use it for uploads that
-// have begun: on a busy server they become slower, but they do not fail.
+// have started: on a busy server they become slower, but they do not fail.
 func (s *Store) DoWait(ctx context.Context, fn func() error) error {
 	err := s.Do(ctx, fn)
 	if !errors.Is(err, pool.ErrFull) {

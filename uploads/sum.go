@@ -10,7 +10,7 @@ import (
 
 // sumAttribute is the extended attribute of a stored file for its SHA-256. The value is
 // "<hexadecimal SHA-256> <size in bytes> <modification time in ns>". Size and time show
-// whether somebody has changed the file since then.
+// whether the file has been changed since then.
 const sumAttribute = "user.gale.sha256"
 
 // storeSum writes the SHA-256 into an attribute of the file. The sync of the file makes it

@@ -29,8 +29,9 @@ import (
 )
 
 // asServer is the environment variable that makes the test binary run the application
-// of Main instead of the tests.
-const asServer = "GALE_APPTEST_SERVER"
+// of Main instead of the tests. It does not begin with GALE_, because the embedded state
+// server, which is also this binary, does not get such variables.
+const asServer = "APPTEST_SERVER"
 
 // Main runs the tests of a package and ends the process. Call it from TestMain, so that
 // StartProcesses can execute the test binary again as the server of the application a.

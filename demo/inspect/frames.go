@@ -17,7 +17,7 @@ const (
 
 // frameScanner divides an MP3 file into frames. It leaves out the tags and the info frame.
 // When there is no frame at the expected position, it returns an error. go-mp3 and most
-// players would search for the next frame, and nobody would notice the damage.
+// players would search for the next frame, and the damage would stay unnoticed.
 type frameScanner struct {
 	in             *input
 	end            int64 // offset of the end of the audio

@@ -13,7 +13,7 @@ const (
 // repacker copies the sound of MPEG-2 and 2.5 frames into frames that go-mp3 decodes
 // correctly: MPEG-2, without padding, all of the same size. The main data of some frames does
 // not fit into that size. As in any MP3, main data then begins in the free space of the
-// previous frame. Therefore repacker keeps each frame until it knows the next one.
+// previous frame. Therefore repacker keeps each frame until it has read the next one.
 //
 // At 22050 Hz padding adds half a byte per frame on average. A stereo file of 160 kbit/s that
 // uses all of it does not fit; repack returns an error.

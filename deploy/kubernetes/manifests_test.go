@@ -1,5 +1,5 @@
-// Package kubernetes has the manifests read by the API's own types, in a module
-// of its own: nothing else needs those.
+// Package kubernetes checks the manifests against the Go types of the Kubernetes API. It
+// is a separate module, because only this test needs the API's packages.
 package kubernetes
 
 import (
@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A field that the API does not know, or that is of another type there, is an
-// error, as it would be in a cluster.
-func TestManifestsAreOfTheAPI(t *testing.T) {
+// A field that is not in the API, or has another type there, is an error, as with kubectl
+// apply.
+func TestManifestsMatchTheAPI(t *testing.T) {
 	files, err := filepath.Glob("*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)
@@ -35,7 +35,7 @@ func TestManifestsAreOfTheAPI(t *testing.T) {
 				"apps/v1 Deployment": new(appsv1.Deployment), "apps/v1 StatefulSet": new(appsv1.StatefulSet),
 			}[of.APIVersion+" "+of.Kind]
 			if object == nil {
-				t.Errorf("%s: nothing is known of %s %q", file, of.APIVersion, of.Kind)
+				t.Errorf("%s: unknown kind %s %q", file, of.APIVersion, of.Kind)
 			} else if err := yaml.UnmarshalStrict(document, object); err != nil {
 				t.Errorf("%s: %s: %v", file, of.Kind, err)
 			}

@@ -27,12 +27,13 @@ func Unsatisfied(size int64) string { return "bytes */" + strconv.FormatInt(size
 // a field or respond with 416.
 var ErrMalformed = errors.New("malformed Range")
 
-// Parse reads the Range field of a request for a representation of size bytes. asked
-// is false if the response is the whole representation: the request has no such field
-// or several, the unit is not bytes, or the field lists several ranges, which RFC 9110
-// §14.2 allows a server to ignore. A length of 0 means that the range lies outside of
-// the representation: 416. The error is ErrMalformed. Parse does not look at If-Range.
-func Parse(h *fasthttp.RequestHeader, size int64) (part Range, asked bool, err error) {
+// Parse reads the Range field of a request for a representation of size bytes. ranged is
+// false if the response must contain the whole representation, with the status 200: the
+// request has no Range field or several, the unit is not bytes, or the field lists several
+// ranges, which RFC 9110 §14.2 allows a server to ignore. A length of 0 means that the range
+// lies outside the representation, and the status must be 416. The error is ErrMalformed.
+// Parse does not read If-Range.
+func Parse(h *fasthttp.RequestHeader, size int64) (part Range, ranged bool, err error) {
 	lines := h.PeekAll(fasthttp.HeaderRange)
 	if len(lines) != 1 {
 		return Range{}, false, nil

@@ -14,11 +14,11 @@ func TestParse(t *testing.T) {
 	const huge = "99999999999999999999" // more than an int64 holds
 	whole := byterange.Range{}
 	for _, row := range []struct {
-		field string
-		size  int64
-		want  byterange.Range
-		asked bool
-		err   error
+		field  string
+		size   int64
+		want   byterange.Range
+		ranged bool
+		err    error
 	}{
 		{"bytes=0-0", 10, byterange.Range{Start: 0, Length: 1}, true, nil},
 		{"bytes=2-4", 10, byterange.Range{Start: 2, Length: 3}, true, nil},
@@ -64,20 +64,21 @@ func TestParse(t *testing.T) {
 		if row.field != "" {
 			h.Set("Range", row.field)
 		}
-		part, asked, err := byterange.Parse(&h, row.size)
-		if part != row.want || asked != row.asked || !errors.Is(err, row.err) {
-			t.Errorf("%q of %d: %+v, %v, %v", row.field, row.size, part, asked, err)
+		part, ranged, err := byterange.Parse(&h, row.size)
+		if part != row.want || ranged != row.ranged || !errors.Is(err, row.err) {
+			t.Errorf("%q of %d: %+v, %v, %v", row.field, row.size, part, ranged, err)
 		}
 	}
 	var h fasthttp.RequestHeader
 	h.Add("Range", "bytes=0-1")
 	h.Add("Range", "bytes=2-3")
-	if part, asked, _ := byterange.Parse(&h, 10); asked {
+	if part, ranged, _ := byterange.Parse(&h, 10); ranged {
 		t.Errorf("two lines: %+v", part)
 	}
 }
 
-// FuzzParse: a part is within what is there, and only a length of 0 is none.
+// FuzzParse: a range lies within the representation. A length of 0 means that it is
+// unsatisfiable.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"bytes=0-1", "bytes=-5", "bytes=5-", "bytes=9223372036854775807-", "bytes=-9223372036854775808", "bytes=1-0", "bytes=a-b", "=-", "bytes=0-0,1-1"} {
 		f.Add(seed, int64(10))
@@ -87,9 +88,9 @@ func FuzzParse(f *testing.F) {
 		size = max(0, size)
 		var h fasthttp.RequestHeader
 		h.Set("Range", field)
-		part, asked, err := byterange.Parse(&h, size)
-		if part.Start < 0 || part.Length < 0 || part.Start > size || part.Length > size-part.Start || (!asked || err != nil) && part != (byterange.Range{}) {
-			t.Errorf("%q of %d: %+v, %v", field, size, part, asked)
+		part, ranged, err := byterange.Parse(&h, size)
+		if part.Start < 0 || part.Length < 0 || part.Start > size || part.Length > size-part.Start || (!ranged || err != nil) && part != (byterange.Range{}) {
+			t.Errorf("%q of %d: %+v, %v", field, size, part, ranged)
 		}
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Errors of Parse and ParseSeconds. Each continues a sentence that begins with the name
-// of the value.
+// Errors of Parse and ParseSeconds. Each is the rest of a sentence after the name of the
+// value.
 var (
 	ErrInvalid  = errors.New("is not a duration, such as 90s")
 	errNegative = errors.New("is negative")

@@ -22,7 +22,7 @@ var advice = []struct{ text, todo string }{
 	{"ERR AUTH", "the address has a password, but Redis has none for this user: remove it from the address, or set requirepass"},
 	{"ERR invalid password", "Redis does not accept the password in the address: correct the address or requirepass"},
 	{"DENIED", "Redis is in protected mode: set a password in Redis, or bind it to an address that only your servers can reach"},
-	{"OOM", "Redis has reached maxmemory: raise it, or delete keys that are not needed"},
+	{"OOM", "Redis has reached maxmemory: raise maxmemory, or delete keys that are not needed"},
 	{"MISCONF", "Redis cannot write to its disk: see the log of Redis"},
 	{"READONLY", "the address is that of a read-only replica: use the address of the master"},
 	{"NOREPLICAS", "fewer replicas are connected than min-replicas-to-write: start the replicas"},
@@ -34,7 +34,7 @@ var advice = []struct{ text, todo string }{
 	{"ASK ", clusterTodo},
 	{"CROSSSLOT", clusterTodo},
 	{"WRONGTYPE", "another program has written to a key of Gale: delete the key, or use a separate Redis for Gale"},
-	{"ERR max number of clients reached", "Redis has reached maxclients: raise it"},
+	{"ERR max number of clients reached", "Redis has reached maxclients: raise maxclients"},
 }
 
 const (
@@ -45,11 +45,11 @@ const (
 // Advice returns what to do about an error if Redis has refused a command, for example
 // because its memory is full or the user lacks a permission. Otherwise it returns false.
 func Advice(err error) (todo string, refused bool) {
-	reply, ok := errors.AsType[redis.Error](err)
+	response, ok := errors.AsType[redis.Error](err)
 	if !ok {
 		return "", false
 	}
-	text := reply.Error()
+	text := response.Error()
 	for _, a := range advice {
 		if strings.HasPrefix(text, a.text) {
 			return a.todo + missingCommand(text), true
@@ -61,8 +61,9 @@ func Advice(err error) (todo string, refused bool) {
 // scripts holds the lines of the scripts made by NewScript, by their SHA-1 hash.
 var scripts sync.Map
 
-// NewScript makes a Lua script. If the user lacks the permission for a command in it,
-// Redis does not name the command, only the line; Advice then names the commands there.
+// NewScript makes a Lua script. If the user lacks the permission for a command in it, the
+// error of Redis contains the line and not the command. Advice then names the commands on
+// that line.
 func NewScript(src string) *redis.Script {
 	s := redis.NewScript(src)
 	scripts.Store(s.Hash(), strings.Split(src, "\n"))

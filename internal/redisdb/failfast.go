@@ -20,14 +20,14 @@ var ErrUnavailable = errors.New("redis does not respond")
 const probeInterval = 100 * time.Millisecond
 
 // FailFast adds a circuit breaker to a client. While Redis is unavailable, commands fail
-// immediately with ErrUnavailable; otherwise each would wait for its own timeout. The
-// begin and the end of that time are logged. Use it only where commands may fail.
+// immediately with ErrUnavailable; otherwise each command would wait for its timeout. The
+// start and the end of that time are logged. Use FailFast only where commands may fail.
 func FailFast(c redis.UniversalClient, log *slog.Logger) { c.AddHook(&breaker{log: log}) }
 
 // breaker is the circuit breaker of FailFast. All times are Unix times in nanoseconds.
 type breaker struct {
 	log   *slog.Logger
-	since atomic.Int64 // begin of the time in which Redis is unavailable; 0: it is available
+	since atomic.Int64 // start of the time in which Redis is unavailable; 0: it is available
 	probe atomic.Int64 // time at which the next command may be sent
 }
 
@@ -102,12 +102,13 @@ func (b *breaker) record(err error, now time.Time) {
 // isResponse reports whether err is the result of a response of Redis, which may be an
 // error response.
 func isResponse(err error) bool {
-	_, reply := errors.AsType[redis.Error](err)
-	return err == nil || reply
+	_, response := errors.AsType[redis.Error](err)
+	return err == nil || response
 }
 
-// isUnavailable reports whether err is an error of the connection to Redis. A response is
-// not, nor is the end of the caller's context, nor a pool without a free connection.
+// isUnavailable reports whether err is an error of the connection to Redis. It is false for
+// a response, for the end of the caller's context, and for redis.ErrPoolTimeout (no free
+// connection in the pool).
 func isUnavailable(err error) bool {
 	if isResponse(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) {
 		return false

@@ -9,13 +9,13 @@ import (
 // repeatInterval is the time between two lines about a problem that persists.
 const repeatInterval = time.Minute
 
-// maxProblems is the maximum number of problems at the same time. A client can choose
-// subjects, so the number must be bounded. Further problems are not logged.
+// maxProblems is the maximum number of problems at the same time. Further problems are not
+// logged. There must be a limit, because clients can choose subjects.
 const maxProblems = 1000
 
-// ProblemLog logs problems that persist for some time: a line when a problem begins,
-// one a minute while it persists, and one when it is resolved. It may be used by
-// several goroutines at the same time.
+// ProblemLog logs problems that persist for some time: a line when a problem occurs,
+// one a minute if it is reported again, and one when it is resolved. Several goroutines may
+// use it at the same time.
 type ProblemLog struct {
 	log *slog.Logger
 
@@ -30,9 +30,9 @@ func NewProblemLog(log *slog.Logger) *ProblemLog {
 	return &ProblemLog{log: log, problems: map[string]*problem{}}
 }
 
-// Report reports a problem. msg is the message in the log. subject is what has the
-// problem, such as the name of a queue; it may be empty. attrs are further attributes.
-// The line has the error and, if Advice has any, what to do.
+// Report reports a problem. msg is the message in the log. subject is the thing that has
+// the problem, such as the name of a queue; it may be empty, and is not logged. attrs are
+// further attributes. The line also has err and, if there is Advice, the attribute todo.
 func (l *ProblemLog) Report(msg, subject string, err error, attrs ...any) {
 	if !l.due(msg+"\x00"+subject, time.Now()) {
 		return
@@ -64,8 +64,8 @@ func (l *ProblemLog) due(key string, now time.Time) bool {
 }
 
 // Resolve reports that a problem does not exist any more. msg and subject are those
-// passed to Report. resolved is the message in the log; it is not logged if the problem
-// was not reported before.
+// passed to Report. resolved is the message in the log; it is logged only if the problem
+// was reported before.
 func (l *ProblemLog) Resolve(msg, subject, resolved string, attrs ...any) {
 	key := msg + "\x00" + subject
 	l.mu.Lock()

@@ -19,8 +19,9 @@ import (
 
 // Default values. Parameters in the address, such as ?read_timeout=5s, override them
 // (go-redis, ParseURL). The defaults of go-redis itself are not suitable: it dials five
-// times and sends each command up to four times. A command then fails only after ten
-// seconds if Redis is unavailable, and a write whose response is late is done twice.
+// times and sends each command up to four times. If Redis is unavailable, a command then
+// fails only after ten seconds. If the response to a write is late, Redis executes the write
+// twice.
 const (
 	dialTimeout = time.Second
 	ioTimeout   = 2 * time.Second
@@ -40,8 +41,8 @@ type Options struct {
 	Retries int
 	// OnConnect is called for each new connection. Default: none.
 	OnConnect func(context.Context, *redis.Conn) error
-	// Logger gets a line if Redis refuses a command, with what to do about it. Each
-	// kind of refusal is logged once a minute at most. Default: no log.
+	// Logger gets a record if Redis refuses a command. The attribute todo says what to do.
+	// Each kind of refusal is logged at most once a minute. Default: no log.
 	Logger *slog.Logger
 }
 

@@ -63,8 +63,8 @@ func StartAOF(tb testing.TB) *Server {
 	return Start(tb, "--appendonly", "yes", "--appendfsync", "everysec")
 }
 
-// StartDurable starts a server that syncs its append-only file before each response. With
-// StartAOF, a kill during a slow fsync can lose the writes after it.
+// StartDurable starts a server that syncs its append-only file before each response. A
+// server of StartAOF can lose writes if it is killed during a slow fsync.
 func StartDurable(tb testing.TB) *Server {
 	tb.Helper()
 	return Start(tb, "--appendonly", "yes", "--appendfsync", "always")
@@ -164,8 +164,8 @@ func eventually(tb testing.TB, s *Server, ok func(context.Context) error) {
 	}
 }
 
-// freePort returns a port that is free together with the one 10,000 above it, which a node
-// of a cluster needs as well.
+// freePort returns a free port. The port 10,000 above it is free, too, because a node of a
+// cluster also listens there.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	var listen net.ListenConfig

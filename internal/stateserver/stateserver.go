@@ -1,6 +1,6 @@
 // Package stateserver is the embedded state server: a server inside the program that
-// speaks the Redis protocol. The processes of one machine share state in it that may be
-// lost. It is based on miniredis; this package adds the expiry of keys in real time, and a
+// speaks the Redis protocol. The processes of one machine share state in it. The state is
+// lost when the process of the server exits. It is based on miniredis; this package adds the expiry of keys in real time, and a
 // port that is reserved while the server's process is replaced.
 package stateserver
 
@@ -22,7 +22,9 @@ import (
 const (
 	// expiryInterval is the time between two updates of the expiry of all keys.
 	// miniredis does not expire keys by itself, and its real-time mode checks all keys
-	// at each command. A key may expire too early, by one interval at most.
+	// at each command. A key may expire too early, by the time between the last update
+	// and the command that set it. That is at most one interval, unless the process was
+	// paused: the first update after a pause covers the whole pause.
 	expiryInterval = 100 * time.Millisecond
 	// drainInterval is the time between two checks whether clients are still
 	// connected, while the server drains.
@@ -37,8 +39,8 @@ type Reservation struct {
 }
 
 // Reserve reserves the port of addr (host:port), or a free port if addr is empty. It binds
-// a socket to the port and does not listen on it. Other users cannot use the port then,
-// but processes of the same user can also bind to it, with SO_REUSEPORT (socket(7)).
+// a socket to the port and does not listen on it. Until Release, processes of other users
+// cannot bind to the port. Processes of the same user can, with SO_REUSEPORT (socket(7)).
 // Connections are refused while no process listens.
 func Reserve(addr string) (*Reservation, error) {
 	want := unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
@@ -88,9 +90,9 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // Serve serves clients that authenticate with the password, and closes ln at the end.
-// When ctx ends, Serve continues until all clients have disconnected, but for grace at
-// most, because other draining processes still need it. It returns nil, or the error of
-// ln if that fails before.
+// When ctx ends, Serve continues until all clients have disconnected, for grace at most,
+// because other processes need the server while they drain. It then returns nil. The error
+// says that the server could not start, or is the error of ln if ln fails before ctx ends.
 func Serve(ctx context.Context, ln net.Listener, password string, grace time.Duration) error {
 	m := miniredis.NewMiniRedis()
 	m.RequireAuth(password)
@@ -106,7 +108,7 @@ func Serve(ctx context.Context, ln net.Listener, password string, grace time.Dur
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	others.Go(func() { expireKeys(serving, m) }) // ends with serving
-	others.Go(func() {                           // ends with serving, and ends the loop below
+	others.Go(func() {                           // ends with serving; closing ln ends the loop below
 		defer ln.Close() //nolint:errcheck // it is not used any more
 		select {
 		case <-serving.Done():

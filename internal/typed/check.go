@@ -24,8 +24,7 @@ func (all Fields) Index(name string) int {
 	return -1
 }
 
-// KnownNames returns the end of a sentence that begins with "x is unknown": the names of
-// the fields.
+// KnownNames returns the text after "x is unknown" in an error: the names of the fields.
 func (all Fields) KnownNames() string {
 	if len(all) == 0 {
 		return "; there are none"
@@ -37,14 +36,13 @@ func (all Fields) KnownNames() string {
 	return "; there are: " + strings.Join(names, ", ")
 }
 
-// Check compares a JSON value with a type, and returns all problems. Each begins with the
-// path of the value that has the problem, such as items[1].name. path is the path of
+// Check compares a JSON value with a type, and returns all problems. path is the path of
 // value itself. If lenient is set, unknown members are not a problem.
-func Check(path string, t reflect.Type, value json.RawMessage, lenient bool) (problems []string) {
+func Check(path string, t reflect.Type, value json.RawMessage, lenient bool) (problems []Problem) {
 	null := string(bytes.TrimSpace(value)) == "null"
 	switch kind := t.Kind(); {
 	case null && !HasUnmarshaler(t) && kind != reflect.Pointer && kind != reflect.Slice && kind != reflect.Map && kind != reflect.Interface:
-		return []string{path + " must not be null"}
+		return []Problem{{path, "must not be null"}}
 	case null:
 		return nil
 	case kind == reflect.Pointer:
@@ -61,7 +59,7 @@ func Check(path string, t reflect.Type, value json.RawMessage, lenient bool) (pr
 			return problems
 		}
 		if kind == reflect.Array {
-			return []string{fmt.Sprintf("%s must be an array of %d", path, t.Len())}
+			return []Problem{{path, fmt.Sprintf("must be an array of %d", t.Len())}}
 		}
 	case kind == reflect.Map:
 		if all, err := MembersOf(value); err == nil {
@@ -74,63 +72,50 @@ func Check(path string, t reflect.Type, value json.RawMessage, lenient bool) (pr
 		}
 	}
 	if err := json.Unmarshal(value, reflect.New(t).Interface()); err != nil {
-		return []string{path + " " + DecodeError(err).Error()}
+		return []Problem{{path, DecodeError(err).Error()}}
 	}
 	return nil
 }
 
-func checkObject(path string, t reflect.Type, value json.RawMessage, lenient bool) []string {
+func checkObject(path string, t reflect.Type, value json.RawMessage, lenient bool) []Problem {
 	object, err := MembersOf(value)
 	if err != nil {
-		return []string{path + " must be an object"}
+		return []Problem{{path, "must be an object"}}
 	}
 	fields, err := FieldsOf(t)
 	if err != nil {
-		return []string{path + ": " + err.Error()}
+		return []Problem{{path, "cannot be read: " + err.Error()}}
 	}
 	return CheckMembers(path+".", fields, object, lenient)
 }
 
-// CheckMembers is Check for the members of an object. prefix is the begin of their paths.
-func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (problems []string) {
+// CheckMembers is Check for the members of an object. prefix is the start of their paths.
+func CheckMembers(prefix string, fields Fields, object Members, lenient bool) (problems []Problem) {
 	known := fields.KnownNames()
 	seen := make(map[string]bool, len(object)) // a map, because a client may send many members
 	for _, m := range object {
 		at := fields.Index(m.Name)
 		switch {
 		case seen[m.Name]:
-			problems = append(problems, prefix+m.Name+" is given twice")
+			problems = append(problems, Problem{prefix + m.Name, "is given twice"})
 		case at >= 0:
 			problems = append(problems, Check(prefix+m.Name, fields[at].Type, m.Value, lenient)...)
 		case !lenient:
-			problems = append(problems, prefix+m.Name+" is unknown"+known)
+			problems = append(problems, Problem{prefix + m.Name, "is unknown" + known})
 		}
 		seen[m.Name] = true
 	}
 	for _, f := range fields {
 		if !f.Optional && f.Default == nil && !seen[f.Name] {
-			problems = append(problems, prefix+f.Name+" is missing")
+			problems = append(problems, Problem{prefix + f.Name, "is missing"})
 		}
 	}
 	return problems
 }
 
-// maxProblems is the maximum number of problems in the text of JoinProblems.
-const maxProblems = 10
-
-// JoinProblems returns problems as one text. If there are more than maxProblems, it has
-// the first ones and the number of the others.
-func JoinProblems(problems []string) string {
-	named := problems[:min(len(problems), maxProblems)]
-	text := strings.Join(named, "; ")
-	if more := len(problems) - len(named); more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
-	}
-	return text
-}
-
-// DecodeError converts an error of json.Unmarshal to one for users, which does not contain
-// names of Go types. Its text continues a sentence that begins with the path of the value.
+// DecodeError converts an error of json.Unmarshal to one for users, without names of Go
+// types. Its text is the rest of a sentence after the path of the value, such as "must be a
+// string, not number".
 func DecodeError(err error) error {
 	typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {

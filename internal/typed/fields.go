@@ -1,5 +1,5 @@
 // Package typed checks JSON against Go types. It is stricter than encoding/json: it finds
-// members that are unknown, missing or there twice, and reports all problems with their
+// members that are unknown, missing or duplicate, and reports all problems with their
 // paths.
 package typed
 
@@ -16,8 +16,9 @@ import (
 type Field struct {
 	Name     string          // name of the member
 	Type     reflect.Type    // type of its value
-	Optional bool            // it may be missing: a pointer, or tagged omitempty or omitzero
+	Optional bool            // whether the member may be missing: the field is a pointer, or tagged omitempty or omitzero
 	Default  json.RawMessage // value of the default tag; nil: none
+	Rules    string          // rules of the validate tag; see RulesOf
 	depth    int             // depth of embedding
 	tagged   bool            // the name is from the json tag
 }
@@ -38,27 +39,34 @@ func HasUnmarshaler(t reflect.Type) bool {
 func IsObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !HasUnmarshaler(t) }
 
 // FieldsOf returns the fields of a struct, by the rules of encoding/json. The fields of an
-// embedded struct take its place. If two fields have the same name, the one that is
-// embedded less deeply counts. The error says which field has an invalid tag.
+// embedded struct replace it. If several fields have the same name, the field with the
+// least depth of embedding is used; at the same depth, the field that has its name from a
+// json tag. If several fields are left, all of them are ignored. The error says which field
+// has an invalid tag.
 func FieldsOf(t reflect.Type) ([]Field, error) {
 	all, err := collect(t, 0, nil)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(f Field) bool {
-		return slices.ContainsFunc(all, func(g Field) bool { return g.Name == f.Name && f.hiddenBy(g) })
-	}), nil
+	var visible []Field
+	for i, f := range all {
+		hidden := false
+		for j, g := range all {
+			hidden = hidden || j != i && g.Name == f.Name && f.hiddenBy(g)
+		}
+		if !hidden {
+			visible = append(visible, f)
+		}
+	}
+	return visible, nil
 }
 
-// hiddenBy reports whether g, a field of the same name, hides f.
-func (f Field) hiddenBy(g Field) bool {
-	switch {
-	case g.depth != f.depth:
-		return g.depth < f.depth
-	case g.tagged != f.tagged:
-		return g.tagged
+// hiddenBy reports whether another field of the same name hides f.
+func (f Field) hiddenBy(other Field) bool {
+	if other.depth != f.depth {
+		return other.depth < f.depth
 	}
-	return g.Type != f.Type // neither counts
+	return other.tagged || !f.tagged // if both are tagged, or neither is, each hides the other
 }
 
 func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err error) {
@@ -88,7 +96,7 @@ func collect(t reflect.Type, depth int, seen []reflect.Type) (all []Field, err e
 		case slices.Contains(strings.Split(options, ","), "string"):
 			return nil, fmt.Errorf("field %s: the option string of json is not supported", s.Name)
 		}
-		f := Field{Name: name, Type: s.Type, depth: depth, tagged: tagged && name != ""}
+		f := Field{Name: name, Type: s.Type, Rules: s.Tag.Get(rulesTag), depth: depth, tagged: tagged && name != ""}
 		if name == "" {
 			f.Name = s.Name
 		}

@@ -86,8 +86,8 @@ func RepairJSON(data []byte) []byte {
 	return append(repaired, data...)
 }
 
-// surelyValid reports whether JSON is valid, if that can be decided quickly. It is false
-// for JSON with any escape of the form \uXXXX.
+// surelyValid is a quick check. If it returns true, JSON is valid. If it returns false, JSON
+// is invalid or has an escape of the form \uXXXX.
 func surelyValid(data []byte) bool { return utf8.Valid(data) && !bytes.Contains(data, []byte(`\u`)) }
 
 // invalid returns the position and length of the first invalid bytes or escape in JSON. The
@@ -102,7 +102,7 @@ func invalid(data []byte) (at, length int) {
 			}
 			at += 2 * escapeLen
 		case c == '\\' && bytes.HasPrefix(data[at+1:], []byte{'\\'}):
-			at += 2 // an escaped backslash: the second one begins no escape
+			at += 2 // an escaped backslash: the second one does not start an escape
 		case c < utf8.RuneSelf:
 			at++
 		default:
@@ -116,7 +116,7 @@ func invalid(data []byte) (at, length int) {
 	return 0, 0
 }
 
-// surrogate returns the surrogate whose escape is at the begin of data, or 0 if there is
+// surrogate returns the surrogate whose escape is at the start of data, or 0 if there is
 // none.
 func surrogate(data []byte) rune {
 	if len(data) < escapeLen || data[0] != '\\' || data[1] != 'u' {
@@ -130,7 +130,7 @@ func surrogate(data []byte) rune {
 }
 
 // member returns a text that names the member or element of a JSON value which contains
-// the byte at a position.
+// the byte at a position. Elements are counted from 1.
 func member(data []byte, at int) string {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	start, err := dec.Token()

@@ -65,7 +65,7 @@ func (s *suite) abortsChain(t *testing.T) {
 	l := leaseOne(t, st, "w")
 	abort(t, other, "a")
 	if lost, err := st.Held(t.Context(), []*driver.Lease{l}); err != nil || len(lost) != 1 {
-		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
+		t.Errorf("Held = %v, %v", ids(lost), err)
 	}
 	err := st.Finish(t.Context(), l, driver.Outcome{State: jobs.StateSuccess, Next: []jobs.NewTask{task("c")}})
 	wantError(t, "Finish", err, jobs.ErrLeaseLost)

@@ -75,11 +75,11 @@ func (s *suite) cancelsRunning(t *testing.T) {
 	enqueue(t, st, task("b"))
 	l := lease(t, st, by("w", 2))
 	if lost, err := st.Held(t.Context(), l); err != nil || len(lost) != 0 {
-		t.Fatalf("Held says that %v are lost, %v", ids(lost), err)
+		t.Fatalf("Held = %v, %v", ids(lost), err)
 	}
 	cancel(t, other, l[0].Task.ID)
 	if lost, err := st.Held(t.Context(), l); err != nil || len(lost) != 1 || lost[0] != l[0] {
-		t.Errorf("Held says that %v are lost, %v", ids(lost), err)
+		t.Errorf("Held = %v, %v", ids(lost), err)
 	}
 	s.refused(t, st, l[0], l[0].Task.ID)
 	if n, err := other.Reclaim(t.Context(), "w"); err != nil || n != 1 {

@@ -58,7 +58,7 @@ func (s *suite) closeEndsWaiting(t *testing.T) {
 	ended := make(chan error, 2)
 	go func() { _, err := st.Lease(t.Context(), r); ended <- err }()                // ends with Close
 	go func() { _, err := st.Watch(t.Context(), "a", was.Version); ended <- err }() // ends with Close
-	s.leaseNone(t, other, r)                                                        // gives them time to start waiting
+	s.leaseNone(t, other, r)                                                        // until then, the goroutines above have made their calls
 	if err := st.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}

@@ -17,7 +17,7 @@ var depthChecks = []check{
 func (s *suite) depths(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	unknown := task("unknown")
-	unknown.Name = "nobody's"
+	unknown.Name = "unknown"
 	before := time.Now()
 	enqueue(t, st, unknown)
 	later := task("later")
@@ -38,7 +38,7 @@ func (s *suite) depths(t *testing.T) {
 	}
 	for i := range got {
 		if d := got[i].Oldest; d <= 0 || d > time.Since(before)+5*time.Millisecond {
-			t.Errorf("oldest task of %s waits for %v, but was enqueued %v ago", got[i].Queue, d, time.Since(before))
+			t.Errorf("oldest task of %s: age %v; want at most %v", got[i].Queue, d, time.Since(before))
 		}
 		got[i].Oldest = 0
 	}

@@ -117,7 +117,7 @@ func (s *suite) noOutcome(t *testing.T) {
 	for _, state := range []jobs.State{"", jobs.StateScheduled, jobs.StateQueued, jobs.StateRunning, "finished"} {
 		err := st.Finish(t.Context(), l, driver.Outcome{State: state, Next: []jobs.NewTask{task("next")}})
 		if err == nil || errors.Is(err, jobs.ErrLeaseLost) || errors.Is(err, jobs.ErrUnavailable) {
-			t.Errorf("Finish with state %q: %v; want an error that says so", state, err)
+			t.Errorf("Finish with state %q: %v; want an error about the state", state, err)
 		}
 	}
 	wantSame(t, st, before)

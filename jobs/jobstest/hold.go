@@ -111,7 +111,7 @@ func (s *suite) stale(t *testing.T) {
 	if _, err := other.Reclaim(t.Context(), "w"); err != nil {
 		t.Fatal(err)
 	}
-	current := leaseOne(t, other, "w") // the same owner: only the attempt differs
+	current := leaseOne(t, other, "w") // of the same owner, so that only the attempt differs
 	for name, l := range map[string]*driver.Lease{
 		"an earlier attempt":                first,
 		"another owner":                     {Task: current.Task, Owner: "x", Attempt: current.Attempt},

@@ -32,8 +32,8 @@ func BenchmarkLateness(b *testing.B, accepts, leases driver.Store) {
 	}
 }
 
-// lateness schedules a thousand tasks at the interval apart, and returns the delay of each
-// lease.
+// lateness schedules a thousand tasks, with the interval apart between two of them. It
+// returns the delay of each lease.
 func lateness(b *testing.B, accepts, leases driver.Store, apart time.Duration) (late []time.Duration) {
 	b.Helper()
 	const tasks = 1000

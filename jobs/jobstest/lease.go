@@ -42,7 +42,7 @@ func (s *suite) beginsAttempt(t *testing.T) {
 		t.Errorf("started %v, finished %v, leased at %v", got.Started, got.Finished, before)
 	}
 	if l.Task.State != got.State || l.Task.Version != got.Version || !l.Task.Started.Equal(*got.Started) {
-		t.Errorf("lease says %+v\n store says %+v", l.Task, got)
+		t.Errorf("lease has %+v\n store has %+v", l.Task, got)
 	}
 }
 
@@ -116,7 +116,7 @@ func (s *suite) names(t *testing.T) {
 	s.leaseNone(t, st, r)
 	r.Names = []string{"y"}
 	if got := ids(lease(t, st, r)); !slices.Equal(got, []string{"y-1"}) {
-		t.Errorf("the one that knows y leased %v", got)
+		t.Errorf("the worker with the name y leased %v", got)
 	}
 }
 
@@ -178,7 +178,7 @@ func (s *suite) leaseWakes(t *testing.T) {
 	st, other := s.handle(t), s.handle(t)
 	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, st) }() // ends when it has a lease, or after patience
-	s.leaseNone(t, other, by("x", 1))       // gives it time to start waiting
+	s.leaseNone(t, other, by("x", 1))       // until then, the goroutine above has called Lease
 	id := "t"
 	enqueue(t, other, task(id))
 	accepted := time.Now()

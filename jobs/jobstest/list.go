@@ -129,10 +129,10 @@ func (s *suite) listForgets(t *testing.T) {
 	enqueue(t, st, task("old"))
 	finish(t, st, leaseOne(t, st, "w"), driver.Outcome{State: jobs.StateSuccess})
 	testutil.Eventually(t, "the task is not listed any more", func() bool { return len(listAll(t, st, jobs.Query{})) == 0 })
-	enqueue(t, st, task("old")) // the id is free again, and the list shows the new task
+	enqueue(t, st, task("old")) // the id can be used again, and the list contains the new task
 	enqueue(t, st, task("more"))
 	if got := listAll(t, st, jobs.Query{}); !slices.Equal(got, []string{"more", "old"}) {
-		t.Errorf("then %v", got)
+		t.Errorf("after the new task: %v", got)
 	}
 }
 
@@ -149,7 +149,7 @@ func (s *suite) pageBytes(t *testing.T) {
 	}
 	p, err := st.List(t.Context(), jobs.Query{})
 	if err != nil || len(p.Tasks) != 4 || p.Next == 0 {
-		t.Fatalf("a page of %d, next %d, %v", len(p.Tasks), p.Next, err)
+		t.Fatalf("page of %d tasks, next %d, %v", len(p.Tasks), p.Next, err)
 	}
 	if got := listAll(t, st, jobs.Query{Before: p.Next}); !slices.Equal(got, []string{"t1", "t0"}) {
 		t.Errorf("after the last page: %v", got)

@@ -44,7 +44,7 @@ func (s *suite) pauses(t *testing.T) {
 		}
 		got <- l[0]
 	}()
-	s.leaseNone(t, other, r) // gives it time to start waiting
+	s.leaseNone(t, other, r) // until then, the goroutine above has called Lease
 	for range 2 {
 		if err := other.Resume(t.Context(), "a"); err != nil {
 			t.Fatal(err)

@@ -42,7 +42,7 @@ func wantTaken(t *testing.T, what string, err error, id, workflow string) {
 	t.Helper()
 	taken, ok := errors.AsType[driver.TakenError](err)
 	if !ok || taken.ID != id || taken.Workflow != workflow || !errors.Is(err, jobs.ErrTaken) {
-		t.Errorf("%s: %v; want that %s is taken by %q", what, err, id, workflow)
+		t.Errorf("%s: %v; want that %s is in use by %q", what, err, id, workflow)
 	}
 }
 
@@ -283,7 +283,7 @@ func (s *suite) groupHandsOn(t *testing.T) {
 	}
 	succeed(t, st, "after-m")
 	if got := get(t, st, "after-m"); got.Workflow != "g" {
-		t.Errorf("what follows a member is %+v", got)
+		t.Errorf("the task after the member is %+v", got)
 	}
 	refuseID(t, st, "after-c", "g")
 	l := lease(t, st, callbacks(1))[0]

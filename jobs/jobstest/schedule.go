@@ -83,7 +83,7 @@ func (s *suite) overtakes(t *testing.T) {
 	enqueue(t, other, far)
 	got := make(chan *driver.Lease, 1)
 	go func() { got <- leaseSoon(t, st) }() // ends when it has a lease, or after patience
-	s.leaseNone(t, other, by("x", 1))       // gives it time to start waiting
+	s.leaseNone(t, other, by("x", 1))       // until then, the goroutine above has called Lease
 	near := task("near")
 	near.RunAt = time.Now().Add(150 * time.Millisecond)
 	enqueue(t, other, near)

@@ -97,9 +97,9 @@ func WantRepaired(t *testing.T, st driver.Store) {
 var long = "x\xff" + strings.Repeat("ü", 50_000)
 
 // wantText compares texts that are too long to print.
-func wantText(t *testing.T, what, got, want string, most int) {
+func wantText(t *testing.T, what, got, want string, limit int) {
 	t.Helper()
-	if got != want || len(got) > most || !utf8.ValidString(got) {
+	if got != want || len(got) > limit || !utf8.ValidString(got) {
 		t.Errorf("%s has %d bytes, %q … %q; want %d, %q … %q", what, len(got), got[:min(len(got), 20)], got[max(0, len(got)-8):],
 			len(want), want[:min(len(want), 20)], want[max(0, len(want)-8):])
 	}

@@ -3,11 +3,15 @@ package machinery_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/machinery"
+	"github.com/galeserver/gale/jobs/meter"
+	"github.com/galeserver/gale/jobs/sqlite"
 )
 
 // The context of a cancelled task's handler ends soon, and the handler's result is dropped.
@@ -49,6 +53,69 @@ func TestCancelRunning(t *testing.T) {
 				t.Errorf("ended task is %+v", got)
 			}
 		})
+	}
+}
+
+// pairedGets is a store whose Get waits until two calls are in progress.
+type pairedGets struct {
+	*sqlite.Store
+	calls atomic.Int32
+	two   chan struct{}
+}
+
+func (p *pairedGets) Get(ctx context.Context, id string) (*jobs.Task, error) {
+	if p.calls.Add(1) == 2 {
+		close(p.two)
+	}
+	select {
+	case <-p.two:
+	case <-ctx.Done():
+	}
+	return p.Store.Get(ctx, id)
+}
+
+// countFailed counts failed attempts.
+type countFailed struct {
+	meter.Meter
+	failed atomic.Int32
+}
+
+func (c *countFailed) Count(e meter.Event, _, _ string) {
+	if e == meter.EventFailed {
+		c.failed.Add(1)
+	}
+}
+
+// The heartbeat and the check for cancelled tasks find a cancelled task at the same time:
+// it is counted once.
+func TestCancelCountedOnce(t *testing.T) {
+	f := newFixture(t, jobs.Definition{Name: "wait", Handler: func(ctx context.Context, _ *jobs.Job) error {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}})
+	store, counter := &pairedGets{Store: f.store, two: make(chan struct{})}, &countFailed{Meter: meter.NoMeter{}}
+	w, err := machinery.New(store, f.tasks, machinery.Options{
+		Owner: "test/worker.0", Concurrency: 1, CancelPoll: 10 * time.Millisecond, Heartbeat: 10 * time.Millisecond, Meter: counter, Artifacts: f.files,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }() // ends with ctx
+	task := f.enqueue(t, jobs.NewTask{Name: "wait"})
+	f.await(t, task.ID, in(jobs.StateRunning))
+	if _, err := f.client.Cancel(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	<-store.two
+	testutil.Eventually(t, "the cancelled task is counted", func() bool { return counter.failed.Load() > 0 })
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n := counter.failed.Load(); n != 1 {
+		t.Errorf("counted %d times", n)
 	}
 }
 

@@ -114,6 +114,18 @@ func TestChainIsRefusedWhole(t *testing.T) {
 	}
 }
 
+// A group without an id gets one, which Workflow accepts.
+func TestEnqueueGroupID(t *testing.T) {
+	f := newFixture(t, echo)
+	id, created, err := f.client.EnqueueGroup(t.Context(), jobs.NewGroup{Members: []jobs.NewTask{{Name: "echo"}}})
+	if err != nil || !created {
+		t.Fatal(id, created, err)
+	}
+	if w := workflow(t, f, id); w.Kind != "group" || len(w.Tasks) != 1 {
+		t.Errorf("%+v", w)
+	}
+}
+
 // Groups and chords report their progress, the member that failed and the result of the
 // callback.
 func TestWorkflowOfGroups(t *testing.T) {
@@ -123,7 +135,7 @@ func TestWorkflowOfGroups(t *testing.T) {
 		for i, n := range numbers {
 			g.Members = append(g.Members, jobs.NewTask{ID: fmt.Sprint(id, "-", i), Name: "double", Args: fmt.Appendf(nil, "[%d]", n)})
 		}
-		if _, err := f.client.EnqueueGroup(t.Context(), g); err != nil {
+		if _, _, err := f.client.EnqueueGroup(t.Context(), g); err != nil {
 			t.Fatal(err)
 		}
 	}

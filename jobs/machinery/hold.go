@@ -48,8 +48,8 @@ func (w *Worker) eachTick(ctx context.Context, d time.Duration, do func([]*run))
 }
 
 // endLost ends the context of an attempt whose lease is lost. The cause is
-// jobs.ErrCancelled if the task was cancelled, else jobs.ErrLeaseLost. Further calls do
-// nothing.
+// jobs.ErrCancelled if the task was cancelled, else jobs.ErrLeaseLost. Only the first of
+// several calls, which may be concurrent, ends and counts the attempt.
 func (w *Worker) endLost(ctx context.Context, r *run) {
 	if errors.Is(context.Cause(r.ctx), jobs.ErrLeaseLost) {
 		return
@@ -60,13 +60,18 @@ func (w *Worker) endLost(ctx context.Context, r *run) {
 	if err == nil && t.Attempts == r.lease.Attempt {
 		switch t.State {
 		case jobs.StateCancelled:
-			r.cancel(jobs.ErrCancelled)
-			w.count(meter.EventFailed, r.lease)
+			w.abort(r, jobs.ErrCancelled, meter.EventFailed)
 			return
 		case jobs.StateSuccess, jobs.StateFailed, jobs.StateRetrying:
 			return // finish has stored the outcome of this attempt during the check
 		}
 	}
-	r.cancel(jobs.ErrLeaseLost)
-	w.count(meter.EventLeaseLost, r.lease)
+	w.abort(r, jobs.ErrLeaseLost, meter.EventLeaseLost)
+}
+
+func (w *Worker) abort(r *run, cause error, e meter.Event) {
+	if r.aborted.CompareAndSwap(false, true) {
+		r.cancel(cause)
+		w.count(e, r.lease)
+	}
 }

@@ -39,7 +39,7 @@ func TestNoneIsNotTheDefault(t *testing.T) {
 	want("none", 0, 0)
 
 	sum := jobs.NewTask{ID: "sum", Name: "sum", MaxRetries: jobs.NoRetries, Timeout: jobs.NoTimeout}
-	if _, err := f.client.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{none("member"), open("other")}, Callback: &sum}); err != nil {
+	if _, _, err := f.client.EnqueueGroup(t.Context(), jobs.NewGroup{ID: "g", Members: []jobs.NewTask{none("member"), open("other")}, Callback: &sum}); err != nil {
 		t.Fatal(err)
 	}
 	chains := map[string]*jobs.Client{"known": f.client, "unknown": {Store: f.store}} // by whether the client knows the tasks

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/RichardKnop/machinery/v2/tasks"
@@ -30,6 +31,7 @@ type run struct {
 	overrun   time.Duration                                            // time after the end of ctx in which the handler must return
 	stuck     func()                                                   // called if the handler does not return within overrun
 	took      time.Duration                                            // run time of the handler; 0 if it did not start
+	aborted   atomic.Bool                                              // whether the attempt was ended and counted because its lease is lost
 
 	// outcome is the end of the attempt, set by machinery's calls of broker and backend.
 	// Its State stays empty if machinery does not report an end.

@@ -156,7 +156,7 @@ func TestWeightedQueues(t *testing.T) {
 			g.Members = append(g.Members, jobs.NewTask{ID: fmt.Sprint(q, i), Name: "nothing", Queue: q})
 		}
 	}
-	if _, err := f.client.EnqueueGroup(t.Context(), g); err != nil {
+	if _, _, err := f.client.EnqueueGroup(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	f.work(t, machinery.Options{Queues: []string{"seldom", "often"}, Weights: []int{1, 9}, Concurrency: 1})

@@ -23,7 +23,7 @@ func TestArgumentsNotUTF8(t *testing.T) {
 		good := jobs.NewTask{ID: "good", Name: "echo"}
 		_, _, err := f.client.Enqueue(t.Context(), bad)
 		_, _, chain := f.client.EnqueueChain(t.Context(), []jobs.Link{{NewTask: good}, {NewTask: bad, Immutable: true}})
-		_, group := f.client.EnqueueGroup(t.Context(), jobs.NewGroup{Members: []jobs.NewTask{good, bad}})
+		_, _, group := f.client.EnqueueGroup(t.Context(), jobs.NewGroup{Members: []jobs.NewTask{good, bad}})
 		for what, err := range map[string]error{"task": err, "chain": chain, "group": group} {
 			if !errors.Is(err, jobs.ErrArgs) || !strings.Contains(err.Error(), why) {
 				t.Errorf("%s of %s: %v", what, text, err)

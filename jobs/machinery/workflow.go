@@ -45,7 +45,7 @@ func SendChain(ctx context.Context, c *jobs.Client, chain *tasks.Chain) (*jobs.T
 func SendGroup(ctx context.Context, c *jobs.Client, group *tasks.Group) error {
 	g, err := newGroup(group)
 	if err == nil {
-		_, err = c.EnqueueGroup(ctx, g)
+		_, _, err = c.EnqueueGroup(ctx, g)
 	}
 	return err
 }
@@ -62,7 +62,7 @@ func SendChord(ctx context.Context, c *jobs.Client, chord *tasks.Chord) error {
 		return fmt.Errorf("callback of the chord: %w", err)
 	}
 	g.Callback, g.Immutable = &callback, chord.Callback.Immutable
-	_, err = c.EnqueueGroup(ctx, g)
+	_, _, err = c.EnqueueGroup(ctx, g)
 	return err
 }
 

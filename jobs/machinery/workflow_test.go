@@ -134,7 +134,7 @@ func TestGroupIsRefusedWhole(t *testing.T) {
 		"group's id":       {jobs.NewGroup{ID: "../x", Members: []jobs.NewTask{{ID: "a", Name: "double", Args: json.RawMessage(`[1]`)}}}, jobs.ErrOption},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if created, err := f.client.EnqueueGroup(t.Context(), c.g); created || !errors.Is(err, c.want) {
+			if _, created, err := f.client.EnqueueGroup(t.Context(), c.g); created || !errors.Is(err, c.want) {
 				t.Errorf("EnqueueGroup = %v, %v; want %v", created, err, c.want)
 			}
 		})

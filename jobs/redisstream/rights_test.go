@@ -189,7 +189,7 @@ func TestWorkersInAFullServer(t *testing.T) {
 	l := lease(t, s, work("w", 1), 5*time.Second)[0]
 	server.Client().ConfigSet(t.Context(), "maxmemory", "1")
 	_, _, err := s.Enqueue(t.Context(), jobs.NewTask{ID: "d", Name: "work", Args: json.RawMessage(`[]`)})
-	if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "raise it") {
+	if !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "raise maxmemory") {
 		t.Errorf("Enqueue: %v", err)
 	}
 	if err := s.Ready(t.Context()); !errors.Is(err, jobs.ErrUnavailable) || !strings.Contains(err.Error(), "OOM") {

@@ -19,8 +19,8 @@ import (
 	"github.com/galeserver/gale/pool"
 )
 
-// pollMin and pollMax limit the interval of polling while another process computes. The
-// interval begins with pollMin and doubles up to pollMax, with jitter.
+// pollMin and pollMax are the first and the longest interval of polling while another
+// process computes. The interval doubles after each poll, and has jitter.
 const (
 	pollMin = 5 * time.Millisecond
 	pollMax = 100 * time.Millisecond
@@ -49,8 +49,8 @@ return 1
 type Options struct {
 	// Name distinguishes caches on one Redis. Default "default".
 	Name string
-	// Lease is the time limit of a computation. If the computing process dies, the other
-	// callers wait until the lease has expired. Default 10 s.
+	// Lease is the time limit of a computation. If the computing process exits, the
+	// other callers wait until the lease has expired. Default 10 s.
 	Lease time.Duration
 	// Counters count the results of Get. Nil: no counting.
 	Counters *Counters
@@ -94,13 +94,21 @@ func New(rdb redis.Scripter, o Options) *Cache {
 // the error of compute, a *pool.PanicError if compute panicked, or the cause of ctx if ctx
 // ends first; in that case the computation continues for the other callers.
 func (c *Cache) Get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
+	return c.GetFor(ctx, key, func(ctx context.Context) (string, time.Duration, error) {
+		value, err := compute(ctx)
+		return value, ttl, err
+	})
+}
+
+// GetFor is Get for values whose ttl is known when they are computed: compute returns it.
+func (c *Cache) GetFor(ctx context.Context, key string, compute func(context.Context) (value string, ttl time.Duration, err error)) (value string, fresh bool, err error) {
 	mine := false
 	done := c.flight.DoChan(key, func() (any, error) { // ends within two leases
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*c.lease)
 		defer cancel()
 		var value string
 		err := pool.Protect(func() (err error) {
-			value, mine, err = c.get(ctx, key, ttl, compute)
+			value, mine, err = c.get(ctx, key, compute)
 			return err
 		})
 		return value, err
@@ -128,7 +136,7 @@ func (c *Counters) add(fresh bool, err error) {
 }
 
 // get does the work of Get. In a process, at most one call runs for each key.
-func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
+func (c *Cache) get(ctx context.Context, key string, compute func(context.Context) (string, time.Duration, error)) (value string, fresh bool, err error) {
 	// The braces keep both keys on one server of a cluster.
 	base := "gale:cache:" + c.name + ":{" + key + "}"
 	keys := []string{base, base + ":right"}
@@ -142,12 +150,12 @@ func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute 
 		case err != nil && ctx.Err() != nil:
 			return "", false, context.Cause(ctx)
 		case err != nil: // Redis is not available: compute without a lease
-			value, err = compute(ctx)
+			value, _, err = compute(ctx)
 			return value, true, err
 		case got[0] == "value":
 			return got[1], false, nil
 		case got[0] == "yours":
-			return c.compute(ctx, keys, holder, ttl, compute)
+			return c.compute(ctx, keys, holder, compute)
 		}
 		select {
 		case <-ctx.Done():
@@ -159,7 +167,7 @@ func (c *Cache) get(ctx context.Context, key string, ttl time.Duration, compute 
 
 // compute calls the caller's function while this process holds the lease. It always
 // releases the lease, so that after an error the others need not wait until it expires.
-func (c *Cache) compute(ctx context.Context, keys []string, holder string, ttl time.Duration, compute func(context.Context) (string, error)) (value string, fresh bool, err error) {
+func (c *Cache) compute(ctx context.Context, keys []string, holder string, compute func(context.Context) (string, time.Duration, error)) (value string, fresh bool, err error) {
 	keep := time.Duration(0)
 	defer func() {
 		// If Redis is not available now, the value is not stored, which is harmless.
@@ -167,7 +175,8 @@ func (c *Cache) compute(ctx context.Context, keys []string, holder string, ttl t
 	}()
 	leased, cancel := context.WithTimeout(ctx, c.lease)
 	defer cancel()
-	if value, err = compute(leased); err != nil {
+	value, ttl, err := compute(leased)
+	if err != nil {
 		return "", false, err
 	}
 	keep = ttl

@@ -114,7 +114,7 @@ func TestErrorsArePassedOnAndNotKept(t *testing.T) {
 	})
 }
 
-// If the computing caller dies, another one computes when its lease is over. A caller
+// If the computing process exits, another caller computes when the lease has expired. A caller
 // that exceeds its lease does not replace a newer value.
 func TestLease(t *testing.T) {
 	t.Parallel()
@@ -181,4 +181,28 @@ func TestCallerLeaves(t *testing.T) {
 	if value, _, err := c.Get(t.Context(), "key", time.Hour, func(context.Context) (string, error) { return "other", nil }); value != "value" || err != nil {
 		t.Errorf("the others: %q, %v", value, err)
 	}
+}
+
+// The ttl that compute returns decides how long a value is stored.
+func TestGetFor(t *testing.T) {
+	t.Parallel()
+	sharedtest.Each(t, func(t *testing.T, address string) {
+		c := cache.New(sharedtest.Open(t, address), cache.Options{})
+		for ttl, want := range map[time.Duration]int{time.Hour: 1, 0: 2} {
+			computed := 0
+			for range 2 {
+				before := computed
+				value, fresh, err := c.GetFor(t.Context(), ttl.String(), func(context.Context) (string, time.Duration, error) {
+					computed++
+					return "value", ttl, nil
+				})
+				if value != "value" || fresh != (computed > before) || err != nil {
+					t.Errorf("ttl %v: %q, %v, %v", ttl, value, fresh, err)
+				}
+			}
+			if computed != want {
+				t.Errorf("ttl %v: computed %d times, want %d", ttl, computed, want)
+			}
+		}
+	})
 }

@@ -31,9 +31,9 @@ var ErrTooLong = errors.New("value is too long for a cookie")
 type Options struct {
 	// Name is the name of the cookie. Required.
 	Name string
-	// MaxAge is how long the client stores the cookie, and how old a cookie may be in a
-	// request. At least a second; further
-	// fractions of a second are dropped. Default 30 days.
+	// MaxAge is the time for which the client stores the cookie, and the maximum age of a
+	// cookie in a request. It is rounded down to whole seconds; the minimum is one second.
+	// Default 30 days.
 	MaxAge time.Duration
 	// Secret encrypts the value (AES-CTR), so that the client cannot read it. Default:
 	// the value is signed but readable.

@@ -3,9 +3,10 @@
 // It uses the generic cell rate algorithm of ATM networks (ITU-T I.371). Each key earns
 // one request per interval, which is the window divided by the limit. Redis stores one
 // time for each key: the time at which the key will have earned all requests that were
-// granted. Each request moves that time forward by one interval. A request is refused if
-// the time would then be more than one window in the future. There are no fixed windows,
-// so a client cannot make twice the limit of requests around the border of two windows.
+// granted. Each granted request moves that time forward by one interval. A request is
+// refused if it would move the time to more than one window in the future. There are no
+// fixed windows, so a client cannot make twice the limit of requests around the border of
+// two windows.
 package limit
 
 import (

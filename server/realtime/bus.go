@@ -83,7 +83,8 @@ type BusOptions struct {
 	// Defaults 1000 and 1 MiB.
 	History, HistoryBytes int
 	// Keep is the time for which the history of a channel is kept after its last
-	// message, or after it was last read for a new subscription. Default 24 h.
+	// message, or after it was last read for a new subscription. Default 24 h. See also
+	// PublishFor.
 	Keep time.Duration
 	// Logger gets a line when messages are lost, and when Redis fails or recovers.
 	// Nil: no log.

@@ -173,6 +173,27 @@ func TestPublishFor(t *testing.T) {
 	}
 }
 
+// A new subscription prolongs the history of a channel by the time that its last message was
+// published with.
+func TestSubscribeKeepsRetention(t *testing.T) {
+	t.Parallel()
+	client := sharedtest.Open(t, redistest.Start(t).URL())
+	b := startBus(t, client, realtime.BusOptions{})
+	if _, err := b.PublishFor(t.Context(), "a", []byte("one"), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"gale:channel:{a}:state", "gale:channel:{a}:log"}
+	for _, key := range keys {
+		client.Expire(t.Context(), key, time.Minute)
+	}
+	readPosition(t, dial(t, open(t, realtime.Options{}, subscribeHandler(b, realtime.Start{Channel: "a"}))))
+	for _, key := range keys {
+		if left := client.PTTL(t.Context(), key).Val(); left <= time.Minute || left > time.Hour {
+			t.Errorf("%s is kept for %v after a subscription, want up to an hour", key, left)
+		}
+	}
+}
+
 func TestPublishRefused(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)

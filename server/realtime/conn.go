@@ -26,8 +26,8 @@ type Handler interface {
 	// Message is called for each complete message. Text is valid UTF-8.
 	Message(c *Conn, m Message)
 	// Closed is called once after Open and all calls of Message, no matter how the
-	// connection ended. It gets the close code and reason of the side that closed first, or 1006 if the connection
-	// was lost.
+	// connection ended. It gets the close code and reason of the side that closed first,
+	// or 1006 if the connection was lost.
 	Closed(c *Conn, code int, reason string)
 }
 

@@ -37,20 +37,21 @@ type Meter interface {
 
 // BusMeter counts the events of channels. The rules of Meter apply.
 type BusMeter interface {
-	// ChannelGap is called when messages of a channel are lost. to says for whom.
+	// ChannelGap is called when messages of a channel are lost. to is the set of subscribers
+	// that lose them.
 	ChannelGap(to GapScope)
 	// SubscriptionLost is called once each time the subscription to Redis is lost, no
 	// matter how long it takes to subscribe again.
 	SubscriptionLost()
 }
 
-// GapScope says for whom messages of a channel are lost.
+// GapScope is the set of subscribers for which messages of a channel are lost.
 type GapScope int
 
 // Values of GapScope.
 const (
 	// GapProcess means that this process missed the messages, and that the history no
-	// longer has them. So they are lost for all subscribers in this process.
+	// longer has them. They are lost for all subscribers in this process.
 	GapProcess GapScope = iota
 	// GapClient means that one subscriber, when it resumed or while it was connected,
 	// needed messages that the history no longer has.

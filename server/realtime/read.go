@@ -45,8 +45,9 @@ func (c *Conn) read() error {
 			c.failHandler(err)
 		}
 		// Wait until the queue is written before reading the next message, for two
-		// reasons. If that is a bad frame, the library sends a close frame at once, past
-		// the queue. And a client that does not read gets backpressure.
+		// reasons. If the next frame is malformed, the library sends a close frame
+		// immediately, before the messages in the queue. And a client that does not read
+		// gets backpressure.
 		c.flush()
 		c.handling.Store(false)
 	}
@@ -101,13 +102,13 @@ type rate struct {
 	count  int
 }
 
-// take counts a message and returns the time to wait before it is handled. most is the
-// limit of messages per second.
-func (r *rate) take(now time.Time, most int) time.Duration {
+// take counts a message and returns the time to wait before it is handled. limit is the
+// maximum number of messages per second.
+func (r *rate) take(now time.Time, limit int) time.Duration {
 	if now.Sub(r.second) >= time.Second {
 		r.second, r.count = now, 0
 	}
-	if r.count++; r.count <= most {
+	if r.count++; r.count <= limit {
 		return 0
 	}
 	wait := time.Second - now.Sub(r.second)

@@ -10,7 +10,8 @@
 // only while there is something to write. Each client has an outbox, a queue whose size is
 // limited in bytes: Conn.Send blocks while it is full. Channel messages are not copied
 // into it. A subscription is a position in the channel's ring, which holds each message
-// once, encoded once. So a slow consumer uses no extra memory and delays no other client.
+// once, and its encoding. Therefore a slow consumer uses no extra memory and delays no other
+// client.
 // Its connection is closed if it reads nothing for Options.SendTimeout. If the ring drops
 // messages before a subscriber has got them, the subscriber gets a gap and continues with
 // the oldest message that is kept.
@@ -111,7 +112,7 @@ type Hub struct {
 
 	mu         sync.Mutex
 	open       map[member]struct{}
-	newConns   int            // number of connections opened since releaseMemory last looked
+	newConns   int            // number of connections opened since the last check of releaseMemory
 	draining   bool           // true when new connections are refused
 	goroutines sync.WaitGroup // one for each connection, and the goroutines of connections
 }
@@ -170,8 +171,8 @@ func (h *Hub) isDraining() bool {
 
 // Run serves the timers of connections until ctx ends. Then the Hub accepts no more
 // connections, and Run closes the open ones in random order: one every 5 ms, or faster if
-// that would need more than two thirds of Options.Grace. So the clients do not reconnect
-// all at once. WebSockets are closed with close code 1012. At the end of the grace period
+// that would need more than two thirds of Options.Grace. Therefore the clients do not all
+// reconnect at once. WebSockets are closed with close code 1012. At the end of the grace period
 // the remaining connections are aborted. Run returns nil when no connection is left.
 func (h *Hub) Run(ctx context.Context) error {
 	over, stop := context.WithCancel(context.WithoutCancel(ctx))

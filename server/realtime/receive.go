@@ -3,16 +3,17 @@ package realtime
 import "context"
 
 // Subscribe calls handle for each message of a channel from start on, one at a time and in
-// order. It blocks until ctx ends, and then returns its cause, or until handle returns an
-// error, and then returns that. Use it for background work; for WebSockets and event
+// order. It blocks until ctx ends and returns its cause, or until handle returns an error
+// and returns that error. Use it for background work; for WebSockets and event
 // streams use Conn.Subscribe and Stream.Subscribe. Run must be running.
 //
 // If messages after start or after the last call of handle are no longer kept
 // (BusOptions.History), handle gets an Event with Gap set, and then the oldest message
 // that is kept.
 //
-// If the subscription cannot begin, the error wraps ErrChannel, or ErrAway if the channel
-// cannot be read. A later failure of Redis is no error, since Run subscribes again.
+// If the subscription cannot start, the error wraps ErrChannel, or ErrAway if the channel
+// cannot be read. Subscribe does not return after a later failure of Redis, because Run
+// subscribes again.
 func (b *Bus) Subscribe(ctx context.Context, start Start, handle func(Event) error) error {
 	more := make(signal, 1)
 	s := &subscription{box: more}

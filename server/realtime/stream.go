@@ -110,9 +110,11 @@ func (s *Stream) Every(interval time.Duration, data []byte) {
 // Subscribe is Conn.Subscribe for a stream. It may be called only in open (see Hub.Stream).
 func (s *Stream) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
 	sub := &subscription{box: &s.outbox, form: form, wrap: func(data []byte) item { return item{data: data} }, onGap: s.gapItem}
-	place, err := b.subscribe(ctx, start, sub)
+	position, err := b.subscribe(ctx, start, sub)
 	if err == nil && announce != nil {
-		err = s.Send(announce(place))
+		if err = s.Send(announce(position)); err != nil {
+			sub.stop()
+		}
 	}
 	if err != nil {
 		return err
@@ -170,8 +172,9 @@ func (s *Stream) closeGracefully() { _ = s.Finish(s.drainMessage) }
 
 func (s *Stream) abort() { s.close(s.net.Reset) }
 
-// close ends the connection, once.
-func (s *Stream) close(how func() error) {
+// close ends the stream and, by calling end, its connection. Only the first call has an
+// effect.
+func (s *Stream) close(end func() error) {
 	if !s.closed.CompareAndSwap(false, true) {
 		return
 	}
@@ -180,6 +183,6 @@ func (s *Stream) close(how func() error) {
 	s.mu.Unlock()
 	stop()
 	s.end()
-	_ = how()
+	_ = end()
 	s.hub.remove(s)
 }

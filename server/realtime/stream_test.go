@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/galeserver/gale/internal/sharedtest"
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/realtime"
@@ -80,4 +81,32 @@ func TestStreamOpensDuringDrain(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || string(body) != "goodbye" {
 		t.Errorf("%d %q, %v", resp.StatusCode, body, err)
 	}
+}
+
+// A stream whose queue is too full for the announcement has no subscription.
+func TestStreamSubscribeWithFullQueue(t *testing.T) {
+	t.Parallel()
+	b := startBus(t, sharedtest.Open(t, sharedtest.StateServer(t)), realtime.BusOptions{})
+	failed := make(chan error, 1)
+	s := open(t, realtime.Options{Queue: 1}, echoes, func(h *realtime.Hub) server.Route {
+		return server.Route{Method: "GET", Path: "/wait", Handler: func(ctx *fasthttp.RequestCtx) error {
+			return h.Stream(ctx, realtime.LongPoll, func(s *realtime.Stream) error {
+				if err := s.Send([]byte("hello")); err != nil {
+					return err
+				}
+				err := s.Subscribe(ctx, b, realtime.Start{Channel: "a"}, fullForm, func(realtime.Position) []byte { return []byte("announced") })
+				failed <- err
+				return err
+			})
+		}}
+	})
+	resp, err := http.Get("http://" + s.addr + "/wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := <-failed; err == nil {
+		t.Error("Subscribe succeeded")
+	}
+	testutil.Eventually(t, "there are no subscribers left", func() bool { return len(b.Channels()) == 0 })
 }

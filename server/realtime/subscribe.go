@@ -15,9 +15,9 @@ import (
 // ErrClosed, or is the cause of ctx.
 func (c *Conn) Subscribe(ctx context.Context, b *Bus, start Start, form *Form, announce func(Position) []byte) error {
 	s := &subscription{box: &c.outbox, form: form, wrap: prepare, onGap: c.gapItem}
-	place, err := b.subscribe(ctx, start, s)
+	position, err := b.subscribe(ctx, start, s)
 	if err == nil && announce != nil {
-		if err = c.send(ctx, item{kind: websocket.TextMessage, data: announce(place)}); err != nil {
+		if err = c.send(ctx, item{kind: websocket.TextMessage, data: announce(position)}); err != nil {
 			s.stop()
 		}
 	}

@@ -35,7 +35,7 @@ type encodedItem struct {
 type Form struct {
 	// Encode returns the bytes to send for an event, or nil to send nothing. If the
 	// channel no longer keeps the next message of a subscriber, Encode gets an event with
-	// Gap set. If it returns nil for that one, the connection is closed.
+	// Gap set. If it returns nil for that event, the connection is closed.
 	Encode func(Event) []byte
 	// Once ends the connection after the first event that was sent.
 	Once bool
@@ -109,19 +109,19 @@ func (t *topic) append(e Event) {
 	t.seq = e.Seq
 	t.frames = append(t.frames, &frame{Event: e})
 	t.bytes += len(e.Data)
-	o, gone := &t.bus.opts, 0
-	for len(t.frames)-gone > 1 && (len(t.frames)-gone > o.History || t.bytes > o.HistoryBytes) {
-		t.trimmedSeq = t.frames[gone].Seq
-		t.bytes -= len(t.frames[gone].Data)
-		t.frames[gone] = nil
-		gone++
+	o, dropped := &t.bus.opts, 0
+	for len(t.frames)-dropped > 1 && (len(t.frames)-dropped > o.History || t.bytes > o.HistoryBytes) {
+		t.trimmedSeq = t.frames[dropped].Seq
+		t.bytes -= len(t.frames[dropped].Data)
+		t.frames[dropped] = nil
+		dropped++
 	}
-	t.frames = t.frames[gone:]
+	t.frames = t.frames[dropped:]
 }
 
-// waker is what a topic notifies about new messages: an outbox, or a signal.
+// waker is notified by a topic about new messages. It is an outbox, or a signal.
 type waker interface {
-	wake() // makes the subscriber look for new messages; must not block
+	wake() // makes the subscriber read new messages; must not block
 }
 
 // wakers returns the wakers of all subscriptions. The caller holds mu.
@@ -181,10 +181,10 @@ func (t *topic) refresh(ctx context.Context) error {
 			t.bus.opts.Logger.Warn("channels: messages lost", "channel", t.name, "before", missing)
 		}
 		t.mu.Lock()
-		behind := t.pendingSeq > t.seq // a message was published after the query
+		outdated := t.pendingSeq > t.seq // a message was published after the query
 		t.pendingSeq = 0
 		t.mu.Unlock()
-		if !behind {
+		if !outdated {
 			return nil
 		}
 	}
@@ -301,9 +301,9 @@ func (b *Bus) subscribe(ctx context.Context, start Start, s *subscription) (Posi
 		return Position{}, err
 	}
 	t.mu.Lock()
-	behind := start.Resume && start.Since > t.seq
+	outdated := start.Resume && start.Since > t.seq
 	t.mu.Unlock()
-	if behind {
+	if outdated {
 		t.catchUp(ctx) // this process has not received the message yet, or Redis has lost its data
 	}
 	p := t.register(start, s)

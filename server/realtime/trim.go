@@ -8,7 +8,7 @@ import (
 
 const (
 	// burstGap is the interval in which new connections are counted. A burst has ended
-	// when there were few of them in one interval.
+	// after an interval with few new connections.
 	burstGap = time.Second
 	// burstSize is the minimum number of new connections in a burst.
 	burstSize = 1000

@@ -56,8 +56,9 @@ func (h *Hub) Upgrade(ctx *fasthttp.RequestCtx, u Upgrade) error {
 				return
 			}
 			c.afterHandshake(ws)
-			// The handshake needs a large stack, waiting for data only a small one.
-			// A goroutine keeps its large stack, so a new one reads.
+			// The handshake needs a large stack, and a goroutine does not soon free the
+			// memory of its stack. Reading needs only a small stack, so a new goroutine
+			// reads.
 			h.goroutines.Go(c.readLoop) // ends with the connection
 		})
 	})

@@ -3,6 +3,8 @@ package session
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/galeserver/gale/server"
 )
 
 // Names of the fields that this package uses. Those of an application do not begin with
@@ -21,6 +23,12 @@ type Session struct {
 	endedToken   string              // token of the session that Login or Logout has ended
 	values       map[string]string   // values by name
 	set, deleted map[string]struct{} // names of values that the request has changed
+}
+
+// Admission returns a result for server.Route.Admit with which Sessions.Of returns s in the
+// handler, and server.Admitted returns value.
+func (s *Session) Admission(value any) server.Admission {
+	return server.Admission{Value: value, Key: sessionKey{}, UserValue: s}
 }
 
 // Get returns a value, or "" if there is none.
@@ -69,8 +77,8 @@ func (s *Session) Logout() {
 	s.values = nil
 }
 
-// Flash stores a message for the next call of Flashes, usually in the next request. A
-// handler that redirects can so show "your order has been placed" on the next page.
+// Flash stores a message for the next call of Flashes, usually in the next request. For
+// example, a handler that redirects can show "your order has been placed" on the next page.
 func (s *Session) Flash(text string) {
 	all, err := json.Marshal(append(s.flashes(), text))
 	if err == nil { // a list of strings can always be encoded

@@ -172,7 +172,8 @@ func TestEndAll(t *testing.T) {
 	})
 }
 
-func TestSubjectOfAHeader(t *testing.T) {
+// Read needs only the head of a request. Of returns the session that it was admitted with.
+func TestRead(t *testing.T) {
 	t.Parallel()
 	s := session.New(sharedtest.Open(t, sharedtest.StateServer(t)), keys(t), session.Options{})
 	ada := &browser{t: t}
@@ -180,8 +181,15 @@ func TestSubjectOfAHeader(t *testing.T) {
 	for text, want := range map[string]string{ada.cookie: "ada", "": "", ada.cookie + "x": "", "forged": ""} {
 		h := new(fasthttp.RequestHeader)
 		h.SetCookie("session", text)
-		if subject, err := s.Subject(t.Context(), h); err != nil || subject != want {
-			t.Errorf("%.8q: %q %v, want %q", text, subject, err, want)
+		got, err := s.Read(t.Context(), h)
+		if err != nil || got.Subject() != want {
+			t.Fatalf("%.8q: %q %v, want %q", text, got.Subject(), err, want)
+		}
+		admission := got.Admission("value")
+		ctx := newRequest()
+		ctx.SetUserValue(admission.Key, admission.UserValue)
+		if again, err := s.Of(ctx); err != nil || again != got || admission.Value != "value" {
+			t.Errorf("%.8q: another session, %v", text, err)
 		}
 	}
 }

@@ -2,10 +2,10 @@
 // machines share them, in Redis or in the embedded state server.
 //
 // The client has a signed cookie with a random token (package cookie). The values are in a
-// Redis hash whose key contains the SHA-256 of the token, so nobody can take over a session
-// with the data of Redis alone. A request writes only the values that it has changed, so
+// Redis hash whose key contains the SHA-256 of the token, so the data in Redis is not enough
+// to take over a session. A request writes only the values that it has changed, so
 // concurrent requests of one client do not overwrite each other's values. A request that
-// began before a session ended does not restore the session.
+// started before a session ended does not restore the session.
 //
 // The shared state may be lost: without -redis, sessions survive reloads and killed
 // processes, but not a crash of the embedded state server.
@@ -89,27 +89,40 @@ func New(client redis.Cmdable, keys *cookie.Keys, o Options) *Sessions {
 type sessionKey struct{}
 
 // Of returns the session of the client. The first call in a request reads the session from
-// Redis; later calls return the same one. A client without a session, or whose session has
+// Redis, unless the request was admitted with one (see Read); later calls return the same
+// one. A client without a session, or whose session has
 // ended, gets an empty one, which is stored only if the handler sets a value. The route
-// needs Middleware; without it no change is stored. The error wraps ErrAway.
+// needs Middleware; without it no change is stored. The response gets Vary: Cookie, so that
+// caches do not send it to other clients. The error wraps ErrAway.
 func (s *Sessions) Of(ctx *fasthttp.RequestCtx) (*Session, error) {
 	if known, ok := ctx.UserValue(sessionKey{}).(*Session); ok {
 		return known, nil
 	}
-	token, _ := s.cookie.Get(ctx)
-	got := &Session{token: token}
-	if token != "" {
-		values, err := s.load(ctx, token)
-		if err != nil {
-			return nil, err
-		}
-		got.values = values
-		if len(values) == 0 {
-			got.token, got.stale = "", true
-		}
+	got, err := s.Read(ctx, &ctx.Request.Header)
+	if err != nil {
+		return nil, err
 	}
 	ctx.SetUserValue(sessionKey{}, got)
+	ctx.Response.Header.Add(fasthttp.HeaderVary, fasthttp.HeaderCookie)
 	return got, nil
+}
+
+// Read reads the session of the client by the head of a request. It is for a
+// server.Route.Admit that needs the session to decide: it returns Session.Admission, and
+// Of then returns the same session without another read. The error wraps ErrAway.
+func (s *Sessions) Read(ctx context.Context, h *fasthttp.RequestHeader) (*Session, error) {
+	token, ok := s.cookie.Read(h)
+	if !ok || token == "" {
+		return &Session{}, nil
+	}
+	values, err := s.load(ctx, token)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(values) == 0:
+		return &Session{stale: true}, nil
+	}
+	return &Session{token: token, values: values}, nil
 }
 
 // Middleware stores the changes of a session when the handler has returned, even if the
@@ -125,17 +138,6 @@ func (s *Sessions) Middleware(next server.Handler) server.Handler {
 		}
 		return errors.Join(err, s.save(ctx, got))
 	}
-}
-
-// Subject returns the subject of the client's last Login, or "" if the client is not
-// logged in. It is for code that has only the head of the request. The error wraps ErrAway.
-func (s *Sessions) Subject(ctx context.Context, h *fasthttp.RequestHeader) (string, error) {
-	token, ok := s.cookie.Read(h)
-	if !ok {
-		return "", nil
-	}
-	values, err := s.load(ctx, token)
-	return values[subjectField], err
 }
 
 // EndAll ends all sessions of a subject, on all machines. The error wraps ErrAway.

@@ -3,14 +3,17 @@
 package static
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"mime"
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +22,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/internal/byterange"
+	"github.com/galeserver/gale/internal/contentcoding"
 	"github.com/galeserver/gale/server"
 )
 
@@ -32,25 +36,43 @@ const (
 
 	// minCompress and maxCompress are file sizes in bytes. A file between them is
 	// compressed for each request, unless a compressed file exists in the same folder.
-	// Smaller files gain nothing, and larger ones would need too much CPU time.
+	// Compression saves nothing for smaller files, and needs too much CPU time for larger
+	// ones.
 	minCompress = 1 << 10
 	maxCompress = 1 << 20
 )
 
+// suffixes are the endings of the names of compressed files.
+var suffixes = map[string]string{contentcoding.Brotli: ".br", contentcoding.Zstd: ".zst", contentcoding.Gzip: ".gz"}
+
+// Options configure a Folder. The zero value is valid.
+type Options struct {
+	// Base is the path below which the files are served, with a slash at its end.
+	// Default "/static/".
+	Base string
+	// Logger gets a record for each file that URL does not find. Default: no log.
+	Logger *slog.Logger
+}
+
 // Folder is a folder of files. Files outside of it cannot be requested, not even through
 // a symbolic link.
-type Folder struct{ root *os.Root }
+type Folder struct {
+	root   *os.Root
+	base   string
+	log    *slog.Logger
+	hashes hashes
+}
 
 // Open opens the folder dir.
-func Open(dir string) (*Folder, error) {
+func Open(dir string, o Options) (*Folder, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open static files: %w", err)
 	}
-	return &Folder{root}, nil
+	return &Folder{root: root, base: cmp.Or(o.Base, "/static/"), log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), hashes: hashes{of: map[string]hash{}}}, nil
 }
 
-// Close closes the folder. Serve must not be called after it.
+// Close closes the folder. Serve and URL must not be called after it.
 func (f *Folder) Close() error { return f.root.Close() }
 
 // file is a file to send, with its content coding.
@@ -79,6 +101,7 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	if err != nil {
 		return err
 	}
+	modified := original.info.ModTime()
 	kind := contentType(name)
 	chosen := original
 	if len(ctx.Request.Header.Peek(fasthttp.HeaderRange)) == 0 {
@@ -87,21 +110,21 @@ func (f *Folder) Serve(ctx *fasthttp.RequestCtx, name string) error {
 	h := &ctx.Response.Header
 	h.SetContentType(kind)
 	h.Set(fasthttp.HeaderETag, chosen.etag())
-	h.Set(fasthttp.HeaderLastModified, original.info.ModTime().UTC().Format(http.TimeFormat))
+	h.Set(fasthttp.HeaderLastModified, modified.UTC().Format(http.TimeFormat))
 	h.Set(fasthttp.HeaderVary, fasthttp.HeaderAcceptEncoding)
 	h.Set(fasthttp.HeaderAcceptRanges, "bytes")
 	h.Set(fasthttp.HeaderCacheControl, cacheRevalidate)
 	if len(ctx.URI().QueryString()) > 0 {
 		h.Set(fasthttp.HeaderCacheControl, cacheImmutable)
 	}
-	if notModified(&ctx.Request.Header, chosen) {
+	if notModified(&ctx.Request.Header, chosen.etag(), modified) {
 		ctx.SetStatusCode(http.StatusNotModified)
 		return chosen.Close()
 	}
 	if chosen.coding != "" {
 		h.Set(fasthttp.HeaderContentEncoding, chosen.coding)
 	}
-	if chosen == original && chosen.coding == "gzip" {
+	if chosen == original && chosen.coding == contentcoding.Gzip {
 		return compress(ctx, chosen)
 	}
 	return send(ctx, chosen)
@@ -136,12 +159,9 @@ func (f *Folder) open(name string) (*file, error) {
 // original. If original must be compressed for this request, its coding is set. If
 // selectVariant returns another file, it closes original.
 func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, original *file) *file {
-	accepted := server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding)
-	for _, c := range []struct{ coding, suffix string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}} {
-		if !acceptsEncoding(accepted, c.coding) {
-			continue
-		}
-		variant, err := f.open(name + c.suffix)
+	accepted := contentcoding.Accepted(server.List(&ctx.Request.Header, fasthttp.HeaderAcceptEncoding), contentcoding.Brotli, contentcoding.Zstd, contentcoding.Gzip)
+	for _, coding := range accepted {
+		variant, err := f.open(name + suffixes[coding])
 		if err != nil {
 			continue
 		}
@@ -150,11 +170,11 @@ func (f *Folder) selectVariant(ctx *fasthttp.RequestCtx, name, kind string, orig
 			continue
 		}
 		_ = original.Close() // read only
-		variant.coding = c.coding
+		variant.coding = coding
 		return variant
 	}
-	if size := original.info.Size(); size >= minCompress && size <= maxCompress && compressible(kind) && acceptsEncoding(accepted, "gzip") {
-		original.coding = "gzip"
+	if size := original.info.Size(); size >= minCompress && size <= maxCompress && contentcoding.Compressible(kind) && slices.Contains(accepted, contentcoding.Gzip) {
+		original.coding = contentcoding.Gzip
 	}
 	return original
 }
@@ -174,9 +194,9 @@ func compress(ctx *fasthttp.RequestCtx, f *file) error {
 func send(ctx *fasthttp.RequestCtx, f *file) error {
 	size := f.info.Size()
 	h := &ctx.Response.Header
-	part, asked := requestedRange(&ctx.Request.Header, f)
+	part, ranged := requestedRange(&ctx.Request.Header, f)
 	switch {
-	case !asked:
+	case !ranged:
 		part = byterange.Range{Length: size}
 	case part.Length == 0:
 		h.Set(fasthttp.HeaderContentRange, byterange.Unsatisfied(size))
@@ -201,7 +221,7 @@ type stream struct {
 }
 
 // contentType returns the media type for the extension of a file name. The type is not
-// detected from the content, because the result of that is hard to predict.
+// detected from the content, because the result would be hard to predict.
 func contentType(name string) string {
 	if kind := mime.TypeByExtension(path.Ext(name)); kind != "" {
 		return kind
@@ -209,23 +229,13 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
-// compressible reports whether compression usually makes files of this media type
-// smaller.
-func compressible(kind string) bool {
-	kind, _, _ = strings.Cut(kind, ";")
-	switch kind {
-	case "application/json", "application/javascript", "application/xml", "application/wasm", "image/svg+xml":
-		return true
-	}
-	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
-}
-
 // notModified reports whether the client already has the current content of the file (RFC
-// 9110 §13.1.2, §13.1.3).
-func notModified(h *fasthttp.RequestHeader, f *file) bool {
+// 9110 §13.1.2, §13.1.3). modified is the time in Last-Modified. It is that of the
+// original also if a compressed file is sent.
+func notModified(h *fasthttp.RequestHeader, etag string, modified time.Time) bool {
 	if tags := server.List(h, fasthttp.HeaderIfNoneMatch); tags != "" {
 		for tag := range strings.SplitSeq(tags, ",") {
-			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == f.etag() {
+			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == etag {
 				return true
 			}
 		}
@@ -233,5 +243,5 @@ func notModified(h *fasthttp.RequestHeader, f *file) bool {
 	}
 	text, _ := server.Single(h, fasthttp.HeaderIfModifiedSince)
 	since, err := http.ParseTime(text)
-	return err == nil && !f.info.ModTime().Truncate(time.Second).After(since)
+	return err == nil && !modified.Truncate(time.Second).After(since)
 }

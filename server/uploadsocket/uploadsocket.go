@@ -8,9 +8,9 @@
 //	                         ◄──      {"code","reason","files":[…]}, close
 //
 // A message is written to disk in chunks while it is read, and the next message is read
-// only after that. So a slow disk slows down the client. A close frame publishes the file
+// only after that. Therefore a slow disk slows the client down. A close frame publishes the file
 // only with close code 1000 or without a code. If the connection ends in any other way, the
-// file is discarded: a page that is closed (1001), a lost connection, a client that sends
+// file is discarded, for example after a closed page (close code 1001), a lost connection, a client that sends
 // neither data nor pongs for Options.IdleTimeout, an invalid message.
 package uploadsocket
 

@@ -24,8 +24,17 @@ import (
 // serve builds an example and starts it on free ports.
 func serve(t *testing.T, name string, args ...string) *harness.Server {
 	t.Helper()
-	program := build(t, name)
-	cmd := exec.Command(program, append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data")}, args...)...)
+	return launch(t, command(t, build(t, name), args...))
+}
+
+// command returns the command that starts an example on free ports.
+func command(t *testing.T, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	return exec.Command(program, append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", filepath.Join(t.TempDir(), "data")}, args...)...)
+}
+
+func launch(t *testing.T, cmd *exec.Cmd) *harness.Server {
+	t.Helper()
 	g, err := harness.LaunchAs(cmd)
 	return harness.MustStart(t, g, err)
 }
@@ -49,6 +58,26 @@ func TestSmall(t *testing.T) {
 	}
 	if code, body, err := harness.Get(g.URL + "/console"); err != nil || code != 200 || !strings.Contains(body, "<html") {
 		t.Errorf("console: %d, %v", code, err)
+	}
+}
+
+// The chat, as Tornado's, can be read at one sitting.
+func TestChatIsShort(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("docs/example/chat/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	lines := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += bytes.Count(text, []byte("\n"))
+	}
+	if lines > 120 {
+		t.Errorf("the chat has %d lines of Go, more than 120", lines)
 	}
 }
 
@@ -130,7 +159,7 @@ func TestShop(t *testing.T) {
 		t.Errorf("%+v", task)
 	}
 	for body, want := range map[string]string{
-		`{"customer":"Ann","copies":4}`: "copies must be between 1 and 3", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
+		`{"customer":"Ann","copies":4}`: "copies must be at most 3", `{"customer":"","copies":0}`: "customer must have at least 1 character; copies must be at least 1", `{"copies":1}`: "customer is missing", `{"customer":"Ann","price":1}`: "price is unknown",
 	} {
 		var fault struct{ Reason string }
 		if code := harness.SendJSON(t, http.MethodPost, g.URL+"/orders", body, &fault); code != 400 || !strings.Contains(fault.Reason, want) {

@@ -121,6 +121,45 @@ func TestOtherOrigins(t *testing.T) {
 	}
 }
 
+// A page of another origin cannot write, whether the server has a token or not, and
+// even if it knows the token. A page of the server itself can, and so can a client that is
+// no browser.
+func TestWritesFromOtherOrigins(t *testing.T) {
+	t.Parallel()
+	for _, token := range []string{"", "s3cret"} {
+		flags, allowed := []string{"-procs", "1", "-workers", "0"}, []string{}
+		if token != "" {
+			flags, allowed = append(flags, "-token", token), []string{"Authorization", "Bearer " + token}
+		}
+		g := harness.Start(t, t.TempDir(), flags...)
+		for _, row := range []struct {
+			name   string
+			fields []string
+			status int
+		}{
+			{"another origin", []string{"Origin", "https://evil.example"}, 403},
+			{"a sandboxed page", []string{"Origin", "null"}, 403},
+			{"another site by Fetch Metadata", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+			{"another port", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://127.0.0.1:1"}, 403},
+			{"the own page", []string{"Sec-Fetch-Site", "same-origin", "Origin", g.URL}, 202},
+			{"the own page in an old browser", []string{"Origin", g.URL}, 202},
+			{"no browser", nil, 202},
+		} {
+			resp := head(t, "POST", g.URL+"/tasks", `{"task":"long_running_task"}`, append(row.fields, allowed...)...)
+			if resp.StatusCode != row.status {
+				t.Errorf("token %q, %s: %d, want %d", token, row.name, resp.StatusCode, row.status)
+			}
+			if token == "" {
+				continue
+			}
+			// Without the token nobody gets further than the question for it.
+			if resp := head(t, "POST", g.URL+"/tasks", `{"task":"long_running_task"}`, row.fields...); resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s without the token: %d", row.name, resp.StatusCode)
+			}
+		}
+	}
+}
+
 // head returns the response to a request without its body, which may be an endless
 // stream.
 func head(t *testing.T, method, url, body string, header ...string) *http.Response {

@@ -30,12 +30,13 @@ type module struct {
 	environ []string
 }
 
-// newModule publishes this checkout, with uncommitted changes, as v0.1.0 in a bare
-// repository, and creates a module that gets it from there.
-func newModule(t *testing.T) *module {
+// publish commits this checkout, with uncommitted changes, to a Git repository with the
+// tag v0.1.0. It returns the repository's work tree, and the environment in which go get
+// finds the module without the network.
+func publish(t *testing.T) (work string, environ []string) {
 	t.Helper()
 	root, bare := filepath.Join("..", ".."), filepath.Join(t.TempDir(), "gale.git")
-	work := t.TempDir()
+	work = filepath.Join(t.TempDir(), "gale")
 	files := run(t, root, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
 	for name := range strings.SplitSeq(strings.TrimSuffix(files, "\x00"), "\x00") {
 		copyFile(t, filepath.Join(root, name), filepath.Join(work, name))
@@ -53,12 +54,19 @@ func newModule(t *testing.T) *module {
 
 	real := strings.TrimSpace(run(t, root, nil, "go", "env", "GOMODCACHE"))
 	run(t, root, nil, "go", "mod", "download")
-	m := &module{dir: t.TempDir(), environ: []string{
+	return work, []string{
 		"GOMODCACHE=" + filepath.Join(t.TempDir(), "modules"), "GOPROXY=file://" + filepath.Join(real, "cache", "download"),
 		"GOSUMDB=off", "GOPRIVATE=" + modulePath, "GOFLAGS=-trimpath -modcacherw", "GOWORK=off", "CGO_ENABLED=0",
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=url." + bare + ".insteadOf", "GIT_CONFIG_VALUE_0=https://" + modulePath,
 		"GIT_CONFIG_KEY_1=safe.directory", "GIT_CONFIG_VALUE_1=*",
-	}}
+	}
+}
+
+// newModule creates a module that gets Gale v0.1.0 from a repository of this checkout.
+func newModule(t *testing.T) *module {
+	t.Helper()
+	_, environ := publish(t)
+	m := &module{dir: t.TempDir(), environ: environ}
 	m.run(t, "go", "mod", "init", "example.com/shop")
 	m.run(t, "go", "get", modulePath+"@v0.1.0")
 	return m
@@ -119,9 +127,10 @@ type shop struct {
 	t *testing.T
 }
 
-func (m *module) serve(t *testing.T, args ...string) *shop {
+// serve starts a program in the folder of the module.
+func (m *module) serve(t *testing.T, program string, args ...string) *shop {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(m.dir, "bin"), append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
+	cmd := exec.Command(filepath.Join(m.dir, program), append([]string{"-port", "0", "-admin", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
 	cmd.Dir = m.dir
 	g, err := harness.LaunchAs(cmd)
 	return &shop{harness.MustStart(t, g, err), t}
@@ -148,8 +157,13 @@ func (s *shop) order(customer string) (id string) {
 
 func (s *shop) awaitPrinted(id, customer string) {
 	s.t.Helper()
-	if task := harness.AwaitTask(s.t, s.Server, id); task.State != "success" || string(task.Result) != `"printed for `+customer+`"` {
-		s.t.Errorf("the order of %s: %+v", customer, task)
+	s.awaitResult(id, `"printed for `+customer+`"`)
+}
+
+func (s *shop) awaitResult(id, want string) {
+	s.t.Helper()
+	if task := harness.AwaitTask(s.t, s.Server, id); task.State != "success" || string(task.Result) != want {
+		s.t.Errorf("result of the order: %+v, want %s", task, want)
 	}
 }
 
@@ -178,7 +192,7 @@ func TestE2EApplicationInAnotherModule(t *testing.T) {
 	first := string(text)
 	m := newModule(t)
 	m.build(t, first, "bin")
-	s := m.serve(t, "-procs", "2", "-workers", "1")
+	s := m.serve(t, "bin", "-procs", "2", "-workers", "1")
 
 	if status, body := s.get("/hello/x"); status != 200 || body != "Hello, x" {
 		t.Errorf("GET /hello/x: %d %q", status, body)

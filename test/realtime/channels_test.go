@@ -220,7 +220,7 @@ func TestLongPoll(t *testing.T) {
 	if code, body, err := harness.Get(g.URL + "/longpoll?s=0.3"); err != nil || code != 200 || body != all || time.Since(began) < 300*time.Millisecond {
 		t.Errorf("%d %q, %v", code, body, err)
 	}
-	if code, body, err := harness.Get(g.URL + "/longpoll?s=61"); err != nil || code != 400 || !strings.Contains(body, "not within 0 and 1m0s") {
+	if code, body, err := harness.Get(g.URL + "/longpoll?s=61"); err != nil || code != 400 || !strings.Contains(body, "not a time from 0 to 1m0s") {
 		t.Errorf("%d %q, %v", code, body, err)
 	}
 	const clients = 50

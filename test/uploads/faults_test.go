@@ -41,7 +41,8 @@ func postUpload(g *harness.Server, contentType string, body []byte) (a harness.U
 	return a, json.NewDecoder(resp.Body).Decode(&a)
 }
 
-// 64 clients upload under the same name to two processes. One of them succeeds.
+// 64 clients upload under the same name to two processes, by form or PUT. One of them
+// succeeds.
 func TestUploadRace(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -54,7 +55,13 @@ func TestUploadRace(t *testing.T) {
 		contentType, body := harness.UploadForm("race", "it.bin", harness.UploadContent(i, size))
 		done.Go(func() {
 			ready.Wait()
-			a, err := postUpload(g, contentType, body)
+			var a harness.UploadResponse
+			var err error
+			if i%2 == 0 {
+				a, err = postUpload(g, contentType, body)
+			} else {
+				a, err = putUpload(g, "race/it.bin", bytes.NewReader(harness.UploadContent(i, size)))
+			}
 			if err != nil {
 				t.Errorf("racer %d: %v", i, err)
 			}
@@ -87,7 +94,7 @@ type sentUpload struct {
 // sendOneWay uploads file i by form, PUT, WebSocket or tus, depending on i.
 func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err error) {
 	name, content := fmt.Sprintf("%03d.mp3", i), harness.UploadContent(i, size)
-	switch i % 4 {
+	switch i % 5 {
 	case 0:
 		a, err := postUpload(g, "application/x-www-form-urlencoded", []byte(url.Values{
 			"directory": {"killed"}, "filename": {name}, "body": {string(content)},
@@ -101,6 +108,9 @@ func sendOneWay(t *testing.T, g *harness.Server, i, size int) (acked bool, err e
 		a, err := harness.TusDo(g, "POST", "/tus/", bytes.NewReader(content), harness.OffsetStream, fmt.Sprintf("Upload-Length: %d", size),
 			harness.TusMetadata("directory", "killed", "filename", name))
 		return a.Status == http.StatusCreated, err
+	case 3:
+		a, err := putUpload(g, "killed/"+name, bytes.NewReader(content))
+		return a.Code == 200, err
 	}
 	conn, _, err := websocket.DefaultDialer.Dial(strings.Replace(g.URL, "http", "ws", 1)+"/upload?directory=killed&filename="+name, nil)
 	if err != nil {
@@ -319,6 +329,10 @@ func TestUploadToAFullDisk(t *testing.T) {
 			a, err := postUpload(g, "application/x-www-form-urlencoded", []byte("directory=d/new&filename=big.mp3&body="+string(big)))
 			return strconv.Itoa(a.Code), err
 		},
+		"put": func() (string, error) {
+			a, err := putUpload(g, "d/new/big", bytes.NewReader(big))
+			return strconv.Itoa(a.Code), err
+		},
 		"websocket": func() (string, error) {
 			conn := uploadSocket(t, g, "?directory=d/new&filename=big", nil)
 			return harness.SendMessage(t, conn, websocket.BinaryMessage, string(big)), nil
@@ -339,8 +353,8 @@ func TestUploadToAFullDisk(t *testing.T) {
 	}
 	// The log comes through a pipe, and may arrive after the responses.
 	said := func() int { return strings.Count(g.Log.String(), "no space left on device") }
-	testutil.Eventually(t, "the log has three errors", func() bool { return said() >= 3 })
-	if n := said(); n != 3 {
+	testutil.Eventually(t, "the log has four errors", func() bool { return said() >= 4 })
+	if n := said(); n != 4 {
 		t.Errorf("the log has %d errors", n)
 	}
 }

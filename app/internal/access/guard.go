@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/session"
 	"github.com/galeserver/gale/server/upgrade"
 )
 
@@ -30,7 +31,11 @@ type Options struct {
 	// Authenticate returns the sender of a request, or nil for an anonymous one. An
 	// error becomes a 401 response, or has its own status if it is a *server.Error.
 	Authenticate func(h *fasthttp.RequestHeader) (*Identity, error)
-	// Logger gets the errors of Authenticate. Default: none.
+	// Session reads the session of a request's sender. If Authenticate returns nil, the
+	// subject of the session is the sender. An error is treated like one of Authenticate.
+	// Default: no sessions.
+	Session func(h *fasthttp.RequestHeader) (*session.Session, error)
+	// Logger gets the errors of Authenticate and Session. Default: none.
 	Logger *slog.Logger
 }
 
@@ -90,7 +95,7 @@ func (g *Guard) Read(h *fasthttp.RequestHeader) (who any, err error) {
 	if g.digest == nil {
 		return nil, nil
 	}
-	id, err := g.identify(h)
+	id, _, err := g.identify(h)
 	switch {
 	case err != nil:
 		return nil, err
@@ -122,27 +127,43 @@ func (g *Guard) origin(h *fasthttp.RequestHeader) error {
 }
 
 // identify returns the sender of a request, or nil for an anonymous one. The token and
-// the console's session have precedence over Authenticate.
-func (g *Guard) identify(h *fasthttp.RequestHeader) (*Identity, error) {
+// the console's session have precedence over Authenticate, and that over the session.
+// read is the session, or nil if identify did not need it.
+func (g *Guard) identify(h *fasthttp.RequestHeader) (id *Identity, read *session.Session, err error) {
 	given := string(h.Peek(fasthttp.HeaderAuthorization))
-	if session := h.Cookie(sessionCookie); g.digest != nil && given == "" && len(session) > 0 && g.sessions.valid(string(session), time.Now()) {
-		return &Identity{Admin: true, Cookie: true}, nil
+	if login := h.Cookie(sessionCookie); g.digest != nil && given == "" && len(login) > 0 && g.sessions.valid(string(login), time.Now()) {
+		return &Identity{Admin: true, Cookie: true}, nil, nil
 	}
 	if scheme, token, _ := strings.Cut(given, " "); strings.EqualFold(scheme, "Bearer") && g.IsToken(token) {
-		return &Identity{Admin: true}, nil
+		return &Identity{Admin: true}, nil, nil
 	}
-	if g.options.Authenticate == nil {
-		return nil, nil
+	if g.options.Authenticate != nil {
+		if id, err = g.options.Authenticate(h); id != nil || err != nil {
+			return id, nil, g.refusal(err)
+		}
 	}
-	id, err := g.options.Authenticate(h)
+	if g.options.Session == nil {
+		return nil, nil, nil
+	}
+	if read, err = g.options.Session(h); err != nil {
+		return nil, nil, g.refusal(err)
+	}
+	if subject := read.Subject(); subject != "" {
+		id = &Identity{Subject: subject, Cookie: true}
+	}
+	return id, read, nil
+}
+
+// refusal returns the response for an error of Authenticate or Session.
+func (g *Guard) refusal(err error) error {
 	if err == nil {
-		return id, nil
+		return nil
 	}
 	if own, ok := err.(*server.Error); ok { //nolint:errorlint // a wrapped server.Error is an internal error
-		return nil, own
+		return own
 	}
 	g.options.Logger.Log(context.Background(), slog.LevelDebug, "request not authenticated", "error", err)
-	return nil, &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "not authenticated", Challenge: `Bearer realm="gale"`}
+	return &server.Error{Status: fasthttp.StatusUnauthorized, Reason: "not authenticated", Challenge: `Bearer realm="gale"`}
 }
 
 // IsToken reports whether token is the administrator's. It compares digests, so that its

@@ -4,6 +4,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/session"
 )
 
 // Protect returns the routes of an application with access control. Writes and WebSocket
@@ -26,10 +27,10 @@ func (g *Guard) admitOwn(r server.Route) func(*fasthttp.RequestHeader) (any, err
 		if (writes || len(h.Peek(fasthttp.HeaderUpgrade)) > 0) && !g.isSameOrigin(h) {
 			return nil, errOtherOrigin()
 		}
-		if g.digest == nil && g.options.Authenticate == nil {
+		if g.digest == nil && g.options.Authenticate == nil && g.options.Session == nil {
 			return nil, nil
 		}
-		id, err := g.identify(h)
+		id, read, err := g.identify(h)
 		switch {
 		case err != nil:
 			return nil, err
@@ -39,11 +40,21 @@ func (g *Guard) admitOwn(r server.Route) func(*fasthttp.RequestHeader) (any, err
 		if id == nil && writes && !r.Public && g.digest != nil {
 			return nil, errNoToken()
 		}
-		if id == nil {
-			return nil, nil
-		}
-		return id, nil
+		return admission(id, read), nil
 	}
+}
+
+// admission returns the result of Admit for a sender and the session that was read, each of
+// which may be nil.
+func admission(id *Identity, read *session.Session) any {
+	var value any
+	if id != nil {
+		value = id
+	}
+	if read != nil {
+		return read.Admission(value)
+	}
+	return value
 }
 
 // acceptsCookie reports whether an identity from a cookie is accepted: in requests from
@@ -63,7 +74,8 @@ func isWrite(r server.Route) bool {
 }
 
 // inSequence returns an Admit function that calls first and then second, which may be
-// nil. Handlers get the value of second, or of first if that is nil.
+// nil. Handlers get the value of second, or of first if that is nil, and the session that
+// first has read.
 func inSequence(first, second func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
 	if second == nil {
 		return first
@@ -73,9 +85,16 @@ func inSequence(first, second func(*fasthttp.RequestHeader) (any, error)) func(*
 		if err != nil {
 			return nil, err
 		}
-		if who, err := second(h); err != nil || who != nil {
-			return who, err
+		who, err := second(h)
+		switch more, ok := id.(server.Admission); {
+		case err != nil:
+			return nil, err
+		case who == nil:
+			return id, nil
+		case ok:
+			more.Value = who
+			return more, nil
 		}
-		return id, nil
+		return who, nil
 	}
 }

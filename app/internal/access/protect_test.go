@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/galeserver/gale/server"
+	"github.com/galeserver/gale/server/session"
 )
 
 // Each kind of request to a route of an application is admitted or refused as documented.
@@ -165,5 +166,63 @@ func TestOwnAdmit(t *testing.T) {
 	h.Set("X-Tenant", "blue")
 	if who, err := admit(&h); who != "blue" || err != nil {
 		t.Errorf("%v, %v", who, err)
+	}
+}
+
+// A session makes its subject the sender, unless Authenticate or the token knows the
+// sender. The handler gets the session that was read, also of an anonymous sender and
+// beside the value of the route's own Admit.
+func TestSessionOfASender(t *testing.T) {
+	login := new(session.Session)
+	login.Login("bob")
+	reads := 0
+	g := New(Options{Token: "secret", Authenticate: users, Session: func(h *fasthttp.RequestHeader) (*session.Session, error) {
+		reads++
+		switch string(h.Cookie("session")) {
+		case "bob":
+			return login, nil
+		case "away":
+			return nil, server.Fail(503, "sessions are not available")
+		}
+		return new(session.Session), nil
+	}})
+	own := func(*fasthttp.RequestHeader) (any, error) { return "own", nil }
+	for _, row := range []struct {
+		fields map[string]string
+		admit  func(*fasthttp.RequestHeader) (any, error)
+		status int
+		who    string
+		reads  int
+	}{
+		{map[string]string{"Cookie": "session=bob"}, nil, 0, "bob", 1},
+		{map[string]string{"Cookie": "session=bob", "Origin": "https://evil.example"}, nil, 0, "-", 1},
+		{nil, nil, 0, "-", 1},
+		{map[string]string{"Cookie": "session=bob"}, own, 0, "own", 1},
+		{map[string]string{"Cookie": "session=away"}, nil, 503, "-", 1},
+		{map[string]string{"Cookie": "session=bob", "Authorization": "Bearer ada"}, nil, 0, "ada", 0},
+		{map[string]string{"Cookie": "session=bob", "Authorization": "Bearer secret"}, nil, 0, "token", 0},
+		{map[string]string{"Cookie": "session=bob", "Authorization": "Bearer nobody"}, nil, 401, "-", 0},
+	} {
+		var h fasthttp.RequestHeader
+		h.SetHost("shop.example")
+		for name, value := range row.fields {
+			h.Set(name, value)
+		}
+		reads = 0
+		who, err := g.Protect([]server.Route{{Method: "GET", Admit: row.admit}})[0].Admit(&h)
+		more, ok := who.(server.Admission)
+		if ok {
+			who = more.Value
+		}
+		name := nameOf(who)
+		if text, is := who.(string); is {
+			name = text
+		}
+		if statusOf(err) != row.status || name != row.who || reads != row.reads || ok != (row.reads == 1 && err == nil) {
+			t.Errorf("%v: %s, %v, %d reads, session %v", row.fields, name, err, reads, ok)
+		}
+		if ok && (more.Key == nil || (more.UserValue == any(login)) != (string(h.Cookie("session")) == "bob")) {
+			t.Errorf("%v: the session of another client", row.fields)
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/galeserver/gale/app/internal/command"
+	"github.com/galeserver/gale/app/internal/filewatch"
 )
 
 // DefaultAdmin is the default of -admin.
@@ -41,6 +42,10 @@ type Config struct {
 	Redis         string   // addresses for redisdb.Open; empty: the embedded state server, whose address the master fills in
 	Store         Store    // embedded state server, or zero
 	Static        string   // folder served under /static/, or empty
+	Watch         bool     // reload when files change
+	Watched       string   // with Watch: stamp of Templates, ConfigFile and TasksFile; see filewatch.Stamp
+	ConfigFile    string   // file of flags, or empty
+	Templates     string   // folder of the templates, or empty for the application's own
 	UploadPool    int      // goroutines per process that write uploads
 	Data          string
 	Broker        string // task store: SQLite, or addresses of Redis
@@ -63,6 +68,9 @@ type Config struct {
 	MaxPerClient  int            // connections per process and client address; 0 is no limit
 	Proxies       []netip.Prefix // proxies whose X-Forwarded-For and related fields are trusted
 	AccessLog     int            // n: one request in n is logged; 0: none
+	SlowRequest   time.Duration  // duration after which a request is logged as slow; 0 is off
+	Compress      bool           // compress responses
+	CompressLevel int            // 1 to 9
 	TLSCert       string         // file, or empty for plain HTTP
 	TLSKey        string
 	CookieKeyFile string         // file with the keys that sign cookies; empty: a key is made in Data
@@ -232,6 +240,10 @@ func (f *flags) resolve(command Command, c *Config) {
 	c.CORSHeaders = splitList(f.corsHeaders)
 	c.UploadTypes = splitList(strings.ToLower(f.uploadTypes))
 	c.Proxies = f.parseNetworks(splitList(f.proxies))
+	c.ConfigFile = f.file
+	if c.Watch { // the configuration then changes with each template, so that no reload is missed
+		c.Watched = filewatch.Stamp(c.Templates, c.ConfigFile, c.TasksFile)
+	}
 }
 
 // splitList splits a comma-separated value and trims the spaces around its parts. Empty

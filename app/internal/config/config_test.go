@@ -254,6 +254,26 @@ func TestCountsAndSampling(t *testing.T) {
 	}
 }
 
+func TestCompressionAndSlowRequests(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c, err := Load(Serve, program, nil, nil)
+	if err != nil || c.Compress || c.CompressLevel != 4 || c.SlowRequest != 0 {
+		t.Errorf("defaults: %v, %d, %v, %v", c.Compress, c.CompressLevel, c.SlowRequest, err)
+	}
+	c, err = Load(Serve, program, []string{"-compress", "-compress-level", "9", "-slow-request", "1s"}, nil)
+	if err != nil || !c.Compress || c.CompressLevel != 9 || c.SlowRequest != time.Second {
+		t.Errorf("%v, %d, %v, %v", c.Compress, c.CompressLevel, c.SlowRequest, err)
+	}
+	for args, want := range map[string]string{
+		"-compress-level 0": "-compress-level: 0 is not between 1 and 9", "-compress-level 10": "-compress-level: 10 is not between 1 and 9",
+		"-slow-request -1s": "-slow-request: must not be negative", "-slow-request 5": "-slow-request", "-compress=gzip": "-compress",
+	} {
+		if _, err := Load(Serve, program, strings.Fields(args), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
 func TestSize(t *testing.T) {
 	for text, want := range map[string]int64{
 		"0": 0, "1": 1, "1024": 1024, "1KiB": 1 << 10, "3MiB": 3 << 20, "2GiB": 2 << 30, "8 KiB": 8 << 10,

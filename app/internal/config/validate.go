@@ -47,12 +47,7 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	f.checkRange("port", c.Port, 0, 65535)
 	f.checkRange("procs", c.Procs, 0, maxSlots)
 	f.checkRange("workers", c.Workers, 0, maxSlots)
-	switch {
-	case c.Single && command == Worker:
-		f.fault("-single: cannot be used with worker")
-	case c.Single && c.Procs != 1:
-		f.fault("-single: runs one process, but -procs is %d", c.Procs)
-	}
+	f.checkSingleAndWatch(command, c)
 	f.checkRange("concurrency", c.Concurrency, 0, 100_000)
 	f.checkRange("pool", c.Pool, 1, 100_000)
 	f.checkRange("pool-queue", c.PoolQueue, 0, 1_000_000)
@@ -67,6 +62,10 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	if c.MaxRequests < 0 {
 		f.fault("-max-requests: must not be negative")
 	}
+	if c.SlowRequest < 0 {
+		f.fault("-slow-request: must not be negative; 0 is off")
+	}
+	f.checkRange("compress-level", c.CompressLevel, 1, 9)
 	f.checkPositive("max-body", c.MaxBody > 0)
 	if c.MaxHead < minHead || c.MaxHead > maxHead {
 		f.fault("-max-head: %d is not between %d and %d bytes", c.MaxHead, minHead, maxHead)
@@ -103,6 +102,22 @@ func (f *flags) validate(command Command, c *Config, tasks []string) {
 	}
 	if command == Serve && c.exposed(c.Host) {
 		f.fault(exposedFault, "-host", c.Host)
+	}
+}
+
+// checkSingleAndWatch checks the flags that change how the processes run.
+func (f *flags) checkSingleAndWatch(command Command, c *Config) {
+	switch {
+	case c.Single && command == Worker:
+		f.fault("-single: cannot be used with worker")
+	case c.Single && c.Procs != 1:
+		f.fault("-single: runs one process, but -procs is %d", c.Procs)
+	}
+	switch {
+	case c.Watch && command == Worker:
+		f.fault("-watch: cannot be used with worker")
+	case c.Watch && c.Single:
+		f.fault("-watch: cannot be used with -single, which has no second process to try a change in")
 	}
 }
 
@@ -231,7 +246,8 @@ func (f *flags) checkUploads(c *Config) {
 	}
 }
 
-// checkRedisAndStatic checks the addresses of -redis and the folder of -static.
+// checkRedisAndStatic checks the addresses of -redis, the keys of cookies, and the folders of
+// -static and -templates.
 func (f *flags) checkRedisAndStatic(c *Config) {
 	if c.Redis != "" {
 		if err := redisdb.Check(c.Redis); err != nil {
@@ -243,10 +259,19 @@ func (f *flags) checkRedisAndStatic(c *Config) {
 			f.fault("-cookie-key-file: %v", err)
 		}
 	}
-	if info, err := os.Stat(c.Static); c.Static != "" && err != nil {
-		f.fault("-static: %v", err)
-	} else if c.Static != "" && !info.IsDir() {
-		f.fault("-static: %s is not a folder", c.Static)
+	f.checkReadable("static", c.Static)
+	f.checkReadable("templates", c.Templates)
+}
+
+// checkReadable checks that path is empty or an existing folder.
+func (f *flags) checkReadable(name, path string) {
+	if path == "" {
+		return
+	}
+	if info, err := os.Stat(path); err != nil {
+		f.fault("-%s: %v", name, err)
+	} else if !info.IsDir() {
+		f.fault("-%s: %s is not a folder", name, path)
 	}
 }
 

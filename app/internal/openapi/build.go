@@ -144,8 +144,8 @@ func securitySchemes(cookie string) map[string]SecurityScheme {
 	}
 }
 
-// secure adds what the access to an operation needs, and the responses to those who
-// have it not.
+// secure adds the security requirements of an operation, and the responses to requests
+// that do not meet them.
 func (b *builder) secure(op *Operation) {
 	if op.Access == SameSite || op.Access == Write || op.Access == Handshake {
 		b.refer(op, []int{http.StatusForbidden})

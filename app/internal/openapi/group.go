@@ -91,7 +91,7 @@ func Own(name string, routes []server.Route, taken []Group) Group {
 	return g
 }
 
-// ownAccess is what the guard wants of a request for a route of the application.
+// ownAccess returns the access that the guard requires for a route of the application.
 func ownAccess(r server.Route) Access {
 	switch {
 	case !r.Writes && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions || r.Method == http.MethodTrace):
@@ -115,8 +115,8 @@ func ownID(r server.Route) string {
 	return strings.ToLower(r.Method) + "_" + cmp.Or(strings.Trim(path, "_"), "root")
 }
 
-// methodField is where a path item has the operation of a method; empty for methods
-// that OpenAPI 3.1 has no place for.
+// methodField returns the field of a path item for the operation of a method. It is empty
+// for methods that OpenAPI 3.1 does not define.
 func methodField(method string) string {
 	switch method {
 	case "GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE":

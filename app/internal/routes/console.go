@@ -51,9 +51,10 @@ func newConsoleRoutes(d Deps) []server.Route {
 	guard := d.Guard
 	get, post := fasthttp.MethodGet, fasthttp.MethodPost
 	return []server.Route{
-		{Method: get, Path: consolePath, Handler: c.page},
-		{Method: get, Path: consolePath + "/{file}", Admit: guard.Read, Handler: c.file},
-		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style},
+		// The files are the same for everybody and contain no secrets.
+		{Method: get, Path: consolePath, Handler: c.page, Compress: true},
+		{Method: get, Path: consolePath + "/{file}", Admit: guard.Read, Handler: c.file, Compress: true},
+		{Method: get, Path: consolePath + "/" + console.StyleFile, Handler: c.style, Compress: true},
 		{Method: get, Path: consolePath + "/live", Admit: access.WithToken(guard.Write), Handler: c.live},
 		{Method: get, Path: loginPath, Handler: c.login},
 		{Method: post, Path: loginPath, Admit: guard.SameOrigin, Handler: c.enter, MaxBody: maxLogin},

@@ -28,6 +28,7 @@ func describeUploads() openapi.Group {
 			"POST /upload":         {postUpload()},
 			"GET /upload":          {socketUpload()},
 			"DELETE /upload":       {deleteUpload()},
+			"PUT /upload/{path:*}": {putFile()},
 			"GET /upload/{path:*}": {getFile(), listFiles()},
 		},
 	}
@@ -80,6 +81,19 @@ func deleteUpload() openapi.Operation {
 		ID: "deleteFile", Access: openapi.Write, Summary: "Remove a stored file",
 		Description: "Folders that this leaves empty are removed too, and a file that is not there counts as removed.",
 		Parameters:  names, Responses: uploadResponses("The file is not there any more.", "400"), Problems: []int{413, 415, 503},
+	}
+}
+
+func putFile() openapi.Operation {
+	return openapi.Operation{
+		Path: "/upload/{directory}/{filename}",
+		ID:   "putFile", Access: openapi.Write, Summary: "Store the body as a file",
+		Description: "A file is never replaced, as with If-None-Match: *.",
+		Parameters:  append([]openapi.Parameter{fileDirectory, openapi.Path("filename", "Name of the file."), uploadWatch}, digestFields...),
+		RequestBody: &openapi.RequestBody{Required: true, Content: map[string]openapi.MediaType{
+			"*/*": {Schema: &openapi.Schema{Type: "string", ContentMediaType: "application/octet-stream"}}, // the type is not kept
+		}},
+		Responses: uploadResponses("The file is stored.", "400", "409", "413", "415", "507"), Problems: []int{412, 503},
 	}
 }
 

@@ -55,6 +55,8 @@ type Deps struct {
 	// UploadTypes are the filename endings, such as .mp3, that a urlencoded form may
 	// upload; * allows all.
 	UploadTypes []string
+	// MaxUpload is the size limit of a file in bytes, which Uploads also has.
+	MaxUpload int64
 	// Sockets receives uploads by WebSocket.
 	Sockets *uploadsocket.Server
 	// Resumable receives uploads by the tus protocol.
@@ -63,6 +65,8 @@ type Deps struct {
 	Prefix string
 	// Off lists the groups of routes that are switched off; see Groups.
 	Off []string
+	// Reloads makes open pages reload themselves; nil without -watch.
+	Reloads *Reloads
 	// Own are the routes of the application, for the description of all routes. Program
 	// and Version are its name and version.
 	Own              []server.Route
@@ -89,7 +93,7 @@ func All(d Deps) (all []server.Route) {
 			all = append(all, r)
 		}
 	}
-	return all
+	return append(all, d.Reloads.routes()...)
 }
 
 // groupsOf returns the groups of the platform's routes that are on, with the routes and
@@ -109,7 +113,7 @@ func groupsOf(d Deps) []openapi.Group {
 		"channels":       channels.routes(d.Guard),
 		"console":        newConsoleRoutes(d),
 		"static":         {{Method: get, Path: "/static/{name:*}", Handler: staticFile(d.Static)}},
-		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve}},
+		DescriptionGroup: {{Method: get, Path: descriptionPath, Admit: d.Guard.Read, Handler: description.serve, Compress: true}},
 	}
 	all := described(d)
 	for i := range all {

@@ -58,6 +58,7 @@ func (t *taskRoutes) get(ctx *fasthttp.RequestCtx) error {
 		return err
 	}
 	if wait > 0 && !task.State.Final() {
+		server.LongPoll(ctx)
 		if task, err = t.await(task, wait); err != nil {
 			return err
 		}

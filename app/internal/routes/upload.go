@@ -18,6 +18,7 @@ type uploadRoutes struct {
 	store   *uploads.Store
 	tasks   *UploadStarter
 	types   []string // allowed filename endings of a urlencoded form, or *
+	maxFile int64    // size limit of a file in bytes
 	sockets *uploadsocket.Server
 	events  *UploadEvents
 	log     *slog.Logger
@@ -25,18 +26,19 @@ type uploadRoutes struct {
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
-		store: d.Uploads, tasks: d.UploadStarter, types: d.UploadTypes,
+		store: d.Uploads, tasks: d.UploadStarter, types: d.UploadTypes, maxFile: d.MaxUpload,
 		sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }
 
 func (u *uploadRoutes) routes(guard *access.Guard) []server.Route {
-	get, post, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodDelete
+	get, post, put, remove := fasthttp.MethodGet, fasthttp.MethodPost, fasthttp.MethodPut, fasthttp.MethodDelete
 	return []server.Route{
 		// The file store limits each file and the whole form.
 		{Method: post, Path: "/upload", Admit: guard.Write, Handler: u.post, MaxBody: -1},
 		{Method: get, Path: "/upload", Admit: access.WithToken(guard.Write), Handler: u.socket},
 		{Method: remove, Path: "/upload", Admit: guard.Write, Handler: u.remove},
+		{Method: put, Path: "/upload/{path:*}", Admit: guard.Write, Handler: u.put, MaxBody: u.maxFile},
 		{Method: get, Path: "/upload/{path:*}", Admit: guard.Read, Handler: u.get},
 	}
 }

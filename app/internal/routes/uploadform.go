@@ -38,15 +38,15 @@ func (u *uploadRoutes) urlencoded(ctx *fasthttp.RequestCtx, digests uploads.Dige
 	if err != nil {
 		return uploads.Response{}, err
 	}
-	file, err := u.put(ctx, given["directory"], given["filename"], given["body"])
+	file, err := u.storeField(ctx, given["directory"], given["filename"], given["body"])
 	if err != nil {
 		return uploads.Response{}, err
 	}
 	return uploads.NewResponse(file), nil
 }
 
-// put stores a file from memory.
-func (u *uploadRoutes) put(ctx context.Context, directory, filename, content string) (uploads.File, error) {
+// storeField stores a file from memory.
+func (u *uploadRoutes) storeField(ctx context.Context, directory, filename, content string) (uploads.File, error) {
 	if err := uploads.CheckName(directory, filename); err != nil {
 		return uploads.File{}, err
 	}

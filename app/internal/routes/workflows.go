@@ -52,19 +52,13 @@ func (t *taskRoutes) sendChain(ctx context.Context, w newWork) (id string, creat
 
 func (t *taskRoutes) sendGroup(ctx context.Context, w newWork) (id string, created bool, err error) {
 	g := jobs.NewGroup{ID: w.ID, Members: make([]jobs.NewTask, len(w.Group))}
-	if g.ID == "" {
-		g.ID = jobs.NewID()
-	}
 	for i, each := range w.Group {
 		g.Members[i] = each.NewTask
 	}
 	if w.Callback != nil {
 		g.Callback, g.Immutable = &w.Callback.NewTask, w.Callback.Immutable
 	}
-	if created, err = t.client.EnqueueGroup(ctx, g); err != nil {
-		return "", false, err
-	}
-	return g.ID, created, nil
+	return t.client.EnqueueGroup(ctx, g)
 }
 
 // workflow is GET /workflows/{id}. With the parameter wait, the response is sent when the

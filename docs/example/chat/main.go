@@ -1,4 +1,4 @@
-// Command chat is a port of Tornado's chat demo: a page, and a WebSocket at /chatsocket.
+// Command chat is a port of Tornado's demos/websocket: a page, and a WebSocket at /chatsocket.
 // Each client gets the messages of all clients, no matter which process they are connected
 // to. A new client first gets the latest messages.
 //

@@ -28,10 +28,11 @@ import (
 )
 
 // Order is the body of POST /orders and the input of the task print_order. A field
-// without a default is required; a request without it gets a 400 response.
+// without a default is required. The validate tags are rules for the values. A request that
+// breaks one gets a 400 response.
 type Order struct {
-	Customer string `json:"customer"`
-	Copies   int    `json:"copies" default:"1"`
+	Customer string `json:"customer" validate:"min=1,max=100"`
+	Copies   int    `json:"copies" default:"1" validate:"min=1"`
 }
 
 // printOrder is a typed task: its input is an Order and its result a string. A worker
@@ -86,9 +87,12 @@ var closeDay = jobs.Define("close_day", func(context.Context, *jobs.Job, struct{
 // shop holds the values of the flags.
 type shop struct{ maxCopies int }
 
-func main() {
+func main() { app.Main(application()) }
+
+// application returns the shop. The tests start it as well.
+func application() app.Application {
 	s := &shop{}
-	app.Main(app.Application{
+	return app.Application{
 		Name:        "shop",
 		Flags:       s.flags,
 		Check:       s.check,
@@ -96,7 +100,7 @@ func main() {
 		UploadTasks: []app.UploadTask{{Name: "measure_picture", Accepts: isPicture}},
 		Schedules:   []app.Schedule{{Task: "close_day", At: "CRON_TZ=Europe/Berlin 0 20 * * *"}}, // each day at 20:00
 		Routes:      s.routes,
-	})
+	}
 }
 
 // flags declares the flags of the application. Each of them can also be set in the
@@ -128,8 +132,8 @@ func (s *shop) routes(services *app.Services) ([]server.Route, error) {
 		if err := server.Bind(ctx, &in); err != nil {
 			return err
 		}
-		if in.Copies < 1 || in.Copies > s.maxCopies {
-			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("copies must be between 1 and %d", s.maxCopies))
+		if in.Copies > s.maxCopies { // a tag cannot contain the value of a flag
+			return server.Fail(fasthttp.StatusBadRequest, fmt.Sprintf("copies must be at most %d", s.maxCopies))
 		}
 		task, err := printOrder.Enqueue(ctx, services.Tasks, in)
 		if err != nil {

@@ -5,7 +5,7 @@
 -- next audit.
 local AUDITED, SCANNED = 500, 50 -- number of tasks and of queues checked by one call
 
--- in_place reports whether a waiting task is in a key where workers find it.
+-- in_place reports whether a waiting task is in one of the keys that workers read.
 local function in_place(q, id, name, entry)
   if entry and #redis.call('XRANGE', base .. 'stream:' .. q, entry, entry) > 0 then return true end
   if redis.call('ZSCORE', base .. 'later:' .. q, id) or redis.call('ZSCORE', base .. 'suspects:' .. q, id) then return true end

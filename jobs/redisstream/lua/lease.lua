@@ -1,4 +1,4 @@
--- Arguments: handle of the store, number of the call, number of the last call whose reply
+-- Arguments: store handle, number of the call, number of the last call whose response
 -- arrived, owner, largest number of leases, lease time in ms, slack of rates in
 -- microseconds, interval of audits in ms, number of queues, the queues; then the task names,
 -- each with the interval between two starts in microseconds, or 0 without a rate limit.
@@ -54,7 +54,8 @@ local function lease_id(q, id)
   start(q, id, pend(q, owner, id), read(id))
 end
 
--- set_aside puts a task where only workers that may start its name read it.
+-- set_aside puts a task into the key of its name, which only workers that may start the name
+-- read.
 local function set_aside(q, id, name, at)
   redis.call('ZADD', aside_key(q, name), at, id)
   redis.call('SADD', base .. 'asides:' .. q, name)
@@ -76,8 +77,8 @@ local function malformed(q, entry, fields)
   lost[#lost + 1] = { id, 'malformed', q, 'dead' }
 end
 
--- release_unconfirmed releases the tasks that were leased by a call whose reply was lost. It
--- returns false if this call arrives late or for the second time.
+-- release_unconfirmed releases the tasks that were leased by a call whose response was lost.
+-- It returns false if this call arrives after a later call or for the second time.
 local function release_unconfirmed()
   local key = base .. 'call:' .. handle
   local last = redis.call('HMGET', key, 'n', 'leases')
@@ -100,7 +101,8 @@ local function release_unconfirmed()
 end
 
 -- expire_leases ends expired leases. Unlike XAUTOCLAIM it also counts the lost lease and makes
--- the task due for all workers. It runs once per interval for each queue.
+-- the task due for all workers. For each queue it runs once per twentieth of the lease
+-- time, but not more often than every 5 ms and not less often than every second.
 local function expire_leases(q)
   if not redis.call('SET', base .. 'reaped:' .. q, '1', 'NX', 'PX', int(math.max(math.min(ttl / 20, 1000), 5))) then return end
   local before = #lost
@@ -108,7 +110,7 @@ local function expire_leases(q)
   if #lost > before then now = clock() end -- so that the next attempt does not start before the lease ended
 end
 
--- promote makes the tasks due whose time has come.
+-- promote moves the tasks that have become due out of later:<queue>.
 local function promote(q)
   local key = base .. 'later:' .. q
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', int(now), 'LIMIT', 0, 1000)) do
@@ -161,7 +163,7 @@ end
 
 -- read_stream leases tasks from the stream and reads at most budget entries. A task that the
 -- worker cannot run, or whose rate limit allows no start now, is set aside, so that it is not
--- read again and again. It returns true if the budget is used up.
+-- read repeatedly. It returns true if the budget is used up.
 local function read_stream(q, budget)
   local key = base .. 'stream:' .. q
   while left > 0 and budget > 0 do
@@ -190,7 +192,7 @@ local function read_stream(q, budget)
   return budget <= 0
 end
 
-if not release_unconfirmed() then return {} end -- without a confirmation, the next call releases the tasks
+if not release_unconfirmed() then return {} end -- the store does not confirm this call, so the next call releases its tasks
 local more, wait = false, -1
 local function due_at(at)
   if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end

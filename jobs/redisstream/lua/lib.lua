@@ -1,5 +1,5 @@
--- The beginning of every script. KEYS[1] is the prefix of all keys; its hash tag puts them in
--- one hash slot, so that one script can use all of them, also in a cluster. The keys:
+-- This text precedes every script. KEYS[1] is the prefix of all keys. Its hash tag puts them
+-- in one hash slot, so that one script can use all of them, also in a cluster. The keys:
 --
 --   task:<id>       hash, the task; task.go names its fields
 --   queues          set of the queues that have their keys
@@ -11,13 +11,14 @@
 --                   worker has skipped because it could not run them
 --   aside:…         for each of these names, ids by RunAt
 --   suspects:<queue> ids of suspects
---   dead:<queue>    ids of dead letters by time of end
+--   dead:<queue>    ids of dead letters by the time at which they ended
 --   held:<owner>    id of the suspect that is leased by the owner
 --   tasks           all ids in the order of acceptance; count is the last number
---   ended           ids of ended tasks by time of end
+--   ended           ids of ended tasks by the time at which they ended
 --   expiring        ids of tasks that have not started, by Expires
---   call:<handle>   hash, number of the last call of lease.lua by a store, and its leases
---   reaped:<queue>  exists while expired leases need no check, with a time to live
+--   call:<handle>   hash, number of the last call of lease.lua by a store handle, and the
+--                   leases of that call
+--   reaped:<queue>  exists after a check for expired leases, until the next check is due
 --   unique:…        id of the task that has a unique key, with a time to live
 --   paused          set of the paused queues
 --   rates           hash, earliest next start of each limited name
@@ -55,7 +56,8 @@ local function starts(text, prefix) return string.sub(text, 1, #prefix) == prefi
 -- errtext returns the text of an error that pcall has caught.
 local function errtext(e) return type(e) == 'table' and e.err or tostring(e) end
 
--- named adds the command to the text of a permission error, because Redis 7.0 does not name it.
+-- named adds the command to the text of a permission error, because Redis 7.0 does not name
+-- the command.
 local function named(r, command)
   if starts(r.err, 'ERR The user') then r.err = string.gsub(r.err, '%s+$', '') .. ' (' .. command .. ')' end
   return r
@@ -92,7 +94,7 @@ local function ready(q, at)
   end
 end
 
--- request_audit makes an audit start now.
+-- request_audit starts an audit. The next calls of lease.lua continue it.
 local audit_requested = false -- whether this call of the script has requested one
 local function request_audit()
   audit_requested = true
@@ -110,8 +112,8 @@ local function grouped(q, ...)
   return redis.call(...)
 end
 
--- pend adds an id to the side stream as an entry that is pending for owner, and returns that
--- entry. It is for ids that are in no stream.
+-- pend adds an id that is in no stream to the side stream. The entry is pending for owner.
+-- pend returns the entry.
 local function pend(q, owner, id)
   local key = base .. 'side:' .. q
   local entry, last = redis.call('XADD', key, '*', 'id', id), nil
@@ -122,7 +124,7 @@ local function pend(q, owner, id)
   return 'side:' .. entry
 end
 
--- route puts a due id where workers find it.
+-- route puts the id of a due task into the stream of its queue, or among the suspects.
 local function route(q, id, lost)
   if tonumber(lost or 0) >= tonumber(SUSPECT) then
     redis.call('ZADD', base .. 'suspects:' .. q, int(now), id)
@@ -261,7 +263,7 @@ local function release_suspect(owner, id)
   end
 end
 
--- failure returns lines, the failures of a task, with one more at the end; text is JSON.
+-- failure adds a failure to lines, the failures of a task, and returns them. text is JSON.
 local function failure(lines, attempt, text)
   lines = lines or ''
   local _, n = string.gsub(lines, '\n', '')
@@ -271,8 +273,8 @@ end
 
 -- member_ended counts a member of a group that has ended. If all members have succeeded, it
 -- enqueues the callback. If this is the first member that failed, it stores the callback as
--- failed, or as cancelled if the workflow was cancelled. reason was cut by
--- driver.GroupReason.
+-- failed, or as cancelled if the workflow was cancelled. driver.GroupReason has shortened
+-- reason.
 local function member_ended(group, place, id, success, result, reason)
   if not group then return end
   local key, results = base .. 'group:' .. group, base .. 'group:' .. group .. ':results'
@@ -346,14 +348,15 @@ local function make_dead(q, id)
   redis.call('ZREMRANGEBYSCORE', base .. 'dead:' .. q, '-inf', int(now - KEEP * 1000))
 end
 
--- owned returns the pending entries of an owner in a stream, or none if the stream is broken.
+-- owned returns the pending entries of an owner in a stream. It returns none if the key is
+-- not a stream with the consumer group.
 local function owned(stream, owner)
   local r = redis.pcall('XPENDING', base .. stream, GROUP, '-', '+', 1000, owner)
   return r.err and {} or r
 end
 
--- excuse_others marks the other running tasks of the owner of a lost suspect. When their
--- leases expire, they are not counted as lost.
+-- excuse_others marks the other running tasks of the owner of a lost suspect. If their
+-- leases expire, these are not counted as lost.
 local function excuse_others(owner)
   for _, q in ipairs(redis.call('SMEMBERS', base .. 'queues')) do
     for _, kind in ipairs({ 'stream:', 'side:' }) do
@@ -396,8 +399,8 @@ local function lease_lost(q, id, owner, excused)
   return h[1], 'dead'
 end
 
--- lose_leases ends, as lost, the leases in a queue that XPENDING finds with the given
--- arguments. It adds id, name, queue and new state of each task to all. If suspect is the id
+-- lose_leases finds leases in a queue by XPENDING with the given arguments, and ends them as
+-- lost. It adds id, name, queue and new state of each task to all. If suspect is the id
 -- of a task, only the lease of that task is counted.
 local function lose_leases(q, all, suspect, ...)
   for _, kind in ipairs({ 'stream', 'side' }) do
@@ -418,7 +421,7 @@ local function lose_leases(q, all, suspect, ...)
   end
 end
 
--- current reports whether a lease is the current one of the task.
+-- current reports whether the lease of an owner and attempt is the present lease of a task.
 local function current(key, owner, attempt)
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts')
   return h[1] == 'running' and h[2] == owner and h[3] == attempt

@@ -1,5 +1,5 @@
--- Arguments: Query.Before or 0, number of tasks to return at most, state, name, queue, number
--- of tasks to read at most, size of a page in bytes. Returns now, the value of Before for the
+-- Arguments: Query.Before or 0, maximum number of tasks to return, state, name, queue,
+-- maximum number of tasks to read, maximum size of a page in bytes. Returns now, the value of Before for the
 -- next page or 0, and the id and hash of each task.
 local before, limit, state, name, queue, budget, bytes = unpack(ARGV, FIRST, FIRST + 6)
 local out, found, size, last = { int(now), '0' }, 0, 0, before == '0' and '+inf' or '(' .. before

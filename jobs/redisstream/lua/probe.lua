@@ -1,5 +1,5 @@
 -- Runs all commands of the other scripts, on separate keys that expire after a minute. Returns
--- an error if Redis refuses one of them, since tasks could then not be accepted or run.
+-- an error if Redis refuses one of them, because tasks then could not be accepted or run.
 local function use(kind, command, ...)
   local key = base .. 'probe:' .. kind
   local r = redis.pcall(command, key, ...)

@@ -4,8 +4,8 @@
 local state, log = KEYS[1], KEYS[2]
 local size = #ARGV[3]
 if redis.call('HSETNX', state, 'seq', 0) == 1 then
-  -- The first number is the time in microseconds. So even after Redis has lost its data,
-  -- no number is used twice, and a client that resumes gets a gap.
+  -- Numbers start at the time in microseconds. Therefore no number is used twice, even after
+  -- Redis has lost its data, and a client that resumes then gets a gap.
   local now = redis.call('TIME')
   redis.call('HSET', state, 'seq', now[1] .. string.format('%06d', tonumber(now[2])))
 end
@@ -19,6 +19,7 @@ while kept > 1 and (kept > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
   bytes = redis.call('HINCRBY', state, 'bytes', -#oldest)
   kept = kept - 1
 end
+redis.call('HSET', state, 'keep', ARGV[6]) -- for tail.lua
 redis.call('EXPIRE', state, ARGV[6])
 redis.call('EXPIRE', log, ARGV[6])
 redis.call('PUBLISH', ARGV[1], seq .. ' ' .. ARGV[2] .. ' ' .. ARGV[3])

@@ -2,8 +2,8 @@
 --
 -- KEYS[1] the set; ARGV[1] the session; ARGV[2] its lifetime in ms
 redis.call('SADD', KEYS[1], ARGV[1])
-local life = tonumber(ARGV[2])
-if redis.call('PTTL', KEYS[1]) < life then
-  redis.call('PEXPIRE', KEYS[1], life)
+local lifetime = tonumber(ARGV[2])
+if redis.call('PTTL', KEYS[1]) < lifetime then
+  redis.call('PEXPIRE', KEYS[1], lifetime)
 end
 return 1

@@ -1,7 +1,7 @@
 -- Writes the changes of a session. Returns 1, or 0 if the session has ended meanwhile.
 --
--- KEYS[1] the session; ARGV[1] 1: it is new; ARGV[2] lifetime, ARGV[3] idle time or 0, in
--- ms; ARGV[4] how many fields are set; then names and values of these, then names of
+-- KEYS[1] the session; ARGV[1] 1 for a new session, else 0; ARGV[2] lifetime, ARGV[3] idle time or 0, in
+-- ms; ARGV[4] number of fields to set; then their names and values; then the names of the
 -- fields to delete
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
