@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/galeserver/gale/internal/redistest"
 	"github.com/galeserver/gale/internal/s3test"
 	"github.com/galeserver/gale/internal/testutil"
 	"github.com/galeserver/gale/test/harness"
@@ -161,5 +162,53 @@ func TestE2EStorageKilled(t *testing.T) {
 	again := harness.Start(t, t.TempDir(), "-files", gateway.URL("prefix"), "-procs", "1", "-workers", "0", "-on-upload", "")
 	if _, status := post(t, again, "d", "a", []byte("x")); status != 200 {
 		t.Errorf("after the kill: %d", status)
+	}
+}
+
+// TestE2EStorageKills uploads fifty sounds while the gateway, the server and the worker are
+// killed. Each upload that succeeded has its file and its task, and no file is incomplete.
+func TestE2EStorageKills(t *testing.T) {
+	redis := redistest.StartDurable(t)
+	gateway, g, dir := start(t, "-procs", "2", "-workers", "0", "-redis", redis.URL())
+	flags := []string{"-files", gateway.URL("prefix"), "-redis", redis.URL()}
+	elsewhere := t.TempDir()
+	worker := harness.Start(t, elsewhere, append(flags, "-procs", "1", "-workers", "1")...)
+	speech, err := os.ReadFile("demo/inspect/testdata/speech.wav")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := map[string]string{} // names of stored files, with the ids of their tasks
+	for i := range 50 {
+		switch i {
+		case 10, 30:
+			gateway.Kill()
+			if _, status := post(t, g, "speech", "away.wav", speech); status != 503 {
+				t.Errorf("upload without the gateway: %d", status)
+			}
+			gateway.Restart(t)
+		case 20:
+			g.Kill()
+			g = harness.Start(t, dir, append(flags, "-procs", "2", "-workers", "0")...)
+		case 25, 40:
+			worker.Kill()
+			worker = harness.Start(t, elsewhere, append(flags, "-procs", "1", "-workers", "1")...)
+		}
+		name := fmt.Sprintf("%d.wav", i)
+		if r, status := post(t, g, "speech", name, speech); status == 200 {
+			stored[name] = r.Files[0].Task
+		} else {
+			t.Errorf("upload %s: %d %+v", name, status, r)
+		}
+	}
+	for name, id := range stored {
+		if task := harness.AwaitTask(t, g, id); task.State != "success" || !strings.Contains(string(task.Result), hexSum(speech)) {
+			t.Errorf("%s: %+v %s", name, task, task.Result)
+		}
+	}
+	testutil.Eventually(t, "no record is left", func() bool { return len(objects(t, gateway)) == len(stored) })
+	for _, name := range objects(t, gateway) {
+		if text, err := os.ReadFile(filepath.Join(gateway.Dir, name)); err != nil || hexSum(text) != hexSum(speech) {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
 	}
 }

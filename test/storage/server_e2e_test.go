@@ -93,6 +93,15 @@ func TestE2EStorageRoutes(t *testing.T) {
 			t.Errorf("If-Match: %d", resp.StatusCode)
 		}
 	}
+	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/ü/put.bin", string(large)); resp.StatusCode != 200 || !strings.Contains(text, hexSum(large)) {
+		t.Errorf("PUT: %d %s", resp.StatusCode, text)
+	}
+	if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/d/ü/put.bin", "other"); resp.StatusCode != 409 {
+		t.Errorf("PUT again: %d", resp.StatusCode)
+	}
+	if resp, _ := harness.Request(t, "DELETE", g.URL+"/upload?directory=d/%C3%BC&filename=put.bin", ""); resp.StatusCode != 200 {
+		t.Errorf("remove: %d", resp.StatusCode)
+	}
 	_, text := harness.Request(t, "GET", g.URL+"/upload/d/", "")
 	if !strings.Contains(text, `"entries":[{"name":"ü","type":"directory","size":0}]`) {
 		t.Errorf("list: %s", text)
