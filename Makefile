@@ -4,6 +4,8 @@ GO        ?= go
 TOOLS     := $(CURDIR)/bin/tools
 GOLANGCI  := $(TOOLS)/golangci-lint
 GOLANGCI_VERSION := v2.5.0
+VERSITYGW := $(TOOLS)/versitygw
+VERSITYGW_VERSION := v1.8.0
 RESULTS   := $(CURDIR)/bench/results
 # The benchmarks write no results when the load average was above 1.5 before
 # make started to build; BENCH_FLAGS=-any-load overrides it.
@@ -67,7 +69,7 @@ race: ## the same under the race detector
 	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
 	$(GO) test -race -timeout 30m $(TEST_FLAGS) ./...
 
-e2e: ## slow tests with other programs, which are installed if missing
+e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if missing
 	.ci/need curl:curl flac:flac openssl:openssl $(CLIENTS) python3:python3 npm:npm chromium:chromium soxi:sox,libsox-fmt-mp3 ffprobe:ffmpeg systemd-analyze:systemd redis-server:redis-server,redis-tools siege:siege strace:strace nginx:nginx haproxy:haproxy promtool:prometheus unshare:util-linux ip:iproute2 \
 		buildah:buildah docker-compose:docker-compose qemu-aarch64:qemu-user mandoc:mandoc fish:fish zsh:zsh git:git /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	$(GO) test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 30m -v $(TEST_FLAGS) ./test/...
@@ -93,6 +95,9 @@ lint: $(GOLANGCI) ## golangci-lint, go fix and go mod tidy
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(VERSITYGW):
+	GOBIN=$(TOOLS) $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
 
 check: fmt lint test race ## everything that a commit must pass
 

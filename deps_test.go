@@ -20,6 +20,7 @@ var floors = map[string]int{
 	"internal/contentcoding": 0,
 	"internal/typed":         0,
 	"internal/redistest":     0,
+	"internal/s3test":        0,
 	"internal/testutil":      0,
 	"internal/redisdb":       2,
 	"internal/stateserver":   2,
@@ -50,6 +51,7 @@ var floors = map[string]int{
 	"jobs/jobstest":       20,
 	"uploads/tus":         20,
 	"uploads/uploadstest": 20,
+	"uploads/s3":          20,
 
 	"demo/upstream": 20,
 	"demo/inspect":  28,
@@ -83,6 +85,7 @@ var floors = map[string]int{
 	"test/proxies":            60,
 	"test/realtime":           60,
 	"test/scripts":            60,
+	"test/storage":            60,
 	"test/tasks":              60,
 	"test/tus":                60,
 	"test/uploads":            60,

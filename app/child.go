@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/s3"
 )
 
 // runChild runs the slot that the master started this process for.
@@ -57,7 +58,9 @@ type state struct {
 	store     driver.Store
 	artifacts *artifacts.Folder
 	uploads   *uploads.Store
-	temp      string // parent of the temporary folders of command tasks; empty: the system's
+	resumable *uploads.Store // unfinished resumable uploads: the same as uploads, unless that is object storage
+	bucket    *s3.Bucket     // object storage of uploads, or nil
+	temp      string         // parent of the temporary folders of command tasks; empty: the system's
 }
 
 // openState opens the task store and the folders in -data.
@@ -80,8 +83,7 @@ func openState(ctx context.Context, c config.Config, o uploads.Options, meter me
 	if s.artifacts, err = artifacts.Open(filepath.Join(c.Data, "artifacts")); err != nil {
 		return s, err
 	}
-	s.uploads, err = uploads.Open(c.UploadDir, o)
-	return s, err
+	return s, s.openFiles(ctx, c, o)
 }
 
 // tempFolder returns a folder in data if the system's temporary folder is not writable,
@@ -103,6 +105,9 @@ func tempFolder(data string) (string, error) {
 func (s *state) close() (err error) {
 	if s.uploads != nil {
 		err = s.uploads.Close()
+	}
+	if s.resumable != nil && s.resumable != s.uploads {
+		err = errors.Join(err, s.resumable.Close())
 	}
 	if s.artifacts != nil {
 		err = errors.Join(err, s.artifacts.Close())

@@ -77,8 +77,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStatic()) }()
-	d.Resumable, err = tus.New(s.uploads, tus.Options{
-		Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
+	d.Resumable, err = tus.New(s.resumable, tus.Options{
+		Files: s.uploads, Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
 	})
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	if err != nil {
 		return err
 	}
-	err = runServer(ctx, child, log, srv, d, []runFunc{a.background(services), watchStatic(c, d.Reloads, log)}, []*pool.Pool{blocking, uploadPool})
+	err = runServer(ctx, child, log, srv, d, []runFunc{s.runFiles, a.background(services), watchStatic(c, d.Reloads, log)}, []*pool.Pool{blocking, uploadPool})
 	logUploads(log, counters.Uploads.Stats())
 	return err
 }
@@ -118,7 +118,7 @@ func newCounters(pools map[string]*pool.Pool) metrics.Sources {
 
 // runServer serves requests until ctx is done and the requests in flight have finished.
 // The pools, the bus and the watches end after them, because requests use them. own are
-// background work of the application and the watcher of static files.
+// background work of the file store and of the application, and the watcher of static files.
 func runServer(ctx context.Context, child process, log *slog.Logger, srv *server.Server, d routes.Deps, own []runFunc, pools []*pool.Pool) error {
 	ln, err := child.Listener()
 	if err != nil {
@@ -126,7 +126,7 @@ func runServer(ctx context.Context, child process, log *slog.Logger, srv *server
 	}
 	upper := []runFunc{
 		func(ctx context.Context) error { return srv.Run(ctx, ln) },
-		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run, d.Uploads.Run,
+		d.Sockets.Run, d.Hub.Run, d.Resumable.Run, d.Console.Run,
 	}
 	upper = append(upper, own...)
 	lower := []runFunc{d.Bus.Run, d.Events.Run, d.Watches.Run}

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,7 +9,6 @@ import (
 	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/schedule"
-	"github.com/galeserver/gale/uploads"
 )
 
 // registry returns the registry of the application's tasks and the command tasks.
@@ -37,7 +34,11 @@ func uploadTasks(a Application, specs []command.Spec) (all []routes.UploadTask) 
 
 // commands returns the command tasks, which the tasks file defines.
 func commands(c config.Config, s *state) []jobs.Definition {
-	return definitions(c.Commands, command.Env{Files: storedFiles{s.uploads, c.UploadDir}, Path: c.Path, Temp: s.temp})
+	files := storedFiles{store: s.uploads}
+	if s.bucket == nil {
+		files.dir = c.UploadDir
+	}
+	return definitions(c.Commands, command.Env{Files: files, Remote: s.bucket != nil, Path: c.Path, Temp: s.temp})
 }
 
 func definitions(specs []command.Spec, env command.Env) []jobs.Definition {
@@ -59,27 +60,4 @@ func schedules(a Application, c config.Config) ([]schedule.Periodic, error) {
 		return nil, err
 	}
 	return slices.Concat(own, commands), nil
-}
-
-// storedFiles gives command tasks the paths of uploaded files.
-type storedFiles struct {
-	store *uploads.Store
-	dir   string
-}
-
-// Path returns the absolute path of a file. It opens the file first, because only the
-// file store can tell which names are valid.
-func (s storedFiles) Path(directory, filename string) (string, error) {
-	f, err := s.store.Open(directory, filename)
-	if err != nil {
-		return "", err
-	}
-	if err := f.Close(); err != nil {
-		return "", fmt.Errorf("close file: %w", err)
-	}
-	dir, err := filepath.Abs(s.dir)
-	if err != nil {
-		return "", fmt.Errorf("find file: %w", err)
-	}
-	return filepath.Join(dir, filepath.FromSlash(directory), filename), nil
 }

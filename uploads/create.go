@@ -40,15 +40,15 @@ func (s *Store) Create(ctx context.Context, directory, filename string) (*Upload
 	}
 	var u *Upload
 	err := s.Do(ctx, func() (err error) {
-		u, err = s.createUpload(ctx, directory, filename)
+		u, err = s.createUpload(ctx, rand.Text(), directory, filename)
 		return err
 	})
 	return u, err
 }
 
 // createUpload is Create in the calling goroutine.
-func (s *Store) createUpload(ctx context.Context, directory, filename string) (*Upload, error) {
-	u := &Upload{store: s, id: rand.Text(), directory: directory, filename: filename, hash: sha256.New()}
+func (s *Store) createUpload(ctx context.Context, id, directory, filename string) (*Upload, error) {
+	u := &Upload{store: s, id: id, directory: directory, filename: filename, hash: sha256.New()}
 	var err error
 	if u.file, err = s.backend.Files.Create(ctx, u.id, directory, filename); err != nil {
 		return nil, err

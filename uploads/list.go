@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,9 +27,10 @@ type Entry struct {
 }
 
 // List returns one page of the files and folders in directory, sorted by the bytes of
-// their names. It returns only names greater than after, and at most limit of them (1
-// to MaxList). For the first page after is "". next is the value of after for the next
-// page, or "" if there is none. The empty directory is the store's own folder.
+// their names; the name of a folder counts with a slash at its end. It returns only names
+// greater than after, and at most limit of them (1 to MaxList). For the first page after is
+// "". next is the value of after for the next page, or "" if there is none. The empty
+// directory is the store's own folder.
 //
 // List leaves out symbolic links, special files and names that CheckName refuses. It
 // runs in the pool, and its memory depends on limit, not on the size of the folder.
@@ -73,6 +75,7 @@ func (d *disk) List(_ context.Context, directory, after string, limit int) (entr
 		next = names[limit-1]
 	}
 	for _, name := range names {
+		name = strings.TrimSuffix(name, "/")
 		info, err := root.Lstat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -88,7 +91,8 @@ func (d *disk) List(_ context.Context, directory, after string, limit int) (entr
 	return entries, next, nil
 }
 
-// firstNames returns the n smallest names greater than after, sorted.
+// firstNames returns the n smallest names greater than after, sorted. The names of folders
+// end with a slash.
 func firstNames(root *os.Root, after string, n int) ([]string, error) {
 	dir, err := root.Open(".")
 	if err != nil {
@@ -101,7 +105,13 @@ func firstNames(root *os.Root, after string, n int) ([]string, error) {
 		for _, e := range batch {
 			name := e.Name()
 			kind := e.Type()
-			if name <= after || !kind.IsRegular() && !kind.IsDir() || nameProblem(name) != "" {
+			if !kind.IsRegular() && !kind.IsDir() || nameProblem(name) != "" {
+				continue
+			}
+			if kind.IsDir() {
+				name += "/"
+			}
+			if name <= after {
 				continue
 			}
 			at, _ := slices.BinarySearch(names, name)

@@ -2,6 +2,7 @@ package uploads
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -39,6 +40,7 @@ const maxDelimiter = maxBoundary + 64
 //   - ErrDigest: the whole body has another digest
 //   - ErrBody and the error of body
 //   - pool.ErrFull before the body is read, or pool.ErrClosed
+//   - ErrUnavailable. If it occurs when the files get their names, a file may be stored
 //   - the cause of the end of ctx
 func (s *Store) Multipart(ctx context.Context, body io.Reader, boundary string) (Response, error) {
 	if !validBoundary(boundary) {
@@ -123,6 +125,9 @@ func (f *form) publish(ctx context.Context) error {
 		return err
 	}
 	f.store.callStoredFor(ctx, r, batch)
+	if away := firstUnavailable(batch); away != nil {
+		return away
+	}
 	for i, p := range batch {
 		if p.err != nil {
 			*results[i] = f.store.failedFile(ctx, p.directory, p.filename, p.err)
@@ -131,6 +136,20 @@ func (f *form) publish(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// firstUnavailable returns the first error of the batch that wraps ErrUnavailable, if no file
+// of it is stored.
+func firstUnavailable(batch []*publication) (away error) {
+	for _, p := range batch {
+		if p.err == nil {
+			return nil
+		}
+		if away == nil && errors.Is(p.err, ErrUnavailable) {
+			away = p.err
+		}
+	}
+	return away
 }
 
 // discard removes all files that were not published.

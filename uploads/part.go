@@ -2,6 +2,7 @@ package uploads
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func (f *form) part(ctx context.Context, part *multipart.Part) error {
 		return nil
 	}
 	switch {
-	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed):
+	case f.stream.caused(err), errors.Is(err, ErrBody), errors.Is(err, ErrMalformed), errors.Is(err, pool.ErrClosed), errors.Is(err, ErrUnavailable):
 		return err
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -71,7 +72,7 @@ func (f *form) receive(ctx context.Context, d disposition, content *content) (*U
 	var u *Upload
 	err := f.store.DoWait(ctx, func() (err error) {
 		if err = f.store.backend.Files.Check(ctx, d.name, d.filename); err == nil {
-			u, err = f.store.createUpload(ctx, d.name, d.filename)
+			u, err = f.store.createUpload(ctx, rand.Text(), d.name, d.filename)
 		}
 		return err
 	})

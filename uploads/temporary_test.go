@@ -42,7 +42,7 @@ func writeUntilStdinEnds(dir string) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.createUpload(context.Background(), "", "")
+	u, err := s.createUpload(context.Background(), "", "", "")
 	if err != nil {
 		return err
 	}

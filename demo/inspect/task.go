@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/galeserver/gale/jobs"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Name is the name of the task.
@@ -24,28 +25,40 @@ type Files interface {
 // uploaded file, its result is a Report, and its artifact is waveform.png.
 func Task(files Files) jobs.Definition {
 	return jobs.Definition{
-		Name: Name,
-		Args: []jobs.Arg{{Name: "directory", Type: jobs.ArgString}, {Name: "filename", Type: jobs.ArgString}},
+		Name:       Name,
+		Args:       []jobs.Arg{{Name: "directory", Type: jobs.ArgString}, {Name: "filename", Type: jobs.ArgString}},
+		MaxRetries: maxRetries,
 		Handler: func(ctx context.Context, job *jobs.Job) error {
-			var directory, filename string
-			if err := job.Args(&directory, &filename); err != nil {
-				return err
+			err := run(ctx, job, files)
+			if err != nil && !errors.Is(err, uploads.ErrUnavailable) {
+				return jobs.NoRetry(err) // the file would be the same
 			}
-			f, err := files.Open(ctx, directory, filename)
-			if err != nil {
-				return err
-			}
-			defer f.Close() //nolint:errcheck // read only
-			report, wave, err := Inspect(ctx, filename, f, job.Progress)
-			if err != nil {
-				return err
-			}
-			if err := saveWaveform(job, wave); err != nil {
-				return fmt.Errorf("store waveform: %w", err)
-			}
-			return job.Return(report)
+			return err
 		},
 	}
+}
+
+// maxRetries is the number of retries while the file store is unavailable.
+const maxRetries = 10
+
+func run(ctx context.Context, job *jobs.Job, files Files) error {
+	var directory, filename string
+	if err := job.Args(&directory, &filename); err != nil {
+		return err
+	}
+	f, err := files.Open(ctx, directory, filename)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	report, wave, err := Inspect(ctx, filename, f, job.Progress)
+	if err != nil {
+		return err
+	}
+	if err := saveWaveform(job, wave); err != nil {
+		return fmt.Errorf("store waveform: %w", err)
+	}
+	return job.Return(report)
 }
 
 // saveWaveform stores the picture as an artifact of the task.

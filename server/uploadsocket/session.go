@@ -293,7 +293,7 @@ func (u *session) refuse(err error) {
 	switch {
 	case errors.Is(err, upgrade.ErrLeaving):
 		code, result.Reason = websocket.CloseServiceRestart, upgrade.ErrLeaving.Error()
-	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed):
+	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrClosed), errors.Is(err, uploads.ErrUnavailable):
 		code = websocket.CloseTryAgainLater
 	case result.Code == uploads.CodeTooLarge:
 		code = websocket.CloseMessageTooBig

@@ -71,7 +71,7 @@ func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (
 }
 
 func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (*entry, error) {
-	if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
+	if err := s.opts.Files.Check(ctx, attr.Directory, attr.Filename); err != nil {
 		return nil, err
 	}
 	parts, err := s.openParts(attr.Parts)

@@ -41,7 +41,7 @@ func (s *Server) create(ctx context.Context, r *Request) (Response, error) {
 		return s.concatenate(ctx, attr, p)
 	}
 	if !attr.partial() {
-		if err := s.store.Check(ctx, attr.Directory, attr.Filename); err != nil {
+		if err := s.opts.Files.Check(ctx, attr.Directory, attr.Filename); err != nil {
 			return Response{}, err
 		}
 	}

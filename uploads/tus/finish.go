@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"io"
 	"strconv"
 
 	"github.com/galeserver/gale/uploads"
@@ -42,7 +43,7 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 		defer u.Discard()
 	}
 	ctx = context.WithoutCancel(ctx) // neither a disconnect nor a shutdown may interrupt it
-	file, err := u.Publish(ctx, e.Directory, e.Filename)
+	file, err := e.publish(ctx, u)
 	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) {
 		return errors.Join(err, e.discard(ctx, file.Reason))
 	}
@@ -59,6 +60,20 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 	}
 	e.discardParts(ctx)
 	return nil
+}
+
+// publish publishes a complete upload. In a store other than the server's own, it may be
+// repeated because the file has the upload's id.
+func (e *entry) publish(ctx context.Context, u *uploads.Upload) (uploads.File, error) {
+	files := e.server.opts.Files
+	if files == e.server.store {
+		return u.Publish(ctx, e.Directory, e.Filename)
+	}
+	u.Pause()
+	if err := e.openData(); err != nil {
+		return uploads.File{}, err
+	}
+	return files.Put(ctx, e.ID, e.Directory, e.Filename, io.NewSectionReader(e.data, 0, e.Length))
 }
 
 // headerFields returns the header fields of a response that describe the upload.

@@ -72,6 +72,12 @@ type Options struct {
 	// other request releases the lock at once; it takes longer while that request waits
 	// for the disk. Default 5 s.
 	TakeoverTimeout time.Duration
+	// Files is the store that complete uploads are published in. Nil: the store of New. With
+	// another one, the content of a complete upload is copied, before the response to its
+	// last request is sent. Until then it is in the folder of the store of New, so all
+	// requests for an upload must come to processes that have that folder. It has to be in
+	// object storage, where Put can be repeated after a kill.
+	Files *uploads.Store
 	// Stored is called when a file has been stored, before the response is sent. If
 	// the process is killed at this moment, Run or the next request for the upload calls
 	// it again with the same id. It must not block. For work that must not be lost use
@@ -109,7 +115,8 @@ const (
 	endedName      = "done"
 )
 
-// New returns a server that publishes complete uploads in store.
+// New returns a server that keeps unfinished uploads in the folder of store, which
+// uploads.Open has opened, and publishes complete ones in Options.Files.
 func New(store *uploads.Store, o Options) (*Server, error) {
 	o.Base = cmp.Or(o.Base, DefaultBase)
 	o.MaxUnfinished = cmp.Or(max(o.MaxUnfinished, 0), DefaultMaxUnfinished)
@@ -117,6 +124,9 @@ func New(store *uploads.Store, o Options) (*Server, error) {
 	o.Expiry = cmp.Or(max(o.Expiry, 0), DefaultExpiry)
 	o.Retention = cmp.Or(max(o.Retention, 0), DefaultRetention)
 	o.TakeoverTimeout = cmp.Or(max(o.TakeoverTimeout, 0), DefaultTakeoverTimeout)
+	if o.Files == nil {
+		o.Files = store
+	}
 	s := &Server{store: store, opts: o, log: o.Logger, closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -26,7 +26,7 @@ type Place interface {
 // bytes, from which the backend stores files in another way, such as in several parts.
 func Run(t *testing.T, large int, newPlace func(t testing.TB) Place) {
 	for name, test := range map[string]func(*testing.T, Place, int){
-		"create": create, "discard": discard, "exists": exists, "race": race, "numbered": numbered,
+		"create": create, "discard": discard, "exists": exists, "race": race, "numbered": numbered, "put": putWithID,
 		"seek": seek, "remove": remove, "list": list, "pages": pages, "names": names, "hostile": hostile, "form": form,
 		"stored": stored, "stored later": storedLater, "stored never": storedNever,
 	} {

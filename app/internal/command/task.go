@@ -15,19 +15,24 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/jobs/artifacts"
 	"github.com/galeserver/gale/jobs/schedule"
+	"github.com/galeserver/gale/uploads"
 )
 
 // Files gives access to uploaded files.
 type Files interface {
-	// Path returns the absolute path of an uploaded file, or an error if there is no
-	// such file.
-	Path(directory, filename string) (string, error)
+	// Path returns the absolute path of an uploaded file, or of a copy in the folder temp,
+	// which the caller removes. The error wraps fs.ErrNotExist if there is no such file,
+	// and uploads.ErrUnavailable if the task should be tried again.
+	Path(ctx context.Context, directory, filename, temp string) (string, error)
 }
 
 // Env is the environment in which commands run.
 type Env struct {
 	// Files finds the files that tasks are started for.
 	Files Files
+	// Remote is true if Files may be unavailable for a time. Then tasks for files are
+	// retried.
+	Remote bool
 	// Path is the value of PATH, to find programs and as their environment.
 	Path string
 	// Temp is the parent folder for the folders of running commands. Default:
@@ -51,7 +56,7 @@ func Task(s Spec, e Env) jobs.Definition {
 	if s.Rate != "" {
 		_ = d.Rate.UnmarshalText([]byte(s.Rate)) // validated by Load
 	}
-	if len(s.RetryCodes) > 0 {
+	if len(s.RetryCodes) > 0 || e.Remote && s.isForFile() {
 		d.MaxRetries = DefaultRetries
 	}
 	return d
@@ -65,9 +70,18 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 	if len(args) != s.argCount() {
 		return fmt.Errorf("%w: %s takes %d, got %d", jobs.ErrArgs, s.Name, s.argCount(), len(args))
 	}
+	dir, err := newFolder(e.Temp)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.remove()) }()
 	file := ""
 	if s.isForFile() && len(args) > 1 {
-		if file, err = e.Files.Path(args[0], args[1]); err != nil {
+		file, err = e.Files.Path(ctx, args[0], args[1], dir.path)
+		if errors.Is(err, uploads.ErrUnavailable) {
+			return err
+		}
+		if err != nil {
 			return jobs.NoRetry(err)
 		}
 	}
@@ -75,11 +89,6 @@ func run(ctx context.Context, job *jobs.Job, s Spec, e Env) (err error) {
 	if err != nil {
 		return jobs.NoRetry(fmt.Errorf("%w: %w", jobs.ErrArgs, err))
 	}
-	dir, err := newFolder(e.Temp)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dir.remove()) }()
 	p := process{
 		argv: argv, path: e.Path, work: filepath.Join(dir.path, "work"), artifacts: dir.artifacts(), env: s.Env,
 		output: newOutput(s.MaxOutput, job.Progress),

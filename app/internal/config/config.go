@@ -50,6 +50,7 @@ type Config struct {
 	Data          string
 	Broker        string // task store: SQLite, or addresses of Redis
 	UploadDir     string
+	Files         string // object storage for uploaded files, for s3.Parse; empty: UploadDir
 	Token         string
 	Open          bool
 	Origins       []string       // other allowed origins, for server.ParseOrigins

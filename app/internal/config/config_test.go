@@ -142,6 +142,19 @@ func TestPublicAddressNeedsATokenOrOpen(t *testing.T) {
 	}
 }
 
+func TestFiles(t *testing.T) {
+	address := "s3://bucket/prefix?endpoint=http://127.0.0.1:9000"
+	if c, err := Load(Worker, program, []string{"-files", address}, nil); err != nil || c.Files != address || c.UploadDir != "data/uploads" {
+		t.Errorf("%q %q, %v", c.Files, c.UploadDir, err)
+	}
+	for _, address := range []string{"", "/var/files", "s3://bucket", "s3://id:s3cret@bucket?region=x", "s3://bucket?endpoint=http://id:s3cret@host"} {
+		_, err := Load(Serve, program, []string{"-files", address}, nil)
+		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.HasPrefix(faults[0], "-files: ") || strings.Contains(faults[0], "s3cret") {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
 func TestToken(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("token", []byte("  s3cret\n"), 0o600); err != nil {

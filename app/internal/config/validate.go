@@ -20,6 +20,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server"
 	"github.com/galeserver/gale/server/cookie"
+	"github.com/galeserver/gale/uploads/s3"
 )
 
 // maxSlots is the largest value of -procs and -workers. A larger number is most likely
@@ -228,6 +229,11 @@ func (f *flags) checkBroker(c Config) {
 
 // checkUploads checks the limits on uploads.
 func (f *flags) checkUploads(c *Config) {
+	if c.Files != "" {
+		if _, err := s3.Parse(c.Files); err != nil {
+			f.fault("-files: %v", err)
+		}
+	}
 	f.checkPositive("max-upload", c.MaxUpload > 0)
 	if c.MaxUnfinished < c.MaxUpload {
 		f.fault("-max-unfinished: is less than -max-upload, so an upload of the maximum size could never start")

@@ -147,7 +147,7 @@ func (w *Watcher) addTree(root string) {
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil // addFolder has logged the error, or the file was removed in the meantime
+			return nil //nolint:nilerr // addFolder has logged the error, or the file was removed in the meantime
 		case !entry.IsDir():
 			return nil
 		case path != root && ignored(entry.Name()):

@@ -18,6 +18,7 @@ var longBounds = []float64{.01, .05, .1, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 36
 type Uploads struct {
 	uploads.Counters
 	took     *prometheus.HistogramVec
+	storage  *prometheus.HistogramVec
 	deferred atomic.Int64
 }
 
@@ -26,9 +27,19 @@ func (u *Uploads) TaskDeferred() { u.deferred.Add(1) }
 
 // NewUploads returns Uploads with all counters at zero.
 func NewUploads() *Uploads {
-	return &Uploads{took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "gale_upload_duration_seconds", Help: "Duration of uploads from the first byte to the end, by code.", Buckets: longBounds,
-	}, []string{"code"})}
+	return &Uploads{
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gale_upload_duration_seconds", Help: "Duration of uploads from the first byte to the end, by code.", Buckets: longBounds,
+		}, []string{"code"}),
+		storage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gale_storage_request_duration_seconds", Help: "Duration of requests to object storage until the head of the response, by method and status; status 0 is no response.", Buckets: longBounds,
+		}, []string{"method", "status"}),
+	}
+}
+
+// StorageRequest implements s3.Meter.
+func (u *Uploads) StorageRequest(method string, status int, took time.Duration) {
+	u.storage.WithLabelValues(method, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
 // FileEnded implements uploads.Meter.

@@ -65,6 +65,7 @@ func (u uploadCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(ch, uploadDeferred, u.deferred.Load())
 	u.took.Collect(ch)
+	u.storage.Collect(ch)
 }
 
 type taskCollector struct{ *Tasks }

@@ -33,8 +33,11 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	describe(&ctx.Response.Header, filename)
 	info := f.Info()
 	v := validatorOf(info.Modified, info.Size)
-	if info.SHA256 != "" {
+	switch {
+	case info.SHA256 != "":
 		v.etag = `"` + info.SHA256 + `"`
+	case info.Version != "":
+		v.etag = `"` + info.Version + `"`
 	}
 	return send(ctx, f, info.Size, v)
 }

@@ -134,6 +134,7 @@ var Statuses = []server.ErrorStatus{
 	{Err: jobs.ErrArgs, Status: 400},
 	{Err: jobs.ErrOption, Status: 400},
 	{Err: jobs.ErrUnavailable, Status: 503, Reason: "the task store is not available, try again", RetryAfter: retryStore},
+	{Err: uploads.ErrUnavailable, Status: 503, Reason: "the file store is not available, try again", RetryAfter: retryStore},
 	{Err: upgrade.ErrLeaving, Status: 503, Reason: "the server is shutting down, try again", RetryAfter: time.Second},
 	{Err: realtime.ErrAway, Status: 503, Reason: "channels are not available, try again", RetryAfter: time.Second},
 	{Err: session.ErrAway, Status: 503, Reason: "sessions are not available, try again", RetryAfter: time.Second},

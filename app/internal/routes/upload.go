@@ -92,6 +92,10 @@ func announced(h *fasthttp.RequestHeader) (uploads.Digests, error) {
 
 // refuse responds to a request that failed as a whole.
 func (u *uploadRoutes) refuse(ctx *fasthttp.RequestCtx, err error) error {
+	if errors.Is(err, uploads.ErrUnavailable) {
+		u.log.ErrorContext(ctx, "upload failed", "error", err)
+		return err
+	}
 	if errors.Is(err, uploads.ErrBody) || errors.Is(err, pool.ErrFull) || errors.Is(err, pool.ErrClosed) {
 		return err // an error of the connection or the server, not of the request
 	}

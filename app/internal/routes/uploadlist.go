@@ -26,7 +26,7 @@ type entry struct {
 	Name     string    `json:"name"`
 	Type     string    `json:"type"` // file, directory
 	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
+	Modified time.Time `json:"modified,omitzero"` // not known for directories in object storage
 }
 
 // list responds with the entries of a directory, sorted by the bytes of their names.

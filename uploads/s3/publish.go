@@ -1,0 +1,117 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/galeserver/gale/uploads"
+)
+
+// maxPublishDelay is the longest time between Finish and Publish. The record of a file
+// that does not exist is kept much longer (maxRecordAge), so a process that was stopped in
+// between cannot store a file whose record is gone.
+const maxPublishDelay = time.Hour
+
+// completeRate is the number of bytes of a file for which completing it may take a second
+// longer. Some services copy the parts.
+const completeRate = 32 << 20
+
+// conflicts is the number of attempts to store an object while other requests for the same
+// key are in progress (409 ConditionalRequestConflict).
+const conflicts = 10
+
+// conflictWait is the time between two of these attempts.
+const conflictWait = 100 * time.Millisecond
+
+// Publish implements uploads.Writer.
+func (w *writer) Publish(ctx context.Context, directory, filename string) error {
+	key, err := w.bucket.key(directory, filename)
+	if err != nil {
+		return err
+	}
+	for range conflicts {
+		if time.Since(w.ended) > maxPublishDelay {
+			return fmt.Errorf("store object: %w: the process was stopped too long", uploads.ErrUnavailable)
+		}
+		var again bool
+		if again, err = w.store(ctx, key); !again {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(conflictWait):
+		}
+	}
+	return err
+}
+
+// store makes one attempt to store the object. again is true if another one may succeed.
+func (w *writer) store(ctx context.Context, key string) (again bool, err error) {
+	err = w.storeObject(ctx, key)
+	switch {
+	case err == nil:
+		w.uploadID = "" // nothing is left to abort
+		return false, nil
+	case hasStatus(err, http.StatusConflict) && !errors.Is(err, uploads.ErrExists):
+		return true, fmt.Errorf("%w: %w", uploads.ErrUnavailable, err)
+	case hasStatus(err, http.StatusPreconditionFailed), hasStatus(err, http.StatusNotFound), errors.Is(err, uploads.ErrUnavailable):
+		// An earlier attempt, whose response was lost, may have stored it.
+		info, errStat := w.bucket.stat(ctx, key)
+		exists := uploads.WithReason(uploads.ErrExists, key[len(w.bucket.prefix):])
+		switch {
+		case errStat == nil && info.UserMetadata[metaID] == w.id:
+			return false, nil
+		case errStat == nil:
+			return false, exists
+		case errors.Is(errStat, uploads.ErrUnavailable):
+			return false, errStat
+		case errors.Is(errStat, fs.ErrNotExist) && hasStatus(err, http.StatusPreconditionFailed):
+			return true, exists // the other object has been removed in the meantime
+		}
+	}
+	return false, err
+}
+
+// storeObject stores the object by one request. The service refuses that if there is one.
+func (w *writer) storeObject(ctx context.Context, key string) error {
+	b := w.bucket
+	if w.uploadID == "" {
+		ctx, end := b.operation(ctx, 0)
+		defer end()
+		_, err := b.client.PutObject(ctx, b.name, key, io.NewSectionReader(w.part.file, 0, w.part.size), w.part.size, "", w.sum,
+			onlyNew(map[string]string{metaID: w.id, metaSum: w.sum}))
+		return failure(ctx, "store object", err)
+	}
+	ctx, end := b.operation(ctx, time.Duration(w.size()/completeRate)*time.Second)
+	defer end()
+	_, err := b.client.CompleteMultipartUpload(ctx, b.name, key, w.uploadID, w.parts(), onlyNew(nil))
+	return failure(ctx, "complete object", err)
+}
+
+// size returns the size of the file in bytes.
+func (w *writer) size() (n int64) {
+	for number := 1; number < w.part.number; number++ {
+		n += w.bucket.opts.PartSize << ((number - 1) / 1000)
+	}
+	return n + w.part.size
+}
+
+// abort removes the parts of a multipart upload.
+func (b *Bucket) abort(ctx context.Context, key, uploadID string) {
+	ctx, end := b.operation(ctx, 0)
+	defer end()
+	err := b.client.AbortMultipartUpload(ctx, b.name, key, uploadID)
+	var response minio.ErrorResponse
+	if err == nil || errors.As(err, &response) && response.Code == "NoSuchUpload" {
+		return
+	}
+	b.log.Warn("parts of an upload not removed, will retry later", "key", key, "after", b.opts.Expiry.String(), "error", failure(ctx, "abort multipart upload", err))
+}
