@@ -1,6 +1,6 @@
 // Command small is the smallest Gale application: one route. The program also has
 // everything else that Gale provides: uploads, tasks, channels, the console, and all
-// flags and verbs of the command server.
+// flags and commands of the program server.
 //
 //	go run ./docs/example/small -port 8000
 //	curl http://127.0.0.1:8000/hello/ada
