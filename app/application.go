@@ -81,7 +81,7 @@ type Application struct {
 	Header [][2]string
 	// Authenticate returns the sender of a request, or nil for an anonymous one. An
 	// error is sent as a 401 response, or with its own status if it is a *server.Error;
-	// a panic becomes a 500 response. Authenticate is called once per request, and
+	// a panic becomes a 500 response. Authenticate is called at most once per request, and
 	// the connection waits for it. It must not block for long: verify a signature or
 	// read memory. It is not called for a request with the token of -token or with a
 	// console session, which is the administrator's. It does not replace -token or
