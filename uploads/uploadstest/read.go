@@ -39,7 +39,7 @@ func seek(t *testing.T, place Place, large int) {
 			t.Errorf("read after %+v: other bytes, or %v", row, err)
 		}
 		if at+row.n >= size {
-			if n, err := f.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			if n, err := f.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("read at the end: %d, %v", n, err)
 			}
 		}

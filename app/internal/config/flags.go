@@ -75,6 +75,7 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.Broker, "broker", "", "task store: sqlite, which is a file in -data, or an `address` of Redis as for -redis (default the value of -redis, else sqlite)")
 	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files; with -files for unfinished resumable uploads (default uploads inside -data)")
 	s.StringVar(&c.Files, "files", "", "`address` of object storage for uploaded files, shared by several machines: s3://BUCKET/PREFIX?endpoint=URL&region=REGION\n(default none: -upload-dir); credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file, or a role")
+	s.DurationVar(&c.FilesRedirect, "files-redirect", 0, "`duration` for which a URL of -files is valid, to which downloads are redirected; 0 is off: the server sends the files")
 	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, since ps shows the command line")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that contains the token")
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
