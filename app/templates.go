@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"io/fs"
 	"net/url"
 	"os"
 
@@ -18,7 +17,7 @@ import (
 // templatesFor sets s.Templates to the templates of -templates or of the application. Pages
 // contain the script of reloads, which may be nil.
 func (a *Application) templatesFor(c config.Config, s *Services, reloads *routes.Reloads) error {
-	var folder fs.FS = a.Templates
+	folder := a.Templates
 	if c.Templates != "" {
 		root, err := os.OpenRoot(c.Templates)
 		if err != nil {

@@ -24,7 +24,7 @@ func follow(t *testing.T, url string) *bufio.Scanner {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || kind != "text/event-stream" {
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		t.Fatalf("event stream: %d %s", resp.StatusCode, kind)
 	}
 	return bufio.NewScanner(resp.Body)

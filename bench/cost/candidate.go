@@ -38,7 +38,7 @@ func candidates(self, dir, upstream string, procs int) []*candidate {
 	}
 }
 
-// startAll starts all candidates. After an error, too, stopAll must be called.
+// startAll starts all candidates. stopAll must be called, also after an error.
 func startAll(ctx context.Context, all []*candidate, cpus string) error {
 	for _, c := range all {
 		if err := c.Start(ctx, cpus); err != nil {

@@ -28,7 +28,7 @@ type comparison struct {
 	rates bool // whether the figure shows requests a second; else it shows CPU time per request
 }
 
-// waits is the time that /delay and the upstream of /fetch take, in seconds.
+// waits is the duration of /delay and of the upstream of /fetch, in seconds.
 const waits = "0.1"
 
 func comparisons(length time.Duration, connections int) []comparison {

@@ -1,7 +1,8 @@
 // Command cost compares the cost of a request in bin/server, fasthttp's prefork,
 // net/http and Tornado: on GET /, /delay and /fetch, and by the number of connections
-// and processes. Servers run in turns on one core, and wrk on the other, so that other
-// work of the machine affects all of them. By processes, all use all cores.
+// and processes. The servers run in turns, so that other work of the machine affects all of
+// them. They run on one core and wrk on another, except in the comparison by the number of
+// processes, in which all use all cores.
 //
 //	go run ./bench/cost [-rounds 3] [-time 2s] [-connections 64] [-out FOLDER [-any-load]]
 //

@@ -17,7 +17,7 @@ const hello = "Hello, friendly user!"
 // page is the response to GET /fetch.
 const page = "<div>Time Cost</div><div>%v</div>"
 
-// peer runs a server as the documentation of its library shows it. It responds to GET /,
+// peer runs a server that is written like the examples of its library. It responds to GET /,
 // waits in /delay, and fetches upstream in /fetch.
 func peer(name, addr, upstream string) error {
 	switch name {
@@ -73,7 +73,7 @@ func nethttpPeer(addr, upstream string) error {
 		}
 		fmt.Fprintf(w, page, time.Since(began).Seconds())
 	})
-	return http.ListenAndServe(addr, mux) //nolint:gosec // a peer has its defaults
+	return http.ListenAndServe(addr, mux) //nolint:gosec // a peer runs with the defaults of its library
 }
 
 func fetch(client *http.Client, r *http.Request, upstream string) error {

@@ -13,8 +13,8 @@ import (
 // connections is the number of open connections.
 const connections = 400
 
-// balanceKilled kills every child once. Clients connect again after a pause, as clients
-// with a backoff do. Without it only the other children would accept them.
+// balanceKilled kills every child once. Clients reconnect after a pause, like clients with a
+// backoff. Without the pause only the other children would accept their connections.
 func balanceKilled(ctx context.Context, b *bench) (result, error) {
 	return balance(ctx, b, 300*time.Millisecond, func(s *server, back func() error) error {
 		for i := range slots {
@@ -37,7 +37,7 @@ func balanceKilled(ctx context.Context, b *bench) (result, error) {
 	})
 }
 
-// balanceReloaded replaces every child by a reload. Clients connect again soon.
+// balanceReloaded replaces every child by a reload. Clients reconnect after a short pause.
 func balanceReloaded(ctx context.Context, b *bench) (result, error) {
 	return balance(ctx, b, 50*time.Millisecond, func(s *server, back func() error) error {
 		if err := back(); err != nil {
@@ -103,8 +103,8 @@ func (s *server) held() (sum, least, most int) {
 	return sum, least, most
 }
 
-// hold sends one request and keeps the connection open. When it is lost, hold connects
-// again after half to one and a half of pause.
+// hold sends one request and keeps the connection open. When the connection is lost, hold
+// reconnects after a random time between 0.5 and 1.5 times pause.
 func hold(ctx context.Context, addr string, pause time.Duration) {
 	for ctx.Err() == nil {
 		conn, err := dial(ctx, addr)

@@ -51,7 +51,7 @@ func killChildren(ctx context.Context, b *bench) (result, error) {
 		return victims, nil
 	})
 	if err == nil && kills < 40 {
-		err = fmt.Errorf("only %d kills: children are restarted too slowly", kills)
+		err = fmt.Errorf("only %d kills; children are restarted too slowly", kills)
 	}
 	if r.note == "" {
 		r.note = fmt.Sprintf("%d kills", kills)

@@ -21,9 +21,9 @@ const (
 // result holds the counts of the clients.
 type result struct {
 	requests int
-	queued   int // lost before a child had accepted them
-	inFlight int // lost while a child was serving them
-	late     int // slower than slowAfter
+	queued   int // requests lost before a child had accepted them
+	inFlight int // requests lost while a child was serving them
+	late     int // requests that took longer than slowAfter
 	note     string
 }
 
@@ -44,7 +44,7 @@ func (r result) check(inFlight int) error {
 
 // loss is a request without a response.
 type loss struct {
-	port int // of the client
+	port int // port of the client
 	at   time.Time
 	err  error
 }
@@ -59,7 +59,7 @@ type load struct {
 	requests  int
 	late      int
 	losses    []loss
-	responses map[string]int // number by body, since the last takeResponses
+	responses map[string]int // number of responses by body, after the last takeResponses
 }
 
 func startLoad(addr string) *load {

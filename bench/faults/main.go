@@ -1,5 +1,5 @@
-// Command faults injects faults into a running server under load, and prints the lost
-// and slow requests of its clients. It fails if there are more than promised.
+// Command faults injects faults into a running server under load, and prints the number of
+// lost and slow requests of its clients. It fails if a number is above its limit.
 //
 //	go run ./bench/faults [NAME ...]
 //
@@ -29,7 +29,7 @@ var faults = []fault{
 	{"kill", "kill -9 of a child every 250 ms, 20 s", killChildren},
 	{"stop", "SIGSTOP of a child for 5 s, hang timeout 1 s, ×5", stopChildren},
 	{"hup", "HUP every second, 20 times", hupOften},
-	{"upgrade", "HUP with a new binary that has another response", upgrade},
+	{"upgrade", "HUP with a new binary that sends another response", upgrade},
 	{"broken", "HUP with a binary that exits 1", exitingBinary},
 	{"unready", "HUP with a binary that never becomes ready", unreadyBinary},
 	{"config", "HUP with a bad flag in the configuration file", badConfig},
@@ -81,7 +81,7 @@ func run(ctx context.Context, names []string) (err error) {
 		return err
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("worse than promised: %s", strings.Join(failed, ", "))
+		return fmt.Errorf("limits exceeded: %s", strings.Join(failed, ", "))
 	}
 	return nil
 }

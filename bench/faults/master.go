@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// killMaster kills the master while requests wait for a task. They get responses, and
-// then all processes have ended.
+// killMaster kills the master while requests wait for a task. All of them must get a
+// response, and then all processes must end.
 func killMaster(ctx context.Context, b *bench) (r result, err error) {
 	const requests = 32
 	s, err := b.start(ctx, b.binary, "-grace", "8s")

@@ -103,7 +103,8 @@ func badConfig(ctx context.Context, b *bench) (result, error) {
 	return refused(ctx, b, "unknown flag", func(s *server) error { return s.configure("log-level debug\nno-such-flag 1\n") })
 }
 
-// refused spoils a reload. It must fail with the reason and change nothing.
+// refused calls spoil, which makes the next reload fail, and reloads. The reload must fail
+// with the reason and change nothing.
 func refused(ctx context.Context, b *bench, reason string, spoil func(*server) error) (result, error) {
 	return underLoad(ctx, b, b.binary, []string{"-boot-timeout", "2s"}, func(s *server, _ *load) ([]victim, error) {
 		if err := s.awaitLive(); err != nil {

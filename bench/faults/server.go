@@ -19,7 +19,7 @@ import (
 // slots is the number of serve slots.
 const slots = 4
 
-// bench holds what all faults share: binaries in a temporary folder.
+// bench holds the binaries for all faults, in a temporary folder.
 type bench struct {
 	dir    string
 	binary string // the unchanged server

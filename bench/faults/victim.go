@@ -17,8 +17,8 @@ type victim struct {
 	held map[int]bool // ports of the clients whose connections it has accepted
 }
 
-// killVictim kills a process. It stops the process first and reads its connections;
-// clients and master see no difference.
+// killVictim kills a process. Before that it stops the process and reads its connections.
+// For clients and the master this is the same as a kill alone.
 func killVictim(pid int) (v victim, err error) {
 	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -32,8 +32,8 @@ func killVictim(pid int) (v victim, err error) {
 	return v, err
 }
 
-// stopped reports whether all threads of a process are stopped. The process shows the
-// state of its first thread only, while another one may still return from accept4.
+// stopped reports whether all threads of a process are stopped. /proc/PID/stat has only the
+// state of the first thread, while another thread may still return from accept4.
 func stopped(pid int) bool {
 	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, thread := range threads {

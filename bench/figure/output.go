@@ -13,20 +13,19 @@ import (
 	"time"
 )
 
-// MaxLoad is the highest load average over one minute at which a run may start
-// that keeps its figures. The benchmarks use every CPU of the machine, so other
-// work changes what they measure.
+// MaxLoad is the highest load average over one minute at which a run that writes figures may
+// start. The benchmarks use every CPU of the machine, so other work changes the results.
 const MaxLoad = 1.5
 
 // ErrBusy is returned by Check when the load average is above MaxLoad.
 var ErrBusy = errors.New("the machine is busy")
 
-// Output is the folder that the figures of one run are written to, and the
-// conditions under which the run started.
+// Output is the folder for the figures of one run, and the conditions at the start of the
+// run.
 type Output struct {
-	Dir     string // folder of the figures; empty to keep none
+	Dir     string // folder of the figures; empty: figures are only printed
 	Load    string // load averages over 1, 5 and 15 minutes at the start of the run
-	AnyLoad bool   // whether figures are kept no matter how busy the machine is
+	AnyLoad bool   // whether figures are written at any load average
 }
 
 // Flags defines the flags -out, -load and -any-load.

@@ -13,14 +13,14 @@ import (
 const (
 	// dialers is the number of connections that are opened at a time.
 	dialers = 32
-	// patience is the time that a server may take to respond.
+	// patience is the time limit for a response.
 	patience = time.Minute
 )
 
 const news = "New data available!"
 
-// request is the text to send on a connection, and the text in the response that
-// shows that the request waits.
+// request is the text to send on a connection, and the text that the response contains once
+// the request is waiting.
 type request struct{ text, want string }
 
 var (
@@ -49,7 +49,7 @@ func hold(ctx context.Context, addr string, n int, r request) (*held, error) {
 	var failed error
 	var opening sync.WaitGroup
 	for d := range dialers {
-		opening.Go(func() { // ends when its share is open
+		opening.Go(func() { // ends when its part of the connections is open
 			for i := d; i < n; i += dialers {
 				c, err := open(ctx, addr, r)
 				mu.Lock()

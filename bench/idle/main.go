@@ -1,5 +1,5 @@
-// Command idle opens many connections to one process and prints the memory that they
-// need: make bench-idle.
+// Command idle opens many connections to one process and prints the memory for each
+// connection: make bench-idle.
 //
 // First it measures the resident memory of Gale and of Tornado with idle WebSockets, in
 // turns. Then it opens long polls and event streams on Gale, measures their memory, and
@@ -79,7 +79,7 @@ func run(ctx context.Context, w io.Writer, sockets, waiters, rounds int, out *fi
 	return out.Write(f, "idle")
 }
 
-// settle is the time that the memory of a process takes to decrease.
+// settle is the waiting time before the memory of a process is read.
 const settle = 3 * time.Second
 
 // measure returns the memory for each of n idle WebSockets in KiB.
@@ -97,7 +97,7 @@ func measure(ctx context.Context, dir string, start starter, n int) (float64, er
 	return cost(ctx, s, func() (*held, error) { return hold(ctx, s.addr, n, socket) })
 }
 
-// cost returns the memory that each of the connections adds to a server in KiB.
+// cost returns the additional memory of a server for each of the connections, in KiB.
 func cost(ctx context.Context, s *server, open func() (*held, error)) (float64, error) {
 	before, err := process.Resident(s.pid)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/galeserver/gale/internal/redistest"
 )
 
-// celeryApp is the smallest application. Its settings follow below.
+// celeryApp is an application without settings, which celery appends.
 const celeryApp = `
 import os
 from celery import Celery

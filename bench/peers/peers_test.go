@@ -77,7 +77,7 @@ func BenchmarkNoop(b *testing.B) {
 		figures := make([][]float64, len(peers))
 		for range rounds {
 			for i, p := range peers {
-				// A new server each time, without data of other peers.
+				// A new server for each peer, without data of the others.
 				figures[i] = append(figures[i], p.run(b, redistest.StartAOF(b), p.n))
 			}
 		}
@@ -118,7 +118,7 @@ func inParallel(b *testing.B, n int, fn func(i int) error) {
 	}
 }
 
-// count is the work of the tasks: the last of n closes done.
+// count is called by each task; the last of n tasks closes done.
 type count struct {
 	left atomic.Int64
 	done chan struct{}

@@ -21,8 +21,8 @@ var (
 	others = []color.Color{color.RGBA{230, 159, 0, 255}, color.RGBA{213, 94, 0, 255}, color.RGBA{204, 121, 167, 255}, color.RGBA{110, 110, 110, 255}, color.RGBA{0, 0, 0, 255}}
 )
 
-// The margins leave room for a wider font than the measured one: an SVG names its fonts
-// and does not contain them.
+// The margins have room for a wider font than the measured one, because an SVG contains only
+// the names of its fonts.
 const (
 	width  = 8.2 * vg.Inch
 	margin = 0.15 * vg.Inch

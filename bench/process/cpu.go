@@ -37,7 +37,7 @@ func CPU(root int) (total time.Duration, err error) {
 	return total, nil
 }
 
-// Kill kills a process and its descendants: some peers do not end their children.
+// Kill kills a process and its descendants, because some peers do not end their children.
 func Kill(root int) {
 	family, err := familyOf(root)
 	if err != nil {

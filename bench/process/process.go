@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is the time that a server may take until it listens, and leave the time
-// until it has ended after TERM.
+// patience is the time limit for a server to listen, and leave the time limit for it to end
+// after TERM.
 const (
 	patience = time.Minute
 	leave    = 5 * time.Second

@@ -12,7 +12,7 @@ import (
 // Server is a server in a comparison.
 type Server struct {
 	Name    string
-	Command []string // PORT is replaced by its port
+	Command []string // program and arguments, in which PORT is replaced by the port
 
 	Addr string // 127.0.0.1:PORT, after Start
 
@@ -20,7 +20,7 @@ type Server struct {
 	end  context.CancelFunc
 }
 
-// ErrTooLittle is returned by Cost if there was too little work to measure.
+// ErrTooLittle is the error of Cost if the CPU time or the number of requests was zero.
 var ErrTooLittle = errors.New("too little work to measure: use longer turns")
 
 // Start starts the server on the CPUs, in the form of taskset(1), and returns when it

@@ -10,7 +10,7 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// patience is the time that a server may take for one message.
+// patience is the time limit for one message.
 const patience = time.Minute
 
 // clients are connected WebSockets.
@@ -47,8 +47,8 @@ func receive(c *websocket.Conn) (string, error) {
 	return string(text), err
 }
 
-// echo lets each client send messages for the time, one after the response to the
-// other. It returns the number of messages.
+// echo lets each client send messages for the time length. A client sends the next message
+// when it has received the previous one. echo returns the number of messages.
 func (all clients) echo(length time.Duration) (total int, err error) {
 	counts, faults := make([]int, len(all)), make([]error, len(all))
 	var talking sync.WaitGroup
@@ -79,8 +79,9 @@ func sendOne(c *websocket.Conn) error {
 	return err
 }
 
-// broadcast lets the first client send messages for the time, each after all clients
-// have received the previous one. It returns the number of received messages.
+// broadcast lets the first client send messages for the time length. It sends the next
+// message when all clients have received the previous one. broadcast returns the number of
+// received messages.
 func (all clients) broadcast(length time.Duration) (deliveries int, err error) {
 	received := make(chan error, len(all))
 	var listening sync.WaitGroup

@@ -9,8 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// peer runs the same routes on fasthttp with its WebSocket library, as in their
-// examples: a goroutine reads each connection, and writes a broadcast to all
+// peer runs the same routes on fasthttp and its WebSocket library, like the examples of
+// that library: each connection has a goroutine that reads it and writes a broadcast to all
 // connections, one after the other.
 func peer(addr string) error {
 	upgrader := websocket.FastHTTPUpgrader{}
@@ -26,7 +26,7 @@ func peer(addr string) error {
 			ctx.Error("not found", http.StatusNotFound)
 			return
 		}
-		_ = upgrader.Upgrade(ctx, serve) // has responded in case of an error
+		_ = upgrader.Upgrade(ctx, serve) // after an error, it has sent the response
 	}}
 	return errors.Join(errors.New("the peer has ended"), srv.ListenAndServe(addr))
 }

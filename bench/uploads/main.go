@@ -1,11 +1,11 @@
 // Command uploads compares the throughput of one large upload in Gale, nginx and Tornado,
 // by the size of the file: make bench-uploads.
 //
-// An upload is complete when the file is on disk and its SHA-256 is known. Gale computes
-// it while it receives, by form, and by tus in one PATCH. nginx's dav module receives a
-// PUT, followed by sha256sum and sync. The seed application, on Tornado, keeps the file
+// An upload is complete when the file is on disk and its SHA-256 is known. Gale computes the
+// SHA-256 while it receives the file, by a form or by tus in one PATCH. nginx's dav module
+// receives a PUT, followed by sha256sum and sync. The application on Tornado keeps the file
 // in memory and writes it without a SHA-256. The servers run in turns, and ratios are
-// within a round: absolute times vary on a busy machine.
+// computed within a round, because absolute times vary on a busy machine.
 package main
 
 import (

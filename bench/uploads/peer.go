@@ -36,7 +36,7 @@ func gale(ctx context.Context, dir string) (*peer, error) {
 	return beginGale(ctx, dir, "gale, a form", form)
 }
 
-// galeTus starts another one for uploads by tus: a POST and one PATCH.
+// galeTus starts another Gale for uploads by tus: a POST and one PATCH.
 func galeTus(ctx context.Context, dir string) (*peer, error) {
 	return beginGale(ctx, dir, "gale, tus", resumable)
 }
@@ -98,7 +98,7 @@ http {
 	return p, err
 }
 
-// tornado starts the upload of the seed application.
+// tornado starts the upload handler on Tornado.
 func tornado(ctx context.Context, dir string) (*peer, error) {
 	port, err := process.FreePort(ctx)
 	if err != nil {
@@ -176,8 +176,8 @@ func do(req *http.Request) (http.Header, error) {
 	return resp.Header, err
 }
 
-// pattern is endless content that file systems cannot compress, and that the client only
-// copies.
+// pattern is a reader of endless content that file systems cannot compress. The client only
+// copies it, so it costs little CPU time.
 type pattern struct{ at int }
 
 var block = func() []byte {

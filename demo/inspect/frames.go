@@ -138,7 +138,7 @@ func (s *frameScanner) missingFrame() error {
 	for s.left() > 0 {
 		ahead := s.peek(inputBuffer)
 		if run := zeros(ahead); run == 0 || run < len(ahead) {
-			return formatError("damaged at byte %d: no MPEG audio frame where one should be", at)
+			return formatError("damaged at byte %d: there is no MPEG audio frame at this position", at)
 		}
 		if err := s.in.skip(int64(len(ahead))); err != nil {
 			return err

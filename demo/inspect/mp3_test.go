@@ -62,7 +62,7 @@ func TestBrokenMP3(t *testing.T) {
 		{"text", bytes.Repeat([]byte("Dear diary, this is no music. "), 5000), "no MPEG audio frame found"},
 		{"zeros", make([]byte, 100000), "no MPEG audio frame found"},
 		{"cut in a frame", mid, "the last frame is truncated: 44 of 104 bytes"},
-		{"cut in a header", cbr[:len(cbr)-102], "no MPEG audio frame where one should be"},
+		{"cut in a header", cbr[:len(cbr)-102], "there is no MPEG audio frame at this position"},
 		{"cut half way", vbr[:len(vbr)/2], "the last frame is truncated"},
 		{"cut between frames", vbr[:frames[101]], "the file is truncated: 100 of 226 frames"},
 		{"cut after the Xing frame", vbr[:frames[1]], "the file is truncated: 0 of 226 frames"},

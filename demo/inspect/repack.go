@@ -54,7 +54,7 @@ func (p *repacker) repack(frame []byte, h mpegHeader, reservoir []byte) ([]byte,
 	l.nextMain = append(l.nextMain[:0], n.main[:inLast]...)
 	n.main = append(n.main[:0], n.main[inLast:]...)
 	if n.free() < 0 {
-		return nil, formatError("so much sound in %d kbit/s at %d Hz is not supported, encode it at another rate", h.bitRate/1000, h.sampleRate)
+		return nil, formatError("MP3 of %d kbit/s at %d Hz that uses its full bit rate is not supported, encode it at another bit rate", h.bitRate/1000, h.sampleRate)
 	}
 	raw := p.flush()
 	p.last, p.next = p.next, p.last

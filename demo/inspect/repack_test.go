@@ -125,7 +125,7 @@ func TestRepackingTooMuch(t *testing.T) {
 			break
 		}
 	}
-	if err == nil || !strings.Contains(err.Error(), "so much sound in 160 kbit/s at 22050 Hz is not supported") {
+	if err == nil || !strings.Contains(err.Error(), "MP3 of 160 kbit/s at 22050 Hz that uses its full bit rate is not supported") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -124,9 +124,8 @@ func (t *tags) read(parse func() (tag.Metadata, error)) {
 	})
 }
 
-// comment returns the first comment without a description, because that one was written by a
-// person. Comments of programs, for example iTunNORM, have a description; the library would
-// prefer them.
+// comment returns the first comment without a description. The library would also return
+// comments with a description, which programs write, for example iTunNORM.
 func comment(raw map[string]any) string {
 	for _, name := range slices.Sorted(maps.Keys(raw)) {
 		if c, ok := raw[name].(*tag.Comm); ok && strings.HasPrefix(name, "COM") && c.Description == "" {

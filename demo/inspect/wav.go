@@ -119,13 +119,13 @@ func (w *wavReader) chunkHeader() (id string, size int64, err error) {
 }
 
 // chunk reads a whole chunk and its padding byte. The caller has checked that the file is long
-// enough, so a file that ends too early has become shorter since.
+// enough, so a file that ends too early was truncated after that check.
 func (w *wavReader) chunk(id string, size int64) error {
 	body := &io.LimitedReader{R: w.in, N: size}
 	var err error
 	switch {
 	case id == "ds64":
-		var sizes [16]byte // of the file and of its data
+		var sizes [16]byte // size of the file and size of its data
 		if _, err = io.ReadFull(body, sizes[:]); err == nil {
 			w.dataSize = binary.LittleEndian.Uint64(sizes[8:])
 		}

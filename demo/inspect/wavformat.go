@@ -81,19 +81,19 @@ func (f *wavFormat) check(encoding uint16, container int) error {
 	}
 	switch {
 	case f.channels == 0:
-		return formatError("fmt chunk says 0 channels")
+		return formatError("the fmt chunk declares 0 channels")
 	case f.sampleRate == 0:
-		return formatError("fmt chunk says a sample rate of 0 Hz")
+		return formatError("the fmt chunk declares a sample rate of 0 Hz")
 	case f.frameSize == 0 || f.frameSize%f.channels != 0:
-		return formatError("fmt chunk says %d channels in %d bytes", f.channels, f.frameSize)
+		return formatError("the fmt chunk declares %d channels in frames of %d bytes", f.channels, f.frameSize)
 	}
 	f.sampleSize = f.frameSize / f.channels
 	f.decode = pcmDecoder(encoding, f.sampleSize)
 	if f.decode == nil {
-		return formatError("encoding %#04x with %d bytes a sample is not supported, convert it to PCM", encoding, f.sampleSize)
+		return formatError("encoding %#04x with %d bytes per sample is not supported, convert it to PCM", encoding, f.sampleSize)
 	}
 	if container == 0 || container > f.sampleSize*8 {
-		return formatError("fmt chunk says %d bits in %s", container, plural(f.sampleSize, "byte"))
+		return formatError("the fmt chunk declares %d bits in %s", container, plural(f.sampleSize, "byte"))
 	}
 	return nil
 }

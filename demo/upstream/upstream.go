@@ -72,15 +72,15 @@ func New(target string, o Options) (*Client, error) {
 		MaxConnWaitTimeout:  o.Timeout,
 		MaxIdleConnDuration: 30 * time.Second,
 		MaxResponseBodySize: o.MaxBody,
-		// One retry, because the server may have closed an idle connection just
-		// then. More retries would add load to a server in trouble.
+		// One retry, because the server may have closed the idle connection at the
+		// same time. More retries would increase the load of a failing server.
 		MaxIdemponentCallAttempts: 2,
 		// By default fasthttp dials IPv4 only.
 		DialDualStack: true,
 	}}, nil
 }
 
-// Parse parses target, an absolute http or https URL. Otherwise the error gives the reason.
+// Parse parses target, which must be an absolute http or https URL.
 func Parse(target string) (*url.URL, error) {
 	u, err := url.Parse(target)
 	if err != nil {

@@ -100,7 +100,7 @@ func requiredPhrase(kind reflect.Kind) string {
 
 func comparePhrase(b validator.FieldError, words [2]string) string {
 	kind, param := b.Kind(), b.Param()
-	unit := ""
+	var unit string
 	switch {
 	case kind == reflect.String:
 		unit = "character"

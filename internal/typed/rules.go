@@ -134,11 +134,11 @@ func checkField(f reflect.StructField, tag string) error {
 	}
 	text, err := defaultOf(f.Type, preset)
 	if err != nil {
-		return nil // an error of FieldsOf
+		return nil //nolint:nilerr // FieldsOf returns it
 	}
 	value := reflect.New(f.Type)
-	if json.Unmarshal(text, value.Interface()) != nil { // defaultOf has done it before
-		return nil
+	if err := json.Unmarshal(text, value.Interface()); err != nil {
+		return err // cannot happen: defaultOf has decoded it
 	}
 	if _, broken := errors.AsType[validator.ValidationErrors](library().Var(value.Elem().Interface(), tag)); broken {
 		return fmt.Errorf(`tag default:"%s" is against its tag validate:"%s"`, preset, tag)

@@ -13,7 +13,7 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// ErrName: the name of an artifact is invalid.
+// ErrName is the error of Create for an invalid name of an artifact.
 var ErrName = errors.New("invalid artifact name: 1 to 128 letters, digits, dots, underscores and hyphens, no leading dot")
 
 // Folder stores the files of tasks, in one subfolder for each task id.
@@ -109,8 +109,8 @@ func (w *artifact) Close() error {
 	return nil
 }
 
-// Clean removes all partial files of a task, which attempts that were killed have left. Call
-// it when no attempt at the task is running.
+// Clean removes the partial files of a task, which are leftovers of killed attempts. It must
+// not be called while an attempt of the task is running.
 func (a *Folder) Clean(id string) {
 	dir, err := a.root.Open(id)
 	if err != nil {

@@ -13,7 +13,7 @@ const (
 	// AbortReason: the task was cancelled by CancelWorkflow.
 	AbortReason = "cancelled with its workflow"
 	// ExpiredReason: no attempt had started before NewTask.Expires.
-	ExpiredReason = "expired before it was begun"
+	ExpiredReason = "expired before it started"
 	// PurgedReason: the task was cancelled by Purge.
 	PurgedReason = "purged"
 )

@@ -48,7 +48,7 @@ type Gauger interface {
 // Depth counts the tasks of a queue.
 type Depth struct {
 	Queue     string        `json:"queue"`
-	Waiting   int           `json:"waiting"`   // due, without a worker
+	Waiting   int           `json:"waiting"`   // due, but not leased
 	Scheduled int           `json:"scheduled"` // not due yet: RunAt is in the future
 	Running   int           `json:"running"`   // leased by a worker
 	Dead      int           `json:"dead"`      // dead letters

@@ -63,7 +63,7 @@ type Options struct {
 	// Get and Depth. After it they return jobs.ErrUnavailable. Default DefaultPatience,
 	// 800 ms.
 	Patience time.Duration
-	// Meter counts lost leases, dead letters, and restored and missing tasks. Default
+	// Meter counts lost leases, dead letters, restored tasks and missing tasks. Default
 	// meter.NoMeter.
 	Meter meter.Meter
 	// Logger logs dead letters, errors of the server and settings of the server with

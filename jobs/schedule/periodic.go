@@ -17,13 +17,14 @@ type Periodic struct {
 	Schedule Schedule
 	// Task is the task to enqueue. Its ID must be empty: the scheduler sets it.
 	Task jobs.NewTask
-	// Once is true to catch up after a time in which no scheduler ran: the last missed
-	// occurrence is enqueued, and earlier ones are skipped. If it is false, all
+	// Once is true to catch up after a time in which no scheduler ran: the last occurrence
+	// older than MakeUp is enqueued, and earlier ones are skipped. If it is false, all
 	// occurrences older than MakeUp are skipped.
 	Once bool
 }
 
-// MakeUp is the largest age at which every missed occurrence is still enqueued.
+// MakeUp is the maximum age of a missed occurrence that is still enqueued. Older occurrences
+// are skipped, except as described at Periodic.Once.
 const MakeUp = 10 * time.Second
 
 // retryAfter is the delay before the next attempt after an error of the store.

@@ -9,7 +9,8 @@ import (
 	"github.com/netresearch/go-cron"
 )
 
-// ErrInvalid: the text is not a schedule; the error says why.
+// ErrInvalid is the error of Parse for a text that is not a schedule. The error text contains
+// the reason.
 var ErrInvalid = errors.New("invalid schedule")
 
 // maxSchedule is the largest size of the text of a schedule, in bytes.

@@ -116,7 +116,7 @@ CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks BEGIN DELETE FROM logs WHERE 
 // schema3 adds reservations: a workflow reserves the ids of its later tasks. A reservation
 // is deleted together with the task (after_task) or the group (after_group) that precedes
 // the reserved task. Triggers do this, so that it also works when a process of the previous
-// version, which knows no reservations, changes the file.
+// version, which has no code for reservations, changes the file.
 const schema3 = `
 ALTER TABLE tasks ADD COLUMN workflow TEXT NOT NULL DEFAULT ''; -- id of its workflow; empty for a member of a group
 ALTER TABLE tasks ADD COLUMN followers TEXT;                    -- JSON, ids of the tasks that may follow it
@@ -222,7 +222,7 @@ func trySetup(c *sql.Conn) error {
 }
 
 // migrate runs inside a transaction. It reads the version again, because another process
-// may have migrated the file since.
+// may have migrated the file in the meantime.
 func migrate(c *sql.Conn) error {
 	version, err := schemaVersion(c)
 	if err != nil {

@@ -83,7 +83,7 @@ func ExampleBasicAuth() {
 	go func() { ended <- s.Run(ctx, ln) }() // ends with ctx
 
 	for _, password := range []string{"lovelace", "byron"} {
-		req, err := http.NewRequest("GET", "http://"+ln.Addr().String()+"/report", nil)
+		req, err := http.NewRequest(http.MethodGet, "http://"+ln.Addr().String()+"/report", nil)
 		if err != nil {
 			fmt.Println(err)
 			return

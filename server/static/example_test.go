@@ -22,7 +22,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // temporary
+	defer os.RemoveAll(dir)
 	if err := os.WriteFile(filepath.Join(dir, "hello.txt"), []byte("Hello, world!"), 0o600); err != nil {
 		fmt.Println(err)
 		return
@@ -32,7 +32,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer folder.Close() //nolint:errcheck // opened for reading only
+	defer folder.Close()
 	s, err := server.New(server.Options{}, []server.Route{{
 		Method: http.MethodGet, Path: "/files/{path:*}",
 		Handler: func(ctx *fasthttp.RequestCtx) error { return folder.Serve(ctx, server.Param(ctx, "path")) },

@@ -16,7 +16,7 @@ import (
 
 // sendBack sends each message back until the client closes the connection.
 func sendBack(h *upgrade.Handshake, t *server.Taken) {
-	defer t.Close() //nolint:errcheck // the client has closed it, or it is lost
+	defer t.Close()
 	ws, err := h.Accept(t, upgrade.Options{})
 	if err != nil {
 		return

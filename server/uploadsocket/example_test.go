@@ -33,7 +33,7 @@ func sendFile(url string, messages ...string) error {
 	if err != nil {
 		return err
 	}
-	defer ws.Close() //nolint:errcheck // the server has closed it
+	defer ws.Close()
 	for _, text := range messages {
 		if err := ws.WriteMessage(websocket.BinaryMessage, []byte(text)); err != nil {
 			return err
@@ -64,7 +64,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // temporary
+	defer os.RemoveAll(dir)
 	store, err := uploads.Open(dir, uploads.Options{})
 	if err != nil {
 		fmt.Println(err)

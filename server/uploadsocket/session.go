@@ -25,10 +25,10 @@ const (
 	// readBuffer and writeBuffer are sizes in bytes. Larger reads bypass the read buffer.
 	readBuffer  = 4 << 10
 	writeBuffer = 1 << 10
-	// lingerTime is the time that the client has to close the connection after the close
-	// frame. During that time its data is read and dropped. Otherwise the kernel would
-	// reset the connection, and the client could lose the result (RFC 6455 §7.1.1).
-	// drainLinger is the same time while the server shuts down.
+	// lingerTime is the time limit for the client to close the connection after the close
+	// frame. Until then its data is read and dropped. Otherwise the kernel would reset the
+	// connection, and the client could lose the result (RFC 6455 section 7.1.1).
+	// drainLinger is the limit while the server shuts down.
 	lingerTime  = 5 * time.Second
 	drainLinger = 500 * time.Millisecond
 )
@@ -59,7 +59,7 @@ type session struct {
 // serve runs the session until the connection ends.
 func (u *session) serve(h *upgrade.Handshake) {
 	defer u.reportEnd(interrupted) // does nothing if a result was reported
-	defer u.net.Close()            //nolint:errcheck // close may have closed it
+	defer u.net.Close()            //nolint:errcheck // u.close may have closed it already
 	o := upgrade.Options{ReadBuffer: readBuffer, WriteBuffer: writeBuffer, Timeout: u.server.opts.SendTimeout}
 	conn, err := h.Accept(u.net, o)
 	if err != nil {
@@ -216,14 +216,14 @@ func readError(err error) error {
 	return fmt.Errorf("%w: %w", errDisconnected, err)
 }
 
-// extendDeadline sets the read deadline to IdleTimeout from now. It returns an error if the
-// session was aborted.
+// extendDeadline sets the read deadline to IdleTimeout from now. The error is the cause of
+// an abort.
 func (u *session) extendDeadline() error {
 	if err := u.conn.SetReadDeadline(time.Now().Add(u.server.opts.IdleTimeout)); err != nil {
 		return err
 	}
-	// abort ends ctx and then sets the deadline. This is the reverse order, so no abort is
-	// missed.
+	// abort ends ctx first and then sets the deadline. Here the order is reversed, so that an
+	// abort at the same time is not missed.
 	return context.Cause(u.ctx)
 }
 

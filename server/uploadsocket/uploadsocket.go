@@ -8,10 +8,12 @@
 //	                         ◄──      {"code","reason","files":[…]}, close
 //
 // A message is written to disk in chunks while it is read, and the next message is read
-// only after that. Therefore a slow disk slows the client down. A close frame publishes the file
-// only with close code 1000 or without a code. If the connection ends in any other way, the
-// file is discarded, for example after a closed page (close code 1001), a lost connection, a client that sends
-// neither data nor pongs for Options.IdleTimeout, an invalid message.
+// only after that. Therefore a slow disk slows the client down.
+//
+// A close frame publishes the file only with close code 1000 or without a code. If the
+// connection ends in any other way, the file is discarded: for example when the page is
+// closed (close code 1001), when the connection is lost, when the client sends neither data
+// nor pongs for Options.IdleTimeout, or when a message is invalid.
 package uploadsocket
 
 import (
@@ -50,7 +52,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Server receives uploads. Make one with New, and call Run once.
+// Server receives uploads. Create it with New, and call Run once.
 type Server struct {
 	store *uploads.Store
 	opts  Options
@@ -61,7 +63,7 @@ type Server struct {
 	sessions sync.WaitGroup // goroutines of sessions
 }
 
-// New makes a server that stores uploads in store.
+// New returns a server that stores uploads in store.
 func New(store *uploads.Store, o Options) *Server {
 	o.Grace = cmp.Or(max(o.Grace, 0), DefaultGrace)
 	o.IdleTimeout = cmp.Or(max(o.IdleTimeout, 0), DefaultIdleTimeout)
@@ -89,9 +91,10 @@ type Request struct {
 	Ended func(result uploads.Response)
 }
 
-// Serve turns the request of ctx into an upload. h is its handshake, as upgrade.Read
-// returned it. After an error nothing was sent, and the handler must return the error:
-// upgrade.ErrLeaving, or an error of uploads.Store.Check, for example pool.ErrFull.
+// Serve accepts the WebSocket handshake h of the request of ctx, which upgrade.Read has
+// returned, and starts the upload. If it returns an error, it has sent no response, and the
+// handler must return that error: upgrade.ErrLeaving, or an error of uploads.Store.Check, for
+// example pool.ErrFull.
 func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request) error {
 	if s.draining() {
 		return upgrade.ErrLeaving
@@ -105,7 +108,7 @@ func (s *Server) Serve(ctx *fasthttp.RequestCtx, h *upgrade.Handshake, r Request
 			r.Ended = func(uploads.Response) {}
 		}
 		if !s.begin(&session{server: s, net: t, request: r, log: log}, h) {
-			_ = t.Close() // the server has begun to shut down in the meantime
+			_ = t.Close() // a shutdown has started in the meantime
 			r.Ended(interrupted)
 		}
 	})
@@ -143,7 +146,7 @@ func (s *Server) end(u *session) {
 }
 
 // Run waits until ctx ends. Then the server accepts no more uploads. Uploads that are still
-// in progress after Options.Grace are aborted. Run returns nil when none is left.
+// in progress after Options.Grace are aborted. Run returns nil when all uploads have ended.
 func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.mu.Lock()

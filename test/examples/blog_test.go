@@ -205,10 +205,10 @@ func TestBlogProcessesOnOneDatabase(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case resp.StatusCode == 303:
+			case resp.StatusCode == http.StatusSeeOther:
 				created++
 				ada = r
-			case resp.StatusCode == 400 && strings.Contains(body, "has an author already"):
+			case resp.StatusCode == http.StatusBadRequest && strings.Contains(body, "has an author already"):
 				refused++
 			default:
 				t.Errorf("create: %d %s", resp.StatusCode, body)

@@ -1,5 +1,5 @@
-// Package harness runs the program as its users do: it builds the binary, starts
-// servers on free ports and has clients of each kind.
+// Package harness runs the program for tests as users run it: it builds the binary, starts
+// servers on free ports and contains clients of several kinds.
 //
 // A test package calls Main in its TestMain:
 //

@@ -14,8 +14,8 @@ import (
 // Server is a running server.
 type Server struct {
 	Cmd    *exec.Cmd
-	URL    string // as in http://127.0.0.1:40123; empty for server worker
-	Admin  string // address of the admin endpoint, as in 127.0.0.1:40124
+	URL    string // such as http://127.0.0.1:40123; empty for server worker
+	Admin  string // address of the admin endpoint, such as 127.0.0.1:40124
 	Log    *testutil.LogBuffer
 	Exited chan struct{} // closed when the process has ended
 
@@ -30,8 +30,7 @@ func Launch(dir string, args ...string) (*Server, error) {
 	return LaunchAs(cmd)
 }
 
-// OnFreePorts adds flags with which the server chooses free ports. If args have no
-// verb it is serve.
+// OnFreePorts adds flags for free ports to args. If args contain no command, it adds serve.
 func OnFreePorts(args []string) []string {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		args = append([]string{"serve"}, args...)
@@ -52,7 +51,7 @@ func LaunchAs(cmd *exec.Cmd) (*Server, error) {
 	}()
 	for deadline := time.Now().Add(testutil.Patience); ; {
 		if strings.Contains(g.Log.String(), "msg=ready") {
-			g.readAddresses() // the lines with the addresses come before this one
+			g.readAddresses() // the lines with the addresses precede this one
 			return g, nil
 		}
 		select {

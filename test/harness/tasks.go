@@ -98,9 +98,9 @@ func PostTask(t *testing.T, g *Server, body string) (task CommandTask) {
 	return task
 }
 
-// enqueue sends a task or workflow until it gets another status than 503, which a busy
-// machine may give. It adds an id where there is none, as a client does whose task must
-// run once; the status is 202 also if the response to an earlier attempt was lost.
+// enqueue sends a task or workflow, and repeats the request while the status is 503, which is
+// possible on a busy machine. It adds an id if there is none, so that a repeated request
+// creates only one task. The status is 202 even if only an earlier request has created it.
 func enqueue(t *testing.T, g *Server, body string, v any) (code int) {
 	t.Helper()
 	body = withID(t, body)
@@ -117,7 +117,7 @@ func enqueue(t *testing.T, g *Server, body string, v any) (code int) {
 	}
 }
 
-// withID returns a body with an id: a chain has that of its first task.
+// withID returns the body with an id. The id of a chain is that of its first task.
 func withID(t *testing.T, body string) string {
 	t.Helper()
 	type object = map[string]json.RawMessage

@@ -91,7 +91,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Server serves the requests of the tus protocol. New makes one. Several processes may
+// Server serves the requests of the tus protocol. Create it with New. Several processes may
 // have servers on the same folder.
 type Server struct {
 	store *uploads.Store

@@ -76,12 +76,13 @@ func New(o Options) *Guard {
 // HasToken reports whether a token is set.
 func (g *Guard) HasToken() bool { return g.digest != nil }
 
-// Write admits a request that Read admits, unless a page of another origin has sent it.
+// Write admits a request that Read admits, unless a page of another origin has sent it:
+// that is refused with or without the token.
 func (g *Guard) Write(h *fasthttp.RequestHeader) (who any, err error) {
-	if who, err = g.Read(h); err != nil {
-		return who, err
+	if err := g.origin(h); err != nil {
+		return nil, err
 	}
-	return who, g.origin(h)
+	return g.Read(h)
 }
 
 // SameOrigin refuses requests from pages of other origins. A browser lets every page send

@@ -70,13 +70,10 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.Static, "static", "", "`folder` to serve under /static/ (default none)")
 	s.StringVar(&c.Templates, "templates", "", "`folder` with the HTML templates of the application (default those that are part of the application)")
 	s.BoolVar(&c.Watch, "watch", false, "for development: reload when the binary, the file of -config or -tasks, or a file of -templates changes;\nopen pages reload in the browser, also when a file of -static changes")
-	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per serve slot that write uploads to disk")
 	s.StringVar(&c.Data, "data", "data", "`folder` for tasks, uploads and all other state")
 	s.StringVar(&c.Broker, "broker", "", "task store: sqlite, which is a file in -data, or an `address` of Redis as for -redis (default the value of -redis, else sqlite)")
-	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files; with -files for unfinished resumable uploads (default uploads inside -data)")
-	s.StringVar(&c.Files, "files", "", "`address` of object storage for uploaded files, shared by several machines: s3://BUCKET/PREFIX?endpoint=URL&region=REGION\n(default none: -upload-dir); credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file, or a role")
 	s.DurationVar(&c.FilesRedirect, "files-redirect", 0, "`duration` for which a URL of -files is valid, to which downloads are redirected; 0 is off: the server sends the files")
-	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, since ps shows the command line")
+	s.StringVar(&c.Token, "token", "", "bearer `token` for writes, and for reading files, tasks, channels and the console; prefer -token-file, because ps shows the command line")
 	s.StringVar(&f.tokenFile, "token-file", "", "`file` that contains the token")
 	s.BoolVar(&c.Open, "open", false, "allow writes without a token on a public address")
 	s.StringVar(&f.origins, "origins", "", "other `origins` whose pages may use the server, comma-separated: https://app.example, https://*.example.com")
@@ -84,12 +81,6 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.BasePath, "base-path", "", "`path` prefix that a proxy adds in front of the server, such as /gale; links include it, and it is removed from requests (default none)")
 	s.Var(newSize(&c.MaxBody, 1<<20), "max-body", "maximum `size` of a request body, in bytes or with KiB, MiB or GiB; uploads have limits of their own")
 	s.Var(newSize(&c.MaxHead, uploads.DefaultMaxHead), "max-head", "maximum `size` of the head of a request (else 431), and of the head of a part of a multipart form (else 400)")
-	s.IntVar(&c.MaxParts, "max-parts", uploads.DefaultMaxParts, "maximum `number` of parts of a multipart form, text fields and files together; else 400")
-	s.IntVar(&c.MaxFiles, "max-files", uploads.DefaultMaxFiles, "maximum `number` of files in a multipart form; else 400")
-	s.Var(newSize(&c.MaxField, uploads.DefaultMaxField), "max-field", "maximum `size` of a text field of a multipart form; else 413")
-	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "maximum `size` of an uploaded file; else 413")
-	s.Var(newSize(&c.MaxUnfinished, 16<<30), "max-unfinished", "maximum `size` of all unfinished resumable uploads together; the default is at least four times -max-upload")
-	s.DurationVar(&c.UploadExpiry, "upload-expiry", 24*time.Hour, "retention of an unfinished resumable upload after its last byte")
 	s.Var(count{&c.MaxConns}, "max-conns", "maximum `number` of open connections per serve slot, or off (default off)")
 	s.Var(count{&c.MaxPerClient}, "max-conns-per-client", "maximum `number` of open connections per serve slot and client address, or off; trusted proxies are not limited (default off)")
 	s.StringVar(&f.proxies, "trusted-proxies", "loopback", "`networks` of proxies, comma-separated, whose X-Forwarded-For, X-Real-IP, X-Scheme and X-Forwarded-Prefix are trusted; empty is none")
@@ -102,8 +93,6 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` with the certificate and its intermediate certificates; with -tls-key, serves HTTPS")
 	s.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` with the private key of -tls-cert")
 	s.StringVar(&c.CookieKeyFile, "cookie-key-file", "", "`file` with the keys that sign cookies, in base64, one per line; the first key signs, all keys verify\n(default a key that is made in -data; several machines need the same file)")
-	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "filename `endings` that the urlencoded upload form accepts, comma-separated; * is all")
-	s.StringVar(&c.OnUpload, "on-upload", p.OnUpload, "`task` to start for each uploaded file; empty is none")
 	s.StringVar(&c.TasksFile, "tasks", "", "TOML `file` of command tasks and their schedules (default none)")
 	s.DurationVar(&c.Grace, "grace", 30*time.Second, "`duration` of a drain: a process that has not finished its work by then is killed")
 	s.DurationVar(&c.BootTimeout, "boot-timeout", 30*time.Second, "`duration` within which a new process must be ready; else it is killed and started again")
@@ -115,8 +104,25 @@ func define(command Command, p *Program, c *Config) *flags {
 	s.StringVar(&f.file, "config", "", "`file` of flags, one per line without the dash: port 8888")
 	s.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 	s.StringVar(&c.LogLevel, "log-level", "info", "lowest `level` to log: debug, info, warn or error")
+	f.defineUploads(c)
 	f.addProgram()
 	return f
+}
+
+// defineUploads declares the flags of uploaded files.
+func (f *flags) defineUploads(c *Config) {
+	s := f.set
+	s.IntVar(&c.UploadPool, "upload-pool", 5, "`number` of goroutines per serve slot that write uploads to disk")
+	s.StringVar(&c.UploadDir, "upload-dir", "", "`folder` for uploaded files; with -files for unfinished resumable uploads (default uploads inside -data)")
+	s.StringVar(&c.Files, "files", "", "`address` of object storage for uploaded files, shared by several machines: s3://BUCKET/PREFIX?endpoint=URL&region=REGION\n(default none: -upload-dir); credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a shared credentials file, or a role")
+	s.IntVar(&c.MaxParts, "max-parts", uploads.DefaultMaxParts, "maximum `number` of parts of a multipart form, text fields and files together; else 400")
+	s.IntVar(&c.MaxFiles, "max-files", uploads.DefaultMaxFiles, "maximum `number` of files in a multipart form; else 400")
+	s.Var(newSize(&c.MaxField, uploads.DefaultMaxField), "max-field", "maximum `size` of a text field of a multipart form; else 413")
+	s.Var(newSize(&c.MaxUpload, 1<<30), "max-upload", "maximum `size` of an uploaded file; else 413")
+	s.Var(newSize(&c.MaxUnfinished, 16<<30), "max-unfinished", "maximum `size` of all unfinished resumable uploads together; the default is at least four times -max-upload")
+	s.DurationVar(&c.UploadExpiry, "upload-expiry", 24*time.Hour, "retention of an unfinished resumable upload after its last byte")
+	s.StringVar(&f.uploadTypes, "upload-types", ".mp3,.wav", "filename `endings` that the urlencoded upload form accepts, comma-separated; * is all")
+	s.StringVar(&c.OnUpload, "on-upload", f.program.OnUpload, "`task` to start for each uploaded file; empty is none")
 }
 
 // sourced is a value for a flag, and its source for error messages.

@@ -17,20 +17,20 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// quiet is how long nothing must have changed before a change is reported: a compiler
-// writes a binary for a while, and an editor saves several files.
+// quiet is the time without changes after which a change is reported. A compiler needs some
+// time to write a binary, and an editor may save several files.
 const quiet = 100 * time.Millisecond
 
 // Target is what a Watcher watches.
 type Target struct {
 	// Path is the path of a file or folder. It does not have to exist.
 	Path string
-	// Tree: Path is a folder, and everything below it counts, except names that begin with
-	// a dot or end in ~, which are hidden files and backups of editors.
+	// Tree is true if Path is a folder whose whole content is watched, except names that
+	// begin with a dot or end in ~, which are hidden files and backups of editors.
 	Tree bool
 }
 
-// Watcher watches targets. Make one with New and call Run once.
+// Watcher watches targets. Create it with New and call Run once.
 type Watcher struct {
 	targets []Target // with absolute paths
 	log     *slog.Logger
@@ -43,8 +43,8 @@ type Watcher struct {
 }
 
 // New returns a Watcher that already collects changes, for Run. The folders of the targets
-// are watched rather than the files, because editors and compilers replace files. If a
-// folder cannot be watched, New logs that and watches the others. The error is that of
+// are watched, not the files, because editors and compilers replace files. If a folder cannot
+// be watched, New logs the error and watches the others. New returns only errors of
 // inotify_init(2).
 func New(targets []Target, log *slog.Logger) (*Watcher, error) {
 	n, err := fsnotify.NewWatcher()
@@ -68,7 +68,7 @@ func (w *Watcher) watch(targets []Target) error {
 		}
 		for _, path := range paths {
 			w.targets = append(w.targets, Target{path, t.Tree})
-			w.addFolder(filepath.Dir(path)) // of a tree too, since the folder may be replaced
+			w.addFolder(filepath.Dir(path)) // also for a tree, because its folder may be replaced
 			if t.Tree {
 				w.addTree(path)
 			}
@@ -81,7 +81,7 @@ func (w *Watcher) watch(targets []Target) error {
 // nothing has changed for 100 ms. It returns when ctx is done. changed must not block for
 // long.
 func (w *Watcher) Run(ctx context.Context, changed func(path string)) error {
-	first := "" // file that changed first since the last report
+	first := "" // first file that has changed after the last report
 	timer := time.NewTimer(quiet)
 	timer.Stop()
 	defer timer.Stop()
@@ -147,7 +147,7 @@ func (w *Watcher) addTree(root string) {
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return nil // addFolder has logged it, or the file is gone again
+			return nil //nolint:nilerr // addFolder has logged the error, or the file was removed in the meantime
 		case !entry.IsDir():
 			return nil
 		case path != root && ignored(entry.Name()):

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 )
 
-// Stamp returns a text that changes if one of the files, or a file in one of the folders, is
-// added, removed or written. It is made of names, sizes and modification times. Names that a
-// Watcher ignores do not count.
+// Stamp returns a hash of the names, sizes and modification times of files and of all files in
+// folders. It changes if a file is added, removed or written. Names that a Watcher ignores are
+// left out.
 func Stamp(paths ...string) string {
 	sum := sha256.New()
 	for _, root := range paths {
@@ -24,7 +24,7 @@ func Stamp(paths ...string) string {
 func stampTree(sum io.Writer, root string) {
 	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // an unreadable folder is found by those who read it
+			return nil //nolint:nilerr // the code that reads the folder reports the error
 		}
 		if path != root && ignored(entry.Name()) {
 			if entry.IsDir() {

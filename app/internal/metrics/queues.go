@@ -33,8 +33,8 @@ type Store interface {
 // Queues reads the depth of all queues from the task store. It reads only on demand, at most
 // once per second, and makes one call at a time.
 type Queues struct {
-	open func(context.Context) (Store, error)
-	asks chan struct{} // capacity 1: signals Run to read the store
+	open   func(context.Context) (Store, error)
+	wanted chan struct{} // capacity 1: signals Run to read the store
 
 	mu      sync.Mutex
 	depths  []driver.Depth // last successful result
@@ -46,7 +46,7 @@ type Queues struct {
 // NewQueues returns Queues for the store that open opens. Run calls open when the depths are
 // needed for the first time.
 func NewQueues(open func(context.Context) (Store, error)) *Queues {
-	return &Queues{open: open, asks: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &Queues{open: open, wanted: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // Run reads the store for Latest until ctx is done. It then closes the store and returns the
@@ -61,7 +61,7 @@ func (q *Queues) Run(ctx context.Context) error {
 				return store.Close()
 			}
 			return nil
-		case <-q.asks:
+		case <-q.wanted:
 		}
 		if q.fresh() {
 			continue // an earlier read has served this call
@@ -155,7 +155,7 @@ func (q *Queues) Latest(ctx context.Context) (depths []driver.Depth, ok bool) {
 		return depths, true
 	}
 	select {
-	case q.asks <- struct{}{}:
+	case q.wanted <- struct{}{}:
 	default: // Run has been signalled
 	}
 	patience := time.NewTimer(queuesPatience)

@@ -10,17 +10,17 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Options are what a document says of the server as a whole.
+// Options describe the server as a whole.
 type Options struct {
 	Title       string
 	Description string
-	Version     string // of the program
-	Token       bool   // a token is set, and needed where Access says so
-	Cookie      string // name of the cookie of a session of the console
+	Version     string // version of the program
+	Token       bool   // whether a token is set, so that operations require it as their Access says
+	Cookie      string // name of the cookie of a console session
 }
 
-// Build describes the routes of groups. The error names each route without a
-// description and each description without a route.
+// Build returns the document that describes the routes of groups. The error names each
+// route without a description and each description without a route.
 func Build(o Options, groups []Group) (*Document, error) {
 	b := builder{token: o.Token, shapes: map[string]pathTemplate{}}
 	b.doc = &Document{
@@ -46,11 +46,11 @@ func Build(o Options, groups []Group) (*Document, error) {
 	return b.doc, errors.Join(append(faults, err)...)
 }
 
-// builder puts a document together.
+// builder holds a document while Build creates it.
 type builder struct {
 	doc    *Document
 	token  bool
-	shapes map[string]pathTemplate // of the paths in doc, by shape
+	shapes map[string]pathTemplate // templates of the paths in doc, by shape
 }
 
 func (b *builder) group(g Group) (faults []error) {
@@ -73,11 +73,11 @@ func (b *builder) group(g Group) (faults []error) {
 		}
 	}
 	for name := range described {
-		faults = append(faults, fmt.Errorf("there is no route %s, but a description", name))
+		faults = append(faults, fmt.Errorf("the description of %s has no route", name))
 	}
 	for _, name := range g.Refused {
 		if !slices.ContainsFunc(g.Routes, func(r server.Route) bool { return key(r) == name }) {
-			faults = append(faults, fmt.Errorf("there is no route %s to be refused", name))
+			faults = append(faults, fmt.Errorf("the refused route %s does not exist", name))
 		}
 	}
 	if len(g.Routes) > 0 {
@@ -86,8 +86,8 @@ func (b *builder) group(g Group) (faults []error) {
 	return faults
 }
 
-// add puts an operation under its path. OpenAPI takes templates that differ in the names
-// of parameters for one path, so a second one gets the names of the first.
+// add adds an operation to its path. For OpenAPI, templates that differ only in the names
+// of parameters are the same path, so the second one gets the names of the first.
 func (b *builder) add(method string, op Operation) error {
 	t := template(op.Path)
 	if first, ok := b.shapes[t.shape]; ok {
@@ -97,21 +97,21 @@ func (b *builder) add(method string, op Operation) error {
 		b.doc.Paths[t.path] = PathItem{}
 	}
 	item := b.doc.Paths[t.path]
-	if item[method] != nil { // a server refuses such routes
-		return fmt.Errorf("two routes are %s %s", method, t.path)
+	if item[method] != nil { // server.New refuses such routes
+		return fmt.Errorf("two routes have the method and path %s %s", method, t.path)
 	}
 	op.Parameters = parameters(t, op.Parameters)
 	described := op.Responses
 	op.Responses = map[string]*Response{}
-	maps.Copy(op.Responses, described) // the table stays as it is
+	maps.Copy(op.Responses, described) // a copy, because the table must not be changed
 	b.secure(&op)
 	b.refer(&op, op.Problems)
 	item[method] = &op
 	return nil
 }
 
-// parameters are those of a path and those of its description. What that says of a
-// parameter of the path replaces what the template says.
+// parameters returns the parameters of a path and of its description. A described parameter
+// of the path replaces that of the template.
 func parameters(t pathTemplate, described []Parameter) []Parameter {
 	all := slices.Clone(t.params)
 	for _, p := range described {
@@ -136,7 +136,7 @@ const (
 func securitySchemes(cookie string) map[string]SecurityScheme {
 	return map[string]SecurityScheme{
 		tokenScheme:   {Type: "http", Scheme: "bearer", Description: "The token of -token-file."},
-		sessionScheme: {Type: "apiKey", In: "cookie", Name: cookie, Description: "A session of the console, begun at its login; it counts only for pages of this server."},
+		sessionScheme: {Type: "apiKey", In: "cookie", Name: cookie, Description: "A console session, which the login creates; it is valid only in requests from pages of this server."},
 		subprotocolScheme: {
 			Type: "apiKey", In: "header", Name: "Sec-WebSocket-Protocol",
 			Description: "The token in the handshake of a WebSocket, as bearer.TOKEN, or in base64url as bearer64.TOKEN.",
@@ -145,7 +145,7 @@ func securitySchemes(cookie string) map[string]SecurityScheme {
 }
 
 // secure adds the security requirements of an operation, and the responses to requests
-// that do not meet them.
+// that do not satisfy them.
 func (b *builder) secure(op *Operation) {
 	if op.Access == SameSite || op.Access == Write || op.Access == Handshake {
 		b.refer(op, []int{http.StatusForbidden})

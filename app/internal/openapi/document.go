@@ -1,6 +1,6 @@
 // Package openapi describes HTTP routes as an OpenAPI 3.1 document
-// (https://spec.openapis.org/oas/v3.1.1). The descriptions are Go tables that stand
-// beside the routes; schemas are made of the types that handlers write as JSON.
+// (https://spec.openapis.org/oas/v3.1.1). The descriptions are Go tables in the package of
+// the routes; schemas are generated from the types that handlers write as JSON.
 package openapi
 
 // Version is the version of the OpenAPI Specification that documents follow.
@@ -23,7 +23,7 @@ type Info struct {
 	Version     string `json:"version"`
 }
 
-// Server is the address that paths are appended to.
+// Server is the address to which paths are appended.
 type Server struct {
 	URL string `json:"url"`
 }
@@ -37,14 +37,14 @@ type Tag struct {
 // PathItem holds the operations of a path by method, in lower case.
 type PathItem map[string]*Operation
 
-// Components are what operations refer to by name.
+// Components are the parts of a document that operations refer to by name.
 type Components struct {
 	Schemas         map[string]*Schema        `json:"schemas"`
 	Responses       map[string]*Response      `json:"responses"`
 	SecuritySchemes map[string]SecurityScheme `json:"securitySchemes,omitempty"`
 }
 
-// Parameter is a value in the path, the query or the head of a request.
+// Parameter is a value in the path, the query or a header field of a request.
 type Parameter struct {
 	Name        string  `json:"name"`
 	In          string  `json:"in"` // path, query or header
@@ -60,12 +60,13 @@ type RequestBody struct {
 	Content     map[string]MediaType `json:"content"`
 }
 
-// MediaType is one form of a body. A nil Schema is a body of any bytes.
+// MediaType describes a body of one media type. A nil Schema means any bytes.
 type MediaType struct {
 	Schema *Schema `json:"schema,omitempty"`
 }
 
-// Response is a response of one status. It is either Ref alone or all the rest.
+// Response describes the responses with one status. Either only Ref is set, or only other
+// fields.
 type Response struct {
 	Ref         string               `json:"$ref,omitempty"`
 	Description string               `json:"description,omitempty"`
@@ -73,28 +74,27 @@ type Response struct {
 	Content     map[string]MediaType `json:"content,omitempty"`
 }
 
-// Header is a field of a response.
+// Header is a header field of a response.
 type Header struct {
 	Description string  `json:"description,omitempty"`
 	Required    bool    `json:"required,omitempty"`
 	Schema      *Schema `json:"schema"`
 }
 
-// SecurityScheme is a way to prove who sends a request.
+// SecurityScheme is a way to authenticate a request.
 type SecurityScheme struct {
 	Type        string `json:"type"` // http or apiKey
 	Description string `json:"description,omitempty"`
-	Scheme      string `json:"scheme,omitempty"` // of the type http
-	In          string `json:"in,omitempty"`     // of the type apiKey: header or cookie
-	Name        string `json:"name,omitempty"`   // of the type apiKey
+	Scheme      string `json:"scheme,omitempty"` // for the type http
+	In          string `json:"in,omitempty"`     // for the type apiKey: header or cookie
+	Name        string `json:"name,omitempty"`   // for the type apiKey
 }
 
-// Schema is a JSON Schema of the dialect of OpenAPI 3.1. The zero value permits any
-// value.
+// Schema is a JSON Schema in the dialect of OpenAPI 3.1. The zero value allows any value.
 type Schema struct {
 	Ref              string             `json:"$ref,omitempty"`
 	Description      string             `json:"description,omitempty"`
-	Type             any                `json:"type,omitempty"` // a name, or several in a list
+	Type             any                `json:"type,omitempty"` // name of a type, or a list of names
 	Format           string             `json:"format,omitempty"`
 	Pattern          string             `json:"pattern,omitempty"`
 	ContentMediaType string             `json:"contentMediaType,omitempty"`
@@ -109,8 +109,8 @@ type Schema struct {
 	Items            *Schema            `json:"items,omitempty"`
 	Properties       map[string]*Schema `json:"properties,omitempty"`
 	Required         []string           `json:"required,omitempty"`
-	// AdditionalProperties is the schema of the members of an object that Properties
-	// does not name; false permits none.
+	// AdditionalProperties is the schema of the members of an object that are not in
+	// Properties; false allows none.
 	AdditionalProperties any       `json:"additionalProperties,omitempty"`
 	AnyOf                []*Schema `json:"anyOf,omitempty"`
 	OneOf                []*Schema `json:"oneOf,omitempty"`

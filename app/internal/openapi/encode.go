@@ -8,11 +8,11 @@ import (
 	"errors"
 )
 
-// Encoded is a document as JSON without the address of the server, which depends on the
-// proxy that has forwarded the request for the document.
+// Encoded is a document as JSON without the address of the server. The address depends on
+// the proxy that has forwarded the request for the document, so At inserts it.
 type Encoded struct{ before, after []byte }
 
-// serverMark stands where the address goes.
+// serverMark is the placeholder for the address.
 const serverMark = "gale:server"
 
 // Encode encodes a document.
@@ -23,11 +23,11 @@ func (d *Document) Encode() (*Encoded, error) {
 	if err != nil {
 		return nil, err
 	}
-	const place = `"servers":[{"url":` // no string in the document can hold it: quotes are escaped there
+	const place = `"servers":[{"url":` // cannot occur inside a string, where quotes are escaped
 	before, after, found := bytes.Cut(text, []byte(place+`"`+serverMark+`"`))
 	before = append(bytes.Clone(before), place...)
 	if !found {
-		return nil, errors.New("the document has no place for the address of the server")
+		return nil, errors.New("the document has no placeholder for the address of the server")
 	}
 	return &Encoded{before, after}, nil
 }
@@ -36,7 +36,7 @@ func (d *Document) Encode() (*Encoded, error) {
 func (e *Encoded) At(address string) (body []byte, etag string) {
 	url, err := json.Marshal(address)
 	if err != nil {
-		url = []byte(`"/"`) // cannot be: every string can be encoded
+		url = []byte(`"/"`) // cannot happen: every string can be encoded
 	}
 	body = bytes.Join([][]byte{e.before, url, e.after}, nil)
 	sum := sha256.Sum256(body)

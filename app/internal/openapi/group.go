@@ -10,42 +10,44 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// Group is a part of the routes: one that an application can switch off as a whole, or
-// the application's own.
+// Group is a group of routes: one that an application can switch off, or the application's
+// own routes.
 type Group struct {
-	Name        string // becomes a tag
+	Name        string // name of the tag
 	Description string
-	Prefix      string // in front of the paths of Routes; empty for none
+	Prefix      string // prefix of the paths of Routes; empty for none
 	Routes      []server.Route
-	// Operations describe the routes by method and path, as "GET /tasks/{id}". A
-	// catch-all may have several, each with a Path of its own.
+	// Operations describe the routes by method and path, such as "GET /tasks/{id}". A
+	// catch-all route may have several, each with a Path of its own.
 	Operations map[string][]Operation
-	// Refused are routes, by method and path, that exist only to respond with 405 in the
-	// way of their protocol. They are not in the document.
+	// Refused are routes, by method and path, that exist only to send a 405 response of
+	// their protocol. They are not in the document.
 	Refused []string
-	// Types are the schemas that Operations refer to. Groups may share some.
+	// Types are the schemas that Operations refer to. Several groups may have the same
+	// type.
 	Types []Type
 }
 
-// Access is what a request must prove before its handler runs.
+// Access is the permission that a request needs.
 type Access int
 
-// The kinds of access. The first is for everybody.
+// The kinds of access. Open needs no permission.
 const (
 	Open      Access = iota
-	SameSite         // no page of an origin that is not allowed has sent it
-	Read             // the token, or a session of the console
-	Write            // both
-	Handshake        // Write, and a WebSocket may send the token as a subprotocol
+	SameSite         // not sent by a page of an origin that is not allowed
+	Read             // the token or a console session
+	Write            // Read and SameSite
+	Handshake        // Write; a WebSocket may send the token as a subprotocol
 )
 
-// Operation describes a route. ID, Summary and Description are one sentence each.
+// Operation describes a route. Summary is a phrase without a full stop. Description has one
+// to three short sentences.
 type Operation struct {
-	// Path is the template where that differs from the path of the route.
+	// Path is the template of the path if it differs from the path of the route.
 	Path string `json:"-"`
-	// Access decides about Security, and about the responses 401 and 403.
+	// Access determines Security and the responses 401 and 403.
 	Access Access `json:"-"`
-	// Problems are further statuses whose body is an Error.
+	// Problems are other statuses whose body is an Error.
 	Problems []int `json:"-"`
 
 	ID          string                `json:"operationId"`
@@ -58,11 +60,11 @@ type Operation struct {
 	Security    []map[string][]string `json:"security,omitempty"`
 }
 
-// key is how Operations and Refused name a route.
+// key returns the key of a route in Operations and Refused.
 func key(r server.Route) string { return r.Method + " " + r.Path }
 
-// Own returns the group of an application's routes, of which only what the table of
-// routes says is known. taken are the names of the other groups.
+// Own returns the group of an application's routes. Only the table of routes is known of
+// them. If a group in taken has the same name, the new group gets another one.
 func Own(name string, routes []server.Route, taken []Group) Group {
 	for _, g := range taken {
 		if g.Name == name {
@@ -84,7 +86,7 @@ func Own(name string, routes []server.Route, taken []Group) Group {
 		g.Routes = append(g.Routes, r)
 		g.Operations[key(r)] = []Operation{{
 			ID: id, Access: ownAccess(r), Summary: r.Method + " " + r.Path,
-			Description: "Handled by the application, which says nothing of the body and the responses here.",
+			Description: "The application handles this request; its body and its responses are not described here.",
 			Responses:   map[string]*Response{},
 		}}
 	}
@@ -102,8 +104,8 @@ func ownAccess(r server.Route) Access {
 	return Handshake
 }
 
-// ownID makes an operationId: letters, digits and underscores. Those of the platform's
-// operations have no underscore.
+// ownID returns an operationId of letters, digits and underscores. It contains an
+// underscore, so it differs from those of the platform's operations.
 func ownID(r server.Route) string {
 	path := strings.Map(func(c rune) rune {
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
@@ -128,14 +130,14 @@ func methodField(method string) string {
 // pathTemplate is the path of a route as OpenAPI writes it.
 type pathTemplate struct {
 	path   string
-	shape  string // equal for templates that differ in the names of parameters only
+	shape  string // path without the names of parameters
 	params []Parameter
 }
 
-// template reads the path of a route, which server.New has found right.
+// template parses the path of a route, which server.New has validated.
 func template(path string) (t pathTemplate) {
 	var named, blank []string
-	for segment := range strings.SplitSeq(path, "/") { // no slash is inside of braces
+	for segment := range strings.SplitSeq(path, "/") { // braces contain no slash
 		inner, isParam := strings.CutPrefix(segment, "{")
 		if !isParam {
 			named, blank = append(named, segment), append(blank, segment)

@@ -15,40 +15,40 @@ const ErrorName = "Error"
 var errorType = Type{
 	Name: ErrorName, Description: "Body of the response to a request that failed.", Go: reflect.TypeFor[server.ErrorBody](),
 	Fields: map[string]Schema{
-		"code":   {Description: "HTTP status; uploads have codes of their own."},
-		"reason": {Description: "What is wrong, for the user; it never holds the text of an internal error."},
+		"code":   {Description: "HTTP status, or a code of uploads."},
+		"reason": {Description: "Reason, as a text for the user; never the text of an internal error."},
 	},
 }
 
-// problems are the statuses of errors, with what they mean here.
+// problems are the descriptions of error responses, by status.
 var problems = map[int]string{
-	http.StatusBadRequest:            "The request cannot be read, is incomplete or has a value that is not allowed.",
+	http.StatusBadRequest:            "The request is malformed or incomplete, or a value is not allowed.",
 	http.StatusUnauthorized:          "The token is missing or wrong.",
-	http.StatusForbidden:             "A page of an origin that is not allowed sent the request, or the caller is not the administrator.",
-	http.StatusNotFound:              "There is no such thing.",
-	http.StatusConflict:              "The thing is not in the state for that.",
-	http.StatusGone:                  "The thing was there and has ended.",
-	http.StatusLengthRequired:        "The body has no length where one is needed.",
-	http.StatusPreconditionFailed:    "A condition in the head of the request does not hold.",
+	http.StatusForbidden:             "The request was sent by a page of an origin that is not allowed, or the sender is not the administrator.",
+	http.StatusNotFound:              "The resource does not exist.",
+	http.StatusConflict:              "The state of the resource does not allow the request.",
+	http.StatusGone:                  "The resource no longer exists.",
+	http.StatusLengthRequired:        "The request needs a Content-Length.",
+	http.StatusPreconditionFailed:    "A condition in a header field of the request is false.",
 	http.StatusRequestEntityTooLarge: "The body is larger than the limit of the route.",
-	http.StatusUnsupportedMediaType:  "The body has a Content-Encoding or a type that the route does not take.",
-	http.StatusLocked:                "Another request is using the thing: try again.",
+	http.StatusUnsupportedMediaType:  "The route does not accept the Content-Encoding or the media type of the body.",
+	http.StatusLocked:                "Another request is using the resource; try again.",
 	http.StatusUpgradeRequired:       "The request is not a WebSocket handshake.",
-	http.StatusTooManyRequests:       "The client sends requests too often.",
-	http.StatusServiceUnavailable:    "The server is full or about to end, or a store cannot be reached: try again.",
+	http.StatusTooManyRequests:       "The client has sent too many requests.",
+	http.StatusServiceUnavailable:    "The server is overloaded or shutting down, or a store is not available; try again.",
 }
 
-// problemFields are the fields of the responses of some statuses.
+// problemFields are the header fields of error responses, by status.
 var problemFields = map[int]map[string]Header{
-	http.StatusUnauthorized:       {"WWW-Authenticate": {Description: "How to authenticate: Bearer.", Required: true, Schema: Text()}},
+	http.StatusUnauthorized:       {"WWW-Authenticate": {Description: "Authentication scheme: Bearer.", Required: true, Schema: Text()}},
 	http.StatusTooManyRequests:    {"Retry-After": retryAfter},
 	http.StatusServiceUnavailable: {"Retry-After": retryAfter},
-	http.StatusUpgradeRequired:    {"Upgrade": {Description: "Protocol that the route speaks: websocket.", Required: true, Schema: Text()}},
+	http.StatusUpgradeRequired:    {"Upgrade": {Description: "Protocol of the route: websocket.", Required: true, Schema: Text()}},
 }
 
 var retryAfter = Header{Description: "Seconds to wait before the next attempt.", Required: true, Schema: &Schema{Type: "integer", Minimum: new(int)}}
 
-// problem is the response of a status as a component.
+// problem returns the error response with a status, and its name among the components.
 func problem(status int) (name string, r *Response) {
 	name = strings.ReplaceAll(http.StatusText(status), " ", "")
 	return name, &Response{
@@ -57,15 +57,15 @@ func problem(status int) (name string, r *Response) {
 	}
 }
 
-// otherName is the name of the response of every status that an operation does not name.
+// otherName is the name of the response for all statuses that an operation does not list.
 const otherName = "OtherError"
 
 var other = &Response{
 	Description: "Any other error.", Content: map[string]MediaType{"application/json": {Schema: Ref(ErrorName)}},
 }
 
-// refer adds references to the responses of problems to an operation, and the responses
-// to the components. Those that the operation has already stay.
+// refer adds references to error responses to an operation, and these responses to the
+// components. Responses that the operation already has are kept.
 func (b *builder) refer(op *Operation, statuses []int) {
 	for _, status := range statuses {
 		name, r := problem(status)

@@ -1,22 +1,22 @@
 package openapi
 
-// JSON is a response whose body is JSON of a schema.
+// JSON returns a response whose body is JSON with a schema.
 func JSON(description string, schema *Schema) *Response {
 	return Body(description, "application/json", schema)
 }
 
-// Body is a response whose body has a media type; a nil schema is any bytes.
+// Body returns a response whose body has a media type; a nil schema means any bytes.
 func Body(description, media string, schema *Schema) *Response {
 	return &Response{Description: description, Content: map[string]MediaType{media: {Schema: schema}}}
 }
 
-// Empty is a response without a body.
+// Empty returns a response without a body.
 func Empty(description string) *Response { return &Response{Description: description} }
 
-// With adds fields that the response always has, with their descriptions.
+// With adds header fields that the response always has, with their descriptions.
 func (r *Response) With(fields map[string]string) *Response { return r.add(fields, true) }
 
-// Maybe adds fields that the response may have, with their descriptions.
+// Maybe adds header fields that the response may have, with their descriptions.
 func (r *Response) Maybe(fields map[string]string) *Response { return r.add(fields, false) }
 
 func (r *Response) add(fields map[string]string, always bool) *Response {
@@ -29,29 +29,29 @@ func (r *Response) add(fields map[string]string, always bool) *Response {
 	return r
 }
 
-// Query is a parameter of the query.
+// Query returns a parameter in the query.
 func Query(name, description string, schema *Schema) Parameter {
 	return Parameter{Name: name, In: "query", Description: description, Schema: schema}
 }
 
-// Path is a parameter of the path.
+// Path returns a parameter in the path.
 func Path(name, description string) Parameter {
 	return Parameter{Name: name, In: "path", Description: description, Required: true, Schema: Text()}
 }
 
-// Field is a field in the head of a request.
+// Field returns a parameter in a header field of the request.
 func Field(name, description string, schema *Schema) Parameter {
 	return Parameter{Name: name, In: "header", Description: description, Schema: schema}
 }
 
-// Socket are the parameters and the response of a WebSocket (RFC 6455 §4.1) as an
-// operation of its handshake has them.
+// Socket returns the parameters and the response of the handshake of a WebSocket (RFC 6455
+// section 4.1).
 func Socket() (handshake []Parameter, accepted *Response) {
-	upgrade := Field("Upgrade", "Names the protocol.", &Schema{Type: "string", Const: "websocket"})
+	upgrade := Field("Upgrade", "Name of the protocol.", &Schema{Type: "string", Const: "websocket"})
 	version := Field("Sec-WebSocket-Version", "Version of the protocol.", &Schema{Type: "string", Const: "13"})
 	key := Field("Sec-WebSocket-Key", "16 random bytes in base64.", Text())
 	upgrade.Required, version.Required, key.Required = true, true, true
-	return []Parameter{upgrade, version, key}, Empty("The connection is a WebSocket from here on.").With(map[string]string{
-		"Sec-WebSocket-Accept": "Proof that the server has read the key.",
+	return []Parameter{upgrade, version, key}, Empty("The connection is now a WebSocket.").With(map[string]string{
+		"Sec-WebSocket-Accept": "Hash of the key (RFC 6455 section 4.2.2).",
 	})
 }

@@ -9,31 +9,31 @@ import (
 	"github.com/galeserver/gale/internal/typed"
 )
 
-// Type is a schema with a name of its own among the components.
+// Type is a named schema among the components.
 type Type struct {
 	Name        string
 	Description string
-	// Go is the type whose JSON form the schema describes; nil for Schema.
+	// Go is the type whose JSON encoding the schema describes; nil if Schema is set.
 	Go reflect.Type
-	// Fields complete the schemas of the members of Go. Each member must have one, and
-	// what is set there replaces what the Go type says.
+	// Fields complete the schemas of the members of Go. Each member must have one. A
+	// field that is set there replaces the one derived from the Go type.
 	Fields map[string]Schema
-	// Schema is one that no Go type stands for.
+	// Schema is a schema without a Go type.
 	Schema *Schema
 }
 
-// Ref refers to a Type by its name.
+// Ref returns a reference to a Type by its name.
 func Ref(name string) *Schema { return &Schema{Ref: "#/components/schemas/" + name} }
 
-// Text is a string.
+// Text returns the schema of a string.
 func Text() *Schema { return &Schema{Type: "string"} }
 
-// Within is a whole number from least to most.
+// Within returns the schema of an integer from least to most.
 func Within(least, most int) *Schema {
 	return &Schema{Type: "integer", Minimum: &least, Maximum: &most}
 }
 
-// Words is a string that is one of a list.
+// Words returns the schema of a string that is one of words.
 func Words[S ~string](words ...S) *Schema {
 	s := Text()
 	for _, word := range words {
@@ -42,7 +42,7 @@ func Words[S ~string](words ...S) *Schema {
 	return s
 }
 
-// schemas makes the components of types.
+// schemas returns the schemas of types by name.
 func schemas(types []Type) (map[string]*Schema, error) {
 	d := describer{}
 	for _, t := range types {
@@ -61,7 +61,8 @@ func schemas(types []Type) (map[string]*Schema, error) {
 	return all, nil
 }
 
-// describer makes schemas of Go types. It holds the names of those that have one.
+// describer generates schemas of Go types. It holds the names of the types that are
+// components.
 type describer map[reflect.Type]string
 
 func (d describer) component(t Type) (*Schema, error) {
@@ -103,8 +104,8 @@ func (d describer) component(t Type) (*Schema, error) {
 	return s, nil
 }
 
-// alwaysPresent returns the members that every value of a type has in its JSON form:
-// those that the zero value has.
+// alwaysPresent returns the members that the JSON encoding of every value of a type has:
+// those of the zero value.
 func alwaysPresent(t reflect.Type) (map[string]bool, error) {
 	text, err := json.Marshal(reflect.Zero(t).Interface())
 	if err != nil {
@@ -121,7 +122,7 @@ func alwaysPresent(t reflect.Type) (map[string]bool, error) {
 	return all, nil
 }
 
-// value is the schema of the JSON form of a type.
+// value returns the schema of the JSON encoding of a type.
 func (d describer) value(t reflect.Type) (*Schema, error) {
 	if name, ok := d[t]; ok {
 		return Ref(name), nil
@@ -152,11 +153,11 @@ func (d describer) value(t reflect.Type) (*Schema, error) {
 	case kind == reflect.Float32 || kind == reflect.Float64:
 		return &Schema{Type: "number"}, nil
 	}
-	return nil, fmt.Errorf("%v has no schema: add it to the types", t)
+	return nil, fmt.Errorf("%v has no schema; add it to the types", t)
 }
 
-// nullable is the schema of a pointer. A list of pointers, for which this is used too,
-// holds no null here.
+// nullable returns the schema of a pointer to a type, which may be null. The elements of a
+// slice of pointers get it too, although they are never nil.
 func (d describer) nullable(t reflect.Type) (*Schema, error) {
 	s, err := d.value(t)
 	if err != nil {
@@ -168,7 +169,7 @@ func (d describer) nullable(t reflect.Type) (*Schema, error) {
 	return s, nil
 }
 
-// merge replaces in s what more sets.
+// merge sets the fields of s that are set in more.
 func merge(s *Schema, more Schema) *Schema {
 	from, to := reflect.ValueOf(more), reflect.ValueOf(s).Elem()
 	for i := range from.NumField() {

@@ -11,26 +11,26 @@ import (
 	"github.com/galeserver/gale/server"
 )
 
-// healthGroup is the group that is always on.
+// healthGroup is the group that cannot be switched off.
 const healthGroup = "health"
 
 // DescriptionGroup is the group of the description of all routes.
 const DescriptionGroup = "openapi"
 
-// descriptionPath is where the description of all routes is.
+// descriptionPath is the path of the description of all routes.
 const descriptionPath = "/openapi.json"
 
-// platformText is what the description says of all routes together.
-const platformText = "Routes of a Gale server. HEAD is served wherever GET is, and OPTIONS everywhere. " +
-	"Every response has X-Request-Id. An error without a body of its own kind has the schema Error."
+// platformText is the general part of the description.
+const platformText = "Routes of a Gale server. Every route with GET also accepts HEAD, and every route accepts OPTIONS. " +
+	"Every response has the header field X-Request-Id. Unless another body is described, an error has the schema Error."
 
-// description serves the OpenAPI document of all routes. The document is made by the
-// first request, since most processes never serve it.
+// description serves the OpenAPI document of all routes. The first request creates the
+// document, because most processes never serve it.
 type description struct {
 	encoded func() (*openapi.Encoded, error)
 }
 
-// of sets what is described: groups of the platform, and the routes of the application.
+// of sets the routes to describe: groups of the platform, and the routes of the application.
 func (p *description) of(d Deps, groups []openapi.Group) {
 	o := openapi.Options{Title: d.Program, Description: platformText, Version: d.Version}
 	if d.Guard.HasToken() {
@@ -68,7 +68,7 @@ func (p *description) serve(ctx *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// described returns the groups of the platform's routes that are not off.
+// described returns the groups of the platform's routes that are not switched off.
 func described(d Deps) []openapi.Group {
 	all := []openapi.Group{describeHealth()}
 	for _, g := range []openapi.Group{describeUploads(), describeTus(), describeTasks(), describeChannels(), describeConsole(), describeStatic(), describeDescription()} {
@@ -82,11 +82,11 @@ func described(d Deps) []openapi.Group {
 
 func describeHealth() openapi.Group {
 	return openapi.Group{
-		Name: healthGroup, Description: "State of the process that has the connection.",
+		Name: healthGroup, Description: "State of the process that accepted the connection.",
 		Operations: map[string][]openapi.Operation{
 			"GET " + HealthPath: {{
 				ID: "health", Summary: "Check that a serving process responds",
-				Description: "The response comes from the process that accepted the connection, and tells nothing about other processes.",
+				Description: "The response describes only the process that accepted the connection, not the other processes.",
 				Responses:   map[string]*openapi.Response{"200": openapi.Body("The process responds.", textPlain, openapi.Text())},
 			}},
 		},
@@ -99,7 +99,7 @@ func describeDescription() openapi.Group {
 		Operations: map[string][]openapi.Operation{
 			"GET " + descriptionPath: {{
 				ID: "describe", Access: openapi.Read, Summary: "Get the OpenAPI description of all routes",
-				Description: "The document names the routes of the platform that are on, and those of the application.",
+				Description: "The document contains the platform's routes that are switched on and the routes of the application.",
 				Responses: map[string]*openapi.Response{
 					"200": openapi.JSON("An OpenAPI document.", &openapi.Schema{Type: "object", Required: []string{"openapi", "info", "paths"}}).With(map[string]string{"ETag": "Changes with the document."}),
 					"304": notModified,
@@ -119,31 +119,31 @@ const (
 
 // Responses to conditions and ranges (RFC 9110 §13 and §14).
 var (
-	notModified   = openapi.Empty("The copy that the client has is current.")
-	conditionFail = openapi.Empty("A condition in the head of the request does not hold.")
+	notModified   = openapi.Empty("The client's copy is current.")
+	conditionFail = openapi.Empty("A condition in a header field of the request is false.")
 	outOfRange    = openapi.JSON("The file has no such range.", openapi.Ref(openapi.ErrorName)).With(map[string]string{"Content-Range": "Size of the file, as bytes */SIZE."})
 )
 
-// fileResponses are those of a route that sends a file.
+// fileResponses returns the responses of a route that sends a file.
 func fileResponses() map[string]*openapi.Response {
-	fields := map[string]string{"ETag": "Changes with the content.", "Last-Modified": "When the content changed last."}
-	partial := openapi.Body("The part that Range asks for.", anyBytes, nil)
+	fields := map[string]string{"ETag": "Changes with the content.", "Last-Modified": "Time of the last change of the content."}
+	partial := openapi.Body("The requested range of the file.", anyBytes, nil)
 	return map[string]*openapi.Response{
 		"200": openapi.Body("The file.", anyBytes, nil).With(fields),
-		"206": partial.With(map[string]string{"Content-Range": "Positions of the part and size of the file."}),
+		"206": partial.With(map[string]string{"Content-Range": "Range in the body and size of the file."}),
 		"304": notModified, "412": conditionFail, "416": outOfRange,
 	}
 }
 
-// fileFields are fields of a request for a file.
+// fileFields returns the header fields of a request for a file.
 func fileFields() []openapi.Parameter {
 	return []openapi.Parameter{
-		openapi.Field("Range", "One range of bytes, as bytes=0-99; several get the whole file.", openapi.Text()),
-		openapi.Field("If-None-Match", "ETags of copies that the client has.", openapi.Text()),
+		openapi.Field("Range", "A range of bytes, such as bytes=0-99; a request with several ranges gets the whole file.", openapi.Text()),
+		openapi.Field("If-None-Match", "ETags of the client's copies.", openapi.Text()),
 	}
 }
 
-// withSocket completes the description of the handshake of a WebSocket.
+// withSocket adds the parameters and responses of the handshake of a WebSocket.
 func withSocket(op openapi.Operation) openapi.Operation {
 	fields, accepted := openapi.Socket()
 	op.Parameters = append(op.Parameters, fields...)
@@ -154,11 +154,11 @@ func withSocket(op openapi.Operation) openapi.Operation {
 
 func describeStatic() openapi.Group {
 	return openapi.Group{
-		Name: "static", Description: "Files of the folder -static.",
+		Name: "static", Description: "Files in the folder of -static.",
 		Operations: map[string][]openapi.Operation{
 			"GET /static/{name:*}": {{
 				ID: "getStaticFile", Summary: "Get a static file",
-				Description: "With a query the response may be cached for ever, since the query changes with the file.",
+				Description: "A response to a request with a query may be cached for a year, because links to another content have another query.",
 				Parameters:  append([]openapi.Parameter{openapi.Path("name", "Path of the file below -static; slashes in it may be sent as they are, or as %2F.")}, fileFields()...),
 				Responses:   fileResponses(), Problems: []int{404},
 			}},

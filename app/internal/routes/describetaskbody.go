@@ -5,26 +5,26 @@ import (
 	"github.com/galeserver/gale/jobs"
 )
 
-// taskOptions are the schemas of the keys of a task in the body of POST /tasks.
+// taskOptions returns the schemas of the keys of a task in the body of POST /tasks.
 func taskOptions() map[string]*openapi.Schema {
 	span := func(description string) *openapi.Schema {
 		return &openapi.Schema{Description: description + ": seconds as a number, or a Go duration such as 90s.", Type: []string{"number", "string"}}
 	}
 	retries := openapi.Within(0, jobs.MaxRetries)
-	retries.Description = "How often a failed attempt is followed by another."
+	retries.Description = "Maximum number of further attempts after a failed one."
 	return map[string]*openapi.Schema{
 		"task":        {Description: "Name of a registered task.", Type: "string", MinLength: 1},
 		"args":        {Description: "Arguments by position.", Type: "array"},
-		"kwargs":      {Description: "Arguments by name, beside or in place of args.", Type: "object"},
-		"id":          idSchema("Id of the task; the same id twice is one task."),
-		"queue":       idSchema("Queue that workers take the task from."),
+		"kwargs":      {Description: "Arguments by name, in addition to args or instead of them.", Type: "object"},
+		"id":          idSchema("Id of the task; a request with the id of an existing task gets that task."),
+		"queue":       idSchema("Queue of the task."),
 		"eta":         {Description: "Earliest start.", Type: "string", Format: "date-time"},
 		"countdown":   span("Earliest start, from now"),
-		"expires":     {Description: "The task is cancelled if it has not begun by then: a time of RFC 3339, seconds from now as a number, or a Go duration.", Type: []string{"number", "string"}},
-		"timeout":     span("Limit of one attempt, where 0 is no limit"),
+		"expires":     {Description: "The task is cancelled if it has not started by this time: a time as in RFC 3339 with a time zone, or the time from now as a number of seconds or a Go duration.", Type: []string{"number", "string"}},
+		"timeout":     span("Time limit of each attempt; 0 is no limit"),
 		"max_retries": retries,
-		"unique":      {Description: "Only one task of the same name with this key is accepted within unique_for; further requests get that task.", Type: "string", MinLength: 1},
-		"unique_for":  span("How long unique holds"),
+		"unique":      {Description: "Within unique_for, only one task with this name and key is accepted; further requests get that task.", Type: "string", MinLength: 1},
+		"unique_for":  span("Time for which the key in unique is in use"),
 	}
 }
 
@@ -32,25 +32,25 @@ func idSchema(description string) *openapi.Schema {
 	return &openapi.Schema{Description: description, Type: "string", Pattern: "^[A-Za-z0-9._-]{1,128}$"}
 }
 
-// memberOptions are those of a task in a workflow.
+// memberOptions returns the schemas of the keys of a task in a workflow.
 func memberOptions() map[string]*openapi.Schema {
 	all := taskOptions()
-	all["immutable"] = &openapi.Schema{Description: "The task does not take the results of the tasks before it.", Type: "boolean"}
+	all["immutable"] = &openapi.Schema{Description: "Whether the task gets no results of earlier tasks.", Type: "boolean"}
 	return all
 }
 
-// flowOptions are the keys of a workflow.
+// flowOptions returns the schemas of the keys of a workflow.
 func flowOptions() map[string]*openapi.Schema {
 	return map[string]*openapi.Schema{
 		"id":       idSchema("Id of the workflow."),
-		"chain":    {Description: "Tasks that run one after the other; each takes the result of the one before it.", Type: "array", Items: openapi.Ref("ChainTask"), MinItems: 1, MaxItems: jobs.MaxChain},
+		"chain":    {Description: "Tasks that run one after the other; each gets the result of the previous task.", Type: "array", Items: openapi.Ref("ChainTask"), MinItems: 1, MaxItems: jobs.MaxChain},
 		"group":    {Description: "Tasks that run at the same time.", Type: "array", Items: openapi.Ref("NewTask"), MinItems: 1, MaxItems: jobs.MaxMembers},
-		"callback": {Ref: openapi.Ref("ChainTask").Ref, Description: "Task that takes the results of the group, which makes it a chord."},
+		"callback": {Ref: openapi.Ref("ChainTask").Ref, Description: "Task that gets the results of the group; with it, the group is a chord."},
 	}
 }
 
-// taskBodies are the schemas of the body of POST /tasks. The body is read key by key,
-// see object, so no Go type stands for it.
+// taskBodies returns the schemas of the body of POST /tasks. The body has no Go type,
+// because it is decoded key by key; see object.
 func taskBodies() []openapi.Type {
 	flow := func(required string, keys ...string) *openapi.Schema {
 		all := flowOptions()
@@ -61,14 +61,14 @@ func taskBodies() []openapi.Type {
 		return closed(s)
 	}
 	return []openapi.Type{
-		{Name: "NewTask", Description: "A task to start; keys that are not named here get a 400 response.", Schema: closed(&openapi.Schema{Properties: taskOptions(), Required: []string{"task"}})},
-		{Name: "ChainTask", Description: "A task that may take the results of other tasks, after its own arguments.", Schema: closed(&openapi.Schema{Properties: memberOptions(), Required: []string{"task"}})},
+		{Name: "NewTask", Description: "A task to start; a request with other keys gets a 400 response.", Schema: closed(&openapi.Schema{Properties: taskOptions(), Required: []string{"task"}})},
+		{Name: "ChainTask", Description: "A task of a workflow; the results of other tasks are appended to its arguments.", Schema: closed(&openapi.Schema{Properties: memberOptions(), Required: []string{"task"}})},
 		{Name: "NewChain", Description: "A chain to start.", Schema: flow("chain")},
-		{Name: "NewGroup", Description: "A group to start, or with a callback a chord.", Schema: flow("group", "callback")},
+		{Name: "NewGroup", Description: "A group to start; with a callback it is a chord.", Schema: flow("group", "callback")},
 	}
 }
 
-// closed makes a schema that of an object without further members.
+// closed changes s to the schema of an object without other members, and returns it.
 func closed(s *openapi.Schema) *openapi.Schema {
 	s.Type, s.AdditionalProperties = "object", false
 	return s

@@ -12,14 +12,14 @@ import (
 // Parameters of several operations.
 var (
 	taskID     = openapi.Path("id", "Id of a task.")
-	workflowID = openapi.Path("id", "Id of a chain, which is that of its first task, of a group or of a chord.")
-	taskWait   = openapi.Query("wait", "How long the response may be held until the state is final: seconds, or a Go duration such as 30s; at most 60 s.", openapi.Text())
+	workflowID = openapi.Path("id", "Id of a chain, a group or a chord. The id of a chain is that of its first task.")
+	taskWait   = openapi.Query("wait", "Maximum time to wait for a final state, in seconds or as a Go duration such as 30s: at most 60 s, by default 0.", openapi.Text())
 )
 
 // describeTasks describes the routes of tasks and workflows.
 func describeTasks() openapi.Group {
 	g := openapi.Group{
-		Name: "tasks", Description: "Tasks, which workers run, and workflows of several tasks.",
+		Name: "tasks", Description: "Tasks, which run in workers, and workflows of several tasks.",
 		Operations: taskReads(), Types: append(taskTypes(), taskBodies()...),
 	}
 	maps.Copy(g.Operations, taskWrites())
@@ -30,41 +30,41 @@ func describeTasks() openapi.Group {
 func taskReads() map[string][]openapi.Operation {
 	return map[string][]openapi.Operation{
 		"GET /tasks": {{
-			ID: "listTasks", Access: openapi.Read, Summary: "List tasks", Description: "The newest come first; a page may have fewer tasks than the limit and still have a next one.",
+			ID: "listTasks", Access: openapi.Read, Summary: "List tasks", Description: "The newest tasks come first. A page with fewer tasks than the limit need not be the last one.",
 			Parameters: []openapi.Parameter{
 				openapi.Query("state", "Only tasks in this state.", openapi.Words(taskStates()...)),
-				openapi.Query("task", "Only tasks of this name.", openapi.Text()),
+				openapi.Query("task", "Only tasks with this name.", openapi.Text()),
 				openapi.Query("queue", "Only tasks of this queue.", openapi.Text()),
-				openapi.Query("limit", "Most tasks of a page; 50 if it is missing.", openapi.Within(1, jobs.MaxPage)),
-				openapi.Query("before", "Position of a page, as the link to it has it.", &openapi.Schema{Type: "integer"}),
+				openapi.Query("limit", "Maximum number of tasks in a page; by default 50.", openapi.Within(1, jobs.MaxPage)),
+				openapi.Query("before", "Position of a page, from the link in next.", &openapi.Schema{Type: "integer"}),
 			},
 			Responses: map[string]*openapi.Response{"200": openapi.JSON("A page of tasks.", openapi.Ref("TaskPage"))},
 			Problems:  []int{400, 503},
 		}},
 		"GET /tasks/types": {{
-			ID: "listTaskTypes", Access: openapi.Read, Summary: "List the registered tasks", Description: "Each comes with a JSON Schema of its arguments.",
+			ID: "listTaskTypes", Access: openapi.Read, Summary: "List the registered tasks", Description: "Each entry contains a JSON Schema of the arguments.",
 			Responses: map[string]*openapi.Response{"200": openapi.JSON("All registered tasks.", &openapi.Schema{Type: "array", Items: openapi.Ref("TaskType")})},
 		}},
 		"GET /tasks/{id}": {{
-			ID: "getTask", Access: openapi.Read, Summary: "Get a task", Description: "With wait, the response is held until the task has ended or the time is up.",
+			ID: "getTask", Access: openapi.Read, Summary: "Get a task", Description: "With wait, the response is sent when the task has ended or the time is up.",
 			Parameters: []openapi.Parameter{taskID, taskWait},
-			Responses:  map[string]*openapi.Response{"200": openapi.JSON("The task as it is now.", openapi.Ref("Task"))},
+			Responses:  map[string]*openapi.Response{"200": openapi.JSON("The current state of the task.", openapi.Ref("Task"))},
 			Problems:   []int{400, 404, 503},
 		}},
 		"GET /tasks/{id}/log": {{
-			ID: "getTaskLog", Access: openapi.Read, Summary: "Get the log of a task", Description: "It holds what the handler has logged in all attempts, of which the last 64 KiB are kept.",
+			ID: "getTaskLog", Access: openapi.Read, Summary: "Get the log of a task", Description: "The last 64 KiB of the lines that the handler has logged in all attempts.",
 			Parameters: []openapi.Parameter{taskID},
 			Responses:  map[string]*openapi.Response{"200": openapi.Body("The log.", textPlain, openapi.Text())},
 			Problems:   []int{404, 503},
 		}},
 		"GET /tasks/{id}/artifacts/{name}": {{
-			ID: "getTaskArtifact", Access: openapi.Read, Summary: "Get a file that a task has left", Description: "The names of the files are in the task object.",
+			ID: "getTaskArtifact", Access: openapi.Read, Summary: "Get an artifact of a task", Description: "The names of the artifacts are in the task object.",
 			Parameters: append([]openapi.Parameter{taskID, openapi.Path("name", "Name of the file.")}, fileFields()...),
 			Responses:  fileResponses(), Problems: []int{404},
 		}},
 		"GET /tasks/{id}/watch": {withSocket(openapi.Operation{
 			ID: "watchTask", Access: openapi.Handshake, Summary: "Watch a task by WebSocket",
-			Description: "The server sends the task object as it is, and again on every change of state or progress, and closes with 1000 after the final state.",
+			Description: "The server sends the task object, and sends it again after every change of state or progress. After the final state it closes the connection with code 1000.",
 			Parameters:  []openapi.Parameter{taskID}, Problems: []int{404},
 		})},
 	}
@@ -77,22 +77,22 @@ func taskWrites() map[string][]openapi.Operation {
 	return map[string][]openapi.Operation{
 		"POST /tasks": {{
 			ID: "createTask", Access: openapi.Write, Summary: "Start a task or a workflow",
-			Description: "The response is sent once the task is durable; a request that was sent before, by its id or its unique key, gets the task that exists.",
+			Description: "The response is sent once the task is durable. If a task with the same id or unique key exists, the response is that task.",
 			RequestBody: &openapi.RequestBody{Required: true, Content: map[string]openapi.MediaType{"application/json": {Schema: &openapi.Schema{
 				OneOf: []*openapi.Schema{openapi.Ref("NewTask"), openapi.Ref("NewChain"), openapi.Ref("NewGroup")},
 			}}}},
 			Responses: map[string]*openapi.Response{
-				"202": openapi.JSON("The task or the workflow is accepted.", accepted).With(location),
-				"200": openapi.JSON("The task or the workflow was accepted before.", accepted).With(location),
+				"202": openapi.JSON("The task or workflow was accepted.", accepted).With(location),
+				"200": openapi.JSON("The task or workflow already existed.", accepted).With(location),
 			},
 			Problems: []int{400, 404, 409, 413, 415, 503},
 		}},
 		"DELETE /tasks/{id}": {{
-			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A waiting task never starts; a running task is cancelled within half a second.",
+			ID: "cancelTask", Access: openapi.Write, Summary: "Cancel a task", Description: "A waiting task never starts. The context of a running task ends within half a second.",
 			Parameters: []openapi.Parameter{taskID}, Responses: changedTask, Problems: []int{404, 409, 503},
 		}},
 		"POST /tasks/{id}/retry": {{
-			ID: "retryTask", Access: openapi.Write, Summary: "Run a task again", Description: "Only a task that has failed, was cancelled or is dead can run again.",
+			ID: "retryTask", Access: openapi.Write, Summary: "Run a task again", Description: "Only a task in the state failed, cancelled or dead can run again.",
 			Parameters: []openapi.Parameter{taskID}, Responses: changedTask, Problems: []int{404, 409, 503},
 		}},
 	}
@@ -101,13 +101,13 @@ func taskWrites() map[string][]openapi.Operation {
 func workflowOperations() map[string][]openapi.Operation {
 	return map[string][]openapi.Operation{
 		"GET /workflows/{id}": {{
-			ID: "getWorkflow", Access: openapi.Read, Summary: "Get the state of a workflow", Description: "With wait, the response is held until the workflow has ended or the time is up.",
+			ID: "getWorkflow", Access: openapi.Read, Summary: "Get the state of a workflow", Description: "With wait, the response is sent when the workflow has ended or the time is up.",
 			Parameters: []openapi.Parameter{workflowID, taskWait},
-			Responses:  map[string]*openapi.Response{"200": openapi.JSON("The workflow as it is now.", openapi.Ref("Workflow"))},
+			Responses:  map[string]*openapi.Response{"200": openapi.JSON("The current state of the workflow.", openapi.Ref("Workflow"))},
 			Problems:   []int{400, 404, 503},
 		}},
 		"DELETE /workflows/{id}": {{
-			ID: "cancelWorkflow", Access: openapi.Write, Summary: "Cancel a workflow", Description: "All of its tasks are cancelled in one step, and none can be run again.",
+			ID: "cancelWorkflow", Access: openapi.Write, Summary: "Cancel a workflow", Description: "All of its tasks are cancelled in one step. They cannot be run again.",
 			Parameters: []openapi.Parameter{workflowID},
 			Responses:  map[string]*openapi.Response{"200": openapi.JSON("The workflow after the change.", openapi.Ref("Workflow"))},
 			Problems:   []int{404, 409, 503},
@@ -115,17 +115,17 @@ func workflowOperations() map[string][]openapi.Operation {
 	}
 }
 
-// words is the schema of a member whose type is a string that is one of a list.
+// words returns the schema of a string that is one of a list.
 func words[S ~string](description string, list ...S) openapi.Schema {
 	s := *openapi.Words(list...)
 	s.Description = description
 	return s
 }
 
-// says is the schema of a member of which the Go type says the rest.
+// says returns the schema of a member whose other properties are derived from the Go type.
 func says(description string) openapi.Schema { return openapi.Schema{Description: description} }
 
-// percent is the schema of a progress.
+// percent returns the schema of a progress in percent.
 func percent(description string) openapi.Schema {
 	s := *openapi.Within(0, 100)
 	s.Description = description
@@ -135,21 +135,21 @@ func percent(description string) openapi.Schema {
 func taskTypes() []openapi.Type {
 	return []openapi.Type{
 		{Name: "Task", Description: "A task.", Go: reflect.TypeFor[jobs.Task](), Fields: map[string]openapi.Schema{
-			"id": says("Id of the task."), "task": says("Name of the task's definition."), "queue": says("Queue that workers take the task from."),
+			"id": says("Id of the task."), "task": says("Name of the task's definition."), "queue": says("Queue of the task."),
 			"args":     {Description: "Arguments by position.", Type: "array"},
 			"state":    words("State of the task.", taskStates()...),
-			"progress": percent("Progress of the running or last attempt, in percent."), "note": says("Last text that the handler gave with its progress."),
-			"attempts": says("Attempts that have begun."), "worker": says("Worker of the last attempt; empty before the first."),
-			"created": says("When the task was accepted."), "started": says("When the last attempt began; null before the first."),
-			"finished": says("When the state became final; null before."), "result": says("Result of the handler, any JSON value; null without one."),
-			"error": says("Error of the last attempt; empty without one."), "failures": {Description: "Attempts that failed.", Type: "array", Items: openapi.Ref("Failure")},
-			"artifacts": {Description: "Names of the files that the task has left.", Type: "array"},
+			"progress": percent("Progress of the running or last attempt, in percent."), "note": says("Last note that the handler reported with its progress."),
+			"attempts": says("Number of attempts that have started."), "worker": says("Worker of the last attempt; empty before the first."),
+			"created": says("Time at which the task was accepted."), "started": says("Time at which the last attempt started; null before the first."),
+			"finished": says("Time at which the state became final; null before that."), "result": says("Result of the handler, any JSON value; null if there is none."),
+			"error": says("Error of the last attempt; empty if there is none."), "failures": {Description: "Attempts that failed.", Type: "array", Items: openapi.Ref("Failure")},
+			"artifacts": {Description: "Names of the artifacts of the task.", Type: "array"},
 		}},
 		{Name: "Failure", Description: "An attempt that failed.", Go: reflect.TypeFor[jobs.Failure](), Fields: map[string]openapi.Schema{
-			"time": says("When the attempt failed."), "attempt": says("Number of the attempt, from 1."), "error": says("Error of the attempt."),
+			"time": says("Time at which the attempt failed."), "attempt": says("Number of the attempt, starting with 1."), "error": says("Error of the attempt."),
 		}},
 		{Name: "TaskPage", Description: "A page of a list of tasks.", Go: reflect.TypeFor[taskPage](), Fields: map[string]openapi.Schema{
-			"tasks": says("Tasks, the newest first."), "next": says("Link to the next page; null at the end."),
+			"tasks": says("Tasks, the newest first."), "next": says("Link to the next page; null on the last page."),
 		}},
 		{Name: "TaskType", Description: "A registered task.", Go: reflect.TypeFor[taskType](), Fields: map[string]openapi.Schema{
 			"task": says("Name of the task."), "args": {Description: "JSON Schema of the arguments, draft 2020-12.", Type: "object"},
@@ -157,14 +157,14 @@ func taskTypes() []openapi.Type {
 		{Name: "Workflow", Description: "A chain, a group or a chord.", Go: reflect.TypeFor[jobs.Workflow](), Fields: map[string]openapi.Schema{
 			"id": says("Id of the workflow."), "kind": words("Kind of the workflow.", "chain", "group", "chord"),
 			"state":    words("State of the workflow.", jobs.StateQueued, jobs.StateRunning, jobs.StateSuccess, jobs.StateFailed, jobs.StateCancelled),
-			"progress": percent("Progress of the workflow, in percent."), "tasks": says("Ids of the tasks in order, without the callback of a chord."),
-			"callback": says("Id of the task that takes the results of a chord; empty for other kinds."), "succeeded": says("Tasks that have succeeded."),
-			"failed": says("Tasks that have ended in another way."), "failed_task": says("Id of the first task that did not succeed; empty without one."),
-			"error": says("Error of that task; empty without one."), "result": says("Result of the last task of a chain, or of the callback of a chord; null without one."),
-			"created": says("When the workflow was accepted."), "finished": says("When the workflow ended; null before."),
+			"progress": percent("Progress of the workflow, in percent."), "tasks": says("Ids of the tasks in their order, without the callback of a chord."),
+			"callback": says("Id of the callback of a chord; empty for other kinds."), "succeeded": says("Number of tasks that have succeeded."),
+			"failed": says("Number of tasks that have ended without success."), "failed_task": says("Id of the first task that ended without success; empty if there is none."),
+			"error": says("Error of that task; empty if there is none."), "result": says("Result of the last task of a chain or of the callback of a chord; null if there is none."),
+			"created": says("Time at which the workflow was accepted."), "finished": says("Time at which the workflow ended; null before that."),
 		}},
 	}
 }
 
-// taskStates are the names of all states of a task.
+// taskStates returns the names of all states of a task.
 func taskStates() []string { return strings.Split(jobs.StateNames(), ", ") }

@@ -31,7 +31,7 @@ const reconnectReload = 100
 //go:embed reload.js
 var reloadScript []byte
 
-// Reloads makes open pages reload themselves in a browser (-watch).
+// Reloads tracks open pages and makes them reload in the browser (-watch).
 type Reloads struct {
 	hub     *realtime.Hub
 	prefix  string
@@ -41,7 +41,7 @@ type Reloads struct {
 	log     *slog.Logger
 
 	mu   sync.Mutex
-	open map[*realtime.Stream]bool // streams of open pages, and some that have ended
+	open map[*realtime.Stream]bool // streams of open pages; may contain streams that have ended
 }
 
 // NewReloads returns Reloads of this process. prefix is that of Deps. version differs
@@ -51,8 +51,8 @@ func NewReloads(hub *realtime.Hub, prefix, version string, started time.Time, st
 	return &Reloads{hub: hub, prefix: prefix, version: version, started: started, static: static, log: log, open: map[*realtime.Stream]bool{}}
 }
 
-// routes returns the routes. They need no token, because they show nothing but the moments
-// of changes. They are not described in the OpenAPI document.
+// routes returns the routes. They need no token, because clients can only learn when a file
+// has changed. They are not described in the OpenAPI document.
 func (r *Reloads) routes() []server.Route {
 	if r == nil {
 		return nil
@@ -70,8 +70,8 @@ func (r *Reloads) Script(ctx *fasthttp.RequestCtx) string {
 	return `<script src="` + html.EscapeString(server.Link(ctx, r.prefix+reloadScriptPath)+"?"+q.Encode()) + `" defer></script>`
 }
 
-// files returns a stamp of the static files as they are now. It differs between a page and
-// its stream if a file has changed while the page had no stream.
+// files returns a stamp of the present static files. If a file changes before a page has
+// opened its stream, the stamps of the page and of the stream differ.
 func (r *Reloads) files() string {
 	if r.static == "" {
 		return ""

@@ -58,10 +58,10 @@ func TestReloadScript(t *testing.T) {
 	resp, script := page(t, url+"/")
 	_, before, _ := stream(t, url)
 	files := strings.TrimSuffix(strings.TrimPrefix(before, `{"version":"v1","started":7,"files":"`), `"}`)
-	if want := `<script src="/base/p/-/reload.js?files=` + files + `&amp;started=7&amp;version=v1" defer></script>`; resp.StatusCode != 200 || script != want {
+	if want := `<script src="/base/p/-/reload.js?files=` + files + `&amp;started=7&amp;version=v1" defer></script>`; resp.StatusCode != http.StatusOK || script != want {
 		t.Errorf("%d %s, want %s", resp.StatusCode, script, want)
 	}
-	if resp, body := page(t, url+"/p/-/reload.js?version=x"); resp.StatusCode != 200 || body != string(reloadScript) {
+	if resp, body := page(t, url+"/p/-/reload.js?version=x"); resp.StatusCode != http.StatusOK || body != string(reloadScript) {
 		t.Errorf("script: %d %s", resp.StatusCode, body)
 	}
 	if err := os.WriteFile(filepath.Join(static, "a.css"), nil, 0o600); err != nil {
@@ -105,7 +105,7 @@ func TestReloadStreamDuringDrain(t *testing.T) {
 	}
 	r := NewReloads(hub, "", "v1", time.UnixMilli(7), "", slog.New(slog.DiscardHandler))
 	url := "http://" + serveRoutes(t, server.Options{}, r.routes())
-	if resp, body := page(t, url+"/-/reload"); resp.StatusCode != 200 || resp.Header.Get("Content-Type") != server.EventStream || body != "retry: 100\n\n" {
+	if resp, body := page(t, url+"/-/reload"); resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != server.EventStream || body != "retry: 100\n\n" {
 		t.Errorf("%d %v %q", resp.StatusCode, resp.Header, body)
 	}
 }

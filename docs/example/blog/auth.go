@@ -37,7 +37,7 @@ func (p *pages) createForm(ctx *fasthttp.RequestCtx) error {
 	case err != nil:
 		return err
 	case found:
-		return server.Fail(fasthttp.StatusBadRequest, errAuthorExists.Error())
+		return refused(errAuthorExists)
 	}
 	return p.render(ctx, fasthttp.StatusOK, "create.html", view{})
 }
@@ -62,8 +62,11 @@ func (p *pages) create(ctx *fasthttp.RequestCtx) error {
 	case len(in.Password) < minPassword || len(in.Password) > maxPassword:
 		return again(fmt.Sprintf("the password must have between %d and %d bytes", minPassword, maxPassword))
 	}
-	if found, err := p.store.hasAuthor(ctx); err != nil || found { // before the hash, which takes long
-		return refused(errors.Join(err, errAuthorExists))
+	switch found, err := p.store.hasAuthor(ctx); { // before the hash, which takes long
+	case err != nil:
+		return err
+	case found:
+		return refused(errAuthorExists)
 	}
 	err := p.hash(ctx, func() (err error) {
 		a.password, err = bcrypt.GenerateFromPassword([]byte(in.Password), bcrypt.DefaultCost)
@@ -79,7 +82,7 @@ func (p *pages) create(ctx *fasthttp.RequestCtx) error {
 	return p.enter(ctx, id)
 }
 
-// refused returns the error for a request to create a second author.
+// refused returns the error for the client if err is errAuthorExists, and else err.
 func refused(err error) error {
 	if errors.Is(err, errAuthorExists) {
 		return server.Fail(fasthttp.StatusBadRequest, errAuthorExists.Error())

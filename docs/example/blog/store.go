@@ -88,13 +88,18 @@ func open(ctx context.Context, path string) (*sql.DB, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	db.SetConnMaxIdleTime(time.Minute)
-	for end := time.Now().Add(setupTimeout); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(setupTimeout); ; {
 		err := setup(ctx, db)
 		if err == nil {
 			return db, nil
 		}
 		if !isBusy(err) || time.Now().After(end) {
 			return nil, fmt.Errorf("open database %s: %w", path, errors.Join(err, db.Close()))
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), db.Close())
 		}
 	}
 }
@@ -143,8 +148,12 @@ func (s *store) createAuthor(ctx context.Context, a author) (id int64, err error
 	if err != nil {
 		return 0, fmt.Errorf("create author: %w", err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return 0, errors.Join(errAuthorExists, err)
+	n, err := result.RowsAffected()
+	if err == nil && n == 0 {
+		err = errAuthorExists
+	}
+	if err != nil {
+		return 0, err
 	}
 	return result.LastInsertId()
 }

@@ -129,6 +129,9 @@ func (c *chat) updates(ctx *fasthttp.RequestCtx) error {
 		}
 		return out.add(e)
 	})
+	if cause := context.Cause(waiting); cause != nil {
+		err = cause // Subscribe has another error if it was reading the history
+	}
 	if !errors.Is(err, errDue) {
 		return err // the client has gone away, or channels are not available
 	}

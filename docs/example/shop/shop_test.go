@@ -41,7 +41,7 @@ func TestOrders(t *testing.T) {
 		order any
 		want  string
 	}{
-		{Order{Customer: "Ann", Copies: 4}, "copies must be between 1 and 3"},
+		{Order{Customer: "Ann", Copies: 4}, "copies must be at most 3"},
 		{map[string]int{"copies": 1}, "customer is missing"},
 	} {
 		var fault struct{ Reason string }

@@ -179,7 +179,7 @@ local function read_stream(q, budget)
         remove_entry(q, 'stream:' .. entry)
         malformed(q, entry, fields or {})
       elseif state ~= 'queued' and state ~= 'retrying' then
-        remove_entry(q, 'stream:' .. entry) -- the task has ended since
+        remove_entry(q, 'stream:' .. entry) -- the task has ended in the meantime
       elseif may_start(name) then
         use_rate(name)
         start(q, id, 'stream:' .. entry, t)

@@ -32,7 +32,7 @@ local SUSPECT, MAX_LOST, KEEP, MAX_FAILURES = unpack(ARGV, 1, 4) -- KEEP in mill
 local FIRST = 5 -- index of the first argument that belongs to the script itself
 local base = KEYS[1] .. ':'
 local GROUP = 'workers'
-local EXPIRED = 'expired before it was begun' -- driver.ExpiredReason
+local EXPIRED = 'expired before it started' -- driver.ExpiredReason
 local FIELDS = 11 -- number of arguments of a task
 
 local function clock()
