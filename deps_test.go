@@ -20,7 +20,7 @@ var floors = map[string]int{
 	"internal/contentcoding": 0,
 	"internal/typed":         0,
 	"internal/redistest":     0,
-	"internal/s3test":        0,
+	"internal/s3test":        2,
 	"internal/testutil":      0,
 	"internal/redisdb":       2,
 	"internal/stateserver":   2,

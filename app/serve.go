@@ -62,7 +62,7 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 	}
 	starter.Tasks, starter.Client = uploadTasks(a, c.Commands), &jobs.Client{Store: s.store, Tasks: tasks, Meter: counters.Tasks}
 	d := routes.Deps{
-		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload,
+		Tasks: tasks, Client: starter.Client, Store: s.store, Artifacts: s.artifacts, Uploads: s.uploads, UploadStarter: starter, UploadTypes: c.UploadTypes, MaxUpload: c.MaxUpload, FilesRedirect: c.FilesRedirect,
 		Sockets: uploadsocket.New(s.uploads, uploadsocket.Options{Grace: drainTime(c.Grace), Logger: log}),
 		Hub:     newHub(c, counters.Realtime, log), Leaving: ctx, Logger: log,
 	}

@@ -65,6 +65,14 @@ type Content interface {
 	Info() Info
 }
 
+// Redirector is a Content that clients can also get from another server.
+type Redirector interface {
+	// URL returns a URL for GET requests, which is valid for the given time, at least a
+	// second and at most seven days. It gives access without credentials. The response has
+	// that Content-Type and Content-Disposition.
+	URL(ctx context.Context, valid time.Duration, contentType, disposition string) (string, error)
+}
+
 // Info describes a stored file.
 type Info struct {
 	Size     int64 // bytes

@@ -5,6 +5,7 @@ package s3test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -15,11 +16,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-)
 
-// timeout is the time that a gateway has to become ready.
-const timeout = time.Minute
+	"github.com/galeserver/gale/internal/testutil"
+)
 
 // Credentials of the gateway.
 const (
@@ -43,7 +42,7 @@ type Gateway struct {
 // Start starts a gateway that keeps its objects below dir.
 func Start(tb testing.TB, dir string) *Gateway {
 	tb.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -80,24 +79,24 @@ func (g *Gateway) Restart(tb testing.TB) {
 	if err != nil {
 		tb.Fatalf("find the gateway, which make e2e builds: %v", err)
 	}
-	g.cmd = exec.Command(path, "--port", g.Addr, "--quiet", "posix", g.root)
-	g.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
+	g.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), path, "--port", g.Addr, "--quiet", "posix", g.root)
+	g.cmd.Env = append(g.cmd.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	g.cmd.Stdout, g.cmd.Stderr = &g.log, &g.log
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := g.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	for end := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + g.Addr + "/")
+	testutil.Eventually(tb, "the gateway responds", func() bool {
+		r, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, "http://"+g.Addr+"/", nil)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
 		if err == nil {
 			_ = resp.Body.Close()
-			return
 		}
-		if time.Now().After(end) {
-			g.Kill()
-			tb.Fatalf("the gateway does not respond: %v\n%s", err, &g.log)
-		}
-	}
+		return err == nil
+	})
 }
 
 // Kill kills the gateway.

@@ -126,6 +126,51 @@ func TestE2EStorageRoutes(t *testing.T) {
 	})
 }
 
+// TestE2EStorageRedirect downloads files from the gateway, by signed URLs.
+func TestE2EStorageRedirect(t *testing.T) {
+	_, g, _ := start(t, "-procs", "1", "-workers", "0", "-on-upload", "", "-files-redirect", "1m", "-token", "secret")
+	content := harness.UploadContent(1, 10_000)
+	const bearer = "Bearer secret"
+	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/ü.html", string(content), "Authorization", bearer); resp.StatusCode != 200 {
+		t.Fatalf("%d %s", resp.StatusCode, text)
+	}
+	url := g.URL + "/upload/d/%C3%BC.html"
+	resp, text := harness.Request(t, "GET", url, "", "Authorization", bearer) // follows the redirect
+	if resp.StatusCode != 200 || text != string(content) || resp.Request.URL.Host == strings.TrimPrefix(g.URL, "http://") {
+		t.Errorf("%d, %d bytes from %s", resp.StatusCode, len(text), resp.Request.URL.Host)
+	}
+	if kind, disposition := resp.Header.Get("Content-Type"), resp.Header.Get("Content-Disposition"); kind != "application/octet-stream" || !strings.HasPrefix(disposition, "attachment") {
+		t.Errorf("%s, %s", kind, disposition)
+	}
+	if resp, text := harness.Request(t, "GET", url, "", "Authorization", bearer, "Range", "bytes=10-19"); resp.StatusCode != 206 || text != string(content[10:20]) {
+		t.Errorf("range: %d %q", resp.StatusCode, text)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", bearer)
+	direct, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = harness.ReadAll(t, direct)
+	if direct.StatusCode != 302 || direct.Header.Get("Cache-Control") != "no-store" || direct.Header.Get("ETag") != "" {
+		t.Errorf("%d %v", direct.StatusCode, direct.Header)
+	}
+	for _, row := range []struct {
+		method, name, value string
+		status              int
+	}{{"HEAD", "Accept", "*/*", 200}, {"GET", "If-None-Match", `"` + hexSum(content) + `"`, 304}} {
+		if resp, _ := harness.Request(t, row.method, url, "", "Authorization", bearer, row.name, row.value); resp.StatusCode != row.status || resp.Request.URL.String() != url {
+			t.Errorf("%+v: %d", row, resp.StatusCode)
+		}
+	}
+	if resp, _ := harness.Request(t, "GET", url, ""); resp.StatusCode != 401 {
+		t.Errorf("without the token: %d", resp.StatusCode)
+	}
+}
+
 // TestE2EStorageResumable uploads by tus and by WebSocket.
 func TestE2EStorageResumable(t *testing.T) {
 	gateway, g, _ := start(t, "-procs", "2", "-on-upload", "")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -25,6 +27,9 @@ func (b *Bucket) Open(ctx context.Context, directory, filename string) (uploads.
 	}
 	c := &content{info: infoOf(object), size: object.Size}
 	c.get = func(at int64) (io.ReadCloser, error) { return b.get(ctx, key, object.ETag, at) }
+	c.url = func(ctx context.Context, valid time.Duration, fields url.Values) (string, error) {
+		return b.presigned(ctx, key, valid, fields)
+	}
 	return c, nil
 }
 
@@ -50,6 +55,18 @@ func (b *Bucket) get(ctx context.Context, key, etag string, at int64) (io.ReadCl
 	return &objectBody{body: body, fail: func(err error) error { return failure(ctx, "read object", err) }, end: end}, nil
 }
 
+// presigned returns a URL for an object. fields are parameters that set header fields of the
+// response.
+func (b *Bucket) presigned(ctx context.Context, key string, valid time.Duration, fields url.Values) (string, error) {
+	ctx, end := b.operation(ctx, 0)
+	defer end()
+	u, err := b.client.PresignedGetObject(ctx, b.name, key, valid, fields)
+	if err != nil {
+		return "", failure(ctx, "sign URL", err)
+	}
+	return u.String(), nil
+}
+
 // objectBody is the content of an object as it arrives.
 type objectBody struct {
 	body io.ReadCloser
@@ -70,17 +87,23 @@ func (o *objectBody) Close() error {
 	return o.body.Close()
 }
 
-// content is an open file. It implements uploads.Content.
+// content is an open file. It implements uploads.Content and uploads.Redirector.
 type content struct {
 	info uploads.Info
 	size int64
 	get  func(at int64) (io.ReadCloser, error)
+	url  func(ctx context.Context, valid time.Duration, fields url.Values) (string, error)
 	at   int64
 	body io.ReadCloser // content from at on; nil until it is needed
 }
 
 // Info implements uploads.Content.
 func (c *content) Info() uploads.Info { return c.info }
+
+// URL implements uploads.Redirector.
+func (c *content) URL(ctx context.Context, valid time.Duration, contentType, disposition string) (string, error) {
+	return c.url(ctx, valid, url.Values{"response-content-type": {contentType}, "response-content-disposition": {disposition}})
+}
 
 // Read implements io.Reader.
 func (c *content) Read(p []byte) (int, error) {
@@ -96,7 +119,7 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	n, err := c.body.Read(p)
 	c.at += int64(n)
-	if err == io.EOF && c.at < c.size { //nolint:errorlint // see objectBody
+	if err == io.EOF && c.at < c.size {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

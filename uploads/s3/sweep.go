@@ -42,10 +42,7 @@ func (b *Bucket) sweep(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 		for _, u := range page.Uploads {
-			if ctx.Err() != nil {
-				return n, nil
-			}
-			if time.Since(u.Initiated) > b.opts.Expiry {
+			if ctx.Err() == nil && time.Since(u.Initiated) > b.opts.Expiry {
 				b.abort(ctx, u.Key, u.UploadID)
 				n++
 			}

@@ -50,7 +50,8 @@ type Config struct {
 	Data          string
 	Broker        string // task store: SQLite, or addresses of Redis
 	UploadDir     string
-	Files         string // object storage for uploaded files, for s3.Parse; empty: UploadDir
+	FilesRedirect time.Duration // validity of a URL of Files to which downloads are redirected; 0 is off
+	Files         string        // object storage for uploaded files, for s3.Parse; empty: UploadDir
 	Token         string
 	Open          bool
 	Origins       []string       // other allowed origins, for server.ParseOrigins

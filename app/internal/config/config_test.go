@@ -147,6 +147,14 @@ func TestFiles(t *testing.T) {
 	if c, err := Load(Worker, program, []string{"-files", address}, nil); err != nil || c.Files != address || c.UploadDir != "data/uploads" {
 		t.Errorf("%q %q, %v", c.Files, c.UploadDir, err)
 	}
+	for args, ok := range map[string]bool{"5m": true, "168h": true, "0": true, "169h": false, "10ms": false, "-1s": false} {
+		if _, err := Load(Serve, program, []string{"-files", address, "-files-redirect", args}, nil); (err == nil) != ok {
+			t.Errorf("-files-redirect %s: %v", args, err)
+		}
+	}
+	if _, err := Load(Serve, program, []string{"-files-redirect", "5m"}, nil); err == nil || !strings.Contains(err.Error(), "needs -files") {
+		t.Errorf("-files-redirect without -files: %v", err)
+	}
 	for _, address := range []string{"", "/var/files", "s3://bucket", "s3://id:s3cret@bucket?region=x", "s3://bucket?endpoint=http://id:s3cret@host"} {
 		_, err := Load(Serve, program, []string{"-files", address}, nil)
 		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || !strings.HasPrefix(faults[0], "-files: ") || strings.Contains(faults[0], "s3cret") {

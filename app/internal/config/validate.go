@@ -37,6 +37,9 @@ const (
 	maxFiles = 10_000
 )
 
+// maxFilesRedirect is the longest time for which S3 accepts a signed URL.
+const maxFilesRedirect = 7 * 24 * time.Hour
+
 // minHangTimeout is the smallest value of -hang-timeout. A child sends four heartbeats
 // per second.
 const minHangTimeout = time.Second
@@ -233,6 +236,13 @@ func (f *flags) checkUploads(c *Config) {
 		if _, err := s3.Parse(c.Files); err != nil {
 			f.fault("-files: %v", err)
 		}
+	}
+	switch {
+	case c.FilesRedirect == 0:
+	case c.Files == "":
+		f.fault("-files-redirect: needs -files")
+	case c.FilesRedirect < time.Second || c.FilesRedirect > maxFilesRedirect:
+		f.fault("-files-redirect: %v is not between 1s and %v", c.FilesRedirect, maxFilesRedirect)
 	}
 	f.checkPositive("max-upload", c.MaxUpload > 0)
 	if c.MaxUnfinished < c.MaxUpload {

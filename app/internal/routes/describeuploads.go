@@ -102,8 +102,9 @@ func getFile() openapi.Operation {
 		Path: "/upload/{directory}/{filename}",
 		ID:   "getFile", Access: openapi.Read, Summary: "Get a stored file", Description: "Browsers save the file under its name and never display it.",
 		Parameters: append([]openapi.Parameter{fileDirectory, openapi.Path("filename", "Name of the file.")}, fileFields()...),
-		Responses:  fileResponses(), Problems: []int{400, 404},
+		Responses:  fileResponses(), Problems: []int{400, 404, 503},
 	}
+	op.Responses["302"] = openapi.Empty("The file is in object storage, and -files-redirect is set.").With(map[string]string{"Location": "URL of the file, which is valid for a time."})
 	op.Responses["200"].Headers["Repr-Digest"] = openapi.Header{Description: "SHA-256 of the file (RFC 9530), if it is known.", Schema: openapi.Text()}
 	return op
 }
@@ -118,7 +119,7 @@ func listFiles() openapi.Operation {
 			openapi.Query("after", "Name after which the page starts.", openapi.Text()),
 		},
 		Responses: map[string]*openapi.Response{"200": openapi.JSON("A page of entries.", openapi.Ref("Listing"))},
-		Problems:  []int{400, 404},
+		Problems:  []int{400, 404, 503},
 	}
 }
 

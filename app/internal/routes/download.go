@@ -39,7 +39,26 @@ func (u *uploadRoutes) get(ctx *fasthttp.RequestCtx) error {
 	case info.Version != "":
 		v.etag = `"` + info.Version + `"`
 	}
+	if r, ok := f.(uploads.Redirector); ok && u.redirect > 0 && ctx.IsGet() && v.precondition(&ctx.Request.Header) == 0 {
+		return errors.Join(u.redirectTo(ctx, r, filename), f.Close())
+	}
 	return send(ctx, f, info.Size, v)
+}
+
+// redirectTo redirects the client to the object storage. The URL in the response gives access
+// without the token for a time, so no cache may store it.
+func (u *uploadRoutes) redirectTo(ctx *fasthttp.RequestCtx, r uploads.Redirector, filename string) error {
+	h := &ctx.Response.Header
+	location, err := r.URL(ctx, u.redirect, string(h.ContentType()), attachment(filename))
+	if err != nil {
+		return err
+	}
+	h.Del(fasthttp.HeaderContentDisposition)
+	h.Set(fasthttp.HeaderCacheControl, "no-store")
+	h.Set(fasthttp.HeaderReferrerPolicy, "no-referrer")
+	h.Set(fasthttp.HeaderLocation, location)
+	ctx.SetStatusCode(fasthttp.StatusFound)
+	return nil
 }
 
 // describe sets header fields with which browsers save a file and do not display it. An

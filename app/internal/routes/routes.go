@@ -55,6 +55,9 @@ type Deps struct {
 	// UploadTypes are the filename endings, such as .mp3, that a urlencoded form may
 	// upload; * allows all.
 	UploadTypes []string
+	// FilesRedirect is the time for which a URL of the object storage is valid to which
+	// downloads are redirected; 0: this server sends the files.
+	FilesRedirect time.Duration
 	// MaxUpload is the size limit of a file in bytes, which Uploads also has.
 	MaxUpload int64
 	// Sockets receives uploads by WebSocket.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -15,19 +16,20 @@ import (
 )
 
 type uploadRoutes struct {
-	store   *uploads.Store
-	tasks   *UploadStarter
-	types   []string // allowed filename endings of a urlencoded form, or *
-	maxFile int64    // size limit of a file in bytes
-	sockets *uploadsocket.Server
-	events  *UploadEvents
-	log     *slog.Logger
+	store    *uploads.Store
+	tasks    *UploadStarter
+	types    []string // allowed filename endings of a urlencoded form, or *
+	maxFile  int64    // size limit of a file in bytes
+	sockets  *uploadsocket.Server
+	events   *UploadEvents
+	redirect time.Duration // see Deps.FilesRedirect
+	log      *slog.Logger
 }
 
 func newUploadRoutes(d Deps) *uploadRoutes {
 	return &uploadRoutes{
 		store: d.Uploads, tasks: d.UploadStarter, types: d.UploadTypes, maxFile: d.MaxUpload,
-		sockets: d.Sockets, log: d.Logger, events: d.Events,
+		redirect: d.FilesRedirect, sockets: d.Sockets, log: d.Logger, events: d.Events,
 	}
 }
 
