@@ -65,9 +65,9 @@ type Application struct {
 	// refused. A path that ends in {name:*} matches what no other route matches.
 	//
 	// The routes are protected like the platform's. Writes and WebSockets from pages of
-	// other origins are refused. If -token is set, the methods POST, PUT, PATCH and
-	// DELETE, and GET on a route with Writes, need the token or an Identity, unless the
-	// route is Public.
+	// other origins are refused. If -token is set, all methods except GET, HEAD,
+	// OPTIONS and TRACE, and GET on a route with Writes, need the token or an Identity,
+	// unless the route is Public.
 	Routes func(*Services) ([]server.Route, error)
 	// Middleware wraps the handlers of Routes. The first entry is the outermost, and
 	// all entries are outside the middleware of a single route. Middleware runs after

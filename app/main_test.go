@@ -228,6 +228,7 @@ func start(t *testing.T, environ []string, args ...string) (url string, master *
 		}
 		return err == nil
 	})
+	awaitLog(t, log, "msg=ready") // of all slots: a serving process may respond before the state server does
 	return "http://" + address, cmd.Process, log
 }
 

@@ -92,8 +92,9 @@ type sessionKey struct{}
 // Redis, unless the request was admitted with one (see Read); later calls return the same
 // one. A client without a session, or whose session has
 // ended, gets an empty one, which is stored only if the handler sets a value. The route
-// needs Middleware; without it no change is stored. The response gets Vary: Cookie, so that
-// caches do not send it to other clients. The error wraps ErrAway.
+// needs Middleware, which package app adds to every route; without it no change is stored.
+// The response gets Vary: Cookie, so that caches do not send it to other clients. The error
+// wraps ErrAway.
 func (s *Sessions) Of(ctx *fasthttp.RequestCtx) (*Session, error) {
 	if known, ok := ctx.UserValue(sessionKey{}).(*Session); ok {
 		return known, nil

@@ -30,20 +30,20 @@ func body(head string, zeros int64, tail string) io.ReadCloser {
 // their files is left, and later requests succeed.
 func TestE2EStorageUnavailable(t *testing.T) {
 	gateway, g, _ := start(t, "-procs", "1", "-on-upload", "")
-	if _, status := post(t, g, "d", "before", []byte("content")); status != 200 {
+	if _, status := post(t, g, "d", "before", []byte("content")); status != http.StatusOK {
 		t.Fatal(status)
 	}
 	content := harness.UploadContent(1, 20<<20)
 	unavailable := func(how string) {
 		t.Helper()
 		for _, size := range []int{10, len(content)} {
-			if _, status := post(t, g, "d", fmt.Sprint(how, size), content[:size]); status != 503 {
+			if _, status := post(t, g, "d", fmt.Sprint(how, size), content[:size]); status != http.StatusServiceUnavailable {
 				t.Errorf("%s: upload of %d bytes: %d", how, size, status)
 			}
 		}
 		for _, request := range [][2]string{{"GET", "/upload/d/before"}, {"GET", "/upload/d/"}, {"DELETE", "/upload?directory=d&filename=before"}} {
 			resp, text := harness.Request(t, request[0], g.URL+request[1], "")
-			if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || strings.Contains(text, gateway.Addr) {
+			if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || strings.Contains(text, gateway.Addr) {
 				t.Errorf("%s: %v: %d %s", how, request, resp.StatusCode, text)
 			}
 		}
@@ -57,7 +57,7 @@ func TestE2EStorageUnavailable(t *testing.T) {
 	if _, text := harness.Request(t, "GET", g.URL+"/upload/d/before", ""); text != "content" {
 		t.Errorf("after the restart: %q", text)
 	}
-	if r, status := post(t, g, "d", "after", content); status != 200 || r.Files[0].SHA256 != hexSum(content) {
+	if r, status := post(t, g, "d", "after", content); status != http.StatusOK || r.Files[0].SHA256 != hexSum(content) {
 		t.Errorf("after the restart: %d %+v", status, r)
 	}
 	for _, name := range objects(t, gateway) {
@@ -83,12 +83,12 @@ func TestE2EStorageStart(t *testing.T) {
 	}
 	gateway.Kill()
 	late := harness.Start(t, t.TempDir(), "-files", gateway.URL("late"), "-procs", "1", "-workers", "0")
-	if _, status := post(t, late, "d", "a", []byte("x")); status != 503 {
+	if _, status := post(t, late, "d", "a", []byte("x")); status != http.StatusServiceUnavailable {
 		t.Errorf("upload without the gateway: %d", status)
 	}
 	gateway.Restart(t)
 	for _, s := range []*harness.Server{late, g} {
-		if _, status := post(t, s, "d", "a", []byte("x")); status != 200 {
+		if _, status := post(t, s, "d", "a", []byte("x")); status != http.StatusOK {
 			t.Errorf("upload: %d", status)
 		}
 	}
@@ -99,11 +99,11 @@ func TestE2EStorageFull(t *testing.T) {
 	s3test.Setenv(t)
 	gateway := s3test.Start(t, harness.SmallDisk(t, t.TempDir()))
 	g := harness.Start(t, t.TempDir(), "-files", gateway.URL("p"), "-procs", "1", "-workers", "0", "-on-upload", "")
-	if _, status := post(t, g, "d", "small", make([]byte, 10_000)); status != 200 {
+	if _, status := post(t, g, "d", "small", make([]byte, 10_000)); status != http.StatusOK {
 		t.Errorf("small file: %d", status)
 	}
 	for _, size := range []int{2 << 20, 20 << 20} {
-		if r, status := post(t, g, "d", "large", make([]byte, size)); status != 507 || r.Code != 507 {
+		if r, status := post(t, g, "d", "large", make([]byte, size)); status != http.StatusInsufficientStorage || r.Code != 507 {
 			t.Errorf("%d bytes: %d %+v", size, status, r)
 		}
 	}
@@ -160,7 +160,7 @@ func TestE2EStorageKilled(t *testing.T) {
 	cancel()
 	client.Wait()
 	again := harness.Start(t, t.TempDir(), "-files", gateway.URL("prefix"), "-procs", "1", "-workers", "0", "-on-upload", "")
-	if _, status := post(t, again, "d", "a", []byte("x")); status != 200 {
+	if _, status := post(t, again, "d", "a", []byte("x")); status != http.StatusOK {
 		t.Errorf("after the kill: %d", status)
 	}
 }
@@ -182,7 +182,7 @@ func TestE2EStorageKills(t *testing.T) {
 		switch i {
 		case 10, 30:
 			gateway.Kill()
-			if _, status := post(t, g, "speech", "away.wav", speech); status != 503 {
+			if _, status := post(t, g, "speech", "away.wav", speech); status != http.StatusServiceUnavailable {
 				t.Errorf("upload without the gateway: %d", status)
 			}
 			gateway.Restart(t)
@@ -194,7 +194,7 @@ func TestE2EStorageKills(t *testing.T) {
 			worker = harness.Start(t, elsewhere, append(flags, "-procs", "1", "-workers", "1")...)
 		}
 		name := fmt.Sprintf("%d.wav", i)
-		if r, status := post(t, g, "speech", name, speech); status == 200 {
+		if r, status := post(t, g, "speech", name, speech); status == http.StatusOK {
 			stored[name] = r.Files[0].Task
 		} else {
 			t.Errorf("upload %s: %d %+v", name, status, r)

@@ -65,51 +65,51 @@ func TestE2EStorageRoutes(t *testing.T) {
 	gateway, g, dir := start(t, "-procs", "2", "-on-upload", "")
 	small, large := harness.UploadContent(1, 100_000), harness.UploadContent(2, 20<<20)
 	for name, content := range map[string][]byte{"small.bin": small, "large.bin": large} {
-		if r, status := post(t, g, "d/ü", name, content); status != 200 || r.Files[0].SHA256 != hexSum(content) || r.Files[0].Size != int64(len(content)) {
+		if r, status := post(t, g, "d/ü", name, content); status != http.StatusOK || r.Files[0].SHA256 != hexSum(content) || r.Files[0].Size != int64(len(content)) {
 			t.Errorf("%s: %d %+v", name, status, r)
 		}
-		if r, status := post(t, g, "d/ü", name, []byte("other")); status != 409 || r.Code != 501 {
+		if r, status := post(t, g, "d/ü", name, []byte("other")); status != http.StatusConflict || r.Code != 501 {
 			t.Errorf("%s again: %d %+v", name, status, r)
 		}
 		url := g.URL + "/upload/d/ü/" + name
 		resp, text := harness.Request(t, "GET", url, "")
 		tag := resp.Header.Get("ETag")
-		if resp.StatusCode != 200 || text != string(content) || tag == "" || name == "small.bin" && tag != `"`+hexSum(content)+`"` {
+		if resp.StatusCode != http.StatusOK || text != string(content) || tag == "" || name == "small.bin" && tag != `"`+hexSum(content)+`"` {
 			t.Errorf("%s: %d, %d bytes, ETag %s", name, resp.StatusCode, len(text), tag)
 		}
-		if resp, text := harness.Request(t, "HEAD", url, ""); resp.StatusCode != 200 || text != "" || resp.ContentLength != int64(len(content)) || resp.Header.Get("ETag") != tag {
+		if resp, text := harness.Request(t, "HEAD", url, ""); resp.StatusCode != http.StatusOK || text != "" || resp.ContentLength != int64(len(content)) || resp.Header.Get("ETag") != tag {
 			t.Errorf("HEAD: %d, %d bytes", resp.StatusCode, resp.ContentLength)
 		}
-		if resp, text := harness.Request(t, "GET", url, "", "Range", "bytes=50000-50009"); resp.StatusCode != 206 || text != string(content[50_000:50_010]) {
+		if resp, text := harness.Request(t, "GET", url, "", "Range", "bytes=50000-50009"); resp.StatusCode != http.StatusPartialContent || text != string(content[50_000:50_010]) {
 			t.Errorf("range: %d %q", resp.StatusCode, text)
 		}
-		if resp, text := harness.Request(t, "GET", url, "", "Range", "bytes=-10", "If-Range", tag); resp.StatusCode != 206 || text != string(content[len(content)-10:]) {
+		if resp, text := harness.Request(t, "GET", url, "", "Range", "bytes=-10", "If-Range", tag); resp.StatusCode != http.StatusPartialContent || text != string(content[len(content)-10:]) {
 			t.Errorf("suffix: %d %q", resp.StatusCode, text)
 		}
-		if resp, _ := harness.Request(t, "GET", url, "", "If-None-Match", tag); resp.StatusCode != 304 {
+		if resp, _ := harness.Request(t, "GET", url, "", "If-None-Match", tag); resp.StatusCode != http.StatusNotModified {
 			t.Errorf("If-None-Match: %d", resp.StatusCode)
 		}
-		if resp, _ := harness.Request(t, "GET", url, "", "If-Match", `"other"`); resp.StatusCode != 412 {
+		if resp, _ := harness.Request(t, "GET", url, "", "If-Match", `"other"`); resp.StatusCode != http.StatusPreconditionFailed {
 			t.Errorf("If-Match: %d", resp.StatusCode)
 		}
 	}
-	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/ü/put.bin", string(large)); resp.StatusCode != 200 || !strings.Contains(text, hexSum(large)) {
+	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/ü/put.bin", string(large)); resp.StatusCode != http.StatusOK || !strings.Contains(text, hexSum(large)) {
 		t.Errorf("PUT: %d %s", resp.StatusCode, text)
 	}
-	if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/d/ü/put.bin", "other"); resp.StatusCode != 409 {
+	if resp, _ := harness.Request(t, "PUT", g.URL+"/upload/d/ü/put.bin", "other"); resp.StatusCode != http.StatusConflict {
 		t.Errorf("PUT again: %d", resp.StatusCode)
 	}
-	if resp, _ := harness.Request(t, "DELETE", g.URL+"/upload?directory=d/%C3%BC&filename=put.bin", ""); resp.StatusCode != 200 {
+	if resp, _ := harness.Request(t, "DELETE", g.URL+"/upload?directory=d/%C3%BC&filename=put.bin", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("remove: %d", resp.StatusCode)
 	}
 	_, text := harness.Request(t, "GET", g.URL+"/upload/d/", "")
 	if !strings.Contains(text, `"entries":[{"name":"ü","type":"directory","size":0}]`) {
 		t.Errorf("list: %s", text)
 	}
-	if resp, _ := harness.Request(t, "GET", g.URL+"/upload/d/none", ""); resp.StatusCode != 404 {
+	if resp, _ := harness.Request(t, "GET", g.URL+"/upload/d/none", ""); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("no such file: %d", resp.StatusCode)
 	}
-	if resp, _ := harness.Request(t, "DELETE", g.URL+"/upload?directory=d/%C3%BC&filename=small.bin", ""); resp.StatusCode != 200 {
+	if resp, _ := harness.Request(t, "DELETE", g.URL+"/upload?directory=d/%C3%BC&filename=small.bin", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("remove: %d", resp.StatusCode)
 	}
 	if got := objects(t, gateway); len(got) != 1 || got[0] != "prefix/d/ü/large.bin" {
@@ -131,18 +131,18 @@ func TestE2EStorageRedirect(t *testing.T) {
 	_, g, _ := start(t, "-procs", "1", "-workers", "0", "-on-upload", "", "-files-redirect", "1m", "-token", "secret")
 	content := harness.UploadContent(1, 10_000)
 	const bearer = "Bearer secret"
-	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/ü.html", string(content), "Authorization", bearer); resp.StatusCode != 200 {
+	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/ü.html", string(content), "Authorization", bearer); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
 	url := g.URL + "/upload/d/%C3%BC.html"
 	resp, text := harness.Request(t, "GET", url, "", "Authorization", bearer) // follows the redirect
-	if resp.StatusCode != 200 || text != string(content) || resp.Request.URL.Host == strings.TrimPrefix(g.URL, "http://") {
+	if resp.StatusCode != http.StatusOK || text != string(content) || resp.Request.URL.Host == strings.TrimPrefix(g.URL, "http://") {
 		t.Errorf("%d, %d bytes from %s", resp.StatusCode, len(text), resp.Request.URL.Host)
 	}
 	if kind, disposition := resp.Header.Get("Content-Type"), resp.Header.Get("Content-Disposition"); kind != "application/octet-stream" || !strings.HasPrefix(disposition, "attachment") {
 		t.Errorf("%s, %s", kind, disposition)
 	}
-	if resp, text := harness.Request(t, "GET", url, "", "Authorization", bearer, "Range", "bytes=10-19"); resp.StatusCode != 206 || text != string(content[10:20]) {
+	if resp, text := harness.Request(t, "GET", url, "", "Authorization", bearer, "Range", "bytes=10-19"); resp.StatusCode != http.StatusPartialContent || text != string(content[10:20]) {
 		t.Errorf("range: %d %q", resp.StatusCode, text)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
@@ -155,7 +155,7 @@ func TestE2EStorageRedirect(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = harness.ReadAll(t, direct)
-	if direct.StatusCode != 302 || direct.Header.Get("Cache-Control") != "no-store" || direct.Header.Get("ETag") != "" {
+	if direct.StatusCode != http.StatusFound || direct.Header.Get("Cache-Control") != "no-store" || direct.Header.Get("ETag") != "" {
 		t.Errorf("%d %v", direct.StatusCode, direct.Header)
 	}
 	for _, row := range []struct {
@@ -166,7 +166,7 @@ func TestE2EStorageRedirect(t *testing.T) {
 			t.Errorf("%+v: %d", row, resp.StatusCode)
 		}
 	}
-	if resp, _ := harness.Request(t, "GET", url, ""); resp.StatusCode != 401 {
+	if resp, _ := harness.Request(t, "GET", url, ""); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without the token: %d", resp.StatusCode)
 	}
 }
@@ -220,7 +220,7 @@ func TestE2EStorageTwoServers(t *testing.T) {
 		}
 		name := fmt.Sprintf("%d.wav", i)
 		r, status := post(t, first, "speech", name, speech)
-		if status != 200 {
+		if status != http.StatusOK {
 			t.Fatalf("%d %+v", status, r)
 		}
 		id := r.Files[0].Task
@@ -246,7 +246,7 @@ func TestE2EStorageMemory(t *testing.T) {
 	const size = 1 << 30
 	pid := g.Slots(t)["serve.0"].PID
 	idle := harness.PeakMemory(t, pid)
-	req, err := http.NewRequest("POST", g.URL+"/upload", nil)
+	req, err := http.NewRequest(http.MethodPost, g.URL+"/upload", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestE2EStorageMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := harness.ReadAll(t, resp); resp.StatusCode != 200 {
+	if text := harness.ReadAll(t, resp); resp.StatusCode != http.StatusOK {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
 	most := harness.PeakMemory(t, pid)

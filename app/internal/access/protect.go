@@ -75,7 +75,7 @@ func isWrite(r server.Route) bool {
 
 // inSequence returns an Admit function that calls first and then second, which may be
 // nil. Handlers get the value of second, or of first if that is nil, and the session that
-// first has read.
+// second, or else first, has read.
 func inSequence(first, second func(*fasthttp.RequestHeader) (any, error)) func(*fasthttp.RequestHeader) (any, error) {
 	if second == nil {
 		return first
@@ -86,12 +86,22 @@ func inSequence(first, second func(*fasthttp.RequestHeader) (any, error)) func(*
 			return nil, err
 		}
 		who, err := second(h)
-		switch more, ok := id.(server.Admission); {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case who == nil:
+		}
+		if who == nil {
 			return id, nil
-		case ok:
+		}
+		own, isAdmission := who.(server.Admission)
+		more, hasSession := id.(server.Admission)
+		switch {
+		case isAdmission && own.Value == nil && hasSession:
+			own.Value = more.Value
+			return own, nil
+		case isAdmission && own.Value == nil:
+			own.Value = id
+			return own, nil
+		case !isAdmission && hasSession:
 			more.Value = who
 			return more, nil
 		}

@@ -187,6 +187,8 @@ func TestSessionOfASender(t *testing.T) {
 		return new(session.Session), nil
 	}})
 	own := func(*fasthttp.RequestHeader) (any, error) { return "own", nil }
+	ownSession := func(*fasthttp.RequestHeader) (any, error) { return login.Admission("own"), nil }
+	onlySession := func(*fasthttp.RequestHeader) (any, error) { return login.Admission(nil), nil }
 	for _, row := range []struct {
 		fields map[string]string
 		admit  func(*fasthttp.RequestHeader) (any, error)
@@ -198,6 +200,8 @@ func TestSessionOfASender(t *testing.T) {
 		{map[string]string{"Cookie": "session=bob", "Origin": "https://evil.example"}, nil, 0, "-", 1},
 		{nil, nil, 0, "-", 1},
 		{map[string]string{"Cookie": "session=bob"}, own, 0, "own", 1},
+		{map[string]string{"Cookie": "session=bob"}, ownSession, 0, "own", 1},
+		{map[string]string{"Cookie": "session=bob"}, onlySession, 0, "bob", 1},
 		{map[string]string{"Cookie": "session=away"}, nil, 503, "-", 1},
 		{map[string]string{"Cookie": "session=bob", "Authorization": "Bearer ada"}, nil, 0, "ada", 0},
 		{map[string]string{"Cookie": "session=bob", "Authorization": "Bearer secret"}, nil, 0, "token", 0},
