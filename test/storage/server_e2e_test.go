@@ -145,7 +145,7 @@ func TestE2EStorageRedirect(t *testing.T) {
 	if resp, text := harness.Request(t, "GET", url, "", "Authorization", bearer, "Range", "bytes=10-19"); resp.StatusCode != http.StatusPartialContent || text != string(content[10:20]) {
 		t.Errorf("range: %d %q", resp.StatusCode, text)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
