@@ -38,12 +38,13 @@ func ask(t *testing.T, s *site, path string, fields ...string) response {
 
 func askAs(t *testing.T, s *site, method, path string, fields ...string) response {
 	t.Helper()
-	raw := method + " " + path + " HTTP/1.1\r\nHost: test\r\n"
+	var raw strings.Builder
+	raw.WriteString(method + " " + path + " HTTP/1.1\r\nHost: test\r\n")
 	for i := 0; i < len(fields); i += 2 {
-		raw += fields[i] + ": " + fields[i+1] + "\r\n"
+		raw.WriteString(fields[i] + ": " + fields[i+1] + "\r\n")
 	}
 	c := dial(t, s)
-	c.send(raw + "\r\n")
+	c.send(raw.String() + "\r\n")
 	if method == http.MethodHead {
 		return c.headResponse()
 	}

@@ -212,7 +212,7 @@ func TestResponsesNotStored(t *testing.T) {
 			head, _ := server.Head(ctx)
 			return server.Take(ctx, func(taken *server.Taken) {
 				go func() { // ends when the client has the response
-					_, _ = taken.Write(append(head, []byte(fmt.Sprintf("6\r\n%s\r\n0\r\n\r\n", text))...))
+					_, _ = taken.Write(append(head, fmt.Appendf(nil, "6\r\n%s\r\n0\r\n\r\n", text)...))
 					_ = taken.Finish(0)
 				}()
 			})

@@ -134,11 +134,12 @@ func TestCompressLeavesFilesAlone(t *testing.T) {
 
 // describe returns the fields of a response that compression could change.
 func describe(resp *http.Response) string {
-	text := resp.Status
+	var text strings.Builder
+	text.WriteString(resp.Status)
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Vary", "Repr-Digest", "Cache-Control"} {
-		text += "\n" + name + ": " + strings.Join(resp.Header.Values(name), "|")
+		text.WriteString("\n" + name + ": " + strings.Join(resp.Header.Values(name), "|"))
 	}
-	return text + "\n\n"
+	return text.String() + "\n\n"
 }
 
 // A slow request is logged with its route and without its query; requests that wait for
