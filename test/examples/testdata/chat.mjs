@@ -62,6 +62,8 @@ await browse(async (browser) => {
   await say(bob.page, "after the kill");
   const all = [...both, "after the kill"];
   await shows(ada.page, all); // it has connected again, and shows nothing twice
+  // The figures of a process arrive later than its responses; chat counts from them.
+  await until("both WebSockets are counted", async () => total(await websockets()) === 2);
   const eve = await chat(browser);
   await shows(eve.page, all); // the history
   await say(ada.page, "still here");
