@@ -85,26 +85,31 @@ func inSequence(first, second func(*fasthttp.RequestHeader) (any, error)) func(*
 		if err != nil {
 			return nil, err
 		}
-		who, err := second(h)
+		own, err := second(h)
 		if err != nil {
 			return nil, err
 		}
-		if who == nil {
+		switch who := own.(type) {
+		case nil:
 			return id, nil
+		case server.Admission:
+			if who.Value == nil {
+				who.Value = valueOf(id)
+			}
+			return who, nil
 		}
-		own, isAdmission := who.(server.Admission)
-		more, hasSession := id.(server.Admission)
-		switch {
-		case isAdmission && own.Value == nil && hasSession:
-			own.Value = more.Value
-			return own, nil
-		case isAdmission && own.Value == nil:
-			own.Value = id
-			return own, nil
-		case !isAdmission && hasSession:
-			more.Value = who
+		if more, ok := id.(server.Admission); ok {
+			more.Value = own
 			return more, nil
 		}
-		return who, nil
+		return own, nil
 	}
+}
+
+// valueOf returns what handlers get from server.Admitted for a result of Admit.
+func valueOf(result any) any {
+	if more, ok := result.(server.Admission); ok {
+		return more.Value
+	}
+	return result
 }
