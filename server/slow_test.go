@@ -53,7 +53,7 @@ func after(t *testing.T, c *client, first, rest string) {
 	c.send(rest)
 }
 
-// Each phase of a request is told apart.
+// The log has the time of each phase of a request.
 func TestSlowRequestPhases(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
