@@ -101,6 +101,7 @@ func TestWatch(t *testing.T) {
 	}
 	save(t, pages, "page.html", "<body>third</body>")
 	await("the repaired template is used", func() bool { return strings.HasPrefix(page(), "<body>third") })
+	awaitLog(t, log, "msg=reloaded release=2") // a change during a reload is found without a line that names the file
 
 	save(t, conf, "conf", "greeting Salut\n")
 	await("the new configuration is used", func() bool {

@@ -185,6 +185,9 @@ func (l *reloader) finishTrial(status syscall.WaitStatus) {
 	case !ok:
 		l.fail(strings.TrimSpace(fmt.Sprintf("%s has not returned a configuration from its trial run: %s", l.program, output)))
 	default:
+		if t.recheck {
+			l.log.Info("reload: the binary or configuration has changed during the last reload")
+		}
 		l.current.next = release{l.supervisor.release.number + 1, l.program, config}
 		for _, s := range l.slots.all {
 			if !s.keep && !slices.Contains(l.current.untestedRoles, s.role) {
