@@ -108,7 +108,7 @@ func TestKilledProcesses(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if task := harness.AwaitTask(t, g, id); string(task.Result) != strconv.Itoa(second) || task.Attempts != 2 {
+		if task := harness.AwaitTask(t, g, id); string(task.Result) != strconv.Itoa(second) || task.Attempts < 2 {
 			t.Errorf("%s: %+v, want the result %d of the second attempt", name, task, second)
 		}
 	}
@@ -135,22 +135,26 @@ func awaitPID(t *testing.T, dir string, other int) (pid int) {
 // childOf returns the only child of a process.
 func childOf(t *testing.T, pid int) int {
 	t.Helper()
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil {
-		t.Fatal(err)
+	all := children(pid)
+	if len(all) != 1 {
+		t.Fatalf("children of %d: %d", pid, all)
 	}
-	var all []string
-	for _, file := range tasks {
-		if text, err := os.ReadFile(file); err == nil {
-			all = append(all, strings.Fields(string(text))...)
+	return all[0]
+}
+
+// children returns the children of a process; none if it has ended.
+func children(pid int) (all []int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is valid
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for word := range strings.FieldsSeq(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(all, child)
+			}
 		}
 	}
-	if len(all) != 1 {
-		t.Fatalf("children of %d: %q", pid, all)
-	}
-	child, err := strconv.Atoi(all[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return child
+	return all
 }

@@ -107,7 +107,7 @@ class KillTest(NeighbourCase):
         self.server.wait("lost", lambda: self.server.tasks["neighbour"].lost == 1)
         eventually("the process has ended", lambda: not alive(pid))
         pathlib.Path(self.path("go")).touch()
-        self.assertEqual(self.client.wait("neighbour", PATIENCE).attempts, 2)
+        self.assertEqual(self.client.wait("neighbour", PATIENCE).attempts, 2 + self.server.task("neighbour").released)
 
     def test_parent_killed(self):
         worker = self.start()
