@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -95,4 +96,13 @@ func victim(w *worker, i int) int {
 		return running[rand.IntN(len(running))]
 	}
 	return second[0]
+}
+
+// A task prints a gigabyte. Its log keeps the end, and another task is not harmed.
+func TestE2EPythonGigabyte(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), python, "-B", "-m", "unittest", "tests.test_faults.BadTaskTest.test_much_output")
+	cmd.Dir, cmd.Env = "clients/python", append(os.Environ(), "GALE_TEST_MEGABYTES=1024")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
