@@ -63,6 +63,7 @@ var floors = map[string]int{
 	"internal/duration":      0,
 	"app/internal/command":   25,
 	"app/internal/watch":     25,
+	"app/internal/place":     25,
 	"app/internal/filewatch": 20,
 	"app/internal/access":    25,
 	"app/internal/console":   27, // app/internal/routes imports it

@@ -65,5 +65,5 @@ func work(ctx context.Context, child process, a Application, c config.Config, lo
 	if c.Redis != "" { // without it there is no channel to subscribe to
 		lower = append(lower, services.Channels.Run)
 	}
-	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run}, lower, func() { notifyReady(child, log) }, func() error { return nil })
+	return runLayers(ctx, []runFunc{w.Run, scheduler.Run, sweeper.Run, watchPlace(a, c, log)}, lower, func() { notifyReady(child, log) }, func() error { return nil })
 }
