@@ -81,6 +81,9 @@ func TestE2EStorageKills(t *testing.T) {
 	if _, artifacts := allObjects(t, gateway); len(artifacts) != 2*len(stored) {
 		t.Errorf("%d artifacts of %d files", len(artifacts), len(stored))
 	}
+	testutil.Eventually(t, "the requests of the worker are counted", func() bool {
+		return worker.Metrics(t).Sum("gale_storage_request_duration_seconds", "method=PUT", "status=200") > 0
+	})
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), "gale-command-*", "file", "*.wav"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("copies of command tasks: %q, %v", left, err)
