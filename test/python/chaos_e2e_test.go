@@ -72,7 +72,7 @@ func TestE2EPythonChaos(t *testing.T) {
 
 // ended returns how many tasks have ended.
 func ended(g *harness.Server) int {
-	code, text, err := harness.Get(g.URL + "/tasks?state=success&limit=1000")
+	code, text, err := harness.Get(g.URL + "/tasks?state=success&limit=200")
 	if err != nil || code != http.StatusOK {
 		return 0
 	}
