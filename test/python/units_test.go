@@ -1,6 +1,7 @@
 package python_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -68,4 +69,20 @@ func glob(t *testing.T, dir, pattern string) []string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// The page on Python workers shows the tasks that its commands run.
+func TestPageShowsTheTasks(t *testing.T) {
+	page, err := os.ReadFile("docs/howto/write-a-python-worker.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := os.ReadFile("docs/example/python/tasks.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(module), "\"\"\"\n\n") // after its docstring
+	if code == "" || !strings.Contains(string(page), "```python\n"+code+"```\n") {
+		t.Errorf("the page does not contain\n%s", code)
+	}
 }
