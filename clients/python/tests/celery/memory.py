@@ -64,10 +64,10 @@ class Memory:
     def _accept(self, body: Dict[str, Any], next: Any = None, group: Optional[str] = None) -> None:
         if "chain" in body:
             first, *rest = body["chain"]
+            assert not {"results", "immutable"} & set(first), "the first task gets no results"
             self._accept(first, rest)
         elif "group" in body:
-            callback = body.get("callback")
-            self._accept_group(body["group"], body["id"], [callback] if callback else next or [], [])
+            self._accept_group(body, next or [], [])
         else:
             unknown = set(body) - _TASK_KEYS
             assert not unknown, f"the server refuses {unknown}"
@@ -82,17 +82,21 @@ class Memory:
             }
             self.queue.append(body["id"])
 
-    def _accept_group(self, members: Any, id: str, next: List[Any], results: List[Any]) -> None:
-        self.groups[id] = {"members": [m["id"] for m in members], "next": next, "left": len(members)}
+    def _accept_group(self, body: Dict[str, Any], next: List[Any], results: List[Any]) -> None:
+        members = body["group"]
+        assert not next or "group" not in next[0], "a group follows a group"
+        self.groups[body["id"]] = {"members": [m["id"] for m in members], "next": next, "left": len(members)}
         for member in members:
-            self._accept(_with_results(member, results), group=id)
+            assert not {"results", "immutable"} & set(member), "they are keys of the group"
+            passed_on = {k: body[k] for k in ("results", "immutable") if k in body}
+            self._accept(_with_results({**member, **passed_on}, results), group=body["id"])
 
     def _follow(self, next: List[Any], results: List[Any]) -> None:
         if not next:
             return
         first, rest = next[0], next[1:]
         if "group" in first:
-            self._accept_group(first["group"], first["id"], rest, results)
+            self._accept_group(first, rest, results)
         else:
             self._accept(_with_results(first, results), rest)
 
@@ -103,6 +107,7 @@ class Memory:
         )
         if state == "success":
             for link in task["body"].get("link", []):
+                assert "group" not in link, "link takes tasks"
                 self._follow([link], [result])
             self._follow(task["next"], [result])
         else:

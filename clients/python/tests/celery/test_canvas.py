@@ -63,6 +63,10 @@ class Workflows(unittest.TestCase):
             "a chord's body may be a chain": (chord([add.s(1, 1), add.s(2, 2)], total.s() | sub.s(1)), 5),
             "a group inside a chain": (add.s(1, 1) | group(add.s(1), add.s(2)) | total.s() | add.s(10), 17),
             "an immutable body": (chord([add.s(1, 1)], add.si(3, 4)), 7),
+            "chords one after the other": (
+                chord([add.s(1, 1)], total.s()) | group(add.s(1), add.s(2)) | total.s() | add.s(1), 8),
+            "an immutable member of a group in a chain": (add.s(1, 1) | group(add.s(1), add.si(5, 5)) | total.s(), 13),
+            "an immutable group in a chain": (add.s(1, 1) | group(add.si(1, 1), add.si(5, 5)) | total.s(), 12),
             "groups in a group": (group(group(add.s(1, 1), add.s(1, 2)), add.s(1, 3)) | total.s(), 9),
             "a chord of one member": (chord([add.s(4, 4)], total.s()), 8),
             "map": (add.map([1, 2, 3]), [1, 2, 3]),

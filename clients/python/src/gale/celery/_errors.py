@@ -17,8 +17,8 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 from . import exceptions
 from ._json import plain
 
-#: Largest length of an error text in bytes. The server refuses more than 64 KiB.
-MAX_ERROR = 60 << 10
+#: Largest length of an error text in bytes. The worker cuts longer ones at the front.
+MAX_ERROR = 59_000
 
 _HEAD = re.compile(r"(?P<name>[A-Za-z_][\w.<>]*)(?:: (?P<message>.*))?\Z", re.S)
 _ARGS = "arguments of the exception: "

@@ -29,9 +29,6 @@ _SILENT = frozenset(
     + ["group_index", "chord", "chain", "interval", "max_retries", "propagate", "correlation_id", "argsrepr"]
     + ["kwargsrepr", "immutable"]
 )
-#: Headers of this package, beside those of the call.
-_OWN = ("root_id", "parent_id", "group", "shadow", "ignore_result", "countdown", "not_before", "expires_at", "errback_of")
-
 
 def publish(app: Any, name: str, args: Any, kwargs: Any, task: Any, *, task_id: Optional[str], **options: Any) -> AsyncResult:
     """Enqueues one task and returns its result."""
@@ -71,6 +68,7 @@ def element(
     options = {**route(app.routers, name, args, kwargs, dict(options), task), **options}
     _mention(app, name, options)
     body: Dict[str, Any] = {"task": name, "id": task_id or uuid(), "args": plain(list(args)), "kwargs": plain(dict(kwargs))}
+    body["wait_for_worker"] = True
     queue = queue_name(options) or queue_name({"queue": getattr(task, "queue", None)}) or app.conf.task_default_queue
     if queue:
         body["queue"] = queue
@@ -86,8 +84,6 @@ def element(
         links = list(_links(app, options.get(key), key, body["id"]))
         if links:
             body[key] = links
-    if not follower:
-        body["wait_for_worker"] = True
     return body
 
 

@@ -15,7 +15,7 @@ from .._run import attempt, seconds_until, takes_failure
 from ..exceptions import TaskRevokedError
 from .context import Context, of_headers
 
-_HEADERS = ("countdown", "not_before", "expires_at", "errback_of")
+_HEADERS = ("countdown", "not_before", "expires_at", "errback_of", "skip_args")
 _FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _TASK_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 
@@ -90,6 +90,7 @@ def run(app: Any, task: Any, job: Any) -> Any:
     headers = dict(job.headers)
     _wait_for_time(job, headers)
     args, kwargs = tuple(job.args), dict(job.kwargs)
+    args = args[int(headers.get("skip_args") or 0) :]
     if "errback_of" in headers:
         args = _errback_arguments(task, args, str(headers["errback_of"]))
     context = Context(

@@ -64,13 +64,24 @@ def _step_element(app: Any, step: Any, before: Any, more: bool) -> Dict[str, Any
     if step.subtask_type == "group":
         if after_group:
             raise NotImplementedError("a group after a group is not supported: put a task between them")
-        members = [
-            _task(app, m, follower=before is not None, workflow=more, results=before and "prepend", group=step.id)
-            for m in step.members()
-        ]
-        return {"group": members, "id": step.id}
+        return _group_element(app, step, before is not None, more)
     results = None if before is None else "list" if after_group else "prepend"
     return _task(app, step, follower=before is not None, workflow=more, results=results)
+
+
+def _group_element(app: Any, step: Any, follower: bool, more: bool) -> Dict[str, Any]:
+    """Returns the JSON object of a group. The server passes a result on to all members or to none."""
+    signatures = step.members()
+    members = [_task(app, m, follower=follower, workflow=more, group=step.id) for m in signatures]
+    made: Dict[str, Any] = {"group": members, "id": step.id}
+    if follower and all(m.immutable for m in signatures):
+        made["immutable"] = True
+    elif follower:
+        made["results"] = "prepend"
+        for sig, member in zip(signatures, members):
+            if sig.immutable:
+                member["headers"] = {**member.get("headers", {}), "skip_args": 1}
+    return made
 
 
 def _task(
@@ -96,16 +107,9 @@ def _task(
 
 
 def _post(app: Any, elements: List[Dict[str, Any]]) -> None:
-    """Posts a chain. One that begins with a group is a group whose callback has the rest as link."""
+    """Posts a chain, or the only element of one."""
     tasks = [t for e in elements for t in e.get("group", [e])]
-    if "group" in elements[0]:
-        body: Dict[str, Any] = {"group": elements[0]["group"], "id": elements[0]["id"]}
-        if len(elements) > 1:
-            body["callback"] = _linked(elements[1:])
-    elif len(elements) == 1:
-        body = elements[0]
-    else:
-        body = {"chain": elements}
+    body = elements[0] if len(elements) == 1 else {"chain": elements}
     app.backend.enqueue(body)
     for task in tasks:
         published(task)
@@ -116,8 +120,8 @@ def _linked(elements: List[Dict[str, Any]]) -> Dict[str, Any]:
     first, rest = elements[0], elements[1:]
     if not rest:
         return first
-    if "group" in first:
-        raise NotImplementedError("a group after the body of a chord needs a task before what follows it")
+    if "group" in first or "group" in rest[0]:
+        raise NotImplementedError("a group in link is not supported: enqueue the group from a task")
     return {**first, "link": [*first.get("link", []), _linked(rest)]}
 
 
