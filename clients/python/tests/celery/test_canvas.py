@@ -129,7 +129,7 @@ class Workflows(unittest.TestCase):
         with self.assertRaises(KeyError) as caught:
             result.get(timeout=30)
         self.assertEqual(caught.exception.args, ("missing", 7))
-        self.assertEqual((result.state, result.parent.state), ("PENDING", "FAILURE"))
+        self.assertEqual((result.state, result.parent.state), ("FAILURE", "FAILURE"))
         self.assertIn("raise KeyError", result.parent.traceback)
 
     def test_a_failed_member_ends_the_chord(self) -> None:

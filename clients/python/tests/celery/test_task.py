@@ -383,7 +383,7 @@ class Hooks(Quiet):
         calls.clear()
         work.delay("retry")
         self.memory.run()
-        self.assertEqual(calls[2:6], ["on_retry ValueError('v')", "retry True", "after_return RETRY", "postrun True"])
+        self.assertEqual(calls[2:5], ["on_retry ValueError('v')", "retry True", "postrun True"])
         self.assertIn("on_failure ValueError('v') True", calls)
 
     def test_a_signal_handler_that_fails_does_not_fail_the_task(self) -> None:

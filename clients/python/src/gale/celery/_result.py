@@ -67,7 +67,8 @@ class AsyncResult:
     """The result of a task: its state, and what it returned or raised.
 
     It asks the server each time until the task has ended. An unknown id is PENDING, as in Celery.
-    parent is the result of the task or group before it in a chain.
+    parent is the result of the task or group before it in a chain; if that has failed, so has
+    this one.
     """
 
     TimeoutError = TimeoutError
@@ -97,7 +98,12 @@ class AsyncResult:
     def _meta(self, wait: float = 0) -> Dict[str, Any]:
         if self._cache is not None:
             return self._cache
-        meta = meta_of(self.backend.task(self.id, wait), self.id)
+        task = self.backend.task(self.id, wait)
+        meta = meta_of(task, self.id)
+        if task is None and isinstance(self.parent, AsyncResult):
+            before = self.parent._meta()
+            if before["status"] in states.PROPAGATE_STATES:  # it never starts
+                meta = {**before, "task_id": self.id, "name": None, "args": None, "kwargs": None}
         if meta["status"] in states.READY_STATES:
             self._cache = meta
         return meta
@@ -221,19 +227,11 @@ class AsyncResult:
             meta = self._meta(left)
             if meta["status"] in states.READY_STATES:
                 return meta
-            if self._is_unreachable():
-                return meta
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError("The operation timed out.")
             if time.monotonic() - began < left / 2:
                 pause = interval if end is None else min(interval, max(0.0, end - time.monotonic()))
                 time.sleep(pause)  # the id is unknown, or a process that leaves responds at once
-
-    def _is_unreachable(self) -> bool:
-        """Reports whether a task before this one failed, so that this one never starts."""
-        return isinstance(self.parent, AsyncResult) and (
-            self.parent._meta()["status"] in states.PROPAGATE_STATES or self.parent._is_unreachable()
-        )
 
     def _outcome(self, meta: Dict[str, Any], propagate: bool) -> Any:
         if propagate and meta["status"] in states.PROPAGATE_STATES and isinstance(meta["result"], BaseException):

@@ -101,6 +101,7 @@ def _finish(task: Task, context: Context, ended: Ended, runtime: float) -> None:
         task.on_retry(reason, id, args, kwargs, info)
         signals.task_retry.send(sender=task, request=context, reason=ended.value, einfo=info)
         _log.info("Task %s retry: %s", who, ended.value)
+        return
     elif ended.state == states.FAILURE:
         task.on_failure(ended.value, id, args, kwargs, info)
         signals.task_failure.send(

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import sys
-import threading
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from .. import _state, signals
-from .._backend import Backend, Server
+from .._backend import Server
 from .._run import add_autoretry
-from ..exceptions import ImproperlyConfigured, NotRegistered, OperationalError
+from ..exceptions import ImproperlyConfigured, NotRegistered
 from ..utils.imports import add_working_directory, import_if_present, symbol_by_name
 from . import _builtins, _worker
 from ._publish import publish
-from .config import Settings, zone
+from .configured import Configured
 from .control import Control
-from .routes import Router, routers
 from .task import Task
 
-_log = logging.getLogger("celery")
 _NO_EFFECT = ("acks_late", "track_started", "priority", "compression")
 
 
@@ -36,7 +32,7 @@ class Registry(Dict[str, Any]):
         return self.items()
 
 
-class Celery:
+class Celery(Configured):
     """An application: tasks, settings, and the server that they are enqueued on.
 
     The server is that of the setting broker_url if it is an http, https or unix URL, else that of
@@ -65,23 +61,15 @@ class Celery:
         strict_typing: bool = True,
         **settings: Any,
     ) -> None:
+        super().__init__()
         self.main = main
         self.finalized = False
         self.strict_typing = strict_typing
-        self.on_configure = signals.Signal("app.on_configure")
-        self.on_after_configure = signals.Signal("app.on_after_configure")
         self.on_after_finalize = signals.Signal("app.on_after_finalize")
         self.on_after_fork = signals.Signal("app.on_after_fork")
         self.control = Control(self)
-        self._lock = threading.RLock()
         self._tasks = Registry()
-        self._sources: List[Callable[[Settings], None]] = []
-        self._conf: Optional[Settings] = None
-        self._pending_settings = Settings()
-        self._routers: Optional[List[Router]] = None
-        self._backend: Optional[Backend] = None
         self._discover: List[Callable[[], None]] = []
-        self._mentioned: Dict[str, bool] = {}
         if task_cls is not None:
             self.task_cls = task_cls
         self._explicit(broker_url=broker, include=include, **settings, **(changes or {}))
@@ -93,127 +81,6 @@ class Celery:
         self._fixups = _fixups(self)
         self._worker = _worker.Worker(self)
         _state.add_app(self, set_as_current)
-
-    def _explicit(self, **settings: Any) -> None:
-        ignored = {"amqp", "autofinalize", "backend", "events", "fixups", "loader", "log", "control", "result_backend"}
-        given = {k: v for k, v in settings.items() if v is not None and k not in ignored}
-        self._sources.append(lambda conf: conf.load(given, None))
-
-    # Settings
-
-    @property
-    def conf(self) -> Settings:
-        """The settings. They are read at the first use."""
-        if self._conf is None:
-            with self._lock:
-                if self._conf is None:
-                    self.on_configure.send(sender=self)
-                    conf = Settings()
-                    for source in self._sources:
-                        source(conf)
-                    self._conf = conf
-                    self.on_after_configure.send(sender=self, source=conf)
-        return self._conf
-
-    @property
-    def configured(self) -> bool:
-        """Whether the settings have been read."""
-        return self._conf is not None
-
-    def config_from_object(
-        self, obj: Any, silent: bool = False, force: bool = False, namespace: Optional[str] = None
-    ) -> None:
-        """Reads settings from an object, a mapping, or the name of one ("django.conf:settings").
-
-        With a namespace, only names that begin with it are settings: CELERY_TIMEZONE.
-        """
-
-        def load(conf: Settings) -> None:
-            try:
-                source = symbol_by_name(obj) if ":" in obj or "." not in obj else _module_or_object(obj)
-            except TypeError:
-                source = obj
-            except ImportError:
-                if silent:
-                    return
-                raise
-            conf.load(source, namespace)
-
-        with self._lock:
-            self._sources.append(load)
-            self._conf = None
-            self._routers = None
-        if force:
-            self.conf
-
-    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> None:
-        """Reads settings from the module that an environment variable names."""
-        name = os.environ.get(variable_name)
-        if not name:
-            if silent:
-                return
-            raise ImproperlyConfigured(f"environment variable {variable_name} is not set: it must name a module")
-        self.config_from_object(name, silent=silent, force=force)
-
-    def add_defaults(self, fun: Any) -> None:
-        """Adds settings that others replace; fun is a mapping or returns one."""
-        with self._lock:
-            self._sources.insert(0, lambda conf: conf.load(fun() if callable(fun) else fun, None))
-            self._conf = None
-
-    @property
-    def timezone(self) -> Any:
-        """The time zone of schedules; UTC unless the setting timezone names another one."""
-        return zone(self.conf.timezone)
-
-    def now(self) -> Any:
-        """Returns the present moment in the time zone of the application."""
-        import datetime
-
-        return datetime.datetime.now(self.timezone)
-
-    @property
-    def routers(self) -> List[Router]:
-        """The routers of the setting task_routes."""
-        setting = self.conf.task_routes
-        if self._routers is None or self._routed is not setting:
-            self._routers, self._routed = routers(setting), setting
-        return self._routers
-
-    _routed: Any = None
-
-    @property
-    def backend(self) -> Backend:
-        """The server, as this package sees it. A test may set another Backend."""
-        with self._lock:
-            if self._backend is None:
-                self._backend = Server(self.client)
-            return self._backend
-
-    @backend.setter
-    def backend(self, backend: Backend) -> None:
-        self._backend = backend
-
-    @property
-    def client(self) -> Any:
-        """A gale.Client of the server."""
-        from ...client import Client
-
-        url = self.conf.broker_url
-        if isinstance(url, str) and url.partition(":")[0] in ("http", "https", "unix"):
-            return Client(url)
-        try:
-            return Client()
-        except ValueError:
-            raise OperationalError(
-                "no server: set the environment variable GALE_URL, or broker_url to an http, https or unix URL"
-            ) from None
-
-    def mention(self, text: str) -> None:
-        """Logs something once."""
-        if not self._mentioned.setdefault(text, False):
-            self._mentioned[text] = True
-            _log.info("%s", text)
 
     # Tasks
 
@@ -459,15 +326,6 @@ _UNSUPPORTED = {
     "producer_pool": "there is no broker; use app.client",
     "setup_security": "use -token and TLS of the server",
 }
-
-
-def _module_or_object(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        return symbol_by_name(name)
 
 
 def _main_module() -> str:

@@ -269,7 +269,7 @@ class Task:
         """Called when the task has failed."""
 
     def after_return(self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Called after every attempt but a rejected or ignored one."""
+        """Called after an attempt that succeeded or failed; einfo is None unless it failed."""
 
     def __repr__(self) -> str:
         return f"<@task: {self.name} of {self.app.main or 'default'}>"
