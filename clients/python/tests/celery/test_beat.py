@@ -147,7 +147,7 @@ class Run(unittest.TestCase):
         client = Client(stop, [ConnectionLost("away"), None, BadRequest(400, 400, "refused"), ConnectionLost("away")])
         (entry,) = beat.entries(application(tick={"schedule": 1}))
         with self.assertLogs("gale.beat") as logs, unittest.mock.patch.object(beat, "CATCH_UP", 120.0):
-            beat.run([entry], client, stop)
+            beat.run(client, [entry], stop)
         seconds = [datetime.datetime.strptime(i[-16:], "%Y%m%dT%H%M%SZ").timestamp() for i in client.ids]
         gaps = [b - a for a, b in zip(seconds, seconds[1:])]
         self.assertEqual(gaps, [2.0] + [1.0] * (len(gaps) - 1), "one is refused, none is missed")

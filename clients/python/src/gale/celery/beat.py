@@ -130,7 +130,7 @@ def _zone(name: str) -> datetime.tzinfo:
     return found
 
 
-def run(schedules: List[Dict[str, Any]], client: Any, stop: threading.Event) -> None:
+def run(client: Any, schedules: List[Dict[str, Any]], stop: threading.Event) -> None:
     """Enqueues the occurrences of schedules, made by entries, until stop is set.
 
     client is a gale.Client. It blocks; run it in a thread. A server that is unavailable is
