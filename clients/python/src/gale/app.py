@@ -45,7 +45,7 @@ class TaskFunction(Generic[F]):
 
     def announcement(self) -> Dict[str, Any]:
         """Return the entry of POST /workers/announce."""
-        entry: Dict[str, Any] = {"name": self.name, **self.options}
+        entry: Dict[str, Any] = {"name": self.name, "max_retries": 0, **self.options}
         schema = self.schema()
         if schema is not None:
             entry["schema"] = schema
