@@ -15,6 +15,7 @@ from gale.celery import Celery, Task, current_app, current_task, shared_task, si
 from gale.celery import exceptions, states
 from gale.celery._run import backoff
 from gale.celery.utils.log import get_task_logger
+from gale.job import Channel
 from tests.celery.memory import Memory
 
 
@@ -232,6 +233,13 @@ class Ends(Quiet):
             current_task.update_state(state="PROGRESS", meta="x" * 5000)
 
         self.assertIsInstance(self.run_task(large).result, ValueError)
+
+    def test_a_time_limit_is_final(self) -> None:
+        result = self.app.task(name="slow", time_limit=1)(lambda: 1).delay()
+        for text in ("the attempt was killed after its time limit of 1 s", "timed out after 1s"):
+            raw = {"id": result.id, "task": "slow", "failures": [{"error": text}]}
+            with self.assertRaisesRegex(gale.Fail, r"\Agale.celery.exceptions.TimeLimitExceeded: 1\.?"):
+                self.app.handler("slow")(gale.Job({"task": raw, "timeout": 1}, Channel()))
 
     def test_lost_and_timed_out_tasks(self) -> None:
         result = self.run_task(lambda: 1, name="lost")

@@ -12,10 +12,12 @@ from ... import errors
 from .. import _errors, beat, signals, states
 from .._json import plain
 from .._run import attempt, seconds_until, takes_failure
-from ..exceptions import TaskRevokedError
+from ..exceptions import TaskRevokedError, TimeLimitExceeded
 from .context import Context, of_headers
 
 _HEADERS = ("countdown", "not_before", "expires_at", "errback_of", "skip_args")
+#: How errors begin that a worker or the server reports for an attempt that took too long.
+_TIMED_OUT = ("the attempt was killed after its time limit", "timed out")
 _FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 _TASK_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"
 
@@ -88,6 +90,7 @@ def run(app: Any, task: Any, job: Any) -> Any:
     Returns the result, or raises gale.Retry, gale.Fail or gale.Release.
     """
     headers = dict(job.headers)
+    _end_after_time_limit(job)
     _wait_for_time(job, headers)
     args, kwargs = tuple(job.args), dict(job.kwargs)
     args = args[int(headers.get("skip_args") or 0) :]
@@ -113,6 +116,17 @@ def run(app: Any, task: Any, job: Any) -> Any:
     if ended.state == states.IGNORED and context.state_meta is not None:
         raise errors.Fail(str(context.state_meta))
     raise errors.Fail(_errors.describe(ended.value))
+
+
+def _end_after_time_limit(job: Any) -> None:
+    """Fails a task whose last attempt took too long: in Celery that is final.
+
+    The worker and the server report it as an attempt that may be repeated.
+    """
+    failures = job.raw.get("failures") or []
+    last = str(failures[-1].get("error") or "") if failures else ""
+    if last.startswith(_TIMED_OUT):
+        raise errors.Fail(_errors.describe(TimeLimitExceeded(job.timeout or 0)))
 
 
 def _wait_for_time(job: Any, headers: Dict[str, Any]) -> None:
