@@ -57,7 +57,7 @@ class Memory:
         return (dict(t["json"]) for t in self.stored.values() if t["json"]["state"] == state)
 
     def types(self) -> List[Dict[str, Any]]:
-        return [{"name": name} for name in self.app.tasks]
+        return [{"task": name} for name in self.app.tasks]
 
     # The server
 
@@ -139,7 +139,7 @@ class Memory:
     def _attempt(self, id: str) -> None:
         task = self.stored[id]
         raw, body = task["json"], task["body"]
-        raw.update(state="running", attempts=raw["attempts"] + 1)
+        raw.update(state="running", worker="w0", attempts=raw["attempts"] + 1)
         lease = {"task": raw, "headers": body.get("headers", {}), "retries": task["retries"]}
         channel = self.channels.setdefault(id, Channel())
         job = Job(json.loads(json.dumps(lease)), channel)

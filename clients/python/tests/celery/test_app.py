@@ -266,8 +266,16 @@ class Surface(unittest.TestCase):
         self.assertEqual([t["id"] for t in inspect.reserved()["gale"]], [waiting.id])
         self.assertEqual([t["request"]["id"] for t in inspect.scheduled()["gale"]], [later.id])
         self.assertIn("work", inspect.registered()["gale"])
-        self.assertEqual(app.control.ping(), [{"w1": {"ok": "pong"}}])
         self.assertEqual(inspect.query_task(later.id)["gale"][later.id][0], "scheduled")
+
+    def test_ping(self) -> None:
+        app: Any = Celery("proj")
+        memory = app.backend = Memory(app)
+        self.assertEqual(app.control.ping(), [{"w0": {"ok": "pong"}}])
+        self.assertIsNone(app.control.inspect(["other"]).ping())
+        memory.run = lambda: None
+        self.assertEqual(app.control.ping(timeout=0.01), [])
+        self.assertEqual([t["task"] for t in memory.tasks("cancelled")], ["celery.ping"])
 
     def test_current_task_is_false_outside_a_task(self) -> None:
         self.assertFalse(current_task)

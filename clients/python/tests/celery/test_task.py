@@ -75,6 +75,15 @@ class Calls(Quiet):
                 work.apply_async(**options)
                 body = self.memory.bodies[-1]
                 self.assertEqual({k: body.get(k) for k in want}, want)
+        for late in ({"countdown": 10, "expires": 5}, {"expires": datetime.datetime(2020, 1, 1)}, {"expires": -1}):
+            with self.subTest(late):
+                result = work.apply_async(**late)
+                self.assertNotIn("expires", self.memory.bodies[-1])
+                headers = self.memory.stored[result.id]["body"]["headers"]
+                headers["expires_at"] = "2020-01-01T00:00:00Z"  # as if the time were over
+                with self.assertRaisesRegex(exceptions.TaskRevokedError, "expired"):
+                    result.get(timeout=30)
+                self.assertEqual(result.state, "REVOKED")
         with self.assertRaisesRegex(ValueError, "serializer='pickle'"):
             work.apply_async(serializer="pickle")
 
@@ -248,7 +257,7 @@ class Ends(Quiet):
             ("dead", "lost five times", exceptions.WorkerLostError),
             ("failed", "timed out after 5s", exceptions.TimeLimitExceeded),
             ("failed", "exit status 3", exceptions.TaskError),
-            ("cancelled", "expired", exceptions.TaskRevokedError),
+            ("cancelled", "purged", exceptions.TaskRevokedError),
         ):
             task.update(state=state, error=error)
             again = self.app.AsyncResult(result.id)

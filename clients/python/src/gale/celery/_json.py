@@ -46,8 +46,6 @@ def plain(value: Any) -> Any:
     return json.loads(encode(value))
 
 
-def instant(moment: datetime.datetime, default: datetime.tzinfo) -> str:
-    """Returns moment in the form of RFC 3339, in UTC. default is the zone of a naive moment."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=default)
+def instant(moment: datetime.datetime) -> str:
+    """Returns a moment that has a zone in the form of RFC 3339, in UTC."""
     return moment.astimezone(datetime.timezone.utc).isoformat().replace("+00:00", "Z")

@@ -11,6 +11,10 @@ from ._backend import LONGEST_WAIT
 from .app.context import state_of
 from .exceptions import ChordError, IncompleteStream, TaskRevokedError, TimeLimitExceeded, TimeoutError, WorkerLostError
 
+#: Celery's words for the reasons of the server.
+_REASONS = {"cancelled": "revoked", "expired before it started": "expired"}
+
+
 def assert_will_not_block() -> None:
     """Raises RuntimeError inside a task, unless allow_join_result permits to wait."""
     if _state.get_current_task() is not None and not _state.joining_allowed():
@@ -31,8 +35,10 @@ def meta_of(task: Optional[Dict[str, Any]], id: str) -> Dict[str, Any]:
         result = task.get("result")
     elif status == states.FAILURE:
         result, traceback = _failure(task)
+        if isinstance(result, TaskRevokedError):  # it expired in the hands of a worker
+            status, traceback = states.REVOKED, None
     elif status == states.REVOKED:
-        result = TaskRevokedError(task.get("error") or "revoked")
+        result = TaskRevokedError(_REASONS.get(task.get("error") or "cancelled", task.get("error")))
     elif status == states.RETRY:
         result, traceback = _errors.parse(task.get("error") or "")
     elif status == states.STARTED:

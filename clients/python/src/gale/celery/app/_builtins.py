@@ -21,5 +21,8 @@ def register(app: Any) -> None:
         index = kwargs.get("index")
         return args[index] if index is not None else list(args)
 
-    for name, fun in (("map", map_), ("starmap", starmap), ("accumulate", accumulate)):
+    def ping() -> str:
+        return "pong"
+
+    for name, fun in (("ping", ping), ("map", map_), ("starmap", starmap), ("accumulate", accumulate)):
         app._task_from_fun(fun, name=f"celery.{name}")

@@ -73,7 +73,7 @@ def element(
     if queue:
         body["queue"] = queue
     headers = _headers(app, name, task, body, options, workflow)
-    _times(app, task, options, headers if follower else body, follower)
+    _times(app, task, options, headers, body, follower)
     if options.get("time_limit") is not None:
         body["timeout"] = options["time_limit"]
     if task is not None:
@@ -124,31 +124,39 @@ def published(body: Mapping[str, Any]) -> None:
     )
 
 
-def _times(app: Any, task: Any, options: Mapping[str, Any], to: Dict[str, Any], follower: bool) -> None:
+def _times(app: Any, task: Any, options: Mapping[str, Any], headers: Dict[str, Any], body: Dict[str, Any], follower: bool) -> None:
     """Sets the earliest and the latest start.
 
-    Of a task that follows another one the server has no times: the worker honours them.
+    The server has no times for a task that follows another one, and accepts none that expires
+    before it may start. The worker honours the headers that such a task has instead.
     """
+    now = start = datetime.datetime.now(datetime.timezone.utc)
     if options.get("eta") is not None:
-        to["not_before" if follower else "eta"] = _moment(app, options["eta"])
+        start = _aware(app, options["eta"])
+        (headers if follower else body)["not_before" if follower else "eta"] = instant(start)
     elif options.get("countdown") is not None:
-        to["countdown"] = max(0, options["countdown"])
+        seconds = max(0, options["countdown"])
+        start = now + datetime.timedelta(seconds=seconds)
+        (headers if follower else body)["countdown"] = seconds
     expires = options.get("expires", getattr(task, "expires", None))
     if expires is None:
         return
     if isinstance(expires, str):
         expires = datetime.datetime.fromisoformat(expires.replace("Z", "+00:00"))
     if isinstance(expires, datetime.datetime):
-        to["expires_at" if follower else "expires"] = _moment(app, expires)
-    elif follower:
-        moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=float(expires))
-        to["expires_at"] = _moment(app, moment)
+        end = _aware(app, expires)
     else:
-        to["expires"] = float(expires)
+        end = now + datetime.timedelta(seconds=float(expires))
+    if follower or end <= max(start, now):
+        headers["expires_at"] = instant(end)
+    else:
+        body["expires"] = instant(end) if isinstance(expires, datetime.datetime) else float(expires)
 
 
-def _moment(app: Any, moment: datetime.datetime) -> str:
-    return instant(moment, datetime.timezone.utc if app.conf.enable_utc else app.timezone)
+def _aware(app: Any, moment: datetime.datetime) -> datetime.datetime:
+    if moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=datetime.timezone.utc if app.conf.enable_utc else app.timezone)
 
 
 def _links(app: Any, links: Any, key: str, id: str) -> Iterator[Dict[str, Any]]:

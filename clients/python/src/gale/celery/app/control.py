@@ -43,12 +43,16 @@ class Control:
         self.revoke(task_id)
 
     def ping(self, destination: Any = None, timeout: float = 1.0, **kwargs: Any) -> List[Dict[str, Any]]:
-        """Returns one entry for each worker that has announced tasks or runs one."""
-        return [{name: {"ok": "pong"}} for name in sorted(self.inspect()._workers())]
+        """Returns an entry for the worker that took a task within timeout seconds, or nothing.
+
+        The task is celery.ping, on the default queue.
+        """
+        found = self.inspect(destination, timeout).ping()
+        return [{name: reply} for name, reply in (found or {}).items()]
 
     def inspect(self, destination: Any = None, timeout: float = 1.0, **kwargs: Any) -> "Inspect":
         """Returns an object that lists what the workers do."""
-        return Inspect(self.app, destination)
+        return Inspect(self.app, destination, timeout)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in _INSTEAD:
@@ -63,10 +67,11 @@ class Inspect:
     there is nothing to list, as in Celery when no worker responds.
     """
 
-    def __init__(self, app: Any, destination: Any = None) -> None:
+    def __init__(self, app: Any, destination: Any = None, timeout: float = 1.0) -> None:
         self.app = app
         wanted = [destination] if isinstance(destination, str) else destination
         self._wanted = set(wanted) if wanted else None
+        self._timeout = timeout
 
     def active(self, safe: Any = None) -> Optional[Dict[str, List[Dict[str, Any]]]]:
         """Lists the tasks that run."""
@@ -88,26 +93,27 @@ class Inspect:
 
     def registered(self, *taskinfoitems: Any) -> Optional[Dict[str, List[str]]]:
         """Lists the names of the tasks that the server knows."""
-        names = sorted(str(t.get("name") or t.get("task")) for t in self.app.backend.types())
+        names = sorted(str(t["task"]) for t in self.app.backend.types())
         return {"gale": names} if names else None
 
     registered_tasks = registered
 
     def ping(self, destination: Any = None) -> Optional[Dict[str, Dict[str, str]]]:
-        """Lists the workers."""
-        return {name: {"ok": "pong"} for name in sorted(self._workers())} or None
+        """Returns the worker that took a task in time, or None. See Control.ping."""
+        result = self.app.send_task("celery.ping", expires=max(self._timeout, 1.0), add_to_parent=False)
+        try:
+            result.get(timeout=self._timeout, disable_sync_subtasks=False)
+        except Exception:
+            result.revoke()
+            return None
+        name = str(result.worker)
+        return {name: {"ok": "pong"}} if self._wanted is None or name in self._wanted else None
 
     def query_task(self, *ids: Any) -> Dict[str, Dict[str, Any]]:
         """Returns the state and the request of each id that the server knows."""
         flat = [i for one in ids for i in (one if isinstance(one, (list, tuple)) else [one])]
         found = {id: self.app.backend.task(id) for id in flat}
         return {"gale": {id: [t["state"], _request(t)] for id, t in found.items() if t is not None}}
-
-    def _workers(self) -> Any:
-        names = {t["worker"] for t in self.app.backend.tasks("running") if t.get("worker")}
-        for entry in self.app.backend.types():
-            names.update(entry.get("workers") or ())
-        return names if self._wanted is None else names & self._wanted
 
     def _list(self, state: str) -> Optional[Dict[str, List[Dict[str, Any]]]]:
         found: Dict[str, List[Dict[str, Any]]] = {}
