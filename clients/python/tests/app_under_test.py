@@ -101,9 +101,11 @@ def wait_for(path: str, pid_file: str) -> str:
 
 @app.task
 def hold_lock(path: str) -> None:
-    """Sleep in C code that holds the interpreter lock."""
+    """Wait in C code that holds the interpreter lock: lock a mutex of pthreads twice."""
+    mutex = ctypes.create_string_buffer(256)
     _write(path, os.getpid())
-    ctypes.PyDLL(None).sleep(1000)
+    for _ in range(2):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
 
 
 @app.task

@@ -61,6 +61,7 @@ class FakeServer:
         self.ttl, self.token = ttl, token
         self.changed = threading.Condition()
         self.tasks, self.sessions, self.announced = {}, {}, []
+        self.lease_calls = {}  # number of the last one by session
         self.files, self.uploads, self.channels = {}, {}, {}
         self.busy = queue.Queue()  # statuses with which the next requests are refused
         self.requests = []
@@ -171,7 +172,11 @@ class FakeServer:
                 if task.session == body["session"] and task.state == "running" and task.lease not in body["holds"]:
                     task.state, task.session = "queued", ""
                     task.released += 1
+            number = self.lease_calls[body["session"]] = self.lease_calls.get(body["session"], 0) + 1
+            self.changed.notify_all()
             while True:
+                if self.lease_calls[body["session"]] != number:
+                    return 200, {"leases": []}  # a session has one lease call at a time
                 given = self._give(body)
                 if given or self.draining or time.monotonic() >= limit or body["session"] not in self.sessions:
                     return 200, {"leases": given}

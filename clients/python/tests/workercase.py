@@ -14,7 +14,7 @@ from gale import Client
 from .fakeserver import FakeServer
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "src"
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("GALE_TEST_PATIENCE", "60"))  # seconds
 
 
 def alive(pid):
@@ -67,8 +67,7 @@ class WorkerCase(unittest.TestCase):
         return process
 
     def tearDown(self):
-        outcome = getattr(self, "_outcome", None)
-        if outcome is not None and not outcome.success and os.path.exists(self.path("log")):
+        if os.environ.get("GALE_TEST_LOG") and os.path.exists(self.path("log")):
             print(f"--- log of {self.id()}\n{self.log()}", file=sys.stderr)
 
     def _end(self, process):

@@ -8,7 +8,7 @@ from ..errors import GaleError, ResponseError
 from ..transport import Transport
 from . import log
 from .courier import Courier
-from .held import Held, Leases
+from .held import QUEUED, Held, Leases
 from .options import Options
 from .pool import Pool
 from .session import Session
@@ -102,6 +102,8 @@ class Crew:
         for thread in self._threads:
             if thread.name == "lease_loop":
                 thread.join(_LAST_WORDS)
+        for id in self._leases.ids(QUEUED):  # came after the loop had ended
+            self._courier.release(id)
         self._courier.stop(_LAST_WORDS)
         self._session.stop()
         self._stopping.set()

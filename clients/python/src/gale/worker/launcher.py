@@ -22,6 +22,7 @@ class Launcher:
         self._o = options
         self._process: "Optional[subprocess.Popen[bytes]]" = None
         self._rest = b""
+        self.permitted = float("inf")  # see permit
         self.control: Optional[socket.socket] = None
 
     def boot(self) -> Dict[str, Any]:
@@ -52,7 +53,7 @@ class Launcher:
             raise
         line, _, self._rest = data.partition(b"\n")
         ours.setblocking(False)
-        self.control = ours
+        self.control, self.permitted = ours, float("inf")
         hello: Dict[str, Any] = json.loads(line)
         return hello
 
@@ -70,6 +71,15 @@ class Launcher:
     def start(self, slot: int, fds: List[int]) -> None:
         """Start a process with a socket and the writing end of a pipe."""
         self._say({"start": slot}, fds)
+
+    def permit(self, until: float) -> None:
+        """Permit attempts to run until a moment of time.monotonic; inf when there are none.
+
+        After it the second process kills them: the parent may have been stopped.
+        """
+        if self.control is not None and until != self.permitted:
+            self.permitted = until
+            self._say({"until": until if until != float("inf") else None}, [])
 
     def reap(self, pid: int) -> None:
         """Permit to reap a process whose end was reported: its id is not used here any more."""

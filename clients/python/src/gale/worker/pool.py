@@ -162,6 +162,8 @@ class Pool:
                 slot.killed_at = float("inf")
                 log.write("ERROR", "the process with the application is stuck", pid=self._launcher.pid)
                 system.kill(self._launcher.pid)
+        until = [s.held.safe_until for s in self._slots if s.held is not None]
+        self._launcher.permit(max(until, default=float("inf")))
         for held in list(self._queue):
             if now - held.since > _START:
                 self._queue.remove(held)
@@ -209,6 +211,8 @@ class Pool:
         held.soft_at = now + soft if soft else float("inf")
         slot.held, slot.state, slot.verdict = held, BUSY, None
         slot.read_output()
+        if self._launcher.permitted == float("inf"):
+            self._launcher.permit(held.safe_until)
         if not slot.send({"run": {**held.lease, "spool": held.spool}}):
             slot.verdict = {"release": True}  # it has not begun
             slot.kill(now)

@@ -16,8 +16,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
-from typing import Any, Dict, List, NoReturn, Set
+from typing import Any, Dict, List, NoReturn, Optional, Set
 
 from . import system
 from .attempt import Runner
@@ -38,6 +39,7 @@ class Starter:
         self._kept: Set[int] = set()  # processes that the application started when it was imported
         self._fds: List[int] = []
         self._app: Any = None
+        self._until: Optional[float] = None  # when the last lease of the parent ends
 
     def run(self) -> None:
         """Import the application, and serve the parent until it closes the socket."""
@@ -59,7 +61,13 @@ class Starter:
         buffer = b""
         while True:
             self._report_ended()
-            ready = select.select([self._control, wake], [], [])[0]
+            patience = None if self._until is None else max(0.0, self._until - time.monotonic())
+            ready = select.select([self._control, wake], [], [], patience)[0]
+            if not ready and self._until is not None:
+                print("gale: the parent does not run: killing the attempts", file=sys.stderr)
+                self._until = None
+                for pid in self._pids:
+                    system.kill_group(pid)
             if wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
@@ -88,6 +96,8 @@ class Starter:
                     os.close(fd)
             self._pids[pid] = order["start"]
             self._say({"started": order["start"], "pid": pid})
+        elif "until" in order:
+            self._until = order["until"]
         elif "reap" in order:
             pid = order["reap"]
             self._ended.discard(pid)
