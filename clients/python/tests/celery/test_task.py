@@ -12,7 +12,7 @@ from typing import Any, List
 
 import gale
 from gale.celery import Celery, Task, current_app, current_task, shared_task, signals
-from gale.celery import exceptions, states
+from gale.celery import _errors, exceptions, states
 from gale.celery._run import backoff
 from gale.celery.utils.log import get_task_logger
 from gale.job import Channel
@@ -183,6 +183,19 @@ class Ends(Quiet):
                 with self.assertRaises(type(exc)):
                     result.get(timeout=30)
                 self.assertIn("Traceback", result.traceback)
+
+    def test_error_texts(self) -> None:
+        for exc in (ValueError("a: b\nc"), ValueError(), KeyError("k"), CustomError(1, "t"), exceptions.TaskRevokedError("expired")):
+            with self.subTest(exc):
+                again = _errors.parse(_errors.describe(exc))
+                self.assertEqual((type(again.exception), again.exception.args, again.traceback), (type(exc), exc.args, None))
+        try:
+            raise ValueError("x" * 200_000)
+        except ValueError as exc:
+            text = _errors.describe(exc)
+        self.assertLess(len(text.encode()), 60_000)
+        self.assertIsInstance(_errors.parse(text).exception, ValueError)
+        self.assertEqual(str(_errors.parse("exit status: 3").exception), "exit status: 3")
 
     def test_an_exception_that_cannot_be_imported(self) -> None:
         class Local(Exception):

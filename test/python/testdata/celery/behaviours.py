@@ -69,7 +69,7 @@ def wrong_arguments():
     try:
         tasks.add.delay(1, 2, 3)
     except TypeError as exc:
-        return str(exc)
+        return str(exc).startswith("add() ")
 
 
 @row
@@ -108,7 +108,7 @@ def parents_of_a_chain():
 @row
 def a_failed_chain():
     result = chain(tasks.fail.s(), tasks.add.s(1))()
-    return [outcome(result.parent), result.state]
+    return [outcome(result.parent), until(result, "FAILURE")]
 
 
 @row
@@ -130,7 +130,7 @@ def a_saved_group():
     result = group(tasks.add.s(i, 1) for i in range(3)).apply_async()
     result.save()
     restored = GroupResult.restore(result.id)
-    return [restored == result, [r.get(timeout=WAIT) for r in restored.results]]
+    return [result.get(timeout=WAIT), restored == result, len(restored)]
 
 
 @row
@@ -293,10 +293,10 @@ def link_error():
 @row
 def hooks_and_signals():
     found = []
-    for how, count in (("ok", 5), ("fail", 5), ("retry", 8)):
+    for how, count in (("ok", 5), ("fail", 5), ("retry", 9)):
         result = tasks.hooked.delay(how)
         result.get(timeout=WAIT, propagate=False)
-        found.append(lines("hooks", count)[:count])
+        found.append(sorted(lines("hooks", count)))
         open(os.path.join(tasks.FOLDER, "hooks"), "w").close()
     return found
 

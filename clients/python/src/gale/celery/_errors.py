@@ -64,8 +64,9 @@ def describe(exception: BaseException) -> str:
     """Returns the error text of an exception, cut in the middle of the traceback if it is long."""
     message = str(exception)
     head = class_name(type(exception)) + (f": {message[: MAX_ERROR // 4]}" if message else "")
-    trace = "".join(tb_module.format_exception(type(exception), exception, exception.__traceback__)).rstrip()
-    last = ""
+    trace, last = "", ""
+    if exception.__traceback__ is not None:
+        trace = "".join(tb_module.format_exception(type(exception), exception, exception.__traceback__)).rstrip()
     if list(exception.args) != ([message] if message else []):
         try:
             text = json.dumps(plain(list(exception.args)))
@@ -78,7 +79,7 @@ def describe(exception: BaseException) -> str:
     if len(raw) > room:
         half = room // 2
         trace = raw[:half].decode("utf-8", "ignore") + "\n  …\n" + raw[-half:].decode("utf-8", "ignore")
-    return f"{head}\n\n{trace}{last}"
+    return head + (f"\n\n{trace}" if trace else "") + last
 
 
 def parse(text: str) -> Failure:
@@ -87,23 +88,21 @@ def parse(text: str) -> Failure:
     Its class is imported if it is an exception and can be made from the arguments. Otherwise
     the exception is a TaskError of the same text.
     """
-    head, sep, trace = text.partition("\n" + _TRACE)
     arguments: Optional[List[Any]] = None
-    if sep:
-        trace = _TRACE.lstrip() + trace
-        before, found, last = trace.rpartition("\n" + _ARGS)
-        if found:
-            try:
-                arguments = json.loads(last)
-                trace = before
-            except ValueError:
-                pass
+    before, found, last = text.rpartition("\n" + _ARGS)
+    if found:
+        try:
+            arguments = json.loads(last)
+            text = before
+        except ValueError:
+            pass
+    head, sep, trace = text.partition("\n" + _TRACE)
     match = _HEAD.match(head)
     if match is None or not (sep or _is_exception(match["name"])):
         return Failure(exceptions.TaskError(text), None)
     if arguments is None:
         arguments = [match["message"]] if match["message"] is not None else []
-    return Failure(_make(match["name"], arguments, head), trace if sep else None)
+    return Failure(_make(match["name"], arguments, head), _TRACE.lstrip() + trace if sep else None)
 
 
 def _is_exception(name: str) -> bool:
