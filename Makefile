@@ -61,12 +61,12 @@ uninstall: ## remove the installed files, but not the configuration and the stat
 	@echo "left: $(DESTDIR)$(SYSCONF) and /var/lib/gale"
 
 test: ## all tests except the slow ones; under five minutes
-	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools $(CLIENTS)
+	.ci/need curl:curl flac:flac openssl:openssl redis-server:redis-server,redis-tools /usr/bin/python3:python3 $(CLIENTS)
 	$(GO) test -parallel 4 -timeout 30m $(TEST_FLAGS) ./...
 	cd test/openapi && $(GO) test -timeout 30m $(TEST_FLAGS) ./...
 
 race: ## the same under the race detector
-	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools $(CLIENTS)
+	.ci/need curl:curl flac:flac openssl:openssl gcc:gcc,libc6-dev redis-server:redis-server,redis-tools /usr/bin/python3:python3 $(CLIENTS)
 	$(GO) test -race -timeout 30m $(TEST_FLAGS) ./...
 
 e2e: $(VERSITYGW) ## slow tests with other programs, which are installed if missing
@@ -139,7 +139,8 @@ docs: ## generate docs/reference/configuration.md from the flags
 	$(GO) run ./app/internal/reference > docs/reference/configuration.md.new
 	mv docs/reference/configuration.md.new docs/reference/configuration.md
 
-dist: ## build reproducible archives for linux/amd64 and linux/arm64 in dist/
+dist: ## build reproducible archives for linux/amd64 and linux/arm64, and the Python wheel, in dist/
+	.ci/need python3:python3
 	$(GO) run ./app/internal/dist
 
 rename-module: ## change the module path: make rename-module MODULE=example.com/you/gale
