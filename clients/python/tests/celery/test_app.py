@@ -13,7 +13,7 @@ import types
 import unittest
 from typing import Any
 
-from gale.celery import Celery, current_task
+from gale.celery import Celery, current_task, signals
 from gale.celery.exceptions import ImproperlyConfigured, NotRegistered, OperationalError
 from tests.celery.memory import Memory
 
@@ -153,6 +153,26 @@ class Discovery(unittest.TestCase):
         )
         self.assertEqual(ran.stdout, "['proj.blog.jobs.job', 'proj.blog.tasks.publish', 'proj.more.extra'] 1/m\n", ran.stderr)
 
+    def test_logging_of_a_worker(self) -> None:
+        code = (
+            "import logging, gale\n"
+            "from gale.celery import signals, Celery\n"
+            "from gale.celery.utils.log import get_task_logger\n"
+            "from gale.job import Channel\n"
+            "if SETUP: signals.setup_logging.connect(lambda **_: True, weak=False)\n"
+            "signals.after_setup_task_logger.connect(lambda logger, **_: logger.warning('set up'), weak=False)\n"
+            "app = Celery('proj')\n"
+            "@app.task(name='speak')\n"
+            "def speak(): get_task_logger('proj').info('hello')\n"
+            "[hook() for hook in app.start_hooks]\n"
+            "app.handler('speak')(gale.Job({'task': {'id': 'one'}}, Channel()))\n"
+        )
+        ran = self.python(self.project(), code.replace("SETUP", "False"))
+        self.assertRegex(ran.stderr, r"WARNING/MainProcess\] \?\?\?\[\?\?\?\]: set up\n")
+        self.assertRegex(ran.stderr, r"INFO/MainProcess\] speak\[one\]: hello\n")
+        self.assertIn("Task speak[one] succeeded", ran.stderr)
+        self.assertNotIn("set up", self.python(self.project(), code.replace("SETUP", "True")).stderr)
+
     def test_an_error_in_a_module_is_not_hidden(self) -> None:
         folder = self.project(**{"proj/shop/tasks.py": "import no_such_module\n"})
         ran = self.python(folder, "from proj.celery import app; app.announcements()")
@@ -267,6 +287,25 @@ class Surface(unittest.TestCase):
         self.assertEqual([t["request"]["id"] for t in inspect.scheduled()["gale"]], [later.id])
         self.assertIn("work", inspect.registered()["gale"])
         self.assertEqual(inspect.query_task(later.id)["gale"][later.id][0], "scheduled")
+
+    def test_signals_of_a_worker(self) -> None:
+        app: Any = Celery("proj")
+        sent: Any = []
+
+        def init(sender: Any, **_: Any) -> None:
+            sent.append(("init", sender.app))
+
+        def ready(sender: Any, **_: Any) -> None:
+            sent.append(("ready", sender.app))
+
+        signals.worker_init.connect(init)
+        signals.worker_ready.connect(ready)
+        self.addCleanup(signals.worker_init.disconnect, init)
+        self.addCleanup(signals.worker_ready.disconnect, ready)
+        app.announcements()
+        self.assertEqual(sent, [])
+        app.schedules()
+        self.assertEqual(sent, [("init", app), ("ready", app)])
 
     def test_ping(self) -> None:
         app: Any = Celery("proj")

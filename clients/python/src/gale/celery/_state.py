@@ -7,7 +7,7 @@ whatever application the process has. This module is the only one that keeps suc
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, TypeVar
+from typing import TYPE_CHECKING, Callable, Generic, List, Optional, TypeVar
 
 if TYPE_CHECKING:
     from .app.base import Celery

@@ -1,10 +1,13 @@
 """Signals: functions that are called when something happens, as in Celery.
 
-The task_* signals are sent in the process that runs the task, before_task_publish and
-after_task_publish in the process that enqueues. worker_init, worker_ready, worker_shutting_down
-and worker_shutdown are sent in the process that imports the application,
-worker_process_init and worker_process_shutdown in each process that runs tasks. The other names
-exist so that modules can connect to them; they are never sent.
+Signals of tasks are sent in the process that runs the task, before_task_publish and
+after_task_publish in the process that enqueues. worker_init and worker_ready are sent in the
+process that imports the application, by a sender with the attribute app;
+worker_process_init and worker_process_shutdown in each process that runs tasks. These names
+exist so that modules can connect to them, and are never sent: task_sent, task_received,
+task_internal_error, task_revoked, task_rejected, task_unknown, worker_shutting_down,
+worker_shutdown, celeryd_init, celeryd_after_setup, heartbeat_sent, beat_init,
+beat_embedded_init, user_preload_options.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Worker:
     """Runs the tasks of one application."""
 
     def __init__(self, app: Any) -> None:
-        self._app = app
+        self.app = self._app = app
         self._imported = False
 
     def prepare(self) -> None:
@@ -35,7 +35,6 @@ class Worker:
             self._imported = True
             self._app.import_default_modules()
             self._app.finalize()
-            signals.worker_init.send(sender=self._app)
 
     def process_started(self) -> None:
         """Prepares this process for tasks."""
@@ -67,9 +66,16 @@ class Worker:
         return {k: v for k, v in values.items() if v}
 
     def schedules(self) -> List[Dict[str, Any]]:
-        """Returns beat_schedule as JSON objects."""
+        """Returns beat_schedule as JSON objects.
+
+        Only the process that imports the application for the whole worker asks for them, so it is
+        the one that sends worker_init and worker_ready.
+        """
         self.prepare()
-        return beat.entries(self._app)
+        signals.worker_init.send(sender=self)
+        found = beat.entries(self._app)
+        signals.worker_ready.send(sender=self)
+        return found
 
     def handler(self, name: str) -> Optional[Callable[[Any], Any]]:
         """Returns the function that runs a task in a worker, or None if there is no such task."""
@@ -178,22 +184,23 @@ def annotate(app: Any) -> None:
 
 
 def configure_logging() -> None:
-    """Sends logging to standard error, which the worker puts into the log of the task.
+    """Prepares logging to standard error, which the worker puts into the log of the task.
 
-    Nothing is changed if the signal setup_logging has receivers or the root logger has handlers.
+    Receivers of the signal setup_logging do it instead. Else the root logger gets a handler
+    if it has none, and the task logger one whose lines name the task.
     """
     from ..utils.log import TaskFormatter, task_logger
 
-    fields = {"loglevel": logging.INFO, "logfile": None, "format": _FORMAT, "colorize": False}
-    if signals.setup_logging.send(sender=None, **fields) or logging.root.handlers:
+    level = logging.root.level if logging.root.handlers else logging.INFO
+    fields = {"loglevel": level, "logfile": None, "colorize": False}
+    if signals.setup_logging.send(sender=None, format=_FORMAT, **fields):
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_FORMAT))
-    logging.root.addHandler(handler)
-    logging.root.setLevel(logging.INFO)
-    signals.after_setup_logger.send(sender=None, logger=logging.root, **fields)
-    own = logging.StreamHandler(sys.stderr)
-    own.setFormatter(TaskFormatter(_TASK_FORMAT))
-    task_logger.addHandler(own)
-    task_logger.propagate = False
-    signals.after_setup_task_logger.send(sender=None, logger=task_logger, **{**fields, "format": _TASK_FORMAT})
+    if not logging.root.handlers:
+        logging.basicConfig(level=level, format=_FORMAT, stream=sys.stderr)
+    signals.after_setup_logger.send(sender=None, logger=logging.root, format=_FORMAT, **fields)
+    if not task_logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(TaskFormatter(_TASK_FORMAT))
+        task_logger.addHandler(handler)
+        task_logger.propagate = False
+    signals.after_setup_task_logger.send(sender=None, logger=task_logger, format=_TASK_FORMAT, **fields)
