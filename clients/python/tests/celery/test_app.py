@@ -49,6 +49,10 @@ class Settings(unittest.TestCase):
         with self.assertRaises(AttributeError):
             app.conf.no_such_setting
 
+    def test_defaults_are_not_shared(self) -> None:
+        Celery("one").conf.beat_schedule["a"] = {}
+        self.assertEqual(Celery("two").conf.beat_schedule, {})
+
     def test_what_json_cannot_carry_is_refused(self) -> None:
         for name, value in (
             ("task_serializer", "pickle"), ("result_serializer", "yaml"), ("accept_content", ["pickle"]),

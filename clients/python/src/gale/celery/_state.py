@@ -95,10 +95,15 @@ def connect_constructor(constructor: Callable[[Celery], Task]) -> None:
         constructor(app)
 
 
-def constructors() -> List[Callable[[Celery], Task]]:
-    """Returns the shared tasks so far."""
+def construct(app: Celery) -> None:
+    """Adds all shared tasks to an application and marks it as finalized.
+
+    One that is recorded meanwhile is added by connect_constructor.
+    """
     with _state.lock:
-        return list(_state.constructors)
+        for constructor in _state.constructors:
+            constructor(app)
+        app.finalized = True
 
 
 def joining_allowed() -> bool:

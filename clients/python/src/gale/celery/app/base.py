@@ -63,7 +63,7 @@ class Celery(Configured):
     ) -> None:
         super().__init__()
         self.main = main
-        self.finalized = False
+        self.finalized = self._finalizing = False
         self.strict_typing = strict_typing
         self.on_after_finalize = signals.Signal("app.on_after_finalize")
         self.on_after_fork = signals.Signal("app.on_after_fork")
@@ -162,13 +162,12 @@ class Celery(Configured):
         if self.finalized:
             return
         with self._lock:
-            if self.finalized:
+            if self.finalized or self._finalizing:
                 return
-            self.finalized = True
-            for constructor in _state.constructors():
-                constructor(self)
+            self._finalizing = True
+            _state.construct(self)
             _worker.annotate(self)
-            self.on_after_finalize.send(sender=self)
+        self.on_after_finalize.send(sender=self)
 
     def autodiscover_tasks(self, packages: Any = None, related_name: Optional[str] = "tasks", force: bool = False) -> None:
         """Imports the module tasks of each package, when a worker starts or at once with force.

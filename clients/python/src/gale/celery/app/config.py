@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from typing import Any, Dict, Iterator, Mapping, MutableMapping, Optional
@@ -112,10 +113,12 @@ class Settings(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         name = new_name(name)
-        for source in (self._values, EFFECTIVE, _KNOWN):
-            if name in source:
-                return source[name]
-        raise KeyError(name)
+        if name not in self._values:
+            default = EFFECTIVE[name] if name in EFFECTIVE else _KNOWN[name]
+            if not isinstance(default, (dict, list)):
+                return default
+            self._values[name] = copy.copy(default)  # it may be changed in place
+        return self._values[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         name = new_name(name)
