@@ -8,19 +8,20 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/s3"
+	"github.com/galeserver/gale/uploads/tus"
 )
 
-// openFiles opens the stores of uploaded files: the folder of -upload-dir, and the object
-// storage of -files, if it is set. The stores have the options o.
+// openFiles opens the store of uploaded files: the object storage of -files, if it is set, or
+// else the folder of -upload-dir. It has the options o.
 func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Options) (err error) {
 	if c.Files == "" {
 		s.uploads, err = uploads.Open(c.UploadDir, o)
-		s.resumable = s.uploads
 		return err
 	}
 	target, err := s3.Parse(c.Files)
@@ -38,14 +39,17 @@ func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Option
 	if s.bucket, err = s3.Open(target, s3.Options{Temp: temp, Meter: meter, Logger: o.Logger}); err != nil {
 		return err
 	}
-	unfinished := o
-	unfinished.Stored = nil // called by the store in which a complete upload is published
-	if s.resumable, err = uploads.Open(c.UploadDir, unfinished); err != nil {
-		return err
-	}
 	o.Pool = nil // it is for the disk, not for the network
 	s.uploads = uploads.New(s.bucket.Backend(), o)
 	return s.bucket.Probe(ctx)
+}
+
+// resumable returns the place of unfinished resumable uploads: nil is the folder of the store.
+func (s *state) resumable(rdb redis.UniversalClient) tus.Place {
+	if s.bucket == nil {
+		return nil
+	}
+	return s.bucket.Resumable(s.uploads, rdb)
 }
 
 // runFiles runs the background work of the stores until ctx ends.
