@@ -44,12 +44,13 @@ func hexSum(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// objects returns the paths of the objects of a gateway.
+// objects returns the paths of the objects of a gateway, without the states of resumable uploads,
+// which are kept for an hour.
 func objects(t *testing.T, gateway *s3test.Gateway) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(gateway.Dir, func(path string, e fs.DirEntry, err error) error {
 		name, _ := filepath.Rel(gateway.Dir, path)
-		if err == nil && !e.IsDir() && !strings.HasPrefix(name, ".sgwtmp") {
+		if err == nil && !e.IsDir() && !strings.HasPrefix(name, ".sgwtmp") && !strings.Contains(name, "/.resumable/state/") {
 			all = append(all, name)
 		}
 		return err
