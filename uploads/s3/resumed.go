@@ -18,6 +18,7 @@ type resumed struct {
 	lock   *redislock.Lock
 	saved  state  // the state in the bucket
 	etag   string // ETag of the state
+	taken  bool   // another holder has replaced the state
 	writer *resumedWriter
 }
 
@@ -107,9 +108,12 @@ func (h *resumed) Save(ctx context.Context, p tus.Progress) error {
 
 // write replaces the saved state.
 func (h *resumed) write(ctx context.Context, next state) error {
+	if h.taken {
+		return tus.ErrTaken
+	}
 	next.Seq = h.saved.Seq + 1
 	etag, err := h.place.writeState(ctx, next, h.etag)
-	if errors.Is(err, tus.ErrTaken) {
+	if h.taken = errors.Is(err, tus.ErrTaken); h.taken {
 		h.place.bucket.log.WarnContext(ctx, "upload was taken over, bytes after its last checkpoint are not saved", "upload", next.ID, "offset", h.saved.Offset)
 	}
 	if err != nil {
@@ -122,6 +126,9 @@ func (h *resumed) write(ctx context.Context, next state) error {
 // reserve ensures that this holder may use the next part number, and returns it. uploadID is
 // the multipart upload.
 func (h *resumed) reserve(ctx context.Context, key, uploadID string, used int) (number int, err error) {
+	if h.taken {
+		return 0, tus.ErrTaken
+	}
 	number = used + 1
 	if number > maxPart {
 		return 0, uploads.WithReason(uploads.ErrTooLarge, "the upload has too many parts")

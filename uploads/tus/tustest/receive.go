@@ -50,7 +50,7 @@ func cut(t *testing.T, place Place, large int) {
 	text := content(1, 2*large)
 	id := a.create(len(text), nil)
 	at := 0
-	for i, n := range []int{5, large, large/2} {
+	for i, n := range []int{5, large, large / 2} {
 		from := []client{a, b}[i%2]
 		body := io.MultiReader(bytes.NewReader(text[at:at+n]), iotest.ErrReader(errBroken))
 		if resp, err := from.do("PATCH", id, body, "Upload-Offset", strconv.Itoa(at)); !errors.Is(err, errBroken) {
