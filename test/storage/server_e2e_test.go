@@ -200,6 +200,7 @@ func TestE2EStorageResumable(t *testing.T) {
 		}
 		conn.Close()
 	}
+	testutil.Eventually(t, "the parts of the upload are removed", func() bool { return len(objects(t, gateway)) <= 3 })
 	if got := objects(t, gateway); len(got) != 3 {
 		t.Errorf("objects: %q", got)
 	}

@@ -306,8 +306,16 @@ func TestOldParts(t *testing.T) {
 	if err := h.Save(t.Context(), progress); err != nil {
 		t.Fatal(err)
 	}
+	p.service.mu.Lock()
+	orphan := "/bucket/" + r.dataFolder(strings.Repeat("B", 26)) + "x" // written after the end of its upload
+	p.service.objects[orphan] = object{modified: time.Now().Add(-time.Hour)}
+	objects := len(p.service.objects)
+	p.service.mu.Unlock()
 	if n, err := r.bucket.sweep(t.Context()); err != nil || n != 0 {
 		t.Errorf("removed %d: %v", n, err)
+	}
+	if _, there := p.service.objects[orphan]; there || len(p.service.objects) != objects-1 {
+		t.Errorf("%d objects of %d", len(p.service.objects), objects)
 	}
 	p.service.mu.Lock()
 	clear(p.service.multiparts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"time"
 
@@ -125,6 +126,29 @@ func (r *Resumable) removeState(ctx context.Context, id, etag string) error {
 		return err
 	}
 	return r.bucket.removeObject(ctx, r.stateKey(id))
+}
+
+// removeOrphans removes old bytes of uploads that have no state: a process that was suspended
+// has written them after the end of the upload.
+func (r *Resumable) removeOrphans(ctx context.Context) error {
+	objects, err := r.list(ctx, r.bucket.prefix+dataObjects)
+	if err != nil {
+		return err
+	}
+	for _, object := range objects {
+		id := path.Base(path.Dir(object.Key))
+		if time.Since(object.LastModified) <= r.bucket.opts.Expiry || ctx.Err() != nil {
+			continue
+		}
+		_, err := r.bucket.stat(ctx, r.stateKey(id))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = r.bucket.removeObject(ctx, object.Key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // multiparts returns the ids of the multipart uploads of unfinished uploads.

@@ -57,7 +57,7 @@ func (b *Bucket) sweep(ctx context.Context) (n int, err error) {
 			}
 		}
 		if !page.IsTruncated {
-			return n, nil
+			return n, (&Resumable{bucket: b}).removeOrphans(ctx)
 		}
 		keyMarker, idMarker = page.NextKeyMarker, page.NextUploadIDMarker
 	}
