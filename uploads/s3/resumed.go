@@ -77,7 +77,10 @@ func (h *resumed) Save(ctx context.Context, p tus.Progress) error {
 	next := h.saved
 	next.Progress = p
 	if p.Phase == tus.PhaseUnfinished && p.Offset != h.saved.Offset {
-		if h.writer == nil || h.writer.size != p.Offset {
+		switch {
+		case h.writer != nil && h.writer.failed != nil:
+			return h.writer.failed
+		case h.writer == nil || h.writer.size != p.Offset:
 			return fmt.Errorf("save upload: offset %d was not received", p.Offset)
 		}
 		var err error

@@ -43,11 +43,13 @@ type sendDone struct {
 	err  error
 }
 
-// Write implements uploads.Writer.
+// Write implements uploads.Writer. The end of ctx does not stop it half way, so that what was
+// received can be saved; each request has a time limit of its own.
 func (w *resumedWriter) Write(ctx context.Context, p []byte) (total int, err error) {
 	if w.failed != nil {
 		return 0, w.failed
 	}
+	ctx = context.WithoutCancel(ctx)
 	for len(p) > 0 && err == nil {
 		var n int
 		if n, err = w.copyNext(ctx, p); n == 0 && err == nil {
