@@ -56,7 +56,7 @@ func (reported) Error() string { return "" }
 // state is the durable state that serving processes and workers share.
 type state struct {
 	store     driver.Store
-	artifacts *artifacts.Folder
+	artifacts artifacts.Files
 	uploads   *uploads.Store
 	bucket    *s3.Bucket // object storage of uploads, or nil
 	temp      string     // parent of the temporary folders of command tasks; empty: the system's
@@ -77,9 +77,6 @@ func openState(ctx context.Context, c config.Config, o uploads.Options, meter me
 		return s, err
 	}
 	if s.store, err = openTasks(ctx, c, meter, o.Logger); err != nil {
-		return s, err
-	}
-	if s.artifacts, err = artifacts.Open(filepath.Join(c.Data, "artifacts")); err != nil {
 		return s, err
 	}
 	return s, s.openFiles(ctx, c, o)

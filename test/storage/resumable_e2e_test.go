@@ -145,7 +145,7 @@ func TestE2EStorageTusTwoServers(t *testing.T) {
 			if harness.FileSHA256(t, filepath.Join(gateway.Dir, "prefix/js/big.bin")) != sum {
 				t.Error("the stored file has other content")
 			}
-			testutil.Eventually(t, "only the file is left", func() bool { return len(objects(t, gateway)) == 1 && len(parts(gateway)) == 0 })
+			testutil.Eventually(t, "only the file is left", func() bool { return len(objects(t, gateway)) == 1 && parts(gateway) == 0 })
 		})
 	}
 }
@@ -159,17 +159,6 @@ func killAll(t *testing.T, g *harness.Server) {
 		_ = syscall.Kill(s.PID, syscall.SIGKILL)
 	}
 	g.Kill() // waits
-}
-
-// parts returns the parts of multipart uploads of a gateway.
-func parts(gateway *s3test.Gateway) (all []string) {
-	_ = filepath.WalkDir(filepath.Join(gateway.Dir, ".sgwtmp"), func(path string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			all = append(all, path)
-		}
-		return nil
-	})
-	return all
 }
 
 // TestE2EStorageTusMemory uploads a large file by tus.
