@@ -94,6 +94,16 @@ type Task struct {
 	Digest string `json:"-"`
 	// Aborted is true if CancelWorkflow has cancelled the workflow of the task.
 	Aborted bool `json:"-"`
+	// Ended are the newest leases that have ended their attempts themselves, if their
+	// workers are in other programs; see driver.Remote.
+	Ended []EndedLease `json:"-"`
+}
+
+// EndedLease is a lease that has ended its attempt itself.
+type EndedLease struct {
+	Attempt int    `json:"attempt"`
+	Owner   string `json:"owner"`
+	State   State  `json:"state"` // state of the task after that
 }
 
 // WorkflowID returns the id of the workflow or group to which the task belongs, or "".

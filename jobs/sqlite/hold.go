@@ -43,10 +43,7 @@ func (s *Store) Extend(ctx context.Context, leases []*driver.Lease) (lost []*dri
 // Release implements driver.Leaser. The task is due at once. Its due time is its RunAt again,
 // so it comes before tasks that became due later.
 func (s *Store) Release(ctx context.Context, l *driver.Lease) error {
-	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
-		tx.due = true
-		return tx.changeHeld(ctx, l, `state = 'queued', due = run_at`)
-	})
+	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error { return tx.release(ctx, l) })
 	if err != nil {
 		return fmt.Errorf("release task %s: %w", l.Task.ID, err)
 	}

@@ -18,6 +18,12 @@ func (t *tx) countLost(ctx context.Context, r *row) (dead bool, err error) {
 	if err != nil || !counts {
 		return false, err
 	}
+	return t.addLost(ctx, r)
+}
+
+// addLost counts a lost lease of a task.
+func (t *tx) addLost(ctx context.Context, r *row) (dead bool, err error) {
+	task := &r.task
 	r.lost++
 	if r.lost < t.opts.MaxLost {
 		return false, t.exec(ctx, `UPDATE tasks SET lost = ? WHERE seq = ?`, r.lost, r.seq)

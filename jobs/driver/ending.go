@@ -1,0 +1,79 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/galeserver/gale/jobs"
+)
+
+// EndKind says how an attempt ended, see Ending.
+type EndKind string
+
+// Kinds of endings.
+const (
+	// EndFinished: the handler has returned. Ending.Outcome is its outcome.
+	EndFinished EndKind = "finished"
+	// EndLost: the process that ran the handler died. The task is due at once and counts
+	// one more lost lease. Other leases of the owner are not affected.
+	EndLost EndKind = "lost"
+	// EndReleased: the attempt did not finish. The task is due again at Ending.At, and
+	// neither a failure nor a lost lease is counted.
+	EndReleased EndKind = "released"
+)
+
+// Ending is the end of an attempt, for Remote.End.
+type Ending struct {
+	Kind    EndKind
+	Outcome Outcome   // for EndFinished
+	At      time.Time // for EndReleased; zero or in the past: at once, at the task's old place
+}
+
+// Check returns an error if Kind is unknown, or if it is EndFinished and Outcome.Check
+// returns one. Every Store calls it.
+func (e Ending) Check() error {
+	switch e.Kind {
+	case EndFinished:
+		return e.Outcome.Check()
+	case EndLost, EndReleased:
+		return nil
+	}
+	return fmt.Errorf("%q is not a kind of ending", e.Kind)
+}
+
+// Remote has the methods for workers in other programs. Such a worker repeats a call if
+// the response is lost, so these methods recognize a repeated call.
+type Remote interface {
+	// End ends the attempt of a lease in one step and returns the new state of the task.
+	// The store remembers the newest MaxEnded leases of a task that were ended by End. If
+	// l is one of them, End changes nothing and returns the state that the first call
+	// returned, with again true. If l is not current otherwise, the error wraps
+	// jobs.ErrLeaseLost and nothing is changed.
+	End(ctx context.Context, l *Lease, e Ending) (state jobs.State, again bool, err error)
+	// ReleaseOthers releases all leases of an owner except those in keep, as
+	// Leaser.Release does, and returns their number. It is for leases that the worker
+	// does not know, because the response with them was lost.
+	ReleaseOthers(ctx context.Context, owner string, keep []*Lease) (int, error)
+}
+
+// MaxEnded is the number of leases that a store remembers per task, see Remote.
+const MaxEnded = 8
+
+// AddEnded appends a lease to those that have ended their attempts themselves, and keeps the
+// newest MaxEnded.
+func AddEnded(all []jobs.EndedLease, l *Lease, state jobs.State) []jobs.EndedLease {
+	all = append(slices.Clone(all), jobs.EndedLease{Attempt: l.Attempt, Owner: l.Owner, State: state})
+	return all[max(0, len(all)-MaxEnded):]
+}
+
+// EndedState returns the state that the lease gave the task, if it is one of all.
+func EndedState(all []jobs.EndedLease, l *Lease) (state jobs.State, found bool) {
+	for _, e := range all {
+		if e.Attempt == l.Attempt && e.Owner == l.Owner {
+			return e.State, true
+		}
+	}
+	return "", false
+}
