@@ -154,6 +154,9 @@ type NewTask struct {
 	// Digest identifies the content of the workflow that starts with this task. A workflow
 	// with the same ID and another Digest is refused. Client.EnqueueChain sets it.
 	Digest string
+	// WaitForWorker accepts a name that no definition has. The task waits until a worker
+	// announces it. Only a Client uses this field.
+	WaitForWorker bool `json:"-"`
 }
 
 // NoRetries and NoTimeout mean no retries and no time limit in NewTask.MaxRetries and

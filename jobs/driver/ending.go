@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -56,6 +57,38 @@ type Remote interface {
 	// Leaser.Release does, and returns their number. It is for leases that the worker
 	// does not know, because the response with them was lost.
 	ReleaseOthers(ctx context.Context, owner string, keep []*Lease) (int, error)
+	// Report stores what an attempt reports. The error wraps jobs.ErrLeaseLost if the lease
+	// is not current.
+	Report(ctx context.Context, l *Lease, r Report) error
+	// Unclaimed returns, by queue, the number of due tasks that none of the workers can
+	// run. Queues without such tasks are left out. A store may count a task only after a
+	// worker of its queue has skipped it.
+	Unclaimed(ctx context.Context, workers []Claim) (map[string]int, error)
+}
+
+// Claim says what a worker can run: the tasks with these names in these queues.
+type Claim struct{ Queues, Names []string }
+
+// Report is progress of an attempt. What is nil stays as it is.
+type Report struct {
+	Percent *int    // 0 to 100
+	Note    *string // as Note returns it
+	// Meta is a JSON value that is Task.Result while the attempt runs.
+	Meta json.RawMessage
+}
+
+// Merge returns r with what a newer report has set.
+func (r Report) Merge(newer Report) Report {
+	if newer.Percent != nil {
+		r.Percent = newer.Percent
+	}
+	if newer.Note != nil {
+		r.Note = newer.Note
+	}
+	if newer.Meta != nil {
+		r.Meta = newer.Meta
+	}
+	return r
 }
 
 // MaxEnded is the number of leases that a store remembers per task, see Remote.

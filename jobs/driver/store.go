@@ -45,14 +45,7 @@ type Gauger interface {
 	// Depth returns a Depth for each queue that has waiting, running or dead tasks or is
 	// paused, sorted by name. It may read all of these tasks.
 	Depth(ctx context.Context) ([]Depth, error)
-	// Unclaimed returns, by queue, the number of due tasks that none of the workers can
-	// run. Queues without such tasks are left out. A store may count a task only after a
-	// worker of its queue has skipped it.
-	Unclaimed(ctx context.Context, workers []Claim) (map[string]int, error)
 }
-
-// Claim says what a worker can run: the tasks with these names in these queues.
-type Claim struct{ Queues, Names []string }
 
 // Depth counts the tasks of a queue.
 type Depth struct {

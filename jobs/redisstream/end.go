@@ -68,3 +68,19 @@ func (s *Store) ReleaseOthers(ctx context.Context, owner string, keep []*driver.
 	}
 	return 0, fmt.Errorf("release leases of %s: %w", owner, err)
 }
+
+// Report implements driver.Remote.
+func (s *Store) Report(ctx context.Context, l *driver.Lease, r driver.Report) error {
+	percent, note, flag := 0, "", map[bool]string{true: "1"}
+	if r.Percent != nil {
+		percent = *r.Percent
+	}
+	if r.Note != nil {
+		note = *r.Note
+	}
+	args := append(fence(l), percent, note, flag[r.Percent == nil], flag[r.Note == nil], string(r.Meta))
+	if err := held(s.call(ctx, progressScript, args...)); err != nil {
+		return fmt.Errorf("record progress of task %s: %w", l.Task.ID, err)
+	}
+	return nil
+}

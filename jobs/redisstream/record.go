@@ -68,7 +68,7 @@ func (s *Store) RemoveRecord(ctx context.Context, kind, key string) error {
 	return nil
 }
 
-// Unclaimed implements driver.Gauger. In a queue that a worker serves, a task counts after a
+// Unclaimed implements driver.Remote. In a queue that a worker serves, a task counts after a
 // worker has skipped it.
 func (s *Store) Unclaimed(ctx context.Context, workers []driver.Claim) (map[string]int, error) {
 	var args []any

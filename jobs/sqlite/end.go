@@ -71,7 +71,7 @@ func (t *tx) endHeld(ctx context.Context, r *row, l *driver.Lease, e driver.Endi
 	}
 	if due := micro(e.At); !e.At.IsZero() && due > t.now.UnixMicro() {
 		t.due = true
-		return jobs.StateScheduled, t.changeHeld(ctx, l, `state = 'queued', due = ?, run_at = ?`, due, due)
+		return jobs.StateScheduled, t.changeHeld(ctx, l, `state = 'queued', result = NULL, due = ?, run_at = ?`, due, due)
 	}
 	return jobs.StateQueued, t.release(ctx, l)
 }
@@ -80,7 +80,7 @@ func (t *tx) endHeld(ctx context.Context, r *row, l *driver.Lease, e driver.Endi
 // tasks that became due later.
 func (t *tx) release(ctx context.Context, l *driver.Lease) error {
 	t.due = true
-	return t.changeHeld(ctx, l, `state = 'queued', due = run_at`)
+	return t.changeHeld(ctx, l, `state = 'queued', result = NULL, due = run_at`)
 }
 
 const leasesOf = `SELECT id, attempts FROM tasks INDEXED BY tasks_running WHERE worker = ? AND state = 'running'`
@@ -121,4 +121,19 @@ func (s *Store) others(ctx context.Context, owner string, keep []*driver.Lease) 
 		}
 	}
 	return all, rows.Err()
+}
+
+// Report implements driver.Remote.
+func (s *Store) Report(ctx context.Context, l *driver.Lease, r driver.Report) error {
+	var meta any // NULL: the column stays as it is
+	if r.Meta != nil {
+		meta = string(r.Meta)
+	}
+	err := s.committer.do(ctx, false, func(ctx context.Context, tx *tx) error {
+		return tx.changeHeld(ctx, l, `progress = coalesce(?, progress), note = coalesce(?, note), result = coalesce(?, result)`, r.Percent, r.Note, meta)
+	})
+	if err != nil {
+		return fmt.Errorf("record progress of task %s: %w", l.Task.ID, err)
+	}
+	return nil
 }

@@ -82,7 +82,7 @@ func (s *Store) Reclaim(ctx context.Context, owner string) (n int, err error) {
 // late call of the worker that had this lease does not match it.
 func (t *tx) requeue(ctx context.Context, r *row, due int64) error {
 	t.rows[r.seq], t.due = r.task.Version+1, true
-	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', due = ?, lost = ? WHERE seq = ?`,
+	return t.exec(ctx, `UPDATE tasks SET version = version + 1, state = 'queued', result = NULL, due = ?, lost = ? WHERE seq = ?`,
 		due, r.lost, r.seq)
 }
 

@@ -37,7 +37,7 @@ func (t *tx) addLost(ctx context.Context, r *row) (dead bool, err error) {
 	t.opts.Meter.Count(meter.EventDead, task.Name, task.Queue)
 	t.rows[r.seq] = task.Version + 1
 	err = t.exec(ctx, `
-		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, lost = ?, finished = ?, error = ?, failures = ?
+		UPDATE tasks SET version = version + 1, state = 'dead', due = NULL, result = NULL, lost = ?, finished = ?, error = ?, failures = ?
 		WHERE seq = ?`, r.lost, t.now.UnixMicro(), reason, failures, r.seq)
 	if err != nil {
 		return true, err

@@ -17,7 +17,7 @@ const unclaimedSQL = `
 		SELECT c.value ->> 0, c.value ->> 1 FROM json_each(?1) AS c)
 	GROUP BY queue`
 
-// Unclaimed implements driver.Gauger. It reads every task that has not ended.
+// Unclaimed implements driver.Remote. It reads every task that has not ended.
 func (s *Store) Unclaimed(ctx context.Context, workers []driver.Claim) (map[string]int, error) {
 	pairs := map[[2]string]bool{}
 	for _, w := range workers {

@@ -370,6 +370,11 @@ local function excuse_others(owner)
   end
 end
 
+-- drop_meta removes the result that a task had while it ran.
+local function drop_meta(key)
+  if redis.call('HDEL', key, 'meta') == 1 then redis.call('HDEL', key, 'result') end
+end
+
 -- lease_lost ends a lost lease. It returns the name and new state of the task. If certain is
 -- true, this task caused the loss, and the other leases of the owner are not affected.
 local function lease_lost(q, id, owner, excused, certain)
@@ -378,6 +383,7 @@ local function lease_lost(q, id, owner, excused, certain)
   local times = tonumber(h[2] or 0)
   local held = redis.call('GET', base .. 'held:' .. owner)
   remove_entry(q, h[5])
+  drop_meta(key)
   local counts = true
   if times >= tonumber(SUSPECT) then
     release_suspect(owner, id)
@@ -440,6 +446,7 @@ local function release(id, owner, at)
   local later = at and tonumber(at) > now
   if later then ready(q, at) end
   remove_entry(q, entry)
+  drop_meta(key)
   redis.call('HSET', key, 'state', 'queued')
   redis.call('HINCRBY', key, 'version', 1)
   if tonumber(times or 0) >= tonumber(SUSPECT) then release_suspect(owner, id) end
@@ -478,6 +485,7 @@ local function cancel(id, reason)
     end
   end
   redis.call('ZREM', base .. 'expiring', id)
+  drop_meta(key)
   redis.call('HSET', key, 'state', 'cancelled', 'finished', int(now), 'error', reason)
   redis.call('HINCRBY', key, 'version', 1)
   set_retention(id)

@@ -15,7 +15,7 @@ local function finish(first)
   local id, owner, attempt, token, state, result, text, json, reason, artifacts, at, n = unpack(ARGV, first, first + 11)
   local key = base .. 'task:' .. id
   local h = redis.call('HMGET', key, 'state', 'worker', 'attempts', 'at', 'queue', 'lost', 'group', 'place', 'failures', 'fin', 'version',
-    'logged', 'workflow', 'followers')
+    'logged', 'workflow', 'followers', 'meta')
   if h[1] ~= 'running' or h[2] ~= owner or h[3] ~= attempt then
     -- A repeated call after a lost reply returns 1 again.
     return (h[10] == token and h[2] == owner and h[3] == attempt) and 1 or 0
@@ -48,6 +48,7 @@ local function finish(first)
   else
     put('failures', failure(h[9], attempt, json))
   end
+  if h[15] then drop_meta(key) end
   redis.call('HSET', key, unpack(set))
   if state == 'retrying' then
     schedule(q, id, h[6], at)
