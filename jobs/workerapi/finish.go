@@ -186,7 +186,7 @@ func (s *Service) outcome(t *jobs.Task, state jobs.State, result json.RawMessage
 	if err != nil {
 		return o, fmt.Errorf("find the tasks that follow task %s: %w", t.ID, err)
 	}
-	o.Next = follow(o.State, o.Result, o.Error)
+	o.Next, o.NextGroups = follow(o.State, o.Result, o.Error)
 	return o, nil
 }
 

@@ -21,7 +21,7 @@ func describeWorkers() openapi.Group {
 			"POST /workers/progress": workerList("reportProgress", "Report progress", "Two reports a second are stored for each lease. The newest one counts.", "WorkerProgress"),
 			"POST /workers/log":      workerList("appendTaskLogs", "Append lines to the logs of tasks", "The last 64 KiB of a log are kept.", "WorkerLog"),
 		},
-		Types: append(workerTypes(), typesNamed("Task", "Failure", "NewTask")...),
+		Types: append(workerTypes(), typesNamed("Task", "Failure", "NewTask", "ChainTask")...),
 	}
 }
 
@@ -103,7 +103,7 @@ func workerTypes() []openapi.Type {
 		{Name: "WorkerLeases", Description: "Leased tasks.", Go: reflect.TypeFor[workerapi.LeaseResponse](), Fields: map[string]openapi.Schema{"leases": says("Leases; empty if no task was due.")}},
 		{Name: "WorkerLeased", Description: "A task to run.", Go: reflect.TypeFor[workerapi.Leased](), Fields: map[string]openapi.Schema{
 			"lease": says("Id of the lease."), "task": says("The task."), "retries": says("Failed attempts before this one."),
-			"timeout": says("Time limit in seconds; 0 is none."), "soft_timeout": says("Time in seconds after which the worker interrupts the task; 0 is never."),
+			"headers": {Description: "Headers of the task; null if there are none.", Type: []string{"object", "null"}}, "timeout": says("Time limit in seconds; 0 is none."), "soft_timeout": says("Time in seconds after which the worker interrupts the task; 0 is never."),
 		}},
 		{Name: "WorkerExtended", Description: "Leases whose attempts the worker must end.", Go: reflect.TypeFor[workerapi.ExtendResponse](), Fields: map[string]openapi.Schema{
 			"lost": says("Leases that are lost or have timed out."), "cancelled": says("Leases whose tasks were cancelled."),
