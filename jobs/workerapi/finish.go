@@ -91,6 +91,9 @@ func (s *Service) finish(ctx context.Context, e FinishEntry) (jobs.State, error)
 	if err != nil {
 		return "", err
 	}
+	if err := s.checkArtifacts(id.task, e.Artifacts); err != nil {
+		return "", err
+	}
 	l := id.lease()
 	s.flushReport(ctx, l)
 	t, err := s.store.Get(ctx, id.task)

@@ -19,7 +19,14 @@ func describeWorkers() openapi.Group {
 			"POST /workers/finish":   workerList("finishAttempts", "End attempts", "A repeated entry gets the state of the first. A lease that is not current gets the code 409.", "WorkerFinish"),
 			"POST /workers/release":  workerList("releaseTasks", "Give tasks back", "The tasks are due again after delay. Neither a failure nor a lost attempt is counted.", "WorkerRelease"),
 			"POST /workers/progress": workerList("reportProgress", "Report progress", "Two reports a second are stored for each lease. The newest one counts.", "WorkerProgress"),
-			"POST /workers/log":      workerList("appendTaskLogs", "Append lines to the logs of tasks", "The last 64 KiB of a log are kept.", "WorkerLog"),
+			"PUT /workers/artifacts/{lease}/{name}": {{
+				ID: "putTaskArtifact", Access: openapi.Write, Summary: "Store a file of a task", Description: "The file is one of the task's artifacts once finish names it.",
+				Parameters:  []openapi.Parameter{openapi.Path("lease", "Lease of the attempt."), openapi.Path("name", "Name of the file.")},
+				RequestBody: &openapi.RequestBody{Required: true, Content: map[string]openapi.MediaType{anyBytes: {Schema: &openapi.Schema{}}}},
+				Responses:   map[string]*openapi.Response{"200": openapi.JSON("The file is stored.", &openapi.Schema{Type: "object"})},
+				Problems:    []int{400, 409, 413, 503},
+			}},
+			"POST /workers/log": workerList("appendTaskLogs", "Append lines to the logs of tasks", "The last 64 KiB of a log are kept.", "WorkerLog"),
 		},
 		Types: append(workerTypes(), typesNamed("Task", "Failure", "NewTask", "ChainTask")...),
 	}
