@@ -87,8 +87,8 @@ func serve(ctx context.Context, child process, a Application, c config.Config, l
 		return err
 	}
 	defer func() { err = errors.Join(err, closeStatic()) }()
-	d.Resumable, err = tus.New(s.resumable, tus.Options{
-		Files: s.uploads, Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
+	d.Resumable, err = tus.New(s.uploads, tus.Options{
+		Place: s.resumable(services.redis), Base: a.Platform.Prefix + tus.DefaultBase, MaxUnfinished: c.MaxUnfinished, Expiry: c.UploadExpiry, Stored: routes.Stored(d.Events, starter), Progress: d.Events.Offset, Logger: log,
 	})
 	if err != nil {
 		return err

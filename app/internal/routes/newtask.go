@@ -243,7 +243,7 @@ func decodeTask(o *object, depth int) (n jobs.Link) {
 			o.fault("headers", "has %d bytes, more than the limit of %d", len(n.Headers), jobs.MaxHeaders)
 		}
 	}
-	n.NewTask.Link, n.LinkError = decodeLinks(o, "link", depth), decodeLinks(o, "link_error", depth)
+	n.Link, n.LinkError = decodeLinks(o, "link", depth), decodeLinks(o, "link_error", depth)
 	if n.Queue != "" && !jobs.ValidID(n.Queue) {
 		o.fault("queue", "%q must consist of letters, digits, dots, underscores and hyphens", utf8text.Cut(n.Queue, shownValue))
 	}
