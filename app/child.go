@@ -18,6 +18,7 @@ import (
 	"github.com/galeserver/gale/jobs/meter"
 	"github.com/galeserver/gale/prefork"
 	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/quota"
 	"github.com/galeserver/gale/uploads/s3"
 )
 
@@ -59,6 +60,7 @@ type state struct {
 	artifacts *artifacts.Folder
 	uploads   *uploads.Store
 	resumable *uploads.Store // unfinished resumable uploads: the same as uploads, unless that is object storage
+	quotas    *quota.Ledger  // nil without quotas
 	bucket    *s3.Bucket     // object storage of uploads, or nil
 	temp      string         // parent of the temporary folders of command tasks; empty: the system's
 }
@@ -108,6 +110,9 @@ func (s *state) close() (err error) {
 	}
 	if s.resumable != nil && s.resumable != s.uploads {
 		err = errors.Join(err, s.resumable.Close())
+	}
+	if s.quotas != nil {
+		err = errors.Join(err, s.quotas.Close())
 	}
 	if s.artifacts != nil {
 		err = errors.Join(err, s.artifacts.Close())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -12,12 +13,19 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/uploads"
+	"github.com/galeserver/gale/uploads/quota"
 	"github.com/galeserver/gale/uploads/s3"
 )
 
 // openFiles opens the stores of uploaded files: the folder of -upload-dir, and the object
 // storage of -files, if it is set. The stores have the options o.
 func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Options) (err error) {
+	if s.quotas, err = openQuotas(ctx, c, o.Meter, o.Logger); err != nil {
+		return err
+	}
+	if s.quotas != nil {
+		o.Quota = s.quotas
+	}
 	if c.Files == "" {
 		s.uploads, err = uploads.Open(c.UploadDir, o)
 		s.resumable = s.uploads
@@ -39,6 +47,7 @@ func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Option
 		return err
 	}
 	unfinished := o
+	unfinished.Decide, unfinished.Quota, unfinished.Quarantine = nil, nil, nil
 	unfinished.Stored = nil // called by the store in which a complete upload is published
 	if s.resumable, err = uploads.Open(c.UploadDir, unfinished); err != nil {
 		return err
@@ -48,27 +57,54 @@ func (s *state) openFiles(ctx context.Context, c config.Config, o uploads.Option
 	return s.bucket.Probe(ctx)
 }
 
+// openQuotas opens the ledger of -quota and -quota-subject. Without them it returns nil.
+func openQuotas(ctx context.Context, c config.Config, meter uploads.Meter, log *slog.Logger) (*quota.Ledger, error) {
+	if len(c.Quotas) == 0 && c.QuotaSubject == 0 {
+		return nil, nil //nolint:nilnil // no quotas are set
+	}
+	o := quota.Options{Directories: map[string]int64{}, Subject: c.QuotaSubject, Logger: log}
+	if counts, ok := meter.(interface{ Refused(by string) }); ok {
+		o.Refused = func() { counts.Refused(byQuota) }
+	}
+	for _, q := range c.Quotas {
+		o.Directories[q.Directory] = q.Bytes
+	}
+	path, err := filepath.Abs(filepath.Join(c.Data, "quota.db"))
+	if err != nil {
+		return nil, fmt.Errorf("open quotas: %w", err)
+	}
+	return quota.Open(ctx, path, o)
+}
+
 // runFiles runs the background work of the stores until ctx ends.
 func (s *state) runFiles(ctx context.Context) error {
-	if s.bucket == nil {
-		return s.uploads.Run(ctx)
-	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return s.uploads.Run(ctx) })
-	all.Go(func() error { return s.bucket.Run(ctx) })
+	if s.bucket != nil {
+		all.Go(func() error { return s.bucket.Run(ctx) })
+	}
+	if s.quotas != nil {
+		all.Go(func() error { return s.quotas.Run(ctx, s.uploads) })
+	}
 	return all.Wait()
 }
 
 // storedFiles gives command tasks the paths of uploaded files.
 type storedFiles struct {
 	store *uploads.Store
-	dir   string // folder of the store; empty if it is object storage
+	// quarantine is the task that may read files in quarantine; empty for none.
+	quarantine string
+	dir        string // folder of the store; empty if it is object storage
 }
 
-// Path returns the absolute path of a file. It opens the file first, because only the
+// Path returns the absolute path of a file for a task. It opens the file first, because only the
 // file store can tell which names are valid. A file in object storage is copied to temp.
-func (s storedFiles) Path(ctx context.Context, directory, filename, temp string) (path string, err error) {
-	f, err := s.store.Open(directory, filename)
+func (s storedFiles) Path(ctx context.Context, task, directory, filename, temp string) (path string, err error) {
+	open := s.store.Open
+	if task == s.quarantine {
+		open = s.store.OpenQuarantined
+	}
+	f, err := open(directory, filename)
 	if err != nil {
 		return "", err
 	}

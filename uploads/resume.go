@@ -65,7 +65,7 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 	if s.disk == nil {
 		return nil, errNoFolder
 	}
-	u := &Upload{store: s, id: path.Base(name), hash: sha256.New(), size: m.Size,
+	u := &Upload{store: s, id: path.Base(name), hash: sha256.New(), size: m.Size, limit: s.options.MaxFile,
 		file: &diskFile{disk: s.disk, file: f, temporary: name, callersFile: true, size: m.Size}}
 	err := s.Do(ctx, func() error {
 		info, err := f.Stat()
@@ -74,6 +74,9 @@ func (s *Store) Resume(ctx context.Context, f *os.File, name string, m Checkpoin
 		}
 		if err != nil {
 			return fmt.Errorf("stat file to resume: %w", err)
+		}
+		if u.hidden, err = s.hide(ctx, u.file); err != nil {
+			return err
 		}
 		state, ok := u.hash.(encoding.BinaryUnmarshaler)
 		if m.Size > 0 && (!ok || state.UnmarshalBinary(m.HashState) != nil) {

@@ -31,10 +31,20 @@ const conflicts = 10
 const conflictWait = 100 * time.Millisecond
 
 // Publish implements uploads.Writer.
-func (w *writer) Publish(ctx context.Context, directory, filename string) error {
+func (w *writer) Publish(ctx context.Context, directory, filename string) (err error) {
 	key, err := w.bucket.key(directory, filename)
 	if err != nil {
 		return err
+	}
+	if w.hidden {
+		if err := w.mark(ctx, key, directory, filename); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil && !errors.Is(err, uploads.ErrUnavailable) {
+				w.unmark(ctx, key)
+			}
+		}()
 	}
 	for range conflicts {
 		if time.Since(w.ended) > maxPublishDelay {
@@ -86,8 +96,10 @@ func (w *writer) storeObject(ctx context.Context, key string) error {
 	if w.uploadID == "" {
 		ctx, end := b.operation(ctx, 0)
 		defer end()
+		metadata := w.metadata()
+		metadata[metaSum] = w.sum
 		_, err := b.client.PutObject(ctx, b.name, key, io.NewSectionReader(w.part.file, 0, w.part.size), w.part.size, "", w.sum,
-			onlyNew(map[string]string{metaID: w.id, metaSum: w.sum}))
+			onlyNew(metadata))
 		return failure(ctx, "store object", err)
 	}
 	ctx, end := b.operation(ctx, time.Duration(w.size()/completeRate)*time.Second)

@@ -24,6 +24,7 @@ type writer struct {
 	bucket *Bucket
 	id     string
 	key    string // key of the object; empty if it is not known yet
+	hidden bool   // in quarantine
 	single bool   // the file is sent by one request, after it has been received
 	sum    string // hexadecimal SHA-256 of the whole file, known after Finish
 	ended  time.Time
@@ -183,7 +184,7 @@ func (w *writer) begin(ctx context.Context) error {
 	}
 	ctx, end := w.bucket.operation(ctx, 0)
 	defer end()
-	id, err := w.bucket.client.NewMultipartUpload(ctx, w.bucket.name, w.key, minio.PutObjectOptions{UserMetadata: map[string]string{metaID: w.id}})
+	id, err := w.bucket.client.NewMultipartUpload(ctx, w.bucket.name, w.key, minio.PutObjectOptions{UserMetadata: w.metadata()})
 	if err != nil {
 		return failure(ctx, "begin multipart upload", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/galeserver/gale/uploads"
 )
 
 // Values of Upload-Concat, or their first part.
@@ -52,11 +54,11 @@ func finalID(attr attributes) string {
 }
 
 // concatenate serves POST of a final upload: it joins the parts and publishes the file.
-func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (Response, error) {
+func (s *Server) concatenate(ctx context.Context, sender uploads.Sender, attr attributes, p progress) (Response, error) {
 	attr.ID = finalID(attr)
 	e, err := s.acquire(ctx, attr.ID)
 	if errors.Is(err, errNotFound) || errors.Is(err, errGone) {
-		e, err = s.createFinal(ctx, attr, p)
+		e, err = s.createFinal(ctx, sender, attr, p)
 	}
 	if err != nil {
 		return Response{}, err
@@ -70,10 +72,7 @@ func (s *Server) concatenate(ctx context.Context, attr attributes, p progress) (
 	return s.createdResponse(e, false), nil
 }
 
-func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (*entry, error) {
-	if err := s.opts.Files.Check(ctx, attr.Directory, attr.Filename); err != nil {
-		return nil, err
-	}
+func (s *Server) createFinal(ctx context.Context, sender uploads.Sender, attr attributes, p progress) (*entry, error) {
 	parts, err := s.openParts(attr.Parts)
 	defer parts.close()
 	if err != nil {
@@ -81,6 +80,9 @@ func (s *Server) createFinal(ctx context.Context, attr attributes, p progress) (
 	}
 	if p.Length = parts.length(); p.Length > s.store.MaxFile() {
 		return nil, newError(http.StatusRequestEntityTooLarge, "the parts together are over Tus-Max-Size")
+	}
+	if err := s.admit(ctx, sender, &attr, p.Length); err != nil {
+		return nil, err
 	}
 	e, err := s.newEntry(ctx, attr, p)
 	if err == nil {

@@ -19,7 +19,8 @@ import (
 // and writes the pending record for uploads.Options.Stored, then the state is saved, and
 // then the name of the data file is removed.
 //
-// If the name is in use by now, or is not acceptable any more, finish discards the upload.
+// If the name is in use by now, or is not acceptable any more, or the file exceeds a quota,
+// finish discards the upload.
 // Otherwise HEAD would return an offset equal to the length, and the client would believe
 // that the upload had succeeded.
 func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
@@ -41,10 +42,11 @@ func (e *entry) finish(ctx context.Context, u *uploads.Upload) error {
 			return err
 		}
 		defer u.Discard()
+		u.Apply(e.permit())
 	}
 	ctx = context.WithoutCancel(ctx) // neither a disconnect nor a shutdown may interrupt it
 	file, err := e.publish(ctx, u)
-	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) {
+	if errors.Is(err, uploads.ErrExists) || errors.Is(err, uploads.ErrName) || errors.Is(err, uploads.ErrQuota) {
 		return errors.Join(err, e.discard(ctx, file.Reason))
 	}
 	if err != nil {
@@ -73,7 +75,7 @@ func (e *entry) publish(ctx context.Context, u *uploads.Upload) (uploads.File, e
 	if err := e.openData(); err != nil {
 		return uploads.File{}, err
 	}
-	return files.Put(ctx, e.ID, e.Directory, e.Filename, io.NewSectionReader(e.data, 0, e.Length))
+	return files.Put(ctx, e.ID, e.permit(), io.NewSectionReader(e.data, 0, e.Length))
 }
 
 // headerFields returns the header fields of a response that describe the upload.

@@ -23,6 +23,8 @@ type attributes struct {
 	Concat    string    `json:"concat,omitempty"`   // value of Upload-Concat
 	Parts     []string  `json:"parts,omitempty"`    // ids of the parts of a final upload
 	Created   time.Time `json:"created"`
+	MaxSize   int64     `json:"max_size,omitempty"` // see uploads.Permit
+	Subject   string    `json:"subject,omitempty"`
 }
 
 func (attr attributes) partial() bool { return attr.Concat == concatPartial }
