@@ -36,16 +36,26 @@ const maxUnique = 256
 // MaxArgs is the largest size of the arguments of a task, in bytes of JSON.
 const MaxArgs = 1 << 20
 
+// MaxHeaders is the largest size of NewTask.Headers, in bytes of JSON.
+const MaxHeaders = 8 << 10
+
 // Enqueue checks the task, sets the fields that were left out to their defaults and passes
 // the task to the store. A task without an id gets a random one. created is false if the
-// store already had the task, see Store.Enqueue.
+// store already had the task, see Store.Enqueue. A task with Link or LinkError begins a
+// workflow, as with EnqueueChain: the ids of all its tasks are reserved.
 //
 // Errors wrap ErrUnknownTask, ErrArgs, ErrOption, ErrTaken or ErrUnavailable. After
 // ErrUnavailable the task may have been accepted or not. It is safe to enqueue it again
 // with the same id, so set n.ID if you want to retry.
 func (c *Client) Enqueue(ctx context.Context, n NewTask) (t *Task, created bool, err error) {
+	given := n
 	if err := c.complete(&n); err != nil {
 		return nil, false, err
+	}
+	if len(given.Link)+len(given.LinkError) > 0 {
+		if n.Digest, err = linkDigest(given); err != nil {
+			return nil, false, err
+		}
 	}
 	t, created, err = c.Store.Enqueue(ctx, n)
 	if created {
@@ -85,11 +95,11 @@ func (c *Client) EnqueueGroup(ctx context.Context, g NewGroup) (id string, creat
 		if callback.Unique != "" {
 			return "", false, fmt.Errorf("callback: %w: a callback cannot be unique", ErrOption)
 		}
-		check := c.complete
-		if !g.Immutable {
-			check = func(n *NewTask) error { return c.completeWithResults(n, len(g.Members)) }
+		err := g.Results.Check()
+		if err == nil {
+			err = c.completeWithResults(&callback, incomingOf(g.Immutable, g.Results, len(g.Members)))
 		}
-		if err := check(&callback); err != nil {
+		if err != nil {
 			return "", false, fmt.Errorf("callback: %w", err)
 		}
 		g.Callback = &callback
@@ -133,12 +143,23 @@ func (c *Client) count(n NewTask) {
 }
 
 // complete checks a task and sets the fields that were left out to their defaults.
-func (c *Client) complete(n *NewTask) error { return c.completeWithResults(n, 0) }
+func (c *Client) complete(n *NewTask) error { return c.completeWithResults(n, incoming{}) }
 
 // completeWithResults is complete for a task to whose arguments the results of other
-// tasks will be appended.
-func (c *Client) completeWithResults(n *NewTask, results int) error {
-	var d Definition
+// tasks will be added.
+func (c *Client) completeWithResults(n *NewTask, results incoming) error {
+	if err := c.completeTask(n, results); err != nil {
+		return err
+	}
+	if err := c.setLinks(n); err != nil {
+		return err
+	}
+	return n.setFollowers()
+}
+
+// completeTask is completeWithResults without the links.
+func (c *Client) completeTask(n *NewTask, results incoming) error {
+	d := Definition{Keywords: true} // of a program without the definitions
 	if c.Tasks != nil {
 		var err error
 		if d, err = c.Tasks.Lookup(n.Name); err != nil {
@@ -157,20 +178,15 @@ func (c *Client) completeWithResults(n *NewTask, results int) error {
 	if err != nil {
 		return err
 	}
-	if err := n.setFollowers(); err != nil {
-		return err
-	}
 	if err := n.checkOptions(time.Now()); err != nil {
 		return err
 	}
-	if c.Tasks == nil {
-		if len(kwargs) > 0 {
-			return fmt.Errorf("%w: kwargs of %s need a Client with Tasks, which have the names of the arguments", ErrArgs, n.Name)
-		}
-		n.Kwargs = nil
+	if d.Keywords && len(kwargs) > 0 {
 		return nil
 	}
-	n.Kwargs = nil
+	if n.Kwargs = nil; d.Keywords {
+		return nil
+	}
 	n.Args, err = d.storedArgs(given, kwargs, results)
 	return err
 }
@@ -219,6 +235,7 @@ func (n NewTask) checkOptions(now time.Time) error {
 		{!n.Expires.IsZero() && !n.Expires.After(n.RunAt), "expires is not after eta"},
 		{len(n.Unique) > maxUnique || !utf8.ValidString(n.Unique), fmt.Sprintf("unique is not UTF-8 text of at most %d bytes", maxUnique)},
 		{n.UniqueFor < 0 || n.UniqueFor > MaxUniqueFor, fmt.Sprintf("unique_for %v is not between 1ms and %v", n.UniqueFor, MaxUniqueFor)},
+		{n.Headers != nil && (len(n.Headers) > MaxHeaders || !isObject(n.Headers)), fmt.Sprintf("headers are not a JSON object in UTF-8 of at most %d bytes", MaxHeaders)},
 		{(n.Unique == "") != (n.UniqueFor < time.Millisecond), "set both unique and unique_for, or neither"},
 	} {
 		if c.invalid {

@@ -148,6 +148,10 @@ const (
 	Serve  Command = "serve"
 	Worker Command = "worker"
 	Status Command = "status"
+	Reload Command = "reload"
+	Stop   Command = "stop"
+	Scale  Command = "scale"
+	Backup Command = "backup"
 )
 
 // Load reads and validates the configuration for a command. A flag has precedence over
@@ -210,6 +214,48 @@ func LoadStatus(p *Program, args, environ []string) (StatusOptions, error) {
 		return o, f.faults
 	}
 	return o, nil
+}
+
+// ControlOptions are the settings of the commands reload, stop and scale.
+type ControlOptions struct {
+	Config  // only Admin and Token are set
+	Timeout time.Duration
+}
+
+// LoadControl is like Load for the commands reload, stop and scale.
+func LoadControl(p *Program, command Command, args, environ []string) (ControlOptions, error) {
+	var o ControlOptions
+	f := defineControl(p, command, &o)
+	if err := f.load(args, environ); err != nil {
+		return o, err
+	}
+	f.checkAdmin(o.Admin)
+	if o.Admin == "" {
+		f.fault("-admin: without an address, only signals control the server")
+	}
+	f.loadToken(&o.Config)
+	f.checkPositive("timeout", o.Timeout > 0)
+	if len(f.faults) > 0 {
+		return o, f.faults
+	}
+	return o, nil
+}
+
+// LoadBackup is like Load for the command backup. Only Data, UploadDir, Files and Broker are set.
+func LoadBackup(p *Program, args, environ []string) (Config, error) {
+	var c Config
+	f := defineBackup(p, &c)
+	if err := f.load(args, environ); err != nil {
+		return c, err
+	}
+	f.resolve(Backup, &c)
+	if c.Data == "" {
+		f.fault("-data: must not be empty")
+	}
+	if len(f.faults) > 0 {
+		return c, f.faults
+	}
+	return c, nil
 }
 
 // resolve sets the defaults that depend on the machine or on other flags.

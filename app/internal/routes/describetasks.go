@@ -137,6 +137,7 @@ func taskTypes() []openapi.Type {
 		{Name: "Task", Description: "A task.", Go: reflect.TypeFor[jobs.Task](), Fields: map[string]openapi.Schema{
 			"id": says("Id of the task."), "task": says("Name of the task's definition."), "queue": says("Queue of the task."),
 			"args":     {Description: "Arguments by position.", Type: "array"},
+			"kwargs":   {Description: "Arguments by name; empty for a task that takes them by position.", Type: "object"},
 			"state":    words("State of the task.", taskStates()...),
 			"progress": percent("Progress of the running or last attempt, in percent."), "note": says("Last note that the handler reported with its progress."),
 			"attempts": says("Number of attempts that have started."), "worker": says("Worker of the last attempt; empty before the first."),
