@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/galeserver/gale/app/internal/config"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/uploads"
 	"github.com/galeserver/gale/uploads/quota"
 	"github.com/galeserver/gale/uploads/s3"
@@ -92,16 +93,14 @@ func (s *state) runFiles(ctx context.Context) error {
 // storedFiles gives command tasks the paths of uploaded files.
 type storedFiles struct {
 	store *uploads.Store
-	// quarantine is the task that may read files in quarantine; empty for none.
-	quarantine string
-	dir        string // folder of the store; empty if it is object storage
+	dir   string // folder of the store; empty if it is object storage
 }
 
-// Path returns the absolute path of a file for a task. It opens the file first, because only the
+// Path returns the absolute path of a file for a task with that name and id. It opens the file first, because only the
 // file store can tell which names are valid. A file in object storage is copied to temp.
-func (s storedFiles) Path(ctx context.Context, task, directory, filename, temp string) (path string, err error) {
+func (s storedFiles) Path(ctx context.Context, task, id, directory, filename, temp string) (path string, err error) {
 	open := s.store.Open
-	if task == s.quarantine {
+	if routes.ChecksQuarantine(task, id) {
 		open = s.store.OpenQuarantined
 	}
 	f, err := open(directory, filename)

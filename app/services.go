@@ -14,6 +14,7 @@ import (
 
 	"github.com/galeserver/gale/app/internal/config"
 	"github.com/galeserver/gale/app/internal/metrics"
+	"github.com/galeserver/gale/app/internal/routes"
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/server/cache"
 	"github.com/galeserver/gale/server/cookie"
@@ -112,16 +113,16 @@ func From(ctx context.Context) *Services {
 	return s
 }
 
-// attach returns a copy of tasks whose handlers find the services with From. The task that
-// quarantine names also opens the files in quarantine of a store.
-func (s *Services) attach(tasks []jobs.Definition, quarantine string, files *uploads.Store) []jobs.Definition {
+// attach returns a copy of tasks whose handlers find the services with From. Those that
+// check a file in quarantine also open such files.
+func (s *Services) attach(tasks []jobs.Definition, files *uploads.Store) []jobs.Definition {
 	all := make([]jobs.Definition, len(tasks))
 	for i, d := range tasks {
 		handle := d.Handler
 		if handle != nil {
 			d.Handler = func(ctx context.Context, job *jobs.Job) error {
 				own := s
-				if d.Name == quarantine {
+				if routes.ChecksQuarantine(d.Name, job.ID) {
 					own = s.inspecting(files)
 				}
 				return handle(context.WithValue(ctx, servicesKey{}, own), job)

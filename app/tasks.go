@@ -34,7 +34,7 @@ func uploadTasks(a Application, specs []command.Spec) (all []routes.UploadTask) 
 
 // commands returns the command tasks, which the tasks file defines.
 func commands(c config.Config, s *state) []jobs.Definition {
-	files := storedFiles{store: s.uploads, quarantine: c.Quarantine}
+	files := storedFiles{store: s.uploads}
 	if s.bucket == nil {
 		files.dir = c.UploadDir
 	}

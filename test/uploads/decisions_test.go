@@ -102,6 +102,9 @@ func TestUploadHookProgram(t *testing.T) {
 	if resp, text := harness.Request(t, "PUT", g.URL+"/upload/d/good.txt", "x"); resp.StatusCode != 200 || !strings.Contains(text, `"filename":"new.txt"`) {
 		t.Errorf("%d %s", resp.StatusCode, text)
 	}
+	if code, _, errs := harness.Outcome(t, dir, "check", "-quarantine", "long_running_task"); code != 2 || !strings.Contains(errs, "-quarantine: long_running_task cannot be started with a directory and a filename") {
+		t.Errorf("%d %s", code, errs)
+	}
 	code, _, errs := harness.Outcome(t, dir, "check", "-upload-hook", "/no/such/program", "-quarantine", "nothing", "-quota", "a=1,a=2")
 	for _, want := range []string{"-upload-hook: execute /no/such/program", `-quarantine: "nothing" is not one of`, `-quota: "a=1,a=2" is not valid: "a" has two limits`} {
 		if code != 2 || !strings.Contains(errs, want) {
@@ -132,7 +135,7 @@ func TestQuotas(t *testing.T) {
 	if resp, text := harness.Request(t, "POST", g.URL+"/upload", string(form), "Content-Type", kind); resp.StatusCode != 403 {
 		t.Errorf("form: %d %s", resp.StatusCode, text)
 	}
-	if a, err := harness.TusDo(g, "POST", "/tus/", nil, "Upload-Length: 51", "Upload-Metadata: "+harness.TusMetadata("filename", "a")); err != nil || a.Status != 403 {
+	if a, err := harness.TusDo(g, "POST", "/tus/", nil, "Upload-Length: 51", harness.TusMetadata("filename", "a")); err != nil || a.Status != 403 {
 		t.Errorf("tus: %+v, %v", a, err)
 	}
 	testutil.Eventually(t, "the refused files are counted", func() bool {

@@ -169,7 +169,7 @@ func uploadEveryWay(t *testing.T, g *harness.Server, kind string, content []byte
 	}
 	ids["form"] = r.Files[0].Task
 	b, err := harness.TusDo(g, "POST", "/tus/", io.Reader(bytes.NewReader(content)), fmt.Sprintf("Upload-Length: %d", len(content)),
-		"Content-Type: application/offset+octet-stream", "Upload-Metadata: "+harness.TusMetadata("filename", kind+"-tus", "directory", "v"))
+		"Content-Type: application/offset+octet-stream", harness.TusMetadata("filename", kind+"-tus", "directory", "v"))
 	if err != nil || b.Status != 201 {
 		t.Fatalf("%+v, %v", b, err)
 	}

@@ -6,17 +6,25 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/galeserver/gale/jobs"
 	"github.com/galeserver/gale/uploads"
 )
 
-// quarantineID returns the id of the task that checks a file in quarantine. It depends on
-// the name of the task, so that after a change of -quarantine the new task decides.
-func (u *UploadStarter) quarantineID(id string) string {
-	sum := sha256.Sum256([]byte(u.Quarantine))
-	return "quarantine-" + hex.EncodeToString(sum[:4]) + "-" + id
+// quarantinePrefix returns the begin of the ids of a task that checks files in quarantine. It
+// depends on the name of the task, so that after a change of -quarantine the new task decides.
+func quarantinePrefix(task string) string {
+	sum := sha256.Sum256([]byte(task))
+	return "quarantine-" + hex.EncodeToString(sum[:4]) + "-"
 }
+
+// quarantineID returns the id of the task that checks a file in quarantine.
+func (u *UploadStarter) quarantineID(id string) string { return quarantinePrefix(u.Quarantine) + id }
+
+// ChecksQuarantine reports whether a task checks a file in quarantine, so that it may open such
+// files. This depends on its id and not on -quarantine, which other machines may not have.
+func ChecksQuarantine(task, id string) bool { return strings.HasPrefix(id, quarantinePrefix(task)) }
 
 // Inspect is uploads.Options.Quarantine. The first call for a file starts the task of
 // -quarantine, whose end is the verdict. If the task store has removed the task, another one
