@@ -37,7 +37,7 @@ type Deps struct {
 	// Schedules are the schedules of the application and of the tasks file.
 	Schedules []schedule.Periodic
 	Store     driver.Store
-	Artifacts *artifacts.Folder
+	Artifacts artifacts.Files // files of tasks
 	Uploads   *uploads.Store
 	// Static holds the files under /static/; nil for none.
 	Static *static.Folder
@@ -111,7 +111,7 @@ func groupsOf(d Deps) []openapi.Group {
 	if d.UploadAdmit == nil {
 		d.UploadAdmit = d.Guard.Write
 	}
-	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, leaving: d.Leaving, prefix: d.Prefix}
+	tasks := &taskRoutes{client: d.Client, store: d.Store, artifacts: d.Artifacts, redirect: d.FilesRedirect, leaving: d.Leaving, prefix: d.Prefix}
 	manage := &manageRoutes{client: d.Client, store: d.Store, tasks: d.Tasks, prefix: d.Prefix}
 	watching := &watchRoutes{hub: d.Hub, watches: d.Watches, store: d.Store}
 	queues := &queueRoutes{store: d.Store}
