@@ -90,6 +90,7 @@ var floors = map[string]int{
 	"test/middleware":         60,
 	"test/processes":          60,
 	"test/proxies":            60,
+	"test/python":             60,
 	"test/realtime":           60,
 	"test/scripts":            60,
 	"test/storage":            60,
